@@ -1,0 +1,54 @@
+"""What is refreshed: an asset, its type, its class in the queue."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Annotated
+
+import msgspec
+
+from assetbatch.hours import Market
+
+_METALS = ("XAU", "XAG", "XPT", "XPD")
+
+
+class AssetType(StrEnum):
+    """The vendor's two currency markets."""
+
+    FOREX = "forex"
+    CRYPTO = "crypto"
+
+
+class AssetPriority(IntEnum):
+    """Class of work, the most urgent first; the priority assets are CRITICAL."""
+
+    CRITICAL = 0
+    HIGH = 1
+    MEDIUM = 2
+    LOW = 3
+
+
+class Asset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One configured symbol.
+
+    `polygon_ticker` is the vendor's name with its obligatory prefix (`C:EURUSD`, `X:BTCUSD`).
+    `update_frequency_seconds` is how old a price may become while its market is open.
+    """
+
+    symbol: Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9._-]{1,32}$")]
+    polygon_ticker: Annotated[str, msgspec.Meta(pattern=r"^[CX]:[A-Z0-9._-]{1,32}$")]
+    asset_type: AssetType
+    name: str | None = None
+    priority: AssetPriority = AssetPriority.MEDIUM
+    update_frequency_seconds: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] = 300
+    enabled: bool = True
+    bars: bool = True
+
+    @property
+    def market(self) -> Market:
+        """Whose hours it follows: crypto, spot metals (XAU, XAG, XPT, XPD) or forex."""
+        if self.asset_type is AssetType.CRYPTO:
+            return Market.CRYPTO
+        if self.polygon_ticker.startswith(tuple(f"C:{metal}" for metal in _METALS)):
+            return Market.METAL
+        return Market.FOREX

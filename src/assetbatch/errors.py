@@ -1,0 +1,55 @@
+"""What can go wrong, as exceptions that know their exit code and what the user can do.
+
+Messages are lower-case sentences that say what and where; `hint` says what to do.
+They never contain a key or a password.
+"""
+
+from __future__ import annotations
+
+
+class AssetbatchError(Exception):
+    """Base of every error a command reports; becomes one line on stderr and `exit_code`."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} (hint: {self.hint})" if self.hint else self.message
+
+
+class ConfigError(AssetbatchError):
+    """The configuration or the command line is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class UnreachableError(AssetbatchError):
+    """Redis, PostgreSQL or the vendor's API cannot be used at all."""
+
+    exit_code = 3
+
+
+class RedisError(UnreachableError):
+    """Redis cannot be reached, refuses us or is full; nobody is called without it."""
+
+
+class DatabaseError(UnreachableError):
+    """PostgreSQL cannot be reached, refuses us or did not answer in time."""
+
+
+class SchemaMissingError(DatabaseError):
+    """The tables are not there, or are older than this program."""
+
+
+class KeyRefusedError(AssetbatchError):
+    """The vendor refuses the API key; nothing will work until it is mended."""
+
+    exit_code = 4
+
+
+class BoundExceededError(UnreachableError):
+    """The command did not end within its bound and was stopped from inside."""

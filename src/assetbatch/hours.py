@@ -1,0 +1,114 @@
+"""When markets are open, computed from New York's wall clock and its summer time.
+
+Forex trades from Sunday 17:00 to Friday 17:00 New York time; spot metals from Sunday 18:00 to
+Friday 17:00 with a break from 17:00 to 18:00 each day; crypto never closes. Holidays are not
+coded: they show as empty answers. All moments are Unix milliseconds, UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+class Market(StrEnum):
+    """The three sets of hours a currency can follow."""
+
+    FOREX = "forex"
+    METAL = "metal"
+    CRYPTO = "crypto"
+
+
+# Opening and closing hour of each weekday's session (Monday is 0), New York wall clock.
+_SESSIONS: dict[Market, dict[int, tuple[tuple[int, int], ...]]] = {
+    Market.FOREX: {6: ((17, 24),), 0: ((0, 24),), 1: ((0, 24),), 2: ((0, 24),), 3: ((0, 24),), 4: ((0, 17),)},
+    Market.METAL: {
+        6: ((18, 24),),
+        **dict.fromkeys(range(4), ((0, 17), (18, 24))),
+        4: ((0, 17),),
+    },
+}
+
+
+def to_ms(moment: datetime) -> int:
+    """Unix milliseconds of an aware datetime; raises ValueError for a naive one."""
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a time zone")
+    return round(moment.timestamp() * 1000)
+
+
+def from_ms(at_ms: int) -> datetime:
+    """The aware UTC datetime of Unix milliseconds, exact."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
+
+
+def day_of(at_ms: int) -> date:
+    """The New York calendar day that `at_ms` falls into; the vendor's days are these."""
+    return from_ms(at_ms).astimezone(NEW_YORK).date()
+
+
+@lru_cache(maxsize=4096)
+def start_of_day(day: date) -> int:
+    """The moment at which a New York day begins."""
+    return to_ms(datetime.combine(day, time(), tzinfo=NEW_YORK))
+
+
+def last_midnight(at_ms: int) -> int:
+    """The latest New York midnight at or before `at_ms`."""
+    return start_of_day(day_of(at_ms))
+
+
+@lru_cache(maxsize=4096)
+def sessions(market: Market, day: date) -> tuple[tuple[int, int], ...]:
+    """The half-open spans `[start_ms, end_ms)` in which a market is open on a New York day."""
+    if market is Market.CRYPTO:
+        return ((start_of_day(day), start_of_day(day + timedelta(days=1))),)
+
+    def at(hour: int) -> int:
+        if hour == 24:
+            return start_of_day(day + timedelta(days=1))
+        return to_ms(datetime.combine(day, time(hour), tzinfo=NEW_YORK))
+
+    return tuple((at(opens), at(closes)) for opens, closes in _SESSIONS[market].get(day.weekday(), ()))
+
+
+def is_open(market: Market, at_ms: int) -> bool:
+    """Whether the market trades at this moment."""
+    return any(start <= at_ms < end for start, end in sessions(market, day_of(at_ms)))
+
+
+def last_open(market: Market, at_ms: int) -> int:
+    """`at_ms` itself while the market is open, else the end of its latest session."""
+    day = day_of(at_ms)
+    for _ in range(8):
+        for start, end in reversed(sessions(market, day)):
+            if start <= at_ms:
+                return min(at_ms, end)
+        day -= timedelta(days=1)
+    raise AssertionError("every market opens within a week")
+
+
+def next_open(market: Market, at_ms: int) -> int:
+    """`at_ms` itself while the market is open, else the start of its next session."""
+    day = day_of(at_ms)
+    for _ in range(8):
+        for start, end in sessions(market, day):
+            if at_ms < end:
+                return max(at_ms, start)
+        day += timedelta(days=1)
+    raise AssertionError("every market opens within a week")
+
+
+def open_ms_between(market: Market, start_ms: int, end_ms: int) -> int:
+    """How many milliseconds the market is open within `[start_ms, end_ms)`."""
+    total = 0
+    day = day_of(start_ms)
+    while start_of_day(day) < end_ms:
+        for opens, closes in sessions(market, day):
+            total += max(0, min(closes, end_ms) - max(opens, start_ms))
+        day += timedelta(days=1)
+    return total

@@ -1,0 +1,1 @@
+"""The simulated vendor: a real HTTP server on loopback that answers as the vendor does."""

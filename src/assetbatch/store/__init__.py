@@ -1,0 +1,1 @@
+"""PostgreSQL: the owner's tables, migrations, prices and bars."""

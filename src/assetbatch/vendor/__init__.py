@@ -1,0 +1,1 @@
+"""The Massive (formerly Polygon.io) REST API: transport, client, answers, refusals, planning of calls."""
