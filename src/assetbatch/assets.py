@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -19,13 +19,21 @@ class AssetType(StrEnum):
     CRYPTO = "crypto"
 
 
-class AssetPriority(IntEnum):
+class AssetPriority(StrEnum):
     """Class of work, the most urgent first; the priority assets are CRITICAL."""
 
-    CRITICAL = 0
-    HIGH = 1
-    MEDIUM = 2
-    LOW = 3
+    CRITICAL = "CRITICAL"
+    HIGH = "HIGH"
+    MEDIUM = "MEDIUM"
+    LOW = "LOW"
+
+    @property
+    def rank(self) -> int:
+        """0 for CRITICAL to 3 for LOW: the number the queue's scripts use."""
+        return _RANKS[self]
+
+
+_RANKS = {priority: rank for rank, priority in enumerate(AssetPriority)}
 
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,1 +1,1 @@
-"""What all processes share, in Redis: the call window, the pending queue, cycle locks, refusals, the journal."""
+"""What all processes share, in Redis: call window, pending queue, cycle locks, refusals, journal."""
