@@ -45,3 +45,21 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     daily_high: float | None = None
     daily_low: float | None = None
     daily_close: float | None = None
+
+
+class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store knows of a registered symbol; None where there is nothing yet.
+
+    `last_sync_ms` is the last success, `status_at_ms` when `sync_status` was last written (failures too),
+    `last_bar_ms` the start of the newest stored bar.
+    """
+
+    symbol: str
+    last_price: float | None = None
+    daily_open: float | None = None
+    as_of_ms: int | None = None
+    last_sync_ms: int | None = None
+    sync_status: str | None = None
+    status_at_ms: int | None = None
+    error_message: str | None = None
+    last_bar_ms: int | None = None

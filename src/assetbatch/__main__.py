@@ -1,0 +1,5 @@
+"""`python -m assetbatch`."""
+
+from assetbatch.cli import main
+
+main()

@@ -1,0 +1,68 @@
+"""The commands and the options they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assetbatch import __version__
+from assetbatch.cli.context import Options
+from assetbatch.cli.logs import LogFormat
+
+app = typer.Typer(
+    name="assetbatch",
+    add_completion=True,
+    help="Keeps forex, gold and crypto prices fresh in PostgreSQL on a budget of API calls. "
+    "Cron starts it; each start is one bounded cycle.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # it would print local variables, secrets among them
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"assetbatch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="The configuration file; else $ASSETBATCH_CONFIG, ./config.yml and the usual places."
+        ),
+    ] = None,
+    sandbox: Annotated[
+        bool,
+        typer.Option(
+            "--sandbox",
+            help="A simulated vendor, embedded servers, data of its own: needs no key and no server.",
+        ),
+    ] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Say what is done; twice: and why.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="How the log on stderr looks.", case_sensitive=False)
+    ] = LogFormat.AUTO,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Options before the command's name hold for every command."""
+    context.obj = Options(config, sandbox, -1 if quiet else verbose, log_format)
+
+
+def main() -> None:
+    """Runs the command line; ends the process with the command's exit code."""
+    from assetbatch.cli import configuration, cycles, sandbox, setup, status
+
+    for module in (cycles, status, setup, configuration, sandbox):
+        module.add_to(app)
+    app()

@@ -1,0 +1,56 @@
+"""`config show` and `config check`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from assetbatch.cli.context import load_config, print_bytes, print_rich, reported
+
+CODES = "Exit codes: 0 the configuration is valid; 2 it is not (every mistake is a line on stderr)."
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command group."""
+    group = typer.Typer(no_args_is_help=True, help="The effective configuration.")
+    group.command(
+        "show", epilog=f"Examples: assetbatch config show  |  assetbatch config show --json\n\n{CODES}"
+    )(show)
+    group.command("check", epilog=f"Examples: assetbatch --config new.yml config check\n\n{CODES}")(check)
+    app.add_typer(group, name="config")
+
+
+def show(
+    context: typer.Context,
+    json: Annotated[bool, typer.Option("--json", help="Print a list of {key, value, origin}.")] = False,
+) -> None:
+    """Print every setting with where its value came from; secrets are masked."""
+    with reported(context) as options:
+        from assetbatch.config import effective
+
+        rows = effective(load_config(options))
+        if json:
+            import msgspec
+
+            print_bytes(msgspec.json.encode([{"key": k, "value": v, "origin": o} for k, v, o in rows]))
+        elif sys.stdout.isatty():
+            from rich.table import Table
+
+            table = Table("key", "value", "origin", box=None, pad_edge=False, header_style="bold")
+            for key, value, origin in rows:
+                table.add_row(key, str(value), origin)
+            print_rich(table)
+        else:
+            for key, value, origin in rows:
+                typer.echo(f"{key} = {value}  # {origin}")
+
+
+def check(context: typer.Context) -> None:
+    """Say whether the configuration is valid."""
+    with reported(context) as options:
+        config = load_config(options)
+        assets = len(config.priority_assets), len(config.secondary_assets)
+        where = config.file or "the built-in configuration"
+        typer.echo(f"{where}: valid, {assets[0]} priority and {assets[1]} secondary assets")

@@ -1,0 +1,91 @@
+"""`sandbox`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assetbatch.cli.context import reported
+
+
+class PlanName(StrEnum):
+    """The simulated plans."""
+
+    BASIC = "basic"
+    STARTER = "starter"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(
+        "sandbox",
+        epilog="Examples: assetbatch sandbox --port 8300  |  assetbatch sandbox --plan starter --latency 0.05-0.2  |  "
+        "assetbatch sandbox --fault status=503:0.1 --fault nan:0.05\n\n"
+        "Point provider.base_url (or POLYGON_BASE_URL) at the address it prints; any key is accepted.\n\n"
+        "Exit codes: 0 stopped by SIGTERM or SIGINT; 2 usage; 3 the port is taken.",
+    )(sandbox)
+
+
+def sandbox(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")] = 0,
+    plan: Annotated[PlanName, typer.Option(help="What the simulated key may ask.")] = PlanName.BASIC,
+    latency: Annotated[
+        str, typer.Option(help="Seconds an answer takes: `0.05`, or from a least to a most, `0.05-0.2`.")
+    ] = "0",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="What goes wrong and how often, `NAME:SHARE` or `NAME=VALUE:SHARE`; may be repeated."),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(help="Serve the recorded bars of this folder (SYMBOL.csv) instead of made-up prices."),
+    ] = None,
+    replay_weeks: Annotated[
+        int | None,
+        typer.Option(help="Move recorded bars by so many weeks; else as close to the present as can be."),
+    ] = None,
+    universe: Annotated[
+        int | None, typer.Option(min=1, help="How many tickers there are at least; made-up ones fill up.")
+    ] = None,
+    retry_after: Annotated[bool, typer.Option("--retry-after", help="A 429 names the seconds to wait.")] = False,
+) -> None:
+    """Serve a simulated vendor on loopback: real HTTP, the real plans' refusals, faults to order."""
+    from assetbatch.errors import UnreachableError
+    from assetbatch.sandbox import PLANS, SandboxServer, serve_forever
+
+    with reported(context):
+        try:
+            server = SandboxServer(
+                PLANS[plan.value],
+                port=port,
+                latency=_span(latency),
+                faults=fault or (),
+                replay=replay,
+                replay_weeks=replay_weeks,
+                universe=universe,
+                retry_after=retry_after,
+            )
+            code = serve_forever(server)
+        except OSError as error:
+            raise UnreachableError(
+                f"port {port} cannot be used: {error.strerror}", hint="choose another with --port"
+            ) from None
+        raise typer.Exit(code)
+
+
+def _span(text: str) -> tuple[float, float]:
+    """Reads `0.05` or `0.05-0.2`; raises BadParameter."""
+    least, _, most = text.partition("-")
+    try:
+        span = float(least), float(most or least)
+    except ValueError:
+        span = (-1.0, -1.0)
+    if not 0 <= span[0] <= span[1] <= 60:
+        raise typer.BadParameter(
+            f"{text!r} is not a latency; expected seconds, `0.05` or `0.05-0.2`", param_hint="--latency"
+        )
+    return span

@@ -1,0 +1,50 @@
+"""`init`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from assetbatch.cli.context import load_config, print_bytes, reported
+from assetbatch.words import plural
+
+INIT_SECONDS = 120.0
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(
+        "init",
+        epilog="Examples: assetbatch init  |  assetbatch --config /etc/assetbatch/config.yml init\n\n"
+        "Exit codes: 0 the schema is there and all assets are registered; 2 usage or configuration; "
+        "3 PostgreSQL cannot be reached, or its tables cannot be adopted.",
+    )(init)
+
+
+def init(
+    context: typer.Context,
+    json: Annotated[bool, typer.Option("--json", help="Print what was done as one JSON object.")] = False,
+) -> None:
+    """Create or upgrade the schema and register the configured assets; safe to repeat.
+
+    Tables that a platform already has are adopted: what is missing is added, nothing is dropped or rewritten.
+    """
+    from assetbatch.bounds import Bound
+    from assetbatch.services import Services
+    from assetbatch.setup import initialise
+
+    with reported(context) as options:
+        config = load_config(options)
+        with Bound(INIT_SECONDS), Services(config) as services:
+            report = initialise(services)
+        if json:
+            import msgspec
+
+            print_bytes(msgspec.json.encode(report))
+            return
+        applied = plural(len(report.migrations), "migration")
+        typer.echo(
+            f"schema ready ({applied} applied); {plural(len(report.added), 'asset')} added, "
+            f"{len(report.present)} there before"
+        )

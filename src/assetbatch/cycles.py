@@ -1,0 +1,487 @@
+"""The three run commands: each one bounded, locked, recorded cycle.
+
+Every function takes the services it needs and a Bound, and returns a CycleResult; errors that end a
+cycle are raised after they have been recorded.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import msgspec
+
+from assetbatch.assets import Asset, AssetPriority
+from assetbatch.bounds import Bound
+from assetbatch.entitlements import Entitlements
+from assetbatch.errors import AssetbatchError, UnreachableError
+from assetbatch.market import StoredAsset
+from assetbatch.planning import (
+    SNAPSHOT_TICKERS,
+    Verdict,
+    Work,
+    WorkKind,
+    assess,
+    behind,
+    describe,
+    expected_next_start,
+    parse_work_id,
+    plan,
+)
+from assetbatch.refresh import (
+    SAVE_SECONDS,
+    SHORTEST_CALL_SECONDS,
+    BatchReport,
+    Refresher,
+    Result,
+    Status,
+)
+from assetbatch.report import Reporter
+from assetbatch.services import Services
+from assetbatch.state.journal import CycleRecord
+from assetbatch.state.queue import Empty, Failure, Lease
+from assetbatch.state.window import CallKind, Refused, boot_seconds
+from assetbatch.words import span
+
+log = logging.getLogger("assetbatch")
+
+RUN_PRIORITY = "run_priority"
+RUN_QUEUE = "run_queue"
+ENQUEUE_SECONDARY = "enqueue_secondary"
+
+DOWN_BATCHES = 2
+"""After so many batches in a row that found the vendor down, a queue run ends: the rest is spared."""
+
+LEASE_SLACK_SECONDS = 15.0
+"""How much longer than its command's bound a lease or lock lives: a dead holder's ends by itself."""
+
+DRY_RUN_ITEMS = 250
+
+FRESH = "fresh"
+
+Progress = Callable[[str], None]
+
+
+class AssetReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one asset in a cycle. `status` is a refresh.Status, or `fresh` (nothing to do)."""
+
+    symbol: str
+    status: str
+    last_price: float | None = None
+    as_of_ms: int | None = None
+    bars: int = 0
+    detail: str | None = None
+
+
+class CycleResult(msgspec.Struct, kw_only=True):
+    """The outcome of one start. `result` is ok, nothing, partial, failed, stopped, skipped, disabled or planned."""
+
+    command: str
+    cycle_id: str
+    result: str
+    started_ms: int
+    duration_ms: int = 0
+    calls: int = 0
+    waits: int = 0
+    bars_written: int = 0
+    published: int = 0
+    assets: list[AssetReport] = msgspec.field(default_factory=list)
+    plan: list[str] = msgspec.field(default_factory=list)
+    enqueued: int = 0
+    dropped: list[str] = msgspec.field(default_factory=list)
+    queue_size: int | None = None
+    ended_because: str | None = None
+
+    @property
+    def failed(self) -> list[AssetReport]:
+        """The assets that did not get what they were due."""
+        return [asset for asset in self.assets if asset.status not in (Status.SUCCESS.value, FRESH)]
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, nothing to do or skipped; 1 some assets failed."""
+        return 1 if self.result in ("partial", "failed") else 0
+
+
+@contextmanager
+def _recorded(services: Services, result: CycleResult) -> Iterator[None]:
+    """Writes the end of a cycle into the journal, however it ends."""
+    began = boot_seconds()
+    error: AssetbatchError | None = None
+    try:
+        yield
+    except AssetbatchError as raised:
+        error = raised
+        raise
+    finally:
+        result.duration_ms = round((boot_seconds() - began) * 1000)
+        if error:
+            result.result = "failed"
+        record = CycleRecord(
+            started_ms=result.started_ms,
+            duration_ms=result.duration_ms,
+            result=result.result,
+            refreshed=sum(asset.status == Status.SUCCESS.value for asset in result.assets),
+            failed=len(result.failed),
+            fresh=sum(asset.status == FRESH for asset in result.assets),
+            calls=result.calls,
+            error=error.message if error else None,
+        )
+        try:
+            services.journal.finish(result.command, record)
+        except AssetbatchError:
+            if not error:
+                raise
+
+
+def _new_result(services: Services, command: str) -> CycleResult:
+    return CycleResult(
+        command=command, cycle_id=uuid.uuid4().hex[:12], result="nothing", started_ms=services.now_ms()
+    )
+
+
+def run_priority(
+    services: Services, bound: Bound, progress: Progress, *, dry_run: bool = False
+) -> CycleResult:
+    """One cycle over the enabled priority assets in their order, at most one call per asset.
+
+    A second start while one runs is skipped. At the end the slots that the next cycle will need are
+    reserved in the window. Raises AssetbatchError where the cycle cannot be run at all.
+    """
+    result = _new_result(services, RUN_PRIORITY)
+    assets = services.config.enabled_priority_assets
+    if not services.config.batch.priority_assets_enabled:
+        result.result = "disabled"
+        return result
+    if dry_run:
+        return _planned(result, _plan_lines(services, services.entitlements(), [Work(a) for a in assets]))
+    with services.locks.hold(RUN_PRIORITY, bound.seconds + LEASE_SLACK_SECONDS) as held:
+        if not held:
+            return _skipped(services, result)
+        starts_ms = services.journal.start(RUN_PRIORITY, result.started_ms)
+        with _recorded(services, result):
+            known = services.entitlements()
+            stored = services.store.load(_symbols(assets))
+            due, fresh = _due(services, known, [Work(asset) for asset in assets], stored)
+            reporter = Reporter(services.journal, services.now_ms, progress)
+            report = _refresher(services, known, bound, reporter).run(
+                due, stored, CallKind.PRIORITY, max_calls=len(due), one_call_each=True
+            )
+            _account(result, report)
+            result.waits = reporter.waits
+            reports = {asset.symbol: asset for asset in fresh}
+            for done in report.results:
+                symbol = done.work.asset.symbol
+                reports[symbol] = _asset_report(done, stored.get(symbol))
+            result.assets = [reports[asset.symbol] for asset in assets]
+            for asset_report in result.failed:
+                log.warning("%s: %s", asset_report.symbol, asset_report.detail)
+            _judge(result, bound)
+            _enqueue_bars(services, result, known, _symbols(assets))
+            _reserve_next(services, known, assets, starts_ms)
+            _raise_if_down(result, [report] if due else [])
+    return result
+
+
+def run_queue(services: Services, bound: Bound, progress: Progress, *, dry_run: bool = False) -> CycleResult:
+    """Works the pending queue until it is empty, the time is over or no call is free within it.
+
+    Raises AssetbatchError where the cycle cannot be run at all; leased work is handed back then.
+    """
+    result = _new_result(services, RUN_QUEUE)
+    if dry_run:
+        work, lines = _known_work(services, services.queue.peek(DRY_RUN_ITEMS))
+        return _planned(result, _plan_lines(services, services.entitlements(), work) + lines)
+    holders = services.config.queue.max_concurrency
+    with services.locks.hold(RUN_QUEUE, bound.seconds + LEASE_SLACK_SECONDS, holders) as held:
+        if not held:
+            return _skipped(services, result)
+        services.journal.start(RUN_QUEUE, result.started_ms)
+        with _recorded(services, result):
+            reporter = Reporter(services.journal, services.now_ms, progress)
+            try:
+                reports = _drain(services, bound, reporter, result)
+            finally:
+                result.waits = reporter.waits
+            _judge(result, bound)
+            result.queue_size = services.queue.state().size
+            _raise_if_down(result, reports)
+    return result
+
+
+def _skipped(services: Services, result: CycleResult) -> CycleResult:
+    services.journal.skip(result.command)
+    result.result = "skipped"
+    return result
+
+
+def _known_work(services: Services, ids: Sequence[str]) -> tuple[list[Work], list[str]]:
+    """The work that queue ids stand for, and the ids whose asset is not in the configuration (any more)."""
+    by_symbol = {asset.symbol: asset for asset in services.config.assets}
+    work, gone = [], []
+    for item_id in ids:
+        symbol, kind = parse_work_id(item_id)
+        if symbol in by_symbol:
+            work.append(Work(by_symbol[symbol], kind))
+        else:
+            gone.append(item_id)
+    return work, gone
+
+
+def _drain(services: Services, bound: Bound, reporter: Reporter, result: CycleResult) -> list[BatchReport]:
+    """Takes and works until a reason to end; each batch is accounted for in `result` as it ends."""
+    known = services.entitlements()
+    reports: list[BatchReport] = []
+    downs = 0
+    waited = False
+    result.ended_because = "out of time"
+    while bound.remaining() > SAVE_SECONDS + SHORTEST_CALL_SECONDS and not bound.stopped:
+        now_ms = services.now_ms()
+        wide = any(known.snapshots(asset.asset_type, now_ms) for asset in services.config.assets)
+        lease_seconds = bound.remaining() + LEASE_SLACK_SECONDS
+        taken = services.queue.take(SNAPSHOT_TICKERS if wide else 1, lease_seconds, services.window)
+        if isinstance(taken, Empty):
+            result.ended_because = "empty"
+            break
+        if isinstance(taken, Refused):
+            wait_ms = max(0, taken.retry_at_ms - services.now_ms())
+            if wait_ms / 1000 > bound.remaining() - SAVE_SECONDS - SHORTEST_CALL_SECONDS:
+                result.ended_because = f"out of calls for {span(wait_ms)}"
+                break
+            reporter.waiting(taken, wait_ms, first=not waited)
+            waited = True
+            bound.wait(wait_ms / 1000 + 0.001)
+            continue
+        waited = False
+        report = _work_lease(services, _refresher(services, known, bound, reporter), known, taken, result)
+        reports.append(report)
+        if report.too_many_calls:
+            result.ended_because = "the vendor said too many calls"
+            break
+        downs = downs + 1 if report.vendor_down else 0
+        if downs >= DOWN_BATCHES:
+            result.ended_because = "the vendor is down"
+            break
+    return reports
+
+
+def _work_lease(
+    services: Services, refresher: Refresher, known: Entitlements, lease: Lease, result: CycleResult
+) -> BatchReport:
+    """Works what a take brought and settles every item: finished, failed or handed back."""
+    work, gone = _known_work(services, [item.id for item in lease.items])
+    if gone:
+        log.warning("taken out of the queue: %s (hint: not in the configuration any more)", ", ".join(gone))
+    open_ids = {item.id for item in work}
+    try:
+        services.queue.finish(lease.token, gone)
+        stored = services.store.load([item.asset.symbol for item in work])
+        due, fresh = _due(services, known, work, stored)
+        report = refresher.run(due, stored, CallKind.QUEUE, max_calls=2 * len(due) + 2, grant=lease.grant)
+        _account(result, report)
+        due_ids = {item.id for item in due}
+        worked = [done for done in report.results if done.status is not Status.DEFERRED]
+        failures = [
+            Failure(done.work.id, done.error or done.status.value, done.final)
+            for done in worked
+            if done.status is not Status.SUCCESS
+        ]
+        done_ids = [item.id for item in work if item.id not in due_ids]
+        done_ids += [done.work.id for done in worked if done.status is Status.SUCCESS]
+        services.queue.finish(lease.token, done_ids)
+        words = services.queue.fail(lease.token, failures)
+        for failure, word in zip(failures, words, strict=True):
+            what = "a dead letter now" if word == "dead" else "tried again later"
+            log.warning("%s: %s (%s)", failure.id, failure.error, what)
+        open_ids -= {*done_ids, *(failure.id for failure in failures)}
+        result.assets += fresh
+        result.assets += [_asset_report(done, stored.get(done.work.asset.symbol)) for done in worked]
+        _enqueue_bars(
+            services,
+            result,
+            known,
+            [done.work.asset.symbol for done in worked if done.work.kind is WorkKind.PRICE],
+        )
+        return report
+    finally:
+        services.queue.release(lease.token, sorted(open_ids))
+
+
+def enqueue_secondary(services: Services, *, dry_run: bool = False) -> CycleResult:
+    """Puts every enabled secondary asset that is due into the queue, once; and the bars that snapshots
+    have left behind."""
+    result = _new_result(services, ENQUEUE_SECONDARY)
+    known = services.entitlements()
+    assets = services.config.enabled_secondary_assets
+    if dry_run:
+        due = _due(services, known, [Work(asset) for asset in assets], services.store.load(_symbols(assets)))[
+            0
+        ]
+        return _planned(result, [f"enqueue {item.id} as {item.asset.priority}" for item in due])
+    services.journal.start(ENQUEUE_SECONDARY, result.started_ms)
+    with _recorded(services, result):
+        stored = services.store.load(_symbols(assets))
+        due, result.assets = _due(services, known, [Work(asset) for asset in assets], stored)
+        _enqueue(services, result, [(item.id, item.asset.priority) for item in due])
+        _enqueue_bars(services, result, known, [report.symbol for report in result.assets])
+        result.queue_size = services.queue.state().size
+        result.result = "partial" if result.dropped else "ok" if result.enqueued else "nothing"
+    return result
+
+
+def _symbols(assets: Sequence[Asset]) -> list[str]:
+    return [asset.symbol for asset in assets]
+
+
+def _enqueue(services: Services, result: CycleResult, items: Sequence[tuple[str, AssetPriority]]) -> None:
+    if not items:
+        return
+    enqueued = services.queue.enqueue(items)
+    result.enqueued += len(enqueued.added)
+    result.dropped += enqueued.dropped
+    if enqueued.dropped:
+        log.warning(
+            "the queue is full (%d): dropped %s (hint: raise queue.max_size, or enable fewer assets)",
+            services.queue.max_size,
+            ", ".join(enqueued.dropped),
+        )
+
+
+def _enqueue_bars(
+    services: Services, result: CycleResult, known: Entitlements, symbols: Sequence[str]
+) -> None:
+    """Queues the bars that snapshots leave behind, in the asset's own class (a priority asset's as HIGH)."""
+    now_ms = services.now_ms()
+    assets = [
+        asset
+        for asset in services.config.assets
+        if asset.symbol in symbols and asset.bars and known.snapshots(asset.asset_type, now_ms)
+    ]
+    if not assets:
+        return
+    stored = services.store.load(_symbols(assets))
+    items = [
+        (
+            Work(asset, WorkKind.BARS).id,
+            AssetPriority.HIGH if asset.priority is AssetPriority.CRITICAL else asset.priority,
+        )
+        for asset in assets
+        if asset.symbol in stored and behind(asset, stored[asset.symbol], known, now_ms)
+    ]
+    _enqueue(services, result, items)
+
+
+def _due(
+    services: Services, known: Entitlements, work: Sequence[Work], stored: Mapping[str, StoredAsset]
+) -> tuple[list[Work], list[AssetReport]]:
+    """The work that is due, in its order, and reports of the assets that are fresh."""
+    now_ms = services.now_ms()
+    due, fresh = [], []
+    for item in work:
+        verdict = _assess(item, stored.get(item.asset.symbol), known, now_ms)
+        log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.reason)
+        if verdict.due:
+            due.append(item)
+            continue
+        before = stored.get(item.asset.symbol)
+        fresh.append(
+            AssetReport(
+                symbol=item.asset.symbol,
+                status=FRESH,
+                last_price=before.last_price if before else None,
+                as_of_ms=before.as_of_ms if before else None,
+                detail=verdict.reason,
+            )
+        )
+    return due, fresh
+
+
+def _assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
+    if work.kind is WorkKind.BARS and stored is not None:
+        is_behind = behind(work.asset, stored, known, now_ms)
+        return Verdict(work.asset, is_behind, "bars behind" if is_behind else "bars up to date")
+    return assess(work.asset, stored, known, now_ms)
+
+
+def _refresher(services: Services, known: Entitlements, bound: Bound, reporter: Reporter) -> Refresher:
+    return Refresher(
+        vendor=lambda: services.vendor,
+        store=services.store,
+        window=services.window,
+        refusals=services.refusals,
+        events=services.events,
+        known=known,
+        now_ms=services.now_ms,
+        bound=bound,
+        reporter=reporter,
+    )
+
+
+def _asset_report(result: Result, stored: StoredAsset | None) -> AssetReport:
+    price = result.price
+    return AssetReport(
+        symbol=result.work.asset.symbol,
+        status=result.status.value,
+        last_price=price.last_price if price else stored.last_price if stored else None,
+        as_of_ms=price.as_of_ms if price else stored.as_of_ms if stored else None,
+        bars=result.bars,
+        detail=result.error,
+    )
+
+
+def _account(result: CycleResult, report: BatchReport) -> None:
+    result.calls += report.calls
+    result.bars_written += report.bars_written
+    result.published += report.published
+
+
+def _reserve_next(
+    services: Services, known: Entitlements, assets: Sequence[Asset], starts_ms: Sequence[int]
+) -> None:
+    """Keeps free what the next priority cycle will need, computed from what will be due then."""
+    interval_ms = services.config.batch.interval_minutes * 60_000
+    at_ms = expected_next_start(starts_ms, interval_ms)
+    stored = services.store.load(_symbols(assets))
+    due = [Work(asset) for asset in assets if assess(asset, stored.get(asset.symbol), known, at_ms).due]
+    services.window.reserve(at_ms, len(plan(due, stored, known, at_ms)), interval_ms)
+
+
+def _judge(result: CycleResult, bound: Bound) -> None:
+    """The cycle's result in a word, from what became of its assets."""
+    refreshed = [asset for asset in result.assets if asset.status == Status.SUCCESS.value]
+    if bound.stopped:
+        result.result = "stopped"
+    elif result.failed:
+        result.result = "partial" if refreshed else "failed"
+    else:
+        result.result = "ok" if refreshed else "nothing"
+
+
+def _raise_if_down(result: CycleResult, reports: Sequence[BatchReport]) -> None:
+    if reports and all(report.vendor_down for report in reports):
+        raise UnreachableError(
+            f"the API cannot be reached: {result.failed[-1].detail}",
+            hint="is the network up, and provider.base_url right?",
+        )
+
+
+def _planned(result: CycleResult, lines: list[str]) -> CycleResult:
+    result.result = "planned"
+    result.plan = lines
+    return result
+
+
+def _plan_lines(services: Services, known: Entitlements, work: Sequence[Work]) -> list[str]:
+    """What would be called for this work now, and why; fresh assets with the reason."""
+    now_ms = services.now_ms()
+    stored = services.store.load([item.asset.symbol for item in work])
+    verdicts = {item.id: _assess(item, stored.get(item.asset.symbol), known, now_ms) for item in work}
+    due = [item for item in work if verdicts[item.id].due]
+    lines: list[str] = []
+    for call in plan(due, stored, known, now_ms):
+        reasons = dict.fromkeys(verdicts[item.id].reason for item in due if item.asset in call.assets)
+        lines.append(f"call {len(lines) + 1}: {describe(call)} ({'; '.join(reasons)})")
+    lines += [f"no call: {v.asset.symbol} ({v.reason})" for v in verdicts.values() if not v.due]
+    return lines

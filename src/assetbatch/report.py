@@ -1,0 +1,71 @@
+"""What a cycle says while it runs: one log line per event, and a live line on a terminal."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from assetbatch.entitlements import KnownRefusal, Lack
+from assetbatch.state.journal import Journal
+from assetbatch.state.window import Refused, new_call_id
+from assetbatch.words import moment, plural, span
+
+log = logging.getLogger("assetbatch")
+
+_WAITS_FOR = {
+    "window": "all calls of this window are used",
+    "blocked": "the vendor said too many calls",
+    "reserved": "the free calls are kept for the next priority cycle",
+}
+
+_LACKS = {
+    Lack.SNAPSHOT: "your plan has no {type} snapshots; bars are used instead",
+    Lack.TODAY: "your plan has no {type} data of the running day; data up to the last day are used",
+    Lack.LAST_DAY: "the last day of {type} is not published yet; the day before is used",
+    Lack.INTRADAY: "your plan has no 5-minute bars of {type}; the previous day's bar is used",
+}
+
+
+def lack_in_words(refusal: KnownRefusal) -> str:
+    """What a plan lacks and what is done about it, for a person."""
+    return f"{_LACKS[refusal.lack].format(type=refusal.asset_type.value)}; asked again {moment(refusal.until_ms)}"
+
+
+class Reporter:
+    """Logs what happens and counts the waits; `progress` shows a line while waiting (None: does not)."""
+
+    def __init__(self, journal: Journal, now_ms: Callable[[], int], progress: Callable[[str], None]) -> None:
+        self._journal = journal
+        self._now_ms = now_ms
+        self._progress = progress
+        self.waits = 0
+
+    def waiting(self, refused: Refused, wait_ms: int, *, first: bool) -> None:
+        """A call waits for its slot; counted once per call."""
+        if first:
+            self.waits += 1
+            self._journal.waited(self._now_ms(), new_call_id())
+        text = f"waiting {span(wait_ms)} for a free call: {_WAITS_FOR[refused.reason]}"
+        log.info(text)
+        self._progress(text)
+
+    def called(self, what: str, outcome: str, seconds: float) -> None:
+        """A call has come back, or failed."""
+        log.info("%s: %s (%d ms)", what, outcome, round(seconds * 1000))
+        self._progress(what)
+
+    def refused_bars(self, symbol: str, reasons: Mapping[str, int] | Counter[str]) -> None:
+        """An answer had bars that cannot be true."""
+        words = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        log.warning(
+            "%s: %s of the answer not stored: %s", symbol, plural(sum(reasons.values()), "bar"), words
+        )
+
+    def learned(self, refusal: KnownRefusal) -> None:
+        """The plan turned out to lack something."""
+        log.warning("%s", lack_in_words(refusal))
+
+    def problem(self, message: str, *, hint: str) -> None:
+        """Something is wrong that the cycle survives."""
+        log.warning("%s (hint: %s)", message, hint)

@@ -1,0 +1,153 @@
+"""Builds what a command needs from the configuration, each part when it is first asked for.
+
+An idle start never opens the database and never loads an HTTP library.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from assetbatch.config import Config
+from assetbatch.entitlements import Entitlements
+from assetbatch.events import Events
+from assetbatch.secret import Secret
+from assetbatch.state.clock import ServerClock
+from assetbatch.state.connection import RedisClient, connect
+from assetbatch.state.journal import Journal
+from assetbatch.state.keys import Keys, fingerprint
+from assetbatch.state.locks import Locks
+from assetbatch.state.queue import Queue
+from assetbatch.state.refusals import Refusals
+from assetbatch.state.window import Window
+
+if TYPE_CHECKING:
+    from assetbatch.embedded import EmbeddedServers
+    from assetbatch.store import Store
+    from assetbatch.vendor.client import VendorClient
+
+CALL_SECONDS = 10.0
+"""The longest a call may take, from name resolution to the last byte."""
+
+
+class Services:
+    """The parts of one command: `with Services(config) as services`. Each part raises its own AssetbatchError
+    when it is first used: ConfigError where it is not configured, UnreachableError where it does not answer."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Services:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    @cached_property
+    def embedded(self) -> EmbeddedServers:
+        """The servers of our own, started on demand."""
+        from assetbatch.embedded import EmbeddedServers
+
+        return self._stack.enter_context(EmbeddedServers(self.config.data_folder))
+
+    @cached_property
+    def redis(self) -> RedisClient:
+        """The Redis client."""
+        url = self.config.require_redis()
+        client = connect(Secret(self.embedded.redis_url()) if url.embedded else url)
+        self._stack.callback(client.close)
+        return client
+
+    def open_store(self, *, check_schema: bool = True) -> Store:
+        """A connection to the database, to be closed by the caller."""
+        from assetbatch.store import Store
+
+        url = self.config.require_database()
+        database = self.embedded.database_url() if url.embedded else url.reveal()
+        return Store.open(database, check_schema=check_schema)
+
+    @cached_property
+    def store(self) -> Store:
+        """The open database, its schema checked."""
+        return self._stack.enter_context(self.open_store())
+
+    @cached_property
+    def vendor(self) -> VendorClient:
+        """The vendor's client; in a sandbox, of the simulated vendor that this starts."""
+        from assetbatch.vendor.client import VendorClient
+
+        base_url = str(self.config.provider.base_url)
+        if self.config.sandbox:
+            from assetbatch.sandbox import PLANS, SandboxServer
+
+            plan = PLANS["basic" if self.config.rate_limiting.tier == "free" else "starter"]
+            folder = self.config.data_folder
+            folder.mkdir(parents=True, exist_ok=True)
+            server = SandboxServer(plan=plan, state_file=folder / "vendor.json")
+            base_url = self._stack.enter_context(server).base_url
+        key = self.config.require_api_key()
+        return self._stack.enter_context(VendorClient(base_url, key, call_seconds=CALL_SECONDS))
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The names of our keys in Redis."""
+        return Keys(self.config.redis.prefix)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self.config.require_api_key())
+
+    @cached_property
+    def clock(self) -> ServerClock:
+        """The Redis server's time."""
+        return ServerClock(self.redis)
+
+    def now_ms(self) -> int:
+        """Unix milliseconds, UTC, as the Redis server counts them."""
+        return self.clock.now_ms()
+
+    @cached_property
+    def window(self) -> Window:
+        """The call window of the configured API key."""
+        return Window(self.redis, self.keys, self._fingerprint, self.config.call_limit, CALL_SECONDS)
+
+    @cached_property
+    def queue(self) -> Queue:
+        """The pending queue."""
+        settings = self.config.queue
+        return Queue(
+            self.redis,
+            self.keys,
+            max_size=settings.max_size,
+            retry_max_attempts=settings.retry_max_attempts,
+            retry_delay_seconds=settings.retry_delay_seconds,
+        )
+
+    @cached_property
+    def locks(self) -> Locks:
+        """The cycle locks."""
+        return Locks(self.redis, self.keys)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The record of starts and cycles."""
+        return Journal(self.redis, self.keys)
+
+    @cached_property
+    def refusals(self) -> Refusals:
+        """What the plan of this key is known to lack."""
+        return Refusals(self.redis, self.keys, self._fingerprint)
+
+    @cached_property
+    def events(self) -> Events:
+        """The channel to the listeners."""
+        return Events(self.redis, self.config.redis.prefix, self.config.events.stream_maxlen)
+
+    def entitlements(self) -> Entitlements:
+        """What may be asked: the tier's expectation and what was refused."""
+        return Entitlements(end_of_day=self.config.tier.delay_minutes > 0, refusals=self.refusals.load())

@@ -1,0 +1,20 @@
+"""The Redis server's time, the one clock that all hosts share."""
+
+from __future__ import annotations
+
+from assetbatch.state.connection import RedisClient, redis_errors
+from assetbatch.state.window import boot_seconds
+
+
+class ServerClock:
+    """Asked once, then carried on by a monotonic clock: what this host's clock says does not matter."""
+
+    def __init__(self, client: RedisClient) -> None:
+        with redis_errors():
+            seconds, microseconds = client.time()
+        self._origin_ms: int = seconds * 1000 + microseconds // 1000
+        self._origin = boot_seconds()
+
+    def now_ms(self) -> int:
+        """Unix milliseconds, UTC, as the Redis server counts them."""
+        return self._origin_ms + round((boot_seconds() - self._origin) * 1000)

@@ -1,0 +1,110 @@
+"""The connection to Redis: short timeouts, few retries, errors that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from typing import Any, TypeAlias
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from assetbatch.errors import RedisError
+from assetbatch.secret import Secret
+
+RedisClient: TypeAlias = Any
+"""A synchronous client with decoded replies. Untyped: redis-py annotates replies as bytes or str, sync or
+async alike, so that every use would need a cast."""
+
+Script: TypeAlias = Any
+"""A registered script, called with `keys` and `args`; untyped for the same reason."""
+
+SOCKET_SECONDS = 3.0
+
+
+def connect(url: Secret) -> RedisClient:
+    """A client for a `redis://`, `rediss://` or `unix://` URL; connects on first use.
+
+    A lost reply is asked for again at most twice: every script here may be repeated.
+    """
+    return redis.Redis.from_url(
+        url.reveal(),
+        decode_responses=True,
+        socket_timeout=SOCKET_SECONDS,
+        socket_connect_timeout=SOCKET_SECONDS,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+        client_name="assetbatch",
+    )
+
+
+@contextmanager
+def redis_errors() -> Iterator[None]:
+    """Turns the library's exceptions into RedisError, without the URL (it may hold a password)."""
+    try:
+        yield
+    except redis.exceptions.AuthenticationError as error:
+        raise RedisError(
+            f"redis refuses the login: {_text(error)}",
+            hint="check user and password in redis.url or REDIS_URL",
+        ) from None
+    except redis.exceptions.NoPermissionError as error:
+        raise RedisError(
+            f"redis denies a command: {_text(error)}",
+            hint="allow this user +@all on the keys of redis.prefix (docs: ACL SETUSER)",
+        ) from None
+    except redis.exceptions.OutOfMemoryError:
+        raise RedisError(
+            "redis is full (maxmemory is reached)",
+            hint="raise maxmemory or free memory; nothing was half done",
+        ) from None
+    except redis.exceptions.ReadOnlyError:
+        raise RedisError(
+            "redis is a read-only replica", hint="point redis.url or REDIS_URL at the master"
+        ) from None
+    except redis.exceptions.BusyLoadingError:
+        raise RedisError(
+            "redis is still loading its data", hint="wait; the next start will find it ready"
+        ) from None
+    except redis.exceptions.TimeoutError:
+        raise RedisError(
+            f"redis did not answer within {SOCKET_SECONDS:g} s", hint="is the server overloaded or stopped?"
+        ) from None
+    except redis.exceptions.ConnectionError as error:
+        raise RedisError(
+            f"redis cannot be reached: {_text(error)}",
+            hint="is it running, and is redis.url or REDIS_URL right?",
+        ) from None
+    except redis.exceptions.RedisError as error:
+        text = _text(error)
+        if "OOM" in text:
+            raise RedisError(
+                "redis is full (maxmemory is reached)",
+                hint="raise maxmemory or free memory; nothing was half done",
+            ) from None
+        if "READONLY" in text or "MISCONF" in text:
+            raise RedisError(
+                f"redis takes no writes: {text}", hint="look at the server's log and its disk"
+            ) from None
+        raise RedisError(f"redis refuses: {text}", hint="redis 7 or valkey 8 or later is needed") from None
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error).split())[:200].rstrip(".")
+
+
+def script(client: RedisClient, name: str) -> Script:
+    """The script `lua/<name>.lua` with its includes; asked by its hash, loaded again after SCRIPT FLUSH."""
+    return client.register_script(_source(name))
+
+
+def _source(name: str) -> str:
+    folder = resources.files(__package__) / "lua"
+    lines = []
+    for line in (folder / f"{name}.lua").read_text(encoding="utf-8").splitlines():
+        if line.startswith("--@include "):
+            lines.append((folder / line.removeprefix("--@include ").strip()).read_text(encoding="utf-8"))
+        else:
+            lines.append(line)
+    return "\n".join(lines)

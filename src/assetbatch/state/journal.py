@@ -1,0 +1,117 @@
+"""When each command last started and ended, and how; the last cycles; the waits of the last hour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from assetbatch.state.connection import RedisClient, redis_errors
+from assetbatch.state.keys import Keys
+
+CYCLES_KEPT = 288
+STARTS_KEPT = 6
+WAITS_KEPT = 10_000
+HOUR_MS = 3_600_000
+
+
+class CycleRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One ended cycle. `result` is ok, partial, failed, stopped or an error's word; counts are of assets."""
+
+    started_ms: int
+    duration_ms: int
+    result: str
+    refreshed: int = 0
+    failed: int = 0
+    fresh: int = 0
+    calls: int = 0
+    error: str | None = None
+
+
+class JobState(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a command's starts; None where it never did."""
+
+    last_started_ms: int | None
+    last_finished_ms: int | None
+    last_result: str | None
+    last_error: str | None
+    skipped: int
+    starts_ms: tuple[int, ...]
+
+
+class Journal:
+    """Reads and writes the journal; all methods raise RedisError when Redis cannot be asked."""
+
+    def __init__(self, client: RedisClient, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def start(self, command: str, now_ms: int) -> tuple[int, ...]:
+        """Notes a start; returns the last starts, ascending, this one last."""
+        with redis_errors():
+            text = self._client.hget(self._keys.job(command), "starts") or "[]"
+            starts = (*msgspec.json.decode(text, type=tuple[int, ...]), now_ms)[-STARTS_KEPT:]
+            self._client.hset(
+                self._keys.job(command),
+                mapping={"last_started": now_ms, "starts": msgspec.json.encode(starts).decode()},
+            )
+        return starts
+
+    def skip(self, command: str) -> None:
+        """Notes a start that found an earlier one still running."""
+        with redis_errors():
+            self._client.hincrby(self._keys.job(command), "skipped", 1)
+
+    def finish(self, command: str, cycle: CycleRecord) -> None:
+        """Notes the end of a cycle, in one round trip."""
+        key = self._keys.cycles(command)
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.hset(
+                self._keys.job(command),
+                mapping={
+                    "last_finished": cycle.started_ms + cycle.duration_ms,
+                    "last_result": cycle.result,
+                    "last_error": cycle.error or "",
+                },
+            )
+            pipeline.lpush(key, msgspec.json.encode(cycle).decode())
+            pipeline.ltrim(key, 0, CYCLES_KEPT - 1)
+            pipeline.execute()
+
+    def waited(self, now_ms: int, call_id: str) -> None:
+        """Counts one call that had to wait for the window."""
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.zadd(self._keys.waits, {call_id: now_ms})
+            pipeline.zremrangebyscore(self._keys.waits, "-inf", now_ms - HOUR_MS)
+            pipeline.zremrangebyrank(self._keys.waits, 0, -WAITS_KEPT - 1)
+            pipeline.execute()
+
+    def waits_of_last_hour(self, now_ms: int) -> int:
+        """How many calls had to wait for the window within the last hour."""
+        with redis_errors():
+            return int(self._client.zcount(self._keys.waits, now_ms - HOUR_MS, "+inf"))
+
+    def job(self, command: str) -> JobState:
+        """What is known of a command."""
+        with redis_errors():
+            fields: dict[str, Any] = self._client.hgetall(self._keys.job(command))
+        return JobState(
+            last_started_ms=_number(fields.get("last_started")),
+            last_finished_ms=_number(fields.get("last_finished")),
+            last_result=fields.get("last_result"),
+            last_error=fields.get("last_error") or None,
+            skipped=int(fields.get("skipped", 0)),
+            starts_ms=msgspec.json.decode(fields.get("starts", "[]"), type=tuple[int, ...]),
+        )
+
+    def cycles(self, command: str, count: int = CYCLES_KEPT) -> list[CycleRecord]:
+        """The last cycles, newest first."""
+        with redis_errors():
+            texts = self._client.lrange(self._keys.cycles(command), 0, count - 1)
+        return [msgspec.json.decode(text, type=CycleRecord) for text in texts]
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text else None

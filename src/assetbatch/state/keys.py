@@ -1,0 +1,74 @@
+"""The names of all keys in Redis.
+
+They share one hash tag, so that every script is legal on Redis Cluster. What belongs to an API key
+(window, refusals) carries a fingerprint of it, because the vendor's limit belongs to the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from assetbatch.secret import Secret
+
+
+def fingerprint(api_key: Secret) -> str:
+    """Twelve hex digits that tell API keys apart without giving them away."""
+    return hashlib.blake2b(api_key.reveal().encode(), digest_size=6, person=b"assetbatch").hexdigest()
+
+
+class Keys:
+    """Key names below a prefix such as `{assetbatch}`."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.queue_items = f"{prefix}:queue:items"
+        self.queue_waiting = tuple(f"{prefix}:queue:{name}" for name in ("critical", "high", "medium", "low"))
+        self.queue_leased = f"{prefix}:queue:leased"
+        self.queue_delayed = f"{prefix}:queue:delayed"
+        self.queue_dead = f"{prefix}:queue:dead"
+        self.queue_dead_items = f"{prefix}:queue:dead_items"
+        self.queue_errors = f"{prefix}:queue:errors"
+        self.queue_stamp = f"{prefix}:queue:stamp"
+
+    @property
+    def queue(self) -> list[str]:
+        """The ten keys that every script of the queue names first, in their order."""
+        return [
+            self.queue_items,
+            *self.queue_waiting,
+            self.queue_leased,
+            self.queue_delayed,
+            self.queue_dead,
+            self.queue_dead_items,
+            self.queue_errors,
+        ]
+
+    def queue_reply(self, token: str) -> str:
+        """What a take answered, kept for a minute."""
+        return f"{self.prefix}:queue:reply:{token}"
+
+    def window(self, key_fingerprint: str) -> list[str]:
+        """The window's calls, its block after a 429, and the reservation of the next priority cycle."""
+        base = f"{self.prefix}:window:{key_fingerprint}"
+        return [base, f"{base}:blocked", f"{base}:reservation"]
+
+    def refusals(self, key_fingerprint: str) -> str:
+        """What the plan of this API key does not include."""
+        return f"{self.prefix}:refusals:{key_fingerprint}"
+
+    def lock(self, command: str) -> str:
+        """Who runs a command now."""
+        return f"{self.prefix}:lock:{command}"
+
+    def job(self, command: str) -> str:
+        """When a command last started and ended, and how."""
+        return f"{self.prefix}:job:{command}"
+
+    def cycles(self, command: str) -> str:
+        """The last cycles of a command, newest first."""
+        return f"{self.prefix}:cycles:{command}"
+
+    @property
+    def waits(self) -> str:
+        """The moments of the last hour at which a call had to wait for the window."""
+        return f"{self.prefix}:waits"

@@ -1,0 +1,39 @@
+"""Cycle locks: at most so many of a command at a time, over all hosts; a dead holder's lock ends by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from assetbatch.errors import RedisError
+from assetbatch.state.connection import RedisClient, redis_errors, script
+from assetbatch.state.keys import Keys
+from assetbatch.state.window import new_call_id
+
+
+class Locks:
+    """The locks below a key prefix. `clock_ms` is given by tests only; otherwise Redis TIME counts."""
+
+    def __init__(self, client: RedisClient, keys: Keys, clock_ms: Callable[[], int] | None = None) -> None:
+        self._client = client
+        self._keys = keys
+        self._clock = clock_ms
+        self._acquire = script(client, "acquire_lock")
+
+    @contextmanager
+    def hold(self, command: str, bound_seconds: float, holders: int = 1) -> Iterator[bool]:
+        """Yields whether this process is one of at most `holders` for the next `bound_seconds`.
+
+        Raises RedisError when Redis cannot be asked; a failed release is left to the bound.
+        """
+        key = self._keys.lock(command)
+        token = new_call_id()
+        now = str(self._clock()) if self._clock else ""
+        with redis_errors():
+            held = bool(self._acquire(keys=[key], args=[now, token, holders, round(bound_seconds * 1000)]))
+        try:
+            yield held
+        finally:
+            if held:
+                with suppress(RedisError), redis_errors():
+                    self._client.zrem(key, token)

@@ -1,0 +1,84 @@
+-- The pending queue. q = { items=, critical=, high=, medium=, low=, leased=, delayed=, dead=, dead_items=, errors= }
+--
+-- items      hash  id -> "rank:attempts:stamp:token": the record; an id has one while it is queued,
+--                  delayed or being worked, so it cannot enter twice. token is empty unless leased.
+-- critical … low   zsets of what waits, score = stamp
+-- leased     zset  score = moment (ms) at which the lease runs out
+-- delayed    zset  score = moment (ms) at which it may be tried again
+-- dead       zset  score = moment (ms) of death; dead_items hash id -> "rank:attempts:stamp:error"
+-- errors     hash  id -> last error of something that failed and will be tried again
+--
+-- stamp is the enqueue time in microseconds, made unique and ascending, hence first in first out.
+-- An item's place is its stamp plus two hours per class below HIGH: waiting work rises, and LOW is
+-- served at the latest when everything HIGH that is less than four hours older has gone. CRITICAL is first.
+
+local CLASS_SPAN_US = 7200000000
+
+local function queue_keys(keys, first)
+  local names = { 'items', 'critical', 'high', 'medium', 'low', 'leased', 'delayed', 'dead', 'dead_items', 'errors' }
+  local q = {}
+  for i, name in ipairs(names) do
+    q[name] = keys[first + i - 1]
+  end
+  q.waiting = { [0] = q.critical, q.high, q.medium, q.low }
+  return q
+end
+
+local function place(rank, stamp)
+  if rank == 0 then
+    return stamp - 1000000000000000
+  end
+  return stamp + (rank - 1) * CLASS_SPAN_US
+end
+
+local function read_record(q, id)
+  local text = redis.call('HGET', q.items, id)
+  if not text then
+    return nil
+  end
+  local rank, attempts, stamp, token = string.match(text, '^(%d+):(%d+):(%d+):(.*)$')
+  return { rank = tonumber(rank), attempts = tonumber(attempts), stamp = tonumber(stamp), token = token }
+end
+
+local function write_record(q, id, r)
+  redis.call('HSET', q.items, id, r.rank .. ':' .. r.attempts .. ':' .. whole(r.stamp) .. ':' .. r.token)
+end
+
+local function wait_in_line(q, id, r)
+  r.token = ''
+  write_record(q, id, r)
+  redis.call('ZADD', q.waiting[r.rank], whole(r.stamp), id)
+end
+
+local function forget(q, id)
+  redis.call('HDEL', q.items, id)
+  redis.call('HDEL', q.errors, id)
+end
+
+-- Bounded: the oldest letters leave when more than `keep` lie there.
+local function bury(q, id, r, now, reason, keep)
+  forget(q, id)
+  redis.call('ZADD', q.dead, whole(now), id)
+  redis.call('HSET', q.dead_items, id, r.rank .. ':' .. r.attempts .. ':' .. whole(r.stamp) .. ':' .. reason)
+  local surplus = redis.call('ZCARD', q.dead) - keep
+  if surplus > 0 then
+    for _, old in ipairs(redis.call('ZRANGE', q.dead, 0, surplus - 1)) do
+      redis.call('HDEL', q.dead_items, old)
+      redis.call('ZREM', q.dead, old)
+    end
+  end
+end
+
+-- An attempt is over without success: again after the delay, or dead. Returns 'retry' or 'dead'.
+local function attempt_failed(q, id, r, now, reason, final, max_attempts, delay_ms, keep)
+  redis.call('ZREM', q.leased, id)
+  if final or r.attempts >= max_attempts then
+    bury(q, id, r, now, reason, keep)
+    return 'dead'
+  end
+  r.token = ''
+  write_record(q, id, r)
+  redis.call('HSET', q.errors, id, reason)
+  redis.call('ZADD', q.delayed, whole(now + delay_ms), id)
+  return 'retry'
+end

@@ -1,0 +1,75 @@
+-- Puts items into the queue, each once; a higher class raises what already waits.
+-- When the queue is full, what would be served last goes: the newcomer or the last in line.
+-- KEYS: items, critical, high, medium, low, leased, delayed, dead, dead_items, errors, stamp (string)
+-- ARGV: now ('' = the server's time), max size, then id and rank of each item
+-- Returns: {codes, id, id, …}: a letter per item (a added, r raised, d already there, x no room), then the
+--          ids of waiting items that had to go for them
+--@include _clock.lua
+--@include _queue.lua
+local q = queue_keys(KEYS, 1)
+local now_us = clock_ms(ARGV[1]) * 1000
+local max_size = tonumber(ARGV[2])
+local stamp = tonumber(redis.call('GET', KEYS[11]) or '0')
+local size = redis.call('HLEN', q.items)
+local codes, dropped = {}, {}
+
+local function last_in_line()
+  local last_id, last_rank, last_place
+  for rank = 0, 3 do
+    local tail = redis.call('ZRANGE', q.waiting[rank], -1, -1, 'WITHSCORES')
+    if tail[1] then
+      local at = place(rank, tonumber(tail[2]))
+      if not last_place or at > last_place then
+        last_id, last_rank, last_place = tail[1], rank, at
+      end
+    end
+  end
+  return last_id, last_rank, last_place
+end
+
+local function make_room(rank, at)
+  if size < max_size then
+    return true
+  end
+  local id, last_rank, last_place = last_in_line()
+  if not id or last_place <= place(rank, at) then
+    return false
+  end
+  redis.call('ZREM', q.waiting[last_rank], id)
+  forget(q, id)
+  size = size - 1
+  dropped[#dropped + 1] = id
+  return true
+end
+
+for i = 3, #ARGV, 2 do
+  local id, rank = ARGV[i], tonumber(ARGV[i + 1])
+  local known = read_record(q, id)
+  local code = 'd'
+  if known then
+    if rank < known.rank and known.token == '' then
+      local waits = redis.call('ZREM', q.waiting[known.rank], id) == 1
+      known.rank = rank
+      if waits then
+        wait_in_line(q, id, known)
+      else
+        write_record(q, id, known)
+      end
+      code = 'r'
+    end
+  else
+    local at = math.max(now_us, stamp + 1)
+    if make_room(rank, at) then
+      stamp = at
+      wait_in_line(q, id, { rank = rank, attempts = 0, stamp = at })
+      size = size + 1
+      code = 'a'
+    else
+      code = 'x'
+    end
+  end
+  codes[#codes + 1] = code
+end
+redis.call('SET', KEYS[11], whole(stamp))
+table.insert(dropped, 1, table.concat(codes))
+return dropped

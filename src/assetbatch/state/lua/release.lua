@@ -1,0 +1,19 @@
+-- Work that was taken but not begun goes back to its place in line, its attempt not counted.
+-- KEYS: items, critical, high, medium, low, leased, delayed, dead, dead_items, errors
+-- ARGV: token, ids
+-- Returns: how many went back
+--@include _clock.lua
+--@include _queue.lua
+local q = queue_keys(KEYS, 1)
+local released = 0
+for i = 2, #ARGV do
+  local id = ARGV[i]
+  local r = read_record(q, id)
+  if r and r.token == ARGV[1] then
+    redis.call('ZREM', q.leased, id)
+    r.attempts = r.attempts - 1
+    wait_in_line(q, id, r)
+    released = released + 1
+  end
+end
+return released

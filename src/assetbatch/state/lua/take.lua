@@ -1,0 +1,78 @@
+-- Takes work under a lease and, where asked to, a slot of the window with it, in one decision:
+-- no slot is spent on an empty queue and nothing is taken without a slot. On the way, expired leases
+-- come back (their attempt stays counted) and retries whose time has come wait in line again.
+-- KEYS: items, critical, high, medium, low, leased, delayed, dead, dead_items, errors,
+--       reply (string of this take), calls (zset), blocked (string), reservation (hash)
+-- ARGV: now ('' = the server's time), token (also the call id), how many, lease ms, max attempts,
+--       retry delay ms, dead letters to keep, ask the window ('1'|'0'), limit, window ms, hold ms
+-- Returns: {'taken', now, id, rank, attempts, stamp µs, id, …}; {'empty', moment of the next retry or '0'};
+--          {'refused', moment to come back at, reason}
+-- The same token asked again within a minute gets the same answer: a reply may get lost.
+--@include _clock.lua
+--@include _window.lua
+--@include _queue.lua
+local q = queue_keys(KEYS, 1)
+local reply_key = KEYS[11]
+local past = redis.call('GET', reply_key)
+if past then
+  return cmsgpack.unpack(past)
+end
+local now = clock_ms(ARGV[1])
+local token, want, lease_ms = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local max_attempts, delay_ms, keep = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.leased, '-inf', whole(now), 'LIMIT', 0, 500)) do
+  local r = read_record(q, id)
+  if r then
+    attempt_failed(q, id, r, now, 'the worker died: its lease ran out', false, max_attempts, delay_ms, keep)
+  else
+    redis.call('ZREM', q.leased, id)
+  end
+end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.delayed, '-inf', whole(now), 'LIMIT', 0, 500)) do
+  redis.call('ZREM', q.delayed, id)
+  local r = read_record(q, id)
+  if r then
+    wait_in_line(q, id, r)
+  end
+end
+
+local candidates = {}
+for rank = 0, 3 do
+  local line = redis.call('ZRANGE', q.waiting[rank], 0, want - 1, 'WITHSCORES')
+  for i = 1, #line, 2 do
+    candidates[#candidates + 1] = { id = line[i], rank = rank, at = place(rank, tonumber(line[i + 1])) }
+  end
+end
+if #candidates == 0 then
+  local due = redis.call('ZRANGE', q.delayed, 0, 0, 'WITHSCORES')
+  return { 'empty', due[2] and whole(tonumber(due[2])) or '0' }
+end
+if ARGV[8] == '1' then
+  local w = {
+    calls = KEYS[12], blocked = KEYS[13], reservation = KEYS[14],
+    limit = tonumber(ARGV[9]), window = tonumber(ARGV[10]), hold = tonumber(ARGV[11]), kind = 'queue',
+  }
+  local retry_at, reason = grant(w, now, token)
+  if retry_at then
+    return { 'refused', whole(retry_at), reason }
+  end
+end
+table.sort(candidates, function(a, b)
+  return a.at < b.at
+end)
+local answer = { 'taken', whole(now) }
+for i = 1, math.min(want, #candidates) do
+  local id, rank = candidates[i].id, candidates[i].rank
+  local r = read_record(q, id)
+  redis.call('ZREM', q.waiting[rank], id)
+  r.attempts = r.attempts + 1
+  r.token = token
+  write_record(q, id, r)
+  redis.call('ZADD', q.leased, whole(now + lease_ms), id)
+  for _, value in ipairs({ id, tostring(rank), tostring(r.attempts), whole(r.stamp) }) do
+    answer[#answer + 1] = value
+  end
+end
+redis.call('SET', reply_key, cmsgpack.pack(answer), 'PX', 60000)
+return answer

@@ -1,0 +1,230 @@
+"""The pending queue: classes, first in first out inside a class, leases, retries, dead letters.
+
+What waits lies in sorted sets; `lua/_queue.lua` describes the keys and the order. Each method is one
+script and one round trip for a whole batch, and raises RedisError when Redis cannot be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from assetbatch.assets import AssetPriority
+from assetbatch.state.connection import RedisClient, redis_errors, script
+from assetbatch.state.keys import Keys
+from assetbatch.state.window import Grant, Refused, Window, boot_seconds, new_call_id
+
+DEAD_LETTERS_KEPT = 1000
+_CLASSES = tuple(AssetPriority)
+
+
+class Item(msgspec.Struct, frozen=True):
+    """Leased work. `attempts` counts this one too; `enqueued_us` is its stamp in microseconds."""
+
+    id: str
+    priority: AssetPriority
+    attempts: int
+    enqueued_us: int
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """What a take brought: items held by `token`, and the slot that was granted with them."""
+
+    token: str
+    items: tuple[Item, ...]
+    grant: Grant | None
+
+
+class Empty(msgspec.Struct, frozen=True):
+    """Nothing waits; the next retry is due at `retry_at_ms`, None where there is none."""
+
+    retry_at_ms: int | None
+
+
+class Enqueued(msgspec.Struct, frozen=True):
+    """What became of each id: added, raised to a higher class, already there, or dropped for lack of room.
+
+    `dropped` also names what had waited last in line and had to go for something more urgent.
+    """
+
+    added: tuple[str, ...]
+    raised: tuple[str, ...]
+    duplicates: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why an item failed; `final` where another try cannot help."""
+
+    id: str
+    error: str
+    final: bool = False
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """An item that failed for good."""
+
+    id: str
+    priority: AssetPriority
+    attempts: int
+    died_ms: int
+    error: str
+
+
+class QueueState(msgspec.Struct, frozen=True):
+    """The queue's figures. `size` counts what waits, is delayed or leased; `oldest_ms` is when what has
+    waited longest was enqueued, None when nothing waits."""
+
+    now_ms: int
+    size: int
+    by_priority: dict[AssetPriority, int]
+    leased: int
+    delayed: int
+    dead: int
+    oldest_ms: int | None
+
+
+class Queue:
+    """The pending queue below a key prefix. `clock_ms` is given by tests only; otherwise Redis TIME counts."""
+
+    def __init__(
+        self,
+        client: RedisClient,
+        keys: Keys,
+        *,
+        max_size: int,
+        retry_max_attempts: int,
+        retry_delay_seconds: float,
+        clock_ms: Callable[[], int] | None = None,
+    ) -> None:
+        self._client = client
+        self._keys = keys
+        self.max_size = max_size
+        self._retry = (retry_max_attempts, round(retry_delay_seconds * 1000), DEAD_LETTERS_KEPT)
+        self._clock = clock_ms
+        self._enqueue = script(client, "enqueue")
+        self._take = script(client, "take")
+        self._finish = script(client, "finish")
+        self._fail = script(client, "fail")
+        self._release = script(client, "release")
+        self._state = script(client, "queue_state")
+
+    def _now(self) -> str:
+        return str(self._clock()) if self._clock else ""
+
+    def enqueue(self, items: Sequence[tuple[str, AssetPriority]]) -> Enqueued:
+        """Puts (id, class) pairs in line in their order, each id once."""
+        args: list[str | int] = [self._now(), self.max_size]
+        for item_id, priority in items:
+            args += [item_id, priority.rank]
+        with redis_errors():
+            codes, *displaced = self._enqueue(keys=[*self._keys.queue, self._keys.queue_stamp], args=args)
+        by_code: dict[str, list[str]] = {"a": [], "r": [], "d": [], "x": []}
+        for (item_id, _), code in zip(items, codes, strict=True):
+            by_code[code].append(item_id)
+        gone = set(displaced)
+        return Enqueued(
+            added=tuple(item_id for item_id in by_code["a"] if item_id not in gone),
+            raised=tuple(by_code["r"]),
+            duplicates=tuple(by_code["d"]),
+            dropped=(*by_code["x"], *displaced),
+        )
+
+    def take(
+        self, count: int, lease_seconds: float, window: Window | None = None, token: str | None = None
+    ) -> Lease | Empty | Refused:
+        """Leases up to `count` items; with a `window` only together with a slot for one call.
+
+        Expired leases and due retries come back first. `token` is made here unless given.
+        """
+        token = token or new_call_id()
+        taken_at = boot_seconds()
+        attempts, delay_ms, keep = self._retry
+        args = [self._now(), token, count, round(lease_seconds * 1000), attempts, delay_ms, keep]
+        keys = [*self._keys.queue, self._keys.queue_reply(token)]
+        if window:
+            limit = window.call_limit
+            args += ["1", limit.limit, limit.window_ms, window.hold_ms]
+            keys += window.keys
+        else:
+            args += ["0"]
+        with redis_errors():
+            kind, *rest = self._take(keys=keys, args=args)
+        if kind == "empty":
+            return Empty(int(rest[0]) or None)
+        if kind == "refused":
+            return Refused(int(rest[0]), rest[1])
+        fields = rest[1:]
+        items = tuple(
+            Item(fields[i], _CLASSES[int(fields[i + 1])], int(fields[i + 2]), int(fields[i + 3]))
+            for i in range(0, len(fields), 4)
+        )
+        return Lease(token, items, Grant(token, taken_at) if window else None)
+
+    def finish(self, token: str, ids: Sequence[str]) -> tuple[str, ...]:
+        """Takes done work off the books; returns the ids whose lease was lost meanwhile."""
+        if not ids:
+            return ()
+        with redis_errors():
+            return tuple(self._finish(keys=self._keys.queue, args=[token, *ids]))
+
+    def fail(self, token: str, failures: Sequence[Failure]) -> tuple[str, ...]:
+        """Records failures; returns a word each: `retry`, `dead` or `lost` (the lease was)."""
+        if not failures:
+            return ()
+        args: list[str | int] = [self._now(), token, *self._retry]
+        for failure in failures:
+            args += [failure.id, "1" if failure.final else "0", failure.error[:500]]
+        with redis_errors():
+            return tuple(self._fail(keys=self._keys.queue, args=args))
+
+    def release(self, token: str, ids: Sequence[str]) -> int:
+        """Hands back work that was not begun: to its old place, without counting an attempt."""
+        if not ids:
+            return 0
+        with redis_errors():
+            return int(self._release(keys=self._keys.queue, args=[token, *ids]))
+
+    def state(self) -> QueueState:
+        """The figures, in one round trip of constant cost."""
+        with redis_errors():
+            now, size, *rest = self._state(keys=self._keys.queue[:8], args=[self._now()])
+        counts = [int(value) for value in rest]
+        return QueueState(
+            now_ms=int(now),
+            size=int(size),
+            by_priority=dict(zip(_CLASSES, counts[:4], strict=True)),
+            leased=counts[4],
+            delayed=counts[5],
+            dead=counts[6],
+            oldest_ms=counts[7] // 1000 or None,
+        )
+
+    def peek(self, count: int) -> list[str]:
+        """The ids that wait, each class in its order, the highest class first; takes nothing."""
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            for line in self._keys.queue_waiting:
+                pipeline.zrange(line, 0, count - 1)
+            lines = pipeline.execute()
+        return [item_id for line in lines for item_id in line][:count]
+
+    def dead_letters(self, count: int = 100) -> list[DeadLetter]:
+        """The youngest dead letters, newest first."""
+        with redis_errors():
+            pairs = self._client.zrevrange(self._keys.queue_dead, 0, count - 1, withscores=True)
+            ids = [item_id for item_id, _ in pairs]
+            texts = self._client.hmget(self._keys.queue_dead_items, ids) if ids else []
+        letters = []
+        for (item_id, died_ms), text in zip(pairs, texts, strict=True):
+            if text is None:  # retried or dropped between the two reads
+                continue
+            rank, attempts, _stamp, error = text.split(":", 3)
+            letters.append(DeadLetter(item_id, _CLASSES[int(rank)], int(attempts), int(died_ms), error))
+        return letters
+
+    def errors(self) -> dict[str, str]:
+        """The last error of each item that will be tried again."""
+        with redis_errors():
+            return dict(self._client.hgetall(self._keys.queue_errors))

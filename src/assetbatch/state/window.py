@@ -1,0 +1,173 @@
+"""The call window: at most `limit` calls arrive at the vendor in any rolling window.
+
+A grant writes an entry dated ahead by the longest the call may still take; the answer moves it
+back to the moment it came. A process that dies holds its slot a little longer, never shorter.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from assetbatch.config import CallLimit
+from assetbatch.state.connection import RedisClient, redis_errors, script
+from assetbatch.state.keys import Keys
+
+GRANT_AGE_SECONDS = 2.0
+"""How old a grant may be when its call is sent; an older one is given back."""
+
+MAX_BLOCK_SECONDS = 3600.0
+"""The longest Retry-After that is believed."""
+
+RESERVATION_GRACE_SECONDS = 60.0
+"""How long slots are kept for a priority cycle that is late or still running."""
+
+
+class CallKind(StrEnum):
+    """Who asks: the queue leaves the slots that the next priority cycle will need."""
+
+    PRIORITY = "priority"
+    QUEUE = "queue"
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """Permission for one call. `taken_at` is `boot_seconds()` at or before the grant."""
+
+    call_id: str
+    taken_at: float
+
+    def too_old(self, now: float) -> bool:
+        """Whether it must not be used any more; `now` is `boot_seconds()`."""
+        return now - self.taken_at > GRANT_AGE_SECONDS
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """No slot: come back at `retry_at_ms` (the server's clock), `wait_ms` from the answer on.
+
+    `reason` is `window` (all slots used), `blocked` (the vendor said so) or `reserved` (kept for priority).
+    """
+
+    retry_at_ms: int
+    reason: str
+
+
+class WindowState(msgspec.Struct, frozen=True):
+    """What is left of the window at `now_ms`."""
+
+    now_ms: int
+    limit: int
+    window_ms: int
+    used: int
+    next_slot_ms: int
+    reserved: int
+    reserved_from_ms: int
+
+    @property
+    def remaining(self) -> int:
+        """Calls that may be made at once."""
+        return max(0, self.limit - self.used)
+
+
+def boot_seconds() -> float:
+    """A monotonic clock that goes on while the machine sleeps, where the system has one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def new_call_id() -> str:
+    """An id for one call or one take, made by the caller so that asking again is harmless."""
+    return uuid.uuid4().hex
+
+
+class Window:
+    """The window of one API key. `clock_ms` is given by tests only; otherwise Redis TIME counts.
+
+    Every method raises RedisError when Redis cannot be asked: then nobody is called.
+    """
+
+    def __init__(
+        self,
+        client: RedisClient,
+        keys: Keys,
+        key_fingerprint: str,
+        call_limit: CallLimit,
+        call_seconds: float,
+        clock_ms: Callable[[], int] | None = None,
+    ) -> None:
+        self._client = client
+        self.keys = keys.window(key_fingerprint)
+        self.call_limit = call_limit
+        self.hold_ms = round((call_seconds + GRANT_AGE_SECONDS + 1) * 1000)
+        self._clock = clock_ms
+        self._grant = script(client, "grant")
+        self._settle = script(client, "settle")
+        self._block = script(client, "block")
+        self._state = script(client, "window_state")
+
+    def _now(self) -> str:
+        return str(self._clock()) if self._clock else ""
+
+    def ask(self, kind: CallKind, call_id: str | None = None) -> Grant | Refused:
+        """Asks for one slot, in one round trip."""
+        call_id = call_id or new_call_id()
+        taken_at = boot_seconds()
+        limit = self.call_limit
+        args = [self._now(), call_id, limit.limit, limit.window_ms, self.hold_ms, kind.value]
+        with redis_errors():
+            granted, moment, reason = self._grant(keys=self.keys, args=args)
+        if granted:
+            return Grant(call_id, taken_at)
+        return Refused(int(moment), reason)
+
+    def settle(self, grant: Grant) -> None:
+        """The answer is in, or the call has failed: its entry is dated to this moment."""
+        with redis_errors():
+            self._settle(keys=self.keys[:1], args=[self._now(), grant.call_id])
+
+    def cancel(self, grant: Grant) -> None:
+        """The call was certainly never sent: its slot is free again."""
+        with redis_errors():
+            self._client.zrem(self.keys[0], grant.call_id)
+
+    def block(self, seconds: float | None) -> int:
+        """The vendor said "too many calls": the window is full for everybody.
+
+        For `seconds` (its Retry-After, capped) or one whole window. Returns until when, in ms.
+        """
+        window = self.call_limit.window_ms
+        duration = window if seconds is None else round(min(max(seconds, 1.0), MAX_BLOCK_SECONDS) * 1000)
+        with redis_errors():
+            return int(self._block(keys=self.keys[1:2], args=[self._now(), duration]))
+
+    def reserve(self, at_ms: int, slots: int, interval_ms: int) -> None:
+        """Keeps `slots` free for the priority cycle expected at `at_ms`, and for up to three later
+        ones an interval apart should it not come; replaces the reservation before."""
+        mapping: dict[str, Any] = {
+            "at": at_ms,
+            "slots": slots,
+            "interval": interval_ms,
+            "grace": round(RESERVATION_GRACE_SECONDS * 1000),
+            "used": 0,
+        }
+        with redis_errors():
+            self._client.hset(self.keys[2], mapping=mapping)
+
+    def state(self) -> WindowState:
+        """What is left; changes nothing."""
+        limit = self.call_limit
+        args = [self._now(), limit.limit, limit.window_ms]
+        with redis_errors():
+            now, used, free_at, reserved, reserved_from = self._state(keys=self.keys, args=args)
+        return WindowState(
+            now_ms=int(now),
+            limit=limit.limit,
+            window_ms=limit.window_ms,
+            used=int(used),
+            next_slot_ms=int(free_at),
+            reserved=int(reserved),
+            reserved_from_ms=int(reserved_from),
+        )

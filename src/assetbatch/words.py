@@ -1,0 +1,40 @@
+"""Moments, durations and numbers as people read them."""
+
+from __future__ import annotations
+
+from assetbatch.hours import from_ms
+
+
+def moment(at_ms: int) -> str:
+    """`2026-11-20 22:00 UTC`."""
+    return from_ms(at_ms).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def iso(at_ms: int) -> str:
+    """ISO 8601 in UTC with milliseconds: `2026-11-20T22:00:00.000Z`."""
+    return from_ms(at_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def span(ms: int) -> str:
+    """A duration in its largest fitting unit: `42 s`, `7 min`, `3 h`, `2 d`."""
+    seconds = max(0, ms) / 1000
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 90 * 60), ("h", 3600, 48 * 3600)):
+        if seconds < limit:
+            return f"{round(seconds / size)} {unit}"
+    return f"{round(seconds / 86400)} d"
+
+
+def ago(ms: int) -> str:
+    """`7 min ago`."""
+    return f"{span(ms)} ago"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 call`, `3 calls`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def price(value: float) -> str:
+    """A price with its own digits and grouped thousands: `4,083.31`, `1.08542`."""
+    digits = 2 if abs(value) >= 1000 else 3 if abs(value) >= 100 else 5 if abs(value) >= 0.1 else 8
+    return f"{value:,.{digits}f}"
