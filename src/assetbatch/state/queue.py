@@ -223,8 +223,3 @@ class Queue:
             rank, attempts, _stamp, error = text.split(":", 3)
             letters.append(DeadLetter(item_id, _CLASSES[int(rank)], int(attempts), int(died_ms), error))
         return letters
-
-    def errors(self) -> dict[str, str]:
-        """The last error of each item that will be tried again."""
-        with redis_errors():
-            return dict(self._client.hgetall(self._keys.queue_errors))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from assetbatch.assets import AssetType
-from assetbatch.entitlements import KnownRefusal, Lack
+from assetbatch.entitlements import KnownRefusal
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 
@@ -28,15 +27,6 @@ class Refusals:
     def remember(self, refusal: KnownRefusal) -> None:
         """Replaces what was known about this lack of this asset class."""
         with redis_errors():
-            field = self._field(refusal.lack, refusal.asset_type)
+            field = f"{refusal.lack.value}|{refusal.asset_type.value}"
             self._client.hset(self._key, field, msgspec.json.encode(refusal).decode())
             self._client.pexpire(self._key, _KEPT_MS)
-
-    def forget(self, lack: Lack, asset_type: AssetType) -> None:
-        """The vendor has answered what it refused before."""
-        with redis_errors():
-            self._client.hdel(self._key, self._field(lack, asset_type))
-
-    @staticmethod
-    def _field(lack: Lack, asset_type: AssetType) -> str:
-        return f"{lack.value}|{asset_type.value}"

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from assetbatch.assets import AssetType
+from assetbatch.entitlements import Lack, refusal_now
+from assetbatch.state.connection import RedisClient
+from assetbatch.state.journal import CYCLES_KEPT, CycleRecord, Journal
+from assetbatch.state.keys import Keys
+from assetbatch.state.locks import Locks
+from assetbatch.state.refusals import Refusals
+
+from .conftest import FakeClock
+
+
+class TestLocks:
+    def test_one_holder_at_a_time(self, redis_client: RedisClient, keys: Keys, clock: FakeClock) -> None:
+        locks = Locks(redis_client, keys, clock)
+        with locks.hold("run_priority", 60) as first, locks.hold("run_priority", 60) as second:
+            assert (first, second) == (True, False)
+        with locks.hold("run_priority", 60) as again:
+            assert again
+
+    def test_as_many_holders_as_allowed(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        locks = Locks(redis_client, keys, clock)
+        with locks.hold("q", 60, 2) as one, locks.hold("q", 60, 2) as two, locks.hold("q", 60, 2) as three:
+            assert (one, two, three) == (True, True, False)
+
+    def test_a_refused_start_does_not_release_the_holders_lock(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        locks = Locks(redis_client, keys, clock)
+        with locks.hold("q", 60):
+            with locks.hold("q", 60):
+                pass
+            with locks.hold("q", 60) as third:
+                assert not third
+
+    def test_a_dead_holders_lock_ends_with_its_bound(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        locks = Locks(redis_client, keys, clock)
+        dead = locks.hold("q", 60)
+        assert dead.__enter__()  # and never leaves
+        clock.advance(59.9)
+        with locks.hold("q", 60) as held:
+            assert not held
+        clock.advance(0.1)
+        with locks.hold("q", 60) as held:
+            assert held
+
+
+class TestJournal:
+    def test_remembers_starts_and_ends(self, redis_client: RedisClient, keys: Keys) -> None:
+        journal = Journal(redis_client, keys)
+        journal.start("run_priority", 1000)
+        assert journal.start("run_priority", 2000) == (1000, 2000)
+        journal.finish("run_priority", CycleRecord(started_ms=2000, duration_ms=5, result="ok", refreshed=3))
+        job = journal.job("run_priority")
+        assert (job.last_started_ms, job.last_finished_ms, job.last_result, job.last_error) == (
+            2000,
+            2005,
+            "ok",
+            None,
+        )
+        assert journal.cycles("run_priority")[0].refreshed == 3
+
+    def test_a_command_that_never_started_has_nothing(self, redis_client: RedisClient, keys: Keys) -> None:
+        job = Journal(redis_client, keys).job("run_queue")
+        assert (job.last_started_ms, job.skipped, job.starts_ms) == (None, 0, ())
+
+    def test_keeps_a_bounded_number_of_cycles(self, redis_client: RedisClient, keys: Keys) -> None:
+        journal = Journal(redis_client, keys)
+        for number in range(CYCLES_KEPT + 5):
+            journal.finish("q", CycleRecord(started_ms=number, duration_ms=1, result="ok"))
+        assert len(journal.cycles("q")) == CYCLES_KEPT
+        assert journal.cycles("q")[0].started_ms == CYCLES_KEPT + 4
+
+    def test_counts_the_waits_of_the_last_hour(self, redis_client: RedisClient, keys: Keys) -> None:
+        journal = Journal(redis_client, keys)
+        journal.waited(1_000, "a")
+        journal.waited(3_000_000, "b")
+        assert journal.waits_of_last_hour(3_000_000) == 2
+        assert journal.waits_of_last_hour(3_700_000) == 1
+
+    def test_counts_skipped_starts(self, redis_client: RedisClient, keys: Keys) -> None:
+        journal = Journal(redis_client, keys)
+        journal.skip("q")
+        journal.skip("q")
+        assert journal.job("q").skipped == 2
+
+
+def test_a_refusal_is_remembered_for_all_processes_of_its_key(
+    redis_client: RedisClient, keys: Keys
+) -> None:
+    refusal = refusal_now(Lack.SNAPSHOT, AssetType.FOREX, "not entitled", 1000)
+    Refusals(redis_client, keys, "k").remember(refusal)
+    assert Refusals(redis_client, keys, "k").load() == [refusal]
+    assert Refusals(redis_client, keys, "another key").load() == []

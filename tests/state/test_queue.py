@@ -1,0 +1,343 @@
+"""The pending queue on a real server, with a clock that the test sets."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from assetbatch.assets import AssetPriority
+from assetbatch.config import CallLimit
+from assetbatch.state.connection import RedisClient
+from assetbatch.state.keys import Keys
+from assetbatch.state.queue import Empty, Failure, Lease, Queue
+from assetbatch.state.window import CallKind, Refused, Window
+
+from .conftest import FakeClock
+
+CRITICAL, HIGH, MEDIUM, LOW = AssetPriority
+LEASE_SECONDS = 60.0
+
+
+def make_queue(client: RedisClient, keys: Keys, clock: FakeClock | None, max_size: int = 1000) -> Queue:
+    return Queue(
+        client, keys, max_size=max_size, retry_max_attempts=3, retry_delay_seconds=60, clock_ms=clock
+    )
+
+
+@pytest.fixture
+def queue(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Queue:
+    return make_queue(redis_client, keys, clock)
+
+
+@pytest.fixture
+def window(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Window:
+    return Window(redis_client, keys, "abc", CallLimit(5, 60_000), 10.0, clock)
+
+
+def take(queue: Queue, count: int = 1) -> Lease:
+    answer = queue.take(count, LEASE_SECONDS)
+    assert isinstance(answer, Lease), answer
+    return answer
+
+
+def take_ids(queue: Queue, count: int) -> list[str]:
+    return [item.id for item in take(queue, count).items]
+
+
+class TestOrder:
+    @pytest.mark.parametrize("order", list(itertools.permutations([CRITICAL, MEDIUM, LOW])))
+    def test_priorities_come_out_critical_medium_low_whatever_the_order_they_went_in(
+        self, queue: Queue, order: tuple[AssetPriority, ...]
+    ) -> None:
+        for priority in order:
+            queue.enqueue([(f"{priority}-item", priority)])
+        assert [take_ids(queue, 1)[0] for _ in order] == ["CRITICAL-item", "MEDIUM-item", "LOW-item"]
+
+    def test_first_in_first_out_inside_a_class(self, queue: Queue, clock: FakeClock) -> None:
+        names = [f"S{number}" for number in range(30)]
+        random.Random(7).shuffle(names)  # neither alphabetical nor numerical
+        for name in names:
+            queue.enqueue([(name, MEDIUM)])
+            clock.now_ms += 1
+        assert take_ids(queue, 30) == names
+
+    def test_first_in_first_out_within_one_batch_of_one_millisecond(self, queue: Queue) -> None:
+        names = [f"S{number}" for number in range(1000)]
+        random.Random(7).shuffle(names)
+        queue.enqueue([(name, LOW) for name in names[:500]])
+        queue.enqueue([(name, LOW) for name in names[500:]])
+        assert [name for _ in range(4) for name in take_ids(queue, 250)] == names
+
+    def test_waiting_work_rises_so_that_low_is_served_before_high_that_came_hours_later(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("old-low", LOW)])
+        clock.advance(4 * 3600 - 1)
+        queue.enqueue([("high-in-time", HIGH)])
+        clock.advance(2)
+        queue.enqueue([("high-too-late", HIGH)])
+        assert take_ids(queue, 3) == ["high-in-time", "old-low", "high-too-late"]
+
+    def test_critical_is_first_however_long_others_have_waited(self, queue: Queue, clock: FakeClock) -> None:
+        queue.enqueue([("old-low", LOW), ("old-high", HIGH)])
+        clock.advance(10 * 365 * 86400)
+        queue.enqueue([("critical", CRITICAL)])
+        assert take_ids(queue, 1) == ["critical"]
+
+    def test_a_clock_that_steps_back_does_not_let_later_work_overtake(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("first", MEDIUM)])
+        clock.advance(-3600)
+        queue.enqueue([("second", MEDIUM)])
+        assert take_ids(queue, 2) == ["first", "second"]
+
+
+class TestEachIdOnce:
+    def test_the_same_symbol_enqueued_twice_is_refused_and_the_size_stays_1(self, queue: Queue) -> None:
+        assert queue.enqueue([("ETHUSD", MEDIUM)]).added == ("ETHUSD",)
+        assert queue.enqueue([("ETHUSD", MEDIUM)]).duplicates == ("ETHUSD",)
+        assert queue.state().size == 1
+
+    def test_also_within_one_batch(self, queue: Queue) -> None:
+        enqueued = queue.enqueue([("ETHUSD", MEDIUM), ("ETHUSD", MEDIUM)])
+        assert (enqueued.added, enqueued.duplicates) == (("ETHUSD",), ("ETHUSD",))
+
+    def test_also_while_it_is_being_worked(self, queue: Queue) -> None:
+        queue.enqueue([("ETHUSD", MEDIUM)])
+        take(queue)
+        assert queue.enqueue([("ETHUSD", CRITICAL)]).duplicates == ("ETHUSD",)
+
+    def test_also_while_it_waits_for_its_retry(self, queue: Queue) -> None:
+        queue.enqueue([("ETHUSD", MEDIUM)])
+        queue.fail(take(queue).token, [Failure("ETHUSD", "503")])
+        assert queue.enqueue([("ETHUSD", MEDIUM)]).duplicates == ("ETHUSD",)
+        assert queue.state().size == 1
+
+    def test_a_higher_class_raises_what_waits_and_keeps_its_place_there(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("old", LOW)])
+        clock.advance(1)
+        queue.enqueue([("young", HIGH)])
+        assert queue.enqueue([("old", HIGH)]).raised == ("old",)
+        assert take_ids(queue, 2) == ["old", "young"]
+
+    def test_a_lower_class_lowers_nothing(self, queue: Queue) -> None:
+        queue.enqueue([("ETHUSD", HIGH)])
+        assert queue.enqueue([("ETHUSD", LOW)]).duplicates == ("ETHUSD",)
+        assert queue.state().by_priority[HIGH] == 1
+
+
+class TestMaxSize:
+    def test_is_held_and_what_was_dropped_is_named(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        queue = make_queue(redis_client, keys, clock, max_size=2)
+        enqueued = queue.enqueue([("A", MEDIUM), ("B", MEDIUM), ("C", MEDIUM)])
+        assert (enqueued.added, enqueued.dropped) == (("A", "B"), ("C",))
+        assert queue.state().size == 2
+
+    def test_more_urgent_work_takes_the_place_of_the_last_in_line(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        queue = make_queue(redis_client, keys, clock, max_size=2)
+        queue.enqueue([("A", LOW), ("B", LOW)])
+        enqueued = queue.enqueue([("C", HIGH)])
+        assert (enqueued.added, enqueued.dropped) == (("C",), ("B",))
+        assert take_ids(queue, 5) == ["C", "A"]
+
+    def test_what_is_being_worked_is_never_dropped(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        queue = make_queue(redis_client, keys, clock, max_size=1)
+        queue.enqueue([("A", LOW)])
+        token = take(queue).token
+        assert queue.enqueue([("B", CRITICAL)]).dropped == ("B",)
+        assert queue.finish(token, ["A"]) == ()
+
+
+class TestLeases:
+    def test_leased_work_is_given_to_nobody_else(self, queue: Queue) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        take(queue)
+        assert queue.take(1, LEASE_SECONDS) == Empty(None)
+
+    def test_a_dead_workers_item_comes_back_with_its_attempt_counted(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        assert take(queue).items[0].attempts == 1
+        clock.advance(LEASE_SECONDS)
+        assert isinstance(queue.take(1, LEASE_SECONDS), Empty)  # backs off first
+        clock.advance(60)
+        assert take(queue).items[0].attempts == 2
+
+    def test_only_the_holder_can_finish(self, queue: Queue, clock: FakeClock) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        slow = take(queue)
+        clock.advance(LEASE_SECONDS)
+        queue.take(1, LEASE_SECONDS)
+        clock.advance(60)
+        holder = take(queue)
+        assert queue.finish(slow.token, ["A"]) == ("A",)
+        assert queue.state().leased == 1
+        assert queue.finish(holder.token, ["A"]) == ()
+        assert queue.state().size == 0
+
+    def test_only_the_holder_can_fail(self, queue: Queue) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        take(queue)
+        assert queue.fail("somebody-else", [Failure("A", "no")]) == ("lost",)
+        assert queue.state().leased == 1
+
+    def test_work_handed_back_keeps_its_place_and_its_attempts(self, queue: Queue, clock: FakeClock) -> None:
+        queue.enqueue([("A", MEDIUM), ("B", MEDIUM)])
+        assert queue.release(take(queue).token, ["A"]) == 1
+        lease = take(queue, 2)
+        assert [(item.id, item.attempts) for item in lease.items] == [("A", 1), ("B", 1)]
+
+    def test_a_take_asked_again_after_a_lost_reply_is_the_same_take(self, queue: Queue) -> None:
+        queue.enqueue([(f"S{number}", MEDIUM) for number in range(10)])
+        first = queue.take(5, LEASE_SECONDS, token="t1")
+        assert queue.take(5, LEASE_SECONDS, token="t1") == first
+        assert queue.state().leased == 5
+
+
+class TestRetries:
+    def test_a_failure_comes_back_after_the_delay(self, queue: Queue, clock: FakeClock) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        assert queue.fail(take(queue).token, [Failure("A", "503")]) == ("retry",)
+        assert queue.take(1, LEASE_SECONDS) == Empty(clock.now_ms + 60_000)
+        clock.advance(60)
+        assert take(queue).items[0].id == "A"
+
+    def test_the_attempts_are_counted_across_runs_and_never_start_again_at_zero(
+        self, queue: Queue, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        seen = []
+        for _ in range(3):
+            run = make_queue(redis_client, keys, clock)  # each cron start is a new process
+            lease = take(run)
+            seen.append(lease.items[0].attempts)
+            run.fail(lease.token, [Failure("A", "503")])
+            clock.advance(60)
+        assert seen == [1, 2, 3]
+
+    def test_after_the_last_attempt_it_is_a_dead_letter_with_its_last_error(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("A", LOW)])
+        words = []
+        for attempt in range(3):
+            words += queue.fail(take(queue).token, [Failure("A", f"error {attempt}: with a colon")])
+            clock.advance(60)
+        assert words == ["retry", "retry", "dead"]
+        (letter,) = queue.dead_letters()
+        assert (letter.id, letter.priority, letter.attempts, letter.error) == (
+            "A",
+            LOW,
+            3,
+            "error 2: with a colon",
+        )
+        assert queue.state().size == 0
+
+    def test_what_no_other_try_can_help_is_dead_at_once(self, queue: Queue) -> None:
+        queue.enqueue([("A", LOW)])
+        assert queue.fail(take(queue).token, [Failure("A", "unknown ticker", final=True)]) == ("dead",)
+
+    def test_a_worker_that_dies_with_it_each_time_ends_it_as_a_dead_letter(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("poison", MEDIUM)])
+        for _ in range(3):
+            take(queue)
+            clock.advance(LEASE_SECONDS)
+            queue.take(1, LEASE_SECONDS)  # the next run finds the expired lease
+            clock.advance(60)
+        assert [letter.id for letter in queue.dead_letters()] == ["poison"]
+
+    def test_a_later_success_takes_the_dead_letter_away(self, queue: Queue) -> None:
+        queue.enqueue([("A", LOW)])
+        queue.fail(take(queue).token, [Failure("A", "no", final=True)])
+        queue.enqueue([("A", LOW)])
+        queue.finish(take(queue).token, ["A"])
+        assert queue.state().dead == 0
+
+    def test_one_failure_in_a_batch_leaves_the_others_alone(self, queue: Queue) -> None:
+        queue.enqueue([("A", MEDIUM), ("B", MEDIUM), ("C", MEDIUM)])
+        lease = take(queue, 3)
+        queue.fail(lease.token, [Failure("B", "503")])
+        assert queue.finish(lease.token, ["A", "C"]) == ()
+        state = queue.state()
+        assert (state.size, state.delayed) == (1, 1)
+
+
+class TestWithAWindow:
+    def test_work_and_slot_come_in_one_decision(self, queue: Queue, window: Window) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        lease = queue.take(1, LEASE_SECONDS, window)
+        assert isinstance(lease, Lease)
+        assert lease.grant is not None
+        assert window.state().used == 1
+
+    def test_an_empty_queue_costs_no_slot(self, queue: Queue, window: Window) -> None:
+        assert isinstance(queue.take(1, LEASE_SECONDS, window), Empty)
+        assert window.state().used == 0
+
+    def test_without_a_slot_nothing_is_taken(self, queue: Queue, window: Window) -> None:
+        for _ in range(5):
+            window.ask(CallKind.PRIORITY)
+        queue.enqueue([("A", MEDIUM)])
+        assert isinstance(queue.take(1, LEASE_SECONDS, window), Refused)
+        assert queue.state().leased == 0
+
+    def test_the_slots_of_the_next_priority_cycle_are_left(
+        self, queue: Queue, window: Window, clock: FakeClock
+    ) -> None:
+        queue.enqueue([(f"S{number}", MEDIUM) for number in range(9)])
+        window.reserve(clock.now_ms + 10_000, 3, 300_000)
+        answers = [queue.take(1, LEASE_SECONDS, window) for _ in range(3)]
+        assert [isinstance(answer, Lease) for answer in answers] == [True, True, False]
+
+
+class TestState:
+    def test_counts_by_class_and_tells_the_age_of_what_has_truly_waited_longest(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("oldest", LOW)])
+        oldest_ms = clock.now_ms
+        clock.advance(100)
+        queue.enqueue([("head of the line", CRITICAL), ("other", HIGH)])
+        state = queue.state()
+        assert state.oldest_ms == oldest_ms
+        assert state.by_priority == {CRITICAL: 1, HIGH: 1, MEDIUM: 0, LOW: 1}
+
+    def test_an_empty_queue_has_no_oldest(self, queue: Queue) -> None:
+        assert queue.state().oldest_ms is None
+
+    def test_peek_shows_ids_and_takes_nothing(self, queue: Queue) -> None:
+        queue.enqueue([("A", LOW), ("B", HIGH)])
+        assert queue.peek(5) == ["B", "A"]
+        assert queue.state().leased == 0
+
+
+def test_stamps_keep_all_their_digits(queue: Queue, redis_client: RedisClient, keys: Keys) -> None:
+    """Lua prints numbers with 14 digits unless told otherwise; a stamp has 16."""
+    queue.enqueue([(f"S{number}", MEDIUM) for number in range(3)])
+    stamps = [int(score) for _, score in redis_client.zrange(keys.queue_waiting[2], 0, -1, withscores=True)]
+    assert stamps == [1_800_000_000_000_000, 1_800_000_000_000_001, 1_800_000_000_000_002]
+
+
+def test_the_last_dead_letters_are_kept_and_no_more(
+    queue: Queue, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "_retry", (3, 60_000, 2))
+    for name in "ABC":
+        queue.enqueue([(name, LOW)])
+        queue.fail(take(queue).token, [Failure(name, "no", final=True)])
+        clock.advance(1)
+    assert [letter.id for letter in queue.dead_letters()] == ["C", "B"]

@@ -1,0 +1,318 @@
+"""The call window on a real server, with a clock that the test sets."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from assetbatch.config import CallLimit
+from assetbatch.errors import RedisError
+from assetbatch.secret import Secret
+from assetbatch.state.connection import RedisClient, connect
+from assetbatch.state.keys import Keys, fingerprint
+from assetbatch.state.window import CallKind, Grant, Refused, Window
+
+from .conftest import FakeClock
+
+CALL_SECONDS = 10.0
+
+
+def make_window(
+    client: RedisClient, keys: Keys, clock: FakeClock | None, limit: int = 5, window_ms: int = 60_000
+) -> Window:
+    return Window(client, keys, "abc", CallLimit(limit, window_ms), CALL_SECONDS, clock)
+
+
+@pytest.fixture
+def window(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Window:
+    return make_window(redis_client, keys, clock)
+
+
+def granted(answer: Grant | Refused) -> Grant:
+    assert isinstance(answer, Grant)
+    return answer
+
+
+def refused(answer: Grant | Refused) -> Refused:
+    assert isinstance(answer, Refused)
+    return answer
+
+
+def use(window: Window, kind: CallKind = CallKind.PRIORITY) -> None:
+    window.settle(granted(window.ask(kind)))
+
+
+class TestTheLimit:
+    def test_the_sixth_call_is_refused_until_the_first_has_left_the_window(
+        self, window: Window, clock: FakeClock
+    ) -> None:
+        use(window)
+        first_settled_ms = clock.now_ms + 1
+        clock.advance(10)
+        for _ in range(4):
+            use(window)
+        answer = refused(window.ask(CallKind.PRIORITY))
+        assert (answer.retry_at_ms, answer.reason) == (first_settled_ms + 60_000, "window")
+        clock.now_ms = answer.retry_at_ms - 1
+        refused(window.ask(CallKind.PRIORITY))
+        clock.now_ms = answer.retry_at_ms
+        granted(window.ask(CallKind.PRIORITY))
+
+    def test_no_ten_calls_pass_around_the_edge_of_a_fixed_window(
+        self, window: Window, clock: FakeClock
+    ) -> None:
+        """Five calls at the end of a minute and five at the start of the next is what a fixed window lets pass."""
+        clock.now_ms = 1_800_000_059_000
+        for _ in range(5):
+            use(window)
+        clock.now_ms = 1_800_000_060_000
+        refused(window.ask(CallKind.PRIORITY))
+
+    def test_a_call_that_failed_counts_like_any_other(self, window: Window) -> None:
+        for _ in range(5):
+            use(window)  # settled is all the window knows: it never hears of success
+        refused(window.ask(CallKind.PRIORITY))
+
+    def test_a_call_that_was_certainly_not_sent_gives_its_slot_back(self, window: Window) -> None:
+        grants = [granted(window.ask(CallKind.PRIORITY)) for _ in range(5)]
+        window.cancel(grants[0])
+        granted(window.ask(CallKind.PRIORITY))
+
+    def test_the_same_call_id_asked_again_is_the_same_slot(self, window: Window) -> None:
+        for _ in range(3):
+            granted(window.ask(CallKind.PRIORITY, "one-call"))
+        assert window.state().used == 1
+
+    def test_two_api_keys_have_windows_of_their_own(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        one = Window(redis_client, keys, fingerprint(Secret("made-up-1")), CallLimit(1, 60_000), 1.0, clock)
+        other = Window(redis_client, keys, fingerprint(Secret("made-up-2")), CallLimit(1, 60_000), 1.0, clock)
+        use(one)
+        use(other)
+
+    def test_an_unlimited_plan_is_held_to_a_hundred_a_second(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = make_window(redis_client, keys, clock, limit=100, window_ms=1000)
+        for _ in range(100):
+            use(window)
+        answer = refused(window.ask(CallKind.PRIORITY))
+        assert answer.retry_at_ms - clock.now_ms == 1001
+
+
+class TestDatingAhead:
+    def test_an_unsettled_call_holds_its_slot_for_the_longest_it_may_take_and_a_window(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = make_window(redis_client, keys, clock, limit=1)
+        granted(window.ask(CallKind.PRIORITY))  # and its process dies
+        clock.now_ms += window.hold_ms + 60_000 - 1
+        refused(window.ask(CallKind.PRIORITY))
+        clock.now_ms += 1
+        granted(window.ask(CallKind.PRIORITY))
+
+    def test_the_hold_covers_the_call_and_the_age_a_grant_may_reach(self, window: Window) -> None:
+        assert window.hold_ms > CALL_SECONDS * 1000 + 2000
+
+    def test_a_late_settlement_dates_the_call_to_the_later_moment(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = make_window(redis_client, keys, clock, limit=1)
+        grant = granted(window.ask(CallKind.PRIORITY))
+        clock.advance(300)  # the machine slept in between
+        window.settle(grant)
+        answer = refused(window.ask(CallKind.PRIORITY))
+        assert answer.retry_at_ms == clock.now_ms + 1 + 60_000
+
+    @settings(
+        max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from([0, 1, 400, 2_000, 9_999, 10_000, 11_000]),  # pause before asking
+                st.sampled_from([0, 1, 500, 1_999, 3_000]),  # latency until the arrival
+                st.booleans(),  # killed before it could settle
+            ),
+            max_size=25,
+        )
+    )
+    def test_never_more_than_the_limit_arrive_in_any_rolling_window(
+        self, redis_client: RedisClient, calls: list[tuple[int, int, bool]]
+    ) -> None:
+        clock = FakeClock(1_800_000_000_000)
+        window = Window(
+            redis_client, Keys(f"{{{time.monotonic_ns()}}}"), "k", CallLimit(3, 10_000), 3.0, clock
+        )
+        arrivals: list[int] = []
+        for pause, latency, killed in calls:
+            clock.now_ms += pause
+            answer = window.ask(CallKind.PRIORITY)
+            if isinstance(answer, Refused):
+                clock.now_ms = max(clock.now_ms, answer.retry_at_ms)
+                answer = granted(window.ask(CallKind.PRIORITY))
+            clock.now_ms += latency
+            arrivals.append(clock.now_ms)
+            if not killed:
+                window.settle(answer)
+        for first, fourth in zip(arrivals, arrivals[3:], strict=False):
+            assert fourth - first >= 10_000
+
+
+class TestTheReservation:
+    INTERVAL_MS = 300_000
+
+    def test_the_queue_leaves_what_the_next_priority_cycle_needs(
+        self, window: Window, clock: FakeClock
+    ) -> None:
+        start_ms = clock.now_ms + 30_000
+        window.reserve(start_ms, 3, self.INTERVAL_MS)
+        use(window, CallKind.QUEUE)
+        use(window, CallKind.QUEUE)
+        assert refused(window.ask(CallKind.QUEUE)).reason == "reserved"
+        clock.now_ms = start_ms
+        for _ in range(3):
+            use(window, CallKind.PRIORITY)
+
+    def test_the_queue_takes_everything_while_its_calls_will_have_left_by_then(
+        self, window: Window, clock: FakeClock
+    ) -> None:
+        window.reserve(clock.now_ms + 120_000, 3, self.INTERVAL_MS)
+        for _ in range(5):
+            use(window, CallKind.QUEUE)
+
+    def test_slots_that_the_cycle_has_used_are_not_kept_a_second_time(
+        self, window: Window, clock: FakeClock
+    ) -> None:
+        window.reserve(clock.now_ms, 3, self.INTERVAL_MS)
+        for _ in range(3):
+            use(window, CallKind.PRIORITY)
+        use(window, CallKind.QUEUE)
+        use(window, CallKind.QUEUE)
+
+    def test_a_priority_cycle_that_needs_nothing_reserves_nothing(
+        self, window: Window, clock: FakeClock
+    ) -> None:
+        window.reserve(clock.now_ms, 0, self.INTERVAL_MS)
+        for _ in range(5):
+            use(window, CallKind.QUEUE)
+
+    def test_a_cycle_that_does_not_come_is_expected_a_few_times_more_and_then_no_longer(
+        self, window: Window, clock: FakeClock
+    ) -> None:
+        start_ms = clock.now_ms
+        window.reserve(start_ms, 5, self.INTERVAL_MS)
+        for missed in range(4):
+            clock.now_ms = start_ms + missed * self.INTERVAL_MS
+            assert refused(window.ask(CallKind.QUEUE)).reason == "reserved"
+        clock.now_ms = start_ms + 4 * self.INTERVAL_MS
+        granted(window.ask(CallKind.QUEUE))
+
+    def test_a_late_cycle_finds_its_slots_for_a_minute_only(self, window: Window, clock: FakeClock) -> None:
+        window.reserve(clock.now_ms, 5, self.INTERVAL_MS)
+        clock.advance(59.9)
+        refused(window.ask(CallKind.QUEUE))
+        clock.advance(0.2)
+        granted(window.ask(CallKind.QUEUE))
+
+    def test_more_than_the_limit_is_never_reserved(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = make_window(redis_client, keys, clock, limit=2)
+        window.reserve(clock.now_ms + 120_000, 50, self.INTERVAL_MS)
+        use(window, CallKind.QUEUE)
+
+
+class TestTooManyCalls:
+    def test_fill_the_window_for_everybody_until_the_retry_after(
+        self, window: Window, clock: FakeClock
+    ) -> None:
+        until_ms = window.block(7.5)
+        answer = refused(window.ask(CallKind.PRIORITY))
+        assert (answer.retry_at_ms, answer.reason) == (until_ms, "blocked")
+        assert until_ms == clock.now_ms + 7500
+        clock.now_ms = until_ms
+        granted(window.ask(CallKind.QUEUE))
+
+    def test_fill_it_for_a_whole_window_where_the_vendor_names_no_time(
+        self, window: Window, clock: FakeClock
+    ) -> None:
+        assert window.block(None) == clock.now_ms + 60_000
+
+    def test_an_absurd_retry_after_is_capped_at_an_hour(self, window: Window, clock: FakeClock) -> None:
+        assert window.block(10**9) == clock.now_ms + 3_600_000
+
+    def test_a_shorter_block_does_not_end_a_longer_one(self, window: Window) -> None:
+        until_ms = window.block(100)
+        assert window.block(1) == until_ms
+
+
+class TestTheServersClock:
+    def test_counts_unless_a_test_sets_one(self, redis_client: RedisClient, keys: Keys) -> None:
+        window = make_window(redis_client, keys, None)
+        seconds, _ = redis_client.time()
+        assert abs(window.state().now_ms / 1000 - seconds) < 2
+
+    def test_that_steps_back_grants_nothing_early_and_blocks_for_no_longer_than_the_step(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = make_window(redis_client, keys, clock, limit=1)
+        use(window)
+        settled_ms = clock.now_ms + 1
+        clock.advance(-30)
+        answer = refused(window.ask(CallKind.PRIORITY))
+        assert answer.retry_at_ms == settled_ms + 60_000
+
+
+class TestTheState:
+    def test_says_what_is_left_and_when_the_next_slot_is_free(self, window: Window, clock: FakeClock) -> None:
+        use(window)
+        clock.advance(5)
+        state = window.state()
+        assert (state.used, state.remaining, state.next_slot_ms) == (1, 4, clock.now_ms)
+        for _ in range(4):
+            use(window)
+        state = window.state()
+        assert (state.remaining, state.next_slot_ms - clock.now_ms) == (0, 60_000 + 1 - 5000)
+
+    def test_changes_nothing(self, window: Window, redis_client: RedisClient) -> None:
+        use(window)
+        before = redis_client.zrange(window.keys[0], 0, -1, withscores=True)
+        window.state()
+        assert redis_client.zrange(window.keys[0], 0, -1, withscores=True) == before
+
+
+def test_scripts_survive_a_script_flush(window: Window, redis_client: RedisClient) -> None:
+    use(window)
+    redis_client.script_flush()
+    use(window)
+    assert window.state().used == 2
+
+
+def test_without_redis_nobody_is_called(keys: Keys, tmp_path: object) -> None:
+    client = connect(Secret(f"unix://{tmp_path}/nobody.sock"))
+    with pytest.raises(RedisError, match="redis cannot be reached"):
+        make_window(client, keys, None).ask(CallKind.PRIORITY)
+
+
+def test_many_threads_at_once_get_no_more_than_the_limit(
+    redis_url: str, keys: Keys, clock: FakeClock
+) -> None:
+    answers: list[Grant | Refused] = []
+
+    def ask() -> None:
+        client = connect(Secret(redis_url))
+        answers.extend(make_window(client, keys, clock).ask(CallKind.PRIORITY) for _ in range(5))
+        client.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(isinstance(answer, Grant) for answer in answers) == 5
