@@ -43,8 +43,20 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `update_frequency_seconds` is how old a price may become while its market is open.
     """
 
-    symbol: Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9._-]{1,32}$")]
-    polygon_ticker: Annotated[str, msgspec.Meta(pattern=r"^[CX]:[A-Z0-9._-]{1,32}$")]
+    symbol: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[A-Z0-9._-]{1,32}\Z",
+            description="1 to 32 capital letters, digits, dots, dashes or underscores",
+        ),
+    ]
+    polygon_ticker: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[CX]:[A-Z0-9._-]{1,32}\Z",
+            description="the vendor's name with its prefix, such as C:EURUSD or X:BTCUSD",
+        ),
+    ]
     asset_type: AssetType
     name: str | None = None
     priority: AssetPriority = AssetPriority.MEDIUM

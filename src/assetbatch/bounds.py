@@ -1,4 +1,4 @@
-"""Every command ends within its bound: deadlines, polite stops, and a guard that works when nothing else does."""
+"""Every command ends within its bound: deadlines, polite stops, and a guard for when nothing else works."""
 
 from __future__ import annotations
 

@@ -76,7 +76,10 @@ class AssetReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CycleResult(msgspec.Struct, kw_only=True):
-    """The outcome of one start. `result` is ok, nothing, partial, failed, stopped, skipped, disabled or planned."""
+    """The outcome of one start.
+
+    `result` is ok, nothing, partial, failed, stopped, skipped, disabled or planned.
+    """
 
     command: str
     cycle_id: str
@@ -164,20 +167,21 @@ def run_priority(
         with _recorded(services, result):
             known = services.entitlements()
             stored = services.store.load(_symbols(assets))
-            due, fresh = _due(services, known, [Work(asset) for asset in assets], stored)
+            due, rest = _due(services, known, [Work(asset) for asset in assets], stored)
             reporter = Reporter(services.journal, services.now_ms, progress)
             report = _refresher(services, known, bound, reporter).run(
                 due, stored, CallKind.PRIORITY, max_calls=len(due), one_call_each=True
             )
             _account(result, report)
             result.waits = reporter.waits
-            reports = {asset.symbol: asset for asset in fresh}
+            reports = {asset.symbol: asset for asset in rest}
             for done in report.results:
                 symbol = done.work.asset.symbol
                 reports[symbol] = _asset_report(done, stored.get(symbol))
             result.assets = [reports[asset.symbol] for asset in assets]
-            for asset_report in result.failed:
-                log.warning("%s: %s", asset_report.symbol, asset_report.detail)
+            for done in report.results:
+                if done.status is not Status.SUCCESS:
+                    log.warning("%s: %s", done.work.asset.symbol, done.error)
             _judge(result, bound)
             _enqueue_bars(services, result, known, _symbols(assets))
             _reserve_next(services, known, assets, starts_ms)
@@ -246,13 +250,12 @@ def _drain(services: Services, bound: Bound, reporter: Reporter, result: CycleRe
             result.ended_because = "empty"
             break
         if isinstance(taken, Refused):
-            wait_ms = max(0, taken.retry_at_ms - services.now_ms())
-            if wait_ms / 1000 > bound.remaining() - SAVE_SECONDS - SHORTEST_CALL_SECONDS:
-                result.ended_because = f"out of calls for {span(wait_ms)}"
+            if taken.wait_ms / 1000 > bound.remaining() - SAVE_SECONDS - SHORTEST_CALL_SECONDS:
+                result.ended_because = f"out of calls for {span(taken.wait_ms)}"
                 break
-            reporter.waiting(taken, wait_ms, first=not waited)
+            reporter.waiting(taken, first=not waited)
             waited = True
-            bound.wait(wait_ms / 1000 + 0.001)
+            bound.wait(taken.wait_ms / 1000 + 0.001)
             continue
         waited = False
         report = _work_lease(services, _refresher(services, known, bound, reporter), known, taken, result)
@@ -278,7 +281,7 @@ def _work_lease(
     try:
         services.queue.finish(lease.token, gone)
         stored = services.store.load([item.asset.symbol for item in work])
-        due, fresh = _due(services, known, work, stored)
+        due, rest = _due(services, known, work, stored)
         report = refresher.run(due, stored, CallKind.QUEUE, max_calls=2 * len(due) + 2, grant=lease.grant)
         _account(result, report)
         due_ids = {item.id for item in due}
@@ -296,7 +299,7 @@ def _work_lease(
             what = "a dead letter now" if word == "dead" else "tried again later"
             log.warning("%s: %s (%s)", failure.id, failure.error, what)
         open_ids -= {*done_ids, *(failure.id for failure in failures)}
-        result.assets += fresh
+        result.assets += rest
         result.assets += [_asset_report(done, stored.get(done.work.asset.symbol)) for done in worked]
         _enqueue_bars(
             services,
@@ -376,26 +379,32 @@ def _enqueue_bars(
 def _due(
     services: Services, known: Entitlements, work: Sequence[Work], stored: Mapping[str, StoredAsset]
 ) -> tuple[list[Work], list[AssetReport]]:
-    """The work that is due, in its order, and reports of the assets that are fresh."""
+    """The work that is due, in its order, and reports of the assets for which there is nothing to do:
+    they are fresh, or not registered, so that an answer could not be stored."""
     now_ms = services.now_ms()
-    due, fresh = [], []
+    due, rest = [], []
     for item in work:
-        verdict = _assess(item, stored.get(item.asset.symbol), known, now_ms)
+        if item.asset.symbol not in stored:
+            reason = "not registered in the database (hint: run assetbatch init)"
+            log.warning("%s: %s", item.asset.symbol, reason)
+            rest.append(AssetReport(symbol=item.asset.symbol, status=Status.FAILED.value, detail=reason))
+            continue
+        verdict = _assess(item, stored[item.asset.symbol], known, now_ms)
         log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.reason)
         if verdict.due:
             due.append(item)
             continue
-        before = stored.get(item.asset.symbol)
-        fresh.append(
+        before = stored[item.asset.symbol]
+        rest.append(
             AssetReport(
                 symbol=item.asset.symbol,
                 status=FRESH,
-                last_price=before.last_price if before else None,
-                as_of_ms=before.as_of_ms if before else None,
+                last_price=before.last_price,
+                as_of_ms=before.as_of_ms,
                 detail=verdict.reason,
             )
         )
-    return due, fresh
+    return due, rest
 
 
 def _assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
@@ -461,8 +470,9 @@ def _judge(result: CycleResult, bound: Bound) -> None:
 
 def _raise_if_down(result: CycleResult, reports: Sequence[BatchReport]) -> None:
     if reports and all(report.vendor_down for report in reports):
+        reason = next(asset.detail for asset in result.failed if asset.status == Status.FAILED.value)
         raise UnreachableError(
-            f"the API cannot be reached: {result.failed[-1].detail}",
+            f"the API cannot be reached: {reason}",
             hint="is the network up, and provider.base_url right?",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from itertools import pairwise
 
 import msgspec
 
@@ -114,16 +115,13 @@ def assess(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms
     if stored.as_of_ms >= visible:
         return Verdict(asset, False, f"complete up to {moment(visible)}")
     since_sync = now_ms - stored.last_sync_ms
+    frequency_ms = asset.update_frequency_seconds * 1000
+    frequency_ms -= min(JITTER_MS, frequency_ms // 10)
     if visible == now_ms:
-        if since_sync >= asset.update_frequency_seconds * 1000 - min(
-            JITTER_MS, asset.update_frequency_seconds * 100
-        ):
-            return Verdict(asset, True, f"last refreshed {ago(since_sync)}")
-        return Verdict(asset, False, f"refreshed {ago(since_sync)}")
-    if stored.last_sync_ms < visible + BAR_MS:
+        return Verdict(asset, since_sync >= frequency_ms, f"refreshed {ago(since_sync)}")
+    if stored.last_sync_ms < visible:
         return Verdict(asset, True, f"data up to {moment(visible)} can be seen now")
-    pause = max(HOUR_MS, stored.last_sync_ms - visible)
-    if since_sync >= pause:
+    if since_sync >= max(frequency_ms, stored.last_sync_ms - visible):
         return Verdict(asset, True, f"the end before {moment(visible)} was missing; asked again")
     return Verdict(asset, False, f"nothing newer than {moment(stored.as_of_ms)} was there; asked again later")
 
@@ -191,7 +189,7 @@ def expected_next_start(starts_ms: Sequence[int], interval_ms: int) -> int:
     hand in between does not shift it; without one, the next multiple of the interval, as cron starts.
     """
     last = starts_ms[-1]
-    for earlier, later in reversed(list(zip(starts_ms, starts_ms[1:], strict=False))):
+    for earlier, later in reversed(list(pairwise(starts_ms))):
         if abs(later - earlier - interval_ms) <= interval_ms // 10:
             return later + ((last - later) // interval_ms + 1) * interval_ms
     return last - last % interval_ms + interval_ms

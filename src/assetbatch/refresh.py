@@ -192,13 +192,12 @@ class Refresher:
                 grant = answer
                 continue
             grant = None
-            wait_ms = max(0, answer.retry_at_ms - self._now_ms())
-            if wait_ms / 1000 > self._bound.remaining() - SAVE_SECONDS - SHORTEST_CALL_SECONDS:
-                return None, f"the next free call comes in {span(wait_ms)}, after this cycle's end"
+            if answer.wait_ms / 1000 > self._bound.remaining() - SAVE_SECONDS - SHORTEST_CALL_SECONDS:
+                return None, f"the next free call comes in {span(answer.wait_ms)}, after this cycle's end"
             self._store_and_publish(batch)
-            self._reporter.waiting(answer, wait_ms, first=not waited)
+            self._reporter.waiting(answer, first=not waited)
             waited = True
-            self._bound.wait(wait_ms / 1000 + 0.001)
+            self._bound.wait(answer.wait_ms / 1000 + 0.001)
 
     def _give_back(self, grant: Grant | None) -> None:
         if grant is not None:

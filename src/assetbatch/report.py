@@ -29,7 +29,8 @@ _LACKS = {
 
 def lack_in_words(refusal: KnownRefusal) -> str:
     """What a plan lacks and what is done about it, for a person."""
-    return f"{_LACKS[refusal.lack].format(type=refusal.asset_type.value)}; asked again {moment(refusal.until_ms)}"
+    what = _LACKS[refusal.lack].format(type=refusal.asset_type.value)
+    return f"{what}; asked again {moment(refusal.until_ms)}"
 
 
 class Reporter:
@@ -41,12 +42,12 @@ class Reporter:
         self._progress = progress
         self.waits = 0
 
-    def waiting(self, refused: Refused, wait_ms: int, *, first: bool) -> None:
+    def waiting(self, refused: Refused, *, first: bool) -> None:
         """A call waits for its slot; counted once per call."""
         if first:
             self.waits += 1
             self._journal.waited(self._now_ms(), new_call_id())
-        text = f"waiting {span(wait_ms)} for a free call: {_WAITS_FOR[refused.reason]}"
+        text = f"waiting {span(refused.wait_ms)} for a free call: {_WAITS_FOR[refused.reason]}"
         log.info(text)
         self._progress(text)
 

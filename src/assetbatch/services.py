@@ -33,8 +33,11 @@ CALL_SECONDS = 10.0
 
 
 class Services:
-    """The parts of one command: `with Services(config) as services`. Each part raises its own AssetbatchError
-    when it is first used: ConfigError where it is not configured, UnreachableError where it does not answer."""
+    """The parts of one command: `with Services(config) as services`.
+
+    Each part raises its own AssetbatchError when it is first used: ConfigError where it is not
+    configured, UnreachableError where it does not answer.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config

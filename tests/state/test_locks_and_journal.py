@@ -90,9 +90,7 @@ class TestJournal:
         assert journal.job("q").skipped == 2
 
 
-def test_a_refusal_is_remembered_for_all_processes_of_its_key(
-    redis_client: RedisClient, keys: Keys
-) -> None:
+def test_a_refusal_is_remembered_for_all_processes_of_its_key(redis_client: RedisClient, keys: Keys) -> None:
     refusal = refusal_now(Lack.SNAPSHOT, AssetType.FOREX, "not entitled", 1000)
     Refusals(redis_client, keys, "k").remember(refusal)
     assert Refusals(redis_client, keys, "k").load() == [refusal]

@@ -231,7 +231,7 @@ class TestRetries:
         self, queue: Queue, clock: FakeClock
     ) -> None:
         queue.enqueue([("A", LOW)])
-        words = []
+        words: list[str] = []
         for attempt in range(3):
             words += queue.fail(take(queue).token, [Failure("A", f"error {attempt}: with a colon")])
             clock.advance(60)

@@ -65,7 +65,7 @@ class TestTheLimit:
     def test_no_ten_calls_pass_around_the_edge_of_a_fixed_window(
         self, window: Window, clock: FakeClock
     ) -> None:
-        """Five calls at the end of a minute and five at the start of the next is what a fixed window lets pass."""
+        """Five calls at the end of a minute and five at the start of the next pass a fixed window."""
         clock.now_ms = 1_800_000_059_000
         for _ in range(5):
             use(window)
@@ -129,9 +129,7 @@ class TestDatingAhead:
         answer = refused(window.ask(CallKind.PRIORITY))
         assert answer.retry_at_ms == clock.now_ms + 1 + 60_000
 
-    @settings(
-        max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         st.lists(
             st.tuples(

@@ -51,7 +51,7 @@ def options(
     log_format: Annotated[
         LogFormat, typer.Option(help="How the log on stderr looks.", case_sensitive=False)
     ] = LogFormat.AUTO,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback has done all there is to do
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:

@@ -72,7 +72,7 @@ def run_queue(
     _cycle(
         context,
         json,
-        lambda config: max_seconds or QUEUE_SECONDS,
+        lambda _config: max_seconds or QUEUE_SECONDS,
         lambda services, bound, progress: cycles.run_queue(services, bound, progress, dry_run=dry_run),
     )
 
@@ -87,7 +87,7 @@ def enqueue_secondary(
         context,
         json,
         lambda config: max_seconds or float(config.batch.max_cycle_seconds),
-        lambda services, bound, progress: cycles.enqueue_secondary(services, dry_run=dry_run),
+        lambda services, _bound, _progress: cycles.enqueue_secondary(services, dry_run=dry_run),
     )
 
 

@@ -22,7 +22,8 @@ def add_to(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(
         "sandbox",
-        epilog="Examples: assetbatch sandbox --port 8300  |  assetbatch sandbox --plan starter --latency 0.05-0.2  |  "
+        epilog="Examples: assetbatch sandbox --port 8300  |  "
+        "assetbatch sandbox --plan starter --latency 0.05-0.2  |  "
         "assetbatch sandbox --fault status=503:0.1 --fault nan:0.05\n\n"
         "Point provider.base_url (or POLYGON_BASE_URL) at the address it prints; any key is accepted.\n\n"
         "Exit codes: 0 stopped by SIGTERM or SIGINT; 2 usage; 3 the port is taken.",
@@ -31,14 +32,18 @@ def add_to(app: typer.Typer) -> None:
 
 def sandbox(
     context: typer.Context,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")
+    ] = 0,
     plan: Annotated[PlanName, typer.Option(help="What the simulated key may ask.")] = PlanName.BASIC,
     latency: Annotated[
         str, typer.Option(help="Seconds an answer takes: `0.05`, or from a least to a most, `0.05-0.2`.")
     ] = "0",
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="What goes wrong and how often, `NAME:SHARE` or `NAME=VALUE:SHARE`; may be repeated."),
+        typer.Option(
+            help="What goes wrong and how often: `NAME:SHARE`, `NAME=VALUE:SHARE`; may be repeated."
+        ),
     ] = None,
     replay: Annotated[
         Path | None,
@@ -51,7 +56,9 @@ def sandbox(
     universe: Annotated[
         int | None, typer.Option(min=1, help="How many tickers there are at least; made-up ones fill up.")
     ] = None,
-    retry_after: Annotated[bool, typer.Option("--retry-after", help="A 429 names the seconds to wait.")] = False,
+    retry_after: Annotated[
+        bool, typer.Option("--retry-after", help="A 429 names the seconds to wait.")
+    ] = False,
 ) -> None:
     """Serve a simulated vendor on loopback: real HTTP, the real plans' refusals, faults to order."""
     from assetbatch.errors import UnreachableError

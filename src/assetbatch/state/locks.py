@@ -1,4 +1,4 @@
-"""Cycle locks: at most so many of a command at a time, over all hosts; a dead holder's lock ends by itself."""
+"""Cycle locks: at most so many of a command at a time, over all hosts; a dead holder's ends by itself."""
 
 from __future__ import annotations
 

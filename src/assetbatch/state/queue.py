@@ -154,7 +154,7 @@ class Queue:
         if kind == "empty":
             return Empty(int(rest[0]) or None)
         if kind == "refused":
-            return Refused(int(rest[0]), rest[1])
+            return Refused.from_reply(*rest)
         fields = rest[1:]
         items = tuple(
             Item(fields[i], _CLASSES[int(fields[i + 1])], int(fields[i + 2]), int(fields[i + 3]))

@@ -47,13 +47,19 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """No slot: come back at `retry_at_ms` (the server's clock), `wait_ms` from the answer on.
+    """No slot: come back at `retry_at_ms` (the server's clock), which is `wait_ms` from the answer on.
 
     `reason` is `window` (all slots used), `blocked` (the vendor said so) or `reserved` (kept for priority).
     """
 
     retry_at_ms: int
     reason: str
+    wait_ms: int
+
+    @classmethod
+    def from_reply(cls, retry_at: str, reason: str, now: str) -> Refused:
+        """Reads what the scripts answer."""
+        return cls(int(retry_at), reason, max(0, int(retry_at) - int(now)))
 
 
 class WindowState(msgspec.Struct, frozen=True):
@@ -118,10 +124,8 @@ class Window:
         limit = self.call_limit
         args = [self._now(), call_id, limit.limit, limit.window_ms, self.hold_ms, kind.value]
         with redis_errors():
-            granted, moment, reason = self._grant(keys=self.keys, args=args)
-        if granted:
-            return Grant(call_id, taken_at)
-        return Refused(int(moment), reason)
+            granted, *refusal = self._grant(keys=self.keys, args=args)
+        return Grant(call_id, taken_at) if granted else Refused.from_reply(*refusal)
 
     def settle(self, grant: Grant) -> None:
         """The answer is in, or the call has failed: its entry is dated to this moment."""

@@ -1,7 +1,7 @@
 -- Asks the window for one call.
 -- KEYS: calls (zset), blocked (string), reservation (hash)
 -- ARGV: now ('' = the server's time), call id, limit, window ms, hold ms, kind ('priority'|'queue')
--- Returns: {1, now, ''} granted; {0, moment to come back at, reason} refused ('window'|'blocked'|'reserved')
+-- Returns: {1} granted; {0, moment to come back at, reason ('window'|'blocked'|'reserved'), now} refused
 --@include _clock.lua
 --@include _window.lua
 local now = clock_ms(ARGV[1])
@@ -11,6 +11,6 @@ local w = {
 }
 local retry_at, reason = grant(w, now, ARGV[2])
 if retry_at then
-  return { 0, whole(retry_at), reason }
+  return { 0, whole(retry_at), reason, whole(now) }
 end
-return { 1, whole(now), '' }
+return { 1 }

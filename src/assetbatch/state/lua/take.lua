@@ -6,7 +6,7 @@
 -- ARGV: now ('' = the server's time), token (also the call id), how many, lease ms, max attempts,
 --       retry delay ms, dead letters to keep, ask the window ('1'|'0'), limit, window ms, hold ms
 -- Returns: {'taken', now, id, rank, attempts, stamp µs, id, …}; {'empty', moment of the next retry or '0'};
---          {'refused', moment to come back at, reason}
+--          {'refused', moment to come back at, reason, now}
 -- The same token asked again within a minute gets the same answer: a reply may get lost.
 --@include _clock.lua
 --@include _window.lua
@@ -55,7 +55,7 @@ if ARGV[8] == '1' then
   }
   local retry_at, reason = grant(w, now, token)
   if retry_at then
-    return { 'refused', whole(retry_at), reason }
+    return { 'refused', whole(retry_at), reason, whole(now) }
   end
 end
 table.sort(candidates, function(a, b)

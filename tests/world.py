@@ -1,0 +1,168 @@
+"""A whole installation for tests: real Redis, real PostgreSQL, the simulated vendor over real HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import yaml
+
+from assetbatch import cycles
+from assetbatch.bounds import Bound
+from assetbatch.config import Config, load
+from assetbatch.cycles import CycleResult
+from assetbatch.sandbox import PLANS, SandboxServer
+from assetbatch.services import Services
+from assetbatch.setup import initialise
+from assetbatch.state.connection import RedisClient
+
+PRIORITY = [
+    {"symbol": "XAUUSD", "polygon_ticker": "C:XAUUSD", "asset_type": "forex"},
+    {"symbol": "EURUSD", "polygon_ticker": "C:EURUSD", "asset_type": "forex"},
+    {"symbol": "BTCUSD", "polygon_ticker": "X:BTCUSD", "asset_type": "crypto"},
+]
+SECONDARY = [
+    {"symbol": "ETHUSD", "polygon_ticker": "X:ETHUSD", "asset_type": "crypto", "priority": "HIGH"},
+    {"symbol": "GBPUSD", "polygon_ticker": "C:GBPUSD", "asset_type": "forex"},
+    {"symbol": "USDJPY", "polygon_ticker": "C:USDJPY", "asset_type": "forex", "priority": "LOW"},
+]
+KEY = "made-up-key-123"
+
+
+class SetClock:
+    """The server's time as a test sets it; milliseconds."""
+
+    def __init__(self, at_ms: int) -> None:
+        self.at_ms = at_ms
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+
+class World:
+    """`run_priority()` and the others are what one cron start does, each with new services."""
+
+    def __init__(
+        self,
+        folder: Path,
+        redis_url: str,
+        database_url: str,
+        prefix: str,
+        clock: SetClock,
+        *,
+        plan: str = "basic",
+        tier: str | None = None,
+        limit: int | None = 100,
+        window_seconds: int = 60,
+        document: dict[str, Any] | None = None,
+        replay: Path | None = None,
+        replay_weeks: int | None = None,
+    ) -> None:
+        self.clock = clock
+        self.vendor = SandboxServer(
+            replace(PLANS[plan], limit=limit, window_seconds=window_seconds),
+            clock=clock.now_ms,
+            replay=replay,
+            replay_weeks=replay_weeks,
+        )
+        self.vendor.start()
+        self.folder = folder
+        self.database_url = database_url
+        self.document: dict[str, Any] = {
+            "priority_assets": PRIORITY,
+            "secondary_assets": SECONDARY,
+            "rate_limiting": {
+                "tier": tier or ("free" if plan == "basic" else "starter"),
+                "calls_per_minute": limit,
+                "window_seconds": window_seconds,
+            },
+            "database": {"url": database_url},
+            "redis": {"url": redis_url, "prefix": prefix},
+            "provider": {"base_url": self.vendor.base_url},
+            **(document or {}),
+        }
+
+    def config(self) -> Config:
+        path = self.folder / "config.yml"
+        path.write_text(yaml.safe_dump(self.document))
+        return load(path, {"POLYGON_API_KEY": KEY}, cwd=self.folder)
+
+    @contextmanager
+    def services(self) -> Iterator[Services]:
+        with Services(self.config()) as services:
+            services.clock = self.clock  # type: ignore[assignment]  # the same two methods
+            yield services
+
+    def init(self) -> None:
+        with self.services() as services:
+            initialise(services)
+
+    def _run(self, command: Callable[[Services, Bound], CycleResult], seconds: float) -> CycleResult:
+        with self.services() as services, Bound(seconds) as bound:
+            return command(services, bound)
+
+    def run_priority(self, seconds: float = 20, **options: Any) -> CycleResult:
+        return self._run(lambda s, b: cycles.run_priority(s, b, lambda _text: None, **options), seconds)
+
+    def run_queue(self, seconds: float = 20, **options: Any) -> CycleResult:
+        return self._run(lambda s, b: cycles.run_queue(s, b, lambda _text: None, **options), seconds)
+
+    def enqueue_secondary(self, **options: Any) -> CycleResult:
+        return self._run(lambda s, _: cycles.enqueue_secondary(s, **options), 20)
+
+    def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.database_url) as connection:
+            return connection.execute(query, arguments).fetchall()
+
+    def last_update(self, symbol: str) -> dict[str, Any] | None:
+        ((metadata,),) = self.rows("SELECT metadata FROM trading.symbols WHERE symbol = %s", symbol)
+        update: dict[str, Any] | None = metadata.get("last_update")
+        return update
+
+    def sync(self, symbol: str) -> tuple[Any, ...] | None:
+        """(sync_status, error_message, last_sync_timestamp) of a symbol."""
+        found = self.rows(
+            "SELECT d.sync_status, d.error_message, d.last_sync_timestamp "
+            "FROM data_sources.data_sync_status d JOIN trading.symbols s ON s.id = d.ticker_id "
+            "WHERE s.symbol = %s",
+            symbol,
+        )
+        return found[0] if found else None
+
+    def bars(self, symbol: str) -> int:
+        ((count,),) = self.rows(
+            "SELECT count(*) FROM market_data.ohlcv_5m o JOIN trading.symbols s ON s.id = o.symbol_id "
+            "WHERE s.symbol = %s",
+            symbol,
+        )
+        return int(count)
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths that have arrived at the vendor, in order."""
+        return [arrival.path for arrival in self.vendor.arrivals]
+
+
+class Listener:
+    """Hears the events of some symbols."""
+
+    def __init__(self, client: RedisClient, symbols: Sequence[str]) -> None:
+        self._pubsub = client.pubsub(ignore_subscribe_messages=True)
+        self._pubsub.subscribe(*(f"asset:update:{symbol}" for symbol in symbols))
+        for _ in symbols:
+            self._pubsub.get_message(timeout=1)
+
+    def heard(self) -> list[tuple[str, dict[str, Any]]]:
+        """Channel and JSON of what has come since."""
+        messages = []
+        while (message := self._pubsub.get_message(timeout=0.2)) is not None:
+            messages.append((message["channel"], json.loads(message["data"])))
+        return messages
+
+    def close(self) -> None:
+        self._pubsub.close()
