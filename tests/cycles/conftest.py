@@ -26,7 +26,8 @@ def make_world(
 ) -> Iterator[MakeWorld]:
     made: list[World] = []
 
-    def make(*, init: bool = True, **options: Any) -> World:
+    def make(*, init: bool = True, now_ms: int | None = None, **options: Any) -> World:
+        clock.at_ms = now_ms or clock.at_ms
         world = World(tmp_path, redis_url, database_url, prefix, clock, **options)
         made.append(world)
         if init:

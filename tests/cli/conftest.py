@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.cycles.conftest import free, make_world, paid
+
+__all__ = ["free", "make_world", "paid"]

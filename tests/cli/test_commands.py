@@ -1,0 +1,321 @@
+"""The program as cron and people start it: a process with arguments, environment, output and exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from assetbatch.sandbox import system_clock
+from tests.cycles.conftest import MakeWorld
+from tests.world import KEY, SetClock, World
+
+COMMANDS = ["run-priority", "run-queue", "enqueue-secondary", "status", "init", "sandbox"]
+RUN_COMMANDS = COMMANDS[:3]
+MARK = "m4rk3d"
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    """Processes take the real time, so the simulated vendor does too."""
+    return _RealClock(0)
+
+
+class _RealClock(SetClock):
+    def now_ms(self) -> int:
+        return system_clock()
+
+
+def start(
+    *arguments: str, cwd: Path, env: dict[str, str] | None = None, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """One start with an environment as bare as cron's."""
+    return subprocess.run(
+        [sys.executable, "-m", "assetbatch", *arguments],
+        cwd=cwd,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def run(world: World, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    world.config()  # writes the file
+    return start(*arguments, cwd=world.folder, env={"POLYGON_API_KEY": KEY, **env})
+
+
+class TestHelp:
+    def test_names_every_command(self, tmp_path: Path) -> None:
+        shown = start("--help", cwd=tmp_path)
+        assert shown.returncode == 0
+        for command in COMMANDS:
+            assert command in shown.stdout
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_of_each_command_ends_with_examples_and_exit_codes(self, tmp_path: Path, command: str) -> None:
+        shown = start(command, "--help", cwd=tmp_path)
+        assert shown.returncode == 0
+        assert "Examples: assetbatch" in shown.stdout
+        assert "Exit codes: 0" in shown.stdout
+
+    def test_a_wrong_option_is_a_usage_error(self, tmp_path: Path) -> None:
+        assert start("run-priority", "--max-second", "5", cwd=tmp_path).returncode == 2
+
+    def test_the_version_is_printed(self, tmp_path: Path) -> None:
+        assert re.fullmatch(r"assetbatch \d+\.\d+\.\d+\n", start("--version", cwd=tmp_path).stdout)
+
+
+class TestSuccess:
+    def test_is_silent_when_nobody_watches(self, free: World) -> None:
+        for command in ("run-priority", "enqueue-secondary", "run-queue"):
+            done = run(free, command)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    def test_is_told_with_v(self, free: World) -> None:
+        done = run(free, "-v", "run-priority")
+        assert re.search(r"Z INFO run-priority: 5-minute bars of C:XAUUSD, .*: ok \(\d+ ms\)", done.stderr)
+
+    def test_can_be_had_as_json(self, free: World) -> None:
+        result = json.loads(run(free, "run-priority", "--json").stdout)
+        assert [asset["status"] for asset in result["assets"]] == ["success"] * 3
+        assert (result["command"], result["calls"]) == ("run_priority", 3)
+
+    def test_logs_can_be_json_with_stable_keys(self, free: World) -> None:
+        done = run(free, "-v", "--log-format", "json", "run-priority")
+        events = [json.loads(line) for line in done.stderr.splitlines()]
+        assert len(events) == 3
+        assert all(list(event) == ["time", "level", "command", "event"] for event in events)
+
+    def test_a_dry_run_prints_its_plan_and_calls_nobody(self, free: World) -> None:
+        done = run(free, "run-priority", "--dry-run")
+        assert done.stdout.startswith("call 1: 5-minute bars of C:XAUUSD")
+        assert free.paths == []
+
+
+class TestFailure:
+    def test_of_some_assets_is_exit_1_and_a_line_each(self, free: World) -> None:
+        free.vendor.order("status=500", path_contains="C:EURUSD")
+        done = run(free, "run-priority")
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert "WARNING run-priority: EURUSD: " in line
+
+    def test_of_the_configuration_is_exit_2_and_names_file_key_and_what_is_allowed(self, free: World) -> None:
+        free.document["queue"] = {"max_size": "many"}
+        (free.folder / "config.yml").write_text(json.dumps(free.document))
+        done = start("run-queue", cwd=free.folder, env={"POLYGON_API_KEY": KEY})
+        assert done.returncode == 2
+        assert "config.yml: queue.max_size: found 'many', expected a whole number" in done.stderr
+
+    @pytest.mark.parametrize("command", RUN_COMMANDS)
+    def test_without_a_configuration_is_exit_2_and_says_where_it_looked(
+        self, tmp_path: Path, command: str
+    ) -> None:
+        done = start(command, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "config.yml" in done.stderr
+        assert "hint: " in done.stderr
+
+    def test_without_a_key_is_exit_2(self, free: World) -> None:
+        free.config()
+        done = start("run-priority", cwd=free.folder)
+        assert done.returncode == 2
+        assert "no API key is configured" in done.stderr
+
+    @pytest.mark.parametrize("command", [*RUN_COMMANDS, "status"])
+    def test_without_redis_is_exit_3_and_nobody_is_called(self, free: World, command: str) -> None:
+        free.document["redis"]["url"] = f"unix://{free.folder}/nobody.sock"
+        done = run(free, command)
+        assert done.returncode == 3
+        assert "redis cannot be reached" in done.stderr
+        assert free.paths == []
+
+    @pytest.mark.parametrize("command", ["run-priority", "enqueue-secondary", "status"])
+    def test_without_a_database_is_exit_3_and_nobody_is_called(self, free: World, command: str) -> None:
+        free.document["database"]["url"] = f"postgresql://me:{MARK}@/nothing?host={free.folder}"
+        done = run(free, command)
+        assert done.returncode == 3
+        assert free.paths == []
+        assert MARK not in done.stdout + done.stderr
+
+    def test_of_the_key_is_exit_4(self, free: World) -> None:
+        free.vendor.order("status=401", times=None)
+        done = run(free, "run-priority")
+        assert done.returncode == 4
+        assert "the vendor refuses the API key" in done.stderr
+        assert KEY not in done.stderr
+
+    def test_of_an_api_that_is_not_there_is_exit_3(self, free: World) -> None:
+        done = run(free, "run-priority", POLYGON_BASE_URL="http://127.0.0.1:9")
+        assert done.returncode == 3
+        assert "the API cannot be reached" in done.stderr
+
+    def test_of_a_missing_schema_says_hint_run_assetbatch_init(self, make_world: MakeWorld) -> None:
+        world = make_world(init=False)
+        done = run(world, "run-priority")
+        assert done.returncode == 3
+        assert "hint: run assetbatch init" in done.stderr
+        assert run(world, "init").stdout.startswith("schema ready (")
+        assert run(world, "run-priority").returncode == 0
+
+
+class TestStopping:
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    def test_a_signal_hands_the_work_back(self, make_world: MakeWorld, number: int, code: int) -> None:
+        world = make_world(limit=1, window_seconds=30)
+        run(world, "enqueue-secondary")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "assetbatch", "-v", "run-queue"],
+            cwd=world.folder,
+            env={"PATH": "/usr/bin:/bin", "POLYGON_API_KEY": KEY},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        assert any("waiting" in line for line in iter(process.stderr.readline, ""))
+        started = time.monotonic()
+        process.send_signal(number)
+        process.communicate(timeout=10)
+        assert process.returncode == code
+        assert time.monotonic() - started < 2
+        with world.services() as services:
+            state = services.queue.state()
+        assert (state.size, state.leased) == (2, 0)
+
+
+class TestStatus:
+    def test_has_the_documents_public_keys(self, free: World) -> None:
+        run(free, "run-priority")
+        document = json.loads(run(free, "status", "--json").stdout)
+        assert {
+            "status",
+            "checked_at",
+            "plan",
+            "jobs",
+            "queue",
+            "last_priority_update",
+            "api_calls_remaining",
+            "next_slot_in_seconds",
+            "assets",
+            "metrics",
+            "alerts",
+        } <= document.keys()
+        assert {"tier", "limit", "window_seconds", "refusals"} <= document["plan"].keys()
+        assert [job["id"] for job in document["jobs"]] == ["run_priority", "run_queue", "enqueue_secondary"]
+        for job in document["jobs"]:
+            assert {"last_started", "last_finished", "last_result", "next_run", "skipped"} <= job.keys()
+        assert document["queue"]["by_priority"] == {"CRITICAL": 0, "HIGH": 0, "MEDIUM": 0, "LOW": 0}
+        assert document["queue"].keys() == {
+            "total_items",
+            "by_priority",
+            "oldest_item_age_seconds",
+            "leased",
+            "delayed",
+            "dead",
+            "max_size",
+        }
+        gold = document["assets"][0]
+        assert {"symbol", "class", "last_price", "as_of", "age_seconds", "state", "error"} <= gold.keys()
+        assert (gold["symbol"], gold["class"], gold["state"]) == ("XAUUSD", "CRITICAL", "fresh")
+        assert document["metrics"].keys() >= {
+            "batch.priority.success_rate",
+            "batch.priority.latency_ms",
+            "queue.size",
+            "api.rate_limit_waits",
+        }
+        assert document["status"] == "healthy"
+
+    def test_is_plain_and_fits_80_columns_when_piped(self, free: World) -> None:
+        run(free, "run-priority")
+        shown = run(free, "status").stdout
+        assert "\x1b" not in shown
+        assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
+        assert re.search(r"XAUUSD +CRITICAL +[\d,.]+ .* fresh", shown)
+
+    def test_shows_problems_first(self, free: World) -> None:
+        free.vendor.order("status=401", times=None)
+        run(free, "run-priority")
+        lines = run(free, "status").stdout.splitlines()
+        assert lines[0].startswith("unhealthy")
+        assert lines[1].startswith("! the last priority cycle failed: the vendor refuses the API key")
+
+
+class TestConfig:
+    def test_show_masks_secrets_and_names_origins(self, free: World) -> None:
+        done = run(free, "config", "show", POLYGON_TIER="starter", REDIS_URL=f"redis://:{MARK}@localhost/0")
+        assert "rate_limiting.tier = starter  # env POLYGON_TIER" in done.stdout
+        assert "queue.max_size = 1000  # default" in done.stdout
+        assert MARK not in done.stdout
+        assert KEY not in done.stdout
+
+    def test_check_says_valid(self, free: World) -> None:
+        done = run(free, "config", "check")
+        assert done.stdout.strip().endswith("valid, 3 priority and 3 secondary assets")
+
+
+class TestSandbox:
+    @pytest.fixture
+    def home(self, tmp_path: Path) -> Iterator[dict[str, str]]:
+        yield {"XDG_DATA_HOME": str(tmp_path / "data")}
+
+    def test_works_from_nothing_without_key_or_servers(self, tmp_path: Path, home: dict[str, str]) -> None:
+        result = start("--sandbox", "run-priority", "--json", cwd=tmp_path, env=home)
+        assert result.returncode == 0, result.stderr
+        assert [asset["status"] for asset in json.loads(result.stdout)["assets"]] == ["success"] * 3
+        status = json.loads(start("--sandbox", "status", "--json", cwd=tmp_path, env=home).stdout)
+        fresh = [asset["symbol"] for asset in status["assets"] if asset["state"] == "fresh"]
+        assert fresh == ["XAUUSD", "EURUSD", "BTCUSD"]
+
+    def test_never_uses_the_real_key_or_the_real_servers(self, tmp_path: Path, home: dict[str, str]) -> None:
+        env = {
+            **home,
+            "POLYGON_API_KEY": MARK,
+            "DATABASE_URL": f"postgresql://me:{MARK}@127.0.0.1:9/x",
+            "REDIS_URL": f"redis://:{MARK}@127.0.0.1:9/0",
+            "POLYGON_BASE_URL": "http://127.0.0.1:9",
+        }
+        result = start("--sandbox", "run-priority", cwd=tmp_path, env=env)
+        assert result.returncode == 0, result.stderr
+        found = [path for path in tmp_path.rglob("*") if path.is_file() and MARK.encode() in path.read_bytes()]
+        assert found == []
+
+    def test_leaves_no_server_behind(self, tmp_path: Path, home: dict[str, str]) -> None:
+        start("--sandbox", "run-priority", cwd=tmp_path, env=home)
+        held = [
+            name
+            for name in os.listdir("/proc")
+            if name.isdigit() and str(tmp_path) in _command_line(name)
+        ]
+        assert held == []
+
+
+def _command_line(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def test_the_sandbox_command_serves_until_it_is_stopped(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "assetbatch", "sandbox", "--plan", "starter"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 0
