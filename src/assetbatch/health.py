@@ -14,7 +14,7 @@ import msgspec
 from assetbatch.assets import Asset, AssetPriority
 from assetbatch.config import Config
 from assetbatch.cycles import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
-from assetbatch.entitlements import HOUR_MS, Entitlements, KnownRefusal
+from assetbatch.entitlements import HOUR_MS, Entitlements
 from assetbatch.errors import DatabaseError
 from assetbatch.hours import is_open, last_open, next_open
 from assetbatch.market import StoredAsset
@@ -33,7 +33,7 @@ CYCLES_SHOWN = 5
 
 
 class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """One asset. `state` is fresh, due, stale, never, or a failed sync's status; `as_of` the price's moment."""
+    """One asset. `state`: fresh, due, stale, never, or a failed sync's status; `as_of`: the price's moment."""
 
     symbol: str
     asset_class: AssetPriority = msgspec.field(name="class")
@@ -126,7 +126,7 @@ def collect(services: Services) -> Health:
         status=verdict(problems, alerts),
         checked_at=iso(now_ms),
         problems=problems,
-        plan=plan_of(config, window, known.believed(now_ms)),
+        plan=plan_of(config, window, known, now_ms),
         jobs=[job_health(command, jobs[command], config) for command in COMMANDS],
         queue=queue_of(queue, config),
         last_priority_update=last_update(cycles[RUN_PRIORITY]),
@@ -269,9 +269,10 @@ def verdict(
     return "unhealthy" if "critical" in severities else "degraded" if severities else "healthy"
 
 
-def plan_of(config: Config, window: WindowState, refusals: Sequence[KnownRefusal]) -> dict[str, Any]:
-    """The configured plan and what the vendor refused of it."""
+def plan_of(config: Config, window: WindowState, known: Entitlements, now_ms: int) -> dict[str, Any]:
+    """The configured plan, up to when it shows data, and what the vendor refused of it."""
     tier = config.tier
+    types = dict.fromkeys(asset.asset_type for asset in config.assets)
     return {
         "tier": config.rate_limiting.tier,
         "limit": window.limit,
@@ -280,7 +281,9 @@ def plan_of(config: Config, window: WindowState, refusals: Sequence[KnownRefusal
         "delay_minutes": tier.delay_minutes,
         "websocket_enabled": tier.websocket_enabled,
         "upgrade_url": str(config.rate_limiting.upgrade_url),
-        "refusals": [lack_in_words(refusal) for refusal in refusals],
+        "data_up_to": {kind.value: iso(known.horizon_ms(kind, now_ms)) for kind in types},
+        "refusals": [lack_in_words(refusal) for refusal in known.believed(now_ms)],
+        "simulated": config.sandbox,
     }
 
 

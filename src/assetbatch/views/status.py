@@ -39,6 +39,8 @@ def _headline(health: Health) -> Text:
     text = Text()
     text.append(health.status, style=f"bold {COLOURS[health.status]}")
     text.append(f"  {fresh} of {plural(len(health.assets), 'asset')} fresh")
+    if health.plan["simulated"]:
+        text.append("  (sandbox: simulated prices)", style="dim")
     return text
 
 
@@ -55,7 +57,8 @@ def _assets(health: Health) -> Table:
         change = asset.change_percent
         age = asset.age_seconds
         state = Text(asset.state.replace("_", " "), style=COLOURS.get(asset.state, "red"))
-        state.append(f" ({asset.reason})", style="dim")
+        if asset.state not in ("fresh", "never"):
+            state.append(f" ({asset.error or asset.reason})", style="dim")
         table.add_row(
             Text(asset.symbol, style="bold" if asset.asset_class == "CRITICAL" else ""),
             asset.asset_class.value,
@@ -72,8 +75,9 @@ def _facts(health: Health) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    table.add_row("queue", _queue(health))
+    table.add_row("plan", _plan(health))
     table.add_row("calls", _window(health))
+    table.add_row("queue", _queue(health))
     for job in health.jobs:
         words = "never started"
         if job.last_started:
@@ -86,11 +90,22 @@ def _facts(health: Health) -> Table:
     return table
 
 
+def _plan(health: Health) -> str:
+    checked = datetime.fromisoformat(health.checked_at)
+    words = [str(health.plan["tier"])]
+    by_moment: dict[str, list[str]] = {}
+    for kind, moment in health.plan["data_up_to"].items():
+        now = (checked - datetime.fromisoformat(moment)).total_seconds() < 60
+        by_moment.setdefault("now" if now else _minute(moment), []).append(kind)
+    words += [f"{' and '.join(kinds)} up to {moment}" for moment, kinds in by_moment.items()]
+    return ", ".join(words)
+
+
 def _queue(health: Health) -> str:
     queue = health.queue
     classes = ", ".join(f"{count} {name}" for name, count in queue["by_priority"].items() if count)
-    words = [f"{queue['total_items']} of {queue['max_size']:,}"]
-    words += [f"waiting: {classes}"] if classes else []
+    words = [f"{queue['total_items']} of at most {queue['max_size']:,}"]
+    words += [f"waiting {classes}"] if classes else []
     words += [f"{queue[name]} {name}" for name in ("leased", "delayed", "dead") if queue[name]]
     if queue["oldest_item_age_seconds"] is not None:
         words.append(f"the oldest for {span(round(queue['oldest_item_age_seconds'] * 1000))}")
@@ -125,6 +140,10 @@ def _cycles(health: Health) -> Table:
             ", ".join(words),
         )
     return table
+
+
+def _minute(moment: str) -> str:
+    return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _clock(moment: str) -> str:

@@ -1,0 +1,116 @@
+"""Turns what was read into typed settings, or into a list of all its mistakes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from assetbatch.config.wording import allowed, kind_of, shown
+
+S = TypeVar("S", bound=msgspec.Struct)
+KeyPath = tuple[object, ...]
+
+_UNFIT = (msgspec.ValidationError, UnicodeEncodeError)  # the latter: a lone surrogate in a text
+
+
+class Mistake(NamedTuple):
+    """One thing that is wrong at `path`.
+
+    `kind` is the type that the value did not fit, where the value is shown; `line` its line, where
+    the path does not lead to it.
+    """
+
+    path: KeyPath
+    text: str
+    kind: Any = None
+    line: int | None = None
+
+
+def convert(value: object, kind: Any) -> Any:
+    """The value as a setting of type `kind`; raises msgspec.ValidationError."""
+    return msgspec.convert(value, kind, dec_hook=_parse)
+
+
+def _parse(kind: Any, value: object) -> object:
+    """The types of urls.py read their own values."""
+    return value if isinstance(value, kind) else kind.parse(value)
+
+
+def fits(value: object, kind: Any) -> bool:
+    """Whether the value is allowed for a setting of this type."""
+    try:
+        convert(value, kind)
+    except _UNFIT:
+        return False
+    return True
+
+
+def build(
+    kind: type[S], raw: object, path: KeyPath, mistakes: list[Mistake], words: Mapping[str, str] | None = None
+) -> S | None:
+    """A section or an asset from a mapping; or None, and all its mistakes are added to the list.
+
+    `words` says in place of the type what is allowed for a key.
+    """
+    try:
+        return convert(raw, kind)  # type: ignore[no-any-return]  # it is a `kind`
+    except _UNFIT:
+        mistakes.extend(_explain(kind, raw, path, words or {}))
+        return None
+
+
+def _explain(kind: type[S], raw: object, path: KeyPath, words: Mapping[str, str]) -> Iterator[Mistake]:
+    """All mistakes of a mapping, where msgspec names only the first."""
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    if not isinstance(raw, dict):
+        yield Mistake(path, f"found {kind_of(raw)}, expected a mapping with the keys {', '.join(fields)}")
+        return
+    for key in raw:
+        if key not in fields:
+            yield unknown_key(path, key, list(fields))
+    for name, field in fields.items():
+        if name in raw:
+            mistake = misfit(raw[name], field.type, (*path, name), words.get(name))
+            if mistake:
+                yield mistake
+        elif field.required:
+            yield Mistake((*path, name), f"missing, expected {words.get(name) or allowed(field.type)}")
+
+
+def misfit(value: object, kind: Any, path: KeyPath, words: str | None = None) -> Mistake | None:
+    """What is wrong with one value, if anything is."""
+    try:
+        convert(value, kind)
+    except _UNFIT as error:
+        if isinstance(error.__cause__, ValueError):  # the type's own parser has said it
+            return Mistake(path, str(error.__cause__))
+        return Mistake(path, f"found {shown(value)}, expected {words or allowed(kind)}", kind)
+    return None
+
+
+def unknown_key(path: KeyPath, key: object, names: list[str]) -> Mistake:
+    """A key that does not exist, with the nearest that does."""
+    from difflib import get_close_matches  # needed for a mistake only
+
+    advice = f"expected one of {', '.join(names)}"
+    if re.search(r"api_?key", str(key), re.IGNORECASE):
+        advice = "the API key belongs into the environment or a .env, as POLYGON_API_KEY"
+    elif near := get_close_matches(str(key), names, 1):
+        advice = f"did you mean {near[0]}? {advice}"
+    step = key if isinstance(key, str) else shown(key)
+    return Mistake((*path, step), f"unknown key, {advice}")
+
+
+def dotted(path: KeyPath) -> str:
+    """`priority_assets[1].symbol` from `("priority_assets", 1, "symbol")`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            plain = isinstance(step, str) and re.fullmatch(r"[\w-]{1,60}", step)
+            text += f"{'.' if text else ''}{step if plain else shown(step)}"
+    return text

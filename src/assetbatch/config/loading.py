@@ -1,0 +1,184 @@
+"""Finds config.yml, lays environment and command line over it, and says all that is wrong with them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from assetbatch.config.checking import convert, dotted, misfit
+from assetbatch.config.dotenv import parse_dotenv
+from assetbatch.config.environment import Environment, Layer, Setting, read_api_key, read_settings, reason
+from assetbatch.config.reading import ConfigFile, read_config
+from assetbatch.config.settings import SECTIONS, Config
+from assetbatch.config.urls import EMBEDDED
+from assetbatch.errors import ConfigError
+from assetbatch.secret import Secret
+
+SANDBOX_KEY = Secret("made-up-key-of-the-sandbox")
+"""The API key of every sandbox: it opens nothing."""
+
+_MOST_TOLD = 20
+
+
+def load(
+    path: Path | None,
+    env: Mapping[str, str],
+    *,
+    cwd: Path,
+    sandbox: bool = False,
+    overrides: Mapping[str, tuple[object, str]] | None = None,
+) -> Config:
+    """The configuration from command line, environment, `.env`, config.yml and defaults, in this order.
+
+    `path` is what `--config` names, `env` the environment, `cwd` the current folder. `overrides` are
+    the settings of the command line, such as `{"batch.max_cycle_seconds": (30, "--max-seconds")}`.
+    Raises ConfigError with one line for each mistake.
+
+    A sandbox has embedded servers and a made-up key, whatever else is configured; it reports to no
+    monitor; and where no config.yml is found it takes the one that came with the program.
+    """
+    home = _home(env)
+    file = _find(path, env, cwd=cwd, home=home, sandbox=sandbox)
+    wrong: list[str] = []
+    config = read_config(file, home, wrong)
+    layers = [Layer("env", env, cwd)]
+    if file.path:
+        layers.append(Layer(".env", _read_dotenv(file.path.parent, wrong), file.path.parent))
+    environment = Environment(layers)
+    config = _apply(config, read_settings(environment, sandbox=sandbox), wrong)
+    if sandbox:
+        config = _enter_sandbox(config)
+    elif key := read_api_key(environment):
+        origins = {**config.origins, "api_key": key.origin}
+        config = msgspec.structs.replace(config, api_key=Secret(key.value), origins=origins)
+    wrong += [f"{origin}: {text}" for origin, text in environment.mistakes]
+    config = _apply(config, _given(overrides or {}), wrong)
+    _refuse(wrong)
+    return msgspec.structs.replace(config, sandbox=sandbox, data_home=_data_home(env, home))
+
+
+def override(config: Config, overrides: Mapping[str, tuple[object, str]]) -> Config:
+    """The configuration with some settings replaced, each given with its origin; raises ConfigError."""
+    wrong: list[str] = []
+    config = _apply(config, _given(overrides), wrong)
+    _refuse(wrong)
+    return config
+
+
+def _given(overrides: Mapping[str, tuple[object, str]]) -> list[Setting]:
+    return [Setting(tuple(path.split(".")), value, origin) for path, (value, origin) in overrides.items()]
+
+
+def _apply(config: Config, settings: Iterable[Setting], wrong: list[str]) -> Config:
+    """The configuration with these settings; those that do not fit are added to `wrong`."""
+    sections: dict[str, Any] = {}
+    origins = dict(config.origins)
+    for path, value, origin in settings:
+        section, key = map(str, path)
+        kind = next(field.type for field in msgspec.structs.fields(SECTIONS[section]) if field.name == key)
+        if mistake := misfit(value, kind, path):
+            wrong.append(f"{origin}: {mistake.text}")
+            continue
+        before = sections.get(section, getattr(config, section))
+        sections[section] = msgspec.structs.replace(before, **{key: convert(value, kind)})
+        origins[dotted(path)] = origin
+    return msgspec.structs.replace(config, **sections, origins=MappingProxyType(origins))
+
+
+def _enter_sandbox(config: Config) -> Config:
+    """Nothing of the outside is left: no server, no key, no monitor."""
+    own = "--sandbox"
+    servers = [
+        Setting(("database", "url"), EMBEDDED, own),
+        Setting(("redis", "url"), EMBEDDED, own),
+        Setting(("metrics", "prometheus_file"), None, own),
+    ]
+    config = _apply(config, servers, [])
+    origins = MappingProxyType({**config.origins, "api_key": own, "ping_url": own})
+    return msgspec.structs.replace(config, api_key=SANDBOX_KEY, ping_url=None, origins=origins)
+
+
+def _refuse(wrong: list[str]) -> None:
+    if len(wrong) > _MOST_TOLD:
+        wrong = [*wrong[:_MOST_TOLD], f"and {len(wrong) - _MOST_TOLD} more mistakes"]
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+
+
+def _find(
+    path: Path | None, env: Mapping[str, str], *, cwd: Path, home: Path | None, sandbox: bool
+) -> ConfigFile:
+    """The file that is named, or the first of the usual places; raises ConfigError."""
+    named = [(path, "--config")] if path else []
+    if not path and (variable := env.get("ASSETBATCH_CONFIG")):
+        named = [(Path(variable), "env ASSETBATCH_CONFIG")]
+    for place, origin in named:
+        try:
+            return ConfigFile(cwd / place, str(place), (cwd / place).read_bytes())
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{origin}: {str(place)!r} cannot be read: {_why(error)}") from None
+
+    xdg = Path(env.get("XDG_CONFIG_HOME", ""))
+    user = xdg if xdg.is_absolute() else home and home / ".config"
+    places = [cwd / "config.yml", user and user / "assetbatch/config.yml", Path("/etc/assetbatch/config.yml")]
+    for place in filter(None, places):
+        label = "config.yml" if place.parent == cwd else str(place)
+        try:
+            return ConfigFile(place, label, place.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:  # it is there, so to go on without it would surprise
+            raise ConfigError(f"{label}: cannot be read: {_why(error)}") from None
+    if sandbox:
+        return ConfigFile(None, "built-in config.yml", built_in_config())
+    raise ConfigError(
+        f"no configuration found: looked for {', '.join(map(str, filter(None, places)))}",
+        hint="name a file with --config or ASSETBATCH_CONFIG, or try --sandbox, which needs none",
+    )
+
+
+def _why(error: OSError | ValueError) -> str:
+    return reason(error) if isinstance(error, OSError) else "not a path"  # a NUL in it
+
+
+def built_in_config() -> bytes:
+    """The repository's config.yml: a copy beside the code in an installed wheel, else in the source tree."""
+    package = Path(__file__).parent.parent
+    installed = package / "default_config.yml"
+    return (installed if installed.exists() else package.parent.parent / "config.yml").read_bytes()
+
+
+def _home(env: Mapping[str, str]) -> Path | None:
+    if home := env.get("HOME"):
+        return Path(home)
+    try:  # some schedulers start without HOME
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:  # a container's user without a name
+        return None
+
+
+def _data_home(env: Mapping[str, str], home: Path | None) -> Path | None:
+    xdg = Path(env.get("XDG_DATA_HOME", ""))
+    if xdg.is_absolute():
+        return xdg
+    return home and home / ".local/share"
+
+
+def _read_dotenv(folder: Path, wrong: list[str]) -> dict[str, str]:
+    try:
+        return parse_dotenv((folder / ".env").read_bytes().decode("utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # a folder: some virtual environment
+        return {}
+    except OSError as error:
+        wrong.append(f".env: cannot be read: {reason(error)}")
+    except UnicodeDecodeError:
+        wrong.append(".env: not UTF-8")
+    except ValueError as error:
+        wrong.append(f".env: {error}")
+    return {}

@@ -1,0 +1,293 @@
+"""Addresses of servers, checked without the libraries that will use them.
+
+A database or Redis URL may hold a password and a ping URL is one, so they are secrets:
+printing them shows a mask. Every parser raises ValueError with `found …, expected …`, and never
+repeats an address in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from types import MappingProxyType
+from typing import ClassVar, Self
+from urllib.parse import SplitResult, quote, urlsplit
+
+from assetbatch.config.wording import kind_of, shown
+from assetbatch.secret import Secret
+
+EMBEDDED = "embedded"
+PINGED_COMMANDS = ("run-priority", "run-queue", "enqueue-secondary", "status")
+
+_PRINTABLE = re.compile(r"[!-~]+")
+_BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
+_HOST = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9]+)?\]|%2[Ff][^\[\]]+")
+# What a URL's query may say in the open; every other value is masked.
+_OPEN_PARAMETERS = frozenset(
+    ("application_name", "connect_timeout", "db", "dbname", "host", "hostaddr", "port", "sslmode", "user")
+)
+
+
+class ServerUrl(Secret):
+    """The URL of a server, or the word `embedded`; shown without its password."""
+
+    __slots__ = ()
+    schemes: ClassVar[tuple[str, ...]]
+    expected: ClassVar[str]
+
+    @property
+    def embedded(self) -> bool:
+        """Whether assetbatch is to start the server itself."""
+        return self.reveal() == EMBEDDED
+
+    def masked(self) -> str:
+        """The URL with `***` for the password and for every query value that might be one."""
+        if self.embedded:
+            return EMBEDDED
+        parts = urlsplit(self.reveal())
+        login, at, host = parts.netloc.rpartition("@")
+        query = "&".join(_masked_parameter(pair) for pair in parts.query.split("&") if pair)
+        shown = f"{parts.scheme}://{self._masked_login(login)}{at}{host}{parts.path}"
+        return f"{shown}?{query}" if query else shown
+
+    @staticmethod
+    def _masked_login(login: str) -> str:
+        user, colon, _ = login.partition(":")
+        return f"{user}:***" if colon else login
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.masked()!r})"
+
+    def __str__(self) -> str:
+        return self.masked()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Checks scheme, host, port and percent-encoding; raises ValueError without the URL."""
+        if value == EMBEDDED:
+            return cls(EMBEDDED)
+        cls._check(_split(value, cls.expected, cls.schemes))
+        assert isinstance(value, str)
+        return cls(value)
+
+    @classmethod
+    def _check(cls, parts: SplitResult) -> None:
+        raise NotImplementedError
+
+
+def _masked_parameter(pair: str) -> str:
+    name, equals, _ = pair.partition("=")
+    return pair if name in _OPEN_PARAMETERS else f"{name}{equals}***"
+
+
+def _split(value: object, expected: str, schemes: tuple[str, ...]) -> SplitResult:
+    """A URL's parts, once nothing in it can be read in two ways."""
+    if not isinstance(value, str):
+        raise ValueError(f"found {kind_of(value)}, expected {expected}")
+    if not _PRINTABLE.fullmatch(value):
+        problem = (
+            "an empty text" if not value else "a space, a control character or a letter beyond ASCII in it"
+        )
+        raise ValueError(f"found {problem}, expected {expected}")
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        raise ValueError(f"found a text that is no URL, expected {expected}")
+    if scheme not in schemes:
+        shown = repr(f"{scheme}://") if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]{0,30}", scheme) else "no scheme"
+        raise ValueError(f"found {shown}, expected {expected}")
+    if _BROKEN_PERCENT.search(value):
+        raise ValueError("found a % that is not followed by two hex digits, expected %25 for a % itself")
+    if "#" in rest or rest.count("@") > 1 or ("@" in rest and re.search(r"[/?]", rest.partition("@")[0])):
+        raise ValueError(
+            "found a URL that can be read in two ways, expected its user and password percent-encoded "
+            "(@ is %40, : is %3A, / is %2F, ? is %3F, # is %23)"
+        )
+    try:
+        return urlsplit(value)
+    except ValueError:  # unbalanced brackets of an IPv6 address
+        raise ValueError(f"found a host that is no name and no address, expected {expected}") from None
+
+
+def _check_host(host_and_port: str, expected: str) -> None:
+    host, colon, port = host_and_port, "", ""
+    if not re.fullmatch(r"\[[^\]]*\]", host_and_port):
+        host, colon, port = host_and_port.rpartition(":")
+        if not colon:
+            host, port = port, ""
+    if host and not _HOST.fullmatch(host):
+        raise ValueError(f"found a host that is no name and no address, expected {expected}")
+    if colon and not (port.isdecimal() and len(port) <= 5 and 1 <= int(port) <= 65535):
+        raise ValueError("found a port that is no port, expected a whole number from 1 to 65535")
+
+
+class DatabaseUrl(ServerUrl):
+    """`postgresql://user:password@host:port/name?options`, as libpq reads it, or `embedded`."""
+
+    __slots__ = ()
+    schemes = ("postgresql", "postgres")
+    expected = "embedded, postgresql://… or postgres://…"
+
+    @classmethod
+    def _check(cls, parts: SplitResult) -> None:
+        for host in parts.netloc.rpartition("@")[2].split(","):  # libpq takes several
+            _check_host(host, cls.expected)
+
+    @classmethod
+    def of_parts(
+        cls, *, host: str, name: str, port: int | None = None, user: str = "", password: str = ""
+    ) -> Self:
+        """The URL of what DB_HOST, DB_NAME, … say; `host` may be the folder of a socket.
+
+        Raises ValueError if the host is none.
+        """
+        place = f"[{host}]" if ":" in host else _quote(host) if host.startswith("/") else host
+        if not _HOST.fullmatch(place):
+            raise ValueError(f"found {shown(host)}, expected a host name, an IP address or a socket's folder")
+        login = _quote(user) + (f":{_quote(password)}" if password else "")
+        at = "@" if login else ""
+        colon = f":{port}" if port else ""
+        return cls(f"postgresql://{login}{at}{place}{colon}/{_quote(name)}")
+
+
+def _quote(text: str) -> str:
+    """Percent-encoded; bytes that were no UTF-8 in the environment stay what they were."""
+    return quote(text.encode("utf-8", "surrogateescape"), safe="")
+
+
+class RedisUrl(ServerUrl):
+    """`redis://`, `rediss://` (TLS) or `unix://`, as redis-py reads them, or `embedded`."""
+
+    __slots__ = ()
+    schemes = ("redis", "rediss", "unix")
+    expected = "embedded, redis://…, rediss://… or unix://…"
+
+    @staticmethod
+    def _masked_login(login: str) -> str:
+        user, colon, _ = login.partition(":")
+        return f"{user}:***" if colon else "***" if login else ""  # a lone word is most often the password
+
+    @classmethod
+    def _check(cls, parts: SplitResult) -> None:
+        host = parts.netloc.rpartition("@")[2]
+        if parts.scheme == "unix":
+            if host or len(parts.path) < 2:
+                raise ValueError("found a unix:// URL without a path, expected unix:///path/of/the/socket")
+            return
+        if not host:
+            raise ValueError(f"found a URL without a host, expected {cls.expected}")
+        _check_host(host, cls.expected)
+        if not re.fullmatch(r"/?|/[0-9]{1,5}", parts.path):  # redis-py would silently take database 0
+            raise ValueError("found a path that is no number, expected the number of a database, as in /0")
+
+
+class HttpUrl(str):
+    """A web address without login and fragment; a text with its trailing slashes removed."""
+
+    __slots__ = ()
+    expected: ClassVar[str] = "https://…"
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Raises ValueError for anything that is not `http://` or `https://` with a host."""
+        parts = _split(value, cls.expected, ("https", "http"))
+        if "@" in parts.netloc:
+            raise ValueError(f"found a URL with a user or password in it, expected {cls.expected} without")
+        if not parts.netloc:
+            raise ValueError(f"found a URL without a host, expected {cls.expected}")
+        _check_host(parts.netloc, cls.expected)
+        cls._check(parts)
+        assert isinstance(value, str)
+        return cls(value.rstrip("/"))
+
+    @classmethod
+    def _check(cls, parts: SplitResult) -> None:
+        """What a subclass asks besides."""
+
+
+class ApiUrl(HttpUrl):
+    """The base of the vendor's API: the key is sent there, so plain HTTP is for near hosts only."""
+
+    __slots__ = ()
+    expected = "https://… (http:// only to an IP address or a host name without a dot)"
+
+    @classmethod
+    def _check(cls, parts: SplitResult) -> None:
+        if parts.query:
+            raise ValueError(f"found a URL with a query, expected {cls.expected}")
+        if parts.scheme == "http" and "." in (host := parts.hostname or ""):
+            try:
+                ip_address(host)
+            except ValueError:
+                raise ValueError(
+                    f"found http:// to a host of the internet, expected {cls.expected}"
+                ) from None
+
+
+class PingUrls:
+    """Where to report that a command has ended: one address for all, or one for each.
+
+    Whoever knows such an address can report in our name, so it is a secret.
+    """
+
+    __slots__ = ("_urls",)
+    expected: ClassVar[str] = f"https://… or a mapping of {', '.join(PINGED_COMMANDS)} to such addresses"
+
+    def __init__(self, urls: Mapping[str, Secret]) -> None:
+        self._urls = MappingProxyType(dict(urls))
+
+    def for_command(self, command: str) -> Secret | None:
+        """The address to report this command to."""
+        return self._urls.get(command)
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Takes a text or a mapping; raises ValueError naming the command whose address is wrong."""
+        if isinstance(value, str):
+            url = _ping_url(value, cls.expected)
+            return cls(dict.fromkeys(PINGED_COMMANDS, url))
+        if not isinstance(value, dict):
+            raise ValueError(f"found {kind_of(value)}, expected {cls.expected}")
+        urls = {}
+        for command, address in value.items():
+            if command not in PINGED_COMMANDS:
+                raise ValueError(f"found a key that is no command, expected {cls.expected}")
+            try:
+                urls[str(command)] = _ping_url(address, "https://…")
+            except ValueError as error:
+                raise ValueError(f"{error} (for {command})") from None
+        return cls(urls)
+
+    def masked(self) -> str:
+        """Scheme and host of each address."""
+        shown = {command: _masked_ping(url) for command, url in self._urls.items()}
+        if len(shown) == len(PINGED_COMMANDS) and len(set(self._urls.values())) == 1:
+            return next(iter(shown.values()))
+        return ", ".join(f"{command} {url}" for command, url in shown.items())
+
+    def __repr__(self) -> str:
+        return f"PingUrls({self.masked()!r})"
+
+    def __str__(self) -> str:
+        return self.masked()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PingUrls) and other._urls == self._urls
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._urls.items()))
+
+
+def _ping_url(value: object, expected: str) -> Secret:
+    parts = _split(value, expected, ("https", "http"))
+    host = parts.netloc.rpartition("@")[2]
+    if not host:
+        raise ValueError(f"found a URL without a host, expected {expected}")
+    _check_host(host, expected)
+    assert isinstance(value, str)
+    return Secret(value)
+
+
+def _masked_ping(url: Secret) -> str:
+    parts = urlsplit(url.reveal())
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***"

@@ -1,0 +1,80 @@
+"""How a mistake is told: what was found, and what is allowed, from the type of the setting."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Any
+
+_LONGEST_SHOWN = 60
+_A_URL = re.compile(r"\S*://\S*")
+_KINDS: dict[type, str] = {
+    type(None): "nothing (null)",
+    bool: "a boolean",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: "a mapping",
+    set: "a set",
+    bytes: "binary data",
+    datetime.date: "a date",
+    datetime.datetime: "a date with time",
+}
+
+
+def kind_of(value: object) -> str:
+    """The sort of a value, for one that must not be shown."""
+    return _KINDS.get(type(value), "something else")
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: short, on one line, an address in it masked."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime.date):
+        return f"the date {value.isoformat()}"
+    if isinstance(value, str):
+        text = repr(_A_URL.sub("***", value))
+    elif isinstance(value, int | float):
+        text = "a very large number" if isinstance(value, int) and value.bit_length() > 200 else repr(value)
+    else:
+        return kind_of(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+def allowed(kind: Any) -> str:
+    """What a type lets through, in words: `a whole number of 1 or more`, `one of free, starter`.
+
+    A description in the type's `msgspec.Meta` goes before what follows from the type.
+    """
+    from msgspec import inspect  # needed for a mistake only
+
+    def words(kind: inspect.Type) -> str:
+        match kind:
+            case inspect.Metadata(extra_json_schema={"description": str(description)}):
+                return description
+            case inspect.IntType(ge=low, le=high):
+                return f"a whole number{_range(low, high)}"
+            case inspect.FloatType(ge=low, le=high):
+                return f"a number{_range(low, high)}"
+            case inspect.BoolType():
+                return "true or false"
+            case inspect.StrType(pattern=None):
+                return "a text"
+            case inspect.EnumType(cls=cls):
+                return f"one of {', '.join(member.value for member in cls)}"
+            case inspect.CustomType(cls=cls):
+                return str(cls.expected)  # type: ignore[attr-defined]  # see urls.py
+            case inspect.UnionType(types=types):
+                several = [words(one) for one in types if not isinstance(one, inspect.NoneType)]
+                return " or ".join([*several, "null"])
+        raise AssertionError(f"no words for {kind}")  # a setting of a new type: give it words here
+
+    return words(inspect.type_info(kind))
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is None:
+        return ""
+    return f" of {low:.12g} or more" if high is None else f" from {low:.12g} to {high:.12g}"
