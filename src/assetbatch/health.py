@@ -33,7 +33,7 @@ CYCLES_SHOWN = 5
 
 
 class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """One asset. `state`: fresh, due, stale, never, or a failed sync's status; `as_of`: the price's moment."""
+    """One asset. `state`: fresh, due, stale, never, or a failed sync's status; `as_of`: of its price."""
 
     symbol: str
     asset_class: AssetPriority = msgspec.field(name="class")

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -96,6 +97,14 @@ class TestSuccess:
         events = [json.loads(line) for line in done.stderr.splitlines()]
         assert len(events) == 3
         assert all(list(event) == ["time", "level", "command", "event"] for event in events)
+
+    def test_is_the_same_moment_whatever_the_time_zone_of_the_machine(self, free: World) -> None:
+        run(free, "run-priority", TZ="Asia/Kolkata")
+        update = free.last_update("BTCUSD")
+        ((latest,),) = free.rows("SELECT max(ts) + interval '5 minutes' FROM market_data.ohlcv_5m")
+        assert update is not None
+        assert datetime.fromisoformat(update["timestamp"]) == latest
+        assert latest.astimezone(ZoneInfo("America/New_York")).time() == datetime.min.time()
 
     def test_a_dry_run_prints_its_plan_and_calls_nobody(self, free: World) -> None:
         done = run(free, "run-priority", "--dry-run")
@@ -266,8 +275,8 @@ class TestConfig:
 
 class TestSandbox:
     @pytest.fixture
-    def home(self, tmp_path: Path) -> Iterator[dict[str, str]]:
-        yield {"XDG_DATA_HOME": str(tmp_path / "data")}
+    def home(self, tmp_path: Path) -> dict[str, str]:
+        return {"XDG_DATA_HOME": str(tmp_path / "data")}
 
     def test_works_from_nothing_without_key_or_servers(self, tmp_path: Path, home: dict[str, str]) -> None:
         result = start("--sandbox", "run-priority", "--json", cwd=tmp_path, env=home)
@@ -287,15 +296,15 @@ class TestSandbox:
         }
         result = start("--sandbox", "run-priority", cwd=tmp_path, env=env)
         assert result.returncode == 0, result.stderr
-        found = [path for path in tmp_path.rglob("*") if path.is_file() and MARK.encode() in path.read_bytes()]
+        found = [
+            path for path in tmp_path.rglob("*") if path.is_file() and MARK.encode() in path.read_bytes()
+        ]
         assert found == []
 
     def test_leaves_no_server_behind(self, tmp_path: Path, home: dict[str, str]) -> None:
         start("--sandbox", "run-priority", cwd=tmp_path, env=home)
         held = [
-            name
-            for name in os.listdir("/proc")
-            if name.isdigit() and str(tmp_path) in _command_line(name)
+            name for name in os.listdir("/proc") if name.isdigit() and str(tmp_path) in _command_line(name)
         ]
         assert held == []
 

@@ -50,7 +50,9 @@ WEDNESDAY = utc("2026-11-18T15:00")
 SUNDAY = utc("2026-11-22T15:00")
 
 
-def stored(symbol: str = "EURUSD", *, as_of_ms: int, synced_ms: int, last_bar_ms: int | None = None) -> StoredAsset:
+def stored(
+    symbol: str = "EURUSD", *, as_of_ms: int, synced_ms: int, last_bar_ms: int | None = None
+) -> StoredAsset:
     return StoredAsset(
         symbol=symbol,
         last_price=1.0,

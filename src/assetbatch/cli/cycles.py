@@ -29,9 +29,9 @@ Seconds = Annotated[
 ]
 
 CODES = (
-    "Exit codes: 0 done, nothing to do, or skipped because an earlier start still runs; 1 some assets failed; "
-    "2 usage or configuration; 3 Redis, PostgreSQL or the API cannot be reached; 4 the API refuses the key; "
-    "143/130 stopped by SIGTERM/SIGINT."
+    "Exit codes: 0 done, nothing to do, or skipped because an earlier start still runs; 1 some assets "
+    "failed; 2 usage or configuration; 3 Redis, PostgreSQL or the API cannot be reached; 4 the API "
+    "refuses the key; 143/130 stopped by SIGTERM/SIGINT."
 )
 
 

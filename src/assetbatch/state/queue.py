@@ -43,7 +43,7 @@ class Empty(msgspec.Struct, frozen=True):
 
 
 class Enqueued(msgspec.Struct, frozen=True):
-    """What became of each id: added, raised to a higher class, there already, or without room.
+    """What became of each id: added, raised to a higher class, there before, or dropped (no room).
 
     `dropped` also names what had waited last in line and had to go for something more urgent.
     """

@@ -1,0 +1,143 @@
+"""What the health document says of given figures."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from assetbatch.assets import Asset, AssetType
+from assetbatch.config import Config
+from assetbatch.cycles import RUN_PRIORITY
+from assetbatch.entitlements import Entitlements
+from assetbatch.health import Problem, alerts_of, asset_health, is_stale, metrics_of, problems_of, verdict
+from assetbatch.hours import to_ms
+from assetbatch.market import StoredAsset
+from assetbatch.state.journal import CycleRecord, JobState
+from assetbatch.state.queue import DeadLetter, QueueState
+
+FREE = Entitlements(end_of_day=True)
+PAID = Entitlements(end_of_day=False)
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+WEDNESDAY = to_ms(datetime(2026, 11, 18, 15, tzinfo=UTC))
+SUNDAY_OPENING = to_ms(datetime(2026, 11, 22, 22, tzinfo=UTC))
+EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
+EMPTY = QueueState(now_ms=WEDNESDAY, size=0, by_priority={}, leased=0, delayed=0, dead=0, oldest_ms=None)
+
+
+def job(**fields: object) -> JobState:
+    return JobState(
+        **{
+            "last_started_ms": WEDNESDAY,
+            "last_finished_ms": WEDNESDAY,
+            "last_result": "ok",
+            "last_error": None,
+            "skipped": 0,
+            "starts_ms": (),
+            **fields,
+        }  # type: ignore[arg-type]  # a test's shorthand
+    )
+
+
+def cycle(age_ms: int = 0, **fields: object) -> CycleRecord:
+    return CycleRecord(
+        started_ms=WEDNESDAY - age_ms,
+        duration_ms=1200,
+        result="ok",
+        **fields,  # type: ignore[arg-type]  # a test's shorthand
+    )
+
+
+class TestStaleness:
+    def test_begins_after_two_frequencies_and_a_minute(self) -> None:
+        assert not is_stale(EURUSD, WEDNESDAY - 11 * MINUTE, PAID, WEDNESDAY)
+        assert is_stale(EURUSD, WEDNESDAY - 11 * MINUTE - 1, PAID, WEDNESDAY)
+
+    def test_a_weekend_makes_nothing_stale(self) -> None:
+        friday = SUNDAY_OPENING - 48 * HOUR
+        assert not is_stale(EURUSD, friday, PAID, SUNDAY_OPENING + 11 * MINUTE)
+        assert is_stale(EURUSD, friday, PAID, SUNDAY_OPENING + 12 * MINUTE)
+
+    def test_the_free_plans_day_is_not_stale_until_the_new_one_could_have_been_fetched(self) -> None:
+        midnight = to_ms(datetime(2026, 11, 18, 5, tzinfo=UTC))
+        assert not is_stale(EURUSD, midnight - 20 * HOUR, FREE, midnight + 11 * MINUTE)
+        assert is_stale(EURUSD, midnight - 20 * HOUR, FREE, midnight + 12 * MINUTE)
+
+
+class TestAnAsset:
+    def test_that_failed_shows_why(self) -> None:
+        stored = StoredAsset(
+            symbol="EURUSD",
+            last_price=1.1,
+            daily_open=1.0,
+            as_of_ms=WEDNESDAY - HOUR,
+            last_sync_ms=WEDNESDAY - HOUR,
+            sync_status="failed",
+            status_at_ms=WEDNESDAY,
+            error_message="503",
+        )
+        health = asset_health(EURUSD, stored, PAID, WEDNESDAY)
+        assert (health.state, health.error, health.age_seconds, health.change_percent) == (
+            "failed",
+            "503",
+            3600.0,
+            10.0,
+        )
+
+    def test_without_a_row_says_what_to_run(self) -> None:
+        health = asset_health(EURUSD, None, PAID, WEDNESDAY)
+        assert (health.state, health.reason) == ("never", "not registered: run assetbatch init")
+
+
+class TestMetrics:
+    def test_the_success_rate_is_that_of_the_last_hours_due_assets(self) -> None:
+        cycles = [cycle(refreshed=2, failed=1), cycle(30 * MINUTE, refreshed=1), cycle(2 * HOUR, failed=9)]
+        assert metrics_of(cycles, EMPTY, 0, WEDNESDAY)["batch.priority.success_rate"] == 75.0
+
+    def test_it_is_full_when_nothing_was_due(self) -> None:
+        assert metrics_of([cycle(fresh=3)], EMPTY, 0, WEDNESDAY)["batch.priority.success_rate"] == 100.0
+
+    def test_a_cycle_that_broke_off_counts_as_a_failure(self) -> None:
+        metrics = metrics_of([cycle(error="no database")], EMPTY, 0, WEDNESDAY)
+        assert metrics["batch.priority.success_rate"] == 0.0
+
+    def test_alerts_are_beyond_the_thresholds_not_at_them(self) -> None:
+        at = {
+            "batch.priority.success_rate": 90.0,
+            "batch.priority.latency_ms": 30_000.0,
+            "queue.size": 500.0,
+            "api.rate_limit_waits": 10.0,
+        }
+        beyond = {
+            "batch.priority.success_rate": 89.9,
+            "batch.priority.latency_ms": 30_001.0,
+            "queue.size": 501.0,
+            "api.rate_limit_waits": 11.0,
+        }
+        assert alerts_of(at, Config()) == []
+        assert [alert.metric for alert in alerts_of(beyond, Config())] == list(beyond)
+
+
+class TestProblems:
+    def test_cron_that_has_stopped_starting_us(self) -> None:
+        late = job(last_started_ms=WEDNESDAY - 16 * MINUTE)
+        (problem,) = problems_of([], {RUN_PRIORITY: late}, [], EMPTY, Config(), WEDNESDAY)
+        assert problem.message == "run-priority was last started 16 min ago, it should be every 5 min"
+        assert problem.severity == "critical"
+
+    def test_dead_letters_with_their_last_error(self) -> None:
+        queue = QueueState(
+            now_ms=WEDNESDAY, size=0, by_priority={}, leased=0, delayed=0, dead=1, oldest_ms=None
+        )
+        letter = DeadLetter("ETHUSDT", EURUSD.priority, 3, WEDNESDAY, "Ticker not found.")
+        (problem,) = problems_of([], {RUN_PRIORITY: job()}, [letter], queue, Config(), WEDNESDAY)
+        assert problem.message == "1 dead letter, the latest: ETHUSDT (Ticker not found.)"
+
+    def test_the_gravest_first(self) -> None:
+        failed = job(last_result="failed", last_error="no key", last_started_ms=None)
+        problems = problems_of([], {RUN_PRIORITY: failed}, [], EMPTY, Config(), WEDNESDAY)
+        assert [problem.severity for problem in problems] == ["critical", "warning"]
+
+    def test_the_verdict_is_that_of_the_gravest(self) -> None:
+        assert verdict([], []) == "healthy"
+        assert verdict([Problem("x")], []) == "degraded"
+        assert verdict([Problem("x"), Problem("y", None, "critical")], []) == "unhealthy"
