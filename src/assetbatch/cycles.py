@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import msgspec
 
 from assetbatch.assets import Asset, AssetPriority
-from assetbatch.bounds import Bound
+from assetbatch.bounds import LAST_RESORT_SECONDS, Bound
 from assetbatch.entitlements import Entitlements
 from assetbatch.errors import AssetbatchError, UnreachableError
 from assetbatch.market import StoredAsset
@@ -54,8 +54,9 @@ ENQUEUE_SECONDARY = "enqueue_secondary"
 DOWN_BATCHES = 2
 """After so many batches in a row that found the vendor down, a queue run ends: the rest is spared."""
 
-LEASE_SLACK_SECONDS = 15.0
-"""How much longer than its command's bound a lease or lock lives: a dead holder's ends by itself."""
+LEASE_SLACK_SECONDS = LAST_RESORT_SECONDS
+"""How much longer than its command's bound a lease or lock lives: by then no holder can be alive, and
+a dead one's ends by itself before the next start but one."""
 
 DRY_RUN_ITEMS = 250
 
@@ -286,14 +287,19 @@ def _work_lease(
         _account(result, report)
         due_ids = {item.id for item in due}
         worked = [done for done in report.results if done.status is not Status.DEFERRED]
+        # An answer without data is an answer: enqueue-secondary asks again when that may have changed.
+        answered = [done for done in worked if done.status in (Status.SUCCESS, Status.NO_DATA)]
         failures = [
             Failure(done.work.id, done.error or done.status.value, done.final)
             for done in worked
-            if done.status is not Status.SUCCESS
+            if done not in answered
         ]
         done_ids = [item.id for item in work if item.id not in due_ids]
-        done_ids += [done.work.id for done in worked if done.status is Status.SUCCESS]
+        done_ids += [done.work.id for done in answered]
         services.queue.finish(lease.token, done_ids)
+        for done in answered:
+            if done.status is Status.NO_DATA:
+                log.warning("%s: %s", done.work.id, done.error)
         words = services.queue.fail(lease.token, failures)
         for failure, word in zip(failures, words, strict=True):
             what = "a dead letter now" if word == "dead" else "tried again later"

@@ -231,3 +231,19 @@ def test_a_plan_without_snapshots_is_found_out_in_the_same_run(make_world: MakeW
     assert [asset.status for asset in result.assets] == ["success"] * 3
     snapshots = [path for path in world.paths if path.startswith("/v3/snapshot")]
     assert len(snapshots) == 1
+
+
+def test_an_empty_answer_for_a_symbol_that_never_had_data_is_said_and_not_tried_at_once_again(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    unknown = {"symbol": "NOSUCH", "polygon_ticker": "X:NOSUCHUSD", "asset_type": "crypto"}
+    world = make_world(document={"secondary_assets": [unknown]})
+    world.enqueue_secondary()
+    result = world.run_queue()
+    assert [asset.status for asset in result.assets] == ["no_data"]
+    assert (result.exit_code, result.queue_size) == (1, 0)
+    assert "NOSUCH: the vendor has no bars of X:NOSUCHUSD" in caplog.text
+    sync = world.sync("NOSUCH")
+    assert sync is not None
+    assert (sync[0], sync[2]) == ("no_data", None)
+    assert world.enqueue_secondary().enqueued == 0

@@ -86,7 +86,7 @@ class QueueState(msgspec.Struct, frozen=True):
 
 
 class Queue:
-    """The pending queue below a key prefix. `clock_ms` is given by tests only; otherwise Redis TIME counts."""
+    """The pending queue below a key prefix. `clock_ms` is given by tests; otherwise Redis TIME counts."""
 
     def __init__(
         self,

@@ -1,0 +1,77 @@
+"""The README's own lines, run as written in a fresh copy, with a home folder of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def shell_lines(heading: str) -> list[str]:
+    """The lines of the shell blocks below a heading."""
+    section = README.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return [line for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The repository's files as a fresh clone of the present state has them."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (REPOSITORY / name).is_file():
+            target = tmp_path / "copy" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, target)
+    return tmp_path / "copy"
+
+
+@pytest.mark.timeout(300)
+def test_the_lines_of_try_it_work_as_written(copy: Path, tmp_path: Path) -> None:
+    *lines, tests = shell_lines("Try it")
+    assert lines[0].startswith("python3 -m venv .venv && .venv/bin/pip install")
+    assert tests.endswith(".venv/bin/pytest -q")  # the very line that CI runs
+    kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name == "PATH"}
+    (tmp_path / "home").mkdir()
+    outputs = []
+    for line in lines:
+        done = subprocess.run(
+            ["bash", "-euc", line],
+            cwd=copy,
+            env={**kept, "HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        outputs.append(done.stdout)
+    status = outputs[lines.index(".venv/bin/assetbatch --sandbox status")]
+    for symbol in ("XAUUSD", "EURUSD", "BTCUSD"):
+        assert re.search(rf"^{symbol} +CRITICAL +[\d,.]+ .* fresh *$", status, re.MULTILINE), status
+
+
+def test_the_crontab_names_commands_that_exist_and_starts_them_as_promised() -> None:
+    lines = [
+        line.split(None, 5)
+        for line in (REPOSITORY / "crontab.example").read_text().splitlines()
+        if re.match(r"[*\d]", line)
+    ]
+    assert {fields[5].split()[1]: " ".join(fields[:5]) for fields in lines} == {
+        "run-priority": "*/5 * * * *",
+        "run-queue": "* * * * *",
+        "enqueue-secondary": "*/30 * * * *",
+    }
