@@ -1,0 +1,117 @@
+"""Rows of prices in whole ticks, how they are merged, and how a bar is divided into shorter ones.
+
+A row is `(start_ms, open, high, low, close, volume, count, turnover)`. Prices are integers in units
+of the instrument's last digit, so sums and comparisons are exact. `volume` is a count of quotes for
+forex and in 1e-8 base units for crypto; `count` counts quotes or trades; `turnover` is the sum of
+volume times (open + high + low + close), from which the average price follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from operator import add
+from typing import Protocol
+
+from assetbatch.sandbox.universe import Instrument
+
+SECOND_MS = 1_000
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+VOLUME_DIGITS = 8
+VOLUME_UNITS = 10**VOLUME_DIGITS
+"""Crypto volume is kept in units of 1e-8 of the base currency."""
+
+Row = tuple[int, int, int, int, int, int, int, int]
+
+
+class Source(Protocol):
+    """Where prices come from: generated, or recorded."""
+
+    instruments: Mapping[str, Instrument]
+
+    def grain_ms(self, span_ms: int) -> int:
+        """Length of the rows from which bars of `span_ms` are built."""
+
+    def rows(
+        self, instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int, now_ms: int
+    ) -> list[Row]:
+        """Rows that start in `[start_ms, end_ms)`, ascending, knowing nothing of `now_ms` and later."""
+
+    def next_data(self, instrument: Instrument, at_ms: int) -> int | None:
+        """The first moment from `at_ms` on at which there may be a row; None if there is none."""
+
+    def last_data(self, instrument: Instrument, at_ms: int) -> int | None:
+        """The last moment up to `at_ms` before which there may be a row; None if there is none."""
+
+    def last(self, instrument: Instrument, now_ms: int) -> tuple[Row, int] | None:
+        """The newest row of at most a minute and the moment its close is from; None without any data."""
+
+    def quote(self, instrument: Instrument, row: Row) -> tuple[int, int]:
+        """Bid and ask at the close of a row, in ticks."""
+
+
+def merge(rows: Sequence[Row], start_ms: int) -> Row:
+    """One row that starts at `start_ms` out of one or more consecutive rows."""
+    return (
+        start_ms,
+        rows[0][1],
+        max([row[2] for row in rows]),
+        min([row[3] for row in rows]),
+        rows[-1][4],
+        sum([row[5] for row in rows]),
+        sum([row[6] for row in rows]),
+        sum([row[7] for row in rows]),
+    )
+
+
+def divide(row: Row, parts: int, part_ms: int, noise: bytes) -> tuple[Row | None, ...]:
+    """The `parts` rows of `part_ms` that `row` consists of; None where nothing was quoted.
+
+    Merging them gives the row's open, high, low, close, volume and count again. `noise` holds
+    three bytes for each part.
+    """
+    start_ms, opened, high, low, closed, volume, count, _ = row
+    # Shares of the count by weight; rounding the running sum down keeps the total exact.
+    weights = list(accumulate([32 + byte for byte in noise[:parts]]))
+    total = weights[-1]
+    counted = [0, *[count * weight // total for weight in weights]]
+    active = [part for part in range(parts) if counted[part + 1] > counted[part]]
+    # A walk from open to close over the parts with quotes, kept within low and high.
+    steps = len(active)
+    walked = list(accumulate([noise[parts + part] - 128 for part in active]))
+    scale = (high - low) / (160 * steps**0.5)
+    slope = (closed - opened - scale * walked[-1]) / steps
+    path = [opened]
+    for step in range(1, steps):
+        level = int(opened + slope * step + scale * walked[step - 1])
+        path.append(low if level < low else high if level > high else level)
+    path.append(closed)
+    middles = list(map(add, path, path[1:]))
+    peak, trough = middles.index(max(middles)), middles.index(min(middles))
+    reach = (high - low) // 4
+    out: list[Row | None] = [None] * parts
+    for step, part in enumerate(active):
+        first, last = path[step], path[step + 1]
+        top, bottom = (first, last) if first > last else (last, first)
+        wick = noise[2 * parts + part]
+        top += reach * (wick >> 4) // 16
+        bottom -= reach * (wick & 15) // 16
+        if top > high or step == peak:
+            top = high
+        if bottom < low or step == trough:
+            bottom = low
+        before, after = counted[part], counted[part + 1]
+        part_volume = volume * after // count - volume * before // count
+        turnover = part_volume * (first + top + bottom + last)
+        out[part] = (
+            start_ms + part * part_ms,
+            first,
+            top,
+            bottom,
+            last,
+            part_volume,
+            after - before,
+            turnover,
+        )
+    return tuple(out)

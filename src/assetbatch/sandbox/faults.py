@@ -1,0 +1,306 @@
+"""Faults to order: what a vendor, a gateway or a network does wrong, by name.
+
+A fault is written `name`, `name=value`, or either with `:probability`, such as `status=503:0.1`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from threading import Lock
+from typing import Any
+
+import msgspec
+
+from assetbatch.errors import ConfigError
+from assetbatch.sandbox.answers import (
+    EMPTY_PAGE,
+    Answer,
+    Request,
+    cursor_url,
+    error,
+    not_authorized,
+    too_many_calls,
+)
+from assetbatch.sandbox.plans import NOT_ENTITLED
+
+_HTML = "text/html; charset=utf-8"
+_PRICE_FIELDS = (
+    "o",
+    "h",
+    "l",
+    "c",
+    "vw",
+    "open",
+    "high",
+    "low",
+    "close",
+    "price",
+    "p",
+    "a",
+    "b",
+    "ask",
+    "bid",
+)
+
+FAULTS: dict[str, tuple[str, str]] = {
+    "status": ("503", "answer with this status"),
+    "429": ("", "refuse as the rate limit does; the value becomes Retry-After"),
+    "empty-429": ("", "429 with an empty body; the value becomes Retry-After"),
+    "html": ("", "an HTML page with status 200"),
+    "error-200": ("", 'status 200 with {"status": "ERROR"}'),
+    "not-authorized-200": ("", 'status 200 with {"status": "NOT_AUTHORIZED"}'),
+    "redirect": ("http://elsewhere.invalid", "302 to the same path on this host"),
+    "wrong-shape": ("", "a JSON list where an object belongs"),
+    "cut-json": ("", "JSON that stops in the middle"),
+    "huge": ("200", "a body of so many megabytes"),
+    "gzip-bomb": ("200", "a body that unpacks to so many megabytes"),
+    "drop": ("", "close the connection without an answer"),
+    "drop-half": ("", "close the connection after half the body"),
+    "drip-headers": ("0.2", "send the headers a byte at a time, so many seconds apart"),
+    "drip-body": ("0.2", "send the body a byte at a time, so many seconds apart"),
+    "wrong-types": ("", "text where the prices belong"),
+    "nan": ("NaN", "NaN, Infinity or 1e400 where the prices belong"),
+    "delayed": ("", "DELAYED as the status of a good answer"),
+    "zeros": ("", "zeros where the prices of bars, minute and day belong"),
+    "null-results": ("", "null where the results belong"),
+    "ticker-errors": ("NOT_FOUND", "each ticker of a /v3/snapshot is an error of this name"),
+    "outside-range": ("", "bars before and after the range that was asked"),
+    "duplicates": ("", "each result twice"),
+    "unordered": ("", "the results backwards"),
+    "next-url": ("http://elsewhere.invalid", "a next_url to this host"),
+    "next-url-empty": ("", "a next_url to an empty page"),
+}
+"""Every fault by name: the value it has when none is given, and what it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault with its value; `str` gives the form that `parse_fault` reads."""
+
+    name: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value}" if self.value else self.name
+
+
+def parse_fault(text: str) -> tuple[Fault, float]:
+    """The fault and its probability in `name[=value][:probability]`; raises ConfigError."""
+    matched = re.fullmatch(
+        r"(?P<name>[a-z0-9-]+)(=(?P<value>.*?))?(:(?P<chance>0?\.[0-9]+|0|1|1\.0+))?", text
+    )
+    if matched is None or matched["name"] not in FAULTS:
+        raise ConfigError(
+            f"unknown fault '{text}'", hint=f"name[=value][:probability] with {', '.join(FAULTS)}"
+        )
+    name = matched["name"]
+    fault = Fault(name, matched["value"] if matched["value"] is not None else FAULTS[name][0])
+    pattern = _VALUES.get(name)
+    if pattern and not re.fullmatch(pattern, fault.value):
+        raise ConfigError(f"the fault '{text}' has no such value", hint=f"{name}: {FAULTS[name][1]}")
+    return fault, float(matched["chance"] or 1)
+
+
+_VALUES = {
+    "status": r"[2-5][0-9][0-9]",
+    "429": r"[0-9]*",
+    "empty-429": r"[0-9]*",
+    "huge": r"[0-9]+",
+    "gzip-bomb": r"[0-9]+",
+    "drip-headers": r"[0-9]*\.?[0-9]+",
+    "drip-body": r"[0-9]*\.?[0-9]+",
+    "nan": r"NaN|-?Infinity|1e400",
+    "redirect": r"https?://.+",
+    "next-url": r"https?://.+",
+}
+
+
+@dataclass(slots=True)
+class _Order:
+    fault: Fault
+    times: int | None
+    path_contains: str
+    probability: float
+
+
+class FaultBook:
+    """The faults that are ordered, and which of them the next request meets."""
+
+    def __init__(self) -> None:
+        self._orders: list[_Order] = []
+        self._draws = 0
+        self._lock = Lock()
+
+    def order(self, text: str, *, times: int | None = 1, path_contains: str = "") -> None:
+        """Lets the next `times` requests (None: all) whose path contains the text meet the fault.
+
+        A fault that cannot be applied to an answer (no bars to make zero) waits for one to which it can.
+        With a probability each request draws; the draws are a fixed sequence, the same in every run.
+        """
+        fault, probability = parse_fault(text)
+        with self._lock:
+            self._orders.append(_Order(fault, times, path_contains, probability))
+
+    def clear(self) -> None:
+        """Forgets all orders."""
+        with self._lock:
+            self._orders.clear()
+
+    def meet(self, request: Request, answer: Answer) -> tuple[Answer, Fault | None]:
+        """The answer after the first ordered fault that concerns it, and that fault."""
+        with self._lock:
+            for order in self._orders:
+                if order.path_contains not in request.path or not self._drawn(order.probability):
+                    continue
+                spoilt = _spoil(order.fault, answer, request)
+                if spoilt is None:
+                    continue
+                if order.times is not None:
+                    order.times -= 1
+                    if order.times == 0:
+                        self._orders.remove(order)
+                return spoilt, order.fault
+        return answer, None
+
+    def _drawn(self, probability: float) -> bool:
+        if probability >= 1:
+            return True
+        self._draws += 1
+        draw = blake2b(str(self._draws).encode(), digest_size=4).digest()
+        return int.from_bytes(draw, "big") < probability * 2**32
+
+
+def _spoil(fault: Fault, answer: Answer, request: Request) -> Answer | None:
+    """The answer with the fault in it; None if the fault does not concern such an answer."""
+    name = fault.name
+    if name in _REPLACEMENTS:
+        return _REPLACEMENTS[name](fault.value, request)
+    if name in ("drop", "drop-half", "drip-headers", "drip-body", "huge", "gzip-bomb"):
+        return replace(answer, delivery=name, delivery_value=float(fault.value or 0))
+    if answer.status != 200 or not isinstance(answer.body, dict):
+        return None
+    if name == "cut-json":
+        whole = answer.encoded()
+        return replace(answer, body=whole[: len(whole) // 2])
+    body = _EDITS[name](answer.body, fault.value, request)
+    return None if body is None else replace(answer, body=body)
+
+
+# Answers in place of the vendor's
+
+
+def _with_status(value: str, request: Request) -> Answer:
+    status = int(value)
+    if status in (502, 503, 504):
+        return Answer(status, f"<html><body><h1>{status}</h1></body></html>".encode(), _HTML)
+    return error(status, "an error ordered from the simulated vendor", request.request_id)
+
+
+def _retry_after(value: str) -> dict[str, str]:
+    return {"Retry-After": value} if value else {}
+
+
+_REPLACEMENTS: dict[str, Callable[[str, Request], Answer]] = {
+    "status": _with_status,
+    "429": lambda value, request: replace(too_many_calls(request.request_id), headers=_retry_after(value)),
+    "empty-429": lambda value, _: Answer(429, b"", headers=_retry_after(value)),
+    "html": lambda _value, _request: Answer(200, b"<!doctype html><title>Sign in</title>", _HTML),
+    "error-200": lambda _, request: replace(error(500, "Internal error", request.request_id), status=200),
+    "not-authorized-200": lambda _, request: replace(
+        not_authorized(NOT_ENTITLED, request.request_id), status=200
+    ),
+    "redirect": lambda value, request: Answer(302, b"", headers={"Location": value + request.path}),
+    "wrong-shape": lambda _value, _request: Answer(200, ["not", "an", "object"]),
+}
+
+
+# Edits of a good answer
+
+
+def _bars(body: dict[str, Any]) -> list[dict[str, Any]] | None:
+    results = body.get("results")
+    return results if isinstance(results, list) and results and "t" in results[0] else None
+
+
+def _priced(value: Any) -> list[dict[str, Any]]:
+    """Every object within the body that has prices."""
+    if isinstance(value, list):
+        return [found for one in value for found in _priced(one)]
+    if not isinstance(value, dict):
+        return []
+    here = [value] if any(name in value for name in _PRICE_FIELDS) else []
+    return here + [found for one in value.values() for found in _priced(one)]
+
+
+def _with_prices(body: dict[str, Any], price: object) -> dict[str, Any] | None:
+    found = _priced(body)
+    for one in found:
+        # The lists of conditions and exchanges share a letter with the close.
+        one.update({name: price for name in _PRICE_FIELDS if isinstance(one.get(name), int | float)})
+    return body if found else None
+
+
+def _zeros(body: dict[str, Any], _value: str, _request: Request) -> dict[str, Any] | None:
+    found = [one for one in _priced(body) if "o" in one or "open" in one]
+    for one in found:
+        one.update({name: 0 for name in ("o", "h", "l", "c", "open", "high", "low", "close") if name in one})
+    return body if found else None
+
+
+def _ticker_errors(body: dict[str, Any], value: str, request: Request) -> dict[str, Any] | None:
+    if "/v3/snapshot" not in request.path or not body["results"]:
+        return None
+    body["results"] = [
+        {"ticker": one["ticker"], "error": value, "message": f"{value.replace('_', ' ').capitalize()}."}
+        for one in body["results"]
+    ]
+    return body
+
+
+def _outside_range(body: dict[str, Any], _value: str, _request: Request) -> dict[str, Any] | None:
+    bars = _bars(body)
+    if bars is None:
+        return None
+    week_ms = 7 * 86_400_000
+    first, last = min(bars, key=lambda one: one["t"]), max(bars, key=lambda one: one["t"])
+    body["results"] = [{**first, "t": first["t"] - week_ms}, *bars, {**last, "t": last["t"] + week_ms}]
+    return body
+
+
+def _with_results(change: Callable[[list[Any]], list[Any] | None]) -> _Edit:
+    def edit(body: dict[str, Any], _value: str, _request: Request) -> dict[str, Any] | None:
+        if not body.get("results"):
+            return None
+        return {**body, "results": change(body["results"])}
+
+    return edit
+
+
+def _next_url(body: dict[str, Any], value: str, request: Request) -> dict[str, Any] | None:
+    return {**body, "next_url": value + request.path} if "results" in body else None
+
+
+def _next_url_empty(body: dict[str, Any], _value: str, request: Request) -> dict[str, Any] | None:
+    if "results" not in body:
+        return None
+    return {**body, "next_url": cursor_url(request.base_url, request.path, {"page": EMPTY_PAGE})}
+
+
+_Edit = Callable[[dict[str, Any], str, Request], dict[str, Any] | None]
+
+_EDITS: dict[str, _Edit] = {
+    "wrong-types": lambda body, _value, _request: _with_prices(body, "n/a"),
+    "nan": lambda body, value, _request: _with_prices(body, msgspec.Raw(value.encode())),
+    "delayed": lambda body, _value, _request: {**body, "status": "DELAYED"} if "status" in body else None,
+    "zeros": _zeros,
+    "null-results": _with_results(lambda _: None),
+    "ticker-errors": _ticker_errors,
+    "outside-range": _outside_range,
+    "duplicates": _with_results(lambda results: [one for one in results for _ in range(2)]),
+    "unordered": _with_results(lambda results: results[::-1]),
+    "next-url": _next_url,
+    "next-url-empty": _next_url_empty,
+}

@@ -1,0 +1,66 @@
+"""What a plan includes, and the vendor's words when it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from assetbatch.hours import day_of, last_midnight, start_of_day
+
+NOT_ENTITLED = "You are not entitled to this data. Please upgrade your plan at https://massive.com/pricing"
+TODAY_NOT_YET = (
+    "Attempted to request today's data before end of day. "
+    "Please upgrade your plan at https://massive.com/pricing"
+)
+NO_TIMEFRAME = (
+    "Your plan doesn't include this data timeframe. Please upgrade your plan at https://massive.com/pricing"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a key may ask.
+
+    `limit` requests in any `window_seconds` (None: unlimited); `realtime` allows today's data, the
+    snapshots, quotes and conversions; `history_years` is how far back bars go (None: all);
+    `intraday` allows bars shorter than a day; `kinds` are the vendor's asset classes in the plan.
+    """
+
+    name: str
+    limit: int | None
+    window_seconds: float = 60.0
+    realtime: bool = True
+    history_years: int | None = None
+    intraday: bool = True
+    kinds: frozenset[str] = frozenset({"fx", "crypto"})
+
+
+PLANS = {
+    "basic": Plan("basic", limit=5, realtime=False, history_years=2),
+    "starter": Plan("starter", limit=None),
+}
+"""The two plans that differ in what they allow, by name."""
+
+
+def history_start(plan: Plan, now_ms: int) -> int | None:
+    """The first moment of the plan's history: a New York midnight; None if all history is included."""
+    if plan.history_years is None:
+        return None
+    today = day_of(now_ms)
+    if (today.month, today.day) == (2, 29):
+        today -= timedelta(days=1)  # two years ago had no 29 February
+    return start_of_day(today.replace(year=today.year - plan.history_years))
+
+
+def refuse_range(plan: Plan, now_ms: int, from_ms: int, to_ms: int, *, intraday: bool) -> str | None:
+    """The vendor's message if the plan does not include bars of `[from_ms, to_ms]`, else None."""
+    oldest_ms = history_start(plan, now_ms)
+    if (intraday and not plan.intraday) or (oldest_ms is not None and from_ms < oldest_ms):
+        return NO_TIMEFRAME
+    if not plan.realtime:
+        tomorrow_ms = start_of_day(day_of(now_ms) + timedelta(days=1))
+        if to_ms >= tomorrow_ms:
+            return NO_TIMEFRAME  # what users saw for dates in the future
+        if to_ms >= last_midnight(now_ms):
+            return TODAY_NOT_YET
+    return None

@@ -1,0 +1,181 @@
+"""Made-up prices: a pure function of pair and time, consistent from the day down to the second.
+
+Days drift on a sum of slow waves, hours walk between two days, and each shorter bar divides a longer
+one without changing what it adds up to. Nothing is stored but bounded caches; no random state is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from functools import lru_cache
+from hashlib import blake2b, shake_128
+from itertools import accumulate
+from math import exp, log, sin, tau
+
+from assetbatch.hours import Market, is_open, last_open, next_open, start_of_day
+from assetbatch.sandbox.bars import HOUR_MS, MINUTE_MS, SECOND_MS, VOLUME_UNITS, Row, divide, merge
+from assetbatch.sandbox.universe import Instrument
+
+HISTORY_START_MS = start_of_day(date(2010, 1, 1))
+"""There is nothing before this moment."""
+
+_DAY_MS = 24 * HOUR_MS
+# Each level and the next shorter one; small steps make a single second cheap to find.
+_CHILD_MS = {HOUR_MS: 300_000, 300_000: MINUTE_MS, MINUTE_MS: 10_000, 10_000: SECOND_MS}
+_PARENT_MS = {child: parent for parent, child in _CHILD_MS.items()}
+
+# Period in days and height in usual daily moves of the waves that make the slow course of a price.
+_WAVES = ((5.3, 1.2), (17.0, 2.2), (61.0, 4.0), (190.0, 7.0), (530.0, 10.0))
+
+# How busy forex is by the hour of the day in UTC; crypto is taken as even.
+_FOREX_HOURS = (
+    0.6, 0.7, 0.7, 0.6, 0.6, 0.7, 0.9, 1.2, 1.3, 1.2, 1.1, 1.1,
+    1.3, 1.6, 1.7, 1.6, 1.4, 1.1, 0.9, 0.8, 0.6, 0.5, 0.5, 0.6,
+)  # fmt: skip
+
+
+class GeneratedPrices:
+    """A `Source` of made-up prices for the given instruments."""
+
+    def __init__(self, instruments: Mapping[str, Instrument]) -> None:
+        self.instruments = instruments
+
+    def grain_ms(self, span_ms: int) -> int:
+        """The longest of hour, minute and second that `span_ms` is a multiple of."""
+        return next(level for level in (HOUR_MS, MINUTE_MS, SECOND_MS) if span_ms % level == 0)
+
+    def rows(
+        self, instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int, now_ms: int
+    ) -> list[Row]:
+        """See `Source.rows`; the row that `now_ms` cuts is built from its complete seconds."""
+        end_ms = min(end_ms, now_ms)
+        found: list[Row] = []
+        at_ms = start_ms
+        while at_ms + grain_ms <= end_ms:
+            row = _row(instrument, grain_ms, at_ms)
+            if row is not None:
+                found.append(row)
+            at_ms += grain_ms
+        if at_ms < end_ms and grain_ms != SECOND_MS:
+            forming = self.rows(instrument, _CHILD_MS[grain_ms], at_ms, end_ms, now_ms)
+            if forming:
+                found.append(merge(forming, at_ms))
+        return found
+
+    def next_data(self, instrument: Instrument, at_ms: int) -> int | None:
+        """See `Source.next_data`: skips closed hours, and quiet spans down to ten seconds."""
+        at_ms = max(at_ms, HISTORY_START_MS)
+        while True:
+            at_ms = next_open(instrument.market, at_ms)
+            quiet_ms = _quiet_level(instrument, at_ms)
+            if quiet_ms is None:
+                return at_ms
+            at_ms = at_ms // quiet_ms * quiet_ms + quiet_ms
+
+    def last_data(self, instrument: Instrument, at_ms: int) -> int | None:
+        """See `Source.last_data`: skips closed hours, and quiet spans down to ten seconds."""
+        while at_ms > HISTORY_START_MS:
+            at_ms = last_open(instrument.market, at_ms)
+            quiet_ms = _quiet_level(instrument, at_ms - 1)
+            if quiet_ms is None:
+                return at_ms
+            at_ms = (at_ms - 1) // quiet_ms * quiet_ms
+        return None
+
+    def last(self, instrument: Instrument, now_ms: int) -> tuple[Row, int] | None:
+        """See `Source.last`: the minute that is forming, or the last one with a quote."""
+        end_ms = self.last_data(instrument, now_ms)
+        while end_ms is not None and end_ms > HISTORY_START_MS:
+            start_ms = (end_ms - 1) // MINUTE_MS * MINUTE_MS
+            seconds = self.rows(instrument, SECOND_MS, start_ms, end_ms, now_ms)
+            if seconds:
+                return merge(seconds, start_ms), seconds[-1][0] + SECOND_MS - 1
+            end_ms = self.last_data(instrument, start_ms)
+        return None
+
+    def quote(self, instrument: Instrument, row: Row) -> tuple[int, int]:
+        """Bid and ask around the close, `spread_ticks` apart."""
+        bid = max(1, row[4] - instrument.spread_ticks // 2)
+        return bid, bid + instrument.spread_ticks
+
+
+def _row(instrument: Instrument, level_ms: int, start_ms: int) -> Row | None:
+    if level_ms == HOUR_MS:
+        day, hour = divmod(start_ms // HOUR_MS, 24)
+        return _hours(instrument, day)[hour]
+    parent_ms = _PARENT_MS[level_ms]
+    inside_ms = start_ms % parent_ms
+    return _parts(instrument, parent_ms, start_ms - inside_ms)[inside_ms // level_ms]
+
+
+def _quiet_level(instrument: Instrument, at_ms: int) -> int | None:
+    """The longest level whose row at this moment has no quote; None if all have one."""
+    for level_ms in (HOUR_MS, *_CHILD_MS.values()):
+        if level_ms != SECOND_MS and _row(instrument, level_ms, at_ms // level_ms * level_ms) is None:
+            return level_ms
+    return None
+
+
+@lru_cache(maxsize=16_384)
+def _parts(instrument: Instrument, level_ms: int, start_ms: int) -> tuple[Row | None, ...]:
+    """The rows of the next shorter level within one row."""
+    part_ms = _CHILD_MS[level_ms]
+    parts = level_ms // part_ms
+    row = _row(instrument, level_ms, start_ms)
+    if row is None:
+        return (None,) * parts
+    key = f"{instrument.ticker} {level_ms} {start_ms}".encode()
+    return divide(row, parts, part_ms, blake2b(key, digest_size=3 * parts).digest())
+
+
+@lru_cache(maxsize=4_096)
+def _hours(instrument: Instrument, day: int) -> tuple[Row | None, ...]:
+    """The 24 hours of a UTC day (counted from 1970); None while the market is closed."""
+    noise = shake_128(f"{instrument.ticker} {day}".encode()).digest(96)
+    start, end = _slow_course(instrument, day), _slow_course(instrument, day + 1)
+    # A byte's standard deviation is 74: the walk of 24 hours then has the usual daily move.
+    scale = instrument.daily_move / (74 * 24**0.5)
+    walked = list(accumulate([byte - 128 for byte in noise[:24]], initial=0))
+    slope = (end - start - scale * walked[24]) / 24
+    ticks = [max(8, int(exp(start + slope * hour + scale * walked[hour]))) for hour in range(25)]
+    reach = instrument.daily_move / 12
+    crypto = instrument.market is Market.CRYPTO
+    rows: list[Row | None] = []
+    for hour, trading in enumerate(_open_hours(instrument.market, day)):
+        if not trading:
+            rows.append(None)
+            continue
+        first, last = ticks[hour], ticks[hour + 1]
+        top, bottom = (first, last) if first > last else (last, first)
+        top += int(top * reach * noise[24 + hour] / 256)
+        bottom -= int(bottom * reach * noise[48 + hour] / 256)
+        busy = (0.5 + noise[72 + hour] / 256) * (1.0 if crypto else _FOREX_HOURS[hour])
+        count = max(1, round(instrument.activity * busy))
+        volume = round(instrument.hourly_volume * busy * VOLUME_UNITS) if crypto else count
+        turnover = volume * (first + top + bottom + last)
+        rows.append((day * _DAY_MS + hour * HOUR_MS, first, top, bottom, last, volume, count, turnover))
+    return tuple(rows)
+
+
+@lru_cache(maxsize=4_096)
+def _open_hours(market: Market, day: int) -> tuple[bool, ...]:
+    """Whether each hour of a UTC day is open; markets open and close on the hour in every zone used."""
+    starts = (day * _DAY_MS + hour * HOUR_MS for hour in range(24))
+    return tuple(start >= HISTORY_START_MS and is_open(market, start) for start in starts)
+
+
+def _slow_course(instrument: Instrument, day: int) -> float:
+    """The logarithm of the price in ticks at the start of a UTC day."""
+    level, waves = _course(instrument)
+    return level + sum([height * sin(phase + speed * day) for height, speed, phase in waves])
+
+
+@lru_cache(maxsize=32_768)
+def _course(instrument: Instrument) -> tuple[float, tuple[tuple[float, float, float], ...]]:
+    phases = blake2b(instrument.ticker.encode(), digest_size=len(_WAVES)).digest()
+    waves = tuple(
+        (instrument.daily_move * moves, tau / period, tau * byte / 256)
+        for (period, moves), byte in zip(_WAVES, phases, strict=True)
+    )
+    return log(instrument.level * 10**instrument.digits), waves
