@@ -1,0 +1,240 @@
+"""Whatever an answer holds: a refusal or sound values that were in it, never anything else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from assetbatch.market import BAR_MS
+from assetbatch.vendor.answers import (
+    decode_bars,
+    decode_market_status,
+    decode_previous_day,
+    decode_snapshot,
+    midpoint,
+)
+from assetbatch.vendor.refusals import Refusal
+
+START = 1_699_999_800_000
+END = START + 20 * BAR_MS
+ASSETS = {"C:EURUSD": "EURUSD", "X:BTCUSD": "BTCUSD"}
+
+DECODERS: list[Callable[[bytes], object]] = [
+    lambda body: decode_bars(body, ticker="C:EURUSD", start_ms=START, end_ms=END),
+    lambda body: decode_previous_day(body, ticker="C:EURUSD", symbol="EURUSD"),
+    lambda body: decode_snapshot(body, ASSETS),
+    decode_market_status,
+]
+
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        None,
+        True,
+        False,
+        0,
+        -0.0,
+        -1,
+        1.5,
+        "",
+        "1.1",
+        [],
+        {},
+        2**53 + 1,
+        2**63,
+        10**30,
+        10**400,
+        1e-320,
+        1.7e308,
+        "NaN",
+    ]
+)
+JSON = st.recursive(
+    ODD | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+PRICES = st.floats(0.0001, 100_000) | st.integers(1, 5) | ODD
+TIMES = st.integers(-2, 22).map(lambda step: START + step * BAR_MS) | st.integers(START, END) | ODD
+MOMENTS = st.sampled_from([1_684_431_002_000_000_000, 1_684_431_002_000, 0]) | ODD
+WORDS = st.sampled_from(["OK", "success", "DELAYED", "ERROR", None]) | ODD
+
+
+def struct(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+BAR = struct(t=TIMES, o=PRICES, h=PRICES, l=PRICES, c=PRICES, v=PRICES, vw=PRICES, n=PRICES) | JSON
+ENTRY = (
+    struct(
+        ticker=st.sampled_from([*ASSETS, "X:OTHER", 5]),
+        error=st.sampled_from(["NOT_FOUND", "NOT_ENTITLED", "", 5]),
+        message=st.text(max_size=5),
+        last_updated=MOMENTS,
+        last_quote=struct(bid=PRICES, ask=PRICES, last_updated=MOMENTS) | JSON,
+        last_trade=struct(price=PRICES, sip_timestamp=MOMENTS, participant_timestamp=MOMENTS) | JSON,
+        session=struct(open=PRICES, high=PRICES, low=PRICES, close=PRICES, price=PRICES) | JSON,
+    )
+    | JSON
+)
+
+
+def envelopes(element: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return struct(
+        status=WORDS,
+        error=st.text(max_size=5),
+        results=st.lists(element, max_size=6) | JSON,
+        resultsCount=ODD,
+        next_url=st.text(max_size=5) | ODD,
+        currencies=JSON,
+        serverTime=st.text(max_size=25) | JSON,
+    )
+
+
+def encoded(value: object) -> bytes:
+    return json.dumps(value).encode()  # with NaN and Infinity, as a careless server writes them
+
+
+def numbers_in(value: object) -> set[float]:
+    if isinstance(value, dict):
+        return set().union(*map(numbers_in, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(numbers_in, value))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):
+            return {float(value)}
+    return set()
+
+
+def assert_sound(price: float | None, said: set[float]) -> None:
+    if price is not None:
+        assert 0 < price < math.inf
+        assert price in said
+
+
+@given(st.binary(max_size=200))
+@example(b"[" * 100_000)
+@example(b'{"results":' + b"[" * 100_000)
+@example(b'{"a":"\xff"}')
+@example(b'{"results":[{"t":"\xff"}]}')
+@example(b'{"results":["\\ud800"]}')
+@example(b'{"results":[{"t":1' + b"0" * 5000 + b"}]}")
+def test_arbitrary_bytes_raise_nothing_but_a_refusal(body: bytes) -> None:
+    for decode in DECODERS:
+        with contextlib.suppress(Refusal):
+            decode(body)
+
+
+@given((envelopes(BAR) | envelopes(ENTRY) | JSON).map(encoded))
+def test_arbitrary_json_raises_nothing_but_a_refusal(body: bytes) -> None:
+    for decode in DECODERS:
+        with contextlib.suppress(Refusal):
+            decode(body)
+
+
+@given(st.lists(BAR, max_size=8))
+@settings(max_examples=300)
+def test_every_bar_is_sound_in_range_in_order_and_from_the_answer(elements: list[Any]) -> None:
+    body = encoded({"status": "OK", "results": elements})
+    try:
+        answer = decode_bars(body, ticker="C:EURUSD", start_ms=START, end_ms=END)
+    except Refusal:
+        assert any(word in body for word in (b"NaN", b"Infinity"))
+        return
+    said = numbers_in(elements)
+    starts = [bar.t_ms for bar in answer.bars]
+    assert starts == sorted(set(starts))
+    assert len(answer.bars) + answer.refused.total() == len(elements)
+    for bar in answer.bars:
+        assert START <= bar.t_ms <= END
+        assert bar.t_ms % BAR_MS == 0
+        assert type(bar.t_ms) is int
+        for price in (bar.open, bar.high, bar.low, bar.close, bar.vwap):
+            assert_sound(price, said)
+        assert bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
+        assert bar.volume is None or (0 <= bar.volume < math.inf and bar.volume in said)
+        assert bar.trades is None or (type(bar.trades) is int and 0 <= bar.trades < 2**63)
+        assert bar.trades is None or float(bar.trades) in said
+
+
+def sound_bar(step: int, prices: list[float]) -> dict[str, Any]:
+    low, *middle, high = sorted(prices)
+    return {"t": START + step * BAR_MS, "o": middle[0], "h": high, "l": low, "c": middle[1], "v": 1, "n": 1}
+
+
+SOUND_BARS = st.lists(
+    st.builds(sound_bar, st.integers(0, 20), st.lists(st.floats(0.0001, 1e6), min_size=4, max_size=4)),
+    max_size=6,
+    unique_by=lambda bar: int(bar["t"]),
+)
+
+
+@given(
+    SOUND_BARS, st.lists(st.sampled_from([5, None, [], {"t": "x"}, {"t": START, "o": True}, {}]), max_size=3)
+)
+def test_broken_elements_lose_no_sound_bar(sound: list[dict[str, Any]], broken: list[Any]) -> None:
+    alone, mixed = (
+        decode_bars(encoded({"status": "OK", "results": elements}), ticker="X", start_ms=START, end_ms=END)
+        for elements in (sound, broken + sound + broken)
+    )
+    assert len(alone.bars) == len(sound)
+    assert mixed.bars == alone.bars
+    assert mixed.refused.total() == 2 * len(broken)
+
+
+@given(st.lists(ENTRY, max_size=6))
+@settings(max_examples=300)
+def test_every_price_is_sound_and_from_the_answer_and_every_ticker_is_accounted_for(
+    elements: list[Any],
+) -> None:
+    body = encoded({"status": "OK", "results": elements})
+    try:
+        answer = decode_snapshot(body, ASSETS)
+    except Refusal:
+        assert any(word in body for word in (b"NaN", b"Infinity"))
+        return
+    said = numbers_in(elements)
+    groups = [set(answer.prices), set(answer.errors), set(answer.empty)]
+    assert set.union(*groups) == set(ASSETS)
+    assert sum(map(len, groups)) == len(ASSETS)
+    for ticker, price in answer.prices.items():
+        assert price.symbol == ASSETS[ticker]
+        for value in (
+            price.bid,
+            price.ask,
+            price.daily_open,
+            price.daily_high,
+            price.daily_low,
+            price.daily_close,
+        ):
+            assert_sound(value, said)
+        halfway = midpoint(price.bid, price.ask) if price.bid and price.ask else None
+        assert_sound(price.last_price, said | {halfway} if halfway else said)
+        assert (
+            price.as_of_ms in (1_684_431_002_000, START // 1, *range(START, END + 1, BAR_MS))
+            or price.as_of_ms > 0
+        )
+        if price.daily_high and price.daily_low:
+            assert price.daily_low <= price.daily_high
+
+
+@given(st.lists(BAR, max_size=2))
+def test_a_previous_day_is_sound_and_from_the_answer(elements: list[Any]) -> None:
+    try:
+        price = decode_previous_day(encoded({"status": "OK", "results": elements}), ticker="C:X", symbol="X")
+    except Refusal:
+        return
+    assert (price is None) == (not elements)
+    if price is not None:
+        for value in (price.last_price, price.daily_open, price.daily_high, price.daily_low):
+            assert_sound(value, numbers_in(elements))
+
+
+@given(st.floats(1e-300, 1e300), st.floats(1e-300, 1e300))
+def test_a_midpoint_lies_between_its_prices(bid: float, ask: float) -> None:
+    assert min(bid, ask) <= midpoint(bid, ask) <= max(bid, ask)
