@@ -1,0 +1,103 @@
+"""The store as the rest of the program sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from assetbatch.assets import Asset
+from assetbatch.market import StoredAsset
+from assetbatch.store import migrations, reading, registration, saving
+from assetbatch.store.connection import Session, Target
+from assetbatch.store.registration import Registered
+from assetbatch.store.saving import Batch, Saved
+
+
+class Store:
+    """PostgreSQL with the owner's tables; a context manager, for one thread.
+
+    Each method is one transaction, repeated after a deadlock or a lost connection as long as
+    `within_seconds` are not over; the server ends a statement that takes longer than what is left of them.
+    What fails raises DatabaseError: what, where and what to do, without the password. Against a server
+    that is frozen, neither answering nor gone, only a guard around the process helps.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        connect_seconds: float = 5.0,
+        within_seconds: float = 20.0,
+        lock_seconds: float = 5.0,
+        check_schema: bool = True,
+    ) -> Self:
+        """Connect to a libpq URL and check the schema; `init` and `doctor` look at that themselves.
+
+        Raises ConfigError for a URL that cannot be read, DatabaseError if the server cannot be used,
+        SchemaMissingError if `init` has to run first.
+        """
+        target = Target(url, connect_seconds=connect_seconds)
+        store = cls(Session(target, within_seconds=within_seconds, lock_seconds=lock_seconds))
+        try:
+            store._session.connect()
+            if check_schema:
+                store.check_schema()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def check_schema(self) -> None:
+        """Raise SchemaMissingError if `init` has to run first, DatabaseError if the schema is newer."""
+        self._session.run("checking the schema", lambda connection, _: migrations.check(connection))
+
+    def migrate(self) -> list[str]:
+        """Create or adopt the tables; returns the names of the migrations applied now, none if all were.
+
+        Raises DatabaseError that names table, column and remedy if a platform's table cannot be used.
+        """
+        return self._session.run("creating the tables", lambda connection, _: migrations.migrate(connection))
+
+    def register(self, assets: Iterable[Asset]) -> Registered:
+        """Enter the vendor and the assets that are missing; rows that exist keep their name and type."""
+        wanted = list(assets)
+        return self._session.run(
+            "registering assets", lambda connection, _: registration.register(connection, wanted)
+        )
+
+    def load(self, symbols: Iterable[str]) -> dict[str, StoredAsset]:
+        """What is stored of each symbol, by one query; symbols that are not registered are absent."""
+        asked = list(symbols)
+        return self._session.run(
+            "reading what is stored", lambda connection, _: reading.load(connection, asked)
+        )
+
+    def save(self, batch: Batch, now_ms: int) -> Saved:
+        """Save prices, bars and outcomes in one transaction; after it returns they are committed.
+
+        `now_ms` is the present moment: when the outcomes were learned, and which bars may still change.
+        Newer prices are never overwritten by older ones, the same batch again changes nothing, and a
+        symbol that is not registered is reported, not stored. Metadata that is no JSON object is kept
+        under the key `previous` of a new one.
+        """
+        return self._session.run(
+            "saving a batch",
+            lambda connection, in_doubt: saving.save(connection, batch, now_ms, in_doubt=in_doubt),
+        )

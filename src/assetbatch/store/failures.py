@@ -1,0 +1,105 @@
+"""What PostgreSQL and libpq report, as errors that say what to do and never contain a password.
+
+A failed statement has an SQLSTATE (PostgreSQL's appendix A). A failed connection has none, only libpq's
+text: it is matched in English and otherwise shown as it is. The original exception is never chained to
+the new one, because its text may quote parts of the URL.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import psycopg
+
+from assetbatch.errors import DatabaseError, SchemaMissingError
+
+INIT_HINT = "run assetbatch init"
+
+CANNOT_ADOPT = "AB001"
+"""SQLSTATE the migrations raise for tables of a platform that cannot be used as they are."""
+
+# Besides deadlocks and conflicts: the server ended the session, also one that slept in a transaction.
+_REPEATABLE = {"25P03", "40001", "40P01", "57P01", "57P02", "57P03"}
+_NO_TABLE = {"42P01", "3F000"}
+
+
+class _Words(NamedTuple):
+    message: str
+    hint: str
+
+
+_BUSY = _Words("other writers kept getting in between", "try again; the next cycle does")
+_LOGIN = _Words("the server refuses the login", "check DB_USER, DB_PASSWORD and the server's pg_hba.conf")
+_LOST = _Words("the connection was lost", "see the server's log; try again")
+_NO_SLOT = _Words("the server has no connection left", "raise max_connections or close idle sessions")
+_NOBODY = _Words("nothing listens there", "start PostgreSQL, or check DB_HOST and DB_PORT")
+_STARTING = _Words("the server is starting up or shutting down", "try again in a moment")
+
+_BY_STATE = {
+    "22001": _Words("a column is too short", "widen the column"),
+    "22003": _Words("a column's type is too small", "widen the column"),
+    "22P02": _Words("a column's type cannot hold the value", "change the type, or extend the enum"),
+    "25006": _Words(
+        "the database is read-only", "use the primary, or turn default_transaction_read_only off"
+    ),
+    "25P03": _Words("the transaction was open for too long", "was the machine asleep? try again"),
+    "40001": _BUSY,
+    "40P01": _BUSY,
+    "42703": _Words("a column is missing", "restore it; `assetbatch init` had made or found it"),
+    "42501": _Words("permission denied", "GRANT it to the role, or run assetbatch init once as the owner"),
+    "53100": _Words("the server's disk is full", "free space on the database server"),
+    "53200": _Words("the server is out of memory", "look at the database server's memory"),
+    "53300": _NO_SLOT,
+    "55P03": _Words("a lock was not free in time", "find its holder in pg_locks and pg_stat_activity"),
+    "57014": _Words("a statement was cancelled before its end", "it took too long: see pg_stat_activity"),
+    "57P01": _STARTING,
+    "57P02": _STARTING,
+    "57P03": _STARTING,
+}
+
+_BY_TEXT = (
+    (r"authentication failed|no password supplied|pg_hba", _LOGIN),
+    (r'role ".*" (does not exist|is not permitted)', _LOGIN),
+    (r"database .* does not exist|no such database", _Words("there is no such database", "check DB_NAME")),
+    (r"permission denied", _Words("permission denied", "GRANT CONNECT ON DATABASE to the user")),
+    (r"too many|connection slots", _NO_SLOT),
+    (r"starting up|shutting down|recovery", _STARTING),
+    (r"timeout expired", _Words("the server did not answer in time", "check the host and the firewall")),
+    (r"refused|No such file or directory", _NOBODY),
+    (r"resolve host|translate host name", _Words("the host name is unknown", "check DB_HOST")),
+    (r"closed the connection|connection.*(lost|reset|closed)|Connection timed out", _LOST),
+)
+
+
+def is_repeatable(error: psycopg.Error) -> bool:
+    """Whether the same transaction may succeed later: after a deadlock, a conflict, a lost connection."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate in _REPEATABLE or error.sqlstate.startswith("08")
+
+
+def as_database_error(error: psycopg.Error, doing: str, place: str, password: str) -> DatabaseError:
+    """What to raise outside of the handler that caught `error`.
+
+    `doing` is what was tried, `place` names database, host and user, `password` is replaced wherever
+    the server's own words should repeat it.
+    """
+    said = " ".join((error.diag.message_primary or str(error)).split())
+    if password:
+        said = said.replace(password, "***")
+    state = error.sqlstate
+    if state == CANNOT_ADOPT:
+        return DatabaseError(f"{doing} at {place}: {said}", hint=error.diag.message_hint)
+    if state in _NO_TABLE:
+        return SchemaMissingError(f"{doing} at {place}: {said}", hint=INIT_HINT)
+    words = _BY_STATE.get(state) if state else _by_text(said)
+    if words is None:
+        return DatabaseError(f"{doing} at {place}: {said}", hint="see the server's log")
+    # The server's words name the table or the column; libpq's add nothing to ours.
+    detail = f" ({said})" if state else ""
+    return DatabaseError(f"{doing} at {place}: {words.message}{detail}", hint=words.hint)
+
+
+def _by_text(said: str) -> _Words | None:
+    return next((words for pattern, words in _BY_TEXT if re.search(pattern, said)), None)

@@ -1,0 +1,98 @@
+"""Numbered SQL files that create the owner's tables or adopt a platform's, each applied once.
+
+All that are missing are applied in one transaction under an advisory lock, so that several programs may
+start `init` at once and nothing is ever half done. What was applied is recorded in
+`data_sources.assetbatch_migrations`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+from assetbatch.errors import DatabaseError, SchemaMissingError
+from assetbatch.store.connection import Connection
+from assetbatch.store.failures import INIT_HINT
+from assetbatch.store.statements import statement
+
+_OWN_TABLE = "data_sources.assetbatch_migrations"
+
+
+class Migration(NamedTuple):
+    """One step of the schema: `0001_owner_tables.sql` is version 1."""
+
+    version: int
+    name: str
+    sql: bytes
+
+
+@cache
+def all_migrations() -> tuple[Migration, ...]:
+    """The steps that this program knows, in their order."""
+    folder = files("assetbatch.store").joinpath("sql", "migrations")
+    steps = [
+        Migration(int(path.name[:4]), path.name[5:-4], path.read_bytes())
+        for path in folder.iterdir()
+        if path.name.endswith(".sql")
+    ]
+    return tuple(sorted(steps))
+
+
+def migrate(connection: Connection) -> list[str]:
+    """Apply what is missing in the open transaction; returns the names of the steps applied.
+
+    Raises DatabaseError if the schema is newer than this program, psycopg.Error for everything else.
+    """
+    connection.execute(statement("migrations_lock"))
+    missing = _missing_tables(connection)
+    applied = set() if _OWN_TABLE in missing else _applied(connection)
+    _refuse_newer(max(applied, default=0))
+    if applied:
+        _refuse_lost(missing)
+    steps = [step for step in all_migrations() if step.version not in applied]
+    for step in steps:
+        connection.execute(step.sql)
+    if _OWN_TABLE in missing:
+        connection.execute(statement("migrations_table"))
+    for step in steps:
+        connection.execute(statement("migrations_record"), {"version": step.version, "name": step.name})
+    return [step.name for step in steps]
+
+
+def check(connection: Connection) -> None:
+    """Raise SchemaMissingError or DatabaseError unless the schema is the one this program was written for."""
+    missing = _missing_tables(connection)
+    if _OWN_TABLE in missing:
+        raise SchemaMissingError("the database has no tables of assetbatch", hint=INIT_HINT)
+    _refuse_lost(missing)
+    ((version, has_provider),) = connection.execute(statement("schema_state")).fetchall()
+    _refuse_newer(version)
+    if version < all_migrations()[-1].version:
+        raise SchemaMissingError(f"the schema is at version {version}, which is too old", hint=INIT_HINT)
+    if not has_provider:
+        raise SchemaMissingError("data_sources.api_providers has no row with code polygon", hint=INIT_HINT)
+
+
+def _missing_tables(connection: Connection) -> list[str]:
+    return [name for (name,) in connection.execute(statement("tables_missing"))]
+
+
+def _applied(connection: Connection) -> set[int]:
+    return {version for (version,) in connection.execute(statement("migrations_applied"))}
+
+
+def _refuse_lost(missing: list[str]) -> None:
+    if missing:
+        raise DatabaseError(
+            f"{', '.join(missing)} is missing, but was there when the schema was made",
+            hint=f"restore it; or DELETE FROM {_OWN_TABLE} and {INIT_HINT} to have it made again, empty",
+        )
+
+
+def _refuse_newer(version: int) -> None:
+    known = all_migrations()[-1].version
+    if version > known:
+        raise DatabaseError(
+            f"the schema is at version {version}, this program knows {known}", hint="upgrade assetbatch"
+        )

@@ -1,0 +1,39 @@
+"""What is stored of a set of symbols: what planning and `status` need, in one query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from assetbatch.market import StoredAsset
+from assetbatch.store import last_update
+from assetbatch.store.connection import Connection
+from assetbatch.store.statements import statement
+from assetbatch.store.text import storable
+
+
+def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsset]:
+    """The stored state of each symbol that is registered; the others are absent. Raises psycopg.Error."""
+    asked = [symbol for symbol in dict.fromkeys(symbols) if storable(symbol) == symbol]
+    found: dict[str, StoredAsset] = {}
+    for (
+        symbol,
+        text,
+        last_sync_ms,
+        sync_status,
+        status_at_ms,
+        error_message,
+        last_bar_ms,
+    ) in connection.execute(statement("load"), {"symbols": asked}):
+        update = last_update.parse(text)
+        found[symbol] = StoredAsset(
+            symbol=symbol,
+            last_price=last_update.positive(update.get("last_price")),
+            daily_open=last_update.positive(update.get("daily_open")),
+            as_of_ms=last_update.as_of_ms(update),
+            last_sync_ms=last_sync_ms,
+            sync_status=sync_status,
+            status_at_ms=status_at_ms,
+            error_message=error_message,
+            last_bar_ms=last_bar_ms,
+        )
+    return found

@@ -1,0 +1,48 @@
+"""The vendor's row and the configured assets, entered where they are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from assetbatch.assets import Asset
+from assetbatch.errors import DatabaseError
+from assetbatch.store.connection import Connection
+from assetbatch.store.statements import statement
+
+
+class Registered(NamedTuple):
+    """Symbols of the configuration: those that were added, and those that were there already."""
+
+    added: list[str]
+    present: list[str]
+
+
+def register(connection: Connection, assets: Iterable[Asset]) -> Registered:
+    """Insert what is missing in the open transaction; rows that exist are not touched.
+
+    Raises DatabaseError if a symbol is not there afterwards, psycopg.Error for everything else.
+    """
+    rows = {
+        asset.symbol: {
+            "symbol": asset.symbol,
+            "name": asset.name or asset.symbol,
+            "asset_type": str(asset.asset_type),
+            "metadata": {},
+        }
+        for asset in assets
+    }
+    connection.execute(statement("register_provider"))
+    document = msgspec.json.encode(list(rows.values())).decode()
+    added = {symbol for (symbol,) in connection.execute(statement("register_symbols"), {"rows": document})}
+    there = {symbol for (symbol,) in connection.execute(statement("symbols_there"), {"symbols": list(rows)})}
+    if lost := [symbol for symbol in rows if symbol not in there]:
+        raise DatabaseError(
+            f"trading.symbols did not take {', '.join(lost)}",
+            hint="look for a trigger, a row-level policy, or a row that differs only in upper and lower case",
+        )
+    return Registered(
+        [symbol for symbol in rows if symbol in added], [symbol for symbol in rows if symbol not in added]
+    )

@@ -1,0 +1,175 @@
+"""One batch of answers, saved in one transaction with the same few round trips whatever its size.
+
+The rows of trading.symbols are locked first, in the order of their ids, so that two writers of the same
+symbols follow each other. What is newer is decided here, on what the locked rows hold; the statements
+after the lock see whatever other writers committed before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from assetbatch.market import BAR_MS, Bar, Price
+from assetbatch.store import last_update
+from assetbatch.store.connection import Connection
+from assetbatch.store.statements import statement
+from assetbatch.store.text import shortened, storable
+
+SUCCESS = "success"
+
+ERROR_LIMIT = 500
+"""Characters of an error message that are kept."""
+
+SETTLED_AFTER_MS = BAR_MS + 20 * 60_000
+"""Age of a bar's start from which the vendor's word on it is final: plans lag by up to 15 minutes."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How the refresh of a symbol went: `success`, or what kept it from succeeding and why."""
+
+    symbol: str
+    status: str
+    error: str | None = None
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cycle has learned: prices, bars by symbol, and how it went for each symbol.
+
+    Of several prices of a symbol the newest counts, of several bars with one start and of several
+    outcomes of a symbol the last.
+    """
+
+    prices: Sequence[Price] = ()
+    bars: Mapping[str, Sequence[Bar]] = {}
+    outcomes: Sequence[Outcome] = ()
+
+
+class Saved(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch changed.
+
+    `updated` are the prices whose rows were written, to be published; `unknown` the symbols of the batch
+    that are not registered: nothing was stored of them. `bars_new` were missing, `bars_changed` differed.
+    """
+
+    updated: list[Price]
+    unknown: list[str]
+    bars_new: int = 0
+    bars_changed: int = 0
+
+
+def save(connection: Connection, batch: Batch, now_ms: int, *, in_doubt: bool = False) -> Saved:
+    """Save the batch in the open transaction; see `Store.save`.
+
+    `in_doubt`: an earlier attempt may have been committed, so that a price that is stored already may be
+    ours and has yet to be published. Raises psycopg.Error.
+    """
+    prices = _newest(batch.prices)
+    bars = {symbol: some for symbol, some in batch.bars.items() if some}
+    outcomes = {outcome.symbol: outcome for outcome in batch.outcomes}
+    asked = list(dict.fromkeys([*(price.symbol for price in batch.prices), *bars, *outcomes]))
+    stored = _locked(connection, asked)
+
+    newer, published = [], []
+    for price in (price for symbol, price in prices.items() if symbol in stored):
+        if last_update.supersedes(price, stored[price.symbol], now_ms):
+            newer.append(price)
+        elif in_doubt and last_update.document(price) == stored[price.symbol]:
+            published.append(price)
+    bars = {symbol: some for symbol, some in bars.items() if symbol in stored}
+    outcomes = {symbol: outcome for symbol, outcome in outcomes.items() if symbol in stored}
+
+    with connection.pipeline():
+        written = connection.execute(statement("save_prices"), {"prices": _prices(newer)})
+        connection.execute(
+            statement("save_outcomes"),
+            {"outcomes": _outcomes(outcomes.values()), "now_ms": now_ms, "error_limit": ERROR_LIMIT},
+        )
+        if bars:
+            connection.execute(statement("bars_table"))
+            fits = connection.execute(statement("bars_fit_binary"))
+    updated = {symbol for (symbol,) in written}
+    bars_new, bars_changed = 0, 0
+    if bars:
+        bars_new, bars_changed = _save_bars(connection, bars, now_ms, binary=fits.fetchall() == [(True,)])
+    return Saved(
+        updated=[price for price in newer if price.symbol in updated] + published,
+        unknown=[symbol for symbol in asked if symbol not in stored],
+        bars_new=bars_new,
+        bars_changed=bars_changed,
+    )
+
+
+def _newest(prices: Iterable[Price]) -> dict[str, Price]:
+    """The newest price of each symbol; of two of one moment the last. A 0 or NaN is no price."""
+    sound = [price for price in prices if last_update.positive(price.last_price) is not None]
+    return {price.symbol: price for price in sorted(sound, key=lambda price: price.as_of_ms)}
+
+
+def _locked(connection: Connection, symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Lock the rows of the symbols; the stored `last_update` of each that has one."""
+    askable = [symbol for symbol in symbols if storable(symbol) == symbol]
+    rows = connection.execute(statement("lock_symbols"), {"symbols": askable})
+    return {symbol: last_update.parse(text) for symbol, text in rows}
+
+
+def _prices(prices: Iterable[Price]) -> str:
+    return _json({"symbol": price.symbol, "last_update": last_update.document(price)} for price in prices)
+
+
+def _outcomes(outcomes: Iterable[Outcome]) -> str:
+    return _json(
+        {
+            "symbol": outcome.symbol,
+            "succeeded": outcome.status == SUCCESS,
+            "status": storable(outcome.status),
+            "error": _error(outcome),
+        }
+        for outcome in outcomes
+    )
+
+
+def _error(outcome: Outcome) -> str | None:
+    if outcome.status == SUCCESS or outcome.error is None:
+        return None
+    return shortened(storable(outcome.error), ERROR_LIMIT)
+
+
+def _json(rows: Iterable[dict[str, Any]]) -> str:
+    return msgspec.json.encode(list(rows)).decode()
+
+
+def _save_bars(
+    connection: Connection, bars: Mapping[str, Sequence[Bar]], now_ms: int, *, binary: bool
+) -> tuple[int, int]:
+    """Copy the bars into the temporary table and merge them; how many were new and how many differed.
+
+    Binary COPY is five times as fast, text suits whatever types a platform's columns have; both carry a
+    float exactly.
+    """
+    with connection.cursor().copy(statement("bars_copy_binary" if binary else "bars_copy_text")) as copy:
+        if binary:
+            # Without it psycopg guesses by value, and int4 for a small integer would not fit the column.
+            copy.set_types(["int8", "int8", *["float8"] * 6, "int8"])
+        for asset, some in enumerate(bars.values(), start=1):
+            for bar in {bar.t_ms: bar for bar in some}.values():
+                copy.write_row(
+                    (
+                        asset,
+                        bar.t_ms,
+                        bar.open,
+                        bar.high,
+                        bar.low,
+                        bar.close,
+                        bar.volume,
+                        bar.vwap,
+                        bar.trades,
+                    )
+                )
+    row = connection.execute(
+        statement("save_bars"), {"symbols": list(bars), "settled_ms": now_ms - SETTLED_AFTER_MS}
+    ).fetchone()
+    assert row is not None, "an aggregate without GROUP BY has one row"
+    return row[0], row[1]

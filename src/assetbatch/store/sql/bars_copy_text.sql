@@ -1,0 +1,1 @@
+COPY assetbatch_bars FROM STDIN (FORMAT text)

@@ -1,0 +1,22 @@
+-- What is known of each symbol, in one query. The last bar is one descent of the index on (symbol_id, ts),
+-- whatever the number of bars. last_update is parsed by the program, since foreign garbage would abort a cast here.
+SELECT s.symbol::text,
+       (s.metadata -> 'last_update')::text,
+       CASE WHEN isfinite(d.last_sync_timestamp)
+            THEN (extract(epoch FROM d.last_sync_timestamp) * 1000)::int8 END,
+       d.sync_status::text,
+       CASE WHEN isfinite(d.updated_at) THEN (extract(epoch FROM d.updated_at) * 1000)::int8 END,
+       d.error_message::text,
+       (extract(epoch FROM bar.ts) * 1000)::int8
+FROM trading.symbols s
+LEFT JOIN data_sources.data_sync_status d
+       ON d.ticker_id = s.id
+      AND d.provider_id = (SELECT p.id FROM data_sources.api_providers p WHERE p.code = 'polygon')
+LEFT JOIN LATERAL (
+    SELECT o.ts
+    FROM market_data.ohlcv_5m o
+    WHERE o.symbol_id = s.id AND o.ts > '-infinity' AND o.ts < 'infinity'
+    ORDER BY o.ts DESC
+    LIMIT 1
+) bar ON true
+WHERE s.symbol = ANY (%(symbols)s::text[]);

@@ -1,0 +1,1 @@
+SELECT version FROM data_sources.assetbatch_migrations ORDER BY version;

@@ -1,0 +1,359 @@
+"""A platform that has the tables already: what is added, what survives, what is refused."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import psycopg
+import pytest
+
+from assetbatch.errors import DatabaseError
+from assetbatch.market import BAR_MS, Bar, Price
+from assetbatch.store import Batch, Outcome, Saved, Store
+
+from .conftest import Sql, asset
+
+NOW_MS = 1_760_000_100_000
+
+SCHEMAS = "CREATE SCHEMA trading; CREATE SCHEMA market_data; CREATE SCHEMA data_sources;"
+
+PLATFORM = (
+    SCHEMAS
+    + """
+CREATE TYPE trading.asset_kind AS ENUM ('stock', 'forex', 'crypto');
+CREATE TYPE data_sources.sync_state AS ENUM
+    ('pending', 'success', 'failed', 'not_entitled', 'not_found', 'no_data');
+CREATE TABLE trading.symbols (
+    id {id},
+    exchange varchar(20) NOT NULL DEFAULT 'none',
+    symbol varchar(20) NOT NULL,
+    name varchar(100),
+    asset_type trading.asset_kind NOT NULL,
+    metadata {json},
+    is_active boolean NOT NULL DEFAULT true,
+    updated_at timestamp without time zone,
+    CONSTRAINT one_of_each UNIQUE (symbol)
+);
+CREATE TABLE market_data.ohlcv_5m (
+    symbol_id {ref} NOT NULL,
+    ts timestamptz NOT NULL,
+    open {price} NOT NULL, high {price} NOT NULL, low {price} NOT NULL, close {price} NOT NULL,
+    volume {price}, vwap {price}, trades int,
+    source varchar(20) DEFAULT 'platform'
+);
+CREATE UNIQUE INDEX bars_once ON market_data.ohlcv_5m (symbol_id, ts);
+CREATE TABLE data_sources.api_providers (
+    id serial PRIMARY KEY,
+    code varchar(50) CONSTRAINT provider_codes UNIQUE,
+    name varchar(100) NOT NULL,
+    is_active boolean DEFAULT true
+);
+CREATE TABLE data_sources.data_sync_status (
+    id {id},
+    provider_id int NOT NULL REFERENCES data_sources.api_providers,
+    ticker_id {ref} NOT NULL REFERENCES trading.symbols,
+    last_sync_timestamp timestamp without time zone,
+    sync_status data_sources.sync_state NOT NULL DEFAULT 'pending',
+    error_message varchar(40),
+    updated_at timestamptz DEFAULT now(),
+    CONSTRAINT one_status UNIQUE (provider_id, ticker_id)
+);
+"""
+)
+
+SHAPES = {
+    "uuid and numeric": {
+        "id": "uuid PRIMARY KEY DEFAULT gen_random_uuid()",
+        "ref": "uuid",
+        "price": "numeric(18,8)",
+        "json": "jsonb",
+    },
+    "uuid made by the program": {
+        "id": "uuid PRIMARY KEY",
+        "ref": "uuid",
+        "price": "numeric",
+        "json": "jsonb NOT NULL DEFAULT '{}'",
+    },
+    "int4 and json": {
+        "id": "serial PRIMARY KEY",
+        "ref": "int",
+        "price": "double precision",
+        "json": "json",
+    },
+    "int8 and int4": {
+        "id": "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        "ref": "int",
+        "price": "real",
+        "json": "jsonb",
+    },
+}
+
+
+@pytest.fixture(params=list(SHAPES.values()), ids=list(SHAPES))
+def platform(request: pytest.FixtureRequest, sql: Sql) -> dict[str, str]:
+    """The tables of a platform that never heard of assetbatch, with a row."""
+    shape: dict[str, str] = request.param
+    statement = PLATFORM
+    for name, value in shape.items():
+        statement = statement.replace("{" + name + "}", value)
+    sql(statement)
+    own_id = f"'{uuid.uuid4()}', " if shape["id"] == "uuid PRIMARY KEY" else ""
+    sql(
+        f"INSERT INTO trading.symbols ({'id, ' if own_id else ''}symbol, name, asset_type, metadata,"
+        " updated_at)"
+        f" VALUES ({own_id}'EURUSD', 'Their name', 'stock', '{{\"theirs\": [1, 2]}}', '2020-01-01')"
+    )
+    return shape
+
+
+def everything(sql: Sql) -> dict[str, list[tuple[Any, ...]]]:
+    """Columns, indexes and constraints of the platform's tables."""
+    return {
+        "columns": sql(
+            "SELECT attrelid::regclass::text, attname::text, format_type(atttypid, atttypmod), attnotnull"
+            " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE attnum > 0 AND relkind = 'r'"
+            " AND relnamespace IN ('trading'::regnamespace, 'market_data'::regnamespace,"
+            " 'data_sources'::regnamespace) AND relname <> 'assetbatch_migrations' ORDER BY 1, attnum"
+        ),
+        "indexes": sql(
+            "SELECT schemaname::text, tablename::text, indexdef FROM pg_indexes"
+            " WHERE schemaname IN ('trading', 'market_data', 'data_sources')"
+            " AND tablename <> 'assetbatch_migrations' ORDER BY 1, 2, 3"
+        ),
+        "constraints": sql(
+            "SELECT conrelid::regclass::text, conname::text, pg_get_constraintdef(oid) FROM pg_constraint"
+            " WHERE conrelid <> 0 AND contype <> 'n'"
+            " AND conrelid::regclass::text !~ 'assetbatch|pg_|information' ORDER BY 1, 2"
+        ),
+    }
+
+
+def test_a_platforms_tables_keep_their_columns_indexes_constraints_and_rows(
+    platform: dict[str, str], empty: Store, sql: Sql
+) -> None:
+    shape, rows = everything(sql), sql("SELECT xmin, s::text FROM trading.symbols s")
+    assert empty.migrate() == ["owner_tables"]
+    assert everything(sql) == shape
+    assert sql("SELECT xmin, s::text FROM trading.symbols s") == rows
+
+
+def test_on_a_platforms_tables_everything_works(platform: dict[str, str], empty: Store, sql: Sql) -> None:
+    empty.migrate()
+    registered = empty.register([asset("EURUSD", "Our name"), asset("XAUUSD", "Gold")])
+    assert (registered.added, registered.present) == (["XAUUSD"], ["EURUSD"])
+    assert sql("SELECT symbol, name, asset_type::text FROM trading.symbols ORDER BY symbol") == [
+        ("EURUSD", "Their name", "stock"),
+        ("XAUUSD", "Gold", "forex"),
+    ]
+
+    bars = [Bar(NOW_MS - (10 - n) * BAR_MS, 1.1, 1.25, 1.0, 1.125 + n / 64, 10.5, None, 7) for n in range(5)]
+    batch = Batch(
+        prices=[Price(symbol="EURUSD", last_price=1.08345, bid=1.0834, as_of_ms=NOW_MS)],
+        bars={"XAUUSD": bars, "EURUSD": bars},
+        outcomes=[Outcome("EURUSD", "success"), Outcome("XAUUSD", "not_entitled", "upgrade " * 20)],
+    )
+    assert empty.save(batch, NOW_MS) == Saved(updated=list(batch.prices), unknown=[], bars_new=10)
+    assert empty.save(batch, NOW_MS) == Saved(updated=[], unknown=[])
+
+    stored = empty.load(["EURUSD", "XAUUSD"])
+    assert stored["EURUSD"].last_price == 1.08345
+    assert stored["EURUSD"].last_sync_ms == NOW_MS
+    assert stored["EURUSD"].last_bar_ms == bars[-1].t_ms
+    assert stored["XAUUSD"].sync_status == "not_entitled"
+    assert (stored["XAUUSD"].error_message or "").startswith("upgrade upgrade")
+    assert sql("SELECT metadata -> 'theirs' FROM trading.symbols WHERE symbol = 'EURUSD'") == [([1, 2],)]
+    assert sql("SELECT DISTINCT trades, source FROM market_data.ohlcv_5m") == [(7, "platform")]
+
+
+def test_numeric_prices_take_every_digit_and_are_rounded_only_by_their_scale(empty: Store, sql: Sql) -> None:
+    sql(
+        SCHEMAS
+        + "CREATE TABLE market_data.ohlcv_5m (symbol_id bigint, ts timestamptz, open numeric, high numeric,"
+        " low numeric(18,4), close numeric(18,4), volume numeric, vwap numeric, trades int8,"
+        " PRIMARY KEY (symbol_id, ts))"
+    )
+    empty.migrate()
+    empty.register([asset("BTCUSD")])
+    batch = Batch(
+        bars={"BTCUSD": [Bar(0, 0.1 + 0.2, 12345678.12345679, 0.30004, 0.30006, 1e-07, None, None)]}
+    )
+    assert empty.save(batch, NOW_MS).bars_new == 1
+    assert sql(
+        "SELECT open::text, high::text, low::text, close::text, volume::text FROM market_data.ohlcv_5m"
+    ) == [("0.30000000000000004", "12345678.12345679", "0.3000", "0.3001", "0.0000001")]
+    assert empty.save(batch, NOW_MS).bars_changed == 0, "compared after rounding"
+
+
+def test_missing_columns_and_unique_indexes_are_added(empty: Store, sql: Sql) -> None:
+    sql(
+        SCHEMAS + "CREATE TABLE trading.symbols (id serial PRIMARY KEY, symbol text);"
+        "INSERT INTO trading.symbols (symbol) VALUES ('EURUSD');"
+        "CREATE TABLE data_sources.data_sync_status (ticker_id int, provider_id int)"
+    )
+    empty.migrate()
+    empty.register([asset("EURUSD"), asset("XAUUSD")])
+    batch = Batch(
+        prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in ("EURUSD", "XAUUSD")],
+        outcomes=[Outcome("EURUSD", "success"), Outcome("XAUUSD", "success")],
+    )
+    assert len(empty.save(batch, NOW_MS).updated) == 2
+    assert len(empty.save(batch, NOW_MS).updated) == 0
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        sql("INSERT INTO trading.symbols (symbol) VALUES ('EURUSD')")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        sql("INSERT INTO data_sources.data_sync_status SELECT * FROM data_sources.data_sync_status")
+
+
+def test_key_columns_are_added_to_a_table_without_rows(empty: Store, sql: Sql) -> None:
+    sql(SCHEMAS + "CREATE TABLE trading.symbols (note text)")
+    empty.migrate()
+    assert empty.register([asset("EURUSD")]).added == ["EURUSD"]
+    assert empty.load(["EURUSD"])["EURUSD"].symbol == "EURUSD"
+
+
+def test_a_partitioned_bar_table_is_adopted(empty: Store, sql: Sql) -> None:
+    sql(
+        SCHEMAS
+        + "CREATE TABLE market_data.ohlcv_5m (symbol_id bigint, ts timestamptz, open float8, high float8,"
+        " low float8, close float8, volume float8, vwap float8, trades bigint, PRIMARY KEY (symbol_id, ts))"
+        " PARTITION BY RANGE (ts);"
+        "CREATE TABLE market_data.p1 PARTITION OF market_data.ohlcv_5m"
+        " FOR VALUES FROM (MINVALUE) TO ('2020-01-01');"
+        "CREATE TABLE market_data.p2 PARTITION OF market_data.ohlcv_5m"
+        " FOR VALUES FROM ('2020-01-01') TO (MAXVALUE)"
+    )
+    empty.migrate()
+    empty.register([asset("EURUSD")])
+    bars = [Bar(t_ms, 1.0, 2.0, 1.0, 2.0) for t_ms in (0, NOW_MS)]
+    assert empty.save(Batch(bars={"EURUSD": bars}), NOW_MS).bars_new == 2
+    assert empty.save(Batch(bars={"EURUSD": bars}), NOW_MS) == Saved(updated=[], unknown=[])
+    assert empty.load(["EURUSD"])["EURUSD"].last_bar_ms == NOW_MS
+
+
+def test_a_provider_that_the_platform_knows_is_left_alone(empty: Store, sql: Sql) -> None:
+    sql(
+        SCHEMAS + "CREATE TABLE data_sources.api_providers"
+        " (id int PRIMARY KEY, code text UNIQUE, name text, url text NOT NULL);"
+        "INSERT INTO data_sources.api_providers VALUES (7, 'polygon', 'Their polygon', 'https://example.org')"
+    )
+    empty.migrate()
+    empty.register([])
+    assert sql("SELECT id, code, name FROM data_sources.api_providers") == [(7, "polygon", "Their polygon")]
+
+
+SYMBOLS_TABLE = "CREATE TABLE trading.symbols (id serial PRIMARY KEY, symbol text UNIQUE, {})"
+BARS_TABLE = (
+    "CREATE TABLE market_data.ohlcv_5m (symbol_id bigint, {}, open float8, high float8, low float8,"
+    " close float8, vwap float8, trades bigint)"
+)
+STATUS_TABLE = "CREATE TABLE data_sources.data_sync_status (ticker_id bigint, provider_id bigint, {})"
+
+REFUSED = {
+    "metadata is text": (
+        SYMBOLS_TABLE.replace("{}", "metadata text"),
+        ["trading.symbols.metadata is text and must be jsonb"],
+        "ALTER TABLE trading.symbols ALTER COLUMN metadata TYPE jsonb USING metadata::jsonb",
+    ),
+    "metadata is broken json": (
+        SYMBOLS_TABLE.replace("{}", "metadata json")
+        + """; INSERT INTO trading.symbols (symbol, metadata) VALUES ('A', '{"a": "\\u0000"}')""",
+        ["trading.symbols.metadata has values that are no jsonb"],
+        "SELECT metadata::jsonb FROM trading.symbols",
+    ),
+    "duplicate symbols": (
+        "CREATE TABLE trading.symbols (id serial, symbol text);"
+        "INSERT INTO trading.symbols (symbol) VALUES ('EURUSD'), ('EURUSD')",
+        ["trading.symbols has duplicates in (symbol)"],
+        "remove the duplicates from trading.symbols",
+    ),
+    "naive bar time": (
+        BARS_TABLE.replace("{}", "ts timestamp, volume float8"),
+        ["market_data.ohlcv_5m.ts is timestamp without time zone and must be timestamptz"],
+        "ALTER COLUMN ts TYPE timestamptz USING ts AT TIME ZONE 'UTC' (if it is in UTC)",
+    ),
+    "whole volumes": (
+        BARS_TABLE.replace("{}", "ts timestamptz, volume bigint"),
+        ["market_data.ohlcv_5m.volume is bigint and must be float8"],
+        "ALTER COLUMN volume TYPE float8",
+    ),
+    "volume must be given": (
+        BARS_TABLE.replace("{}", "ts timestamptz, volume float8 NOT NULL"),
+        ["market_data.ohlcv_5m.volume must take NULL"],
+        "ALTER COLUMN volume DROP NOT NULL",
+    ),
+    "a column that insists": (
+        SYMBOLS_TABLE.replace("{}", "exchange_id int NOT NULL"),
+        ["trading.symbols.exchange_id is NOT NULL without a default"],
+        "ALTER TABLE trading.symbols ALTER COLUMN exchange_id SET DEFAULT",
+    ),
+    "an id nobody makes": (
+        "CREATE TABLE trading.symbols (id bigint PRIMARY KEY, symbol text UNIQUE)",
+        ["trading.symbols.id is NOT NULL without a default"],
+        "ALTER TABLE trading.symbols ALTER COLUMN id SET DEFAULT",
+    ),
+    "rows without a symbol": (
+        "CREATE TABLE trading.symbols (id serial PRIMARY KEY, ticker text);"
+        "INSERT INTO trading.symbols (ticker) VALUES ('EURUSD')",
+        ["trading.symbols has no column symbol"],
+        "add the column trading.symbols.symbol and fill it",
+    ),
+    "a foreign kind of asset": (
+        "CREATE TYPE kind AS ENUM ('stock', 'forex');" + SYMBOLS_TABLE.replace("{}", "asset_type kind"),
+        ["the enum of trading.symbols.asset_type has no 'crypto'"],
+        "ALTER TYPE kind ADD VALUE 'crypto'",
+    ),
+    "kinds of assets by number": (
+        SYMBOLS_TABLE.replace("{}", "asset_type int"),
+        ["trading.symbols.asset_type is integer and must be text"],
+        "ALTER COLUMN asset_type TYPE text",
+    ),
+    "states that are checked": (
+        STATUS_TABLE.replace(
+            "{}", "sync_status varchar(20) CHECK (sync_status IN ('success', 'failed', 'no_data'))"
+        ),
+        ["data_sources.data_sync_status.sync_status does not take not_entitled, not_found"],
+        "widen the constraint data_sync_status_sync_status_check",
+    ),
+    "short states": (
+        STATUS_TABLE.replace("{}", "sync_status varchar(10)"),
+        ["data_sources.data_sync_status.sync_status is character varying(10), which is too short"],
+        "ALTER COLUMN sync_status TYPE text",
+    ),
+    "ids of another kind": (
+        "CREATE TABLE trading.symbols (id uuid PRIMARY KEY, symbol text UNIQUE);"
+        + STATUS_TABLE.replace("{}", "sync_status text"),
+        ["data_sources.data_sync_status.ticker_id is bigint, but trading.symbols.id is uuid"],
+        "give data_sources.data_sync_status.ticker_id the type uuid",
+    ),
+    "a deferrable constraint": (
+        "CREATE TABLE trading.symbols (id serial, symbol text CONSTRAINT later UNIQUE DEFERRABLE)",
+        ["the unique constraint trading.later of trading.symbols is deferrable"],
+        "make trading.later not deferrable",
+    ),
+    "a view": (
+        "CREATE VIEW trading.symbols AS SELECT 1 AS id, 'A' AS symbol",
+        ["trading.symbols is not a table"],
+        "rename it",
+    ),
+    "two at once": (
+        SYMBOLS_TABLE.replace("{}", "metadata text, exchange_id int NOT NULL"),
+        ["trading.symbols.metadata is text", "trading.symbols.exchange_id is NOT NULL"],
+        "SET DEFAULT",
+    ),
+}
+
+
+@pytest.mark.parametrize(("tables", "messages", "hint"), REFUSED.values(), ids=list(REFUSED))
+def test_what_cannot_be_used_is_named_with_its_remedy_and_nothing_is_changed(
+    empty: Store, sql: Sql, tables: str, messages: list[str], hint: str
+) -> None:
+    sql(SCHEMAS + tables)
+    before = everything(sql)
+    with pytest.raises(DatabaseError) as caught:
+        empty.migrate()
+    for message in messages:
+        assert message in caught.value.message
+    assert hint in (caught.value.hint or "")
+    assert everything(sql) == before
+    assert sql("SELECT to_regclass('data_sources.assetbatch_migrations')") == [(None,)]

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from assetbatch.errors import DatabaseError, SchemaMissingError
+from assetbatch.store import Store
+from assetbatch.store.migrations import all_migrations
+
+from .conftest import SYMBOLS, Sql, asset
+
+
+def test_init_makes_the_owners_tables(empty: Store, sql: Sql) -> None:
+    assert empty.migrate() == [step.name for step in all_migrations()]
+    columns = sql(
+        "SELECT table_schema || '.' || table_name, string_agg(column_name, ' ' ORDER BY ordinal_position)"
+        " FROM information_schema.columns WHERE table_schema IN ('trading', 'market_data', 'data_sources')"
+        " GROUP BY 1 ORDER BY 1"
+    )
+    assert columns == [
+        ("data_sources.api_providers", "id code name"),
+        ("data_sources.assetbatch_migrations", "version name applied_at"),
+        (
+            "data_sources.data_sync_status",
+            "ticker_id provider_id last_sync_timestamp sync_status error_message updated_at",
+        ),
+        ("market_data.ohlcv_5m", "symbol_id ts open high low close volume vwap trades"),
+        ("trading.symbols", "id symbol name asset_type metadata created_at updated_at"),
+    ]
+
+
+def test_init_again_applies_nothing(store: Store, sql: Sql) -> None:
+    before = sql("SELECT xmin, * FROM data_sources.assetbatch_migrations")
+    assert store.migrate() == []
+    assert sql("SELECT xmin, * FROM data_sources.assetbatch_migrations") == before
+
+
+def test_versions_are_numbered_from_1_without_a_gap() -> None:
+    assert [step.version for step in all_migrations()] == list(range(1, len(all_migrations()) + 1))
+
+
+def test_eight_programs_may_start_init_at_once(database_url: str, sql: Sql) -> None:
+    together = threading.Barrier(8)
+
+    def init(_: int) -> tuple[list[str], list[str]]:
+        with Store.open(database_url, check_schema=False) as store:
+            together.wait()
+            return store.migrate(), store.register(asset(symbol) for symbol in SYMBOLS).added
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(init, range(8)))
+    assert [steps for steps, _ in results if steps] == [[step.name for step in all_migrations()]]
+    assert sorted(symbol for _, added in results for symbol in added) == sorted(SYMBOLS)
+    assert sql("SELECT count(*) FROM trading.symbols") == [(len(SYMBOLS),)]
+
+
+def test_init_waits_for_another_init_no_longer_than_the_lock_timeout(database_url: str, sql: Sql) -> None:
+    sql("SELECT pg_advisory_lock(hashtextextended('assetbatch migrations', 0))")
+    with (
+        Store.open(database_url, check_schema=False, lock_seconds=0.2) as store,
+        pytest.raises(DatabaseError, match="a lock was not free in time"),
+    ):
+        store.migrate()
+
+
+def test_without_tables_it_says_to_run_init(database_url: str) -> None:
+    with pytest.raises(SchemaMissingError) as caught:
+        Store.open(database_url)
+    assert caught.value.hint == "run assetbatch init"
+
+
+def test_an_older_schema_says_to_run_init(store: Store, database_url: str, sql: Sql) -> None:
+    sql("DELETE FROM data_sources.assetbatch_migrations")
+    with pytest.raises(SchemaMissingError, match="version 0") as caught:
+        Store.open(database_url)
+    assert caught.value.hint == "run assetbatch init"
+
+
+def test_a_newer_schema_says_to_upgrade(store: Store, database_url: str, sql: Sql) -> None:
+    sql("INSERT INTO data_sources.assetbatch_migrations VALUES (9999, 'from_the_future')")
+    with pytest.raises(DatabaseError, match="version 9999") as caught:
+        Store.open(database_url)
+    assert not isinstance(caught.value, SchemaMissingError)
+    assert caught.value.hint == "upgrade assetbatch"
+    with pytest.raises(DatabaseError, match="version 9999"):
+        store.migrate()
+
+
+def test_a_missing_provider_says_to_run_init(store: Store, database_url: str, sql: Sql) -> None:
+    sql("DELETE FROM data_sources.api_providers")
+    with pytest.raises(SchemaMissingError, match="code polygon"):
+        Store.open(database_url)
+    store.register([])
+    Store.open(database_url).close()
+
+
+def test_a_table_that_was_dropped_later_is_named(store: Store, database_url: str, sql: Sql) -> None:
+    sql("DROP TABLE market_data.ohlcv_5m")
+    with pytest.raises(DatabaseError, match=r"market_data\.ohlcv_5m is missing") as caught:
+        Store.open(database_url)
+    assert not isinstance(caught.value, SchemaMissingError), "init would change nothing"
+    with pytest.raises(DatabaseError, match=r"market_data\.ohlcv_5m is missing"):
+        store.migrate()
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(
+    empty: Store, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from assetbatch.store import migrations
+
+    broken = (*all_migrations(), migrations.Migration(2, "broken", b"SELECT 1 / 0"))
+    monkeypatch.setattr(migrations, "all_migrations", lambda: broken)
+    with pytest.raises(DatabaseError, match="division by zero"):
+        empty.migrate()
+    assert sql("SELECT count(*) FROM pg_namespace WHERE nspname IN ('trading', 'data_sources')") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "bar",
+    [
+        "0, 2, 1, 1",
+        "1, 2, 0, 1",
+        "1, 'Infinity', 1, 1",
+        "1, 'NaN', 1, 1",
+        "1, 2, -1, 1",
+        "3, 2, 1, 1",
+        "1, 2, 1, 3",
+        "1, 2, 1.5, 2",
+        "NULL, 2, 1, 1",
+    ],
+)
+def test_the_table_refuses_bars_that_cannot_be(store: Store, sql: Sql, bar: str) -> None:
+    with pytest.raises(psycopg.IntegrityError):
+        sql(
+            "INSERT INTO market_data.ohlcv_5m (symbol_id, ts, open, high, low, close)"
+            f" VALUES (1, now(), {bar})"
+        )
+
+
+def test_every_sql_file_names_no_percent_sign_outside_of_parameters() -> None:
+    from importlib.resources import files
+
+    for path in files("assetbatch.store").joinpath("sql").iterdir():
+        if path.name.endswith(".sql"):
+            assert not re.search(r"%(?!\([a-z_]+\)s)", path.read_text()), path.name
