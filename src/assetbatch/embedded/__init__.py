@@ -1,0 +1,88 @@
+"""Valkey and PostgreSQL on demand: what `embedded` as `redis.url` or `database.url` means.
+
+Real servers from wheels, started by the first process that asks, shared by all processes of one user that
+name the same data folder, stopped by the last that leaves. They listen on unix sockets in private folders
+only, never on TCP. The data stay in the data folder.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from assetbatch.embedded.postgresql import PostgresqlServer
+from assetbatch.embedded.valkey import ValkeyServer
+from assetbatch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["EmbeddedServers", "default_data_folder"]
+
+
+class EmbeddedServers:
+    """This process's share in the servers of one data folder; a context manager.
+
+    Each server starts only when its URL is asked for: who needs Valkey alone never waits for PostgreSQL.
+    Children made by fork share their parent's share: the servers stay until they have ended too.
+    Not for use by several threads at once.
+    """
+
+    def __init__(self, data_folder: Path, *, start_seconds: float = 20.0) -> None:
+        folder = Path(os.path.abspath(data_folder))
+        self._valkey = ValkeyServer(folder / "valkey", start_seconds)
+        self._postgresql = PostgresqlServer(folder / "postgresql", start_seconds)
+
+    def redis_url(self) -> str:
+        """URL of a Valkey that answers now, started if need be; ask again after a lost connection.
+
+        Raises RedisError if it cannot be started within `start_seconds`.
+        """
+        self._valkey.attach()
+        return self._valkey.url()
+
+    def database_url(self) -> str:
+        """URL of the database `assetbatch` in a PostgreSQL that answers now, started if need be.
+
+        Raises DatabaseError if it cannot be started within `start_seconds`.
+        """
+        self._postgresql.attach()
+        return self._postgresql.url()
+
+    def close(self) -> None:
+        """Leave the servers; the last user stops them. Never raises; bounded by about 25 seconds."""
+        try:
+            self._valkey.detach()
+        finally:  # Ctrl-C must not keep us from leaving the other
+            self._postgresql.detach()
+
+    def __enter__(self) -> EmbeddedServers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def default_data_folder(env: Mapping[str, str]) -> Path:
+    """`$XDG_DATA_HOME/assetbatch`, or `~/.local/share/assetbatch` (XDG Base Directory Specification 0.8).
+
+    A relative XDG_DATA_HOME is ignored, as the specification says. Raises ConfigError without a home.
+    """
+    data_home = Path(env.get("XDG_DATA_HOME", ""))
+    if data_home.is_absolute():
+        return data_home / "assetbatch"
+    home = env.get("HOME")
+    if not home:
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            raise ConfigError(
+                "no folder for the embedded servers' data: neither XDG_DATA_HOME nor HOME is set",
+                hint="set XDG_DATA_HOME to an absolute path",
+            ) from None
+    return Path(home) / ".local" / "share" / "assetbatch"
