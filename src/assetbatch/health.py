@@ -30,6 +30,7 @@ COMMANDS = (RUN_PRIORITY, RUN_QUEUE, ENQUEUE_SECONDARY)
 STALE_SLACK_MS = 60_000
 MISSED_STARTS = 3
 CYCLES_SHOWN = 5
+NAMES_SHOWN = 3
 
 
 class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,18 +248,37 @@ def problems_of(
                 "critical",
             )
         )
-    for asset in assets:
-        critical = asset.asset_class is AssetPriority.CRITICAL
-        severity: Literal["warning", "critical"] = "critical" if critical else "warning"
-        if asset.state == "stale":
-            age = span(round((asset.age_seconds or 0) * 1000))
-            problems.append(Problem(f"{asset.symbol} is {age} old: {asset.reason}", None, severity))
-        elif asset.state not in ("fresh", "due", "never"):
-            problems.append(Problem(f"{asset.symbol}: {asset.error or asset.state}", None, severity))
+    problems += problems_of_assets(assets)
     if queue.dead:
         shown = ", ".join(f"{letter.id} ({letter.error})" for letter in dead)
         problems.append(Problem(f"{plural(queue.dead, 'dead letter')}, the latest: {shown}"))
     return sorted(problems, key=lambda problem: problem.severity != "critical")
+
+
+def problems_of_assets(assets: Sequence[AssetHealth]) -> list[Problem]:
+    """A line for each priority asset that is not well, and one for all others in the same state."""
+    problems = []
+    others: dict[str, list[AssetHealth]] = {}
+    for asset in assets:
+        if asset.state in ("fresh", "due", "never"):
+            continue
+        if asset.asset_class is AssetPriority.CRITICAL:
+            problems.append(Problem(f"{asset.symbol}: {_what_is_wrong(asset)}", None, "critical"))
+        else:
+            others.setdefault(asset.state, []).append(asset)
+    for alike in others.values():
+        names = ", ".join(asset.symbol for asset in alike[:NAMES_SHOWN])
+        if len(alike) > NAMES_SHOWN:
+            names += f" and {len(alike) - NAMES_SHOWN} more"
+        problems.append(Problem(f"{names}: {_what_is_wrong(alike[0])}"))
+    return problems
+
+
+def _what_is_wrong(asset: AssetHealth) -> str:
+    if asset.state == "stale":
+        return f"stale, its price is {span(round((asset.age_seconds or 0) * 1000))} old ({asset.reason})"
+    words = asset.state.replace("_", " ")
+    return f"{words} ({asset.error})" if asset.error else words
 
 
 def verdict(

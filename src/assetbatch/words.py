@@ -36,5 +36,5 @@ def plural(count: int, noun: str) -> str:
 
 def price(value: float) -> str:
     """A price with its own digits and grouped thousands: `4,083.31`, `1.08542`."""
-    digits = 2 if abs(value) >= 1000 else 3 if abs(value) >= 100 else 5 if abs(value) >= 0.1 else 8
+    digits = 2 if abs(value) >= 1000 else 3 if abs(value) >= 10 else 5 if abs(value) >= 0.1 else 8
     return f"{value:,.{digits}f}"

@@ -74,10 +74,8 @@ def test_the_last_complaint_is_shown_rather_than_the_goodbye_after_it() -> None:
 
 
 def test_the_answer_to_a_question_asked_too_early_is_no_complaint() -> None:
-    log = (
-        "FATAL:  the database system is starting up\nLOG:  aborting startup due to startup process failure\n"
-    )
-    assert last_complaint(log) == "LOG:  aborting startup due to startup process failure"
+    killed = "LOG:  startup process (PID 9) was terminated by signal 9: Killed"
+    assert last_complaint(f"{killed}\nFATAL:  the database system is starting up\n") == killed
 
 
 def test_without_a_complaint_the_last_line_is_shown() -> None:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from assetbatch.assets import Asset, AssetType
+from msgspec import structs
+
+from assetbatch.assets import Asset, AssetPriority, AssetType
 from assetbatch.config import Config
 from assetbatch.cycles import RUN_PRIORITY
 from assetbatch.entitlements import Entitlements
-from assetbatch.health import Problem, alerts_of, asset_health, is_stale, metrics_of, problems_of, verdict
+from assetbatch.health import (
+    Problem,
+    alerts_of,
+    asset_health,
+    is_stale,
+    metrics_of,
+    problems_of,
+    problems_of_assets,
+    verdict,
+)
 from assetbatch.hours import to_ms
 from assetbatch.market import StoredAsset
 from assetbatch.state.journal import CycleRecord, JobState
@@ -131,6 +142,17 @@ class TestProblems:
         letter = DeadLetter("ETHUSDT", EURUSD.priority, 3, WEDNESDAY, "Ticker not found.")
         (problem,) = problems_of([], {RUN_PRIORITY: job()}, [letter], queue, Config(), WEDNESDAY)
         assert problem.message == "1 dead letter, the latest: ETHUSDT (Ticker not found.)"
+
+    def test_priority_assets_get_a_line_each_and_others_alike_share_one(self) -> None:
+        failed = StoredAsset(symbol="x", sync_status="no_data", status_at_ms=1, error_message="nothing there")
+        assets = [
+            asset_health(structs.replace(EURUSD, symbol=f"S{n}", priority=priority), failed, PAID, WEDNESDAY)
+            for n, priority in enumerate([AssetPriority.CRITICAL] + [AssetPriority.LOW] * 5)
+        ]
+        assert [problem.message for problem in problems_of_assets(assets)] == [
+            "S0: no data (nothing there)",
+            "S1, S2, S3 and 2 more: no data (nothing there)",
+        ]
 
     def test_the_gravest_first(self) -> None:
         failed = job(last_result="failed", last_error="no key", last_started_ms=None)

@@ -52,7 +52,7 @@ def _assets(health: Health) -> Table:
     table.add_column("day", justify="right")
     table.add_column("age", justify="right")
     table.add_column("market")
-    table.add_column("state", overflow="fold")
+    table.add_column("state", no_wrap=True, overflow="ellipsis")
     for asset in health.assets:
         change = asset.change_percent
         age = asset.age_seconds
