@@ -50,7 +50,7 @@ _COMPLAINTS = (
     "failed",
     "denied",
     "no space",
-    "aborting",
+    "terminated",
 )
 # What a server logs because it was asked before it was ready.
 _HARMLESS = "the database system is starting up"
