@@ -16,7 +16,7 @@ from assetbatch import cycles
 from assetbatch.bounds import Bound
 from assetbatch.config import Config, load
 from assetbatch.cycles import CycleResult
-from assetbatch.sandbox import PLANS, SandboxServer
+from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.services import Services
 from assetbatch.setup import initialise
 from assetbatch.state.connection import RedisClient
@@ -42,6 +42,16 @@ class SetClock:
 
     def now_ms(self) -> int:
         return self.at_ms
+
+
+class RealClock(SetClock):
+    """The time of this machine, which the test's Redis and simulated vendor share."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def now_ms(self) -> int:
+        return system_clock()
 
 
 class World:

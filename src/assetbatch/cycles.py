@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -42,7 +42,7 @@ from assetbatch.report import Reporter
 from assetbatch.services import Services
 from assetbatch.state.journal import CycleRecord
 from assetbatch.state.queue import Empty, Failure, Lease
-from assetbatch.state.window import CallKind, Refused, boot_seconds
+from assetbatch.state.window import CallKind, Refused, boot_seconds, new_call_id
 from assetbatch.words import span
 
 log = logging.getLogger("assetbatch")
@@ -57,6 +57,9 @@ DOWN_BATCHES = 2
 LEASE_SLACK_SECONDS = LAST_RESORT_SECONDS
 """How much longer than its command's bound a lease or lock lives: by then no holder can be alive, and
 a dead one's ends by itself before the next start but one."""
+
+LEASE_CHECK_SECONDS = 5.0
+"""A process that has slept for longer (a paused machine) asks whether its leased work is still its own."""
 
 DRY_RUN_ITEMS = 250
 
@@ -240,26 +243,30 @@ def _drain(services: Services, bound: Bound, reporter: Reporter, result: CycleRe
     known = services.entitlements()
     reports: list[BatchReport] = []
     downs = 0
+    token = new_call_id()
     waited = False
     result.ended_because = "out of time"
     while bound.remaining() > SAVE_SECONDS + SHORTEST_CALL_SECONDS and not bound.stopped:
         now_ms = services.now_ms()
         wide = any(known.snapshots(asset.asset_type, now_ms) for asset in services.config.assets)
         lease_seconds = bound.remaining() + LEASE_SLACK_SECONDS
-        taken = services.queue.take(SNAPSHOT_TICKERS if wide else 1, lease_seconds, services.window)
+        count = SNAPSHOT_TICKERS if wide else 1
+        taken = services.queue.take(count, lease_seconds, services.window, token)
         if isinstance(taken, Empty):
             result.ended_because = "empty"
             break
         if isinstance(taken, Refused):
             if taken.wait_ms / 1000 > bound.remaining() - SAVE_SECONDS - SHORTEST_CALL_SECONDS:
                 result.ended_because = f"out of calls for {span(taken.wait_ms)}"
+                waited = True
                 break
             reporter.waiting(taken, first=not waited)
             waited = True
             bound.wait(taken.wait_ms / 1000 + 0.001)
             continue
-        waited = False
-        report = _work_lease(services, _refresher(services, known, bound, reporter), known, taken, result)
+        waited, token = False, new_call_id()
+        refresher = _refresher(services, known, bound, reporter)
+        report = _work_lease(services, bound, refresher, known, taken, result)
         reports.append(report)
         if report.too_many_calls:
             result.ended_because = "the vendor said too many calls"
@@ -268,22 +275,44 @@ def _drain(services: Services, bound: Bound, reporter: Reporter, result: CycleRe
         if downs >= DOWN_BATCHES:
             result.ended_because = "the vendor is down"
             break
+    if waited:
+        services.window.leave(token)
     return reports
 
 
 def _work_lease(
-    services: Services, refresher: Refresher, known: Entitlements, lease: Lease, result: CycleResult
+    services: Services,
+    bound: Bound,
+    refresher: Refresher,
+    known: Entitlements,
+    lease: Lease,
+    result: CycleResult,
 ) -> BatchReport:
     """Works what a take brought and settles every item: finished, failed or handed back."""
     work, gone = _known_work(services, [item.id for item in lease.items])
     if gone:
         log.warning("taken out of the queue: %s (hint: not in the configuration any more)", ", ".join(gone))
     open_ids = {item.id for item in work}
+    held_since = boot_seconds()
+
+    def lost(pending: Sequence[Work]) -> Collection[str]:
+        nonlocal held_since
+        if boot_seconds() - held_since < LEASE_CHECK_SECONDS:
+            return ()
+        held_since = boot_seconds()
+        seconds = bound.remaining() + LEASE_SLACK_SECONDS
+        gone = services.queue.extend(lease.token, [item.id for item in pending], seconds)
+        if gone:
+            log.warning("taken over by another process meanwhile: %s", ", ".join(gone))
+        return gone
+
     try:
         services.queue.finish(lease.token, gone)
         stored = services.store.load([item.asset.symbol for item in work])
         due, rest = _due(services, known, work, stored)
-        report = refresher.run(due, stored, CallKind.QUEUE, max_calls=2 * len(due) + 2, grant=lease.grant)
+        report = refresher.run(
+            due, stored, CallKind.QUEUE, max_calls=2 * len(due) + 2, grant=lease.grant, lost=lost
+        )
         _account(result, report)
         due_ids = {item.id for item in due}
         worked = [done for done in report.results if done.status is not Status.DEFERRED]

@@ -6,7 +6,7 @@ back is stored in one transaction, before any wait for a slot and at the end; th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -30,7 +30,7 @@ from assetbatch.planning import (
 )
 from assetbatch.report import Reporter
 from assetbatch.state.refusals import Refusals
-from assetbatch.state.window import CallKind, Grant, Window, boot_seconds
+from assetbatch.state.window import CallKind, Grant, Window, boot_seconds, new_call_id
 from assetbatch.store import Batch, Outcome, Store
 from assetbatch.vendor.client import VendorClient
 from assetbatch.vendor.refusals import Refusal, RefusalKind
@@ -135,16 +135,18 @@ class Refresher:
         max_calls: int,
         grant: Grant | None = None,
         one_call_each: bool = False,
+        lost: Callable[[Sequence[Work]], Collection[str]] = lambda _work: (),
     ) -> BatchReport:
         """Refreshes `work` in its order with at most `max_calls` calls, waiting for slots within the bound.
 
         `grant` is a slot that is already held; it is given back if no call needs it. With `one_call_each`
         work whose call taught us something about the plan is left for the next cycle instead of asked
-        again. Raises KeyRefusedError, RedisError or DatabaseError; what came back before is stored.
+        again. `lost` is asked before each call for the ids of work that somebody else has meanwhile
+        taken over. Raises KeyRefusedError, RedisError or DatabaseError; what came back before is stored.
         """
         batch = _Batch(work, stored)
         try:
-            self._fetch(batch, kind, max_calls, grant, one_call_each)
+            self._fetch(batch, kind, max_calls, grant, one_call_each, lost)
         finally:
             self._store_and_publish(batch)
         if batch.redis_error:
@@ -157,11 +159,15 @@ class Refresher:
         return batch.report()
 
     def _fetch(
-        self, batch: _Batch, kind: CallKind, max_calls: int, grant: Grant | None, one_call_each: bool
+        self,
+        batch: _Batch,
+        kind: CallKind,
+        max_calls: int,
+        grant: Grant | None,
+        one_call_each: bool,
+        lost: Callable[[Sequence[Work]], Collection[str]],
     ) -> None:
         while batch.pending and not batch.closed:
-            now_ms = self._now_ms()
-            call = plan(batch.pending, batch.stored, self._known, now_ms)[0]
             if batch.calls >= max_calls:
                 batch.defer("no call left for it in this cycle")
                 break
@@ -169,30 +175,35 @@ class Refresher:
             if grant is None:
                 batch.defer(reason)
                 break
-            self._one_call(batch, call, grant, now_ms, one_call_each)
-            grant = None
+            batch.abandon(lost(batch.pending))
+            if batch.pending:
+                now_ms = self._now_ms()
+                call = plan(batch.pending, batch.stored, self._known, now_ms)[0]
+                self._one_call(batch, call, grant, now_ms, one_call_each)
+                grant = None
         if grant is not None:
             self._window.cancel(grant)
 
     def _slot(self, batch: _Batch, kind: CallKind, grant: Grant | None) -> tuple[Grant | None, str]:
         """A slot that may be used now; or None and why there is none within the bound."""
         waited = False
+        call_id = new_call_id()
         while True:
-            if self._bound.stopped:
+            if self._bound.stopped or self._bound.remaining() < SAVE_SECONDS + SHORTEST_CALL_SECONDS:
                 self._give_back(grant)
-                return None, "stopped before its call"
-            if self._bound.remaining() < SAVE_SECONDS + SHORTEST_CALL_SECONDS:
-                self._give_back(grant)
-                return None, "no time left for its call"
+                if waited:
+                    self._window.leave(call_id)
+                return None, "stopped before its call" if self._bound.stopped else "no time left for its call"
             if grant is not None and not grant.too_old(boot_seconds()):
                 return grant, ""
             self._give_back(grant)
-            answer = self._window.ask(kind)
+            answer = self._window.ask(kind, call_id)
             if isinstance(answer, Grant):
                 grant = answer
                 continue
             grant = None
             if answer.wait_ms / 1000 > self._bound.remaining() - SAVE_SECONDS - SHORTEST_CALL_SECONDS:
+                self._window.leave(call_id)
                 return None, f"the next free call comes in {span(answer.wait_ms)}, after this cycle's end"
             self._store_and_publish(batch)
             self._reporter.waiting(answer, first=not waited)
@@ -365,6 +376,10 @@ class _Batch:
         self.closed = True
         for item in list(self.pending):
             self._settle(item, Result(work=item, status=Status.DEFERRED, error=reason))
+
+    def abandon(self, lost: Collection[str]) -> None:
+        """Work that is somebody else's now: nothing is asked or said of it any more."""
+        self.pending = [item for item in self.pending if item.id not in lost]
 
     def take_snapshot(
         self,

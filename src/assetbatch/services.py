@@ -117,7 +117,16 @@ class Services:
     @cached_property
     def window(self) -> Window:
         """The call window of the configured API key."""
-        return Window(self.redis, self.keys, self._fingerprint, self.config.call_limit, CALL_SECONDS)
+        return Window(
+            self.redis,
+            self.keys,
+            self._fingerprint,
+            self.config.call_limit,
+            CALL_SECONDS,
+            last_call_ms=lambda: self.store.last_call_ms(),
+            # an embedded server syncs every write: what it has acknowledged survives any restart
+            server_name="embedded" if self.config.require_redis().embedded else "",
+        )
 
     @cached_property
     def queue(self) -> Queue:

@@ -15,9 +15,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from assetbatch.sandbox import system_clock
 from tests.cycles.conftest import MakeWorld
-from tests.world import KEY, SetClock, World
+from tests.world import KEY, RealClock, SetClock, World
 
 COMMANDS = ["run-priority", "run-queue", "enqueue-secondary", "status", "init", "sandbox"]
 RUN_COMMANDS = COMMANDS[:3]
@@ -27,12 +26,7 @@ MARK = "m4rk3d"
 @pytest.fixture
 def clock() -> SetClock:
     """Processes take the real time, so the simulated vendor does too."""
-    return _RealClock(0)
-
-
-class _RealClock(SetClock):
-    def now_ms(self) -> int:
-        return system_clock()
+    return RealClock()
 
 
 def start(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
 
 import pytest
 
+from assetbatch import cycles
 from assetbatch.assets import AssetPriority
 from assetbatch.bounds import Bound
 from assetbatch.cycles import RUN_QUEUE, run_queue
 from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
 from assetbatch.state.window import CallKind
 from assetbatch.store import Store
-from tests.world import World
+from tests.world import RealClock, SetClock, World
 
 from .conftest import MakeWorld
 
@@ -247,3 +249,53 @@ def test_an_empty_answer_for_a_symbol_that_never_had_data_is_said_and_not_tried_
     assert sync is not None
     assert (sync[0], sync[2]) == ("no_data", None)
     assert world.enqueue_secondary().enqueued == 0
+
+
+class TestALostWindow:
+    """Redis has lost the log of calls, and PostgreSQL shows that calls were made just now."""
+
+    @pytest.fixture
+    def clock(self) -> SetClock:
+        return RealClock()
+
+    def test_is_waited_for_as_if_it_were_full(self, free: World) -> None:
+        free.enqueue_secondary()
+        with free.services() as services:
+            services.queue.take(2, 60)  # leaves one to be worked
+        free.run_queue()
+        with free.services() as services:
+            services.redis.delete(*services.window.keys)
+            services.queue.enqueue([("XAUUSD", AssetPriority.HIGH)])
+        before = len(free.paths)
+        result = free.run_queue(seconds=8)
+        assert (len(free.paths), result.calls) == (before, 0)
+        assert re.match(r"out of calls for 7[0-3] s", result.ended_because or "")
+
+    def test_of_a_fresh_installation_is_not(self, free: World) -> None:
+        free.enqueue_secondary()
+        assert free.run_queue().calls == 3
+
+
+def test_work_that_another_process_has_taken_over_is_left_to_it(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The machine slept in the middle of a batch; meanwhile a lease ran out."""
+    world = make_world(plan="basic", tier="starter", limit=50, document={"queue": {"retry_delay_seconds": 0}})
+    world.enqueue_secondary()
+    load = Store.load
+
+    def sleep_and_load(store: Store, symbols: list[str]) -> object:
+        with world.services() as other:
+            other.redis.zadd(other.keys.queue_leased, {"GBPUSD": 1})
+            assert [item.id for item in other.queue.take(1, 60).items] == ["GBPUSD"]  # type: ignore[union-attr]
+        monkeypatch.setattr(Store, "load", load)
+        return load(store, symbols)
+
+    monkeypatch.setattr(cycles, "LEASE_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(Store, "load", sleep_and_load)
+    result = world.run_queue()
+    assert [asset.symbol for asset in result.assets] == ["ETHUSD", "USDJPY"]
+    assert "taken over by another process meanwhile: GBPUSD" in caplog.text
+    with world.services() as services:
+        state = services.queue.state()
+    assert (state.size, state.leased) == (1, 1)

@@ -33,7 +33,7 @@ def queue(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Queue:
 
 @pytest.fixture
 def window(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Window:
-    return Window(redis_client, keys, "abc", CallLimit(5, 60_000), 10.0, clock)
+    return Window(redis_client, keys, "abc", CallLimit(5, 60_000), 10.0, clock_ms=clock)
 
 
 def take(queue: Queue, count: int = 1) -> Lease:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 
@@ -14,7 +15,7 @@ from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys, fingerprint
-from assetbatch.state.window import CallKind, Grant, Refused, Window
+from assetbatch.state.window import CallKind, Grant, Refused, Window, new_call_id
 
 from .conftest import FakeClock
 
@@ -24,7 +25,7 @@ CALL_SECONDS = 10.0
 def make_window(
     client: RedisClient, keys: Keys, clock: FakeClock | None, limit: int = 5, window_ms: int = 60_000
 ) -> Window:
-    return Window(client, keys, "abc", CallLimit(limit, window_ms), CALL_SECONDS, clock)
+    return Window(client, keys, "abc", CallLimit(limit, window_ms), CALL_SECONDS, clock_ms=clock)
 
 
 @pytest.fixture
@@ -55,12 +56,12 @@ class TestTheLimit:
         clock.advance(10)
         for _ in range(4):
             use(window)
-        answer = refused(window.ask(CallKind.PRIORITY))
+        answer = refused(window.ask(CallKind.PRIORITY, "sixth"))
         assert (answer.retry_at_ms, answer.reason) == (first_settled_ms + 60_000, "window")
         clock.now_ms = answer.retry_at_ms - 1
-        refused(window.ask(CallKind.PRIORITY))
+        refused(window.ask(CallKind.PRIORITY, "sixth"))
         clock.now_ms = answer.retry_at_ms
-        granted(window.ask(CallKind.PRIORITY))
+        granted(window.ask(CallKind.PRIORITY, "sixth"))
 
     def test_no_ten_calls_pass_around_the_edge_of_a_fixed_window(
         self, window: Window, clock: FakeClock
@@ -90,8 +91,12 @@ class TestTheLimit:
     def test_two_api_keys_have_windows_of_their_own(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
-        one = Window(redis_client, keys, fingerprint(Secret("made-up-1")), CallLimit(1, 60_000), 1.0, clock)
-        other = Window(redis_client, keys, fingerprint(Secret("made-up-2")), CallLimit(1, 60_000), 1.0, clock)
+        one = Window(
+            redis_client, keys, fingerprint(Secret("made-up-1")), CallLimit(1, 60_000), 1.0, clock_ms=clock
+        )
+        other = Window(
+            redis_client, keys, fingerprint(Secret("made-up-2")), CallLimit(1, 60_000), 1.0, clock_ms=clock
+        )
         use(one)
         use(other)
 
@@ -101,8 +106,9 @@ class TestTheLimit:
         window = make_window(redis_client, keys, clock, limit=100, window_ms=1000)
         for _ in range(100):
             use(window)
+        clock.advance(0.1)
         answer = refused(window.ask(CallKind.PRIORITY))
-        assert answer.retry_at_ms - clock.now_ms == 1001
+        assert answer.retry_at_ms - clock.now_ms == 901
 
 
 class TestDatingAhead:
@@ -112,9 +118,9 @@ class TestDatingAhead:
         window = make_window(redis_client, keys, clock, limit=1)
         granted(window.ask(CallKind.PRIORITY))  # and its process dies
         clock.now_ms += window.hold_ms + 60_000 - 1
-        refused(window.ask(CallKind.PRIORITY))
+        refused(window.ask(CallKind.PRIORITY, "next"))
         clock.now_ms += 1
-        granted(window.ask(CallKind.PRIORITY))
+        granted(window.ask(CallKind.PRIORITY, "next"))
 
     def test_the_hold_covers_the_call_and_the_age_a_grant_may_reach(self, window: Window) -> None:
         assert window.hold_ms > CALL_SECONDS * 1000 + 2000
@@ -126,8 +132,9 @@ class TestDatingAhead:
         grant = granted(window.ask(CallKind.PRIORITY))
         clock.advance(300)  # the machine slept in between
         window.settle(grant)
+        clock.advance(1)
         answer = refused(window.ask(CallKind.PRIORITY))
-        assert answer.retry_at_ms == clock.now_ms + 1 + 60_000
+        assert answer.retry_at_ms == clock.now_ms - 1000 + 1 + 60_000
 
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
@@ -145,15 +152,16 @@ class TestDatingAhead:
     ) -> None:
         clock = FakeClock(1_800_000_000_000)
         window = Window(
-            redis_client, Keys(f"{{{time.monotonic_ns()}}}"), "k", CallLimit(3, 10_000), 3.0, clock
+            redis_client, Keys(f"{{{time.monotonic_ns()}}}"), "k", CallLimit(3, 10_000), 3.0, clock_ms=clock
         )
         arrivals: list[int] = []
         for pause, latency, killed in calls:
             clock.now_ms += pause
-            answer = window.ask(CallKind.PRIORITY)
-            if isinstance(answer, Refused):
+            call_id = new_call_id()
+            answer = window.ask(CallKind.PRIORITY, call_id)
+            while isinstance(answer, Refused):
                 clock.now_ms = max(clock.now_ms, answer.retry_at_ms)
-                answer = granted(window.ask(CallKind.PRIORITY))
+                answer = window.ask(CallKind.PRIORITY, call_id)
             clock.now_ms += latency
             arrivals.append(clock.now_ms)
             if not killed:
@@ -226,6 +234,151 @@ class TestTheReservation:
         use(window, CallKind.QUEUE)
 
 
+class TestWaiting:
+    def test_who_was_refused_first_is_served_first(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = make_window(redis_client, keys, clock, limit=1)
+        use(window)
+        clock.advance(1)
+        first = refused(window.ask(CallKind.QUEUE, "first"))
+        clock.advance(1)
+        second = refused(window.ask(CallKind.QUEUE, "second"))
+        clock.now_ms = first.retry_at_ms
+        refused(window.ask(CallKind.QUEUE, "second"))
+        refused(window.ask(CallKind.QUEUE, "newcomer"))
+        granted(window.ask(CallKind.QUEUE, "first"))
+        assert second.retry_at_ms == first.retry_at_ms + 60_000
+
+    def test_each_waiter_is_told_a_slot_of_its_own_so_that_none_wakes_in_vain(
+        self, window: Window, clock: FakeClock
+    ) -> None:
+        for _ in range(5):
+            use(window)
+            clock.advance(1)
+        moments = [refused(window.ask(CallKind.QUEUE, f"waiter-{n}")).retry_at_ms for n in range(12)]
+        assert [b - a for a, b in itertools.pairwise(moments)] == [1000, 1000, 1000, 1000, 56_000] * 2 + [
+            1000
+        ]
+        for number in (0, 1, 2, 3, 4):
+            clock.now_ms = moments[number]
+            granted(window.ask(CallKind.QUEUE, f"waiter-{number}"))
+
+    def test_priority_goes_before_all_queue_waiters(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = make_window(redis_client, keys, clock, limit=1)
+        use(window)
+        clock.advance(1)
+        retry_at_ms = refused(window.ask(CallKind.QUEUE, "queue")).retry_at_ms
+        clock.advance(1)
+        assert refused(window.ask(CallKind.PRIORITY, "priority")).retry_at_ms == retry_at_ms
+        clock.now_ms = retry_at_ms
+        refused(window.ask(CallKind.QUEUE, "queue"))
+        granted(window.ask(CallKind.PRIORITY, "priority"))
+
+    def test_a_waiter_that_died_loses_its_turn_two_seconds_after_its_moment(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = make_window(redis_client, keys, clock, limit=1)
+        use(window)
+        clock.advance(1)
+        clock.now_ms = refused(window.ask(CallKind.QUEUE, "dies")).retry_at_ms
+        refused(window.ask(CallKind.QUEUE, "lives"))
+        clock.advance(2)
+        granted(window.ask(CallKind.QUEUE, "lives"))
+
+    def test_a_waiter_that_leaves_makes_way_at_once(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = make_window(redis_client, keys, clock, limit=1)
+        use(window)
+        clock.advance(1)
+        clock.now_ms = refused(window.ask(CallKind.QUEUE, "leaves")).retry_at_ms
+        window.leave("leaves")
+        granted(window.ask(CallKind.QUEUE, "lives"))
+
+    def test_nothing_is_left_of_waiters_that_were_served(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = make_window(redis_client, keys, clock, limit=1)
+        use(window)
+        clock.advance(1)
+        clock.now_ms = refused(window.ask(CallKind.QUEUE, "served")).retry_at_ms
+        granted(window.ask(CallKind.QUEUE, "served"))
+        assert not redis_client.exists(*window.keys[3:5])
+
+
+class TestALostLog:
+    """A window that may have been lost is not believed."""
+
+    COUNTS_MS = 60_000 + 13_000
+
+    def make(
+        self, client: RedisClient, keys: Keys, clock: FakeClock, last_call_ms: int | None, name: str = ""
+    ) -> Window:
+        return Window(
+            client,
+            keys,
+            "abc",
+            CallLimit(5, 60_000),
+            CALL_SECONDS,
+            last_call_ms=lambda: last_call_ms,
+            server_name=name,
+            clock_ms=clock,
+        )
+
+    def test_a_fresh_installation_waits_for_nothing(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        granted(self.make(redis_client, keys, clock, None).ask(CallKind.PRIORITY))
+
+    def test_calls_long_ago_make_nobody_wait(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = self.make(redis_client, keys, clock, clock.now_ms - self.COUNTS_MS)
+        granted(window.ask(CallKind.PRIORITY))
+
+    def test_after_a_loss_the_first_calls_wait_as_if_the_window_were_full(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        use(self.make(redis_client, keys, clock, None))
+        redis_client.delete(*self.make(redis_client, keys, clock, None).keys)  # restarted without persistence
+        window = self.make(redis_client, keys, clock, clock.now_ms - 1000)
+        answer = refused(window.ask(CallKind.PRIORITY, "first"))
+        assert answer.retry_at_ms == clock.now_ms + self.COUNTS_MS
+        clock.now_ms = answer.retry_at_ms
+        granted(window.ask(CallKind.PRIORITY, "first"))
+
+    def test_another_server_than_the_one_that_wrote_the_log_is_not_believed(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        use(self.make(redis_client, keys, clock, None, "server-1"))
+        promoted = self.make(redis_client, keys, clock, clock.now_ms, "server-2")
+        refused(promoted.ask(CallKind.PRIORITY))
+
+    def test_the_same_server_is_believed_without_asking_the_database(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        def never() -> int | None:
+            raise AssertionError("asked the database")
+
+        use(self.make(redis_client, keys, clock, None))
+        window = self.make(redis_client, keys, clock, None)
+        window._last_call_ms = never
+        granted(window.ask(CallKind.PRIORITY))
+
+    def test_the_loss_is_made_good_once_for_all_processes(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        one = self.make(redis_client, keys, clock, clock.now_ms)
+        other = self.make(redis_client, keys, clock, clock.now_ms)
+        first = refused(one.ask(CallKind.PRIORITY, "one"))
+        clock.advance(10)
+        other.restore()  # it had seen the loss at the same time, but comes late
+        assert refused(other.ask(CallKind.PRIORITY, "other")).retry_at_ms == first.retry_at_ms
+
+
 class TestTooManyCalls:
     def test_fill_the_window_for_everybody_until_the_retry_after(
         self, window: Window, clock: FakeClock
@@ -263,8 +416,11 @@ class TestTheServersClock:
         use(window)
         settled_ms = clock.now_ms + 1
         clock.advance(-30)
-        answer = refused(window.ask(CallKind.PRIORITY))
+        clock.now_ms = refused(window.ask(CallKind.PRIORITY, "next")).retry_at_ms
+        answer = refused(window.ask(CallKind.PRIORITY, "next"))
         assert answer.retry_at_ms == settled_ms + 60_000
+        clock.now_ms = answer.retry_at_ms
+        granted(window.ask(CallKind.PRIORITY, "next"))
 
 
 class TestTheState:

@@ -46,7 +46,7 @@ _PRICE_FIELDS = (
 )
 
 FAULTS: dict[str, tuple[str, str]] = {
-    "status": ("503", "answer with this status"),
+    "status": ("503", "answer with this status, 400 to 599"),
     "429": ("", "refuse as the rate limit does; the value becomes Retry-After"),
     "empty-429": ("", "429 with an empty body; the value becomes Retry-After"),
     "html": ("", "an HTML page with status 200"),
@@ -105,7 +105,7 @@ def parse_fault(text: str) -> tuple[Fault, float]:
 
 
 _VALUES = {
-    "status": r"[2-5][0-9][0-9]",
+    "status": r"[45][0-9][0-9]",
     "429": r"[0-9]*",
     "empty-429": r"[0-9]*",
     "huge": r"[0-9]+",

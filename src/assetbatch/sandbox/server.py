@@ -259,7 +259,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse_method(self) -> None:
         self.close_connection = True  # a body that was not read would be taken for the next request
-        self._handle(Answer(405, b"405 method not allowed\n", TEXT, {"Allow": "GET"}))
+        body = b"" if self.command == "HEAD" else b"405 method not allowed\n"
+        self._handle(Answer(405, body, TEXT, {"Allow": "GET"}))
 
     def do_GET(self) -> None:
         self._handle(None)

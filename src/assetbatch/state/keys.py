@@ -48,9 +48,10 @@ class Keys:
         return f"{self.prefix}:queue:reply:{token}"
 
     def window(self, key_fingerprint: str) -> list[str]:
-        """The window's calls, its block after a 429, and the reservation of the next priority cycle."""
+        """The six keys of a window, in the order of the scripts; `lua/_window.lua` describes them."""
         base = f"{self.prefix}:window:{key_fingerprint}"
-        return [base, f"{base}:blocked", f"{base}:reservation"]
+        parts = ("blocked", "reservation", "waiters", "waiters_until", "origin")
+        return [base, *(f"{base}:{part}" for part in parts)]
 
     def refusals(self, key_fingerprint: str) -> str:
         """What the plan of this API key does not include."""

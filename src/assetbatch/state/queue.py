@@ -108,6 +108,7 @@ class Queue:
         self._finish = script(client, "finish")
         self._fail = script(client, "fail")
         self._release = script(client, "release")
+        self._extend = script(client, "extend")
         self._state = script(client, "queue_state")
 
     def _now(self) -> str:
@@ -136,21 +137,25 @@ class Queue:
     ) -> Lease | Empty | Refused:
         """Leases up to `count` items; with a `window` only together with a slot for one call.
 
-        Expired leases and due retries come back first. `token` is made here unless given.
+        Expired leases and due retries come back first. `token` is made here unless given; who was
+        refused takes again with the same one, to keep its turn, or calls `Window.leave`.
         """
         token = token or new_call_id()
-        taken_at = boot_seconds()
         attempts, delay_ms, keep = self._retry
-        args = [self._now(), token, count, round(lease_seconds * 1000), attempts, delay_ms, keep]
-        keys = [*self._keys.queue, self._keys.queue_reply(token)]
-        if window:
-            limit = window.call_limit
-            args += ["1", limit.limit, limit.window_ms, window.hold_ms]
-            keys += window.keys
-        else:
-            args += ["0"]
-        with redis_errors():
-            kind, *rest = self._take(keys=keys, args=args)
+        keys = [*self._keys.queue, self._keys.queue_reply(token), *(window.keys if window else ())]
+        kind = "unknown"
+        while kind == "unknown":
+            taken_at = boot_seconds()
+            args = [self._now(), token, count, round(lease_seconds * 1000), attempts, delay_ms, keep]
+            if window:
+                limit = window.call_limit
+                args += ["1", limit.limit, limit.window_ms, window.hold_ms, window.server_name]
+            else:
+                args += ["0"]
+            with redis_errors():
+                kind, *rest = self._take(keys=keys, args=args)
+            if window and kind == "unknown":
+                window.restore()
         if kind == "empty":
             return Empty(int(rest[0]) or None)
         if kind == "refused":
@@ -161,6 +166,15 @@ class Queue:
             for i in range(0, len(fields), 4)
         )
         return Lease(token, items, Grant(token, taken_at) if window else None)
+
+    def extend(self, token: str, ids: Sequence[str], lease_seconds: float) -> tuple[str, ...]:
+        """Renews leases while the work goes on; returns the ids whose lease was lost meanwhile: somebody
+        else may be working them, so this worker must not."""
+        if not ids:
+            return ()
+        args = [self._now(), token, round(lease_seconds * 1000), *ids]
+        with redis_errors():
+            return tuple(self._extend(keys=self._keys.queue, args=args))
 
     def finish(self, token: str, ids: Sequence[str]) -> tuple[str, ...]:
         """Takes done work off the books; returns the ids whose lease was lost meanwhile."""

@@ -102,9 +102,14 @@ class Window:
         key_fingerprint: str,
         call_limit: CallLimit,
         call_seconds: float,
+        *,
+        last_call_ms: Callable[[], int | None] = lambda: None,
+        server_name: str = "",
         clock_ms: Callable[[], int] | None = None,
     ) -> None:
         self._client = client
+        self._last_call_ms = last_call_ms
+        self.server_name = server_name
         self.keys = keys.window(key_fingerprint)
         self.call_limit = call_limit
         self.hold_ms = round((call_seconds + GRANT_AGE_SECONDS + 1) * 1000)
@@ -112,20 +117,52 @@ class Window:
         self._grant = script(client, "grant")
         self._settle = script(client, "settle")
         self._block = script(client, "block")
+        self._believe = script(client, "believe")
+        self._leave = script(client, "leave")
         self._state = script(client, "window_state")
 
     def _now(self) -> str:
         return str(self._clock()) if self._clock else ""
 
     def ask(self, kind: CallKind, call_id: str | None = None) -> Grant | Refused:
-        """Asks for one slot, in one round trip."""
+        """Asks for one slot, in one round trip.
+
+        Who was refused asks again with the same `call_id`, to keep its turn, or calls `leave`.
+        """
         call_id = call_id or new_call_id()
-        taken_at = boot_seconds()
         limit = self.call_limit
-        args = [self._now(), call_id, limit.limit, limit.window_ms, self.hold_ms, kind.value]
+        while True:
+            taken_at = boot_seconds()
+            args = [self._now(), call_id, limit.limit, limit.window_ms, self.hold_ms, kind.value]
+            with redis_errors():
+                answer, *refusal = self._grant(keys=self.keys, args=[*args, self.server_name])
+            if answer == "granted":
+                return Grant(call_id, taken_at)
+            if answer == "refused":
+                return Refused.from_reply(*refusal)
+            self.restore()
+
+    def leave(self, call_id: str) -> None:
+        """Gives up the turn of a call that was refused and will not be asked for again."""
         with redis_errors():
-            granted, *refusal = self._grant(keys=self.keys, args=args)
-        return Grant(call_id, taken_at) if granted else Refused.from_reply(*refusal)
+            self._leave(keys=self.keys[3:5], args=[call_id])
+
+    def restore(self) -> None:
+        """Makes up for a log that is gone, or lies on another server than the one that wrote it.
+
+        Where `last_call_ms` (the database) shows that calls were made so recently that they may still
+        count, nobody calls for a window and the longest a call may take. A fresh installation, where
+        nothing shows a call, waits for nothing. Raises what `last_call_ms` raises.
+        """
+        with redis_errors():
+            seconds, microseconds = self._client.time()
+        now_ms = self._clock() if self._clock else seconds * 1000 + microseconds // 1000
+        counts_ms = self.call_limit.window_ms + self.hold_ms
+        last_call_ms = self._last_call_ms()
+        recent = last_call_ms is not None and last_call_ms > now_ms - counts_ms
+        args = [self._now(), self.server_name, counts_ms if recent else 0]
+        with redis_errors():
+            self._believe(keys=[self.keys[1], self.keys[5]], args=args)
 
     def settle(self, grant: Grant) -> None:
         """The answer is in, or the call has failed: its entry is dated to this moment."""

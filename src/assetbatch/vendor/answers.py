@@ -252,11 +252,14 @@ def decode_bars(
     """The 5-minute bars of `/v2/aggs/ticker/{ticker}/range/5/minute/{start_ms}/{end_ms}`.
 
     Both ends of the range are inclusive, as the vendor's are. Raises Refusal if the answer as a whole
-    is of no use.
+    is of no use; so it is if all its bars are, or a broken answer would pass for a market without trades.
     """
     refused: Counter[str] = Counter()
     envelope, raws = _raw_bars(body, refused, key)
     bars = _checked_bars(raws, start_ms, end_ms, refused)
+    if not bars and refused.total() > refused["outside"]:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(refused.items()))
+        raise Refusal(RefusalKind.NONSENSE, f"no bar of the answer is of use ({reasons})", http_status=200)
     return BarsAnswer(
         ticker=ticker,
         start_ms=start_ms,

@@ -160,7 +160,10 @@ def classify(
         word = envelope.status if isinstance(envelope.status, str) else ""
         texts = (said for said in (envelope.error, envelope.message) if isinstance(said, str) and said)
         shown = text = next(texts, "")
-    ours = f"HTTP {http_status} {word}" if word or http_status != 200 else "HTTP 200 with no usable answer"
+    if http_status == 200 and word.strip().upper() in ("", *GOOD_WORDS):
+        ours = "HTTP 200 with no usable answer"
+    else:
+        ours = f"HTTP {http_status} {word}"
     return Refusal(
         kind_of(http_status, word, text),
         one_line(shown, key) or one_line(ours, key),

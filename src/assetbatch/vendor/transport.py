@@ -17,10 +17,10 @@ import queue
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from http.client import HTTPException
-from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -57,21 +57,26 @@ class _TooLargeError(Exception):
     """More bytes came than a call may bring."""
 
 
+def _boot_seconds() -> float:
+    # A grant's hold runs on while the machine sleeps; a call that went on after the sleep would send late.
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class _Call:
     """What is left of the call that this thread is making."""
 
     def __init__(self, seconds: float, max_bytes: int) -> None:
-        self._ends_at = monotonic() + seconds
+        self._ends_at = _boot_seconds() + seconds
         self._bytes_left = max_bytes
         self.sent = False
 
     @property
     def is_over(self) -> bool:
-        return monotonic() >= self._ends_at
+        return _boot_seconds() >= self._ends_at
 
     def remaining(self) -> float:
         """Seconds until the deadline, more than 0; raises TimeoutError after it."""
-        left = self._ends_at - monotonic()
+        left = self._ends_at - _boot_seconds()
         if left <= 0:
             raise TimeoutError("the call's deadline has passed")
         return left
@@ -173,6 +178,7 @@ class _BoundedHTTPConnection(HTTPConnection):
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is None:
             self.connect()
+        _CALL.get().remaining()  # not a byte of a request leaves after the deadline
         _CALL.get().sent = True
         super().request(*args, **kwargs)
 

@@ -1,7 +1,41 @@
 -- The call window: one sorted set per API key, member = call id, score = the latest moment (ms) at
 -- which the call can have arrived at the vendor. An entry counts while score > now - window.
 --
--- w = { calls=, blocked=, reservation= (keys), limit=, window=, hold=, kind= 'priority'|'queue' }
+-- calls         zset    the window itself
+-- blocked       string  nobody calls before this moment (ms): the vendor said "too many calls", or the log was lost
+-- reservation   hash    what the next priority cycle will need: at, slots, interval, grace, used
+-- waiters       zset    call id -> its turn: who was refused first is served first, priority before queue
+-- waiters_until zset    call id -> when its turn lapses, should it not come back
+-- origin        string  the server that holds the log; see `believed`
+--
+-- w = { the six keys, limit=, window=, hold=, kind= 'priority'|'queue', origin_here= }
+
+-- Turns are the moments of the first refusal in microseconds; priority waiters go before all queue waiters.
+local PRIORITY_FIRST = 1000000000000000
+-- How long after the promised moment a waiter may come back before its turn lapses.
+local TURN_SLACK_MS = 2000
+-- When an unsettled call is likely to be settled, after its grant: only for telling when to come back.
+local LIKELY_CALL_MS = 500
+
+local function window_keys(keys, first)
+  return {
+    calls = keys[first], blocked = keys[first + 1], reservation = keys[first + 2],
+    waiters = keys[first + 3], waiters_until = keys[first + 4], origin = keys[first + 5],
+  }
+end
+
+-- The log is believed only on the server that wrote it: after a restart or a failover entries may be missing.
+-- Embedded servers, which lose nothing in a restart, go by a name that the caller gives.
+local function server_name(given)
+  if given ~= '' then
+    return given
+  end
+  return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+end
+
+local function believed(w)
+  return redis.call('GET', w.origin) == server_name(w.origin_here)
+end
 
 local function read_reservation(w, now)
   local r = redis.call('HMGET', w.reservation, 'at', 'slots', 'interval', 'grace', 'used')
@@ -19,20 +53,34 @@ local function read_reservation(w, now)
     at = at + missed * interval
     used = 0
   end
-  return { at = at, grace = grace, needed = math.max(0, math.min(slots, w.limit) - used) }
+  return { at = at, needed = math.max(0, math.min(slots, w.limit) - used) }
+end
+
+-- The moment at which a slot is free for whom `ahead` others go before: the slots become free in the order of
+-- their entries, and again a window later for who comes after them.
+local function slot_free_at(w, now, ahead)
+  local rounds = math.floor(ahead / w.limit)
+  local index = redis.call('ZCARD', w.calls) - w.limit + ahead % w.limit
+  if index < 0 then -- free now, but others take it first
+    return now + rounds * w.window + LIKELY_CALL_MS
+  end
+  local score = tonumber(redis.call('ZRANGE', w.calls, index, index, 'WITHSCORES')[2])
+  if score > now then -- not settled yet: it will be, most likely long before its last moment
+    score = math.max(now, math.min(score, score - w.hold + LIKELY_CALL_MS))
+  end
+  return score + (rounds + 1) * w.window
 end
 
 -- Returns nil where the call may be made, else the moment to come back at and the reason.
-local function refused_until(w, now)
-  redis.call('ZREMRANGEBYSCORE', w.calls, '-inf', whole(now - w.window))
+-- `ahead` is how many others are to be served first.
+local function refused_until(w, now, ahead)
   local blocked = tonumber(redis.call('GET', w.blocked) or '0')
   if blocked > now then
-    return blocked, 'blocked'
+    return blocked + math.floor(ahead / w.limit) * w.window, 'blocked'
   end
   local used = redis.call('ZCARD', w.calls)
-  if used >= w.limit then
-    local oldest = redis.call('ZRANGE', w.calls, used - w.limit, used - w.limit, 'WITHSCORES')
-    return tonumber(oldest[2]) + w.window, 'window'
+  if used + ahead >= w.limit then
+    return math.max(now + 1, slot_free_at(w, now, ahead)), 'window'
   end
   if w.kind == 'priority' then
     return nil
@@ -42,28 +90,51 @@ local function refused_until(w, now)
     return nil
   end
   if now >= r.at then
-    if used + 1 + r.needed > w.limit then
+    if used + ahead + 1 + r.needed > w.limit then
       return now + 2000, 'reserved'
     end
     return nil
   end
   local counts_then = now + w.hold > r.at - w.window
   local live_then = redis.call('ZCOUNT', w.calls, '(' .. whole(r.at - w.window), '+inf')
-  if counts_then and live_then + 1 + r.needed > w.limit then
+  if counts_then and live_then + ahead + 1 + r.needed > w.limit then
     return r.at + 1000, 'reserved'
   end
   return nil
 end
 
--- Asks for one slot. The same call id asked again is the same slot (a reply may get lost).
+local function leave_the_line(w, call_id)
+  redis.call('ZREM', w.waiters, call_id)
+  redis.call('ZREM', w.waiters_until, call_id)
+end
+
+-- Asks for one slot. Returns 'granted'; 'refused', the moment to come back at, the reason; or 'unknown' where
+-- the log is not believed. The same call id asked again is the same slot, and keeps its turn while it waits.
 local function grant(w, now, call_id)
   if redis.call('ZSCORE', w.calls, call_id) then
-    return nil
+    return 'granted'
   end
-  local retry_at, reason = refused_until(w, now)
+  if not believed(w) then
+    return 'unknown'
+  end
+  redis.call('ZREMRANGEBYSCORE', w.calls, '-inf', whole(now - w.window))
+  for _, lapsed in ipairs(redis.call('ZRANGEBYSCORE', w.waiters_until, '-inf', whole(now), 'LIMIT', 0, 100)) do
+    leave_the_line(w, lapsed)
+  end
+  local turn = tonumber(redis.call('ZSCORE', w.waiters, call_id) or '0')
+  if turn == 0 then
+    turn = now * 1000 + redis.call('ZCARD', w.waiters) % 1000 - (w.kind == 'priority' and PRIORITY_FIRST or 0)
+  end
+  local ahead = redis.call('ZRANK', w.waiters, call_id) or redis.call('ZCOUNT', w.waiters, '-inf', whole(turn))
+  local retry_at, reason = refused_until(w, now, ahead)
   if retry_at then
-    return retry_at, reason
+    redis.call('ZADD', w.waiters, whole(turn), call_id)
+    redis.call('ZADD', w.waiters_until, whole(retry_at + TURN_SLACK_MS), call_id)
+    redis.call('PEXPIRE', w.waiters, 86400000)
+    redis.call('PEXPIRE', w.waiters_until, 86400000)
+    return 'refused', retry_at, reason
   end
+  leave_the_line(w, call_id)
   redis.call('ZADD', w.calls, whole(now + w.hold), call_id)
   redis.call('PEXPIRE', w.calls, 86400000 + w.window + w.hold)
   if w.kind == 'priority' then
@@ -72,5 +143,5 @@ local function grant(w, now, call_id)
       redis.call('HINCRBY', w.reservation, 'used', 1)
     end
   end
-  return nil
+  return 'granted'
 end

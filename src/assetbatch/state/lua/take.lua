@@ -2,11 +2,12 @@
 -- no slot is spent on an empty queue and nothing is taken without a slot. On the way, expired leases
 -- come back (their attempt stays counted) and retries whose time has come wait in line again.
 -- KEYS: items, critical, high, medium, low, leased, delayed, dead, dead_items, errors,
---       reply (string of this take), calls (zset), blocked (string), reservation (hash)
+--       reply (string of this take), and with a window its six keys (see _window.lua)
 -- ARGV: now ('' = the server's time), token (also the call id), how many, lease ms, max attempts,
---       retry delay ms, dead letters to keep, ask the window ('1'|'0'), limit, window ms, hold ms
+--       retry delay ms, dead letters to keep, ask the window ('1'|'0'), limit, window ms, hold ms,
+--       the server's name ('' = its run id)
 -- Returns: {'taken', now, id, rank, attempts, stamp µs, id, …}; {'empty', moment of the next retry or '0'};
---          {'refused', moment to come back at, reason, now}
+--          {'refused', moment to come back at, reason, now}; {'unknown'} where the window's log may be lost
 -- The same token asked again within a minute gets the same answer: a reply may get lost.
 --@include _clock.lua
 --@include _window.lua
@@ -49,13 +50,15 @@ if #candidates == 0 then
   return { 'empty', due[2] and whole(tonumber(due[2])) or '0' }
 end
 if ARGV[8] == '1' then
-  local w = {
-    calls = KEYS[12], blocked = KEYS[13], reservation = KEYS[14],
-    limit = tonumber(ARGV[9]), window = tonumber(ARGV[10]), hold = tonumber(ARGV[11]), kind = 'queue',
-  }
-  local retry_at, reason = grant(w, now, token)
-  if retry_at then
+  local w = window_keys(KEYS, 12)
+  w.limit, w.window, w.hold = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+  w.kind, w.origin_here = 'queue', ARGV[12]
+  local granted, retry_at, reason = grant(w, now, token)
+  if granted == 'refused' then
     return { 'refused', whole(retry_at), reason, whole(now) }
+  end
+  if granted == 'unknown' then
+    return { 'unknown' }
   end
 end
 table.sort(candidates, function(a, b)

@@ -1,18 +1,19 @@
 -- What is left of the window; changes nothing.
--- KEYS: calls (zset), blocked (string), reservation (hash)
+-- KEYS: calls, blocked, reservation, waiters, waiters_until, origin (see _window.lua)
 -- ARGV: now ('' = the server's time), limit, window ms
 -- Returns: {now, calls that count, moment at which the next slot is free (now where one is), slots reserved, from when}
 --@include _clock.lua
 --@include _window.lua
 local now = clock_ms(ARGV[1])
-local w = { calls = KEYS[1], reservation = KEYS[3], limit = tonumber(ARGV[2]), window = tonumber(ARGV[3]) }
+local w = window_keys(KEYS, 1)
+w.limit, w.window = tonumber(ARGV[2]), tonumber(ARGV[3])
 local used = redis.call('ZCOUNT', w.calls, '(' .. whole(now - w.window), '+inf')
 local free_at = now
 if used >= w.limit then
   local entry = redis.call('ZREVRANGE', w.calls, w.limit - 1, w.limit - 1, 'WITHSCORES')
   free_at = tonumber(entry[2]) + w.window
 end
-local blocked = tonumber(redis.call('GET', KEYS[2]) or '0')
+local blocked = tonumber(redis.call('GET', w.blocked) or '0')
 if blocked > now then
   used = w.limit
   free_at = math.max(free_at, blocked)
