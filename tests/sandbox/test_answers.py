@@ -175,6 +175,11 @@ def test_a_snapshot_has_ten_results_unless_told_otherwise(server: SandboxServer)
     assert "next_url" not in body
 
 
+def test_a_last_page_that_is_full_has_no_next_one(server: SandboxServer) -> None:
+    asked = {"ticker.any_of": ",".join(list(server.source.instruments)[:40])}
+    assert [len(page["results"]) for page in pages(server, "/v3/snapshot", limit=20, **asked)] == [20, 20]
+
+
 @pytest.mark.parametrize("order", ["asc", "desc"])
 def test_the_pages_of_a_snapshot_hold_every_ticker_once(server: SandboxServer, order: str) -> None:
     found = pages(server, "/v3/snapshot", limit=20, order=order)
@@ -288,6 +293,12 @@ def test_an_unknown_ticker_is_an_empty_good_answer_on_aggregates(server: Sandbox
         body = ask_json(server, path)
         assert (body["status"], body["resultsCount"], body["ticker"]) == ("OK", 0, ticker)
         assert "results" not in body
+
+
+def test_adjusted_is_repeated_as_it_was_asked(server: SandboxServer) -> None:
+    path = range_path("C:EURUSD", "1/day", "2025-06-16", "2025-06-17")
+    assert ask_json(server, path)["adjusted"] is True
+    assert ask_json(server, path, adjusted="false")["adjusted"] is False
 
 
 def test_a_range_in_the_future_is_empty(server: SandboxServer) -> None:

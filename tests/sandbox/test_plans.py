@@ -129,13 +129,12 @@ def test_basic_refuses_todays_grouped_day(basic: SandboxServer) -> None:
 
 def test_basic_refuses_dates_in_the_future_as_no_timeframe(basic: SandboxServer) -> None:
     tomorrow_ms = ms("2025-06-19T00:00:00-04:00")
-    assert refusal(basic, range_path("X:BTCUSD", "1/day", "2025-06-17", tomorrow_ms)).startswith(NO_TIMEFRAME)
-    assert refusal(basic, range_path("X:BTCUSD", "1/day", "2025-06-17", tomorrow_ms - 1)).startswith(
-        TODAY_NOT_YET
-    )
-    assert refusal(basic, range_path("X:BTCUSD", "5/minute", "2025-06-17", "2025-06-19")).startswith(
-        NO_TIMEFRAME
-    )
+    for end, message in (
+        (tomorrow_ms - 1, TODAY_NOT_YET),
+        (tomorrow_ms, NO_TIMEFRAME),
+        ("2025-06-19", NO_TIMEFRAME),
+    ):
+        assert refusal(basic, range_path("X:BTCUSD", "1/day", "2025-06-17", end)).startswith(message)
     assert refusal(basic, "/v2/aggs/grouped/locale/global/market/fx/2025-06-19").startswith(NO_TIMEFRAME)
 
 

@@ -126,9 +126,14 @@ def test_every_recorded_bar_arrives_to_the_last_digit(
     ]
 
 
-def test_an_empty_volume_is_no_field(server: SandboxServer) -> None:
-    (bar,) = ask_json(server, "/v2/aggs/ticker/C:USDJPY/prev")["results"]
-    assert set(bar) == {"T", "t", "o", "h", "l", "c"}
+@pytest.mark.parametrize(
+    ("ticker", "more"),
+    [("C:USDJPY", set()), ("X:BTCUSD", {"v"}), ("C:XAUUSD", {"v", "n"})],
+    ids=["neither", "volume", "quotes"],
+)
+def test_what_was_not_recorded_is_no_field(server: SandboxServer, ticker: str, more: set[str]) -> None:
+    (bar,) = ask_json(server, f"/v2/aggs/ticker/{ticker}/prev")["results"]
+    assert set(bar) == {"T", "t", "o", "h", "l", "c"} | more
 
 
 def test_a_day_is_the_aggregate_of_its_recorded_bars(server: SandboxServer) -> None:

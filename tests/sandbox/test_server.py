@@ -37,6 +37,12 @@ def test_only_get_is_allowed(server: SandboxServer, method: str) -> None:
     assert response.headers["Allow"] == "GET"
 
 
+def test_the_body_of_a_refused_request_is_not_taken_for_the_next_one(server: SandboxServer) -> None:
+    body = raw_get(STATUS)
+    head = f"POST {STATUS} HTTP/1.1\r\nHost: sandbox\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    assert raw_exchange(server, head + body).count(b"HTTP/1.1") == 1
+
+
 def test_a_connection_is_kept_for_many_requests(server: SandboxServer) -> None:
     answer = raw_exchange(
         server, raw_get(STATUS, close=False) + raw_get("/nothing", close=False) + raw_get(STATUS)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from assetbatch.market import Bar, Price
 from assetbatch.store import Batch, Outcome, Saved, Store
 
-from .conftest import SYMBOLS, Sql, asset, deadlocks
+from .conftest import SYMBOLS, Sql, asset, deadlocks, wait_for_a_waiting_lock
 from .proxy import Proxy
 
 NOW_MS = 1_760_000_100_000
@@ -287,6 +288,23 @@ def test_two_writers_in_opposite_order_do_not_deadlock(two: tuple[Store, Store],
     for writer in two:
         writer.close()
     assert deadlocks(sql) == 0
+
+
+def test_a_newer_price_that_is_just_being_committed_is_not_overwritten(
+    store: Store, database_url: str, sql: Sql
+) -> None:
+    store.save(Batch(prices=[price(at_ms=NOW_MS)]), NOW_MS)
+    with psycopg.connect(database_url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute(
+            "UPDATE trading.symbols SET metadata = jsonb_set(metadata, '{last_update,timestamp}', to_jsonb(%s::text))"
+            " WHERE symbol = 'EURUSD'",
+            ["2025-10-09T09:00:00Z"],
+        )
+        saving = pool.submit(store.save, Batch(prices=[price(at_ms=NOW_MS + 1)]), NOW_MS)
+        wait_for_a_waiting_lock(sql)
+        other.commit()
+        assert saving.result(10).updated == []
+    assert store.load(["EURUSD"])["EURUSD"].as_of_ms == NOW_MS + 300_000
 
 
 MOMENTS = st.integers(NOW_MS - 3, NOW_MS + 3)

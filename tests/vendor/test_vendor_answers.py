@@ -136,6 +136,17 @@ def test_a_number_that_no_float_can_hold_loses_only_its_own_bar() -> None:
     assert answer.refused == {"undecodable": 1}
 
 
+def test_an_answer_whose_bars_are_all_of_no_use_is_nonsense_and_not_an_empty_one() -> None:
+    refusal = refusal_of(lambda: bars(raw_bar(c=0), raw_bar(h=0), raw_bar(t=None)))
+    assert (refusal.kind, refusal.http_status) == (RefusalKind.NONSENSE, 200)
+    assert refusal.message == "no bar of the answer is of use (price: 2, time: 1)"
+
+
+def test_an_answer_with_bars_outside_the_range_only_is_an_empty_one() -> None:
+    answer = bars(raw_bar(t=START - BAR_MS))
+    assert (answer.bars, answer.refused) == ([], {"outside": 1})
+
+
 def test_both_ends_of_the_asked_range_belong_to_it() -> None:
     assert [bar.t_ms for bar in bars(raw_bar(), raw_bar(t=END)).bars] == [START, END]
 

@@ -101,6 +101,7 @@ def test_without_a_text_the_message_is_the_status() -> None:
     assert classify(503, b"", {}).message == "HTTP 503"
     assert classify(403, body("NOT_AUTHORIZED"), {}).message == "HTTP 403 NOT_AUTHORIZED"
     assert classify(502, b"<html>...", {}).message == "HTTP 502"
+    assert classify(200, b'{"status":"OK"}', {}).message == "HTTP 200 with no usable answer"
 
 
 def test_a_message_is_one_short_printable_line() -> None:

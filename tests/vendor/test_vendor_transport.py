@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from assetbatch import __version__
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret
+from assetbatch.vendor import transport
 from assetbatch.vendor.client import VendorClient
 from assetbatch.vendor.refusals import Refusal, RefusalKind
 from tests.vendor.servers import (
@@ -393,6 +394,27 @@ def test_a_body_that_drips_in_many_tls_records_ends_at_the_deadline(trusted: Pat
         refusal, elapsed = timed_refusal(client.market_status)
     assert_on_time(elapsed)
     assert refusal.sent
+
+
+def test_a_machine_that_slept_while_it_connected_sends_nothing_late(
+    trusted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = 0.0
+    clock = transport._boot_seconds
+    monkeypatch.setattr(transport, "_boot_seconds", lambda: clock() + slept)
+    received = b""
+
+    def handler(wire: Wire) -> None:
+        nonlocal slept, received
+        tls = DrippingTLS(wire, trusted)
+        tls.incoming.write(wire.conn.recv(65536))
+        slept = 100.0  # the client now waits in its handshake
+        tls.step(tls.tls.do_handshake)
+        received = tls.step(lambda: tls.tls.read(4096))
+
+    with serving(handler) as server, client_of(server.url.replace("http:", "https:")) as client:
+        refusal = refusal_of(client.market_status)
+    assert (refusal.kind, refusal.sent, received) == (RefusalKind.VENDOR_DOWN, False, b"")
 
 
 def test_a_certificate_of_the_environments_bundle_is_trusted_and_the_connection_kept(trusted: Path) -> None:

@@ -90,8 +90,10 @@ class Store:
         )
 
     def last_call_ms(self) -> int | None:
-        """When the outcome of a call to the vendor was last recorded, on the clock of `save`; None if never."""
-        return self._session.run("reading the last call", lambda connection, _: reading.last_call_ms(connection))
+        """When the outcome of a call was last recorded (`now_ms` of its `save`); None if never."""
+        return self._session.run(
+            "reading the last call", lambda connection, _: reading.last_call_ms(connection)
+        )
 
     def save(self, batch: Batch, now_ms: int) -> Saved:
         """Save prices, bars and outcomes in one transaction; after it returns they are committed.
