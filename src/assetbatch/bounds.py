@@ -13,6 +13,11 @@ from assetbatch.errors import BoundExceededError
 LAST_RESORT_SECONDS = 5.0
 
 
+def boot_seconds() -> float:
+    """A monotonic clock that goes on while the machine sleeps, where the system has one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class Bound:
     """A command's time: `with Bound(60) as bound`, in the main thread.
 
@@ -25,11 +30,11 @@ class Bound:
         self.seconds = seconds
         self.stopped: signal.Signals | None = None
         self._event = threading.Event()
-        self._end = time.monotonic() + seconds
+        self._end = boot_seconds() + seconds
 
     def remaining(self) -> float:
         """Seconds until the bound; negative after it."""
-        return self._end - time.monotonic()
+        return self._end - boot_seconds()
 
     def wait(self, seconds: float) -> bool:
         """Sleeps; returns False as soon as a stop is asked for."""
@@ -46,7 +51,7 @@ class Bound:
         )
 
     def __enter__(self) -> Bound:
-        self._end = time.monotonic() + self.seconds
+        self._end = boot_seconds() + self.seconds
         self._before = {
             number: signal.signal(number, handler)
             for number, handler in (

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import msgspec
 
 from assetbatch.assets import Asset, AssetPriority
-from assetbatch.bounds import LAST_RESORT_SECONDS, Bound
+from assetbatch.bounds import LAST_RESORT_SECONDS, Bound, boot_seconds
 from assetbatch.entitlements import Entitlements
 from assetbatch.errors import AssetbatchError, UnreachableError
 from assetbatch.market import StoredAsset
@@ -42,7 +42,7 @@ from assetbatch.report import Reporter
 from assetbatch.services import Services
 from assetbatch.state.journal import CycleRecord
 from assetbatch.state.queue import Empty, Failure, Lease
-from assetbatch.state.window import CallKind, Refused, boot_seconds, new_call_id
+from assetbatch.state.window import CallKind, Refused, new_call_id
 from assetbatch.words import span
 
 log = logging.getLogger("assetbatch")

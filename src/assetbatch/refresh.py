@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from assetbatch.assets import AssetType
-from assetbatch.bounds import Bound
+from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.entitlements import Entitlements, Lack, refusal_now
 from assetbatch.errors import KeyRefusedError, RedisError
 from assetbatch.events import Events
@@ -30,8 +30,9 @@ from assetbatch.planning import (
 )
 from assetbatch.report import Reporter
 from assetbatch.state.refusals import Refusals
-from assetbatch.state.window import CallKind, Grant, Window, boot_seconds, new_call_id
+from assetbatch.state.window import CallKind, Grant, Window, new_call_id
 from assetbatch.store import Batch, Outcome, Store
+from assetbatch.vendor.answers import SnapshotAnswer
 from assetbatch.vendor.client import VendorClient
 from assetbatch.vendor.refusals import Refusal, RefusalKind
 from assetbatch.words import moment, span
@@ -40,6 +41,9 @@ SAVE_SECONDS = 4.0
 """Kept back from a command's bound for storing and publishing what came."""
 
 SHORTEST_CALL_SECONDS = 1.0
+
+FUTURE_MS = 60_000
+"""How far ahead of our clock a price may be dated."""
 
 
 class Status(StrEnum):
@@ -243,7 +247,7 @@ class Refresher:
                 answer = vendor.snapshot(
                     {asset.polygon_ticker: asset.symbol for asset in assets}, deadline_seconds=seconds
                 )
-                batch.take_snapshot(call, answer.prices, answer.errors, self._learn_snapshot)
+                batch.take_snapshot(call, answer, now_ms, self._learn_snapshot)
             case BarsCall(asset, start_ms, end_ms):
                 page = vendor.bars(asset.polygon_ticker, start_ms, end_ms, deadline_seconds=seconds)
                 if page.refused:
@@ -337,7 +341,7 @@ class _Batch:
     """The state of one batch: what is pending, what came, what is stored."""
 
     def __init__(self, work: Sequence[Work], stored: Mapping[str, StoredAsset]) -> None:
-        self.pending = list(work)
+        self._pending = {item.id: item for item in work}
         self.stored = stored
         self.calls = 0
         self.answered = 0
@@ -353,8 +357,13 @@ class _Batch:
         self._bars_written = 0
         self._published = 0
 
+    @property
+    def pending(self) -> list[Work]:
+        """What is still to be done, in the order of the work."""
+        return list(self._pending.values())
+
     def _settle(self, item: Work, result: Result) -> None:
-        self.pending.remove(item)
+        del self._pending[item.id]
         self._results.append(result)
 
     def _of(self, call: Call) -> list[Work]:
@@ -374,18 +383,19 @@ class _Batch:
     def defer(self, reason: str) -> None:
         """No further call: what is pending stays due."""
         self.closed = True
-        for item in list(self.pending):
+        for item in self.pending:
             self._settle(item, Result(work=item, status=Status.DEFERRED, error=reason))
 
     def abandon(self, lost: Collection[str]) -> None:
         """Work that is somebody else's now: nothing is asked or said of it any more."""
-        self.pending = [item for item in self.pending if item.id not in lost]
+        for item_id in lost:
+            del self._pending[item_id]
 
     def take_snapshot(
         self,
         call: SnapshotCall,
-        prices: Mapping[str, Price],
-        errors: Mapping[str, Refusal],
+        answer: SnapshotAnswer,
+        now_ms: int,
         learn: Callable[[AssetType, str], None],
     ) -> None:
         """Each ticker succeeds or fails by itself; a class that is refused as a whole is learned and stays
@@ -393,23 +403,34 @@ class _Batch:
         work = self._of(call)
         for asset_type in asset_types(call):
             of_type = [item for item in work if item.asset.asset_type is asset_type]
-            refusals = [errors.get(item.asset.polygon_ticker) for item in of_type]
+            refusals = [answer.errors.get(item.asset.polygon_ticker) for item in of_type]
             lacking = [refusal for refusal in refusals if refusal and refusal.kind is RefusalKind.NOT_IN_PLAN]
             if lacking and len(lacking) == len(of_type):
                 learn(asset_type, lacking[0].message)
                 work = [item for item in work if item.asset.asset_type is not asset_type]
         for item in work:
-            ticker = item.asset.polygon_ticker
-            if ticker in prices:
-                result = Result(work=item, status=Status.SUCCESS, price=prices[ticker])
-            elif ticker in errors:
-                refusal = errors[ticker]
-                consequence = CONSEQUENCES[refusal.kind]
-                status = Status.FAILED if consequence.status is Status.DEFERRED else consequence.status
-                result = Result(work=item, status=status, error=refusal.message, final=consequence.final)
-            else:
-                result = Result(work=item, status=Status.FAILED, error=f"the answer left {ticker} out")
-            self._settle(item, result)
+            self._settle(item, self._from_snapshot(item, answer, now_ms))
+
+    def _from_snapshot(self, item: Work, answer: SnapshotAnswer, now_ms: int) -> Result:
+        ticker = item.asset.polygon_ticker
+        if refusal := answer.errors.get(ticker):
+            consequence = CONSEQUENCES[refusal.kind]
+            status = Status.FAILED if consequence.status is Status.DEFERRED else consequence.status
+            return Result(work=item, status=status, error=refusal.message, final=consequence.final)
+        price = answer.prices.get(ticker)
+        if price is None:  # known to the vendor, but nothing usable: its snapshots are empty after midnight
+            return self._nothing(item, f"the snapshot has no price of {ticker}")
+        if price.as_of_ms > now_ms + FUTURE_MS:  # stored, it would keep out every true price until then
+            error = f"the price of {ticker} is from the future ({moment(price.as_of_ms)})"
+            return Result(work=item, status=Status.FAILED, error=error)
+        return Result(work=item, status=Status.SUCCESS, price=price)
+
+    def _nothing(self, item: Work, error: str) -> Result:
+        """An answer without data: nothing newer for what is stored, no data for what never was."""
+        before = self.stored.get(item.asset.symbol)
+        if before is None or before.as_of_ms is None:
+            return Result(work=item, status=Status.NO_DATA, error=error)
+        return Result(work=item, status=Status.SUCCESS)
 
     def take_bars(self, call: BarsCall, bars: Sequence[Bar], seen_to_ms: int) -> None:
         """Finished bars are kept; a forming one only gives the price."""
@@ -417,15 +438,9 @@ class _Batch:
         finished = [bar for bar in bars if bar.end_ms <= seen_to_ms]
         for item in self._of(call):
             if not bars:
-                before = self.stored.get(symbol)
-                if before is None or before.as_of_ms is None:
-                    error = (
-                        f"the vendor has no bars of {call.asset.polygon_ticker} from {moment(call.start_ms)} "
-                        f"to {moment(call.end_ms)}"
-                    )
-                    self._settle(item, Result(work=item, status=Status.NO_DATA, error=error))
-                else:
-                    self._settle(item, Result(work=item, status=Status.SUCCESS))
+                span = f"from {moment(call.start_ms)} to {moment(call.end_ms)}"
+                error = f"the vendor has no bars of {call.asset.polygon_ticker} {span}"
+                self._settle(item, self._nothing(item, error))
                 continue
             if call.asset.bars and finished:
                 self._bars[symbol] = finished
@@ -440,7 +455,7 @@ class _Batch:
         for item in self._of(call):
             if price is None:
                 error = f"the vendor has no previous day of {call.asset.polygon_ticker}"
-                self._settle(item, Result(work=item, status=Status.NO_DATA, error=error))
+                self._settle(item, self._nothing(item, error))
             else:
                 self._settle(item, Result(work=item, status=Status.SUCCESS, price=price))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
@@ -12,7 +13,10 @@ from assetbatch.bounds import Bound
 from assetbatch.cycles import RUN_PRIORITY, run_priority
 from assetbatch.errors import KeyRefusedError, SchemaMissingError, UnreachableError
 from assetbatch.hours import last_midnight
+from assetbatch.market import Price
 from assetbatch.state.connection import RedisClient
+from assetbatch.vendor.answers import SnapshotAnswer
+from assetbatch.vendor.client import VendorClient
 from tests.world import Listener, World
 
 from .conftest import WEDNESDAY_MS, MakeWorld
@@ -294,3 +298,37 @@ class TestItsBound:
             result = run_priority(services, bound, lambda _text: None)
         assert result.result == "stopped"
         assert free.paths == []
+
+
+class TestAnswersThatCannotBeStored:
+    def answer(self, monkeypatch: pytest.MonkeyPatch, answer: SnapshotAnswer) -> None:
+        monkeypatch.setattr(VendorClient, "snapshot", lambda *_arguments, **_options: answer)
+
+    def test_a_price_from_the_future_is_refused(self, paid: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Stored, it would keep out every true price until then."""
+        price = Price(symbol="EURUSD", last_price=1.1, as_of_ms=WEDNESDAY_MS + 61_000)
+        self.answer(
+            monkeypatch,
+            SnapshotAnswer(prices={"C:EURUSD": price}, errors={}, empty=frozenset(), refused=Counter()),
+        )
+        result = paid.run_priority()
+        assert result.assets[1].status == "failed"
+        assert "from the future" in (result.assets[1].detail or "")
+        assert paid.last_update("EURUSD") is None
+
+    def test_an_empty_snapshot_is_no_data_for_what_never_had_any_and_nothing_new_for_what_had(
+        self, paid: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The vendor clears its snapshots at New York midnight."""
+        tickers = frozenset({"C:XAUUSD", "C:EURUSD", "X:BTCUSD"})
+        empty = SnapshotAnswer(prices={}, errors={}, empty=tickers, refused=Counter())
+        with monkeypatch.context() as patch:
+            self.answer(patch, empty)
+            assert [asset.status for asset in paid.run_priority().assets] == ["no_data"] * 3
+        paid.clock.at_ms += 61 * MINUTE
+        paid.run_priority()
+        before = paid.last_update("EURUSD")
+        paid.clock.at_ms += 5 * MINUTE
+        self.answer(monkeypatch, empty)
+        assert [asset.status for asset in paid.run_priority().assets] == ["success"] * 3
+        assert paid.last_update("EURUSD") == before

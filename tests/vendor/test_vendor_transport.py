@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assetbatch import __version__
+from assetbatch.bounds import boot_seconds
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret
 from assetbatch.vendor import transport
@@ -400,8 +401,7 @@ def test_a_machine_that_slept_while_it_connected_sends_nothing_late(
     trusted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept = 0.0
-    clock = transport._boot_seconds
-    monkeypatch.setattr(transport, "_boot_seconds", lambda: clock() + slept)
+    monkeypatch.setattr(transport, "boot_seconds", lambda: boot_seconds() + slept)
     received = b""
 
     def handler(wire: Wire) -> None:
@@ -415,6 +415,28 @@ def test_a_machine_that_slept_while_it_connected_sends_nothing_late(
     with serving(handler) as server, client_of(server.url.replace("http:", "https:")) as client:
         refusal = refusal_of(client.market_status)
     assert (refusal.kind, refusal.sent, received) == (RefusalKind.VENDOR_DOWN, False, b"")
+
+
+def test_a_call_out_of_time_is_broken_off_so_that_nothing_is_delivered_late() -> None:
+    """Reset, not closed: what the kernel still has of the request is discarded (here it had arrived)."""
+    over = threading.Event()
+    seen: list[object] = []
+
+    def handler(wire: Wire) -> None:
+        seen.append(wire.read_request() != b"")
+        over.wait(10)
+        try:
+            seen.append(wire.conn.recv(4096))
+        except ConnectionResetError as error:
+            seen.append(error)
+
+    with serving(handler) as server:
+        with client_of(server.url) as client:
+            refusal = refusal_of(lambda: client.market_status(deadline_seconds=0.3))
+        over.set()
+    assert refusal.kind is RefusalKind.VENDOR_DOWN
+    assert seen[0] is True
+    assert isinstance(seen[1], ConnectionResetError)
 
 
 def test_a_certificate_of_the_environments_bundle_is_trusted_and_the_connection_kept(trusted: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from assetbatch.bounds import boot_seconds
 from assetbatch.state.connection import RedisClient, redis_errors
-from assetbatch.state.window import boot_seconds
 
 
 class ServerClock:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from assetbatch.assets import AssetPriority
+from assetbatch.bounds import boot_seconds
 from assetbatch.state.connection import RedisClient, redis_errors, script
 from assetbatch.state.keys import Keys
-from assetbatch.state.window import Grant, Refused, Window, boot_seconds, new_call_id
+from assetbatch.state.window import Grant, Refused, Window, new_call_id
 
 DEAD_LETTERS_KEPT = 1000
 _CLASSES = tuple(AssetPriority)

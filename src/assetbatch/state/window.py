@@ -6,7 +6,6 @@ back to the moment it came. A process that dies holds its slot a little longer, 
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable
 from enum import StrEnum
@@ -14,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from assetbatch.bounds import boot_seconds
 from assetbatch.config import CallLimit
 from assetbatch.state.connection import RedisClient, redis_errors, script
 from assetbatch.state.keys import Keys
@@ -77,11 +77,6 @@ class WindowState(msgspec.Struct, frozen=True):
     def remaining(self) -> int:
         """Calls that may be made at once."""
         return max(0, self.limit - self.used)
-
-
-def boot_seconds() -> float:
-    """A monotonic clock that goes on while the machine sleeps, where the system has one."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def new_call_id() -> str:

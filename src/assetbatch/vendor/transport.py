@@ -16,9 +16,10 @@ import os
 import queue
 import socket
 import ssl
+import struct
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from http.client import HTTPException
 from typing import Any, NamedTuple
@@ -34,11 +35,13 @@ from urllib3.exceptions import ConnectTimeoutError, DecodeError, HTTPError, NewC
 from urllib3.util.ssl_ import create_urllib3_context
 
 from assetbatch import __version__
+from assetbatch.bounds import boot_seconds
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret
 from assetbatch.vendor.refusals import Refusal, RefusalKind, one_line
 
 _CHUNK_BYTES = 16_384
+_DISCARD = struct.pack("ii", 1, 0)  # linger for 0 seconds
 _HEADERS_BYTES = 2**20  # what status line, headers and chunk sizes may take beside the body
 _ENCODINGS = frozenset({"", "identity", "gzip"})
 # ValueError: http.client and urllib3 raise it bare for some malformed chunk sizes and headers.
@@ -57,26 +60,25 @@ class _TooLargeError(Exception):
     """More bytes came than a call may bring."""
 
 
-def _boot_seconds() -> float:
-    # A grant's hold runs on while the machine sleeps; a call that went on after the sleep would send late.
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
 class _Call:
-    """What is left of the call that this thread is making."""
+    """What is left of the call that this thread is making.
+
+    On the boot clock: a grant's hold runs on while the machine sleeps, and a call that went on after the
+    sleep would send late.
+    """
 
     def __init__(self, seconds: float, max_bytes: int) -> None:
-        self._ends_at = _boot_seconds() + seconds
+        self._ends_at = boot_seconds() + seconds
         self._bytes_left = max_bytes
         self.sent = False
 
     @property
     def is_over(self) -> bool:
-        return _boot_seconds() >= self._ends_at
+        return boot_seconds() >= self._ends_at
 
     def remaining(self) -> float:
         """Seconds until the deadline, more than 0; raises TimeoutError after it."""
-        left = self._ends_at - _boot_seconds()
+        left = self._ends_at - boot_seconds()
         if left <= 0:
             raise TimeoutError("the call's deadline has passed")
         return left
@@ -94,35 +96,47 @@ _CALL: ContextVar[_Call] = ContextVar("assetbatch_vendor_call")
 
 
 class _BoundedSocket(socket.socket):
-    """Waits no longer than the current call may."""
+    """Waits no longer than the current call may, and is broken off where it would have to."""
+
+    @contextmanager
+    def _in_time(self) -> Iterator[_Call]:
+        call = _CALL.get()
+        try:
+            self.settimeout(call.remaining())
+            yield call
+        except TimeoutError:
+            # Closing must discard what the kernel has not delivered yet: a request that it went on
+            # sending would arrive after its slot in the call window has been given up.
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
+            raise
 
     def recv(self, *args: Any, **kwargs: Any) -> bytes:
-        self.settimeout(_CALL.get().remaining())
-        data = super().recv(*args, **kwargs)
-        _CALL.get().count(len(data))
+        with self._in_time() as call:
+            data = super().recv(*args, **kwargs)
+        call.count(len(data))
         return data
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        self.settimeout(_CALL.get().remaining())
-        received = super().recv_into(*args, **kwargs)
-        _CALL.get().count(received)
+        with self._in_time() as call:
+            received = super().recv_into(*args, **kwargs)
+        call.count(received)
         return received
 
     def send(self, *args: Any, **kwargs: Any) -> int:
-        self.settimeout(_CALL.get().remaining())
-        return super().send(*args, **kwargs)
+        with self._in_time():
+            return super().send(*args, **kwargs)
 
     def sendall(self, *args: Any, **kwargs: Any) -> None:
-        self.settimeout(_CALL.get().remaining())
-        super().sendall(*args, **kwargs)
+        with self._in_time():
+            super().sendall(*args, **kwargs)
 
 
 class _BoundedTLSSocket(_BoundedSocket, ssl.SSLSocket):
     """The same above TLS; OpenSSL's own loops keep the timeout as a total (CPython's _ssl.c)."""
 
     def do_handshake(self, block: bool = False) -> None:
-        self.settimeout(_CALL.get().remaining())
-        super().do_handshake(block)
+        with self._in_time():
+            super().do_handshake(block)
 
 
 def _resolve(host: str, port: int) -> list[tuple[Any, ...]]:
