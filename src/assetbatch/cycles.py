@@ -452,7 +452,7 @@ def _assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms:
 def _refresher(services: Services, known: Entitlements, bound: Bound, reporter: Reporter) -> Refresher:
     return Refresher(
         vendor=lambda: services.vendor,
-        store=services.store,
+        store=lambda: services.store,
         window=services.window,
         refusals=services.refusals,
         events=services.events,

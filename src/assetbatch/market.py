@@ -1,9 +1,11 @@
-"""The values that pass between the vendor and the store: bars and prices.
+"""The values that pass between vendor, refresh and store: bars, prices, what became of them.
 
 All moments are Unix milliseconds, UTC.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -63,3 +65,36 @@ class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     status_at_ms: int | None = None
     error_message: str | None = None
     last_bar_ms: int | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How the refresh of a symbol went: `success`, or what kept it from succeeding and why."""
+
+    symbol: str
+    status: str
+    error: str | None = None
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cycle has learned: prices, bars by symbol, and how it went for each symbol.
+
+    Of several prices of a symbol the newest counts, of several bars with one start and of several
+    outcomes of a symbol the last.
+    """
+
+    prices: Sequence[Price] = ()
+    bars: Mapping[str, Sequence[Bar]] = {}
+    outcomes: Sequence[Outcome] = ()
+
+
+class Saved(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch changed.
+
+    `updated` are the prices whose rows were written, to be published; `unknown` the symbols of the batch
+    that are not registered: nothing was stored of them. `bars_new` were missing, `bars_changed` differed.
+    """
+
+    updated: list[Price]
+    unknown: list[str]
+    bars_new: int = 0
+    bars_changed: int = 0

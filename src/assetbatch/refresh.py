@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,7 +18,7 @@ from assetbatch.entitlements import Entitlements, Lack, refusal_now
 from assetbatch.errors import KeyRefusedError, RedisError
 from assetbatch.events import Events
 from assetbatch.hours import last_midnight
-from assetbatch.market import Bar, Price, StoredAsset
+from assetbatch.market import Bar, Batch, Outcome, Price, StoredAsset
 from assetbatch.planning import (
     BarsCall,
     Call,
@@ -31,11 +32,13 @@ from assetbatch.planning import (
 from assetbatch.report import Reporter
 from assetbatch.state.refusals import Refusals
 from assetbatch.state.window import CallKind, Grant, Window, new_call_id
-from assetbatch.store import Batch, Outcome, Store
-from assetbatch.vendor.answers import SnapshotAnswer
-from assetbatch.vendor.client import VendorClient
 from assetbatch.vendor.refusals import Refusal, RefusalKind
 from assetbatch.words import moment, span
+
+if TYPE_CHECKING:  # an idle start loads neither psycopg nor requests
+    from assetbatch.store import Store
+    from assetbatch.vendor.answers import SnapshotAnswer
+    from assetbatch.vendor.client import VendorClient
 
 SAVE_SECONDS = 4.0
 """Kept back from a command's bound for storing and publishing what came."""
@@ -111,7 +114,7 @@ class Refresher:
         self,
         *,
         vendor: Callable[[], VendorClient],
-        store: Store,
+        store: Callable[[], Store],
         window: Window,
         refusals: Refusals,
         events: Events,
@@ -302,7 +305,7 @@ class Refresher:
         prices, bars, outcomes = batch.unsaved()
         if not outcomes and not bars:
             return
-        saved = self._store.save(Batch(prices=prices, bars=bars, outcomes=outcomes), self._now_ms())
+        saved = self._store().save(Batch(prices=prices, bars=bars, outcomes=outcomes), self._now_ms())
         batch.saved(bars_written=saved.bars_new + saved.bars_changed, published=len(saved.updated))
         self._events.publish(saved.updated)
 

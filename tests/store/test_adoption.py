@@ -62,6 +62,13 @@ CREATE TABLE data_sources.data_sync_status (
 """
 )
 
+SYMBOLS_TABLE = "CREATE TABLE trading.symbols (id serial PRIMARY KEY, symbol text UNIQUE, {})"
+BARS_TABLE = (
+    "CREATE TABLE market_data.ohlcv_5m (symbol_id bigint, {}, open float8, high float8, low float8,"
+    " close float8, vwap float8, trades bigint)"
+)
+STATUS_TABLE = "CREATE TABLE data_sources.data_sync_status (ticker_id bigint, provider_id bigint, {})"
+
 SHAPES = {
     "uuid and numeric": {
         "id": "uuid PRIMARY KEY DEFAULT gen_random_uuid()",
@@ -205,6 +212,36 @@ def test_missing_columns_and_unique_indexes_are_added(empty: Store, sql: Sql) ->
         sql("INSERT INTO data_sources.data_sync_status SELECT * FROM data_sources.data_sync_status")
 
 
+@pytest.mark.parametrize(
+    "index",
+    [
+        "INDEX ON trading.symbols (symbol)",
+        "UNIQUE INDEX ON trading.symbols (symbol) WHERE is_active",
+        "UNIQUE INDEX ON trading.symbols (lower(symbol))",
+        "UNIQUE INDEX ON trading.symbols (symbol, is_active)",
+    ],
+)
+def test_an_index_that_does_not_keep_symbols_apart_is_not_taken_for_one(
+    empty: Store, sql: Sql, index: str
+) -> None:
+    sql(SCHEMAS + SYMBOLS_TABLE.replace(" UNIQUE", "").replace("{}", "is_active boolean"))
+    sql("CREATE " + index)
+    empty.migrate()
+    assert empty.register([asset("EURUSD")]).added == ["EURUSD"]
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        sql("INSERT INTO trading.symbols (symbol, is_active) VALUES ('EURUSD', false)")
+
+
+def test_a_unique_index_with_further_columns_included_is_enough(empty: Store, sql: Sql) -> None:
+    sql(SCHEMAS + SYMBOLS_TABLE.replace(" UNIQUE", "").replace("{}", "name text"))
+    sql("CREATE UNIQUE INDEX theirs ON trading.symbols (symbol) INCLUDE (name)")
+    empty.migrate()
+    assert sql("SELECT indexname::text FROM pg_indexes WHERE tablename = 'symbols' ORDER BY 1") == [
+        ("symbols_pkey",),
+        ("theirs",),
+    ]
+
+
 def test_key_columns_are_added_to_a_table_without_rows(empty: Store, sql: Sql) -> None:
     sql(SCHEMAS + "CREATE TABLE trading.symbols (note text)")
     empty.migrate()
@@ -241,13 +278,6 @@ def test_a_provider_that_the_platform_knows_is_left_alone(empty: Store, sql: Sql
     empty.register([])
     assert sql("SELECT id, code, name FROM data_sources.api_providers") == [(7, "polygon", "Their polygon")]
 
-
-SYMBOLS_TABLE = "CREATE TABLE trading.symbols (id serial PRIMARY KEY, symbol text UNIQUE, {})"
-BARS_TABLE = (
-    "CREATE TABLE market_data.ohlcv_5m (symbol_id bigint, {}, open float8, high float8, low float8,"
-    " close float8, vwap float8, trades bigint)"
-)
-STATUS_TABLE = "CREATE TABLE data_sources.data_sync_status (ticker_id bigint, provider_id bigint, {})"
 
 REFUSED = {
     "metadata is text": (

@@ -104,9 +104,10 @@ def test_nobody_listens() -> None:
     assert "DB_HOST" in (error.hint or "")
 
 
-def test_the_host_is_unknown() -> None:
-    error = refused(f"postgresql://me:{PASSWORD}@no-such-host.invalid/prices")
-    assert "prices on no-such-host.invalid as me: the host name is unknown" in error.message
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "a" * 70])
+def test_the_host_is_unknown(host: str) -> None:
+    error = refused(f"postgresql://me:{PASSWORD}@{host}/prices")
+    assert f"prices on {host} as me: the host name is unknown" in error.message
 
 
 def test_there_is_no_such_socket() -> None:
@@ -154,6 +155,7 @@ def test_the_user_does_not_exist(database_url: str) -> None:
         f"postgresql://me:{PASSWORD}@host:port/prices",
         f"host=localhost password='{PASSWORD}",
         f"me:{PASSWORD}@host",
+        f"postgresql://me:\udcff{PASSWORD}@host/prices",
         f"mysql://me:{PASSWORD}@host/prices",
     ],
 )

@@ -8,6 +8,7 @@ from assetbatch.store import Batch, Outcome, Store
 from assetbatch.store.statements import statement
 
 from .conftest import SYMBOLS, Sql
+from .proxy import Proxy
 
 NOW_MS = 1_760_000_100_000
 
@@ -93,12 +94,16 @@ def test_the_newest_bar_is_found_through_the_index(store: Store, sql: Sql) -> No
     assert store.load(["EURUSD"])["EURUSD"].last_bar_ms == 20000 * 300_000
 
 
-def test_it_is_one_query_for_any_number_of_symbols(store: Store, sql: Sql) -> None:
+def test_it_is_one_query_for_any_number_of_symbols(store: Store, database_url: str, sql: Sql) -> None:
     many = [f"S{number}" for number in range(5000)]
     sql(
         "INSERT INTO trading.symbols (symbol, name, asset_type) SELECT unnest(%s::text[]), 'x', 'forex'", many
     )
-    assert len(store.load(many)) == 5000
+    with Proxy(database_url) as proxy, Store.open(proxy.url) as through:
+        for asked in (many[:1], many):
+            before = proxy.turns
+            assert len(through.load(asked)) == len(asked)
+            assert proxy.turns - before == 3, "BEGIN and settings, the query, COMMIT"
 
 
 def test_a_closed_store_opens_again_when_it_is_used(store: Store) -> None:

@@ -95,6 +95,7 @@ def test_updated_at_moves_with_the_row(store: Store, sql: Sql) -> None:
 @pytest.mark.parametrize(
     ("before", "kept"),
     [
+        (None, {}),
         ("null", {}),
         ("[1, 2]", {"previous": [1, 2]}),
         ('"word"', {"previous": "word"}),
@@ -102,8 +103,9 @@ def test_updated_at_moves_with_the_row(store: Store, sql: Sql) -> None:
     ],
 )
 def test_metadata_that_is_no_object_becomes_one_and_is_not_lost(
-    store: Store, sql: Sql, before: str, kept: dict[str, object]
+    store: Store, sql: Sql, before: str | None, kept: dict[str, object]
 ) -> None:
+    sql("ALTER TABLE trading.symbols ALTER COLUMN metadata DROP NOT NULL")
     sql("UPDATE trading.symbols SET metadata = %s::jsonb WHERE symbol = 'EURUSD'", before)
     saved = store.save(Batch(prices=[price("EURUSD"), price("XAUUSD")]), NOW_MS)
     assert len(saved.updated) == 2
@@ -296,9 +298,8 @@ def test_a_newer_price_that_is_just_being_committed_is_not_overwritten(
     store.save(Batch(prices=[price(at_ms=NOW_MS)]), NOW_MS)
     with psycopg.connect(database_url) as other, ThreadPoolExecutor(1) as pool:
         other.execute(
-            "UPDATE trading.symbols SET metadata = jsonb_set(metadata, '{last_update,timestamp}', to_jsonb(%s::text))"
-            " WHERE symbol = 'EURUSD'",
-            ["2025-10-09T09:00:00Z"],
+            "UPDATE trading.symbols SET metadata ="
+            """ jsonb_set(metadata, '{last_update,timestamp}', '"2025-10-09T09:00:00Z"')"""
         )
         saving = pool.submit(store.save, Batch(prices=[price(at_ms=NOW_MS + 1)]), NOW_MS)
         wait_for_a_waiting_lock(sql)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from assetbatch.market import Batch, Outcome, Saved
 from assetbatch.store.database import Store
 from assetbatch.store.registration import Registered
-from assetbatch.store.saving import Batch, Outcome, Saved
 
 __all__ = ["Batch", "Outcome", "Registered", "Saved", "Store"]

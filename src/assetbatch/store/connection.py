@@ -46,7 +46,7 @@ class Target:
         """Read `url`; raises ConfigError, which does not quote it, if it is no such thing."""
         try:
             given = {key: str(value) for key, value in conninfo_to_dict(url).items() if value is not None}
-        except psycopg.ProgrammingError:
+        except (psycopg.ProgrammingError, UnicodeError):
             given = None
         # A password with a bare @ or / spills over into the parts that are printed: refuse it here.
         if (
@@ -62,7 +62,11 @@ class Target:
 
     def connect(self) -> Connection:
         """A new connection without a transaction; raises psycopg.Error."""
-        return psycopg.connect(self._conninfo.reveal(), autocommit=True, prepare_threshold=None)
+        try:
+            return psycopg.connect(self._conninfo.reveal(), autocommit=True, prepare_threshold=None)
+        except UnicodeError:  # a name that DNS cannot even be asked for, as "a..b"
+            pass
+        raise psycopg.OperationalError("failed to resolve host")
 
     def explain(self, error: psycopg.Error, doing: str) -> DatabaseError:
         """`error` as an error of assetbatch, to be raised outside of the handler that caught it."""

@@ -7,11 +7,10 @@ from types import TracebackType
 from typing import Self
 
 from assetbatch.assets import Asset
-from assetbatch.market import StoredAsset
+from assetbatch.market import Batch, Saved, StoredAsset
 from assetbatch.store import migrations, reading, registration, saving
 from assetbatch.store.connection import Session, Target
 from assetbatch.store.registration import Registered
-from assetbatch.store.saving import Batch, Saved
 
 
 class Store:

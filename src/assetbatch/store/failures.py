@@ -95,7 +95,8 @@ def as_database_error(error: psycopg.Error, doing: str, place: str, password: st
         return SchemaMissingError(f"{doing} at {place}: {said}", hint=INIT_HINT)
     words = _BY_STATE.get(state) if state else _by_text(said)
     if words is None:
-        return DatabaseError(f"{doing} at {place}: {said}", hint="see the server's log")
+        hint = "see the server's log" if state else "check the database URL"
+        return DatabaseError(f"{doing} at {place}: {said}", hint=hint)
     # The server's words name the table or the column; libpq's add nothing to ours.
     detail = f" ({said})" if state else ""
     return DatabaseError(f"{doing} at {place}: {words.message}{detail}", hint=words.hint)

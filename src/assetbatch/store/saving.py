@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from assetbatch.market import BAR_MS, Bar, Price
+from assetbatch.market import BAR_MS, Bar, Batch, Outcome, Price, Saved
 from assetbatch.store import last_update
 from assetbatch.store.connection import Connection
 from assetbatch.store.statements import statement
@@ -25,39 +25,6 @@ ERROR_LIMIT = 500
 
 SETTLED_AFTER_MS = BAR_MS + 20 * 60_000
 """Age of a bar's start from which the vendor's word on it is final: plans lag by up to 15 minutes."""
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """How the refresh of a symbol went: `success`, or what kept it from succeeding and why."""
-
-    symbol: str
-    status: str
-    error: str | None = None
-
-
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cycle has learned: prices, bars by symbol, and how it went for each symbol.
-
-    Of several prices of a symbol the newest counts, of several bars with one start and of several
-    outcomes of a symbol the last.
-    """
-
-    prices: Sequence[Price] = ()
-    bars: Mapping[str, Sequence[Bar]] = {}
-    outcomes: Sequence[Outcome] = ()
-
-
-class Saved(msgspec.Struct, frozen=True, kw_only=True):
-    """What a batch changed.
-
-    `updated` are the prices whose rows were written, to be published; `unknown` the symbols of the batch
-    that are not registered: nothing was stored of them. `bars_new` were missing, `bars_changed` differed.
-    """
-
-    updated: list[Price]
-    unknown: list[str]
-    bars_new: int = 0
-    bars_changed: int = 0
 
 
 def save(connection: Connection, batch: Batch, now_ms: int, *, in_doubt: bool = False) -> Saved:
