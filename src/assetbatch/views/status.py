@@ -28,7 +28,9 @@ def render(health: Health) -> RenderableType:
         parts.append(Text(text, style=colour))
     for refusal in health.plan["refusals"]:
         parts.append(Text(f"- {refusal} (upgrade: {health.plan['upgrade_url']})", style="dim"))
-    parts += [Text(), _assets(health), Text(), _facts(health)]
+    if health.assets:
+        parts += [Text(), _assets(health)]
+    parts += [Text(), _facts(health)]
     if health.cycles:
         parts += [Text(), _cycles(health)]
     return Group(*parts)
@@ -38,7 +40,8 @@ def _headline(health: Health) -> Text:
     fresh = sum(asset.state in ("fresh", "due") for asset in health.assets)
     text = Text()
     text.append(health.status, style=f"bold {COLOURS[health.status]}")
-    text.append(f"  {fresh} of {plural(len(health.assets), 'asset')} fresh")
+    if not health.database_error:
+        text.append(f"  {fresh} of {plural(len(health.assets), 'asset')} fresh")
     if health.plan["simulated"]:
         text.append("  (sandbox: simulated prices)", style="dim")
     return text
