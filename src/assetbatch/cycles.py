@@ -392,10 +392,11 @@ def _enqueue_bars(
 ) -> None:
     """Queues the bars that snapshots leave behind, in the asset's own class (a priority asset's as HIGH)."""
     now_ms = services.now_ms()
+    wanted = set(symbols)
     assets = [
         asset
         for asset in services.config.assets
-        if asset.symbol in symbols and asset.bars and known.snapshots(asset.asset_type, now_ms)
+        if asset.symbol in wanted and asset.bars and known.snapshots(asset.asset_type, now_ms)
     ]
     if not assets:
         return
