@@ -65,6 +65,8 @@ DRY_RUN_ITEMS = 250
 
 FRESH = "fresh"
 
+TOO_MANY_CALLS = "the vendor said too many calls"
+
 Progress = Callable[[str], None]
 
 
@@ -100,6 +102,8 @@ class CycleResult(msgspec.Struct, kw_only=True):
     dropped: list[str] = msgspec.field(default_factory=list)
     queue_size: int | None = None
     ended_because: str | None = None
+    too_many_calls: bool = False
+    """The vendor refused a call with 429: the window is full for everybody."""
 
     @property
     def failed(self) -> list[AssetReport]:
@@ -134,7 +138,7 @@ def _recorded(services: Services, result: CycleResult) -> Iterator[None]:
             failed=len(result.failed),
             fresh=sum(asset.status == FRESH for asset in result.assets),
             calls=result.calls,
-            error=error.message if error else None,
+            error=error.message if error else TOO_MANY_CALLS if result.too_many_calls else None,
         )
         try:
             services.journal.finish(result.command, record)
@@ -269,7 +273,7 @@ def _drain(services: Services, bound: Bound, reporter: Reporter, result: CycleRe
         report = _work_lease(services, bound, refresher, known, taken, result)
         reports.append(report)
         if report.too_many_calls:
-            result.ended_because = "the vendor said too many calls"
+            result.ended_because = TOO_MANY_CALLS
             break
         downs = downs + 1 if report.vendor_down else 0
         if downs >= DOWN_BATCHES:
@@ -480,6 +484,7 @@ def _account(result: CycleResult, report: BatchReport) -> None:
     result.calls += report.calls
     result.bars_written += report.bars_written
     result.published += report.published
+    result.too_many_calls |= report.too_many_calls
 
 
 def _reserve_next(

@@ -233,8 +233,10 @@ def problems_of(
     problems = []
     priority = jobs[RUN_PRIORITY]
     interval_ms = config.batch.interval_minutes * 60_000
-    if priority.last_result == "failed" and priority.last_error:
-        problems.append(Problem(f"the last priority cycle failed: {priority.last_error}", None, "critical"))
+    if priority.last_error:
+        failed = priority.last_result == "failed"
+        words = f"the last priority cycle {'failed' if failed else 'was cut short'}: {priority.last_error}"
+        problems.append(Problem(words, None, "critical" if failed else "warning"))
     if priority.last_started_ms is None:
         problems.append(
             Problem("run-priority has never been started", "start it by hand, then by cron (crontab.example)")

@@ -197,8 +197,10 @@ class TestFailures:
         assert [asset.status for asset in result.assets] == ["deferred"] * 3
         with free.services() as services:
             state = services.window.state()
+            job = services.journal.job(RUN_PRIORITY)
         assert state.remaining == 0
         assert 15_000 < state.next_slot_ms - state.now_ms <= 17_000
+        assert job.last_error == "the vendor said too many calls"
 
     def test_a_vendor_that_is_down_altogether_is_said_so(self, free: World) -> None:
         free.vendor.order("status=503", times=None)
