@@ -279,6 +279,8 @@ def _drain(services: Services, bound: Bound, reporter: Reporter, result: CycleRe
         if downs >= DOWN_BATCHES:
             result.ended_because = "the vendor is down"
             break
+    if bound.stopped:
+        result.ended_because = "stopped"
     if waited:
         services.window.leave(token)
     return reports
