@@ -86,7 +86,8 @@ def _facts(health: Health) -> Table:
         if job.last_started:
             words = f"started {_clock(job.last_started)}, {job.last_result or 'running'}"
             if job.next_run:
-                words += f", {'next' if job.next_run > health.checked_at else 'was due'} {_clock(job.next_run)}"
+                when = "next" if job.next_run > health.checked_at else "was due"
+                words += f", {when} {_clock(job.next_run)}"
             if job.skipped:
                 words += f", {plural(job.skipped, 'start')} skipped"
         table.add_row(job.id.replace("_", "-"), words)
