@@ -1,4 +1,4 @@
-"""The three run commands: each one bounded, locked, recorded cycle.
+"""The three run commands: each start is one bounded, locked, recorded cycle.
 
 Every function takes the services it needs and a Bound, and returns a CycleResult; errors that end a
 cycle are raised after they have been recorded.
@@ -30,15 +30,8 @@ from assetbatch.planning import (
     parse_work_id,
     plan,
 )
-from assetbatch.refresh import (
-    SAVE_SECONDS,
-    SHORTEST_CALL_SECONDS,
-    BatchReport,
-    Refresher,
-    Result,
-    Status,
-)
-from assetbatch.report import Reporter
+from assetbatch.refresh import BatchReport, Holder, Refresher, Result, Status, time_for_calls
+from assetbatch.report import WAITS_FOR, Reporter
 from assetbatch.services import Services
 from assetbatch.state.journal import CycleRecord
 from assetbatch.state.queue import Empty, Failure, Lease
@@ -84,7 +77,7 @@ class AssetReport(msgspec.Struct, frozen=True, kw_only=True):
 class CycleResult(msgspec.Struct, kw_only=True):
     """The outcome of one start.
 
-    `result` is ok, nothing, partial, failed, stopped, skipped, disabled or planned.
+    `result` is ok, nothing, postponed, partial, failed, stopped, skipped, disabled or planned.
     """
 
     command: str
@@ -102,18 +95,20 @@ class CycleResult(msgspec.Struct, kw_only=True):
     dropped: list[str] = msgspec.field(default_factory=list)
     queue_size: int | None = None
     ended_because: str | None = None
+    error: str | None = None
     too_many_calls: bool = False
     """The vendor refused a call with 429: the window is full for everybody."""
 
     @property
     def failed(self) -> list[AssetReport]:
         """The assets that did not get what they were due."""
-        return [asset for asset in self.assets if asset.status not in (Status.SUCCESS.value, FRESH)]
+        fine = (Status.SUCCESS.value, Status.POSTPONED.value, FRESH)
+        return [asset for asset in self.assets if asset.status not in fine]
 
     @property
     def exit_code(self) -> int:
-        """0 all done, nothing to do or skipped; 1 some assets failed."""
-        return 1 if self.result in ("partial", "failed") else 0
+        """0 all done, nothing to do or skipped; 1 some assets failed or found no room in the queue."""
+        return 1 if self.result in ("partial", "failed") or self.dropped else 0
 
 
 @contextmanager
@@ -125,11 +120,13 @@ def _recorded(services: Services, result: CycleResult) -> Iterator[None]:
         yield
     except AssetbatchError as raised:
         error = raised
+        raised.cycle = result
         raise
     finally:
         result.duration_ms = round((boot_seconds() - began) * 1000)
         if error:
             result.result = "failed"
+            result.error = error.message
         record = CycleRecord(
             started_ms=result.started_ms,
             duration_ms=result.duration_ms,
@@ -176,12 +173,9 @@ def run_priority(
             known = services.entitlements()
             stored = services.store.load(_symbols(assets))
             due, rest = _due(services, known, [Work(asset) for asset in assets], stored)
-            reporter = Reporter(services.journal, services.now_ms, progress)
-            report = _refresher(services, known, bound, reporter).run(
-                due, stored, CallKind.PRIORITY, max_calls=len(due), one_call_each=True
-            )
+            with _refreshing(services, known, bound, progress, result) as refresher:
+                report = refresher.run(due, stored, CallKind.PRIORITY, max_calls=len(due), one_call_each=True)
             _account(result, report)
-            result.waits = reporter.waits
             reports = {asset.symbol: asset for asset in rest}
             for done in report.results:
                 symbol = done.work.asset.symbol
@@ -189,7 +183,8 @@ def run_priority(
             result.assets = [reports[asset.symbol] for asset in assets]
             for done in report.results:
                 if done.status is not Status.SUCCESS:
-                    log.warning("%s: %s", done.work.asset.symbol, done.error)
+                    level = logging.INFO if done.status is Status.POSTPONED else logging.WARNING
+                    log.log(level, "%s: %s", done.work.asset.symbol, done.error)
             _judge(result, bound)
             _enqueue_bars(services, result, known, _symbols(assets))
             _reserve_next(services, known, assets, starts_ms)
@@ -212,11 +207,9 @@ def run_queue(services: Services, bound: Bound, progress: Progress, *, dry_run: 
             return _skipped(services, result)
         services.journal.start(RUN_QUEUE, result.started_ms)
         with _recorded(services, result):
-            reporter = Reporter(services.journal, services.now_ms, progress)
-            try:
-                reports = _drain(services, bound, reporter, result)
-            finally:
-                result.waits = reporter.waits
+            known = services.entitlements()
+            with _refreshing(services, known, bound, progress, result) as refresher:
+                reports = _drain(services, bound, refresher, known, result)
             _judge(result, bound)
             result.queue_size = services.queue.state().size
             _raise_if_down(result, reports)
@@ -242,15 +235,16 @@ def _known_work(services: Services, ids: Sequence[str]) -> tuple[list[Work], lis
     return work, gone
 
 
-def _drain(services: Services, bound: Bound, reporter: Reporter, result: CycleResult) -> list[BatchReport]:
+def _drain(
+    services: Services, bound: Bound, refresher: Refresher, known: Entitlements, result: CycleResult
+) -> list[BatchReport]:
     """Takes and works until a reason to end; each batch is accounted for in `result` as it ends."""
-    known = services.entitlements()
     reports: list[BatchReport] = []
     downs = 0
     token = new_call_id()
     waited = False
     result.ended_because = "out of time"
-    while bound.remaining() > SAVE_SECONDS + SHORTEST_CALL_SECONDS and not bound.stopped:
+    while time_for_calls(bound) > 0 and not bound.stopped:
         now_ms = services.now_ms()
         wide = any(known.snapshots(asset.asset_type, now_ms) for asset in services.config.assets)
         lease_seconds = bound.remaining() + LEASE_SLACK_SECONDS
@@ -260,16 +254,15 @@ def _drain(services: Services, bound: Bound, reporter: Reporter, result: CycleRe
             result.ended_because = "empty"
             break
         if isinstance(taken, Refused):
-            if taken.wait_ms / 1000 > bound.remaining() - SAVE_SECONDS - SHORTEST_CALL_SECONDS:
-                result.ended_because = f"out of calls for {span(taken.wait_ms)}"
+            if taken.wait_ms / 1000 > time_for_calls(bound):
+                result.ended_because = f"out of calls for {span(taken.wait_ms)}: {WAITS_FOR[taken.reason]}"
                 waited = True
                 break
-            reporter.waiting(taken, first=not waited)
+            refresher.reporter.waiting(taken, first=not waited)
             waited = True
             bound.wait(taken.wait_ms / 1000 + 0.001)
             continue
         waited, token = False, new_call_id()
-        refresher = _refresher(services, known, bound, reporter)
         report = _work_lease(services, bound, refresher, known, taken, result)
         reports.append(report)
         if report.too_many_calls:
@@ -286,6 +279,55 @@ def _drain(services: Services, bound: Bound, reporter: Reporter, result: CycleRe
     return reports
 
 
+class _LeaseHolder(Holder):
+    """Holds the leases of one take: renews them, and settles each item as soon as its result is stored."""
+
+    def __init__(self, services: Services, bound: Bound, lease: Lease) -> None:
+        self._services = services
+        self._bound = bound
+        self._token = lease.token
+        self._open = {item.id for item in lease.items}
+        self._held_since = boot_seconds()
+
+    def lost(self, pending: Sequence[Work]) -> Collection[str]:
+        if boot_seconds() - self._held_since < LEASE_CHECK_SECONDS:
+            return ()
+        self._held_since = boot_seconds()
+        seconds = self._bound.remaining() + LEASE_SLACK_SECONDS
+        gone = self._services.queue.extend(self._token, [item.id for item in pending], seconds)
+        if gone:
+            log.warning("taken over by another process meanwhile: %s", ", ".join(gone))
+        self._open -= set(gone)
+        return gone
+
+    def stored(self, results: Sequence[Result]) -> None:
+        # An answer without data is an answer: enqueue-secondary asks again when that may have changed.
+        answered = [done for done in results if done.status in (Status.SUCCESS, Status.NO_DATA)]
+        for done in answered:
+            if done.status is Status.NO_DATA:
+                log.warning("%s: %s", done.work.id, done.error)
+        self.finish([done.work.id for done in answered])
+        failures = [
+            Failure(done.work.id, done.error or done.status.value, done.final)
+            for done in results
+            if done not in answered
+        ]
+        words = self._services.queue.fail(self._token, failures)
+        for failure, word in zip(failures, words, strict=True):
+            what = "a dead letter now" if word == "dead" else "tried again later"
+            log.warning("%s: %s (%s)", failure.id, failure.error, what)
+        self._open -= {failure.id for failure in failures}
+
+    def finish(self, ids: Sequence[str]) -> None:
+        """Takes work off the books."""
+        self._services.queue.finish(self._token, ids)
+        self._open -= set(ids)
+
+    def release(self) -> None:
+        """Hands back what is left, its attempt not counted."""
+        self._services.queue.release(self._token, sorted(self._open))
+
+
 def _work_lease(
     services: Services,
     bound: Bound,
@@ -298,62 +340,27 @@ def _work_lease(
     work, gone = _known_work(services, [item.id for item in lease.items])
     if gone:
         log.warning("taken out of the queue: %s (hint: not in the configuration any more)", ", ".join(gone))
-    open_ids = {item.id for item in work}
-    held_since = boot_seconds()
-
-    def lost(pending: Sequence[Work]) -> Collection[str]:
-        nonlocal held_since
-        if boot_seconds() - held_since < LEASE_CHECK_SECONDS:
-            return ()
-        held_since = boot_seconds()
-        seconds = bound.remaining() + LEASE_SLACK_SECONDS
-        gone = services.queue.extend(lease.token, [item.id for item in pending], seconds)
-        if gone:
-            log.warning("taken over by another process meanwhile: %s", ", ".join(gone))
-        return gone
-
+    holder = _LeaseHolder(services, bound, lease)
     try:
-        services.queue.finish(lease.token, gone)
         stored = services.store.load([item.asset.symbol for item in work])
         due, rest = _due(services, known, work, stored)
+        due_ids = {item.id for item in due}
+        holder.finish([*gone, *(item.id for item in work if item.id not in due_ids)])
         report = refresher.run(
-            due, stored, CallKind.QUEUE, max_calls=2 * len(due) + 2, grant=lease.grant, lost=lost
+            due, stored, CallKind.QUEUE, max_calls=2 * len(due) + 2, grant=lease.grant, holder=holder
         )
         _account(result, report)
-        due_ids = {item.id for item in due}
-        worked = [done for done in report.results if done.status is not Status.DEFERRED]
-        # An answer without data is an answer: enqueue-secondary asks again when that may have changed.
-        answered = [done for done in worked if done.status in (Status.SUCCESS, Status.NO_DATA)]
-        failures = [
-            Failure(done.work.id, done.error or done.status.value, done.final)
-            for done in worked
-            if done not in answered
-        ]
-        done_ids = [item.id for item in work if item.id not in due_ids]
-        done_ids += [done.work.id for done in answered]
-        services.queue.finish(lease.token, done_ids)
-        for done in answered:
-            if done.status is Status.NO_DATA:
-                log.warning("%s: %s", done.work.id, done.error)
-        words = services.queue.fail(lease.token, failures)
-        for failure, word in zip(failures, words, strict=True):
-            what = "a dead letter now" if word == "dead" else "tried again later"
-            log.warning("%s: %s (%s)", failure.id, failure.error, what)
-        open_ids -= {*done_ids, *(failure.id for failure in failures)}
+        worked = [done for done in report.results if not done.status.open]
         result.assets += rest
         result.assets += [_asset_report(done, stored.get(done.work.asset.symbol)) for done in worked]
-        _enqueue_bars(
-            services,
-            result,
-            known,
-            [done.work.asset.symbol for done in worked if done.work.kind is WorkKind.PRICE],
-        )
+        refreshed = [done.work.asset.symbol for done in worked if done.work.kind is WorkKind.PRICE]
+        _enqueue_bars(services, result, known, refreshed)
         return report
     finally:
-        services.queue.release(lease.token, sorted(open_ids))
+        holder.release()
 
 
-def enqueue_secondary(services: Services, *, dry_run: bool = False) -> CycleResult:
+def enqueue_secondary(services: Services, bound: Bound, *, dry_run: bool = False) -> CycleResult:
     """Puts every enabled secondary asset that is due into the queue, once; and the bars that snapshots
     have left behind."""
     result = _new_result(services, ENQUEUE_SECONDARY)
@@ -364,14 +371,19 @@ def enqueue_secondary(services: Services, *, dry_run: bool = False) -> CycleResu
             0
         ]
         return _planned(result, [f"enqueue {item.id} as {item.asset.priority}" for item in due])
-    services.journal.start(ENQUEUE_SECONDARY, result.started_ms)
-    with _recorded(services, result):
-        stored = services.store.load(_symbols(assets))
-        due, result.assets = _due(services, known, [Work(asset) for asset in assets], stored)
-        _enqueue(services, result, [(item.id, item.asset.priority) for item in due])
-        _enqueue_bars(services, result, known, [report.symbol for report in result.assets])
-        result.queue_size = services.queue.state().size
-        result.result = "partial" if result.dropped else "ok" if result.enqueued else "nothing"
+    with services.locks.hold(ENQUEUE_SECONDARY, bound.seconds + LEASE_SLACK_SECONDS) as held:
+        if not held:
+            return _skipped(services, result)
+        services.journal.start(ENQUEUE_SECONDARY, result.started_ms)
+        with _recorded(services, result):
+            stored = services.store.load(_symbols(assets))
+            due, result.assets = _due(services, known, [Work(asset) for asset in assets], stored)
+            _enqueue(services, result, [(item.id, item.asset.priority) for item in due])
+            _enqueue_bars(services, result, known, [report.symbol for report in result.assets])
+            result.queue_size = services.queue.state().size
+            result.result = "partial" if result.dropped or result.failed else "nothing"
+            if result.result == "nothing" and result.enqueued:
+                result.result = "ok"
     return result
 
 
@@ -396,7 +408,7 @@ def _enqueue(services: Services, result: CycleResult, items: Sequence[tuple[str,
 def _enqueue_bars(
     services: Services, result: CycleResult, known: Entitlements, symbols: Sequence[str]
 ) -> None:
-    """Queues the bars that snapshots leave behind, in the asset's own class (a priority asset's as HIGH)."""
+    """Queues the bars that snapshots leave behind, as LOW: prices come first."""
     now_ms = services.now_ms()
     wanted = set(symbols)
     assets = [
@@ -408,10 +420,7 @@ def _enqueue_bars(
         return
     stored = services.store.load(_symbols(assets))
     items = [
-        (
-            Work(asset, WorkKind.BARS).id,
-            AssetPriority.HIGH if asset.priority is AssetPriority.CRITICAL else asset.priority,
-        )
+        (Work(asset, WorkKind.BARS).id, AssetPriority.LOW)
         for asset in assets
         if asset.symbol in stored and behind(asset, stored[asset.symbol], known, now_ms)
     ]
@@ -456,8 +465,12 @@ def _assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms:
     return assess(work.asset, stored, known, now_ms)
 
 
-def _refresher(services: Services, known: Entitlements, bound: Bound, reporter: Reporter) -> Refresher:
-    return Refresher(
+@contextmanager
+def _refreshing(
+    services: Services, known: Entitlements, bound: Bound, progress: Progress, result: CycleResult
+) -> Iterator[Refresher]:
+    """The refresher of one cycle, whose calls and waits are accounted for however the cycle ends."""
+    refresher = Refresher(
         vendor=lambda: services.vendor,
         store=lambda: services.store,
         window=services.window,
@@ -466,8 +479,13 @@ def _refresher(services: Services, known: Entitlements, bound: Bound, reporter: 
         known=known,
         now_ms=services.now_ms,
         bound=bound,
-        reporter=reporter,
+        reporter=Reporter(services.journal, services.now_ms, progress),
     )
+    try:
+        yield refresher
+    finally:
+        result.calls = refresher.calls
+        result.waits = refresher.reporter.waits
 
 
 def _asset_report(result: Result, stored: StoredAsset | None) -> AssetReport:
@@ -483,7 +501,6 @@ def _asset_report(result: Result, stored: StoredAsset | None) -> AssetReport:
 
 
 def _account(result: CycleResult, report: BatchReport) -> None:
-    result.calls += report.calls
     result.bars_written += report.bars_written
     result.published += report.published
     result.too_many_calls |= report.too_many_calls
@@ -508,7 +525,8 @@ def _judge(result: CycleResult, bound: Bound) -> None:
     elif result.failed:
         result.result = "partial" if refreshed else "failed"
     else:
-        result.result = "ok" if refreshed else "nothing"
+        postponed = any(asset.status == Status.POSTPONED.value for asset in result.assets)
+        result.result = "postponed" if postponed else "ok" if refreshed else "nothing"
 
 
 def _raise_if_down(result: CycleResult, reports: Sequence[BatchReport]) -> None:

@@ -16,6 +16,8 @@ class AssetbatchError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.cycle: object = None
+        """The result of the cycle that this error ended, if it ended one."""
 
     def __str__(self) -> str:
         return f"{self.message} (hint: {self.hint})" if self.hint else self.message

@@ -27,9 +27,11 @@ from assetbatch.state.window import WindowState
 from assetbatch.words import ago, iso, plural, span
 
 COMMANDS = (RUN_PRIORITY, RUN_QUEUE, ENQUEUE_SECONDARY)
+Severity = Literal["warning", "critical"]
 STALE_SLACK_MS = 60_000
 MISSED_STARTS = 3
 CYCLES_SHOWN = 5
+QUEUE_SILENT_MS = 10 * 60_000
 NAMES_SHOWN = 3
 
 
@@ -67,7 +69,7 @@ class Alert(msgspec.Struct, frozen=True):
     metric: str
     value: float
     threshold: float
-    severity: Literal["warning", "critical"]
+    severity: Severity
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -75,7 +77,7 @@ class Problem(msgspec.Struct, frozen=True):
 
     message: str
     hint: str | None = None
-    severity: Literal["warning", "critical"] = "warning"
+    severity: Severity = "warning"
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,9 +130,9 @@ def collect(services: Services) -> Health:
         checked_at=iso(now_ms),
         problems=problems,
         plan=plan_of(config, window, known, now_ms),
-        jobs=[job_health(command, jobs[command], config) for command in COMMANDS],
+        jobs=[job_health(command, jobs[command], config, now_ms) for command in COMMANDS],
         queue=queue_of(queue, config),
-        last_priority_update=last_update(cycles[RUN_PRIORITY]),
+        last_priority_update=_iso(jobs[RUN_PRIORITY].last_refreshed_ms),
         api_calls_remaining=window.remaining,
         next_slot_in_seconds=round(max(0, window.next_slot_ms - window.now_ms) / 1000, 3),
         window={"used": window.used, "reserved_for_priority": window.reserved},
@@ -231,13 +233,18 @@ def problems_of(
 ) -> list[Problem]:
     """What a person should look at, the gravest first."""
     problems = []
+    for command, job in jobs.items():
+        if job.last_error:
+            failed = job.last_result == "failed"
+            how = "failed" if failed else "was cut short"
+            words = f"the last {command.replace('_', '-')} {how}: {job.last_error}"
+            severity: Severity = "critical" if failed and command == RUN_PRIORITY else "warning"
+            problems.append(Problem(words, None, severity))
     priority = jobs[RUN_PRIORITY]
     interval_ms = config.batch.interval_minutes * 60_000
-    if priority.last_error:
-        failed = priority.last_result == "failed"
-        words = f"the last priority cycle {'failed' if failed else 'was cut short'}: {priority.last_error}"
-        problems.append(Problem(words, None, "critical" if failed else "warning"))
-    if priority.last_started_ms is None:
+    if not config.enabled_priority_assets:
+        pass  # nothing is to be started
+    elif priority.last_started_ms is None:
         problems.append(
             Problem("run-priority has never been started", "start it by hand, then by cron (crontab.example)")
         )
@@ -248,6 +255,15 @@ def problems_of(
                 f"it should be every {config.batch.interval_minutes} min",
                 "is cron running, and does its log say why?",
                 "critical",
+            )
+        )
+    queue_started = jobs[RUN_QUEUE].last_started_ms
+    if queue.size and not config.sandbox and now_ms - (queue_started or 0) > QUEUE_SILENT_MS:
+        started = f"last started {ago(now_ms - queue_started)}" if queue_started else "never started"
+        problems.append(
+            Problem(
+                f"{plural(queue.size, 'item')} in the queue, and run-queue was {started}",
+                "cron should start it every minute (crontab.example)",
             )
         )
     problems += problems_of_assets(assets)
@@ -323,25 +339,33 @@ def queue_of(state: QueueState, config: Config) -> dict[str, Any]:
     }
 
 
-def job_health(command: str, job: JobState, config: Config) -> JobHealth:
-    """A command's starts under their public names."""
+def job_health(command: str, job: JobState, config: Config, now_ms: int) -> JobHealth:
+    """A command's starts under their public names. `last_result` is `running`, or `died` where a start has
+    not ended within the bound that every command has, until it has ended."""
     next_run = None
+    interval_ms = config.batch.interval_minutes * 60_000
     if command == RUN_PRIORITY and job.starts_ms:
-        next_run = iso(expected_next_start(job.starts_ms, config.batch.interval_minutes * 60_000))
+        next_ms = expected_next_start(job.starts_ms, interval_ms)
+        if next_ms <= now_ms:  # starts were missed: the next one by the same rhythm
+            next_ms += ((now_ms - next_ms) // interval_ms + 1) * interval_ms
+        next_run = iso(next_ms)
+    result = job.last_result
+    if job.last_started_ms is not None and (job.last_finished_ms or 0) < job.last_started_ms:
+        longest_ms = (max(60, config.batch.max_cycle_seconds) + 30) * 1000
+        result = "running" if now_ms - job.last_started_ms < longest_ms else "died"
     return JobHealth(
         id=command,
-        last_started=iso(job.last_started_ms) if job.last_started_ms else None,
-        last_finished=iso(job.last_finished_ms) if job.last_finished_ms else None,
-        last_result=job.last_result,
+        last_started=_iso(job.last_started_ms),
+        last_finished=_iso(job.last_finished_ms),
+        last_result=result,
         last_error=job.last_error,
         next_run=next_run,
         skipped=job.skipped,
     )
 
 
-def last_update(cycles: Sequence[CycleRecord]) -> str | None:
-    """When a priority cycle last refreshed anything."""
-    return next((iso(c.started_ms + c.duration_ms) for c in cycles if c.refreshed), None)
+def _iso(at_ms: int | None) -> str | None:
+    return None if at_ms is None else iso(at_ms)
 
 
 def cycles_of(cycles: Mapping[str, Sequence[CycleRecord]], now_ms: int) -> list[dict[str, Any]]:

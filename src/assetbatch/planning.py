@@ -141,8 +141,8 @@ def behind(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) 
 def plan(
     work: Sequence[Work], stored: Mapping[str, StoredAsset], known: Entitlements, now_ms: int
 ) -> list[Call]:
-    """The fewest calls for this work, in its order: one snapshot for up to 250 prices of the classes that
-    have it, one range of bars (or the previous day) for each of the others."""
+    """The fewest calls for this work, prices before bars and otherwise in its order: one snapshot for up
+    to 250 prices of the classes that have it, one range of bars (or the previous day) for each other."""
     calls: list[Call] = []
     by_snapshot = [
         item.asset
@@ -154,7 +154,7 @@ def plan(
         for i in range(0, len(by_snapshot), SNAPSHOT_TICKERS)
     }
     snapshot_symbols = {asset.symbol for asset in by_snapshot}
-    for item in work:
+    for item in sorted(work, key=lambda item: item.kind is WorkKind.BARS):
         asset = item.asset
         if item.kind is WorkKind.BARS or asset.symbol not in snapshot_symbols:
             calls.append(single_call(asset, stored.get(asset.symbol), known, now_ms))

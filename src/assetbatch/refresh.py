@@ -25,11 +25,12 @@ from assetbatch.planning import (
     PreviousDayCall,
     SnapshotCall,
     Work,
+    WorkKind,
     asset_types,
     describe,
     plan,
 )
-from assetbatch.report import Reporter
+from assetbatch.report import WAITS_FOR, Reporter
 from assetbatch.state.refusals import Refusals
 from assetbatch.state.window import CallKind, Grant, Window, new_call_id
 from assetbatch.vendor.refusals import Refusal, RefusalKind
@@ -43,14 +44,22 @@ if TYPE_CHECKING:  # an idle start loads neither psycopg nor requests
 SAVE_SECONDS = 4.0
 """Kept back from a command's bound for storing and publishing what came."""
 
+SAVE_SHARE = 0.3
+"""The same as a share of a bound that is short."""
+
 SHORTEST_CALL_SECONDS = 1.0
+
+HEAVY_BARS = 20_000
+HEAVY_SECONDS = 2.0
+"""So much unsaved is stored before the next call of a long batch: little is lost with a process, memory
+stays flat, and the last save of a cycle is as short as any."""
 
 FUTURE_MS = 60_000
 """How far ahead of our clock a price may be dated."""
 
 
 class Status(StrEnum):
-    """What became of one piece of work; all but DEFERRED are recorded as the sync status."""
+    """What became of one piece of work; what is not open is recorded as the sync status (of prices)."""
 
     SUCCESS = "success"
     FAILED = "failed"
@@ -58,7 +67,14 @@ class Status(StrEnum):
     NOT_FOUND = "not_found"
     NO_DATA = "no_data"
     DEFERRED = "deferred"
-    """Not asked, or not asked in the right way yet: stays due."""
+    """Not asked for want of a slot or of time: stays due."""
+    POSTPONED = "postponed"
+    """The cycle's calls went into learning what the plan lacks: asked otherwise next time."""
+
+    @property
+    def open(self) -> bool:
+        """Whether the work is still to be done; nothing is recorded of it."""
+        return self in (Status.DEFERRED, Status.POSTPONED)
 
 
 class Consequence(msgspec.Struct, frozen=True):
@@ -72,7 +88,7 @@ class Consequence(msgspec.Struct, frozen=True):
 
 
 CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
-    RefusalKind.KEY: Consequence(Status.FAILED, ends_batch=True),
+    RefusalKind.KEY: Consequence(Status.DEFERRED, ends_batch=True),
     RefusalKind.NOT_IN_PLAN: Consequence(Status.NOT_ENTITLED, final=True, learns=True),
     RefusalKind.TODAY_NOT_YET: Consequence(Status.NOT_ENTITLED, final=True, learns=True),
     RefusalKind.TIMEFRAME: Consequence(Status.NOT_ENTITLED, final=True, learns=True),
@@ -107,6 +123,22 @@ class BatchReport(msgspec.Struct, kw_only=True):
     too_many_calls: bool = False
 
 
+class Holder:
+    """Whose work a batch is. This one holds nothing; the queue's holds leases."""
+
+    def lost(self, _pending: Sequence[Work]) -> Collection[str]:
+        """The ids of work that somebody else has taken over meanwhile; asked before each call."""
+        return ()
+
+    def stored(self, _results: Sequence[Result]) -> None:
+        """These results are stored and published, or need neither."""
+
+
+def time_for_calls(bound: Bound) -> float:
+    """Seconds within which a call may still begin; the rest is for the shortest call and for storing."""
+    return bound.remaining() - SHORTEST_CALL_SECONDS - min(SAVE_SECONDS, SAVE_SHARE * bound.seconds)
+
+
 class Refresher:
     """Refreshes batches of work for one command. Not for several threads."""
 
@@ -131,7 +163,9 @@ class Refresher:
         self._known = known
         self._now_ms = now_ms
         self._bound = bound
-        self._reporter = reporter
+        self.reporter = reporter
+        self.calls = 0
+        """Calls made so far, also in batches that ended with an error."""
 
     def run(
         self,
@@ -142,19 +176,19 @@ class Refresher:
         max_calls: int,
         grant: Grant | None = None,
         one_call_each: bool = False,
-        lost: Callable[[Sequence[Work]], Collection[str]] = lambda _work: (),
+        holder: Holder | None = None,
     ) -> BatchReport:
         """Refreshes `work` in its order with at most `max_calls` calls, waiting for slots within the bound.
 
         `grant` is a slot that is already held; it is given back if no call needs it. With `one_call_each`
         work whose call taught us something about the plan is left for the next cycle instead of asked
-        again. `lost` is asked before each call for the ids of work that somebody else has meanwhile
-        taken over. Raises KeyRefusedError, RedisError or DatabaseError; what came back before is stored.
+        again. Raises KeyRefusedError, RedisError or DatabaseError; what came back before is stored.
         """
-        batch = _Batch(work, stored)
+        batch = _Batch(work, stored, holder or Holder())
         try:
-            self._fetch(batch, kind, max_calls, grant, one_call_each, lost)
+            self._fetch(batch, kind, max_calls, grant, one_call_each)
         finally:
+            self.calls += batch.calls
             self._store_and_publish(batch)
         if batch.redis_error:
             raise batch.redis_error
@@ -172,22 +206,23 @@ class Refresher:
         max_calls: int,
         grant: Grant | None,
         one_call_each: bool,
-        lost: Callable[[Sequence[Work]], Collection[str]],
     ) -> None:
         while batch.pending and not batch.closed:
             if batch.calls >= max_calls:
-                batch.defer("no call left for it in this cycle")
+                batch.defer("no call left for it in this cycle", Status.POSTPONED)
                 break
             grant, reason = self._slot(batch, kind, grant)
             if grant is None:
                 batch.defer(reason)
                 break
-            batch.abandon(lost(batch.pending))
+            batch.abandon(batch.holder.lost(batch.pending))
             if batch.pending:
                 now_ms = self._now_ms()
                 call = plan(batch.pending, batch.stored, self._known, now_ms)[0]
                 self._one_call(batch, call, grant, now_ms, one_call_each)
                 grant = None
+            if kind is CallKind.QUEUE and batch.is_heavy():
+                self._store_and_publish(batch)
         if grant is not None:
             self._window.cancel(grant)
 
@@ -196,7 +231,7 @@ class Refresher:
         waited = False
         call_id = new_call_id()
         while True:
-            if self._bound.stopped or self._bound.remaining() < SAVE_SECONDS + SHORTEST_CALL_SECONDS:
+            if self._bound.stopped or time_for_calls(self._bound) <= 0:
                 self._give_back(grant)
                 if waited:
                     self._window.leave(call_id)
@@ -209,11 +244,12 @@ class Refresher:
                 grant = answer
                 continue
             grant = None
-            if answer.wait_ms / 1000 > self._bound.remaining() - SAVE_SECONDS - SHORTEST_CALL_SECONDS:
+            if answer.wait_ms / 1000 > time_for_calls(self._bound):
                 self._window.leave(call_id)
-                return None, f"the next free call comes in {span(answer.wait_ms)}, after this cycle's end"
+                why = WAITS_FOR[answer.reason]
+                return None, f"{why}; the next call is free in {span(answer.wait_ms)}, after this cycle's end"
             self._store_and_publish(batch)
-            self._reporter.waiting(answer, first=not waited)
+            self.reporter.waiting(answer, first=not waited)
             waited = True
             self._bound.wait(answer.wait_ms / 1000 + 0.001)
 
@@ -222,17 +258,17 @@ class Refresher:
             self._window.cancel(grant)
 
     def _one_call(self, batch: _Batch, call: Call, grant: Grant, now_ms: int, one_call_each: bool) -> None:
-        seconds = self._bound.remaining() - SAVE_SECONDS
+        seconds = time_for_calls(self._bound) + SHORTEST_CALL_SECONDS
         sent = True
         batch.calls += 1
         started = boot_seconds()
         try:
             self._ask(batch, call, seconds, now_ms)
-            self._reporter.called(describe(call), "ok", boot_seconds() - started)
+            self.reporter.called(describe(call), "ok", boot_seconds() - started)
             batch.answered += 1
         except Refusal as refusal:
             sent = refusal.sent
-            self._reporter.called(describe(call), refusal.kind.value, boot_seconds() - started)
+            self.reporter.called(describe(call), refusal.kind.value, boot_seconds() - started)
             self._refused(batch, call, refusal, one_call_each)
         finally:
             try:
@@ -254,7 +290,7 @@ class Refresher:
             case BarsCall(asset, start_ms, end_ms):
                 page = vendor.bars(asset.polygon_ticker, start_ms, end_ms, deadline_seconds=seconds)
                 if page.refused:
-                    self._reporter.refused_bars(asset.symbol, page.refused)
+                    self.reporter.refused_bars(asset.symbol, page.refused)
                 batch.take_bars(call, page.bars, min(now_ms, end_ms + 1))
             case PreviousDayCall(asset):
                 price = vendor.previous_day(asset.polygon_ticker, asset.symbol, deadline_seconds=seconds)
@@ -267,15 +303,15 @@ class Refresher:
         if refusal.kind is RefusalKind.TOO_MANY_CALLS:
             until_ms = self._window.block(refusal.retry_after_seconds)
             batch.too_many_calls = True
-            self._reporter.problem(
-                f"the vendor says too many calls; nobody calls before {moment(until_ms)}",
+            self.reporter.problem(
+                f"the vendor says too many calls; nobody calls for {span(until_ms - self._now_ms())}",
                 hint="does another program use this key? then lower rate_limiting.calls_per_minute",
             )
         if refusal.kind is RefusalKind.VENDOR_DOWN:
             batch.downs += 1
         if consequence.learns and self._learn(call, refusal):
             if one_call_each and not isinstance(call, SnapshotCall):
-                batch.settle_call(call, Status.DEFERRED, f"{refusal.message} (asked otherwise next time)")
+                batch.settle_call(call, Status.POSTPONED, f"{refusal.message} (asked otherwise next time)")
                 return
             if call not in plan(batch.pending, batch.stored, self._known, self._now_ms()):
                 return
@@ -299,15 +335,17 @@ class Refresher:
         refusal = refusal_now(lack, asset_type, message, self._now_ms())
         self._known.learn(refusal)
         self._refusals.remember(refusal)
-        self._reporter.learned(refusal)
+        self.reporter.learned(refusal)
 
     def _store_and_publish(self, batch: _Batch) -> None:
-        prices, bars, outcomes = batch.unsaved()
-        if not outcomes and not bars:
+        results, to_save = batch.unsaved()
+        if not results:
             return
-        saved = self._store().save(Batch(prices=prices, bars=bars, outcomes=outcomes), self._now_ms())
-        batch.saved(bars_written=saved.bars_new + saved.bars_changed, published=len(saved.updated))
-        self._events.publish(saved.updated)
+        if to_save.outcomes or to_save.bars:
+            saved = self._store().save(to_save, self._now_ms())
+            batch.saved(bars_written=saved.bars_new + saved.bars_changed, published=len(saved.updated))
+            self._events.publish(saved.updated)
+        batch.holder.stored(results)
 
 
 def lack_shown_by(call: Call, kind: RefusalKind) -> Lack | None:
@@ -343,7 +381,9 @@ def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int) -> Price:
 class _Batch:
     """The state of one batch: what is pending, what came, what is stored."""
 
-    def __init__(self, work: Sequence[Work], stored: Mapping[str, StoredAsset]) -> None:
+    def __init__(self, work: Sequence[Work], stored: Mapping[str, StoredAsset], holder: Holder) -> None:
+        self.holder = holder
+        self._saved_at = boot_seconds()
         self._pending = {item.id: item for item in work}
         self.stored = stored
         self.calls = 0
@@ -383,11 +423,18 @@ class _Batch:
         for item in self._of(call):
             self._settle(item, Result(work=item, status=status, error=error, final=final))
 
-    def defer(self, reason: str) -> None:
+    def defer(self, reason: str, status: Status = Status.DEFERRED) -> None:
         """No further call: what is pending stays due."""
         self.closed = True
         for item in self.pending:
-            self._settle(item, Result(work=item, status=Status.DEFERRED, error=reason))
+            self._settle(item, Result(work=item, status=status, error=reason))
+
+    def is_heavy(self) -> bool:
+        """Whether so much is unsaved that it should be stored before the next call."""
+        if self._unsaved_from == len(self._results):
+            return False
+        bars = sum(map(len, self._bars.values()))
+        return bars >= HEAVY_BARS or boot_seconds() - self._saved_at >= HEAVY_SECONDS
 
     def abandon(self, lost: Collection[str]) -> None:
         """Work that is somebody else's now: nothing is asked or said of it any more."""
@@ -418,7 +465,7 @@ class _Batch:
         ticker = item.asset.polygon_ticker
         if refusal := answer.errors.get(ticker):
             consequence = CONSEQUENCES[refusal.kind]
-            status = Status.FAILED if consequence.status is Status.DEFERRED else consequence.status
+            status = Status.FAILED if consequence.status.open else consequence.status
             return Result(work=item, status=status, error=refusal.message, final=consequence.final)
         price = answer.prices.get(ticker)
         if price is None:  # known to the vendor, but nothing usable: its snapshots are empty after midnight
@@ -447,11 +494,11 @@ class _Batch:
                 continue
             if call.asset.bars and finished:
                 self._bars[symbol] = finished
-            price = price_from_bars(symbol, bars, seen_to_ms)
-            self._settle(
-                item,
-                Result(work=item, status=Status.SUCCESS, price=price, bars=len(self._bars.get(symbol, ()))),
-            )
+            price = None
+            if item.kind is WorkKind.PRICE:
+                price = price_from_bars(symbol, bars, seen_to_ms)
+            count = len(self._bars.get(symbol, ()))
+            self._settle(item, Result(work=item, status=Status.SUCCESS, price=price, bars=count))
 
     def take_previous_day(self, call: PreviousDayCall, price: Price | None) -> None:
         """One day's bar gives the price; there may be none."""
@@ -462,19 +509,21 @@ class _Batch:
             else:
                 self._settle(item, Result(work=item, status=Status.SUCCESS, price=price))
 
-    def unsaved(self) -> tuple[list[Price], dict[str, list[Bar]], list[Outcome]]:
-        """What has come since the last save, to be stored in one transaction."""
-        new = [
-            result for result in self._results[self._unsaved_from :] if result.status is not Status.DEFERRED
-        ]
+    def unsaved(self) -> tuple[list[Result], Batch]:
+        """What has come since the last save, and what of it is to be stored in one transaction.
+
+        Work on bars leaves the price and its sync status alone: a quote is newer and better than a bar.
+        """
+        new = [result for result in self._results[self._unsaved_from :] if not result.status.open]
         self._unsaved_from = len(self._results)
+        self._saved_at = boot_seconds()
         bars, self._bars = self._bars, {}
-        prices = {result.price.symbol: result.price for result in new if result.price}
-        outcomes = {
-            result.work.asset.symbol: Outcome(result.work.asset.symbol, result.status.value, result.error)
-            for result in new
-        }
-        return list(prices.values()), bars, list(outcomes.values())
+        of_prices = [result for result in new if result.work.kind is WorkKind.PRICE]
+        prices = [result.price for result in of_prices if result.price]
+        outcomes = [
+            Outcome(result.work.asset.symbol, result.status.value, result.error) for result in of_prices
+        ]
+        return new, Batch(prices=prices, bars=bars, outcomes=outcomes)
 
     def saved(self, *, bars_written: int, published: int) -> None:
         """Counts what a transaction changed."""

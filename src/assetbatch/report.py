@@ -13,9 +13,10 @@ from assetbatch.words import moment, plural, span
 
 log = logging.getLogger("assetbatch")
 
-_WAITS_FOR = {
+WAITS_FOR = {
     "window": "all calls of this window are used",
     "blocked": "the vendor said too many calls",
+    "lost": "redis has no log of the calls made in the last minute (restarted, or a new API key)",
     "reserved": "the free calls are kept for the next priority cycle",
 }
 
@@ -47,7 +48,7 @@ class Reporter:
         if first:
             self.waits += 1
             self._journal.waited(self._now_ms(), new_call_id())
-        text = f"waiting {span(refused.wait_ms)} for a free call: {_WAITS_FOR[refused.reason]}"
+        text = f"waiting {span(refused.wait_ms)} for a free call: {WAITS_FOR[refused.reason]}"
         log.info(text)
         self._progress(text)
 

@@ -193,6 +193,60 @@ class TestFailure:
         assert run(world, "run-priority").returncode == 0
 
 
+class TestOutput:
+    def test_an_error_comes_with_the_cycle_as_json_where_that_is_wanted(self, free: World) -> None:
+        done = run(free, "run-priority", "--json", POLYGON_BASE_URL="http://127.0.0.1:9")
+        assert done.returncode == 3
+        result = json.loads(done.stdout)
+        assert (result["result"], [asset["status"] for asset in result["assets"]]) == (
+            "failed",
+            ["failed"] * 3,
+        )
+        assert "the API cannot be reached" in result["error"]
+
+    def test_an_ascii_terminal_gets_substitutes(self, free: World) -> None:
+        done = run(free, "status", PYTHONIOENCODING="ascii")
+        assert done.returncode == 0
+        assert "plan" in done.stdout
+
+    def test_a_full_disk_under_the_output_is_an_error_in_words(self, free: World) -> None:
+        free.config()
+        command = f"{sys.executable} -m assetbatch status > /dev/full"
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=free.folder,
+            env={"PATH": "/usr/bin:/bin", "POLYGON_API_KEY": KEY},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "the output cannot be written: No space left on device" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_a_closed_output_does_not_break_the_cycle(self, free: World) -> None:
+        free.config()
+        command = f"{sys.executable} -m assetbatch run-priority --json >&-"
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=free.folder,
+            env={"PATH": "/usr/bin:/bin", "POLYGON_API_KEY": KEY},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert free.last_update("XAUUSD") is not None
+
+    @pytest.mark.parametrize("columns", ["80", "120"])
+    def test_the_table_keeps_its_columns_beside_a_long_error(self, free: World, columns: str) -> None:
+        free.vendor.order("status=500", path_contains="C:EURUSD")
+        run(free, "run-priority")
+        shown = run(free, "status", COLUMNS=columns).stdout
+        assert re.search(r"^asset +class +price +day +age +market +state *$", shown, re.MULTILINE)
+        assert re.search(r"^EURUSD +CRITICAL .* failed *$", shown, re.MULTILINE)
+
+
 class TestStopping:
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
     def test_a_signal_hands_the_work_back(self, make_world: MakeWorld, number: int, code: int) -> None:

@@ -89,6 +89,29 @@ class TestOnAPaidPlan:
         assert paid.bars("XAUUSD") > 6000
         assert paid.bars("BTCUSD") > 9000
 
+    def test_bars_leave_the_quote_and_the_rhythm_of_the_prices_alone(self, paid: World) -> None:
+        """A bar is as of its end, hence newer than the quote, but has neither bid nor ask."""
+        paid.run_priority()
+        quote = paid.last_update("EURUSD")
+        paid.clock.at_ms += MINUTE
+        assert paid.run_queue().bars_written > 20_000
+        assert paid.last_update("EURUSD") == quote
+        for _ in range(3):
+            paid.clock.at_ms += 5 * MINUTE
+            before = len(paid.paths)
+            assert [asset.status for asset in paid.run_priority().assets] == ["success"] * 3
+            assert [path.split("?")[0] for path in paid.paths[before:]] == ["/v3/snapshot"]
+            paid.run_queue()
+
+    def test_bars_that_fail_do_not_keep_prices_from_being_asked(self, paid: World) -> None:
+        paid.vendor.order("status=500", times=3, path_contains="/v2/aggs")
+        paid.run_priority()
+        with pytest.raises(UnreachableError):
+            paid.run_queue()
+        sync = paid.sync("EURUSD")
+        assert sync is not None
+        assert sync[0] == "success"
+
     def test_a_forming_bar_gives_no_stored_bar(self, paid: World) -> None:
         paid.run_priority()
         paid.run_queue()
@@ -287,6 +310,9 @@ class TestDryRun:
 
 
 class TestItsBound:
+    def test_the_shortest_leaves_time_for_calls(self, free: World) -> None:
+        assert [asset.status for asset in free.run_priority(seconds=5).assets] == ["success"] * 3
+
     def test_a_vendor_that_drips_a_byte_a_second_does_not_hold_it(self, free: World) -> None:
         free.vendor.order("drip-body=1", times=None)
         with free.services() as services, Bound(7) as bound:

@@ -10,11 +10,12 @@ import time
 
 import pytest
 
-from assetbatch import cycles
+from assetbatch import cycles, refresh
 from assetbatch.assets import AssetPriority
 from assetbatch.bounds import Bound
-from assetbatch.cycles import RUN_QUEUE, run_queue
+from assetbatch.cycles import ENQUEUE_SECONDARY, RUN_QUEUE, run_queue
 from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
+from assetbatch.market import Batch, Saved
 from assetbatch.state.window import CallKind
 from assetbatch.store import Store
 from tests.world import RealClock, SetClock, World
@@ -44,6 +45,16 @@ class TestEnqueueSecondary:
         assert result.dropped == ["USDJPY"]
         assert "the queue is full (2): dropped USDJPY" in caplog.text
         assert result.exit_code == 1
+
+    def test_an_asset_without_a_row_is_a_failure(self, free: World) -> None:
+        free.document["secondary_assets"] = [
+            {"symbol": "NEWONE", "polygon_ticker": "C:NEWONE", "asset_type": "forex"}
+        ]
+        assert free.enqueue_secondary().exit_code == 1
+
+    def test_a_second_start_while_one_runs_skips(self, free: World) -> None:
+        with free.services() as services, services.locks.hold(ENQUEUE_SECONDARY, 60):
+            assert free.enqueue_secondary().result == "skipped"
 
     def test_a_dry_run_changes_nothing(self, free: World) -> None:
         assert free.enqueue_secondary(dry_run=True).plan == [
@@ -198,6 +209,28 @@ class TestFailures:
         with free.services() as services:
             assert services.queue.state().size == 3
         assert free.run_queue().queue_size == 0
+
+    def test_what_a_long_batch_has_brought_is_stored_and_settled_on_the_way(
+        self, paid: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        paid.run_priority()
+        save, saved = Store.save, 0
+
+        def fill_up(store: Store, batch: Batch, now_ms: int) -> Saved:
+            nonlocal saved
+            saved += 1
+            if saved == 3:
+                raise DatabaseError("the disk is full")
+            return save(store, batch, now_ms)
+
+        monkeypatch.setattr(refresh, "HEAVY_BARS", 1)
+        monkeypatch.setattr(Store, "save", fill_up)
+        with pytest.raises(DatabaseError):
+            paid.run_queue()
+        with paid.services() as services:
+            state = services.queue.state()
+        assert (state.size, state.leased) == (1, 0)
+        assert [paid.bars(symbol) > 0 for symbol in ("XAUUSD", "EURUSD", "BTCUSD")] == [True, True, False]
 
     def test_a_killed_worker_loses_nothing(self, free: World) -> None:
         free.enqueue_secondary()

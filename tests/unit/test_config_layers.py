@@ -315,7 +315,7 @@ class TestPrecedence:
     def test_an_option_out_of_range_is_told_by_its_name(self, cwd: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             override(read(cwd), {"batch.max_cycle_seconds": (0, "--max-seconds")})
-        assert str(caught.value) == "--max-seconds: found 0, expected a whole number from 1 to 3600"
+        assert str(caught.value) == "--max-seconds: found 0, expected a whole number from 5 to 3600"
 
 
 class TestLimit:

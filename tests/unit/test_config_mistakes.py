@@ -37,7 +37,7 @@ def mistakes(cwd: Path, text: str | bytes, dotenv: str | bytes | None = None, **
 
 ALLOWED = {
     "batch.interval_minutes": "a whole number from 1 to 1440",
-    "batch.max_cycle_seconds": "a whole number from 1 to 3600",
+    "batch.max_cycle_seconds": "a whole number from 5 to 3600",
     "batch.priority_assets_enabled": "true or false",
     "rate_limiting.tier": TIERS,
     "rate_limiting.calls_per_minute": CALLS,

@@ -8,13 +8,14 @@ from msgspec import structs
 
 from assetbatch.assets import Asset, AssetPriority, AssetType
 from assetbatch.config import Config
-from assetbatch.cycles import RUN_PRIORITY
+from assetbatch.cycles import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
 from assetbatch.entitlements import Entitlements
 from assetbatch.health import (
     Problem,
     alerts_of,
     asset_health,
     is_stale,
+    job_health,
     metrics_of,
     problems_of,
     problems_of_assets,
@@ -24,6 +25,7 @@ from assetbatch.hours import to_ms
 from assetbatch.market import StoredAsset
 from assetbatch.state.journal import CycleRecord, JobState
 from assetbatch.state.queue import DeadLetter, QueueState
+from assetbatch.words import iso
 
 FREE = Entitlements(end_of_day=True)
 PAID = Entitlements(end_of_day=False)
@@ -42,6 +44,7 @@ def job(**fields: object) -> JobState:
             "last_finished_ms": WEDNESDAY,
             "last_result": "ok",
             "last_error": None,
+            "last_refreshed_ms": None,
             "skipped": 0,
             "starts_ms": (),
             **fields,
@@ -56,6 +59,10 @@ def cycle(age_ms: int = 0, **fields: object) -> CycleRecord:
         result="ok",
         **fields,  # type: ignore[arg-type]  # a test's shorthand
     )
+
+
+JOBS = {RUN_PRIORITY: job(), RUN_QUEUE: job(), ENQUEUE_SECONDARY: job()}
+ENABLED = Config(priority_assets=(EURUSD,))
 
 
 class TestStaleness:
@@ -128,10 +135,22 @@ class TestMetrics:
         assert [alert.metric for alert in alerts_of(beyond, Config())] == list(beyond)
 
 
+class TestAJob:
+    def test_that_has_not_ended_is_running_until_its_bound_and_then_has_died(self) -> None:
+        started = job(last_started_ms=WEDNESDAY, last_finished_ms=WEDNESDAY - 1)
+        assert job_health(RUN_QUEUE, started, ENABLED, WEDNESDAY + 89_000).last_result == "running"
+        assert job_health(RUN_QUEUE, started, ENABLED, WEDNESDAY + 90_000).last_result == "died"
+
+    def test_that_missed_starts_is_expected_at_the_next_one_of_its_rhythm(self) -> None:
+        starts = (WEDNESDAY - 10 * MINUTE, WEDNESDAY - 5 * MINUTE, WEDNESDAY)
+        health = job_health(RUN_PRIORITY, job(starts_ms=starts), ENABLED, WEDNESDAY + 118 * MINUTE)
+        assert health.next_run == iso(WEDNESDAY + 120 * MINUTE)
+
+
 class TestProblems:
     def test_cron_that_has_stopped_starting_us(self) -> None:
         late = job(last_started_ms=WEDNESDAY - 16 * MINUTE)
-        (problem,) = problems_of([], {RUN_PRIORITY: late}, [], EMPTY, Config(), WEDNESDAY)
+        (problem,) = problems_of([], {**JOBS, RUN_PRIORITY: late}, [], EMPTY, ENABLED, WEDNESDAY)
         assert problem.message == "run-priority was last started 16 min ago, it should be every 5 min"
         assert problem.severity == "critical"
 
@@ -140,7 +159,7 @@ class TestProblems:
             now_ms=WEDNESDAY, size=0, by_priority={}, leased=0, delayed=0, dead=1, oldest_ms=None
         )
         letter = DeadLetter("ETHUSDT", EURUSD.priority, 3, WEDNESDAY, "Ticker not found.")
-        (problem,) = problems_of([], {RUN_PRIORITY: job()}, [letter], queue, Config(), WEDNESDAY)
+        (problem,) = problems_of([], JOBS, [letter], queue, ENABLED, WEDNESDAY)
         assert problem.message == "1 dead letter, the latest: ETHUSDT (Ticker not found.)"
 
     def test_priority_assets_get_a_line_each_and_others_alike_share_one(self) -> None:
@@ -156,8 +175,26 @@ class TestProblems:
 
     def test_the_gravest_first(self) -> None:
         failed = job(last_result="failed", last_error="no key", last_started_ms=None)
-        problems = problems_of([], {RUN_PRIORITY: failed}, [], EMPTY, Config(), WEDNESDAY)
+        problems = problems_of([], {**JOBS, RUN_PRIORITY: failed}, [], EMPTY, ENABLED, WEDNESDAY)
         assert [problem.severity for problem in problems] == ["critical", "warning"]
+
+    def test_a_queue_run_that_failed(self) -> None:
+        jobs = {**JOBS, RUN_QUEUE: job(last_result="failed", last_error="the disk is full")}
+        (problem,) = problems_of([], jobs, [], EMPTY, ENABLED, WEDNESDAY)
+        assert (problem.message, problem.severity) == (
+            "the last run-queue failed: the disk is full",
+            "warning",
+        )
+
+    def test_work_that_waits_for_a_run_queue_that_is_not_started(self) -> None:
+        waiting = structs.replace(EMPTY, size=3)
+        jobs = {**JOBS, RUN_QUEUE: job(last_started_ms=WEDNESDAY - 11 * MINUTE)}
+        (problem,) = problems_of([], jobs, [], waiting, ENABLED, WEDNESDAY)
+        assert problem.message == "3 items in the queue, and run-queue was last started 11 min ago"
+
+    def test_no_start_is_missed_where_priority_is_switched_off(self) -> None:
+        jobs = {**JOBS, RUN_PRIORITY: job(last_started_ms=None)}
+        assert problems_of([], jobs, [], EMPTY, Config(), WEDNESDAY) == []
 
     def test_the_verdict_is_that_of_the_gravest(self) -> None:
         assert verdict([], []) == "healthy"

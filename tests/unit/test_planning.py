@@ -182,6 +182,10 @@ class TestCalls:
         calls = plan([Work(EURUSD), Work(EURUSD, WorkKind.BARS)], {}, PAID, WEDNESDAY)
         assert [type(call) for call in calls] == [SnapshotCall, BarsCall]
 
+    def test_prices_come_before_bars(self) -> None:
+        calls = plan([Work(EURUSD, WorkKind.BARS), Work(BTCUSD)], {}, PAID, WEDNESDAY)
+        assert [type(call) for call in calls] == [SnapshotCall, BarsCall]
+
     @given(
         st.lists(st.sampled_from([EURUSD, XAUUSD, BTCUSD]), unique=True),
         st.booleans(),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from assetbatch import __version__
-from assetbatch.cli.context import Options
+from assetbatch.cli.context import Options, make_output_robust
 from assetbatch.cli.logs import LogFormat
 
 app = typer.Typer(
@@ -62,6 +62,8 @@ def options(
 def main() -> None:
     """Runs the command line; ends the process with the command's exit code."""
     from assetbatch.cli import configuration, cycles, sandbox, setup, status
+
+    make_output_robust()
 
     for module in (cycles, status, setup, configuration, sandbox):
         module.add_to(app)

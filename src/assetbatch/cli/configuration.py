@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from assetbatch.cli.context import load_config, log, print_bytes, print_rich, reported
+from assetbatch.cli.context import load_config, log, print_json, print_rich, reported
 
 CODES = "Exit codes: 0 the configuration is valid; 2 it is not (every mistake is a line on stderr)."
 
@@ -32,9 +32,7 @@ def show(
 
         rows = effective(load_config(options))
         if json:
-            import msgspec
-
-            print_bytes(msgspec.json.encode([{"key": k, "value": v, "origin": o} for k, v, o in rows]))
+            print_json([{"key": k, "value": v, "origin": o} for k, v, o in rows])
         elif sys.stdout.isatty():
             from rich.table import Table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -35,7 +36,7 @@ class Options(NamedTuple):
 def reported(context: typer.Context) -> Iterator[Options]:
     """Sets up the log; turns an AssetbatchError into its lines on stderr and its exit code."""
     options: Options = context.obj
-    configure(context.info_name or "assetbatch", options.log_format, options.verbosity)
+    configure(context.command_path.partition(" ")[2], options.log_format, options.verbosity)
     try:
         yield options
     except AssetbatchError as error:
@@ -68,10 +69,39 @@ def print_rich(renderable: Any) -> None:
     """Prints to stdout: coloured on a terminal, plain elsewhere and with NO_COLOR."""
     from rich.console import Console
 
-    Console(highlight=False, emoji=False, markup=False, soft_wrap=False).print(renderable)
+    with _output():
+        Console(highlight=False, emoji=False, markup=False).print(renderable)
 
 
-def print_bytes(text: bytes) -> None:
-    """Prints JSON to stdout as it is."""
-    sys.stdout.buffer.write(text + b"\n")
-    sys.stdout.flush()
+def print_json(document: Any) -> None:
+    """Prints a document as one line of JSON to stdout."""
+    import msgspec
+
+    print_text(msgspec.json.encode(document).decode())
+
+
+def print_text(text: str) -> None:
+    """Prints text to stdout as it is."""
+    with _output():
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    """What is written within goes to stdout: nowhere if that is closed; a full disk is an error in words."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # whoever read has seen enough; the command line ends quietly
+    except OSError as error:
+        raise AssetbatchError(f"the output cannot be written: {error.strerror}") from None
+
+
+def make_output_robust() -> None:
+    """A stream that cannot show a character shows a substitute: cron's environment may be plain ASCII."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

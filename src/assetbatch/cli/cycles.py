@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assetbatch.cli.context import load_config, print_bytes, print_rich, reported, services_for
+from assetbatch.cli.context import (
+    load_config,
+    log,
+    print_json,
+    print_rich,
+    print_text,
+    reported,
+    services_for,
+)
+from assetbatch.errors import AssetbatchError
 
 if TYPE_CHECKING:
     from assetbatch.bounds import Bound
@@ -87,7 +96,7 @@ def enqueue_secondary(
         context,
         json,
         lambda config: max_seconds or float(config.batch.max_cycle_seconds),
-        lambda services, _bound, _progress: cycles.enqueue_secondary(services, dry_run=dry_run),
+        lambda services, bound, _progress: cycles.enqueue_secondary(services, bound, dry_run=dry_run),
     )
 
 
@@ -101,10 +110,15 @@ def _cycle(
 
     with reported(context) as options:
         config = load_config(options)
-        with Bound(seconds(config)) as bound:
-            with services_for(options, config) as services, _progress() as progress:
-                result = run(services, bound, progress)
-            stopped = bound.stopped
+        try:
+            with Bound(seconds(config)) as bound:
+                with services_for(options, config) as services, _progress() as progress:
+                    result = run(services, bound, progress)
+                stopped = bound.stopped
+        except AssetbatchError as error:
+            if json and error.cycle is not None:
+                print_json(error.cycle)
+            raise
         _show(result, json)
         raise typer.Exit(128 + stopped if stopped else result.exit_code)
 
@@ -122,11 +136,15 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
 
 def _show(result: CycleResult, json: bool) -> None:
-    if json:
-        import msgspec
+    from assetbatch.views.summary import summary
 
-        print_bytes(msgspec.json.encode(result))
-    elif sys.stdout.isatty() or result.result == "planned":
+    if result.result != "planned":
+        log.info("%s", summary(result))
+    if json:
+        print_json(result)
+    elif result.result == "planned":
+        print_text("\n".join(result.plan) or "nothing is due: no call would be made")
+    elif sys.stdout is not None and sys.stdout.isatty():
         from assetbatch.views.cycle import render
 
         print_rich(render(result))

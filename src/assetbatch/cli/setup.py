@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from assetbatch.cli.context import load_config, print_bytes, reported
+from assetbatch.cli.context import load_config, print_json, reported
 from assetbatch.words import plural
 
 INIT_SECONDS = 120.0
@@ -39,9 +39,7 @@ def init(
         with Bound(INIT_SECONDS), Services(config) as services:
             report = initialise(services)
         if json:
-            import msgspec
-
-            print_bytes(msgspec.json.encode(report))
+            print_json(report)
             return
         applied = plural(len(report.migrations), "migration")
         typer.echo(

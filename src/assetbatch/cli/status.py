@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from assetbatch.cli.context import load_config, print_bytes, print_rich, reported, services_for
+from assetbatch.cli.context import load_config, print_rich, print_text, reported, services_for
 
 STATUS_SECONDS = 30.0
 
@@ -34,7 +34,7 @@ def status(
         with Bound(STATUS_SECONDS), services_for(options, config) as services:
             health = collect(services)
         if json:
-            print_bytes(encode(health))
+            print_text(encode(health).decode())
         else:
             from assetbatch.views.status import render
 

@@ -57,7 +57,7 @@ class Batch(_Section, frozen=True):
     """How often cron starts a cycle and how long one may take."""
 
     interval_minutes: Annotated[int, Meta(ge=1, le=1440)] = 5
-    max_cycle_seconds: Annotated[int, Meta(ge=1, le=3600)] = 60
+    max_cycle_seconds: Annotated[int, Meta(ge=5, le=3600)] = 60
     priority_assets_enabled: bool = True
 
 

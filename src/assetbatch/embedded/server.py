@@ -150,10 +150,11 @@ class Server(ABC):
 
     def problem(self, what: str, *, hint: str | None = None) -> UnreachableError:
         """This server's error, to be raised; the hint is its log unless there is a better one."""
-        if hint is None and self._log_file.exists():
-            hint = f"see {self._log_file}"
-        elif hint is None:
+        if hint is None:
             hint = f"{self.folder} must be yours, writable and on a disk with free space"
+            with contextlib.suppress(OSError):  # somebody else's folder cannot even be looked into
+                if self._log_file.exists():
+                    hint = f"see {self._log_file}"
         return self.error(f"the embedded {self.name} cannot be used: {what}", hint=hint)
 
     def run(self, command: list[str], lock: int, deadline: float, text: str = "") -> None:

@@ -35,6 +35,7 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
     last_finished_ms: int | None
     last_result: str | None
     last_error: str | None
+    last_refreshed_ms: int | None
     skipped: int
     starts_ms: tuple[int, ...]
 
@@ -67,14 +68,15 @@ class Journal:
         key = self._keys.cycles(command)
         with redis_errors():
             pipeline = self._client.pipeline(transaction=True)
-            pipeline.hset(
-                self._keys.job(command),
-                mapping={
-                    "last_finished": cycle.started_ms + cycle.duration_ms,
-                    "last_result": cycle.result,
-                    "last_error": cycle.error or "",
-                },
-            )
+            finished_ms = cycle.started_ms + cycle.duration_ms
+            fields: dict[str, int | str] = {
+                "last_finished": finished_ms,
+                "last_result": cycle.result,
+                "last_error": cycle.error or "",
+            }
+            if cycle.refreshed:
+                fields["last_refreshed"] = finished_ms
+            pipeline.hset(self._keys.job(command), mapping=fields)
             pipeline.lpush(key, msgspec.json.encode(cycle).decode())
             pipeline.ltrim(key, 0, CYCLES_KEPT - 1)
             pipeline.execute()
@@ -102,6 +104,7 @@ class Journal:
             last_finished_ms=_number(fields.get("last_finished")),
             last_result=fields.get("last_result"),
             last_error=fields.get("last_error") or None,
+            last_refreshed_ms=_number(fields.get("last_refreshed")),
             skipped=int(fields.get("skipped", 0)),
             starts_ms=msgspec.json.decode(fields.get("starts", "[]"), type=tuple[int, ...]),
         )

@@ -49,7 +49,8 @@ class Grant(msgspec.Struct, frozen=True):
 class Refused(msgspec.Struct, frozen=True):
     """No slot: come back at `retry_at_ms` (the server's clock), which is `wait_ms` from the answer on.
 
-    `reason` is `window` (all slots used), `blocked` (the vendor said so) or `reserved` (kept for priority).
+    `reason` is `window` (all slots used), `blocked` (the vendor said so), `lost` (the log of calls may be
+    incomplete) or `reserved` (kept for priority).
     """
 
     retry_at_ms: int

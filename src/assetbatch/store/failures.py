@@ -85,15 +85,14 @@ def as_database_error(error: psycopg.Error, doing: str, place: str, password: st
     `doing` is what was tried, `place` names database, host and user, `password` is replaced wherever
     the server's own words should repeat it.
     """
-    said = " ".join((error.diag.message_primary or str(error)).split())
-    if password:
-        said = said.replace(password, "***")
+    raw = " ".join((error.diag.message_primary or str(error)).split())
+    said = raw.replace(password, "***") if password else raw
     state = error.sqlstate
     if state == CANNOT_ADOPT:
         return DatabaseError(f"{doing} at {place}: {said}", hint=error.diag.message_hint)
     if state in _NO_TABLE:
         return SchemaMissingError(f"{doing} at {place}: {said}", hint=INIT_HINT)
-    words = _BY_STATE.get(state) if state else _by_text(said)
+    words = _BY_STATE.get(state) if state else _by_text(raw)
     if words is None:
         hint = "see the server's log" if state else "check the database URL"
         return DatabaseError(f"{doing} at {place}: {said}", hint=hint)

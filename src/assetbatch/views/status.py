@@ -49,19 +49,17 @@ def _headline(health: Health) -> Text:
 
 def _assets(health: Health) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("asset")
-    table.add_column("class")
-    table.add_column("price", justify="right")
-    table.add_column("day", justify="right")
-    table.add_column("age", justify="right")
-    table.add_column("market")
-    table.add_column("state", no_wrap=True, overflow="ellipsis")
+    table.add_column("asset", no_wrap=True)
+    table.add_column("class", no_wrap=True)
+    table.add_column("price", justify="right", no_wrap=True)
+    table.add_column("day", justify="right", no_wrap=True)
+    table.add_column("age", justify="right", no_wrap=True)
+    table.add_column("market", no_wrap=True)
+    table.add_column("state", no_wrap=True)
     for asset in health.assets:
         change = asset.change_percent
         age = asset.age_seconds
         state = Text(asset.state.replace("_", " "), style=COLOURS.get(asset.state, "red"))
-        if asset.state not in ("fresh", "never"):
-            state.append(f" ({asset.error or asset.reason})", style="dim")
         table.add_row(
             Text(asset.symbol, style="bold" if asset.asset_class == "CRITICAL" else ""),
             asset.asset_class.value,
@@ -84,10 +82,9 @@ def _facts(health: Health) -> Table:
     for job in health.jobs:
         words = "never started"
         if job.last_started:
-            words = f"started {_clock(job.last_started)}, {job.last_result or 'running'}"
+            words = f"started {_clock(job.last_started)}, {job.last_result}"
             if job.next_run:
-                when = "next" if job.next_run > health.checked_at else "was due"
-                words += f", {when} {_clock(job.next_run)}"
+                words += f", next {_clock(job.next_run)}"
             if job.skipped:
                 words += f", {plural(job.skipped, 'start')} skipped"
         table.add_row(job.id.replace("_", "-"), words)

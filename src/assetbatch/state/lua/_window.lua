@@ -2,7 +2,7 @@
 -- which the call can have arrived at the vendor. An entry counts while score > now - window.
 --
 -- calls         zset    the window itself
--- blocked       string  nobody calls before this moment (ms): the vendor said "too many calls", or the log was lost
+-- blocked       string  "moment (ms):reason": nobody calls before it; see `read_block`
 -- reservation   hash    what the next priority cycle will need: at, slots, interval, grace, used
 -- waiters       zset    call id -> its turn: who was refused first is served first, priority before queue
 -- waiters_until zset    call id -> when its turn lapses, should it not come back
@@ -35,6 +35,12 @@ end
 
 local function believed(w)
   return redis.call('GET', w.origin) == server_name(w.origin_here)
+end
+
+-- Until when nobody calls (ms), and why: 'blocked' (the vendor said so) or 'lost' (the log may be incomplete).
+local function read_block(key)
+  local until_ms, why = string.match(redis.call('GET', key) or '0:', '^(%d+):(.*)$')
+  return tonumber(until_ms), why
 end
 
 local function read_reservation(w, now)
@@ -74,9 +80,9 @@ end
 -- Returns nil where the call may be made, else the moment to come back at and the reason.
 -- `ahead` is how many others are to be served first.
 local function refused_until(w, now, ahead)
-  local blocked = tonumber(redis.call('GET', w.blocked) or '0')
+  local blocked, why = read_block(w.blocked)
   if blocked > now then
-    return blocked + math.floor(ahead / w.limit) * w.window, 'blocked'
+    return blocked + math.floor(ahead / w.limit) * w.window, why
   end
   local used = redis.call('ZCARD', w.calls)
   if used + ahead >= w.limit then

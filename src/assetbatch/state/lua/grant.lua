@@ -2,7 +2,7 @@
 -- KEYS: calls, blocked, reservation, waiters, waiters_until, origin (see _window.lua)
 -- ARGV: now ('' = the server's time), call id, limit, window ms, hold ms, kind ('priority'|'queue'),
 --       the server's name ('' = its run id)
--- Returns: {'granted'}; {'refused', moment to come back at, reason ('window'|'blocked'|'reserved'), now};
+-- Returns: {'granted'}; {'refused', moment to come back at, reason ('window'|'blocked'|'lost'|'reserved'), now};
 --          {'unknown'} where the log may have been lost
 --@include _clock.lua
 --@include _window.lua

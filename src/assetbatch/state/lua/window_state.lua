@@ -13,7 +13,7 @@ if used >= w.limit then
   local entry = redis.call('ZREVRANGE', w.calls, w.limit - 1, w.limit - 1, 'WITHSCORES')
   free_at = tonumber(entry[2]) + w.window
 end
-local blocked = tonumber(redis.call('GET', w.blocked) or '0')
+local blocked = read_block(w.blocked)
 if blocked > now then
   used = w.limit
   free_at = math.max(free_at, blocked)
