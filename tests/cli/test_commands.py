@@ -80,6 +80,7 @@ class TestSuccess:
     def test_is_told_with_v(self, free: World) -> None:
         done = run(free, "-v", "run-priority")
         assert re.search(r"Z INFO run-priority: 5-minute bars of C:XAUUSD, .*: ok \(\d+ ms\)", done.stderr)
+        assert "INFO run-priority: 3 calls, 3 prices published" in done.stderr
 
     def test_can_be_had_as_json(self, free: World) -> None:
         result = json.loads(run(free, "run-priority", "--json").stdout)
@@ -89,7 +90,7 @@ class TestSuccess:
     def test_logs_can_be_json_with_stable_keys(self, free: World) -> None:
         done = run(free, "-v", "--log-format", "json", "run-priority")
         events = [json.loads(line) for line in done.stderr.splitlines()]
-        assert len(events) == 3
+        assert len(events) == 4
         assert all(list(event) == ["time", "level", "command", "event"] for event in events)
 
     def test_is_the_same_moment_whatever_the_time_zone_of_the_machine(self, free: World) -> None:
@@ -325,7 +326,7 @@ class TestStatus:
         run(free, "run-priority")
         lines = run(free, "status").stdout.splitlines()
         assert lines[0].startswith("unhealthy")
-        assert lines[1].startswith("! the last priority cycle failed: the vendor refuses the API key")
+        assert lines[1].startswith("! the last run-priority failed: the vendor refuses the API key")
 
 
 class TestConfig:

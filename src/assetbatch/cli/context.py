@@ -36,13 +36,22 @@ class Options(NamedTuple):
 def reported(context: typer.Context) -> Iterator[Options]:
     """Sets up the log; turns an AssetbatchError into its lines on stderr and its exit code."""
     options: Options = context.obj
-    configure(context.command_path.partition(" ")[2], options.log_format, options.verbosity)
+    configure(_command_name(context), options.log_format, options.verbosity)
     try:
         yield options
     except AssetbatchError as error:
         for line in str(error).splitlines():
             log.error("%s", line)
         raise typer.Exit(error.exit_code) from None
+
+
+def _command_name(context: typer.Context) -> str:
+    """`run-queue`, `config show`: the command without the program."""
+    names: list[str] = []
+    while context.parent is not None:
+        names.insert(0, context.info_name or "")
+        context = context.parent  # type: ignore[assignment]  # typer's own class in practice
+    return " ".join(names)
 
 
 def load_config(options: Options, overrides: Mapping[str, tuple[object, str]] | None = None) -> Config:
@@ -96,7 +105,9 @@ def _output() -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise  # whoever read has seen enough; the command line ends quietly
+        sys.stdout.flush()
     except OSError as error:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - or the end would fail again
         raise AssetbatchError(f"the output cannot be written: {error.strerror}") from None
 
 

@@ -126,11 +126,13 @@ class Queue:
         for (item_id, _), code in zip(items, codes, strict=True):
             by_code[code].append(item_id)
         gone = set(displaced)
+        added = [item_id for item_id in dict.fromkeys(by_code["a"]) if item_id not in gone]
+        without_room = [item_id for item_id in by_code["x"] if item_id not in added]
         return Enqueued(
-            added=tuple(item_id for item_id in by_code["a"] if item_id not in gone),
+            added=tuple(added),
             raised=tuple(by_code["r"]),
             duplicates=tuple(by_code["d"]),
-            dropped=(*by_code["x"], *displaced),
+            dropped=tuple(dict.fromkeys([*without_room, *displaced])),
         )
 
     def take(

@@ -14,8 +14,6 @@
 local PRIORITY_FIRST = 1000000000000000
 -- How long after the promised moment a waiter may come back before its turn lapses.
 local TURN_SLACK_MS = 2000
--- When an unsettled call is likely to be settled, after its grant: only for telling when to come back.
-local LIKELY_CALL_MS = 500
 
 local function window_keys(keys, first)
   return {
@@ -68,11 +66,11 @@ local function slot_free_at(w, now, ahead)
   local rounds = math.floor(ahead / w.limit)
   local index = redis.call('ZCARD', w.calls) - w.limit + ahead % w.limit
   if index < 0 then -- free now, but others take it first
-    return now + rounds * w.window + LIKELY_CALL_MS
+    return now + rounds * w.window
   end
   local score = tonumber(redis.call('ZRANGE', w.calls, index, index, 'WITHSCORES')[2])
-  if score > now then -- not settled yet: it will be, most likely long before its last moment
-    score = math.max(now, math.min(score, score - w.hold + LIKELY_CALL_MS))
+  if score > now then -- not settled yet: it may be at any moment
+    score = now
   end
   return score + (rounds + 1) * w.window
 end

@@ -71,5 +71,11 @@ for i = 3, #ARGV, 2 do
   codes[#codes + 1] = code
 end
 redis.call('SET', KEYS[11], whole(stamp))
-table.insert(dropped, 1, table.concat(codes))
-return dropped
+local answer, told = { table.concat(codes) }, {}
+for _, id in ipairs(dropped) do
+  if not told[id] and redis.call('HEXISTS', q.items, id) == 0 then -- else it came in again later in this batch
+    told[id] = true
+    answer[#answer + 1] = id
+  end
+end
+return answer

@@ -42,7 +42,8 @@ local candidates = {}
 for rank = 0, 3 do
   local line = redis.call('ZRANGE', q.waiting[rank], 0, want - 1, 'WITHSCORES')
   for i = 1, #line, 2 do
-    candidates[#candidates + 1] = { id = line[i], rank = rank, at = place(rank, tonumber(line[i + 1])) }
+    local stamp = tonumber(line[i + 1])
+    candidates[#candidates + 1] = { id = line[i], rank = rank, at = place(rank, stamp), stamp = stamp }
   end
 end
 if #candidates == 0 then
@@ -62,6 +63,9 @@ if ARGV[8] == '1' then
   end
 end
 table.sort(candidates, function(a, b)
+  if a.at == b.at then -- who has risen to this place has waited longer
+    return a.stamp < b.stamp
+  end
   return a.at < b.at
 end)
 local answer = { 'taken', whole(now) }
