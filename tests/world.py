@@ -123,7 +123,7 @@ class World:
         return self._run(lambda s, b: cycles.run_queue(s, b, lambda _text: None, **options), seconds)
 
     def enqueue_secondary(self, **options: Any) -> CycleResult:
-        return self._run(lambda s, _: cycles.enqueue_secondary(s, **options), 20)
+        return self._run(lambda s, b: cycles.enqueue_secondary(s, b, **options), 20)
 
     def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database_url) as connection:
