@@ -18,7 +18,9 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 def shell_lines(heading: str) -> list[str]:
     """The lines of the shell blocks below a heading."""
     section = README.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    return [line for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
+    return [
+        line for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) for line in block.splitlines()
+    ]
 
 
 @pytest.fixture
