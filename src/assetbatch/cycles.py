@@ -318,6 +318,11 @@ class _LeaseHolder(Holder):
             log.warning("%s: %s (%s)", failure.id, failure.error, what)
         self._open -= {failure.id for failure in failures}
 
+    def not_stored(self, results: Sequence[Result], error: str) -> None:
+        # An attempt is counted, or a row that the database always refuses would cost a call at every start.
+        self._services.queue.fail(self._token, [Failure(done.work.id, error) for done in results])
+        self._open -= {done.work.id for done in results}
+
     def finish(self, ids: Sequence[str]) -> None:
         """Takes work off the books."""
         self._services.queue.finish(self._token, ids)

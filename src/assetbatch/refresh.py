@@ -15,7 +15,7 @@ import msgspec
 from assetbatch.assets import AssetType
 from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.entitlements import Entitlements, Lack, refusal_now
-from assetbatch.errors import KeyRefusedError, RedisError
+from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError
 from assetbatch.events import Events
 from assetbatch.hours import last_midnight
 from assetbatch.market import Bar, Batch, Outcome, Price, StoredAsset
@@ -132,6 +132,9 @@ class Holder:
 
     def stored(self, _results: Sequence[Result]) -> None:
         """These results are stored and published, or need neither."""
+
+    def not_stored(self, _results: Sequence[Result], _error: str) -> None:
+        """The database refused these results."""
 
 
 def time_for_calls(bound: Bound) -> float:
@@ -342,7 +345,11 @@ class Refresher:
         if not results:
             return
         if to_save.outcomes or to_save.bars:
-            saved = self._store().save(to_save, self._now_ms())
+            try:
+                saved = self._store().save(to_save, self._now_ms())
+            except DatabaseError as error:
+                batch.holder.not_stored(results, error.message)
+                raise
             batch.saved(bars_written=saved.bars_new + saved.bars_changed, published=len(saved.updated))
             self._events.publish(saved.updated)
         batch.holder.stored(results)

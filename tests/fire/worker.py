@@ -1,0 +1,264 @@
+"""One cron start of `run-queue` or `run-priority` in a process of its own, watched and perhaps killed.
+
+`python -m tests.fire.worker ORDERS` from the repository's root; ORDERS is an `Orders` as JSON. The
+services are the real ones. Their methods are wrapped from outside: the wrappers write a journal (one
+line per event, each one write, so that it is there after kill -9) and end the process with SIGKILL at a
+named step. Nothing in assetbatch knows of it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import redis
+
+from assetbatch import cycles, services
+from assetbatch.bounds import Bound
+from assetbatch.config import load
+from assetbatch.errors import AssetbatchError, BoundExceededError
+from assetbatch.events import Events
+from assetbatch.refresh import SAVE_SECONDS, SHORTEST_CALL_SECONDS
+from assetbatch.services import Services
+from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.window import Grant, Refused, Window
+from assetbatch.store import Store
+from assetbatch.vendor.client import VendorClient
+
+KEY = "made-up-key-123"
+
+STEPS = ("grant", "answer", "settle", "commit", "publish", "finish")
+"""After the grant; after the answer, before it is settled; after that; after the commit, before its
+events; after these; before the lease is given back."""
+
+PRIORITY_STEPS = STEPS[:-1]
+"""A priority cycle holds no lease."""
+
+
+class Orders(msgspec.Struct, kw_only=True):
+    """What one process is to do.
+
+    `kill` maps steps to the chance that passing one is the end. With `until` (`time.monotonic()`) it is a
+    loop of cron starts, each with services of its own, until then. `lag_seconds` is the most that passes
+    between a call's being asked for and its being sent: a slow network. `call_seconds` is how long a call
+    may take, scaled with the window. `scripts` are replacements in the Lua sources: sabotage.
+    """
+
+    command: str
+    config: str
+    journal: str
+    seconds: float
+    seed: int = 0
+    kill: dict[str, float] = {}
+    until: float | None = None
+    lag_seconds: float = 0.0
+    call_seconds: float
+    scripts: list[tuple[str, str]] = []
+
+
+class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One line of the journal; `at` is `time.monotonic()`, which all processes of a machine share."""
+
+    at: float
+    event: str
+    token: str = ""
+    items: list[tuple[str, str, int]] = []
+    """(id, class, stamp in microseconds) of what was taken."""
+    ids: list[str] = []
+    ends: float = 0.0
+    """When a lease runs out at the earliest."""
+    called: float = 0.0
+    """When what is noted here was begun."""
+    step: str = ""
+    wait_seconds: float = 0.0
+    result: cycles.CycleResult | None = None
+    error: str = ""
+
+
+Method = Callable[..., Any]
+
+
+class Watch:
+    """Writes the journal and wields the axe."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._file = os.open(orders.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._kill = orders.kill
+        self._lag_seconds = orders.lag_seconds
+        self._random = random.Random(orders.seed)
+
+    def note(self, event: str, **fields: Any) -> None:
+        """Appends a line."""
+        line = Line(at=time.monotonic(), event=event, **fields)
+        os.write(self._file, msgspec.json.encode(line) + b"\n")
+
+    def passed(self, step: str) -> None:
+        """Perhaps the end of this process."""
+        if self._random.random() < self._kill.get(step, 0.0):
+            self.note("killed", step=step)
+            os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(10)  # the signal is on its way
+
+    def wrap(self, owner: type, name: str, around: Callable[[Method], Method]) -> None:
+        """Puts `around(original)` in the place of a method."""
+        setattr(owner, name, around(getattr(owner, name)))
+
+    def take(self, original: Method) -> Method:
+        """Notes what was taken and for how long, or that there was none."""
+
+        def take(
+            queue: Queue, count: int, lease_seconds: float, window: Window | None = None, token: str = ""
+        ) -> Any:
+            called = time.monotonic()
+            answer = original(queue, count, lease_seconds, window, token)
+            if isinstance(answer, Lease):
+                items = [(item.id, item.priority.value, item.enqueued_us) for item in answer.items]
+                self.note("taken", token=token, items=items, called=called, ends=called + lease_seconds)
+                self.passed("grant")
+            elif isinstance(answer, Refused):
+                self.note("refused", token=token, wait_seconds=answer.wait_ms / 1000)
+            return answer
+
+        return take
+
+    def ask(self, original: Method) -> Method:
+        """Notes grants and refusals that do not come with a take."""
+
+        def ask(window: Window, kind: Any, call_id: str | None = None) -> Any:
+            answer = original(window, kind, call_id)
+            if isinstance(answer, Grant):
+                self.note("granted", token=answer.call_id)
+                self.passed("grant")
+            else:
+                self.note("refused", token=call_id or "", wait_seconds=answer.wait_ms / 1000)
+            return answer
+
+        return ask
+
+    def call(self, original: Method) -> Method:
+        """A slow network before the call; the axe after its answer."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            time.sleep(self._random.uniform(0, self._lag_seconds))
+            answer = original(*arguments, **options)
+            self.passed("answer")
+            return answer
+
+        return call
+
+    def settle(self, original: Method) -> Method:
+        """Notes that a slot was settled; the axe after it."""
+
+        def settle(window: Window, grant: Grant) -> None:
+            original(window, grant)
+            self.note("settled", token=grant.call_id)
+            self.passed("settle")
+
+        return settle
+
+    def then(self, step: str) -> Callable[[Method], Method]:
+        """The axe after a method."""
+
+        def around(original: Method) -> Method:
+            def method(*arguments: Any, **options: Any) -> Any:
+                answer = original(*arguments, **options)
+                self.passed(step)
+                return answer
+
+            return method
+
+        return around
+
+    def extend(self, original: Method) -> Method:
+        """Notes the leases that were renewed."""
+
+        def extend(queue: Queue, token: str, ids: Sequence[str], lease_seconds: float) -> Any:
+            called = time.monotonic()
+            gone = original(queue, token, ids, lease_seconds)
+            kept = [item for item in ids if item not in gone]
+            self.note("extended", token=token, ids=kept, ends=called + lease_seconds)
+            return gone
+
+        return extend
+
+    def give_up(self, step: str, ids_of: Callable[[Sequence[Any]], list[str]]) -> Callable[[Method], Method]:
+        """Notes, before it happens, that leased work is given up."""
+
+        def around(original: Method) -> Method:
+            def give_up(queue: Queue, token: str, items: Sequence[Any]) -> Any:
+                if items:
+                    self.passed(step)
+                    self.note("given_up", token=token, ids=ids_of(items), step=step)
+                return original(queue, token, items)
+
+            return give_up
+
+        return around
+
+
+def watch(orders: Orders) -> Watch:
+    """Wraps the methods of the services, and replaces what `orders.scripts` says in the Lua sources."""
+    axe = Watch(orders)
+    axe.wrap(Queue, "take", axe.take)
+    axe.wrap(Queue, "extend", axe.extend)
+    axe.wrap(Queue, "finish", axe.give_up("finish", list))
+    axe.wrap(Queue, "fail", axe.give_up("fail", lambda failures: [failure.id for failure in failures]))
+    axe.wrap(Queue, "release", axe.give_up("release", list))
+    axe.wrap(Window, "ask", axe.ask)
+    for name in ("previous_day", "bars", "snapshot"):
+        axe.wrap(VendorClient, name, axe.call)
+    axe.wrap(Window, "settle", axe.settle)
+    axe.wrap(Store, "save", axe.then("commit"))
+    axe.wrap(Events, "publish", axe.then("publish"))
+    services.CALL_SECONDS = orders.call_seconds
+
+    def replaced(original: Method) -> Method:
+        def register_script(client: Any, source: str) -> Any:
+            for old, new in orders.scripts:
+                source = source.replace(old, new)
+            return original(client, source)
+
+        return register_script
+
+    axe.wrap(redis.Redis, "register_script", replaced)
+    return axe
+
+
+def start(orders: Orders, axe: Watch, seconds: float) -> int:
+    """One cron start; returns its exit code."""
+    config = load(Path(orders.config), {"POLYGON_API_KEY": KEY}, cwd=Path(orders.config).parent)
+    command = {"run_queue": cycles.run_queue, "run_priority": cycles.run_priority}[orders.command]
+    try:
+        with Bound(seconds) as bound, Services(config) as parts:
+            result = command(parts, bound, lambda _text: None)
+    except BoundExceededError:  # a machine that stands still for seconds; the bound is there for that
+        axe.note("out of bound")
+        return 0
+    except AssetbatchError as error:
+        axe.note("error", error=str(error))
+        return 3
+    axe.note("ended", result=result)
+    return result.exit_code
+
+
+def main() -> int:
+    """Does what the orders say."""
+    orders = msgspec.json.decode(sys.argv[1], type=Orders)
+    axe = watch(orders)
+    axe.note("started", step=orders.command)
+    if orders.until is None:
+        return start(orders, axe, orders.seconds)
+    while (left := orders.until - time.monotonic()) > 1:
+        start(orders, axe, min(orders.seconds, left + SAVE_SECONDS + SHORTEST_CALL_SECONDS))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
