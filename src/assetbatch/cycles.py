@@ -56,6 +56,12 @@ LEASE_CHECK_SECONDS = 5.0
 
 DRY_RUN_ITEMS = 250
 
+WHAT_FOLLOWS = {
+    "retry": "tried again later",
+    "dead": "a dead letter now",
+    "lost": "taken over by another process meanwhile",
+}
+
 FRESH = "fresh"
 
 TOO_MANY_CALLS = "the vendor said too many calls"
@@ -314,8 +320,7 @@ class _LeaseHolder(Holder):
         ]
         words = self._services.queue.fail(self._token, failures)
         for failure, word in zip(failures, words, strict=True):
-            what = "a dead letter now" if word == "dead" else "tried again later"
-            log.warning("%s: %s (%s)", failure.id, failure.error, what)
+            log.warning("%s: %s (%s)", failure.id, failure.error, WHAT_FOLLOWS[word])
         self._open -= {failure.id for failure in failures}
 
     def not_stored(self, results: Sequence[Result], error: str) -> None:

@@ -341,3 +341,20 @@ def test_the_last_dead_letters_are_kept_and_no_more(
         queue.fail(take(queue).token, [Failure(name, "no", final=True)])
         clock.advance(1)
     assert [letter.id for letter in queue.dead_letters()] == ["C", "B"]
+
+
+def test_nobody_holds_what_is_not_leased(queue: Queue) -> None:
+    queue.enqueue([("A", LOW)])
+    assert queue.finish("", ["A"]) == ("A",)
+    assert queue.fail("", [Failure("A", "no")]) == ("lost",)
+    assert queue.release("", ["A"]) == 0
+    assert queue.extend("", ["A"], 60) == ("A",)
+    assert take_ids(queue, 1) == ["A"]
+
+
+def test_a_lowered_bound_is_reached_with_the_next_more_urgent_item(
+    redis_client: RedisClient, keys: Keys, clock: FakeClock
+) -> None:
+    make_queue(redis_client, keys, clock, max_size=5).enqueue([(name, LOW) for name in "ABCDE"])
+    enqueued = make_queue(redis_client, keys, clock, max_size=2).enqueue([("F", HIGH)])
+    assert (enqueued.added, sorted(enqueued.dropped)) == (("F",), ["B", "C", "D", "E"])

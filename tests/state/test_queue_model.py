@@ -286,7 +286,7 @@ def record(work: Work, end: str) -> str:
 
 
 def sorted_fields(enqueued: Enqueued) -> list[list[str]]:
-    """Which ids were added, raised, duplicates and dropped; in what order is told, nobody promises."""
+    """Which ids were added, raised, duplicates and dropped; their order is not promised."""
     return [sorted(ids) for ids in msgspec.structs.astuple(enqueued)]
 
 
@@ -294,6 +294,7 @@ def nth(things: list[Thing], pick: int) -> Thing:
     return things[pick % len(things)]
 
 
+@pytest.mark.timeout(300)  # a failure is made small before it is told
 def test_the_scripts_do_what_the_model_does(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assetbatch.state.queue, "DEAD_LETTERS_KEPT", 1)  # and undo what the machines set
     client = connect(Secret(redis_url))

@@ -39,6 +39,9 @@ def connect(url: Secret) -> RedisClient:
     )
 
 
+_ACL_HINT = "allow this user +@all on the keys of redis.prefix (docs: ACL SETUSER)"
+
+
 @contextmanager
 def redis_errors() -> Iterator[None]:
     """Turns the library's exceptions into RedisError, without the URL (it may hold a password)."""
@@ -52,7 +55,7 @@ def redis_errors() -> Iterator[None]:
     except redis.exceptions.NoPermissionError as error:
         raise RedisError(
             f"redis denies a command: {_text(error)}",
-            hint="allow this user +@all on the keys of redis.prefix (docs: ACL SETUSER)",
+            hint=_ACL_HINT,
         ) from None
     except redis.exceptions.OutOfMemoryError:
         raise RedisError(
@@ -83,6 +86,8 @@ def redis_errors() -> Iterator[None]:
                 "redis is full (maxmemory is reached)",
                 hint="raise maxmemory or free memory; nothing was half done",
             ) from None
+        if "ACL failure" in text or "can't run" in text:  # from inside a script
+            raise RedisError(f"redis denies a command: {text}", hint=_ACL_HINT) from None
         if "READONLY" in text or "MISCONF" in text:
             raise RedisError(
                 f"redis takes no writes: {text}", hint="look at the server's log and its disk"

@@ -10,7 +10,7 @@
 --
 -- stamp is the enqueue time in microseconds, made unique and ascending, hence first in first out.
 -- An item's place is its stamp plus two hours per class below HIGH: waiting work rises, and LOW is
--- served at the latest when everything HIGH that is less than four hours older has gone. CRITICAL is first.
+-- served before everything HIGH that came four hours later. CRITICAL is always first.
 
 local CLASS_SPAN_US = 7200000000
 
@@ -38,6 +38,11 @@ local function read_record(q, id)
   end
   local rank, attempts, stamp, token = string.match(text, '^(%d+):(%d+):(%d+):(.*)$')
   return { rank = tonumber(rank), attempts = tonumber(attempts), stamp = tonumber(stamp), token = token }
+end
+
+-- Whether this token holds the lease; nobody holds what is not leased.
+local function holds(r, token)
+  return r ~= nil and token ~= '' and r.token == token
 end
 
 local function write_record(q, id, r)

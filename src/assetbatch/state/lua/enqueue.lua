@@ -28,17 +28,16 @@ local function last_in_line()
 end
 
 local function make_room(rank, at)
-  if size < max_size then
-    return true
+  while size >= max_size do -- more than once where the bound was lowered
+    local id, last_rank, last_place = last_in_line()
+    if not id or last_place <= place(rank, at) then
+      return false
+    end
+    redis.call('ZREM', q.waiting[last_rank], id)
+    forget(q, id)
+    size = size - 1
+    dropped[#dropped + 1] = id
   end
-  local id, last_rank, last_place = last_in_line()
-  if not id or last_place <= place(rank, at) then
-    return false
-  end
-  redis.call('ZREM', q.waiting[last_rank], id)
-  forget(q, id)
-  size = size - 1
-  dropped[#dropped + 1] = id
   return true
 end
 

@@ -10,7 +10,7 @@ local lost = {}
 for i = 4, #ARGV do
   local id = ARGV[i]
   local r = read_record(q, id)
-  if r and r.token == ARGV[2] then
+  if holds(r, ARGV[2]) then
     redis.call('ZADD', q.leased, expires, id)
   else
     lost[#lost + 1] = id

@@ -12,7 +12,7 @@ local result = {}
 for i = 6, #ARGV, 3 do
   local id, final, reason = ARGV[i], ARGV[i + 1] == '1', ARGV[i + 2]
   local r = read_record(q, id)
-  if r and r.token == ARGV[2] then
+  if holds(r, ARGV[2]) then
     result[#result + 1] = attempt_failed(
       q, id, r, now, reason, final, tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]))
   else

@@ -9,7 +9,7 @@ local lost = {}
 for i = 2, #ARGV do
   local id = ARGV[i]
   local r = read_record(q, id)
-  if r and r.token == ARGV[1] then
+  if holds(r, ARGV[1]) then
     forget(q, id)
     redis.call('ZREM', q.leased, id)
     redis.call('ZREM', q.dead, id)

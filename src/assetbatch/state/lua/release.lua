@@ -9,7 +9,7 @@ local released = 0
 for i = 2, #ARGV do
   local id = ARGV[i]
   local r = read_record(q, id)
-  if r and r.token == ARGV[1] then
+  if holds(r, ARGV[1]) then
     redis.call('ZREM', q.leased, id)
     r.attempts = r.attempts - 1
     wait_in_line(q, id, r)

@@ -1,0 +1,423 @@
+"""What a Redis can do to us: die and come back, be full, be a replica, refuse the login, be a cluster.
+
+Each test starts servers of its own, on unix sockets in its own folder.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from assetbatch.assets import AssetPriority
+from assetbatch.config import CallLimit
+from assetbatch.embedded.binaries import find_valkey
+from assetbatch.errors import RedisError
+from assetbatch.secret import Secret
+from assetbatch.state.connection import RedisClient, connect, script
+from assetbatch.state.keys import Keys
+from assetbatch.state.locks import Locks
+from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Queue
+from assetbatch.state.window import CallKind, Grant, Refused, Window
+
+from .conftest import FakeClock
+
+CRITICAL, HIGH, MEDIUM, LOW = AssetPriority
+LEASE_SECONDS = 60.0
+PASSWORD = "made-up-password-123"
+LUA = resources.files("assetbatch.state") / "lua"
+SCRIPTS = sorted(
+    file.name.removesuffix(".lua")
+    for file in LUA.iterdir()
+    if file.name.endswith(".lua") and not file.name.startswith("_")
+)
+
+
+class OwnServer:
+    """A server of the test's own that can be killed and started again on the same data."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.options = options
+        self.socket = folder / "s"
+        self.clients: list[RedisClient] = []
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        program = find_valkey()
+        if program is None:
+            pytest.skip("no valkey-server or redis-server here")
+        base = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen([str(program), *base, *self.options], stdout=log, stderr=log)
+        deadline = time.monotonic() + 10
+        probe = redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0))
+        while time.monotonic() < deadline:
+            try:
+                probe.ping()
+                break
+            except redis.exceptions.AuthenticationError:
+                break  # an answer
+            except (redis.exceptions.ConnectionError, redis.exceptions.BusyLoadingError):
+                time.sleep(0.01)
+        else:
+            pytest.fail((self.folder / "log").read_text())
+        probe.close()
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def client(self, login: str = "") -> RedisClient:
+        """Connected as the program does it; `login` is `user:password` or `:password`."""
+        self.clients.append(connect(Secret(f"unix://{login}{'@' if login else ''}{self.socket}")))
+        return self.clients[-1]
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Callable[..., OwnServer]]:
+    servers: list[OwnServer] = []
+
+    def start(*options: str) -> OwnServer:
+        servers.append(OwnServer(tmp_path, *options))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        for client in server.clients:
+            client.close()
+        server.kill()
+
+
+def make_queue(client: RedisClient, clock: FakeClock | None = None, max_size: int = 3) -> Queue:
+    return Queue(
+        client,
+        Keys("{troubles}"),
+        max_size=max_size,
+        retry_max_attempts=3,
+        retry_delay_seconds=60,
+        clock_ms=clock,
+    )
+
+
+def make_window(client: RedisClient, clock: FakeClock | None = None) -> Window:
+    return Window(client, Keys("{troubles}"), "abc", CallLimit(5, 60_000), 10.0, clock_ms=clock)
+
+
+def take(queue: Queue, count: int = 1, window: Window | None = None) -> Lease:
+    taken = queue.take(count, LEASE_SECONDS, window)
+    assert isinstance(taken, Lease), taken
+    return taken
+
+
+class TestARedisThatIsKilledAndComesBackWithItsData:
+    OPTIONS = ("--appendonly", "yes", "--appendfsync", "always")
+
+    def test_the_queue_goes_on_where_it_was(
+        self, own_server: Callable[..., OwnServer], clock: FakeClock
+    ) -> None:
+        server = own_server(*self.OPTIONS)
+        queue = make_queue(server.client(), clock)
+        queue.enqueue([("failed", HIGH), ("worked", MEDIUM), ("waiting", LOW)])
+        queue.fail(take(queue).token, [Failure("failed", "503")])
+        lease = take(queue)
+        before = queue.state()
+        server.kill()
+        with pytest.raises(RedisError, match="redis cannot be reached"):
+            queue.state()
+        server.start()
+        assert queue.state() == before
+        assert queue.finish(lease.token, ["worked"]) == ()
+        assert queue.enqueue([("failed", HIGH)]).duplicates == ("failed",)
+        clock.advance(60)
+        assert [(item.id, item.attempts) for item in take(queue, 3).items] == [("failed", 2), ("waiting", 1)]
+
+    def test_a_take_whose_reply_was_lost_with_the_server_is_the_same_take(
+        self, own_server: Callable[..., OwnServer], clock: FakeClock
+    ) -> None:
+        server = own_server(*self.OPTIONS)
+        queue = make_queue(server.client(), clock)
+        queue.enqueue([("A", HIGH), ("B", HIGH)])
+        first = queue.take(1, LEASE_SECONDS, token="t1")
+        server.kill()
+        server.start()
+        assert queue.take(1, LEASE_SECONDS, token="t1") == first
+        assert queue.state().leased == 1
+
+    def test_the_window_still_knows_every_call(
+        self, own_server: Callable[..., OwnServer], clock: FakeClock
+    ) -> None:
+        server = own_server(*self.OPTIONS)
+        window = make_window(server.client(), clock)
+        settled = window.ask(CallKind.PRIORITY)
+        assert isinstance(settled, Grant)
+        window.settle(settled)
+        window.ask(CallKind.PRIORITY)  # its process dies with the server
+        server.kill()
+        server.start()
+        answers = [window.ask(CallKind.PRIORITY) for _ in range(9)]
+        assert sum(isinstance(answer, Grant) for answer in answers) <= 3
+        clock.advance(60 + window.hold_ms / 1000 + 60)
+        assert isinstance(window.ask(CallKind.PRIORITY), Grant)
+
+
+def _three(queue: Queue, _: Window) -> None:
+    queue.enqueue([("A", LOW), ("B", LOW), ("C", LOW)])
+
+
+def _two(queue: Queue, _: Window) -> None:
+    queue.enqueue([("A", LOW), ("B", LOW)])
+
+
+def _one_leased(queue: Queue, window: Window) -> None:
+    _three(queue, window)
+    queue.take(1, LEASE_SECONDS, token="t1")
+
+
+Scene = Callable[[Queue, Window], object]
+
+
+class TestAFullRedis:
+    """Maxmemory is reached and nothing may be evicted.
+
+    Redis then refuses commands that could grow memory, but not inside a script that has already written:
+    each script therefore does all or nothing, and those that free memory begin with a removal.
+    """
+
+    def full(self, server: OwnServer, clock: FakeClock, prepare: Scene) -> tuple[RedisClient, Queue, Window]:
+        client = server.client()
+        queue, window = make_queue(client, clock), make_window(client, clock)
+        prepare(queue, window)
+        client.config_set("maxmemory", 1)
+        return client, queue, window
+
+    def stored(self, client: RedisClient) -> dict[str, object]:
+        return {name: _content(client, name) for name in client.scan_iter()}
+
+    @pytest.mark.parametrize(
+        ("prepare", "act"),
+        [
+            pytest.param(_two, lambda queue, _: queue.enqueue([("D", LOW)]), id="enqueue"),
+            pytest.param(
+                _two, lambda queue, _: queue.enqueue([("D", HIGH), ("A", HIGH)]), id="enqueue and raise"
+            ),
+            pytest.param(
+                _three, lambda queue, window: queue.take(1, LEASE_SECONDS, window), id="take with a slot"
+            ),
+            pytest.param(_two, lambda _, window: window.ask(CallKind.PRIORITY), id="ask"),
+            pytest.param(_two, lambda _, window: window.block(5), id="block"),
+            pytest.param(_two, lambda _, window: window.reserve(1, 2, 3), id="reserve"),
+            pytest.param(_two, lambda _, window: window.settle(Grant("c1", 0.0)), id="settle"),
+        ],
+    )
+    def test_says_so_and_nothing_is_half_done(
+        self, own_server: Callable[..., OwnServer], clock: FakeClock, prepare: Scene, act: Scene
+    ) -> None:
+        client, queue, window = self.full(own_server(), clock, prepare)
+        before = self.stored(client)
+        with pytest.raises(RedisError, match="redis is full"):
+            act(queue, window)
+        assert self.stored(client) == before
+
+    def test_what_is_being_worked_can_be_finished(
+        self, own_server: Callable[..., OwnServer], clock: FakeClock
+    ) -> None:
+        _, queue, _ = self.full(own_server(), clock, _one_leased)
+        assert queue.finish("t1", ["A"]) == ()
+        assert (queue.state().size, queue.state().leased) == (2, 0)
+
+    def test_what_is_being_worked_can_be_handed_back(
+        self, own_server: Callable[..., OwnServer], clock: FakeClock
+    ) -> None:
+        _, queue, _ = self.full(own_server(), clock, _one_leased)
+        assert queue.release("t1", ["A"]) == 1
+        assert (queue.peek(9), queue.state().leased) == (["A", "B", "C"], 0)
+
+    @pytest.mark.parametrize(("final", "word"), [(False, "retry"), (True, "dead")])
+    def test_a_failure_is_recorded(
+        self, own_server: Callable[..., OwnServer], clock: FakeClock, final: bool, word: str
+    ) -> None:
+        _, queue, _ = self.full(own_server(), clock, _one_leased)
+        assert queue.fail("t1", [Failure("A", "503", final)]) == (word,)
+        state = queue.state()
+        assert (state.leased, state.delayed, state.dead) == (0, int(not final), int(final))
+
+    def test_more_urgent_work_still_takes_the_place_of_the_last_in_line(
+        self, own_server: Callable[..., OwnServer], clock: FakeClock
+    ) -> None:
+        _, queue, _ = self.full(own_server(), clock, _three)
+        assert queue.enqueue([("D", HIGH)]) == Enqueued(("D",), (), (), ("C",))
+        assert (queue.peek(9), queue.state().size) == (["D", "A", "B"], 3)
+
+
+def _content(client: RedisClient, name: str) -> object:
+    match client.type(name):
+        case "zset":
+            return client.zrange(name, 0, -1, withscores=True)
+        case "hash":
+            return client.hgetall(name)
+        case _ if ":reply:" in name:
+            return "a reply"
+        case _:
+            return client.get(name)
+
+
+class TestAReplicaThatOnlyReads:
+    @pytest.mark.parametrize(
+        "act",
+        [
+            pytest.param(lambda queue, _: queue.enqueue([("D", LOW)]), id="enqueue"),
+            pytest.param(lambda queue, _: queue.take(1, LEASE_SECONDS), id="take"),
+            pytest.param(lambda queue, window: queue.take(1, LEASE_SECONDS, window), id="take with a slot"),
+            pytest.param(lambda queue, _: queue.finish("t1", ["A"]), id="finish"),
+            pytest.param(lambda queue, _: queue.fail("t1", [Failure("A", "503")]), id="fail"),
+            pytest.param(lambda queue, _: queue.release("t1", ["A"]), id="release"),
+            pytest.param(lambda queue, _: queue.extend("t1", ["A"], LEASE_SECONDS), id="extend"),
+            pytest.param(lambda _, window: window.ask(CallKind.PRIORITY), id="ask"),
+            pytest.param(lambda _, window: window.settle(Grant("c1", 0.0)), id="settle"),
+            pytest.param(lambda _, window: window.block(5), id="block"),
+            pytest.param(lambda _, window: window.reserve(1, 2, 3), id="reserve"),
+        ],
+    )
+    def test_is_named_and_takes_nothing(
+        self, own_server: Callable[..., OwnServer], clock: FakeClock, act: Scene
+    ) -> None:
+        client = own_server().client()
+        queue, window = make_queue(client, clock), make_window(client, clock)
+        _one_leased(queue, window)
+        before = queue.state()
+        client.replicaof("127.0.0.1", "1")  # nobody listens there: what it has it keeps
+        with pytest.raises(RedisError, match="redis is a read-only replica") as caught:
+            act(queue, window)
+        assert "master" in str(caught.value)
+        assert queue.state() == before
+
+
+class TestALoginThatIsNotGood:
+    @pytest.mark.parametrize("login", ["", ":wrong-" + PASSWORD, "nobody:" + PASSWORD])
+    def test_is_refused_in_words_that_do_not_hold_the_password(
+        self, own_server: Callable[..., OwnServer], login: str
+    ) -> None:
+        server = own_server("--requirepass", PASSWORD)
+        with pytest.raises(RedisError, match="redis refuses the login") as caught:
+            make_queue(server.client(login)).state()
+        assert "REDIS_URL" in str(caught.value)
+        assert PASSWORD not in f"{caught.value!r} {caught.value}"
+
+    @pytest.mark.parametrize(
+        "rights",
+        [
+            pytest.param(("~*", "+@all", "-@scripting"), id="no scripts"),
+            pytest.param(("~other:*", "+@all"), id="other keys"),
+            pytest.param(("~*", "+@all", "-@sortedset"), id="not every command"),
+        ],
+    )
+    def test_rights_that_are_missing_are_named_and_nothing_is_done(
+        self, own_server: Callable[..., OwnServer], rights: tuple[str, ...]
+    ) -> None:
+        server = own_server()
+        owner = server.client()
+        owner.execute_command("ACL", "SETUSER", "limited", "on", f">{PASSWORD}", *rights)
+        with pytest.raises(RedisError, match=r"redis (denies a command|refuses)") as caught:
+            make_queue(server.client(f"limited:{PASSWORD}")).take(1, LEASE_SECONDS)
+        assert PASSWORD not in f"{caught.value!r} {caught.value}"
+        assert owner.dbsize() == 0
+
+
+def use_every_script(client: RedisClient) -> None:
+    """Through the front doors, so that each script reads and writes all it ever does."""
+    clock = FakeClock(1_800_000_000_000)
+    queue, window = make_queue(client, clock), make_window(client, clock)
+    window.reserve(clock() + 600_000, 1, 300_000)
+    queue.enqueue([("A", LOW), ("B", LOW), ("C", MEDIUM)])
+    queue.enqueue([("A", HIGH), ("D", CRITICAL)])  # raises one, displaces another
+    lease = take(queue, 3, window)
+    again = queue.take(3, LEASE_SECONDS, window, token=lease.token)
+    assert isinstance(again, Lease)
+    assert again.items == lease.items
+    assert queue.extend(lease.token, ["D", "A", "C"], LEASE_SECONDS) == ()
+    assert queue.finish(lease.token, ["D"]) == ()
+    assert queue.fail(lease.token, [Failure("A", "503"), Failure("C", "no", final=True)]) == ("retry", "dead")
+    clock.advance(60)
+    lease = take(queue)  # of a retry that is due
+    assert queue.release(lease.token, ["A"]) == 1
+    take(queue)
+    clock.advance(LEASE_SECONDS)
+    assert isinstance(queue.take(1, LEASE_SECONDS), Empty)  # the lease ran out
+    assert queue.state().delayed == 1
+    grants = [window.ask(kind, f"c{number}") for number, kind in enumerate([*CallKind] * 4)]
+    first = next(grant for grant in grants if isinstance(grant, Grant))
+    window.settle(first)
+    assert isinstance(grants[-1], Refused)
+    window.leave("c7")
+    window.block(1)
+    assert window.state().remaining == 0
+    with Locks(client, Keys("{troubles}"), clock).hold("run_queue", 60) as held:
+        assert held
+
+
+class TestACluster:
+    OPTIONS = ("--cluster-enabled", "yes")
+
+    def test_runs_every_script(self, own_server: Callable[..., OwnServer]) -> None:
+        client = own_server(*self.OPTIONS).client()
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        deadline = time.monotonic() + 10
+        while "cluster_state:ok" not in str(client.execute_command("CLUSTER", "INFO")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        use_every_script(client)
+        slots = {client.execute_command("CLUSTER", "KEYSLOT", name) for name in client.scan_iter()}
+        assert len(slots) == 1
+
+    def test_would_allow_them_for_they_touch_only_the_keys_they_declare(
+        self, own_server: Callable[..., OwnServer]
+    ) -> None:
+        """A cluster of one node does not notice an undeclared key; MONITOR shows what scripts call."""
+        server = own_server()
+        client, sha_of = server.client(), {}
+        for name in SCRIPTS:
+            sha_of[script(client, name).sha] = name
+        declared: set[str] = set()
+        used: set[str] = set()
+        calls = 0
+        with server.client().monitor() as monitor:
+            use_every_script(client)
+            client.echo("the end")
+            for entry in monitor.listen():
+                words = entry["command"].split()
+                command = words[0].upper()
+                if command == "ECHO":
+                    break
+                if command == "EVALSHA":
+                    declared = set(words[3 : 3 + int(words[2])])
+                    used.add(sha_of[words[1]])
+                elif entry["client_type"] == "lua" and command not in ("TIME", "INFO"):
+                    calls += 1
+                    assert words[1] in declared, entry["command"]
+        assert used == set(SCRIPTS)
+        assert calls > 100
+
+
+@pytest.mark.parametrize("name", sorted(file.name for file in LUA.iterdir() if file.name.endswith(".lua")))
+def test_no_key_is_built_inside_a_script(name: str) -> None:
+    """A key is a name that stands for an entry of KEYS, nowhere a text and nowhere put together."""
+    code = re.sub(r"--.*|redis\.call\('(TIME|INFO)'", "", (LUA / name).read_text(encoding="utf-8"))
+    keys = re.findall(r"redis\.call\('\w+', ([^,)]+)", code)
+    assert len(keys) == code.count("redis.")
+    for key in keys:
+        assert re.fullmatch(r"KEYS\[\w+\]|[qw]\.\w+|q\.waiting\[[\w.]+\]|\w*key", key), key
+        if re.fullmatch(r"w\.\w+|\w*key", key):
+            defined = f"local {key} = " if "." not in key else rf"(?<!local )\b{key[2:]} = "
+            for value in re.findall(defined + r"([^,\n}]+)", code):
+                assert re.fullmatch(r"(KEYS|keys)\[[\w +]+\]", value.strip()), (key, value)
