@@ -220,7 +220,7 @@ class TestWork:
     def test_a_finish_without_the_leases_token_is_found(
         self, redis_client: RedisClient, fresh: Callable[[], Keys]
     ) -> None:
-        sabotaged = Sabotaged(redis_client, ("r.token == ARGV[1]", "r.token ~= ''"))
+        sabotaged = Sabotaged(redis_client, ("holds(r, ARGV[1])", "r and r.token ~= ''"))
         held, _, _ = self.twice(self.work(sabotaged, fresh(), again=True)[1])
         assert sabotaged.replaced == 2  # in finish and in release
         assert held > 0
