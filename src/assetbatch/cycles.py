@@ -17,9 +17,8 @@ from assetbatch.assets import Asset, AssetPriority
 from assetbatch.bounds import LAST_RESORT_SECONDS, Bound, boot_seconds
 from assetbatch.entitlements import Entitlements
 from assetbatch.errors import AssetbatchError, UnreachableError
-from assetbatch.market import StoredAsset
+from assetbatch.market import SNAPSHOT_TICKERS, StoredAsset
 from assetbatch.planning import (
-    SNAPSHOT_TICKERS,
     Verdict,
     Work,
     WorkKind,
@@ -377,9 +376,8 @@ def enqueue_secondary(services: Services, bound: Bound, *, dry_run: bool = False
     known = services.entitlements()
     assets = services.config.enabled_secondary_assets
     if dry_run:
-        due = _due(services, known, [Work(asset) for asset in assets], services.store.load(_symbols(assets)))[
-            0
-        ]
+        stored = services.store.load(_symbols(assets))
+        due, _ = _due(services, known, [Work(asset) for asset in assets], stored)
         return _planned(result, [f"enqueue {item.id} as {item.asset.priority}" for item in due])
     with services.locks.hold(ENQUEUE_SECONDARY, bound.seconds + LEASE_SLACK_SECONDS) as held:
         if not held:

@@ -12,6 +12,9 @@ import msgspec
 BAR_MS = 300_000
 """Length of a bar: five minutes."""
 
+SNAPSHOT_TICKERS = 250
+"""The most tickers that one `/v3/snapshot` can ask for; without `limit` the vendor answers only 10."""
+
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
     """One 5-minute bar; `t_ms` is its start, a multiple of `BAR_MS`; prices are positive and finite."""

@@ -11,11 +11,8 @@ import msgspec
 from assetbatch.assets import Asset, AssetType
 from assetbatch.entitlements import HOUR_MS, Entitlements
 from assetbatch.hours import last_midnight, last_open
-from assetbatch.market import BAR_MS, StoredAsset
+from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, StoredAsset
 from assetbatch.words import ago, moment
-
-SNAPSHOT_TICKERS = 250
-"""The vendor's limit of tickers in one `/v3/snapshot`."""
 
 PAGE_MS = 34 * 86_400_000
 """What one page of 5-minute bars can hold: 50,000 base minutes are 34 days of a market that never closes."""

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.embedded import default_data_folder
+from assetbatch.config import load
 from assetbatch.embedded.folders import SOCKET_PATH_BYTES, fallback_socket_folder, fits_socket, problem_of
 from assetbatch.embedded.server import last_complaint
+from tests.conftest import REPOSITORY
 
 FOLDER, FILE = 0o040000, 0o100000
 
@@ -22,13 +23,14 @@ def status(mode: int, user_id: int) -> os.stat_result:
 
 def test_the_data_folder_follows_xdg_data_home() -> None:
     env = {"XDG_DATA_HOME": "/data", "HOME": "/home/somebody"}
-    assert default_data_folder(env) == Path("/data/assetbatch")
+    assert load(REPOSITORY / "config.yml", env, cwd=REPOSITORY).data_folder == Path("/data/assetbatch")
 
 
 @pytest.mark.parametrize("env", [{}, {"XDG_DATA_HOME": ""}, {"XDG_DATA_HOME": "not/absolute"}])
 def test_without_a_usable_xdg_data_home_the_data_lie_below_home(env: dict[str, str]) -> None:
     home = {"HOME": "/home/somebody"}
-    assert default_data_folder(env | home) == Path("/home/somebody/.local/share/assetbatch")
+    folder = load(REPOSITORY / "config.yml", env | home, cwd=REPOSITORY).data_folder
+    assert folder == Path("/home/somebody/.local/share/assetbatch")
 
 
 def test_a_private_folder_is_a_folder_of_ours_that_nobody_else_may_enter() -> None:

@@ -6,7 +6,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,11 +54,11 @@ def _command_name(context: typer.Context) -> str:
     return " ".join(names)
 
 
-def load_config(options: Options, overrides: Mapping[str, tuple[object, str]] | None = None) -> Config:
+def load_config(options: Options) -> Config:
     """The effective configuration; raises ConfigError."""
     from assetbatch.config import load
 
-    return load(options.config, os.environ, cwd=Path.cwd(), sandbox=options.sandbox, overrides=overrides)
+    return load(options.config, os.environ, cwd=Path.cwd(), sandbox=options.sandbox)
 
 
 @contextmanager

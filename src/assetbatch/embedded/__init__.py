@@ -8,19 +8,13 @@ only, never on TCP. The data stay in the data folder.
 from __future__ import annotations
 
 import os
-import pwd
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from assetbatch.embedded.postgresql import PostgresqlServer
 from assetbatch.embedded.valkey import ValkeyServer
-from assetbatch.errors import ConfigError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["EmbeddedServers", "default_data_folder"]
+__all__ = ["EmbeddedServers"]
 
 
 class EmbeddedServers:
@@ -66,23 +60,3 @@ class EmbeddedServers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def default_data_folder(env: Mapping[str, str]) -> Path:
-    """`$XDG_DATA_HOME/assetbatch`, or `~/.local/share/assetbatch` (XDG Base Directory Specification 0.8).
-
-    A relative XDG_DATA_HOME is ignored, as the specification says. Raises ConfigError without a home.
-    """
-    data_home = Path(env.get("XDG_DATA_HOME", ""))
-    if data_home.is_absolute():
-        return data_home / "assetbatch"
-    home = env.get("HOME")
-    if not home:
-        try:
-            home = pwd.getpwuid(os.getuid()).pw_dir
-        except KeyError:
-            raise ConfigError(
-                "no folder for the embedded servers' data: neither XDG_DATA_HOME nor HOME is set",
-                hint="set XDG_DATA_HOME to an absolute path",
-            ) from None
-    return Path(home) / ".local" / "share" / "assetbatch"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Self
 from urllib.parse import quote, urlencode, urlsplit
 
-from assetbatch.market import Price
+from assetbatch.market import SNAPSHOT_TICKERS, Price
 from assetbatch.secret import Secret
 from assetbatch.vendor.answers import (
     BarsAnswer,
@@ -24,9 +24,6 @@ from assetbatch.vendor.answers import (
 )
 from assetbatch.vendor.refusals import Refusal, RefusalKind, classify
 from assetbatch.vendor.transport import Transport
-
-MAX_SNAPSHOT_TICKERS = 250
-"""The most tickers that one snapshot can ask for; without `limit` the vendor answers only 10."""
 
 MAX_BASE_BARS = 50_000
 """The vendor's largest `limit`; it counts minutes, so a page holds up to 10,000 5-minute bars."""
@@ -66,9 +63,9 @@ class VendorClient:
 
     def snapshot(self, assets: Mapping[str, str], *, deadline_seconds: float | None = None) -> SnapshotAnswer:
         """The latest prices of 1 to 250 tickers (`/v3/snapshot`); `assets` maps tickers to symbols."""
-        if not 1 <= len(assets) <= MAX_SNAPSHOT_TICKERS:
-            raise ValueError(f"a snapshot is of 1 to {MAX_SNAPSHOT_TICKERS} tickers, not {len(assets)}")
-        query = urlencode({"ticker.any_of": ",".join(assets), "limit": MAX_SNAPSHOT_TICKERS}, safe=":,")
+        if not 1 <= len(assets) <= SNAPSHOT_TICKERS:
+            raise ValueError(f"a snapshot is of 1 to {SNAPSHOT_TICKERS} tickers, not {len(assets)}")
+        query = urlencode({"ticker.any_of": ",".join(assets), "limit": SNAPSHOT_TICKERS}, safe=":,")
         return decode_snapshot(self._get(f"/v3/snapshot?{query}", deadline_seconds), assets, self._key)
 
     def bars(
