@@ -232,9 +232,9 @@ def _known_work(services: Services, ids: Sequence[str]) -> tuple[list[Work], lis
     by_symbol = {asset.symbol: asset for asset in services.config.assets}
     work, gone = [], []
     for item_id in ids:
-        symbol, kind = parse_work_id(item_id)
-        if symbol in by_symbol:
-            work.append(Work(by_symbol[symbol], kind))
+        parsed = parse_work_id(item_id)
+        if parsed.symbol in by_symbol:
+            work.append(Work(by_symbol[parsed.symbol], *parsed[1:]))
         else:
             gone.append(item_id)
     return work, gone

@@ -6,6 +6,7 @@ All moments are Unix milliseconds, UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 
 import msgspec
 
@@ -52,15 +53,43 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     daily_close: float | None = None
 
 
+class SpanState(StrEnum):
+    """What is known of a stretch of a symbol's bars."""
+
+    ASKED = "asked"
+    """Answered: all that the vendor has there is stored; a slot without a bar is one it has nothing for."""
+    WANTED = "wanted"
+    """A backfill wants it; not asked yet."""
+    FAILED = "failed"
+    """Asked, but no usable answer came: asked again later."""
+    NOT_IN_PLAN = "not_in_plan"
+    """The plan's history does not reach back so far."""
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A row of the ledger: the bars that start within `[start_ms, end_ms)`, both multiples of `BAR_MS`.
+
+    `asked_ms` is when the state was learned; `error` says what failed. The spans of a symbol never overlap.
+    """
+
+    start_ms: int
+    end_ms: int
+    state: SpanState
+    asked_ms: int | None = None
+    error: str | None = None
+
+
 class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     """What the store knows of a registered symbol; None where there is nothing yet.
 
     `last_sync_ms` is the last success, `status_at_ms` when `sync_status` was last written (failures too),
-    `last_bar_ms` the start of the newest stored bar.
+    `last_bar_ms` the start of the newest stored bar, `spans` the ledger of its bars, ascending.
     """
 
     symbol: str
     last_price: float | None = None
+    bid: float | None = None
+    ask: float | None = None
     daily_open: float | None = None
     as_of_ms: int | None = None
     last_sync_ms: int | None = None
@@ -68,6 +97,7 @@ class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     status_at_ms: int | None = None
     error_message: str | None = None
     last_bar_ms: int | None = None
+    spans: tuple[Span, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -82,11 +112,12 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What a cycle has learned: prices, bars by symbol, and how it went for each symbol.
 
     Of several prices of a symbol the newest counts, of several bars with one start and of several
-    outcomes of a symbol the last.
+    outcomes of a symbol the last. `spans` is what is now known of stretches of bars, applied in order.
     """
 
     prices: Sequence[Price] = ()
     bars: Mapping[str, Sequence[Bar]] = {}
+    spans: Mapping[str, Sequence[Span]] = {}
     outcomes: Sequence[Outcome] = ()
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from enum import StrEnum
 from itertools import pairwise
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,24 +31,55 @@ class WorkKind(StrEnum):
 
     PRICE = "price"
     BARS = "bars"
+    """The latest bars, where a snapshot brings the price only."""
+    HISTORY = "history"
+    """A page of bars of the past."""
 
 
 class Work(msgspec.Struct, frozen=True):
-    """A price to refresh, or the bars that a snapshot does not bring."""
+    """A price to refresh, the bars that a snapshot does not bring, or the bars of some New York days of the
+    past: `first_day` to `last_day`, both inclusive, for HISTORY only."""
 
     asset: Asset
     kind: WorkKind = WorkKind.PRICE
+    first_day: date | None = None
+    last_day: date | None = None
 
     @property
     def id(self) -> str:
-        """Its id in the queue: the symbol, or `bars:SYMBOL`."""
-        return self.asset.symbol if self.kind is WorkKind.PRICE else f"bars:{self.asset.symbol}"
+        """Its id in the queue: `SYMBOL`, `bars:SYMBOL` or `history:SYMBOL:2024-11-01:2024-12-04`."""
+        symbol = self.asset.symbol
+        match self.kind:
+            case WorkKind.PRICE:
+                return symbol
+            case WorkKind.BARS:
+                return f"bars:{symbol}"
+            case WorkKind.HISTORY:
+                return f"history:{symbol}:{self.first_day}:{self.last_day}"
 
 
-def parse_work_id(work_id: str) -> tuple[str, WorkKind]:
-    """The symbol and kind of an id made by `Work.id`."""
-    prefix, _, symbol = work_id.rpartition(":")
-    return symbol, WorkKind.BARS if prefix == "bars" else WorkKind.PRICE
+class WorkId(NamedTuple):
+    """What the id of an item says."""
+
+    symbol: str
+    kind: WorkKind
+    first_day: date | None = None
+    last_day: date | None = None
+
+
+def parse_work_id(work_id: str) -> WorkId:
+    """Reads an id made by `Work.id`; anything else is the price of a symbol of that name."""
+    prefix, *rest = work_id.split(":")
+    if prefix == "bars" and len(rest) == 1:
+        return WorkId(rest[0], WorkKind.BARS)
+    if prefix == "history" and len(rest) == 3:
+        try:
+            return WorkId(
+                rest[0], WorkKind.HISTORY, date.fromisoformat(rest[1]), date.fromisoformat(rest[2])
+            )
+        except ValueError:
+            pass
+    return WorkId(work_id, WorkKind.PRICE)
 
 
 class SnapshotCall(msgspec.Struct, frozen=True):
