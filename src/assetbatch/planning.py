@@ -74,9 +74,7 @@ def parse_work_id(work_id: str) -> WorkId:
         return WorkId(rest[0], WorkKind.BARS)
     if prefix == "history" and len(rest) == 3:
         try:
-            return WorkId(
-                rest[0], WorkKind.HISTORY, date.fromisoformat(rest[1]), date.fromisoformat(rest[2])
-            )
+            return WorkId(rest[0], WorkKind.HISTORY, date.fromisoformat(rest[1]), date.fromisoformat(rest[2]))
         except ValueError:
             pass
     return WorkId(work_id, WorkKind.PRICE)

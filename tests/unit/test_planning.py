@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -19,6 +19,7 @@ from assetbatch.planning import (
     PreviousDayCall,
     SnapshotCall,
     Work,
+    WorkId,
     WorkKind,
     assess,
     behind,
@@ -281,9 +282,12 @@ class TestTheNextStart:
         assert 0 < expected_next_start(starts, interval) - starts[-1] <= interval
 
 
-def test_a_work_id_says_symbol_and_kind() -> None:
-    assert parse_work_id(Work(EURUSD).id) == ("EURUSD", WorkKind.PRICE)
-    assert parse_work_id(Work(EURUSD, WorkKind.BARS).id) == ("EURUSD", WorkKind.BARS)
+def test_a_work_id_says_what_it_asks_for() -> None:
+    page = Work(EURUSD, WorkKind.HISTORY, date(2024, 11, 1), date(2024, 12, 4))
+    assert page.id == "history:EURUSD:2024-11-01:2024-12-04"
+    assert parse_work_id(page.id) == WorkId("EURUSD", WorkKind.HISTORY, page.first_day, page.last_day)
+    assert parse_work_id(Work(EURUSD).id) == WorkId("EURUSD", WorkKind.PRICE)
+    assert parse_work_id(Work(EURUSD, WorkKind.BARS).id) == WorkId("EURUSD", WorkKind.BARS)
 
 
 def test_classes_rank_from_critical_to_low() -> None:
