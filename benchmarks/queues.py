@@ -29,6 +29,8 @@ from typing import Any, Protocol
 import redis
 from benchmarks.limiter import benchmark_server, surroundings
 
+from assetbatch.state.queue import Line
+
 ITEMS = 10_000
 ITEMS_FOR_SIZE = 100_000
 BATCH = 250
@@ -52,9 +54,8 @@ class Ours:
     """One script per 1,000 items to enqueue; one to take 250 under a lease, one to finish them."""
 
     def __init__(self, url: str) -> None:
-        from assetbatch.assets import AssetPriority
 
-        self._class = AssetPriority.MEDIUM
+        self._class = Line.MEDIUM
         self._queue = our_queue(url)
 
     def enqueue(self, ids: Sequence[str]) -> None:
@@ -423,10 +424,9 @@ def time_round(watch: Stopwatch, queue: Any, new: Sequence[tuple[str, Any]]) -> 
 
 def time_scripts(url: str, rounds: int) -> None:
     """Prints how long each script of ours takes with little and much in the queue."""
-    from assetbatch.assets import AssetPriority
 
-    def items(first: int) -> list[tuple[str, AssetPriority]]:
-        return list(zip(ids_of(ENQUEUE_AT_ONCE, first), itertools.cycle(AssetPriority), strict=False))
+    def items(first: int) -> list[tuple[str, Line]]:
+        return list(zip(ids_of(ENQUEUE_AT_ONCE, first), itertools.cycle(list(Line)[:4]), strict=False))
 
     server: Any = redis.Redis.from_url(url)
     threshold = server.config_get("slowlog-log-slower-than")

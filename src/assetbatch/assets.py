@@ -27,14 +27,6 @@ class AssetPriority(StrEnum):
     MEDIUM = "MEDIUM"
     LOW = "LOW"
 
-    @property
-    def rank(self) -> int:
-        """0 for CRITICAL to 3 for LOW: the number the queue's scripts use."""
-        return _RANKS[self]
-
-
-_RANKS = {priority: rank for rank, priority in enumerate(AssetPriority)}
-
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One configured symbol.

@@ -20,16 +20,17 @@ import msgspec
 import psycopg
 import yaml
 
-from assetbatch.assets import AssetPriority, AssetType
+from assetbatch.assets import AssetType
 from assetbatch.bounds import Bound
 from assetbatch.config import load
 from assetbatch.cycles import CycleResult, enqueue_secondary
-from assetbatch.entitlements import Lack, refusal_now
+from assetbatch.entitlements import Lack
 from assetbatch.sandbox import PLANS, Arrival, SandboxServer
 from assetbatch.sandbox.universe import instruments
 from assetbatch.secret import Secret
 from assetbatch.services import Services
 from assetbatch.setup import initialise
+from assetbatch.state import queue
 from assetbatch.state.connection import connect
 from tests.fire.judges import Event, Hold, Take
 from tests.fire.worker import KEY, Line, Orders
@@ -132,8 +133,12 @@ class Arena:
         self._config.write_text(yaml.safe_dump(document))
         with self.services() as services:
             initialise(services)
-            refusal = refusal_now(Lack.INTRADAY, AssetType.CRYPTO, "made up: no timeframe", services.now_ms())
-            services.refusals.remember(refusal)
+            known = services.entitlements()
+            for lack in (Lack.INTRADAY, Lack.GROUPED):  # so that each symbol costs one short call
+                refusal = known.refused(
+                    lack, AssetType.CRYPTO, "made up: no timeframe", services.now_ms(), ticker=""
+                )
+                services.plan_memory.remember(refusal)
             with Bound(20) as bound:
                 assert enqueue_secondary(services, bound).enqueued == len(self.symbols)
         return self
@@ -240,7 +245,7 @@ def holds(lines: Sequence[Line]) -> list[Hold]:
 def takes(lines: Sequence[Line]) -> list[Take]:
     """The takes of the journals."""
     return [
-        Take(item, AssetPriority(priority), stamp, line.called, line.at)
+        Take(item, queue.Line(priority), stamp, line.called, line.at)
         for line in lines
         if line.event == "taken"
         for item, priority, stamp in line.items

@@ -12,12 +12,11 @@ import random
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
-from assetbatch.assets import AssetPriority
 from assetbatch.config import CallLimit
 from assetbatch.sandbox import Arrival
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
-from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.queue import Lease, Line, Queue
 from assetbatch.state.window import CallKind, Refused, Window, new_call_id
 from tests.fire.judges import Hold, Take
 
@@ -148,9 +147,7 @@ class Load:
             taken_ms, lease_ends_ms = self.now_ms, self.now_ms + LEASE_MS
             holds, number = self.evidence.holds, len(self.evidence.holds)
             holds.append(Hold(item.id, token, taken_ms, lease_ends_ms))
-            self.evidence.takes.append(
-                Take(item.id, item.priority, item.enqueued_us, self.now_ms, self.now_ms)
-            )
+            self.evidence.takes.append(Take(item.id, item.line, item.enqueued_us, self.now_ms, self.now_ms))
             yield self.random.randint(0, self.lag_ms)
             self._arrive(item.id)
             if self.random.random() < self.dies:
@@ -185,7 +182,7 @@ class Load:
         lease = self.queue.take(1, LEASE_MS / 1000, token=token)
         assert isinstance(lease, Lease)
         (item,) = lease.items
-        self.evidence.takes.append(Take(item.id, item.priority, item.enqueued_us, self.now_ms, self.now_ms))
+        self.evidence.takes.append(Take(item.id, item.line, item.enqueued_us, self.now_ms, self.now_ms))
         self.queue.finish(token, [item.id])
         return item.id
 
@@ -209,7 +206,7 @@ class Load:
             self.evidence.priority_waits.append(waits)
             yield max(0, 500 - (self.now_ms - began_ms))
 
-    def enqueue_all(self, items: Sequence[tuple[str, AssetPriority]], every_ms: int) -> Process:
+    def enqueue_all(self, items: Sequence[tuple[str, Line]], every_ms: int) -> Process:
         """Puts everything in line again and again; what is there already is not doubled."""
         while True:
             self.queue.enqueue(items)

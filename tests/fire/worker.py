@@ -119,7 +119,7 @@ class Watch:
             called = time.monotonic()
             answer = original(queue, count, lease_seconds, window, token)
             if isinstance(answer, Lease):
-                items = [(item.id, item.priority.value, item.enqueued_us) for item in answer.items]
+                items = [(item.id, item.line.value, item.enqueued_us) for item in answer.items]
                 self.note("taken", token=token, items=items, called=called, ends=called + lease_seconds)
                 self.passed("grant")
             elif isinstance(answer, Refused):

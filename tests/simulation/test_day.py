@@ -13,14 +13,13 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
-from assetbatch.assets import AssetPriority
 from assetbatch.config import CallLimit
 from assetbatch.planning import expected_next_start
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
-from assetbatch.state.queue import Empty, Queue
+from assetbatch.state.queue import Empty, Line, Queue
 from assetbatch.state.window import CallKind, Refused, Window, new_call_id
 
 SECOND = 1000
@@ -33,7 +32,7 @@ PRIORITY_CALLS = 3
 INTERVAL_MS = 5 * MINUTE
 QUEUE_RUN_MS = 55 * SECOND
 SYMBOLS_PER_CLASS = 60
-CLASSES = (AssetPriority.HIGH, AssetPriority.MEDIUM, AssetPriority.LOW)
+CLASSES = (Line.HIGH, Line.MEDIUM, Line.LOW)
 
 Process = Generator[int, None, None]
 """A process yields how long it sleeps, in ms."""
@@ -55,7 +54,7 @@ class Day:
         self.arrivals: list[int] = []
         self.latencies: list[int] = []
         self.priority_waits: list[int] = []
-        self.waits: dict[AssetPriority, list[int]] = {priority: [] for priority in CLASSES}
+        self.waits: dict[Line, list[int]] = {priority: [] for priority in CLASSES}
         self.starts: list[int] = []
         self._order = itertools.count()
         self._events: list[tuple[int, int, Process]] = []
@@ -118,7 +117,7 @@ class Day:
             (item,) = taken.items
             assert taken.grant is not None
             if item.attempts == 1:
-                self.waits[item.priority].append(self.now_ms - item.enqueued_us // 1000)
+                self.waits[item.line].append(self.now_ms - item.enqueued_us // 1000)
             if self.killed():
                 if self.random.random() < 0.5:
                     yield from self.call()

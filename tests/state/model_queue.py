@@ -9,11 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from assetbatch.assets import AssetPriority
-from assetbatch.state.queue import DeadLetter, Empty, Enqueued, Failure, Item, Lease, QueueState
+from assetbatch.state.queue import (
+    DeadLetter,
+    Empty,
+    Enqueued,
+    Failure,
+    Item,
+    Lease,
+    Line,
+    QueueState,
+    Retried,
+)
 
-CLASSES = tuple(AssetPriority)
+LINES = tuple(Line)
 RISE_US = 2 * 3600 * 1_000_000
+RISES_TO_HIGH = {Line.HIGH: 0, Line.MEDIUM: 1, Line.LOW: 2, Line.BARS: 6, Line.HISTORY: 12}
 LEASE_RAN_OUT = "the worker died: its lease ran out"
 
 
@@ -22,7 +32,7 @@ class Work:
     """One id the queue knows of. It is leased, delayed or, where neither is set, waiting."""
 
     id: str
-    priority: AssetPriority
+    line: Line
     stamp_us: int
     attempts: int = 0
     holder: str | None = None
@@ -37,10 +47,9 @@ class Work:
     @property
     def turn(self) -> tuple[int, int, int]:
         """Sorts by who is served first. Among equals the elder one."""
-        if self.priority is AssetPriority.CRITICAL:
+        if self.line is Line.CRITICAL:
             return (0, self.stamp_us, self.stamp_us)
-        classes_below_high = CLASSES.index(self.priority) - CLASSES.index(AssetPriority.HIGH)
-        return (1, self.stamp_us + classes_below_high * RISE_US, self.stamp_us)
+        return (1, self.stamp_us + RISES_TO_HIGH[self.line] * RISE_US, self.stamp_us)
 
 
 @dataclass(frozen=True)
@@ -81,11 +90,11 @@ class Model:
         work = self.works.get(item_id)
         return work if work and work.holder == token else None
 
-    def enqueue(self, now_ms: int, items: Sequence[tuple[str, AssetPriority]]) -> Enqueued:
+    def enqueue(self, now_ms: int, items: Sequence[tuple[str, Line]]) -> Enqueued:
         """`added` and `dropped` tell how it ended: an id may have to go and come back within one batch."""
         words: dict[str, list[str]] = {"added": [], "raised": [], "duplicate": [], "dropped": []}
-        for item_id, priority in items:
-            words[self._enqueue_one(now_ms, item_id, priority, words["dropped"])].append(item_id)
+        for item_id, line in items:
+            words[self._enqueue_one(now_ms, item_id, line, words["dropped"])].append(item_id)
         return Enqueued(
             added=tuple(each for each in dict.fromkeys(words["added"]) if each in self.works),
             raised=tuple(words["raised"]),
@@ -93,14 +102,14 @@ class Model:
             dropped=tuple(each for each in dict.fromkeys(words["dropped"]) if each not in self.works),
         )
 
-    def _enqueue_one(self, now_ms: int, item_id: str, priority: AssetPriority, displaced: list[str]) -> str:
+    def _enqueue_one(self, now_ms: int, item_id: str, line: Line, displaced: list[str]) -> str:
         known = self.works.get(item_id)
         if known:
-            if CLASSES.index(priority) >= CLASSES.index(known.priority) or known.holder:
+            if LINES.index(line) >= LINES.index(known.line) or known.holder:
                 return "duplicate"
-            known.priority = priority
+            known.line = line
             return "raised"
-        newcomer = Work(item_id, priority, max(now_ms * 1000, self.last_stamp_us + 1))
+        newcomer = Work(item_id, line, max(now_ms * 1000, self.last_stamp_us + 1))
         if len(self.works) >= self.max_size:
             last = max([*self.waiting(), newcomer], key=lambda work: work.turn)
             if last is newcomer:
@@ -126,7 +135,7 @@ class Model:
         for work in taken:
             work.attempts += 1
             work.holder, work.lease_ends_ms = token, now_ms + lease_ms
-        items = tuple(Item(work.id, work.priority, work.attempts, work.stamp_us) for work in taken)
+        items = tuple(Item(work.id, work.line, work.attempts, work.stamp_us) for work in taken)
         self.answers[token] = Lease(token, items, None)
         return self.answers[token]
 
@@ -181,17 +190,39 @@ class Model:
         return QueueState(
             now_ms=now_ms,
             size=len(self.works),
-            by_priority={each: sum(work.priority is each for work in waiting) for each in CLASSES},
+            by_line={each: sum(work.line is each for work in waiting) for each in LINES},
             leased=len(self.leased()),
             delayed=len(self.delayed()),
             dead=len(self.letters),
             oldest_ms=min((work.stamp_us // 1000 for work in waiting), default=None),
         )
 
+    def retry_dead(self, now_ms: int, ids: Sequence[str]) -> Retried:
+        words: dict[str, list[str]] = {"retried": [], "queued": [], "without_room": [], "unknown": []}
+        for item_id in ids:
+            letter = self.letters.get(item_id)
+            if letter is None:
+                words["unknown"].append(item_id)
+                continue
+            if item_id in self.works:
+                words["queued"].append(item_id)
+            elif len(self.works) >= self.max_size:
+                words["without_room"].append(item_id)
+                continue
+            else:
+                self.last_stamp_us = max(now_ms * 1000, self.last_stamp_us + 1)
+                self.works[item_id] = Work(item_id, letter.work.line, self.last_stamp_us)
+                words["retried"].append(item_id)
+            del self.letters[item_id]
+        return Retried(**{name: tuple(some) for name, some in words.items()})
+
+    def drop_dead(self, ids: Sequence[str]) -> tuple[str, ...]:
+        return tuple(item_id for item_id in ids if self.letters.pop(item_id, None))
+
     def dead_letters(self) -> list[DeadLetter]:
         """Newest first; of one moment in the reverse order of their ids, as a sorted set has them."""
         newest_first = sorted(self.letters.items(), key=lambda pair: (pair[1].died_ms, pair[0]), reverse=True)
         return [
-            DeadLetter(item_id, letter.work.priority, letter.work.attempts, letter.died_ms, letter.error)
+            DeadLetter(item_id, letter.work.line, letter.work.attempts, letter.died_ms, letter.error)
             for item_id, letter in newest_first
         ]

@@ -7,16 +7,15 @@ import random
 
 import pytest
 
-from assetbatch.assets import AssetPriority
 from assetbatch.config import CallLimit
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
-from assetbatch.state.queue import Empty, Failure, Lease, Queue
+from assetbatch.state.queue import Empty, Failure, Lease, Line, Queue
 from assetbatch.state.window import CallKind, Refused, Window
 
 from .conftest import FakeClock
 
-CRITICAL, HIGH, MEDIUM, LOW = AssetPriority
+CRITICAL, HIGH, MEDIUM, LOW, BARS, HISTORY = Line
 LEASE_SECONDS = 60.0
 
 
@@ -49,7 +48,7 @@ def take_ids(queue: Queue, count: int) -> list[str]:
 class TestOrder:
     @pytest.mark.parametrize("order", list(itertools.permutations([CRITICAL, MEDIUM, LOW])))
     def test_priorities_come_out_critical_medium_low_whatever_the_order_they_went_in(
-        self, queue: Queue, order: tuple[AssetPriority, ...]
+        self, queue: Queue, order: tuple[Line, ...]
     ) -> None:
         for priority in order:
             queue.enqueue([(f"{priority}-item", priority)])
@@ -237,7 +236,7 @@ class TestRetries:
             clock.advance(60)
         assert words == ["retry", "retry", "dead"]
         (letter,) = queue.dead_letters()
-        assert (letter.id, letter.priority, letter.attempts, letter.error) == (
+        assert (letter.id, letter.line, letter.attempts, letter.error) == (
             "A",
             LOW,
             3,

@@ -25,16 +25,15 @@ from hypothesis.stateful import (
 )
 
 import assetbatch.state.queue
-from assetbatch.assets import AssetPriority
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
-from assetbatch.state.queue import Enqueued, Failure, Lease, Queue
+from assetbatch.state.queue import Enqueued, Failure, Lease, Line, Queue
 
 from .conftest import FakeClock
-from .model_queue import CLASSES, Model, Work
+from .model_queue import LINES, RISES_TO_HIGH, Model, Work
 
-CRITICAL, HIGH, MEDIUM, LOW = CLASSES
+CRITICAL, HIGH, MEDIUM, LOW, BARS, HISTORY = LINES
 UNIT_MS = 1000  # of leases and delays alike, so that they end together
 SPAN_MS = 7_200_000
 
@@ -43,7 +42,7 @@ Step = tuple[str, dict[str, Any]]
 
 IDS = "DBEAC"  # two more than there is room for; in no order that the order of service could be taken for
 AN_ID = st.sampled_from(IDS)
-ITEMS = st.lists(st.tuples(AN_ID, st.sampled_from(CLASSES)), min_size=1, max_size=4)
+ITEMS = st.lists(st.tuples(AN_ID, st.sampled_from(LINES)), min_size=1, max_size=4)
 PICK = st.integers(0, 2)  # one of some things, whatever their number is
 COUNT = st.sampled_from([1, 2, 5])
 BESIDE_MS = st.sampled_from([0, -1, 1])
@@ -60,7 +59,7 @@ STEPS = st.one_of(
     step(
         "enqueue_when_something_has_risen",
         pick=PICK,
-        spans=st.sampled_from([1, 2]),
+        line=st.sampled_from([HIGH, HIGH, MEDIUM, LOW, BARS]),
         beside_ms=BESIDE_MS,
         then=st.sampled_from(["nothing", "take", "enqueue"]),
     ),
@@ -70,6 +69,8 @@ STEPS = st.one_of(
     step("end_all_of_a_lease", what=ENDS, pick=PICK),
     step("end_some_of_a_lease", what=ENDS, pick=PICK, others=st.lists(AN_ID, max_size=2)),
     step("end_what_was_held_once", what=ENDS, pick=PICK, ids=st.lists(AN_ID, min_size=1, max_size=4)),
+    step("retry_dead", ids=st.lists(AN_ID, min_size=1, max_size=3)),
+    step("drop_dead", ids=st.lists(AN_ID, min_size=1, max_size=2)),
     step("pass_time", ms=st.sampled_from([1, UNIT_MS, UNIT_MS - 1, -1, -UNIT_MS, -SPAN_MS])),
     st.one_of(*map(step, ["start_a_new_process", "flush_the_scripts", "forget_the_answers", "look"])),
 )
@@ -112,20 +113,21 @@ class QueueMachine(RuleBasedStateMachine):
 
     # Work comes in.
 
-    def enqueue(self, items: list[tuple[str, AssetPriority]]) -> None:
+    def enqueue(self, items: list[tuple[str, Line]]) -> None:
         answer, right = self.queue.enqueue(items), self.model.enqueue(self.clock(), items)
         assert sorted_fields(answer) == sorted_fields(right)
 
-    def enqueue_when_something_has_risen(self, pick: int, spans: int, beside_ms: int, then: str) -> None:
-        """A newcomer when something below its class has risen to it, nearly, or just beyond."""
-        elders = [work for work in self.model.waiting() if work.priority.rank >= spans]
+    def enqueue_when_something_has_risen(self, pick: int, line: Line, beside_ms: int, then: str) -> None:
+        """A newcomer when something below its line has risen to it, nearly, or just beyond."""
+        elders = [work for work in self.model.waiting() if work.line.rank > line.rank]
         newcomer, another = [each for each in IDS if each not in self.model.works][:2]
         if not elders:
-            self.enqueue([(newcomer, LOW)])
+            self.enqueue([(newcomer, LINES[line.rank + 1])])
             return
         elder = nth(elders, pick)
+        spans = RISES_TO_HIGH[elder.line] - RISES_TO_HIGH[line]
         self.clock.now_ms = elder.stamp_us // 1000 + spans * SPAN_MS + beside_ms
-        self.enqueue([(newcomer, CLASSES[elder.priority.rank - spans])])
+        self.enqueue([(newcomer, line)])
         if then == "enqueue":
             self.enqueue([(another, CRITICAL)])
         elif then == "take":
@@ -182,6 +184,14 @@ class QueueMachine(RuleBasedStateMachine):
                 failures = [Failure(each, f"of {token}: {what}", what == "fail for good") for each in ids]
                 assert queue.fail(token, failures) == model.fail(now_ms, token, failures)
 
+    # Somebody looks after the dead letters.
+
+    def retry_dead(self, ids: list[str]) -> None:
+        assert self.queue.retry_dead(ids) == self.model.retry_dead(self.clock(), ids)
+
+    def drop_dead(self, ids: list[str]) -> None:
+        assert self.queue.drop_dead(ids) == self.model.drop_dead(ids)
+
     # The world around it.
 
     def pass_time(self, ms: int) -> None:
@@ -208,7 +218,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.answers.clear()
 
     def look(self) -> None:
-        by_class = sorted(self.model.waiting(), key=lambda work: (work.priority.rank, work.stamp_us))
+        by_class = sorted(self.model.waiting(), key=lambda work: (work.line.rank, work.stamp_us))
         for count in (1, 5):
             assert self.queue.dead_letters(count) == self.model.dead_letters()[:count]
             assert self.queue.peek(count) == [work.id for work in by_class][:count]
@@ -266,8 +276,8 @@ class QueueMachine(RuleBasedStateMachine):
         keys, model = self.keys, self.model
         works, letters = model.works.values(), model.letters.items()
         holds: dict[str, object] = {
-            name: {work.id: work.stamp_us for work in works if work.waiting and work.priority is priority}
-            for name, priority in zip(keys.queue_waiting, CLASSES, strict=True)
+            name: {work.id: work.stamp_us for work in works if work.waiting and work.line is line}
+            for name, line in zip(keys.queue_waiting, LINES, strict=True)
         }
         holds[keys.queue_items] = {work.id: record(work, work.holder or "") for work in works}
         holds[keys.queue_leased] = {work.id: work.lease_ends_ms for work in model.leased()}
@@ -282,7 +292,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 def record(work: Work, end: str) -> str:
-    return f"{work.priority.rank}:{work.attempts}:{work.stamp_us}:{end}"
+    return f"{work.line.rank}:{work.attempts}:{work.stamp_us}:{end}"
 
 
 def sorted_fields(enqueued: Enqueued) -> list[list[str]]:

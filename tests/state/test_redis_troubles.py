@@ -17,7 +17,6 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from assetbatch.assets import AssetPriority
 from assetbatch.config import CallLimit
 from assetbatch.embedded.binaries import find_valkey
 from assetbatch.errors import RedisError
@@ -25,12 +24,12 @@ from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect, script
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
-from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Queue
+from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Line, Queue
 from assetbatch.state.window import CallKind, Grant, Refused, Window
 
 from .conftest import FakeClock
 
-CRITICAL, HIGH, MEDIUM, LOW = AssetPriority
+CRITICAL, HIGH, MEDIUM, LOW, *_ = Line
 LEASE_SECONDS = 60.0
 PASSWORD = "made-up-password-123"
 LUA = resources.files("assetbatch.state") / "lua"
@@ -348,6 +347,9 @@ def use_every_script(client: RedisClient) -> None:
     assert queue.extend(lease.token, ["D", "A", "C"], LEASE_SECONDS) == ()
     assert queue.finish(lease.token, ["D"]) == ()
     assert queue.fail(lease.token, [Failure("A", "503"), Failure("C", "no", final=True)]) == ("retry", "dead")
+    assert queue.retry_dead(["C"]).retried == ("C",)
+    assert queue.fail(take(queue).token, [Failure("C", "no", final=True)]) == ("dead",)
+    assert queue.drop_dead(["C"]) == ("C",)
     clock.advance(60)
     lease = take(queue)  # of a retry that is due
     assert queue.release(lease.token, ["A"]) == 1

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from assetbatch.assets import Asset, AssetPriority, AssetType
+from assetbatch.assets import Asset, AssetPriority
 from assetbatch.hours import Market
 
 
@@ -39,12 +39,6 @@ def test_only_symbol_ticker_and_type_are_needed() -> None:
 )
 def test_the_ticker_decides_whose_hours_an_asset_follows(ticker: str, kind: str, market: Market) -> None:
     assert asset(polygon_ticker=ticker, asset_type=kind).market is market
-
-
-def test_the_classes_rank_from_critical_to_low() -> None:
-    assert [priority.rank for priority in AssetPriority] == [0, 1, 2, 3]
-    assert sorted(AssetPriority, key=lambda priority: priority.rank) == ["CRITICAL", "HIGH", "MEDIUM", "LOW"]
-    assert [str(kind) for kind in AssetType] == ["forex", "crypto"]
 
 
 @pytest.mark.parametrize(

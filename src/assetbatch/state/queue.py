@@ -7,6 +7,8 @@ script and one round trip for a whole batch, and raises RedisError when Redis ca
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Self
 
 import msgspec
 
@@ -17,14 +19,46 @@ from assetbatch.state.keys import Keys
 from assetbatch.state.window import Grant, Refused, Window, new_call_id
 
 DEAD_LETTERS_KEPT = 1000
-_CLASSES = tuple(AssetPriority)
+
+LETTERS_AT_ONCE = 250
+"""So many dead letters are moved by one script, which keeps others from the server for a few ms."""
+
+
+class Line(StrEnum):
+    """Where work waits, the most urgent first: prices by the class of their asset, then the latest bars,
+    then pages of the past."""
+
+    CRITICAL = "CRITICAL"
+    HIGH = "HIGH"
+    MEDIUM = "MEDIUM"
+    LOW = "LOW"
+    BARS = "BARS"
+    HISTORY = "HISTORY"
+
+    @classmethod
+    def of(cls, priority: AssetPriority) -> Self:
+        """The line of the prices of a class."""
+        return cls(priority.value)
+
+    @property
+    def rank(self) -> int:
+        """0 for CRITICAL to 5 for HISTORY: the number the scripts use."""
+        return _LINES.index(self)
+
+    @property
+    def priority(self) -> AssetPriority:
+        """The class it counts as: bars and history are LOW."""
+        return AssetPriority.LOW if self in (Line.BARS, Line.HISTORY) else AssetPriority(self.value)
+
+
+_LINES = tuple(Line)
 
 
 class Item(msgspec.Struct, frozen=True):
     """Leased work. `attempts` counts this one too; `enqueued_us` is its stamp in microseconds."""
 
     id: str
-    priority: AssetPriority
+    line: Line
     attempts: int
     enqueued_us: int
 
@@ -67,23 +101,41 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """An item that failed for good."""
 
     id: str
-    priority: AssetPriority
+    line: Line
     attempts: int
     died_ms: int
     error: str
 
 
+class Retried(msgspec.Struct, frozen=True):
+    """What became of dead letters that were to be tried again: back in line, queued already (the letter is
+    gone), without room in the queue (it stays), or no letter any more."""
+
+    retried: tuple[str, ...]
+    queued: tuple[str, ...]
+    without_room: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
 class QueueState(msgspec.Struct, frozen=True):
-    """The queue's figures. `size` counts what waits, is delayed or leased; `oldest_ms` is when what has
-    waited longest was enqueued, None when nothing waits."""
+    """The queue's figures. `size` counts what waits, is delayed or leased; `by_line` what waits;
+    `oldest_ms` is when what has waited longest was enqueued, None when nothing waits."""
 
     now_ms: int
     size: int
-    by_priority: dict[AssetPriority, int]
+    by_line: dict[Line, int]
     leased: int
     delayed: int
     dead: int
     oldest_ms: int | None
+
+    @property
+    def by_priority(self) -> dict[AssetPriority, int]:
+        """What waits by class; bars and history count as LOW."""
+        return {
+            priority: sum(count for line, count in self.by_line.items() if line.priority is priority)
+            for priority in AssetPriority
+        }
 
 
 class Queue:
@@ -111,15 +163,17 @@ class Queue:
         self._release = script(client, "release")
         self._extend = script(client, "extend")
         self._state = script(client, "queue_state")
+        self._retry_dead = script(client, "retry_dead")
+        self._drop_dead = script(client, "drop_dead")
 
     def _now(self) -> str:
         return str(self._clock()) if self._clock else ""
 
-    def enqueue(self, items: Sequence[tuple[str, AssetPriority]]) -> Enqueued:
-        """Puts (id, class) pairs in line in their order, each id once."""
+    def enqueue(self, items: Sequence[tuple[str, Line]]) -> Enqueued:
+        """Puts (id, line) pairs in line in their order, each id once."""
         args: list[str | int] = [self._now(), self.max_size]
-        for item_id, priority in items:
-            args += [item_id, priority.rank]
+        for item_id, line in items:
+            args += [item_id, line.rank]
         with redis_errors():
             codes, *displaced = self._enqueue(keys=[*self._keys.queue, self._keys.queue_stamp], args=args)
         by_code: dict[str, list[str]] = {"a": [], "r": [], "d": [], "x": []}
@@ -165,7 +219,7 @@ class Queue:
             return Refused.from_reply(*rest)
         fields = rest[1:]
         items = tuple(
-            Item(fields[i], _CLASSES[int(fields[i + 1])], int(fields[i + 2]), int(fields[i + 3]))
+            Item(fields[i], _LINES[int(fields[i + 1])], int(fields[i + 2]), int(fields[i + 3]))
             for i in range(0, len(fields), 4)
         )
         return Lease(token, items, Grant(token, taken_at) if window else None)
@@ -206,20 +260,20 @@ class Queue:
     def state(self) -> QueueState:
         """The figures, in one round trip of constant cost."""
         with redis_errors():
-            now, size, *rest = self._state(keys=self._keys.queue[:8], args=[self._now()])
+            now, size, *rest = self._state(keys=self._keys.queue[:10], args=[self._now()])
         counts = [int(value) for value in rest]
         return QueueState(
             now_ms=int(now),
             size=int(size),
-            by_priority=dict(zip(_CLASSES, counts[:4], strict=True)),
-            leased=counts[4],
-            delayed=counts[5],
-            dead=counts[6],
-            oldest_ms=counts[7] // 1000 or None,
+            by_line=dict(zip(_LINES, counts[:6], strict=True)),
+            leased=counts[6],
+            delayed=counts[7],
+            dead=counts[8],
+            oldest_ms=counts[9] // 1000 or None,
         )
 
     def peek(self, count: int) -> list[str]:
-        """The ids that wait, each class in its order, the highest class first; takes nothing."""
+        """The ids that wait, each line in its order, the most urgent line first; takes nothing."""
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
             for line in self._keys.queue_waiting:
@@ -238,5 +292,25 @@ class Queue:
             if text is None:  # retried or dropped between the two reads
                 continue
             rank, attempts, _stamp, error = text.split(":", 3)
-            letters.append(DeadLetter(item_id, _CLASSES[int(rank)], int(attempts), int(died_ms), error))
+            letters.append(DeadLetter(item_id, _LINES[int(rank)], int(attempts), int(died_ms), error))
         return letters
+
+    def retry_dead(self, ids: Sequence[str]) -> Retried:
+        """Puts dead letters back at the end of their lines, with all their attempts anew."""
+        by_code: dict[str, list[str]] = {"a": [], "d": [], "x": [], "u": []}
+        for at in range(0, len(ids), LETTERS_AT_ONCE):
+            some = ids[at : at + LETTERS_AT_ONCE]
+            args = [self._now(), self.max_size, *some]
+            with redis_errors():
+                codes = self._retry_dead(keys=[*self._keys.queue, self._keys.queue_stamp], args=args)
+            for item_id, code in zip(some, codes, strict=True):
+                by_code[code].append(item_id)
+        return Retried(*(tuple(some) for some in by_code.values()))
+
+    def drop_dead(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """Throws dead letters away; returns the ids of those that were there."""
+        dropped: list[str] = []
+        for at in range(0, len(ids), LETTERS_AT_ONCE):
+            with redis_errors():
+                dropped += self._drop_dead(keys=self._keys.queue, args=ids[at : at + LETTERS_AT_ONCE])
+        return tuple(dropped)

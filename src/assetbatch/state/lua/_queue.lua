@@ -1,8 +1,8 @@
--- The pending queue. q = { items=, critical=, high=, medium=, low=, leased=, delayed=, dead=, dead_items=, errors= }
+-- The pending queue. q = { items=, critical=, high=, medium=, low=, bars=, history=, leased=, delayed=, dead=, dead_items=, errors= }
 --
 -- items      hash  id -> "rank:attempts:stamp:token": the record; an id has one while it is queued,
 --                  delayed or being worked, so it cannot enter twice. token is empty unless leased.
--- critical … low   zsets of what waits, score = stamp
+-- critical … history   zsets of what waits, score = stamp
 -- leased     zset  score = moment (ms) at which the lease runs out
 -- delayed    zset  score = moment (ms) at which it may be tried again
 -- dead       zset  score = moment (ms) of death; dead_items hash id -> "rank:attempts:stamp:error"
@@ -10,17 +10,23 @@
 --
 -- stamp is the enqueue time in microseconds, made unique and ascending, hence first in first out.
 -- An item's place is its stamp plus two hours per class below HIGH: waiting work rises, and LOW is
--- served before everything HIGH that came four hours later. CRITICAL is always first.
+-- served before everything HIGH that came four hours later. CRITICAL is always first. The latest bars and pages of
+-- the past go after all prices, and wait half a day and a day at most before they rise to HIGH: where bars are work
+-- of their own, one call brings 250 prices, so prices leave them room.
 
 local CLASS_SPAN_US = 7200000000
+local SPANS_BELOW_HIGH = { 0, 1, 2, 6, 12 } -- in class spans, by rank from 1
+local LAST_RANK = 5
 
 local function queue_keys(keys, first)
-  local names = { 'items', 'critical', 'high', 'medium', 'low', 'leased', 'delayed', 'dead', 'dead_items', 'errors' }
+  local names = {
+    'items', 'critical', 'high', 'medium', 'low', 'bars', 'history', 'leased', 'delayed', 'dead', 'dead_items', 'errors',
+  }
   local q = {}
   for i, name in ipairs(names) do
     q[name] = keys[first + i - 1]
   end
-  q.waiting = { [0] = q.critical, q.high, q.medium, q.low }
+  q.waiting = { [0] = q.critical, q.high, q.medium, q.low, q.bars, q.history }
   return q
 end
 
@@ -28,7 +34,7 @@ local function place(rank, stamp)
   if rank == 0 then
     return stamp - 1000000000000000
   end
-  return stamp + (rank - 1) * CLASS_SPAN_US
+  return stamp + SPANS_BELOW_HIGH[rank] * CLASS_SPAN_US
 end
 
 local function read_record(q, id)
@@ -55,9 +61,21 @@ local function wait_in_line(q, id, r)
   redis.call('ZADD', q.waiting[r.rank], whole(r.stamp), id)
 end
 
+-- A new item at the end of its line; returns its stamp: this moment, or just after the last one.
+local function enter(q, id, rank, now_us, last_stamp)
+  local stamp = math.max(now_us, last_stamp + 1)
+  wait_in_line(q, id, { rank = rank, attempts = 0, stamp = stamp })
+  return stamp
+end
+
 local function forget(q, id)
   redis.call('HDEL', q.items, id)
   redis.call('HDEL', q.errors, id)
+end
+
+local function forget_letter(q, id)
+  redis.call('HDEL', q.dead_items, id)
+  return redis.call('ZREM', q.dead, id)
 end
 
 -- Bounded: the oldest letters leave when more than `keep` lie there.
@@ -68,8 +86,7 @@ local function bury(q, id, r, now, reason, keep)
   local surplus = redis.call('ZCARD', q.dead) - keep
   if surplus > 0 then
     for _, old in ipairs(redis.call('ZRANGE', q.dead, 0, surplus - 1)) do
-      redis.call('HDEL', q.dead_items, old)
-      redis.call('ZREM', q.dead, old)
+      forget_letter(q, old)
     end
   end
 end

@@ -1,6 +1,6 @@
 -- Puts items into the queue, each once; a higher class raises what already waits.
 -- When the queue is full, what would be served last goes: the newcomer or the last in line.
--- KEYS: items, critical, high, medium, low, leased, delayed, dead, dead_items, errors, stamp (string)
+-- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors, stamp (string)
 -- ARGV: now ('' = the server's time), max size, then id and rank of each item
 -- Returns: {codes, id, id, …}: a letter per item (a added, r raised, d already there, x no room), then the
 --          ids of waiting items that had to go for them
@@ -9,13 +9,13 @@
 local q = queue_keys(KEYS, 1)
 local now_us = clock_ms(ARGV[1]) * 1000
 local max_size = tonumber(ARGV[2])
-local stamp = tonumber(redis.call('GET', KEYS[11]) or '0')
+local stamp = tonumber(redis.call('GET', KEYS[13]) or '0')
 local size = redis.call('HLEN', q.items)
 local codes, dropped = {}, {}
 
 local function last_in_line()
   local last_id, last_rank, last_place
-  for rank = 0, 3 do
+  for rank = 0, LAST_RANK do
     local tail = redis.call('ZRANGE', q.waiting[rank], -1, -1, 'WITHSCORES')
     if tail[1] then
       local at = place(rank, tonumber(tail[2]))
@@ -57,10 +57,8 @@ for i = 3, #ARGV, 2 do
       code = 'r'
     end
   else
-    local at = math.max(now_us, stamp + 1)
-    if make_room(rank, at) then
-      stamp = at
-      wait_in_line(q, id, { rank = rank, attempts = 0, stamp = at })
+    if make_room(rank, math.max(now_us, stamp + 1)) then
+      stamp = enter(q, id, rank, now_us, stamp)
       size = size + 1
       code = 'a'
     else
@@ -69,7 +67,7 @@ for i = 3, #ARGV, 2 do
   end
   codes[#codes + 1] = code
 end
-redis.call('SET', KEYS[11], whole(stamp))
+redis.call('SET', KEYS[13], whole(stamp))
 local answer, told = { table.concat(codes) }, {}
 for _, id in ipairs(dropped) do
   if not told[id] and redis.call('HEXISTS', q.items, id) == 0 then -- else it came in again later in this batch

@@ -1,5 +1,5 @@
 -- The holder goes on working: its leases run from now on anew.
--- KEYS: items, critical, high, medium, low, leased, delayed, dead, dead_items, errors
+-- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors
 -- ARGV: now ('' = the server's time), token, lease ms, ids
 -- Returns: the ids that this token does not hold (any more)
 --@include _clock.lua

@@ -1,6 +1,6 @@
 -- Work failed: tried again after the delay, or a dead letter after the last attempt (or at once, where
 -- another try cannot help).
--- KEYS: items, critical, high, medium, low, leased, delayed, dead, dead_items, errors
+-- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors
 -- ARGV: now ('' = the server's time), token, max attempts, retry delay ms, dead letters to keep,
 --       then per item: id, '1' where another try cannot help, the error
 -- Returns: a word per item: 'retry', 'dead', or 'lost' where this token does not hold it (any more)

@@ -1,5 +1,5 @@
 -- Work is done: the holder of the lease takes it off the books, and its dead letter of old with it.
--- KEYS: items, critical, high, medium, low, leased, delayed, dead, dead_items, errors
+-- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors
 -- ARGV: token, ids
 -- Returns: the ids that this token does not hold (any more)
 --@include _clock.lua
@@ -12,8 +12,7 @@ for i = 2, #ARGV do
   if holds(r, ARGV[1]) then
     forget(q, id)
     redis.call('ZREM', q.leased, id)
-    redis.call('ZREM', q.dead, id)
-    redis.call('HDEL', q.dead_items, id)
+    forget_letter(q, id)
   else
     lost[#lost + 1] = id
   end

@@ -1,5 +1,5 @@
 -- Work that was taken but not begun goes back to its place in line, its attempt not counted.
--- KEYS: items, critical, high, medium, low, leased, delayed, dead, dead_items, errors
+-- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors
 -- ARGV: token, ids
 -- Returns: how many went back
 --@include _clock.lua

@@ -1,7 +1,7 @@
 -- Takes work under a lease and, where asked to, a slot of the window with it, in one decision:
 -- no slot is spent on an empty queue and nothing is taken without a slot. On the way, expired leases
 -- come back (their attempt stays counted) and retries whose time has come wait in line again.
--- KEYS: items, critical, high, medium, low, leased, delayed, dead, dead_items, errors,
+-- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors,
 --       reply (string of this take), and with a window its six keys (see _window.lua)
 -- ARGV: now ('' = the server's time), token (also the call id), how many, lease ms, max attempts,
 --       retry delay ms, dead letters to keep, ask the window ('1'|'0'), limit, window ms, hold ms,
@@ -13,7 +13,7 @@
 --@include _window.lua
 --@include _queue.lua
 local q = queue_keys(KEYS, 1)
-local reply_key = KEYS[11]
+local reply_key = KEYS[13]
 local past = redis.call('GET', reply_key)
 if past then
   return cmsgpack.unpack(past)
@@ -39,7 +39,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.delayed, '-inf', whole(now), '
 end
 
 local candidates = {}
-for rank = 0, 3 do
+for rank = 0, LAST_RANK do
   local line = redis.call('ZRANGE', q.waiting[rank], 0, want - 1, 'WITHSCORES')
   for i = 1, #line, 2 do
     local stamp = tonumber(line[i + 1])
@@ -51,7 +51,7 @@ if #candidates == 0 then
   return { 'empty', due[2] and whole(tonumber(due[2])) or '0' }
 end
 if ARGV[8] == '1' then
-  local w = window_keys(KEYS, 12)
+  local w = window_keys(KEYS, 14)
   w.limit, w.window, w.hold = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
   w.kind, w.origin_here = 'queue', ARGV[12]
   local granted, retry_at, reason = grant(w, now, token)

@@ -1,0 +1,14 @@
+-- Dead letters are thrown away.
+-- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors
+-- ARGV: ids
+-- Returns: the ids that were there
+--@include _clock.lua
+--@include _queue.lua
+local q = queue_keys(KEYS, 1)
+local dropped = {}
+for _, id in ipairs(ARGV) do
+  if forget_letter(q, id) == 1 then
+    dropped[#dropped + 1] = id
+  end
+end
+return dropped
