@@ -10,16 +10,11 @@ from typing import Any
 import pytest
 
 from assetbatch.market import BAR_MS, Bar, Price
-from assetbatch.vendor.answers import (
-    BarsAnswer,
-    SnapshotAnswer,
-    decode_bars,
-    decode_market_status,
-    decode_previous_day,
-    decode_snapshot,
-    midpoint,
-    moment_ms,
-)
+from assetbatch.vendor.answers import BarsAnswer, PricesAnswer
+from assetbatch.vendor.bars import decode_bars
+from assetbatch.vendor.decoding import moment_ms
+from assetbatch.vendor.market_status import decode_market_status
+from assetbatch.vendor.prices import decode_previous_day, decode_snapshot, midpoint
 from assetbatch.vendor.refusals import RefusalKind
 from tests.vendor.servers import refusal_of
 
@@ -42,7 +37,7 @@ def bars(*elements: object, **envelope: Any) -> BarsAnswer:
     return decode_bars(body, ticker="C:EURUSD", start_ms=START, end_ms=END)
 
 
-def snapshot(*elements: object, asked: str = "C:EURUSD", **envelope: Any) -> SnapshotAnswer:
+def snapshot(*elements: object, asked: str = "C:EURUSD", **envelope: Any) -> PricesAnswer:
     body = json.dumps({"status": "OK", "results": list(elements)} | envelope).encode()
     return decode_snapshot(body, {ticker: ticker[2:] for ticker in asked.split()})
 
@@ -166,6 +161,58 @@ def test_bars_are_sorted_and_of_two_with_one_start_the_last_counts() -> None:
     answer = bars(raw_bar(t=START + BAR_MS), raw_bar(c=1.11), raw_bar(c=1.16))
     assert [(bar.t_ms, bar.close) for bar in answer.bars] == [(START, 1.16), (START + BAR_MS, 1.15)]
     assert answer.refused == {"duplicate": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "noted"),
+    [
+        ({"c": 0}, True),
+        ({"c": None}, True),
+        ({"c": "1.15"}, True),
+        ({"h": 0.5}, True),
+        ({"t": float(START), "c": 0}, True),
+        ({"t": START + 1, "c": 0}, False),
+        ({"t": START - BAR_MS, "c": 0}, False),
+        ({"t": END + BAR_MS, "c": 0}, False),
+        ({"t": None, "c": 0}, False),
+    ],
+)
+def test_the_start_of_a_bar_refused_for_its_prices_is_noted_if_it_was_asked_for(
+    changes: dict[str, Any], noted: bool
+) -> None:
+    answer = bars(raw_bar(**changes), raw_bar(t=END))
+    assert answer.faulty_ms == ((START,) if noted else ())
+    assert all(type(t_ms) is int for t_ms in answer.faulty_ms)
+
+
+def test_faulty_starts_are_noted_once_and_ascending() -> None:
+    faulty = [raw_bar(t=START + step * BAR_MS, c=0) for step in (3, 1, 1)]
+    assert bars(*faulty, raw_bar(t=END)).faulty_ms == (START + BAR_MS, START + 3 * BAR_MS)
+
+
+def test_a_sound_bar_of_the_same_start_makes_up_for_a_faulty_one_in_either_order() -> None:
+    elements = [raw_bar(c=0), raw_bar()]
+    for order in (elements, elements[::-1]):
+        answer = bars(*order)
+        assert (len(answer.bars), answer.faulty_ms, answer.refused) == (1, (), {"price": 1})
+
+
+@pytest.mark.parametrize(
+    ("steps", "unordered"),
+    [
+        ([], 0),
+        ([0, 1, 2], 0),
+        ([0, 0, 1], 0),
+        ([2, 1, 0], 2),
+        ([1, 2, 0, 3], 1),
+        ([3, 0, 1, 2], 1),
+        ([1, 0, 1, 0], 2),
+    ],
+)
+def test_bars_that_start_earlier_than_the_one_before_are_counted(steps: list[int], unordered: int) -> None:
+    answer = bars(*(raw_bar(t=START + step * BAR_MS) for step in steps))
+    assert answer.unordered == unordered
+    assert [bar.t_ms for bar in answer.bars] == [START + step * BAR_MS for step in sorted(set(steps))]
 
 
 @pytest.mark.parametrize("word", ["OK", "success", "DELAYED", "delayed", None])

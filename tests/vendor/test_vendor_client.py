@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import responses
 
+from assetbatch.assets import AssetType
 from assetbatch.market import BAR_MS, Bar, Price
 from assetbatch.vendor.answers import BarsAnswer
 from assetbatch.vendor.refusals import RefusalKind
@@ -19,6 +21,7 @@ from tests.vendor.servers import client_of, refusal_of
 BASE = "https://api.massive.com"
 START = 1_699_999_800_000  # a multiple of BAR_MS
 END = START + 10 * BAR_MS
+DAY_END_MS = 1_651_723_200_000  # 2022-05-05T00:00:00-04:00
 RANGE = f"{BASE}/v2/aggs/ticker/C:EURUSD/range/5/minute/{START}/{END}"
 ANY_URL = re.compile(r"https://api\.massive\.com/.*")
 
@@ -174,6 +177,51 @@ def test_a_snapshot_gives_each_ticker_its_price_or_its_error() -> None:
     assert answer.empty == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("asset_type", "market", "ticker"),
+    [(AssetType.FOREX, "forex", "C:EURUSD"), (AssetType.CRYPTO, "crypto", "X:BTCUSD")],
+)
+@responses.activate
+def test_a_markets_snapshot_asks_for_the_tickers_of_one_market(
+    asset_type: AssetType, market: str, ticker: str
+) -> None:
+    path = f"{BASE}/v2/snapshot/locale/global/markets/{market}/tickers"
+    entry = {"ticker": ticker, "lastTrade": {"p": 27220, "t": 1684422449502}}
+    responses.get(path, json={"status": "OK", "count": 1, "tickers": [entry]})
+    with client_of(BASE) as client:
+        answer = client.market_snapshot(asset_type, {ticker: "ASKED", "C:OTHER": "OTHER"})
+    assert asked() == (path, {"tickers": [f"{ticker},C:OTHER"]})
+    assert answer.prices == {ticker: Price(symbol="ASKED", last_price=27220.0, as_of_ms=1684422449502)}
+    assert (answer.errors, set(answer.empty), len(responses.calls)) == ({}, {"C:OTHER"}, 1)
+
+
+@pytest.mark.parametrize("count", [0, 251])
+@responses.activate
+def test_a_markets_snapshot_of_no_ticker_would_be_of_all_and_is_a_mistake_of_the_caller(count: int) -> None:
+    tickers = {f"X:T{number}USD": "T" for number in range(count)}
+    with client_of(BASE) as client, pytest.raises(ValueError, match="1 to 250"):
+        client.market_snapshot(AssetType.CRYPTO, tickers)
+    assert len(responses.calls) == 0
+
+
+@pytest.mark.parametrize(
+    ("asset_type", "market", "ticker"),
+    [(AssetType.FOREX, "fx", "C:EURUSD"), (AssetType.CRYPTO, "crypto", "X:BTCUSD")],
+)
+@responses.activate
+def test_a_grouped_day_asks_for_the_date_of_a_whole_market(
+    asset_type: AssetType, market: str, ticker: str
+) -> None:
+    path = f"{BASE}/v2/aggs/grouped/locale/global/market/{market}/2022-05-04"
+    responses.get(path, json={"status": "OK", "results": [bar(START) | {"T": ticker}]})
+    with client_of(BASE) as client:
+        answer = client.grouped_day(asset_type, date(2022, 5, 4), {ticker: "ASKED", "C:OTHER": "OTHER"})
+    assert asked() == (path, {"adjusted": ["true"]})
+    price = answer.prices[ticker]
+    assert (price.symbol, price.last_price, price.as_of_ms) == ("ASKED", 1.15, DAY_END_MS)
+    assert (answer.errors, set(answer.empty), len(responses.calls)) == ({}, {"C:OTHER"}, 1)
+
+
 @responses.activate
 def test_the_market_status_tells_the_vendors_clock() -> None:
     responses.get(
@@ -189,6 +237,10 @@ CALLS: list[Callable[..., object]] = [
     lambda client, **deadline: client.bars("C:EURUSD", START, END, **deadline),
     lambda client, **deadline: client.next_page(page(RANGE), **deadline),
     lambda client, **deadline: client.snapshot({"C:EURUSD": "EURUSD"}, **deadline),
+    lambda client, **deadline: client.market_snapshot(AssetType.FOREX, {"C:EURUSD": "EURUSD"}, **deadline),
+    lambda client, **deadline: client.grouped_day(
+        AssetType.FOREX, date(2022, 5, 4), {"C:EURUSD": "EURUSD"}, **deadline
+    ),
     lambda client, **deadline: client.previous_day("C:EURUSD", "EURUSD", **deadline),
     lambda client, **deadline: client.market_status(**deadline),
 ]

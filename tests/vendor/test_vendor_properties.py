@@ -6,15 +6,19 @@ import contextlib
 import json
 import math
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from assetbatch.market import BAR_MS
-from assetbatch.vendor.answers import (
-    decode_bars,
-    decode_market_status,
+from assetbatch.vendor.answers import PricesAnswer
+from assetbatch.vendor.bars import decode_bars
+from assetbatch.vendor.market_status import decode_market_status
+from assetbatch.vendor.prices import (
+    decode_grouped_day,
+    decode_market_snapshot,
     decode_previous_day,
     decode_snapshot,
     midpoint,
@@ -24,11 +28,17 @@ from assetbatch.vendor.refusals import Refusal
 START = 1_699_999_800_000
 END = START + 20 * BAR_MS
 ASSETS = {"C:EURUSD": "EURUSD", "X:BTCUSD": "BTCUSD"}
+DAY = date(2025, 6, 17)
+DAY_END_MS = 1_750_219_200_000  # 2025-06-18T00:00:00-04:00
+YEAR_2000_MS = 946_684_800_000
+YEAR_2100_MS = 4_102_444_800_000
 
 DECODERS: list[Callable[[bytes], object]] = [
     lambda body: decode_bars(body, ticker="C:EURUSD", start_ms=START, end_ms=END),
     lambda body: decode_previous_day(body, ticker="C:EURUSD", symbol="EURUSD"),
     lambda body: decode_snapshot(body, ASSETS),
+    lambda body: decode_market_snapshot(body, ASSETS),
+    lambda body: decode_grouped_day(body, DAY, ASSETS),
     decode_market_status,
 ]
 
@@ -69,16 +79,29 @@ def struct(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries({}, optional=fields)
 
 
-BAR = struct(t=TIMES, o=PRICES, h=PRICES, l=PRICES, c=PRICES, v=PRICES, vw=PRICES, n=PRICES) | JSON
+TICKERS: st.SearchStrategy[Any] = st.sampled_from([*ASSETS, "X:OTHER", 5, None, []])
+DAILY = {"o": PRICES, "h": PRICES, "l": PRICES, "c": PRICES}
+BAR = struct(T=TICKERS, t=TIMES, **DAILY, v=PRICES, vw=PRICES, n=PRICES) | JSON
 ENTRY = (
     struct(
-        ticker=st.sampled_from([*ASSETS, "X:OTHER", 5]),
+        ticker=TICKERS,
         error=st.sampled_from(["NOT_FOUND", "NOT_ENTITLED", "", 5]),
         message=st.text(max_size=5),
         last_updated=MOMENTS,
         last_quote=struct(bid=PRICES, ask=PRICES, last_updated=MOMENTS) | JSON,
         last_trade=struct(price=PRICES, sip_timestamp=MOMENTS, participant_timestamp=MOMENTS) | JSON,
         session=struct(open=PRICES, high=PRICES, low=PRICES, close=PRICES, price=PRICES) | JSON,
+    )
+    | JSON
+)
+MARKET_ENTRY = (
+    struct(
+        ticker=TICKERS,
+        updated=MOMENTS,
+        lastQuote=struct(a=PRICES, b=PRICES, t=MOMENTS) | JSON,
+        lastTrade=struct(p=PRICES, s=PRICES, t=MOMENTS) | JSON,
+        min=struct(c=PRICES, t=MOMENTS) | JSON,
+        day=struct(**DAILY) | JSON,
     )
     | JSON
 )
@@ -89,7 +112,9 @@ def envelopes(element: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         status=WORDS,
         error=st.text(max_size=5),
         results=st.lists(element, max_size=6) | JSON,
+        tickers=st.lists(element, max_size=6) | JSON,
         resultsCount=ODD,
+        count=ODD,
         next_url=st.text(max_size=5) | ODD,
         currencies=JSON,
         serverTime=st.text(max_size=25) | JSON,
@@ -130,11 +155,18 @@ def test_arbitrary_bytes_raise_nothing_but_a_refusal(body: bytes) -> None:
             decode(body)
 
 
-@given((envelopes(BAR) | envelopes(ENTRY) | JSON).map(encoded))
+@given((envelopes(BAR) | envelopes(ENTRY) | envelopes(MARKET_ENTRY) | JSON).map(encoded))
 def test_arbitrary_json_raises_nothing_but_a_refusal(body: bytes) -> None:
     for decode in DECODERS:
         with contextlib.suppress(Refusal):
             decode(body)
+
+
+def starts_in(elements: list[Any]) -> set[int]:
+    """The slots of the asked range that any of the elements is about."""
+    moments = [element.get("t") for element in elements if isinstance(element, dict)]
+    numbers = [t for t in moments if isinstance(t, int | float) and not isinstance(t, bool)]
+    return {int(t) for t in numbers if START <= t <= END and t % BAR_MS == 0}
 
 
 @given(st.lists(BAR, max_size=8))
@@ -151,6 +183,10 @@ def test_every_bar_is_sound_in_range_in_order_and_from_the_answer(elements: list
     starts = [bar.t_ms for bar in answer.bars]
     assert starts == sorted(set(starts))
     assert len(answer.bars) + answer.refused.total() == len(elements)
+    if not answer.refused["undecodable"]:
+        assert {*starts, *answer.faulty_ms} == starts_in(elements)
+    assert list(answer.faulty_ms) == sorted(set(answer.faulty_ms) - set(starts))
+    assert 0 <= answer.unordered < len(elements)
     for bar in answer.bars:
         assert START <= bar.t_ms <= END
         assert bar.t_ms % BAR_MS == 0
@@ -189,17 +225,7 @@ def test_broken_elements_lose_no_sound_bar(sound: list[dict[str, Any]], broken: 
     assert mixed.refused.total() == 2 * len(broken)
 
 
-@given(st.lists(ENTRY, max_size=6))
-@settings(max_examples=300)
-def test_every_price_is_sound_and_from_the_answer_and_every_ticker_is_accounted_for(
-    elements: list[Any],
-) -> None:
-    body = encoded({"status": "OK", "results": elements})
-    try:
-        answer = decode_snapshot(body, ASSETS)
-    except Refusal:
-        assert any(word in body for word in (b"NaN", b"Infinity"))
-        return
+def assert_sound_prices(answer: PricesAnswer, elements: list[Any]) -> None:
     said = numbers_in(elements)
     groups = [set(answer.prices), set(answer.errors), set(answer.empty)]
     assert set.union(*groups) == set(ASSETS)
@@ -217,12 +243,59 @@ def test_every_price_is_sound_and_from_the_answer_and_every_ticker_is_accounted_
             assert_sound(value, said)
         halfway = midpoint(price.bid, price.ask) if price.bid and price.ask else None
         assert_sound(price.last_price, said | {halfway} if halfway else said)
-        assert (
-            price.as_of_ms in (1_684_431_002_000, START // 1, *range(START, END + 1, BAR_MS))
-            or price.as_of_ms > 0
-        )
+        assert type(price.as_of_ms) is int
+        assert YEAR_2000_MS <= price.as_of_ms < YEAR_2100_MS
         if price.daily_high and price.daily_low:
             assert price.daily_low <= price.daily_high
+    assert all(count > 0 for count in answer.refused.values())
+
+
+@given(st.lists(ENTRY, max_size=6))
+@settings(max_examples=300)
+def test_every_price_is_sound_and_from_the_answer_and_every_ticker_is_accounted_for(
+    elements: list[Any],
+) -> None:
+    body = encoded({"status": "OK", "results": elements})
+    try:
+        answer = decode_snapshot(body, ASSETS)
+    except Refusal:
+        assert any(word in body for word in (b"NaN", b"Infinity"))
+        return
+    assert_sound_prices(answer, elements)
+
+
+@given(st.lists(MARKET_ENTRY, max_size=6))
+@settings(max_examples=300)
+def test_every_price_of_a_markets_snapshot_is_sound_from_the_answer_and_accounted_for(
+    elements: list[Any],
+) -> None:
+    body = encoded({"status": "OK", "tickers": elements})
+    try:
+        answer = decode_market_snapshot(body, ASSETS)
+    except Refusal:
+        assert any(word in body for word in (b"NaN", b"Infinity"))
+        return
+    assert_sound_prices(answer, elements)
+
+
+@given(st.lists(BAR, max_size=6))
+@settings(max_examples=300)
+def test_every_price_of_a_markets_day_is_sound_of_its_own_bar_and_of_the_asked_day(
+    elements: list[Any],
+) -> None:
+    body = encoded({"status": "OK", "results": elements})
+    try:
+        answer = decode_grouped_day(body, DAY, ASSETS)
+    except Refusal:
+        assert any(word in body for word in (b"NaN", b"Infinity"))
+        return
+    assert_sound_prices(answer, elements)
+    for ticker, price in answer.prices.items():
+        own = [bar for bar in elements if isinstance(bar, dict) and bar.get("T") == ticker]
+        values = [price.daily_open, price.daily_high, price.daily_low, price.daily_close]
+        assert values in [[bar.get(name) for name in "ohlc"] for bar in own]
+        assert price.last_price == price.daily_close
+        assert price.as_of_ms == DAY_END_MS
 
 
 @given(st.lists(BAR, max_size=2))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
 
 from assetbatch.market import Price
-from assetbatch.vendor.answers import (
-    MarketStatus,
-    decode_bars,
-    decode_market_status,
+from assetbatch.vendor.answers import MarketStatus
+from assetbatch.vendor.bars import decode_bars
+from assetbatch.vendor.market_status import decode_market_status
+from assetbatch.vendor.prices import (
+    decode_grouped_day,
+    decode_market_snapshot,
     decode_previous_day,
     decode_snapshot,
 )
@@ -200,6 +202,89 @@ def test_the_aggregates_of_a_stock(recorded: Recorded) -> None:
     ]
 
 
+def test_the_snapshot_of_the_forex_market(recorded: Recorded) -> None:
+    body = recorded("spec-examples/v2_snapshot_locale_global_markets_forex_tickers.json")
+    answer = decode_market_snapshot(body, {"C:HKDCHF": "HKDCHF", "C:NOPE": "NOPE"})
+    assert answer.prices == {
+        "C:HKDCHF": Price(
+            symbol="HKDCHF",
+            last_price=0.11779315,
+            as_of_ms=ms("2020-11-13T15:21:59+00:00"),
+            bid=0.11777952,
+            ask=0.11780678,
+            daily_open=0.11797149,
+            daily_high=0.11812263,
+            daily_low=0.11766631,
+            daily_close=0.11778221,
+        )
+    }
+    assert (answer.errors, set(answer.empty), answer.refused) == ({}, {"C:NOPE"}, {})
+
+
+def test_the_snapshot_of_the_crypto_market(recorded: Recorded) -> None:
+    body = recorded("spec-examples/v2_snapshot_locale_global_markets_crypto_tickers.json")
+    answer = decode_market_snapshot(body, {"X:FSNUSD": "FSNUSD"})
+    assert answer.prices == {
+        "X:FSNUSD": Price(
+            symbol="FSNUSD",
+            last_price=0.293,
+            as_of_ms=1605292686010,
+            daily_open=0.28,
+            daily_high=0.59714,
+            daily_low=0.23706,
+            daily_close=0.296,
+        )
+    }
+    assert (answer.errors, answer.empty, answer.refused) == ({}, frozenset(), {})
+
+
+@pytest.mark.parametrize("market", ["forex", "crypto"])
+def test_the_snapshot_of_a_single_ticker_of_a_market_is_no_list(recorded: Recorded, market: str) -> None:
+    body = recorded(f"spec-examples/v2_snapshot_locale_global_markets_{market}_tickers_ticker.json")
+    with pytest.raises(Refusal) as caught:
+        decode_market_snapshot(body, {"C:EURUSD": "EURUSD", "X:BTCUSD": "BTCUSD"})
+    assert caught.value.kind is RefusalKind.NONSENSE
+
+
+def test_the_day_of_the_forex_market(recorded: Recorded) -> None:
+    body = recorded("spec-examples/v2_aggs_grouped_locale_global_market_fx_date.json")
+    answer = decode_grouped_day(body, date(2020, 10, 14), {"C:GBPCAD": "GBPCAD", "C:EURUSD": "EURUSD"})
+    assert answer.prices == {
+        "C:GBPCAD": Price(
+            symbol="GBPCAD",
+            last_price=1.71103,
+            as_of_ms=ms("2020-10-15T00:00:00-04:00"),
+            daily_open=1.69955,
+            daily_high=1.71642,
+            daily_low=1.69064,
+            daily_close=1.71103,
+        )
+    }
+    assert (answer.errors, set(answer.empty), answer.refused) == ({}, {"C:EURUSD"}, {})
+
+
+def test_the_day_of_the_crypto_market(recorded: Recorded) -> None:
+    body = recorded("spec-examples/v2_aggs_grouped_locale_global_market_crypto_date.json")
+    tickers = {"X:ARDRUSD": "ARDRUSD", "X:NGCUSD": "NGCUSD", "X:ZSCUSD": "ZSCUSD"}
+    answer = decode_grouped_day(body, date(2020, 2, 2), tickers)
+    assert {price.symbol: price.last_price for price in answer.prices.values()} == {
+        "ARDRUSD": 0.0550762,
+        "NGCUSD": 0.0272983,
+        "ZSCUSD": 0.00028531,
+    }
+    assert {price.as_of_ms for price in answer.prices.values()} == {ms("2020-02-03T00:00:00-05:00")}
+    assert (answer.errors, answer.empty, answer.refused) == ({}, frozenset(), {})
+
+
+def test_the_day_of_the_stock_market_has_the_same_form(recorded: Recorded) -> None:
+    body = recorded("client-python/v2/aggs/grouped_us_stocks_2005-04-04.json")
+    answer = decode_grouped_day(body, date(2005, 4, 4), {"GIK": "GIK"})
+    assert (answer.prices["GIK"].last_price, answer.prices["GIK"].as_of_ms) == (
+        10.02,
+        ms("2005-04-05T00:00:00-04:00"),
+    )
+
+
 @pytest.mark.parametrize("market", ["fx", "crypto"])
 def test_a_whole_markets_day_is_no_list_of_five_minute_bars(recorded: Recorded, market: str) -> None:
     body = recorded(f"spec-examples/v2_aggs_grouped_locale_global_market_{market}_date.json")
@@ -225,14 +310,16 @@ DECODERS: list[Callable[[bytes], object]] = [
     lambda cut: decode_snapshot(cut, {"X:BTCUSD": "BTCUSD", "C:USDCAD": "USDCAD"}),
     lambda cut: decode_bars(cut, ticker="X", start_ms=0, end_ms=10**13),
     lambda cut: decode_previous_day(cut, ticker="X", symbol="X"),
+    lambda cut: decode_market_snapshot(cut, {"X:FSNUSD": "FSNUSD", "C:HKDCHF": "HKDCHF"}),
+    lambda cut: decode_grouped_day(cut, date(2020, 10, 14), {"C:GBPCAD": "GBPCAD"}),
     decode_market_status,
 ]
 
 
 def test_every_recorded_body_cut_at_any_byte_is_refused_and_nothing_else(fixtures: Path) -> None:
-    patterns = ("v3/snapshot*.json", "*aggs*/**/*.json", "*now.json")
+    patterns = ("v3/snapshot*.json", "*aggs*/**/*.json", "*aggs_grouped*.json", "*tickers.json", "*now.json")
     names = [path for pattern in patterns for path in fixtures.rglob(pattern)]
-    assert len(names) >= 8
+    assert len(names) >= 13
     for path in names:
         body = path.read_bytes().rstrip()
         for end in range(len(body)):

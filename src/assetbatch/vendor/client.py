@@ -7,18 +7,20 @@ method raises `Refusal`; nothing is retried here and no page is followed by itse
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Self
 from urllib.parse import quote, urlencode, urlsplit
 
+from assetbatch.assets import AssetType
 from assetbatch.market import SNAPSHOT_TICKERS, Price
 from assetbatch.secret import Secret
-from assetbatch.vendor.answers import (
-    BarsAnswer,
-    Body,
-    MarketStatus,
-    SnapshotAnswer,
-    decode_bars,
-    decode_market_status,
+from assetbatch.vendor.answers import BarsAnswer, MarketStatus, PricesAnswer
+from assetbatch.vendor.bars import decode_bars
+from assetbatch.vendor.decoding import Body
+from assetbatch.vendor.market_status import decode_market_status
+from assetbatch.vendor.prices import (
+    decode_grouped_day,
+    decode_market_snapshot,
     decode_previous_day,
     decode_snapshot,
 )
@@ -27,6 +29,8 @@ from assetbatch.vendor.transport import Transport
 
 MAX_BASE_BARS = 50_000
 """The vendor's largest `limit`; it counts minutes, so a page holds up to 10,000 5-minute bars."""
+
+_GROUPED_MARKETS = {AssetType.FOREX: "fx", AssetType.CRYPTO: "crypto"}  # snapshots call fx forex
 
 _VENDOR_HOSTS = frozenset({"api.massive.com", "api.polygon.io"})  # two names of one service
 
@@ -61,12 +65,33 @@ class VendorClient:
         """Closes the kept connections."""
         self._transport.close()
 
-    def snapshot(self, assets: Mapping[str, str], *, deadline_seconds: float | None = None) -> SnapshotAnswer:
+    def snapshot(self, assets: Mapping[str, str], *, deadline_seconds: float | None = None) -> PricesAnswer:
         """The latest prices of 1 to 250 tickers (`/v3/snapshot`); `assets` maps tickers to symbols."""
-        if not 1 <= len(assets) <= SNAPSHOT_TICKERS:
-            raise ValueError(f"a snapshot is of 1 to {SNAPSHOT_TICKERS} tickers, not {len(assets)}")
+        _check_number(assets)
         query = urlencode({"ticker.any_of": ",".join(assets), "limit": SNAPSHOT_TICKERS}, safe=":,")
         return decode_snapshot(self._get(f"/v3/snapshot?{query}", deadline_seconds), assets, self._key)
+
+    def market_snapshot(
+        self, asset_type: AssetType, assets: Mapping[str, str], *, deadline_seconds: float | None = None
+    ) -> PricesAnswer:
+        """The latest prices of 1 to 250 tickers of one market (`/v2/snapshot`)."""
+        _check_number(assets)
+        query = urlencode({"tickers": ",".join(assets)}, safe=":,")
+        target = f"/v2/snapshot/locale/global/markets/{asset_type}/tickers?{query}"
+        return decode_market_snapshot(self._get(target, deadline_seconds), assets, self._key)
+
+    def grouped_day(
+        self,
+        asset_type: AssetType,
+        day: date,
+        assets: Mapping[str, str],
+        *,
+        deadline_seconds: float | None = None,
+    ) -> PricesAnswer:
+        """A New York day of any number of tickers of one market: each close as the price, as of its end."""
+        market = _GROUPED_MARKETS[asset_type]
+        target = f"/v2/aggs/grouped/locale/global/market/{market}/{day.isoformat()}?adjusted=true"
+        return decode_grouped_day(self._get(target, deadline_seconds), day, assets, self._key)
 
     def bars(
         self,
@@ -145,6 +170,11 @@ class VendorClient:
 
 
 _PORTS = {"http": 80, "https": 443}
+
+
+def _check_number(assets: Mapping[str, str]) -> None:
+    if not 1 <= len(assets) <= SNAPSHOT_TICKERS:
+        raise ValueError(f"a snapshot is of 1 to {SNAPSHOT_TICKERS} tickers, not {len(assets)}")
 
 
 def _in_path(ticker: str) -> str:

@@ -1,0 +1,113 @@
+"""Lenient decoding, shared by all answers: numbers, prices, moments, and the envelope around a list.
+
+A field may be missing, null or of a wrong type, and unknown fields are passed over. What a value must
+be to count: a price is finite and above 0 (the vendor sends 0 where it has none), a moment is one of
+this century. No value comes from anywhere but the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import msgspec
+
+from assetbatch.secret import Secret
+from assetbatch.vendor.refusals import GOOD_WORDS, UNDECODABLE, Refusal, RefusalKind, classify
+
+Body = bytes | bytearray
+
+_OLDEST_MS = 946_684_800_000  # 2000-01-01: an earlier moment is a zero or a mistaken unit
+_NEWEST_MS = 4_102_444_800_000  # 2100-01-01
+
+_T = TypeVar("_T")
+
+
+def number(value: object) -> float | None:
+    """`value` as a finite float; None for anything that is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        as_float = float(value)
+    except OverflowError:
+        return None
+    return as_float if math.isfinite(as_float) else None
+
+
+def price(value: object) -> float | None:
+    """A finite number above 0, or None: the vendor's 0 means that there is no price."""
+    as_float = number(value)
+    return as_float if as_float is not None and as_float > 0 else None
+
+
+def moment_ms(value: object) -> int | None:
+    """A moment in Unix ms from s, ms, µs or ns, told by magnitude; None outside of 2000 to 2099."""
+    as_float = number(value)
+    if as_float is None:
+        return None
+    exact = int(value) if isinstance(value, int | float) else 0  # ns do not fit a float
+    if as_float < 1e11:
+        at_ms = exact * 1000
+    elif as_float < 1e14:
+        at_ms = exact
+    elif as_float < 1e17:
+        at_ms = exact // 1000
+    else:
+        at_ms = exact // 1_000_000
+    return at_ms if _OLDEST_MS <= at_ms < _NEWEST_MS else None
+
+
+def text(value: object) -> str:
+    """`value` if it is text, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+class Envelope(msgspec.Struct, kw_only=True):
+    """What is around a list: the status word, how many results there are said to be, a further page."""
+
+    status: Any = None
+    results_count: Any = msgspec.field(default=None, name="resultsCount")
+    next_url: Any = None
+
+
+class ListEnvelope(Envelope, kw_only=True):
+    """A list whose elements are decoded one by one."""
+
+    results: list[msgspec.Raw] | None = None
+
+
+LIST = msgspec.json.Decoder(ListEnvelope)
+
+
+def decode(decoder: msgspec.json.Decoder[_T], body: Body, key: Secret | None) -> _T:
+    """The whole body; raises the Refusal that one of another shape, or no JSON, is."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError:  # JSON of another shape; it may say why
+        raise classify(200, body, {}, key) from None
+    except UNDECODABLE:
+        raise Refusal(RefusalKind.NONSENSE, "the answer is not JSON", http_status=200) from None
+
+
+def attempt(decoder: msgspec.json.Decoder[_T], raw: msgspec.Raw) -> _T | None:
+    """A part of a body, or None if it is of another shape."""
+    try:
+        return decoder.decode(raw)
+    except UNDECODABLE:
+        return None
+
+
+def check(envelope: Envelope, results: object, body: Body, key: Secret | None) -> None:
+    """Raises the refusal that a 200 can be.
+
+    Without a status word the results must be there, or the word that there are none; with a good one
+    they may be missing, but not if they are said to be there.
+    """
+    word, count = envelope.status, envelope.results_count
+    if word is None:
+        good = results is not None or count == 0
+    else:
+        good = isinstance(word, str) and word.strip().upper() in GOOD_WORDS
+        good = good and (results is not None or not count)
+    if not good:
+        raise classify(200, body, {}, key)

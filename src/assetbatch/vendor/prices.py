@@ -1,0 +1,367 @@
+"""Prices of many tickers in one answer, or of the last day, checked before anybody may store them.
+
+An element that is of no use is counted by reason and never loses the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+
+from assetbatch import hours
+from assetbatch.market import Price
+from assetbatch.secret import Secret
+from assetbatch.vendor import decoding
+from assetbatch.vendor.answers import PricesAnswer
+from assetbatch.vendor.bars import RawBar, fault, raw_bars
+from assetbatch.vendor.decoding import LIST, Body, Envelope, attempt, check, decode, moment_ms, text
+from assetbatch.vendor.refusals import Refusal, RefusalKind, classify, classify_ticker
+
+_DAY_MS = 86_400_000
+_NOTHING = msgspec.Raw(b"{}")
+
+
+def midpoint(bid: float, ask: float) -> float:
+    """Halfway between two prices in decimal: 1.1 and 1.2 give 1.15, not 1.1500000000000001."""
+    return float((Decimal(repr(bid)) + Decimal(repr(ask))) / 2)
+
+
+# --- answers of many tickers ---
+
+
+class _Entry(msgspec.Struct, kw_only=True):
+    ticker: Any = None
+    error: Any = None
+    message: Any = None
+
+
+_E = TypeVar("_E", bound=_Entry)
+
+
+class _Tickers:
+    """What an answer says of each asked ticker; of several prices for one the newest counts."""
+
+    def __init__(self, assets: Mapping[str, str]) -> None:
+        self._assets = assets
+        self._prices: dict[str, Price] = {}
+        self._errors: dict[str, Refusal] = {}
+        self._empty: set[str] = set()
+        self.refused: Counter[str] = Counter()
+
+    def read(
+        self,
+        elements: Iterable[msgspec.Raw],
+        decoder: msgspec.json.Decoder[_E],
+        price_of: Callable[[_E, str], Price | None],
+        key: Secret | None,
+    ) -> None:
+        """Decodes entries one by one and takes what each says."""
+        for element in elements:
+            entry = attempt(decoder, element)
+            if entry is None:
+                self.refused["undecodable"] += 1
+                continue
+            ticker = entry.ticker
+            if not isinstance(ticker, str) or ticker not in self._assets:
+                self.refused["unasked"] += 1
+                continue
+            if entry.error:
+                self.fail(ticker, classify_ticker(text(entry.error), text(entry.message), key))
+                continue
+            price = price_of(entry, self._assets[ticker])
+            if price is None:
+                self.refused["empty"] += 1
+                self._empty.add(ticker)
+                continue
+            self.take(ticker, price)
+
+    def take(self, ticker: str, price: Price) -> None:
+        if ticker in self._prices:
+            self.refused["duplicate"] += 1
+        if ticker not in self._prices or self._prices[ticker].as_of_ms <= price.as_of_ms:
+            self._prices[ticker] = price
+
+    def fail(self, ticker: str, refusal: Refusal) -> None:
+        self._errors[ticker] = refusal
+
+    def answer(self, envelope: Envelope, *, lists_all: bool) -> PricesAnswer:
+        """The answer with every asked ticker in it. `lists_all`: this endpoint lists what it is asked for,
+        known or not, so that what it leaves out is unknown; elsewhere that proves nothing."""
+        answered = self._prices.keys() | self._errors.keys() | self._empty
+        # An answer that lacks everything, or a part of which could not be read, says nothing about a ticker.
+        incomplete = (lists_all and not answered) or self.refused["undecodable"] or envelope.next_url
+        for ticker in self._assets:
+            if ticker in answered:
+                continue
+            if incomplete:
+                said = "left out of an incomplete answer"
+                self._errors[ticker] = Refusal(RefusalKind.NONSENSE, said, http_status=200)
+            elif lists_all:
+                said = "left out of the answer"
+                self._errors[ticker] = Refusal(RefusalKind.UNKNOWN_TICKER, said, http_status=200)
+            else:
+                self._empty.add(ticker)
+        return PricesAnswer(
+            prices=self._prices,
+            errors={ticker: error for ticker, error in self._errors.items() if ticker not in self._prices},
+            empty=frozenset(self._empty - self._prices.keys() - self._errors.keys()),
+            refused=+self.refused,
+        )
+
+
+def _first_price(
+    symbol: str,
+    candidates: Iterable[tuple[float | None, int | None]],
+    *,
+    bid: float | None,
+    ask: float | None,
+    day: tuple[object, object, object, object],
+) -> Price | None:
+    """The first candidate that has a price and its moment, with the day's open, high, low and close."""
+    for last_price, as_of_ms in candidates:
+        if last_price and as_of_ms:
+            break
+    else:
+        return None
+    daily_open, high, low, close = map(decoding.price, day)
+    if high and low and high < low:
+        daily_open = high = low = close = None
+    return Price(
+        symbol=symbol,
+        last_price=last_price,
+        as_of_ms=as_of_ms,
+        bid=bid,
+        ask=ask,
+        daily_open=daily_open,
+        daily_high=high,
+        daily_low=low,
+        daily_close=close,
+    )
+
+
+# --- /v3/snapshot ---
+
+
+class _Quote(msgspec.Struct):
+    bid: Any = None
+    ask: Any = None
+    last_updated: Any = None
+
+
+class _Trade(msgspec.Struct):
+    price: Any = None
+    sip_timestamp: Any = None
+    participant_timestamp: Any = None
+    last_updated: Any = None
+
+
+class _Session(msgspec.Struct):
+    price: Any = None
+    open: Any = None
+    high: Any = None
+    low: Any = None
+    close: Any = None
+
+
+class _SnapshotEntry(_Entry, kw_only=True):
+    last_updated: Any = None
+    last_quote: msgspec.Raw = _NOTHING
+    last_trade: msgspec.Raw = _NOTHING
+    session: msgspec.Raw = _NOTHING
+
+
+_SNAPSHOT_ENTRY = msgspec.json.Decoder(_SnapshotEntry)
+_QUOTE = msgspec.json.Decoder(_Quote)
+_TRADE = msgspec.json.Decoder(_Trade)
+_SESSION = msgspec.json.Decoder(_Session)
+
+
+def decode_snapshot(body: Body, assets: Mapping[str, str], key: Secret | None = None) -> PricesAnswer:
+    """The prices of `/v3/snapshot` for `assets`, which maps the asked tickers to symbols.
+
+    `last_price` is the last trade's; where there is no trade (forex) the midpoint of bid and ask; where
+    there is neither the session's price or close. `as_of_ms` is that value's own moment, or else the
+    entry's; without any there is no price. A bid above the ask, which does occur, is kept as it is.
+    Daily values of 0 are absent, and all four are where the high is below the low. Raises Refusal if
+    the answer as a whole is of no use.
+    """
+    envelope = decode(LIST, body, key)
+    check(envelope, envelope.results, body, key)
+    tickers = _Tickers(assets)
+    tickers.read(envelope.results or (), _SNAPSHOT_ENTRY, _snapshot_price, key)
+    return tickers.answer(envelope, lists_all=True)
+
+
+def _snapshot_price(entry: _SnapshotEntry, symbol: str) -> Price | None:
+    quote = attempt(_QUOTE, entry.last_quote) or _Quote()
+    trade = attempt(_TRADE, entry.last_trade) or _Trade()
+    session = attempt(_SESSION, entry.session) or _Session()
+    bid, ask = decoding.price(quote.bid), decoding.price(quote.ask)
+    entry_ms = moment_ms(entry.last_updated)
+    quote_ms = moment_ms(quote.last_updated) or entry_ms
+    trade_ms = (
+        moment_ms(trade.sip_timestamp)
+        or moment_ms(trade.participant_timestamp)
+        or moment_ms(trade.last_updated)
+        or entry_ms
+    )
+    candidates = (
+        (decoding.price(trade.price), trade_ms),
+        (midpoint(bid, ask) if bid and ask else None, quote_ms),
+        (decoding.price(session.price) or decoding.price(session.close), entry_ms or trade_ms or quote_ms),
+    )
+    day = (session.open, session.high, session.low, session.close)
+    return _first_price(symbol, candidates, bid=bid, ask=ask, day=day)
+
+
+# --- /v2/snapshot of a market ---
+
+
+class _MarketQuote(msgspec.Struct):
+    a: Any = None
+    b: Any = None
+    t: Any = None
+
+
+class _MarketTrade(msgspec.Struct):
+    p: Any = None
+    t: Any = None
+
+
+class _MarketBar(msgspec.Struct):
+    t: Any = None
+    o: Any = None
+    h: Any = None
+    l: Any = None  # noqa: E741 - the vendor's name
+    c: Any = None
+
+
+class _MarketEntry(_Entry, kw_only=True):
+    updated: Any = None
+    quote: msgspec.Raw = msgspec.field(default=_NOTHING, name="lastQuote")
+    trade: msgspec.Raw = msgspec.field(default=_NOTHING, name="lastTrade")
+    minute: msgspec.Raw = msgspec.field(default=_NOTHING, name="min")
+    day: msgspec.Raw = _NOTHING
+
+
+class _MarketEnvelope(Envelope, kw_only=True):
+    results_count: Any = msgspec.field(default=None, name="count")
+    tickers: list[msgspec.Raw] | None = None
+
+
+_MARKET = msgspec.json.Decoder(_MarketEnvelope)
+_MARKET_ENTRY = msgspec.json.Decoder(_MarketEntry)
+_MARKET_QUOTE = msgspec.json.Decoder(_MarketQuote)
+_MARKET_TRADE = msgspec.json.Decoder(_MarketTrade)
+_MARKET_BAR = msgspec.json.Decoder(_MarketBar)
+
+
+def decode_market_snapshot(body: Body, assets: Mapping[str, str], key: Secret | None = None) -> PricesAnswer:
+    """The prices of `/v2/snapshot/locale/global/markets/{market}/tickers`, as in `decode_snapshot`.
+
+    Without a trade and a quote the price is the last minute's close, as of the minute's start, or else
+    of the entry's `updated`. A ticker that is left out is `empty`: unknown ones are, and perhaps known
+    ones that have been cleared. Raises Refusal if the answer as a whole is of no use, and so it is
+    without its list, unless it says that there is nothing in it.
+    """
+    envelope = decode(_MARKET, body, key)
+    check(envelope, envelope.tickers, body, key)
+    # Elsewhere a missing list leaves every ticker an error; here it would leave none.
+    if envelope.tickers is None and envelope.results_count != 0:
+        raise classify(200, body, {}, key)
+    tickers = _Tickers(assets)
+    tickers.read(envelope.tickers or (), _MARKET_ENTRY, _market_price, key)
+    return tickers.answer(envelope, lists_all=False)
+
+
+def _market_price(entry: _MarketEntry, symbol: str) -> Price | None:
+    quote = attempt(_MARKET_QUOTE, entry.quote) or _MarketQuote()
+    trade = attempt(_MARKET_TRADE, entry.trade) or _MarketTrade()
+    minute = attempt(_MARKET_BAR, entry.minute) or _MarketBar()
+    day = attempt(_MARKET_BAR, entry.day) or _MarketBar()
+    bid, ask = decoding.price(quote.b), decoding.price(quote.a)
+    entry_ms = moment_ms(entry.updated)
+    candidates = (
+        (decoding.price(trade.p), moment_ms(trade.t) or entry_ms),
+        (midpoint(bid, ask) if bid and ask else None, moment_ms(quote.t) or entry_ms),
+        (decoding.price(minute.c), moment_ms(minute.t) or entry_ms),
+    )
+    return _first_price(symbol, candidates, bid=bid, ask=ask, day=(day.o, day.h, day.l, day.c))
+
+
+# --- days ---
+
+
+def decode_grouped_day(
+    body: Body, day: date, assets: Mapping[str, str], key: Secret | None = None
+) -> PricesAnswer:
+    """The asked tickers' bars of a New York day from `/v2/aggs/grouped/…/{day}`, which has all of a market.
+
+    Each is a price as in `decode_previous_day`, as of the end of `day` whatever moment the bar carries.
+    A ticker without a bar is `empty`, one with a bar that cannot be true has a NONSENSE error. Raises
+    Refusal if the answer as a whole is of no use.
+    """
+    tickers = _Tickers(assets)
+    envelope, raws = raw_bars(body, tickers.refused, key)
+    for raw in raws:
+        ticker = raw.ticker
+        if not isinstance(ticker, str) or ticker not in assets:
+            continue
+        reason = fault(raw.o, raw.h, raw.l, raw.c)
+        if reason:
+            tickers.refused[reason] += 1
+            tickers.fail(ticker, _useless(ticker))
+        else:
+            tickers.take(ticker, _day_price(raw, assets[ticker], day))
+    return tickers.answer(envelope, lists_all=False)
+
+
+def decode_previous_day(body: Body, *, ticker: str, symbol: str, key: Secret | None = None) -> Price | None:
+    """The close of the last complete day of `/v2/aggs/ticker/{ticker}/prev`, as of the day's end.
+
+    None if the vendor has nothing, which is also what it answers for a ticker that it does not know.
+    Raises Refusal if the answer is of no use.
+    """
+    refused: Counter[str] = Counter()
+    _, raws = raw_bars(body, refused, key)
+    if not raws and not refused:
+        return None
+    raw = raws[-1] if raws else RawBar()
+    at_ms = moment_ms(raw.t)
+    if at_ms is None or fault(raw.o, raw.h, raw.l, raw.c):
+        raise _useless(ticker)
+    return _day_price(raw, symbol, _bar_day(at_ms))
+
+
+def _useless(ticker: str) -> Refusal:
+    return Refusal(RefusalKind.NONSENSE, f"the day bar of {ticker} is of no use", http_status=200)
+
+
+def _day_price(raw: RawBar, symbol: str, day: date) -> Price:
+    """The price that a sound day bar is."""
+    assert raw.c is not None, "a sound bar has a close"
+    return Price(
+        symbol=symbol,
+        last_price=raw.c,
+        as_of_ms=hours.start_of_day(day + timedelta(days=1)),
+        daily_open=raw.o,
+        daily_high=raw.h,
+        daily_low=raw.l,
+        daily_close=raw.c,
+    )
+
+
+def _bar_day(at_ms: int) -> date:
+    """The New York day of a day bar, whose `t` is the start or the end of the day, varying.
+
+    A UTC midnight is the start of that UTC date; every other moment that was seen (end of the UTC
+    day, start or end of the New York day, a moment within it) lies in the New York day.
+    """
+    if at_ms % _DAY_MS == 0:
+        return hours.from_ms(at_ms).date()
+    return hours.day_of(at_ms)
