@@ -7,9 +7,11 @@ coded: they show as empty answers. All moments are Unix milliseconds, UTC.
 
 from __future__ import annotations
 
+from calendar import isleap
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from itertools import accumulate
 from zoneinfo import ZoneInfo
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -103,12 +105,45 @@ def next_open(market: Market, at_ms: int) -> int:
     raise AssertionError("every market opens within a week")
 
 
-def open_ms_between(market: Market, start_ms: int, end_ms: int) -> int:
-    """How many milliseconds the market is open within `[start_ms, end_ms)`."""
-    total = 0
+def open_spans(market: Market, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+    """The half-open spans within `[start_ms, end_ms)` in which a market is open, merged over midnight."""
+    if market is Market.CRYPTO:
+        return [(start_ms, end_ms)] if start_ms < end_ms else []
+    found: list[tuple[int, int]] = []
     day = day_of(start_ms)
     while start_of_day(day) < end_ms:
         for opens, closes in sessions(market, day):
-            total += max(0, min(closes, end_ms) - max(opens, start_ms))
+            opens, closes = max(opens, start_ms), min(closes, end_ms)
+            if opens >= closes:
+                continue
+            if found and found[-1][1] == opens:
+                found[-1] = (found[-1][0], closes)
+            else:
+                found.append((opens, closes))
         day += timedelta(days=1)
-    return total
+    return found
+
+
+def open_ms_between(market: Market, start_ms: int, end_ms: int) -> int:
+    """How many milliseconds the market is open within `[start_ms, end_ms)`; cheap over years."""
+    if start_ms >= end_ms:
+        return 0
+    if market is Market.CRYPTO:
+        return end_ms - start_ms
+    first, last = day_of(start_ms), day_of(end_ms)
+    years = sum(_open_ms_before(market, year)[-1] for year in range(first.year, last.year))
+    return years + _open_ms_until(market, last, end_ms) - _open_ms_until(market, first, start_ms)
+
+
+def _open_ms_until(market: Market, day: date, at_ms: int) -> int:
+    """How long the market was open from New Year to a moment of a day."""
+    before = _open_ms_before(market, day.year)[day.timetuple().tm_yday - 1]
+    return before + sum(max(0, min(closes, at_ms) - opens) for opens, closes in sessions(market, day))
+
+
+@lru_cache(maxsize=1024)
+def _open_ms_before(market: Market, year: int) -> tuple[int, ...]:
+    """How long the market was open from New Year to the start of each day of a year, and to its end."""
+    days = [date(year, 1, 1) + timedelta(days=n) for n in range(366 if isleap(year) else 365)]
+    lengths = (sum(closes - opens for opens, closes in sessions(market, day)) for day in days)
+    return tuple(accumulate(lengths, initial=0))

@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from assetbatch.errors import DatabaseError
-from assetbatch.market import BAR_MS, Bar, Price
+from assetbatch.market import BAR_MS, Bar, Price, Span, SpanState
 from assetbatch.store import Batch, Outcome, Saved, Store
+from assetbatch.store.migrations import all_migrations
 
 from .conftest import Sql, asset
 
@@ -121,12 +122,12 @@ def everything(sql: Sql) -> dict[str, list[tuple[Any, ...]]]:
             "SELECT attrelid::regclass::text, attname::text, format_type(atttypid, atttypmod), attnotnull"
             " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE attnum > 0 AND relkind = 'r'"
             " AND relnamespace IN ('trading'::regnamespace, 'market_data'::regnamespace,"
-            " 'data_sources'::regnamespace) AND relname <> 'assetbatch_migrations' ORDER BY 1, attnum"
+            " 'data_sources'::regnamespace) AND relname !~ '^assetbatch_' ORDER BY 1, attnum"
         ),
         "indexes": sql(
             "SELECT schemaname::text, tablename::text, indexdef FROM pg_indexes"
             " WHERE schemaname IN ('trading', 'market_data', 'data_sources')"
-            " AND tablename <> 'assetbatch_migrations' ORDER BY 1, 2, 3"
+            " AND tablename !~ '^assetbatch_' ORDER BY 1, 2, 3"
         ),
         "constraints": sql(
             "SELECT conrelid::regclass::text, conname::text, pg_get_constraintdef(oid) FROM pg_constraint"
@@ -140,7 +141,7 @@ def test_a_platforms_tables_keep_their_columns_indexes_constraints_and_rows(
     platform: dict[str, str], empty: Store, sql: Sql
 ) -> None:
     shape, rows = everything(sql), sql("SELECT xmin, s::text FROM trading.symbols s")
-    assert empty.migrate() == ["owner_tables"]
+    assert empty.migrate() == [step.name for step in all_migrations()]
     assert everything(sql) == shape
     assert sql("SELECT xmin, s::text FROM trading.symbols s") == rows
 
@@ -155,9 +156,14 @@ def test_on_a_platforms_tables_everything_works(platform: dict[str, str], empty:
     ]
 
     bars = [Bar(NOW_MS - (10 - n) * BAR_MS, 1.1, 1.25, 1.0, 1.125 + n / 64, 10.5, None, 7) for n in range(5)]
+    spans = (
+        Span(bars[0].t_ms, bars[-1].end_ms, SpanState.ASKED, NOW_MS),
+        Span(bars[-1].end_ms, NOW_MS, SpanState.FAILED, NOW_MS, "timeout"),
+    )
     batch = Batch(
         prices=[Price(symbol="EURUSD", last_price=1.08345, bid=1.0834, as_of_ms=NOW_MS)],
         bars={"XAUUSD": bars, "EURUSD": bars},
+        spans=dict.fromkeys(("XAUUSD", "EURUSD"), spans),
         outcomes=[Outcome("EURUSD", "success"), Outcome("XAUUSD", "not_entitled", "upgrade " * 20)],
     )
     assert empty.save(batch, NOW_MS) == Saved(updated=list(batch.prices), unknown=[], bars_new=10)
@@ -167,6 +173,8 @@ def test_on_a_platforms_tables_everything_works(platform: dict[str, str], empty:
     assert stored["EURUSD"].last_price == 1.08345
     assert stored["EURUSD"].last_sync_ms == NOW_MS
     assert stored["EURUSD"].last_bar_ms == bars[-1].t_ms
+    assert stored["XAUUSD"].spans == stored["EURUSD"].spans == spans
+    assert empty.gaps({"XAUUSD": (bars[0].t_ms, NOW_MS)}) == {"XAUUSD": [(bars[-1].end_ms, NOW_MS)]}
     assert stored["XAUUSD"].sync_status == "not_entitled"
     assert (stored["XAUUSD"].error_message or "").startswith("upgrade upgrade")
     assert sql("SELECT metadata -> 'theirs' FROM trading.symbols WHERE symbol = 'EURUSD'") == [([1, 2],)]

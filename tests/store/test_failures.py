@@ -15,7 +15,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from assetbatch.errors import AssetbatchError, ConfigError, DatabaseError, SchemaMissingError
-from assetbatch.market import Bar, Price
+from assetbatch.market import BAR_MS, Bar, Price, Span, SpanState
 from assetbatch.store import Batch, Outcome, Saved, Store
 
 from .conftest import SYMBOLS, Sql, deadlocks, wait_for_a_waiting_lock
@@ -26,6 +26,7 @@ PASSWORD = "marked-pass-word-8472"
 BATCH = Batch(
     prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in SYMBOLS],
     bars={"EURUSD": [Bar(0, 1.0, 1.0, 1.0, 1.0)]},
+    spans={"EURUSD": [Span(0, BAR_MS, SpanState.ASKED)]},
     outcomes=[Outcome(symbol, "success") for symbol in SYMBOLS],
 )
 
@@ -189,11 +190,16 @@ def test_a_role_needs_no_more_than_reading_and_writing_the_tables(
     role = psycopg.conninfo.conninfo_to_dict(stranger)["user"]
     sql(f"GRANT USAGE ON SCHEMA trading, market_data, data_sources TO {role}")
     sql(f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA trading, market_data, data_sources TO {role}")
+    sql(f"GRANT DELETE ON data_sources.assetbatch_spans TO {role}")
+    apart = [Span(slot * BAR_MS, (slot + 1) * BAR_MS, SpanState.ASKED) for slot in (0, 2)]
     with Store.open(stranger) as limited:
         assert limited.migrate() == []
         limited.register([])
         assert len(limited.save(BATCH, NOW_MS).updated) == 3
+        limited.save(Batch(spans={"XAUUSD": apart}), NOW_MS)
+        limited.save(Batch(spans={"XAUUSD": [Span(0, 3 * BAR_MS, SpanState.ASKED)]}), NOW_MS)
         assert len(limited.load(SYMBOLS)) == 3
+        assert limited.gaps({"EURUSD": (0, 3 * BAR_MS)}) == {"EURUSD": [(BAR_MS, 3 * BAR_MS)]}
 
 
 def test_a_read_only_database(store: Store, database_url: str, sql: Sql) -> None:
@@ -278,7 +284,8 @@ def test_prices_are_reported_for_publishing_whenever_the_connection_is_lost(
         assert through.save(BATCH, NOW_MS).updated == list(BATCH.prices)
         assert proxy.cuts == 1
         assert through.save(BATCH, NOW_MS).updated == []
-    assert store.load(["EURUSD"])["EURUSD"].last_bar_ms == 0
+    stored = store.load(["EURUSD"])["EURUSD"]
+    assert (stored.last_bar_ms, list(stored.spans)) == (0, BATCH.spans["EURUSD"])
 
 
 def test_a_server_that_stays_away_is_given_up(store: Store, database_url: str) -> None:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from assetbatch.errors import DatabaseError, SchemaMissingError
+from assetbatch.market import BAR_MS, Batch, Price, Span, SpanState
 from assetbatch.store import Store
 from assetbatch.store.migrations import all_migrations
 
@@ -24,6 +25,10 @@ def test_init_makes_the_owners_tables(empty: Store, sql: Sql) -> None:
     assert columns == [
         ("data_sources.api_providers", "id code name"),
         ("data_sources.assetbatch_migrations", "version name applied_at"),
+        (
+            "data_sources.assetbatch_spans",
+            "symbol_id start_ts end_ts state asked_at error_message updated_at",
+        ),
         (
             "data_sources.data_sync_status",
             "ticker_id provider_id last_sync_timestamp sync_status error_message updated_at",
@@ -80,6 +85,21 @@ def test_an_older_schema_says_to_run_init(store: Store, database_url: str, sql: 
     assert caught.value.hint == "run assetbatch init"
 
 
+def test_an_installation_of_version_1_is_upgraded_and_keeps_what_it_has(
+    store: Store, database_url: str, sql: Sql
+) -> None:
+    store.save(Batch(prices=[Price(symbol="EURUSD", last_price=1.5, as_of_ms=1)]), 1)
+    sql("DROP TABLE data_sources.assetbatch_spans")
+    sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 1")
+    with pytest.raises(SchemaMissingError, match="version 1") as caught:
+        Store.open(database_url)
+    assert caught.value.hint == "run assetbatch init"
+    assert store.migrate() == [step.name for step in all_migrations()[1:]]
+    with Store.open(database_url) as upgraded:
+        assert upgraded.load(["EURUSD"])["EURUSD"].last_price == 1.5
+        upgraded.save(Batch(spans={"EURUSD": [Span(0, BAR_MS, SpanState.ASKED)]}), 1)
+
+
 def test_a_newer_schema_says_to_upgrade(store: Store, database_url: str, sql: Sql) -> None:
     sql("INSERT INTO data_sources.assetbatch_migrations VALUES (9999, 'from_the_future')")
     with pytest.raises(DatabaseError, match="version 9999") as caught:
@@ -98,12 +118,15 @@ def test_a_missing_provider_says_to_run_init(store: Store, database_url: str, sq
     Store.open(database_url).close()
 
 
-def test_a_table_that_was_dropped_later_is_named(store: Store, database_url: str, sql: Sql) -> None:
-    sql("DROP TABLE market_data.ohlcv_5m")
-    with pytest.raises(DatabaseError, match=r"market_data\.ohlcv_5m is missing") as caught:
+@pytest.mark.parametrize("table", ["market_data.ohlcv_5m", "data_sources.assetbatch_spans"])
+def test_a_table_that_was_dropped_later_is_named(
+    store: Store, database_url: str, sql: Sql, table: str
+) -> None:
+    sql(f"DROP TABLE {table}")
+    with pytest.raises(DatabaseError, match=f"{re.escape(table)} is missing") as caught:
         Store.open(database_url)
     assert not isinstance(caught.value, SchemaMissingError), "init would change nothing"
-    with pytest.raises(DatabaseError, match=r"market_data\.ohlcv_5m is missing"):
+    with pytest.raises(DatabaseError, match=f"{re.escape(table)} is missing"):
         store.migrate()
 
 

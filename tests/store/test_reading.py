@@ -15,7 +15,16 @@ NOW_MS = 1_760_000_100_000
 
 def test_everything_that_is_known_comes_back(store: Store) -> None:
     batch = Batch(
-        prices=[Price(symbol="EURUSD", last_price=1.0834, daily_open=1.08, as_of_ms=NOW_MS + 7)],
+        prices=[
+            Price(
+                symbol="EURUSD",
+                last_price=1.0834,
+                bid=1.0833,
+                ask=1.0835,
+                daily_open=1.08,
+                as_of_ms=NOW_MS + 7,
+            )
+        ],
         bars={"EURUSD": [Bar(t * BAR_MS, 1.0, 1.0, 1.0, 1.0) for t in (7, 9, 8)]},
         outcomes=[Outcome("EURUSD", "success"), Outcome("XAUUSD", "not_found", "Ticker not found.")],
     )
@@ -24,6 +33,8 @@ def test_everything_that_is_known_comes_back(store: Store) -> None:
         "EURUSD": StoredAsset(
             symbol="EURUSD",
             last_price=1.0834,
+            bid=1.0833,
+            ask=1.0835,
             daily_open=1.08,
             as_of_ms=NOW_MS + 7,
             last_sync_ms=NOW_MS,
@@ -53,6 +64,7 @@ def test_symbols_that_are_not_registered_are_absent(store: Store) -> None:
         '{"last_update": [1]}',
         '{"last_update": {"last_price": "1.5", "timestamp": 5}}',
         '{"last_update": {"last_price": -1, "daily_open": true, "timestamp": "soon"}}',
+        '{"last_update": {"bid": 0, "ask": "1.5"}}',
         '{"last_update": {"last_price": 1' + "0" * 5000 + ', "timestamp": {"a": null}}}',
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from assetbatch.hours import (
     last_open,
     next_open,
     open_ms_between,
+    open_spans,
     sessions,
     start_of_day,
     to_ms,
@@ -179,3 +181,45 @@ class TestAnyMarket:
         sunday = day - timedelta(days=(day.weekday() + 1) % 7)
         week = start_of_day(sunday), start_of_day(sunday + timedelta(days=7))
         assert open_ms_between(market, *week) == hours * HOUR_MS
+
+    @given(MARKETS, DAYS, st.integers(0, 26 * HOUR_MS), st.integers(-HOUR_MS, 1200 * 24 * HOUR_MS))
+    def test_open_time_over_years_is_what_adding_up_its_sessions_gives(
+        self, market: Market, first: date, offset_ms: int, length_ms: int
+    ) -> None:
+        start_ms = start_of_day(first) + offset_ms
+        end_ms = start_ms + length_ms
+        expected, day = 0, day_of(start_ms)
+        while start_of_day(day) < end_ms:
+            for opens, closes in sessions(market, day):
+                expected += max(0, min(closes, end_ms) - max(opens, start_ms))
+            day += timedelta(days=1)
+        assert open_ms_between(market, start_ms, end_ms) == expected
+
+
+class TestOpenSpans:
+    def test_nights_between_weekdays_are_no_border(self) -> None:
+        start, end = new_york("2026-01-11 17:00"), new_york("2026-01-16 17:00")
+        assert open_spans(Market.FOREX, start - HOUR_MS, end + HOUR_MS) == [(start, end)]
+
+    def test_a_metals_break_is_one(self) -> None:
+        start, end = new_york("2026-01-12 16:00"), new_york("2026-01-12 20:00")
+        assert open_spans(Market.METAL, start, end) == [
+            (start, start + HOUR_MS),
+            (start + 2 * HOUR_MS, end),
+        ]
+
+    @given(MARKETS, moments(), st.integers(-HOUR_MS, 10 * 24 * HOUR_MS))
+    def test_are_apart_within_the_range_and_all_of_its_open_time(
+        self, market: Market, start_ms: int, length_ms: int
+    ) -> None:
+        found = open_spans(market, start_ms, start_ms + length_ms)
+        assert sum(end - start for start, end in found) == open_ms_between(
+            market, start_ms, start_ms + length_ms
+        )
+        for start, end in found:
+            assert start_ms <= start < end <= start_ms + length_ms
+            assert is_open(market, start)
+            assert is_open(market, end - 1)
+        for (_, before), (after, _) in pairwise(found):
+            assert before < after
+            assert not is_open(market, before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -88,6 +88,11 @@ class Store:
             "reading what is stored", lambda connection, _: reading.load(connection, asked)
         )
 
+    def gaps(self, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
+        """The stretches `[start_ms, end_ms)` without stored bars within a range of each symbol, ascending, by
+        one query that reads the bars of the ranges only; symbols without any are absent."""
+        return self._session.run("reading the gaps", lambda connection, _: reading.gaps(connection, ranges))
+
     def last_call_ms(self) -> int | None:
         """When the outcome of a call was last recorded (`now_ms` of its `save`); None if never."""
         return self._session.run(
@@ -95,7 +100,7 @@ class Store:
         )
 
     def save(self, batch: Batch, now_ms: int) -> Saved:
-        """Save prices, bars and outcomes in one transaction; after it returns they are committed.
+        """Save prices, bars, spans and outcomes in one transaction; after it returns they are committed.
 
         `now_ms` is the present moment: when the outcomes were learned, and which bars may still change.
         Newer prices are never overwritten by older ones, the same batch again changes nothing, and a

@@ -49,7 +49,7 @@ def migrate(connection: Connection) -> list[str]:
     applied = set() if _OWN_TABLE in missing else _applied(connection)
     _refuse_newer(max(applied, default=0))
     if applied:
-        _refuse_lost(missing)
+        _refuse_lost(missing, max(applied))
     steps = [step for step in all_migrations() if step.version not in applied]
     for step in steps:
         connection.execute(step.sql)
@@ -65,27 +65,29 @@ def check(connection: Connection) -> None:
     missing = _missing_tables(connection)
     if _OWN_TABLE in missing:
         raise SchemaMissingError("the database has no tables of assetbatch", hint=INIT_HINT)
-    _refuse_lost(missing)
+    _refuse_lost(missing, 1)
     ((version, has_provider),) = connection.execute(statement("schema_state")).fetchall()
     _refuse_newer(version)
+    _refuse_lost(missing, version)
     if version < all_migrations()[-1].version:
         raise SchemaMissingError(f"the schema is at version {version}, which is too old", hint=INIT_HINT)
     if not has_provider:
         raise SchemaMissingError("data_sources.api_providers has no row with code polygon", hint=INIT_HINT)
 
 
-def _missing_tables(connection: Connection) -> list[str]:
-    return [name for (name,) in connection.execute(statement("tables_missing"))]
+def _missing_tables(connection: Connection) -> dict[str, int]:
+    return dict(connection.execute(statement("tables_missing")).fetchall())
 
 
 def _applied(connection: Connection) -> set[int]:
     return {version for (version,) in connection.execute(statement("migrations_applied"))}
 
 
-def _refuse_lost(missing: list[str]) -> None:
-    if missing:
+def _refuse_lost(missing: dict[str, int], version: int) -> None:
+    lost = [name for name, made_by in missing.items() if made_by <= version]
+    if lost:
         raise DatabaseError(
-            f"{', '.join(missing)} is missing, but was there when the schema was made",
+            f"{', '.join(lost)} is missing, but was there when the schema was made",
             hint=f"restore it; or DELETE FROM {_OWN_TABLE} and {INIT_HINT} to have it made again, empty",
         )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+import msgspec
 
 from assetbatch.market import StoredAsset
-from assetbatch.store import last_update
+from assetbatch.store import last_update, spans
 from assetbatch.store.connection import Connection
 from assetbatch.store.statements import statement
 from assetbatch.store.text import storable
@@ -29,11 +31,14 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
         status_at_ms,
         error_message,
         last_bar_ms,
+        ledger,
     ) in connection.execute(statement("load"), {"symbols": asked}):
         update = last_update.parse(text)
         found[symbol] = StoredAsset(
             symbol=symbol,
             last_price=last_update.positive(update.get("last_price")),
+            bid=last_update.positive(update.get("bid")),
+            ask=last_update.positive(update.get("ask")),
             daily_open=last_update.positive(update.get("daily_open")),
             as_of_ms=last_update.as_of_ms(update),
             last_sync_ms=last_sync_ms,
@@ -41,5 +46,21 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
             status_at_ms=status_at_ms,
             error_message=error_message,
             last_bar_ms=last_bar_ms,
+            spans=spans.decode(ledger),
         )
+    return found
+
+
+def gaps(connection: Connection, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
+    """The stretches `[start_ms, end_ms)` without bars within a range of each symbol, ascending; a symbol
+    that is not registered is absent. Raises psycopg.Error."""
+    rows = [
+        {"symbol": symbol, "start_ms": start_ms, "end_ms": end_ms}
+        for symbol, (start_ms, end_ms) in ranges.items()
+        if storable(symbol) == symbol
+    ]
+    found: dict[str, list[tuple[int, int]]] = {}
+    document = msgspec.json.encode(rows).decode()
+    for symbol, start_ms, end_ms in connection.execute(statement("gaps"), {"ranges": document}):
+        found.setdefault(symbol, []).append((start_ms, end_ms))
     return found

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from assetbatch.market import BAR_MS, Bar, Batch, Outcome, Price, Saved
-from assetbatch.store import last_update
+from assetbatch.store import last_update, spans
 from assetbatch.store.connection import Connection
 from assetbatch.store.statements import statement
 from assetbatch.store.text import shortened, storable
@@ -36,7 +36,8 @@ def save(connection: Connection, batch: Batch, now_ms: int, *, in_doubt: bool = 
     prices = _newest(batch.prices)
     bars = {symbol: some for symbol, some in batch.bars.items() if some}
     outcomes = {outcome.symbol: outcome for outcome in batch.outcomes}
-    asked = list(dict.fromkeys([*(price.symbol for price in batch.prices), *bars, *outcomes]))
+    news = {symbol: some for symbol, some in batch.spans.items() if some}
+    asked = list(dict.fromkeys([*(price.symbol for price in batch.prices), *bars, *news, *outcomes]))
     stored = _locked(connection, asked)
 
     newer, published = [], []
@@ -46,6 +47,7 @@ def save(connection: Connection, batch: Batch, now_ms: int, *, in_doubt: bool = 
         elif in_doubt and last_update.document(price) == stored[price.symbol]:
             published.append(price)
     bars = {symbol: some for symbol, some in bars.items() if symbol in stored}
+    news = {symbol: some for symbol, some in news.items() if symbol in stored}
     outcomes = {symbol: outcome for symbol, outcome in outcomes.items() if symbol in stored}
 
     with connection.pipeline():
@@ -54,9 +56,13 @@ def save(connection: Connection, batch: Batch, now_ms: int, *, in_doubt: bool = 
             statement("save_outcomes"),
             {"outcomes": _outcomes(outcomes.values()), "now_ms": now_ms, "error_limit": ERROR_LIMIT},
         )
+        if news:
+            ledgers = connection.execute(statement("spans"), {"symbols": list(news)})
         if bars:
             connection.execute(statement("bars_table"))
             fits = connection.execute(statement("bars_fit_binary"))
+    if news:
+        spans.save(connection, news, dict(ledgers.fetchall()), now_ms)
     updated = {symbol for (symbol,) in written}
     bars_new, bars_changed = 0, 0
     if bars:

@@ -1,5 +1,9 @@
--- When the outcome of a call was last recorded; every call leaves one, a failure too.
-SELECT (extract(epoch FROM max(d.updated_at)) * 1000)::int8
-FROM data_sources.data_sync_status d
-WHERE d.provider_id = (SELECT p.id FROM data_sources.api_providers p WHERE p.code = 'polygon')
-  AND d.updated_at < 'infinity';
+-- When the outcome of a call was last recorded: every call for prices leaves one, a failure too, and every answer
+-- with bars leaves its mark in the ledger (not asked_at: a span that grows keeps the moment of its oldest part).
+SELECT (extract(epoch FROM greatest(
+    (SELECT max(d.updated_at)
+     FROM data_sources.data_sync_status d
+     WHERE d.provider_id = (SELECT p.id FROM data_sources.api_providers p WHERE p.code = 'polygon')
+       AND d.updated_at < 'infinity'),
+    (SELECT max(p.updated_at) FROM data_sources.assetbatch_spans p WHERE p.state <> 'wanted')
+)) * 1000)::int8;

@@ -7,7 +7,8 @@ SELECT s.symbol::text,
        d.sync_status::text,
        CASE WHEN isfinite(d.updated_at) THEN (extract(epoch FROM d.updated_at) * 1000)::int8 END,
        d.error_message::text,
-       (extract(epoch FROM bar.ts) * 1000)::int8
+       (extract(epoch FROM bar.ts) * 1000)::int8,
+       ledger.spans
 FROM trading.symbols s
 LEFT JOIN data_sources.data_sync_status d
        ON d.ticker_id = s.id
@@ -19,4 +20,15 @@ LEFT JOIN LATERAL (
     ORDER BY o.ts DESC
     LIMIT 1
 ) bar ON true
+LEFT JOIN LATERAL (
+    SELECT json_agg(json_build_object(
+        'start_ms', (extract(epoch FROM p.start_ts) * 1000)::int8,
+        'end_ms', (extract(epoch FROM p.end_ts) * 1000)::int8,
+        'state', p.state,
+        'asked_ms', (extract(epoch FROM p.asked_at) * 1000)::int8,
+        'error', p.error_message
+    ) ORDER BY p.start_ts)::text AS spans
+    FROM data_sources.assetbatch_spans p
+    WHERE p.symbol_id = s.id
+) ledger ON true
 WHERE s.symbol = ANY (%(symbols)s::text[]);

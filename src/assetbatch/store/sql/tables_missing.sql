@@ -1,5 +1,11 @@
--- Which of the tables are not there.
-SELECT t.name
-FROM unnest(ARRAY['data_sources.assetbatch_migrations', 'trading.symbols', 'market_data.ohlcv_5m',
-                  'data_sources.api_providers', 'data_sources.data_sync_status']) AS t(name)
+-- Which of the tables are not there, and the version of the schema that made each.
+SELECT t.name, t.version
+FROM (VALUES
+    ('data_sources.assetbatch_migrations', 1),
+    ('trading.symbols', 1),
+    ('market_data.ohlcv_5m', 1),
+    ('data_sources.api_providers', 1),
+    ('data_sources.data_sync_status', 1),
+    ('data_sources.assetbatch_spans', 2)
+) AS t(name, version)
 WHERE to_regclass(t.name) IS NULL;

@@ -1,0 +1,13 @@
+-- The ledgers of the symbols of a batch, read after their rows were locked.
+SELECT s.symbol::text,
+       json_agg(json_build_object(
+           'start_ms', (extract(epoch FROM p.start_ts) * 1000)::int8,
+           'end_ms', (extract(epoch FROM p.end_ts) * 1000)::int8,
+           'state', p.state,
+           'asked_ms', (extract(epoch FROM p.asked_at) * 1000)::int8,
+           'error', p.error_message
+       ) ORDER BY p.start_ts)::text
+FROM trading.symbols s
+JOIN data_sources.assetbatch_spans p ON p.symbol_id = s.id
+WHERE s.symbol = ANY (%(symbols)s::text[])
+GROUP BY s.symbol;
