@@ -13,9 +13,11 @@ import psycopg
 import yaml
 
 from assetbatch import cycles
+from assetbatch.assets import AssetType
 from assetbatch.bounds import Bound
 from assetbatch.config import Config, load
 from assetbatch.cycles import CycleResult
+from assetbatch.entitlements import Lack
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.services import Services
 from assetbatch.setup import initialise
@@ -111,6 +113,14 @@ class World:
     def init(self) -> None:
         with self.services() as services:
             initialise(services)
+
+    def know_that_today_is_refused(self) -> None:
+        """As after the first range of a day that the free plan has refused: no call is spent on it."""
+        with self.services() as services:
+            known = services.entitlements()
+            for asset_type in AssetType:
+                refusal = known.refused(Lack.TODAY, asset_type, "no", services.now_ms(), ticker="C:ANY")
+                services.plan_memory.remember(refusal)
 
     def _run(self, command: Callable[[Services, Bound], CycleResult], seconds: float) -> CycleResult:
         with self.services() as services, Bound(seconds) as bound:

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 
 import msgspec
 
-from assetbatch.assets import Asset, AssetPriority
+from assetbatch.assets import Asset
 from assetbatch.bounds import LAST_RESORT_SECONDS, Bound, boot_seconds
 from assetbatch.entitlements import Entitlements
 from assetbatch.errors import AssetbatchError, UnreachableError
+from assetbatch.history import top_up
 from assetbatch.market import SNAPSHOT_TICKERS, StoredAsset
 from assetbatch.planning import (
-    Verdict,
     Work,
     WorkKind,
     assess,
@@ -28,12 +28,13 @@ from assetbatch.planning import (
     expected_next_start,
     parse_work_id,
     plan,
+    shares_calls,
 )
 from assetbatch.refresh import BatchReport, Holder, Refresher, Result, Status, time_for_calls
 from assetbatch.report import WAITS_FOR, Reporter
 from assetbatch.services import Services
 from assetbatch.state.journal import CycleRecord
-from assetbatch.state.queue import Empty, Failure, Lease
+from assetbatch.state.queue import Empty, Failure, Lease, Line
 from assetbatch.state.window import CallKind, Refused, new_call_id
 from assetbatch.words import span
 
@@ -61,18 +62,17 @@ WHAT_FOLLOWS = {
     "lost": "taken over by another process meanwhile",
 }
 
-FRESH = "fresh"
-
 TOO_MANY_CALLS = "the vendor said too many calls"
 
 Progress = Callable[[str], None]
 
 
 class AssetReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one asset in a cycle. `status` is a refresh.Status, or `fresh` (nothing to do)."""
+    """What became of one piece of work. `status` is a refresh.Status, `kind` a planning.WorkKind."""
 
     symbol: str
     status: str
+    kind: str = WorkKind.PRICE.value
     last_price: float | None = None
     as_of_ms: int | None = None
     bars: int = 0
@@ -93,6 +93,10 @@ class CycleResult(msgspec.Struct, kw_only=True):
     calls: int = 0
     waits: int = 0
     bars_written: int = 0
+    bars_corrected: int = 0
+    """How many of the written bars were stored before with other values."""
+    bars_refused: int = 0
+    """Bars of the answers that cannot be true."""
     published: int = 0
     assets: list[AssetReport] = msgspec.field(default_factory=list)
     plan: list[str] = msgspec.field(default_factory=list)
@@ -107,7 +111,7 @@ class CycleResult(msgspec.Struct, kw_only=True):
     @property
     def failed(self) -> list[AssetReport]:
         """The assets that did not get what they were due."""
-        fine = (Status.SUCCESS.value, Status.POSTPONED.value, FRESH)
+        fine = (Status.SUCCESS.value, Status.POSTPONED.value, Status.FRESH.value)
         return [asset for asset in self.assets if asset.status not in fine]
 
     @property
@@ -138,7 +142,7 @@ def _recorded(services: Services, result: CycleResult) -> Iterator[None]:
             result=result.result,
             refreshed=sum(asset.status == Status.SUCCESS.value for asset in result.assets),
             failed=len(result.failed),
-            fresh=sum(asset.status == FRESH for asset in result.assets),
+            fresh=sum(asset.status == Status.FRESH.value for asset in result.assets),
             calls=result.calls,
             error=error.message if error else TOO_MANY_CALLS if result.too_many_calls else None,
         )
@@ -176,7 +180,7 @@ def run_priority(
         starts_ms = services.journal.start(RUN_PRIORITY, result.started_ms)
         with _recorded(services, result):
             known = services.entitlements()
-            stored = services.store.load(_symbols(assets))
+            stored = _load(services, result, _symbols(assets))
             due, rest = _due(services, known, [Work(asset) for asset in assets], stored)
             with _refreshing(services, known, bound, progress, result) as refresher:
                 report = refresher.run(due, stored, CallKind.PRIORITY, max_calls=len(due), one_call_each=True)
@@ -188,10 +192,11 @@ def run_priority(
             result.assets = [reports[asset.symbol] for asset in assets]
             for done in report.results:
                 if done.status is not Status.SUCCESS:
-                    level = logging.INFO if done.status is Status.POSTPONED else logging.WARNING
+                    fine = done.status in (Status.POSTPONED, Status.FRESH)
+                    level = logging.INFO if fine else logging.WARNING
                     log.log(level, "%s: %s", done.work.asset.symbol, done.error)
             _judge(result, bound)
-            _enqueue_bars(services, result, known, _symbols(assets))
+            _enqueue_bars(services, result, known, stored)
             _reserve_next(services, known, assets, starts_ms)
             _raise_if_down(result, [report] if due else [])
     return result
@@ -251,9 +256,8 @@ def _drain(
     result.ended_because = "out of time"
     while time_for_calls(bound) > 0 and not bound.stopped:
         now_ms = services.now_ms()
-        wide = any(known.snapshots(asset.asset_type, now_ms) for asset in services.config.assets)
         lease_seconds = bound.remaining() + LEASE_SLACK_SECONDS
-        count = SNAPSHOT_TICKERS if wide else 1
+        count = SNAPSHOT_TICKERS if shares_calls(services.config.assets, known, now_ms) else 1
         taken = services.queue.take(count, lease_seconds, services.window, token)
         if isinstance(taken, Empty):
             result.ended_because = "empty"
@@ -307,7 +311,8 @@ class _LeaseHolder(Holder):
 
     def stored(self, results: Sequence[Result]) -> None:
         # An answer without data is an answer: enqueue-secondary asks again when that may have changed.
-        answered = [done for done in results if done.status in (Status.SUCCESS, Status.NO_DATA)]
+        fine = (Status.SUCCESS, Status.FRESH, Status.NO_DATA)
+        answered = [done for done in results if done.status in fine]
         for done in answered:
             if done.status is Status.NO_DATA:
                 log.warning("%s: %s", done.work.id, done.error)
@@ -351,7 +356,7 @@ def _work_lease(
         log.warning("taken out of the queue: %s (hint: not in the configuration any more)", ", ".join(gone))
     holder = _LeaseHolder(services, bound, lease)
     try:
-        stored = services.store.load([item.asset.symbol for item in work])
+        stored = _load(services, result, [item.asset.symbol for item in work])
         due, rest = _due(services, known, work, stored)
         due_ids = {item.id for item in due}
         holder.finish([*gone, *(item.id for item in work if item.id not in due_ids)])
@@ -362,32 +367,35 @@ def _work_lease(
         worked = [done for done in report.results if not done.status.open]
         result.assets += rest
         result.assets += [_asset_report(done, stored.get(done.work.asset.symbol)) for done in worked]
-        refreshed = [done.work.asset.symbol for done in worked if done.work.kind is WorkKind.PRICE]
-        _enqueue_bars(services, result, known, refreshed)
+        refreshed = {done.work.asset.symbol for done in worked if done.work.kind is WorkKind.PRICE}
+        _enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in refreshed})
         return report
     finally:
         holder.release()
 
 
 def enqueue_secondary(services: Services, bound: Bound, *, dry_run: bool = False) -> CycleResult:
-    """Puts every enabled secondary asset that is due into the queue, once; and the bars that snapshots
-    have left behind."""
+    """Puts every enabled secondary asset that is due into the queue, once; then the bars that snapshots
+    have left behind; then, as far as half of the queue is free, pages of the past that are missing."""
     result = _new_result(services, ENQUEUE_SECONDARY)
     known = services.entitlements()
     assets = services.config.enabled_secondary_assets
+    work = [Work(asset) for asset in assets]
     if dry_run:
         stored = services.store.load(_symbols(assets))
-        due, _ = _due(services, known, [Work(asset) for asset in assets], stored)
+        due, _ = _due(services, known, work, stored)
         return _planned(result, [f"enqueue {item.id} as {item.asset.priority}" for item in due])
     with services.locks.hold(ENQUEUE_SECONDARY, bound.seconds + LEASE_SLACK_SECONDS) as held:
         if not held:
             return _skipped(services, result)
         services.journal.start(ENQUEUE_SECONDARY, result.started_ms)
         with _recorded(services, result):
-            stored = services.store.load(_symbols(assets))
-            due, result.assets = _due(services, known, [Work(asset) for asset in assets], stored)
-            _enqueue(services, result, [(item.id, item.asset.priority) for item in due])
-            _enqueue_bars(services, result, known, [report.symbol for report in result.assets])
+            stored = _load(services, result, _symbols(services.config.assets))
+            due, result.assets = _due(services, known, work, stored)
+            _enqueue(services, result, [(item.id, Line.of(item.asset.priority)) for item in due])
+            fresh = {report.symbol for report in result.assets}
+            _enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in fresh})
+            result.enqueued += top_up(services, services.config.assets, stored, known)
             result.queue_size = services.queue.state().size
             result.result = "partial" if result.dropped or result.failed else "nothing"
             if result.result == "nothing" and result.enqueued:
@@ -399,7 +407,17 @@ def _symbols(assets: Sequence[Asset]) -> list[str]:
     return [asset.symbol for asset in assets]
 
 
-def _enqueue(services: Services, result: CycleResult, items: Sequence[tuple[str, AssetPriority]]) -> None:
+def _load(services: Services, result: CycleResult, symbols: Sequence[str]) -> dict[str, StoredAsset]:
+    """What is stored of these symbols; what was stored but never published is published now."""
+    stored = services.store.load(symbols)
+    missed = services.events.make_good(stored.values())
+    for price in missed:
+        log.info("%s: published now, an earlier cycle has stored it only", price.symbol)
+    result.published += len(missed)
+    return stored
+
+
+def _enqueue(services: Services, result: CycleResult, items: Sequence[tuple[str, Line]]) -> None:
     if not items:
         return
     enqueued = services.queue.enqueue(items)
@@ -414,22 +432,13 @@ def _enqueue(services: Services, result: CycleResult, items: Sequence[tuple[str,
 
 
 def _enqueue_bars(
-    services: Services, result: CycleResult, known: Entitlements, symbols: Sequence[str]
+    services: Services, result: CycleResult, known: Entitlements, stored: Mapping[str, StoredAsset]
 ) -> None:
-    """Queues the bars that snapshots leave behind, as LOW: prices come first."""
+    """Queues the bars that snapshots leave behind, after all prices."""
     now_ms = services.now_ms()
-    wanted = set(symbols)
-    assets = [
-        asset
-        for asset in services.config.assets
-        if asset.symbol in wanted and asset.bars and known.snapshots(asset.asset_type, now_ms)
-    ]
-    if not assets:
-        return
-    stored = services.store.load(_symbols(assets))
     items = [
-        (Work(asset, WorkKind.BARS).id, AssetPriority.LOW)
-        for asset in assets
+        (Work(asset, WorkKind.BARS).id, Line.BARS)
+        for asset in services.config.assets
         if asset.symbol in stored and behind(asset, stored[asset.symbol], known, now_ms)
     ]
     _enqueue(services, result, items)
@@ -448,7 +457,7 @@ def _due(
             log.warning("%s: %s", item.asset.symbol, reason)
             rest.append(AssetReport(symbol=item.asset.symbol, status=Status.FAILED.value, detail=reason))
             continue
-        verdict = _assess(item, stored[item.asset.symbol], known, now_ms)
+        verdict = assess(item, stored[item.asset.symbol], known, now_ms)
         log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.reason)
         if verdict.due:
             due.append(item)
@@ -457,20 +466,14 @@ def _due(
         rest.append(
             AssetReport(
                 symbol=item.asset.symbol,
-                status=FRESH,
+                status=Status.FRESH.value,
+                kind=item.kind.value,
                 last_price=before.last_price,
                 as_of_ms=before.as_of_ms,
                 detail=verdict.reason,
             )
         )
     return due, rest
-
-
-def _assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
-    if work.kind is WorkKind.BARS and stored is not None:
-        is_behind = behind(work.asset, stored, known, now_ms)
-        return Verdict(work.asset, is_behind, "bars behind" if is_behind else "bars up to date")
-    return assess(work.asset, stored, known, now_ms)
 
 
 @contextmanager
@@ -482,7 +485,7 @@ def _refreshing(
         vendor=lambda: services.vendor,
         store=lambda: services.store,
         window=services.window,
-        refusals=services.refusals,
+        plan_memory=services.plan_memory,
         events=services.events,
         known=known,
         now_ms=services.now_ms,
@@ -501,6 +504,7 @@ def _asset_report(result: Result, stored: StoredAsset | None) -> AssetReport:
     return AssetReport(
         symbol=result.work.asset.symbol,
         status=result.status.value,
+        kind=result.work.kind.value,
         last_price=price.last_price if price else stored.last_price if stored else None,
         as_of_ms=price.as_of_ms if price else stored.as_of_ms if stored else None,
         bars=result.bars,
@@ -509,7 +513,9 @@ def _asset_report(result: Result, stored: StoredAsset | None) -> AssetReport:
 
 
 def _account(result: CycleResult, report: BatchReport) -> None:
-    result.bars_written += report.bars_written
+    result.bars_written += report.bars_new + report.bars_corrected
+    result.bars_corrected += report.bars_corrected
+    result.bars_refused += report.bars_refused
     result.published += report.published
     result.too_many_calls |= report.too_many_calls
 
@@ -521,7 +527,9 @@ def _reserve_next(
     interval_ms = services.config.batch.interval_minutes * 60_000
     at_ms = expected_next_start(starts_ms, interval_ms)
     stored = services.store.load(_symbols(assets))
-    due = [Work(asset) for asset in assets if assess(asset, stored.get(asset.symbol), known, at_ms).due]
+    due = [
+        item for item in map(Work, assets) if assess(item, stored.get(item.asset.symbol), known, at_ms).due
+    ]
     services.window.reserve(at_ms, len(plan(due, stored, known, at_ms)), interval_ms)
 
 
@@ -556,11 +564,11 @@ def _plan_lines(services: Services, known: Entitlements, work: Sequence[Work]) -
     """What would be called for this work now, and why; fresh assets with the reason."""
     now_ms = services.now_ms()
     stored = services.store.load([item.asset.symbol for item in work])
-    verdicts = {item.id: _assess(item, stored.get(item.asset.symbol), known, now_ms) for item in work}
+    verdicts = {item.id: assess(item, stored.get(item.asset.symbol), known, now_ms) for item in work}
     due = [item for item in work if verdicts[item.id].due]
     lines: list[str] = []
     for call in plan(due, stored, known, now_ms):
-        reasons = dict.fromkeys(verdicts[item.id].reason for item in due if item.asset in call.assets)
+        reasons = dict.fromkeys(verdicts[item.id].reason for item in call.work)
         lines.append(f"call {len(lines) + 1}: {describe(call)} ({'; '.join(reasons)})")
-    lines += [f"no call: {v.asset.symbol} ({v.reason})" for v in verdicts.values() if not v.due]
+    lines += [f"no call: {item_id} ({v.reason})" for item_id, v in verdicts.items() if not v.due]
     return lines

@@ -1,4 +1,4 @@
-"""What the plan of an API key lets be seen: the tier's expectation, corrected by what the vendor refused.
+"""What the plan of an API key lets be seen: the tier's expectation, corrected by what was shown and refused.
 
 Pure: the time comes in as an argument. Days are New York days, as the vendor counts them.
 """
@@ -11,65 +11,93 @@ from enum import StrEnum
 import msgspec
 
 from assetbatch.assets import AssetType
-from assetbatch.hours import last_midnight
+from assetbatch.hours import day_of, last_midnight
 
+MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
 
 
 class Lack(StrEnum):
     """Something a plan can be found not to include, per asset class."""
 
     SNAPSHOT = "snapshot"
-    """`/v3/snapshot`: fall back to one range of bars per symbol."""
+    """`/v3/snapshot`: the snapshots of single markets are tried, or bars are used instead."""
+    MARKET_SNAPSHOT = "market_snapshot"
+    """`/v2/snapshot` of a market: bars are used instead."""
     TODAY = "today"
     """Data of the running day: ask up to the last New York midnight."""
     LAST_DAY = "last_day"
     """The day that has just ended is not published yet: ask up to the midnight before."""
+    HISTORY = "history"
+    """Bars from before `edge_ms`."""
     INTRADAY = "intraday"
-    """5-minute bars: fall back to the previous day's bar."""
+    """5-minute bars: fall back to daily bars."""
+    BARS = "bars"
+    """Bars of the whole class: fall back to daily bars."""
+    GROUPED = "grouped"
+    """The daily bars of a whole market in one call: fall back to the previous day's bar of each symbol."""
+    PREVIOUS_DAY = "previous_day"
+    """The previous day's bars of the whole class: nothing of it is left."""
 
 
-REMEMBERED_MS = {
-    Lack.SNAPSHOT: 24 * HOUR_MS,
-    Lack.TODAY: 24 * HOUR_MS,
-    Lack.LAST_DAY: HOUR_MS,
-    Lack.INTRADAY: 24 * HOUR_MS,
-}
-"""How long each lack is taken for granted before it is asked again."""
+REMEMBERED_MS = DAY_MS
+"""How long a lack is taken for granted before one call asks again."""
+
+LAST_DAY_PAUSE_MS = (15 * MINUTE_MS, 4 * HOUR_MS)
+"""The shortest and longest pause until a day that is not published yet is asked for again."""
+
+DELAYED_FROM_MS = 10 * MINUTE_MS
+DELAY_MS = 15 * MINUTE_MS
+"""Where the newest data of an open market are older than the first, the plan's delay is the second."""
+
+SIGHTING_AGAIN_MS = HOUR_MS
+"""How long a sighting that says nothing new is not written again."""
 
 
 class KnownRefusal(msgspec.Struct, frozen=True, kw_only=True):
-    """A refusal and until when it is believed. `message` is the vendor's text."""
+    """A refusal and until when it is believed. `message` is the vendor's text.
+
+    `edge_ms`: what starts before it is refused (HISTORY), or the midnight up to which nothing is published
+    yet (LAST_DAY). `ticker` is whose call was refused.
+    """
 
     lack: Lack
     asset_type: AssetType
     since_ms: int
     until_ms: int
     message: str
+    edge_ms: int | None = None
+    ticker: str | None = None
 
 
-def refusal_now(lack: Lack, asset_type: AssetType, message: str, now_ms: int) -> KnownRefusal:
-    """The memory of a refusal that has just come."""
-    return KnownRefusal(
-        lack=lack,
-        asset_type=asset_type,
-        since_ms=now_ms,
-        until_ms=now_ms + REMEMBERED_MS[lack],
-        message=message,
-    )
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+    """What the vendor has shown of an asset class: the newest moment of any data, when data of the running
+    day were last seen, and how old the newest were then, in ms (the market being open)."""
+
+    asset_type: AssetType
+    at_ms: int
+    newest_ms: int
+    today_at_ms: int | None = None
+    lag_ms: int | None = None
 
 
 class Entitlements:
     """What may be asked now. `end_of_day` is the tier's expectation that there are neither snapshots
-    nor data of the running day (the vendor's free plan)."""
+    nor data of the running day (the vendor's free plan); what was shown or refused later counts more."""
 
-    def __init__(self, *, end_of_day: bool, refusals: Iterable[KnownRefusal] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        end_of_day: bool,
+        refusals: Iterable[KnownRefusal] = (),
+        sightings: Iterable[Sighting] = (),
+    ) -> None:
         self._end_of_day = end_of_day
         self._refusals = {(refusal.lack, refusal.asset_type): refusal for refusal in refusals}
+        self._sightings = {sighting.asset_type: sighting for sighting in sightings}
 
-    def learn(self, refusal: KnownRefusal) -> None:
-        """Takes a refusal into account from now on."""
-        self._refusals[refusal.lack, refusal.asset_type] = refusal
+    # --- what is known ---
 
     def lacks(self, lack: Lack, asset_type: AssetType, now_ms: int) -> KnownRefusal | None:
         """The refusal that is believed at this moment, if any."""
@@ -80,20 +108,162 @@ class Entitlements:
         """All refusals that are believed at this moment."""
         return [refusal for refusal in self._refusals.values() if now_ms < refusal.until_ms]
 
+    def shows_today(self, asset_type: AssetType, now_ms: int) -> bool:
+        """Whether data of the running day may be seen: by the latest of what was shown and what was refused
+        within a day, else as the tier lets expect."""
+        refused = self.lacks(Lack.TODAY, asset_type, now_ms)
+        shown_ms = self._today_at_ms(asset_type, now_ms)
+        if refused and (shown_ms is None or shown_ms <= refused.since_ms):
+            return False
+        return shown_ms is not None or not self._end_of_day
+
+    def today_is_unknown(self, asset_type: AssetType, now_ms: int) -> bool:
+        """Whether the tier lets expect no data of the running day and nobody has asked for them lately: one
+        call may find out that the plan has become larger."""
+        if self.lacks(Lack.TODAY, asset_type, now_ms):
+            return False
+        return self._end_of_day and self._today_at_ms(asset_type, now_ms) is None
+
+    def _today_at_ms(self, asset_type: AssetType, now_ms: int) -> int | None:
+        sighting = self._sightings.get(asset_type)
+        if sighting is None or sighting.today_at_ms is None:
+            return None
+        return sighting.today_at_ms if now_ms - sighting.today_at_ms < REMEMBERED_MS else None
+
     def snapshots(self, asset_type: AssetType, now_ms: int) -> bool:
-        """Whether a snapshot of this class is worth asking for."""
-        return not self._end_of_day and not self.lacks(Lack.SNAPSHOT, asset_type, now_ms)
+        """Whether a unified snapshot of this class is worth asking for."""
+        return self.shows_today(asset_type, now_ms) and not self.lacks(Lack.SNAPSHOT, asset_type, now_ms)
+
+    def market_snapshots(self, asset_type: AssetType, now_ms: int) -> bool:
+        """Whether a snapshot of this class's market is worth asking for: only where unified ones are
+        refused and bars of the running day were really seen."""
+        return (
+            self._today_at_ms(asset_type, now_ms) is not None
+            and self.shows_today(asset_type, now_ms)
+            and not self.snapshots(asset_type, now_ms)
+            and not self.lacks(Lack.MARKET_SNAPSHOT, asset_type, now_ms)
+        )
+
+    def any_snapshots(self, asset_type: AssetType, now_ms: int) -> bool:
+        """Whether prices of this class come by snapshots of either sort: bars are work of their own then."""
+        return self.snapshots(asset_type, now_ms) or self.market_snapshots(asset_type, now_ms)
 
     def intraday(self, asset_type: AssetType, now_ms: int) -> bool:
         """Whether 5-minute bars of this class are worth asking for."""
-        return not self.lacks(Lack.INTRADAY, asset_type, now_ms)
+        return not any(self.lacks(lack, asset_type, now_ms) for lack in (Lack.INTRADAY, Lack.BARS))
+
+    def delay_ms(self, asset_type: AssetType, now_ms: int) -> int:
+        """How old the newest data of an open market are at least: 0 or 15 minutes, as was seen."""
+        if self._today_at_ms(asset_type, now_ms) is None:
+            return 0
+        lag_ms = self._sightings[asset_type].lag_ms
+        return DELAY_MS if lag_ms is not None and lag_ms >= DELAYED_FROM_MS else 0
 
     def horizon_ms(self, asset_type: AssetType, now_ms: int) -> int:
-        """The latest moment whose data this key may see: now, or the end of a New York day."""
-        if not self._end_of_day and not self.lacks(Lack.TODAY, asset_type, now_ms):
-            return now_ms
+        """The latest moment whose data this key may see: now, 15 minutes ago, the end of a New York day."""
+        by_the_minute = self.any_snapshots(asset_type, now_ms) or self.intraday(asset_type, now_ms)
+        if by_the_minute and self.shows_today(asset_type, now_ms):
+            return now_ms - self.delay_ms(asset_type, now_ms)
+        return self.last_day_end_ms(asset_type, now_ms)
+
+    def ask_to_ms(self, asset_type: AssetType, now_ms: int) -> int:
+        """The latest moment that a range of bars may reach to without being refused."""
+        return now_ms if self.shows_today(asset_type, now_ms) else self.last_day_end_ms(asset_type, now_ms)
+
+    def last_day_end_ms(self, asset_type: AssetType, now_ms: int) -> int:
+        """The end of the last New York day that is published."""
         midnight = last_midnight(now_ms)
         unpublished = self.lacks(Lack.LAST_DAY, asset_type, now_ms)
-        if unpublished and last_midnight(unpublished.since_ms) == midnight:
+        if unpublished and unpublished.edge_ms == midnight:
             return last_midnight(midnight - 1)
         return midnight
+
+    def history_from_ms(self, asset_type: AssetType, now_ms: int) -> int:
+        """The first moment whose bars are not known to be refused as too old; 0 where none were."""
+        refused = self.lacks(Lack.HISTORY, asset_type, now_ms)
+        return refused.edge_ms or 0 if refused else 0
+
+    def expects(self, lack: Lack, asset_type: AssetType) -> bool:
+        """Whether a lack is no news: it was known before, the tier says so, or it is so every midnight."""
+        by_tier = self._end_of_day and lack is Lack.TODAY
+        return by_tier or lack is Lack.LAST_DAY or (lack, asset_type) in self._refusals
+
+    def newest_ms(self, asset_type: AssetType) -> int:
+        """The newest moment of any data of this class that the vendor has shown; 0 for none."""
+        sighting = self._sightings.get(asset_type)
+        return sighting.newest_ms if sighting else 0
+
+    # --- what is learned ---
+
+    def refused(
+        self, lack: Lack, asset_type: AssetType, message: str, now_ms: int, *, ticker: str, edge_ms: int = 0
+    ) -> KnownRefusal:
+        """Takes a refusal into account from now on, and returns it to be remembered.
+
+        That a whole class has no bars is believed when two tickers of it were refused and none was answered
+        meanwhile: gold alone may be refused where the euro is not. A day that is not published
+        yet is asked for again after pauses that double with its age.
+        """
+        before = self._refusals.get((lack, asset_type))
+        until_ms = now_ms + REMEMBERED_MS
+        if lack is Lack.LAST_DAY:
+            shortest, longest = LAST_DAY_PAUSE_MS
+            until_ms = now_ms + min(longest, max(shortest, now_ms - edge_ms))
+        elif lack in (Lack.BARS, Lack.PREVIOUS_DAY) and (before is None or before.ticker == ticker):
+            until_ms = before.until_ms if before else now_ms
+        elif lack is Lack.HISTORY and before and now_ms < before.until_ms:
+            edge_ms = max(edge_ms, before.edge_ms or 0)
+        refusal = KnownRefusal(
+            lack=lack,
+            asset_type=asset_type,
+            since_ms=now_ms,
+            until_ms=until_ms,
+            message=message,
+            edge_ms=edge_ms or None,
+            ticker=ticker,
+        )
+        self._refusals[lack, asset_type] = refusal
+        return refusal
+
+    def saw(
+        self, asset_type: AssetType, newest_ms: int, now_ms: int, *, market_open: bool
+    ) -> Sighting | None:
+        """Takes data into account that the vendor has shown; returns the sighting if it is worth remembering:
+        a new day, data of the running day, another delay, or the first in an hour."""
+        before = self._sightings.get(asset_type)
+        today = newest_ms > last_midnight(now_ms)
+        lag_ms = max(0, now_ms - newest_ms) if today and market_open else None
+        if lag_ms is None or (
+            before
+            and before.lag_ms is not None
+            and before.lag_ms < lag_ms
+            and now_ms - before.at_ms < SIGHTING_AGAIN_MS
+        ):
+            lag_ms = before.lag_ms if before else None
+        sighting = Sighting(
+            asset_type=asset_type,
+            at_ms=now_ms,
+            newest_ms=max(newest_ms, before.newest_ms if before else 0),
+            today_at_ms=now_ms if today else before.today_at_ms if before else None,
+            lag_ms=lag_ms,
+        )
+        if before and _says_nothing_new(before, sighting, now_ms):
+            return None
+        self._sightings[asset_type] = sighting
+        return sighting
+
+    def forget(self, lack: Lack, asset_type: AssetType) -> bool:
+        """An answer has shown that a lack is none (any more); whether one was known."""
+        return self._refusals.pop((lack, asset_type), None) is not None
+
+
+def _says_nothing_new(before: Sighting, after: Sighting, now_ms: int) -> bool:
+    def is_delayed(sighting: Sighting) -> bool:
+        return sighting.lag_ms is not None and sighting.lag_ms >= DELAYED_FROM_MS
+
+    return (
+        now_ms - before.at_ms < SIGHTING_AGAIN_MS
+        and day_of(before.newest_ms) == day_of(after.newest_ms)
+        and (before.today_at_ms is None) == (after.today_at_ms is None)
+        and is_delayed(before) == is_delayed(after)
+    )

@@ -1,12 +1,16 @@
-"""Tells listeners over Redis Pub/Sub that a price has changed; called after the commit, never before."""
+"""Tells listeners over Redis Pub/Sub that a price has changed; called after the commit, never before.
+
+What was published last is known by its moment, so that the next cycle makes good what a crash between the
+commit and the publishing has left out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from assetbatch.market import Price
+from assetbatch.market import Price, StoredAsset
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.words import iso
 
@@ -32,12 +36,14 @@ def message(price: Price) -> str:
 class Events:
     """Publishes in one round trip per batch; with `stream_maxlen` also to a capped stream.
 
-    The stream (`{prefix}:events`, field `json`) is for listeners who were away.
+    The stream (`{prefix}:events`, field `json`) is for listeners who were away. The hash
+    `{prefix}:published` holds the moment (ms) of each symbol's last published price.
     """
 
     def __init__(self, client: RedisClient, prefix: str, stream_maxlen: int | None) -> None:
         self._client = client
         self._stream = f"{prefix}:events"
+        self._published = f"{prefix}:published"
         self._stream_maxlen = stream_maxlen
 
     def publish(self, prices: Sequence[Price]) -> None:
@@ -51,4 +57,30 @@ class Events:
                 pipeline.publish(channel(price.symbol), text)
                 if self._stream_maxlen:
                     pipeline.xadd(self._stream, {"json": text}, maxlen=self._stream_maxlen, approximate=True)
+            pipeline.hset(self._published, mapping={price.symbol: price.as_of_ms for price in prices})
             pipeline.execute()
+
+    def make_good(self, stored: Iterable[StoredAsset]) -> list[Price]:
+        """Publishes the stored prices whose moment was never published, and returns them.
+
+        Nobody can know whether a message that was lost with its sender had gone out: a listener may hear
+        the same price twice. Raises RedisError.
+        """
+        priced = [asset for asset in stored if asset.as_of_ms is not None and asset.last_price is not None]
+        if not priced:
+            return []
+        with redis_errors():
+            moments = self._client.hmget(self._published, [asset.symbol for asset in priced])
+        missed = [
+            Price(
+                symbol=asset.symbol,
+                last_price=asset.last_price or 0.0,
+                as_of_ms=asset.as_of_ms or 0,
+                bid=asset.bid,
+                ask=asset.ask,
+            )
+            for asset, published in zip(priced, moments, strict=True)
+            if published != str(asset.as_of_ms)
+        ]
+        self.publish(missed)
+        return missed

@@ -17,12 +17,13 @@ from assetbatch.cycles import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
 from assetbatch.entitlements import HOUR_MS, Entitlements
 from assetbatch.errors import DatabaseError
 from assetbatch.hours import is_open, last_open, next_open
+from assetbatch.ledger import completeness
 from assetbatch.market import StoredAsset
-from assetbatch.planning import assess, expected_next_start
+from assetbatch.planning import Work, assess, expected_next_start
 from assetbatch.report import lack_in_words
 from assetbatch.services import Services
 from assetbatch.state.journal import CycleRecord, JobState
-from assetbatch.state.queue import DeadLetter, QueueState
+from assetbatch.state.queue import DeadLetter, Line, QueueState
 from assetbatch.state.window import WindowState
 from assetbatch.words import ago, iso, plural, span
 
@@ -36,7 +37,11 @@ NAMES_SHOWN = 3
 
 
 class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """One asset. `state`: fresh, due, stale, never, or a failed sync's status; `as_of`: of its price."""
+    """One asset. `state`: fresh, due, stale, never, or a failed sync's status; `as_of`: of its price.
+
+    `complete`: the share (0 to 1) of its market's open time since `complete_since` whose bars are stored, or
+    known not to exist; None where no bars are kept or were asked for.
+    """
 
     symbol: str
     asset_class: AssetPriority = msgspec.field(name="class")
@@ -49,6 +54,8 @@ class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     reason: str
     error: str | None
+    complete: float | None
+    complete_since: str | None
 
 
 class JobHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,10 +153,12 @@ def collect(services: Services) -> Health:
 
 def asset_health(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> AssetHealth:
     """One asset's line of the document."""
-    checked = assess(asset, stored, known, now_ms)
+    checked = assess(Work(asset), stored, known, now_ms)
     state, reason = "fresh", checked.reason
     if stored is None:
         state, reason = "never", "not registered: run assetbatch init"
+    elif checked.refusal:
+        state = "not_entitled"
     elif stored.sync_status not in (None, "success"):
         state = stored.sync_status or "failed"
     elif stored.as_of_ms is None or stored.last_sync_ms is None:
@@ -160,6 +169,8 @@ def asset_health(asset: Asset, stored: StoredAsset | None, known: Entitlements, 
     if stored and stored.last_price and stored.daily_open:
         change = round((stored.last_price / stored.daily_open - 1) * 100, 3)
     as_of_ms = stored.as_of_ms if stored else None
+    spans = stored.spans if stored and asset.bars else ()
+    complete = completeness(asset.market, spans, known.horizon_ms(asset.asset_type, now_ms))
     return AssetHealth(
         symbol=asset.symbol,
         asset_class=asset.priority,
@@ -172,6 +183,8 @@ def asset_health(asset: Asset, stored: StoredAsset | None, known: Entitlements, 
         state=state,
         reason=reason,
         error=stored.error_message if stored else None,
+        complete=None if complete is None else round(complete, 6),
+        complete_since=iso(spans[0].start_ms) if spans else None,
     )
 
 
@@ -331,6 +344,8 @@ def queue_of(state: QueueState, config: Config) -> dict[str, Any]:
     return {
         "total_items": state.size,
         "by_priority": {priority.value: count for priority, count in state.by_priority.items()},
+        "bars": state.by_line[Line.BARS],
+        "history": state.by_line[Line.HISTORY],
         "oldest_item_age_seconds": age,
         "leased": state.leased,
         "delayed": state.delayed,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, timedelta
 from enum import StrEnum
 from itertools import pairwise
 from typing import NamedTuple
@@ -11,19 +11,27 @@ from typing import NamedTuple
 import msgspec
 
 from assetbatch.assets import Asset, AssetType
-from assetbatch.entitlements import HOUR_MS, Entitlements
-from assetbatch.hours import last_midnight, last_open
-from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, StoredAsset
-from assetbatch.words import ago, moment
+from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
+from assetbatch.hours import day_of, last_midnight, last_open, open_ms_between, start_of_day
+from assetbatch.ledger import asked_to, open_stretches, pages
+from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, Span, SpanState, StoredAsset
+from assetbatch.words import ago, moment, plural
 
-PAGE_MS = 34 * 86_400_000
+PAGE_DAYS = 34
+PAGE_MS = PAGE_DAYS * DAY_MS
 """What one page of 5-minute bars can hold: 50,000 base minutes are 34 days of a market that never closes."""
 
 JITTER_MS = 30_000
 """Cron does not start on the millisecond: an asset is due this much before its frequency is over."""
 
 NOT_FOUND_AGAIN_MS = 24 * HOUR_MS
-NOT_ENTITLED_AGAIN_MS = 6 * HOUR_MS
+NOT_ENTITLED_AGAIN_MS = 24 * HOUR_MS
+
+FAILED_AGAIN_MS = 6 * HOUR_MS
+"""When a hole that a failed call has left is asked for again, beyond the queue's own retries."""
+
+FINAL_AFTER_MS = HOUR_MS
+"""An answer so long after a market's close that brings nothing newer is the last word until it opens."""
 
 
 class WorkKind(StrEnum):
@@ -81,133 +89,332 @@ def parse_work_id(work_id: str) -> WorkId:
 
 
 class SnapshotCall(msgspec.Struct, frozen=True):
-    """The latest prices of up to 250 assets in one call."""
+    """The latest prices of up to 250 assets of all classes in one call."""
 
-    assets: tuple[Asset, ...]
+    work: tuple[Work, ...]
+
+
+class MarketSnapshotCall(msgspec.Struct, frozen=True):
+    """The latest prices of up to 250 assets of one class, where the plan has only snapshots of markets."""
+
+    work: tuple[Work, ...]
+    asset_type: AssetType
+
+
+class GroupedDayCall(msgspec.Struct, frozen=True):
+    """The bars of one New York day of a whole market: the prices of all assets that need no 5-minute bars,
+    or whose plan has none."""
+
+    work: tuple[Work, ...]
+    asset_type: AssetType
+    day: date
 
 
 class BarsCall(msgspec.Struct, frozen=True):
-    """The 5-minute bars of one asset that start within `[start_ms, end_ms]` (both inclusive)."""
+    """The 5-minute bars of one asset that start within `[start_ms, end_ms]` (inclusive): at most a page."""
 
-    asset: Asset
+    work: tuple[Work, ...]
     start_ms: int
     end_ms: int
-
-    @property
-    def assets(self) -> tuple[Asset, ...]:
-        """The one asset it refreshes."""
-        return (self.asset,)
 
 
 class PreviousDayCall(msgspec.Struct, frozen=True):
     """The last complete day's bar of one asset, where the plan has no intraday bars."""
 
-    asset: Asset
-
-    @property
-    def assets(self) -> tuple[Asset, ...]:
-        """The one asset it refreshes."""
-        return (self.asset,)
+    work: tuple[Work, ...]
 
 
-Call = SnapshotCall | BarsCall | PreviousDayCall
+Call = SnapshotCall | MarketSnapshotCall | GroupedDayCall | BarsCall | PreviousDayCall
+"""Each names the work that it does; the last two are of a single asset."""
+
+PricesCall = SnapshotCall | MarketSnapshotCall | GroupedDayCall
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether an asset is due at a moment, and why (or why not) in words."""
+    """Whether work is due at a moment, and why (or why not) in words; `refusal` where the plan lacks it."""
 
-    asset: Asset
     due: bool
     reason: str
+    refusal: KnownRefusal | None = None
 
 
-def assess(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
+def assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
+    """Work is due when a call can bring something that is not stored, as far as anybody can know."""
+    match work.kind:
+        case WorkKind.PRICE:
+            return _assess_price(work.asset, stored, known, now_ms)
+        case WorkKind.BARS:
+            is_behind = stored is None or behind(work.asset, stored, known, now_ms)
+            return Verdict(is_behind, "bars behind" if is_behind else "bars up to date")
+        case WorkKind.HISTORY:
+            return _assess_history(work, stored, known, now_ms)
+
+
+def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
     """An asset is due when something newer than what is stored can exist and may be seen.
 
     Never fetched: due, even while its market is closed. Refused or unknown to the vendor: after a
     while. Complete up to what can be seen: not due. Otherwise by its frequency while its market is
     open, and with doubling pauses after it has closed (the vendor may publish the end late).
     """
+    if refusal := _nothing_left(asset.asset_type, known, now_ms):
+        return Verdict(False, "not in the plan; asked again once a day", refusal)
     if stored is not None and stored.status_at_ms is not None:
         since_status = now_ms - stored.status_at_ms
         if stored.sync_status == "not_found" and since_status < NOT_FOUND_AGAIN_MS:
-            return Verdict(asset, False, "the vendor does not know this ticker; asked again once a day")
+            return Verdict(False, "the vendor does not know this ticker; asked again once a day")
         if stored.sync_status == "not_entitled" and since_status < NOT_ENTITLED_AGAIN_MS:
-            return Verdict(asset, False, "not in the plan; asked again every 6 hours")
+            return Verdict(False, "not in the plan; asked again once a day")
         if stored.sync_status == "no_data" and since_status < HOUR_MS:
-            return Verdict(asset, False, "the vendor had nothing; asked again every hour")
+            return Verdict(False, "the vendor had nothing; asked again every hour")
     if stored is None or stored.as_of_ms is None or stored.last_sync_ms is None:
-        return Verdict(asset, True, "never fetched")
+        return Verdict(True, "never fetched")
     horizon = known.horizon_ms(asset.asset_type, now_ms)
     visible = last_open(asset.market, min(now_ms, horizon))
-    if stored.as_of_ms >= visible:
-        return Verdict(asset, False, f"complete up to {moment(visible)}")
+    complete_to = stored.as_of_ms
+    if not known.any_snapshots(asset.asset_type, now_ms):  # then the price follows from the bars
+        complete_to = max(complete_to, asked_to(stored.spans) or 0)
+    if complete_to >= visible:
+        return Verdict(False, f"complete up to {moment(visible)}")
     since_sync = now_ms - stored.last_sync_ms
     frequency_ms = asset.update_frequency_seconds * 1000
     frequency_ms -= min(JITTER_MS, frequency_ms // 10)
-    if visible == now_ms:
-        return Verdict(asset, since_sync >= frequency_ms, f"refreshed {ago(since_sync)}")
-    if stored.last_sync_ms < visible:
-        return Verdict(asset, True, f"data up to {moment(visible)} can be seen now")
-    if since_sync >= max(frequency_ms, stored.last_sync_ms - visible):
-        return Verdict(asset, True, f"the end before {moment(visible)} was missing; asked again")
-    return Verdict(asset, False, f"nothing newer than {moment(stored.as_of_ms)} was there; asked again later")
+    delay_ms = now_ms - horizon
+    shows_today = known.shows_today(asset.asset_type, now_ms)
+    if shows_today and visible == horizon:
+        return Verdict(since_sync >= frequency_ms, f"refreshed {ago(since_sync)}")
+    there_ms = visible + delay_ms if shows_today else horizon  # since when it can be seen
+    if stored.last_sync_ms < there_ms:
+        return Verdict(True, f"data up to {moment(visible)} can be seen now")
+    if shows_today and stored.last_sync_ms - there_ms >= FINAL_AFTER_MS:
+        return Verdict(False, f"closed since {moment(visible)}, nothing newer was there afterwards")
+    if since_sync >= max(frequency_ms, stored.last_sync_ms - there_ms):
+        return Verdict(True, f"the end before {moment(visible)} was missing; asked again")
+    return Verdict(False, f"nothing newer than {moment(stored.as_of_ms)} was there; asked again later")
+
+
+def _nothing_left(asset_type: AssetType, known: Entitlements, now_ms: int) -> KnownRefusal | None:
+    """The refusal that leaves no way to any price of a class."""
+    if known.any_snapshots(asset_type, now_ms) or known.intraday(asset_type, now_ms):
+        return None
+    return known.lacks(Lack.PREVIOUS_DAY, asset_type, now_ms)
 
 
 def behind(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
     """Whether a snapshot leaves this asset's bars behind: at least one finished bar that its frequency
-    asks for is not stored. Without snapshots the price comes from the bars and nothing is left over."""
-    if not asset.bars or not known.snapshots(asset.asset_type, now_ms):
+    asks for was not asked for. Without snapshots the price comes from the bars and nothing is left over."""
+    if not asset.bars or not known.any_snapshots(asset.asset_type, now_ms):
         return False
     if not known.intraday(asset.asset_type, now_ms):
         return False
     visible = last_open(asset.market, min(now_ms, known.horizon_ms(asset.asset_type, now_ms)))
+    return visible - _bars_known_to(stored) >= max(BAR_MS, asset.update_frequency_seconds * 1000)
+
+
+def _bars_known_to(stored: StoredAsset | None) -> int:
+    """The moment up to which the bars are stored or known not to exist; 0 without any."""
+    if stored is None:
+        return 0
     stored_to = 0 if stored.last_bar_ms is None else stored.last_bar_ms + BAR_MS
-    return visible - stored_to >= max(BAR_MS, asset.update_frequency_seconds * 1000)
+    return max(stored_to, asked_to(stored.spans) or 0)
+
+
+def _assess_history(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
+    asset_type = work.asset.asset_type
+    if not known.intraday(asset_type, now_ms):
+        refusal = known.lacks(Lack.INTRADAY, asset_type, now_ms) or known.lacks(Lack.BARS, asset_type, now_ms)
+        return Verdict(False, "the plan has no 5-minute bars of it", refusal)
+    _, end_ms = days_range(work)
+    if end_ms <= known.history_from_ms(asset_type, now_ms):
+        refusal = known.lacks(Lack.HISTORY, asset_type, now_ms)
+        return Verdict(False, "older than the plan's history", refusal)
+    if history_range(work, stored, known, now_ms) is None:
+        return Verdict(False, "asked already")
+    return Verdict(True, "bars of the past are missing")
+
+
+def days_range(work: Work) -> tuple[int, int]:
+    """`[start_ms, end_ms)` of the New York days of a page of the past."""
+    assert work.first_day is not None, "only history has days"
+    assert work.last_day is not None, "only history has days"
+    return start_of_day(work.first_day), start_of_day(work.last_day + timedelta(days=1))
+
+
+def history_range(
+    work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int
+) -> tuple[int, int] | None:
+    """The part `[start_ms, end_ms)` of a page of the past that is still to be asked for: within the plan's
+    history and what is published, from the first stretch not asked for to the last; None without any."""
+    asset = work.asset
+    start_ms, end_ms = days_range(work)
+    start_ms = max(start_ms, known.history_from_ms(asset.asset_type, now_ms))
+    end_ms = min(end_ms, _floor(known.ask_to_ms(asset.asset_type, now_ms)))
+    if start_ms >= end_ms:
+        return None
+    spans = stored.spans if stored else ()
+    missing = [
+        stretch
+        for stretch in open_stretches(spans, start_ms, end_ms)
+        if open_ms_between(asset.market, stretch.start_ms, stretch.end_ms)
+    ]
+    return (missing[0].start_ms, missing[-1].end_ms) if missing else None
 
 
 def plan(
-    work: Sequence[Work], stored: Mapping[str, StoredAsset], known: Entitlements, now_ms: int
+    work: Sequence[Work],
+    stored: Mapping[str, StoredAsset],
+    known: Entitlements,
+    now_ms: int,
+    *,
+    probe_today: bool = False,
 ) -> list[Call]:
-    """The fewest calls for this work, prices before bars and otherwise in its order: one snapshot for up
-    to 250 prices of the classes that have it, one range of bars (or the previous day) for each other."""
-    calls: list[Call] = []
-    by_snapshot = [
-        item.asset
-        for item in work
-        if item.kind is WorkKind.PRICE and known.snapshots(item.asset.asset_type, now_ms)
-    ]
-    chunks = {
-        by_snapshot[i].symbol: tuple(by_snapshot[i : i + SNAPSHOT_TICKERS])
-        for i in range(0, len(by_snapshot), SNAPSHOT_TICKERS)
-    }
-    snapshot_symbols = {asset.symbol for asset in by_snapshot}
-    for item in sorted(work, key=lambda item: item.kind is WorkKind.BARS):
-        asset = item.asset
-        if item.kind is WorkKind.BARS or asset.symbol not in snapshot_symbols:
-            calls.append(single_call(asset, stored.get(asset.symbol), known, now_ms))
-        elif asset.symbol in chunks:
-            calls.append(SnapshotCall(chunks[asset.symbol]))
-    return calls
+    """The fewest calls for work that is due, prices before bars and otherwise in its order.
 
-
-def single_call(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Call:
-    """The call that refreshes one asset where there is no snapshot.
-
-    The range begins at the New York midnight before the last stored bar (so the day's open, high and
-    low and the vendor's corrections of today come along; rows are free, calls are not) and at most
-    one page back.
+    One snapshot for up to 250 prices; one grouped call for all prices of a market that need no 5-minute
+    bars; for the rest one range of bars each, ranges of one asset that fit a page merged into one. With
+    `probe_today` a first range reaches to now where nobody knows whether the plan shows the running day.
     """
-    if not known.intraday(asset.asset_type, now_ms):
-        return PreviousDayCall(asset)
-    horizon = known.horizon_ms(asset.asset_type, now_ms)
-    earliest = horizon - PAGE_MS
-    if stored is None or stored.last_bar_ms is None:
-        start = earliest
-    else:
-        start = max(earliest, last_midnight(min(stored.last_bar_ms, horizon - 1)))
-    start -= start % BAR_MS
-    return BarsCall(asset, start, horizon - 1)
+    drafts: list[tuple[int, Call]] = []  # with the position of the first work of each
+    shared: dict[tuple[object, ...], list[tuple[int, Work]]] = {}
+    single: list[tuple[int, Work]] = []
+    ordered = sorted(work, key=lambda item: item.kind is not WorkKind.PRICE)
+    for position, item in enumerate(ordered):
+        key = _shared_call(item.asset, known, now_ms) if item.kind is WorkKind.PRICE else None
+        if key:
+            shared.setdefault(key, []).append((position, item))
+        else:
+            single.append((position, item))
+    for (sort, *details), members in shared.items():
+        if sort is GroupedDayCall and len(members) == 1:  # a call of its own costs the same and brings less
+            single += members
+            continue
+        size = len(members) if sort is GroupedDayCall else SNAPSHOT_TICKERS
+        for at in range(0, len(members), size):
+            chunk = members[at : at + size]
+            make: Callable[..., Call] = sort  # type: ignore[assignment]  # the first part of a key is its class
+            drafts.append((chunk[0][0], make(tuple(item for _, item in chunk), *details)))
+    by_symbol: dict[str, list[tuple[int, Work]]] = {}
+    for position, item in single:
+        by_symbol.setdefault(item.asset.symbol, []).append((position, item))
+    for members in by_symbol.values():
+        of_symbol = stored.get(members[0][1].asset.symbol)
+        drafts += _ranges_of(members, of_symbol, known, now_ms, probe_today=probe_today)
+    return [call for _, call in sorted(drafts, key=lambda draft: draft[0])]
+
+
+def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object, ...] | None:
+    """The call that serves the price of this asset along with others; None where there is none."""
+    asset_type = asset.asset_type
+    if known.snapshots(asset_type, now_ms):
+        return (SnapshotCall,)
+    if known.market_snapshots(asset_type, now_ms):
+        return (MarketSnapshotCall, asset_type)
+    only_days = not known.intraday(asset_type, now_ms)
+    ended_days = not asset.bars and not known.shows_today(asset_type, now_ms)
+    if (only_days or ended_days) and not known.lacks(Lack.GROUPED, asset_type, now_ms):
+        visible = last_open(asset.market, known.last_day_end_ms(asset_type, now_ms))
+        return (GroupedDayCall, asset_type, day_of(visible - 1))
+    return None
+
+
+def shares_calls(assets: Iterable[Asset], known: Entitlements, now_ms: int) -> bool:
+    """Whether one call can serve several of these assets, so that it pays to take them together."""
+    return any(_shared_call(asset, known, now_ms) for asset in assets)
+
+
+def _ranges_of(
+    members: Sequence[tuple[int, Work]],
+    stored: StoredAsset | None,
+    known: Entitlements,
+    now_ms: int,
+    *,
+    probe_today: bool,
+) -> list[tuple[int, Call]]:
+    """The calls of one asset's work, each with the position of its first work."""
+    drafts: list[tuple[int, Call]] = []
+    ranges: list[tuple[int, int, int, Work]] = []
+    for position, item in members:
+        if not known.intraday(item.asset.asset_type, now_ms):
+            drafts.append((position, PreviousDayCall((item,))))
+            continue
+        if item.kind is WorkKind.HISTORY:
+            wanted = history_range(item, stored, known, now_ms)
+        else:
+            wanted = latest_range(item.asset, stored, known, now_ms, probe_today=probe_today)
+        if wanted:
+            ranges.append((*wanted, position, item))
+    ranges.sort(key=lambda found: found[:3])
+    while ranges:  # all that ends within a page from the first start is one call: no two calls fit one page
+        page = [found for found in ranges if found[1] <= ranges[0][0] + PAGE_MS] or ranges[:1]
+        call = BarsCall(tuple(item for *_, item in page), page[0][0], max(found[1] for found in page) - 1)
+        drafts.append((min(position for _, _, position, _ in page), call))
+        ranges = [found for found in ranges if found not in page]
+    return drafts
+
+
+def latest_range(
+    asset: Asset,
+    stored: StoredAsset | None,
+    known: Entitlements,
+    now_ms: int,
+    *,
+    probe_today: bool = False,
+) -> tuple[int, int]:
+    """The range `[start_ms, end_ms)` of the latest bars of an asset.
+
+    It begins at the New York midnight before the last stored bar (so the day's open, high and low and
+    the vendor's corrections of today come along; rows are free, calls are not), and earlier where older
+    holes can be filled by the same page.
+    """
+    asset_type = asset.asset_type
+    end_ms = known.ask_to_ms(asset_type, now_ms)
+    if probe_today and known.today_is_unknown(asset_type, now_ms):
+        end_ms = now_ms
+    earliest = max(end_ms - PAGE_MS, min(known.history_from_ms(asset_type, now_ms), end_ms - BAR_MS))
+    known_to = _bars_known_to(stored)
+    start_ms = earliest
+    if known_to:
+        start_ms = max(earliest, last_midnight(min(known_to, end_ms) - 1))
+        holes = askable(asset, stored, earliest, start_ms, now_ms)
+        start_ms = min([start_ms, *(hole.start_ms for hole in holes)])
+    return _floor(start_ms), end_ms
+
+
+def askable(asset: Asset, stored: StoredAsset | None, start_ms: int, end_ms: int, now_ms: int) -> list[Span]:
+    """The stretches of `[start_ms, end_ms)` since the beginning of this asset's history that were open for
+    trading and are worth a call: not asked for yet, or failed a while ago."""
+    if stored is None or not stored.spans:
+        return []
+    return [
+        stretch
+        for stretch in open_stretches(stored.spans, max(start_ms, stored.spans[0].start_ms), end_ms)
+        if (
+            stretch.state is SpanState.WANTED
+            or (stretch.state is SpanState.FAILED and now_ms - (stretch.asked_ms or 0) >= FAILED_AGAIN_MS)
+        )
+        and open_ms_between(asset.market, stretch.start_ms, stretch.end_ms)
+    ]
+
+
+def pages_to_ask(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> list[Work]:
+    """The pages of the past that are worth a call, the newest first; what the next range of the latest bars
+    fills by itself is left to that."""
+    if not asset.bars or not known.intraday(asset.asset_type, now_ms):
+        return []
+    if stored is None or stored.sync_status in ("not_found", "not_entitled"):
+        return []
+    before_ms, _ = latest_range(asset, stored, known, now_ms)
+    from_ms = known.history_from_ms(asset.asset_type, now_ms)
+    found = askable(asset, stored, from_ms, max(from_ms, before_ms), now_ms)
+    stretches = [(stretch.start_ms, stretch.end_ms) for stretch in found]
+    return [
+        Work(asset, WorkKind.HISTORY, first, last)
+        for first, last in pages(asset.market, stretches, PAGE_DAYS)
+    ]
+
+
+def _floor(at_ms: int) -> int:
+    return at_ms - at_ms % BAR_MS
 
 
 def expected_next_start(starts_ms: Sequence[int], interval_ms: int) -> int:
@@ -226,14 +433,19 @@ def expected_next_start(starts_ms: Sequence[int], interval_ms: int) -> int:
 def describe(call: Call) -> str:
     """A call in words, for `--dry-run` and logs."""
     match call:
-        case SnapshotCall(assets):
-            return f"snapshot of {len(assets)} ticker{'s' if len(assets) != 1 else ''}"
-        case BarsCall(asset, start_ms, end_ms):
-            return f"5-minute bars of {asset.polygon_ticker}, {moment(start_ms)} to {moment(end_ms)}"
-        case PreviousDayCall(asset):
-            return f"previous day of {asset.polygon_ticker}"
+        case SnapshotCall(work):
+            return f"snapshot of {plural(len(work), 'ticker')}"
+        case MarketSnapshotCall(work, asset_type):
+            return f"{asset_type} snapshot of {plural(len(work), 'ticker')}"
+        case GroupedDayCall(work, asset_type, day):
+            return f"daily bars of all {asset_type} on {day}, for {plural(len(work), 'ticker')}"
+        case BarsCall(work, start_ms, end_ms):
+            ticker = work[0].asset.polygon_ticker
+            return f"5-minute bars of {ticker}, {moment(start_ms)} to {moment(end_ms + 1)}"
+        case PreviousDayCall(work):
+            return f"previous day of {work[0].asset.polygon_ticker}"
 
 
 def asset_types(call: Call) -> list[AssetType]:
     """The classes a call touches, each once."""
-    return list(dict.fromkeys(asset.asset_type for asset in call.assets))
+    return list(dict.fromkeys(item.asset.asset_type for item in call.work))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping
 
 from assetbatch.entitlements import KnownRefusal, Lack
@@ -21,16 +20,22 @@ WAITS_FOR = {
 }
 
 _LACKS = {
-    Lack.SNAPSHOT: "your plan has no {type} snapshots; bars are used instead",
+    Lack.SNAPSHOT: "your plan has no unified {type} snapshots; those of the market or bars are used",
+    Lack.MARKET_SNAPSHOT: "your plan has no {type} snapshots; bars are used instead",
     Lack.TODAY: "your plan has no {type} data of the running day; data up to the last day are used",
+    Lack.HISTORY: "your plan has no {type} bars from before {edge}; they are left out",
     Lack.LAST_DAY: "the last day of {type} is not published yet; the day before is used",
-    Lack.INTRADAY: "your plan has no 5-minute bars of {type}; the previous day's bar is used",
+    Lack.INTRADAY: "your plan has no 5-minute bars of {type}; daily bars are used",
+    Lack.BARS: "your plan has no bars of {type} by range; daily bars are used",
+    Lack.GROUPED: "your plan has no daily bars of all {type}; the previous day's bar of each symbol is used",
+    Lack.PREVIOUS_DAY: "your plan has no {type} at all; nothing of it is asked for",
 }
 
 
 def lack_in_words(refusal: KnownRefusal) -> str:
     """What a plan lacks and what is done about it, for a person."""
-    what = _LACKS[refusal.lack].format(type=refusal.asset_type.value)
+    edge = "" if refusal.edge_ms is None else moment(refusal.edge_ms)
+    what = _LACKS[refusal.lack].format(type=refusal.asset_type.value, edge=edge)
     return f"{what}; asked again {moment(refusal.until_ms)}"
 
 
@@ -57,16 +62,19 @@ class Reporter:
         log.info("%s: %s (%d ms)", what, outcome, round(seconds * 1000))
         self._progress(what)
 
-    def refused_bars(self, symbol: str, reasons: Mapping[str, int] | Counter[str]) -> None:
-        """An answer had bars that cannot be true."""
-        words = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-        log.warning(
-            "%s: %s of the answer not stored: %s", symbol, plural(sum(reasons.values()), "bar"), words
-        )
+    def odd_bars(self, symbol: str, refused: Mapping[str, int], unordered: int) -> None:
+        """An answer had bars that cannot be true, or not in their order."""
+        if refused:
+            words = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
+            count = plural(sum(refused.values()), "bar")
+            log.warning("%s: %s of the answer not stored: %s", symbol, count, words)
+        if unordered:
+            log.info("%s: %s of the answer put in order", symbol, plural(unordered, "bar"))
 
-    def learned(self, refusal: KnownRefusal) -> None:
-        """The plan turned out to lack something."""
-        log.warning("%s", lack_in_words(refusal))
+    def learned(self, refusal: KnownRefusal, *, expected: bool) -> None:
+        """The plan turned out to lack something; `expected` where that is nothing to wake anybody for: known
+        before, or what the tier says."""
+        log.log(logging.INFO if expected else logging.WARNING, "%s", lack_in_words(refusal))
 
     def problem(self, message: str, *, hint: str) -> None:
         """Something is wrong that the cycle survives."""

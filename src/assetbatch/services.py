@@ -19,8 +19,8 @@ from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.journal import Journal
 from assetbatch.state.keys import Keys, fingerprint
 from assetbatch.state.locks import Locks
+from assetbatch.state.plan_memory import PlanMemory
 from assetbatch.state.queue import Queue
-from assetbatch.state.refusals import Refusals
 from assetbatch.state.window import Window
 
 if TYPE_CHECKING:
@@ -151,9 +151,9 @@ class Services:
         return Journal(self.redis, self.keys)
 
     @cached_property
-    def refusals(self) -> Refusals:
-        """What the plan of this key is known to lack."""
-        return Refusals(self.redis, self.keys, self._fingerprint)
+    def plan_memory(self) -> PlanMemory:
+        """What the plan of this key is known to show and to lack."""
+        return PlanMemory(self.redis, self.keys, self._fingerprint)
 
     @cached_property
     def events(self) -> Events:
@@ -161,5 +161,7 @@ class Services:
         return Events(self.redis, self.config.redis.prefix, self.config.events.stream_maxlen)
 
     def entitlements(self) -> Entitlements:
-        """What may be asked: the tier's expectation and what was refused."""
-        return Entitlements(end_of_day=self.config.tier.delay_minutes > 0, refusals=self.refusals.load())
+        """What may be asked: the tier's expectation, and what was shown and refused."""
+        refusals, sightings = self.plan_memory.load()
+        end_of_day = self.config.tier.delay_minutes > 0
+        return Entitlements(end_of_day=end_of_day, refusals=refusals, sightings=sightings)

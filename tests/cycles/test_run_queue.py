@@ -11,11 +11,11 @@ import time
 import pytest
 
 from assetbatch import cycles, refresh
-from assetbatch.assets import AssetPriority
 from assetbatch.bounds import Bound
 from assetbatch.cycles import ENQUEUE_SECONDARY, RUN_QUEUE, run_queue
 from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
 from assetbatch.market import Batch, Saved
+from assetbatch.state.queue import Line
 from assetbatch.state.window import CallKind
 from assetbatch.store import Store
 from tests.world import RealClock, SetClock, World
@@ -89,6 +89,7 @@ class TestRunQueue:
 
     def test_ends_when_the_next_call_is_free_only_after_its_time(self, make_world: MakeWorld) -> None:
         world = make_world(limit=2)
+        world.know_that_today_is_refused()
         world.enqueue_secondary()
         started = time.monotonic()
         result = world.run_queue()
@@ -98,6 +99,7 @@ class TestRunQueue:
 
     def test_waits_for_a_slot_that_comes_in_time_and_counts_the_wait(self, make_world: MakeWorld) -> None:
         world = make_world(limit=1, window_seconds=2)
+        world.know_that_today_is_refused()
         world.enqueue_secondary()
         result = world.run_queue()
         assert (result.calls, result.waits, result.queue_size) == (3, 2, 0)
@@ -124,10 +126,11 @@ class TestRunQueue:
             assert world.run_queue().result == "nothing"
 
     def test_fresh_work_is_taken_off_without_a_call(self, free: World) -> None:
+        free.know_that_today_is_refused()
         free.enqueue_secondary()
         free.run_queue()
         with free.services() as services:
-            services.queue.enqueue([("ETHUSD", AssetPriority.HIGH)])
+            services.queue.enqueue([("ETHUSD", Line.HIGH)])
         before = len(free.paths)
         result = free.run_queue()
         assert (result.calls, result.queue_size, len(free.paths)) == (0, 0, before)
@@ -246,6 +249,7 @@ class TestFailures:
 
     def test_a_polite_stop_hands_back_what_was_not_begun(self, make_world: MakeWorld) -> None:
         world = make_world(limit=1, window_seconds=10)
+        world.know_that_today_is_refused()
         world.enqueue_secondary()
         with world.services() as services, Bound(30) as bound:
             timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM))
@@ -299,7 +303,7 @@ class TestALostWindow:
         free.run_queue()
         with free.services() as services:
             services.redis.delete(*services.window.keys)
-            services.queue.enqueue([("XAUUSD", AssetPriority.HIGH)])
+            services.queue.enqueue([("XAUUSD", Line.HIGH)])
         before = len(free.paths)
         result = free.run_queue(seconds=8)
         assert (len(free.paths), result.calls) == (before, 0)

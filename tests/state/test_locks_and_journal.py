@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from assetbatch.assets import AssetType
-from assetbatch.entitlements import Lack, refusal_now
+from assetbatch.entitlements import KnownRefusal, Lack, Sighting
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.journal import CYCLES_KEPT, CycleRecord, Journal
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
-from assetbatch.state.refusals import Refusals
+from assetbatch.state.plan_memory import PlanMemory
 
 from .conftest import FakeClock
 
@@ -90,8 +90,17 @@ class TestJournal:
         assert journal.job("q").skipped == 2
 
 
-def test_a_refusal_is_remembered_for_all_processes_of_its_key(redis_client: RedisClient, keys: Keys) -> None:
-    refusal = refusal_now(Lack.SNAPSHOT, AssetType.FOREX, "not entitled", 1000)
-    Refusals(redis_client, keys, "k").remember(refusal)
-    assert Refusals(redis_client, keys, "k").load() == [refusal]
-    assert Refusals(redis_client, keys, "another key").load() == []
+def test_what_a_plan_shows_and_lacks_is_remembered_for_all_processes_of_its_key(
+    redis_client: RedisClient, keys: Keys
+) -> None:
+    refusal = KnownRefusal(
+        lack=Lack.SNAPSHOT, asset_type=AssetType.FOREX, since_ms=1, until_ms=2, message="not entitled"
+    )
+    sighting = Sighting(asset_type=AssetType.CRYPTO, at_ms=3, newest_ms=2)
+    memory = PlanMemory(redis_client, keys, "k")
+    memory.remember(refusal)
+    memory.remember(sighting)
+    assert PlanMemory(redis_client, keys, "k").load() == ([refusal], [sighting])
+    assert PlanMemory(redis_client, keys, "another key").load() == ([], [])
+    memory.forget(Lack.SNAPSHOT, AssetType.FOREX)
+    assert PlanMemory(redis_client, keys, "k").load() == ([], [sighting])

@@ -24,7 +24,7 @@ from assetbatch.health import (
 from assetbatch.hours import to_ms
 from assetbatch.market import StoredAsset
 from assetbatch.state.journal import CycleRecord, JobState
-from assetbatch.state.queue import DeadLetter, QueueState
+from assetbatch.state.queue import DeadLetter, Line, QueueState
 from assetbatch.words import iso
 
 FREE = Entitlements(end_of_day=True)
@@ -34,7 +34,9 @@ HOUR = 60 * MINUTE
 WEDNESDAY = to_ms(datetime(2026, 11, 18, 15, tzinfo=UTC))
 SUNDAY_OPENING = to_ms(datetime(2026, 11, 22, 22, tzinfo=UTC))
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
-EMPTY = QueueState(now_ms=WEDNESDAY, size=0, by_priority={}, leased=0, delayed=0, dead=0, oldest_ms=None)
+EMPTY = QueueState(
+    now_ms=WEDNESDAY, size=0, by_line=dict.fromkeys(Line, 0), leased=0, delayed=0, dead=0, oldest_ms=None
+)
 
 
 def job(**fields: object) -> JobState:
@@ -155,10 +157,8 @@ class TestProblems:
         assert problem.severity == "critical"
 
     def test_dead_letters_with_their_last_error(self) -> None:
-        queue = QueueState(
-            now_ms=WEDNESDAY, size=0, by_priority={}, leased=0, delayed=0, dead=1, oldest_ms=None
-        )
-        letter = DeadLetter("ETHUSDT", EURUSD.priority, 3, WEDNESDAY, "Ticker not found.")
+        queue = structs.replace(EMPTY, dead=1)
+        letter = DeadLetter("ETHUSDT", Line.MEDIUM, 3, WEDNESDAY, "Ticker not found.")
         (problem,) = problems_of([], JOBS, [letter], queue, ENABLED, WEDNESDAY)
         assert problem.message == "1 dead letter, the latest: ETHUSDT (Ticker not found.)"
 

@@ -5,25 +5,38 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.assets import Asset, AssetPriority, AssetType
-from assetbatch.entitlements import Entitlements, Lack, refusal_now
-from assetbatch.hours import to_ms
-from assetbatch.market import BAR_MS, StoredAsset
+from assetbatch.assets import Asset, AssetType
+from assetbatch.entitlements import DAY_MS as DAY
+from assetbatch.entitlements import Entitlements, KnownRefusal, Lack, Sighting
+from assetbatch.hours import Market, open_ms_between, start_of_day, to_ms
+from assetbatch.ledger import open_stretches, record
+from assetbatch.market import BAR_MS, Span, SpanState, StoredAsset
 from assetbatch.planning import (
+    FAILED_AGAIN_MS,
+    PAGE_DAYS,
     PAGE_MS,
     BarsCall,
+    Call,
+    GroupedDayCall,
+    MarketSnapshotCall,
     PreviousDayCall,
     SnapshotCall,
+    Verdict,
     Work,
     WorkId,
     WorkKind,
     assess,
     behind,
+    days_range,
     expected_next_start,
+    history_range,
+    latest_range,
+    pages_to_ask,
     parse_work_id,
     plan,
 )
@@ -32,7 +45,6 @@ FREE = Entitlements(end_of_day=True)
 PAID = Entitlements(end_of_day=False)
 MINUTE = 60_000
 HOUR = 60 * MINUTE
-DAY = 24 * HOUR
 
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
 XAUUSD = Asset(symbol="XAUUSD", polygon_ticker="C:XAUUSD", asset_type=AssetType.FOREX)
@@ -51,6 +63,28 @@ WEDNESDAY = utc("2026-11-18T15:00")
 SUNDAY = utc("2026-11-22T15:00")
 
 
+def refusal(lack: Lack, asset_type: AssetType, since_ms: int, *, edge_ms: int | None = None) -> KnownRefusal:
+    """A refusal that is believed for a day."""
+    return KnownRefusal(
+        lack=lack,
+        asset_type=asset_type,
+        since_ms=since_ms,
+        until_ms=since_ms + DAY,
+        message="no",
+        edge_ms=edge_ms,
+    )
+
+
+def due(asset: Asset, before: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
+    return assess(Work(asset), before, known, now_ms)
+
+
+def only_range(calls: list[Call]) -> tuple[int, int]:
+    (call,) = calls
+    assert isinstance(call, BarsCall)
+    return call.start_ms, call.end_ms
+
+
 def stored(
     symbol: str = "EURUSD", *, as_of_ms: int, synced_ms: int, last_bar_ms: int | None = None
 ) -> StoredAsset:
@@ -67,22 +101,22 @@ def stored(
 
 class TestDue:
     def test_an_asset_never_fetched_is_due_even_while_its_market_is_closed(self) -> None:
-        assert assess(EURUSD, None, PAID, SUNDAY).due
-        assert assess(EURUSD, StoredAsset(symbol="EURUSD"), FREE, SUNDAY).due
+        assert due(EURUSD, None, PAID, SUNDAY).due
+        assert due(EURUSD, StoredAsset(symbol="EURUSD"), FREE, SUNDAY).due
 
     def test_an_asset_is_due_when_its_frequency_is_over(self) -> None:
         before = stored(as_of_ms=WEDNESDAY - 5 * MINUTE, synced_ms=WEDNESDAY - 5 * MINUTE)
-        assert assess(EURUSD, before, PAID, WEDNESDAY).due
-        assert not assess(EURUSD, before, PAID, WEDNESDAY - MINUTE).due
+        assert due(EURUSD, before, PAID, WEDNESDAY).due
+        assert not due(EURUSD, before, PAID, WEDNESDAY - MINUTE).due
 
     def test_cron_that_starts_a_moment_early_does_not_miss_a_turn(self) -> None:
         before = stored(as_of_ms=WEDNESDAY, synced_ms=WEDNESDAY + 1500)
-        assert assess(EURUSD, before, PAID, WEDNESDAY + 5 * MINUTE - 200).due
+        assert due(EURUSD, before, PAID, WEDNESDAY + 5 * MINUTE - 200).due
 
     def test_nothing_is_due_at_a_weekend_once_the_close_is_stored(self) -> None:
         close = new_york("2026-11-20T17:00")
         before = stored(as_of_ms=close, synced_ms=close + MINUTE)
-        verdict = assess(EURUSD, before, PAID, SUNDAY)
+        verdict = due(EURUSD, before, PAID, SUNDAY)
         assert not verdict.due
         assert verdict.reason == "complete up to 2026-11-20 22:00 UTC"
 
@@ -93,31 +127,52 @@ class TestDue:
         for minute in range(47 * 60):
             now = close + minute * MINUTE
             before = stored(as_of_ms=close - HOUR, synced_ms=synced)
-            if assess(EURUSD, before, PAID, now).due:
+            if due(EURUSD, before, PAID, now).due:
                 asked.append(minute)
                 synced = now
-        assert asked == [1, 6, 12, 24, 48, 96, 192, 384, 768, 1536]
+        assert asked == [1, 6, 12, 24, 48, 96]  # an answer an hour after the close is the last word
+
+    def test_a_day_that_is_missing_on_the_free_plan_is_asked_for_until_the_next_one(self) -> None:
+        midnight = new_york("2026-11-18T00:00")
+        asked = []
+        synced = midnight - HOUR
+        for minute in range(24 * 60):
+            now = midnight + minute * MINUTE
+            before = stored("BTCUSD", as_of_ms=midnight - DAY, synced_ms=synced)
+            if due(BTCUSD, before, FREE, now).due:
+                asked.append(minute)
+                synced = now
+        assert asked == [0, 5, 10, 20, 40, 80, 160, 320, 640, 1280]
+
+    def test_an_asset_whose_ledger_reaches_as_far_as_can_be_seen_is_fresh_though_its_last_bar_is_older(
+        self,
+    ) -> None:
+        midnight = new_york("2026-11-18T00:00")
+        before = stored(as_of_ms=midnight - 3 * HOUR, synced_ms=midnight - HOUR)
+        asked = Span(midnight - DAY, midnight, SpanState.ASKED, midnight)
+        assert due(EURUSD, before, FREE, WEDNESDAY).due
+        assert not due(EURUSD, msgspec.structs.replace(before, spans=(asked,)), FREE, WEDNESDAY).due
 
     def test_the_free_plan_is_fresh_when_complete_up_to_new_york_midnight(self) -> None:
         midnight = new_york("2026-11-18T00:00")
         before = stored("BTCUSD", as_of_ms=midnight, synced_ms=midnight + HOUR)
-        assert not assess(BTCUSD, before, FREE, WEDNESDAY).due
-        assert assess(BTCUSD, before, FREE, new_york("2026-11-19T00:00")).due
+        assert not due(BTCUSD, before, FREE, WEDNESDAY).due
+        assert due(BTCUSD, before, FREE, new_york("2026-11-19T00:00")).due
 
     def test_gold_is_not_due_in_its_daily_break(self) -> None:
         in_break = new_york("2026-11-18T17:30")
         before = stored("XAUUSD", as_of_ms=new_york("2026-11-18T17:00"), synced_ms=in_break - 20 * MINUTE)
-        assert not assess(XAUUSD, before, PAID, in_break).due
+        assert not due(XAUUSD, before, PAID, in_break).due
 
     @pytest.mark.parametrize(
-        ("status", "pause"), [("not_found", DAY), ("not_entitled", 6 * HOUR), ("no_data", HOUR)]
+        ("status", "pause"), [("not_found", DAY), ("not_entitled", DAY), ("no_data", HOUR)]
     )
     def test_what_the_vendor_refused_for_this_asset_is_asked_again_after_a_while(
         self, status: str, pause: int
     ) -> None:
         before = StoredAsset(symbol="EURUSD", sync_status=status, status_at_ms=WEDNESDAY)
-        assert not assess(EURUSD, before, PAID, WEDNESDAY + pause - 1).due
-        assert assess(EURUSD, before, PAID, WEDNESDAY + pause).due
+        assert not due(EURUSD, before, PAID, WEDNESDAY + pause - 1).due
+        assert due(EURUSD, before, PAID, WEDNESDAY + pause).due
 
     def test_a_failure_does_not_wait_for_the_frequency(self) -> None:
         failed = StoredAsset(
@@ -127,7 +182,7 @@ class TestDue:
             sync_status="failed",
             status_at_ms=WEDNESDAY - 1,
         )
-        assert assess(EURUSD, failed, PAID, WEDNESDAY).due
+        assert due(EURUSD, failed, PAID, WEDNESDAY).due
 
 
 class TestCalls:
@@ -141,43 +196,74 @@ class TestCalls:
             for n in range(501)
         ]
         calls = plan([Work(asset) for asset in assets], {}, PAID, WEDNESDAY)
-        assert [len(call.assets) for call in calls] == [250, 250, 1]
-        assert [asset for call in calls for asset in call.assets] == assets
+        assert [len(call.work) for call in calls] == [250, 250, 1]
+        assert [item.asset for call in calls for item in call.work] == assets
 
     def test_without_snapshots_there_is_one_range_per_asset_in_order(self) -> None:
         calls = plan([Work(XAUUSD), Work(EURUSD), Work(BTCUSD)], {}, FREE, WEDNESDAY)
-        assert [call.asset for call in calls if isinstance(call, BarsCall)] == [XAUUSD, EURUSD, BTCUSD]
+        assert [type(call) for call in calls] == [BarsCall] * 3
+        assert [call.work[0].asset for call in calls] == [XAUUSD, EURUSD, BTCUSD]
 
     def test_a_first_range_reaches_one_page_back_and_ends_where_the_free_plan_ends(self) -> None:
-        (call,) = plan([Work(EURUSD)], {}, FREE, WEDNESDAY)
         midnight = new_york("2026-11-18T00:00")
-        assert call == BarsCall(EURUSD, midnight - PAGE_MS, midnight - 1)
+        calls = plan([Work(EURUSD)], {}, FREE, WEDNESDAY)
+        assert only_range(calls) == (midnight - PAGE_MS, midnight - 1)
 
     def test_a_later_range_begins_with_the_day_of_the_last_stored_bar(self) -> None:
         last_bar = new_york("2026-11-16T13:05")
         before = stored(as_of_ms=last_bar + BAR_MS, synced_ms=last_bar, last_bar_ms=last_bar)
-        (call,) = plan([Work(EURUSD)], {"EURUSD": before}, FREE, WEDNESDAY)
-        assert isinstance(call, BarsCall)
-        assert call.start_ms == new_york("2026-11-16T00:00")
+        start_ms, _ = only_range(plan([Work(EURUSD)], {"EURUSD": before}, FREE, WEDNESDAY))
+        assert start_ms == new_york("2026-11-16T00:00")
 
     def test_a_range_never_asks_for_more_than_a_page_holds(self) -> None:
         before = stored(as_of_ms=0, synced_ms=0, last_bar_ms=WEDNESDAY - 400 * DAY)
-        (call,) = plan([Work(EURUSD, WorkKind.BARS)], {"EURUSD": before}, PAID, WEDNESDAY)
-        assert isinstance(call, BarsCall)
-        assert call.end_ms - call.start_ms < PAGE_MS + BAR_MS
+        calls = plan([Work(EURUSD, WorkKind.BARS)], {"EURUSD": before}, PAID, WEDNESDAY)
+        start_ms, end_ms = only_range(calls)
+        assert end_ms - start_ms < PAGE_MS + BAR_MS
 
     def test_a_class_without_snapshots_does_not_keep_the_other_from_them(self) -> None:
-        known = Entitlements(
-            end_of_day=False, refusals=[refusal_now(Lack.SNAPSHOT, AssetType.FOREX, "no", WEDNESDAY)]
-        )
+        known = Entitlements(end_of_day=False, refusals=[refusal(Lack.SNAPSHOT, AssetType.FOREX, WEDNESDAY)])
         calls = plan([Work(EURUSD), Work(BTCUSD)], {}, known, WEDNESDAY)
         assert [type(call) for call in calls] == [BarsCall, SnapshotCall]
 
     def test_without_intraday_bars_the_previous_day_is_asked(self) -> None:
+        known = Entitlements(end_of_day=True, refusals=[refusal(Lack.INTRADAY, AssetType.FOREX, WEDNESDAY)])
+        assert plan([Work(EURUSD)], {}, known, WEDNESDAY) == [PreviousDayCall((Work(EURUSD),))]
+
+    def test_without_intraday_bars_one_grouped_call_serves_a_whole_market(self) -> None:
         known = Entitlements(
-            end_of_day=True, refusals=[refusal_now(Lack.INTRADAY, AssetType.FOREX, "no", WEDNESDAY)]
+            end_of_day=True, refusals=[refusal(Lack.INTRADAY, kind, WEDNESDAY) for kind in AssetType]
         )
-        assert plan([Work(EURUSD)], {}, known, WEDNESDAY) == [PreviousDayCall(EURUSD)]
+        calls = plan([Work(EURUSD), Work(BTCUSD), Work(XAUUSD)], {}, known, WEDNESDAY)
+        assert calls == [
+            GroupedDayCall((Work(EURUSD), Work(XAUUSD)), AssetType.FOREX, date(2026, 11, 17)),
+            PreviousDayCall((Work(BTCUSD),)),
+        ]
+
+    def test_assets_that_keep_no_bars_share_a_grouped_call_where_only_ended_days_are_shown(self) -> None:
+        priced = [Work(msgspec.structs.replace(asset, bars=False)) for asset in (EURUSD, XAUUSD)]
+        assert [type(call) for call in plan(priced, {}, FREE, WEDNESDAY)] == [GroupedDayCall]
+        assert [type(call) for call in plan([Work(EURUSD), Work(XAUUSD)], {}, FREE, WEDNESDAY)] == [
+            BarsCall,
+            BarsCall,
+        ]
+
+    def test_a_grouped_call_after_a_weekend_asks_for_the_last_day_with_trading(self) -> None:
+        priced = [Work(msgspec.structs.replace(asset, bars=False)) for asset in (EURUSD, XAUUSD)]
+        (call,) = plan(priced, {}, FREE, SUNDAY)
+        assert isinstance(call, GroupedDayCall)
+        assert call.day == date(2026, 11, 20)
+
+    def test_snapshots_of_a_market_are_tried_where_unified_ones_are_refused_and_today_was_seen(self) -> None:
+        refused = refusal(Lack.SNAPSHOT, AssetType.FOREX, WEDNESDAY - HOUR)
+        seen = Sighting(
+            asset_type=AssetType.FOREX, at_ms=WEDNESDAY - 1, newest_ms=WEDNESDAY, today_at_ms=WEDNESDAY - 1
+        )
+        work = [Work(EURUSD), Work(XAUUSD)]
+        known = Entitlements(end_of_day=False, refusals=[refused])
+        assert [type(call) for call in plan(work, {}, known, WEDNESDAY)] == [BarsCall, BarsCall]
+        known = Entitlements(end_of_day=False, refusals=[refused], sightings=[seen])
+        assert plan(work, {}, known, WEDNESDAY) == [MarketSnapshotCall(tuple(work), AssetType.FOREX)]
 
     def test_bars_work_asks_for_bars_where_prices_come_from_snapshots(self) -> None:
         calls = plan([Work(EURUSD), Work(EURUSD, WorkKind.BARS)], {}, PAID, WEDNESDAY)
@@ -187,31 +273,250 @@ class TestCalls:
         calls = plan([Work(EURUSD, WorkKind.BARS), Work(BTCUSD)], {}, PAID, WEDNESDAY)
         assert [type(call) for call in calls] == [SnapshotCall, BarsCall]
 
-    @given(
-        st.lists(st.sampled_from([EURUSD, XAUUSD, BTCUSD]), unique=True),
-        st.booleans(),
-        st.sets(st.sampled_from([(lack, kind) for lack in Lack for kind in AssetType])),
-        st.integers(WEDNESDAY, WEDNESDAY + 10 * DAY),
+    def test_the_latest_range_fills_older_holes_that_fit_its_page(self) -> None:
+        midnight = new_york("2026-11-18T00:00")
+        begin = midnight - 100 * DAY
+        hole = midnight - 20 * DAY
+        spans = (
+            Span(begin, hole, SpanState.ASKED, begin),
+            Span(hole, hole + DAY, SpanState.FAILED, WEDNESDAY - FAILED_AGAIN_MS, "HTTP 503"),
+            Span(hole + DAY, midnight - DAY, SpanState.ASKED, begin),
+        )
+        before = StoredAsset(symbol="BTCUSD", last_bar_ms=midnight - DAY - BAR_MS, spans=spans)
+        assert latest_range(BTCUSD, before, FREE, WEDNESDAY) == (hole, midnight)
+        recent = (spans[0], msgspec.structs.replace(spans[1], asked_ms=WEDNESDAY - HOUR), spans[2])
+        before = msgspec.structs.replace(before, spans=recent)
+        assert latest_range(BTCUSD, before, FREE, WEDNESDAY) == (midnight - 2 * DAY, midnight)
+
+    def test_the_first_range_of_the_queue_looks_whether_the_free_plan_shows_the_running_day(self) -> None:
+        _, end_ms = only_range(plan([Work(EURUSD)], {}, FREE, WEDNESDAY, probe_today=True))
+        assert end_ms == WEDNESDAY - 1
+        refused = Entitlements(end_of_day=True, refusals=[refusal(Lack.TODAY, AssetType.FOREX, WEDNESDAY)])
+        _, end_ms = only_range(plan([Work(EURUSD)], {}, refused, WEDNESDAY, probe_today=True))
+        assert end_ms == new_york("2026-11-18T00:00") - 1
+
+
+def page(asset: Asset, first: date, last: date) -> Work:
+    return Work(asset, WorkKind.HISTORY, first, last)
+
+
+class TestThePast:
+    KNOWN = StoredAsset(
+        symbol="BTCUSD",
+        last_bar_ms=new_york("2026-11-17T23:55"),
+        spans=(
+            Span(new_york("2026-01-01"), new_york("2026-03-01"), SpanState.WANTED),
+            Span(new_york("2026-03-01"), new_york("2026-11-18"), SpanState.ASKED, 1),
+        ),
     )
-    def test_every_due_asset_is_in_exactly_one_call_and_no_call_asks_what_is_refused(
-        self, assets: list[Asset], end_of_day: bool, lacks: set[tuple[Lack, AssetType]], now: int
-    ) -> None:
+
+    def test_pages_are_34_days_and_the_newest_comes_first(self) -> None:
+        assert pages_to_ask(BTCUSD, self.KNOWN, FREE, WEDNESDAY) == [
+            page(BTCUSD, date(2026, 1, 26), date(2026, 2, 28)),
+            page(BTCUSD, date(2026, 1, 1), date(2026, 1, 25)),
+        ]
+
+    def test_a_page_asks_only_for_what_was_not_asked_for(self) -> None:
+        work = page(BTCUSD, date(2026, 2, 20), date(2026, 3, 10))
+        wanted = (new_york("2026-02-20"), new_york("2026-03-01"))
+        assert history_range(work, self.KNOWN, FREE, WEDNESDAY) == wanted
+
+    def test_a_page_that_was_asked_for_costs_nothing(self) -> None:
+        work = page(BTCUSD, date(2026, 3, 1), date(2026, 3, 10))
+        assert not assess(work, self.KNOWN, FREE, WEDNESDAY).due
+        assert plan([work], {"BTCUSD": self.KNOWN}, FREE, WEDNESDAY) == []
+
+    def test_a_page_reaches_no_further_back_than_the_plan(self) -> None:
+        edge = new_york("2026-02-10")
         known = Entitlements(
-            end_of_day=end_of_day, refusals=[refusal_now(lack, kind, "no", now - 1) for lack, kind in lacks]
+            end_of_day=True,
+            refusals=[refusal(Lack.HISTORY, AssetType.CRYPTO, WEDNESDAY, edge_ms=edge)],
         )
-        calls = plan([Work(asset) for asset in assets], {}, known, now)
-        assert sorted(asset.symbol for call in calls for asset in call.assets) == sorted(
-            asset.symbol for asset in assets
+        work = page(BTCUSD, date(2026, 2, 1), date(2026, 2, 20))
+        assert history_range(work, self.KNOWN, known, WEDNESDAY) == (edge, new_york("2026-02-21"))
+        older = page(BTCUSD, date(2026, 1, 1), date(2026, 2, 9))
+        verdict = assess(older, self.KNOWN, known, WEDNESDAY)
+        assert (verdict.due, verdict.reason) == (False, "older than the plan's history")
+        assert [work.first_day for work in pages_to_ask(BTCUSD, self.KNOWN, known, WEDNESDAY)] == [
+            date(2026, 2, 10)
+        ]
+
+    def test_neighbouring_pages_that_fit_one_are_asked_for_in_one_call(self) -> None:
+        work = [
+            page(BTCUSD, date(2026, 2, 15), date(2026, 2, 20)),
+            page(BTCUSD, date(2026, 2, 1), date(2026, 2, 14)),
+        ]
+        calls = plan(work, {"BTCUSD": self.KNOWN}, FREE, WEDNESDAY)
+        assert only_range(calls) == (new_york("2026-02-01"), new_york("2026-02-21") - 1)
+
+    def test_nothing_of_the_past_is_asked_where_the_plan_has_no_intraday_bars(self) -> None:
+        known = Entitlements(end_of_day=True, refusals=[refusal(Lack.INTRADAY, AssetType.CRYPTO, WEDNESDAY)])
+        assert pages_to_ask(BTCUSD, self.KNOWN, known, WEDNESDAY) == []
+        work = page(BTCUSD, date(2026, 1, 1), date(2026, 1, 20))
+        assert not assess(work, self.KNOWN, known, WEDNESDAY).due
+
+
+ASSETS = (
+    EURUSD,
+    XAUUSD,
+    BTCUSD,
+    Asset(symbol="GBPUSD", polygon_ticker="C:GBPUSD", asset_type=AssetType.FOREX, bars=False),
+    Asset(symbol="CHFUSD", polygon_ticker="C:CHFUSD", asset_type=AssetType.FOREX, bars=False),
+)
+
+
+@st.composite
+def plannings(
+    draw: st.DrawFn,
+) -> tuple[list[Work], dict[str, StoredAsset], Entitlements, int, bool]:
+    """Work that is due, what is stored of its assets, what is known of the plan, and a moment."""
+    now = draw(st.integers(WEDNESDAY, WEDNESDAY + 10 * DAY))
+    midnight = new_york("2026-11-18T00:00")
+    refusals = [
+        refusal(lack, kind, now - HOUR, edge_ms=edge)
+        for lack, kind in draw(st.sets(st.sampled_from([(a, b) for a in Lack for b in AssetType])))
+        if lack is not Lack.LAST_DAY
+        for edge in [midnight - draw(st.integers(1, 120)) * DAY if lack is Lack.HISTORY else None]
+    ]
+    sightings = [
+        Sighting(
+            asset_type=kind, at_ms=now - 1, newest_ms=now - 1, today_at_ms=now - draw(st.integers(1, DAY))
         )
+        for kind in draw(st.sets(st.sampled_from(AssetType)))
+    ]
+    known = Entitlements(end_of_day=draw(st.booleans()), refusals=refusals, sightings=sightings)
+    before = {}
+    for asset in ASSETS:
+        news = [
+            Span(midnight - (day + days) * DAY, midnight - day * DAY, state, now - draw(st.integers(0, DAY)))
+            for day, days, state in draw(
+                st.lists(
+                    st.tuples(st.integers(0, 100), st.integers(1, 50), st.sampled_from(SpanState)), max_size=4
+                )
+            )
+        ]
+        before[asset.symbol] = StoredAsset(
+            symbol=asset.symbol,
+            last_bar_ms=draw(st.none() | st.just(midnight - draw(st.integers(1, 90)) * DAY)),
+            spans=tuple(record((), news)),
+        )
+    kinds = draw(
+        st.lists(
+            st.tuples(st.sampled_from(ASSETS), st.sampled_from(WorkKind), st.integers(0, 90)), max_size=12
+        )
+    )
+    work: dict[str, Work] = {}
+    for asset, kind, ago in kinds:
+        item = Work(asset, kind)
+        if kind is WorkKind.HISTORY:
+            first = date.fromordinal(
+                date(2026, 11, 17).toordinal() - ago - draw(st.integers(0, PAGE_DAYS - 1))
+            )
+            item = page(asset, first, date.fromordinal(date(2026, 11, 17).toordinal() - ago))
+        if assess(item, before[asset.symbol], known, now).due:
+            work[item.id] = item
+    return list(work.values()), before, known, now, draw(st.booleans())
+
+
+class TestEveryPlan:
+    @given(plannings())
+    def test_leaves_out_no_due_work_and_asks_for_none_twice(
+        self, planning: tuple[list[Work], dict[str, StoredAsset], Entitlements, int, bool]
+    ) -> None:
+        work, before, known, now, probe = planning
+        calls = plan(work, before, known, now, probe_today=probe)
+        assert sorted(item.id for call in calls for item in call.work) == sorted(item.id for item in work)
+
+    @given(plannings())
+    def test_asks_nothing_that_is_known_to_be_refused(
+        self, planning: tuple[list[Work], dict[str, StoredAsset], Entitlements, int, bool]
+    ) -> None:
+        work, before, known, now, probe = planning
+        for call in plan(work, before, known, now, probe_today=probe):
+            for item in call.work:
+                kind = item.asset.asset_type
+                lacking = {lack for lack in Lack if known.lacks(lack, kind, now)}
+                match call:
+                    case SnapshotCall():
+                        assert Lack.SNAPSHOT not in lacking
+                        assert known.shows_today(kind, now)
+                    case MarketSnapshotCall():
+                        assert Lack.MARKET_SNAPSHOT not in lacking
+                        assert known.shows_today(kind, now)
+                    case GroupedDayCall():
+                        assert Lack.GROUPED not in lacking
+                        assert start_of_day(call.day) < known.last_day_end_ms(kind, now)
+                    case BarsCall():
+                        assert not lacking & {Lack.INTRADAY, Lack.BARS}
+                        limit = (
+                            now if probe and known.today_is_unknown(kind, now) else known.ask_to_ms(kind, now)
+                        )
+                        assert call.end_ms < limit
+                        assert call.start_ms >= min(
+                            known.history_from_ms(kind, now), call.end_ms + 1 - BAR_MS
+                        )
+                    case PreviousDayCall():
+                        assert Lack.PREVIOUS_DAY not in lacking
+
+    @given(plannings())
+    def test_has_no_call_that_could_be_merged_into_another(
+        self, planning: tuple[list[Work], dict[str, StoredAsset], Entitlements, int, bool]
+    ) -> None:
+        work, before, known, now, probe = planning
+        calls = plan(work, before, known, now, probe_today=probe)
+        assert sum(isinstance(call, SnapshotCall) for call in calls) <= 1
+        shared = [
+            (type(c), c.asset_type) for c in calls if isinstance(c, MarketSnapshotCall | GroupedDayCall)
+        ]
+        assert len(shared) == len(set(shared))
+        grouped = {c.asset_type for c in calls if isinstance(c, GroupedDayCall)}
         for call in calls:
-            for asset in call.assets:
-                kind = asset.asset_type
-                if isinstance(call, SnapshotCall):
-                    assert (Lack.SNAPSHOT, kind) not in lacks
-                    assert not end_of_day
-                if isinstance(call, BarsCall):
-                    assert (Lack.INTRADAY, kind) not in lacks
-                    assert call.end_ms < known.horizon_ms(kind, now)
+            if isinstance(call, PreviousDayCall):
+                assert call.work[0].asset.asset_type not in grouped
+            for other in calls:
+                if call is other or not (isinstance(call, BarsCall) and isinstance(other, BarsCall)):
+                    continue
+                if call.work[0].asset == other.work[0].asset:
+                    joined = max(call.end_ms, other.end_ms) - min(call.start_ms, other.start_ms)
+                    assert joined >= PAGE_MS
+
+    @given(plannings())
+    def test_has_no_range_larger_than_a_page_and_none_without_anything_to_ask_for(
+        self, planning: tuple[list[Work], dict[str, StoredAsset], Entitlements, int, bool]
+    ) -> None:
+        work, before, known, now, probe = planning
+        for call in plan(work, before, known, now, probe_today=probe):
+            if not isinstance(call, BarsCall):
+                continue
+            assert 0 <= call.end_ms - call.start_ms <= PAGE_MS + HOUR  # a day of 25 hours
+            if all(item.kind is WorkKind.HISTORY for item in call.work):
+                asset = call.work[0].asset
+                missing = open_stretches(before[asset.symbol].spans, call.start_ms, call.end_ms + 1)
+                assert any(open_ms_between(asset.market, gap.start_ms, gap.end_ms) for gap in missing)
+
+    @given(plannings())
+    def test_puts_prices_before_bars(
+        self, planning: tuple[list[Work], dict[str, StoredAsset], Entitlements, int, bool]
+    ) -> None:
+        work, before, known, now, probe = planning
+        has_price = [
+            any(item.kind is WorkKind.PRICE for item in call.work)
+            for call in plan(work, before, known, now, probe_today=probe)
+        ]
+        assert has_price == sorted(has_price, reverse=True)
+
+
+@given(plannings())
+def test_pages_of_the_past_are_due_and_cover_all_that_is_worth_a_call(
+    planning: tuple[list[Work], dict[str, StoredAsset], Entitlements, int, bool],
+) -> None:
+    _, before, known, now, _ = planning
+    for asset in ASSETS:
+        for item in pages_to_ask(asset, before[asset.symbol], known, now):
+            assert assess(item, before[asset.symbol], known, now).due
+            start_ms, end_ms = days_range(item)
+            assert end_ms - start_ms <= PAGE_MS + HOUR
+            assert open_ms_between(Market(asset.market), start_ms, end_ms)
 
 
 class TestBarsBehind:
@@ -243,20 +548,22 @@ class TestHorizon:
         assert FREE.horizon_ms(AssetType.FOREX, utc("2026-07-15T03:59")) == utc("2026-07-14T04:00")
 
     def test_of_a_paid_plan_that_was_refused_today_is_the_last_midnight_for_a_day(self) -> None:
-        known = Entitlements(
-            end_of_day=False, refusals=[refusal_now(Lack.TODAY, AssetType.FOREX, "no", WEDNESDAY)]
-        )
+        known = Entitlements(end_of_day=False, refusals=[refusal(Lack.TODAY, AssetType.FOREX, WEDNESDAY)])
         assert known.horizon_ms(AssetType.FOREX, WEDNESDAY) == new_york("2026-11-18T00:00")
         assert known.horizon_ms(AssetType.CRYPTO, WEDNESDAY) == WEDNESDAY
         assert known.horizon_ms(AssetType.FOREX, WEDNESDAY + DAY) == WEDNESDAY + DAY
 
-    def test_falls_back_a_day_while_the_last_day_is_not_published_and_probes_again_in_an_hour(self) -> None:
+    def test_falls_back_a_day_while_the_last_day_is_not_published_and_probes_again_after_a_pause(
+        self,
+    ) -> None:
         after_midnight = new_york("2026-11-18T00:10")
-        known = Entitlements(
-            end_of_day=True, refusals=[refusal_now(Lack.LAST_DAY, AssetType.FOREX, "no", after_midnight)]
+        known = Entitlements(end_of_day=True)
+        midnight = new_york("2026-11-18T00:00")
+        known.refused(
+            Lack.LAST_DAY, AssetType.FOREX, "no", after_midnight, ticker="C:EURUSD", edge_ms=midnight
         )
         assert known.horizon_ms(AssetType.FOREX, after_midnight) == new_york("2026-11-17T00:00")
-        assert known.horizon_ms(AssetType.FOREX, after_midnight + HOUR) == new_york("2026-11-18T00:00")
+        assert known.horizon_ms(AssetType.FOREX, after_midnight + 15 * MINUTE) == midnight
 
 
 class TestTheNextStart:
@@ -288,7 +595,3 @@ def test_a_work_id_says_what_it_asks_for() -> None:
     assert parse_work_id(page.id) == WorkId("EURUSD", WorkKind.HISTORY, page.first_day, page.last_day)
     assert parse_work_id(Work(EURUSD).id) == WorkId("EURUSD", WorkKind.PRICE)
     assert parse_work_id(Work(EURUSD, WorkKind.BARS).id) == WorkId("EURUSD", WorkKind.BARS)
-
-
-def test_classes_rank_from_critical_to_low() -> None:
-    assert [priority.rank for priority in AssetPriority] == [0, 1, 2, 3]

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from assetbatch.assets import Asset, AssetType
-from assetbatch.entitlements import Lack
-from assetbatch.hours import to_ms
+from assetbatch.entitlements import DAY_MS, Lack
+from assetbatch.hours import start_of_day, to_ms
 from assetbatch.market import BAR_MS, Bar
-from assetbatch.planning import BarsCall, PreviousDayCall, SnapshotCall
-from assetbatch.refresh import CONSEQUENCES, Status, lack_shown_by, price_from_bars
+from assetbatch.planning import (
+    BarsCall,
+    Call,
+    GroupedDayCall,
+    MarketSnapshotCall,
+    PreviousDayCall,
+    SnapshotCall,
+    Work,
+)
+from assetbatch.refresh import (
+    CONSEQUENCES,
+    Status,
+    answered_to,
+    history_edge,
+    lack_shown_by,
+    price_from_bars,
+)
 from assetbatch.vendor.refusals import RefusalKind
 
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
+WORK = (Work(EURUSD),)
+TODAY = date(2026, 11, 18)
 MIDNIGHT = to_ms(datetime(2026, 11, 18, tzinfo=ZoneInfo("America/New_York")))
 
 
@@ -43,23 +60,78 @@ class TestConsequences:
 
 class TestWhatARefusalTeaches:
     NOW = MIDNIGHT + 10 * 3_600_000
+    OLD = NOW - 60 * DAY_MS
 
     @pytest.mark.parametrize(
         ("call", "kind", "lack"),
         [
-            (SnapshotCall((EURUSD,)), RefusalKind.NOT_IN_PLAN, Lack.SNAPSHOT),
-            (BarsCall(EURUSD, 0, NOW), RefusalKind.TODAY_NOT_YET, Lack.TODAY),
-            (BarsCall(EURUSD, 0, MIDNIGHT - 1), RefusalKind.TODAY_NOT_YET, Lack.LAST_DAY),
-            (BarsCall(EURUSD, 0, MIDNIGHT - 1), RefusalKind.TIMEFRAME, Lack.INTRADAY),
-            (BarsCall(EURUSD, 0, NOW), RefusalKind.NOT_IN_PLAN, None),
-            (PreviousDayCall(EURUSD), RefusalKind.TIMEFRAME, None),
-            (SnapshotCall((EURUSD,)), RefusalKind.VENDOR_DOWN, None),
+            (SnapshotCall(WORK), RefusalKind.NOT_IN_PLAN, Lack.SNAPSHOT),
+            (MarketSnapshotCall(WORK, AssetType.FOREX), RefusalKind.NOT_IN_PLAN, Lack.MARKET_SNAPSHOT),
+            (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TIMEFRAME, Lack.GROUPED),
+            (BarsCall(WORK, 0, NOW), RefusalKind.TODAY_NOT_YET, Lack.TODAY),
+            (BarsCall(WORK, 0, MIDNIGHT - 1), RefusalKind.TODAY_NOT_YET, Lack.LAST_DAY),
+            (BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1), RefusalKind.TIMEFRAME, Lack.INTRADAY),
+            (BarsCall(WORK, OLD, OLD + DAY_MS), RefusalKind.TIMEFRAME, Lack.HISTORY),
+            (BarsCall(WORK, 0, NOW), RefusalKind.NOT_IN_PLAN, Lack.BARS),
+            (PreviousDayCall(WORK), RefusalKind.NOT_IN_PLAN, Lack.PREVIOUS_DAY),
+            (PreviousDayCall(WORK), RefusalKind.TIMEFRAME, None),
+            (BarsCall(WORK, 0, NOW), RefusalKind.UNKNOWN_TICKER, None),
+            (SnapshotCall(WORK), RefusalKind.VENDOR_DOWN, None),
         ],
     )
-    def test_about_the_plan(
-        self, call: SnapshotCall | BarsCall | PreviousDayCall, kind: RefusalKind, lack: Lack | None
-    ) -> None:
-        assert lack_shown_by(call, kind) is lack
+    def test_about_the_plan(self, call: Call, kind: RefusalKind, lack: Lack | None) -> None:
+        assert lack_shown_by(call, kind, self.NOW) is lack
+
+    def test_a_history_refused_from_before_two_years_begins_the_day_after(self) -> None:
+        call = BarsCall(WORK, start_of_day(date(2024, 11, 1)), start_of_day(date(2024, 12, 5)) - 1)
+        assert history_edge(call, self.NOW) == start_of_day(date(2024, 11, 19))
+
+    def test_a_history_refused_within_two_years_begins_after_the_range(self) -> None:
+        call = BarsCall(WORK, start_of_day(date(2025, 11, 1)), start_of_day(date(2025, 12, 5)) - 1)
+        assert history_edge(call, self.NOW) == start_of_day(date(2025, 12, 5))
+
+
+class TestHowFarAnAnswerTells:
+    """The moment up to which a slot without a bar is one that the vendor has nothing for."""
+
+    NOON = MIDNIGHT + 12 * 3_600_000
+    TO_NOW = BarsCall(WORK, MIDNIGHT, NOON - 1)
+
+    def told(
+        self,
+        call: BarsCall,
+        last_bar_ms: int | None,
+        now_ms: int,
+        *,
+        more: bool = False,
+        day: int | None = None,
+    ) -> int:
+        bars = [] if last_bar_ms is None else [Bar(last_bar_ms, 1.0, 1.0, 1.0, 1.0)]
+        return answered_to(call, bars, now_ms, more=more, unpublished_from_ms=day)
+
+    def test_is_the_end_of_a_range_in_the_past(self) -> None:
+        past = BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1)
+        assert self.told(past, None, self.NOON) == MIDNIGHT
+
+    def test_is_the_end_of_the_last_bar_where_the_vendor_may_only_be_late(self) -> None:
+        assert self.told(self.TO_NOW, self.NOON - 2 * BAR_MS, self.NOON) == self.NOON - BAR_MS
+        assert self.told(self.TO_NOW, self.NOON - 20 * BAR_MS, self.NOON) == self.NOON - 5 * BAR_MS
+
+    def test_never_counts_the_forming_bar(self) -> None:
+        now_ms = self.NOON + 60_000
+        call = BarsCall(WORK, MIDNIGHT, now_ms - 1)
+        assert self.told(call, self.NOON, now_ms) == self.NOON
+
+    def test_is_the_end_of_the_last_bar_while_more_pages_are_to_come(self) -> None:
+        past = BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1)
+        bar_ms = MIDNIGHT - DAY_MS + 7 * BAR_MS
+        assert self.told(past, bar_ms, self.NOON, more=True) == bar_ms + BAR_MS
+        assert self.told(past, None, self.NOON, more=True) == past.start_ms
+
+    def test_leaves_out_a_day_that_is_not_published_yet(self) -> None:
+        past = BarsCall(WORK, MIDNIGHT - 2 * DAY_MS, MIDNIGHT - 1)
+        day_ms = MIDNIGHT - DAY_MS
+        assert self.told(past, day_ms - BAR_MS, MIDNIGHT + 60_000, day=day_ms) == day_ms
 
 
 class TestThePriceThatFollowsFromBars:

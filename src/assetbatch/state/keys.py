@@ -22,7 +22,8 @@ class Keys:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.queue_items = f"{prefix}:queue:items"
-        self.queue_waiting = tuple(f"{prefix}:queue:{name}" for name in ("critical", "high", "medium", "low"))
+        lines = ("critical", "high", "medium", "low", "bars", "history")
+        self.queue_waiting = tuple(f"{prefix}:queue:{name}" for name in lines)
         self.queue_leased = f"{prefix}:queue:leased"
         self.queue_delayed = f"{prefix}:queue:delayed"
         self.queue_dead = f"{prefix}:queue:dead"
@@ -32,7 +33,7 @@ class Keys:
 
     @property
     def queue(self) -> list[str]:
-        """The ten keys that every script of the queue names first, in their order."""
+        """The twelve keys that every script of the queue names first, in their order."""
         return [
             self.queue_items,
             *self.queue_waiting,
@@ -56,6 +57,10 @@ class Keys:
     def refusals(self, key_fingerprint: str) -> str:
         """What the plan of this API key does not include."""
         return f"{self.prefix}:refusals:{key_fingerprint}"
+
+    def sightings(self, key_fingerprint: str) -> str:
+        """What the plan of this API key has shown, by asset class."""
+        return f"{self.prefix}:sightings:{key_fingerprint}"
 
     def lock(self, command: str) -> str:
         """Who runs a command now."""

@@ -9,10 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from assetbatch.health import Health
-from assetbatch.views.style import COLOURS, asset_table_price
+from assetbatch.views.style import COLOURS, asset_table_price, share
 from assetbatch.words import plural, span
 
 BAR_WIDTH = 20
+
+_KINDS = {"bars": "for bars", "history": "pages of the past"}
 
 
 def render(health: Health) -> RenderableType:
@@ -55,6 +57,7 @@ def _assets(health: Health) -> Table:
     table.add_column("day", justify="right", no_wrap=True)
     table.add_column("age", justify="right", no_wrap=True)
     table.add_column("market", no_wrap=True)
+    table.add_column("bars", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     for asset in health.assets:
         change = asset.change_percent
@@ -67,6 +70,7 @@ def _assets(health: Health) -> Table:
             Text("" if change is None else f"{change:+.2f} %", style="red" if (change or 0) < 0 else "green"),
             "-" if age is None else span(round(age * 1000)),
             asset.market,
+            share(asset.complete),
             state,
         )
     return table
@@ -107,6 +111,8 @@ def _queue(health: Health) -> str:
     classes = ", ".join(f"{count} {name}" for name, count in queue["by_priority"].items() if count)
     words = [f"{queue['total_items']} of at most {queue['max_size']:,}"]
     words += [f"waiting {classes}"] if classes else []
+    kinds = [f"{queue[name]} {what}" for name, what in _KINDS.items() if queue[name]]
+    words += [f"of them {' and '.join(kinds)}"] if kinds else []
     words += [f"{queue[name]} {name}" for name in ("leased", "delayed", "dead") if queue[name]]
     if queue["oldest_item_age_seconds"] is not None:
         words.append(f"the oldest for {span(round(queue['oldest_item_age_seconds'] * 1000))}")

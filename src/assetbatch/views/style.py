@@ -24,3 +24,10 @@ COLOURS = {
 def asset_table_price(value: float | None) -> str:
     """A price cell; a dash where there is none."""
     return "-" if value is None else price(value)
+
+
+def share(complete: float | None) -> str:
+    """A completeness in percent, never rounded up to 100; a dash where there is none."""
+    if complete is None:
+        return "-"
+    return "100 %" if complete >= 1 else f"{min(99.9, complete * 100):.1f} %"

@@ -1,0 +1,320 @@
+"""What is missing in the stored bars and why, and the pages of the past that fill it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from itertools import zip_longest
+
+import msgspec
+
+from assetbatch.assets import Asset
+from assetbatch.entitlements import Entitlements
+from assetbatch.errors import ConfigError
+from assetbatch.hours import open_ms_between, start_of_day
+from assetbatch.ledger import Hole, completeness, holes, open_stretches, pages
+from assetbatch.market import BAR_MS, Batch, Span, SpanState, StoredAsset
+from assetbatch.planning import (
+    PAGE_DAYS,
+    Work,
+    WorkKind,
+    assess,
+    days_range,
+    expected_next_start,
+    pages_to_ask,
+    plan,
+)
+from assetbatch.services import Services
+from assetbatch.state.queue import Line, QueueState
+
+SHARE_FOR_PRICES = 2
+"""Pages of the past fill at most one part in so many of the queue: the rest is for prices."""
+
+CALL_SECONDS_GUESS = 1.0
+"""How long a call takes, where no cycle has measured it yet."""
+
+CRON_MS = 60_000
+"""How often cron starts run-queue."""
+
+
+class SymbolHoles(msgspec.Struct, frozen=True, kw_only=True):
+    """What is missing of one symbol since `from_ms`; None where nothing of it was ever asked for.
+
+    `complete` is the share (0 to 1) of its market's open time that is stored or known to be empty.
+    """
+
+    symbol: str
+    from_ms: int | None
+    horizon_ms: int
+    complete: float | None
+    holes: list[Hole]
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """How many calls are ahead in all, and how long they take at the rate that is free for the queue."""
+
+    calls: int
+    calls_per_minute: float
+    minutes: float
+    done_ms: int
+
+
+class SymbolBackfill(msgspec.Struct, frozen=True, kw_only=True):
+    """One symbol of a backfill: the pages (of `PAGE_DAYS` New York days) still to be asked for, the share of
+    the wanted time that is there or known to be empty, and what lies before the plan's history."""
+
+    symbol: str
+    pages: list[tuple[date, date]]
+    complete: float
+    too_old_before_ms: int | None
+
+
+class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backfill has queued, what waits for room in the queue, and when all is expected to be there."""
+
+    symbols: list[SymbolBackfill]
+    queued: int
+    waiting_for_room: int
+    forecast: Forecast
+
+
+def find_holes(
+    services: Services, symbols: Sequence[str], from_ms: int | None, *, closed: bool = False
+) -> list[SymbolHoles]:
+    """The holes of these symbols (all that keep bars, without any), from `from_ms` or where their history
+    begins up to now. Raises ConfigError for a symbol that is not configured or keeps no bars."""
+    now_ms = services.now_ms()
+    known = services.entitlements()
+    assets = choose(services.config.assets, symbols)
+    stored = services.store.load([asset.symbol for asset in assets])
+    starts = {
+        asset.symbol: _floor(start_ms)
+        for asset in assets
+        if (start_ms := _history_start(stored.get(asset.symbol), from_ms)) is not None
+    }
+    gaps = services.store.gaps({symbol: (start_ms, _floor(now_ms)) for symbol, start_ms in starts.items()})
+    found = []
+    for asset in assets:
+        spans = stored[asset.symbol].spans if asset.symbol in stored else ()
+        horizon_ms = _floor(known.horizon_ms(asset.asset_type, now_ms))
+        missing = gaps.get(asset.symbol, [])
+        found.append(
+            SymbolHoles(
+                symbol=asset.symbol,
+                from_ms=starts.get(asset.symbol),
+                horizon_ms=horizon_ms,
+                complete=completeness(asset.market, spans, horizon_ms),
+                holes=holes(asset.market, spans, missing, horizon_ms, include_closed=closed),
+            )
+        )
+    return found
+
+
+def _history_start(stored: StoredAsset | None, from_ms: int | None) -> int | None:
+    if stored is None or from_ms is not None:
+        return from_ms if stored else None
+    return stored.spans[0].start_ms if stored.spans else None
+
+
+def choose(assets: Iterable[Asset], symbols: Sequence[str]) -> list[Asset]:
+    """The enabled assets that keep bars, or those of them that are named; raises ConfigError for others."""
+    with_bars = {asset.symbol: asset for asset in assets if asset.bars}
+    for symbol in symbols:
+        if symbol not in with_bars:
+            raise ConfigError(
+                f"{symbol} is no enabled asset that keeps bars",
+                hint="assetbatch config show lists the assets; bars: true keeps them",
+            )
+    return [with_bars[symbol] for symbol in symbols] if symbols else list(with_bars.values())
+
+
+def backfill(
+    services: Services, symbols: Sequence[str], first_day: date, last_day: date | None, *, dry_run: bool
+) -> BackfillReport:
+    """Wants the bars of these symbols from `first_day` (a New York day) to `last_day` (or now), and queues
+    the fewest pages that bring what is missing, as far as there is room; enqueue-secondary queues the rest.
+
+    May be repeated at any time: what is stored, or was answered with nothing, is never asked for again.
+    Raises ConfigError for a symbol that is not configured, not registered or keeps no bars.
+    """
+    now_ms = services.now_ms()
+    known = services.entitlements()
+    assets = choose(services.config.assets, symbols)
+    stored = services.store.load([asset.symbol for asset in assets])
+    for asset in assets:
+        if asset.symbol not in stored:
+            raise ConfigError(f"{asset.symbol} is not registered in the database", hint="run assetbatch init")
+    from_ms = start_of_day(first_day)
+    ranges = {}
+    for asset in assets:
+        to_ms = known.ask_to_ms(asset.asset_type, now_ms)
+        if last_day is not None:
+            to_ms = min(to_ms, start_of_day(date.fromordinal(last_day.toordinal() + 1)))
+        ranges[asset.symbol] = (from_ms, max(from_ms, _floor(to_ms)))
+    gaps = services.store.gaps({symbol: span for symbol, span in ranges.items() if span[0] < span[1]})
+    wanted: dict[str, list[Span]] = {}
+    reports = []
+    for asset in assets:
+        before = stored[asset.symbol]
+        missing = gaps.get(asset.symbol, [])
+        spans, report = _want(asset, before, known, ranges[asset.symbol], missing, now_ms)
+        reports.append(report)
+        wanted[asset.symbol] = spans
+    work = interleaved(
+        [
+            [Work(asset, WorkKind.HISTORY, first, last) for first, last in report.pages]
+            for asset, report in zip(assets, reports, strict=True)
+        ]
+    )
+    queued = 0
+    if not dry_run:
+        services.store.save(Batch(spans=wanted), now_ms)
+        queued = _queue_pages(services, work)
+    state = services.queue.state()
+    waiting = len(work) - queued
+    return BackfillReport(
+        symbols=reports,
+        queued=queued,
+        waiting_for_room=waiting,
+        forecast=forecast(
+            services,
+            known,
+            state,
+            len(work) if dry_run else max(0, len(work) - state.by_line[Line.HISTORY]),
+            now_ms,
+        ),
+    )
+
+
+def _want(
+    asset: Asset,
+    stored: StoredAsset,
+    known: Entitlements,
+    wanted: tuple[int, int],
+    gaps: Sequence[tuple[int, int]],
+    now_ms: int,
+) -> tuple[list[Span], SymbolBackfill]:
+    """What the ledger is to say of a wanted range, and the pages that are missing in it.
+
+    Where every open slot has a bar that nobody of us has asked for (an adopted table), nothing is missing.
+    """
+    start_ms, end_ms = wanted
+    edge_ms = min(end_ms, known.history_from_ms(asset.asset_type, now_ms))
+    spans = []
+    if start_ms < edge_ms:
+        spans.append(Span(start_ms, edge_ms, SpanState.NOT_IN_PLAN, now_ms))
+    unasked = open_stretches(stored.spans, max(start_ms, edge_ms), end_ms)
+    missing = [
+        piece
+        for stretch in unasked
+        for piece in _intersections((stretch.start_ms, stretch.end_ms), gaps)
+        if open_ms_between(asset.market, *piece)
+    ]
+    found = pages(asset.market, missing, PAGE_DAYS)
+    page_spans = sorted(days_range(Work(asset, WorkKind.HISTORY, first, last)) for first, last in found)
+    for stretch in unasked:
+        for piece in _intersections((stretch.start_ms, stretch.end_ms), page_spans):
+            spans.append(Span(*piece, SpanState.WANTED))
+        complete_ms = stretch.start_ms
+        for page_start_ms, page_end_ms in [*page_spans, (stretch.end_ms, stretch.end_ms)]:
+            if complete_ms < min(page_start_ms, stretch.end_ms):
+                spans.append(Span(complete_ms, min(page_start_ms, stretch.end_ms), SpanState.ASKED))
+            complete_ms = max(complete_ms, page_end_ms)
+    open_ms = open_ms_between(asset.market, max(start_ms, edge_ms), end_ms) if edge_ms < end_ms else 0
+    missing_ms = sum(open_ms_between(asset.market, *piece) for piece in missing)
+    report = SymbolBackfill(
+        symbol=asset.symbol,
+        pages=found,
+        complete=1 - missing_ms / open_ms if open_ms else 1.0,
+        too_old_before_ms=edge_ms if start_ms < edge_ms else None,
+    )
+    return spans, report
+
+
+def _intersections(stretch: tuple[int, int], others: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    cut = [(max(stretch[0], start_ms), min(stretch[1], end_ms)) for start_ms, end_ms in others]
+    return [(start_ms, end_ms) for start_ms, end_ms in cut if start_ms < end_ms]
+
+
+def interleaved(of_assets: Sequence[Sequence[Work]]) -> list[Work]:
+    """The first page of each, then the second of each: the newest days of all symbols come first."""
+    return [item for row in zip_longest(*of_assets) for item in row if item is not None]
+
+
+def top_up(
+    services: Services, assets: Sequence[Asset], stored: Mapping[str, StoredAsset], known: Entitlements
+) -> int:
+    """Queues pages of the past that are missing, as far as there is room for them; returns how many."""
+    now_ms = services.now_ms()
+    found = [pages_to_ask(asset, stored.get(asset.symbol), known, now_ms) for asset in assets]
+    return _queue_pages(services, interleaved(found))
+
+
+def _queue_pages(services: Services, work: Sequence[Work]) -> int:
+    if not work:
+        return 0
+    room = services.queue.max_size // SHARE_FOR_PRICES - services.queue.state().size
+    items = [(item.id, Line.HISTORY) for item in work[: max(0, room)]]
+    enqueued = services.queue.enqueue(items) if items else None
+    return len(enqueued.added) + len(enqueued.duplicates) if enqueued else 0
+
+
+def forecast(
+    services: Services, known: Entitlements, queue: QueueState, pages_elsewhere: int, now_ms: int
+) -> Forecast:
+    """When what waits in the queue, and `pages_elsewhere` that are not in it yet, will be done."""
+    config = services.config
+    assets = config.enabled_priority_assets
+    stored = services.store.load([asset.symbol for asset in assets])
+    starts_ms = services.journal.job("run_priority").starts_ms or (now_ms,)
+    interval_ms = config.batch.interval_minutes * 60_000
+    next_ms = expected_next_start(starts_ms, interval_ms)
+    due = [
+        item for item in map(Work, assets) if assess(item, stored.get(item.asset.symbol), known, next_ms).due
+    ]
+    cycles = [cycle for cycle in services.journal.cycles("run_queue", 50) if cycle.calls]
+    return reckon(
+        calls=queue.size + pages_elsewhere,
+        limit=config.call_limit.limit,
+        window_ms=config.call_limit.window_ms,
+        priority_calls=len(plan(due, stored, known, next_ms)),
+        interval_ms=interval_ms,
+        call_seconds=_median([cycle.duration_ms / 1000 / cycle.calls for cycle in cycles])
+        if config.call_limit.limit / config.call_limit.window_ms * 1000 > 1
+        else 0.0,
+        now_ms=now_ms,
+    )
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2] if values else CALL_SECONDS_GUESS
+
+
+def reckon(
+    *,
+    calls: int,
+    limit: int,
+    window_ms: int,
+    priority_calls: int,
+    interval_ms: int,
+    call_seconds: float,
+    now_ms: int,
+) -> Forecast:
+    """The forecast for so many calls: `limit` a window less what priority takes each `interval_ms`, and not
+    faster than one call after the other (`call_seconds`; 0 where the limit is what counts)."""
+    per_minute = limit * 60_000 / window_ms - priority_calls * 60_000 / interval_ms
+    if call_seconds:
+        per_minute = min(per_minute, 60 / call_seconds)
+    per_minute = max(per_minute, limit * 60_000 / window_ms / 100)  # priority cannot take all of it for ever
+    minutes = calls / per_minute
+    wait_ms = min(CRON_MS, interval_ms) / 2 if calls else 0  # until cron starts run-queue, in the mean
+    return Forecast(
+        calls=calls,
+        calls_per_minute=round(per_minute, 2),
+        minutes=round(minutes, 1),
+        done_ms=round(now_ms + wait_ms + minutes * 60_000),
+    )
+
+
+def _floor(at_ms: int) -> int:
+    return at_ms - at_ms % BAR_MS

@@ -1,0 +1,60 @@
+"""What the plan of an API key shows and lacks: learned once, remembered by all, asked again after a while."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from assetbatch.assets import AssetType
+from assetbatch.entitlements import KnownRefusal, Lack, Sighting
+from assetbatch.state.connection import RedisClient, redis_errors
+from assetbatch.state.keys import Keys
+
+_KEPT_MS = 40 * 86_400_000
+
+
+class Remembered(NamedTuple):
+    """All that is remembered, expired or not: who plans decides by the time."""
+
+    refusals: list[KnownRefusal]
+    sightings: list[Sighting]
+
+
+class PlanMemory:
+    """The memory of one API key, a field per lack or sighting and asset class; all methods raise RedisError
+    when Redis cannot be asked."""
+
+    def __init__(self, client: RedisClient, keys: Keys, key_fingerprint: str) -> None:
+        self._client = client
+        self._refusals = keys.refusals(key_fingerprint)
+        self._sightings = keys.sightings(key_fingerprint)
+
+    def load(self) -> Remembered:
+        """Reads everything, in one round trip."""
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.hvals(self._refusals)
+            pipeline.hvals(self._sightings)
+            refusals, sightings = pipeline.execute()
+        return Remembered(
+            [msgspec.json.decode(text, type=KnownRefusal) for text in refusals],
+            [msgspec.json.decode(text, type=Sighting) for text in sightings],
+        )
+
+    def remember(self, known: KnownRefusal | Sighting) -> None:
+        """Replaces what was known about this lack, or shown, of this asset class."""
+        if isinstance(known, KnownRefusal):
+            key, field = self._refusals, f"{known.lack.value}|{known.asset_type.value}"
+        else:
+            key, field = self._sightings, known.asset_type.value
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.hset(key, field, msgspec.json.encode(known).decode())
+            pipeline.pexpire(key, _KEPT_MS)
+            pipeline.execute()
+
+    def forget(self, lack: Lack, asset_type: AssetType) -> None:
+        """An answer has shown that this lack is none."""
+        with redis_errors():
+            self._client.hdel(self._refusals, f"{lack.value}|{asset_type.value}")
