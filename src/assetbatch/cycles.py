@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import msgspec
 
 from assetbatch.assets import Asset
+from assetbatch.batch import BatchReport, Holder, Result, Status
 from assetbatch.bounds import LAST_RESORT_SECONDS, Bound, boot_seconds
 from assetbatch.entitlements import Entitlements
 from assetbatch.errors import AssetbatchError, UnreachableError
@@ -30,7 +31,7 @@ from assetbatch.planning import (
     plan,
     shares_calls,
 )
-from assetbatch.refresh import BatchReport, Holder, Refresher, Result, Status, time_for_calls
+from assetbatch.refresh import Refresher, time_for_calls
 from assetbatch.report import WAITS_FOR, Reporter
 from assetbatch.services import Services
 from assetbatch.state.journal import CycleRecord
@@ -68,7 +69,7 @@ Progress = Callable[[str], None]
 
 
 class AssetReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one piece of work. `status` is a refresh.Status, `kind` a planning.WorkKind."""
+    """What became of one piece of work. `status` is a batch.Status, `kind` a planning.WorkKind."""
 
     symbol: str
     status: str
@@ -459,7 +460,8 @@ def _due(
             continue
         verdict = assess(item, stored[item.asset.symbol], known, now_ms)
         log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.reason)
-        if verdict.due:
+        too_old = verdict.refusal is not None and item.kind is WorkKind.HISTORY
+        if verdict.due or too_old:  # what is too old goes on record as such, without a call
             due.append(item)
             continue
         before = stored[item.asset.symbol]

@@ -22,10 +22,11 @@ from assetbatch.planning import (
     days_range,
     expected_next_start,
     pages_to_ask,
+    parse_work_id,
     plan,
 )
 from assetbatch.services import Services
-from assetbatch.state.queue import Line, QueueState
+from assetbatch.state.queue import DEAD_LETTERS_KEPT, Line, QueueState
 
 SHARE_FOR_PRICES = 2
 """Pages of the past fill at most one part in so many of the queue: the rest is for prices."""
@@ -244,8 +245,18 @@ def interleaved(of_assets: Sequence[Sequence[Work]]) -> list[Work]:
 def top_up(
     services: Services, assets: Sequence[Asset], stored: Mapping[str, StoredAsset], known: Entitlements
 ) -> int:
-    """Queues pages of the past that are missing, as far as there is room for them; returns how many."""
+    """Queues pages of the past that are missing, as far as there is room for them; returns how many. Dead
+    letters of pages that came in by another call meanwhile are thrown away."""
     now_ms = services.now_ms()
+    by_symbol = {asset.symbol: asset for asset in assets}
+    settled = []
+    for letter in services.queue.dead_letters(DEAD_LETTERS_KEPT):
+        symbol, kind, *days = parse_work_id(letter.id)
+        if kind is WorkKind.HISTORY and symbol in by_symbol:
+            work = Work(by_symbol[symbol], kind, *days)
+            if not assess(work, stored.get(symbol), known, now_ms).due:
+                settled.append(letter.id)
+    services.queue.drop_dead(settled)
     found = [pages_to_ask(asset, stored.get(asset.symbol), known, now_ms) for asset in assets]
     return _queue_pages(services, interleaved(found))
 

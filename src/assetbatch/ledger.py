@@ -110,12 +110,18 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
     merged: list[Span] = []
     for span in spans:
         last = merged[-1] if merged else None
-        if last and (last.end_ms, last.state, last.error) == (span.start_ms, span.state, span.error):
+        if last and last.end_ms == span.start_ms and _alike(last, span):
             asked_ms = _earlier(last.asked_ms, span.asked_ms)
             merged[-1] = msgspec.structs.replace(last, end_ms=span.end_ms, asked_ms=asked_ms)
         else:
             merged.append(span)
     return merged
+
+
+def _alike(one: Span, other: Span) -> bool:
+    """Of failures the moment counts too: each is asked again in its time."""
+    same_moment = one.state is not SpanState.FAILED or one.asked_ms == other.asked_ms
+    return same_moment and (one.state, one.error) == (other.state, other.error)
 
 
 def _earlier(one_ms: int | None, other_ms: int | None) -> int | None:

@@ -15,7 +15,7 @@ from assetbatch.errors import KeyRefusedError, SchemaMissingError, UnreachableEr
 from assetbatch.hours import last_midnight
 from assetbatch.market import Price
 from assetbatch.state.connection import RedisClient
-from assetbatch.vendor.answers import SnapshotAnswer
+from assetbatch.vendor.answers import PricesAnswer
 from assetbatch.vendor.client import VendorClient
 from tests.world import Listener, World
 
@@ -329,7 +329,7 @@ class TestItsBound:
 
 
 class TestAnswersThatCannotBeStored:
-    def answer(self, monkeypatch: pytest.MonkeyPatch, answer: SnapshotAnswer) -> None:
+    def answer(self, monkeypatch: pytest.MonkeyPatch, answer: PricesAnswer) -> None:
         monkeypatch.setattr(VendorClient, "snapshot", lambda *_arguments, **_options: answer)
 
     def test_a_price_from_the_future_is_refused(self, paid: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,7 +337,7 @@ class TestAnswersThatCannotBeStored:
         price = Price(symbol="EURUSD", last_price=1.1, as_of_ms=WEDNESDAY_MS + 61_000)
         self.answer(
             monkeypatch,
-            SnapshotAnswer(prices={"C:EURUSD": price}, errors={}, empty=frozenset(), refused=Counter()),
+            PricesAnswer(prices={"C:EURUSD": price}, errors={}, empty=frozenset(), refused=Counter()),
         )
         result = paid.run_priority()
         assert result.assets[1].status == "failed"
@@ -349,7 +349,7 @@ class TestAnswersThatCannotBeStored:
     ) -> None:
         """The vendor clears its snapshots at New York midnight."""
         tickers = frozenset({"C:XAUUSD", "C:EURUSD", "X:BTCUSD"})
-        empty = SnapshotAnswer(prices={}, errors={}, empty=tickers, refused=Counter())
+        empty = PricesAnswer(prices={}, errors={}, empty=tickers, refused=Counter())
         with monkeypatch.context() as patch:
             self.answer(patch, empty)
             assert [asset.status for asset in paid.run_priority().assets] == ["no_data"] * 3

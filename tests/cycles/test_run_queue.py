@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from assetbatch import cycles, refresh
+from assetbatch import batch, cycles
 from assetbatch.bounds import Bound
 from assetbatch.cycles import ENQUEUE_SECONDARY, RUN_QUEUE, run_queue
 from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
@@ -227,7 +227,7 @@ class TestFailures:
                 raise DatabaseError("the disk is full")
             return save(store, batch, now_ms)
 
-        monkeypatch.setattr(refresh, "HEAVY_BARS", 1)
+        monkeypatch.setattr(batch, "HEAVY_BARS", 1)
         monkeypatch.setattr(Store, "save", fill_up)
         with pytest.raises(DatabaseError):
             paid.run_queue()

@@ -28,9 +28,10 @@ def save(store: Store, bars: dict[str, set[int]]) -> None:
 def gaps(store: Store, ranges: dict[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
     """Ranges and gaps in numbers of slots."""
     asked = {symbol: (start * BAR_MS, end * BAR_MS) for symbol, (start, end) in ranges.items()}
+    found = store.gaps(asked)
+    assert all(at_ms % BAR_MS == 0 for some in found.values() for gap in some for at_ms in gap)
     return {
-        symbol: [(start // BAR_MS, end // BAR_MS) for start, end in found]
-        for symbol, found in store.gaps(asked).items()
+        symbol: [(start // BAR_MS, end // BAR_MS) for start, end in some] for symbol, some in found.items()
     }
 
 

@@ -105,6 +105,10 @@ class TestRecord:
         two = [span(0, 3, FAILED, 1, "timeout"), span(3, 6, FAILED, 1, "status 500")]
         assert record([], two) == two
 
+    def test_failures_of_two_moments_stay_apart_since_each_is_asked_again_in_its_time(self) -> None:
+        two = [span(0, 3, FAILED, 1, "timeout"), span(3, 6, FAILED, 2, "timeout")]
+        assert record([], two) == two
+
     def test_steady_state_is_one_row(self) -> None:
         ledger: list[Span] = []
         for n in range(50):
@@ -134,6 +138,7 @@ class TestRecord:
         for before, after in pairwise(ledger):
             assert before.end_ms <= after.start_ms
             alike = (before.state, before.error) == (after.state, after.error)
+            alike &= before.state is not FAILED or before.asked_ms == after.asked_ms
             assert not (alike and before.end_ms == after.start_ms)
 
     @given(LEDGERS, NEWS)
@@ -190,6 +195,7 @@ class TestOpenStretches:
         }
         found = open_stretches(ledger, start * BAR_MS, end * BAR_MS)
         assert slots(found) == expected
+        assert all(part.start_ms < part.end_ms for part in found)
         assert sum(part.end_ms - part.start_ms for part in found) == len(expected) * BAR_MS
 
 

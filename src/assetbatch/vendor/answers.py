@@ -47,9 +47,6 @@ class PricesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     refused: Counter[str]
 
 
-SnapshotAnswer = PricesAnswer
-
-
 class MarketStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What the vendor says of itself: its clock and the words for its two currency markets."""
 

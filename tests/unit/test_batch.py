@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from assetbatch.assets import Asset, AssetType
+from assetbatch.batch import CONSEQUENCES, Status, answered_to, ledger_of, price_from_bars
 from assetbatch.entitlements import DAY_MS, Lack
 from assetbatch.hours import start_of_day, to_ms
-from assetbatch.market import BAR_MS, Bar
+from assetbatch.learning import history_edge, lack_shown_by
+from assetbatch.market import BAR_MS, Bar, SpanState
 from assetbatch.planning import (
     BarsCall,
     Call,
@@ -20,14 +24,7 @@ from assetbatch.planning import (
     SnapshotCall,
     Work,
 )
-from assetbatch.refresh import (
-    CONSEQUENCES,
-    Status,
-    answered_to,
-    history_edge,
-    lack_shown_by,
-    price_from_bars,
-)
+from assetbatch.vendor.answers import BarsAnswer
 from assetbatch.vendor.refusals import RefusalKind
 
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
@@ -82,13 +79,61 @@ class TestWhatARefusalTeaches:
     def test_about_the_plan(self, call: Call, kind: RefusalKind, lack: Lack | None) -> None:
         assert lack_shown_by(call, kind, self.NOW) is lack
 
-    def test_a_history_refused_from_before_two_years_begins_the_day_after(self) -> None:
-        call = BarsCall(WORK, start_of_day(date(2024, 11, 1)), start_of_day(date(2024, 12, 5)) - 1)
-        assert history_edge(call, self.NOW) == start_of_day(date(2024, 11, 19))
+    @pytest.mark.parametrize(
+        ("first", "edge"),
+        [
+            (date(2024, 11, 1), date(2024, 11, 18)),
+            (date(2024, 11, 18), date(2024, 11, 19)),
+            (date(2024, 11, 19), date(2024, 12, 5)),
+        ],
+    )
+    def test_a_refused_history_begins_two_years_ago_or_a_day_later_or_after_the_range(
+        self, first: date, edge: date
+    ) -> None:
+        last_ms = start_of_day(date(2024, 12, 5)) - 1
+        assert history_edge(BarsCall(WORK, start_of_day(first), last_ms), self.NOW) == start_of_day(edge)
 
-    def test_a_history_refused_within_two_years_begins_after_the_range(self) -> None:
-        call = BarsCall(WORK, start_of_day(date(2025, 11, 1)), start_of_day(date(2025, 12, 5)) - 1)
-        assert history_edge(call, self.NOW) == start_of_day(date(2025, 12, 5))
+
+def answered(call: BarsCall, bars: list[Bar], **other: Any) -> BarsAnswer:
+    return BarsAnswer(
+        ticker="C:EURUSD",
+        start_ms=call.start_ms,
+        end_ms=call.end_ms,
+        bars=bars,
+        **{"refused": Counter(), **other},
+    )
+
+
+class TestWhatTheLedgerLearns:
+    CALL = BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1)
+    START, END, NOW = MIDNIGHT - DAY_MS, MIDNIGHT, MIDNIGHT + DAY_MS
+
+    def test_a_slot_whose_bar_was_of_no_use_has_failed_and_the_rest_is_asked(self) -> None:
+        faulty = self.START + 3 * BAR_MS
+        answer = answered(self.CALL, [], faulty_ms=(faulty,))
+        spans = ledger_of(answer, self.START, self.END, self.NOW)
+        assert [(span.start_ms, span.end_ms, span.state) for span in spans] == [
+            (self.START, faulty, SpanState.ASKED),
+            (faulty, faulty + BAR_MS, SpanState.FAILED),
+            (faulty + BAR_MS, self.END, SpanState.ASKED),
+        ]
+
+    def test_with_elements_that_cannot_be_placed_nothing_is_known_to_be_missing(self) -> None:
+        answer = answered(self.CALL, [], refused=Counter(undecodable=1))
+        (span,) = ledger_of(answer, self.START, self.END, self.NOW)
+        assert (span.state, span.error) == (SpanState.FAILED, "1 element of the answer could not be read")
+
+    def test_a_faulty_bar_at_the_end_of_a_page_is_not_taken_for_the_next_pages(self) -> None:
+        bar_ms = self.START + 2 * BAR_MS
+        answer = answered(
+            self.CALL,
+            [Bar(bar_ms, 1.0, 1.0, 1.0, 1.0)],
+            faulty_ms=(bar_ms + BAR_MS,),
+            next_url="https://api.massive.com/next",
+        )
+        to_ms = answered_to(self.CALL, answer, self.NOW, unpublished_from_ms=None)
+        assert to_ms == bar_ms + 2 * BAR_MS
+        assert ledger_of(answer, self.START, to_ms, self.NOW)[-1].state is SpanState.FAILED
 
 
 class TestHowFarAnAnswerTells:
@@ -107,7 +152,8 @@ class TestHowFarAnAnswerTells:
         day: int | None = None,
     ) -> int:
         bars = [] if last_bar_ms is None else [Bar(last_bar_ms, 1.0, 1.0, 1.0, 1.0)]
-        return answered_to(call, bars, now_ms, more=more, unpublished_from_ms=day)
+        answer = answered(call, bars, next_url="https://api.massive.com/next" if more else None)
+        return answered_to(call, answer, now_ms, unpublished_from_ms=day)
 
     def test_is_the_end_of_a_range_in_the_past(self) -> None:
         past = BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1)

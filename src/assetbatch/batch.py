@@ -1,0 +1,450 @@
+"""The state of one batch: what becomes of work by answers and refusals, and what of it is to be stored.
+
+Everything here is decided from values; asking, storing and publishing are refresh's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from assetbatch.assets import AssetType
+from assetbatch.bounds import boot_seconds
+from assetbatch.entitlements import Entitlements, Lack
+from assetbatch.errors import RedisError
+from assetbatch.hours import last_midnight
+from assetbatch.ledger import record
+from assetbatch.market import BAR_MS, Bar, Batch, Outcome, Price, Saved, Span, SpanState, StoredAsset
+from assetbatch.planning import (
+    BarsCall,
+    Call,
+    PreviousDayCall,
+    PricesCall,
+    Verdict,
+    Work,
+    WorkKind,
+    asset_types,
+    days_range,
+)
+from assetbatch.state.window import CallKind
+from assetbatch.vendor.refusals import RefusalKind
+from assetbatch.words import moment, plural
+
+if TYPE_CHECKING:
+    from assetbatch.vendor.answers import BarsAnswer, PricesAnswer
+
+HEAVY_BARS = 20_000
+HEAVY_SECONDS = 2.0
+"""So much unsaved is stored before the next call of a long batch: little is lost with a process, memory
+stays flat, and the last save of a cycle is as short as any."""
+
+FUTURE_MS = 60_000
+"""How far ahead of our clock a price may be dated."""
+
+SETTLED_AFTER_MS = 25 * 60_000
+"""How old a slot without a bar must be for the vendor to have none: plans lag by up to 15 minutes."""
+
+
+class Status(StrEnum):
+    """What became of one piece of work; what is not open is recorded as the sync status (of prices)."""
+
+    SUCCESS = "success"
+    FRESH = "fresh"
+    """Nothing newer can be had, as another answer of this cycle has shown: nothing is recorded of it."""
+    FAILED = "failed"
+    NOT_ENTITLED = "not_entitled"
+    NOT_FOUND = "not_found"
+    NO_DATA = "no_data"
+    DEFERRED = "deferred"
+    """Not asked for want of a slot or of time: stays due."""
+    POSTPONED = "postponed"
+    """The cycle's calls went into learning what the plan lacks: asked otherwise next time."""
+
+    @property
+    def open(self) -> bool:
+        """Whether the work is still to be done; nothing is recorded of it."""
+        return self in (Status.DEFERRED, Status.POSTPONED)
+
+
+class Consequence(msgspec.Struct, frozen=True):
+    """What follows from a refusal: the sync status, whether another try cannot help, whether the plan is
+    learned from it, whether the batch makes no further call, what the ledger says of bars asked for."""
+
+    status: Status
+    final: bool = False
+    learns: bool = False
+    ends_batch: bool = False
+    span: SpanState | None = None
+
+
+CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
+    RefusalKind.KEY: Consequence(Status.DEFERRED, ends_batch=True),
+    RefusalKind.NOT_IN_PLAN: Consequence(
+        Status.NOT_ENTITLED, final=True, learns=True, span=SpanState.NOT_IN_PLAN
+    ),
+    RefusalKind.TODAY_NOT_YET: Consequence(Status.NOT_ENTITLED, final=True, learns=True),
+    RefusalKind.TIMEFRAME: Consequence(
+        Status.NOT_ENTITLED, final=True, learns=True, span=SpanState.NOT_IN_PLAN
+    ),
+    RefusalKind.UNKNOWN_TICKER: Consequence(Status.NOT_FOUND, final=True),
+    RefusalKind.TOO_MANY_CALLS: Consequence(Status.DEFERRED, ends_batch=True),
+    RefusalKind.VENDOR_DOWN: Consequence(Status.FAILED, span=SpanState.FAILED),
+    RefusalKind.NONSENSE: Consequence(Status.FAILED, span=SpanState.FAILED),
+}
+"""The one place that says what each class of refusal leads to (the README's table is this one)."""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one piece of work. `final` where another try cannot help."""
+
+    work: Work
+    status: Status
+    price: Price | None = None
+    bars: int = 0
+    error: str | None = None
+    final: bool = False
+
+
+class BatchReport(msgspec.Struct, kw_only=True):
+    """What one batch did, in the order of its work."""
+
+    results: list[Result]
+    calls: int = 0
+    bars_new: int = 0
+    bars_corrected: int = 0
+    bars_refused: int = 0
+    published: int = 0
+    vendor_down: bool = False
+    """Every call of this batch found the vendor down."""
+    too_many_calls: bool = False
+
+
+class Holder:
+    """Whose work a batch is. This one holds nothing; the queue's holds leases."""
+
+    def lost(self, _pending: Sequence[Work]) -> Collection[str]:
+        """The ids of work that somebody else has taken over meanwhile; asked before each call."""
+        return ()
+
+    def stored(self, _results: Sequence[Result]) -> None:
+        """These results are stored and published, or need neither."""
+
+    def not_stored(self, _results: Sequence[Result], _error: str) -> None:
+        """The database refused these results."""
+
+
+def answered_to(call: BarsCall, answer: BarsAnswer, now_ms: int, *, unpublished_from_ms: int | None) -> int:
+    """The moment up to which an answer tells all there is, from the start of its range on.
+
+    With more pages to come that is the end of its last element. Otherwise all of the range, except
+    what is so young that the vendor may only be late with it, or not published yet.
+    """
+    end_ms = _floor(min(call.end_ms + 1, now_ms))
+    starts_ms = [*(bar.t_ms for bar in answer.bars[-1:]), *answer.faulty_ms[-1:]]
+    last_ms = min(max(starts_ms) + BAR_MS, end_ms) if starts_ms else call.start_ms
+    if answer.next_url is not None:
+        return last_ms
+    settled_ms = min(end_ms, _floor(now_ms - SETTLED_AFTER_MS))
+    if unpublished_from_ms is not None:
+        settled_ms = min(settled_ms, unpublished_from_ms)
+    return max(last_ms, settled_ms)
+
+
+def _floor(at_ms: int) -> int:
+    return at_ms - at_ms % BAR_MS
+
+
+def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int) -> Price:
+    """The price that follows from ascending bars: the last close, as of the end of its bar or the moment it
+    was asked at, whichever is earlier; the daily values are those of its New York day."""
+    last = bars[-1]
+    midnight = last_midnight(last.t_ms)
+    day = [bar for bar in bars if bar.t_ms >= midnight]
+    return Price(
+        symbol=symbol,
+        last_price=last.close,
+        as_of_ms=min(last.end_ms, seen_to_ms),
+        daily_open=day[0].open,
+        daily_high=max(bar.high for bar in day),
+        daily_low=min(bar.low for bar in day),
+        daily_close=last.close,
+    )
+
+
+class NextPage(msgspec.Struct, frozen=True):
+    """The rest of a range: the answer that leads to it, where it begins, and the bars that came before."""
+
+    call: BarsCall
+    answer: BarsAnswer
+    from_ms: int
+    bars: list[Bar]
+
+
+class BatchState:
+    """What is pending, what came, what is stored, for one batch of work."""
+
+    def __init__(
+        self,
+        work: Sequence[Work],
+        stored: Mapping[str, StoredAsset],
+        kind: CallKind,
+        holder: Holder,
+        known: Entitlements,
+    ) -> None:
+        self.kind = kind
+        self.holder = holder
+        self._known = known
+        self._saved_at = boot_seconds()
+        self._pending = {item.id: item for item in work}
+        self.stored = dict(stored)
+        self.calls = 0
+        self.answered = 0
+        self.downs = 0
+        self.closed = False
+        self.too_many_calls = False
+        self.key_refused: str | None = None
+        self.redis_error: RedisError | None = None
+        self.next_page: NextPage | None = None
+        self._order = {item.id: position for position, item in enumerate(work)}
+        self._results: list[Result] = []
+        self._bars: dict[str, list[Bar]] = {}
+        self._spans: dict[str, list[Span]] = {}
+        self._unsaved_from = 0
+        self._bars_new = 0
+        self._bars_corrected = 0
+        self._bars_refused = 0
+        self._published = 0
+
+    @property
+    def pending(self) -> list[Work]:
+        """What is still to be done, in the order of the work."""
+        return list(self._pending.values())
+
+    def _settle(self, item: Work, result: Result) -> None:
+        del self._pending[item.id]
+        self._results.append(result)
+
+    def _of(self, call: Call) -> list[Work]:
+        """The pending work that a call was made for."""
+        return [item for item in call.work if item.id in self._pending]
+
+    def settle_call(self, call: Call, status: Status, error: str, *, final: bool = False) -> None:
+        """The call failed: so did all work it was made for."""
+        self.next_page = None
+        for item in self._of(call):
+            self._settle(item, Result(work=item, status=status, error=error, final=final))
+
+    def settle_without_call(self, item: Work, verdict: Verdict) -> None:
+        """No call can bring anything for this work: it is complete, or known to be refused. Bars from before
+        the plan's history are on record as such, which ends their work cleanly."""
+        refusal = verdict.refusal
+        if refusal and item.kind is WorkKind.PRICE:
+            error = refusal.message
+            self._settle(item, Result(work=item, status=Status.NOT_ENTITLED, error=error, final=True))
+            return
+        if refusal and refusal.lack is Lack.HISTORY:
+            self._note(item.asset.symbol, self._too_old(item, refusal.since_ms))
+        self._settle(item, Result(work=item, status=Status.FRESH, error=verdict.reason))
+
+    def defer(self, reason: str, status: Status = Status.DEFERRED) -> None:
+        """No further call: what is pending stays due."""
+        self.closed = True
+        self.next_page = None
+        for item in self.pending:
+            self._settle(item, Result(work=item, status=status, error=reason))
+
+    def is_heavy(self) -> bool:
+        """Whether so much is unsaved that it should be stored before the next call."""
+        if self._unsaved_from == len(self._results) and not self._bars:
+            return False
+        bars = sum(map(len, self._bars.values()))
+        return bars >= HEAVY_BARS or boot_seconds() - self._saved_at >= HEAVY_SECONDS
+
+    def abandon(self, lost: Collection[str]) -> None:
+        """Work that is somebody else's now: nothing is asked or said of it any more."""
+        for item_id in lost:
+            del self._pending[item_id]
+        if self.next_page and not self._of(self.next_page.call):
+            self.next_page = None
+
+    # --- prices ---
+
+    def take_prices(
+        self,
+        call: PricesCall,
+        answer: PricesAnswer,
+        now_ms: int,
+        class_refused: Callable[[PricesCall, AssetType, str], None],
+    ) -> None:
+        """Each ticker succeeds or fails by itself; a class that is refused as a whole is learned and stays
+        pending, to be asked for in another way."""
+        work = self._of(call)
+        for asset_type in asset_types(call):
+            of_type = [item for item in work if item.asset.asset_type is asset_type]
+            refusals = [answer.errors.get(item.asset.polygon_ticker) for item in of_type]
+            lacking = [refusal for refusal in refusals if refusal and refusal.kind is RefusalKind.NOT_IN_PLAN]
+            if lacking and len(lacking) == len(of_type):
+                class_refused(call, asset_type, lacking[0].message)
+                work = [item for item in work if item.asset.asset_type is not asset_type]
+        for item in work:
+            self._settle(item, self._from_prices(item, answer, now_ms))
+
+    def _from_prices(self, item: Work, answer: PricesAnswer, now_ms: int) -> Result:
+        ticker = item.asset.polygon_ticker
+        if refusal := answer.errors.get(ticker):
+            consequence = CONSEQUENCES[refusal.kind]
+            status = Status.FAILED if consequence.status.open else consequence.status
+            return Result(work=item, status=status, error=refusal.message, final=consequence.final)
+        price = answer.prices.get(ticker)
+        if (
+            price is None
+        ):  # snapshots are empty after midnight, and of markets leave out what they do not have
+            return self._nothing(item, f"the answer has no price of {ticker}")
+        if price.as_of_ms > now_ms + FUTURE_MS:  # stored, it would keep out every true price until then
+            error = f"the price of {ticker} is from the future ({moment(price.as_of_ms)})"
+            return Result(work=item, status=Status.FAILED, error=error)
+        return Result(work=item, status=Status.SUCCESS, price=price)
+
+    def _nothing(self, item: Work, error: str) -> Result:
+        """An answer without data: nothing newer for what is stored, no data for what never was."""
+        before = self.stored.get(item.asset.symbol)
+        if before is None or before.as_of_ms is None:
+            return Result(work=item, status=Status.NO_DATA, error=error)
+        return Result(work=item, status=Status.SUCCESS)
+
+    def take_previous_day(self, call: PreviousDayCall, price: Price | None) -> None:
+        """One day's bar gives the price; there may be none."""
+        for item in self._of(call):
+            if price is None:
+                error = f"the vendor has no previous day of {item.asset.polygon_ticker}"
+                self._settle(item, self._nothing(item, error))
+            else:
+                self._settle(item, Result(work=item, status=Status.SUCCESS, price=price))
+
+    # --- bars ---
+
+    def take_bars(
+        self, call: BarsCall, answer: BarsAnswer, now_ms: int, unpublished_from_ms: int | None
+    ) -> None:
+        """Finished bars are kept, a forming one only gives the price; the ledger learns how far the answer
+        tells all there is. With a further page the work stays pending for it."""
+        asset = call.work[0].asset
+        page = self.next_page
+        from_ms = page.from_ms if page else _floor(call.start_ms)
+        seen_to_ms = min(now_ms, call.end_ms + 1)
+        to_ms = answered_to(call, answer, now_ms, unpublished_from_ms=unpublished_from_ms)
+        self._bars_refused += answer.refused.total()
+        finished = [bar for bar in answer.bars if bar.end_ms <= seen_to_ms]
+        if asset.bars:
+            if finished:
+                self._bars.setdefault(asset.symbol, []).extend(finished)
+            self._note(asset.symbol, ledger_of(answer, from_ms, to_ms, now_ms))
+        bars = [*page.bars, *answer.bars] if page else answer.bars
+        if answer.next_url is not None:
+            leads_to_itself = page is not None and page.answer.next_url == answer.next_url
+            self.next_page = NextPage(call, answer, max(from_ms, to_ms), bars)
+            if leads_to_itself:
+                error = f"the next page of {asset.polygon_ticker} leads to itself"
+                self.note_refused(call, SpanState.FAILED, error, now_ms)
+                self.settle_call(call, Status.FAILED, error)
+            return
+        self.next_page = None
+        for item in self._of(call):
+            if item.kind is WorkKind.HISTORY:
+                self._note(asset.symbol, self._too_old(item, now_ms))
+            self._settle(item, self._from_bars(item, call, bars, seen_to_ms))
+
+    def _from_bars(self, item: Work, call: BarsCall, bars: Sequence[Bar], seen_to_ms: int) -> Result:
+        if not bars and item.kind is WorkKind.PRICE:
+            span = f"from {moment(call.start_ms)} to {moment(call.end_ms + 1)}"
+            return self._nothing(item, f"the vendor has no bars of {item.asset.polygon_ticker} {span}")
+        price = None
+        if item.kind is WorkKind.PRICE:
+            price = price_from_bars(item.asset.symbol, bars, seen_to_ms)
+        count = len(bars) if item.asset.bars else 0
+        return Result(work=item, status=Status.SUCCESS, price=price, bars=count)
+
+    def note_refused(self, call: BarsCall, state: SpanState, error: str, now_ms: int) -> None:
+        """The range of a call, or what is left of it after some pages, was refused."""
+        asset = call.work[0].asset
+        start_ms = self.next_page.from_ms if self.next_page else _floor(call.start_ms)
+        end_ms = _floor(min(call.end_ms + 1, now_ms))
+        if asset.bars and start_ms < end_ms:
+            self._note(asset.symbol, [Span(start_ms, end_ms, state, now_ms, error)])
+
+    def _too_old(self, item: Work, now_ms: int) -> list[Span]:
+        """The part of a page that lies before the plan's history."""
+        start_ms, end_ms = days_range(item)
+        edge_ms = min(end_ms, self._known.history_from_ms(item.asset.asset_type, now_ms))
+        return [Span(start_ms, edge_ms, SpanState.NOT_IN_PLAN, now_ms)] if start_ms < edge_ms else []
+
+    def _note(self, symbol: str, spans: Sequence[Span]) -> None:
+        if not spans or symbol not in self.stored:
+            return
+        self._spans.setdefault(symbol, []).extend(spans)
+        before = self.stored[symbol]
+        self.stored[symbol] = msgspec.structs.replace(before, spans=tuple(record(before.spans, spans)))
+
+    # --- storing ---
+
+    def unsaved(self) -> tuple[list[Result], Batch]:
+        """What has come since the last save, and what of it is to be stored in one transaction.
+
+        Work on bars leaves the price and its sync status alone: a quote is newer and better than a bar.
+        """
+        new = [result for result in self._results[self._unsaved_from :] if not result.status.open]
+        self._unsaved_from = len(self._results)
+        self._saved_at = boot_seconds()
+        bars, self._bars = self._bars, {}
+        spans, self._spans = self._spans, {}
+        of_prices = [
+            result
+            for result in new
+            if result.work.kind is WorkKind.PRICE and result.status is not Status.FRESH
+        ]
+        prices = [result.price for result in of_prices if result.price]
+        outcomes = [
+            Outcome(result.work.asset.symbol, result.status.value, result.error) for result in of_prices
+        ]
+        return new, Batch(prices=prices, bars=bars, spans=spans, outcomes=outcomes)
+
+    def saved(self, saved: Saved) -> None:
+        """Counts what a transaction changed."""
+        self._bars_new += saved.bars_new
+        self._bars_corrected += saved.bars_changed
+        self._published += len(saved.updated)
+
+    def report(self) -> BatchReport:
+        """The results in the order of the work."""
+        return BatchReport(
+            results=sorted(self._results, key=lambda result: self._order[result.work.id]),
+            calls=self.calls,
+            bars_new=self._bars_new,
+            bars_corrected=self._bars_corrected,
+            bars_refused=self._bars_refused,
+            published=self._published,
+            vendor_down=self.downs > 0 and self.answered == 0 and self.downs == self.calls,
+            too_many_calls=self.too_many_calls,
+        )
+
+
+def ledger_of(answer: BarsAnswer, start_ms: int, end_ms: int, now_ms: int) -> list[Span]:
+    """What an answer tells of `[start_ms, end_ms)`: slots whose bar was of no use are failed, the rest is
+    asked. Where some elements could not even be placed, no missing slot is one the vendor has nothing for."""
+    if start_ms >= end_ms:
+        return []
+    unplaced = answer.refused["undecodable"] + answer.refused["time"]
+    if unplaced:
+        error = f"{plural(unplaced, 'element')} of the answer could not be read"
+        return [Span(start_ms, end_ms, SpanState.FAILED, now_ms, error)]
+    spans = []
+    at_ms = start_ms
+    for faulty in sorted(t_ms for t_ms in answer.faulty_ms if start_ms <= t_ms < end_ms):
+        spans.append(Span(at_ms, faulty, SpanState.ASKED, now_ms))
+        at_ms = faulty + BAR_MS
+        spans.append(Span(faulty, at_ms, SpanState.FAILED, now_ms, "the vendor's bar is of no use"))
+    spans.append(Span(at_ms, end_ms, SpanState.ASKED, now_ms))
+    return [span for span in spans if span.start_ms < span.end_ms]

@@ -1,0 +1,169 @@
+"""What answers and refusals teach of the plan: remembered for all processes of the key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from assetbatch.assets import AssetType
+from assetbatch.batch import FUTURE_MS
+from assetbatch.entitlements import HOUR_MS, Entitlements, Lack
+from assetbatch.hours import day_of, is_open, last_midnight, open_ms_between, start_of_day
+from assetbatch.planning import (
+    PAGE_MS,
+    BarsCall,
+    Call,
+    GroupedDayCall,
+    MarketSnapshotCall,
+    PreviousDayCall,
+    PricesCall,
+    SnapshotCall,
+    asset_types,
+)
+from assetbatch.report import Reporter
+from assetbatch.state.plan_memory import PlanMemory
+from assetbatch.vendor.refusals import Refusal, RefusalKind
+
+if TYPE_CHECKING:
+    from assetbatch.vendor.answers import BarsAnswer, PricesAnswer
+
+HISTORY_YEARS = 2
+"""Where a plan's history begins, if it refuses an older start (the vendor's free plan)."""
+
+
+def lack_shown_by(call: Call, kind: RefusalKind, now_ms: int) -> Lack | None:
+    """What a refused call shows the plan to lack; None where it is the asset's own matter."""
+    if isinstance(call, PricesCall):
+        if kind not in (RefusalKind.NOT_IN_PLAN, RefusalKind.TIMEFRAME):
+            return None
+        match call:
+            case SnapshotCall():
+                return Lack.SNAPSHOT
+            case MarketSnapshotCall():
+                return Lack.MARKET_SNAPSHOT
+            case GroupedDayCall():
+                return Lack.GROUPED
+    if isinstance(call, PreviousDayCall):
+        return Lack.PREVIOUS_DAY if kind is RefusalKind.NOT_IN_PLAN else None
+    match kind:
+        case RefusalKind.TODAY_NOT_YET:
+            ends_at_midnight = last_midnight(call.end_ms + 1) == call.end_ms + 1
+            return Lack.LAST_DAY if ends_at_midnight else Lack.TODAY
+        case RefusalKind.TIMEFRAME:
+            return Lack.HISTORY if now_ms - call.start_ms > PAGE_MS + 7 * 24 * HOUR_MS else Lack.INTRADAY
+        case RefusalKind.NOT_IN_PLAN:
+            return Lack.BARS
+        case _:
+            return None
+
+
+def history_edge(call: BarsCall, now_ms: int) -> int:
+    """Where the plan's history is taken to begin after a range was refused as too old: two years ago if the
+    range began before that, or else a day later (nobody says how the vendor counts), or else at its end."""
+    today = day_of(now_ms)
+    if (today.month, today.day) == (2, 29):
+        today -= timedelta(days=1)
+    day = today.replace(year=today.year - HISTORY_YEARS)
+    for edge_ms in (start_of_day(day), start_of_day(day + timedelta(days=1))):
+        if call.start_ms < edge_ms:
+            return edge_ms
+    return call.end_ms + 1
+
+
+class PlanLearner:
+    """Keeps what is known of the plan up to date, here and in the memory that all processes share.
+
+    Every method may raise RedisError.
+    """
+
+    def __init__(
+        self, known: Entitlements, memory: PlanMemory, reporter: Reporter, now_ms: Callable[[], int]
+    ) -> None:
+        self._known = known
+        self._memory = memory
+        self._reporter = reporter
+        self._now_ms = now_ms
+
+    def saw_prices(self, call: PricesCall, answer: PricesAnswer, now_ms: int) -> None:
+        """How new the prices of each class were."""
+        for asset_type in asset_types(call):
+            items = [item for item in call.work if item.asset.asset_type is asset_type]
+            shown = [
+                (price.as_of_ms, item.asset)
+                for item in items
+                if (price := answer.prices.get(item.asset.polygon_ticker))
+                and price.as_of_ms <= now_ms + FUTURE_MS
+            ]
+            if shown:
+                newest_ms, asset = max(shown, key=lambda pair: pair[0])
+                self._saw(asset_type, newest_ms, now_ms, market_open=is_open(asset.market, now_ms))
+
+    def saw_bars(self, call: BarsCall, answer: BarsAnswer, now_ms: int) -> None:
+        """How new the bars were, if there were any; and that this class has some."""
+        asset = call.work[0].asset
+        if not answer.bars:
+            return
+        self.forget(Lack.BARS, asset.asset_type)
+        newest_ms = min(answer.bars[-1].end_ms, call.end_ms + 1)
+        reaches_now = call.end_ms + 1 >= now_ms and answer.next_url is None
+        market_open = (
+            reaches_now and is_open(asset.market, now_ms) and is_open(asset.market, now_ms - HOUR_MS)
+        )
+        self._saw(asset.asset_type, newest_ms, now_ms, market_open=market_open)
+
+    def _saw(self, asset_type: AssetType, newest_ms: int, now_ms: int, *, market_open: bool) -> None:
+        sighting = self._known.saw(asset_type, newest_ms, now_ms, market_open=market_open)
+        if sighting:
+            self._memory.remember(sighting)
+
+    def unpublished_from(self, call: BarsCall, now_ms: int) -> int | None:
+        """Where an answer up to the last midnight has nothing of the day before it, nor had any other of
+        this class: the start of that day, which is then taken for not published yet. None otherwise."""
+        asset = call.work[0].asset
+        end_ms = call.end_ms + 1
+        if end_ms != last_midnight(now_ms):
+            return None
+        day_ms = last_midnight(end_ms - 1)
+        if (
+            self._known.newest_ms(asset.asset_type) > day_ms
+            or open_ms_between(asset.market, day_ms, end_ms) < HOUR_MS
+        ):
+            return None
+        message = f"the answer for {asset.polygon_ticker} has nothing of {day_of(day_ms)}"
+        self._remember(Lack.LAST_DAY, asset.asset_type, message, asset.polygon_ticker, edge_ms=end_ms)
+        return day_ms
+
+    def refused(self, call: Call, refusal: Refusal, now_ms: int) -> bool:
+        """Remembers what the plan lacks; False where the refusal teaches nothing of it."""
+        lack = lack_shown_by(call, refusal.kind, now_ms)
+        if lack is None:
+            return False
+        edge_ms = 0
+        if isinstance(call, BarsCall):
+            edge_ms = call.end_ms + 1 if lack is Lack.LAST_DAY else history_edge(call, now_ms)
+        for asset_type in asset_types(call):
+            ticker = next(i.asset.polygon_ticker for i in call.work if i.asset.asset_type is asset_type)
+            self._remember(lack, asset_type, refusal.message, ticker, edge_ms=edge_ms)
+        return True
+
+    def class_refused(self, call: PricesCall, asset_type: AssetType, message: str) -> None:
+        """All tickers of a class were refused within a good answer."""
+        lack = lack_shown_by(call, RefusalKind.NOT_IN_PLAN, self._now_ms())
+        assert lack is not None, "a call for many prices is refused as a whole"
+        self._remember(lack, asset_type, message, "")
+
+    def _remember(
+        self, lack: Lack, asset_type: AssetType, message: str, ticker: str, *, edge_ms: int = 0
+    ) -> None:
+        now_ms = self._now_ms()
+        expected = self._known.expects(lack, asset_type)
+        refusal = self._known.refused(lack, asset_type, message, now_ms, ticker=ticker, edge_ms=edge_ms)
+        self._memory.remember(refusal)
+        if now_ms < refusal.until_ms:
+            self._reporter.learned(refusal, expected=expected)
+
+    def forget(self, lack: Lack, asset_type: AssetType) -> None:
+        """An answer has shown that a lack is none (any more)."""
+        if self._known.forget(lack, asset_type):
+            self._memory.forget(lack, asset_type)
