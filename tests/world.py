@@ -74,6 +74,7 @@ class World:
         document: dict[str, Any] | None = None,
         replay: Path | None = None,
         replay_weeks: int | None = None,
+        universe: int | None = None,
     ) -> None:
         self.clock = clock
         self.vendor = SandboxServer(
@@ -81,6 +82,7 @@ class World:
             clock=clock.now_ms,
             replay=replay,
             replay_weeks=replay_weeks,
+            universe=universe,
         )
         self.vendor.start()
         self.folder = folder
