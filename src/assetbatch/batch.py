@@ -277,7 +277,7 @@ class BatchState:
         call: PricesCall,
         answer: PricesAnswer,
         now_ms: int,
-        class_refused: Callable[[PricesCall, AssetType, str], None],
+        class_refused: Callable[[PricesCall, AssetType, str, int], None],
     ) -> None:
         """Each ticker succeeds or fails by itself; a class that is refused as a whole is learned and stays
         pending, to be asked for in another way."""
@@ -287,7 +287,7 @@ class BatchState:
             refusals = [answer.errors.get(item.asset.polygon_ticker) for item in of_type]
             lacking = [refusal for refusal in refusals if refusal and refusal.kind is RefusalKind.NOT_IN_PLAN]
             if lacking and len(lacking) == len(of_type):
-                class_refused(call, asset_type, lacking[0].message)
+                class_refused(call, asset_type, lacking[0].message, now_ms)
                 work = [item for item in work if item.asset.asset_type is not asset_type]
         for item in work:
             self._settle(item, self._from_prices(item, answer, now_ms))

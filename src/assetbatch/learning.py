@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -74,16 +73,14 @@ def history_edge(call: BarsCall, now_ms: int) -> int:
 class PlanLearner:
     """Keeps what is known of the plan up to date, here and in the memory that all processes share.
 
-    Every method may raise RedisError.
+    `now_ms` is the moment for which a call was planned: what it teaches holds from then on, so that the
+    same plan can be made again with it. Every method may raise RedisError.
     """
 
-    def __init__(
-        self, known: Entitlements, memory: PlanMemory, reporter: Reporter, now_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, known: Entitlements, memory: PlanMemory, reporter: Reporter) -> None:
         self._known = known
         self._memory = memory
         self._reporter = reporter
-        self._now_ms = now_ms
 
     def saw_prices(self, call: PricesCall, answer: PricesAnswer, now_ms: int) -> None:
         """How new the prices of each class were."""
@@ -131,7 +128,7 @@ class PlanLearner:
         ):
             return None
         message = f"the answer for {asset.polygon_ticker} has nothing of {day_of(day_ms)}"
-        self._remember(Lack.LAST_DAY, asset.asset_type, message, asset.polygon_ticker, edge_ms=end_ms)
+        self._remember(Lack.LAST_DAY, asset.asset_type, message, asset.polygon_ticker, now_ms, edge_ms=end_ms)
         return day_ms
 
     def refused(self, call: Call, refusal: Refusal, now_ms: int) -> bool:
@@ -144,19 +141,18 @@ class PlanLearner:
             edge_ms = call.end_ms + 1 if lack is Lack.LAST_DAY else history_edge(call, now_ms)
         for asset_type in asset_types(call):
             ticker = next(i.asset.polygon_ticker for i in call.work if i.asset.asset_type is asset_type)
-            self._remember(lack, asset_type, refusal.message, ticker, edge_ms=edge_ms)
+            self._remember(lack, asset_type, refusal.message, ticker, now_ms, edge_ms=edge_ms)
         return True
 
-    def class_refused(self, call: PricesCall, asset_type: AssetType, message: str) -> None:
+    def class_refused(self, call: PricesCall, asset_type: AssetType, message: str, now_ms: int) -> None:
         """All tickers of a class were refused within a good answer."""
-        lack = lack_shown_by(call, RefusalKind.NOT_IN_PLAN, self._now_ms())
+        lack = lack_shown_by(call, RefusalKind.NOT_IN_PLAN, now_ms)
         assert lack is not None, "a call for many prices is refused as a whole"
-        self._remember(lack, asset_type, message, "")
+        self._remember(lack, asset_type, message, "", now_ms)
 
     def _remember(
-        self, lack: Lack, asset_type: AssetType, message: str, ticker: str, *, edge_ms: int = 0
+        self, lack: Lack, asset_type: AssetType, message: str, ticker: str, now_ms: int, *, edge_ms: int = 0
     ) -> None:
-        now_ms = self._now_ms()
         expected = self._known.expects(lack, asset_type)
         refusal = self._known.refused(lack, asset_type, message, now_ms, ticker=ticker, edge_ms=edge_ms)
         self._memory.remember(refusal)

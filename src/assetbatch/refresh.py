@@ -72,7 +72,7 @@ class Refresher:
         self._vendor = vendor
         self._store = store
         self._window = window
-        self._learner = PlanLearner(known, plan_memory, reporter, now_ms)
+        self._learner = PlanLearner(known, plan_memory, reporter)
         self._events = events
         self._known = known
         self._now_ms = now_ms

@@ -244,7 +244,7 @@ class TestOutput:
         free.vendor.order("status=500", path_contains="C:EURUSD")
         run(free, "run-priority")
         shown = run(free, "status", COLUMNS=columns).stdout
-        assert re.search(r"^asset +class +price +day +age +market +state *$", shown, re.MULTILINE)
+        assert re.search(r"^asset +class +price +day +age +market +bars +state *$", shown, re.MULTILINE)
         assert re.search(r"^EURUSD +CRITICAL .* failed *$", shown, re.MULTILINE)
 
 
@@ -297,6 +297,8 @@ class TestStatus:
         assert document["queue"].keys() == {
             "total_items",
             "by_priority",
+            "bars",
+            "history",
             "oldest_item_age_seconds",
             "leased",
             "delayed",

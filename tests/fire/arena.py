@@ -217,7 +217,7 @@ class Arena:
         """The ids in each of the queue's sets, and `records`, read straight from Redis."""
         with self.services() as services:
             keys, client = services.keys, services.redis
-            sets = {key.rsplit(":", 1)[1]: set(client.zrange(key, 0, -1)) for key in keys.queue[1:8]}
+            sets = {key.rsplit(":", 1)[1]: set(client.zrange(key, 0, -1)) for key in keys.queue[1:10]}
             return {**sets, "records": set(client.hkeys(keys.queue_items))}
 
 
