@@ -252,6 +252,7 @@ class TestStopping:
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
     def test_a_signal_hands_the_work_back(self, make_world: MakeWorld, number: int, code: int) -> None:
         world = make_world(limit=1, window_seconds=30)
+        world.know_that_today_is_refused()
         run(world, "enqueue-secondary")
         process = subprocess.Popen(
             [sys.executable, "-m", "assetbatch", "-v", "run-queue"],
