@@ -61,10 +61,10 @@ def options(
 
 def main() -> None:
     """Runs the command line; ends the process with the command's exit code."""
-    from assetbatch.cli import configuration, cycles, history, sandbox, setup, status
+    from assetbatch.cli import configuration, cycles, dead, history, sandbox, setup, status
 
     make_output_robust()
 
-    for module in (cycles, status, history, setup, configuration, sandbox):
+    for module in (cycles, status, history, dead, setup, configuration, sandbox):
         module.add_to(app)
     app()

@@ -1,0 +1,123 @@
+"""`dead list`, `dead retry`, `dead drop`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assetbatch.cli.context import load_config, print_json, print_rich, print_text, reported, services_for
+from assetbatch.errors import ConfigError
+from assetbatch.words import plural
+
+if TYPE_CHECKING:
+    from assetbatch.services import Services
+    from assetbatch.state.queue import DeadLetter
+
+SECONDS = 30.0
+
+Symbols = Annotated[
+    list[str] | None, typer.Argument(help="Symbols, or ids as `dead list --json` shows them.")
+]
+All = Annotated[bool, typer.Option("--all", help="Every dead letter.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+CODES = (
+    "Exit codes: 0 done, or nothing there; 1 no dead letter of a name that was given, or no room in the "
+    "queue; 2 usage or configuration; 3 Redis cannot be reached."
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command group."""
+    group = typer.Typer(
+        no_args_is_help=True, help="Work that failed for good: look at it, retry it, drop it."
+    )
+    for command, example in (
+        (list_letters, "assetbatch dead list  |  assetbatch dead list ETHUSD --json"),
+        (retry, "assetbatch dead retry ETHUSD  |  assetbatch dead retry --all"),
+        (drop, "assetbatch dead drop ETHUSDT  |  assetbatch dead drop --all"),
+    ):
+        name = "list" if command is list_letters else command.__name__
+        group.command(name, epilog=f"Examples: {example}\n\n{CODES}")(command)
+    app.add_typer(group, name="dead")
+
+
+def list_letters(context: typer.Context, symbols: Symbols = None, json: Json = False) -> None:
+    """Show the dead letters, the latest first, with their last error."""
+    from assetbatch.bounds import Bound
+
+    with reported(context) as options:
+        config = load_config(options)
+        with Bound(SECONDS), services_for(options, config) as services:
+            letters = _letters(services, symbols or [])
+            now_ms = services.now_ms()
+        from assetbatch.views import dead as view
+
+        if json:
+            print_json([view.document(letter) for letter in letters])
+        elif not letters:
+            print_text("no dead letters")
+        elif sys.stdout is not None and sys.stdout.isatty():
+            print_rich(view.render(letters, now_ms))
+        else:
+            print_text("\n".join(view.line(letter) for letter in letters))
+
+
+def retry(
+    context: typer.Context, symbols: Symbols = None, everything: All = False, json: Json = False
+) -> None:
+    """Put dead letters back into the queue, with all their attempts anew."""
+    from assetbatch.bounds import Bound
+
+    with reported(context) as options:
+        _check_choice(symbols, everything)
+        config = load_config(options)
+        with Bound(SECONDS), services_for(options, config) as services:
+            ids = [letter.id for letter in _letters(services, symbols or [])]
+            done = services.queue.retry_dead(ids)
+        if json:
+            print_json(done)
+        else:
+            words = [f"{plural(len(done.retried), 'dead letter')} back in the queue"]
+            words += [f"{len(done.queued)} queued already"] if done.queued else []
+            words += [f"{len(done.without_room)} without room in the queue"] if done.without_room else []
+            print_text(", ".join(words))
+        if done.without_room or (symbols and not ids):
+            raise typer.Exit(1)
+
+
+def drop(
+    context: typer.Context, symbols: Symbols = None, everything: All = False, json: Json = False
+) -> None:
+    """Throw dead letters away; enqueue-secondary queues an asset again when it is due."""
+    from assetbatch.bounds import Bound
+
+    with reported(context) as options:
+        _check_choice(symbols, everything)
+        config = load_config(options)
+        with Bound(SECONDS), services_for(options, config) as services:
+            dropped = services.queue.drop_dead([letter.id for letter in _letters(services, symbols or [])])
+        if json:
+            print_json({"dropped": dropped})
+        else:
+            print_text(f"{plural(len(dropped), 'dead letter')} dropped")
+        if symbols and not dropped:
+            raise typer.Exit(1)
+
+
+def _letters(services: Services, names: list[str]) -> list[DeadLetter]:
+    """All dead letters, or those of these symbols and ids; the latest first."""
+    from assetbatch.planning import parse_work_id
+    from assetbatch.state.queue import DEAD_LETTERS_KEPT
+
+    letters = services.queue.dead_letters(DEAD_LETTERS_KEPT)
+    if not names:
+        return letters
+    return [letter for letter in letters if letter.id in names or parse_work_id(letter.id).symbol in names]
+
+
+def _check_choice(symbols: list[str] | None, everything: bool) -> None:
+    if bool(symbols) == everything:
+        raise ConfigError("say which dead letters", hint="name symbols, or --all (not both)")
