@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psycopg.conninfo import make_conninfo
 
 from assetbatch.errors import DatabaseError
 from assetbatch.market import BAR_MS, Bar
 from assetbatch.store import Batch, Store
-from assetbatch.store.saving import SETTLED_AFTER_MS
+from assetbatch.store.bars import SETTLED_AFTER_MS
 
 from .conftest import Sql, asset, wait_for_a_waiting_lock
 
@@ -163,6 +165,37 @@ def test_fifty_thousand_bars_at_once_and_again_without_a_write(store: Store, sql
     assert written < 500_000
 
 
+def test_bars_before_and_after_and_between_what_is_there_are_new(store: Store, sql: Sql) -> None:
+    """Copied straight into an empty stretch, or merged: the table is the same."""
+    middle = [Bar(t * BAR_MS, 2.0, 2.0, 2.0, 2.0) for t in (100, 102)]
+    store.save(Batch(bars={"EURUSD": middle}), NOW_MS)
+    around = [Bar(t * BAR_MS, 3.0, 3.0, 3.0, 3.0) for t in range(90, 110)]
+    before = [bar for bar in around if bar.t_ms < middle[0].t_ms]
+    assert store.save(Batch(bars={"EURUSD": before}), NOW_MS).bars_new == 10
+    saved = store.save(Batch(bars={"EURUSD": around, "XAUUSD": around}), NOW_MS)
+    assert (saved.bars_new, saved.bars_changed) == (8 + 20, 2)
+    assert stored(sql, "EURUSD") == around
+    assert stored(sql, "XAUUSD") == around
+
+
+def test_where_the_table_takes_no_copy_bars_are_merged(store: Store, sql: Sql, database_url: str) -> None:
+    role = f"role_{uuid.uuid4().hex[:8]}"
+    sql(f"CREATE ROLE {role} LOGIN PASSWORD 'made-up'")
+    sql(f"GRANT USAGE ON SCHEMA trading, market_data, data_sources TO {role}")
+    tables = "ALL TABLES IN SCHEMA trading, market_data, data_sources"
+    sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role}")
+    sql("ALTER TABLE market_data.ohlcv_5m ENABLE ROW LEVEL SECURITY")
+    sql(f"CREATE POLICY ours ON market_data.ohlcv_5m TO {role} USING (true)")
+    try:
+        with Store.open(make_conninfo(database_url, user=role, password="made-up")) as limited:
+            bar = Bar(0, 2.0, 2.0, 2.0, 2.0, 5.0)
+            assert limited.save(Batch(bars={"EURUSD": [bar]}), NOW_MS).bars_new == 1
+        assert stored(sql, "EURUSD") == [bar]
+    finally:
+        sql(f"DROP OWNED BY {role}")
+        sql(f"DROP ROLE {role}")
+
+
 def test_another_program_may_write_the_same_bar_meanwhile(store: Store, database_url: str, sql: Sql) -> None:
     """Foreign writers take no lock of ours: a bar may be there by the time it is inserted."""
     bar = Bar(0, 2.0, 2.0, 2.0, 2.0, 5.0)
@@ -174,5 +207,5 @@ def test_another_program_may_write_the_same_bar_meanwhile(store: Store, database
         saving = pool.submit(store.save, Batch(bars={"EURUSD": [bar]}), NOW_MS)
         wait_for_a_waiting_lock(sql)
         other.commit()
-        assert saving.result(10).bars_new == 1
+        assert saving.result(10).bars_changed == 1  # the copy was undone, and the bar merged
     assert stored(sql, "EURUSD") == [bar]

@@ -275,7 +275,7 @@ def test_a_session_that_ends_in_the_middle_is_opened_again(store: Store, databas
         assert len(saving.result(10).updated) == 3
 
 
-@pytest.mark.parametrize("moment", [b"COMMIT\x00", b"assetbatch_bars FROM STDIN", b"jsonb_to_recordset"])
+@pytest.mark.parametrize("moment", [b"COMMIT\x00", b"trades) FROM STDIN", b"jsonb_to_recordset"])
 def test_prices_are_reported_for_publishing_whenever_the_connection_is_lost(
     store: Store, database_url: str, sql: Sql, moment: bytes
 ) -> None:
@@ -309,7 +309,7 @@ def test_a_store_shows_no_password(database_url: str) -> None:
 def test_an_interruption_leaves_a_store_that_can_be_used(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from assetbatch.store import saving
+    from assetbatch.store import bars
 
     class Stopped(BaseException):
         pass
@@ -318,7 +318,7 @@ def test_an_interruption_leaves_a_store_that_can_be_used(
         raise Stopped
 
     with monkeypatch.context() as patch:
-        patch.setattr(saving, "_save_bars", stop)
+        patch.setattr(bars, "save", stop)
         with pytest.raises(Stopped):
             store.save(BATCH, NOW_MS)
     assert store.load(["EURUSD"])["EURUSD"].as_of_ms is None, "rolled back"

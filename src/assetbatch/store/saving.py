@@ -7,13 +7,13 @@ after the lock see whatever other writers committed before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from assetbatch.market import BAR_MS, Bar, Batch, Outcome, Price, Saved
-from assetbatch.store import last_update, spans
+from assetbatch.market import Batch, Outcome, Price, Saved
+from assetbatch.store import bars, last_update, spans
 from assetbatch.store.connection import Connection
 from assetbatch.store.statements import statement
 from assetbatch.store.text import shortened, storable
@@ -23,9 +23,6 @@ SUCCESS = "success"
 ERROR_LIMIT = 500
 """Characters of an error message that are kept."""
 
-SETTLED_AFTER_MS = BAR_MS + 20 * 60_000
-"""Age of a bar's start from which the vendor's word on it is final: plans lag by up to 15 minutes."""
-
 
 def save(connection: Connection, batch: Batch, now_ms: int, *, in_doubt: bool = False) -> Saved:
     """Save the batch in the open transaction; see `Store.save`.
@@ -34,10 +31,9 @@ def save(connection: Connection, batch: Batch, now_ms: int, *, in_doubt: bool = 
     ours and has yet to be published. Raises psycopg.Error.
     """
     prices = _newest(batch.prices)
-    bars = {symbol: some for symbol, some in batch.bars.items() if some}
     outcomes = {outcome.symbol: outcome for outcome in batch.outcomes}
     news = {symbol: some for symbol, some in batch.spans.items() if some}
-    asked = list(dict.fromkeys([*(price.symbol for price in batch.prices), *bars, *news, *outcomes]))
+    asked = list(dict.fromkeys([*(price.symbol for price in batch.prices), *batch.bars, *news, *outcomes]))
     stored = _locked(connection, asked)
 
     newer, published = [], []
@@ -46,7 +42,7 @@ def save(connection: Connection, batch: Batch, now_ms: int, *, in_doubt: bool = 
             newer.append(price)
         elif in_doubt and last_update.document(price) == stored[price.symbol]:
             published.append(price)
-    bars = {symbol: some for symbol, some in bars.items() if symbol in stored}
+    new_bars = {symbol: some for symbol, some in batch.bars.items() if symbol in stored}
     news = {symbol: some for symbol, some in news.items() if symbol in stored}
     outcomes = {symbol: outcome for symbol, outcome in outcomes.items() if symbol in stored}
 
@@ -58,15 +54,10 @@ def save(connection: Connection, batch: Batch, now_ms: int, *, in_doubt: bool = 
         )
         if news:
             ledgers = connection.execute(statement("spans"), {"symbols": list(news)})
-        if bars:
-            connection.execute(statement("bars_table"))
-            fits = connection.execute(statement("bars_fit_binary"))
     if news:
         spans.save(connection, news, dict(ledgers.fetchall()), now_ms)
     updated = {symbol for (symbol,) in written}
-    bars_new, bars_changed = 0, 0
-    if bars:
-        bars_new, bars_changed = _save_bars(connection, bars, now_ms, binary=fits.fetchall() == [(True,)])
+    bars_new, bars_changed = bars.save(connection, new_bars, now_ms)
     return Saved(
         updated=[price for price in newer if price.symbol in updated] + published,
         unknown=[symbol for symbol in asked if symbol not in stored],
@@ -112,37 +103,3 @@ def _error(outcome: Outcome) -> str | None:
 
 def _json(rows: Iterable[dict[str, Any]]) -> str:
     return msgspec.json.encode(list(rows)).decode()
-
-
-def _save_bars(
-    connection: Connection, bars: Mapping[str, Sequence[Bar]], now_ms: int, *, binary: bool
-) -> tuple[int, int]:
-    """Copy the bars into the temporary table and merge them; how many were new and how many differed.
-
-    Binary COPY is five times as fast, text suits whatever types a platform's columns have; both carry a
-    float exactly.
-    """
-    with connection.cursor().copy(statement("bars_copy_binary" if binary else "bars_copy_text")) as copy:
-        if binary:
-            # Without it psycopg guesses by value, and int4 for a small integer would not fit the column.
-            copy.set_types(["int8", "int8", *["float8"] * 6, "int8"])
-        for asset, some in enumerate(bars.values(), start=1):
-            for bar in {bar.t_ms: bar for bar in some}.values():
-                copy.write_row(
-                    (
-                        asset,
-                        bar.t_ms,
-                        bar.open,
-                        bar.high,
-                        bar.low,
-                        bar.close,
-                        bar.volume,
-                        bar.vwap,
-                        bar.trades,
-                    )
-                )
-    row = connection.execute(
-        statement("save_bars"), {"symbols": list(bars), "settled_ms": now_ms - SETTLED_AFTER_MS}
-    ).fetchone()
-    assert row is not None, "an aggregate without GROUP BY has one row"
-    return row[0], row[1]
