@@ -13,7 +13,7 @@ import msgspec
 
 from assetbatch.assets import AssetType
 from assetbatch.bounds import boot_seconds
-from assetbatch.entitlements import Entitlements, Lack
+from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
 from assetbatch.errors import RedisError
 from assetbatch.hours import last_midnight
 from assetbatch.ledger import record
@@ -46,6 +46,9 @@ FUTURE_MS = 60_000
 
 SETTLED_AFTER_MS = 25 * 60_000
 """How old a slot without a bar must be for the vendor to have none: plans lag by up to 15 minutes."""
+
+LATE_AT_MOST_MS = 2 * DAY_MS
+"""By then the vendor has published whatever it has."""
 
 
 class Status(StrEnum):
@@ -136,21 +139,20 @@ class Holder:
         """The database refused these results."""
 
 
-def answered_to(call: BarsCall, answer: BarsAnswer, now_ms: int, *, unpublished_from_ms: int | None) -> int:
+def answered_to(call: BarsCall, answer: BarsAnswer, now_ms: int, newest_ms: int) -> int:
     """The moment up to which an answer tells all there is, from the start of its range on.
 
-    With more pages to come that is the end of its last element. Otherwise all of the range, except
-    what is so young that the vendor may only be late with it, or not published yet.
+    With more pages to come that is the end of its last element. Otherwise all of the range, except what
+    the vendor may only be late with: slots of the last minutes, and of the last two days those that are
+    later than the newest data that it has shown of any asset of the class (`newest_ms`).
     """
     end_ms = _floor(min(call.end_ms + 1, now_ms))
     starts_ms = [*(bar.t_ms for bar in answer.bars[-1:]), *answer.faulty_ms[-1:]]
     last_ms = min(max(starts_ms) + BAR_MS, end_ms) if starts_ms else call.start_ms
     if answer.next_url is not None:
         return last_ms
-    settled_ms = min(end_ms, _floor(now_ms - SETTLED_AFTER_MS))
-    if unpublished_from_ms is not None:
-        settled_ms = min(settled_ms, unpublished_from_ms)
-    return max(last_ms, settled_ms)
+    known_ms = max(newest_ms + HOUR_MS, now_ms - LATE_AT_MOST_MS)
+    return max(last_ms, min(end_ms, _floor(min(known_ms, now_ms - SETTLED_AFTER_MS))))
 
 
 def _floor(at_ms: int) -> int:
@@ -326,16 +328,14 @@ class BatchState:
 
     # --- bars ---
 
-    def take_bars(
-        self, call: BarsCall, answer: BarsAnswer, now_ms: int, unpublished_from_ms: int | None
-    ) -> None:
+    def take_bars(self, call: BarsCall, answer: BarsAnswer, now_ms: int) -> None:
         """Finished bars are kept, a forming one only gives the price; the ledger learns how far the answer
         tells all there is. With a further page the work stays pending for it."""
         asset = call.work[0].asset
         page = self.next_page
         from_ms = page.from_ms if page else _floor(call.start_ms)
         seen_to_ms = min(now_ms, call.end_ms + 1)
-        to_ms = answered_to(call, answer, now_ms, unpublished_from_ms=unpublished_from_ms)
+        to_ms = answered_to(call, answer, now_ms, self._known.newest_ms(asset.asset_type))
         self._bars_refused += answer.refused.total()
         finished = [bar for bar in answer.bars if bar.end_ms <= seen_to_ms]
         if asset.bars:

@@ -24,7 +24,7 @@ from assetbatch.planning import (
     Work,
     WorkKind,
     assess,
-    behind,
+    bars_to_queue,
     describe,
     expected_next_start,
     parse_work_id,
@@ -440,7 +440,7 @@ def _enqueue_bars(
     items = [
         (Work(asset, WorkKind.BARS).id, Line.BARS)
         for asset in services.config.assets
-        if asset.symbol in stored and behind(asset, stored[asset.symbol], known, now_ms)
+        if asset.symbol in stored and bars_to_queue(asset, stored[asset.symbol], known, now_ms)
     ]
     _enqueue(services, result, items)
 

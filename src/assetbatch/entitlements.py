@@ -248,6 +248,8 @@ class Entitlements:
             lag_ms=lag_ms,
         )
         if before and _says_nothing_new(before, sighting, now_ms):
+            sighting = msgspec.structs.replace(sighting, at_ms=before.at_ms)
+            self._sightings[asset_type] = sighting
             return None
         self._sightings[asset_type] = sighting
         return sighting

@@ -30,6 +30,7 @@ from assetbatch.words import ago, iso, plural, span
 COMMANDS = (RUN_PRIORITY, RUN_QUEUE, ENQUEUE_SECONDARY)
 Severity = Literal["warning", "critical"]
 STALE_SLACK_MS = 60_000
+COMPLETE_SLACK_MS = 30 * 60_000
 MISSED_STARTS = 3
 CYCLES_SHOWN = 5
 QUEUE_SILENT_MS = 10 * 60_000
@@ -170,7 +171,10 @@ def asset_health(asset: Asset, stored: StoredAsset | None, known: Entitlements, 
         change = round((stored.last_price / stored.daily_open - 1) * 100, 3)
     as_of_ms = stored.as_of_ms if stored else None
     spans = stored.spans if stored and asset.bars else ()
-    complete = completeness(asset.market, spans, known.horizon_ms(asset.asset_type, now_ms))
+    complete_to = known.horizon_ms(asset.asset_type, now_ms)
+    if known.shows_today(asset.asset_type, now_ms):  # what is on its way is not missing yet
+        complete_to -= max(COMPLETE_SLACK_MS, 2 * asset.update_frequency_seconds * 1000)
+    complete = completeness(asset.market, spans, complete_to)
     return AssetHealth(
         symbol=asset.symbol,
         asset_class=asset.priority,

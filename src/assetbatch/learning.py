@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from assetbatch.assets import AssetType
 from assetbatch.batch import FUTURE_MS
-from assetbatch.entitlements import HOUR_MS, Entitlements, Lack
+from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
 from assetbatch.hours import day_of, is_open, last_midnight, open_ms_between, start_of_day
 from assetbatch.planning import (
     PAGE_MS,
@@ -34,15 +34,9 @@ HISTORY_YEARS = 2
 def lack_shown_by(call: Call, kind: RefusalKind, now_ms: int) -> Lack | None:
     """What a refused call shows the plan to lack; None where it is the asset's own matter."""
     if isinstance(call, PricesCall):
-        if kind not in (RefusalKind.NOT_IN_PLAN, RefusalKind.TIMEFRAME):
-            return None
-        match call:
-            case SnapshotCall():
-                return Lack.SNAPSHOT
-            case MarketSnapshotCall():
-                return Lack.MARKET_SNAPSHOT
-            case GroupedDayCall():
-                return Lack.GROUPED
+        if kind is RefusalKind.TODAY_NOT_YET and isinstance(call, GroupedDayCall):
+            return Lack.LAST_DAY
+        return _PRICES_LACKS[type(call)] if kind in _NOT_THIS_WAY else None
     if isinstance(call, PreviousDayCall):
         return Lack.PREVIOUS_DAY if kind is RefusalKind.NOT_IN_PLAN else None
     match kind:
@@ -50,11 +44,40 @@ def lack_shown_by(call: Call, kind: RefusalKind, now_ms: int) -> Lack | None:
             ends_at_midnight = last_midnight(call.end_ms + 1) == call.end_ms + 1
             return Lack.LAST_DAY if ends_at_midnight else Lack.TODAY
         case RefusalKind.TIMEFRAME:
-            return Lack.HISTORY if now_ms - call.start_ms > PAGE_MS + 7 * 24 * HOUR_MS else Lack.INTRADAY
+            return Lack.HISTORY if now_ms - call.start_ms > PAGE_MS + 7 * DAY_MS else Lack.INTRADAY
         case RefusalKind.NOT_IN_PLAN:
             return Lack.BARS
         case _:
             return None
+
+
+_PRICES_LACKS = {
+    SnapshotCall: Lack.SNAPSHOT,
+    MarketSnapshotCall: Lack.MARKET_SNAPSHOT,
+    GroupedDayCall: Lack.GROUPED,
+}
+
+_NOT_THIS_WAY = (
+    RefusalKind.NOT_IN_PLAN,
+    RefusalKind.TIMEFRAME,
+    RefusalKind.TODAY_NOT_YET,
+    RefusalKind.UNKNOWN_TICKER,
+)
+"""Refusals of a call for many tickers as a whole: none of them is to blame, they are asked in another way."""
+
+
+def edge_of(lack: Lack, call: Call, now_ms: int) -> int:
+    """The moment that belongs to a lack: what starts before it is refused (HISTORY), or the midnight up to
+    which nothing is published yet (LAST_DAY); 0 for others."""
+    match lack, call:
+        case Lack.LAST_DAY, GroupedDayCall(_, _, day):
+            return start_of_day(day + timedelta(days=1))
+        case Lack.LAST_DAY, BarsCall():
+            return call.end_ms + 1
+        case Lack.HISTORY, BarsCall():
+            return history_edge(call, now_ms)
+        case _:
+            return 0
 
 
 def history_edge(call: BarsCall, now_ms: int) -> int:
@@ -114,31 +137,26 @@ class PlanLearner:
         if sighting:
             self._memory.remember(sighting)
 
-    def unpublished_from(self, call: BarsCall, now_ms: int) -> int | None:
+    def note_unpublished_day(self, call: BarsCall, now_ms: int) -> None:
         """Where an answer up to the last midnight has nothing of the day before it, nor had any other of
-        this class: the start of that day, which is then taken for not published yet. None otherwise."""
+        this class, that day is taken for not published yet."""
         asset = call.work[0].asset
         end_ms = call.end_ms + 1
         if end_ms != last_midnight(now_ms):
-            return None
+            return
         day_ms = last_midnight(end_ms - 1)
-        if (
-            self._known.newest_ms(asset.asset_type) > day_ms
-            or open_ms_between(asset.market, day_ms, end_ms) < HOUR_MS
-        ):
-            return None
+        shown = self._known.newest_ms(asset.asset_type) > day_ms
+        if shown or open_ms_between(asset.market, day_ms, end_ms) < HOUR_MS:
+            return
         message = f"the answer for {asset.polygon_ticker} has nothing of {day_of(day_ms)}"
         self._remember(Lack.LAST_DAY, asset.asset_type, message, asset.polygon_ticker, now_ms, edge_ms=end_ms)
-        return day_ms
 
     def refused(self, call: Call, refusal: Refusal, now_ms: int) -> bool:
         """Remembers what the plan lacks; False where the refusal teaches nothing of it."""
         lack = lack_shown_by(call, refusal.kind, now_ms)
         if lack is None:
             return False
-        edge_ms = 0
-        if isinstance(call, BarsCall):
-            edge_ms = call.end_ms + 1 if lack is Lack.LAST_DAY else history_edge(call, now_ms)
+        edge_ms = edge_of(lack, call, now_ms)
         for asset_type in asset_types(call):
             ticker = next(i.asset.polygon_ticker for i in call.work if i.asset.asset_type is asset_type)
             self._remember(lack, asset_type, refusal.message, ticker, now_ms, edge_ms=edge_ms)

@@ -119,8 +119,9 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def _alike(one: Span, other: Span) -> bool:
-    """Of failures the moment counts too: each is asked again in its time."""
-    same_moment = one.state is not SpanState.FAILED or one.asked_ms == other.asked_ms
+    """Of failures and refusals the moment counts too: each is asked again in its time."""
+    timeless = one.state in (SpanState.ASKED, SpanState.WANTED)
+    same_moment = timeless or one.asked_ms == other.asked_ms
     return same_moment and (one.state, one.error) == (other.state, other.error)
 
 

@@ -30,6 +30,9 @@ NOT_ENTITLED_AGAIN_MS = 24 * HOUR_MS
 FAILED_AGAIN_MS = 6 * HOUR_MS
 """When a hole that a failed call has left is asked for again, beyond the queue's own retries."""
 
+BARS_AGAIN_MS = HOUR_MS // 2
+"""When the latest bars whose calls have failed are queued again."""
+
 FINAL_AFTER_MS = HOUR_MS
 """An answer so long after a market's close that brings nothing newer is the last word until it opens."""
 
@@ -207,8 +210,23 @@ def behind(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) 
         return False
     if not known.intraday(asset.asset_type, now_ms):
         return False
+    if _left_by(SpanState.NOT_IN_PLAN, stored, now_ms - NOT_ENTITLED_AGAIN_MS):
+        return False
     visible = last_open(asset.market, min(now_ms, known.horizon_ms(asset.asset_type, now_ms)))
     return visible - _bars_known_to(stored) >= max(BAR_MS, asset.update_frequency_seconds * 1000)
+
+
+def bars_to_queue(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
+    """Whether the latest bars are behind and worth an item: not while a failure of them is young, which
+    the queue has tried again by itself."""
+    failed_lately = _left_by(SpanState.FAILED, stored, now_ms - BARS_AGAIN_MS)
+    return behind(asset, stored, known, now_ms) and not failed_lately
+
+
+def _left_by(state: SpanState, stored: StoredAsset, since_ms: int) -> bool:
+    """Whether the newest row of the ledger is of this state and was learned since a moment."""
+    last = stored.spans[-1] if stored.spans else None
+    return last is not None and last.state is state and (last.asked_ms or 0) > since_ms
 
 
 def _bars_known_to(stored: StoredAsset | None) -> int:

@@ -238,7 +238,8 @@ class Refresher:
         if page.refused or page.unordered:
             self.reporter.odd_bars(asset.symbol, page.refused, page.unordered)
         self._learner.saw_bars(call, page, now_ms)
-        batch.take_bars(call, page, now_ms, self._learner.unpublished_from(call, now_ms))
+        self._learner.note_unpublished_day(call, now_ms)
+        batch.take_bars(call, page, now_ms)
 
     def _refused(
         self, batch: BatchState, call: Call, refusal: Refusal, now_ms: int, one_call_each: bool

@@ -310,6 +310,7 @@ class TestALostWindow:
         assert re.match(r"out of calls for 7[0-3] s", result.ended_because or "")
 
     def test_of_a_fresh_installation_is_not(self, free: World) -> None:
+        free.know_that_today_is_refused()
         free.enqueue_secondary()
         assert free.run_queue().calls == 3
 

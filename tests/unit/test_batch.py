@@ -11,7 +11,7 @@ import pytest
 
 from assetbatch.assets import Asset, AssetType
 from assetbatch.batch import CONSEQUENCES, Status, answered_to, ledger_of, price_from_bars
-from assetbatch.entitlements import DAY_MS, Lack
+from assetbatch.entitlements import DAY_MS, HOUR_MS, Lack
 from assetbatch.hours import start_of_day, to_ms
 from assetbatch.learning import history_edge, lack_shown_by
 from assetbatch.market import BAR_MS, Bar, SpanState
@@ -70,6 +70,9 @@ class TestWhatARefusalTeaches:
             (BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1), RefusalKind.TIMEFRAME, Lack.INTRADAY),
             (BarsCall(WORK, OLD, OLD + DAY_MS), RefusalKind.TIMEFRAME, Lack.HISTORY),
             (BarsCall(WORK, 0, NOW), RefusalKind.NOT_IN_PLAN, Lack.BARS),
+            (SnapshotCall(WORK), RefusalKind.TODAY_NOT_YET, Lack.SNAPSHOT),
+            (MarketSnapshotCall(WORK, AssetType.FOREX), RefusalKind.UNKNOWN_TICKER, Lack.MARKET_SNAPSHOT),
+            (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TODAY_NOT_YET, Lack.LAST_DAY),
             (PreviousDayCall(WORK), RefusalKind.NOT_IN_PLAN, Lack.PREVIOUS_DAY),
             (PreviousDayCall(WORK), RefusalKind.TIMEFRAME, None),
             (BarsCall(WORK, 0, NOW), RefusalKind.UNKNOWN_TICKER, None),
@@ -131,7 +134,7 @@ class TestWhatTheLedgerLearns:
             faulty_ms=(bar_ms + BAR_MS,),
             next_url="https://api.massive.com/next",
         )
-        to_ms = answered_to(self.CALL, answer, self.NOW, unpublished_from_ms=None)
+        to_ms = answered_to(self.CALL, answer, self.NOW, self.NOW)
         assert to_ms == bar_ms + 2 * BAR_MS
         assert ledger_of(answer, self.START, to_ms, self.NOW)[-1].state is SpanState.FAILED
 
@@ -149,11 +152,11 @@ class TestHowFarAnAnswerTells:
         now_ms: int,
         *,
         more: bool = False,
-        day: int | None = None,
+        newest_ms: int | None = None,
     ) -> int:
         bars = [] if last_bar_ms is None else [Bar(last_bar_ms, 1.0, 1.0, 1.0, 1.0)]
         answer = answered(call, bars, next_url="https://api.massive.com/next" if more else None)
-        return answered_to(call, answer, now_ms, unpublished_from_ms=day)
+        return answered_to(call, answer, now_ms, now_ms if newest_ms is None else newest_ms)
 
     def test_is_the_end_of_a_range_in_the_past(self) -> None:
         past = BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1)
@@ -174,10 +177,16 @@ class TestHowFarAnAnswerTells:
         assert self.told(past, bar_ms, self.NOON, more=True) == bar_ms + BAR_MS
         assert self.told(past, None, self.NOON, more=True) == past.start_ms
 
-    def test_leaves_out_a_day_that_is_not_published_yet(self) -> None:
+    def test_leaves_out_what_is_later_than_anything_the_vendor_has_shown_of_the_class(self) -> None:
+        """A day that is not published yet, or a feed that has stood still for hours."""
         past = BarsCall(WORK, MIDNIGHT - 2 * DAY_MS, MIDNIGHT - 1)
         day_ms = MIDNIGHT - DAY_MS
-        assert self.told(past, day_ms - BAR_MS, MIDNIGHT + 60_000, day=day_ms) == day_ms
+        told = self.told(past, day_ms - BAR_MS, MIDNIGHT + 60_000, newest_ms=day_ms)
+        assert told == day_ms + HOUR_MS
+
+    def test_believes_after_two_days_that_there_is_nothing(self) -> None:
+        past = BarsCall(WORK, MIDNIGHT - 2 * DAY_MS, MIDNIGHT - 1)
+        assert self.told(past, None, MIDNIGHT + 2 * DAY_MS, newest_ms=0) == MIDNIGHT
 
 
 class TestThePriceThatFollowsFromBars:
