@@ -47,6 +47,9 @@ SAVE_SHARE = 0.3
 
 SHORTEST_CALL_SECONDS = 1.0
 
+PLAN_AGE_MS = 1000
+"""How old a planned call may be when its slot has come; after a longer wait it is planned again."""
+
 
 def time_for_calls(bound: Bound) -> float:
     """Seconds within which a call may still begin; the rest is for the shortest call and for storing."""
@@ -120,7 +123,11 @@ class Refresher:
         grant: Grant | None,
         one_call_each: bool,
     ) -> None:
-        while not batch.closed and self._next_call(batch) is not None:
+        while not batch.closed:
+            now_ms = self._now_ms()
+            call = self._next_call(batch, now_ms)
+            if call is None:
+                break
             if batch.calls >= max_calls:
                 batch.defer("no call left for it in this cycle", Status.POSTPONED)
                 break
@@ -128,9 +135,12 @@ class Refresher:
             if grant is None:
                 batch.defer(reason)
                 break
-            batch.abandon(batch.holder.lost(batch.pending))
-            now_ms = self._now_ms()
-            if call := self._next_call(batch):  # by the time of the slot it may be another one
+            lost = batch.holder.lost(batch.pending)
+            batch.abandon(lost)
+            if lost or self._now_ms() - now_ms > PLAN_AGE_MS:
+                now_ms = self._now_ms()
+                call = self._next_call(batch, now_ms)
+            if call is not None:
                 self._one_call(batch, call, grant, now_ms, one_call_each)
                 grant = None
             if batch.kind is CallKind.QUEUE and batch.is_heavy():
@@ -138,9 +148,8 @@ class Refresher:
         if grant is not None:
             self._window.cancel(grant)
 
-    def _next_call(self, batch: BatchState) -> Call | None:
+    def _next_call(self, batch: BatchState, now_ms: int) -> Call | None:
         """The call to make now; work that needs none (any more) is settled on the way."""
-        now_ms = self._now_ms()
         if batch.next_page:
             return batch.next_page.call
         for item in batch.pending:

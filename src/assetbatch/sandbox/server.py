@@ -284,8 +284,10 @@ class _Handler(BaseHTTPRequestHandler):
                 request_id=f"{number + 1:032x}",
                 now_ms=sandbox.clock(),
             )
+            started = time.monotonic()
             answer, fault = sandbox.answer(request, key)
-            sandbox.stopping.wait(sandbox.delay_seconds(number))
+            took_seconds = time.monotonic() - started  # making the answer is part of its latency
+            sandbox.stopping.wait(max(0.0, sandbox.delay_seconds(number) - took_seconds))
         sandbox.answered(number, 0 if answer.delivery == "drop" else answer.status, fault)
         self._send(answer)
 
