@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from assetbatch.assets import AssetPriority
 from assetbatch.config import CallLimit
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
@@ -94,6 +95,103 @@ class TestOrder:
         assert take_ids(queue, 2) == ["first", "second"]
 
 
+class TestBarsAndThePast:
+    def test_come_after_all_prices(self, queue: Queue) -> None:
+        queue.enqueue([("past", HISTORY), ("bars", BARS), ("low", LOW), ("high", HIGH)])
+        assert take_ids(queue, 4) == ["high", "low", "bars", "past"]
+
+    @pytest.mark.parametrize(("line", "hours"), [(BARS, 12), (HISTORY, 24)])
+    def test_rise_to_prices_of_the_same_hour_after_half_a_day_and_a_day(
+        self, queue: Queue, clock: FakeClock, line: Line, hours: int
+    ) -> None:
+        queue.enqueue([("old", line)])
+        clock.advance(hours * 3600 - 1)
+        queue.enqueue([("in-time", HIGH)])
+        clock.advance(2)
+        queue.enqueue([("too-late", HIGH)])
+        assert take_ids(queue, 3) == ["in-time", "old", "too-late"]
+
+    def test_count_as_low_by_priority(self, queue: Queue) -> None:
+        queue.enqueue([("past", HISTORY), ("bars", BARS), ("low", LOW)])
+        assert queue.state().by_priority == {
+            AssetPriority.CRITICAL: 0,
+            AssetPriority.HIGH: 0,
+            AssetPriority.MEDIUM: 0,
+            AssetPriority.LOW: 3,
+        }
+
+    def test_are_dropped_first_when_the_queue_is_full(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        queue = Queue(
+            redis_client, keys, max_size=2, retry_max_attempts=3, retry_delay_seconds=60, clock_ms=clock
+        )
+        queue.enqueue([("past", HISTORY), ("bars", BARS)])
+        assert queue.enqueue([("low", LOW)]).dropped == ("past",)
+
+
+class TestDeadLetters:
+    @pytest.fixture
+    def letters(self, queue: Queue) -> Queue:
+        """A HIGH price and a page of the past that have failed for good."""
+        queue.enqueue([("A", HIGH), ("B", HISTORY)])
+        lease = queue.take(2, LEASE_SECONDS)
+        assert isinstance(lease, Lease)
+        queue.fail(lease.token, [Failure("A", "no", final=True), Failure("B", "never", final=True)])
+        return queue
+
+    def test_go_back_to_the_end_of_their_line_with_all_their_attempts(
+        self, letters: Queue, clock: FakeClock
+    ) -> None:
+        letters.enqueue([("other", HIGH)])
+        clock.advance(1)
+        assert letters.retry_dead(["A"]).retried == ("A",)
+        assert [letter.id for letter in letters.dead_letters()] == ["B"]
+        assert take_ids(letters, 1) == ["other"]
+        (item,) = take(letters).items
+        assert (item.id, item.line, item.attempts) == ("A", HIGH, 1)
+
+    def test_of_what_is_queued_again_are_only_removed(self, letters: Queue) -> None:
+        letters.enqueue([("A", LOW)])
+        retried = letters.retry_dead(["A"])
+        assert (retried.retried, retried.queued) == ((), ("A",))
+        assert letters.state().size == 1
+        assert [letter.id for letter in letters.dead_letters()] == ["B"]
+
+    def test_stay_where_the_queue_has_no_room(
+        self, letters: Queue, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        full = Queue(
+            redis_client, keys, max_size=1, retry_max_attempts=3, retry_delay_seconds=60, clock_ms=clock
+        )
+        retried = full.retry_dead(["A", "B"])
+        assert (retried.retried, retried.without_room) == (("A",), ("B",))
+        assert [letter.id for letter in full.dead_letters()] == ["B"]
+
+    def test_asked_for_twice_as_after_a_lost_reply_do_no_harm(self, letters: Queue) -> None:
+        assert letters.retry_dead(["A"]).retried == ("A",)
+        assert letters.retry_dead(["A"]).unknown == ("A",)
+        assert letters.state().size == 1
+
+    def test_are_thrown_away(self, letters: Queue) -> None:
+        assert letters.drop_dead(["B", "nobody"]) == ("B",)
+        assert [letter.id for letter in letters.dead_letters()] == ["A"]
+
+    def test_by_the_hundreds_are_moved_in_several_scripts(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        queue = Queue(
+            redis_client, keys, max_size=999, retry_max_attempts=3, retry_delay_seconds=60, clock_ms=clock
+        )
+        ids = [f"S{number:03}" for number in range(600)]
+        queue.enqueue([(item_id, HISTORY) for item_id in ids])
+        lease = queue.take(600, LEASE_SECONDS)
+        assert isinstance(lease, Lease)
+        queue.fail(lease.token, [Failure(item_id, "no", final=True) for item_id in ids])
+        assert len(queue.retry_dead(ids[:300]).retried) == 300
+        assert len(queue.drop_dead(ids)) == 300
+
+
 class TestEachIdOnce:
     def test_the_same_symbol_enqueued_twice_is_refused_and_the_size_stays_1(self, queue: Queue) -> None:
         assert queue.enqueue([("ETHUSD", MEDIUM)]).added == ("ETHUSD",)
@@ -127,7 +225,7 @@ class TestEachIdOnce:
     def test_a_lower_class_lowers_nothing(self, queue: Queue) -> None:
         queue.enqueue([("ETHUSD", HIGH)])
         assert queue.enqueue([("ETHUSD", LOW)]).duplicates == ("ETHUSD",)
-        assert queue.state().by_priority[HIGH] == 1
+        assert queue.state().by_line[HIGH] == 1
 
 
 class TestMaxSize:
@@ -313,7 +411,7 @@ class TestState:
         queue.enqueue([("head of the line", CRITICAL), ("other", HIGH)])
         state = queue.state()
         assert state.oldest_ms == oldest_ms
-        assert state.by_priority == {CRITICAL: 1, HIGH: 1, MEDIUM: 0, LOW: 1}
+        assert state.by_line == {CRITICAL: 1, HIGH: 1, MEDIUM: 0, LOW: 1, BARS: 0, HISTORY: 0}
 
     def test_an_empty_queue_has_no_oldest(self, queue: Queue) -> None:
         assert queue.state().oldest_ms is None
