@@ -286,7 +286,10 @@ def problems_of(
     problems += problems_of_assets(assets)
     if queue.dead:
         shown = ", ".join(f"{letter.id} ({letter.error})" for letter in dead)
-        problems.append(Problem(f"{plural(queue.dead, 'dead letter')}, the latest: {shown}"))
+        message = f"{plural(queue.dead, 'dead letter')}, the latest: {shown}"
+        problems.append(
+            Problem(message, "assetbatch dead list shows them; dead retry or dead drop settles them")
+        )
     return sorted(problems, key=lambda problem: problem.severity != "critical")
 
 

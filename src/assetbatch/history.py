@@ -13,7 +13,7 @@ from assetbatch.entitlements import Entitlements
 from assetbatch.errors import ConfigError
 from assetbatch.hours import open_ms_between, start_of_day
 from assetbatch.ledger import Hole, completeness, holes, open_stretches, pages
-from assetbatch.market import BAR_MS, Batch, Span, SpanState, StoredAsset
+from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, Batch, Span, SpanState, StoredAsset
 from assetbatch.planning import (
     PAGE_DAYS,
     Work,
@@ -24,6 +24,7 @@ from assetbatch.planning import (
     pages_to_ask,
     parse_work_id,
     plan,
+    shares_calls,
 )
 from assetbatch.services import Services
 from assetbatch.state.queue import DEAD_LETTERS_KEPT, Line, QueueState
@@ -36,6 +37,9 @@ CALL_SECONDS_GUESS = 1.0
 
 CRON_MS = 60_000
 """How often cron starts run-queue."""
+
+CALLING_SECONDS = 50
+"""For so much of each minute run-queue makes calls: the rest is for starting, storing and ending in time."""
 
 
 class SymbolHoles(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,8 +288,12 @@ def forecast(
         item for item in map(Work, assets) if assess(item, stored.get(item.asset.symbol), known, next_ms).due
     ]
     cycles = [cycle for cycle in services.journal.cycles("run_queue", 50) if cycle.calls]
+    one_by_one = queue.by_line[Line.BARS] + queue.by_line[Line.HISTORY]
+    prices = queue.size - one_by_one
+    if shares_calls(config.assets, known, now_ms):
+        prices = -(-prices // SNAPSHOT_TICKERS)
     return reckon(
-        calls=queue.size + pages_elsewhere,
+        calls=prices + one_by_one + pages_elsewhere,
         limit=config.call_limit.limit,
         window_ms=config.call_limit.window_ms,
         priority_calls=len(plan(due, stored, known, next_ms)),
@@ -315,7 +323,7 @@ def reckon(
     faster than one call after the other (`call_seconds`; 0 where the limit is what counts)."""
     per_minute = limit * 60_000 / window_ms - priority_calls * 60_000 / interval_ms
     if call_seconds:
-        per_minute = min(per_minute, 60 / call_seconds)
+        per_minute = min(per_minute, CALLING_SECONDS / call_seconds)
     per_minute = max(per_minute, limit * 60_000 / window_ms / 100)  # priority cannot take all of it for ever
     minutes = calls / per_minute
     wait_ms = min(CRON_MS, interval_ms) / 2 if calls else 0  # until cron starts run-queue, in the mean
