@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assetbatch.cycles import CycleResult
+from assetbatch.planning import WorkKind
 from assetbatch.views.style import COLOURS, asset_table_price
 from assetbatch.views.summary import ENDINGS, summary
 from assetbatch.words import moment, plural
@@ -25,10 +26,11 @@ def render(result: CycleResult) -> RenderableType:
         table.add_column("result")
         table.add_column("", overflow="fold")
         for asset in result.assets:
+            is_price = asset.kind == WorkKind.PRICE
             table.add_row(
-                asset.symbol,
-                asset_table_price(asset.last_price),
-                "" if asset.as_of_ms is None else moment(asset.as_of_ms),
+                asset.symbol if is_price else f"{asset.symbol} {asset.kind}",
+                asset_table_price(asset.last_price) if is_price else "",
+                moment(asset.as_of_ms) if is_price and asset.as_of_ms is not None else "",
                 Text(asset.status.replace("_", " "), style=COLOURS.get(asset.status, "red")),
                 asset.detail or (plural(asset.bars, "bar") if asset.bars else ""),
             )
