@@ -27,7 +27,7 @@ from assetbatch.planning import (
     shares_calls,
 )
 from assetbatch.services import Services
-from assetbatch.state.queue import DEAD_LETTERS_KEPT, Line, QueueState
+from assetbatch.state.queue import DEAD_LETTERS_KEPT, Enqueued, Line, QueueState
 
 SHARE_FOR_PRICES = 2
 """Pages of the past fill at most one part in so many of the queue: the rest is for prices."""
@@ -174,7 +174,8 @@ def backfill(
     queued = 0
     if not dry_run:
         services.store.save(Batch(spans=wanted), now_ms)
-        queued = _queue_pages(services, work)
+        enqueued = _queue_pages(services, work)
+        queued = len(enqueued.added) + len(enqueued.duplicates)
     state = services.queue.state()
     waiting = len(work) - queued
     return BackfillReport(
@@ -262,16 +263,13 @@ def top_up(
                 settled.append(letter.id)
     services.queue.drop_dead(settled)
     found = [pages_to_ask(asset, stored.get(asset.symbol), known, now_ms) for asset in assets]
-    return _queue_pages(services, interleaved(found))
+    return len(_queue_pages(services, interleaved(found)).added)
 
 
-def _queue_pages(services: Services, work: Sequence[Work]) -> int:
-    if not work:
-        return 0
-    room = services.queue.max_size // SHARE_FOR_PRICES - services.queue.state().size
+def _queue_pages(services: Services, work: Sequence[Work]) -> Enqueued:
+    room = services.queue.max_size // SHARE_FOR_PRICES - services.queue.state().size if work else 0
     items = [(item.id, Line.HISTORY) for item in work[: max(0, room)]]
-    enqueued = services.queue.enqueue(items) if items else None
-    return len(enqueued.added) + len(enqueued.duplicates) if enqueued else 0
+    return services.queue.enqueue(items) if items else Enqueued((), (), (), ())
 
 
 def forecast(
