@@ -54,7 +54,7 @@ class TestBackfill:
         free.know_that_today_is_refused()
         report = wanted(free, date(2024, 11, 19))
         assert len(report.symbols[0].pages) <= 22
-        result = free.run_queue()
+        result = free.run_queue(seconds=90)
         assert (result.result, result.queue_size) == ("ok", 0)
         assert free.bars("BTCUSD") == 729 * 288
         assert len(free.paths) <= 23
@@ -63,18 +63,18 @@ class TestBackfill:
     def test_fetches_nothing_again_however_often_it_is_asked(self, free: World) -> None:
         free.know_that_today_is_refused()
         wanted(free, date(2026, 9, 1))
-        free.run_queue()
+        free.run_queue(seconds=90)
         calls = len(free.paths)
         report = wanted(free, date(2026, 9, 1))
         assert (report.queued, report.symbols[0].complete, report.forecast.calls) == (0, 1.0, 0)
-        free.run_queue()
+        free.run_queue(seconds=90)
         assert len(free.paths) == calls
 
     def test_asks_only_for_the_days_that_are_not_there(self, free: World) -> None:
         free.run_priority()
         wanted(free, date(2026, 9, 1))
         before = len(free.paths)
-        free.run_queue()
+        free.run_queue(seconds=90)
         asked = ranges(free)[before:]
         first_day_there = MIDNIGHT - 34 * DAY_MS
         assert max(end_ms for _, end_ms in asked) < first_day_there + DAY_MS
@@ -83,7 +83,7 @@ class TestBackfill:
     def test_the_newest_page_comes_first(self, free: World) -> None:
         free.know_that_today_is_refused()
         wanted(free, date(2026, 6, 1))
-        free.run_queue()
+        free.run_queue(seconds=90)
         starts = [start_ms for start_ms, _ in ranges(free)]
         assert starts == sorted(starts, reverse=True)
 
@@ -95,7 +95,7 @@ class TestBackfill:
             services.redis.delete(*names)
         free.know_that_today_is_refused()
         assert free.enqueue_secondary().enqueued >= 4
-        free.run_queue()
+        free.run_queue(seconds=90)
         free.run_priority()  # its range fills the latest page by itself
         assert holes_of(free).complete == 1.0
 
@@ -106,11 +106,11 @@ class TestBackfill:
         world.know_that_today_is_refused()
         report = wanted(world, date(2026, 1, 1))
         assert (report.queued, report.waiting_for_room) == (4, 6)
-        world.run_queue()
+        world.run_queue(seconds=90)
         world.enqueue_secondary()
         with world.services() as services:
             assert services.queue.state().by_line[Line.HISTORY] == 1  # besides three prices
-        world.run_queue()
+        world.run_queue(seconds=90)
         world.enqueue_secondary()
         with world.services() as services:
             assert services.queue.state().by_line[Line.HISTORY] == 4
@@ -142,7 +142,7 @@ class TestBackfill:
             )
         report = wanted(free, date(2026, 6, 1), date(2026, 6, 10))
         assert report.symbols[0].pages == [(date(2026, 6, 2), date(2026, 6, 2))]
-        free.run_queue()
+        free.run_queue(seconds=90)
         assert ranges(free)[-1] == (start + DAY_MS, start + 2 * DAY_MS - 1)
         assert holes_of(free, from_day=date(2026, 6, 1)).complete is not None
 
@@ -151,7 +151,7 @@ class TestTheEdgeOfThePlan:
     def test_ends_a_backfill_cleanly(self, free: World) -> None:
         free.know_that_today_is_refused()
         report = wanted(free, date(2024, 6, 1))
-        result = free.run_queue()
+        result = free.run_queue(seconds=90)
         assert (result.result, result.queue_size) == ("ok", 0)
         assert not result.failed
         found = holes_of(free)
@@ -165,11 +165,11 @@ class TestTheEdgeOfThePlan:
     def test_is_asked_once_for_all_symbols_of_a_class(self, free: World) -> None:
         free.know_that_today_is_refused()
         wanted(free, date(2024, 6, 1))
-        free.run_queue()
+        free.run_queue(seconds=90)
         before = len(free.paths)
         report = wanted(free, date(2024, 6, 1), symbol="ETHUSD")
         assert report.symbols[0].too_old_before_ms is not None
-        free.run_queue()
+        free.run_queue(seconds=90)
         refused = [call for call in ranges(free)[before:] if call[0] < start_of_day(date(2024, 11, 18))]
         assert refused == []
 
@@ -184,7 +184,7 @@ class TestTheEdgeOfThePlan:
                 services.plan_memory.remember(
                     known.refused(Lack.INTRADAY, kind, "no", services.now_ms(), ticker="X:BTCUSD")
                 )
-        result = world.run_queue()
+        result = world.run_queue(seconds=90)
         assert (result.calls, result.queue_size) == (0, 0)
         with world.services() as services:
             assert services.queue.state().dead == 0
@@ -195,7 +195,7 @@ class TestHoles:
         """The simulated market leaves out bars without a quote, and a whole holiday."""
         free.know_that_today_is_refused()
         wanted(free, date(2025, 12, 20), date(2026, 1, 5), symbol="EURUSD")
-        free.run_queue()
+        free.run_queue(seconds=90)
         found = holes_of(free, "EURUSD", date(2025, 12, 20))
         before = [hole for hole in found.holes if hole.start_ms < start_of_day(date(2026, 1, 5))]
         assert {hole.reason for hole in before} <= {Reason.NOTHING}
@@ -212,7 +212,7 @@ class TestHoles:
         free.vendor.order("status=503", times=1)
         free.document["queue"] = {"retry_delay_seconds": 0, "retry_max_attempts": 1}
         with pytest.raises(Exception, match="cannot be reached"):
-            free.run_queue()
+            free.run_queue(seconds=90)
         found = holes_of(free)
         assert (found.holes[0].reason, found.holes[0].bars) == (Reason.FAILED, 30 * 288)
         with free.services() as services:
@@ -224,7 +224,7 @@ class TestHoles:
             assert "history:BTCUSD:2026-06-01:2026-06-30" not in services.queue.peek(10)
         free.clock.at_ms += 7 * 3_600_000
         free.enqueue_secondary()
-        free.run_queue()
+        free.run_queue(seconds=90)
         assert Reason.FAILED not in {hole.reason for hole in holes_of(free).holes}
         free.enqueue_secondary()
         with free.services() as services:
@@ -244,7 +244,7 @@ class TestHoles:
         free.know_that_today_is_refused()
         wanted(free, date(2026, 10, 1), date(2026, 10, 31))
         monkeypatch.setattr(VendorClient, "bars", with_two_faulty_bars)
-        result = free.run_queue()
+        result = free.run_queue(seconds=90)
         assert (result.bars_written, result.bars_refused) == (31 * 288 - 2, 2)
         hole = holes_of(free).holes[0]
         assert (hole.reason, hole.bars, hole.error) == (Reason.FAILED, 2, "the vendor's bar is of no use")
@@ -256,7 +256,7 @@ class TestHoles:
         assert {hole.reason for hole in holes_of(free).holes} >= {Reason.NOT_ASKED}
         free.know_that_today_is_refused()
         free.enqueue_secondary()
-        free.run_queue()
+        free.run_queue(seconds=90)
         assert Reason.NOT_ASKED not in {hole.reason for hole in holes_of(free).holes}
         assert holes_of(free).complete == 1.0
 
@@ -266,7 +266,7 @@ class TestPages:
         free.know_that_today_is_refused()
         free.vendor.order("next-url-empty", times=1)
         wanted(free, date(2026, 10, 1), date(2026, 10, 31))
-        result = free.run_queue()
+        result = free.run_queue(seconds=90)
         assert (result.result, result.calls) == ("ok", 2)
         with free.services() as services:
             assert services.window.state().used == 2
@@ -278,7 +278,7 @@ class TestPages:
         free.vendor.order("next-url", times=1)
         wanted(free, date(2026, 10, 1), date(2026, 10, 31))
         free.document["queue"] = {"retry_max_attempts": 1}
-        result = free.run_queue()
+        result = free.run_queue(seconds=90)
         assert result.result == "failed"
         found = holes_of(free)
         assert Reason.NOTHING not in {hole.reason for hole in found.holes}
