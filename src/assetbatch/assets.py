@@ -58,9 +58,12 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def market(self) -> Market:
-        """Whose hours it follows: crypto, spot metals (XAU, XAG, XPT, XPD) or forex."""
-        if self.asset_type is AssetType.CRYPTO:
-            return Market.CRYPTO
-        if self.polygon_ticker.startswith(tuple(f"C:{metal}" for metal in _METALS)):
-            return Market.METAL
-        return Market.FOREX
+        """Whose hours it follows."""
+        return market_of(self.polygon_ticker)
+
+
+def market_of(ticker: str) -> Market:
+    """The market of a ticker: crypto, spot metals (XAU, XAG, XPT, XPD) or forex."""
+    if ticker.startswith("X:"):
+        return Market.CRYPTO
+    return Market.METAL if ticker.startswith(tuple(f"C:{metal}" for metal in _METALS)) else Market.FOREX

@@ -15,8 +15,8 @@ from assetbatch.assets import AssetType
 from assetbatch.bounds import boot_seconds
 from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
 from assetbatch.errors import RedisError
-from assetbatch.hours import last_midnight
-from assetbatch.ledger import record
+from assetbatch.hours import last_midnight, open_ms_between
+from assetbatch.ledger import open_stretches, record
 from assetbatch.market import BAR_MS, Bar, Batch, Outcome, Price, Saved, Span, SpanState, StoredAsset
 from assetbatch.planning import (
     BarsCall,
@@ -47,6 +47,8 @@ FUTURE_MS = 60_000
 SETTLED_AFTER_MS = 25 * 60_000
 """How old a slot without a bar must be for the vendor to have none: plans lag by up to 15 minutes."""
 
+EMPTY = "the vendor answered without any bar; asked once more"
+
 LATE_AT_MOST_MS = 2 * DAY_MS
 """By then the vendor has published whatever it has."""
 
@@ -73,26 +75,22 @@ class Status(StrEnum):
 
 
 class Consequence(msgspec.Struct, frozen=True):
-    """What follows from a refusal: the sync status, whether another try cannot help, whether the plan is
-    learned from it, whether the batch makes no further call, what the ledger says of bars asked for."""
+    """What follows from a refusal that has taught nothing of the plan by which it could be asked otherwise:
+    the sync status, whether another try cannot help, whether the batch makes no further call, what the
+    ledger says of bars asked for."""
 
     status: Status
     final: bool = False
-    learns: bool = False
     ends_batch: bool = False
     span: SpanState | None = None
 
 
 CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
     RefusalKind.KEY: Consequence(Status.DEFERRED, ends_batch=True),
-    RefusalKind.NOT_IN_PLAN: Consequence(
-        Status.NOT_ENTITLED, final=True, learns=True, span=SpanState.NOT_IN_PLAN
-    ),
-    RefusalKind.TODAY_NOT_YET: Consequence(Status.NOT_ENTITLED, final=True, learns=True),
-    RefusalKind.TIMEFRAME: Consequence(
-        Status.NOT_ENTITLED, final=True, learns=True, span=SpanState.NOT_IN_PLAN
-    ),
-    RefusalKind.UNKNOWN_TICKER: Consequence(Status.NOT_FOUND, final=True),
+    RefusalKind.NOT_IN_PLAN: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.NOT_IN_PLAN),
+    RefusalKind.TODAY_NOT_YET: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.FAILED),
+    RefusalKind.TIMEFRAME: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.NOT_IN_PLAN),
+    RefusalKind.UNKNOWN_TICKER: Consequence(Status.NOT_FOUND, final=True, span=SpanState.FAILED),
     RefusalKind.TOO_MANY_CALLS: Consequence(Status.DEFERRED, ends_batch=True),
     RefusalKind.VENDOR_DOWN: Consequence(Status.FAILED, span=SpanState.FAILED),
     RefusalKind.NONSENSE: Consequence(Status.FAILED, span=SpanState.FAILED),
@@ -341,7 +339,7 @@ class BatchState:
         if asset.bars:
             if finished:
                 self._bars.setdefault(asset.symbol, []).extend(finished)
-            self._note(asset.symbol, ledger_of(answer, from_ms, to_ms, now_ms))
+            self._note(asset.symbol, self._ledger_of(call, answer, from_ms, to_ms, now_ms))
         bars = [*page.bars, *answer.bars] if page else answer.bars
         if answer.next_url is not None:
             leads_to_itself = page is not None and page.answer.next_url == answer.next_url
@@ -356,6 +354,18 @@ class BatchState:
             if item.kind is WorkKind.HISTORY:
                 self._note(asset.symbol, self._too_old(item, now_ms))
             self._settle(item, self._from_bars(item, call, bars, seen_to_ms))
+
+    def _ledger_of(
+        self, call: BarsCall, answer: BarsAnswer, start_ms: int, end_ms: int, now_ms: int
+    ) -> list[Span]:
+        """What an answer tells; one without any bar of a day or more of trading is doubted the first time."""
+        asset = call.work[0].asset
+        alone = not answer.bars and not answer.faulty_ms and self.next_page is None and not answer.next_url
+        if alone and open_ms_between(asset.market, start_ms, end_ms) >= DAY_MS:
+            before = open_stretches(self.stored[asset.symbol].spans, start_ms, end_ms)
+            if any(span.error != EMPTY for span in before):
+                return [Span(start_ms, end_ms, SpanState.FAILED, now_ms, EMPTY)]
+        return ledger_of(answer, start_ms, end_ms, now_ms)
 
     def _from_bars(self, item: Work, call: BarsCall, bars: Sequence[Bar], seen_to_ms: int) -> Result:
         if not bars and item.kind is WorkKind.PRICE:

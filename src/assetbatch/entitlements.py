@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from assetbatch.assets import AssetType
+from assetbatch.assets import AssetType, market_of
 from assetbatch.hours import day_of, last_midnight
 
 MINUTE_MS = 60_000
@@ -44,6 +44,15 @@ class Lack(StrEnum):
 REMEMBERED_MS = DAY_MS
 """How long a lack is taken for granted before one call asks again."""
 
+OF_TICKERS = (Lack.INTRADAY, Lack.BARS, Lack.PREVIOUS_DAY)
+"""Gold alone may be refused where the euro is not: these are not believed of a market after one refusal."""
+
+DOUBTED_MS = 15 * MINUTE_MS
+"""How long a first refusal is believed that contradicts what was seen within a day."""
+
+UNPUBLISHED_DAYS = 3
+"""So many days back are looked for the last that is published."""
+
 LAST_DAY_PAUSE_MS = (15 * MINUTE_MS, 4 * HOUR_MS)
 """The shortest and longest pause until a day that is not published yet is asked for again."""
 
@@ -58,8 +67,9 @@ SIGHTING_AGAIN_MS = HOUR_MS
 class KnownRefusal(msgspec.Struct, frozen=True, kw_only=True):
     """A refusal and until when it is believed. `message` is the vendor's text.
 
-    `edge_ms`: what starts before it is refused (HISTORY), or the midnight up to which nothing is published
-    yet (LAST_DAY). `ticker` is whose call was refused.
+    `edge_ms`: what starts before it is refused (HISTORY), or the midnight before which the last day is not
+    published yet (LAST_DAY). `tickers` are whose calls were refused; of lacks that may be a ticker's own
+    (`OF_TICKERS`) they are believed for those, and for their market if there are two of it and `general`.
     """
 
     lack: Lack
@@ -68,7 +78,8 @@ class KnownRefusal(msgspec.Struct, frozen=True, kw_only=True):
     until_ms: int
     message: str
     edge_ms: int | None = None
-    ticker: str | None = None
+    tickers: tuple[str, ...] = ()
+    general: bool = True
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,10 +110,17 @@ class Entitlements:
 
     # --- what is known ---
 
-    def lacks(self, lack: Lack, asset_type: AssetType, now_ms: int) -> KnownRefusal | None:
-        """The refusal that is believed at this moment, if any."""
+    def lacks(
+        self, lack: Lack, asset_type: AssetType, now_ms: int, ticker: str | None = None
+    ) -> KnownRefusal | None:
+        """The refusal that is believed at this moment, if any; of a ticker where it may be its own."""
         refusal = self._refusals.get((lack, asset_type))
-        return refusal if refusal and refusal.since_ms <= now_ms < refusal.until_ms else None
+        if refusal is None or not refusal.since_ms <= now_ms < refusal.until_ms:
+            return None
+        if lack in OF_TICKERS and ticker is not None and ticker not in refusal.tickers:
+            alike = [one for one in refusal.tickers if market_of(one) is market_of(ticker)]
+            return refusal if refusal.general and len(alike) > 1 else None
+        return refusal
 
     def believed(self, now_ms: int) -> list[KnownRefusal]:
         """All refusals that are believed at this moment."""
@@ -148,9 +166,9 @@ class Entitlements:
         """Whether prices of this class come by snapshots of either sort: bars are work of their own then."""
         return self.snapshots(asset_type, now_ms) or self.market_snapshots(asset_type, now_ms)
 
-    def intraday(self, asset_type: AssetType, now_ms: int) -> bool:
-        """Whether 5-minute bars of this class are worth asking for."""
-        return not any(self.lacks(lack, asset_type, now_ms) for lack in (Lack.INTRADAY, Lack.BARS))
+    def intraday(self, asset_type: AssetType, now_ms: int, ticker: str) -> bool:
+        """Whether 5-minute bars of this ticker are worth asking for."""
+        return not any(self.lacks(lack, asset_type, now_ms, ticker) for lack in (Lack.INTRADAY, Lack.BARS))
 
     def delay_ms(self, asset_type: AssetType, now_ms: int) -> int:
         """How old the newest data of an open market are at least: 0 or 15 minutes, as was seen."""
@@ -159,9 +177,14 @@ class Entitlements:
         lag_ms = self._sightings[asset_type].lag_ms
         return DELAY_MS if lag_ms is not None and lag_ms >= DELAYED_FROM_MS else 0
 
-    def horizon_ms(self, asset_type: AssetType, now_ms: int) -> int:
-        """The latest moment whose data this key may see: now, 15 minutes ago, the end of a New York day."""
-        by_the_minute = self.any_snapshots(asset_type, now_ms) or self.intraday(asset_type, now_ms)
+    def horizon_ms(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> int:
+        """The latest moment whose data this key may see, of a ticker or of its class: now, 15 minutes ago, or
+        the end of a New York day."""
+        by_the_minute = (
+            ticker is None
+            or self.any_snapshots(asset_type, now_ms)
+            or self.intraday(asset_type, now_ms, ticker)
+        )
         if by_the_minute and self.shows_today(asset_type, now_ms):
             return now_ms - self.delay_ms(asset_type, now_ms)
         return self.last_day_end_ms(asset_type, now_ms)
@@ -174,8 +197,8 @@ class Entitlements:
         """The end of the last New York day that is published."""
         midnight = last_midnight(now_ms)
         unpublished = self.lacks(Lack.LAST_DAY, asset_type, now_ms)
-        if unpublished and unpublished.edge_ms == midnight:
-            return last_midnight(midnight - 1)
+        if unpublished and unpublished.edge_ms and unpublished.edge_ms <= midnight:
+            return last_midnight(unpublished.edge_ms - 1)
         return midnight
 
     def history_from_ms(self, asset_type: AssetType, now_ms: int) -> int:
@@ -200,19 +223,24 @@ class Entitlements:
     ) -> KnownRefusal:
         """Takes a refusal into account from now on, and returns it to be remembered.
 
-        That a whole class has no bars is believed when two tickers of it were refused and none was answered
-        meanwhile: gold alone may be refused where the euro is not. A day that is not published
-        yet is asked for again after pauses that double with its age.
+        A day that is not published yet is asked for again after pauses that double with its age. What
+        contradicts data seen within a day is doubted, unless it is said twice.
         """
         before = self._refusals.get((lack, asset_type))
+        known = before is not None and now_ms - before.since_ms < REMEMBERED_MS
         until_ms = now_ms + REMEMBERED_MS
+        tickers: tuple[str, ...] = (ticker,)
+        general = True
         if lack is Lack.LAST_DAY:
             shortest, longest = LAST_DAY_PAUSE_MS
             until_ms = now_ms + min(longest, max(shortest, now_ms - edge_ms))
-        elif lack in (Lack.BARS, Lack.PREVIOUS_DAY) and (before is None or before.ticker == ticker):
-            until_ms = before.until_ms if before else now_ms
+        elif lack in OF_TICKERS and before and known:
+            tickers = tuple(dict.fromkeys([*before.tickers, ticker]))
+            general = before.general
         elif lack is Lack.HISTORY and before and now_ms < before.until_ms:
             edge_ms = max(edge_ms, before.edge_ms or 0)
+        elif lack in (Lack.TODAY, Lack.SNAPSHOT) and not known and self._today_at_ms(asset_type, now_ms):
+            until_ms = now_ms + DOUBTED_MS
         refusal = KnownRefusal(
             lack=lack,
             asset_type=asset_type,
@@ -220,7 +248,8 @@ class Entitlements:
             until_ms=until_ms,
             message=message,
             edge_ms=edge_ms or None,
-            ticker=ticker,
+            tickers=tickers,
+            general=general,
         )
         self._refusals[lack, asset_type] = refusal
         return refusal
@@ -254,9 +283,19 @@ class Entitlements:
         self._sightings[asset_type] = sighting
         return sighting
 
-    def forget(self, lack: Lack, asset_type: AssetType) -> bool:
-        """An answer has shown that a lack is none (any more); whether one was known."""
-        return self._refusals.pop((lack, asset_type), None) is not None
+    def answered(self, lack: Lack, asset_type: AssetType, ticker: str) -> KnownRefusal | None:
+        """An answer has shown that a lack is none of this ticker, nor of its market; returns what is left of
+        the memory if that changes it."""
+        before = self._refusals.get((lack, asset_type))
+        if before is None:
+            return None
+        tickers = tuple(one for one in before.tickers if one != ticker)
+        alike = any(market_of(one) is market_of(ticker) for one in tickers)
+        after = msgspec.structs.replace(before, tickers=tickers, general=before.general and not alike)
+        if after == before:
+            return None
+        self._refusals[lack, asset_type] = after
+        return after
 
 
 def _says_nothing_new(before: Sighting, after: Sighting, now_ms: int) -> bool:

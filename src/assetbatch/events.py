@@ -80,7 +80,7 @@ class Events:
                 ask=asset.ask,
             )
             for asset, published in zip(priced, moments, strict=True)
-            if published != str(asset.as_of_ms)
+            if published is None or int(published) < (asset.as_of_ms or 0)
         ]
         self.publish(missed)
         return missed

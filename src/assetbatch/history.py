@@ -177,18 +177,17 @@ def backfill(
         enqueued = _queue_pages(services, work)
         queued = len(enqueued.added) + len(enqueued.duplicates)
     state = services.queue.state()
-    waiting = len(work) - queued
+    ahead = len(work)
+    if not dry_run:  # what lies between the wanted days and the ledger of before is asked for too
+        stored = services.store.load([asset.symbol for asset in assets])
+        ahead = max(
+            ahead, sum(len(pages_to_ask(asset, stored[asset.symbol], known, now_ms)) for asset in assets)
+        )
     return BackfillReport(
         symbols=reports,
         queued=queued,
-        waiting_for_room=waiting,
-        forecast=forecast(
-            services,
-            known,
-            state,
-            len(work) if dry_run else max(0, len(work) - state.by_line[Line.HISTORY]),
-            now_ms,
-        ),
+        waiting_for_room=len(work) - queued,
+        forecast=forecast(services, known, state, max(0, ahead - state.by_line[Line.HISTORY]), now_ms),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from assetbatch.assets import AssetType
 from assetbatch.batch import FUTURE_MS
-from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
+from assetbatch.entitlements import DAY_MS, HOUR_MS, UNPUBLISHED_DAYS, Entitlements, Lack
 from assetbatch.hours import day_of, is_open, last_midnight, open_ms_between, start_of_day
 from assetbatch.planning import (
     PAGE_MS,
@@ -40,9 +40,10 @@ def lack_shown_by(call: Call, kind: RefusalKind, now_ms: int) -> Lack | None:
     if isinstance(call, PreviousDayCall):
         return Lack.PREVIOUS_DAY if kind is RefusalKind.NOT_IN_PLAN else None
     match kind:
-        case RefusalKind.TODAY_NOT_YET:
-            ends_at_midnight = last_midnight(call.end_ms + 1) == call.end_ms + 1
-            return Lack.LAST_DAY if ends_at_midnight else Lack.TODAY
+        case RefusalKind.TODAY_NOT_YET if call.end_ms >= last_midnight(now_ms):
+            return Lack.TODAY
+        case RefusalKind.TODAY_NOT_YET if now_ms - call.end_ms < (UNPUBLISHED_DAYS + 1) * DAY_MS:
+            return Lack.LAST_DAY
         case RefusalKind.TIMEFRAME:
             return Lack.HISTORY if now_ms - call.start_ms > PAGE_MS + 7 * DAY_MS else Lack.INTRADAY
         case RefusalKind.NOT_IN_PLAN:
@@ -73,7 +74,7 @@ def edge_of(lack: Lack, call: Call, now_ms: int) -> int:
         case Lack.LAST_DAY, GroupedDayCall(_, _, day):
             return start_of_day(day + timedelta(days=1))
         case Lack.LAST_DAY, BarsCall():
-            return call.end_ms + 1
+            return start_of_day(day_of(call.end_ms) + timedelta(days=1))
         case Lack.HISTORY, BarsCall():
             return history_edge(call, now_ms)
         case _:
@@ -124,7 +125,8 @@ class PlanLearner:
         asset = call.work[0].asset
         if not answer.bars:
             return
-        self.forget(Lack.BARS, asset.asset_type)
+        for lack in (Lack.BARS, Lack.INTRADAY):
+            self.answered(lack, asset.asset_type, asset.polygon_ticker)
         newest_ms = min(answer.bars[-1].end_ms, call.end_ms + 1)
         reaches_now = call.end_ms + 1 >= now_ms and answer.next_url is None
         market_open = (
@@ -177,7 +179,8 @@ class PlanLearner:
         if now_ms < refusal.until_ms:
             self._reporter.learned(refusal, expected=expected)
 
-    def forget(self, lack: Lack, asset_type: AssetType) -> None:
-        """An answer has shown that a lack is none (any more)."""
-        if self._known.forget(lack, asset_type):
-            self._memory.forget(lack, asset_type)
+    def answered(self, lack: Lack, asset_type: AssetType, ticker: str) -> None:
+        """An answer has shown that a lack is none of this ticker (any more)."""
+        left = self._known.answered(lack, asset_type, ticker)
+        if left:
+            self._memory.remember(left)

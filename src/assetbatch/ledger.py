@@ -149,9 +149,10 @@ def _covering(spans: Sequence[Span], start_ms: int, end_ms: int) -> Iterator[Spa
         yield Span(at_ms, end_ms, SpanState.WANTED)
 
 
-def asked_to(spans: Sequence[Span]) -> int | None:
-    """The end of the last ASKED span; None without any."""
-    return max((span.end_ms for span in spans if span.state is SpanState.ASKED), default=None)
+def asked_to(spans: Sequence[Span], now_ms: int) -> int | None:
+    """The end of the last ASKED span, or now if it lies beyond; None without any that begins before now."""
+    asked = [span for span in spans if span.state is SpanState.ASKED and span.start_ms < now_ms]
+    return max((min(span.end_ms, now_ms) for span in asked), default=None)
 
 
 def holes(

@@ -15,7 +15,7 @@ from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRefusal,
 from assetbatch.hours import day_of, last_midnight, last_open, open_ms_between, start_of_day
 from assetbatch.ledger import asked_to, open_stretches, pages
 from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, Span, SpanState, StoredAsset
-from assetbatch.words import ago, moment, plural
+from assetbatch.words import ago, moment, plural, span
 
 PAGE_DAYS = 34
 PAGE_MS = PAGE_DAYS * DAY_MS
@@ -26,6 +26,7 @@ JITTER_MS = 30_000
 
 NOT_FOUND_AGAIN_MS = 24 * HOUR_MS
 NOT_ENTITLED_AGAIN_MS = 24 * HOUR_MS
+NO_DATA_AGAIN_MS = 6 * HOUR_MS
 
 FAILED_AGAIN_MS = 6 * HOUR_MS
 """When a hole that a failed call has left is asked for again, beyond the queue's own retries."""
@@ -160,23 +161,27 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     while. Complete up to what can be seen: not due. Otherwise by its frequency while its market is
     open, and with doubling pauses after it has closed (the vendor may publish the end late).
     """
-    if refusal := _nothing_left(asset.asset_type, known, now_ms):
+    if refusal := _nothing_left(asset, known, now_ms):
         return Verdict(False, "not in the plan; asked again once a day", refusal)
     if stored is not None and stored.status_at_ms is not None:
-        since_status = now_ms - stored.status_at_ms
+        since_status = abs(now_ms - stored.status_at_ms)  # a clock that was ahead must not silence it
         if stored.sync_status == "not_found" and since_status < NOT_FOUND_AGAIN_MS:
             return Verdict(False, "the vendor does not know this ticker; asked again once a day")
         if stored.sync_status == "not_entitled" and since_status < NOT_ENTITLED_AGAIN_MS:
             return Verdict(False, "not in the plan; asked again once a day")
-        if stored.sync_status == "no_data" and since_status < HOUR_MS:
-            return Verdict(False, "the vendor had nothing; asked again every hour")
+        by_snapshot = known.any_snapshots(asset.asset_type, now_ms)  # they are empty after midnight
+        pause_ms = HOUR_MS if by_snapshot else NO_DATA_AGAIN_MS
+        if stored.sync_status == "no_data" and since_status < pause_ms:
+            return Verdict(False, f"the vendor had nothing; asked again after {span(pause_ms)}")
     if stored is None or stored.as_of_ms is None or stored.last_sync_ms is None:
         return Verdict(True, "never fetched")
-    horizon = known.horizon_ms(asset.asset_type, now_ms)
+    if stored.last_sync_ms > now_ms + JITTER_MS:
+        return Verdict(True, "refreshed in the future: the clock was set back")
+    horizon = known.horizon_ms(asset.asset_type, now_ms, asset.polygon_ticker)
     visible = last_open(asset.market, min(now_ms, horizon))
     complete_to = stored.as_of_ms
     if not known.any_snapshots(asset.asset_type, now_ms):  # then the price follows from the bars
-        complete_to = max(complete_to, asked_to(stored.spans) or 0)
+        complete_to = max(complete_to, asked_to(stored.spans, now_ms) or 0)
     if complete_to >= visible:
         return Verdict(False, f"complete up to {moment(visible)}")
     since_sync = now_ms - stored.last_sync_ms
@@ -196,11 +201,12 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     return Verdict(False, f"nothing newer than {moment(stored.as_of_ms)} was there; asked again later")
 
 
-def _nothing_left(asset_type: AssetType, known: Entitlements, now_ms: int) -> KnownRefusal | None:
-    """The refusal that leaves no way to any price of a class."""
-    if known.any_snapshots(asset_type, now_ms) or known.intraday(asset_type, now_ms):
+def _nothing_left(asset: Asset, known: Entitlements, now_ms: int) -> KnownRefusal | None:
+    """The refusal that leaves no way to any price of an asset."""
+    asset_type, ticker = asset.asset_type, asset.polygon_ticker
+    if known.any_snapshots(asset_type, now_ms) or known.intraday(asset_type, now_ms, ticker):
         return None
-    return known.lacks(Lack.PREVIOUS_DAY, asset_type, now_ms)
+    return known.lacks(Lack.PREVIOUS_DAY, asset_type, now_ms, ticker)
 
 
 def behind(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
@@ -208,12 +214,12 @@ def behind(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) 
     asks for was not asked for. Without snapshots the price comes from the bars and nothing is left over."""
     if not asset.bars or not known.any_snapshots(asset.asset_type, now_ms):
         return False
-    if not known.intraday(asset.asset_type, now_ms):
+    if not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
         return False
     if _left_by(SpanState.NOT_IN_PLAN, stored, now_ms - NOT_ENTITLED_AGAIN_MS):
         return False
     visible = last_open(asset.market, min(now_ms, known.horizon_ms(asset.asset_type, now_ms)))
-    return visible - _bars_known_to(stored) >= max(BAR_MS, asset.update_frequency_seconds * 1000)
+    return visible - _bars_known_to(stored, now_ms) >= max(BAR_MS, asset.update_frequency_seconds * 1000)
 
 
 def bars_to_queue(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
@@ -229,19 +235,21 @@ def _left_by(state: SpanState, stored: StoredAsset, since_ms: int) -> bool:
     return last is not None and last.state is state and (last.asked_ms or 0) > since_ms
 
 
-def _bars_known_to(stored: StoredAsset | None) -> int:
+def _bars_known_to(stored: StoredAsset | None, now_ms: int) -> int:
     """The moment up to which the bars are stored or known not to exist; 0 without any."""
     if stored is None:
         return 0
     stored_to = 0 if stored.last_bar_ms is None else stored.last_bar_ms + BAR_MS
-    return max(stored_to, asked_to(stored.spans) or 0)
+    return max(stored_to, asked_to(stored.spans, now_ms) or 0)
 
 
 def _assess_history(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
-    asset_type = work.asset.asset_type
-    if not known.intraday(asset_type, now_ms):
-        refusal = known.lacks(Lack.INTRADAY, asset_type, now_ms) or known.lacks(Lack.BARS, asset_type, now_ms)
-        return Verdict(False, "the plan has no 5-minute bars of it", refusal)
+    asset_type, ticker = work.asset.asset_type, work.asset.polygon_ticker
+    if not work.asset.bars:
+        return Verdict(False, "keeps no bars")
+    for lack in (Lack.INTRADAY, Lack.BARS):
+        if refusal := known.lacks(lack, asset_type, now_ms, ticker):
+            return Verdict(False, "the plan has no 5-minute bars of it", refusal)
     _, end_ms = days_range(work)
     if end_ms <= known.history_from_ms(asset_type, now_ms):
         refusal = known.lacks(Lack.HISTORY, asset_type, now_ms)
@@ -327,7 +335,7 @@ def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object
         return (SnapshotCall,)
     if known.market_snapshots(asset_type, now_ms):
         return (MarketSnapshotCall, asset_type)
-    only_days = not known.intraday(asset_type, now_ms)
+    only_days = not known.intraday(asset_type, now_ms, asset.polygon_ticker)
     ended_days = not asset.bars and not known.shows_today(asset_type, now_ms)
     if (only_days or ended_days) and not known.lacks(Lack.GROUPED, asset_type, now_ms):
         visible = last_open(asset.market, known.last_day_end_ms(asset_type, now_ms))
@@ -352,7 +360,7 @@ def _ranges_of(
     drafts: list[tuple[int, Call]] = []
     ranges: list[tuple[int, int, int, Work]] = []
     for position, item in members:
-        if not known.intraday(item.asset.asset_type, now_ms):
+        if not known.intraday(item.asset.asset_type, now_ms, item.asset.polygon_ticker):
             drafts.append((position, PreviousDayCall((item,))))
             continue
         if item.kind is WorkKind.HISTORY:
@@ -389,7 +397,7 @@ def latest_range(
     if probe_today and known.today_is_unknown(asset_type, now_ms):
         end_ms = now_ms
     earliest = max(end_ms - PAGE_MS, min(known.history_from_ms(asset_type, now_ms), end_ms - BAR_MS))
-    known_to = _bars_known_to(stored)
+    known_to = _bars_known_to(stored, now_ms)
     start_ms = earliest
     if known_to:
         start_ms = max(earliest, last_midnight(min(known_to, end_ms) - 1))
@@ -417,7 +425,7 @@ def askable(asset: Asset, stored: StoredAsset | None, start_ms: int, end_ms: int
 def pages_to_ask(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> list[Work]:
     """The pages of the past that are worth a call, the newest first; what the next range of the latest bars
     fills by itself is left to that."""
-    if not asset.bars or not known.intraday(asset.asset_type, now_ms):
+    if not asset.bars or not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
         return []
     if stored is None or stored.sync_status in ("not_found", "not_entitled"):
         return []

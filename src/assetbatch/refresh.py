@@ -238,7 +238,7 @@ class Refresher:
         if isinstance(call, PreviousDayCall):
             price = vendor.previous_day(asset.polygon_ticker, asset.symbol, deadline_seconds=seconds)
             batch.take_previous_day(call, price)
-            self._learner.forget(Lack.PREVIOUS_DAY, asset.asset_type)
+            self._learner.answered(Lack.PREVIOUS_DAY, asset.asset_type, asset.polygon_ticker)
             return
         if batch.next_page:
             page = vendor.next_page(batch.next_page.answer, deadline_seconds=seconds)
@@ -265,11 +265,7 @@ class Refresher:
             )
         if refusal.kind is RefusalKind.VENDOR_DOWN:
             batch.downs += 1
-        if (
-            consequence.learns
-            and self._learner.refused(call, refusal, now_ms)
-            and call not in self._plan(batch, now_ms)
-        ):
+        if self._learner.refused(call, refusal, now_ms) and call not in self._plan(batch, now_ms):
             if one_call_each and not isinstance(call, PricesCall):
                 batch.settle_call(call, Status.POSTPONED, f"{refusal.message} (asked otherwise next time)")
             return

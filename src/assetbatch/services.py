@@ -152,8 +152,8 @@ class Services:
 
     @cached_property
     def plan_memory(self) -> PlanMemory:
-        """What the plan of this key is known to show and to lack."""
-        return PlanMemory(self.redis, self.keys, self._fingerprint)
+        """What the plan of this key is known to show and to lack; another tier begins anew."""
+        return PlanMemory(self.redis, self.keys, f"{self._fingerprint}:{self.config.rate_limiting.tier}")
 
     @cached_property
     def events(self) -> Events:

@@ -261,6 +261,38 @@ class TestHoles:
         assert holes_of(free).complete == 1.0
 
 
+class TestAnEmptyPage:
+    def test_of_an_open_market_is_doubted_once(self, free: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One odd answer must not leave a hole for ever; two are believed."""
+        ask = VendorClient.bars
+
+        def empty(*arguments: Any, **options: Any) -> BarsAnswer:
+            return msgspec.structs.replace(ask(*arguments, **options), bars=[])
+
+        free.know_that_today_is_refused()
+        wanted(free, date(2026, 6, 1), date(2026, 6, 30))
+        with monkeypatch.context() as odd:
+            odd.setattr(VendorClient, "bars", empty)
+            free.run_queue(seconds=90)
+        assert holes_of(free).holes[0].reason is Reason.FAILED
+        free.clock.at_ms += 7 * 3_600_000
+        with monkeypatch.context() as odd:
+            odd.setattr(VendorClient, "bars", empty)
+            free.enqueue_secondary()
+            free.run_queue(seconds=90)
+        assert holes_of(free).holes[0].reason is Reason.NOTHING
+
+
+def test_pages_of_an_asset_that_keeps_no_bars_any_more_cost_nothing(free: World) -> None:
+    free.know_that_today_is_refused()
+    wanted(free, date(2026, 6, 1))
+    free.document["priority_assets"] = [
+        {**asset, "bars": asset["symbol"] != "BTCUSD"} for asset in free.document["priority_assets"]
+    ]
+    result = free.run_queue(seconds=90)
+    assert (result.calls, result.queue_size) == (0, 0)
+
+
 class TestPages:
     def test_a_range_that_comes_in_pages_is_followed_a_slot_each(self, free: World) -> None:
         free.know_that_today_is_refused()

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from assetbatch.assets import AssetType
 from assetbatch.cycles import CycleResult
-from assetbatch.entitlements import Lack
+from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.events import Events
 from assetbatch.history import find_holes
 from assetbatch.hours import start_of_day, to_ms
@@ -109,9 +109,10 @@ class TestGroupedDays:
         world = make_world(document={"secondary_assets": PRICED, "priority_assets": []})
         with world.services() as services:
             known = services.entitlements()
-            services.plan_memory.remember(
-                known.refused(Lack.INTRADAY, AssetType.FOREX, "no", services.now_ms(), ticker="C:EURUSD")
-            )
+            for ticker in ("C:EURUSD", "C:GBPUSD"):
+                services.plan_memory.remember(
+                    known.refused(Lack.INTRADAY, AssetType.FOREX, "no", services.now_ms(), ticker=ticker)
+                )
         refuse(world, "/grouped/")
         result = cycle_of_all(world)
         assert [asset.status for asset in result.assets] == ["success"] * 4
@@ -220,6 +221,116 @@ class TestAClassThatIsNotInThePlan:
         states = {asset.symbol: asset.status for asset in result.assets}
         assert states.pop("SOLUSD") == "not_entitled"
         assert set(states.values()) == {"success"}
+
+
+class TestATickerThatIsRefusedAlone:
+    """Users report it of gold: what it is refused says nothing of the euro."""
+
+    @pytest.mark.parametrize("kind", [RefusalKind.TIMEFRAME, RefusalKind.NOT_IN_PLAN])
+    def test_gets_its_daily_price_and_keeps_nobody_from_their_bars(
+        self, free: World, monkeypatch: pytest.MonkeyPatch, kind: RefusalKind
+    ) -> None:
+        ask = VendorClient.bars
+
+        def bars(client: VendorClient, ticker: str, *arguments: Any, **options: Any) -> BarsAnswer:
+            if ticker == "C:XAUUSD":
+                asked.append(ticker)
+                raise Refusal(kind, "not of gold", http_status=403)
+            return ask(client, ticker, *arguments, **options)
+
+        asked: list[str] = []
+        monkeypatch.setattr(VendorClient, "bars", bars)
+        for _ in range(12):
+            free.run_priority()
+            free.clock.at_ms += 30 * MINUTE
+        assert len(asked) == 1
+        assert free.bars("EURUSD") > 6000
+        assert free.last_update("XAUUSD") is not None
+
+    def test_of_two_metals_is_believed_of_metals_and_not_of_currencies(self) -> None:
+        known = Entitlements(end_of_day=True)
+        for ticker in ("C:XAUUSD", "C:XAGUSD"):
+            known.refused(Lack.BARS, AssetType.FOREX, "no", 1000, ticker=ticker)
+        assert not known.intraday(AssetType.FOREX, 2000, "C:XPTUSD")
+        assert known.intraday(AssetType.FOREX, 2000, "C:EURUSD")
+        known.answered(Lack.BARS, AssetType.FOREX, "C:XPTUSD")
+        assert known.intraday(AssetType.FOREX, 2000, "C:XPTUSD")
+        assert not known.intraday(AssetType.FOREX, 2000, "C:XAUUSD")
+
+
+class TestOddRefusals:
+    def test_of_two_days_that_are_not_published_end_with_the_third(
+        self, free: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ask = VendorClient.bars
+        published = start_of_day(date(2026, 11, 16))
+
+        def bars(client: VendorClient, ticker: str, start_ms: int, end_ms: int, **options: Any) -> BarsAnswer:
+            calls.append(end_ms)
+            if end_ms >= published:
+                raise Refusal(RefusalKind.TODAY_NOT_YET, "before end of day", http_status=403)
+            return ask(client, ticker, start_ms, end_ms, **options)
+
+        calls: list[int] = []
+        monkeypatch.setattr(VendorClient, "bars", bars)
+        cycle_of_all(free)
+        free.run_priority()
+        free.run_priority()
+        assert len(calls) <= 2 * 4 + 6  # today and three days of two classes, then a range for each asset
+        assert last_update_of(free, "BTCUSD") == published
+
+    def test_that_contradict_what_was_just_seen_are_believed_for_a_quarter_of_an_hour(
+        self, paid: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        paid.run_priority()
+        paid.clock.at_ms += 5 * MINUTE
+        with paid.services() as services:
+            known = services.entitlements()
+            known.refused(Lack.TODAY, AssetType.FOREX, "no", paid.clock.at_ms, ticker="C:EURUSD")
+            assert not known.shows_today(AssetType.FOREX, paid.clock.at_ms)
+            assert known.shows_today(AssetType.FOREX, paid.clock.at_ms + 16 * MINUTE)
+
+    def test_of_a_whole_snapshot_blame_no_ticker(self, paid: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        def snapshot(*_: object, **__: object) -> None:
+            raise Refusal(RefusalKind.UNKNOWN_TICKER, "Ticker not found.", http_status=404)
+
+        monkeypatch.setattr(VendorClient, "snapshot", snapshot)
+        paid.run_priority()
+        result = paid.run_priority()
+        assert {asset.status for asset in result.assets} <= {"success", "fresh"}
+
+    def test_of_bars_are_not_repeated_each_cycle(self, paid: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        def bars(client: VendorClient, ticker: str, *_: object, **__: object) -> None:
+            calls.append(ticker)
+            raise Refusal(RefusalKind.UNKNOWN_TICKER, "Ticker not found.", http_status=404)
+
+        calls: list[str] = []
+        monkeypatch.setattr(VendorClient, "bars", bars)
+        for _ in range(6):
+            paid.run_priority()
+            paid.run_queue()
+            paid.clock.at_ms += 5 * MINUTE
+        assert len(calls) == 3
+
+
+def test_a_new_tier_is_asked_anew(make_world: MakeWorld) -> None:
+    """Somebody has paid: moving up is one line."""
+    world = make_world(plan="starter", tier="free")
+    world.know_that_today_is_refused()
+    world.document["rate_limiting"]["tier"] = "starter"
+    result = world.run_priority()
+    assert (result.calls, sorts(world)) == (1, ["/v3/snapshot"])
+
+
+def test_a_clock_that_was_ahead_for_a_while_silences_nothing(paid: World) -> None:
+    paid.run_priority()
+    paid.run_queue()
+    paid.clock.at_ms += 400 * 24 * HOUR
+    paid.run_priority()
+    paid.run_queue()
+    paid.clock.at_ms -= 400 * 24 * HOUR - 10 * MINUTE
+    result = paid.run_priority()
+    assert {asset.status for asset in result.assets} == {"success"}
 
 
 class TestEvents:

@@ -102,5 +102,3 @@ def test_what_a_plan_shows_and_lacks_is_remembered_for_all_processes_of_its_key(
     memory.remember(sighting)
     assert PlanMemory(redis_client, keys, "k").load() == ([refusal], [sighting])
     assert PlanMemory(redis_client, keys, "another key").load() == ([], [])
-    memory.forget(Lack.SNAPSHOT, AssetType.FOREX)
-    assert PlanMemory(redis_client, keys, "k").load() == ([], [sighting])

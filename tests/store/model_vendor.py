@@ -356,23 +356,23 @@ SERIES = st.tuples(QUOTES, st.just([]) | QUOTES, QUOTES)
 SLOT = st.integers(0, SLOTS - 1)
 
 
-def _with(**values: Any) -> Callable[[Element], None]:
+def replaced(**values: object) -> Callable[[Element], None]:
     return lambda element: element.update(values)
 
 
 USELESS = st.sampled_from(
     [
-        _with(c=None),
-        _with(o=0),
-        _with(l=0.0),
-        _with(h=-1.0),
-        _with(c="1.5"),
-        _with(h=0.5),  # below the low
-        _with(l=3.0),  # above the high
+        replaced(c=None),
+        replaced(o=0),
+        replaced(l=0.0),
+        replaced(h=-1.0),
+        replaced(c="1.5"),
+        replaced(h=0.5),  # below the low
+        replaced(l=3.0),  # above the high
         lambda element: element.pop("o", None),
     ]
 )
-MISPLACED = st.sampled_from([_with(t=None), _with(t=START_MS + 1)])
+MISPLACED = st.sampled_from([replaced(t=None), replaced(t=START_MS + 1)])
 
 
 def _oddities(name: str, details: st.SearchStrategy[Any]) -> st.SearchStrategy[Oddity]:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from assetbatch.assets import Asset, AssetType
@@ -54,6 +54,7 @@ from .model_vendor import (
     moment_of,
     prices_answer,
     prices_steps,
+    replaced,
     settled_ms,
     start_of,
 )
@@ -112,14 +113,16 @@ class Story(NamedTuple):
 SLOT_RANGES = st.one_of(st.just(ALL), st.tuples(SLOT, SLOT).map(lambda ends: range(min(ends), max(ends) + 1)))
 
 
-def stories(oddities: st.SearchStrategy[Oddity] = ODDITIES) -> st.SearchStrategy[Story]:
+def stories(
+    oddities: st.SearchStrategy[Oddity] = ODDITIES, slots: st.SearchStrategy[range] = SLOT_RANGES
+) -> st.SearchStrategy[Story]:
     ask = st.builds(
         Ask,
         st.sampled_from([0, 0, QUOTE_MS, BAR_MS]),
         st.integers(0, 1),
-        SLOT_RANGES,
+        slots,
         st.integers(1, 4),
-        st.just([]) | st.lists(oddities, max_size=2),
+        st.just([]) | st.lists(oddities, min_size=1, max_size=2),
         st.integers(0, 3),
     )
     forming = st.lists(ask, min_size=3, max_size=6)
@@ -127,6 +130,12 @@ def stories(oddities: st.SearchStrategy[Oddity] = ODDITIES) -> st.SearchStrategy
     steps = st.tuples(forming, settled).map(lambda chapters: [*chapters[0], *chapters[1]])
     age_ms = st.sampled_from([BAR_MS, LAG_MS, LAG_MS + 2 * QUOTE_MS])
     return st.builds(Story, SERIES, age_ms, steps)
+
+
+def all_but_the_first(values: dict[str, object]) -> Story:
+    """One answer with all bars, the first of them with these values."""
+    ask = Ask(0, 0, ALL, 4, [Oddity("useless", 0, replaced(**values))], 0)
+    return Story([[(1.0, 1.0)]] * SLOTS, SLOTS * BAR_MS, [ask])
 
 
 # --- how a story is played ---
@@ -339,7 +348,9 @@ def test_the_ledger_calls_nothing_missing_at_the_vendor_that_is_there(play: Play
     """Where it says asked and there is no row, the vendor has no bar."""
 
     @settings(max_examples=200, deadline=None)
-    @given(stories(FAULTY))
+    @given(stories(FAULTY, st.just(ALL)))
+    @example(all_but_the_first({"c": None}))
+    @example(all_but_the_first({"t": None}))
     def check(story: Story) -> None:
         for moment in play.play(story):
             spans = play.spans()

@@ -67,6 +67,7 @@ class TestWhatARefusalTeaches:
             (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TIMEFRAME, Lack.GROUPED),
             (BarsCall(WORK, 0, NOW), RefusalKind.TODAY_NOT_YET, Lack.TODAY),
             (BarsCall(WORK, 0, MIDNIGHT - 1), RefusalKind.TODAY_NOT_YET, Lack.LAST_DAY),
+            (BarsCall(WORK, OLD, OLD + DAY_MS), RefusalKind.TODAY_NOT_YET, None),
             (BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1), RefusalKind.TIMEFRAME, Lack.INTRADAY),
             (BarsCall(WORK, OLD, OLD + DAY_MS), RefusalKind.TIMEFRAME, Lack.HISTORY),
             (BarsCall(WORK, 0, NOW), RefusalKind.NOT_IN_PLAN, Lack.BARS),

@@ -200,13 +200,17 @@ class TestOpenStretches:
 
 
 class TestAskedTo:
+    LEDGER = (span(0, 2, ASKED), span(2, 4, WANTED), span(6, 8, ASKED), span(8, 9, FAILED))
+
     def test_is_the_end_of_the_last_asked_span(self) -> None:
-        assert asked_to([span(0, 2, ASKED), span(2, 4, WANTED), span(6, 8, ASKED), span(8, 9, FAILED)]) == (
-            8 * BAR_MS
-        )
+        assert asked_to(self.LEDGER, 20 * BAR_MS) == 8 * BAR_MS
+
+    def test_is_never_later_than_now_though_the_clock_was_ahead_once(self) -> None:
+        assert asked_to(self.LEDGER, 7 * BAR_MS) == 7 * BAR_MS
+        assert asked_to(self.LEDGER, 5 * BAR_MS) == 2 * BAR_MS
 
     def test_is_none_where_nothing_was_asked(self) -> None:
-        assert asked_to([]) is asked_to([span(0, 2, FAILED)]) is None
+        assert asked_to([], BAR_MS) is asked_to([span(0, 2, FAILED)], BAR_MS) is None
 
 
 FRIDAY, SUNDAY = new_york("2026-01-09 17:00"), new_york("2026-01-11 17:00")

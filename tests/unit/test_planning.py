@@ -63,8 +63,11 @@ WEDNESDAY = utc("2026-11-18T15:00")
 SUNDAY = utc("2026-11-22T15:00")
 
 
+TICKERS = ("C:EURUSD", "C:GBPUSD", "C:XAUUSD", "C:XAGUSD", "X:BTCUSD", "X:ETHUSD")
+
+
 def refusal(lack: Lack, asset_type: AssetType, since_ms: int, *, edge_ms: int | None = None) -> KnownRefusal:
-    """A refusal that is believed for a day."""
+    """A refusal that is believed for a day, of two tickers of each market."""
     return KnownRefusal(
         lack=lack,
         asset_type=asset_type,
@@ -72,6 +75,7 @@ def refusal(lack: Lack, asset_type: AssetType, since_ms: int, *, edge_ms: int | 
         until_ms=since_ms + DAY,
         message="no",
         edge_ms=edge_ms,
+        tickers=TICKERS,
     )
 
 
@@ -173,6 +177,11 @@ class TestDue:
         before = StoredAsset(symbol="EURUSD", sync_status=status, status_at_ms=WEDNESDAY)
         assert not due(EURUSD, before, PAID, WEDNESDAY + pause - 1).due
         assert due(EURUSD, before, PAID, WEDNESDAY + pause).due
+
+    def test_what_the_vendor_has_no_bars_of_is_asked_again_after_6_hours(self) -> None:
+        before = StoredAsset(symbol="EURUSD", sync_status="no_data", status_at_ms=WEDNESDAY)
+        assert not due(EURUSD, before, FREE, WEDNESDAY + 6 * HOUR - 1).due
+        assert due(EURUSD, before, FREE, WEDNESDAY + 6 * HOUR).due
 
     def test_a_failure_does_not_wait_for_the_frequency(self) -> None:
         failed = StoredAsset(
@@ -435,7 +444,7 @@ class TestEveryPlan:
         for call in plan(work, before, known, now, probe_today=probe):
             for item in call.work:
                 kind = item.asset.asset_type
-                lacking = {lack for lack in Lack if known.lacks(lack, kind, now)}
+                lacking = {lack for lack in Lack if known.lacks(lack, kind, now, item.asset.polygon_ticker)}
                 match call:
                     case SnapshotCall():
                         assert Lack.SNAPSHOT not in lacking

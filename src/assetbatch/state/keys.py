@@ -54,13 +54,13 @@ class Keys:
         parts = ("blocked", "reservation", "waiters", "waiters_until", "origin")
         return [base, *(f"{base}:{part}" for part in parts)]
 
-    def refusals(self, key_fingerprint: str) -> str:
-        """What the plan of this API key does not include."""
-        return f"{self.prefix}:refusals:{key_fingerprint}"
+    def refusals(self, plan: str) -> str:
+        """What a plan (fingerprint of the API key, tier) does not include."""
+        return f"{self.prefix}:refusals:{plan}"
 
-    def sightings(self, key_fingerprint: str) -> str:
-        """What the plan of this API key has shown, by asset class."""
-        return f"{self.prefix}:sightings:{key_fingerprint}"
+    def sightings(self, plan: str) -> str:
+        """What a plan has shown, by asset class."""
+        return f"{self.prefix}:sightings:{plan}"
 
     def lock(self, command: str) -> str:
         """Who runs a command now."""

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from assetbatch.assets import AssetType
-from assetbatch.entitlements import KnownRefusal, Lack, Sighting
+from assetbatch.entitlements import KnownRefusal, Sighting
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 
@@ -22,13 +21,13 @@ class Remembered(NamedTuple):
 
 
 class PlanMemory:
-    """The memory of one API key, a field per lack or sighting and asset class; all methods raise RedisError
+    """The memory of one plan, a field per lack or sighting and asset class; all methods raise RedisError
     when Redis cannot be asked."""
 
-    def __init__(self, client: RedisClient, keys: Keys, key_fingerprint: str) -> None:
+    def __init__(self, client: RedisClient, keys: Keys, plan: str) -> None:
         self._client = client
-        self._refusals = keys.refusals(key_fingerprint)
-        self._sightings = keys.sightings(key_fingerprint)
+        self._refusals = keys.refusals(plan)
+        self._sightings = keys.sightings(plan)
 
     def load(self) -> Remembered:
         """Reads everything, in one round trip."""
@@ -53,8 +52,3 @@ class PlanMemory:
             pipeline.hset(key, field, msgspec.json.encode(known).decode())
             pipeline.pexpire(key, _KEPT_MS)
             pipeline.execute()
-
-    def forget(self, lack: Lack, asset_type: AssetType) -> None:
-        """An answer has shown that this lack is none."""
-        with redis_errors():
-            self._client.hdel(self._refusals, f"{lack.value}|{asset_type.value}")
