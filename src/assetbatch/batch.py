@@ -141,15 +141,15 @@ def answered_to(call: BarsCall, answer: BarsAnswer, now_ms: int, newest_ms: int)
     """The moment up to which an answer tells all there is, from the start of its range on.
 
     With more pages to come that is the end of its last element. Otherwise all of the range, except what
-    the vendor may only be late with: slots of the last minutes, and of the last two days those that are
-    later than the newest data that it has shown of any asset of the class (`newest_ms`).
+    the vendor may only be late with: slots of the last minutes, and those later than the newest data that
+    it has shown of any asset of the class (`newest_ms`; where it has shown none, of the last two days).
     """
     end_ms = _floor(min(call.end_ms + 1, now_ms))
     starts_ms = [*(bar.t_ms for bar in answer.bars[-1:]), *answer.faulty_ms[-1:]]
     last_ms = min(max(starts_ms) + BAR_MS, end_ms) if starts_ms else call.start_ms
     if answer.next_url is not None:
         return last_ms
-    known_ms = max(newest_ms + HOUR_MS, now_ms - LATE_AT_MOST_MS)
+    known_ms = newest_ms + HOUR_MS if newest_ms else now_ms - LATE_AT_MOST_MS
     return max(last_ms, min(end_ms, _floor(min(known_ms, now_ms - SETTLED_AFTER_MS))))
 
 
@@ -315,8 +315,12 @@ class BatchState:
             return Result(work=item, status=Status.NO_DATA, error=error)
         return Result(work=item, status=Status.SUCCESS)
 
-    def take_previous_day(self, call: PreviousDayCall, price: Price | None) -> None:
-        """One day's bar gives the price; there may be none."""
+    def take_previous_day(self, call: PreviousDayCall, price: Price | None, now_ms: int) -> None:
+        """One day's bar gives the price; there may be none. The vendor stamps it with the day's start or its
+        end, so that the day that has just ended may look like the next one."""
+        if price is not None:
+            as_of_ms = min(price.as_of_ms, last_midnight(now_ms))
+            price = msgspec.structs.replace(price, as_of_ms=as_of_ms)
         for item in self._of(call):
             if price is None:
                 error = f"the vendor has no previous day of {item.asset.polygon_ticker}"
@@ -342,10 +346,10 @@ class BatchState:
             self._note(asset.symbol, self._ledger_of(call, answer, from_ms, to_ms, now_ms))
         bars = [*page.bars, *answer.bars] if page else answer.bars
         if answer.next_url is not None:
-            leads_to_itself = page is not None and page.answer.next_url == answer.next_url
+            leads_nowhere = page is not None and (page.answer.next_url == answer.next_url or not answer.bars)
             self.next_page = NextPage(call, answer, max(from_ms, to_ms), bars)
-            if leads_to_itself:
-                error = f"the next page of {asset.polygon_ticker} leads to itself"
+            if leads_nowhere:
+                error = f"the pages of {asset.polygon_ticker} lead nowhere"
                 self.note_refused(call, SpanState.FAILED, error, now_ms)
                 self.settle_call(call, Status.FAILED, error)
             return

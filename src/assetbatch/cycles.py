@@ -423,12 +423,14 @@ def _enqueue(services: Services, result: CycleResult, items: Sequence[tuple[str,
         return
     enqueued = services.queue.enqueue(items)
     result.enqueued += len(enqueued.added)
-    result.dropped += enqueued.dropped
-    if enqueued.dropped:
+    # bars and pages that had to make room are queued again by themselves
+    dropped = [item_id for item_id in enqueued.dropped if parse_work_id(item_id).kind is WorkKind.PRICE]
+    result.dropped += dropped
+    if dropped:
         log.warning(
             "the queue is full (%d): dropped %s (hint: raise queue.max_size, or enable fewer assets)",
             services.queue.max_size,
-            ", ".join(enqueued.dropped),
+            ", ".join(dropped),
         )
 
 

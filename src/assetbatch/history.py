@@ -177,7 +177,8 @@ def backfill(
         enqueued = _queue_pages(services, work)
         queued = len(enqueued.added) + len(enqueued.duplicates)
     state = services.queue.state()
-    ahead = len(work)
+    queued_before = set(services.queue.peek(services.queue.max_size)) if dry_run else set()
+    ahead = sum(item.id not in queued_before for item in work)
     if not dry_run:  # what lies between the wanted days and the ledger of before is asked for too
         stored = services.store.load([asset.symbol for asset in assets])
         ahead = max(
@@ -187,7 +188,9 @@ def backfill(
         symbols=reports,
         queued=queued,
         waiting_for_room=len(work) - queued,
-        forecast=forecast(services, known, state, max(0, ahead - state.by_line[Line.HISTORY]), now_ms),
+        forecast=forecast(
+            services, known, state, ahead if dry_run else max(0, ahead - state.by_line[Line.HISTORY]), now_ms
+        ),
     )
 
 
@@ -261,12 +264,18 @@ def top_up(
             if not assess(work, stored.get(symbol), known, now_ms).due:
                 settled.append(letter.id)
     services.queue.drop_dead(settled)
+    if _room(services) <= 0:
+        return 0
     found = [pages_to_ask(asset, stored.get(asset.symbol), known, now_ms) for asset in assets]
     return len(_queue_pages(services, interleaved(found)).added)
 
 
+def _room(services: Services) -> int:
+    return services.queue.max_size // SHARE_FOR_PRICES - services.queue.state().size
+
+
 def _queue_pages(services: Services, work: Sequence[Work]) -> Enqueued:
-    room = services.queue.max_size // SHARE_FOR_PRICES - services.queue.state().size if work else 0
+    room = _room(services) if work else 0
     items = [(item.id, Line.HISTORY) for item in work[: max(0, room)]]
     return services.queue.enqueue(items) if items else Enqueued((), (), (), ())
 

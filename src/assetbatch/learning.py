@@ -44,8 +44,10 @@ def lack_shown_by(call: Call, kind: RefusalKind, now_ms: int) -> Lack | None:
             return Lack.TODAY
         case RefusalKind.TODAY_NOT_YET if now_ms - call.end_ms < (UNPUBLISHED_DAYS + 1) * DAY_MS:
             return Lack.LAST_DAY
-        case RefusalKind.TIMEFRAME:
-            return Lack.HISTORY if now_ms - call.start_ms > PAGE_MS + 7 * DAY_MS else Lack.INTRADAY
+        case RefusalKind.TIMEFRAME if now_ms - call.start_ms <= PAGE_MS + 7 * DAY_MS:
+            return Lack.INTRADAY
+        case RefusalKind.TIMEFRAME:  # a page within the history that plans have is the ticker's own matter
+            return Lack.HISTORY if history_edge(call, now_ms) else None
         case RefusalKind.NOT_IN_PLAN:
             return Lack.BARS
         case _:
@@ -83,7 +85,7 @@ def edge_of(lack: Lack, call: Call, now_ms: int) -> int:
 
 def history_edge(call: BarsCall, now_ms: int) -> int:
     """Where the plan's history is taken to begin after a range was refused as too old: two years ago if the
-    range began before that, or else a day later (nobody says how the vendor counts), or else at its end."""
+    range began before that, or else a day later (nobody says how the vendor counts); 0 if it began later."""
     today = day_of(now_ms)
     if (today.month, today.day) == (2, 29):
         today -= timedelta(days=1)
@@ -91,7 +93,7 @@ def history_edge(call: BarsCall, now_ms: int) -> int:
     for edge_ms in (start_of_day(day), start_of_day(day + timedelta(days=1))):
         if call.start_ms < edge_ms:
             return edge_ms
-    return call.end_ms + 1
+    return 0
 
 
 class PlanLearner:
@@ -139,12 +141,12 @@ class PlanLearner:
         if sighting:
             self._memory.remember(sighting)
 
-    def note_unpublished_day(self, call: BarsCall, now_ms: int) -> None:
+    def note_unpublished_day(self, call: BarsCall, answer: BarsAnswer, now_ms: int) -> None:
         """Where an answer up to the last midnight has nothing of the day before it, nor had any other of
         this class, that day is taken for not published yet."""
         asset = call.work[0].asset
         end_ms = call.end_ms + 1
-        if end_ms != last_midnight(now_ms):
+        if end_ms != last_midnight(now_ms) or answer.next_url is not None:
             return
         day_ms = last_midnight(end_ms - 1)
         shown = self._known.newest_ms(asset.asset_type) > day_ms

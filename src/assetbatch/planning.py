@@ -239,7 +239,8 @@ def _bars_known_to(stored: StoredAsset | None, now_ms: int) -> int:
     """The moment up to which the bars are stored or known not to exist; 0 without any."""
     if stored is None:
         return 0
-    stored_to = 0 if stored.last_bar_ms is None else stored.last_bar_ms + BAR_MS
+    last_bar_ms = stored.last_bar_ms
+    stored_to = last_bar_ms + BAR_MS if last_bar_ms is not None and last_bar_ms <= now_ms else 0
     return max(stored_to, asked_to(stored.spans, now_ms) or 0)
 
 

@@ -237,7 +237,7 @@ class Refresher:
         asset = call.work[0].asset
         if isinstance(call, PreviousDayCall):
             price = vendor.previous_day(asset.polygon_ticker, asset.symbol, deadline_seconds=seconds)
-            batch.take_previous_day(call, price)
+            batch.take_previous_day(call, price, now_ms)
             self._learner.answered(Lack.PREVIOUS_DAY, asset.asset_type, asset.polygon_ticker)
             return
         if batch.next_page:
@@ -247,7 +247,7 @@ class Refresher:
         if page.refused or page.unordered:
             self.reporter.odd_bars(asset.symbol, page.refused, page.unordered)
         self._learner.saw_bars(call, page, now_ms)
-        self._learner.note_unpublished_day(call, now_ms)
+        self._learner.note_unpublished_day(call, page, now_ms)
         batch.take_bars(call, page, now_ms)
 
     def _refused(

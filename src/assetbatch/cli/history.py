@@ -94,6 +94,7 @@ def backfill(
         _check_days(first, last)
         config = load_config(options)
         with Bound(SECONDS), services_for(options, config) as services:
+            last = last if last and last < date.today() else None  # noqa: DTZ011 - a bound, not a moment
             report = queue_pages(services, list(dict.fromkeys(symbols)), first, last, dry_run=dry_run)
         from assetbatch.views import history as view
 

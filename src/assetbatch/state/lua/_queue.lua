@@ -1,4 +1,5 @@
--- The pending queue. q = { items=, critical=, high=, medium=, low=, bars=, history=, leased=, delayed=, dead=, dead_items=, errors= }
+-- The pending queue. q = { items=, critical=, high=, medium=, low=, bars=, history=, leased=, delayed=,
+--                           dead=, dead_items=, errors= }
 --
 -- items      hash  id -> "rank:attempts:stamp:token": the record; an id has one while it is queued,
 --                  delayed or being worked, so it cannot enter twice. token is empty unless leased.
@@ -10,9 +11,9 @@
 --
 -- stamp is the enqueue time in microseconds, made unique and ascending, hence first in first out.
 -- An item's place is its stamp plus two hours per class below HIGH: waiting work rises, and LOW is
--- served before everything HIGH that came four hours later. CRITICAL is always first. The latest bars and pages of
--- the past go after all prices, and wait half a day and a day at most before they rise to HIGH: where bars are work
--- of their own, one call brings 250 prices, so prices leave them room.
+-- served before everything HIGH that came four hours later. CRITICAL is always first. The latest bars
+-- and pages of the past go after all prices, and wait half a day and a day at most before they rise to
+-- HIGH: where bars are work of their own, one call brings 250 prices, so prices leave them room.
 
 local CLASS_SPAN_US = 7200000000
 local SPANS_BELOW_HIGH = { 0, 1, 2, 6, 12 } -- in class spans, by rank from 1
@@ -20,7 +21,8 @@ local LAST_RANK = 5
 
 local function queue_keys(keys, first)
   local names = {
-    'items', 'critical', 'high', 'medium', 'low', 'bars', 'history', 'leased', 'delayed', 'dead', 'dead_items', 'errors',
+    'items', 'critical', 'high', 'medium', 'low', 'bars', 'history',
+    'leased', 'delayed', 'dead', 'dead_items', 'errors',
   }
   local q = {}
   for i, name in ipairs(names) do

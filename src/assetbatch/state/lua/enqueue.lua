@@ -1,6 +1,7 @@
 -- Puts items into the queue, each once; a higher class raises what already waits.
 -- When the queue is full, what would be served last goes: the newcomer or the last in line.
--- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors, stamp (string)
+-- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors,
+--       stamp (string)
 -- ARGV: now ('' = the server's time), max size, then id and rank of each item
 -- Returns: {codes, id, id, …}: a letter per item (a added, r raised, d already there, x no room), then the
 --          ids of waiting items that had to go for them

@@ -1,7 +1,8 @@
 -- The queue's figures; changes nothing. Sizes count what waits, is delayed or is being worked.
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead
 -- ARGV: now ('' = the server's time)
--- Returns: {now, size, critical, high, medium, low, bars, history, leased, delayed, dead, stamp µs of what has waited longest or '0'}
+-- Returns: {now, size, critical, high, medium, low, bars, history, leased, delayed, dead,
+--          stamp µs of what has waited longest or '0'}
 --@include _clock.lua
 local oldest
 for i = 2, 7 do

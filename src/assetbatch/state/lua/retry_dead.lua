@@ -1,5 +1,7 @@
--- Dead letters go back to the end of their lines, as new items; a letter whose work is queued again anyway is only removed.
--- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors, stamp (string)
+-- Dead letters go back to the end of their lines, as new items; a letter whose work is queued again
+-- anyway is only removed.
+-- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors,
+--       stamp (string)
 -- ARGV: now ('' = the server's time), max size, ids
 -- Returns: a letter per id: a back in line, d queued already, x no room (the letter stays), u no such letter
 --@include _clock.lua
