@@ -211,6 +211,7 @@ class BatchState:
         self._order = {item.id: position for position, item in enumerate(work)}
         self._results: list[Result] = []
         self._bars: dict[str, list[Bar]] = {}
+        self._bars_asked_ms: int | None = None
         self._spans: dict[str, list[Span]] = {}
         self._unsaved_from = 0
         self._bars_new = 0
@@ -343,6 +344,7 @@ class BatchState:
         if asset.bars:
             if finished:
                 self._bars.setdefault(asset.symbol, []).extend(finished)
+                self._bars_asked_ms = min(now_ms, self._bars_asked_ms or now_ms)
             self._note(asset.symbol, self._ledger_of(call, answer, from_ms, to_ms, now_ms))
         bars = [*page.bars, *answer.bars] if page else answer.bars
         if answer.next_url is not None:
@@ -413,6 +415,7 @@ class BatchState:
         self._unsaved_from = len(self._results)
         self._saved_at = boot_seconds()
         bars, self._bars = self._bars, {}
+        asked_ms, self._bars_asked_ms = self._bars_asked_ms, None
         spans, self._spans = self._spans, {}
         of_prices = [
             result
@@ -423,7 +426,8 @@ class BatchState:
         outcomes = [
             Outcome(result.work.asset.symbol, result.status.value, result.error) for result in of_prices
         ]
-        return new, Batch(prices=prices, bars=bars, spans=spans, outcomes=outcomes)
+        to_save = Batch(prices=prices, bars=bars, bars_asked_ms=asked_ms, spans=spans, outcomes=outcomes)
+        return new, to_save
 
     def saved(self, saved: Saved) -> None:
         """Counts what a transaction changed."""

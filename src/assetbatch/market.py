@@ -113,10 +113,12 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
     Of several prices of a symbol the newest counts, of several bars with one start and of several
     outcomes of a symbol the last. `spans` is what is now known of stretches of bars, applied in order.
+    `bars_asked_ms` is when the oldest of the bars were asked for, if not just now.
     """
 
     prices: Sequence[Price] = ()
     bars: Mapping[str, Sequence[Bar]] = {}
+    bars_asked_ms: int | None = None
     spans: Mapping[str, Sequence[Span]] = {}
     outcomes: Sequence[Outcome] = ()
 

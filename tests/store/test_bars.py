@@ -178,6 +178,18 @@ def test_bars_before_and_after_and_between_what_is_there_are_new(store: Store, s
     assert stored(sql, "XAUUSD") == around
 
 
+def test_an_answer_that_is_saved_late_is_judged_by_when_it_was_asked(store: Store, sql: Sql) -> None:
+    """A process slept for an hour before its commit; meanwhile another has stored the whole bar."""
+    start_ms = NOW_MS - NOW_MS % BAR_MS
+    whole = Bar(start_ms, 1.0, 3.0, 0.5, 2.0, 9.0)
+    half = Bar(start_ms, 1.0, 2.0, 1.0, 1.5, 4.0)
+    asked_ms = start_ms + BAR_MS
+    store.save(Batch(bars={"EURUSD": [whole]}), asked_ms + 3_600_000)
+    late = Batch(bars={"EURUSD": [half]}, bars_asked_ms=asked_ms)
+    assert store.save(late, asked_ms + 3_600_000).bars_changed == 0
+    assert stored(sql, "EURUSD") == [whole]
+
+
 def test_where_the_table_takes_no_copy_bars_are_merged(store: Store, sql: Sql, database_url: str) -> None:
     role = f"role_{uuid.uuid4().hex[:8]}"
     sql(f"CREATE ROLE {role} LOGIN PASSWORD 'made-up'")

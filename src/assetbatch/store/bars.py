@@ -26,9 +26,10 @@ _NOT_SO = (psycopg.errors.UniqueViolation, psycopg.errors.FeatureNotSupported)
 """Somebody was faster; or the table does not take COPY (row-level security, a rule)."""
 
 
-def save(connection: Connection, bars: Mapping[str, Sequence[Bar]], now_ms: int) -> tuple[int, int]:
+def save(connection: Connection, bars: Mapping[str, Sequence[Bar]], asked_ms: int) -> tuple[int, int]:
     """Write the bars of registered symbols in the open transaction; how many were new, how many differed.
 
+    What the vendor said at `asked_ms` is final of bars that were settled then, however late it is saved.
     Of several bars of one start the last counts. Raises psycopg.Error.
     """
     by_start = {symbol: {bar.t_ms: bar for bar in some} for symbol, some in bars.items() if some}
@@ -47,7 +48,7 @@ def save(connection: Connection, bars: Mapping[str, Sequence[Bar]], now_ms: int)
     to_merge = {symbol: some.values() for symbol, some in by_start.items() if not copied or symbol not in ids}
     if not to_merge:
         return copied, 0
-    new, changed = _merge(connection, to_merge, now_ms, form)
+    new, changed = _merge(connection, to_merge, asked_ms, form)
     return copied + new, changed
 
 
@@ -72,7 +73,7 @@ def _copy(connection: Connection, bars: Mapping[Any, Iterable[Bar]], form: str) 
 
 
 def _merge(
-    connection: Connection, bars: Mapping[str, Iterable[Bar]], now_ms: int, form: str
+    connection: Connection, bars: Mapping[str, Iterable[Bar]], asked_ms: int, form: str
 ) -> tuple[int, int]:
     """Copy the bars into a temporary table, and from there what is new or differs.
 
@@ -87,7 +88,7 @@ def _merge(
             for bar in some:
                 copy.write_row((asset, bar.t_ms, *_values(bar)))
     row = connection.execute(
-        statement("save_bars"), {"symbols": list(bars), "settled_ms": now_ms - SETTLED_AFTER_MS}
+        statement("save_bars"), {"symbols": list(bars), "settled_ms": asked_ms - SETTLED_AFTER_MS}
     ).fetchone()
     assert row is not None, "an aggregate without GROUP BY has one row"
     return row[0], row[1]

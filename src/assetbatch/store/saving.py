@@ -57,7 +57,7 @@ def save(connection: Connection, batch: Batch, now_ms: int, *, in_doubt: bool = 
     if news:
         spans.save(connection, news, dict(ledgers.fetchall()), now_ms)
     updated = {symbol for (symbol,) in written}
-    bars_new, bars_changed = bars.save(connection, new_bars, now_ms)
+    bars_new, bars_changed = bars.save(connection, new_bars, batch.bars_asked_ms or now_ms)
     return Saved(
         updated=[price for price in newer if price.symbol in updated] + published,
         unknown=[symbol for symbol in asked if symbol not in stored],
