@@ -1,130 +1,227 @@
 """Refreshing many assets on a snapshot plan beside the obvious way and the vendor's client with pandas.
 
-    python -m benchmarks.cycle                          # 8 minutes; --repeat 5 --slow-repeat 1
+All contenders ask the same simulated vendor (a process of its own) over real HTTP with the same latency,
+at the same simulated times, and write into the same PostgreSQL (each into a database of its own) and Redis.
+They take turns, round by round, so that what else the machine does hits all of them. Ours are whole cycles
+as cron starts them, but in process: the start of an interpreter is in nobody's time. Every round is checked:
+every row has a newer price, every status was written, every event was heard. Run from the repository's root:
 
-All contenders ask the same simulated vendor over real HTTP with the same latency and write into the same
-PostgreSQL and Redis, in the same run. Ours are whole cycles as cron starts them, in process.
+    python -m benchmarks.cycle [--sizes 3 250 2500] [--repeat 5] [--slow-repeat 1]
+                               [--database-url URL] [--redis-url URL]
 """
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+if not __package__:  # started by its path
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import argparse
-import os
-import platform
+import multiprocessing
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path
-from typing import Any
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
 import redis
 import requests
 import yaml
+from benchmarks.bars import benchmark_database
+from benchmarks.limiter import benchmark_server, surroundings
+from psycopg.sql import SQL, Identifier
 
 from assetbatch import cycles
 from assetbatch.bounds import Bound
 from assetbatch.config import load
-from assetbatch.embedded import EmbeddedServers
-from assetbatch.sandbox import PLANS, SandboxServer
+from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.sandbox.universe import instruments
 from assetbatch.services import Services
 from assetbatch.setup import initialise
+from assetbatch.state.clock import ServerClock
 
 LATENCY_SECONDS = 0.05
 KEY = "made-up-key"
-SIZES = (3, 250, 2500)
-START_MS = 1_795_014_000_000  # a Wednesday at 10 in the morning in New York: all markets are open
-STEP_MS = 600_000
-CHUNK = 250
+UNIVERSE = 2500
+CHUNK = 250  # tickers that one call for snapshots may name
+THREADS = 8
+START_MS = 1_795_014_005_000
+"""A Wednesday at 10 in the morning in New York: all markets are open. The 5 s because just then the simulated
+vendor makes up 250 prices within its latency; at 0 s or 47 s past the minute it takes longer."""
+STEP_MS = 600_000  # between rounds: everything is due again, and has another price
+BAR_RATIO = 100
+
+# spawn: the vendor's process inherits nothing of the servers' and the clients'.
+_spawn = multiprocessing.get_context("spawn")
 
 
-class Clock:
-    """The time of the vendor and of our cycles, moved on between rounds so that prices are new."""
+def serve(ahead_ms: Any, parent: Connection) -> None:
+    """The vendor's process: tells its address, then the number of arrivals as often as it is asked."""
+    with SandboxServer(
+        PLANS["starter"],
+        clock=lambda: system_clock() + int(ahead_ms.value),
+        latency=(LATENCY_SECONDS, LATENCY_SECONDS),
+        universe=UNIVERSE,
+    ) as vendor:
+        parent.send(vendor.base_url)
+        while parent.recv():
+            parent.send(len(vendor.arrivals))
+
+
+class Vendor:
+    """The simulated vendor in a process of its own, so that its work does not hold up its callers, and the
+    simulated time: the machine's, moved."""
 
     def __init__(self) -> None:
-        self.at_ms = START_MS
+        self._ahead_ms = _spawn.Value("q", 0)
+        self._pipe, child = _spawn.Pipe()
+        self._process = _spawn.Process(target=serve, args=(self._ahead_ms, child), daemon=True)
+        self._process.start()
+        self.base_url: str = self._pipe.recv()
+
+    def __enter__(self) -> Vendor:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._pipe.send(False)
+        self._process.join()
+
+    @property
+    def arrived(self) -> int:
+        """How many calls have arrived so far."""
+        self._pipe.send(True)
+        return int(self._pipe.recv())
+
+    @property
+    def ahead_ms(self) -> int:
+        """How far the simulated time is ahead of the machine's; negative where it is behind."""
+        return int(self._ahead_ms.value)
+
+    def move_to(self, at_ms: int) -> None:
+        """Makes it that moment."""
+        self._ahead_ms.value = at_ms - system_clock()
+
+    def snapshot_seconds(self, tickers: Sequence[str]) -> float:
+        """How long the answer for these tickers takes, 250 a call. The first at a moment makes up their
+        prices; then the vendor has those of some hundred tickers ready, for all contenders."""
+        with requests.Session() as http:
+            http.headers["Authorization"] = f"Bearer {KEY}"
+            started = time.perf_counter()
+            for first in range(0, len(tickers), CHUNK):
+                query = {"ticker.any_of": ",".join(tickers[first : first + CHUNK]), "limit": str(CHUNK)}
+                http.get(f"{self.base_url}/v3/snapshot", params=query, timeout=10).raise_for_status()
+            return time.perf_counter() - started
+
+
+class MovedClock:
+    """The Redis server's time, moved as the vendor's is."""
+
+    def __init__(self, clock: ServerClock, ahead_ms: int) -> None:
+        self._clock = clock
+        self._ahead_ms = ahead_ms
 
     def now_ms(self) -> int:
         """Unix milliseconds."""
-        return self.at_ms
+        return self._clock.now_ms() + self._ahead_ms
+
+
+class Row(NamedTuple):
+    """What is stored of an asset: its price as a document, and when its sync status was written."""
+
+    update: Mapping[str, Any]
+    status_at: datetime | None
 
 
 class Place:
-    """Servers, vendor, configuration and the registered assets, for one number of assets."""
+    """An installation of a contender's own with `size` registered assets of both classes."""
 
-    def __init__(
-        self, folder: Path, servers: EmbeddedServers, vendor: SandboxServer, clock: Clock, size: int
-    ):
-        self.database_url = servers.database_url()
-        self.redis_url = servers.redis_url()
-        self.base_url = vendor.base_url
+    def __init__(self, folder: Path, database_url: str, redis_url: str, vendor: Vendor, size: int) -> None:
+        self.database_url = database_url
+        self.redis_url = redis_url
         self.vendor = vendor
-        self.clock = clock
-        chosen = list(instruments(max(SIZES)).values())[:size]
-        self.tickers = {one.ticker: one.ticker.replace(":", "") for one in chosen}
+        self.symbols = {ticker: ticker.replace(":", "") for ticker in some_tickers(size)}
         assets = [
             {
-                "symbol": self.tickers[one.ticker],
-                "polygon_ticker": one.ticker,
-                "asset_type": "crypto" if one.kind == "crypto" else "forex",
+                "symbol": symbol,
+                "polygon_ticker": ticker,
+                "asset_type": "crypto" if ticker.startswith("X:") else "forex",
                 "bars": False,
             }
-            for one in chosen
+            for ticker, symbol in self.symbols.items()
         ]
-        few = size <= CHUNK
         document = {
-            "priority_assets": assets if few else [],
-            "secondary_assets": [] if few else assets,
-            "rate_limiting": {"tier": "starter"},
+            "priority_assets": assets if size <= CHUNK else [],
+            "secondary_assets": [] if size <= CHUNK else assets,
+            "rate_limiting": {"tier": "starter"},  # any number of calls
             "queue": {"max_size": 10_000},
-            "database": {"url": self.database_url},
-            "redis": {"url": self.redis_url},
+            "database": {"url": database_url},
+            "redis": {"url": redis_url, "prefix": f"{{benchmark-{size}}}"},
             "provider": {"base_url": vendor.base_url},
         }
         path = folder / "config.yml"
         path.write_text(yaml.safe_dump(document))
         self.config = load(path, {"POLYGON_API_KEY": KEY}, cwd=folder)
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
-            connection.execute("DROP SCHEMA IF EXISTS trading, market_data, data_sources CASCADE")
-            connection.execute("DROP TABLE IF EXISTS staging")
-        redis.Redis.from_url(self.redis_url).flushdb()
         with Services(self.config) as services:
             initialise(services)
 
-    def updated(self) -> int:
-        """How many rows of trading.symbols hold a price of the present round."""
+    @contextmanager
+    def services(self) -> Iterator[Services]:
+        """New ones, as each start of a command has."""
+        with Services(self.config) as services:
+            clock = MovedClock(services.clock, self.vendor.ahead_ms)
+            services.clock = clock  # type: ignore[assignment]  # all that is asked of one
+            yield services
+
+    def rows(self) -> dict[str, Row]:
+        """What is stored of each symbol that has a price."""
         with psycopg.connect(self.database_url) as connection:
-            row = connection.execute(
-                "SELECT count(*) FROM trading.symbols WHERE"
-                " (metadata #>> '{last_update,timestamp}')::timestamptz > to_timestamp(%s / 1000.0)",
-                [self.clock.at_ms - STEP_MS],
-            ).fetchone()
-        assert row is not None, "an aggregate has one row"
-        return int(row[0])
+            found = connection.execute(
+                "SELECT s.symbol, s.metadata -> 'last_update', d.updated_at FROM trading.symbols s"
+                " LEFT JOIN data_sources.data_sync_status d ON d.ticker_id = s.id"
+                " WHERE s.metadata ? 'last_update'"
+            ).fetchall()
+        return {symbol: Row(update, status_at) for symbol, update, status_at in found}
 
 
-Round = Callable[[Place], None]
+def some_tickers(size: int) -> list[str]:
+    """So many of the vendor's tickers, evenly from all."""
+    return list(instruments(UNIVERSE))[:: UNIVERSE // size][:size]
+
+
+@contextmanager
+def new_database(url: str) -> Iterator[str]:
+    """The URL of a new database on that server, dropped in the end."""
+    name = f"benchmark_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+    try:
+        yield urlsplit(url)._replace(path=f"/{name}").geturl()
+    finally:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
 def ours(place: Place) -> None:
     """A priority cycle; of more assets than one call serves, what enqueue-secondary and run-queue do."""
-    with Services(place.config) as services, Bound(60) as bound:
-        services.clock = place.clock  # type: ignore[assignment]  # the same two methods
-        if len(place.tickers) <= CHUNK:
-            cycles.run_priority(services, bound, lambda _text: None)
-            return
-        cycles.enqueue_secondary(services, bound)
-    with Services(place.config) as services, Bound(60) as bound:
-        services.clock = place.clock  # type: ignore[assignment]  # the same two methods
-        cycles.run_queue(services, bound, lambda _text: None)
+    if len(place.symbols) <= CHUNK:
+        with place.services() as services, Bound(60) as bound:
+            result = cycles.run_priority(services, bound, lambda _text: None)
+    else:
+        with place.services() as services, Bound(60) as bound:
+            cycles.enqueue_secondary(services, bound)
+        with place.services() as services, Bound(60) as bound:
+            result = cycles.run_queue(services, bound, lambda _text: None)
+    assert result.result == "ok", result
 
 
 _UPDATE = """
@@ -142,49 +239,48 @@ _SYNC = """
 """
 
 
-class _Session(threading.local):
-    """Connections of a thread."""
+def refresh_each(place: Place, tickers: Sequence[str]) -> None:
+    """For each a GET of its snapshot, an UPDATE and an upsert, each committed, and a PUBLISH; all
+    connections are kept."""
+    with (
+        requests.Session() as http,
+        psycopg.connect(place.database_url, autocommit=True) as database,
+        redis.Redis.from_url(place.redis_url) as publisher,
+    ):
+        http.headers["Authorization"] = f"Bearer {KEY}"
+        url = f"{place.vendor.base_url}/v3/snapshot"
+        for ticker in tickers:
+            (entry,) = http.get(url, params={"ticker.any_of": ticker}, timeout=10).json()["results"]
+            quote, trade = entry.get("last_quote"), entry.get("last_trade")
+            update = {
+                "bid": quote["bid"] if quote else None,
+                "ask": quote["ask"] if quote else None,
+                "last_price": trade["price"] if trade else (quote["bid"] + quote["ask"]) / 2,
+                "timestamp": iso(quote["last_updated"] if quote else trade["participant_timestamp"]),
+            }
+            symbol = place.symbols[ticker]
+            text = msgspec.json.encode(update).decode()
+            database.execute(_UPDATE, [text, symbol])
+            database.execute(_SYNC, [symbol])
+            publisher.publish(f"asset:update:{symbol}", text)
 
-    def __init__(self, place: Place) -> None:
-        self.http = requests.Session()
-        self.http.headers["Authorization"] = f"Bearer {KEY}"
-        self.database = psycopg.connect(place.database_url)
-        self.redis: Any = redis.Redis.from_url(place.redis_url)
 
-
-def _one_asset(place: Place, session: _Session, ticker: str) -> None:
-    """A call, an UPDATE, an upsert and a PUBLISH, each committed."""
-    answer = session.http.get(f"{place.base_url}/v3/snapshot", params={"ticker.any_of": ticker}, timeout=10)
-    (entry,) = answer.json()["results"]
-    quote, trade = entry.get("last_quote"), entry.get("last_trade")
-    moment_ns = (quote or {}).get("last_updated") or (trade or {})["participant_timestamp"]
-    update = {
-        "bid": quote["bid"] if quote else None,
-        "ask": quote["ask"] if quote else None,
-        "last_price": trade["price"] if trade else (quote["bid"] + quote["ask"]) / 2,
-        "timestamp": datetime.fromtimestamp(moment_ns / 1e9, UTC).isoformat(),
-    }
-    symbol = place.tickers[ticker]
-    text = msgspec.json.encode(update).decode()
-    session.database.execute(_UPDATE, [text, symbol])
-    session.database.commit()
-    session.database.execute(_SYNC, [symbol])
-    session.database.commit()
-    session.redis.publish(f"asset:update:{symbol}", text)
+def iso(at_ns: int) -> str:
+    """ISO 8601 in UTC of Unix nanoseconds."""
+    return datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat()
 
 
 def obvious(place: Place) -> None:
     """One asset after the other."""
-    session = _Session(place)
-    for ticker in place.tickers:
-        _one_asset(place, session, ticker)
+    refresh_each(place, list(place.symbols))
 
 
 def obvious_with_threads(place: Place) -> None:
-    """The same with 8 threads."""
-    session = _Session(place)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda ticker: _one_asset(place, session, ticker), place.tickers))
+    """The same with 8 threads, each with connections of its own."""
+    tickers = list(place.symbols)
+    shares = [share for n in range(THREADS) if (share := tickers[n::THREADS])]
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda share: refresh_each(place, share), shares))
 
 
 def pandas_way(place: Place) -> None:
@@ -194,22 +290,20 @@ def pandas_way(place: Place) -> None:
     import sqlalchemy
     from massive import RESTClient  # type: ignore[import-untyped]
 
-    client = RESTClient(api_key=KEY, base=place.base_url)
+    client = RESTClient(api_key=KEY, base=place.vendor.base_url)
     rows = []
-    tickers = list(place.tickers)
+    tickers = list(place.symbols)
     for first in range(0, len(tickers), CHUNK):
         chunk = tickers[first : first + CHUNK]
         for entry in client.list_universal_snapshots(ticker_any_of=chunk, limit=CHUNK):
             quote, trade = entry.last_quote, entry.last_trade
             rows.append(
                 {
-                    "symbol": place.tickers[entry.ticker],
+                    "symbol": place.symbols[entry.ticker],
                     "bid": quote.bid if quote else None,
                     "ask": quote.ask if quote else None,
                     "last_price": trade.price if trade else (quote.bid + quote.ask) / 2,
-                    "timestamp": datetime.fromtimestamp(
-                        (quote.last_updated if quote else trade.participant_timestamp) / 1e9, UTC
-                    ).isoformat(),
+                    "timestamp": iso(quote.last_updated if quote else trade.participant_timestamp),
                 }
             )
     engine = sqlalchemy.create_engine(
@@ -224,104 +318,182 @@ def pandas_way(place: Place) -> None:
     engine.dispose()
 
 
-CONTENDERS: dict[str, Round] = {
-    "assetbatch": ours,
-    "a call, UPDATE, upsert, PUBLISH per asset": obvious,
-    "the same with 8 threads": obvious_with_threads,
-    "vendor's client, pandas.to_sql": pandas_way,
-}
+class Contender(NamedTuple):
+    """A way of refreshing; whether it also writes the sync status and publishes, and whether it takes a
+    minute or more for 2,500 assets."""
+
+    name: str
+    refresh: Callable[[Place], None]
+    whole: bool = True
+    slow: bool = False
 
 
-@contextmanager
-def counting(url: str) -> Iterator[list[Any]]:
-    """The events that are published meanwhile."""
-    heard: list[Any] = []
-    client: Any = redis.Redis.from_url(url)
-    pubsub = client.pubsub(ignore_subscribe_messages=True)
-    pubsub.psubscribe(**{"asset:update:*": heard.append})
-    thread = pubsub.run_in_thread(sleep_time=0.01, daemon=True)
-    time.sleep(0.05)
-    try:
-        yield heard
-        time.sleep(0.2)
-    finally:
-        thread.stop()
-        thread.join()
-        client.close()
+OURS = Contender("assetbatch", ours)
+OBVIOUS = Contender("a call, UPDATE, upsert, PUBLISH per asset", obvious, slow=True)
+CONTENDERS = (
+    OURS,
+    OBVIOUS,
+    Contender(f"the same with {THREADS} threads", obvious_with_threads, slow=True),
+    Contender("vendor's client, pandas.to_sql; no status, no events", pandas_way, whole=False),
+)
 
 
-def measure(place: Place, name: str, repeat: int) -> tuple[list[float], int]:
-    """Seconds of each round, and the calls of the last; every round must have done its work."""
-    seconds = []
-    for number in range(repeat + 1):
-        place.clock.at_ms += STEP_MS
-        arrived = len(place.vendor.arrivals)
-        with counting(place.redis_url) as heard:
-            started = time.perf_counter()
-            CONTENDERS[name](place)
-            took = time.perf_counter() - started
-        if number or repeat == 1:  # the first round warms up
-            seconds.append(took)
-        size = len(place.tickers)
-        assert place.updated() == size, f"{name}: {place.updated()} of {size} rows"
-        assert len(heard) == (0 if name.startswith("vendor") else size), f"{name}: {len(heard)} events"
-        if repeat == 1:
-            break
-    return seconds, len(place.vendor.arrivals) - arrived
+def one_round(place: Place, contender: Contender) -> float:
+    """Seconds that a round took; its work is checked."""
+    before = place.rows()
+    with redis.Redis.from_url(place.redis_url) as client, client.pubsub() as listener:
+        listener.psubscribe("asset:update:*")
+        listener.get_message(timeout=1)  # the answer to that
+        started = time.perf_counter()
+        contender.refresh(place)
+        seconds = time.perf_counter() - started
+        heard = []  # read only now: meanwhile the messages wait in the socket and in Redis
+        while message := listener.get_message(timeout=0.3):
+            heard.append((message["channel"].decode(), msgspec.json.decode(message["data"])["last_price"]))
+    check(place, contender, before, sorted(heard))
+    return seconds
 
 
-def surroundings() -> str:
-    """One line: when, on what, which versions."""
-    packages = ("assetbatch", "psycopg", "redis", "requests", "massive", "pandas")
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, "
-        f"Python {platform.python_version()}, {versions}"
+def check(
+    place: Place, contender: Contender, before: Mapping[str, Row], heard: Sequence[tuple[str, float]]
+) -> None:
+    """Ends the program if a round did not do what it is measured for."""
+    size, after = len(place.symbols), place.rows()
+    moments = {symbol: row.update["timestamp"] for symbol, row in before.items()}
+    rows = sum(row.update["timestamp"] != moments.get(symbol) for symbol, row in after.items())
+    old = {symbol: row.update["last_price"] for symbol, row in before.items()}
+    prices = sum(row.update["last_price"] != old.get(symbol) for symbol, row in after.items())
+    statuses = sum(
+        row.status_at is not None and (symbol not in before or row.status_at != before[symbol].status_at)
+        for symbol, row in after.items()
     )
-
-
-def compare(sizes: Sequence[int], repeat: int, slow_repeat: int) -> None:
-    """Prints a row for each contender and size."""
-    clock = Clock()
-    with (
-        tempfile.TemporaryDirectory(prefix="benchmark-") as text,
-        EmbeddedServers(Path(text)) as servers,
-        SandboxServer(
-            PLANS["starter"],
-            clock=clock.now_ms,
-            latency=(LATENCY_SECONDS, LATENCY_SECONDS),
-            universe=max(SIZES),
-        ) as vendor,
-    ):
-        print(surroundings())
-        print(
-            f"\n{LATENCY_SECONDS * 1000:.0f} ms latency at the vendor; medians of {repeat} ({slow_repeat})\n"
+    told = sorted((f"asset:update:{symbol}", row.update["last_price"]) for symbol, row in after.items())
+    done = rows == size and prices > size / 2  # some pairs have the price of ten minutes ago once more
+    if contender.whole:
+        done = done and statuses == size and heard == told
+    if not done:
+        raise SystemExit(
+            f"{contender.name}: of {size} assets {rows} newer rows, {prices} other prices, {statuses} "
+            f"statuses, {len(heard)} events: nothing was measured"
         )
-        print("| assets | contender | calls | seconds | assets/s | ratio |")
-        print("|--:|---|--:|--:|--:|--:|")
+
+
+class Measured(NamedTuple):
+    """Seconds of each round, and the calls of one."""
+
+    seconds: list[float]
+    calls: int
+
+    @property
+    def median(self) -> float:
+        """Of the seconds."""
+        return statistics.median(self.seconds)
+
+
+def measure(places: Mapping[Contender, Place], repeat: int, slow_repeat: int) -> dict[Contender, Measured]:
+    """All contenders in turn, `repeat` times after a first time that warms up; slow ones of many assets
+    `slow_repeat` times without it."""
+    seconds: dict[Contender, list[float]] = {contender: [] for contender in places}
+    calls = {}
+    for number in range(repeat + 1):
+        for contender, place in places.items():
+            slow = contender.slow and len(place.symbols) > CHUNK
+            if slow and number >= slow_repeat:
+                continue
+            vendor = place.vendor
+            vendor.move_to(START_MS + number * STEP_MS)
+            vendor.snapshot_seconds(list(place.symbols))
+            arrived = vendor.arrived
+            took = one_round(place, contender)
+            calls[contender] = vendor.arrived - arrived
+            if number or slow:
+                seconds[contender].append(took)
+    return {contender: Measured(seconds[contender], calls[contender]) for contender in places}
+
+
+def print_answers(vendor: Vendor, sizes: Sequence[int]) -> None:
+    """Prints what the latency really is: the vendor must make up what it answers."""
+    print(f"\n{LATENCY_SECONDS * 1000:.0f} ms latency at the vendor; its answers, connection included:\n")
+    print("| tickers asked for | tickers in an answer | ms an answer |")
+    print("|--:|--:|--:|")
+    for size in sorted({1, *sizes}):
+        tickers = some_tickers(size)
+        answers = -(-size // CHUNK)
+        seconds = []
+        for number in range(5):
+            vendor.move_to(START_MS + number * STEP_MS)
+            vendor.snapshot_seconds(tickers)
+            seconds.append(vendor.snapshot_seconds(tickers))
+        print(f"| {size:,} | {min(size, CHUNK)} | {statistics.median(seconds) / answers * 1000:.0f} |")
+
+
+def compare(database_url: str, redis_url: str, sizes: Sequence[int], repeat: int, slow_repeat: int) -> None:
+    """Prints a row for each contender and size, and whether the bar is held."""
+    versions = surroundings(
+        redis_url, ["assetbatch", "psycopg", "redis", "requests", "massive", "SQLAlchemy", "pandas"]
+    )
+    with psycopg.connect(database_url) as connection:
+        print(f"{versions}, PostgreSQL {connection.info.server_version // 10_000}")
+    verdict = ""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+        vendor = stack.enter_context(Vendor())
+        print_answers(vendor, sizes)
+        print(
+            f"\nmedians of {repeat} rounds after one that warms up; beyond {CHUNK} assets, of a call per "
+            f"asset, of {slow_repeat} without\n"
+        )
+        print("| assets | contender | calls | seconds | least | most | assets/s | ratio |")
+        print("|--:|---|--:|--:|--:|--:|--:|--:|")
         for size in sizes:
-            ours_seconds = 0.0
-            for name in CONTENDERS:
-                place = Place(Path(text), servers, vendor, clock, size)
-                slow = size > CHUNK and name != "assetbatch"
-                seconds, calls = measure(place, name, slow_repeat if slow else repeat)
-                median = statistics.median(seconds)
-                ours_seconds = ours_seconds or median
+            places = {
+                contender: Place(
+                    folder, stack.enter_context(new_database(database_url)), redis_url, vendor, size
+                )
+                for contender in CONTENDERS
+            }
+            measured = measure(places, repeat, slow_repeat)
+            for contender, one in measured.items():
                 print(
-                    f"| {size:,} | {name} | {calls:,} | {median:.3f} | {size / median:,.0f} "
-                    f"| {median / ours_seconds:,.1f} |",
+                    f"| {size:,} | {contender.name} | {one.calls:,} | {one.median:.3f} "
+                    f"| {min(one.seconds):.3f} | {max(one.seconds):.3f} | {size / one.median:,.0f} "
+                    f"| {one.median / measured[OURS].median:,.1f} |",
                     flush=True,
                 )
+            if size == CHUNK:
+                calls, ratio = measured[OURS].calls, measured[OBVIOUS].median / measured[OURS].median
+                held = "held" if calls == 1 and ratio >= BAR_RATIO else "missed"
+                verdict = (
+                    f"{size} assets: calls {calls} (bar: 1), {ratio:.0f} times faster than a call per asset "
+                    f"(bar: {BAR_RATIO}): {held}"
+                )
+    if verdict:
+        print(f"\n{verdict}")
 
 
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description="refreshing assets, beside other ways")
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--sizes", type=int, nargs="+", default=[3, CHUNK, UNIVERSE], help="how many assets")
     parser.add_argument("--repeat", type=int, default=5, help="rounds, of which the median counts")
-    parser.add_argument("--slow-repeat", type=int, default=1, help="the same of the others at 2,500 assets")
+    parser.add_argument(
+        "--slow-repeat", type=int, default=1, help=f"the same of an asset at a time, beyond {CHUNK} assets"
+    )
+    parser.add_argument(
+        "--database-url", help="an empty database whose user may create others; default: a server of our own"
+    )
+    parser.add_argument("--redis-url", help="an empty database; default: a server of our own")
     options = parser.parse_args()
-    compare(options.sizes, options.repeat, options.slow_repeat)
+    if not all(1 <= size <= UNIVERSE for size in options.sizes):
+        parser.error(f"--sizes: from 1 to {UNIVERSE}")
+    with (
+        benchmark_database(options.database_url) as database_url,
+        benchmark_server(options.redis_url) as redis_url,
+    ):
+        try:
+            compare(database_url, redis_url, options.sizes, options.repeat, options.slow_repeat)
+        finally:
+            redis.Redis.from_url(redis_url).flushdb()  # which was empty
 
 
 if __name__ == "__main__":
