@@ -109,7 +109,7 @@ class TestDeadLetters:
         bury(free, ("ETHUSD", Line.HIGH), ("history:BTCUSD:2026-01-01:2026-02-03", Line.HISTORY))
         lines = sorted(run(free, "dead", "list").stdout.splitlines())
         assert re.fullmatch(
-            r"history of BTCUSD, 2026-01-01 to 2026-02-03 \(HISTORY\): dead since .* after 1 attempts: "
+            r"history of BTCUSD, 2026-01-01 to 2026-02-03 \(HISTORY\): dead since .* after 1 attempt: "
             r"HTTP 503 for history:BTCUSD:2026-01-01:2026-02-03",
             lines[0],
         )

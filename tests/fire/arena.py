@@ -134,10 +134,12 @@ class Arena:
         with self.services() as services:
             initialise(services)
             known = services.entitlements()
+            now_ms = services.now_ms()
             for lack in (Lack.INTRADAY, Lack.GROUPED):  # so that each symbol costs one short call
-                refusal = known.refused(
-                    lack, AssetType.CRYPTO, "made up: no timeframe", services.now_ms(), ticker=""
-                )
+                for ticker in ("X:BTCUSD", "X:ETHUSD"):  # of one alone it would be that ticker's own matter
+                    refusal = known.refused(
+                        lack, AssetType.CRYPTO, "made up: no timeframe", now_ms, ticker=ticker
+                    )
                 services.plan_memory.remember(refusal)
             with Bound(20) as bound:
                 assert enqueue_secondary(services, bound).enqueued == len(self.symbols)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -172,6 +175,27 @@ class TestDeadLetters:
         assert letters.retry_dead(["A"]).retried == ("A",)
         assert letters.retry_dead(["A"]).unknown == ("A",)
         assert letters.state().size == 1
+
+    def test_retried_while_others_enqueue_the_same_work_are_in_line_once(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        queue = make_queue(redis_client, keys, clock)
+        ids = [f"S{number:03}" for number in range(200)]
+        queue.enqueue([(item_id, HISTORY) for item_id in ids])
+        queue.fail(take(queue, 200).token, [Failure(item_id, "no", final=True) for item_id in ids])
+        both_are_ready = threading.Barrier(2)
+
+        def in_turn(act: Callable[[str], object], some: list[str]) -> None:
+            both_are_ready.wait(10)
+            for item_id in some:
+                act(item_id)
+
+        with ThreadPoolExecutor(2) as threads:
+            retrying = threads.submit(in_turn, lambda item_id: queue.retry_dead([item_id]), ids)
+            threads.submit(in_turn, lambda item_id: queue.enqueue([(item_id, LOW)]), ids[::-1]).result()
+            retrying.result()
+        state = queue.state()
+        assert (state.size, state.dead, state.by_line[LOW], state.by_line[HISTORY]) == (200, 0, 200, 0)
 
     def test_are_thrown_away(self, letters: Queue) -> None:
         assert letters.drop_dead(["B", "nobody"]) == ("B",)

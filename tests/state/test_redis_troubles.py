@@ -183,6 +183,11 @@ def _one_leased(queue: Queue, window: Window) -> None:
     queue.take(1, LEASE_SECONDS, token="t1")
 
 
+def _one_dead(queue: Queue, _: Window) -> None:
+    queue.enqueue([("Z", LOW)])
+    queue.fail(take(queue).token, [Failure("Z", "no", final=True)])
+
+
 Scene = Callable[[Queue, Window], object]
 
 
@@ -213,6 +218,7 @@ class TestAFullRedis:
             pytest.param(
                 _three, lambda queue, window: queue.take(1, LEASE_SECONDS, window), id="take with a slot"
             ),
+            pytest.param(_one_dead, lambda queue, _: queue.retry_dead(["Z"]), id="retry a dead letter"),
             pytest.param(_two, lambda _, window: window.ask(CallKind.PRIORITY), id="ask"),
             pytest.param(_two, lambda _, window: window.block(5), id="block"),
             pytest.param(_two, lambda _, window: window.reserve(1, 2, 3), id="reserve"),
@@ -251,6 +257,13 @@ class TestAFullRedis:
         state = queue.state()
         assert (state.leased, state.delayed, state.dead) == (0, int(not final), int(final))
 
+    def test_dead_letters_can_be_dropped(
+        self, own_server: Callable[..., OwnServer], clock: FakeClock
+    ) -> None:
+        _, queue, _ = self.full(own_server(), clock, _one_dead)
+        assert queue.drop_dead(["Z"]) == ("Z",)
+        assert queue.dead_letters() == []
+
     def test_more_urgent_work_still_takes_the_place_of_the_last_in_line(
         self, own_server: Callable[..., OwnServer], clock: FakeClock
     ) -> None:
@@ -282,6 +295,8 @@ class TestAReplicaThatOnlyReads:
             pytest.param(lambda queue, _: queue.fail("t1", [Failure("A", "503")]), id="fail"),
             pytest.param(lambda queue, _: queue.release("t1", ["A"]), id="release"),
             pytest.param(lambda queue, _: queue.extend("t1", ["A"], LEASE_SECONDS), id="extend"),
+            pytest.param(lambda queue, _: queue.retry_dead(["Z"]), id="retry a dead letter"),
+            pytest.param(lambda queue, _: queue.drop_dead(["Z"]), id="drop a dead letter"),
             pytest.param(lambda _, window: window.ask(CallKind.PRIORITY), id="ask"),
             pytest.param(lambda _, window: window.settle(Grant("c1", 0.0)), id="settle"),
             pytest.param(lambda _, window: window.block(5), id="block"),
@@ -292,7 +307,8 @@ class TestAReplicaThatOnlyReads:
         self, own_server: Callable[..., OwnServer], clock: FakeClock, act: Scene
     ) -> None:
         client = own_server().client()
-        queue, window = make_queue(client, clock), make_window(client, clock)
+        queue, window = make_queue(client, clock, max_size=4), make_window(client, clock)
+        _one_dead(queue, window)
         _one_leased(queue, window)
         before = queue.state()
         client.replicaof("127.0.0.1", "1")  # nobody listens there: what it has it keeps

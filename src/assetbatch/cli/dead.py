@@ -58,7 +58,7 @@ def list_letters(context: typer.Context, symbols: Symbols = None, json: Json = F
         if json:
             print_json([view.document(letter) for letter in letters])
         elif not letters:
-            print_text("no dead letters")
+            print_text(_none(symbols))
         elif sys.stdout is not None and sys.stdout.isatty():
             print_rich(view.render(letters, now_ms))
         else:
@@ -79,6 +79,8 @@ def retry(
             done = services.queue.retry_dead(ids)
         if json:
             print_json(done)
+        elif not ids:
+            print_text(_none(symbols))
         else:
             words = [f"{plural(len(done.retried), 'dead letter')} back in the queue"]
             words += [f"{len(done.queued)} queued already"] if done.queued else []
@@ -98,12 +100,15 @@ def drop(
         _check_choice(symbols, everything)
         config = load_config(options)
         with Bound(SECONDS), services_for(options, config) as services:
-            dropped = services.queue.drop_dead([letter.id for letter in _letters(services, symbols or [])])
+            ids = [letter.id for letter in _letters(services, symbols or [])]
+            dropped = services.queue.drop_dead(ids)
         if json:
             print_json({"dropped": dropped})
+        elif not ids:
+            print_text(_none(symbols))
         else:
             print_text(f"{plural(len(dropped), 'dead letter')} dropped")
-        if symbols and not dropped:
+        if symbols and not ids:
             raise typer.Exit(1)
 
 
@@ -116,6 +121,10 @@ def _letters(services: Services, names: list[str]) -> list[DeadLetter]:
     if not names:
         return letters
     return [letter for letter in letters if letter.id in names or parse_work_id(letter.id).symbol in names]
+
+
+def _none(symbols: list[str] | None) -> str:
+    return f"no dead letters of {', '.join(symbols)}" if symbols else "no dead letters"
 
 
 def _check_choice(symbols: list[str] | None, everything: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from assetbatch.planning import WorkKind, parse_work_id
 from assetbatch.state.queue import DeadLetter
-from assetbatch.words import ago, iso
+from assetbatch.words import ago, iso, plural
 
 if TYPE_CHECKING:  # rich is loaded for a table only
     from rich.console import RenderableType
@@ -22,7 +22,7 @@ def work_in_words(work_id: str) -> str:
 
 def line(letter: DeadLetter) -> str:
     """One letter in one line."""
-    died = f"dead since {iso(letter.died_ms)} after {letter.attempts} attempts"
+    died = f"dead since {iso(letter.died_ms)} after {plural(letter.attempts, 'attempt')}"
     return f"{work_in_words(letter.id)} ({letter.line}): {died}: {letter.error}"
 
 
