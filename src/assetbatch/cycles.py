@@ -7,7 +7,6 @@ cycle are raised after they have been recorded.
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -20,6 +19,7 @@ from assetbatch.entitlements import Entitlements
 from assetbatch.errors import AssetbatchError, UnreachableError
 from assetbatch.history import top_up
 from assetbatch.market import SNAPSHOT_TICKERS, StoredAsset
+from assetbatch.metrics import CallMade, Outcome, measure
 from assetbatch.planning import (
     Work,
     WorkKind,
@@ -122,12 +122,14 @@ class CycleResult(msgspec.Struct, kw_only=True):
 
 
 @contextmanager
-def _recorded(services: Services, result: CycleResult) -> Iterator[None]:
-    """Writes the end of a cycle into the journal, however it ends."""
+def _recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]]:
+    """Writes the end of a cycle into the journal and the metrics, however it ends; yields the list that its
+    calls go to."""
     began = boot_seconds()
     error: AssetbatchError | None = None
+    calls: list[CallMade] = []
     try:
-        yield
+        yield calls
     except AssetbatchError as raised:
         error = raised
         raised.cycle = result
@@ -149,14 +151,41 @@ def _recorded(services: Services, result: CycleResult) -> Iterator[None]:
         )
         try:
             services.journal.finish(result.command, record)
+            services.metrics.record(measure(_outcome(services, result), calls))
         except AssetbatchError:
             if not error:
                 raise
 
 
+def _outcome(services: Services, result: CycleResult) -> Outcome:
+    ended_ms = services.now_ms()
+    ages: dict[str, float] = {}
+    if result.command == RUN_PRIORITY:
+        prices = [asset for asset in result.assets if asset.as_of_ms is not None]
+        ages = {asset.symbol: (ended_ms - (asset.as_of_ms or 0)) / 1000 for asset in prices}
+    return Outcome(
+        command=result.command,
+        result=result.result,
+        ended_ms=ended_ms,
+        duration_ms=result.duration_ms,
+        statuses=[asset.status for asset in result.assets],
+        totals={
+            "waits": result.waits,
+            "bars_written": result.bars_written,
+            "bars_corrected": result.bars_corrected,
+            "bars_refused": result.bars_refused,
+            "published": result.published,
+            "enqueued": result.enqueued,
+            "dropped": len(result.dropped),
+        },
+        queue_size=result.queue_size,
+        ages_seconds=ages,
+    )
+
+
 def _new_result(services: Services, command: str) -> CycleResult:
     return CycleResult(
-        command=command, cycle_id=uuid.uuid4().hex[:12], result="nothing", started_ms=services.now_ms()
+        command=command, cycle_id=services.cycle_id, result="nothing", started_ms=services.now_ms()
     )
 
 
@@ -179,11 +208,11 @@ def run_priority(
         if not held:
             return _skipped(services, result)
         starts_ms = services.journal.start(RUN_PRIORITY, result.started_ms)
-        with _recorded(services, result):
+        with _recorded(services, result) as calls:
             known = services.entitlements()
             stored = _load(services, result, _symbols(assets))
             due, rest = _due(services, known, [Work(asset) for asset in assets], stored)
-            with _refreshing(services, known, bound, progress, result) as refresher:
+            with _refreshing(services, known, bound, progress, result, calls) as refresher:
                 report = refresher.run(due, stored, CallKind.PRIORITY, max_calls=len(due), one_call_each=True)
             _account(result, report)
             reports = {asset.symbol: asset for asset in rest}
@@ -217,9 +246,9 @@ def run_queue(services: Services, bound: Bound, progress: Progress, *, dry_run: 
         if not held:
             return _skipped(services, result)
         services.journal.start(RUN_QUEUE, result.started_ms)
-        with _recorded(services, result):
+        with _recorded(services, result) as calls:
             known = services.entitlements()
-            with _refreshing(services, known, bound, progress, result) as refresher:
+            with _refreshing(services, known, bound, progress, result, calls) as refresher:
                 reports = _drain(services, bound, refresher, known, result)
             _judge(result, bound)
             result.queue_size = services.queue.state().size
@@ -482,7 +511,12 @@ def _due(
 
 @contextmanager
 def _refreshing(
-    services: Services, known: Entitlements, bound: Bound, progress: Progress, result: CycleResult
+    services: Services,
+    known: Entitlements,
+    bound: Bound,
+    progress: Progress,
+    result: CycleResult,
+    calls: list[CallMade],
 ) -> Iterator[Refresher]:
     """The refresher of one cycle, whose calls and waits are accounted for however the cycle ends."""
     refresher = Refresher(
@@ -501,6 +535,7 @@ def _refreshing(
     finally:
         result.calls = refresher.calls
         result.waits = refresher.reporter.waits
+        calls += refresher.reporter.calls
 
 
 def _asset_report(result: Result, stored: StoredAsset | None) -> AssetReport:

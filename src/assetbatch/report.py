@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from assetbatch.entitlements import KnownRefusal, Lack
+from assetbatch.metrics import CallMade
 from assetbatch.state.journal import Journal
 from assetbatch.state.window import Refused, new_call_id
 from assetbatch.words import moment, plural, span
@@ -47,6 +48,7 @@ class Reporter:
         self._now_ms = now_ms
         self._progress = progress
         self.waits = 0
+        self.calls: list[CallMade] = []
 
     def waiting(self, refused: Refused, *, first: bool) -> None:
         """A call waits for its slot; counted once per call."""
@@ -59,7 +61,9 @@ class Reporter:
 
     def called(self, what: str, outcome: str, seconds: float) -> None:
         """A call has come back, or failed."""
-        log.info("%s: %s (%d ms)", what, outcome, round(seconds * 1000))
+        duration_ms = round(seconds * 1000)
+        self.calls.append(CallMade(self._now_ms(), outcome, seconds))
+        log.info("%s: %s (%d ms)", what, outcome, duration_ms, extra={"duration_ms": duration_ms})
         self._progress(what)
 
     def odd_bars(self, symbol: str, refused: Mapping[str, int], unordered: int) -> None:
@@ -67,9 +71,10 @@ class Reporter:
         if refused:
             words = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
             count = plural(sum(refused.values()), "bar")
-            log.warning("%s: %s of the answer not stored: %s", symbol, count, words)
+            log.warning("%s: %s of the answer not stored: %s", symbol, count, words, extra={"symbol": symbol})
         if unordered:
-            log.info("%s: %s of the answer put in order", symbol, plural(unordered, "bar"))
+            bars = plural(unordered, "bar")
+            log.info("%s: %s of the answer put in order", symbol, bars, extra={"symbol": symbol})
 
     def learned(self, refusal: KnownRefusal, *, expected: bool) -> None:
         """The plan turned out to lack something; `expected` where that is nothing to wake anybody for: known

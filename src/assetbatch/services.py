@@ -5,6 +5,7 @@ An idle start never opens the database and never loads an HTTP library.
 
 from __future__ import annotations
 
+import uuid
 from contextlib import ExitStack
 from functools import cached_property
 from types import TracebackType
@@ -19,6 +20,7 @@ from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.journal import Journal
 from assetbatch.state.keys import Keys, fingerprint
 from assetbatch.state.locks import Locks
+from assetbatch.state.metrics import Metrics
 from assetbatch.state.plan_memory import PlanMemory
 from assetbatch.state.queue import Queue
 from assetbatch.state.window import Window
@@ -39,8 +41,9 @@ class Services:
     configured, UnreachableError where it does not answer.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, cycle_id: str | None = None) -> None:
         self.config = config
+        self.cycle_id = cycle_id or str(uuid.uuid4())
         self._stack = ExitStack()
 
     def __enter__(self) -> Services:
@@ -149,6 +152,11 @@ class Services:
     def journal(self) -> Journal:
         """The record of starts and cycles."""
         return Journal(self.redis, self.keys)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """The counters and the series of the last 24 hours."""
+        return Metrics(self.redis, self.keys)
 
     @cached_property
     def plan_memory(self) -> PlanMemory:

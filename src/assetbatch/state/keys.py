@@ -78,3 +78,12 @@ class Keys:
     def waits(self) -> str:
         """The moments of the last hour at which a call had to wait for the window."""
         return f"{self.prefix}:waits"
+
+    @property
+    def counters(self) -> str:
+        """What is counted for monitors."""
+        return f"{self.prefix}:counters"
+
+    def series(self, metric: str) -> str:
+        """The last 24 hours of a metric."""
+        return f"{self.prefix}:series:{metric}"
