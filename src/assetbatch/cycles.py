@@ -34,16 +34,12 @@ from assetbatch.planning import (
 from assetbatch.refresh import Refresher, time_for_calls
 from assetbatch.report import WAITS_FOR, Reporter
 from assetbatch.services import Services
-from assetbatch.state.journal import CycleRecord
+from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord
 from assetbatch.state.queue import Empty, Failure, Lease, Line
 from assetbatch.state.window import CallKind, Refused, new_call_id
 from assetbatch.words import span
 
 log = logging.getLogger("assetbatch")
-
-RUN_PRIORITY = "run_priority"
-RUN_QUEUE = "run_queue"
-ENQUEUE_SECONDARY = "enqueue_secondary"
 
 DOWN_BATCHES = 2
 """After so many batches in a row that found the vendor down, a queue run ends: the rest is spared."""

@@ -11,35 +11,25 @@ import msgspec
 from assetbatch.assets import Asset
 from assetbatch.entitlements import Entitlements
 from assetbatch.errors import ConfigError
+from assetbatch.forecast import Forecast, forecast
 from assetbatch.hours import open_ms_between, start_of_day
 from assetbatch.ledger import Hole, completeness, holes, open_stretches, pages
-from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, Batch, Span, SpanState, StoredAsset
+from assetbatch.market import BAR_MS, Batch, Span, SpanState, StoredAsset
 from assetbatch.planning import (
     PAGE_DAYS,
     Work,
     WorkKind,
     assess,
     days_range,
-    expected_next_start,
     pages_to_ask,
     parse_work_id,
-    plan,
-    shares_calls,
 )
 from assetbatch.services import Services
-from assetbatch.state.queue import DEAD_LETTERS_KEPT, Enqueued, Line, QueueState
+from assetbatch.state.journal import CYCLES_FOR_FORECAST, RUN_PRIORITY, RUN_QUEUE
+from assetbatch.state.queue import DEAD_LETTERS_KEPT, Enqueued, Line
 
 SHARE_FOR_PRICES = 2
 """Pages of the past fill at most one part in so many of the queue: the rest is for prices."""
-
-CALL_SECONDS_GUESS = 1.0
-"""How long a call takes, where no cycle has measured it yet."""
-
-CRON_MS = 60_000
-"""How often cron starts run-queue."""
-
-CALLING_SECONDS = 50
-"""For so much of each minute run-queue makes calls: the rest is for starting, storing and ending in time."""
 
 
 class SymbolHoles(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,15 +43,6 @@ class SymbolHoles(msgspec.Struct, frozen=True, kw_only=True):
     horizon_ms: int
     complete: float | None
     holes: list[Hole]
-
-
-class Forecast(msgspec.Struct, frozen=True, kw_only=True):
-    """How many calls are ahead in all, and how long they take at the rate that is free for the queue."""
-
-    calls: int
-    calls_per_minute: float
-    minutes: float
-    done_ms: int
 
 
 class SymbolBackfill(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,9 +123,10 @@ def backfill(
     May be repeated at any time: what is stored, or was answered with nothing, is never asked for again.
     Raises ConfigError for a symbol that is not configured, not registered or keeps no bars.
     """
+    config = services.config
     now_ms = services.now_ms()
     known = services.entitlements()
-    assets = choose(services.config.assets, symbols)
+    assets = choose(config.assets, symbols)
     stored = services.store.load([asset.symbol for asset in assets])
     for asset in assets:
         if asset.symbol not in stored:
@@ -189,7 +171,14 @@ def backfill(
         queued=queued,
         waiting_for_room=len(work) - queued,
         forecast=forecast(
-            services, known, state, ahead if dry_run else max(0, ahead - state.by_line[Line.HISTORY]), now_ms
+            config,
+            known,
+            state,
+            ahead if dry_run else max(0, ahead - state.by_line[Line.HISTORY]),
+            services.store.load([asset.symbol for asset in config.enabled_priority_assets]),
+            services.journal.job(RUN_PRIORITY).starts_ms,
+            services.journal.cycles(RUN_QUEUE, CYCLES_FOR_FORECAST),
+            now_ms,
         ),
     )
 
@@ -278,67 +267,6 @@ def _queue_pages(services: Services, work: Sequence[Work]) -> Enqueued:
     room = _room(services) if work else 0
     items = [(item.id, Line.HISTORY) for item in work[: max(0, room)]]
     return services.queue.enqueue(items) if items else Enqueued((), (), (), ())
-
-
-def forecast(
-    services: Services, known: Entitlements, queue: QueueState, pages_elsewhere: int, now_ms: int
-) -> Forecast:
-    """When what waits in the queue, and `pages_elsewhere` that are not in it yet, will be done."""
-    config = services.config
-    assets = config.enabled_priority_assets
-    stored = services.store.load([asset.symbol for asset in assets])
-    starts_ms = services.journal.job("run_priority").starts_ms or (now_ms,)
-    interval_ms = config.batch.interval_minutes * 60_000
-    next_ms = expected_next_start(starts_ms, interval_ms)
-    due = [
-        item for item in map(Work, assets) if assess(item, stored.get(item.asset.symbol), known, next_ms).due
-    ]
-    cycles = [cycle for cycle in services.journal.cycles("run_queue", 50) if cycle.calls]
-    one_by_one = queue.by_line[Line.BARS] + queue.by_line[Line.HISTORY]
-    prices = queue.size - one_by_one
-    if shares_calls(config.assets, known, now_ms):
-        prices = -(-prices // SNAPSHOT_TICKERS)
-    return reckon(
-        calls=prices + one_by_one + pages_elsewhere,
-        limit=config.call_limit.limit,
-        window_ms=config.call_limit.window_ms,
-        priority_calls=len(plan(due, stored, known, next_ms)),
-        interval_ms=interval_ms,
-        call_seconds=_median([cycle.duration_ms / 1000 / cycle.calls for cycle in cycles])
-        if config.call_limit.limit / config.call_limit.window_ms * 1000 > 1
-        else 0.0,
-        now_ms=now_ms,
-    )
-
-
-def _median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2] if values else CALL_SECONDS_GUESS
-
-
-def reckon(
-    *,
-    calls: int,
-    limit: int,
-    window_ms: int,
-    priority_calls: int,
-    interval_ms: int,
-    call_seconds: float,
-    now_ms: int,
-) -> Forecast:
-    """The forecast for so many calls: `limit` a window less what priority takes each `interval_ms`, and not
-    faster than one call after the other (`call_seconds`; 0 where the limit is what counts)."""
-    per_minute = limit * 60_000 / window_ms - priority_calls * 60_000 / interval_ms
-    if call_seconds:
-        per_minute = min(per_minute, CALLING_SECONDS / call_seconds)
-    per_minute = max(per_minute, limit * 60_000 / window_ms / 100)  # priority cannot take all of it for ever
-    minutes = calls / per_minute
-    wait_ms = min(CRON_MS, interval_ms) / 2 if calls else 0  # until cron starts run-queue, in the mean
-    return Forecast(
-        calls=calls,
-        calls_per_minute=round(per_minute, 2),
-        minutes=round(minutes, 1),
-        done_ms=round(now_ms + wait_ms + minutes * 60_000),
-    )
 
 
 def _floor(at_ms: int) -> int:

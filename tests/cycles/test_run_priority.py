@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 import pytest
 
 from assetbatch.bounds import Bound
-from assetbatch.cycles import RUN_PRIORITY, run_priority
+from assetbatch.cycles import run_priority
 from assetbatch.errors import KeyRefusedError, SchemaMissingError, UnreachableError
 from assetbatch.hours import last_midnight
 from assetbatch.market import Price
 from assetbatch.state.connection import RedisClient
+from assetbatch.state.journal import RUN_PRIORITY
 from assetbatch.vendor.answers import PricesAnswer
 from assetbatch.vendor.client import VendorClient
 from tests.world import Listener, World

@@ -12,9 +12,10 @@ import pytest
 
 from assetbatch import batch, cycles
 from assetbatch.bounds import Bound
-from assetbatch.cycles import ENQUEUE_SECONDARY, RUN_QUEUE, run_queue
+from assetbatch.cycles import run_queue
 from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
 from assetbatch.market import Batch, Saved
+from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_QUEUE
 from assetbatch.state.queue import Line
 from assetbatch.state.window import CallKind
 from assetbatch.store import Store

@@ -8,7 +8,6 @@ from msgspec import structs
 
 from assetbatch.assets import Asset, AssetPriority, AssetType
 from assetbatch.config import Config
-from assetbatch.cycles import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
 from assetbatch.entitlements import Entitlements
 from assetbatch.health import (
     Problem,
@@ -23,7 +22,7 @@ from assetbatch.health import (
 )
 from assetbatch.hours import to_ms
 from assetbatch.market import StoredAsset
-from assetbatch.state.journal import CycleRecord, JobState
+from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
 from assetbatch.state.queue import DeadLetter, Line, QueueState
 from assetbatch.words import iso
 

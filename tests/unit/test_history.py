@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.assets import Asset, AssetType
-from assetbatch.history import Forecast, interleaved, reckon
+from assetbatch.forecast import Forecast, reckon
+from assetbatch.history import interleaved
 from assetbatch.planning import Work, WorkKind
 
 MINUTE = 60_000

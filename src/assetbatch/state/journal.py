@@ -9,7 +9,12 @@ import msgspec
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 
+RUN_PRIORITY = "run_priority"
+RUN_QUEUE = "run_queue"
+ENQUEUE_SECONDARY = "enqueue_secondary"
+
 CYCLES_KEPT = 288
+CYCLES_FOR_FORECAST = 50
 STARTS_KEPT = 6
 WAITS_KEPT = 10_000
 HOUR_MS = 3_600_000

@@ -1,0 +1,29 @@
+"""The health document: what is fresh, what waits, what is left of the window, what went wrong.
+
+`collect` reads; everything else decides, from values, and is pure.
+"""
+
+from assetbatch.health.assets import asset_health, is_stale
+from assetbatch.health.collect import COMMANDS, collect, job_health
+from assetbatch.health.document import Alert, AssetHealth, Health, JobHealth, Problem, encode
+from assetbatch.health.metrics import alerts_of, metrics_of
+from assetbatch.health.problems import problems_of, problems_of_assets, verdict
+
+__all__ = [
+    "COMMANDS",
+    "Alert",
+    "AssetHealth",
+    "Health",
+    "JobHealth",
+    "Problem",
+    "alerts_of",
+    "asset_health",
+    "collect",
+    "encode",
+    "is_stale",
+    "job_health",
+    "metrics_of",
+    "problems_of",
+    "problems_of_assets",
+    "verdict",
+]

@@ -1,0 +1,68 @@
+"""One asset's line of the health document."""
+
+from __future__ import annotations
+
+from assetbatch.assets import Asset
+from assetbatch.entitlements import Entitlements
+from assetbatch.health.document import AssetHealth
+from assetbatch.hours import is_open, last_open, next_open
+from assetbatch.ledger import completeness
+from assetbatch.market import StoredAsset
+from assetbatch.planning import Work, assess
+from assetbatch.words import iso
+
+STALE_SLACK_MS = 60_000
+COMPLETE_SLACK_MS = 30 * 60_000
+
+
+def asset_health(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> AssetHealth:
+    """One asset's line of the document."""
+    checked = assess(Work(asset), stored, known, now_ms)
+    state, reason = "fresh", checked.reason
+    if stored is None:
+        state, reason = "never", "not registered: run assetbatch init"
+    elif checked.refusal:
+        state = "not_entitled"
+    elif stored.sync_status not in (None, "success"):
+        state = stored.sync_status or "failed"
+    elif stored.as_of_ms is None or stored.last_sync_ms is None:
+        state = "never"
+    elif checked.due:
+        state = "stale" if is_stale(asset, stored.last_sync_ms, known, now_ms) else "due"
+    change = None
+    if stored and stored.last_price and stored.daily_open:
+        change = round((stored.last_price / stored.daily_open - 1) * 100, 3)
+    as_of_ms = stored.as_of_ms if stored else None
+    spans = stored.spans if stored and asset.bars else ()
+    complete_to = known.horizon_ms(asset.asset_type, now_ms)
+    if known.shows_today(asset.asset_type, now_ms):  # what is on its way is not missing yet
+        complete_to -= max(COMPLETE_SLACK_MS, 2 * asset.update_frequency_seconds * 1000)
+    complete = completeness(asset.market, spans, complete_to)
+    return AssetHealth(
+        symbol=asset.symbol,
+        asset_class=asset.priority,
+        asset_type=asset.asset_type.value,
+        last_price=stored.last_price if stored else None,
+        change_percent=change,
+        as_of=iso(as_of_ms) if as_of_ms is not None else None,
+        age_seconds=round((now_ms - as_of_ms) / 1000, 1) if as_of_ms is not None else None,
+        market="open" if is_open(asset.market, now_ms) else "closed",
+        state=state,
+        reason=reason,
+        error=stored.error_message if stored else None,
+        complete=None if complete is None else round(complete, 6),
+        complete_since=iso(spans[0].start_ms) if spans else None,
+    )
+
+
+def is_stale(asset: Asset, last_sync_ms: int, known: Entitlements, now_ms: int) -> bool:
+    """Whether an asset that is due is later than two of its frequencies and a minute.
+
+    Counted from the last success, or from when newer data could first be seen: the market's opening, or
+    the end of the day where the plan shows only ended days. A weekend makes nothing stale.
+    """
+    horizon = known.horizon_ms(asset.asset_type, now_ms)
+    since_ms = max(last_sync_ms, min(now_ms, next_open(asset.market, last_sync_ms)))
+    if horizon < now_ms:
+        since_ms = max(since_ms, last_open(asset.market, horizon), horizon)
+    return now_ms - since_ms > 2 * asset.update_frequency_seconds * 1000 + STALE_SLACK_MS

@@ -1,0 +1,152 @@
+"""Collects the health document from Redis and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from assetbatch.config import Config
+from assetbatch.entitlements import Entitlements
+from assetbatch.errors import DatabaseError
+from assetbatch.health.assets import asset_health
+from assetbatch.health.document import Health, JobHealth, Problem
+from assetbatch.health.metrics import alerts_of, metrics_of
+from assetbatch.health.problems import problems_of, verdict
+from assetbatch.market import StoredAsset
+from assetbatch.planning import expected_next_start
+from assetbatch.report import lack_in_words
+from assetbatch.services import Services
+from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
+from assetbatch.state.queue import Line, QueueState
+from assetbatch.state.window import WindowState
+from assetbatch.words import iso
+
+COMMANDS = (RUN_PRIORITY, RUN_QUEUE, ENQUEUE_SECONDARY)
+CYCLES_SHOWN = 5
+
+
+def collect(services: Services) -> Health:
+    """Reads Redis and PostgreSQL; a database that cannot be read is a problem in the document, a Redis that
+    cannot be read raises RedisError (nothing else would be true then)."""
+    config = services.config
+    now_ms = services.now_ms()
+    known = services.entitlements()
+    jobs = {command: services.journal.job(command) for command in COMMANDS}
+    cycles = {command: services.journal.cycles(command) for command in (RUN_PRIORITY, RUN_QUEUE)}
+    window = services.window.state()
+    queue = services.queue.state()
+    waits = services.journal.waits_of_last_hour(now_ms)
+    problems: list[Problem] = []
+    stored: Mapping[str, StoredAsset] | None = None
+    try:
+        stored = services.store.load([asset.symbol for asset in config.assets])
+    except DatabaseError as error:
+        problems.append(Problem(error.message, error.hint, "critical"))
+    assets = (
+        [asset_health(asset, stored.get(asset.symbol), known, now_ms) for asset in config.assets]
+        if (stored is not None)
+        else []
+    )
+    metrics = metrics_of(cycles[RUN_PRIORITY], queue, waits, now_ms)
+    alerts = alerts_of(metrics, config)
+    problems += problems_of(assets, jobs, services.queue.dead_letters(3), queue, config, now_ms)
+    return Health(
+        status=verdict(problems, alerts),
+        checked_at=iso(now_ms),
+        problems=problems,
+        plan=plan_of(config, window, known, now_ms),
+        jobs=[job_health(command, jobs[command], config, now_ms) for command in COMMANDS],
+        queue=queue_of(queue, config),
+        last_priority_update=_iso(jobs[RUN_PRIORITY].last_refreshed_ms),
+        api_calls_remaining=window.remaining,
+        next_slot_in_seconds=round(max(0, window.next_slot_ms - window.now_ms) / 1000, 3),
+        window={"used": window.used, "reserved_for_priority": window.reserved},
+        assets=assets,
+        cycles=cycles_of(cycles, now_ms),
+        metrics=metrics,
+        alerts=alerts,
+        database_error=stored is None,
+    )
+
+
+def plan_of(config: Config, window: WindowState, known: Entitlements, now_ms: int) -> dict[str, Any]:
+    """The configured plan, up to when it shows data, and what the vendor refused of it."""
+    tier = config.tier
+    types = dict.fromkeys(asset.asset_type for asset in config.assets)
+    return {
+        "tier": config.rate_limiting.tier,
+        "limit": window.limit,
+        "window_seconds": window.window_ms / 1000,
+        "rate_limit": tier.rate_limit,
+        "delay_minutes": tier.delay_minutes,
+        "websocket_enabled": tier.websocket_enabled,
+        "upgrade_url": str(config.rate_limiting.upgrade_url),
+        "data_up_to": {kind.value: iso(known.horizon_ms(kind, now_ms)) for kind in types},
+        "refusals": [lack_in_words(refusal) for refusal in known.believed(now_ms)],
+        "simulated": config.sandbox,
+    }
+
+
+def queue_of(state: QueueState, config: Config) -> dict[str, Any]:
+    """The queue's figures under their public names."""
+    age = None if state.oldest_ms is None else round((state.now_ms - state.oldest_ms) / 1000, 1)
+    return {
+        "total_items": state.size,
+        "by_priority": {priority.value: count for priority, count in state.by_priority.items()},
+        "bars": state.by_line[Line.BARS],
+        "history": state.by_line[Line.HISTORY],
+        "oldest_item_age_seconds": age,
+        "leased": state.leased,
+        "delayed": state.delayed,
+        "dead": state.dead,
+        "max_size": config.queue.max_size,
+    }
+
+
+def job_health(command: str, job: JobState, config: Config, now_ms: int) -> JobHealth:
+    """A command's starts under their public names. `last_result` is `running`, or `died` where a start has
+    not ended within the bound that every command has, until it has ended."""
+    next_run = None
+    interval_ms = config.batch.interval_minutes * 60_000
+    if command == RUN_PRIORITY and job.starts_ms:
+        next_ms = expected_next_start(job.starts_ms, interval_ms)
+        if next_ms <= now_ms:  # starts were missed: the next one by the same rhythm
+            next_ms += ((now_ms - next_ms) // interval_ms + 1) * interval_ms
+        next_run = iso(next_ms)
+    result = job.last_result
+    if job.last_started_ms is not None and (job.last_finished_ms or 0) < job.last_started_ms:
+        longest_ms = (max(60, config.batch.max_cycle_seconds) + 30) * 1000
+        result = "running" if now_ms - job.last_started_ms < longest_ms else "died"
+    return JobHealth(
+        id=command,
+        last_started=_iso(job.last_started_ms),
+        last_finished=_iso(job.last_finished_ms),
+        last_result=result,
+        last_error=job.last_error,
+        next_run=next_run,
+        skipped=job.skipped,
+    )
+
+
+def _iso(at_ms: int | None) -> str | None:
+    return None if at_ms is None else iso(at_ms)
+
+
+def cycles_of(cycles: Mapping[str, Sequence[CycleRecord]], now_ms: int) -> list[dict[str, Any]]:
+    """The last few cycles of each command, newest first."""
+    shown = [
+        {
+            "command": command,
+            "started": iso(cycle.started_ms),
+            "age_seconds": round((now_ms - cycle.started_ms) / 1000, 1),
+            "duration_ms": cycle.duration_ms,
+            "result": cycle.result,
+            "refreshed": cycle.refreshed,
+            "failed": cycle.failed,
+            "fresh": cycle.fresh,
+            "calls": cycle.calls,
+        }
+        for command, records in cycles.items()
+        for cycle in records[:CYCLES_SHOWN]
+    ]
+    return sorted(shown, key=lambda cycle: cycle["age_seconds"])

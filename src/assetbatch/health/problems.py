@@ -1,0 +1,104 @@
+"""What a person should look at, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from assetbatch.assets import AssetPriority
+from assetbatch.config import Config
+from assetbatch.health.document import Alert, AssetHealth, Problem, Severity
+from assetbatch.state.journal import RUN_PRIORITY, RUN_QUEUE, JobState
+from assetbatch.state.queue import DeadLetter, QueueState
+from assetbatch.words import ago, plural, span
+
+MISSED_STARTS = 3
+QUEUE_SILENT_MS = 10 * 60_000
+NAMES_SHOWN = 3
+
+
+def problems_of(
+    assets: Sequence[AssetHealth],
+    jobs: Mapping[str, JobState],
+    dead: Sequence[DeadLetter],
+    queue: QueueState,
+    config: Config,
+    now_ms: int,
+) -> list[Problem]:
+    """What a person should look at, the gravest first."""
+    problems = []
+    for command, job in jobs.items():
+        if job.last_error:
+            failed = job.last_result == "failed"
+            how = "failed" if failed else "was cut short"
+            words = f"the last {command.replace('_', '-')} {how}: {job.last_error}"
+            severity: Severity = "critical" if failed and command == RUN_PRIORITY else "warning"
+            problems.append(Problem(words, None, severity))
+    priority = jobs[RUN_PRIORITY]
+    interval_ms = config.batch.interval_minutes * 60_000
+    if not config.enabled_priority_assets:
+        pass  # nothing is to be started
+    elif priority.last_started_ms is None:
+        problems.append(
+            Problem("run-priority has never been started", "start it by hand, then by cron (crontab.example)")
+        )
+    elif now_ms - priority.last_started_ms > MISSED_STARTS * interval_ms and not config.sandbox:
+        problems.append(
+            Problem(
+                f"run-priority was last started {ago(now_ms - priority.last_started_ms)}, "
+                f"it should be every {config.batch.interval_minutes} min",
+                "is cron running, and does its log say why?",
+                "critical",
+            )
+        )
+    queue_started = jobs[RUN_QUEUE].last_started_ms
+    if queue.size and not config.sandbox and now_ms - (queue_started or 0) > QUEUE_SILENT_MS:
+        started = f"last started {ago(now_ms - queue_started)}" if queue_started else "never started"
+        problems.append(
+            Problem(
+                f"{plural(queue.size, 'item')} in the queue, and run-queue was {started}",
+                "cron should start it every minute (crontab.example)",
+            )
+        )
+    problems += problems_of_assets(assets)
+    if queue.dead:
+        shown = ", ".join(f"{letter.id} ({letter.error})" for letter in dead)
+        message = f"{plural(queue.dead, 'dead letter')}, the latest: {shown}"
+        problems.append(
+            Problem(message, "assetbatch dead list shows them; dead retry or dead drop settles them")
+        )
+    return sorted(problems, key=lambda problem: problem.severity != "critical")
+
+
+def problems_of_assets(assets: Sequence[AssetHealth]) -> list[Problem]:
+    """A line for each priority asset that is not well, and one for all others in the same state."""
+    problems = []
+    others: dict[str, list[AssetHealth]] = {}
+    for asset in assets:
+        if asset.state in ("fresh", "due", "never"):
+            continue
+        if asset.asset_class is AssetPriority.CRITICAL:
+            problems.append(Problem(f"{asset.symbol}: {_what_is_wrong(asset)}", None, "critical"))
+        else:
+            others.setdefault(asset.state, []).append(asset)
+    for alike in others.values():
+        names = ", ".join(asset.symbol for asset in alike[:NAMES_SHOWN])
+        if len(alike) > NAMES_SHOWN:
+            names += f" and {len(alike) - NAMES_SHOWN} more"
+        problems.append(Problem(f"{names}: {_what_is_wrong(alike[0])}"))
+    return problems
+
+
+def _what_is_wrong(asset: AssetHealth) -> str:
+    if asset.state == "stale":
+        return f"stale, its price is {span(round((asset.age_seconds or 0) * 1000))} old ({asset.reason})"
+    words = asset.state.replace("_", " ")
+    return f"{words} ({asset.error})" if asset.error else words
+
+
+def verdict(
+    problems: Sequence[Problem], alerts: Sequence[Alert]
+) -> Literal["healthy", "degraded", "unhealthy"]:
+    """Unhealthy with anything critical, degraded with any warning."""
+    severities = {problem.severity for problem in problems} | {alert.severity for alert in alerts}
+    return "unhealthy" if "critical" in severities else "degraded" if severities else "healthy"
