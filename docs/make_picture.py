@@ -34,7 +34,7 @@ def main() -> None:
         start("run-queue", "--max-seconds", "10")
         health = msgspec.json.decode(start("status", "--json"), type=Health)
     console = Console(record=True, width=80, file=io.StringIO(), highlight=False)
-    console.print(render(health))
+    console.print(render(health, {}))
     svg = console.export_svg(title="assetbatch --sandbox status")
     svg = re.sub(r"@font-face \{.*?\}\n", "", svg, flags=re.DOTALL)  # no font from the network
     Path(__file__).with_name("status.svg").write_text(svg, encoding="utf-8")

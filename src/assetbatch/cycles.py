@@ -220,7 +220,7 @@ def run_priority(
                 if done.status is not Status.SUCCESS:
                     fine = done.status in (Status.POSTPONED, Status.FRESH)
                     level = logging.INFO if fine else logging.WARNING
-                    log.log(level, "%s: %s", done.work.asset.symbol, done.error)
+                    log.log(level, "%s: %s", done.work.asset.symbol, done.error, extra=_of(done.work))
             _judge(result, bound)
             _enqueue_bars(services, result, known, stored)
             _reserve_next(services, known, assets, starts_ms)
@@ -341,7 +341,7 @@ class _LeaseHolder(Holder):
         answered = [done for done in results if done.status in fine]
         for done in answered:
             if done.status is Status.NO_DATA:
-                log.warning("%s: %s", done.work.id, done.error)
+                log.warning("%s: %s", done.work.id, done.error, extra=_of(done.work))
         self.finish([done.work.id for done in answered])
         failures = [
             Failure(done.work.id, done.error or done.status.value, done.final)
@@ -350,7 +350,9 @@ class _LeaseHolder(Holder):
         ]
         words = self._services.queue.fail(self._token, failures)
         for failure, word in zip(failures, words, strict=True):
-            log.warning("%s: %s (%s)", failure.id, failure.error, WHAT_FOLLOWS[word])
+            symbol = parse_work_id(failure.id).symbol
+            what = WHAT_FOLLOWS[word]
+            log.warning("%s: %s (%s)", failure.id, failure.error, what, extra={"symbol": symbol})
         self._open -= {failure.id for failure in failures}
 
     def not_stored(self, results: Sequence[Result], error: str) -> None:
@@ -429,6 +431,11 @@ def enqueue_secondary(services: Services, bound: Bound, *, dry_run: bool = False
     return result
 
 
+def _of(work: Work) -> dict[str, str]:
+    """What a log line carries besides its words."""
+    return {"symbol": work.asset.symbol}
+
+
 def _symbols(assets: Sequence[Asset]) -> list[str]:
     return [asset.symbol for asset in assets]
 
@@ -482,7 +489,7 @@ def _due(
     for item in work:
         if item.asset.symbol not in stored:
             reason = "not registered in the database (hint: run assetbatch init)"
-            log.warning("%s: %s", item.asset.symbol, reason)
+            log.warning("%s: %s", item.asset.symbol, reason, extra=_of(item))
             rest.append(AssetReport(symbol=item.asset.symbol, status=Status.FAILED.value, detail=reason))
             continue
         verdict = assess(item, stored[item.asset.symbol], known, now_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +57,7 @@ def options(
     ] = False,
 ) -> None:
     """Options before the command's name hold for every command."""
-    context.obj = Options(config, sandbox, -1 if quiet else verbose, log_format)
+    context.obj = Options(config, sandbox, -1 if quiet else verbose, log_format, str(uuid.uuid4()))
 
 
 def main() -> None:

@@ -17,6 +17,9 @@ from assetbatch.cli.logs import LogFormat, configure
 from assetbatch.errors import AssetbatchError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from assetbatch.cli.repeated import Memory
     from assetbatch.config import Config
     from assetbatch.services import Services
 
@@ -24,28 +27,36 @@ log = logging.getLogger("assetbatch")
 
 
 class Options(NamedTuple):
-    """The options before the command's name."""
+    """The options before the command's name; `cycle_id` marks all that one start says and does."""
 
     config: Path | None = None
     sandbox: bool = False
     verbosity: int = 0
     log_format: LogFormat = LogFormat.AUTO
+    cycle_id: str = ""
 
 
 @contextmanager
-def reported(context: typer.Context) -> Iterator[Options]:
-    """Sets up the log; turns an AssetbatchError into its lines on stderr and its exit code."""
+def reported(context: typer.Context, memory: Memory | None = None) -> Iterator[Options]:
+    """Sets up the log; turns an AssetbatchError into its lines on stderr and its exit code.
+
+    `memory` holds back what earlier starts have said.
+    """
     options: Options = context.obj
-    configure(_command_name(context), options.log_format, options.verbosity)
+    handler = configure(command_name(context), options.cycle_id, options.log_format, options.verbosity)
+    if memory:
+        handler.addFilter(memory)
     try:
         yield options
     except AssetbatchError as error:
+        if memory:
+            memory.failed(error)
         for line in str(error).splitlines():
             log.error("%s", line)
         raise typer.Exit(error.exit_code) from None
 
 
-def _command_name(context: typer.Context) -> str:
+def command_name(context: typer.Context) -> str:
     """`run-queue`, `config show`: the command without the program."""
     names: list[str] = []
     while context.parent is not None:
@@ -66,7 +77,7 @@ def services_for(options: Options, config: Config) -> Iterator[Services]:
     """The services of a command; a sandbox makes its own schema first."""
     from assetbatch.services import Services
 
-    with Services(config) as services:
+    with Services(config, options.cycle_id) as services:
         if options.sandbox:
             from assetbatch.setup import initialise
 
@@ -76,10 +87,15 @@ def services_for(options: Options, config: Config) -> Iterator[Services]:
 
 def print_rich(renderable: Any) -> None:
     """Prints to stdout: coloured on a terminal, plain elsewhere and with NO_COLOR."""
+    with _output():
+        stdout_console().print(renderable)
+
+
+def stdout_console() -> Console:
+    """Knows stdout's width, whether it is a terminal, and its encoding."""
     from rich.console import Console
 
-    with _output():
-        Console(highlight=False, emoji=False, markup=False).print(renderable)
+    return Console(highlight=False, emoji=False, markup=False)
 
 
 def print_json(document: Any) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from assetbatch.cli.context import (
+    Options,
+    command_name,
     load_config,
     log,
     print_json,
@@ -18,15 +23,19 @@ from assetbatch.cli.context import (
     reported,
     services_for,
 )
-from assetbatch.errors import AssetbatchError
+from assetbatch.cli.logs import NOTICE
+from assetbatch.errors import AssetbatchError, RedisError
 
 if TYPE_CHECKING:
     from assetbatch.bounds import Bound
+    from assetbatch.cli.repeated import Kind, Memory
     from assetbatch.config import Config
     from assetbatch.cycles import CycleResult
     from assetbatch.services import Services
 
 QUEUE_SECONDS = 55
+METRICS_SECONDS = 3.0
+"""So much of a command's time must be left to collect and write its metrics."""
 
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print what would be called, and why; spends nothing.")
@@ -67,6 +76,7 @@ def run_priority(
     _cycle(
         context,
         json,
+        dry_run,
         lambda config: max_seconds or float(config.batch.max_cycle_seconds),
         lambda services, bound, progress: cycles.run_priority(services, bound, progress, dry_run=dry_run),
     )
@@ -81,6 +91,7 @@ def run_queue(
     _cycle(
         context,
         json,
+        dry_run,
         lambda _config: max_seconds or QUEUE_SECONDS,
         lambda services, bound, progress: cycles.run_queue(services, bound, progress, dry_run=dry_run),
     )
@@ -95,6 +106,7 @@ def enqueue_secondary(
     _cycle(
         context,
         json,
+        dry_run,
         lambda config: max_seconds or float(config.batch.max_cycle_seconds),
         lambda services, bound, _progress: cycles.enqueue_secondary(services, bound, dry_run=dry_run),
     )
@@ -103,24 +115,88 @@ def enqueue_secondary(
 def _cycle(
     context: typer.Context,
     json: bool,
+    dry_run: bool,
     seconds: Callable[[Config], float],
     run: Callable[[Services, Bound, Callable[[str], None]], CycleResult],
 ) -> None:
     from assetbatch.bounds import Bound
 
-    with reported(context) as options:
+    with _remembering(context) as memory, reported(context, memory) as options:
         config = load_config(options)
         try:
             with Bound(seconds(config)) as bound:
-                with services_for(options, config) as services, _progress() as progress:
-                    result = run(services, bound, progress)
+                with services_for(options, config) as services:
+                    redis_down = False
+                    try:
+                        with _progress() as progress:
+                            result = run(services, bound, progress)
+                    except RedisError:
+                        redis_down = True
+                        raise
+                    finally:
+                        if not dry_run:
+                            _write_metrics(services, bound, redis_down=redis_down)
                 stopped = bound.stopped
         except AssetbatchError as error:
             if json and error.cycle is not None:
                 print_json(error.cycle)
             raise
         _show(result, json)
+        if memory:
+            for line in memory.ended(_works(result)):
+                log.log(NOTICE, "%s", line)
         raise typer.Exit(128 + stopped if stopped else result.exit_code)
+
+
+@contextmanager
+def _remembering(context: typer.Context) -> Iterator[Memory | None]:
+    """What earlier starts have said, where nobody watches this one and nobody asked for details."""
+    options: Options = context.obj
+    if options.verbosity > 0 or sys.stderr is None or sys.stderr.isatty():
+        yield None
+        return
+    from assetbatch.cli.repeated import Memory, place
+
+    which = [options.config, os.environ.get("ASSETBATCH_CONFIG"), Path.cwd(), options.sandbox]
+    memory = Memory(place(command_name(context), repr(which)), round(time.time() * 1000))
+    try:
+        yield memory
+    finally:
+        memory.save()
+
+
+def _works(result: CycleResult) -> set[Kind]:
+    """What a start has used and so proves to work."""
+    if result.result in ("skipped", "disabled", "planned"):
+        return set()
+    works: set[Kind] = {"redis", "start"}
+    if result.command != "run_queue" or result.calls:
+        works.add("database")
+    if result.calls and not result.failed and not result.too_many_calls:
+        works.add("api")
+    if result.command != "run_queue":  # which looks at other assets each time
+        works.add("warning")
+    return works
+
+
+def _write_metrics(services: Services, bound: Bound, *, redis_down: bool) -> None:
+    """Writes `metrics.prometheus_file`; what goes wrong with it never ends a cycle."""
+    file = services.config.metrics.prometheus_file
+    if not file or bound.remaining() < METRICS_SECONDS:
+        return
+    from assetbatch import overview
+
+    try:
+        try:
+            if redis_down:
+                text = overview.metrics_text_down()
+            else:
+                text = overview.metrics_text(services, overview.health_document(services))
+        except AssetbatchError:
+            text = overview.metrics_text_down()
+        overview.write_atomically(Path(file), text)
+    except AssetbatchError as error:
+        log.warning("metrics.prometheus_file: %s", error)
 
 
 @contextmanager
@@ -139,7 +215,8 @@ def _show(result: CycleResult, json: bool) -> None:
     from assetbatch.views.summary import summary
 
     if result.result != "planned":
-        log.info("%s", summary(result))
+        extra = {"result": result.result, "duration_ms": result.duration_ms, "calls": result.calls}
+        log.info("%s", summary(result), extra=extra)
     if json:
         print_json(result)
     elif result.result == "planned":

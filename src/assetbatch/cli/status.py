@@ -2,42 +2,155 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assetbatch.cli.context import load_config, print_rich, print_text, reported, services_for
+from assetbatch.cli.context import (
+    Options,
+    load_config,
+    log,
+    print_rich,
+    print_text,
+    reported,
+    services_for,
+    stdout_console,
+)
+from assetbatch.errors import AssetbatchError, ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from assetbatch.config import Config
+    from assetbatch.health import Health
+    from assetbatch.metrics import Series
+    from assetbatch.services import Services
 
 STATUS_SECONDS = 30.0
+WATCH_SECONDS = 5.0
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(
         "status",
-        epilog="Examples: assetbatch status  |  assetbatch status --json  |  assetbatch --sandbox status\n\n"
+        epilog="Examples: assetbatch status  |  assetbatch status --watch  |  assetbatch status --json  |  "
+        "assetbatch status --check  |  assetbatch status --html /var/www/assetbatch.html\n\n"
         "Exit codes: 0 shown, whatever it says; 2 usage or configuration; "
-        "3 Redis or PostgreSQL cannot be reached.",
+        "3 Redis or PostgreSQL cannot be reached. With --check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
     )(status)
 
 
 def status(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print the health document as JSON.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Print one line for a monitoring system; the exit code says how it is."),
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again every 5 seconds, in place, until ctrl-c.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write it as a self-contained page.", show_default=False)
+    ] = None,
+    prometheus: Annotated[
+        Path | None,
+        typer.Option(help="Write the metrics in Prometheus' text format.", show_default=False),
+    ] = None,
+    all_assets: Annotated[bool, typer.Option("--all", help="Sum up nothing, however many assets.")] = False,
 ) -> None:
     """Show what is fresh, what waits, what is left of the window and what went wrong."""
-    from assetbatch.bounds import Bound
-    from assetbatch.health import collect, encode
-
     with reported(context) as options:
+        ways = [json, check, watch, html is not None or prometheus is not None]
+        if sum(ways) > 1:
+            raise ConfigError("--json, --check, --watch and the files exclude each other", hint="choose one")
+        if check:
+            raise typer.Exit(_check(options))
+        config = load_config(options)
+        if watch:
+            raise typer.Exit(_watch(options, config, all_assets))
+        _show(options, config, json, html, prometheus, all_assets)
+
+
+def _show(
+    options: Options, config: Config, json: bool, html: Path | None, prometheus: Path | None, all_assets: bool
+) -> None:
+    from assetbatch import overview
+    from assetbatch.bounds import Bound
+    from assetbatch.health import encode
+
+    series: dict[str, Series] = {}
+    with Bound(STATUS_SECONDS), services_for(options, config) as services:
+        health = overview.health_document(services)
+        if html:
+            overview.write_atomically(html, overview.page(services, health))
+            log.info("%s written", html)
+        if prometheus:
+            overview.write_atomically(prometheus, overview.metrics_text(services, health))
+            log.info("%s written", prometheus)
+        if not json and not html and not prometheus:
+            series = overview.last_day(services)
+    if json:
+        print_text(encode(health).decode())
+    elif not html and not prometheus:
+        print_rich(_page(health, series, all_assets))
+    if health.database_error:
+        raise typer.Exit(3)
+
+
+def _page(health: Health, series: dict[str, Series], all_assets: bool) -> RenderableType:
+    from assetbatch.views.status import render
+
+    console = stdout_console()
+    plain = not console.encoding.lower().startswith("utf")
+    return render(health, series, width=console.width, plain=plain, all_assets=all_assets)
+
+
+def _check(options: Options) -> int:
+    from assetbatch.bounds import Bound
+    from assetbatch.overview import health_document
+    from assetbatch.views.check import render, render_error
+
+    try:
         config = load_config(options)
         with Bound(STATUS_SECONDS), services_for(options, config) as services:
-            health = collect(services)
-        if json:
-            print_text(encode(health).decode())
-        else:
-            from assetbatch.views.status import render
+            code, line = render(health_document(services), config)
+    except AssetbatchError as error:
+        code, line = render_error(error)
+    print_text(line)
+    return code
 
-            print_rich(render(health))
-        if health.database_error:
-            raise typer.Exit(3)
+
+def _watch(options: Options, config: Config, all_assets: bool) -> int:
+    """Shows it until a signal ends it; what cannot be reached is said in its place, and asked again."""
+    from contextlib import ExitStack
+
+    from rich.live import Live
+    from rich.text import Text
+
+    from assetbatch import overview
+    from assetbatch.bounds import Bound
+
+    if sys.stdout is None or not sys.stdout.isatty():
+        raise ConfigError("--watch needs a terminal", hint="leave it out, or use --json")
+    before = ExitStack()  # closed only when its successor is open: embedded servers stay up
+    with Live(console=stdout_console(), screen=True, auto_refresh=False) as live:
+        while True:
+            with Bound(STATUS_SECONDS + WATCH_SECONDS) as bound:
+                now = ExitStack()
+                try:
+                    services: Services = now.enter_context(services_for(options, config))
+                    health = overview.health_document(services)
+                    shown = _page(health, overview.last_day(services), all_assets)
+                except AssetbatchError as error:
+                    shown = Text(f"error: {error}", style="red")
+                before.close()
+                before = now
+                live.update(shown, refresh=True)
+                bound.wait(WATCH_SECONDS)
+                if bound.stopped:
+                    before.close()
+                    return 128 + bound.stopped

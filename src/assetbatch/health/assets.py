@@ -33,6 +33,10 @@ def asset_health(asset: Asset, stored: StoredAsset | None, known: Entitlements, 
     if stored and stored.last_price and stored.daily_open:
         change = round((stored.last_price / stored.daily_open - 1) * 100, 3)
     as_of_ms = stored.as_of_ms if stored else None
+    behind_ms = None
+    if as_of_ms is not None:
+        newest_ms = last_open(asset.market, min(now_ms, known.horizon_ms(asset.asset_type, now_ms)))
+        behind_ms = max(0, newest_ms - as_of_ms)
     spans = stored.spans if stored and asset.bars else ()
     complete_to = known.horizon_ms(asset.asset_type, now_ms)
     if known.shows_today(asset.asset_type, now_ms):  # what is on its way is not missing yet
@@ -46,6 +50,7 @@ def asset_health(asset: Asset, stored: StoredAsset | None, known: Entitlements, 
         change_percent=change,
         as_of=iso(as_of_ms) if as_of_ms is not None else None,
         age_seconds=round((now_ms - as_of_ms) / 1000, 1) if as_of_ms is not None else None,
+        behind_seconds=None if behind_ms is None else round(behind_ms / 1000, 1),
         market="open" if is_open(asset.market, now_ms) else "closed",
         state=state,
         reason=reason,

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assetbatch.config import Config
-from assetbatch.entitlements import Entitlements
+from assetbatch.entitlements import Entitlements, KnownRefusal
 from assetbatch.errors import DatabaseError
+from assetbatch.forecast import Forecast, forecast
 from assetbatch.health.assets import asset_health
-from assetbatch.health.document import Health, JobHealth, Problem
+from assetbatch.health.document import AssetHealth, Health, JobHealth, Problem
 from assetbatch.health.metrics import alerts_of, metrics_of
 from assetbatch.health.problems import problems_of, verdict
 from assetbatch.market import StoredAsset
@@ -49,14 +50,25 @@ def collect(services: Services) -> Health:
     )
     metrics = metrics_of(cycles[RUN_PRIORITY], queue, waits, now_ms)
     alerts = alerts_of(metrics, config)
+    refusals = known.believed(now_ms)
+    metrics |= {
+        "queue.dead_letters": float(queue.dead),
+        "starts.skipped": float(sum(job.skipped for job in jobs.values())),
+        "plan.refusals": float(len(refusals)),
+        "assets.fresh_percent": fresh_percent(assets),
+    }
+    ahead = None
+    if stored is not None and queue.size:
+        starts_ms = jobs[RUN_PRIORITY].starts_ms
+        ahead = forecast(config, known, queue, 0, stored, starts_ms, cycles[RUN_QUEUE], now_ms)
     problems += problems_of(assets, jobs, services.queue.dead_letters(3), queue, config, now_ms)
     return Health(
         status=verdict(problems, alerts),
         checked_at=iso(now_ms),
         problems=problems,
-        plan=plan_of(config, window, known, now_ms),
+        plan=plan_of(config, window, known, refusals, now_ms),
         jobs=[job_health(command, jobs[command], config, now_ms) for command in COMMANDS],
-        queue=queue_of(queue, config),
+        queue=queue_of(queue, config, ahead),
         last_priority_update=_iso(jobs[RUN_PRIORITY].last_refreshed_ms),
         api_calls_remaining=window.remaining,
         next_slot_in_seconds=round(max(0, window.next_slot_ms - window.now_ms) / 1000, 3),
@@ -69,7 +81,9 @@ def collect(services: Services) -> Health:
     )
 
 
-def plan_of(config: Config, window: WindowState, known: Entitlements, now_ms: int) -> dict[str, Any]:
+def plan_of(
+    config: Config, window: WindowState, known: Entitlements, refusals: Sequence[KnownRefusal], now_ms: int
+) -> dict[str, Any]:
     """The configured plan, up to when it shows data, and what the vendor refused of it."""
     tier = config.tier
     types = dict.fromkeys(asset.asset_type for asset in config.assets)
@@ -82,13 +96,19 @@ def plan_of(config: Config, window: WindowState, known: Entitlements, now_ms: in
         "websocket_enabled": tier.websocket_enabled,
         "upgrade_url": str(config.rate_limiting.upgrade_url),
         "data_up_to": {kind.value: iso(known.horizon_ms(kind, now_ms)) for kind in types},
-        "refusals": [lack_in_words(refusal) for refusal in known.believed(now_ms)],
+        "refusals": [lack_in_words(refusal) for refusal in refusals],
         "simulated": config.sandbox,
     }
 
 
-def queue_of(state: QueueState, config: Config) -> dict[str, Any]:
-    """The queue's figures under their public names."""
+def fresh_percent(assets: Sequence[AssetHealth]) -> float:
+    """The share of assets that are as new as they can be, or will be by their next turn."""
+    fresh = sum(asset.state in ("fresh", "due") for asset in assets)
+    return round(100 * fresh / len(assets), 2) if assets else 100.0
+
+
+def queue_of(state: QueueState, config: Config, ahead: Forecast | None) -> dict[str, Any]:
+    """The queue's figures under their public names; `done_in_seconds` is when it is expected to be empty."""
     age = None if state.oldest_ms is None else round((state.now_ms - state.oldest_ms) / 1000, 1)
     return {
         "total_items": state.size,
@@ -100,6 +120,8 @@ def queue_of(state: QueueState, config: Config) -> dict[str, Any]:
         "delayed": state.delayed,
         "dead": state.dead,
         "max_size": config.queue.max_size,
+        "calls_ahead": ahead.calls if ahead else 0,
+        "done_in_seconds": round((ahead.done_ms - state.now_ms) / 1000) if ahead else None,
     }
 
 

@@ -15,7 +15,8 @@ class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
     """One asset. `state`: fresh, due, stale, never, or a failed sync's status; `as_of`: of its price.
 
     `complete`: the share (0 to 1) of its market's open time since `complete_since` whose bars are stored, or
-    known not to exist; None where no bars are kept or were asked for.
+    known not to exist; None where no bars are kept or were asked for. `behind_seconds`: how much newer the
+    price could be, by its market's hours and the plan.
     """
 
     symbol: str
@@ -25,6 +26,7 @@ class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
     change_percent: float | None
     as_of: str | None
     age_seconds: float | None
+    behind_seconds: float | None
     market: Literal["open", "closed"]
     state: str
     reason: str

@@ -1,4 +1,4 @@
-"""The four metrics, and which of them are beyond their thresholds."""
+"""The metrics of the document, and which of them are beyond their thresholds."""
 
 from __future__ import annotations
 

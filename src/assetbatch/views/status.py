@@ -1,87 +1,145 @@
-"""The health document as tables for a terminal: problems first."""
+"""The health document as a page for a terminal: problems first, then what is there."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from assetbatch.health import Health
+from assetbatch.assets import AssetPriority
+from assetbatch.health import AssetHealth, Health
+from assetbatch.hours import to_ms
+from assetbatch.metrics import CALLS, PRIORITY_LATENCY, QUEUE_LATENCY, QUEUE_SIZE, Series
+from assetbatch.views.sparkline import How, sparkline
 from assetbatch.views.style import COLOURS, asset_table_price, share
 from assetbatch.words import plural, span
 
 BAR_WIDTH = 20
+NARROW = 80
+WIDE = 108
+"""From so many columns on, there is room for what explains a state."""
+
+ROWS = 40
+"""With more assets than that, those of a class that are fresh become one line."""
+
+WELL = ("fresh", "due")
 
 _KINDS = {"bars": "for bars", "history": "pages of the past"}
 
 
-def render(health: Health) -> RenderableType:
-    """The whole page: verdict, problems, assets, queue, window, cycles."""
-    parts: list[RenderableType] = [_headline(health)]
-    for problem in health.problems:
-        colour = "red" if problem.severity == "critical" else "yellow"
-        hint = f" (hint: {problem.hint})" if problem.hint else ""
-        parts.append(Text(f"! {problem.message}{hint}", style=colour))
-    for alert in health.alerts:
-        colour = "red" if alert.severity == "critical" else "yellow"
-        text = f"! {alert.metric} is {alert.value:g}, its threshold is {alert.threshold:g}"
-        parts.append(Text(text, style=colour))
-    for refusal in health.plan["refusals"]:
-        parts.append(Text(f"- {refusal} (upgrade: {health.plan['upgrade_url']})", style="dim"))
+def render(
+    health: Health,
+    series: Mapping[str, Series],
+    *,
+    width: int = NARROW,
+    plain: bool = False,
+    all_assets: bool = False,
+) -> RenderableType:
+    """The whole page for a terminal of `width` columns; `plain` keeps to ASCII, `all_assets` sums up none."""
+    parts: list[RenderableType] = [_headline(health), *_problems(health)]
     if health.assets:
-        parts += [Text(), _assets(health)]
-    parts += [Text(), _facts(health)]
+        parts += [Text(), _assets(health.assets, width, all_assets=all_assets)]
+    parts += [Text(), _facts(health, plain)]
+    day = _last_day(health, series, width, plain)
+    if day.row_count:
+        parts += [Text(), day]
     if health.cycles:
         parts += [Text(), _cycles(health)]
     return Group(*parts)
 
 
 def _headline(health: Health) -> Text:
-    fresh = sum(asset.state in ("fresh", "due") for asset in health.assets)
+    fresh = sum(asset.state in WELL for asset in health.assets)
     text = Text()
     text.append(health.status, style=f"bold {COLOURS[health.status]}")
     if not health.database_error:
         text.append(f"  {fresh} of {plural(len(health.assets), 'asset')} fresh")
+    text.append(f"  {_minute(health.checked_at)}", style="dim")
     if health.plan["simulated"]:
         text.append("  (sandbox: simulated prices)", style="dim")
     return text
 
 
-def _assets(health: Health) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("asset", no_wrap=True)
-    table.add_column("class", no_wrap=True)
-    table.add_column("price", justify="right", no_wrap=True)
-    table.add_column("day", justify="right", no_wrap=True)
-    table.add_column("age", justify="right", no_wrap=True)
-    table.add_column("market", no_wrap=True)
-    table.add_column("bars", justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    for asset in health.assets:
-        change = asset.change_percent
-        age = asset.age_seconds
-        state = Text(asset.state.replace("_", " "), style=COLOURS.get(asset.state, "red"))
-        table.add_row(
-            Text(asset.symbol, style="bold" if asset.asset_class == "CRITICAL" else ""),
-            asset.asset_class.value,
-            asset_table_price(asset.last_price),
-            Text("" if change is None else f"{change:+.2f} %", style="red" if (change or 0) < 0 else "green"),
-            "-" if age is None else span(round(age * 1000)),
-            asset.market,
-            share(asset.complete),
-            state,
-        )
+def _problems(health: Health) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for problem in health.problems:
+        colour = "red" if problem.severity == "critical" else "yellow"
+        lines.append(_hanging(Text(f"! {problem.message}", style=colour)))
+        if problem.hint:
+            lines.append(_hanging(Text(f"  {problem.hint}")))
+    for alert in health.alerts:
+        colour = "red" if alert.severity == "critical" else "yellow"
+        text = f"! {alert.metric} is {alert.value:g}, its threshold is {alert.threshold:g}"
+        lines.append(_hanging(Text(text, style=colour)))
+    for refusal in health.plan["refusals"]:
+        lines.append(_hanging(Text(f"- {refusal}", style="dim")))
+    if health.plan["refusals"]:
+        lines.append(Text(f"  upgrade: {health.plan['upgrade_url']}", style="dim"))
+    return lines
+
+
+def _hanging(text: Text) -> RenderableType:
+    """A line whose further lines stand below its words, not below its mark."""
+    table = Table.grid(padding=0)
+    table.add_column(width=2)
+    table.add_column(overflow="fold")
+    table.add_row(text[:2], text[2:])
     return table
 
 
-def _facts(health: Health) -> Table:
+def _assets(assets: Sequence[AssetHealth], width: int, *, all_assets: bool) -> Table:
+    wide = width >= WIDE
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("asset", no_wrap=True)
+    for name in ("price", "day", "age", "behind", "bars"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("market", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    if wide:
+        table.add_column("", overflow="ellipsis", no_wrap=True)
+    for priority in AssetPriority:
+        members = [asset for asset in assets if asset.asset_class is priority]
+        if not members:
+            continue
+        summed = [asset for asset in members if asset.state == "fresh"]
+        if all_assets or len(assets) <= ROWS or priority is AssetPriority.CRITICAL:
+            summed = []
+        table.add_row(Text(priority.value, style="dim"))
+        for asset in members:
+            if asset not in summed:
+                table.add_row(*_asset(asset, wide))
+        if summed:
+            table.add_row(
+                Text(f"{len(summed)} more", style="dim"), *[""] * 6, Text("fresh", style=COLOURS["fresh"])
+            )
+    return table
+
+
+def _asset(asset: AssetHealth, wide: bool) -> list[RenderableType]:
+    change, age, behind = asset.change_percent, asset.age_seconds, asset.behind_seconds
+    day = Text("" if change is None else f"{change:+.2f} %", style="red" if (change or 0) < 0 else "green")
+    cells: list[RenderableType] = [
+        Text(asset.symbol, style="bold" if asset.asset_class is AssetPriority.CRITICAL else ""),
+        asset_table_price(asset.last_price),
+        day,
+        "-" if age is None else span(round(age * 1000)),
+        "-" if behind is None else span(round(behind * 1000)) if behind else "0",
+        share(asset.complete),
+        asset.market,
+        Text(asset.state.replace("_", " "), style=COLOURS.get(asset.state, "red")),
+    ]
+    return [*cells, Text(asset.error or asset.reason, style="dim")] if wide else cells
+
+
+def _facts(health: Health, plain: bool) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     table.add_row("plan", _plan(health))
-    table.add_row("calls", _window(health))
+    table.add_row("calls", _window(health, plain))
     table.add_row("queue", _queue(health))
     for job in health.jobs:
         words = "never started"
@@ -116,19 +174,51 @@ def _queue(health: Health) -> str:
     words += [f"{queue[name]} {name}" for name in ("leased", "delayed", "dead") if queue[name]]
     if queue["oldest_item_age_seconds"] is not None:
         words.append(f"the oldest for {span(round(queue['oldest_item_age_seconds'] * 1000))}")
+    if queue["done_in_seconds"] is not None:
+        calls, done = plural(queue["calls_ahead"], "call"), span(queue["done_in_seconds"] * 1000)
+        words.append(f"{calls} ahead, done in about {done}")
     return ", ".join(words)
 
 
-def _window(health: Health) -> str:
+def _window(health: Health, plain: bool) -> str:
     limit, used = health.plan["limit"], health.window["used"]
     filled = round(BAR_WIDTH * min(used, limit) / limit)
-    bar = "█" * filled + "░" * (BAR_WIDTH - filled)
+    full, empty = "#." if plain else "█░"
+    bar = full * filled + empty * (BAR_WIDTH - filled)
     words = f"{bar} {used} of {limit} used in {health.plan['window_seconds']:g} s"
     if health.window["reserved_for_priority"]:
         words += f", {health.window['reserved_for_priority']} kept for the next priority cycle"
     if health.api_calls_remaining:
         return f"{words}, {health.api_calls_remaining} left"
     return f"{words}, next slot in {health.next_slot_in_seconds:.0f} s"
+
+
+def _last_day(health: Health, series: Mapping[str, Series], width: int, plain: bool) -> Table:
+    """The last 24 hours as sparklines, each with its largest value."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    now_ms = to_ms(datetime.fromisoformat(health.checked_at))
+    cells = 48 if width >= WIDE else 24
+    rows: tuple[tuple[str, str, How], ...] = (
+        ("calls, 24 h", CALLS, "sum"),
+        ("queue", QUEUE_SIZE, "max"),
+        ("run-priority", PRIORITY_LATENCY, "max"),
+        ("run-queue", QUEUE_LATENCY, "max"),
+    )
+    for name, metric, how in rows:
+        if metric not in series or not series[metric].points:
+            continue
+        values = [value for _, value in series[metric].points]
+        if metric == CALLS:
+            words = f"{plural(round(sum(values)), 'call')}, at most {max(values):g} in a minute"
+        elif metric == QUEUE_SIZE:
+            words = f"at most {max(values):g}"
+        else:
+            words = f"longest {max(values) / 1000:.1f} s"
+        table.add_row(name, sparkline(series[metric], now_ms, cells, how, plain=plain), words)
+    return table
 
 
 def _cycles(health: Health) -> Table:

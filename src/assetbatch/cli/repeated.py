@@ -1,0 +1,174 @@
+"""A failure that lasts over many starts is said when it begins, when it changes, daily, and when it ends.
+
+Cron mails what a command prints: without this, a server that is down for a night fills a mailbox. What was
+said is remembered in a small file of this host, because what fails may be Redis or the configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from assetbatch.errors import (
+    AssetbatchError,
+    BoundExceededError,
+    DatabaseError,
+    KeyRefusedError,
+    RedisError,
+    UnreachableError,
+)
+from assetbatch.words import moment, plural
+
+FORGET_MS = 3_600_000
+"""What was not seen for so long is over, where no start has proved that before."""
+
+REMIND_MS = 86_400_000
+"""A failure that lasts is said again after so long."""
+
+Kind = Literal["redis", "database", "api", "start", "warning"]
+"""What a failure shows to be broken; what else a later start has used, and so proves to work, ends it."""
+
+
+class Said(msgspec.Struct, kw_only=True):
+    """One line that was said: when first and last it came up, and how often."""
+
+    text: str
+    kind: Kind
+    first_ms: int
+    last_ms: int
+    said_ms: int
+    count: int = 1
+
+
+class Memory(logging.Filter):
+    """What earlier starts of one command have said. As a filter it holds back what is said already."""
+
+    def __init__(self, path: Path | None, now_ms: int) -> None:
+        super().__init__()
+        self._path = path
+        self._now_ms = now_ms
+        self._lines: dict[str, Said] = _read(path)
+        self._seen: set[str] = set()
+        self._kind: Kind = "warning"
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is to be said: always below a warning, and what is new; counts what is not."""
+        if record.levelno < logging.WARNING:
+            return True
+        text = " ".join(record.getMessage().split())
+        return self.note(text, self._kind)
+
+    def note(self, text: str, kind: Kind) -> bool:
+        """Counts a line; returns whether it is to be said."""
+        key = key_of(text)
+        first_time_now = key not in self._seen
+        self._seen.add(key)
+        known = self._lines.get(key)
+        if known is None:
+            now_ms = self._now_ms
+            self._lines[key] = Said(text=text, kind=kind, first_ms=now_ms, last_ms=now_ms, said_ms=now_ms)
+            return True
+        if not first_time_now:  # several lines alike in one start: as the first
+            return known.said_ms == self._now_ms
+        known.count += 1
+        known.last_ms = self._now_ms
+        if self._now_ms - known.said_ms >= REMIND_MS:
+            known.said_ms = self._now_ms
+            return True
+        return False
+
+    def failed(self, error: AssetbatchError) -> None:
+        """The lines that follow are of an error that has ended the start."""
+        self._kind = kind_of(error)
+
+    def ended(self, works: Collection[Kind]) -> list[str]:
+        """Forgets what is over, and returns it in words.
+
+        That is what this start did not meet though it has used what `works`, and what was not met for an
+        hour.
+        """
+        over = []
+        for key, line in list(self._lines.items()):
+            if key in self._seen:
+                continue
+            if line.kind in works or self._now_ms - line.last_ms > FORGET_MS:
+                del self._lines[key]
+                times = plural(line.count, "time")
+                over.append(f"over: {line.text} ({times} since {moment(line.first_ms)})")
+        return over
+
+    def save(self) -> None:
+        """Keeps it for the next start; where that is impossible, the next start says everything.
+
+        An error that has ended this start takes the place of those that have ended earlier ones.
+        """
+        if self._kind != "warning":
+            for key, line in list(self._lines.items()):
+                if key not in self._seen and line.kind != "warning":
+                    del self._lines[key]
+        if self._path is None:
+            return
+        with suppress(OSError):
+            if not self._lines:
+                self._path.unlink(missing_ok=True)
+                return
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            temporary = self._path.with_suffix(f".{os.getpid()}")
+            temporary.write_bytes(msgspec.json.encode(self._lines))
+            temporary.replace(self._path)
+
+
+def key_of(text: str) -> str:
+    """What makes two lines the same failure: all but the numbers in them."""
+    return re.sub(r"\d+", "#", text)
+
+
+def kind_of(error: AssetbatchError) -> Kind:
+    """What an error shows to be broken."""
+    if isinstance(error, RedisError):
+        return "redis"
+    if isinstance(error, DatabaseError):
+        return "database"
+    if isinstance(error, KeyRefusedError) or (
+        isinstance(error, UnreachableError) and not isinstance(error, BoundExceededError)
+    ):
+        return "api"
+    return "start"
+
+
+def _read(path: Path | None) -> dict[str, Said]:
+    if path is None:
+        return {}
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Said])
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def place(command: str, installation: str) -> Path | None:
+    """The file of one command of one installation, in the user's state folder, else in a private folder below
+    the temporary one; None where neither can be had."""
+    digest = hashlib.blake2b(installation.encode(), digest_size=4).hexdigest()
+    for folder in _folders():
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            found = folder.stat(follow_symlinks=False)
+            if found.st_uid == os.geteuid() and os.access(folder, os.W_OK | os.X_OK):
+                return folder / f"{command}-{digest}.json"
+    return None
+
+
+def _folders() -> list[Path]:
+    home = os.environ.get("HOME")
+    state = os.environ.get("XDG_STATE_HOME") or (f"{home}/.local/state" if home else None)
+    temporary = Path(tempfile.gettempdir()) / f"assetbatch-{os.geteuid()}"
+    return [*([Path(state) / "assetbatch"] if state and state.startswith("/") else []), temporary]

@@ -1,0 +1,219 @@
+"""The health document and the counters in Prometheus' text format (version 0.0.4).
+
+Names follow Prometheus' conventions: base units (seconds, ratios), `_total` on counters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from assetbatch.assets import AssetPriority
+from assetbatch.health import Health
+from assetbatch.metrics import BEYOND, CALL_SECONDS, CYCLE_SECONDS
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Labels = tuple[tuple[str, str], ...]
+Sample = tuple[Labels, float]
+
+STATUSES = ("healthy", "degraded", "unhealthy")
+
+_TOTALS = {
+    "waits": ("rate_limit_waits", "Calls that had to wait for the window."),
+    "bars_written": ("bars_written", "5-minute bars written, new or corrected."),
+    "bars_corrected": ("bars_corrected", "Stored bars that the vendor has corrected."),
+    "bars_refused": ("bars_refused", "Bars of answers that cannot be true, not stored."),
+    "published": ("events_published", "Prices published to listeners."),
+    "enqueued": ("queue_enqueued", "Items put into the queue."),
+    "dropped": ("queue_dropped", "Items that found no room in the queue."),
+}
+
+
+def render(health: Health, counters: Mapping[str, int]) -> str:
+    """All metrics; `counters` are those of `state/metrics.py`."""
+    families = [*_gauges(health), *_assets(health), *_counters(health, counters), *_histograms(counters)]
+    return "".join(families)
+
+
+def render_down() -> str:
+    """What is left to say when Redis cannot be asked."""
+    return _gauge("up", "Whether Redis and PostgreSQL could be read.", [((), 0)])
+
+
+def _gauges(health: Health) -> Iterable[str]:
+    metrics, queue = health.metrics, health.queue
+    up = 0 if health.database_error else 1
+    yield _gauge("up", "Whether Redis and PostgreSQL could be read.", [((), up)])
+    yield _gauge(
+        "health_status",
+        "The verdict: 1 for the one that holds.",
+        [((("status", status),), int(status == health.status)) for status in STATUSES],
+    )
+    yield _gauge(
+        "priority_success_ratio",
+        "Refreshed of the due priority assets of the last hour's cycles.",
+        [((), metrics["batch.priority.success_rate"] / 100)],
+    )
+    yield _gauge(
+        "priority_latency_seconds",
+        "Duration of the last priority cycle.",
+        [((), metrics["batch.priority.latency_ms"] / 1000)],
+    )
+    yield _gauge(
+        "rate_limit_waits_last_hour",
+        "Calls that had to wait for the window within the last hour.",
+        [((), metrics["api.rate_limit_waits"])],
+    )
+    yield _gauge(
+        "alert",
+        "1 for each metric that is beyond its threshold.",
+        [((("metric", alert.metric), ("severity", alert.severity)), 1) for alert in health.alerts],
+    )
+    yield _gauge("queue_items", "Items in the queue, of all kinds.", [((), queue["total_items"])])
+    yield _gauge(
+        "queue_waiting_items",
+        "Items that wait in the queue, by class.",
+        [((("class", name),), count) for name, count in queue["by_priority"].items()],
+    )
+    for name, words in (("leased", "being worked on"), ("delayed", "waiting for their next try")):
+        yield _gauge(f"queue_{name}_items", f"Items {words}.", [((), queue[name])])
+    yield _gauge("queue_dead_letters", "Items that failed for good.", [((), queue["dead"])])
+    yield _gauge(
+        "queue_oldest_item_age_seconds",
+        "How long the item that has waited longest has waited; 0 where nothing waits.",
+        [((), queue["oldest_item_age_seconds"] or 0)],
+    )
+    yield _gauge("window_calls_limit", "Calls that may be made in a window.", [((), health.plan["limit"])])
+    yield _gauge("window_seconds", "The length of the window.", [((), health.plan["window_seconds"])])
+    yield _gauge("window_calls_used", "Calls of the window that are used.", [((), health.window["used"])])
+    yield _gauge("window_next_slot_seconds", "Until a call is free.", [((), health.next_slot_in_seconds)])
+    yield _gauge("plan_refusals", "What the plan is known to lack.", [((), len(health.plan["refusals"]))])
+    for name, words in (("started", "last started"), ("finished", "last ended")):
+        moments = [(job.id, getattr(job, f"last_{name}")) for job in health.jobs]
+        yield _gauge(
+            f"command_last_{name}_timestamp_seconds",
+            f"When a command {words}.",
+            [((("command", command),), _seconds(moment)) for command, moment in moments if moment],
+        )
+    yield _gauge(
+        "last_priority_update_timestamp_seconds",
+        "When a priority cycle last brought something.",
+        [((), _seconds(health.last_priority_update))] if health.last_priority_update else [],
+    )
+
+
+def _assets(health: Health) -> Iterable[str]:
+    counts: dict[tuple[str, str], int] = {}
+    for asset in health.assets:
+        key = (asset.asset_class.value, asset.state)
+        counts[key] = counts.get(key, 0) + 1
+    yield _gauge(
+        "assets",
+        "Assets by class and state.",
+        [((("class", name), ("state", state)), count) for (name, state), count in sorted(counts.items())],
+    )
+    priority = [asset for asset in health.assets if asset.asset_class is AssetPriority.CRITICAL]
+    yield _gauge(
+        "asset_age_seconds",
+        "Age of each priority asset's price.",
+        [((("symbol", a.symbol),), a.age_seconds) for a in priority if a.age_seconds is not None],
+    )
+    yield _gauge(
+        "asset_behind_seconds",
+        "How much newer each priority asset's price could be, by its market's hours and the plan.",
+        [((("symbol", a.symbol),), a.behind_seconds) for a in priority if a.behind_seconds is not None],
+    )
+    yield _gauge(
+        "asset_complete_ratio",
+        "Share of each priority asset's bars that are stored or known not to exist.",
+        [((("symbol", a.symbol),), a.complete) for a in priority if a.complete is not None],
+    )
+    complete = [asset.complete for asset in health.assets if asset.complete is not None]
+    yield _gauge(
+        "assets_complete_ratio",
+        "The same over all assets that keep bars, in the mean.",
+        [((), sum(complete) / len(complete))] if complete else [],
+    )
+
+
+def _counters(health: Health, counters: Mapping[str, int]) -> Iterable[str]:
+    yield _counter("cycles", "Ended cycles, by result.", _labelled(counters, "cycles", "command", "result"))
+    yield _counter(
+        "starts_skipped",
+        "Starts that found an earlier one of the same command still running.",
+        [((("command", job.id),), job.skipped) for job in health.jobs],
+    )
+    yield _counter("calls", "Calls to the vendor, by outcome.", _labelled(counters, "calls", "outcome"))
+    yield _counter(
+        "refreshes",
+        "What became of the assets that cycles looked at.",
+        _labelled(counters, "refreshes", "command", "status"),
+    )
+    for field, (name, words) in _TOTALS.items():
+        yield _counter(name, words, [((), counters.get(field, 0))])
+
+
+def _histograms(counters: Mapping[str, int]) -> Iterable[str]:
+    commands = sorted({labels[0][1] for labels, _ in _labelled(counters, "cycle_ms", "command")})
+    lines = []
+    for command in commands:
+        counts = _counts(counters, f"cycle_seconds|{command}", CYCLE_SECONDS)
+        total = counters.get(f"cycle_ms|{command}", 0) / 1000
+        lines.append(_histogram_lines("cycle_duration_seconds", (("command", command),), counts, total))
+    yield _head("cycle_duration_seconds", "How long cycles took.", "histogram") + "".join(lines)
+    counts = _counts(counters, "call_seconds", CALL_SECONDS)
+    total = counters.get("call_ms", 0) / 1000
+    yield _head("call_duration_seconds", "How long calls took.", "histogram") + _histogram_lines(
+        "call_duration_seconds", (), counts, total
+    )
+
+
+def _counts(counters: Mapping[str, int], family: str, bounds: tuple[float, ...]) -> dict[str, int]:
+    labels = [*(f"{bound:g}" for bound in bounds), BEYOND]
+    return {label: counters.get(f"{family}|{label}", 0) for label in labels}
+
+
+def _histogram_lines(name: str, labels: Labels, counts: Mapping[str, int], total: float) -> str:
+    lines, so_far = [], 0
+    for bound, count in counts.items():
+        so_far += count
+        lines.append(_line(f"{name}_bucket", (*labels, ("le", bound)), so_far))
+    lines += [_line(f"{name}_sum", labels, total), _line(f"{name}_count", labels, so_far)]
+    return "".join(lines)
+
+
+def _labelled(counters: Mapping[str, int], family: str, *names: str) -> list[Sample]:
+    samples = []
+    for field, count in sorted(counters.items()):
+        first, *values = field.split("|")
+        if first == family and len(values) == len(names):
+            samples.append((tuple(zip(names, values, strict=True)), float(count)))
+    return samples
+
+
+def _gauge(name: str, words: str, samples: Iterable[Sample]) -> str:
+    return _head(name, words, "gauge") + "".join(_line(name, labels, value) for labels, value in samples)
+
+
+def _counter(name: str, words: str, samples: Iterable[Sample]) -> str:
+    name = f"{name}_total"
+    return _head(name, words, "counter") + "".join(_line(name, labels, value) for labels, value in samples)
+
+
+def _head(name: str, words: str, kind: str) -> str:
+    return f"# HELP assetbatch_{name} {words}\n# TYPE assetbatch_{name} {kind}\n"
+
+
+def _line(name: str, labels: Labels, value: float) -> str:
+    inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels)
+    number = f"{value:.0f}" if value == int(value) else repr(float(value))
+    return f"assetbatch_{name}{f'{{{inside}}}' if inside else ''} {number}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()

@@ -1,0 +1,116 @@
+"""The table of `status`: what a person sees in 80 and in 140 columns."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from assetbatch.health import Health
+from assetbatch.metrics import CALLS, DAY_MS, MINUTE_MS, Series
+from assetbatch.views.sparkline import sparkline
+from assetbatch.views.status import render
+
+from .conftest import NOW_MS, asset, broken, day, health, no_database
+
+
+def shown(document: Health, width: int, *, plain: bool = False, all_assets: bool = False) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, highlight=False, emoji=False, markup=False)
+    console.print(render(document, day(), width=width, plain=plain, all_assets=all_assets))
+    text = console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
+    return [line.rstrip() for line in text.splitlines()]
+
+
+DOCUMENTS = {
+    "3 fresh": health([asset(number) for number in range(3)]),
+    "30 fresh": health([asset(number) for number in range(30)]),
+    "300 fresh": health([asset(number) for number in range(300)]),
+    "3 broken": broken(3),
+    "30 broken": broken(30),
+    "300 broken": broken(300),
+    "no database": no_database(),
+}
+
+
+@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_fits(name: str, width: int) -> None:
+    lines = shown(DOCUMENTS[name], width)
+    assert max(map(len, lines)) <= width
+    assert not [line for line in lines if "…" in line and width == 80]
+
+
+def test_says_the_verdict_then_the_problems_with_what_to_do_then_the_assets() -> None:
+    lines = shown(broken(3), 80)
+    assert lines[0] == "unhealthy  0 of 3 assets fresh  2027-01-15 08:00 UTC"
+    assert lines[1] == "! the last run-priority failed: the vendor refuses the API key"
+    assert "  is cron running, and does its log say why?" in lines
+    assert lines.index("  is cron running, and does its log say why?") < next(
+        number for number, line in enumerate(lines) if line.startswith("asset ")
+    )
+
+
+def test_a_long_problem_hangs_below_its_own_words() -> None:
+    lines = shown(broken(3), 80)
+    first = next(number for number, line in enumerate(lines) if line.startswith("! XAUUSD"))
+    assert lines[first + 1].startswith("  ")
+    assert not lines[first + 1].startswith("   ")
+
+
+def test_assets_stand_by_class_with_price_change_age_and_completeness(well: Health) -> None:
+    lines = shown(well, 80)
+    classes = [line for line in lines if line in ("CRITICAL", "HIGH", "MEDIUM", "LOW")]
+    assert classes == ["CRITICAL", "HIGH", "MEDIUM", "LOW"]
+    gold = next(line for line in lines if line.startswith("XAUUSD"))
+    assert re.fullmatch(r"XAUUSD +4,083\.31 +\+0\.42 % +5 min +0 +100 % +open +fresh", gold)
+
+
+def test_a_wide_terminal_also_shows_why() -> None:
+    lines = shown(broken(3), 140)
+    assert "no answer within 10 s" in next(line for line in lines if line.startswith("EURUSD"))
+
+
+def test_many_fresh_assets_of_a_class_are_one_line_unless_all_are_asked_for() -> None:
+    document = health([asset(n, state="stale" if n == 9 else "fresh") for n in range(300)])
+    lines = shown(document, 80)
+    assert len(lines) < 40
+    assert any(line.startswith("SYM9 ") for line in lines)
+    assert sum(bool(re.match(r"\d+ more .* fresh", line)) for line in lines) == 3
+    assert len(shown(document, 80, all_assets=True)) > 300
+
+
+def test_the_queue_has_its_forecast_and_the_window_is_a_bar(well: Health) -> None:
+    text = " ".join(" ".join(shown(well, 80)).split())
+    assert "12 calls ahead, done in about 3 min" in text
+    assert "████████████░░░░░░░░ 3 of 5 used in 60 s" in text
+    assert "2 kept for the next priority cycle" in text
+
+
+def test_the_last_day_is_drawn(well: Health) -> None:
+    lines = shown(well, 80)
+    calls = next(line for line in lines if line.startswith("calls, 24 h"))
+    assert "at most 5 in a minute" in calls
+    assert set("▁▂▃▄▅▆▇█") & set(calls)
+
+
+def test_plain_output_is_ascii(well: Health) -> None:
+    assert all(line.isascii() for line in shown(well, 80, plain=True))
+
+
+class TestSparkline:
+    def test_covers_a_day_from_left_to_right(self) -> None:
+        points = [(NOW_MS - DAY_MS + MINUTE_MS, 1.0), (NOW_MS - MINUTE_MS, 4.0)]
+        assert sparkline(Series(CALLS, MINUTE_MS, points), NOW_MS, 24, "sum") == "▃" + " " * 22 + "█"
+
+    def test_adds_up_or_takes_the_largest(self) -> None:
+        series = Series(
+            CALLS, MINUTE_MS, [(NOW_MS - n * MINUTE_MS, 2.0) for n in (1, 2)] + [(NOW_MS - DAY_MS // 2, 3.0)]
+        )
+        assert sparkline(series, NOW_MS, 2, "sum")[-1] == "█"
+        assert sparkline(series, NOW_MS, 24, "max")[-1] == "▆"
+
+    def test_of_zeros_is_flat_and_of_nothing_blank(self) -> None:
+        assert sparkline(Series(CALLS, MINUTE_MS, [(NOW_MS, 0.0)]), NOW_MS, 3, "sum") == "  ▁"
+        assert sparkline(Series(CALLS, MINUTE_MS, []), NOW_MS, 3, "sum") == "   "
