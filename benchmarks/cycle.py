@@ -44,6 +44,7 @@ from psycopg.sql import SQL, Identifier
 from assetbatch import cycles
 from assetbatch.bounds import Bound
 from assetbatch.config import load
+from assetbatch.report import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.sandbox.universe import instruments
 from assetbatch.services import Services
@@ -215,12 +216,12 @@ def ours(place: Place) -> None:
     """A priority cycle; of more assets than one call serves, what enqueue-secondary and run-queue do."""
     if len(place.symbols) <= CHUNK:
         with place.services() as services, Bound(60) as bound:
-            result = cycles.run_priority(services, bound, lambda _text: None)
+            result = cycles.run_priority(services, bound, Progress())
     else:
         with place.services() as services, Bound(60) as bound:
             cycles.enqueue_secondary(services, bound)
         with place.services() as services, Bound(60) as bound:
-            result = cycles.run_queue(services, bound, lambda _text: None)
+            result = cycles.run_queue(services, bound, Progress())
     assert result.result == "ok", result
 
 

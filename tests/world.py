@@ -18,6 +18,7 @@ from assetbatch.bounds import Bound
 from assetbatch.config import Config, load
 from assetbatch.cycles import CycleResult
 from assetbatch.entitlements import Lack
+from assetbatch.report import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.services import Services
 from assetbatch.setup import initialise
@@ -129,10 +130,10 @@ class World:
             return command(services, bound)
 
     def run_priority(self, seconds: float = 20, **options: Any) -> CycleResult:
-        return self._run(lambda s, b: cycles.run_priority(s, b, lambda _text: None, **options), seconds)
+        return self._run(lambda s, b: cycles.run_priority(s, b, Progress(), **options), seconds)
 
     def run_queue(self, seconds: float = 20, **options: Any) -> CycleResult:
-        return self._run(lambda s, b: cycles.run_queue(s, b, lambda _text: None, **options), seconds)
+        return self._run(lambda s, b: cycles.run_queue(s, b, Progress(), **options), seconds)
 
     def enqueue_secondary(self, **options: Any) -> CycleResult:
         return self._run(lambda s, b: cycles.enqueue_secondary(s, b, **options), 20)

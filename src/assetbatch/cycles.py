@@ -7,7 +7,7 @@ cycle are raised after they have been recorded.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -32,7 +32,7 @@ from assetbatch.planning import (
     shares_calls,
 )
 from assetbatch.refresh import Refresher, time_for_calls
-from assetbatch.report import WAITS_FOR, Reporter
+from assetbatch.report import WAITS_FOR, Progress, Reporter
 from assetbatch.services import Services
 from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord
 from assetbatch.state.queue import Empty, Failure, Lease, Line
@@ -60,8 +60,6 @@ WHAT_FOLLOWS = {
 }
 
 TOO_MANY_CALLS = "the vendor said too many calls"
-
-Progress = Callable[[str], None]
 
 
 class AssetReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,7 +243,7 @@ def run_queue(services: Services, bound: Bound, progress: Progress, *, dry_run: 
         with _recorded(services, result) as calls:
             known = services.entitlements()
             with _refreshing(services, known, bound, progress, result, calls) as refresher:
-                reports = _drain(services, bound, refresher, known, result)
+                reports = _drain(services, bound, refresher, known, progress, result)
             _judge(result, bound)
             result.queue_size = services.queue.state().size
             _raise_if_down(result, reports)
@@ -272,7 +270,12 @@ def _known_work(services: Services, ids: Sequence[str]) -> tuple[list[Work], lis
 
 
 def _drain(
-    services: Services, bound: Bound, refresher: Refresher, known: Entitlements, result: CycleResult
+    services: Services,
+    bound: Bound,
+    refresher: Refresher,
+    known: Entitlements,
+    progress: Progress,
+    result: CycleResult,
 ) -> list[BatchReport]:
     """Takes and works until a reason to end; each batch is accounted for in `result` as it ends."""
     reports: list[BatchReport] = []
@@ -281,6 +284,8 @@ def _drain(
     waited = False
     result.ended_because = "out of time"
     while time_for_calls(bound) > 0 and not bound.stopped:
+        if progress.watched:
+            progress.worked(len(result.assets), services.queue.state().size)
         now_ms = services.now_ms()
         lease_seconds = bound.remaining() + LEASE_SLACK_SECONDS
         count = SNAPSHOT_TICKERS if shares_calls(services.config.assets, known, now_ms) else 1

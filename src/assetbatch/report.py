@@ -40,10 +40,23 @@ def lack_in_words(refusal: KnownRefusal) -> str:
     return f"{what}; asked again {moment(refusal.until_ms)}"
 
 
-class Reporter:
-    """Logs what happens and counts the waits; `progress` shows a line while waiting (None: does not)."""
+class Progress:
+    """What a person who waits gets to see: nothing, unless a terminal's own takes its place."""
 
-    def __init__(self, journal: Journal, now_ms: Callable[[], int], progress: Callable[[str], None]) -> None:
+    watched = False
+    """Whether anybody looks: what costs a question is asked for only then."""
+
+    def say(self, text: str) -> None:
+        """What is going on right now."""
+
+    def worked(self, done: int, left: int) -> None:
+        """So many items of the queue are done, and so many are left."""
+
+
+class Reporter:
+    """Logs what happens and counts the waits; `progress` shows it to a person who waits."""
+
+    def __init__(self, journal: Journal, now_ms: Callable[[], int], progress: Progress) -> None:
         self._journal = journal
         self._now_ms = now_ms
         self._progress = progress
@@ -57,14 +70,14 @@ class Reporter:
             self._journal.waited(self._now_ms(), new_call_id())
         text = f"waiting {span(refused.wait_ms)} for a free call: {WAITS_FOR[refused.reason]}"
         log.info(text)
-        self._progress(text)
+        self._progress.say(text)
 
     def called(self, what: str, outcome: str, seconds: float) -> None:
         """A call has come back, or failed."""
         duration_ms = round(seconds * 1000)
         self.calls.append(CallMade(self._now_ms(), outcome, seconds))
         log.info("%s: %s (%d ms)", what, outcome, duration_ms, extra={"duration_ms": duration_ms})
-        self._progress(what)
+        self._progress.say(what)
 
     def odd_bars(self, symbol: str, refused: Mapping[str, int], unordered: int) -> None:
         """An answer had bars that cannot be true, or not in their order."""

@@ -14,12 +14,14 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from typer.core import TyperGroup as Group
+from typer.main import get_command
 
+from assetbatch.cli.app import with_commands
 from tests.cycles.conftest import MakeWorld
 from tests.world import KEY, RealClock, SetClock, World
 
-COMMANDS = ["run-priority", "run-queue", "enqueue-secondary", "status", "init", "sandbox"]
-RUN_COMMANDS = COMMANDS[:3]
+RUN_COMMANDS = ["run-priority", "run-queue", "enqueue-secondary"]
 MARK = "m4rk3d"
 
 
@@ -27,6 +29,19 @@ MARK = "m4rk3d"
 def clock() -> SetClock:
     """Processes take the real time, so the simulated vendor does too."""
     return RealClock()
+
+
+def every_command() -> list[str]:
+    """All that one can type, `dead list` too."""
+    names = []
+    root = get_command(with_commands())
+    assert isinstance(root, Group)
+    for name, command in root.commands.items():
+        names += [f"{name} {sub}" for sub in command.commands] if isinstance(command, Group) else [name]
+    return names
+
+
+COMMANDS = every_command()
 
 
 def start(
@@ -55,17 +70,30 @@ class TestHelp:
         shown = start("--help", cwd=tmp_path)
         assert shown.returncode == 0
         for command in COMMANDS:
-            assert command in shown.stdout
+            assert command.split()[0] in shown.stdout
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_of_each_command_ends_with_examples_and_exit_codes(self, tmp_path: Path, command: str) -> None:
-        shown = start(command, "--help", cwd=tmp_path)
+        shown = start(*command.split(), "--help", cwd=tmp_path)
         assert shown.returncode == 0
         assert "Examples: assetbatch" in shown.stdout
         assert "Exit codes: 0" in shown.stdout
 
     def test_a_wrong_option_is_a_usage_error(self, tmp_path: Path) -> None:
         assert start("run-priority", "--max-second", "5", cwd=tmp_path).returncode == 2
+
+    def test_a_shell_completes_commands_and_options(self, tmp_path: Path) -> None:
+        def complete(words: str) -> list[str]:
+            wanted = {"_ASSETBATCH_COMPLETE": "complete_bash", "COMP_WORDS": words}
+            env = {**wanted, "COMP_CWORD": str(words.count(" "))}
+            program = Path(sys.executable).with_name("assetbatch")
+            done = subprocess.run(
+                [program], env=env, cwd=tmp_path, capture_output=True, text=True, check=True
+            )
+            return done.stdout.split()
+
+        assert complete("assetbatch run-") == ["run-priority", "run-queue"]
+        assert "--check" in complete("assetbatch status --")
 
     def test_the_version_is_printed(self, tmp_path: Path) -> None:
         assert re.fullmatch(r"assetbatch \d+\.\d+\.\d+\n", start("--version", cwd=tmp_path).stdout)

@@ -14,6 +14,7 @@ from assetbatch.cycles import run_priority
 from assetbatch.errors import KeyRefusedError, SchemaMissingError, UnreachableError
 from assetbatch.hours import last_midnight
 from assetbatch.market import Price
+from assetbatch.report import Progress
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.journal import RUN_PRIORITY
 from assetbatch.vendor.answers import PricesAnswer
@@ -318,13 +319,13 @@ class TestItsBound:
         free.vendor.order("drip-body=1", times=None)
         with free.services() as services, Bound(7) as bound:
             with pytest.raises(UnreachableError, match="no complete answer within"):
-                run_priority(services, bound, lambda _text: None)
+                run_priority(services, bound, Progress())
             assert bound.remaining() > 0
 
     def test_a_cycle_that_is_told_to_stop_makes_no_further_call(self, free: World) -> None:
         with free.services() as services, Bound(20) as bound:
             os.kill(os.getpid(), signal.SIGTERM)
-            result = run_priority(services, bound, lambda _text: None)
+            result = run_priority(services, bound, Progress())
         assert result.result == "stopped"
         assert free.paths == []
 

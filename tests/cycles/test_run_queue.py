@@ -15,6 +15,7 @@ from assetbatch.bounds import Bound
 from assetbatch.cycles import run_queue
 from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
 from assetbatch.market import Batch, Saved
+from assetbatch.report import Progress
 from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_QUEUE
 from assetbatch.state.queue import Line
 from assetbatch.state.window import CallKind
@@ -256,7 +257,7 @@ class TestFailures:
             timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM))
             timer.start()
             started = time.monotonic()
-            result = run_queue(services, bound, lambda _text: None)
+            result = run_queue(services, bound, Progress())
             timer.join()
         assert result.result == "stopped"
         assert time.monotonic() - started < 5

@@ -26,6 +26,7 @@ from assetbatch.config import load
 from assetbatch.errors import AssetbatchError, BoundExceededError
 from assetbatch.events import Events
 from assetbatch.refresh import SAVE_SECONDS, SHORTEST_CALL_SECONDS
+from assetbatch.report import Progress
 from assetbatch.services import Services
 from assetbatch.state.queue import Lease, Queue
 from assetbatch.state.window import Grant, Refused, Window
@@ -237,7 +238,7 @@ def start(orders: Orders, axe: Watch, seconds: float) -> int:
     command = {"run_queue": cycles.run_queue, "run_priority": cycles.run_priority}[orders.command]
     try:
         with Bound(seconds) as bound, Services(config) as parts:
-            result = command(parts, bound, lambda _text: None)
+            result = command(parts, bound, Progress())
     except BoundExceededError:  # a machine that stands still for seconds; the bound is there for that
         axe.note("out of bound")
         return 0

@@ -11,14 +11,14 @@ from rich.console import Console
 from assetbatch.health import Health
 from assetbatch.metrics import CALLS, DAY_MS, MINUTE_MS, Series
 from assetbatch.views.sparkline import sparkline
-from assetbatch.views.status import render
+from assetbatch.views.status import ROWS, render
 
 from .conftest import NOW_MS, asset, broken, day, health, no_database
 
 
-def shown(document: Health, width: int, *, plain: bool = False, all_assets: bool = False) -> list[str]:
+def shown(document: Health, width: int, *, plain: bool = False, rows: int = ROWS) -> list[str]:
     console = Console(file=io.StringIO(), width=width, highlight=False, emoji=False, markup=False)
-    console.print(render(document, day(), width=width, plain=plain, all_assets=all_assets))
+    console.print(render(document, day(), width=width, plain=plain, rows=rows))
     text = console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
     return [line.rstrip() for line in text.splitlines()]
 
@@ -78,7 +78,14 @@ def test_many_fresh_assets_of_a_class_are_one_line_unless_all_are_asked_for() ->
     assert len(lines) < 40
     assert any(line.startswith("SYM9 ") for line in lines)
     assert sum(bool(re.match(r"\d+ more .* fresh", line)) for line in lines) == 3
-    assert len(shown(document, 80, all_assets=True)) > 300
+    assert len(shown(document, 80, rows=300)) > 300
+
+
+def test_of_many_assets_in_trouble_the_first_are_shown_and_the_priority_assets_all() -> None:
+    lines = shown(broken(300), 80)
+    assert len(lines) < 70
+    assert {"XAUUSD", "EURUSD", "BTCUSD"} <= {line.split(" ")[0] for line in lines}
+    assert sum(bool(re.match(r"\d+ more .* (stale|failed)$", line)) for line in lines) == 6
 
 
 def test_the_queue_has_its_forecast_and_the_window_is_a_bar(well: Health) -> None:

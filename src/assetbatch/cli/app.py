@@ -60,12 +60,16 @@ def options(
     context.obj = Options(config, sandbox, -1 if quiet else verbose, log_format, str(uuid.uuid4()))
 
 
-def main() -> None:
-    """Runs the command line; ends the process with the command's exit code."""
+def with_commands() -> typer.Typer:
+    """The whole command line; to be called once."""
     from assetbatch.cli import configuration, cycles, dead, history, sandbox, setup, status
-
-    make_output_robust()
 
     for module in (cycles, status, history, dead, setup, configuration, sandbox):
         module.add_to(app)
-    app()
+    return app
+
+
+def main() -> None:
+    """Runs the command line; ends the process with the command's exit code."""
+    make_output_robust()
+    with_commands()()

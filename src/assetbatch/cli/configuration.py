@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from assetbatch.cli.context import load_config, log, print_json, print_rich, reported
+from assetbatch.cli.context import load_config, print_json, print_rich, reported
 
 CODES = "Exit codes: 0 the configuration is valid; 2 it is not (every mistake is a line on stderr)."
 
@@ -52,9 +52,3 @@ def check(context: typer.Context) -> None:
         assets = len(config.priority_assets), len(config.secondary_assets)
         where = config.file or "the built-in configuration"
         typer.echo(f"{where}: valid, {assets[0]} priority and {assets[1]} secondary assets")
-        for key, value in (
-            ("metrics.prometheus_file", config.metrics.prometheus_file),
-            ("ping_url", config.ping_url),
-        ):
-            if value:
-                log.warning("%s is set, but this version does not use it yet", key)

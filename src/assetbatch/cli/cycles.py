@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from assetbatch.cli.repeated import Kind, Memory
     from assetbatch.config import Config
     from assetbatch.cycles import CycleResult
+    from assetbatch.report import Progress
     from assetbatch.services import Services
 
 QUEUE_SECONDS = 55
@@ -117,7 +118,7 @@ def _cycle(
     json: bool,
     dry_run: bool,
     seconds: Callable[[Config], float],
-    run: Callable[[Services, Bound, Callable[[str], None]], CycleResult],
+    run: Callable[[Services, Bound, Progress], CycleResult],
 ) -> None:
     from assetbatch.bounds import Bound
 
@@ -200,15 +201,17 @@ def _write_metrics(services: Services, bound: Bound, *, redis_down: bool) -> Non
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """A live line on a terminal; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda _text: None
-        return
-    from rich.console import Console
+def _progress() -> Iterator[Progress]:
+    """A live line on a terminal, with a bar where a queue is worked; nothing elsewhere."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        from assetbatch.report import Progress
 
-    with Console(stderr=True).status("starting …") as line:
-        yield lambda text: line.update(text)
+        yield Progress()
+        return
+    from assetbatch.views.progress import on_terminal
+
+    with on_terminal() as progress:
+        yield progress
 
 
 def _show(result: CycleResult, json: bool) -> None:

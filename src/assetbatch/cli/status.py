@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 STATUS_SECONDS = 30.0
 WATCH_SECONDS = 5.0
+LINES_BESIDE = 28
+"""What `--watch` shows besides the assets takes about so many lines."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -60,7 +62,7 @@ def status(
         Path | None,
         typer.Option(help="Write the metrics in Prometheus' text format.", show_default=False),
     ] = None,
-    all_assets: Annotated[bool, typer.Option("--all", help="Sum up nothing, however many assets.")] = False,
+    all_assets: Annotated[bool, typer.Option("--all", help="Show each asset, however many.")] = False,
 ) -> None:
     """Show what is fresh, what waits, what is left of the window and what went wrong."""
     with reported(context) as options:
@@ -101,12 +103,16 @@ def _show(
         raise typer.Exit(3)
 
 
-def _page(health: Health, series: dict[str, Series], all_assets: bool) -> RenderableType:
-    from assetbatch.views.status import render
+def _page(
+    health: Health, series: dict[str, Series], all_assets: bool, *, fit: bool = False
+) -> RenderableType:
+    """`fit` keeps it to the terminal's height as far as it can be."""
+    from assetbatch.views.status import ROWS, render
 
     console = stdout_console()
     plain = not console.encoding.lower().startswith("utf")
-    return render(health, series, width=console.width, plain=plain, all_assets=all_assets)
+    rows = len(health.assets) if all_assets else min(ROWS, console.height - LINES_BESIDE) if fit else ROWS
+    return render(health, series, width=console.width, plain=plain, rows=rows)
 
 
 def _check(options: Options) -> int:
@@ -144,7 +150,7 @@ def _watch(options: Options, config: Config, all_assets: bool) -> int:
                 try:
                     services: Services = now.enter_context(services_for(options, config))
                     health = overview.health_document(services)
-                    shown = _page(health, overview.last_day(services), all_assets)
+                    shown = _page(health, overview.last_day(services), all_assets, fit=True)
                 except AssetbatchError as error:
                     shown = Text(f"error: {error}", style="red")
                 before.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -23,7 +24,10 @@ WIDE = 108
 """From so many columns on, there is room for what explains a state."""
 
 ROWS = 40
-"""With more assets than that, those of a class that are fresh become one line."""
+"""With more assets than that, those of a class that are fresh become one line, and of those in any other
+state the first few are shown."""
+
+SHOWN_OF_A_STATE = 3
 
 WELL = ("fresh", "due")
 
@@ -36,12 +40,13 @@ def render(
     *,
     width: int = NARROW,
     plain: bool = False,
-    all_assets: bool = False,
+    rows: int = ROWS,
 ) -> RenderableType:
-    """The whole page for a terminal of `width` columns; `plain` keeps to ASCII, `all_assets` sums up none."""
+    """The whole page for a terminal of `width` columns; `plain` keeps to ASCII, more than `rows` assets are
+    summed up by class and state, the priority assets never."""
     parts: list[RenderableType] = [_headline(health), *_problems(health)]
     if health.assets:
-        parts += [Text(), _assets(health.assets, width, all_assets=all_assets)]
+        parts += [Text(), _assets(health.assets, width, rows)]
     parts += [Text(), _facts(health, plain)]
     day = _last_day(health, series, width, plain)
     if day.row_count:
@@ -90,7 +95,7 @@ def _hanging(text: Text) -> RenderableType:
     return table
 
 
-def _assets(assets: Sequence[AssetHealth], width: int, *, all_assets: bool) -> Table:
+def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
     wide = width >= WIDE
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("asset", no_wrap=True)
@@ -104,18 +109,27 @@ def _assets(assets: Sequence[AssetHealth], width: int, *, all_assets: bool) -> T
         members = [asset for asset in assets if asset.asset_class is priority]
         if not members:
             continue
-        summed = [asset for asset in members if asset.state == "fresh"]
-        if all_assets or len(assets) <= ROWS or priority is AssetPriority.CRITICAL:
-            summed = []
         table.add_row(Text(priority.value, style="dim"))
-        for asset in members:
-            if asset not in summed:
-                table.add_row(*_asset(asset, wide))
-        if summed:
-            table.add_row(
-                Text(f"{len(summed)} more", style="dim"), *[""] * 6, Text("fresh", style=COLOURS["fresh"])
-            )
+        if len(assets) <= rows or priority is AssetPriority.CRITICAL:
+            shown, summed = members, Counter[str]()
+        else:
+            shown, summed = _summed_up(members)
+        for asset in shown:
+            table.add_row(*_asset(asset, wide))
+        for state, count in summed.items():
+            words = Text(state.replace("_", " "), style=COLOURS.get(state, "red"))
+            table.add_row(Text(f"{count} more", style="dim"), *[""] * 6, words)
     return table
+
+
+def _summed_up(members: Sequence[AssetHealth]) -> tuple[list[AssetHealth], Counter[str]]:
+    """The first few of each state but fresh, and how many more are in each state."""
+    shown, seen = [], Counter[str]()
+    for asset in members:
+        seen[asset.state] += 1
+        if asset.state != "fresh" and seen[asset.state] <= SHOWN_OF_A_STATE:
+            shown.append(asset)
+    return shown, seen - Counter(asset.state for asset in shown)
 
 
 def _asset(asset: AssetHealth, wide: bool) -> list[RenderableType]:
