@@ -91,7 +91,8 @@ class _Tickers:
 
     def answer(self, envelope: Envelope, *, lists_all: bool) -> PricesAnswer:
         """The answer with every asked ticker in it. `lists_all`: this endpoint lists what it is asked for,
-        known or not, so that what it leaves out is unknown; elsewhere that proves nothing."""
+        known or not, so that an answer without any of it is not one. A single ticker that is left out
+        is `empty`: the vendor says NOT_FOUND where it means that."""
         answered = self._prices.keys() | self._errors.keys() | self._empty
         # An answer that lacks everything, or a part of which could not be read, says nothing about a ticker.
         incomplete = (lists_all and not answered) or self.refused["undecodable"] or envelope.next_url
@@ -101,9 +102,6 @@ class _Tickers:
             if incomplete:
                 said = "left out of an incomplete answer"
                 self._errors[ticker] = Refusal(RefusalKind.NONSENSE, said, http_status=200)
-            elif lists_all:
-                said = "left out of the answer"
-                self._errors[ticker] = Refusal(RefusalKind.UNKNOWN_TICKER, said, http_status=200)
             else:
                 self._empty.add(ticker)
         return PricesAnswer(
