@@ -14,6 +14,9 @@ from assetbatch.metrics import CALLS, PRIORITY_LATENCY, QUEUE_LATENCY, QUEUE_SIZ
 from assetbatch.services import Services
 
 
+_DEVICES = (("/", "dev"), ("/", "proc"))
+
+
 def health_document(services: Services) -> Health:
     """The health document; raises RedisError where Redis cannot be asked."""
     return collect(services)
@@ -53,14 +56,21 @@ def page(services: Services, health: Health, refresh_seconds: int | None = None)
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a file that readers see whole or not at all; raises AssetbatchError where that cannot be."""
+    """Writes a file that readers see whole or not at all; raises AssetbatchError where that cannot be.
+
+    A link stays one, its target is replaced; what is no file (a pipe, `/dev/stdout`) is written to.
+    """
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        if path.parts[:2] in _DEVICES or (path.exists() and not path.is_file()):
+            path.write_text(text, encoding="utf-8")
+            return
+        target = path.resolve()
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         try:
             with open(handle, "w", encoding="utf-8") as file:
                 file.write(text)
             os.chmod(temporary, 0o644)  # the collector runs as another user
-            os.replace(temporary, path)
+            os.replace(temporary, target)
         except BaseException:
             with suppress(OSError):
                 os.unlink(temporary)

@@ -71,6 +71,16 @@ class TestPrometheus:
         assert file.stat().st_mode & 0o777 == 0o644
         assert [path.name for path in tmp_path.glob("*.prom*")] == ["assetbatch.prom"]
 
+    def test_goes_through_a_link_and_into_what_is_no_file(self, free: World, tmp_path: Path) -> None:
+        file, link = tmp_path / "real.prom", tmp_path / "link.prom"
+        link.symlink_to(file)
+        assert run(free, "status", "--prometheus", str(link)).returncode == 0
+        assert link.is_symlink()
+        assert "assetbatch_up 1\n" in file.read_text()
+        shown = run(free, "status", "--prometheus", "/dev/stdout")
+        assert "assetbatch_up 1\n" in shown.stdout
+        assert Path("/dev/stdout").is_symlink()
+
     def test_is_written_by_every_run_command_where_configured(self, free: World, tmp_path: Path) -> None:
         file = tmp_path / "assetbatch.prom"
         free.document["metrics"] = {"prometheus_file": str(file)}
