@@ -202,14 +202,16 @@ class Refresher:
         seconds = time_for_calls(self._bound) + SHORTEST_CALL_SECONDS
         sent = True
         batch.calls += 1
+        what = describe(call)
+        self.reporter.calling(what)
         started = boot_seconds()
         try:
             self._ask(batch, call, seconds, now_ms)
-            self.reporter.called(describe(call), "ok", boot_seconds() - started)
+            self.reporter.called(what, "ok", boot_seconds() - started)
             batch.answered += 1
         except Refusal as refusal:
             sent = refusal.sent
-            self.reporter.called(describe(call), refusal.kind.value, boot_seconds() - started)
+            self.reporter.called(what, refusal.kind.value, boot_seconds() - started)
             self._refused(batch, call, refusal, now_ms, one_call_each)
         finally:
             try:

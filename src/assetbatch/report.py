@@ -72,12 +72,15 @@ class Reporter:
         log.info(text)
         self._progress.say(text)
 
+    def calling(self, what: str) -> None:
+        """A call goes out."""
+        self._progress.say(what)
+
     def called(self, what: str, outcome: str, seconds: float) -> None:
         """A call has come back, or failed."""
         duration_ms = round(seconds * 1000)
         self.calls.append(CallMade(self._now_ms(), outcome, seconds))
         log.info("%s: %s (%d ms)", what, outcome, duration_ms, extra={"duration_ms": duration_ms})
-        self._progress.say(what)
 
     def odd_bars(self, symbol: str, refused: Mapping[str, int], unordered: int) -> None:
         """An answer had bars that cannot be true, or not in their order."""

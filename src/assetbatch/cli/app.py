@@ -69,7 +69,7 @@ def with_commands() -> typer.Typer:
     return app
 
 
-def main() -> None:
-    """Runs the command line; ends the process with the command's exit code."""
+def run() -> None:
+    """Runs the command line."""
     make_output_robust()
     with_commands()()

@@ -1,0 +1,69 @@
+"""What a person sees who waits for a cycle: on a terminal only."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.cycles.conftest import free, make_world
+from tests.world import KEY, RealClock, SetClock, World
+
+__all__ = ["free", "make_world"]
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    """Processes take the real time, so the simulated vendor does too."""
+    return RealClock()
+
+
+def on_terminal(world: World, *arguments: str) -> str:
+    """All that a command shows on a terminal of 100 columns, without the codes that move and colour."""
+    world.config()
+    master, slave = pty.openpty()
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(world.folder), "TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "assetbatch", *arguments],
+        cwd=world.folder,
+        env={**env, "POLYGON_API_KEY": KEY},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    seen, until = b"", time.monotonic() + 60
+    while time.monotonic() < until:
+        if select.select([master], [], [], 0.2)[0]:
+            try:
+                seen += os.read(master, 65536)
+            except OSError:  # the other end is closed
+                break
+        elif process.poll() is not None:
+            break
+    assert process.wait(10) == 0
+    os.close(master)
+    return re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", seen).decode()
+
+
+def test_a_queue_is_worked_with_a_bar_and_the_call_that_is_made(free: World) -> None:
+    free.run_priority()
+    free.enqueue_secondary()
+    free.vendor.order("drip-headers=0.003", times=None)
+    shown = on_terminal(free, "run-queue")
+    assert "0 of 3" in shown
+    assert "2 of 3" in shown
+    assert "bars of C:GBPUSD" in shown
+
+
+def test_nothing_of_it_is_left_behind_but_the_table(free: World) -> None:
+    shown = on_terminal(free, "run-priority")
+    last = shown.rsplit("starting …", 1)[-1]
+    assert "XAUUSD" in last
+    assert "3 calls, 3 prices published" in shown
