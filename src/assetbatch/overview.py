@@ -13,7 +13,6 @@ from assetbatch.health import Health, collect
 from assetbatch.metrics import CALLS, PRIORITY_LATENCY, QUEUE_LATENCY, QUEUE_SIZE, Series, age_of
 from assetbatch.services import Services
 
-
 _DEVICES = (("/", "dev"), ("/", "proc"))
 
 

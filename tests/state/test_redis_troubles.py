@@ -20,10 +20,12 @@ from redis.retry import Retry
 from assetbatch.config import CallLimit
 from assetbatch.embedded.binaries import find_valkey
 from assetbatch.errors import RedisError
+from assetbatch.metrics import CALLS, QUEUE_SIZE, Measured, Point
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect, script
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
+from assetbatch.state.metrics import Metrics
 from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Line, Queue
 from assetbatch.state.window import CallKind, Grant, Refused, Window
 
@@ -382,6 +384,8 @@ def use_every_script(client: RedisClient) -> None:
     assert window.state().remaining == 0
     with Locks(client, Keys("{troubles}"), clock).hold("run_queue", 60) as held:
         assert held
+    points = tuple(Point(metric, clock(), 1, "max") for metric in (CALLS, QUEUE_SIZE, CALLS))
+    Metrics(client, Keys("{troubles}")).record(Measured({"calls|ok": 1}, points))
 
 
 class TestACluster:

@@ -9,7 +9,8 @@ for i = 2, 2 * counters, 2 do
   redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1])
 end
 for i = 2 + 2 * counters, #ARGV, 6 do
-  local key = KEYS[1 + tonumber(ARGV[i])]
+  local index = 1 + tonumber(ARGV[i])
+  local key = KEYS[index]
   local step, kept = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local value, how = tonumber(ARGV[i + 4]), ARGV[i + 5]
   local interval = math.floor(tonumber(ARGV[i + 3]) / step)
