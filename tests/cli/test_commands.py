@@ -14,10 +14,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from typer.core import TyperGroup as Group
-from typer.main import get_command
+from typer.core import TyperGroup
 
-from assetbatch.cli.app import with_commands
+from assetbatch.cli.app import LazyCommands
 from tests.cycles.conftest import MakeWorld
 from tests.world import KEY, RealClock, SetClock, World
 
@@ -34,10 +33,10 @@ def clock() -> SetClock:
 def every_command() -> list[str]:
     """All that one can type, `dead list` too."""
     names = []
-    root = get_command(with_commands())
-    assert isinstance(root, Group)
-    for name, command in root.commands.items():
-        names += [f"{name} {sub}" for sub in command.commands] if isinstance(command, Group) else [name]
+    root = LazyCommands()
+    for name in root.list_commands(None):
+        command = root.get_command(None, name)
+        names += [f"{name} {sub}" for sub in command.commands] if isinstance(command, TyperGroup) else [name]
     return names
 
 

@@ -3,17 +3,57 @@
 from __future__ import annotations
 
 import uuid
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from assetbatch import __version__
 from assetbatch.cli.context import Options, make_output_robust
 from assetbatch.cli.logs import LogFormat
 
+COMMANDS = {
+    "run-priority": "cycles",
+    "run-queue": "cycles",
+    "enqueue-secondary": "cycles",
+    "status": "status",
+    "holes": "history",
+    "backfill": "history",
+    "dead": "dead",
+    "init": "setup",
+    "config": "configuration",
+    "sandbox": "sandbox",
+}
+"""The commands in the order of the help, each with the module here that adds it."""
+
+
+class LazyCommands(TyperGroup):
+    """Builds a command when it is asked for: a start pays for one, not for all."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # the names, for "did you mean"
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the same in every context
+        """All names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - as above
+        """The command of this name; None where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"assetbatch.cli.{COMMANDS[cmd_name]}")
+        commands = typer.Typer()
+        module.add_to(commands)
+        return get_group(commands).commands[cmd_name]
+
+
 app = typer.Typer(
     name="assetbatch",
+    cls=LazyCommands,
     add_completion=True,
     help="Keeps forex, gold and crypto prices fresh in PostgreSQL on a budget of API calls. "
     "Cron starts it; each start is one bounded cycle.",
@@ -60,16 +100,7 @@ def options(
     context.obj = Options(config, sandbox, -1 if quiet else verbose, log_format, str(uuid.uuid4()))
 
 
-def with_commands() -> typer.Typer:
-    """The whole command line; to be called once."""
-    from assetbatch.cli import configuration, cycles, dead, history, sandbox, setup, status
-
-    for module in (cycles, status, history, dead, setup, configuration, sandbox):
-        module.add_to(app)
-    return app
-
-
 def run() -> None:
     """Runs the command line."""
     make_output_robust()
-    with_commands()()
+    app()
