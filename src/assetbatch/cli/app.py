@@ -24,6 +24,7 @@ COMMANDS = {
     "backfill": "history",
     "dead": "dead",
     "init": "setup",
+    "doctor": "doctor",
     "config": "configuration",
     "sandbox": "sandbox",
 }

@@ -20,6 +20,16 @@ class Locks:
         self._clock = clock_ms
         self._acquire = script(client, "acquire_lock")
 
+    def held(self, command: str) -> list[int]:
+        """When the locks that are held of a command end, in ms; raises RedisError."""
+        now = self._clock() if self._clock else None
+        with redis_errors():
+            if now is None:
+                seconds, microseconds = self._client.time()
+                now = seconds * 1000 + microseconds // 1000
+            found = self._client.zrangebyscore(self._keys.lock(command), f"({now}", "+inf", withscores=True)
+        return [round(end_ms) for _, end_ms in found]
+
     @contextmanager
     def hold(self, command: str, bound_seconds: float, holders: int = 1) -> Iterator[bool]:
         """Yields whether this process is one of at most `holders` for the next `bound_seconds`.

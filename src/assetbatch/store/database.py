@@ -10,6 +10,7 @@ from assetbatch.assets import Asset
 from assetbatch.market import Batch, Saved, StoredAsset
 from assetbatch.store import migrations, reading, registration, saving
 from assetbatch.store.connection import Session, Target
+from assetbatch.store.facts import DatabaseFacts, facts
 from assetbatch.store.registration import Registered
 
 
@@ -66,6 +67,10 @@ class Store:
     def check_schema(self) -> None:
         """Raise SchemaMissingError if `init` has to run first, DatabaseError if the schema is newer."""
         self._session.run("checking the schema", lambda connection, _: migrations.check(connection))
+
+    def facts(self) -> DatabaseFacts:
+        """The server's version, clock and what this role may not do."""
+        return self._session.run("asking the server", lambda connection, _: facts(connection))
 
     def migrate(self) -> list[str]:
         """Create or adopt the tables; returns the names of the migrations applied now, none if all were.

@@ -1,0 +1,69 @@
+"""`doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assetbatch.cli.context import Options, load_config, print_json, print_rich, reported, services_for
+from assetbatch.errors import AssetbatchError
+
+if TYPE_CHECKING:
+    from assetbatch.doctor import Finding
+
+DOCTOR_SECONDS = 40.0
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(
+        "doctor",
+        epilog="Examples: assetbatch doctor  |  assetbatch doctor --no-call  |  assetbatch doctor --json\n\n"
+        "Exit codes: 0 it works, warnings or not; 1 cron does not start it; 2 usage or configuration; "
+        "3 Redis, PostgreSQL or the API cannot be used; 4 the API refuses the key. The first error counts.",
+    )(doctor)
+
+
+def doctor(
+    context: typer.Context,
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as one JSON object.")] = False,
+    no_call: Annotated[bool, typer.Option("--no-call", help="Leave the vendor alone.")] = False,
+) -> None:
+    """Check configuration, Redis, PostgreSQL, key, plan and cron, and say what to do about each finding.
+
+    Makes one call, if one is free, through the same limiter as everything else.
+    """
+    with reported(context) as options:
+        findings = _findings(options, call=not no_call)
+        from assetbatch.doctor import exit_code, worst
+
+        if json:
+            shown = [{k: getattr(f, k) for k in ("check", "level", "message", "hint")} for f in findings]
+            print_json({"status": worst(findings), "findings": shown})
+        else:
+            from assetbatch.views.doctor import render
+
+            print_rich(render(findings))
+        raise typer.Exit(exit_code(findings))
+
+
+def _findings(options: Options, *, call: bool) -> list[Finding]:
+    from assetbatch.bounds import Bound
+    from assetbatch.doctor import examine
+    from assetbatch.doctor.findings import error, of_error
+
+    findings: list[Finding] = []
+    try:
+        config = load_config(options)
+    except AssetbatchError as raised:
+        return of_error("config", raised)
+    try:
+        with Bound(DOCTOR_SECONDS) as bound, services_for(options, config) as services:
+            for finding in examine(services, bound, call=call):
+                findings.append(finding)
+        if bound.stopped:
+            raise typer.Exit(128 + bound.stopped)
+    except AssetbatchError as raised:
+        findings.append(error("doctor", raised.message, raised.hint, code=raised.exit_code))
+    return findings

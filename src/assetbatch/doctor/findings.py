@@ -1,0 +1,283 @@
+"""What is made of what was found: each finding says how bad it is, what it is and what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import msgspec
+
+from assetbatch.assets import AssetType
+from assetbatch.config import Config
+from assetbatch.entitlements import Entitlements
+from assetbatch.errors import AssetbatchError
+from assetbatch.health import JobHealth
+from assetbatch.hours import to_ms
+from assetbatch.report import lack_in_words
+from assetbatch.state.queue import QueueState
+from assetbatch.state.window import WindowState
+from assetbatch.store.facts import DatabaseFacts
+from assetbatch.words import ago, moment, plural, span
+
+CLOCK_WARNING_MS = 2_000
+CLOCK_ERROR_MS = 60_000
+REDIS_VERSION = (7, 0)
+VALKEY_VERSION = (8, 0)
+POSTGRES_VERSION = 150_000
+NEARLY_FULL = 0.9
+MISSED_STARTS = 3
+NTP_HINT = "have NTP (chrony, systemd-timesyncd) slew both clocks; a jump ahead would open the call window"
+CRON_HINT = "put the lines of crontab.example into your crontab, with your paths"
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the report. `code` is the exit code that an error of this kind leads to."""
+
+    check: str
+    level: Level
+    message: str
+    hint: str | None = None
+    code: int = msgspec.field(default=1)
+
+
+def ok(check: str, message: str) -> Finding:
+    """All is well."""
+    return Finding(check=check, level=Level.OK, message=message)
+
+
+def warning(check: str, message: str, hint: str | None = None) -> Finding:
+    """Something to look at."""
+    return Finding(check=check, level=Level.WARNING, message=message, hint=hint)
+
+
+def error(check: str, message: str, hint: str | None = None, *, code: int = 1) -> Finding:
+    """It does not work like this."""
+    return Finding(check=check, level=Level.ERROR, message=message, hint=hint, code=code)
+
+
+def of_error(check: str, raised: AssetbatchError) -> list[Finding]:
+    """An exception as findings; a configuration's has a line for each mistake."""
+    *lines, last = raised.message.splitlines() or [""]
+    code = raised.exit_code
+    return [*(error(check, line, code=code) for line in lines), error(check, last, raised.hint, code=code)]
+
+
+def not_checked(check: str, why: str) -> Finding:
+    """What could not be looked at, since something it needs is missing."""
+    return warning(check, f"not checked: {why}")
+
+
+def worst(findings: Sequence[Finding]) -> Level:
+    """The worst level of all."""
+    levels = [finding.level for finding in findings]
+    return Level.ERROR if Level.ERROR in levels else Level.WARNING if Level.WARNING in levels else Level.OK
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """That of the first error, on which the later ones may depend; 0 without one."""
+    return next((finding.code for finding in findings if finding.level is Level.ERROR), 0)
+
+
+# --- Redis ---
+
+
+def of_redis(info: Mapping[str, Any], redis_ms: int, host_ms: int, *, embedded: bool) -> list[Finding]:
+    """Version, role, persistence, eviction, memory and clock, from what `INFO` says.
+
+    `redis_ms` and `host_ms` are the server's and this host's time at one moment.
+    """
+    findings = [_redis_version(info)]
+    if info.get("role") == "slave":
+        findings.append(
+            error("redis", "this is a read-only replica", "point redis.url at the master", code=3)
+        )
+    findings.append(_persistence(info, embedded=embedded))
+    limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+    policy = str(info.get("maxmemory_policy", "unknown"))
+    if limit and policy != "noeviction":
+        message = f"eviction policy {policy}: a full server drops the call window or queued work"
+        findings.append(error("redis", message, "set maxmemory-policy noeviction", code=3))
+    if limit and used > NEARLY_FULL * limit:
+        findings.append(warning("redis", f"memory is {used / limit:.0%} full", "raise maxmemory"))
+    elif not limit or policy == "noeviction":
+        findings.append(ok("redis", f"nothing is evicted, {used / 2**20:.1f} MB used"))
+    findings.append(clock("redis", "redis' clock", redis_ms, "this host's", host_ms))
+    return findings
+
+
+def _redis_version(info: Mapping[str, Any]) -> Finding:
+    valkey = info.get("valkey_version")
+    name, text = ("Valkey", str(valkey)) if valkey else ("Redis", str(info.get("redis_version", "?")))
+    least = VALKEY_VERSION if valkey else REDIS_VERSION
+    numbers = tuple(int(number) for number in re.findall(r"\d+", text)[:2])
+    if numbers < least:
+        hint = "Redis 7 or Valkey 8 or later is needed"
+        return error("redis", f"{name} {text} is too old", hint, code=3)
+    return ok("redis", f"{name} {text}")
+
+
+def _persistence(info: Mapping[str, Any], *, embedded: bool) -> Finding:
+    if info.get("aof_enabled"):
+        if info.get("aof_last_write_status", "ok") != "ok":
+            message = "the last write to the append-only file failed"
+            return error("redis", message, "is its disk full?", code=3)
+        return ok("redis", "every write is persisted" if embedded else "persistence by append-only file")
+    if info.get("rdb_last_bgsave_status", "ok") != "ok":
+        return error("redis", "the last snapshot to disk failed", "look at its log and its disk", code=3)
+    return warning(
+        "redis",
+        "no append-only file: a restart may lose the latest of queue and call window",
+        "set appendonly yes; assetbatch notices a lost window and waits, lost work is queued again",
+    )
+
+
+def clock(check: str, name: str, its_ms: int, other: str, other_ms: int) -> Finding:
+    """Whether two clocks agree."""
+    off = its_ms - other_ms
+    words = f"{name} is {span(abs(off))} {'ahead of' if off > 0 else 'behind'} {other}"
+    if abs(off) >= CLOCK_ERROR_MS:
+        return error(check, words, NTP_HINT, code=3)
+    if abs(off) >= CLOCK_WARNING_MS:
+        return warning(check, words, NTP_HINT)
+    return ok(check, f"{name} agrees with {other}")
+
+
+# --- PostgreSQL ---
+
+
+def of_database(facts: DatabaseFacts, redis_ms: int | None) -> list[Finding]:
+    """Version, rights and clock."""
+    shown = f"PostgreSQL {facts.version // 10_000}.{facts.version % 10_000}"
+    findings = [ok("postgresql", shown)]
+    if facts.version < POSTGRES_VERSION:
+        findings = [error("postgresql", f"{shown} is too old", "PostgreSQL 15 or later is needed", code=3)]
+    if facts.read_only:
+        hint = "use the primary, or turn default_transaction_read_only off"
+        findings.append(error("postgresql", "the database is read-only", hint, code=3))
+    if facts.missing_rights:
+        message = f"the role lacks {plural(len(facts.missing_rights), 'right')}: " + ", ".join(
+            facts.missing_rights
+        )
+        findings.append(error("postgresql", message, "GRANT them as the owner of the tables", code=3))
+    else:
+        findings.append(ok("postgresql", "the role has every right it needs"))
+    if redis_ms is not None:
+        findings.append(clock("postgresql", "its clock", facts.now_ms, "redis'", redis_ms))
+    return findings
+
+
+def of_registered(config: Config, registered: Sequence[str]) -> Finding:
+    """Whether `init` has entered every asset."""
+    missing = [asset.symbol for asset in config.assets if asset.symbol not in registered]
+    if missing:
+        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        return error("postgresql", f"not registered: {shown}", "run assetbatch init", code=3)
+    return ok("postgresql", f"the schema is there, {plural(len(config.assets), 'asset')} registered")
+
+
+# --- locks, plan, window, queue, cron ---
+
+
+def of_locks(held: Mapping[str, Sequence[int]], now_ms: int, longest_ms: int) -> list[Finding]:
+    """Who runs now; `held` has the moments (ms) at which the locks of each command end."""
+    findings = []
+    for command, ends_ms in held.items():
+        name = command.replace("_", "-")
+        if ends_ms and max(ends_ms) - now_ms > longest_ms:
+            left = span(max(ends_ms) - now_ms)
+            message = f"{name} is locked for another {left}, longer than any cycle may take"
+            hint = f"was redis' clock set back? wait, or delete its key lock:{command}"
+            findings.append(warning("locks", message, hint))
+    running = [f"{len(ends)} {name.replace('_', '-')}" for name, ends in held.items() if ends]
+    if not findings:
+        findings.append(ok("locks", f"running now: {', '.join(running)}" if running else "nobody is running"))
+    return findings
+
+
+class Answer(NamedTuple):
+    """What the vendor said of itself: its time (None: nothing) and the open markets, in words."""
+
+    server_time_ms: int | None
+    markets: str
+
+
+def of_vendor(answer: Answer, redis_ms: int) -> list[Finding]:
+    """The vendor has answered: the key is good."""
+    findings = [ok("vendor", f"answers, and takes the API key ({answer.markets})")]
+    if answer.server_time_ms is not None:
+        findings.append(clock("vendor", "redis' clock", redis_ms, "the vendor's", answer.server_time_ms))
+    return findings
+
+
+def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
+    """Up to when each class may be seen, and what the vendor has refused of the plan."""
+    types = dict.fromkeys(asset.asset_type for asset in config.assets)
+    horizons = ", ".join(_horizon(known, asset_type, now_ms) for asset_type in types)
+    findings = [ok("plan", f"{config.rate_limiting.tier}: {horizons}")]
+    expected = Entitlements(end_of_day=config.tier.delay_minutes > 0)
+    for refusal in known.believed(now_ms):
+        words = lack_in_words(refusal)
+        if config.rate_limiting.tier == "free" or expected.expects(refusal.lack, refusal.asset_type):
+            findings.append(ok("plan", words))
+        else:
+            tier = config.rate_limiting.tier
+            hint = f"is rate_limiting.tier: {tier} what this key has? {config.rate_limiting.upgrade_url}"
+            findings.append(warning("plan", words, hint))
+    return findings
+
+
+def _horizon(known: Entitlements, asset_type: AssetType, now_ms: int) -> str:
+    horizon = known.horizon_ms(asset_type, now_ms)
+    return f"{asset_type} up to {'now' if now_ms - horizon < 60_000 else moment(horizon)}"
+
+
+def of_window(state: WindowState) -> Finding:
+    """What is left of the calls."""
+    words = f"{state.remaining} of {state.limit} calls free in {state.window_ms / 1000:g} s"
+    if not state.remaining:
+        words += f", the next in {span(state.next_slot_ms - state.now_ms)}"
+    if state.reserved:
+        words += f", {state.reserved} kept for the next priority cycle"
+    return ok("window", words)
+
+
+def of_queue(state: QueueState, max_size: int) -> Finding:
+    """Room and dead letters."""
+    words = f"{state.size} of at most {max_size}, {plural(state.dead, 'dead letter')}"
+    if state.size > NEARLY_FULL * max_size:
+        return warning("queue", f"nearly full: {words}", "raise queue.max_size, or enable fewer assets")
+    if state.dead:
+        return warning("queue", words, "see assetbatch dead list")
+    return ok("queue", words)
+
+
+def of_cron(jobs: Sequence[JobHealth], config: Config, now_ms: int) -> list[Finding]:
+    """When each command last started, and whether that is as it should be."""
+    findings = []
+    for job in jobs if not config.sandbox else ():
+        name = job.id.replace("_", "-")
+        if job.last_started is None:
+            findings.append(warning("cron", f"{name} was never started", CRON_HINT))
+            continue
+        age_ms = now_ms - to_ms(datetime.fromisoformat(job.last_started))
+        words = f"{name} started {ago(age_ms)}: {job.last_result}"
+        interval_ms = config.batch.interval_minutes * 60_000
+        if job.id == "run_priority" and age_ms > MISSED_STARTS * interval_ms:
+            words = f"{name} was last started {ago(age_ms)}, it should be every {interval_ms // 60_000} min"
+            findings.append(error("cron", words, "is cron running, and does its log say why?"))
+        elif job.last_error:
+            findings.append(warning("cron", f"{words}: {job.last_error}"))
+        else:
+            findings.append(ok("cron", words))
+    return findings or [ok("cron", "a sandbox needs none")]

@@ -1,0 +1,24 @@
+"""What `doctor` wants to know of the server and the role."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from assetbatch.store.connection import Connection
+from assetbatch.store.statements import statement
+
+
+class DatabaseFacts(NamedTuple):
+    """The server's version number (170002 is 17.2) and time, and what this role may not do."""
+
+    version: int
+    now_ms: int
+    read_only: bool
+    missing_rights: tuple[str, ...]
+
+
+def facts(connection: Connection) -> DatabaseFacts:
+    """Asks the server; changes nothing. Raises psycopg.Error."""
+    ((version, now_ms, read_only),) = connection.execute(statement("facts")).fetchall()
+    missing = tuple(right for (right,) in connection.execute(statement("rights")))
+    return DatabaseFacts(version, now_ms, read_only, missing)
