@@ -98,6 +98,14 @@ class Store:
         one query that reads the bars of the ranges only; symbols without any are absent."""
         return self._session.run("reading the gaps", lambda connection, _: reading.gaps(connection, ranges))
 
+    def closes(self, symbols: Iterable[str], points: int = 96) -> dict[str, list[tuple[int, float]]]:
+        """(start of the bar in ms, close) of the newest day of stored bars of each symbol, ascending, thinned
+        to about `points`, by one query; symbols without bars are absent."""
+        asked = list(symbols)
+        return self._session.run(
+            "reading closes", lambda connection, _: reading.closes(connection, asked, points)
+        )
+
     def last_call_ms(self) -> int | None:
         """When the outcome of a call was last recorded (`now_ms` of its `save`); None if never."""
         return self._session.run(

@@ -12,6 +12,8 @@ from assetbatch.store.connection import Connection
 from assetbatch.store.statements import statement
 from assetbatch.store.text import storable
 
+BARS_OF_A_DAY = 288
+
 
 def last_call_ms(connection: Connection) -> int | None:
     """When the outcome of a call to the vendor was last recorded; None if never. Raises psycopg.Error."""
@@ -48,6 +50,17 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
             last_bar_ms=last_bar_ms,
             spans=spans.decode(ledger),
         )
+    return found
+
+
+def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[str, list[tuple[int, float]]]:
+    """(start of the bar in ms, close) of each symbol's newest 288 stored bars, ascending, thinned to about
+    `points` of them; symbols without bars are absent. Raises psycopg.Error."""
+    asked = [symbol for symbol in dict.fromkeys(symbols) if storable(symbol) == symbol]
+    arguments = {"symbols": asked, "every": max(1, BARS_OF_A_DAY // points)}
+    found: dict[str, list[tuple[int, float]]] = {}
+    for symbol, start_ms, close in connection.execute(statement("closes"), arguments):
+        found.setdefault(symbol, []).append((start_ms, float(close)))
     return found
 
 
