@@ -156,10 +156,10 @@ def _assets(assets: Sequence[AssetHealth], closes: Mapping[str, Sequence[tuple[i
         tables.append(
             f'<div class="scroll" role="region" tabindex="0" aria-label="{priority} assets"><table>'
             f"<caption>{priority}: {fresh} of {len(members)} fresh</caption><thead><tr>"
-            '<th scope="col">asset</th><th scope="col" class="number">price</th>'
+            '<th scope="col">asset</th><th scope="col">state</th><th scope="col" class="number">price</th>'
             '<th scope="col" class="number">day</th><th scope="col" class="number">age</th>'
-            '<th scope="col" class="number wide">behind</th><th scope="col" class="number">bars</th>'
-            '<th scope="col" class="wide">market</th><th scope="col">state</th>'
+            '<th scope="col" class="number wide">behind</th><th scope="col" class="number wide">bars</th>'
+            '<th scope="col" class="wide">market</th>'
             '<th scope="col" class="wide">newest day</th><th scope="col" class="wide">why</th>'
             f"</tr></thead><tbody>{rows}</tbody></table></div>"
         )
@@ -169,13 +169,13 @@ def _assets(assets: Sequence[AssetHealth], closes: Mapping[str, Sequence[tuple[i
 def _row(asset: AssetHealth, closes: Points) -> str:
     behind = "-" if asset.behind_seconds is None else _seconds(asset.behind_seconds)
     return (
-        f'<tr><th scope="row">{escape(asset.symbol)}</th>'
+        f'<tr><th scope="row">{escape(asset.symbol)}</th><td>{_state(asset)}</td>'
         f'<td class="number">{asset_table_price(asset.last_price)}</td>'
         f'<td class="number">{_change(asset)}</td>'
         f'<td class="number">{_age(asset) or "-"}</td>'
         f'<td class="number wide">{behind}</td>'
-        f'<td class="number">{share(asset.complete)}</td>'
-        f'<td class="wide">{asset.market}</td><td>{_state(asset)}</td>'
+        f'<td class="number wide">{share(asset.complete)}</td>'
+        f'<td class="wide">{asset.market}</td>'
         f'<td class="wide">{sparkline(f"{asset.symbol}, newest day of bars", closes)}</td>'
         f'<td class="wide why">{escape(asset.error or asset.reason)}</td></tr>'
     )
