@@ -219,7 +219,7 @@ def ours(place: Place) -> None:
             result = cycles.run_priority(services, bound, Progress())
     else:
         with place.services() as services, Bound(60) as bound:
-            cycles.enqueue_secondary(services, bound)
+            cycles.enqueue_secondary(services, bound, Progress())
         with place.services() as services, Bound(60) as bound:
             result = cycles.run_queue(services, bound, Progress())
     assert result.result == "ok", result

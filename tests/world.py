@@ -136,7 +136,7 @@ class World:
         return self._run(lambda s, b: cycles.run_queue(s, b, Progress(), **options), seconds)
 
     def enqueue_secondary(self, **options: Any) -> CycleResult:
-        return self._run(lambda s, b: cycles.enqueue_secondary(s, b, **options), 20)
+        return self._run(lambda s, b: cycles.enqueue_secondary(s, b, Progress(), **options), 20)
 
     def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database_url) as connection:

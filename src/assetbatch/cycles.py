@@ -202,6 +202,7 @@ def run_priority(
         if not held:
             return _skipped(services, result)
         starts_ms = services.journal.start(RUN_PRIORITY, result.started_ms)
+        progress.began()
         with _recorded(services, result) as calls:
             known = services.entitlements()
             stored = _load(services, result, _symbols(assets))
@@ -240,6 +241,7 @@ def run_queue(services: Services, bound: Bound, progress: Progress, *, dry_run: 
         if not held:
             return _skipped(services, result)
         services.journal.start(RUN_QUEUE, result.started_ms)
+        progress.began()
         with _recorded(services, result) as calls:
             known = services.entitlements()
             with _refreshing(services, known, bound, progress, result, calls) as refresher:
@@ -407,7 +409,9 @@ def _work_lease(
         holder.release()
 
 
-def enqueue_secondary(services: Services, bound: Bound, *, dry_run: bool = False) -> CycleResult:
+def enqueue_secondary(
+    services: Services, bound: Bound, progress: Progress, *, dry_run: bool = False
+) -> CycleResult:
     """Puts every enabled secondary asset that is due into the queue, once; then the bars that snapshots
     have left behind; then, as far as half of the queue is free, pages of the past that are missing."""
     result = _new_result(services, ENQUEUE_SECONDARY)
@@ -422,6 +426,7 @@ def enqueue_secondary(services: Services, bound: Bound, *, dry_run: bool = False
         if not held:
             return _skipped(services, result)
         services.journal.start(ENQUEUE_SECONDARY, result.started_ms)
+        progress.began()
         with _recorded(services, result):
             stored = _load(services, result, _symbols(services.config.assets))
             due, result.assets = _due(services, known, work, stored)

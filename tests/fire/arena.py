@@ -25,6 +25,7 @@ from assetbatch.bounds import Bound
 from assetbatch.config import load
 from assetbatch.cycles import CycleResult, enqueue_secondary
 from assetbatch.entitlements import Lack
+from assetbatch.report import Progress
 from assetbatch.sandbox import PLANS, Arrival, SandboxServer
 from assetbatch.sandbox.universe import instruments
 from assetbatch.secret import Secret
@@ -142,7 +143,7 @@ class Arena:
                     )
                 services.plan_memory.remember(refusal)
             with Bound(20) as bound:
-                assert enqueue_secondary(services, bound).enqueued == len(self.symbols)
+                assert enqueue_secondary(services, bound, Progress()).enqueued == len(self.symbols)
         return self
 
     def __exit__(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from assetbatch.cli.repeated import Kind, Memory
     from assetbatch.config import Config
     from assetbatch.cycles import CycleResult
+    from assetbatch.pings import Ping
     from assetbatch.report import Progress
     from assetbatch.services import Services
 
@@ -109,7 +110,9 @@ def enqueue_secondary(
         json,
         dry_run,
         lambda config: max_seconds or float(config.batch.max_cycle_seconds),
-        lambda services, bound, _progress: cycles.enqueue_secondary(services, bound, dry_run=dry_run),
+        lambda services, bound, progress: cycles.enqueue_secondary(
+            services, bound, progress, dry_run=dry_run
+        ),
     )
 
 
@@ -121,32 +124,57 @@ def _cycle(
     run: Callable[[Services, Bound, Progress], CycleResult],
 ) -> None:
     from assetbatch.bounds import Bound
+    from assetbatch.views.summary import summary
 
     with _remembering(context) as memory, reported(context, memory) as options:
         config = load_config(options)
+        ping = _ping(context, config, dry_run)
         try:
             with Bound(seconds(config)) as bound:
-                with services_for(options, config) as services:
-                    redis_down = False
-                    try:
-                        with _progress() as progress:
-                            result = run(services, bound, progress)
-                    except RedisError:
-                        redis_down = True
-                        raise
-                    finally:
-                        if not dry_run:
-                            _write_metrics(services, bound, redis_down=redis_down)
-                stopped = bound.stopped
+                result = _run(options, config, bound, run, ping, dry_run)
+            stopped = bound.stopped
         except AssetbatchError as error:
             if json and error.cycle is not None:
                 print_json(error.cycle)
+            ping.ended(error.exit_code, str(error))
             raise
+        code = 128 + stopped if stopped else result.exit_code
         _show(result, json)
         if memory:
             for line in memory.ended(_works(result)):
                 log.log(NOTICE, "%s", line)
-        raise typer.Exit(128 + stopped if stopped else result.exit_code)
+        if result.result != "skipped":  # the start that is still running reports by itself
+            ping.ended(code, summary(result))
+        raise typer.Exit(code)
+
+
+def _run(
+    options: Options,
+    config: Config,
+    bound: Bound,
+    run: Callable[[Services, Bound, Progress], CycleResult],
+    ping: Ping,
+    dry_run: bool,
+) -> CycleResult:
+    redis_down = False
+    with services_for(options, config) as services:
+        try:
+            with _progress(ping) as progress:
+                return run(services, bound, progress)
+        except RedisError:
+            redis_down = True
+            raise
+        finally:
+            if not dry_run:
+                _write_metrics(services, bound, redis_down=redis_down)
+
+
+def _ping(context: typer.Context, config: Config, dry_run: bool) -> Ping:
+    from assetbatch.pings import Ping
+
+    options: Options = context.obj
+    url = config.ping_url.for_command(command_name(context)) if config.ping_url and not dry_run else None
+    return Ping(url, options.cycle_id)
 
 
 @contextmanager
@@ -201,16 +229,16 @@ def _write_metrics(services: Services, bound: Bound, *, redis_down: bool) -> Non
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress(ping: Ping) -> Iterator[Progress]:
     """A live line on a terminal, with a bar where a queue is worked; nothing elsewhere."""
     if sys.stderr is None or not sys.stderr.isatty():
         from assetbatch.report import Progress
 
-        yield Progress()
+        yield Progress(ping.began)
         return
     from assetbatch.views.progress import on_terminal
 
-    with on_terminal() as progress:
+    with on_terminal(ping.began) as progress:
         yield progress
 
 

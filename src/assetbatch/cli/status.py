@@ -118,15 +118,19 @@ def _page(
 def _check(options: Options) -> int:
     from assetbatch.bounds import Bound
     from assetbatch.overview import health_document
+    from assetbatch.pings import Ping
     from assetbatch.views.check import render, render_error
 
+    ping = Ping(None, options.cycle_id)
     try:
         config = load_config(options)
+        ping = Ping(config.ping_url and config.ping_url.for_command("status"), options.cycle_id)
         with Bound(STATUS_SECONDS), services_for(options, config) as services:
             code, line = render(health_document(services), config)
     except AssetbatchError as error:
         code, line = render_error(error)
     print_text(line)
+    ping.ended(code, line)
     return code
 
 

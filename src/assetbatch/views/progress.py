@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -17,7 +17,8 @@ class TerminalProgress(Progress):
 
     watched = True
 
-    def __init__(self, bars: Bars) -> None:
+    def __init__(self, bars: Bars, when_begun: Callable[[], None]) -> None:
+        super().__init__(when_begun)
         self._bars = bars
         self._task = bars.add_task("starting …", total=None, count="")
 
@@ -31,7 +32,7 @@ class TerminalProgress(Progress):
 
 
 @contextmanager
-def on_terminal() -> Iterator[TerminalProgress]:
+def on_terminal(when_begun: Callable[[], None]) -> Iterator[TerminalProgress]:
     """Draws on stderr until the end, then leaves no trace."""
     columns = (
         SpinnerColumn(),
@@ -40,4 +41,4 @@ def on_terminal() -> Iterator[TerminalProgress]:
         TextColumn("{task.description}", markup=False),
     )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield TerminalProgress(bars)
+        yield TerminalProgress(bars, when_begun)

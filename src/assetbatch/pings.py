@@ -1,0 +1,86 @@
+"""Reports to a dead man's switch (healthchecks.io and the like): begun, ended well, failed.
+
+A report never harms the command: it is sent by a thread of its own, waited for a few seconds at most, and its
+failure is a line in the log. The address is a secret: only its host is ever named.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from assetbatch.secret import Secret
+
+log = logging.getLogger("assetbatch")
+
+END_SECONDS = 4.0
+"""So long a command waits at its end for its last report to arrive, the earlier one included."""
+
+TIMEOUT_SECONDS = 1.5
+"""For connecting, and for each piece of the answer."""
+
+ATTEMPTS = 2
+LONGEST = 10_000
+
+
+class Ping:
+    """The reports of one start; none without a URL. `run_id` (a UUID) tells overlapping starts apart."""
+
+    def __init__(self, url: Secret | None, run_id: str) -> None:
+        self._url = url
+        self._run_id = run_id
+        self._begun: threading.Thread | None = None
+
+    def began(self) -> None:
+        """The command has begun: reported while it goes on."""
+        self._begun = self._send("/start", "")
+
+    def ended(self, exit_code: int, text: str) -> None:
+        """The command has ended; `text` says how, without secrets. Waits until that is reported, for at most
+        `END_SECONDS`."""
+        until = time.monotonic() + END_SECONDS
+        if self._begun:  # in their order
+            self._begun.join(END_SECONDS / 2)
+        if exit_code:
+            text = f"exit code {exit_code}: {text}"
+        sent = self._send("/fail" if exit_code else "", text)
+        if sent:
+            sent.join(max(0.0, until - time.monotonic()))
+            if sent.is_alive():
+                log.info("ping: %s has not answered in time", self._host)
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._url.reveal()).hostname or "" if self._url else ""
+
+    def _send(self, path: str, text: str) -> threading.Thread | None:
+        if self._url is None:
+            return None
+        address = address_of(self._url.reveal(), path, self._run_id)
+        thread = threading.Thread(target=self._post, args=(address, text.encode()[:LONGEST]), daemon=True)
+        thread.start()
+        return thread
+
+    def _post(self, address: str, body: bytes) -> None:
+        import requests
+
+        why = ""
+        for _ in range(ATTEMPTS):
+            try:
+                answer = requests.post(address, data=body, timeout=TIMEOUT_SECONDS, allow_redirects=False)
+            except requests.RequestException as error:
+                why = type(error).__name__  # its text has the address
+                continue
+            if answer.ok:
+                return
+            why = f"status {answer.status_code}"
+        log.info("ping: %s: %s", self._host, why)
+
+
+def address_of(url: str, path: str, run_id: str) -> str:
+    """The address of a report: the URL with a path added and the id of the run in its query."""
+    parts = urlsplit(url)
+    query = "&".join(filter(None, (parts.query, urlencode({"rid": run_id}))))
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path, query=query))
