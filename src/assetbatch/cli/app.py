@@ -26,6 +26,7 @@ COMMANDS = {
     "init": "setup",
     "doctor": "doctor",
     "config": "configuration",
+    "serve": "serve",
     "sandbox": "sandbox",
 }
 """The commands in the order of the help, each with the module here that adds it."""

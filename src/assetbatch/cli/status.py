@@ -124,7 +124,7 @@ def _check(options: Options) -> int:
     ping = Ping(None, options.cycle_id)
     try:
         config = load_config(options)
-        ping = Ping(config.ping_url and config.ping_url.for_command("status"), options.cycle_id)
+        ping = Ping(config.ping_url.for_command("status") if config.ping_url else None, options.cycle_id)
         with Bound(STATUS_SECONDS), services_for(options, config) as services:
             code, line = render(health_document(services), config)
     except AssetbatchError as error:

@@ -11,6 +11,7 @@ from string import Template
 
 from assetbatch import __version__
 from assetbatch.assets import AssetPriority
+from assetbatch.errors import AssetbatchError
 from assetbatch.health import AssetHealth, Health
 from assetbatch.hours import to_ms
 from assetbatch.metrics import (
@@ -62,6 +63,18 @@ def render(
         charts=_charts(health, series),
         cycles=_cycles(health),
         footer=f"assetbatch {__version__}",
+    )
+
+
+def render_error(error: AssetbatchError, *, refresh_seconds: int | None = None) -> str:
+    """The page where there is no health document: what is wrong, and what to do."""
+    refresh = f'<meta http-equiv="refresh" content="{refresh_seconds}">' if refresh_seconds else ""
+    hint = f'<span class="hint">{escape(error.hint)}</span>' if error.hint else ""
+    said = f"{_word('critical')} {escape(error.message)}{hint}"
+    problems = f'<h2>What is wrong</h2><ul class="problems"><li class="critical">{said}</li></ul>'
+    template = Template(_resource("page_down.html"))
+    return template.substitute(
+        refresh=refresh, style=_style(), problems=problems, footer=f"assetbatch {__version__}"
     )
 
 
