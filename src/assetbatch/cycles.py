@@ -215,11 +215,7 @@ def run_priority(
                 symbol = done.work.asset.symbol
                 reports[symbol] = _asset_report(done, stored.get(symbol))
             result.assets = [reports[asset.symbol] for asset in assets]
-            for done in report.results:
-                if done.status is not Status.SUCCESS:
-                    fine = done.status in (Status.POSTPONED, Status.FRESH)
-                    level = logging.INFO if fine else logging.WARNING
-                    log.log(level, "%s: %s", done.work.asset.symbol, done.error, extra=_of(done.work))
+            _say_failures(report)
             _judge(result, bound)
             _enqueue_bars(services, result, known, stored)
             _reserve_next(services, known, assets, starts_ms)
@@ -250,6 +246,21 @@ def run_queue(services: Services, bound: Bound, progress: Progress, *, dry_run: 
             result.queue_size = services.queue.state().size
             _raise_if_down(result, reports)
     return result
+
+
+def _say_failures(report: BatchReport) -> None:
+    """A line for each thing that kept assets from their prices; none that cron would mail where another line
+    says it already: of a vendor that is down, or wants no calls now."""
+    said = report.vendor_down or report.too_many_calls
+    alike: dict[tuple[bool, str], list[str]] = {}
+    for done in report.results:
+        if done.status is not Status.SUCCESS:
+            fine = done.status in (Status.POSTPONED, Status.FRESH)
+            alike.setdefault((fine, done.error or done.status), []).append(done.work.asset.symbol)
+    for (fine, error), symbols in alike.items():
+        level = logging.INFO if fine or said else logging.WARNING
+        extra = {"symbol": symbols[0]} if len(symbols) == 1 else {}
+        log.log(level, "%s: %s", ", ".join(symbols), error, extra=extra)
 
 
 def _skipped(services: Services, result: CycleResult) -> CycleResult:

@@ -340,8 +340,12 @@ class Server(ABC):
 
 
 def last_complaint(log: str) -> str:
-    """The last line of a server's log that tells of a failure, else its last line."""
+    """The last line of a server's log that tells of a failure, else its last line; a full disk before all,
+    since what follows from it reads like anything."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
+    full = [line for line in lines if "No space left on device" in line]
+    if full:
+        return full[-1]
     complaints = [
         line for line in lines if _HARMLESS not in line and any(word in line.lower() for word in _COMPLAINTS)
     ]

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.cycles.conftest import free, make_world, paid
+from tests.own_redis import own_server
+from tests.world import RealClock, SetClock
+
+__all__ = ["free", "make_world", "own_server", "paid"]
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    """Processes take the real time, so the simulated vendor does too."""
+    return RealClock()

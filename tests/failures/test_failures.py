@@ -1,0 +1,286 @@
+"""Every failure that a night may bring, on the real thing: exit code, one line with what to do, what doctor
+says, nothing lost or half done, and all well after the repair."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from tests.cycles.conftest import MakeWorld
+from tests.own_redis import OwnServer
+from tests.world import World
+
+from .start import NOWHERE, PROGRAM, doctor, environment, fails, is_root, start, unharmed, works_again
+
+RUN = ["run-priority", "run-queue", "enqueue-secondary"]
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+
+@pytest.fixture
+def waiting(free: World) -> World:
+    """A world in which three items wait in the queue."""
+    free.know_that_today_is_refused()
+    assert start(free, "enqueue-secondary").returncode == 0
+    unharmed(free, waiting=3)
+    return free
+
+
+class TestRedis:
+    @pytest.mark.parametrize("command", RUN)
+    def test_is_not_there(self, waiting: World, command: str) -> None:
+        env = {"REDIS_URL": f"redis://{NOWHERE}/0"}
+        fails(waiting, command, code=3, said="redis cannot be reached", **env)
+        doctor(waiting, code=3, check="redis", said="redis cannot be reached", **env)
+        assert waiting.paths == []
+        unharmed(waiting, waiting=3)
+        works_again(waiting)
+
+    @pytest.fixture
+    def own(self, waiting: World, own_server: Callable[..., OwnServer]) -> OwnServer:
+        """A server of this test's own, which the world uses from now on."""
+        server = own_server()
+        waiting.document["redis"] = {"url": f"unix://{server.socket}", "prefix": "{own}"}
+        waiting.know_that_today_is_refused()
+        assert start(waiting, "enqueue-secondary").returncode == 0
+        return server
+
+    @pytest.mark.parametrize("command", ["run-priority", "run-queue"])
+    def test_is_full(self, waiting: World, own: OwnServer, command: str) -> None:
+        client = own.client()
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) - 1)
+        fails(waiting, command, code=3, said="redis is full")
+        doctor(waiting, code=3, check="redis", said="memory is 1..% full|redis is full")
+        client.config_set("maxmemory", 0)
+        unharmed(waiting, waiting=3)
+        works_again(waiting)
+
+    @pytest.mark.parametrize("command", ["run-priority", "run-queue"])
+    def test_is_a_read_only_replica(self, waiting: World, own: OwnServer, command: str) -> None:
+        client = own.client()
+        client.config_set("replica-serve-stale-data", "yes")
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        fails(waiting, command, code=3, said="redis is a read-only replica|redis takes no writes")
+        doctor(waiting, code=3, check="redis", said="this is a read-only replica")
+        client.execute_command("REPLICAOF", "NO", "ONE")
+        unharmed(waiting, waiting=3)
+        works_again(waiting)
+
+    @pytest.mark.parametrize("command", RUN)
+    def test_wants_another_password(self, waiting: World, own: OwnServer, command: str) -> None:
+        own.client().config_set("requirepass", "made-up-password")
+        fails(waiting, command, code=3, said="redis refuses the login")
+        doctor(waiting, code=3, check="redis", said="redis refuses the login")
+        admin = redis.Redis(unix_socket_path=str(own.socket), password="made-up-password")
+        admin.config_set("requirepass", "")
+        admin.close()
+        unharmed(waiting, waiting=3)
+        works_again(waiting)
+
+    def test_evicts(self, waiting: World, own: OwnServer) -> None:
+        own.client().config_set("maxmemory", 100_000_000)
+        own.client().config_set("maxmemory-policy", "allkeys-lru")
+        doctor(waiting, code=3, check="redis", said="eviction policy allkeys-lru")
+
+
+class TestPostgreSQL:
+    @pytest.mark.parametrize("command", ["run-priority", "run-queue", "enqueue-secondary"])
+    def test_is_not_there(self, waiting: World, command: str) -> None:
+        env = {"DATABASE_URL": f"postgresql://me@{NOWHERE}/x"}
+        fails(waiting, command, code=3, said="nothing listens there", **env)
+        doctor(waiting, code=3, check="postgresql", said="nothing listens there", **env)
+        assert [path for path in waiting.paths if "marketstatus" not in path] == []
+        unharmed(waiting, waiting=3)
+        works_again(waiting)
+
+    @pytest.mark.parametrize("command", ["run-priority", "run-queue"])
+    def test_denies_rights(self, waiting: World, command: str) -> None:
+        role = f"role_{uuid.uuid4().hex[:8]}"
+        with psycopg.connect(waiting.database_url, autocommit=True) as connection:
+            for sql in (
+                f"CREATE ROLE {role} LOGIN PASSWORD 'made-up'",
+                f"GRANT USAGE ON SCHEMA trading, market_data, data_sources TO {role}",
+                f"GRANT SELECT ON ALL TABLES IN SCHEMA trading, market_data, data_sources TO {role}",
+            ):
+                connection.execute(sql.encode())
+            tail = waiting.database_url.split("@", 1)[1]
+            env = {"DATABASE_URL": f"postgresql://{role}:made-up@{tail}"}
+            try:
+                fails(waiting, command, code=3, said="permission denied", **env)
+                said = "INSERT ON market_data.ohlcv_5m"
+                doctor(waiting, code=3, check="postgresql", said=said, **env)
+            finally:
+                connection.execute(f"DROP OWNED BY {role}".encode())
+                connection.execute(f"DROP ROLE {role}".encode())
+        assert waiting.last_update("XAUUSD") is None
+        unharmed(waiting, waiting=3)
+
+    @pytest.mark.parametrize("command", ["run-priority", "run-queue"])
+    def test_has_no_tables(self, make_world: MakeWorld, command: str) -> None:
+        world = make_world(init=False)
+        with world.services() as services:
+            from assetbatch.state.queue import Line
+
+            services.queue.enqueue([("ETHUSD", Line.HIGH)])
+        fails(world, command, code=3, said="the database has no tables of assetbatch")
+        doctor(world, code=3, check="postgresql", said="the database has no tables of assetbatch")
+        unharmed(world, waiting=1)
+        assert start(world, "init").returncode == 0
+        works_again(world)
+
+
+class TestTheVendor:
+    @pytest.mark.parametrize("command", ["run-priority", "run-queue"])
+    def test_refuses_the_key(self, waiting: World, command: str) -> None:
+        waiting.vendor.order("status=401", times=None)
+        fails(waiting, command, code=4, said="the vendor refuses the API key")
+        doctor(waiting, code=4, check="vendor", said="refuses the API key")
+        assert len(waiting.paths) == 2  # one of each
+        unharmed(waiting, waiting=3)
+        waiting.vendor.faults.clear()
+        works_again(waiting)
+
+    def test_has_less_than_the_tier_promises(self, make_world: MakeWorld) -> None:
+        world = make_world(plan="basic", tier="starter")
+        first = start(world, "run-priority")
+        assert first.returncode == 0
+        assert "your plan has no unified forex snapshots" in first.stderr
+        doctor(world, code=0, check="plan", said="your plan has no unified forex snapshots")
+        refused = [arrival for arrival in world.vendor.arrivals if arrival.status == 403]
+        for _ in range(3):
+            start(world, "run-priority")
+        again = [arrival for arrival in world.vendor.arrivals if arrival.status == 403]
+        assert world.last_update("XAUUSD") is not None
+        paths = [arrival.path.split("?")[0] for arrival in again]
+        assert len(paths) == len(set(paths))  # nothing is asked twice that was refused
+        assert len(refused) >= 1
+
+    @pytest.mark.parametrize("fault", ["status=503", "drop"])
+    def test_is_down(self, waiting: World, fault: str) -> None:
+        waiting.vendor.order(fault, times=None)
+        done = start(waiting, "run-priority")
+        assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+        assert "the API cannot be reached" in done.stderr
+        again = start(waiting, "run-priority")
+        assert (again.returncode, again.stderr) == (3, "")  # it was said
+        doctor(waiting, code=3, check="vendor", said="cannot be used")
+        unharmed(waiting, waiting=3)
+        waiting.vendor.faults.clear()
+        works_again(waiting)
+
+    def test_is_slow(self, waiting: World) -> None:
+        waiting.vendor.order("drip-body=0.5", times=None)
+        done = start(waiting, "run-priority", "--max-seconds", "6")
+        assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+        assert re.search("no (complete )?answer (with)?in|took longer|deadline", done.stderr), done.stderr
+        unharmed(waiting, waiting=3)
+        waiting.vendor.faults.clear()
+        works_again(waiting)
+
+    def test_says_too_many_calls(self, waiting: World) -> None:
+        waiting.vendor.order("429=2", times=1)
+        done = start(waiting, "run-priority")
+        assert done.stderr.count("\n") == 1
+        assert "the vendor says too many calls; nobody calls for" in done.stderr
+        assert "(hint: " in done.stderr
+        assert len(waiting.paths) == 1
+        unharmed(waiting, waiting=3)
+
+
+class TestTheHost:
+    @pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
+    @pytest.mark.parametrize("offset", ["-5m", "+5m"])
+    def test_has_a_clock_that_is_off(self, waiting: World, offset: str) -> None:
+        """Nothing depends on it; doctor says it."""
+        fake = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset}
+        for command in RUN:
+            done = start(waiting, command, **fake)
+            assert (done.returncode, done.stderr) == (0, "")
+        word = "ahead of" if offset[0] == "-" else "behind"
+        doctor(waiting, code=3, check="redis", said=f"redis' clock is 5 min {word} this host's", **fake)
+        unharmed(waiting, waiting=0)
+        assert waiting.last_update("XAUUSD") is not None
+
+    @pytest.mark.parametrize("form", ["--json", "", "--html=/dev/full", "--prometheus=/dev/full"])
+    def test_has_a_full_disk_where_output_goes(self, free: World, form: str) -> None:
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [*PROGRAM, "status", *form.split()],
+                cwd=free.folder,
+                env=environment(free),
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert "No space left on device" in done.stderr
+
+    @pytest.mark.skipif(not is_root(), reason="only root can mount a small disk")
+    def test_has_a_full_disk_where_the_embedded_servers_live(self, free: World, tmp_path: Path) -> None:
+        small = tmp_path / "small"
+        small.mkdir()
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(small)], check=False, capture_output=True
+        )
+        if mounted.returncode:
+            pytest.skip("no tmpfs can be mounted here")
+        try:
+            done = start(free, "--sandbox", "run-priority", XDG_DATA_HOME=str(small))
+        finally:
+            subprocess.run(["umount", "-l", str(small)], check=True)
+        assert done.returncode == 3, done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert "No space left" in done.stderr
+
+    def test_has_a_cron_that_has_stopped(self, free: World) -> None:
+        start(free, "run-priority")
+        with free.services() as services:
+            job = services.keys.job("run_priority")
+            services.redis.hset(job, "last_started", services.now_ms() - 3_600_000)
+        doctor(free, code=1, check="cron", said="run-priority was last started 60 min ago")
+        assert start(free, "status", "--check").returncode == 2
+
+
+MISTAKES = {
+    "an unknown key": ("batch: {intervall_minutes: 5}", "batch.intervall_minutes"),
+    "an unknown section": ("bach: {}", "bach"),
+    "a wrong type": ("queue: {max_size: many}", "queue.max_size"),
+    "a number out of range": ("batch: {interval_minutes: 0}", "batch.interval_minutes"),
+    "a priority out of range": (
+        "secondary_assets: [{symbol: A, polygon_ticker: 'C:A', asset_type: forex, priority: TOP}]",
+        "priority",
+    ),
+    "a symbol twice": (
+        "priority_assets: [{symbol: A, polygon_ticker: 'C:A', asset_type: forex}, "
+        "{symbol: A, polygon_ticker: 'C:B', asset_type: forex}]",
+        "A",
+    ),
+    "no YAML": ("batch: [", "config.yml"),
+    "no mapping": ("- 5", "config.yml"),
+    "a wrong tier": ("rate_limiting: {tier: golden}", "one of free, starter, developer, advanced"),
+    "a wrong address": ("redis: {url: 'http://x'}", "redis.url"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_configuration_is_a_line_that_names_it(tmp_path: Path, mistake: str) -> None:
+    text, named = MISTAKES[mistake]
+    (tmp_path / "config.yml").write_text(text)
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "POLYGON_API_KEY": "made-up"}
+    for command in ("run-priority", "config check", "doctor"):
+        done = subprocess.run(
+            [*PROGRAM, *command.split()], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+        said = done.stdout if command == "doctor" else done.stderr
+        assert done.returncode == 2, said
+        assert named in " ".join(said.split()), said
+        assert command == "doctor" or len(done.stderr.splitlines()) == 1
