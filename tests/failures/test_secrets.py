@@ -1,0 +1,214 @@
+"""No secret leaks: every command, under failures of every kind, with marked secrets; then every place that
+something could have been written to is searched for the marks."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+import redis
+
+from assetbatch.state.connection import RedisClient
+from tests.own_redis import OwnServer
+from tests.world import World
+
+from .start import PROGRAM, environment
+
+KEY = "k3y-mark/+&?"
+DB = "db-m@rk:/%"
+REDIS = "r3dis-mark"
+PING = "p1ng-mark"
+MARKS = (KEY, DB, REDIS, PING)
+
+COMMANDS = [
+    "run-priority",
+    "enqueue-secondary",
+    "run-queue --max-seconds 5",
+    "run-priority --dry-run",
+    "status",
+    "status --json",
+    "status --check",
+    "status --html page.html",
+    "status --prometheus file.prom",
+    "init",
+    "doctor",
+    "holes",
+    "backfill XAUUSD --from 2026-11-01",
+    "dead list",
+    "dead retry --all",
+    "config show",
+    "config show --json",
+    "config check",
+]
+
+
+def disguises(mark: str) -> list[bytes]:
+    """The ways in which a text gets about: as it is, in URLs, in JSON, in base64."""
+    plain = mark.encode()
+    found = {
+        plain,
+        quote(mark, safe="").encode(),
+        quote(mark).encode(),
+        json.dumps(mark)[1:-1].encode(),
+        base64.b64encode(plain).rstrip(b"=")[:-1],
+        base64.b64encode(b":" + plain).rstrip(b"=")[:-1],
+        repr(mark)[1:-1].encode(),
+    }
+    return sorted(found)
+
+
+class Watcher:
+    """Reads the arguments of all processes of this machine, again and again."""
+
+    def __init__(self) -> None:
+        self.seen: set[bytes] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(5)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.005):
+            for process in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    self.seen.add(process.read_bytes())
+                except OSError:
+                    continue
+
+
+def everything_in_redis(client: RedisClient) -> Iterator[bytes]:
+    for key in client.scan_iter(count=1000):
+        yield key
+        kind = client.type(key)
+        if kind == b"string":
+            yield client.get(key) or b""
+        elif kind == b"hash":
+            for pair in client.hgetall(key).items():
+                yield from pair
+        elif kind == b"zset":
+            yield from client.zrange(key, 0, -1)
+        elif kind == b"list":
+            yield from client.lrange(key, 0, -1)
+        elif kind == b"stream":
+            yield repr(client.xrange(key)).encode()
+
+
+def everything_in_postgresql(url: str) -> Iterator[bytes]:
+    with psycopg.connect(url) as connection:
+        for (table,) in connection.execute(
+            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
+            "WHERE schemaname IN ('trading', 'market_data', 'data_sources')"
+        ).fetchall():
+            with connection.cursor().copy(f"COPY {table} TO STDOUT".encode()) as rows:
+                for row in rows:
+                    yield bytes(row)
+
+
+@pytest.fixture
+def marked(free: World, own_server: Callable[..., OwnServer]) -> tuple[World, dict[str, str], str]:
+    """A world whose four secrets carry marks, and the environment that holds three of them."""
+    server = own_server("--requirepass", REDIS)
+    role = f"marked_{os.getpid()}_{time.monotonic_ns()}"
+    with psycopg.connect(free.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{DB}'".encode())
+    tail = free.database_url.split("@", 1)[1]
+    url = f"postgresql://{role}:{quote(DB, safe='')}@{tail}"
+    free.document["redis"] = {"url": f"unix://:{REDIS}@{server.socket}", "prefix": "{marked}"}
+    free.document["database"] = {"url": url}
+    free.document["ping_url"] = f"http://127.0.0.1:1/{PING}"
+    free.document["metrics"] = {"prometheus_file": str(free.folder / "cycle.prom")}
+    free.document["events"] = {"stream_maxlen": 100}
+    return free, environment(free, POLYGON_API_KEY=KEY), role
+
+
+def test_no_secret_is_found_anywhere(marked: tuple[World, dict[str, str], str]) -> None:
+    world, env, role = marked
+    nowhere = {
+        "REDIS_URL": f"redis://me:{REDIS}@127.0.0.1:1/0",
+        "DATABASE_URL": f"postgresql://me:{quote(DB, safe='')}@127.0.0.1:1/x",
+        "POLYGON_BASE_URL": "http://127.0.0.1:1",
+    }
+    troubles: list[tuple[dict[str, str], str | None]] = [
+        ({}, None),
+        ({}, "status=401"),
+        ({}, "html"),
+        ({"POLYGON_TIER": "golden", "REDIS_URL": f"nonsense://{REDIS}", "DATABASE_URL": f"x://{DB}@y"}, None),
+        *(({name: value}, None) for name, value in nowhere.items()),
+        ({"DATABASE_URL": world.document["database"]["url"].replace(role, "postgres")}, None),
+    ]
+    world.config()
+    output: list[bytes] = []
+    number = 0
+    with Watcher() as watcher:
+        for trouble, fault in troubles:
+            world.vendor.faults.clear()
+            if fault:
+                world.vendor.order(fault, times=None)
+            # where all is well every command, in each trouble a third of them in turn
+            chosen = COMMANDS if not trouble and not fault else COMMANDS[number % 3 :: 3]
+            number += 1
+            for command in chosen:
+                loud = ["-vv", "--log-format", "json"] if number % 2 else ["-vv"]
+                done = subprocess.run(
+                    [*PROGRAM, *loud, *command.split()],
+                    cwd=world.folder,
+                    env={**env, **trouble},
+                    capture_output=True,
+                    timeout=60,
+                    check=False,
+                )
+                output += [done.stdout, done.stderr]
+    with redis.Redis(unix_socket_path=str(world.folder / "s"), password=REDIS) as client:
+        stored = list(everything_in_redis(client))
+    rows = list(everything_in_postgresql(world.database_url))
+    files = [
+        path.read_bytes()
+        for path in world.folder.rglob("*")
+        if path.is_file() and path.name not in ("config.yml", "log")
+    ]
+    assert len(stored) > 30
+    assert len(rows) > 100
+    assert any(b"XAUUSD" in text for text in output)
+    assert any(b"<!doctype html>" in file for file in files)
+    assert any(b"assetbatch_up" in file for file in files)
+    assert any(b"run-priority" in arguments for arguments in watcher.seen)
+    places = {
+        "output": output,
+        "redis": stored,
+        "postgresql": rows,
+        "files": files,
+        "arguments": watcher.seen,
+    }
+    found = [
+        (place, mark)
+        for place, texts in places.items()
+        for mark in MARKS
+        for disguise in disguises(mark)
+        if any(disguise in text for text in texts)
+    ]
+    assert found == []
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+        connection.execute(f"DROP ROLE {role}".encode())
+
+
+def test_the_search_finds_what_is_there() -> None:
+    """A search that cannot find anything would be no proof."""
+    for mark in MARKS:
+        for text in (mark, quote(mark, safe=""), json.dumps({"a": mark})):
+            assert any(disguise in text.encode() for disguise in disguises(mark))
+        assert any(d in base64.b64encode(mark.encode()) for d in disguises(mark))
