@@ -10,11 +10,20 @@ from __future__ import annotations
 from calendar import isleap
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import accumulate
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING
 
-NEW_YORK = ZoneInfo("America/New_York")
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+
+@cache
+def new_york_zone() -> ZoneInfo:
+    """The zone; loaded when hours are asked for, since an idle start asks for none."""
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo("America/New_York")
 
 
 class Market(StrEnum):
@@ -50,13 +59,13 @@ def from_ms(at_ms: int) -> datetime:
 
 def day_of(at_ms: int) -> date:
     """The New York calendar day that `at_ms` falls into; the vendor's days are these."""
-    return from_ms(at_ms).astimezone(NEW_YORK).date()
+    return from_ms(at_ms).astimezone(new_york_zone()).date()
 
 
 @lru_cache(maxsize=4096)
 def start_of_day(day: date) -> int:
     """The moment at which a New York day begins."""
-    return to_ms(datetime.combine(day, time(), tzinfo=NEW_YORK))
+    return to_ms(datetime.combine(day, time(), tzinfo=new_york_zone()))
 
 
 def last_midnight(at_ms: int) -> int:
@@ -73,7 +82,7 @@ def sessions(market: Market, day: date) -> tuple[tuple[int, int], ...]:
     def at(hour: int) -> int:
         if hour == 24:
             return start_of_day(day + timedelta(days=1))
-        return to_ms(datetime.combine(day, time(hour), tzinfo=NEW_YORK))
+        return to_ms(datetime.combine(day, time(hour), tzinfo=new_york_zone()))
 
     return tuple((at(opens), at(closes)) for opens, closes in _SESSIONS[market].get(day.weekday(), ()))
 

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.hours import (
-    NEW_YORK,
     Market,
     day_of,
     from_ms,
     is_open,
     last_midnight,
     last_open,
+    new_york_zone,
     next_open,
     open_ms_between,
     open_spans,
@@ -51,7 +51,7 @@ def utc(text: str) -> int:
 
 
 def new_york(text: str) -> int:
-    return to_ms(datetime.fromisoformat(text).replace(tzinfo=NEW_YORK))
+    return to_ms(datetime.fromisoformat(text).replace(tzinfo=new_york_zone()))
 
 
 class TestForex:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.hours import NEW_YORK, Market, day_of, is_open, sessions, start_of_day, to_ms
+from assetbatch.hours import Market, day_of, is_open, new_york_zone, sessions, start_of_day, to_ms
 from assetbatch.ledger import (
     Hole,
     Reason,
@@ -37,7 +37,7 @@ def span(start: int, end: int, state: SpanState, asked: int | None = None, error
 
 
 def new_york(text: str) -> int:
-    return to_ms(datetime.fromisoformat(text).replace(tzinfo=NEW_YORK))
+    return to_ms(datetime.fromisoformat(text).replace(tzinfo=new_york_zone()))
 
 
 @st.composite

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import msgspec
 
-from assetbatch.hours import NEW_YORK, Market, day_of, from_ms, is_open, last_midnight, start_of_day
+from assetbatch.hours import Market, day_of, from_ms, is_open, last_midnight, new_york_zone, start_of_day
 from assetbatch.sandbox import plans
 from assetbatch.sandbox.bars import HOUR_MS, MINUTE_MS, SECOND_MS, VOLUME_UNITS, Row, Source, merge
 from assetbatch.sandbox.plans import Plan
@@ -516,7 +516,7 @@ class Vendor:
     # Market status
 
     def _market_status(self, request: Request) -> Answer:
-        local = from_ms(request.now_ms).astimezone(NEW_YORK)
+        local = from_ms(request.now_ms).astimezone(new_york_zone())
         minute = local.hour * 60 + local.minute
         weekday = local.weekday() < 5
         early = weekday and 4 * 60 <= minute < 9 * 60 + 30

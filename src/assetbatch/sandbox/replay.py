@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from assetbatch.errors import ConfigError
-from assetbatch.hours import NEW_YORK, Market, from_ms, last_midnight, to_ms
+from assetbatch.hours import Market, from_ms, last_midnight, new_york_zone, to_ms
 from assetbatch.market import BAR_MS
 from assetbatch.sandbox.bars import HOUR_MS, VOLUME_DIGITS, Row
 from assetbatch.sandbox.universe import Instrument, split_symbol
@@ -37,8 +37,8 @@ def shifted(market: Market, at_ms: int, weeks: int) -> int:
     """
     if market is Market.CRYPTO:
         return at_ms + weeks * _WEEK_MS
-    local = from_ms(at_ms).astimezone(NEW_YORK).replace(tzinfo=None)
-    return to_ms((local + timedelta(weeks=weeks)).replace(tzinfo=NEW_YORK))
+    local = from_ms(at_ms).astimezone(new_york_zone()).replace(tzinfo=None)
+    return to_ms((local + timedelta(weeks=weeks)).replace(tzinfo=new_york_zone()))
 
 
 def weeks_to_recent(market: Market, last_bar_ms: int, now_ms: int) -> int:

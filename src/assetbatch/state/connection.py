@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from importlib import resources
 from typing import Any, TypeAlias
 
@@ -18,10 +19,12 @@ RedisClient: TypeAlias = Any
 """A synchronous client with decoded replies. Untyped: redis-py annotates replies as bytes or str, sync or
 async alike, so that every use would need a cast."""
 
-Script: TypeAlias = Any
-"""A registered script, called with `keys` and `args`; untyped for the same reason."""
-
 SOCKET_SECONDS = 3.0
+
+# The library would look up its own version to tell the server: 4 ms and two commands at every start.
+_NO_LIBRARY_INFO: dict[str, None] = (
+    {"driver_info": None} if hasattr(redis, "DriverInfo") else {"lib_name": None, "lib_version": None}
+)
 
 
 def connect(url: Secret) -> RedisClient:
@@ -36,6 +39,7 @@ def connect(url: Secret) -> RedisClient:
         socket_connect_timeout=SOCKET_SECONDS,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
         client_name="assetbatch",
+        **_NO_LIBRARY_INFO,
     )
 
 
@@ -99,9 +103,31 @@ def _text(error: Exception) -> str:
     return " ".join(str(error).split())[:200].rstrip(".")
 
 
+class Script:
+    """A script with its includes, called with `keys` and `args`; asked by its hash, loaded again after SCRIPT
+    FLUSH. Its text is read when it is first called: a start uses few of them."""
+
+    def __init__(self, client: RedisClient, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    @cached_property
+    def _registered(self) -> Any:
+        return self._client.register_script(_source(self._name))
+
+    @property
+    def sha(self) -> str:
+        """The hash that the server knows it by."""
+        return str(self._registered.sha)
+
+    def __call__(self, *, keys: Sequence[str], args: Sequence[object]) -> Any:
+        """Runs it; raises what the library raises."""
+        return self._registered(keys=keys, args=args)
+
+
 def script(client: RedisClient, name: str) -> Script:
-    """The script `lua/<name>.lua` with its includes; asked by its hash, loaded again after SCRIPT FLUSH."""
-    return client.register_script(_source(name))
+    """The script `lua/<name>.lua`."""
+    return Script(client, name)
 
 
 def _source(name: str) -> str:
