@@ -41,10 +41,12 @@ from benchmarks.bars import benchmark_database
 from benchmarks.limiter import benchmark_server, surroundings
 from psycopg.sql import SQL, Identifier
 
-from assetbatch import cycles
 from assetbatch.bounds import Bound
 from assetbatch.config import load
-from assetbatch.report import Progress
+from assetbatch.cycles.priority import run_priority
+from assetbatch.cycles.queue import run_queue
+from assetbatch.cycles.secondary import enqueue_secondary
+from assetbatch.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.sandbox.universe import instruments
 from assetbatch.services import Services
@@ -216,12 +218,12 @@ def ours(place: Place) -> None:
     """A priority cycle; of more assets than one call serves, what enqueue-secondary and run-queue do."""
     if len(place.symbols) <= CHUNK:
         with place.services() as services, Bound(60) as bound:
-            result = cycles.run_priority(services, bound, Progress())
+            result = run_priority(services, bound, Progress())
     else:
         with place.services() as services, Bound(60) as bound:
-            cycles.enqueue_secondary(services, bound, Progress())
+            enqueue_secondary(services, bound, Progress())
         with place.services() as services, Bound(60) as bound:
-            result = cycles.run_queue(services, bound, Progress())
+            result = run_queue(services, bound, Progress())
     assert result.result == "ok", result
 
 

@@ -12,13 +12,15 @@ from typing import Any
 import psycopg
 import yaml
 
-from assetbatch import cycles
 from assetbatch.assets import AssetType
 from assetbatch.bounds import Bound
 from assetbatch.config import Config, load
-from assetbatch.cycles import CycleResult
+from assetbatch.cycles.priority import run_priority
+from assetbatch.cycles.queue import run_queue
+from assetbatch.cycles.result import CycleResult
+from assetbatch.cycles.secondary import enqueue_secondary
 from assetbatch.entitlements import Lack
-from assetbatch.report import Progress
+from assetbatch.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.services import Services
 from assetbatch.setup import initialise
@@ -130,13 +132,13 @@ class World:
             return command(services, bound)
 
     def run_priority(self, seconds: float = 20, **options: Any) -> CycleResult:
-        return self._run(lambda s, b: cycles.run_priority(s, b, Progress(), **options), seconds)
+        return self._run(lambda s, b: run_priority(s, b, Progress(), **options), seconds)
 
     def run_queue(self, seconds: float = 20, **options: Any) -> CycleResult:
-        return self._run(lambda s, b: cycles.run_queue(s, b, Progress(), **options), seconds)
+        return self._run(lambda s, b: run_queue(s, b, Progress(), **options), seconds)
 
     def enqueue_secondary(self, **options: Any) -> CycleResult:
-        return self._run(lambda s, b: cycles.enqueue_secondary(s, b, Progress(), **options), 20)
+        return self._run(lambda s, b: enqueue_secondary(s, b, Progress(), **options), 20)
 
     def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database_url) as connection:

@@ -6,7 +6,6 @@ Everything here is decided from values; asking, storing and publishing are refre
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,6 +29,7 @@ from assetbatch.planning import (
     days_range,
 )
 from assetbatch.state.window import CallKind
+from assetbatch.status import Status
 from assetbatch.vendor.refusals import RefusalKind
 from assetbatch.words import moment, plural
 
@@ -51,27 +51,6 @@ EMPTY = "the vendor answered without any bar; asked once more"
 
 LATE_AT_MOST_MS = 2 * DAY_MS
 """By then the vendor has published whatever it has."""
-
-
-class Status(StrEnum):
-    """What became of one piece of work; what is not open is recorded as the sync status (of prices)."""
-
-    SUCCESS = "success"
-    FRESH = "fresh"
-    """Nothing newer can be had, as another answer of this cycle has shown: nothing is recorded of it."""
-    FAILED = "failed"
-    NOT_ENTITLED = "not_entitled"
-    NOT_FOUND = "not_found"
-    NO_DATA = "no_data"
-    DEFERRED = "deferred"
-    """Not asked for want of a slot or of time: stays due."""
-    POSTPONED = "postponed"
-    """The cycle's calls went into learning what the plan lacks: asked otherwise next time."""
-
-    @property
-    def open(self) -> bool:
-        """Whether the work is still to be done; nothing is recorded of it."""
-        return self in (Status.DEFERRED, Status.POSTPONED)
 
 
 class Consequence(msgspec.Struct, frozen=True):

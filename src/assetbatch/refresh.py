@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from assetbatch.batch import CONSEQUENCES, BatchReport, BatchState, Holder, Status
+from assetbatch.batch import CONSEQUENCES, BatchReport, BatchState, Holder
 from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError
@@ -32,6 +32,7 @@ from assetbatch.planning import (
 from assetbatch.report import WAITS_FOR, Reporter
 from assetbatch.state.plan_memory import PlanMemory
 from assetbatch.state.window import CallKind, Grant, Window, new_call_id
+from assetbatch.status import Status
 from assetbatch.vendor.refusals import Refusal, RefusalKind
 from assetbatch.words import span
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from assetbatch.entitlements import KnownRefusal, Lack
 from assetbatch.metrics import CallMade
+from assetbatch.progress import Progress
 from assetbatch.state.journal import Journal
 from assetbatch.state.window import Refused, new_call_id
 from assetbatch.words import moment, plural, span
@@ -38,25 +39,6 @@ def lack_in_words(refusal: KnownRefusal) -> str:
     edge = "" if refusal.edge_ms is None else moment(refusal.edge_ms)
     what = _LACKS[refusal.lack].format(type=refusal.asset_type.value, edge=edge)
     return f"{what}; asked again {moment(refusal.until_ms)}"
-
-
-class Progress:
-    """What a person who waits gets to see: nothing, unless a terminal's own takes its place.
-
-    `when_begun` is called when a cycle has its lock and begins; a skipped start never does.
-    """
-
-    watched = False
-    """Whether anybody looks: what costs a question is asked for only then."""
-
-    def __init__(self, when_begun: Callable[[], None] = lambda: None) -> None:
-        self.began = when_begun
-
-    def say(self, text: str) -> None:
-        """What is going on right now."""
-
-    def worked(self, done: int, left: int) -> None:
-        """So many items of the queue are done, and so many are left."""
 
 
 class Reporter:

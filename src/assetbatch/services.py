@@ -12,8 +12,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from assetbatch.config import Config
-from assetbatch.entitlements import Entitlements
-from assetbatch.events import Events
 from assetbatch.secret import Secret
 from assetbatch.state.clock import ServerClock
 from assetbatch.state.connection import RedisClient, connect
@@ -21,12 +19,14 @@ from assetbatch.state.journal import Journal
 from assetbatch.state.keys import Keys, fingerprint
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
-from assetbatch.state.plan_memory import PlanMemory
 from assetbatch.state.queue import Queue
 from assetbatch.state.window import Window
 
 if TYPE_CHECKING:
     from assetbatch.embedded import EmbeddedServers
+    from assetbatch.entitlements import Entitlements
+    from assetbatch.events import Events
+    from assetbatch.state.plan_memory import PlanMemory
     from assetbatch.store import Store
     from assetbatch.vendor.client import VendorClient
 
@@ -161,15 +161,21 @@ class Services:
     @cached_property
     def plan_memory(self) -> PlanMemory:
         """What the plan of this key is known to show and to lack; another tier begins anew."""
+        from assetbatch.state.plan_memory import PlanMemory
+
         return PlanMemory(self.redis, self.keys, f"{self._fingerprint}:{self.config.rate_limiting.tier}")
 
     @cached_property
     def events(self) -> Events:
         """The channel to the listeners."""
+        from assetbatch.events import Events
+
         return Events(self.redis, self.config.redis.prefix, self.config.events.stream_maxlen)
 
     def entitlements(self) -> Entitlements:
         """What may be asked: the tier's expectation, and what was shown and refused."""
+        from assetbatch.entitlements import Entitlements
+
         refusals, sightings = self.plan_memory.load()
         end_of_day = self.config.tier.delay_minutes > 0
         return Entitlements(end_of_day=end_of_day, refusals=refusals, sightings=sightings)

@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from assetbatch.assets import AssetType
-from assetbatch.cycles import CycleResult
+from assetbatch.cycles.result import CycleResult
 from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.events import Events
 from assetbatch.history import find_holes

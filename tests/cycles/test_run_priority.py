@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 import pytest
 
 from assetbatch.bounds import Bound
-from assetbatch.cycles import run_priority
+from assetbatch.cycles.priority import run_priority
 from assetbatch.errors import KeyRefusedError, SchemaMissingError, UnreachableError
 from assetbatch.hours import last_midnight
 from assetbatch.market import Price
-from assetbatch.report import Progress
+from assetbatch.progress import Progress
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.journal import RUN_PRIORITY
 from assetbatch.vendor.answers import PricesAnswer

@@ -10,12 +10,13 @@ import time
 
 import pytest
 
-from assetbatch import batch, cycles
+from assetbatch import batch
 from assetbatch.bounds import Bound
-from assetbatch.cycles import run_queue
+from assetbatch.cycles import draining
+from assetbatch.cycles.queue import run_queue
 from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
 from assetbatch.market import Batch, Saved
-from assetbatch.report import Progress
+from assetbatch.progress import Progress
 from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_QUEUE
 from assetbatch.state.queue import Line
 from assetbatch.state.window import CallKind
@@ -332,7 +333,7 @@ def test_work_that_another_process_has_taken_over_is_left_to_it(
         monkeypatch.setattr(Store, "load", load)
         return load(store, symbols)
 
-    monkeypatch.setattr(cycles, "LEASE_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(draining, "LEASE_CHECK_SECONDS", 0.0)
     monkeypatch.setattr(Store, "load", sleep_and_load)
     result = world.run_queue()
     assert [asset.symbol for asset in result.assets] == ["ETHUSD", "USDJPY"]

@@ -23,9 +23,10 @@ import yaml
 from assetbatch.assets import AssetType
 from assetbatch.bounds import Bound
 from assetbatch.config import load
-from assetbatch.cycles import CycleResult, enqueue_secondary
+from assetbatch.cycles.result import CycleResult
+from assetbatch.cycles.secondary import enqueue_secondary
 from assetbatch.entitlements import Lack
-from assetbatch.report import Progress
+from assetbatch.progress import Progress
 from assetbatch.sandbox import PLANS, Arrival, SandboxServer
 from assetbatch.sandbox.universe import instruments
 from assetbatch.secret import Secret

@@ -20,13 +20,16 @@ from typing import Any
 import msgspec
 import redis
 
-from assetbatch import cycles, services
+from assetbatch import services
 from assetbatch.bounds import Bound
 from assetbatch.config import load
+from assetbatch.cycles.priority import run_priority
+from assetbatch.cycles.queue import run_queue
+from assetbatch.cycles.result import CycleResult
 from assetbatch.errors import AssetbatchError, BoundExceededError
 from assetbatch.events import Events
+from assetbatch.progress import Progress
 from assetbatch.refresh import SAVE_SECONDS, SHORTEST_CALL_SECONDS
-from assetbatch.report import Progress
 from assetbatch.services import Services
 from assetbatch.state.queue import Lease, Queue
 from assetbatch.state.window import Grant, Refused, Window
@@ -79,7 +82,7 @@ class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
     """When what is noted here was begun."""
     step: str = ""
     wait_seconds: float = 0.0
-    result: cycles.CycleResult | None = None
+    result: CycleResult | None = None
     error: str = ""
 
 
@@ -235,7 +238,7 @@ def watch(orders: Orders) -> Watch:
 def start(orders: Orders, axe: Watch, seconds: float) -> int:
     """One cron start; returns its exit code."""
     config = load(Path(orders.config), {"POLYGON_API_KEY": KEY}, cwd=Path(orders.config).parent)
-    command = {"run_queue": cycles.run_queue, "run_priority": cycles.run_priority}[orders.command]
+    command = {"run_queue": run_queue, "run_priority": run_priority}[orders.command]
     try:
         with Bound(seconds) as bound, Services(config) as parts:
             result = command(parts, bound, Progress())

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from assetbatch.assets import Asset, AssetType
-from assetbatch.batch import CONSEQUENCES, Status, answered_to, ledger_of, price_from_bars
+from assetbatch.batch import CONSEQUENCES, answered_to, ledger_of, price_from_bars
 from assetbatch.entitlements import DAY_MS, HOUR_MS, Lack
 from assetbatch.hours import start_of_day, to_ms
 from assetbatch.learning import history_edge, lack_shown_by
@@ -24,6 +24,7 @@ from assetbatch.planning import (
     SnapshotCall,
     Work,
 )
+from assetbatch.status import Status
 from assetbatch.vendor.answers import BarsAnswer
 from assetbatch.vendor.refusals import RefusalKind
 

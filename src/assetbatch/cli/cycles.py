@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from assetbatch.bounds import Bound
     from assetbatch.cli.repeated import Kind, Memory
     from assetbatch.config import Config
-    from assetbatch.cycles import CycleResult
+    from assetbatch.cycles.result import CycleResult
     from assetbatch.pings import Ping
-    from assetbatch.report import Progress
+    from assetbatch.progress import Progress
     from assetbatch.services import Services
 
 QUEUE_SECONDS = 55
@@ -73,14 +73,14 @@ def run_priority(
     context: typer.Context, dry_run: DryRun = False, json: Json = False, max_seconds: Seconds = None
 ) -> None:
     """Refresh the priority assets: one cycle, in their order, at most one call per asset."""
-    from assetbatch import cycles
+    from assetbatch.cycles import priority
 
     _cycle(
         context,
         json,
         dry_run,
         lambda config: max_seconds or float(config.batch.max_cycle_seconds),
-        lambda services, bound, progress: cycles.run_priority(services, bound, progress, dry_run=dry_run),
+        lambda services, bound, progress: priority.run_priority(services, bound, progress, dry_run=dry_run),
     )
 
 
@@ -88,14 +88,14 @@ def run_queue(
     context: typer.Context, dry_run: DryRun = False, json: Json = False, max_seconds: Seconds = None
 ) -> None:
     """Work the queue until it is empty, the time is over, or no call is free within it."""
-    from assetbatch import cycles
+    from assetbatch.cycles import queue
 
     _cycle(
         context,
         json,
         dry_run,
         lambda _config: max_seconds or QUEUE_SECONDS,
-        lambda services, bound, progress: cycles.run_queue(services, bound, progress, dry_run=dry_run),
+        lambda services, bound, progress: queue.run_queue(services, bound, progress, dry_run=dry_run),
     )
 
 
@@ -103,14 +103,14 @@ def enqueue_secondary(
     context: typer.Context, dry_run: DryRun = False, json: Json = False, max_seconds: Seconds = None
 ) -> None:
     """Put every secondary asset that is due into the queue, once."""
-    from assetbatch import cycles
+    from assetbatch.cycles import secondary
 
     _cycle(
         context,
         json,
         dry_run,
         lambda config: max_seconds or float(config.batch.max_cycle_seconds),
-        lambda services, bound, progress: cycles.enqueue_secondary(
+        lambda services, bound, progress: secondary.enqueue_secondary(
             services, bound, progress, dry_run=dry_run
         ),
     )
@@ -232,7 +232,7 @@ def _write_metrics(services: Services, bound: Bound, *, redis_down: bool) -> Non
 def _progress(ping: Ping) -> Iterator[Progress]:
     """A live line on a terminal, with a bar where a queue is worked; nothing elsewhere."""
     if sys.stderr is None or not sys.stderr.isatty():
-        from assetbatch.report import Progress
+        from assetbatch.progress import Progress
 
         yield Progress(ping.began)
         return

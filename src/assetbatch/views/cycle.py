@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from assetbatch.cycles import CycleResult
+from assetbatch.cycles.result import CycleResult
 from assetbatch.planning import WorkKind
 from assetbatch.views.style import COLOURS, asset_table_price
 from assetbatch.views.summary import ENDINGS, summary

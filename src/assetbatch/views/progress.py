@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from assetbatch.report import Progress
+from assetbatch.progress import Progress
 
 
 class TerminalProgress(Progress):

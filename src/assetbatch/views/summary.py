@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from assetbatch.cycles import CycleResult
+from typing import TYPE_CHECKING
+
 from assetbatch.words import plural
+
+if TYPE_CHECKING:
+    from assetbatch.cycles.result import CycleResult
 
 ENDINGS = {
     "disabled": "the priority assets are switched off (batch.priority_assets_enabled)",

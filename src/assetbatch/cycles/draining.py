@@ -1,0 +1,197 @@
+"""Works the pending queue: takes leases and settles every item."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+
+from assetbatch.batch import BatchReport, Holder, Result
+from assetbatch.bounds import Bound, boot_seconds
+from assetbatch.cycles.result import LEASE_SLACK_SECONDS, TOO_MANY_CALLS, CycleResult, judge
+from assetbatch.cycles.work import (
+    account,
+    asset_report,
+    enqueue_bars,
+    known_work,
+    load,
+    log_extra,
+    raise_if_down,
+    refreshing,
+    split_due,
+)
+from assetbatch.entitlements import Entitlements
+from assetbatch.market import SNAPSHOT_TICKERS
+from assetbatch.metrics import CallMade
+from assetbatch.planning import Work, WorkKind, parse_work_id, shares_calls
+from assetbatch.progress import Progress
+from assetbatch.refresh import Refresher, time_for_calls
+from assetbatch.report import WAITS_FOR
+from assetbatch.services import Services
+from assetbatch.state.queue import Empty, Failure, Lease
+from assetbatch.state.window import CallKind, Refused, new_call_id
+from assetbatch.status import Status
+from assetbatch.words import span
+
+log = logging.getLogger("assetbatch")
+
+DOWN_BATCHES = 2
+"""After so many batches in a row that found the vendor down, a queue run ends: the rest is spared."""
+
+LEASE_CHECK_SECONDS = 5.0
+"""A process that has slept for longer (a paused machine) asks whether its leased work is still its own."""
+
+WHAT_FOLLOWS = {
+    "retry": "tried again later",
+    "dead": "a dead letter now",
+    "lost": "taken over by another process meanwhile",
+}
+
+
+def work_queue(
+    services: Services, bound: Bound, progress: Progress, result: CycleResult, calls: list[CallMade]
+) -> None:
+    """Works the queue and fills in the result; raises AssetbatchError where the cycle cannot go on."""
+    known = services.entitlements()
+    with refreshing(services, known, bound, progress, result, calls) as refresher:
+        reports = _drain(services, bound, refresher, known, progress, result)
+    judge(result, bound)
+    result.queue_size = services.queue.state().size
+    raise_if_down(result, reports)
+
+
+def _drain(
+    services: Services,
+    bound: Bound,
+    refresher: Refresher,
+    known: Entitlements,
+    progress: Progress,
+    result: CycleResult,
+) -> list[BatchReport]:
+    """Takes and works until a reason to end; each batch is accounted for in `result` as it ends."""
+    reports: list[BatchReport] = []
+    downs = 0
+    token = new_call_id()
+    waited = False
+    result.ended_because = "out of time"
+    while time_for_calls(bound) > 0 and not bound.stopped:
+        if progress.watched:
+            progress.worked(len(result.assets), services.queue.state().size)
+        now_ms = services.now_ms()
+        lease_seconds = bound.remaining() + LEASE_SLACK_SECONDS
+        count = SNAPSHOT_TICKERS if shares_calls(services.config.assets, known, now_ms) else 1
+        taken = services.queue.take(count, lease_seconds, services.window, token)
+        if isinstance(taken, Empty):
+            result.ended_because = "empty"
+            break
+        if isinstance(taken, Refused):
+            if taken.wait_ms / 1000 > time_for_calls(bound):
+                result.ended_because = f"out of calls for {span(taken.wait_ms)}: {WAITS_FOR[taken.reason]}"
+                waited = True
+                break
+            refresher.reporter.waiting(taken, first=not waited)
+            waited = True
+            bound.wait(taken.wait_ms / 1000 + 0.001)
+            continue
+        waited, token = False, new_call_id()
+        report = _work_lease(services, bound, refresher, known, taken, result)
+        reports.append(report)
+        if report.too_many_calls:
+            result.ended_because = TOO_MANY_CALLS
+            break
+        downs = downs + 1 if report.vendor_down else 0
+        if downs >= DOWN_BATCHES:
+            result.ended_because = "the vendor is down"
+            break
+    if bound.stopped:
+        result.ended_because = "stopped"
+    if waited:
+        services.window.leave(token)
+    return reports
+
+
+class _LeaseHolder(Holder):
+    """Holds the leases of one take: renews them, and settles each item as soon as its result is stored."""
+
+    def __init__(self, services: Services, bound: Bound, lease: Lease) -> None:
+        self._services = services
+        self._bound = bound
+        self._token = lease.token
+        self._open = {item.id for item in lease.items}
+        self._held_since = boot_seconds()
+
+    def lost(self, pending: Sequence[Work]) -> Collection[str]:
+        if boot_seconds() - self._held_since < LEASE_CHECK_SECONDS:
+            return ()
+        self._held_since = boot_seconds()
+        seconds = self._bound.remaining() + LEASE_SLACK_SECONDS
+        gone = self._services.queue.extend(self._token, [item.id for item in pending], seconds)
+        if gone:
+            log.warning("taken over by another process meanwhile: %s", ", ".join(gone))
+        self._open -= set(gone)
+        return gone
+
+    def stored(self, results: Sequence[Result]) -> None:
+        # An answer without data is an answer: enqueue-secondary asks again when that may have changed.
+        fine = (Status.SUCCESS, Status.FRESH, Status.NO_DATA)
+        answered = [done for done in results if done.status in fine]
+        for done in answered:
+            if done.status is Status.NO_DATA:
+                log.warning("%s: %s", done.work.id, done.error, extra=log_extra(done.work))
+        self.finish([done.work.id for done in answered])
+        failures = [
+            Failure(done.work.id, done.error or done.status.value, done.final)
+            for done in results
+            if done not in answered
+        ]
+        words = self._services.queue.fail(self._token, failures)
+        for failure, word in zip(failures, words, strict=True):
+            symbol = parse_work_id(failure.id).symbol
+            what = WHAT_FOLLOWS[word]
+            log.warning("%s: %s (%s)", failure.id, failure.error, what, extra={"symbol": symbol})
+        self._open -= {failure.id for failure in failures}
+
+    def not_stored(self, results: Sequence[Result], error: str) -> None:
+        # An attempt is counted, or a row that the database always refuses would cost a call at every start.
+        self._services.queue.fail(self._token, [Failure(done.work.id, error) for done in results])
+        self._open -= {done.work.id for done in results}
+
+    def finish(self, ids: Sequence[str]) -> None:
+        """Takes work off the books."""
+        self._services.queue.finish(self._token, ids)
+        self._open -= set(ids)
+
+    def release(self) -> None:
+        """Hands back what is left, its attempt not counted."""
+        self._services.queue.release(self._token, sorted(self._open))
+
+
+def _work_lease(
+    services: Services,
+    bound: Bound,
+    refresher: Refresher,
+    known: Entitlements,
+    lease: Lease,
+    result: CycleResult,
+) -> BatchReport:
+    """Works what a take brought and settles every item: finished, failed or handed back."""
+    work, gone = known_work(services, [item.id for item in lease.items])
+    if gone:
+        log.warning("taken out of the queue: %s (hint: not in the configuration any more)", ", ".join(gone))
+    holder = _LeaseHolder(services, bound, lease)
+    try:
+        stored = load(services, result, [item.asset.symbol for item in work])
+        due, rest = split_due(services, known, work, stored)
+        due_ids = {item.id for item in due}
+        holder.finish([*gone, *(item.id for item in work if item.id not in due_ids)])
+        report = refresher.run(
+            due, stored, CallKind.QUEUE, max_calls=2 * len(due) + 2, grant=lease.grant, holder=holder
+        )
+        account(result, report)
+        worked = [done for done in report.results if not done.status.open]
+        result.assets += rest
+        result.assets += [asset_report(done, stored.get(done.work.asset.symbol)) for done in worked]
+        refreshed = {done.work.asset.symbol for done in worked if done.work.kind is WorkKind.PRICE}
+        enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in refreshed})
+        return report
+    finally:
+        holder.release()

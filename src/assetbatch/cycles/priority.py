@@ -1,0 +1,107 @@
+"""`run-priority`: one cycle over the priority assets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from assetbatch.assets import Asset
+from assetbatch.batch import BatchReport
+from assetbatch.bounds import Bound
+from assetbatch.cycles.result import (
+    LEASE_SLACK_SECONDS,
+    CycleResult,
+    judge,
+    new_result,
+    planned,
+    recorded,
+    skipped,
+)
+from assetbatch.cycles.work import (
+    account,
+    asset_report,
+    enqueue_bars,
+    load,
+    plan_lines,
+    raise_if_down,
+    refreshing,
+    split_due,
+    symbols,
+)
+from assetbatch.entitlements import Entitlements
+from assetbatch.planning import Work, assess, expected_next_start, plan
+from assetbatch.progress import Progress
+from assetbatch.services import Services
+from assetbatch.state.journal import RUN_PRIORITY
+from assetbatch.state.window import CallKind
+from assetbatch.status import Status
+
+log = logging.getLogger("assetbatch")
+
+
+def run_priority(
+    services: Services, bound: Bound, progress: Progress, *, dry_run: bool = False
+) -> CycleResult:
+    """One cycle over the enabled priority assets in their order, at most one call per asset.
+
+    A second start while one runs is skipped. At the end the slots that the next cycle will need are
+    reserved in the window. Raises AssetbatchError where the cycle cannot be run at all.
+    """
+    result = new_result(services, RUN_PRIORITY)
+    assets = services.config.enabled_priority_assets
+    if not services.config.batch.priority_assets_enabled:
+        result.result = "disabled"
+        return result
+    if dry_run:
+        return planned(result, plan_lines(services, services.entitlements(), [Work(a) for a in assets]))
+    with services.locks.hold(RUN_PRIORITY, bound.seconds + LEASE_SLACK_SECONDS) as held:
+        if not held:
+            return skipped(services, result)
+        starts_ms = services.journal.start(RUN_PRIORITY, result.started_ms)
+        progress.began()
+        with recorded(services, result) as calls:
+            known = services.entitlements()
+            stored = load(services, result, symbols(assets))
+            due, rest = split_due(services, known, [Work(asset) for asset in assets], stored)
+            with refreshing(services, known, bound, progress, result, calls) as refresher:
+                report = refresher.run(due, stored, CallKind.PRIORITY, max_calls=len(due), one_call_each=True)
+            account(result, report)
+            reports = {asset.symbol: asset for asset in rest}
+            for done in report.results:
+                symbol = done.work.asset.symbol
+                reports[symbol] = asset_report(done, stored.get(symbol))
+            result.assets = [reports[asset.symbol] for asset in assets]
+            _say_failures(report)
+            judge(result, bound)
+            enqueue_bars(services, result, known, stored)
+            _reserve_next(services, known, assets, starts_ms)
+            raise_if_down(result, [report] if due else [])
+    return result
+
+
+def _say_failures(report: BatchReport) -> None:
+    """A line for each thing that kept assets from their prices; none that cron would mail where another line
+    says it already: of a vendor that is down, or wants no calls now."""
+    said = report.vendor_down or report.too_many_calls
+    alike: dict[tuple[bool, str], list[str]] = {}
+    for done in report.results:
+        if done.status is not Status.SUCCESS:
+            fine = done.status in (Status.POSTPONED, Status.FRESH)
+            alike.setdefault((fine, done.error or done.status), []).append(done.work.asset.symbol)
+    for (fine, error), names in alike.items():
+        level = logging.INFO if fine or said else logging.WARNING
+        extra = {"symbol": names[0]} if len(names) == 1 else {}
+        log.log(level, "%s: %s", ", ".join(names), error, extra=extra)
+
+
+def _reserve_next(
+    services: Services, known: Entitlements, assets: Sequence[Asset], starts_ms: Sequence[int]
+) -> None:
+    """Keeps free what the next priority cycle will need, computed from what will be due then."""
+    interval_ms = services.config.batch.interval_minutes * 60_000
+    at_ms = expected_next_start(starts_ms, interval_ms)
+    stored = services.store.load(symbols(assets))
+    due = [
+        item for item in map(Work, assets) if assess(item, stored.get(item.asset.symbol), known, at_ms).due
+    ]
+    services.window.reserve(at_ms, len(plan(due, stored, known, at_ms)), interval_ms)

@@ -1,0 +1,45 @@
+"""`enqueue-secondary`: queues the secondary assets that are due, then bars, then pages of the past."""
+
+from __future__ import annotations
+
+from assetbatch.bounds import Bound
+from assetbatch.cycles.result import LEASE_SLACK_SECONDS, CycleResult, new_result, planned, recorded, skipped
+from assetbatch.cycles.work import enqueue, enqueue_bars, load, split_due, symbols
+from assetbatch.history import top_up
+from assetbatch.planning import Work
+from assetbatch.progress import Progress
+from assetbatch.services import Services
+from assetbatch.state.journal import ENQUEUE_SECONDARY
+from assetbatch.state.queue import Line
+
+
+def enqueue_secondary(
+    services: Services, bound: Bound, progress: Progress, *, dry_run: bool = False
+) -> CycleResult:
+    """Puts every enabled secondary asset that is due into the queue, once; then the bars that snapshots
+    have left behind; then, as far as half of the queue is free, pages of the past that are missing."""
+    result = new_result(services, ENQUEUE_SECONDARY)
+    known = services.entitlements()
+    assets = services.config.enabled_secondary_assets
+    work = [Work(asset) for asset in assets]
+    if dry_run:
+        stored = services.store.load(symbols(assets))
+        due, _ = split_due(services, known, work, stored)
+        return planned(result, [f"enqueue {item.id} as {item.asset.priority}" for item in due])
+    with services.locks.hold(ENQUEUE_SECONDARY, bound.seconds + LEASE_SLACK_SECONDS) as held:
+        if not held:
+            return skipped(services, result)
+        services.journal.start(ENQUEUE_SECONDARY, result.started_ms)
+        progress.began()
+        with recorded(services, result):
+            stored = load(services, result, symbols(services.config.assets))
+            due, result.assets = split_due(services, known, work, stored)
+            enqueue(services, result, [(item.id, Line.of(item.asset.priority)) for item in due])
+            fresh = {report.symbol for report in result.assets}
+            enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in fresh})
+            result.enqueued += top_up(services, services.config.assets, stored, known)
+            result.queue_size = services.queue.state().size
+            result.result = "partial" if result.dropped or result.failed else "nothing"
+            if result.result == "nothing" and result.enqueued:
+                result.result = "ok"
+    return result
