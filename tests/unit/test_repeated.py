@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
 
-from assetbatch.cli.repeated import FORGET_MS, REMIND_MS, Kind, Memory, key_of, kind_of, place
+from assetbatch.cli.repeated import FORGET_MS, REMIND_MS, Kind, Memory, key_of, kind_of, places
 from assetbatch.errors import (
     AssetbatchError,
     BoundExceededError,
@@ -47,7 +48,7 @@ class Starts:
 
     def _memory(self, after_ms: int) -> Memory:
         self.now_ms += after_ms
-        return Memory(self.path, self.now_ms)
+        return Memory([self.path], self.now_ms)
 
     def _say(self, memory: Memory, level: int, lines: list[str] | tuple[str, ...]) -> list[str]:
         records = [logging.LogRecord("assetbatch", level, "", 0, line, None, None) for line in lines]
@@ -128,7 +129,7 @@ class TestTheMemory:
 
     def test_says_everything_where_nothing_can_be_kept(self) -> None:
         for now_ms in (NOON, NOON + MINUTE):
-            memory = Memory(None, now_ms)
+            memory = Memory([], now_ms)
             assert memory.note(REDIS_DOWN, "redis")
             memory.save()
 
@@ -136,16 +137,30 @@ class TestTheMemory:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-        found = place("run-queue", "one")
-        assert found is not None
-        assert found.parent == tmp_path / "state" / "assetbatch"
-        assert place("run-queue", "two") != found
-        monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
         monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-        fallback = place("run-queue", "one")
-        assert fallback is not None
-        assert fallback.parent.parent == tmp_path
-        assert fallback.parent.stat().st_mode & 0o077 == 0
+        found = places("run-queue", "one")
+        assert [path.parent for path in found] == [
+            tmp_path / "state" / "assetbatch",
+            tmp_path / f"assetbatch-{os.geteuid()}",
+        ]
+        assert places("run-queue", "two") != found
+        (tmp_path / "state").write_text("no folder")
+        self.keep(found)
+        assert (found[0].exists(), found[1].exists()) == (False, True)
+        assert found[1].parent.stat().st_mode & 0o077 == 0
+        assert not Memory(found, NOON).note("x", "warning")
+
+    def test_is_not_kept_in_a_folder_that_somebody_has_laid_there(self, tmp_path: Path) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (tmp_path / "mine").symlink_to(elsewhere)
+        self.keep([tmp_path / "mine" / "said.json"])
+        assert list(elsewhere.iterdir()) == []
+
+    def keep(self, paths: list[Path]) -> None:
+        memory = Memory(paths, NOON)
+        memory.note("x", "warning")
+        memory.save()
 
 
 @pytest.mark.parametrize(

@@ -184,10 +184,10 @@ def _remembering(context: typer.Context) -> Iterator[Memory | None]:
     if options.verbosity > 0 or sys.stderr is None or sys.stderr.isatty():
         yield None
         return
-    from assetbatch.cli.repeated import Memory, place
+    from assetbatch.cli.repeated import Memory, places
 
     which = [options.config, os.environ.get("ASSETBATCH_CONFIG"), Path.cwd(), options.sandbox]
-    memory = Memory(place(command_name(context), repr(which)), round(time.time() * 1000))
+    memory = Memory(places(command_name(context), repr(which)), round(time.time() * 1000))
     try:
         yield memory
     finally:

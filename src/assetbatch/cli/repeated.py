@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -52,11 +52,11 @@ class Said(msgspec.Struct, kw_only=True):
 class Memory(logging.Filter):
     """What earlier starts of one command have said. As a filter it holds back what is said already."""
 
-    def __init__(self, path: Path | None, now_ms: int) -> None:
+    def __init__(self, paths: Sequence[Path], now_ms: int) -> None:
         super().__init__()
-        self._path = path
+        self._paths = paths
         self._now_ms = now_ms
-        self._lines: dict[str, Said] = _read(path)
+        self._lines: dict[str, Said] = _read(paths)
         self._seen: set[str] = set()
         self._kind: Kind = "warning"
 
@@ -115,16 +115,15 @@ class Memory(logging.Filter):
             for key, line in list(self._lines.items()):
                 if key not in self._seen and line.kind != "warning":
                     del self._lines[key]
-        if self._path is None:
-            return
-        with suppress(OSError):
-            if not self._lines:
-                self._path.unlink(missing_ok=True)
-                return
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            temporary = self._path.with_suffix(f".{os.getpid()}")
-            temporary.write_bytes(msgspec.json.encode(self._lines))
-            temporary.replace(self._path)
+        for path in self._paths:
+            with suppress(OSError):
+                if not self._lines:
+                    path.unlink(missing_ok=True)
+                elif _own(path.parent):
+                    temporary = path.with_suffix(f".{os.getpid()}")
+                    temporary.write_bytes(msgspec.json.encode(self._lines))
+                    temporary.replace(path)
+                    return
 
 
 def key_of(text: str) -> str:
@@ -145,26 +144,25 @@ def kind_of(error: AssetbatchError) -> Kind:
     return "start"
 
 
-def _read(path: Path | None) -> dict[str, Said]:
-    if path is None:
-        return {}
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Said])
-    except (OSError, msgspec.DecodeError):
-        return {}
+def _read(paths: Sequence[Path]) -> dict[str, Said]:
+    for path in paths:
+        with suppress(OSError, msgspec.DecodeError):
+            if path.stat(follow_symlinks=False).st_uid == os.geteuid():
+                return msgspec.json.decode(path.read_bytes(), type=dict[str, Said])
+    return {}
 
 
-def place(command: str, installation: str) -> Path | None:
-    """The file of one command of one installation, in the user's state folder, else in a private folder below
-    the temporary one; None where neither can be had."""
+def _own(folder: Path) -> bool:
+    """Makes a folder, if it is not there; whether it is this user's own. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder.stat(follow_symlinks=False).st_uid == os.geteuid() and not folder.is_symlink()
+
+
+def places(command: str, installation: str) -> list[Path]:
+    """Where the memory of one command of one installation may lie: in the user's state folder, else in a
+    private folder below the temporary one. The first that can be written is used."""
     digest = hashlib.blake2b(installation.encode(), digest_size=4).hexdigest()
-    for folder in _folders():
-        with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            found = folder.stat(follow_symlinks=False)
-            if found.st_uid == os.geteuid() and os.access(folder, os.W_OK | os.X_OK):
-                return folder / f"{command}-{digest}.json"
-    return None
+    return [folder / f"{command}-{digest}.json" for folder in _folders()]
 
 
 def _folders() -> list[Path]:

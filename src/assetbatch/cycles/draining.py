@@ -56,7 +56,8 @@ def work_queue(
         reports = _drain(services, bound, refresher, known, progress, result)
     judge(result, bound)
     result.queue_size = services.queue.state().size
-    raise_if_down(result, reports)
+    if not bound.stopped:  # a call that was cut short says nothing of the vendor
+        raise_if_down(result, reports)
 
 
 def _drain(

@@ -75,7 +75,8 @@ def run_priority(
             judge(result, bound)
             enqueue_bars(services, result, known, stored)
             _reserve_next(services, known, assets, starts_ms)
-            raise_if_down(result, [report] if due else [])
+            if not bound.stopped:  # a call that was cut short says nothing of the vendor
+                raise_if_down(result, [report] if due else [])
     return result
 
 
