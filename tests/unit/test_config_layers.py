@@ -423,6 +423,27 @@ class TestServers:
             _ = Config().data_folder
 
 
+class TestAddressesInFiles:
+    """A URL with a password may lie in a file that a secret store mounts."""
+
+    def test_are_read_and_named_by_their_variable(self, cwd: Path) -> None:
+        (cwd / "db").write_text("postgresql://me:made-up@db/x\n")
+        (cwd / "redis").write_text("redis://:made-up@cache/0\n")
+        config = read(cwd, DATABASE_URL_FILE="db", REDIS_URL_FILE=str(cwd / "redis"))
+        assert config.require_database().reveal() == "postgresql://me:made-up@db/x"
+        assert config.require_redis().reveal() == "redis://:made-up@cache/0"
+        assert config.origins["redis.url"] == "env REDIS_URL_FILE"
+
+    def test_go_before_the_parts_of_a_database(self, cwd: Path) -> None:
+        (cwd / "db").write_text("postgresql://me@db/x")
+        config = read(cwd, DATABASE_URL_FILE="db", DB_HOST="other", DB_NAME="y")
+        assert config.require_database().reveal() == "postgresql://me@db/x"
+
+    def test_that_cannot_be_read_are_a_mistake(self, cwd: Path) -> None:
+        with pytest.raises(ConfigError, match="env REDIS_URL_FILE: the file it names cannot be read"):
+            read(cwd, REDIS_URL_FILE="gone")
+
+
 class TestEffective:
     """What `config show` prints."""
 

@@ -104,8 +104,15 @@ def read_settings(environment: Environment, *, sandbox: bool) -> list[Setting]:
         for name, path, read in _VARIABLES
         if not (sandbox and path in _SERVERS) and (found := environment.get(name))
     ]
-    if not sandbox and not environment.get("DATABASE_URL"):
+    if sandbox:
+        return settings
+    database, redis = (environment.get_secret(name) for name in ("DATABASE_URL", "REDIS_URL"))
+    if database:
+        settings.append(Setting(("database", "url"), database.value, database.origin))
+    else:
         settings.extend(_database_of_parts(environment))
+    if redis:
+        settings.append(Setting(("redis", "url"), redis.value, redis.origin))
     return settings
 
 
@@ -172,7 +179,5 @@ _VARIABLES: tuple[tuple[str, KeyPath, Callable[[str], object]], ...] = (
     ("BATCH_INTERVAL_MINUTES", ("batch", "interval_minutes"), _whole),
     ("PRIORITY_ASSETS_ENABLED", ("batch", "priority_assets_enabled"), _truth),
     ("QUEUE_MAX_SIZE", ("queue", "max_size"), _whole),
-    ("DATABASE_URL", ("database", "url"), str),
-    ("REDIS_URL", ("redis", "url"), str),
 )
-_SERVERS = {("provider", "base_url"), ("database", "url"), ("redis", "url")}
+_SERVERS = {("provider", "base_url")}

@@ -1,0 +1,220 @@
+"""What is written for operators can rot: here it is held against the program."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from typer.core import TyperGroup
+
+from assetbatch.cli.app import LazyCommands
+from assetbatch.config import load
+from tests.conftest import REPOSITORY
+
+DEPLOY = REPOSITORY / "deploy"
+DOCS = [REPOSITORY / "docs" / name for name in ("deploying.md", "it-does-not-work.md", "free-to-paid.md")]
+SOURCES = [
+    path
+    for folder in ("src", "tests")  # a line of several parts stands whole in the test that provokes it
+    for path in (REPOSITORY / folder).rglob("*")
+    if path.suffix in (".py", ".sql", ".lua", ".html") and path != Path(__file__)
+]
+
+WITH_VALUE = ("--config", "--log-format", "--html", "--port", "--host", "--from", "--refresh", "--to")
+
+
+def commands_in(text: str) -> list[str]:
+    """What is typed or started: `assetbatch …` in code, ExecStart, args of a container."""
+    found = re.findall(r"\bassetbatch ((?:-|[a-z])[^`\n|#]*)", "\n".join(re.findall(r"`([^`\n]+)`", text)))
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        found += re.findall(r"^(?:\w+=\S+ )?assetbatch ([^#\n]*)", block, re.MULTILINE)
+    return [command.strip() for command in found]
+
+
+def options_of(command: Any) -> set[str]:
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+
+
+def check_command(line: str) -> None:
+    """Whether every command and option of a line exists; values are not looked at."""
+    words = [word for word in line.split() if word != "…"]
+    root = typer.main.get_group(typer.Typer(cls=LazyCommands, callback=_options(), name="assetbatch"))
+    command: Any = root
+    known = options_of(root) | {"--help", "--install-completion"}
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word.startswith("-"):
+            name = word.split("=")[0]
+            assert name in known, f"{line}: {name}"
+            skip = "=" not in word and name in WITH_VALUE
+        elif isinstance(command, TyperGroup):
+            group = LazyCommands() if command is root else command
+            command = group.get_command(None, word)  # type: ignore[arg-type]  # no context is needed
+            assert command is not None, f"{line}: {word}"
+            known = known | options_of(command)
+
+
+def _options() -> Any:
+    from assetbatch.cli.app import options
+
+    return options
+
+
+@pytest.mark.parametrize("page", [*DOCS, REPOSITORY / "README.md"], ids=lambda path: path.name)
+def test_every_command_line_of_a_page_exists(page: Path) -> None:
+    found = commands_in(page.read_text(encoding="utf-8"))
+    assert found
+    for line in found:
+        check_command(line)
+
+
+def test_a_command_that_is_not_there_would_be_found() -> None:
+    for wrong in ("run-qeue", "status --chek", "dead lisst", "backfill XAUUSD --form 2024-11-01"):
+        with pytest.raises(AssertionError):
+            check_command(wrong)
+
+
+def test_every_line_of_it_does_not_work_is_one_that_the_program_says() -> None:
+    source = " ".join(" ".join(path.read_text(encoding="utf-8").split()) for path in SOURCES)
+    source = re.sub(r'" f?"', "", source)  # a text that goes on in the next line
+    page = (REPOSITORY / "docs" / "it-does-not-work.md").read_text(encoding="utf-8")
+    told = [
+        quoted
+        for row in re.findall(r"^\| (.+?) \|", page, re.MULTILINE)
+        for quoted in re.findall(r"`([^`]+)`", row)
+        if " " in quoted and not quoted.startswith("assetbatch ")
+    ]
+    assert len(told) > 25
+    for line in told:
+        for piece in (piece.strip(" ;:,().") for piece in line.split("…")):
+            assert piece in source, f"{line}: {piece!r}"
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda path: path.name)
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / link).exists(), link
+
+
+class TestSystemd:
+    def test_each_timer_starts_a_command_that_exists(self) -> None:
+        timers = sorted(path.name for path in (DEPLOY / "systemd").glob("*.timer"))
+        assert timers == [
+            "assetbatch@enqueue-secondary.timer",
+            "assetbatch@run-priority.timer",
+            "assetbatch@run-queue.timer",
+        ]
+        service = (DEPLOY / "systemd" / "assetbatch@.service").read_text()
+        (line,) = re.findall(r"^ExecStart=\S+ (.*)$", service, re.MULTILINE)
+        for timer in timers:
+            check_command(line.replace("%i", timer.split("@")[1].removesuffix(".timer")))
+
+    @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+    def test_has_nothing_to_complain_of(self, tmp_path: Path) -> None:
+        for path in (DEPLOY / "systemd").iterdir():
+            text = path.read_text().replace("/opt/assetbatch/.venv/bin/assetbatch", "/bin/true")
+            (tmp_path / path.name).write_text(text)
+            if path.suffix == ".timer":
+                service = (DEPLOY / "systemd" / "assetbatch@.service").read_text()
+                concrete = service.replace("/opt/assetbatch/.venv/bin/assetbatch", "/bin/true")
+                (tmp_path / path.with_suffix(".service").name).write_text(concrete)
+        units = [str(path) for path in tmp_path.iterdir() if "@." not in path.name]
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False
+        )
+        said = [line for line in done.stderr.splitlines() if "assetbatch" in line]
+        assert (done.returncode, said) == (0, [])
+
+
+class TestKubernetes:
+    def documents(self) -> list[dict[str, Any]]:
+        return [
+            document
+            for path in sorted((DEPLOY / "kubernetes").glob("*.yml"))
+            for document in yaml.safe_load_all(path.read_text())
+        ]
+
+    def test_containers_start_commands_that_exist_and_mount_what_is_there(self) -> None:
+        found = {(document["kind"], document["metadata"]["name"]) for document in self.documents()}
+        assert ("ConfigMap", "assetbatch") in found
+        assert ("Secret", "assetbatch") in found
+        commands = []
+        for document in self.documents():
+            template = document.get("spec", {}).get("jobTemplate", document).get("spec", {}).get("template")
+            if not template:
+                continue
+            for container in template["spec"]["containers"]:
+                check_command(" ".join(container["args"]))
+                commands.append(container["args"][2])
+        assert sorted(commands) == ["enqueue-secondary", "run-priority", "run-queue", "serve"]
+
+    def test_cron_jobs_never_overlap_and_have_deadlines(self) -> None:
+        jobs = [document["spec"] for document in self.documents() if document["kind"] == "CronJob"]
+        assert len(jobs) == 3
+        for job in jobs:
+            assert job["concurrencyPolicy"] == "Forbid"
+            assert job["startingDeadlineSeconds"] > 10  # below that Kubernetes may never start it
+            assert job["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 60
+
+    def test_its_configuration_is_valid(self, tmp_path: Path) -> None:
+        (config,) = [d for d in self.documents() if d["kind"] == "ConfigMap"]
+        (secret,) = [d for d in self.documents() if d["kind"] == "Secret"]
+        (tmp_path / "config.yml").write_text(config["data"]["config.yml"])
+        env = {}
+        for name, value in secret["stringData"].items():
+            (tmp_path / name).write_text(value)
+            variable = "POLYGON_API_KEY_FILE" if name == "api_key" else f"{name.upper()}_FILE"
+            env[variable] = str(tmp_path / name)
+        loaded = load(tmp_path / "config.yml", env, cwd=tmp_path)
+        assert loaded.require_api_key().reveal() == "made-up-key"
+        assert [asset.symbol for asset in loaded.assets] == ["XAUUSD", "EURUSD", "BTCUSD", "ETHUSD"]
+
+    def test_passes_the_schema(self) -> None:
+        validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+        for document in self.documents():
+            validate.validate(document, "1.30", strict=True)
+
+
+def test_the_container_copies_what_is_there() -> None:
+    text = (DEPLOY / "container" / "Containerfile").read_text()
+    for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE):
+        for name in line.split():
+            assert (REPOSITORY / name).exists(), name
+    assert re.search(r"pip install .*--compile", text)
+
+
+def test_the_steps_of_the_container_work(tmp_path: Path) -> None:
+    """Its copy and its installation, by this Python: what is missing in the copy would fail here."""
+    for name in ("pyproject.toml", "README.md", "LICENSE", "config.yml"):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    shutil.copytree(REPOSITORY / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    target = tmp_path / "installed"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--compile",
+            "--target",
+            target,
+            tmp_path,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list((target / "assetbatch" / "__pycache__").glob("*.pyc"))
+    assert (target / "assetbatch" / "default_config.yml").exists()
