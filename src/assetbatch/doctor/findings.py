@@ -264,11 +264,16 @@ def of_queue(state: QueueState, max_size: int) -> Finding:
 
 def of_cron(jobs: Sequence[JobHealth], config: Config, now_ms: int) -> list[Finding]:
     """When each command last started, and whether that is as it should be."""
+    if config.sandbox:
+        return [ok("cron", "a sandbox needs none")]
     findings = []
-    for job in jobs if not config.sandbox else ():
+    never = [job.id.replace("_", "-") for job in jobs if job.last_started is None]
+    if never:
+        verb = "was" if len(never) == 1 else "were"
+        findings.append(warning("cron", f"{', '.join(never)} {verb} never started", CRON_HINT))
+    for job in jobs:
         name = job.id.replace("_", "-")
         if job.last_started is None:
-            findings.append(warning("cron", f"{name} was never started", CRON_HINT))
             continue
         age_ms = now_ms - to_ms(datetime.fromisoformat(job.last_started))
         words = f"{name} started {ago(age_ms)}: {job.last_result}"
@@ -280,4 +285,4 @@ def of_cron(jobs: Sequence[JobHealth], config: Config, now_ms: int) -> list[Find
             findings.append(warning("cron", f"{words}: {job.last_error}"))
         else:
             findings.append(ok("cron", words))
-    return findings or [ok("cron", "a sandbox needs none")]
+    return findings

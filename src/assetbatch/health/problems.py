@@ -33,7 +33,7 @@ def problems_of(
             how = "failed" if failed else "was cut short"
             words = f"the last {command.replace('_', '-')} {how}: {job.last_error}"
             severity: Severity = "critical" if failed and command == RUN_PRIORITY else "warning"
-            problems.append(Problem(words, None, severity))
+            problems.append(Problem(words, "assetbatch doctor looks into it", severity))
     priority = jobs[RUN_PRIORITY]
     interval_ms = config.batch.interval_minutes * 60_000
     if not config.enabled_priority_assets:
