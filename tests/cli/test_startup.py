@@ -1,0 +1,82 @@
+"""Light at every start: which libraries a command loads, with real servers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.failures.start import environment
+from tests.world import RealClock, SetClock, World
+
+LOADED = """
+import json, sys
+sys.argv = ["assetbatch", *{arguments!r}]
+from assetbatch.cli import main
+try:
+    main()
+except SystemExit as ended:
+    code = ended.code
+print("\\n" + json.dumps([code or 0, sorted(sys.modules)]))
+"""
+
+DATABASE, HTTP, TABLES = "psycopg", "requests", "rich"
+PLANNING = ("assetbatch.planning", "assetbatch.refresh", "assetbatch.history", "assetbatch.batch", "zoneinfo")
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    """Processes take the real time, so the simulated vendor does too."""
+    return RealClock()
+
+
+def loaded(world: World, *arguments: str) -> set[str]:
+    world.config()
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED.format(arguments=list(arguments))],
+        cwd=world.folder,
+        env=environment(world),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, modules = json.loads(done.stdout.splitlines()[-1])
+    assert code in (0, 1), done.stderr
+    return set(modules)
+
+
+def test_an_idle_run_queue_loads_redis_and_the_configuration_only(free: World) -> None:
+    found = loaded(free, "run-queue")
+    assert {"redis", "yaml"} <= found
+    assert found.isdisjoint({DATABASE, HTTP, TABLES, "urllib3", "tenacity", *PLANNING})
+
+
+def test_run_queue_with_work_loads_what_it_needs(free: World) -> None:
+    free.enqueue_secondary()
+    assert {"redis", DATABASE, HTTP, "assetbatch.planning", "assetbatch.refresh"} <= loaded(free, "run-queue")
+
+
+def test_fresh_priority_assets_need_no_http(free: World) -> None:
+    free.run_priority()
+    found = loaded(free, "run-priority")
+    assert DATABASE in found
+    assert found.isdisjoint({HTTP, TABLES, "urllib3"})
+
+
+@pytest.mark.parametrize("form", ["--json", "--check"])
+def test_status_for_programs_loads_no_http_and_no_tables(free: World, form: str) -> None:
+    assert loaded(free, "status", form).isdisjoint({HTTP, TABLES, "urllib3"})
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_what_needs_no_configuration_loads_none(free: World, option: str) -> None:
+    assert loaded(free, option).isdisjoint({"redis", "yaml", DATABASE, HTTP})
+
+
+def test_a_start_builds_no_other_command(free: World) -> None:
+    others = {
+        f"assetbatch.cli.{name}" for name in ("status", "doctor", "history", "dead", "serve", "sandbox")
+    }
+    assert loaded(free, "run-queue").isdisjoint(others)
