@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -39,7 +41,19 @@ DOCUMENTS = {
 def test_fits(name: str, width: int) -> None:
     lines = shown(DOCUMENTS[name], width)
     assert max(map(len, lines)) <= width
-    assert not [line for line in lines if "…" in line and width == 80]
+    assert not [line for line in lines if "…" in line]  # no column was squeezed
+
+
+@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("name", sorted({*DOCUMENTS} - {"30 broken"}))
+def test_looks_as_it_was_last_agreed_to_look(name: str, width: int) -> None:
+    """`ASSETBATCH_TEST_ACCEPT=1 pytest tests/views` agrees to what it looks like now; read the difference."""
+    file = Path(__file__).parent / "snapshots" / f"status-{name.replace(' ', '-')}-{width}.txt"
+    text = "\n".join(shown(DOCUMENTS[name], width)) + "\n"
+    if os.environ.get("ASSETBATCH_TEST_ACCEPT"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
 
 
 def test_says_the_verdict_then_the_problems_with_what_to_do_then_the_assets() -> None:

@@ -23,6 +23,9 @@ NARROW = 80
 WIDE = 108
 """From so many columns on, there is room for what explains a state."""
 
+OTHER_COLUMNS = 76
+"""What the others need at most, the spaces between them included."""
+
 ROWS = 40
 """With more assets than that, those of a class that are fresh become one line, and of those in any other
 state the first few are shown."""
@@ -104,7 +107,8 @@ def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
     table.add_column("market", no_wrap=True)
     table.add_column("state", no_wrap=True)
     if wide:
-        table.add_column("", overflow="ellipsis", no_wrap=True)
+        table.add_column("", no_wrap=True)
+    room = width - OTHER_COLUMNS if wide else 0
     for priority in AssetPriority:
         members = [asset for asset in assets if asset.asset_class is priority]
         if not members:
@@ -115,7 +119,7 @@ def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
         else:
             shown, summed = _summed_up(members)
         for asset in shown:
-            table.add_row(*_asset(asset, wide))
+            table.add_row(*_asset(asset, room))
         for state, count in summed.items():
             words = Text(state.replace("_", " "), style=COLOURS.get(state, "red"))
             table.add_row(Text(f"{count} more", style="dim"), *[""] * 6, words)
@@ -132,7 +136,8 @@ def _summed_up(members: Sequence[AssetHealth]) -> tuple[list[AssetHealth], Count
     return shown, seen - Counter(asset.state for asset in shown)
 
 
-def _asset(asset: AssetHealth, wide: bool) -> list[RenderableType]:
+def _asset(asset: AssetHealth, room: int) -> list[RenderableType]:
+    """The cells; with `room` for so many characters of why."""
     change, age, behind = asset.change_percent, asset.age_seconds, asset.behind_seconds
     day = Text("" if change is None else f"{change:+.2f} %", style="red" if (change or 0) < 0 else "green")
     cells: list[RenderableType] = [
@@ -145,7 +150,10 @@ def _asset(asset: AssetHealth, wide: bool) -> list[RenderableType]:
         asset.market,
         Text(asset.state.replace("_", " "), style=COLOURS.get(asset.state, "red")),
     ]
-    return [*cells, Text(asset.error or asset.reason, style="dim")] if wide else cells
+    if not room:
+        return cells
+    why = asset.error or asset.reason
+    return [*cells, Text(why if len(why) <= room else f"{why[: room - 3]}...", style="dim")]
 
 
 def _facts(health: Health, plain: bool) -> Table:
