@@ -23,6 +23,9 @@ DEAD_LETTERS_KEPT = 1000
 LETTERS_AT_ONCE = 250
 """So many dead letters are moved by one script, which keeps others from the server for a few ms."""
 
+ITEMS_AT_ONCE = 200
+"""So many items are enqueued by one script, for the same reason: into a full queue each costs most."""
+
 
 class Line(StrEnum):
     """Where work waits, the most urgent first: prices by the class of their asset, then the latest bars,
@@ -171,22 +174,27 @@ class Queue:
 
     def enqueue(self, items: Sequence[tuple[str, Line]]) -> Enqueued:
         """Puts (id, line) pairs in line in their order, each id once."""
-        args: list[str | int] = [self._now(), self.max_size]
-        for item_id, line in items:
-            args += [item_id, line.rank]
-        with redis_errors():
-            codes, *displaced = self._enqueue(keys=[*self._keys.queue, self._keys.queue_stamp], args=args)
         by_code: dict[str, list[str]] = {"a": [], "r": [], "d": [], "x": []}
-        for (item_id, _), code in zip(items, codes, strict=True):
-            by_code[code].append(item_id)
-        gone = set(displaced)
+        gone: dict[str, None] = {}
+        for at in range(0, len(items), ITEMS_AT_ONCE):
+            some = items[at : at + ITEMS_AT_ONCE]
+            args: list[str | int] = [self._now(), self.max_size]
+            for item_id, line in some:
+                args += [item_id, line.rank]
+            with redis_errors():
+                codes, *displaced = self._enqueue(keys=[*self._keys.queue, self._keys.queue_stamp], args=args)
+            for (item_id, _), code in zip(some, codes, strict=True):
+                by_code[code].append(item_id)
+                if code == "a":
+                    gone.pop(item_id, None)
+            gone.update(dict.fromkeys(displaced))
         added = [item_id for item_id in dict.fromkeys(by_code["a"]) if item_id not in gone]
         without_room = [item_id for item_id in by_code["x"] if item_id not in added]
         return Enqueued(
             added=tuple(added),
             raised=tuple(by_code["r"]),
             duplicates=tuple(by_code["d"]),
-            dropped=tuple(dict.fromkeys([*without_room, *displaced])),
+            dropped=tuple(dict.fromkeys([*without_room, *gone])),
         )
 
     def take(

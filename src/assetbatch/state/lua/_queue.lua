@@ -39,8 +39,7 @@ local function place(rank, stamp)
   return stamp + SPANS_BELOW_HIGH[rank] * CLASS_SPAN_US
 end
 
-local function read_record(q, id)
-  local text = redis.call('HGET', q.items, id)
+local function parse_record(text)
   if not text then
     return nil
   end
@@ -48,13 +47,21 @@ local function read_record(q, id)
   return { rank = tonumber(rank), attempts = tonumber(attempts), stamp = tonumber(stamp), token = token }
 end
 
+local function read_record(q, id)
+  return parse_record(redis.call('HGET', q.items, id))
+end
+
 -- Whether this token holds the lease; nobody holds what is not leased.
 local function holds(r, token)
   return r ~= nil and token ~= '' and r.token == token
 end
 
+local function as_text(r)
+  return r.rank .. ':' .. r.attempts .. ':' .. whole(r.stamp) .. ':' .. r.token
+end
+
 local function write_record(q, id, r)
-  redis.call('HSET', q.items, id, r.rank .. ':' .. r.attempts .. ':' .. whole(r.stamp) .. ':' .. r.token)
+  redis.call('HSET', q.items, id, as_text(r))
 end
 
 local function wait_in_line(q, id, r)

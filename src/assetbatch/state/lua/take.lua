@@ -22,7 +22,7 @@ local now = clock_ms(ARGV[1])
 local token, want, lease_ms = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local max_attempts, delay_ms, keep = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.leased, '-inf', whole(now), 'LIMIT', 0, 500)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.leased, '-inf', whole(now), 'LIMIT', 0, 200)) do
   local r = read_record(q, id)
   if r then
     attempt_failed(q, id, r, now, 'the worker died: its lease ran out', false, max_attempts, delay_ms, keep)
@@ -30,7 +30,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.leased, '-inf', whole(now), 'L
     redis.call('ZREM', q.leased, id)
   end
 end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.delayed, '-inf', whole(now), 'LIMIT', 0, 500)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.delayed, '-inf', whole(now), 'LIMIT', 0, 200)) do
   redis.call('ZREM', q.delayed, id)
   local r = read_record(q, id)
   if r then
@@ -68,18 +68,29 @@ table.sort(candidates, function(a, b)
   end
   return a.at < b.at
 end)
+-- One command per key, not per item: a take of 250 holds up the server for a third of the time.
 local answer = { 'taken', whole(now) }
+local ids, of_line, records, leases = {}, {}, {}, {}
 for i = 1, math.min(want, #candidates) do
   local id, rank = candidates[i].id, candidates[i].rank
-  local r = read_record(q, id)
-  redis.call('ZREM', q.waiting[rank], id)
+  ids[i] = id
+  of_line[rank] = of_line[rank] or {}
+  table.insert(of_line[rank], id)
+  leases[2 * i - 1], leases[2 * i] = whole(now + lease_ms), id
+end
+for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
+  local r = parse_record(text)
   r.attempts = r.attempts + 1
   r.token = token
-  write_record(q, id, r)
-  redis.call('ZADD', q.leased, whole(now + lease_ms), id)
-  for _, value in ipairs({ id, tostring(rank), tostring(r.attempts), whole(r.stamp) }) do
+  records[2 * i - 1], records[2 * i] = ids[i], as_text(r)
+  for _, value in ipairs({ ids[i], tostring(candidates[i].rank), tostring(r.attempts), whole(r.stamp) }) do
     answer[#answer + 1] = value
   end
 end
+for rank, gone in pairs(of_line) do
+  redis.call('ZREM', q.waiting[rank], unpack(gone))
+end
+redis.call('HSET', q.items, unpack(records))
+redis.call('ZADD', q.leased, unpack(leases))
 redis.call('SET', reply_key, cmsgpack.pack(answer), 'PX', 60000)
 return answer
