@@ -7,7 +7,7 @@ import pickle
 import psycopg
 import pytest
 import redis
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
@@ -164,11 +164,10 @@ def test_a_url_is_shown_without_its_password(kind: type[ServerUrl], url: str, sh
         pickle.dumps(parsed)
 
 
-@given(st.sampled_from([DatabaseUrl, RedisUrl]), RAW, RAW, RAW)
+@given(st.sampled_from([DatabaseUrl, RedisUrl]), RAW, RAW, st.builds("{}@{}".format, RAW, RAW))
 def test_no_password_is_shown_however_it_is_typed(
     kind: type[ServerUrl], before: str, around: str, after: str
 ) -> None:
-    assume("@" in after)
     text = f"{kind.schemes[0]}://{before}:{around}MARKED{after}"
     try:
         shown = repr(kind.parse(text))

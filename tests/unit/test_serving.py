@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,14 +13,15 @@ from contextlib import closing
 import pytest
 
 from assetbatch import serving
-from assetbatch.serving import REQUEST_BYTES, TOO_SLOW, Cached, Document, Server
+from assetbatch.serving import REQUEST_BYTES, STOP_SECONDS, Cached, Document, Server
 
 PAGE = Document(200, "text/html; charset=utf-8", b"<p>fine</p>")
+TOO_SLOW = Document(503, "text/html; charset=utf-8", b"<p>too slow</p>")
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    found = Server("127.0.0.1", 0, {"/": Cached(lambda: PAGE, 5)})
+    found = Server("127.0.0.1", 0, {"/": Cached(lambda: PAGE, 5, TOO_SLOW)})
     thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     yield found
@@ -65,10 +67,41 @@ class TestAnswers:
         assert (status, headers["Allow"]) == (405, "GET, HEAD")
 
 
+class TestBinding:
+    def test_ipv6(self) -> None:
+        if not socket.has_ipv6:
+            pytest.skip("no IPv6 here")
+        found = Server("::1", 0, {"/": Cached(lambda: PAGE, 5, TOO_SLOW)})
+        threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        with closing(http.client.HTTPConnection("::1", found.port, timeout=5)) as connection:
+            connection.request("GET", "/")
+            assert connection.getresponse().status == 200
+        found.stop()
+
+    def test_asks_no_name_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(socket, "getfqdn", lambda *_: pytest.fail("this may hang"))
+        Server("127.0.0.1", 0, {}).server_close()
+
+
 class TestBounds:
-    def test_a_request_that_is_too_large(self, server: Server) -> None:
+    def test_headers_that_are_too_large(self, server: Server) -> None:
         line = b"GET / HTTP/1.1\r\nX: " + b"a" * REQUEST_BYTES
         assert raw(server, line).startswith(b"HTTP/1.0 431 ")
+
+    def test_an_address_that_is_too_long(self, server: Server) -> None:
+        assert raw(server, b"GET /" + b"a" * REQUEST_BYTES).startswith(b"HTTP/1.0 414 ")
+
+    def test_whoever_leaves_in_the_middle_is_no_error_of_ours(
+        self, server: Server, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        reset_at_once = struct.pack("ii", 1, 0)
+        with caplog.at_level("INFO", "assetbatch"):
+            for _ in range(20):
+                with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset_at_once)
+                    connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * REQUEST_BYTES * 2)
+            assert ask(server, "GET", "/")[0] == 200
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
     @pytest.mark.parametrize(
         "request_", [b"nonsense\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x00\xff\r\n\r\n"]
@@ -113,7 +146,7 @@ class TestBounds:
             def get(self) -> Document:
                 raise RuntimeError("made up")
 
-        server.documents = {**server.documents, "/broken": Broken(lambda: PAGE, 1)}
+        server.documents = {**server.documents, "/broken": Broken(lambda: PAGE, 1, TOO_SLOW)}
         assert raw(server, b"GET /broken HTTP/1.0\r\n\r\n") == b""
         assert ask(server, "GET", "/")[0] == 200
 
@@ -127,7 +160,7 @@ class TestCaching:
             time.sleep(0.1)
             return PAGE
 
-        cached = Cached(make, 5)
+        cached = Cached(make, 5, TOO_SLOW)
         asking = [threading.Thread(target=cached.get) for _ in range(20)]
         for thread in asking:
             thread.start()
@@ -142,7 +175,7 @@ class TestCaching:
             made.append(1)
             return PAGE
 
-        cached = Cached(make, 0.0)
+        cached = Cached(make, 0.0, TOO_SLOW)
         cached.get()
         cached.get()
         assert len(made) == 2
@@ -158,11 +191,67 @@ class TestCaching:
             release.wait(10)
             return PAGE
 
-        cached = Cached(make, 5)
+        cached = Cached(make, 5, TOO_SLOW)
         assert [cached.get(), cached.get()] == [TOO_SLOW, TOO_SLOW]
         assert len(made) == 1
         release.set()
         wait_until(lambda: cached.get() == PAGE)
+
+    def test_is_made_later_where_no_thread_can_be_had_now(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(_thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        cached = Cached(lambda: PAGE, 5, TOO_SLOW)
+        with monkeypatch.context() as scarce:
+            scarce.setattr(threading.Thread, "start", refused)
+            with pytest.raises(RuntimeError):
+                cached.get()
+        assert cached.get() == PAGE
+
+
+class TestStopping:
+    def test_waits_for_nobody_who_has_asked_for_nothing(self, server: Server) -> None:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as idle:
+            wait_until(lambda: server.connections == 1)
+            began = time.monotonic()
+            server.stop()
+            assert time.monotonic() - began < STOP_SECONDS / 2
+            assert idle.recv(10) == b""
+
+    def test_finishes_an_answer_under_way(self, server: Server) -> None:
+        asked, release = threading.Event(), threading.Event()
+
+        def make() -> Document:
+            asked.set()
+            release.wait(10)
+            return PAGE
+
+        server.documents = {"/": Cached(make, 5, TOO_SLOW)}
+        answers: list[bytes] = []
+        asking = threading.Thread(target=lambda: answers.append(raw(server, b"GET / HTTP/1.0\r\n\r\n")))
+        asking.start()
+        assert asked.wait(5)
+        threading.Timer(0.3, release.set).start()
+        server.stop()
+        asking.join(5)
+        assert answers[0].endswith(PAGE.body)
+
+    def test_is_bounded_where_an_answer_hangs(self, server: Server) -> None:
+        asked, release = threading.Event(), threading.Event()
+
+        def make() -> Document:
+            asked.set()
+            release.wait(10)
+            return PAGE
+
+        server.documents = {"/": Cached(make, 5, TOO_SLOW)}
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert asked.wait(5)
+            began = time.monotonic()
+            server.stop()
+            assert time.monotonic() - began < STOP_SECONDS + 0.2
+        release.set()
 
 
 def wait_until(true: Callable[[], bool]) -> None:

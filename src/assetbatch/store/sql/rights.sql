@@ -1,6 +1,6 @@
 -- The rights that a cycle needs and this role lacks, as GRANT writes them. Tables that are missing are another
 -- matter: of them nothing is said. A temporary table is what new bars are merged from.
-SELECT format('%s ON %s', wanted.privilege, wanted.name)
+SELECT wanted.privilege || ' ON ' || wanted.name
 FROM (VALUES
     ('trading.symbols', 'SELECT'), ('trading.symbols', 'UPDATE'),
     ('market_data.ohlcv_5m', 'SELECT'), ('market_data.ohlcv_5m', 'INSERT'), ('market_data.ohlcv_5m', 'UPDATE'),
@@ -15,9 +15,9 @@ JOIN pg_namespace n ON n.nspname = split_part(wanted.name, '.', 1)
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = split_part(wanted.name, '.', 2)
 WHERE NOT has_table_privilege(c.oid, wanted.privilege)
 UNION ALL
-SELECT format('USAGE ON SCHEMA %s', n.nspname)
+SELECT 'USAGE ON SCHEMA ' || n.nspname
 FROM pg_namespace n
 WHERE n.nspname IN ('trading', 'market_data', 'data_sources') AND NOT has_schema_privilege(n.oid, 'USAGE')
 UNION ALL
-SELECT format('TEMPORARY ON DATABASE %I', current_database())
+SELECT 'TEMPORARY ON DATABASE ' || quote_ident(current_database())
 WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
