@@ -16,7 +16,7 @@ from tests.world import KEY, RealClock, SetClock, World
 
 from .start import is_root
 
-STARTS = 12
+STARTS = 6
 """Rounds of the crontab; a day has 288 of run-priority."""
 
 
