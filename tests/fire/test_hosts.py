@@ -1,0 +1,88 @@
+"""Several hosts on one budget: processes with homes of their own and clocks that disagree by hours."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assetbatch.sandbox.limits import windows_over_limit
+from assetbatch.sandbox.universe import instruments
+from tests.cycles.conftest import MakeWorld, make_world
+from tests.world import KEY, RealClock, SetClock
+
+__all__ = ["make_world"]
+
+HOSTS = {"one": None, "two": "+5m", "three": "-3h", "four": "+2d"}
+"""Each host with how far its clock is off."""
+
+LIMIT, WINDOW_SECONDS, SECONDS = 5, 3, 20
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return RealClock()
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
+def test_any_number_of_hosts_share_one_budget_whatever_their_clocks_say(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    assets = [
+        {"symbol": ticker.split(":")[1], "polygon_ticker": ticker, "asset_type": "forex", "bars": True}
+        for ticker in instruments(150)
+        if ticker.startswith("C:")
+    ]
+    world = make_world(
+        plan="basic",
+        limit=LIMIT,
+        window_seconds=WINDOW_SECONDS,
+        universe=300,
+        document={
+            "priority_assets": [],
+            "secondary_assets": assets[:90],
+            "queue": {"max_concurrency": len(HOSTS)},
+        },
+    )
+    world.know_that_today_is_refused()
+    waiting = world.enqueue_secondary().enqueued
+    world.config()
+    running = []
+    for host, offset in HOSTS.items():
+        home = tmp_path / host
+        home.mkdir()
+        env = {"PATH": os.environ["PATH"], "HOME": str(home), "POLYGON_API_KEY": KEY}
+        if offset:
+            env |= {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        command = ["run-queue", "--max-seconds", str(SECONDS), "--json"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "assetbatch", "--config", str(world.folder / "config.yml"), *command],
+            cwd=home,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        running.append(process)
+    results = {}
+    for host, process in zip(HOSTS, running, strict=True):
+        out, err = process.communicate(timeout=SECONDS + 30)
+        assert (host, process.returncode, err) == (host, 0, "")
+        results[host] = json.loads(out)
+    arrivals = world.vendor.arrivals
+    assert windows_over_limit(arrivals, LIMIT, WINDOW_SECONDS) == []
+    calls = {host: result["calls"] for host, result in results.items()}
+    assert sum(calls.values()) == len(arrivals)
+    assert min(calls.values()) >= 0.15 * len(arrivals), calls
+    worked = [asset["symbol"] for result in results.values() for asset in result["assets"]]
+    assert len(worked) == len(set(worked))  # nothing was worked twice
+    for symbol in worked:
+        assert world.last_update(symbol) is not None
+    with world.services() as services:
+        state = services.queue.state()
+    assert (state.size, state.leased) == (waiting - len(worked), 0)
