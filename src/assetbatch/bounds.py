@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import faulthandler
+import select
 import signal
-import threading
+import socket
 import time
 from types import FrameType, TracebackType
 
@@ -22,6 +23,8 @@ class Bound:
     """A command's time: `with Bound(60) as bound`, in the main thread.
 
     SIGTERM and SIGINT set `stopped` and end every `wait`; work in progress is finished by whoever asks.
+    A wait looks at a descriptor that the interpreter writes to when a signal comes, in C: a lock or an event
+    could miss a signal that comes just before it blocks, or be held by the very code that was interrupted.
     At the bound an alarm raises BoundExceededError wherever the program is; should even that not
     help (a library stuck in C), the process is ended `LAST_RESORT_SECONDS` later.
     """
@@ -29,7 +32,7 @@ class Bound:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.stopped: signal.Signals | None = None
-        self._event = threading.Event()
+        self._signals: socket.socket | None = None
         self._end = boot_seconds() + seconds
 
     def remaining(self) -> float:
@@ -38,11 +41,15 @@ class Bound:
 
     def wait(self, seconds: float) -> bool:
         """Sleeps; returns False as soon as a stop is asked for."""
-        return not self._event.wait(max(0.0, seconds))
+        until = boot_seconds() + seconds
+        while self.stopped is None and (left := until - boot_seconds()) > 0:
+            came, _, _ = select.select([self._signals] if self._signals else [], [], [], left)
+            if came and self._signals:
+                self._signals.recv(4096)
+        return self.stopped is None
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         self.stopped = signal.Signals(number)
-        self._event.set()
 
     def _alarm(self, _number: int, _frame: FrameType | None) -> None:
         raise BoundExceededError(
@@ -52,6 +59,10 @@ class Bound:
 
     def __enter__(self) -> Bound:
         self._end = boot_seconds() + self.seconds
+        self._signals, self._written = socket.socketpair()
+        self._signals.setblocking(False)
+        self._written.setblocking(False)
+        self._wakeup_before = signal.set_wakeup_fd(self._written.fileno(), warn_on_full_buffer=False)
         self._before = {
             number: signal.signal(number, handler)
             for number, handler in (
@@ -71,3 +82,8 @@ class Bound:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup_before)
+        if self._signals:
+            self._signals.close()
+        self._written.close()
+        self._signals = None

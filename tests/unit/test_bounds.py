@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -48,3 +49,23 @@ def test_a_process_stuck_where_no_handler_runs_is_ended_all_the_same() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=False)
     assert done.returncode == 1
     assert time.monotonic() - started < 10
+
+
+def test_a_signal_just_before_a_wait_blocks_is_not_missed() -> None:
+    """Delivered by a thread at random moments around the wait; an event or a lock misses some of them."""
+    for delay_us in range(0, 120, 2):
+        with Bound(30) as bound:
+            sender = threading.Thread(target=_send_after, args=(delay_us,))
+            sender.start()
+            started = time.monotonic()
+            bound.wait(20)
+            assert bound.stopped is signal.SIGTERM
+            assert time.monotonic() - started < 5
+            sender.join()
+
+
+def _send_after(microseconds: int) -> None:
+    until = time.perf_counter() + microseconds / 1e6
+    while time.perf_counter() < until:
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
