@@ -21,11 +21,11 @@ def test_are_those_of_the_newest_day_of_bars_however_old(store: Store) -> None:
     assert found == [(slot * BAR_MS, 1.0 + slot) for slot in range(712, 1000)]
 
 
-@pytest.mark.parametrize("points", [96, 48])
-def test_are_thinned_and_end_with_the_newest(store: Store, points: int) -> None:
+@pytest.mark.parametrize(("points", "kept"), [(96, 96), (48, 48), (100, 96), (1, 1), (1000, 288)])
+def test_are_thinned_to_at_most_so_many_and_end_with_the_newest(store: Store, points: int, kept: int) -> None:
     save(store, "EURUSD", range(1000))
     found = store.closes(["EURUSD"], points=points)["EURUSD"]
-    assert len(found) == points
+    assert len(found) == kept <= points
     assert found[-1] == (999 * BAR_MS, 1000.0)
     assert found == sorted(found)
 

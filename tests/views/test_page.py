@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
-from assetbatch.health import Health, Problem
-from assetbatch.views.page import render
+from assetbatch.errors import RedisError
+from assetbatch.health import Alert, Health, Problem
+from assetbatch.metrics import CALLS, Series
+from assetbatch.views.page import render, render_error
 
 from .conftest import NOW_MS, asset, broken, day, health, no_database
 
@@ -28,10 +32,13 @@ class Balance(HTMLParser):
         self.wrong: list[str] = []
         self.ids: list[str] = []
         self.addresses: list[str] = []
+        self.headings: list[int] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.ids += [value or "" for name, value in attrs if name == "id"]
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action")]
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -43,6 +50,22 @@ class Balance(HTMLParser):
             self.wrong.append(tag)
 
 
+EVIL = "<script>alert(1)</script>&\"'$style" + "x" * 200
+
+
+def hostile() -> Health:
+    """Text from outside that means harm, or is only long, wherever there is text."""
+    assets = [asset(number, symbol=EVIL, state=EVIL, reason=EVIL, error=EVIL) for number in (0, 3)]
+    plan = {**health([]).plan, "tier": EVIL, "refusals": [EVIL], "upgrade_url": "https://massive.com/pricing"}
+    return health(
+        assets,
+        status="degraded",
+        problems=[Problem(EVIL, EVIL)],
+        alerts=[Alert(EVIL, 1.0, 2.0, "warning")],
+        plan=plan,
+    )
+
+
 DOCUMENTS = {
     "3": health([asset(number) for number in range(3)]),
     "30": health([asset(number) for number in range(30)]),
@@ -50,6 +73,7 @@ DOCUMENTS = {
     "all broken": broken(30),
     "no database": no_database(),
     "nothing yet": health([], jobs=[], cycles=[], last_priority_update=None),
+    "hostile": hostile(),
 }
 
 
@@ -60,11 +84,27 @@ def test_is_whole_and_asks_nobody_for_anything(name: str) -> None:
     read.feed(text)
     assert (read.open, read.wrong) == ([], [])
     assert len(read.ids) == len(set(read.ids))
-    assert set(read.addresses) <= {"https://massive.com/pricing"}
+    elsewhere = [address for address in read.addresses if not address.startswith(("#", "data:"))]
+    assert set(elsewhere) <= {"https://massive.com/pricing"}
     assert "<script" not in text
     assert "url(" not in text
     assert "@import" not in text
-    assert len(text) < 1_000_000
+    assert text == render(DOCUMENTS[name], day(), CLOSES)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_to_each_of_its_parts_and_has_its_headings_in_order(name: str) -> None:
+    read = Balance()
+    read.feed(render(DOCUMENTS[name], day(), CLOSES))
+    assert [address[1:] for address in read.addresses if address.startswith("#")] == read.ids
+    assert read.headings[0] == 1
+    assert all(b - a <= 1 for a, b in pairwise(read.headings))
+
+
+def test_300_assets_with_a_full_day_of_bars_each_are_below_a_megabyte() -> None:
+    document = health([asset(number) for number in range(300)])
+    closes = {one.symbol: CLOSES["XAUUSD"] for one in document.assets}
+    assert len(render(document, day(), closes)) < 1_000_000
 
 
 def test_shows_every_asset_with_its_price_and_its_closes() -> None:
@@ -89,8 +129,68 @@ def test_says_what_was_never_measured(well: Health) -> None:
 
 def test_says_problems_first_with_what_to_do() -> None:
     text = render(broken(3), day(), {})
-    assert text.index("refuses the API key") < text.index("Priority assets")
+    assert text.index("refuses the API key") < text.index('<h2 id="assets-critical">')
     assert "is cron running, and does its log say why?" in text
+
+
+def test_says_the_gravest_problem_first_an_alert_too() -> None:
+    document = health(
+        [], status="unhealthy", problems=[Problem("not so bad")], alerts=[Alert("bad", 1, 2, "critical")]
+    )
+    text = render(document, {}, {})
+    assert text.index("bad is 1, its threshold is 2") < text.index("not so bad")
+
+
+def test_says_of_each_class_how_many_are_fresh_and_shows_those_that_are_not_first() -> None:
+    states = {3: "fresh", 6: "stale", 9: "due", 12: "failed"}
+    text = render(health([asset(number, state=state) for number, state in states.items()]), {}, {})
+    assert "<caption>2 of 4 assets fresh</caption>" in text
+    rows = re.findall(r'<th scope="row" class="name">(\w+)</th>', text)
+    assert rows == ["SYM6", "SYM12", "SYM3", "SYM9"]
+
+
+def test_without_a_database_says_that_the_assets_are_not_known() -> None:
+    text = render(no_database(), day(), {})
+    assert "since the database cannot be read" in text
+    assert "0 of 0" not in text
+
+
+def test_without_redis_says_what_is_wrong_and_what_to_do() -> None:
+    text = render_error(RedisError("<nothing> listens", hint="start <it>"), refresh_seconds=60)
+    read = Balance()
+    read.feed(text)
+    assert (read.open, read.wrong) == ([], [])
+    assert "<title>assetbatch: unhealthy</title>" in text
+    assert "&lt;nothing&gt; listens" in text
+    assert "start &lt;it&gt;" in text
+    assert 'content="60"' in text
+
+
+def test_says_when_it_was_checked_what_the_plan_shows_and_what_is_left_of_the_window(well: Health) -> None:
+    text = render(well, day(), {})
+    assert "checked 2027-01-15 08:00:00 UTC" in text
+    assert "free, forex up to 2027-01-15 00:00 UTC, crypto up to now" in text
+    assert "3 of 5 calls used in 60 s, 2 kept for the next priority cycle, 2 left" in text
+    assert text.count("<span class=used></span>") == 3
+    assert "next slot in 41 s" in render(broken(3), {}, {})
+
+
+def test_says_of_the_queue_what_waits_and_until_when(well: Health) -> None:
+    assert (
+        "12 of at most 1,000, waiting 4 HIGH, 5 MEDIUM, 3 LOW, of them 2 pages of the past, 1 leased, "
+        "1 delayed, the oldest for 2 min, 12 calls ahead, done in about 3 min"
+    ) in render(well, {}, {})
+
+
+def test_few_calls_are_not_rounded_to_none(well: Health) -> None:
+    text = render(well, {CALLS: Series(CALLS, 60_000, [(NOW_MS - 60_000, 5.0)])}, {})
+    assert "<desc>last 5, lowest 0, mean below 0.1, highest 5, limit 5</desc>" in text
+
+
+def test_tells_simulated_prices_from_real_ones(well: Health) -> None:
+    assert "simulated" not in render(well, {}, {})
+    sandbox = health([], plan={**well.plan, "simulated": True})
+    assert "sandbox: simulated prices" in render(sandbox, {}, {})
 
 
 def test_says_what_the_plan_lacks_and_where_to_get_more() -> None:
@@ -101,14 +201,10 @@ def test_says_what_the_plan_lacks_and_where_to_get_more() -> None:
 
 
 def test_escapes_whatever_comes_from_outside() -> None:
-    evil = "<script>alert(1)</script>&\"'$style"
-    hostile = asset(0, symbol=evil, state=evil, reason=evil, error=evil)
-    document = health(
-        [hostile, asset(3, symbol=evil, error=evil)], problems=[Problem(evil, evil)], status="degraded"
-    )
-    text = render(document, {}, {evil: [(1, 1.0), (2, 2.0)]})
+    text = render(hostile(), day(), {EVIL: CLOSES["XAUUSD"]})
     assert "<script" not in text
-    assert text.count("$style") >= 4  # as text: the template is not filled a second time
+    assert EVIL not in text
+    assert text.count(escape(EVIL)) >= 12
 
 
 def test_asks_again_by_itself_only_where_it_is_served(well: Health) -> None:

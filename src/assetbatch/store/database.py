@@ -100,7 +100,7 @@ class Store:
 
     def closes(self, symbols: Iterable[str], points: int = 96) -> dict[str, list[tuple[int, float]]]:
         """(start of the bar in ms, close) of the newest day of stored bars of each symbol, ascending, thinned
-        to about `points`, by one query; symbols without bars are absent."""
+        to at most `points`, by one query; symbols without bars are absent."""
         asked = list(symbols)
         return self._session.run(
             "reading closes", lambda connection, _: reading.closes(connection, asked, points)

@@ -54,10 +54,10 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
 
 
 def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[str, list[tuple[int, float]]]:
-    """(start of the bar in ms, close) of each symbol's newest 288 stored bars, ascending, thinned to about
+    """(start of the bar in ms, close) of each symbol's newest 288 stored bars, ascending, thinned to at most
     `points` of them; symbols without bars are absent. Raises psycopg.Error."""
     asked = [symbol for symbol in dict.fromkeys(symbols) if storable(symbol) == symbol]
-    arguments = {"symbols": asked, "every": max(1, BARS_OF_A_DAY // points)}
+    arguments = {"symbols": asked, "every": -(-BARS_OF_A_DAY // points)}
     found: dict[str, list[tuple[int, float]]] = {}
     for symbol, start_ms, close in connection.execute(statement("closes"), arguments):
         found.setdefault(symbol, []).append((start_ms, float(close)))

@@ -1,22 +1,26 @@
 """Charts as inline SVG: numbers in, markup out. Colours come from the page's style, by class.
 
-Every chart has a title and says in words what it shows, for those who do not see it.
+Every chart says in words what it shows (last, lowest, highest), for those who do not see it. The drawings
+stretch with the page; what is written beside them does not, and so stays readable at any width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from itertools import count
 from typing import NamedTuple
 
 Points = Sequence[tuple[int, float]]
+Words = Callable[[float], str]
 
-WIDTH, HEIGHT = 360, 120
-LEFT, RIGHT, TOP, BOTTOM = 4, 4, 8, 18
+WIDTH, HEIGHT = 360, 96
+TOP, BOTTOM = 4, 2
 SPARK_WIDTH, SPARK_HEIGHT = 96, 22
+COLUMNS = 144
+"""Ten minutes of a day each: thinner ones cannot be told apart on a phone."""
 
-_ids = count(1)
+PAUSE_STEPS = 3
+"""A pause of more intervals than that breaks a line."""
 
 
 class Line(NamedTuple):
@@ -24,8 +28,25 @@ class Line(NamedTuple):
 
     style: str
     points: Points
-    step_ms: int = 0
-    """From one point to the next at most; a longer pause breaks the line. 0: never broken."""
+    step_ms: int
+    """From one point to the next."""
+
+
+class Frame(NamedTuple):
+    """The part of the plane that a chart shows."""
+
+    start_ms: int
+    end_ms: int
+    low: float
+    high: float
+
+    def x(self, at_ms: int) -> float:
+        """Where a moment is drawn."""
+        return (at_ms - self.start_ms) / (self.end_ms - self.start_ms) * WIDTH
+
+    def y(self, value: float) -> float:
+        """Where a value is drawn."""
+        return TOP + (self.high - value) / (self.high - self.low) * (HEIGHT - TOP - BOTTOM)
 
 
 def chart(
@@ -33,85 +54,179 @@ def chart(
     line: Line,
     start_ms: int,
     end_ms: int,
-    words: Callable[[float], str],
+    words: Words,
     *,
     limit: float | None = None,
     from_zero: bool = True,
-    ends: tuple[str, str] = ("24 h ago", "now"),
+    ends: tuple[str, ...] = ("24 h ago", "12 h ago", "now"),
 ) -> str:
     """A line over the time from `start_ms` to `end_ms`, with the limit as a line of its own.
 
-    `words` says a value with its unit, `ends` name the two ends of the time. Without points it says that
+    `words` says a value with its unit, `ends` name moments at equal distances. Without points it says that
     nothing was measured.
     """
-    points = [(at, value) for at, value in line.points if start_ms <= at <= end_ms]
-    name = escape(title)
+    points = _within(line.points, start_ms, end_ms)
     if not points:
-        none = '<p class="none">nothing measured</p>'
-        return f'<figure class="chart"><figcaption>{name}</figcaption>{none}</figure>'
+        return _nothing(title)
     values = [value for _, value in points]
-    low = 0.0 if from_zero else min(values)
-    high = max([*values, limit or 0.0]) if from_zero else max(values)
-    if high <= low:
-        low, high = (0.0, 1.0) if high == 0 else (low - abs(low) * 0.001, high + abs(high) * 0.001)
-
-    def x(at: int) -> float:
-        return LEFT + (at - start_ms) / (end_ms - start_ms) * (WIDTH - LEFT - RIGHT)
-
-    def y(value: float) -> float:
-        return TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM)
-
-    said = f"last {words(values[-1])}, from {words(min(values))} to {words(max(values))}"
-    marks = [f'<path class="{line.style}" d="{_path(points, x, y, line.step_ms)}"/>']
-    if limit is not None:
-        said += f", limit {words(limit)}"
-        marks.append(f'<path class="limit" d="M{LEFT} {y(limit):.1f}H{WIDTH - RIGHT}"/>')
-    marks.append(f'<path class="axis" d="M{LEFT} {HEIGHT - BOTTOM}H{WIDTH - RIGHT}"/>')
-    marks.append(f'<text class="tick" x="{LEFT}" y="{HEIGHT - 4}">{escape(ends[0])}</text>')
-    marks.append(f'<text class="tick end" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}">{escape(ends[1])}</text>')
-    return (
-        f'<figure class="chart"><figcaption>{name} <span class="said">{escape(said)}</span></figcaption>'
-        f"{_svg(title, said, WIDTH, HEIGHT, marks)}</figure>"
-    )
+    frame = Frame(start_ms, end_ms, *_scale(values, limit, from_zero))
+    marks = _line(line, points, frame)
+    return _figure(title, _facts(values, words), marks, frame, words, limit, ends)
 
 
-def sparkline(title: str, points: Points) -> str:
-    """A small line without axes, from its lowest to its highest; empty below two points."""
+def columns(
+    title: str,
+    line: Line,
+    start_ms: int,
+    end_ms: int,
+    words: Words,
+    *,
+    limit: float | None = None,
+    ends: tuple[str, ...] = ("24 h ago", "12 h ago", "now"),
+) -> str:
+    """Counts over the time from `start_ms` to `end_ms`, otherwise as `chart`.
+
+    A column is a part of the time: the mean of its intervals, and lighter the highest of them. An interval
+    without a point counted nothing. The last count is that of the newest interval, or of the one before
+    while that has only begun.
+    """
+    points = _within(line.points, start_ms, end_ms)
+    if not points:
+        return _nothing(title)
+    values = [value for _, value in points]
+    intervals = max(len(points), (end_ms - start_ms) // line.step_ms)
+    highest: dict[int, float] = {}
+    total: dict[int, float] = {}
+    for at, value in points:
+        place = min(COLUMNS - 1, (at - start_ms) * COLUMNS // (end_ms - start_ms))
+        highest[place] = max(value, highest.get(place, 0.0))
+        total[place] = total.get(place, 0.0) + value
+    in_each = max(1.0, intervals / COLUMNS)
+    means = {place: min(highest[place], value / in_each) for place, value in total.items()}
+    frame = Frame(start_ms, end_ms, *_scale(values, limit, True))
+    marks = f'<path class="{line.style} peak" d="{_columns(highest, frame)}"/>'
+    marks += f'<path class="{line.style} mean" d="{_columns(means, frame)}"/>'
+    last = values[-1] if points[-1][0] > end_ms - 2 * line.step_ms else 0.0
+    facts = {
+        "last": words(last),
+        "lowest": words(min(values) if len(points) == intervals else 0.0),
+        "mean": words(sum(values) / intervals),
+        "highest": words(max(values)),
+    }
+    return _figure(title, facts, marks, frame, words, limit, ends, keys={"mean": "mean", "highest": "peak"})
+
+
+def sparkline(title: str, points: Points, words: Words) -> str:
+    """A small line without axes, from its lowest to its highest; empty below two points.
+
+    Each point takes the same room: the hours in which a market is closed take none.
+    """
     if len(points) < 2:
         return ""
     values = [value for _, value in points]
     low, high = min(values), max(values)
-    first, last = points[0][0], points[-1][0]
-    span = high - low or 1.0
-
-    def x(at: int) -> float:
-        return 1 + (at - first) / max(1, last - first) * (SPARK_WIDTH - 2)
+    room, step = SPARK_HEIGHT - 4, (SPARK_WIDTH - 2) / (len(values) - 1)
 
     def y(value: float) -> float:
-        return 2 + (high - value) / span * (SPARK_HEIGHT - 4)
+        return 2 + ((high - value) / (high - low) if high > low else 0.5) * room
 
-    style = "up" if values[-1] >= values[0] else "down"
-    said = f"{title}: from {values[0]:g} to {values[-1]:g}"
-    path = f'<path class="{style}" d="{_path(points, x, y, 0)}"/>'
-    return _svg(title, said, SPARK_WIDTH, SPARK_HEIGHT, [path])
+    path = "L".join(f"{1 + place * step:.1f} {y(value):.1f}" for place, value in enumerate(values))
+    mark = f'<path class="{direction(points)}" d="M{path}"/>'
+    return _svg(title, _said(_facts(values, words)), (SPARK_WIDTH, SPARK_HEIGHT), mark)
 
 
-def _path(points: Points, x: Callable[[int], float], y: Callable[[float], float], step_ms: int) -> str:
-    parts = []
+def direction(points: Points) -> str:
+    """The CSS class of a line by where it went from its first point to its last."""
+    return "up" if points[-1][1] >= points[0][1] else "down"
+
+
+def _facts(values: Sequence[float], words: Words) -> dict[str, str]:
+    return {"last": words(values[-1]), "lowest": words(min(values)), "highest": words(max(values))}
+
+
+def _said(facts: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items())
+
+
+def _within(points: Points, start_ms: int, end_ms: int) -> Points:
+    return [(at, value) for at, value in points if start_ms <= at <= end_ms]
+
+
+def _scale(values: Sequence[float], limit: float | None, from_zero: bool) -> tuple[float, float]:
+    """The lowest and the highest value that a chart has room for; never the same."""
+    shown = [*values, *([limit] if limit is not None else []), *([0.0] if from_zero else [])]
+    low, high = min(shown), max(shown)
+    if high > low:
+        return low, high
+    return (low, high + 1.0) if high == 0 else (low - abs(low) * 0.001, high + abs(high) * 0.001)
+
+
+def _line(line: Line, points: Points, frame: Frame) -> str:
+    """The line, broken at pauses; a point between two pauses is a dot."""
+    pieces: list[list[str]] = []
     before: int | None = None
     for at, value in points:
-        begins = before is None or (step_ms and at - before > 3 * step_ms)
-        parts.append(f"{'M' if begins else 'L'}{x(at):.1f} {y(value):.1f}")
+        if before is None or at - before > PAUSE_STEPS * line.step_ms:
+            pieces.append([])
+        pieces[-1].append(f"{frame.x(at):.1f} {frame.y(value):.1f}")
         before = at
-    if len(points) == 1:
-        parts.append("h0.1")  # a dot
-    return "".join(parts)
+    path = "".join(f"M{'L'.join(piece)}" for piece in pieces if len(piece) > 1)
+    dots = "".join(f"M{piece[0]}h0" for piece in pieces if len(piece) == 1)
+    marks = f'<path class="{line.style}" d="{path}"/>' if path else ""
+    return marks + (f'<path class="{line.style} dot" d="{dots}"/>' if dots else "")
 
 
-def _svg(title: str, said: str, width: int, height: int, marks: Sequence[str]) -> str:
-    number = next(_ids)
+def _columns(values: Mapping[int, float], frame: Frame) -> str:
+    wide, ground = WIDTH / COLUMNS, f"{frame.y(0):.1f}"
+    return "".join(
+        f"M{place * wide:.1f} {ground}V{frame.y(value):.1f}H{(place + 1) * wide:.1f}V{ground}"
+        for place, value in values.items()
+        if value > 0
+    )
+
+
+def _nothing(title: str) -> str:
+    caption = f"<figcaption><strong>{escape(title)}</strong></figcaption>"
+    return f'<figure class="chart">{caption}<p class="none">nothing measured</p></figure>'
+
+
+def _figure(
+    title: str,
+    facts: Mapping[str, str],
+    marks: str,
+    frame: Frame,
+    words: Words,
+    limit: float | None,
+    ends: Sequence[str],
+    keys: Mapping[str, str] | None = None,
+) -> str:
+    """The drawing with its words; `keys` are the facts that have a mark of their own, and its CSS class."""
+    grid = "".join(f"M{WIDTH * quarter / 4:g} 0V{HEIGHT}" for quarter in (1, 2, 3))
+    drawn = f'<path class="grid" d="{grid}M0 {frame.y(frame.low):.1f}H{WIDTH}"/>{marks}'
+    keyed = dict(keys or {})
+    if limit is not None:
+        drawn += f'<path class="limit" d="M0 {frame.y(limit):.1f}H{WIDTH}"/>'
+        facts, keyed = {**facts, "limit": words(limit)}, {**keyed, "limit": "limit"}
+    said = ", ".join(
+        f'<span class="key {keyed[name]}">{name} {escape(value)}</span>'
+        if name in keyed
+        else f"{name} {escape(value)}"
+        for name, value in facts.items()
+    )
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-labelledby="t{number} d{number}">'
-        f'<title id="t{number}">{escape(title)}</title><desc id="d{number}">{escape(said)}</desc>'
-        f"{''.join(marks)}</svg>"
+        f'<figure class="chart"><figcaption><strong>{escape(title)}</strong> '
+        f'<span class="said">{said}</span></figcaption>'
+        f'<div class="plot"><div class="scale" aria-hidden="true"><span>{escape(words(frame.high))}</span>'
+        f"<span>{escape(words(frame.low))}</span></div>"
+        f"{_svg(title, _said(facts), (WIDTH, HEIGHT), drawn, stretched=True)}"
+        f'<div class="ends" aria-hidden="true">{"".join(f"<span>{escape(end)}</span>" for end in ends)}</div>'
+        "</div></figure>"
+    )
+
+
+def _svg(title: str, said: str, size: tuple[int, int], marks: str, *, stretched: bool = False) -> str:
+    ratio = ' preserveAspectRatio="none"' if stretched else ""
+    return (
+        f'<svg viewBox="0 0 {size[0]} {size[1]}"{ratio} role="img">'
+        f"<title>{escape(title)}</title><desc>{escape(said)}</desc>{marks}</svg>"
     )

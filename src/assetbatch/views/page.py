@@ -8,6 +8,8 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 from string import Template
+from typing import NamedTuple
+from urllib.parse import quote
 
 from assetbatch import __version__
 from assetbatch.assets import AssetPriority
@@ -23,16 +25,37 @@ from assetbatch.metrics import (
     QUEUE_SIZE,
     Series,
     age_of,
+    step_ms,
 )
-from assetbatch.views.charts import Line, Points, chart, sparkline
+from assetbatch.views.charts import Line, Points, chart, columns, direction, sparkline
 from assetbatch.views.style import asset_table_price, share
 from assetbatch.words import moment, plural, price, span
 
 SLOTS_DRAWN = 60
 """Up to so many calls of a window are drawn one by one."""
 
+_ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">{}</svg>'
+_ICONS = {
+    "good": '<circle cx="8" cy="8" r="7" fill="#2da44e"/>',
+    "warn": '<path d="M8 1L15.5 15H.5z" fill="#d4a017"/>',
+    "bad": '<path d="M1 1h14v14H1z" fill="#d1242f"/>',
+}
+"""The verdict on a browser's tab, told apart by shape as by colour."""
+
+WELL = ("fresh", "due")
+
 _TONES = {"healthy": "good", "degraded": "warn", "unhealthy": "bad", "fresh": "good", "due": "good"}
 _TONES |= {"ok": "good", "nothing": "good", "never": "warn", "partial": "warn", "postponed": "warn"}
+
+_KINDS = {"bars": "for bars", "history": "pages of the past"}
+
+
+class Part(NamedTuple):
+    """A part of the page under a heading of its own: the heading's id, its text, what stands below it."""
+
+    id: str
+    heading: str
+    body: str
 
 
 def render(
@@ -46,35 +69,39 @@ def render(
 
     With `refresh_seconds` a browser asks again by itself.
     """
-    refresh = f'<meta http-equiv="refresh" content="{refresh_seconds}">' if refresh_seconds else ""
-    first = [asset for asset in health.assets if asset.asset_class is AssetPriority.CRITICAL]
-    fresh = sum(asset.state in ("fresh", "due") for asset in health.assets)
-    return _template().substitute(
-        refresh=refresh,
-        style=_style(),
-        status=health.status,
-        tone=_TONES[health.status],
-        summary="" if health.database_error else f"{fresh} of {plural(len(health.assets), 'asset')} fresh",
-        checked=_moment(health.checked_at) + (", simulated prices" if health.plan["simulated"] else ""),
-        problems=_problems(health),
-        priority=_priority(first, health, series, closes),
-        assets=_assets(health.assets, closes),
-        calls=_calls(health),
-        charts=_charts(health, series),
-        cycles=_cycles(health),
-        footer=f"assetbatch {__version__}",
-    )
+    facts = ["" if health.database_error else _fresh(health.assets), f"checked {_moment(health.checked_at)}"]
+    if health.plan["simulated"]:
+        facts.append("sandbox: simulated prices")
+    parts = [
+        Part("problems", "What is wrong", _problems(health)),
+        Part("plan", "What the plan lacks", _lacks(health)),
+        *_assets(health, series, closes),
+        Part("calls", "Calls and queue", _calls(health)),
+        Part("day", "The last 24 hours", _charts(health, series)),
+        Part("cycles", "Cycles", _cycles(health)),
+    ]
+    return _page(health.status, facts, parts, refresh_seconds)
 
 
 def render_error(error: AssetbatchError, *, refresh_seconds: int | None = None) -> str:
     """The page where there is no health document: what is wrong, and what to do."""
-    refresh = f'<meta http-equiv="refresh" content="{refresh_seconds}">' if refresh_seconds else ""
-    hint = f'<span class="hint">{escape(error.hint)}</span>' if error.hint else ""
-    said = f"{_word('critical')} {escape(error.message)}{hint}"
-    problems = f'<h2>What is wrong</h2><ul class="problems"><li class="critical">{said}</li></ul>'
-    template = Template(_resource("page_down.html"))
-    return template.substitute(
-        refresh=refresh, style=_style(), problems=problems, footer=f"assetbatch {__version__}"
+    problem = _list([_problem("critical", error.message, error.hint)])
+    return _page("unhealthy", [], [Part("problems", "What is wrong", problem)], refresh_seconds)
+
+
+def _page(status: str, facts: Sequence[str], parts: Sequence[Part], refresh_seconds: int | None) -> str:
+    shown = [part for part in parts if part.body]
+    links = "".join(f'<li><a href="#{part.id}">{part.heading}</a></li>' for part in shown)
+    return _template().substitute(
+        refresh=f'<meta http-equiv="refresh" content="{refresh_seconds}">' if refresh_seconds else "",
+        icon=quote(_ICON.format(_ICONS[_TONES[status]])),
+        style=_style(),
+        status=status,
+        tone=_TONES[status],
+        facts="".join(f"<span>{escape(fact)}</span>" for fact in facts if fact),
+        links=f'<nav aria-label="on this page"><ul>{links}</ul></nav>' if len(shown) > 1 else "",
+        parts="\n".join(f'<h2 id="{part.id}">{part.heading}</h2>\n{part.body}' for part in shown),
+        footer=f"assetbatch {__version__}",
     )
 
 
@@ -92,38 +119,62 @@ def _resource(name: str) -> str:
     return files("assetbatch.views").joinpath(name).read_text(encoding="utf-8")
 
 
+def _fresh(assets: Sequence[AssetHealth]) -> str:
+    return f"{sum(asset.state in WELL for asset in assets)} of {plural(len(assets), 'asset')} fresh"
+
+
 def _problems(health: Health) -> str:
-    items = []
-    for problem in health.problems:
-        hint = f'<span class="hint">{escape(problem.hint)}</span>' if problem.hint else ""
-        said = f"{_word(problem.severity)} {escape(problem.message)}{hint}"
-        items.append(f'<li class="{problem.severity}">{said}</li>')
-    for alert in health.alerts:
-        text = f"{escape(alert.metric)} is {alert.value:g}, its threshold is {alert.threshold:g}"
-        items.append(f'<li class="{alert.severity}">{_word(alert.severity)} {text}</li>')
-    parts = [f'<h2>What is wrong</h2><ul class="problems">{"".join(items)}</ul>'] if items else []
+    found = [(problem.severity, problem.message, problem.hint) for problem in health.problems]
+    found += [
+        (alert.severity, f"{alert.metric} is {alert.value:g}, its threshold is {alert.threshold:g}", None)
+        for alert in health.alerts
+    ]
+    return _list([_problem(*problem) for problem in sorted(found, key=lambda it: it[0] != "critical")])
+
+
+def _problem(severity: str, message: str, hint: str | None = None) -> str:
+    word = f'<strong class="{"bad" if severity == "critical" else "warn"}">{severity}:</strong>'
+    said = f'<span class="hint">{escape(hint)}</span>' if hint else ""
+    return f'<li class="{severity}">{word} {escape(message)}{said}</li>'
+
+
+def _list(items: Sequence[str]) -> str:
+    return f'<ul class="problems">{"".join(items)}</ul>' if items else ""
+
+
+def _lacks(health: Health) -> str:
     refusals = "".join(f"<li>{escape(refusal)}</li>" for refusal in health.plan["refusals"])
-    if refusals:
-        url = escape(health.plan["upgrade_url"])
-        link = f'<p class="soft">A larger plan: <a href="{url}" rel="noreferrer">{url}</a></p>'
-        parts.append(f'<h2>What the plan lacks</h2><ul class="plain">{refusals}</ul>{link}')
-    return "".join(parts)
+    if not refusals:
+        return ""
+    url = escape(health.plan["upgrade_url"])
+    link = f'<p class="soft">A larger plan: <a href="{url}" rel="noreferrer">{url}</a></p>'
+    return f'<ul class="plain">{refusals}</ul>{link}'
 
 
-def _word(severity: str) -> str:
-    return f'<strong class="{"bad" if severity == "critical" else "warn"}">{severity}:</strong>'
-
-
-def _priority(
-    assets: Sequence[AssetHealth],
+def _assets(
     health: Health,
     series: Mapping[str, Series],
     closes: Mapping[str, Sequence[tuple[int, float]]],
-) -> str:
-    if not assets:
-        return ""
-    cards = "".join(_card(asset, health, series, closes.get(asset.symbol, ())) for asset in assets)
-    return f'<h2>Priority assets</h2><div class="cards">{cards}</div>'
+) -> list[Part]:
+    """A part for each class that has assets, the priority assets first; one that says why there is none."""
+    if not health.assets:
+        why = "none is configured"
+        if health.database_error:
+            why = "not known, since the database cannot be read: see what is wrong"
+        return [Part("assets", "Assets", f'<p class="soft">{why}</p>')]
+    parts = []
+    for priority in AssetPriority:
+        members = [asset for asset in health.assets if asset.asset_class is priority]
+        if not members:
+            continue
+        if priority is AssetPriority.CRITICAL:
+            cards = "".join(_card(asset, health, series, closes.get(asset.symbol, ())) for asset in members)
+            body = f'<div class="cards">{cards}</div>'
+        else:
+            body = _table(members, closes)
+        name = "Priority assets" if priority is AssetPriority.CRITICAL else f"{priority} assets"
+        parts.append(Part(f"assets-{priority.lower()}", name, body))
+    return parts
 
 
 def _card(asset: AssetHealth, health: Health, series: Mapping[str, Series], closes: Points) -> str:
@@ -131,67 +182,75 @@ def _card(asset: AssetHealth, health: Health, series: Mapping[str, Series], clos
     facts = [_state(asset), f"{_age(asset)} old" if asset.age_seconds is not None else "", _behind(asset)]
     if asset.complete is not None:
         facts.append(f"bars {share(asset.complete)}")
+    facts.append(f"market {asset.market}")
     words = " · ".join(fact for fact in facts if fact)
     figures = ""
     if len(closes) > 1:
-        title = f"{asset.symbol} price, newest day of bars"
-        style = "up" if closes[-1][1] >= closes[0][1] else "down"
-        line = Line(style, closes)
-        figures += chart(title, line, closes[0][0], closes[-1][0], price, from_zero=False, ends=_ends(closes))
+        start_ms, end_ms = closes[0][0], closes[-1][0]
+        line = Line(direction(closes), closes, (end_ms - start_ms) // (len(closes) - 1))
+        ends = (moment(start_ms).removesuffix(" UTC"), moment(end_ms).removesuffix(" UTC"))
+        title = f"{asset.symbol} price, newest day of bars (UTC)"
+        figures += chart(title, line, start_ms, end_ms, price, from_zero=False, ends=ends)
     ages = series.get(age_of(asset.symbol))
     if ages is not None:
         line = Line("data", ages.points, ages.step_ms)
         figures += chart(f"{asset.symbol} age", line, now_ms - DAY_MS, now_ms, _seconds)
     return (
         f'<section class="card"><div class="top"><h3>{escape(asset.symbol)}</h3>'
-        f'<span class="price">{asset_table_price(asset.last_price)}</span>{_change(asset)}</div>'
+        f'<p><span class="price">{asset_table_price(asset.last_price)}</span> {_change(asset)}</p></div>'
         f"<p>{words}</p>{_why(asset)}{figures}</section>"
     )
 
 
-def _ends(closes: Points) -> tuple[str, str]:
-    return moment(closes[0][0]), moment(closes[-1][0])
-
-
 def _why(asset: AssetHealth) -> str:
-    words = asset.error or (asset.reason if asset.state not in ("fresh", "due") else "")
+    words = asset.error or (asset.reason if asset.state not in WELL else "")
     return f'<p class="soft">{escape(words)}</p>' if words else ""
 
 
-def _assets(assets: Sequence[AssetHealth], closes: Mapping[str, Sequence[tuple[int, float]]]) -> str:
-    tables = []
-    for priority in AssetPriority:
-        members = [asset for asset in assets if asset.asset_class is priority]
-        if not members or priority is AssetPriority.CRITICAL:
-            continue
-        rows = "".join(_row(asset, closes.get(asset.symbol, ())) for asset in members)
-        fresh = sum(asset.state in ("fresh", "due") for asset in members)
-        tables.append(
-            f'<div class="scroll" role="region" tabindex="0" aria-label="{priority} assets"><table>'
-            f"<caption>{priority}: {fresh} of {len(members)} fresh</caption><thead><tr>"
-            '<th scope="col">asset</th><th scope="col">state</th><th scope="col" class="number">price</th>'
-            '<th scope="col" class="number">day</th><th scope="col" class="number">age</th>'
-            '<th scope="col" class="number wide">behind</th><th scope="col" class="number wide">bars</th>'
-            '<th scope="col" class="wide">market</th>'
-            '<th scope="col" class="wide">newest day</th><th scope="col" class="wide">why</th>'
-            f"</tr></thead><tbody>{rows}</tbody></table></div>"
-        )
-    return f"<h2>Other assets</h2>{''.join(tables)}" if tables else ""
+def _table(assets: Sequence[AssetHealth], closes: Mapping[str, Sequence[tuple[int, float]]]) -> str:
+    """The assets of a class, those that are not well first."""
+    rows = "".join(
+        _row(asset, closes.get(asset.symbol, ()))
+        for asset in sorted(assets, key=lambda asset: asset.state in WELL)
+    )
+    heads = "".join(f'<th scope="col" class="{style}">{name}</th>' for name, style in _COLUMNS.items())
+    return (
+        f'<table class="assets"><caption>{_fresh(assets)}</caption>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+_COLUMNS = {
+    "asset": "name",
+    "state": "state",
+    "price": "number last",
+    "day": "number day",
+    "age": "number age",
+    "behind": "number behind",
+    "bars": "number bars",
+    "market": "market",
+    "newest day": "line",
+    "why": "why",
+}
+"""The heads of the table of assets, and the classes of their cells."""
 
 
 def _row(asset: AssetHealth, closes: Points) -> str:
     behind = "-" if asset.behind_seconds is None else _seconds(asset.behind_seconds)
-    return (
-        f'<tr><th scope="row">{escape(asset.symbol)}</th><td>{_state(asset)}</td>'
-        f'<td class="number">{asset_table_price(asset.last_price)}</td>'
-        f'<td class="number">{_change(asset)}</td>'
-        f'<td class="number">{_age(asset) or "-"}</td>'
-        f'<td class="number wide">{behind}</td>'
-        f'<td class="number wide">{share(asset.complete)}</td>'
-        f'<td class="wide">{asset.market}</td>'
-        f'<td class="wide">{sparkline(f"{asset.symbol}, newest day of bars", closes)}</td>'
-        f'<td class="wide why">{escape(asset.error or asset.reason)}</td></tr>'
-    )
+    cells = {
+        "state": _state(asset),
+        "price": asset_table_price(asset.last_price),
+        "day": _change(asset) or "-",
+        "age": _age(asset) or "-",
+        "behind": behind if asset.behind_seconds else behind.removesuffix(" s"),
+        "bars": share(asset.complete),
+        "market": asset.market,
+        "newest day": sparkline(f"{asset.symbol}, newest day of bars", closes, price) or "-",
+        "why": escape(asset.error or asset.reason),
+    }
+    drawn = "".join(f'<td class="{_COLUMNS[name]}">{cell}</td>' for name, cell in cells.items())
+    well = ' class="well"' if asset.state in WELL else ""
+    return f'<tr{well}><th scope="row" class="name">{escape(asset.symbol)}</th>{drawn}</tr>'
 
 
 def _state(asset: AssetHealth) -> str:
@@ -214,29 +273,10 @@ def _behind(asset: AssetHealth) -> str:
 
 
 def _calls(health: Health) -> str:
-    limit, used = health.plan["limit"], health.window["used"]
-    words = f"{used} of {limit} calls used in {health.plan['window_seconds']:g} s"
-    if health.window["reserved_for_priority"]:
-        words += f", {health.window['reserved_for_priority']} kept for the next priority cycle"
-    if not health.api_calls_remaining:
-        words += f", next free in {health.next_slot_in_seconds:.0f} s"
-    slots = ""
-    if limit <= SLOTS_DRAWN:
-        boxes = "".join(f"<span{' class=used' if number < used else ''}></span>" for number in range(limit))
-        slots = f'<div class="window" aria-hidden="true">{boxes}</div>'
-    queue = health.queue
-    waiting = ", ".join(f"{count} {name}" for name, count in queue["by_priority"].items() if count)
-    held = ", ".join(f"{queue[name]} {name}" for name in ("leased", "delayed", "dead") if queue[name])
-    told = ", ".join(
-        filter(None, (f"{queue['total_items']} of at most {queue['max_size']:,}", waiting, held))
-    )
-    if queue["done_in_seconds"] is not None:
-        calls = plural(queue["calls_ahead"], "call")
-        told += f"; {calls} ahead, done in about {_seconds(queue['done_in_seconds'])}"
     rows = [
-        ("plan", escape(str(health.plan["tier"]))),
-        ("window", f"{words}{slots}"),
-        ("queue", escape(told)),
+        ("plan", escape(_plan(health))),
+        ("calls", f"{_window(health)}{_slots(health)}"),
+        ("queue", escape(_queue(health))),
     ]
     for job in health.jobs:
         said = "never started"
@@ -248,23 +288,71 @@ def _calls(health: Health) -> str:
     return f"<dl>{''.join(f'<dt>{name}</dt><dd>{text}</dd>' for name, text in rows)}</dl>"
 
 
+def _plan(health: Health) -> str:
+    checked_ms = _now_ms(health)
+    by_moment: dict[str, list[str]] = {}
+    for kind, until in health.plan["data_up_to"].items():
+        at_ms = to_ms(datetime.fromisoformat(until))
+        by_moment.setdefault("now" if checked_ms - at_ms < MINUTE_MS else moment(at_ms), []).append(kind)
+    shown = [f"{' and '.join(kinds)} up to {until}" for until, kinds in by_moment.items()]
+    return ", ".join([str(health.plan["tier"]), *shown])
+
+
+def _window(health: Health) -> str:
+    words = f"{health.window['used']} of {health.plan['limit']} calls used in"
+    words += f" {health.plan['window_seconds']:g} s"
+    if health.window["reserved_for_priority"]:
+        words += f", {health.window['reserved_for_priority']} kept for the next priority cycle"
+    if health.api_calls_remaining:
+        return f"{words}, {health.api_calls_remaining} left"
+    return f"{words}, next slot in {health.next_slot_in_seconds:.0f} s"
+
+
+def _slots(health: Health) -> str:
+    limit, used = health.plan["limit"], health.window["used"]
+    if limit > SLOTS_DRAWN:
+        return ""
+    boxes = "".join(f"<span{' class=used' if number < used else ''}></span>" for number in range(limit))
+    return f'<div class="window" aria-hidden="true">{boxes}</div>'
+
+
+def _queue(health: Health) -> str:
+    queue = health.queue
+    waiting = ", ".join(f"{count} {name}" for name, count in queue["by_priority"].items() if count)
+    kinds = [f"{queue[name]} {what}" for name, what in _KINDS.items() if queue[name]]
+    words = [f"{queue['total_items']} of at most {queue['max_size']:,}"]
+    words += [f"waiting {waiting}"] if waiting else []
+    words += [f"of them {' and '.join(kinds)}"] if kinds else []
+    words += [f"{queue[name]} {name}" for name in ("leased", "delayed", "dead") if queue[name]]
+    if queue["oldest_item_age_seconds"] is not None:
+        words.append(f"the oldest for {_seconds(queue['oldest_item_age_seconds'])}")
+    if queue["done_in_seconds"] is not None:
+        words.append(f"{plural(queue['calls_ahead'], 'call')} ahead")
+        words.append(f"done in about {_seconds(queue['done_in_seconds'])}")
+    return ", ".join(words)
+
+
 def _charts(health: Health, series: Mapping[str, Series]) -> str:
     now_ms = _now_ms(health)
     per_minute = health.plan["limit"] * MINUTE_MS / (health.plan["window_seconds"] * 1000)
     limit = per_minute if per_minute <= SLOTS_DRAWN else None
+    calls = columns("Calls a minute", _measured(series, CALLS), now_ms - DAY_MS, now_ms, _count, limit=limit)
     wanted = (
-        ("Calls a minute", CALLS, lambda value: f"{value:g}", limit),
-        ("Items in the queue", QUEUE_SIZE, lambda value: f"{value:g}", None),
-        ("Duration of run-priority", PRIORITY_LATENCY, _milliseconds, None),
-        ("Duration of run-queue", QUEUE_LATENCY, _milliseconds, None),
+        ("Items in the queue", QUEUE_SIZE, _count),
+        ("Duration of run-priority", PRIORITY_LATENCY, _milliseconds),
+        ("Duration of run-queue", QUEUE_LATENCY, _milliseconds),
     )
-    drawn = []
-    for title, metric, words, most in wanted:
-        found = series.get(metric) or Series(metric, MINUTE_MS, [])
-        line = Line("data", found.points, found.step_ms)
-        figure = chart(title, line, now_ms - DAY_MS, now_ms, words, limit=most)
-        drawn.append(f'<div class="card">{figure}</div>')
-    return "".join(drawn)
+    lines = [
+        chart(title, _measured(series, metric), now_ms - DAY_MS, now_ms, words)
+        for title, metric, words in wanted
+    ]
+    cards = "".join(f'<div class="card">{figure}</div>' for figure in (calls, *lines))
+    return f'<div class="cards">{cards}</div>'
+
+
+def _measured(series: Mapping[str, Series], metric: str) -> Line:
+    found = series.get(metric) or Series(metric, step_ms(metric), [])
+    return Line("data", found.points, found.step_ms)
 
 
 def _cycles(health: Health) -> str:
@@ -279,13 +367,13 @@ def _cycles(health: Health) -> str:
             f'<td class="number">{_seconds(cycle["age_seconds"])} ago</td>'
             f'<td class="number">{_milliseconds(cycle["duration_ms"])}</td>'
             f'<td><span class="{tone}">{escape(cycle["result"])}</span></td>'
-            f'<td class="wide">{escape(done)}</td><td class="number">{cycle["calls"]}</td></tr>'
+            f'<td>{escape(done) or "-"}</td><td class="number">{cycle["calls"]}</td></tr>'
         )
     return (
         '<div class="scroll" role="region" tabindex="0" aria-label="the last cycles"><table><thead><tr>'
         '<th scope="col">command</th><th scope="col" class="number">started</th>'
         '<th scope="col" class="number">took</th><th scope="col">result</th>'
-        '<th scope="col" class="wide">assets</th><th scope="col" class="number">calls</th>'
+        '<th scope="col">assets</th><th scope="col" class="number">calls</th>'
         f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -296,6 +384,10 @@ def _now_ms(health: Health) -> int:
 
 def _moment(text: str) -> str:
     return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _count(value: float) -> str:
+    return "below 0.1" if 0 < value < 0.1 else f"{value:,.1f}".removesuffix(".0")
 
 
 def _seconds(value: float) -> str:
