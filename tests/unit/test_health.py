@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from msgspec import structs
 
 from assetbatch.assets import Asset, AssetPriority, AssetType
@@ -154,6 +155,23 @@ class TestProblems:
         (problem,) = problems_of([], {**JOBS, RUN_PRIORITY: late}, [], EMPTY, ENABLED, WEDNESDAY)
         assert problem.message == "run-priority was last started 16 min ago, it should be every 5 min"
         assert problem.severity == "critical"
+
+    @pytest.mark.parametrize(
+        ("last_started_ms", "known_since_ms", "said"),
+        [
+            (None, WEDNESDAY - 3 * HOUR, None),  # it was installed this morning
+            (None, WEDNESDAY - 3 * HOUR - 1, "enqueue-secondary was never started"),
+            (WEDNESDAY - 2 * HOUR, WEDNESDAY - 20 * HOUR, None),
+            (WEDNESDAY - 4 * HOUR, WEDNESDAY - 20 * HOUR, "enqueue-secondary was last started 4 h ago"),
+        ],
+    )
+    def test_secondary_assets_that_nobody_queues(
+        self, last_started_ms: int | None, known_since_ms: int, said: str | None
+    ) -> None:
+        jobs = {**JOBS, ENQUEUE_SECONDARY: job(last_started_ms=last_started_ms)}
+        config = Config(priority_assets=(EURUSD,), secondary_assets=(structs.replace(EURUSD, symbol="X"),))
+        found = problems_of([], jobs, [], EMPTY, config, WEDNESDAY, known_since_ms)
+        assert [problem.message for problem in found] == ([said] if said else [])
 
     def test_dead_letters_with_their_last_error(self) -> None:
         queue = structs.replace(EMPTY, dead=1)

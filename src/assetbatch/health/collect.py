@@ -61,7 +61,9 @@ def collect(services: Services) -> Health:
     if stored is not None and queue.size:
         starts_ms = jobs[RUN_PRIORITY].starts_ms
         ahead = forecast(config, known, queue, 0, stored, starts_ms, cycles[RUN_QUEUE], now_ms)
-    problems += problems_of(assets, jobs, services.queue.dead_letters(3), queue, config, now_ms)
+    dead = services.queue.dead_letters(3)
+    known_since_ms = cycles[RUN_PRIORITY][-1].started_ms if cycles[RUN_PRIORITY] else None
+    problems += problems_of(assets, jobs, dead, queue, config, now_ms, known_since_ms)
     return Health(
         status=verdict(problems, alerts),
         checked_at=iso(now_ms),

@@ -8,12 +8,13 @@ from typing import Literal
 from assetbatch.assets import AssetPriority
 from assetbatch.config import Config
 from assetbatch.health.document import Alert, AssetHealth, Problem, Severity
-from assetbatch.state.journal import RUN_PRIORITY, RUN_QUEUE, JobState
+from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
 from assetbatch.state.queue import DeadLetter, QueueState
 from assetbatch.words import ago, plural, span
 
 MISSED_STARTS = 3
 QUEUE_SILENT_MS = 10 * 60_000
+ENQUEUE_SILENT_MS = 3 * 3_600_000
 NAMES_SHOWN = 3
 
 
@@ -24,8 +25,10 @@ def problems_of(
     queue: QueueState,
     config: Config,
     now_ms: int,
+    known_since_ms: int | None = None,
 ) -> list[Problem]:
-    """What a person should look at, the gravest first."""
+    """What a person should look at, the gravest first. `known_since_ms` is the start of the earliest cycle of
+    run-priority that is remembered."""
     problems = []
     for command, job in jobs.items():
         if job.last_error:
@@ -51,6 +54,12 @@ def problems_of(
                 "critical",
             )
         )
+    enqueue_started = jobs[ENQUEUE_SECONDARY].last_started_ms
+    silent_ms = now_ms - (enqueue_started or known_since_ms or now_ms)
+    if config.enabled_secondary_assets and not config.sandbox and silent_ms > ENQUEUE_SILENT_MS:
+        started = f"last started {ago(silent_ms)}" if enqueue_started else "never started"
+        hint = "cron should start it every half hour (crontab.example)"
+        problems.append(Problem(f"enqueue-secondary was {started}", hint))
     queue_started = jobs[RUN_QUEUE].last_started_ms
     if queue.size and not config.sandbox and now_ms - (queue_started or 0) > QUEUE_SILENT_MS:
         started = f"last started {ago(now_ms - queue_started)}" if queue_started else "never started"
