@@ -111,7 +111,7 @@ def test_at_any_moment_it_leaves_nothing_half_done(queued: World) -> None:
         ended, seconds, rest = running.stop(number)
         # too early for our handlers the signal itself ends it, too late it had ended already
         assert ended in (code, -number, 0), rest
-        assert seconds < 3
+        assert seconds < 10  # the deadline of a call that is out
         assert "Traceback" not in rest
     with queued.services() as services:
         state = services.queue.state()
