@@ -59,8 +59,13 @@ class Ping:
         if self._url is None:
             return None
         address = address_of(self._url.reveal(), path, self._run_id)
-        thread = threading.Thread(target=self._post, args=(address, text.encode()[:LONGEST]), daemon=True)
-        thread.start()
+        body = text.encode(errors="replace")[:LONGEST]
+        thread = threading.Thread(target=self._post, args=(address, body), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads for this user
+            log.info("ping: %s: %s", self._host, type(error).__name__)
+            return None
         return thread
 
     def _post(self, address: str, body: bytes) -> None:
@@ -69,13 +74,14 @@ class Ping:
         why = ""
         for _ in range(ATTEMPTS):
             try:
-                answer = requests.post(address, data=body, timeout=TIMEOUT_SECONDS, allow_redirects=False)
-            except requests.RequestException as error:
+                with requests.post(
+                    address, data=body, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True
+                ) as answer:  # its body is left unread, however long it is
+                    if 200 <= answer.status_code < 300:
+                        return
+                    why = f"status {answer.status_code}"
+            except Exception as error:  # noqa: BLE001 - urllib3's own, too: whatever it is harms nobody
                 why = type(error).__name__  # its text has the address
-                continue
-            if answer.ok:
-                return
-            why = f"status {answer.status_code}"
         log.info("ping: %s: %s", self._host, why)
 
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
-from socket import SHUT_RDWR, socket
+from socket import AF_INET, AF_INET6, SHUT_RD, SHUT_RDWR, socket
+from socketserver import TCPServer
 from typing import Any, NamedTuple
 
 log = logging.getLogger("assetbatch")
@@ -57,29 +58,31 @@ TOO_SLOW = Document(
 class Cached:
     """A document that is made when it is asked for, at most once in `seconds` however many ask.
 
-    `make` runs in a thread of its own, one at a time, and may not raise.
+    `make` runs in a thread of its own, one at a time, and may not raise. Whoever has waited for it for
+    `MAKING_SECONDS` gets `too_slow`.
     """
 
-    def __init__(self, make: Callable[[], Document], seconds: float) -> None:
+    def __init__(self, make: Callable[[], Document], seconds: float, too_slow: Document = TOO_SLOW) -> None:
         self._make = make
         self._seconds = seconds
+        self._too_slow = too_slow
         self._changed = threading.Condition()
         self._document: Document | None = None
         self._made_at = 0.0
         self._making = False
 
     def get(self) -> Document:
-        """The document, not older than `seconds`; `TOO_SLOW` where that cannot be had in time."""
+        """The document, not older than `seconds`; `too_slow` where that cannot be had in time."""
         until = time.monotonic() + MAKING_SECONDS
         asked_at = time.monotonic()
         with self._changed:
             while self._document is None or self._made_at + self._seconds < asked_at:
                 if not self._making:
-                    self._making = True
                     threading.Thread(target=self._work, daemon=True).start()
+                    self._making = True  # only now: it may be that no thread could be had
                 left = until - time.monotonic()
                 if left <= 0:
-                    return TOO_SLOW
+                    return self._too_slow
                 self._changed.wait(left)
             return self._document
 
@@ -125,14 +128,22 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.rfile: Any = _Limited(self.rfile)
+        self.raw_requestline = b""
 
     def handle_one_request(self) -> None:
         try:
-            super().handle_one_request()
-        except _TooLargeError:
-            self.close_connection = True
-            self.requestline, self.request_version, self.command = "", "HTTP/1.0", ""
-            self._answer(_plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+            try:
+                super().handle_one_request()
+            except _TooLargeError:
+                self.close_connection = True
+                self.requestline, self.request_version, self.command = "", "HTTP/1.0", ""
+                self._answer(
+                    _plain(
+                        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+                        if self.raw_requestline
+                        else HTTPStatus.REQUEST_URI_TOO_LONG
+                    )
+                )
         except OSError as error:  # the other side has gone, or its time was over
             log.debug("a connection broke: %s", error)
             self.close_connection = True
@@ -195,12 +206,22 @@ class Server(ThreadingHTTPServer):
         self.documents = documents
         self._deadlines: dict[socket, float] = {}
         self._lock = threading.Lock()
+        self.address_family = AF_INET6 if ":" in host else AF_INET
         super().__init__((host, port), _Handler)
+
+    def server_bind(self) -> None:
+        """Without the base class's look-up of this host's name, which may hang."""
+        TCPServer.server_bind(self)
 
     @property
     def port(self) -> int:
         """The port that was bound."""
         return int(self.server_address[1])
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._deadlines)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
         """Whether there is room for another connection."""
@@ -221,20 +242,26 @@ class Server(ThreadingHTTPServer):
         now = time.monotonic()
         with self._lock:
             late = [request for request, deadline in self._deadlines.items() if deadline < now]
-        for request in late:
+        self._shut(late, SHUT_RDWR)
+
+    @staticmethod
+    def _shut(connections: list[socket], directions: int) -> None:
+        for connection in connections:
             try:
-                request.shutdown(SHUT_RDWR)
+                connection.shutdown(directions)
             except OSError:  # it has just ended by itself
-                log.debug("a late connection had ended already")
+                log.debug("a connection had ended already")
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """A bug in an answer ends that connection, not the server."""
         log.error("a request failed", exc_info=True)  # noqa: LOG014 - called by a handler of the base class
 
     def stop(self) -> None:
-        """Takes no more connections, and waits a little for the answers under way."""
+        """Takes no more connections and no more requests; ends when the answers under way are given, after
+        `STOP_SECONDS` at the latest."""
+        until = time.monotonic() + STOP_SECONDS
         self.shutdown()
         self.server_close()
-        until = time.monotonic() + STOP_SECONDS
+        self._shut(list(self._deadlines), SHUT_RD)  # whoever has not asked by now is not waited for
         while self._deadlines and time.monotonic() < until:
             time.sleep(0.02)

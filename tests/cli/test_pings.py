@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -44,6 +45,8 @@ class Switch(ThreadingHTTPServer):
         self.reports: list[Report] = []
         self.status = 200
         self.delay = 0.0
+        self.endless = False
+        self.sent = 0
 
     @property
     def url(self) -> str:
@@ -59,6 +62,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.reports.append(Report(parts.path, parse_qs(parts.query)["rid"][0], body))
         time.sleep(self.server.delay)
         self.send_response(self.server.status)
+        if self.server.endless:
+            self.end_headers()
+            with suppress(OSError):
+                while True:
+                    self.server.sent += self.wfile.write(b"x" * 65_536)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -101,12 +109,45 @@ class TestAPing:
         assert len(switch.reports) == 2
         assert [record.getMessage() for record in caplog.records] == ["ping: 127.0.0.1: status 500"]
 
+    @pytest.mark.parametrize("status", [301, 308])
+    def test_that_is_sent_elsewhere_has_not_arrived(
+        self, switch: Switch, caplog: pytest.LogCaptureFixture, status: int
+    ) -> None:
+        switch.status = status
+        with caplog.at_level("INFO", "assetbatch"):
+            Ping(Secret(switch.url), RUN_ID).ended(0, "")
+        assert [record.getMessage() for record in caplog.records] == [f"ping: 127.0.0.1: status {status}"]
+
+    def test_does_not_read_what_it_is_answered(self, switch: Switch) -> None:
+        switch.endless = True
+        began = time.monotonic()
+        Ping(Secret(switch.url), RUN_ID).ended(0, "")
+        assert time.monotonic() - began < END_SECONDS / 2
+        assert switch.sent < 32_000_000  # what buffers between the two may hold
+
+    def test_sends_what_it_can_of_a_text_that_is_no_unicode(self, switch: Switch) -> None:
+        Ping(Secret(switch.url), RUN_ID).ended(1, "no \udcff")
+        assert switch.reports[0].body == "exit code 1: no ?"
+
+    def test_is_left_out_where_no_thread_can_be_had(
+        self, switch: Switch, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(_thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        ping = Ping(Secret(switch.url), RUN_ID)
+        with caplog.at_level("INFO", "assetbatch"):
+            ping.began()
+            ping.ended(0, "")
+        assert [record.getMessage() for record in caplog.records] == ["ping: 127.0.0.1: RuntimeError"] * 2
+
     def test_without_an_address_does_nothing(self) -> None:
         ping = Ping(None, RUN_ID)
         ping.began()
         ping.ended(1, "x")
 
-    @pytest.mark.parametrize("trouble", ["hangs", "refuses", "is unknown"])
+    @pytest.mark.parametrize("trouble", ["hangs", "refuses", "is unknown", "is no name"])
     def test_holds_up_nobody_for_long(
         self, switch: Switch, caplog: pytest.LogCaptureFixture, trouble: str
     ) -> None:
@@ -117,6 +158,7 @@ class TestAPing:
                 "hangs": switch.url,
                 "refuses": f"http://127.0.0.1:{unused.getsockname()[1]}/s3cr3t",
                 "is unknown": "http://nowhere.invalid/s3cr3t",
+                "is no name": "http://a..b/s3cr3t",
             }
             ping = Ping(Secret(urls[trouble]), RUN_ID)
             with caplog.at_level("INFO", "assetbatch"):

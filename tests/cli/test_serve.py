@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,9 +17,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.own_redis import OwnServer, own_server
 from tests.world import KEY, RealClock, SetClock, World
 
 from .test_commands import MARK, run
+
+__all__ = ["own_server"]
 
 
 @pytest.fixture
@@ -104,6 +109,27 @@ def test_goes_on_without_redis_and_says_so_everywhere(free: World, served: Calla
     assert MARK not in body
 
 
+def test_answers_in_each_document_s_own_way_while_redis_hangs_and_recovers(
+    served: Callable[..., Served], own_server: Callable[..., OwnServer]
+) -> None:
+    redis = own_server()
+    assert redis.process
+    server = served(REDIS_URL=f"unix://{redis.socket}")
+    assert server.get("/health/batch")[0] in (200, 503)
+    assert "assetbatch_up 1" in server.get("/metrics")[2]
+    redis.process.send_signal(signal.SIGSTOP)
+    time.sleep(1.1)  # older than --refresh
+    status, kind, body = server.get("/health/batch")
+    assert (status, kind, json.loads(body)["status"]) == (503, "application/json", "unhealthy")
+    assert server.get("/metrics")[2].endswith("assetbatch_up 0\n")
+    assert server.get("/")[:2] == (503, "text/html; charset=utf-8")
+    redis.process.send_signal(signal.SIGCONT)
+    until = time.monotonic() + 20
+    while "assetbatch_up 1" not in server.get("/metrics")[2]:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_stops_cleanly(served: Callable[..., Served], number: signal.Signals, code: int) -> None:
     server = served()
@@ -131,3 +157,14 @@ def test_a_port_that_is_taken_is_told(free: World) -> None:
 def test_warns_where_everybody_could_read_it(served: Callable[..., Served]) -> None:
     server = served("--host", "0.0.0.0")
     assert "0.0.0.0 is not loopback" in server.stop()[2]
+
+
+def test_embedded_servers_stay_up_between_two_documents(free: World, served: Callable[..., Served]) -> None:
+    free.document["database"] = {"url": "embedded"}
+    free.document["redis"] = {"url": "embedded"}
+    assert run(free, "init").returncode == 0
+    server = served()
+    server.get("/health/batch")
+    held = free.folder / ".local/share/assetbatch/postgresql/server.lock"  # for as long as the server lives
+    with held.open() as lock, pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,12 +16,12 @@ from assetbatch import serving
 from assetbatch.serving import REQUEST_BYTES, STOP_SECONDS, Cached, Document, Server
 
 PAGE = Document(200, "text/html; charset=utf-8", b"<p>fine</p>")
-TOO_SLOW = Document(503, "text/html; charset=utf-8", b"<p>too slow</p>")
+OWN_TOO_SLOW = Document(503, "text/html; charset=utf-8", b"<p>too slow</p>")
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    found = Server("127.0.0.1", 0, {"/": Cached(lambda: PAGE, 5, TOO_SLOW)})
+    found = Server("127.0.0.1", 0, {"/": Cached(lambda: PAGE, 5)})
     thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     yield found
@@ -71,7 +71,7 @@ class TestBinding:
     def test_ipv6(self) -> None:
         if not socket.has_ipv6:
             pytest.skip("no IPv6 here")
-        found = Server("::1", 0, {"/": Cached(lambda: PAGE, 5, TOO_SLOW)})
+        found = Server("::1", 0, {"/": Cached(lambda: PAGE, 5)})
         threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         with closing(http.client.HTTPConnection("::1", found.port, timeout=5)) as connection:
             connection.request("GET", "/")
@@ -146,7 +146,7 @@ class TestBounds:
             def get(self) -> Document:
                 raise RuntimeError("made up")
 
-        server.documents = {**server.documents, "/broken": Broken(lambda: PAGE, 1, TOO_SLOW)}
+        server.documents = {**server.documents, "/broken": Broken(lambda: PAGE, 1)}
         assert raw(server, b"GET /broken HTTP/1.0\r\n\r\n") == b""
         assert ask(server, "GET", "/")[0] == 200
 
@@ -160,7 +160,7 @@ class TestCaching:
             time.sleep(0.1)
             return PAGE
 
-        cached = Cached(make, 5, TOO_SLOW)
+        cached = Cached(make, 5)
         asking = [threading.Thread(target=cached.get) for _ in range(20)]
         for thread in asking:
             thread.start()
@@ -175,7 +175,7 @@ class TestCaching:
             made.append(1)
             return PAGE
 
-        cached = Cached(make, 0.0, TOO_SLOW)
+        cached = Cached(make, 0.0)
         cached.get()
         cached.get()
         assert len(made) == 2
@@ -191,8 +191,8 @@ class TestCaching:
             release.wait(10)
             return PAGE
 
-        cached = Cached(make, 5, TOO_SLOW)
-        assert [cached.get(), cached.get()] == [TOO_SLOW, TOO_SLOW]
+        cached = Cached(make, 5, OWN_TOO_SLOW)
+        assert [cached.get(), cached.get()] == [OWN_TOO_SLOW, OWN_TOO_SLOW]
         assert len(made) == 1
         release.set()
         wait_until(lambda: cached.get() == PAGE)
@@ -201,7 +201,7 @@ class TestCaching:
         def refused(_thread: threading.Thread) -> None:
             raise RuntimeError("can't start new thread")
 
-        cached = Cached(lambda: PAGE, 5, TOO_SLOW)
+        cached = Cached(lambda: PAGE, 5)
         with monkeypatch.context() as scarce:
             scarce.setattr(threading.Thread, "start", refused)
             with pytest.raises(RuntimeError):
@@ -226,7 +226,7 @@ class TestStopping:
             release.wait(10)
             return PAGE
 
-        server.documents = {"/": Cached(make, 5, TOO_SLOW)}
+        server.documents = {"/": Cached(make, 5)}
         answers: list[bytes] = []
         asking = threading.Thread(target=lambda: answers.append(raw(server, b"GET / HTTP/1.0\r\n\r\n")))
         asking.start()
@@ -244,7 +244,7 @@ class TestStopping:
             release.wait(10)
             return PAGE
 
-        server.documents = {"/": Cached(make, 5, TOO_SLOW)}
+        server.documents = {"/": Cached(make, 5)}
         with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
             connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
             assert asked.wait(5)

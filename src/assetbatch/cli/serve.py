@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assetbatch.cli.context import Options, load_config, log, print_text, reported, services_for
-from assetbatch.errors import AssetbatchError, ConfigError
+from assetbatch.errors import AssetbatchError, ConfigError, UnreachableError
 
 if TYPE_CHECKING:
     from assetbatch.config import Config
@@ -38,8 +38,8 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = DEFAULT_PORT,
     refresh: Annotated[
-        float, typer.Option(min=1, max=3600, help="Seconds for which a document is answered again.")
-    ] = 5.0,
+        int, typer.Option(min=1, max=3600, help="Seconds for which a document is answered again.")
+    ] = 5,
 ) -> None:
     """Serve /health/batch (JSON, 200 or 503), /metrics (Prometheus) and / (the page) until it is stopped.
 
@@ -50,12 +50,14 @@ def serve(
         raise typer.Exit(128 + _serve(options, config, host, port, refresh))
 
 
-def _serve(options: Options, config: Config, host: str, port: int, refresh: float) -> int:
+def _serve(options: Options, config: Config, host: str, port: int, refresh: int) -> int:
     from assetbatch.serving import Server
 
     with services_for(options, config) as services:  # open all the time: embedded servers stay up
         if config.redis.url is not None and config.redis.url.embedded:
-            _ = services.redis
+            services.embedded.redis_url()
+        if config.database.url is not None and config.database.url.embedded:
+            services.embedded.database_url()
         try:
             server = Server(host, port, _documents(options, config, refresh))
         except OSError as error:
@@ -80,13 +82,14 @@ def _serve(options: Options, config: Config, host: str, port: int, refresh: floa
         return stopped[0]
 
 
-def _documents(options: Options, config: Config, refresh: float) -> dict[str, Cached]:
+def _documents(options: Options, config: Config, refresh: int) -> dict[str, Cached]:
     from assetbatch import overview
     from assetbatch.health import encode
     from assetbatch.serving import Cached, Document
     from assetbatch.views import prometheus
 
     json, html = "application/json", "text/html; charset=utf-8"
+    hanging = UnreachableError("this takes too long", hint="does redis or postgresql hang?")
 
     def batch(_services: Services, health: Health) -> Document:
         return Document(503 if health.status == "unhealthy" else 200, json, encode(health) + b"\n")
@@ -126,7 +129,7 @@ def _documents(options: Options, config: Config, refresh: float) -> dict[str, Ca
                 log.exception("a document could not be made")
                 return Document(500, "text/plain; charset=utf-8", b"500 a bug; see the log\n")
 
-        return Cached(make, refresh)
+        return Cached(make, refresh, down(hanging))
 
     return {
         "/health/batch": made(batch, batch_down),
