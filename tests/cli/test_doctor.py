@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import uuid
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
+from assetbatch.bounds import Bound
+from assetbatch.doctor import examine
+from tests.own_redis import OwnServer, own_server
 from tests.world import KEY, RealClock, SetClock, World
 
 from .test_commands import MARK, run
+
+__all__ = ["own_server"]
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -116,27 +124,6 @@ class TestWithout:
         assert found["message"].endswith(": the database has no tables of assetbatch")
         assert found["hint"] == "run assetbatch init"
 
-    def test_the_rights(self, free: World, postgres_url: str) -> None:
-        role = f"role_{uuid.uuid4().hex[:8]}"
-        with psycopg.connect(free.database_url, autocommit=True) as connection:
-            connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'made-up'".encode())
-            connection.execute(f"GRANT USAGE ON SCHEMA trading, market_data, data_sources TO {role}".encode())
-            connection.execute(
-                f"GRANT SELECT ON ALL TABLES IN SCHEMA trading, data_sources TO {role}".encode()
-            )
-            tail = free.database_url.split("@", 1)[1]
-            url = f"postgresql://{role}:made-up@{tail}"
-            try:
-                code, document = examined(free, DATABASE_URL=url)
-            finally:
-                connection.execute(f"DROP OWNED BY {role}".encode())
-                connection.execute(f"DROP ROLE {role}".encode())
-        assert code == 3
-        (found,) = [f for f in document["findings"] if f["level"] == "error" and f["check"] == "postgresql"]
-        assert "UPDATE ON trading.symbols" in found["message"]
-        assert "INSERT ON market_data.ohlcv_5m" in found["message"]
-        assert "SELECT ON trading.symbols" not in found["message"]
-
     def test_a_key_that_the_vendor_takes(self, free: World) -> None:
         free.vendor.order("status=401", times=None)
         code, document = examined(free)
@@ -148,6 +135,163 @@ class TestWithout:
         code, document = examined(free)
         assert code == 3
         assert errors(document)[0][0] == "vendor"
+
+
+NEEDED = {
+    "trading.symbols": "SELECT, UPDATE",
+    "market_data.ohlcv_5m": "SELECT, INSERT, UPDATE",
+    "data_sources.api_providers": "SELECT",
+    "data_sources.data_sync_status": "SELECT, INSERT, UPDATE",
+    "data_sources.assetbatch_spans": "SELECT, INSERT, UPDATE, DELETE",
+    "data_sources.assetbatch_migrations": "SELECT",
+}
+
+
+class TestTheRights:
+    """Of a role that has been granted what the README says, and no more."""
+
+    @pytest.fixture
+    def owner(self, free: World) -> Iterator[psycopg.Connection[Any]]:
+        with psycopg.connect(free.database_url, autocommit=True) as connection:
+            yield connection
+
+    @pytest.fixture
+    def role(self, owner: psycopg.Connection[Any]) -> Iterator[str]:
+        role = f"role_{uuid.uuid4().hex[:8]}"
+        owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'made-up'".encode())
+        owner.execute(f"GRANT USAGE ON SCHEMA trading, market_data, data_sources TO {role}".encode())
+        for table, rights in NEEDED.items():
+            owner.execute(f"GRANT {rights} ON {table} TO {role}".encode())
+        yield role
+        owner.execute(f"DROP OWNED BY {role}".encode())
+        owner.execute(f"DROP ROLE {role}".encode())
+
+    def url(self, world: World, role: str) -> str:
+        return f"postgresql://{role}:made-up@{world.database_url.split('@', 1)[1]}"
+
+    def test_are_enough(self, free: World, role: str) -> None:
+        url = self.url(free, role)
+        for command in ("run-priority", "enqueue-secondary", "run-queue"):
+            done = run(free, command, DATABASE_URL=url)
+            assert (done.returncode, done.stderr) == (0, "")
+        code, document = examined(free, DATABASE_URL=url)
+        assert (code, errors(document)) == (0, [])
+        assert "the role has every right it needs" in said(document, "postgresql")
+
+    def missing(self, world: World, role: str) -> list[str]:
+        code, document = examined(world, DATABASE_URL=self.url(world, role))
+        assert code == 3
+        ((check, message),) = errors(document)
+        assert check == "postgresql"
+        return message.split(": ", 1)[1].split(", ")
+
+    def test_that_are_missing_are_named(self, free: World, owner: psycopg.Connection[Any], role: str) -> None:
+        owner.execute(f"REVOKE UPDATE ON trading.symbols FROM {role}".encode())
+        owner.execute(f"REVOKE DELETE ON data_sources.assetbatch_spans FROM {role}".encode())
+        assert self.missing(free, role) == [
+            "UPDATE ON trading.symbols",
+            "DELETE ON data_sources.assetbatch_spans",
+        ]
+
+    def test_include_the_schemas(self, free: World, owner: psycopg.Connection[Any], role: str) -> None:
+        owner.execute(f"REVOKE USAGE ON SCHEMA market_data FROM {role}".encode())
+        assert self.missing(free, role) == ["USAGE ON SCHEMA market_data"]
+
+    def test_include_temporary_tables(self, free: World, owner: psycopg.Connection[Any], role: str) -> None:
+        database = owner.info.dbname
+        owner.execute(f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC".encode())
+        assert self.missing(free, role) == [f"TEMPORARY ON DATABASE {database}"]
+
+
+class TestRedis:
+    @pytest.fixture
+    def own(self, free: World, own_server: Callable[..., OwnServer]) -> OwnServer:
+        server = own_server("--appendonly", "yes")
+        free.document["redis"] = {"url": f"unix://{server.socket}", "prefix": "{own}"}
+        return server
+
+    @pytest.mark.parametrize("arguments", [[], ["--no-call"]])
+    def test_that_is_full_is_an_error_and_what_can_be_read_is_looked_at(
+        self, free: World, own: OwnServer, arguments: list[str]
+    ) -> None:
+        client = own.client()
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) - 1)
+        code, document = examined(free, *arguments)
+        assert code == 3
+        assert errors(document) == [("redis", "redis is full (maxmemory is reached)")]
+        assert said(document, "queue").startswith("0 of at most")
+        assert list(dict.fromkeys(f["check"] for f in document["findings"])) == CHECKS
+        assert free.paths == []
+
+    def test_of_a_user_who_may_not_publish(self, free: World, own: OwnServer) -> None:
+        own.client().execute_command("ACL", "SETUSER", "me", "on", ">pw", "+@all", "~{own}:*")
+        code, document = examined(free, REDIS_URL=f"unix://me:pw@{own.socket}")
+        assert code == 3
+        ((check, message),) = errors(document)
+        assert (check, message.split(":")[0]) == (
+            "redis",
+            "this user may not publish (tried",
+        )
+        assert said(document, "vendor").startswith("answers")
+
+    def test_of_a_user_who_may_not_touch_our_keys_is_told_once(self, free: World, own: OwnServer) -> None:
+        own.client().execute_command("ACL", "SETUSER", "me", "on", ">pw", "+@all", "~other:*", "&*")
+        code, document = examined(free, REDIS_URL=f"unix://me:pw@{own.socket}")
+        assert code == 3
+        assert len(errors(document)) == 1
+        assert "redis denies a command" in errors(document)[0][1]
+        assert said(document, "cron") == "not checked: it needs redis"
+
+    def test_keeps_no_trace_of_a_doctor_who_makes_no_call(self, free: World, own: OwnServer) -> None:
+        examined(free, "--no-call")
+        assert own.client().keys() == []
+
+
+class TestTheVendor:
+    def test_that_is_slow_is_not_waited_for(self, free: World) -> None:
+        free.vendor.order("drip-body=0.5", times=None)
+        code, document = examined(free)
+        assert code == 3
+        assert errors(document)[0][1].endswith("no complete answer within 8 s")
+        assert said(document, "cron")
+
+    def test_that_says_too_many_calls_is_left_alone_by_everybody(self, free: World) -> None:
+        free.vendor.order("429=20", times=1)
+        code, document = examined(free)
+        assert (code, document["status"]) == (0, "warning")
+        assert "says too many calls; nobody calls for" in said(document, "vendor")
+        assert said(document, "window").startswith("0 of 100 calls free")
+        examined(free)
+        assert len(free.paths) == 1
+
+
+def test_a_database_that_freezes_is_named_before_the_time_is_up(free: World) -> None:
+    """As a stopped virtual machine: connected, and silent from then on."""
+    findings = []
+    frozen: list[int] = []
+    with (
+        free.services() as services,
+        psycopg.connect(free.database_url, autocommit=True) as watching,
+        Bound(3) as bound,
+    ):
+        try:
+            for finding in examine(services, bound, call=True):
+                findings.append(finding)
+                if finding.check == "postgresql" and not frozen:
+                    rows = watching.execute(
+                        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+                        "AND application_name = 'assetbatch'"
+                    )
+                    frozen += [pid for (pid,) in rows]
+                    for pid in frozen:
+                        os.kill(pid, signal.SIGSTOP)
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+    (hangs,) = [finding for finding in findings if finding.level == "error"]
+    assert (hangs.check, hangs.message.split(":")[0]) == ("postgresql", "hangs")
+    assert [finding.check for finding in findings][-6:] == CHECKS[3:]
+    assert free.paths == []
 
 
 def test_a_person_reads_a_line_for_each_with_what_to_do_below(free: World) -> None:

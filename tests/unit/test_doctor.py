@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from assetbatch.assets import Asset, AssetType
 from assetbatch.config import Config
-from assetbatch.config.settings import RateLimiting
+from assetbatch.config.settings import Batch, RateLimiting
 from assetbatch.doctor import Finding, Level, exit_code, worst
+from assetbatch.doctor.examine import in_order
 from assetbatch.doctor.findings import (
+    Answer,
+    Asked,
     clock,
     error,
     of_cron,
@@ -21,11 +25,13 @@ from assetbatch.doctor.findings import (
     of_queue,
     of_redis,
     of_registered,
+    of_trial,
+    of_vendor,
     ok,
     warning,
 )
 from assetbatch.entitlements import Entitlements, Lack
-from assetbatch.errors import ConfigError
+from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError, RedisError
 from assetbatch.health import JobHealth
 from assetbatch.state.queue import Line, QueueState
 from assetbatch.store.facts import DatabaseFacts
@@ -34,6 +40,11 @@ from assetbatch.words import iso
 NOW = 1_800_000_000_000
 MINUTE = 60_000
 GOLD = Asset(symbol="XAUUSD", polygon_ticker="C:XAUUSD", asset_type=AssetType.FOREX)
+EURO = Asset(
+    symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX, update_frequency_seconds=600
+)
+BOTH = Config(priority_assets=(GOLD,), secondary_assets=(EURO,))
+AT_ONCE = Asked(NOW, NOW)
 GOOD = {
     "redis_version": "7.2.4",
     "valkey_version": "9.1.2",
@@ -47,7 +58,7 @@ GOOD = {
 
 
 def redis(off_ms: int = 0, **changes: Any) -> list[Finding]:
-    return of_redis({**GOOD, **changes}, NOW + off_ms, NOW, embedded=False)
+    return of_redis({**GOOD, **changes}, NOW + off_ms, AT_ONCE, embedded=False)
 
 
 def wrong(findings: list[Finding]) -> list[str]:
@@ -93,16 +104,53 @@ class TestRedis:
         assert exit_code(redis(valkey_version="7.2.5")) == 3
 
 
-def test_clocks_may_differ_by_less_than_two_seconds() -> None:
-    assert clock("redis", "one", NOW + 1_999, "another", NOW).level is Level.OK
-    assert clock("redis", "one", NOW - 2_000, "another", NOW).level is Level.WARNING
-    assert clock("redis", "one", NOW - 60_000, "another", NOW).level is Level.ERROR
+class TestWritingToRedis:
+    def test_is_allowed(self) -> None:
+        assert of_trial(None, None, GOLD) == []
+
+    def test_is_refused(self) -> None:
+        full = RedisError("redis is full", hint="raise maxmemory")
+        (found,) = of_trial(full, full, GOLD)  # not once more for publishing
+        assert (found.level, found.message, found.hint, found.code) == (
+            "error",
+            "redis is full",
+            "raise maxmemory",
+            3,
+        )
+
+    def test_is_allowed_and_publishing_is_not(self) -> None:
+        (found,) = of_trial(None, RedisError("no channel", hint="something about keys"), GOLD)
+        assert found.message == "this user may not publish (tried: that of XAUUSD): no channel"
+        assert "&asset:update:*" in (found.hint or "")
+        assert found.code == 3
+
+
+class TestClocks:
+    @pytest.mark.parametrize(
+        ("off_ms", "level"), [(1_999, "ok"), (-1_999, "ok"), (2_000, "warning"), (-60_000, "error")]
+    )
+    def test_may_differ_by_less_than_two_seconds(self, off_ms: int, level: str) -> None:
+        assert clock("redis", "one", NOW + off_ms, "another", AT_ONCE).level == level
+
+    @pytest.mark.parametrize("its_ms", [NOW, NOW + 5_000, NOW + 9_000])
+    def test_are_not_off_because_an_answer_was_slow(self, its_ms: int) -> None:
+        slow = Asked(NOW, NOW + 9_000)
+        assert clock("vendor", "one", its_ms, "another", slow).level is Level.OK
+        assert of_vendor(Answer(its_ms, "forex open"), slow)[1].level is Level.OK
+
+    def test_are_off_by_what_a_slow_answer_does_not_explain(self) -> None:
+        slow = Asked(NOW, NOW + 9_000)
+        assert clock("vendor", "one", NOW - 3_000, "two", slow).message == "one is 3 s behind two"
+        assert clock("vendor", "one", NOW + 12_000, "two", slow).message == "one is 3 s ahead of two"
+
+    def test_of_the_vendor_are_no_finding_where_it_does_not_say(self) -> None:
+        assert [finding.level for finding in of_vendor(Answer(None, "forex open"), AT_ONCE)] == ["ok"]
 
 
 class TestPostgreSQL:
     def test_is_well(self) -> None:
-        assert worst(of_database(DatabaseFacts(170_002, NOW, False, ()), NOW)) is Level.OK
-        assert of_database(DatabaseFacts(170_002, NOW, False, ()), NOW)[0].message == "PostgreSQL 17.2"
+        assert worst(of_database(DatabaseFacts(170_002, NOW, False, ()), AT_ONCE)) is Level.OK
+        assert of_database(DatabaseFacts(170_002, NOW, False, ()), AT_ONCE)[0].message == "PostgreSQL 17.2"
 
     def test_is_too_old_read_only_or_denies_rights(self) -> None:
         facts = DatabaseFacts(140_009, NOW, True, ("TEMPORARY ON DATABASE x", "SELECT ON trading.symbols"))
@@ -143,10 +191,10 @@ class TestThePlan:
 class TestLocksAndQueue:
     def test_who_runs_is_told(self) -> None:
         held = {"run_priority": [], "run_queue": [NOW + 50_000]}
-        assert of_locks(held, NOW, MINUTE)[0].message == "running now: 1 run-queue"
+        assert of_locks(held, NOW)[0].message == "running now: 1 run-queue"
 
     def test_a_lock_from_a_clock_that_was_ahead_is_found(self) -> None:
-        (found,) = of_locks({"run_queue": [NOW + 7_200_000]}, NOW, 60 * MINUTE)
+        (found,) = of_locks({"run_queue": [NOW + 7_200_000]}, NOW)
         assert found.level is Level.WARNING
         assert found.message.startswith("run-queue is locked for another 2 h")
 
@@ -159,9 +207,6 @@ class TestLocksAndQueue:
             now_ms=NOW, size=size, by_line=lines, leased=0, delayed=0, dead=dead, oldest_ms=None
         )
         assert of_queue(state, 1000).level == level
-
-
-LATE = "run-priority was last started 16 min ago, it should be every 5 min"
 
 
 class TestCron:
@@ -177,26 +222,139 @@ class TestCron:
         )
 
     @pytest.mark.parametrize(
-        ("age_ms", "error", "level", "said"),
+        ("name", "age_ms", "waiting", "level", "said"),
         [
-            (MINUTE, None, "ok", "run-priority started 60 s ago: ok"),
-            (None, None, "warning", "run-priority was never started"),
+            ("run_priority", MINUTE, 0, "ok", "run-priority started 60 s ago: ok"),
+            ("run_priority", 15 * MINUTE, 0, "ok", "run-priority started 15 min ago: ok"),
             (
+                "run_priority",
                 16 * MINUTE,
-                None,
+                0,
                 "error",
                 "run-priority was last started 16 min ago, it should be every 5 min",
             ),
-            (MINUTE, "redis is full", "warning", "run-priority started 60 s ago: failed: redis is full"),
+            ("run_priority", None, 0, "warning", "run-priority was never started"),
+            ("run_queue", 10 * MINUTE, 3, "ok", "run-queue started 10 min ago: ok"),
+            (
+                "run_queue",
+                11 * MINUTE,
+                3,
+                "warning",
+                "run-queue was last started 11 min ago, and 3 items in the queue",
+            ),
+            ("run_queue", 11 * MINUTE, 0, "ok", "run-queue started 11 min ago: ok"),
+            ("run_queue", None, 0, "warning", "run-queue was never started"),
+            ("enqueue_secondary", 89 * MINUTE, 0, "ok", "enqueue-secondary started 89 min ago: ok"),
+            (
+                "enqueue_secondary",
+                91 * MINUTE,
+                0,
+                "warning",
+                "enqueue-secondary was last started 2 h ago, it should be every 30 min",
+            ),
         ],
     )
-    def test_has_stopped_or_not(self, age_ms: int | None, error: str | None, level: str, said: str) -> None:
-        (found,) = of_cron([self.job(age_ms, error)], Config(), NOW)
+    def test_has_stopped_or_not(
+        self, name: str, age_ms: int | None, waiting: int, level: str, said: str
+    ) -> None:
+        (found,) = of_cron([self.job(age_ms, name=name)], waiting, BOTH, NOW)
         assert (found.level, found.message) == (level, said)
+        assert level == "ok" or found.hint
+
+    def test_has_started_something_that_failed(self) -> None:
+        (found,) = of_cron([self.job(MINUTE, "redis is full")], 0, BOTH, NOW)
+        assert (found.level, found.message) == (
+            "warning",
+            "run-priority started 60 s ago: failed: redis is full",
+        )
+        assert "assetbatch -v run-priority" in (found.hint or "")
+
+    def test_names_at_once_all_that_was_never_started(self) -> None:
+        jobs = [self.job(None, name=name) for name in ("run_priority", "enqueue_secondary")]
+        (found,) = of_cron(jobs, 0, BOTH, NOW)
+        assert found.message == "run-priority, enqueue-secondary were never started"
+
+    @pytest.mark.parametrize("age_ms", [None, 600 * MINUTE])
+    @pytest.mark.parametrize(
+        ("name", "config"),
+        [
+            ("run_priority", Config(secondary_assets=(EURO,))),
+            (
+                "run_priority",
+                Config(priority_assets=(GOLD,), batch=Batch(priority_assets_enabled=False)),
+            ),
+            ("enqueue_secondary", Config(priority_assets=(GOLD,))),
+            ("run_queue", Config(priority_assets=(GOLD,))),
+        ],
+    )
+    def test_need_not_start_what_has_nothing_to_do(
+        self, name: str, config: Config, age_ms: int | None
+    ) -> None:
+        (found,) = of_cron([self.job(age_ms, name=name)], 0, config, NOW)
+        assert found.level is Level.OK
+
+    def test_must_start_the_queue_for_bars_of_priority_assets_that_wait(self) -> None:
+        (found,) = of_cron([self.job(None, name="run_queue")], 2, Config(priority_assets=(GOLD,)), NOW)
+        assert found.message == "run-queue was never started"
 
     def test_is_not_needed_by_a_sandbox(self) -> None:
-        (found,) = of_cron([self.job(None)], Config(sandbox=True), NOW)
+        (found,) = of_cron([self.job(None)], 0, Config(sandbox=True), NOW)
         assert found.level is Level.OK
+
+
+class TestTheOrder:
+    def checks(self, **raising: Exception) -> dict[str, Any]:
+        def look(name: str) -> Iterator[Finding]:
+            yield ok(name, "looked at")
+            if name in raising:
+                raise raising[name]
+
+        def bind(name: str) -> Any:
+            def check() -> Iterable[Finding]:
+                return look(name)
+
+            return check
+
+        return {name: bind(name) for name in ("redis", "postgresql", "locks", "queue")}
+
+    def said(self, **raising: Exception) -> list[tuple[str, str]]:
+        return [
+            (finding.check, finding.message)
+            for finding in in_order(self.checks(**raising))
+            if finding.message != "looked at"
+        ]
+
+    def test_without_redis_only_the_database_is_looked_at(self) -> None:
+        assert self.said(redis=RedisError("gone")) == [
+            ("redis", "gone"),
+            ("locks", "not checked: it needs redis"),
+            ("queue", "not checked: it needs redis"),
+        ]
+
+    def test_redis_that_fails_meanwhile_leaves_nothing_unsaid(self) -> None:
+        assert self.said(locks=RedisError("gone")) == [
+            ("redis", "gone"),
+            ("locks", "not checked: it needs redis"),
+            ("queue", "not checked: it needs redis"),
+        ]
+
+    def test_what_has_been_said_is_not_said_again(self) -> None:
+        checks = self.checks(locks=RedisError("no right"))
+        checks["redis"] = lambda: [error("redis", "no right", code=3)]
+        assert [f.message for f in in_order(checks)].count("no right") == 1
+
+    def test_a_database_that_fails_keeps_nothing_else_from_being_looked_at(self) -> None:
+        assert self.said(postgresql=DatabaseError("gone")) == [("postgresql", "gone")]
+
+    def test_when_the_time_is_up_it_ends_with_what_hangs(self) -> None:
+        up = BoundExceededError("the command did not end within 30 s and was stopped")
+        findings = list(in_order(self.checks(postgresql=up)))
+        assert [(f.check, f.message) for f in findings if f.message != "looked at"] == [
+            ("postgresql", f"hangs: {up.message}"),
+            ("locks", "not checked: it needs more time"),
+            ("queue", "not checked: it needs more time"),
+        ]
+        assert exit_code(findings) == 3
 
 
 class TestTheReport:

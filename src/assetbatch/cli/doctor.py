@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assetbatch.cli.context import Options, load_config, print_json, print_rich, reported, services_for
-from assetbatch.errors import AssetbatchError
+from assetbatch.errors import AssetbatchError, ConfigError, DatabaseError, RedisError
 
 if TYPE_CHECKING:
     from assetbatch.doctor import Finding
 
-DOCTOR_SECONDS = 40.0
+DOCTOR_SECONDS = 30.0
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,20 +50,32 @@ def doctor(
 
 def _findings(options: Options, *, call: bool) -> list[Finding]:
     from assetbatch.bounds import Bound
-    from assetbatch.doctor import examine
-    from assetbatch.doctor.findings import error, of_error
+    from assetbatch.doctor import examine, examine_config
+    from assetbatch.doctor.findings import of_error
 
-    findings: list[Finding] = []
     try:
         config = load_config(options)
     except AssetbatchError as raised:
         return of_error("config", raised)
+    findings = list(examine_config(config))
     try:
         with Bound(DOCTOR_SECONDS) as bound, services_for(options, config) as services:
             for finding in examine(services, bound, call=call):
                 findings.append(finding)
         if bound.stopped:
             raise typer.Exit(128 + bound.stopped)
-    except AssetbatchError as raised:
-        findings.append(error("doctor", raised.message, raised.hint, code=raised.exit_code))
+    except AssetbatchError as raised:  # a sandbox's own servers, which it needs before anything is examined
+        findings += of_error(_check_of(raised), raised)
     return findings
+
+
+def _check_of(raised: AssetbatchError) -> str:
+    match raised:
+        case RedisError():
+            return "redis"
+        case DatabaseError():
+            return "postgresql"
+        case ConfigError():
+            return "config"
+        case _:
+            return "doctor"

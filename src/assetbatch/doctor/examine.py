@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from assetbatch.bounds import Bound
+from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.config import Config
 from assetbatch.doctor.findings import (
     Answer,
+    Asked,
     Finding,
     error,
     not_checked,
@@ -21,15 +22,18 @@ from assetbatch.doctor.findings import (
     of_queue,
     of_redis,
     of_registered,
+    of_trial,
     of_vendor,
     of_window,
     ok,
     warning,
 )
-from assetbatch.errors import AssetbatchError, DatabaseError
+from assetbatch.errors import AssetbatchError, BoundExceededError, DatabaseError, RedisError
+from assetbatch.events import channel
 from assetbatch.health import COMMANDS, job_health
 from assetbatch.services import Services
 from assetbatch.state.connection import redis_errors
+from assetbatch.state.trial import refusals
 from assetbatch.state.window import CallKind, Grant, new_call_id
 from assetbatch.vendor.refusals import Refusal, RefusalKind
 from assetbatch.words import span
@@ -39,30 +43,11 @@ SLOT_SECONDS = 5.0
 
 CALL_SECONDS = 8.0
 
-
-def examine(services: Services, bound: Bound, *, call: bool) -> Iterator[Finding]:
-    """All findings, each as soon as it is known; with `call` the vendor is asked once, if a slot is free."""
-    config = services.config
-    yield from _config(config)
-    redis_ms: int | None = None
-    try:
-        info, redis_ms, host_ms = _ask_redis(services)
-        embedded = config.require_redis().embedded
-        yield from of_redis(info, redis_ms, host_ms, embedded=embedded)
-    except AssetbatchError as raised:
-        yield from of_error("redis", raised)
-    yield from _database(services, redis_ms)
-    if redis_ms is None:
-        for check in ("locks", "vendor", "plan", "window", "queue", "cron"):
-            yield not_checked(check, "it needs redis")
-        return
-    try:
-        yield from _state(services, bound, call=call)
-    except AssetbatchError as raised:  # it was there a moment ago
-        yield from of_error("redis", raised)
+HANGS_HINT = "is its server frozen or overloaded, or a disk full or gone?"
 
 
-def _config(config: Config) -> Iterator[Finding]:
+def examine_config(config: Config) -> Iterator[Finding]:
+    """Whether a valid configuration has all that is needed; asks no server."""
     counts = len(config.enabled_priority_assets), len(config.enabled_secondary_assets)
     where = config.file or "the built-in configuration"
     yield ok("config", f"{where}: valid, {counts[0]} priority and {counts[1]} secondary assets")
@@ -85,62 +70,149 @@ def _readable_for_all(path: Path) -> bool:
         return False
 
 
-def _ask_redis(services: Services) -> tuple[dict[str, object], int, int]:
-    client = services.redis
-    with redis_errors():
-        info = client.info()
-        before = time.time()
-        seconds, microseconds = client.time()
-        after = time.time()
-    return info, seconds * 1000 + microseconds // 1000, round((before + after) * 500)
+def examine(services: Services, bound: Bound, *, call: bool) -> Iterator[Finding]:
+    """All findings about the servers, the vendor and the work, each as soon as it is known; with `call` the
+    vendor is asked once, if a slot is free."""
+    found = _Examination(services, bound, call=call)
+    return in_order(
+        {
+            "redis": found.redis,
+            "postgresql": found.postgresql,
+            "locks": found.locks,
+            "vendor": found.vendor,
+            "plan": found.plan,
+            "window": found.window,
+            "queue": found.queue,
+            "cron": found.cron,
+        }
+    )
 
 
-def _database(services: Services, redis_ms: int | None) -> Iterator[Finding]:
-    try:
-        with services.open_store(check_schema=False) as store:
-            if redis_ms is not None:
-                redis_ms = services.now_ms()
+def in_order(checks: Mapping[str, Callable[[], Iterable[Finding]]]) -> Iterator[Finding]:
+    """What the checks find, one after the other. One that fails is a finding itself; without Redis, or when
+    the time is up, the rest is not checked."""
+    missing = ""
+    said: set[str] = set()
+    for check, look in checks.items():
+        if missing and (missing, check) != ("redis", "postgresql"):
+            yield not_checked(check, f"it needs {missing}")
+            continue
+        try:
+            for finding in look():
+                said.add(finding.message)
+                yield finding
+        except BoundExceededError as raised:
+            yield error(check, f"hangs: {raised.message}", HANGS_HINT, code=raised.exit_code)
+            missing = "more time"
+        except RedisError as raised:
+            if raised.message not in said:
+                yield from of_error("redis", raised)
+            if check != "redis":
+                yield not_checked(check, "it needs redis")
+            missing = "redis"
+        except AssetbatchError as raised:
+            yield from of_error(check, raised)
+
+
+class _Examination:
+    """The checks in their order: each may rely on what those before it have found."""
+
+    def __init__(self, services: Services, bound: Bound, *, call: bool) -> None:
+        self._services = services
+        self._config = services.config
+        self._bound = bound
+        self._call = call
+        self._has_redis = False
+        self._takes_writes = False
+        self._waiting = 0
+
+    def redis(self) -> Iterator[Finding]:
+        client = self._services.redis
+        with redis_errors():
+            info = client.info()
+        before_ms = _host_ms()
+        redis_ms = self._services.now_ms()
+        host = Asked(before_ms, _host_ms())
+        self._has_redis = True
+        yield from of_redis(info, redis_ms, host, embedded=self._config.require_redis().embedded)
+        example = next(iter(self._config.assets), None)
+        write, publish = refusals(
+            client,
+            ("HSET", self._services.keys.job("doctor"), "field", "value"),
+            ("PUBLISH", channel(example.symbol if example else ""), ""),
+        )
+        self._takes_writes = write is None
+        if info.get("role") != "slave":  # else it has been said
+            yield from of_trial(write, publish, example)
+
+    def postgresql(self) -> Iterator[Finding]:
+        with self._services.open_store(check_schema=False) as store:
+            before_ms = self._services.now_ms() if self._has_redis else 0
             facts = store.facts()
-            yield from of_database(facts, redis_ms)
+            asked = Asked(before_ms, self._services.now_ms()) if self._has_redis else None
+            yield from of_database(facts, asked)
             if facts.missing_rights:
                 return  # what follows would only say it again
             store.check_schema()
-            config = services.config
-            yield of_registered(config, list(store.load([asset.symbol for asset in config.assets])))
-    except AssetbatchError as raised:
-        yield from of_error("postgresql", raised)
+            symbols = [asset.symbol for asset in self._config.assets]
+            yield of_registered(self._config, list(store.load(symbols)))
+
+    def locks(self) -> Iterable[Finding]:
+        held = {command: self._services.locks.held(command) for command in COMMANDS}
+        return of_locks(held, self._services.now_ms())
+
+    def vendor(self) -> Iterable[Finding]:
+        if self._config.api_key is None:
+            return [not_checked("vendor", "it needs an API key")]
+        if not self._call:
+            return [ok("vendor", "not asked (--no-call)")]
+        if not self._takes_writes:
+            return [not_checked("vendor", "it needs redis to take writes, for the call to be counted")]
+        return _vendor(self._services, self._bound)
+
+    def plan(self) -> Iterable[Finding]:
+        if self._config.api_key is None:
+            return [not_checked("plan", "it needs an API key")]
+        return of_plan(self._config, self._services.entitlements(), self._services.now_ms())
+
+    def window(self) -> Iterable[Finding]:
+        if self._config.api_key is None:
+            return [not_checked("window", "it needs an API key")]
+        return [of_window(self._services.window.state())]
+
+    def queue(self) -> Iterable[Finding]:
+        state = self._services.queue.state()
+        self._waiting = state.size
+        return [of_queue(state, self._config.queue.max_size)]
+
+    def cron(self) -> Iterable[Finding]:
+        now_ms = self._services.now_ms()
+        jobs = [
+            job_health(command, self._services.journal.job(command), self._config, now_ms)
+            for command in COMMANDS
+        ]
+        return of_cron(jobs, self._waiting, self._config, now_ms)
 
 
-def _state(services: Services, bound: Bound, *, call: bool) -> Iterator[Finding]:
-    config = services.config
-    held = {command: services.locks.held(command) for command in COMMANDS}
-    now_ms = services.now_ms()
-    yield from of_locks(held, now_ms, 3_600_000 + 60_000)
-    if config.api_key is None:
-        for check in ("vendor", "plan", "window"):
-            yield not_checked(check, "it needs an API key")
-    else:
-        if call:
-            yield from _vendor(services, bound)
-        else:
-            yield ok("vendor", "not asked (--no-call)")
-        yield from of_plan(config, services.entitlements(), now_ms)
-        yield of_window(services.window.state())
-    yield of_queue(services.queue.state(), config.queue.max_size)
-    jobs = [job_health(command, services.journal.job(command), config, now_ms) for command in COMMANDS]
-    yield from of_cron(jobs, config, now_ms)
+def _host_ms() -> int:
+    return round(time.time() * 1000)
 
 
 def _vendor(services: Services, bound: Bound) -> Sequence[Finding]:
+    vendor = services.vendor  # made before the slot is taken, which does not keep for long
     try:
         grant = _slot(services, bound)
     except DatabaseError:  # a lost window is made up for from the database
         return [not_checked("vendor", "it needs the database, to know of recent calls")]
     if not isinstance(grant, Grant):
         return [ok("vendor", f"not asked: no call is free for {span(grant)}; ask again then")]
+    if grant.too_old(boot_seconds()):  # this host slept meanwhile
+        services.window.cancel(grant)
+        return [not_checked("vendor", "this host was too slow to use its slot")]
     sent = True
+    before_ms = services.now_ms()
     try:
-        status = services.vendor.market_status(deadline_seconds=CALL_SECONDS)
+        status = vendor.market_status(deadline_seconds=CALL_SECONDS)
     except Refusal as refusal:
         sent = refusal.sent
         return [_refused(services, refusal)]
@@ -150,7 +222,7 @@ def _vendor(services: Services, bound: Bound) -> Sequence[Finding]:
         else:
             services.window.cancel(grant)
     markets = f"forex {status.fx or 'unknown'}, crypto {status.crypto or 'unknown'}"
-    return of_vendor(Answer(status.server_time_ms, markets), services.now_ms())
+    return of_vendor(Answer(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
 
 
 def _slot(services: Services, bound: Bound) -> Grant | int:

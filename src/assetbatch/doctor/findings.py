@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from assetbatch.assets import AssetType
+from assetbatch.assets import Asset, AssetType
 from assetbatch.config import Config
 from assetbatch.entitlements import Entitlements
-from assetbatch.errors import AssetbatchError
+from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.health import JobHealth
+from assetbatch.health.problems import MISSED_STARTS, QUEUE_SILENT_MS
 from assetbatch.hours import to_ms
 from assetbatch.report import lack_in_words
+from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
 from assetbatch.state.queue import QueueState
 from assetbatch.state.window import WindowState
 from assetbatch.store.facts import DatabaseFacts
@@ -28,9 +30,13 @@ REDIS_VERSION = (7, 0)
 VALKEY_VERSION = (8, 0)
 POSTGRES_VERSION = 150_000
 NEARLY_FULL = 0.9
-MISSED_STARTS = 3
+LONGEST_CYCLE_MS = 3_600_000 + 60_000
+"""No `--max-seconds` is longer than an hour; a lock that is held for more has come by a clock's jump."""
+ENQUEUE_MS = 30 * 60_000
+"""How often crontab.example starts enqueue-secondary."""
 NTP_HINT = "have NTP (chrony, systemd-timesyncd) slew both clocks; a jump ahead would open the call window"
 CRON_HINT = "put the lines of crontab.example into your crontab, with your paths"
+CRON_LATE_HINT = "is cron running, and does its log say why?"
 
 
 class Level(StrEnum):
@@ -92,10 +98,17 @@ def exit_code(findings: Sequence[Finding]) -> int:
 # --- Redis ---
 
 
-def of_redis(info: Mapping[str, Any], redis_ms: int, host_ms: int, *, embedded: bool) -> list[Finding]:
+class Asked(NamedTuple):
+    """Between which two moments (ms, by the clock of who asked) another clock was read."""
+
+    from_ms: int
+    to_ms: int
+
+
+def of_redis(info: Mapping[str, Any], redis_ms: int, host: Asked, *, embedded: bool) -> list[Finding]:
     """Version, role, persistence, eviction, memory and clock, from what `INFO` says.
 
-    `redis_ms` and `host_ms` are the server's and this host's time at one moment.
+    `redis_ms` is the server's time, `host` when this host asked for it.
     """
     findings = [_redis_version(info)]
     if info.get("role") == "slave":
@@ -112,7 +125,7 @@ def of_redis(info: Mapping[str, Any], redis_ms: int, host_ms: int, *, embedded: 
         findings.append(warning("redis", f"memory is {used / limit:.0%} full", "raise maxmemory"))
     elif not limit or policy == "noeviction":
         findings.append(ok("redis", f"nothing is evicted, {used / 2**20:.1f} MB used"))
-    findings.append(clock("redis", "redis' clock", redis_ms, "this host's", host_ms))
+    findings.append(clock("redis", "redis' clock", redis_ms, "this host's", host))
     return findings
 
 
@@ -142,9 +155,20 @@ def _persistence(info: Mapping[str, Any], *, embedded: bool) -> Finding:
     )
 
 
-def clock(check: str, name: str, its_ms: int, other: str, other_ms: int) -> Finding:
-    """Whether two clocks agree."""
-    off = its_ms - other_ms
+def of_trial(write: RedisError | None, publish: RedisError | None, example: Asset | None) -> list[Finding]:
+    """What Redis has against writing and publishing; `example` is whose channel was tried."""
+    if write:
+        return of_error("redis", write)
+    if publish:
+        channel = f" (tried: that of {example.symbol})" if example else ""
+        hint = "allow it the channels asset:update:* (ACL SETUSER <user> &asset:update:*)"
+        return [error("redis", f"this user may not publish{channel}: {publish.message}", hint, code=3)]
+    return []
+
+
+def clock(check: str, name: str, its_ms: int, other: str, asked: Asked) -> Finding:
+    """Whether a clock agrees with the other one, by which it was `asked`; a slow answer is no difference."""
+    off = its_ms - min(max(its_ms, asked.from_ms), asked.to_ms)
     words = f"{name} is {span(abs(off))} {'ahead of' if off > 0 else 'behind'} {other}"
     if abs(off) >= CLOCK_ERROR_MS:
         return error(check, words, NTP_HINT, code=3)
@@ -156,8 +180,8 @@ def clock(check: str, name: str, its_ms: int, other: str, other_ms: int) -> Find
 # --- PostgreSQL ---
 
 
-def of_database(facts: DatabaseFacts, redis_ms: int | None) -> list[Finding]:
-    """Version, rights and clock."""
+def of_database(facts: DatabaseFacts, asked: Asked | None) -> list[Finding]:
+    """Version, rights and clock; `asked` when by Redis' clock, None without Redis."""
     shown = f"PostgreSQL {facts.version // 10_000}.{facts.version % 10_000}"
     findings = [ok("postgresql", shown)]
     if facts.version < POSTGRES_VERSION:
@@ -172,8 +196,8 @@ def of_database(facts: DatabaseFacts, redis_ms: int | None) -> list[Finding]:
         findings.append(error("postgresql", message, "GRANT them as the owner of the tables", code=3))
     else:
         findings.append(ok("postgresql", "the role has every right it needs"))
-    if redis_ms is not None:
-        findings.append(clock("postgresql", "its clock", facts.now_ms, "redis'", redis_ms))
+    if asked is not None:
+        findings.append(clock("postgresql", "its clock", facts.now_ms, "redis'", asked))
     return findings
 
 
@@ -189,12 +213,12 @@ def of_registered(config: Config, registered: Sequence[str]) -> Finding:
 # --- locks, plan, window, queue, cron ---
 
 
-def of_locks(held: Mapping[str, Sequence[int]], now_ms: int, longest_ms: int) -> list[Finding]:
+def of_locks(held: Mapping[str, Sequence[int]], now_ms: int) -> list[Finding]:
     """Who runs now; `held` has the moments (ms) at which the locks of each command end."""
     findings = []
     for command, ends_ms in held.items():
         name = command.replace("_", "-")
-        if ends_ms and max(ends_ms) - now_ms > longest_ms:
+        if ends_ms and max(ends_ms) - now_ms > LONGEST_CYCLE_MS:
             left = span(max(ends_ms) - now_ms)
             message = f"{name} is locked for another {left}, longer than any cycle may take"
             hint = f"was redis' clock set back? wait, or delete its key lock:{command}"
@@ -212,11 +236,11 @@ class Answer(NamedTuple):
     markets: str
 
 
-def of_vendor(answer: Answer, redis_ms: int) -> list[Finding]:
-    """The vendor has answered: the key is good."""
+def of_vendor(answer: Answer, asked: Asked) -> list[Finding]:
+    """The vendor has answered, `asked` by Redis' clock: the key is good."""
     findings = [ok("vendor", f"answers, and takes the API key ({answer.markets})")]
     if answer.server_time_ms is not None:
-        findings.append(clock("vendor", "redis' clock", redis_ms, "the vendor's", answer.server_time_ms))
+        findings.append(clock("vendor", "the vendor's clock", answer.server_time_ms, "redis'", asked))
     return findings
 
 
@@ -262,27 +286,55 @@ def of_queue(state: QueueState, max_size: int) -> Finding:
     return ok("queue", words)
 
 
-def of_cron(jobs: Sequence[JobHealth], config: Config, now_ms: int) -> list[Finding]:
-    """When each command last started, and whether that is as it should be."""
+def of_cron(jobs: Sequence[JobHealth], waiting: int, config: Config, now_ms: int) -> list[Finding]:
+    """When each command last started, and whether that is as it should be; `waiting` items are queued."""
     if config.sandbox:
         return [ok("cron", "a sandbox needs none")]
     findings = []
-    never = [job.id.replace("_", "-") for job in jobs if job.last_started is None]
+    never = [_name(job) for job in jobs if job.last_started is None and _has_work(job.id, waiting, config)]
     if never:
         verb = "was" if len(never) == 1 else "were"
         findings.append(warning("cron", f"{', '.join(never)} {verb} never started", CRON_HINT))
-    for job in jobs:
-        name = job.id.replace("_", "-")
-        if job.last_started is None:
-            continue
-        age_ms = now_ms - to_ms(datetime.fromisoformat(job.last_started))
-        words = f"{name} started {ago(age_ms)}: {job.last_result}"
+    findings += [
+        _of_job(job, now_ms - to_ms(datetime.fromisoformat(job.last_started)), waiting, config)
+        for job in jobs
+        if job.last_started is not None
+    ]
+    return findings or [ok("cron", "there is nothing to be started")]
+
+
+def _name(job: JobHealth) -> str:
+    return job.id.replace("_", "-")
+
+
+def _has_work(command: str, waiting: int, config: Config) -> bool:
+    if command == RUN_PRIORITY:
+        return bool(config.enabled_priority_assets)
+    if command == ENQUEUE_SECONDARY:
+        return bool(config.enabled_secondary_assets)
+    return bool(waiting or config.enabled_secondary_assets)
+
+
+def _of_job(job: JobHealth, age_ms: int, waiting: int, config: Config) -> Finding:
+    started = f"{_name(job)} was last started {ago(age_ms)}"
+    if _has_work(job.id, waiting, config):
         interval_ms = config.batch.interval_minutes * 60_000
-        if job.id == "run_priority" and age_ms > MISSED_STARTS * interval_ms:
-            words = f"{name} was last started {ago(age_ms)}, it should be every {interval_ms // 60_000} min"
-            findings.append(error("cron", words, "is cron running, and does its log say why?"))
-        elif job.last_error:
-            findings.append(warning("cron", f"{words}: {job.last_error}"))
-        else:
-            findings.append(ok("cron", words))
-    return findings
+        if job.id == RUN_PRIORITY and age_ms > MISSED_STARTS * interval_ms:
+            words = f"{started}, it should be every {config.batch.interval_minutes} min"
+            return error("cron", words, CRON_LATE_HINT)
+        if job.id == RUN_QUEUE and waiting and age_ms > QUEUE_SILENT_MS:
+            return warning("cron", f"{started}, and {plural(waiting, 'item')} in the queue", CRON_LATE_HINT)
+        if job.id == ENQUEUE_SECONDARY and age_ms > MISSED_STARTS * _enqueue_ms(config):
+            words = f"{started}, it should be every {_enqueue_ms(config) // 60_000} min"
+            return warning("cron", words, CRON_LATE_HINT)
+    words = f"{_name(job)} started {ago(age_ms)}: {job.last_result}"
+    if job.last_error:
+        hint = f"if nothing above explains it, start it by hand: assetbatch -v {_name(job)}"
+        return warning("cron", f"{words}: {job.last_error}", hint)
+    return ok("cron", words)
+
+
+def _enqueue_ms(config: Config) -> int:
+    """As often as crontab.example does it, or as the asset that is due most often needs it."""
+    frequencies = [asset.update_frequency_seconds for asset in config.enabled_secondary_assets]
+    return max(ENQUEUE_MS, min(frequencies) * 1000)
