@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Mapping
@@ -75,7 +76,6 @@ def write_atomically(path: Path, text: str) -> None:
                 os.unlink(temporary)
             raise
     except OSError as error:
-        raise AssetbatchError(
-            f"{path} cannot be written: {error.strerror or error}",
-            hint="its folder must exist and let this user create files",
-        ) from None
+        full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+        hint = "free space there" if full else "its folder must exist and let this user create files"
+        raise AssetbatchError(f"{path} cannot be written: {error.strerror or error}", hint=hint) from None

@@ -58,6 +58,7 @@ class TestRedis:
         client.config_set("maxmemory", int(client.info("memory")["used_memory"]) - 1)
         fails(waiting, command, code=3, said="redis is full")
         doctor(waiting, code=3, check="redis", said="memory is 1..% full|redis is full")
+        assert start(waiting, "status", "--check").returncode == 2
         client.config_set("maxmemory", 0)
         unharmed(waiting, waiting=3)
         works_again(waiting)
@@ -193,8 +194,54 @@ class TestTheVendor:
         assert len(waiting.paths) == 1
         unharmed(waiting, waiting=3)
 
+    def test_is_down_for_a_whole_queue_is_one_line_and_then_silence(self, waiting: World) -> None:
+        waiting.vendor.order("status=503", times=None)
+        first, again = (start(waiting, "run-queue") for _ in range(2))
+        assert (first.returncode, first.stderr.count("\n")) == (3, 1)
+        assert "the API cannot be reached" in first.stderr
+        assert again.stderr == ""
+
+    def test_answers_nonsense_for_every_asset_is_one_line(self, waiting: World) -> None:
+        waiting.vendor.order("html", times=None)
+        done = start(waiting, "run-queue")
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "ETHUSD, GBPUSD, USDJPY: " in done.stderr
+
+    def test_has_forbidden_calls_for_long(self, waiting: World) -> None:
+        waiting.vendor.order("429=1800", times=1)
+        start(waiting, "run-priority")
+        doctor(waiting, code=0, check="vendor", said="has forbidden calls for another 30 min")
+
 
 class TestTheHost:
+    @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+    def test_has_closed_our_streams(self, waiting: World, closed: str) -> None:
+        for command in ("run-priority", "config show", "status"):
+            line = f"exec {' '.join(PROGRAM)} {command} {closed}"
+            done = subprocess.run(
+                ["/bin/sh", "-c", line],
+                cwd=waiting.folder,
+                env=environment(waiting),
+                check=False,
+                capture_output=True,
+            )
+            assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+        assert waiting.last_update("XAUUSD") is not None
+
+    def test_has_removed_the_folder_we_are_in(self, waiting: World, tmp_path: Path) -> None:
+        config = waiting.folder / "config.yml"
+        start_it = f"exec {' '.join(PROGRAM)} --config {config} run-priority"
+        line = f"mkdir gone && cd gone && rmdir ../gone && {start_it}"
+        done = subprocess.run(
+            ["/bin/sh", "-c", line],
+            cwd=waiting.folder,
+            env=environment(waiting),
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
     @pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
     @pytest.mark.parametrize("offset", ["-5m", "+5m"])
     def test_has_a_clock_that_is_off(self, waiting: World, offset: str) -> None:
@@ -223,6 +270,21 @@ class TestTheHost:
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
         assert "No space left on device" in done.stderr
+
+    @pytest.mark.parametrize("command", ["config show", "config check", "init"])
+    def test_has_a_full_disk_behind_stdout(self, free: World, command: str) -> None:
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [*PROGRAM, *command.split()],
+                cwd=free.folder,
+                env=environment(free),
+                check=False,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "the output cannot be written: No space left on device" in done.stderr
 
     @pytest.mark.skipif(not is_root(), reason="only root can mount a small disk")
     def test_has_a_full_disk_where_the_embedded_servers_live(self, free: World, tmp_path: Path) -> None:

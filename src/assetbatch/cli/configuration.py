@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from assetbatch.cli.context import load_config, print_json, print_rich, reported
+from assetbatch.cli.context import load_config, print_json, print_rich, print_text, reported
 
 CODES = "Exit codes: 0 the configuration is valid; 2 it is not (every mistake is a line on stderr)."
 
@@ -33,7 +33,7 @@ def show(
         rows = effective(load_config(options))
         if json:
             print_json([{"key": k, "value": v, "origin": o} for k, v, o in rows])
-        elif sys.stdout.isatty():
+        elif sys.stdout is not None and sys.stdout.isatty():
             from rich.table import Table
 
             table = Table("key", "value", "origin", box=None, pad_edge=False, header_style="bold")
@@ -41,8 +41,7 @@ def show(
                 table.add_row(key, str(value), origin)
             print_rich(table)
         else:
-            for key, value, origin in rows:
-                typer.echo(f"{key} = {value}  # {origin}")
+            print_text("\n".join(f"{key} = {value}  # {origin}" for key, value, origin in rows))
 
 
 def check(context: typer.Context) -> None:
@@ -51,4 +50,4 @@ def check(context: typer.Context) -> None:
         config = load_config(options)
         assets = len(config.priority_assets), len(config.secondary_assets)
         where = config.file or "the built-in configuration"
-        typer.echo(f"{where}: valid, {assets[0]} priority and {assets[1]} secondary assets")
+        print_text(f"{where}: valid, {assets[0]} priority and {assets[1]} secondary assets")

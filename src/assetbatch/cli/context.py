@@ -69,7 +69,15 @@ def load_config(options: Options) -> Config:
     """The effective configuration; raises ConfigError."""
     from assetbatch.config import load
 
-    return load(options.config, os.environ, cwd=Path.cwd(), sandbox=options.sandbox)
+    return load(options.config, os.environ, cwd=current_folder(), sandbox=options.sandbox)
+
+
+def current_folder() -> Path:
+    """Where we are; the root, where that folder has been removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
 
 
 @contextmanager
@@ -121,14 +129,16 @@ def _output() -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise  # whoever read has seen enough; the command line ends quietly
-        sys.stdout.flush()
     except OSError as error:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - or the end would fail again
         raise AssetbatchError(f"the output cannot be written: {error.strerror}") from None
 
 
 def make_output_robust() -> None:
-    """A stream that cannot show a character shows a substitute: cron's environment may be plain ASCII."""
+    """A stream that cannot show a character shows a substitute: cron's environment may be plain ASCII. What
+    goes to a stderr that is closed goes nowhere."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -15,6 +15,7 @@ import typer
 from assetbatch.cli.context import (
     Options,
     command_name,
+    current_folder,
     load_config,
     log,
     print_json,
@@ -186,7 +187,7 @@ def _remembering(context: typer.Context) -> Iterator[Memory | None]:
         return
     from assetbatch.cli.repeated import Memory, places
 
-    which = [options.config, os.environ.get("ASSETBATCH_CONFIG"), Path.cwd(), options.sandbox]
+    which = [options.config, os.environ.get("ASSETBATCH_CONFIG"), current_folder(), options.sandbox]
     memory = Memory(places(command_name(context), repr(which)), round(time.time() * 1000))
     try:
         yield memory

@@ -127,8 +127,8 @@ class Memory(logging.Filter):
 
 
 def key_of(text: str) -> str:
-    """What makes two lines the same failure: all but the numbers in them."""
-    return re.sub(r"\d+", "#", text)
+    """What makes two lines the same failure: all but the numbers in them; `S01` is a name, no number."""
+    return re.sub(r"(?<![A-Za-z_\d])\d+(?![A-Za-z_\d])", "#", text)
 
 
 def kind_of(error: AssetbatchError) -> Kind:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from assetbatch.cli.context import load_config, print_json, reported
+from assetbatch.cli.context import load_config, print_json, print_text, reported
 from assetbatch.words import plural
 
 INIT_SECONDS = 120.0
@@ -42,7 +42,7 @@ def init(
             print_json(report)
             return
         applied = plural(len(report.migrations), "migration")
-        typer.echo(
+        print_text(
             f"schema ready ({applied} applied); {plural(len(report.added), 'asset')} added, "
             f"{len(report.present)} there before"
         )

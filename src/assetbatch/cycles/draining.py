@@ -14,7 +14,6 @@ from assetbatch.cycles.work import (
     enqueue_bars,
     known_work,
     load,
-    log_extra,
     raise_if_down,
     refreshing,
     split_due,
@@ -52,8 +51,14 @@ def work_queue(
 ) -> None:
     """Works the queue and fills in the result; raises AssetbatchError where the cycle cannot go on."""
     known = services.entitlements()
-    with refreshing(services, known, bound, progress, result, calls) as refresher:
-        reports = _drain(services, bound, refresher, known, progress, result)
+    failures = _Failures()
+    down = False
+    try:
+        with refreshing(services, known, bound, progress, result, calls) as refresher:
+            reports = _drain(services, bound, refresher, known, progress, result, failures)
+        down = bool(reports) and all(report.vendor_down for report in reports)
+    finally:
+        failures.say(quietly=down)
     judge(result, bound)
     result.queue_size = services.queue.state().size
     if not bound.stopped:  # a call that was cut short says nothing of the vendor
@@ -67,6 +72,7 @@ def _drain(
     known: Entitlements,
     progress: Progress,
     result: CycleResult,
+    failures: _Failures,
 ) -> list[BatchReport]:
     """Takes and works until a reason to end; each batch is accounted for in `result` as it ends."""
     reports: list[BatchReport] = []
@@ -94,7 +100,7 @@ def _drain(
             bound.wait(taken.wait_ms / 1000 + 0.001)
             continue
         waited, token = False, new_call_id()
-        report = _work_lease(services, bound, refresher, known, taken, result)
+        report = _work_lease(services, bound, refresher, known, taken, result, failures)
         reports.append(report)
         if report.too_many_calls:
             result.ended_because = TOO_MANY_CALLS
@@ -110,11 +116,30 @@ def _drain(
     return reports
 
 
+class _Failures:
+    """What failed in a queue run, said at its end: a line for all items that failed alike."""
+
+    def __init__(self) -> None:
+        self._alike: dict[str, list[str]] = {}
+
+    def add(self, item_id: str, words: str) -> None:
+        """Notes an item's failure."""
+        self._alike.setdefault(words, []).append(item_id)
+
+    def say(self, *, quietly: bool) -> None:
+        """Logs it; `quietly` where the command's error says it already, of a vendor that is down."""
+        level = logging.INFO if quietly else logging.WARNING
+        for words, ids in self._alike.items():
+            extra = {"symbol": parse_work_id(ids[0]).symbol} if len(ids) == 1 else {}
+            log.log(level, "%s: %s", ", ".join(ids), words, extra=extra)
+
+
 class _LeaseHolder(Holder):
     """Holds the leases of one take: renews them, and settles each item as soon as its result is stored."""
 
-    def __init__(self, services: Services, bound: Bound, lease: Lease) -> None:
+    def __init__(self, services: Services, bound: Bound, lease: Lease, failures: _Failures) -> None:
         self._services = services
+        self._failures = failures
         self._bound = bound
         self._token = lease.token
         self._open = {item.id for item in lease.items}
@@ -137,7 +162,7 @@ class _LeaseHolder(Holder):
         answered = [done for done in results if done.status in fine]
         for done in answered:
             if done.status is Status.NO_DATA:
-                log.warning("%s: %s", done.work.id, done.error, extra=log_extra(done.work))
+                self._failures.add(done.work.id, done.error or "")
         self.finish([done.work.id for done in answered])
         failures = [
             Failure(done.work.id, done.error or done.status.value, done.final)
@@ -146,9 +171,7 @@ class _LeaseHolder(Holder):
         ]
         words = self._services.queue.fail(self._token, failures)
         for failure, word in zip(failures, words, strict=True):
-            symbol = parse_work_id(failure.id).symbol
-            what = WHAT_FOLLOWS[word]
-            log.warning("%s: %s (%s)", failure.id, failure.error, what, extra={"symbol": symbol})
+            self._failures.add(failure.id, f"{failure.error} ({WHAT_FOLLOWS[word]})")
         self._open -= {failure.id for failure in failures}
 
     def not_stored(self, results: Sequence[Result], error: str) -> None:
@@ -173,12 +196,13 @@ def _work_lease(
     known: Entitlements,
     lease: Lease,
     result: CycleResult,
+    failures: _Failures,
 ) -> BatchReport:
     """Works what a take brought and settles every item: finished, failed or handed back."""
     work, gone = known_work(services, [item.id for item in lease.items])
     if gone:
         log.warning("taken out of the queue: %s (hint: not in the configuration any more)", ", ".join(gone))
-    holder = _LeaseHolder(services, bound, lease)
+    holder = _LeaseHolder(services, bound, lease, failures)
     try:
         stored = load(services, result, [item.asset.symbol for item in work])
         due, rest = split_due(services, known, work, stored)

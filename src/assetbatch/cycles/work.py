@@ -95,10 +95,12 @@ def split_due(
     they are fresh, or not registered, so that an answer could not be stored."""
     now_ms = services.now_ms()
     due, rest = [], []
+    reason = "not registered in the database (hint: run assetbatch init)"
+    missing = dict.fromkeys(item.asset.symbol for item in work if item.asset.symbol not in stored)
+    if missing:
+        log.warning("%s: %s", ", ".join(missing), reason)
     for item in work:
         if item.asset.symbol not in stored:
-            reason = "not registered in the database (hint: run assetbatch init)"
-            log.warning("%s: %s", item.asset.symbol, reason, extra=log_extra(item))
             rest.append(AssetReport(symbol=item.asset.symbol, status=Status.FAILED.value, detail=reason))
             continue
         verdict = assess(item, stored[item.asset.symbol], known, now_ms)

@@ -34,7 +34,7 @@ from assetbatch.health import COMMANDS, job_health
 from assetbatch.services import Services
 from assetbatch.state.connection import redis_errors
 from assetbatch.state.trial import refusals
-from assetbatch.state.window import CallKind, Grant, new_call_id
+from assetbatch.state.window import CallKind, Grant, Refused, new_call_id
 from assetbatch.vendor.refusals import Refusal, RefusalKind
 from assetbatch.words import span
 
@@ -205,7 +205,11 @@ def _vendor(services: Services, bound: Bound) -> Sequence[Finding]:
     except DatabaseError:  # a lost window is made up for from the database
         return [not_checked("vendor", "it needs the database, to know of recent calls")]
     if not isinstance(grant, Grant):
-        return [ok("vendor", f"not asked: no call is free for {span(grant)}; ask again then")]
+        free_in = span(grant.wait_ms)
+        if grant.reason == "blocked":
+            hint = "it said too many calls (429): does another program use this key?"
+            return [warning("vendor", f"has forbidden calls for another {free_in}", hint)]
+        return [ok("vendor", f"not asked: no call is free for {free_in}; ask again then")]
     if grant.too_old(boot_seconds()):  # this host slept meanwhile
         services.window.cancel(grant)
         return [not_checked("vendor", "this host was too slow to use its slot")]
@@ -225,8 +229,8 @@ def _vendor(services: Services, bound: Bound) -> Sequence[Finding]:
     return of_vendor(Answer(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
 
 
-def _slot(services: Services, bound: Bound) -> Grant | int:
-    """A free call; or for how many ms there is none."""
+def _slot(services: Services, bound: Bound) -> Grant | Refused:
+    """A free call; or why and for how long there is none."""
     call_id = new_call_id()
     waited = 0.0
     while True:
@@ -235,7 +239,7 @@ def _slot(services: Services, bound: Bound) -> Grant | int:
             return answer
         if bound.stopped or waited + answer.wait_ms / 1000 > SLOT_SECONDS:
             services.window.leave(call_id)
-            return answer.wait_ms
+            return answer
         bound.wait(answer.wait_ms / 1000 + 0.001)
         waited += answer.wait_ms / 1000 + 0.001
 

@@ -17,6 +17,7 @@ from assetbatch.market import StoredAsset
 from assetbatch.planning import expected_next_start
 from assetbatch.report import lack_in_words
 from assetbatch.services import Services
+from assetbatch.state import trial
 from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
 from assetbatch.state.queue import Line, QueueState
 from assetbatch.state.window import WindowState
@@ -48,6 +49,9 @@ def collect(services: Services) -> Health:
         if (stored is not None)
         else []
     )
+    write, *_ = trial.refusals(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
+    if write:
+        problems.append(Problem(write.message, write.hint, "critical"))
     metrics = metrics_of(cycles[RUN_PRIORITY], queue, waits, now_ms)
     alerts = alerts_of(metrics, config)
     refusals = known.believed(now_ms)
