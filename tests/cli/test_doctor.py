@@ -14,6 +14,7 @@ import pytest
 
 from assetbatch.bounds import Bound
 from assetbatch.doctor import examine
+from assetbatch.state.window import CallKind, Grant, new_call_id
 from tests.own_redis import OwnServer, own_server
 from tests.world import KEY, RealClock, SetClock, World
 
@@ -76,11 +77,21 @@ def test_asks_the_vendor_once_through_the_limiter(free: World) -> None:
 
 def test_leaves_the_vendor_alone_when_no_call_is_free(free: World) -> None:
     with free.services() as services:
-        services.window.block(60)
+        while isinstance(services.window.ask(CallKind.QUEUE, new_call_id()), Grant):
+            pass  # calls that are still out
     before = len(free.vendor.arrivals)
     code, document = examined(free)
     assert (code, len(free.vendor.arrivals)) == (0, before)
     assert "not asked: no call is free" in said(document, "vendor")
+
+
+def test_leaves_the_vendor_alone_when_it_has_forbidden_calls(free: World) -> None:
+    with free.services() as services:
+        services.window.block(60)
+    before = len(free.vendor.arrivals)
+    code, document = examined(free)
+    assert (code, len(free.vendor.arrivals)) == (0, before)
+    assert "has forbidden calls for another" in said(document, "vendor")
 
 
 class TestWithout:

@@ -1,0 +1,406 @@
+"""Every line that docs/it-does-not-work.md quotes is provoked here, on the real thing."""
+
+from __future__ import annotations
+
+import ast
+import re
+import signal
+import subprocess
+import uuid
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from assetbatch.config import Config
+from assetbatch.errors import ConfigError, RedisError
+from assetbatch.hours import start_of_day, to_ms
+from assetbatch.sandbox import PLANS, SandboxServer, system_clock
+from assetbatch.state import connection
+from assetbatch.state.journal import RUN_PRIORITY
+from assetbatch.state.queue import Line
+from assetbatch.vendor.answers import BarsAnswer
+from assetbatch.vendor.client import VendorClient
+from assetbatch.vendor.refusals import Refusal, RefusalKind
+from tests.conftest import REPOSITORY
+from tests.cycles.conftest import MakeWorld, free, make_world, paid
+from tests.failures.start import NOWHERE, PROGRAM, start
+from tests.own_redis import OwnServer, own_server
+from tests.world import KEY, PRIORITY, RealClock, SetClock, World
+
+__all__ = ["free", "make_world", "own_server", "paid"]
+
+PAGE = REPOSITORY / "docs" / "it-does-not-work.md"
+WRONG = {"symbol": "WRONG", "polygon_ticker": "C:WRONG", "asset_type": "forex"}
+MINIMAL = "priority_assets: [{symbol: XAUUSD, polygon_ticker: 'C:XAUUSD', asset_type: forex}]\n"
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    """Processes take the real time, so the simulated vendor does too."""
+    return RealClock()
+
+
+def quoted() -> set[str]:
+    """What stands in backticks in the first column of the page's tables: what the program says."""
+    page = PAGE.read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
+    lines = {line for cell in cells for line in re.findall(r"`([^`]+)`", cell)}
+    return lines - {"-v", "doctor", "status", "behind"}  # where it is said
+
+
+def shows(output: str, line: str) -> None:
+    """That the line, as the page has it, stands in what the program printed; … is any text."""
+    assert line in quoted(), f"the page does not have {line!r}"
+    pattern = ".+?".join(re.escape(piece) for piece in line.split("…"))
+    assert re.search(pattern, " ".join(output.split())), output
+
+
+def test_every_line_of_the_page_is_provoked_here() -> None:
+    calls = [node for node in ast.walk(ast.parse(Path(__file__).read_text())) if isinstance(node, ast.Call)]
+    provoked = {
+        call.args[1].value
+        for call in calls
+        if isinstance(call.func, ast.Name)
+        and call.func.id == "shows"
+        and isinstance(call.args[1], ast.Constant)
+    }
+    assert len(provoked) > 30
+    assert quoted() == provoked
+
+
+def bare(folder: Path, command: str, config: str | None = None, **env: str) -> str:
+    """What a start without servers says on stderr; it must end with code 2."""
+    if config is not None:
+        (folder / "config.yml").write_text(config)
+    done = subprocess.run(
+        [*PROGRAM, *command.split()],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    return done.stderr
+
+
+class TestCode2:
+    @pytest.mark.skipif(Path("/etc/assetbatch/config.yml").exists(), reason="assetbatch is installed here")
+    def test_no_file(self, tmp_path: Path) -> None:
+        shows(bare(tmp_path, "run-priority"), "no configuration found: looked for …")
+
+    def test_no_key(self, tmp_path: Path) -> None:
+        servers = "database: {url: embedded}\nredis: {url: embedded}\n"
+        shows(bare(tmp_path, "run-priority", MINIMAL + servers), "no API key is configured")
+
+    def test_a_key_file_that_cannot_be_read(self, tmp_path: Path) -> None:
+        said = bare(tmp_path, "run-priority", MINIMAL, POLYGON_API_KEY_FILE="gone")
+        shows(said, "env POLYGON_API_KEY_FILE: the file it names cannot be read: …")
+
+    def test_no_servers(self, tmp_path: Path) -> None:
+        said = bare(tmp_path, "run-priority", MINIMAL + "redis: {url: embedded}", POLYGON_API_KEY=KEY)
+        shows(said, "no database is configured")
+        said = bare(tmp_path, "run-priority", MINIMAL + "database: {url: embedded}", POLYGON_API_KEY=KEY)
+        shows(said, "no Redis is configured")
+
+    def test_a_password_that_is_not_encoded(self, tmp_path: Path) -> None:
+        said = bare(tmp_path, "run-priority", MINIMAL, DATABASE_URL="postgresql://me:a@b@host/market")
+        shows(said, "found a URL that can be read in two ways")
+        said = bare(tmp_path, "run-priority", MINIMAL, REDIS_URL="redis://:100%@host/0")
+        shows(said, "found a % that is not followed by two hex digits")
+
+    def test_an_option_that_libpq_does_not_know(self, tmp_path: Path) -> None:
+        env = {"POLYGON_API_KEY": KEY, "DATABASE_URL": "postgresql://me@host/market?colour=red"}
+        said = bare(tmp_path, "run-priority", MINIMAL + "redis: {url: embedded}", **env)
+        shows(said, "the database URL cannot be read")
+
+    def test_no_folder(self) -> None:
+        with pytest.raises(ConfigError) as raised:
+            _ = Config().data_folder
+        shows(str(raised.value), "no folder for data: neither XDG_DATA_HOME nor HOME is set")
+
+
+@pytest.fixture
+def waiting(free: World) -> World:
+    """A world in which the secondary assets wait in the queue."""
+    free.know_that_today_is_refused()
+    assert start(free, "enqueue-secondary").returncode == 0
+    return free
+
+
+@pytest.fixture
+def own(free: World, own_server: Callable[..., OwnServer]) -> OwnServer:
+    """A Redis of this test's own, which the world uses from now on."""
+    server = own_server()
+    free.document["redis"] = {"url": f"unix://{server.socket}", "prefix": "{own}"}
+    return server
+
+
+def fails(world: World, command: str, code: int = 3, **env: str) -> str:
+    """What a command says on stderr that ends with this code."""
+    done = start(world, *command.split(), **env)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    return done.stderr
+
+
+class TestCode3Redis:
+    def test_is_not_there(self, free: World) -> None:
+        shows(fails(free, "run-priority", REDIS_URL=f"redis://{NOWHERE}/0"), "redis cannot be reached: …")
+
+    def test_does_not_answer(self, own: OwnServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connection, "SOCKET_SECONDS", 0.1)
+        assert own.process
+        own.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(RedisError) as raised, connection.redis_errors():
+            own.client().ping()
+        shows(str(raised.value), "redis did not answer within … s")
+
+    def test_wants_a_password(self, free: World, own: OwnServer) -> None:
+        own.client().config_set("requirepass", "made-up-password")
+        shows(fails(free, "run-priority"), "redis refuses the login: …")
+
+    def test_denies_a_command(self, free: World, own: OwnServer) -> None:
+        own.client().acl_setuser("me", enabled=True, nopass=True, keys=["other:*"], categories=["+@all"])
+        shows(
+            fails(free, "run-priority", REDIS_URL=f"unix://me:any@{own.socket}"), "redis denies a command: …"
+        )
+
+    def test_is_full(self, free: World, own: OwnServer) -> None:
+        client = own.client()
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) - 1)
+        shows(fails(free, "run-priority"), "redis is full (maxmemory is reached)")
+
+    def test_is_a_replica(self, free: World, own: OwnServer) -> None:
+        own.client().config_set("replica-serve-stale-data", "yes")
+        own.client().execute_command("REPLICAOF", "127.0.0.1", "1")
+        shows(fails(free, "run-priority"), "redis is a read-only replica")
+
+
+class TestCode3PostgreSQL:
+    def test_is_not_there(self, free: World) -> None:
+        said = fails(free, "run-priority", DATABASE_URL=f"postgresql://me@{NOWHERE}/x")
+        shows(said, "connecting at …: nothing listens there")
+
+    def test_refuses_the_login(self, free: World) -> None:
+        url = urlsplit(free.database_url)
+        netloc = f"nobody_{uuid.uuid4().hex[:8]}@{url.netloc.rpartition('@')[2]}"
+        said = fails(free, "run-priority", DATABASE_URL=url._replace(netloc=netloc).geturl())
+        shows(said, "connecting at …: the server refuses the login")
+
+    def test_has_no_such_database(self, free: World) -> None:
+        url = urlsplit(free.database_url)._replace(path="/nothing_of_this_name").geturl()
+        shows(fails(free, "run-priority", DATABASE_URL=url), "connecting at …: there is no such database")
+
+    def test_has_no_tables(self, make_world: MakeWorld) -> None:
+        shows(fails(make_world(init=False), "run-priority"), "the database has no tables of assetbatch")
+
+    def test_has_the_tables_of_another_version(self, free: World) -> None:
+        change(free, "INSERT INTO data_sources.assetbatch_migrations VALUES (99, 'later')")
+        shows(fails(free, "run-priority"), "the schema is at version …, this program knows …")
+        change(free, "DELETE FROM data_sources.assetbatch_migrations WHERE version > 1")
+        change(free, "DROP TABLE data_sources.assetbatch_spans")
+        shows(fails(free, "run-priority"), "the schema is at version …, which is too old")
+
+    def test_denies_rights(self, free: World) -> None:
+        role = f"role_{uuid.uuid4().hex[:8]}"
+        change(free, f"CREATE ROLE {role} LOGIN")
+        url = urlsplit(free.database_url)
+        netloc = f"{role}@{url.netloc.rpartition('@')[2]}"
+        try:
+            said = fails(free, "run-priority", DATABASE_URL=url._replace(netloc=netloc).geturl())
+            shows(said, "permission denied (…)")
+        finally:
+            change(free, f"DROP ROLE {role}")
+
+    def test_is_locked_by_another(self, free: World) -> None:
+        with psycopg.connect(free.database_url) as database:
+            database.execute("LOCK TABLE trading.symbols")
+            shows(fails(free, "run-priority"), "a lock was not free in time (…)")
+
+
+class TestCode3:
+    def test_the_embedded_servers_have_no_place(self, tmp_path: Path) -> None:
+        (tmp_path / "taken").write_text("")
+        (tmp_path / "config.yml").write_text(MINIMAL + "database: {url: embedded}\nredis: {url: embedded}\n")
+        env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "POLYGON_API_KEY": KEY}
+        done = subprocess.run(
+            [*PROGRAM, "run-priority"],
+            cwd=tmp_path,
+            env={**env, "XDG_DATA_HOME": str(tmp_path / "taken")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 3, done.stderr
+        shows(done.stderr, "embedded …: …")
+
+    def test_the_vendor_is_down(self, free: World) -> None:
+        free.vendor.order("status=503", times=None)
+        shows(fails(free, "run-priority"), "the API cannot be reached: …")
+
+    def test_something_hangs(self, free: World, own: OwnServer) -> None:
+        """A Redis that does not answer, asked three times for 3 s each."""
+        assert own.process
+        own.process.send_signal(signal.SIGSTOP)
+        said = fails(free, "run-priority --max-seconds 5")
+        shows(said, "the command did not end within … s and was stopped")
+
+
+class TestCode4:
+    def test_the_key_is_refused(self, free: World) -> None:
+        free.vendor.order("status=401", times=None)
+        shows(fails(free, "run-priority", code=4), "the vendor refuses the API key: …")
+
+
+def status(world: World) -> str:
+    return start(world, "status").stdout
+
+
+def doctor(world: World, **env: str) -> str:
+    return start(world, "doctor", "--no-call", **env).stdout
+
+
+class TestOldData:
+    def test_cron_has_never_started_it(self, free: World) -> None:
+        shows(status(free), "run-priority has never been started")
+
+    def test_cron_has_stopped(self, waiting: World) -> None:
+        start(waiting, "run-priority")
+        with waiting.services() as services:
+            for job in ("run_priority", "enqueue_secondary"):
+                services.redis.hset(services.keys.job(job), "last_started", services.now_ms() - 36_000_000)
+        said = status(waiting)
+        shows(said, "run-priority was last started …, it should be every … min")
+        shows(said, "enqueue-secondary was last started …")
+        shows(said, "… in the queue, and run-queue was never started")
+
+    def test_the_last_cycle_failed(self, free: World) -> None:
+        free.vendor.order("status=503", times=None)
+        start(free, "run-priority")
+        shows(status(free), "the last run-priority failed: …")
+
+    def test_the_plan_has_no_data_of_today(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        shows(status(free), "your plan has no … data of the running day; data up to the last day are used")
+
+    def test_the_plan_has_no_snapshots(self, make_world: MakeWorld) -> None:
+        world = make_world(plan="basic", tier="starter")
+        assert start(world, "run-priority").returncode == 0
+        assert start(world, "run-priority").returncode == 0
+        said = status(world)
+        shows(said, "your plan has no … snapshots; …")
+
+    def test_another_program_takes_calls(self, free: World) -> None:
+        free.vendor.order("429=2", times=1)
+        said = start(free, "run-priority").stderr
+        shows(said, "the vendor says too many calls; nobody calls for …")
+
+    def test_the_window_is_used_up(self, make_world: MakeWorld) -> None:
+        world = make_world(limit=2, window_seconds=2)
+        said = start(world, "-v", "run-priority").stderr
+        shows(said, "all calls of this window are used")
+
+    def test_redis_has_lost_the_window(self, free: World) -> None:
+        start(free, "run-priority")
+        with free.services() as services:
+            for key in services.redis.scan_iter(f"{services.keys.prefix}*"):
+                services.redis.delete(key)
+            services.queue.enqueue([("ETHUSD", Line.HIGH)])
+        said = start(free, "-v", "run-queue", "--max-seconds", "5").stderr
+        shows(said, "redis has no log of the calls made in the last minute (restarted, or a new API key)")
+
+    def test_calls_are_kept_for_priority(self, make_world: MakeWorld) -> None:
+        world = make_world(plan="starter", limit=2)
+        with world.services() as services:
+            services.queue.enqueue([("ETHUSD", Line.HIGH)])
+            services.window.reserve(services.now_ms() + 30_000, 2, 60_000)
+        said = start(world, "-v", "run-queue", "--max-seconds", "5").stderr
+        shows(said, "the free calls are kept for the next priority cycle")
+
+    def test_an_asset_is_not_registered(self, free: World) -> None:
+        change(free, "DELETE FROM trading.symbols WHERE symbol = 'XAUUSD'")
+        shows(start(free, "run-priority").stderr, "not registered in the database")
+
+    def test_the_queue_is_full(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        free.document["queue"] = {"max_size": 1}
+        shows(start(free, "enqueue-secondary").stderr, "the queue is full (…): dropped …")
+
+    def test_a_ticker_is_mistyped_on_the_free_plan(self, make_world: MakeWorld) -> None:
+        world = make_world(plan="basic", document={"priority_assets": [*PRIORITY, WRONG]})
+        start(world, "run-priority")
+        shows(status(world), "no data (the vendor has no bars of …)")
+
+    def test_a_ticker_is_mistyped_on_a_paid_plan(self, make_world: MakeWorld) -> None:
+        world = make_world(plan="starter", document={"priority_assets": [*PRIORITY, WRONG]})
+        start(world, "run-priority")
+        shows(status(world), "not found (…)")
+
+    def test_a_price_is_stale(self, paid: World) -> None:
+        start(paid, "run-priority")
+        then = "jsonb_set(metadata, '{last_update,timestamp}', '\"2026-01-05T12:00:00Z\"')"
+        change(paid, f"UPDATE trading.symbols SET metadata = {then}")
+        change(
+            paid, "UPDATE data_sources.data_sync_status SET last_sync_timestamp = now() - interval '1 hour'"
+        )
+        shows(status(paid), "stale, its price is … old (…)")
+
+    def test_dead_letters(self, waiting: World) -> None:
+        waiting.vendor.order("status=500", times=None)
+        waiting.document["queue"] = {"retry_max_attempts": 1}
+        start(waiting, "run-queue")
+        shows(status(waiting), "… dead letter")
+
+    def test_clocks_disagree(self, free: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        ahead = SandboxServer(PLANS["basic"], clock=lambda: system_clock() + 300_000)
+        ahead.start()
+        free.document["provider"] = {"base_url": ahead.base_url}
+        said = start(free, "doctor").stdout
+        ahead.stop()
+        shows(said, "the vendor's clock is … ahead of redis'")
+
+    def test_metrics_have_no_place(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        free.document["metrics"] = {"prometheus_file": "/nowhere/assetbatch.prom"}
+        shows(start(free, "run-priority").stderr, "metrics.prometheus_file: … cannot be written: …")
+
+
+class TestADayThatIsLate:
+    @pytest.fixture
+    def clock(self) -> SetClock:
+        """Just after midnight in New York."""
+        return SetClock(to_ms(datetime(2026, 11, 18, 5, 10, tzinfo=UTC)))
+
+    def test_is_said(
+        self, free: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ask = VendorClient.bars
+
+        def bars(client: VendorClient, ticker: str, start_ms: int, end_ms: int, **options: Any) -> BarsAnswer:
+            if end_ms >= start_of_day(date(2026, 11, 17)):
+                raise Refusal(RefusalKind.TODAY_NOT_YET, "Attempted to request today's data", http_status=403)
+            return ask(client, ticker, start_ms, end_ms, **options)
+
+        monkeypatch.setattr(VendorClient, "bars", bars)
+        with caplog.at_level("INFO", "assetbatch"):
+            free.run_priority()
+            free.clock.at_ms += 300_000
+            free.run_priority()
+        shows(caplog.text, "the last day of … is not published yet; the day before is used")
+
+
+def test_an_earlier_start_still_runs(free: World) -> None:
+    with free.services() as services, services.locks.hold(RUN_PRIORITY, 60):
+        done = start(free, "-v", "run-priority")
+    assert done.returncode == 0
+    shows(done.stderr, "skipped: an earlier start of this command is still running")
+
+
+def change(world: World, sql: str) -> None:
+    with psycopg.connect(world.database_url, autocommit=True) as database:
+        database.execute(sql.encode())
