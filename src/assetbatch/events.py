@@ -11,8 +11,11 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from assetbatch.market import Price, StoredAsset
-from assetbatch.state.connection import RedisClient, redis_errors
+from assetbatch.state.connection import RedisClient, redis_errors, script
 from assetbatch.words import iso
+
+EVENTS_AT_ONCE = 500
+"""So many events one script may hold up the server for."""
 
 
 def channel(symbol: str) -> str:
@@ -34,7 +37,7 @@ def message(price: Price) -> str:
 
 
 class Events:
-    """Publishes in one round trip per batch; with `stream_maxlen` also to a capped stream.
+    """Publishes in a round trip per batch (of 500); with `stream_maxlen` also to a capped stream.
 
     The stream (`{prefix}:events`, field `json`) is for listeners who were away. The hash
     `{prefix}:published` holds the moment (ms) of each symbol's last published price.
@@ -45,20 +48,16 @@ class Events:
         self._stream = f"{prefix}:events"
         self._published = f"{prefix}:published"
         self._stream_maxlen = stream_maxlen
+        self._publish = script(client, "publish")
 
     def publish(self, prices: Sequence[Price]) -> None:
         """Raises RedisError where Redis cannot be reached; the rows are stored by then."""
-        if not prices:
-            return
-        with redis_errors():
-            pipeline = self._client.pipeline(transaction=False)
-            for price in prices:
-                text = message(price)
-                pipeline.publish(channel(price.symbol), text)
-                if self._stream_maxlen:
-                    pipeline.xadd(self._stream, {"json": text}, maxlen=self._stream_maxlen, approximate=True)
-            pipeline.hset(self._published, mapping={price.symbol: price.as_of_ms for price in prices})
-            pipeline.execute()
+        for at in range(0, len(prices), EVENTS_AT_ONCE):
+            args: list[str | int] = [self._stream_maxlen or ""]
+            for price in prices[at : at + EVENTS_AT_ONCE]:
+                args += [channel(price.symbol), message(price), price.symbol, price.as_of_ms]
+            with redis_errors():
+                self._publish(keys=[self._published, self._stream], args=args)
 
     def make_good(self, stored: Iterable[StoredAsset]) -> list[Price]:
         """Publishes the stored prices whose moment was never published, and returns them.

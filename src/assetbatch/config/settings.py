@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -160,7 +161,7 @@ SECTIONS: dict[str, type[_Section]] = {
 }
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True):
+class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for what is worked out once
     """The effective configuration of one start.
 
     `origins` says for each key path (`queue.max_size`) where its value came from: `--option`,
@@ -196,22 +197,27 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """What to expect of the configured plan."""
         return TIERS[self.rate_limiting.tier]
 
-    @property
+    @cached_property
     def enabled_priority_assets(self) -> tuple[Asset, ...]:
         """Those that `run-priority` refreshes, in their order; none if they are switched off."""
         if not self.batch.priority_assets_enabled:
             return ()
         return tuple(asset for asset in self.priority_assets if asset.enabled)
 
-    @property
+    @cached_property
     def enabled_secondary_assets(self) -> tuple[Asset, ...]:
         """Those that `enqueue-secondary` looks at, in their order."""
         return tuple(asset for asset in self.secondary_assets if asset.enabled)
 
-    @property
+    @cached_property
     def assets(self) -> tuple[Asset, ...]:
         """All that is kept fresh, the priority assets first."""
         return self.enabled_priority_assets + self.enabled_secondary_assets
+
+    @cached_property
+    def assets_by_symbol(self) -> Mapping[str, Asset]:
+        """The same by their symbols."""
+        return {asset.symbol: asset for asset in self.assets}
 
     @property
     def data_folder(self) -> Path:

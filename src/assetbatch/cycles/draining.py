@@ -159,15 +159,14 @@ class _LeaseHolder(Holder):
     def stored(self, results: Sequence[Result]) -> None:
         # An answer without data is an answer: enqueue-secondary asks again when that may have changed.
         fine = (Status.SUCCESS, Status.FRESH, Status.NO_DATA)
-        answered = [done for done in results if done.status in fine]
-        for done in answered:
+        for done in results:
             if done.status is Status.NO_DATA:
                 self._failures.add(done.work.id, done.error or "")
-        self.finish([done.work.id for done in answered])
+        self.finish([done.work.id for done in results if done.status in fine])
         failures = [
             Failure(done.work.id, done.error or done.status.value, done.final)
             for done in results
-            if done not in answered
+            if done.status not in fine
         ]
         words = self._services.queue.fail(self._token, failures)
         for failure, word in zip(failures, words, strict=True):

@@ -47,7 +47,7 @@ def load(services: Services, result: CycleResult, symbols: Sequence[str]) -> dic
 
 def known_work(services: Services, ids: Sequence[str]) -> tuple[list[Work], list[str]]:
     """The work that queue ids stand for, and the ids whose asset is not in the configuration (any more)."""
-    by_symbol = {asset.symbol: asset for asset in services.config.assets}
+    by_symbol = services.config.assets_by_symbol
     work, gone = [], []
     for item_id in ids:
         parsed = parse_work_id(item_id)
@@ -80,10 +80,11 @@ def enqueue_bars(
 ) -> None:
     """Queues the bars that snapshots leave behind, after all prices."""
     now_ms = services.now_ms()
+    by_symbol = services.config.assets_by_symbol
     items = [
-        (Work(asset, WorkKind.BARS).id, Line.BARS)
-        for asset in services.config.assets
-        if asset.symbol in stored and bars_to_queue(asset, stored[asset.symbol], known, now_ms)
+        (Work(by_symbol[symbol], WorkKind.BARS).id, Line.BARS)
+        for symbol, of_symbol in stored.items()
+        if bars_to_queue(by_symbol[symbol], of_symbol, known, now_ms)
     ]
     enqueue(services, result, items)
 

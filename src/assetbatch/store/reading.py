@@ -22,7 +22,8 @@ def last_call_ms(connection: Connection) -> int | None:
 
 
 def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsset]:
-    """The stored state of each symbol that is registered; the others are absent. Raises psycopg.Error."""
+    """The stored state of each symbol that is registered, in the order asked; the others are absent. Raises
+    psycopg.Error."""
     asked = [symbol for symbol in dict.fromkeys(symbols) if storable(symbol) == symbol]
     found: dict[str, StoredAsset] = {}
     for (
@@ -50,7 +51,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
             last_bar_ms=last_bar_ms,
             spans=spans.decode(ledger),
         )
-    return found
+    return {symbol: found[symbol] for symbol in asked if symbol in found}
 
 
 def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[str, list[tuple[int, float]]]:
