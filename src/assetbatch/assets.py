@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -62,6 +63,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return market_of(self.polygon_ticker)
 
 
+@lru_cache(maxsize=2**14)
 def market_of(ticker: str) -> Market:
     """The market of a ticker: crypto, spot metals (XAU, XAG, XPT, XPD) or forex."""
     if ticker.startswith("X:"):

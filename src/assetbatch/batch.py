@@ -38,8 +38,12 @@ if TYPE_CHECKING:
 
 HEAVY_BARS = 20_000
 HEAVY_SECONDS = 2.0
+HEAVY_RESULTS = 500
 """So much unsaved is stored before the next call of a long batch: little is lost with a process, memory
 stays flat, and the last save of a cycle is as short as any."""
+
+PLAN_AGE_MS = 1000
+"""How old a planned call may be when its slot has come; after a longer wait it is planned again."""
 
 FUTURE_MS = 60_000
 """How far ahead of our clock a price may be dated."""
@@ -153,13 +157,20 @@ def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int) -> Price:
     )
 
 
-class NextPage(msgspec.Struct, frozen=True):
+class Page(msgspec.Struct, frozen=True):
     """The rest of a range: the answer that leads to it, where it begins, and the bars that came before."""
 
-    call: BarsCall
     answer: BarsAnswer
     from_ms: int
     bars: list[Bar]
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """One request to the vendor: a call that was planned for a moment, or the next page of its range."""
+
+    call: Call
+    planned_ms: int
+    page: Page | None = None
 
 
 class BatchState:
@@ -177,16 +188,20 @@ class BatchState:
         self.holder = holder
         self._known = known
         self._saved_at = boot_seconds()
-        self._pending = {item.id: item for item in work}
+        self._open = {item.id: item for item in work}
+        self._out: set[str] = set()  # ids of work whose call is out, or whose next page waits
+        self._pages: list[tuple[BarsCall, Page]] = []
+        self._planned: list[Call] = []
+        self._planned_ms = 0
+        self._planned_with = 0
         self.stored = dict(stored)
         self.calls = 0
         self.answered = 0
         self.downs = 0
-        self.closed = False
+        self._closed_because: tuple[str, Status] | None = None
         self.too_many_calls = False
         self.key_refused: str | None = None
         self.redis_error: RedisError | None = None
-        self.next_page: NextPage | None = None
         self._order = {item.id: position for position, item in enumerate(work)}
         self._results: list[Result] = []
         self._bars: dict[str, list[Bar]] = {}
@@ -199,22 +214,69 @@ class BatchState:
         self._published = 0
 
     @property
+    def open(self) -> list[Work]:
+        """What has no result yet, in the order of the work."""
+        return list(self._open.values())
+
+    @property
     def pending(self) -> list[Work]:
-        """What is still to be done, in the order of the work."""
-        return list(self._pending.values())
+        """The same without the work whose call is out: what calls are to be planned for."""
+        return [item for item_id, item in self._open.items() if item_id not in self._out]
+
+    # --- what to ask for ---
+
+    def next_page(self, now_ms: int) -> Ask | None:
+        """The page that is to be asked for next: a range that was begun is ended first."""
+        if not self._pages:
+            return None
+        call, page = self._pages[0]
+        return Ask(call, now_ms, page)
+
+    def plan_is_stale(self, now_ms: int, lessons: int) -> bool:
+        """Whether calls have to be planned (again): none is left, they are old, or something was learned."""
+        age_ms = abs(now_ms - self._planned_ms)
+        return not self._planned or age_ms > PLAN_AGE_MS or lessons != self._planned_with
+
+    def planned(self, calls: list[Call], now_ms: int, lessons: int) -> None:
+        """These calls are to be made for what is pending, as far as is known after so many lessons."""
+        self._planned, self._planned_ms, self._planned_with = calls, now_ms, lessons
+
+    def next_planned(self, may_start: Callable[[Call], bool]) -> Ask | None:
+        """The first planned call that may go out now."""
+        return next((Ask(call, self._planned_ms) for call in self._planned if may_start(call)), None)
+
+    @property
+    def closed(self) -> bool:
+        """Whether no further call is to be made."""
+        return self._closed_because is not None
+
+    def begin(self, ask: Ask) -> None:
+        """The call goes out now."""
+        self.calls += 1
+        if ask.page:
+            self._pages = [waiting for waiting in self._pages if waiting[1] is not ask.page]
+        else:
+            self._planned = [call for call in self._planned if call is not ask.call]
+        self._out.update(item.id for item in ask.call.work)
+
+    def end(self, ask: Ask) -> None:
+        """The call has come back: what it has not settled waits for another, or for the page that follows."""
+        if not any(call is ask.call for call, _ in self._pages):
+            self._out.difference_update(item.id for item in ask.call.work)
+        if self._closed_because:
+            self.defer(*self._closed_because)
 
     def _settle(self, item: Work, result: Result) -> None:
-        del self._pending[item.id]
+        del self._open[item.id]
         self._results.append(result)
 
-    def _of(self, call: Call) -> list[Work]:
-        """The pending work that a call was made for."""
-        return [item for item in call.work if item.id in self._pending]
+    def of(self, call: Call) -> list[Work]:
+        """The work of a call that has no result yet."""
+        return [item for item in call.work if item.id in self._open]
 
     def settle_call(self, call: Call, status: Status, error: str, *, final: bool = False) -> None:
         """The call failed: so did all work it was made for."""
-        self.next_page = None
-        for item in self._of(call):
+        for item in self.of(call):
             self._settle(item, Result(work=item, status=status, error=error, final=final))
 
     def settle_without_call(self, item: Work, verdict: Verdict) -> None:
@@ -230,9 +292,11 @@ class BatchState:
         self._settle(item, Result(work=item, status=Status.FRESH, error=verdict.reason))
 
     def defer(self, reason: str, status: Status = Status.DEFERRED) -> None:
-        """No further call: what is pending stays due."""
-        self.closed = True
-        self.next_page = None
+        """No further call: what is pending stays due, and what calls that are out leave undone."""
+        self._closed_because = self._closed_because or (reason, status)
+        for call, _ in self._pages:
+            self._out.difference_update(item.id for item in call.work)
+        self._pages, self._planned = [], []
         for item in self.pending:
             self._settle(item, Result(work=item, status=status, error=reason))
 
@@ -240,15 +304,18 @@ class BatchState:
         """Whether so much is unsaved that it should be stored before the next call."""
         if self._unsaved_from == len(self._results) and not self._bars:
             return False
+        if len(self._results) - self._unsaved_from >= HEAVY_RESULTS:
+            return True
         bars = sum(map(len, self._bars.values()))
         return bars >= HEAVY_BARS or boot_seconds() - self._saved_at >= HEAVY_SECONDS
 
     def abandon(self, lost: Collection[str]) -> None:
         """Work that is somebody else's now: nothing is asked or said of it any more."""
         for item_id in lost:
-            del self._pending[item_id]
-        if self.next_page and not self._of(self.next_page.call):
-            self.next_page = None
+            del self._open[item_id]
+        self._pages = [waiting for waiting in self._pages if self.of(waiting[0])]
+        if lost:
+            self._planned = []
 
     # --- prices ---
 
@@ -261,7 +328,7 @@ class BatchState:
     ) -> None:
         """Each ticker succeeds or fails by itself; a class that is refused as a whole is learned and stays
         pending, to be asked for in another way."""
-        work = self._of(call)
+        work = self.of(call)
         for asset_type in asset_types(call):
             of_type = [item for item in work if item.asset.asset_type is asset_type]
             refusals = [answer.errors.get(item.asset.polygon_ticker) for item in of_type]
@@ -301,7 +368,7 @@ class BatchState:
         if price is not None:
             as_of_ms = min(price.as_of_ms, last_midnight(now_ms))
             price = msgspec.structs.replace(price, as_of_ms=as_of_ms)
-        for item in self._of(call):
+        for item in self.of(call):
             if price is None:
                 error = f"the vendor has no previous day of {item.asset.polygon_ticker}"
                 self._settle(item, self._nothing(item, error))
@@ -310,11 +377,10 @@ class BatchState:
 
     # --- bars ---
 
-    def take_bars(self, call: BarsCall, answer: BarsAnswer, now_ms: int) -> None:
+    def take_bars(self, call: BarsCall, page: Page | None, answer: BarsAnswer, now_ms: int) -> None:
         """Finished bars are kept, a forming one only gives the price; the ledger learns how far the answer
-        tells all there is. With a further page the work stays pending for it."""
+        tells all there is. With a further page the work waits for that."""
         asset = call.work[0].asset
-        page = self.next_page
         from_ms = page.from_ms if page else _floor(call.start_ms)
         seen_to_ms = min(now_ms, call.end_ms + 1)
         to_ms = answered_to(call, answer, now_ms, self._known.newest_ms(asset.asset_type))
@@ -324,28 +390,35 @@ class BatchState:
             if finished:
                 self._bars.setdefault(asset.symbol, []).extend(finished)
                 self._bars_asked_ms = min(now_ms, self._bars_asked_ms or now_ms)
-            self._note(asset.symbol, self._ledger_of(call, answer, from_ms, to_ms, now_ms))
+            self._note(asset.symbol, self._ledger_of(call, page, answer, from_ms, to_ms, now_ms))
         bars = [*page.bars, *answer.bars] if page else answer.bars
         if answer.next_url is not None:
             leads_nowhere = page is not None and (page.answer.next_url == answer.next_url or not answer.bars)
-            self.next_page = NextPage(call, answer, max(from_ms, to_ms), bars)
+            following = Page(answer, max(from_ms, to_ms), bars)
             if leads_nowhere:
                 error = f"the pages of {asset.polygon_ticker} lead nowhere"
-                self.note_refused(call, SpanState.FAILED, error, now_ms)
+                self.note_refused(call, following, SpanState.FAILED, error, now_ms)
                 self.settle_call(call, Status.FAILED, error)
+            else:
+                self._pages.append((call, following))
             return
-        self.next_page = None
-        for item in self._of(call):
+        for item in self.of(call):
             if item.kind is WorkKind.HISTORY:
                 self._note(asset.symbol, self._too_old(item, now_ms))
             self._settle(item, self._from_bars(item, call, bars, seen_to_ms))
 
     def _ledger_of(
-        self, call: BarsCall, answer: BarsAnswer, start_ms: int, end_ms: int, now_ms: int
+        self,
+        call: BarsCall,
+        page: Page | None,
+        answer: BarsAnswer,
+        start_ms: int,
+        end_ms: int,
+        now_ms: int,
     ) -> list[Span]:
         """What an answer tells; one without any bar of a day or more of trading is doubted the first time."""
         asset = call.work[0].asset
-        alone = not answer.bars and not answer.faulty_ms and self.next_page is None and not answer.next_url
+        alone = not answer.bars and not answer.faulty_ms and page is None and not answer.next_url
         if alone and open_ms_between(asset.market, start_ms, end_ms) >= DAY_MS:
             before = open_stretches(self.stored[asset.symbol].spans, start_ms, end_ms)
             if any(span.error != EMPTY for span in before):
@@ -362,10 +435,12 @@ class BatchState:
         count = len(bars) if item.asset.bars else 0
         return Result(work=item, status=Status.SUCCESS, price=price, bars=count)
 
-    def note_refused(self, call: BarsCall, state: SpanState, error: str, now_ms: int) -> None:
+    def note_refused(
+        self, call: BarsCall, page: Page | None, state: SpanState, error: str, now_ms: int
+    ) -> None:
         """The range of a call, or what is left of it after some pages, was refused."""
         asset = call.work[0].asset
-        start_ms = self.next_page.from_ms if self.next_page else _floor(call.start_ms)
+        start_ms = page.from_ms if page else _floor(call.start_ms)
         end_ms = _floor(min(call.end_ms + 1, now_ms))
         if asset.bars and start_ms < end_ms:
             self._note(asset.symbol, [Span(start_ms, end_ms, state, now_ms, error)])

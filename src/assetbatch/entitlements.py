@@ -5,8 +5,10 @@ Pure: the time comes in as an argument. Days are New York days, as the vendor co
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
+from functools import wraps
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -60,6 +62,8 @@ DELAYED_FROM_MS = 10 * MINUTE_MS
 DELAY_MS = 15 * MINUTE_MS
 """Where the newest data of an open market are older than the first, the plan's delay is the second."""
 
+WORKED_OUT_KEPT = 1000
+
 SIGHTING_AGAIN_MS = HOUR_MS
 """How long a sighting that says nothing new is not written again."""
 
@@ -93,6 +97,27 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     lag_ms: int | None = None
 
 
+_Found = TypeVar("_Found")
+
+
+def _once(
+    method: Callable[[Entitlements, AssetType, int], _Found],
+) -> Callable[[Entitlements, AssetType, int], _Found]:
+    """Works out an answer once per class and moment, until something is learned: each asset asks."""
+
+    @wraps(method)
+    def answer(self: Entitlements, asset_type: AssetType, now_ms: int) -> _Found:
+        key = (method, asset_type, now_ms)
+        found: _Found | None = self.worked_out.get(key)
+        if found is None:
+            if len(self.worked_out) >= WORKED_OUT_KEPT:
+                self.worked_out.clear()
+            found = self.worked_out[key] = method(self, asset_type, now_ms)
+        return found
+
+    return answer
+
+
 class Entitlements:
     """What may be asked now. `end_of_day` is the tier's expectation that there are neither snapshots
     nor data of the running day (the vendor's free plan); what was shown or refused later counts more."""
@@ -107,6 +132,7 @@ class Entitlements:
         self._end_of_day = end_of_day
         self._refusals = {(refusal.lack, refusal.asset_type): refusal for refusal in refusals}
         self._sightings = {sighting.asset_type: sighting for sighting in sightings}
+        self.worked_out: dict[tuple[object, AssetType, int], Any] = {}
 
     # --- what is known ---
 
@@ -126,6 +152,7 @@ class Entitlements:
         """All refusals that are believed at this moment."""
         return [refusal for refusal in self._refusals.values() if now_ms < refusal.until_ms]
 
+    @_once
     def shows_today(self, asset_type: AssetType, now_ms: int) -> bool:
         """Whether data of the running day may be seen: by the latest of what was shown and what was refused
         within a day, else as the tier lets expect."""
@@ -142,26 +169,33 @@ class Entitlements:
             return False
         return self._end_of_day and self._today_at_ms(asset_type, now_ms) is None
 
+    def shown_today(self, asset_type: AssetType, now_ms: int) -> bool:
+        """Whether the vendor has shown data of the running day within a day."""
+        return self._today_at_ms(asset_type, now_ms) is not None
+
     def _today_at_ms(self, asset_type: AssetType, now_ms: int) -> int | None:
         sighting = self._sightings.get(asset_type)
         if sighting is None or sighting.today_at_ms is None:
             return None
         return sighting.today_at_ms if now_ms - sighting.today_at_ms < REMEMBERED_MS else None
 
+    @_once
     def snapshots(self, asset_type: AssetType, now_ms: int) -> bool:
         """Whether a unified snapshot of this class is worth asking for."""
         return self.shows_today(asset_type, now_ms) and not self.lacks(Lack.SNAPSHOT, asset_type, now_ms)
 
+    @_once
     def market_snapshots(self, asset_type: AssetType, now_ms: int) -> bool:
         """Whether a snapshot of this class's market is worth asking for: only where unified ones are
         refused and bars of the running day were really seen."""
         return (
-            self._today_at_ms(asset_type, now_ms) is not None
+            self.shown_today(asset_type, now_ms)
             and self.shows_today(asset_type, now_ms)
             and not self.snapshots(asset_type, now_ms)
             and not self.lacks(Lack.MARKET_SNAPSHOT, asset_type, now_ms)
         )
 
+    @_once
     def any_snapshots(self, asset_type: AssetType, now_ms: int) -> bool:
         """Whether prices of this class come by snapshots of either sort: bars are work of their own then."""
         return self.snapshots(asset_type, now_ms) or self.market_snapshots(asset_type, now_ms)
@@ -170,6 +204,7 @@ class Entitlements:
         """Whether 5-minute bars of this ticker are worth asking for."""
         return not any(self.lacks(lack, asset_type, now_ms, ticker) for lack in (Lack.INTRADAY, Lack.BARS))
 
+    @_once
     def delay_ms(self, asset_type: AssetType, now_ms: int) -> int:
         """How old the newest data of an open market are at least: 0 or 15 minutes, as was seen."""
         if self._today_at_ms(asset_type, now_ms) is None:
@@ -193,6 +228,7 @@ class Entitlements:
         """The latest moment that a range of bars may reach to without being refused."""
         return now_ms if self.shows_today(asset_type, now_ms) else self.last_day_end_ms(asset_type, now_ms)
 
+    @_once
     def last_day_end_ms(self, asset_type: AssetType, now_ms: int) -> int:
         """The end of the last New York day that is published."""
         midnight = last_midnight(now_ms)
@@ -226,6 +262,7 @@ class Entitlements:
         A day that is not published yet is asked for again after pauses that double with its age. What
         contradicts data seen within a day is doubted, unless it is said twice.
         """
+        self.worked_out.clear()
         before = self._refusals.get((lack, asset_type))
         known = before is not None and now_ms - before.since_ms < REMEMBERED_MS
         until_ms = now_ms + REMEMBERED_MS
@@ -259,6 +296,7 @@ class Entitlements:
     ) -> Sighting | None:
         """Takes data into account that the vendor has shown; returns the sighting if it is worth remembering:
         a new day, data of the running day, another delay, or the first in an hour."""
+        self.worked_out.clear()
         before = self._sightings.get(asset_type)
         today = newest_ms > last_midnight(now_ms)
         lag_ms = max(0, now_ms - newest_ms) if today and market_open else None
@@ -286,6 +324,7 @@ class Entitlements:
     def answered(self, lack: Lack, asset_type: AssetType, ticker: str) -> KnownRefusal | None:
         """An answer has shown that a lack is none of this ticker, nor of its market; returns what is left of
         the memory if that changes it."""
+        self.worked_out.clear()
         before = self._refusals.get((lack, asset_type))
         if before is None:
             return None

@@ -92,6 +92,7 @@ def is_open(market: Market, at_ms: int) -> bool:
     return any(start <= at_ms < end for start, end in sessions(market, day_of(at_ms)))
 
 
+@lru_cache(maxsize=2**10)
 def last_open(market: Market, at_ms: int) -> int:
     """`at_ms` itself while the market is open, else the end of its latest session."""
     day = day_of(at_ms)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from assetbatch.assets import AssetType
 from assetbatch.batch import FUTURE_MS
-from assetbatch.entitlements import DAY_MS, HOUR_MS, UNPUBLISHED_DAYS, Entitlements, Lack
+from assetbatch.entitlements import (
+    DAY_MS,
+    HOUR_MS,
+    UNPUBLISHED_DAYS,
+    Entitlements,
+    KnownRefusal,
+    Lack,
+    Sighting,
+)
 from assetbatch.hours import day_of, is_open, last_midnight, open_ms_between, start_of_day
 from assetbatch.planning import (
     PAGE_MS,
@@ -107,6 +115,8 @@ class PlanLearner:
         self._known = known
         self._memory = memory
         self._reporter = reporter
+        self.lessons = 0
+        """How often something was learned that may change what is to be asked."""
 
     def saw_prices(self, call: PricesCall, answer: PricesAnswer, now_ms: int) -> None:
         """How new the prices of each class were."""
@@ -139,7 +149,7 @@ class PlanLearner:
     def _saw(self, asset_type: AssetType, newest_ms: int, now_ms: int, *, market_open: bool) -> None:
         sighting = self._known.saw(asset_type, newest_ms, now_ms, market_open=market_open)
         if sighting:
-            self._memory.remember(sighting)
+            self._keep(sighting)
 
     def note_unpublished_day(self, call: BarsCall, answer: BarsAnswer, now_ms: int) -> None:
         """Where an answer up to the last midnight has nothing of the day before it, nor had any other of
@@ -177,7 +187,7 @@ class PlanLearner:
     ) -> None:
         expected = self._known.expects(lack, asset_type)
         refusal = self._known.refused(lack, asset_type, message, now_ms, ticker=ticker, edge_ms=edge_ms)
-        self._memory.remember(refusal)
+        self._keep(refusal)
         if now_ms < refusal.until_ms:
             self._reporter.learned(refusal, expected=expected)
 
@@ -185,4 +195,8 @@ class PlanLearner:
         """An answer has shown that a lack is none of this ticker (any more)."""
         left = self._known.answered(lack, asset_type, ticker)
         if left:
-            self._memory.remember(left)
+            self._keep(left)
+
+    def _keep(self, learned: KnownRefusal | Sighting) -> None:
+        self.lessons += 1
+        self._memory.remember(learned)

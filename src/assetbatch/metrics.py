@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -34,6 +35,9 @@ CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram of call durations."""
 
 BEYOND = "+Inf"
+
+AGE_SERIES = 100
+"""Of so many priority assets, the first ones, the ages are kept: each is a series in Redis."""
 
 
 def age_of(symbol: str) -> str:
@@ -121,7 +125,7 @@ def measure(outcome: Outcome, calls: Iterable[CallMade]) -> Measured:
         points.append(Point(latency, outcome.ended_ms, outcome.duration_ms, "max"))
     if outcome.queue_size is not None:
         points.append(Point(QUEUE_SIZE, outcome.ended_ms, outcome.queue_size, "last"))
-    for symbol, age in outcome.ages_seconds.items():
+    for symbol, age in islice(outcome.ages_seconds.items(), AGE_SERIES):
         points.append(Point(age_of(symbol), outcome.ended_ms, round(age), "last"))
     return Measured(dict(counters), tuple(points))
 

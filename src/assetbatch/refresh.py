@@ -7,13 +7,15 @@ back is stored in one transaction, before any wait for a slot and at the end; th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from assetbatch.batch import CONSEQUENCES, BatchReport, BatchState, Holder
+from assetbatch.assets import AssetType
+from assetbatch.batch import CONSEQUENCES, PLAN_AGE_MS, Ask, BatchReport, BatchState, Holder
 from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError
 from assetbatch.events import Events
+from assetbatch.flights import Flights, Landed, Shape, calls_at_once, may_start, shapes
 from assetbatch.learning import PlanLearner
 from assetbatch.market import StoredAsset
 from assetbatch.planning import (
@@ -48,13 +50,18 @@ SAVE_SHARE = 0.3
 
 SHORTEST_CALL_SECONDS = 1.0
 
-PLAN_AGE_MS = 1000
-"""How old a planned call may be when its slot has come; after a longer wait it is planned again."""
-
 
 def time_for_calls(bound: Bound) -> float:
     """Seconds within which a call may still begin; the rest is for the shortest call and for storing."""
     return bound.remaining() - SHORTEST_CALL_SECONDS - min(SAVE_SECONDS, SAVE_SHARE * bound.seconds)
+
+
+class _Slot(NamedTuple):
+    """A slot, or why there is none, and where one will be free shortly, in how many seconds."""
+
+    reason: str
+    grant: Grant | None = None
+    pause: float | None = None
 
 
 class Refresher:
@@ -82,6 +89,12 @@ class Refresher:
         self._now_ms = now_ms
         self._bound = bound
         self.reporter = reporter
+        self._proven: set[Shape] = {
+            (sort, asset_type)
+            for asset_type in AssetType
+            if known.shown_today(asset_type, now_ms())
+            for sort in (SnapshotCall, MarketSnapshotCall, BarsCall)
+        }
         self.calls = 0
         """Calls made so far, also in batches that ended with an error."""
 
@@ -117,57 +130,72 @@ class Refresher:
             )
         return batch.report()
 
-    def _fetch(
-        self,
-        batch: BatchState,
-        max_calls: int,
-        grant: Grant | None,
-        one_call_each: bool,
-    ) -> None:
-        while not batch.closed:
-            now_ms = self._now_ms()
-            call = self._next_call(batch, now_ms)
-            if call is None:
+    def _fetch(self, batch: BatchState, max_calls: int, grant: Grant | None, one_call_each: bool) -> None:
+        with Flights(calls_at_once(self._window.call_limit)) as flights:
+            while True:
+                if flights.most == 1 and batch.kind is CallKind.QUEUE and batch.is_heavy():
+                    self._store_and_publish(batch)
+                grant, pause = self._start_calls(batch, flights, max_calls, grant)
+                if not flights.out:
+                    break
+                if flights.most > 1 and batch.is_heavy():  # while calls are out
+                    self._store_and_publish(batch)
+                landed = flights.next(pause) if pause is not None else flights.next()
+                while landed:  # and whatever else has come back meanwhile
+                    self._land(batch, landed, one_call_each)
+                    landed = flights.next(0)
+        self._give_back(grant)
+
+    def _start_calls(
+        self, batch: BatchState, flights: Flights, max_calls: int, grant: Grant | None
+    ) -> tuple[Grant | None, float | None]:
+        """Lets as many calls go out as may be, and waits for a slot only while none is out. Returns a slot
+        that is left over, and where one will be free shortly, in how many seconds."""
+        while not batch.closed and not flights.full:
+            ask = self._next_ask(batch, flights)
+            if ask is None:
                 break
             if batch.calls >= max_calls:
                 batch.defer("no call left for it in this cycle", Status.POSTPONED)
                 break
-            grant, reason = self._slot(batch, grant)
+            slot = self._slot(batch, grant, may_wait=not flights.out)
+            grant = slot.grant
             if grant is None:
-                batch.defer(reason)
-                break
-            lost = batch.holder.lost(batch.pending)
+                if slot.pause is None:
+                    batch.defer(slot.reason)
+                return None, slot.pause
+            lost = batch.holder.lost(batch.open)
             batch.abandon(lost)
-            if lost or self._now_ms() - now_ms > PLAN_AGE_MS:
-                now_ms = self._now_ms()
-                call = self._next_call(batch, now_ms)
-            if call is not None:
-                self._one_call(batch, call, grant, now_ms, one_call_each)
+            if not lost and self._now_ms() - ask.planned_ms <= PLAN_AGE_MS:
+                self._start(batch, ask, grant, flights)
                 grant = None
-            if batch.kind is CallKind.QUEUE and batch.is_heavy():
-                self._store_and_publish(batch)
-        if grant is not None:
-            self._window.cancel(grant)
+        return grant, None
 
-    def _next_call(self, batch: BatchState, now_ms: int) -> Call | None:
-        """The call to make now; work that needs none (any more) is settled on the way."""
-        if batch.next_page:
-            return batch.next_page.call
-        for item in batch.pending:
-            verdict = assess(item, batch.stored.get(item.asset.symbol), self._known, now_ms)
-            if not verdict.due:
-                batch.settle_without_call(item, verdict)
-        calls = self._plan(batch, now_ms)
-        if not calls:
-            batch.defer("no call is known that could bring it")
-        return calls[0] if calls else None
+    def _next_ask(self, batch: BatchState, flights: Flights) -> Ask | None:
+        """The request to make now, beside those that are out; work that needs none (any more) is settled on
+        the way."""
+        now_ms = self._now_ms()
+        if page := batch.next_page(now_ms):
+            return page
+        if batch.plan_is_stale(now_ms, self._learner.lessons):
+            for item in batch.pending:
+                verdict = assess(item, batch.stored.get(item.asset.symbol), self._known, now_ms)
+                if not verdict.due:
+                    batch.settle_without_call(item, verdict)
+            calls = self._plan(batch, batch.pending, now_ms)
+            batch.planned(calls, now_ms, self._learner.lessons)
+            if not calls and not flights.out:
+                batch.defer("no call is known that could bring it")
+        out = [ask.call for ask in flights.out]
+        return batch.next_planned(lambda call: may_start(call, self._proven, out))
 
-    def _plan(self, batch: BatchState, now_ms: int) -> list[Call]:
+    def _plan(self, batch: BatchState, work: Sequence[Work], now_ms: int) -> list[Call]:
         probe_today = batch.kind is CallKind.QUEUE  # a refusal would cost priority a call that it needs
-        return plan(batch.pending, batch.stored, self._known, now_ms, probe_today=probe_today)
+        return plan(work, batch.stored, self._known, now_ms, probe_today=probe_today)
 
-    def _slot(self, batch: BatchState, grant: Grant | None) -> tuple[Grant | None, str]:
-        """A slot that may be used now; or None and why there is none within the bound."""
+    def _slot(self, batch: BatchState, grant: Grant | None, *, may_wait: bool) -> _Slot:
+        """A slot that may be used now; or none and why, if there is none within the bound or before others
+        of the batch have landed."""
         waited = False
         call_id = new_call_id()
         while True:
@@ -175,87 +203,84 @@ class Refresher:
                 self._give_back(grant)
                 if waited:
                     self._window.leave(call_id)
-                return None, "stopped before its call" if self._bound.stopped else "no time left for its call"
+                return _Slot(
+                    "stopped before its call" if self._bound.stopped else "no time left for its call"
+                )
             if grant is not None and not grant.too_old(boot_seconds()):
-                return grant, ""
+                return _Slot("", grant)
             self._give_back(grant)
+            grant = None
             answer = self._window.ask(batch.kind, call_id)
             if isinstance(answer, Grant):
                 grant = answer
                 continue
-            grant = None
-            if answer.wait_ms / 1000 > time_for_calls(self._bound):
+            why = WAITS_FOR[answer.reason]
+            wait_seconds = answer.wait_ms / 1000 + 0.001
+            if wait_seconds > time_for_calls(self._bound):
                 self._window.leave(call_id)
-                why = WAITS_FOR[answer.reason]
-                return None, f"{why}; the next call is free in {span(answer.wait_ms)}, after this cycle's end"
+                text = f"{why}; the next call is free in {span(answer.wait_ms)}, after this cycle's end"
+                return _Slot(text)
+            if not may_wait:
+                self._window.leave(call_id)
+                return _Slot(why, pause=wait_seconds)
             self._store_and_publish(batch)
             self.reporter.waiting(answer, first=not waited)
             waited = True
-            self._bound.wait(answer.wait_ms / 1000 + 0.001)
+            self._bound.wait(wait_seconds)
 
     def _give_back(self, grant: Grant | None) -> None:
         if grant is not None:
             self._window.cancel(grant)
 
-    def _one_call(
-        self, batch: BatchState, call: Call, grant: Grant, now_ms: int, one_call_each: bool
-    ) -> None:
-        seconds = time_for_calls(self._bound) + SHORTEST_CALL_SECONDS
-        sent = True
-        batch.calls += 1
-        what = describe(call)
-        self.reporter.calling(what)
-        started = boot_seconds()
+    def _start(self, batch: BatchState, ask: Ask, grant: Grant, flights: Flights) -> None:
         try:
-            self._ask(batch, call, seconds, now_ms)
-            self.reporter.called(what, "ok", boot_seconds() - started)
-            batch.answered += 1
-        except Refusal as refusal:
-            sent = refusal.sent
-            self.reporter.called(what, refusal.kind.value, boot_seconds() - started)
-            self._refused(batch, call, refusal, now_ms, one_call_each)
-        finally:
-            try:
-                if sent:
-                    self._window.settle(grant)
-                else:
-                    self._window.cancel(grant)
-            except RedisError as error:  # the answer is in: store it, then say so
-                batch.redis_error = error
+            vendor = self._vendor()
+        except BaseException:
+            self._give_back(grant)
+            raise
+        seconds = time_for_calls(self._bound) + SHORTEST_CALL_SECONDS
+        self.reporter.calling(describe(ask.call))
+        batch.begin(ask)
+        flights.start(ask, grant, lambda: _send(vendor, ask, seconds))
 
-    def _ask(self, batch: BatchState, call: Call, seconds: float, now_ms: int) -> None:
-        vendor = self._vendor()
-        if isinstance(call, SnapshotCall | MarketSnapshotCall | GroupedDayCall):
-            tickers = {item.asset.polygon_ticker: item.asset.symbol for item in call.work}
-            match call:
-                case SnapshotCall():
-                    answer = vendor.snapshot(tickers, deadline_seconds=seconds)
-                case MarketSnapshotCall(_, asset_type):
-                    answer = vendor.market_snapshot(asset_type, tickers, deadline_seconds=seconds)
-                case GroupedDayCall(_, asset_type, day):
-                    answer = vendor.grouped_day(asset_type, day, tickers, deadline_seconds=seconds)
-            batch.take_prices(call, answer, now_ms, self._learner.class_refused)
-            self._learner.saw_prices(call, answer, now_ms)
-            return
-        asset = call.work[0].asset
-        if isinstance(call, PreviousDayCall):
-            price = vendor.previous_day(asset.polygon_ticker, asset.symbol, deadline_seconds=seconds)
-            batch.take_previous_day(call, price, now_ms)
-            self._learner.answered(Lack.PREVIOUS_DAY, asset.asset_type, asset.polygon_ticker)
-            return
-        if batch.next_page:
-            page = vendor.next_page(batch.next_page.answer, deadline_seconds=seconds)
+    def _land(self, batch: BatchState, landed: Landed, one_call_each: bool) -> None:
+        """A call has come back: its slot is settled first, then comes what it brought."""
+        ask, refusal = landed.ask, landed.refusal
+        try:
+            if refusal is None or refusal.sent:
+                self._window.settle(landed.grant)
+            else:
+                self._window.cancel(landed.grant)
+        except RedisError as error:  # the answer is in: store it, then say so
+            batch.redis_error = error
+        self.reporter.called(describe(ask.call), refusal.kind.value if refusal else "ok", landed.seconds)
+        if refusal:
+            self._proven.clear()
+            self._refused(batch, ask, refusal, one_call_each)
         else:
-            page = vendor.bars(asset.polygon_ticker, call.start_ms, call.end_ms, deadline_seconds=seconds)
-        if page.refused or page.unordered:
-            self.reporter.odd_bars(asset.symbol, page.refused, page.unordered)
-        self._learner.saw_bars(call, page, now_ms)
-        self._learner.note_unpublished_day(call, page, now_ms)
-        batch.take_bars(call, page, now_ms)
+            self._proven |= shapes(ask.call)
+            self._take(batch, ask, landed.answer)
+            batch.answered += 1
+        batch.end(ask)
 
-    def _refused(
-        self, batch: BatchState, call: Call, refusal: Refusal, now_ms: int, one_call_each: bool
-    ) -> None:
+    def _take(self, batch: BatchState, ask: Ask, answer: Any) -> None:
+        call, now_ms = ask.call, ask.planned_ms
+        match call:
+            case SnapshotCall() | MarketSnapshotCall() | GroupedDayCall():
+                batch.take_prices(call, answer, now_ms, self._learner.class_refused)
+                self._learner.saw_prices(call, answer, now_ms)
+            case PreviousDayCall((work, *_)):
+                batch.take_previous_day(call, answer, now_ms)
+                self._learner.answered(Lack.PREVIOUS_DAY, work.asset.asset_type, work.asset.polygon_ticker)
+            case BarsCall((work, *_)):
+                if answer.refused or answer.unordered:
+                    self.reporter.odd_bars(work.asset.symbol, answer.refused, answer.unordered)
+                self._learner.saw_bars(call, answer, now_ms)
+                self._learner.note_unpublished_day(call, answer, now_ms)
+                batch.take_bars(call, ask.page, answer, now_ms)
+
+    def _refused(self, batch: BatchState, ask: Ask, refusal: Refusal, one_call_each: bool) -> None:
+        call, now_ms = ask.call, ask.planned_ms
         consequence = CONSEQUENCES[refusal.kind]
         if refusal.kind is RefusalKind.KEY:
             batch.key_refused = refusal.message
@@ -268,12 +293,13 @@ class Refresher:
             )
         if refusal.kind is RefusalKind.VENDOR_DOWN:
             batch.downs += 1
-        if self._learner.refused(call, refusal, now_ms) and call not in self._plan(batch, now_ms):
+        taught = self._learner.refused(call, refusal, now_ms)
+        if taught and call not in self._plan(batch, batch.of(call), now_ms):
             if one_call_each and not isinstance(call, PricesCall):
                 batch.settle_call(call, Status.POSTPONED, f"{refusal.message} (asked otherwise next time)")
             return
         if consequence.span and isinstance(call, BarsCall):
-            batch.note_refused(call, consequence.span, refusal.message, now_ms)
+            batch.note_refused(call, ask.page, consequence.span, refusal.message, now_ms)
         batch.settle_call(call, consequence.status, refusal.message, final=consequence.final)
         if consequence.ends_batch:
             batch.defer("the vendor takes no calls now")
@@ -290,3 +316,25 @@ class Refresher:
             self._events.publish(saved.updated)
         if results:
             batch.holder.stored(results)
+
+
+def _send(vendor: VendorClient, ask: Ask, seconds: float) -> Any:
+    """One request, ended within so many seconds; in any thread, it only asks and decodes. Raises Refusal."""
+    match ask.call:
+        case SnapshotCall(work):
+            return vendor.snapshot(_symbols(work), deadline_seconds=seconds)
+        case MarketSnapshotCall(work, asset_type):
+            return vendor.market_snapshot(asset_type, _symbols(work), deadline_seconds=seconds)
+        case GroupedDayCall(work, asset_type, day):
+            return vendor.grouped_day(asset_type, day, _symbols(work), deadline_seconds=seconds)
+        case PreviousDayCall((work, *_)):
+            asset = work.asset
+            return vendor.previous_day(asset.polygon_ticker, asset.symbol, deadline_seconds=seconds)
+        case BarsCall() if ask.page:
+            return vendor.next_page(ask.page.answer, deadline_seconds=seconds)
+        case BarsCall((work, *_), start_ms, end_ms):
+            return vendor.bars(work.asset.polygon_ticker, start_ms, end_ms, deadline_seconds=seconds)
+
+
+def _symbols(work: Sequence[Work]) -> dict[str, str]:
+    return {item.asset.polygon_ticker: item.asset.symbol for item in work}

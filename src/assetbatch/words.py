@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from assetbatch.hours import from_ms
 
 
@@ -27,6 +29,12 @@ def span(ms: int) -> str:
 def ago(ms: int) -> str:
     """`7 min ago`."""
     return f"{span(ms)} ago"
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """The names with commas; of many the first, and how many more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def plural(count: int, noun: str) -> str:

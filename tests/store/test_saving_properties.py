@@ -249,7 +249,7 @@ def batch_of(answer: Answer) -> Batch | None:
     known = Entitlements(end_of_day=False)
     known.saw(EURUSD.asset_type, answer.asked_ms, answer.asked_ms, market_open=True)  # of another asset
     cycle = BatchState(call.work, stored, CallKind.QUEUE, Holder(), known)
-    cycle.take_bars(call, page, answer.asked_ms)
+    cycle.take_bars(call, None, page, answer.asked_ms)
     return cycle.unsaved()[1]
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from assetbatch.words import iso, moment, plural, price, span
+from assetbatch.words import iso, listed, moment, plural, price, span
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,8 @@ def test_one_is_not_plural() -> None:
         "0 calls",
         "1,200 calls",
     )
+
+
+def test_many_names_are_shortened_and_counted() -> None:
+    assert listed(["A", "B"]) == "A, B"
+    assert listed([str(n) for n in range(600)], most=2) == "0, 1 and 598 more"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from assetbatch.batch import BatchReport, Holder, Result
 from assetbatch.bounds import Bound, boot_seconds
@@ -19,6 +19,7 @@ from assetbatch.cycles.work import (
     split_due,
 )
 from assetbatch.entitlements import Entitlements
+from assetbatch.flights import calls_at_once
 from assetbatch.market import SNAPSHOT_TICKERS
 from assetbatch.metrics import CallMade
 from assetbatch.planning import Work, WorkKind, parse_work_id, shares_calls
@@ -29,12 +30,15 @@ from assetbatch.services import Services
 from assetbatch.state.queue import Empty, Failure, Lease
 from assetbatch.state.window import CallKind, Refused, new_call_id
 from assetbatch.status import Status
-from assetbatch.words import span
+from assetbatch.words import listed, span
 
 log = logging.getLogger("assetbatch")
 
 DOWN_BATCHES = 2
 """After so many batches in a row that found the vendor down, a queue run ends: the rest is spared."""
+
+TAKES_AT_ONCE = 20
+"""So many times 250 items are worked together on a plan whose calls go out side by side."""
 
 LEASE_CHECK_SECONDS = 5.0
 """A process that has slept for longer (a paused machine) asks whether its leased work is still its own."""
@@ -85,7 +89,8 @@ def _drain(
             progress.worked(len(result.assets), services.queue.state().size)
         now_ms = services.now_ms()
         lease_seconds = bound.remaining() + LEASE_SLACK_SECONDS
-        count = SNAPSHOT_TICKERS if shares_calls(services.config.assets, known, now_ms) else 1
+        wide = calls_at_once(services.config.call_limit) > 1
+        count = SNAPSHOT_TICKERS if wide or shares_calls(services.config.assets, known, now_ms) else 1
         taken = services.queue.take(count, lease_seconds, services.window, token)
         if isinstance(taken, Empty):
             result.ended_because = "empty"
@@ -99,8 +104,9 @@ def _drain(
             waited = True
             bound.wait(taken.wait_ms / 1000 + 0.001)
             continue
+        leases = [taken, *(_more(services, lease_seconds) if wide and len(taken.items) == count else ())]
         waited, token = False, new_call_id()
-        report = _work_lease(services, bound, refresher, known, taken, result, failures)
+        report = _work_leases(services, bound, refresher, known, leases, result, failures)
         reports.append(report)
         if report.too_many_calls:
             result.ended_because = TOO_MANY_CALLS
@@ -114,6 +120,17 @@ def _drain(
     if waited:
         services.window.leave(token)
     return reports
+
+
+def _more(services: Services, lease_seconds: float) -> Iterator[Lease]:
+    """Further work for the calls that go out beside the first; each asks for its slot when it goes."""
+    for _ in range(TAKES_AT_ONCE - 1):
+        taken = services.queue.take(SNAPSHOT_TICKERS, lease_seconds)
+        if not isinstance(taken, Lease):
+            return
+        yield taken
+        if len(taken.items) < SNAPSHOT_TICKERS:
+            return
 
 
 class _Failures:
@@ -131,18 +148,19 @@ class _Failures:
         level = logging.INFO if quietly else logging.WARNING
         for words, ids in self._alike.items():
             extra = {"symbol": parse_work_id(ids[0]).symbol} if len(ids) == 1 else {}
-            log.log(level, "%s: %s", ", ".join(ids), words, extra=extra)
+            log.log(level, "%s: %s", listed(ids), words, extra=extra)
 
 
 class _LeaseHolder(Holder):
-    """Holds the leases of one take: renews them, and settles each item as soon as its result is stored."""
+    """Holds leases: renews them, and settles each item as soon as its result is stored."""
 
-    def __init__(self, services: Services, bound: Bound, lease: Lease, failures: _Failures) -> None:
+    def __init__(
+        self, services: Services, bound: Bound, leases: Sequence[Lease], failures: _Failures
+    ) -> None:
         self._services = services
         self._failures = failures
         self._bound = bound
-        self._token = lease.token
-        self._open = {item.id for item in lease.items}
+        self._open = {item.id: lease.token for lease in leases for item in lease.items}
         self._held_since = boot_seconds()
 
     def lost(self, pending: Sequence[Work]) -> Collection[str]:
@@ -150,10 +168,12 @@ class _LeaseHolder(Holder):
             return ()
         self._held_since = boot_seconds()
         seconds = self._bound.remaining() + LEASE_SLACK_SECONDS
-        gone = self._services.queue.extend(self._token, [item.id for item in pending], seconds)
+        gone: list[str] = []
+        for token, ids in self._by_token(item.id for item in pending):
+            gone += self._services.queue.extend(token, ids, seconds)
         if gone:
             log.warning("taken over by another process meanwhile: %s", ", ".join(gone))
-        self._open -= set(gone)
+        self._forget(gone)
         return gone
 
     def stored(self, results: Sequence[Result]) -> None:
@@ -168,47 +188,68 @@ class _LeaseHolder(Holder):
             for done in results
             if done.status not in fine
         ]
-        words = self._services.queue.fail(self._token, failures)
-        for failure, word in zip(failures, words, strict=True):
+        for failure, word in self._fail(failures):
             self._failures.add(failure.id, f"{failure.error} ({WHAT_FOLLOWS[word]})")
-        self._open -= {failure.id for failure in failures}
 
     def not_stored(self, results: Sequence[Result], error: str) -> None:
         # An attempt is counted, or a row that the database always refuses would cost a call at every start.
-        self._services.queue.fail(self._token, [Failure(done.work.id, error) for done in results])
-        self._open -= {done.work.id for done in results}
+        self._fail([Failure(done.work.id, error) for done in results])
+
+    def _fail(self, failures: Sequence[Failure]) -> list[tuple[Failure, str]]:
+        """Records failures, and returns each with the word for what becomes of it."""
+        by_id = {failure.id: failure for failure in failures}
+        done: list[tuple[Failure, str]] = []
+        for token, ids in self._by_token(by_id):
+            some = [by_id[item_id] for item_id in ids]
+            done += zip(some, self._services.queue.fail(token, some), strict=True)
+        self._forget(by_id)
+        return done
 
     def finish(self, ids: Sequence[str]) -> None:
         """Takes work off the books."""
-        self._services.queue.finish(self._token, ids)
-        self._open -= set(ids)
+        for token, some in self._by_token(ids):
+            self._services.queue.finish(token, some)
+        self._forget(ids)
 
     def release(self) -> None:
         """Hands back what is left, its attempt not counted."""
-        self._services.queue.release(self._token, sorted(self._open))
+        for token, ids in self._by_token(sorted(self._open)):
+            self._services.queue.release(token, ids)
+
+    def _by_token(self, ids: Iterable[str]) -> list[tuple[str, list[str]]]:
+        """The ids of each lease; those that are not held any more are left out."""
+        found: dict[str, list[str]] = {}
+        for item_id in ids:
+            if item_id in self._open:
+                found.setdefault(self._open[item_id], []).append(item_id)
+        return list(found.items())
+
+    def _forget(self, ids: Iterable[str]) -> None:
+        for item_id in ids:
+            self._open.pop(item_id, None)
 
 
-def _work_lease(
+def _work_leases(
     services: Services,
     bound: Bound,
     refresher: Refresher,
     known: Entitlements,
-    lease: Lease,
+    leases: Sequence[Lease],
     result: CycleResult,
     failures: _Failures,
 ) -> BatchReport:
-    """Works what a take brought and settles every item: finished, failed or handed back."""
-    work, gone = known_work(services, [item.id for item in lease.items])
+    """Works what was taken and settles every item: finished, failed or handed back."""
+    work, gone = known_work(services, [item.id for lease in leases for item in lease.items])
     if gone:
         log.warning("taken out of the queue: %s (hint: not in the configuration any more)", ", ".join(gone))
-    holder = _LeaseHolder(services, bound, lease, failures)
+    holder = _LeaseHolder(services, bound, leases, failures)
     try:
         stored = load(services, result, [item.asset.symbol for item in work])
         due, rest = split_due(services, known, work, stored)
         due_ids = {item.id for item in due}
         holder.finish([*gone, *(item.id for item in work if item.id not in due_ids)])
         report = refresher.run(
-            due, stored, CallKind.QUEUE, max_calls=2 * len(due) + 2, grant=lease.grant, holder=holder
+            due, stored, CallKind.QUEUE, max_calls=2 * len(due) + 2, grant=leases[0].grant, holder=holder
         )
         account(result, report)
         worked = [done for done in report.results if not done.status.open]

@@ -29,12 +29,14 @@ from assetbatch.cycles.work import (
     symbols,
 )
 from assetbatch.entitlements import Entitlements
+from assetbatch.flights import calls_at_once
 from assetbatch.planning import Work, assess, expected_next_start, plan
 from assetbatch.progress import Progress
 from assetbatch.services import Services
 from assetbatch.state.journal import RUN_PRIORITY
 from assetbatch.state.window import CallKind
 from assetbatch.status import Status
+from assetbatch.words import listed
 
 log = logging.getLogger("assetbatch")
 
@@ -74,7 +76,7 @@ def run_priority(
             _say_failures(report)
             judge(result, bound)
             enqueue_bars(services, result, known, stored)
-            _reserve_next(services, known, assets, starts_ms)
+            _reserve_next(services, known, assets, starts_ms, report.calls)
             if not bound.stopped:  # a call that was cut short says nothing of the vendor
                 raise_if_down(result, [report] if due else [])
     return result
@@ -92,15 +94,19 @@ def _say_failures(report: BatchReport) -> None:
     for (fine, error), names in alike.items():
         level = logging.INFO if fine or said else logging.WARNING
         extra = {"symbol": names[0]} if len(names) == 1 else {}
-        log.log(level, "%s: %s", ", ".join(names), error, extra=extra)
+        log.log(level, "%s: %s", listed(names), error, extra=extra)
 
 
 def _reserve_next(
-    services: Services, known: Entitlements, assets: Sequence[Asset], starts_ms: Sequence[int]
+    services: Services, known: Entitlements, assets: Sequence[Asset], starts_ms: Sequence[int], calls: int
 ) -> None:
-    """Keeps free what the next priority cycle will need, computed from what will be due then."""
+    """Keeps free what the next priority cycle will need, computed from what will be due then; on a plan with
+    plenty of calls, what this one has made."""
     interval_ms = services.config.batch.interval_minutes * 60_000
     at_ms = expected_next_start(starts_ms, interval_ms)
+    if calls_at_once(services.config.call_limit) > 1:
+        services.window.reserve(at_ms, calls, interval_ms)
+        return
     stored = services.store.load(symbols(assets))
     due = [
         item for item in map(Work, assets) if assess(item, stored.get(item.asset.symbol), known, at_ms).due

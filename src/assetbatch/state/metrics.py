@@ -19,13 +19,13 @@ class Metrics:
 
     def record(self, measured: Measured) -> None:
         """Adds what a cycle has measured, in one round trip."""
-        metrics = list(dict.fromkeys(point.metric for point in measured.points))
+        metrics = {metric: at for at, metric in enumerate(dict.fromkeys(p.metric for p in measured.points))}
         args: list[str | int | float] = [len(measured.counters)]
         for name, count in measured.counters.items():
             args += [name, count]
         for point in measured.points:
             step = step_ms(point.metric)
-            args += [1 + metrics.index(point.metric), step, DAY_MS // step]
+            args += [1 + metrics[point.metric], step, DAY_MS // step]
             args += [point.at_ms, point.value, point.how]
         keys = [self._keys.counters, *(self._keys.series(metric) for metric in metrics)]
         with redis_errors():

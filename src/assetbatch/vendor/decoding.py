@@ -25,6 +25,8 @@ _T = TypeVar("_T")
 
 def number(value: object) -> float | None:
     """`value` as a finite float; None for anything that is no number."""
+    if type(value) is float:  # what nearly all are
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -1,0 +1,366 @@
+"""Wide plans: 10,000 prices by snapshot and the first bars of 500 symbols, on a plan without a limit.
+
+The vendor is a process of its own that answers after 50 ms with texts that cost it little: what is measured
+are the cycles and the database, not the making up of prices. Each cycle is that of a new process, timed
+from its first line to its end (what a start of the interpreter costs is benchmarks.startup's). Beside it,
+in the same rounds: what the calls alone would take with as many threads, and the bare write: one UPDATE and
+one upsert of 10,000 rows with parameters made beforehand.
+
+    python -m benchmarks.wide [--assets 10000] [--bars 500] [--repeat 5]
+                              [--database-url URL] [--redis-url URL]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import re
+import resource
+import statistics
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import psycopg
+from benchmarks.bars import benchmark_database
+from benchmarks.limiter import benchmark_server, surroundings
+
+from assetbatch.bounds import Bound
+from assetbatch.config import load
+from assetbatch.cycles.priority import run_priority
+from assetbatch.cycles.queue import run_queue
+from assetbatch.cycles.secondary import enqueue_secondary
+from assetbatch.flights import MOST_OUT
+from assetbatch.market import SNAPSHOT_TICKERS
+from assetbatch.progress import Progress
+from assetbatch.services import Services
+from assetbatch.setup import initialise
+
+LATENCY_SECONDS = 0.05
+KEY = "made-up-key"
+
+_spawn = multiprocessing.get_context("spawn")
+
+
+# --- the vendor ---
+
+
+class CannedVendor:
+    """Answers `/v3/snapshot` and ranges of 5-minute bars of any ticker over HTTP, `LATENCY_SECONDS` late."""
+
+    def __init__(self) -> None:
+        self.arrived = 0
+        self.most_at_once = 0
+        self._open = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, kept as long as the client wants."""
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                self.arrived += 1
+                self._open += 1
+                self.most_at_once = max(self.most_at_once, self._open)
+                target = unquote(head.split(b" ", 2)[1].decode())
+                await asyncio.sleep(LATENCY_SECONDS)
+                body = snapshot(target) if target.startswith("/v3/snapshot") else bars(target)
+                self._open -= 1
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+                    % len(body)
+                )
+                writer.write(body)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+def snapshot(target: str) -> bytes:
+    """As the vendor answers `ticker.any_of`, each ticker quoted just now."""
+    tickers = re.findall(r"C:[A-Z0-9]+", target)
+    now_ns = time.time_ns()
+    price = 1 + now_ns // 1_000_000 % 100_000 / 1e5
+    entries = (
+        f'{{"ticker":"{ticker}","type":"fx","market_status":"open","name":"made up","fmv":null,'
+        f'"session":{{"change":0.01,"change_percent":0.5,"close":{price},"high":{price + 0.1},'
+        f'"low":{price - 0.1},"open":{price},"previous_close":{price}}},'
+        f'"last_quote":{{"last_updated":{now_ns},"timeframe":"REAL-TIME","ask":{price + 0.001},"bid":{price},'
+        f'"exchange":48}}}}'
+        for ticker in tickers
+    )
+    return f'{{"request_id":"r","status":"OK","results":[{",".join(entries)}]}}'.encode()
+
+
+def bars(target: str) -> bytes:
+    """As the vendor answers a range: a bar every 5 minutes, 10,000 at most."""
+    found = re.search(r"/ticker/([^/]+)/range/5/minute/(\d+)/(\d+)", target)
+    assert found, target
+    start_ms, end_ms = int(found[2]), int(found[3])
+    first = -(-start_ms // 300_000) * 300_000
+    rows = ",".join(
+        f'{{"v":12,"vw":1.08,"o":1.08,"c":1.0812,"h":1.09,"l":1.07,"t":{t},"n":12}}'
+        for t in range(first, min(end_ms + 1, first + 10_000 * 300_000), 300_000)
+    )
+    return f'{{"ticker":"{found[1]}","status":"OK","adjusted":true,"results":[{rows}]}}'.encode()
+
+
+def run_vendor(pipe: Connection) -> None:
+    """The vendor's process: tells its port, then its counts as often as it is asked."""
+
+    async def main() -> None:
+        vendor = CannedVendor()
+        server = await asyncio.start_server(vendor.serve, "127.0.0.1", 0, limit=2**17)
+        pipe.send(server.sockets[0].getsockname()[1])
+        loop = asyncio.get_running_loop()
+        while await loop.run_in_executor(None, pipe.recv):
+            pipe.send((vendor.arrived, vendor.most_at_once))
+
+    asyncio.run(main())
+
+
+class Vendor:
+    """The canned vendor in a process of its own."""
+
+    def __init__(self) -> None:
+        self._pipe, child = _spawn.Pipe()
+        self._process = _spawn.Process(target=run_vendor, args=(child,), daemon=True)
+        self._process.start()
+        self.base_url = f"http://127.0.0.1:{self._pipe.recv()}"
+
+    def __enter__(self) -> Vendor:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._process.terminate()
+        self._process.join()
+
+    def counts(self) -> tuple[int, int]:
+        """Calls that have arrived, and the most at once."""
+        self._pipe.send(True)
+        found: tuple[int, int] = self._pipe.recv()
+        return found
+
+
+# --- cycles, each in a process of its own ---
+
+
+class Cycle(NamedTuple):
+    """What one cycle took: seconds, the process' CPU seconds within them, its peak memory."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    result: dict[str, Any]
+
+
+def cycle(path: Path, command: str, pipe: Connection) -> None:
+    """Runs one command of the configuration in this process and sends what it took."""
+    config = load(path, {"POLYGON_API_KEY": KEY}, cwd=path.parent)
+    run: Any = {"run-priority": run_priority, "run-queue": run_queue, "enqueue-secondary": enqueue_secondary}
+    started, cpu = time.perf_counter(), time.process_time()
+    with Services(config) as services, Bound(120) as bound:
+        result = run[command](services, bound, Progress())
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    done = {
+        "result": result.result,
+        "calls": result.calls,
+        "bars": result.bars_written,
+        "published": result.published,
+        "assets": len(result.assets),
+        "waits": result.waits,
+    }
+    pipe.send(Cycle(seconds, cpu, peak_mb, done))
+
+
+def start(path: Path, command: str) -> Cycle:
+    """One cycle in a new process."""
+    pipe, child = _spawn.Pipe()
+    process = _spawn.Process(target=cycle, args=(path, command, child))
+    process.start()
+    child.close()
+    found: Cycle = pipe.recv()
+    process.join()
+    return found
+
+
+def place(
+    folder: Path, database_url: str, redis_url: str, base_url: str, assets: int, *, with_bars: bool
+) -> Path:
+    """A configuration with so many secondary assets, registered; its file."""
+    names = [
+        f"{chr(65 + n // 17576 % 26)}{chr(65 + n // 676 % 26)}{chr(65 + n // 26 % 26)}{chr(65 + n % 26)}"
+        for n in range(assets)
+    ]
+    document = {
+        "priority_assets": [],
+        "secondary_assets": [
+            {
+                "symbol": f"{name}USD",
+                "polygon_ticker": f"C:{name}USD",
+                "asset_type": "forex",
+                "bars": with_bars,
+                "update_frequency_seconds": 60,
+            }
+            for name in names
+        ],
+        "rate_limiting": {"tier": "starter"},
+        "queue": {"max_size": 50_000},
+        "database": {"url": database_url},
+        "redis": {"url": redis_url, "prefix": f"{{wide-{assets}}}"},
+        "provider": {"base_url": base_url},
+    }
+    folder.mkdir()
+    path = folder / "config.yml"
+    path.write_text(json.dumps(document))
+    with Services(load(path, {"POLYGON_API_KEY": KEY}, cwd=folder)) as services:
+        initialise(services)
+    return path
+
+
+_WRITE = """
+    UPDATE trading.symbols s
+    SET metadata = s.metadata || jsonb_build_object('last_update', n.last_update), updated_at = now()
+    FROM jsonb_to_recordset(%s::jsonb) AS n(symbol text, last_update jsonb) WHERE n.symbol = s.symbol
+"""
+_STATUS = """
+    INSERT INTO data_sources.data_sync_status
+        (ticker_id, provider_id, last_sync_timestamp, sync_status, updated_at)
+    SELECT s.id, p.id, now(), 'success', now()
+    FROM jsonb_to_recordset(%s::jsonb) AS n(symbol text)
+    JOIN trading.symbols s USING (symbol), data_sources.api_providers p WHERE p.code = 'polygon'
+    ON CONFLICT (ticker_id, provider_id) DO UPDATE
+    SET last_sync_timestamp = excluded.last_sync_timestamp, sync_status = 'success', updated_at = now()
+"""
+
+
+def bare_write(database_url: str) -> float:
+    """Seconds to change the rows that a cycle changes, and nothing else."""
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("SELECT symbol, metadata -> 'last_update' FROM trading.symbols").fetchall()
+        text = json.dumps(
+            [
+                {
+                    "symbol": s,
+                    "last_update": {
+                        **(u or {}),
+                        "bid": time.time() % 7,
+                        "timestamp": "2020-01-01T00:00:00.000Z",
+                    },
+                }
+                for s, u in rows
+            ]
+        )
+        connection.execute("SELECT 1")
+        started = time.perf_counter()
+        connection.execute(_WRITE, [text])
+        connection.execute(_STATUS, [text])
+        connection.commit()
+        return time.perf_counter() - started
+
+
+# --- the tables ---
+
+
+def make_due(database_url: str) -> None:
+    """Lets an hour pass for every sync status."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "UPDATE data_sources.data_sync_status SET last_sync_timestamp = now() - interval '1 hour',"
+            " updated_at = now() - interval '1 hour'"
+        )
+
+
+def as_priority(path: Path) -> Path:
+    """The same configuration with all assets as priority assets."""
+    document = json.loads(path.read_text())
+    document["priority_assets"], document["secondary_assets"] = document["secondary_assets"], []
+    copy = path.parent / "priority.yml"
+    copy.write_text(json.dumps(document))
+    return copy
+
+
+def prices(folder: Path, database_url: str, redis_url: str, vendor: Vendor, assets: int, repeat: int) -> None:
+    """Prints what refreshing so many prices takes."""
+    secondary = place(folder / "prices", database_url, redis_url, vendor.base_url, assets, with_bars=False)
+    priority = as_priority(secondary)
+    calls = -(-assets // SNAPSHOT_TICKERS)
+    alone = -(-calls // MOST_OUT) * LATENCY_SECONDS
+    rows: dict[str, list[Cycle]] = {"enqueue-secondary": [], "run-queue": [], "run-priority": []}
+    bare = []
+    for number in range(repeat + 1):
+        make_due(database_url)
+        done = {
+            "enqueue-secondary": start(secondary, "enqueue-secondary"),
+            "run-queue": start(secondary, "run-queue"),
+        }
+        make_due(database_url)
+        done["run-priority"] = start(priority, "run-priority")
+        written = bare_write(database_url)
+        for command in ("run-queue", "run-priority"):
+            result = done[command].result
+            if (result["calls"], result["published"], result["result"]) != (calls, assets, "ok"):
+                raise SystemExit(f"{command}: {result}: nothing was measured")
+        if number:  # the first warms up
+            bare.append(written)
+            for command, one in done.items():
+                rows[command].append(one)
+    larger = max(alone, statistics.median(bare))
+    print(
+        f"\n{assets:,} prices, {calls} calls of {LATENCY_SECONDS * 1000:.0f} ms, {MOST_OUT} at once: "
+        f"{alone * 1000:.0f} ms; the bare write: {statistics.median(bare) * 1000:.0f} ms\n"
+    )
+    print("| cycle | ms | least | CPU ms | to the larger of both | most memory, MB |")
+    print("|---|--:|--:|--:|--:|--:|")
+    for command, cycles in rows.items():
+        seconds = statistics.median(one.seconds for one in cycles)
+        print(
+            f"| {command} | {seconds * 1000:.0f} | {min(one.seconds for one in cycles) * 1000:.0f} "
+            f"| {statistics.median(one.cpu_seconds for one in cycles) * 1000:.0f} | {seconds / larger:.1f} "
+            f"| {max(one.peak_mb for one in cycles):.0f} |"
+        )
+
+
+def first_bars(folder: Path, database_url: str, redis_url: str, vendor: Vendor, assets: int) -> None:
+    """Prints what the first pages of so many symbols take: once, since then they are there."""
+    path = place(folder / "bars", database_url, redis_url, vendor.base_url, assets, with_bars=True)
+    start(path, "enqueue-secondary")
+    one = start(path, "run-queue")
+    _, most = vendor.counts()
+    print(f"\nthe bars of {assets:,} symbols\n")
+    print("| calls | at once | bars | seconds | calls/s | CPU seconds | most memory, MB |")
+    print("|--:|--:|--:|--:|--:|--:|--:|")
+    print(
+        f"| {one.result['calls']:,} | {most} | {one.result['bars']:,} | {one.seconds:.1f} "
+        f"| {one.result['calls'] / one.seconds:.0f} | {one.cpu_seconds:.1f} | {one.peak_mb:.0f} |"
+    )
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description="cycles of a plan without a limit")
+    parser.add_argument("--assets", type=int, default=10_000, help="how many prices")
+    parser.add_argument("--bars", type=int, default=500, help="of how many symbols the bars")
+    parser.add_argument("--repeat", type=int, default=5, help="rounds, of which the median counts")
+    parser.add_argument("--database-url", help="an empty database; default: a server of our own")
+    parser.add_argument("--redis-url", help="an empty database; default: a server of our own")
+    options = parser.parse_args()
+    with (
+        benchmark_database(options.database_url) as database_url,
+        benchmark_server(options.redis_url) as redis_url,
+        tempfile.TemporaryDirectory(prefix="benchmark-") as folder,
+        Vendor() as vendor,
+    ):
+        print(surroundings(redis_url, ["assetbatch", "psycopg", "redis", "requests"]))
+        prices(Path(folder), database_url, redis_url, vendor, options.assets, options.repeat)
+        first_bars(Path(folder), database_url, redis_url, vendor, options.bars)
+
+
+if __name__ == "__main__":
+    main()
