@@ -199,7 +199,7 @@ def _want(
     edge_ms = min(end_ms, known.history_from_ms(asset.asset_type, now_ms))
     spans = []
     if start_ms < edge_ms:
-        spans.append(Span(start_ms, edge_ms, SpanState.NOT_IN_PLAN, now_ms))
+        spans.append(Span(start_ms, edge_ms, SpanState.NOT_IN_PLAN))
     unasked = open_stretches(stored.spans, max(start_ms, edge_ms), end_ms)
     missing = [
         piece

@@ -83,7 +83,7 @@ def test_the_first_call_of_a_kind_goes_alone_and_the_others_side_by_side(
     with_bars: World, most_out: list[int]
 ) -> None:
     with_bars.enqueue_secondary()
-    result = with_bars.run_queue()
+    result = with_bars.run_queue(seconds=90)  # as long as a busy machine takes for 390,000 bars
     assert result.calls == 1 + WITH_BARS
     assert 2 <= most_out[0] <= 8
     assert with_bars.rows("SELECT count(DISTINCT symbol_id) FROM market_data.ohlcv_5m") == [(WITH_BARS,)]

@@ -43,7 +43,13 @@ class User:
     def __init__(self, folder: Path, *urls: str, before: tuple[str, ...] = ()) -> None:
         command = [*before, sys.executable, "-c", USER, os.fspath(folder), *urls]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            process_group=0,
+            # tests that run in the background of a shell have inherited that SIGINT is ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def url(self) -> str:

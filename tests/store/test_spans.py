@@ -257,6 +257,10 @@ class TestLastCall:
         store.save(Batch(spans={"EURUSD": [span(0, 3, WANTED)]}), NOW_MS)
         assert store.last_call_ms() is None
 
+    def test_is_not_when_a_stretch_was_found_to_need_no_call(self, store: Store) -> None:
+        store.save(Batch(spans={"EURUSD": [span(0, 3, ASKED, None)]}), NOW_MS)
+        assert store.last_call_ms() is None
+
 
 def test_reading_costs_the_same_whatever_the_number_of_bars(store: Store, sql: Sql) -> None:
     sql(

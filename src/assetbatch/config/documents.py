@@ -78,14 +78,22 @@ def locate(root: yaml.Node | None, path: KeyPath) -> yaml.Node | None:
 def _refuse_depth(text: str) -> None:
     """Raises ValueError for deep nesting, which ends PyYAML's C composer with a segmentation fault."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > _DEEPEST:
-                line = event.start_mark.line + 1 if event.start_mark else 1
-                raise ValueError(f"line {line}: nested more than {_DEEPEST} deep")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > _DEEPEST:
+                    raise _too_deep(event.start_mark)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    except yaml.scanner.ScannerError as error:
+        if error.problem and "nesting depth" in error.problem:  # libyaml's own bound, met when it reads ahead
+            raise _too_deep(error.problem_mark) from None
+        raise
+
+
+def _too_deep(mark: Any) -> ValueError:
+    return ValueError(f"line {mark.line + 1 if mark else 1}: nested more than {_DEEPEST} deep")
 
 
 def _text(data: bytes) -> str:
