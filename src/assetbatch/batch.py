@@ -198,6 +198,8 @@ class BatchState:
         self.calls = 0
         self.answered = 0
         self.downs = 0
+        self.landed_ms: int | None = None
+        """When the last answer was in, which the database keeps as evidence of a call."""
         self._closed_because: tuple[str, Status] | None = None
         self.too_many_calls = False
         self.key_refused: str | None = None

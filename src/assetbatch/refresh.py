@@ -246,6 +246,7 @@ class Refresher:
     def _land(self, batch: BatchState, landed: Landed, one_call_each: bool) -> None:
         """A call has come back: its slot is settled first, then comes what it brought."""
         ask, refusal = landed.ask, landed.refusal
+        batch.landed_ms = self._now_ms()
         try:
             if refusal is None or refusal.sent:
                 self._window.settle(landed.grant)
@@ -308,7 +309,7 @@ class Refresher:
         results, to_save = batch.unsaved()
         if to_save.outcomes or to_save.bars or to_save.spans:
             try:
-                saved = self._store().save(to_save, self._now_ms())
+                saved = self._store().save(to_save, batch.landed_ms or self._now_ms())
             except DatabaseError as error:
                 batch.holder.not_stored(results, error.message)
                 raise

@@ -6,6 +6,7 @@ An idle start never opens the database and never loads an HTTP library.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
 from types import TracebackType
@@ -65,7 +66,8 @@ class Services:
     def redis(self) -> RedisClient:
         """The Redis client."""
         url = self.config.require_redis()
-        client = connect(Secret(self.embedded.redis_url()) if url.embedded else url)
+        given = Secret(self.embedded.redis_url()) if url.embedded else url
+        client = connect(given, self.config.redis.prefix)
         self._stack.callback(client.close)
         return client
 
@@ -105,6 +107,15 @@ class Services:
         return Keys(self.config.redis.prefix)
 
     @cached_property
+    def _confirm(self) -> Callable[[], None] | None:
+        """Waits until what was written survives a failover; None with a single server."""
+        if not self.config.require_redis().group:
+            return None
+        from assetbatch.state.replication import Replication
+
+        return Replication(self.redis, self.keys).confirm
+
+    @cached_property
     def _fingerprint(self) -> str:
         return fingerprint(self.config.require_api_key())
 
@@ -129,6 +140,7 @@ class Services:
             last_call_ms=lambda: self.store.last_call_ms(),
             # an embedded server syncs every write: what it has acknowledged survives any restart
             server_name="embedded" if self.config.require_redis().embedded else "",
+            confirm=self._confirm,
         )
 
     @cached_property
@@ -141,6 +153,7 @@ class Services:
             max_size=settings.max_size,
             retry_max_attempts=settings.retry_max_attempts,
             retry_delay_seconds=settings.retry_delay_seconds,
+            confirm=self._confirm,
         )
 
     @cached_property

@@ -158,15 +158,30 @@ class TestKubernetes:
             for container in template["spec"]["containers"]:
                 check_command(" ".join(container["args"]))
                 commands.append(container["args"][2])
-        assert sorted(commands) == ["enqueue-secondary", "run-priority", "run-queue", "serve"]
+        assert sorted(commands) == ["enqueue-secondary", "run-priority", "run-queue", "run-queue", "serve"]
 
     def test_cron_jobs_never_overlap_and_have_deadlines(self) -> None:
         jobs = [document["spec"] for document in self.documents() if document["kind"] == "CronJob"]
-        assert len(jobs) == 3
+        assert len(jobs) == 4
         for job in jobs:
             assert job["concurrencyPolicy"] == "Forbid"
             assert job["startingDeadlineSeconds"] > 10  # below that Kubernetes may never start it
             assert job["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 60
+
+    def test_several_workers_take_the_place_of_the_one(self) -> None:
+        jobs = {
+            path.stem: {job["metadata"]["name"]: job for job in yaml.safe_load_all(path.read_text())}
+            for path in (DEPLOY / "kubernetes").glob("*.yml")
+        }
+        (name, several), *rest = jobs["workers"].items()
+        assert rest == []
+        spec = several["spec"]["jobTemplate"]["spec"]
+        assert spec["parallelism"] == spec["completions"] == 4
+        spread = spec["template"]["spec"].pop("topologySpreadConstraints")
+        assert spread[0]["labelSelector"]["matchLabels"] == spec["template"].pop("metadata")["labels"]
+        for key in ("parallelism", "completions"):
+            del spec[key]
+        assert several == jobs["cronjobs"][name]  # and is the same in everything else
 
     def test_its_configuration_is_valid(self, tmp_path: Path) -> None:
         (config,) = [d for d in self.documents() if d["kind"] == "ConfigMap"]

@@ -241,7 +241,7 @@ def holds(lines: Sequence[Line]) -> list[Hold]:
         for item in line.ids:
             if line.event == "extended":
                 ends[line.token, item] = line.ends
-            elif line.event == "given_up":
+            elif line.event == "given_up" and (line.token, item) in ends:  # else the take itself gave it up
                 ends[line.token, item] = min(ends[line.token, item], line.at)
     return [Hold(item, token, start, ends[token, item]) for (token, item), start in starts.items()]
 

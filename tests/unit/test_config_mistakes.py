@@ -15,7 +15,7 @@ from assetbatch.errors import ConfigError
 
 ASSET_KEYS = "symbol, polygon_ticker, asset_type, name, priority, update_frequency_seconds, enabled, bars"
 DATABASE = "embedded, postgresql://… or postgres://…"
-REDIS = "embedded, redis://…, rediss://… or unix://…"
+REDIS = "embedded, redis://…, rediss://…, unix://…, redis+sentinel://… or redis+cluster://…"
 WHOLE = "a whole number of 1 or more"
 MINUTES = "a whole number from 1 to 1440"
 API = "https://… (http:// only to an IP address or a host name without a dot)"
@@ -383,8 +383,13 @@ def test_a_key_that_is_there_twice_is_a_mistake(tmp_path: Path) -> None:
             f"expected its user and password percent-encoded {QUOTING}",
         ),
         (
-            {"REDIS_URL": "redis+sentinel://:marked@h/0"},
-            f"env REDIS_URL: found 'redis+sentinel://', expected {REDIS}",
+            {"REDIS_URL": "redis+nothing://:marked@h/0"},
+            f"env REDIS_URL: found 'redis+nothing://', expected {REDIS}",
+        ),
+        (
+            {"REDIS_URL": "redis+sentinel://:marked@h"},
+            "env REDIS_URL: found no name of a master, expected it behind the sentinels, "
+            "as in /mymaster or /mymaster/0",
         ),
         (
             {"REDIS_URL": "redis://h/zero"},

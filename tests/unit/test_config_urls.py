@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, PingUrls, RedisUrl, ServerUrl
+from assetbatch.state.connection import connect
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
 # What people type into URLs, with the letters that make trouble.
@@ -115,6 +116,21 @@ def test_a_redis_url_is_what_redis_py_takes(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
+        "redis+sentinel://sentinel/mymaster",
+        "redis+sentinel://user:p%40ss@s1:26379,s2,[::1]:26380/my-master.1/2?sentinel_password=hush",
+        "rediss+sentinel://s1,s2/mymaster?ssl_ca_certs=/etc/ca.pem",
+        "redis+cluster://node:7000",
+        "rediss+cluster://:hush@n1,n2:7001,n3/0",
+    ],
+)
+def test_servers_that_stand_in_for_one_another_have_one_url(url: str) -> None:
+    assert RedisUrl.parse(url).reveal() == url
+    connect(RedisUrl.parse(url), "{assetbatch}").close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
         "redis://",
         "redis:///0",
         "redis://:hush@/0",
@@ -126,7 +142,15 @@ def test_a_redis_url_is_what_redis_py_takes(url: str) -> None:
         "unix://",
         "unix:///",
         "unix://run/redis.sock",
-        "redis+cluster://h/0",
+        "redis+cluster://h/1",
+        "redis+cluster://",
+        "redis+cluster://h,,i",
+        "redis+cluster://h:port",
+        "redis+sentinel://h:26379",
+        "redis+sentinel://h:26379/",
+        "redis+sentinel://h/mymaster/zero",
+        "redis+sentinel:///mymaster",
+        "unix+cluster:///run/redis.sock",
         "localhost:6379",
     ],
 )
@@ -145,6 +169,11 @@ def test_embedded_is_a_word_one_writes(kind: type[ServerUrl]) -> None:
     ("kind", "url", "shown"),
     [
         (DatabaseUrl, "postgresql://u:marked@h:5432/n", "postgresql://u:***@h:5432/n"),
+        (
+            RedisUrl,
+            "redis+sentinel://u:marked@s1,s2:26379/m/1?sentinel_password=marked",
+            "redis+sentinel://u:***@s1,s2:26379/m/1?sentinel_password=***",
+        ),
         (DatabaseUrl, "postgresql://u@h/n", "postgresql://u@h/n"),
         (
             DatabaseUrl,

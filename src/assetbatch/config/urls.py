@@ -155,12 +155,24 @@ def _quote(text: str) -> str:
     return quote(text.encode("utf-8", "surrogateescape"), safe="")
 
 
+_GROUPS = ("sentinel", "cluster")
+
+
 class RedisUrl(ServerUrl):
-    """`redis://`, `rediss://` (TLS) or `unix://`, as redis-py reads them, or `embedded`."""
+    """`redis://`, `rediss://` (TLS) or `unix://`, as redis-py reads them, or `embedded`.
+
+    Or servers that stand in for one another: `redis+sentinel://sentinel1,sentinel2:26379/master-name`,
+    `redis+cluster://node1,node2:6379`, each `rediss+…` with TLS.
+    """
 
     __slots__ = ()
-    schemes = ("redis", "rediss", "unix")
-    expected = "embedded, redis://…, rediss://… or unix://…"
+    schemes = ("redis", "rediss", "unix", *(f"redis{s}+{kind}" for s in ("", "s") for kind in _GROUPS))
+    expected = "embedded, redis://…, rediss://…, unix://…, redis+sentinel://… or redis+cluster://…"
+
+    @property
+    def group(self) -> str:
+        """`sentinel` or `cluster` where servers stand in for one another; else empty."""
+        return self.reveal().partition("://")[0].partition("+")[2]
 
     @staticmethod
     def _masked_login(login: str) -> str:
@@ -176,8 +188,18 @@ class RedisUrl(ServerUrl):
             return
         if not host:
             raise ValueError(f"found a URL without a host, expected {cls.expected}")
-        _check_host(host, cls.expected)
-        if not re.fullmatch(r"/?|/[0-9]{1,5}", parts.path):  # redis-py would silently take database 0
+        group = parts.scheme.partition("+")[2]
+        for place in host.split(",") if group else (host,):
+            _check_host(place, cls.expected)
+            if not place:
+                raise ValueError(f"found an empty host between commas, expected {cls.expected}")
+        if group == "sentinel" and not re.fullmatch(r"/[A-Za-z0-9._%-]+(?:/[0-9]{1,5})?", parts.path):
+            raise ValueError(
+                "found no name of a master, expected it behind the sentinels, as in /mymaster or /mymaster/0"
+            )
+        if group == "cluster" and parts.path not in ("", "/", "/0"):
+            raise ValueError("found a path, expected none: a cluster has no numbered databases")
+        if not group and not re.fullmatch(r"/?|/[0-9]{1,5}", parts.path):  # redis-py would take database 0
             raise ValueError("found a path that is no number, expected the number of a database, as in /0")
 
 

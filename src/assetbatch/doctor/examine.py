@@ -134,7 +134,8 @@ class _Examination:
         redis_ms = self._services.now_ms()
         host = Asked(before_ms, _host_ms())
         self._has_redis = True
-        yield from of_redis(info, redis_ms, host, embedded=self._config.require_redis().embedded)
+        url = self._config.require_redis()
+        yield from of_redis(info, redis_ms, host, embedded=url.embedded, group=url.group)
         example = next(iter(self._config.assets), None)
         write, publish = refusals(
             client,

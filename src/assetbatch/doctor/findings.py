@@ -105,12 +105,17 @@ class Asked(NamedTuple):
     to_ms: int
 
 
-def of_redis(info: Mapping[str, Any], redis_ms: int, host: Asked, *, embedded: bool) -> list[Finding]:
-    """Version, role, persistence, eviction, memory and clock, from what `INFO` says.
+def of_redis(
+    info: Mapping[str, Any], redis_ms: int, host: Asked, *, embedded: bool = False, group: str = ""
+) -> list[Finding]:
+    """Version, role, replicas, persistence, eviction, memory and clock, from what `INFO` says.
 
-    `redis_ms` is the server's time, `host` when this host asked for it.
+    `redis_ms` is the server's time, `host` when this host asked for it; `group` is `sentinel` or `cluster`
+    where servers stand in for one another.
     """
     findings = [_redis_version(info)]
+    if group:
+        findings += _replicas(info, group)
     if info.get("role") == "slave":
         findings.append(
             error("redis", "this is a read-only replica", "point redis.url at the master", code=3)
@@ -138,6 +143,28 @@ def _redis_version(info: Mapping[str, Any]) -> Finding:
         hint = "Redis 7 or Valkey 8 or later is needed"
         return error("redis", f"{name} {text} is too old", hint, code=3)
     return ok("redis", f"{name} {text}")
+
+
+def _replicas(info: Mapping[str, Any], group: str) -> list[Finding]:
+    count = int(info.get("connected_slaves", 0))
+    if not count:
+        return [
+            warning(
+                "redis",
+                f"no replica follows this server of the {group} group: who would take over?",
+                "bring one back; until then a failure of this server stops everything",
+            )
+        ]
+    findings = [ok("redis", f"{plural(count, 'replica')} would take over ({group})")]
+    if group == "sentinel" and "min_slaves_good_slaves" not in info:
+        findings.append(  # a cluster's minority stops by itself
+            warning(
+                "redis",
+                "a master that is cut off from its replicas goes on taking writes",
+                "set min-replicas-to-write 1 on its servers, or two masters may count the calls of one key",
+            )
+        )
+    return findings
 
 
 def _persistence(info: Mapping[str, Any], *, embedded: bool) -> Finding:

@@ -27,20 +27,26 @@ _NO_LIBRARY_INFO: dict[str, None] = (
 )
 
 
-def connect(url: Secret) -> RedisClient:
-    """A client for a `redis://`, `rediss://` or `unix://` URL; connects on first use.
+def connect(url: Secret, prefix: str = "") -> RedisClient:
+    """A client for one server (`redis://`, `rediss://`, `unix://`) or for a group of them, of which one at a
+    time holds the keys with this prefix (`redis+sentinel://`, `redis+cluster://`); connects on first use.
 
-    A lost reply is asked for again at most twice: every script here may be repeated.
+    A lost reply is asked for again: at most twice, in a group for `groups.PATIENCE_SECONDS`. Every script
+    here may be repeated.
     """
-    return redis.Redis.from_url(
-        url.reveal(),
-        decode_responses=True,
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
-        client_name="assetbatch",
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "socket_timeout": SOCKET_SECONDS,
+        "socket_connect_timeout": SOCKET_SECONDS,
+        "client_name": "assetbatch",
         **_NO_LIBRARY_INFO,
-    )
+    }
+    if "+" in url.reveal().partition("://")[0]:
+        from assetbatch.state.groups import connect_group
+
+        return connect_group(url, prefix, options)
+    retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), 2)
+    return redis.Redis.from_url(url.reveal(), retry=retry, **options)
 
 
 _ACL_HINT = "allow this user +@all on the keys of redis.prefix (docs: ACL SETUSER)"

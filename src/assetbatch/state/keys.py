@@ -75,6 +75,11 @@ class Keys:
         return f"{self.prefix}:cycles:{command}"
 
     @property
+    def fence(self) -> str:
+        """What is written only to see it arrive at a replica."""
+        return f"{self.prefix}:fence"
+
+    @property
     def waits(self) -> str:
         """The moments of the last hour at which a call had to wait for the window."""
         return f"{self.prefix}:waits"

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from assetbatch.bounds import boot_seconds
 from assetbatch.config import CallLimit
+from assetbatch.errors import RedisError
 from assetbatch.state.connection import RedisClient, redis_errors, script
 from assetbatch.state.keys import Keys
 
@@ -88,7 +91,9 @@ def new_call_id() -> str:
 class Window:
     """The window of one API key. `clock_ms` is given by tests only; otherwise Redis TIME counts.
 
-    Every method raises RedisError when Redis cannot be asked: then nobody is called.
+    With `confirm`, which returns when all that was written is on a replica too, a grant is used only then,
+    and the log is believed after a failover. Every method raises RedisError when Redis cannot be asked:
+    then nobody is called.
     """
 
     def __init__(
@@ -101,9 +106,11 @@ class Window:
         *,
         last_call_ms: Callable[[], int | None] = lambda: None,
         server_name: str = "",
+        confirm: Callable[[], None] | None = None,
         clock_ms: Callable[[], int] | None = None,
     ) -> None:
         self._client = client
+        self._confirm = confirm
         self._last_call_ms = last_call_ms
         self.server_name = server_name
         self.keys = keys.window(key_fingerprint)
@@ -133,10 +140,23 @@ class Window:
             with redis_errors():
                 answer, *refusal = self._grant(keys=self.keys, args=[*args, self.server_name])
             if answer == "granted":
-                return Grant(call_id, taken_at)
+                grant = Grant(call_id, taken_at)
+                self.confirm(partial(self.cancel, grant))
+                return grant
             if answer == "refused":
                 return Refused.from_reply(*refusal)
             self.restore()
+
+    def confirm(self, undo: Callable[[], object]) -> None:
+        """Sees to it that what was just written survives a failover; else calls `undo`, raises RedisError."""
+        if self._confirm is None:
+            return
+        try:
+            self._confirm()
+        except RedisError:
+            with suppress(RedisError):
+                undo()
+            raise
 
     def leave(self, call_id: str) -> None:
         """Gives up the turn of a call that was refused and will not be asked for again."""
@@ -148,7 +168,8 @@ class Window:
 
         Where `last_call_ms` (the database) shows that calls were made so recently that they may still
         count, nobody calls for a window and the longest a call may take. A fresh installation, where
-        nothing shows a call, waits for nothing. Raises what `last_call_ms` raises.
+        nothing shows a call, waits for nothing; nor does a replica that has taken over and has every
+        call that was confirmed. Raises what `last_call_ms` raises.
         """
         with redis_errors():
             seconds, microseconds = self._client.time()
@@ -157,8 +178,9 @@ class Window:
         last_call_ms = self._last_call_ms()
         recent = last_call_ms is not None and last_call_ms > now_ms - counts_ms
         args = [self._now(), self.server_name, counts_ms if recent else 0]
+        args += [last_call_ms or 0, self.hold_ms if self._confirm else 0]
         with redis_errors():
-            self._believe(keys=[self.keys[1], self.keys[5]], args=args)
+            self._believe(keys=[self.keys[0], self.keys[1], self.keys[5]], args=args)
 
     def settle(self, grant: Grant) -> None:
         """The answer is in, or the call has failed: its entry is dated to this moment."""
