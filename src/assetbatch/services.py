@@ -140,6 +140,7 @@ class Services:
             last_call_ms=lambda: self.store.last_call_ms(),
             # an embedded server syncs every write: what it has acknowledged survives any restart
             server_name="embedded" if self.config.require_redis().embedded else "",
+            queue_runs=self.config.queue.max_concurrency,
             confirm=self._confirm,
         )
 

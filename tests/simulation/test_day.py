@@ -9,7 +9,9 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 
 import pytest
 
@@ -41,12 +43,15 @@ Process = Generator[int, None, None]
 class Day:
     """The events of a day in their order, and what they showed."""
 
-    def __init__(self, client: RedisClient, keys: Keys, seed: int, *, kills: float) -> None:
+    def __init__(self, client: RedisClient, keys: Keys, seed: int, *, kills: float, hosts: int = 1) -> None:
         self.now_ms = START_MS
+        self.hosts = hosts
         self.random = random.Random(seed)
         self.kills = kills
         clock: Callable[[], int] = lambda: self.now_ms  # noqa: E731 - the clock of three objects
-        self.window = Window(client, keys, "k", CallLimit(LIMIT, WINDOW_MS), 10.0, clock_ms=clock)
+        limit = CallLimit(LIMIT, WINDOW_MS)
+        self.new_window = partial(Window, client, keys, "k", limit, 10.0, queue_runs=hosts, clock_ms=clock)
+        self.window = self.new_window()
         self.queue = Queue(
             client, keys, max_size=10_000, retry_max_attempts=50, retry_delay_seconds=60, clock_ms=clock
         )
@@ -56,6 +61,8 @@ class Day:
         self.priority_waits: list[int] = []
         self.waits: dict[Line, list[int]] = {priority: [] for priority in CLASSES}
         self.starts: list[int] = []
+        self.queue_calls: Counter[int] = Counter()
+        """Calls of queue runs by host."""
         self._order = itertools.count()
         self._events: list[tuple[int, int, Process]] = []
 
@@ -97,20 +104,21 @@ class Day:
         at_ms = expected_next_start(self.starts[-6:], INTERVAL_MS)
         self.window.reserve(at_ms, PRIORITY_CALLS, INTERVAL_MS)
 
-    def run_queue(self) -> Process:
+    def run_queue(self, host: int = 0) -> Process:
         yield round(self.random.uniform(300, 900))
         end_ms = self.now_ms + QUEUE_RUN_MS
-        lock = self.locks.hold("run_queue", QUEUE_RUN_MS / 1000 + 5)
+        lock = self.locks.hold("run_queue", QUEUE_RUN_MS / 1000 + 5, self.hosts)
         if not lock.__enter__():
             return
-        token = new_call_id()
+        name = f"host{host}-"
+        token, window = new_call_id(name), self.new_window(host=name)
         while end_ms - self.now_ms > 5 * SECOND:
-            taken = self.queue.take(1, (end_ms - self.now_ms) / 1000 + 5, self.window, token)
+            taken = self.queue.take(1, (end_ms - self.now_ms) / 1000 + 5, window, token)
             if isinstance(taken, Empty):
                 break
             if isinstance(taken, Refused):
                 if taken.wait_ms > end_ms - self.now_ms - 5 * SECOND:
-                    self.window.leave(token)
+                    window.leave(token)
                     break
                 yield taken.wait_ms + 1
                 continue
@@ -122,10 +130,11 @@ class Day:
                 if self.random.random() < 0.5:
                     yield from self.call()
                 return  # neither settled nor finished, and the lock is left to its bound
+            self.queue_calls[host] += 1
             yield from self.call()
-            self.window.settle(taken.grant)
+            window.settle(taken.grant)
             self.queue.finish(taken.token, [item.id])
-            token = new_call_id()
+            token = new_call_id(name)
         lock.__exit__(None, None, None)
 
     def enqueue(self, per_class: int) -> Process:
@@ -140,17 +149,29 @@ class Day:
 
 
 def live(
-    client: RedisClient, keys: Keys, hours: int, *, kills: float, priority: bool = True, seed: int = 1
+    client: RedisClient,
+    keys: Keys,
+    hours: int,
+    *,
+    kills: float,
+    priority: bool = True,
+    seed: int = 1,
+    hosts: int = 1,
+    apart_ms: int = 7 * SECOND,
 ) -> Day:
-    """So many hours, with as many symbols in each class as are worked off in about a quarter of an hour."""
-    day = Day(client, keys, seed, kills=kills)
+    """So many hours, with as many symbols in each class as are worked off in about a quarter of an hour.
+
+    The clocks of the hosts are `apart_ms` apart from one to the next.
+    """
+    day = Day(client, keys, seed, kills=kills, hosts=hosts)
     for minute in range(hours * 60):
         moment = START_MS + minute * MINUTE
         if minute % 30 == 0:
             day.at(moment, day.enqueue(SYMBOLS_PER_CLASS))
         if priority and minute % 5 == 0:
             day.at(moment, day.run_priority())
-        day.at(moment, day.run_queue())
+        for host in range(hosts):
+            day.at(moment + host * apart_ms, day.run_queue(host))
     day.run(START_MS + hours * HOUR)
     return day
 
@@ -206,6 +227,25 @@ def test_processes_that_die_after_a_grant_break_no_window_and_make_priority_wait
     state = day.queue.state()
     assert state.dead == 0
     assert state.size <= 180
+
+
+@pytest.mark.parametrize("apart_ms", [0, 200, 1000, 3000, 7000, 20_000])
+def test_four_hosts_use_one_budget_up_and_share_it(
+    redis_client: RedisClient, keys: Keys, apart_ms: int
+) -> None:
+    """However far their clocks, which cron goes by, are apart from one to the next."""
+    day = live(redis_client, keys, 1, kills=0.0, hosts=4, apart_ms=apart_ms)
+    assert day.windows_over_limit() == 0
+    assert len(day.arrivals) >= 0.97 * 12 * (4 * LIMIT + LIMIT - PRIORITY_CALLS)  # as for one host
+    shares = [day.queue_calls[host] / sum(day.queue_calls.values()) for host in range(4)]
+    assert min(shares) >= 0.15
+    assert max(day.priority_waits[PRIORITY_CALLS:]) == 0  # nothing was kept yet for the very first cycle
+
+
+def test_hosts_that_die_now_and_then_share_one_budget(redis_client: RedisClient, keys: Keys) -> None:
+    day = live(redis_client, keys, 1, kills=0.02, hosts=4)
+    assert day.windows_over_limit() == 0
+    assert min(day.queue_calls[host] for host in range(4)) >= 0.15 * sum(day.queue_calls.values())
 
 
 @pytest.mark.parametrize("reserving", [True, False])

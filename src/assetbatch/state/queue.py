@@ -222,7 +222,15 @@ class Queue:
             args = [self._now(), token, count, round(lease_seconds * 1000), attempts, delay_ms, keep]
             if window:
                 limit = window.call_limit
-                args += ["1", limit.limit, limit.window_ms, window.hold_ms, window.server_name]
+                args += [
+                    "1",
+                    limit.limit,
+                    limit.window_ms,
+                    window.hold_ms,
+                    window.server_name,
+                    window.spacing_ms,
+                    window.host,
+                ]
             else:
                 args += ["0"]
             with redis_errors():

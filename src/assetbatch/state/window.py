@@ -6,11 +6,13 @@ back to the moment it came. A process that dies holds its slot a little longer, 
 
 from __future__ import annotations
 
+import hashlib
+import socket
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -29,6 +31,12 @@ MAX_BLOCK_SECONDS = 3600.0
 
 RESERVATION_GRACE_SECONDS = 60.0
 """How long slots are kept for a priority cycle that is late or still running."""
+
+
+SHARE_OF_SPACING = 0.7
+
+LIMIT_THAT_IS_SCARCE = 60
+"""Of more calls in a window nobody who works the queue is left out."""
 
 
 class CallKind(StrEnum):
@@ -53,7 +61,7 @@ class Refused(msgspec.Struct, frozen=True):
     """No slot: come back at `retry_at_ms` (the server's clock), which is `wait_ms` from the answer on.
 
     `reason` is `window` (all slots used), `blocked` (the vendor said so), `lost` (the log of calls may be
-    incomplete) or `reserved` (kept for priority).
+    incomplete), `reserved` (kept for priority) or `spaced` (another run of the queue had a call just now).
     """
 
     retry_at_ms: int
@@ -83,9 +91,28 @@ class WindowState(msgspec.Struct, frozen=True):
         return max(0, self.limit - self.used)
 
 
-def new_call_id() -> str:
-    """An id for one call or one take, made by the caller so that asking again is harmless."""
-    return uuid.uuid4().hex
+@cache
+def this_host() -> str:
+    """Eight hex digits that stand for this host."""
+    return hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
+
+
+def new_call_id(host: str = "") -> str:
+    """An id for one call or one take, made by the caller so that asking again is harmless. It begins with
+    the host (this one, but in tests), so that hosts that share a window can let each other go before."""
+    return (host or this_host()) + uuid.uuid4().hex
+
+
+def spacing_ms(call_limit: CallLimit, queue_runs: int) -> int:
+    """How far apart the queue's calls are kept so that `queue_runs` at a time each get some; 0 for a single
+    one, and where there are calls enough for all.
+
+    A part of what they are apart on average: much more of it leaves calls unused, much less leaves the first
+    of several hosts most of them (tests/simulation).
+    """
+    if queue_runs == 1 or call_limit.limit > LIMIT_THAT_IS_SCARCE:
+        return 0
+    return round(SHARE_OF_SPACING * call_limit.window_ms / call_limit.limit)
 
 
 class Window:
@@ -106,6 +133,8 @@ class Window:
         *,
         last_call_ms: Callable[[], int | None] = lambda: None,
         server_name: str = "",
+        queue_runs: int = 1,
+        host: str = "",
         confirm: Callable[[], None] | None = None,
         clock_ms: Callable[[], int] | None = None,
     ) -> None:
@@ -113,6 +142,8 @@ class Window:
         self._confirm = confirm
         self._last_call_ms = last_call_ms
         self.server_name = server_name
+        self.spacing_ms = spacing_ms(call_limit, queue_runs)
+        self.host = host or this_host()
         self.keys = keys.window(key_fingerprint)
         self.call_limit = call_limit
         self.hold_ms = round((call_seconds + GRANT_AGE_SECONDS + 1) * 1000)
@@ -138,7 +169,9 @@ class Window:
             taken_at = boot_seconds()
             args = [self._now(), call_id, limit.limit, limit.window_ms, self.hold_ms, kind.value]
             with redis_errors():
-                answer, *refusal = self._grant(keys=self.keys, args=[*args, self.server_name])
+                answer, *refusal = self._grant(
+                    keys=self.keys, args=[*args, self.server_name, self.spacing_ms, self.host]
+                )
             if answer == "granted":
                 grant = Grant(call_id, taken_at)
                 self.confirm(partial(self.cancel, grant))

@@ -8,9 +8,10 @@
 -- waiters_until zset    call id -> when its turn lapses, should it not come back
 -- origin        string  the server that holds the log; see `believed`
 --
--- w = { the six keys, limit=, window=, hold=, kind= 'priority'|'queue', origin_here= }
+-- w = { the six keys, limit=, window=, hold=, kind= 'priority'|'queue', origin_here=, spacing=, host= }
 
--- Turns are the moments of the first refusal in microseconds; priority waiters go before all queue waiters.
+-- Turns are the moments of the first refusal in microseconds, later by the spacing for each call that the host has had
+-- in this window; priority waiters go before all queue waiters.
 local PRIORITY_FIRST = 1000000000000000
 -- How long after the promised moment a waiter may come back before its turn lapses.
 local TURN_SLACK_MS = 2000
@@ -75,6 +76,12 @@ local function slot_free_at(w, now, ahead)
   return score + (rounds + 1) * w.window
 end
 
+-- When the last call was granted or answered (ms), whichever came later; 0 without any.
+local function last_call(w, now)
+  local score = tonumber(redis.call('ZRANGE', w.calls, -1, -1, 'WITHSCORES')[2] or '0')
+  return score > now and score - w.hold or score
+end
+
 -- Returns nil where the call may be made, else the moment to come back at and the reason.
 -- `ahead` is how many others are to be served first.
 local function refused_until(w, now, ahead)
@@ -88,6 +95,12 @@ local function refused_until(w, now, ahead)
   end
   if w.kind == 'priority' then
     return nil
+  end
+  -- Calls of the queue are kept apart where several hosts work it: slots that become free all at once would be
+  -- taken by whoever runs just then, minute after minute.
+  local spaced = last_call(w, now) + w.spacing * (1 + ahead)
+  if w.spacing > 0 and spaced > now then
+    return spaced, 'spaced'
   end
   local r = read_reservation(w, now)
   if not r or r.needed == 0 then
@@ -105,6 +118,19 @@ local function refused_until(w, now, ahead)
     return r.at + 1000, 'reserved'
   end
   return nil
+end
+
+-- How many of the calls that count are this host's: their ids begin with it.
+local function calls_of_host(w)
+  local count = 0
+  if w.spacing > 0 then -- else nobody lets others go before, and the window may be a large one
+    for _, id in ipairs(redis.call('ZRANGE', w.calls, 0, -1)) do
+      if string.sub(id, 1, #w.host) == w.host then
+        count = count + 1
+      end
+    end
+  end
+  return count
 end
 
 local function leave_the_line(w, call_id)
@@ -127,7 +153,7 @@ local function grant(w, now, call_id)
   end
   local turn = tonumber(redis.call('ZSCORE', w.waiters, call_id) or '0')
   if turn == 0 then
-    turn = now * 1000 + redis.call('ZCARD', w.waiters) % 1000 - (w.kind == 'priority' and PRIORITY_FIRST or 0)
+    turn = (now + w.spacing * calls_of_host(w)) * 1000 + redis.call('ZCARD', w.waiters) % 1000 - (w.kind == 'priority' and PRIORITY_FIRST or 0)
   end
   local ahead = redis.call('ZRANK', w.waiters, call_id) or redis.call('ZCOUNT', w.waiters, '-inf', whole(turn))
   local retry_at, reason = refused_until(w, now, ahead)

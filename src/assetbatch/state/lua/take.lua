@@ -5,7 +5,8 @@
 --       reply (string of this take), and with a window its six keys (see _window.lua)
 -- ARGV: now ('' = the server's time), token (also the call id), how many, lease ms, max attempts,
 --       retry delay ms, dead letters to keep, ask the window ('1'|'0'), limit, window ms, hold ms,
---       the server's name ('' = its run id)
+--       the server's name ('' = its run id), spacing of the queue's calls, ms, and what the call
+--       ids of this host begin with
 -- Returns: {'taken', now, id, rank, attempts, stamp µs, id, …}; {'empty', moment of the next retry or '0'};
 --          {'refused', moment to come back at, reason, now}; {'unknown'} where the window's log may be lost
 -- The same token asked again within a minute gets the same answer: a reply may get lost.
@@ -53,7 +54,8 @@ end
 if ARGV[8] == '1' then
   local w = window_keys(KEYS, 14)
   w.limit, w.window, w.hold = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-  w.kind, w.origin_here = 'queue', ARGV[12]
+  w.kind, w.origin_here, w.spacing = 'queue', ARGV[12], tonumber(ARGV[13])
+  w.host = ARGV[14]
   local granted, retry_at, reason = grant(w, now, token)
   if granted == 'refused' then
     return { 'refused', whole(retry_at), reason, whole(now) }
