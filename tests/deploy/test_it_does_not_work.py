@@ -179,6 +179,8 @@ class TestCode3Redis:
         own.client().config_set("replica-serve-stale-data", "yes")
         own.client().execute_command("REPLICAOF", "127.0.0.1", "1")
         shows(fails(free, "run-priority"), "redis is a read-only replica")
+        own.client().config_set("replica-serve-stale-data", "no")
+        shows(fails(free, "status"), "redis is a replica that has lost its master")
 
 
 class TestCode3PostgreSQL:

@@ -74,6 +74,17 @@ class TestRedis:
         unharmed(waiting, waiting=3)
         works_again(waiting)
 
+    @pytest.mark.parametrize("command", ["run-priority", "run-queue", "status"])
+    def test_is_a_replica_whose_master_is_down(self, waiting: World, own: OwnServer, command: str) -> None:
+        client = own.client()
+        client.config_set("replica-serve-stale-data", "no")
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        fails(waiting, command, code=3, said="redis is a replica that has lost its master .*at the master")
+        doctor(waiting, code=3, check="redis", said="redis is a replica that has lost its master")
+        client.execute_command("REPLICAOF", "NO", "ONE")
+        unharmed(waiting, waiting=3)
+        works_again(waiting)
+
     @pytest.mark.parametrize("command", RUN)
     def test_wants_another_password(self, waiting: World, own: OwnServer, command: str) -> None:
         own.client().config_set("requirepass", "made-up-password")
@@ -271,7 +282,9 @@ class TestTheHost:
         assert done.stderr.count("\n") == 1
         assert "No space left on device" in done.stderr
 
-    @pytest.mark.parametrize("command", ["config show", "config check", "init"])
+    @pytest.mark.parametrize(
+        "command", ["config show", "config check", "init", "--version", "--help", "status --help", "dead"]
+    )
     def test_has_a_full_disk_behind_stdout(self, free: World, command: str) -> None:
         with open("/dev/full", "wb") as full:
             done = subprocess.run(

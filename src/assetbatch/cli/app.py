@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 import uuid
 from importlib import import_module
 from pathlib import Path
@@ -65,6 +68,9 @@ app = typer.Typer(
 )
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"assetbatch {__version__}")
@@ -105,4 +111,10 @@ def options(
 def run() -> None:
     """Runs the command line."""
     make_output_robust()
-    app()
+    try:
+        app()
+    except OSError as error:  # help and version are printed by the library, before any command
+        if error.errno not in _FULL:
+            raise
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - or the end would fail again
+        sys.exit(f"error: the output cannot be written: {error.strerror}")

@@ -214,7 +214,7 @@ class HttpUrl(str):
         """Raises ValueError for anything that is not `http://` or `https://` with a host."""
         parts = _split(value, cls.expected, ("https", "http"))
         if "@" in parts.netloc:
-            raise ValueError(f"found a URL with a user or password in it, expected {cls.expected} without")
+            raise ValueError(f"found a user or password in the URL, expected none: {cls.expected}")
         if not parts.netloc:
             raise ValueError(f"found a URL without a host, expected {cls.expected}")
         _check_host(parts.netloc, cls.expected)

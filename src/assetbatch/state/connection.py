@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -80,6 +81,11 @@ def redis_errors() -> Iterator[None]:
         raise RedisError(
             "redis is still loading its data", hint="wait; the next start will find it ready"
         ) from None
+    except redis.exceptions.MasterDownError:
+        raise RedisError(
+            "redis is a replica that has lost its master",
+            hint="point redis.url or REDIS_URL at the master, or bring the master back",
+        ) from None
     except redis.exceptions.TimeoutError:
         raise RedisError(
             f"redis did not answer within {SOCKET_SECONDS:g} s", hint="is the server overloaded or stopped?"
@@ -106,7 +112,8 @@ def redis_errors() -> Iterator[None]:
 
 
 def _text(error: Exception) -> str:
-    return " ".join(str(error).split())[:200].rstrip(".")
+    text = re.sub(r"^Command # \d+ \(.*?\) of pipeline caused error: ", "", " ".join(str(error).split()))
+    return text[:200].rstrip(".")
 
 
 class Script:
