@@ -115,6 +115,12 @@ class Refresher:
         work whose call taught us something about the plan is left for the next cycle instead of asked
         again. Raises KeyRefusedError, RedisError or DatabaseError; what came back before is stored.
         """
+        try:
+            if work:
+                self._store().require_writes()
+        except BaseException:
+            self._give_back(grant)
+            raise
         batch = BatchState(work, stored, kind, holder or Holder(), self._known)
         try:
             self._fetch(batch, max_calls, grant, one_call_each)

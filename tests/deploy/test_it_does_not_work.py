@@ -198,6 +198,11 @@ class TestCode3PostgreSQL:
         url = urlsplit(free.database_url)._replace(path="/nothing_of_this_name").geturl()
         shows(fails(free, "run-priority", DATABASE_URL=url), "connecting at …: there is no such database")
 
+    def test_is_read_only(self, free: World) -> None:
+        name = urlsplit(free.database_url).path.strip("/")
+        change(free, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        shows(fails(free, "run-priority"), "connecting at …: the database is read-only")
+
     def test_has_no_tables(self, make_world: MakeWorld) -> None:
         shows(fails(make_world(init=False), "run-priority"), "the database has no tables of assetbatch")
 

@@ -135,6 +135,20 @@ class TestPostgreSQL:
         unharmed(waiting, waiting=3)
 
     @pytest.mark.parametrize("command", ["run-priority", "run-queue"])
+    def test_is_read_only_and_no_call_is_spent(self, waiting: World, command: str) -> None:
+        name = psycopg.conninfo.conninfo_to_dict(waiting.database_url)["dbname"]
+        with psycopg.connect(waiting.database_url, autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+        fails(waiting, command, code=3, said="connecting at .*: the database is read-only")
+        assert waiting.paths == []
+        doctor(waiting, code=3, check="postgresql", said="the database is read-only")
+        unharmed(waiting, waiting=3)
+        with psycopg.connect(waiting.database_url, autocommit=True) as connection:
+            connection.execute(b"SET default_transaction_read_only = off")
+            connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
+        works_again(waiting)
+
+    @pytest.mark.parametrize("command", ["run-priority", "run-queue"])
     def test_has_no_tables(self, make_world: MakeWorld, command: str) -> None:
         world = make_world(init=False)
         with world.services() as services:

@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from assetbatch.errors import ConfigError, DatabaseError
 from assetbatch.secret import Secret
-from assetbatch.store.failures import as_database_error, is_repeatable
+from assetbatch.store.failures import READ_ONLY, as_database_error, is_repeatable
 from assetbatch.store.statements import statement
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
@@ -104,6 +104,11 @@ class Session:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def read_only(self) -> DatabaseError:
+        """That this database takes no writes, to be raised."""
+        message, hint = READ_ONLY
+        return DatabaseError(f"connecting at {self._target.place}: {message}", hint=hint)
 
     def run(self, doing: str, work: Callable[[Connection, bool], T]) -> T:
         """Run `work` in one transaction and commit it; returns what it returned.

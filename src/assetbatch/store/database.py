@@ -25,6 +25,7 @@ class Store:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._takes_writes = True
 
     @classmethod
     def open(
@@ -66,7 +67,15 @@ class Store:
 
     def check_schema(self) -> None:
         """Raise SchemaMissingError if `init` has to run first, DatabaseError if the schema is newer."""
-        self._session.run("checking the schema", lambda connection, _: migrations.check(connection))
+        self._takes_writes = self._session.run(
+            "checking the schema", lambda connection, _: migrations.check(connection)
+        )
+
+    def require_writes(self) -> None:
+        """Raise DatabaseError if the server took no writes when the schema was checked: a call whose answer
+        cannot be stored is wasted."""
+        if not self._takes_writes:
+            raise self._session.read_only()
 
     def facts(self) -> DatabaseFacts:
         """The server's version, clock and what this role may not do."""

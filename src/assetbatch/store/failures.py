@@ -29,6 +29,8 @@ class _Words(NamedTuple):
     hint: str
 
 
+READ_ONLY = _Words("the database is read-only", "use the primary, or turn default_transaction_read_only off")
+
 _BUSY = _Words("other writers kept getting in between", "try again; the next cycle does")
 _LOGIN = _Words("the server refuses the login", "check DB_USER, DB_PASSWORD and the server's pg_hba.conf")
 _LOST = _Words("the connection was lost", "see the server's log; try again")
@@ -40,9 +42,7 @@ _BY_STATE = {
     "22001": _Words("a column is too short", "widen the column"),
     "22003": _Words("a column's type is too small", "widen the column"),
     "22P02": _Words("a column's type cannot hold the value", "change the type, or extend the enum"),
-    "25006": _Words(
-        "the database is read-only", "use the primary, or turn default_transaction_read_only off"
-    ),
+    "25006": READ_ONLY,
     "25P03": _Words("the transaction was open for too long", "was the machine asleep? try again"),
     "40001": _BUSY,
     "40P01": _BUSY,

@@ -60,19 +60,21 @@ def migrate(connection: Connection) -> list[str]:
     return [step.name for step in steps]
 
 
-def check(connection: Connection) -> None:
-    """Raise SchemaMissingError or DatabaseError unless the schema is the one this program was written for."""
+def check(connection: Connection) -> bool:
+    """Raise SchemaMissingError or DatabaseError unless the schema is the one this program was written for;
+    whether the server takes writes."""
     missing = _missing_tables(connection)
     if _OWN_TABLE in missing:
         raise SchemaMissingError("the database has no tables of assetbatch", hint=INIT_HINT)
     _refuse_lost(missing, 1)
-    ((version, has_provider),) = connection.execute(statement("schema_state")).fetchall()
+    ((version, has_provider, read_only),) = connection.execute(statement("schema_state")).fetchall()
     _refuse_newer(version)
     _refuse_lost(missing, version)
     if version < all_migrations()[-1].version:
         raise SchemaMissingError(f"the schema is at version {version}, which is too old", hint=INIT_HINT)
     if not has_provider:
         raise SchemaMissingError("data_sources.api_providers has no row with code polygon", hint=INIT_HINT)
+    return not read_only
 
 
 def _missing_tables(connection: Connection) -> dict[str, int]:
