@@ -112,6 +112,16 @@ class TestPostgreSQL:
         unharmed(waiting, waiting=3)
         works_again(waiting)
 
+    def test_is_gone_and_costs_the_queue_no_slot(self, waiting: World) -> None:
+        assert start(waiting, "run-priority").returncode == 0  # the window is known from now on
+        with waiting.services() as services:
+            used = services.window.state().used
+        env = {"DATABASE_URL": f"postgresql://me@{NOWHERE}/x"}
+        fails(waiting, "run-queue", code=3, said="nothing listens there", **env)
+        with waiting.services() as services:
+            assert services.window.state().used == used
+        unharmed(waiting, waiting=3)
+
     @pytest.mark.parametrize("command", ["run-priority", "run-queue"])
     def test_denies_rights(self, waiting: World, command: str) -> None:
         role = f"role_{uuid.uuid4().hex[:8]}"

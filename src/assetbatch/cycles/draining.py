@@ -243,13 +243,19 @@ def _work_leases(
     if gone:
         log.warning("taken out of the queue: %s (hint: not in the configuration any more)", ", ".join(gone))
     holder = _LeaseHolder(services, bound, leases, failures)
+    grant = leases[0].grant
     try:
-        stored = load(services, result, [item.asset.symbol for item in work])
+        try:
+            stored = load(services, result, [item.asset.symbol for item in work])
+        except BaseException:
+            if grant:  # nobody will call with it
+                services.window.cancel(grant)
+            raise
         due, rest = split_due(services, known, work, stored)
         due_ids = {item.id for item in due}
         holder.finish([*gone, *(item.id for item in work if item.id not in due_ids)])
         report = refresher.run(
-            due, stored, CallKind.QUEUE, max_calls=2 * len(due) + 2, grant=leases[0].grant, holder=holder
+            due, stored, CallKind.QUEUE, max_calls=2 * len(due) + 2, grant=grant, holder=holder
         )
         account(result, report)
         worked = [done for done in report.results if not done.status.open]
