@@ -33,7 +33,7 @@ def stored(sql: Sql, symbol: str) -> list[Bar]:
     ]
 
 
-def forming(volume: float, *, high: float = 2.0, low: float = 1.0, close: float = 1.5) -> Bar:
+def forming(volume: float | None, *, high: float = 2.0, low: float = 1.0, close: float = 1.5) -> Bar:
     return Bar(NOW_MS - BAR_MS, 1.25, high, low, close, volume)
 
 
@@ -74,8 +74,13 @@ def test_a_forming_bar_grows(store: Store, sql: Sql) -> None:
 
 @pytest.mark.parametrize(
     "behind",
-    [forming(4.0, close=1.75), forming(5.0, high=1.75), forming(5.0, low=1.125)],
-    ids=["volume", "high", "low"],
+    [
+        forming(4.0, close=1.75),
+        forming(None, close=1.75),
+        forming(5.0, high=1.75),
+        forming(5.0, low=1.125),
+    ],
+    ids=["volume", "no volume", "high", "low"],
 )
 def test_a_finished_bar_is_not_overwritten_by_a_half_formed_one_that_comes_late(
     store: Store, sql: Sql, behind: Bar

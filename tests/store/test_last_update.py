@@ -95,6 +95,14 @@ def test_at_the_same_moment_only_a_difference_is_written() -> None:
     assert supersedes(price(bid=1.25), document(price()), NOW_MS)
 
 
+def test_at_the_same_moment_no_value_is_lost_to_a_null() -> None:
+    whole = document(price(bid=1.25, ask=1.75))
+    assert not supersedes(price(bid=1.25), whole, NOW_MS)
+    assert not supersedes(price(last=1.25), whole, NOW_MS)
+    assert supersedes(price(bid=1.25, ask=1.75), document(price(last=1.25)), NOW_MS)
+    assert supersedes(price(NOW_MS + 1), whole, NOW_MS)
+
+
 def test_a_stored_moment_that_cannot_be_read_is_replaced() -> None:
     assert supersedes(price(), {"timestamp": "soon"}, NOW_MS)
     assert supersedes(price(), {}, NOW_MS)

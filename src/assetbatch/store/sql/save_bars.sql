@@ -2,7 +2,7 @@
 -- no write; OFFSET 0 keeps it one index descent per bar instead of a scan of the table.
 --
 -- A bar younger than the settled moment may still be forming, and another writer may have asked later than we did:
--- a forming bar only grows, so one that is behind the stored bar (lower high, higher low, less volume) is older news.
+-- a forming bar only grows, so one that is behind the stored bar (lower high, higher low, less volume or none) is older news.
 WITH incoming AS MATERIALIZED (
     SELECT s.id AS symbol_id, to_timestamp(b.t_ms / 1000.0::float8) AS ts,
            b.open, b.high, b.low, b.close, b.volume, b.vwap, b.trades, old.ts IS NULL AS is_new
@@ -19,7 +19,7 @@ WITH incoming AS MATERIALIZED (
        OR ((b.open, b.high, b.low, b.close, b.volume, b.vwap, b.trades)
            IS DISTINCT FROM (old.open, old.high, old.low, old.close, old.volume, old.vwap, old.trades)
            AND (b.t_ms < %(settled_ms)s
-                OR (b.high >= old.high AND b.low <= old.low AND coalesce(b.volume >= old.volume, true))))
+                OR (b.high >= old.high AND b.low <= old.low AND coalesce(b.volume >= old.volume, old.volume IS NULL))))
 ),
 written AS (
     INSERT INTO market_data.ohlcv_5m AS o (symbol_id, ts, open, high, low, close, volume, vwap, trades)
