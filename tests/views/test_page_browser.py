@@ -110,6 +110,28 @@ def test_a_phone_shows_why_an_asset_is_not_fresh(browser: Any, tmp_path: Path) -
         assert "no answer within 10 s" in row.locator(".why").inner_text()
 
 
+BROKEN_WORDS = r"""() => [...document.querySelectorAll('.assets th, .assets td:not(.why)')].filter(cell => {
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT)
+    for (let text; (text = texts.nextNode());)
+        for (const word of text.data.matchAll(/\S+/g)) {
+            const range = document.createRange()
+            range.setStart(text, word.index)
+            range.setEnd(text, word.index + word[0].length)
+            if (range.getClientRects().length > 1) return true
+        }
+    return false
+}).map(cell => cell.textContent)"""
+
+
+@pytest.mark.parametrize("width", [900, 1000, 1280])
+@pytest.mark.parametrize("name", ["30", "all broken"])
+def test_no_word_of_the_table_is_broken_on_a_narrow_desk(
+    browser: Any, tmp_path: Path, name: str, width: int
+) -> None:
+    with opened(browser, written(tmp_path, name), width) as (tab, _, _):
+        assert tab.evaluate(BROKEN_WORDS) == []
+
+
 def test_follows_the_theme_and_tells_states_apart_in_both(browser: Any, tmp_path: Path) -> None:
     colours = {}
     for scheme in ("light", "dark"):
