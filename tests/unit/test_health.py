@@ -9,7 +9,7 @@ from msgspec import structs
 
 from assetbatch.assets import Asset, AssetPriority, AssetType
 from assetbatch.config import Config
-from assetbatch.entitlements import Entitlements
+from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.health import (
     Problem,
     alerts_of,
@@ -81,6 +81,63 @@ class TestStaleness:
         midnight = to_ms(datetime(2026, 11, 18, 5, tzinfo=UTC))
         assert not is_stale(EURUSD, midnight - 20 * HOUR, FREE, midnight + 11 * MINUTE)
         assert is_stale(EURUSD, midnight - 20 * HOUR, FREE, midnight + 12 * MINUTE)
+
+
+BTCUSD = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO)
+
+
+def refreshed(asset: Asset, as_of_ms: int, now_ms: int) -> StoredAsset:
+    """An asset whose last refresh has just succeeded, with a price of then."""
+    return StoredAsset(
+        symbol=asset.symbol,
+        last_price=1.1,
+        as_of_ms=as_of_ms,
+        last_sync_ms=now_ms,
+        sync_status="success",
+        status_at_ms=now_ms,
+    )
+
+
+def paid_that_has_seen(asset_type: AssetType, newest_ms: int, now_ms: int) -> Entitlements:
+    known = Entitlements(end_of_day=False)
+    known.saw(asset_type, newest_ms, now_ms, market_open=True)
+    return known
+
+
+class TestAPriceThatStandsStill:
+    def test_is_stale_after_an_hour_if_others_of_its_class_move(self) -> None:
+        known = paid_that_has_seen(AssetType.FOREX, WEDNESDAY, WEDNESDAY)
+        for age_ms, state in ((HOUR - 1, "fresh"), (HOUR, "stale")):
+            health = asset_health(EURUSD, refreshed(EURUSD, WEDNESDAY - age_ms, WEDNESDAY), known, WEDNESDAY)
+            assert health.state == state
+        assert health.reason == ("the vendor answers, but its price has not moved since 2026-11-18 14:00 UTC")
+
+    def test_may_be_a_holiday_if_nothing_of_its_class_moves(self) -> None:
+        then = WEDNESDAY - 5 * HOUR
+        known = paid_that_has_seen(AssetType.FOREX, then, WEDNESDAY)
+        assert asset_health(EURUSD, refreshed(EURUSD, then, WEDNESDAY), known, WEDNESDAY).state == "fresh"
+
+    def test_is_no_holiday_of_crypto(self) -> None:
+        then = WEDNESDAY - 5 * HOUR
+        known = paid_that_has_seen(AssetType.CRYPTO, then, WEDNESDAY)
+        assert asset_health(BTCUSD, refreshed(BTCUSD, then, WEDNESDAY), known, WEDNESDAY).state == "stale"
+
+    def test_is_as_it_should_be_over_a_weekend_and_right_after_it(self) -> None:
+        closing = SUNDAY_OPENING - 48 * HOUR
+        for as_of_ms, now_ms in (
+            (closing - 2 * HOUR, SUNDAY_OPENING - HOUR),
+            (closing, SUNDAY_OPENING + 59 * MINUTE),
+        ):
+            known = paid_that_has_seen(AssetType.FOREX, now_ms, now_ms)
+            state = asset_health(EURUSD, refreshed(EURUSD, as_of_ms, now_ms), known, now_ms).state
+            assert state == "fresh"
+
+    def test_is_complete_where_prices_come_from_bars(self) -> None:
+        then = WEDNESDAY - 5 * HOUR
+        known = paid_that_has_seen(AssetType.CRYPTO, then, WEDNESDAY)
+        for lack in (Lack.SNAPSHOT, Lack.MARKET_SNAPSHOT):
+            known.refused(lack, AssetType.CRYPTO, "", WEDNESDAY, ticker="X:BTCUSD")
+        assert asset_health(BTCUSD, refreshed(BTCUSD, then, WEDNESDAY), known, WEDNESDAY).state != "stale"
 
 
 class TestAnAsset:

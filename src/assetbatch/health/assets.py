@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from assetbatch.assets import Asset
-from assetbatch.entitlements import Entitlements
+from assetbatch.assets import Asset, AssetType
+from assetbatch.entitlements import HOUR_MS, Entitlements
 from assetbatch.health.document import AssetHealth
-from assetbatch.hours import is_open, last_open, next_open
+from assetbatch.hours import is_open, last_open, next_open, open_ms_between
 from assetbatch.ledger import completeness
 from assetbatch.market import StoredAsset
 from assetbatch.planning import Work, assess
-from assetbatch.words import iso
+from assetbatch.words import iso, moment
 
 STALE_SLACK_MS = 60_000
 COMPLETE_SLACK_MS = 30 * 60_000
@@ -27,6 +27,9 @@ def asset_health(asset: Asset, stored: StoredAsset | None, known: Entitlements, 
         state = stored.sync_status or "failed"
     elif stored.as_of_ms is None or stored.last_sync_ms is None:
         state = "never"
+    elif stands_still(asset, stored, known, now_ms):
+        state = "stale"
+        reason = f"the vendor answers, but its price has not moved since {moment(stored.as_of_ms)}"
     elif checked.due:
         state = "stale" if is_stale(asset, stored.last_sync_ms, known, now_ms) else "due"
     change = None
@@ -71,3 +74,22 @@ def is_stale(asset: Asset, last_sync_ms: int, known: Entitlements, now_ms: int) 
     if horizon < now_ms:
         since_ms = max(since_ms, last_open(asset.market, horizon), horizon)
     return now_ms - since_ms > 2 * asset.update_frequency_seconds * 1000 + STALE_SLACK_MS
+
+
+def stands_still(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
+    """Whether snapshots of an open market succeed and bring a price that has not moved for an hour of trading
+    (or for as long as makes it stale), though others of its class have.
+
+    Where nothing of a class moves it may be a holiday; crypto has none. Bars need no such look: what they do
+    not have was asked for, and nobody traded.
+    """
+    if stored.as_of_ms is None or stored.last_sync_ms is None or not is_open(asset.market, now_ms):
+        return False
+    if not known.any_snapshots(asset.asset_type, now_ms):
+        return False
+    patience_ms = max(HOUR_MS, 2 * asset.update_frequency_seconds * 1000 + STALE_SLACK_MS)
+    patience_ms += known.delay_ms(asset.asset_type, now_ms)
+    others_moved = known.newest_ms(asset.asset_type) - stored.as_of_ms >= patience_ms
+    if asset.asset_type is not AssetType.CRYPTO and not others_moved:
+        return False
+    return open_ms_between(asset.market, stored.as_of_ms, stored.last_sync_ms) >= patience_ms
