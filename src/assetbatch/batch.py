@@ -15,7 +15,7 @@ from assetbatch.bounds import boot_seconds
 from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
 from assetbatch.errors import RedisError
 from assetbatch.hours import last_midnight, open_ms_between
-from assetbatch.ledger import open_stretches, record
+from assetbatch.ledger import OF_NO_USE, open_stretches, record
 from assetbatch.market import BAR_MS, Bar, Batch, Outcome, Price, Saved, Span, SpanState, StoredAsset
 from assetbatch.planning import (
     BarsCall,
@@ -519,6 +519,6 @@ def ledger_of(answer: BarsAnswer, start_ms: int, end_ms: int, now_ms: int) -> li
     for faulty in sorted(t_ms for t_ms in answer.faulty_ms if start_ms <= t_ms < end_ms):
         spans.append(Span(at_ms, faulty, SpanState.ASKED, now_ms))
         at_ms = faulty + BAR_MS
-        spans.append(Span(faulty, at_ms, SpanState.FAILED, now_ms, "the vendor's bar is of no use"))
+        spans.append(Span(faulty, at_ms, SpanState.FAILED, now_ms, OF_NO_USE))
     spans.append(Span(at_ms, end_ms, SpanState.ASKED, now_ms))
     return [span for span in spans if span.start_ms < span.end_ms]

@@ -54,6 +54,9 @@ class Hole(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
+OF_NO_USE = "the vendor's bar is of no use"
+"""The error of a slot whose bar came and could not be stored."""
+
 _STAYS = {
     SpanState.ASKED: frozenset({SpanState.ASKED}),
     SpanState.FAILED: frozenset({SpanState.ASKED}),

@@ -13,7 +13,7 @@ import msgspec
 from assetbatch.assets import Asset, AssetType
 from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
 from assetbatch.hours import day_of, last_midnight, last_open, open_ms_between, start_of_day
-from assetbatch.ledger import asked_to, open_stretches, pages
+from assetbatch.ledger import OF_NO_USE, asked_to, open_stretches, pages
 from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, Span, SpanState, StoredAsset
 from assetbatch.words import ago, moment, plural, span
 
@@ -30,6 +30,9 @@ NO_DATA_AGAIN_MS = 6 * HOUR_MS
 
 FAILED_AGAIN_MS = 6 * HOUR_MS
 """When a hole that a failed call has left is asked for again, beyond the queue's own retries."""
+
+OF_NO_USE_AGAIN_AT_MOST_MS = 30 * DAY_MS
+"""The longest pause until a slot is asked for again whose bar was of no use: the vendor seldom mends one."""
 
 BARS_AGAIN_MS = HOUR_MS // 2
 """When the latest bars whose calls have failed are queued again."""
@@ -417,10 +420,18 @@ def askable(asset: Asset, stored: StoredAsset | None, start_ms: int, end_ms: int
         for stretch in open_stretches(stored.spans, max(start_ms, stored.spans[0].start_ms), end_ms)
         if (
             stretch.state is SpanState.WANTED
-            or (stretch.state is SpanState.FAILED and now_ms - (stretch.asked_ms or 0) >= FAILED_AGAIN_MS)
+            or (stretch.state is SpanState.FAILED and now_ms - (stretch.asked_ms or 0) >= _pause_ms(stretch))
         )
         and open_ms_between(asset.market, stretch.start_ms, stretch.end_ms)
     ]
+
+
+def _pause_ms(failed: Span) -> int:
+    """How long a failed stretch is left alone; a slot whose bar was of no use for as long as it was old when
+    it was asked for, so that the pauses double."""
+    if failed.error != OF_NO_USE or failed.asked_ms is None:
+        return FAILED_AGAIN_MS
+    return min(OF_NO_USE_AGAIN_AT_MOST_MS, max(FAILED_AGAIN_MS, failed.asked_ms - failed.end_ms))
 
 
 def pages_to_ask(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> list[Work]:

@@ -14,7 +14,7 @@ from assetbatch.assets import Asset, AssetType
 from assetbatch.entitlements import DAY_MS as DAY
 from assetbatch.entitlements import Entitlements, KnownRefusal, Lack, Sighting
 from assetbatch.hours import Market, open_ms_between, start_of_day, to_ms
-from assetbatch.ledger import open_stretches, record
+from assetbatch.ledger import OF_NO_USE, open_stretches, record
 from assetbatch.market import BAR_MS, Span, SpanState, StoredAsset
 from assetbatch.planning import (
     FAILED_AGAIN_MS,
@@ -30,6 +30,7 @@ from assetbatch.planning import (
     Work,
     WorkId,
     WorkKind,
+    askable,
     assess,
     behind,
     days_range,
@@ -357,6 +358,20 @@ class TestThePast:
         ]
         calls = plan(work, {"BTCUSD": self.KNOWN}, FREE, WEDNESDAY)
         assert only_range(calls) == (new_york("2026-02-01"), new_york("2026-02-21") - 1)
+
+    def test_a_bar_of_no_use_is_asked_for_again_after_pauses_that_double(self) -> None:
+        start_ms, end_ms = self.KNOWN.spans[0].start_ms, self.KNOWN.spans[0].start_ms + BAR_MS
+        for age_ms, pause_ms in (
+            (0, FAILED_AGAIN_MS),
+            (12 * HOUR, 12 * HOUR),
+            (DAY, DAY),
+            (200 * DAY, 30 * DAY),
+        ):
+            asked_ms = end_ms + age_ms
+            faulty = Span(start_ms, end_ms, SpanState.FAILED, asked_ms, OF_NO_USE)
+            stored = msgspec.structs.replace(self.KNOWN, spans=(faulty,))
+            assert askable(BTCUSD, stored, start_ms, end_ms, asked_ms + pause_ms - 1) == []
+            assert askable(BTCUSD, stored, start_ms, end_ms, asked_ms + pause_ms) == [faulty]
 
     def test_nothing_of_the_past_is_asked_where_the_plan_has_no_intraday_bars(self) -> None:
         known = Entitlements(end_of_day=True, refusals=[refusal(Lack.INTRADAY, AssetType.CRYPTO, WEDNESDAY)])
