@@ -170,7 +170,7 @@ def test_says_when_it_was_checked_what_the_plan_shows_and_what_is_left_of_the_wi
     text = render(well, day(), {})
     assert "checked 2027-01-15 08:00:00 UTC" in text
     assert "free, forex up to 2027-01-15 00:00 UTC, crypto up to now" in text
-    assert "3 of 5 calls used in 60 s, 2 kept for the next priority cycle, 2 left" in text
+    assert "3 of 5 used in 60 s, 2 kept for the next priority cycle, 2 left" in text
     assert text.count("<span class=used></span>") == 3
     assert "next slot in 41 s" in render(broken(3), {}, {})
 

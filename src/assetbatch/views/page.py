@@ -27,6 +27,7 @@ from assetbatch.metrics import (
     age_of,
     step_ms,
 )
+from assetbatch.views import facts
 from assetbatch.views.charts import Line, Points, chart, columns, direction, sparkline
 from assetbatch.views.style import asset_table_price, share
 from assetbatch.words import moment, plural, price, span
@@ -46,8 +47,6 @@ WELL = ("fresh", "due")
 
 _TONES = {"healthy": "good", "degraded": "warn", "unhealthy": "bad", "fresh": "good", "due": "good"}
 _TONES |= {"ok": "good", "nothing": "good", "never": "warn", "partial": "warn", "postponed": "warn"}
-
-_KINDS = {"bars": "for bars", "history": "pages of the past"}
 
 
 class Part(NamedTuple):
@@ -274,9 +273,9 @@ def _behind(asset: AssetHealth) -> str:
 
 def _calls(health: Health) -> str:
     rows = [
-        ("plan", escape(_plan(health))),
-        ("calls", f"{_window(health)}{_slots(health)}"),
-        ("queue", escape(_queue(health))),
+        ("plan", escape(facts.plan(health))),
+        ("calls", f"{facts.window(health)}{_slots(health)}"),
+        ("queue", escape(facts.queue(health))),
     ]
     for job in health.jobs:
         said = "never started"
@@ -288,48 +287,12 @@ def _calls(health: Health) -> str:
     return f"<dl>{''.join(f'<dt>{name}</dt><dd>{text}</dd>' for name, text in rows)}</dl>"
 
 
-def _plan(health: Health) -> str:
-    checked_ms = _now_ms(health)
-    by_moment: dict[str, list[str]] = {}
-    for kind, until in health.plan["data_up_to"].items():
-        at_ms = to_ms(datetime.fromisoformat(until))
-        by_moment.setdefault("now" if checked_ms - at_ms < MINUTE_MS else moment(at_ms), []).append(kind)
-    shown = [f"{' and '.join(kinds)} up to {until}" for until, kinds in by_moment.items()]
-    return ", ".join([str(health.plan["tier"]), *shown])
-
-
-def _window(health: Health) -> str:
-    words = f"{health.window['used']} of {health.plan['limit']} calls used in"
-    words += f" {health.plan['window_seconds']:g} s"
-    if health.window["reserved_for_priority"]:
-        words += f", {health.window['reserved_for_priority']} kept for the next priority cycle"
-    if health.api_calls_remaining:
-        return f"{words}, {health.api_calls_remaining} left"
-    return f"{words}, next slot in {health.next_slot_in_seconds:.0f} s"
-
-
 def _slots(health: Health) -> str:
     limit, used = health.plan["limit"], health.window["used"]
     if limit > SLOTS_DRAWN:
         return ""
     boxes = "".join(f"<span{' class=used' if number < used else ''}></span>" for number in range(limit))
     return f'<div class="window" aria-hidden="true">{boxes}</div>'
-
-
-def _queue(health: Health) -> str:
-    queue = health.queue
-    waiting = ", ".join(f"{count} {name}" for name, count in queue["by_priority"].items() if count)
-    kinds = [f"{queue[name]} {what}" for name, what in _KINDS.items() if queue[name]]
-    words = [f"{queue['total_items']} of at most {queue['max_size']:,}"]
-    words += [f"waiting {waiting}"] if waiting else []
-    words += [f"of them {' and '.join(kinds)}"] if kinds else []
-    words += [f"{queue[name]} {name}" for name in ("leased", "delayed", "dead") if queue[name]]
-    if queue["oldest_item_age_seconds"] is not None:
-        words.append(f"the oldest for {_seconds(queue['oldest_item_age_seconds'])}")
-    if queue["done_in_seconds"] is not None:
-        words.append(f"{plural(queue['calls_ahead'], 'call')} ahead")
-        words.append(f"done in about {_seconds(queue['done_in_seconds'])}")
-    return ", ".join(words)
 
 
 def _charts(health: Health, series: Mapping[str, Series]) -> str:

@@ -14,6 +14,7 @@ from assetbatch.assets import AssetPriority
 from assetbatch.health import AssetHealth, Health
 from assetbatch.hours import to_ms
 from assetbatch.metrics import CALLS, PRIORITY_LATENCY, QUEUE_LATENCY, QUEUE_SIZE, Series
+from assetbatch.views import facts
 from assetbatch.views.sparkline import How, sparkline
 from assetbatch.views.style import COLOURS, asset_table_price, share
 from assetbatch.words import plural, span
@@ -33,8 +34,6 @@ state the first few are shown."""
 SHOWN_OF_A_STATE = 3
 
 WELL = ("fresh", "due")
-
-_KINDS = {"bars": "for bars", "history": "pages of the past"}
 
 
 def render(
@@ -160,9 +159,9 @@ def _facts(health: Health, plain: bool) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    table.add_row("plan", _plan(health))
+    table.add_row("plan", facts.plan(health))
     table.add_row("calls", _window(health, plain))
-    table.add_row("queue", _queue(health))
+    table.add_row("queue", facts.queue(health))
     for job in health.jobs:
         words = "never started"
         if job.last_started:
@@ -175,44 +174,11 @@ def _facts(health: Health, plain: bool) -> Table:
     return table
 
 
-def _plan(health: Health) -> str:
-    checked = datetime.fromisoformat(health.checked_at)
-    words = [str(health.plan["tier"])]
-    by_moment: dict[str, list[str]] = {}
-    for kind, moment in health.plan["data_up_to"].items():
-        now = (checked - datetime.fromisoformat(moment)).total_seconds() < 60
-        by_moment.setdefault("now" if now else _minute(moment), []).append(kind)
-    words += [f"{' and '.join(kinds)} up to {moment}" for moment, kinds in by_moment.items()]
-    return ", ".join(words)
-
-
-def _queue(health: Health) -> str:
-    queue = health.queue
-    classes = ", ".join(f"{count} {name}" for name, count in queue["by_priority"].items() if count)
-    words = [f"{queue['total_items']} of at most {queue['max_size']:,}"]
-    words += [f"waiting {classes}"] if classes else []
-    kinds = [f"{queue[name]} {what}" for name, what in _KINDS.items() if queue[name]]
-    words += [f"of them {' and '.join(kinds)}"] if kinds else []
-    words += [f"{queue[name]} {name}" for name in ("leased", "delayed", "dead") if queue[name]]
-    if queue["oldest_item_age_seconds"] is not None:
-        words.append(f"the oldest for {span(round(queue['oldest_item_age_seconds'] * 1000))}")
-    if queue["done_in_seconds"] is not None:
-        calls, done = plural(queue["calls_ahead"], "call"), span(queue["done_in_seconds"] * 1000)
-        words.append(f"{calls} ahead, done in about {done}")
-    return ", ".join(words)
-
-
 def _window(health: Health, plain: bool) -> str:
     limit, used = health.plan["limit"], health.window["used"]
     filled = round(BAR_WIDTH * min(used, limit) / limit)
     full, empty = "#." if plain else "█░"
-    bar = full * filled + empty * (BAR_WIDTH - filled)
-    words = f"{bar} {used} of {limit} used in {health.plan['window_seconds']:g} s"
-    if health.window["reserved_for_priority"]:
-        words += f", {health.window['reserved_for_priority']} kept for the next priority cycle"
-    if health.api_calls_remaining:
-        return f"{words}, {health.api_calls_remaining} left"
-    return f"{words}, next slot in {health.next_slot_in_seconds:.0f} s"
+    return f"{full * filled}{empty * (BAR_WIDTH - filled)} {facts.window(health)}"
 
 
 def _last_day(health: Health, series: Mapping[str, Series], width: int, plain: bool) -> Table:

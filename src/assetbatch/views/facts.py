@@ -1,0 +1,60 @@
+"""Plan, calls and queue of the health document in words: the table and the page say the same."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from assetbatch.health import Health
+from assetbatch.hours import to_ms
+from assetbatch.words import moment, plural, span
+
+NOW_MS = 60_000
+"""Data that are not older are up to now."""
+
+_KINDS = {"bars": "for bars", "history": "pages of the past"}
+
+
+def plan(health: Health) -> str:
+    """`free, forex and crypto up to 2026-11-27 05:00 UTC`."""
+    checked_ms = _ms(health.checked_at)
+    by_moment: dict[str, list[str]] = {}
+    for kind, until in health.plan["data_up_to"].items():
+        at_ms = _ms(until)
+        by_moment.setdefault("now" if checked_ms - at_ms < NOW_MS else moment(at_ms), []).append(kind)
+    shown = [f"{' and '.join(kinds)} up to {until}" for until, kinds in by_moment.items()]
+    return ", ".join([str(health.plan["tier"]), *shown])
+
+
+def window(health: Health) -> str:
+    """`3 of 5 used in 60 s, 2 left`."""
+    words = f"{health.window['used']} of {health.plan['limit']} used in {health.plan['window_seconds']:g} s"
+    if health.window["reserved_for_priority"]:
+        words += f", {health.window['reserved_for_priority']} kept for the next priority cycle"
+    if health.api_calls_remaining:
+        return f"{words}, {health.api_calls_remaining} left"
+    return f"{words}, next slot in {health.next_slot_in_seconds:.0f} s"
+
+
+def queue(health: Health) -> str:
+    """`12 of at most 1,000, waiting 12 LOW, the oldest for 3 min, 12 calls ahead, done in about 3 min`."""
+    queue = health.queue
+    classes = ", ".join(f"{count} {name}" for name, count in queue["by_priority"].items() if count)
+    kinds = [f"{queue[name]} {what}" for name, what in _KINDS.items() if queue[name]]
+    words = [f"{queue['total_items']} of at most {queue['max_size']:,}"]
+    words += [f"waiting {classes}"] if classes else []
+    words += [f"of them {' and '.join(kinds)}"] if kinds else []
+    words += [f"{queue[name]} {name}" for name in ("leased", "delayed", "dead") if queue[name]]
+    if queue["oldest_item_age_seconds"] is not None:
+        words.append(f"the oldest for {_seconds(queue['oldest_item_age_seconds'])}")
+    if queue["done_in_seconds"] is not None:
+        words.append(f"{plural(queue['calls_ahead'], 'call')} ahead")
+        words.append(f"done in about {_seconds(queue['done_in_seconds'])}")
+    return ", ".join(words)
+
+
+def _ms(text: str) -> int:
+    return to_ms(datetime.fromisoformat(text))
+
+
+def _seconds(seconds: float) -> str:
+    return span(round(seconds * 1000))
