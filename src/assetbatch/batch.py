@@ -395,10 +395,9 @@ class BatchState:
             self._note(asset.symbol, self._ledger_of(call, page, answer, from_ms, to_ms, now_ms))
         bars = [*page.bars, *answer.bars] if page else answer.bars
         if answer.next_url is not None:
-            leads_nowhere = page is not None and (page.answer.next_url == answer.next_url or not answer.bars)
             following = Page(answer, max(from_ms, to_ms), bars)
-            if leads_nowhere:
-                error = f"the pages of {asset.polygon_ticker} lead nowhere"
+            if page is not None and following.from_ms <= page.from_ms:  # it leads nowhere
+                error = "the vendor's pages lead nowhere"
                 self.note_refused(call, following, SpanState.FAILED, error, now_ms)
                 self.settle_call(call, Status.FAILED, error)
             else:

@@ -315,6 +315,41 @@ class TestPages:
         assert free.bars("BTCUSD") == 31 * 288
         assert holes_of(free).holes[0].start_ms == start_of_day(date(2026, 11, 1))
 
+    @pytest.fixture
+    def short_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A hundred bars a page: 34 days come in a hundred pages."""
+        defaults = VendorClient.bars.__kwdefaults__
+        assert defaults
+        monkeypatch.setitem(defaults, "limit", 500)
+
+    @pytest.mark.usefixtures("short_pages")
+    def test_a_range_of_many_pages_counts_an_attempt_and_lets_the_others_go_on(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        free.enqueue_secondary()
+        result = free.run_queue(seconds=90)
+        assert {asset.symbol: asset.status for asset in result.assets} == dict.fromkeys(
+            ("ETHUSD", "GBPUSD", "USDJPY"), "postponed"
+        )
+        with free.services() as services:
+            assert services.queue.state().delayed == 3
+        assert free.bars("ETHUSD") == 400
+
+    @pytest.mark.usefixtures("short_pages")
+    def test_pages_that_do_not_get_ahead_have_failed(
+        self, free: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        free.know_that_today_is_refused()
+        monkeypatch.setattr(
+            VendorClient,
+            "next_page",
+            lambda _, page, **__: msgspec.structs.replace(page, next_url=f"{page.next_url}&again=1"),
+        )
+        wanted(free, date(2026, 10, 1), date(2026, 10, 31))
+        free.document["queue"] = {"retry_max_attempts": 1}
+        result = free.run_queue(seconds=90)
+        assert (result.result, result.calls) == ("failed", 2)
+        assert [asset.detail for asset in result.failed] == ["the vendor's pages lead nowhere"]
+
     def test_a_page_on_another_host_is_not_fetched_and_leaves_a_hole(self, free: World) -> None:
         free.know_that_today_is_refused()
         free.vendor.order("next-url", times=1)

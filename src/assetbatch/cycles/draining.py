@@ -258,7 +258,9 @@ def _work_leases(
             due, stored, CallKind.QUEUE, max_calls=2 * len(due) + 2, grant=grant, holder=holder
         )
         account(result, report)
-        worked = [done for done in report.results if not done.status.open]
+        # an attempt is counted, or pages without an end would take every call of every start
+        holder.stored([done for done in report.results if done.status is Status.POSTPONED])
+        worked = [done for done in report.results if done.status is not Status.DEFERRED]
         result.assets += rest
         result.assets += [asset_report(done, stored.get(done.work.asset.symbol)) for done in worked]
         refreshed = {done.work.asset.symbol for done in worked if done.work.kind is WorkKind.PRICE}
