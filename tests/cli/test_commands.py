@@ -71,8 +71,10 @@ class TestHelp:
         for command in COMMANDS:
             assert command.split()[0] in shown.stdout
 
-    @pytest.mark.parametrize("command", COMMANDS)
-    def test_of_each_command_ends_with_examples_and_exit_codes(self, tmp_path: Path, command: str) -> None:
+    @pytest.mark.parametrize("command", [*COMMANDS, "config", "dead", ""])
+    def test_of_each_command_and_group_ends_with_examples_and_exit_codes(
+        self, tmp_path: Path, command: str
+    ) -> None:
         shown = start(*command.split(), "--help", cwd=tmp_path)
         assert shown.returncode == 0
         assert "Examples: assetbatch" in shown.stdout

@@ -62,6 +62,10 @@ app = typer.Typer(
     add_completion=True,
     help="Keeps forex, gold and crypto prices fresh in PostgreSQL on a budget of API calls. "
     "Cron starts it; each start is one bounded cycle.",
+    epilog="Examples: assetbatch --sandbox run-priority  |  assetbatch doctor  |  assetbatch status\n\n"
+    "Exit codes: 0 all done, nothing to do, or an earlier start still runs; 1 some assets failed; 2 usage or "
+    "configuration; 3 Redis, PostgreSQL or the API cannot be reached; 4 the API refuses the key; 143, 130 "
+    "stopped. Each command's help names its own.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # it would print local variables, secrets among them
     context_settings={"help_option_names": ["-h", "--help"]},

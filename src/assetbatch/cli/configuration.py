@@ -14,7 +14,11 @@ CODES = "Exit codes: 0 the configuration is valid; 2 it is not (every mistake is
 
 def add_to(app: typer.Typer) -> None:
     """Adds the command group."""
-    group = typer.Typer(no_args_is_help=True, help="The effective configuration.")
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="The effective configuration.",
+        epilog=f"Examples: assetbatch config show  |  assetbatch config check\n\n{CODES}",
+    )
     group.command(
         "show", epilog=f"Examples: assetbatch config show  |  assetbatch config show --json\n\n{CODES}"
     )(show)

@@ -32,7 +32,9 @@ CODES = (
 def add_to(app: typer.Typer) -> None:
     """Adds the command group."""
     group = typer.Typer(
-        no_args_is_help=True, help="Work that failed for good: look at it, retry it, drop it."
+        no_args_is_help=True,
+        help="Work that failed for good: look at it, retry it, drop it.",
+        epilog=f"Examples: assetbatch dead list  |  assetbatch dead retry --all\n\n{CODES}",
     )
     for command, example in (
         (list_letters, "assetbatch dead list  |  assetbatch dead list ETHUSD --json"),
