@@ -21,6 +21,7 @@ from assetbatch.state.connection import RedisClient, script
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
+from assetbatch.state.plan_memory import PlanMemory
 from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Line, Queue
 from assetbatch.state.window import CallKind, Grant, Refused, Window
 from tests.own_redis import OwnServer, own_server
@@ -289,6 +290,17 @@ class TestALoginThatIsNotGood:
             make_queue(server.client(f"limited:{PASSWORD}")).take(1, LEASE_SECONDS)
         assert PASSWORD not in f"{caught.value!r} {caught.value}"
         assert owner.dbsize() == 0
+
+    def test_what_a_pipeline_meets_is_said_without_the_librarys_words_and_our_keys(
+        self, own_server: Callable[..., OwnServer]
+    ) -> None:
+        server = own_server()
+        server.client().execute_command(
+            "ACL", "SETUSER", "limited", "on", f">{PASSWORD}", "~*", "+@all", "-hvals"
+        )
+        with pytest.raises(RedisError, match=r"^redis denies a command: [^:]*'hvals' command") as caught:
+            PlanMemory(server.client(f"limited:{PASSWORD}"), Keys("{troubles}"), "abc").load()
+        assert "pipeline" not in caught.value.message
 
 
 def use_every_script(client: RedisClient) -> None:
