@@ -252,6 +252,15 @@ class TestProblems:
         problems = problems_of([], {**JOBS, RUN_PRIORITY: failed}, [], EMPTY, ENABLED, WEDNESDAY)
         assert [problem.severity for problem in problems] == ["critical", "warning"]
 
+    def test_assets_that_nobody_registered(self) -> None:
+        gold = structs.replace(EURUSD, symbol="XAUUSD", priority=AssetPriority.CRITICAL)
+        secondary = structs.replace(EURUSD, symbol="GBPUSD", priority=AssetPriority.LOW)
+        unknown = [asset_health(asset, None, PAID, WEDNESDAY) for asset in (gold, secondary)]
+        for assets, severity in ((unknown, "critical"), (unknown[1:], "warning")):
+            (problem,) = problems_of(assets, JOBS, [], EMPTY, ENABLED, WEDNESDAY)
+            assert (problem.severity, problem.hint) == (severity, "run assetbatch init")
+        assert problem.message == "GBPUSD: not registered in the database"
+
     def test_a_queue_run_that_failed(self) -> None:
         jobs = {**JOBS, RUN_QUEUE: job(last_result="failed", last_error="the disk is full")}
         (problem,) = problems_of([], jobs, [], EMPTY, ENABLED, WEDNESDAY)

@@ -11,6 +11,8 @@ from assetbatch.market import StoredAsset
 from assetbatch.planning import Work, assess
 from assetbatch.words import iso, moment
 
+NOT_REGISTERED = "not registered: run assetbatch init"
+
 STALE_SLACK_MS = 60_000
 COMPLETE_SLACK_MS = 30 * 60_000
 
@@ -20,7 +22,7 @@ def asset_health(asset: Asset, stored: StoredAsset | None, known: Entitlements, 
     checked = assess(Work(asset), stored, known, now_ms)
     state, reason = "fresh", checked.reason
     if stored is None:
-        state, reason = "never", "not registered: run assetbatch init"
+        state, reason = "never", NOT_REGISTERED
     elif checked.refusal:
         state = "not_entitled"
     elif stored.sync_status not in (None, "success"):

@@ -7,10 +7,11 @@ from typing import Literal
 
 from assetbatch.assets import AssetPriority
 from assetbatch.config import Config
+from assetbatch.health.assets import NOT_REGISTERED
 from assetbatch.health.document import Alert, AssetHealth, Problem, Severity
 from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
 from assetbatch.state.queue import DeadLetter, QueueState
-from assetbatch.words import ago, plural, span
+from assetbatch.words import ago, listed, plural, span
 
 MISSED_STARTS = 3
 QUEUE_SILENT_MS = 10 * 60_000
@@ -69,6 +70,11 @@ def problems_of(
                 "cron should start it every minute (crontab.example)",
             )
         )
+    if unknown := [asset for asset in assets if asset.reason == NOT_REGISTERED]:
+        names = listed([asset.symbol for asset in unknown], NAMES_SHOWN)
+        grave = any(asset.asset_class is AssetPriority.CRITICAL for asset in unknown)
+        words = f"{names}: not registered in the database"
+        problems.append(Problem(words, "run assetbatch init", "critical" if grave else "warning"))
     problems += problems_of_assets(assets)
     if queue.dead:
         shown = ", ".join(f"{letter.id} ({letter.error})" for letter in dead)
@@ -91,9 +97,7 @@ def problems_of_assets(assets: Sequence[AssetHealth]) -> list[Problem]:
         else:
             others.setdefault(asset.state, []).append(asset)
     for alike in others.values():
-        names = ", ".join(asset.symbol for asset in alike[:NAMES_SHOWN])
-        if len(alike) > NAMES_SHOWN:
-            names += f" and {len(alike) - NAMES_SHOWN} more"
+        names = listed([asset.symbol for asset in alike], NAMES_SHOWN)
         problems.append(Problem(f"{names}: {_what_is_wrong(alike[0])}"))
     return problems
 
