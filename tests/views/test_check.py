@@ -8,7 +8,7 @@ import pytest
 
 from assetbatch.config import Config
 from assetbatch.errors import ConfigError, RedisError
-from assetbatch.health import Health, Problem
+from assetbatch.health import Alert, Health, Problem
 from assetbatch.views.check import render, render_error
 
 from .conftest import asset, broken, health, no_database
@@ -30,6 +30,15 @@ def test_a_warning_is_1_and_something_critical_2() -> None:
     assert code == 2
     assert line.startswith("ASSETBATCH CRITICAL - the last run-priority failed: ")
     assert "(and 3 more)" in line
+
+
+def test_what_makes_it_critical_is_what_it_says() -> None:
+    alerts = [Alert("batch.priority.success_rate", 50, 90, "critical")]
+    document = health([], status="unhealthy", problems=[Problem("not so bad")], alerts=alerts)
+    _, line = render(document, Config())
+    assert line.startswith(
+        "ASSETBATCH CRITICAL - batch.priority.success_rate is 50, its threshold is 90 (and 1"
+    )
 
 
 @pytest.mark.parametrize("document", [broken(30), no_database(), health([asset(n) for n in range(300)])])

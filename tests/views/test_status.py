@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from assetbatch.health import Health
+from assetbatch.health import Alert, Health, Problem
 from assetbatch.metrics import CALLS, DAY_MS, MINUTE_MS, Series
 from assetbatch.views.sparkline import sparkline
 from assetbatch.views.status import ROWS, render
@@ -64,6 +64,16 @@ def test_says_the_verdict_then_the_problems_with_what_to_do_then_the_assets() ->
     assert lines.index("  is cron running, and does its log say why?") < next(
         number for number, line in enumerate(lines) if line.startswith("asset ")
     )
+
+
+def test_a_grave_alert_comes_before_a_problem_that_is_less_so_with_what_to_do() -> None:
+    alerts = [Alert("batch.priority.success_rate", 50, 90, "critical")]
+    document = health([], status="unhealthy", problems=[Problem("not so bad")], alerts=alerts)
+    assert shown(document, 80)[1:4] == [
+        "! batch.priority.success_rate is 50, its threshold is 90",
+        "  of the last hour; assetbatch -v run-priority says what fails now",
+        "! not so bad",
+    ]
 
 
 def test_a_long_problem_hangs_below_its_own_words() -> None:

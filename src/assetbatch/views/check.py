@@ -9,6 +9,7 @@ from assetbatch.assets import AssetPriority
 from assetbatch.config import Config
 from assetbatch.errors import AssetbatchError, ConfigError
 from assetbatch.health import Health
+from assetbatch.views import facts
 from assetbatch.words import plural
 
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
@@ -19,8 +20,7 @@ LONGEST = 400
 def render(health: Health, config: Config) -> tuple[int, str]:
     """The exit code and the line."""
     code = CODES[health.status]
-    said = [problem.message for problem in health.problems]
-    said += [f"{a.metric} is {a.value:g}, its threshold is {a.threshold:g}" for a in health.alerts]
+    said = [problem.message for problem in facts.problems(health)]
     fresh = sum(asset.state in ("fresh", "due") for asset in health.assets)
     if not said:
         waiting = f"{health.queue['total_items']} in the queue"

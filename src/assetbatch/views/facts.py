@@ -1,10 +1,10 @@
-"""Plan, calls and queue of the health document in words: the table and the page say the same."""
+"""The health document in words: the table, the page and the monitors' line say the same."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from assetbatch.health import Health
+from assetbatch.health import Health, Problem
 from assetbatch.hours import to_ms
 from assetbatch.words import moment, plural, span
 
@@ -12,6 +12,29 @@ NOW_MS = 60_000
 """Data that are not older are up to now."""
 
 _KINDS = {"bars": "for bars", "history": "pages of the past"}
+
+
+_WHAT_TO_DO = {
+    "batch.priority.success_rate": "of the last hour; assetbatch -v run-priority says what fails now",
+    "batch.priority.latency_ms": "a slow vendor or waits for a call: assetbatch -v run-priority says which",
+    "queue.size": "run-queue does not keep up: a larger plan, longer frequencies or fewer assets",
+    "api.rate_limit_waits": "of the last hour; the queue asks for more calls than the plan has, or another "
+    "program uses the key",
+}
+"""What an alert's figure means, and what to do about it."""
+
+
+def problems(health: Health) -> list[Problem]:
+    """What is wrong, alerts too, the gravest first, each with what to do."""
+    alerts = [
+        Problem(
+            f"{alert.metric} is {alert.value:g}, its threshold is {alert.threshold:g}",
+            _WHAT_TO_DO.get(alert.metric),
+            alert.severity,
+        )
+        for alert in health.alerts
+    ]
+    return sorted([*health.problems, *alerts], key=lambda problem: problem.severity != "critical")
 
 
 def plan(health: Health) -> str:

@@ -123,12 +123,8 @@ def _fresh(assets: Sequence[AssetHealth]) -> str:
 
 
 def _problems(health: Health) -> str:
-    found = [(problem.severity, problem.message, problem.hint) for problem in health.problems]
-    found += [
-        (alert.severity, f"{alert.metric} is {alert.value:g}, its threshold is {alert.threshold:g}", None)
-        for alert in health.alerts
-    ]
-    return _list([_problem(*problem) for problem in sorted(found, key=lambda it: it[0] != "critical")])
+    found = facts.problems(health)
+    return _list([_problem(problem.severity, problem.message, problem.hint) for problem in found])
 
 
 def _problem(severity: str, message: str, hint: str | None = None) -> str:

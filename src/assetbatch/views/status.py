@@ -72,15 +72,11 @@ def _headline(health: Health) -> Text:
 
 def _problems(health: Health) -> list[RenderableType]:
     lines: list[RenderableType] = []
-    for problem in health.problems:
+    for problem in facts.problems(health):
         colour = "red" if problem.severity == "critical" else "yellow"
         lines.append(_hanging(Text(f"! {problem.message}", style=colour)))
         if problem.hint:
             lines.append(_hanging(Text(f"  {problem.hint}")))
-    for alert in health.alerts:
-        colour = "red" if alert.severity == "critical" else "yellow"
-        text = f"! {alert.metric} is {alert.value:g}, its threshold is {alert.threshold:g}"
-        lines.append(_hanging(Text(text, style=colour)))
     for refusal in health.plan["refusals"]:
         lines.append(_hanging(Text(f"- {refusal}", style="dim")))
     if health.plan["refusals"]:
