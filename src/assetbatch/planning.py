@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from assetbatch.assets import Asset, AssetType
-from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
+from assetbatch.entitlements import DAY_MS, DOUBTED_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
 from assetbatch.hours import day_of, last_midnight, last_open, open_ms_between, start_of_day
 from assetbatch.ledger import OF_NO_USE, asked_to, open_stretches, pages
 from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, Span, SpanState, StoredAsset
@@ -168,8 +168,9 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
         return Verdict(False, "not in the plan; asked again once a day", refusal)
     if stored is not None and stored.status_at_ms is not None:
         since_status = abs(now_ms - stored.status_at_ms)  # a clock that was ahead must not silence it
-        if stored.sync_status == "not_found" and since_status < NOT_FOUND_AGAIN_MS:
-            return Verdict(False, "the vendor does not know this ticker; asked again once a day")
+        pause_ms = _not_found_pause_ms(stored)
+        if stored.sync_status == "not_found" and since_status < pause_ms:
+            return Verdict(False, f"the vendor does not know this ticker; asked again after {span(pause_ms)}")
         if stored.sync_status == "not_entitled" and since_status < NOT_ENTITLED_AGAIN_MS:
             return Verdict(False, "not in the plan; asked again once a day")
         by_snapshot = known.any_snapshots(asset.asset_type, now_ms)  # they are empty after midnight
@@ -202,6 +203,14 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     if since_sync >= max(frequency_ms, stored.last_sync_ms - there_ms):
         return Verdict(True, f"the end before {moment(visible)} was missing; asked again")
     return Verdict(False, f"nothing newer than {moment(stored.as_of_ms)} was there; asked again later")
+
+
+def _not_found_pause_ms(stored: StoredAsset) -> int:
+    """How long it is believed that a ticker does not exist: after a success for as long as that lay back, so
+    that the pauses double; else for as long as can be."""
+    if stored.last_sync_ms is None or stored.status_at_ms is None:
+        return NOT_FOUND_AGAIN_MS
+    return min(NOT_FOUND_AGAIN_MS, max(DOUBTED_MS, stored.status_at_ms - stored.last_sync_ms))
 
 
 def _nothing_left(asset: Asset, known: Entitlements, now_ms: int) -> KnownRefusal | None:

@@ -164,6 +164,16 @@ class TestDue:
         assert not due(BTCUSD, before, FREE, WEDNESDAY).due
         assert due(BTCUSD, before, FREE, new_york("2026-11-19T00:00")).due
 
+    def test_a_ticker_that_was_there_is_not_given_up_for_a_day_at_one_word(self) -> None:
+        asked = []
+        before = stored(as_of_ms=WEDNESDAY, synced_ms=WEDNESDAY)
+        for minute in range(5, 3 * 24 * 60, 5):
+            now = WEDNESDAY + minute * MINUTE
+            if due(EURUSD, before, PAID, now).due:
+                asked.append(minute)
+                before = msgspec.structs.replace(before, sync_status="not_found", status_at_ms=now)
+        assert asked == [5, 20, 40, 80, 160, 320, 640, 1280, 2560, 2560 + 1440]
+
     def test_gold_is_not_due_in_its_daily_break(self) -> None:
         in_break = new_york("2026-11-18T17:30")
         before = stored("XAUUSD", as_of_ms=new_york("2026-11-18T17:00"), synced_ms=in_break - 20 * MINUTE)
