@@ -71,13 +71,13 @@ class Services:
         self._stack.callback(client.close)
         return client
 
-    def open_store(self, *, check_schema: bool = True) -> Store:
-        """A connection to the database, to be closed by the caller."""
+    def open_store(self, *, check_schema: bool = True, within_seconds: float = 20.0) -> Store:
+        """A connection, to be closed by the caller, whose transactions may take `within_seconds`."""
         from assetbatch.store import Store
 
         url = self.config.require_database()
         database = self.embedded.database_url() if url.embedded else url.reveal()
-        return Store.open(database, check_schema=check_schema)
+        return Store.open(database, check_schema=check_schema, within_seconds=within_seconds)
 
     @cached_property
     def store(self) -> Store:

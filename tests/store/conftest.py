@@ -40,9 +40,18 @@ def empty(database_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def store(empty: Store) -> Store:
+def by_month() -> bool:
+    """Whether the table of bars is partitioned; `on_both_tables` tries a module's tests on both."""
+    return False
+
+
+on_both_tables = pytest.mark.parametrize("by_month", [False, True], ids=["one_table", "by_month"])
+
+
+@pytest.fixture
+def store(empty: Store, by_month: bool) -> Store:
     """A store with its tables and the assets of `SYMBOLS`."""
-    empty.migrate()
+    empty.migrate(by_month=by_month)
     empty.register(asset(symbol) for symbol in SYMBOLS)
     return empty
 

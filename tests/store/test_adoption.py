@@ -141,7 +141,7 @@ def test_a_platforms_tables_keep_their_columns_indexes_constraints_and_rows(
     platform: dict[str, str], empty: Store, sql: Sql
 ) -> None:
     shape, rows = everything(sql), sql("SELECT xmin, s::text FROM trading.symbols s")
-    assert empty.migrate() == [step.name for step in all_migrations()]
+    assert empty.migrate().steps == [step.name for step in all_migrations()]
     assert everything(sql) == shape
     assert sql("SELECT xmin, s::text FROM trading.symbols s") == rows
 

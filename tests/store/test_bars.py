@@ -16,7 +16,9 @@ from assetbatch.market import BAR_MS, Bar
 from assetbatch.store import Batch, Store
 from assetbatch.store.bars import SETTLED_AFTER_MS
 
-from .conftest import Sql, asset, wait_for_a_waiting_lock
+from .conftest import Sql, asset, on_both_tables, wait_for_a_waiting_lock
+
+pytestmark = on_both_tables
 
 NOW_MS = 1_760_000_100_000
 COLUMNS = "(extract(epoch FROM ts) * 1000)::int8, open, high, low, close, volume, vwap, trades"

@@ -7,6 +7,10 @@ import pytest
 from assetbatch.market import BAR_MS, Bar, Batch
 from assetbatch.store import Store
 
+from .conftest import on_both_tables
+
+pytestmark = on_both_tables
+
 NOW_MS = 1_760_000_100_000
 
 

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from assetbatch.market import BAR_MS, Bar, Batch
 from assetbatch.store import Store
-from assetbatch.store.statements import statement
 
-from .conftest import SYMBOLS, Sql
+from .conftest import SYMBOLS, Sql, on_both_tables
 from .proxy import Proxy
+
+pytestmark = on_both_tables
 
 NOW_MS = 1_760_000_100_000
 SLOTS = 12
@@ -104,24 +105,6 @@ def test_any_bars_leave_the_gaps_that_a_plain_look_at_each_slot_finds(store: Sto
         assert gaps(store, ranges) == expected
 
     check()
-
-
-def test_only_the_index_of_the_ranges_is_read(store: Store, sql: Sql) -> None:
-    sql(
-        "INSERT INTO market_data.ohlcv_5m (symbol_id, ts, open, high, low, close)"
-        " SELECT s.id, to_timestamp(n * 300), 1, 1, 1, 1 FROM trading.symbols s, generate_series(1, 20000) n"
-        " ORDER BY n"
-    )
-    sql("VACUUM ANALYZE market_data.ohlcv_5m")
-    ranges = [{"symbol": symbol, "start_ms": 100 * BAR_MS, "end_ms": 300 * BAR_MS} for symbol in SYMBOLS[:2]]
-    query = statement("gaps").decode().replace("%(ranges)s", "'" + str(ranges).replace("'", '"') + "'")
-    plan = "\n".join(line for (line,) in sql("EXPLAIN (ANALYZE, BUFFERS, TIMING off) " + query))
-    assert "Index Only Scan using ohlcv_5m_pkey" in plan
-    assert "Heap Fetches: 0" in plan
-    scans = [line for line in plan.splitlines() if "ohlcv_5m_pkey" in line]
-    assert len(scans) == 1
-    assert "rows=200" in scans[0].split("actual")[1]
-    assert "loops=2" in scans[0].split("actual")[1]
 
 
 def test_it_is_one_query_for_any_number_of_symbols(store: Store, database_url: str) -> None:

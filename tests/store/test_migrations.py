@@ -16,7 +16,7 @@ from .conftest import SYMBOLS, Sql, asset
 
 
 def test_init_makes_the_owners_tables(empty: Store, sql: Sql) -> None:
-    assert empty.migrate() == [step.name for step in all_migrations()]
+    assert empty.migrate().steps == [step.name for step in all_migrations()]
     columns = sql(
         "SELECT table_schema || '.' || table_name, string_agg(column_name, ' ' ORDER BY ordinal_position)"
         " FROM information_schema.columns WHERE table_schema IN ('trading', 'market_data', 'data_sources')"
@@ -40,7 +40,7 @@ def test_init_makes_the_owners_tables(empty: Store, sql: Sql) -> None:
 
 def test_init_again_applies_nothing(store: Store, sql: Sql) -> None:
     before = sql("SELECT xmin, * FROM data_sources.assetbatch_migrations")
-    assert store.migrate() == []
+    assert store.migrate().steps == []
     assert sql("SELECT xmin, * FROM data_sources.assetbatch_migrations") == before
 
 
@@ -54,7 +54,7 @@ def test_eight_programs_may_start_init_at_once(database_url: str, sql: Sql) -> N
     def init(_: int) -> tuple[list[str], list[str]]:
         with Store.open(database_url, check_schema=False) as store:
             together.wait()
-            return store.migrate(), store.register(asset(symbol) for symbol in SYMBOLS).added
+            return store.migrate().steps, store.register(asset(symbol) for symbol in SYMBOLS).added
 
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(init, range(8)))
@@ -94,7 +94,7 @@ def test_an_installation_of_version_1_is_upgraded_and_keeps_what_it_has(
     with pytest.raises(SchemaMissingError, match="version 1") as caught:
         Store.open(database_url)
     assert caught.value.hint == "run assetbatch init"
-    assert store.migrate() == [step.name for step in all_migrations()[1:]]
+    assert store.migrate().steps == [step.name for step in all_migrations()[1:]]
     with Store.open(database_url) as upgraded:
         assert upgraded.load(["EURUSD"])["EURUSD"].last_price == 1.5
         upgraded.save(Batch(spans={"EURUSD": [Span(0, BAR_MS, SpanState.ASKED)]}), 1)

@@ -7,8 +7,10 @@ from assetbatch.market import BAR_MS, Bar, Price, StoredAsset
 from assetbatch.store import Batch, Outcome, Store
 from assetbatch.store.statements import statement
 
-from .conftest import SYMBOLS, Sql
+from .conftest import SYMBOLS, Sql, on_both_tables
 from .proxy import Proxy
+
+pytestmark = on_both_tables
 
 NOW_MS = 1_760_000_100_000
 

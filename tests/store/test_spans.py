@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from assetbatch.ledger import record
 from assetbatch.market import BAR_MS, Bar, Batch, Outcome, Price, Span, SpanState
 from assetbatch.store import Store
-from assetbatch.store.statements import statement
 
 from .conftest import SYMBOLS, Sql, asset, deadlocks, wait_for_a_waiting_lock
 from .proxy import Proxy
@@ -260,31 +259,3 @@ class TestLastCall:
     def test_is_not_when_a_stretch_was_found_to_need_no_call(self, store: Store) -> None:
         store.save(Batch(spans={"EURUSD": [span(0, 3, ASKED, None)]}), NOW_MS)
         assert store.last_call_ms() is None
-
-
-def test_reading_costs_the_same_whatever_the_number_of_bars(store: Store, sql: Sql) -> None:
-    sql(
-        "INSERT INTO trading.symbols (symbol, name, asset_type)"
-        " SELECT 'S' || n, 'x', 'forex' FROM generate_series(1, 1000) n"
-    )
-    sql(
-        "INSERT INTO market_data.ohlcv_5m (symbol_id, ts, open, high, low, close)"
-        " SELECT s.id, to_timestamp(n * 300), 1, 1, 1, 1 FROM trading.symbols s, generate_series(1, 200) n"
-    )
-    sql(
-        "INSERT INTO data_sources.assetbatch_spans (symbol_id, start_ts, end_ts, state)"
-        " SELECT s.id, to_timestamp(n * 600), to_timestamp(n * 600 + 300), 'asked'"
-        " FROM trading.symbols s, generate_series(1, 3) n"
-    )
-    for table in ("trading.symbols", "market_data.ohlcv_5m", "data_sources.assetbatch_spans"):
-        sql(f"VACUUM ANALYZE {table}")
-    query = statement("load").decode().replace("%(symbols)s", "ARRAY(SELECT symbol FROM trading.symbols)")
-    ((plan,),) = sql("EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT json) " + query)
-    bars = [node for node in nodes(plan[0]["Plan"]) if node.get("Relation Name") == "ohlcv_5m"]
-    assert [(node["Actual Rows"], node["Actual Loops"]) for node in bars] == [(1, 1003)]
-
-
-def nodes(plan: dict[str, object]) -> list[dict[str, object]]:
-    below = plan.get("Plans", [])
-    assert isinstance(below, list)
-    return [plan, *(node for child in below for node in nodes(child))]

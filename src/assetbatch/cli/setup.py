@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -12,11 +13,18 @@ from assetbatch.words import plural
 INIT_SECONDS = 120.0
 
 
+class Partitions(StrEnum):
+    """How the table of bars is divided."""
+
+    MONTH = "month"
+
+
 def add_to(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(
         "init",
-        epilog="Examples: assetbatch init  |  assetbatch --config /etc/assetbatch/config.yml init\n\n"
+        epilog="Examples: assetbatch init  |  assetbatch init --partition month  |  "
+        "assetbatch --config /etc/assetbatch/config.yml init\n\n"
         "Exit codes: 0 the schema is there and all assets are registered; 2 usage or configuration; "
         "3 PostgreSQL cannot be reached, or its tables cannot be adopted.",
     )(init)
@@ -24,6 +32,13 @@ def add_to(app: typer.Typer) -> None:
 
 def init(
     context: typer.Context,
+    partition: Annotated[
+        Partitions | None,
+        typer.Option(
+            help="Make the table of bars in partitions of a month (where TimescaleDB is installed: as its "
+            "hypertable); later starts of init add the months that have come nearer."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was done as one JSON object.")] = False,
 ) -> None:
     """Create or upgrade the schema and register the configured assets; safe to repeat.
@@ -37,12 +52,16 @@ def init(
     with reported(context) as options:
         config = load_config(options)
         with Bound(INIT_SECONDS), Services(config) as services:
-            report = initialise(services)
+            report = initialise(services, by_month=partition is Partitions.MONTH)
         if json:
             print_json(report)
             return
-        applied = plural(len(report.migrations), "migration")
+        done = plural(len(report.migrations), "migration") + " applied"
+        if report.partitions:
+            done += f", {plural(len(report.partitions), 'partition')} added"
+        if report.hypertable:
+            done += ", bars in a hypertable"
         print_text(
-            f"schema ready ({applied} applied); {plural(len(report.added), 'asset')} added, "
+            f"schema ready ({done}); {plural(len(report.added), 'asset')} added, "
             f"{len(report.present)} there before"
         )

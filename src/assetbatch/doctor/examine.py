@@ -18,6 +18,7 @@ from assetbatch.doctor.findings import (
     of_database,
     of_error,
     of_locks,
+    of_partitions,
     of_plan,
     of_queue,
     of_redis,
@@ -155,6 +156,7 @@ class _Examination:
             if facts.missing_rights:
                 return  # what follows would only say it again
             store.check_schema()
+            yield from of_partitions(facts.partitions, facts.now_ms)
             symbols = [asset.symbol for asset in self._config.assets]
             yield of_registered(self._config, list(store.load(symbols)))
 

@@ -22,7 +22,9 @@ from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
 from assetbatch.state.queue import QueueState
 from assetbatch.state.window import WindowState
 from assetbatch.store.facts import DatabaseFacts
-from assetbatch.words import ago, moment, plural, span
+from assetbatch.store.failures import INIT_HINT
+from assetbatch.store.partitions import LATER, Partition, missing, month_of
+from assetbatch.words import ago, listed, moment, plural, span
 
 CLOCK_WARNING_MS = 2_000
 CLOCK_ERROR_MS = 60_000
@@ -226,6 +228,23 @@ def of_database(facts: DatabaseFacts, asked: Asked | None) -> list[Finding]:
     if asked is not None:
         findings.append(clock("postgresql", "its clock", facts.now_ms, "redis'", asked))
     return findings
+
+
+def of_partitions(there: Sequence[Partition], now_ms: int) -> list[Finding]:
+    """Whether a table of bars that assetbatch has partitioned has a partition for every moment, and the next
+    month one of its own; nothing of any other table."""
+    later = next((part for part in there if part.name == LATER), None)
+    if later is None or later.start_ms is None:
+        return []
+    gaps = [part for part in missing(there, now_ms) if part.end_ms and part.end_ms <= later.start_ms]
+    if gaps:
+        names = listed([part.name for part in gaps], 3)
+        message = f"bars have no partition to go into and would be refused: {names} is missing"
+        return [error("postgresql", message, INIT_HINT, code=3)]
+    if later.start_ms < month_of(now_ms, 2):
+        message = f"the partitions of bars end at {moment(later.start_ms)}: what is later shares one table"
+        return [warning("postgresql", message, INIT_HINT)]
+    return [ok("postgresql", f"bars have partitions by month up to {moment(later.start_ms)}")]
 
 
 def of_registered(config: Config, registered: Sequence[str]) -> Finding:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from assetbatch.assets import Asset
 from assetbatch.market import Batch, Saved, StoredAsset
-from assetbatch.store import migrations, reading, registration, saving
-from assetbatch.store.connection import Session, Target
+from assetbatch.store import migrations, partitions, reading, registration, saving
+from assetbatch.store.connection import Connection, Session, Target
 from assetbatch.store.facts import DatabaseFacts, facts
 from assetbatch.store.registration import Registered
+
+
+class Migrated(NamedTuple):
+    """What `migrate` did: names of the migrations applied now and of the partitions added now, and whether
+    the table of bars became a hypertable of TimescaleDB."""
+
+    steps: list[str]
+    partitions: list[str]
+    hypertable: bool = False
 
 
 class Store:
@@ -81,12 +90,22 @@ class Store:
         """The server's version, clock and what this role may not do."""
         return self._session.run("asking the server", lambda connection, _: facts(connection))
 
-    def migrate(self) -> list[str]:
-        """Create or adopt the tables; returns the names of the migrations applied now, none if all were.
+    def migrate(self, *, by_month: bool = False) -> Migrated:
+        """Create or adopt the tables, and add what partitions the table of bars needs by now if it has been
+        partitioned by assetbatch, or is made now and `by_month` asks for it.
 
-        Raises DatabaseError that names table, column and remedy if a platform's table cannot be used.
+        Raises DatabaseError that names table, column and remedy if a platform's table cannot be used, or
+        cannot be partitioned without being rewritten; nothing is changed then.
         """
-        return self._session.run("creating the tables", lambda connection, _: migrations.migrate(connection))
+
+        def work(connection: Connection, _: bool) -> Migrated:
+            if by_month:
+                partitions.ask_for_months(connection)
+            applied = migrations.migrate(connection)
+            prepared = partitions.prepare(connection, by_month=by_month)
+            return Migrated(applied, prepared.partitions, prepared.hypertable)
+
+        return self._session.run("creating the tables", work)
 
     def register(self, assets: Iterable[Asset]) -> Registered:
         """Enter the vendor and the assets that are missing; rows that exist keep their name and type."""

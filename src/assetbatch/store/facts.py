@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from assetbatch.store.connection import Connection
+from assetbatch.store.partitions import Partition, looked_after, partitions
 from assetbatch.store.statements import statement
 
 
 class DatabaseFacts(NamedTuple):
-    """The server's version number (170002 is 17.2) and time, and what this role may not do."""
+    """The server's version number (170002 is 17.2) and time, what this role may not do, and the partitions of
+    a table of bars that assetbatch has partitioned."""
 
     version: int
     now_ms: int
     read_only: bool
     missing_rights: tuple[str, ...]
+    partitions: tuple[Partition, ...] = ()
 
 
 def facts(connection: Connection) -> DatabaseFacts:
     """Asks the server; changes nothing. Raises psycopg.Error."""
     ((version, now_ms, read_only),) = connection.execute(statement("facts")).fetchall()
     missing = tuple(right for (right,) in connection.execute(statement("rights")))
-    return DatabaseFacts(version, now_ms, read_only, missing)
+    there = partitions(connection)
+    return DatabaseFacts(version, now_ms, read_only, missing, there if looked_after(there) else ())

@@ -46,6 +46,9 @@ _BY_STATE = {
     "25P03": _Words("the transaction was open for too long", "was the machine asleep? try again"),
     "40001": _BUSY,
     "40P01": _BUSY,
+    "42P07": _Words(
+        "a table is there already", "rename or drop it: a partition that was detached keeps its name"
+    ),
     "42703": _Words("a column is missing", "restore it; `assetbatch init` had made or found it"),
     "42501": _Words("permission denied", "GRANT it to the role, or run assetbatch init once as the owner"),
     "53100": _Words("the server's disk is full", "free space on the database server"),

@@ -53,6 +53,7 @@ BEGIN
     -- No foreign key on symbol_id: checking it makes writing bars take 2.6 times as long, and bars are only
     -- ever written for rows of trading.symbols that are locked at that moment.
     -- float8, since the vendor's JSON numbers are doubles: what it sent is stored to the last digit.
+    -- Partitions, where asked for, are added after the migrations; TimescaleDB makes its own of an ordinary table.
     IF to_regclass('market_data.ohlcv_5m') IS NULL THEN
         EXECUTE format($create$
             CREATE TABLE market_data.ohlcv_5m (
@@ -72,7 +73,11 @@ BEGIN
                 CONSTRAINT ohlcv_5m_volume_check CHECK (volume >= 0 AND volume < 'Infinity'),
                 CONSTRAINT ohlcv_5m_vwap_check CHECK (vwap > 0 AND vwap < 'Infinity'),
                 CONSTRAINT ohlcv_5m_trades_check CHECK (trades >= 0)
-            )$create$, coalesce(symbol_id_type, 'bigint'));
+            ) %s$create$,
+            coalesce(symbol_id_type, 'bigint'),
+            CASE WHEN current_setting('assetbatch.by_month', true) = 'on'
+                      AND NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')
+                 THEN 'PARTITION BY RANGE (ts)' END);
         COMMENT ON TABLE market_data.ohlcv_5m IS 'Bars of five minutes; ts is the start of the bar.';
     END IF;
     IF to_regclass('data_sources.data_sync_status') IS NULL THEN
