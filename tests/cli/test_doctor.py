@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 from assetbatch.bounds import Bound
 from assetbatch.doctor import examine
 from assetbatch.state.window import CallKind, Grant, new_call_id
+from tests.cycles.conftest import MakeWorld
 from tests.own_redis import OwnServer, own_server
 from tests.world import KEY, RealClock, SetClock, World
 
@@ -212,6 +214,46 @@ class TestTheRights:
         database = owner.info.dbname
         owner.execute(f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC".encode())
         assert self.missing(free, role) == [f"TEMPORARY ON DATABASE {database}"]
+
+
+class TestBarsByMonth:
+    @pytest.fixture
+    def world(self, make_world: MakeWorld) -> World:
+        world = make_world(init=False)
+        done = run(world, "init", "--partition", "month")
+        assert ", 30 partitions added); " in done.stdout
+        return world
+
+    def test_are_well(self, world: World) -> None:
+        code, document = examined(world, "--no-call")
+        assert (code, errors(document)) == (0, [])
+        assert "bars have partitions by month up to" in said(document, "postgresql")
+
+    def test_are_written_by_every_command(self, world: World) -> None:
+        for command in ("run-priority", "enqueue-secondary", "run-queue"):
+            done = run(world, command)
+            assert (done.returncode, done.stderr) == (0, "")
+        with psycopg.connect(world.database_url) as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT tableoid::regclass::text FROM market_data.ohlcv_5m"
+            ).fetchall()
+        assert rows
+        assert all(re.fullmatch(r"market_data\.ohlcv_5m_\d{4}_\d\d", name) for (name,) in rows)
+
+    def test_cannot_be_had_of_a_table_that_is_there_and_the_way_is_told(self, free: World) -> None:
+        done = run(free, "init", "--partition", "month")
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "market_data.ohlcv_5m is there and is not partitioned" in done.stderr
+        assert 'docs/deploying.md, "Bars by month"' in done.stderr
+
+    def test_that_would_be_refused_are_an_error_until_init_is_run(self, world: World) -> None:
+        with psycopg.connect(world.database_url, autocommit=True) as connection:
+            connection.execute("DROP TABLE market_data.ohlcv_5m_earlier")
+        code, document = examined(world, "--no-call")
+        assert code == 3
+        assert "ohlcv_5m_earlier is missing" in said(document, "postgresql")
+        assert ", 1 partition added); " in run(world, "init").stdout
+        assert errors(examined(world, "--no-call")[1]) == []
 
 
 class TestRedis:

@@ -5,7 +5,6 @@ import pytest
 from assetbatch.errors import DatabaseError
 from assetbatch.market import BAR_MS, Bar, Price, StoredAsset
 from assetbatch.store import Batch, Outcome, Store
-from assetbatch.store.statements import statement
 
 from .conftest import SYMBOLS, Sql, on_both_tables
 from .proxy import Proxy
@@ -93,19 +92,6 @@ def test_the_status_of_another_provider_is_not_ours(store: Store, sql: Sql) -> N
         " WHERE p.code = 'other'"
     )
     assert store.load(["EURUSD"]) == {"EURUSD": StoredAsset(symbol="EURUSD")}
-
-
-def test_the_newest_bar_is_found_through_the_index(store: Store, sql: Sql) -> None:
-    sql(
-        "INSERT INTO market_data.ohlcv_5m (symbol_id, ts, open, high, low, close)"
-        " SELECT s.id, to_timestamp(n * 300), 1, 1, 1, 1 FROM trading.symbols s, generate_series(1, 20000) n"
-    )
-    sql("ANALYZE market_data.ohlcv_5m")
-    query = statement("load").decode().replace("%(symbols)s", "'{EURUSD,XAUUSD,BTCUSD}'")
-    plan = "\n".join(line for (line,) in sql("EXPLAIN (ANALYZE, BUFFERS, TIMING off) " + query))
-    assert "ohlcv_5m_pkey" in plan
-    assert "Seq Scan on ohlcv_5m" not in plan
-    assert store.load(["EURUSD"])["EURUSD"].last_bar_ms == 20000 * 300_000
 
 
 def test_it_is_one_query_for_any_number_of_symbols(store: Store, database_url: str, sql: Sql) -> None:

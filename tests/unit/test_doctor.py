@@ -21,6 +21,7 @@ from assetbatch.doctor.findings import (
     of_database,
     of_error,
     of_locks,
+    of_partitions,
     of_plan,
     of_queue,
     of_redis,
@@ -35,6 +36,7 @@ from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError, Re
 from assetbatch.health import JobHealth
 from assetbatch.state.queue import Line, QueueState
 from assetbatch.store.facts import DatabaseFacts
+from assetbatch.store.partitions import missing, month_of
 from assetbatch.words import iso
 
 NOW = 1_800_000_000_000
@@ -186,6 +188,43 @@ class TestPostgreSQL:
             "not registered: XAUUSD",
             "run assetbatch init",
         )
+
+
+class TestPartitions:
+    """Of a table of bars by months, of which NOW is in January 2027."""
+
+    THERE = missing([], NOW)
+
+    def test_are_prepared(self) -> None:
+        (found,) = of_partitions(self.THERE, NOW)
+        assert (found.level, found.message) == (
+            "ok",
+            "bars have partitions by month up to 2027-05-01 00:00 UTC",
+        )
+
+    def test_are_no_finding_where_the_table_is_none_of_ours(self) -> None:
+        assert of_partitions([], NOW) == []
+
+    @pytest.mark.parametrize(
+        ("now_ms", "level"),
+        [
+            (month_of(NOW, 2), "ok"),
+            (month_of(NOW, 3) - 1, "ok"),
+            (month_of(NOW, 3), "warning"),
+            (month_of(NOW, 20), "warning"),
+        ],
+    )
+    def test_that_lack_the_next_month_are_told(self, now_ms: int, level: str) -> None:
+        (found,) = of_partitions(self.THERE, now_ms)
+        assert found.level == level
+        if level == "warning":
+            assert found.message.startswith("the partitions of bars end at 2027-05-01 00:00 UTC")
+            assert found.hint == "run assetbatch init"
+
+    def test_that_were_dropped_are_an_error_since_their_bars_would_be_refused(self) -> None:
+        (found,) = of_partitions([*self.THERE[:3], *self.THERE[4:]], NOW)
+        assert (found.level, found.hint, found.code) == ("error", "run assetbatch init", 3)
+        assert found.message.endswith(f"would be refused: {self.THERE[3].name} is missing")
 
 
 class TestThePlan:
