@@ -27,6 +27,12 @@ STEPS = [step.name for step in all_migrations()]
 TABLE = "market_data.ohlcv_5m"
 DAY_MS = 86_400_000
 
+PLATFORMS = (
+    f"CREATE SCHEMA market_data; CREATE TABLE {TABLE} (symbol_id bigint, ts timestamptz, open float8,"
+    " high float8, low float8, close float8, volume float8, vwap float8, trades bigint,"
+    " PRIMARY KEY (symbol_id, ts)) PARTITION BY {}"
+)
+
 
 @pytest.fixture
 def by_month() -> bool:
@@ -342,16 +348,20 @@ class TestATableThatIsThereAlready:
         assert store.migrate() == ([], [], False)
 
     @pytest.mark.parametrize("told", [False, True])
+    @pytest.mark.parametrize(
+        ("by", "values"),
+        [
+            ("RANGE (ts)", "DEFAULT"),
+            ("RANGE (symbol_id)", "FOR VALUES FROM (1) TO (1000)"),
+            ("RANGE (ts, symbol_id)", "FOR VALUES FROM ('2020-01-01', 1) TO (MAXVALUE, MAXVALUE)"),
+            ("LIST (ts)", "FOR VALUES IN ('2020-01-01')"),
+        ],
+    )
     def test_whose_partitions_a_platform_looks_after_is_left_to_it(
-        self, empty: Store, sql: Sql, told: bool
+        self, empty: Store, sql: Sql, told: bool, by: str, values: str
     ) -> None:
-        sql("CREATE SCHEMA market_data")
-        sql(
-            f"CREATE TABLE {TABLE} (symbol_id bigint, ts timestamptz, open float8, high float8, low float8,"
-            " close float8, volume float8, vwap float8, trades bigint, PRIMARY KEY (symbol_id, ts))"
-            " PARTITION BY RANGE (ts)"
-        )
-        sql(f"CREATE TABLE market_data.theirs PARTITION OF {TABLE} DEFAULT")
+        sql(PLATFORMS.format(by))
+        sql(f"CREATE TABLE market_data.theirs PARTITION OF {TABLE} {values}")
         before = tables(sql)
         if told:
             with pytest.raises(DatabaseError, match="partitioned already") as caught:
@@ -360,14 +370,10 @@ class TestATableThatIsThereAlready:
         else:
             assert empty.migrate() == (STEPS, [], False)
         assert tables(sql) == before
+        assert empty.facts().partitions == ()
 
     def test_with_ranges_of_months_can_be_handed_over(self, empty: Store, sql: Sql, now_ms: int) -> None:
-        sql("CREATE SCHEMA market_data")
-        sql(
-            f"CREATE TABLE {TABLE} (symbol_id bigint, ts timestamptz, open float8, high float8, low float8,"
-            " close float8, volume float8, vwap float8, trades bigint, PRIMARY KEY (symbol_id, ts))"
-            " PARTITION BY RANGE (ts)"
-        )
+        sql(PLATFORMS.format("RANGE (ts)"))
         start, end = from_ms(month_of(now_ms, -1)), from_ms(month_of(now_ms, 1))
         sql(f"CREATE TABLE market_data.theirs PARTITION OF {TABLE} FOR VALUES FROM ('{start}') TO ('{end}')")
         assert empty.migrate().partitions == []
