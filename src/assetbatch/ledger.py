@@ -13,7 +13,16 @@ from enum import StrEnum
 
 import msgspec
 
-from assetbatch.hours import Market, day_of, open_ms_between, open_spans
+from assetbatch.hours import (
+    Market,
+    day_of,
+    is_open,
+    last_open,
+    next_open,
+    open_ms_between,
+    open_spans,
+    start_of_day,
+)
 from assetbatch.market import BAR_MS, Span, SpanState
 
 
@@ -241,18 +250,41 @@ def pages(
     market: Market, stretches: Sequence[tuple[int, int]], page_days: int = 34
 ) -> list[tuple[date, date]]:
     """The fewest pages of at most `page_days` New York days (first and last, both inclusive) that cover the
-    open time of these stretches, the newest first. A page begins and ends on a day that is needed."""
-    days: set[date] = set()
-    for start_ms, end_ms in stretches:
-        for opens_ms, closes_ms in open_spans(market, start_ms, end_ms):
-            day = day_of(opens_ms)
-            while day <= day_of(closes_ms - 1):
-                days.add(day)
-                day += timedelta(days=1)
+    open time of these stretches, the newest first. A page begins and ends on a day that is needed. Costs what
+    the pages are, however many days they cover."""
+    left = _united(stretches)
     found: list[tuple[date, date]] = []
-    for day in sorted(days, reverse=True):
-        if found and (found[-1][1] - day).days < page_days:
-            found[-1] = (day, found[-1][1])
-        else:
-            found.append((day, day))
+    while left:
+        last_ms = _last_open_before(market, left[-1][1])
+        if last_ms < left[-1][0]:
+            left.pop()
+            continue
+        last = day_of(last_ms)
+        from_ms = start_of_day(last - timedelta(days=page_days - 1))
+        within = bisect_right(left, from_ms, key=lambda stretch: stretch[1])
+        opens_ms = (
+            opens_ms
+            for start_ms, end_ms in left[within:]
+            if (opens_ms := next_open(market, max(start_ms, from_ms))) < end_ms
+        )
+        found.append((day_of(next(opens_ms)), last))
+        cut = [(left[within][0], from_ms)] if left[within][0] < from_ms else []
+        left[within:] = cut
     return found
+
+
+def _united(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ascending, without those that are empty, and those that touch as one."""
+    united: list[tuple[int, int]] = []
+    for start_ms, end_ms in sorted(stretch for stretch in stretches if stretch[0] < stretch[1]):
+        if united and start_ms <= united[-1][1]:
+            united[-1] = (united[-1][0], max(united[-1][1], end_ms))
+        else:
+            united.append((start_ms, end_ms))
+    return united
+
+
+def _last_open_before(market: Market, end_ms: int) -> int:
+    """The last millisecond before `end_ms` at which the market is open."""
+    at_ms = last_open(market, end_ms - 1)
+    return at_ms if is_open(market, at_ms) else at_ms - 1
