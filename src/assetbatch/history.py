@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from itertools import zip_longest
+from itertools import islice, zip_longest
 
 import msgspec
 
@@ -21,6 +21,7 @@ from assetbatch.planning import (
     WorkKind,
     assess,
     days_range,
+    newest_to_ask,
     pages_to_ask,
     parse_work_id,
 )
@@ -147,11 +148,11 @@ def backfill(
         spans, report = _want(asset, before, known, ranges[asset.symbol], missing, now_ms)
         reports.append(report)
         wanted[asset.symbol] = spans
-    work = interleaved(
-        [
+    work = list(
+        interleaved(
             [Work(asset, WorkKind.HISTORY, first, last) for first, last in report.pages]
             for asset, report in zip(assets, reports, strict=True)
-        ]
+        )
     )
     queued = 0
     if not dry_run:
@@ -233,9 +234,9 @@ def _intersections(stretch: tuple[int, int], others: Sequence[tuple[int, int]]) 
     return [(start_ms, end_ms) for start_ms, end_ms in cut if start_ms < end_ms]
 
 
-def interleaved(of_assets: Sequence[Sequence[Work]]) -> list[Work]:
+def interleaved(of_assets: Iterable[Iterable[Work]]) -> Iterator[Work]:
     """The first page of each, then the second of each: the newest days of all symbols come first."""
-    return [item for row in zip_longest(*of_assets) for item in row if item is not None]
+    return (item for row in zip_longest(*of_assets) for item in row if item is not None)
 
 
 def top_up(
@@ -255,7 +256,7 @@ def top_up(
     services.queue.drop_dead(settled)
     if _room(services) <= 0:
         return 0
-    found = [pages_to_ask(asset, stored.get(asset.symbol), known, now_ms) for asset in assets]
+    found = (newest_to_ask(asset, stored.get(asset.symbol), known, now_ms) for asset in assets)
     return len(_queue_pages(services, interleaved(found)).added)
 
 
@@ -263,9 +264,8 @@ def _room(services: Services) -> int:
     return services.queue.max_size // SHARE_FOR_PRICES - services.queue.state().size
 
 
-def _queue_pages(services: Services, work: Sequence[Work]) -> Enqueued:
-    room = _room(services) if work else 0
-    items = [(item.id, Line.HISTORY) for item in work[: max(0, room)]]
+def _queue_pages(services: Services, work: Iterable[Work]) -> Enqueued:
+    items = [(item.id, Line.HISTORY) for item in islice(work, max(0, _room(services)))]
     return services.queue.enqueue(items) if items else Enqueued((), (), (), ())
 
 

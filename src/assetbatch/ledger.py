@@ -250,13 +250,19 @@ def pages(
     market: Market, stretches: Sequence[tuple[int, int]], page_days: int = 34
 ) -> list[tuple[date, date]]:
     """The fewest pages of at most `page_days` New York days (first and last, both inclusive) that cover the
-    open time of these stretches, the newest first. A page begins and ends on a day that is needed. Costs what
-    the pages are, however many days they cover."""
+    open time of these stretches, the newest first. A page begins and ends on a day that is needed."""
+    return list(newest_pages(market, stretches, page_days))
+
+
+def newest_pages(
+    market: Market, stretches: Sequence[tuple[int, int]], page_days: int
+) -> Iterator[tuple[date, date]]:
+    """The same, each page worked out when it is asked for, at a cost that does not depend on its days."""
     left = _united(stretches)
-    found: list[tuple[date, date]] = []
     while left:
-        last_ms = _last_open_before(market, left[-1][1])
-        if last_ms < left[-1][0]:
+        start_ms, end_ms = left[-1]
+        last_ms = _last_open_before(market, end_ms)
+        if last_ms < start_ms:
             left.pop()
             continue
         last = day_of(last_ms)
@@ -267,10 +273,9 @@ def pages(
             for start_ms, end_ms in left[within:]
             if (opens_ms := next_open(market, max(start_ms, from_ms))) < end_ms
         )
-        found.append((day_of(next(opens_ms)), last))
+        yield day_of(next(opens_ms)), last
         cut = [(left[within][0], from_ms)] if left[within][0] < from_ms else []
         left[within:] = cut
-    return found
 
 
 def _united(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

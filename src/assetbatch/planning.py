@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import pairwise
@@ -13,7 +13,7 @@ import msgspec
 from assetbatch.assets import Asset, AssetType
 from assetbatch.entitlements import DAY_MS, DOUBTED_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
 from assetbatch.hours import day_of, last_midnight, last_open, open_ms_between, start_of_day
-from assetbatch.ledger import OF_NO_USE, asked_to, open_stretches, pages
+from assetbatch.ledger import OF_NO_USE, asked_to, newest_pages, open_stretches
 from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, Span, SpanState, StoredAsset
 from assetbatch.words import ago, moment, plural, span
 
@@ -446,18 +446,23 @@ def _pause_ms(failed: Span) -> int:
 def pages_to_ask(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> list[Work]:
     """The pages of the past that are worth a call, the newest first; what the next range of the latest bars
     fills by itself is left to that."""
+    return list(newest_to_ask(asset, stored, known, now_ms))
+
+
+def newest_to_ask(
+    asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int
+) -> Iterator[Work]:
+    """The same, each page worked out when it is asked for: a queue has seldom room for all."""
     if not asset.bars or not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
-        return []
+        return
     if stored is None or stored.sync_status in ("not_found", "not_entitled"):
-        return []
+        return
     before_ms, _ = latest_range(asset, stored, known, now_ms)
     from_ms = known.history_from_ms(asset.asset_type, now_ms)
     found = askable(asset, stored, from_ms, max(from_ms, before_ms), now_ms)
     stretches = [(stretch.start_ms, stretch.end_ms) for stretch in found]
-    return [
-        Work(asset, WorkKind.HISTORY, first, last)
-        for first, last in pages(asset.market, stretches, PAGE_DAYS)
-    ]
+    for first, last in newest_pages(asset.market, stretches, PAGE_DAYS):
+        yield Work(asset, WorkKind.HISTORY, first, last)
 
 
 def _floor(at_ms: int) -> int:

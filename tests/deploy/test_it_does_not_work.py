@@ -206,6 +206,10 @@ class TestCode3PostgreSQL:
     def test_has_no_tables(self, make_world: MakeWorld) -> None:
         shows(fails(make_world(init=False), "run-priority"), "the database has no tables of assetbatch")
 
+    def test_has_a_table_of_bars_that_is_not_partitioned(self, free: World) -> None:
+        said = fails(free, "init --partition month")
+        shows(said, "market_data.ohlcv_5m is there and is not partitioned")
+
     def test_has_the_tables_of_another_version(self, free: World) -> None:
         change(free, "INSERT INTO data_sources.assetbatch_migrations VALUES (99, 'later')")
         shows(fails(free, "run-priority"), "the schema is at version …, this program knows …")

@@ -1,0 +1,262 @@
+"""What grows with the stored bars and what with the assets: each tenfold, twice, while the other stays.
+
+    python -m benchmarks.big_tables [--small 100] [--bars-each 1000] [--times 10] [--repeat 5]
+                                    [--database-url URL] [--redis-url URL]
+
+First `--small` assets with `--bars-each` bars, then with ten and a hundred times as many bars each; then as
+many bars each and ten and a hundred times as many assets; the last of both holds 10 million bars. Everything
+is measured on one table and on one in partitions of a month, within a process whose services are open:
+no start of an interpreter, no connecting. Every asset has a price, a sync status and a ledger that wants two
+years and has asked for what is stored; markets never close, so that nothing depends on the day of the week.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import string
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice, product
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+from benchmarks.bars import benchmark_database, surroundings
+from benchmarks.limiter import benchmark_server
+
+from assetbatch.assets import Asset
+from assetbatch.config import load
+from assetbatch.cycles.work import split_due
+from assetbatch.health import collect
+from assetbatch.history import find_holes, interleaved
+from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS
+from assetbatch.planning import Work, bars_to_queue, newest_to_ask, plan
+from assetbatch.services import Services
+from assetbatch.setup import initialise
+
+SAMPLE = 10
+"""Assets of a priority cycle, and of a question for holes."""
+WARM_UP = 3
+ROOM = 500
+"""Half of the queue: so many pages of the past find room in it."""
+PAGES_OF_TWO_YEARS = 21
+HOLES_MS = 3 * 86_400_000
+"""How far back holes are looked for."""
+
+
+def names(count: int) -> list[str]:
+    """So many tickers of four letters."""
+    letters = product(string.ascii_uppercase, repeat=4)
+    return ["".join(four) for four in islice(letters, count)]
+
+
+@contextmanager
+def filled(
+    folder: Path, database_url: str, redis_url: str, assets: int, bars_each: int, *, by_month: bool
+) -> Iterator[Services]:
+    """Open services on a new schema with so many assets and bars up to now."""
+    document = {
+        "priority_assets": [],
+        "secondary_assets": [
+            {"symbol": f"{name}USD", "polygon_ticker": f"X:{name}USD", "asset_type": "crypto"}
+            for name in names(assets)
+        ],
+        "rate_limiting": {"tier": "starter"},
+        "database": {"url": database_url},
+        "redis": {"url": redis_url, "prefix": "{big}"},
+    }
+    path = folder / "config.yml"
+    path.write_text(json.dumps(document))
+    config = load(path, {"POLYGON_API_KEY": "made-up-key"}, cwd=folder)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS trading, market_data, data_sources CASCADE")
+        with Services(config) as services:
+            initialise(services, by_month=by_month)
+            fill(connection, services.now_ms(), bars_each)
+            yield services
+
+
+def fill(connection: psycopg.Connection[tuple[object, ...]], now_ms: int, bars_each: int) -> None:
+    """Bars, prices, statuses and ledgers of all registered assets, vacuumed."""
+    last_ms = now_ms - now_ms % BAR_MS - BAR_MS
+    connection.execute(
+        "INSERT INTO market_data.ohlcv_5m SELECT s.id, to_timestamp(%s::int8 / 1000.0) - n * interval"
+        " '5 minutes', 1.1, 1.2, 1.0, 1.15, 10, 1.12, 7 FROM trading.symbols s, generate_series(0, %s - 1) n",
+        [last_ms, bars_each],
+    )
+    connection.execute(
+        "UPDATE trading.symbols SET metadata = jsonb_build_object('last_update', jsonb_build_object("
+        " 'bid', 1.1, 'ask', 1.2, 'last_price', 1.15, 'timestamp', to_timestamp(%s::int8 / 1000.0)))",
+        [now_ms - 600_000],
+    )
+    connection.execute(
+        "INSERT INTO data_sources.data_sync_status SELECT s.id, p.id, t, 'success', NULL, t FROM"
+        " trading.symbols s, data_sources.api_providers p, to_timestamp(%s::int8 / 1000.0) t",
+        [now_ms - 600_000],
+    )
+    connection.execute(
+        "INSERT INTO data_sources.assetbatch_spans (symbol_id, start_ts, end_ts, state, asked_at)"
+        " SELECT s.id, date_bin('5 min', since - interval '731 days', 'epoch'), since, 'wanted', NULL"
+        " FROM trading.symbols s, to_timestamp(%(since)s::int8 / 1000.0) since UNION ALL"
+        " SELECT s.id, since, to_timestamp(%(until)s::int8 / 1000.0), 'asked', now()"
+        " FROM trading.symbols s, to_timestamp(%(since)s::int8 / 1000.0) since",
+        {"since": last_ms - (bars_each - 1) * BAR_MS, "until": last_ms + BAR_MS},
+    )
+    for table in (
+        "trading.symbols",
+        "market_data.ohlcv_5m",
+        "data_sources.data_sync_status",
+        "data_sources.assetbatch_spans",
+    ):
+        connection.execute(f"VACUUM ANALYZE {table}".encode())
+    connection.execute("CHECKPOINT")
+
+
+# --- what is measured ---
+
+
+def load_all(services: Services) -> None:
+    """What is stored of every asset, by one query."""
+    found = services.store.load([asset.symbol for asset in services.config.assets])
+    _expect(len(found), len(services.config.assets))
+
+
+def status(services: Services) -> None:
+    """The health document."""
+    _expect(len(collect(services).assets), len(services.config.assets))
+
+
+def page(services: Services) -> None:
+    """What the page reads besides the health document: the newest day of closes of every asset."""
+    found = services.store.closes([asset.symbol for asset in services.config.assets])
+    _expect(len(found), len(services.config.assets))
+
+
+def holes(services: Services) -> None:
+    """The holes of some symbols in the last days."""
+    symbols = [asset.symbol for asset in _sample(services)]
+    found = find_holes(services, symbols, services.now_ms() - HOLES_MS)
+    _expect(len(found), SAMPLE)
+
+
+def priority(services: Services) -> None:
+    """What a priority cycle plans before its first call."""
+    now_ms, known = services.now_ms(), services.entitlements()
+    stored = services.store.load([asset.symbol for asset in _sample(services)])
+    due, _ = split_due(services, known, [Work(asset) for asset in _sample(services)], stored)
+    _expect(len(plan(due, stored, known, now_ms)), -(-SAMPLE // SNAPSHOT_TICKERS))
+
+
+def secondary(services: Services) -> None:
+    """What enqueue-secondary finds to be queued: prices, bars, and the pages of two years that find room."""
+    now_ms, known = services.now_ms(), services.entitlements()
+    assets = services.config.enabled_secondary_assets
+    stored = services.store.load([asset.symbol for asset in assets])
+    due, _ = split_due(services, known, [Work(asset) for asset in assets], stored)
+    _expect(len(due), len(assets))
+    for asset in assets:
+        bars_to_queue(asset, stored[asset.symbol], known, now_ms)
+    pages = (newest_to_ask(asset, stored[asset.symbol], known, now_ms) for asset in assets)
+    least = min(ROOM, PAGES_OF_TWO_YEARS * len(assets))
+    _expect(min(least, len(list(islice(interleaved(pages), ROOM)))), least)
+
+
+def _sample(services: Services) -> Sequence[Asset]:
+    return services.config.assets[:SAMPLE]
+
+
+def _expect(found: int, expected: int) -> None:
+    if found != expected:
+        raise SystemExit(f"{found} instead of {expected}: nothing was measured")
+
+
+OF_ALL: dict[str, Callable[[Services], None]] = {
+    "what is stored of all assets": load_all,
+    "`status`: the health document": status,
+    "the page's closes": page,
+    "planning of `enqueue-secondary`": secondary,
+}
+OF_SOME: dict[str, Callable[[Services], None]] = {
+    f"`holes` of {SAMPLE} symbols, {HOLES_MS // 86_400_000} days": holes,
+    f"planning of `run-priority`, {SAMPLE} assets": priority,
+}
+
+
+class Step(NamedTuple):
+    """How much is stored, and the seconds that each question took."""
+
+    assets: int
+    bars: int
+    seconds: dict[str, float]
+
+
+def measure(services: Services, assets: int, bars: int, repeat: int) -> Step:
+    """Asks everything `repeat` times, after a few that fill the caches of a new connection."""
+    seconds = {}
+    for name, ask in (OF_ALL | OF_SOME).items():
+        taken = []
+        for _ in range(WARM_UP + repeat):
+            started = time.perf_counter()
+            ask(services)
+            taken.append(time.perf_counter() - started)
+        seconds[name] = statistics.median(taken[WARM_UP:])
+    return Step(assets, bars, seconds)
+
+
+def print_steps(steps: Sequence[Step]) -> None:
+    """A row for each question: ms (and of all assets also µs for each), the last in terms of the first."""
+    heads = [f"{step.assets:,} assets, {step.bars:,} bars" for step in steps]
+    print(f"| ms (µs an asset) | {' | '.join(heads)} | last to first |")
+    print("|---|" + "--:|" * (len(steps) + 1))
+    for name in OF_ALL:
+        each = [step.seconds[name] / step.assets for step in steps]
+        cells = [
+            f"{step.seconds[name] * 1000:.1f} ({one * 1e6:.0f})"
+            for step, one in zip(steps, each, strict=True)
+        ]
+        print(f"| {name} | {' | '.join(cells)} | {each[-1] / each[0]:.2f} an asset |")
+    for name in OF_SOME:
+        cells = [f"{step.seconds[name] * 1000:.1f}" for step in steps]
+        print(
+            f"| {name} | {' | '.join(cells)} | {steps[-1].seconds[name] / steps[0].seconds[name]:.2f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description="what grows with the bars, and what with the assets")
+    parser.add_argument("--small", type=int, default=100, help="assets of the first step")
+    parser.add_argument("--bars-each", type=int, default=1_000, help="bars of each asset of the first step")
+    parser.add_argument("--times", type=int, default=10, help="growth of a step, two of them")
+    parser.add_argument("--repeat", type=int, default=5, help="repetitions, of which the median counts")
+    parser.add_argument("--database-url", help="an empty database; default: a server of our own")
+    parser.add_argument("--redis-url", help="an empty database; default: a server of our own")
+    options = parser.parse_args()
+    growth = [options.times**power for power in range(3)]
+    with (
+        benchmark_database(options.database_url) as database_url,
+        benchmark_server(options.redis_url) as redis_url,
+        tempfile.TemporaryDirectory(prefix="benchmark-") as folder,
+    ):
+        print(surroundings(database_url))
+        for by_month in (False, True):
+            for what, more in (("bars", (1, 0)), ("assets", (0, 1))):
+                steps = []
+                for factor in growth:
+                    each = options.bars_each * factor ** more[0]
+                    assets = options.small * factor ** more[1]
+                    with filled(
+                        Path(folder), database_url, redis_url, assets, each, by_month=by_month
+                    ) as services:
+                        steps.append(measure(services, assets, assets * each, options.repeat))
+                print(f"\nmore {what}, {'in partitions of a month' if by_month else 'in one table'}\n")
+                print_steps(steps)
+
+
+if __name__ == "__main__":
+    main()
