@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
+from itertools import islice
 
 import pytest
 from hypothesis import given
@@ -71,3 +73,17 @@ def test_the_newest_pages_of_all_symbols_come_first(pages: dict[str, int], order
 
     work = interleaved([[page(symbol, n) for n in range(count)] for symbol, count in pages.items()])
     assert [f"{item.asset.symbol}{28 - item.first_day.day}" for item in work if item.first_day] == order
+
+
+def test_of_pages_that_find_no_room_none_is_worked_out() -> None:
+    worked_out = []
+
+    def pages(symbol: str) -> Iterator[Work]:
+        asset = Asset(symbol=symbol, polygon_ticker=f"C:{symbol}", asset_type=AssetType.FOREX)
+        for day in (date(2026, 1, 28), date(2026, 1, 27)):
+            worked_out.append(symbol)
+            yield Work(asset, WorkKind.HISTORY, day, day)
+
+    found = islice(interleaved(pages(symbol) for symbol in "ABC"), 2)
+    assert [item.asset.symbol for item in found] == ["A", "B"]
+    assert len(worked_out) <= 3, "the first of each, at most"
