@@ -19,10 +19,11 @@ import string
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice, product
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import psycopg
 from benchmarks.bars import benchmark_database, surroundings
@@ -55,28 +56,40 @@ def names(count: int) -> list[str]:
 
 
 @contextmanager
+def database(url: str, name: str) -> Iterator[str]:
+    """The URL of a new database of this name on the server."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        try:
+            yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@contextmanager
 def filled(
     folder: Path, database_url: str, redis_url: str, assets: int, bars_each: int, *, by_month: bool
 ) -> Iterator[Services]:
-    """Open services on a new schema with so many assets and bars up to now."""
-    document = {
-        "priority_assets": [],
-        "secondary_assets": [
-            {"symbol": f"{name}USD", "polygon_ticker": f"X:{name}USD", "asset_type": "crypto"}
-            for name in names(assets)
-        ],
-        "rate_limiting": {"tier": "starter"},
-        "database": {"url": database_url},
-        "redis": {"url": redis_url, "prefix": "{big}"},
-    }
-    path = folder / "config.yml"
-    path.write_text(json.dumps(document))
-    config = load(path, {"POLYGON_API_KEY": "made-up-key"}, cwd=folder)
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA IF EXISTS trading, market_data, data_sources CASCADE")
+    """Open services on a database of its own with so many assets and bars up to now."""
+    name = f"big_{assets}_{bars_each}"
+    with database(database_url, name) as url:
+        document = {
+            "priority_assets": [],
+            "secondary_assets": [
+                {"symbol": f"{four}USD", "polygon_ticker": f"X:{four}USD", "asset_type": "crypto"}
+                for four in names(assets)
+            ],
+            "rate_limiting": {"tier": "starter"},
+            "database": {"url": url},
+            "redis": {"url": redis_url, "prefix": f"{{{name}}}"},
+        }
+        path = folder / f"{name}.yml"
+        path.write_text(json.dumps(document))
+        config = load(path, {"POLYGON_API_KEY": "made-up-key"}, cwd=folder)
         with Services(config) as services:
             initialise(services, by_month=by_month)
-            fill(connection, services.now_ms(), bars_each)
+            with psycopg.connect(url, autocommit=True) as connection:
+                fill(connection, services.now_ms(), bars_each)
             yield services
 
 
@@ -187,44 +200,39 @@ OF_SOME: dict[str, Callable[[Services], None]] = {
 
 
 class Step(NamedTuple):
-    """How much is stored, and the seconds that each question took."""
+    """How much is stored, and how to ask about it."""
 
     assets: int
     bars: int
-    seconds: dict[str, float]
+    services: Services
 
 
-def measure(services: Services, assets: int, bars: int, repeat: int) -> Step:
-    """Asks everything `repeat` times, after a few that fill the caches of a new connection."""
-    seconds = {}
-    for name, ask in (OF_ALL | OF_SOME).items():
-        taken = []
-        for _ in range(WARM_UP + repeat):
+def measured(steps: Sequence[Step], ask: Callable[[Services], None], repeat: int) -> list[float]:
+    """The median seconds of each step. They take turns, so that what else the machine does meets all alike;
+    the first turns fill the caches of new connections."""
+    taken: list[list[float]] = [[] for _ in steps]
+    for _ in range(WARM_UP + repeat):
+        for step, seconds in zip(steps, taken, strict=True):
             started = time.perf_counter()
-            ask(services)
-            taken.append(time.perf_counter() - started)
-        seconds[name] = statistics.median(taken[WARM_UP:])
-    return Step(assets, bars, seconds)
+            ask(step.services)
+            seconds.append(time.perf_counter() - started)
+    return [statistics.median(seconds[WARM_UP:]) for seconds in taken]
 
 
-def print_steps(steps: Sequence[Step]) -> None:
+def compare(steps: Sequence[Step], repeat: int) -> None:
     """A row for each question: ms (and of all assets also µs for each), the last in terms of the first."""
     heads = [f"{step.assets:,} assets, {step.bars:,} bars" for step in steps]
     print(f"| ms (µs an asset) | {' | '.join(heads)} | last to first |")
     print("|---|" + "--:|" * (len(steps) + 1))
-    for name in OF_ALL:
-        each = [step.seconds[name] / step.assets for step in steps]
-        cells = [
-            f"{step.seconds[name] * 1000:.1f} ({one * 1e6:.0f})"
-            for step, one in zip(steps, each, strict=True)
-        ]
-        print(f"| {name} | {' | '.join(cells)} | {each[-1] / each[0]:.2f} an asset |")
-    for name in OF_SOME:
-        cells = [f"{step.seconds[name] * 1000:.1f}" for step in steps]
-        print(
-            f"| {name} | {' | '.join(cells)} | {steps[-1].seconds[name] / steps[0].seconds[name]:.2f} |",
-            flush=True,
-        )
+    for name, ask in OF_ALL.items():
+        seconds = measured(steps, ask, repeat)
+        each = [one / step.assets for one, step in zip(seconds, steps, strict=True)]
+        cells = [f"{one * 1000:.1f} ({part * 1e6:.0f})" for one, part in zip(seconds, each, strict=True)]
+        print(f"| {name} | {' | '.join(cells)} | {each[-1] / each[0]:.2f} an asset |", flush=True)
+    for name, ask in OF_SOME.items():
+        seconds = measured(steps, ask, repeat)
+        cells = [f"{one * 1000:.1f}" for one in seconds]
+        print(f"| {name} | {' | '.join(cells)} | {seconds[-1] / seconds[0]:.2f} |", flush=True)
 
 
 def main() -> None:
@@ -234,7 +242,7 @@ def main() -> None:
     parser.add_argument("--bars-each", type=int, default=1_000, help="bars of each asset of the first step")
     parser.add_argument("--times", type=int, default=10, help="growth of a step, two of them")
     parser.add_argument("--repeat", type=int, default=5, help="repetitions, of which the median counts")
-    parser.add_argument("--database-url", help="an empty database; default: a server of our own")
+    parser.add_argument("--database-url", help="whose server takes more databases; default: our own")
     parser.add_argument("--redis-url", help="an empty database; default: a server of our own")
     options = parser.parse_args()
     growth = [options.times**power for power in range(3)]
@@ -246,16 +254,17 @@ def main() -> None:
         print(surroundings(database_url))
         for by_month in (False, True):
             for what, more in (("bars", (1, 0)), ("assets", (0, 1))):
-                steps = []
-                for factor in growth:
-                    each = options.bars_each * factor ** more[0]
-                    assets = options.small * factor ** more[1]
-                    with filled(
-                        Path(folder), database_url, redis_url, assets, each, by_month=by_month
-                    ) as services:
-                        steps.append(measure(services, assets, assets * each, options.repeat))
-                print(f"\nmore {what}, {'in partitions of a month' if by_month else 'in one table'}\n")
-                print_steps(steps)
+                with ExitStack() as stack:
+                    steps = []
+                    for factor in growth:
+                        each = options.bars_each * factor ** more[0]
+                        assets = options.small * factor ** more[1]
+                        services = stack.enter_context(
+                            filled(Path(folder), database_url, redis_url, assets, each, by_month=by_month)
+                        )
+                        steps.append(Step(assets, assets * each, services))
+                    print(f"\nmore {what}, {'in partitions of a month' if by_month else 'in one table'}\n")
+                    compare(steps, options.repeat)
 
 
 if __name__ == "__main__":
