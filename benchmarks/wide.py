@@ -83,11 +83,11 @@ class CannedVendor:
 
 def snapshot(target: str) -> bytes:
     """As the vendor answers `ticker.any_of`, each ticker quoted just now."""
-    tickers = re.findall(r"C:[A-Z0-9]+", target)
+    tickers = re.findall(r"X:[A-Z0-9]+", target)
     now_ns = time.time_ns()
     price = 1 + now_ns // 1_000_000 % 100_000 / 1e5
     entries = (
-        f'{{"ticker":"{ticker}","type":"fx","market_status":"open","name":"made up","fmv":null,'
+        f'{{"ticker":"{ticker}","type":"crypto","market_status":"open","name":"made up","fmv":null,'
         f'"session":{{"change":0.01,"change_percent":0.5,"close":{price},"high":{price + 0.1},'
         f'"low":{price - 0.1},"open":{price},"previous_close":{price}}},'
         f'"last_quote":{{"last_updated":{now_ns},"timeframe":"REAL-TIME","ask":{price + 0.001},"bid":{price},'
@@ -203,8 +203,8 @@ def place(
         "secondary_assets": [
             {
                 "symbol": f"{name}USD",
-                "polygon_ticker": f"C:{name}USD",
-                "asset_type": "forex",
+                "polygon_ticker": f"X:{name}USD",
+                "asset_type": "crypto",  # a market that never closes: measured at any hour
                 "bars": with_bars,
                 "update_frequency_seconds": 60,
             }
