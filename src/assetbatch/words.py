@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from assetbatch.hours import from_ms
 
@@ -14,9 +15,16 @@ def moment(at_ms: int) -> str:
 
 def iso(at_ms: int) -> str:
     """ISO 8601 in UTC with milliseconds: `2026-11-20T22:00:00.000Z`."""
-    return from_ms(at_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, ms = divmod(at_ms, 1000)
+    return f"{_second(second)}.{ms:03d}Z"
 
 
+@lru_cache(maxsize=1024)  # the prices of one answer are from the same few seconds
+def _second(second: int) -> str:
+    return from_ms(second * 1000).replace(tzinfo=None).isoformat()
+
+
+@lru_cache(maxsize=1024)  # what was stored together has one age
 def span(ms: int) -> str:
     """A duration in its largest fitting unit: `42 s`, `7 min`, `3 h`, `2 d`."""
     seconds = max(0, ms) / 1000

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from assetbatch.hours import from_ms, to_ms
+from assetbatch.hours import to_ms
 from assetbatch.market import Price
+from assetbatch.words import iso
 
 _DAY_MS = 86_400_000
 
@@ -27,7 +28,7 @@ def document(price: Price) -> dict[str, float | str | None]:
         "daily_high": positive(price.daily_high),
         "daily_low": positive(price.daily_low),
         "daily_close": positive(price.daily_close),
-        "timestamp": from_ms(price.as_of_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": iso(price.as_of_ms),
     }
 
 
@@ -56,6 +57,8 @@ def as_of_ms(stored: dict[str, Any]) -> int | None:
 
 def positive(value: object) -> float | None:
     """The value as a float if it is a price: a number above 0 and finite."""
+    if type(value) is float:  # what nearly all are; NaN is not above 0
+        return value if 0.0 < value < math.inf else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -35,7 +35,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
         error_message,
         last_bar_ms,
         ledger,
-    ) in connection.execute(statement("load"), {"symbols": asked}):
+    ) in connection.execute(statement("load"), {"symbols": asked}).fetchall():
         update = last_update.parse(text)
         found[symbol] = StoredAsset(
             symbol=symbol,

@@ -56,7 +56,7 @@ def save(connection: Connection, batch: Batch, now_ms: int, *, in_doubt: bool = 
             ledgers = connection.execute(statement("spans"), {"symbols": list(news)})
     if news:
         spans.save(connection, news, dict(ledgers.fetchall()), now_ms)
-    updated = {symbol for (symbol,) in written}
+    updated = {symbol for (symbol,) in written.fetchall()}
     bars_new, bars_changed = bars.save(connection, new_bars, batch.bars_asked_ms or now_ms)
     return Saved(
         updated=[price for price in newer if price.symbol in updated] + published,
@@ -75,7 +75,7 @@ def _newest(prices: Iterable[Price]) -> dict[str, Price]:
 def _locked(connection: Connection, symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Lock the rows of the symbols; the stored `last_update` of each that has one."""
     askable = [symbol for symbol in symbols if storable(symbol) == symbol]
-    rows = connection.execute(statement("lock_symbols"), {"symbols": askable})
+    rows = connection.execute(statement("lock_symbols"), {"symbols": askable}).fetchall()
     return {symbol: last_update.parse(text) for symbol, text in rows}
 
 
@@ -84,21 +84,20 @@ def _prices(prices: Iterable[Price]) -> str:
 
 
 def _outcomes(outcomes: Iterable[Outcome]) -> str:
+    """Symbols with the same outcome come together."""
+    alike: dict[tuple[str, str | None], list[str]] = {}
+    for outcome in outcomes:
+        error = None if outcome.status == SUCCESS else outcome.error
+        alike.setdefault((outcome.status, error), []).append(outcome.symbol)
     return _json(
         {
-            "symbol": outcome.symbol,
-            "succeeded": outcome.status == SUCCESS,
-            "status": storable(outcome.status),
-            "error": _error(outcome),
+            "symbols": symbols,
+            "succeeded": status == SUCCESS,
+            "status": storable(status),
+            "error": None if error is None else shortened(storable(error), ERROR_LIMIT),
         }
-        for outcome in outcomes
+        for (status, error), symbols in alike.items()
     )
-
-
-def _error(outcome: Outcome) -> str | None:
-    if outcome.status == SUCCESS or outcome.error is None:
-        return None
-    return shortened(storable(outcome.error), ERROR_LIMIT)
 
 
 def _json(rows: Iterable[dict[str, Any]]) -> str:
