@@ -220,7 +220,13 @@ class Entitlements:
             or self.any_snapshots(asset_type, now_ms)
             or self.intraday(asset_type, now_ms, ticker)
         )
-        if by_the_minute and self.shows_today(asset_type, now_ms):
+        if by_the_minute:
+            return self._class_horizon_ms(asset_type, now_ms)
+        return self.last_day_end_ms(asset_type, now_ms)
+
+    @_once
+    def _class_horizon_ms(self, asset_type: AssetType, now_ms: int) -> int:
+        if self.shows_today(asset_type, now_ms):
             return now_ms - self.delay_ms(asset_type, now_ms)
         return self.last_day_end_ms(asset_type, now_ms)
 

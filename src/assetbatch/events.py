@@ -17,23 +17,35 @@ from assetbatch.words import iso
 EVENTS_AT_ONCE = 500
 """So many events one script may hold up the server for."""
 
+MOMENTS_AT_ONCE = 2000
+"""Of so many prices one script looks up what was published last."""
+
+CHANNELS = "asset:update:"
+"""The beginning of each channel's name; the symbol follows."""
+
 
 def channel(symbol: str) -> str:
     """The channel of a symbol."""
-    return f"asset:update:{symbol}"
+    return CHANNELS + symbol
+
+
+class _Event(msgspec.Struct):
+    """What a listener hears; absent values are null, the timestamp is ISO 8601 in UTC."""
+
+    symbol: str
+    bid: float | None
+    ask: float | None
+    last_price: float
+    timestamp: str
+
+
+_ENCODER = msgspec.json.Encoder()
 
 
 def message(price: Price) -> str:
-    """The JSON of an event; absent values are null, the timestamp is ISO 8601 in UTC."""
-    return msgspec.json.encode(
-        {
-            "symbol": price.symbol,
-            "bid": price.bid,
-            "ask": price.ask,
-            "last_price": price.last_price,
-            "timestamp": iso(price.as_of_ms),
-        }
-    ).decode()
+    """The JSON of an event."""
+    event = _Event(price.symbol, price.bid, price.ask, price.last_price, iso(price.as_of_ms))
+    return _ENCODER.encode(event).decode()
 
 
 class Events:
@@ -49,13 +61,15 @@ class Events:
         self._published = f"{prefix}:published"
         self._stream_maxlen = stream_maxlen
         self._publish = script(client, "publish")
+        self._unpublished = script(client, "unpublished")
 
     def publish(self, prices: Sequence[Price]) -> None:
         """Raises RedisError where Redis cannot be reached; the rows are stored by then."""
         for at in range(0, len(prices), EVENTS_AT_ONCE):
-            args: list[str | int] = [self._stream_maxlen or ""]
+            news: list[str] = []
             for price in prices[at : at + EVENTS_AT_ONCE]:
-                args += [channel(price.symbol), message(price), price.symbol, price.as_of_ms]
+                news += [price.symbol, message(price), str(price.as_of_ms)]
+            args = [self._stream_maxlen or "", CHANNELS, _ENCODER.encode(news)]
             with redis_errors():
                 self._publish(keys=[self._published, self._stream], args=args)
 
@@ -66,20 +80,23 @@ class Events:
         the same price twice. Raises RedisError.
         """
         priced = [asset for asset in stored if asset.as_of_ms is not None and asset.last_price is not None]
-        if not priced:
-            return []
-        with redis_errors():
-            moments = self._client.hmget(self._published, [asset.symbol for asset in priced])
-        missed = [
-            Price(
-                symbol=asset.symbol,
-                last_price=asset.last_price or 0.0,
-                as_of_ms=asset.as_of_ms or 0,
-                bid=asset.bid,
-                ask=asset.ask,
-            )
-            for asset, published in zip(priced, moments, strict=True)
-            if published is None or int(published) < (asset.as_of_ms or 0)
-        ]
+        missed: list[Price] = []
+        for at in range(0, len(priced), MOMENTS_AT_ONCE):
+            some = priced[at : at + MOMENTS_AT_ONCE]
+            moments = [part for asset in some for part in (asset.symbol, asset.as_of_ms)]
+            with redis_errors():
+                places = self._unpublished(keys=[self._published], args=[_ENCODER.encode(moments)])
+            missed += [_price(some[place - 1]) for place in places]
         self.publish(missed)
         return missed
+
+
+def _price(stored: StoredAsset) -> Price:
+    """What is stored, as a listener is to hear it."""
+    return Price(
+        symbol=stored.symbol,
+        last_price=stored.last_price or 0.0,
+        as_of_ms=stored.as_of_ms or 0,
+        bid=stored.bid,
+        ask=stored.ask,
+    )

@@ -51,6 +51,9 @@ class WorkKind(StrEnum):
     """A page of bars of the past."""
 
 
+_PRICE = WorkKind.PRICE  # a member of an enum is looked up by Python code, which thousands of assets feel
+
+
 class Work(msgspec.Struct, frozen=True):
     """A price to refresh, the bars that a snapshot does not bring, or the bars of some New York days of the
     past: `first_day` to `last_day`, both inclusive, for HISTORY only."""
@@ -64,13 +67,11 @@ class Work(msgspec.Struct, frozen=True):
     def id(self) -> str:
         """Its id in the queue: `SYMBOL`, `bars:SYMBOL` or `history:SYMBOL:2024-11-01:2024-12-04`."""
         symbol = self.asset.symbol
-        match self.kind:
-            case WorkKind.PRICE:
-                return symbol
-            case WorkKind.BARS:
-                return f"bars:{symbol}"
-            case WorkKind.HISTORY:
-                return f"history:{symbol}:{self.first_day}:{self.last_day}"
+        if self.kind is _PRICE:
+            return symbol
+        if self.kind is WorkKind.BARS:
+            return f"bars:{symbol}"
+        return f"history:{symbol}:{self.first_day}:{self.last_day}"
 
 
 class WorkId(NamedTuple):
@@ -147,14 +148,12 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
     """Work is due when a call can bring something that is not stored, as far as anybody can know."""
-    match work.kind:
-        case WorkKind.PRICE:
-            return _assess_price(work.asset, stored, known, now_ms)
-        case WorkKind.BARS:
-            is_behind = stored is None or behind(work.asset, stored, known, now_ms)
-            return Verdict(is_behind, "bars behind" if is_behind else "bars up to date")
-        case WorkKind.HISTORY:
-            return _assess_history(work, stored, known, now_ms)
+    if work.kind is _PRICE:
+        return _assess_price(work.asset, stored, known, now_ms)
+    if work.kind is WorkKind.BARS:
+        is_behind = stored is None or behind(work.asset, stored, known, now_ms)
+        return Verdict(is_behind, "bars behind" if is_behind else "bars up to date")
+    return _assess_history(work, stored, known, now_ms)
 
 
 def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
@@ -164,7 +163,9 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     while. Complete up to what can be seen: not due. Otherwise by its frequency while its market is
     open, and with doubling pauses after it has closed (the vendor may publish the end late).
     """
-    if refusal := _nothing_left(asset, known, now_ms):
+    asset_type = asset.asset_type
+    by_snapshot = known.any_snapshots(asset_type, now_ms)
+    if not by_snapshot and (refusal := _nothing_left(asset, known, now_ms)):
         return Verdict(False, "not in the plan; asked again once a day", refusal)
     if stored is not None and stored.status_at_ms is not None:
         since_status = abs(now_ms - stored.status_at_ms)  # a clock that was ahead must not silence it
@@ -173,18 +174,17 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
             return Verdict(False, f"the vendor does not know this ticker; asked again after {span(pause_ms)}")
         if stored.sync_status == "not_entitled" and since_status < NOT_ENTITLED_AGAIN_MS:
             return Verdict(False, "not in the plan; asked again once a day")
-        by_snapshot = known.any_snapshots(asset.asset_type, now_ms)  # they are empty after midnight
-        pause_ms = HOUR_MS if by_snapshot else NO_DATA_AGAIN_MS
+        pause_ms = HOUR_MS if by_snapshot else NO_DATA_AGAIN_MS  # snapshots are empty after midnight
         if stored.sync_status == "no_data" and since_status < pause_ms:
             return Verdict(False, f"the vendor had nothing; asked again after {span(pause_ms)}")
     if stored is None or stored.as_of_ms is None or stored.last_sync_ms is None:
         return Verdict(True, "never fetched")
     if stored.last_sync_ms > now_ms + JITTER_MS:
         return Verdict(True, "refreshed in the future: the clock was set back")
-    horizon = known.horizon_ms(asset.asset_type, now_ms, asset.polygon_ticker)
+    horizon = known.horizon_ms(asset_type, now_ms, None if by_snapshot else asset.polygon_ticker)
     visible = last_open(asset.market, min(now_ms, horizon))
     complete_to = stored.as_of_ms
-    if not known.any_snapshots(asset.asset_type, now_ms):  # then the price follows from the bars
+    if not by_snapshot:  # then the price follows from the bars
         complete_to = max(complete_to, asked_to(stored.spans, now_ms) or 0)
     if complete_to >= visible:
         return Verdict(False, f"complete up to {moment(visible)}")
@@ -192,7 +192,7 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     frequency_ms = asset.update_frequency_seconds * 1000
     frequency_ms -= min(JITTER_MS, frequency_ms // 10)
     delay_ms = now_ms - horizon
-    shows_today = known.shows_today(asset.asset_type, now_ms)
+    shows_today = known.shows_today(asset_type, now_ms)
     if shows_today and visible == horizon:
         return Verdict(since_sync >= frequency_ms, f"refreshed {ago(since_sync)}")
     there_ms = visible + delay_ms if shows_today else horizon  # since when it can be seen
@@ -214,9 +214,9 @@ def _not_found_pause_ms(stored: StoredAsset) -> int:
 
 
 def _nothing_left(asset: Asset, known: Entitlements, now_ms: int) -> KnownRefusal | None:
-    """The refusal that leaves no way to any price of an asset."""
+    """The refusal that leaves no way to any price of an asset that no snapshot brings."""
     asset_type, ticker = asset.asset_type, asset.polygon_ticker
-    if known.any_snapshots(asset_type, now_ms) or known.intraday(asset_type, now_ms, ticker):
+    if known.intraday(asset_type, now_ms, ticker):
         return None
     return known.lacks(Lack.PREVIOUS_DAY, asset_type, now_ms, ticker)
 
@@ -237,8 +237,9 @@ def behind(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) 
 def bars_to_queue(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
     """Whether the latest bars are behind and worth an item: not while a failure of them is young, which
     the queue has tried again by itself."""
-    failed_lately = _left_by(SpanState.FAILED, stored, now_ms - BARS_AGAIN_MS)
-    return behind(asset, stored, known, now_ms) and not failed_lately
+    if not behind(asset, stored, known, now_ms):
+        return False
+    return not _left_by(SpanState.FAILED, stored, now_ms - BARS_AGAIN_MS)
 
 
 def _left_by(state: SpanState, stored: StoredAsset, since_ms: int) -> bool:
@@ -316,9 +317,9 @@ def plan(
     drafts: list[tuple[int, Call]] = []  # with the position of the first work of each
     shared: dict[tuple[object, ...], list[tuple[int, Work]]] = {}
     single: list[tuple[int, Work]] = []
-    ordered = sorted(work, key=lambda item: item.kind is not WorkKind.PRICE)
+    ordered = sorted(work, key=lambda item: item.kind is not _PRICE)
     for position, item in enumerate(ordered):
-        key = _shared_call(item.asset, known, now_ms) if item.kind is WorkKind.PRICE else None
+        key = _shared_call(item.asset, known, now_ms) if item.kind is _PRICE else None
         if key:
             shared.setdefault(key, []).append((position, item))
         else:

@@ -23,4 +23,7 @@ class Status(StrEnum):
     @property
     def open(self) -> bool:
         """Whether the work is still to be done; nothing is recorded of it."""
-        return self in (Status.DEFERRED, Status.POSTPONED)
+        return self in _OPEN
+
+
+_OPEN = frozenset({Status.DEFERRED, Status.POSTPONED})

@@ -15,7 +15,7 @@ import pytest
 from assetbatch.config import CallLimit
 from assetbatch.errors import RedisError
 from assetbatch.events import Events
-from assetbatch.market import Price
+from assetbatch.market import Price, StoredAsset
 from assetbatch.metrics import CALLS, QUEUE_SIZE, Measured, Point
 from assetbatch.state.connection import RedisClient, script
 from assetbatch.state.keys import Keys
@@ -338,7 +338,11 @@ def use_every_script(client: RedisClient) -> None:
         assert held
     points = tuple(Point(metric, clock(), 1, "max") for metric in (CALLS, QUEUE_SIZE, CALLS))
     Metrics(client, Keys("{troubles}")).record(Measured({"calls|ok": 1}, points))
-    Events(client, "{troubles}", 10).publish([Price(symbol="A", last_price=1.0, as_of_ms=clock())])
+    events = Events(client, "{troubles}", 10)
+    events.publish([Price(symbol="A", last_price=1.0, as_of_ms=clock())])
+    newer = StoredAsset(symbol="A", last_price=2.0, as_of_ms=clock() + 1)
+    assert [price.last_price for price in events.make_good([newer])] == [2.0]
+    assert events.make_good([newer]) == []
 
 
 class TestACluster:

@@ -5,6 +5,7 @@ Loads little: an idle start needs no more.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -95,13 +96,14 @@ def recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]
         if error:
             result.result = "failed"
             result.error = error.message
+        statuses = Counter(asset.status for asset in result.assets)
         record = CycleRecord(
             started_ms=result.started_ms,
             duration_ms=result.duration_ms,
             result=result.result,
-            refreshed=sum(asset.status == Status.SUCCESS.value for asset in result.assets),
+            refreshed=statuses[Status.SUCCESS],
             failed=len(result.failed),
-            fresh=sum(asset.status == Status.FRESH.value for asset in result.assets),
+            fresh=statuses[Status.FRESH],
             calls=result.calls,
             error=error.message if error else TOO_MANY_CALLS if result.too_many_calls else None,
         )
@@ -162,11 +164,12 @@ def planned(result: CycleResult, lines: list[str]) -> CycleResult:
 
 def judge(result: CycleResult, bound: Bound) -> None:
     """The cycle's result in a word, from what became of its assets."""
-    refreshed = [asset for asset in result.assets if asset.status == Status.SUCCESS.value]
+    statuses = {asset.status for asset in result.assets}
     if bound.stopped:
         result.result = "stopped"
     elif result.failed:
-        result.result = "partial" if refreshed else "failed"
+        result.result = "partial" if Status.SUCCESS in statuses else "failed"
+    elif Status.POSTPONED in statuses:
+        result.result = "postponed"
     else:
-        postponed = any(asset.status == Status.POSTPONED.value for asset in result.assets)
-        result.result = "postponed" if postponed else "ok" if refreshed else "nothing"
+        result.result = "ok" if Status.SUCCESS in statuses else "nothing"

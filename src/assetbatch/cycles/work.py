@@ -158,8 +158,8 @@ def asset_report(result: Result, stored: StoredAsset | None) -> AssetReport:
     price = result.price
     return AssetReport(
         symbol=result.work.asset.symbol,
-        status=result.status.value,
-        kind=result.work.kind.value,
+        status=result.status,
+        kind=result.work.kind,
         last_price=price.last_price if price else stored.last_price if stored else None,
         as_of_ms=price.as_of_ms if price else stored.as_of_ms if stored else None,
         bars=result.bars,

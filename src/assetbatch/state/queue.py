@@ -26,6 +26,9 @@ LETTERS_AT_ONCE = 250
 ITEMS_AT_ONCE = 200
 """So many items are enqueued by one script, for the same reason: into a full queue each costs most."""
 
+FINISHED_AT_ONCE = 1000
+"""So many items are taken off the books by one script."""
+
 
 class Line(StrEnum):
     """Where work waits, the most urgent first: prices by the class of their asset, then the latest bars,
@@ -241,7 +244,7 @@ class Queue:
             return Empty(int(rest[0]) or None)
         if kind == "refused":
             return Refused.from_reply(*rest)
-        fields = rest[1:]
+        fields: list[str] = msgspec.json.decode(rest[1])
         items = tuple(
             Item(fields[i], _LINES[int(fields[i + 1])], int(fields[i + 2]), int(fields[i + 3]))
             for i in range(0, len(fields), 4)
@@ -268,10 +271,12 @@ class Queue:
 
     def finish(self, token: str, ids: Sequence[str]) -> tuple[str, ...]:
         """Takes done work off the books; returns the ids whose lease was lost meanwhile."""
-        if not ids:
-            return ()
-        with redis_errors():
-            return tuple(self._finish(keys=self._keys.queue, args=[token, *ids]))
+        lost: list[str] = []
+        for at in range(0, len(ids), FINISHED_AT_ONCE):
+            some = msgspec.json.encode(ids[at : at + FINISHED_AT_ONCE])
+            with redis_errors():
+                lost += self._finish(keys=self._keys.queue, args=[token, some])
+        return tuple(lost)
 
     def fail(self, token: str, failures: Sequence[Failure]) -> tuple[str, ...]:
         """Records failures; returns a word each: `retry`, `dead` or `lost` (the lease was)."""

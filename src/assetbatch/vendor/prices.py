@@ -20,7 +20,7 @@ from assetbatch.vendor import decoding
 from assetbatch.vendor.answers import PricesAnswer
 from assetbatch.vendor.bars import RawBar, fault, raw_bars
 from assetbatch.vendor.decoding import LIST, Body, Envelope, attempt, check, decode, moment_ms, text
-from assetbatch.vendor.refusals import Refusal, RefusalKind, classify, classify_ticker
+from assetbatch.vendor.refusals import UNDECODABLE, Refusal, RefusalKind, classify, classify_ticker
 
 _DAY_MS = 86_400_000
 _NOTHING = msgspec.Raw(b"{}")
@@ -55,14 +55,12 @@ class _Tickers:
 
     def read(
         self,
-        elements: Iterable[msgspec.Raw],
-        decoder: msgspec.json.Decoder[_E],
+        entries: Iterable[_E | None],
         price_of: Callable[[_E, str], Price | None],
         key: Secret | None,
     ) -> None:
-        """Decodes entries one by one and takes what each says."""
-        for element in elements:
-            entry = attempt(decoder, element)
+        """Takes what each entry says; None is one that could not be decoded."""
+        for entry in entries:
             if entry is None:
                 self.refused["undecodable"] += 1
                 continue
@@ -145,20 +143,20 @@ def _first_price(
 # --- /v3/snapshot ---
 
 
-class _Quote(msgspec.Struct):
+class _Quote(msgspec.Struct, frozen=True):
     bid: Any = None
     ask: Any = None
     last_updated: Any = None
 
 
-class _Trade(msgspec.Struct):
+class _Trade(msgspec.Struct, frozen=True):
     price: Any = None
     sip_timestamp: Any = None
     participant_timestamp: Any = None
     last_updated: Any = None
 
 
-class _Session(msgspec.Struct):
+class _Session(msgspec.Struct, frozen=True):
     price: Any = None
     open: Any = None
     high: Any = None
@@ -168,12 +166,27 @@ class _Session(msgspec.Struct):
 
 class _SnapshotEntry(_Entry, kw_only=True):
     last_updated: Any = None
+    last_quote: _Quote | None = None
+    last_trade: _Trade | None = None
+    session: _Session | None = None
+
+
+class _Snapshot(Envelope, kw_only=True):
+    results: list[_SnapshotEntry] | None = None
+
+
+class _OddEntry(_Entry, kw_only=True):
+    """An entry whose parts may each be of another shape."""
+
+    last_updated: Any = None
     last_quote: msgspec.Raw = _NOTHING
     last_trade: msgspec.Raw = _NOTHING
     session: msgspec.Raw = _NOTHING
 
 
-_SNAPSHOT_ENTRY = msgspec.json.Decoder(_SnapshotEntry)
+_NO_QUOTE, _NO_TRADE, _NO_SESSION = _Quote(), _Trade(), _Session()
+_SNAPSHOT = msgspec.json.Decoder(_Snapshot)
+_ODD_ENTRY = msgspec.json.Decoder(_OddEntry)
 _QUOTE = msgspec.json.Decoder(_Quote)
 _TRADE = msgspec.json.Decoder(_Trade)
 _SESSION = msgspec.json.Decoder(_Session)
@@ -188,17 +201,41 @@ def decode_snapshot(body: Body, assets: Mapping[str, str], key: Secret | None = 
     Daily values of 0 are absent, and all four are where the high is below the low. Raises Refusal if
     the answer as a whole is of no use.
     """
-    envelope = decode(LIST, body, key)
-    check(envelope, envelope.results, body, key)
     tickers = _Tickers(assets)
-    tickers.read(envelope.results or (), _SNAPSHOT_ENTRY, _snapshot_price, key)
+    envelope: Envelope
+    entries: Iterable[_SnapshotEntry | None]
+    try:  # what nearly all answers are: nothing in it is odd
+        snapshot = _SNAPSHOT.decode(body)
+        envelope, entries = snapshot, snapshot.results or ()
+        check(envelope, snapshot.results, body, key)
+    except UNDECODABLE:
+        parts = decode(LIST, body, key)
+        envelope, entries = parts, map(_snapshot_entry, parts.results or ())
+        check(envelope, parts.results, body, key)
+    tickers.read(entries, _snapshot_price, key)
     return tickers.answer(envelope, lists_all=True)
 
 
+def _snapshot_entry(element: msgspec.Raw) -> _SnapshotEntry | None:
+    """An entry without those of its parts that are of another shape."""
+    entry = attempt(_ODD_ENTRY, element)
+    if entry is None:
+        return None
+    return _SnapshotEntry(
+        ticker=entry.ticker,
+        error=entry.error,
+        message=entry.message,
+        last_updated=entry.last_updated,
+        last_quote=attempt(_QUOTE, entry.last_quote),
+        last_trade=attempt(_TRADE, entry.last_trade),
+        session=attempt(_SESSION, entry.session),
+    )
+
+
 def _snapshot_price(entry: _SnapshotEntry, symbol: str) -> Price | None:
-    quote = attempt(_QUOTE, entry.last_quote) or _Quote()
-    trade = attempt(_TRADE, entry.last_trade) or _Trade()
-    session = attempt(_SESSION, entry.session) or _Session()
+    quote = entry.last_quote or _NO_QUOTE
+    trade = entry.last_trade or _NO_TRADE
+    session = entry.session or _NO_SESSION
     bid, ask = decoding.price(quote.bid), decoding.price(quote.ask)
     entry_ms = moment_ms(entry.last_updated)
     quote_ms = moment_ms(quote.last_updated) or entry_ms
@@ -273,7 +310,8 @@ def decode_market_snapshot(body: Body, assets: Mapping[str, str], key: Secret | 
     if envelope.tickers is None and envelope.results_count != 0:
         raise classify(200, body, {}, key)
     tickers = _Tickers(assets)
-    tickers.read(envelope.tickers or (), _MARKET_ENTRY, _market_price, key)
+    entries = (attempt(_MARKET_ENTRY, element) for element in envelope.tickers or ())
+    tickers.read(entries, _market_price, key)
     return tickers.answer(envelope, lists_all=False)
 
 

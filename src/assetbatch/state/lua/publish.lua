@@ -1,14 +1,17 @@
 -- Tells listeners of prices, and keeps which moment of each symbol was told last: one command to send and one
--- reply to read, whatever the number.
+-- text to send, whatever the number.
 -- KEYS: published (hash: symbol -> moment ms), stream
--- ARGV: length at which the stream is capped ('' = no stream), channel, message, symbol, moment, channel, …
+-- ARGV: length at which the stream is capped ('' = no stream), beginning of the channels' names,
+--       JSON array: symbol, message, moment as text, symbol, …
+local news = cjson.decode(ARGV[3])
 local told = {}
-for i = 2, #ARGV, 4 do
-  redis.call('PUBLISH', ARGV[i], ARGV[i + 1])
+for i = 1, #news, 3 do
+  local symbol, message = news[i], news[i + 1]
+  redis.call('PUBLISH', ARGV[2] .. symbol, message)
   if ARGV[1] ~= '' then
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'json', ARGV[i + 1])
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'json', message)
   end
-  told[#told + 1] = ARGV[i + 2]
-  told[#told + 1] = ARGV[i + 3]
+  told[#told + 1] = symbol
+  told[#told + 1] = news[i + 2]
 end
 redis.call('HSET', KEYS[1], unpack(told))

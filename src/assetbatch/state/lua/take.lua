@@ -7,7 +7,8 @@
 --       retry delay ms, dead letters to keep, ask the window ('1'|'0'), limit, window ms, hold ms,
 --       the server's name ('' = its run id), spacing of the queue's calls, ms, and what the call
 --       ids of this host begin with
--- Returns: {'taken', now, id, rank, attempts, stamp µs, id, …}; {'empty', moment of the next retry or '0'};
+-- Returns: {'taken', now, JSON array: id, rank, attempts, stamp µs, id, …, all as text};
+--          {'empty', moment of the next retry or '0'};
 --          {'refused', moment to come back at, reason, now}; {'unknown'} where the window's log may be lost
 -- The same token asked again within a minute gets the same answer: a reply may get lost.
 --@include _clock.lua
@@ -71,8 +72,7 @@ table.sort(candidates, function(a, b)
   return a.at < b.at
 end)
 -- One command per key, not per item: a take of 250 holds up the server for a third of the time.
-local answer = { 'taken', whole(now) }
-local ids, of_line, records, leases = {}, {}, {}, {}
+local ids, of_line, records, leases, taken = {}, {}, {}, {}, {}
 for i = 1, math.min(want, #candidates) do
   local id, rank = candidates[i].id, candidates[i].rank
   ids[i] = id
@@ -86,7 +86,7 @@ for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
   r.token = token
   records[2 * i - 1], records[2 * i] = ids[i], as_text(r)
   for _, value in ipairs({ ids[i], tostring(candidates[i].rank), tostring(r.attempts), whole(r.stamp) }) do
-    answer[#answer + 1] = value
+    taken[#taken + 1] = value
   end
 end
 for rank, gone in pairs(of_line) do
@@ -94,5 +94,6 @@ for rank, gone in pairs(of_line) do
 end
 redis.call('HSET', q.items, unpack(records))
 redis.call('ZADD', q.leased, unpack(leases))
+local answer = { 'taken', whole(now), cjson.encode(taken) }
 redis.call('SET', reply_key, cmsgpack.pack(answer), 'PX', 60000)
 return answer
