@@ -42,6 +42,9 @@ HEAVY_RESULTS = 500
 """So much unsaved is stored before the next call of a long batch: little is lost with a process, memory
 stays flat, and the last save of a cycle is as short as any."""
 
+HEAVY_TIMES = 2
+"""So many times as much may come while the store is still busy with what came before."""
+
 PLAN_AGE_MS = 1000
 """How old a planned call may be when its slot has come; after a longer wait it is planned again."""
 
@@ -55,6 +58,10 @@ EMPTY = "the vendor answered without any bar; asked once more"
 
 LATE_AT_MOST_MS = 2 * DAY_MS
 """By then the vendor has published whatever it has."""
+
+
+# A member of an enum is looked up by Python code, which thousands of assets feel.
+_PRICE, _SUCCESS, _FRESH = WorkKind.PRICE, Status.SUCCESS, Status.FRESH
 
 
 class Consequence(msgspec.Struct, frozen=True):
@@ -194,6 +201,7 @@ class BatchState:
         self._planned: list[Call] = []
         self._planned_ms = 0
         self._planned_with = 0
+        self._found_due: tuple[int, int] | None = None
         self.stored = dict(stored)
         self.calls = 0
         self.answered = 0
@@ -238,6 +246,19 @@ class BatchState:
         """Whether calls have to be planned (again): none is left, they are old, or something was learned."""
         age_ms = abs(now_ms - self._planned_ms)
         return not self._planned or age_ms > PLAN_AGE_MS or lessons != self._planned_with
+
+    def found_due(self, at_ms: int, lessons: int) -> None:
+        """Who brings the work has looked whether it is due, after so many lessons."""
+        self._found_due = (at_ms, lessons)
+
+    def doubtful(self, now_ms: int, lessons: int) -> list[Work]:
+        """What of the pending work may not be due (any more). If it was found due a moment ago and nothing
+        was learned since, these are only pages of the past, which come along where they are too old."""
+        if self._found_due is not None:
+            at_ms, lessons_then = self._found_due
+            if abs(now_ms - at_ms) <= PLAN_AGE_MS and lessons == lessons_then:
+                return [item for item in self.pending if item.kind is WorkKind.HISTORY]
+        return self.pending
 
     def planned(self, calls: list[Call], now_ms: int, lessons: int) -> None:
         """These calls are to be made for what is pending, as far as is known after so many lessons."""
@@ -302,14 +323,14 @@ class BatchState:
         for item in self.pending:
             self._settle(item, Result(work=item, status=status, error=reason))
 
-    def is_heavy(self) -> bool:
-        """Whether so much is unsaved that it should be stored before the next call."""
+    def is_heavy(self, times: int = 1) -> bool:
+        """Whether so much is unsaved, or so many times as much, that it should be stored now."""
         if self._unsaved_from == len(self._results) and not self._bars:
             return False
-        if len(self._results) - self._unsaved_from >= HEAVY_RESULTS:
+        if len(self._results) - self._unsaved_from >= HEAVY_RESULTS * times:
             return True
         bars = sum(map(len, self._bars.values()))
-        return bars >= HEAVY_BARS or boot_seconds() - self._saved_at >= HEAVY_SECONDS
+        return bars >= HEAVY_BARS * times or boot_seconds() - self._saved_at >= HEAVY_SECONDS * times
 
     def abandon(self, lost: Collection[str]) -> None:
         """Work that is somebody else's now: nothing is asked or said of it any more."""
@@ -331,7 +352,7 @@ class BatchState:
         """Each ticker succeeds or fails by itself; a class that is refused as a whole is learned and stays
         pending, to be asked for in another way."""
         work = self.of(call)
-        for asset_type in asset_types(call):
+        for asset_type in asset_types(call) if answer.errors else ():
             of_type = [item for item in work if item.asset.asset_type is asset_type]
             refusals = [answer.errors.get(item.asset.polygon_ticker) for item in of_type]
             lacking = [refusal for refusal in refusals if refusal and refusal.kind is RefusalKind.NOT_IN_PLAN]
@@ -343,19 +364,18 @@ class BatchState:
 
     def _from_prices(self, item: Work, answer: PricesAnswer, now_ms: int) -> Result:
         ticker = item.asset.polygon_ticker
+        price = answer.prices.get(ticker)
+        if price is not None and price.as_of_ms <= now_ms + FUTURE_MS:
+            return Result(work=item, status=_SUCCESS, price=price)
         if refusal := answer.errors.get(ticker):
             consequence = CONSEQUENCES[refusal.kind]
             status = Status.FAILED if consequence.status.open else consequence.status
             return Result(work=item, status=status, error=refusal.message, final=consequence.final)
-        price = answer.prices.get(ticker)
-        if (
-            price is None
-        ):  # snapshots are empty after midnight, and of markets leave out what they do not have
-            return self._nothing(item, f"the answer has no price of {ticker}")
-        if price.as_of_ms > now_ms + FUTURE_MS:  # stored, it would keep out every true price until then
+        if price is not None:  # stored, it would keep out every true price until then
             error = f"the price of {ticker} is from the future ({moment(price.as_of_ms)})"
             return Result(work=item, status=Status.FAILED, error=error)
-        return Result(work=item, status=Status.SUCCESS, price=price)
+        # snapshots are empty after midnight, and of markets leave out what they do not have
+        return self._nothing(item, f"the answer has no price of {ticker}")
 
     def _nothing(self, item: Work, error: str) -> Result:
         """An answer without data: nothing newer for what is stored, no data for what never was."""
@@ -472,15 +492,9 @@ class BatchState:
         bars, self._bars = self._bars, {}
         asked_ms, self._bars_asked_ms = self._bars_asked_ms, None
         spans, self._spans = self._spans, {}
-        of_prices = [
-            result
-            for result in new
-            if result.work.kind is WorkKind.PRICE and result.status is not Status.FRESH
-        ]
+        of_prices = [result for result in new if result.work.kind is _PRICE and result.status is not _FRESH]
         prices = [result.price for result in of_prices if result.price]
-        outcomes = [
-            Outcome(result.work.asset.symbol, result.status.value, result.error) for result in of_prices
-        ]
+        outcomes = [Outcome(result.work.asset.symbol, result.status, result.error) for result in of_prices]
         to_save = Batch(prices=prices, bars=bars, bars_asked_ms=asked_ms, spans=spans, outcomes=outcomes)
         return new, to_save
 

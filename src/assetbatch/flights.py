@@ -1,4 +1,5 @@
-"""Calls that are out at the same time: threads that only ask and decode, while the caller decides and stores.
+"""Calls that are out at the same time: threads that only ask and decode, while the caller decides, and one
+that stores.
 
 A plan that allows few calls has one out at a time, asked in the caller's own thread.
 """
@@ -121,6 +122,46 @@ class Flights:
             raise landed
         del self._out[landed.grant.call_id]
         return landed
+
+
+class Aside:
+    """One thing at a time that a thread does beside the caller: it is begun, and its outcome fetched later.
+
+    The thread is a daemon: what outlives the cycle ends with the process.
+    """
+
+    def __init__(self) -> None:
+        self._outcome: SimpleQueue[Any] = SimpleQueue()
+        self.busy = False
+
+    @property
+    def done(self) -> bool:
+        """Whether an outcome lies ready."""
+        return not self._outcome.empty()
+
+    def begin(self, work: Callable[[], Any]) -> None:
+        """Lets a thread do `work`; what was begun before must have been fetched."""
+        assert not self.busy, "one thing at a time"
+
+        def run() -> None:
+            try:
+                self._outcome.put(work())
+            except BaseException as error:  # noqa: BLE001 - raised again where it is fetched
+                self._outcome.put(error)
+
+        self.busy = True
+        threading.Thread(target=run, daemon=True).start()
+
+    def fetch(self, seconds: float = LONGEST_SECONDS) -> Any:
+        """What the work returned, waited for; raises what it raised, and TimeoutError after `seconds`."""
+        try:
+            outcome = self._outcome.get(timeout=seconds)
+        except Empty:
+            raise TimeoutError from None
+        self.busy = False
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
 
 
 def _fly(ask: Ask, grant: Grant, send: Callable[[], Any]) -> Landed:

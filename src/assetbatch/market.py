@@ -122,6 +122,11 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     spans: Mapping[str, Sequence[Span]] = {}
     outcomes: Sequence[Outcome] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to store."""
+        return not (self.prices or self.bars or self.spans or self.outcomes)
+
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
     """What a batch changed.

@@ -10,14 +10,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetbatch.assets import AssetType
-from assetbatch.batch import CONSEQUENCES, PLAN_AGE_MS, Ask, BatchReport, BatchState, Holder
+from assetbatch.batch import (
+    CONSEQUENCES,
+    HEAVY_TIMES,
+    PLAN_AGE_MS,
+    Ask,
+    BatchReport,
+    BatchState,
+    Holder,
+    Result,
+)
 from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError
 from assetbatch.events import Events
-from assetbatch.flights import Flights, Landed, Shape, calls_at_once, may_start, shapes
+from assetbatch.flights import Aside, Flights, Landed, Shape, calls_at_once, may_start, shapes
 from assetbatch.learning import PlanLearner
-from assetbatch.market import StoredAsset
+from assetbatch.market import Batch, Saved, StoredAsset
 from assetbatch.planning import (
     BarsCall,
     Call,
@@ -50,6 +59,9 @@ SAVE_SHARE = 0.3
 
 SHORTEST_CALL_SECONDS = 1.0
 
+LEFT_BEHIND_SECONDS = 1.0
+"""What is being stored at the bound of a command is waited for so long."""
+
 
 def time_for_calls(bound: Bound) -> float:
     """Seconds within which a call may still begin; the rest is for the shortest call and for storing."""
@@ -62,6 +74,13 @@ class _Slot(NamedTuple):
     reason: str
     grant: Grant | None = None
     pause: float | None = None
+
+
+class _Told(NamedTuple):
+    """What was stored, and what kept the listeners from hearing of it."""
+
+    saved: Saved
+    error: RedisError | None = None
 
 
 class Refresher:
@@ -95,6 +114,7 @@ class Refresher:
             if known.shown_today(asset_type, now_ms())
             for sort in (SnapshotCall, MarketSnapshotCall, BarsCall)
         }
+        self._aside: list[Result] = []
         self.calls = 0
         """Calls made so far, also in batches that ended with an error."""
 
@@ -108,12 +128,14 @@ class Refresher:
         grant: Grant | None = None,
         one_call_each: bool = False,
         holder: Holder | None = None,
+        due_at_ms: int | None = None,
     ) -> BatchReport:
         """Refreshes `work` in its order with at most `max_calls` calls, waiting for slots within the bound.
 
         `grant` is a slot that is already held; it is given back if no call needs it. With `one_call_each`
         work whose call taught us something about the plan is left for the next cycle instead of asked
-        again. Raises KeyRefusedError, RedisError or DatabaseError; what came back before is stored.
+        again. `due_at_ms` is when the caller has found out that the work is due. Raises KeyRefusedError,
+        RedisError or DatabaseError; what came back before is stored.
         """
         try:
             if work:
@@ -122,11 +144,17 @@ class Refresher:
             self._give_back(grant)
             raise
         batch = BatchState(work, stored, kind, holder or Holder(), self._known)
+        if due_at_ms is not None:
+            batch.found_due(due_at_ms, self._learner.lessons)
+        aside = Aside()
         try:
-            self._fetch(batch, max_calls, grant, one_call_each)
+            self._fetch(batch, max_calls, grant, one_call_each, aside)
         finally:
             self.calls += batch.calls
-            self._store_and_publish(batch)
+            try:
+                self._stored(batch, aside)
+            finally:
+                self._store_and_publish(batch)
         if batch.redis_error:
             raise batch.redis_error
         if batch.key_refused:
@@ -136,7 +164,9 @@ class Refresher:
             )
         return batch.report()
 
-    def _fetch(self, batch: BatchState, max_calls: int, grant: Grant | None, one_call_each: bool) -> None:
+    def _fetch(
+        self, batch: BatchState, max_calls: int, grant: Grant | None, one_call_each: bool, aside: Aside
+    ) -> None:
         with Flights(calls_at_once(self._window.call_limit)) as flights:
             while True:
                 if flights.most == 1 and batch.kind is CallKind.QUEUE and batch.is_heavy():
@@ -144,8 +174,8 @@ class Refresher:
                 grant, pause = self._start_calls(batch, flights, max_calls, grant)
                 if not flights.out:
                     break
-                if flights.most > 1 and batch.is_heavy():  # while calls are out
-                    self._store_and_publish(batch)
+                if flights.most > 1:  # while calls are out
+                    self._store_aside(batch, aside)
                 landed = flights.next(pause) if pause is not None else flights.next()
                 while landed:  # and whatever else has come back meanwhile
                     self._land(batch, landed, one_call_each)
@@ -184,7 +214,7 @@ class Refresher:
         if page := batch.next_page(now_ms):
             return page
         if batch.plan_is_stale(now_ms, self._learner.lessons):
-            for item in batch.pending:
+            for item in batch.doubtful(now_ms, self._learner.lessons):
                 verdict = assess(item, batch.stored.get(item.asset.symbol), self._known, now_ms)
                 if not verdict.due:
                     batch.settle_without_call(item, verdict)
@@ -313,16 +343,53 @@ class Refresher:
 
     def _store_and_publish(self, batch: BatchState) -> None:
         results, to_save = batch.unsaved()
-        if to_save.outcomes or to_save.bars or to_save.spans:
-            try:
-                saved = self._store().save(to_save, batch.landed_ms or self._now_ms())
-            except DatabaseError as error:
-                batch.holder.not_stored(results, error.message)
-                raise
-            batch.saved(saved)
-            self._events.publish(saved.updated)
+        if not to_save.is_empty:
+            self._account(batch, results, lambda: self._save(self._store(), to_save, self._learned_ms(batch)))
         if results:
             batch.holder.stored(results)
+
+    def _store_aside(self, batch: BatchState, aside: Aside) -> None:
+        """Lets a thread store and publish what has come, if that is much; waits for what it stores already
+        only where much more has come meanwhile."""
+        if aside.busy and (aside.done or batch.is_heavy(HEAVY_TIMES)):
+            self._stored(batch, aside)
+        if aside.busy or not batch.is_heavy():
+            return
+        self._aside, to_save = batch.unsaved()
+        store, now_ms = self._store(), self._learned_ms(batch)
+        aside.begin(lambda: self._save(store, to_save, now_ms))
+
+    def _stored(self, batch: BatchState, aside: Aside) -> None:
+        """Waits until what a thread stores is there."""
+        if not aside.busy:
+            return
+        results, self._aside = self._aside, []
+        self._account(batch, results, lambda: aside.fetch(max(self._bound.remaining(), LEFT_BEHIND_SECONDS)))
+        batch.holder.stored(results)
+
+    def _learned_ms(self, batch: BatchState) -> int:
+        """When what is to be stored was learned: the database is asked for it where the log of calls is lost."""
+        return batch.landed_ms or self._now_ms()
+
+    def _save(self, store: Store, to_save: Batch, now_ms: int) -> _Told:
+        """In any thread: stores, and tells the listeners. Raises DatabaseError; a RedisError comes along, for
+        the rows are stored by then."""
+        saved = store.save(to_save, now_ms)
+        try:
+            self._events.publish(saved.updated)
+        except RedisError as error:
+            return _Told(saved, error)
+        return _Told(saved)
+
+    def _account(self, batch: BatchState, results: Sequence[Result], save: Callable[[], _Told]) -> None:
+        try:
+            told = save()
+        except DatabaseError as error:
+            batch.holder.not_stored(results, error.message)
+            raise
+        batch.saved(told.saved)
+        if told.error:
+            raise told.error
 
 
 def _send(vendor: VendorClient, ask: Ask, seconds: float) -> Any:

@@ -166,3 +166,37 @@ def test_pages_of_one_symbol_follow_each_other_while_others_are_out(
     assert (result.result, result.queue_size) == ("ok", 0)
     assert most_out[0] > 1
     assert min(world.bars(asset["symbol"]) for asset in document["secondary_assets"]) > 8000
+
+
+class TestStoring:
+    """Pages are stored as they come, beside the calls; here two calls at once, and each page is much."""
+
+    @pytest.fixture
+    def few(self, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
+        monkeypatch.setattr("assetbatch.flights.MOST_OUT", 2)
+        monkeypatch.setattr("assetbatch.batch.HEAVY_BARS", 2000)
+        document = {"priority_assets": [], "secondary_assets": assets(12, bars=True)}
+        world = make_world(plan="starter", limit=None, universe=2500, document=document)
+        world.enqueue_secondary()
+        return world
+
+    def test_holds_up_calls_only_where_much_more_has_come_meanwhile(
+        self, few: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save, asked_meanwhile = Store.save, []
+
+        def slowly(store: Store, batch: Batch, now_ms: int) -> Saved:
+            if batch.bars and not asked_meanwhile:
+                before = len(few.vendor.arrivals)
+                threading.Event().wait(3)
+                asked_meanwhile.append(len(few.vendor.arrivals) - before)
+            return save(store, batch, now_ms)
+
+        monkeypatch.setattr(Store, "save", slowly)
+        assert few.run_queue(seconds=90).result == "ok"
+        assert 1 <= asked_meanwhile[0] <= 6, "of 11: two out, and two pages that wait to be stored"
+
+    def test_of_all_that_came_is_over_when_the_run_ends(self, few: World) -> None:
+        result = few.run_queue(seconds=90)
+        assert (result.result, result.calls, result.queue_size) == ("ok", 13, 0)
+        assert few.rows("SELECT count(DISTINCT symbol_id) FROM market_data.ohlcv_5m") == [(12,)]

@@ -11,7 +11,8 @@ import pytest
 from assetbatch.assets import Asset, AssetType
 from assetbatch.batch import Ask
 from assetbatch.config import CallLimit
-from assetbatch.flights import MOST_OUT, Flights, calls_at_once, may_start, shapes
+from assetbatch.errors import DatabaseError
+from assetbatch.flights import MOST_OUT, Aside, Flights, calls_at_once, may_start, shapes
 from assetbatch.planning import BarsCall, GroupedDayCall, SnapshotCall, Work
 from assetbatch.state.window import Grant
 from assetbatch.vendor.refusals import Refusal, RefusalKind
@@ -111,3 +112,34 @@ class TestFlights:
             assert len(flights.out) == 1
             go.set()
             assert flights.next(10)
+
+
+class TestAside:
+    """What a thread does beside the caller."""
+
+    def test_brings_what_the_work_returned(self) -> None:
+        aside = Aside()
+        aside.begin(lambda: threading.current_thread() is threading.main_thread())
+        assert aside.busy
+        assert aside.fetch() is False
+        assert not aside.busy
+
+    def test_raises_what_the_work_raised(self) -> None:
+        def fail() -> None:
+            raise DatabaseError("no", hint="none")
+
+        aside = Aside()
+        aside.begin(fail)
+        with pytest.raises(DatabaseError, match="no"):
+            aside.fetch()
+        assert not aside.busy
+
+    def test_is_done_when_the_outcome_is_there_and_not_waited_for_any_longer_than_asked(self) -> None:
+        aside, go = Aside(), threading.Event()
+        aside.begin(go.wait)
+        assert not aside.done
+        with pytest.raises(TimeoutError):
+            aside.fetch(0.01)
+        assert aside.busy
+        go.set()
+        assert aside.fetch() is True

@@ -251,11 +251,18 @@ def _work_leases(
             if grant:  # nobody will call with it
                 services.window.cancel(grant)
             raise
+        now_ms = services.now_ms()
         due, rest = split_due(services, known, work, stored)
         due_ids = {item.id for item in due}
         holder.finish([*gone, *(item.id for item in work if item.id not in due_ids)])
         report = refresher.run(
-            due, stored, CallKind.QUEUE, max_calls=2 * len(due) + 2, grant=grant, holder=holder
+            due,
+            stored,
+            CallKind.QUEUE,
+            max_calls=2 * len(due) + 2,
+            grant=grant,
+            holder=holder,
+            due_at_ms=now_ms,
         )
         account(result, report)
         # an attempt is counted, or pages without an end would take every call of every start

@@ -64,9 +64,17 @@ def run_priority(
         with recorded(services, result) as calls:
             known = services.entitlements()
             stored = load(services, result, symbols(assets))
+            now_ms = services.now_ms()
             due, rest = split_due(services, known, [Work(asset) for asset in assets], stored)
             with refreshing(services, known, bound, progress, result, calls) as refresher:
-                report = refresher.run(due, stored, CallKind.PRIORITY, max_calls=len(due), one_call_each=True)
+                report = refresher.run(
+                    due,
+                    stored,
+                    CallKind.PRIORITY,
+                    max_calls=len(due),
+                    one_call_each=True,
+                    due_at_ms=now_ms,
+                )
             account(result, report)
             reports = {asset.symbol: asset for asset in rest}
             for done in report.results:

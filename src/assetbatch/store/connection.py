@@ -7,6 +7,7 @@ options, no server-side prepared statements, every setting local to its transact
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
@@ -82,13 +83,14 @@ def _place(given: dict[str, str]) -> str:
 
 
 class Session:
-    """A connection, opened when needed and again after it was lost; for one thread at a time."""
+    """A connection, opened when needed and again after it was lost; threads that share it take turns."""
 
     def __init__(self, target: Target, *, within_seconds: float, lock_seconds: float) -> None:
         self._target = target
         self._within_seconds = within_seconds
         self._lock_seconds = lock_seconds
         self._connection: Connection | None = None
+        self._turn = threading.Lock()
 
     def connect(self) -> None:
         """Open the connection, without a second try; raises DatabaseError."""
@@ -138,12 +140,13 @@ class Session:
             return result
 
         try:
-            try:
-                return attempt()
-            except psycopg.Error as error:
-                if not is_repeatable(error):
-                    raise
-            return _repeated(attempt, deadline)
+            with self._turn:
+                try:
+                    return attempt()
+                except psycopg.Error as error:
+                    if not is_repeatable(error):
+                        raise
+                return _repeated(attempt, deadline)
         except psycopg.Error as error:
             failure = self._target.explain(error, doing)
         except DatabaseError as error:

@@ -24,7 +24,7 @@ class Migrated(NamedTuple):
 
 
 class Store:
-    """PostgreSQL with the owner's tables; a context manager, for one thread.
+    """PostgreSQL with the owner's tables; a context manager. Threads that share it take turns.
 
     Each method is one transaction, repeated after a deadlock or a lost connection as long as
     `within_seconds` are not over; the server ends a statement that takes longer than what is left of them.
