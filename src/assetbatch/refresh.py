@@ -368,7 +368,7 @@ class Refresher:
         batch.holder.stored(results)
 
     def _learned_ms(self, batch: BatchState) -> int:
-        """When what is to be stored was learned: the database is asked for it where the log of calls is lost."""
+        """When what is to be stored was learned: the evidence of a call where the log of calls is lost."""
         return batch.landed_ms or self._now_ms()
 
     def _save(self, store: Store, to_save: Batch, now_ms: int) -> _Told:

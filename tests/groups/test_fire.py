@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,7 @@ from tests.fire.arena import (
 )
 from tests.fire.judges import asked_again_within, asked_without_lease, held_twice, lost, use
 from tests.fire.worker import STEPS
-from tests.redis_groups import Cluster, Group, Node, SentinelGroup, until
+from tests.groups.servers import Cluster, Group, Node, until
 
 log = logging.getLogger("fire")
 
@@ -40,12 +40,6 @@ class Change(msgspec.Struct, kw_only=True):
     what: str
     at: float
     over: float
-
-
-@pytest.fixture(params=["sentinel", "cluster"])
-def group(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Group]:
-    with {"sentinel": SentinelGroup, "cluster": Cluster}[request.param](tmp_path / "group") as made:
-        yield made
 
 
 class Troubles:

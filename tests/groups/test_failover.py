@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,28 +18,10 @@ from assetbatch.state.locks import Locks
 from assetbatch.state.queue import Empty, Lease, Line, Queue
 from assetbatch.state.replication import Replication
 from assetbatch.state.window import CallKind, Grant, Refused, Window
-from tests.redis_groups import Cluster, Group, SentinelGroup, until
+from tests.groups.servers import Cluster, Group, SentinelGroup, until
 
 LIMIT = 5
 CALL_SECONDS = 10.0
-
-
-@pytest.fixture
-def sentinels(tmp_path: Path) -> Iterator[SentinelGroup]:
-    with SentinelGroup(tmp_path / "group") as group:
-        yield group
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with Cluster(tmp_path / "group") as group:
-        yield group
-
-
-@pytest.fixture(params=["sentinel", "cluster"])
-def group(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Group]:
-    with {"sentinel": SentinelGroup, "cluster": Cluster}[request.param](tmp_path / "group") as made:
-        yield made
 
 
 class Process:
