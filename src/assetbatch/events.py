@@ -87,7 +87,8 @@ class Events:
             with redis_errors():
                 places = self._unpublished(keys=[self._published], args=[_ENCODER.encode(moments)])
             missed += [_price(some[place - 1]) for place in places]
-        self.publish(missed)
+        if missed:
+            self.publish(missed)
         return missed
 
 
