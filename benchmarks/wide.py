@@ -36,12 +36,19 @@ from assetbatch.cycles.priority import run_priority
 from assetbatch.cycles.queue import run_queue
 from assetbatch.cycles.secondary import enqueue_secondary
 from assetbatch.flights import MOST_OUT
-from assetbatch.market import SNAPSHOT_TICKERS
+from assetbatch.market import SNAPSHOT_TICKERS, Batch
 from assetbatch.progress import Progress
+from assetbatch.secret import Secret
 from assetbatch.services import Services
 from assetbatch.setup import initialise
+from assetbatch.store import Store
+from assetbatch.vendor.client import VendorClient
 
 LATENCY_SECONDS = 0.05
+
+PAGE_BARS = 50_000
+PAGE_MS = PAGE_BARS * 300_000
+PAGE_START_MS = 1_200_000_000_000  # long before all other bars
 KEY = "made-up-key"
 
 _spawn = multiprocessing.get_context("spawn")
@@ -98,14 +105,16 @@ def snapshot(target: str) -> bytes:
 
 
 def bars(target: str) -> bytes:
-    """As the vendor answers a range: a bar every 5 minutes, 10,000 at most."""
+    """As the vendor answers a range: a bar every 5 minutes, 10,000 at most; far more than it ever would for
+    the range from `PAGE_START_MS` on."""
     found = re.search(r"/ticker/([^/]+)/range/5/minute/(\d+)/(\d+)", target)
     assert found, target
     start_ms, end_ms = int(found[2]), int(found[3])
+    most = PAGE_BARS if start_ms == PAGE_START_MS else 10_000
     first = -(-start_ms // 300_000) * 300_000
     rows = ",".join(
         f'{{"v":12,"vw":1.08,"o":1.08,"c":1.0812,"h":1.09,"l":1.07,"t":{t},"n":12}}'
-        for t in range(first, min(end_ms + 1, first + 10_000 * 300_000), 300_000)
+        for t in range(first, min(end_ms + 1, first + most * 300_000), 300_000)
     )
     return f'{{"ticker":"{found[1]}","status":"OK","adjusted":true,"results":[{rows}]}}'.encode()
 
@@ -342,6 +351,48 @@ def first_bars(folder: Path, database_url: str, redis_url: str, vendor: Vendor, 
     )
 
 
+class Page(NamedTuple):
+    """What a page took: seconds to fetch and decode, and to store it; the peak memory before and after."""
+
+    fetch_seconds: float
+    store_seconds: float
+    before_mb: float
+    peak_mb: float
+    new: int
+
+
+def page(database_url: str, base_url: str, symbol: str, pipe: Connection) -> None:
+    """Fetches, decodes and stores one answer of 50,000 bars in this process, which does nothing else."""
+    with Store.open(database_url) as store, VendorClient(base_url, Secret(KEY)) as client:
+        before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        began = time.perf_counter()
+        answer = client.bars(f"X:{symbol}", PAGE_START_MS, PAGE_START_MS + PAGE_MS - 1)
+        decoded = time.perf_counter()
+        saved = store.save(Batch(bars={symbol: answer.bars}), PAGE_START_MS + 2 * PAGE_MS)
+        stored = time.perf_counter()
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    pipe.send(Page(decoded - began, stored - decoded, before_mb, peak_mb, saved.bars_new))
+
+
+def large_page(database_url: str, vendor: Vendor, symbol: str) -> None:
+    """Prints what one answer of 50,000 bars takes: five times what a page of the vendor holds."""
+    pipe, child = _spawn.Pipe()
+    process = _spawn.Process(target=page, args=(database_url, vendor.base_url, symbol, child))
+    process.start()
+    child.close()
+    found: Page = pipe.recv()
+    process.join()
+    if found.new != PAGE_BARS:
+        raise SystemExit(f"{found.new} bars were stored: nothing was measured")
+    print(f"\nan answer of {PAGE_BARS:,} bars\n")
+    print("| fetched and decoded, ms | stored, ms | most memory, MB | of it before |")
+    print("|--:|--:|--:|--:|")
+    print(
+        f"| {found.fetch_seconds * 1000:.0f} | {found.store_seconds * 1000:.0f} "
+        f"| {found.peak_mb:.0f} | {found.before_mb:.0f} |"
+    )
+
+
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description="cycles of a plan without a limit")
@@ -360,6 +411,7 @@ def main() -> None:
         print(surroundings(redis_url, ["assetbatch", "psycopg", "redis", "requests"]))
         prices(Path(folder), database_url, redis_url, vendor, options.assets, options.repeat)
         first_bars(Path(folder), database_url, redis_url, vendor, options.bars)
+        large_page(database_url, vendor, "AAAAUSD")
 
 
 if __name__ == "__main__":
