@@ -40,21 +40,27 @@ def price(value: object) -> float | None:
     """A finite number above 0, or None: the vendor's 0 means that there is no price."""
     if type(value) is float:  # what nearly all are; NaN is not above 0
         return value if 0.0 < value < math.inf else None
+    if value is None:
+        return None
     as_float = number(value)
     return as_float if as_float is not None and as_float > 0 else None
 
 
 def moment_ms(value: object) -> int | None:
     """A moment in Unix ms from s, ms, µs or ns, told by magnitude; None outside of 2000 to 2099."""
-    as_float = None if value is None else number(value)
-    if as_float is None:
+    if value is None:
         return None
-    exact = int(value) if isinstance(value, int | float) else 0  # ns do not fit a float
-    if as_float < 1e11:
+    if type(value) is int:  # what nearly all are; ns do not fit a float
+        exact = value
+    elif (as_float := number(value)) is not None:
+        exact = int(as_float)
+    else:
+        return None
+    if exact < 100_000_000_000:
         at_ms = exact * 1000
-    elif as_float < 1e14:
+    elif exact < 100_000_000_000_000:
         at_ms = exact
-    elif as_float < 1e17:
+    elif exact < 100_000_000_000_000_000:
         at_ms = exact // 1000
     else:
         at_ms = exact // 1_000_000

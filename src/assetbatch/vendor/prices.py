@@ -6,7 +6,7 @@ An element that is of no use is counted by reason and never loses the others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -237,21 +237,23 @@ def _snapshot_price(entry: _SnapshotEntry, symbol: str) -> Price | None:
     trade = entry.last_trade or _NO_TRADE
     session = entry.session or _NO_SESSION
     bid, ask = decoding.price(quote.bid), decoding.price(quote.ask)
-    entry_ms = moment_ms(entry.last_updated)
-    quote_ms = moment_ms(quote.last_updated) or entry_ms
-    trade_ms = (
-        moment_ms(trade.sip_timestamp)
-        or moment_ms(trade.participant_timestamp)
-        or moment_ms(trade.last_updated)
-        or entry_ms
-    )
-    candidates = (
-        (decoding.price(trade.price), trade_ms),
-        (midpoint(bid, ask) if bid and ask else None, quote_ms),
-        (decoding.price(session.price) or decoding.price(session.close), entry_ms or trade_ms or quote_ms),
-    )
+
+    def candidates() -> Iterator[tuple[float | None, int | None]]:  # each is worked out when it is its turn
+        entry_ms = moment_ms(entry.last_updated)
+        trade_ms = (
+            moment_ms(trade.sip_timestamp)
+            or moment_ms(trade.participant_timestamp)
+            or moment_ms(trade.last_updated)
+            or entry_ms
+        )
+        yield decoding.price(trade.price), trade_ms
+        quote_ms = moment_ms(quote.last_updated) or entry_ms
+        yield (midpoint(bid, ask) if bid and ask else None), quote_ms
+        price = decoding.price(session.price) or decoding.price(session.close)
+        yield price, entry_ms or trade_ms or quote_ms
+
     day = (session.open, session.high, session.low, session.close)
-    return _first_price(symbol, candidates, bid=bid, ask=ask, day=day)
+    return _first_price(symbol, candidates(), bid=bid, ask=ask, day=day)
 
 
 # --- /v2/snapshot of a market ---
