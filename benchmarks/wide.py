@@ -17,7 +17,6 @@ import asyncio
 import json
 import multiprocessing
 import re
-import resource
 import statistics
 import tempfile
 import time
@@ -168,6 +167,13 @@ class Cycle(NamedTuple):
     result: dict[str, Any]
 
 
+def most_memory_mb() -> float:
+    """The most memory this process ever had. Not `ru_maxrss`, which begins with that of its parent."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found, "Linux"
+    return int(found[1]) / 1024
+
+
 def cycle(path: Path, command: str, pipe: Connection) -> None:
     """Runs one command of the configuration in this process and sends what it took."""
     config = load(path, {"POLYGON_API_KEY": KEY}, cwd=path.parent)
@@ -176,7 +182,7 @@ def cycle(path: Path, command: str, pipe: Connection) -> None:
     with Services(config) as services, Bound(120) as bound:
         result = run[command](services, bound, Progress())
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mb = most_memory_mb()
     done = {
         "result": result.result,
         "calls": result.calls,
@@ -364,13 +370,13 @@ class Page(NamedTuple):
 def page(database_url: str, base_url: str, symbol: str, pipe: Connection) -> None:
     """Fetches, decodes and stores one answer of 50,000 bars in this process, which does nothing else."""
     with Store.open(database_url) as store, VendorClient(base_url, Secret(KEY)) as client:
-        before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        before_mb = most_memory_mb()
         began = time.perf_counter()
         answer = client.bars(f"X:{symbol}", PAGE_START_MS, PAGE_START_MS + PAGE_MS - 1)
         decoded = time.perf_counter()
         saved = store.save(Batch(bars={symbol: answer.bars}), PAGE_START_MS + 2 * PAGE_MS)
         stored = time.perf_counter()
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mb = most_memory_mb()
     pipe.send(Page(decoded - began, stored - decoded, before_mb, peak_mb, saved.bars_new))
 
 
