@@ -154,7 +154,8 @@ class Refresher:
             try:
                 self._stored(batch, aside)
             finally:
-                self._store_and_publish(batch)
+                if not aside.busy:  # else the store hangs, at the bound of the command
+                    self._store_and_publish(batch)
         if batch.redis_error:
             raise batch.redis_error
         if batch.key_refused:
@@ -360,11 +361,14 @@ class Refresher:
         aside.begin(lambda: self._save(store, to_save, now_ms))
 
     def _stored(self, batch: BatchState, aside: Aside) -> None:
-        """Waits until what a thread stores is there."""
+        """Waits until what a thread stores is there; what hangs beyond the command's bound is left behind."""
         if not aside.busy:
             return
-        results, self._aside = self._aside, []
-        self._account(batch, results, lambda: aside.fetch(max(self._bound.remaining(), LEFT_BEHIND_SECONDS)))
+        results, seconds = self._aside, max(0.0, self._bound.remaining()) + LEFT_BEHIND_SECONDS
+        try:
+            self._account(batch, results, lambda: aside.fetch(seconds))
+        except TimeoutError:
+            return
         batch.holder.stored(results)
 
     def _learned_ms(self, batch: BatchState) -> int:
