@@ -1,8 +1,8 @@
 """What a start costs: CPU time of commands beside the bare interpreter, a minimal program and others' tools.
 
 The minimal program is what one would write first: Typer, `yaml.load` of the same file, one `PING`. A full
-`run-priority` (three crypto assets, whose market never closes, by one snapshot) stands beside a minimal cycle:
-the same libraries, the same call to the same simulated vendor, the same rows, the same events. Contenders
+`run-priority` (three crypto assets, whose market never closes, by one snapshot) stands beside a minimal
+cycle: the same libraries, the same call to the same simulated vendor, the same rows and events. Contenders
 take turns, round by round, so that what else the machine does hits all of them; the smallest and the median
 of their CPU times (user and system) are printed, and the ratio to the minimal program. The peers only print
 their version: they do less than an idle run-queue does. Run from the repository's root:
@@ -108,8 +108,8 @@ def cycle(config: str, redis_url: str, database_url: str, base_url: str) -> None
             prices.append((by_ticker[entry["ticker"]], price))
         for symbol, price in prices:
             connection.execute(
-                "UPDATE trading.symbols SET metadata = metadata || jsonb_build_object('last_update', %s::jsonb),"
-                " updated_at = now() WHERE symbol = %s",
+                "UPDATE trading.symbols SET metadata = metadata ||"
+                " jsonb_build_object('last_update', %s::jsonb), updated_at = now() WHERE symbol = %s",
                 [json.dumps(price), symbol],
             )
             connection.execute(
@@ -130,9 +130,9 @@ def cycle(config: str, redis_url: str, database_url: str, base_url: str) -> None
 
 app()
 """
-# It takes a lock, looks at what is stored, counts its call in a window, and notes start and end. It does not wait,
-# keep its deadline, decide whether anything is due or newer, doubt the answer, learn of the plan, lock rows,
-# reserve slots, measure itself, or say in words what went wrong.
+# It takes a lock, looks at what is stored, counts its call in a window, and notes start and end. It does not
+# wait, keep its deadline, decide whether anything is due or newer, doubt the answer, learn of the plan, lock
+# rows, reserve slots, measure itself, or say in words what went wrong.
 
 PEERS = {
     "rq --version": ["rq", "--version"],

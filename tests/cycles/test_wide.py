@@ -183,7 +183,8 @@ class TestStoring:
     def test_holds_up_calls_only_where_much_more_has_come_meanwhile(
         self, few: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        save, asked_meanwhile = Store.save, []
+        save = Store.save
+        asked_meanwhile: list[int] = []
 
         def slowly(store: Store, batch: Batch, now_ms: int) -> Saved:
             if batch.bars and not asked_meanwhile:
