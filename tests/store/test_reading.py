@@ -9,11 +9,10 @@ from assetbatch.store import Batch, Outcome, Store
 from .conftest import SYMBOLS, Sql, on_both_tables
 from .proxy import Proxy
 
-pytestmark = on_both_tables
-
 NOW_MS = 1_760_000_100_000
 
 
+@on_both_tables
 def test_everything_that_is_known_comes_back(store: Store) -> None:
     batch = Batch(
         prices=[
@@ -74,6 +73,7 @@ def test_what_others_wrote_into_metadata_does_no_harm(store: Store, sql: Sql, me
     assert store.load(SYMBOLS) == {symbol: StoredAsset(symbol=symbol) for symbol in SYMBOLS}
 
 
+@on_both_tables
 def test_infinite_moments_of_others_are_no_moments(store: Store, sql: Sql) -> None:
     store.save(Batch(outcomes=[Outcome("EURUSD", "success")], bars={"EURUSD": [Bar(0, 1, 1, 1, 1)]}), NOW_MS)
     sql("UPDATE data_sources.data_sync_status SET last_sync_timestamp = 'infinity', updated_at = '-infinity'")
