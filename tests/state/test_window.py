@@ -309,6 +309,50 @@ class TestWaiting:
         assert not redis_client.exists(*window.keys[3:5])
 
 
+class TestSeveralHosts:
+    """Where more than one run of the queue may work at a time, and calls are scarce."""
+
+    SPACING_MS = 8_400  # 0.7 of the 12 s that 5 calls a minute are apart
+
+    def make(self, client: RedisClient, keys: Keys, clock: FakeClock, host: str, limit: int = 5) -> Window:
+        call_limit = CallLimit(limit, 60_000)
+        return Window(client, keys, "abc", call_limit, CALL_SECONDS, queue_runs=4, host=host, clock_ms=clock)
+
+    def test_calls_of_the_queue_are_kept_apart_and_those_of_priority_are_not(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = self.make(redis_client, keys, clock, "one")
+        use(window, CallKind.QUEUE)
+        settled_ms = clock.now_ms + 1
+        answer = refused(window.ask(CallKind.QUEUE, "next"))
+        assert (answer.retry_at_ms, answer.reason) == (settled_ms + self.SPACING_MS, "spaced")
+        use(window, CallKind.PRIORITY)
+
+    def test_a_host_that_has_had_a_call_lets_one_without_go_before(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        one = self.make(redis_client, keys, clock, "one-")
+        two = self.make(redis_client, keys, clock, "two-")
+        one.settle(granted(one.ask(CallKind.QUEUE, new_call_id("one-"))))
+        again, first = new_call_id("one-"), new_call_id("two-")
+        refused(one.ask(CallKind.QUEUE, again))
+        clock.advance(1)  # it comes later, and is served before
+        clock.now_ms = refused(two.ask(CallKind.QUEUE, first)).retry_at_ms
+        assert refused(one.ask(CallKind.QUEUE, again)).reason == "spaced"
+        granted(two.ask(CallKind.QUEUE, first))
+
+    @pytest.mark.parametrize(("queue_runs", "limit"), [(1, 5), (4, 100)])
+    def test_nothing_is_kept_apart_for_a_single_run_or_where_there_are_calls_for_all(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock, queue_runs: int, limit: int
+    ) -> None:
+        call_limit = CallLimit(limit, 60_000)
+        window = Window(
+            redis_client, keys, "abc", call_limit, CALL_SECONDS, queue_runs=queue_runs, clock_ms=clock
+        )
+        for _ in range(5):
+            use(window, CallKind.QUEUE)
+
+
 class TestALostLog:
     """A window that may have been lost is not believed."""
 

@@ -79,7 +79,7 @@ end
 -- When the last call was granted or answered (ms), whichever came later; 0 without any.
 local function last_call(w, now)
   local score = tonumber(redis.call('ZRANGE', w.calls, -1, -1, 'WITHSCORES')[2] or '0')
-  return score > now and score - w.hold or score
+  return score > now + 1 and score - w.hold or score -- an answer is dated a millisecond ahead
 end
 
 -- Returns nil where the call may be made, else the moment to come back at and the reason.
