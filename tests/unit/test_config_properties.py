@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.config import Config, effective, load
+from assetbatch.config import Config, load
+from assetbatch.config.display import effective
 from assetbatch.config.settings import SECTIONS
 from assetbatch.errors import ConfigError
 

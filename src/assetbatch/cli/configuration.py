@@ -32,7 +32,7 @@ def show(
 ) -> None:
     """Print every setting with where its value came from; secrets are masked."""
     with reported(context) as options:
-        from assetbatch.config import effective
+        from assetbatch.config.display import effective
 
         rows = effective(load_config(options))
         if json:

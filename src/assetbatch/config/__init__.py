@@ -1,9 +1,8 @@
 """Settings from command line, environment, `.env` and config.yml, each with its origin.
 
-`load` reads them; `Config` holds them; `effective` lists them for a person.
+`load` reads them; `Config` holds them; `display.effective` lists them for a person.
 """
 
-from assetbatch.config.display import effective
 from assetbatch.config.loading import SANDBOX_KEY, built_in_config, load, override
 from assetbatch.config.settings import TIERS, CallLimit, Config, Tier
 from assetbatch.config.urls import DatabaseUrl, PingUrls, RedisUrl
@@ -18,7 +17,6 @@ __all__ = [
     "RedisUrl",
     "Tier",
     "built_in_config",
-    "effective",
     "load",
     "override",
 ]

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from assetbatch.config.checking import convert, dotted, misfit
-from assetbatch.config.dotenv import parse_dotenv
 from assetbatch.config.environment import Environment, Layer, Setting, read_api_key, read_settings, reason
 from assetbatch.config.reading import ConfigFile, read_config
 from assetbatch.config.settings import SECTIONS, Config
@@ -172,7 +171,10 @@ def _data_home(env: Mapping[str, str], home: Path | None) -> Path | None:
 
 def _read_dotenv(folder: Path, wrong: list[str]) -> dict[str, str]:
     try:
-        return parse_dotenv((folder / ".env").read_bytes().decode("utf-8-sig"))
+        text = (folder / ".env").read_bytes().decode("utf-8-sig")
+        from assetbatch.config.dotenv import parse_dotenv  # most starts find none
+
+        return parse_dotenv(text)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # a folder: some virtual environment
         return {}
     except OSError as error:
