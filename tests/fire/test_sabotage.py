@@ -265,7 +265,7 @@ class TestOrder:
         ("old", "new"),
         [
             pytest.param("q.waiting[r.rank], whole(r.stamp), id", "q.waiting[r.rank], '0', id", id="by id"),
-            pytest.param("return a.at < b.at", "return a.at > b.at", id="last come first"),
+            pytest.param("or at < places[best]", "or at > places[best]", id="last come first"),
             pytest.param("return stamp - 1000000000000000", "return stamp", id="CRITICAL like HIGH"),
         ],
     )

@@ -23,6 +23,9 @@ DEAD_LETTERS_KEPT = 1000
 LETTERS_AT_ONCE = 250
 """So many dead letters are moved by one script, which keeps others from the server for a few ms."""
 
+FAILURES_AT_ONCE = 125
+"""So many failures are recorded by one script, for the same reason."""
+
 ITEMS_AT_ONCE = 200
 """So many items are enqueued by one script, for the same reason: into a full queue each costs most."""
 
@@ -282,11 +285,14 @@ class Queue:
         """Records failures; returns a word each: `retry`, `dead` or `lost` (the lease was)."""
         if not failures:
             return ()
-        args: list[str | int] = [self._now(), token, *self._retry]
-        for failure in failures:
-            args += [failure.id, "1" if failure.final else "0", failure.error[:500]]
-        with redis_errors():
-            return tuple(self._fail(keys=self._keys.queue, args=args))
+        words: list[str] = []
+        for at in range(0, len(failures), FAILURES_AT_ONCE):
+            args: list[str | int] = [self._now(), token, *self._retry]
+            for failure in failures[at : at + FAILURES_AT_ONCE]:
+                args += [failure.id, "1" if failure.final else "0", failure.error[:500]]
+            with redis_errors():
+                words += self._fail(keys=self._keys.queue, args=args)
+        return tuple(words)
 
     def release(self, token: str, ids: Sequence[str]) -> int:
         """Hands back work that was not begun: to its old place, without counting an attempt."""

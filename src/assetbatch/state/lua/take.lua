@@ -24,7 +24,7 @@ local now = clock_ms(ARGV[1])
 local token, want, lease_ms = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local max_attempts, delay_ms, keep = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.leased, '-inf', whole(now), 'LIMIT', 0, 200)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.leased, '-inf', whole(now), 'LIMIT', 0, 100)) do
   local r = read_record(q, id)
   if r then
     attempt_failed(q, id, r, now, 'the worker died: its lease ran out', false, max_attempts, delay_ms, keep)
@@ -32,7 +32,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.leased, '-inf', whole(now), 'L
     redis.call('ZREM', q.leased, id)
   end
 end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.delayed, '-inf', whole(now), 'LIMIT', 0, 200)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.delayed, '-inf', whole(now), 'LIMIT', 0, 100)) do
   redis.call('ZREM', q.delayed, id)
   local r = read_record(q, id)
   if r then
@@ -40,15 +40,22 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.delayed, '-inf', whole(now), '
   end
 end
 
-local candidates = {}
-for rank = 0, LAST_RANK do
-  local line = redis.call('ZRANGE', q.waiting[rank], 0, want - 1, 'WITHSCORES')
-  for i = 1, #line, 2 do
-    local stamp = tonumber(line[i + 1])
-    candidates[#candidates + 1] = { id = line[i], rank = rank, at = place(rank, stamp), stamp = stamp }
-  end
+-- The lines, each in its order: id, stamp, id, stamp, …; the first of each, and where it stands.
+local lines, first, stamps, places, waiting = {}, {}, {}, {}, false
+
+local function look_at_first(rank)
+  local stamp = lines[rank][first[rank] + 1]
+  stamps[rank] = stamp and tonumber(stamp)
+  places[rank] = stamp and place(rank, stamps[rank])
 end
-if #candidates == 0 then
+
+for rank = 0, LAST_RANK do
+  lines[rank] = redis.call('ZRANGE', q.waiting[rank], 0, want - 1, 'WITHSCORES')
+  first[rank] = 1
+  look_at_first(rank)
+  waiting = waiting or places[rank]
+end
+if not waiting then
   local due = redis.call('ZRANGE', q.delayed, 0, 0, 'WITHSCORES')
   return { 'empty', due[2] and whole(tonumber(due[2])) or '0' }
 end
@@ -65,17 +72,30 @@ if ARGV[8] == '1' then
     return { 'unknown' }
   end
 end
-table.sort(candidates, function(a, b)
-  if a.at == b.at then -- who has risen to this place has waited longer
-    return a.stamp < b.stamp
+
+-- The line whose first stands before all others; of two at one place who has risen to it has waited longer.
+local function next_line()
+  local best
+  for rank = 0, LAST_RANK do
+    local at = places[rank]
+    if at and (not best or at < places[best] or at == places[best] and stamps[rank] < stamps[best]) then
+      best = rank
+    end
   end
-  return a.at < b.at
-end)
+  return best
+end
+
 -- One command per key, not per item: a take of 250 holds up the server for a third of the time.
-local ids, of_line, records, leases, taken = {}, {}, {}, {}, {}
-for i = 1, math.min(want, #candidates) do
-  local id, rank = candidates[i].id, candidates[i].rank
-  ids[i] = id
+local ids, ranks, of_line, records, leases, taken = {}, {}, {}, {}, {}, {}
+for i = 1, want do
+  local rank = next_line()
+  if not rank then
+    break
+  end
+  local id = lines[rank][first[rank]]
+  first[rank] = first[rank] + 2
+  look_at_first(rank)
+  ids[i], ranks[i] = id, tostring(rank)
   of_line[rank] = of_line[rank] or {}
   table.insert(of_line[rank], id)
   leases[2 * i - 1], leases[2 * i] = whole(now + lease_ms), id
@@ -85,9 +105,8 @@ for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
   r.attempts = r.attempts + 1
   r.token = token
   records[2 * i - 1], records[2 * i] = ids[i], as_text(r)
-  for _, value in ipairs({ ids[i], tostring(candidates[i].rank), tostring(r.attempts), whole(r.stamp) }) do
-    taken[#taken + 1] = value
-  end
+  local at = #taken
+  taken[at + 1], taken[at + 2], taken[at + 3], taken[at + 4] = ids[i], ranks[i], tostring(r.attempts), whole(r.stamp)
 end
 for rank, gone in pairs(of_line) do
   redis.call('ZREM', q.waiting[rank], unpack(gone))
