@@ -107,7 +107,7 @@ class Services:
         return Keys(self.config.redis.prefix)
 
     @cached_property
-    def _confirm(self) -> Callable[[], None] | None:
+    def _confirm(self) -> Callable[..., bool] | None:
         """Waits until what was written survives a failover; None with a single server."""
         if not self.config.require_redis().group:
             return None

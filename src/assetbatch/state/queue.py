@@ -162,7 +162,7 @@ class Queue:
         max_size: int,
         retry_max_attempts: int,
         retry_delay_seconds: float,
-        confirm: Callable[[], None] | None = None,
+        confirm: Callable[..., bool] | None = None,
         clock_ms: Callable[[], int] | None = None,
     ) -> None:
         self._client = client
@@ -184,8 +184,8 @@ class Queue:
     def _now(self) -> str:
         return str(self._clock()) if self._clock else ""
 
-    def enqueue(self, items: Sequence[tuple[str, Line]]) -> Enqueued:
-        """Puts (id, line) pairs in line in their order, each id once."""
+    def enqueue(self, items: Sequence[tuple[str, Line]], *, again: bool = True) -> Enqueued:
+        """Puts (id, line) pairs in line in their order, each id once; where a failover has lost them, `again`."""
         by_code: dict[str, list[str]] = {"a": [], "r": [], "d": [], "x": []}
         gone: dict[str, None] = {}
         for at in range(0, len(items), ITEMS_AT_ONCE):
@@ -200,8 +200,10 @@ class Queue:
                 if code == "a":
                     gone.pop(item_id, None)
             gone.update(dict.fromkeys(displaced))
-        if self._confirm and (by_code["a"] or by_code["r"]):
-            self._confirm()
+        written = [item_id for item_id in by_code["a"] + by_code["r"] if item_id not in gone]
+        if self._confirm and written and not self._confirm("HEXISTS", self._keys.queue_items, written[-1]):
+            if again:  # a failover has lost the last of them at least, or somebody has finished it already
+                return self.enqueue(items, again=False)
         added = [item_id for item_id in dict.fromkeys(by_code["a"]) if item_id not in gone]
         without_room = [item_id for item_id in by_code["x"] if item_id not in added]
         return Enqueued(
@@ -260,7 +262,8 @@ class Queue:
             self.release(token, [item.id for item in items])
             window.cancel(grant)
 
-        window.confirm(undo)
+        if not window.confirm(token, undo):
+            return self.take(count, lease_seconds, window, token)
         return Lease(token, items, grant)
 
     def extend(self, token: str, ids: Sequence[str], lease_seconds: float) -> tuple[str, ...]:

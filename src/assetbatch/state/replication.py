@@ -16,9 +16,12 @@ class Replication:
         self._client = client
         self._keys = keys
 
-    def confirm(self) -> None:
+    def confirm(self, *probe: str) -> bool:
         """Returns when all that was written before, by anybody, is on one replica at least; at once where no
         replica follows, since then none that is up to date can take over.
+
+        `probe` is a command that finds what was written. False where it finds nothing: the server that it was
+        written to is gone, and another has answered, which never had it.
 
         A write of its own is waited for: commands reach replicas in their order, and WAIT knows only those
         of its own connection. Raises RedisError where replicas follow and none confirms within that time.
@@ -27,9 +30,10 @@ class Replication:
             pipeline = self._client.pipeline(transaction=False)
             pipeline.set(self._keys.fence, "", px=60_000)
             pipeline.execute_command("WAIT", 1, CONFIRM_MS)
-            _, confirmed = pipeline.execute()
-            if confirmed:
-                return
+            pipeline.execute_command(*probe)
+            _, confirmed, found = pipeline.execute()
+            if confirmed or not found:
+                return bool(found)
             info = self._client.info("replication")
         followers = [info.get(f"slave{n}", {}) for n in range(int(info.get("connected_slaves", 0)))]
         if any(replica.get("state") == "online" for replica in followers):
@@ -37,3 +41,4 @@ class Replication:
                 f"no replica of redis has confirmed a write within {CONFIRM_MS / 1000:g} s",
                 hint="are its replicas overloaded or cut off? what they lack would be lost in a failover",
             )
+        return True

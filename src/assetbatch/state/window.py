@@ -135,7 +135,7 @@ class Window:
         server_name: str = "",
         queue_runs: int = 1,
         host: str = "",
-        confirm: Callable[[], None] | None = None,
+        confirm: Callable[..., bool] | None = None,
         clock_ms: Callable[[], int] | None = None,
     ) -> None:
         self._client = client
@@ -174,18 +174,20 @@ class Window:
                 )
             if answer == "granted":
                 grant = Grant(call_id, taken_at)
-                self.confirm(partial(self.cancel, grant))
-                return grant
+                if self.confirm(call_id, partial(self.cancel, grant)):
+                    return grant
+                continue
             if answer == "refused":
                 return Refused.from_reply(*refusal)
             self.restore()
 
-    def confirm(self, undo: Callable[[], object]) -> None:
-        """Sees to it that what was just written survives a failover; else calls `undo`, raises RedisError."""
+    def confirm(self, call_id: str, undo: Callable[[], object]) -> bool:
+        """Sees to it that a grant, and what was written with it, survives a failover. False where one has
+        lost it: ask again. Calls `undo` and raises RedisError where no replica confirms it."""
         if self._confirm is None:
-            return
+            return True
         try:
-            self._confirm()
+            return self._confirm("ZSCORE", self.keys[0], call_id)
         except RedisError:
             with suppress(RedisError):
                 undo()
