@@ -185,7 +185,7 @@ class Queue:
         return str(self._clock()) if self._clock else ""
 
     def enqueue(self, items: Sequence[tuple[str, Line]], *, again: bool = True) -> Enqueued:
-        """Puts (id, line) pairs in line in their order, each id once; where a failover has lost them, `again`."""
+        """Puts (id, line) pairs in line in their order, each id once; `again` where a failover lost them."""
         by_code: dict[str, list[str]] = {"a": [], "r": [], "d": [], "x": []}
         gone: dict[str, None] = {}
         for at in range(0, len(items), ITEMS_AT_ONCE):
@@ -201,9 +201,13 @@ class Queue:
                     gone.pop(item_id, None)
             gone.update(dict.fromkeys(displaced))
         written = [item_id for item_id in by_code["a"] + by_code["r"] if item_id not in gone]
-        if self._confirm and written and not self._confirm("HEXISTS", self._keys.queue_items, written[-1]):
-            if again:  # a failover has lost the last of them at least, or somebody has finished it already
-                return self.enqueue(items, again=False)
+        confirmed = not (self._confirm and written) or self._confirm(
+            "HEXISTS", self._keys.queue_items, written[-1]
+        )
+        if (
+            again and not confirmed
+        ):  # a failover has lost the last of them, or somebody has finished it already
+            return self.enqueue(items, again=False)
         added = [item_id for item_id in dict.fromkeys(by_code["a"]) if item_id not in gone]
         without_room = [item_id for item_id in by_code["x"] if item_id not in added]
         return Enqueued(
