@@ -204,9 +204,7 @@ class Queue:
         confirmed = not (self._confirm and written) or self._confirm(
             "HEXISTS", self._keys.queue_items, written[-1]
         )
-        if (
-            again and not confirmed
-        ):  # a failover has lost the last of them, or somebody has finished it already
+        if again and not confirmed:  # a failover has lost the last of them, or it is finished already
             return self.enqueue(items, again=False)
         added = [item_id for item_id in dict.fromkeys(by_code["a"]) if item_id not in gone]
         without_room = [item_id for item_id in by_code["x"] if item_id not in added]
