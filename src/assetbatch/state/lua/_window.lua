@@ -98,9 +98,11 @@ local function refused_until(w, now, ahead)
   end
   -- Calls of the queue are kept apart where several hosts work it: slots that become free all at once would be
   -- taken by whoever runs just then, minute after minute.
-  local spaced = last_call(w, now) + w.spacing * (1 + ahead)
-  if w.spacing > 0 and spaced > now then
-    return spaced, 'spaced'
+  if w.spacing > 0 then
+    local spaced = last_call(w, now) + w.spacing * (1 + ahead)
+    if spaced > now then
+      return spaced, 'spaced'
+    end
   end
   local r = read_reservation(w, now)
   if not r or r.needed == 0 then
