@@ -29,7 +29,7 @@ from assetbatch.planning import (
     days_range,
 )
 from assetbatch.state.window import CallKind
-from assetbatch.status import Status
+from assetbatch.status import OPEN, Status
 from assetbatch.vendor.refusals import RefusalKind
 from assetbatch.words import moment, plural
 
@@ -180,29 +180,32 @@ class Ask(msgspec.Struct, frozen=True):
     page: Page | None = None
 
 
-class BatchState:
-    """What is pending, what came, what is stored, for one batch of work."""
+class Portion(msgspec.Struct, frozen=True):
+    """Work that was found due at a moment, and what is stored of its assets."""
 
-    def __init__(
-        self,
-        work: Sequence[Work],
-        stored: Mapping[str, StoredAsset],
-        kind: CallKind,
-        holder: Holder,
-        known: Entitlements,
-    ) -> None:
+    work: Sequence[Work]
+    stored: Mapping[str, StoredAsset]
+    due_at_ms: int
+
+
+class BatchState:
+    """What is pending, what came, what is stored, for one batch of work; which may come in portions."""
+
+    def __init__(self, kind: CallKind, holder: Holder, known: Entitlements) -> None:
         self.kind = kind
         self.holder = holder
         self._known = known
         self._saved_at = boot_seconds()
-        self._open = {item.id: item for item in work}
+        self._open: dict[str, Work] = {}
         self._out: set[str] = set()  # ids of work whose call is out, or whose next page waits
         self._pages: list[tuple[BarsCall, Page]] = []
         self._planned: list[Call] = []
         self._planned_ms = 0
         self._planned_with = 0
         self._found_due: tuple[int, int] | None = None
-        self.stored = dict(stored)
+        self.stored: dict[str, StoredAsset] = {}
+        self.brought = 0
+        """Pieces of work so far."""
         self.calls = 0
         self.answered = 0
         self.downs = 0
@@ -212,7 +215,7 @@ class BatchState:
         self.too_many_calls = False
         self.key_refused: str | None = None
         self.redis_error: RedisError | None = None
-        self._order = {item.id: position for position, item in enumerate(work)}
+        self._order: dict[str, int] = {}
         self._results: list[Result] = []
         self._bars: dict[str, list[Bar]] = {}
         self._bars_asked_ms: int | None = None
@@ -223,6 +226,17 @@ class BatchState:
         self._bars_refused = 0
         self._published = 0
 
+    def add(self, portion: Portion, lessons: int) -> None:
+        """Work that was found due a moment ago, after so many lessons. What this batch knows of an asset
+        already is newer than what is stored."""
+        self._found_due = (portion.due_at_ms, lessons)
+        for item in portion.work:
+            self._open[item.id] = item
+            self._order[item.id] = self.brought
+            self.brought += 1
+        for symbol, stored in portion.stored.items():
+            self.stored.setdefault(symbol, stored)
+
     @property
     def open(self) -> list[Work]:
         """What has no result yet, in the order of the work."""
@@ -232,6 +246,11 @@ class BatchState:
     def pending(self) -> list[Work]:
         """The same without the work whose call is out: what calls are to be planned for."""
         return [item for item_id, item in self._open.items() if item_id not in self._out]
+
+    @property
+    def is_out(self) -> bool:
+        """Whether calls are out for all work that has no result yet, or none is left."""
+        return not self._pages and all(item_id in self._out for item_id in self._open)
 
     # --- what to ask for ---
 
@@ -246,10 +265,6 @@ class BatchState:
         """Whether calls have to be planned (again): none is left, they are old, or something was learned."""
         age_ms = abs(now_ms - self._planned_ms)
         return not self._planned or age_ms > PLAN_AGE_MS or lessons != self._planned_with
-
-    def found_due(self, at_ms: int, lessons: int) -> None:
-        """Who brings the work has looked whether it is due, after so many lessons."""
-        self._found_due = (at_ms, lessons)
 
     def doubtful(self, now_ms: int, lessons: int) -> list[Work]:
         """What of the pending work may not be due (any more). If it was found due a moment ago and nothing
@@ -369,7 +384,7 @@ class BatchState:
             return Result(work=item, status=_SUCCESS, price=price)
         if refusal := answer.errors.get(ticker):
             consequence = CONSEQUENCES[refusal.kind]
-            status = Status.FAILED if consequence.status.open else consequence.status
+            status = Status.FAILED if consequence.status in OPEN else consequence.status
             return Result(work=item, status=status, error=refusal.message, final=consequence.final)
         if price is not None:  # stored, it would keep out every true price until then
             error = f"the price of {ticker} is from the future ({moment(price.as_of_ms)})"
@@ -486,15 +501,18 @@ class BatchState:
 
         Work on bars leaves the price and its sync status alone: a quote is newer and better than a bar.
         """
-        new = [result for result in self._results[self._unsaved_from :] if not result.status.open]
+        new = [result for result in self._results[self._unsaved_from :] if result.status not in OPEN]
         self._unsaved_from = len(self._results)
         self._saved_at = boot_seconds()
         bars, self._bars = self._bars, {}
         asked_ms, self._bars_asked_ms = self._bars_asked_ms, None
         spans, self._spans = self._spans, {}
-        of_prices = [result for result in new if result.work.kind is _PRICE and result.status is not _FRESH]
-        prices = [result.price for result in of_prices if result.price]
-        outcomes = [Outcome(result.work.asset.symbol, result.status, result.error) for result in of_prices]
+        prices, outcomes = [], []
+        for result in new:
+            if result.work.kind is _PRICE and result.status is not _FRESH:
+                outcomes.append(Outcome(result.work.asset.symbol, result.status, result.error))
+                if result.price:
+                    prices.append(result.price)
         to_save = Batch(prices=prices, bars=bars, bars_asked_ms=asked_ms, spans=spans, outcomes=outcomes)
         return new, to_save
 

@@ -6,7 +6,7 @@ back is stored in one transaction, before any wait for a slot and at the end; th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetbatch.assets import AssetType
@@ -18,6 +18,7 @@ from assetbatch.batch import (
     BatchReport,
     BatchState,
     Holder,
+    Portion,
     Result,
 )
 from assetbatch.bounds import Bound, boot_seconds
@@ -26,7 +27,7 @@ from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError
 from assetbatch.events import Events
 from assetbatch.flights import Aside, Flights, Landed, Shape, calls_at_once, may_start, shapes
 from assetbatch.learning import PlanLearner
-from assetbatch.market import Batch, Saved, StoredAsset
+from assetbatch.market import Batch, Saved
 from assetbatch.planning import (
     BarsCall,
     Call,
@@ -83,6 +84,24 @@ class _Told(NamedTuple):
     error: RedisError | None = None
 
 
+class _Supply:
+    """Portions of work until there are none."""
+
+    def __init__(self, more: Callable[[], Portion | None] | None) -> None:
+        self._more = more
+
+    def next(self) -> Portion | None:
+        portion = self._more() if self._more else None
+        if portion is None:
+            self._more = None
+        return portion
+
+
+def _most_calls(pieces: int, *, one_call_each: bool) -> int:
+    """How many calls a batch of so many pieces of work may make: two each leave room to learn the plan."""
+    return pieces if one_call_each else 2 * pieces + 2
+
+
 class Refresher:
     """Refreshes batches of work for one command. Not for several threads."""
 
@@ -120,35 +139,33 @@ class Refresher:
 
     def run(
         self,
-        work: Sequence[Work],
-        stored: Mapping[str, StoredAsset],
+        portion: Portion,
         kind: CallKind,
         *,
-        max_calls: int,
+        more: Callable[[], Portion | None] | None = None,
         grant: Grant | None = None,
         one_call_each: bool = False,
         holder: Holder | None = None,
-        due_at_ms: int | None = None,
     ) -> BatchReport:
-        """Refreshes `work` in its order with at most `max_calls` calls, waiting for slots within the bound.
+        """Refreshes the work in its order, waiting for slots within the bound.
 
-        `grant` is a slot that is already held; it is given back if no call needs it. With `one_call_each`
-        work whose call taught us something about the plan is left for the next cycle instead of asked
-        again. `due_at_ms` is when the caller has found out that the work is due. Raises KeyRefusedError,
-        RedisError or DatabaseError; what came back before is stored.
+        `more` gives further portions until it gives none; it is asked whenever calls are out for all work
+        that there is and others could go out beside them. `grant` is a slot that is already held; it is
+        given back if no call needs it. With `one_call_each` there is at most a call for each piece of work,
+        and work whose call taught us something about the plan is left for the next cycle instead of asked
+        again. Raises KeyRefusedError, RedisError or DatabaseError, and what `more` raises; what came back
+        before is stored.
         """
+        batch = BatchState(kind, holder or Holder(), self._known)
+        supply = _Supply(more)
         try:
-            if work:
-                self._store().require_writes()
+            self._add(batch, portion)
         except BaseException:
             self._give_back(grant)
             raise
-        batch = BatchState(work, stored, kind, holder or Holder(), self._known)
-        if due_at_ms is not None:
-            batch.found_due(due_at_ms, self._learner.lessons)
         aside = Aside()
         try:
-            self._fetch(batch, max_calls, grant, one_call_each, aside)
+            self._fetch(batch, supply, grant, one_call_each, aside)
         finally:
             self.calls += batch.calls
             try:
@@ -165,14 +182,19 @@ class Refresher:
             )
         return batch.report()
 
+    def _add(self, batch: BatchState, portion: Portion) -> None:
+        if portion.work:
+            self._store().require_writes()
+        batch.add(portion, self._learner.lessons)
+
     def _fetch(
-        self, batch: BatchState, max_calls: int, grant: Grant | None, one_call_each: bool, aside: Aside
+        self, batch: BatchState, supply: _Supply, grant: Grant | None, one_call_each: bool, aside: Aside
     ) -> None:
         with Flights(calls_at_once(self._window.call_limit)) as flights:
             while True:
                 if flights.most == 1 and batch.kind is CallKind.QUEUE and batch.is_heavy():
                     self._store_and_publish(batch)
-                grant, pause = self._start_calls(batch, flights, max_calls, grant)
+                grant, pause = self._start_calls(batch, flights, supply, grant, one_call_each)
                 if not flights.out:
                     break
                 if flights.most > 1:  # while calls are out
@@ -184,15 +206,22 @@ class Refresher:
         self._give_back(grant)
 
     def _start_calls(
-        self, batch: BatchState, flights: Flights, max_calls: int, grant: Grant | None
+        self,
+        batch: BatchState,
+        flights: Flights,
+        supply: _Supply,
+        grant: Grant | None,
+        one_call_each: bool,
     ) -> tuple[Grant | None, float | None]:
         """Lets as many calls go out as may be, and waits for a slot only while none is out. Returns a slot
         that is left over, and where one will be free shortly, in how many seconds."""
         while not batch.closed and not flights.full:
+            while batch.is_out and self._may_supply(batch) and (portion := supply.next()):
+                self._add(batch, portion)
             ask = self._next_ask(batch, flights)
             if ask is None:
                 break
-            if batch.calls >= max_calls:
+            if batch.calls >= _most_calls(batch.brought, one_call_each=one_call_each):
                 batch.defer("no call left for it in this cycle", Status.POSTPONED)
                 break
             slot = self._slot(batch, grant, may_wait=not flights.out)
@@ -207,6 +236,10 @@ class Refresher:
                 self._start(batch, ask, grant, flights)
                 grant = None
         return grant, None
+
+    def _may_supply(self, batch: BatchState) -> bool:
+        """Whether further work may begin: not where the vendor is down, which would cost each an attempt."""
+        return batch.downs <= batch.answered and not self._bound.stopped and time_for_calls(self._bound) > 0
 
     def _next_ask(self, batch: BatchState, flights: Flights) -> Ask | None:
         """The request to make now, beside those that are out; work that needs none (any more) is settled on

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What became of one piece of work; what is not open is recorded as the sync status (of prices)."""
+    """What became of one piece of work; what is not in OPEN is recorded as the sync status (of prices)."""
 
     SUCCESS = "success"
     FRESH = "fresh"
@@ -20,10 +20,6 @@ class Status(StrEnum):
     POSTPONED = "postponed"
     """The cycle's calls went into learning what the plan lacks: asked otherwise next time."""
 
-    @property
-    def open(self) -> bool:
-        """Whether the work is still to be done; nothing is recorded of it."""
-        return self in _OPEN
 
-
-_OPEN = frozenset({Status.DEFERRED, Status.POSTPONED})
+OPEN = frozenset({Status.DEFERRED, Status.POSTPONED})
+"""Work that is still to be done; nothing is recorded of it."""

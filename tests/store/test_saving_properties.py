@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from assetbatch.assets import Asset, AssetType
-from assetbatch.batch import BatchState, Holder
+from assetbatch.batch import BatchState, Holder, Portion
 from assetbatch.entitlements import Entitlements
 from assetbatch.market import BAR_MS, Bar, Batch, Price, Saved, Span, SpanState, StoredAsset
 from assetbatch.planning import BarsCall, SnapshotCall, Work, WorkKind
@@ -248,7 +248,8 @@ def batch_of(answer: Answer) -> Batch | None:
     stored = {EURUSD.symbol: StoredAsset(symbol=EURUSD.symbol)}
     known = Entitlements(end_of_day=False)
     known.saw(EURUSD.asset_type, answer.asked_ms, answer.asked_ms, market_open=True)  # of another asset
-    cycle = BatchState(call.work, stored, CallKind.QUEUE, Holder(), known)
+    cycle = BatchState(CallKind.QUEUE, Holder(), known)
+    cycle.add(Portion(call.work, stored, answer.asked_ms), lessons=0)
     cycle.take_bars(call, None, page, answer.asked_ms)
     return cycle.unsaved()[1]
 
@@ -421,7 +422,8 @@ def batch_of_prices(answer: PricesAnswer) -> Batch | None:
     except Refusal:
         return None
     call = SnapshotCall((Work(EURUSD), Work(BTCUSD)))
-    cycle = BatchState(call.work, {}, CallKind.PRIORITY, Holder(), Entitlements(end_of_day=False))
+    cycle = BatchState(CallKind.PRIORITY, Holder(), Entitlements(end_of_day=False))
+    cycle.add(Portion(call.work, {}, answer.asked_ms), lessons=0)
     cycle.take_prices(call, prices, answer.asked_ms, lambda *_: None)
     return cycle.unsaved()[1]
 

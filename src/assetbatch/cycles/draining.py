@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from assetbatch.batch import BatchReport, Holder, Result
+from assetbatch.batch import BatchReport, Holder, Portion, Result
 from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.cycles.result import LEASE_SLACK_SECONDS, TOO_MANY_CALLS, CycleResult, judge
 from assetbatch.cycles.work import (
+    Intake,
     account,
     asset_report,
     enqueue_bars,
     known_work,
-    load,
     raise_if_down,
     refreshing,
-    split_due,
 )
 from assetbatch.entitlements import Entitlements
 from assetbatch.flights import calls_at_once
@@ -37,8 +36,9 @@ log = logging.getLogger("assetbatch")
 DOWN_BATCHES = 2
 """After so many batches in a row that found the vendor down, a queue run ends: the rest is spared."""
 
-TAKES_AT_ONCE = 20
-"""So many times 250 items are worked together on a plan whose calls go out side by side."""
+MOST_TOGETHER = 20_000
+"""So many items at most are worked together on a plan whose calls go out side by side: taken when their calls
+can go out, so that other hosts find work too."""
 
 LEASE_CHECK_SECONDS = 5.0
 """A process that has slept for longer (a paused machine) asks whether its leased work is still its own."""
@@ -104,9 +104,9 @@ def _drain(
             waited = True
             bound.wait(taken.wait_ms / 1000 + 0.001)
             continue
-        leases = [taken, *(_more(services, lease_seconds) if wide and len(taken.items) == count else ())]
         waited, token = False, new_call_id()
-        report = _work_leases(services, bound, refresher, known, leases, result, failures)
+        more = wide and len(taken.items) == count
+        report = _work_leases(services, bound, refresher, known, taken, result, failures, more=more)
         reports.append(report)
         if report.too_many_calls:
             result.ended_because = TOO_MANY_CALLS
@@ -120,17 +120,6 @@ def _drain(
     if waited:
         services.window.leave(token)
     return reports
-
-
-def _more(services: Services, lease_seconds: float) -> Iterator[Lease]:
-    """Further work for the calls that go out beside the first; each asks for its slot when it goes."""
-    for _ in range(TAKES_AT_ONCE - 1):
-        taken = services.queue.take(SNAPSHOT_TICKERS, lease_seconds)
-        if not isinstance(taken, Lease):
-            return
-        yield taken
-        if len(taken.items) < SNAPSHOT_TICKERS:
-            return
 
 
 class _Failures:
@@ -154,14 +143,16 @@ class _Failures:
 class _LeaseHolder(Holder):
     """Holds leases: renews them, and settles each item as soon as its result is stored."""
 
-    def __init__(
-        self, services: Services, bound: Bound, leases: Sequence[Lease], failures: _Failures
-    ) -> None:
+    def __init__(self, services: Services, bound: Bound, failures: _Failures) -> None:
         self._services = services
         self._failures = failures
         self._bound = bound
-        self._open = {item.id: lease.token for lease in leases for item in lease.items}
+        self._open: dict[str, str] = {}
         self._held_since = boot_seconds()
+
+    def hold(self, lease: Lease) -> None:
+        """A further lease."""
+        self._open.update((item.id, lease.token) for item in lease.items)
 
     def lost(self, pending: Sequence[Work]) -> Collection[str]:
         if boot_seconds() - self._held_since < LEASE_CHECK_SECONDS:
@@ -234,44 +225,72 @@ def _work_leases(
     bound: Bound,
     refresher: Refresher,
     known: Entitlements,
-    leases: Sequence[Lease],
+    taken: Lease,
     result: CycleResult,
     failures: _Failures,
+    *,
+    more: bool,
 ) -> BatchReport:
-    """Works what was taken and settles every item: finished, failed or handed back."""
-    work, gone = known_work(services, [item.id for lease in leases for item in lease.items])
-    if gone:
-        log.warning("taken out of the queue: %s (hint: not in the configuration any more)", ", ".join(gone))
-    holder = _LeaseHolder(services, bound, leases, failures)
-    grant = leases[0].grant
+    """Works what was taken, and `more` of what waits as its calls can go out; settles every item: finished,
+    failed or handed back."""
+    holder = _LeaseHolder(services, bound, failures)
+    intake = Intake(services, result, known)
+
+    def portion_of(leases: Sequence[Lease]) -> Portion:
+        for lease in leases:
+            holder.hold(lease)
+        work, gone = known_work(services, [item.id for lease in leases for item in lease.items])
+        if gone:
+            names = ", ".join(gone)
+            log.warning("taken out of the queue: %s (hint: not in the configuration any more)", names)
+        portion = intake.portion(work)
+        due_ids = {item.id for item in portion.work}
+        holder.finish([*gone, *(item.id for item in work if item.id not in due_ids)])
+        return portion
+
+    further = _further(services, bound) if more else iter(())
     try:
         try:
-            stored = load(services, result, [item.asset.symbol for item in work])
+            portion = portion_of([taken])
         except BaseException:
-            if grant:  # nobody will call with it
-                services.window.cancel(grant)
+            if taken.grant:  # nobody will call with it
+                services.window.cancel(taken.grant)
             raise
-        now_ms = services.now_ms()
-        due, rest = split_due(services, known, work, stored)
-        due_ids = {item.id for item in due}
-        holder.finish([*gone, *(item.id for item in work if item.id not in due_ids)])
         report = refresher.run(
-            due,
-            stored,
+            portion,
             CallKind.QUEUE,
-            max_calls=2 * len(due) + 2,
-            grant=grant,
+            more=lambda: next(map(portion_of, further), None),
+            grant=taken.grant,
             holder=holder,
-            due_at_ms=now_ms,
         )
         account(result, report)
         # an attempt is counted, or pages without an end would take every call of every start
         holder.stored([done for done in report.results if done.status is Status.POSTPONED])
         worked = [done for done in report.results if done.status is not Status.DEFERRED]
-        result.assets += rest
+        stored = intake.stored
+        result.assets += intake.rest
         result.assets += [asset_report(done, stored.get(done.work.asset.symbol)) for done in worked]
         refreshed = {done.work.asset.symbol for done in worked if done.work.kind is WorkKind.PRICE}
         enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in refreshed})
         return report
     finally:
         holder.release()
+
+
+def _further(services: Services, bound: Bound) -> Iterator[list[Lease]]:
+    """Further work for the calls that go out beside the first: each time as much as they can bring. Each asks
+    for its slot when it goes."""
+    at_once = calls_at_once(services.config.call_limit)
+    for _ in range(MOST_TOGETHER // SNAPSHOT_TICKERS // at_once):
+        leases: list[Lease] = []
+        while len(leases) < at_once:
+            taken = services.queue.take(SNAPSHOT_TICKERS, bound.remaining() + LEASE_SLACK_SECONDS)
+            if not isinstance(taken, Lease):
+                break
+            leases.append(taken)
+            if len(taken.items) < SNAPSHOT_TICKERS:
+                break
+        if leases:
+            yield leases
+        if len(leases) < at_once:
+            return

@@ -18,14 +18,13 @@ from assetbatch.cycles.result import (
     skipped,
 )
 from assetbatch.cycles.work import (
+    Intake,
     account,
     asset_report,
     enqueue_bars,
-    load,
     plan_lines,
     raise_if_down,
     refreshing,
-    split_due,
     symbols,
 )
 from assetbatch.entitlements import Entitlements
@@ -63,30 +62,22 @@ def run_priority(
         progress.began()
         with recorded(services, result) as calls:
             known = services.entitlements()
-            stored = load(services, result, symbols(assets))
-            now_ms = services.now_ms()
-            due, rest = split_due(services, known, [Work(asset) for asset in assets], stored)
+            intake = Intake(services, result, known)
+            portion = intake.portion([Work(asset) for asset in assets])
             with refreshing(services, known, bound, progress, result, calls) as refresher:
-                report = refresher.run(
-                    due,
-                    stored,
-                    CallKind.PRIORITY,
-                    max_calls=len(due),
-                    one_call_each=True,
-                    due_at_ms=now_ms,
-                )
+                report = refresher.run(portion, CallKind.PRIORITY, one_call_each=True)
             account(result, report)
-            reports = {asset.symbol: asset for asset in rest}
+            reports = {asset.symbol: asset for asset in intake.rest}
             for done in report.results:
                 symbol = done.work.asset.symbol
-                reports[symbol] = asset_report(done, stored.get(symbol))
+                reports[symbol] = asset_report(done, intake.stored.get(symbol))
             result.assets = [reports[asset.symbol] for asset in assets]
             _say_failures(report)
             judge(result, bound)
-            enqueue_bars(services, result, known, stored)
+            enqueue_bars(services, result, known, intake.stored)
             _reserve_next(services, known, assets, starts_ms, report.calls)
             if not bound.stopped:  # a call that was cut short says nothing of the vendor
-                raise_if_down(result, [report] if due else [])
+                raise_if_down(result, [report])
     return result
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from assetbatch.assets import Asset
-from assetbatch.batch import BatchReport, Result
+from assetbatch.batch import BatchReport, Portion, Result
 from assetbatch.bounds import Bound
 from assetbatch.cycles.result import AssetReport, CycleResult
 from assetbatch.entitlements import Entitlements
@@ -122,6 +122,28 @@ def split_due(
             )
         )
     return due, rest
+
+
+class Intake:
+    """The work that a cycle has looked at so far, portion by portion."""
+
+    def __init__(self, services: Services, result: CycleResult, known: Entitlements) -> None:
+        self._services = services
+        self._result = result
+        self._known = known
+        self.stored: dict[str, StoredAsset] = {}
+        """What was stored of its assets."""
+        self.rest: list[AssetReport] = []
+        """Reports of those for which there is nothing to do."""
+
+    def portion(self, work: Sequence[Work]) -> Portion:
+        """What of this work is due. Raises RedisError or DatabaseError."""
+        found = load(self._services, self._result, [item.asset.symbol for item in work])
+        self.stored.update(found)
+        due_at_ms = self._services.now_ms()
+        due, rest = split_due(self._services, self._known, work, found)
+        self.rest += rest
+        return Portion(due, found, due_at_ms)
 
 
 @contextmanager

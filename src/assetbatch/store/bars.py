@@ -21,12 +21,12 @@ SETTLED_AFTER_MS = BAR_MS + 20 * 60_000
 """Age of a bar's start from which the vendor's word on it is final: plans lag by up to 15 minutes."""
 
 _TYPES = ["int8", "int8", *["float8"] * 6, "int8"]
-"""Of the columns in binary COPY. Without them psycopg guesses by value, and int4 for a small integer would not
+"""Of the columns in binary COPY. Without them psycopg guesses by value, and int4 for a small integer does not
 fit a column of int8."""
 
 _POSTGRES_EPOCH_MS = 946_684_800_000
-"""2000-01-01 UTC. In binary a timestamptz is an int8 of microseconds since then (timestamptz_send in PostgreSQL's
-timestamp.c), which costs a third of making a datetime for psycopg to take apart."""
+"""2000-01-01 UTC. In binary a timestamptz is an int8 of microseconds since then (see timestamptz_send of
+PostgreSQL); a datetime for psycopg to take apart would cost three times as much."""
 
 _NOT_SO = (psycopg.errors.UniqueViolation, psycopg.errors.FeatureNotSupported)
 """Somebody was faster; or the table does not take COPY (row-level security, a rule)."""

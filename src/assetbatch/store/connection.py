@@ -92,6 +92,11 @@ class Session:
         self._connection: Connection | None = None
         self._turn = threading.Lock()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a thread has its turn now."""
+        return self._turn.locked()
+
     def connect(self) -> None:
         """Open the connection, without a second try; raises DatabaseError."""
         try:

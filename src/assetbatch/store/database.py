@@ -24,7 +24,8 @@ class Migrated(NamedTuple):
 
 
 class Store:
-    """PostgreSQL with the owner's tables; a context manager. Threads that share it take turns.
+    """PostgreSQL with the owner's tables; a context manager. Threads that share it take turns; `load` alone
+    does not wait for another thread's writing.
 
     Each method is one transaction, repeated after a deadlock or a lost connection as long as
     `within_seconds` are not over; the server ends a statement that takes longer than what is left of them.
@@ -32,8 +33,10 @@ class Store:
     that is frozen, neither answering nor gone, only a guard around the process helps.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, beside: Session | None = None) -> None:
+        """`beside` is for reading while another thread writes; connected when that is first wanted."""
         self._session = session
+        self._beside = beside
         self._takes_writes = True
 
     @classmethod
@@ -52,7 +55,10 @@ class Store:
         SchemaMissingError if `init` has to run first.
         """
         target = Target(url, connect_seconds=connect_seconds)
-        store = cls(Session(target, within_seconds=within_seconds, lock_seconds=lock_seconds))
+        sessions = [
+            Session(target, within_seconds=within_seconds, lock_seconds=lock_seconds) for _ in range(2)
+        ]
+        store = cls(*sessions)
         try:
             store._session.connect()
             if check_schema:
@@ -63,8 +69,10 @@ class Store:
         return store
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         self._session.close()
+        if self._beside:
+            self._beside.close()
 
     def __enter__(self) -> Self:
         return self
@@ -117,9 +125,8 @@ class Store:
     def load(self, symbols: Iterable[str]) -> dict[str, StoredAsset]:
         """What is stored of each symbol, by one query; symbols that are not registered are absent."""
         asked = list(symbols)
-        return self._session.run(
-            "reading what is stored", lambda connection, _: reading.load(connection, asked)
-        )
+        session = self._beside if self._beside and self._session.busy else self._session
+        return session.run("reading what is stored", lambda connection, _: reading.load(connection, asked))
 
     def gaps(self, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
         """The stretches `[start_ms, end_ms)` without stored bars within a range of each symbol, ascending, by

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
@@ -27,8 +26,10 @@ _NOTHING = msgspec.Raw(b"{}")
 
 
 def midpoint(bid: float, ask: float) -> float:
-    """Halfway between two prices in decimal: 1.1 and 1.2 give 1.15, not 1.1500000000000001."""
-    return float((Decimal(repr(bid)) + Decimal(repr(ask))) / 2)
+    """Halfway between two prices, to the 15 significant digits that any double keeps: 1.1 and 1.2 give 1.15,
+    not 1.1500000000000001. Of prices that are closer than that it is one."""
+    middle = float(f"{(bid + ask) / 2:.15g}")
+    return middle if bid <= middle <= ask or ask <= middle <= bid else bid
 
 
 # --- answers of many tickers ---
