@@ -238,8 +238,10 @@ class Refresher:
         return grant, None
 
     def _may_supply(self, batch: BatchState) -> bool:
-        """Whether further work may begin: not where the vendor is down, which would cost each an attempt."""
-        return batch.downs <= batch.answered and not self._bound.stopped and time_for_calls(self._bound) > 0
+        """Whether further work may begin: not before the vendor is known to answer: one that is down costs
+        each an attempt."""
+        answers = batch.answered > batch.downs or (self._proven and not batch.downs)
+        return bool(answers) and not self._bound.stopped and time_for_calls(self._bound) > 0
 
     def _next_ask(self, batch: BatchState, flights: Flights) -> Ask | None:
         """The request to make now, beside those that are out; work that needs none (any more) is settled on

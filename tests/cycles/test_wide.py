@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from assetbatch.errors import DatabaseError, KeyRefusedError
+from assetbatch.cycles import draining
+from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
 from assetbatch.market import Batch, Saved
 from assetbatch.sandbox.universe import instruments
 from assetbatch.state.queue import Line
@@ -166,6 +167,44 @@ def test_pages_of_one_symbol_follow_each_other_while_others_are_out(
     assert (result.result, result.queue_size) == ("ok", 0)
     assert most_out[0] > 1
     assert min(world.bars(asset["symbol"]) for asset in document["secondary_assets"]) > 8000
+
+
+class TestTaking:
+    """A few items at a time, so that little work shows it."""
+
+    @pytest.fixture(autouse=True)
+    def few_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(draining, "SNAPSHOT_TICKERS", 5)
+
+    def test_what_the_calls_cannot_bring_yet_is_left_for_other_hosts(
+        self, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        document = {"priority_assets": [], "secondary_assets": assets(WITH_BARS, bars=True)}
+        world = make_world(plan="starter", limit=1200, universe=2500, document=document)  # two at once
+        leased: list[int] = []
+        bars = VendorClient.bars
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            with world.services() as services:
+                leased.append(services.queue.state().leased)
+            return bars(*arguments, **options)
+
+        monkeypatch.setattr(VendorClient, "bars", counted)
+        world.enqueue_secondary()
+        result = world.run_queue(seconds=90)
+        assert len(leased) == WITH_BARS
+        assert max(leased) <= 5 + 2 * 5
+        assert world.rows("SELECT count(DISTINCT symbol_id) FROM market_data.ohlcv_5m") == [(WITH_BARS,)]
+        assert (result.result, result.ended_because) == ("ok", "empty")
+
+    def test_a_vendor_that_is_down_costs_an_attempt_of_what_was_taken_first(self, wide: World) -> None:
+        wide.enqueue_secondary()
+        wide.vendor.order("status=503", times=None)
+        with pytest.raises(UnreachableError):
+            wide.run_queue()
+        with wide.services() as services:
+            state = services.queue.state()
+        assert (state.leased, state.delayed) == (0, 5 * draining.DOWN_BATCHES)
 
 
 class TestStoring:

@@ -325,6 +325,20 @@ def test_a_newer_price_that_is_just_being_committed_is_not_overwritten(
     assert store.load(["EURUSD"])["EURUSD"].as_of_ms == NOW_MS + 300_000
 
 
+def test_what_is_stored_can_be_read_while_another_thread_waits_to_write(
+    store: Store, database_url: str, sql: Sql
+) -> None:
+    store.save(Batch(prices=[price(at_ms=NOW_MS)]), NOW_MS)
+    with psycopg.connect(database_url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT FROM trading.symbols FOR UPDATE")
+        saving = pool.submit(store.save, Batch(prices=[price(at_ms=NOW_MS + 1)]), NOW_MS)
+        wait_for_a_waiting_lock(sql)
+        assert store.load(["EURUSD"])["EURUSD"].as_of_ms == NOW_MS
+        assert not saving.done()
+        other.rollback()
+        assert len(saving.result(10).updated) == 1
+
+
 MOMENTS = st.integers(NOW_MS - 3, NOW_MS + 3)
 PRICES = st.builds(price, st.sampled_from(SYMBOLS), MOMENTS, st.sampled_from([1.25, 1.5, 0.0]))
 
