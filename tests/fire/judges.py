@@ -101,6 +101,28 @@ def lost(enqueued: Iterable[str], *accounts: Collection[str]) -> list[str]:
     return [item for item in enqueued if not any(item in account for account in accounts)]
 
 
+def work_lost_or_doubled(
+    enqueued: Iterable[str],
+    done: Collection[str],
+    in_queue: Mapping[str, Collection[str]],
+    held: Sequence[Hold],
+    asked: Sequence[tuple[str, float]],
+    retry_delay: float,
+) -> dict[str, object]:
+    """The breaches of promise 3 by the name of what is broken: nothing is lost, nothing worked twice at once.
+    `in_queue` are the ids in each of the queue's sets, and its `records`."""
+    records = in_queue["records"]
+    places = [in_queue[name] for name in ("critical", "high", "medium", "low", "leased", "delayed")]
+    found = {
+        "lost": lost(enqueued, done, in_queue["dead"], records),
+        "records in no set": lost(records, *places),
+        "held twice": held_twice(held),
+        "asked without a lease": asked_without_lease(asked, held),
+        "asked again too soon": asked_again_within(asked, retry_delay),
+    }
+    return {name: breaches for name, breaches in found.items() if breaches}
+
+
 def out_of_order(takes: Iterable[Take], waiting_since: float) -> list[tuple[Take, Take]]:
     """(taken too early, passed over): the second stood before the first in line and was taken after it.
 

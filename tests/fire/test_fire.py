@@ -31,14 +31,11 @@ from tests.fire.arena import (
     unexpected,
 )
 from tests.fire.judges import (
-    asked_again_within,
-    asked_without_lease,
     events_without_row,
-    held_twice,
-    lost,
     out_of_order,
     use,
     waited,
+    work_lost_or_doubled,
 )
 from tests.fire.worker import PRIORITY_STEPS, STEPS
 
@@ -170,13 +167,7 @@ def test_under_kill_9_the_promises_hold(
     assert sum(cycle.calls for cycle in cycles) >= len(PRIORITY)
     assert waited([cycle.waits for cycle in cycles]) == []
     # 3: nothing is lost, and nothing is worked twice at once
-    dead, records = in_queue["dead"], in_queue["records"]
-    places = [in_queue[name] for name in ("critical", "high", "medium", "low", "leased", "delayed")]
-    assert lost(arena.symbols, done, dead, records) == []
-    assert lost(records, *places) == []
-    assert held_twice(held) == []
-    assert asked_without_lease(asked, held) == []
-    assert asked_again_within(asked, RETRY_DELAY_SECONDS) == []
+    assert work_lost_or_doubled(arena.symbols, done, in_queue, held, asked, RETRY_DELAY_SECONDS) == {}
     # 4: first come, first served
     assert out_of_order(takes(lines), 0.0) == []
     # 6: whoever hears of it finds it

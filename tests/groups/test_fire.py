@@ -21,7 +21,7 @@ from tests.fire.arena import (
     holds,
     unexpected,
 )
-from tests.fire.judges import asked_again_within, asked_without_lease, held_twice, lost, use
+from tests.fire.judges import use, work_lost_or_doubled
 from tests.fire.worker import STEPS
 from tests.groups.servers import Cluster, Group, Node, until
 
@@ -135,13 +135,7 @@ def test_failovers_and_moved_slots_lose_nothing_and_open_no_window(
     # 1: the budget holds at the vendor
     assert windows_over_limit(arrivals, LIMIT, WINDOW_SECONDS) == []
     # 3: nothing is lost, and nothing is worked twice at once
-    dead, records = in_queue["dead"], in_queue["records"]
-    places = [in_queue[name] for name in ("critical", "high", "medium", "low", "leased", "delayed")]
-    assert lost(arena.symbols, done, dead, records) == []
-    assert lost(records, *places) == []
-    assert held_twice(held) == []
-    assert asked_without_lease(asked, held) == []
-    assert asked_again_within(asked, RETRY_DELAY_SECONDS) == []
+    assert work_lost_or_doubled(arena.symbols, done, in_queue, held, asked, RETRY_DELAY_SECONDS) == {}
     # (4, the order: a take whose answer was lost with its server holds its items until the lease runs out)
     # and the work goes on
     assert max(pauses) < BACK_AT_WORK_SECONDS
