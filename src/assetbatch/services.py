@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -111,9 +111,10 @@ class Services:
         """Waits until what was written survives a failover; None with a single server."""
         if not self.config.require_redis().group:
             return None
+        from assetbatch.state.groups import has_moved
         from assetbatch.state.replication import Replication
 
-        return Replication(self.redis, self.keys).confirm
+        return Replication(self.redis, self.keys, partial(has_moved, self.redis)).confirm
 
     @cached_property
     def _fingerprint(self) -> str:

@@ -114,6 +114,11 @@ class Node:
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGCONT)
 
+    def names(self) -> int:
+        """The port of the master that this Sentinel names."""
+        (state,) = self.client.sentinel_masters().values()
+        return int(state["port"])
+
     def replicas(self) -> int:
         """How many replicas follow it and are up to date."""
         info = self.client.info("replication")
@@ -203,8 +208,8 @@ class SentinelGroup(Group):
 
     def holder(self, key: str) -> Node:
         """The server that the Sentinels call the master; it holds all keys."""
-        (state,) = self.sentinels[0].client.sentinel_masters().values()
-        return next(node for node in self.servers if node.port == int(state["port"]))
+        port = self.sentinels[0].names()
+        return next(node for node in self.servers if node.port == port)
 
 
 class Cluster(Group):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -13,12 +14,13 @@ from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state import groups
 from assetbatch.state.connection import RedisClient, connect
+from assetbatch.state.groups import has_moved
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.queue import Empty, Lease, Line, Queue
-from assetbatch.state.replication import Replication
+from assetbatch.state.replication import SETTLE_MS, Replication
 from assetbatch.state.window import CallKind, Grant, Refused, Window
-from tests.groups.servers import Cluster, Group, SentinelGroup, until
+from tests.groups.servers import MASTER, Cluster, Group, SentinelGroup, until
 
 LIMIT = 5
 CALL_SECONDS = 10.0
@@ -29,7 +31,7 @@ class Process:
 
     def __init__(self, url: str, keys: Keys) -> None:
         self.client: RedisClient = connect(Secret(url), keys.prefix)
-        confirm = Replication(self.client, keys).confirm
+        confirm = Replication(self.client, keys, partial(has_moved, self.client)).confirm
         limit = CallLimit(LIMIT, 60_000)
         self.last_call_ms: int | None = None
         """What the database knows of the last call."""
@@ -193,6 +195,20 @@ class TestAGrant:
         until(lambda: sentinels.servers[0].client.info("replication")["connected_slaves"] == 0)
         process.call()
 
+    def test_waits_for_a_replica_that_has_just_left_since_it_may_be_taking_over(
+        self, sentinels: SentinelGroup, start: Start
+    ) -> None:
+        process = start(sentinels)
+        process.call()
+        sentinels.servers[1].kill()
+        until(lambda: sentinels.servers[0].client.info("replication")["connected_slaves"] == 1)
+        began = time.monotonic()
+        process.call()
+        waited = time.monotonic() - began
+        process.call()
+        assert waited > SETTLE_MS / 1000 - 0.1
+        assert time.monotonic() - began - waited < 1
+
     def test_is_not_believed_of_a_server_that_was_started_again(
         self, sentinels: SentinelGroup, start: Start
     ) -> None:
@@ -206,6 +222,30 @@ class TestAGrant:
 
 
 class TestSentinel:
+    def test_a_master_that_was_replaced_and_lives_on_grants_nothing(
+        self, sentinels: SentinelGroup, start: Start
+    ) -> None:
+        process, other = start(sentinels), start(sentinels)
+        process.call()
+        old = sentinels.servers[0]
+        sentinels.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", MASTER)
+        until(lambda: all(sentinel.names() != old.port for sentinel in sentinels.sentinels))
+        for _ in range(LIMIT - 1):
+            other.call()
+        assert old.client.info("replication")["role"] == "master"
+        assert isinstance(process.window.ask(CallKind.PRIORITY), Refused)
+
+    def test_sentinels_that_do_not_answer_leave_nobody_who_may_call(
+        self, sentinels: SentinelGroup, start: Start
+    ) -> None:
+        process = start(sentinels)
+        process.call()
+        for sentinel in sentinels.sentinels[1:]:
+            sentinel.kill()
+        with pytest.raises(RedisError, match="do not answer, or do not agree on a master"):
+            process.window.ask(CallKind.PRIORITY)
+        assert process.window.state().used == 1
+
     def test_a_name_that_no_sentinel_knows_is_told_at_once(
         self, sentinels: SentinelGroup, keys: Keys
     ) -> None:

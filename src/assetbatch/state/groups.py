@@ -37,6 +37,9 @@ dead (`down-after-milliseconds`, `cluster-node-timeout`) and a second or two."""
 PROBE_SECONDS = 1.0
 """So long a Sentinel or a node is waited for that is asked who holds our keys."""
 
+AGREEMENT_SECONDS = 3.0
+"""So long Sentinels may differ on who is the master: they tell each other every two seconds."""
+
 PAUSE_SECONDS = 0.1
 
 # redis-py annotates some of what is called here and some not.
@@ -45,8 +48,6 @@ _Sentinel: Any = redis.sentinel.Sentinel
 _Connection: Any = redis.connection.Connection
 
 Address = tuple[str, int]
-Find = Callable[[], Address]
-
 _NOT_HERE = (MovedError, AskError, TryAgainError, ClusterDownError, ReadOnlyError)
 """This server does not hold our keys, or not all of them yet: ask again who does."""
 
@@ -84,16 +85,43 @@ class Patience(Retry):
             self._until = None
 
 
-class _Found(_Connection):  # type: ignore[misc]  # untyped on purpose
-    """A connection to the server that `find` names at the moment it is opened."""
+class _Finder:
+    """Who holds our keys."""
 
-    def __init__(self, *, find: Find, **options: Any) -> None:
+    def __init__(self) -> None:
+        self.last: Address | None = None
+        """Who was found last: all connections lead there."""
+
+    def find(self) -> Address:
+        """Asks, and notes it. Raises ConnectionError."""
+        self.last = self.ask()
+        return self.last
+
+    def ask(self) -> Address:
+        """Who it is now. Raises ConnectionError."""
+        raise AssertionError("each kind has its own")
+
+    def moved(self) -> bool:
+        """Whether it is another by now. Raises ConnectionError where nobody can say."""
+        return False
+
+
+class _Found(_Connection):  # type: ignore[misc]  # untyped on purpose
+    """A connection to the server that `find` names at the moment it is opened; never to one before that."""
+
+    def __init__(self, *, find: _Finder, **options: Any) -> None:
         self._find = find
         super().__init__(**options)
 
     def _connect(self) -> Any:  # the one place that all ways of opening it lead to
-        self.host, self.port = self._find()
+        self.host, self.port = self._find.find()
         return super()._connect()
+
+    def send_packed_command(self, *args: Any, **options: Any) -> Any:
+        """As the library calls it, for all that is sent; a server that was left may live on."""
+        if (self.host, self.port) != self._find.last:
+            self.disconnect()
+        return super().send_packed_command(*args, **options)
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         """The next answer; one that says that the keys are elsewhere counts as a lost connection."""
@@ -134,9 +162,9 @@ def connect_group(url: Secret, prefix: str, options: dict[str, Any]) -> Any:
         **tls,
     }
     find = (
-        _master_finder(places, unquote(service), {**asking, **sentinel_login})
+        _Master(places, unquote(service), {**asking, **sentinel_login})
         if kind == "sentinel"
-        else _owner_finder(places, f"{prefix}:owner", {**given, **asking})
+        else _Owner(places, f"{prefix}:owner", {**given, **asking})
     )
     return redis.Redis.from_pool(
         ConnectionPool(
@@ -145,6 +173,17 @@ def connect_group(url: Secret, prefix: str, options: dict[str, Any]) -> Any:
             **{**options, **given, "retry": Patience(PATIENCE_SECONDS)},
         )
     )
+
+
+def has_moved(client: Any) -> bool:
+    """Whether another server holds our keys by now, as most Sentinels see it: then the client goes there. In
+    a cluster the owner itself knows. Raises ConnectionError where too few answer, or they do not agree."""
+    finder = client.connection_pool.connection_kwargs["find"]
+    if not finder.moved():
+        return False
+    client.connection_pool.disconnect()
+    time.sleep(PAUSE_SECONDS)
+    return True
 
 
 def _address(place: str, port: int) -> Address:
@@ -156,38 +195,67 @@ def _named(places: list[Address]) -> str:
     return ", ".join(f"{host}:{port}" for host, port in places)
 
 
-def _master_finder(places: list[Address], service: str, asking: dict[str, Any]) -> Find:
-    sentinels = _Sentinel(places, sentinel_kwargs=asking)
+class _Master(_Finder):
+    """The master that Sentinels name."""
 
-    def find() -> Address:
+    def __init__(self, places: list[Address], service: str, asking: dict[str, Any]) -> None:
+        super().__init__()
+        self._places = places
+        self._service = service
+        self._sentinels = _Sentinel(places, sentinel_kwargs=asking)
+
+    def ask(self) -> Address:
         try:
-            host, port = sentinels.discover_master(service)
+            host, port = self._sentinels.discover_master(self._service)
         except MasterNotFoundError:
             pass
         else:
             return host, int(port)
-        if any(_knows(sentinel, service) is False for sentinel in sentinels.sentinels):
+        service, places = self._service, _named(self._places)
+        if any(service not in named for named in self._named_by_each()):
             raise NoSuchMasterError(f"no sentinel knows a master {service!r}")
-        raise ConnectionError(f"no master {service!r} that works is known to a sentinel at {_named(places)}")
+        raise ConnectionError(f"no master {service!r} that works is known to a sentinel at {places}")
 
-    return find
+    def moved(self) -> bool:
+        """A Sentinel that was cut off, or is the first to know, may name another than the rest."""
+        until = boot_seconds() + AGREEMENT_SECONDS
+        while True:
+            named = [
+                (masters[self._service]["ip"], int(masters[self._service]["port"]))
+                for masters in self._named_by_each()
+                if self._service in masters
+            ]
+            for address in set(named):
+                if 2 * named.count(address) > len(named) and 2 * named.count(address) >= len(self._places):
+                    return address != self.last
+            if boot_seconds() > until:
+                places = _named(self._places)
+                raise ConnectionError(f"the sentinels at {places} do not answer, or do not agree on a master")
+            time.sleep(PAUSE_SECONDS)
 
-
-def _knows(sentinel: Any, service: str) -> bool | None:
-    """Whether a Sentinel watches this master; None where it does not answer."""
-    try:
-        return service in sentinel.sentinel_masters()
-    except (ConnectionError, TimeoutError):
-        return None
-
-
-def _owner_finder(places: list[Address], key: str, asking: dict[str, Any]) -> Find:
-    nodes = {place: redis.Redis(host=place[0], port=place[1], **asking) for place in places}
-
-    def find() -> Address:
-        for (host, port), node in nodes.items():
+    def _named_by_each(self) -> list[dict[str, Any]]:
+        """The masters that each Sentinel knows, of those that answer."""
+        found = []
+        for sentinel in self._sentinels.sentinels:
             try:
-                node.exists(key)
+                found.append(sentinel.sentinel_masters())
+            except (ConnectionError, TimeoutError):
+                continue
+        return found
+
+
+class _Owner(_Finder):
+    """The node of a cluster that owns the slot of our keys."""
+
+    def __init__(self, places: list[Address], key: str, asking: dict[str, Any]) -> None:
+        super().__init__()
+        self._key = key
+        self._nodes = {place: redis.Redis(host=place[0], port=place[1], **asking) for place in places}
+
+    def ask(self) -> Address:
+        for (host, port), node in self._nodes.items():
+            try:
+                node.exists(self._key)
             except MovedError as moved:
                 return moved.host or host, moved.port
             except AskError:
@@ -197,6 +265,4 @@ def _owner_finder(places: list[Address], key: str, asking: dict[str, Any]) -> Fi
             except (ConnectionError, TimeoutError, ClusterDownError):
                 continue
             return host, port
-        raise ConnectionError(f"no node of the cluster answers for our keys at {_named(places)}")
-
-    return find
+        raise ConnectionError(f"no node of the cluster answers for our keys at {_named(list(self._nodes))}")

@@ -75,9 +75,9 @@ class Keys:
         return f"{self.prefix}:cycles:{command}"
 
     @property
-    def fence(self) -> str:
-        """What is written only to see it arrive at a replica."""
-        return f"{self.prefix}:fence"
+    def followers(self) -> str:
+        """How many replicas followed lately; written to, to see that arrive there."""
+        return f"{self.prefix}:followers"
 
     @property
     def waits(self) -> str:
