@@ -117,7 +117,7 @@ def of_redis(
     """
     findings = [_redis_version(info)]
     if group:
-        findings += _replicas(info, group)
+        findings.append(_replicas(info, group))
     if info.get("role") == "slave":
         findings.append(
             error("redis", "this is a read-only replica", "point redis.url at the master", code=3)
@@ -147,26 +147,15 @@ def _redis_version(info: Mapping[str, Any]) -> Finding:
     return ok("redis", f"{name} {text}")
 
 
-def _replicas(info: Mapping[str, Any], group: str) -> list[Finding]:
+def _replicas(info: Mapping[str, Any], group: str) -> Finding:
     count = int(info.get("connected_slaves", 0))
-    if not count:
-        return [
-            warning(
-                "redis",
-                f"no replica follows this server of the {group} group: who would take over?",
-                "bring one back; until then a failure of this server stops everything",
-            )
-        ]
-    findings = [ok("redis", f"{plural(count, 'replica')} would take over ({group})")]
-    if group == "sentinel" and "min_slaves_good_slaves" not in info:
-        findings.append(  # a cluster's minority stops by itself
-            warning(
-                "redis",
-                "a master that is cut off from its replicas goes on taking writes",
-                "set min-replicas-to-write 1 on its servers, or two masters may count the calls of one key",
-            )
-        )
-    return findings
+    if count:
+        return ok("redis", f"{plural(count, 'replica')} would take over ({group})")
+    return warning(
+        "redis",
+        f"no replica follows this server of the {group} group: who would take over?",
+        "bring one back; until then a failure of this server stops everything",
+    )
 
 
 def _persistence(info: Mapping[str, Any], *, embedded: bool) -> Finding:
