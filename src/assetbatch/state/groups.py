@@ -7,7 +7,7 @@ moment. A connection asks for it whenever it is opened, and is opened anew when 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -220,11 +220,12 @@ class _Master(_Finder):
         """A Sentinel that was cut off, or is the first to know, may name another than the rest."""
         until = boot_seconds() + AGREEMENT_SECONDS
         while True:
-            named = [
-                (masters[self._service]["ip"], int(masters[self._service]["port"]))
-                for masters in self._named_by_each()
-                if self._service in masters
-            ]
+            named: list[Address] = []
+            for master in (masters.get(self._service) for masters in self._named_by_each()):
+                if master:
+                    named.append((master["ip"], int(master["port"])))
+                    if 2 * named.count(named[-1]) > len(self._places):  # whatever the others say
+                        return named[-1] != self.last
             for address in set(named):
                 if 2 * named.count(address) > len(named) and 2 * named.count(address) >= len(self._places):
                     return address != self.last
@@ -233,15 +234,18 @@ class _Master(_Finder):
                 raise ConnectionError(f"the sentinels at {places} do not answer, or do not agree on a master")
             time.sleep(PAUSE_SECONDS)
 
-    def _named_by_each(self) -> list[dict[str, Any]]:
-        """The masters that each Sentinel knows, of those that answer."""
-        found = []
-        for sentinel in self._sentinels.sentinels:
+    def _named_by_each(self) -> Iterator[dict[str, Any]]:
+        """The masters that each Sentinel knows, of those that answer; one that does not, which takes a
+        second, is asked last from then on."""
+        sentinels: list[Any] = self._sentinels.sentinels
+        for sentinel in [*sentinels]:
             try:
-                found.append(sentinel.sentinel_masters())
+                masters = sentinel.sentinel_masters()
             except (ConnectionError, TimeoutError):
-                continue
-        return found
+                sentinels.remove(sentinel)
+                sentinels.append(sentinel)
+            else:
+                yield masters
 
 
 class _Owner(_Finder):
