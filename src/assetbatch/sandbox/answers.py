@@ -19,7 +19,7 @@ import msgspec
 
 from assetbatch.hours import Market, day_of, from_ms, is_open, last_midnight, new_york_zone, start_of_day
 from assetbatch.sandbox import plans
-from assetbatch.sandbox.bars import HOUR_MS, MINUTE_MS, SECOND_MS, VOLUME_UNITS, Row, Source, merge
+from assetbatch.sandbox.bars import HOUR_MS, MINUTE_MS, SECOND_MS, VOLUME_UNITS, Bar, Row, Source, merge
 from assetbatch.sandbox.plans import Plan
 from assetbatch.sandbox.universe import CURRENCY_NAMES, Instrument
 
@@ -685,11 +685,11 @@ class _Span:
         """The length of which every bar is a multiple."""
         return _FIXED_SPANS.get(self.unit, HOUR_MS) * (self.multiplier if self.unit in _FIXED_SPANS else 1)
 
-    def base_count(self, rows: Sequence[Row], grain_ms: int) -> int:
-        """How many base aggregates the rows stand for: seconds, minutes or days."""
+    def base_count(self, bar: Bar, grain_ms: int) -> int:
+        """How many base aggregates the rows of a bar stand for: seconds, minutes or days."""
         if self.unit in _FIXED_SPANS:
-            return len(rows) * (grain_ms // (SECOND_MS if self.unit == "second" else MINUTE_MS))
-        return max(1, round((rows[-1][0] - rows[0][0]) / _DAY_MS))
+            return bar.rows * (grain_ms // (SECOND_MS if self.unit == "second" else MINUTE_MS))
+        return max(1, round((bar.last_ms - bar.first_ms) / _DAY_MS))
 
 
 @dataclass(frozen=True)
@@ -718,12 +718,11 @@ def _page_ascending(
         if base >= limit:
             return _Page(bars, base, start_ms)
         end_ms = span.next(start_ms)
-        bar_ms = start_ms
-        rows = source.rows(instrument, grain_ms, bar_ms, end_ms, now_ms)
+        bar = source.bar(instrument, grain_ms, start_ms, end_ms, now_ms)
         start_ms = end_ms
-        if rows:
-            bars.append(merge(rows, bar_ms))
-            base += span.base_count(rows, grain_ms)
+        if bar:
+            bars.append(bar.row)
+            base += span.base_count(bar, grain_ms)
             continue
         data_ms = source.next_data(instrument, end_ms)
         if data_ms is None:
@@ -746,10 +745,10 @@ def _page_descending(
     while start_ms >= from_ms:
         if base >= limit:
             return _Page(bars, base, start_ms)
-        rows = source.rows(instrument, grain_ms, start_ms, span.next(start_ms), now_ms)
-        if rows:
-            bars.append(merge(rows, start_ms))
-            base += span.base_count(rows, grain_ms)
+        bar = source.bar(instrument, grain_ms, start_ms, span.next(start_ms), now_ms)
+        if bar:
+            bars.append(bar.row)
+            base += span.base_count(bar, grain_ms)
             start_ms = span.floor(start_ms - 1)
             continue
         data_ms = source.last_data(instrument, start_ms)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from operator import add
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from assetbatch.sandbox.universe import Instrument
 
@@ -23,6 +23,15 @@ VOLUME_UNITS = 10**VOLUME_DIGITS
 """Crypto volume is kept in units of 1e-8 of the base currency."""
 
 Row = tuple[int, int, int, int, int, int, int, int]
+
+
+class Bar(NamedTuple):
+    """Rows merged into one: how many they were, and where the first and the last of them start."""
+
+    row: Row
+    rows: int
+    first_ms: int
+    last_ms: int
 
 
 class Source(Protocol):
@@ -37,6 +46,11 @@ class Source(Protocol):
         self, instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int, now_ms: int
     ) -> list[Row]:
         """Rows that start in `[start_ms, end_ms)`, ascending, knowing nothing of `now_ms` and later."""
+
+    def bar(
+        self, instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int, now_ms: int
+    ) -> Bar | None:
+        """What `rows` gives, merged; None if that is nothing."""
 
     def next_data(self, instrument: Instrument, at_ms: int) -> int | None:
         """The first moment from `at_ms` on at which there may be a row; None if there is none."""
@@ -63,6 +77,11 @@ def merge(rows: Sequence[Row], start_ms: int) -> Row:
         sum([row[6] for row in rows]),
         sum([row[7] for row in rows]),
     )
+
+
+def bar_of(rows: Sequence[Row], start_ms: int) -> Bar | None:
+    """The bar that starts at `start_ms` and consists of the rows; None without any."""
+    return Bar(merge(rows, start_ms), len(rows), rows[0][0], rows[-1][0]) if rows else None
 
 
 def divide(row: Row, parts: int, part_ms: int, noise: bytes) -> tuple[Row | None, ...]:

@@ -14,7 +14,17 @@ from itertools import accumulate
 from math import exp, log, sin, tau
 
 from assetbatch.hours import Market, is_open, last_open, next_open, start_of_day
-from assetbatch.sandbox.bars import HOUR_MS, MINUTE_MS, SECOND_MS, VOLUME_UNITS, Row, divide, merge
+from assetbatch.sandbox.bars import (
+    HOUR_MS,
+    MINUTE_MS,
+    SECOND_MS,
+    VOLUME_UNITS,
+    Bar,
+    Row,
+    bar_of,
+    divide,
+    merge,
+)
 from assetbatch.sandbox.universe import Instrument
 
 HISTORY_START_MS = start_of_day(date(2010, 1, 1))
@@ -49,19 +59,15 @@ class GeneratedPrices:
         self, instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int, now_ms: int
     ) -> list[Row]:
         """See `Source.rows`; the row that `now_ms` cuts is built from its complete seconds."""
-        end_ms = min(end_ms, now_ms)
-        found: list[Row] = []
-        at_ms = start_ms
-        while at_ms + grain_ms <= end_ms:
-            row = _row(instrument, grain_ms, at_ms)
-            if row is not None:
-                found.append(row)
-            at_ms += grain_ms
-        if at_ms < end_ms and grain_ms != SECOND_MS:
-            forming = self.rows(instrument, _CHILD_MS[grain_ms], at_ms, end_ms, now_ms)
-            if forming:
-                found.append(merge(forming, at_ms))
-        return found
+        return _rows(instrument, grain_ms, start_ms, min(end_ms, now_ms))
+
+    def bar(
+        self, instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int, now_ms: int
+    ) -> Bar | None:
+        """See `Source.bar`."""
+        if end_ms <= now_ms:
+            return _whole_bar(instrument, grain_ms, start_ms, end_ms)
+        return bar_of(self.rows(instrument, grain_ms, start_ms, end_ms, now_ms), start_ms)
 
     def next_data(self, instrument: Instrument, at_ms: int) -> int | None:
         """See `Source.next_data`: skips closed hours, and quiet spans down to ten seconds."""
@@ -98,6 +104,27 @@ class GeneratedPrices:
         """Bid and ask around the close, `spread_ticks` apart."""
         bid = max(1, row[4] - instrument.spread_ticks // 2)
         return bid, bid + instrument.spread_ticks
+
+
+def _rows(instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int) -> list[Row]:
+    found: list[Row] = []
+    at_ms = start_ms
+    while at_ms + grain_ms <= end_ms:
+        row = _row(instrument, grain_ms, at_ms)
+        if row is not None:
+            found.append(row)
+        at_ms += grain_ms
+    if at_ms < end_ms and grain_ms != SECOND_MS:
+        forming = _rows(instrument, _CHILD_MS[grain_ms], at_ms, end_ms)
+        if forming:
+            found.append(merge(forming, at_ms))
+    return found
+
+
+@lru_cache(maxsize=65_536)
+def _whole_bar(instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int) -> Bar | None:
+    """A bar that has ended; kept for the last month of a few instruments, which is asked for most."""
+    return bar_of(_rows(instrument, grain_ms, start_ms, end_ms), start_ms)
 
 
 def _row(instrument: Instrument, level_ms: int, start_ms: int) -> Row | None:

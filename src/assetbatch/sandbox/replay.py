@@ -19,7 +19,7 @@ from pathlib import Path
 from assetbatch.errors import ConfigError
 from assetbatch.hours import Market, from_ms, last_midnight, new_york_zone, to_ms
 from assetbatch.market import BAR_MS
-from assetbatch.sandbox.bars import HOUR_MS, VOLUME_DIGITS, Row
+from assetbatch.sandbox.bars import HOUR_MS, VOLUME_DIGITS, Bar, Row, bar_of
 from assetbatch.sandbox.universe import Instrument, split_symbol
 
 _COLUMNS = ("t_ms", "open", "high", "low", "close", "volume", "bid_close", "ask_close")
@@ -107,6 +107,12 @@ class RecordedPrices:
         return recording.rows[
             bisect_left(recording.starts, start_ms) : bisect_left(recording.starts, before_ms)
         ]
+
+    def bar(
+        self, instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int, now_ms: int
+    ) -> Bar | None:
+        """See `Source.bar`."""
+        return bar_of(self.rows(instrument, grain_ms, start_ms, end_ms, now_ms), start_ms)
 
     def next_data(self, instrument: Instrument, at_ms: int) -> int | None:
         """Start of the next recorded bar."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from hashlib import blake2b
 
 from assetbatch.hours import Market
@@ -237,6 +238,7 @@ def _letters(number: int, length: int) -> str:
     return letters
 
 
+@lru_cache(maxsize=16_384)
 def _made_up(index: int) -> Instrument:
     """The `index`-th made-up pair: even ones forex (`C:AAAUSD`), odd ones crypto (`X:AAAAUSD`)."""
     crypto = bool(index % 2)
@@ -249,8 +251,9 @@ def _made_up(index: int) -> Instrument:
     return _forex(f"{code}USD", round(level, digits), digits, 3600 + 20 * noise[1])
 
 
-def instruments(universe: int | None = None) -> dict[str, Instrument]:
-    """All pairs by ticker, in the order of tickers; `universe` adds made-up ones up to that number."""
+@cache
+def _known() -> tuple[Instrument, ...]:
+    """The real pairs: one object for each, so that all servers of a process share what is kept of prices."""
     known = []
     for line in _FOREX.strip().splitlines():
         symbol, level, digits, activity = line.split()
@@ -258,7 +261,12 @@ def instruments(universe: int | None = None) -> dict[str, Instrument]:
     for line in _CRYPTO.strip().splitlines():
         base, quote, level, digits, activity, volume = line.split()
         known.append(_crypto(base, quote, float(level), int(digits), int(activity), float(volume)))
-    by_ticker = {one.ticker: one for one in known}
+    return tuple(known)
+
+
+def instruments(universe: int | None = None) -> dict[str, Instrument]:
+    """All pairs by ticker, in the order of tickers; `universe` adds made-up ones up to that number."""
+    by_ticker = {one.ticker: one for one in _known()}
     index = 0
     while len(by_ticker) < (universe or 0):
         made_up = _made_up(index)
