@@ -23,6 +23,7 @@ from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.plan_memory import PlanMemory
 from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Line, Queue
+from assetbatch.state.replication import Replication
 from assetbatch.state.window import CallKind, Grant, Refused, Window
 from tests.own_redis import OwnServer, own_server
 
@@ -343,6 +344,8 @@ def use_every_script(client: RedisClient) -> None:
     newer = StoredAsset(symbol="A", last_price=2.0, as_of_ms=clock() + 1)
     assert [price.last_price for price in events.make_good([newer])] == [2.0]
     assert events.make_good([newer]) == []
+    keys = Keys("{troubles}")
+    assert Replication(client, keys).confirm("HEXISTS", keys.followers, "followed")
 
 
 class TestACluster:
