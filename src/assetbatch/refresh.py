@@ -6,7 +6,7 @@ back is stored in one transaction, before any wait for a slot and at the end; th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetbatch.assets import AssetType
@@ -84,19 +84,6 @@ class _Told(NamedTuple):
     error: RedisError | None = None
 
 
-class _Supply:
-    """Portions of work until there are none."""
-
-    def __init__(self, more: Callable[[], Portion | None] | None) -> None:
-        self._more = more
-
-    def next(self) -> Portion | None:
-        portion = self._more() if self._more else None
-        if portion is None:
-            self._more = None
-        return portion
-
-
 def _most_calls(pieces: int, *, one_call_each: bool) -> int:
     """How many calls a batch of so many pieces of work may make: two each leave room to learn the plan."""
     return pieces if one_call_each else 2 * pieces + 2
@@ -142,22 +129,21 @@ class Refresher:
         portion: Portion,
         kind: CallKind,
         *,
-        more: Callable[[], Portion | None] | None = None,
+        more: Iterable[Portion] = (),
         grant: Grant | None = None,
         one_call_each: bool = False,
         holder: Holder | None = None,
     ) -> BatchReport:
         """Refreshes the work in its order, waiting for slots within the bound.
 
-        `more` gives further portions until it gives none; it is asked whenever calls are out for all work
-        that there is and others could go out beside them. `grant` is a slot that is already held; it is
+        `more` are further portions; the next is asked for whenever calls are out for all work that there is
+        and others could go out beside them. `grant` is a slot that is already held; it is
         given back if no call needs it. With `one_call_each` there is at most a call for each piece of work,
         and work whose call taught us something about the plan is left for the next cycle instead of asked
         again. Raises KeyRefusedError, RedisError or DatabaseError, and what `more` raises; what came back
         before is stored.
         """
         batch = BatchState(kind, holder or Holder(), self._known)
-        supply = _Supply(more)
         try:
             self._add(batch, portion)
         except BaseException:
@@ -165,7 +151,7 @@ class Refresher:
             raise
         aside = Aside()
         try:
-            self._fetch(batch, supply, grant, one_call_each, aside)
+            self._fetch(batch, iter(more), grant, one_call_each, aside)
         finally:
             self.calls += batch.calls
             try:
@@ -188,13 +174,18 @@ class Refresher:
         batch.add(portion, self._learner.lessons)
 
     def _fetch(
-        self, batch: BatchState, supply: _Supply, grant: Grant | None, one_call_each: bool, aside: Aside
+        self,
+        batch: BatchState,
+        more: Iterator[Portion],
+        grant: Grant | None,
+        one_call_each: bool,
+        aside: Aside,
     ) -> None:
         with Flights(calls_at_once(self._window.call_limit)) as flights:
             while True:
                 if flights.most == 1 and batch.kind is CallKind.QUEUE and batch.is_heavy():
                     self._store_and_publish(batch)
-                grant, pause = self._start_calls(batch, flights, supply, grant, one_call_each)
+                grant, pause = self._start_calls(batch, flights, more, grant, one_call_each)
                 if not flights.out:
                     break
                 if flights.most > 1:  # while calls are out
@@ -209,14 +200,14 @@ class Refresher:
         self,
         batch: BatchState,
         flights: Flights,
-        supply: _Supply,
+        more: Iterator[Portion],
         grant: Grant | None,
         one_call_each: bool,
     ) -> tuple[Grant | None, float | None]:
         """Lets as many calls go out as may be, and waits for a slot only while none is out. Returns a slot
         that is left over, and where one will be free shortly, in how many seconds."""
         while not batch.closed and not flights.full:
-            while batch.is_out and self._may_supply(batch) and (portion := supply.next()):
+            while batch.is_out and self._may_add(batch) and (portion := next(more, None)):
                 self._add(batch, portion)
             ask = self._next_ask(batch, flights)
             if ask is None:
@@ -237,9 +228,9 @@ class Refresher:
                 grant = None
         return grant, None
 
-    def _may_supply(self, batch: BatchState) -> bool:
-        """Whether further work may begin: not before the vendor is known to answer: one that is down costs
-        each an attempt."""
+    def _may_add(self, batch: BatchState) -> bool:
+        """Whether further work may begin: not before the vendor is known to answer, since one that is down
+        costs each an attempt."""
         answers = batch.answered > batch.downs or (self._proven and not batch.downs)
         return bool(answers) and not self._bound.stopped and time_for_calls(self._bound) > 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 
 from assetbatch.batch import BatchReport, Holder, Portion, Result
 from assetbatch.bounds import Bound, boot_seconds
@@ -105,8 +106,7 @@ def _drain(
             bound.wait(taken.wait_ms / 1000 + 0.001)
             continue
         waited, token = False, new_call_id()
-        more = wide and len(taken.items) == count
-        report = _work_leases(services, bound, refresher, known, taken, result, failures, more=more)
+        report = _work_leases(services, bound, refresher, known, taken, result, failures)
         reports.append(report)
         if report.too_many_calls:
             result.ended_because = TOO_MANY_CALLS
@@ -228,17 +228,13 @@ def _work_leases(
     taken: Lease,
     result: CycleResult,
     failures: _Failures,
-    *,
-    more: bool,
 ) -> BatchReport:
-    """Works what was taken, and `more` of what waits as its calls can go out; settles every item: finished,
-    failed or handed back."""
+    """Works what was taken and, where calls go out side by side, more of what waits as they can; settles
+    every item: finished, failed or handed back."""
     holder = _LeaseHolder(services, bound, failures)
     intake = Intake(services, result, known)
 
     def portion_of(leases: Sequence[Lease]) -> Portion:
-        for lease in leases:
-            holder.hold(lease)
         work, gone = known_work(services, [item.id for lease in leases for item in lease.items])
         if gone:
             names = ", ".join(gone)
@@ -248,7 +244,7 @@ def _work_leases(
         holder.finish([*gone, *(item.id for item in work if item.id not in due_ids)])
         return portion
 
-    further = _further(services, bound) if more else iter(())
+    holder.hold(taken)
     try:
         try:
             portion = portion_of([taken])
@@ -259,7 +255,7 @@ def _work_leases(
         report = refresher.run(
             portion,
             CallKind.QUEUE,
-            more=lambda: next(map(portion_of, further), None),
+            more=map(portion_of, _further(services, bound, taken, holder)),
             grant=taken.grant,
             holder=holder,
         )
@@ -277,20 +273,27 @@ def _work_leases(
         holder.release()
 
 
-def _further(services: Services, bound: Bound) -> Iterator[list[Lease]]:
-    """Further work for the calls that go out beside the first: each time as much as they can bring. Each asks
-    for its slot when it goes."""
+def _further(
+    services: Services, bound: Bound, taken: Lease, holder: _LeaseHolder
+) -> Iterator[Sequence[Lease]]:
+    """What is taken besides for the calls that go out beside the first: each time as much as they can bring.
+    Each call asks for its slot when it goes."""
     at_once = calls_at_once(services.config.call_limit)
-    for _ in range(MOST_TOGETHER // SNAPSHOT_TICKERS // at_once):
-        leases: list[Lease] = []
-        while len(leases) < at_once:
-            taken = services.queue.take(SNAPSHOT_TICKERS, bound.remaining() + LEASE_SLACK_SECONDS)
-            if not isinstance(taken, Lease):
-                break
-            leases.append(taken)
-            if len(taken.items) < SNAPSHOT_TICKERS:
-                break
-        if leases:
-            yield leases
-        if len(leases) < at_once:
+    if at_once == 1:
+        return
+    leases = _leases(services, bound, taken, holder)
+    while some := list(islice(leases, at_once)):
+        yield some
+
+
+def _leases(services: Services, bound: Bound, taken: Lease, holder: _LeaseHolder) -> Iterator[Lease]:
+    """Takes after the first, as long as there is so much that waits."""
+    for _ in range(MOST_TOGETHER // SNAPSHOT_TICKERS - 1):
+        if len(taken.items) < SNAPSHOT_TICKERS:
             return
+        answer = services.queue.take(SNAPSHOT_TICKERS, bound.remaining() + LEASE_SLACK_SECONDS)
+        if not isinstance(answer, Lease):
+            return
+        taken = answer
+        holder.hold(taken)
+        yield taken

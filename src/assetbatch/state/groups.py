@@ -48,6 +48,7 @@ _Sentinel: Any = redis.sentinel.Sentinel
 _Connection: Any = redis.connection.Connection
 
 Address = tuple[str, int]
+
 _NOT_HERE = (MovedError, AskError, TryAgainError, ClusterDownError, ReadOnlyError)
 """This server does not hold our keys, or not all of them yet: ask again who does."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -33,7 +34,7 @@ class Store:
     that is frozen, neither answering nor gone, only a guard around the process helps.
     """
 
-    def __init__(self, session: Session, beside: Session | None = None) -> None:
+    def __init__(self, session: Session, beside: Session) -> None:
         """`beside` is for reading while another thread writes; connected when that is first wanted."""
         self._session = session
         self._beside = beside
@@ -55,10 +56,8 @@ class Store:
         SchemaMissingError if `init` has to run first.
         """
         target = Target(url, connect_seconds=connect_seconds)
-        sessions = [
-            Session(target, within_seconds=within_seconds, lock_seconds=lock_seconds) for _ in range(2)
-        ]
-        store = cls(*sessions)
+        session = partial(Session, target, within_seconds=within_seconds, lock_seconds=lock_seconds)
+        store = cls(session(), beside=session())
         try:
             store._session.connect()
             if check_schema:
@@ -71,8 +70,7 @@ class Store:
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
-        if self._beside:
-            self._beside.close()
+        self._beside.close()
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +123,7 @@ class Store:
     def load(self, symbols: Iterable[str]) -> dict[str, StoredAsset]:
         """What is stored of each symbol, by one query; symbols that are not registered are absent."""
         asked = list(symbols)
-        session = self._beside if self._beside and self._session.busy else self._session
+        session = self._beside if self._session.busy else self._session
         return session.run("reading what is stored", lambda connection, _: reading.load(connection, asked))
 
     def gaps(self, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
