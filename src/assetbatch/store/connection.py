@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from assetbatch.errors import ConfigError, DatabaseError
 from assetbatch.secret import Secret
-from assetbatch.store.failures import READ_ONLY, as_database_error, is_repeatable
+from assetbatch.store.failures import READ_ONLY, as_database_error, is_of_data, is_repeatable
 from assetbatch.store.statements import statement
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
@@ -117,15 +117,19 @@ class Session:
         message, hint = READ_ONLY
         return DatabaseError(f"connecting at {self._target.place}: {message}", hint=hint)
 
-    def run(self, doing: str, work: Callable[[Connection, bool], T]) -> T:
+    def deadline(self) -> float:
+        """Return the moment (of the monotonic clock, in seconds) by which what begins now must have ended."""
+        return time.monotonic() + self._within_seconds
+
+    def run(self, doing: str, work: Callable[[Connection, bool], T], *, deadline: float | None = None) -> T:
         """Run `work` in one transaction and commit it; returns what it returned.
 
         `work` gets the connection and whether an earlier attempt ended in the commit, so that it may or
         may not have been done already. It is run again, at most `_ATTEMPTS` times and within the bound,
-        after a deadlock, a conflict or a lost connection: it must be harmless to repeat. Raises
-        DatabaseError, with `doing` in its message.
+        after a deadlock, a conflict or a lost connection: it must be harmless to repeat. `deadline` is that
+        of several transactions that share one bound. Raises DatabaseError, with `doing` in its message.
         """
-        deadline = time.monotonic() + self._within_seconds
+        ends = self.deadline() if deadline is None else deadline
         in_doubt = False
 
         def attempt() -> T:
@@ -133,13 +137,14 @@ class Session:
             committing = False
             try:
                 connection = self._connected()
-                self._begin(connection, deadline)
+                self._begin(connection, ends)
                 result = work(connection, in_doubt)
                 committing = True
                 connection.execute("COMMIT")
             except BaseException as error:
-                # The state of the connection is unknown (a signal may have come in the middle): let it go.
-                self.close()
+                # Otherwise the state of the connection is unknown (a signal may have come in the middle).
+                if not (isinstance(error, psycopg.Error) and is_of_data(error) and self._rolled_back()):
+                    self.close()
                 in_doubt = in_doubt or (committing and isinstance(error, psycopg.OperationalError))
                 raise
             return result
@@ -151,12 +156,21 @@ class Session:
                 except psycopg.Error as error:
                     if not is_repeatable(error):
                         raise
-                return _repeated(attempt, deadline)
+                return _repeated(attempt, ends)
         except psycopg.Error as error:
             failure = self._target.explain(error, doing)
         except DatabaseError as error:
             failure = type(error)(f"{doing} at {self._target.place}: {error.message}", hint=error.hint)
         raise failure
+
+    def _rolled_back(self) -> bool:
+        """Whether the transaction has ended cleanly, so that the connection can be used again."""
+        try:
+            assert self._connection is not None, "only an open transaction is rolled back"
+            self._connection.execute("ROLLBACK")
+        except psycopg.Error:
+            return False
+        return True
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:

@@ -35,6 +35,8 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
         error_message,
         last_bar_ms,
         ledger,
+        rejected_ms,
+        rejected_since_ms,
     ) in connection.execute(statement("load"), {"symbols": asked}).fetchall():
         update = last_update.parse(text)
         found[symbol] = StoredAsset(
@@ -50,6 +52,8 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
             error_message=error_message,
             last_bar_ms=last_bar_ms,
             spans=spans.decode(ledger),
+            rejected_ms=rejected_ms,
+            rejected_since_ms=rejected_since_ms,
         )
     return {symbol: found[symbol] for symbol in asked if symbol in found}
 
