@@ -18,7 +18,7 @@ from .conftest import SYMBOLS, Sql, asset, deadlocks, wait_for_a_waiting_lock
 from .proxy import Proxy
 
 NOW_MS = 1_760_000_100_000
-ASKED, WANTED, FAILED, NOT_IN_PLAN = SpanState
+ASKED, WANTED, FAILED, NOT_IN_PLAN, REJECTED = SpanState
 
 
 def span(start: int, end: int, state: SpanState, asked: int | None = None, error: str | None = None) -> Span:

@@ -24,7 +24,7 @@ from assetbatch.ledger import (
 )
 from assetbatch.market import BAR_MS, Span, SpanState
 
-ASKED, WANTED, FAILED, NOT_IN_PLAN = SpanState
+ASKED, WANTED, FAILED, NOT_IN_PLAN, REJECTED = SpanState
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 SLOTS = 24

@@ -23,6 +23,7 @@ from assetbatch.doctor.findings import (
     of_queue,
     of_redis,
     of_registered,
+    of_tables,
     of_trial,
     of_vendor,
     of_window,
@@ -33,6 +34,7 @@ from assetbatch.errors import AssetbatchError, BoundExceededError, DatabaseError
 from assetbatch.events import channel
 from assetbatch.health import COMMANDS, job_health
 from assetbatch.services import Services
+from assetbatch.setup import look_at
 from assetbatch.state.connection import redis_errors
 from assetbatch.state.trial import refusals
 from assetbatch.state.window import CallKind, Grant, Refused, new_call_id
@@ -157,8 +159,15 @@ class _Examination:
                 return  # what follows would only say it again
             store.check_schema()
             yield from of_partitions(facts.partitions, facts.now_ms)
-            symbols = [asset.symbol for asset in self._config.assets]
-            yield of_registered(self._config, list(store.load(symbols)))
+            concerns = look_at(store, self._config.assets)
+            stops_all = [concern for concern in concerns if concern.stops_all]
+            yield from of_tables(stops_all, {})
+            stored = store.load([asset.symbol for asset in self._config.assets])
+            refused = {
+                symbol: of.error_message or "" for symbol, of in stored.items() if of.rejected_ms is not None
+            }
+            yield from of_tables([concern for concern in concerns if not concern.stops_all], refused)
+            yield of_registered(self._config, list(stored))
 
     def locks(self) -> Iterable[Finding]:
         held = {command: self._services.locks.held(command) for command in COMMANDS}

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
+from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from assetbatch.errors import ConfigError, DatabaseError
@@ -27,8 +28,6 @@ _ATTEMPTS = 5
 
 _DEFAULTS = {
     "application_name": "assetbatch",
-    # Explicit, since a database in LATIN1 would otherwise refuse names that it can well be asked about.
-    "client_encoding": "UTF8",
     # A peer that vanished is noticed within about 15 seconds, by the kernel (TCP only).
     "keepalives": "1",
     "keepalives_idle": "5",
@@ -57,21 +56,45 @@ class Target:
         ):
             raise ConfigError("the database URL cannot be read", hint=_URL_HINT)
         defaults = {**_DEFAULTS, "connect_timeout": str(max(2, round(connect_seconds)))}
-        self._conninfo = Secret(make_conninfo(**{**defaults, **given}))
+        # Ours, whatever the URL says: what a server in LATIN1 cannot hold is replaced before it is sent.
+        self._conninfo = Secret(make_conninfo(**{**defaults, **given, "client_encoding": "UTF8"}))
         self._password = Secret(given.get("password", ""))
         self.place = _place(given)
 
     def connect(self) -> Connection:
         """A new connection without a transaction; raises psycopg.Error."""
         try:
-            return psycopg.connect(self._conninfo.reveal(), autocommit=True, prepare_threshold=None)
+            connection = _connect(self._conninfo.reveal())
         except UnicodeError:  # a name that DNS cannot even be asked for, as "a..b"
-            pass
-        raise psycopg.OperationalError("failed to resolve host")
+            connection = None
+        if connection is None:
+            raise psycopg.OperationalError("failed to resolve host")
+        if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            for name in ("text", "varchar", "bpchar", "name"):
+                connection.adapters.register_loader(name, _AnyText)
+        return connection
 
     def explain(self, error: psycopg.Error, doing: str) -> DatabaseError:
         """`error` as an error of assetbatch, to be raised outside of the handler that caught it."""
         return as_database_error(error, doing, self.place, self._password.reveal())
+
+
+class _AnyText(Loader):
+    """Text of a server that checks no encoding: what other programs have stored need not be UTF-8."""
+
+    def load(self, data: bytes | bytearray | memoryview) -> str:
+        """Decode, with U+FFFD for what is no UTF-8."""
+        return bytes(data).decode("utf-8", "replace")
+
+
+def _connect(conninfo: str) -> Connection:
+    try:
+        return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+    except psycopg.Error as error:
+        if "MULE_INTERNAL" not in str(error):  # the one encoding that PostgreSQL cannot convert to UTF-8
+            raise
+    conninfo = make_conninfo(conninfo, client_encoding="LATIN1")
+    return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
 
 
 def _place(given: dict[str, str]) -> str:

@@ -12,8 +12,10 @@ from assetbatch.market import Batch, Saved, StoredAsset
 from assetbatch.store import migrations, partitions, placing, reading, registration, saving
 from assetbatch.store.connection import Connection, Session, Target
 from assetbatch.store.facts import DatabaseFacts, facts, missing_rights
-from assetbatch.store.failures import ROW_REFUSED, DataError
+from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, DataError
 from assetbatch.store.registration import Registered
+from assetbatch.store.shape import Shape, shape
+from assetbatch.store.statements import statement
 
 
 class Migrated(NamedTuple):
@@ -97,6 +99,21 @@ class Store:
         """The server's version, clock and what this role may not do."""
         return self._session.run("asking the server", lambda connection, _: facts(connection))
 
+    def shape(self, symbols: Sequence[str], now_ms: int) -> Shape:
+        """What the tables are like: their columns, and which moments around now have no partition."""
+        return self._session.run(
+            "looking at the tables", lambda connection, _: shape(connection, symbols, now_ms)
+        )
+
+    def forget_rejections(self) -> None:
+        """Make everything due at once that the database has refused: its columns may be others now."""
+
+        def work(connection: Connection, _: bool) -> None:
+            connection.execute(statement("rejections_forget"))
+            connection.execute(statement("spans_forget_rejected"))
+
+        self._session.run("forgetting what was refused", work)
+
     def migrate(self, *, by_month: bool = False) -> Migrated:
         """Create or adopt the tables, and add what partitions the table of bars needs by now if it has been
         partitioned by assetbatch, or is made now and `by_month` asks for it.
@@ -117,9 +134,18 @@ class Store:
     def register(self, assets: Iterable[Asset]) -> Registered:
         """Enter the vendor and the assets that are missing; rows that exist keep their name and type."""
         wanted = list(assets)
-        return self._session.run(
-            "registering assets", lambda connection, _: registration.register(connection, wanted)
-        )
+
+        def run(plain: bool) -> Registered:
+            return self._session.run(
+                "registering assets", lambda connection, _: registration.register(connection, wanted, plain)
+            )
+
+        try:
+            return run(plain=False)
+        except DataError as error:
+            if error.state != UNTRANSLATABLE:
+                raise
+        return run(plain=True)
 
     def load(self, symbols: Iterable[str]) -> dict[str, StoredAsset]:
         """What is stored of each symbol, by one query; symbols that are not registered are absent."""

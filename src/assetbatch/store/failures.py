@@ -90,6 +90,10 @@ _BY_TEXT = (
 )
 
 
+UNTRANSLATABLE = "22P05"
+"""The server's encoding has no such character, though Python's codec of that name has."""
+
+
 class DataError(DatabaseError):
     """PostgreSQL refuses a value, not the statement: without it, the rest can be stored."""
 

@@ -15,8 +15,9 @@ import msgspec
 
 from assetbatch.market import Bar, Batch, Price, Rejection, Saved
 from assetbatch.store.columns import TABLE, VALUES, Cause, Refused
-from assetbatch.store.failures import DataError
+from assetbatch.store.failures import UNTRANSLATABLE, DataError
 from assetbatch.store.saving import Known
+from assetbatch.store.text import PLAIN, storable
 from assetbatch.words import moment
 
 PROBES = 200
@@ -87,6 +88,13 @@ class _Parts:
         self._rejected |= saved.rejected
 
     def _save_one(self, symbol: str, batch: Batch, error: DataError) -> None:
+        if error.state == UNTRANSLATABLE:
+            batch = _plain(batch)
+            try:
+                self._save(batch, Known())
+                return
+            except DataError as raised:
+                error = raised
         bars = {bar.t_ms: bar for bar in batch.bars.get(symbol, ())}
         refused: Mapping[int, Refused] = {}
         if bars:
@@ -156,3 +164,20 @@ class _Parts:
         values = ", ".join(f"{name} {getattr(bar, name)!r}" for name in names if name in VALUES)
         shown = values or f"open {bar.open!r}, high {bar.high!r}, low {bar.low!r}, close {bar.close!r}"
         return f"{error.said} (bar of {moment(bar.t_ms)}: {shown})"
+
+
+def _plain(batch: Batch) -> Batch:
+    """The batch with texts that every server takes."""
+    replace = msgspec.structs.replace
+
+    def plain(text: str | None) -> str | None:
+        return None if text is None else storable(text, PLAIN)
+
+    return replace(
+        batch,
+        outcomes=[replace(outcome, error=plain(outcome.error)) for outcome in batch.outcomes],
+        spans={
+            symbol: [replace(span, error=plain(span.error)) for span in spans]
+            for symbol, spans in batch.spans.items()
+        },
+    )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import codecs
 from functools import cache
 
+PLAIN = "ASCII"
+"""In place of an encoding: only ASCII, which every server takes."""
+
 _CODECS = {
     "EUC_TW": "ascii",  # Python has no codec for these two
     "MULE_INTERNAL": "ascii",

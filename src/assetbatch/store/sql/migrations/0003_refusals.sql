@@ -9,6 +9,7 @@
 DO $refusals$
 DECLARE
     symbol_id_type text;
+    granted record;
 BEGIN
     SELECT format_type(a.atttypid, NULL) INTO symbol_id_type
     FROM pg_attribute a
@@ -32,5 +33,15 @@ BEGIN
             end_ts    timestamptz NOT NULL,
             PRIMARY KEY (symbol_id, slot)
         ) WITH (fillfactor = 70)$create$, symbol_id_type);
+    -- Who may write the ledger may write these: an upgrade needs no GRANT by hand.
+    FOR granted IN
+        SELECT DISTINCT acl.grantee::regrole AS role
+        FROM pg_class c, aclexplode(c.relacl) AS acl
+        WHERE c.oid = 'data_sources.assetbatch_spans'::regclass
+          AND acl.privilege_type = 'UPDATE' AND acl.grantee NOT IN (0, c.relowner)
+    LOOP
+        EXECUTE format('GRANT SELECT, INSERT, UPDATE ON data_sources.assetbatch_rejections, '
+                       'data_sources.assetbatch_answers TO %s', granted.role);
+    END LOOP;
 END
 $refusals$;
