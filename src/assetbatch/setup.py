@@ -55,7 +55,12 @@ def look_at(store: Store, assets: Iterable[Asset]) -> list[Concern]:
     from assetbatch.store.shape import concerns
 
     wanted = list(assets)
-    stored = store.load([asset.symbol for asset in wanted])
     now_ms = store.facts().now_ms
+    symbols = [asset.symbol for asset in wanted]
+    found = store.shape(symbols, now_ms)
+    without_prices = concerns(found, wanted, {}, now_ms)
+    if any(concern.stops_all for concern in without_prices):  # a column that is read may be missing
+        return without_prices
+    stored = store.load(symbols)
     prices = {symbol: of.last_price for symbol, of in stored.items() if of.last_price is not None}
-    return concerns(store.shape(list(stored), now_ms), wanted, prices, now_ms)
+    return concerns(found, wanted, prices, now_ms)

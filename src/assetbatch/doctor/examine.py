@@ -160,13 +160,14 @@ class _Examination:
             store.check_schema()
             yield from of_partitions(facts.partitions, facts.now_ms)
             concerns = look_at(store, self._config.assets)
-            stops_all = [concern for concern in concerns if concern.stops_all]
-            yield from of_tables(stops_all, {})
+            if any(concern.stops_all for concern in concerns):
+                yield from of_tables(concerns, {})
+                return
             stored = store.load([asset.symbol for asset in self._config.assets])
             refused = {
                 symbol: of.error_message or "" for symbol, of in stored.items() if of.rejected_ms is not None
             }
-            yield from of_tables([concern for concern in concerns if not concern.stops_all], refused)
+            yield from of_tables(concerns, refused)
             yield of_registered(self._config, list(stored))
 
     def locks(self) -> Iterable[Finding]:

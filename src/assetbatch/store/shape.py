@@ -1,4 +1,4 @@
-"""What the owner's tables are like, and what that means for the configured assets before anything is stored."""
+"""What the owner's tables are like, and what that means for the configured assets beforehand."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OURS: Mapping[str, frozenset[str]] = {
 _FILLED_IN = {"id"}
 """Of these, those that the table may fill in by itself."""
 
-LARGEST_PRICE = {AssetType.FOREX: 50_000.0, AssetType.CRYPTO: 1_000_000.0}
+LARGEST_PRICE = {AssetType.FOREX: 50_000.0, AssetType.CRYPTO: 500_000.0}
 LARGEST_VOLUME = {AssetType.FOREX: 1e6, AssetType.CRYPTO: 1e9}
 """What a column should be able to hold, by class: prices of 2026 with room for a few years."""
 SCALE = {AssetType.FOREX: 5, AssetType.CRYPTO: 8}
@@ -43,8 +43,8 @@ SCALE = {AssetType.FOREX: 5, AssetType.CRYPTO: 8}
 
 
 class TableColumn(NamedTuple):
-    """A column of one of the owner's tables; `filled_in` where the table gives a value, `generated` where nobody
-    else may."""
+    """A column of one of the owner's tables; `filled_in` where the table gives a value, `generated` where
+    nobody else may."""
 
     table: str
     name: str
@@ -160,6 +160,7 @@ def _of_type(
         coarse = [asset for asset in assets if limits.scale < SCALE[asset.asset_type]]
         if lost or coarse:
             what = f"what is below {limits.least:g} would be 0 and is refused, finer digits are rounded"
+            coarse.sort(key=lambda asset: -SCALE[asset.asset_type])
             found.append((f"{what} ({_names(lost or coarse)})", _wider("double precision")))
     return found
 
@@ -176,7 +177,7 @@ def _wider(type_name: str) -> str:
 
 
 def _names(assets: Sequence[Asset]) -> str:
-    return listed([asset.symbol for asset in assets], 3)
+    return listed([asset.symbol for asset in assets])
 
 
 def _of_partitions(
