@@ -43,7 +43,8 @@ from assetbatch.planning import (
 )
 from assetbatch.report import WAITS_FOR, Reporter
 from assetbatch.state.plan_memory import PlanMemory
-from assetbatch.state.window import CallKind, Grant, Window, new_call_id
+from assetbatch.state.process_id import new_id
+from assetbatch.state.window import CallKind, Grant, Window
 from assetbatch.status import Status
 from assetbatch.vendor.refusals import Refusal, RefusalKind
 from assetbatch.words import span
@@ -260,7 +261,7 @@ class Refresher:
         """A slot that may be used now; or none and why, if there is none within the bound or before others
         of the batch have landed."""
         waited = False
-        call_id = new_call_id()
+        call_id = new_id()
         while True:
             if self._bound.stopped or time_for_calls(self._bound) <= 0:
                 self._give_back(grant)
@@ -298,6 +299,7 @@ class Refresher:
     def _start(self, batch: BatchState, ask: Ask, grant: Grant, flights: Flights) -> None:
         try:
             vendor = self._vendor()
+            self._store().record_call()
         except BaseException:
             self._give_back(grant)
             raise

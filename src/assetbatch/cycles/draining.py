@@ -27,8 +27,9 @@ from assetbatch.progress import Progress
 from assetbatch.refresh import Refresher, time_for_calls
 from assetbatch.report import WAITS_FOR
 from assetbatch.services import Services
+from assetbatch.state.process_id import new_id
 from assetbatch.state.queue import Empty, Failure, Lease
-from assetbatch.state.window import CallKind, Refused, new_call_id
+from assetbatch.state.window import CallKind, Refused
 from assetbatch.status import Status
 from assetbatch.words import listed, span
 
@@ -82,7 +83,7 @@ def _drain(
     """Takes and works until a reason to end; each batch is accounted for in `result` as it ends."""
     reports: list[BatchReport] = []
     downs = 0
-    token = new_call_id()
+    token = new_id()
     waited = False
     result.ended_because = "out of time"
     while time_for_calls(bound) > 0 and not bound.stopped:
@@ -105,7 +106,7 @@ def _drain(
             waited = True
             bound.wait(taken.wait_ms / 1000 + 0.001)
             continue
-        waited, token = False, new_call_id()
+        waited, token = False, new_id()
         report = _work_leases(services, bound, refresher, known, taken, result, failures)
         reports.append(report)
         if report.too_many_calls:

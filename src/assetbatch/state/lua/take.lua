@@ -2,16 +2,15 @@
 -- no slot is spent on an empty queue and nothing is taken without a slot. On the way, expired leases
 -- come back (their attempt stays counted) and retries whose time has come wait in line again.
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors,
---       reply (string of this take), and with a window its six keys (see _window.lua)
+--       reply (string of this take), and with a window its seven keys (see _window.lua)
 -- ARGV: now ('' = the server's time), token (also the call id), how many, lease ms, max attempts,
---       retry delay ms, dead letters to keep, ask the window ('1'|'0'), limit, window ms, hold ms,
---       the server's name ('' = its run id), spacing of the queue's calls, ms, and what the call
---       ids of this host begin with
+--       retry delay ms, dead letters to keep, the window's options (see _window.lua; '' = no slot is asked for)
 -- Returns: {'taken', now, JSON array: id, rank, attempts, stamp µs, id, …, all as text};
 --          {'empty', moment of the next retry or '0'};
 --          {'refused', moment to come back at, reason, now}; {'unknown'} where the window's log may be lost
 -- The same token asked again within a minute gets the same answer: a reply may get lost.
 --@include _clock.lua
+--@include _server.lua
 --@include _window.lua
 --@include _queue.lua
 local q = queue_keys(KEYS, 1)
@@ -59,12 +58,8 @@ if not waiting then
   local due = redis.call('ZRANGE', q.delayed, 0, 0, 'WITHSCORES')
   return { 'empty', due[2] and whole(tonumber(due[2])) or '0' }
 end
-if ARGV[8] == '1' then
-  local w = window_keys(KEYS, 14)
-  w.limit, w.window, w.hold = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-  w.kind, w.origin_here, w.spacing = 'queue', ARGV[12], tonumber(ARGV[13])
-  w.host = ARGV[14]
-  local granted, retry_at, reason = grant(w, now, token)
+if ARGV[8] ~= '' then
+  local granted, retry_at, reason = grant(window_of(KEYS, 14, ARGV[8]), now, token)
   if granted == 'refused' then
     return { 'refused', whole(retry_at), reason, whole(now) }
   end
