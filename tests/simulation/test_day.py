@@ -125,13 +125,15 @@ class Day:
                 continue
             (item,) = taken.items
             assert taken.grant is not None
-            if item.attempts == 1:
+            if item.attempts == 0:
                 self.waits[item.line].append(self.now_ms - item.enqueued_us // 1000)
             if self.killed():
                 if self.random.random() < 0.5:
+                    self.queue.start(taken.token, [item.id], (end_ms - self.now_ms) / 1000 + 5)
                     yield from self.call()
                 return  # neither settled nor finished, and the lock is left to its bound
             self.queue_calls[host] += 1
+            self.queue.start(taken.token, [item.id], (end_ms - self.now_ms) / 1000 + 5)
             yield from self.call()
             window.settle(taken.grant)
             self.queue.finish(taken.token, [item.id])

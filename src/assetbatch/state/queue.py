@@ -31,7 +31,7 @@ ITEMS_AT_ONCE = 200
 """So many items are enqueued by one script, for the same reason: into a full queue each costs most."""
 
 FINISHED_AT_ONCE = 1000
-"""So many items are taken off the books by one script."""
+"""So many items are taken off the books, or begun, by one script."""
 
 
 class Line(StrEnum):
@@ -62,10 +62,11 @@ class Line(StrEnum):
 
 
 _LINES = tuple(Line)
+_RANKS = "012345"
 
 
 class Item(msgspec.Struct, frozen=True):
-    """Leased work. `attempts` counts this one too; `enqueued_us` is its stamp in microseconds."""
+    """Leased work. `attempts` counts those before this lease; `enqueued_us` is its stamp in microseconds."""
 
     id: str
     line: Line
@@ -100,11 +101,18 @@ class Enqueued(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why an item failed; `final` where another try cannot help."""
+    """Why an item failed; `final` where another try cannot help, not `counted` where it is no fault of the
+    item: its attempt is taken back, it is tried again after the delay."""
 
     id: str
     error: str
     final: bool = False
+    counted: bool = True
+
+    @property
+    def how(self) -> str:
+        """The word that the script knows."""
+        return "final" if self.final else "counted" if self.counted else "uncounted"
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -175,11 +183,12 @@ class Queue:
         self._finish = script(client, "finish")
         self._fail = script(client, "fail")
         self._release = script(client, "release")
-        self._extend = script(client, "extend")
+        self._start = script(client, "start")
         self._state = script(client, "queue_state")
         self._retry_dead = script(client, "retry_dead")
         self._drop_dead = script(client, "drop_dead")
         self._own = script(client, "own_queue")
+        self._dead_letters = script(client, "dead_letters")
 
     def _now(self) -> str:
         return str(self._clock()) if self._clock else ""
@@ -210,19 +219,28 @@ class Queue:
         )
 
     def take(
-        self, count: int, lease_seconds: float, window: Window | None = None, token: str | None = None
+        self,
+        count: int,
+        lease_seconds: float,
+        window: Window | None = None,
+        token: str | None = None,
+        *,
+        alone: int | None = None,
     ) -> Lease | Empty | Refused:
-        """Leases up to `count` items; with a `window` only together with a slot for one call.
+        """Leases up to `count` items, at most `alone` of them (None: any number) of bars and history, which
+        take a call each; with a `window` only together with a slot for one call.
 
         Expired leases and due retries come back first. `token` is made here unless given; who was
-        refused takes again with the same one, to keep its turn, or calls `Window.leave`.
+        refused takes again with the same one, to keep its turn, or calls `Window.leave`. No attempt is
+        counted before `start`.
         """
+        how_many = f"[{count},{count if alone is None else alone}]"
         token = token or new_id()
         attempts, delay_ms, keep = self.retry
         keys = [*self._keys.queue, self._keys.queue_reply(token), *(window.keys if window else ())]
         while True:
             taken_at = boot_seconds()
-            args = [self._now(), token, count, round(lease_seconds * 1000), attempts, delay_ms, keep]
+            args = [self._now(), token, how_many, round(lease_seconds * 1000), attempts, delay_ms, keep]
             args.append(window.options(CallKind.QUEUE) if window else "")
             with redis_errors():
                 kind, *rest = self._take(keys=keys, args=args)
@@ -243,14 +261,17 @@ class Queue:
         )
         return Lease(token, items, Grant(token, taken_at) if window else None)
 
-    def extend(self, token: str, ids: Sequence[str], lease_seconds: float) -> tuple[str, ...]:
-        """Renews leases while the work goes on; returns the ids whose lease was lost meanwhile: somebody
-        else may be working them, so this worker must not."""
-        if not ids:
-            return ()
-        args = [self._now(), token, round(lease_seconds * 1000), *ids]
-        with redis_errors():
-            return tuple(self._extend(keys=self._keys.queue, args=args))
+    def start(self, token: str, ids: Sequence[str], lease_seconds: float) -> tuple[str, ...]:
+        """Counts an attempt of leased items, once in a lease, and renews the lease: to be called just before
+        the call for them goes out. Returns the ids whose lease was lost meanwhile: somebody else may be
+        working them, so the call must not go out."""
+        lost: list[str] = []
+        for at in range(0, len(ids), FINISHED_AT_ONCE):
+            some = msgspec.json.encode(ids[at : at + FINISHED_AT_ONCE])
+            args = [self._now(), token, round(lease_seconds * 1000), some]
+            with redis_errors():
+                lost += self._start(keys=self._keys.queue, args=args)
+        return tuple(lost)
 
     def finish(self, token: str, ids: Sequence[str]) -> tuple[str, ...]:
         """Takes done work off the books; returns the ids whose lease was lost meanwhile."""
@@ -269,13 +290,13 @@ class Queue:
         for at in range(0, len(failures), FAILURES_AT_ONCE):
             args: list[str | int] = [self._now(), token, *self.retry]
             for failure in failures[at : at + FAILURES_AT_ONCE]:
-                args += [failure.id, "1" if failure.final else "0", failure.error[:500]]
+                args += [failure.id, failure.how, failure.error[:500]]
             with redis_errors():
                 words += self._fail(keys=self._keys.queue, args=args)
         return tuple(words)
 
     def release(self, token: str, ids: Sequence[str]) -> int:
-        """Hands back work that was not begun: to its old place, without counting an attempt."""
+        """Hands back leased work: to its old place, without counting an attempt."""
         if not ids:
             return 0
         with redis_errors():
@@ -313,19 +334,31 @@ class Queue:
             lines = pipeline.execute()
         return [item_id for line in lines for item_id in line][:count]
 
+    def by_line(self) -> dict[Line, int]:
+        """How many items each line has in all: waiting, delayed and leased. Takes longer than `state`."""
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            for line in self._keys.queue_waiting:
+                pipeline.zcard(line)
+            pipeline.zrange(self._keys.queue_leased, 0, -1)
+            pipeline.zrange(self._keys.queue_delayed, 0, -1)
+            *waiting, leased, delayed = pipeline.execute()
+            ids = [*leased, *delayed]
+            texts = self._client.hmget(self._keys.queue_items, ids) if ids else []
+        counts = dict(zip(_LINES, waiting, strict=True))
+        for text in texts:
+            if text and text[0] in _RANKS:  # else it was finished between the two reads
+                counts[_LINES[int(text[0])]] += 1
+        return counts
+
     def dead_letters(self, count: int = 100) -> list[DeadLetter]:
         """The youngest dead letters, newest first."""
         with redis_errors():
-            pairs = self._client.zrevrange(self._keys.queue_dead, 0, count - 1, withscores=True)
-            ids = [item_id for item_id, _ in pairs]
-            texts = self._client.hmget(self._keys.queue_dead_items, ids) if ids else []
-        letters = []
-        for (item_id, died_ms), text in zip(pairs, texts, strict=True):
-            if text is None:  # retried or dropped between the two reads
-                continue
-            rank, attempts, _stamp, error = text.split(":", 3)
-            letters.append(DeadLetter(item_id, _LINES[int(rank)], int(attempts), int(died_ms), error))
-        return letters
+            fields = self._dead_letters(keys=self._keys.queue, args=[count])
+        return [
+            DeadLetter(item_id, _LINES[int(rank)], int(attempts), int(died_ms), error)
+            for item_id, died_ms, rank, attempts, error in zip(*[iter(fields)] * 5, strict=True)
+        ]
 
     def retry_dead(self, ids: Sequence[str]) -> Retried:
         """Puts dead letters back at the end of their lines, with all their attempts anew."""
