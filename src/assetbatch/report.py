@@ -66,11 +66,11 @@ class Reporter:
         """A call goes out."""
         self._progress.say(what)
 
-    def called(self, what: str, outcome: str, seconds: float) -> None:
+    def called(self, what: str, call: CallMade) -> None:
         """A call has come back, or failed."""
-        duration_ms = round(seconds * 1000)
-        self.calls.append(CallMade(self._now_ms(), outcome, seconds))
-        log.info("%s: %s (%d ms)", what, outcome, duration_ms, extra={"duration_ms": duration_ms})
+        duration_ms = round(call.seconds * 1000)
+        self.calls.append(call)
+        log.info("%s: %s (%d ms)", what, call.outcome, duration_ms, extra={"duration_ms": duration_ms})
 
     def odd_bars(self, symbol: str, refused: Mapping[str, int], unordered: int) -> None:
         """An answer had bars that cannot be true, or not in their order."""

@@ -14,6 +14,7 @@ from assetbatch.state.queue import (
     Empty,
     Enqueued,
     Failure,
+    Fault,
     Item,
     Lease,
     Line,
@@ -41,6 +42,7 @@ class Work:
     lease_ends_ms: int | None = None
     retry_at_ms: int | None = None
     last_error: str | None = None
+    failed_ms: int | None = None
 
     @property
     def waiting(self) -> bool:
@@ -174,11 +176,12 @@ class Model:
                 lost.append(item_id)
         return tuple(lost)
 
-    def fail(self, now_ms: int, token: str, failures: Sequence[Failure]) -> tuple[str, ...]:
+    def fail(self, now_ms: int, token: str, failures: Sequence[Failure], answered_ms: int) -> tuple[str, ...]:
         words = []
         for failure in failures:
             work = self.held(token, failure.id)
-            if work and not failure.final and not failure.counted:
+            outage = failure.fault is Fault.VENDOR and work and answered_ms <= (work.failed_ms or now_ms)
+            if work and not failure.final and (outage or failure.fault is Fault.NOBODY):
                 work.end_lease(counted=False)
                 self._try_later(now_ms, work, failure.error)
                 words.append("retry")
@@ -189,7 +192,7 @@ class Model:
         return tuple(words)
 
     def _try_later(self, now_ms: int, work: Work, error: str) -> None:
-        work.retry_at_ms, work.last_error = now_ms + self.delay_ms, error
+        work.retry_at_ms, work.last_error, work.failed_ms = now_ms + self.delay_ms, error, now_ms
 
     def _attempt_failed(self, now_ms: int, work: Work, error: str, *, final: bool) -> str:
         work.end_lease(counted=True)

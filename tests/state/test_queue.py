@@ -14,7 +14,7 @@ from assetbatch.assets import AssetPriority
 from assetbatch.config import CallLimit
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
-from assetbatch.state.queue import Empty, Failure, Lease, Line, Queue
+from assetbatch.state.queue import Empty, Failure, Fault, Lease, Line, Queue
 from assetbatch.state.window import CallKind, Refused, Window
 
 from .conftest import FakeClock
@@ -442,10 +442,34 @@ class TestRetries:
         queue.enqueue([("A", MEDIUM)])
         for _ in range(5):
             lease = call(queue)
-            assert queue.fail(lease.token, [Failure("A", "503", counted=False)]) == ("retry",)
+            assert queue.fail(lease.token, [Failure("A", "503", fault=Fault.NOBODY)]) == ("retry",)
             assert queue.take(1, LEASE_SECONDS) == Empty(clock.now_ms + 60_000)
             clock.advance(60)
         assert take(queue).items[0].attempts == 0
+
+    def test_a_failure_of_the_vendor_counts_once_the_vendor_has_answered_since_the_last_one(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        answered_ms = clock.now_ms - 1
+        attempts = []
+        for answers in (False, False, True, False, True):
+            clock.advance(60)
+            answered_ms = clock.now_ms - 1 if answers else answered_ms
+            lease = call(queue)
+            attempts.append(lease.items[0].attempts)
+            queue.fail(lease.token, [Failure("A", "503", fault=Fault.VENDOR)], answered_ms)
+        clock.advance(60)
+        assert [*attempts, take(queue).items[0].attempts] == [0, 0, 0, 1, 1, 2]
+
+    def test_a_failure_of_the_vendor_in_a_run_that_was_answered_counts_at_once(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        lease = call(queue)
+        queue.fail(lease.token, [Failure("A", "503", fault=Fault.VENDOR)], clock.now_ms + 1)
+        clock.advance(60)
+        assert take(queue).items[0].attempts == 1
 
     def test_a_worker_that_dies_with_it_each_time_ends_it_as_a_dead_letter(
         self, queue: Queue, clock: FakeClock

@@ -28,7 +28,7 @@ import assetbatch.state.queue
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
-from assetbatch.state.queue import Enqueued, Failure, Lease, Line, Queue
+from assetbatch.state.queue import Enqueued, Failure, Fault, Lease, Line, Queue
 
 from .conftest import FakeClock
 from .model_queue import LINES, RISES_TO_HIGH, Model, Work
@@ -53,7 +53,7 @@ def step(name: str, **arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[St
     return st.tuples(st.just(name), st.fixed_dictionaries(arguments))
 
 
-ENDS = st.sampled_from(["finish", "fail", "fail for good", "fail by no fault", "release", "start", "start"])
+ENDS = st.sampled_from(["finish", "fail", "fail for good", "nobody", "vendor", "release", "start", "start"])
 ALONE = st.sampled_from([None, None, 1, 2])
 STEPS = st.one_of(
     step("enqueue", items=ITEMS),
@@ -189,9 +189,12 @@ class QueueMachine(RuleBasedStateMachine):
                 ids = list(dict.fromkeys(ids))
                 assert queue.start(token, ids, UNIT_MS / 1000) == model.start(now_ms, token, ids, UNIT_MS)
             case _:
-                final, counted = what == "fail for good", what != "fail by no fault"
-                failures = [Failure(each, f"of {token}: {what}", final, counted) for each in ids]
-                assert queue.fail(token, failures) == model.fail(now_ms, token, failures)
+                final, fault = what == "fail for good", Fault(what) if what in list(Fault) else Fault.ITEM
+                failures = [Failure(each, f"of {token}: {what}", final, fault) for each in ids]
+                answered_ms = now_ms - UNIT_MS
+                assert queue.fail(token, failures, answered_ms) == model.fail(
+                    now_ms, token, failures, answered_ms
+                )
 
     # Somebody looks after the dead letters.
 
@@ -291,7 +294,9 @@ class QueueMachine(RuleBasedStateMachine):
         holds[keys.queue_items] = {work.id: record(work, holder(work)) for work in works}
         holds[keys.queue_leased] = {work.id: work.lease_ends_ms for work in model.leased()}
         holds[keys.queue_delayed] = {work.id: work.retry_at_ms for work in model.delayed()}
-        holds[keys.queue_errors] = {work.id: work.last_error for work in works if work.last_error is not None}
+        holds[keys.queue_errors] = {
+            work.id: f"{work.failed_ms}:{work.last_error}" for work in works if work.last_error is not None
+        }
         holds[keys.queue_dead] = {item_id: letter.died_ms for item_id, letter in letters}
         holds[keys.queue_dead_items] = {
             item_id: record(letter.work, letter.error) for item_id, letter in letters

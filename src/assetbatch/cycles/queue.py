@@ -40,7 +40,7 @@ def run_queue(services: Services, bound: Bound, progress: Progress, *, dry_run: 
     with services.locks.hold(RUN_QUEUE, bound.seconds + LEASE_SLACK_SECONDS, holders) as held:
         if not held:
             return skipped(services, result)
-        services.journal.start(RUN_QUEUE, result.started_ms)
+        started = services.journal.start(RUN_QUEUE, result.started_ms)
         progress.began()
         with recorded(services, result) as calls:
             state = services.queue.state()
@@ -54,7 +54,7 @@ def run_queue(services: Services, bound: Bound, progress: Progress, *, dry_run: 
             if state.size or result.enqueued:
                 from assetbatch.cycles.draining import work_queue
 
-                work_queue(services, bound, progress, result, calls)
+                work_queue(services, bound, progress, result, calls, started)
             else:
                 result.ended_because = "empty"
                 result.queue_size = 0

@@ -95,6 +95,16 @@ class Keys:
         return f"{self.prefix}:queue:owner"
 
     @property
+    def call_ms(self) -> str:
+        """How long the last calls took, in ms, the latest first."""
+        return f"{self.prefix}:call_ms"
+
+    @property
+    def answered(self) -> str:
+        """When the vendor last answered anybody, in ms."""
+        return f"{self.prefix}:answered"
+
+    @property
     def waits(self) -> str:
         """The moments of the last hour at which a call had to wait for the window."""
         return f"{self.prefix}:waits"

@@ -100,19 +100,24 @@ class Enqueued(msgspec.Struct, frozen=True):
     dropped: tuple[str, ...]
 
 
+class Fault(StrEnum):
+    """Whose fault a failure is, which decides whether its attempt counts."""
+
+    ITEM = "item"
+    """It counts."""
+    VENDOR = "vendor"
+    """It counts where the vendor has answered somebody since the item failed last: else it is an outage."""
+    NOBODY = "nobody"
+    """It does not count; the item is tried again after the delay."""
+
+
 class Failure(msgspec.Struct, frozen=True):
-    """Why an item failed; `final` where another try cannot help, not `counted` where it is no fault of the
-    item: its attempt is taken back, it is tried again after the delay."""
+    """Why an item failed; `final` where another try cannot help."""
 
     id: str
     error: str
     final: bool = False
-    counted: bool = True
-
-    @property
-    def how(self) -> str:
-        """The word that the script knows."""
-        return "final" if self.final else "counted" if self.counted else "uncounted"
+    fault: Fault = Fault.ITEM
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -282,15 +287,16 @@ class Queue:
                 lost += self._finish(keys=self._keys.queue, args=[token, some])
         return tuple(lost)
 
-    def fail(self, token: str, failures: Sequence[Failure]) -> tuple[str, ...]:
-        """Records failures; returns a word each: `retry`, `dead` or `lost` (the lease was)."""
+    def fail(self, token: str, failures: Sequence[Failure], answered_ms: int = 0) -> tuple[str, ...]:
+        """Records failures; returns a word each: `retry`, `dead` or `lost` (the lease was). `answered_ms` is
+        when the vendor last answered anybody, 0 where that is not known."""
         if not failures:
             return ()
         words: list[str] = []
         for at in range(0, len(failures), FAILURES_AT_ONCE):
-            args: list[str | int] = [self._now(), token, *self.retry]
+            args: list[str | int] = [self._now(), token, *self.retry, answered_ms]
             for failure in failures[at : at + FAILURES_AT_ONCE]:
-                args += [failure.id, failure.how, failure.error[:500]]
+                args += [failure.id, failure.error[:500], "final" if failure.final else failure.fault.value]
             with redis_errors():
                 words += self._fail(keys=self._keys.queue, args=args)
         return tuple(words)

@@ -8,7 +8,7 @@
 -- leased     zset  score = moment (ms) at which the lease runs out
 -- delayed    zset  score = moment (ms) at which it may be tried again
 -- dead       zset  score = moment (ms) of death; dead_items hash id -> "rank:attempts:stamp:error"
--- errors     hash  id -> last error of something that failed and will be tried again
+-- errors     hash  id -> "moment (ms):error" of the last failure of something that will be tried again
 --
 -- stamp is the enqueue time in microseconds, made unique and ascending, hence first in first out.
 -- An item's place is its stamp plus two hours per class below HIGH: waiting work rises, and LOW is
@@ -141,8 +141,13 @@ local function try_later(q, id, r, now, reason, retry)
   redis.call('ZREM', q.leased, id)
   r.token, r.started = '', false
   write_record(q, id, r)
-  redis.call('HSET', q.errors, id, reason)
+  redis.call('HSET', q.errors, id, whole(now) .. ':' .. reason)
   redis.call('ZADD', q.delayed, whole(now + retry.delay), id)
+end
+
+-- When an item failed last (ms); now, if it did not since it came in.
+local function last_failed(q, id, now)
+  return tonumber(string.match(redis.call('HGET', q.errors, id) or '', '^(%d+):') or now)
 end
 
 -- An attempt is over without success: again after the delay, or dead. Returns 'retry' or 'dead'.
