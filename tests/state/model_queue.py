@@ -223,6 +223,7 @@ class Model:
             delayed=len(self.delayed()),
             dead=len(self.letters),
             oldest_ms=min((work.stamp_us // 1000 for work in waiting), default=None),
+            is_whole=False,
         )
 
     def retry_dead(self, now_ms: int, ids: Sequence[str]) -> Retried:

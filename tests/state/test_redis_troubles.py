@@ -18,10 +18,13 @@ from assetbatch.events import Events
 from assetbatch.market import Price, StoredAsset
 from assetbatch.metrics import CALLS, QUEUE_SIZE, Measured, Point
 from assetbatch.state.connection import RedisClient, script
+from assetbatch.state.dead_processes import DeadProcesses
+from assetbatch.state.journal import COMMANDS
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.plan_memory import PlanMemory
+from assetbatch.state.process_id import new_id, process_of
 from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Line, Queue
 from assetbatch.state.window import CallKind, Grant, Refused, Window
 from tests.own_redis import OwnServer, own_server
@@ -56,8 +59,8 @@ def make_window(client: RedisClient, clock: FakeClock | None = None) -> Window:
     return Window(client, Keys("{troubles}"), "abc", CallLimit(5, 60_000), 10.0, clock_ms=clock)
 
 
-def take(queue: Queue, count: int = 1, window: Window | None = None) -> Lease:
-    taken = queue.take(count, LEASE_SECONDS, window)
+def take(queue: Queue, count: int = 1, window: Window | None = None, token: str | None = None) -> Lease:
+    taken = queue.take(count, LEASE_SECONDS, window, token)
     assert isinstance(taken, Lease), taken
     return taken
 
@@ -331,6 +334,11 @@ def use_every_script(client: RedisClient) -> None:
     assert isinstance(queue.take(1, LEASE_SECONDS), Empty)  # the lease ran out
     assert queue.state().delayed == 1
     queue.own()
+    host, machine, pid, began = process_of(new_id()).split(".")
+    take(queue, token=f"{host}.{machine}.{pid}.{int(began) - 1}.d.0123456789abcdef")
+    keys = Keys("{troubles}")
+    dead = DeadProcesses(client, keys, keys.window("abc")[0], COMMANDS, queue.retry, clock)
+    assert dead.free()
     grants = [window.ask(kind, f"c{number}") for number, kind in enumerate([*CallKind] * 4)]
     first = next(grant for grant in grants if isinstance(grant, Grant))
     window.settle(first)
