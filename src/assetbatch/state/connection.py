@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from importlib import resources
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from assetbatch.errors import RedisError
+from assetbatch.bounds import boot_seconds
+from assetbatch.errors import BoundExceededError, RedisError
 from assetbatch.secret import Secret
+
+if TYPE_CHECKING:
+    from assetbatch.bounds import Bound
 
 RedisClient: TypeAlias = Any
 """A synchronous client with decoded replies. Untyped: redis-py annotates replies as bytes or str, sync or
 async alike, so that every use would need a cast."""
 
 SOCKET_SECONDS = 3.0
+"""So long an answer is waited for."""
+
+SOCKET_SHARE = 0.25
+"""The same as a share of the command's bound, if that is less: what came in can still be stored."""
+
+REPEATS = 2
+PAUSE_SECONDS = 0.1
 
 # The library would look up its own version to tell the server: 4 ms and two commands at every start.
 _NO_LIBRARY_INFO: dict[str, None] = (
@@ -28,26 +40,84 @@ _NO_LIBRARY_INFO: dict[str, None] = (
 )
 
 
-def connect(url: Secret, prefix: str = "") -> RedisClient:
+class HungError(redis.exceptions.TimeoutError):
+    """The server has not answered within `seconds`: nothing more is asked of it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no answer within {seconds:g} s")
+        self.seconds = seconds
+
+
+class Repeating(Retry):
+    """Repeats what a lost connection has left open, at most `REPEATS` times and not beyond `seconds`.
+
+    Once a server has kept somebody waiting for so long, all that is asked of it fails at once: a command that
+    ends would otherwise wait at each of its last words.
+    """
+
+    def __init__(self, seconds: float, gone: list[Exception] | None = None) -> None:
+        super().__init__(NoBackoff(), 0, (redis.exceptions.ConnectionError,))
+        self._seconds = seconds
+        self._gone: list[Exception] = [] if gone is None else gone
+        self._is_inside = False
+
+    def __deepcopy__(self, _memo: object) -> Repeating:
+        """For another connection to the same server."""
+        return Repeating(self._seconds, self._gone)
+
+    def call_with_retry(
+        self, do: Callable[[], Any], fail: Callable[..., Any], *args: Any, **options: Any
+    ) -> Any:
+        """As the library calls it; raises HungError, or what the last try raised. What it repeats may use it
+        too, and is tried once."""
+        if self._gone:
+            raise self._gone[0]
+        if self._is_inside:
+            return super().call_with_retry(do, fail, *args, **options)
+        self._is_inside = True
+        began = boot_seconds()
+        try:
+            for left in reversed(range(REPEATS + 1)):
+                try:
+                    return super().call_with_retry(do, fail, *args, **options)
+                except redis.exceptions.ConnectionError as error:
+                    if boot_seconds() - began >= self._seconds:
+                        self._gone.append(error)
+                        raise
+                    if not left:
+                        raise
+                time.sleep(PAUSE_SECONDS)
+        except redis.exceptions.TimeoutError:
+            self._gone.append(HungError(self._seconds))
+            raise self._gone[0] from None
+        except BoundExceededError:  # the command is over, in the middle of a wait
+            self._gone.append(HungError(self._seconds))
+            raise
+        finally:
+            self._is_inside = False
+
+
+def connect(url: Secret, prefix: str = "", bound: Bound | None = None) -> RedisClient:
     """A client for one server (`redis://`, `rediss://`, `unix://`) or for a group of them, of which one at a
     time holds the keys with this prefix (`redis+sentinel://`, `redis+cluster://`); connects on first use.
 
-    A lost reply is asked for again: at most twice, in a group for `groups.PATIENCE_SECONDS`. Every script
-    here may be repeated.
+    A lost reply is asked for again: at most twice, in a group for `groups.PATIENCE_SECONDS`, but not longer
+    than `bound` leaves, nor after a stop was asked for. Every script here may be repeated. A server that has
+    not answered in time once is not waited for again.
     """
+    seconds = SOCKET_SECONDS if bound is None else min(SOCKET_SECONDS, SOCKET_SHARE * bound.seconds)
     options: dict[str, Any] = {
         "decode_responses": True,
-        "socket_timeout": SOCKET_SECONDS,
-        "socket_connect_timeout": SOCKET_SECONDS,
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
         "client_name": "assetbatch",
         **_NO_LIBRARY_INFO,
     }
     if "+" in url.reveal().partition("://")[0]:
         from assetbatch.state.groups import connect_group
 
-        return connect_group(url, prefix, options)
-    retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), 2)
-    return redis.Redis.from_url(url.reveal(), retry=retry, **options)
+        return connect_group(url, prefix, options, bound)
+    return redis.Redis.from_url(url.reveal(), retry=Repeating(seconds), **options)
 
 
 _ACL_HINT = "allow this user +@all on the keys of redis.prefix (docs: ACL SETUSER)"
@@ -86,9 +156,10 @@ def redis_errors() -> Iterator[None]:
             "redis is a replica that has lost its master",
             hint="point redis.url or REDIS_URL at the master, or bring the master back",
         ) from None
-    except redis.exceptions.TimeoutError:
+    except redis.exceptions.TimeoutError as error:
+        seconds = error.seconds if isinstance(error, HungError) else SOCKET_SECONDS
         raise RedisError(
-            f"redis did not answer within {SOCKET_SECONDS:g} s", hint="is the server overloaded or stopped?"
+            f"redis did not answer within {seconds:g} s", hint="is the server overloaded or stopped?"
         ) from None
     except redis.exceptions.ConnectionError as error:
         raise RedisError(

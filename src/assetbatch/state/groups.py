@@ -27,7 +27,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
-from assetbatch.bounds import boot_seconds
+from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.secret import Secret
 
 PATIENCE_SECONDS = 15.0
@@ -41,6 +41,9 @@ AGREEMENT_SECONDS = 3.0
 """So long Sentinels may differ on who is the master: they tell each other every two seconds."""
 
 PAUSE_SECONDS = 0.1
+
+LEFT_SECONDS = 1.0
+"""So much of a command's bound is left to end it when its patience is over."""
 
 # redis-py annotates some of what is called here and some not.
 _parse_url: Any = redis.connection.parse_url
@@ -60,9 +63,10 @@ class NoSuchMasterError(ConnectionError):
 class Patience(Retry):
     """Repeats for so many seconds, not so many times; what it repeats may use it too, and is tried once."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, bound: Bound | None = None) -> None:
         super().__init__(NoBackoff(), 0)
         self._seconds = seconds
+        self._bound = bound
         self._until: float | None = None
 
     def call_with_retry(
@@ -72,6 +76,8 @@ class Patience(Retry):
         if self._until is not None:
             return super().call_with_retry(do, fail, *args, **options)
         self._until = boot_seconds() + self._seconds
+        if self._bound is not None:
+            self._until = min(self._until, boot_seconds() + self._bound.remaining() - LEFT_SECONDS)
         try:
             while True:
                 try:
@@ -79,7 +85,7 @@ class Patience(Retry):
                 except (AuthenticationError, NoSuchMasterError):
                     raise
                 except self._supported_errors:
-                    if boot_seconds() >= self._until:
+                    if boot_seconds() >= self._until or (self._bound and self._bound.stopped):
                         raise
                 time.sleep(PAUSE_SECONDS)
         finally:
@@ -137,7 +143,7 @@ class _FoundOverTls(_Found, SSLConnection):
     """The same with TLS."""
 
 
-def connect_group(url: Secret, prefix: str, options: dict[str, Any]) -> Any:
+def connect_group(url: Secret, prefix: str, options: dict[str, Any], bound: Bound | None) -> Any:
     """A client for `redis+sentinel://` or `redis+cluster://` (`rediss+…` with TLS); connects on first use.
 
     `options` are those of any of our connections. While a failover or a move of our slot is under way,
@@ -171,7 +177,7 @@ def connect_group(url: Secret, prefix: str, options: dict[str, Any]) -> Any:
         ConnectionPool(
             connection_class=_FoundOverTls if transport == "rediss" else _Found,
             find=find,
-            **{**options, **given, "retry": Patience(PATIENCE_SECONDS)},
+            **{**options, **given, "retry": Patience(PATIENCE_SECONDS, bound)},
         )
     )
 
