@@ -159,7 +159,7 @@ def backfill(
         services.store.save(Batch(spans=wanted), now_ms)
         enqueued = _queue_pages(services, work)
         queued = len(enqueued.added) + len(enqueued.duplicates)
-    state = services.queue.state()
+    by_line = services.queue.by_line()
     queued_before = set(services.queue.peek(services.queue.max_size)) if dry_run else set()
     ahead = sum(item.id not in queued_before for item in work)
     if not dry_run:  # what lies between the wanted days and the ledger of before is asked for too
@@ -174,8 +174,8 @@ def backfill(
         forecast=forecast(
             config,
             known,
-            state,
-            ahead if dry_run else max(0, ahead - state.by_line[Line.HISTORY]),
+            by_line,
+            ahead if dry_run else max(0, ahead - by_line[Line.HISTORY]),
             services.store.load([asset.symbol for asset in config.enabled_priority_assets]),
             services.journal.job(RUN_PRIORITY).starts_ms,
             services.journal.cycles(RUN_QUEUE, CYCLES_FOR_FORECAST),

@@ -401,6 +401,7 @@ class Refresher:
             self._proven |= shapes(ask.call)
             self._take(batch, ask, landed.answer)
             batch.answered += 1
+        batch.redis_error = batch.redis_error or self._learner.redis_error
         batch.end(ask)
 
     def _take(self, batch: BatchState, ask: Ask, answer: Any) -> None:

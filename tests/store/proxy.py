@@ -86,7 +86,7 @@ class Proxy:
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
         speaker = None
-        with client, server, selectors.DefaultSelector() as both:
+        with suppress(BrokenPipeError), client, server, selectors.DefaultSelector() as both:
             both.register(client, selectors.EVENT_READ, server)
             both.register(server, selectors.EVENT_READ, client)
             while True:
