@@ -160,8 +160,7 @@ def backfill(
         enqueued = _queue_pages(services, work)
         queued = len(enqueued.added) + len(enqueued.duplicates)
     by_line = services.queue.by_line()
-    queued_before = set(services.queue.peek(services.queue.max_size)) if dry_run else set()
-    ahead = sum(item.id not in queued_before for item in work)
+    ahead = len(work) - len(services.queue.known([item.id for item in work])) if dry_run else len(work)
     if not dry_run:  # what lies between the wanted days and the ledger of before is asked for too
         stored = services.store.load([asset.symbol for asset in assets])
         ahead = max(

@@ -348,6 +348,14 @@ class Queue:
             oldest_ms=counts[9] // 1000 or None,
         )
 
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Those of these ids that the queue has: waiting, delayed or leased."""
+        if not ids:
+            return set()
+        with redis_errors():
+            texts = self._client.hmget(self._keys.queue_items, ids)
+        return {item_id for item_id, text in zip(ids, texts, strict=True) if text is not None}
+
     def peek(self, count: int) -> list[str]:
         """The ids that wait, each line in its order, the most urgent line first; takes nothing."""
         with redis_errors():
