@@ -44,7 +44,7 @@ def forecast(
 ) -> Forecast:
     """When all work of the queue, and `pages_elsewhere` that are not in it yet, will be done.
 
-    `queued` counts what waits, is delayed or is worked; `stored` has the priority assets, `starts_ms` the last
+    `queued` counts what waits, is delayed or worked; `stored` has the priority assets, `starts_ms` the last
     starts of run-priority, `cycles` are the last ones of run-queue.
     """
     interval_ms = config.batch.interval_minutes * 60_000

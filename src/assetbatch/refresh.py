@@ -53,8 +53,9 @@ from assetbatch.planning import (
 )
 from assetbatch.report import WAITS_FOR, Reporter
 from assetbatch.state.plan_memory import PlanMemory
+from assetbatch.state.process_id import new_id
 from assetbatch.state.queue import Fault
-from assetbatch.state.window import CallKind, Grant, Window, new_call_id
+from assetbatch.state.window import CallKind, Grant, Window
 from assetbatch.status import Status
 from assetbatch.vendor.refusals import Refusal, RefusalKind
 from assetbatch.words import span
@@ -318,7 +319,7 @@ class Refresher:
         """A slot that may be used now; or none and why, if there is none within the bound or before others
         of the batch have landed."""
         waited = False
-        call_id = new_call_id()
+        call_id = new_id()
         while True:
             if self.time_for_calls() <= 0:
                 self._give_back(grant)
@@ -357,6 +358,7 @@ class Refresher:
         """Lets a call go out; returns False where its work is lost or its slot too old by now."""
         try:
             vendor = self._vendor()
+            self._store().record_call()
             lost = batch.holder.starts(batch.of(ask.call))
         except BaseException:
             self._give_back(grant)

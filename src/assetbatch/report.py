@@ -9,7 +9,8 @@ from assetbatch.entitlements import KnownRefusal, Lack
 from assetbatch.metrics import CallMade
 from assetbatch.progress import Progress
 from assetbatch.state.journal import Journal
-from assetbatch.state.window import Refused, new_call_id
+from assetbatch.state.process_id import new_id
+from assetbatch.state.window import Refused
 from assetbatch.words import moment, plural, span
 
 log = logging.getLogger("assetbatch")
@@ -56,7 +57,7 @@ class Reporter:
         """A call waits for its slot; counted once per call."""
         if first:
             self.waits += 1
-            self._journal.waited(self._now_ms(), new_call_id())
+            self._journal.waited(self._now_ms(), new_id())
         text = f"waiting {span(refused.wait_ms)} for a free call: {WAITS_FOR[refused.reason]}"
         log.info(text)
         self._progress.say(text)

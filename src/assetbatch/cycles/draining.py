@@ -28,8 +28,9 @@ from assetbatch.refresh import Refresher
 from assetbatch.report import WAITS_FOR
 from assetbatch.services import Services
 from assetbatch.state.journal import Started
+from assetbatch.state.process_id import new_id
 from assetbatch.state.queue import Empty, Failure, Fault, Lease, Queue
-from assetbatch.state.window import CallKind, Refused, new_call_id
+from assetbatch.state.window import CallKind, Refused
 from assetbatch.status import Status
 from assetbatch.words import listed, span
 
@@ -88,7 +89,7 @@ def _drain(
     """Takes and works until a reason to end; each batch is accounted for in `result` as it ends."""
     reports: list[BatchReport] = []
     downs = 0
-    token = new_call_id()
+    token = new_id()
     waited = False
     result.ended_because = "out of time"
     while refresher.time_for_calls() > 0:
@@ -112,7 +113,7 @@ def _drain(
             waited = True
             bound.wait(taken.wait_ms / 1000 + 0.001)
             continue
-        waited, token = False, new_call_id()
+        waited, token = False, new_id()
         report = _work_leases(services, bound, refresher, known, taken, result, failures)
         reports.append(report)
         if report.too_many_calls:

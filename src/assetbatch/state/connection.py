@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from importlib import resources
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import redis
 from redis.backoff import NoBackoff
@@ -31,8 +31,53 @@ SOCKET_SECONDS = 3.0
 SOCKET_SHARE = 0.25
 """The same as a share of the command's bound, if that is less: what came in can still be stored."""
 
+KEPT_SECONDS, KEPT_SHARE = 4.0, 0.3
+"""So much of a command's bound, the share if that is less, is not spent on waiting for a group."""
+
 REPEATS = 2
 PAUSE_SECONDS = 0.1
+
+VIEW_SECONDS = 1.0
+"""How old an answer of the Sentinels may be on which a command is sent to the server that they named."""
+
+
+class NoSuchMasterError(redis.exceptions.ConnectionError):
+    """The Sentinels answer, and none knows a master of this name: waiting would not help."""
+
+
+class SentinelLoginError(redis.exceptions.AuthenticationError):
+    """The Sentinels want a login, or another one: waiting would not help."""
+
+
+class ServersChangingError(redis.exceptions.ConnectionError):
+    """No server holds our keys now: a failover or a move of their slot is under way."""
+
+
+class Waiting(NamedTuple):
+    """How long an answer and a group of servers that is changing are waited for, unless the command is to stop.
+
+    A failover takes what the group waits before it calls its master dead (`down-after-milliseconds`,
+    `cluster-node-timeout`) and a second or two.
+    """
+
+    seconds: float = 15.0
+    stopped: Callable[[], bool] = lambda: False
+    seconds_left: Callable[[], float] = lambda: float("inf")
+    """How long the command may still wait for anything."""
+    answer_seconds: float = SOCKET_SECONDS
+
+    @classmethod
+    def within(cls, bound: Bound | None) -> Waiting:
+        """What a command with this bound may wait: what came in can still be stored afterwards."""
+        if bound is None:
+            return cls()
+        kept = min(KEPT_SECONDS, KEPT_SHARE * bound.seconds)
+        return cls(
+            stopped=lambda: bound.stopped is not None,
+            seconds_left=lambda: bound.remaining() - kept,
+            answer_seconds=min(SOCKET_SECONDS, SOCKET_SHARE * bound.seconds),
+        )
+
 
 # The library would look up its own version to tell the server: 4 ms and two commands at every start.
 _NO_LIBRARY_INFO: dict[str, None] = (
@@ -97,27 +142,26 @@ class Repeating(Retry):
             self._is_inside = False
 
 
-def connect(url: Secret, prefix: str = "", bound: Bound | None = None) -> RedisClient:
+def connect(url: Secret, prefix: str = "", waiting: Waiting = Waiting()) -> RedisClient:  # noqa: B008 - immutable
     """A client for one server (`redis://`, `rediss://`, `unix://`) or for a group of them, of which one at a
     time holds the keys with this prefix (`redis+sentinel://`, `redis+cluster://`); connects on first use.
 
-    A lost reply is asked for again: at most twice, in a group for `groups.PATIENCE_SECONDS`, but not longer
-    than `bound` leaves, nor after a stop was asked for. Every script here may be repeated. A server that has
-    not answered in time once is not waited for again.
+    A lost reply is asked for again: at most twice, in a group as `waiting` says. Every script here may be
+    repeated. A server that has kept somebody waiting for too long once is not waited for again.
     """
-    seconds = SOCKET_SECONDS if bound is None else min(SOCKET_SECONDS, SOCKET_SHARE * bound.seconds)
     options: dict[str, Any] = {
         "decode_responses": True,
-        "socket_timeout": seconds,
-        "socket_connect_timeout": seconds,
+        "socket_timeout": waiting.answer_seconds,
+        "socket_connect_timeout": waiting.answer_seconds,
         "client_name": "assetbatch",
         **_NO_LIBRARY_INFO,
     }
     if "+" in url.reveal().partition("://")[0]:
         from assetbatch.state.groups import connect_group
 
-        return connect_group(url, prefix, options, bound)
-    return redis.Redis.from_url(url.reveal(), retry=Repeating(seconds), **options)
+        return connect_group(url, prefix, options, waiting)
+    retry = Repeating(waiting.answer_seconds)
+    return redis.Redis.from_url(url.reveal(), retry=retry, **options)
 
 
 _ACL_HINT = "allow this user +@all on the keys of redis.prefix (docs: ACL SETUSER)"
@@ -128,6 +172,17 @@ def redis_errors() -> Iterator[None]:
     """Turns the library's exceptions into RedisError, without the URL (it may hold a password)."""
     try:
         yield
+    except SentinelLoginError as error:
+        raise RedisError(
+            f"the sentinels refuse the login: {_text(error)}",
+            hint="give sentinel_username and sentinel_password in redis.url or REDIS_URL: "
+            "redis+sentinel://…/mymaster?sentinel_password=…",
+        ) from None
+    except ServersChangingError as error:
+        raise RedisError(
+            f"redis is changing its server: {_text(error)}",
+            hint="a failover or a reshard takes some seconds; if it lasts, look at the servers' logs",
+        ) from None
     except redis.exceptions.AuthenticationError as error:
         raise RedisError(
             f"redis refuses the login: {_text(error)}",

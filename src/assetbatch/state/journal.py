@@ -13,6 +13,7 @@ from assetbatch.state.keys import Keys
 RUN_PRIORITY = "run_priority"
 RUN_QUEUE = "run_queue"
 ENQUEUE_SECONDARY = "enqueue_secondary"
+COMMANDS = (RUN_PRIORITY, RUN_QUEUE, ENQUEUE_SECONDARY)
 
 CYCLES_KEPT = 288
 CYCLES_FOR_FORECAST = 50

@@ -16,7 +16,8 @@ from assetbatch.assets import AssetPriority
 from assetbatch.bounds import boot_seconds
 from assetbatch.state.connection import RedisClient, redis_errors, script
 from assetbatch.state.keys import Keys
-from assetbatch.state.window import Grant, Refused, Window, new_call_id
+from assetbatch.state.process_id import new_id
+from assetbatch.state.window import CallKind, Grant, Refused, Window
 
 DEAD_LETTERS_KEPT = 1000
 
@@ -150,6 +151,8 @@ class QueueState(msgspec.Struct, frozen=True):
     delayed: int
     dead: int
     oldest_ms: int | None
+    is_whole: bool = True
+    """False where the server is not the one on which the queue was filled: work may be missing."""
 
     @property
     def by_priority(self) -> dict[AssetPriority, int]:
@@ -161,11 +164,7 @@ class QueueState(msgspec.Struct, frozen=True):
 
 
 class Queue:
-    """The pending queue below a key prefix. `clock_ms` is given by tests; otherwise Redis TIME counts.
-
-    With `confirm`, which returns when all that was written is on a replica too, nothing that was enqueued is
-    lost in a failover, and nothing that was leased with a slot is leased twice.
-    """
+    """The pending queue below a key prefix. `clock_ms` is given by tests; otherwise Redis TIME counts."""
 
     def __init__(
         self,
@@ -175,14 +174,14 @@ class Queue:
         max_size: int,
         retry_max_attempts: int,
         retry_delay_seconds: float,
-        confirm: Callable[..., bool] | None = None,
+        server_name: str = "",
         clock_ms: Callable[[], int] | None = None,
     ) -> None:
         self._client = client
-        self._confirm = confirm
         self._keys = keys
         self.max_size = max_size
-        self._retry = (retry_max_attempts, round(retry_delay_seconds * 1000), DEAD_LETTERS_KEPT)
+        self.retry = (retry_max_attempts, round(retry_delay_seconds * 1000), DEAD_LETTERS_KEPT)
+        self._server_name = server_name
         self._clock = clock_ms
         self._enqueue = script(client, "enqueue")
         self._take = script(client, "take")
@@ -193,13 +192,14 @@ class Queue:
         self._state = script(client, "queue_state")
         self._retry_dead = script(client, "retry_dead")
         self._drop_dead = script(client, "drop_dead")
+        self._own = script(client, "own_queue")
         self._dead_letters = script(client, "dead_letters")
 
     def _now(self) -> str:
         return str(self._clock()) if self._clock else ""
 
-    def enqueue(self, items: Sequence[tuple[str, Line]], *, again: bool = True) -> Enqueued:
-        """Puts (id, line) pairs in line in their order, each id once; `again` where a failover lost them."""
+    def enqueue(self, items: Sequence[tuple[str, Line]]) -> Enqueued:
+        """Puts (id, line) pairs in line in their order, each id once."""
         by_code: dict[str, list[str]] = {"a": [], "r": [], "d": [], "x": []}
         gone: dict[str, None] = {}
         for at in range(0, len(items), ITEMS_AT_ONCE):
@@ -214,12 +214,6 @@ class Queue:
                 if code == "a":
                     gone.pop(item_id, None)
             gone.update(dict.fromkeys(displaced))
-        written = [item_id for item_id in by_code["a"] + by_code["r"] if item_id not in gone]
-        confirmed = not (self._confirm and written) or self._confirm(
-            "HEXISTS", self._keys.queue_items, written[-1]
-        )
-        if again and not confirmed:  # a failover has lost the last of them, or it is finished already
-            return self.enqueue(items, again=False)
         added = [item_id for item_id in dict.fromkeys(by_code["a"]) if item_id not in gone]
         without_room = [item_id for item_id in by_code["x"] if item_id not in added]
         return Enqueued(
@@ -246,50 +240,31 @@ class Queue:
         counted before `start`.
         """
         how_many = f"[{count},{count if alone is None else alone}]"
-        token = token or new_call_id()
-        attempts, delay_ms, keep = self._retry
+        token = token or new_id()
+        attempts, delay_ms, keep = self.retry
         keys = [*self._keys.queue, self._keys.queue_reply(token), *(window.keys if window else ())]
-        kind = "unknown"
-        while kind == "unknown":
+        while True:
             taken_at = boot_seconds()
             args = [self._now(), token, how_many, round(lease_seconds * 1000), attempts, delay_ms, keep]
-            if window:
-                limit = window.call_limit
-                args += [
-                    "1",
-                    limit.limit,
-                    limit.window_ms,
-                    window.hold_ms,
-                    window.server_name,
-                    window.spacing_ms,
-                    window.host,
-                ]
-            else:
-                args += ["0"]
+            args.append(window.options(CallKind.QUEUE) if window else "")
             with redis_errors():
                 kind, *rest = self._take(keys=keys, args=args)
             if window and kind == "unknown":
-                window.restore()
-        if kind == "empty":
-            return Empty(int(rest[0]) or None)
-        if kind == "refused":
-            return Refused.from_reply(*rest)
+                window.recover()
+            elif kind == "empty":
+                return Empty(int(rest[0]) or None)
+            elif window and kind == "refused":
+                refused = Refused.from_reply(*rest)
+                if not window.may_be_freed(refused):
+                    return refused
+            else:
+                break
         fields: list[str] = msgspec.json.decode(rest[1])
         items = tuple(
             Item(fields[i], _LINES[int(fields[i + 1])], int(fields[i + 2]), int(fields[i + 3]))
             for i in range(0, len(fields), 4)
         )
-        if window is None:
-            return Lease(token, items, None)
-        grant = Grant(token, taken_at)
-
-        def undo() -> None:
-            self.release(token, [item.id for item in items])
-            window.cancel(grant)
-
-        if not window.confirm(token, undo):
-            return self.take(count, lease_seconds, window, token, alone=alone)
-        return Lease(token, items, grant)
+        return Lease(token, items, Grant(token, taken_at) if window else None)
 
     def start(self, token: str, ids: Sequence[str], lease_seconds: float) -> tuple[str, ...]:
         """Counts an attempt of leased items, once in a lease, and renews the lease: to be called just before
@@ -319,7 +294,7 @@ class Queue:
             return ()
         words: list[str] = []
         for at in range(0, len(failures), FAILURES_AT_ONCE):
-            args: list[str | int] = [self._now(), token, *self._retry, answered_ms]
+            args: list[str | int] = [self._now(), token, *self.retry, answered_ms]
             for failure in failures[at : at + FAILURES_AT_ONCE]:
                 args += [failure.id, failure.error[:500], "final" if failure.final else failure.fault.value]
             with redis_errors():
@@ -336,7 +311,9 @@ class Queue:
     def state(self) -> QueueState:
         """The figures, in one round trip of constant cost."""
         with redis_errors():
-            now, size, *rest = self._state(keys=self._keys.queue[:10], args=[self._now()])
+            now, size, *rest = self._state(
+                keys=[*self._keys.queue[:10], self._keys.queue_owner], args=[self._now(), self._server_name]
+            )
         counts = [int(value) for value in rest]
         return QueueState(
             now_ms=int(now),
@@ -346,6 +323,7 @@ class Queue:
             delayed=counts[7],
             dead=counts[8],
             oldest_ms=counts[9] // 1000 or None,
+            is_whole=bool(counts[10]),
         )
 
     def known(self, ids: Sequence[str]) -> set[str]:
@@ -355,6 +333,11 @@ class Queue:
         with redis_errors():
             texts = self._client.hmget(self._keys.queue_items, ids)
         return {item_id for item_id, text in zip(ids, texts, strict=True) if text is not None}
+
+    def own(self) -> None:
+        """Record that the queue is whole on this server: what it may have lost was derived again."""
+        with redis_errors():
+            self._own(keys=[self._keys.queue_owner], args=[self._server_name])
 
     def peek(self, count: int) -> list[str]:
         """The ids that wait, each line in its order, the most urgent line first; takes nothing."""

@@ -3,17 +3,16 @@
 -- end (see lease_ended) and retries whose time has come wait in line again. What is taken is counted as an
 -- attempt only when a call goes out for it (start.lua).
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors,
---       reply (string of this take), and with a window its six keys (see _window.lua)
+--       reply (string of this take), and with a window its seven keys (see _window.lua)
 -- ARGV: now ('' = the server's time), token (also the call id), JSON array of how many in all and how many
---       of them of bars and history, lease ms, max attempts,
---       retry delay ms, dead letters to keep, ask the window ('1'|'0'), limit, window ms, hold ms,
---       the server's name ('' = its run id), spacing of the queue's calls, ms, and what the call
---       ids of this host begin with
+--       of them of bars and history, lease ms, max attempts, retry delay ms, dead letters to keep,
+--       the window's options (see _window.lua; '' = no slot is asked for)
 -- Returns: {'taken', now, JSON array: id, rank, attempts, stamp µs, id, …, all as text};
 --          {'empty', moment of the next retry or '0'};
 --          {'refused', moment to come back at, reason, now}; {'unknown'} where the window's log may be lost
 -- The same token asked again within a minute gets the same answer: a reply may get lost.
 --@include _clock.lua
+--@include _server.lua
 --@include _window.lua
 --@include _queue.lua
 local q = queue_keys(KEYS, 1)
@@ -128,12 +127,8 @@ end
 if not records then -- more than one script may clear
   return { 'empty', whole(now) }
 end
-if ARGV[8] == '1' then
-  local w = window_keys(KEYS, 14)
-  w.limit, w.window, w.hold = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-  w.kind, w.origin_here, w.spacing = 'queue', ARGV[12], tonumber(ARGV[13])
-  w.host = ARGV[14]
-  local granted, retry_at, reason = grant(w, now, token)
+if ARGV[8] ~= '' then
+  local granted, retry_at, reason = grant(window_of(KEYS, 14, ARGV[8]), now, token)
   if granted == 'refused' then
     return { 'refused', whole(retry_at), reason, whole(now) }
   end
