@@ -94,7 +94,7 @@ CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one piece of work. `final` where another try cannot help; else whose fault a failure is."""
+    """What became of one piece of work. `final` where another try cannot help; `fault` says whose it is."""
 
     work: Work
     status: Status

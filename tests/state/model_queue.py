@@ -39,6 +39,7 @@ class Work:
     attempts: int = 0
     holder: str | None = None
     started: bool = False
+    life_ms: int = 0
     lease_ends_ms: int | None = None
     retry_at_ms: int | None = None
     last_error: str | None = None
@@ -153,7 +154,7 @@ class Model:
         if not taken:
             return Empty(min((work.retry_at_ms for work in self.delayed() if work.retry_at_ms), default=None))
         for work in taken:
-            work.holder, work.lease_ends_ms = token, now_ms + lease_ms
+            work.holder, work.life_ms, work.lease_ends_ms = token, lease_ms, now_ms + lease_ms
         items = tuple(Item(work.id, work.line, work.attempts, work.stamp_us) for work in taken)
         self.answers[token] = Lease(token, items, None)
         return self.answers[token]
@@ -163,7 +164,7 @@ class Model:
         for item_id in () if lost else ids:
             work = self.works[item_id]
             work.attempts += not work.started
-            work.started, work.lease_ends_ms = True, now_ms + lease_ms
+            work.started, work.life_ms, work.lease_ends_ms = True, lease_ms, now_ms + lease_ms
         return lost
 
     def finish(self, token: str, ids: Sequence[str]) -> tuple[str, ...]:

@@ -619,7 +619,7 @@ def test_a_lowered_bound_is_reached_with_the_next_more_urgent_item(
 
 
 class TestAKeyThatIsGoneOrSpoiled:
-    """Evicted, deleted or spoiled by somebody else: the rest of the queue goes on, nothing is worked twice."""
+    """Evicted, deleted or overwritten: the rest of the queue goes on, nothing is worked twice."""
 
     def test_members_without_a_record_are_taken_out_and_others_served(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock

@@ -153,11 +153,11 @@ class _Failures:
 
     def record(self, token: str, failures: Sequence[Failure]) -> None:
         """Takes leased items off the books as failed."""
-        answered = self._refresher.answered_ms > 0
-        waiting = [] if answered else [failure for failure in failures if failure.fault is Fault.VENDOR]
-        if waiting:
-            self._undecided.setdefault(token, []).extend(waiting)
-        self._fail(token, [failure for failure in failures if failure not in waiting])
+        decided = self._refresher.answered_ms > 0
+        for failure in failures:
+            if failure.fault is Fault.VENDOR and not decided:
+                self._undecided.setdefault(token, []).append(failure)
+        self._fail(token, [each for each in failures if decided or each.fault is not Fault.VENDOR])
 
     def settle(self) -> None:
         """Records what was left undecided. Raises RedisError."""
