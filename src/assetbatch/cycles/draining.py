@@ -170,8 +170,8 @@ class _Failures:
     def _fail(self, token: str, failures: Sequence[Failure]) -> None:
         if self._refresher.answered_ms:  # in this run: the vendor is at work
             failures = [
-                msgspec.structs.replace(failure, fault=Fault.ITEM) if failure.fault is Fault.VENDOR else failure
-                for failure in failures
+                msgspec.structs.replace(each, fault=Fault.ITEM) if each.fault is Fault.VENDOR else each
+                for each in failures
             ]
         words = self._queue.fail(token, failures, self._answered_before_ms)
         for failure, word in zip(failures, words, strict=True):
