@@ -6,6 +6,8 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
+import msgspec
+
 from assetbatch.batch import BatchReport, Holder, Portion, Result
 from assetbatch.bounds import Bound
 from assetbatch.cycles.result import LEASE_SLACK_SECONDS, TOO_MANY_CALLS, CycleResult, judge
@@ -166,8 +168,12 @@ class _Failures:
             self._fail(token, failures)
 
     def _fail(self, token: str, failures: Sequence[Failure]) -> None:
-        answered_ms = max(self._refresher.answered_ms, self._answered_before_ms)
-        words = self._queue.fail(token, failures, answered_ms)
+        if self._refresher.answered_ms:  # in this run: the vendor is at work
+            failures = [
+                msgspec.structs.replace(each, fault=Fault.ITEM) if each.fault is Fault.VENDOR else each
+                for each in failures
+            ]
+        words = self._queue.fail(token, failures, self._answered_before_ms)
         for failure, word in zip(failures, words, strict=True):
             self.add(failure.id, f"{failure.error} ({WHAT_FOLLOWS[word]})")
 

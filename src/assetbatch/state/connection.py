@@ -54,7 +54,7 @@ class ServersChangingError(redis.exceptions.ConnectionError):
 
 
 class Waiting(NamedTuple):
-    """How long an answer and a group of servers that is changing are waited for, unless the command is to stop.
+    """How long an answer or a group that is changing is waited for, unless the command is to stop.
 
     A failover takes what the group waits before it calls its master dead (`down-after-milliseconds`,
     `cluster-node-timeout`) and a second or two.
