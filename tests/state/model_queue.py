@@ -136,6 +136,7 @@ class Model:
     ) -> Lease | Empty:
         if token in self.answers:
             return self.answers[token]
+        self._clamp(now_ms, lease_ms)
         for work in self.leased():
             if work.lease_ends_ms is not None and work.lease_ends_ms <= now_ms:
                 if work.started:
@@ -158,6 +159,14 @@ class Model:
         items = tuple(Item(work.id, work.line, work.attempts, work.stamp_us) for work in taken)
         self.answers[token] = Lease(token, items, None)
         return self.answers[token]
+
+    def _clamp(self, now_ms: int, usual_ms: int) -> None:
+        """After the clock was set back no lease ends later than its life, no retry than the delay from now."""
+        for work in self.works.values():
+            if work.lease_ends_ms is not None and work.lease_ends_ms > now_ms + usual_ms:
+                work.lease_ends_ms = min(work.lease_ends_ms, now_ms + work.life_ms)
+            if work.retry_at_ms is not None:
+                work.retry_at_ms = min(work.retry_at_ms, now_ms + self.delay_ms)
 
     def start(self, now_ms: int, token: str, ids: Sequence[str], lease_ms: int) -> tuple[str, ...]:
         lost = tuple(each for each in ids if not self.held(token, each))
