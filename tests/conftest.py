@@ -1,7 +1,7 @@
 """Fixtures that all tests share: real servers, and the recorded data beside the repository.
 
 The servers are our own embedded ones unless ASSETBATCH_TEST_REDIS_URL or ASSETBATCH_TEST_DATABASE_URL
-name others (a superuser's URL for PostgreSQL).
+name others (a superuser's URL for PostgreSQL). ASSETBATCH_TEST_PROFILE=ci has hypothesis try more.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg.sql import SQL, Identifier
 
 from assetbatch.embedded import EmbeddedServers
@@ -22,6 +23,16 @@ from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Never a deadline: other processes share the machine, and servers answer when they can.
+settings.register_profile("dev", max_examples=25, stateful_step_count=15, deadline=None)
+settings.register_profile("ci", max_examples=100, stateful_step_count=50, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("ASSETBATCH_TEST_PROFILE", "dev"))
+
+
+def examples(factor: float) -> settings:
+    """So many times the examples of the profile; the test says why."""
+    return settings(max_examples=max(1, round(settings().max_examples * factor)))
 
 
 @pytest.fixture(scope="session")
