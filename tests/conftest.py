@@ -35,6 +35,17 @@ settings.register_profile("ci", max_examples=100, stateful_step_count=50, deadli
 settings.load_profile(os.environ.get("ASSETBATCH_TEST_PROFILE", "dev"))
 
 
+SLOW = {"acceptance", "fire", "groups", "integration", "simulation"}
+"""Folders whose tests kill, fail over, start servers again and again or simulate weeks: minutes, not seconds."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(REPOSITORY / "tests").parts[0] in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
 def examples(factor: float) -> settings:
     """So many times the examples of the profile; the test says why."""
     return settings(max_examples=max(1, round(settings().max_examples * factor)))
