@@ -36,7 +36,7 @@ settings.load_profile(os.environ.get("ASSETBATCH_TEST_PROFILE", "dev"))
 
 
 SLOW = {"acceptance", "fire", "groups", "integration", "simulation"}
-"""Folders whose tests kill, fail over, start servers again and again or simulate weeks: minutes, not seconds."""
+"""Folders whose tests kill, fail over, start servers again and again or simulate weeks."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
