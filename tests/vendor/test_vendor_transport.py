@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch import __version__
@@ -27,6 +27,7 @@ from assetbatch.secret import Secret
 from assetbatch.vendor import transport
 from assetbatch.vendor.client import VendorClient
 from assetbatch.vendor.refusals import Refusal, RefusalKind
+from tests.conftest import examples
 from tests.vendor.servers import (
     KEY,
     STATUS_BODY,
@@ -832,7 +833,7 @@ def test_whatever_bytes_a_server_sends_only_a_refusal_or_an_answer_comes_out() -
 
     with serving(handler) as server, client_of(server.url) as client:
 
-        @settings(max_examples=150, deadline=None)
+        @examples(1.5)  # most of them break already in the status line
         @given(st.lists(HTTP_PIECES | st.binary(max_size=30), max_size=8))
         def holds(pieces: list[bytes]) -> None:
             nonlocal payload
