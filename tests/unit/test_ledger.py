@@ -117,6 +117,8 @@ class TestRecord:
 
     def test_news_of_no_length_are_no_news(self) -> None:
         assert record([], [span(3, 3, ASKED), span(4, 3, ASKED)]) == []
+        known = [span(0, 9, WANTED)]
+        assert record(known, [span(3, 3, ASKED), span(4, 3, ASKED)]) == known
 
     @given(NEWS, NEWS)
     def test_each_slot_has_what_the_rules_make_of_its_news(
