@@ -322,6 +322,12 @@ class TestHistory:
         refuse(known, Lack.HISTORY, edge_ms=later)
         assert refuse(known, Lack.HISTORY, NOON + DAY, edge_ms=earlier).edge_ms == earlier
 
+    def test_that_was_refused_without_an_edge_is_not_cut(self) -> None:
+        known = paid()
+        refuse(known, Lack.HISTORY)
+        assert refuse(known, Lack.HISTORY, NOON + 1).edge_ms is None
+        assert known.history_from_ms(FOREX, NOON + 1) == 0
+
 
 class TestSnapshots:
     def test_are_asked_for_where_the_running_day_is_shown(self) -> None:

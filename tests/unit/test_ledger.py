@@ -213,6 +213,7 @@ class TestAskedTo:
 
     def test_is_none_where_nothing_was_asked(self) -> None:
         assert asked_to([], BAR_MS) is asked_to([span(0, 2, FAILED)], BAR_MS) is None
+        assert asked_to([span(1, 2, ASKED)], BAR_MS) is None
 
 
 FRIDAY, SUNDAY = new_york("2026-01-09 17:00"), new_york("2026-01-11 17:00")
