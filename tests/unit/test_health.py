@@ -341,6 +341,8 @@ class TestMetrics:
     def test_a_cycle_that_broke_off_counts_as_a_failure(self) -> None:
         metrics = metrics_of([cycle(error="no database")], EMPTY, 0, WEDNESDAY)
         assert metrics["batch.priority.success_rate"] == 0.0
+        metrics = metrics_of([cycle(error="no database"), cycle(refreshed=1)], EMPTY, 0, WEDNESDAY)
+        assert metrics["batch.priority.success_rate"] == 50.0
 
     def test_alerts_are_beyond_the_thresholds_not_at_them(self) -> None:
         at = {
@@ -623,6 +625,12 @@ class TestProblems:
         one = asset_health(EURUSD, refreshed(EURUSD, WEDNESDAY, WEDNESDAY), PAID, WEDNESDAY)
         well = [structs.replace(one, state=state) for state in ("fresh", "due", "never")]
         assert problems_of_assets(well) == []
+
+    def test_what_comes_after_an_asset_that_is_well_is_named_all_the_same(self) -> None:
+        well = asset_health(EURUSD, refreshed(EURUSD, WEDNESDAY, WEDNESDAY), PAID, WEDNESDAY)
+        failed = structs.replace(well, symbol="GBPUSD", state="failed", error="HTTP 503")
+        (problem,) = problems_of([well, failed], JOBS, [], EMPTY, ENABLED, WEDNESDAY)
+        assert (problem.message, problem.severity) == ("GBPUSD: failed (HTTP 503)", "warning")
 
     def test_a_stale_priority_asset_is_critical_with_the_age_of_its_price_and_the_reason(self) -> None:
         critical = structs.replace(EURUSD, priority=AssetPriority.CRITICAL)
