@@ -326,3 +326,17 @@ class TestWhatIsLeftBehind:
 
 def lives_for(client: RedisClient, key: str, ms: int) -> bool:
     return bool(ms - 5_000 < client.pttl(key) <= ms)
+
+
+@pytest.mark.parametrize(("seconds", "ms"), [(0.2, 1_000), (1.0, 1_000), (1.5, 1_500), (7200.0, 3_600_000)])
+def test_a_block_lasts_a_second_at_least_and_an_hour_at_most(
+    window: Window, clock: FakeClock, seconds: float, ms: int
+) -> None:
+    assert window.block(seconds) == clock.now_ms + ms
+
+
+def test_a_cancelled_call_counts_no_longer(window: Window) -> None:
+    grant = granted(window.ask(CallKind.PRIORITY))
+    assert window.state().used == 1
+    window.cancel(grant)
+    assert window.state().used == 0
