@@ -334,6 +334,11 @@ class TestTheLatestRange:
             before = stored(WEDNESDAY, WEDNESDAY, last_bar_ms=last_bar_ms)
             assert latest_range(BTCUSD, before, PAID, WEDNESDAY) == (begins_ms, WEDNESDAY)
 
+    def test_of_bars_that_are_known_to_now_begins_with_today_a_millisecond_after_midnight(self) -> None:
+        asked = Span(MIDNIGHT - DAY, MIDNIGHT + BAR, SpanState.ASKED, MIDNIGHT)
+        before = stored(MIDNIGHT, MIDNIGHT, spans=(asked,))
+        assert latest_range(BTCUSD, before, PAID, MIDNIGHT + 1) == (MIDNIGHT, MIDNIGHT + 1)
+
     def test_begins_with_a_whole_bar(self) -> None:
         assert latest_range(BTCUSD, None, PAID, WEDNESDAY + 1) == (WEDNESDAY - PAGE, WEDNESDAY + 1)
 
@@ -382,6 +387,11 @@ class TestSharedCalls:
     def test_without_grouped_days_each_asks_for_its_own(self) -> None:
         known = paid_without(Lack.SNAPSHOT, Lack.BARS, Lack.GROUPED)
         assert sizes(plan(assets(2), {}, known, WEDNESDAY)) == [(PreviousDayCall, 1)] * 2
+
+    def test_without_5_minute_bars_no_work_of_an_asset_is_left_out(self) -> None:
+        known = paid_without(Lack.SNAPSHOT, Lack.BARS, Lack.GROUPED)
+        work = [Work(EURUSD), Work(EURUSD, WorkKind.BARS)]
+        assert sizes(plan(work, {}, known, WEDNESDAY)) == [(PreviousDayCall, 1)] * 2
 
     def test_without_bars_to_keep_a_day_that_is_shown_is_asked_for_by_bars(self) -> None:
         known = paid_without(Lack.SNAPSHOT)
