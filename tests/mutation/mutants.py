@@ -206,8 +206,9 @@ def _lua_tokens(code: str, tokens: list[re.Match[str]]) -> Iterator[_Change]:
     for token in tokens:
         text = token.group()
         match token.lastgroup:
-            case "number":
-                yield token.start(), token.end(), str(int(text) + 1)
+            case "number":  # one more of a large number is nearly the same
+                number = int(text)
+                yield token.start(), token.end(), str(number + 1 if number < 1000 else number * 2)
             case "word" if text in _LUA_WORDS:
                 yield token.start(), token.end(), _LUA_WORDS[text]
             case "operator" if text == "-" and not code[: token.start()].rstrip()[-1:].isalnum():

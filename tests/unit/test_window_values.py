@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assetbatch.config import CallLimit
-from assetbatch.state.window import Grant, Refused, WindowState, new_call_id, spacing_ms, this_host
+from assetbatch.state.window import Grant, Refused, WindowState, spacing_ms
 
 
 def test_a_grant_may_be_used_for_two_seconds() -> None:
@@ -35,10 +35,3 @@ def test_calls_of_several_queue_runs_are_kept_apart_where_they_are_few(
     limit: int, window_ms: int, queue_runs: int, apart_ms: int
 ) -> None:
     assert spacing_ms(CallLimit(limit, window_ms), queue_runs) == apart_ms
-
-
-def test_a_call_id_begins_with_its_host_and_is_no_other() -> None:
-    assert len(this_host()) == 8
-    assert new_call_id().startswith(this_host())
-    assert new_call_id("other").startswith("other")
-    assert new_call_id() != new_call_id()
