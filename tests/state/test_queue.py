@@ -564,7 +564,7 @@ def test_stamps_keep_all_their_digits(queue: Queue, redis_client: RedisClient, k
 def test_the_last_dead_letters_are_kept_and_no_more(
     queue: Queue, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "_retry", (3, 60_000, 2))
+    monkeypatch.setattr(queue, "retry", (3, 60_000, 2))
     for name in "ABC":
         queue.enqueue([(name, LOW)])
         queue.fail(take(queue).token, [Failure(name, "no", final=True)])

@@ -388,6 +388,12 @@ class TestSharedCalls:
         known = paid_without(Lack.SNAPSHOT, Lack.BARS, Lack.GROUPED)
         assert sizes(plan(assets(2), {}, known, WEDNESDAY)) == [(PreviousDayCall, 1)] * 2
 
+    def test_of_one_asset_alone_is_none_and_leaves_the_others_theirs(self) -> None:
+        known = Entitlements(end_of_day=True)
+        priced = [structs.replace(asset, bars=False) for asset in (BTCUSD, EURUSD)]
+        work = [Work(priced[0]), Work(priced[1]), *assets(1, bars=False)]
+        assert sizes(plan(work, {}, known, WEDNESDAY)) == [(BarsCall, 1), (GroupedDayCall, 2)]
+
     def test_without_5_minute_bars_no_work_of_an_asset_is_left_out(self) -> None:
         known = paid_without(Lack.SNAPSHOT, Lack.BARS, Lack.GROUPED)
         work = [Work(EURUSD), Work(EURUSD, WorkKind.BARS)]
