@@ -32,6 +32,7 @@ from assetbatch.doctor.findings import (
 from assetbatch.errors import AssetbatchError, BoundExceededError, DatabaseError, RedisError
 from assetbatch.events import channel
 from assetbatch.health import COMMANDS, job_health
+from assetbatch.secret import masked
 from assetbatch.services import Services
 from assetbatch.state.connection import redis_errors
 from assetbatch.state.trial import refusals
@@ -50,7 +51,7 @@ HANGS_HINT = "is its server frozen or overloaded, or a disk full or gone?"
 def examine_config(config: Config) -> Iterator[Finding]:
     """Whether a valid configuration has all that is needed; asks no server."""
     counts = len(config.enabled_priority_assets), len(config.enabled_secondary_assets)
-    where = config.file or "the built-in configuration"
+    where = masked(str(config.file)) if config.file else "the built-in configuration"
     yield ok("config", f"{where}: valid, {counts[0]} priority and {counts[1]} secondary assets")
     if not any(counts):
         yield warning("config", "no asset is enabled: there is nothing to do", "enable some in config.yml")
@@ -61,7 +62,8 @@ def examine_config(config: Config) -> Iterator[Finding]:
         yield from of_error("config", raised)
     dotenv = config.file.parent / ".env" if config.file else None
     if dotenv and _readable_for_all(dotenv):
-        yield warning("config", f"{dotenv} can be read by every user of this host", f"chmod 600 {dotenv}")
+        shown = masked(str(dotenv))
+        yield warning("config", f"{shown} can be read by every user of this host", f"chmod 600 {shown}")
 
 
 def _readable_for_all(path: Path) -> bool:

@@ -14,7 +14,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from assetbatch.errors import RedisError
-from assetbatch.secret import Secret
+from assetbatch.secret import Secret, masked_prose
 
 RedisClient: TypeAlias = Any
 """A synchronous client with decoded replies. Untyped: redis-py annotates replies as bytes or str, sync or
@@ -113,7 +113,7 @@ def redis_errors() -> Iterator[None]:
 
 def _text(error: Exception) -> str:
     text = re.sub(r"^Command # \d+ \(.*?\) of pipeline caused error: ", "", " ".join(str(error).split()))
-    return text[:200].rstrip(".")
+    return masked_prose(text[:200]).rstrip(".")
 
 
 class Script:

@@ -16,7 +16,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from assetbatch.errors import ConfigError, DatabaseError
-from assetbatch.secret import Secret
+from assetbatch.secret import Secret, masked
 from assetbatch.store.failures import READ_ONLY, as_database_error, is_repeatable
 from assetbatch.store.statements import statement
 
@@ -75,6 +75,7 @@ class Target:
 
 
 def _place(given: dict[str, str]) -> str:
+    given = {key: masked(value) for key, value in given.items()}
     host = given.get("host") or given.get("hostaddr") or "the local socket"
     port = f":{given['port']}" if given.get("port") else ""
     user = f" as {given['user']}" if given.get("user") else ""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import psycopg
 
 from assetbatch.errors import DatabaseError, SchemaMissingError
+from assetbatch.secret import HIDDEN, masked_prose
 
 INIT_HINT = "run assetbatch init"
 
@@ -89,7 +90,7 @@ def as_database_error(error: psycopg.Error, doing: str, place: str, password: st
     the server's own words should repeat it.
     """
     raw = " ".join((error.diag.message_primary or str(error)).split())
-    said = raw.replace(password, "***") if password else raw
+    said = masked_prose(raw.replace(password, HIDDEN) if password else raw)
     state = error.sqlstate
     if state == CANNOT_ADOPT:
         return DatabaseError(f"{doing} at {place}: {said}", hint=error.diag.message_hint)

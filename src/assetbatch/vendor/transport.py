@@ -37,7 +37,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 from assetbatch import __version__
 from assetbatch.bounds import boot_seconds
 from assetbatch.errors import ConfigError
-from assetbatch.secret import Secret
+from assetbatch.secret import HIDDEN, Secret, masked, masked_prose, may_be_quoted
 from assetbatch.vendor.refusals import Refusal, RefusalKind, one_line
 
 _CHUNK_BYTES = 16_384
@@ -264,7 +264,7 @@ class Transport:
 
     def __init__(self, base_url: str, key: Secret, *, max_body_bytes: int) -> None:
         self.origin, loopback = _checked_origin(base_url)
-        self._host = urlsplit(self.origin).netloc
+        self._host = masked(urlsplit(self.origin).netloc)
         self._key = _checked_key(key)
         self._max_body_bytes = max_body_bytes
         self._session = _Session()
@@ -342,7 +342,7 @@ class Transport:
         cause = _innermost(error)
         text = getattr(cause, "verify_message", "") or getattr(cause, "strerror", "") or str(cause)
         through = " through the proxy" if isinstance(error, requests.exceptions.ProxyError) else ""
-        return one_line(f"{self._host}{through}: {text or type(cause).__name__}", self._key)
+        return masked_prose(one_line(f"{self._host}{through}: {text or type(cause).__name__}", self._key))
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -371,13 +371,13 @@ def _checked_origin(base_url: str) -> tuple[str, bool]:
         )
     if "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
         raise ConfigError(
-            f"provider.base_url has more than a host: {parts.scheme}://{host}",
+            f"provider.base_url has more than a host: {parts.scheme}://{masked(host)}",
             hint="write only https://HOST or https://HOST:PORT; the key goes into POLYGON_API_KEY",
         )
     loopback = _is_loopback(host)
     if parts.scheme == "http" and not loopback:
         raise ConfigError(
-            f"provider.base_url http://{host} would send the API key unencrypted",
+            f"provider.base_url http://{masked(host)} would send the API key unencrypted",
             hint="use https; http is allowed for this machine only (127.0.0.1, localhost)",
         )
     name = f"[{host}]" if ":" in host else host
@@ -407,9 +407,11 @@ def _checked_key(key: Secret) -> Secret:
 def _proxies(origin: str) -> dict[str, str]:
     proxies = get_environ_proxies(origin)
     chosen = select_proxy(origin, proxies) or ""
+    kind = chosen.partition(":")[0]
+    shown = kind if may_be_quoted(kind) else HIDDEN
     if "://" in chosen and not chosen.lower().startswith(("http://", "https://")):
         raise ConfigError(
-            f"the proxy of the environment is of a kind that is not supported: {chosen.partition(':')[0]}",
+            f"the proxy of the environment is of a kind that is not supported: {shown}",
             hint="set HTTPS_PROXY to an http:// or https:// proxy, or NO_PROXY to the API's host",
         )
     return proxies
