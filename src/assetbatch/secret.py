@@ -16,13 +16,13 @@ def may_be_quoted(text: str) -> bool:
     """Whether a value that was refused may stand in a message.
 
     A refused value may be anything that somebody pasted into the wrong place, so only a short word or
-    a number passes: no letters beside digits where there are six characters or more.
+    a number passes: no letters beside digits where there are seven characters or more.
     """
     if not _PLAIN.fullmatch(text) or "://" in text:
         return False
     if text.isdigit():
         return len(text) <= 12
-    return len(text) < 6 or not (re.search(r"[A-Za-z]", text) and re.search(r"[0-9]", text))
+    return len(text) < 7 or not (re.search(r"[A-Za-z]", text) and re.search(r"[0-9]", text))
 
 
 def masked(text: str) -> str:

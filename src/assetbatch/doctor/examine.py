@@ -8,6 +8,7 @@ from pathlib import Path
 
 from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.config import Config
+from assetbatch.config.options import check_options
 from assetbatch.doctor.findings import (
     Answer,
     Asked,
@@ -58,6 +59,10 @@ def examine_config(config: Config) -> Iterator[Finding]:
     try:
         config.require_api_key()
         yield ok("config", f"an API key is configured ({config.origins.get('api_key', 'default')})")
+    except AssetbatchError as raised:
+        yield from of_error("config", raised)
+    try:
+        check_options(config)
     except AssetbatchError as raised:
         yield from of_error("config", raised)
     dotenv = config.file.parent / ".env" if config.file else None
