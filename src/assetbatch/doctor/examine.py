@@ -267,5 +267,5 @@ def _refused(services: Services, refusal: Refusal) -> Finding:
         case RefusalKind.NOT_IN_PLAN:
             return ok("vendor", "answers, and takes the API key")
         case _:
-            hint = "is the network up, and provider.base_url right?"
+            hint = refusal.hint or "is the network up, and provider.base_url right?"
             return error("vendor", f"cannot be used: {refusal.message}", hint, code=3)
