@@ -291,6 +291,7 @@ _POSTGRESQL = {
     "target_session_attrs": _one_of("any", "read-write", "primary"),
     "tcp_user_timeout": _whole(0),
 }
+_UNWANTED = {"sslkeylogfile"}  # it writes the keys of the connection into a file
 _PLACES = ("host", "hostaddr", "port", "dbname", "user", "password")
 
 
@@ -301,7 +302,7 @@ def database_mistakes(url: DatabaseUrl) -> list[str]:
     from psycopg import pq
 
     query = _Query(url, plus_is_space=False)
-    names = sorted({option.keyword.decode() for option in pq.Conninfo.get_defaults()} | {"ssl"})
+    names = sorted({option.keyword.decode() for option in pq.Conninfo.get_defaults()} | {"ssl"} - _UNWANTED)
     lines = [*query.written, *query.unknown(names)]
     fitting = {}
     for name, value in query.values.items():

@@ -6,7 +6,10 @@ options, no server-side prepared statements, every setting local to its transact
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +26,8 @@ from assetbatch.store.statements import statement
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")
 
+_log = logging.getLogger("assetbatch")
+
 _ATTEMPTS = 5
 
 _DEFAULTS = {
@@ -36,6 +41,8 @@ _DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "15000",
 }
+
+_NO_PASSWORD_FILE = "/nowhere/pgpass"
 
 _URL_HINT = "write postgresql://user:password@host:5432/name, with @ : / ? # % percent-encoded"
 
@@ -57,6 +64,11 @@ class Target:
         ):
             raise ConfigError("the database URL cannot be read", hint=_URL_HINT)
         defaults = {**_DEFAULTS, "connect_timeout": str(max(2, round(connect_seconds)))}
+        if not (given.get("password") or os.environ.get("PGPASSWORD")) and _is_open_to_others(
+            given.get("passfile")
+        ):
+            _log.warning("the password file of PostgreSQL is not used: others may read it (chmod 600)")
+            given["passfile"] = _NO_PASSWORD_FILE
         self._conninfo = Secret(make_conninfo(**{**defaults, **given}))
         self._password = Secret(given.get("password", ""))
         self.place = _place(given)
@@ -72,6 +84,16 @@ class Target:
     def explain(self, error: psycopg.Error, doing: str) -> DatabaseError:
         """`error` as an error of assetbatch, to be raised outside of the handler that caught it."""
         return as_database_error(error, doing, self.place, self._password.reveal())
+
+
+def _is_open_to_others(named: str | None) -> bool:
+    """Whether libpq would pass over its password file, with a line of its own on stderr."""
+    file = named or os.environ.get("PGPASSFILE") or os.path.expanduser("~/.pgpass")
+    try:
+        mode = os.stat(file).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) or bool(mode & 0o077)
 
 
 def _place(given: dict[str, str]) -> str:
