@@ -59,6 +59,16 @@ def postgres_url(request: pytest.FixtureRequest) -> str:
     return servers.database_url()
 
 
+@pytest.fixture(autouse=True)
+def _emptied_redis(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave nothing behind: what belongs to an API key is shared by all prefixes, so by all tests."""
+    yield
+    if "redis_url" in request.fixturenames:
+        client = connect(Secret(request.getfixturevalue("redis_url")))
+        client.flushall()
+        client.close()
+
+
 @pytest.fixture
 def redis_client(redis_url: str) -> Iterator[RedisClient]:
     client = connect(Secret(redis_url))

@@ -28,6 +28,7 @@ from assetbatch.planning import (
     asset_types,
     days_range,
 )
+from assetbatch.state.queue import Fault
 from assetbatch.state.window import CallKind
 from assetbatch.status import OPEN, Status
 from assetbatch.vendor.refusals import RefusalKind
@@ -67,29 +68,33 @@ _PRICE, _SUCCESS, _FRESH = WorkKind.PRICE, Status.SUCCESS, Status.FRESH
 class Consequence(msgspec.Struct, frozen=True):
     """What follows from a refusal that has taught nothing of the plan by which it could be asked otherwise:
     the sync status, whether another try cannot help, whether the batch makes no further call, what the
-    ledger says of bars asked for."""
+    ledger says of bars asked for, whose fault it is, whether it shows that the vendor is at work."""
 
     status: Status
     final: bool = False
     ends_batch: bool = False
     span: SpanState | None = None
+    fault: Fault = Fault.ITEM
+    at_work: bool = True
 
 
 CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
-    RefusalKind.KEY: Consequence(Status.DEFERRED, ends_batch=True),
+    RefusalKind.KEY: Consequence(Status.DEFERRED, ends_batch=True, at_work=False),
     RefusalKind.NOT_IN_PLAN: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.NOT_IN_PLAN),
     RefusalKind.TODAY_NOT_YET: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.FAILED),
     RefusalKind.TIMEFRAME: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.NOT_IN_PLAN),
     RefusalKind.UNKNOWN_TICKER: Consequence(Status.NOT_FOUND, final=True, span=SpanState.FAILED),
-    RefusalKind.TOO_MANY_CALLS: Consequence(Status.DEFERRED, ends_batch=True),
-    RefusalKind.VENDOR_DOWN: Consequence(Status.FAILED, span=SpanState.FAILED),
-    RefusalKind.NONSENSE: Consequence(Status.FAILED, span=SpanState.FAILED),
+    RefusalKind.TOO_MANY_CALLS: Consequence(Status.DEFERRED, ends_batch=True, at_work=False),
+    RefusalKind.VENDOR_DOWN: Consequence(
+        Status.FAILED, span=SpanState.FAILED, fault=Fault.VENDOR, at_work=False
+    ),
+    RefusalKind.NONSENSE: Consequence(Status.FAILED, span=SpanState.FAILED, at_work=False),
 }
 """The one place that says what each class of refusal leads to (the README's table is this one)."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one piece of work. `final` where another try cannot help."""
+    """What became of one piece of work. `final` where another try cannot help; else whose fault a failure is."""
 
     work: Work
     status: Status
@@ -97,6 +102,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     bars: int = 0
     error: str | None = None
     final: bool = False
+    fault: Fault = Fault.ITEM
 
 
 class BatchReport(msgspec.Struct, kw_only=True):
@@ -118,8 +124,12 @@ class BatchReport(msgspec.Struct, kw_only=True):
 class Holder:
     """Whose work a batch is. This one holds nothing; the queue's holds leases."""
 
-    def lost(self, _pending: Sequence[Work]) -> Collection[str]:
-        """The ids of work that somebody else has taken over meanwhile; asked before each call."""
+    def starts(self, _work: Sequence[Work]) -> Collection[str]:
+        """A call for this work goes out now, unless some of it is somebody else's by now: the ids of that."""
+        return ()
+
+    def hand_back(self, _work: Sequence[Work]) -> Collection[str]:
+        """This work needs more calls than can still be made; returns the ids of what is left to others."""
         return ()
 
     def stored(self, _results: Sequence[Result]) -> None:
@@ -315,10 +325,12 @@ class BatchState:
         """The work of a call that has no result yet."""
         return [item for item in call.work if item.id in self._open]
 
-    def settle_call(self, call: Call, status: Status, error: str, *, final: bool = False) -> None:
+    def settle_call(
+        self, call: Call, status: Status, error: str, *, final: bool = False, fault: Fault = Fault.ITEM
+    ) -> None:
         """The call failed: so did all work it was made for."""
         for item in self.of(call):
-            self._settle(item, Result(work=item, status=status, error=error, final=final))
+            self._settle(item, Result(work=item, status=status, error=error, final=final, fault=fault))
 
     def settle_without_call(self, item: Work, verdict: Verdict) -> None:
         """No call can bring anything for this work: it is complete, or known to be refused. Bars from before
@@ -351,7 +363,7 @@ class BatchState:
         return bars >= HEAVY_BARS * times or boot_seconds() - self._saved_at >= HEAVY_SECONDS * times
 
     def abandon(self, lost: Collection[str]) -> None:
-        """Work that is somebody else's now: nothing is asked or said of it any more."""
+        """Work that is somebody else's now, or left to others: nothing is asked or said of it any more."""
         for item_id in lost:
             del self._open[item_id]
         self._pages = [waiting for waiting in self._pages if self.of(waiting[0])]

@@ -6,18 +6,17 @@ An idle start never opens the database and never loads an HTTP library.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property, partial
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from assetbatch.config import Config
 from assetbatch.secret import Secret
 from assetbatch.state.clock import ServerClock
-from assetbatch.state.connection import RedisClient, connect
-from assetbatch.state.journal import Journal
-from assetbatch.state.keys import Keys, fingerprint
+from assetbatch.state.connection import VIEW_SECONDS, RedisClient, connect
+from assetbatch.state.journal import COMMANDS, Journal
+from assetbatch.state.keys import Keys, fingerprint, shared_prefix
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.queue import Queue
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from assetbatch.embedded import EmbeddedServers
     from assetbatch.entitlements import Entitlements
     from assetbatch.events import Events
+    from assetbatch.state.dead_processes import DeadProcesses
     from assetbatch.state.plan_memory import PlanMemory
     from assetbatch.store import Store
     from assetbatch.vendor.client import VendorClient
@@ -112,17 +112,9 @@ class Services:
     @cached_property
     def keys(self) -> Keys:
         """The names of our keys in Redis."""
-        return Keys(self.config.redis.prefix)
-
-    @cached_property
-    def _confirm(self) -> Callable[..., bool] | None:
-        """Waits until what was written survives a failover; None with a single server."""
-        if not self.config.require_redis().group:
-            return None
-        from assetbatch.state.groups import has_moved
-        from assetbatch.state.replication import Replication
-
-        return Replication(self.redis, self.keys, partial(has_moved, self.redis)).confirm
+        prefix = self.config.redis.prefix
+        cluster = self.config.require_redis().group == "cluster"
+        return Keys(prefix, shared_prefix(prefix, cluster=cluster))
 
     @cached_property
     def _fingerprint(self) -> str:
@@ -137,6 +129,11 @@ class Services:
         """Unix milliseconds, UTC, as the Redis server counts them."""
         return self.clock.now_ms()
 
+    @property
+    def _server_name(self) -> str:
+        """An embedded server syncs every write: what it has acknowledged survives any restart."""
+        return "embedded" if self.config.require_redis().embedded else ""
+
     @cached_property
     def window(self) -> Window:
         """The call window of the configured API key."""
@@ -146,11 +143,11 @@ class Services:
             self._fingerprint,
             self.config.call_limit,
             CALL_SECONDS,
-            last_call_ms=lambda: self.store.last_call_ms(),
-            # an embedded server syncs every write: what it has acknowledged survives any restart
-            server_name="embedded" if self.config.require_redis().embedded else "",
+            first_call=lambda trust: self.store.first_call(trust),
+            server_name=self._server_name,
+            view_seconds=VIEW_SECONDS if self.config.require_redis().group else 0.0,
+            free_dead=lambda: self.dead_processes.free(),
             queue_runs=self.config.queue.max_concurrency,
-            confirm=self._confirm,
         )
 
     @cached_property
@@ -163,13 +160,20 @@ class Services:
             max_size=settings.max_size,
             retry_max_attempts=settings.retry_max_attempts,
             retry_delay_seconds=settings.retry_delay_seconds,
-            confirm=self._confirm,
+            server_name=self._server_name,
         )
 
     @cached_property
     def locks(self) -> Locks:
         """The cycle locks."""
-        return Locks(self.redis, self.keys)
+        return Locks(self.redis, self.keys, free_dead=lambda: self.dead_processes.free())
+
+    @cached_property
+    def dead_processes(self) -> DeadProcesses:
+        """What dead processes of this machine hold."""
+        from assetbatch.state.dead_processes import DeadProcesses
+
+        return DeadProcesses(self.redis, self.keys, self.window.keys[0], COMMANDS, self.queue.retry)
 
     @cached_property
     def journal(self) -> Journal:

@@ -54,7 +54,7 @@ class TestJournal:
     def test_remembers_starts_and_ends(self, redis_client: RedisClient, keys: Keys) -> None:
         journal = Journal(redis_client, keys)
         journal.start("run_priority", 1000)
-        assert journal.start("run_priority", 2000) == (1000, 2000)
+        assert journal.start("run_priority", 2000).starts_ms == (1000, 2000)
         journal.finish("run_priority", CycleRecord(started_ms=2000, duration_ms=5, result="ok", refreshed=3))
         job = journal.job("run_priority")
         assert (job.last_started_ms, job.last_finished_ms, job.last_result, job.last_error) == (

@@ -27,7 +27,6 @@ from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.plan_memory import PlanMemory
 from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Line, Queue
-from assetbatch.state.replication import Replication
 from assetbatch.state.window import CallKind, Grant, Refused, Window
 from tests.own_redis import OwnServer, own_server
 
@@ -76,7 +75,9 @@ class TestARedisThatIsKilledAndComesBackWithItsData:
         server = own_server(*self.OPTIONS)
         queue = make_queue(server.client(), clock)
         queue.enqueue([("failed", HIGH), ("worked", MEDIUM), ("waiting", LOW)])
-        queue.fail(take(queue).token, [Failure("failed", "503")])
+        failing = take(queue)
+        queue.start(failing.token, ["failed"], LEASE_SECONDS)
+        queue.fail(failing.token, [Failure("failed", "503")])
         lease = take(queue)
         before = queue.state()
         server.kill()
@@ -87,7 +88,7 @@ class TestARedisThatIsKilledAndComesBackWithItsData:
         assert queue.finish(lease.token, ["worked"]) == ()
         assert queue.enqueue([("failed", HIGH)]).duplicates == ("failed",)
         clock.advance(60)
-        assert [(item.id, item.attempts) for item in take(queue, 3).items] == [("failed", 2), ("waiting", 1)]
+        assert [(item.id, item.attempts) for item in take(queue, 3).items] == [("failed", 1), ("waiting", 0)]
 
     def test_a_take_whose_reply_was_lost_with_the_server_is_the_same_take(
         self, own_server: Callable[..., OwnServer], clock: FakeClock
@@ -302,7 +303,7 @@ class TestAReplicaThatOnlyReads:
             pytest.param(lambda queue, _: queue.finish("t1", ["A"]), id="finish"),
             pytest.param(lambda queue, _: queue.fail("t1", [Failure("A", "503")]), id="fail"),
             pytest.param(lambda queue, _: queue.release("t1", ["A"]), id="release"),
-            pytest.param(lambda queue, _: queue.extend("t1", ["A"], LEASE_SECONDS), id="extend"),
+            pytest.param(lambda queue, _: queue.start("t1", ["A"], LEASE_SECONDS), id="start"),
             pytest.param(lambda queue, _: queue.retry_dead(["Z"]), id="retry a dead letter"),
             pytest.param(lambda queue, _: queue.drop_dead(["Z"]), id="drop a dead letter"),
             pytest.param(lambda _, window: window.ask(CallKind.PRIORITY), id="ask"),
@@ -379,7 +380,8 @@ def use_every_script(client: RedisClient) -> None:
     again = queue.take(3, LEASE_SECONDS, window, token=lease.token)
     assert isinstance(again, Lease)
     assert again.items == lease.items
-    assert queue.extend(lease.token, ["D", "A", "C"], LEASE_SECONDS) == ()
+    assert queue.start(lease.token, ["D", "A", "C"], LEASE_SECONDS) == ()
+    assert queue.dead_letters() == []
     assert queue.finish(lease.token, ["D"]) == ()
     assert queue.fail(lease.token, [Failure("A", "503"), Failure("C", "no", final=True)]) == ("retry", "dead")
     assert queue.retry_dead(["C"]).retried == ("C",)
@@ -388,10 +390,11 @@ def use_every_script(client: RedisClient) -> None:
     clock.advance(60)
     lease = take(queue)  # of a retry that is due
     assert queue.release(lease.token, ["A"]) == 1
-    take(queue)
+    queue.start(take(queue).token, ["A"], LEASE_SECONDS)
     clock.advance(LEASE_SECONDS)
     assert isinstance(queue.take(1, LEASE_SECONDS), Empty)  # the lease ran out
     assert queue.state().delayed == 1
+    queue.own()
     grants = [window.ask(kind, f"c{number}") for number, kind in enumerate([*CallKind] * 4)]
     first = next(grant for grant in grants if isinstance(grant, Grant))
     window.settle(first)
@@ -408,8 +411,6 @@ def use_every_script(client: RedisClient) -> None:
     newer = StoredAsset(symbol="A", last_price=2.0, as_of_ms=clock() + 1)
     assert [price.last_price for price in events.make_good([newer])] == [2.0]
     assert events.make_good([newer]) == []
-    keys = Keys("{troubles}")
-    assert Replication(client, keys).confirm("HEXISTS", keys.followers, "followed")
 
 
 class TestACluster:

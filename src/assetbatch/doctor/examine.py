@@ -32,12 +32,14 @@ from assetbatch.doctor.findings import (
 )
 from assetbatch.errors import AssetbatchError, BoundExceededError, DatabaseError, RedisError
 from assetbatch.events import channel
-from assetbatch.health import COMMANDS, job_health
+from assetbatch.health import job_health
 from assetbatch.secret import masked
 from assetbatch.services import Services
 from assetbatch.state.connection import redis_errors
+from assetbatch.state.journal import COMMANDS
+from assetbatch.state.process_id import new_id
 from assetbatch.state.trial import refusals
-from assetbatch.state.window import CallKind, Grant, Refused, new_call_id
+from assetbatch.state.window import CallKind, Grant, Refused
 from assetbatch.vendor.refusals import Refusal, RefusalKind
 from assetbatch.words import span
 
@@ -212,8 +214,10 @@ def _vendor(services: Services, bound: Bound) -> Sequence[Finding]:
     vendor = services.vendor  # made before the slot is taken, which does not keep for long
     try:
         grant = _slot(services, bound)
-    except DatabaseError:  # a lost window is made up for from the database
-        return [not_checked("vendor", "it needs the database, to know of recent calls")]
+        if isinstance(grant, Grant):
+            _record_call(services, grant)
+    except DatabaseError:
+        return [not_checked("vendor", "it needs the database, to record that a call is made")]
     if not isinstance(grant, Grant):
         free_in = span(grant.wait_ms)
         if grant.reason == "blocked":
@@ -239,9 +243,18 @@ def _vendor(services: Services, bound: Bound) -> Sequence[Finding]:
     return of_vendor(Answer(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
 
 
+def _record_call(services: Services, grant: Grant) -> None:
+    """Raises DatabaseError where that is not possible; the slot is free again then."""
+    try:
+        services.store.record_call()
+    except BaseException:
+        services.window.cancel(grant)
+        raise
+
+
 def _slot(services: Services, bound: Bound) -> Grant | Refused:
     """A free call; or why and for how long there is none."""
-    call_id = new_call_id()
+    call_id = new_id()
     waited = 0.0
     while True:
         answer = services.window.ask(CallKind.QUEUE, call_id)

@@ -18,12 +18,17 @@ from assetbatch.planning import expected_next_start
 from assetbatch.report import lack_in_words
 from assetbatch.services import Services
 from assetbatch.state import trial
-from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
+from assetbatch.state.journal import (
+    COMMANDS,
+    RUN_PRIORITY,
+    RUN_QUEUE,
+    CycleRecord,
+    JobState,
+)
 from assetbatch.state.queue import Line, QueueState
 from assetbatch.state.window import WindowState
 from assetbatch.words import iso
 
-COMMANDS = (RUN_PRIORITY, RUN_QUEUE, ENQUEUE_SECONDARY)
 CYCLES_SHOWN = 5
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from importlib import resources
@@ -22,18 +22,45 @@ async alike, so that every use would need a cast."""
 
 SOCKET_SECONDS = 3.0
 
+VIEW_SECONDS = 1.0
+"""How old an answer of the Sentinels may be on which a command is sent to the server that they named."""
+
+
+class NoSuchMasterError(redis.exceptions.ConnectionError):
+    """The Sentinels answer, and none knows a master of this name: waiting would not help."""
+
+
+class SentinelLoginError(redis.exceptions.AuthenticationError):
+    """The Sentinels want a login, or another one: waiting would not help."""
+
+
+class ServersChangingError(redis.exceptions.ConnectionError):
+    """No server holds our keys now: a failover or a move of their slot is under way."""
+
+
+class Waiting(NamedTuple):
+    """How long an operation waits for a group of servers that is changing, unless the command is to stop.
+
+    A failover takes what the group waits before it calls its master dead (`down-after-milliseconds`,
+    `cluster-node-timeout`) and a second or two.
+    """
+
+    seconds: float = 15.0
+    stopped: Callable[[], bool] = lambda: False
+
+
 # The library would look up its own version to tell the server: 4 ms and two commands at every start.
 _NO_LIBRARY_INFO: dict[str, None] = (
     {"driver_info": None} if hasattr(redis, "DriverInfo") else {"lib_name": None, "lib_version": None}
 )
 
 
-def connect(url: Secret, prefix: str = "") -> RedisClient:
+def connect(url: Secret, prefix: str = "", waiting: Waiting = Waiting()) -> RedisClient:  # noqa: B008 - immutable
     """A client for one server (`redis://`, `rediss://`, `unix://`) or for a group of them, of which one at a
     time holds the keys with this prefix (`redis+sentinel://`, `redis+cluster://`); connects on first use.
 
-    A lost reply is asked for again: at most twice, in a group for `groups.PATIENCE_SECONDS`. Every script
-    here may be repeated.
+    A lost reply is asked for again: at most twice, in a group as `waiting` says. Every script here may be
+    repeated.
     """
     options: dict[str, Any] = {
         "decode_responses": True,
@@ -45,7 +72,7 @@ def connect(url: Secret, prefix: str = "") -> RedisClient:
     if "+" in url.reveal().partition("://")[0]:
         from assetbatch.state.groups import connect_group
 
-        return connect_group(url, prefix, options)
+        return connect_group(url, prefix, options, waiting)
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), 2)
     return redis.Redis.from_url(url.reveal(), retry=retry, **options)
 
@@ -58,6 +85,17 @@ def redis_errors() -> Iterator[None]:
     """Turns the library's exceptions into RedisError, without the URL (it may hold a password)."""
     try:
         yield
+    except SentinelLoginError as error:
+        raise RedisError(
+            f"the sentinels refuse the login: {_text(error)}",
+            hint="give sentinel_username and sentinel_password in redis.url or REDIS_URL: "
+            "redis+sentinel://…/mymaster?sentinel_password=…",
+        ) from None
+    except ServersChangingError as error:
+        raise RedisError(
+            f"redis is changing its server: {_text(error)}",
+            hint="a failover or a reshard takes some seconds; if it lasts, look at the servers' logs",
+        ) from None
     except redis.exceptions.AuthenticationError as error:
         raise RedisError(
             f"redis refuses the login: {_text(error)}",

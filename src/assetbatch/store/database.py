@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -13,6 +13,7 @@ from assetbatch.store import migrations, partitions, reading, registration, savi
 from assetbatch.store.connection import Connection, Session, Target
 from assetbatch.store.facts import DatabaseFacts, facts
 from assetbatch.store.registration import Registered
+from assetbatch.store.statements import statement
 
 
 class Migrated(NamedTuple):
@@ -38,7 +39,7 @@ class Store:
         """`beside` is for reading while another thread writes; connected when that is first wanted."""
         self._session = session
         self._beside = beside
-        self._takes_writes = True
+        self._schema = migrations.SchemaState(takes_writes=True, has_calls=False)
 
     @classmethod
     def open(
@@ -82,14 +83,14 @@ class Store:
 
     def check_schema(self) -> None:
         """Raise SchemaMissingError if `init` has to run first, DatabaseError if the schema is newer."""
-        self._takes_writes = self._session.run(
+        self._schema = self._session.run(
             "checking the schema", lambda connection, _: migrations.check(connection)
         )
 
     def require_writes(self) -> None:
         """Raise DatabaseError if the server took no writes when the schema was checked: a call whose answer
         cannot be stored is wasted."""
-        if not self._takes_writes:
+        if not self._schema.takes_writes:
             raise self._session.read_only()
 
     def facts(self) -> DatabaseFacts:
@@ -139,11 +140,26 @@ class Store:
             "reading closes", lambda connection, _: reading.closes(connection, asked, points)
         )
 
-    def last_call_ms(self) -> int | None:
-        """When the outcome of a call was last recorded (`now_ms` of its `save`); None if never."""
-        return self._session.run(
-            "reading the last call", lambda connection, _: reading.last_call_ms(connection)
-        )
+    def first_call(self, trust: Callable[[], object]) -> bool:
+        """Record that calls are made from now on. Where none ever was, run `trust` first and return True.
+
+        Another process that asks at the same time waits until `trust` has returned. Raises what it raises.
+        """
+
+        def work(connection: Connection, _: bool) -> bool:
+            is_first = connection.execute(statement("first_call")).fetchone() is not None
+            if is_first:
+                trust()
+            return is_first
+
+        is_first = self._session.run("recording the first call", work)
+        self._schema = self._schema._replace(has_calls=True)
+        return is_first
+
+    def record_call(self) -> None:
+        """Record that calls are made, before one is made; free where that has been seen."""
+        if not self._schema.has_calls:
+            self.first_call(lambda: None)
 
     def save(self, batch: Batch, now_ms: int) -> Saved:
         """Save prices, bars, spans and outcomes in one transaction; after it returns they are committed.

@@ -108,14 +108,8 @@ class _BoundedSocket(socket.socket):
     @contextmanager
     def _in_time(self) -> Iterator[_Call]:
         call = _CALL.get()
-        try:
-            self.settimeout(call.remaining())
-            yield call
-        except TimeoutError:
-            # Closing must discard what the kernel has not delivered yet: a request that it went on
-            # sending would arrive after its slot in the call window has been given up.
-            self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
-            raise
+        self.settimeout(call.remaining())
+        yield call
 
     def recv(self, *args: Any, **kwargs: Any) -> bytes:
         with self._in_time() as call:
@@ -172,6 +166,9 @@ def _connect(addresses: list[tuple[Any, ...]], options: Any) -> socket.socket:
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
         share = _CALL.get().remaining() / (len(addresses) - tried)
         connection = _BoundedSocket(family, kind, protocol)
+        # Closing discards what the kernel has not delivered yet, also when this process is killed: a request
+        # that it went on sending would arrive after its slot in the call window has been given up.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
         try:
             for option in options or ():
                 connection.setsockopt(*option)

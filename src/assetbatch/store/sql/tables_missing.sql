@@ -6,6 +6,7 @@ FROM (VALUES
     ('market_data.ohlcv_5m', 1),
     ('data_sources.api_providers', 1),
     ('data_sources.data_sync_status', 1),
-    ('data_sources.assetbatch_spans', 2)
+    ('data_sources.assetbatch_spans', 2),
+    ('data_sources.assetbatch_calls', 3)
 ) AS t(name, version)
 WHERE to_regclass(t.name) IS NULL;
