@@ -39,6 +39,7 @@ from assetbatch.planning import (
     asset_types,
     days_range,
 )
+from assetbatch.state.queue import Fault
 from assetbatch.state.window import CallKind
 from assetbatch.status import OPEN, Status
 from assetbatch.vendor.refusals import RefusalKind
@@ -78,29 +79,33 @@ _PRICE, _SUCCESS, _FRESH = WorkKind.PRICE, Status.SUCCESS, Status.FRESH
 class Consequence(msgspec.Struct, frozen=True):
     """What follows from a refusal that has taught nothing of the plan by which it could be asked otherwise:
     the sync status, whether another try cannot help, whether the batch makes no further call, what the
-    ledger says of bars asked for."""
+    ledger says of bars asked for, whose fault it is, whether it shows that the vendor is at work."""
 
     status: Status
     final: bool = False
     ends_batch: bool = False
     span: SpanState | None = None
+    fault: Fault = Fault.ITEM
+    at_work: bool = True
 
 
 CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
-    RefusalKind.KEY: Consequence(Status.DEFERRED, ends_batch=True),
+    RefusalKind.KEY: Consequence(Status.DEFERRED, ends_batch=True, at_work=False),
     RefusalKind.NOT_IN_PLAN: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.NOT_IN_PLAN),
     RefusalKind.TODAY_NOT_YET: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.FAILED),
     RefusalKind.TIMEFRAME: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.NOT_IN_PLAN),
     RefusalKind.UNKNOWN_TICKER: Consequence(Status.NOT_FOUND, final=True, span=SpanState.FAILED),
-    RefusalKind.TOO_MANY_CALLS: Consequence(Status.DEFERRED, ends_batch=True),
-    RefusalKind.VENDOR_DOWN: Consequence(Status.FAILED, span=SpanState.FAILED),
-    RefusalKind.NONSENSE: Consequence(Status.FAILED, span=SpanState.FAILED),
+    RefusalKind.TOO_MANY_CALLS: Consequence(Status.DEFERRED, ends_batch=True, at_work=False),
+    RefusalKind.VENDOR_DOWN: Consequence(
+        Status.FAILED, span=SpanState.FAILED, fault=Fault.VENDOR, at_work=False
+    ),
+    RefusalKind.NONSENSE: Consequence(Status.FAILED, span=SpanState.FAILED, at_work=False),
 }
 """The one place that says what each class of refusal leads to (the README's table is this one)."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one piece of work. `final` where another try cannot help."""
+    """What became of one piece of work. `final` where another try cannot help; `fault` says whose it is."""
 
     work: Work
     status: Status
@@ -108,6 +113,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     bars: int = 0
     error: str | None = None
     final: bool = False
+    fault: Fault = Fault.ITEM
 
 
 class BatchReport(msgspec.Struct, kw_only=True):
@@ -121,14 +127,20 @@ class BatchReport(msgspec.Struct, kw_only=True):
     published: int = 0
     vendor_down: bool = False
     """Every call of this batch found the vendor down."""
+    down_hint: str | None = None
+    """What to do about it, where the last such call told."""
     too_many_calls: bool = False
 
 
 class Holder:
     """Whose work a batch is. This one holds nothing; the queue's holds leases."""
 
-    def lost(self, _pending: Sequence[Work]) -> Collection[str]:
-        """The ids of work that somebody else has taken over meanwhile; asked before each call."""
+    def starts(self, _work: Sequence[Work]) -> Collection[str]:
+        """A call for this work goes out now, unless some of it is somebody else's by now: the ids of that."""
+        return ()
+
+    def hand_back(self, _work: Sequence[Work]) -> Collection[str]:
+        """This work needs more calls than can still be made; returns the ids of what is left to others."""
         return ()
 
     def stored(self, _results: Sequence[Result]) -> None:
@@ -220,6 +232,7 @@ class BatchState:
         self.calls = 0
         self.answered = 0
         self.downs = 0
+        self.down_hint: str | None = None
         self.landed_ms: int | None = None
         """When the last answer was in, which the database keeps as evidence of a call."""
         self._closed_because: tuple[str, Status] | None = None
@@ -328,10 +341,12 @@ class BatchState:
         """The work of a call that has no result yet."""
         return [item for item in call.work if item.id in self._open]
 
-    def settle_call(self, call: Call, status: Status, error: str, *, final: bool = False) -> None:
+    def settle_call(
+        self, call: Call, status: Status, error: str, *, final: bool = False, fault: Fault = Fault.ITEM
+    ) -> None:
         """The call failed: so did all work it was made for."""
         for item in self.of(call):
-            self._settle(item, Result(work=item, status=status, error=error, final=final))
+            self._settle(item, Result(work=item, status=status, error=error, final=final, fault=fault))
 
     def settle_without_call(self, item: Work, verdict: Verdict) -> None:
         """No call can bring anything for this work: it is complete, or known to be refused. Bars from before
@@ -364,7 +379,7 @@ class BatchState:
         return bars >= HEAVY_BARS * times or boot_seconds() - self._saved_at >= HEAVY_SECONDS * times
 
     def abandon(self, lost: Collection[str]) -> None:
-        """Work that is somebody else's now: nothing is asked or said of it any more."""
+        """Work that is somebody else's now, or left to others: nothing is asked or said of it any more."""
         for item_id in lost:
             del self._open[item_id]
         self._pages = [waiting for waiting in self._pages if self.of(waiting[0])]
@@ -565,6 +580,7 @@ class BatchState:
             bars_corrected=self._bars_corrected,
             bars_refused=self._bars_refused,
             published=self._published,
+            down_hint=self.down_hint,
             vendor_down=self.downs > 0 and self.answered == 0 and self.downs == self.calls,
             too_many_calls=self.too_many_calls,
         )

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.ledger import record
@@ -224,7 +224,6 @@ def some_spans(draw: st.DrawFn) -> Span:
 
 
 def test_any_sequence_of_batches_ends_in_the_ledger_of_all_its_news(store: Store, sql: Sql) -> None:
-    @settings(max_examples=60, deadline=None)
     @given(
         st.lists(st.dictionaries(st.sampled_from(SYMBOLS), st.lists(some_spans(), max_size=4)), max_size=6)
     )
@@ -238,28 +237,3 @@ def test_any_sequence_of_batches_ends_in_the_ledger_of_all_its_news(store: Store
         assert {symbol: list(found.spans) for symbol, found in store.load(SYMBOLS).items()} == expected
 
     check()
-
-
-class TestLastCall:
-    def test_is_none_before_the_first(self, store: Store) -> None:
-        assert store.last_call_ms() is None
-
-    def test_is_when_the_latest_outcome_was_recorded(self, store: Store) -> None:
-        store.save(Batch(outcomes=[Outcome("EURUSD", "success")]), NOW_MS + 5)
-        store.save(Batch(outcomes=[Outcome("XAUUSD", "failed", "timeout")]), NOW_MS)
-        assert store.last_call_ms() == NOW_MS + 5
-
-    def test_is_also_when_the_ledger_last_learned_of_an_answer(self, store: Store) -> None:
-        store.save(Batch(outcomes=[Outcome("EURUSD", "success")]), NOW_MS)
-        store.save(Batch(spans={"EURUSD": [span(0, 3, ASKED, NOW_MS + 1)]}), NOW_MS + 2)
-        assert store.last_call_ms() == NOW_MS + 2
-        store.save(Batch(spans={"EURUSD": [span(3, 6, ASKED, NOW_MS + 8)]}), NOW_MS + 9)
-        assert store.last_call_ms() == NOW_MS + 9, "though the row keeps the moment of its oldest part"
-
-    def test_is_not_when_a_backfill_was_wanted(self, store: Store) -> None:
-        store.save(Batch(spans={"EURUSD": [span(0, 3, WANTED)]}), NOW_MS)
-        assert store.last_call_ms() is None
-
-    def test_is_not_when_a_stretch_was_found_to_need_no_call(self, store: Store) -> None:
-        store.save(Batch(spans={"EURUSD": [span(0, 3, ASKED, None)]}), NOW_MS)
-        assert store.last_call_ms() is None

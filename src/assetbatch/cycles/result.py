@@ -108,7 +108,12 @@ def recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]
             error=error.message if error else TOO_MANY_CALLS if result.too_many_calls else None,
         )
         try:
-            services.journal.finish(result.command, record)
+            services.journal.finish(
+                result.command,
+                record,
+                [round(call.seconds * 1000) for call in calls if call.sent],
+                max((call.at_ms for call in calls if call.answered), default=0),
+            )
             services.metrics.record(measure(_outcome(services, result), calls))
         except AssetbatchError:
             if not error:

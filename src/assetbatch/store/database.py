@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 from assetbatch.assets import Asset
 from assetbatch.market import Batch, Saved, StoredAsset
 from assetbatch.store import migrations, partitions, placing, reading, registration, saving
-from assetbatch.store.connection import Connection, Session, Target
+from assetbatch.store.connection import LEFT_SECONDS, Connection, Session, Target
 from assetbatch.store.facts import DatabaseFacts, facts, missing_rights
 from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, DataError
 from assetbatch.store.registration import Registered
@@ -33,15 +33,15 @@ class Store:
 
     Each method is one transaction, repeated after a deadlock or a lost connection as long as
     `within_seconds` are not over; the server ends a statement that takes longer than what is left of them.
-    What fails raises DatabaseError: what, where and what to do, without the password. Against a server
-    that is frozen, neither answering nor gone, only a guard around the process helps.
+    What fails raises DatabaseError: what, where and what to do, without the password. A server that is
+    frozen, neither answering nor gone, is left alone from then on: all that follows fails at once.
     """
 
     def __init__(self, session: Session, beside: Session) -> None:
         """`beside` is for reading while another thread writes; connected when that is first wanted."""
         self._session = session
         self._beside = beside
-        self._takes_writes = True
+        self._schema = migrations.SchemaState(takes_writes=True, has_calls=False)
 
     @classmethod
     def open(
@@ -52,14 +52,22 @@ class Store:
         within_seconds: float = 20.0,
         lock_seconds: float = 5.0,
         check_schema: bool = True,
+        seconds_left: Callable[[], float] | None = None,
     ) -> Self:
         """Connect to a libpq URL and check the schema; `init` and `doctor` look at that themselves.
+        `seconds_left` is how long the command may still go on: no answer is waited for until its end.
 
         Raises ConfigError for a URL that cannot be read, DatabaseError if the server cannot be used,
         SchemaMissingError if `init` has to run first.
         """
         target = Target(url, connect_seconds=connect_seconds)
-        session = partial(Session, target, within_seconds=within_seconds, lock_seconds=lock_seconds)
+        session = partial(
+            Session,
+            target,
+            within_seconds=within_seconds,
+            lock_seconds=lock_seconds,
+            seconds_left=seconds_left or (lambda: within_seconds + LEFT_SECONDS),
+        )
         store = cls(session(), beside=session())
         try:
             store._session.connect()
@@ -85,14 +93,14 @@ class Store:
 
     def check_schema(self) -> None:
         """Raise SchemaMissingError if `init` has to run first, DatabaseError if the schema is newer."""
-        self._takes_writes = self._session.run(
+        self._schema = self._session.run(
             "checking the schema", lambda connection, _: migrations.check(connection)
         )
 
     def require_writes(self) -> None:
         """Raise DatabaseError if the server took no writes when the schema was checked: a call whose answer
         cannot be stored is wasted."""
-        if not self._takes_writes:
+        if not self._schema.takes_writes:
             raise self._session.read_only()
 
     def facts(self) -> DatabaseFacts:
@@ -166,11 +174,26 @@ class Store:
             "reading closes", lambda connection, _: reading.closes(connection, asked, points)
         )
 
-    def last_call_ms(self) -> int | None:
-        """When the outcome of a call was last recorded (`now_ms` of its `save`); None if never."""
-        return self._session.run(
-            "reading the last call", lambda connection, _: reading.last_call_ms(connection)
-        )
+    def first_call(self, trust: Callable[[], object]) -> bool:
+        """Record that calls are made from now on. Where none ever was, run `trust` first and return True.
+
+        Another process that asks at the same time waits until `trust` has returned. Raises what it raises.
+        """
+
+        def work(connection: Connection, _: bool) -> bool:
+            is_first = connection.execute(statement("first_call")).fetchone() is not None
+            if is_first:
+                trust()
+            return is_first
+
+        is_first = self._session.run("recording the first call", work)
+        self._schema = self._schema._replace(has_calls=True)
+        return is_first
+
+    def record_call(self) -> None:
+        """Record that calls are made, before one is made; free where that has been seen."""
+        if not self._schema.has_calls:
+            self.first_call(lambda: None)
 
     def save(self, batch: Batch, now_ms: int) -> Saved:
         """Save prices, bars, spans and outcomes in one transaction; after it returns they are committed.

@@ -15,12 +15,6 @@ from assetbatch.store.text import storable
 BARS_OF_A_DAY = 288
 
 
-def last_call_ms(connection: Connection) -> int | None:
-    """When the outcome of a call to the vendor was last recorded; None if never. Raises psycopg.Error."""
-    row = connection.execute(statement("last_call")).fetchone()
-    return row[0] if row else None
-
-
 def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsset]:
     """The stored state of each symbol that is registered, in the order asked; the others are absent. Raises
     psycopg.Error."""
