@@ -42,6 +42,7 @@ BEGIN
     LOOP
         EXECUTE format('GRANT SELECT, INSERT, UPDATE ON data_sources.assetbatch_rejections, '
                        'data_sources.assetbatch_answers TO %s', granted.role);
+        EXECUTE format('GRANT SELECT, INSERT ON data_sources.assetbatch_calls TO %s', granted.role);
     END LOOP;
 END
 $refusals$;
