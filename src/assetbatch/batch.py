@@ -332,10 +332,10 @@ class BatchState:
         del self._open[item.id]
         self._results.append(result)
 
-    def answered_by(self, ask: Ask) -> None:
-        """The answer to this request is in; of several requests for a symbol the earliest moment counts."""
-        for item in ask.call.work:
-            self._asked_ms.setdefault(item.asset.symbol, ask.planned_ms)
+    def _note_asked(self, call: Call, asked_ms: int) -> None:
+        """Of several requests for a symbol the earliest moment counts."""
+        for item in call.work:
+            self._asked_ms.setdefault(item.asset.symbol, asked_ms)
 
     def of(self, call: Call) -> list[Work]:
         """The work of a call that has no result yet."""
@@ -397,6 +397,7 @@ class BatchState:
     ) -> None:
         """Each ticker succeeds or fails by itself; a class that is refused as a whole is learned and stays
         pending, to be asked for in another way."""
+        self._note_asked(call, now_ms)
         work = self.of(call)
         for asset_type in asset_types(call) if answer.errors else ():
             of_type = [item for item in work if item.asset.asset_type is asset_type]
@@ -433,6 +434,7 @@ class BatchState:
     def take_previous_day(self, call: PreviousDayCall, price: Price | None, now_ms: int) -> None:
         """One day's bar gives the price; there may be none. The vendor stamps it with the day's start or its
         end, so that the day that has just ended may look like the next one."""
+        self._note_asked(call, now_ms)
         if price is not None:
             as_of_ms = min(price.as_of_ms, last_midnight(now_ms))
             price = msgspec.structs.replace(price, as_of_ms=as_of_ms)
@@ -448,6 +450,7 @@ class BatchState:
     def take_bars(self, call: BarsCall, page: Page | None, answer: BarsAnswer, now_ms: int) -> None:
         """Finished bars are kept, a forming one only gives the price; the ledger learns how far the answer
         tells all there is. With a further page the work waits for that."""
+        self._note_asked(call, now_ms)
         asset = call.work[0].asset
         from_ms = page.from_ms if page else _floor(call.start_ms)
         seen_to_ms = min(now_ms, call.end_ms + 1)
