@@ -87,10 +87,11 @@ def reckon(
 ) -> Forecast:
     """The forecast for so many calls: `limit` a window less what priority takes each `interval_ms`, and not
     faster than one call after the other (`call_seconds`; 0 where the limit is what counts)."""
-    per_minute = limit * 60_000 / window_ms - priority_calls * 60_000 / interval_ms
+    allowed = limit * 60_000 / window_ms
+    # priority cannot take all of it for ever
+    per_minute = max(allowed - priority_calls * 60_000 / interval_ms, allowed / 100)
     if call_seconds:
         per_minute = min(per_minute, CALLING_SECONDS / call_seconds)
-    per_minute = max(per_minute, limit * 60_000 / window_ms / 100)  # priority cannot take all of it for ever
     minutes = calls / per_minute
     wait_ms = min(CRON_MS, interval_ms) / 2 if calls else 0  # until cron starts run-queue, in the mean
     return Forecast(

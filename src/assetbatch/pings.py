@@ -11,7 +11,7 @@ import threading
 import time
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from assetbatch.secret import Secret
+from assetbatch.secret import Secret, masked
 
 log = logging.getLogger("assetbatch")
 
@@ -53,7 +53,7 @@ class Ping:
 
     @property
     def _host(self) -> str:
-        return urlsplit(self._url.reveal()).hostname or "" if self._url else ""
+        return masked(urlsplit(self._url.reveal()).hostname or "") if self._url else ""
 
     def _send(self, path: str, text: str) -> threading.Thread | None:
         if self._url is None:

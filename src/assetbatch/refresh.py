@@ -436,6 +436,7 @@ class Refresher:
             )
         if refusal.kind is RefusalKind.VENDOR_DOWN:
             batch.downs += 1
+            batch.down_hint = refusal.hint
         taught = self._learner.refused(call, refusal, now_ms)
         if taught and call not in self._plan(batch, batch.of(call), now_ms):
             if one_call_each and not isinstance(call, PricesCall):

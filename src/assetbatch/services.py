@@ -71,6 +71,10 @@ class Services:
     def redis(self) -> RedisClient:
         """The Redis client."""
         url = self.config.require_redis()
+        if "?" in url.reveal():
+            from assetbatch.config.options import check_redis_options
+
+            check_redis_options(self.config)
         given = Secret(self.embedded.redis_url()) if url.embedded else url
         client = connect(given, self.config.redis.prefix, Waiting.within(self._bound))
         self._stack.callback(client.close)
@@ -81,6 +85,10 @@ class Services:
         from assetbatch.store import Store
 
         url = self.config.require_database()
+        if "?" in url.reveal():
+            from assetbatch.config.options import check_database_options
+
+            check_database_options(self.config)
         database = self.embedded.database_url() if url.embedded else url.reveal()
         left = self._bound.remaining if self._bound else None
         return Store.open(

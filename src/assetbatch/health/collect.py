@@ -106,7 +106,7 @@ def plan_of(
         "rate_limit": tier.rate_limit,
         "delay_minutes": tier.delay_minutes,
         "websocket_enabled": tier.websocket_enabled,
-        "upgrade_url": str(config.rate_limiting.upgrade_url),
+        "upgrade_url": config.rate_limiting.upgrade_url.masked(),
         "data_up_to": {kind.value: iso(known.horizon_ms(kind, now_ms)) for kind in types},
         "refusals": [lack_in_words(refusal) for refusal in refusals],
         "simulated": config.sandbox,

@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from assetbatch.bounds import boot_seconds
 from assetbatch.errors import BoundExceededError, RedisError
-from assetbatch.secret import Secret
+from assetbatch.secret import Secret, masked_prose
 
 if TYPE_CHECKING:
     from assetbatch.bounds import Bound
@@ -217,12 +217,17 @@ def redis_errors() -> Iterator[None]:
             f"redis did not answer within {seconds:g} s", hint="is the server overloaded or stopped?"
         ) from None
     except redis.exceptions.ConnectionError as error:
-        raise RedisError(
+        raise _tls_error(error) or RedisError(
             f"redis cannot be reached: {_text(error)}",
             hint="is it running, and is redis.url or REDIS_URL right?",
         ) from None
     except redis.exceptions.RedisError as error:
-        text = _text(error)
+        text, code = _text(error), _code(error)
+        if code == "BUSY":
+            raise RedisError(
+                "redis is busy with a script that has run for too long",
+                hint="whose is it? if it has written nothing yet, SCRIPT KILL ends it",
+            ) from None
         if "OOM" in text:
             raise RedisError(
                 "redis is full (maxmemory is reached)",
@@ -230,16 +235,70 @@ def redis_errors() -> Iterator[None]:
             ) from None
         if "ACL failure" in text or "can't run" in text:  # from inside a script
             raise RedisError(f"redis denies a command: {text}", hint=_ACL_HINT) from None
-        if "READONLY" in text or "MISCONF" in text:
+        if "READONLY" in text or code in ("MISCONF", "NOREPLICAS"):
             raise RedisError(
                 f"redis takes no writes: {text}", hint="look at the server's log and its disk"
+            ) from None
+        if place := _script_place(error):
+            raise RedisError(
+                f"a script fails in redis, {place}: {_script_problem(error)}",
+                hint="this is a bug of assetbatch, or its keys were changed by hand: please report this line",
             ) from None
         raise RedisError(f"redis refuses: {text}", hint="redis 7 or valkey 8 or later is needed") from None
 
 
+def _tls_error(error: Exception) -> RedisError | None:
+    """What a failed TLS handshake was about."""
+    from assetbatch.certificates import certificate_problem, tls_failure
+
+    failure = tls_failure(error)
+    if failure is None:
+        return None
+    if problem := certificate_problem(failure):
+        return RedisError(
+            f"redis: the certificate is refused: {masked_prose(problem)}",
+            hint="ssl_ca_certs=FILE in redis.url or SSL_CERT_FILE names its authority, ssl_certfile=FILE and "
+            "ssl_keyfile=FILE our own; is this host's clock right?",
+        )
+    bare = re.sub(r" ?\(_ssl\.c:\d+\)", "", failure.strerror or "")
+    said = (failure.reason or bare).lower().replace("_", " ")
+    return RedisError(
+        f"redis: no TLS connection: {masked_prose(said)}",
+        hint="does the server speak TLS on this port? rediss:// is with TLS, redis:// without",
+    )
+
+
+def _code(error: Exception) -> str:
+    """The error code of a reply, its first word; the library removes those that it knows."""
+    return str(getattr(error, "status_code", None) or _plain(error).partition(" ")[0])
+
+
+_SCRIPT_LINE = re.compile(r"user_script:(\d+)")
+
+
+def _script_place(error: Exception) -> str | None:
+    """File and line of our Lua code in which a script failed; None for other errors."""
+    name, line = getattr(error, "script_name", None), _SCRIPT_LINE.search(str(error))
+    if name is None or line is None:
+        return None
+    lines, number = _lines(name), int(line[1])
+    return f"{lines[number - 1].file}:{lines[number - 1].number}" if number <= len(lines) else f"{name}.lua"
+
+
+def _script_problem(error: Exception) -> str:
+    """What Lua or the server says of it, without the server's own names of script and line."""
+    text = re.sub(r"^user_script:\d+: ", "", _plain(error))
+    text = re.sub(r" script: .*@user_script:\d+\.?$", "", text)
+    return masked_prose(text[:200]).rstrip(".")
+
+
 def _text(error: Exception) -> str:
-    text = re.sub(r"^Command # \d+ \(.*?\) of pipeline caused error: ", "", " ".join(str(error).split()))
-    return text[:200].rstrip(".")
+    return masked_prose(_plain(error)[:200]).rstrip(".")
+
+
+def _plain(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return re.sub(r"^Command # \d+ \(.*?\) of pipeline caused error: ", "", text)
 
 
 class Script:
@@ -260,8 +319,12 @@ class Script:
         return str(self._registered.sha)
 
     def __call__(self, *, keys: Sequence[str], args: Sequence[object]) -> Any:
-        """Runs it; raises what the library raises."""
-        return self._registered(keys=keys, args=args)
+        """Runs it; raises what the library raises, with the name of the script."""
+        try:
+            return self._registered(keys=keys, args=args)
+        except redis.exceptions.ResponseError as error:
+            error.script_name = self._name  # type: ignore[attr-defined]  # the server does not say it
+            raise
 
 
 def script(client: RedisClient, name: str) -> Script:
@@ -269,12 +332,30 @@ def script(client: RedisClient, name: str) -> Script:
     return Script(client, name)
 
 
+class _Line(NamedTuple):
+    """A line of a script, and the file and the line that it stands in."""
+
+    text: str
+    file: str
+    number: int
+
+
 def _source(name: str) -> str:
+    return "\n".join(line.text for line in _lines(name))
+
+
+def _lines(name: str) -> list[_Line]:
+    """The script with its includes."""
     folder = resources.files(__package__) / "lua"
-    lines = []
-    for line in (folder / f"{name}.lua").read_text(encoding="utf-8").splitlines():
-        if line.startswith("--@include "):
-            lines.append((folder / line.removeprefix("--@include ").strip()).read_text(encoding="utf-8"))
+
+    def read(file: str) -> list[_Line]:
+        texts = (folder / file).read_text(encoding="utf-8").splitlines()
+        return [_Line(text, file, number) for number, text in enumerate(texts, 1)]
+
+    lines: list[_Line] = []
+    for line in read(f"{name}.lua"):
+        if line.text.startswith("--@include "):
+            lines += read(line.text.removeprefix("--@include ").strip())
         else:
             lines.append(line)
-    return "\n".join(lines)
+    return lines

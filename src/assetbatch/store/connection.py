@@ -6,9 +6,11 @@ options, no server-side prepared statements, every setting local to its transact
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,12 +21,14 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError
-from assetbatch.secret import Secret
+from assetbatch.secret import Secret, masked
 from assetbatch.store.failures import READ_ONLY, as_database_error, is_repeatable
 from assetbatch.store.statements import statement
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")
+
+_log = logging.getLogger("assetbatch")
 
 _ATTEMPTS = 5
 
@@ -51,6 +55,8 @@ _DEFAULTS = {
     "tcp_user_timeout": "15000",
 }
 
+_NO_PASSWORD_FILE = "/nowhere/pgpass"
+
 _URL_HINT = "write postgresql://user:password@host:5432/name, with @ : / ? # % percent-encoded"
 
 
@@ -70,6 +76,11 @@ class Target:
             or not re.fullmatch(r"[\d,]*", given.get("port", ""))
         ):
             raise ConfigError("the database URL cannot be read", hint=_URL_HINT)
+        if not (given.get("password") or os.environ.get("PGPASSWORD")) and _is_open_to_others(
+            given.get("passfile")
+        ):
+            _log.warning("the password file of PostgreSQL is not used: others may read it (chmod 600)")
+            given["passfile"] = _NO_PASSWORD_FILE
         self._conninfo = Secret(make_conninfo(**{**_DEFAULTS, **given}))
         self._connect_seconds = (
             int(given["connect_timeout"])
@@ -95,7 +106,18 @@ class Target:
         return as_database_error(error, doing, self.place, self._password.reveal())
 
 
+def _is_open_to_others(named: str | None) -> bool:
+    """Whether libpq would pass over its password file, with a line of its own on stderr."""
+    file = named or os.environ.get("PGPASSFILE") or os.path.expanduser("~/.pgpass")
+    try:
+        mode = os.stat(file).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) or bool(mode & 0o077)
+
+
 def _place(given: dict[str, str]) -> str:
+    given = {key: masked(value) for key, value in given.items()}
     host = given.get("host") or given.get("hostaddr") or "the local socket"
     port = f":{given['port']}" if given.get("port") else ""
     user = f" as {given['user']}" if given.get("user") else ""
