@@ -86,7 +86,6 @@ class TestLeases:
     ) -> None:
         world = make_world(plan="starter", limit=5, document={"secondary_assets": MANY})
         with world.services() as services:
-            services.queue.own()
             services.queue.enqueue([(f"bars:{asset['symbol']}", Line.BARS) for asset in MANY])
         leased = leased_at_each_call(world, monkeypatch)
         result = world.run_queue()
@@ -110,7 +109,6 @@ class TestLeases:
         queue = {"retry_delay_seconds": 0}
         world = make_world(plan="starter", limit=5, document={"secondary_assets": MANY, "queue": queue})
         with world.services() as services:
-            services.queue.own()
             services.queue.enqueue([(f"bars:{asset['symbol']}", Line.BARS) for asset in MANY])
         world.config()
         world.vendor.order("drip-headers=1", times=None)
