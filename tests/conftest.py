@@ -1,19 +1,23 @@
 """Fixtures that all tests share: real servers, and the recorded data beside the repository.
 
 The servers are our own embedded ones unless ASSETBATCH_TEST_REDIS_URL or ASSETBATCH_TEST_DATABASE_URL
-name others (a superuser's URL for PostgreSQL).
+name others (a superuser's URL for PostgreSQL). ASSETBATCH_TEST_PROFILE=ci has hypothesis try more.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg.sql import SQL, Identifier
 
 from assetbatch.embedded import EmbeddedServers
@@ -22,6 +26,29 @@ from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+MEMORY = Path("/dev/shm")
+MEMORY_NEEDED = 2 * 2**30  # bytes, for three servers side by side
+
+# Never a deadline: other processes share the machine, and servers answer when they can.
+settings.register_profile("dev", max_examples=25, stateful_step_count=15, deadline=None)
+settings.register_profile("ci", max_examples=100, stateful_step_count=50, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("ASSETBATCH_TEST_PROFILE", "dev"))
+
+
+SLOW = {"acceptance", "fire", "groups", "integration", "simulation"}
+"""Folders whose tests kill, fail over, start servers again and again or simulate weeks."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(REPOSITORY / "tests").parts[0] in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
+def examples(factor: float) -> settings:
+    """So many times the examples of the profile; the test says why."""
+    return settings(max_examples=max(1, round(settings().max_examples * factor)))
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +61,14 @@ def shared_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def embedded_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
-    with EmbeddedServers(tmp_path_factory.mktemp("servers")) as servers:
+def embedded_servers() -> Iterator[EmbeddedServers]:
+    """The servers of this run, in memory where there is room: a database of a test's own took 200 ms of CPU
+    and as long again to wait on a disk, 5 ms in memory."""
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED
+    with (
+        TemporaryDirectory(prefix="assetbatch-tests-", dir=MEMORY if roomy else None) as folder,
+        EmbeddedServers(Path(folder)) as servers,
+    ):
         yield servers
 
 
@@ -46,7 +79,10 @@ def redis_url(request: pytest.FixtureRequest) -> str:
     if given:
         return given
     servers: EmbeddedServers = request.getfixturevalue("embedded_servers")
-    return servers.redis_url()
+    url = servers.redis_url()
+    with closing(connect(Secret(url))) as client:
+        client.config_set("appendfsync", "no")  # durability has tests of its own, with servers of their own
+    return url
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +92,13 @@ def postgres_url(request: pytest.FixtureRequest) -> str:
     if given:
         return given
     servers: EmbeddedServers = request.getfixturevalue("embedded_servers")
-    return servers.database_url()
+    url = servers.database_url()
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(SQL("ALTER SYSTEM SET {} = off").format(Identifier(setting)))
+        connection.execute("ALTER SYSTEM SET max_wal_size = '64MB'")  # it may lie in memory
+        connection.execute("SELECT pg_reload_conf()")
+    return url
 
 
 @pytest.fixture(autouse=True)

@@ -121,8 +121,10 @@ class World:
             yield services
 
     def init(self) -> None:
+        """As after a first start: the queue is known to be empty, and not lost."""
         with self.services() as services:
             initialise(services)
+            services.queue.own()
 
     def know_that_today_is_refused(self) -> None:
         """As after the first range of a day that the free plan has refused: no call is spent on it."""

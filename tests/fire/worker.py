@@ -118,10 +118,16 @@ class Watch:
         """Notes what was taken and for how long, or that there was none."""
 
         def take(
-            queue: Queue, count: int, lease_seconds: float, window: Window | None = None, token: str = ""
+            queue: Queue,
+            count: int,
+            lease_seconds: float,
+            window: Window | None = None,
+            token: str = "",
+            *,
+            alone: int | None = None,
         ) -> Any:
             called = time.monotonic()
-            answer = original(queue, count, lease_seconds, window, token)
+            answer = original(queue, count, lease_seconds, window, token, alone=alone)
             if isinstance(answer, Lease):
                 items = [(item.id, item.line.value, item.enqueued_us) for item in answer.items]
                 self.note("taken", token=token, items=items, called=called, ends=called + lease_seconds)

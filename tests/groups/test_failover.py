@@ -6,9 +6,13 @@ server nobody calls until all earlier calls have left the window.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -110,7 +114,26 @@ def kill_holder(group: Group, keys: Keys) -> None:
     group.holder(keys.queue_items).kill()
 
 
+def open_sockets() -> int:
+    """How many this process has."""
+    opened = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the folder's own, closed by now
+            opened += os.readlink(entry).startswith("socket:")
+    return opened
+
+
 class TestAGroup:
+    @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+    def test_a_closed_client_leaves_no_connection_to_whom_it_has_asked(
+        self, group: Group, keys: Keys
+    ) -> None:
+        before = open_sockets()
+        with connect(Secret(group.url), keys.prefix) as client:
+            assert not Locks(client, keys).held("run_queue")
+            assert open_sockets() >= before + 2
+        assert open_sockets() == before
+
     def test_serves_window_queue_and_locks_like_one_server(self, group: Group, start: Start) -> None:
         process = start(group)
         process.begin()

@@ -29,6 +29,7 @@ from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
 from assetbatch.state.queue import Enqueued, Failure, Fault, Lease, Line, Queue
+from tests.conftest import examples
 
 from .conftest import FakeClock
 from .model_queue import LINES, RISES_TO_HIGH, Model, Work
@@ -310,7 +311,8 @@ def record(work: Work, end: str) -> str:
 
 
 def holder(work: Work) -> str:
-    return f"{work.holder or ''}{':started' if work.started else ''}"
+    life = f":{work.life_ms}" if work.holder else ""
+    return f"{work.holder or ''}{life}{':started' if work.started else ''}"
 
 
 def sorted_fields(enqueued: Enqueued) -> list[list[str]]:
@@ -330,13 +332,8 @@ def test_the_scripts_do_what_the_model_does(redis_url: str, monkeypatch: pytest.
     try:
         run_state_machine_as_test(
             machine,
-            settings=settings(
-                max_examples=200,
-                stateful_step_count=50,
-                deadline=None,
-                print_blob=True,
-                suppress_health_check=list(HealthCheck),
-            ),
+            # Most faults need two items and two processes at once: twice the examples.
+            settings=settings(examples(2), suppress_health_check=list(HealthCheck)),
         )
     finally:
         client.close()

@@ -138,7 +138,7 @@ class TestDatingAhead:
         answer = refused(window.ask(CallKind.PRIORITY))
         assert answer.retry_at_ms == clock.now_ms - 1000 + 1 + 60_000
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         st.lists(
             st.tuples(

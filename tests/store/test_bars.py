@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import make_conninfo
 
@@ -115,7 +115,6 @@ def test_the_largest_count_of_trades_fits(store: Store, sql: Sql) -> None:
 
 
 def test_every_double_arrives_to_the_last_digit(store: Store, sql: Sql) -> None:
-    @settings(max_examples=25, deadline=None)
     @given(st.lists(st.floats(min_value=5e-324, max_value=1.7e308), min_size=1, max_size=40))
     def check(values: list[float]) -> None:
         sql("TRUNCATE market_data.ohlcv_5m")

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.ledger import record
@@ -220,7 +220,6 @@ def some_spans(draw: st.DrawFn) -> Span:
 
 
 def test_any_sequence_of_batches_ends_in_the_ledger_of_all_its_news(store: Store, sql: Sql) -> None:
-    @settings(max_examples=60, deadline=None)
     @given(
         st.lists(st.dictionaries(st.sampled_from(SYMBOLS), st.lists(some_spans(), max_size=4)), max_size=6)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from assetbatch.forecast import Forecast, forecast, reckon
 from assetbatch.hours import to_ms
 from assetbatch.market import StoredAsset
 from assetbatch.state.journal import CycleRecord
-from assetbatch.state.queue import Line, QueueState
+from assetbatch.state.queue import Line
 
 MINUTE = 60_000
 NOW = to_ms(datetime(2026, 11, 18, 15, tzinfo=UTC))
@@ -31,16 +32,12 @@ def config(limit: int | None = 5, window_seconds: int = 60, **fields: Any) -> Co
     return structs.replace(plain, rate_limiting=rate, **fields)
 
 
-def waiting(**lines: int) -> QueueState:
-    by_line = dict.fromkeys(Line, 0) | {Line[name.upper()]: count for name, count in lines.items()}
-    size = sum(by_line.values())
-    return QueueState(
-        now_ms=NOW, size=size, by_line=by_line, leased=0, delayed=0, dead=0, oldest_ms=NOW if size else None
-    )
+def waiting(**lines: int) -> dict[Line, int]:
+    return dict.fromkeys(Line, 0) | {Line[name.upper()]: count for name, count in lines.items()}
 
 
 def told(
-    queue: QueueState,
+    queued: Mapping[Line, int],
     known: Entitlements = FREE,
     *,
     settings: Config | None = None,
@@ -50,7 +47,7 @@ def told(
     starts_ms: tuple[int, ...] = (NOW - 5 * MINUTE, NOW),
 ) -> Forecast:
     return forecast(
-        settings or config(), known, queue, pages_elsewhere, stored or {}, starts_ms, cycles or [], NOW
+        settings or config(), known, queued, pages_elsewhere, stored or {}, starts_ms, cycles or [], NOW
     )
 
 

@@ -31,9 +31,7 @@ class DeadProcesses:
         retry: tuple[int, int, int],
         clock_ms: Callable[[], int] | None = None,
     ) -> None:
-        self._keys = keys
-        self._calls_key = calls_key
-        self._locks = [keys.lock(command) for command in commands]
+        self._keys = [*keys.queue, calls_key, *map(keys.lock, commands)]
         self._retry = retry
         self._clock = clock_ms
         self._holders = script(client, "holders")
@@ -45,13 +43,12 @@ class DeadProcesses:
         Raises RedisError.
         """
         now = str(self._clock()) if self._clock else ""
-        keys = [self._calls_key, self._keys.queue_items, self._keys.queue_leased, *self._locks]
         with redis_errors():
-            dead = [process for process in self._holders(keys=keys, args=[now]) if is_dead(process)]
+            dead = [process for process in self._holders(keys=self._keys, args=[now]) if is_dead(process)]
             if not dead:
                 return False
             freed = self._free_dead(
-                keys=[*self._keys.queue, self._calls_key, *self._locks],
+                keys=self._keys,
                 args=[now, round(ARRIVAL_SECONDS * 1000), *self._retry, msgspec.json.encode(dead)],
             )
         return bool(freed)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -64,28 +64,37 @@ _NOT_HERE: dict[type[Exception], str] = {
 
 
 class Patience(Retry):
-    """Repeats for so many seconds, not so many times; what it repeats may use it too, and is tried once."""
+    """Repeats for so many seconds, not so many times; what it repeats may use it too, and is tried once. When
+    its patience is over, all that is asked fails at once."""
 
-    def __init__(self, waiting: Waiting) -> None:
+    def __init__(self, waiting: Waiting, gone: list[Exception] | None = None) -> None:
         super().__init__(NoBackoff(), 0)
         self._waiting = waiting
+        self._gone: list[Exception] = [] if gone is None else gone
         self._until: float | None = None
+
+    def __deepcopy__(self, _memo: object) -> Patience:
+        """For another connection to the same servers."""
+        return Patience(self._waiting, self._gone)
 
     def call_with_retry(
         self, do: Callable[[], Any], fail: Callable[..., Any], *args: Any, **options: Any
     ) -> Any:
         """As the library calls it; raises what the last try raised."""
+        if self._gone:
+            raise self._gone[0]
         if self._until is not None:
             return super().call_with_retry(do, fail, *args, **options)
-        self._until = boot_seconds() + self._waiting.seconds
+        self._until = boot_seconds() + min(self._waiting.seconds, self._waiting.seconds_left())
         try:
             while True:
                 try:
                     return super().call_with_retry(do, fail, *args, **options)
                 except (AuthenticationError, NoSuchMasterError):
                     raise
-                except self._supported_errors:
+                except self._supported_errors as error:
                     if boot_seconds() >= self._until or self._waiting.stopped():
+                        self._gone.append(error)
                         raise
                 time.sleep(PAUSE_SECONDS)
         finally:
@@ -119,6 +128,14 @@ class _Finder:
     def _ask(self) -> Address:
         raise AssertionError("each kind has its own")
 
+    def _clients(self) -> Iterable[Any]:
+        raise AssertionError("each kind has its own")
+
+    def close(self) -> None:
+        """Close the connections to those who are asked; the next question opens them again."""
+        for client in self._clients():
+            client.close()
+
 
 class _Found(_Connection):  # type: ignore[misc]  # untyped on purpose
     """A connection to the server that the finder names; what was left behind gets no further command."""
@@ -150,6 +167,15 @@ class _Found(_Connection):  # type: ignore[misc]  # untyped on purpose
         except tuple(_NOT_HERE) as error:
             self.disconnect()
             raise ServersChangingError(f"{self.host}:{self.port}: {_NOT_HERE[type(error)]}") from None
+
+
+class _Pool(ConnectionPool):
+    """Connections to the server that the finder names; they are closed together with the finder's own."""
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        """As the library calls it."""
+        super().disconnect(inuse_connections)
+        self.connection_kwargs["finder"].close()
 
 
 class _FoundOverTls(_Found, SSLConnection):
@@ -187,7 +213,7 @@ def connect_group(url: Secret, prefix: str, options: dict[str, Any], waiting: Wa
         else _Owner(places, f"{prefix}:owner", {**given, **asking})
     )
     return redis.Redis.from_pool(
-        ConnectionPool(
+        _Pool(
             connection_class=_FoundOverTls if transport == "rediss" else _Found,
             finder=finder,
             **{**options, **given, "retry": Patience(waiting)},
@@ -217,6 +243,9 @@ class _Master(_Finder):
             redis.Redis(host=host, port=port, decode_responses=True, **asking) for host, port in places
         ]
         self.what = f"the master {service!r} that the sentinels name"
+
+    def _clients(self) -> Iterable[Any]:
+        return self._sentinels
 
     def _ask(self) -> Address:
         named: list[Address | None] = []
@@ -255,6 +284,9 @@ class _Owner(_Finder):
         self._key = key
         self._nodes = {place: redis.Redis(host=place[0], port=place[1], **asking) for place in places}
         self.what = "the node that owns the slot of our keys"
+
+    def _clients(self) -> Iterable[Any]:
+        return self._nodes.values()
 
     def _ask(self) -> Address:
         for (host, port), node in self._nodes.items():

@@ -9,7 +9,7 @@
 --@include _queue.lua
 --@include _holders.lua
 local q = queue_keys(KEYS, 1)
-local calls = KEYS[13]
+local calls_key = KEYS[13]
 local now, arrival_ms = clock_ms(ARGV[1]), tonumber(ARGV[2])
 local retry = { attempts = tonumber(ARGV[3]), delay = tonumber(ARGV[4]), keep = tonumber(ARGV[5]) }
 local dead, freed = {}, 0
@@ -18,14 +18,14 @@ for _, process in ipairs(cjson.decode(ARGV[6])) do
 end
 
 local latest = whole(now + arrival_ms)
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', calls, '(' .. latest, '+inf')) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', calls_key, '(' .. latest, '+inf')) do
   local process, route = maker_of(id)
   if dead[process] and route == 'd' then
-    redis.call('ZADD', calls, latest, id)
+    redis.call('ZADD', calls_key, latest, id)
     freed = freed + 1
   end
 end
-for id, token in pairs(leased_tokens(q.leased, q.items)) do
+for id, token in pairs(leased_tokens(q)) do
   if dead[maker_of(token)] then
     lease_ended(q, id, read_record(q, id), now, 'the worker died', retry)
     freed = freed + 1

@@ -1,9 +1,13 @@
 -- Which processes hold something now: a call that is not settled, a place among those that run a command, a lease.
--- KEYS: calls (zset), items (hash), leased (zset), then the locks (zsets)
+-- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors,
+--       calls (zset), then the locks (zsets)
 -- ARGV: now ('' = the server's time)
 -- Returns: the processes (see _holders.lua)
 --@include _clock.lua
+--@include _queue.lua
 --@include _holders.lua
+local q = queue_keys(KEYS, 1)
+local calls_key = KEYS[13]
 local now = clock_ms(ARGV[1])
 local found, processes = {}, {}
 
@@ -15,13 +19,13 @@ local function note(id)
   end
 end
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. whole(now + 1), '+inf')) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', calls_key, '(' .. whole(now + 1), '+inf')) do
   note(id)
 end
-for _, token in pairs(leased_tokens(KEYS[3], KEYS[2])) do
+for _, token in pairs(leased_tokens(q)) do
   note(token)
 end
-for i = 4, #KEYS do
+for i = 14, #KEYS do
   for _, member in ipairs(redis.call('ZRANGE', KEYS[i], 0, -1)) do
     note(member)
   end
