@@ -139,6 +139,11 @@ class TestAPriceIsDue:
             before = stored(MIDNIGHT - DAY, synced_ms)
             assert due(before, now_ms, FREE, BTCUSD)[0] is is_due
 
+    def test_not_by_bars_of_today_where_the_plan_has_none_of_this_ticker(self) -> None:
+        before = stored(MIDNIGHT, MIDNIGHT + HOUR)
+        assert due(before, WEDNESDAY, paid_without(Lack.SNAPSHOT))[0]
+        assert not due(before, WEDNESDAY, paid_without(Lack.SNAPSHOT, Lack.BARS))[0]
+
     def test_where_snapshots_bring_it_though_its_bars_are_known_to_now(self) -> None:
         asked = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
         before = stored(WEDNESDAY - HOUR, WEDNESDAY - HOUR, spans=(asked,))
