@@ -11,7 +11,6 @@ from msgspec import structs
 from assetbatch.assets import Asset, AssetType
 from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.hours import new_york_zone, to_ms
-from assetbatch.ledger import OF_NO_USE
 from assetbatch.market import Span, SpanState, StoredAsset
 from assetbatch.planning import (
     BarsCall,
@@ -319,7 +318,7 @@ class TestWhatIsWorthACall:
     def test_is_what_failed_six_hours_ago(self) -> None:
         assert self.spans(SpanState.FAILED, WEDNESDAY - 6 * HOUR, "HTTP 503")
         assert not self.spans(SpanState.FAILED, WEDNESDAY - 6 * HOUR + 1, "HTTP 503")
-        assert self.spans(SpanState.FAILED, None, OF_NO_USE)
+        assert self.spans(SpanState.FAILED, None)
 
     def test_is_nothing_before_the_beginning_of_the_assets_history(self) -> None:
         before = stored(WEDNESDAY, WEDNESDAY, spans=(Span(self.START, MIDNIGHT, SpanState.WANTED),))
