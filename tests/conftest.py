@@ -37,7 +37,7 @@ settings.register_profile("ci", max_examples=100, stateful_step_count=50, deadli
 settings.load_profile(os.environ.get("ASSETBATCH_TEST_PROFILE", "dev"))
 
 
-SLOW = {"acceptance", "fire", "groups", "integration", "simulation"}
+SLOW = {"acceptance", "failures", "fire", "groups", "integration", "simulation"}
 """Folders whose tests kill, fail over, start servers again and again or simulate weeks."""
 LONGEST = {"test_week.py", "test_readme.py", "test_saving_properties.py", "test_queue_model.py"}
 
