@@ -121,8 +121,10 @@ class World:
             yield services
 
     def init(self) -> None:
+        """As after a first start: the queue is known to be empty, and not lost."""
         with self.services() as services:
             initialise(services)
+            services.queue.own()
 
     def drop_tables(self) -> None:
         """As before `init`."""

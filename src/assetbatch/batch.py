@@ -94,7 +94,7 @@ CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one piece of work. `final` where another try cannot help; else whose fault a failure is."""
+    """What became of one piece of work. `final` where another try cannot help; `fault` says whose it is."""
 
     work: Work
     status: Status
@@ -116,6 +116,8 @@ class BatchReport(msgspec.Struct, kw_only=True):
     published: int = 0
     vendor_down: bool = False
     """Every call of this batch found the vendor down."""
+    down_hint: str | None = None
+    """What to do about it, where the last such call told."""
     too_many_calls: bool = False
 
 
@@ -219,6 +221,7 @@ class BatchState:
         self.calls = 0
         self.answered = 0
         self.downs = 0
+        self.down_hint: str | None = None
         self.landed_ms: int | None = None
         """When the last answer was in, which the database keeps as evidence of a call."""
         self._closed_because: tuple[str, Status] | None = None
@@ -543,6 +546,7 @@ class BatchState:
             bars_corrected=self._bars_corrected,
             bars_refused=self._bars_refused,
             published=self._published,
+            down_hint=self.down_hint,
             vendor_down=self.downs > 0 and self.answered == 0 and self.downs == self.calls,
             too_many_calls=self.too_many_calls,
         )

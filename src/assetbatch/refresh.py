@@ -88,7 +88,7 @@ LEFT_BEHIND_SECONDS = 1.0
 
 
 def time_until_saving(seconds: float, remaining: float) -> float:
-    """Seconds until what came must be stored, with `remaining` of a bound of `seconds`: no call lasts longer."""
+    """Seconds until what came must be stored, with `remaining` of a bound of `seconds`."""
     return remaining - min(SAVE_SECONDS, SAVE_SHARE * seconds)
 
 
@@ -306,7 +306,7 @@ class Refresher:
         return plan(work, batch.stored, self._known, now_ms, probe_today=probe_today)
 
     def _within_reach(self, batch: BatchState, calls: list[Call]) -> list[Call]:
-        """The first calls, as many as can still begin; the work of the rest is left to others, if it is held."""
+        """The first calls, as many as can still begin; held work of the rest is left to others."""
         fit = self.calls_that_fit()
         reached = {item.id for call in calls[:fit] for item in call.work}
         beyond = [item for call in calls[fit:] for item in call.work if item.id not in reached]
@@ -355,7 +355,7 @@ class Refresher:
             self._window.cancel(grant)
 
     def _start(self, batch: BatchState, ask: Ask, grant: Grant, flights: Flights) -> bool:
-        """Lets a call go out; returns whether it did, not where its work is lost or its slot too old by now."""
+        """Lets a call go out; returns False where its work is lost or its slot too old by now."""
         try:
             vendor = self._vendor()
             self._store().record_call()
@@ -403,6 +403,7 @@ class Refresher:
             self._proven |= shapes(ask.call)
             self._take(batch, ask, landed.answer)
             batch.answered += 1
+        batch.redis_error = batch.redis_error or self._learner.redis_error
         batch.end(ask)
 
     def _take(self, batch: BatchState, ask: Ask, answer: Any) -> None:
@@ -435,6 +436,7 @@ class Refresher:
             )
         if refusal.kind is RefusalKind.VENDOR_DOWN:
             batch.downs += 1
+            batch.down_hint = refusal.hint
         taught = self._learner.refused(call, refusal, now_ms)
         if taught and call not in self._plan(batch, batch.of(call), now_ms):
             if one_call_each and not isinstance(call, PricesCall):

@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from assetbatch.config import Config
+from assetbatch.errors import DatabaseError
 from assetbatch.secret import Secret
 from assetbatch.state.clock import ServerClock
-from assetbatch.state.connection import VIEW_SECONDS, RedisClient, connect
+from assetbatch.state.connection import VIEW_SECONDS, RedisClient, Waiting, connect
 from assetbatch.state.journal import COMMANDS, Journal
 from assetbatch.state.keys import Keys, fingerprint, shared_prefix
 from assetbatch.state.locks import Locks
@@ -23,6 +24,7 @@ from assetbatch.state.queue import Queue
 from assetbatch.state.window import Window
 
 if TYPE_CHECKING:
+    from assetbatch.bounds import Bound
     from assetbatch.embedded import EmbeddedServers
     from assetbatch.entitlements import Entitlements
     from assetbatch.events import Events
@@ -42,8 +44,11 @@ class Services:
     configured, UnreachableError where it does not answer.
     """
 
-    def __init__(self, config: Config, cycle_id: str | None = None) -> None:
+    def __init__(self, config: Config, cycle_id: str | None = None, bound: Bound | None = None) -> None:
+        """`bound` is the command's: no server is waited for beyond it."""
         self.config = config
+        self._bound = bound
+        self._store_error: DatabaseError | None = None
         self.cycle_id = cycle_id or str(uuid.uuid4())
         self._stack = ExitStack()
 
@@ -66,8 +71,12 @@ class Services:
     def redis(self) -> RedisClient:
         """The Redis client."""
         url = self.config.require_redis()
+        if "?" in url.reveal():
+            from assetbatch.config.options import check_redis_options
+
+            check_redis_options(self.config)
         given = Secret(self.embedded.redis_url()) if url.embedded else url
-        client = connect(given, self.config.redis.prefix)
+        client = connect(given, self.config.redis.prefix, Waiting.within(self._bound))
         self._stack.callback(client.close)
         return client
 
@@ -76,13 +85,26 @@ class Services:
         from assetbatch.store import Store
 
         url = self.config.require_database()
+        if "?" in url.reveal():
+            from assetbatch.config.options import check_database_options
+
+            check_database_options(self.config)
         database = self.embedded.database_url() if url.embedded else url.reveal()
-        return Store.open(database, check_schema=check_schema, within_seconds=within_seconds)
+        left = self._bound.remaining if self._bound else None
+        return Store.open(
+            database, check_schema=check_schema, within_seconds=within_seconds, seconds_left=left
+        )
 
     @cached_property
     def store(self) -> Store:
-        """The open database, its schema checked."""
-        return self._stack.enter_context(self.open_store())
+        """The open database, its schema checked. Where it cannot be opened, that is not tried again."""
+        if self._store_error is not None:
+            raise self._store_error
+        try:
+            return self._stack.enter_context(self.open_store())
+        except DatabaseError as error:
+            self._store_error = error
+            raise
 
     @cached_property
     def vendor(self) -> VendorClient:
@@ -165,7 +187,7 @@ class Services:
         """What dead processes of this machine hold."""
         from assetbatch.state.dead_processes import DeadProcesses
 
-        return DeadProcesses(self.redis, self.keys, self.window.keys[0], COMMANDS, self.queue.retry)
+        return DeadProcesses(self.redis, self.keys, self.window.keys, COMMANDS, self.queue.retry)
 
     @cached_property
     def journal(self) -> Journal:

@@ -171,7 +171,7 @@ class TestFailures:
         assert (letter.id, letter.attempts) == ("C000USD", 3)
         assert letter.error
 
-    def test_a_vendor_that_is_down_costs_two_items_an_attempt_and_no_more(self, free: World) -> None:
+    def test_a_vendor_that_is_down_delays_two_items_and_no_more(self, free: World) -> None:
         free.vendor.order("status=503", times=None)
         free.enqueue_secondary()
         with pytest.raises(UnreachableError, match="the API cannot be reached"):

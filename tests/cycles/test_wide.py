@@ -197,7 +197,7 @@ class TestTaking:
         assert world.rows("SELECT count(DISTINCT symbol_id) FROM market_data.ohlcv_5m") == [(WITH_BARS,)]
         assert (result.result, result.ended_because) == ("ok", "empty")
 
-    def test_a_vendor_that_is_down_costs_an_attempt_of_what_was_taken_first(self, wide: World) -> None:
+    def test_a_vendor_that_is_down_delays_what_was_taken_first(self, wide: World) -> None:
         wide.enqueue_secondary()
         wide.vendor.order("status=503", times=None)
         with pytest.raises(UnreachableError):

@@ -149,6 +149,7 @@ class Load:
             holds, number = self.evidence.holds, len(self.evidence.holds)
             holds.append(Hold(item.id, token, taken_ms, lease_ends_ms))
             self.evidence.takes.append(Take(item.id, item.line, item.enqueued_us, self.now_ms, self.now_ms))
+            self.queue.start(token, [item.id], LEASE_MS / 1000)
             yield self.random.randint(0, self.lag_ms)
             self._arrive(item.id)
             if self.random.random() < self.dies:

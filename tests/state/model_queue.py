@@ -39,6 +39,7 @@ class Work:
     attempts: int = 0
     holder: str | None = None
     started: bool = False
+    life_ms: int = 0
     lease_ends_ms: int | None = None
     retry_at_ms: int | None = None
     last_error: str | None = None
@@ -135,6 +136,7 @@ class Model:
     ) -> Lease | Empty:
         if token in self.answers:
             return self.answers[token]
+        self._clamp(now_ms, lease_ms)
         for work in self.leased():
             if work.lease_ends_ms is not None and work.lease_ends_ms <= now_ms:
                 if work.started:
@@ -153,17 +155,25 @@ class Model:
         if not taken:
             return Empty(min((work.retry_at_ms for work in self.delayed() if work.retry_at_ms), default=None))
         for work in taken:
-            work.holder, work.lease_ends_ms = token, now_ms + lease_ms
+            work.holder, work.life_ms, work.lease_ends_ms = token, lease_ms, now_ms + lease_ms
         items = tuple(Item(work.id, work.line, work.attempts, work.stamp_us) for work in taken)
         self.answers[token] = Lease(token, items, None)
         return self.answers[token]
+
+    def _clamp(self, now_ms: int, usual_ms: int) -> None:
+        """Shorten what a clock that was set back has made longer than its life or the delay."""
+        for work in self.works.values():
+            if work.lease_ends_ms is not None and work.lease_ends_ms > now_ms + usual_ms:
+                work.lease_ends_ms = min(work.lease_ends_ms, now_ms + work.life_ms)
+            if work.retry_at_ms is not None:
+                work.retry_at_ms = min(work.retry_at_ms, now_ms + self.delay_ms)
 
     def start(self, now_ms: int, token: str, ids: Sequence[str], lease_ms: int) -> tuple[str, ...]:
         lost = tuple(each for each in ids if not self.held(token, each))
         for item_id in () if lost else ids:
             work = self.works[item_id]
             work.attempts += not work.started
-            work.started, work.lease_ends_ms = True, now_ms + lease_ms
+            work.started, work.life_ms, work.lease_ends_ms = True, lease_ms, now_ms + lease_ms
         return lost
 
     def finish(self, token: str, ids: Sequence[str]) -> tuple[str, ...]:
@@ -223,6 +233,7 @@ class Model:
             delayed=len(self.delayed()),
             dead=len(self.letters),
             oldest_ms=min((work.stamp_us // 1000 for work in waiting), default=None),
+            is_whole=False,
         )
 
     def retry_dead(self, now_ms: int, ids: Sequence[str]) -> Retried:

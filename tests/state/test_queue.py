@@ -393,6 +393,35 @@ class TestLeases:
         assert queue.state().leased == 5
 
 
+class TestAClockThatIsSetBack:
+    """By an hour: nothing may be held up for the hour, and nothing be taken from who works it."""
+
+    def test_leaves_a_lease_no_more_than_its_own_life(self, queue: Queue, clock: FakeClock) -> None:
+        queue.enqueue([("EURUSD", MEDIUM)])
+        take(queue)
+        clock.advance(-3600)
+        assert isinstance(queue.take(1, LEASE_SECONDS), Empty)
+        clock.advance(LEASE_SECONDS)
+        assert take_ids(queue, 1) == ["EURUSD"]
+
+    def test_does_not_cut_a_longer_lease_to_that_of_who_asks(self, queue: Queue, clock: FakeClock) -> None:
+        queue.enqueue([("EURUSD", MEDIUM)])
+        queue.take(1, 3600)
+        clock.advance(-10)
+        queue.take(1, LEASE_SECONDS)
+        clock.advance(LEASE_SECONDS + 10)
+        assert isinstance(queue.take(1, LEASE_SECONDS), Empty)
+
+    def test_leaves_a_retry_no_more_than_the_delay(self, queue: Queue, clock: FakeClock) -> None:
+        queue.enqueue([("EURUSD", MEDIUM)])
+        lease = call(queue)
+        queue.fail(lease.token, [Failure("EURUSD", "503")])
+        clock.advance(-3600)
+        assert isinstance(queue.take(1, LEASE_SECONDS), Empty)
+        clock.advance(60)
+        assert take_ids(queue, 1) == ["EURUSD"]
+
+
 class TestRetries:
     def test_a_failure_comes_back_after_the_delay(self, queue: Queue, clock: FakeClock) -> None:
         queue.enqueue([("A", MEDIUM)])
@@ -564,7 +593,7 @@ def test_stamps_keep_all_their_digits(queue: Queue, redis_client: RedisClient, k
 def test_the_last_dead_letters_are_kept_and_no_more(
     queue: Queue, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "_retry", (3, 60_000, 2))
+    monkeypatch.setattr(queue, "retry", (3, 60_000, 2))
     for name in "ABC":
         queue.enqueue([(name, LOW)])
         queue.fail(take(queue).token, [Failure(name, "no", final=True)])
@@ -590,7 +619,7 @@ def test_a_lowered_bound_is_reached_with_the_next_more_urgent_item(
 
 
 class TestAKeyThatIsGoneOrSpoiled:
-    """Evicted, deleted or written to by somebody else: the rest of the queue goes on, nothing is worked twice."""
+    """Evicted, deleted or overwritten: the rest of the queue goes on, nothing is worked twice."""
 
     def test_members_without_a_record_are_taken_out_and_others_served(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock

@@ -311,7 +311,8 @@ def record(work: Work, end: str) -> str:
 
 
 def holder(work: Work) -> str:
-    return f"{work.holder or ''}{':started' if work.started else ''}"
+    life = f":{work.life_ms}" if work.holder else ""
+    return f"{work.holder or ''}{life}{':started' if work.started else ''}"
 
 
 def sorted_fields(enqueued: Enqueued) -> list[list[str]]:

@@ -6,22 +6,29 @@ Each test starts servers of its own, on unix sockets in its own folder.
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import resources
 
 import pytest
+import redis
 
 from assetbatch.config import CallLimit
 from assetbatch.errors import RedisError
 from assetbatch.events import Events
 from assetbatch.market import Price, StoredAsset
 from assetbatch.metrics import CALLS, QUEUE_SIZE, Measured, Point
-from assetbatch.state.connection import RedisClient, script
+from assetbatch.state import connection
+from assetbatch.state.connection import RedisClient, redis_errors, script
+from assetbatch.state.dead_processes import DeadProcesses
+from assetbatch.state.journal import COMMANDS
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.plan_memory import PlanMemory
+from assetbatch.state.process_id import new_id, process_of
 from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Line, Queue
 from assetbatch.state.window import CallKind, Grant, Refused, Window
 from tests.own_redis import OwnServer, own_server
@@ -56,8 +63,8 @@ def make_window(client: RedisClient, clock: FakeClock | None = None) -> Window:
     return Window(client, Keys("{troubles}"), "abc", CallLimit(5, 60_000), 10.0, clock_ms=clock)
 
 
-def take(queue: Queue, count: int = 1, window: Window | None = None) -> Lease:
-    taken = queue.take(count, LEASE_SECONDS, window)
+def take(queue: Queue, count: int = 1, window: Window | None = None, token: str | None = None) -> Lease:
+    taken = queue.take(count, LEASE_SECONDS, window, token)
     assert isinstance(taken, Lease), taken
     return taken
 
@@ -113,6 +120,66 @@ class TestARedisThatIsKilledAndComesBackWithItsData:
         assert sum(isinstance(answer, Grant) for answer in answers) <= 3
         clock.advance(60 + window.hold_ms / 1000 + 60)
         assert isinstance(window.ask(CallKind.PRIORITY), Grant)
+
+
+class TestAScriptThatFails:
+    """The message names file and line of our own source, and does not blame the server's version."""
+
+    @pytest.mark.parametrize(
+        ("name", "file"),
+        [("queue_state", "queue_state.lua"), ("take", "_queue.lua"), ("grant", "_window.lua")],
+    )
+    def test_the_line_is_that_of_the_file(
+        self, own_server: Callable[..., OwnServer], name: str, file: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lines = connection._lines(name)
+        at = next(i for i, line in enumerate(lines) if line.file == file and not line.text.startswith("--"))
+        broken = [
+            line._replace(text=f"error('broken') {line.text}") if i == at else line
+            for i, line in enumerate(lines)
+        ]
+        whole = connection._lines
+        monkeypatch.setattr(connection, "_lines", lambda asked: broken if asked == name else whole(asked))
+        with pytest.raises(RedisError) as caught, redis_errors():
+            script(own_server().client(), name)(keys=[], args=[])
+        assert caught.value.message == f"a script fails in redis, {file}:{lines[at].number}: broken"
+        assert "report" in (caught.value.hint or "")
+        assert "redis 7" not in (caught.value.hint or "")
+
+    def test_a_foreign_script_is_not_ours(self, own_server: Callable[..., OwnServer]) -> None:
+        with pytest.raises(RedisError) as caught, redis_errors():
+            own_server().client().eval("return nothing.at_all", 0)
+        assert "lua:" not in caught.value.message
+
+
+def test_a_server_that_is_busy_with_a_script_says_so(own_server: Callable[..., OwnServer]) -> None:
+    server = own_server("--busy-reply-threshold", "10")
+    worker = server.client()
+    thread = threading.Thread(target=lambda: _ignore(lambda: worker.eval("while true do end", 0)))
+    thread.start()
+    client = server.client()
+    try:
+        error = _until_busy(client)
+    finally:
+        client.script_kill()
+        thread.join()
+    assert error.message == "redis is busy with a script that has run for too long"
+    assert "SCRIPT KILL" in (error.hint or "")
+
+
+def _ignore(work: Callable[[], object]) -> None:
+    with suppress(redis.exceptions.RedisError):
+        work()
+
+
+def _until_busy(client: RedisClient) -> RedisError:
+    for _ in range(500):
+        try:
+            with redis_errors():
+                client.get("a")
+        except RedisError as error:
+            return error
+    raise AssertionError("the server was never busy")
 
 
 def _three(queue: Queue, _: Window) -> None:
@@ -331,6 +398,12 @@ def use_every_script(client: RedisClient) -> None:
     assert isinstance(queue.take(1, LEASE_SECONDS), Empty)  # the lease ran out
     assert queue.state().delayed == 1
     queue.own()
+    queue.enqueue([("H", Line.HIGH)])
+    host, machine, pid, began = process_of(new_id()).split(".")
+    take(queue, token=f"{host}.{machine}.{pid}.{int(began) - 1}.d.0123456789abcdef")
+    keys = Keys("{troubles}")
+    dead = DeadProcesses(client, keys, keys.window("abc"), COMMANDS, queue.retry, clock)
+    assert dead.free()
     grants = [window.ask(kind, f"c{number}") for number, kind in enumerate([*CallKind] * 4)]
     first = next(grant for grant in grants if isinstance(grant, Grant))
     window.settle(first)

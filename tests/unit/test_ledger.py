@@ -117,6 +117,8 @@ class TestRecord:
 
     def test_news_of_no_length_are_no_news(self) -> None:
         assert record([], [span(3, 3, ASKED), span(4, 3, ASKED)]) == []
+        known = [span(0, 9, WANTED)]
+        assert record(known, [span(3, 3, ASKED), span(4, 3, ASKED)]) == known
 
     @given(NEWS, NEWS)
     def test_each_slot_has_what_the_rules_make_of_its_news(
@@ -211,6 +213,7 @@ class TestAskedTo:
 
     def test_is_none_where_nothing_was_asked(self) -> None:
         assert asked_to([], BAR_MS) is asked_to([span(0, 2, FAILED)], BAR_MS) is None
+        assert asked_to([span(1, 2, ASKED)], BAR_MS) is None
 
 
 FRIDAY, SUNDAY = new_york("2026-01-09 17:00"), new_york("2026-01-11 17:00")

@@ -51,7 +51,7 @@ def init(
 
     with reported(context) as options:
         config = load_config(options)
-        with Bound(INIT_SECONDS), Services(config) as services:
+        with Bound(INIT_SECONDS) as bound, Services(config, bound=bound) as services:
             report = initialise(services, by_month=partition is Partitions.MONTH)
         if json:
             print_json(report)

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
+import msgspec
+
 from assetbatch.batch import BatchReport, Holder, Portion, Result
 from assetbatch.bounds import Bound
 from assetbatch.cycles.result import LEASE_SLACK_SECONDS, TOO_MANY_CALLS, CycleResult, judge
@@ -153,11 +155,11 @@ class _Failures:
 
     def record(self, token: str, failures: Sequence[Failure]) -> None:
         """Takes leased items off the books as failed."""
-        answered = self._refresher.answered_ms > 0
-        waiting = [] if answered else [failure for failure in failures if failure.fault is Fault.VENDOR]
-        if waiting:
-            self._undecided.setdefault(token, []).extend(waiting)
-        self._fail(token, [failure for failure in failures if failure not in waiting])
+        decided = self._refresher.answered_ms > 0
+        for failure in failures:
+            if failure.fault is Fault.VENDOR and not decided:
+                self._undecided.setdefault(token, []).append(failure)
+        self._fail(token, [each for each in failures if decided or each.fault is not Fault.VENDOR])
 
     def settle(self) -> None:
         """Records what was left undecided. Raises RedisError."""
@@ -166,8 +168,12 @@ class _Failures:
             self._fail(token, failures)
 
     def _fail(self, token: str, failures: Sequence[Failure]) -> None:
-        answered_ms = max(self._refresher.answered_ms, self._answered_before_ms)
-        words = self._queue.fail(token, failures, answered_ms)
+        if self._refresher.answered_ms:  # in this run: the vendor is at work
+            failures = [
+                msgspec.structs.replace(each, fault=Fault.ITEM) if each.fault is Fault.VENDOR else each
+                for each in failures
+            ]
+        words = self._queue.fail(token, failures, self._answered_before_ms)
         for failure, word in zip(failures, words, strict=True):
             self.add(failure.id, f"{failure.error} ({WHAT_FOLLOWS[word]})")
 

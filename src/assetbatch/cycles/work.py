@@ -207,7 +207,7 @@ def raise_if_down(result: CycleResult, reports: Sequence[BatchReport]) -> None:
         reason = next(asset.detail for asset in result.failed if asset.status == Status.FAILED.value)
         raise UnreachableError(
             f"the API cannot be reached: {reason}",
-            hint="is the network up, and provider.base_url right?",
+            hint=reports[-1].down_hint or "is the network up, and provider.base_url right?",
         )
 
 

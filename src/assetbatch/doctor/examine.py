@@ -8,6 +8,7 @@ from pathlib import Path
 
 from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.config import Config
+from assetbatch.config.options import check_options
 from assetbatch.doctor.findings import (
     Answer,
     Asked,
@@ -32,6 +33,7 @@ from assetbatch.doctor.findings import (
 from assetbatch.errors import AssetbatchError, BoundExceededError, DatabaseError, RedisError
 from assetbatch.events import channel
 from assetbatch.health import job_health
+from assetbatch.secret import masked
 from assetbatch.services import Services
 from assetbatch.state.connection import redis_errors
 from assetbatch.state.journal import COMMANDS
@@ -52,7 +54,7 @@ HANGS_HINT = "is its server frozen or overloaded, or a disk full or gone?"
 def examine_config(config: Config) -> Iterator[Finding]:
     """Whether a valid configuration has all that is needed; asks no server."""
     counts = len(config.enabled_priority_assets), len(config.enabled_secondary_assets)
-    where = config.file or "the built-in configuration"
+    where = masked(str(config.file)) if config.file else "the built-in configuration"
     yield ok("config", f"{where}: valid, {counts[0]} priority and {counts[1]} secondary assets")
     if not any(counts):
         yield warning("config", "no asset is enabled: there is nothing to do", "enable some in config.yml")
@@ -61,9 +63,14 @@ def examine_config(config: Config) -> Iterator[Finding]:
         yield ok("config", f"an API key is configured ({config.origins.get('api_key', 'default')})")
     except AssetbatchError as raised:
         yield from of_error("config", raised)
+    try:
+        check_options(config)
+    except AssetbatchError as raised:
+        yield from of_error("config", raised)
     dotenv = config.file.parent / ".env" if config.file else None
     if dotenv and _readable_for_all(dotenv):
-        yield warning("config", f"{dotenv} can be read by every user of this host", f"chmod 600 {dotenv}")
+        shown = masked(str(dotenv))
+        yield warning("config", f"{shown} can be read by every user of this host", f"chmod 600 {shown}")
 
 
 def _readable_for_all(path: Path) -> bool:
@@ -273,5 +280,5 @@ def _refused(services: Services, refusal: Refusal) -> Finding:
         case RefusalKind.NOT_IN_PLAN:
             return ok("vendor", "answers, and takes the API key")
         case _:
-            hint = "is the network up, and provider.base_url right?"
+            hint = refusal.hint or "is the network up, and provider.base_url right?"
             return error("vendor", f"cannot be used: {refusal.message}", hint, code=3)

@@ -291,7 +291,8 @@ def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
             findings.append(ok("plan", words))
         else:
             tier = config.rate_limiting.tier
-            hint = f"is rate_limiting.tier: {tier} what this key has? {config.rate_limiting.upgrade_url}"
+            page = config.rate_limiting.upgrade_url.masked()
+            hint = f"is rate_limiting.tier: {tier} what this key has? {page}"
             findings.append(warning("plan", words, hint))
     return findings
 

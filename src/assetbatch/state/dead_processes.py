@@ -1,7 +1,8 @@
 """Frees what dead processes of this machine hold, instead of waiting until it ends by itself.
 
-A process that was killed holds a slot of the window for as long as its call might have taken, its place among
-those that run a command, and its leases. Whoever is refused for want of one of these looks for such holders.
+A process that was killed holds a slot of the window for as long as its call might have taken, its turn among
+those that wait, its place among those that run a command, and its leases. Whoever is refused for want of
+one of these looks for such holders.
 """
 
 from __future__ import annotations
@@ -26,14 +27,13 @@ class DeadProcesses:
         self,
         client: RedisClient,
         keys: Keys,
-        calls_key: str,
+        window_keys: Sequence[str],
         commands: Sequence[str],
         retry: tuple[int, int, int],
         clock_ms: Callable[[], int] | None = None,
     ) -> None:
-        self._keys = keys
-        self._calls_key = calls_key
-        self._locks = [keys.lock(command) for command in commands]
+        calls, _, _, waiters, waiters_until, *_ = window_keys
+        self._keys = [*keys.queue, calls, waiters, waiters_until, *map(keys.lock, commands)]
         self._retry = retry
         self._clock = clock_ms
         self._holders = script(client, "holders")
@@ -45,13 +45,12 @@ class DeadProcesses:
         Raises RedisError.
         """
         now = str(self._clock()) if self._clock else ""
-        keys = [self._calls_key, self._keys.queue_items, self._keys.queue_leased, *self._locks]
         with redis_errors():
-            dead = [process for process in self._holders(keys=keys, args=[now]) if is_dead(process)]
+            dead = [process for process in self._holders(keys=self._keys, args=[now]) if is_dead(process)]
             if not dead:
                 return False
             freed = self._free_dead(
-                keys=[*self._keys.queue, self._calls_key, *self._locks],
+                keys=self._keys,
                 args=[now, round(ARRIVAL_SECONDS * 1000), *self._retry, msgspec.json.encode(dead)],
             )
         return bool(freed)

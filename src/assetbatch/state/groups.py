@@ -64,28 +64,37 @@ _NOT_HERE: dict[type[Exception], str] = {
 
 
 class Patience(Retry):
-    """Repeats for so many seconds, not so many times; what it repeats may use it too, and is tried once."""
+    """Repeats for so many seconds, not so many times; what it repeats may use it too, and is tried once. When
+    its patience is over, all that is asked fails at once."""
 
-    def __init__(self, waiting: Waiting) -> None:
+    def __init__(self, waiting: Waiting, gone: list[Exception] | None = None) -> None:
         super().__init__(NoBackoff(), 0)
         self._waiting = waiting
+        self._gone: list[Exception] = [] if gone is None else gone
         self._until: float | None = None
+
+    def __deepcopy__(self, _memo: object) -> Patience:
+        """For another connection to the same servers."""
+        return Patience(self._waiting, self._gone)
 
     def call_with_retry(
         self, do: Callable[[], Any], fail: Callable[..., Any], *args: Any, **options: Any
     ) -> Any:
         """As the library calls it; raises what the last try raised."""
+        if self._gone:
+            raise self._gone[0]
         if self._until is not None:
             return super().call_with_retry(do, fail, *args, **options)
-        self._until = boot_seconds() + self._waiting.seconds
+        self._until = boot_seconds() + min(self._waiting.seconds, self._waiting.seconds_left())
         try:
             while True:
                 try:
                     return super().call_with_retry(do, fail, *args, **options)
                 except (AuthenticationError, NoSuchMasterError):
                     raise
-                except self._supported_errors:
+                except self._supported_errors as error:
                     if boot_seconds() >= self._until or self._waiting.stopped():
+                        self._gone.append(error)
                         raise
                 time.sleep(PAUSE_SECONDS)
         finally:

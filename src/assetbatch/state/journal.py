@@ -39,12 +39,14 @@ class CycleRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Started(NamedTuple):
-    """What a start wants to know of those before: the last starts of its command, ascending, itself last; how
-    long the slowest of the last calls took (None where nobody knows); when the vendor last answered (0: never)."""
+    """What a start wants to know of those before."""
 
     starts_ms: tuple[int, ...]
+    """The last starts of its command, ascending, itself last."""
     slowest_call_ms: int | None
+    """How long the slowest of the last calls took; None where nobody knows."""
     answered_ms: int
+    """When the vendor last answered anybody; 0 where it never did."""
 
 
 class JobState(msgspec.Struct, frozen=True, kw_only=True):

@@ -326,6 +326,14 @@ class Queue:
             is_whole=bool(counts[10]),
         )
 
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Those of these ids that the queue has: waiting, delayed or leased."""
+        if not ids:
+            return set()
+        with redis_errors():
+            texts = self._client.hmget(self._keys.queue_items, ids)
+        return {item_id for item_id, text in zip(ids, texts, strict=True) if text is not None}
+
     def own(self) -> None:
         """Record that the queue is whole on this server: what it may have lost was derived again."""
         with redis_errors():

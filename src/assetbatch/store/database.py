@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 from assetbatch.assets import Asset
 from assetbatch.market import Batch, Saved, StoredAsset
 from assetbatch.store import migrations, partitions, reading, registration, saving
-from assetbatch.store.connection import Connection, Session, Target
+from assetbatch.store.connection import LEFT_SECONDS, Connection, Session, Target
 from assetbatch.store.facts import DatabaseFacts, facts
 from assetbatch.store.registration import Registered
 from assetbatch.store.statements import statement
@@ -31,8 +31,8 @@ class Store:
 
     Each method is one transaction, repeated after a deadlock or a lost connection as long as
     `within_seconds` are not over; the server ends a statement that takes longer than what is left of them.
-    What fails raises DatabaseError: what, where and what to do, without the password. Against a server
-    that is frozen, neither answering nor gone, only a guard around the process helps.
+    What fails raises DatabaseError: what, where and what to do, without the password. A server that is
+    frozen, neither answering nor gone, is left alone from then on: all that follows fails at once.
     """
 
     def __init__(self, session: Session, beside: Session) -> None:
@@ -50,14 +50,22 @@ class Store:
         within_seconds: float = 20.0,
         lock_seconds: float = 5.0,
         check_schema: bool = True,
+        seconds_left: Callable[[], float] | None = None,
     ) -> Self:
         """Connect to a libpq URL and check the schema; `init` and `doctor` look at that themselves.
+        `seconds_left` is how long the command may still go on: no answer is waited for until its end.
 
         Raises ConfigError for a URL that cannot be read, DatabaseError if the server cannot be used,
         SchemaMissingError if `init` has to run first.
         """
         target = Target(url, connect_seconds=connect_seconds)
-        session = partial(Session, target, within_seconds=within_seconds, lock_seconds=lock_seconds)
+        session = partial(
+            Session,
+            target,
+            within_seconds=within_seconds,
+            lock_seconds=lock_seconds,
+            seconds_left=seconds_left or (lambda: within_seconds + LEFT_SECONDS),
+        )
         store = cls(session(), beside=session())
         try:
             store._session.connect()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import psycopg
 
 from assetbatch.errors import DatabaseError, SchemaMissingError
+from assetbatch.secret import HIDDEN, masked_prose
 
 INIT_HINT = "run assetbatch init"
 
@@ -33,6 +34,11 @@ READ_ONLY = _Words("the database is read-only", "use the primary, or turn defaul
 
 _BUSY = _Words("other writers kept getting in between", "try again; the next cycle does")
 _LOGIN = _Words("the server refuses the login", "check DB_USER, DB_PASSWORD and the server's pg_hba.conf")
+_CERTIFICATE = _Words(
+    "a certificate is refused, the server's or ours",
+    "sslrootcert=FILE in the URL names the server's authority, sslcert=FILE and sslkey=FILE our own; "
+    "sslmode=verify-full also wants the host's name in it",
+)
 _LOST = _Words("the connection was lost", "see the server's log; try again")
 _NO_SLOT = _Words("the server has no connection left", "raise max_connections or close idle sessions")
 _NOBODY = _Words("nothing listens there", "start PostgreSQL, or check DB_HOST and DB_PORT")
@@ -68,6 +74,11 @@ _BY_TEXT = (
     (r"permission denied", _Words("permission denied", "GRANT CONNECT ON DATABASE to the user")),
     (r"too many|connection slots", _NO_SLOT),
     (r"starting up|shutting down|recovery", _STARTING),
+    (r"certificate", _CERTIFICATE),
+    (
+        r"does not support SSL",
+        _Words("the server speaks no TLS", "turn its ssl on, or choose sslmode=prefer"),
+    ),
     (r"timeout expired", _Words("the server did not answer in time", "check the host and the firewall")),
     (r"refused|No such file or directory", _NOBODY),
     (r"resolve host|translate host name", _Words("the host name is unknown", "check DB_HOST")),
@@ -89,7 +100,7 @@ def as_database_error(error: psycopg.Error, doing: str, place: str, password: st
     the server's own words should repeat it.
     """
     raw = " ".join((error.diag.message_primary or str(error)).split())
-    said = raw.replace(password, "***") if password else raw
+    said = masked_prose(raw.replace(password, HIDDEN) if password else raw)
     state = error.sqlstate
     if state == CANNOT_ADOPT:
         return DatabaseError(f"{doing} at {place}: {said}", hint=error.diag.message_hint)

@@ -5,12 +5,12 @@ local function maker_of(id)
 end
 
 -- The tokens of leased items: id -> token.
-local function leased_tokens(leased, items)
+local function leased_tokens(q)
   local tokens = {}
-  local ids = redis.call('ZRANGE', leased, 0, -1)
+  local ids = redis.call('ZRANGE', q.leased, 0, -1)
   for first = 1, #ids, 1000 do
     local some = { unpack(ids, first, math.min(first + 999, #ids)) }
-    for i, text in ipairs(redis.call('HMGET', items, unpack(some))) do
+    for i, text in ipairs(redis.call('HMGET', q.items, unpack(some))) do
       tokens[some[i]] = string.match(text or '', '^%d+:%d+:%d+:([^:]+)')
     end
   end

@@ -2,8 +2,9 @@
 --                           dead=, dead_items=, errors= }
 --
 -- items      hash  id -> "rank:attempts:stamp:token": the record; an id has one while it is queued,
---                  delayed or being worked, so it cannot enter twice. token is empty unless leased;
---                  ":started" follows it once a call went out for the item, which counted the attempt.
+--                  delayed or being worked, so it cannot enter twice. token is empty unless leased; then
+--                  ":life" follows, how long (ms) the lease may run from now at the most, and ":started" once
+--                  a call went out for the item, which counted the attempt.
 -- critical … history   zsets of what waits, score = stamp
 -- leased     zset  score = moment (ms) at which the lease runs out
 -- delayed    zset  score = moment (ms) at which it may be tried again
@@ -48,13 +49,14 @@ end
 
 -- Returns nil for a record that is missing or cannot be read.
 local function parse_record(text)
-  local rank, attempts, stamp, token, mark = string.match(text or '', '^([0-5]):(%d+):(%d+):([^:]*)(:?%l*)$')
+  local rank, attempts, stamp, token, life, mark =
+    string.match(text or '', '^([0-5]):(%d+):(%d+):([^:]*):?(%d*):?(%l*)$')
   if not rank then
     return nil
   end
   return {
     rank = tonumber(rank), attempts = tonumber(attempts), stamp = tonumber(stamp),
-    token = token, started = mark == ':started',
+    token = token, life = tonumber(life), started = mark == 'started',
   }
 end
 
@@ -68,7 +70,11 @@ local function holds(r, token)
 end
 
 local function as_text(r)
-  return r.rank .. ':' .. r.attempts .. ':' .. whole(r.stamp) .. ':' .. r.token .. (r.started and ':started' or '')
+  local text = r.rank .. ':' .. r.attempts .. ':' .. whole(r.stamp) .. ':' .. r.token
+  if r.token ~= '' and r.life then
+    text = text .. ':' .. whole(r.life)
+  end
+  return text .. (r.started and ':started' or '')
 end
 
 local function write_record(q, id, r)
@@ -159,6 +165,22 @@ local function attempt_failed(q, id, r, now, reason, final, retry)
   end
   try_later(q, id, r, now, reason, retry)
   return 'retry'
+end
+
+-- No lease ends later than its own life from now, and no retry waits for longer than the delay: if one does, the
+-- server's clock was set back. `usual` (ms) is the life of most leases; those that end earlier need no look.
+local function clamp_leases(q, now, usual)
+  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', q.leased, '+inf', '(' .. whole(now + usual), 'LIMIT', 0, 100)) do
+    local r = read_record(q, id)
+    redis.call('ZADD', q.leased, 'LT', whole(now + (r and r.life or usual)), id)
+  end
+end
+
+local function clamp_retries(q, now, retry)
+  local latest = whole(now + retry.delay)
+  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', q.delayed, '+inf', '(' .. latest, 'LIMIT', 0, 100)) do
+    redis.call('ZADD', q.delayed, latest, id)
+  end
 end
 
 -- The lease of a member of `leased` is over and its holder has not ended it; r is the item's record, nil where there is

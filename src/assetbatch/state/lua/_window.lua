@@ -107,7 +107,7 @@ local function refused_until(w, now, ahead)
   end
   local used = redis.call('ZCARD', w.calls)
   if used + ahead >= w.limit then
-    return math.max(now + 1, slot_free_at(w, now, ahead)), 'window'
+    return slot_free_at(w, now, ahead), 'window'
   end
   if w.kind == 'priority' then
     return nil
@@ -178,6 +178,7 @@ local function grant(w, now, call_id)
   local ahead = redis.call('ZRANK', w.waiters, call_id) or redis.call('ZCOUNT', w.waiters, '-inf', whole(turn))
   local retry_at, reason = refused_until(w, now, ahead)
   if retry_at then
+    retry_at = math.max(now + 1, retry_at) -- whoever is told a moment that is over asks again and again
     redis.call('ZADD', w.waiters, whole(turn), call_id)
     redis.call('ZADD', w.waiters_until, whole(retry_at + TURN_SLACK_MS), call_id)
     redis.call('PEXPIRE', w.waiters, 86400000)

@@ -16,6 +16,7 @@ for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
     if not r.started then
       r.attempts, r.started = r.attempts + 1, true
     end
+    r.life = tonumber(ARGV[3])
     records[#records + 1], records[#records + 2] = ids[i], as_text(r)
     leases[#leases + 1], leases[#leases + 2] = expires, ids[i]
   end

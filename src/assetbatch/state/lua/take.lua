@@ -28,6 +28,8 @@ local token, lease_ms = ARGV[2], tonumber(ARGV[4])
 local want, want_alone = unpack(cjson.decode(ARGV[3]))
 local retry = { attempts = tonumber(ARGV[5]), delay = tonumber(ARGV[6]), keep = tonumber(ARGV[7]) }
 
+clamp_leases(q, now, lease_ms)
+clamp_retries(q, now, retry)
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.leased, '-inf', whole(now), 'LIMIT', 0, 100)) do
   lease_ended(q, id, read_record(q, id), now, 'the worker died: its lease ran out', retry)
 end
@@ -141,7 +143,7 @@ end
 local of_line, texts, leases, taken = {}, {}, {}, {}
 for i, r in ipairs(records) do
   local id, rank = ids[i], ranks[i]
-  r.token = token
+  r.token, r.life = token, lease_ms
   texts[2 * i - 1], texts[2 * i] = id, as_text(r)
   leases[2 * i - 1], leases[2 * i] = whole(now + lease_ms), id
   of_line[rank] = of_line[rank] or {}
