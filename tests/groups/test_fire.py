@@ -137,7 +137,11 @@ class Troubles:
     def _move(self) -> None:
         assert isinstance(self._group, Cluster)
         group = self._group
-        self._changed("moved", lambda _: group.move_slot(self._key, pause_seconds=0.5) and None)
+
+        def move(_: Node) -> None:
+            group.move_slot(self._key, pause_seconds=0.5)
+
+        self._changed("moved", move)
 
 
 def cut(held: Sequence[Hold], changes: Sequence[Change]) -> list[Hold]:
