@@ -17,7 +17,7 @@ from assetbatch.history import BackfillReport, SymbolHoles, backfill, find_holes
 from assetbatch.hours import start_of_day
 from assetbatch.ledger import Reason
 from assetbatch.market import BAR_MS
-from assetbatch.state.queue import Line
+from assetbatch.state.queue import Failure, Lease, Line
 from assetbatch.vendor.answers import BarsAnswer
 from assetbatch.vendor.client import VendorClient
 from tests.world import World
@@ -79,6 +79,19 @@ class TestBackfill:
         first_day_there = MIDNIGHT - 34 * DAY_MS
         assert max(end_ms for _, end_ms in asked) < first_day_there + DAY_MS
         assert min(start_ms for start_ms, _ in asked) == start_of_day(date(2026, 9, 1))
+
+    @pytest.mark.parametrize("dry_run", [False, True])
+    def test_its_forecast_counts_pages_that_are_leased_or_delayed_once(
+        self, free: World, dry_run: bool
+    ) -> None:
+        before = wanted(free, date(2026, 6, 1)).forecast.calls
+        assert before > 3
+        with free.services() as services:
+            lease = services.queue.take(2, 60)
+            assert isinstance(lease, Lease)
+            services.queue.fail(lease.token, [Failure(lease.items[0].id, "no")])
+            again = backfill(services, ["BTCUSD"], date(2026, 6, 1), None, dry_run=dry_run)
+        assert again.forecast.calls == before
 
     def test_the_newest_page_comes_first(self, free: World) -> None:
         free.know_that_today_is_refused()
@@ -209,8 +222,6 @@ class TestHoles:
     def test_a_call_that_failed_leaves_a_hole_that_is_asked_for_again(self, free: World) -> None:
         free.know_that_today_is_refused()
         wanted(free, date(2026, 6, 1), date(2026, 6, 30))
-        with free.services() as services:
-            services.queue.own()
         free.vendor.order("wrong-shape", times=1)
         free.document["queue"] = {"retry_delay_seconds": 0, "retry_max_attempts": 1}
         free.run_queue(seconds=90)

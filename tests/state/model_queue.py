@@ -161,7 +161,7 @@ class Model:
         return self.answers[token]
 
     def _clamp(self, now_ms: int, usual_ms: int) -> None:
-        """After the clock was set back: no lease ends later than its life from now, no retry than the delay."""
+        """After the clock was set back: a lease ends within its life from now, a retry within the delay."""
         for work in self.works.values():
             if work.lease_ends_ms is not None and work.lease_ends_ms > now_ms + usual_ms:
                 work.lease_ends_ms = min(work.lease_ends_ms, now_ms + work.life_ms)
