@@ -291,3 +291,54 @@ class TestAPlaceAmongThoseThatRunACommand:
 
 def test_nothing_held_is_nothing_freed(dead_processes: DeadProcesses) -> None:
     assert not dead_processes.free()
+
+
+class TestTheDeadAmongTheLiving:
+    def test_only_the_slot_of_the_dead_is_freed(
+        self,
+        make_window: Make,
+        dead_processes: DeadProcesses,
+        clock: FakeClock,
+        dead_id: str,
+        living_id: str,
+    ) -> None:
+        window = make_window(3)
+        for call_id in (dead_id, living_id, "an id of another form"):
+            assert isinstance(window.ask(CallKind.PRIORITY, call_id), Grant)
+        clock.advance(2)
+        assert dead_processes.free()
+        assert not dead_processes.free()  # there is nothing more to free
+        clock.now_ms += ARRIVAL_MS + WINDOW_MS
+        assert window.state().used == 2
+
+    def test_work_whose_attempts_are_used_up_is_dead_with_its_worker(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock, dead_id: str
+    ) -> None:
+        queue = Queue(
+            redis_client, keys, max_size=10, retry_max_attempts=1, retry_delay_seconds=60, clock_ms=clock
+        )
+        queue.enqueue([("EURUSD", Line.MEDIUM)])
+        queue.take(1, 60, token=dead_id)
+        queue.start(dead_id, ["EURUSD"], 60)
+        assert DeadProcesses(redis_client, keys, keys.window("abc"), COMMANDS, queue.retry, clock).free()
+        (letter,) = queue.dead_letters()
+        assert (letter.id, letter.attempts, letter.error) == ("EURUSD", 1, "the worker died")
+
+    def test_a_lease_and_a_place_of_one_process_are_both_freed_and_both_count(
+        self,
+        queue: Queue,
+        redis_client: RedisClient,
+        keys: Keys,
+        clock: FakeClock,
+        dead_processes: DeadProcesses,
+        dead_id: str,
+        living_id: str,
+    ) -> None:
+        queue.enqueue([("EURUSD", Line.MEDIUM), ("GBPUSD", Line.MEDIUM)])
+        queue.take(1, 60, token=dead_id)
+        queue.take(1, 60, token=living_id)
+        lock = keys.lock("run_queue")
+        redis_client.zadd(lock, {f"{an_id}:60000": clock.now_ms + 60_000 for an_id in (dead_id, living_id)})
+        assert dead_processes.free()
+        assert redis_client.zrange(lock, 0, -1) == [f"{living_id}:60000"]
+        assert queue.state().leased == 1
