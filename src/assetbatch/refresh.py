@@ -7,6 +7,7 @@ back is stored in one transaction, before any wait for a slot and at the end; th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetbatch.assets import AssetType
@@ -233,19 +234,33 @@ class Refresher:
         aside: Aside,
     ) -> None:
         with Flights(calls_at_once(self._window.call_limit)) as flights:
-            while True:
-                if flights.most == 1 and batch.kind is CallKind.QUEUE and batch.is_heavy():
-                    self._store_and_publish(batch)
-                grant, pause = self._start_calls(batch, flights, more, grant, one_call_each)
-                if not flights.out:
-                    break
-                if flights.most > 1:  # while calls are out
-                    self._store_aside(batch, aside)
-                landed = flights.next(pause) if pause is not None else flights.next()
-                while landed:  # and whatever else has come back meanwhile
-                    self._land(batch, landed, one_call_each)
-                    landed = flights.next(0)
+            try:
+                while True:
+                    if flights.most == 1 and batch.kind is CallKind.QUEUE and batch.is_heavy():
+                        self._store_and_publish(batch)
+                    grant, pause = self._start_calls(batch, flights, more, grant, one_call_each)
+                    if not flights.out:
+                        break
+                    if flights.most > 1:  # while calls are out
+                        self._store_aside(batch, aside)
+                    landed = flights.next(pause) if pause is not None else flights.next()
+                    while landed:  # and whatever else has come back meanwhile
+                        self._land(batch, landed, one_call_each)
+                        landed = flights.next(0)
+            except RedisError:
+                self._land_rest(batch, flights, one_call_each)
+                raise
         self._give_back(grant)
+
+    def _land_rest(self, batch: BatchState, flights: Flights, one_call_each: bool) -> None:
+        """The calls that are out count already: what they bring is stored too."""
+        while flights.out:
+            left = time_until_saving(self._bound.seconds, self._bound.remaining())
+            landed = flights.next(max(0.0, left))
+            if landed is None:
+                return
+            with suppress(RedisError):
+                self._land(batch, landed, one_call_each)
 
     def _start_calls(
         self,
@@ -401,6 +416,7 @@ class Refresher:
             self._refused(batch, ask, refusal, one_call_each)
         else:
             self._proven |= shapes(ask.call)
+            batch.answered_by(ask)
             self._take(batch, ask, landed.answer)
             batch.answered += 1
         batch.redis_error = batch.redis_error or self._learner.redis_error
@@ -458,7 +474,9 @@ class Refresher:
     def _store_and_publish(self, batch: BatchState) -> None:
         results, to_save = batch.unsaved()
         if not to_save.is_empty:
-            self._account(batch, results, lambda: self._save(self._store(), to_save, self._learned_ms(batch)))
+            results = self._account(
+                batch, results, lambda: self._save(self._store(), to_save, self._learned_ms(batch))
+            )
         if results:
             batch.holder.stored(results)
 
@@ -479,7 +497,7 @@ class Refresher:
             return
         results, seconds = self._aside, max(0.0, self._bound.remaining()) + LEFT_BEHIND_SECONDS
         try:
-            self._account(batch, results, lambda: aside.fetch(seconds))
+            results = self._account(batch, results, lambda: aside.fetch(seconds))
         except TimeoutError:
             return
         batch.holder.stored(results)
@@ -498,15 +516,19 @@ class Refresher:
             return _Told(saved, error)
         return _Told(saved)
 
-    def _account(self, batch: BatchState, results: Sequence[Result], save: Callable[[], _Told]) -> None:
+    def _account(
+        self, batch: BatchState, results: Sequence[Result], save: Callable[[], _Told]
+    ) -> list[Result]:
+        """The results after saving: what the database refused has failed."""
         try:
             told = save()
         except DatabaseError as error:
             batch.holder.not_stored(results, error.message)
             raise
-        batch.saved(told.saved)
+        results = batch.saved(results, told.saved)
         if told.error:
             raise told.error
+        return results
 
 
 def _send(vendor: VendorClient, ask: Ask, seconds: float) -> Any:

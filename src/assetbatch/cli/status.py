@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from assetbatch.services import Services
 
 STATUS_SECONDS = 30.0
-CHECK_SECONDS = 6.0
+CHECK_SECONDS = 5.0
 """Monitoring systems give a check ten seconds or so."""
 
 PING_SECONDS = 1.0
