@@ -343,3 +343,48 @@ class TestTheDeadAmongTheLiving:
         assert dead_processes.free()
         assert redis_client.zrange(lock, 0, -1) == places[:2]
         assert queue.state().leased == 1
+
+    def test_a_dead_waiter_leaves_the_line_whole_wherever_it_stands(
+        self,
+        redis_client: RedisClient,
+        keys: Keys,
+        clock: FakeClock,
+        dead_processes: DeadProcesses,
+        dead_id: str,
+        living_id: str,
+    ) -> None:
+        window = Window(redis_client, keys, "abc", CallLimit(1, WINDOW_MS), CALL_SECONDS, clock_ms=clock)
+        living = [living_id, new_id()]
+        for call_id in (new_id(), *living, dead_id):
+            window.ask(CallKind.QUEUE, call_id)
+        assert dead_processes.free()
+        for key in window.keys[3:5]:
+            assert sorted(redis_client.zrange(key, 0, -1)) == sorted(living)
+
+    def test_a_dead_lease_is_found_behind_others_and_waits_its_whole_delay(
+        self, queue: Queue, clock: FakeClock, dead_processes: DeadProcesses, dead_id: str, living_id: str
+    ) -> None:
+        symbols = ["AUDUSD", "EURUSD", "GBPUSD"]
+        queue.enqueue([(symbol, Line.MEDIUM) for symbol in symbols])
+        queue.take(2, 600, token=living_id)
+        clock.advance(1)
+        queue.take(1, 600, token=dead_id)
+        queue.start(dead_id, symbols[2:], 600)
+        assert dead_processes.free()
+        clock.advance(59)
+        assert not isinstance(queue.take(1, 60), Lease)
+        clock.advance(1)
+        assert isinstance(queue.take(1, 60), Lease)
+
+    def test_a_place_of_any_command_is_freed(
+        self,
+        redis_client: RedisClient,
+        keys: Keys,
+        clock: FakeClock,
+        dead_processes: DeadProcesses,
+        dead_id: str,
+    ) -> None:
+        for command in COMMANDS:
+            redis_client.zadd(keys.lock(command), {f"{dead_id}:60000": clock.now_ms + 60_000})
+            assert dead_processes.free()
+            assert not redis_client.exists(keys.lock(command))
