@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from assetbatch.embedded import EmbeddedServers
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
+from assetbatch.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MEMORY = Path("/dev/shm")
@@ -35,8 +37,9 @@ settings.register_profile("ci", max_examples=100, stateful_step_count=50, deadli
 settings.load_profile(os.environ.get("ASSETBATCH_TEST_PROFILE", "dev"))
 
 
-SLOW = {"acceptance", "fire", "groups", "integration", "simulation"}
+SLOW = {"acceptance", "failures", "fire", "groups", "integration", "simulation"}
 """Folders whose tests kill, fail over, start servers again and again or simulate weeks."""
+LONGEST = {"test_week.py", "test_readme.py", "test_saving_properties.py", "test_queue_model.py"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
@@ -44,6 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(REPOSITORY / "tests").parts[0] in SLOW:
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.path.name not in LONGEST)  # begun last, they would end alone
 
 
 def examples(factor: float) -> settings:
@@ -129,14 +133,47 @@ def keys(prefix: str) -> Keys:
     return Keys(prefix)
 
 
-@pytest.fixture
-def database_url(postgres_url: str) -> Iterator[str]:
-    """A fresh, empty database of this test's own."""
+@contextmanager
+def new_database(postgres_url: str, template: str) -> Iterator[str]:
+    """The name of a database that is a copy of another one; it is gone afterwards."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        statement = SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(statement.format(Identifier(name), Identifier(template)))
     try:
-        yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+        yield name
     finally:
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+
+
+def url_of(postgres_url: str, name: str) -> str:
+    return urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres_url: str) -> Iterator[Callable[[bool], str]]:
+    """Names a database to copy with our tables, bars by month or not; made once for all tests."""
+    with ExitStack() as stack:
+
+        @cache
+        def name_of(by_month: bool) -> str:
+            name = stack.enter_context(new_database(postgres_url, "template1"))
+            with Store.open(url_of(postgres_url, name), check_schema=False) as store:
+                store.migrate(by_month=by_month)
+            return name
+
+        yield name_of
+
+
+@pytest.fixture
+def template() -> str:
+    """What `database_url` is a copy of: an empty database, or a `migrated` one."""
+    return "template1"
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template: str) -> Iterator[str]:
+    """A fresh database of this test's own, with or without our tables as its `template` is."""
+    with new_database(postgres_url, template) as name:
+        yield url_of(postgres_url, name)

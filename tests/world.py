@@ -126,6 +126,11 @@ class World:
             initialise(services)
             services.queue.own()
 
+    def drop_tables(self) -> None:
+        """As before `init`."""
+        with psycopg.connect(self.database_url) as connection:
+            connection.execute("DROP SCHEMA IF EXISTS trading, market_data, data_sources CASCADE")
+
     def know_that_today_is_refused(self) -> None:
         """As after the first range of a day that the free plan has refused: no call is spent on it."""
         with self.services() as services:

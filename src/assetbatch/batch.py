@@ -16,7 +16,18 @@ from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
 from assetbatch.errors import RedisError
 from assetbatch.hours import last_midnight, open_ms_between
 from assetbatch.ledger import OF_NO_USE, open_stretches, record
-from assetbatch.market import BAR_MS, Bar, Batch, Outcome, Price, Saved, Span, SpanState, StoredAsset
+from assetbatch.market import (
+    BAR_MS,
+    Bar,
+    Batch,
+    Outcome,
+    Price,
+    Rejection,
+    Saved,
+    Span,
+    SpanState,
+    StoredAsset,
+)
 from assetbatch.planning import (
     BarsCall,
     Call,
@@ -231,7 +242,7 @@ class BatchState:
         self._order: dict[str, int] = {}
         self._results: list[Result] = []
         self._bars: dict[str, list[Bar]] = {}
-        self._bars_asked_ms: int | None = None
+        self._asked_ms: dict[str, int] = {}
         self._spans: dict[str, list[Span]] = {}
         self._unsaved_from = 0
         self._bars_new = 0
@@ -320,6 +331,11 @@ class BatchState:
     def _settle(self, item: Work, result: Result) -> None:
         del self._open[item.id]
         self._results.append(result)
+
+    def answered_by(self, ask: Ask) -> None:
+        """The answer to this request is in; of several requests for a symbol the earliest moment counts."""
+        for item in ask.call.work:
+            self._asked_ms.setdefault(item.asset.symbol, ask.planned_ms)
 
     def of(self, call: Call) -> list[Work]:
         """The work of a call that has no result yet."""
@@ -441,7 +457,6 @@ class BatchState:
         if asset.bars:
             if finished:
                 self._bars.setdefault(asset.symbol, []).extend(finished)
-                self._bars_asked_ms = min(now_ms, self._bars_asked_ms or now_ms)
             self._note(asset.symbol, self._ledger_of(call, page, answer, from_ms, to_ms, now_ms))
         bars = [*page.bars, *answer.bars] if page else answer.bars
         if answer.next_url is not None:
@@ -520,7 +535,7 @@ class BatchState:
         self._unsaved_from = len(self._results)
         self._saved_at = boot_seconds()
         bars, self._bars = self._bars, {}
-        asked_ms, self._bars_asked_ms = self._bars_asked_ms, None
+        asked_ms, self._asked_ms = self._asked_ms, {}
         spans, self._spans = self._spans, {}
         prices, outcomes = [], []
         for result in new:
@@ -528,14 +543,33 @@ class BatchState:
                 outcomes.append(Outcome(result.work.asset.symbol, result.status, result.error))
                 if result.price:
                     prices.append(result.price)
-        to_save = Batch(prices=prices, bars=bars, bars_asked_ms=asked_ms, spans=spans, outcomes=outcomes)
+        to_save = Batch(
+            prices=prices,
+            bars=bars,
+            spans=spans,
+            outcomes=outcomes,
+            asked_ms=asked_ms,
+            from_bars={done.work.asset.symbol for done in new if done.bars and done.work.kind is _PRICE},
+        )
         return new, to_save
 
-    def saved(self, saved: Saved) -> None:
-        """Counts what a transaction changed."""
+    def saved(self, results: Sequence[Result], saved: Saved) -> list[Result]:
+        """Counts what was stored, and returns the results as they are now: failed where the database refused
+        what they brought."""
         self._bars_new += saved.bars_new
         self._bars_corrected += saved.bars_changed
         self._published += len(saved.updated)
+        self._bars_refused += sum(rejection.bars for rejection in saved.rejected.values())
+        if not saved.rejected:
+            return list(results)
+        stored = {price.symbol for price in saved.updated}
+        after = {
+            result.work.id: _rejected(result, rejection, stored)
+            for result in results
+            if (rejection := saved.rejected.get(result.work.asset.symbol))
+        }
+        self._results = [after.get(result.work.id, result) for result in self._results]
+        return [after.get(result.work.id, result) for result in results]
 
     def report(self) -> BatchReport:
         """The results in the order of the work."""
@@ -550,6 +584,21 @@ class BatchState:
             vendor_down=self.downs > 0 and self.answered == 0 and self.downs == self.calls,
             too_many_calls=self.too_many_calls,
         )
+
+
+def _rejected(result: Result, rejection: Rejection, stored: Collection[str]) -> Result:
+    """A result whose symbol the database has refused, wholly or in part. Another call brings the same."""
+    concerned = rejection.price if result.work.kind is _PRICE and not result.bars else rejection.failed
+    if not concerned:
+        return result
+    symbol = result.work.asset.symbol
+    return msgspec.structs.replace(
+        result,
+        status=Status.FAILED,
+        price=result.price if symbol in stored else None,
+        error=f"the database refuses it: {rejection.error}",
+        final=True,
+    )
 
 
 def ledger_of(answer: BarsAnswer, start_ms: int, end_ms: int, now_ms: int) -> list[Span]:

@@ -330,6 +330,7 @@ class Entitlements:
     def answered(self, lack: Lack, asset_type: AssetType, ticker: str) -> KnownRefusal | None:
         """An answer has shown that a lack is none of this ticker, nor of its market; returns what is left of
         the memory if that changes it."""
+        self.worked_out.clear()
         before = self._refusals.get((lack, asset_type))
         if before is None:
             return None

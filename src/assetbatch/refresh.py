@@ -416,6 +416,7 @@ class Refresher:
             self._refused(batch, ask, refusal, one_call_each)
         else:
             self._proven |= shapes(ask.call)
+            batch.answered_by(ask)
             self._take(batch, ask, landed.answer)
             batch.answered += 1
         batch.redis_error = batch.redis_error or self._learner.redis_error
@@ -473,7 +474,9 @@ class Refresher:
     def _store_and_publish(self, batch: BatchState) -> None:
         results, to_save = batch.unsaved()
         if not to_save.is_empty:
-            self._account(batch, results, lambda: self._save(self._store(), to_save, self._learned_ms(batch)))
+            results = self._account(
+                batch, results, lambda: self._save(self._store(), to_save, self._learned_ms(batch))
+            )
         if results:
             batch.holder.stored(results)
 
@@ -494,7 +497,7 @@ class Refresher:
             return
         results, seconds = self._aside, max(0.0, self._bound.remaining()) + LEFT_BEHIND_SECONDS
         try:
-            self._account(batch, results, lambda: aside.fetch(seconds))
+            results = self._account(batch, results, lambda: aside.fetch(seconds))
         except TimeoutError:
             return
         batch.holder.stored(results)
@@ -513,15 +516,19 @@ class Refresher:
             return _Told(saved, error)
         return _Told(saved)
 
-    def _account(self, batch: BatchState, results: Sequence[Result], save: Callable[[], _Told]) -> None:
+    def _account(
+        self, batch: BatchState, results: Sequence[Result], save: Callable[[], _Told]
+    ) -> list[Result]:
+        """The results after saving: what the database refused has failed."""
         try:
             told = save()
         except DatabaseError as error:
             batch.holder.not_stored(results, error.message)
             raise
-        batch.saved(told.saved)
+        results = batch.saved(results, told.saved)
         if told.error:
             raise told.error
+        return results
 
 
 def _send(vendor: VendorClient, ask: Ask, seconds: float) -> Any:

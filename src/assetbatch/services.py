@@ -187,7 +187,7 @@ class Services:
         """What dead processes of this machine hold."""
         from assetbatch.state.dead_processes import DeadProcesses
 
-        return DeadProcesses(self.redis, self.keys, self.window.keys[0], COMMANDS, self.queue.retry)
+        return DeadProcesses(self.redis, self.keys, self.window.keys, COMMANDS, self.queue.retry)
 
     @cached_property
     def journal(self) -> Journal:

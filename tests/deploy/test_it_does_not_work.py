@@ -346,6 +346,12 @@ class TestOldData:
         change(free, "DELETE FROM trading.symbols WHERE symbol = 'XAUUSD'")
         shows(start(free, "run-priority").stderr, "not registered in the database")
 
+    def test_the_database_refuses_a_symbol(self, free: World) -> None:
+        change(free, "ALTER TABLE market_data.ohlcv_5m ALTER close TYPE numeric(7,5)")
+        done = start(free, "run-priority")
+        shows(done.stderr, "the database refuses it: …")
+        assert done.returncode == 1
+
     def test_the_queue_is_full(self, free: World) -> None:
         free.know_that_today_is_refused()
         free.document["queue"] = {"max_size": 1}

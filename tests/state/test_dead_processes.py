@@ -107,7 +107,7 @@ def queue(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Queue:
 
 @pytest.fixture
 def dead_processes(redis_client: RedisClient, keys: Keys, queue: Queue, clock: FakeClock) -> DeadProcesses:
-    return DeadProcesses(redis_client, keys, keys.window("abc")[0], COMMANDS, queue.retry, clock)
+    return DeadProcesses(redis_client, keys, keys.window("abc"), COMMANDS, queue.retry, clock)
 
 
 @pytest.fixture
@@ -191,6 +191,22 @@ class TestASlotOfTheWindow:
         assert isinstance(queue.take(1, 60, window, token), Refused)
         clock.now_ms += ARRIVAL_MS + WINDOW_MS
         assert isinstance(queue.take(1, 60, window, token), Lease)
+
+
+class TestATurn:
+    def test_of_a_dead_process_holds_up_nobody(
+        self, make_window: Make, redis_client: RedisClient, keys: Keys, clock: FakeClock, dead_id: str
+    ) -> None:
+        window = make_window(1)
+        its_own = Window(redis_client, keys, "abc", CallLimit(1, WINDOW_MS), CALL_SECONDS, clock_ms=clock)
+        grant = window.ask(CallKind.QUEUE)
+        assert isinstance(grant, Grant)
+        window.settle(grant)
+        clock.advance(1)
+        refused = its_own.ask(CallKind.QUEUE, dead_id)
+        assert isinstance(refused, Refused)
+        clock.now_ms = refused.retry_at_ms
+        assert isinstance(window.ask(CallKind.QUEUE, "next"), Grant)
 
 
 class TestALease:

@@ -402,7 +402,7 @@ def use_every_script(client: RedisClient) -> None:
     host, machine, pid, began = process_of(new_id()).split(".")
     take(queue, token=f"{host}.{machine}.{pid}.{int(began) - 1}.d.0123456789abcdef")
     keys = Keys("{troubles}")
-    dead = DeadProcesses(client, keys, keys.window("abc")[0], COMMANDS, queue.retry, clock)
+    dead = DeadProcesses(client, keys, keys.window("abc"), COMMANDS, queue.retry, clock)
     assert dead.free()
     grants = [window.ask(kind, f"c{number}") for number, kind in enumerate([*CallKind] * 4)]
     first = next(grant for grant in grants if isinstance(grant, Grant))

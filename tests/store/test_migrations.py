@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -24,7 +25,10 @@ def test_init_makes_the_owners_tables(empty: Store, sql: Sql) -> None:
     )
     assert columns == [
         ("data_sources.api_providers", "id code name"),
+        ("data_sources.assetbatch_answers", "symbol_id slot asked_at start_ts end_ts"),
+        ("data_sources.assetbatch_calls", "only_row first_call_at"),
         ("data_sources.assetbatch_migrations", "version name applied_at"),
+        ("data_sources.assetbatch_rejections", "symbol_id rejected_at since error"),
         (
             "data_sources.assetbatch_spans",
             "symbol_id start_ts end_ts state asked_at error_message updated_at",
@@ -170,3 +174,20 @@ def test_every_sql_file_names_no_percent_sign_outside_of_parameters() -> None:
     for path in files("assetbatch.store").joinpath("sql").iterdir():
         if path.name.endswith(".sql"):
             assert not re.search(r"%(?!\([a-z_]+\)s)", path.read_text()), path.name
+
+
+def test_who_may_write_the_ledger_may_write_the_tables_that_an_upgrade_adds(empty: Store, sql: Sql) -> None:
+    empty.migrate()
+    new = "data_sources.assetbatch_rejections, data_sources.assetbatch_answers, data_sources.assetbatch_calls"
+    sql(f"DROP TABLE {new}")
+    sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 2")
+    role = f"role_{uuid.uuid4().hex[:8]}"
+    sql(f"CREATE ROLE {role}")
+    try:
+        sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON data_sources.assetbatch_spans TO {role}")
+        empty.migrate()
+        for table in new.split(", "):
+            assert sql(f"SELECT has_table_privilege('{role}', '{table}', 'SELECT, INSERT')") == [(True,)]
+    finally:
+        sql(f"DROP OWNED BY {role}")
+        sql(f"DROP ROLE {role}")

@@ -18,7 +18,7 @@ from .conftest import SYMBOLS, Sql, asset, deadlocks, wait_for_a_waiting_lock
 from .proxy import Proxy
 
 NOW_MS = 1_760_000_100_000
-ASKED, WANTED, FAILED, NOT_IN_PLAN = SpanState
+ASKED, WANTED, FAILED, NOT_IN_PLAN, REJECTED = SpanState
 
 
 def span(start: int, end: int, state: SpanState, asked: int | None = None, error: str | None = None) -> Span:
@@ -82,12 +82,16 @@ class TestSaving:
         assert rows(sql)[0] == before[0]
         assert rows(sql)[1] != before[1]
 
-    def test_a_batch_that_cannot_be_stored_leaves_the_ledger_alone(self, store: Store) -> None:
-        impossible = Bar(0, 1.0, 2.0, 3.0, 1.0)
-        batch = Batch(bars={"EURUSD": [impossible]}, spans={"EURUSD": [span(0, 9, ASKED, 5)]})
-        with pytest.raises(Exception, match="ohlcv_5m"):
-            store.save(batch, NOW_MS)
-        assert store.load(["EURUSD"])["EURUSD"].spans == ()
+    def test_a_bar_that_is_refused_is_a_hole_with_that_reason(self, store: Store) -> None:
+        impossible = Bar(2 * BAR_MS, 1.0, 2.0, 3.0, 1.0)
+        bars = [Bar(BAR_MS, 1.0, 2.0, 1.0, 1.0), impossible, Bar(3 * BAR_MS, 1.0, 2.0, 1.0, 1.0)]
+        batch = Batch(bars={"EURUSD": bars}, spans={"EURUSD": [span(0, 9, ASKED, 5)]})
+        store.save(batch, NOW_MS)
+        before, refused, after = store.load(["EURUSD"])["EURUSD"].spans
+        assert [before, after] == [span(0, 2, ASKED, 5), span(3, 9, ASKED, 5)]
+        assert (refused.start_ms, refused.end_ms) == (2 * BAR_MS, 3 * BAR_MS)
+        assert refused.state is REJECTED
+        assert "ohlcv_5m_prices_check" in (refused.error or "")
 
     def test_symbols_without_a_row_are_reported_and_the_rest_is_saved(self, store: Store) -> None:
         spans = [span(0, 9, ASKED, 5)]

@@ -11,7 +11,6 @@ from msgspec import structs
 from assetbatch.assets import Asset, AssetType
 from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.hours import new_york_zone, to_ms
-from assetbatch.ledger import OF_NO_USE
 from assetbatch.market import Span, SpanState, StoredAsset
 from assetbatch.planning import (
     BarsCall,
@@ -138,6 +137,11 @@ class TestAPriceIsDue:
         ):
             before = stored(MIDNIGHT - DAY, synced_ms)
             assert due(before, now_ms, FREE, BTCUSD)[0] is is_due
+
+    def test_not_by_bars_of_today_where_the_plan_has_none_of_this_ticker(self) -> None:
+        before = stored(MIDNIGHT, MIDNIGHT + HOUR)
+        assert due(before, WEDNESDAY, paid_without(Lack.SNAPSHOT))[0]
+        assert not due(before, WEDNESDAY, paid_without(Lack.SNAPSHOT, Lack.BARS))[0]
 
     def test_where_snapshots_bring_it_though_its_bars_are_known_to_now(self) -> None:
         asked = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
@@ -314,7 +318,7 @@ class TestWhatIsWorthACall:
     def test_is_what_failed_six_hours_ago(self) -> None:
         assert self.spans(SpanState.FAILED, WEDNESDAY - 6 * HOUR, "HTTP 503")
         assert not self.spans(SpanState.FAILED, WEDNESDAY - 6 * HOUR + 1, "HTTP 503")
-        assert self.spans(SpanState.FAILED, None, OF_NO_USE)
+        assert self.spans(SpanState.FAILED, None)
 
     def test_is_nothing_before_the_beginning_of_the_assets_history(self) -> None:
         before = stored(WEDNESDAY, WEDNESDAY, spans=(Span(self.START, MIDNIGHT, SpanState.WANTED),))

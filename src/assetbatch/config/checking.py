@@ -123,6 +123,10 @@ def dotted(path: KeyPath) -> str:
             text += f"[{step}]"
         else:
             word = str(step)
-            plain = word in _names() or (may_be_quoted(word) and re.fullmatch(r"[\w-]+", word))
+            plain = (
+                word in _names()
+                or (may_be_quoted(word) and re.fullmatch(r"[\w-]+", word))
+                or re.fullmatch(r"(?=.{,32}$)[a-z]+(_[a-z]+)+", word)  # most often a name misspelt
+            )
             text += f"{'.' if text else ''}{word if plain else HIDDEN}"
     return text

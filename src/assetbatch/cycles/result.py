@@ -54,7 +54,7 @@ class CycleResult(msgspec.Struct, kw_only=True):
     bars_corrected: int = 0
     """How many of the written bars were stored before with other values."""
     bars_refused: int = 0
-    """Bars of the answers that cannot be true."""
+    """Bars of the answers that cannot be true, or that the database refuses."""
     published: int = 0
     assets: list[AssetReport] = msgspec.field(default_factory=list)
     plan: list[str] = msgspec.field(default_factory=list)

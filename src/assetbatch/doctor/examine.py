@@ -24,6 +24,7 @@ from assetbatch.doctor.findings import (
     of_queue,
     of_redis,
     of_registered,
+    of_tables,
     of_trial,
     of_vendor,
     of_window,
@@ -35,6 +36,7 @@ from assetbatch.events import channel
 from assetbatch.health import job_health
 from assetbatch.secret import masked
 from assetbatch.services import Services
+from assetbatch.setup import look_at
 from assetbatch.state.connection import redis_errors
 from assetbatch.state.journal import COMMANDS
 from assetbatch.state.process_id import new_id
@@ -166,8 +168,16 @@ class _Examination:
                 return  # what follows would only say it again
             store.check_schema()
             yield from of_partitions(facts.partitions, facts.now_ms)
-            symbols = [asset.symbol for asset in self._config.assets]
-            yield of_registered(self._config, list(store.load(symbols)))
+            concerns = look_at(store, self._config.assets)
+            if any(concern.stops_all for concern in concerns):
+                yield from of_tables(concerns, {})
+                return
+            stored = store.load([asset.symbol for asset in self._config.assets])
+            refused = {
+                symbol: of.error_message or "" for symbol, of in stored.items() if of.rejected_ms is not None
+            }
+            yield from of_tables(concerns, refused)
+            yield of_registered(self._config, list(stored))
 
     def locks(self) -> Iterable[Finding]:
         held = {command: self._services.locks.held(command) for command in COMMANDS}

@@ -1,7 +1,8 @@
 """Frees what dead processes of this machine hold, instead of waiting until it ends by itself.
 
-A process that was killed holds a slot of the window for as long as its call might have taken, its place among
-those that run a command, and its leases. Whoever is refused for want of one of these looks for such holders.
+A process that was killed holds a slot of the window for as long as its call might have taken, its turn among
+those that wait, its place among those that run a command, and its leases. Whoever is refused for want of
+one of these looks for such holders.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ class DeadProcesses:
         self,
         client: RedisClient,
         keys: Keys,
-        calls_key: str,
+        window_keys: Sequence[str],
         commands: Sequence[str],
         retry: tuple[int, int, int],
         clock_ms: Callable[[], int] | None = None,
     ) -> None:
-        self._keys = [*keys.queue, calls_key, *map(keys.lock, commands)]
+        calls, _, _, waiters, waiters_until, *_ = window_keys
+        self._keys = [*keys.queue, calls, waiters, waiters_until, *map(keys.lock, commands)]
         self._retry = retry
         self._clock = clock_ms
         self._holders = script(client, "holders")

@@ -18,11 +18,12 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
+from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError
 from assetbatch.secret import Secret, masked
-from assetbatch.store.failures import READ_ONLY, as_database_error, is_repeatable
+from assetbatch.store.failures import READ_ONLY, as_database_error, is_of_data, is_repeatable
 from assetbatch.store.statements import statement
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
@@ -45,8 +46,6 @@ CONNECT_SECONDS = 2
 
 _DEFAULTS = {
     "application_name": "assetbatch",
-    # Explicit, since a database in LATIN1 would otherwise refuse names that it can well be asked about.
-    "client_encoding": "UTF8",
     # A peer that vanished is noticed within about 15 seconds, by the kernel (TCP only).
     "keepalives": "1",
     "keepalives_idle": "5",
@@ -81,7 +80,8 @@ class Target:
         ):
             _log.warning("the password file of PostgreSQL is not used: others may read it (chmod 600)")
             given["passfile"] = _NO_PASSWORD_FILE
-        self._conninfo = Secret(make_conninfo(**{**_DEFAULTS, **given}))
+        # Ours, whatever the URL says: what a server in LATIN1 cannot hold is replaced before it is sent.
+        self._conninfo = Secret(make_conninfo(**{**_DEFAULTS, **given, "client_encoding": "UTF8"}))
         self._connect_seconds = (
             int(given["connect_timeout"])
             if given.get("connect_timeout", "").isdecimal()
@@ -94,16 +94,39 @@ class Target:
         """A new connection without a transaction; raises psycopg.Error."""
         seconds = max(CONNECT_SECONDS, min(self._connect_seconds, round(within_seconds)))
         try:
-            return psycopg.connect(
-                self._conninfo.reveal(), autocommit=True, prepare_threshold=None, connect_timeout=seconds
-            )
+            connection = _connect(self._conninfo.reveal(), seconds)
         except UnicodeError:  # a name that DNS cannot even be asked for, as "a..b"
-            pass
-        raise psycopg.OperationalError("failed to resolve host")
+            connection = None
+        if connection is None:
+            raise psycopg.OperationalError("failed to resolve host")
+        if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            # Such a server takes any bytes, but gives those that are no UTF-8 to nobody who asks for UTF-8.
+            connection.execute("SET client_encoding TO 'SQL_ASCII'")
+            for name in ("text", "varchar", "bpchar", "name"):
+                connection.adapters.register_loader(name, _AnyText)
+        return connection
 
     def explain(self, error: psycopg.Error, doing: str) -> DatabaseError:
         """`error` as an error of assetbatch, to be raised outside of the handler that caught it."""
         return as_database_error(error, doing, self.place, self._password.reveal())
+
+
+class _AnyText(Loader):
+    """Text of a server that checks no encoding: what other programs have stored need not be UTF-8."""
+
+    def load(self, data: bytes | bytearray | memoryview) -> str:
+        """Decode, with U+FFFD for what is no UTF-8."""
+        return bytes(data).decode("utf-8", "replace")
+
+
+def _connect(conninfo: str, seconds: int) -> Connection:
+    try:
+        return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None, connect_timeout=seconds)
+    except psycopg.Error as error:
+        if "MULE_INTERNAL" not in str(error):  # the one encoding that PostgreSQL cannot convert to UTF-8
+            raise
+    conninfo = make_conninfo(conninfo, client_encoding="LATIN1")
+    return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None, connect_timeout=seconds)
 
 
 def _is_open_to_others(named: str | None) -> bool:
@@ -173,32 +196,39 @@ class Session:
         message, hint = READ_ONLY
         return DatabaseError(f"connecting at {self._target.place}: {message}", hint=hint)
 
-    def run(self, doing: str, work: Callable[[Connection, bool], T]) -> T:
+    def deadline(self) -> float:
+        """Return the moment (of the monotonic clock, in seconds) by which what begins now must have ended."""
+        return time.monotonic() + self._seconds()
+
+    def run(self, doing: str, work: Callable[[Connection, bool], T], *, deadline: float | None = None) -> T:
         """Run `work` in one transaction and commit it; returns what it returned.
 
         `work` gets the connection and whether an earlier attempt ended in the commit, so that it may or
         may not have been done already. It is run again, at most `_ATTEMPTS` times and within the bound,
-        after a deadlock, a conflict or a lost connection: it must be harmless to repeat. Raises
-        DatabaseError, with `doing` in its message.
+        after a deadlock, a conflict or a lost connection: it must be harmless to repeat. `deadline` is that
+        of several transactions that share one bound. Raises DatabaseError, with `doing` in its message.
         """
         if self._hung is not None:
             raise self._hung
         seconds = self._seconds()
-        deadline = time.monotonic() + seconds
+        if deadline is not None:
+            seconds = max(SHORTEST_SECONDS, min(seconds, deadline - time.monotonic()))
+        ends = time.monotonic() + seconds
         in_doubt = False
 
         def attempt() -> T:
             nonlocal in_doubt
             committing = False
             try:
-                connection = self._connected(deadline - time.monotonic())
-                self._begin(connection, deadline)
+                connection = self._connected(ends - time.monotonic())
+                self._begin(connection, ends)
                 result = work(connection, in_doubt)
                 committing = True
                 connection.execute("COMMIT")
             except BaseException as error:
-                # The state of the connection is unknown (a signal may have come in the middle): let it go.
-                self.close()
+                # Otherwise the state of the connection is unknown (a signal may have come in the middle).
+                if not (isinstance(error, psycopg.Error) and is_of_data(error) and self._rolled_back()):
+                    self.close()
                 in_doubt = in_doubt or (committing and isinstance(error, psycopg.OperationalError))
                 raise
             return result
@@ -210,12 +240,21 @@ class Session:
                 except psycopg.Error as error:
                     if self._is_hung() or not is_repeatable(error):
                         raise
-                return _repeated(attempt, deadline)
+                return _repeated(attempt, ends)
         except psycopg.Error as error:
             failure = self._failure(error, doing)
         except DatabaseError as error:
             failure = type(error)(f"{doing} at {self._target.place}: {error.message}", hint=error.hint)
         raise failure
+
+    def _rolled_back(self) -> bool:
+        """Whether the transaction has ended cleanly, so that the connection can be used again."""
+        try:
+            assert self._connection is not None, "only an open transaction is rolled back"
+            self._connection.execute("ROLLBACK")
+        except psycopg.Error:
+            return False
+        return True
 
     def _seconds(self) -> float:
         """How long a transaction may take now."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from assetbatch.assets import Asset
 from assetbatch.market import Batch, Saved, StoredAsset
-from assetbatch.store import migrations, partitions, reading, registration, saving
+from assetbatch.store import migrations, partitions, placing, reading, registration, saving
 from assetbatch.store.connection import LEFT_SECONDS, Connection, Session, Target
-from assetbatch.store.facts import DatabaseFacts, facts
+from assetbatch.store.facts import DatabaseFacts, facts, missing_rights
+from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, DataError
 from assetbatch.store.registration import Registered
+from assetbatch.store.shape import Shape, shape
 from assetbatch.store.statements import statement
 
 
@@ -105,6 +107,21 @@ class Store:
         """The server's version, clock and what this role may not do."""
         return self._session.run("asking the server", lambda connection, _: facts(connection))
 
+    def shape(self, symbols: Sequence[str], now_ms: int) -> Shape:
+        """What the tables are like: their columns, and which moments around now have no partition."""
+        return self._session.run(
+            "looking at the tables", lambda connection, _: shape(connection, symbols, now_ms)
+        )
+
+    def forget_rejections(self) -> None:
+        """Make everything due at once that the database has refused: its columns may be others now."""
+
+        def work(connection: Connection, _: bool) -> None:
+            connection.execute(statement("rejections_forget"))
+            connection.execute(statement("spans_forget_rejected"))
+
+        self._session.run("forgetting what was refused", work)
+
     def migrate(self, *, by_month: bool = False) -> Migrated:
         """Create or adopt the tables, and add what partitions the table of bars needs by now if it has been
         partitioned by assetbatch, or is made now and `by_month` asks for it.
@@ -125,9 +142,18 @@ class Store:
     def register(self, assets: Iterable[Asset]) -> Registered:
         """Enter the vendor and the assets that are missing; rows that exist keep their name and type."""
         wanted = list(assets)
-        return self._session.run(
-            "registering assets", lambda connection, _: registration.register(connection, wanted)
-        )
+
+        def run(plain: bool) -> Registered:
+            return self._session.run(
+                "registering assets", lambda connection, _: registration.register(connection, wanted, plain)
+            )
+
+        try:
+            return run(plain=False)
+        except DataError as error:
+            if error.state != UNTRANSLATABLE:
+                raise
+        return run(plain=True)
 
     def load(self, symbols: Iterable[str]) -> dict[str, StoredAsset]:
         """What is stored of each symbol, by one query; symbols that are not registered are absent."""
@@ -172,12 +198,58 @@ class Store:
     def save(self, batch: Batch, now_ms: int) -> Saved:
         """Save prices, bars, spans and outcomes in one transaction; after it returns they are committed.
 
+        Where PostgreSQL refuses a value, the batch is saved in parts, each a transaction, so that it costs
+        only its own symbol; `Saved.rejected` says what was refused.
+
         `now_ms` is the present moment: when the outcomes were learned, and which bars may still change.
         Newer prices are never overwritten by older ones, the same batch again changes nothing, and a
         symbol that is not registered is reported, not stored. Metadata that is no JSON object is kept
         under the key `previous` of a new one.
         """
-        return self._session.run(
-            "saving a batch",
-            lambda connection, in_doubt: saving.save(connection, batch, now_ms, in_doubt=in_doubt),
-        )
+        parts = _Parts(self._session, now_ms)
+        try:
+            return parts.save(batch)
+        except DataError as error:
+            if error.state == ROW_REFUSED and self._session.run("asking for rights", _lacks_rights):
+                raise
+            refusal = error
+        from assetbatch.store.parts import save_in_parts
+
+        return save_in_parts(parts, batch, refusal)
+
+
+def _lacks_rights(connection: Connection, _: bool) -> bool:
+    return bool(missing_rights(connection))
+
+
+class _Parts:
+    """Saves parts of one batch, each in a transaction; all end within the bound of one."""
+
+    def __init__(self, session: Session, now_ms: int) -> None:
+        self._session = session
+        self._now_ms = now_ms
+        self._deadline = session.deadline()
+
+    def save(self, batch: Batch, known: saving.Known = saving.NOTHING_KNOWN) -> Saved:
+        """Save a part; raises DataError where a value is refused."""
+
+        def work(connection: Connection, in_doubt: bool) -> Saved:
+            return saving.save(connection, batch, self._now_ms, in_doubt=in_doubt, known=known)
+
+        return self._session.run("saving a batch", work, deadline=self._deadline)
+
+    def unplaced(self, symbol: str, starts_ms: Sequence[int]) -> Sequence[int]:
+        """Return those of the moments that no partition of the table of bars takes."""
+
+        def work(connection: Connection, _: bool) -> list[int]:
+            return placing.unplaced(connection, [symbol], starts_ms).get(symbol, [])
+
+        return self._session.run("looking for partitions", work, deadline=self._deadline)
+
+    def columns_of(self, constraint: str) -> Sequence[str]:
+        """Return the columns that a constraint of the table of bars speaks of."""
+
+        def work(connection: Connection, _: bool) -> list[str]:
+            return placing.columns_of(connection, constraint)
+
+        return self._session.run("looking at a constraint", work, deadline=self._deadline)
