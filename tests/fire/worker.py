@@ -29,7 +29,7 @@ from assetbatch.cycles.result import CycleResult
 from assetbatch.errors import AssetbatchError, BoundExceededError
 from assetbatch.events import Events
 from assetbatch.progress import Progress
-from assetbatch.refresh import SAVE_SECONDS, SHORTEST_CALL_SECONDS
+from assetbatch.refresh import SAVE_SECONDS, UNKNOWN_CALL_SECONDS
 from assetbatch.services import Services
 from assetbatch.state.queue import Lease, Queue
 from assetbatch.state.window import Grant, Refused, Window
@@ -266,7 +266,7 @@ def main() -> int:
     if orders.until is None:
         return start(orders, axe, orders.seconds)
     while (left := orders.until - time.monotonic()) > 1:
-        start(orders, axe, min(orders.seconds, left + SAVE_SECONDS + SHORTEST_CALL_SECONDS))
+        start(orders, axe, min(orders.seconds, left + SAVE_SECONDS + UNKNOWN_CALL_SECONDS))
     return 0
 
 
