@@ -31,7 +31,7 @@ RESERVATION_GRACE_SECONDS = 60.0
 """How long slots are kept for a priority cycle that is late or still running."""
 
 
-SHARE_OF_SPACING = 0.7
+SHARE_OF_SPACING = 0.75
 
 LIMIT_THAT_IS_SCARCE = 60
 """Of more calls in a window nobody who works the queue is left out."""
