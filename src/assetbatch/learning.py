@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from assetbatch.assets import AssetType
-from assetbatch.batch import FUTURE_MS
 from assetbatch.entitlements import (
     DAY_MS,
     HOUR_MS,
@@ -17,6 +16,7 @@ from assetbatch.entitlements import (
     Sighting,
 )
 from assetbatch.hours import day_of, is_open, last_midnight, open_ms_between, start_of_day
+from assetbatch.interpretation import FUTURE_MS
 from assetbatch.planning import (
     PAGE_MS,
     BarsCall,

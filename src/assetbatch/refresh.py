@@ -10,22 +10,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetbatch.assets import AssetType
-from assetbatch.batch import (
-    CONSEQUENCES,
-    HEAVY_TIMES,
-    PLAN_AGE_MS,
-    Ask,
-    BatchReport,
-    BatchState,
-    Holder,
-    Portion,
-    Result,
-)
+from assetbatch.batch import HEAVY_TIMES, PLAN_AGE_MS, Ask, BatchReport, BatchState, Holder, Portion
 from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError
 from assetbatch.events import Events
 from assetbatch.flights import Aside, Flights, Landed, Shape, calls_at_once, may_start, shapes
+from assetbatch.interpretation import (
+    CONSEQUENCES,
+    Result,
+    bars_findings,
+    previous_day_findings,
+    prices_findings,
+    refusal_findings,
+)
 from assetbatch.learning import PlanLearner
 from assetbatch.market import Batch, Saved
 from assetbatch.planning import (
@@ -329,19 +327,23 @@ class Refresher:
 
     def _take(self, batch: BatchState, ask: Ask, answer: Any) -> None:
         call, now_ms = ask.call, ask.planned_ms
+        work, stored = batch.of(call), batch.stored
         match call:
             case SnapshotCall() | MarketSnapshotCall() | GroupedDayCall():
-                batch.take_prices(call, answer, now_ms, self._learner.class_refused)
+                findings = prices_findings(call, work, answer, stored, now_ms)
+                for refused in findings.refused_classes:
+                    self._learner.class_refused(call, refused.asset_type, refused.message, now_ms)
                 self._learner.saw_prices(call, answer, now_ms)
-            case PreviousDayCall((work, *_)):
-                batch.take_previous_day(call, answer, now_ms)
-                self._learner.answered(Lack.PREVIOUS_DAY, work.asset.asset_type, work.asset.polygon_ticker)
-            case BarsCall((work, *_)):
+            case PreviousDayCall((first, *_)):
+                findings = previous_day_findings(work, answer, stored, now_ms)
+                self._learner.answered(Lack.PREVIOUS_DAY, first.asset.asset_type, first.asset.polygon_ticker)
+            case BarsCall((first, *_)):
                 if answer.refused or answer.unordered:
-                    self.reporter.odd_bars(work.asset.symbol, answer.refused, answer.unordered)
+                    self.reporter.odd_bars(first.asset.symbol, answer.refused, answer.unordered)
                 self._learner.saw_bars(call, answer, now_ms)
                 self._learner.note_unpublished_day(call, answer, now_ms)
-                batch.take_bars(call, ask.page, answer, now_ms)
+                findings = bars_findings(call, work, ask.page, answer, stored, self._known, now_ms)
+        batch.apply(call, findings)
 
     def _refused(self, batch: BatchState, ask: Ask, refusal: Refusal, one_call_each: bool) -> None:
         call, now_ms = ask.call, ask.planned_ms
@@ -362,9 +364,7 @@ class Refresher:
             if one_call_each and not isinstance(call, PricesCall):
                 batch.settle_call(call, Status.POSTPONED, f"{refusal.message} (asked otherwise next time)")
             return
-        if consequence.span and isinstance(call, BarsCall):
-            batch.note_refused(call, ask.page, consequence.span, refusal.message, now_ms)
-        batch.settle_call(call, consequence.status, refusal.message, final=consequence.final)
+        batch.apply(call, refusal_findings(call, batch.of(call), ask.page, refusal, now_ms))
         if consequence.ends_batch:
             batch.defer("the vendor takes no calls now")
 

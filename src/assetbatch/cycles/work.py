@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from assetbatch.assets import Asset
-from assetbatch.batch import BatchReport, Portion, Result
+from assetbatch.batch import BatchReport, Portion
 from assetbatch.bounds import Bound
 from assetbatch.cycles.result import AssetReport, CycleResult
 from assetbatch.entitlements import Entitlements
 from assetbatch.errors import UnreachableError
+from assetbatch.interpretation import Result
 from assetbatch.market import StoredAsset
 from assetbatch.metrics import CallMade
 from assetbatch.planning import Work, WorkKind, assess, bars_to_queue, describe, parse_work_id, plan

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from assetbatch.assets import Asset, AssetType
-from assetbatch.batch import CONSEQUENCES, answered_to, ledger_of, price_from_bars
 from assetbatch.entitlements import DAY_MS, HOUR_MS, Lack
 from assetbatch.hours import start_of_day, to_ms
+from assetbatch.interpretation import CONSEQUENCES, answered_to, ledger_of, price_from_bars
 from assetbatch.learning import history_edge, lack_shown_by
 from assetbatch.market import BAR_MS, Bar, SpanState
 from assetbatch.planning import (
