@@ -12,7 +12,7 @@ import msgspec
 from assetbatch.bounds import boot_seconds
 from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.errors import RedisError
-from assetbatch.interpretation import Findings, Page, Result, too_old
+from assetbatch.interpretation import Findings, Page, Result, too_old, unended_findings
 from assetbatch.ledger import record
 from assetbatch.market import Bar, Batch, Outcome, Saved, Span, StoredAsset
 from assetbatch.planning import BarsCall, Call, Verdict, Work, WorkKind
@@ -43,6 +43,7 @@ class BatchReport(msgspec.Struct, kw_only=True):
     bars_new: int = 0
     bars_corrected: int = 0
     bars_refused: int = 0
+    prices_refused: int = 0
     published: int = 0
     vendor_down: bool = False
     """Every call of this batch found the vendor down."""
@@ -115,6 +116,7 @@ class BatchState:
         self._bars_new = 0
         self._bars_corrected = 0
         self._bars_refused = 0
+        self._prices_refused = 0
         self._published = 0
 
     def add(self, portion: Portion, lessons: int) -> None:
@@ -146,8 +148,9 @@ class BatchState:
     # --- what to ask for ---
 
     def next_page(self, now_ms: int) -> Ask | None:
-        """The page that is to be asked for next: a range that was begun is ended first."""
-        if not self._pages:
+        """The page that is to be asked for next: a range that was begun is ended first, but in a cycle of
+        priority assets only once each has had its own call."""
+        if not self._pages or (self.kind is CallKind.PRIORITY and self.pending):
             return None
         call, page = self._pages[0]
         return Ask(call, now_ms, page)
@@ -223,8 +226,10 @@ class BatchState:
     def defer(self, reason: str, status: Status = Status.DEFERRED) -> None:
         """No further call: what is pending stays due, and what calls that are out leave undone."""
         self._closed_because = self._closed_because or (reason, status)
-        for call, _ in self._pages:
+        for call, page in self._pages:
             self._out.difference_update(item.id for item in call.work)
+            if status is Status.POSTPONED:
+                self.apply(call, unended_findings(call, self.of(call), page))
         self._pages, self._planned = [], []
         for item in self.pending:
             self._settle(Result(work=item, status=status, error=reason))
@@ -251,6 +256,7 @@ class BatchState:
     def apply(self, call: Call, findings: Findings) -> None:
         """Take over what a call has brought."""
         self._bars_refused += findings.bars_refused
+        self._prices_refused += findings.prices_refused
         for symbol, bars in findings.bars.items():
             self._bars.setdefault(symbol, []).extend(bars)
             self._bars_asked_ms = min(findings.bars_asked_ms, self._bars_asked_ms or findings.bars_asked_ms)
@@ -304,6 +310,7 @@ class BatchState:
             bars_new=self._bars_new,
             bars_corrected=self._bars_corrected,
             bars_refused=self._bars_refused,
+            prices_refused=self._prices_refused,
             published=self._published,
             vendor_down=self.downs > 0 and self.answered == 0 and self.downs == self.calls,
             too_many_calls=self.too_many_calls,

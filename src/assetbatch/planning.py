@@ -13,8 +13,8 @@ import msgspec
 from assetbatch.assets import Asset, AssetType
 from assetbatch.entitlements import DAY_MS, DOUBTED_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
 from assetbatch.hours import day_of, last_midnight, last_open, open_ms_between, start_of_day
-from assetbatch.ledger import OF_NO_USE, asked_to, newest_pages, open_stretches
-from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, Span, SpanState, StoredAsset
+from assetbatch.ledger import asked_to, newest_pages, open_stretches
+from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, Fault, Span, SpanState, StoredAsset
 from assetbatch.words import ago, moment, plural, span
 
 PAGE_DAYS = 34
@@ -31,7 +31,7 @@ NO_DATA_AGAIN_MS = 6 * HOUR_MS
 FAILED_AGAIN_MS = 6 * HOUR_MS
 """When a hole that a failed call has left is asked for again, beyond the queue's own retries."""
 
-OF_NO_USE_AGAIN_AT_MOST_MS = 30 * DAY_MS
+UNUSABLE_AGAIN_AT_MOST_MS = 30 * DAY_MS
 """The longest pause until a slot is asked for again whose bar was of no use: the vendor seldom mends one."""
 
 BARS_AGAIN_MS = HOUR_MS // 2
@@ -164,7 +164,7 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     open, and with doubling pauses after it has closed (the vendor may publish the end late).
     """
     asset_type = asset.asset_type
-    by_snapshot = known.any_snapshots(asset_type, now_ms)
+    by_snapshot = known.any_snapshots(asset_type, now_ms, asset.polygon_ticker)
     if not by_snapshot and (refusal := _nothing_left(asset, known, now_ms)):
         return Verdict(False, "not in the plan; asked again once a day", refusal)
     if stored is not None and stored.status_at_ms is not None:
@@ -224,7 +224,7 @@ def _nothing_left(asset: Asset, known: Entitlements, now_ms: int) -> KnownRefusa
 def behind(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
     """Whether a snapshot leaves this asset's bars behind: at least one finished bar that its frequency
     asks for was not asked for. Without snapshots the price comes from the bars and nothing is left over."""
-    if not asset.bars or not known.any_snapshots(asset.asset_type, now_ms):
+    if not asset.bars or not known.any_snapshots(asset.asset_type, now_ms, asset.polygon_ticker):
         return False
     if not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
         return False
@@ -344,12 +344,12 @@ def plan(
 
 def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object, ...] | None:
     """The call that serves the price of this asset along with others; None where there is none."""
-    asset_type = asset.asset_type
-    if known.snapshots(asset_type, now_ms):
+    asset_type, ticker = asset.asset_type, asset.polygon_ticker
+    if known.snapshots(asset_type, now_ms, ticker):
         return (SnapshotCall,)
-    if known.market_snapshots(asset_type, now_ms):
+    if known.market_snapshots(asset_type, now_ms, ticker):
         return (MarketSnapshotCall, asset_type)
-    only_days = not known.intraday(asset_type, now_ms, asset.polygon_ticker)
+    only_days = not known.intraday(asset_type, now_ms, ticker)
     ended_days = not asset.bars and not known.shows_today(asset_type, now_ms)
     if (only_days or ended_days) and not known.lacks(Lack.GROUPED, asset_type, now_ms):
         visible = last_open(asset.market, known.last_day_end_ms(asset_type, now_ms))
@@ -439,9 +439,9 @@ def askable(asset: Asset, stored: StoredAsset | None, start_ms: int, end_ms: int
 def _pause_ms(failed: Span) -> int:
     """How long a failed stretch is left alone; a slot whose bar was of no use for as long as it was old when
     it was asked for, so that the pauses double."""
-    if failed.error != OF_NO_USE or failed.asked_ms is None:
+    if failed.fault is not Fault.UNUSABLE_BAR or failed.asked_ms is None:
         return FAILED_AGAIN_MS
-    return min(OF_NO_USE_AGAIN_AT_MOST_MS, max(FAILED_AGAIN_MS, failed.asked_ms - failed.end_ms))
+    return min(UNUSABLE_AGAIN_AT_MOST_MS, max(FAILED_AGAIN_MS, failed.asked_ms - failed.end_ms))
 
 
 def pages_to_ask(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> list[Work]:

@@ -23,6 +23,7 @@ from assetbatch.interpretation import (
     previous_day_findings,
     prices_findings,
     refusal_findings,
+    untrue_prices,
 )
 from assetbatch.learning import PlanLearner
 from assetbatch.market import Batch, Saved
@@ -332,7 +333,9 @@ class Refresher:
             case SnapshotCall() | MarketSnapshotCall() | GroupedDayCall():
                 findings = prices_findings(call, work, answer, stored, now_ms)
                 for refused in findings.refused_classes:
-                    self._learner.class_refused(call, refused.asset_type, refused.message, now_ms)
+                    self._learner.class_refused(call, refused, now_ms)
+                if untrue := untrue_prices(answer):
+                    self.reporter.odd_prices(untrue)
                 self._learner.saw_prices(call, answer, now_ms)
             case PreviousDayCall((first, *_)):
                 findings = previous_day_findings(work, answer, stored, now_ms)
