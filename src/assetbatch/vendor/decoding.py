@@ -51,11 +51,10 @@ def price(value: object) -> float | None:
     return as_float if as_float is not None and LOWEST_PRICE <= as_float <= HIGHEST_PRICE else None
 
 
-def is_beyond(value: object) -> bool:
-    """Whether `value` is a number above 0 that no price can be: said, and not true."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return value > 0 and not LOWEST_PRICE <= value <= HIGHEST_PRICE
+def is_untrue(value: object) -> bool:
+    """Whether `value` says a price that is none: text, a negative number, one beyond any price. Null, 0 and
+    an empty text say that there is none."""
+    return price(value) is None and value not in (None, 0, "")
 
 
 def moment_ms(value: object) -> int | None:
@@ -125,11 +124,9 @@ def attempt(decoder: msgspec.json.Decoder[_T], raw: msgspec.Raw) -> _T | None:
 def _decoded(decoder: msgspec.json.Decoder[_T], body: Body | msgspec.Raw) -> _T:
     try:
         return decoder.decode(body)
-    except msgspec.ValidationError:
-        raise
     except UNDECODABLE:
         mended = repaired(memoryview(body))
-        if mended is None:
+        if mended is None or mended == body:
             raise
         return decoder.decode(mended)
 

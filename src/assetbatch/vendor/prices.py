@@ -26,7 +26,7 @@ from assetbatch.vendor.decoding import (
     check,
     check_ticker,
     decode,
-    is_beyond,
+    is_untrue,
     moment_ms,
     text,
 )
@@ -187,8 +187,8 @@ def _first_price(
     if high and low and high < low:
         daily_open = high = low = close = None
     bid, ask = decoding.price(quote.bid), decoding.price(quote.ask)
-    beyond = is_beyond(quote.bid) or is_beyond(quote.ask)
-    untrue = beyond or bool(bid and ask and not is_quote(bid, ask, low, high))
+    untrue = is_untrue(quote.bid) or is_untrue(quote.ask)
+    untrue = untrue or bool(bid and ask and not is_quote(bid, ask, low, high))
     if untrue:
         bid = ask = None
     found = _sound(trade)
@@ -217,12 +217,12 @@ def _first_price(
 
 def _said(value: object) -> str:
     as_float = decoding.number(value)
-    return "nothing" if as_float is None else f"{as_float:.10g}"
+    return "no number" if as_float is None else f"{as_float:.10g}"
 
 
 def _sound(said: _Dated) -> tuple[float, int] | None:
-    """The price and its moment, where both are there; raises _UntrueError for a number beyond any price."""
-    if is_beyond(said[0]):
+    """The price and its moment, where both are there; raises _UntrueError for what is no price."""
+    if is_untrue(said[0]):
         raise _UntrueError("price", f"{_said(said[0])} is no price")
     price, at_ms = decoding.price(said[0]), said[1]
     return (price, at_ms) if price and at_ms else None

@@ -13,8 +13,15 @@ import msgspec
 LONGEST = 16 * 2**20
 """The largest body, in bytes, that is repaired; the vendor's largest answer is a third of it."""
 
-_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_TOKEN = re.compile(rf"({_STRING})|-?\b(?:NaN|Infinity)\b", re.DOTALL)
+NO_NUMBER = "1e300"
+"""What stands for NaN, Infinity and numbers that no double holds: said, so that null would not be true, and
+taken for a price by nothing."""
+
+_NUMBER = re.compile(
+    r"(?<=[:\[,\s])-?(?:NaN|Infinity|[0-9]++(?:\.[0-9]++)?[eE]\+?[0-9]{3,}|[0-9]{300,})(?=[,\]}\s])"
+)
+_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'  # one that does not end is one too: each character is read once
+_STRINGS = re.compile(_STRING, re.DOTALL)
 _IN_STRING = re.compile(
     r"[\x00-\x1f]"
     r"|\\(?![\"\\/bfnrtu])"
@@ -30,20 +37,17 @@ _LISTS = ('"results"', '"tickers"')
 def repaired(body: bytes | bytearray | memoryview) -> bytes | None:
     """Return the body as JSON, without what is none in it; None where that cannot be had.
 
-    Bytes that are no UTF-8 and halves of surrogate pairs become U+FFFD, control characters spaces, NaN and
-    Infinity null. An element of the list of results that is still no JSON becomes null.
+    Bytes that are no UTF-8 and halves of surrogate pairs become U+FFFD, control characters spaces, numbers
+    that are none `NO_NUMBER`. An element of the list of results that is still no JSON becomes null.
     """
     if len(body) > LONGEST:
         return None
-    text = _TOKEN.sub(_mended, bytes(body).decode("utf-8", "replace"))
-    if _is_json(text):
-        return text.encode()
-    cut = _without_broken_elements(text)
-    return cut.encode() if cut is not None and _is_json(cut) else None
-
-
-def _mended(token: re.Match[str]) -> str:
-    return _IN_STRING.sub(_mended_character, token[1]) if token[1] else "null"
+    text = _NUMBER.sub(NO_NUMBER, bytes(body).decode("utf-8", "replace"))
+    if not _is_json(text):
+        text = _STRINGS.sub(lambda string: _IN_STRING.sub(_mended_character, string[0]), text)
+    if not _is_json(text):
+        text = _without_broken_elements(text)
+    return text.encode() if _is_json(text) else None
 
 
 def _mended_character(found: re.Match[str]) -> str:
@@ -63,10 +67,10 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _without_broken_elements(text: str) -> str | None:
+def _without_broken_elements(text: str) -> str:
     found = _list_within(text)
     if found is None:
-        return None
+        return text
     start, end, commas = found
     borders = [start, *(comma + 1 for comma in commas)]
     elements = [text[first:last] for first, last in zip(borders, [*commas, end], strict=True)]
