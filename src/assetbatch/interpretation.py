@@ -13,7 +13,7 @@ import msgspec
 from assetbatch.assets import AssetType
 from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements
 from assetbatch.hours import Market, last_midnight, open_ms_between
-from assetbatch.ledger import open_stretches
+from assetbatch.ledger import open_stretches, record
 from assetbatch.market import BAR_MS, Bar, Fault, Price, Span, SpanState, StoredAsset
 from assetbatch.planning import (
     BarsCall,
@@ -445,13 +445,12 @@ def ledger_of(
         if t_ms > at_ms:
             failed += missing(at_ms, t_ms)
         at_ms = t_ms + BAR_MS
-        if t_ms in odd:
-            failed.append(
-                _failed(t_ms, at_ms, now_ms, Fault.UNUSABLE_BAR)
-                if t_ms in faulty
-                else Span(t_ms, at_ms, SpanState.FAILED, now_ms, misplaced)
-            )
+        if t_ms in faulty:
+            failed.append(_failed(t_ms, at_ms, now_ms, Fault.UNUSABLE_BAR))
+        elif t_ms in odd:
+            failed.append(Span(t_ms, at_ms, SpanState.FAILED, now_ms, misplaced))
     failed += missing(at_ms, end_ms)
+    failed = record((), failed)  # neighbours that failed alike are one
     if len(failed) > MOST_SPANS:
         return [Span(start_ms, end_ms, SpanState.FAILED, now_ms, "too much of the answer is of no use")]
     return _with_the_rest_asked(failed, start_ms, end_ms, now_ms)
