@@ -43,9 +43,6 @@ HOLE_MS = HOUR_MS
 EMPTY_MS = DAY_MS
 """The same of a stretch at either end of an answer, where the data may simply begin or end."""
 
-MOST_SPANS = 1000
-"""An answer that is in more pieces is not worth so many rows of the ledger: all of it is asked for again."""
-
 MOST_PAGES = 20
 """Maximum number of pages of one range, and the share of the range that each is to bring; a range fits one
 page of the size that the vendor documents, and ten of its smallest."""
@@ -286,7 +283,7 @@ def _why_pages_end(call: BarsCall, before: Page | None, page: Page) -> str | Non
 def _is_slow(call: BarsCall, page: Page, shares: int) -> bool:
     """Whether the pages of a range have brought less than so many of the `MOST_PAGES` shares of it."""
     whole_ms = _end_of(call, page.at_ms) - page.begun_ms
-    return (page.from_ms - page.begun_ms) * MOST_PAGES < whole_ms * shares
+    return max(0, page.from_ms - page.begun_ms) * MOST_PAGES < whole_ms * shares
 
 
 def _never_end(page: Page) -> str:
@@ -451,8 +448,6 @@ def ledger_of(
             failed.append(Span(t_ms, at_ms, SpanState.FAILED, now_ms, misplaced))
     failed += missing(at_ms, end_ms)
     failed = record((), failed)  # neighbours that failed alike are one
-    if len(failed) > MOST_SPANS:
-        return [Span(start_ms, end_ms, SpanState.FAILED, now_ms, "too much of the answer is of no use")]
     return _with_the_rest_asked(failed, start_ms, end_ms, now_ms)
 
 
