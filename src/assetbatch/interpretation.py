@@ -43,9 +43,9 @@ HOLE_MS = HOUR_MS
 EMPTY_MS = DAY_MS
 """The same of a stretch at either end of an answer, where the data may simply begin or end."""
 
-MOST_PAGES = 20
-"""Maximum number of pages of one range, and the share of the range that each is to bring; a range fits one
-page of the size that the vendor documents, and ten of its smallest."""
+MOST_PAGES = 100
+"""Maximum number of pages of one range, and so the share of the range that each is to bring; a range fits one
+page of the size that the vendor documents."""
 
 FAULT_WORDS = {
     Fault.UNUSABLE_BAR: "the vendor's bar is of no use",

@@ -277,10 +277,10 @@ class TestWhatTheLedgerLearns:
 
 
 class TestPages:
-    """A range of 20 days, of which each page is to bring at least one."""
+    """A range of a hundred hours, of which each page is to bring at least one."""
 
-    START, END = MIDNIGHT - 20 * DAY_MS, MIDNIGHT
-    NOW = MIDNIGHT + DAY_MS
+    START, END = MIDNIGHT - MOST_PAGES * HOUR_MS, MIDNIGHT
+    NOW = MIDNIGHT + 24 * HOUR_MS
     WORK = (Work(BTCUSD, WorkKind.BARS),)
     CALL = BarsCall(WORK, START, END - 1)
     KNOWN = Entitlements(end_of_day=False)
@@ -295,13 +295,13 @@ class TestPages:
         return bars_findings(self.CALL, self.WORK, before, answer, stored, self.KNOWN, self.NOW)
 
     def test_a_further_page_leaves_the_work_waiting(self) -> None:
-        findings = self.page(self.START + 2 * DAY_MS)
+        findings = self.page(self.START + 2 * HOUR_MS)
         assert not findings.results
         assert findings.next_page is not None
-        assert (findings.next_page.from_ms, findings.next_page.number) == (self.START + 2 * DAY_MS, 1)
+        assert (findings.next_page.from_ms, findings.next_page.number) == (self.START + 2 * HOUR_MS, 1)
 
     def test_the_last_page_ends_the_work_with_the_bars_of_all(self) -> None:
-        first = self.page(self.START + 2 * DAY_MS).next_page
+        first = self.page(self.START + 2 * HOUR_MS).next_page
         findings = self.page(self.END, first, next_url=None)
         assert findings.next_page is None
         assert [(result.status, result.bars) for result in findings.results] == [(Status.SUCCESS, 2)]
@@ -312,7 +312,7 @@ class TestPages:
         assert [result.status for result in findings.results] == [Status.SUCCESS]
 
     def test_a_page_that_brings_nothing_fails_the_rest_of_the_range(self) -> None:
-        reached_ms = self.START + 2 * DAY_MS
+        reached_ms = self.START + 2 * HOUR_MS
         findings = self.page(reached_ms, self.page(reached_ms).next_page)
         assert findings.next_page is None
         (result,) = findings.results
@@ -326,18 +326,18 @@ class TestPages:
         (result,) = self.page(self.START + 2 * BAR_MS, first).results
         assert result.status is Status.FAILED
         assert result.error is not None
-        assert result.error.startswith("the vendor's pages do not end: 2 pages brought bars up to 2026-10-29")
+        assert result.error.startswith("the vendor's pages do not end: 2 pages brought bars up to 2026-11-14")
 
-    def test_there_are_never_more_than_twenty(self) -> None:
+    def test_there_are_never_more_than_a_hundred(self) -> None:
         page: Page | None = None
         for number in range(1, MOST_PAGES):
-            page = self.page(self.START + number * DAY_MS, page).next_page
+            page = self.page(self.START + number * HOUR_MS, page).next_page
             assert page is not None
         (result,) = self.page(self.END - BAR_MS, page).results
         assert result.status is Status.FAILED
 
     def test_without_a_call_for_the_next_page_the_work_waits_while_pages_bring_enough(self) -> None:
-        for reached_ms, fails in ((self.START + DAY_MS, False), (self.START + DAY_MS - BAR_MS, True)):
+        for reached_ms, fails in ((self.START + HOUR_MS, False), (self.START + HOUR_MS - BAR_MS, True)):
             page = self.page(reached_ms).next_page
             assert page is not None
             findings = unended_findings(self.CALL, self.WORK, page)
@@ -345,13 +345,13 @@ class TestPages:
             assert bool(findings.spans) is fails
 
     def test_what_was_known_before_is_no_progress(self) -> None:
-        known = [Span(self.START, self.START + 3 * DAY_MS, SpanState.ASKED, self.NOW)]
-        page = self.page(self.START + 2 * DAY_MS, spans=known).next_page
+        known = [Span(self.START, self.START + 3 * HOUR_MS, SpanState.ASKED, self.NOW)]
+        page = self.page(self.START + 2 * HOUR_MS, spans=known).next_page
         assert page is not None
         assert unended_findings(self.CALL, self.WORK, page).results
 
     def test_work_that_keeps_no_bars_would_begin_anew_and_fails(self) -> None:
-        page = self.page(self.START + 10 * DAY_MS).next_page
+        page = self.page(self.START + 10 * HOUR_MS).next_page
         assert page is not None
         work = [Work(msgspec.structs.replace(BTCUSD, bars=False))]
         (result,) = unended_findings(self.CALL, work, page).results

@@ -146,7 +146,7 @@ class TestMarketSnapshot:
     ) -> None:
         server.order(fault)
         answer = client.market_snapshot(AssetType.CRYPTO, CRYPTO)
-        assert (answer.prices, set(answer.errors), answer.empty) == ({}, set(CRYPTO), set())
+        assert (answer.prices, set(answer.errors), answer.empty) == ({}, set(CRYPTO), frozenset())
         assert answer.refused == {"price": len(CRYPTO)}
 
     def test_a_plan_without_snapshots_is_a_refusal(self, clock: Clock) -> None:
