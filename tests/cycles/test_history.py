@@ -304,9 +304,16 @@ def test_pages_of_an_asset_that_keeps_no_bars_any_more_cost_nothing(free: World)
 
 
 class TestPages:
-    def test_a_range_that_comes_in_pages_is_followed_a_slot_each(self, free: World) -> None:
+    def test_a_page_beyond_the_last_bar_of_a_range_is_not_asked_for(self, free: World) -> None:
         free.know_that_today_is_refused()
         free.vendor.order("next-url-empty", times=1)
+        wanted(free, date(2026, 10, 1), date(2026, 10, 31))
+        result = free.run_queue(seconds=90)
+        assert (result.result, result.calls, free.bars("BTCUSD")) == ("ok", 1, 31 * 288)
+
+    @pytest.mark.usefixtures("two_pages")
+    def test_a_range_that_comes_in_pages_is_followed_a_slot_each(self, free: World) -> None:
+        free.know_that_today_is_refused()
         wanted(free, date(2026, 10, 1), date(2026, 10, 31))
         result = free.run_queue(seconds=90)
         assert (result.result, result.calls) == ("ok", 2)
@@ -314,6 +321,13 @@ class TestPages:
             assert services.window.state().used == 2
         assert free.bars("BTCUSD") == 31 * 288
         assert holes_of(free).holes[0].start_ms == start_of_day(date(2026, 11, 1))
+
+    @pytest.fixture
+    def two_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Five thousand bars a page: a month comes in two."""
+        defaults = VendorClient.bars.__kwdefaults__
+        assert defaults
+        monkeypatch.setitem(defaults, "limit", 25_000)
 
     @pytest.fixture
     def short_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,6 +411,7 @@ class TestPages:
             "the vendor's pages lead nowhere: page 2 brought nothing"
         ]
 
+    @pytest.mark.usefixtures("two_pages")
     def test_a_page_on_another_host_is_not_fetched_and_leaves_a_hole(self, free: World) -> None:
         free.know_that_today_is_refused()
         free.vendor.order("next-url", times=1)
