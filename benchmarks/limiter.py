@@ -82,7 +82,8 @@ class Ours:
         from assetbatch.services import CALL_SECONDS
         from assetbatch.state.connection import connect
         from assetbatch.state.keys import Keys
-        from assetbatch.state.window import CallKind, Grant, Window, new_call_id
+        from assetbatch.state.process_id import new_id
+        from assetbatch.state.window import CallKind, Grant, Window
 
         self._window = Window(
             connect(Secret(url)),
@@ -93,7 +94,7 @@ class Ours:
         )
         self._kind = CallKind.PRIORITY
         self._granted = Grant
-        self._new_call_id = new_call_id
+        self._new_id = new_id
         self.decisions = 0
 
     def warm_up(self) -> None:
@@ -105,7 +106,7 @@ class Ours:
 
     def acquire(self, until: float) -> Any:
         """Asks, and asks again with the same id when the window says so, as the program does."""
-        call_id = self._new_call_id()
+        call_id = self._new_id()
         while True:
             self.decisions += 1
             answer = self._window.ask(self._kind, call_id)

@@ -1,27 +1,58 @@
 """Fixtures that all tests share: real servers, and the recorded data beside the repository.
 
 The servers are our own embedded ones unless ASSETBATCH_TEST_REDIS_URL or ASSETBATCH_TEST_DATABASE_URL
-name others (a superuser's URL for PostgreSQL).
+name others (a superuser's URL for PostgreSQL). ASSETBATCH_TEST_PROFILE=ci has hypothesis try more.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg.sql import SQL, Identifier
 
 from assetbatch.embedded import EmbeddedServers
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
+from assetbatch.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+MEMORY = Path("/dev/shm")
+MEMORY_NEEDED = 2 * 2**30  # bytes, for three servers side by side
+
+# Never a deadline: other processes share the machine, and servers answer when they can.
+settings.register_profile("dev", max_examples=25, stateful_step_count=15, deadline=None)
+settings.register_profile("ci", max_examples=100, stateful_step_count=50, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("ASSETBATCH_TEST_PROFILE", "dev"))
+
+
+SLOW = {"acceptance", "failures", "fire", "groups", "integration", "simulation"}
+"""Folders whose tests kill, fail over, start servers again and again or simulate weeks."""
+LONGEST = {"test_week.py", "test_readme.py", "test_saving_properties.py", "test_queue_model.py"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(REPOSITORY / "tests").parts[0] in SLOW:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.path.name not in LONGEST)  # begun last, they would end alone
+
+
+def examples(factor: float) -> settings:
+    """So many times the examples of the profile; the test says why."""
+    return settings(max_examples=max(1, round(settings().max_examples * factor)))
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +65,14 @@ def shared_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def embedded_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
-    with EmbeddedServers(tmp_path_factory.mktemp("servers")) as servers:
+def embedded_servers() -> Iterator[EmbeddedServers]:
+    """The servers of this run, in memory where there is room: a database of a test's own took 200 ms of CPU
+    and as long again to wait on a disk, 5 ms in memory."""
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED
+    with (
+        TemporaryDirectory(prefix="assetbatch-tests-", dir=MEMORY if roomy else None) as folder,
+        EmbeddedServers(Path(folder)) as servers,
+    ):
         yield servers
 
 
@@ -46,7 +83,10 @@ def redis_url(request: pytest.FixtureRequest) -> str:
     if given:
         return given
     servers: EmbeddedServers = request.getfixturevalue("embedded_servers")
-    return servers.redis_url()
+    url = servers.redis_url()
+    with closing(connect(Secret(url))) as client:
+        client.config_set("appendfsync", "no")  # durability has tests of its own, with servers of their own
+    return url
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +96,23 @@ def postgres_url(request: pytest.FixtureRequest) -> str:
     if given:
         return given
     servers: EmbeddedServers = request.getfixturevalue("embedded_servers")
-    return servers.database_url()
+    url = servers.database_url()
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(SQL("ALTER SYSTEM SET {} = off").format(Identifier(setting)))
+        connection.execute("ALTER SYSTEM SET max_wal_size = '64MB'")  # it may lie in memory
+        connection.execute("SELECT pg_reload_conf()")
+    return url
+
+
+@pytest.fixture(autouse=True)
+def _emptied_redis(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave nothing behind: what belongs to an API key is shared by all prefixes, so by all tests."""
+    yield
+    if "redis_url" in request.fixturenames:
+        client = connect(Secret(request.getfixturevalue("redis_url")))
+        client.flushall()
+        client.close()
 
 
 @pytest.fixture
@@ -77,14 +133,47 @@ def keys(prefix: str) -> Keys:
     return Keys(prefix)
 
 
-@pytest.fixture
-def database_url(postgres_url: str) -> Iterator[str]:
-    """A fresh, empty database of this test's own."""
+@contextmanager
+def new_database(postgres_url: str, template: str) -> Iterator[str]:
+    """The name of a database that is a copy of another one; it is gone afterwards."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        statement = SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(statement.format(Identifier(name), Identifier(template)))
     try:
-        yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+        yield name
     finally:
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+
+
+def url_of(postgres_url: str, name: str) -> str:
+    return urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres_url: str) -> Iterator[Callable[[bool], str]]:
+    """Names a database to copy with our tables, bars by month or not; made once for all tests."""
+    with ExitStack() as stack:
+
+        @cache
+        def name_of(by_month: bool) -> str:
+            name = stack.enter_context(new_database(postgres_url, "template1"))
+            with Store.open(url_of(postgres_url, name), check_schema=False) as store:
+                store.migrate(by_month=by_month)
+            return name
+
+        yield name_of
+
+
+@pytest.fixture
+def template() -> str:
+    """What `database_url` is a copy of: an empty database, or a `migrated` one."""
+    return "template1"
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template: str) -> Iterator[str]:
+    """A fresh database of this test's own, with or without our tables as its `template` is."""
+    with new_database(postgres_url, template) as name:
+        yield url_of(postgres_url, name)

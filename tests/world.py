@@ -121,8 +121,15 @@ class World:
             yield services
 
     def init(self) -> None:
+        """As after a first start: the queue is known to be empty, and not lost."""
         with self.services() as services:
             initialise(services)
+            services.queue.own()
+
+    def drop_tables(self) -> None:
+        """As before `init`."""
+        with psycopg.connect(self.database_url) as connection:
+            connection.execute("DROP SCHEMA IF EXISTS trading, market_data, data_sources CASCADE")
 
     def know_that_today_is_refused(self) -> None:
         """As after the first range of a day that the free plan has refused: no call is spent on it."""

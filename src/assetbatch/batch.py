@@ -14,8 +14,9 @@ from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.errors import RedisError
 from assetbatch.interpretation import Findings, Page, Result, too_old, unended_findings
 from assetbatch.ledger import record
-from assetbatch.market import Bar, Batch, Outcome, Saved, Span, StoredAsset
+from assetbatch.market import Bar, Batch, Outcome, Rejection, Saved, Span, StoredAsset
 from assetbatch.planning import BarsCall, Call, Verdict, Work, WorkKind
+from assetbatch.state.queue import Fault
 from assetbatch.state.window import CallKind
 from assetbatch.status import OPEN, Status
 
@@ -47,14 +48,20 @@ class BatchReport(msgspec.Struct, kw_only=True):
     published: int = 0
     vendor_down: bool = False
     """Every call of this batch found the vendor down."""
+    down_hint: str | None = None
+    """What to do about it, where the last such call told."""
     too_many_calls: bool = False
 
 
 class Holder:
     """Whose work a batch is. This one holds nothing; the queue's holds leases."""
 
-    def lost(self, _pending: Sequence[Work]) -> Collection[str]:
-        """The ids of work that somebody else has taken over meanwhile; asked before each call."""
+    def starts(self, _work: Sequence[Work]) -> Collection[str]:
+        """A call for this work goes out now, unless some of it is somebody else's by now: the ids of that."""
+        return ()
+
+    def hand_back(self, _work: Sequence[Work]) -> Collection[str]:
+        """This work needs more calls than can still be made; returns the ids of what is left to others."""
         return ()
 
     def stored(self, _results: Sequence[Result]) -> None:
@@ -101,6 +108,7 @@ class BatchState:
         self.calls = 0
         self.answered = 0
         self.downs = 0
+        self.down_hint: str | None = None
         self.landed_ms: int | None = None
         """When the last answer was in, which the database keeps as evidence of a call."""
         self._closed_because: tuple[str, Status] | None = None
@@ -110,7 +118,7 @@ class BatchState:
         self._order: dict[str, int] = {}
         self._results: list[Result] = []
         self._bars: dict[str, list[Bar]] = {}
-        self._bars_asked_ms: int | None = None
+        self._asked_ms: dict[str, int] = {}
         self._spans: dict[str, list[Span]] = {}
         self._unsaved_from = 0
         self._bars_new = 0
@@ -202,14 +210,21 @@ class BatchState:
         del self._open[result.work.id]
         self._results.append(result)
 
+    def answered_by(self, ask: Ask) -> None:
+        """The answer to this request is in; of several requests for a symbol the earliest moment counts."""
+        for item in ask.call.work:
+            self._asked_ms.setdefault(item.asset.symbol, ask.planned_ms)
+
     def of(self, call: Call) -> list[Work]:
         """The work of a call that has no result yet."""
         return [item for item in call.work if item.id in self._open]
 
-    def settle_call(self, call: Call, status: Status, error: str, *, final: bool = False) -> None:
+    def settle_call(
+        self, call: Call, status: Status, error: str, *, final: bool = False, fault: Fault = Fault.ITEM
+    ) -> None:
         """The call failed: so did all work it was made for."""
         for item in self.of(call):
-            self._settle(Result(work=item, status=status, error=error, final=final))
+            self._settle(Result(work=item, status=status, error=error, final=final, fault=fault))
 
     def settle_without_call(self, item: Work, verdict: Verdict) -> None:
         """No call can bring anything for this work: it is complete, or known to be refused. Bars from before
@@ -244,7 +259,7 @@ class BatchState:
         return bars >= HEAVY_BARS * times or boot_seconds() - self._saved_at >= HEAVY_SECONDS * times
 
     def abandon(self, lost: Collection[str]) -> None:
-        """Work that is somebody else's now: nothing is asked or said of it any more."""
+        """Work that is somebody else's now, or left to others: nothing is asked or said of it any more."""
         for item_id in lost:
             del self._open[item_id]
         self._pages = [waiting for waiting in self._pages if self.of(waiting[0])]
@@ -259,7 +274,6 @@ class BatchState:
         self._prices_refused += findings.prices_refused
         for symbol, bars in findings.bars.items():
             self._bars.setdefault(symbol, []).extend(bars)
-            self._bars_asked_ms = min(findings.bars_asked_ms, self._bars_asked_ms or findings.bars_asked_ms)
         for symbol, spans in findings.spans.items():
             self._note(symbol, spans)
         for result in findings.results:
@@ -285,7 +299,7 @@ class BatchState:
         self._unsaved_from = len(self._results)
         self._saved_at = boot_seconds()
         bars, self._bars = self._bars, {}
-        asked_ms, self._bars_asked_ms = self._bars_asked_ms, None
+        asked_ms, self._asked_ms = self._asked_ms, {}
         spans, self._spans = self._spans, {}
         prices, outcomes = [], []
         for result in new:
@@ -293,14 +307,33 @@ class BatchState:
                 outcomes.append(Outcome(result.work.asset.symbol, result.status, result.error))
                 if result.price:
                     prices.append(result.price)
-        to_save = Batch(prices=prices, bars=bars, bars_asked_ms=asked_ms, spans=spans, outcomes=outcomes)
+        to_save = Batch(
+            prices=prices,
+            bars=bars,
+            spans=spans,
+            outcomes=outcomes,
+            asked_ms=asked_ms,
+            from_bars={done.work.asset.symbol for done in new if done.bars and done.work.kind is _PRICE},
+        )
         return new, to_save
 
-    def saved(self, saved: Saved) -> None:
-        """Counts what a transaction changed."""
+    def saved(self, results: Sequence[Result], saved: Saved) -> list[Result]:
+        """Counts what was stored, and returns the results as they are now: failed where the database refused
+        what they brought."""
         self._bars_new += saved.bars_new
         self._bars_corrected += saved.bars_changed
         self._published += len(saved.updated)
+        self._bars_refused += sum(rejection.bars for rejection in saved.rejected.values())
+        if not saved.rejected:
+            return list(results)
+        stored = {price.symbol for price in saved.updated}
+        after = {
+            result.work.id: _rejected(result, rejection, stored)
+            for result in results
+            if (rejection := saved.rejected.get(result.work.asset.symbol))
+        }
+        self._results = [after.get(result.work.id, result) for result in self._results]
+        return [after.get(result.work.id, result) for result in results]
 
     def report(self) -> BatchReport:
         """The results in the order of the work."""
@@ -312,6 +345,22 @@ class BatchState:
             bars_refused=self._bars_refused,
             prices_refused=self._prices_refused,
             published=self._published,
+            down_hint=self.down_hint,
             vendor_down=self.downs > 0 and self.answered == 0 and self.downs == self.calls,
             too_many_calls=self.too_many_calls,
         )
+
+
+def _rejected(result: Result, rejection: Rejection, stored: Collection[str]) -> Result:
+    """A result whose symbol the database has refused, wholly or in part. Another call brings the same."""
+    concerned = rejection.price if result.work.kind is _PRICE and not result.bars else rejection.failed
+    if not concerned:
+        return result
+    symbol = result.work.asset.symbol
+    return msgspec.structs.replace(
+        result,
+        status=Status.FAILED,
+        price=result.price if symbol in stored else None,
+        error=f"the database refuses it: {rejection.error}",
+        final=True,
+    )

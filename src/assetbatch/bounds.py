@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import faulthandler
+import logging
+import os
 import select
 import signal
 import socket
+import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 from assetbatch.errors import BoundExceededError
+
+log = logging.getLogger("assetbatch")
+
+STOP_SECONDS = 15.0
+"""So long a command may go on after a stop was asked for: the call that is out, and storing its answer."""
+
+CLEANUP_SECONDS = 1.0
+"""So long after its bound a command may still put things in order."""
 
 LAST_RESORT_SECONDS = 5.0
 
@@ -19,18 +31,28 @@ def boot_seconds() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
+def say(error: BoundExceededError) -> int:
+    """Logs an error; returns its exit code."""
+    log.error("%s", error)
+    return error.exit_code
+
+
 class Bound:
     """A command's time: `with Bound(60) as bound`, in the main thread.
 
     SIGTERM and SIGINT set `stopped` and end every `wait`; work in progress is finished by whoever asks.
     A wait looks at a descriptor that the interpreter writes to when a signal comes, in C: a lock or an event
     could miss a signal that comes just before it blocks, or be held by the very code that was interrupted.
-    At the bound an alarm raises BoundExceededError wherever the program is; should even that not
-    help (a library stuck in C), the process is ended `LAST_RESORT_SECONDS` later.
+    At the bound an alarm raises BoundExceededError wherever the program is. Where that does not help (a name
+    that is looked up in C), a thread says the same `CLEANUP_SECONDS` later by `last_words` and ends the
+    process; should no thread run any more, the process is ended after `LAST_RESORT_SECONDS`.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, last_words: Callable[[BoundExceededError], int] = say) -> None:
+        """`last_words` returns the exit code."""
         self.seconds = seconds
+        self._last_words = last_words
+        self._ended = threading.Event()
         self.stopped: signal.Signals | None = None
         self._signals: socket.socket | None = None
         self._end = boot_seconds() + seconds
@@ -50,12 +72,24 @@ class Bound:
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         self.stopped = signal.Signals(number)
+        if self.remaining() > STOP_SECONDS and not self._ended.is_set():
+            self._end = boot_seconds() + STOP_SECONDS
+            signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS)
 
-    def _alarm(self, _number: int, _frame: FrameType | None) -> None:
-        raise BoundExceededError(
+    def _error(self) -> BoundExceededError:
+        return BoundExceededError(
             f"the command did not end within {self.seconds:g} s and was stopped",
             hint="is redis, postgresql or the disk hanging? assetbatch status shows what was reached",
         )
+
+    def _alarm(self, _number: int, _frame: FrameType | None) -> None:
+        raise self._error()
+
+    def _watch(self) -> None:
+        while (left := self.remaining() + CLEANUP_SECONDS) > 0:
+            if self._ended.wait(min(left, STOP_SECONDS)):
+                return
+        os._exit(self._last_words(self._error()))
 
     def __enter__(self) -> Bound:
         self._end = boot_seconds() + self.seconds
@@ -72,12 +106,15 @@ class Bound:
             )
         }
         signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        self._ended.clear()
+        threading.Thread(target=self._watch, daemon=True).start()
         faulthandler.dump_traceback_later(self.seconds + LAST_RESORT_SECONDS, exit=True, file=2)
         return self
 
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        self._ended.set()
         faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():

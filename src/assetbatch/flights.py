@@ -38,6 +38,13 @@ def calls_at_once(limit: CallLimit) -> int:
     return max(1, min(MOST_OUT, limit.limit * 1000 // limit.window_ms // 10))
 
 
+def calls_that_fit(limit: CallLimit, seconds: float, call_seconds: float) -> int:
+    """How many calls at most can begin within `seconds`, where each may take as long as the slowest lately;
+    at least one."""
+    in_turn = calls_at_once(limit) * (1 + int(seconds / call_seconds))
+    return max(1, min(in_turn, limit.limit * (1 + int(seconds * 1000 / limit.window_ms))))
+
+
 def shapes(call: Call) -> frozenset[Shape]:
     """What the plan allows or refuses as one: an endpoint for a class of assets."""
     return frozenset((type(call), asset_type) for asset_type in asset_types(call))

@@ -11,7 +11,7 @@ from assetbatch.entitlements import Entitlements
 from assetbatch.market import SNAPSHOT_TICKERS, StoredAsset
 from assetbatch.planning import Work, assess, expected_next_start, plan, shares_calls
 from assetbatch.state.journal import CycleRecord
-from assetbatch.state.queue import Line, QueueState
+from assetbatch.state.queue import Line
 
 CALL_SECONDS_GUESS = 1.0
 """How long a call takes, where no cycle has measured it yet."""
@@ -35,17 +35,17 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 def forecast(
     config: Config,
     known: Entitlements,
-    queue: QueueState,
+    queued: Mapping[Line, int],
     pages_elsewhere: int,
     stored: Mapping[str, StoredAsset],
     starts_ms: Sequence[int],
     cycles: Sequence[CycleRecord],
     now_ms: int,
 ) -> Forecast:
-    """When what waits in the queue, and `pages_elsewhere` that are not in it yet, will be done.
+    """When all work of the queue, and `pages_elsewhere` that are not in it yet, will be done.
 
-    `stored` has the priority assets, `starts_ms` the last starts of run-priority, `cycles` are the last ones
-    of run-queue.
+    `queued` counts what waits, is delayed or worked; `stored` has the priority assets, `starts_ms` the last
+    starts of run-priority, `cycles` are the last ones of run-queue.
     """
     interval_ms = config.batch.interval_minutes * 60_000
     next_ms = expected_next_start(starts_ms or (now_ms,), interval_ms)
@@ -54,8 +54,8 @@ def forecast(
         for item in map(Work, config.enabled_priority_assets)
         if assess(item, stored.get(item.asset.symbol), known, next_ms).due
     ]
-    one_by_one = queue.by_line[Line.BARS] + queue.by_line[Line.HISTORY]
-    prices = queue.size - one_by_one
+    one_by_one = queued[Line.BARS] + queued[Line.HISTORY]
+    prices = sum(queued.values()) - one_by_one
     if shares_calls(config.assets, known, now_ms):
         prices = -(-prices // SNAPSHOT_TICKERS)
     limit, window_ms = config.call_limit
@@ -87,10 +87,11 @@ def reckon(
 ) -> Forecast:
     """The forecast for so many calls: `limit` a window less what priority takes each `interval_ms`, and not
     faster than one call after the other (`call_seconds`; 0 where the limit is what counts)."""
-    per_minute = limit * 60_000 / window_ms - priority_calls * 60_000 / interval_ms
+    allowed = limit * 60_000 / window_ms
+    # priority cannot take all of it for ever
+    per_minute = max(allowed - priority_calls * 60_000 / interval_ms, allowed / 100)
     if call_seconds:
         per_minute = min(per_minute, CALLING_SECONDS / call_seconds)
-    per_minute = max(per_minute, limit * 60_000 / window_ms / 100)  # priority cannot take all of it for ever
     minutes = calls / per_minute
     wait_ms = min(CRON_MS, interval_ms) / 2 if calls else 0  # until cron starts run-queue, in the mean
     return Forecast(

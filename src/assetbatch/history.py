@@ -159,9 +159,8 @@ def backfill(
         services.store.save(Batch(spans=wanted), now_ms)
         enqueued = _queue_pages(services, work)
         queued = len(enqueued.added) + len(enqueued.duplicates)
-    state = services.queue.state()
-    queued_before = set(services.queue.peek(services.queue.max_size)) if dry_run else set()
-    ahead = sum(item.id not in queued_before for item in work)
+    by_line = services.queue.by_line()
+    ahead = len(work) - len(services.queue.known([item.id for item in work])) if dry_run else len(work)
     if not dry_run:  # what lies between the wanted days and the ledger of before is asked for too
         stored = services.store.load([asset.symbol for asset in assets])
         ahead = max(
@@ -174,8 +173,8 @@ def backfill(
         forecast=forecast(
             config,
             known,
-            state,
-            ahead if dry_run else max(0, ahead - state.by_line[Line.HISTORY]),
+            by_line,
+            ahead if dry_run else max(0, ahead - by_line[Line.HISTORY]),
             services.store.load([asset.symbol for asset in config.enabled_priority_assets]),
             services.journal.job(RUN_PRIORITY).starts_ms,
             services.journal.cycles(RUN_QUEUE, CYCLES_FOR_FORECAST),

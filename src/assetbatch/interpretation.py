@@ -14,7 +14,7 @@ from assetbatch.assets import AssetType
 from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements
 from assetbatch.hours import Market, last_midnight, open_ms_between
 from assetbatch.ledger import open_stretches, record
-from assetbatch.market import BAR_MS, Bar, Fault, Price, Span, SpanState, StoredAsset
+from assetbatch.market import BAR_MS, Bar, Price, Span, SpanFault, SpanState, StoredAsset
 from assetbatch.planning import (
     BarsCall,
     Call,
@@ -24,6 +24,7 @@ from assetbatch.planning import (
     asset_types,
     days_range,
 )
+from assetbatch.state.queue import Fault
 from assetbatch.status import OPEN, Status
 from assetbatch.vendor.refusals import Refusal, RefusalKind
 from assetbatch.words import moment, plural
@@ -48,8 +49,8 @@ MOST_PAGES = 100
 page of the size that the vendor documents."""
 
 FAULT_WORDS = {
-    Fault.UNUSABLE_BAR: "the vendor's bar is of no use",
-    Fault.UNCONFIRMED: "the vendor answered without any bar; asked once more",
+    SpanFault.UNUSABLE_BAR: "the vendor's bar is of no use",
+    SpanFault.UNCONFIRMED: "the vendor answered without any bar; asked once more",
 }
 """What people read of a fault."""
 
@@ -62,29 +63,33 @@ _SUCCESS = Status.SUCCESS  # a member of an enum is looked up by Python code, wh
 class Consequence(msgspec.Struct, frozen=True):
     """What follows from a refusal that has taught nothing of the plan by which it could be asked otherwise:
     the sync status, whether another try cannot help, whether the batch makes no further call, what the
-    ledger says of bars asked for."""
+    ledger says of bars asked for, whose fault it is, whether it shows that the vendor is at work."""
 
     status: Status
     final: bool = False
     ends_batch: bool = False
     span: SpanState | None = None
+    fault: Fault = Fault.ITEM
+    at_work: bool = True
 
 
 CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
-    RefusalKind.KEY: Consequence(Status.DEFERRED, ends_batch=True),
+    RefusalKind.KEY: Consequence(Status.DEFERRED, ends_batch=True, at_work=False),
     RefusalKind.NOT_IN_PLAN: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.NOT_IN_PLAN),
     RefusalKind.TODAY_NOT_YET: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.FAILED),
     RefusalKind.TIMEFRAME: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.NOT_IN_PLAN),
     RefusalKind.UNKNOWN_TICKER: Consequence(Status.NOT_FOUND, final=True, span=SpanState.FAILED),
-    RefusalKind.TOO_MANY_CALLS: Consequence(Status.DEFERRED, ends_batch=True),
-    RefusalKind.VENDOR_DOWN: Consequence(Status.FAILED, span=SpanState.FAILED),
-    RefusalKind.NONSENSE: Consequence(Status.FAILED, span=SpanState.FAILED),
+    RefusalKind.TOO_MANY_CALLS: Consequence(Status.DEFERRED, ends_batch=True, at_work=False),
+    RefusalKind.VENDOR_DOWN: Consequence(
+        Status.FAILED, span=SpanState.FAILED, fault=Fault.VENDOR, at_work=False
+    ),
+    RefusalKind.NONSENSE: Consequence(Status.FAILED, span=SpanState.FAILED, at_work=False),
 }
 """The one place that says what each class of refusal leads to (the README's table is this one)."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one piece of work. `final` where another try cannot help."""
+    """What became of one piece of work. `final` where another try cannot help; `fault` says whose it is."""
 
     work: Work
     status: Status
@@ -92,6 +97,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     bars: int = 0
     error: str | None = None
     final: bool = False
+    fault: Fault = Fault.ITEM
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -127,7 +133,6 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
 
     results: Sequence[Result] = ()
     bars: Mapping[str, Sequence[Bar]] = {}
-    bars_asked_ms: int = 0
     bars_refused: int = 0
     prices_refused: int = 0
     spans: Mapping[str, Sequence[Span]] = {}
@@ -255,7 +260,6 @@ def bars_findings(
     return Findings(
         results=results,
         bars={asset.symbol: finished} if finished else {},
-        bars_asked_ms=now_ms,
         bars_refused=answer.refused.total(),
         spans={asset.symbol: spans} if spans else {},
         next_page=following,
@@ -338,7 +342,12 @@ def too_old(item: Work, known: Entitlements, now_ms: int) -> list[Span]:
 
 
 def refusal_findings(
-    call: Call, work: Sequence[Work], page: Page | None, refusal: Refusal, now_ms: int
+    call: Call,
+    work: Sequence[Work],
+    page: Page | None,
+    refusal: Refusal,
+    now_ms: int,
+    fault: Fault,
 ) -> Findings:
     """A call was refused, or a page of it, and nothing shows how else to ask: so is all of its work."""
     consequence = CONSEQUENCES[refusal.kind]
@@ -346,7 +355,13 @@ def refusal_findings(
     if consequence.span and isinstance(call, BarsCall):
         spans = failed_range(call, page, consequence.span, refusal.message, now_ms)
     results = [
-        Result(work=item, status=consequence.status, error=refusal.message, final=consequence.final)
+        Result(
+            work=item,
+            status=consequence.status,
+            error=refusal.message,
+            final=consequence.final,
+            fault=fault,
+        )
         for item in work
     ]
     return Findings(results=results, spans={call.work[0].asset.symbol: spans} if spans else {})
@@ -425,9 +440,9 @@ def ledger_of(
         if not (open_ms > HOLE_MS if within else open_ms >= EMPTY_MS):
             return []
         return [
-            _failed(piece.start_ms, piece.end_ms, now_ms, Fault.UNCONFIRMED)
+            _failed(piece.start_ms, piece.end_ms, now_ms, SpanFault.UNCONFIRMED)
             for piece in open_stretches(before, from_ms, to_ms)
-            if piece.fault is not Fault.UNCONFIRMED
+            if piece.fault is not SpanFault.UNCONFIRMED
         ]
 
     faulty, odd = set(answer.faulty_ms), {*answer.faulty_ms, *answer.misplaced_ms}
@@ -443,7 +458,7 @@ def ledger_of(
             failed += missing(at_ms, t_ms)
         at_ms = t_ms + BAR_MS
         if t_ms in faulty:
-            failed.append(_failed(t_ms, at_ms, now_ms, Fault.UNUSABLE_BAR))
+            failed.append(_failed(t_ms, at_ms, now_ms, SpanFault.UNUSABLE_BAR))
         elif t_ms in odd:
             failed.append(Span(t_ms, at_ms, SpanState.FAILED, now_ms, misplaced))
     failed += missing(at_ms, end_ms)
@@ -451,7 +466,7 @@ def ledger_of(
     return _with_the_rest_asked(failed, start_ms, end_ms, now_ms)
 
 
-def _failed(start_ms: int, end_ms: int, now_ms: int, fault: Fault) -> Span:
+def _failed(start_ms: int, end_ms: int, now_ms: int, fault: SpanFault) -> Span:
     return Span(start_ms, end_ms, SpanState.FAILED, now_ms, FAULT_WORDS[fault], fault)
 
 

@@ -15,6 +15,7 @@ from assetbatch.entitlements import (
     Lack,
     Sighting,
 )
+from assetbatch.errors import RedisError
 from assetbatch.hours import day_of, is_open, last_midnight, open_ms_between, start_of_day
 from assetbatch.interpretation import FUTURE_MS, ClassRefusal
 from assetbatch.planning import (
@@ -108,13 +109,15 @@ class PlanLearner:
     """Keeps what is known of the plan up to date, here and in the memory that all processes share.
 
     `now_ms` is the moment for which a call was planned: what it teaches holds from then on, so that the
-    same plan can be made again with it. Every method may raise RedisError.
+    same plan can be made again with it. Where the memory cannot be written, that is kept in `redis_error`:
+    the answer has to be stored first.
     """
 
     def __init__(self, known: Entitlements, memory: PlanMemory, reporter: Reporter) -> None:
         self._known = known
         self._memory = memory
         self._reporter = reporter
+        self.redis_error: RedisError | None = None
         self.lessons = 0
         """How often something was learned that may change what is to be asked."""
 
@@ -216,4 +219,7 @@ class PlanLearner:
 
     def _keep(self, learned: KnownRefusal | Sighting) -> None:
         self.lessons += 1
-        self._memory.remember(learned)
+        try:
+            self._memory.remember(learned)
+        except RedisError as error:
+            self.redis_error = error

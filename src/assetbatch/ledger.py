@@ -39,6 +39,8 @@ class Reason(StrEnum):
     """Later than what the key may see now."""
     FAILED = "failed"
     """Asked, but no usable answer came; asked again."""
+    REJECTED = "rejected"
+    """Answered, and the database refused the bars."""
     NOT_ASKED = "not_asked"
     """Not asked for yet."""
 
@@ -47,6 +49,7 @@ _REASONS = {
     SpanState.ASKED: Reason.NOTHING,
     SpanState.WANTED: Reason.NOT_ASKED,
     SpanState.FAILED: Reason.FAILED,
+    SpanState.REJECTED: Reason.REJECTED,
     SpanState.NOT_IN_PLAN: Reason.NOT_IN_PLAN,
 }
 
@@ -67,7 +70,8 @@ _STAYS = {
     SpanState.ASKED: frozenset({SpanState.ASKED}),
     SpanState.FAILED: frozenset({SpanState.ASKED}),
     SpanState.NOT_IN_PLAN: frozenset({SpanState.ASKED}),
-    SpanState.WANTED: frozenset({SpanState.ASKED, SpanState.FAILED}),
+    SpanState.REJECTED: frozenset({SpanState.ASKED}),
+    SpanState.WANTED: frozenset({SpanState.ASKED, SpanState.FAILED, SpanState.REJECTED}),
 }
 """What each state does not replace."""
 
@@ -76,8 +80,9 @@ def record(known: Sequence[Span], news: Sequence[Span]) -> list[Span]:
     """The ledger after `news` in their order: ascending, never overlapping, alike neighbours merged.
 
     ASKED replaces everything else, and nothing replaces it: it keeps the moment at which it was first asked.
-    FAILED and NOT_IN_PLAN replace each other and WANTED. WANTED replaces NOT_IN_PLAN only, since somebody
-    asks for it again. A merged span has the earlier of the two moments: its oldest part was asked then.
+    FAILED, NOT_IN_PLAN and REJECTED replace each other and WANTED. WANTED replaces NOT_IN_PLAN only, since
+    somebody asks for it again. A merged span has the earlier of the two moments: its oldest part was asked
+    then.
     """
     spans = list(known)
     for new in news:

@@ -5,7 +5,7 @@ All moments are Unix milliseconds, UTC.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -64,9 +64,11 @@ class SpanState(StrEnum):
     """Asked, but no usable answer came: asked again later."""
     NOT_IN_PLAN = "not_in_plan"
     """The plan's history does not reach back so far."""
+    REJECTED = "rejected"
+    """Answered, but the database refused the bars: asked again after a pause, or after `init`."""
 
 
-class Fault(StrEnum):
+class SpanFault(StrEnum):
     """Why a stretch is FAILED although the vendor answered: it decides when that is asked for again."""
 
     UNUSABLE_BAR = "unusable_bar"
@@ -87,7 +89,7 @@ class Span(msgspec.Struct, frozen=True):
     state: SpanState
     asked_ms: int | None = None
     error: str | None = None
-    fault: Fault | None = None
+    fault: SpanFault | None = None
 
 
 class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +111,10 @@ class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     error_message: str | None = None
     last_bar_ms: int | None = None
     spans: tuple[Span, ...] = ()
+    rejected_ms: int | None = None
+    """When the database last refused this symbol, where nothing was recorded of it since."""
+    rejected_since_ms: int | None = None
+    """The first of these refusals since the last success."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -124,19 +130,50 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
     Of several prices of a symbol the newest counts, of several bars with one start and of several
     outcomes of a symbol the last. `spans` is what is now known of stretches of bars, applied in order.
-    `bars_asked_ms` is when the oldest of the bars were asked for, if not just now.
+    `asked_ms` is when each symbol was asked for, if not just now: an answer that was asked for later wins.
+    `from_bars` are the symbols whose price follows from the bars of this batch.
     """
 
     prices: Sequence[Price] = ()
     bars: Mapping[str, Sequence[Bar]] = {}
-    bars_asked_ms: int | None = None
     spans: Mapping[str, Sequence[Span]] = {}
     outcomes: Sequence[Outcome] = ()
+    asked_ms: Mapping[str, int] = {}
+    from_bars: Collection[str] = frozenset()
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to store."""
         return not (self.prices or self.bars or self.spans or self.outcomes)
+
+    @property
+    def symbols(self) -> list[str]:
+        """Every symbol of the batch, each once."""
+        prices, outcomes = (item.symbol for item in self.prices), (item.symbol for item in self.outcomes)
+        news = (symbol for symbol, some in self.spans.items() if some)
+        return list(dict.fromkeys([*prices, *self.bars, *news, *outcomes]))
+
+    def only(self, symbols: Collection[str]) -> Batch:
+        """Return the part of the batch that belongs to these symbols."""
+        return msgspec.structs.replace(
+            self,
+            prices=[price for price in self.prices if price.symbol in symbols],
+            bars={symbol: bars for symbol, bars in self.bars.items() if symbol in symbols},
+            spans={symbol: spans for symbol, spans in self.spans.items() if symbol in symbols},
+            outcomes=[outcome for outcome in self.outcomes if outcome.symbol in symbols],
+        )
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """What the database refused of a symbol, and why: how many bars, and whether its price as well.
+
+    `failed` is false where only bars of the past have no partition to go into.
+    """
+
+    error: str
+    bars: int = 0
+    price: bool = False
+    failed: bool = True
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,9 +181,11 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
 
     `updated` are the prices whose rows were written, to be published; `unknown` the symbols of the batch
     that are not registered: nothing was stored of them. `bars_new` were missing, `bars_changed` differed.
+    `rejected` are the symbols of which the database refused something; the others are stored.
     """
 
     updated: list[Price]
     unknown: list[str]
     bars_new: int = 0
     bars_changed: int = 0
+    rejected: Mapping[str, Rejection] = {}

@@ -72,11 +72,14 @@ class Point(NamedTuple):
 
 
 class CallMade(NamedTuple):
-    """One call that came back, or failed: its outcome is `ok` or a refusal's kind."""
+    """One call that came back, or failed: its outcome is `ok` or a refusal's kind; whether a request reached
+    the vendor, and whether the vendor answered it."""
 
     at_ms: int
     outcome: str
     seconds: float
+    sent: bool = True
+    answered: bool = True
 
 
 class Measured(msgspec.Struct, frozen=True):

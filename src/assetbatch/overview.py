@@ -12,6 +12,7 @@ from pathlib import Path
 from assetbatch.errors import AssetbatchError, DatabaseError
 from assetbatch.health import Health, collect
 from assetbatch.metrics import CALLS, PRIORITY_LATENCY, QUEUE_LATENCY, QUEUE_SIZE, Series, age_of
+from assetbatch.secret import masked
 from assetbatch.services import Services
 
 _DEVICES = (("/", "dev"), ("/", "proc"))
@@ -78,4 +79,6 @@ def write_atomically(path: Path, text: str) -> None:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
         hint = "free space there" if full else "its folder must exist and let this user create files"
-        raise AssetbatchError(f"{path} cannot be written: {error.strerror or error}", hint=hint) from None
+        raise AssetbatchError(
+            f"{masked(str(path))} cannot be written: {error.strerror or error}", hint=hint
+        ) from None

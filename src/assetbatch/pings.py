@@ -11,7 +11,7 @@ import threading
 import time
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from assetbatch.secret import Secret
+from assetbatch.secret import Secret, masked
 
 log = logging.getLogger("assetbatch")
 
@@ -37,12 +37,12 @@ class Ping:
         """The command has begun: reported while it goes on."""
         self._begun = self._send("/start", "")
 
-    def ended(self, exit_code: int, text: str) -> None:
+    def ended(self, exit_code: int, text: str, *, within_seconds: float = END_SECONDS) -> None:
         """The command has ended; `text` says how, without secrets. Waits until that is reported, for at most
-        `END_SECONDS`."""
-        until = time.monotonic() + END_SECONDS
+        `within_seconds`."""
+        until = time.monotonic() + within_seconds
         if self._begun:  # in their order
-            self._begun.join(END_SECONDS / 2)
+            self._begun.join(within_seconds / 2)
         if exit_code:
             text = f"exit code {exit_code}: {text}"
         sent = self._send("/fail" if exit_code else "", text)
@@ -53,7 +53,7 @@ class Ping:
 
     @property
     def _host(self) -> str:
-        return urlsplit(self._url.reveal()).hostname or "" if self._url else ""
+        return masked(urlsplit(self._url.reveal()).hostname or "") if self._url else ""
 
     def _send(self, path: str, text: str) -> threading.Thread | None:
         if self._url is None:

@@ -14,7 +14,7 @@ from assetbatch.assets import Asset, AssetType
 from assetbatch.entitlements import DAY_MS, DOUBTED_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
 from assetbatch.hours import day_of, last_midnight, last_open, open_ms_between, start_of_day
 from assetbatch.ledger import asked_to, newest_pages, open_stretches
-from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, Fault, Span, SpanState, StoredAsset
+from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, Span, SpanFault, SpanState, StoredAsset
 from assetbatch.words import ago, moment, plural, span
 
 PAGE_DAYS = 34
@@ -33,6 +33,11 @@ FAILED_AGAIN_MS = 6 * HOUR_MS
 
 UNUSABLE_AGAIN_AT_MOST_MS = 30 * DAY_MS
 """The longest pause until a slot is asked for again whose bar was of no use: the vendor seldom mends one."""
+
+REJECTED_AGAIN_MS = HOUR_MS
+REJECTED_AGAIN_AT_MOST_MS = 24 * HOUR_MS
+"""The first and the longest pause until something is asked for again that the database has refused; between
+them the pauses double. `init` ends them."""
 
 BARS_AGAIN_MS = HOUR_MS // 2
 """When the latest bars whose calls have failed are queued again."""
@@ -164,6 +169,8 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     open, and with doubling pauses after it has closed (the vendor may publish the end late).
     """
     asset_type = asset.asset_type
+    if stored is not None and (pause_ms := _rejection_pause_ms(stored, now_ms)):
+        return Verdict(False, f"the database refuses it; asked again after {span(pause_ms)}, or after init")
     by_snapshot = known.any_snapshots(asset_type, now_ms, asset.polygon_ticker)
     if not by_snapshot and (refusal := _nothing_left(asset, known, now_ms)):
         return Verdict(False, "not in the plan; asked again once a day", refusal)
@@ -205,6 +212,20 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     return Verdict(False, f"nothing newer than {moment(stored.as_of_ms)} was there; asked again later")
 
 
+def _rejection_pause_ms(stored: StoredAsset, now_ms: int) -> int:
+    """How long a symbol is left alone that the database refuses, where that time is not over; else 0."""
+    if stored.rejected_ms is None:
+        return 0
+    since_ms = stored.rejected_ms if stored.rejected_since_ms is None else stored.rejected_since_ms
+    pause_ms = _doubling_ms(stored.rejected_ms - since_ms)
+    return pause_ms if abs(now_ms - stored.rejected_ms) < pause_ms else 0
+
+
+def _doubling_ms(lasted_ms: int) -> int:
+    """The pause after refusals in a row that have lasted so long."""
+    return min(REJECTED_AGAIN_AT_MOST_MS, max(REJECTED_AGAIN_MS, lasted_ms))
+
+
 def _not_found_pause_ms(stored: StoredAsset) -> int:
     """How long it is believed that a ticker does not exist: after a success for as long as that lay back, so
     that the pauses double; else for as long as can be."""
@@ -229,6 +250,8 @@ def behind(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) 
     if not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
         return False
     if _left_by(SpanState.NOT_IN_PLAN, stored, now_ms - NOT_ENTITLED_AGAIN_MS):
+        return False
+    if stored.spans and not _worth_a_call(stored.spans[-1], now_ms, SpanState.REJECTED):
         return False
     visible = last_open(asset.market, min(now_ms, known.horizon_ms(asset.asset_type, now_ms)))
     return visible - _bars_known_to(stored, now_ms) >= max(BAR_MS, asset.update_frequency_seconds * 1000)
@@ -428,18 +451,23 @@ def askable(asset: Asset, stored: StoredAsset | None, start_ms: int, end_ms: int
     return [
         stretch
         for stretch in open_stretches(stored.spans, max(start_ms, stored.spans[0].start_ms), end_ms)
-        if (
-            stretch.state is SpanState.WANTED
-            or (stretch.state is SpanState.FAILED and now_ms - (stretch.asked_ms or 0) >= _pause_ms(stretch))
-        )
+        if _worth_a_call(stretch, now_ms, SpanState.FAILED, SpanState.REJECTED)
+        and stretch.state is not SpanState.NOT_IN_PLAN
         and open_ms_between(asset.market, stretch.start_ms, stretch.end_ms)
     ]
 
 
+def _worth_a_call(stretch: Span, now_ms: int, *paused: SpanState) -> bool:
+    """Whether a stretch is in none of the states that have pauses, or its pause is over."""
+    return stretch.state not in paused or now_ms - (stretch.asked_ms or 0) >= _pause_ms(stretch)
+
+
 def _pause_ms(failed: Span) -> int:
     """How long a failed stretch is left alone; a slot whose bar was of no use for as long as it was old when
-    it was asked for, so that the pauses double."""
-    if failed.fault is not Fault.UNUSABLE_BAR or failed.asked_ms is None:
+    it was asked for, so that the pauses double, and so with bars that the database refuses."""
+    if failed.state is SpanState.REJECTED:
+        return _doubling_ms((failed.asked_ms or 0) - failed.start_ms)
+    if failed.fault is not SpanFault.UNUSABLE_BAR or failed.asked_ms is None:
         return FAILED_AGAIN_MS
     return min(UNUSABLE_AGAIN_AT_MOST_MS, max(FAILED_AGAIN_MS, failed.asked_ms - failed.end_ms))
 

@@ -7,6 +7,7 @@ back is stored in one transaction, before any wait for a slot and at the end; th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetbatch.assets import AssetType
@@ -15,7 +16,16 @@ from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError
 from assetbatch.events import Events
-from assetbatch.flights import Aside, Flights, Landed, Shape, calls_at_once, may_start, shapes
+from assetbatch.flights import (
+    Aside,
+    Flights,
+    Landed,
+    Shape,
+    calls_at_once,
+    calls_that_fit,
+    may_start,
+    shapes,
+)
 from assetbatch.interpretation import (
     CONSEQUENCES,
     Result,
@@ -27,6 +37,7 @@ from assetbatch.interpretation import (
 )
 from assetbatch.learning import PlanLearner
 from assetbatch.market import Batch, Saved
+from assetbatch.metrics import CallMade
 from assetbatch.planning import (
     BarsCall,
     Call,
@@ -42,7 +53,9 @@ from assetbatch.planning import (
 )
 from assetbatch.report import WAITS_FOR, Reporter
 from assetbatch.state.plan_memory import PlanMemory
-from assetbatch.state.window import CallKind, Grant, Window, new_call_id
+from assetbatch.state.process_id import new_id
+from assetbatch.state.queue import Fault
+from assetbatch.state.window import CallKind, Grant, Window
 from assetbatch.status import Status
 from assetbatch.vendor.refusals import Refusal, RefusalKind
 from assetbatch.words import span
@@ -58,14 +71,36 @@ SAVE_SHARE = 0.3
 """The same as a share of a bound that is short."""
 
 SHORTEST_CALL_SECONDS = 1.0
+"""What a call is given at least, however quick the last ones were."""
+
+UNKNOWN_CALL_SECONDS = 5.0
+"""What a call is given where nobody knows how long calls take."""
+
+FIRST_CALL_SHARE = 0.5
+"""The first call of a start may begin in so much of its time, however slow calls are: the next start would
+have no more."""
+
+CUT_SHORT_SECONDS = 0.2
+"""A call that fails with less time left than this was ended by its own deadline."""
 
 LEFT_BEHIND_SECONDS = 1.0
 """What is being stored at the bound of a command is waited for so long."""
 
 
-def time_for_calls(bound: Bound) -> float:
-    """Seconds within which a call may still begin; the rest is for the shortest call and for storing."""
-    return bound.remaining() - SHORTEST_CALL_SECONDS - min(SAVE_SECONDS, SAVE_SHARE * bound.seconds)
+def time_until_saving(seconds: float, remaining: float) -> float:
+    """Seconds until what came must be stored, with `remaining` of a bound of `seconds`."""
+    return remaining - min(SAVE_SECONDS, SAVE_SHARE * seconds)
+
+
+def time_for_calls(
+    seconds: float, remaining: float, slowest_call: float | None, *, is_first: bool = False
+) -> float:
+    """Seconds within which a call may still begin, since it is likely to end in time: not if it takes as long
+    as the slowest of the last calls (None where nobody knows)."""
+    needed = UNKNOWN_CALL_SECONDS if slowest_call is None else max(SHORTEST_CALL_SECONDS, slowest_call)
+    if is_first:
+        needed = min(needed, FIRST_CALL_SHARE * time_until_saving(seconds, seconds))
+    return time_until_saving(seconds, remaining) - needed
 
 
 class _Slot(NamedTuple):
@@ -102,6 +137,7 @@ class Refresher:
         known: Entitlements,
         now_ms: Callable[[], int],
         bound: Bound,
+        slowest_call_seconds: float | None,
         reporter: Reporter,
     ) -> None:
         self._vendor = vendor
@@ -112,6 +148,8 @@ class Refresher:
         self._known = known
         self._now_ms = now_ms
         self._bound = bound
+        self._slowest_call = slowest_call_seconds
+        self._has_called = False
         self.reporter = reporter
         self._proven: set[Shape] = {
             (sort, asset_type)
@@ -122,6 +160,20 @@ class Refresher:
         self._aside: list[Result] = []
         self.calls = 0
         """Calls made so far, also in batches that ended with an error."""
+        self.answered_ms = 0
+        """When the vendor last answered one of them, 0 where it never did."""
+
+    def time_for_calls(self) -> float:
+        """Seconds within which a call may still begin; 0 or less where a stop was asked for."""
+        if self._bound.stopped:
+            return 0.0
+        bound, slowest = self._bound, self._slowest_call
+        return time_for_calls(bound.seconds, bound.remaining(), slowest, is_first=not self._has_called)
+
+    def calls_that_fit(self) -> int:
+        """How many calls can still begin."""
+        slowest = max(SHORTEST_CALL_SECONDS, self._slowest_call or UNKNOWN_CALL_SECONDS)
+        return calls_that_fit(self._window.call_limit, max(0.0, self.time_for_calls()), slowest)
 
     def run(
         self,
@@ -181,19 +233,33 @@ class Refresher:
         aside: Aside,
     ) -> None:
         with Flights(calls_at_once(self._window.call_limit)) as flights:
-            while True:
-                if flights.most == 1 and batch.kind is CallKind.QUEUE and batch.is_heavy():
-                    self._store_and_publish(batch)
-                grant, pause = self._start_calls(batch, flights, more, grant, one_call_each)
-                if not flights.out:
-                    break
-                if flights.most > 1:  # while calls are out
-                    self._store_aside(batch, aside)
-                landed = flights.next(pause) if pause is not None else flights.next()
-                while landed:  # and whatever else has come back meanwhile
-                    self._land(batch, landed, one_call_each)
-                    landed = flights.next(0)
+            try:
+                while True:
+                    if flights.most == 1 and batch.kind is CallKind.QUEUE and batch.is_heavy():
+                        self._store_and_publish(batch)
+                    grant, pause = self._start_calls(batch, flights, more, grant, one_call_each)
+                    if not flights.out:
+                        break
+                    if flights.most > 1:  # while calls are out
+                        self._store_aside(batch, aside)
+                    landed = flights.next(pause) if pause is not None else flights.next()
+                    while landed:  # and whatever else has come back meanwhile
+                        self._land(batch, landed, one_call_each)
+                        landed = flights.next(0)
+            except RedisError:
+                self._land_rest(batch, flights, one_call_each)
+                raise
         self._give_back(grant)
+
+    def _land_rest(self, batch: BatchState, flights: Flights, one_call_each: bool) -> None:
+        """The calls that are out count already: what they bring is stored too."""
+        while flights.out:
+            left = time_until_saving(self._bound.seconds, self._bound.remaining())
+            landed = flights.next(max(0.0, left))
+            if landed is None:
+                return
+            with suppress(RedisError):
+                self._land(batch, landed, one_call_each)
 
     def _start_calls(
         self,
@@ -220,10 +286,7 @@ class Refresher:
                 if slot.pause is None:
                     batch.defer(slot.reason)
                 return None, slot.pause
-            lost = batch.holder.lost(batch.open)
-            batch.abandon(lost)
-            if not lost and self._now_ms() - ask.planned_ms <= PLAN_AGE_MS:
-                self._start(batch, ask, grant, flights)
+            if self._now_ms() - ask.planned_ms <= PLAN_AGE_MS and self._start(batch, ask, grant, flights):
                 grant = None
         return grant, None
 
@@ -231,7 +294,7 @@ class Refresher:
         """Whether further work may begin: not before the vendor is known to answer, since one that is down
         costs each an attempt."""
         answers = batch.answered > batch.downs or (self._proven and not batch.downs)
-        return bool(answers) and not self._bound.stopped and time_for_calls(self._bound) > 0
+        return bool(answers) and self.time_for_calls() > 0
 
     def _next_ask(self, batch: BatchState, flights: Flights) -> Ask | None:
         """The request to make now, beside those that are out; work that needs none (any more) is settled on
@@ -245,6 +308,7 @@ class Refresher:
                 if not verdict.due:
                     batch.settle_without_call(item, verdict)
             calls = self._plan(batch, batch.pending, now_ms)
+            calls = self._within_reach(batch, calls)
             batch.planned(calls, now_ms, self._learner.lessons)
             if not calls and not flights.out:
                 batch.defer("no call is known that could bring it")
@@ -255,13 +319,23 @@ class Refresher:
         probe_today = batch.kind is CallKind.QUEUE  # a refusal would cost priority a call that it needs
         return plan(work, batch.stored, self._known, now_ms, probe_today=probe_today)
 
+    def _within_reach(self, batch: BatchState, calls: list[Call]) -> list[Call]:
+        """The first calls, as many as can still begin; held work of the rest is left to others."""
+        fit = self.calls_that_fit()
+        reached = {item.id for call in calls[:fit] for item in call.work}
+        beyond = [item for call in calls[fit:] for item in call.work if item.id not in reached]
+        if not beyond:
+            return calls
+        batch.abandon(batch.holder.hand_back(beyond))
+        return [call for call in calls if batch.of(call)]
+
     def _slot(self, batch: BatchState, grant: Grant | None, *, may_wait: bool) -> _Slot:
         """A slot that may be used now; or none and why, if there is none within the bound or before others
         of the batch have landed."""
         waited = False
-        call_id = new_call_id()
+        call_id = new_id()
         while True:
-            if self._bound.stopped or time_for_calls(self._bound) <= 0:
+            if self.time_for_calls() <= 0:
                 self._give_back(grant)
                 if waited:
                     self._window.leave(call_id)
@@ -278,7 +352,7 @@ class Refresher:
                 continue
             why = WAITS_FOR[answer.reason]
             wait_seconds = answer.wait_ms / 1000 + 0.001
-            if wait_seconds > time_for_calls(self._bound):
+            if wait_seconds > self.time_for_calls():
                 self._window.leave(call_id)
                 text = f"{why}; the next call is free in {span(answer.wait_ms)}, after this cycle's end"
                 return _Slot(text)
@@ -294,16 +368,24 @@ class Refresher:
         if grant is not None:
             self._window.cancel(grant)
 
-    def _start(self, batch: BatchState, ask: Ask, grant: Grant, flights: Flights) -> None:
+    def _start(self, batch: BatchState, ask: Ask, grant: Grant, flights: Flights) -> bool:
+        """Lets a call go out; returns False where its work is lost or its slot too old by now."""
         try:
             vendor = self._vendor()
+            self._store().record_call()
+            lost = batch.holder.starts(batch.of(ask.call))
         except BaseException:
             self._give_back(grant)
             raise
-        seconds = time_for_calls(self._bound) + SHORTEST_CALL_SECONDS
+        batch.abandon(lost)
+        if lost or grant.too_old(boot_seconds()):
+            return False
+        seconds = time_until_saving(self._bound.seconds, self._bound.remaining())
+        self._has_called = True
         self.reporter.calling(describe(ask.call))
         batch.begin(ask)
         flights.start(ask, grant, lambda: _send(vendor, ask, seconds))
+        return True
 
     def _land(self, batch: BatchState, landed: Landed, one_call_each: bool) -> None:
         """A call has come back: its slot is settled first, then comes what it brought."""
@@ -316,14 +398,27 @@ class Refresher:
                 self._window.cancel(landed.grant)
         except RedisError as error:  # the answer is in: store it, then say so
             batch.redis_error = error
-        self.reporter.called(describe(ask.call), refusal.kind.value if refusal else "ok", landed.seconds)
+        made = CallMade(
+            self._now_ms(),
+            refusal.kind.value if refusal else "ok",
+            landed.seconds,
+            sent=refusal is None or refusal.sent,
+            answered=refusal is None or CONSEQUENCES[refusal.kind].at_work,
+        )
+        self.reporter.called(describe(ask.call), made)
+        if made.sent:
+            self._slowest_call = max(landed.seconds, self._slowest_call or 0.0)
+        if made.answered:
+            self.answered_ms = made.at_ms
         if refusal:
             self._proven.clear()
             self._refused(batch, ask, refusal, one_call_each)
         else:
             self._proven |= shapes(ask.call)
+            batch.answered_by(ask)
             self._take(batch, ask, landed.answer)
             batch.answered += 1
+        batch.redis_error = batch.redis_error or self._learner.redis_error
         batch.end(ask)
 
     def _take(self, batch: BatchState, ask: Ask, answer: Any) -> None:
@@ -362,19 +457,29 @@ class Refresher:
             )
         if refusal.kind is RefusalKind.VENDOR_DOWN:
             batch.downs += 1
+            batch.down_hint = refusal.hint
         taught = self._learner.refused(call, refusal, now_ms)
         if taught and call not in self._plan(batch, batch.of(call), now_ms):
             if one_call_each and not isinstance(call, PricesCall):
                 batch.settle_call(call, Status.POSTPONED, f"{refusal.message} (asked otherwise next time)")
             return
-        batch.apply(call, refusal_findings(call, batch.of(call), ask.page, refusal, now_ms))
+        fault = consequence.fault
+        if refusal.kind is RefusalKind.VENDOR_DOWN and self._is_out_of_time():
+            fault = Fault.NOBODY
+        batch.apply(call, refusal_findings(call, batch.of(call), ask.page, refusal, now_ms, fault))
         if consequence.ends_batch:
             batch.defer("the vendor takes no calls now")
+
+    def _is_out_of_time(self) -> bool:
+        """Whether a call that has just failed was cut short by the end of this start."""
+        return time_until_saving(self._bound.seconds, self._bound.remaining()) < CUT_SHORT_SECONDS
 
     def _store_and_publish(self, batch: BatchState) -> None:
         results, to_save = batch.unsaved()
         if not to_save.is_empty:
-            self._account(batch, results, lambda: self._save(self._store(), to_save, self._learned_ms(batch)))
+            results = self._account(
+                batch, results, lambda: self._save(self._store(), to_save, self._learned_ms(batch))
+            )
         if results:
             batch.holder.stored(results)
 
@@ -395,7 +500,7 @@ class Refresher:
             return
         results, seconds = self._aside, max(0.0, self._bound.remaining()) + LEFT_BEHIND_SECONDS
         try:
-            self._account(batch, results, lambda: aside.fetch(seconds))
+            results = self._account(batch, results, lambda: aside.fetch(seconds))
         except TimeoutError:
             return
         batch.holder.stored(results)
@@ -414,15 +519,19 @@ class Refresher:
             return _Told(saved, error)
         return _Told(saved)
 
-    def _account(self, batch: BatchState, results: Sequence[Result], save: Callable[[], _Told]) -> None:
+    def _account(
+        self, batch: BatchState, results: Sequence[Result], save: Callable[[], _Told]
+    ) -> list[Result]:
+        """The results after saving: what the database refused has failed."""
         try:
             told = save()
         except DatabaseError as error:
             batch.holder.not_stored(results, error.message)
             raise
-        batch.saved(told.saved)
+        results = batch.saved(results, told.saved)
         if told.error:
             raise told.error
+        return results
 
 
 def _send(vendor: VendorClient, ask: Ask, seconds: float) -> Any:

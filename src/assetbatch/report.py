@@ -9,7 +9,8 @@ from assetbatch.entitlements import OF_TICKERS_ONLY, KnownRefusal, Lack
 from assetbatch.metrics import CallMade
 from assetbatch.progress import Progress
 from assetbatch.state.journal import Journal
-from assetbatch.state.window import Refused, new_call_id
+from assetbatch.state.process_id import new_id
+from assetbatch.state.window import Refused
 from assetbatch.words import listed, moment, plural, span
 
 log = logging.getLogger("assetbatch")
@@ -58,7 +59,7 @@ class Reporter:
         """A call waits for its slot; counted once per call."""
         if first:
             self.waits += 1
-            self._journal.waited(self._now_ms(), new_call_id())
+            self._journal.waited(self._now_ms(), new_id())
         text = f"waiting {span(refused.wait_ms)} for a free call: {WAITS_FOR[refused.reason]}"
         log.info(text)
         self._progress.say(text)
@@ -67,11 +68,11 @@ class Reporter:
         """A call goes out."""
         self._progress.say(what)
 
-    def called(self, what: str, outcome: str, seconds: float) -> None:
+    def called(self, what: str, call: CallMade) -> None:
         """A call has come back, or failed."""
-        duration_ms = round(seconds * 1000)
-        self.calls.append(CallMade(self._now_ms(), outcome, seconds))
-        log.info("%s: %s (%d ms)", what, outcome, duration_ms, extra={"duration_ms": duration_ms})
+        duration_ms = round(call.seconds * 1000)
+        self.calls.append(call)
+        log.info("%s: %s (%d ms)", what, call.outcome, duration_ms, extra={"duration_ms": duration_ms})
 
     def odd_bars(self, symbol: str, refused: Mapping[str, int], unordered: int) -> None:
         """An answer had bars that cannot be true, or not in their order."""

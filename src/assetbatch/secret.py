@@ -1,6 +1,62 @@
-"""A string that must not be printed."""
+"""Values that must not be printed, and the one rule for what of any other value may be."""
 
 from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+HIDDEN = "***"
+
+_AWKWARD = re.compile(r"[=@;\s]")
+_TOKEN = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4,12}){4}|[A-Za-z0-9]{8,}")  # a UUID or a word
+_PLAIN = re.compile(r"[A-Za-z0-9_.,:*+{}/-]{0,16}")
+
+
+def may_be_quoted(text: str) -> bool:
+    """Whether a value that was refused may stand in a message.
+
+    A refused value may be anything that somebody pasted into the wrong place, so only a short word or
+    a number passes: no letters beside digits where there are seven characters or more.
+    """
+    if not _PLAIN.fullmatch(text) or "://" in text:
+        return False
+    if text.isdigit():
+        return len(text) <= 12
+    return len(text) < 7 or not (re.search(r"[A-Za-z]", text) and re.search(r"[0-9]", text))
+
+
+def masked(text: str) -> str:
+    """A value that is in use (a path, a host, a name), with `***` for each part that may be a secret."""
+    return "/".join(map(_masked_part, text.split("/")))
+
+
+def masked_prose(text: str) -> str:
+    """The words of a library or a server, with `***` for each that may be a secret: they quote input."""
+    return re.sub(r"\S+", lambda word: _masked_part(word[0]), text)
+
+
+def _masked_part(part: str) -> str:
+    if _AWKWARD.search(part.rstrip(";")) or not part.isprintable():
+        return HIDDEN
+    return _TOKEN.sub(lambda token: HIDDEN if _looks_like_key(token[0]) else token[0], part)
+
+
+def _looks_like_key(token: str) -> bool:
+    """Whether letters and digits follow each other as no name has them; `postgres16` is a name."""
+    if "-" in token:
+        return True
+    if token.isdigit():
+        return len(token) >= 16
+    kinds = ["d" if char.isdigit() else "u" if char.isupper() else "l" for char in token]
+    pairs = list(pairwise(kinds))
+    changes = sum((first == "d") != (second == "d") for first, second in pairs)
+    humps = pairs.count(("l", "u"))
+    return (
+        len(token) >= 24
+        or changes >= 2
+        or (changes == 1 and (len(token) >= 16 or kinds.count("d") > 4))
+        or (humps >= 2 and humps * 5 >= len(token))
+    )
 
 
 class Secret:
@@ -16,10 +72,10 @@ class Secret:
         return self._value
 
     def __repr__(self) -> str:
-        return "Secret('***')"
+        return f"Secret('{HIDDEN}')"
 
     def __str__(self) -> str:
-        return "***"
+        return HIDDEN
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and other._value == self._value

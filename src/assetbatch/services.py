@@ -6,27 +6,29 @@ An idle start never opens the database and never loads an HTTP library.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property, partial
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from assetbatch.config import Config
+from assetbatch.errors import DatabaseError
 from assetbatch.secret import Secret
 from assetbatch.state.clock import ServerClock
-from assetbatch.state.connection import RedisClient, connect
-from assetbatch.state.journal import Journal
-from assetbatch.state.keys import Keys, fingerprint
+from assetbatch.state.connection import VIEW_SECONDS, RedisClient, Waiting, connect
+from assetbatch.state.journal import COMMANDS, Journal
+from assetbatch.state.keys import Keys, fingerprint, shared_prefix
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.queue import Queue
 from assetbatch.state.window import Window
 
 if TYPE_CHECKING:
+    from assetbatch.bounds import Bound
     from assetbatch.embedded import EmbeddedServers
     from assetbatch.entitlements import Entitlements
     from assetbatch.events import Events
+    from assetbatch.state.dead_processes import DeadProcesses
     from assetbatch.state.plan_memory import PlanMemory
     from assetbatch.store import Store
     from assetbatch.vendor.client import VendorClient
@@ -42,8 +44,11 @@ class Services:
     configured, UnreachableError where it does not answer.
     """
 
-    def __init__(self, config: Config, cycle_id: str | None = None) -> None:
+    def __init__(self, config: Config, cycle_id: str | None = None, bound: Bound | None = None) -> None:
+        """`bound` is the command's: no server is waited for beyond it."""
         self.config = config
+        self._bound = bound
+        self._store_error: DatabaseError | None = None
         self.cycle_id = cycle_id or str(uuid.uuid4())
         self._stack = ExitStack()
 
@@ -66,8 +71,12 @@ class Services:
     def redis(self) -> RedisClient:
         """The Redis client."""
         url = self.config.require_redis()
+        if "?" in url.reveal():
+            from assetbatch.config.options import check_redis_options
+
+            check_redis_options(self.config)
         given = Secret(self.embedded.redis_url()) if url.embedded else url
-        client = connect(given, self.config.redis.prefix)
+        client = connect(given, self.config.redis.prefix, Waiting.within(self._bound))
         self._stack.callback(client.close)
         return client
 
@@ -76,13 +85,26 @@ class Services:
         from assetbatch.store import Store
 
         url = self.config.require_database()
+        if "?" in url.reveal():
+            from assetbatch.config.options import check_database_options
+
+            check_database_options(self.config)
         database = self.embedded.database_url() if url.embedded else url.reveal()
-        return Store.open(database, check_schema=check_schema, within_seconds=within_seconds)
+        left = self._bound.remaining if self._bound else None
+        return Store.open(
+            database, check_schema=check_schema, within_seconds=within_seconds, seconds_left=left
+        )
 
     @cached_property
     def store(self) -> Store:
-        """The open database, its schema checked."""
-        return self._stack.enter_context(self.open_store())
+        """The open database, its schema checked. Where it cannot be opened, that is not tried again."""
+        if self._store_error is not None:
+            raise self._store_error
+        try:
+            return self._stack.enter_context(self.open_store())
+        except DatabaseError as error:
+            self._store_error = error
+            raise
 
     @cached_property
     def vendor(self) -> VendorClient:
@@ -104,17 +126,9 @@ class Services:
     @cached_property
     def keys(self) -> Keys:
         """The names of our keys in Redis."""
-        return Keys(self.config.redis.prefix)
-
-    @cached_property
-    def _confirm(self) -> Callable[..., bool] | None:
-        """Waits until what was written survives a failover; None with a single server."""
-        if not self.config.require_redis().group:
-            return None
-        from assetbatch.state.groups import has_moved
-        from assetbatch.state.replication import Replication
-
-        return Replication(self.redis, self.keys, partial(has_moved, self.redis)).confirm
+        prefix = self.config.redis.prefix
+        cluster = self.config.require_redis().group == "cluster"
+        return Keys(prefix, shared_prefix(prefix, cluster=cluster))
 
     @cached_property
     def _fingerprint(self) -> str:
@@ -129,6 +143,11 @@ class Services:
         """Unix milliseconds, UTC, as the Redis server counts them."""
         return self.clock.now_ms()
 
+    @property
+    def _server_name(self) -> str:
+        """An embedded server syncs every write: what it has acknowledged survives any restart."""
+        return "embedded" if self.config.require_redis().embedded else ""
+
     @cached_property
     def window(self) -> Window:
         """The call window of the configured API key."""
@@ -138,11 +157,11 @@ class Services:
             self._fingerprint,
             self.config.call_limit,
             CALL_SECONDS,
-            last_call_ms=lambda: self.store.last_call_ms(),
-            # an embedded server syncs every write: what it has acknowledged survives any restart
-            server_name="embedded" if self.config.require_redis().embedded else "",
+            first_call=lambda trust: self.store.first_call(trust),
+            server_name=self._server_name,
+            view_seconds=VIEW_SECONDS if self.config.require_redis().group else 0.0,
+            free_dead=lambda: self.dead_processes.free(),
             queue_runs=self.config.queue.max_concurrency,
-            confirm=self._confirm,
         )
 
     @cached_property
@@ -155,13 +174,20 @@ class Services:
             max_size=settings.max_size,
             retry_max_attempts=settings.retry_max_attempts,
             retry_delay_seconds=settings.retry_delay_seconds,
-            confirm=self._confirm,
+            server_name=self._server_name,
         )
 
     @cached_property
     def locks(self) -> Locks:
         """The cycle locks."""
-        return Locks(self.redis, self.keys)
+        return Locks(self.redis, self.keys, free_dead=lambda: self.dead_processes.free())
+
+    @cached_property
+    def dead_processes(self) -> DeadProcesses:
+        """What dead processes of this machine hold."""
+        from assetbatch.state.dead_processes import DeadProcesses
+
+        return DeadProcesses(self.redis, self.keys, self.window.keys, COMMANDS, self.queue.retry)
 
     @cached_property
     def journal(self) -> Journal:

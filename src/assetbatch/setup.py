@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import msgspec
 
+from assetbatch.assets import Asset
 from assetbatch.services import Services
+
+if TYPE_CHECKING:
+    from assetbatch.store import Store
+    from assetbatch.store.shape import Concern
 
 MIGRATION_SECONDS = 100.0
 """The longest that the schema's transaction may take: bars may have to be moved into their months."""
@@ -19,19 +27,40 @@ class SetupReport(msgspec.Struct, frozen=True):
     present: tuple[str, ...]
     partitions: tuple[str, ...] = ()
     hypertable: bool = False
+    concerns: tuple[str, ...] = ()
+    """What the tables will refuse, spoil or lack for the configured assets, each with what to do."""
 
 
 def initialise(services: Services, *, by_month: bool = False) -> SetupReport:
     """Creates or upgrades the schema, with bars `by_month` if so told, and registers all configured assets;
-    safe to repeat and to race."""
+    safe to repeat and to race. What the database has refused is due again."""
     config = services.config
     with services.open_store(check_schema=False, within_seconds=MIGRATION_SECONDS) as store:
         migrated = store.migrate(by_month=by_month)
         registered = store.register([*config.priority_assets, *config.secondary_assets])
+        store.forget_rejections()
+        found = look_at(store, config.assets)
     return SetupReport(
         tuple(migrated.steps),
         tuple(registered.added),
         tuple(registered.present),
         tuple(migrated.partitions),
         migrated.hypertable,
+        tuple(f"{concern.message} (hint: {concern.hint})" for concern in found),
     )
+
+
+def look_at(store: Store, assets: Iterable[Asset]) -> list[Concern]:
+    """Say what the tables mean for these assets, before anything is stored of them or after."""
+    from assetbatch.store.shape import concerns
+
+    wanted = list(assets)
+    now_ms = store.facts().now_ms
+    symbols = [asset.symbol for asset in wanted]
+    found = store.shape(symbols, now_ms)
+    without_prices = concerns(found, wanted, {}, now_ms)
+    if any(concern.stops_all for concern in without_prices):  # a column that is read may be missing
+        return without_prices
+    stored = store.load(symbols)
+    prices = {symbol: of.last_price for symbol, of in stored.items() if of.last_price is not None}
+    return concerns(found, wanted, prices, now_ms)

@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.cycles.conftest import free, make_world, paid
+from tests.cycles.conftest import free, make_world, paid, template
 
-__all__ = ["free", "make_world", "paid"]
+__all__ = ["free", "make_world", "paid", "template"]

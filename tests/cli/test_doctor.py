@@ -15,7 +15,8 @@ import pytest
 
 from assetbatch.bounds import Bound
 from assetbatch.doctor import examine
-from assetbatch.state.window import CallKind, Grant, new_call_id
+from assetbatch.state.process_id import new_id
+from assetbatch.state.window import CallKind, Grant
 from tests.cycles.conftest import MakeWorld
 from tests.own_redis import OwnServer, own_server
 from tests.world import KEY, RealClock, SetClock, World
@@ -79,7 +80,7 @@ def test_asks_the_vendor_once_through_the_limiter(free: World) -> None:
 
 def test_leaves_the_vendor_alone_when_no_call_is_free(free: World) -> None:
     with free.services() as services:
-        while isinstance(services.window.ask(CallKind.QUEUE, new_call_id()), Grant):
+        while isinstance(services.window.ask(CallKind.QUEUE, new_id()), Grant):
             pass  # calls that are still out
     before = len(free.vendor.arrivals)
     code, document = examined(free)
@@ -156,6 +157,9 @@ NEEDED = {
     "data_sources.api_providers": "SELECT",
     "data_sources.data_sync_status": "SELECT, INSERT, UPDATE",
     "data_sources.assetbatch_spans": "SELECT, INSERT, UPDATE, DELETE",
+    "data_sources.assetbatch_calls": "SELECT, INSERT",
+    "data_sources.assetbatch_rejections": "SELECT, INSERT, UPDATE",
+    "data_sources.assetbatch_answers": "SELECT, INSERT, UPDATE",
     "data_sources.assetbatch_migrations": "SELECT",
 }
 

@@ -21,6 +21,11 @@ def clock() -> SetClock:
 
 
 @pytest.fixture
+def template(migrated: Callable[[bool], str]) -> str:
+    return migrated(False)
+
+
+@pytest.fixture
 def make_world(
     tmp_path: Path, redis_url: str, database_url: str, prefix: str, clock: SetClock
 ) -> Iterator[MakeWorld]:
@@ -32,6 +37,8 @@ def make_world(
         made.append(world)
         if init:
             world.init()
+        else:
+            world.drop_tables()
         return world
 
     yield make

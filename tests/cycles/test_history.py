@@ -14,10 +14,10 @@ from assetbatch.assets import AssetType
 from assetbatch.entitlements import Lack
 from assetbatch.errors import ConfigError
 from assetbatch.history import BackfillReport, SymbolHoles, backfill, find_holes
-from assetbatch.hours import start_of_day, to_ms
+from assetbatch.hours import start_of_day
 from assetbatch.ledger import Reason
 from assetbatch.market import BAR_MS
-from assetbatch.state.queue import Line
+from assetbatch.state.queue import Failure, Lease, Line
 from assetbatch.vendor.answers import BarsAnswer
 from assetbatch.vendor.client import VendorClient
 from tests.world import PRIORITY, World
@@ -80,15 +80,18 @@ class TestBackfill:
         assert max(end_ms for _, end_ms in asked) < first_day_there + DAY_MS
         assert min(start_ms for start_ms, _ in asked) == start_of_day(date(2026, 9, 1))
 
-    def test_is_no_call_though_weekends_between_its_pages_and_what_is_too_old_go_on_record(
-        self, make_world: MakeWorld
+    @pytest.mark.parametrize("dry_run", [False, True])
+    def test_its_forecast_counts_pages_that_are_leased_or_delayed_once(
+        self, free: World, dry_run: bool
     ) -> None:
-        friday_ms = to_ms(datetime(2026, 11, 27, 23, 30, tzinfo=UTC))  # a page's edge falls on a Saturday
-        world = make_world(now_ms=friday_ms)
-        for first in (date(2026, 9, 28), date(2020, 1, 1)):
-            wanted(world, first, symbol="EURUSD")
-            with world.services() as services:
-                assert services.store.last_call_ms() is None  # else a new window waits for a minute
+        before = wanted(free, date(2026, 6, 1)).forecast.calls
+        assert before > 3
+        with free.services() as services:
+            lease = services.queue.take(2, 60)
+            assert isinstance(lease, Lease)
+            services.queue.fail(lease.token, [Failure(lease.items[0].id, "no")])
+            again = backfill(services, ["BTCUSD"], date(2026, 6, 1), None, dry_run=dry_run)
+        assert again.forecast.calls == before
 
     def test_the_newest_page_comes_first(self, free: World) -> None:
         free.know_that_today_is_refused()
@@ -219,10 +222,9 @@ class TestHoles:
     def test_a_call_that_failed_leaves_a_hole_that_is_asked_for_again(self, free: World) -> None:
         free.know_that_today_is_refused()
         wanted(free, date(2026, 6, 1), date(2026, 6, 30))
-        free.vendor.order("status=503", times=1)
+        free.vendor.order("wrong-shape", times=1)
         free.document["queue"] = {"retry_delay_seconds": 0, "retry_max_attempts": 1}
-        with pytest.raises(Exception, match="cannot be reached"):
-            free.run_queue(seconds=90)
+        free.run_queue(seconds=90)
         found = holes_of(free)
         assert (found.holes[0].reason, found.holes[0].bars) == (Reason.FAILED, 30 * 288)
         with free.services() as services:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from assetbatch.cycles import draining
-from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
+from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError, UnreachableError
 from assetbatch.market import Batch, Saved
 from assetbatch.sandbox.universe import instruments
 from assetbatch.state.queue import Line
+from assetbatch.state.window import Window
 from assetbatch.store import Store
 from assetbatch.vendor.client import VendorClient
 from tests.world import World
@@ -94,7 +95,7 @@ def test_a_plan_with_few_calls_has_one_out_at_a_time(make_world: MakeWorld, most
     document = {"priority_assets": [], "secondary_assets": assets(10, bars=True)}
     world = make_world(plan="starter", limit=60, universe=2500, document=document)
     world.enqueue_secondary()
-    assert world.run_queue().calls == 11
+    assert world.run_queue(seconds=60).calls == 11
     assert most_out == [1]
 
 
@@ -197,7 +198,7 @@ class TestTaking:
         assert world.rows("SELECT count(DISTINCT symbol_id) FROM market_data.ohlcv_5m") == [(WITH_BARS,)]
         assert (result.result, result.ended_because) == ("ok", "empty")
 
-    def test_a_vendor_that_is_down_costs_an_attempt_of_what_was_taken_first(self, wide: World) -> None:
+    def test_a_vendor_that_is_down_delays_what_was_taken_first(self, wide: World) -> None:
         wide.enqueue_secondary()
         wide.vendor.order("status=503", times=None)
         with pytest.raises(UnreachableError):
@@ -205,6 +206,33 @@ class TestTaking:
         with wide.services() as services:
             state = services.queue.state()
         assert (state.leased, state.delayed) == (0, 5 * draining.DOWN_BATCHES)
+
+
+def test_what_calls_bring_that_are_out_when_redis_fails_is_stored(
+    with_bars: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_bars.enqueue_secondary()
+    bars, ask = VendorClient.bars, Window.ask
+    out: list[bool] = []
+    failed = threading.Event()
+
+    def after_the_failure(*arguments: Any, **options: Any) -> Any:
+        out.append(True)
+        assert failed.wait(30)
+        return bars(*arguments, **options)
+
+    def once_four_are_out(*arguments: Any) -> Any:
+        if len(out) >= 4:
+            failed.set()
+            raise RedisError("redis did not answer within 3 s")
+        return ask(*arguments)
+
+    monkeypatch.setattr("assetbatch.refresh.may_start", lambda *_: True)
+    monkeypatch.setattr(VendorClient, "bars", after_the_failure)
+    monkeypatch.setattr(Window, "ask", once_four_are_out)
+    with pytest.raises(RedisError):
+        with_bars.run_queue(seconds=30)
+    assert with_bars.rows("SELECT count(DISTINCT symbol_id) FROM market_data.ohlcv_5m") == [(len(out),)]
 
 
 class TestStoring:

@@ -6,6 +6,7 @@ import ast
 import re
 import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -16,13 +17,15 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from assetbatch.bounds import Bound
 from assetbatch.config import Config
-from assetbatch.errors import ConfigError, RedisError
+from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError, RedisError
 from assetbatch.hours import start_of_day, to_ms
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.state import connection
 from assetbatch.state.journal import RUN_PRIORITY
 from assetbatch.state.queue import Line
+from assetbatch.store import Store
 from assetbatch.vendor.answers import BarsAnswer
 from assetbatch.vendor.client import VendorClient
 from assetbatch.vendor.refusals import Refusal, RefusalKind
@@ -30,6 +33,7 @@ from tests.conftest import REPOSITORY
 from tests.cycles.conftest import MakeWorld, free, make_world, paid
 from tests.failures.start import NOWHERE, PROGRAM, start
 from tests.own_redis import OwnServer, own_server
+from tests.store.proxy import Proxy
 from tests.world import KEY, PRIORITY, RealClock, SetClock, World
 
 __all__ = ["free", "make_world", "own_server", "paid"]
@@ -254,12 +258,17 @@ class TestCode3:
         free.vendor.order("status=503", times=None)
         shows(fails(free, "run-priority"), "the API cannot be reached: …")
 
-    def test_something_hangs(self, free: World, own: OwnServer) -> None:
-        """A Redis that does not answer, asked three times for 3 s each."""
-        assert own.process
-        own.process.send_signal(signal.SIGSTOP)
-        said = fails(free, "run-priority --max-seconds 5")
-        shows(said, "the command did not end within … s and was stopped")
+    def test_a_disk_hangs(self) -> None:
+        with pytest.raises(BoundExceededError) as raised, Bound(0.1):
+            time.sleep(30)
+        shows(str(raised.value), "the command did not end within … s and was stopped")
+
+    def test_postgresql_hangs(self, free: World) -> None:
+        with Proxy(free.database_url) as proxy, Store.open(proxy.url, within_seconds=0.5) as store:
+            proxy.freeze()
+            with pytest.raises(DatabaseError) as raised:
+                store.facts()
+        shows(str(raised.value), "the database did not answer within … s")
 
 
 class TestCode4:
@@ -336,6 +345,12 @@ class TestOldData:
     def test_an_asset_is_not_registered(self, free: World) -> None:
         change(free, "DELETE FROM trading.symbols WHERE symbol = 'XAUUSD'")
         shows(start(free, "run-priority").stderr, "not registered in the database")
+
+    def test_the_database_refuses_a_symbol(self, free: World) -> None:
+        change(free, "ALTER TABLE market_data.ohlcv_5m ALTER close TYPE numeric(7,5)")
+        done = start(free, "run-priority")
+        shows(done.stderr, "the database refuses it: …")
+        assert done.returncode == 1
 
     def test_the_queue_is_full(self, free: World) -> None:
         free.know_that_today_is_refused()

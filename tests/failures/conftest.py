@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cycles.conftest import free, make_world, paid
+from tests.cycles.conftest import free, make_world, paid, template
 from tests.own_redis import own_server
 from tests.world import RealClock, SetClock
 
-__all__ = ["free", "make_world", "own_server", "paid"]
+__all__ = ["free", "make_world", "own_server", "paid", "template"]
 
 
 @pytest.fixture

@@ -212,3 +212,77 @@ def test_the_search_finds_what_is_there() -> None:
         for text in (mark, quote(mark, safe=""), json.dumps({"a": mark})):
             assert any(disguise in text.encode() for disguise in disguises(mark))
         assert any(d in base64.b64encode(mark.encode()) for d in disguises(mark))
+
+
+OPEN = "M4rkZk3vP9sQ1xT7bN5mR2wY8cL4dF6g"
+"""A key that was pasted into a setting that is no secret."""
+
+
+SHAPES = [f"free; POLYGON_API_KEY={OPEN}", f"/a/{OPEN}/b"]
+VARIABLES = {
+    **dict.fromkeys(("POLYGON_TIER", "DB_HOST", "ASSETBATCH_CONFIG", "HOME", "XDG_DATA_HOME"), SHAPES),
+    **dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PGSSLMODE", "PGSERVICE", "PGPASSFILE"), SHAPES),
+    "HTTPS_PROXY": [f"http://me:{OPEN}@127.0.0.1:1", f"{OPEN}://h"],
+    "POLYGON_BASE_URL": [f"https://{OPEN}.invalid", f"https://h.invalid/{OPEN}", f"http://{OPEN}"],
+    "REDIS_URL": [f"redis://{OPEN}.invalid:1/0", f"redis://h?{OPEN}=1", f"unix:///{OPEN}/s"],
+    "DATABASE_URL": [
+        f"postgresql://{OPEN}@{OPEN}.invalid/{OPEN}",
+        f"postgresql://127.0.0.1:1/{OPEN}",
+        f"postgresql:///n?host=/{OPEN}&application_name={OPEN}",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_no_key_in_a_variable_that_is_no_secret_is_said_by_a_command(free: World, name: str) -> None:
+    if name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY"):
+        free.document["provider"] = {"base_url": "https://h.invalid"}
+    free.config()
+    said = []
+    for value in VARIABLES[name]:
+        for command in ("run-priority", "doctor"):
+            done = subprocess.run(
+                [*PROGRAM, "-vv", *command.split()],
+                cwd=free.folder,
+                env={**environment(free, POLYGON_API_KEY=KEY), name: value},
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+            output = done.stdout + done.stderr
+            if OPEN.encode() in output or b"Traceback" in output:
+                said.append((value, command, output.decode(errors="replace")[-600:]))
+    assert said == []
+
+
+def with_option(url: str, name: str) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{name}={OPEN}"
+
+
+def test_no_key_in_a_setting_that_is_no_secret_is_shown_by_a_command(free: World) -> None:
+    """All settings that take any text carry the mark at once, and everything works."""
+    folder = free.folder / f"a;{OPEN}=1"
+    folder.mkdir()
+    free.document["rate_limiting"]["upgrade_url"] = f"https://h.invalid/{OPEN}?key={OPEN}"
+    free.document["redis"]["prefix"] = f"{{{OPEN}}}"
+    free.document["metrics"] = {"prometheus_file": str(folder / f"{OPEN}.prom")}
+    free.document["database"]["url"] = with_option(free.document["database"]["url"], "application_name")
+    free.document["redis"]["url"] = with_option(free.document["redis"]["url"], "client_name")
+    for lists in ("priority_assets", "secondary_assets"):
+        free.document[lists] = [{**asset, "name": f"x={OPEN}; y"} for asset in free.document[lists]]
+    free.config()
+    output = []
+    for command in COMMANDS:
+        done = subprocess.run(
+            [*PROGRAM, "-vv", "--config", str(free.folder / "config.yml"), *command.split()],
+            cwd=folder,
+            env=environment(free, POLYGON_API_KEY=KEY),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        output.append((command, done.stdout + done.stderr))
+    files = [(str(path), path.read_bytes()) for path in folder.iterdir()]
+    assert any(b"XAUUSD" in text for _, text in output)
+    assert len(files) == 3
+    assert [name for name, text in [*output, *files] if OPEN.encode() in text or b"Traceback" in text] == []

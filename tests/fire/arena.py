@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,9 +45,8 @@ WINDOW_SECONDS = 3
 CALL_SECONDS = 2.0
 """Production's 10 s beside its window of 60 s; a slot that nobody settles is held for 3 s more (5 in all)."""
 
-PLACES = 64
-"""`queue.max_concurrency`: the place of a killed process stays taken until its bound and 5 s are over, so
-eight that live need more than eight."""
+PLACES = 8
+"""`queue.max_concurrency`: as many as live at once, since the place of a killed process is free at once."""
 
 PRIORITY = ("BTCUSD", "ETHUSD", "SOLUSD")
 CLASSES = ("HIGH", "MEDIUM", "LOW")
@@ -59,6 +59,8 @@ class Process:
     def __init__(self, orders: Orders, log: Path) -> None:
         self.orders = orders
         self.log = log
+        self.killed_at: float | None = None
+        """When it was dead for certain, if it was killed from outside."""
         with log.open("wb") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.fire.worker", msgspec.json.encode(orders).decode()],
@@ -77,6 +79,8 @@ class Process:
 
     def kill(self) -> None:
         self._process.kill()
+        self._process.wait()
+        self.killed_at = time.monotonic()
 
     def terminate(self) -> None:
         self._process.terminate()
@@ -85,10 +89,16 @@ class Process:
         return self._process.wait(seconds)
 
     def lines(self) -> list[Line]:
-        """What it has noted; the last line may be cut short by a kill in the middle of a write."""
+        """What it has noted, and its end; a kill in the middle of a write may cut a line short."""
         path = Path(self.orders.journal)
         whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-        return [msgspec.json.decode(line, type=Line) for line in whole]
+        lines = [msgspec.json.decode(line, type=Line) for line in whole]
+        if self.killed_at is not None:
+            lines.append(Line(at=self.killed_at, event="killed"))
+        if lines and lines[-1].event == "killed":
+            held = [line.token for line in lines if line.event == "taken"]
+            lines[-1] = msgspec.structs.replace(lines[-1], ids=held)
+        return lines
 
 
 class Arena:
@@ -230,7 +240,8 @@ def _asset(symbol: str) -> dict[str, Any]:
 
 
 def holds(lines: Sequence[Line]) -> list[Hold]:
-    """The leases of the journals."""
+    """The leases of the journals. One ends with its process: whoever is refused frees what dead ones hold."""
+    died = {token: line.at for line in lines if line.event == "killed" for token in line.ids}
     ends: dict[tuple[str, str], float] = {}
     starts: dict[tuple[str, str], float] = {}
     for line in sorted(lines, key=lambda one: one.at):
@@ -243,6 +254,7 @@ def holds(lines: Sequence[Line]) -> list[Hold]:
                 ends[line.token, item] = line.ends
             elif line.event == "given_up" and (line.token, item) in ends:  # else the take itself gave it up
                 ends[line.token, item] = min(ends[line.token, item], line.at)
+    ends = {(token, item): min(end, died.get(token, end)) for (token, item), end in ends.items()}
     return [Hold(item, token, start, ends[token, item]) for (token, item), start in starts.items()]
 
 
@@ -284,7 +296,7 @@ def results(lines: Sequence[Line], command: str) -> list[CycleResult]:
 
 def kills(lines: Sequence[Line]) -> Counter[str]:
     """How often each named step was the end."""
-    return Counter(line.step for line in lines if line.event == "killed")
+    return Counter(line.step for line in lines if line.event == "killed" and line.step)
 
 
 def unexpected(processes: Sequence[Process]) -> list[tuple[int | None, str, str]]:

@@ -21,8 +21,8 @@ class Hold:
     """The time for which `token` held the item: never longer than it did.
 
     From the moment at which the answer to the take was in, to the moment at which it was to be given up
-    (finished, failed, handed back), or at which the lease ran out at the earliest: counted from the
-    moment before the take was sent. Whether the holder lives plays no part: a dead one's lease holds on.
+    (finished, failed, handed back), its holder was dead, or the lease ran out at the earliest: counted from
+    the moment before the take was sent.
     """
 
     item: str

@@ -16,8 +16,9 @@ from assetbatch.config import CallLimit
 from assetbatch.sandbox import Arrival
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
+from assetbatch.state.process_id import new_id
 from assetbatch.state.queue import Lease, Line, Queue
-from assetbatch.state.window import CallKind, Refused, Window, new_call_id
+from assetbatch.state.window import CallKind, Refused, Window
 from tests.fire.judges import Hold, Take
 
 START_MS = 1_800_000_000_000
@@ -134,7 +135,7 @@ class Load:
 
         A dead one is replaced after a second, as cron does it. One that stalls wakes after its lease.
         """
-        token = new_call_id()
+        token = new_id()
         while True:
             taken = self.queue.take(1, LEASE_MS / 1000, window, token)
             if isinstance(taken, Refused):
@@ -148,6 +149,7 @@ class Load:
             holds, number = self.evidence.holds, len(self.evidence.holds)
             holds.append(Hold(item.id, token, taken_ms, lease_ends_ms))
             self.evidence.takes.append(Take(item.id, item.line, item.enqueued_us, self.now_ms, self.now_ms))
+            self.queue.start(token, [item.id], LEASE_MS / 1000)
             yield self.random.randint(0, self.lag_ms)
             self._arrive(item.id)
             if self.random.random() < self.dies:
@@ -163,12 +165,12 @@ class Load:
             holds[number] = Hold(item.id, token, taken_ms, min(self.now_ms, lease_ends_ms))
             self.evidence.done.add(item.id)  # its row is stored
             self.queue.finish(token, [item.id])
-            token = new_call_id()
+            token = new_id()
 
     def caller(self, window: Window) -> Process:
         """One that only calls, as often as it may."""
         while True:
-            call_id = new_call_id()
+            call_id = new_id()
             while isinstance(answer := window.ask(CallKind.PRIORITY, call_id), Refused):
                 yield answer.wait_ms + 1
             yield self.random.randint(0, self.lag_ms)
@@ -178,7 +180,7 @@ class Load:
 
     def take_one(self) -> str:
         """Takes and finishes the item that is first in line; returns its id."""
-        token = new_call_id()
+        token = new_id()
         lease = self.queue.take(1, LEASE_MS / 1000, token=token)
         assert isinstance(lease, Lease)
         (item,) = lease.items
@@ -194,7 +196,7 @@ class Load:
             waits = 0
             began_ms = self.now_ms
             for number in range(PRIORITY_CALLS):
-                call_id, waited = new_call_id(), False
+                call_id, waited = new_id(), False
                 while isinstance(answer := window.ask(CallKind.PRIORITY, call_id), Refused):
                     waited = True
                     yield answer.wait_ms + 1

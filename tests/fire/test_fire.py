@@ -56,6 +56,7 @@ CHANCE = 0.5
 
 USE_SECONDS = 40.0
 USE_START_SECONDS = 25.0
+KILL_EVERY_SECONDS = 2.0
 STARTING_CALLS = 2 * LIMIT
 """Who is refused while the first calls are under way is told to come back half a second after their slots
 are likely to be free; half a second is nothing beside a minute, but a sixth of this window."""
@@ -211,3 +212,42 @@ def test_without_kills_the_budget_is_used_up(
     waits = sum(cycle.waits for cycle in results(lines, "run_queue"))
     assert waits == counted
     assert len(refused & taken) <= waits <= len(refused)
+
+
+@pytest.mark.timeout(150)
+def test_under_kill_9_every_two_seconds_most_of_the_budget_is_used(
+    tmp_path: Path, redis_url: str, database_url: str, prefix: str
+) -> None:
+    """What a dead process holds is freed by who is refused: 30 to 48 % of the budget was used before."""
+    axe = random.Random(3)
+    with Arena(tmp_path, redis_url, database_url, prefix, backlog=300, latency=(0.01, 0.1)) as arena:
+        until = time.monotonic() + USE_SECONDS
+        next_kill = time.monotonic() + KILL_EVERY_SECONDS
+        while (now := time.monotonic()) < until:
+            for number in range(PROCESSES - len(arena.living())):
+                arena.start("run_queue", USE_START_SECONDS, seed=number, until=until)
+            if now >= next_kill:
+                next_kill += KILL_EVERY_SECONDS
+                axe.choice(arena.living()).kill()
+            time.sleep(0.05)
+        for process in arena.living():
+            process.terminate()
+        for process in arena.processes:
+            process.wait(30)
+        arrivals, asked, lines = arena.arrivals(), arena.asked(), arena.lines()
+        done, in_queue = arena.done(), arena.in_queue()
+    times = sorted(arrival.at for arrival in arrivals if arrival.at < until)[STARTING_CALLS:]
+    round_seconds = WINDOW_SECONDS + call_cost(lines) + lateness(lines)
+    used = use(times, LIMIT, round_seconds)
+    log.info(
+        "%d processes; %d arrivals, %.1f %% of the budget, %.1f %% of 5 in %.3f s",
+        len(arena.processes),
+        len(arrivals),
+        100 * use(times, LIMIT, WINDOW_SECONDS),
+        100 * used,
+        round_seconds,
+    )
+    assert unexpected(arena.processes) == []
+    assert windows_over_limit(arrivals, LIMIT, WINDOW_SECONDS) == []
+    assert work_lost_or_doubled(arena.symbols, done, in_queue, holds(lines), asked, RETRY_DELAY_SECONDS) == {}
+    assert used >= 0.65

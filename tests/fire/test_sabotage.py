@@ -153,8 +153,8 @@ class TestPriority:
     def test_a_queue_that_asks_as_priority_is_found(
         self, redis_client: RedisClient, fresh: Callable[[], Keys]
     ) -> None:
-        asks = "w.kind, w.origin_here, w.spacing = "
-        sabotaged = Sabotaged(redis_client, (f"{asks}'queue'", f"{asks}'priority'"))
+        unpacked = "local w = cmsgpack.unpack(options)"
+        sabotaged = Sabotaged(redis_client, (unpacked, f"{unpacked} w.kind = 'priority'"))
         evidence = self.cycles(sabotaged, fresh())
         assert sabotaged.replaced
         assert waited(evidence.priority_waits) != []

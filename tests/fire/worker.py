@@ -118,10 +118,16 @@ class Watch:
         """Notes what was taken and for how long, or that there was none."""
 
         def take(
-            queue: Queue, count: int, lease_seconds: float, window: Window | None = None, token: str = ""
+            queue: Queue,
+            count: int,
+            lease_seconds: float,
+            window: Window | None = None,
+            token: str = "",
+            *,
+            alone: int | None = None,
         ) -> Any:
             called = time.monotonic()
-            answer = original(queue, count, lease_seconds, window, token)
+            answer = original(queue, count, lease_seconds, window, token, alone=alone)
             if isinstance(answer, Lease):
                 items = [(item.id, item.line.value, item.enqueued_us) for item in answer.items]
                 self.note("taken", token=token, items=items, called=called, ends=called + lease_seconds)
@@ -180,17 +186,17 @@ class Watch:
 
         return around
 
-    def extend(self, original: Method) -> Method:
-        """Notes the leases that were renewed."""
+    def begin(self, original: Method) -> Method:
+        """Notes the leases that a call has renewed."""
 
-        def extend(queue: Queue, token: str, ids: Sequence[str], lease_seconds: float) -> Any:
+        def begin(queue: Queue, token: str, ids: Sequence[str], lease_seconds: float) -> Any:
             called = time.monotonic()
             gone = original(queue, token, ids, lease_seconds)
             kept = [item for item in ids if item not in gone]
             self.note("extended", token=token, ids=kept, ends=called + lease_seconds)
             return gone
 
-        return extend
+        return begin
 
     def give_up(self, step: str, ids_of: Callable[[Sequence[Any]], list[str]]) -> Callable[[Method], Method]:
         """Notes, before it happens, that leased work is given up."""
@@ -211,7 +217,7 @@ def watch(orders: Orders) -> Watch:
     """Wraps the methods of the services, and replaces what `orders.scripts` says in the Lua sources."""
     axe = Watch(orders)
     axe.wrap(Queue, "take", axe.take)
-    axe.wrap(Queue, "extend", axe.extend)
+    axe.wrap(Queue, "start", axe.begin)
     axe.wrap(Queue, "finish", axe.give_up("finish", list))
     axe.wrap(Queue, "fail", axe.give_up("fail", lambda failures: [failure.id for failure in failures]))
     axe.wrap(Queue, "release", axe.give_up("release", list))

@@ -1,75 +1,108 @@
-"""Servers that stand in for one another: neither a failover nor a move of our slot loses anything."""
+"""Servers that stand in for one another: no failover and no move of our slot lets a call too many through.
+
+What was written before a failover may be lost with it, and nothing here relies on it: after any change of
+server nobody calls until all earlier calls have left the window.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from pathlib import Path
 
 import pytest
 
 from assetbatch.config import CallLimit
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
-from assetbatch.state import groups
-from assetbatch.state.connection import RedisClient, connect
-from assetbatch.state.groups import has_moved
+from assetbatch.state.connection import VIEW_SECONDS, RedisClient, Waiting, connect
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.queue import Empty, Lease, Line, Queue
-from assetbatch.state.replication import SETTLE_MS, Replication
 from assetbatch.state.window import CallKind, Grant, Refused, Window
 from tests.groups.servers import MASTER, Cluster, Group, SentinelGroup, until
 
 LIMIT = 5
+WINDOW_MS = 60_000
 CALL_SECONDS = 10.0
+SILENCE_MS = WINDOW_MS + 13_000 + round(VIEW_SECONDS * 1000)
+HOUR_MS = 3_600_000
+AT_ONCE_SECONDS = 4.0
+
+
+class Clock:
+    """The servers' time, moved on by the test."""
+
+    def __init__(self) -> None:
+        self.ahead_ms = 0
+
+    def __call__(self) -> int:
+        return time.time_ns() // 1_000_000 + self.ahead_ms
 
 
 class Process:
-    """What one start has of Redis."""
+    """What one start has of Redis, on a database that has seen calls."""
 
-    def __init__(self, url: str, keys: Keys) -> None:
-        self.client: RedisClient = connect(Secret(url), keys.prefix)
-        confirm = Replication(self.client, keys, partial(has_moved, self.client)).confirm
-        limit = CallLimit(LIMIT, 60_000)
-        self.last_call_ms: int | None = None
-        """What the database knows of the last call."""
+    def __init__(self, url: str, keys: Keys, clock: Clock, seconds: float = 15.0) -> None:
+        self.client: RedisClient = connect(Secret(url), keys.prefix, Waiting(seconds))
+        self.clock = clock
         self.window = Window(
             self.client,
             keys,
             "abc",
-            limit,
+            CallLimit(LIMIT, WINDOW_MS),
             CALL_SECONDS,
-            last_call_ms=lambda: self.last_call_ms,
-            confirm=confirm,
+            first_call=lambda _trust: False,
+            view_seconds=VIEW_SECONDS,
+            clock_ms=clock,
         )
         self.queue = Queue(
-            self.client, keys, max_size=1000, retry_max_attempts=3, retry_delay_seconds=60, confirm=confirm
+            self.client, keys, max_size=1000, retry_max_attempts=3, retry_delay_seconds=60, clock_ms=clock
         )
-        self.locks = Locks(self.client, keys)
+        self.locks = Locks(self.client, keys, clock)
+
+    def begin(self) -> None:
+        """Lets the first silence pass, as it does on every server that is new."""
+        refused = self.window.ask(CallKind.PRIORITY, "first")
+        assert isinstance(refused, Refused)
+        self.clock.ahead_ms += refused.wait_ms
+        self.window.leave("first")
 
     def call(self) -> None:
-        """One call, answered at once and stored."""
+        """One call, answered at once."""
         answer = self.window.ask(CallKind.PRIORITY)
         assert isinstance(answer, Grant), answer
-        self.last_call_ms = self.now_ms()
         self.window.settle(answer)
 
-    def now_ms(self) -> int:
-        seconds, microseconds = self.client.time()
-        return int(seconds * 1000 + microseconds // 1000)
+    def is_silent(self) -> bool:
+        """Whether nobody calls, for about a window and the longest call."""
+        answer = self.window.ask(CallKind.PRIORITY, "silent")
+        self.window.leave("silent")
+        return (
+            isinstance(answer, Refused)
+            and answer.reason == "lost"
+            and SILENCE_MS - 10_000 < answer.wait_ms <= SILENCE_MS
+        )
 
 
 Start = Callable[[Group], Process]
 
 
 @pytest.fixture
-def start(keys: Keys) -> Iterator[Start]:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def start(keys: Keys, clock: Clock) -> Iterator[Start]:
     started: list[Process] = []
 
     def start(group: Group) -> Process:
-        started.append(Process(group.url, keys))
+        started.append(Process(group.url, keys, clock))
         return started[-1]
 
     yield start
@@ -81,9 +114,29 @@ def kill_holder(group: Group, keys: Keys) -> None:
     group.holder(keys.queue_items).kill()
 
 
+def open_sockets() -> int:
+    """How many this process has."""
+    opened = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the folder's own, closed by now
+            opened += os.readlink(entry).startswith("socket:")
+    return opened
+
+
 class TestAGroup:
+    @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+    def test_a_closed_client_leaves_no_connection_to_whom_it_has_asked(
+        self, group: Group, keys: Keys
+    ) -> None:
+        before = open_sockets()
+        with connect(Secret(group.url), keys.prefix) as client:
+            assert not Locks(client, keys).held("run_queue")
+            assert open_sockets() >= before + 2
+        assert open_sockets() == before
+
     def test_serves_window_queue_and_locks_like_one_server(self, group: Group, start: Start) -> None:
         process = start(group)
+        process.begin()
         process.queue.enqueue([("EURUSD", Line.MEDIUM), ("BTCUSD", Line.HIGH)])
         with process.locks.hold("run_queue", 60) as held:
             assert held
@@ -96,52 +149,45 @@ class TestAGroup:
         assert process.queue.state().size == 0
         assert process.window.state().used == 1
 
-    def test_a_failover_is_waited_for_and_nothing_of_queue_and_window_is_lost(
+    def test_a_failover_is_waited_for_and_then_nobody_calls_for_a_window_and_the_longest_call(
+        self, group: Group, start: Start, keys: Keys, clock: Clock
+    ) -> None:
+        process = start(group)
+        process.begin()
+        process.call()
+        kill_holder(group, keys)
+        assert process.is_silent()
+        clock.ahead_ms += SILENCE_MS
+        for _ in range(LIMIT):
+            process.call()
+
+    def test_a_second_failover_begins_the_silence_anew(
+        self, sentinels: SentinelGroup, start: Start, keys: Keys, clock: Clock
+    ) -> None:
+        process = start(sentinels)
+        process.begin()
+        process.call()
+        kill_holder(sentinels, keys)
+        assert process.is_silent()
+        clock.ahead_ms += SILENCE_MS // 2
+        until(lambda: len({sentinel.names() for sentinel in sentinels.sentinels}) == 1)
+        kill_holder(sentinels, keys)
+        assert process.is_silent()
+
+    def test_the_queue_of_a_new_holder_is_not_taken_for_whole(
         self, group: Group, start: Start, keys: Keys
     ) -> None:
         process = start(group)
-        for _ in range(LIMIT - 2):
-            process.call()
-        process.queue.enqueue([(f"S{n}", Line.MEDIUM) for n in range(100)])
-        taken = process.queue.take(10, 60)
-        assert isinstance(taken, Lease)
-        process.queue.enqueue([("LATE", Line.LOW)])  # confirms what was leased, too
+        assert not process.queue.state().is_whole
+        process.queue.own()
+        assert process.queue.state().is_whole
         kill_holder(group, keys)
-        process.call()
-        process.call()
-        refused = process.window.ask(CallKind.PRIORITY)
-        assert isinstance(refused, Refused)
-        assert refused.reason == "window"  # the log was believed at once
-        state = process.queue.state()
-        assert (state.size, state.leased) == (101, 10)
+        assert not process.queue.state().is_whole
 
     def test_another_process_finds_the_new_holder_too(self, group: Group, start: Start, keys: Keys) -> None:
-        start(group).queue.enqueue([("EURUSD", Line.MEDIUM)])
+        start(group).queue.state()
         kill_holder(group, keys)
-        assert isinstance(start(group).queue.take(1, 60), Lease)
-
-    def test_calls_that_the_log_does_not_know_of_fill_the_window_after_a_failover(
-        self, group: Group, start: Start, keys: Keys
-    ) -> None:
-        process = start(group)
-        process.call()
-        kill_holder(group, keys)
-        process.last_call_ms = process.now_ms() + 1001  # a second is what clocks may differ
-        refused = process.window.ask(CallKind.PRIORITY)
-        assert isinstance(refused, Refused)
-        assert refused.reason == "lost"
-
-    def test_entries_of_another_servers_clock_count_for_a_second_longer(
-        self, group: Group, start: Start, keys: Keys
-    ) -> None:
-        process = start(group)
-        process.call()
-        before = process.client.zrange(process.window.keys[0], 0, -1, withscores=True)
-        kill_holder(group, keys)
-        process.call()
-        after = dict(process.client.zrange(process.window.keys[0], 0, -1, withscores=True))
-        ((call_id, score),) = before
-        assert after[call_id] == score + 1000
+        assert isinstance(start(group).queue.take(1, 60), Empty)
 
     def test_a_wrong_password_is_told_at_once(self, group: Group, keys: Keys) -> None:
         for node in group.servers:
@@ -151,100 +197,144 @@ class TestAGroup:
         client = connect(Secret(f"{scheme}://:wrong@{rest}"), keys.prefix)
         with pytest.raises(RedisError, match="redis refuses the login"):
             Locks(client, keys).held("run_queue")
-        assert time.monotonic() - began < groups.PATIENCE_SECONDS / 3
+        assert time.monotonic() - began < AT_ONCE_SECONDS
         client.close()
 
     def test_nobody_to_be_reached_is_told_with_the_places_that_were_asked(
-        self, group: Group, keys: Keys, monkeypatch: pytest.MonkeyPatch
+        self, group: Group, keys: Keys
     ) -> None:
-        monkeypatch.setattr(groups, "PATIENCE_SECONDS", 0.3)
         group.stop()
-        client = connect(Secret(group.url), keys.prefix)
+        client = connect(Secret(group.url), keys.prefix, Waiting(0.3))
         with pytest.raises(RedisError, match=r"redis cannot be reached: no .*127\.0\.0\.1:\d+, "):
             Locks(client, keys).held("run_queue")
 
-
-class TestAGrant:
-    """It is used only when a replica has it, so that no failover forgets a call."""
-
-    def test_is_given_back_while_the_replicas_that_follow_confirm_nothing(
-        self, sentinels: SentinelGroup, start: Start
+    def test_a_holder_that_does_not_answer_is_told_as_servers_that_are_changing(
+        self, group: Group, keys: Keys
     ) -> None:
-        process = start(sentinels)
-        process.call()
-        process.queue.enqueue([("EURUSD", Line.MEDIUM)])
-        for replica in sentinels.servers[1:]:
-            replica.freeze()
-        try:
-            with pytest.raises(RedisError, match="no replica of redis has confirmed a write within 2 s"):
-                process.window.ask(CallKind.PRIORITY)
-            with pytest.raises(RedisError, match="no replica of redis has confirmed"):
-                process.queue.take(1, 60, process.window)
-        finally:
-            for replica in sentinels.servers[1:]:
-                replica.thaw()
-        assert process.window.state().used == 1
-        assert process.queue.state().leased == 0
+        kill_holder(group, keys)
+        client = connect(Secret(group.url), keys.prefix, Waiting(0.0))
+        with pytest.raises(RedisError, match=r"redis is changing its server: the .*not answer") as caught:
+            Locks(client, keys).held("run_queue")
+        assert "failover" in str(caught.value.hint)
 
-    def test_is_used_where_no_replica_follows_so_that_none_can_take_over(
-        self, sentinels: SentinelGroup, start: Start
-    ) -> None:
-        process = start(sentinels)
-        for replica in sentinels.servers[1:]:
-            replica.kill()
-        until(lambda: sentinels.servers[0].client.info("replication")["connected_slaves"] == 0)
-        process.call()
-
-    def test_waits_for_a_replica_that_has_just_left_since_it_may_be_taking_over(
-        self, sentinels: SentinelGroup, start: Start
-    ) -> None:
-        process = start(sentinels)
-        process.call()
-        sentinels.servers[1].kill()
-        until(lambda: sentinels.servers[0].client.info("replication")["connected_slaves"] == 1)
+    def test_a_command_that_is_to_stop_waits_for_no_failover(self, group: Group, keys: Keys) -> None:
+        kill_holder(group, keys)
         began = time.monotonic()
-        process.call()
-        waited = time.monotonic() - began
-        process.call()
-        assert waited > SETTLE_MS / 1000 - 0.1
-        assert time.monotonic() - began - waited < 1
-
-    def test_is_not_believed_of_a_server_that_was_started_again(
-        self, sentinels: SentinelGroup, start: Start
-    ) -> None:
-        process = start(sentinels)
-        process.call()
-        sentinels.servers[0].kill()
-        sentinels.servers[0].start()  # before anybody calls it down, and without persistence: its log is gone
-        refused = process.window.ask(CallKind.PRIORITY)
-        assert isinstance(refused, Refused)
-        assert refused.reason == "lost"
+        client = connect(Secret(group.url), keys.prefix, Waiting(stopped=lambda: True))
+        with pytest.raises(RedisError, match="redis is changing its server"):
+            Locks(client, keys).held("run_queue")
+        assert time.monotonic() - began < AT_ONCE_SECONDS
 
 
 class TestSentinel:
+    def test_a_planned_failover_is_followed_by_silence(
+        self, sentinels: SentinelGroup, start: Start, clock: Clock
+    ) -> None:
+        """A process that was connected goes on with the new master, although the old one answers."""
+        process = start(sentinels)
+        process.begin()
+        process.call()
+        fail_over(sentinels)
+        assert process.is_silent()
+
+    def test_a_planned_failover_an_hour_after_the_last_call_is_followed_by_silence_too(
+        self, sentinels: SentinelGroup, start: Start, clock: Clock
+    ) -> None:
+        process = start(sentinels)
+        process.begin()
+        process.call()
+        clock.ahead_ms += HOUR_MS
+        fail_over(sentinels)
+        assert process.is_silent()
+
+    def test_a_master_that_comes_back_to_its_place_is_not_trusted_with_what_it_once_wrote(
+        self, sentinels: SentinelGroup, start: Start, clock: Clock
+    ) -> None:
+        process = start(sentinels)
+        process.begin()
+        process.call()
+        first = sentinels.servers[0]
+        for _ in range(10):
+            fail_over(sentinels)
+            if sentinels.holder("").port == first.port:
+                break
+        else:
+            pytest.skip("the sentinels chose another one each time")
+        assert process.is_silent()
+
+    def test_a_frozen_replica_that_takes_over_with_an_old_log_is_silent(
+        self, sentinels: SentinelGroup, start: Start, clock: Clock
+    ) -> None:
+        process = start(sentinels)
+        process.begin()
+        frozen = sentinels.servers[1]
+        frozen.freeze()
+        for _ in range(LIMIT):
+            process.call()
+        sentinels.servers[2].kill()
+        sentinels.servers[0].kill()
+        frozen.thaw()
+        assert process.is_silent()
+
     def test_a_master_that_was_replaced_and_lives_on_grants_nothing(
-        self, sentinels: SentinelGroup, start: Start
+        self, sentinels: SentinelGroup, start: Start, clock: Clock
     ) -> None:
         process, other = start(sentinels), start(sentinels)
+        process.begin()
         process.call()
         old = sentinels.servers[0]
         sentinels.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", MASTER)
-        until(lambda: all(sentinel.names() != old.port for sentinel in sentinels.sentinels))
-        for _ in range(LIMIT - 1):
+        until(lambda: sum(sentinel.names() != old.port for sentinel in sentinels.sentinels) >= 2)
+        assert other.is_silent()
+        clock.ahead_ms += SILENCE_MS
+        for _ in range(LIMIT):
             other.call()
-        assert old.client.info("replication")["role"] == "master"
         assert isinstance(process.window.ask(CallKind.PRIORITY), Refused)
 
-    def test_sentinels_that_do_not_answer_leave_nobody_who_may_call(
-        self, sentinels: SentinelGroup, start: Start
+    def test_a_frozen_master_that_comes_back_grants_nothing(
+        self, sentinels: SentinelGroup, start: Start, clock: Clock
+    ) -> None:
+        process, other = start(sentinels), start(sentinels)
+        process.begin()
+        process.call()
+        old = sentinels.servers[0]
+        old.freeze()
+        try:
+            assert other.is_silent()
+            clock.ahead_ms += SILENCE_MS
+            for _ in range(LIMIT):
+                other.call()
+        finally:
+            old.thaw()
+        for _ in range(20):
+            assert isinstance(process.window.ask(CallKind.PRIORITY), Refused)
+
+    def test_sentinels_of_which_most_do_not_answer_leave_nobody_who_may_call(
+        self, sentinels: SentinelGroup, start: Start, keys: Keys
     ) -> None:
         process = start(sentinels)
+        process.begin()
         process.call()
         for sentinel in sentinels.sentinels[1:]:
             sentinel.kill()
+        time.sleep(VIEW_SECONDS)
+        hasty = connect(Secret(sentinels.url), keys.prefix, Waiting(0.3))
+        process.window = Window(
+            hasty, keys, "abc", CallLimit(LIMIT, WINDOW_MS), CALL_SECONDS, clock_ms=process.clock
+        )
         with pytest.raises(RedisError, match="do not answer, or do not agree on a master"):
             process.window.ask(CallKind.PRIORITY)
-        assert process.window.state().used == 1
+
+    def test_sentinels_that_want_a_login_say_so_at_once(self, sentinels: SentinelGroup, keys: Keys) -> None:
+        for sentinel in sentinels.sentinels:
+            sentinel.client.execute_command("ACL", "SETUSER", "default", "resetpass", ">made-up")
+        began = time.monotonic()
+        with pytest.raises(RedisError, match="the sentinels refuse the login") as caught:
+            Locks(connect(Secret(sentinels.url), keys.prefix), keys).held("run_queue")
+        assert time.monotonic() - began < AT_ONCE_SECONDS
+        assert "sentinel_password" in str(caught.value.hint)
+        with_login = connect(Secret(f"{sentinels.url}?sentinel_password=made-up"), keys.prefix)
+        assert Locks(with_login, keys).held("run_queue") == []
 
     def test_a_name_that_no_sentinel_knows_is_told_at_once(
         self, sentinels: SentinelGroup, keys: Keys
@@ -253,26 +343,48 @@ class TestSentinel:
         client = connect(Secret(sentinels.url.replace("mymaster", "other")), keys.prefix)
         with pytest.raises(RedisError, match="no sentinel knows a master 'other'"):
             Locks(client, keys).held("run_queue")
-        assert time.monotonic() - began < groups.PATIENCE_SECONDS / 3
+        assert time.monotonic() - began < AT_ONCE_SECONDS
 
     def test_a_dead_sentinel_is_passed_over(self, sentinels: SentinelGroup, start: Start) -> None:
         sentinels.sentinels[0].kill()
-        start(sentinels).call()
+        process = start(sentinels)
+        process.begin()
+        process.call()
 
 
 class TestACluster:
-    def test_a_move_of_our_slot_is_waited_for_and_the_log_is_believed_at_its_new_place(
+    def test_a_move_of_our_slot_is_waited_for_and_followed_by_silence(
         self, cluster: Cluster, start: Start, keys: Keys
     ) -> None:
         process = start(cluster)
-        for _ in range(LIMIT - 1):
-            process.call()
+        process.begin()
+        process.call()
         process.queue.enqueue([("EURUSD", Line.MEDIUM)])
         moved = threading.Thread(target=cluster.move_slot, args=(keys.queue_items, 1.0))
         moved.start()
         time.sleep(0.3)  # half of the keys are there, half here
-        taken = process.queue.take(1, 60, process.window)
+        taken = process.queue.take(1, 60)
         moved.join()
         assert isinstance(taken, Lease)
-        assert process.window.state().used == LIMIT
-        assert isinstance(process.queue.take(1, 60), Empty)
+        assert process.is_silent()
+
+    def test_a_slot_on_its_way_is_told_as_servers_that_are_changing(
+        self, cluster: Cluster, start: Start, keys: Keys
+    ) -> None:
+        start(cluster).queue.enqueue([("EURUSD", Line.MEDIUM), ("BTCUSD", Line.HIGH)])
+        hasty = connect(Secret(cluster.url), keys.prefix, Waiting(0.0))
+        queue = Queue(hasty, keys, max_size=10, retry_max_attempts=3, retry_delay_seconds=60)
+        moved = threading.Thread(target=cluster.move_slot, args=(keys.queue_items, 2.0))
+        moved.start()
+        time.sleep(0.5)
+        with pytest.raises(RedisError, match="the slot of our keys is moving"):
+            queue.take(1, 60)
+        moved.join()
+
+
+def fail_over(group: SentinelGroup) -> None:
+    """A failover as an operator asks for it; returns when all Sentinels name the new master."""
+    old = group.sentinels[0].names()
+    until(lambda: group.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", MASTER))
+    until(lambda: len({sentinel.names() for sentinel in group.sentinels} - {old}) == 1)
+    until(lambda: all(sentinel.names() != old for sentinel in group.sentinels))

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.sandbox import SandboxServer
@@ -239,7 +239,6 @@ def test_v2_forex_says_updated_in_nanoseconds_and_crypto_in_milliseconds(
     limit=st.integers(1, 300),
     sort=st.sampled_from(["asc", "desc"]),
 )
-@settings(deadline=None, max_examples=40)
 def test_pages_hold_exactly_the_bars_of_the_range_once_and_in_order(
     server: SandboxServer, ticker: str, start_ms: int, hours: int, limit: int, sort: str
 ) -> None:

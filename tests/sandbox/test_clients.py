@@ -189,7 +189,6 @@ def examine(
 
     @settings(
         max_examples=15,
-        deadline=None,
         database=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.errors import ConfigError
@@ -76,7 +76,6 @@ def test_an_unknown_fault_or_value_is_an_error_of_configuration(text: str) -> No
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_any_text_is_a_fault_or_an_error_of_configuration(text: str) -> None:
     try:
         fault, probability = parse_fault(text)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.sandbox import PLANS, Arrival, Overrun, SandboxServer, fingerprint, windows_over_limit
@@ -67,7 +67,6 @@ def test_each_key_has_its_own_window() -> None:
     limit=st.integers(1, 5),
     window=st.integers(1, 10),
 )
-@settings(deadline=None)
 def test_the_judge_finds_what_looking_at_every_window_finds(
     times: list[int], limit: int, window: int
 ) -> None:
@@ -105,7 +104,6 @@ def test_refused_calls_do_not_prolong_the_wait() -> None:
 
 
 @given(steps=st.lists(st.floats(0, 5), max_size=60), limit=st.integers(1, 5))
-@settings(deadline=None)
 def test_what_is_admitted_never_overruns_a_window(steps: list[float], limit: int) -> None:
     ticks = Ticks()
     log = CallLog(limit, 10, monotonic=ticks)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.hours import Market, from_ms, is_open, start_of_day
@@ -71,7 +71,6 @@ def server(clock: Clock) -> Iterator[SandboxServer]:
     parts=st.sampled_from([5, 6, 10, 12]),
     data=st.data(),
 )
-@settings(deadline=None)
 def test_the_parts_of_a_bar_add_up_to_the_bar(
     low: int,
     spread: int,
@@ -92,7 +91,6 @@ def test_the_parts_of_a_bar_add_up_to_the_bar(
 
 
 @given(pair=PAIRS, at_ms=MOMENTS)
-@settings(deadline=None)
 def test_an_hour_is_the_aggregate_of_its_minutes_and_a_minute_of_its_seconds(
     pair: Instrument, at_ms: int
 ) -> None:
@@ -106,7 +104,6 @@ def test_an_hour_is_the_aggregate_of_its_minutes_and_a_minute_of_its_seconds(
 
 
 @given(pair=PAIRS, at_ms=MOMENTS, length=st.sampled_from([MINUTE_MS, BAR_MS, HOUR_MS]))
-@settings(deadline=None)
 def test_a_forming_bar_knows_the_complete_seconds_and_nothing_later(
     pair: Instrument, at_ms: int, length: int
 ) -> None:
@@ -120,7 +117,6 @@ def test_a_forming_bar_knows_the_complete_seconds_and_nothing_later(
 
 
 @given(pair=PAIRS, at_ms=MOMENTS)
-@settings(deadline=None)
 def test_prices_are_positive_near_their_level_and_bid_is_below_ask(pair: Instrument, at_ms: int) -> None:
     last = PRICES.last(pair, at_ms)
     assert last is not None
@@ -133,14 +129,12 @@ def test_prices_are_positive_near_their_level_and_bid_is_below_ask(pair: Instrum
 
 
 @given(pair=PAIRS, at_ms=MOMENTS)
-@settings(deadline=None)
 def test_there_is_a_row_exactly_when_the_market_is_open(pair: Instrument, at_ms: int) -> None:
     hour_ms = at_ms // HOUR_MS * HOUR_MS
     assert bool(rows(pair, HOUR_MS, hour_ms, hour_ms + HOUR_MS)) == is_open(pair.market, hour_ms)
 
 
 @given(pair=PAIRS, at_ms=MOMENTS)
-@settings(deadline=None)
 def test_the_search_for_data_never_steps_over_a_quote(pair: Instrument, at_ms: int) -> None:
     after_ms = PRICES.next_data(pair, at_ms)
     before_ms = PRICES.last_data(pair, at_ms)
@@ -181,7 +175,6 @@ def test_another_process_makes_up_the_same_prices() -> None:
     day=st.dates(date(2023, 7, 1), date(2025, 6, 10)),
     multiplier=st.sampled_from([2, 5, 7, 15, 30]),
 )
-@settings(deadline=None, max_examples=15)
 def test_bars_of_several_minutes_are_the_aggregate_of_the_minutes(
     server: SandboxServer, ticker: str, day: date, multiplier: int
 ) -> None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.errors import ConfigError
@@ -53,13 +53,11 @@ def write(folder: Path, name: str, *lines: str) -> Path:
 
 
 @given(at_ms=MOMENTS, weeks=st.integers(-100, 700))
-@settings(deadline=None)
 def test_crypto_moves_by_whole_weeks_exactly(at_ms: int, weeks: int) -> None:
     assert shifted(Market.CRYPTO, at_ms, weeks) - at_ms == weeks * 7 * DAY_MS
 
 
 @given(hours=st.integers(0, 20 * 365 * 24), weeks=st.integers(-100, 700))
-@settings(deadline=None)
 def test_forex_and_metals_keep_their_place_in_the_week_also_over_summer_time(hours: int, weeks: int) -> None:
     at_ms = ms("2010-01-01T00:00:00Z") + hours * HOUR_MS
     for market in (Market.FOREX, Market.METAL):
@@ -68,7 +66,6 @@ def test_forex_and_metals_keep_their_place_in_the_week_also_over_summer_time(hou
 
 
 @given(last_ms=MOMENTS, later=st.integers(0, 900), market=st.sampled_from(Market))
-@settings(deadline=None)
 def test_the_last_bar_ends_within_the_week_before_the_last_midnight(
     last_ms: int, later: int, market: Market
 ) -> None:

@@ -21,8 +21,9 @@ from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
+from assetbatch.state.process_id import new_id
 from assetbatch.state.queue import Empty, Line, Queue
-from assetbatch.state.window import CallKind, Refused, Window, new_call_id
+from assetbatch.state.window import CallKind, Refused, Window
 
 SECOND = 1000
 MINUTE = 60 * SECOND
@@ -92,7 +93,7 @@ class Day:
         yield round(self.random.uniform(300, 900))  # cron and start-up
         self.starts.append(self.now_ms)
         for _ in range(PRIORITY_CALLS):
-            call_id, asked_ms = new_call_id(), self.now_ms
+            call_id, asked_ms = new_id(), self.now_ms
             while isinstance(answer := self.window.ask(CallKind.PRIORITY, call_id), Refused):
                 yield answer.wait_ms
             self.priority_waits.append(self.now_ms - asked_ms)
@@ -111,7 +112,7 @@ class Day:
         if not lock.__enter__():
             return
         name = f"host{host}-"
-        token, window = new_call_id(name), self.new_window(host=name)
+        token, window = new_id(name), self.new_window(host=name)
         while end_ms - self.now_ms > 5 * SECOND:
             taken = self.queue.take(1, (end_ms - self.now_ms) / 1000 + 5, window, token)
             if isinstance(taken, Empty):
@@ -124,17 +125,19 @@ class Day:
                 continue
             (item,) = taken.items
             assert taken.grant is not None
-            if item.attempts == 1:
+            if item.attempts == 0:
                 self.waits[item.line].append(self.now_ms - item.enqueued_us // 1000)
             if self.killed():
                 if self.random.random() < 0.5:
+                    self.queue.start(taken.token, [item.id], (end_ms - self.now_ms) / 1000 + 5)
                     yield from self.call()
                 return  # neither settled nor finished, and the lock is left to its bound
             self.queue_calls[host] += 1
+            self.queue.start(taken.token, [item.id], (end_ms - self.now_ms) / 1000 + 5)
             yield from self.call()
             window.settle(taken.grant)
             self.queue.finish(taken.token, [item.id])
-            token = new_call_id(name)
+            token = new_id(name)
         lock.__exit__(None, None, None)
 
     def enqueue(self, per_class: int) -> Process:
@@ -179,7 +182,7 @@ def live(
 @pytest.fixture(scope="module")
 def day(redis_url: str) -> Iterator[Day]:
     client = connect(Secret(redis_url))
-    yield live(client, Keys(f"{{{new_call_id()}}}"), 24, kills=0.0)
+    yield live(client, Keys(f"{{{new_id()}}}"), 24, kills=0.0)
     client.close()
 
 

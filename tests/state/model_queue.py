@@ -14,6 +14,7 @@ from assetbatch.state.queue import (
     Empty,
     Enqueued,
     Failure,
+    Fault,
     Item,
     Lease,
     Line,
@@ -24,6 +25,7 @@ from assetbatch.state.queue import (
 LINES = tuple(Line)
 RISE_US = 2 * 3600 * 1_000_000
 RISES_TO_HIGH = {Line.HIGH: 0, Line.MEDIUM: 1, Line.LOW: 2, Line.BARS: 6, Line.HISTORY: 12}
+ALONE = (Line.BARS, Line.HISTORY)
 LEASE_RAN_OUT = "the worker died: its lease ran out"
 
 
@@ -36,13 +38,22 @@ class Work:
     stamp_us: int
     attempts: int = 0
     holder: str | None = None
+    started: bool = False
+    life_ms: int = 0
     lease_ends_ms: int | None = None
     retry_at_ms: int | None = None
     last_error: str | None = None
+    failed_ms: int | None = None
 
     @property
     def waiting(self) -> bool:
         return self.lease_ends_ms is None and self.retry_at_ms is None
+
+    def end_lease(self, *, counted: bool) -> None:
+        if self.started and not counted:
+            self.attempts -= 1
+        self.holder = self.lease_ends_ms = None
+        self.started = False
 
     @property
     def turn(self) -> tuple[int, int, int]:
@@ -120,24 +131,50 @@ class Model:
         self.last_stamp_us = newcomer.stamp_us
         return "added"
 
-    def take(self, now_ms: int, token: str, count: int, lease_ms: int) -> Lease | Empty:
+    def take(
+        self, now_ms: int, token: str, count: int, lease_ms: int, alone: int | None = None
+    ) -> Lease | Empty:
         if token in self.answers:
             return self.answers[token]
+        self._clamp(now_ms, lease_ms)
         for work in self.leased():
             if work.lease_ends_ms is not None and work.lease_ends_ms <= now_ms:
-                self._attempt_failed(now_ms, work, LEASE_RAN_OUT, final=False)
+                if work.started:
+                    self._attempt_failed(now_ms, work, LEASE_RAN_OUT, final=False)
+                else:
+                    work.end_lease(counted=False)
         for work in self.delayed():
             if work.retry_at_ms is not None and work.retry_at_ms <= now_ms:
                 work.retry_at_ms = None
-        taken = self.waiting()[:count]
+        taken: list[Work] = []
+        for work in self.waiting():
+            takes_a_call = [each for each in taken if each.line in ALONE]
+            if work.line in ALONE and alone is not None and len(takes_a_call) >= alone:
+                continue
+            taken += [work] if len(taken) < count else []
         if not taken:
             return Empty(min((work.retry_at_ms for work in self.delayed() if work.retry_at_ms), default=None))
         for work in taken:
-            work.attempts += 1
-            work.holder, work.lease_ends_ms = token, now_ms + lease_ms
+            work.holder, work.life_ms, work.lease_ends_ms = token, lease_ms, now_ms + lease_ms
         items = tuple(Item(work.id, work.line, work.attempts, work.stamp_us) for work in taken)
         self.answers[token] = Lease(token, items, None)
         return self.answers[token]
+
+    def _clamp(self, now_ms: int, usual_ms: int) -> None:
+        """After the clock was set back: a lease ends within its life from now, a retry within the delay."""
+        for work in self.works.values():
+            if work.lease_ends_ms is not None and work.lease_ends_ms > now_ms + usual_ms:
+                work.lease_ends_ms = min(work.lease_ends_ms, now_ms + work.life_ms)
+            if work.retry_at_ms is not None:
+                work.retry_at_ms = min(work.retry_at_ms, now_ms + self.delay_ms)
+
+    def start(self, now_ms: int, token: str, ids: Sequence[str], lease_ms: int) -> tuple[str, ...]:
+        lost = tuple(each for each in ids if not self.held(token, each))
+        for item_id in () if lost else ids:
+            work = self.works[item_id]
+            work.attempts += not work.started
+            work.started, work.life_ms, work.lease_ends_ms = True, lease_ms, now_ms + lease_ms
+        return lost
 
     def finish(self, token: str, ids: Sequence[str]) -> tuple[str, ...]:
         lost = []
@@ -149,20 +186,28 @@ class Model:
                 lost.append(item_id)
         return tuple(lost)
 
-    def fail(self, now_ms: int, token: str, failures: Sequence[Failure]) -> tuple[str, ...]:
+    def fail(self, now_ms: int, token: str, failures: Sequence[Failure], answered_ms: int) -> tuple[str, ...]:
         words = []
         for failure in failures:
             work = self.held(token, failure.id)
-            words.append(
-                self._attempt_failed(now_ms, work, failure.error, final=failure.final) if work else "lost"
-            )
+            outage = failure.fault is Fault.VENDOR and work and answered_ms <= (work.failed_ms or now_ms)
+            if work and not failure.final and (outage or failure.fault is Fault.NOBODY):
+                work.end_lease(counted=False)
+                self._try_later(now_ms, work, failure.error)
+                words.append("retry")
+            else:
+                words.append(
+                    self._attempt_failed(now_ms, work, failure.error, final=failure.final) if work else "lost"
+                )
         return tuple(words)
 
+    def _try_later(self, now_ms: int, work: Work, error: str) -> None:
+        work.retry_at_ms, work.last_error, work.failed_ms = now_ms + self.delay_ms, error, now_ms
+
     def _attempt_failed(self, now_ms: int, work: Work, error: str, *, final: bool) -> str:
-        work.holder = work.lease_ends_ms = None
+        work.end_lease(counted=True)
         if not final and work.attempts < self.max_attempts:
-            work.retry_at_ms = now_ms + self.delay_ms
-            work.last_error = error
+            self._try_later(now_ms, work, error)
             return "retry"
         del self.works[work.id]
         self.letters[work.id] = Letter(work, now_ms, error)
@@ -170,18 +215,11 @@ class Model:
             del self.letters[letter.id]
         return "dead"
 
-    def extend(self, now_ms: int, token: str, ids: Sequence[str], lease_ms: int) -> tuple[str, ...]:
-        for item_id in ids:
-            if work := self.held(token, item_id):
-                work.lease_ends_ms = now_ms + lease_ms
-        return tuple(each for each in ids if not self.held(token, each))
-
     def release(self, token: str, ids: Sequence[str]) -> int:
         released = 0
         for item_id in ids:
             if work := self.held(token, item_id):
-                work.holder = work.lease_ends_ms = None
-                work.attempts -= 1
+                work.end_lease(counted=False)
                 released += 1
         return released
 
@@ -195,6 +233,7 @@ class Model:
             delayed=len(self.delayed()),
             dead=len(self.letters),
             oldest_ms=min((work.stamp_us // 1000 for work in waiting), default=None),
+            is_whole=False,
         )
 
     def retry_dead(self, now_ms: int, ids: Sequence[str]) -> Retried:

@@ -54,7 +54,8 @@ class TestJournal:
     def test_remembers_starts_and_ends(self, redis_client: RedisClient, keys: Keys) -> None:
         journal = Journal(redis_client, keys)
         journal.start("run_priority", 1000)
-        assert journal.start("run_priority", 2000) == (1000, 2000)
+        started = journal.start("run_priority", 2000)
+        assert (started.starts_ms, started.slowest_call_ms, started.answered_ms) == ((1000, 2000), None, 0)
         journal.finish("run_priority", CycleRecord(started_ms=2000, duration_ms=5, result="ok", refreshed=3))
         job = journal.job("run_priority")
         assert (job.last_started_ms, job.last_finished_ms, job.last_result, job.last_error) == (
@@ -64,6 +65,19 @@ class TestJournal:
             None,
         )
         assert journal.cycles("run_priority")[0].refreshed == 3
+
+    def test_knows_the_slowest_of_the_last_hundred_calls_of_all_commands(
+        self, redis_client: RedisClient, keys: Keys
+    ) -> None:
+        journal = Journal(redis_client, keys)
+        cycle = CycleRecord(started_ms=1, duration_ms=1, result="ok")
+        journal.finish("run_priority", cycle, [9000, 40], answered_ms=7)
+        journal.finish("run_queue", cycle, [1200] * 98)
+        journal.finish("run_queue", cycle)
+        assert journal.start("run_queue", 2)[1:] == (9000, 7)
+        journal.finish("run_queue", cycle, [300])
+        assert journal.start("run_queue", 3).slowest_call_ms == 1200
+        assert redis_client.llen(keys.call_ms) == 100
 
     def test_a_command_that_never_started_has_nothing(self, redis_client: RedisClient, keys: Keys) -> None:
         job = Journal(redis_client, keys).job("run_queue")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.metrics import CALLS, DAY_MS, MINUTE_MS, QUEUE_SIZE, Measured, Point
@@ -63,7 +63,6 @@ def test_what_a_clock_that_was_ahead_has_left_is_not_shown(metrics: Metrics) -> 
 
 
 @given(moments=st.lists(st.integers(0, 3 * DAY_MS), max_size=40))
-@settings(max_examples=30, deadline=None)
 def test_a_series_has_never_more_points_than_intervals_of_a_day(redis_url: str, moments: list[int]) -> None:
     from assetbatch.secret import Secret
     from assetbatch.state.connection import connect

@@ -14,7 +14,7 @@ from assetbatch.assets import AssetPriority
 from assetbatch.config import CallLimit
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
-from assetbatch.state.queue import Empty, Failure, Lease, Line, Queue
+from assetbatch.state.queue import Empty, Failure, Fault, Lease, Line, Queue
 from assetbatch.state.window import CallKind, Refused, Window
 
 from .conftest import FakeClock
@@ -43,6 +43,13 @@ def take(queue: Queue, count: int = 1) -> Lease:
     answer = queue.take(count, LEASE_SECONDS)
     assert isinstance(answer, Lease), answer
     return answer
+
+
+def call(queue: Queue, count: int = 1) -> Lease:
+    """Takes, and lets a call go out for what was taken."""
+    lease = take(queue, count)
+    assert queue.start(lease.token, [item.id for item in lease.items], LEASE_SECONDS) == ()
+    return lease
 
 
 def take_ids(queue: Queue, count: int) -> list[str]:
@@ -152,7 +159,7 @@ class TestDeadLetters:
         assert [letter.id for letter in letters.dead_letters()] == ["B"]
         assert take_ids(letters, 1) == ["other"]
         (item,) = take(letters).items
-        assert (item.id, item.line, item.attempts) == ("A", HIGH, 1)
+        assert (item.id, item.line, item.attempts) == ("A", HIGH, 0)
 
     def test_of_what_is_queued_again_are_only_removed(self, letters: Queue) -> None:
         letters.enqueue([("A", LOW)])
@@ -286,22 +293,69 @@ class TestLeases:
         take(queue)
         assert queue.take(1, LEASE_SECONDS) == Empty(None)
 
-    def test_a_dead_workers_item_comes_back_with_its_attempt_counted(
+    def test_an_item_whose_worker_died_in_its_call_comes_back_with_its_attempt_counted(
         self, queue: Queue, clock: FakeClock
     ) -> None:
         queue.enqueue([("A", MEDIUM)])
-        assert take(queue).items[0].attempts == 1
+        assert call(queue).items[0].attempts == 0
         clock.advance(LEASE_SECONDS)
         assert isinstance(queue.take(1, LEASE_SECONDS), Empty)  # backs off first
         clock.advance(60)
-        assert take(queue).items[0].attempts == 2
+        assert take(queue).items[0].attempts == 1
+
+    def test_an_item_whose_worker_died_before_its_call_comes_back_at_once_to_its_place_uncounted(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("A", MEDIUM), ("B", MEDIUM), ("C", MEDIUM)])
+        lease = take(queue, 2)
+        queue.start(lease.token, ["B"], LEASE_SECONDS)
+        clock.advance(LEASE_SECONDS)
+        again = take(queue, 3)
+        assert [(item.id, item.attempts) for item in again.items] == [("A", 0), ("C", 0)]
+
+    def test_a_worker_that_dies_before_its_calls_three_times_makes_no_dead_letter(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        names = [f"S{number:03}" for number in range(250)]
+        queue.enqueue([(name, MEDIUM) for name in names])
+        for _ in range(4):
+            take(queue, 250)
+            clock.advance(LEASE_SECONDS)
+        for _ in range(3):  # so many expired leases are looked at by one script
+            lease = queue.take(250, LEASE_SECONDS)
+        assert queue.state().dead == 0
+        assert isinstance(lease, Lease)
+
+    def test_an_attempt_is_counted_once_in_a_lease_however_many_calls_go_out(self, queue: Queue) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        lease = call(queue)
+        queue.start(lease.token, ["A"], LEASE_SECONDS)  # its next page
+        queue.fail(lease.token, [Failure("A", "503", final=True)])
+        assert queue.dead_letters()[0].attempts == 1
+
+    def test_a_call_renews_the_lease_of_its_items(self, queue: Queue, clock: FakeClock) -> None:
+        queue.enqueue([("A", MEDIUM), ("B", MEDIUM)])
+        lease = take(queue, 2)
+        clock.advance(LEASE_SECONDS - 1)
+        queue.start(lease.token, ["A"], LEASE_SECONDS)
+        clock.advance(1)
+        assert take_ids(queue, 2) == ["B"]
+
+    def test_a_call_for_items_that_are_not_all_held_any_more_counts_none(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("A", MEDIUM), ("B", MEDIUM)])
+        slow = take(queue, 2)
+        clock.advance(LEASE_SECONDS)
+        other = take(queue)
+        assert queue.start(slow.token, ["A", "B"], LEASE_SECONDS) == ("A", "B")
+        queue.fail(other.token, [Failure("A", "no", final=True)])
+        assert queue.dead_letters()[0].attempts == 0
 
     def test_only_the_holder_can_finish(self, queue: Queue, clock: FakeClock) -> None:
         queue.enqueue([("A", MEDIUM)])
         slow = take(queue)
         clock.advance(LEASE_SECONDS)
-        queue.take(1, LEASE_SECONDS)
-        clock.advance(60)
         holder = take(queue)
         assert queue.finish(slow.token, ["A"]) == ("A",)
         assert queue.state().leased == 1
@@ -318,13 +372,54 @@ class TestLeases:
         queue.enqueue([("A", MEDIUM), ("B", MEDIUM)])
         assert queue.release(take(queue).token, ["A"]) == 1
         lease = take(queue, 2)
-        assert [(item.id, item.attempts) for item in lease.items] == [("A", 1), ("B", 1)]
+        assert [(item.id, item.attempts) for item in lease.items] == [("A", 0), ("B", 0)]
+
+    def test_work_handed_back_after_its_call_went_out_is_uncounted(self, queue: Queue) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        assert queue.release(call(queue).token, ["A"]) == 1
+        assert take(queue).items[0].attempts == 0
+
+    def test_only_so_many_are_taken_of_the_lines_whose_items_take_a_call_each(self, queue: Queue) -> None:
+        queue.enqueue([(f"bars{number}", BARS) for number in range(9)])
+        queue.enqueue([("past", HISTORY), ("price", MEDIUM), ("other", LOW)])
+        answer = queue.take(250, LEASE_SECONDS, alone=2)
+        assert isinstance(answer, Lease)
+        assert [item.id for item in answer.items] == ["price", "other", "bars0", "bars1"]
 
     def test_a_take_asked_again_after_a_lost_reply_is_the_same_take(self, queue: Queue) -> None:
         queue.enqueue([(f"S{number}", MEDIUM) for number in range(10)])
         first = queue.take(5, LEASE_SECONDS, token="t1")
         assert queue.take(5, LEASE_SECONDS, token="t1") == first
         assert queue.state().leased == 5
+
+
+class TestAClockThatIsSetBack:
+    """By an hour: nothing may be held up for the hour, and nothing be taken from who works it."""
+
+    def test_leaves_a_lease_no_more_than_its_own_life(self, queue: Queue, clock: FakeClock) -> None:
+        queue.enqueue([("EURUSD", MEDIUM)])
+        take(queue)
+        clock.advance(-3600)
+        assert isinstance(queue.take(1, LEASE_SECONDS), Empty)
+        clock.advance(LEASE_SECONDS)
+        assert take_ids(queue, 1) == ["EURUSD"]
+
+    def test_does_not_cut_a_longer_lease_to_that_of_who_asks(self, queue: Queue, clock: FakeClock) -> None:
+        queue.enqueue([("EURUSD", MEDIUM)])
+        queue.take(1, 3600)
+        clock.advance(-10)
+        queue.take(1, LEASE_SECONDS)
+        clock.advance(LEASE_SECONDS + 10)
+        assert isinstance(queue.take(1, LEASE_SECONDS), Empty)
+
+    def test_leaves_a_retry_no_more_than_the_delay(self, queue: Queue, clock: FakeClock) -> None:
+        queue.enqueue([("EURUSD", MEDIUM)])
+        lease = call(queue)
+        queue.fail(lease.token, [Failure("EURUSD", "503")])
+        clock.advance(-3600)
+        assert isinstance(queue.take(1, LEASE_SECONDS), Empty)
+        clock.advance(60)
+        assert take_ids(queue, 1) == ["EURUSD"]
 
 
 class TestRetries:
@@ -342,11 +437,11 @@ class TestRetries:
         seen = []
         for _ in range(3):
             run = make_queue(redis_client, keys, clock)  # each cron start is a new process
-            lease = take(run)
+            lease = call(run)
             seen.append(lease.items[0].attempts)
             run.fail(lease.token, [Failure("A", "503")])
             clock.advance(60)
-        assert seen == [1, 2, 3]
+        assert seen == [0, 1, 2]
 
     def test_after_the_last_attempt_it_is_a_dead_letter_with_its_last_error(
         self, queue: Queue, clock: FakeClock
@@ -354,7 +449,7 @@ class TestRetries:
         queue.enqueue([("A", LOW)])
         words: list[str] = []
         for attempt in range(3):
-            words += queue.fail(take(queue).token, [Failure("A", f"error {attempt}: with a colon")])
+            words += queue.fail(call(queue).token, [Failure("A", f"error {attempt}: with a colon")])
             clock.advance(60)
         assert words == ["retry", "retry", "dead"]
         (letter,) = queue.dead_letters()
@@ -370,12 +465,47 @@ class TestRetries:
         queue.enqueue([("A", LOW)])
         assert queue.fail(take(queue).token, [Failure("A", "unknown ticker", final=True)]) == ("dead",)
 
+    def test_a_failure_that_is_no_fault_of_the_item_comes_back_after_the_delay_for_ever(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        for _ in range(5):
+            lease = call(queue)
+            assert queue.fail(lease.token, [Failure("A", "503", fault=Fault.NOBODY)]) == ("retry",)
+            assert queue.take(1, LEASE_SECONDS) == Empty(clock.now_ms + 60_000)
+            clock.advance(60)
+        assert take(queue).items[0].attempts == 0
+
+    def test_a_failure_of_the_vendor_counts_once_the_vendor_has_answered_since_the_last_one(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        answered_ms = clock.now_ms - 1
+        attempts = []
+        for answers in (False, False, True, False, True):
+            clock.advance(60)
+            answered_ms = clock.now_ms - 1 if answers else answered_ms
+            lease = call(queue)
+            attempts.append(lease.items[0].attempts)
+            queue.fail(lease.token, [Failure("A", "503", fault=Fault.VENDOR)], answered_ms)
+        clock.advance(60)
+        assert [*attempts, take(queue).items[0].attempts] == [0, 0, 0, 1, 1, 2]
+
+    def test_a_failure_of_the_vendor_in_a_run_that_was_answered_counts_at_once(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        lease = call(queue)
+        queue.fail(lease.token, [Failure("A", "503", fault=Fault.VENDOR)], clock.now_ms + 1)
+        clock.advance(60)
+        assert take(queue).items[0].attempts == 1
+
     def test_a_worker_that_dies_with_it_each_time_ends_it_as_a_dead_letter(
         self, queue: Queue, clock: FakeClock
     ) -> None:
         queue.enqueue([("poison", MEDIUM)])
         for _ in range(3):
-            take(queue)
+            call(queue)
             clock.advance(LEASE_SECONDS)
             queue.take(1, LEASE_SECONDS)  # the next run finds the expired lease
             clock.advance(60)
@@ -437,6 +567,13 @@ class TestState:
         assert state.oldest_ms == oldest_ms
         assert state.by_line == {CRITICAL: 1, HIGH: 1, MEDIUM: 0, LOW: 1, BARS: 0, HISTORY: 0}
 
+    def test_counts_each_line_with_what_is_delayed_and_leased(self, queue: Queue) -> None:
+        queue.enqueue([("A", HIGH), ("B", HIGH), ("past", HISTORY), ("bars", BARS), ("low", LOW)])
+        queue.fail(take(queue).token, [Failure("A", "503")])
+        take(queue, 4)
+        queue.enqueue([("late", HISTORY)])
+        assert queue.by_line() == {CRITICAL: 0, HIGH: 2, MEDIUM: 0, LOW: 1, BARS: 1, HISTORY: 2}
+
     def test_an_empty_queue_has_no_oldest(self, queue: Queue) -> None:
         assert queue.state().oldest_ms is None
 
@@ -456,7 +593,7 @@ def test_stamps_keep_all_their_digits(queue: Queue, redis_client: RedisClient, k
 def test_the_last_dead_letters_are_kept_and_no_more(
     queue: Queue, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "_retry", (3, 60_000, 2))
+    monkeypatch.setattr(queue, "retry", (3, 60_000, 2))
     for name in "ABC":
         queue.enqueue([(name, LOW)])
         queue.fail(take(queue).token, [Failure(name, "no", final=True)])
@@ -469,7 +606,7 @@ def test_nobody_holds_what_is_not_leased(queue: Queue) -> None:
     assert queue.finish("", ["A"]) == ("A",)
     assert queue.fail("", [Failure("A", "no")]) == ("lost",)
     assert queue.release("", ["A"]) == 0
-    assert queue.extend("", ["A"], 60) == ("A",)
+    assert queue.start("", ["A"], 60) == ("A",)
     assert take_ids(queue, 1) == ["A"]
 
 
@@ -479,3 +616,113 @@ def test_a_lowered_bound_is_reached_with_the_next_more_urgent_item(
     make_queue(redis_client, keys, clock, max_size=5).enqueue([(name, LOW) for name in "ABCDE"])
     enqueued = make_queue(redis_client, keys, clock, max_size=2).enqueue([("F", HIGH)])
     assert (enqueued.added, sorted(enqueued.dropped)) == (("F",), ["B", "C", "D", "E"])
+
+
+class TestAKeyThatIsGoneOrSpoiled:
+    """Evicted, deleted or overwritten: the rest of the queue goes on, nothing is worked twice."""
+
+    def test_members_without_a_record_are_taken_out_and_others_served(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        queue = make_queue(redis_client, keys, clock, max_size=2000)
+        queue.enqueue([(f"S{number}", MEDIUM) for number in range(1200)])
+        gone = [f"S{number}" for number in range(1100)]
+        redis_client.hdel(keys.queue_items, *gone)
+        assert take_ids(queue, 1) == ["S1100"]
+        assert queue.state().by_line[MEDIUM] == 99
+
+    def test_a_queue_of_nothing_but_such_members_is_empty_and_costs_no_slot(
+        self, queue: Queue, window: Window, redis_client: RedisClient, keys: Keys
+    ) -> None:
+        queue.enqueue([("A", MEDIUM), ("B", LOW)])
+        redis_client.delete(keys.queue_items)
+        assert queue.take(5, LEASE_SECONDS, window) == Empty(None)
+        assert window.state().used == 0
+        assert queue.enqueue([("A", MEDIUM)]).added == ("A",)
+
+    @pytest.mark.parametrize("text", ["", "2", "9:0:1:", "x:y:z:", "2:0:1", "2:0:now:t"])
+    def test_a_record_that_cannot_be_read_is_none_and_its_work_may_come_in_again(
+        self, queue: Queue, redis_client: RedisClient, keys: Keys, clock: FakeClock, text: str
+    ) -> None:
+        queue.enqueue([(name, MEDIUM) for name in ("waits", "leased", "delayed", "fine")])
+        queue.fail(take(queue, 1).token, [])
+        clock.advance(LEASE_SECONDS)
+        lease = take(queue, 3)
+        queue.release(lease.token, ["waits"])
+        queue.fail(lease.token, [Failure("delayed", "503")])
+        for name in ("waits", "leased", "delayed"):
+            redis_client.hset(keys.queue_items, name, text)
+        assert queue.finish(lease.token, ["leased"]) == ("leased",)
+        clock.advance(60)
+        assert take_ids(queue, 5) == ["fine"]
+        state = queue.state()
+        assert (state.size, state.leased, state.delayed) == (1, 1, 0)
+        assert queue.enqueue([("waits", LOW), ("leased", LOW)]).added == ("waits", "leased")
+
+    def test_a_member_that_survives_its_record_does_not_let_the_work_be_taken_twice(
+        self, queue: Queue, redis_client: RedisClient, keys: Keys
+    ) -> None:
+        queue.enqueue([("A", LOW)])
+        redis_client.hdel(keys.queue_items, "A")
+        queue.enqueue([("A", HIGH)])
+        assert take_ids(queue, 5) == ["A"]
+        assert queue.take(5, LEASE_SECONDS) == Empty(None)
+
+    def test_an_expired_lease_of_work_that_came_in_again_costs_it_nothing(
+        self, queue: Queue, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        queue.enqueue([("A", LOW)])
+        call(queue)
+        redis_client.hdel(keys.queue_items, "A")
+        queue.enqueue([("A", HIGH)])
+        clock.advance(LEASE_SECONDS)
+        assert [(item.id, item.attempts) for item in take(queue).items] == [("A", 0)]
+
+    @pytest.mark.parametrize("place", ["queue_waiting", "queue_leased", "queue_delayed"])
+    def test_work_whose_place_is_lost_gets_in_line_when_it_is_enqueued_again(
+        self, queue: Queue, redis_client: RedisClient, keys: Keys, place: str
+    ) -> None:
+        queue.enqueue([("A", MEDIUM)])
+        if place != "queue_waiting":
+            token = take(queue).token
+            if place == "queue_delayed":
+                queue.fail(token, [Failure("A", "503")])
+        places = getattr(keys, place)
+        redis_client.delete(*(places if isinstance(places, tuple) else [places]))
+        assert queue.enqueue([("A", MEDIUM)]).duplicates == ("A",)
+        assert take_ids(queue, 5) == ["A"]
+
+    @pytest.mark.parametrize("text", [None, "", "x"])
+    def test_a_letter_that_cannot_be_read_is_shown_to_nobody_and_taken_out(
+        self, queue: Queue, redis_client: RedisClient, keys: Keys, text: str | None
+    ) -> None:
+        queue.enqueue([("A", LOW), ("B", LOW)])
+        queue.fail(take(queue, 2).token, [Failure(name, "no", final=True) for name in "AB"])
+        if text is None:
+            redis_client.hdel(keys.queue_dead_items, "A")
+        else:
+            redis_client.hset(keys.queue_dead_items, "A", text)
+        assert [letter.id for letter in queue.dead_letters()] == ["B"]
+        assert queue.state().dead == 1
+
+    @pytest.mark.parametrize("text", [None, "", "x"])
+    def test_a_letter_that_cannot_be_read_is_no_letter_to_try_again(
+        self, queue: Queue, redis_client: RedisClient, keys: Keys, text: str | None
+    ) -> None:
+        queue.enqueue([("A", LOW)])
+        queue.fail(take(queue).token, [Failure("A", "no", final=True)])
+        redis_client.delete(keys.queue_dead_items)
+        if text is not None:
+            redis_client.hset(keys.queue_dead_items, "A", text)
+        assert queue.retry_dead(["A"]).unknown == ("A",)
+        assert queue.state().dead == 0
+
+    def test_such_members_at_the_end_of_a_full_line_make_room_and_are_not_named(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        queue = make_queue(redis_client, keys, clock, max_size=2)
+        queue.enqueue([("A", LOW), ("gone", LOW)])
+        redis_client.hdel(keys.queue_items, "gone")
+        queue.enqueue([("B", LOW)])
+        assert queue.enqueue([("C", HIGH)]).dropped == ("B",)
+        assert take_ids(queue, 5) == ["C", "A"]

@@ -28,7 +28,8 @@ import assetbatch.state.queue
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
-from assetbatch.state.queue import Enqueued, Failure, Lease, Line, Queue
+from assetbatch.state.queue import Enqueued, Failure, Fault, Lease, Line, Queue
+from tests.conftest import examples
 
 from .conftest import FakeClock
 from .model_queue import LINES, RISES_TO_HIGH, Model, Work
@@ -53,7 +54,8 @@ def step(name: str, **arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[St
     return st.tuples(st.just(name), st.fixed_dictionaries(arguments))
 
 
-ENDS = st.sampled_from(["finish", "fail", "fail for good", "release", "extend"])
+ENDS = st.sampled_from(["finish", "fail", "fail for good", "nobody", "vendor", "release", "start", "start"])
+ALONE = st.sampled_from([None, None, 1, 2])
 STEPS = st.one_of(
     step("enqueue", items=ITEMS),
     step(
@@ -63,7 +65,8 @@ STEPS = st.one_of(
         beside_ms=BESIDE_MS,
         then=st.sampled_from(["nothing", "take", "enqueue"]),
     ),
-    step("take", count=COUNT, lease_ms=LEASE_MS),
+    step("take", count=COUNT, lease_ms=LEASE_MS, alone=ALONE),
+    step("take_and_start", count=COUNT),
     step("take_when_a_lease_or_delay_ends", count=COUNT, pick=PICK, beside_ms=BESIDE_MS),
     step("take_again_after_a_lost_reply", count=COUNT, pick=PICK),
     step("end_all_of_a_lease", what=ENDS, pick=PICK),
@@ -135,9 +138,14 @@ class QueueMachine(RuleBasedStateMachine):
 
     # Work goes out.
 
-    def take(self, count: int, lease_ms: int) -> None:
+    def take(self, count: int, lease_ms: int, alone: int | None = None) -> None:
         self.tokens.append(f"t{len(self.tokens)}")
-        self.take_with(self.tokens[-1], count, lease_ms)
+        self.take_with(self.tokens[-1], count, lease_ms, alone)
+
+    def take_and_start(self, count: int) -> None:
+        self.take(count, UNIT_MS)
+        held = [each for each in self.model.works if self.model.held(self.tokens[-1], each)]
+        self.end("start", self.tokens[-1], held)
 
     def take_when_a_lease_or_delay_ends(self, count: int, pick: int, beside_ms: int) -> None:
         ends = [work.lease_ends_ms or work.retry_at_ms for work in self.model.works.values()]
@@ -147,9 +155,9 @@ class QueueMachine(RuleBasedStateMachine):
     def take_again_after_a_lost_reply(self, count: int, pick: int) -> None:
         self.take_with(nth(self.tokens[::-1], pick), count, UNIT_MS)
 
-    def take_with(self, token: str, count: int, lease_ms: int) -> None:
-        taken = self.queue.take(count, lease_ms / 1000, token=token)
-        assert taken == self.model.take(self.clock(), token, count, lease_ms)
+    def take_with(self, token: str, count: int, lease_ms: int, alone: int | None = None) -> None:
+        taken = self.queue.take(count, lease_ms / 1000, token=token, alone=alone)
+        assert taken == self.model.take(self.clock(), token, count, lease_ms, alone)
 
     # A holder comes back; where none is, somebody takes work first.
 
@@ -178,11 +186,16 @@ class QueueMachine(RuleBasedStateMachine):
                 assert queue.finish(token, ids) == model.finish(token, ids)
             case "release":
                 assert queue.release(token, ids) == model.release(token, ids)
-            case "extend":
-                assert queue.extend(token, ids, UNIT_MS / 1000) == model.extend(now_ms, token, ids, UNIT_MS)
+            case "start":
+                ids = list(dict.fromkeys(ids))
+                assert queue.start(token, ids, UNIT_MS / 1000) == model.start(now_ms, token, ids, UNIT_MS)
             case _:
-                failures = [Failure(each, f"of {token}: {what}", what == "fail for good") for each in ids]
-                assert queue.fail(token, failures) == model.fail(now_ms, token, failures)
+                final, fault = what == "fail for good", Fault(what) if what in list(Fault) else Fault.ITEM
+                failures = [Failure(each, f"of {token}: {what}", final, fault) for each in ids]
+                answered_ms = now_ms - UNIT_MS
+                assert queue.fail(token, failures, answered_ms) == model.fail(
+                    now_ms, token, failures, answered_ms
+                )
 
     # Somebody looks after the dead letters.
 
@@ -279,10 +292,12 @@ class QueueMachine(RuleBasedStateMachine):
             name: {work.id: work.stamp_us for work in works if work.waiting and work.line is line}
             for name, line in zip(keys.queue_waiting, LINES, strict=True)
         }
-        holds[keys.queue_items] = {work.id: record(work, work.holder or "") for work in works}
+        holds[keys.queue_items] = {work.id: record(work, holder(work)) for work in works}
         holds[keys.queue_leased] = {work.id: work.lease_ends_ms for work in model.leased()}
         holds[keys.queue_delayed] = {work.id: work.retry_at_ms for work in model.delayed()}
-        holds[keys.queue_errors] = {work.id: work.last_error for work in works if work.last_error is not None}
+        holds[keys.queue_errors] = {
+            work.id: f"{work.failed_ms}:{work.last_error}" for work in works if work.last_error is not None
+        }
         holds[keys.queue_dead] = {item_id: letter.died_ms for item_id, letter in letters}
         holds[keys.queue_dead_items] = {
             item_id: record(letter.work, letter.error) for item_id, letter in letters
@@ -293,6 +308,11 @@ class QueueMachine(RuleBasedStateMachine):
 
 def record(work: Work, end: str) -> str:
     return f"{work.line.rank}:{work.attempts}:{work.stamp_us}:{end}"
+
+
+def holder(work: Work) -> str:
+    life = f":{work.life_ms}" if work.holder else ""
+    return f"{work.holder or ''}{life}{':started' if work.started else ''}"
 
 
 def sorted_fields(enqueued: Enqueued) -> list[list[str]]:
@@ -312,13 +332,8 @@ def test_the_scripts_do_what_the_model_does(redis_url: str, monkeypatch: pytest.
     try:
         run_state_machine_as_test(
             machine,
-            settings=settings(
-                max_examples=200,
-                stateful_step_count=50,
-                deadline=None,
-                print_blob=True,
-                suppress_health_check=list(HealthCheck),
-            ),
+            # Most faults need two items and two processes at once: twice the examples.
+            settings=settings(examples(2), suppress_health_check=list(HealthCheck)),
         )
     finally:
         client.close()

@@ -6,24 +6,30 @@ Each test starts servers of its own, on unix sockets in its own folder.
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import resources
 
 import pytest
+import redis
 
 from assetbatch.config import CallLimit
 from assetbatch.errors import RedisError
 from assetbatch.events import Events
 from assetbatch.market import Price, StoredAsset
 from assetbatch.metrics import CALLS, QUEUE_SIZE, Measured, Point
-from assetbatch.state.connection import RedisClient, script
+from assetbatch.state import connection
+from assetbatch.state.connection import RedisClient, redis_errors, script
+from assetbatch.state.dead_processes import DeadProcesses
+from assetbatch.state.journal import COMMANDS
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.plan_memory import PlanMemory
+from assetbatch.state.process_id import new_id, process_of
 from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Line, Queue
-from assetbatch.state.replication import Replication
 from assetbatch.state.window import CallKind, Grant, Refused, Window
 from tests.own_redis import OwnServer, own_server
 
@@ -57,8 +63,8 @@ def make_window(client: RedisClient, clock: FakeClock | None = None) -> Window:
     return Window(client, Keys("{troubles}"), "abc", CallLimit(5, 60_000), 10.0, clock_ms=clock)
 
 
-def take(queue: Queue, count: int = 1, window: Window | None = None) -> Lease:
-    taken = queue.take(count, LEASE_SECONDS, window)
+def take(queue: Queue, count: int = 1, window: Window | None = None, token: str | None = None) -> Lease:
+    taken = queue.take(count, LEASE_SECONDS, window, token)
     assert isinstance(taken, Lease), taken
     return taken
 
@@ -72,7 +78,9 @@ class TestARedisThatIsKilledAndComesBackWithItsData:
         server = own_server(*self.OPTIONS)
         queue = make_queue(server.client(), clock)
         queue.enqueue([("failed", HIGH), ("worked", MEDIUM), ("waiting", LOW)])
-        queue.fail(take(queue).token, [Failure("failed", "503")])
+        failing = take(queue)
+        queue.start(failing.token, ["failed"], LEASE_SECONDS)
+        queue.fail(failing.token, [Failure("failed", "503")])
         lease = take(queue)
         before = queue.state()
         server.kill()
@@ -83,7 +91,7 @@ class TestARedisThatIsKilledAndComesBackWithItsData:
         assert queue.finish(lease.token, ["worked"]) == ()
         assert queue.enqueue([("failed", HIGH)]).duplicates == ("failed",)
         clock.advance(60)
-        assert [(item.id, item.attempts) for item in take(queue, 3).items] == [("failed", 2), ("waiting", 1)]
+        assert [(item.id, item.attempts) for item in take(queue, 3).items] == [("failed", 1), ("waiting", 0)]
 
     def test_a_take_whose_reply_was_lost_with_the_server_is_the_same_take(
         self, own_server: Callable[..., OwnServer], clock: FakeClock
@@ -112,6 +120,66 @@ class TestARedisThatIsKilledAndComesBackWithItsData:
         assert sum(isinstance(answer, Grant) for answer in answers) <= 3
         clock.advance(60 + window.hold_ms / 1000 + 60)
         assert isinstance(window.ask(CallKind.PRIORITY), Grant)
+
+
+class TestAScriptThatFails:
+    """The message names file and line of our own source, and does not blame the server's version."""
+
+    @pytest.mark.parametrize(
+        ("name", "file"),
+        [("queue_state", "queue_state.lua"), ("take", "_queue.lua"), ("grant", "_window.lua")],
+    )
+    def test_the_line_is_that_of_the_file(
+        self, own_server: Callable[..., OwnServer], name: str, file: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lines = connection._lines(name)
+        at = next(i for i, line in enumerate(lines) if line.file == file and not line.text.startswith("--"))
+        broken = [
+            line._replace(text=f"error('broken') {line.text}") if i == at else line
+            for i, line in enumerate(lines)
+        ]
+        whole = connection._lines
+        monkeypatch.setattr(connection, "_lines", lambda asked: broken if asked == name else whole(asked))
+        with pytest.raises(RedisError) as caught, redis_errors():
+            script(own_server().client(), name)(keys=[], args=[])
+        assert caught.value.message == f"a script fails in redis, {file}:{lines[at].number}: broken"
+        assert "report" in (caught.value.hint or "")
+        assert "redis 7" not in (caught.value.hint or "")
+
+    def test_a_foreign_script_is_not_ours(self, own_server: Callable[..., OwnServer]) -> None:
+        with pytest.raises(RedisError) as caught, redis_errors():
+            own_server().client().eval("return nothing.at_all", 0)
+        assert "lua:" not in caught.value.message
+
+
+def test_a_server_that_is_busy_with_a_script_says_so(own_server: Callable[..., OwnServer]) -> None:
+    server = own_server("--busy-reply-threshold", "10")
+    worker = server.client()
+    thread = threading.Thread(target=lambda: _ignore(lambda: worker.eval("while true do end", 0)))
+    thread.start()
+    client = server.client()
+    try:
+        error = _until_busy(client)
+    finally:
+        client.script_kill()
+        thread.join()
+    assert error.message == "redis is busy with a script that has run for too long"
+    assert "SCRIPT KILL" in (error.hint or "")
+
+
+def _ignore(work: Callable[[], object]) -> None:
+    with suppress(redis.exceptions.RedisError):
+        work()
+
+
+def _until_busy(client: RedisClient) -> RedisError:
+    for _ in range(500):
+        try:
+            with redis_errors():
+                client.get("a")
+        except RedisError as error:
+            return error
+    raise AssertionError("the server was never busy")
 
 
 def _three(queue: Queue, _: Window) -> None:
@@ -238,7 +306,7 @@ class TestAReplicaThatOnlyReads:
             pytest.param(lambda queue, _: queue.finish("t1", ["A"]), id="finish"),
             pytest.param(lambda queue, _: queue.fail("t1", [Failure("A", "503")]), id="fail"),
             pytest.param(lambda queue, _: queue.release("t1", ["A"]), id="release"),
-            pytest.param(lambda queue, _: queue.extend("t1", ["A"], LEASE_SECONDS), id="extend"),
+            pytest.param(lambda queue, _: queue.start("t1", ["A"], LEASE_SECONDS), id="start"),
             pytest.param(lambda queue, _: queue.retry_dead(["Z"]), id="retry a dead letter"),
             pytest.param(lambda queue, _: queue.drop_dead(["Z"]), id="drop a dead letter"),
             pytest.param(lambda _, window: window.ask(CallKind.PRIORITY), id="ask"),
@@ -315,7 +383,8 @@ def use_every_script(client: RedisClient) -> None:
     again = queue.take(3, LEASE_SECONDS, window, token=lease.token)
     assert isinstance(again, Lease)
     assert again.items == lease.items
-    assert queue.extend(lease.token, ["D", "A", "C"], LEASE_SECONDS) == ()
+    assert queue.start(lease.token, ["D", "A", "C"], LEASE_SECONDS) == ()
+    assert queue.dead_letters() == []
     assert queue.finish(lease.token, ["D"]) == ()
     assert queue.fail(lease.token, [Failure("A", "503"), Failure("C", "no", final=True)]) == ("retry", "dead")
     assert queue.retry_dead(["C"]).retried == ("C",)
@@ -324,10 +393,17 @@ def use_every_script(client: RedisClient) -> None:
     clock.advance(60)
     lease = take(queue)  # of a retry that is due
     assert queue.release(lease.token, ["A"]) == 1
-    take(queue)
+    queue.start(take(queue).token, ["A"], LEASE_SECONDS)
     clock.advance(LEASE_SECONDS)
     assert isinstance(queue.take(1, LEASE_SECONDS), Empty)  # the lease ran out
     assert queue.state().delayed == 1
+    queue.own()
+    queue.enqueue([("H", Line.HIGH)])
+    host, machine, pid, began = process_of(new_id()).split(".")
+    take(queue, token=f"{host}.{machine}.{pid}.{int(began) - 1}.d.0123456789abcdef")
+    keys = Keys("{troubles}")
+    dead = DeadProcesses(client, keys, keys.window("abc"), COMMANDS, queue.retry, clock)
+    assert dead.free()
     grants = [window.ask(kind, f"c{number}") for number, kind in enumerate([*CallKind] * 4)]
     first = next(grant for grant in grants if isinstance(grant, Grant))
     window.settle(first)
@@ -344,8 +420,6 @@ def use_every_script(client: RedisClient) -> None:
     newer = StoredAsset(symbol="A", last_price=2.0, as_of_ms=clock() + 1)
     assert [price.last_price for price in events.make_good([newer])] == [2.0]
     assert events.make_good([newer]) == []
-    keys = Keys("{troubles}")
-    assert Replication(client, keys).confirm("HEXISTS", keys.followers, "followed")
 
 
 class TestACluster:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,8 @@ from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys, fingerprint
-from assetbatch.state.window import CallKind, Grant, Refused, Window, new_call_id
+from assetbatch.state.process_id import new_id
+from assetbatch.state.window import CallKind, Grant, Refused, Window
 
 from .conftest import FakeClock
 
@@ -136,7 +138,7 @@ class TestDatingAhead:
         answer = refused(window.ask(CallKind.PRIORITY))
         assert answer.retry_at_ms == clock.now_ms - 1000 + 1 + 60_000
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         st.lists(
             st.tuples(
@@ -157,7 +159,7 @@ class TestDatingAhead:
         arrivals: list[int] = []
         for pause, latency, killed in calls:
             clock.now_ms += pause
-            call_id = new_call_id()
+            call_id = new_id()
             answer = window.ask(CallKind.PRIORITY, call_id)
             while isinstance(answer, Refused):
                 clock.now_ms = max(clock.now_ms, answer.retry_at_ms)
@@ -323,18 +325,27 @@ class TestSeveralHosts:
     ) -> None:
         window = self.make(redis_client, keys, clock, "one")
         use(window, CallKind.QUEUE)
-        settled_ms = clock.now_ms + 1
         answer = refused(window.ask(CallKind.QUEUE, "next"))
-        assert (answer.retry_at_ms, answer.reason) == (settled_ms + self.SPACING_MS, "spaced")
+        assert (answer.retry_at_ms, answer.reason) == (clock.now_ms + self.SPACING_MS, "spaced")
         use(window, CallKind.PRIORITY)
+
+    def test_calls_are_kept_apart_from_grant_to_grant_however_long_an_answer_takes(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = self.make(redis_client, keys, clock, "one")
+        grant = granted(window.ask(CallKind.QUEUE))
+        granted_ms = clock.now_ms
+        clock.advance(5)
+        window.settle(grant)
+        assert refused(window.ask(CallKind.QUEUE)).retry_at_ms == granted_ms + self.SPACING_MS
 
     def test_a_host_that_has_had_a_call_lets_one_without_go_before(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
         one = self.make(redis_client, keys, clock, "one-")
         two = self.make(redis_client, keys, clock, "two-")
-        one.settle(granted(one.ask(CallKind.QUEUE, new_call_id("one-"))))
-        again, first = new_call_id("one-"), new_call_id("two-")
+        one.settle(granted(one.ask(CallKind.QUEUE, new_id("one-"))))
+        again, first = new_id("one-"), new_id("two-")
         refused(one.ask(CallKind.QUEUE, again))
         clock.advance(1)  # it comes later, and is served before
         clock.now_ms = refused(two.ask(CallKind.QUEUE, first)).retry_at_ms
@@ -353,13 +364,29 @@ class TestSeveralHosts:
             use(window, CallKind.QUEUE)
 
 
-class TestALostLog:
-    """A window that may have been lost is not believed."""
+class Calls:
+    """What the database knows: whether a call was ever made."""
 
-    COUNTS_MS = 60_000 + 13_000
+    def __init__(self, ever: bool) -> None:
+        self.ever = ever
+        self.asked = 0
+
+    def first_call(self, trust: Callable[[], object]) -> bool:
+        self.asked += 1
+        if self.ever:
+            return False
+        trust()
+        self.ever = True
+        return True
+
+
+class TestALostLog:
+    """A log that another server wrote is not trusted before all calls it may lack have left the window."""
+
+    SILENCE_MS = 60_000 + 13_000
 
     def make(
-        self, client: RedisClient, keys: Keys, clock: FakeClock, last_call_ms: int | None, name: str = ""
+        self, client: RedisClient, keys: Keys, clock: FakeClock, calls: Calls, name: str = "", view: float = 0
     ) -> Window:
         return Window(
             client,
@@ -367,60 +394,87 @@ class TestALostLog:
             "abc",
             CallLimit(5, 60_000),
             CALL_SECONDS,
-            last_call_ms=lambda: last_call_ms,
+            first_call=calls.first_call,
             server_name=name,
+            view_seconds=view,
             clock_ms=clock,
         )
 
-    def test_a_fresh_installation_waits_for_nothing(
+    def test_an_installation_whose_database_never_saw_a_call_waits_for_nothing(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
-        granted(self.make(redis_client, keys, clock, None).ask(CallKind.PRIORITY))
+        calls = Calls(ever=False)
+        granted(self.make(redis_client, keys, clock, calls).ask(CallKind.PRIORITY))
+        assert calls.ever
 
-    def test_calls_long_ago_make_nobody_wait(
+    def test_calls_of_any_age_make_the_first_wait_for_a_window_and_the_longest_call(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
-        window = self.make(redis_client, keys, clock, clock.now_ms - self.COUNTS_MS)
-        granted(window.ask(CallKind.PRIORITY))
-
-    def test_after_a_loss_the_first_calls_wait_as_if_the_window_were_full(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
-    ) -> None:
-        use(self.make(redis_client, keys, clock, None))
-        redis_client.delete(*self.make(redis_client, keys, clock, None).keys)  # restarted without persistence
-        window = self.make(redis_client, keys, clock, clock.now_ms - 1000)
+        window = self.make(redis_client, keys, clock, Calls(ever=True))
         answer = refused(window.ask(CallKind.PRIORITY, "first"))
-        assert answer.retry_at_ms == clock.now_ms + self.COUNTS_MS
+        assert (answer.retry_at_ms, answer.reason) == (clock.now_ms + self.SILENCE_MS, "lost")
+        clock.now_ms = answer.retry_at_ms - 1
+        refused(window.ask(CallKind.PRIORITY, "first"))
         clock.now_ms = answer.retry_at_ms
         granted(window.ask(CallKind.PRIORITY, "first"))
 
-    def test_another_server_than_the_one_that_wrote_the_log_is_not_believed(
+    def test_the_silence_is_longer_by_the_age_of_what_a_client_knows_of_the_servers(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
-        use(self.make(redis_client, keys, clock, None, "server-1"))
-        promoted = self.make(redis_client, keys, clock, clock.now_ms, "server-2")
-        refused(promoted.ask(CallKind.PRIORITY))
+        window = self.make(redis_client, keys, clock, Calls(ever=True), view=1.0)
+        answer = refused(window.ask(CallKind.PRIORITY))
+        assert answer.retry_at_ms == clock.now_ms + self.SILENCE_MS + 1000
 
-    def test_the_same_server_is_believed_without_asking_the_database(
+    def test_an_emptied_server_is_silent_although_it_is_the_same(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
-        def never() -> int | None:
-            raise AssertionError("asked the database")
+        window = self.make(redis_client, keys, clock, Calls(ever=False))
+        use(window)
+        redis_client.delete(*window.keys)
+        assert refused(window.ask(CallKind.PRIORITY)).reason == "lost"
 
-        use(self.make(redis_client, keys, clock, None))
-        window = self.make(redis_client, keys, clock, None)
-        window._last_call_ms = never
-        granted(window.ask(CallKind.PRIORITY))
+    def test_entries_that_an_old_snapshot_brings_back_are_not_taken_for_the_whole_log(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = self.make(redis_client, keys, clock, Calls(ever=False), "before")
+        use(window)
+        use(window)
+        restarted = self.make(redis_client, keys, clock, Calls(ever=True), "after")
+        assert refused(restarted.ask(CallKind.PRIORITY)).reason == "lost"
+
+    def test_the_server_that_wrote_the_log_is_trusted_without_asking_the_database(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        use(self.make(redis_client, keys, clock, Calls(ever=False)))
+        calls = Calls(ever=True)
+        granted(self.make(redis_client, keys, clock, calls).ask(CallKind.PRIORITY))
+        assert calls.asked == 0
+
+    def test_a_server_that_keeps_its_log_over_a_restart_is_known_by_the_name_it_is_given(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        use(self.make(redis_client, keys, clock, Calls(ever=False), "embedded"))
+        granted(self.make(redis_client, keys, clock, Calls(ever=True), "embedded").ask(CallKind.PRIORITY))
 
     def test_the_loss_is_made_good_once_for_all_processes(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
-        one = self.make(redis_client, keys, clock, clock.now_ms)
-        other = self.make(redis_client, keys, clock, clock.now_ms)
+        one = self.make(redis_client, keys, clock, Calls(ever=True))
+        other = self.make(redis_client, keys, clock, Calls(ever=True))
         first = refused(one.ask(CallKind.PRIORITY, "one"))
         clock.advance(10)
-        other.restore()  # it had seen the loss at the same time, but comes late
+        other.recover()  # it had seen the loss at the same time, but comes late
         assert refused(other.ask(CallKind.PRIORITY, "other")).retry_at_ms == first.retry_at_ms
+
+    def test_a_longer_block_by_the_provider_is_not_cut_short(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = self.make(redis_client, keys, clock, Calls(ever=False))
+        use(window)
+        until_ms = window.block(600)
+        redis_client.delete(window.keys[5])
+        window.recover()
+        assert refused(window.ask(CallKind.PRIORITY)).retry_at_ms == until_ms
 
 
 class TestTooManyCalls:
@@ -453,18 +507,59 @@ class TestTheServersClock:
         seconds, _ = redis_client.time()
         assert abs(window.state().now_ms / 1000 - seconds) < 2
 
-    def test_that_steps_back_grants_nothing_early_and_blocks_for_no_longer_than_the_step(
+    def test_that_steps_back_a_little_grants_nothing_early(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
         window = make_window(redis_client, keys, clock, limit=1)
         use(window)
         settled_ms = clock.now_ms + 1
-        clock.advance(-30)
+        clock.advance(-10)
         clock.now_ms = refused(window.ask(CallKind.PRIORITY, "next")).retry_at_ms
         answer = refused(window.ask(CallKind.PRIORITY, "next"))
         assert answer.retry_at_ms == settled_ms + 60_000
         clock.now_ms = answer.retry_at_ms
         granted(window.ask(CallKind.PRIORITY, "next"))
+
+    def test_that_steps_back_an_hour_stops_calls_for_no_longer_than_a_window_and_the_longest_call(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = make_window(redis_client, keys, clock)
+        for _ in range(4):
+            use(window)
+        granted(window.ask(CallKind.PRIORITY))  # and this one is under way
+        clock.advance(-3600)
+        stepped_ms = clock.now_ms
+        while isinstance(answer := window.ask(CallKind.PRIORITY, "next"), Refused):
+            clock.now_ms = answer.retry_at_ms
+        assert clock.now_ms <= stepped_ms + 60_000 + window.hold_ms
+
+    def test_that_steps_back_an_hour_shows_the_next_slot_within_a_window_and_the_longest_call(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = make_window(redis_client, keys, clock)
+        for _ in range(5):
+            use(window)
+        clock.advance(-3600)
+        state = window.state()
+        assert state.next_slot_ms <= clock.now_ms + 60_000 + window.hold_ms
+
+    def test_that_steps_back_an_hour_does_not_lengthen_a_block(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = make_window(redis_client, keys, clock)
+        window.block(None)
+        clock.advance(-3600)
+        assert refused(window.ask(CallKind.PRIORITY)).retry_at_ms == clock.now_ms + 60_000
+
+    def test_that_steps_back_an_hour_does_not_hold_up_the_spaced_calls_of_several_hosts(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        window = Window(
+            redis_client, keys, "abc", CallLimit(5, 60_000), CALL_SECONDS, queue_runs=4, clock_ms=clock
+        )
+        use(window, CallKind.QUEUE)
+        clock.advance(-3600)
+        assert refused(window.ask(CallKind.QUEUE)).retry_at_ms <= clock.now_ms + 60_000
 
 
 class TestTheState:

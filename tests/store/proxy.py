@@ -16,7 +16,8 @@ class Proxy:
 
     `turns` counts how often the client spoke after the server had: the round trips. With `cut_at` set,
     the next message that contains it is passed on and the server's answer awaited, but instead of
-    handing it over both connections are closed.
+    handing it over both connections are closed. From the first message on that contains `freeze_at`,
+    nothing is passed on any more, in no connection: as if the server were frozen.
     """
 
     def __init__(self, url: str) -> None:
@@ -31,6 +32,9 @@ class Proxy:
         self.turns = 0
         self.cuts = 0
         self.cut_at: bytes | None = None
+        self.freeze_at: bytes | None = None
+        self._flows = threading.Event()
+        self._flows.set()
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Proxy:
@@ -44,8 +48,18 @@ class Proxy:
         for thread in self._threads:
             thread.join(5)
 
+    def freeze(self) -> None:
+        """Pass nothing on from now on."""
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        """Pass on what has come meanwhile, and go on."""
+        self.freeze_at = None
+        self._flows.set()
+
     def close(self) -> None:
         """Take no further connections."""
+        self.thaw()
         if self._listener.fileno() >= 0:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
@@ -72,7 +86,7 @@ class Proxy:
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
         speaker = None
-        with client, server, selectors.DefaultSelector() as both:
+        with suppress(BrokenPipeError), client, server, selectors.DefaultSelector() as both:
             both.register(client, selectors.EVENT_READ, server)
             both.register(server, selectors.EVENT_READ, client)
             while True:
@@ -82,6 +96,9 @@ class Proxy:
                     data = source.recv(65536)
                     if not data:
                         return
+                    if self.freeze_at is not None and self.freeze_at in data:
+                        self._flows.clear()
+                    self._flows.wait()
                     if source is client and speaker is not client:
                         self.turns += 1
                     speaker = source

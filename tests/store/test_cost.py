@@ -78,7 +78,7 @@ def save_bars(connection: Connection, now_ms: int) -> list[Node]:
             " FROM generate_series(1, %s) a, generate_series(0, %s) n",
             [now_ms, len(SYMBOLS), RANGE_BARS - 1],
         )
-        return nodes(connection, "save_bars", symbols=SYMBOLS, settled_ms=now_ms)
+        return nodes(connection, "save_bars", symbols=SYMBOLS, settled_ms=[now_ms] * len(SYMBOLS))
 
 
 READS: dict[str, tuple[Callable[[Connection, int], list[Node]], int]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.market import BAR_MS, Bar, Batch
@@ -80,7 +80,6 @@ def test_a_bar_that_another_program_stored_within_a_slot_fills_it(store: Store, 
 def test_any_bars_leave_the_gaps_that_a_plain_look_at_each_slot_finds(store: Store, sql: Sql) -> None:
     slots = st.integers(0, SLOTS)
 
-    @settings(max_examples=100, deadline=None)
     @given(
         st.dictionaries(st.sampled_from(SYMBOLS), st.sets(slots)),
         st.dictionaries(

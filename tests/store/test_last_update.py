@@ -37,6 +37,32 @@ def test_what_is_no_price_is_null(nothing: float) -> None:
     assert document(price(bid=nothing))["bid"] is None
 
 
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (0.5, 0.5),
+        (5e-324, 5e-324),
+        (1, 1.0),
+        (10**400, None),
+        (0, None),
+        (-1, None),
+        (0.0, None),
+        (-0.5, None),
+        (math.inf, None),
+        (math.nan, None),
+        (True, None),
+        ("1.5", None),
+        (None, None),
+    ],
+)
+def test_a_price_is_a_number_above_0_and_finite(value: object, number: float | None) -> None:
+    assert positive(value) == number
+
+
+def test_a_price_is_a_float_whatever_number_it_was_written_as() -> None:
+    assert type(positive(2)) is float
+
+
 @given(st.integers(0, 4_000_000_000_000))
 def test_a_moment_survives_being_written(at_ms: int) -> None:
     assert as_of_ms(document(price(at_ms))) == at_ms
@@ -101,6 +127,13 @@ def test_at_the_same_moment_no_value_is_lost_to_a_null() -> None:
     assert not supersedes(price(last=1.25), whole, NOW_MS)
     assert supersedes(price(bid=1.25, ask=1.75), document(price(last=1.25)), NOW_MS)
     assert supersedes(price(NOW_MS + 1), whole, NOW_MS)
+
+
+def test_at_the_same_moment_what_is_no_price_may_be_lost_to_a_null() -> None:
+    for nothing in (0, -1.5, "1.5", True, math.inf):
+        assert supersedes(price(), {**document(price()), "bid": nothing}, NOW_MS)
+    for something in (1, 0.25):
+        assert not supersedes(price(), {**document(price()), "bid": something}, NOW_MS)
 
 
 def test_a_stored_moment_that_cannot_be_read_is_replaced() -> None:

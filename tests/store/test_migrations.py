@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import re
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
 from assetbatch.errors import DatabaseError, SchemaMissingError
-from assetbatch.market import BAR_MS, Batch, Fault, Price, Span, SpanState
+from assetbatch.market import BAR_MS, Batch, Price, Span, SpanFault, SpanState
 from assetbatch.store import Store
 from assetbatch.store.migrations import all_migrations
 
@@ -24,7 +25,10 @@ def test_init_makes_the_owners_tables(empty: Store, sql: Sql) -> None:
     )
     assert columns == [
         ("data_sources.api_providers", "id code name"),
+        ("data_sources.assetbatch_answers", "symbol_id slot asked_at start_ts end_ts"),
+        ("data_sources.assetbatch_calls", "only_row first_call_at"),
         ("data_sources.assetbatch_migrations", "version name applied_at"),
+        ("data_sources.assetbatch_rejections", "symbol_id rejected_at since error"),
         (
             "data_sources.assetbatch_spans",
             "symbol_id start_ts end_ts state asked_at error_message updated_at fault",
@@ -112,10 +116,10 @@ def test_the_words_of_failed_stretches_become_faults(store: Store, sql: Sql) -> 
     ]
     store.save(Batch(spans={"EURUSD": spans}), 1)
     sql("ALTER TABLE data_sources.assetbatch_spans DROP COLUMN fault")
-    sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 2")
+    sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 4")
     store.migrate()
     found = store.load(["EURUSD"])["EURUSD"].spans
-    assert [span.fault for span in found] == [Fault.UNUSABLE_BAR, Fault.UNCONFIRMED, None, None]
+    assert [span.fault for span in found] == [SpanFault.UNUSABLE_BAR, SpanFault.UNCONFIRMED, None, None]
 
 
 def test_a_newer_schema_says_to_upgrade(store: Store, database_url: str, sql: Sql) -> None:
@@ -188,3 +192,20 @@ def test_every_sql_file_names_no_percent_sign_outside_of_parameters() -> None:
     for path in files("assetbatch.store").joinpath("sql").iterdir():
         if path.name.endswith(".sql"):
             assert not re.search(r"%(?!\([a-z_]+\)s)", path.read_text()), path.name
+
+
+def test_who_may_write_the_ledger_may_write_the_tables_that_an_upgrade_adds(empty: Store, sql: Sql) -> None:
+    empty.migrate()
+    new = "data_sources.assetbatch_rejections, data_sources.assetbatch_answers, data_sources.assetbatch_calls"
+    sql(f"DROP TABLE {new}")
+    sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 2")
+    role = f"role_{uuid.uuid4().hex[:8]}"
+    sql(f"CREATE ROLE {role}")
+    try:
+        sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON data_sources.assetbatch_spans TO {role}")
+        empty.migrate()
+        for table in new.split(", "):
+            assert sql(f"SELECT has_table_privilege('{role}', '{table}', 'SELECT, INSERT')") == [(True,)]
+    finally:
+        sql(f"DROP OWNED BY {role}")
+        sql(f"DROP ROLE {role}")

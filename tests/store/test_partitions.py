@@ -272,6 +272,9 @@ def limited_url(store: Store, database_url: str, sql: Sql) -> Iterator[str]:
     sql(f"GRANT SELECT, INSERT, UPDATE ON {TABLE}, data_sources.data_sync_status TO {role}")
     sql(f"GRANT SELECT ON data_sources.api_providers, data_sources.assetbatch_migrations TO {role}")
     sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON data_sources.assetbatch_spans TO {role}")
+    ours = "data_sources.assetbatch_rejections, data_sources.assetbatch_answers"
+    sql(f"GRANT SELECT, INSERT, UPDATE ON {ours} TO {role}")
+    sql(f"GRANT SELECT, INSERT ON data_sources.assetbatch_calls TO {role}")
     try:
         yield make_conninfo(database_url, user=role, password="made-up")
     finally:

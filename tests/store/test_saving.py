@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.market import Bar, Price
@@ -344,7 +344,6 @@ PRICES = st.builds(price, st.sampled_from(SYMBOLS), MOMENTS, st.sampled_from([1.
 
 
 def test_any_sequence_of_batches_ends_with_the_newest_prices(two: tuple[Store, Store], sql: Sql) -> None:
-    @settings(max_examples=60, deadline=None)
     @given(st.lists(st.tuples(st.booleans(), st.lists(PRICES, max_size=4)), max_size=6))
     def check(batches: list[tuple[bool, list[Price]]]) -> None:
         sql("UPDATE trading.symbols SET metadata = '{}'")

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assetbatch.assets import Asset, AssetType
@@ -28,6 +28,7 @@ from assetbatch.store.last_update import document
 from assetbatch.vendor.bars import decode_bars
 from assetbatch.vendor.prices import decode_snapshot
 from assetbatch.vendor.refusals import Refusal
+from tests.conftest import examples
 
 from .conftest import Sql
 from .model_vendor import (
@@ -266,10 +267,12 @@ def play(store: Store, database_url: str, sql: Sql) -> Iterator[Play]:
 
 
 # --- bars ---
+# What goes wrong needs two writers, a fault and a correction in one story: often more than the profile's
+# examples.
 
 
 def test_the_table_holds_the_newest_that_any_answer_has_shown_of_each_finished_bar(play: Play) -> None:
-    @settings(max_examples=300, deadline=None)
+    @examples(3)
     @given(stories())
     def check(story: Story) -> None:
         newest: dict[int, Bar] = {}
@@ -285,7 +288,7 @@ def test_the_table_holds_the_newest_that_any_answer_has_shown_of_each_finished_b
 
 
 def test_a_bar_that_was_final_is_not_touched_by_an_answer_from_before_it_was(play: Play) -> None:
-    @settings(max_examples=200, deadline=None)
+    @examples(2)
     @given(stories())
     def check(story: Story) -> None:
         for moment in play.play(story):
@@ -299,7 +302,7 @@ def test_a_bar_that_was_final_is_not_touched_by_an_answer_from_before_it_was(pla
 
 
 def test_answers_that_are_saved_again_change_nothing(play: Play) -> None:
-    @settings(max_examples=150, deadline=None)
+    @examples(1.5)
     @given(stories(), st.lists(st.integers(0, 5), min_size=1, max_size=4))
     def check(story: Story, picks: list[int]) -> None:
         for moment in play.play(story):
@@ -311,7 +314,7 @@ def test_answers_that_are_saved_again_change_nothing(play: Play) -> None:
 
 
 def test_every_row_is_as_a_whole_what_one_answer_said_of_the_bar_after_its_end(play: Play) -> None:
-    @settings(max_examples=150, deadline=None)
+    @examples(1.5)
     @given(stories(ODDITIES | LIES))
     def check(story: Story) -> None:
         heard: set[Bar] = set()
@@ -324,7 +327,6 @@ def test_every_row_is_as_a_whole_what_one_answer_said_of_the_bar_after_its_end(p
 
 
 def test_after_any_answers_a_good_late_one_makes_the_table_the_truth(play: Play) -> None:
-    @settings(max_examples=100, deadline=None)
     @given(stories(ODDITIES | LIES), st.lists(HARMLESS, max_size=3))
     def check(story: Story, oddities: list[Oddity]) -> None:
         for _ in play.play(story):
@@ -336,7 +338,6 @@ def test_after_any_answers_a_good_late_one_makes_the_table_the_truth(play: Play)
 
 
 def test_an_answer_that_is_cut_anywhere_is_refused_as_a_whole(play: Play) -> None:
-    @settings(max_examples=60, deadline=None)
     @given(SERIES, st.lists(ODDITIES, max_size=2))
     def check(series: list[Quotes], oddities: list[Oddity]) -> None:
         whole = Vendor(series).answer(NEVER_MS, ALL, 0, oddities)
@@ -349,7 +350,7 @@ def test_an_answer_that_is_cut_anywhere_is_refused_as_a_whole(play: Play) -> Non
 def test_the_ledger_calls_nothing_missing_at_the_vendor_that_is_there(play: Play) -> None:
     """Where it says asked and there is no row, the vendor has no bar."""
 
-    @settings(max_examples=200, deadline=None)
+    @examples(2)
     @given(stories(FAULTY, st.just(ALL)))
     @example(all_but_the_first({"c": None}))
     @example(all_but_the_first({"t": None}))
@@ -436,7 +437,7 @@ def prices_play(store: Store, database_url: str, sql: Sql) -> Iterator[PricesPla
 
 
 def test_a_symbol_has_the_newest_price_that_any_answer_has_shown(prices_play: PricesPlay) -> None:
-    @settings(max_examples=200, deadline=None)
+    @examples(2)
     @given(st.lists(prices_steps(WHOLE_FAULTS), min_size=1, max_size=6), PICKS)
     def check(steps: list[PricesStep], picks: list[list[int]]) -> None:
         newest: dict[str, Price] = {}
@@ -451,7 +452,6 @@ def test_a_symbol_has_the_newest_price_that_any_answer_has_shown(prices_play: Pr
 
 
 def test_what_is_published_of_a_symbol_is_what_has_been_written(prices_play: PricesPlay) -> None:
-    @settings(max_examples=100, deadline=None)
     @given(st.lists(prices_steps(WHOLE_FAULTS), min_size=1, max_size=6), PICKS)
     def check(steps: list[PricesStep], picks: list[list[int]]) -> None:
         for moment in prices_play.play(steps, picks):
@@ -466,7 +466,6 @@ def test_what_is_published_of_a_symbol_is_what_has_been_written(prices_play: Pri
 
 
 def test_the_moment_of_a_price_never_goes_back(prices_play: PricesPlay) -> None:
-    @settings(max_examples=100, deadline=None)
     @given(st.lists(prices_steps([*WHOLE_FAULTS, *PART_FAULTS]), min_size=1, max_size=6), PICKS)
     def check(steps: list[PricesStep], picks: list[list[int]]) -> None:
         for moment in prices_play.play(steps, picks):
@@ -478,7 +477,7 @@ def test_the_moment_of_a_price_never_goes_back(prices_play: PricesPlay) -> None:
 
 
 def test_all_values_of_a_price_are_from_one_answer_and_none_is_a_zero(prices_play: PricesPlay) -> None:
-    @settings(max_examples=200, deadline=None)
+    @examples(2)
     @given(st.lists(prices_steps([*WHOLE_FAULTS, *PART_FAULTS]), min_size=1, max_size=6), PICKS)
     def check(steps: list[PricesStep], picks: list[list[int]]) -> None:
         heard: set[tuple[str, str, frozenset[float]]] = set()
@@ -497,7 +496,6 @@ def test_all_values_of_a_price_are_from_one_answer_and_none_is_a_zero(prices_pla
 
 
 def test_prices_that_are_saved_again_change_nothing(prices_play: PricesPlay) -> None:
-    @settings(max_examples=80, deadline=None)
     @given(st.lists(prices_steps(WHOLE_FAULTS), min_size=1, max_size=4), PICKS)
     def check(steps: list[PricesStep], picks: list[list[int]]) -> None:
         before: list[PricesAnswer] = []
@@ -511,7 +509,6 @@ def test_prices_that_are_saved_again_change_nothing(prices_play: PricesPlay) -> 
 
 
 def test_a_snapshot_that_is_cut_anywhere_is_refused_as_a_whole() -> None:
-    @settings(max_examples=60, deadline=None)
     @given(prices_steps([*WHOLE_FAULTS, *PART_FAULTS]))
     def check(step: PricesStep) -> None:
         whole = prices_answer(step)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.ledger import record
@@ -18,7 +18,7 @@ from .conftest import SYMBOLS, Sql, asset, deadlocks, wait_for_a_waiting_lock
 from .proxy import Proxy
 
 NOW_MS = 1_760_000_100_000
-ASKED, WANTED, FAILED, NOT_IN_PLAN = SpanState
+ASKED, WANTED, FAILED, NOT_IN_PLAN, REJECTED = SpanState
 
 
 def span(start: int, end: int, state: SpanState, asked: int | None = None, error: str | None = None) -> Span:
@@ -82,12 +82,16 @@ class TestSaving:
         assert rows(sql)[0] == before[0]
         assert rows(sql)[1] != before[1]
 
-    def test_a_batch_that_cannot_be_stored_leaves_the_ledger_alone(self, store: Store) -> None:
-        impossible = Bar(0, 1.0, 2.0, 3.0, 1.0)
-        batch = Batch(bars={"EURUSD": [impossible]}, spans={"EURUSD": [span(0, 9, ASKED, 5)]})
-        with pytest.raises(Exception, match="ohlcv_5m"):
-            store.save(batch, NOW_MS)
-        assert store.load(["EURUSD"])["EURUSD"].spans == ()
+    def test_a_bar_that_is_refused_is_a_hole_with_that_reason(self, store: Store) -> None:
+        impossible = Bar(2 * BAR_MS, 1.0, 2.0, 3.0, 1.0)
+        bars = [Bar(BAR_MS, 1.0, 2.0, 1.0, 1.0), impossible, Bar(3 * BAR_MS, 1.0, 2.0, 1.0, 1.0)]
+        batch = Batch(bars={"EURUSD": bars}, spans={"EURUSD": [span(0, 9, ASKED, 5)]})
+        store.save(batch, NOW_MS)
+        before, refused, after = store.load(["EURUSD"])["EURUSD"].spans
+        assert [before, after] == [span(0, 2, ASKED, 5), span(3, 9, ASKED, 5)]
+        assert (refused.start_ms, refused.end_ms) == (2 * BAR_MS, 3 * BAR_MS)
+        assert refused.state is REJECTED
+        assert "ohlcv_5m_prices_check" in (refused.error or "")
 
     def test_symbols_without_a_row_are_reported_and_the_rest_is_saved(self, store: Store) -> None:
         spans = [span(0, 9, ASKED, 5)]
@@ -220,7 +224,6 @@ def some_spans(draw: st.DrawFn) -> Span:
 
 
 def test_any_sequence_of_batches_ends_in_the_ledger_of_all_its_news(store: Store, sql: Sql) -> None:
-    @settings(max_examples=60, deadline=None)
     @given(
         st.lists(st.dictionaries(st.sampled_from(SYMBOLS), st.lists(some_spans(), max_size=4)), max_size=6)
     )
@@ -234,28 +237,3 @@ def test_any_sequence_of_batches_ends_in_the_ledger_of_all_its_news(store: Store
         assert {symbol: list(found.spans) for symbol, found in store.load(SYMBOLS).items()} == expected
 
     check()
-
-
-class TestLastCall:
-    def test_is_none_before_the_first(self, store: Store) -> None:
-        assert store.last_call_ms() is None
-
-    def test_is_when_the_latest_outcome_was_recorded(self, store: Store) -> None:
-        store.save(Batch(outcomes=[Outcome("EURUSD", "success")]), NOW_MS + 5)
-        store.save(Batch(outcomes=[Outcome("XAUUSD", "failed", "timeout")]), NOW_MS)
-        assert store.last_call_ms() == NOW_MS + 5
-
-    def test_is_also_when_the_ledger_last_learned_of_an_answer(self, store: Store) -> None:
-        store.save(Batch(outcomes=[Outcome("EURUSD", "success")]), NOW_MS)
-        store.save(Batch(spans={"EURUSD": [span(0, 3, ASKED, NOW_MS + 1)]}), NOW_MS + 2)
-        assert store.last_call_ms() == NOW_MS + 2
-        store.save(Batch(spans={"EURUSD": [span(3, 6, ASKED, NOW_MS + 8)]}), NOW_MS + 9)
-        assert store.last_call_ms() == NOW_MS + 9, "though the row keeps the moment of its oldest part"
-
-    def test_is_not_when_a_backfill_was_wanted(self, store: Store) -> None:
-        store.save(Batch(spans={"EURUSD": [span(0, 3, WANTED)]}), NOW_MS)
-        assert store.last_call_ms() is None
-
-    def test_is_not_when_a_stretch_was_found_to_need_no_call(self, store: Store) -> None:
-        store.save(Batch(spans={"EURUSD": [span(0, 3, ASKED, None)]}), NOW_MS)
-        assert store.last_call_ms() is None

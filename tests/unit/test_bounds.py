@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from assetbatch.bounds import Bound
+from assetbatch.bounds import STOP_SECONDS, Bound
 from assetbatch.errors import BoundExceededError
 
 
@@ -27,6 +27,41 @@ def test_a_stop_ends_a_wait_and_is_remembered(number: signal.Signals) -> None:
         os.kill(os.getpid(), number)
         assert not bound.wait(20)
         assert bound.stopped is number
+
+
+def test_a_stop_leaves_a_quarter_of_a_minute() -> None:
+    with Bound(60) as bound:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert not bound.wait(20)
+        assert 10 < bound.remaining() <= STOP_SECONDS
+        assert 10 < signal.getitimer(signal.ITIMER_REAL)[0] <= STOP_SECONDS
+
+
+def test_a_stop_prolongs_no_short_bound() -> None:
+    with Bound(5) as bound:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert not bound.wait(20)
+        assert bound.remaining() <= 5
+
+
+def test_where_no_alarm_can_interrupt_a_thread_says_so_and_ends_the_process() -> None:
+    """As in a name that is looked up for ever: the main thread waits in C and takes no signal."""
+    code = (
+        "import logging, signal, time, assetbatch.bounds as b\n"
+        "logging.basicConfig(format='%(message)s')\n"
+        "b.CLEANUP_SECONDS = 0.2\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})\n"
+        "with b.Bound(0.3):\n"
+        "    time.sleep(60)\n"
+    )
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1
+    assert "did not end within 0.3 s" in done.stderr
+    assert time.monotonic() - started < 10
 
 
 def test_handlers_and_timers_are_put_back() -> None:

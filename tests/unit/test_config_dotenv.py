@@ -33,6 +33,8 @@ from assetbatch.config.dotenv import parse_dotenv
         ("A=1\nA=2", "2"),
         ("# A=1\n\nA=2\n\n", "2"),
         ("A=b\r\nB=c\r\n", "b"),
+        ("A=b\rB=c\r", "b"),
+        ("B=c\rexport A='b'  # a comment\r\r# A=d\r", "b"),
     ],
 )
 def test_a_value(line: str, value: str) -> None:

@@ -242,6 +242,15 @@ class TestAssets:
 
 
 class TestPrecedence:
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    @pytest.mark.parametrize("mark", ["", "\ufeff"])
+    def test_a_dotenv_of_any_editor_is_read(self, cwd: Path, end: str, mark: str) -> None:
+        text = f"{mark}# mine{end}QUEUE_MAX_SIZE=2{end}POLYGON_API_KEY=made-up-key-123{end}"
+        (cwd / ".env").write_bytes(text.encode())
+        config = read(cwd)
+        assert config.queue.max_size == 2
+        assert config.require_api_key().reveal() == "made-up-key-123"
+
     def test_command_line_then_environment_then_dotenv_then_file_then_default(self, cwd: Path) -> None:
         text, dotenv = "queue: {max_size: 3}", "QUEUE_MAX_SIZE=2"
         assert read(cwd).queue.max_size == 1000

@@ -26,6 +26,7 @@ from assetbatch.doctor.findings import (
     of_queue,
     of_redis,
     of_registered,
+    of_tables,
     of_trial,
     of_vendor,
     ok,
@@ -37,6 +38,7 @@ from assetbatch.health import JobHealth
 from assetbatch.state.queue import Line, QueueState
 from assetbatch.store.facts import DatabaseFacts
 from assetbatch.store.partitions import missing, month_of
+from assetbatch.store.shape import Concern
 from assetbatch.words import iso
 
 NOW = 1_800_000_000_000
@@ -171,6 +173,13 @@ class TestPostgreSQL:
             "the database is read-only",
             "the role lacks 2 rights: TEMPORARY ON DATABASE x, SELECT ON trading.symbols",
         ]
+
+    def test_tables_that_refuse_something_are_named_and_what_stops_all_is_an_error(self) -> None:
+        some, all_of_it = Concern("narrow", "widen it"), Concern("no column", "add it", stops_all=True)
+        found = of_tables([some, all_of_it], {"BTCUSD": "close cannot hold 100500.0"})
+        assert [finding.level for finding in found] == [Level.WARNING, Level.ERROR, Level.WARNING]
+        assert found[2].message == "the database refuses BTCUSD: close cannot hold 100500.0"
+        assert of_tables([], {}) == []
 
     def test_has_not_every_asset(self) -> None:
         config = Config(priority_assets=(GOLD,))

@@ -10,7 +10,11 @@ from msgspec import structs
 from assetbatch.assets import Asset, AssetPriority, AssetType
 from assetbatch.config import Config
 from assetbatch.entitlements import Entitlements, Lack
+from assetbatch.forecast import Forecast
 from assetbatch.health import (
+    Alert,
+    AssetHealth,
+    JobHealth,
     Problem,
     alerts_of,
     asset_health,
@@ -21,11 +25,13 @@ from assetbatch.health import (
     problems_of_assets,
     verdict,
 )
-from assetbatch.health.assets import newest_of_markets
+from assetbatch.health.assets import Stillness, newest_of_markets, stillness
+from assetbatch.health.collect import cycles_of, fresh_percent, plan_of, queue_of
 from assetbatch.hours import Market, to_ms
 from assetbatch.market import BAR_MS, Span, SpanState, StoredAsset
 from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
 from assetbatch.state.queue import DeadLetter, Line, QueueState
+from assetbatch.state.window import WindowState
 from assetbatch.words import iso
 
 FREE = Entitlements(end_of_day=True)
@@ -84,6 +90,17 @@ class TestStaleness:
         assert not is_stale(EURUSD, midnight - 20 * HOUR, FREE, midnight + 11 * MINUTE)
         assert is_stale(EURUSD, midnight - 20 * HOUR, FREE, midnight + 12 * MINUTE)
 
+    def test_counts_from_the_last_close_where_the_plans_day_ended_in_a_weekend(self) -> None:
+        friday = SUNDAY_OPENING - 48 * HOUR
+        monday_midnight = SUNDAY_OPENING + 7 * HOUR
+        assert not is_stale(EURUSD, friday, FREE, monday_midnight + 11 * MINUTE)
+        assert is_stale(EURUSD, friday, FREE, monday_midnight + 11 * MINUTE + 1)
+
+    def test_follows_the_assets_own_frequency(self) -> None:
+        hourly = structs.replace(EURUSD, update_frequency_seconds=3600)
+        assert not is_stale(hourly, WEDNESDAY - 121 * MINUTE, PAID, WEDNESDAY)
+        assert is_stale(hourly, WEDNESDAY - 121 * MINUTE - 1, PAID, WEDNESDAY)
+
 
 BTCUSD = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO)
 
@@ -114,6 +131,33 @@ class TestAPriceThatStandsStill:
             health = asset_health(EURUSD, stored, known, WEDNESDAY, WEDNESDAY)
             assert health.state == state
         assert health.reason == ("the vendor answers, but its price has not moved since 2026-11-18 14:00 UTC")
+
+    @pytest.mark.parametrize(("frequency_seconds", "patience_ms"), [(1500, HOUR), (3600, 121 * MINUTE)])
+    def test_is_stale_not_before_two_of_its_frequencies_and_a_minute(
+        self, frequency_seconds: int, patience_ms: int
+    ) -> None:
+        asset = structs.replace(EURUSD, update_frequency_seconds=frequency_seconds)
+        known = paid_that_has_seen(AssetType.FOREX, WEDNESDAY, WEDNESDAY)
+        for age_ms, stands in ((patience_ms - 1, False), (patience_ms, True)):
+            stored = refreshed(asset, WEDNESDAY - age_ms, WEDNESDAY)
+            assert (stillness(asset, stored, known, WEDNESDAY, WEDNESDAY) is Stillness.UNEXPLAINED) is stands
+
+    def test_is_given_the_plans_delay_besides(self) -> None:
+        known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY - 15 * MINUTE, WEDNESDAY)
+        for age_ms, stands in ((75 * MINUTE - 1, False), (75 * MINUTE, True)):
+            stored = refreshed(BTCUSD, WEDNESDAY - age_ms, WEDNESDAY)
+            assert (stillness(BTCUSD, stored, known, WEDNESDAY, WEDNESDAY) is Stillness.UNEXPLAINED) is stands
+
+    def test_counts_up_to_its_last_refresh(self) -> None:
+        known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
+        then = refreshed(BTCUSD, WEDNESDAY - 5 * HOUR, WEDNESDAY - 4 * HOUR - 1)
+        assert stillness(BTCUSD, then, known, WEDNESDAY, WEDNESDAY) is not Stillness.UNEXPLAINED
+
+    @pytest.mark.parametrize("absent", ["as_of_ms", "last_sync_ms"])
+    def test_is_none_where_there_is_no_price_or_no_refresh(self, absent: str) -> None:
+        known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
+        stored = structs.replace(refreshed(BTCUSD, WEDNESDAY - 5 * HOUR, WEDNESDAY), **{absent: None})
+        assert stillness(BTCUSD, stored, known, WEDNESDAY, WEDNESDAY) is not Stillness.UNEXPLAINED
 
     def test_may_be_a_holiday_if_nothing_of_its_market_moves(self) -> None:
         then = WEDNESDAY - 5 * HOUR
@@ -200,6 +244,102 @@ class TestAnAsset:
             10.0,
         )
 
+    def test_that_is_well_shows_all_there_is_to_know(self) -> None:
+        begin = WEDNESDAY - 20 * HOUR
+        asked = Span(begin, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        stored = StoredAsset(
+            symbol="EURUSD",
+            last_price=1.08557,
+            daily_open=1.08545,
+            as_of_ms=WEDNESDAY - 61_250,
+            last_sync_ms=WEDNESDAY - 60_000,
+            sync_status="success",
+            status_at_ms=WEDNESDAY,
+            spans=(asked,),
+        )
+        health = asset_health(structs.replace(EURUSD, priority=AssetPriority.HIGH), stored, PAID, WEDNESDAY)
+        assert health == AssetHealth(
+            symbol="EURUSD",
+            asset_class=AssetPriority.HIGH,
+            asset_type="forex",
+            last_price=1.08557,
+            change_percent=0.011,
+            as_of="2026-11-18T14:58:58.750Z",
+            age_seconds=61.2,
+            behind_seconds=61.2,
+            market="open",
+            state="fresh",
+            reason="refreshed 60 s ago",
+            error=None,
+            complete=1.0,
+            complete_since="2026-11-17T19:00:00.000Z",
+        )
+
+    def test_without_a_price_has_no_age_and_no_change(self) -> None:
+        health = asset_health(EURUSD, StoredAsset(symbol="EURUSD", last_price=1.1), PAID, WEDNESDAY)
+        assert (health.state, health.as_of, health.age_seconds, health.behind_seconds) == (
+            "never",
+            None,
+            None,
+            None,
+        )
+        assert (health.change_percent, health.complete, health.complete_since) == (None, None, None)
+
+    @pytest.mark.parametrize("absent", ["as_of_ms", "last_sync_ms"])
+    def test_that_never_had_a_price_or_a_success_was_never_fetched(self, absent: str) -> None:
+        stored = structs.replace(refreshed(EURUSD, WEDNESDAY, WEDNESDAY), **{absent: None})
+        assert asset_health(EURUSD, stored, PAID, WEDNESDAY).state == "never"
+
+    def test_is_due_and_then_stale(self) -> None:
+        for age_ms, state in ((4 * MINUTE, "fresh"), (6 * MINUTE, "due"), (12 * MINUTE, "stale")):
+            then = WEDNESDAY - age_ms
+            health = asset_health(EURUSD, refreshed(EURUSD, then, then), PAID, WEDNESDAY)
+            assert health.state == state
+
+    def test_that_the_plan_lacks_says_so_whatever_was_stored(self) -> None:
+        known = Entitlements(end_of_day=True)
+        for lack in (Lack.BARS, Lack.PREVIOUS_DAY):
+            known.refused(lack, AssetType.FOREX, "", WEDNESDAY, ticker="C:EURUSD")
+        health = asset_health(EURUSD, refreshed(EURUSD, WEDNESDAY, WEDNESDAY), known, WEDNESDAY)
+        assert (health.state, health.reason) == ("not_entitled", "not in the plan; asked again once a day")
+
+    def test_is_behind_by_what_its_market_and_the_plan_could_show(self) -> None:
+        close = SUNDAY_OPENING - 48 * HOUR
+        saturday = close + 20 * HOUR
+        for as_of_ms, behind in ((close - 90_000, 90.0), (close, 0.0), (close + MINUTE, 0.0)):
+            stored = refreshed(EURUSD, as_of_ms, saturday)
+            assert asset_health(EURUSD, stored, PAID, saturday).behind_seconds == behind
+        assert asset_health(EURUSD, stored, PAID, saturday).market == "closed"
+        midnight = WEDNESDAY - 10 * HOUR
+        stored = refreshed(BTCUSD, midnight - MINUTE, WEDNESDAY)
+        assert asset_health(BTCUSD, stored, FREE, WEDNESDAY).behind_seconds == 60.0
+
+    @pytest.mark.parametrize(
+        ("frequency_seconds", "on_its_way_ms"), [(300, 30 * MINUTE), (900, 30 * MINUTE), (3600, 120 * MINUTE)]
+    )
+    def test_is_complete_though_the_latest_bars_are_on_their_way(
+        self, frequency_seconds: int, on_its_way_ms: int
+    ) -> None:
+        asset = structs.replace(BTCUSD, update_frequency_seconds=frequency_seconds)
+        begin = WEDNESDAY - 10 * HOUR
+        for late_ms, complete in ((0, True), (5 * MINUTE, False)):
+            asked = Span(begin, WEDNESDAY - on_its_way_ms - late_ms, SpanState.ASKED, WEDNESDAY)
+            stored = structs.replace(refreshed(asset, WEDNESDAY, WEDNESDAY), spans=(asked,))
+            assert (asset_health(asset, stored, PAID, WEDNESDAY).complete == 1.0) is complete
+
+    def test_of_a_plan_of_ended_days_waits_for_nothing_that_is_on_its_way(self) -> None:
+        midnight = WEDNESDAY - 10 * HOUR
+        asked = Span(midnight - 3 * HOUR, midnight - HOUR, SpanState.ASKED, midnight)
+        stored = structs.replace(refreshed(BTCUSD, midnight, WEDNESDAY), spans=(asked,))
+        health = asset_health(BTCUSD, stored, FREE, WEDNESDAY)
+        assert (health.complete, health.complete_since) == (0.666667, iso(midnight - 3 * HOUR))
+
+    def test_that_keeps_no_bars_has_none_to_be_complete(self) -> None:
+        asked = Span(WEDNESDAY - HOUR, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        stored = structs.replace(refreshed(BTCUSD, WEDNESDAY, WEDNESDAY), spans=(asked,))
+        health = asset_health(structs.replace(BTCUSD, bars=False), stored, PAID, WEDNESDAY)
+        assert (health.complete, health.complete_since) == (None, None)
+
     def test_without_a_row_says_what_to_run(self) -> None:
         health = asset_health(EURUSD, None, PAID, WEDNESDAY)
         assert (health.state, health.reason) == ("never", "not registered: run assetbatch init")
@@ -210,12 +350,38 @@ class TestMetrics:
         cycles = [cycle(refreshed=2, failed=1), cycle(30 * MINUTE, refreshed=1), cycle(2 * HOUR, failed=9)]
         assert metrics_of(cycles, EMPTY, 0, WEDNESDAY)["batch.priority.success_rate"] == 75.0
 
+    def test_the_hour_includes_its_first_moment(self) -> None:
+        for age_ms, rate in ((HOUR, 50.0), (HOUR + 1, 100.0)):
+            cycles = [cycle(refreshed=1), cycle(age_ms, failed=1)]
+            assert metrics_of(cycles, EMPTY, 0, WEDNESDAY)["batch.priority.success_rate"] == rate
+
+    def test_the_success_rate_has_two_digits(self) -> None:
+        cycles = [cycle(refreshed=2, failed=1)]
+        assert metrics_of(cycles, EMPTY, 0, WEDNESDAY)["batch.priority.success_rate"] == 66.67
+
+    def test_a_cycle_that_broke_off_after_failures_counts_those(self) -> None:
+        cycles = [cycle(refreshed=3, failed=1, error="redis is gone")]
+        assert metrics_of(cycles, EMPTY, 0, WEDNESDAY)["batch.priority.success_rate"] == 75.0
+
+    def test_the_others_are_the_last_cycles_duration_the_queue_and_the_waits(self) -> None:
+        cycles = [cycle(), structs.replace(cycle(MINUTE), duration_ms=9)]
+        metrics = metrics_of(cycles, structs.replace(EMPTY, size=4), 7, WEDNESDAY)
+        assert metrics == {
+            "batch.priority.success_rate": 100.0,
+            "batch.priority.latency_ms": 1200.0,
+            "queue.size": 4.0,
+            "api.rate_limit_waits": 7.0,
+        }
+        assert metrics_of([], EMPTY, 0, WEDNESDAY)["batch.priority.latency_ms"] == 0.0
+
     def test_it_is_full_when_nothing_was_due(self) -> None:
         assert metrics_of([cycle(fresh=3)], EMPTY, 0, WEDNESDAY)["batch.priority.success_rate"] == 100.0
 
     def test_a_cycle_that_broke_off_counts_as_a_failure(self) -> None:
         metrics = metrics_of([cycle(error="no database")], EMPTY, 0, WEDNESDAY)
         assert metrics["batch.priority.success_rate"] == 0.0
+        metrics = metrics_of([cycle(error="no database"), cycle(refreshed=1)], EMPTY, 0, WEDNESDAY)
+        assert metrics["batch.priority.success_rate"] == 50.0
 
     def test_alerts_are_beyond_the_thresholds_not_at_them(self) -> None:
         at = {
@@ -231,7 +397,99 @@ class TestMetrics:
             "api.rate_limit_waits": 11.0,
         }
         assert alerts_of(at, Config()) == []
-        assert [alert.metric for alert in alerts_of(beyond, Config())] == list(beyond)
+        assert alerts_of(beyond, Config()) == [
+            Alert("batch.priority.success_rate", 89.9, 90.0, "critical"),
+            Alert("batch.priority.latency_ms", 30_001.0, 30_000.0, "warning"),
+            Alert("queue.size", 501.0, 500.0, "warning"),
+            Alert("api.rate_limit_waits", 11.0, 10.0, "warning"),
+        ]
+
+    def test_the_share_of_fresh_assets_counts_those_that_are_due(self) -> None:
+        states = ["fresh", "due", "stale", "never", "failed", "fresh"]
+        stored = refreshed(EURUSD, WEDNESDAY, WEDNESDAY)
+        one = asset_health(EURUSD, stored, PAID, WEDNESDAY)
+        assert fresh_percent([structs.replace(one, state=state) for state in states]) == 50.0
+        assert fresh_percent([structs.replace(one, state=state) for state in states[1:4]]) == 33.33
+        assert fresh_percent([]) == 100.0
+
+
+class TestTheQueue:
+    def test_has_its_figures_under_their_public_names(self) -> None:
+        lines = {Line.CRITICAL: 1, Line.HIGH: 2, Line.MEDIUM: 3, Line.LOW: 4, Line.BARS: 5, Line.HISTORY: 6}
+        state = QueueState(
+            now_ms=WEDNESDAY,
+            size=25,
+            by_line=lines,
+            leased=3,
+            delayed=1,
+            dead=2,
+            oldest_ms=WEDNESDAY - 61_270,
+        )
+        ahead = Forecast(calls=12, calls_per_minute=5.0, minutes=2.4, done_ms=WEDNESDAY + 174_600)
+        assert queue_of(state, Config(), ahead) == {
+            "total_items": 25,
+            "by_priority": {"CRITICAL": 1, "HIGH": 2, "MEDIUM": 3, "LOW": 15},
+            "bars": 5,
+            "history": 6,
+            "oldest_item_age_seconds": 61.3,
+            "leased": 3,
+            "delayed": 1,
+            "dead": 2,
+            "max_size": Config().queue.max_size,
+            "calls_ahead": 12,
+            "done_in_seconds": 175,
+        }
+
+    def test_that_is_empty_has_no_age_and_no_end(self) -> None:
+        shown = queue_of(EMPTY, Config(), None)
+        assert (shown["oldest_item_age_seconds"], shown["calls_ahead"], shown["done_in_seconds"]) == (
+            None,
+            0,
+            None,
+        )
+
+
+class TestThePlan:
+    def test_shows_its_limit_and_up_to_when_it_shows_data(self) -> None:
+        window = WindowState(WEDNESDAY, 5, 60_000, 2, WEDNESDAY, 0, 0)
+        config = Config(priority_assets=(EURUSD,), secondary_assets=(BTCUSD,))
+        known = Entitlements(end_of_day=False)
+        refusal = known.refused(Lack.TODAY, AssetType.CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD")
+        shown = plan_of(config, window, known, [refusal], WEDNESDAY)
+        assert (shown["limit"], shown["window_seconds"]) == (5, 60.0)
+        assert shown["data_up_to"] == {"forex": iso(WEDNESDAY), "crypto": iso(WEDNESDAY - 10 * HOUR)}
+        assert [words.split(";")[0] for words in shown["refusals"]] == [
+            "your plan has no crypto data of the running day"
+        ]
+
+
+class TestTheLastCycles:
+    def test_are_five_of_each_command_the_newest_first(self) -> None:
+        cycles = {
+            RUN_PRIORITY: [cycle(n * MINUTE) for n in range(6)],
+            RUN_QUEUE: [cycle(90_240, refreshed=1, failed=2, fresh=3, calls=4)],
+        }
+        shown = cycles_of(cycles, WEDNESDAY)
+        ages = [(one["command"], one["age_seconds"]) for one in shown]
+        assert ages == [
+            ("run_priority", 0.0),
+            ("run_priority", 60.0),
+            ("run_queue", 90.2),
+            ("run_priority", 120.0),
+            ("run_priority", 180.0),
+            ("run_priority", 240.0),
+        ]
+        assert shown[2] == {
+            "command": "run_queue",
+            "started": iso(WEDNESDAY - 90_240),
+            "age_seconds": 90.2,
+            "duration_ms": 1200,
+            "result": "ok",
+            "refreshed": 1,
+            "failed": 2,
+            "fresh": 3,
+            "calls": 4,
+        }
 
 
 class TestAJob:
@@ -239,6 +497,40 @@ class TestAJob:
         started = job(last_started_ms=WEDNESDAY, last_finished_ms=WEDNESDAY - 1)
         assert job_health(RUN_QUEUE, started, ENABLED, WEDNESDAY + 89_000).last_result == "running"
         assert job_health(RUN_QUEUE, started, ENABLED, WEDNESDAY + 90_000).last_result == "died"
+
+    @pytest.mark.parametrize(("max_cycle_seconds", "bound_seconds"), [(10, 90), (300, 330)])
+    def test_has_the_bound_of_its_configuration_but_at_least_a_minute_and_a_half(
+        self, max_cycle_seconds: int, bound_seconds: int
+    ) -> None:
+        config = structs.replace(
+            ENABLED, batch=structs.replace(ENABLED.batch, max_cycle_seconds=max_cycle_seconds)
+        )
+        started = job(last_finished_ms=None)
+        now_ms = WEDNESDAY + bound_seconds * 1000
+        assert job_health(RUN_QUEUE, started, config, now_ms - 1).last_result == "running"
+        assert job_health(RUN_QUEUE, started, config, now_ms).last_result == "died"
+
+    def test_that_ended_within_the_millisecond_of_its_start_has_ended(self) -> None:
+        assert job_health(RUN_QUEUE, job(), ENABLED, WEDNESDAY).last_result == "ok"
+
+    def test_that_never_started_has_nothing(self) -> None:
+        never = job(last_started_ms=None, last_finished_ms=None, last_result=None)
+        assert job_health(RUN_PRIORITY, never, ENABLED, WEDNESDAY) == JobHealth(
+            id=RUN_PRIORITY,
+            last_started=None,
+            last_finished=None,
+            last_result=None,
+            last_error=None,
+            next_run=None,
+            skipped=0,
+        )
+
+    def test_that_starts_by_its_rhythm_is_expected_an_interval_later(self) -> None:
+        starts = job(starts_ms=(WEDNESDAY - 5 * MINUTE, WEDNESDAY))
+        for after_ms, minutes in ((0, 5), (5 * MINUTE - 1, 5), (5 * MINUTE, 10), (10 * MINUTE - 1, 10)):
+            health = job_health(RUN_PRIORITY, starts, ENABLED, WEDNESDAY + after_ms)
+            assert health.next_run == iso(WEDNESDAY + minutes * MINUTE)
+        assert job_health(RUN_QUEUE, starts, ENABLED, WEDNESDAY).next_run is None
 
     def test_that_missed_starts_is_expected_at_the_next_one_of_its_rhythm(self) -> None:
         starts = (WEDNESDAY - 10 * MINUTE, WEDNESDAY - 5 * MINUTE, WEDNESDAY)
@@ -252,6 +544,33 @@ class TestProblems:
         (problem,) = problems_of([], {**JOBS, RUN_PRIORITY: late}, [], EMPTY, ENABLED, WEDNESDAY)
         assert problem.message == "run-priority was last started 16 min ago, it should be every 5 min"
         assert problem.severity == "critical"
+
+    def test_cron_that_is_three_intervals_late_has_not_stopped_yet(self) -> None:
+        late = job(last_started_ms=WEDNESDAY - 15 * MINUTE)
+        assert problems_of([], {**JOBS, RUN_PRIORITY: late}, [], EMPTY, ENABLED, WEDNESDAY) == []
+        later = job(last_started_ms=WEDNESDAY - 15 * MINUTE - 1)
+        assert problems_of([], {**JOBS, RUN_PRIORITY: later}, [], EMPTY, ENABLED, WEDNESDAY) != []
+
+    def test_nobody_starts_a_sandbox_by_cron(self) -> None:
+        config = Config(priority_assets=(EURUSD,), secondary_assets=(BTCUSD,), sandbox=True)
+        long_ago = job(last_started_ms=WEDNESDAY - 24 * HOUR)
+        waiting = structs.replace(EMPTY, size=3)
+        assert problems_of([], dict.fromkeys(JOBS, long_ago), [], waiting, config, WEDNESDAY) == []
+
+    @pytest.mark.parametrize(
+        ("command", "result", "words", "severity"),
+        [
+            (RUN_PRIORITY, "failed", "the last run-priority failed: no key", "critical"),
+            (RUN_PRIORITY, "stopped", "the last run-priority was cut short: no key", "warning"),
+            (ENQUEUE_SECONDARY, "failed", "the last enqueue-secondary failed: no key", "warning"),
+        ],
+    )
+    def test_a_command_that_ended_with_an_error(
+        self, command: str, result: str, words: str, severity: str
+    ) -> None:
+        jobs = {**JOBS, command: job(last_result=result, last_error="no key")}
+        (problem,) = problems_of([], jobs, [], EMPTY, ENABLED, WEDNESDAY)
+        assert (problem.message, problem.severity) == (words, severity)
 
     @pytest.mark.parametrize(
         ("last_started_ms", "known_since_ms", "said"),
@@ -315,6 +634,56 @@ class TestProblems:
         (problem,) = problems_of([], jobs, [], waiting, ENABLED, WEDNESDAY)
         assert problem.message == "3 items in the queue, and run-queue was last started 11 min ago"
 
+    @pytest.mark.parametrize(
+        ("last_started_ms", "size", "said"),
+        [
+            (WEDNESDAY - 10 * MINUTE, 3, None),
+            (WEDNESDAY - 10 * MINUTE - 1, 0, None),
+            (
+                WEDNESDAY - 10 * MINUTE - 1,
+                1,
+                "1 item in the queue, and run-queue was last started 10 min ago",
+            ),
+            (None, 2, "2 items in the queue, and run-queue was never started"),
+        ],
+    )
+    def test_work_waits_in_vain_after_ten_minutes_without_a_start(
+        self, last_started_ms: int | None, size: int, said: str | None
+    ) -> None:
+        jobs = {**JOBS, RUN_QUEUE: job(last_started_ms=last_started_ms)}
+        found = problems_of([], jobs, [], structs.replace(EMPTY, size=size), ENABLED, WEDNESDAY)
+        assert [problem.message for problem in found] == ([said] if said else [])
+
+    def test_nothing_is_said_of_secondary_assets_where_there_are_none_or_nothing_is_known_yet(self) -> None:
+        jobs = {**JOBS, ENQUEUE_SECONDARY: job(last_started_ms=None)}
+        assert problems_of([], jobs, [], EMPTY, ENABLED, WEDNESDAY, WEDNESDAY - 20 * HOUR) == []
+        config = Config(priority_assets=(EURUSD,), secondary_assets=(BTCUSD,))
+        assert problems_of([], jobs, [], EMPTY, config, WEDNESDAY) == []
+
+    def test_what_is_fresh_due_or_was_never_fetched_is_no_problem(self) -> None:
+        one = asset_health(EURUSD, refreshed(EURUSD, WEDNESDAY, WEDNESDAY), PAID, WEDNESDAY)
+        well = [structs.replace(one, state=state) for state in ("fresh", "due", "never")]
+        assert problems_of_assets(well) == []
+
+    def test_what_comes_after_an_asset_that_is_well_is_named_all_the_same(self) -> None:
+        well = asset_health(EURUSD, refreshed(EURUSD, WEDNESDAY, WEDNESDAY), PAID, WEDNESDAY)
+        failed = structs.replace(well, symbol="GBPUSD", state="failed", error="HTTP 503")
+        (problem,) = problems_of([well, failed], JOBS, [], EMPTY, ENABLED, WEDNESDAY)
+        assert (problem.message, problem.severity) == ("GBPUSD: failed (HTTP 503)", "warning")
+
+    def test_a_stale_priority_asset_is_critical_with_the_age_of_its_price_and_the_reason(self) -> None:
+        critical = structs.replace(EURUSD, priority=AssetPriority.CRITICAL)
+        then = WEDNESDAY - 3 * HOUR
+        asset = asset_health(critical, refreshed(critical, then, then), PAID, WEDNESDAY)
+        assert problems_of_assets([asset]) == [
+            Problem("EURUSD: stale, its price is 3 h old (refreshed 3 h ago)", None, "critical")
+        ]
+
+    def test_what_failed_without_a_word_is_named_by_its_state_alone(self) -> None:
+        failed = StoredAsset(symbol="x", sync_status="not_found", status_at_ms=1)
+        asset = asset_health(EURUSD, failed, PAID, WEDNESDAY)
+        assert problems_of_assets([asset]) == [Problem("EURUSD: not found")]
+
     def test_no_start_is_missed_where_priority_is_switched_off(self) -> None:
         jobs = {**JOBS, RUN_PRIORITY: job(last_started_ms=None)}
         assert problems_of([], jobs, [], EMPTY, Config(), WEDNESDAY) == []
@@ -323,3 +692,5 @@ class TestProblems:
         assert verdict([], []) == "healthy"
         assert verdict([Problem("x")], []) == "degraded"
         assert verdict([Problem("x"), Problem("y", None, "critical")], []) == "unhealthy"
+        assert verdict([], [Alert("queue.size", 2.0, 1.0, "warning")]) == "degraded"
+        assert verdict([Problem("x")], [Alert("rate", 2.0, 1.0, "critical")]) == "unhealthy"

@@ -145,6 +145,19 @@ class TestAnyMarket:
         if is_open(market, at_ms):
             assert last_open(market, at_ms) == at_ms
 
+    @pytest.mark.parametrize(
+        ("market", "opening"),
+        [
+            (Market.FOREX, "2026-01-11 17:00"),
+            (Market.METAL, "2026-01-11 18:00"),
+            (Market.METAL, "2026-01-12 18:00"),
+        ],
+    )
+    def test_a_market_is_open_from_the_very_moment_of_its_opening(self, market: Market, opening: str) -> None:
+        at_ms = new_york(opening)
+        assert last_open(market, at_ms) == next_open(market, at_ms) == at_ms
+        assert last_open(market, at_ms - 1) < at_ms - 1
+
     @given(MARKETS, moments())
     def test_a_closed_market_was_open_just_before_its_last_opening_and_is_at_its_next(
         self, market: Market, at_ms: int
@@ -207,6 +220,10 @@ class TestOpenSpans:
             (start, start + HOUR_MS),
             (start + 2 * HOUR_MS, end),
         ]
+
+    def test_begin_with_the_second_session_of_a_day_whose_first_is_over(self) -> None:
+        start, end = new_york("2026-01-12 17:30"), new_york("2026-01-12 20:00")
+        assert open_spans(Market.METAL, start, end) == [(start + HOUR_MS // 2, end)]
 
     @given(MARKETS, moments(), st.integers(-HOUR_MS, 10 * 24 * HOUR_MS))
     def test_are_apart_within_the_range_and_all_of_its_open_time(

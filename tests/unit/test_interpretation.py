@@ -30,7 +30,7 @@ from assetbatch.interpretation import (
     unended_findings,
 )
 from assetbatch.learning import edge_of, history_edge, lack_shown_by
-from assetbatch.market import BAR_MS, Bar, Fault, Price, Span, SpanState, StoredAsset
+from assetbatch.market import BAR_MS, Bar, Price, Span, SpanFault, SpanState, StoredAsset
 from assetbatch.planning import (
     BarsCall,
     Call,
@@ -41,6 +41,7 @@ from assetbatch.planning import (
     Work,
     WorkKind,
 )
+from assetbatch.state.queue import Fault
 from assetbatch.status import Status
 from assetbatch.vendor.answers import BarsAnswer, PricesAnswer
 from assetbatch.vendor.refusals import Refusal, RefusalKind
@@ -176,9 +177,11 @@ class TestWhatTheLedgerLearns:
     def test_nothing_of_an_empty_stretch(self) -> None:
         assert self.told(answered(self.CALL, []), end_ms=self.START) == []
 
-    @pytest.mark.parametrize(("field", "fault"), [("faulty_ms", Fault.UNUSABLE_BAR), ("misplaced_ms", None)])
+    @pytest.mark.parametrize(
+        ("field", "fault"), [("faulty_ms", SpanFault.UNUSABLE_BAR), ("misplaced_ms", None)]
+    )
     def test_a_slot_whose_element_was_of_no_use_has_failed_and_the_rest_is_asked(
-        self, field: str, fault: Fault | None
+        self, field: str, fault: SpanFault | None
     ) -> None:
         slot_ms = self.START + 3 * BAR_MS
         spans = self.told(self.without(3, 3, **{field: (slot_ms,)}))
@@ -215,7 +218,7 @@ class TestWhatTheLedgerLearns:
         first = self.told(answer)
         assert [(span.state, span.fault) for span in first] == [
             (SpanState.ASKED, None),
-            (SpanState.FAILED, Fault.UNCONFIRMED),
+            (SpanState.FAILED, SpanFault.UNCONFIRMED),
             (SpanState.ASKED, None),
         ]
         assert (first[1].start_ms, first[1].end_ms) == (
@@ -226,7 +229,7 @@ class TestWhatTheLedgerLearns:
 
     def test_only_what_came_twice_is_believed(self) -> None:
         came = (self.START + 100 * BAR_MS, self.START + 150 * BAR_MS)
-        before = Span(*came, SpanState.FAILED, self.NOW, "any words", Fault.UNCONFIRMED)
+        before = Span(*came, SpanState.FAILED, self.NOW, "any words", SpanFault.UNCONFIRMED)
         spans = self.told(self.without(120, 199), [before])
         assert [(s.start_ms, s.end_ms) for s in spans if s.state is SpanState.FAILED] == [
             (self.START + 150 * BAR_MS, self.START + 200 * BAR_MS)
@@ -235,7 +238,7 @@ class TestWhatTheLedgerLearns:
     def test_a_failed_call_in_between_is_no_confirmation(self) -> None:
         before = [Span(self.START, self.END, SpanState.FAILED, self.NOW, "503")]
         spans = self.told(self.without(100, 149), before)
-        assert [span.fault for span in spans] == [None, Fault.UNCONFIRMED, None]
+        assert [span.fault for span in spans] == [None, SpanFault.UNCONFIRMED, None]
 
     @pytest.mark.parametrize(("first", "last"), [(0, 99), (200, 287)])
     def test_less_than_a_day_at_an_end_is_believed(self, first: int, last: int) -> None:
@@ -249,12 +252,12 @@ class TestWhatTheLedgerLearns:
         self, first: int, last: int, neighbour: tuple[int, int]
     ) -> None:
         known = [Span(*neighbour, SpanState.ASKED, self.NOW)]
-        assert Fault.UNCONFIRMED in {s.fault for s in self.told(self.without(first, last), known)}
+        assert SpanFault.UNCONFIRMED in {s.fault for s in self.told(self.without(first, last), known)}
 
     def test_a_whole_day_without_any_is_doubted_once(self) -> None:
         empty = answered(self.CALL, [])
         (first,) = self.told(empty)
-        assert (first.state, first.fault) == (SpanState.FAILED, Fault.UNCONFIRMED)
+        assert (first.state, first.fault) == (SpanState.FAILED, SpanFault.UNCONFIRMED)
         (second,) = self.told(empty, [first])
         assert second.state is SpanState.ASKED
 
@@ -468,7 +471,9 @@ class TestWhatARefusalMeans:
 
     @pytest.mark.parametrize("kind", list(RefusalKind))
     def test_all_work_of_the_call_gets_its_consequence(self, kind: RefusalKind) -> None:
-        findings = refusal_findings(self.PAST, self.PAST.work, None, Refusal(kind, "why"), self.NOW)
+        findings = refusal_findings(
+            self.PAST, self.PAST.work, None, Refusal(kind, "why"), self.NOW, Fault.ITEM
+        )
         (result,) = findings.results
         expected = CONSEQUENCES[kind]
         assert (result.status, result.final, result.error) == (expected.status, expected.final, "why")
@@ -479,13 +484,13 @@ class TestWhatARefusalMeans:
         answer = answered(self.PAST, [])
         page = Page(answer, MIDNIGHT - HOUR_MS, [], 1, MIDNIGHT - DAY_MS, self.NOW)
         down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        findings = refusal_findings(self.PAST, self.PAST.work, page, down, self.NOW)
+        findings = refusal_findings(self.PAST, self.PAST.work, page, down, self.NOW, Fault.ITEM)
         (span,) = findings.spans["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT - HOUR_MS, MIDNIGHT)
 
     def test_a_call_for_prices_leaves_the_ledger_alone(self) -> None:
         down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        findings = refusal_findings(SnapshotCall(WORK), WORK, None, down, self.NOW)
+        findings = refusal_findings(SnapshotCall(WORK), WORK, None, down, self.NOW, Fault.VENDOR)
         assert findings.spans == {}
 
 

@@ -24,7 +24,7 @@ from assetbatch.ledger import (
 )
 from assetbatch.market import BAR_MS, Span, SpanState
 
-ASKED, WANTED, FAILED, NOT_IN_PLAN = SpanState
+ASKED, WANTED, FAILED, NOT_IN_PLAN, REJECTED = SpanState
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 SLOTS = 24
@@ -73,6 +73,11 @@ class TestRecord:
             (NOT_IN_PLAN, FAILED, FAILED),
             (NOT_IN_PLAN, WANTED, WANTED),
             (FAILED, WANTED, FAILED),
+            (REJECTED, WANTED, REJECTED),
+            (REJECTED, ASKED, ASKED),
+            (ASKED, REJECTED, ASKED),
+            (REJECTED, FAILED, FAILED),
+            (FAILED, REJECTED, REJECTED),
         ],
     )
     def test_which_state_replaces_which(self, known: SpanState, new: SpanState, after: SpanState) -> None:
@@ -117,6 +122,8 @@ class TestRecord:
 
     def test_news_of_no_length_are_no_news(self) -> None:
         assert record([], [span(3, 3, ASKED), span(4, 3, ASKED)]) == []
+        known = [span(0, 9, WANTED)]
+        assert record(known, [span(3, 3, ASKED), span(4, 3, ASKED)]) == known
 
     @given(NEWS, NEWS)
     def test_each_slot_has_what_the_rules_make_of_its_news(
@@ -126,7 +133,7 @@ class TestRecord:
         for new in before + news:
             for at_ms in range(new.start_ms, new.end_ms, BAR_MS):
                 there = expected[at_ms][0] if at_ms in expected else None
-                if there is ASKED or (there is FAILED and new.state is WANTED):
+                if there is ASKED or (there in (FAILED, REJECTED) and new.state is WANTED):
                     continue
                 expected[at_ms] = (new.state, new.error)
         assert slots(record(record([], before), news)) == expected
@@ -211,6 +218,7 @@ class TestAskedTo:
 
     def test_is_none_where_nothing_was_asked(self) -> None:
         assert asked_to([], BAR_MS) is asked_to([span(0, 2, FAILED)], BAR_MS) is None
+        assert asked_to([span(1, 2, ASKED)], BAR_MS) is None
 
 
 FRIDAY, SUNDAY = new_york("2026-01-09 17:00"), new_york("2026-01-11 17:00")
@@ -224,6 +232,7 @@ class TestHoles:
             ([span(0, 9, ASKED, 7)], Reason.NOTHING),
             ([span(0, 9, FAILED, 7, "timeout")], Reason.FAILED),
             ([span(0, 9, NOT_IN_PLAN, 7)], Reason.NOT_IN_PLAN),
+            ([span(0, 9, REJECTED, 7)], Reason.REJECTED),
             ([span(0, 9, WANTED)], Reason.NOT_ASKED),
             ([], Reason.NOT_ASKED),
         ],
@@ -313,6 +322,7 @@ class TestHoles:
             WANTED: Reason.NOT_ASKED,
             FAILED: Reason.FAILED,
             NOT_IN_PLAN: Reason.NOT_IN_PLAN,
+            REJECTED: Reason.REJECTED,
         }
         expected: dict[int, tuple[Reason, str | None]] = {}
         for first, last in gaps:

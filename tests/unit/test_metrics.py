@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from assetbatch.metrics import (
     CALL_SECONDS,
     CALLS,
-    MINUTE_MS,
+    CYCLE_SECONDS,
     PRIORITY_LATENCY,
+    QUEUE_LATENCY,
     QUEUE_SIZE,
     CallMade,
     Outcome,
@@ -16,9 +19,11 @@ from assetbatch.metrics import (
     age_of,
     bucket,
     measure,
+    step_ms,
 )
 
-NOON = 1_800_000_000_000 // MINUTE_MS * MINUTE_MS
+MINUTE_MS = 60_000
+NOON = 1_800_000_000_000
 
 
 def outcome(**changes: Any) -> Outcome:
@@ -74,11 +79,37 @@ def test_the_series_get_the_duration_the_queue_and_the_ages() -> None:
     }
 
 
-def test_a_bucket_includes_its_upper_bound() -> None:
-    assert [bucket(CALL_SECONDS, s) for s in (0.0, 0.05, 0.051, 10.0, 10.1)] == [
-        "0.05",
-        "0.05",
-        "0.1",
-        "10",
-        "+Inf",
-    ]
+def test_the_latency_is_that_of_the_command_and_enqueueing_has_none() -> None:
+    (point,) = measure(outcome(command="run_queue"), []).points
+    assert point == Point(QUEUE_LATENCY, NOON, 1200, "max")
+    assert measure(outcome(command="enqueue_secondary"), []).points == ()
+
+
+def test_ages_are_those_of_the_first_hundred_assets_each_in_its_own_series() -> None:
+    points = measure(outcome(ages_seconds={f"S{n}": n for n in range(150)}), []).points[1:]
+    assert [(point.metric, point.value) for point in points] == [(f"age.S{n}", n) for n in range(100)]
+
+
+def test_the_duration_of_a_cycle_is_counted_in_seconds() -> None:
+    counters = measure(outcome(duration_ms=2500), []).counters
+    assert counters["cycle_seconds|run_priority|2.5"] == 1
+    assert "cycle_seconds|run_priority|5" in measure(outcome(duration_ms=2501), []).counters
+
+
+def test_calls_have_a_point_each_minute_and_all_else_each_five() -> None:
+    assert step_ms(CALLS) == 60_000
+    assert {step_ms(metric) for metric in (QUEUE_SIZE, PRIORITY_LATENCY, age_of("XAUUSD"))} == {300_000}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "edges"),
+    [
+        (CYCLE_SECONDS, "0.1 0.25 0.5 1 2.5 5 10 30 60 120"),
+        (CALL_SECONDS, "0.05 0.1 0.25 0.5 1 2.5 5 10"),
+    ],
+)
+def test_a_bucket_includes_its_upper_bound(bounds: tuple[float, ...], edges: str) -> None:
+    labels = [*edges.split(), "+Inf"]
+    assert [bucket(bounds, float(edge)) for edge in labels] == labels
+    assert [bucket(bounds, float(edge) + 0.001) for edge in labels[:-1]] == labels[1:]
+    assert bucket(bounds, 0.0) == labels[0]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from assetbatch.market import BAR_MS
@@ -26,6 +26,7 @@ from assetbatch.vendor.prices import (
     midpoint,
 )
 from assetbatch.vendor.refusals import Refusal
+from tests.conftest import examples
 
 START = 1_699_999_800_000
 END = START + 20 * BAR_MS
@@ -170,8 +171,9 @@ def slots_in(elements: list[Any]) -> set[int]:
     return {at_ms - at_ms % BAR_MS for at_ms in moments if at_ms is not None and START <= at_ms <= END}
 
 
+# Each of an element's fields may be wrong in a dozen ways, alone and together: three times the examples.
 @given(st.lists(BAR, max_size=8))
-@settings(max_examples=300)
+@examples(3)
 def test_every_bar_is_sound_in_range_in_order_and_from_the_answer(elements: list[Any]) -> None:
     elements = [*elements, {"t": END, "o": 1, "h": 1, "l": 1, "c": 1}]  # or all may be of no use: a refusal
     body = encoded({"status": "OK", "results": elements})
@@ -257,7 +259,7 @@ def assert_sound_prices(answer: PricesAnswer, elements: list[Any]) -> None:
 
 
 @given(st.lists(ENTRY, max_size=6))
-@settings(max_examples=300)
+@examples(3)
 def test_every_price_is_sound_and_from_the_answer_and_every_ticker_is_accounted_for(
     elements: list[Any],
 ) -> None:
@@ -271,7 +273,7 @@ def test_every_price_is_sound_and_from_the_answer_and_every_ticker_is_accounted_
 
 
 @given(st.lists(MARKET_ENTRY, max_size=6))
-@settings(max_examples=300)
+@examples(3)
 def test_every_price_of_a_markets_snapshot_is_sound_from_the_answer_and_accounted_for(
     elements: list[Any],
 ) -> None:
@@ -285,7 +287,7 @@ def test_every_price_of_a_markets_snapshot_is_sound_from_the_answer_and_accounte
 
 
 @given(st.lists(BAR, max_size=6))
-@settings(max_examples=300)
+@examples(3)
 def test_every_price_of_a_markets_day_is_sound_of_its_own_bar_and_of_the_asked_day(
     elements: list[Any],
 ) -> None:

@@ -16,7 +16,7 @@ from typer.main import get_group
 
 from assetbatch import __version__
 from assetbatch.cli.context import Options, make_output_robust
-from assetbatch.cli.logs import LogFormat
+from assetbatch.cli.logs import LogFormat, quiet_libraries
 
 COMMANDS = {
     "run-priority": "cycles",
@@ -115,6 +115,7 @@ def options(
 def run() -> None:
     """Runs the command line."""
     make_output_robust()
+    quiet_libraries()
     try:
         app()
     except OSError as error:  # help and version are printed by the library, before any command

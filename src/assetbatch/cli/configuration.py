@@ -51,7 +51,11 @@ def show(
 def check(context: typer.Context) -> None:
     """Say whether the configuration is valid."""
     with reported(context) as options:
+        from assetbatch.config.options import check_options
+        from assetbatch.secret import masked
+
         config = load_config(options)
+        check_options(config)
         assets = len(config.priority_assets), len(config.secondary_assets)
-        where = config.file or "the built-in configuration"
+        where = masked(str(config.file)) if config.file else "the built-in configuration"
         print_text(f"{where}: valid, {assets[0]} priority and {assets[1]} secondary assets")

@@ -19,6 +19,7 @@ from assetbatch.errors import AssetbatchError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from assetbatch.bounds import Bound
     from assetbatch.cli.repeated import Memory
     from assetbatch.config import Config
     from assetbatch.services import Services
@@ -81,11 +82,11 @@ def current_folder() -> Path:
 
 
 @contextmanager
-def services_for(options: Options, config: Config) -> Iterator[Services]:
-    """The services of a command; a sandbox makes its own schema first."""
+def services_for(options: Options, config: Config, bound: Bound | None = None) -> Iterator[Services]:
+    """The services of a command with this bound; a sandbox makes its own schema first."""
     from assetbatch.services import Services
 
-    with Services(config, options.cycle_id) as services:
+    with Services(config, options.cycle_id, bound) as services:
         if options.sandbox:
             from assetbatch.setup import initialise
 

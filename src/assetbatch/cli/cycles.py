@@ -130,16 +130,18 @@ def _cycle(
     with _remembering(context) as memory, reported(context, memory) as options:
         config = load_config(options)
         ping = _ping(context, config, dry_run)
+        bound = Bound(seconds(config))
         try:
-            with Bound(seconds(config)) as bound:
+            with bound:
                 result = _run(options, config, bound, run, ping, dry_run)
-            stopped = bound.stopped
         except AssetbatchError as error:
+            if bound.stopped:
+                error.exit_code = 128 + bound.stopped
             if json and error.cycle is not None:
                 print_json(error.cycle)
             ping.ended(error.exit_code, str(error))
             raise
-        code = 128 + stopped if stopped else result.exit_code
+        code = 128 + bound.stopped if bound.stopped else result.exit_code
         _show(result, json)
         if memory:
             for line in memory.ended(_works(result)):
@@ -158,7 +160,7 @@ def _run(
     dry_run: bool,
 ) -> CycleResult:
     redis_down = False
-    with services_for(options, config) as services:
+    with services_for(options, config, bound) as services:
         try:
             with _progress(ping) as progress:
                 return run(services, bound, progress)

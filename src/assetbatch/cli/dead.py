@@ -52,7 +52,7 @@ def list_letters(context: typer.Context, symbols: Symbols = None, json: Json = F
 
     with reported(context) as options:
         config = load_config(options)
-        with Bound(SECONDS), services_for(options, config) as services:
+        with Bound(SECONDS) as bound, services_for(options, config, bound) as services:
             letters = _letters(services, symbols or [])
             now_ms = services.now_ms()
         from assetbatch.views import dead as view
@@ -76,7 +76,7 @@ def retry(
     with reported(context) as options:
         _check_choice(symbols, everything)
         config = load_config(options)
-        with Bound(SECONDS), services_for(options, config) as services:
+        with Bound(SECONDS) as bound, services_for(options, config, bound) as services:
             ids = [letter.id for letter in _letters(services, symbols or [])]
             done = services.queue.retry_dead(ids)
         if json:
@@ -101,7 +101,7 @@ def drop(
     with reported(context) as options:
         _check_choice(symbols, everything)
         config = load_config(options)
-        with Bound(SECONDS), services_for(options, config) as services:
+        with Bound(SECONDS) as bound, services_for(options, config, bound) as services:
             ids = [letter.id for letter in _letters(services, symbols or [])]
             dropped = services.queue.drop_dead(ids)
         if json:

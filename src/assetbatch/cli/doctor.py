@@ -59,7 +59,7 @@ def _findings(options: Options, *, call: bool) -> list[Finding]:
         return of_error("config", raised)
     findings = list(examine_config(config))
     try:
-        with Bound(DOCTOR_SECONDS) as bound, services_for(options, config) as services:
+        with Bound(DOCTOR_SECONDS) as bound, services_for(options, config, bound) as services:
             for finding in examine(services, bound, call=call):
                 findings.append(finding)
         if bound.stopped:

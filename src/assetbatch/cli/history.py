@@ -56,7 +56,7 @@ def holes(
     with reported(context) as options:
         config = load_config(options)
         from_ms = start_of_day(since.date()) if since else None
-        with Bound(SECONDS), services_for(options, config) as services:
+        with Bound(SECONDS) as bound, services_for(options, config, bound) as services:
             found = find_holes(services, symbols or [], from_ms, closed=closed)
         from assetbatch.views import history as view
 
@@ -93,7 +93,7 @@ def backfill(
     with reported(context) as options:
         _check_days(first, last)
         config = load_config(options)
-        with Bound(SECONDS), services_for(options, config) as services:
+        with Bound(SECONDS) as bound, services_for(options, config, bound) as services:
             last = last if last and last < date.today() else None  # noqa: DTZ011 - a bound, not a moment
             report = queue_pages(services, list(dict.fromkeys(symbols)), first, last, dry_run=dry_run)
         from assetbatch.views import history as view

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
+import warnings
 from enum import StrEnum
+from types import TracebackType
 from typing import TextIO
 
 import msgspec
 
+from assetbatch.secret import masked_prose
 from assetbatch.words import iso
 
 EXTRA_KEYS = ("symbol", "duration_ms", "result", "calls", "exit_code")
@@ -74,3 +78,43 @@ def configure(
     logger.propagate = False
     logger.setLevel({-1: logging.ERROR, 0: NOTICE, 1: logging.INFO}.get(verbosity, logging.DEBUG))
     return handler
+
+
+def quiet_libraries() -> None:
+    """Keeps stderr to our own lines: libraries warn there, quote what they were given, or die in a thread.
+
+    `python -W` or PYTHONWARNINGS, which a developer sets, shows their warnings again.
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    logging.raiseExceptions = False  # a stderr that cannot be written is no reason for more lines
+    logging.getLogger().addHandler(logging.NullHandler())  # or Python prints what has no handler
+    sys.excepthook = _report
+    threading.excepthook = lambda args: _report(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: logging.getLogger("assetbatch").debug(
+        "ignored at the end of an object: %s", args.exc_type.__name__
+    )
+
+
+def _report(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """Prints the traceback of a bug, without what its messages may quote."""
+    import traceback
+
+    text = "".join(traceback.format_exception(kind, error, trace))
+    for one in _chain(error):
+        said = str(one)
+        if said:
+            text = text.replace(said, masked_prose(said))
+    sys.stderr.write(text)
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """The error and those that led to it."""
+    found: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and one not in found:
+            found.append(one)
+            waiting += [one.__cause__, one.__context__]
+    return found

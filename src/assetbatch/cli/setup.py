@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,6 +12,8 @@ from assetbatch.cli.context import load_config, print_json, print_text, reported
 from assetbatch.words import plural
 
 INIT_SECONDS = 120.0
+
+log = logging.getLogger("assetbatch")
 
 
 class Partitions(StrEnum):
@@ -51,8 +54,10 @@ def init(
 
     with reported(context) as options:
         config = load_config(options)
-        with Bound(INIT_SECONDS), Services(config) as services:
+        with Bound(INIT_SECONDS) as bound, Services(config, bound=bound) as services:
             report = initialise(services, by_month=partition is Partitions.MONTH)
+        for concern in report.concerns:
+            log.warning("%s", concern)
         if json:
             print_json(report)
             return

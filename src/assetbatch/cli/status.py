@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from assetbatch.services import Services
 
 STATUS_SECONDS = 30.0
+CHECK_SECONDS = 5.0
+"""Monitoring systems give a check ten seconds or so."""
+
+PING_SECONDS = 1.0
 WATCH_SECONDS = 5.0
 LINES_BESIDE = 28
 """What `--watch` shows besides the assets takes about so many lines."""
@@ -85,7 +89,7 @@ def _show(
     from assetbatch.health import encode
 
     series: dict[str, Series] = {}
-    with Bound(STATUS_SECONDS), services_for(options, config) as services:
+    with Bound(STATUS_SECONDS) as bound, services_for(options, config, bound) as services:
         health = overview.health_document(services)
         if html:
             overview.write_atomically(html, overview.page(services, health))
@@ -121,16 +125,21 @@ def _check(options: Options) -> int:
     from assetbatch.pings import Ping
     from assetbatch.views.check import render, render_error
 
+    def told(code: int, line: str) -> int:
+        print_text(line)
+        return code
+
     ping = Ping(None, options.cycle_id)
     try:
         config = load_config(options)
         ping = Ping(config.ping_url.for_command("status") if config.ping_url else None, options.cycle_id)
-        with Bound(STATUS_SECONDS), services_for(options, config) as services:
+        bound = Bound(CHECK_SECONDS, lambda error: told(*render_error(error)))
+        with bound, services_for(options, config, bound) as services:
             code, line = render(health_document(services), config)
     except AssetbatchError as error:
         code, line = render_error(error)
-    print_text(line)
-    ping.ended(code, line)
+    told(code, line)
+    ping.ended(code, line, within_seconds=PING_SECONDS)
     return code
 
 
@@ -152,7 +161,7 @@ def _watch(options: Options, config: Config, all_assets: bool) -> int:
             with Bound(STATUS_SECONDS + WATCH_SECONDS) as bound:
                 now = ExitStack()
                 try:
-                    services: Services = now.enter_context(services_for(options, config))
+                    services: Services = now.enter_context(services_for(options, config, bound))
                     health = overview.health_document(services)
                     shown = _page(health, overview.last_day(services), all_assets, fit=True)
                 except AssetbatchError as error:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from assetbatch.assets import Asset
+from assetbatch.config.settings import SECTIONS, Config
 from assetbatch.config.wording import allowed, kind_of, shown
+from assetbatch.secret import HIDDEN, may_be_quoted
 
 S = TypeVar("S", bound=msgspec.Struct)
 KeyPath = tuple[object, ...]
@@ -104,13 +108,25 @@ def unknown_key(path: KeyPath, key: object, names: list[str]) -> Mistake:
     return Mistake((*path, step), f"unknown key, {advice}")
 
 
+@cache
+def _names() -> frozenset[str]:
+    """All key names that there are."""
+    kinds: tuple[type[msgspec.Struct], ...] = (*SECTIONS.values(), Asset, Config)
+    return frozenset(name for kind in kinds for name in kind.__struct_fields__)
+
+
 def dotted(path: KeyPath) -> str:
-    """`priority_assets[1].symbol` from `("priority_assets", 1, "symbol")`."""
+    """`priority_assets[1].symbol` from `("priority_assets", 1, "symbol")`; a key of no name is masked."""
     text = ""
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            plain = isinstance(step, str) and re.fullmatch(r"[\w-]{1,60}", step)
-            text += f"{'.' if text else ''}{step if plain else shown(step)}"
+            word = str(step)
+            plain = (
+                word in _names()
+                or (may_be_quoted(word) and re.fullmatch(r"[\w-]+", word))
+                or re.fullmatch(r"(?=.{,32}$)[a-z]+(_[a-z]+)+", word)  # most often a name misspelt
+            )
+            text += f"{'.' if text else ''}{word if plain else HIDDEN}"
     return text

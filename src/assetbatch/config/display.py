@@ -8,6 +8,8 @@ from msgspec import UNSET
 
 from assetbatch.assets import Asset
 from assetbatch.config.settings import SECTIONS, Config
+from assetbatch.config.urls import HttpUrl, PingUrls, ServerUrl
+from assetbatch.secret import Secret, masked
 
 
 class Shown(NamedTuple):
@@ -46,7 +48,11 @@ def _text(value: object) -> str:
         return "not set"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, HttpUrl):
+        return value.masked()
+    if isinstance(value, ServerUrl | PingUrls | Secret):  # these mask themselves
+        return str(value)
+    return f"{value:g}" if isinstance(value, float) else masked(str(value))
 
 
 def _calls_per_minute(config: Config) -> Shown:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from assetbatch.config.checking import KeyPath, Mistake
+from assetbatch.secret import masked_prose
 
 _DEEPEST = 50
 
@@ -112,7 +113,7 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
     if context and begun and mark and begun.line != mark.line:
         context += f" that begins in line {begun.line + 1}"
     problem = ", ".join(filter(None, (context, error.problem)))
-    return place + re.sub(r"(alias|anchor|tag) '.*'", r"\1", problem)
+    return place + masked_prose(re.sub(r"(alias|anchor|tag|handle) ['\"].*['\"]", r"\1", problem))
 
 
 def _twins(root: yaml.Node) -> list[Mistake]:

@@ -23,9 +23,10 @@ def parse_dotenv(text: str) -> dict[str, str]:
     r"""The variables of a `.env`; the last of two with one name counts, as in a shell.
 
     Values are taken as they are, without `$NAME` being filled in; in double quotes `\n`, `\"` and
-    `\\` are escapes. Raises ValueError naming the line (not its text) that is none of this.
+    `\\` are escapes. Lines end with LF, CRLF or CR. Raises ValueError naming the line (not its text)
+    that is none of this.
     """
-    text = text.replace("\r\n", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     variables: dict[str, str] = {}
     at = 0
     while at < len(text):

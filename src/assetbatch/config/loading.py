@@ -17,7 +17,7 @@ from assetbatch.config.reading import ConfigFile, read_config
 from assetbatch.config.settings import SECTIONS, Config
 from assetbatch.config.urls import EMBEDDED
 from assetbatch.errors import ConfigError
-from assetbatch.secret import Secret
+from assetbatch.secret import Secret, masked
 
 SANDBOX_KEY = Secret("made-up-key-of-the-sandbox")
 """The API key of every sandbox: it opens nothing."""
@@ -119,15 +119,15 @@ def _find(
         named = [(Path(variable), "env ASSETBATCH_CONFIG")]
     for place, origin in named:
         try:
-            return ConfigFile(cwd / place, str(place), (cwd / place).read_bytes())
+            return ConfigFile(cwd / place, masked(str(place)), (cwd / place).read_bytes())
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{origin}: {str(place)!r} cannot be read: {_why(error)}") from None
+            raise ConfigError(f"{origin}: {masked(str(place))!r} cannot be read: {_why(error)}") from None
 
     xdg = Path(env.get("XDG_CONFIG_HOME", ""))
     user = xdg if xdg.is_absolute() else home and home / ".config"
     places = [cwd / "config.yml", user and user / "assetbatch/config.yml", Path("/etc/assetbatch/config.yml")]
     for place in filter(None, places):
-        label = "config.yml" if place.parent == cwd else str(place)
+        label = "config.yml" if place.parent == cwd else masked(str(place))
         try:
             return ConfigFile(place, label, place.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
@@ -137,7 +137,7 @@ def _find(
     if sandbox:
         return ConfigFile(None, "built-in config.yml", built_in_config())
     raise ConfigError(
-        f"no configuration found: looked for {', '.join(map(str, filter(None, places)))}",
+        f"no configuration found: looked for {', '.join(masked(str(place)) for place in places if place)}",
         hint="name a file with --config or ASSETBATCH_CONFIG, or try --sandbox, which needs none",
     )
 

@@ -17,6 +17,7 @@ from assetbatch.config.documents import compose_yaml, locate, parse_yaml
 from assetbatch.config.settings import SECTIONS, Config
 from assetbatch.config.urls import PingUrls
 from assetbatch.config.wording import kind_of, shown
+from assetbatch.secret import may_be_quoted
 
 _CLASSES = {
     "priority_assets": (AssetPriority.CRITICAL,),
@@ -112,7 +113,9 @@ def _assets(name: str, raw: object, mistakes: list[Mistake]) -> dict[KeyPath, As
             asset = msgspec.structs.replace(asset, priority=_DEFAULT_CLASSES[name])
         prefix = _PREFIXES[asset.asset_type]
         if not asset.polygon_ticker.startswith(prefix):
-            text = f"found {asset.polygon_ticker!r}, expected {prefix} before a {asset.asset_type} ticker"
+            text = (
+                f"found {shown(asset.polygon_ticker)}, expected {prefix} before a {asset.asset_type} ticker"
+            )
             mistakes.append(Mistake((*path, "polygon_ticker"), text))
         assets[path] = asset
     return assets
@@ -125,7 +128,9 @@ def _find_twins(assets: dict[KeyPath, Asset], mistakes: list[Mistake]) -> None:
         for path, asset in assets.items():
             value = getattr(asset, key)
             if value in first:
-                text = f"found {value!r} again, expected every {key} once (first in {dotted(first[value])})"
+                text = (
+                    f"found {shown(value)} again, expected every {key} once (first in {dotted(first[value])})"
+                )
                 mistakes.append(Mistake((*path, key), text))
             first.setdefault(value, path)
 
@@ -148,4 +153,4 @@ def _spelling(node: yaml.Node | None, kind: Any) -> str:
     plain = node.tag.endswith(":timestamp") or re.fullmatch(
         r"true|false|-?[1-9][0-9.]*|0", node.value.lower()
     )
-    return advice if plain else f", written {' '.join(node.value.split())[:60]}{advice}"
+    return advice if plain or not may_be_quoted(node.value) else f", written {node.value}{advice}"

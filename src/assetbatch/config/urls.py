@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from types import MappingProxyType
 from typing import ClassVar, Self
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from assetbatch.config.wording import kind_of, shown
-from assetbatch.secret import Secret
+from assetbatch.secret import HIDDEN, Secret, masked, may_be_quoted
 
 EMBEDDED = "embedded"
 PINGED_COMMANDS = ("run-priority", "run-queue", "enqueue-secondary", "status")
@@ -48,13 +48,13 @@ class ServerUrl(Secret):
         parts = urlsplit(self.reveal())
         login, at, host = parts.netloc.rpartition("@")
         query = "&".join(_masked_parameter(pair) for pair in parts.query.split("&") if pair)
-        shown = f"{parts.scheme}://{self._masked_login(login)}{at}{host}{parts.path}"
+        shown = f"{parts.scheme}://{self._masked_login(login)}{at}{_masked(host)}{_masked(parts.path)}"
         return f"{shown}?{query}" if query else shown
 
     @staticmethod
     def _masked_login(login: str) -> str:
         user, colon, _ = login.partition(":")
-        return f"{user}:***" if colon else login
+        return f"{_masked(user)}{colon}{HIDDEN if colon else ''}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.masked()!r})"
@@ -77,8 +77,16 @@ class ServerUrl(Secret):
 
 
 def _masked_parameter(pair: str) -> str:
-    name, equals, _ = pair.partition("=")
-    return pair if name in _OPEN_PARAMETERS else f"{name}{equals}***"
+    name, equals, value = pair.partition("=")
+    shown = _masked(value) if name in _OPEN_PARAMETERS else HIDDEN
+    return f"{_masked(name)}{equals}{shown if equals else ''}"
+
+
+def _masked(text: str) -> str:
+    """A part of a URL as it may be shown: what its percent signs hide counts too."""
+    return "/".join(
+        part if masked(plain := unquote(part)) == plain else masked(plain) for part in text.split("/")
+    )
 
 
 def _split(value: object, expected: str, schemes: tuple[str, ...]) -> SplitResult:
@@ -94,8 +102,8 @@ def _split(value: object, expected: str, schemes: tuple[str, ...]) -> SplitResul
     if not separator:
         raise ValueError(f"found a text that is no URL, expected {expected}")
     if scheme not in schemes:
-        shown = repr(f"{scheme}://") if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]{0,30}", scheme) else "no scheme"
-        raise ValueError(f"found {shown}, expected {expected}")
+        found = repr(f"{scheme}://") if may_be_quoted(scheme) and scheme else "another scheme"
+        raise ValueError(f"found {found}, expected {expected}")
     if _BROKEN_PERCENT.search(value):
         raise ValueError("found a % that is not followed by two hex digits, expected %25 for a % itself")
     if "#" in rest or rest.count("@") > 1 or ("@" in rest and re.search(r"[/?]", rest.partition("@")[0])):
@@ -177,7 +185,9 @@ class RedisUrl(ServerUrl):
     @staticmethod
     def _masked_login(login: str) -> str:
         user, colon, _ = login.partition(":")
-        return f"{user}:***" if colon else "***" if login else ""  # a lone word is most often the password
+        return (
+            f"{_masked(user)}:{HIDDEN}" if colon else HIDDEN if login else ""
+        )  # a lone word is most often the password
 
     @classmethod
     def _check(cls, parts: SplitResult) -> None:
@@ -221,6 +231,12 @@ class HttpUrl(str):
         cls._check(parts)
         assert isinstance(value, str)
         return cls(value.rstrip("/"))
+
+    def masked(self) -> str:
+        """The address with `***` for each part that may be a secret, its whole query among them."""
+        parts = urlsplit(self)
+        query = f"?{HIDDEN}" if parts.query else ""
+        return f"{parts.scheme}://{_masked(parts.netloc)}{_masked(parts.path)}{query}"
 
     @classmethod
     def _check(cls, parts: SplitResult) -> None:
@@ -312,4 +328,4 @@ def _ping_url(value: object, expected: str) -> Secret:
 
 def _masked_ping(url: Secret) -> str:
     parts = urlsplit(url.reveal())
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***"
+    return f"{parts.scheme}://{_masked(parts.netloc.rpartition('@')[2])}/{HIDDEN}"

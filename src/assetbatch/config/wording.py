@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import re
 from typing import Any
 
-_LONGEST_SHOWN = 60
-_A_URL = re.compile(r"\S*://\S*")
+from assetbatch.secret import may_be_quoted
+
+_LARGEST_SHOWN = 10**12  # more digits may be a password
 _KINDS: dict[type, str] = {
     type(None): "nothing (null)",
     bool: "a boolean",
@@ -29,18 +29,18 @@ def kind_of(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: short, on one line, an address in it masked."""
+    """A value that was refused, as a message shows it: quoted only where it cannot be a secret."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime.date):
         return f"the date {value.isoformat()}"
     if isinstance(value, str):
-        text = repr(_A_URL.sub("***", value))
-    elif isinstance(value, int | float):
-        text = "a very large number" if isinstance(value, int) and value.bit_length() > 200 else repr(value)
-    else:
-        return kind_of(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+        return repr(value) if may_be_quoted(value) else "a text that is not shown"
+    if isinstance(value, int):
+        return str(value) if abs(value) < _LARGEST_SHOWN else "a very large number"
+    if isinstance(value, float):
+        return repr(value) if may_be_quoted(repr(value)) else "a number that is not shown"
+    return kind_of(value)
 
 
 def allowed(kind: Any) -> str:

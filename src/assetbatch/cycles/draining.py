@@ -6,8 +6,10 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
+import msgspec
+
 from assetbatch.batch import BatchReport, Holder, Portion
-from assetbatch.bounds import Bound, boot_seconds
+from assetbatch.bounds import Bound
 from assetbatch.cycles.result import LEASE_SLACK_SECONDS, TOO_MANY_CALLS, CycleResult, judge
 from assetbatch.cycles.work import (
     Intake,
@@ -25,11 +27,13 @@ from assetbatch.market import SNAPSHOT_TICKERS
 from assetbatch.metrics import CallMade
 from assetbatch.planning import Work, WorkKind, parse_work_id, shares_calls
 from assetbatch.progress import Progress
-from assetbatch.refresh import Refresher, time_for_calls
+from assetbatch.refresh import Refresher
 from assetbatch.report import WAITS_FOR
 from assetbatch.services import Services
-from assetbatch.state.queue import Empty, Failure, Lease
-from assetbatch.state.window import CallKind, Refused, new_call_id
+from assetbatch.state.journal import Started
+from assetbatch.state.process_id import new_id
+from assetbatch.state.queue import Empty, Failure, Fault, Lease, Queue
+from assetbatch.state.window import CallKind, Refused
 from assetbatch.status import Status
 from assetbatch.words import listed, span
 
@@ -42,9 +46,6 @@ MOST_TOGETHER = 20_000
 """So many items at most are worked together on a plan whose calls go out side by side: taken when their calls
 can go out, so that other hosts find work too."""
 
-LEASE_CHECK_SECONDS = 5.0
-"""A process that has slept for longer (a paused machine) asks whether its leased work is still its own."""
-
 WHAT_FOLLOWS = {
     "retry": "tried again later",
     "dead": "a dead letter now",
@@ -53,18 +54,26 @@ WHAT_FOLLOWS = {
 
 
 def work_queue(
-    services: Services, bound: Bound, progress: Progress, result: CycleResult, calls: list[CallMade]
+    services: Services,
+    bound: Bound,
+    progress: Progress,
+    result: CycleResult,
+    calls: list[CallMade],
+    started: Started,
 ) -> None:
     """Works the queue and fills in the result; raises AssetbatchError where the cycle cannot go on."""
     known = services.entitlements()
-    failures = _Failures()
     down = False
-    try:
-        with refreshing(services, known, bound, progress, result, calls) as refresher:
+    with refreshing(services, known, bound, progress, result, calls, started) as refresher:
+        failures = _Failures(services.queue, refresher, started.answered_ms)
+        try:
             reports = _drain(services, bound, refresher, known, progress, result, failures)
-        down = bool(reports) and all(report.vendor_down for report in reports)
-    finally:
-        failures.say(quietly=down)
+            down = bool(reports) and all(report.vendor_down for report in reports)
+        finally:
+            try:
+                failures.settle()
+            finally:
+                failures.say(quietly=down)
     judge(result, bound)
     result.queue_size = services.queue.state().size
     if not bound.stopped:  # a call that was cut short says nothing of the vendor
@@ -83,22 +92,23 @@ def _drain(
     """Takes and works until a reason to end; each batch is accounted for in `result` as it ends."""
     reports: list[BatchReport] = []
     downs = 0
-    token = new_call_id()
+    token = new_id()
     waited = False
     result.ended_because = "out of time"
-    while time_for_calls(bound) > 0 and not bound.stopped:
+    while refresher.time_for_calls() > 0:
         if progress.watched:
             progress.worked(len(result.assets), services.queue.state().size)
         now_ms = services.now_ms()
         lease_seconds = bound.remaining() + LEASE_SLACK_SECONDS
         wide = calls_at_once(services.config.call_limit) > 1
         count = SNAPSHOT_TICKERS if wide or shares_calls(services.config.assets, known, now_ms) else 1
-        taken = services.queue.take(count, lease_seconds, services.window, token)
+        alone = _alone(services, refresher)
+        taken = services.queue.take(count, lease_seconds, services.window, token, alone=alone)
         if isinstance(taken, Empty):
             result.ended_because = "empty"
             break
         if isinstance(taken, Refused):
-            if taken.wait_ms / 1000 > time_for_calls(bound):
+            if taken.wait_ms / 1000 > refresher.time_for_calls():
                 result.ended_because = f"out of calls for {span(taken.wait_ms)}: {WAITS_FOR[taken.reason]}"
                 waited = True
                 break
@@ -106,7 +116,7 @@ def _drain(
             waited = True
             bound.wait(taken.wait_ms / 1000 + 0.001)
             continue
-        waited, token = False, new_call_id()
+        waited, token = False, new_id()
         report = _work_leases(services, bound, refresher, known, taken, result, failures)
         reports.append(report)
         if report.too_many_calls:
@@ -123,11 +133,50 @@ def _drain(
     return reports
 
 
-class _Failures:
-    """What failed in a queue run, said at its end: a line for all items that failed alike."""
+def _alone(services: Services, refresher: Refresher) -> int:
+    """How many items that take a call each are worth taking at once: as many as one of the calls that go out
+    side by side can follow the other."""
+    at_once = calls_at_once(services.config.call_limit)
+    return 1 if at_once == 1 else min(SNAPSHOT_TICKERS, -(-refresher.calls_that_fit() // at_once))
 
-    def __init__(self) -> None:
+
+class _Failures:
+    """What failed in a queue run: recorded, and said at its end, a line for all items that failed alike.
+
+    Where the vendor is down for an item and has answered none before, the end of the run decides whether the
+    attempt counts: the vendor may still answer others.
+    """
+
+    def __init__(self, queue: Queue, refresher: Refresher, answered_ms: int) -> None:
+        self._queue = queue
+        self._refresher = refresher
+        self._answered_before_ms = answered_ms
         self._alike: dict[str, list[str]] = {}
+        self._undecided: dict[str, list[Failure]] = {}
+
+    def record(self, token: str, failures: Sequence[Failure]) -> None:
+        """Takes leased items off the books as failed."""
+        decided = self._refresher.answered_ms > 0
+        for failure in failures:
+            if failure.fault is Fault.VENDOR and not decided:
+                self._undecided.setdefault(token, []).append(failure)
+        self._fail(token, [each for each in failures if decided or each.fault is not Fault.VENDOR])
+
+    def settle(self) -> None:
+        """Records what was left undecided. Raises RedisError."""
+        undecided, self._undecided = self._undecided, {}
+        for token, failures in undecided.items():
+            self._fail(token, failures)
+
+    def _fail(self, token: str, failures: Sequence[Failure]) -> None:
+        if self._refresher.answered_ms:  # in this run: the vendor is at work
+            failures = [
+                msgspec.structs.replace(each, fault=Fault.ITEM) if each.fault is Fault.VENDOR else each
+                for each in failures
+            ]
+        words = self._queue.fail(token, failures, self._answered_before_ms)
+        for failure, word in zip(failures, words, strict=True):
+            self.add(failure.id, f"{failure.error} ({WHAT_FOLLOWS[word]})")
 
     def add(self, item_id: str, words: str) -> None:
         """Notes an item's failure."""
@@ -142,31 +191,34 @@ class _Failures:
 
 
 class _LeaseHolder(Holder):
-    """Holds leases: renews them, and settles each item as soon as its result is stored."""
+    """Holds leases: counts their attempts, and settles each item as soon as its result is stored."""
 
     def __init__(self, services: Services, bound: Bound, failures: _Failures) -> None:
         self._services = services
         self._failures = failures
         self._bound = bound
         self._open: dict[str, str] = {}
-        self._held_since = boot_seconds()
 
     def hold(self, lease: Lease) -> None:
         """A further lease."""
         self._open.update((item.id, lease.token) for item in lease.items)
 
-    def lost(self, pending: Sequence[Work]) -> Collection[str]:
-        if boot_seconds() - self._held_since < LEASE_CHECK_SECONDS:
-            return ()
-        self._held_since = boot_seconds()
+    def starts(self, work: Sequence[Work]) -> Collection[str]:
         seconds = self._bound.remaining() + LEASE_SLACK_SECONDS
         gone: list[str] = []
-        for token, ids in self._by_token(item.id for item in pending):
-            gone += self._services.queue.extend(token, ids, seconds)
+        for token, ids in self._by_token(item.id for item in work):
+            gone += self._services.queue.start(token, ids, seconds)
         if gone:
             log.warning("taken over by another process meanwhile: %s", ", ".join(gone))
         self._forget(gone)
         return gone
+
+    def hand_back(self, work: Sequence[Work]) -> Collection[str]:
+        ids = [item.id for item in work]
+        for token, some in self._by_token(ids):
+            self._services.queue.release(token, some)
+        self._forget(ids)
+        return ids
 
     def stored(self, results: Sequence[Result]) -> None:
         # An answer without data is an answer: enqueue-secondary asks again when that may have changed.
@@ -175,27 +227,20 @@ class _LeaseHolder(Holder):
             if done.status is Status.NO_DATA:
                 self._failures.add(done.work.id, done.error or "")
         self.finish([done.work.id for done in results if done.status in fine])
-        failures = [
-            Failure(done.work.id, done.error or done.status.value, done.final)
+        self._fail(
+            Failure(done.work.id, done.error or done.status.value, done.final, done.fault)
             for done in results
             if done.status not in fine
-        ]
-        for failure, word in self._fail(failures):
-            self._failures.add(failure.id, f"{failure.error} ({WHAT_FOLLOWS[word]})")
+        )
 
     def not_stored(self, results: Sequence[Result], error: str) -> None:
-        # An attempt is counted, or a row that the database always refuses would cost a call at every start.
-        self._fail([Failure(done.work.id, error) for done in results])
+        self._fail(Failure(done.work.id, error, fault=Fault.NOBODY) for done in results)
 
-    def _fail(self, failures: Sequence[Failure]) -> list[tuple[Failure, str]]:
-        """Records failures, and returns each with the word for what becomes of it."""
+    def _fail(self, failures: Iterable[Failure]) -> None:
         by_id = {failure.id: failure for failure in failures}
-        done: list[tuple[Failure, str]] = []
         for token, ids in self._by_token(by_id):
-            some = [by_id[item_id] for item_id in ids]
-            done += zip(some, self._services.queue.fail(token, some), strict=True)
+            self._failures.record(token, [by_id[item_id] for item_id in ids])
         self._forget(by_id)
-        return done
 
     def finish(self, ids: Sequence[str]) -> None:
         """Takes work off the books."""
@@ -204,7 +249,7 @@ class _LeaseHolder(Holder):
         self._forget(ids)
 
     def release(self) -> None:
-        """Hands back what is left, its attempt not counted."""
+        """Hands back what is left, no attempt counted."""
         for token, ids in self._by_token(sorted(self._open)):
             self._services.queue.release(token, ids)
 
@@ -256,12 +301,12 @@ def _work_leases(
         report = refresher.run(
             portion,
             CallKind.QUEUE,
-            more=map(portion_of, _further(services, bound, taken, holder)),
+            more=map(portion_of, _further(services, bound, refresher, holder)),
             grant=taken.grant,
             holder=holder,
         )
         account(result, report)
-        # an attempt is counted, or pages without an end would take every call of every start
+        # the attempt counts, or pages without an end would take every call of every start
         holder.stored([done for done in report.results if done.status is Status.POSTPONED])
         worked = [done for done in report.results if done.status is not Status.DEFERRED]
         stored = intake.stored
@@ -275,26 +320,24 @@ def _work_leases(
 
 
 def _further(
-    services: Services, bound: Bound, taken: Lease, holder: _LeaseHolder
+    services: Services, bound: Bound, refresher: Refresher, holder: _LeaseHolder
 ) -> Iterator[Sequence[Lease]]:
     """What is taken besides for the calls that go out beside the first: each time as much as they can bring.
     Each call asks for its slot when it goes."""
     at_once = calls_at_once(services.config.call_limit)
     if at_once == 1:
         return
-    leases = _leases(services, bound, taken, holder)
+    leases = _leases(services, bound, refresher, holder)
     while some := list(islice(leases, at_once)):
         yield some
 
 
-def _leases(services: Services, bound: Bound, taken: Lease, holder: _LeaseHolder) -> Iterator[Lease]:
-    """Takes after the first, as long as there is so much that waits."""
+def _leases(services: Services, bound: Bound, refresher: Refresher, holder: _LeaseHolder) -> Iterator[Lease]:
+    """Takes after the first, as long as something waits."""
     for _ in range(MOST_TOGETHER // SNAPSHOT_TICKERS - 1):
-        if len(taken.items) < SNAPSHOT_TICKERS:
+        seconds = bound.remaining() + LEASE_SLACK_SECONDS
+        taken = services.queue.take(SNAPSHOT_TICKERS, seconds, alone=_alone(services, refresher))
+        if not isinstance(taken, Lease):
             return
-        answer = services.queue.take(SNAPSHOT_TICKERS, bound.remaining() + LEASE_SLACK_SECONDS)
-        if not isinstance(answer, Lease):
-            return
-        taken = answer
         holder.hold(taken)
         yield taken

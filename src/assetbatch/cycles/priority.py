@@ -58,13 +58,13 @@ def run_priority(
     with services.locks.hold(RUN_PRIORITY, bound.seconds + LEASE_SLACK_SECONDS) as held:
         if not held:
             return skipped(services, result)
-        starts_ms = services.journal.start(RUN_PRIORITY, result.started_ms)
+        started = services.journal.start(RUN_PRIORITY, result.started_ms)
         progress.began()
         with recorded(services, result) as calls:
             known = services.entitlements()
             intake = Intake(services, result, known)
             portion = intake.portion([Work(asset) for asset in assets])
-            with refreshing(services, known, bound, progress, result, calls) as refresher:
+            with refreshing(services, known, bound, progress, result, calls, started) as refresher:
                 report = refresher.run(portion, CallKind.PRIORITY, one_call_each=True)
             account(result, report)
             reports = {asset.symbol: asset for asset in intake.rest}
@@ -75,7 +75,7 @@ def run_priority(
             _say_failures(report)
             judge(result, bound)
             enqueue_bars(services, result, known, intake.stored)
-            _reserve_next(services, known, assets, starts_ms, report.calls)
+            _reserve_next(services, known, assets, started.starts_ms, report.calls)
             if not bound.stopped:  # a call that was cut short says nothing of the vendor
                 raise_if_down(result, [report])
     return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from assetbatch.bounds import Bound
 from assetbatch.cycles.result import (
     LEASE_SLACK_SECONDS,
@@ -16,11 +18,15 @@ from assetbatch.progress import Progress
 from assetbatch.services import Services
 from assetbatch.state.journal import RUN_QUEUE
 
+log = logging.getLogger("assetbatch")
+
 DRY_RUN_ITEMS = 250
 
 
 def run_queue(services: Services, bound: Bound, progress: Progress, *, dry_run: bool = False) -> CycleResult:
     """Works the pending queue until it is empty, the time is over or no call is free within it.
+
+    A queue that is not whole, because Redis has lost it or is another server, is filled first.
 
     Raises AssetbatchError where the cycle cannot be run at all; leased work is handed back then.
     """
@@ -34,13 +40,21 @@ def run_queue(services: Services, bound: Bound, progress: Progress, *, dry_run: 
     with services.locks.hold(RUN_QUEUE, bound.seconds + LEASE_SLACK_SECONDS, holders) as held:
         if not held:
             return skipped(services, result)
-        services.journal.start(RUN_QUEUE, result.started_ms)
+        started = services.journal.start(RUN_QUEUE, result.started_ms)
         progress.began()
         with recorded(services, result) as calls:
-            if services.queue.state().size:
+            state = services.queue.state()
+            if state.leased:
+                services.dead_processes.free()
+            if not state.is_whole:
+                from assetbatch.cycles.secondary import enqueue_due
+
+                log.info("redis is another server: what the queue may have lost is queued again")
+                enqueue_due(services, result, services.entitlements())
+            if state.size or result.enqueued:
                 from assetbatch.cycles.draining import work_queue
 
-                work_queue(services, bound, progress, result, calls)
+                work_queue(services, bound, progress, result, calls, started)
             else:
                 result.ended_because = "empty"
                 result.queue_size = 0

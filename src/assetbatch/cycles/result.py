@@ -54,7 +54,7 @@ class CycleResult(msgspec.Struct, kw_only=True):
     bars_corrected: int = 0
     """How many of the written bars were stored before with other values."""
     bars_refused: int = 0
-    """Bars of the answers that cannot be true."""
+    """Bars of the answers that cannot be true, or that the database refuses."""
     prices_refused: int = 0
     """Prices and quotes of the answers that cannot be true, or belong to another ticker."""
     published: int = 0
@@ -110,7 +110,12 @@ def recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]
             error=error.message if error else TOO_MANY_CALLS if result.too_many_calls else None,
         )
         try:
-            services.journal.finish(result.command, record)
+            services.journal.finish(
+                result.command,
+                record,
+                [round(call.seconds * 1000) for call in calls if call.sent],
+                max((call.at_ms for call in calls if call.answered), default=0),
+            )
             services.metrics.record(measure(_outcome(services, result), calls))
         except AssetbatchError:
             if not error:

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from assetbatch.bounds import Bound
-from assetbatch.cycles.result import LEASE_SLACK_SECONDS, CycleResult, new_result, planned, recorded, skipped
+from assetbatch.cycles.result import (
+    LEASE_SLACK_SECONDS,
+    AssetReport,
+    CycleResult,
+    new_result,
+    planned,
+    recorded,
+    skipped,
+)
 from assetbatch.cycles.work import enqueue, enqueue_bars, load, split_due, symbols
+from assetbatch.entitlements import Entitlements
 from assetbatch.history import top_up
 from assetbatch.planning import Work
 from assetbatch.progress import Progress
@@ -20,9 +29,9 @@ def enqueue_secondary(
     have left behind; then, as far as half of the queue is free, pages of the past that are missing."""
     result = new_result(services, ENQUEUE_SECONDARY)
     known = services.entitlements()
-    assets = services.config.enabled_secondary_assets
-    work = [Work(asset) for asset in assets]
     if dry_run:
+        assets = services.config.enabled_secondary_assets
+        work = [Work(asset) for asset in assets]
         stored = services.store.load(symbols(assets))
         due, _ = split_due(services, known, work, stored)
         return planned(result, [f"enqueue {item.id} as {item.asset.priority}" for item in due])
@@ -32,14 +41,25 @@ def enqueue_secondary(
         services.journal.start(ENQUEUE_SECONDARY, result.started_ms)
         progress.began()
         with recorded(services, result):
-            stored = load(services, result, symbols(services.config.assets))
-            due, result.assets = split_due(services, known, work, stored)
-            enqueue(services, result, [(item.id, Line.of(item.asset.priority)) for item in due])
-            fresh = {report.symbol for report in result.assets}
-            enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in fresh})
-            result.enqueued += top_up(services, services.config.assets, stored, known)
+            result.assets = enqueue_due(services, result, known)
             result.queue_size = services.queue.state().size
             result.result = "partial" if result.dropped or result.failed else "nothing"
             if result.result == "nothing" and result.enqueued:
                 result.result = "ok"
     return result
+
+
+def enqueue_due(services: Services, result: CycleResult, known: Entitlements) -> list[AssetReport]:
+    """Queue all work that PostgreSQL shows to be due: what a queue needs to be whole again after a loss.
+
+    Returns reports of the secondary assets for which there is nothing to do.
+    """
+    work = [Work(asset) for asset in services.config.enabled_secondary_assets]
+    stored = load(services, result, symbols(services.config.assets))
+    due, rest = split_due(services, known, work, stored)
+    enqueue(services, result, [(item.id, Line.of(item.asset.priority)) for item in due])
+    fresh = {report.symbol for report in rest}
+    enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in fresh})
+    result.enqueued += top_up(services, services.config.assets, stored, known)
+    services.queue.own()
+    return rest

@@ -20,6 +20,7 @@ from assetbatch.progress import Progress
 from assetbatch.refresh import Refresher
 from assetbatch.report import Reporter
 from assetbatch.services import Services
+from assetbatch.state.journal import Started
 from assetbatch.state.queue import Line
 from assetbatch.status import Status
 
@@ -155,6 +156,7 @@ def refreshing(
     progress: Progress,
     result: CycleResult,
     calls: list[CallMade],
+    started: Started,
 ) -> Iterator[Refresher]:
     """The refresher of one cycle, whose calls and waits are accounted for however the cycle ends."""
     refresher = Refresher(
@@ -166,6 +168,7 @@ def refreshing(
         known=known,
         now_ms=services.now_ms,
         bound=bound,
+        slowest_call_seconds=None if started.slowest_call_ms is None else started.slowest_call_ms / 1000,
         reporter=Reporter(services.journal, services.now_ms, progress),
     )
     try:
@@ -206,7 +209,7 @@ def raise_if_down(result: CycleResult, reports: Sequence[BatchReport]) -> None:
         reason = next(asset.detail for asset in result.failed if asset.status == Status.FAILED.value)
         raise UnreachableError(
             f"the API cannot be reached: {reason}",
-            hint="is the network up, and provider.base_url right?",
+            hint=reports[-1].down_hint or "is the network up, and provider.base_url right?",
         )
 
 

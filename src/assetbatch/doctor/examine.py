@@ -8,6 +8,7 @@ from pathlib import Path
 
 from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.config import Config
+from assetbatch.config.options import check_options
 from assetbatch.doctor.findings import (
     Answer,
     Asked,
@@ -23,6 +24,7 @@ from assetbatch.doctor.findings import (
     of_queue,
     of_redis,
     of_registered,
+    of_tables,
     of_trial,
     of_vendor,
     of_window,
@@ -31,11 +33,15 @@ from assetbatch.doctor.findings import (
 )
 from assetbatch.errors import AssetbatchError, BoundExceededError, DatabaseError, RedisError
 from assetbatch.events import channel
-from assetbatch.health import COMMANDS, job_health
+from assetbatch.health import job_health
+from assetbatch.secret import masked
 from assetbatch.services import Services
+from assetbatch.setup import look_at
 from assetbatch.state.connection import redis_errors
+from assetbatch.state.journal import COMMANDS
+from assetbatch.state.process_id import new_id
 from assetbatch.state.trial import refusals
-from assetbatch.state.window import CallKind, Grant, Refused, new_call_id
+from assetbatch.state.window import CallKind, Grant, Refused
 from assetbatch.vendor.refusals import Refusal, RefusalKind
 from assetbatch.words import span
 
@@ -50,7 +56,7 @@ HANGS_HINT = "is its server frozen or overloaded, or a disk full or gone?"
 def examine_config(config: Config) -> Iterator[Finding]:
     """Whether a valid configuration has all that is needed; asks no server."""
     counts = len(config.enabled_priority_assets), len(config.enabled_secondary_assets)
-    where = config.file or "the built-in configuration"
+    where = masked(str(config.file)) if config.file else "the built-in configuration"
     yield ok("config", f"{where}: valid, {counts[0]} priority and {counts[1]} secondary assets")
     if not any(counts):
         yield warning("config", "no asset is enabled: there is nothing to do", "enable some in config.yml")
@@ -59,9 +65,14 @@ def examine_config(config: Config) -> Iterator[Finding]:
         yield ok("config", f"an API key is configured ({config.origins.get('api_key', 'default')})")
     except AssetbatchError as raised:
         yield from of_error("config", raised)
+    try:
+        check_options(config)
+    except AssetbatchError as raised:
+        yield from of_error("config", raised)
     dotenv = config.file.parent / ".env" if config.file else None
     if dotenv and _readable_for_all(dotenv):
-        yield warning("config", f"{dotenv} can be read by every user of this host", f"chmod 600 {dotenv}")
+        shown = masked(str(dotenv))
+        yield warning("config", f"{shown} can be read by every user of this host", f"chmod 600 {shown}")
 
 
 def _readable_for_all(path: Path) -> bool:
@@ -157,8 +168,16 @@ class _Examination:
                 return  # what follows would only say it again
             store.check_schema()
             yield from of_partitions(facts.partitions, facts.now_ms)
-            symbols = [asset.symbol for asset in self._config.assets]
-            yield of_registered(self._config, list(store.load(symbols)))
+            concerns = look_at(store, self._config.assets)
+            if any(concern.stops_all for concern in concerns):
+                yield from of_tables(concerns, {})
+                return
+            stored = store.load([asset.symbol for asset in self._config.assets])
+            refused = {
+                symbol: of.error_message or "" for symbol, of in stored.items() if of.rejected_ms is not None
+            }
+            yield from of_tables(concerns, refused)
+            yield of_registered(self._config, list(stored))
 
     def locks(self) -> Iterable[Finding]:
         held = {command: self._services.locks.held(command) for command in COMMANDS}
@@ -205,8 +224,10 @@ def _vendor(services: Services, bound: Bound) -> Sequence[Finding]:
     vendor = services.vendor  # made before the slot is taken, which does not keep for long
     try:
         grant = _slot(services, bound)
-    except DatabaseError:  # a lost window is made up for from the database
-        return [not_checked("vendor", "it needs the database, to know of recent calls")]
+        if isinstance(grant, Grant):
+            _record_call(services, grant)
+    except DatabaseError:
+        return [not_checked("vendor", "it needs the database, to record that a call is made")]
     if not isinstance(grant, Grant):
         free_in = span(grant.wait_ms)
         if grant.reason == "blocked":
@@ -232,9 +253,18 @@ def _vendor(services: Services, bound: Bound) -> Sequence[Finding]:
     return of_vendor(Answer(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
 
 
+def _record_call(services: Services, grant: Grant) -> None:
+    """Raises DatabaseError where that is not possible; the slot is free again then."""
+    try:
+        services.store.record_call()
+    except BaseException:
+        services.window.cancel(grant)
+        raise
+
+
 def _slot(services: Services, bound: Bound) -> Grant | Refused:
     """A free call; or why and for how long there is none."""
-    call_id = new_call_id()
+    call_id = new_id()
     waited = 0.0
     while True:
         answer = services.window.ask(CallKind.QUEUE, call_id)
@@ -260,5 +290,5 @@ def _refused(services: Services, refusal: Refusal) -> Finding:
         case RefusalKind.NOT_IN_PLAN:
             return ok("vendor", "answers, and takes the API key")
         case _:
-            hint = "is the network up, and provider.base_url right?"
+            hint = refusal.hint or "is the network up, and provider.base_url right?"
             return error("vendor", f"cannot be used: {refusal.message}", hint, code=3)

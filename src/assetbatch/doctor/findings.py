@@ -24,6 +24,7 @@ from assetbatch.state.window import WindowState
 from assetbatch.store.facts import DatabaseFacts
 from assetbatch.store.failures import INIT_HINT
 from assetbatch.store.partitions import LATER, Partition, missing, month_of
+from assetbatch.store.shape import Concern
 from assetbatch.words import ago, listed, moment, plural, span
 
 CLOCK_WARNING_MS = 2_000
@@ -236,6 +237,22 @@ def of_partitions(there: Sequence[Partition], now_ms: int) -> list[Finding]:
     return [ok("postgresql", f"bars have partitions by month up to {moment(later.start_ms)}")]
 
 
+def of_tables(concerns: Sequence[Concern], refused: Mapping[str, str]) -> list[Finding]:
+    """What the tables will keep out; `refused` are the symbols that the database refuses now, and why."""
+    findings = [
+        error("postgresql", concern.message, concern.hint, code=3)
+        if concern.stops_all
+        else warning("postgresql", concern.message, concern.hint)
+        for concern in concerns
+    ]
+    hint = "mend the table, then run assetbatch init; until then it is asked for ever more seldom"
+    findings += [
+        warning("postgresql", f"the database refuses {symbol}: {why}", hint)
+        for symbol, why in refused.items()
+    ]
+    return findings
+
+
 def of_registered(config: Config, registered: Sequence[str]) -> Finding:
     """Whether `init` has entered every asset."""
     missing = [asset.symbol for asset in config.assets if asset.symbol not in registered]
@@ -291,7 +308,8 @@ def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
             findings.append(ok("plan", words))
         else:
             tier = config.rate_limiting.tier
-            hint = f"is rate_limiting.tier: {tier} what this key has? {config.rate_limiting.upgrade_url}"
+            page = config.rate_limiting.upgrade_url.masked()
+            hint = f"is rate_limiting.tier: {tier} what this key has? {page}"
             findings.append(warning("plan", words, hint))
     return findings
 

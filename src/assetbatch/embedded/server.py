@@ -26,6 +26,7 @@ from signal import SIGKILL, Signals
 from typing import TYPE_CHECKING, ClassVar
 
 from assetbatch.embedded import folders, locks, processes
+from assetbatch.secret import masked, masked_prose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +129,7 @@ class Server(ABC):
                     self._leave()
                     raise
         except OSError as cause:
-            what = f"{cause.strerror}: {cause.filename}" if cause.filename else str(cause)
+            what = f"{cause.strerror}: {masked(str(cause.filename))}" if cause.filename else str(cause)
             raise self.problem(what) from cause
 
     def detach(self) -> None:
@@ -151,11 +152,11 @@ class Server(ABC):
     def problem(self, what: str, *, hint: str | None = None) -> UnreachableError:
         """This server's error, to be raised; the hint is its log unless there is a better one."""
         if hint is None:
-            hint = f"{self.folder} must be yours, writable and on a disk with free space"
+            hint = f"{masked(str(self.folder))} must be yours, writable and on a disk with free space"
             with contextlib.suppress(OSError):  # somebody else's folder cannot even be looked into
                 if self._log_file.exists():
                     hint = f"see {self._log_file}"
-        return self.error(f"the embedded {self.name} cannot be used: {what}", hint=hint)
+        return self.error(f"the embedded {self.name} cannot be used: {masked_prose(what)}", hint=hint)
 
     def run(self, command: list[str], lock: int, deadline: float, text: str = "") -> None:
         """Run a helper program with `text` as its input to its end; its output goes to the log.
@@ -300,7 +301,7 @@ class Server(ABC):
                 for pid in processes.holders(self.folder / "server.lock"):
                     processes.send(pid, SIGKILL)
                 if not locks.wait_exclusive(lock, time.monotonic() + self.kill_seconds):
-                    _log.warning("embedded %s: it does not end (%s)", self.name, self.folder)
+                    _log.warning("embedded %s: it does not end (%s)", self.name, masked(str(self.folder)))
                     return
             if where != self.folder:
                 with contextlib.suppress(OSError):

@@ -4,13 +4,12 @@
 """
 
 from assetbatch.health.assets import asset_health, is_stale
-from assetbatch.health.collect import COMMANDS, collect, job_health
+from assetbatch.health.collect import collect, job_health
 from assetbatch.health.document import Alert, AssetHealth, Health, JobHealth, Problem, encode
 from assetbatch.health.metrics import alerts_of, metrics_of
 from assetbatch.health.problems import problems_of, problems_of_assets, verdict
 
 __all__ = [
-    "COMMANDS",
     "Alert",
     "AssetHealth",
     "Health",

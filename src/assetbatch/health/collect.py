@@ -18,12 +18,17 @@ from assetbatch.planning import expected_next_start
 from assetbatch.report import lack_in_words
 from assetbatch.services import Services
 from assetbatch.state import trial
-from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
+from assetbatch.state.journal import (
+    COMMANDS,
+    RUN_PRIORITY,
+    RUN_QUEUE,
+    CycleRecord,
+    JobState,
+)
 from assetbatch.state.queue import Line, QueueState
 from assetbatch.state.window import WindowState
 from assetbatch.words import iso
 
-COMMANDS = (RUN_PRIORITY, RUN_QUEUE, ENQUEUE_SECONDARY)
 CYCLES_SHOWN = 5
 
 
@@ -66,7 +71,8 @@ def collect(services: Services) -> Health:
     ahead = None
     if stored is not None and queue.size:
         starts_ms = jobs[RUN_PRIORITY].starts_ms
-        ahead = forecast(config, known, queue, 0, stored, starts_ms, cycles[RUN_QUEUE], now_ms)
+        queued = services.queue.by_line()
+        ahead = forecast(config, known, queued, 0, stored, starts_ms, cycles[RUN_QUEUE], now_ms)
     dead = services.queue.dead_letters(3)
     known_since_ms = cycles[RUN_PRIORITY][-1].started_ms if cycles[RUN_PRIORITY] else None
     problems += problems_of(assets, jobs, dead, queue, config, now_ms, known_since_ms)
@@ -102,7 +108,7 @@ def plan_of(
         "rate_limit": tier.rate_limit,
         "delay_minutes": tier.delay_minutes,
         "websocket_enabled": tier.websocket_enabled,
-        "upgrade_url": str(config.rate_limiting.upgrade_url),
+        "upgrade_url": config.rate_limiting.upgrade_url.masked(),
         "data_up_to": {kind.value: iso(known.horizon_ms(kind, now_ms)) for kind in types},
         "refusals": [lack_in_words(refusal) for refusal in refusals],
         "simulated": config.sandbox,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,12 +13,16 @@ from assetbatch.state.keys import Keys
 RUN_PRIORITY = "run_priority"
 RUN_QUEUE = "run_queue"
 ENQUEUE_SECONDARY = "enqueue_secondary"
+COMMANDS = (RUN_PRIORITY, RUN_QUEUE, ENQUEUE_SECONDARY)
 
 CYCLES_KEPT = 288
 CYCLES_FOR_FORECAST = 50
 STARTS_KEPT = 6
 WAITS_KEPT = 10_000
 HOUR_MS = 3_600_000
+
+CALLS_KEPT = 100
+"""Of so many calls the durations are kept."""
 
 
 class CycleRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +36,17 @@ class CycleRecord(msgspec.Struct, frozen=True, kw_only=True):
     fresh: int = 0
     calls: int = 0
     error: str | None = None
+
+
+class Started(NamedTuple):
+    """What a start wants to know of those before."""
+
+    starts_ms: tuple[int, ...]
+    """The last starts of its command, ascending, itself last."""
+    slowest_call_ms: int | None
+    """How long the slowest of the last calls took; None where nobody knows."""
+    answered_ms: int
+    """When the vendor last answered anybody; 0 where it never did."""
 
 
 class JobState(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,24 +68,31 @@ class Journal:
         self._client = client
         self._keys = keys
 
-    def start(self, command: str, now_ms: int) -> tuple[int, ...]:
-        """Notes a start; returns the last starts, ascending, this one last."""
+    def start(self, command: str, now_ms: int) -> Started:
+        """Notes a start."""
         with redis_errors():
-            text = self._client.hget(self._keys.job(command), "starts") or "[]"
-            starts = (*msgspec.json.decode(text, type=tuple[int, ...]), now_ms)[-STARTS_KEPT:]
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.hget(self._keys.job(command), "starts")
+            pipeline.sort(self._keys.call_ms, start=0, num=1, desc=True)
+            pipeline.get(self._keys.answered)
+            text, slowest, answered = pipeline.execute()
+            starts = (*msgspec.json.decode(text or "[]", type=tuple[int, ...]), now_ms)[-STARTS_KEPT:]
             self._client.hset(
                 self._keys.job(command),
                 mapping={"last_started": now_ms, "starts": msgspec.json.encode(starts).decode()},
             )
-        return starts
+        return Started(starts, int(slowest[0]) if slowest else None, int(answered or 0))
 
     def skip(self, command: str) -> None:
         """Notes a start that found an earlier one still running."""
         with redis_errors():
             self._client.hincrby(self._keys.job(command), "skipped", 1)
 
-    def finish(self, command: str, cycle: CycleRecord) -> None:
-        """Notes the end of a cycle, in one round trip."""
+    def finish(
+        self, command: str, cycle: CycleRecord, call_ms: Sequence[int] = (), answered_ms: int = 0
+    ) -> None:
+        """Notes the end of a cycle, how long its calls took and when the last of them was answered (0: none
+        was), in one round trip."""
         key = self._keys.cycles(command)
         with redis_errors():
             pipeline = self._client.pipeline(transaction=True)
@@ -84,6 +107,11 @@ class Journal:
             pipeline.hset(self._keys.job(command), mapping=fields)
             pipeline.lpush(key, msgspec.json.encode(cycle).decode())
             pipeline.ltrim(key, 0, CYCLES_KEPT - 1)
+            if call_ms:
+                pipeline.lpush(self._keys.call_ms, *call_ms[-CALLS_KEPT:])
+                pipeline.ltrim(self._keys.call_ms, 0, CALLS_KEPT - 1)
+            if answered_ms:
+                pipeline.set(self._keys.answered, answered_ms)
             pipeline.execute()
 
     def waited(self, now_ms: int, call_id: str) -> None:

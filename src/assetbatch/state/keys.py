@@ -1,14 +1,19 @@
 """The names of all keys in Redis.
 
 They share one hash tag, so that every script is legal on Redis Cluster. What belongs to an API key
-(window, refusals) carries a fingerprint of it, because the vendor's limit belongs to the key.
+(window, refusals) carries a fingerprint of it, because the vendor's limit belongs to the key: installations
+with other prefixes share it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 
 from assetbatch.secret import Secret
+
+SHARED_PREFIX = "{assetbatch}"
+"""Where the window of an API key lies, whatever the prefix of an installation."""
 
 
 def fingerprint(api_key: Secret) -> str:
@@ -16,11 +21,21 @@ def fingerprint(api_key: Secret) -> str:
     return hashlib.blake2b(api_key.reveal().encode(), digest_size=6, person=b"assetbatch").hexdigest()
 
 
-class Keys:
-    """Key names below a prefix such as `{assetbatch}`."""
+def shared_prefix(prefix: str, *, cluster: bool) -> str:
+    """Return the prefix of what all installations with one API key share.
 
-    def __init__(self, prefix: str) -> None:
+    On a cluster that is the hash tag of `prefix`: one script must find all its keys in one slot.
+    """
+    tag = re.search(r"\{[^}]+\}", prefix)
+    return tag[0] if cluster and tag else SHARED_PREFIX
+
+
+class Keys:
+    """Key names below a prefix such as `{assetbatch}`; an API key's below `shared` (default: the same)."""
+
+    def __init__(self, prefix: str, shared: str = "") -> None:
         self.prefix = prefix
+        self._shared = shared or prefix
         self.queue_items = f"{prefix}:queue:items"
         lines = ("critical", "high", "medium", "low", "bars", "history")
         self.queue_waiting = tuple(f"{prefix}:queue:{name}" for name in lines)
@@ -49,18 +64,18 @@ class Keys:
         return f"{self.prefix}:queue:reply:{token}"
 
     def window(self, key_fingerprint: str) -> list[str]:
-        """The six keys of a window, in the order of the scripts; `lua/_window.lua` describes them."""
-        base = f"{self.prefix}:window:{key_fingerprint}"
-        parts = ("blocked", "reservation", "waiters", "waiters_until", "origin")
+        """The seven keys of a window, in the order of the scripts; `lua/_window.lua` describes them."""
+        base = f"{self._shared}:window:{key_fingerprint}"
+        parts = ("blocked", "reservation", "waiters", "waiters_until", "log_owner", "last_grant")
         return [base, *(f"{base}:{part}" for part in parts)]
 
     def refusals(self, plan: str) -> str:
         """What a plan (fingerprint of the API key, tier) does not include."""
-        return f"{self.prefix}:refusals:{plan}"
+        return f"{self._shared}:refusals:{plan}"
 
     def sightings(self, plan: str) -> str:
         """What a plan has shown, by asset class."""
-        return f"{self.prefix}:sightings:{plan}"
+        return f"{self._shared}:sightings:{plan}"
 
     def lock(self, command: str) -> str:
         """Who runs a command now."""
@@ -75,9 +90,19 @@ class Keys:
         return f"{self.prefix}:cycles:{command}"
 
     @property
-    def followers(self) -> str:
-        """How many replicas followed lately; written to, to see that arrive there."""
-        return f"{self.prefix}:followers"
+    def queue_owner(self) -> str:
+        """The server on which the queue was last known to be whole."""
+        return f"{self.prefix}:queue:owner"
+
+    @property
+    def call_ms(self) -> str:
+        """How long the last calls took, in ms, the latest first."""
+        return f"{self.prefix}:call_ms"
+
+    @property
+    def answered(self) -> str:
+        """When the vendor last answered anybody, in ms."""
+        return f"{self.prefix}:answered"
 
     @property
     def waits(self) -> str:

@@ -8,14 +8,24 @@ from contextlib import contextmanager, suppress
 from assetbatch.errors import RedisError
 from assetbatch.state.connection import RedisClient, redis_errors, script
 from assetbatch.state.keys import Keys
-from assetbatch.state.window import new_call_id
+from assetbatch.state.process_id import new_id
 
 
 class Locks:
-    """The locks below a key prefix. `clock_ms` is given by tests only; otherwise Redis TIME counts."""
+    """The locks below a key prefix. `clock_ms` is given by tests only; otherwise Redis TIME counts.
 
-    def __init__(self, client: RedisClient, keys: Keys, clock_ms: Callable[[], int] | None = None) -> None:
+    `free_dead` frees what dead processes hold, and returns whether there was anything.
+    """
+
+    def __init__(
+        self,
+        client: RedisClient,
+        keys: Keys,
+        clock_ms: Callable[[], int] | None = None,
+        free_dead: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._client = client
+        self._free_dead = free_dead
         self._keys = keys
         self._clock = clock_ms
         self._acquire = script(client, "acquire_lock")
@@ -37,13 +47,17 @@ class Locks:
         Raises RedisError when Redis cannot be asked; a failed release is left to the bound.
         """
         key = self._keys.lock(command)
-        token = new_call_id()
-        now = str(self._clock()) if self._clock else ""
-        with redis_errors():
-            held = bool(self._acquire(keys=[key], args=[now, token, holders, round(bound_seconds * 1000)]))
+        token, bound_ms = new_id(), round(bound_seconds * 1000)
+
+        def acquire() -> bool:
+            now = str(self._clock()) if self._clock else ""
+            with redis_errors():
+                return bool(self._acquire(keys=[key], args=[now, token, holders, bound_ms]))
+
+        held = acquire() or (self._free_dead() and acquire())
         try:
             yield held
         finally:
             if held:
                 with suppress(RedisError), redis_errors():
-                    self._client.zrem(key, token)
+                    self._client.zrem(key, f"{token}:{bound_ms}")

@@ -16,7 +16,8 @@ from assetbatch.assets import AssetPriority
 from assetbatch.bounds import boot_seconds
 from assetbatch.state.connection import RedisClient, redis_errors, script
 from assetbatch.state.keys import Keys
-from assetbatch.state.window import Grant, Refused, Window, new_call_id
+from assetbatch.state.process_id import new_id
+from assetbatch.state.window import CallKind, Grant, Refused, Window
 
 DEAD_LETTERS_KEPT = 1000
 
@@ -30,7 +31,7 @@ ITEMS_AT_ONCE = 200
 """So many items are enqueued by one script, for the same reason: into a full queue each costs most."""
 
 FINISHED_AT_ONCE = 1000
-"""So many items are taken off the books by one script."""
+"""So many items are taken off the books, or begun, by one script."""
 
 
 class Line(StrEnum):
@@ -61,10 +62,11 @@ class Line(StrEnum):
 
 
 _LINES = tuple(Line)
+_RANKS = "012345"
 
 
 class Item(msgspec.Struct, frozen=True):
-    """Leased work. `attempts` counts this one too; `enqueued_us` is its stamp in microseconds."""
+    """Leased work. `attempts` counts those before this lease; `enqueued_us` is its stamp in microseconds."""
 
     id: str
     line: Line
@@ -98,12 +100,24 @@ class Enqueued(msgspec.Struct, frozen=True):
     dropped: tuple[str, ...]
 
 
+class Fault(StrEnum):
+    """Whose fault a failure is, which decides whether its attempt counts."""
+
+    ITEM = "item"
+    """It counts."""
+    VENDOR = "vendor"
+    """It counts where the vendor has answered somebody since the item failed last: else it is an outage."""
+    NOBODY = "nobody"
+    """It does not count; the item is tried again after the delay."""
+
+
 class Failure(msgspec.Struct, frozen=True):
     """Why an item failed; `final` where another try cannot help."""
 
     id: str
     error: str
     final: bool = False
+    fault: Fault = Fault.ITEM
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -137,6 +151,8 @@ class QueueState(msgspec.Struct, frozen=True):
     delayed: int
     dead: int
     oldest_ms: int | None
+    is_whole: bool = True
+    """False where the server is not the one on which the queue was filled: work may be missing."""
 
     @property
     def by_priority(self) -> dict[AssetPriority, int]:
@@ -148,11 +164,7 @@ class QueueState(msgspec.Struct, frozen=True):
 
 
 class Queue:
-    """The pending queue below a key prefix. `clock_ms` is given by tests; otherwise Redis TIME counts.
-
-    With `confirm`, which returns when all that was written is on a replica too, nothing that was enqueued is
-    lost in a failover, and nothing that was leased with a slot is leased twice.
-    """
+    """The pending queue below a key prefix. `clock_ms` is given by tests; otherwise Redis TIME counts."""
 
     def __init__(
         self,
@@ -162,30 +174,32 @@ class Queue:
         max_size: int,
         retry_max_attempts: int,
         retry_delay_seconds: float,
-        confirm: Callable[..., bool] | None = None,
+        server_name: str = "",
         clock_ms: Callable[[], int] | None = None,
     ) -> None:
         self._client = client
-        self._confirm = confirm
         self._keys = keys
         self.max_size = max_size
-        self._retry = (retry_max_attempts, round(retry_delay_seconds * 1000), DEAD_LETTERS_KEPT)
+        self.retry = (retry_max_attempts, round(retry_delay_seconds * 1000), DEAD_LETTERS_KEPT)
+        self._server_name = server_name
         self._clock = clock_ms
         self._enqueue = script(client, "enqueue")
         self._take = script(client, "take")
         self._finish = script(client, "finish")
         self._fail = script(client, "fail")
         self._release = script(client, "release")
-        self._extend = script(client, "extend")
+        self._start = script(client, "start")
         self._state = script(client, "queue_state")
         self._retry_dead = script(client, "retry_dead")
         self._drop_dead = script(client, "drop_dead")
+        self._own = script(client, "own_queue")
+        self._dead_letters = script(client, "dead_letters")
 
     def _now(self) -> str:
         return str(self._clock()) if self._clock else ""
 
-    def enqueue(self, items: Sequence[tuple[str, Line]], *, again: bool = True) -> Enqueued:
-        """Puts (id, line) pairs in line in their order, each id once; `again` where a failover lost them."""
+    def enqueue(self, items: Sequence[tuple[str, Line]]) -> Enqueued:
+        """Puts (id, line) pairs in line in their order, each id once."""
         by_code: dict[str, list[str]] = {"a": [], "r": [], "d": [], "x": []}
         gone: dict[str, None] = {}
         for at in range(0, len(items), ITEMS_AT_ONCE):
@@ -200,12 +214,6 @@ class Queue:
                 if code == "a":
                     gone.pop(item_id, None)
             gone.update(dict.fromkeys(displaced))
-        written = [item_id for item_id in by_code["a"] + by_code["r"] if item_id not in gone]
-        confirmed = not (self._confirm and written) or self._confirm(
-            "HEXISTS", self._keys.queue_items, written[-1]
-        )
-        if again and not confirmed:  # a failover has lost the last of them, or it is finished already
-            return self.enqueue(items, again=False)
         added = [item_id for item_id in dict.fromkeys(by_code["a"]) if item_id not in gone]
         without_room = [item_id for item_id in by_code["x"] if item_id not in added]
         return Enqueued(
@@ -216,66 +224,59 @@ class Queue:
         )
 
     def take(
-        self, count: int, lease_seconds: float, window: Window | None = None, token: str | None = None
+        self,
+        count: int,
+        lease_seconds: float,
+        window: Window | None = None,
+        token: str | None = None,
+        *,
+        alone: int | None = None,
     ) -> Lease | Empty | Refused:
-        """Leases up to `count` items; with a `window` only together with a slot for one call.
+        """Leases up to `count` items, at most `alone` of them (None: any number) of bars and history, which
+        take a call each; with a `window` only together with a slot for one call.
 
         Expired leases and due retries come back first. `token` is made here unless given; who was
-        refused takes again with the same one, to keep its turn, or calls `Window.leave`.
+        refused takes again with the same one, to keep its turn, or calls `Window.leave`. No attempt is
+        counted before `start`.
         """
-        token = token or new_call_id()
-        attempts, delay_ms, keep = self._retry
+        how_many = f"[{count},{count if alone is None else alone}]"
+        token = token or new_id()
+        attempts, delay_ms, keep = self.retry
         keys = [*self._keys.queue, self._keys.queue_reply(token), *(window.keys if window else ())]
-        kind = "unknown"
-        while kind == "unknown":
+        while True:
             taken_at = boot_seconds()
-            args = [self._now(), token, count, round(lease_seconds * 1000), attempts, delay_ms, keep]
-            if window:
-                limit = window.call_limit
-                args += [
-                    "1",
-                    limit.limit,
-                    limit.window_ms,
-                    window.hold_ms,
-                    window.server_name,
-                    window.spacing_ms,
-                    window.host,
-                ]
-            else:
-                args += ["0"]
+            args = [self._now(), token, how_many, round(lease_seconds * 1000), attempts, delay_ms, keep]
+            args.append(window.options(CallKind.QUEUE) if window else "")
             with redis_errors():
                 kind, *rest = self._take(keys=keys, args=args)
             if window and kind == "unknown":
-                window.restore()
-        if kind == "empty":
-            return Empty(int(rest[0]) or None)
-        if kind == "refused":
-            return Refused.from_reply(*rest)
+                window.recover()
+            elif kind == "empty":
+                return Empty(int(rest[0]) or None)
+            elif window and kind == "refused":
+                refused = Refused.from_reply(*rest)
+                if not window.may_be_freed(refused):
+                    return refused
+            else:
+                break
         fields: list[str] = msgspec.json.decode(rest[1])
         items = tuple(
             Item(fields[i], _LINES[int(fields[i + 1])], int(fields[i + 2]), int(fields[i + 3]))
             for i in range(0, len(fields), 4)
         )
-        if window is None:
-            return Lease(token, items, None)
-        grant = Grant(token, taken_at)
+        return Lease(token, items, Grant(token, taken_at) if window else None)
 
-        def undo() -> None:
-            self.release(token, [item.id for item in items])
-            window.cancel(grant)
-
-        if not window.confirm(token, undo):
-            return self.take(count, lease_seconds, window, token)
-        return Lease(token, items, grant)
-
-    def extend(self, token: str, ids: Sequence[str], lease_seconds: float) -> tuple[str, ...]:
-        """Renews leases while the work goes on; returns the ids whose lease was lost meanwhile: somebody
-        else may be working them, so this worker must not."""
-        if not ids:
-            return ()
-        args = [self._now(), token, round(lease_seconds * 1000), *ids]
-        with redis_errors():
-            return tuple(self._extend(keys=self._keys.queue, args=args))
+    def start(self, token: str, ids: Sequence[str], lease_seconds: float) -> tuple[str, ...]:
+        """Counts an attempt of leased items, once in a lease, and renews the lease: to be called just before
+        the call for them goes out. Returns the ids whose lease was lost meanwhile: somebody else may be
+        working them, so the call must not go out."""
+        lost: list[str] = []
+        for at in range(0, len(ids), FINISHED_AT_ONCE):
+            some = msgspec.json.encode(ids[at : at + FINISHED_AT_ONCE])
+            args = [self._now(), token, round(lease_seconds * 1000), some]
+            with redis_errors():
+                lost += self._start(keys=self._keys.queue, args=args)
+        return tuple(lost)
 
     def finish(self, token: str, ids: Sequence[str]) -> tuple[str, ...]:
         """Takes done work off the books; returns the ids whose lease was lost meanwhile."""
@@ -286,21 +287,22 @@ class Queue:
                 lost += self._finish(keys=self._keys.queue, args=[token, some])
         return tuple(lost)
 
-    def fail(self, token: str, failures: Sequence[Failure]) -> tuple[str, ...]:
-        """Records failures; returns a word each: `retry`, `dead` or `lost` (the lease was)."""
+    def fail(self, token: str, failures: Sequence[Failure], answered_ms: int = 0) -> tuple[str, ...]:
+        """Records failures; returns a word each: `retry`, `dead` or `lost` (the lease was). `answered_ms` is
+        when the vendor last answered anybody, 0 where that is not known."""
         if not failures:
             return ()
         words: list[str] = []
         for at in range(0, len(failures), FAILURES_AT_ONCE):
-            args: list[str | int] = [self._now(), token, *self._retry]
+            args: list[str | int] = [self._now(), token, *self.retry, answered_ms]
             for failure in failures[at : at + FAILURES_AT_ONCE]:
-                args += [failure.id, "1" if failure.final else "0", failure.error[:500]]
+                args += [failure.id, failure.error[:500], "final" if failure.final else failure.fault.value]
             with redis_errors():
                 words += self._fail(keys=self._keys.queue, args=args)
         return tuple(words)
 
     def release(self, token: str, ids: Sequence[str]) -> int:
-        """Hands back work that was not begun: to its old place, without counting an attempt."""
+        """Hands back leased work: to its old place, without counting an attempt."""
         if not ids:
             return 0
         with redis_errors():
@@ -309,7 +311,9 @@ class Queue:
     def state(self) -> QueueState:
         """The figures, in one round trip of constant cost."""
         with redis_errors():
-            now, size, *rest = self._state(keys=self._keys.queue[:10], args=[self._now()])
+            now, size, *rest = self._state(
+                keys=[*self._keys.queue[:10], self._keys.queue_owner], args=[self._now(), self._server_name]
+            )
         counts = [int(value) for value in rest]
         return QueueState(
             now_ms=int(now),
@@ -319,7 +323,21 @@ class Queue:
             delayed=counts[7],
             dead=counts[8],
             oldest_ms=counts[9] // 1000 or None,
+            is_whole=bool(counts[10]),
         )
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Those of these ids that the queue has: waiting, delayed or leased."""
+        if not ids:
+            return set()
+        with redis_errors():
+            texts = self._client.hmget(self._keys.queue_items, ids)
+        return {item_id for item_id, text in zip(ids, texts, strict=True) if text is not None}
+
+    def own(self) -> None:
+        """Record that the queue is whole on this server: what it may have lost was derived again."""
+        with redis_errors():
+            self._own(keys=[self._keys.queue_owner], args=[self._server_name])
 
     def peek(self, count: int) -> list[str]:
         """The ids that wait, each line in its order, the most urgent line first; takes nothing."""
@@ -330,19 +348,31 @@ class Queue:
             lines = pipeline.execute()
         return [item_id for line in lines for item_id in line][:count]
 
+    def by_line(self) -> dict[Line, int]:
+        """How many items each line has in all: waiting, delayed and leased. Takes longer than `state`."""
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            for line in self._keys.queue_waiting:
+                pipeline.zcard(line)
+            pipeline.zrange(self._keys.queue_leased, 0, -1)
+            pipeline.zrange(self._keys.queue_delayed, 0, -1)
+            *waiting, leased, delayed = pipeline.execute()
+            ids = [*leased, *delayed]
+            texts = self._client.hmget(self._keys.queue_items, ids) if ids else []
+        counts = dict(zip(_LINES, waiting, strict=True))
+        for text in texts:
+            if text and text[0] in _RANKS:  # else it was finished between the two reads
+                counts[_LINES[int(text[0])]] += 1
+        return counts
+
     def dead_letters(self, count: int = 100) -> list[DeadLetter]:
         """The youngest dead letters, newest first."""
         with redis_errors():
-            pairs = self._client.zrevrange(self._keys.queue_dead, 0, count - 1, withscores=True)
-            ids = [item_id for item_id, _ in pairs]
-            texts = self._client.hmget(self._keys.queue_dead_items, ids) if ids else []
-        letters = []
-        for (item_id, died_ms), text in zip(pairs, texts, strict=True):
-            if text is None:  # retried or dropped between the two reads
-                continue
-            rank, attempts, _stamp, error = text.split(":", 3)
-            letters.append(DeadLetter(item_id, _LINES[int(rank)], int(attempts), int(died_ms), error))
-        return letters
+            fields = self._dead_letters(keys=self._keys.queue, args=[count])
+        return [
+            DeadLetter(item_id, _LINES[int(rank)], int(attempts), int(died_ms), error)
+            for item_id, died_ms, rank, attempts, error in zip(*[iter(fields)] * 5, strict=True)
+        ]
 
     def retry_dead(self, ids: Sequence[str]) -> Retried:
         """Puts dead letters back at the end of their lines, with all their attempts anew."""

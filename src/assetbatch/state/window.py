@@ -6,25 +6,23 @@ back to the moment it came. A process that dies holds its slot a little longer, 
 
 from __future__ import annotations
 
-import hashlib
-import socket
-import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from enum import StrEnum
-from functools import cache, partial
 from typing import Any
 
 import msgspec
 
 from assetbatch.bounds import boot_seconds
 from assetbatch.config import CallLimit
-from assetbatch.errors import RedisError
 from assetbatch.state.connection import RedisClient, redis_errors, script
 from assetbatch.state.keys import Keys
+from assetbatch.state.process_id import new_id, this_host
 
 GRANT_AGE_SECONDS = 2.0
 """How old a grant may be when its call is sent; an older one is given back."""
+
+ARRIVAL_SECONDS = 1.0
+"""How long a request may be under way once its sender has closed the connection and sends nothing more."""
 
 MAX_BLOCK_SECONDS = 3600.0
 """The longest Retry-After that is believed."""
@@ -91,18 +89,6 @@ class WindowState(msgspec.Struct, frozen=True):
         return max(0, self.limit - self.used)
 
 
-@cache
-def this_host() -> str:
-    """Eight hex digits that stand for this host."""
-    return hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
-
-
-def new_call_id(host: str = "") -> str:
-    """An id for one call or one take, made by the caller so that asking again is harmless. It begins with
-    the host (this one, but in tests), so that hosts that share a window can let each other go before."""
-    return (host or this_host()) + uuid.uuid4().hex
-
-
 def spacing_ms(call_limit: CallLimit, queue_runs: int) -> int:
     """How far apart the queue's calls are kept so that `queue_runs` at a time each get some; 0 for a single
     one, and where there are calls enough for all.
@@ -115,12 +101,16 @@ def spacing_ms(call_limit: CallLimit, queue_runs: int) -> int:
     return round(SHARE_OF_SPACING * call_limit.window_ms / call_limit.limit)
 
 
+def never(trust: Callable[[], object]) -> bool:
+    """Say that no call was ever made: what a window without a database knows."""
+    trust()
+    return True
+
+
 class Window:
     """The window of one API key. `clock_ms` is given by tests only; otherwise Redis TIME counts.
 
-    With `confirm`, which returns when all that was written is on a replica too, a grant is used only then,
-    and the log is believed after a failover. Every method raises RedisError when Redis cannot be asked:
-    then nobody is called.
+    Every method raises RedisError when Redis cannot be asked: then nobody is called.
     """
 
     def __init__(
@@ -131,91 +121,99 @@ class Window:
         call_limit: CallLimit,
         call_seconds: float,
         *,
-        last_call_ms: Callable[[], int | None] = lambda: None,
+        first_call: Callable[[Callable[[], object]], bool] = never,
         server_name: str = "",
+        view_seconds: float = 0.0,
+        free_dead: Callable[[], bool] = lambda: False,
         queue_runs: int = 1,
         host: str = "",
-        confirm: Callable[..., bool] | None = None,
         clock_ms: Callable[[], int] | None = None,
     ) -> None:
+        """Prepare; connects to nobody.
+
+        `first_call` runs its argument and returns True where the database has never seen a call, else returns
+        False. `server_name` is that of a server which keeps its log over a restart. `view_seconds` is how old
+        the client's knowledge may be of which server holds the keys. `free_dead` frees what dead processes
+        hold, and returns whether there was anything.
+        """
         self._client = client
-        self._confirm = confirm
-        self._last_call_ms = last_call_ms
-        self.server_name = server_name
-        self.spacing_ms = spacing_ms(call_limit, queue_runs)
-        self.host = host or this_host()
+        self._first_call = first_call
+        self._server_name = server_name
+        self._view_ms = round(view_seconds * 1000)
+        self._free_dead = free_dead
+        self._spacing_ms = spacing_ms(call_limit, queue_runs)
+        self._host = host or this_host()
         self.keys = keys.window(key_fingerprint)
         self.call_limit = call_limit
-        self.hold_ms = round((call_seconds + GRANT_AGE_SECONDS + 1) * 1000)
+        self.hold_ms = round((call_seconds + GRANT_AGE_SECONDS + ARRIVAL_SECONDS) * 1000)
         self._clock = clock_ms
         self._grant = script(client, "grant")
         self._settle = script(client, "settle")
         self._block = script(client, "block")
-        self._believe = script(client, "believe")
+        self._recover = script(client, "recover_window")
         self._leave = script(client, "leave")
         self._state = script(client, "window_state")
 
     def _now(self) -> str:
         return str(self._clock()) if self._clock else ""
 
+    def options(self, kind: CallKind) -> bytes:
+        """Return what the scripts have to know of this window; `lua/_window.lua` names the fields."""
+        return msgspec.msgpack.encode(
+            {
+                "limit": self.call_limit.limit,
+                "window": self.call_limit.window_ms,
+                "hold": self.hold_ms,
+                "kind": kind.value,
+                "server": self._server_name,
+                "spacing": self._spacing_ms,
+                "host": self._host,
+            }
+        )
+
     def ask(self, kind: CallKind, call_id: str | None = None) -> Grant | Refused:
         """Asks for one slot, in one round trip.
 
         Who was refused asks again with the same `call_id`, to keep its turn, or calls `leave`.
         """
-        call_id = call_id or new_call_id()
-        limit = self.call_limit
+        call_id = call_id or new_id()
         while True:
             taken_at = boot_seconds()
-            args = [self._now(), call_id, limit.limit, limit.window_ms, self.hold_ms, kind.value]
             with redis_errors():
                 answer, *refusal = self._grant(
-                    keys=self.keys, args=[*args, self.server_name, self.spacing_ms, self.host]
+                    keys=self.keys, args=[self._now(), self.options(kind), call_id]
                 )
             if answer == "granted":
-                grant = Grant(call_id, taken_at)
-                if self.confirm(call_id, partial(self.cancel, grant)):
-                    return grant
+                return Grant(call_id, taken_at)
+            if answer == "unknown":
+                self.recover()
                 continue
-            if answer == "refused":
-                return Refused.from_reply(*refusal)
-            self.restore()
+            refused = Refused.from_reply(*refusal)
+            if not self.may_be_freed(refused):
+                return refused
 
-    def confirm(self, call_id: str, undo: Callable[[], object]) -> bool:
-        """Sees to it that a grant, and what was written with it, survives a failover. False where one has
-        lost it: ask again. Calls `undo` and raises RedisError where no replica confirms it."""
-        if self._confirm is None:
-            return True
-        try:
-            return self._confirm("ZSCORE", self.keys[0], call_id)
-        except RedisError:
-            with suppress(RedisError):
-                undo()
-            raise
+    def may_be_freed(self, refused: Refused) -> bool:
+        """Return whether slots that dead processes held were freed, so that it is worth asking again."""
+        return refused.reason in ("window", "reserved") and self._free_dead()
 
     def leave(self, call_id: str) -> None:
         """Gives up the turn of a call that was refused and will not be asked for again."""
         with redis_errors():
             self._leave(keys=self.keys[3:5], args=[call_id])
 
-    def restore(self) -> None:
-        """Makes up for a log that is gone, or lies on another server than the one that wrote it.
+    def recover(self) -> None:
+        """Trust a server that did not write the log it holds: restarted, emptied, promoted, another one.
 
-        Where `last_call_ms` (the database) shows that calls were made so recently that they may still
-        count, nobody calls for a window and the longest a call may take. A fresh installation, where
-        nothing shows a call, waits for nothing; nor does a replica that has taken over and has every
-        call that was confirmed. Raises what `last_call_ms` raises.
+        Nobody calls for one window and the longest a call may take, since calls may be missing in the log.
+        Only where the database has never seen a call nothing can be missing, and nobody waits. Raises what
+        `first_call` raises.
         """
+        if not self._first_call(lambda: self._trust(0)):
+            self._trust(self.call_limit.window_ms + self.hold_ms + self._view_ms)
+
+    def _trust(self, silence_ms: int) -> None:
         with redis_errors():
-            seconds, microseconds = self._client.time()
-        now_ms = self._clock() if self._clock else seconds * 1000 + microseconds // 1000
-        counts_ms = self.call_limit.window_ms + self.hold_ms
-        last_call_ms = self._last_call_ms()
-        recent = last_call_ms is not None and last_call_ms > now_ms - counts_ms
-        args = [self._now(), self.server_name, counts_ms if recent else 0]
-        args += [last_call_ms or 0, self.hold_ms if self._confirm else 0]
-        with redis_errors():
-            self._believe(keys=[self.keys[0], self.keys[1], self.keys[5]], args=args)
+            self._recover(keys=self.keys, args=[self._now(), self.options(CallKind.QUEUE), silence_ms])
 
     def settle(self, grant: Grant) -> None:
         """The answer is in, or the call has failed: its entry is dated to this moment."""
@@ -253,7 +251,7 @@ class Window:
     def state(self) -> WindowState:
         """What is left; changes nothing."""
         limit = self.call_limit
-        args = [self._now(), limit.limit, limit.window_ms]
+        args = [self._now(), self.options(CallKind.QUEUE)]
         with redis_errors():
             now, used, free_at, reserved, reserved_from = self._state(keys=self.keys, args=args)
         return WindowState(

@@ -6,7 +6,7 @@ a bar there meanwhile; then the copy is undone and the bars are merged.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -32,30 +32,54 @@ _NOT_SO = (psycopg.errors.UniqueViolation, psycopg.errors.FeatureNotSupported)
 """Somebody was faster; or the table does not take COPY (row-level security, a rule)."""
 
 
-def save(connection: Connection, bars: Mapping[str, Sequence[Bar]], asked_ms: int) -> tuple[int, int]:
+BarsByStart = dict[str, dict[int, Bar]]
+
+
+def save(
+    connection: Connection, by_start: BarsByStart, asked_ms: Mapping[str, int], form: str
+) -> tuple[int, int]:
     """Write the bars of registered symbols in the open transaction; how many were new, how many differed.
 
-    What the vendor said at `asked_ms` is final of bars that were settled then, however late it is saved.
-    Of several bars of one start the last counts. Raises psycopg.Error.
+    What the vendor said at `asked_ms` is final of bars that were settled then, however late it is saved. It
+    changes nothing where a call of a later moment was answered and stored before. `form` is that of COPY.
+    Raises psycopg.Error.
     """
-    by_start = {symbol: {bar.t_ms: bar for bar in some} for symbol, some in bars.items() if some}
     if not by_start:
         return 0, 0
     ranges = [
-        {"symbol": symbol, "first_ms": min(some), "last_ms": max(some)} for symbol, some in by_start.items()
+        {"symbol": symbol, "asked_ms": asked_ms[symbol], "first_ms": min(some), "last_ms": max(some)}
+        for symbol, some in by_start.items()
     ]
+    document = _json(ranges)
     with connection.pipeline():
-        fits = connection.execute(statement("bars_fit_binary"))
-        there = connection.execute(statement("bars_there"), {"ranges": msgspec.json.encode(ranges).decode()})
-    form = "binary" if fits.fetchall() == [(True,)] else "text"
+        later = connection.execute(statement("answers"), {"answers": document})
+        there = connection.execute(statement("bars_there"), {"ranges": document})
     ids = {symbol: symbol_id for symbol, symbol_id, some_there in there if not some_there}
     into_nothing = {ids[symbol]: some.values() for symbol, some in by_start.items() if symbol in ids}
     copied = _copy(connection, into_nothing, form) if into_nothing else 0
-    to_merge = {symbol: some.values() for symbol, some in by_start.items() if not copied or symbol not in ids}
+    to_merge = {symbol: some for symbol, some in by_start.items() if not copied or symbol not in ids}
+    if answered := [row for row in later.fetchall() if row[0] in to_merge]:
+        to_merge = _without_answered(connection, to_merge, answered)
     if not to_merge:
         return copied, 0
-    new, changed = _merge(connection, to_merge, asked_ms, form)
+    settled_ms = {symbol: asked_ms[symbol] - SETTLED_AFTER_MS for symbol in to_merge}
+    new, changed = _merge(connection, to_merge, settled_ms, form)
     return copied + new, changed
+
+
+def _without_answered(
+    connection: Connection, bars: BarsByStart, answered: Iterable[tuple[str, int, int]]
+) -> BarsByStart:
+    """The bars without those that are stored within a stretch that was answered later."""
+    stretches = [
+        {"symbol": symbol, "first_ms": first_ms, "last_ms": last_ms} for symbol, first_ms, last_ms in answered
+    ]
+    stored = set(connection.execute(statement("bars_starts"), {"ranges": _json(stretches)}))
+    left = {
+        symbol: {t_ms: bar for t_ms, bar in some.items() if (symbol, t_ms) not in stored}
+        for symbol, some in bars.items()
+    }
+    return {symbol: some for symbol, some in left.items() if some}
 
 
 def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str) -> int:
@@ -79,7 +103,7 @@ def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str
 
 
 def _merge(
-    connection: Connection, bars: Mapping[str, Iterable[Bar]], asked_ms: int, form: str
+    connection: Connection, bars: BarsByStart, settled_ms: Mapping[str, int], form: str
 ) -> tuple[int, int]:
     """Copy the bars into a temporary table, and from there what is new or differs.
 
@@ -91,13 +115,17 @@ def _merge(
         if form == "binary":
             copy.set_types(_TYPES)
         for asset, some in enumerate(bars.values(), start=1):
-            for bar in some:
+            for bar in some.values():
                 copy.write_row((asset, bar.t_ms, *_values(bar)))
     row = connection.execute(
-        statement("save_bars"), {"symbols": list(bars), "settled_ms": asked_ms - SETTLED_AFTER_MS}
+        statement("save_bars"), {"symbols": list(bars), "settled_ms": [settled_ms[symbol] for symbol in bars]}
     ).fetchone()
     assert row is not None, "an aggregate without GROUP BY has one row"
     return row[0], row[1]
+
+
+def _json(rows: list[dict[str, Any]]) -> str:
+    return msgspec.json.encode(rows).decode()
 
 
 def _binary_ts(at_ms: int) -> int:

@@ -6,29 +6,46 @@ options, no server-side prepared statements, every setting local to its transact
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import socket
+import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
+from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from assetbatch.errors import ConfigError, DatabaseError
-from assetbatch.secret import Secret
-from assetbatch.store.failures import READ_ONLY, as_database_error, is_repeatable
+from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError
+from assetbatch.secret import Secret, masked
+from assetbatch.store.failures import READ_ONLY, as_database_error, is_of_data, is_repeatable
 from assetbatch.store.statements import statement
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")
 
+_log = logging.getLogger("assetbatch")
+
 _ATTEMPTS = 5
+
+LEFT_SECONDS = 1.5
+"""So much of a command's time is left to end it when the database has not answered."""
+
+GRACE_SECONDS = 0.5
+"""So much longer than the server has for a statement its answer is waited for."""
+
+SHORTEST_SECONDS = 0.1
+
+CONNECT_SECONDS = 2
+"""A server is given so long at least to take a connection: libpq knows no less."""
 
 _DEFAULTS = {
     "application_name": "assetbatch",
-    # Explicit, since a database in LATIN1 would otherwise refuse names that it can well be asked about.
-    "client_encoding": "UTF8",
     # A peer that vanished is noticed within about 15 seconds, by the kernel (TCP only).
     "keepalives": "1",
     "keepalives_idle": "5",
@@ -36,6 +53,8 @@ _DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "15000",
 }
+
+_NO_PASSWORD_FILE = "/nowhere/pgpass"
 
 _URL_HINT = "write postgresql://user:password@host:5432/name, with @ : / ? # % percent-encoded"
 
@@ -56,25 +75,72 @@ class Target:
             or not re.fullmatch(r"[\d,]*", given.get("port", ""))
         ):
             raise ConfigError("the database URL cannot be read", hint=_URL_HINT)
-        defaults = {**_DEFAULTS, "connect_timeout": str(max(2, round(connect_seconds)))}
-        self._conninfo = Secret(make_conninfo(**{**defaults, **given}))
+        if not (given.get("password") or os.environ.get("PGPASSWORD")) and _is_open_to_others(
+            given.get("passfile")
+        ):
+            _log.warning("the password file of PostgreSQL is not used: others may read it (chmod 600)")
+            given["passfile"] = _NO_PASSWORD_FILE
+        # Ours, whatever the URL says: what a server in LATIN1 cannot hold is replaced before it is sent.
+        self._conninfo = Secret(make_conninfo(**{**_DEFAULTS, **given, "client_encoding": "UTF8"}))
+        self._connect_seconds = (
+            int(given["connect_timeout"])
+            if given.get("connect_timeout", "").isdecimal()
+            else round(connect_seconds)
+        )
         self._password = Secret(given.get("password", ""))
         self.place = _place(given)
 
-    def connect(self) -> Connection:
+    def connect(self, within_seconds: float) -> Connection:
         """A new connection without a transaction; raises psycopg.Error."""
+        seconds = max(CONNECT_SECONDS, min(self._connect_seconds, round(within_seconds)))
         try:
-            return psycopg.connect(self._conninfo.reveal(), autocommit=True, prepare_threshold=None)
+            connection = _connect(self._conninfo.reveal(), seconds)
         except UnicodeError:  # a name that DNS cannot even be asked for, as "a..b"
-            pass
-        raise psycopg.OperationalError("failed to resolve host")
+            connection = None
+        if connection is None:
+            raise psycopg.OperationalError("failed to resolve host")
+        if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            # Such a server takes any bytes, but gives those that are no UTF-8 to nobody who asks for UTF-8.
+            connection.execute("SET client_encoding TO 'SQL_ASCII'")
+            for name in ("text", "varchar", "bpchar", "name"):
+                connection.adapters.register_loader(name, _AnyText)
+        return connection
 
     def explain(self, error: psycopg.Error, doing: str) -> DatabaseError:
         """`error` as an error of assetbatch, to be raised outside of the handler that caught it."""
         return as_database_error(error, doing, self.place, self._password.reveal())
 
 
+class _AnyText(Loader):
+    """Text of a server that checks no encoding: what other programs have stored need not be UTF-8."""
+
+    def load(self, data: bytes | bytearray | memoryview) -> str:
+        """Decode, with U+FFFD for what is no UTF-8."""
+        return bytes(data).decode("utf-8", "replace")
+
+
+def _connect(conninfo: str, seconds: int) -> Connection:
+    try:
+        return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None, connect_timeout=seconds)
+    except psycopg.Error as error:
+        if "MULE_INTERNAL" not in str(error):  # the one encoding that PostgreSQL cannot convert to UTF-8
+            raise
+    conninfo = make_conninfo(conninfo, client_encoding="LATIN1")
+    return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None, connect_timeout=seconds)
+
+
+def _is_open_to_others(named: str | None) -> bool:
+    """Whether libpq would pass over its password file, with a line of its own on stderr."""
+    file = named or os.environ.get("PGPASSFILE") or os.path.expanduser("~/.pgpass")
+    try:
+        mode = os.stat(file).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) or bool(mode & 0o077)
+
+
 def _place(given: dict[str, str]) -> str:
+    given = {key: masked(value) for key, value in given.items()}
     host = given.get("host") or given.get("hostaddr") or "the local socket"
     port = f":{given['port']}" if given.get("port") else ""
     user = f" as {given['user']}" if given.get("user") else ""
@@ -83,14 +149,27 @@ def _place(given: dict[str, str]) -> str:
 
 
 class Session:
-    """A connection, opened when needed and again after it was lost; threads that share it take turns."""
+    """A connection, opened when needed and again after it was lost; threads that share it take turns.
 
-    def __init__(self, target: Target, *, within_seconds: float, lock_seconds: float) -> None:
+    The server ends what takes too long; where it does not even do that, the connection is cut from here, and
+    whatever follows fails at once.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        within_seconds: float,
+        lock_seconds: float,
+        seconds_left: Callable[[], float],
+    ) -> None:
         self._target = target
         self._within_seconds = within_seconds
         self._lock_seconds = lock_seconds
+        self._seconds_left = seconds_left
         self._connection: Connection | None = None
         self._turn = threading.Lock()
+        self._hung: DatabaseError | None = None
 
     @property
     def busy(self) -> bool:
@@ -100,7 +179,7 @@ class Session:
     def connect(self) -> None:
         """Open the connection, without a second try; raises DatabaseError."""
         try:
-            self._connected()
+            self._connected(self._seconds())
             return
         except psycopg.Error as error:
             failure = self._target.explain(error, "connecting")
@@ -117,50 +196,109 @@ class Session:
         message, hint = READ_ONLY
         return DatabaseError(f"connecting at {self._target.place}: {message}", hint=hint)
 
-    def run(self, doing: str, work: Callable[[Connection, bool], T]) -> T:
+    def deadline(self) -> float:
+        """Return the moment (of the monotonic clock, in seconds) by which what begins now must have ended."""
+        return time.monotonic() + self._seconds()
+
+    def run(self, doing: str, work: Callable[[Connection, bool], T], *, deadline: float | None = None) -> T:
         """Run `work` in one transaction and commit it; returns what it returned.
 
         `work` gets the connection and whether an earlier attempt ended in the commit, so that it may or
         may not have been done already. It is run again, at most `_ATTEMPTS` times and within the bound,
-        after a deadlock, a conflict or a lost connection: it must be harmless to repeat. Raises
-        DatabaseError, with `doing` in its message.
+        after a deadlock, a conflict or a lost connection: it must be harmless to repeat. `deadline` is that
+        of several transactions that share one bound. Raises DatabaseError, with `doing` in its message.
         """
-        deadline = time.monotonic() + self._within_seconds
+        if self._hung is not None:
+            raise self._hung
+        seconds = self._seconds()
+        if deadline is not None:
+            seconds = max(SHORTEST_SECONDS, min(seconds, deadline - time.monotonic()))
+        ends = time.monotonic() + seconds
         in_doubt = False
 
         def attempt() -> T:
             nonlocal in_doubt
             committing = False
             try:
-                connection = self._connected()
-                self._begin(connection, deadline)
+                connection = self._connected(ends - time.monotonic())
+                self._begin(connection, ends)
                 result = work(connection, in_doubt)
                 committing = True
                 connection.execute("COMMIT")
             except BaseException as error:
-                # The state of the connection is unknown (a signal may have come in the middle): let it go.
-                self.close()
+                # Otherwise the state of the connection is unknown (a signal may have come in the middle).
+                if not (isinstance(error, psycopg.Error) and is_of_data(error) and self._rolled_back()):
+                    self.close()
                 in_doubt = in_doubt or (committing and isinstance(error, psycopg.OperationalError))
                 raise
             return result
 
         try:
-            with self._turn:
+            with self._turn, self._watched(seconds + GRACE_SECONDS, doing):
                 try:
                     return attempt()
                 except psycopg.Error as error:
-                    if not is_repeatable(error):
+                    if self._is_hung() or not is_repeatable(error):
                         raise
-                return _repeated(attempt, deadline)
+                return _repeated(attempt, ends)
         except psycopg.Error as error:
-            failure = self._target.explain(error, doing)
+            failure = self._failure(error, doing)
         except DatabaseError as error:
             failure = type(error)(f"{doing} at {self._target.place}: {error.message}", hint=error.hint)
         raise failure
 
-    def _connected(self) -> Connection:
+    def _rolled_back(self) -> bool:
+        """Whether the transaction has ended cleanly, so that the connection can be used again."""
+        try:
+            assert self._connection is not None, "only an open transaction is rolled back"
+            self._connection.execute("ROLLBACK")
+        except psycopg.Error:
+            return False
+        return True
+
+    def _seconds(self) -> float:
+        """How long a transaction may take now."""
+        return max(SHORTEST_SECONDS, min(self._within_seconds, self._seconds_left() - LEFT_SECONDS))
+
+    @contextmanager
+    def _watched(self, seconds: float, doing: str) -> Iterator[None]:
+        """Cuts the connection where what is done within takes longer."""
+        timer = threading.Timer(seconds, self._cut, (seconds, doing))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except BoundExceededError:  # the command is over, in the middle of a wait
+            self._cut(seconds, doing)
+            raise
+        finally:
+            timer.cancel()
+
+    def _frozen(self, seconds: float, doing: str) -> DatabaseError:
+        return DatabaseError(
+            f"{doing} at {self._target.place}: the database did not answer within {seconds:.3g} s",
+            hint="is the server frozen, overloaded, or its disk hanging?",
+        )
+
+    def _cut(self, seconds: float, doing: str) -> None:
+        self._hung = self._frozen(seconds, doing)
+        connection = self._connection
+        if connection is None:
+            return
+        with suppress(psycopg.Error, OSError):  # it may be gone by now
+            shared = socket.socket(fileno=os.dup(connection.fileno()))
+            shared.shutdown(socket.SHUT_RDWR)  # ends every wait for it, in any thread
+            shared.close()
+
+    def _is_hung(self) -> bool:
+        return self._hung is not None
+
+    def _failure(self, error: psycopg.Error, doing: str) -> DatabaseError:
+        return self._hung or self._target.explain(error, doing)
+
+    def _connected(self, within_seconds: float) -> Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = self._target.connect()
+            self._connection = self._target.connect(within_seconds)
         return self._connection
 
     def _begin(self, connection: Connection, deadline: float) -> None:
@@ -177,7 +315,10 @@ def _repeated(attempt: Callable[[], T], deadline: float) -> T:
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
     def is_worth_it(error: BaseException) -> bool:
-        return isinstance(error, psycopg.Error) and is_repeatable(error) and time.monotonic() < deadline
+        if not isinstance(error, psycopg.Error) or not is_repeatable(error):
+            return False
+        needed = CONNECT_SECONDS if error.sqlstate is None else 0  # the connection was lost
+        return time.monotonic() < deadline - needed
 
     again = Retrying(
         stop=stop_after_attempt(_ATTEMPTS - 1),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from assetbatch.assets import Asset
 from assetbatch.market import Batch, Saved, StoredAsset
-from assetbatch.store import migrations, partitions, reading, registration, saving
-from assetbatch.store.connection import Connection, Session, Target
-from assetbatch.store.facts import DatabaseFacts, facts
+from assetbatch.store import migrations, partitions, placing, reading, registration, saving
+from assetbatch.store.connection import LEFT_SECONDS, Connection, Session, Target
+from assetbatch.store.facts import DatabaseFacts, facts, missing_rights
+from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, DataError
 from assetbatch.store.registration import Registered
+from assetbatch.store.shape import Shape, shape
+from assetbatch.store.statements import statement
 
 
 class Migrated(NamedTuple):
@@ -30,15 +33,15 @@ class Store:
 
     Each method is one transaction, repeated after a deadlock or a lost connection as long as
     `within_seconds` are not over; the server ends a statement that takes longer than what is left of them.
-    What fails raises DatabaseError: what, where and what to do, without the password. Against a server
-    that is frozen, neither answering nor gone, only a guard around the process helps.
+    What fails raises DatabaseError: what, where and what to do, without the password. A server that is
+    frozen, neither answering nor gone, is left alone from then on: all that follows fails at once.
     """
 
     def __init__(self, session: Session, beside: Session) -> None:
         """`beside` is for reading while another thread writes; connected when that is first wanted."""
         self._session = session
         self._beside = beside
-        self._takes_writes = True
+        self._schema = migrations.SchemaState(takes_writes=True, has_calls=False)
 
     @classmethod
     def open(
@@ -49,14 +52,22 @@ class Store:
         within_seconds: float = 20.0,
         lock_seconds: float = 5.0,
         check_schema: bool = True,
+        seconds_left: Callable[[], float] | None = None,
     ) -> Self:
         """Connect to a libpq URL and check the schema; `init` and `doctor` look at that themselves.
+        `seconds_left` is how long the command may still go on: no answer is waited for until its end.
 
         Raises ConfigError for a URL that cannot be read, DatabaseError if the server cannot be used,
         SchemaMissingError if `init` has to run first.
         """
         target = Target(url, connect_seconds=connect_seconds)
-        session = partial(Session, target, within_seconds=within_seconds, lock_seconds=lock_seconds)
+        session = partial(
+            Session,
+            target,
+            within_seconds=within_seconds,
+            lock_seconds=lock_seconds,
+            seconds_left=seconds_left or (lambda: within_seconds + LEFT_SECONDS),
+        )
         store = cls(session(), beside=session())
         try:
             store._session.connect()
@@ -82,19 +93,34 @@ class Store:
 
     def check_schema(self) -> None:
         """Raise SchemaMissingError if `init` has to run first, DatabaseError if the schema is newer."""
-        self._takes_writes = self._session.run(
+        self._schema = self._session.run(
             "checking the schema", lambda connection, _: migrations.check(connection)
         )
 
     def require_writes(self) -> None:
         """Raise DatabaseError if the server took no writes when the schema was checked: a call whose answer
         cannot be stored is wasted."""
-        if not self._takes_writes:
+        if not self._schema.takes_writes:
             raise self._session.read_only()
 
     def facts(self) -> DatabaseFacts:
         """The server's version, clock and what this role may not do."""
         return self._session.run("asking the server", lambda connection, _: facts(connection))
+
+    def shape(self, symbols: Sequence[str], now_ms: int) -> Shape:
+        """What the tables are like: their columns, and which moments around now have no partition."""
+        return self._session.run(
+            "looking at the tables", lambda connection, _: shape(connection, symbols, now_ms)
+        )
+
+    def forget_rejections(self) -> None:
+        """Make everything due at once that the database has refused: its columns may be others now."""
+
+        def work(connection: Connection, _: bool) -> None:
+            connection.execute(statement("rejections_forget"))
+            connection.execute(statement("spans_forget_rejected"))
+
+        self._session.run("forgetting what was refused", work)
 
     def migrate(self, *, by_month: bool = False) -> Migrated:
         """Create or adopt the tables, and add what partitions the table of bars needs by now if it has been
@@ -116,9 +142,18 @@ class Store:
     def register(self, assets: Iterable[Asset]) -> Registered:
         """Enter the vendor and the assets that are missing; rows that exist keep their name and type."""
         wanted = list(assets)
-        return self._session.run(
-            "registering assets", lambda connection, _: registration.register(connection, wanted)
-        )
+
+        def run(plain: bool) -> Registered:
+            return self._session.run(
+                "registering assets", lambda connection, _: registration.register(connection, wanted, plain)
+            )
+
+        try:
+            return run(plain=False)
+        except DataError as error:
+            if error.state != UNTRANSLATABLE:
+                raise
+        return run(plain=True)
 
     def load(self, symbols: Iterable[str]) -> dict[str, StoredAsset]:
         """What is stored of each symbol, by one query; symbols that are not registered are absent."""
@@ -139,21 +174,82 @@ class Store:
             "reading closes", lambda connection, _: reading.closes(connection, asked, points)
         )
 
-    def last_call_ms(self) -> int | None:
-        """When the outcome of a call was last recorded (`now_ms` of its `save`); None if never."""
-        return self._session.run(
-            "reading the last call", lambda connection, _: reading.last_call_ms(connection)
-        )
+    def first_call(self, trust: Callable[[], object]) -> bool:
+        """Record that calls are made from now on. Where none ever was, run `trust` first and return True.
+
+        Another process that asks at the same time waits until `trust` has returned. Raises what it raises.
+        """
+
+        def work(connection: Connection, _: bool) -> bool:
+            is_first = connection.execute(statement("first_call")).fetchone() is not None
+            if is_first:
+                trust()
+            return is_first
+
+        is_first = self._session.run("recording the first call", work)
+        self._schema = self._schema._replace(has_calls=True)
+        return is_first
+
+    def record_call(self) -> None:
+        """Record that calls are made, before one is made; free where that has been seen."""
+        if not self._schema.has_calls:
+            self.first_call(lambda: None)
 
     def save(self, batch: Batch, now_ms: int) -> Saved:
         """Save prices, bars, spans and outcomes in one transaction; after it returns they are committed.
+
+        Where PostgreSQL refuses a value, the batch is saved in parts, each a transaction, so that it costs
+        only its own symbol; `Saved.rejected` says what was refused.
 
         `now_ms` is the present moment: when the outcomes were learned, and which bars may still change.
         Newer prices are never overwritten by older ones, the same batch again changes nothing, and a
         symbol that is not registered is reported, not stored. Metadata that is no JSON object is kept
         under the key `previous` of a new one.
         """
-        return self._session.run(
-            "saving a batch",
-            lambda connection, in_doubt: saving.save(connection, batch, now_ms, in_doubt=in_doubt),
-        )
+        parts = _Parts(self._session, now_ms)
+        try:
+            return parts.save(batch)
+        except DataError as error:
+            if error.state == ROW_REFUSED and self._session.run("asking for rights", _lacks_rights):
+                raise
+            refusal = error
+        from assetbatch.store.parts import save_in_parts
+
+        return save_in_parts(parts, batch, refusal)
+
+
+def _lacks_rights(connection: Connection, _: bool) -> bool:
+    return bool(missing_rights(connection))
+
+
+class _Parts:
+    """Saves parts of one batch, each in a transaction; all end within the bound of one."""
+
+    def __init__(self, session: Session, now_ms: int) -> None:
+        self._session = session
+        self._now_ms = now_ms
+        self._deadline = session.deadline()
+
+    def save(self, batch: Batch, known: saving.Known = saving.NOTHING_KNOWN) -> Saved:
+        """Save a part; raises DataError where a value is refused."""
+
+        def work(connection: Connection, in_doubt: bool) -> Saved:
+            return saving.save(connection, batch, self._now_ms, in_doubt=in_doubt, known=known)
+
+        return self._session.run("saving a batch", work, deadline=self._deadline)
+
+    def unplaced(self, symbol: str, starts_ms: Sequence[int]) -> Sequence[int]:
+        """Return those of the moments that no partition of the table of bars takes."""
+
+        def work(connection: Connection, _: bool) -> list[int]:
+            return placing.unplaced(connection, [symbol], starts_ms).get(symbol, [])
+
+        return self._session.run("looking for partitions", work, deadline=self._deadline)
+
+    def columns_of(self, constraint: str) -> Sequence[str]:
+        """Return the columns that a constraint of the table of bars speaks of."""
+
+        def work(connection: Connection, _: bool) -> list[str]:
+            return placing.columns_of(connection, constraint)
+
+        return self._session.run("looking at a constraint", work, deadline=self._deadline)

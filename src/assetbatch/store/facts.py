@@ -23,6 +23,11 @@ class DatabaseFacts(NamedTuple):
 def facts(connection: Connection) -> DatabaseFacts:
     """Asks the server; changes nothing. Raises psycopg.Error."""
     ((version, now_ms, read_only),) = connection.execute(statement("facts")).fetchall()
-    missing = tuple(right for (right,) in connection.execute(statement("rights")))
+    missing = missing_rights(connection)
     there = partitions(connection)
     return DatabaseFacts(version, now_ms, read_only, missing, there if looked_after(there) else ())
+
+
+def missing_rights(connection: Connection) -> tuple[str, ...]:
+    """Return the rights that a cycle needs and this role lacks, as GRANT writes them."""
+    return tuple(right for (right,) in connection.execute(statement("rights")))

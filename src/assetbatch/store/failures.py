@@ -13,6 +13,7 @@ from typing import NamedTuple
 import psycopg
 
 from assetbatch.errors import DatabaseError, SchemaMissingError
+from assetbatch.secret import HIDDEN, masked_prose
 
 INIT_HINT = "run assetbatch init"
 
@@ -22,6 +23,17 @@ CANNOT_ADOPT = "AB001"
 # Besides deadlocks and conflicts: the server ended the session, also one that slept in a transaction.
 _REPEATABLE = {"25P03", "40001", "40P01", "57P01", "57P02", "57P03"}
 _NO_TABLE = {"42P01", "3F000"}
+
+_NOT_OF_DATA = frozenset(
+    f"{one}{other}"
+    for one, others in (("0", "8ALPZ"), ("2", "04568BDF"), ("3", "4BDF"), ("4", "02"), ("5", "3578"))
+    for other in others
+) | {"72", "AB", "F0", "HV", "XX"}
+"""Classes of SQLSTATE that speak of the statement, the role, the connection or the server. All others refuse
+values: 22 and 23, P0 of PL/pgSQL, 54 of an index, and whatever class a trigger has made up."""
+
+ROW_REFUSED = "42501"
+"""A row-level policy refuses a row with the SQLSTATE of a missing right."""
 
 
 class _Words(NamedTuple):
@@ -33,10 +45,20 @@ READ_ONLY = _Words("the database is read-only", "use the primary, or turn defaul
 
 _BUSY = _Words("other writers kept getting in between", "try again; the next cycle does")
 _LOGIN = _Words("the server refuses the login", "check DB_USER, DB_PASSWORD and the server's pg_hba.conf")
+_CERTIFICATE = _Words(
+    "a certificate is refused, the server's or ours",
+    "sslrootcert=FILE in the URL names the server's authority, sslcert=FILE and sslkey=FILE our own; "
+    "sslmode=verify-full also wants the host's name in it",
+)
 _LOST = _Words("the connection was lost", "see the server's log; try again")
 _NO_SLOT = _Words("the server has no connection left", "raise max_connections or close idle sessions")
 _NOBODY = _Words("nothing listens there", "start PostgreSQL, or check DB_HOST and DB_PORT")
 _STARTING = _Words("the server is starting up or shutting down", "try again in a moment")
+
+_PERMISSION = _Words(
+    "permission denied",
+    "GRANT it to the role, or run assetbatch init once as the owner; or see its row policies",
+)
 
 _BY_STATE = {
     "22001": _Words("a column is too short", "widen the column"),
@@ -50,7 +72,6 @@ _BY_STATE = {
         "a table is there already", "rename or drop it: a partition that was detached keeps its name"
     ),
     "42703": _Words("a column is missing", "restore it; `assetbatch init` had made or found it"),
-    "42501": _Words("permission denied", "GRANT it to the role, or run assetbatch init once as the owner"),
     "53100": _Words("the server's disk is full", "free space on the database server"),
     "53200": _Words("the server is out of memory", "look at the database server's memory"),
     "53300": _NO_SLOT,
@@ -68,11 +89,38 @@ _BY_TEXT = (
     (r"permission denied", _Words("permission denied", "GRANT CONNECT ON DATABASE to the user")),
     (r"too many|connection slots", _NO_SLOT),
     (r"starting up|shutting down|recovery", _STARTING),
+    (r"certificate", _CERTIFICATE),
+    (
+        r"does not support SSL",
+        _Words("the server speaks no TLS", "turn its ssl on, or choose sslmode=prefer"),
+    ),
     (r"timeout expired", _Words("the server did not answer in time", "check the host and the firewall")),
     (r"refused|No such file or directory", _NOBODY),
     (r"resolve host|translate host name", _Words("the host name is unknown", "check DB_HOST")),
     (r"closed the connection|connection.*(lost|reset|closed)|Connection timed out", _LOST),
 )
+
+
+UNTRANSLATABLE = "22P05"
+"""The server's encoding has no such character, though Python's codec of that name has."""
+
+
+class DataError(DatabaseError):
+    """PostgreSQL refuses a value, not the statement: without it, the rest can be stored."""
+
+    def __init__(self, message: str, *, hint: str | None = None, said: str, state: str) -> None:
+        super().__init__(message, hint=hint)
+        self.said = said
+        """What PostgreSQL said, with the column or the constraint where it named one."""
+        self.state = state
+        self.table: str | None = None
+        self.column: str | None = None
+        self.constraint: str | None = None
+
+
+def is_of_data(error: psycopg.Error) -> bool:
+    """Whether PostgreSQL has refused a value, by the class of the SQLSTATE."""
+    return error.sqlstate is not None and error.sqlstate[:2] not in _NOT_OF_DATA
 
 
 def is_repeatable(error: psycopg.Error) -> bool:
@@ -89,8 +137,10 @@ def as_database_error(error: psycopg.Error, doing: str, place: str, password: st
     the server's own words should repeat it.
     """
     raw = " ".join((error.diag.message_primary or str(error)).split())
-    said = raw.replace(password, "***") if password else raw
+    said = masked_prose(raw.replace(password, HIDDEN) if password else raw)
     state = error.sqlstate
+    if state and (is_of_data(error) or state == ROW_REFUSED):
+        return _as_data_error(error, f"{doing} at {place}", said, state)
     if state == CANNOT_ADOPT:
         return DatabaseError(f"{doing} at {place}: {said}", hint=error.diag.message_hint)
     if state in _NO_TABLE:
@@ -102,6 +152,17 @@ def as_database_error(error: psycopg.Error, doing: str, place: str, password: st
     # The server's words name the table or the column; libpq's add nothing to ours.
     detail = f" ({said})" if state else ""
     return DatabaseError(f"{doing} at {place}: {words.message}{detail}", hint=words.hint)
+
+
+def _as_data_error(error: psycopg.Error, where: str, said: str, state: str) -> DataError:
+    words = _PERMISSION if state == ROW_REFUSED else _BY_STATE.get(state)
+    shown = f"{words.message} ({said})" if words else said
+    hint = words.hint if words else "see the constraints and triggers of the table"
+    found = DataError(f"{where}: {shown}", hint=hint, said=said, state=state)
+    found.column, found.constraint = error.diag.column_name, error.diag.constraint_name
+    if error.diag.table_name:
+        found.table = f"{error.diag.schema_name}.{error.diag.table_name}"
+    return found
 
 
 def _by_text(said: str) -> _Words | None:

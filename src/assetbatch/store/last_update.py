@@ -68,17 +68,18 @@ def positive(value: object) -> float | None:
     return number if number > 0 and math.isfinite(number) else None
 
 
-def supersedes(price: Price, stored: dict[str, Any], now_ms: int) -> bool:
+def supersedes(price: Price, stored: dict[str, Any], now_ms: int, *, learned_later: bool = False) -> bool:
     """Whether `price` is to be written over `stored`.
 
     A later moment is, an earlier one is not; at the same moment it is if a value differs and none would be
-    lost to a null. A stored moment that cannot be read, or lies more than a day after both now and the
-    price's own, is no moment: otherwise one mistake would keep the price for ever.
+    lost to a null, unless what is stored was `learned_later`: after this price had been asked for. A stored
+    moment that cannot be read, or lies more than a day after both now and the price's own, is no moment:
+    otherwise one mistake would keep the price for ever.
     """
     then_ms = as_of_ms(stored)
     if then_ms is None or then_ms > max(now_ms, price.as_of_ms) + _DAY_MS or price.as_of_ms > then_ms:
         return True
-    if price.as_of_ms < then_ms:
+    if price.as_of_ms < then_ms or learned_later:
         return False
     new = document(price)
     return new != stored and not any(new[key] is None and positive(stored.get(key)) for key in new)

@@ -60,9 +60,16 @@ def migrate(connection: Connection) -> list[str]:
     return [step.name for step in steps]
 
 
-def check(connection: Connection) -> bool:
-    """Raise SchemaMissingError or DatabaseError unless the schema is the one this program was written for;
-    whether the server takes writes."""
+class SchemaState(NamedTuple):
+    """What a usable schema's check has seen: whether the server takes writes, and whether a call to the
+    provider was ever recorded."""
+
+    takes_writes: bool
+    has_calls: bool
+
+
+def check(connection: Connection) -> SchemaState:
+    """Raise SchemaMissingError or DatabaseError unless the schema is the one this program was written for."""
     missing = _missing_tables(connection)
     if _OWN_TABLE in missing:
         raise SchemaMissingError("the database has no tables of assetbatch", hint=INIT_HINT)
@@ -74,7 +81,8 @@ def check(connection: Connection) -> bool:
         raise SchemaMissingError(f"the schema is at version {version}, which is too old", hint=INIT_HINT)
     if not has_provider:
         raise SchemaMissingError("data_sources.api_providers has no row with code polygon", hint=INIT_HINT)
-    return not read_only
+    ((has_calls,),) = connection.execute(statement("has_calls")).fetchall()
+    return SchemaState(takes_writes=not read_only, has_calls=has_calls)
 
 
 def _missing_tables(connection: Connection) -> dict[str, int]:

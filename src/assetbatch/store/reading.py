@@ -15,16 +15,10 @@ from assetbatch.store.text import storable
 BARS_OF_A_DAY = 288
 
 
-def last_call_ms(connection: Connection) -> int | None:
-    """When the outcome of a call to the vendor was last recorded; None if never. Raises psycopg.Error."""
-    row = connection.execute(statement("last_call")).fetchone()
-    return row[0] if row else None
-
-
 def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsset]:
     """The stored state of each symbol that is registered, in the order asked; the others are absent. Raises
     psycopg.Error."""
-    asked = [symbol for symbol in dict.fromkeys(symbols) if storable(symbol) == symbol]
+    asked = _askable(connection, symbols)
     found: dict[str, StoredAsset] = {}
     for (
         symbol,
@@ -35,6 +29,8 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
         error_message,
         last_bar_ms,
         ledger,
+        rejected_ms,
+        rejected_since_ms,
     ) in connection.execute(statement("load"), {"symbols": asked}).fetchall():
         update = last_update.parse(text)
         found[symbol] = StoredAsset(
@@ -50,6 +46,8 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
             error_message=error_message,
             last_bar_ms=last_bar_ms,
             spans=spans.decode(ledger),
+            rejected_ms=rejected_ms,
+            rejected_since_ms=rejected_since_ms,
         )
     return {symbol: found[symbol] for symbol in asked if symbol in found}
 
@@ -57,7 +55,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
 def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[str, list[tuple[int, float]]]:
     """(start of the bar in ms, close) of each symbol's newest 288 stored bars, ascending, thinned to at most
     `points` of them; symbols without bars are absent. Raises psycopg.Error."""
-    asked = [symbol for symbol in dict.fromkeys(symbols) if storable(symbol) == symbol]
+    asked = _askable(connection, symbols)
     arguments = {"symbols": asked, "every": -(-BARS_OF_A_DAY // points)}
     found: dict[str, list[tuple[int, float]]] = {}
     for symbol, start_ms, close in connection.execute(statement("closes"), arguments):
@@ -68,13 +66,20 @@ def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[
 def gaps(connection: Connection, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
     """The stretches `[start_ms, end_ms)` without bars within a range of each symbol, ascending; a symbol
     that is not registered is absent. Raises psycopg.Error."""
+    askable = set(_askable(connection, ranges))
     rows = [
         {"symbol": symbol, "start_ms": start_ms, "end_ms": end_ms}
         for symbol, (start_ms, end_ms) in ranges.items()
-        if storable(symbol) == symbol
+        if symbol in askable
     ]
     found: dict[str, list[tuple[int, int]]] = {}
     document = msgspec.json.encode(rows).decode()
     for symbol, start_ms, end_ms in connection.execute(statement("gaps"), {"ranges": document}):
         found.setdefault(symbol, []).append((start_ms, end_ms))
     return found
+
+
+def _askable(connection: Connection, symbols: Iterable[str]) -> list[str]:
+    """The symbols that the server's encoding can hold, each once: no others can be registered."""
+    encoding = connection.info.parameter_status("server_encoding")
+    return [symbol for symbol in dict.fromkeys(symbols) if storable(symbol, encoding) == symbol]

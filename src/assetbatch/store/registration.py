@@ -11,6 +11,7 @@ from assetbatch.assets import Asset
 from assetbatch.errors import DatabaseError
 from assetbatch.store.connection import Connection
 from assetbatch.store.statements import statement
+from assetbatch.store.text import PLAIN, storable
 
 
 class Registered(NamedTuple):
@@ -20,19 +21,27 @@ class Registered(NamedTuple):
     present: list[str]
 
 
-def register(connection: Connection, assets: Iterable[Asset]) -> Registered:
-    """Insert what is missing in the open transaction; rows that exist are not touched.
+def register(connection: Connection, assets: Iterable[Asset], plain: bool = False) -> Registered:
+    """Insert what is missing in the open transaction; rows that exist are not touched. What the server's
+    encoding cannot hold of a name becomes a question mark; if `plain`, whatever is not ASCII does.
 
     Raises DatabaseError if a symbol is not there afterwards, psycopg.Error for everything else.
     """
+    encoding = connection.info.parameter_status("server_encoding")
+    wanted = list(assets)
+    if strange := [asset.symbol for asset in wanted if storable(asset.symbol, encoding) != asset.symbol]:
+        raise DatabaseError(
+            f"the server's encoding {encoding} cannot hold the symbol {', '.join(strange)}",
+            hint="name it otherwise, or make the database with ENCODING 'UTF8'",
+        )
     rows = {
         asset.symbol: {
             "symbol": asset.symbol,
-            "name": asset.name or asset.symbol,
+            "name": storable(asset.name or asset.symbol, PLAIN if plain else encoding),
             "asset_type": str(asset.asset_type),
             "metadata": {},
         }
-        for asset in assets
+        for asset in wanted
     }
     connection.execute(statement("register_provider"))
     document = msgspec.json.encode(list(rows.values())).decode()

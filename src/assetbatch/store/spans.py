@@ -22,17 +22,22 @@ def decode(text: str | None) -> tuple[Span, ...]:
 
 
 def save(
-    connection: Connection, news: Mapping[str, Sequence[Span]], stored: Mapping[str, str], now_ms: int
+    connection: Connection,
+    news: Mapping[str, Sequence[Span]],
+    stored: Mapping[str, str],
+    now_ms: int,
+    encoding: str | None = None,
 ) -> None:
     """Write what the news change in the open transaction, by one statement; none where nothing changes.
 
-    `stored` are the ledgers as JSON, read after the rows of the symbols were locked. Raises psycopg.Error.
+    `stored` are the ledgers as JSON, read after the rows of the symbols were locked; `encoding` is the
+    server's. Raises psycopg.Error.
     """
     gone: list[dict[str, object]] = []
     written: list[dict[str, object]] = []
     for symbol, some in news.items():
         known = decode(stored.get(symbol))
-        spans = record(known, [_storable(span) for span in some])
+        spans = record(known, [_storable(span, encoding) for span in some])
         starts, unchanged = {span.start_ms for span in spans}, set(known)
         gone += [
             {"symbol": symbol, "start_ms": span.start_ms} for span in known if span.start_ms not in starts
@@ -45,10 +50,10 @@ def save(
         connection.execute(statement("save_spans"), rows)
 
 
-def _storable(span: Span) -> Span:
+def _storable(span: Span, encoding: str | None) -> Span:
     if span.error is None:
         return span
-    return msgspec.structs.replace(span, error=shortened(storable(span.error), ERROR_LIMIT))
+    return msgspec.structs.replace(span, error=storable(shortened(span.error, ERROR_LIMIT), encoding))
 
 
 def _json(rows: Sequence[Mapping[str, object]]) -> str:

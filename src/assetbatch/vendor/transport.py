@@ -36,8 +36,9 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from assetbatch import __version__
 from assetbatch.bounds import boot_seconds
+from assetbatch.certificates import certificate_problem
 from assetbatch.errors import ConfigError
-from assetbatch.secret import Secret
+from assetbatch.secret import HIDDEN, Secret, masked, masked_prose, may_be_quoted
 from assetbatch.vendor.refusals import Refusal, RefusalKind, one_line
 
 _CHUNK_BYTES = 16_384
@@ -46,6 +47,12 @@ _HEADERS_BYTES = 2**20  # what status line, headers and chunk sizes may take bes
 _ENCODINGS = frozenset({"", "identity", "gzip"})
 # ValueError: http.client and urllib3 raise it bare for some malformed chunk sizes and headers.
 _FAULTS = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
+
+
+_CERTIFICATE_HINT = (
+    "is a proxy in between that shows a certificate of its own? name its authority by SSL_CERT_FILE; is this "
+    "host's clock right?"
+)
 
 
 class Answer(NamedTuple):
@@ -101,14 +108,8 @@ class _BoundedSocket(socket.socket):
     @contextmanager
     def _in_time(self) -> Iterator[_Call]:
         call = _CALL.get()
-        try:
-            self.settimeout(call.remaining())
-            yield call
-        except TimeoutError:
-            # Closing must discard what the kernel has not delivered yet: a request that it went on
-            # sending would arrive after its slot in the call window has been given up.
-            self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
-            raise
+        self.settimeout(call.remaining())
+        yield call
 
     def recv(self, *args: Any, **kwargs: Any) -> bytes:
         with self._in_time() as call:
@@ -165,6 +166,9 @@ def _connect(addresses: list[tuple[Any, ...]], options: Any) -> socket.socket:
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
         share = _CALL.get().remaining() / (len(addresses) - tried)
         connection = _BoundedSocket(family, kind, protocol)
+        # Closing discards what the kernel has not delivered yet, also when this process is killed: a request
+        # that it went on sending would arrive after its slot in the call window has been given up.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
         try:
             for option in options or ():
                 connection.setsockopt(*option)
@@ -257,14 +261,15 @@ class _Bearer(requests.auth.AuthBase):
 class Transport:
     """GET requests to one origin with the key in the `Authorization` header; safe to share by threads.
 
-    `base_url` is `https://host[:port]`, or `http://` for a loopback address. REQUESTS_CA_BUNDLE (or
-    CURL_CA_BUNDLE), HTTPS_PROXY and NO_PROXY are followed as `requests` does, read once; a .netrc is not.
+    `base_url` is `https://host[:port]`, or `http://` for a loopback address. HTTPS_PROXY and NO_PROXY are
+    followed as `requests` does, read once; a .netrc is not. REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE
+    and SSL_CERT_DIR name the trusted authorities (see `_trusted`).
     Raises ConfigError for a base URL, a key, a certificate bundle or a proxy that cannot be used.
     """
 
     def __init__(self, base_url: str, key: Secret, *, max_body_bytes: int) -> None:
         self.origin, loopback = _checked_origin(base_url)
-        self._host = urlsplit(self.origin).netloc
+        self._host = masked(urlsplit(self.origin).netloc)
         self._key = _checked_key(key)
         self._max_body_bytes = max_body_bytes
         self._session = _Session()
@@ -303,9 +308,10 @@ class Transport:
         except DecodeError:
             raise Refusal(RefusalKind.NONSENSE, "the answer's compression is broken") from None
         except _FAULTS as error:
-            raise Refusal(
-                RefusalKind.VENDOR_DOWN, self._reason(error, call, seconds), sent=call.sent
-            ) from None
+            refusal = Refusal(RefusalKind.VENDOR_DOWN, self._reason(error, call, seconds), sent=call.sent)
+            if not call.is_over and certificate_problem(error):
+                refusal.hint = _CERTIFICATE_HINT
+            raise refusal from None
         finally:
             _CALL.reset(token)
 
@@ -340,9 +346,11 @@ class Transport:
             what = "no complete answer" if call.sent else "no connection"
             return f"{self._host}: {what} within {seconds:.3g} s"
         cause = _innermost(error)
-        text = getattr(cause, "verify_message", "") or getattr(cause, "strerror", "") or str(cause)
+        text = getattr(cause, "strerror", "") or str(cause)
+        if problem := certificate_problem(error):
+            text = f"the certificate is refused: {problem}"
         through = " through the proxy" if isinstance(error, requests.exceptions.ProxyError) else ""
-        return one_line(f"{self._host}{through}: {text or type(cause).__name__}", self._key)
+        return masked_prose(one_line(f"{self._host}{through}: {text or type(cause).__name__}", self._key))
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -371,13 +379,13 @@ def _checked_origin(base_url: str) -> tuple[str, bool]:
         )
     if "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
         raise ConfigError(
-            f"provider.base_url has more than a host: {parts.scheme}://{host}",
+            f"provider.base_url has more than a host: {parts.scheme}://{masked(host)}",
             hint="write only https://HOST or https://HOST:PORT; the key goes into POLYGON_API_KEY",
         )
     loopback = _is_loopback(host)
     if parts.scheme == "http" and not loopback:
         raise ConfigError(
-            f"provider.base_url http://{host} would send the API key unencrypted",
+            f"provider.base_url http://{masked(host)} would send the API key unencrypted",
             hint="use https; http is allowed for this machine only (127.0.0.1, localhost)",
         )
     name = f"[{host}]" if ":" in host else host
@@ -407,27 +415,48 @@ def _checked_key(key: Secret) -> Secret:
 def _proxies(origin: str) -> dict[str, str]:
     proxies = get_environ_proxies(origin)
     chosen = select_proxy(origin, proxies) or ""
+    kind = chosen.partition(":")[0]
+    shown = kind if may_be_quoted(kind) else HIDDEN
     if "://" in chosen and not chosen.lower().startswith(("http://", "https://")):
         raise ConfigError(
-            f"the proxy of the environment is of a kind that is not supported: {chosen.partition(':')[0]}",
+            f"the proxy of the environment is of a kind that is not supported: {shown}",
             hint="set HTTPS_PROXY to an http:// or https:// proxy, or NO_PROXY to the API's host",
         )
     return proxies
 
 
+def _trusted() -> list[tuple[str, str]]:
+    """Files and folders of the authorities that are trusted, each with the variable that names it.
+
+    REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE replaces everything. Otherwise, as for OpenSSL, SSL_CERT_FILE
+    takes the place of the usual authorities and the folders of SSL_CERT_DIR are trusted besides.
+    """
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if bundle := os.environ.get(name):
+            return [(bundle, name)]
+    file = os.environ.get("SSL_CERT_FILE")
+    folders = os.environ.get("SSL_CERT_DIR", "").split(os.pathsep)
+    usual = (file, "SSL_CERT_FILE") if file else (DEFAULT_CA_BUNDLE_PATH, "the installation")
+    return [usual, *((folder, "SSL_CERT_DIR") for folder in folders if folder)]
+
+
 def _tls_context() -> ssl.SSLContext:
-    named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    bundle = named or DEFAULT_CA_BUNDLE_PATH
     context = create_urllib3_context()
     context.sslsocket_class = _BoundedTLSSocket
-    try:
-        if os.path.isdir(bundle):
-            context.load_verify_locations(capath=bundle)
-        else:
-            context.load_verify_locations(cafile=bundle)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(
-            f"the certificate bundle {bundle} cannot be used: {error.strerror or error}",
-            hint="REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names it; unset it to trust the usual authorities",
-        ) from None
+    for place, name in _trusted():
+        _trust(context, place, name)
     return context
+
+
+def _trust(context: ssl.SSLContext, place: str, name: str) -> None:
+    try:
+        if os.path.isdir(place):
+            context.load_verify_locations(capath=place)
+        else:
+            context.load_verify_locations(cafile=place)
+    except OSError as error:  # ssl.SSLError is one
+        problem = error.strerror or masked_prose(str(error))
+        raise ConfigError(
+            f"the certificates in {masked(place)} cannot be used: {problem}",
+            hint=f"{name} names them; unset it to trust the usual authorities",
+        ) from None

@@ -1,14 +1,16 @@
 -- The call window: one sorted set per API key, member = call id, score = the latest moment (ms) at
--- which the call can have arrived at the vendor. An entry counts while score > now - window.
+-- which the call can have arrived at the provider. An entry counts while score > now - window.
 --
 -- calls         zset    the window itself
--- blocked       string  "moment (ms):reason": nobody calls before it; see `read_block`
+-- blocked       string  "moment (ms):longest duration (ms):reason": nobody calls before it; see `read_block`
 -- reservation   hash    what the next priority cycle will need: at, slots, interval, grace, used
 -- waiters       zset    call id -> its turn: who was refused first is served first, priority before queue
 -- waiters_until zset    call id -> when its turn lapses, should it not come back
--- origin        string  the server that holds the log; see `believed`
+-- log_owner     string  the server that has written the log; see `is_trusted`
+-- last_grant    string  moment (ms) of the last grant
 --
--- w = { the six keys, limit=, window=, hold=, kind= 'priority'|'queue', origin_here=, spacing=, host= }
+-- Options (one msgpack map, see Window.options): limit, window (ms), hold (ms: the longest a call may take),
+-- kind ('priority'|'queue'), server (its name where it keeps one, else ''), spacing (ms) and host.
 
 -- Turns are the moments of the first refusal in microseconds, later by the spacing for each call that the host has had
 -- in this window; priority waiters go before all queue waiters.
@@ -16,30 +18,50 @@ local PRIORITY_FIRST = 1000000000000000
 -- How long after the promised moment a waiter may come back before its turn lapses.
 local TURN_SLACK_MS = 2000
 
-local function window_keys(keys, first)
-  return {
-    calls = keys[first], blocked = keys[first + 1], reservation = keys[first + 2],
-    waiters = keys[first + 3], waiters_until = keys[first + 4], origin = keys[first + 5],
-  }
-end
-
--- The log is believed only on the server that wrote it: after a restart or a failover entries may be missing.
--- Embedded servers, which lose nothing in a restart, go by a name that the caller gives.
-local function server_name(given)
-  if given ~= '' then
-    return given
+local function window_of(keys, first, options)
+  local w = cmsgpack.unpack(options)
+  local names = { 'calls', 'blocked', 'reservation', 'waiters', 'waiters_until', 'log_owner', 'last_grant' }
+  for i, name in ipairs(names) do
+    w[name] = keys[first + i - 1]
   end
-  return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  return w
 end
 
-local function believed(w)
-  return redis.call('GET', w.origin) == server_name(w.origin_here)
+-- The log is trusted only on the server that wrote it: after a restart or a failover entries may be missing.
+local function is_trusted(w)
+  return redis.call('GET', w.log_owner) == server_name(w.server)
 end
 
--- Until when nobody calls (ms), and why: 'blocked' (the vendor said so) or 'lost' (the log may be incomplete).
-local function read_block(key)
-  local until_ms, why = string.match(redis.call('GET', key) or '0:', '^(%d+):(.*)$')
-  return tonumber(until_ms), why
+-- Until when nobody calls (ms), and why: 'blocked' (the provider said so) or 'lost' (the log may be incomplete).
+-- No block can end later than its own duration from now: if it does, the server's clock was set back.
+local function read_block(key, now)
+  local text = redis.call('GET', key) or '0:0:'
+  local until_ms, longest, why = string.match(text, '^(%d+):(%d+):(.*)$')
+  if not until_ms then -- written before durations were kept
+    until_ms, why = string.match(text, '^(%d+):(.*)$')
+    longest = '3600000'
+  end
+  return math.min(tonumber(until_ms), now + tonumber(longest)), why
+end
+
+-- Nobody calls for `duration` ms, or until an earlier block ends if that is later. Returns the end (ms).
+local function block_for(key, now, duration, why)
+  local before = read_block(key, now)
+  local until_ms = now + duration
+  if before >= until_ms then
+    return before
+  end
+  redis.call('SET', key, whole(until_ms) .. ':' .. whole(duration) .. ':' .. why, 'PX', 86400000)
+  return until_ms
+end
+
+-- No entry can be dated later than now plus the longest a call may take: if one is, the server's clock was set
+-- back. Without this it would count for as long as the step.
+local function clamp_calls(w, now)
+  local latest = now + w.hold
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', w.calls, '(' .. whole(latest), '+inf')) do
+    redis.call('ZADD', w.calls, whole(latest), id)
+  end
 end
 
 local function read_reservation(w, now)
@@ -76,22 +98,16 @@ local function slot_free_at(w, now, ahead)
   return score + (rounds + 1) * w.window
 end
 
--- When the last call was granted or answered (ms), whichever came later; 0 without any.
-local function last_call(w, now)
-  local score = tonumber(redis.call('ZRANGE', w.calls, -1, -1, 'WITHSCORES')[2] or '0')
-  return score > now + 1 and score - w.hold or score -- an answer is dated a millisecond ahead
-end
-
 -- Returns nil where the call may be made, else the moment to come back at and the reason.
 -- `ahead` is how many others are to be served first.
 local function refused_until(w, now, ahead)
-  local blocked, why = read_block(w.blocked)
+  local blocked, why = read_block(w.blocked, now)
   if blocked > now then
     return blocked + math.floor(ahead / w.limit) * w.window, why
   end
   local used = redis.call('ZCARD', w.calls)
   if used + ahead >= w.limit then
-    return math.max(now + 1, slot_free_at(w, now, ahead)), 'window'
+    return slot_free_at(w, now, ahead), 'window'
   end
   if w.kind == 'priority' then
     return nil
@@ -99,7 +115,8 @@ local function refused_until(w, now, ahead)
   -- Calls of the queue are kept apart where several hosts work it: slots that become free all at once would be
   -- taken by whoever runs just then, minute after minute.
   if w.spacing > 0 then
-    local spaced = last_call(w, now) + w.spacing * (1 + ahead)
+    local last_grant = math.min(now, tonumber(redis.call('GET', w.last_grant) or '0'))
+    local spaced = last_grant + w.spacing * (1 + ahead)
     if spaced > now then
       return spaced, 'spaced'
     end
@@ -141,14 +158,15 @@ local function leave_the_line(w, call_id)
 end
 
 -- Asks for one slot. Returns 'granted'; 'refused', the moment to come back at, the reason; or 'unknown' where
--- the log is not believed. The same call id asked again is the same slot, and keeps its turn while it waits.
+-- the log is not trusted. The same call id asked again is the same slot, and keeps its turn while it waits.
 local function grant(w, now, call_id)
   if redis.call('ZSCORE', w.calls, call_id) then
     return 'granted'
   end
-  if not believed(w) then
+  if not is_trusted(w) then
     return 'unknown'
   end
+  clamp_calls(w, now)
   redis.call('ZREMRANGEBYSCORE', w.calls, '-inf', whole(now - w.window))
   for _, lapsed in ipairs(redis.call('ZRANGEBYSCORE', w.waiters_until, '-inf', whole(now), 'LIMIT', 0, 100)) do
     leave_the_line(w, lapsed)
@@ -160,6 +178,7 @@ local function grant(w, now, call_id)
   local ahead = redis.call('ZRANK', w.waiters, call_id) or redis.call('ZCOUNT', w.waiters, '-inf', whole(turn))
   local retry_at, reason = refused_until(w, now, ahead)
   if retry_at then
+    retry_at = math.max(now + 1, retry_at) -- whoever is told a moment that is over asks again and again
     redis.call('ZADD', w.waiters, whole(turn), call_id)
     redis.call('ZADD', w.waiters_until, whole(retry_at + TURN_SLACK_MS), call_id)
     redis.call('PEXPIRE', w.waiters, 86400000)
@@ -169,6 +188,9 @@ local function grant(w, now, call_id)
   leave_the_line(w, call_id)
   redis.call('ZADD', w.calls, whole(now + w.hold), call_id)
   redis.call('PEXPIRE', w.calls, 86400000 + w.window + w.hold)
+  if w.spacing > 0 then
+    redis.call('SET', w.last_grant, whole(now), 'PX', 86400000)
+  end
   if w.kind == 'priority' then
     local at, grace = unpack(redis.call('HMGET', w.reservation, 'at', 'grace'))
     if at and now >= tonumber(at) and now < tonumber(at) + tonumber(grace) then

@@ -1,5 +1,6 @@
 -- Puts items into the queue, each once; a higher class raises what already waits.
--- When the queue is full, what would be served last goes: the newcomer or the last in line.
+-- When the queue is full, what would be served last goes: the newcomer or the last in line. Work that is known
+-- but stands nowhere gets in line again.
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors,
 --       stamp (string)
 -- ARGV: now ('' = the server's time), max size, then id and rank of each item
@@ -13,6 +14,14 @@ local max_size = tonumber(ARGV[2])
 local stamp = tonumber(redis.call('GET', KEYS[13]) or '0')
 local size = redis.call('HLEN', q.items)
 local codes, dropped = {}, {}
+
+-- Whether a record has no place, which would keep its work out for ever.
+local function is_nowhere(q, id, r)
+  if r.token ~= '' then
+    return not redis.call('ZSCORE', q.leased, id)
+  end
+  return not redis.call('ZSCORE', q.waiting[r.rank], id) and not redis.call('ZSCORE', q.delayed, id)
+end
 
 local function last_in_line()
   local last_id, last_rank, last_place
@@ -34,10 +43,14 @@ local function make_room(rank, at)
     if not id or last_place <= place(rank, at) then
       return false
     end
+    local r = read_record(q, id)
     redis.call('ZREM', q.waiting[last_rank], id)
-    forget(q, id)
-    size = size - 1
-    dropped[#dropped + 1] = id
+    if waits(r, last_rank) then
+      dropped[#dropped + 1] = id
+    end
+    if not r or waits(r, last_rank) then
+      size = size - forget(q, id)
+    end
   end
   return true
 end
@@ -48,14 +61,16 @@ for i = 3, #ARGV, 2 do
   local code = 'd'
   if known then
     if rank < known.rank and known.token == '' then
-      local waits = redis.call('ZREM', q.waiting[known.rank], id) == 1
+      redis.call('ZREM', q.waiting[known.rank], id)
       known.rank = rank
-      if waits then
-        wait_in_line(q, id, known)
-      else
+      if redis.call('ZSCORE', q.delayed, id) then
         write_record(q, id, known)
+      else
+        wait_in_line(q, id, known)
       end
       code = 'r'
+    elseif is_nowhere(q, id, known) then
+      wait_in_line(q, id, known)
     end
   else
     if make_room(rank, math.max(now_us, stamp + 1)) then

@@ -1,4 +1,4 @@
--- Work that was taken but not begun goes back to its place in line, its attempt not counted.
+-- Leased work goes back to its place in line, its attempt not counted.
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors
 -- ARGV: token, ids
 -- Returns: how many went back
@@ -10,9 +10,7 @@ for i = 2, #ARGV do
   local id = ARGV[i]
   local r = read_record(q, id)
   if holds(r, ARGV[1]) then
-    redis.call('ZREM', q.leased, id)
-    r.attempts = r.attempts - 1
-    wait_in_line(q, id, r)
+    hand_back(q, id, r)
     released = released + 1
   end
 end

@@ -14,14 +14,14 @@ local size = redis.call('HLEN', q.items)
 local codes = {}
 for i = 3, #ARGV do
   local id, code = ARGV[i], 'u'
-  local letter = redis.call('HGET', q.dead_items, id)
-  if letter then
+  local rank = parse_letter(redis.call('HGET', q.dead_items, id))
+  if rank then
     if redis.call('HEXISTS', q.items, id) == 1 then
       code = 'd'
     elseif size >= max_size then
       code = 'x'
     else
-      stamp = enter(q, id, tonumber(string.match(letter, '^(%d+):')), now_us, stamp)
+      stamp = enter(q, id, tonumber(rank), now_us, stamp)
       redis.call('SET', KEYS[13], whole(stamp))
       size = size + 1
       code = 'a'
@@ -29,6 +29,8 @@ for i = 3, #ARGV do
     if code ~= 'x' then
       forget_letter(q, id)
     end
+  else
+    forget_letter(q, id)
   end
   codes[#codes + 1] = code
 end

@@ -1,19 +1,18 @@
 -- What is left of the window; changes nothing.
--- KEYS: calls, blocked, reservation, waiters, waiters_until, origin (see _window.lua)
--- ARGV: now ('' = the server's time), limit, window ms
+-- KEYS: calls, blocked, reservation, waiters, waiters_until, log_owner, last_grant (see _window.lua)
+-- ARGV: now ('' = the server's time), options (see _window.lua)
 -- Returns: {now, calls that count, moment at which the next slot is free (now where one is), slots reserved, from when}
 --@include _clock.lua
 --@include _window.lua
 local now = clock_ms(ARGV[1])
-local w = window_keys(KEYS, 1)
-w.limit, w.window = tonumber(ARGV[2]), tonumber(ARGV[3])
+local w = window_of(KEYS, 1, ARGV[2])
 local used = redis.call('ZCOUNT', w.calls, '(' .. whole(now - w.window), '+inf')
 local free_at = now
 if used >= w.limit then
   local entry = redis.call('ZREVRANGE', w.calls, w.limit - 1, w.limit - 1, 'WITHSCORES')
-  free_at = tonumber(entry[2]) + w.window
+  free_at = math.min(tonumber(entry[2]), now + w.hold) + w.window
 end
-local blocked = read_block(w.blocked)
+local blocked = read_block(w.blocked, now)
 if blocked > now then
   used = w.limit
   free_at = math.max(free_at, blocked)

@@ -8,11 +8,17 @@ SELECT s.symbol::text,
        CASE WHEN isfinite(d.updated_at) THEN (extract(epoch FROM d.updated_at) * 1000)::int8 END,
        d.error_message::text,
        (extract(epoch FROM bar.ts) * 1000)::int8,
-       ledger.spans
+       ledger.spans,
+       (extract(epoch FROM refused.rejected_at) * 1000)::int8,
+       (extract(epoch FROM refused.since) * 1000)::int8
 FROM trading.symbols s
 LEFT JOIN data_sources.data_sync_status d
        ON d.ticker_id = s.id
       AND d.provider_id = (SELECT p.id FROM data_sources.api_providers p WHERE p.code = 'polygon')
+LEFT JOIN data_sources.assetbatch_rejections refused
+       ON refused.symbol_id = s.id
+      AND refused.rejected_at > '-infinity'
+      AND (d.updated_at IS NULL OR refused.rejected_at >= d.updated_at)
 LEFT JOIN LATERAL (
     SELECT o.ts
     FROM market_data.ohlcv_5m o

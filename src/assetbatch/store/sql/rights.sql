@@ -9,6 +9,11 @@ FROM (VALUES
     ('data_sources.data_sync_status', 'UPDATE'),
     ('data_sources.assetbatch_spans', 'SELECT'), ('data_sources.assetbatch_spans', 'INSERT'),
     ('data_sources.assetbatch_spans', 'UPDATE'), ('data_sources.assetbatch_spans', 'DELETE'),
+    ('data_sources.assetbatch_calls', 'SELECT'), ('data_sources.assetbatch_calls', 'INSERT'),
+    ('data_sources.assetbatch_rejections', 'SELECT'), ('data_sources.assetbatch_rejections', 'INSERT'),
+    ('data_sources.assetbatch_rejections', 'UPDATE'),
+    ('data_sources.assetbatch_answers', 'SELECT'), ('data_sources.assetbatch_answers', 'INSERT'),
+    ('data_sources.assetbatch_answers', 'UPDATE'),
     ('data_sources.assetbatch_migrations', 'SELECT')
 ) AS wanted (name, privilege)
 JOIN pg_namespace n ON n.nspname = split_part(wanted.name, '.', 1)

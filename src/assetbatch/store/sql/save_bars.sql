@@ -6,7 +6,7 @@
 WITH incoming AS MATERIALIZED (
     SELECT s.id AS symbol_id, to_timestamp(b.t_ms / 1000.0::float8) AS ts,
            b.open, b.high, b.low, b.close, b.volume, b.vwap, b.trades, old.ts IS NULL AS is_new
-    FROM unnest(%(symbols)s::text[]) WITH ORDINALITY AS n(symbol, asset)
+    FROM unnest(%(symbols)s::text[], %(settled_ms)s::int8[]) WITH ORDINALITY AS n(symbol, settled_ms, asset)
     JOIN trading.symbols s ON s.symbol = n.symbol
     JOIN assetbatch_bars b ON b.asset = n.asset
     LEFT JOIN LATERAL (
@@ -18,7 +18,7 @@ WITH incoming AS MATERIALIZED (
     WHERE old.ts IS NULL
        OR ((b.open, b.high, b.low, b.close, b.volume, b.vwap, b.trades)
            IS DISTINCT FROM (old.open, old.high, old.low, old.close, old.volume, old.vwap, old.trades)
-           AND (b.t_ms < %(settled_ms)s
+           AND (b.t_ms < n.settled_ms
                 OR (b.high >= old.high AND b.low <= old.low AND coalesce(b.volume >= old.volume, old.volume IS NULL))))
 ),
 written AS (

@@ -4,7 +4,7 @@
 -- leaves alone what is there: rows, types, names, other columns, constraints. What cannot be added or used is
 -- reported with the statement that mends it, all findings at once, and the transaction changes nothing.
 --
--- No command here runs unless something is missing, because even CREATE … IF NOT EXISTS asks for privileges.
+-- No command here runs unless something is missing, because even CREATE ... IF NOT EXISTS asks for privileges.
 
 DO $schemas$
 DECLARE
@@ -284,7 +284,7 @@ BEGIN
             CONTINUE WHEN has_rows;
         END IF;
         problems := problems || format('%s.%s is NOT NULL without a default', wanted.place, wanted.name);
-        remedies := remedies || format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT …', wanted.place, wanted.name);
+        remedies := remedies || format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT ...', wanted.place, wanted.name);
     END LOOP;
 
     -- Unique indexes, whatever their name and the order of their columns. ON CONFLICT cannot use deferrable ones.

@@ -1,0 +1,15 @@
+-- Whether a call to the provider was ever made: one row, written before the first. A server whose log of calls is
+-- gone is trusted at once only where there is none (see state/window.py). Outcomes that are there already came from
+-- calls, whoever made them.
+CREATE TABLE IF NOT EXISTS data_sources.assetbatch_calls (
+    only_row      boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    first_call_at timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO data_sources.assetbatch_calls (only_row)
+SELECT true
+WHERE EXISTS (
+        SELECT FROM data_sources.data_sync_status d
+        JOIN data_sources.api_providers p ON p.id = d.provider_id
+        WHERE p.code::text = 'polygon'
+    ) OR EXISTS (SELECT FROM data_sources.assetbatch_spans s WHERE s.asked_at IS NOT NULL)
+ON CONFLICT DO NOTHING;

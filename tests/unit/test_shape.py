@@ -1,0 +1,154 @@
+"""What the tables mean for the configured assets, and what a column can hold: values in, values out."""
+
+from __future__ import annotations
+
+import pytest
+
+from assetbatch.assets import Asset, AssetType
+from assetbatch.market import Bar
+from assetbatch.store.columns import TABLE, BarColumns, Column
+from assetbatch.store.shape import DAY_MS, OURS, Concern, Shape, TableColumn, concerns
+
+NOW_MS = 1_796_000_000_000
+BTC = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO)
+SHIB = Asset(symbol="SHIBUSD", polygon_ticker="X:SHIBUSD", asset_type=AssetType.CRYPTO)
+EURO = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
+
+
+def modifier(precision: int, scale: int) -> int:
+    return (precision << 16 | scale & 0x7FF) + 4
+
+
+def numeric(precision: int, scale: int, name: str = "close", *, not_null: bool = False) -> Column:
+    return Column(name, f"numeric({precision},{scale})", "numeric", modifier(precision, scale), not_null)
+
+
+def table_columns(**types: Column) -> list[TableColumn]:
+    """The tables of our own, with other types for some columns of the bars."""
+    found = []
+    for table, names in OURS.items():
+        for name in sorted(names):
+            own = types.get(name) if table == TABLE else None
+            column = own or Column(name, "double precision", "double precision", -1, False)
+            found.append(
+                TableColumn(table, name, column.type, column.base, column.modifier, True, False, False)
+            )
+    return found
+
+
+def said(columns: list[TableColumn], assets: list[Asset], **prices: float) -> list[str]:
+    return [concern.message for concern in concerns(Shape(columns, {}), assets, prices, NOW_MS)]
+
+
+class TestColumn:
+    @pytest.mark.parametrize(
+        ("precision", "scale", "fits", "refused"),
+        [
+            (10, 5, 99_999.99999, 99_999.999995),
+            (10, 4, 999_999.9999, 1e6),
+            (5, 0, 99_999.4, 99_999.5),
+            (3, -2, 99_949.0, 99_950.0),
+        ],
+    )
+    def test_the_largest_value_of_a_numeric(
+        self, precision: int, scale: int, fits: float, refused: float
+    ) -> None:
+        columns = BarColumns([numeric(precision, scale)])
+        assert columns.refused([Bar(0, 1.0, 1.0, 1.0, fits)]) == {}
+        assert "cannot hold" in columns.refused([Bar(0, 1.0, 1.0, 1.0, refused)])[0].error
+
+    def test_the_smallest_price_of_a_numeric(self) -> None:
+        columns = BarColumns([numeric(10, 4)])
+        assert columns.refused([Bar(0, 1.0, 1.0, 1.0, 0.00005)]) == {}
+        refused = columns.refused([Bar(300_000, 1.0, 1.0, 1.0, 0.000049)])
+        assert refused[300_000].error == f"{TABLE}.close (numeric(10,4)) would round 4.9e-05 to 0"
+
+    @pytest.mark.parametrize(("base", "most"), [("smallint", 2**15 - 1), ("integer", 2**31 - 1)])
+    def test_the_most_trades(self, base: str, most: int) -> None:
+        columns = BarColumns([Column("trades", base, base, -1, False)])
+        assert columns.refused([Bar(0, 1.0, 1.0, 1.0, 1.0, None, None, most)]) == {}
+        assert columns.refused([Bar(0, 1.0, 1.0, 1.0, 1.0, None, None, most + 1)])
+
+    def test_our_own_types_refuse_nothing_and_take_binary_copies(self) -> None:
+        own = [Column("close", "double precision", "double precision", -1, True)]
+        own += [Column("trades", "bigint", "bigint", -1, False)]
+        own += [Column("ts", "timestamp with time zone", "timestamp with time zone", -1, True)]
+        columns = BarColumns(own)
+        assert columns.form == "binary"
+        assert columns.refused([Bar(0, 1e308, 1e308, 5e-324, 5e-324, None, None, 2**63 - 1)]) == {}
+
+    def test_another_type_or_a_domain_takes_text(self) -> None:
+        assert BarColumns([numeric(18, 8)]).form == "text"
+        assert BarColumns([Column("close", "public.price", "double precision", -1, True)]).form == "text"
+
+
+class TestConcerns:
+    def test_tables_of_our_own_are_well(self) -> None:
+        assert said(table_columns(), [BTC, EURO]) == []
+
+    def test_the_usual_fixed_point_columns_are_well(self) -> None:
+        assert said(table_columns(close=numeric(18, 8), volume=numeric(24, 8, "volume")), [BTC, SHIB]) == []
+
+    def test_a_narrow_column_is_named_with_the_assets_that_it_concerns(self) -> None:
+        (narrow, _) = said(table_columns(close=numeric(10, 5), open=numeric(10, 5, "open")), [BTC, EURO])
+        assert narrow == (
+            f"{TABLE}: close, open are numeric(10,5): 100,000 and more is refused, which BTCUSD may reach"
+        )
+
+    def test_a_known_price_counts_where_its_class_has_room(self) -> None:
+        columns = table_columns(close=numeric(14, 8))
+        assert said(columns, [BTC], BTCUSD=97_000.0) == []
+        assert "BTCUSD may reach" in said(table_columns(close=numeric(15, 8)), [BTC], BTCUSD=6e6)[0]
+
+    def test_a_coarse_scale_names_those_that_would_be_0(self) -> None:
+        (coarse,) = said(table_columns(close=numeric(20, 4)), [BTC, SHIB], SHIBUSD=8.4e-6, BTCUSD=97_000.0)
+        assert "numeric(20,4): what is below 5e-05 would be 0" in coarse
+        assert "(SHIBUSD)" in coarse
+
+    @pytest.mark.parametrize(
+        ("column", "words"),
+        [
+            (Column("close", "real", "real", -1, False), "close is real: it keeps 6 digits"),
+            (Column("trades", "integer", "integer", -1, False), "trades is integer: more than 2,147,483,648"),
+        ],
+    )
+    def test_other_narrow_types_are_named(self, column: Column, words: str) -> None:
+        (only,) = said(table_columns(**{column.name: column}), [EURO])
+        assert words in only
+
+    def test_a_missing_column_stops_all(self) -> None:
+        columns = [column for column in table_columns() if column.name != "vwap"]
+        (concern,) = concerns(Shape(columns, {}), [EURO], {}, NOW_MS)
+        assert (concern.message, concern.stops_all) == (f"{TABLE} has no column vwap", True)
+
+    def test_a_foreign_column_without_a_default_stops_all_but_of_known_symbols(self) -> None:
+        foreign = TableColumn(TABLE, "venue", "text", "text", -1, True, False, False)
+        new_only = foreign._replace(table="trading.symbols")
+        harmless = [foreign._replace(filled_in=True), foreign._replace(not_null=False)]
+        harmless.append(foreign._replace(table="data_sources.api_providers"))
+        found = concerns(Shape([*table_columns(), foreign, new_only, *harmless], {}), [EURO], {}, NOW_MS)
+        assert [concern.stops_all for concern in found] == [True, False]
+        assert all("venue is NOT NULL without a default" in concern.message for concern in found)
+
+    def test_a_generated_column_of_ours_stops_all(self) -> None:
+        columns = [
+            column._replace(generated=True, filled_in=True) if column.name == "vwap" else column
+            for column in table_columns()
+        ]
+        (concern,) = concerns(Shape(columns, {}), [EURO], {}, NOW_MS)
+        assert concern.stops_all
+        assert "vwap is generated" in concern.message
+
+    def test_months_without_a_partition_are_named_for_all_alike(self) -> None:
+        past = [NOW_MS - 33 * DAY_MS, NOW_MS - 32 * DAY_MS]
+        found: list[Concern] = concerns(
+            Shape(table_columns(), {"BTCUSD": past, "EURUSD": past}), [BTC, EURO, SHIB], {}, NOW_MS
+        )
+        assert [concern.message for concern in found] == [
+            f"{TABLE} has no partition for BTCUSD, EURUSD in 2026-10: such bars are refused"
+        ]
+        assert not found[0].stops_all
+
+    def test_no_partition_for_now_stops_all(self) -> None:
+        (concern,) = concerns(Shape(table_columns(), {"BTCUSD": [NOW_MS]}), [BTC], {}, NOW_MS)
+        assert concern.stops_all
