@@ -210,10 +210,10 @@ class BatchState:
         del self._open[result.work.id]
         self._results.append(result)
 
-    def answered_by(self, ask: Ask) -> None:
-        """The answer to this request is in; of several requests for a symbol the earliest moment counts."""
-        for item in ask.call.work:
-            self._asked_ms.setdefault(item.asset.symbol, ask.planned_ms)
+    def _note_asked(self, call: Call, asked_ms: int) -> None:
+        """Of several requests for a symbol the earliest moment counts."""
+        for item in call.work:
+            self._asked_ms.setdefault(item.asset.symbol, asked_ms)
 
     def of(self, call: Call) -> list[Work]:
         """The work of a call that has no result yet."""
@@ -270,6 +270,8 @@ class BatchState:
 
     def apply(self, call: Call, findings: Findings) -> None:
         """Take over what a call has brought."""
+        if findings.asked_ms is not None:
+            self._note_asked(call, findings.asked_ms)
         self._bars_refused += findings.bars_refused
         self._prices_refused += findings.prices_refused
         for symbol, bars in findings.bars.items():

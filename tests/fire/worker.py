@@ -29,7 +29,7 @@ from assetbatch.cycles.result import CycleResult
 from assetbatch.errors import AssetbatchError, BoundExceededError
 from assetbatch.events import Events
 from assetbatch.progress import Progress
-from assetbatch.refresh import SAVE_SECONDS, SHORTEST_CALL_SECONDS
+from assetbatch.refresh import SAVE_SECONDS, UNKNOWN_CALL_SECONDS
 from assetbatch.services import Services
 from assetbatch.state.queue import Lease, Queue
 from assetbatch.state.window import Grant, Refused, Window
@@ -192,8 +192,8 @@ class Watch:
         def begin(queue: Queue, token: str, ids: Sequence[str], lease_seconds: float) -> Any:
             called = time.monotonic()
             gone = original(queue, token, ids, lease_seconds)
-            kept = [item for item in ids if item not in gone]
-            self.note("extended", token=token, ids=kept, ends=called + lease_seconds)
+            if not gone:  # else none is renewed
+                self.note("extended", token=token, ids=list(ids), ends=called + lease_seconds)
             return gone
 
         return begin
@@ -202,11 +202,11 @@ class Watch:
         """Notes, before it happens, that leased work is given up."""
 
         def around(original: Method) -> Method:
-            def give_up(queue: Queue, token: str, items: Sequence[Any]) -> Any:
+            def give_up(queue: Queue, token: str, items: Sequence[Any], *more: Any) -> Any:
                 if items:
                     self.passed(step)
                     self.note("given_up", token=token, ids=ids_of(items), step=step)
-                return original(queue, token, items)
+                return original(queue, token, items, *more)
 
             return give_up
 
@@ -266,7 +266,7 @@ def main() -> int:
     if orders.until is None:
         return start(orders, axe, orders.seconds)
     while (left := orders.until - time.monotonic()) > 1:
-        start(orders, axe, min(orders.seconds, left + SAVE_SECONDS + SHORTEST_CALL_SECONDS))
+        start(orders, axe, min(orders.seconds, left + SAVE_SECONDS + UNKNOWN_CALL_SECONDS))
     return 0
 
 

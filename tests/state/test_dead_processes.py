@@ -291,3 +291,100 @@ class TestAPlaceAmongThoseThatRunACommand:
 
 def test_nothing_held_is_nothing_freed(dead_processes: DeadProcesses) -> None:
     assert not dead_processes.free()
+
+
+class TestTheDeadAmongTheLiving:
+    def test_only_the_slot_of_the_dead_is_freed(
+        self,
+        make_window: Make,
+        dead_processes: DeadProcesses,
+        clock: FakeClock,
+        dead_id: str,
+        living_id: str,
+    ) -> None:
+        window = make_window(3)
+        for call_id in (dead_id, living_id, "an id of another form"):
+            assert isinstance(window.ask(CallKind.PRIORITY, call_id), Grant)
+        clock.advance(2)
+        assert dead_processes.free()
+        assert not dead_processes.free()  # there is nothing more to free
+        clock.now_ms += ARRIVAL_MS + WINDOW_MS
+        assert window.state().used == 2
+
+    def test_work_whose_attempts_are_used_up_is_dead_with_its_worker(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock, dead_id: str
+    ) -> None:
+        queue = Queue(
+            redis_client, keys, max_size=10, retry_max_attempts=1, retry_delay_seconds=60, clock_ms=clock
+        )
+        queue.enqueue([("EURUSD", Line.MEDIUM)])
+        queue.take(1, 60, token=dead_id)
+        queue.start(dead_id, ["EURUSD"], 60)
+        assert DeadProcesses(redis_client, keys, keys.window("abc"), COMMANDS, queue.retry, clock).free()
+        (letter,) = queue.dead_letters()
+        assert (letter.id, letter.attempts, letter.error) == ("EURUSD", 1, "the worker died")
+
+    def test_a_lease_and_a_place_of_one_process_are_both_freed_and_both_count(
+        self,
+        queue: Queue,
+        redis_client: RedisClient,
+        keys: Keys,
+        clock: FakeClock,
+        dead_processes: DeadProcesses,
+        dead_id: str,
+        living_id: str,
+    ) -> None:
+        queue.enqueue([("EURUSD", Line.MEDIUM), ("GBPUSD", Line.MEDIUM)])
+        queue.take(1, 60, token=dead_id)
+        queue.take(1, 60, token=living_id)
+        lock = keys.lock("run_queue")
+        places = [f"{an_id}:60000" for an_id in (living_id, new_id(), dead_id)]
+        redis_client.zadd(lock, {place: clock.now_ms + 60_000 + n for n, place in enumerate(places)})
+        assert dead_processes.free()
+        assert redis_client.zrange(lock, 0, -1) == places[:2]
+        assert queue.state().leased == 1
+
+    def test_a_dead_waiter_leaves_the_line_whole_wherever_it_stands(
+        self,
+        redis_client: RedisClient,
+        keys: Keys,
+        clock: FakeClock,
+        dead_processes: DeadProcesses,
+        dead_id: str,
+        living_id: str,
+    ) -> None:
+        window = Window(redis_client, keys, "abc", CallLimit(1, WINDOW_MS), CALL_SECONDS, clock_ms=clock)
+        living = [living_id, new_id()]
+        for call_id in (new_id(), *living, dead_id):
+            window.ask(CallKind.QUEUE, call_id)
+        assert dead_processes.free()
+        for key in window.keys[3:5]:
+            assert sorted(redis_client.zrange(key, 0, -1)) == sorted(living)
+
+    def test_a_dead_lease_is_found_behind_others_and_waits_its_whole_delay(
+        self, queue: Queue, clock: FakeClock, dead_processes: DeadProcesses, dead_id: str, living_id: str
+    ) -> None:
+        symbols = ["AUDUSD", "EURUSD", "GBPUSD"]
+        queue.enqueue([(symbol, Line.MEDIUM) for symbol in symbols])
+        queue.take(2, 600, token=living_id)
+        clock.advance(1)
+        queue.take(1, 600, token=dead_id)
+        queue.start(dead_id, symbols[2:], 600)
+        assert dead_processes.free()
+        clock.advance(59)
+        assert not isinstance(queue.take(1, 60), Lease)
+        clock.advance(1)
+        assert isinstance(queue.take(1, 60), Lease)
+
+    def test_a_place_of_any_command_is_freed(
+        self,
+        redis_client: RedisClient,
+        keys: Keys,
+        clock: FakeClock,
+        dead_processes: DeadProcesses,
+        dead_id: str,
+    ) -> None:
+        for command in COMMANDS:
+            redis_client.zadd(keys.lock(command), {f"{dead_id}:60000": clock.now_ms + 60_000})
+            assert dead_processes.free()
+            assert not redis_client.exists(keys.lock(command))

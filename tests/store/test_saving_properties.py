@@ -169,7 +169,9 @@ class Play:
         self.begin((), 0)
 
     def begin(self, series: Sequence[Quotes], age_ms: int) -> None:
-        self._sql("TRUNCATE market_data.ohlcv_5m, data_sources.assetbatch_spans")
+        self._sql(
+            "TRUNCATE market_data.ohlcv_5m, data_sources.assetbatch_spans, data_sources.assetbatch_answers"
+        )
         self.vendor = Vendor(series)
         self.now_ms = start_of(0) + age_ms
         self._waiting: list[Waiting] = []

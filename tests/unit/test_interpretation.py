@@ -432,6 +432,13 @@ class TestWhatASnapshotMeans:
             "BTCUSD": Status.NO_DATA,
         }
 
+    def test_an_answer_is_of_the_moment_it_was_asked_for_and_a_refusal_of_none(self) -> None:
+        """What was asked for before a correction must not revert it."""
+        assert self.found().asked_ms == self.NOW
+        assert previous_day_findings(self.WORK, None, {}, self.NOW).asked_ms == self.NOW
+        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        assert refusal_findings(self.CALL, self.WORK, None, down, self.NOW, Fault.VENDOR).asked_ms is None
+
     def test_what_cannot_be_true_is_counted(self) -> None:
         refused = Counter(quote=2, price=1, unasked=3, undecodable=1, empty=7, duplicate=9)
         assert self.found(refused=refused).prices_refused == 7

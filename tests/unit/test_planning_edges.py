@@ -177,6 +177,16 @@ class TestAPriceIsDue:
         )
         assert due(before, back_ms)[0]
 
+    def test_again_a_day_after_the_database_refused_it_for_the_tenth_day(self) -> None:
+        before = stored(
+            WEDNESDAY - DAY,
+            WEDNESDAY - DAY,
+            rejected_ms=WEDNESDAY,
+            rejected_since_ms=WEDNESDAY - 10 * DAY,
+        )
+        assert not due(before, WEDNESDAY + DAY - 1)[0]
+        assert due(before, WEDNESDAY + DAY)[0]
+
     def test_by_bars_again_after_six_hours_without_data_and_by_snapshots_after_one(self) -> None:
         before = StoredAsset(symbol="EURUSD", sync_status="no_data", status_at_ms=WEDNESDAY)
         assert due(before, WEDNESDAY)[1] == "the vendor had nothing; asked again after 60 min"

@@ -179,6 +179,7 @@ class Store:
 
         Another process that asks at the same time waits until `trust` has returned. Raises what it raises.
         """
+        self.require_writes()
 
         def work(connection: Connection, _: bool) -> bool:
             is_first = connection.execute(statement("first_call")).fetchone() is not None

@@ -7,7 +7,7 @@
 --@include _queue.lua
 local q = queue_keys(KEYS, 1)
 local expires = whole(clock_ms(ARGV[1]) + tonumber(ARGV[3]))
-local ids, lost, records, leases = cjson.decode(ARGV[4]), {}, {}, {}
+local ids, lost, records, renewed = cjson.decode(ARGV[4]), {}, {}, {}
 for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
   local r = parse_record(text)
   if not holds(r, ARGV[2]) then
@@ -18,11 +18,11 @@ for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
     end
     r.life = tonumber(ARGV[3])
     records[#records + 1], records[#records + 2] = ids[i], as_text(r)
-    leases[#leases + 1], leases[#leases + 2] = expires, ids[i]
+    renewed[#renewed + 1], renewed[#renewed + 2] = expires, ids[i]
   end
 end
 if #lost == 0 then
   redis.call('HSET', q.items, unpack(records))
-  redis.call('ZADD', q.leased, unpack(leases))
+  redis.call('ZADD', q.leased, unpack(renewed))
 end
 return lost
