@@ -165,7 +165,10 @@ def prices_findings(
             work = [item for item in work if item.asset.asset_type is not asset_type]
     results = [_from_prices(item, answer, stored, now_ms) for item in work]
     return Findings(
-        results=results, prices_refused=sum(untrue_prices(answer).values()), refused_classes=refused
+        asked_ms=now_ms,
+        results=results,
+        prices_refused=sum(untrue_prices(answer).values()),
+        refused_classes=refused,
     )
 
 
