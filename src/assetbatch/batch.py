@@ -6,47 +6,19 @@ Everything here is decided from values; asking, storing and publishing are refre
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from assetbatch.assets import AssetType
 from assetbatch.bounds import boot_seconds
-from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
+from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.errors import RedisError
-from assetbatch.hours import last_midnight, open_ms_between
-from assetbatch.ledger import OF_NO_USE, open_stretches, record
-from assetbatch.market import (
-    BAR_MS,
-    Bar,
-    Batch,
-    Outcome,
-    Price,
-    Rejection,
-    Saved,
-    Span,
-    SpanState,
-    StoredAsset,
-)
-from assetbatch.planning import (
-    BarsCall,
-    Call,
-    PreviousDayCall,
-    PricesCall,
-    Verdict,
-    Work,
-    WorkKind,
-    asset_types,
-    days_range,
-)
+from assetbatch.interpretation import Findings, Page, Result, too_old, unended_findings
+from assetbatch.ledger import record
+from assetbatch.market import Bar, Batch, Outcome, Rejection, Saved, Span, StoredAsset
+from assetbatch.planning import BarsCall, Call, Verdict, Work, WorkKind
 from assetbatch.state.queue import Fault
 from assetbatch.state.window import CallKind
 from assetbatch.status import OPEN, Status
-from assetbatch.vendor.refusals import RefusalKind
-from assetbatch.words import moment, plural
-
-if TYPE_CHECKING:
-    from assetbatch.vendor.answers import BarsAnswer, PricesAnswer
 
 HEAVY_BARS = 20_000
 HEAVY_SECONDS = 2.0
@@ -60,60 +32,8 @@ HEAVY_TIMES = 2
 PLAN_AGE_MS = 1000
 """How old a planned call may be when its slot has come; after a longer wait it is planned again."""
 
-FUTURE_MS = 60_000
-"""How far ahead of our clock a price may be dated."""
-
-SETTLED_AFTER_MS = 25 * 60_000
-"""How old a slot without a bar must be for the vendor to have none: plans lag by up to 15 minutes."""
-
-EMPTY = "the vendor answered without any bar; asked once more"
-
-LATE_AT_MOST_MS = 2 * DAY_MS
-"""By then the vendor has published whatever it has."""
-
-
 # A member of an enum is looked up by Python code, which thousands of assets feel.
-_PRICE, _SUCCESS, _FRESH = WorkKind.PRICE, Status.SUCCESS, Status.FRESH
-
-
-class Consequence(msgspec.Struct, frozen=True):
-    """What follows from a refusal that has taught nothing of the plan by which it could be asked otherwise:
-    the sync status, whether another try cannot help, whether the batch makes no further call, what the
-    ledger says of bars asked for, whose fault it is, whether it shows that the vendor is at work."""
-
-    status: Status
-    final: bool = False
-    ends_batch: bool = False
-    span: SpanState | None = None
-    fault: Fault = Fault.ITEM
-    at_work: bool = True
-
-
-CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
-    RefusalKind.KEY: Consequence(Status.DEFERRED, ends_batch=True, at_work=False),
-    RefusalKind.NOT_IN_PLAN: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.NOT_IN_PLAN),
-    RefusalKind.TODAY_NOT_YET: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.FAILED),
-    RefusalKind.TIMEFRAME: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.NOT_IN_PLAN),
-    RefusalKind.UNKNOWN_TICKER: Consequence(Status.NOT_FOUND, final=True, span=SpanState.FAILED),
-    RefusalKind.TOO_MANY_CALLS: Consequence(Status.DEFERRED, ends_batch=True, at_work=False),
-    RefusalKind.VENDOR_DOWN: Consequence(
-        Status.FAILED, span=SpanState.FAILED, fault=Fault.VENDOR, at_work=False
-    ),
-    RefusalKind.NONSENSE: Consequence(Status.FAILED, span=SpanState.FAILED, at_work=False),
-}
-"""The one place that says what each class of refusal leads to (the README's table is this one)."""
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one piece of work. `final` where another try cannot help; `fault` says whose it is."""
-
-    work: Work
-    status: Status
-    price: Price | None = None
-    bars: int = 0
-    error: str | None = None
-    final: bool = False
-    fault: Fault = Fault.ITEM
+_PRICE, _FRESH = WorkKind.PRICE, Status.FRESH
 
 
 class BatchReport(msgspec.Struct, kw_only=True):
@@ -124,6 +44,7 @@ class BatchReport(msgspec.Struct, kw_only=True):
     bars_new: int = 0
     bars_corrected: int = 0
     bars_refused: int = 0
+    prices_refused: int = 0
     published: int = 0
     vendor_down: bool = False
     """Every call of this batch found the vendor down."""
@@ -148,51 +69,6 @@ class Holder:
 
     def not_stored(self, _results: Sequence[Result], _error: str) -> None:
         """The database refused these results."""
-
-
-def answered_to(call: BarsCall, answer: BarsAnswer, now_ms: int, newest_ms: int) -> int:
-    """The moment up to which an answer tells all there is, from the start of its range on.
-
-    With more pages to come that is the end of its last element. Otherwise all of the range, except what
-    the vendor may only be late with: slots of the last minutes, and those later than the newest data that
-    it has shown of any asset of the class (`newest_ms`; where it has shown none, of the last two days).
-    """
-    end_ms = _floor(min(call.end_ms + 1, now_ms))
-    starts_ms = [*(bar.t_ms for bar in answer.bars[-1:]), *answer.faulty_ms[-1:]]
-    last_ms = min(max(starts_ms) + BAR_MS, end_ms) if starts_ms else call.start_ms
-    if answer.next_url is not None:
-        return last_ms
-    known_ms = newest_ms + HOUR_MS if newest_ms else now_ms - LATE_AT_MOST_MS
-    return max(last_ms, min(end_ms, _floor(min(known_ms, now_ms - SETTLED_AFTER_MS))))
-
-
-def _floor(at_ms: int) -> int:
-    return at_ms - at_ms % BAR_MS
-
-
-def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int) -> Price:
-    """The price that follows from ascending bars: the last close, as of the end of its bar or the moment it
-    was asked at, whichever is earlier; the daily values are those of its New York day."""
-    last = bars[-1]
-    midnight = last_midnight(last.t_ms)
-    day = [bar for bar in bars if bar.t_ms >= midnight]
-    return Price(
-        symbol=symbol,
-        last_price=last.close,
-        as_of_ms=min(last.end_ms, seen_to_ms),
-        daily_open=day[0].open,
-        daily_high=max(bar.high for bar in day),
-        daily_low=min(bar.low for bar in day),
-        daily_close=last.close,
-    )
-
-
-class Page(msgspec.Struct, frozen=True):
-    """The rest of a range: the answer that leads to it, where it begins, and the bars that came before."""
-
-    answer: BarsAnswer
-    from_ms: int
-    bars: list[Bar]
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -248,6 +124,7 @@ class BatchState:
         self._bars_new = 0
         self._bars_corrected = 0
         self._bars_refused = 0
+        self._prices_refused = 0
         self._published = 0
 
     def add(self, portion: Portion, lessons: int) -> None:
@@ -279,8 +156,9 @@ class BatchState:
     # --- what to ask for ---
 
     def next_page(self, now_ms: int) -> Ask | None:
-        """The page that is to be asked for next: a range that was begun is ended first."""
-        if not self._pages:
+        """The page that is to be asked for next: a range that was begun is ended first, but in a cycle of
+        priority assets only once each has had its own call."""
+        if not self._pages or (self.kind is CallKind.PRIORITY and self.pending):
             return None
         call, page = self._pages[0]
         return Ask(call, now_ms, page)
@@ -328,8 +206,8 @@ class BatchState:
         if self._closed_because:
             self.defer(*self._closed_because)
 
-    def _settle(self, item: Work, result: Result) -> None:
-        del self._open[item.id]
+    def _settle(self, result: Result) -> None:
+        del self._open[result.work.id]
         self._results.append(result)
 
     def _note_asked(self, call: Call, asked_ms: int) -> None:
@@ -346,7 +224,7 @@ class BatchState:
     ) -> None:
         """The call failed: so did all work it was made for."""
         for item in self.of(call):
-            self._settle(item, Result(work=item, status=status, error=error, final=final, fault=fault))
+            self._settle(Result(work=item, status=status, error=error, final=final, fault=fault))
 
     def settle_without_call(self, item: Work, verdict: Verdict) -> None:
         """No call can bring anything for this work: it is complete, or known to be refused. Bars from before
@@ -354,20 +232,22 @@ class BatchState:
         refusal = verdict.refusal
         if refusal and item.kind is WorkKind.PRICE:
             error = refusal.message
-            self._settle(item, Result(work=item, status=Status.NOT_ENTITLED, error=error, final=True))
+            self._settle(Result(work=item, status=Status.NOT_ENTITLED, error=error, final=True))
             return
         if refusal and refusal.lack is Lack.HISTORY:
-            self._note(item.asset.symbol, self._too_old(item, refusal.since_ms))
-        self._settle(item, Result(work=item, status=Status.FRESH, error=verdict.reason))
+            self._note(item.asset.symbol, too_old(item, self._known, refusal.since_ms))
+        self._settle(Result(work=item, status=Status.FRESH, error=verdict.reason))
 
     def defer(self, reason: str, status: Status = Status.DEFERRED) -> None:
         """No further call: what is pending stays due, and what calls that are out leave undone."""
         self._closed_because = self._closed_because or (reason, status)
-        for call, _ in self._pages:
+        for call, page in self._pages:
             self._out.difference_update(item.id for item in call.work)
+            if status is Status.POSTPONED:
+                self.apply(call, unended_findings(call, self.of(call), page))
         self._pages, self._planned = [], []
         for item in self.pending:
-            self._settle(item, Result(work=item, status=status, error=reason))
+            self._settle(Result(work=item, status=status, error=reason))
 
     def is_heavy(self, times: int = 1) -> bool:
         """Whether so much is unsaved, or so many times as much, that it should be stored now."""
@@ -386,139 +266,22 @@ class BatchState:
         if lost:
             self._planned = []
 
-    # --- prices ---
+    # --- what came ---
 
-    def take_prices(
-        self,
-        call: PricesCall,
-        answer: PricesAnswer,
-        now_ms: int,
-        class_refused: Callable[[PricesCall, AssetType, str, int], None],
-    ) -> None:
-        """Each ticker succeeds or fails by itself; a class that is refused as a whole is learned and stays
-        pending, to be asked for in another way."""
-        self._note_asked(call, now_ms)
-        work = self.of(call)
-        for asset_type in asset_types(call) if answer.errors else ():
-            of_type = [item for item in work if item.asset.asset_type is asset_type]
-            refusals = [answer.errors.get(item.asset.polygon_ticker) for item in of_type]
-            lacking = [refusal for refusal in refusals if refusal and refusal.kind is RefusalKind.NOT_IN_PLAN]
-            if lacking and len(lacking) == len(of_type):
-                class_refused(call, asset_type, lacking[0].message, now_ms)
-                work = [item for item in work if item.asset.asset_type is not asset_type]
-        for item in work:
-            self._settle(item, self._from_prices(item, answer, now_ms))
-
-    def _from_prices(self, item: Work, answer: PricesAnswer, now_ms: int) -> Result:
-        ticker = item.asset.polygon_ticker
-        price = answer.prices.get(ticker)
-        if price is not None and price.as_of_ms <= now_ms + FUTURE_MS:
-            return Result(work=item, status=_SUCCESS, price=price)
-        if refusal := answer.errors.get(ticker):
-            consequence = CONSEQUENCES[refusal.kind]
-            status = Status.FAILED if consequence.status in OPEN else consequence.status
-            return Result(work=item, status=status, error=refusal.message, final=consequence.final)
-        if price is not None:  # stored, it would keep out every true price until then
-            error = f"the price of {ticker} is from the future ({moment(price.as_of_ms)})"
-            return Result(work=item, status=Status.FAILED, error=error)
-        # snapshots are empty after midnight, and of markets leave out what they do not have
-        return self._nothing(item, f"the answer has no price of {ticker}")
-
-    def _nothing(self, item: Work, error: str) -> Result:
-        """An answer without data: nothing newer for what is stored, no data for what never was."""
-        before = self.stored.get(item.asset.symbol)
-        if before is None or before.as_of_ms is None:
-            return Result(work=item, status=Status.NO_DATA, error=error)
-        return Result(work=item, status=Status.SUCCESS)
-
-    def take_previous_day(self, call: PreviousDayCall, price: Price | None, now_ms: int) -> None:
-        """One day's bar gives the price; there may be none. The vendor stamps it with the day's start or its
-        end, so that the day that has just ended may look like the next one."""
-        self._note_asked(call, now_ms)
-        if price is not None:
-            as_of_ms = min(price.as_of_ms, last_midnight(now_ms))
-            price = msgspec.structs.replace(price, as_of_ms=as_of_ms)
-        for item in self.of(call):
-            if price is None:
-                error = f"the vendor has no previous day of {item.asset.polygon_ticker}"
-                self._settle(item, self._nothing(item, error))
-            else:
-                self._settle(item, Result(work=item, status=Status.SUCCESS, price=price))
-
-    # --- bars ---
-
-    def take_bars(self, call: BarsCall, page: Page | None, answer: BarsAnswer, now_ms: int) -> None:
-        """Finished bars are kept, a forming one only gives the price; the ledger learns how far the answer
-        tells all there is. With a further page the work waits for that."""
-        self._note_asked(call, now_ms)
-        asset = call.work[0].asset
-        from_ms = page.from_ms if page else _floor(call.start_ms)
-        seen_to_ms = min(now_ms, call.end_ms + 1)
-        to_ms = answered_to(call, answer, now_ms, self._known.newest_ms(asset.asset_type))
-        self._bars_refused += answer.refused.total()
-        finished = [bar for bar in answer.bars if bar.end_ms <= seen_to_ms]
-        if asset.bars:
-            if finished:
-                self._bars.setdefault(asset.symbol, []).extend(finished)
-            self._note(asset.symbol, self._ledger_of(call, page, answer, from_ms, to_ms, now_ms))
-        bars = [*page.bars, *answer.bars] if page else answer.bars
-        if answer.next_url is not None:
-            following = Page(answer, max(from_ms, to_ms), bars)
-            if page is not None and following.from_ms <= page.from_ms:  # it leads nowhere
-                error = "the vendor's pages lead nowhere"
-                self.note_refused(call, following, SpanState.FAILED, error, now_ms)
-                self.settle_call(call, Status.FAILED, error)
-            else:
-                self._pages.append((call, following))
-            return
-        for item in self.of(call):
-            if item.kind is WorkKind.HISTORY:
-                self._note(asset.symbol, self._too_old(item, now_ms))
-            self._settle(item, self._from_bars(item, call, bars, seen_to_ms))
-
-    def _ledger_of(
-        self,
-        call: BarsCall,
-        page: Page | None,
-        answer: BarsAnswer,
-        start_ms: int,
-        end_ms: int,
-        now_ms: int,
-    ) -> list[Span]:
-        """What an answer tells; one without any bar of a day or more of trading is doubted the first time."""
-        asset = call.work[0].asset
-        alone = not answer.bars and not answer.faulty_ms and page is None and not answer.next_url
-        if alone and open_ms_between(asset.market, start_ms, end_ms) >= DAY_MS:
-            before = open_stretches(self.stored[asset.symbol].spans, start_ms, end_ms)
-            if any(span.error != EMPTY for span in before):
-                return [Span(start_ms, end_ms, SpanState.FAILED, now_ms, EMPTY)]
-        return ledger_of(answer, start_ms, end_ms, now_ms)
-
-    def _from_bars(self, item: Work, call: BarsCall, bars: Sequence[Bar], seen_to_ms: int) -> Result:
-        if not bars and item.kind is WorkKind.PRICE:
-            span = f"from {moment(call.start_ms)} to {moment(call.end_ms + 1)}"
-            return self._nothing(item, f"the vendor has no bars of {item.asset.polygon_ticker} {span}")
-        price = None
-        if item.kind is WorkKind.PRICE:
-            price = price_from_bars(item.asset.symbol, bars, seen_to_ms)
-        count = len(bars) if item.asset.bars else 0
-        return Result(work=item, status=Status.SUCCESS, price=price, bars=count)
-
-    def note_refused(
-        self, call: BarsCall, page: Page | None, state: SpanState, error: str, now_ms: int
-    ) -> None:
-        """The range of a call, or what is left of it after some pages, was refused."""
-        asset = call.work[0].asset
-        start_ms = page.from_ms if page else _floor(call.start_ms)
-        end_ms = _floor(min(call.end_ms + 1, now_ms))
-        if asset.bars and start_ms < end_ms:
-            self._note(asset.symbol, [Span(start_ms, end_ms, state, now_ms, error)])
-
-    def _too_old(self, item: Work, now_ms: int) -> list[Span]:
-        """The part of a page that lies before the plan's history."""
-        start_ms, end_ms = days_range(item)
-        edge_ms = min(end_ms, self._known.history_from_ms(item.asset.asset_type, now_ms))
-        return [Span(start_ms, edge_ms, SpanState.NOT_IN_PLAN, now_ms)] if start_ms < edge_ms else []
+    def apply(self, call: Call, findings: Findings) -> None:
+        """Take over what a call has brought."""
+        if findings.asked_ms is not None:
+            self._note_asked(call, findings.asked_ms)
+        self._bars_refused += findings.bars_refused
+        self._prices_refused += findings.prices_refused
+        for symbol, bars in findings.bars.items():
+            self._bars.setdefault(symbol, []).extend(bars)
+        for symbol, spans in findings.spans.items():
+            self._note(symbol, spans)
+        for result in findings.results:
+            self._settle(result)
+        if findings.next_page and isinstance(call, BarsCall):
+            self._pages.append((call, findings.next_page))
 
     def _note(self, symbol: str, spans: Sequence[Span]) -> None:
         if not spans or symbol not in self.stored:
@@ -582,6 +345,7 @@ class BatchState:
             bars_new=self._bars_new,
             bars_corrected=self._bars_corrected,
             bars_refused=self._bars_refused,
+            prices_refused=self._prices_refused,
             published=self._published,
             down_hint=self.down_hint,
             vendor_down=self.downs > 0 and self.answered == 0 and self.downs == self.calls,
@@ -602,22 +366,3 @@ def _rejected(result: Result, rejection: Rejection, stored: Collection[str]) -> 
         error=f"the database refuses it: {rejection.error}",
         final=True,
     )
-
-
-def ledger_of(answer: BarsAnswer, start_ms: int, end_ms: int, now_ms: int) -> list[Span]:
-    """What an answer tells of `[start_ms, end_ms)`: slots whose bar was of no use are failed, the rest is
-    asked. Where some elements could not even be placed, no missing slot is one the vendor has nothing for."""
-    if start_ms >= end_ms:
-        return []
-    unplaced = answer.refused["undecodable"] + answer.refused["time"]
-    if unplaced:
-        error = f"{plural(unplaced, 'element')} of the answer could not be read"
-        return [Span(start_ms, end_ms, SpanState.FAILED, now_ms, error)]
-    spans = []
-    at_ms = start_ms
-    for faulty in sorted(t_ms for t_ms in answer.faulty_ms if start_ms <= t_ms < end_ms):
-        spans.append(Span(at_ms, faulty, SpanState.ASKED, now_ms))
-        at_ms = faulty + BAR_MS
-        spans.append(Span(faulty, at_ms, SpanState.FAILED, now_ms, OF_NO_USE))
-    spans.append(Span(at_ms, end_ms, SpanState.ASKED, now_ms))
-    return [span for span in spans if span.start_ms < span.end_ms]

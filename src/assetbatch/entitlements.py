@@ -49,6 +49,9 @@ REMEMBERED_MS = DAY_MS
 OF_TICKERS = (Lack.INTRADAY, Lack.BARS, Lack.PREVIOUS_DAY)
 """Gold alone may be refused where the euro is not: these are not believed of a market after one refusal."""
 
+OF_TICKERS_ONLY = (Lack.SNAPSHOT, Lack.MARKET_SNAPSHOT)
+"""A single ticker may be refused within a good answer: then only that ticker is asked for in another way."""
+
 DOUBTED_MS = 15 * MINUTE_MS
 """How long a first refusal is believed that contradicts what was seen within a day."""
 
@@ -74,6 +77,7 @@ class KnownRefusal(msgspec.Struct, frozen=True, kw_only=True):
     `edge_ms`: what starts before it is refused (HISTORY), or the midnight before which the last day is not
     published yet (LAST_DAY). `tickers` are whose calls were refused; of lacks that may be a ticker's own
     (`OF_TICKERS`) they are believed for those, and for their market if there are two of it and `general`.
+    Refused snapshots (`OF_TICKERS_ONLY`) are believed of the class, or of the tickers where not `general`.
     """
 
     lack: Lack
@@ -146,6 +150,8 @@ class Entitlements:
         if lack in OF_TICKERS and ticker is not None and ticker not in refusal.tickers:
             alike = [one for one in refusal.tickers if market_of(one) is market_of(ticker)]
             return refusal if refusal.general and len(alike) > 1 else None
+        if lack in OF_TICKERS_ONLY and not refusal.general and ticker not in refusal.tickers:
+            return None
         return refusal
 
     def believed(self, now_ms: int) -> list[KnownRefusal]:
@@ -179,26 +185,34 @@ class Entitlements:
             return None
         return sighting.today_at_ms if now_ms - sighting.today_at_ms < REMEMBERED_MS else None
 
-    @_once
-    def snapshots(self, asset_type: AssetType, now_ms: int) -> bool:
-        """Whether a unified snapshot of this class is worth asking for."""
-        return self.shows_today(asset_type, now_ms) and not self.lacks(Lack.SNAPSHOT, asset_type, now_ms)
+    def snapshots(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> bool:
+        """Whether a unified snapshot of this ticker, or of its class, is worth asking for."""
+        return self._class_snapshots(asset_type, now_ms) and not self._is_refused_alone(
+            Lack.SNAPSHOT, asset_type, now_ms, ticker
+        )
 
     @_once
-    def market_snapshots(self, asset_type: AssetType, now_ms: int) -> bool:
-        """Whether a snapshot of this class's market is worth asking for: only where unified ones are
+    def _class_snapshots(self, asset_type: AssetType, now_ms: int) -> bool:
+        return self.shows_today(asset_type, now_ms) and not self.lacks(Lack.SNAPSHOT, asset_type, now_ms)
+
+    def _is_refused_alone(self, lack: Lack, asset_type: AssetType, now_ms: int, ticker: str | None) -> bool:
+        refusal = self._refusals.get((lack, asset_type)) if ticker else None
+        return bool(refusal and not refusal.general and self.lacks(lack, asset_type, now_ms, ticker))
+
+    def market_snapshots(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> bool:
+        """Whether a snapshot of this ticker's market is worth asking for: only where unified ones are
         refused and bars of the running day were really seen."""
         return (
             self.shown_today(asset_type, now_ms)
             and self.shows_today(asset_type, now_ms)
-            and not self.snapshots(asset_type, now_ms)
-            and not self.lacks(Lack.MARKET_SNAPSHOT, asset_type, now_ms)
+            and not self.snapshots(asset_type, now_ms, ticker)
+            and not self.lacks(Lack.MARKET_SNAPSHOT, asset_type, now_ms, ticker)
         )
 
-    @_once
-    def any_snapshots(self, asset_type: AssetType, now_ms: int) -> bool:
-        """Whether prices of this class come by snapshots of either sort: bars are work of their own then."""
-        return self.snapshots(asset_type, now_ms) or self.market_snapshots(asset_type, now_ms)
+    def any_snapshots(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> bool:
+        """Whether prices of this ticker, or of its class, come by snapshots of either sort: bars are work of
+        their own then."""
+        return self.snapshots(asset_type, now_ms, ticker) or self.market_snapshots(asset_type, now_ms, ticker)
 
     def intraday(self, asset_type: AssetType, now_ms: int, ticker: str) -> bool:
         """Whether 5-minute bars of this ticker are worth asking for."""
@@ -217,7 +231,7 @@ class Entitlements:
         the end of a New York day."""
         by_the_minute = (
             ticker is None
-            or self.any_snapshots(asset_type, now_ms)
+            or self.any_snapshots(asset_type, now_ms, ticker)
             or self.intraday(asset_type, now_ms, ticker)
         )
         if by_the_minute:
@@ -261,23 +275,31 @@ class Entitlements:
     # --- what is learned ---
 
     def refused(
-        self, lack: Lack, asset_type: AssetType, message: str, now_ms: int, *, ticker: str, edge_ms: int = 0
+        self,
+        lack: Lack,
+        asset_type: AssetType,
+        message: str,
+        now_ms: int,
+        *,
+        ticker: str,
+        edge_ms: int = 0,
+        general: bool = True,
     ) -> KnownRefusal:
         """Takes a refusal into account from now on, and returns it to be remembered.
 
         A day that is not published yet is asked for again after pauses that double with its age. What
-        contradicts data seen within a day is doubted, unless it is said twice.
+        contradicts data seen within a day is doubted, unless it is said twice. A refusal that is not
+        `general` leaves one of the whole class as it is.
         """
         self.worked_out.clear()
         before = self._refusals.get((lack, asset_type))
         known = before is not None and now_ms - before.since_ms < REMEMBERED_MS
         until_ms = now_ms + REMEMBERED_MS
         tickers: tuple[str, ...] = (ticker,)
-        general = True
         if lack is Lack.LAST_DAY:
             shortest, longest = LAST_DAY_PAUSE_MS
             until_ms = now_ms + min(longest, max(shortest, now_ms - edge_ms))
-        elif lack in OF_TICKERS and before and known:
+        elif (lack in OF_TICKERS and before and known) or (not general and before and known):
             tickers = tuple(dict.fromkeys([*before.tickers, ticker]))
             general = before.general
         elif lack is Lack.HISTORY and before and now_ms < before.until_ms:

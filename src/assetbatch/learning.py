@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from assetbatch.assets import AssetType
-from assetbatch.batch import FUTURE_MS
 from assetbatch.entitlements import (
     DAY_MS,
     HOUR_MS,
@@ -18,6 +17,7 @@ from assetbatch.entitlements import (
 )
 from assetbatch.errors import RedisError
 from assetbatch.hours import day_of, is_open, last_midnight, open_ms_between, start_of_day
+from assetbatch.interpretation import FUTURE_MS, ClassRefusal
 from assetbatch.planning import (
     PAGE_MS,
     BarsCall,
@@ -156,10 +156,10 @@ class PlanLearner:
 
     def note_unpublished_day(self, call: BarsCall, answer: BarsAnswer, now_ms: int) -> None:
         """Where an answer up to the last midnight has nothing of the day before it, nor had any other of
-        this class, that day is taken for not published yet."""
+        this class, that day is taken for not published yet. What could not be used may have been of it."""
         asset = call.work[0].asset
         end_ms = call.end_ms + 1
-        if end_ms != last_midnight(now_ms) or answer.next_url is not None:
+        if end_ms != last_midnight(now_ms) or answer.next_url is not None or answer.refused:
             return
         day_ms = last_midnight(end_ms - 1)
         shown = self._known.newest_ms(asset.asset_type) > day_ms
@@ -179,17 +179,34 @@ class PlanLearner:
             self._remember(lack, asset_type, refusal.message, ticker, now_ms, edge_ms=edge_ms)
         return True
 
-    def class_refused(self, call: PricesCall, asset_type: AssetType, message: str, now_ms: int) -> None:
-        """All tickers of a class were refused within a good answer."""
+    def class_refused(self, call: PricesCall, refused: ClassRefusal, now_ms: int) -> None:
+        """Remember that all tickers of a class were refused within a good answer; a single one for itself."""
         lack = lack_shown_by(call, RefusalKind.NOT_IN_PLAN, now_ms)
         assert lack is not None, "a call for many prices is refused as a whole"
-        self._remember(lack, asset_type, message, "", now_ms)
+        self._remember(
+            lack,
+            refused.asset_type,
+            refused.message,
+            refused.ticker or "",
+            now_ms,
+            general=refused.ticker is None,
+        )
 
     def _remember(
-        self, lack: Lack, asset_type: AssetType, message: str, ticker: str, now_ms: int, *, edge_ms: int = 0
+        self,
+        lack: Lack,
+        asset_type: AssetType,
+        message: str,
+        ticker: str,
+        now_ms: int,
+        *,
+        edge_ms: int = 0,
+        general: bool = True,
     ) -> None:
         expected = self._known.expects(lack, asset_type)
-        refusal = self._known.refused(lack, asset_type, message, now_ms, ticker=ticker, edge_ms=edge_ms)
+        refusal = self._known.refused(
+            lack, asset_type, message, now_ms, ticker=ticker, edge_ms=edge_ms, general=general
+        )
         self._keep(refusal)
         if now_ms < refusal.until_ms:
             self._reporter.learned(refusal, expected=expected)

@@ -66,9 +66,6 @@ class Hole(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
-OF_NO_USE = "the vendor's bar is of no use"
-"""The error of a slot whose bar came and could not be stored."""
-
 _STAYS = {
     SpanState.ASKED: frozenset({SpanState.ASKED}),
     SpanState.FAILED: frozenset({SpanState.ASKED}),
@@ -139,7 +136,7 @@ def _alike(one: Span, other: Span) -> bool:
     """Of failures and refusals the moment counts too: each is asked again in its time."""
     timeless = one.state in (SpanState.ASKED, SpanState.WANTED)
     same_moment = timeless or one.asked_ms == other.asked_ms
-    return same_moment and (one.state, one.error) == (other.state, other.error)
+    return same_moment and (one.state, one.fault, one.error) == (other.state, other.fault, other.error)
 
 
 def _earlier(one_ms: int | None, other_ms: int | None) -> int | None:

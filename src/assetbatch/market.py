@@ -68,10 +68,20 @@ class SpanState(StrEnum):
     """Answered, but the database refused the bars: asked again after a pause, or after `init`."""
 
 
+class SpanFault(StrEnum):
+    """Why a stretch is FAILED although the vendor answered: it decides when that is asked for again."""
+
+    UNUSABLE_BAR = "unusable_bar"
+    """The vendor sent something that could not be used or placed."""
+    UNCONFIRMED = "unconfirmed"
+    """The vendor sent nothing, once: believed when it answers so again."""
+
+
 class Span(msgspec.Struct, frozen=True):
     """A row of the ledger: the bars that start within `[start_ms, end_ms)`, both multiples of `BAR_MS`.
 
-    `asked_ms` is when the state was learned; `error` says what failed. The spans of a symbol never overlap.
+    `asked_ms` is when the state was learned; `error` says what failed, for people; `fault` is None where the
+    call itself failed. The spans of a symbol never overlap.
     """
 
     start_ms: int
@@ -79,6 +89,7 @@ class Span(msgspec.Struct, frozen=True):
     state: SpanState
     asked_ms: int | None = None
     error: str | None = None
+    fault: SpanFault | None = None
 
 
 class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,8 +13,8 @@ import msgspec
 from assetbatch.assets import Asset, AssetType
 from assetbatch.entitlements import DAY_MS, DOUBTED_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
 from assetbatch.hours import day_of, last_midnight, last_open, open_ms_between, start_of_day
-from assetbatch.ledger import OF_NO_USE, asked_to, newest_pages, open_stretches
-from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, Span, SpanState, StoredAsset
+from assetbatch.ledger import asked_to, newest_pages, open_stretches
+from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS, Span, SpanFault, SpanState, StoredAsset
 from assetbatch.words import ago, moment, plural, span
 
 PAGE_DAYS = 34
@@ -31,7 +31,7 @@ NO_DATA_AGAIN_MS = 6 * HOUR_MS
 FAILED_AGAIN_MS = 6 * HOUR_MS
 """When a hole that a failed call has left is asked for again, beyond the queue's own retries."""
 
-OF_NO_USE_AGAIN_AT_MOST_MS = 30 * DAY_MS
+UNUSABLE_AGAIN_AT_MOST_MS = 30 * DAY_MS
 """The longest pause until a slot is asked for again whose bar was of no use: the vendor seldom mends one."""
 
 REJECTED_AGAIN_MS = HOUR_MS
@@ -171,7 +171,7 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     asset_type = asset.asset_type
     if stored is not None and (pause_ms := _rejection_pause_ms(stored, now_ms)):
         return Verdict(False, f"the database refuses it; asked again after {span(pause_ms)}, or after init")
-    by_snapshot = known.any_snapshots(asset_type, now_ms)
+    by_snapshot = known.any_snapshots(asset_type, now_ms, asset.polygon_ticker)
     if not by_snapshot and (refusal := _nothing_left(asset, known, now_ms)):
         return Verdict(False, "not in the plan; asked again once a day", refusal)
     if stored is not None and stored.status_at_ms is not None:
@@ -245,7 +245,7 @@ def _nothing_left(asset: Asset, known: Entitlements, now_ms: int) -> KnownRefusa
 def behind(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
     """Whether a snapshot leaves this asset's bars behind: at least one finished bar that its frequency
     asks for was not asked for. Without snapshots the price comes from the bars and nothing is left over."""
-    if not asset.bars or not known.any_snapshots(asset.asset_type, now_ms):
+    if not asset.bars or not known.any_snapshots(asset.asset_type, now_ms, asset.polygon_ticker):
         return False
     if not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
         return False
@@ -367,12 +367,12 @@ def plan(
 
 def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object, ...] | None:
     """The call that serves the price of this asset along with others; None where there is none."""
-    asset_type = asset.asset_type
-    if known.snapshots(asset_type, now_ms):
+    asset_type, ticker = asset.asset_type, asset.polygon_ticker
+    if known.snapshots(asset_type, now_ms, ticker):
         return (SnapshotCall,)
-    if known.market_snapshots(asset_type, now_ms):
+    if known.market_snapshots(asset_type, now_ms, ticker):
         return (MarketSnapshotCall, asset_type)
-    only_days = not known.intraday(asset_type, now_ms, asset.polygon_ticker)
+    only_days = not known.intraday(asset_type, now_ms, ticker)
     ended_days = not asset.bars and not known.shows_today(asset_type, now_ms)
     if (only_days or ended_days) and not known.lacks(Lack.GROUPED, asset_type, now_ms):
         visible = last_open(asset.market, known.last_day_end_ms(asset_type, now_ms))
@@ -467,9 +467,9 @@ def _pause_ms(failed: Span) -> int:
     it was asked for, so that the pauses double, and so with bars that the database refuses."""
     if failed.state is SpanState.REJECTED:
         return _doubling_ms((failed.asked_ms or 0) - failed.start_ms)
-    if failed.error != OF_NO_USE or failed.asked_ms is None:
+    if failed.fault is not SpanFault.UNUSABLE_BAR or failed.asked_ms is None:
         return FAILED_AGAIN_MS
-    return min(OF_NO_USE_AGAIN_AT_MOST_MS, max(FAILED_AGAIN_MS, failed.asked_ms - failed.end_ms))
+    return min(UNUSABLE_AGAIN_AT_MOST_MS, max(FAILED_AGAIN_MS, failed.asked_ms - failed.end_ms))
 
 
 def pages_to_ask(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> list[Work]:

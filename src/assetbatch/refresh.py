@@ -11,17 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetbatch.assets import AssetType
-from assetbatch.batch import (
-    CONSEQUENCES,
-    HEAVY_TIMES,
-    PLAN_AGE_MS,
-    Ask,
-    BatchReport,
-    BatchState,
-    Holder,
-    Portion,
-    Result,
-)
+from assetbatch.batch import HEAVY_TIMES, PLAN_AGE_MS, Ask, BatchReport, BatchState, Holder, Portion
 from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError
@@ -35,6 +25,15 @@ from assetbatch.flights import (
     calls_that_fit,
     may_start,
     shapes,
+)
+from assetbatch.interpretation import (
+    CONSEQUENCES,
+    Result,
+    bars_findings,
+    previous_day_findings,
+    prices_findings,
+    refusal_findings,
+    untrue_prices,
 )
 from assetbatch.learning import PlanLearner
 from assetbatch.market import Batch, Saved
@@ -423,19 +422,25 @@ class Refresher:
 
     def _take(self, batch: BatchState, ask: Ask, answer: Any) -> None:
         call, now_ms = ask.call, ask.planned_ms
+        work, stored = batch.of(call), batch.stored
         match call:
             case SnapshotCall() | MarketSnapshotCall() | GroupedDayCall():
-                batch.take_prices(call, answer, now_ms, self._learner.class_refused)
+                findings = prices_findings(call, work, answer, stored, now_ms)
+                for refused in findings.refused_classes:
+                    self._learner.class_refused(call, refused, now_ms)
+                if untrue := untrue_prices(answer):
+                    self.reporter.odd_prices(untrue)
                 self._learner.saw_prices(call, answer, now_ms)
-            case PreviousDayCall((work, *_)):
-                batch.take_previous_day(call, answer, now_ms)
-                self._learner.answered(Lack.PREVIOUS_DAY, work.asset.asset_type, work.asset.polygon_ticker)
-            case BarsCall((work, *_)):
+            case PreviousDayCall((first, *_)):
+                findings = previous_day_findings(work, answer, stored, now_ms)
+                self._learner.answered(Lack.PREVIOUS_DAY, first.asset.asset_type, first.asset.polygon_ticker)
+            case BarsCall((first, *_)):
                 if answer.refused or answer.unordered:
-                    self.reporter.odd_bars(work.asset.symbol, answer.refused, answer.unordered)
+                    self.reporter.odd_bars(first.asset.symbol, answer.refused, answer.unordered)
                 self._learner.saw_bars(call, answer, now_ms)
                 self._learner.note_unpublished_day(call, answer, now_ms)
-                batch.take_bars(call, ask.page, answer, now_ms)
+                findings = bars_findings(call, work, ask.page, answer, stored, self._known, now_ms)
+        batch.apply(call, findings)
 
     def _refused(self, batch: BatchState, ask: Ask, refusal: Refusal, one_call_each: bool) -> None:
         call, now_ms = ask.call, ask.planned_ms
@@ -457,12 +462,10 @@ class Refresher:
             if one_call_each and not isinstance(call, PricesCall):
                 batch.settle_call(call, Status.POSTPONED, f"{refusal.message} (asked otherwise next time)")
             return
-        if consequence.span and isinstance(call, BarsCall):
-            batch.note_refused(call, ask.page, consequence.span, refusal.message, now_ms)
         fault = consequence.fault
         if refusal.kind is RefusalKind.VENDOR_DOWN and self._is_out_of_time():
             fault = Fault.NOBODY
-        batch.settle_call(call, consequence.status, refusal.message, final=consequence.final, fault=fault)
+        batch.apply(call, refusal_findings(call, batch.of(call), ask.page, refusal, now_ms, fault))
         if consequence.ends_batch:
             batch.defer("the vendor takes no calls now")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from assetbatch.entitlements import KnownRefusal, Lack
+from assetbatch.entitlements import OF_TICKERS_ONLY, KnownRefusal, Lack
 from assetbatch.metrics import CallMade
 from assetbatch.progress import Progress
 from assetbatch.state.journal import Journal
 from assetbatch.state.process_id import new_id
 from assetbatch.state.window import Refused
-from assetbatch.words import moment, plural, span
+from assetbatch.words import listed, moment, plural, span
 
 log = logging.getLogger("assetbatch")
 
@@ -39,7 +39,9 @@ _LACKS = {
 def lack_in_words(refusal: KnownRefusal) -> str:
     """What a plan lacks and what is done about it, for a person."""
     edge = "" if refusal.edge_ms is None else moment(refusal.edge_ms)
-    what = _LACKS[refusal.lack].format(type=refusal.asset_type.value, edge=edge)
+    alone = refusal.lack in OF_TICKERS_ONLY and not refusal.general
+    whose = listed(refusal.tickers) if alone else refusal.asset_type.value
+    what = _LACKS[refusal.lack].format(type=whose, edge=edge)
     return f"{what}; asked again {moment(refusal.until_ms)}"
 
 
@@ -81,6 +83,11 @@ class Reporter:
         if unordered:
             bars = plural(unordered, "bar")
             log.info("%s: %s of the answer put in order", symbol, bars, extra={"symbol": symbol})
+
+    def odd_prices(self, refused: Mapping[str, int]) -> None:
+        """Log that an answer had prices that cannot be true, or that nobody asked for."""
+        words = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
+        log.warning("%s of the answer not stored: %s", plural(sum(refused.values()), "price"), words)
 
     def learned(self, refusal: KnownRefusal, *, expected: bool) -> None:
         """The plan turned out to lack something; `expected` where that is nothing to wake anybody for: known

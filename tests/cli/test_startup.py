@@ -23,7 +23,14 @@ print("\\n" + json.dumps([code or 0, sorted(sys.modules)]))
 """
 
 DATABASE, HTTP, TABLES = "psycopg", "requests", "rich"
-PLANNING = ("assetbatch.planning", "assetbatch.refresh", "assetbatch.history", "assetbatch.batch", "zoneinfo")
+PLANNING = (
+    "assetbatch.planning",
+    "assetbatch.refresh",
+    "assetbatch.history",
+    "assetbatch.batch",
+    "assetbatch.interpretation",
+    "zoneinfo",
+)
 
 
 @pytest.fixture

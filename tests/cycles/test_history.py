@@ -20,7 +20,7 @@ from assetbatch.market import BAR_MS
 from assetbatch.state.queue import Failure, Lease, Line
 from assetbatch.vendor.answers import BarsAnswer
 from assetbatch.vendor.client import VendorClient
-from tests.world import World
+from tests.world import PRIORITY, World
 
 from .conftest import WEDNESDAY_MS, MakeWorld
 
@@ -306,9 +306,16 @@ def test_pages_of_an_asset_that_keeps_no_bars_any_more_cost_nothing(free: World)
 
 
 class TestPages:
-    def test_a_range_that_comes_in_pages_is_followed_a_slot_each(self, free: World) -> None:
+    def test_a_page_beyond_the_last_bar_of_a_range_is_not_asked_for(self, free: World) -> None:
         free.know_that_today_is_refused()
         free.vendor.order("next-url-empty", times=1)
+        wanted(free, date(2026, 10, 1), date(2026, 10, 31))
+        result = free.run_queue(seconds=90)
+        assert (result.result, result.calls, free.bars("BTCUSD")) == ("ok", 1, 31 * 288)
+
+    @pytest.mark.usefixtures("two_pages")
+    def test_a_range_that_comes_in_pages_is_followed_a_slot_each(self, free: World) -> None:
+        free.know_that_today_is_refused()
         wanted(free, date(2026, 10, 1), date(2026, 10, 31))
         result = free.run_queue(seconds=90)
         assert (result.result, result.calls) == ("ok", 2)
@@ -318,11 +325,63 @@ class TestPages:
         assert holes_of(free).holes[0].start_ms == start_of_day(date(2026, 11, 1))
 
     @pytest.fixture
+    def two_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Five thousand bars a page: a month comes in two."""
+        defaults = VendorClient.bars.__kwdefaults__
+        assert defaults
+        monkeypatch.setitem(defaults, "limit", 25_000)
+
+    @pytest.fixture
     def short_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A hundred bars a page: 34 days come in a hundred pages."""
         defaults = VendorClient.bars.__kwdefaults__
         assert defaults
         monkeypatch.setitem(defaults, "limit", 500)
+
+    @pytest.mark.usefixtures("short_pages")
+    @pytest.mark.parametrize("assets", [1, 3])
+    def test_pages_that_never_end_fail_in_a_priority_cycle_too(
+        self, free: World, monkeypatch: pytest.MonkeyPatch, assets: int
+    ) -> None:
+        """Each cycle has one call an asset: the first page comes again and again."""
+        ask = VendorClient.bars
+
+        def endless(*arguments: Any, **options: Any) -> BarsAnswer:
+            answer = ask(*arguments, **options)
+            return msgspec.structs.replace(answer, bars=answer.bars[:50], next_url="http://127.0.0.1/next")
+
+        monkeypatch.setattr(VendorClient, "bars", endless)
+        free.know_that_today_is_refused()
+        free.document["priority_assets"] = PRIORITY[-assets:]
+        results = [free.run_priority() for _ in range(2)]
+        assert results[-1].result == "failed"
+        assert [result.calls for result in results] == [assets] * 2
+        for asset in results[-1].failed:
+            assert asset.detail is not None
+            assert asset.detail.startswith("the vendor's pages do not end: 1 page brought bars up to")
+        sync = free.sync("BTCUSD")
+        assert sync is not None
+        assert sync[0] == "failed"
+
+    def test_pages_never_take_the_call_of_another_priority_asset(
+        self, free: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ask = VendorClient.bars
+
+        def endless(*arguments: Any, **options: Any) -> BarsAnswer:
+            answer = ask(*arguments, **options)
+            if answer.ticker != "C:XAUUSD":
+                return answer
+            return msgspec.structs.replace(answer, bars=[], next_url="http://127.0.0.1/next")
+
+        monkeypatch.setattr(VendorClient, "bars", endless)
+        free.know_that_today_is_refused()
+        result = free.run_priority()
+        assert {asset.symbol: asset.status for asset in result.assets} == {
+            "XAUUSD": "failed",
+            "EURUSD": "success",
+            "BTCUSD": "success",
+        }
 
     @pytest.mark.usefixtures("short_pages")
     def test_a_range_of_many_pages_counts_an_attempt_and_lets_the_others_go_on(self, free: World) -> None:
@@ -350,8 +409,11 @@ class TestPages:
         free.document["queue"] = {"retry_max_attempts": 1}
         result = free.run_queue(seconds=90)
         assert (result.result, result.calls) == ("failed", 2)
-        assert [asset.detail for asset in result.failed] == ["the vendor's pages lead nowhere"]
+        assert [asset.detail for asset in result.failed] == [
+            "the vendor's pages lead nowhere: page 2 brought nothing"
+        ]
 
+    @pytest.mark.usefixtures("two_pages")
     def test_a_page_on_another_host_is_not_fetched_and_leaves_a_hole(self, free: World) -> None:
         free.know_that_today_is_refused()
         free.vendor.order("next-url", times=1)

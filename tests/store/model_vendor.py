@@ -98,7 +98,7 @@ class Vendor:
         finished = {slot: v for slot, v in versions.items() if v.bar.end_ms <= asked_ms}
         start_ms, end_ms = start_of(slots.start), start_of(slots.stop) - 1
         around: list[Element] = []
-        is_json, seed = True, 0
+        seed = 0
         for oddity in sorted(oddities, key=lambda oddity: oddity.name):
             match oddity:
                 case Oddity("unordered"):
@@ -117,8 +117,9 @@ class Vendor:
                         oddity.detail(element)
                     finished.pop(slot, None)
                 case Oddity("not a number", slot):
-                    elements[slot][-1][oddity.detail] = float("nan")
-                    is_json = False
+                    for element in elements[slot]:
+                        element[oddity.detail] = float("nan")
+                    finished.pop(slot, None)
                 case Oddity("untrue", slot):
                     elements[slot].append(element_of(_bar(start_of(slot), oddity.detail)))
                 case Oddity("bare", slot):
@@ -130,8 +131,8 @@ class Vendor:
             start_ms=start_ms,
             end_ms=end_ms,
             body=_body(_shuffled(inside, seed) + around),
-            finished={v.bar.t_ms: v for v in finished.values()} if is_json else {},
-            heard=frozenset(heard if is_json else ()),
+            finished={v.bar.t_ms: v for v in finished.values()},
+            heard=frozenset(heard),
         )
 
 
@@ -279,8 +280,6 @@ def prices_answer(step: PricesStep) -> PricesAnswer:
                 PART_FAULTS[fault](entry)
             prices.append(price)
         entries.insert(len(entries) // 2, entry)
-    if NOT_A_NUMBER in step.faults.values():
-        prices = []
     return PricesAnswer(
         asked_ms=moment_of(step.change),
         body=_body(entries),
@@ -299,7 +298,6 @@ def _heard_price(price: Price) -> tuple[str, str, frozenset[float]]:
     return price.symbol, moment, frozenset(n for n in (*numbers, price.daily_close) if n is not None)
 
 
-NOT_A_NUMBER = "not a number"
 FROM_THE_FUTURE = "from the future"
 
 
@@ -336,13 +334,13 @@ WHOLE_FAULTS: Mapping[str, Callable[[Element], None]] = {
     "cleared": _cleared,
     "refused": _refused,
     FROM_THE_FUTURE: _from_the_future,
-    NOT_A_NUMBER: _not_a_number,
 }
 """With them an answer says nothing of a symbol."""
 
 PART_FAULTS: Mapping[str, Callable[[Element], None]] = {
     "without a quote": _without_quote,
     "without a day": _without_day,
+    "not a number": _not_a_number,
 }
 """With them it says less."""
 
@@ -388,7 +386,7 @@ FAULTY = _oddities("useless", USELESS) | _oddities("useless", MISPLACED)
 ODDITIES = st.one_of(
     HARMLESS,
     FAULTY,
-    _oddities("not a number", st.sampled_from(["h", "v"])),
+    _oddities("not a number", st.sampled_from(["h", "c"])),
 )
 LIES = st.one_of(_oddities("untrue", QUOTES), _oddities("bare", st.none()))
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from assetbatch.errors import DatabaseError, SchemaMissingError
-from assetbatch.market import BAR_MS, Batch, Price, Span, SpanState
+from assetbatch.market import BAR_MS, Batch, Price, Span, SpanFault, SpanState
 from assetbatch.store import Store
 from assetbatch.store.migrations import all_migrations
 
@@ -31,7 +31,7 @@ def test_init_makes_the_owners_tables(empty: Store, sql: Sql) -> None:
         ("data_sources.assetbatch_rejections", "symbol_id rejected_at since error"),
         (
             "data_sources.assetbatch_spans",
-            "symbol_id start_ts end_ts state asked_at error_message updated_at",
+            "symbol_id start_ts end_ts state asked_at error_message updated_at fault",
         ),
         (
             "data_sources.data_sync_status",
@@ -102,6 +102,24 @@ def test_an_installation_of_version_1_is_upgraded_and_keeps_what_it_has(
     with Store.open(database_url) as upgraded:
         assert upgraded.load(["EURUSD"])["EURUSD"].last_price == 1.5
         upgraded.save(Batch(spans={"EURUSD": [Span(0, BAR_MS, SpanState.ASKED)]}), 1)
+
+
+def test_the_words_of_failed_stretches_become_faults(store: Store, sql: Sql) -> None:
+    words = [
+        "the vendor's bar is of no use",
+        "the vendor answered without any bar; asked once more",
+        "no connection",
+        None,
+    ]
+    spans = [
+        Span(2 * n * BAR_MS, (2 * n + 1) * BAR_MS, SpanState.FAILED, 1, said) for n, said in enumerate(words)
+    ]
+    store.save(Batch(spans={"EURUSD": spans}), 1)
+    sql("ALTER TABLE data_sources.assetbatch_spans DROP COLUMN fault")
+    sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 4")
+    store.migrate()
+    found = store.load(["EURUSD"])["EURUSD"].spans
+    assert [span.fault for span in found] == [SpanFault.UNUSABLE_BAR, SpanFault.UNCONFIRMED, None, None]
 
 
 def test_a_newer_schema_says_to_upgrade(store: Store, database_url: str, sql: Sql) -> None:

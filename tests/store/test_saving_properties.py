@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from assetbatch.assets import Asset, AssetType
 from assetbatch.batch import BatchState, Holder, Portion
 from assetbatch.entitlements import Entitlements
+from assetbatch.interpretation import bars_findings, prices_findings
 from assetbatch.market import BAR_MS, Bar, Batch, Price, Saved, Span, SpanState, StoredAsset
 from assetbatch.planning import BarsCall, SnapshotCall, Work, WorkKind
 from assetbatch.state.window import CallKind
@@ -253,7 +254,7 @@ def batch_of(answer: Answer) -> Batch | None:
     known.saw(EURUSD.asset_type, answer.asked_ms, answer.asked_ms, market_open=True)  # of another asset
     cycle = BatchState(CallKind.QUEUE, Holder(), known)
     cycle.add(Portion(call.work, stored, answer.asked_ms), lessons=0)
-    cycle.take_bars(call, None, page, answer.asked_ms)
+    cycle.apply(call, bars_findings(call, call.work, None, page, stored, known, answer.asked_ms))
     return cycle.unsaved()[1]
 
 
@@ -427,7 +428,7 @@ def batch_of_prices(answer: PricesAnswer) -> Batch | None:
     call = SnapshotCall((Work(EURUSD), Work(BTCUSD)))
     cycle = BatchState(CallKind.PRIORITY, Holder(), Entitlements(end_of_day=False))
     cycle.add(Portion(call.work, {}, answer.asked_ms), lessons=0)
-    cycle.take_prices(call, prices, answer.asked_ms, lambda *_: None)
+    cycle.apply(call, prices_findings(call, call.work, prices, {}, answer.asked_ms))
     return cycle.unsaved()[1]
 
 

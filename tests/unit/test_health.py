@@ -25,10 +25,10 @@ from assetbatch.health import (
     problems_of_assets,
     verdict,
 )
-from assetbatch.health.assets import stands_still
+from assetbatch.health.assets import Stillness, newest_of_markets, stillness
 from assetbatch.health.collect import cycles_of, fresh_percent, plan_of, queue_of
-from assetbatch.hours import to_ms
-from assetbatch.market import Span, SpanState, StoredAsset
+from assetbatch.hours import Market, to_ms
+from assetbatch.market import BAR_MS, Span, SpanState, StoredAsset
 from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
 from assetbatch.state.queue import DeadLetter, Line, QueueState
 from assetbatch.state.window import WindowState
@@ -38,6 +38,7 @@ FREE = Entitlements(end_of_day=True)
 PAID = Entitlements(end_of_day=False)
 MINUTE = 60_000
 HOUR = 60 * MINUTE
+DAY = 24 * HOUR
 WEDNESDAY = to_ms(datetime(2026, 11, 18, 15, tzinfo=UTC))
 SUNDAY_OPENING = to_ms(datetime(2026, 11, 22, 22, tzinfo=UTC))
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
@@ -123,10 +124,11 @@ def paid_that_has_seen(asset_type: AssetType, newest_ms: int, now_ms: int) -> En
 
 
 class TestAPriceThatStandsStill:
-    def test_is_stale_after_an_hour_if_others_of_its_class_move(self) -> None:
+    def test_is_stale_after_an_hour_if_others_of_its_market_move(self) -> None:
         known = paid_that_has_seen(AssetType.FOREX, WEDNESDAY, WEDNESDAY)
         for age_ms, state in ((HOUR - 1, "fresh"), (HOUR, "stale")):
-            health = asset_health(EURUSD, refreshed(EURUSD, WEDNESDAY - age_ms, WEDNESDAY), known, WEDNESDAY)
+            stored = refreshed(EURUSD, WEDNESDAY - age_ms, WEDNESDAY)
+            health = asset_health(EURUSD, stored, known, WEDNESDAY, WEDNESDAY)
             assert health.state == state
         assert health.reason == ("the vendor answers, but its price has not moved since 2026-11-18 14:00 UTC")
 
@@ -138,29 +140,66 @@ class TestAPriceThatStandsStill:
         known = paid_that_has_seen(AssetType.FOREX, WEDNESDAY, WEDNESDAY)
         for age_ms, stands in ((patience_ms - 1, False), (patience_ms, True)):
             stored = refreshed(asset, WEDNESDAY - age_ms, WEDNESDAY)
-            assert stands_still(asset, stored, known, WEDNESDAY) is stands
+            assert (stillness(asset, stored, known, WEDNESDAY, WEDNESDAY) is Stillness.UNEXPLAINED) is stands
 
     def test_is_given_the_plans_delay_besides(self) -> None:
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY - 15 * MINUTE, WEDNESDAY)
         for age_ms, stands in ((75 * MINUTE - 1, False), (75 * MINUTE, True)):
             stored = refreshed(BTCUSD, WEDNESDAY - age_ms, WEDNESDAY)
-            assert stands_still(BTCUSD, stored, known, WEDNESDAY) is stands
+            assert (stillness(BTCUSD, stored, known, WEDNESDAY, WEDNESDAY) is Stillness.UNEXPLAINED) is stands
 
     def test_counts_up_to_its_last_refresh(self) -> None:
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
         then = refreshed(BTCUSD, WEDNESDAY - 5 * HOUR, WEDNESDAY - 4 * HOUR - 1)
-        assert not stands_still(BTCUSD, then, known, WEDNESDAY)
+        assert stillness(BTCUSD, then, known, WEDNESDAY, WEDNESDAY) is not Stillness.UNEXPLAINED
 
     @pytest.mark.parametrize("absent", ["as_of_ms", "last_sync_ms"])
     def test_is_none_where_there_is_no_price_or_no_refresh(self, absent: str) -> None:
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
         stored = structs.replace(refreshed(BTCUSD, WEDNESDAY - 5 * HOUR, WEDNESDAY), **{absent: None})
-        assert not stands_still(BTCUSD, stored, known, WEDNESDAY)
+        assert stillness(BTCUSD, stored, known, WEDNESDAY, WEDNESDAY) is not Stillness.UNEXPLAINED
 
-    def test_may_be_a_holiday_if_nothing_of_its_class_moves(self) -> None:
+    def test_may_be_a_holiday_if_nothing_of_its_market_moves(self) -> None:
         then = WEDNESDAY - 5 * HOUR
-        known = paid_that_has_seen(AssetType.FOREX, then, WEDNESDAY)
-        assert asset_health(EURUSD, refreshed(EURUSD, then, WEDNESDAY), known, WEDNESDAY).state == "fresh"
+        known = paid_that_has_seen(AssetType.FOREX, WEDNESDAY, WEDNESDAY)
+        stored = refreshed(EURUSD, then, WEDNESDAY)
+        for newest_ms, state in ((0, "fresh"), (then + HOUR - 1, "fresh"), (then + HOUR, "stale")):
+            assert asset_health(EURUSD, stored, known, WEDNESDAY, newest_ms).state == state
+
+    def test_metals_are_judged_beside_metals(self) -> None:
+        moments = {"XAUUSD": WEDNESDAY - 5 * HOUR, "XAGUSD": WEDNESDAY - 4 * HOUR, "EURUSD": WEDNESDAY}
+        metals = [
+            Asset(symbol=symbol, polygon_ticker=f"C:{symbol}", asset_type=AssetType.FOREX)
+            for symbol in ("XAUUSD", "XAGUSD")
+        ]
+        stored = {s: StoredAsset(symbol=s, as_of_ms=at_ms) for s, at_ms in moments.items()}
+        newest = newest_of_markets([*metals, EURUSD, BTCUSD], stored)
+        assert newest == {Market.METAL: WEDNESDAY - 4 * HOUR, Market.FOREX: WEDNESDAY}
+
+    @pytest.mark.parametrize("asset", [EURUSD, BTCUSD])
+    def test_is_quiet_where_its_bars_were_asked_for_and_are_empty(self, asset: Asset) -> None:
+        then = WEDNESDAY - 5 * HOUR
+        known = paid_that_has_seen(asset.asset_type, WEDNESDAY, WEDNESDAY)
+        stored = refreshed(asset, then, WEDNESDAY)
+        for asked_to_ms, last_bar_ms, state in (
+            (WEDNESDAY - HOUR + 1, then - 2 * BAR_MS, "fresh"),
+            (WEDNESDAY - HOUR, then - 2 * BAR_MS, "stale"),
+            (WEDNESDAY - HOUR + 1, then + BAR_MS, "stale"),
+            (WEDNESDAY - HOUR + 1, None, "fresh"),
+        ):
+            asked = Span(then - DAY, asked_to_ms, SpanState.ASKED, WEDNESDAY)
+            known_bars = structs.replace(stored, spans=(asked,), last_bar_ms=last_bar_ms)
+            health = asset_health(asset, known_bars, known, WEDNESDAY, WEDNESDAY)
+            assert health.state == state
+            assert health.reason.startswith("quiet since 2026-11-18 10:00 UTC") is (state == "fresh")
+
+    @pytest.mark.parametrize("state", [SpanState.FAILED, SpanState.WANTED])
+    def test_is_not_quiet_where_no_answer_has_told_so(self, state: SpanState) -> None:
+        then = WEDNESDAY - 5 * HOUR
+        known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
+        spans = (Span(then - DAY, then - HOUR, SpanState.ASKED), Span(then - HOUR, WEDNESDAY, state, then))
+        stored = structs.replace(refreshed(BTCUSD, then, WEDNESDAY), spans=spans)
+        assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == "stale"
 
     def test_is_no_holiday_of_crypto(self) -> None:
         then = WEDNESDAY - 5 * HOUR

@@ -14,8 +14,8 @@ from assetbatch.assets import Asset, AssetType
 from assetbatch.entitlements import DAY_MS as DAY
 from assetbatch.entitlements import Entitlements, KnownRefusal, Lack, Sighting
 from assetbatch.hours import Market, open_ms_between, start_of_day, to_ms
-from assetbatch.ledger import OF_NO_USE, open_stretches, record
-from assetbatch.market import BAR_MS, Span, SpanState, StoredAsset
+from assetbatch.ledger import open_stretches, record
+from assetbatch.market import BAR_MS, Span, SpanFault, SpanState, StoredAsset
 from assetbatch.planning import (
     FAILED_AGAIN_MS,
     PAGE_DAYS,
@@ -378,7 +378,7 @@ class TestThePast:
             (200 * DAY, 30 * DAY),
         ):
             asked_ms = end_ms + age_ms
-            faulty = Span(start_ms, end_ms, SpanState.FAILED, asked_ms, OF_NO_USE)
+            faulty = Span(start_ms, end_ms, SpanState.FAILED, asked_ms, "any words", SpanFault.UNUSABLE_BAR)
             stored = msgspec.structs.replace(self.KNOWN, spans=(faulty,))
             assert askable(BTCUSD, stored, start_ms, end_ms, asked_ms + pause_ms - 1) == []
             assert askable(BTCUSD, stored, start_ms, end_ms, asked_ms + pause_ms) == [faulty]

@@ -122,13 +122,103 @@ def test_an_element_that_is_no_bar_at_all_loses_no_other(element: object) -> Non
     assert answer.refused == {"undecodable": 1}
 
 
-def test_a_number_that_no_float_can_hold_loses_only_its_own_bar() -> None:
-    body = json.dumps({"status": "OK", "results": [raw_bar(), raw_bar(t=START + BAR_MS, v=7777)]})
+@pytest.mark.parametrize("said", ["1e400", "NaN", "-Infinity", "1" + 400 * "0"])
+def test_what_no_float_can_hold_loses_only_its_own_value(said: str) -> None:
+    body = json.dumps({"status": "OK", "results": [raw_bar(v=7777), raw_bar(t=END, c=7777)]})
+    answer = decode_bars(body.replace("7777", said).encode(), ticker="C:EURUSD", start_ms=START, end_ms=END)
+    assert [(bar.t_ms, bar.volume) for bar in answer.bars] == [(START, None)]
+    assert (answer.refused.total(), answer.faulty_ms) == (1, (END,))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'"x":"\xff"',
+        b'"\xff":1',
+        b'"x":"\x00"',
+        b'"x":"\x01\n\x1f"',
+        b'"x":"\\ud800"',
+        b'"x":"\\udc00\\ud800"',
+        b'"x":"\\q"',
+        b'"x":"\\u12"',
+    ],
+)
+def test_bad_text_loses_no_bar_not_even_its_own(odd: bytes) -> None:
+    body = json.dumps({"status": "OK", "request_id": 1, "results": [raw_bar(), raw_bar(t=END, x=7777)]})
+    for text in (body.encode().replace(b'"x": 7777', odd), body.encode().replace(b'"request_id": 1', odd)):
+        answer = decode_bars(text, ticker="C:EURUSD", start_ms=START, end_ms=END)
+        assert ([bar.t_ms for bar in answer.bars], answer.refused) == ([START, END], {})
+
+
+@pytest.mark.parametrize(
+    "element",
+    [b"{,}", b'{"t":1,,}', b"{t:1}", b"[" * 5000 + b"]" * 5000, b'{"a":' * 5000 + b"1" + b"}" * 5000, b"01"],
+    ids=lambda element: element[:8].decode(),
+)
+def test_an_element_that_is_no_json_loses_no_other(element: bytes) -> None:
+    body = json.dumps({"status": "OK", "results": [raw_bar(), 7777, raw_bar(t=END)], "next_url": ""})
     answer = decode_bars(
-        body.replace("7777", "1e400").encode(), ticker="C:EURUSD", start_ms=START, end_ms=END
+        body.encode().replace(b"7777", element), ticker="C:EURUSD", start_ms=START, end_ms=END
     )
+    assert [bar.t_ms for bar in answer.bars] == [START, END]
+    assert (answer.refused, answer.unplaced) == ({"undecodable": 1}, 1)
+
+
+def test_an_answer_that_stops_in_the_middle_is_nonsense() -> None:
+    body = json.dumps({"status": "OK", "results": [raw_bar(), raw_bar(t=END)]}).encode()
+    for length in (len(body) - 2, len(body) - 10, len(body) // 2):
+        refusal = refusal_of(
+            lambda: decode_bars(body[:length], ticker="C:EURUSD", start_ms=START, end_ms=END)  # noqa: B023
+        )
+        assert refusal.kind is RefusalKind.NONSENSE
+
+
+@pytest.mark.parametrize("said", ["X:DOGEUSD", "C:EURUSD2", "", 5, "c:eurusd"])
+def test_an_answer_for_another_ticker_is_nonsense_even_an_empty_one(said: object) -> None:
+    for results in ([raw_bar()], []):
+        refusal = refusal_of(lambda: bars(*results, ticker=said))  # noqa: B023 - called at once
+        assert refusal.kind is RefusalKind.NONSENSE
+    assert "C:EURUSD" in refusal.message
+
+
+@pytest.mark.parametrize("said", [None, "C:EURUSD", "C:EURUSD\x00"])
+def test_an_answer_for_the_asked_ticker_or_for_none_is_taken(said: str | None) -> None:
+    assert len(bars(raw_bar(), ticker=said).bars) == 1
+
+
+def test_an_element_of_another_ticker_is_refused_and_its_slot_noted() -> None:
+    answer = bars(raw_bar(T="C:EURUSD"), raw_bar(t=START + BAR_MS, T="X:DOGEUSD"))
     assert [bar.t_ms for bar in answer.bars] == [START]
-    assert answer.refused == {"undecodable": 1}
+    assert (answer.refused, answer.misplaced_ms) == ({"ticker": 1}, (START + BAR_MS,))
+
+
+@pytest.mark.parametrize("t", [END + 180_000 - BAR_MS, (END - BAR_MS) * 1_000_000, (END - BAR_MS) // 1000])
+def test_the_slot_of_a_misplaced_bar_is_noted(t: int) -> None:
+    """Off the grid, in nanoseconds, in seconds."""
+    answer = bars(raw_bar(), raw_bar(t=t))
+    assert (answer.refused, answer.misplaced_ms, answer.unplaced) == ({"time": 1}, (END - BAR_MS,), 0)
+
+
+def test_a_slot_with_a_sound_bar_is_not_misplaced() -> None:
+    assert bars(raw_bar(), raw_bar(t=START + 180_000)).misplaced_ms == ()
+
+
+@pytest.mark.parametrize("t", [None, "x", END + BAR_MS, START - BAR_MS, START - 1, END * 5])
+def test_a_bar_that_may_be_of_any_slot_is_unplaced(t: object) -> None:
+    answer = bars(raw_bar(), raw_bar(t=t))
+    assert (answer.misplaced_ms, answer.unplaced) == ((), 1)
+
+
+@pytest.mark.parametrize("value", [1e300, 1.1e12, 1e-16, 5e-324])
+def test_a_number_beyond_any_price_is_none(value: float) -> None:
+    answer = bars(raw_bar(), raw_bar(t=END, **dict.fromkeys("ohlc", value)))
+    assert (answer.refused, answer.faulty_ms) == ({"price": 1}, (END,))
+    assert bars(raw_bar(vw=value)).bars[0].vwap is None
+
+
+@pytest.mark.parametrize("value", [1e-12, 4e9])
+def test_the_cheapest_coin_and_a_bitcoin_in_dong_have_prices(value: float) -> None:
+    assert len(bars(raw_bar(**dict.fromkeys("ohlc", value))).bars) == 1
 
 
 def test_an_answer_whose_bars_are_all_of_no_use_is_nonsense_and_not_an_empty_one() -> None:
@@ -137,9 +227,12 @@ def test_an_answer_whose_bars_are_all_of_no_use_is_nonsense_and_not_an_empty_one
     assert refusal.message == "no bar of the answer is of use (price: 2, time: 1)"
 
 
-def test_an_answer_with_bars_outside_the_range_only_is_an_empty_one() -> None:
-    answer = bars(raw_bar(t=START - BAR_MS))
-    assert (answer.bars, answer.refused) == ([], {"outside": 1})
+def test_an_answer_with_bars_outside_the_range_only_is_no_empty_one() -> None:
+    refusal = refusal_of(lambda: bars(raw_bar(t=START - BAR_MS)))
+    assert (refusal.kind, refusal.message) == (
+        RefusalKind.NONSENSE,
+        "no bar of the answer is of use (outside: 1)",
+    )
 
 
 def test_both_ends_of_the_asked_range_belong_to_it() -> None:
@@ -294,6 +387,13 @@ def test_a_day_bar_is_as_of_the_end_of_its_new_york_day_whichever_moment_it_carr
     assert (price.last_price, daily(price)) == (1.15, [1.1, 1.2, 1.0, 1.15])
 
 
+@pytest.mark.parametrize("envelope", [{"ticker": "X:DOGEUSD"}, {"results": [raw_bar(T="X:DOGEUSD")]}])
+def test_the_previous_day_of_another_ticker_is_nonsense(envelope: dict[str, Any]) -> None:
+    body = json.dumps({"status": "OK", "results": [raw_bar()]} | envelope).encode()
+    refusal = refusal_of(lambda: decode_previous_day(body, ticker="C:EURUSD", symbol="EURUSD"))
+    assert refusal.kind is RefusalKind.NONSENSE
+
+
 def test_no_previous_day_is_no_price() -> None:
     assert decode_previous_day(b'{"status":"OK"}', ticker="C:EURUSD", symbol="EURUSD") is None
 
@@ -328,9 +428,62 @@ def test_a_midpoint_has_no_more_digits_than_it_needs(bid: float, ask: float, mid
     assert midpoint(bid, ask) == midpoint(ask, bid) == middle
 
 
-def test_a_bid_above_the_ask_is_kept_as_it_is() -> None:
-    crossed = price(last_quote={"bid": 1.2, "ask": 1.1, "last_updated": NOW_NS})
-    assert (crossed.bid, crossed.ask, crossed.last_price) == (1.2, 1.1, 1.15)
+def quoted(bid: object, ask: object, **fields: Any) -> PricesAnswer:
+    quote = {"bid": bid, "ask": ask, "last_updated": NOW_NS}
+    return snapshot({"ticker": "C:EURUSD", "last_quote": quote} | fields)
+
+
+def test_a_bid_above_the_ask_by_rounding_is_kept_as_it_is() -> None:
+    crossed = quoted(1.0851, 1.085).prices["C:EURUSD"]
+    assert (crossed.bid, crossed.ask, crossed.last_price) == (1.0851, 1.085, 1.08505)
+
+
+SESSION = {"open": 1.085, "high": 1.09, "low": 1.08, "close": 1.085}
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask"),
+    [(1.0852, 1.085), (1.2, 1.1), (1.085, 10.85), (0.01, 2.2), (1.0, 1.1), (1e300, 1.1), (1.1, 1e300)],
+)
+def test_a_quote_that_cannot_be_one_is_refused_and_its_ticker_fails(bid: float, ask: float) -> None:
+    answer = quoted(bid, ask, session=SESSION, last_updated=NOW_NS)
+    assert (answer.prices, answer.errors["C:EURUSD"].kind) == ({}, RefusalKind.NONSENSE)
+    assert answer.refused == {"quote": 1}
+
+
+@pytest.mark.parametrize(("bid", "ask"), [(1.085, 1.0855), (1.0, 1.05)])
+def test_a_quote_as_wide_as_quotes_are_is_taken(bid: float, ask: float) -> None:
+    assert "C:EURUSD" in quoted(bid, ask, session=SESSION).prices
+
+
+def test_a_wide_quote_is_taken_on_a_wild_day_or_where_nothing_is_beside_it() -> None:
+    wild = {"open": 1.0, "high": 1.1, "low": 1.0, "close": 1.05}
+    assert "C:EURUSD" in quoted(1.0, 1.2, session=wild).prices
+    assert "C:EURUSD" in quoted(1.0, 1.2).prices
+
+
+def test_beside_a_trade_a_quote_that_cannot_be_one_is_left_out() -> None:
+    answer = quoted(1.2, 1.1, last_trade={"price": 1.15, "sip_timestamp": NOW_NS})
+    taken = answer.prices["C:EURUSD"]
+    assert (taken.last_price, taken.bid, taken.ask, answer.refused) == (1.15, None, None, {"quote": 1})
+
+
+@pytest.mark.parametrize("said", [1e300, 1e-16, -1.1, "1.1", True, []])
+def test_a_trade_that_is_no_price_is_refused_and_nothing_lesser_takes_its_place(said: object) -> None:
+    trade = {"price": said, "sip_timestamp": NOW_NS}
+    answer = snapshot({"ticker": "C:EURUSD", "last_trade": trade, "session": SESSION, "last_updated": NOW_NS})
+    assert (answer.prices, answer.errors["C:EURUSD"].kind) == ({}, RefusalKind.NONSENSE)
+    assert answer.refused == {"price": 1}
+
+
+def test_bad_text_and_odd_elements_lose_no_other_ticker() -> None:
+    good = {"last_trade": {"price": 1.1, "sip_timestamp": NOW_NS}}
+    entries = [{"ticker": "X:A"} | good, {"ticker": "X:B", "name": "7777"} | good, "8888"]
+    body = json.dumps({"status": "OK", "results": entries}).encode()
+    for text in (b"\xff", b"\x00", b"\\ud800"):
+        spoilt = body.replace(b"7777", text).replace(b'"8888"', b"{,}")
+        answer = decode_snapshot(spoilt, {"X:A": "A", "X:B": "B"})
+        assert (set(answer.prices), answer.refused) == ({"X:A", "X:B"}, {"undecodable": 1})
 
 
 @pytest.mark.parametrize("quote", [{"bid": 1.1}, {"bid": 1.1, "ask": 0}, {"bid": 1.1, "ask": None}])
@@ -411,8 +564,9 @@ def test_every_asked_ticker_is_a_price_an_error_or_empty() -> None:
     assert {ticker: error.kind for ticker, error in answer.errors.items()} == {
         "X:B": RefusalKind.UNKNOWN_TICKER,
         "X:C": RefusalKind.NOT_IN_PLAN,
+        "X:E": RefusalKind.NONSENSE,  # another's price may have come in its place
     }
-    assert answer.empty == {"X:D", "X:E"}
+    assert answer.empty == {"X:D"}
     assert answer.refused == {"empty": 1, "unasked": 1}
 
 

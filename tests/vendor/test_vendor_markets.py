@@ -178,7 +178,8 @@ class TestMarketSnapshot:
     def test_an_unasked_ticker_is_counted_and_not_kept(self) -> None:
         entry = {"lastTrade": {"p": 1, "t": NOW_MS}}
         answer = self.read({"ticker": "C:OTHER"} | entry, {"ticker": 5} | entry, entry)
-        assert (answer.prices, set(answer.empty)) == ({}, {"C:EURUSD"})
+        assert (answer.prices, set(answer.empty)) == ({}, set())
+        assert answer.errors["C:EURUSD"].kind is RefusalKind.NONSENSE
         assert answer.refused == {"unasked": 3}
 
     def test_of_two_entries_for_a_ticker_the_newer_counts(self) -> None:

@@ -8,7 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from assetbatch.batch import BatchReport, Holder, Portion, Result
+from assetbatch.batch import BatchReport, Holder, Portion
 from assetbatch.bounds import Bound
 from assetbatch.cycles.result import LEASE_SLACK_SECONDS, TOO_MANY_CALLS, CycleResult, judge
 from assetbatch.cycles.work import (
@@ -22,6 +22,7 @@ from assetbatch.cycles.work import (
 )
 from assetbatch.entitlements import Entitlements
 from assetbatch.flights import calls_at_once
+from assetbatch.interpretation import Result
 from assetbatch.market import SNAPSHOT_TICKERS
 from assetbatch.metrics import CallMade
 from assetbatch.planning import Work, WorkKind, parse_work_id, shares_calls

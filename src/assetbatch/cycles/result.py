@@ -55,6 +55,8 @@ class CycleResult(msgspec.Struct, kw_only=True):
     """How many of the written bars were stored before with other values."""
     bars_refused: int = 0
     """Bars of the answers that cannot be true, or that the database refuses."""
+    prices_refused: int = 0
+    """Prices and quotes of the answers that cannot be true, or belong to another ticker."""
     published: int = 0
     assets: list[AssetReport] = msgspec.field(default_factory=list)
     plan: list[str] = msgspec.field(default_factory=list)
@@ -137,6 +139,7 @@ def _outcome(services: Services, result: CycleResult) -> Outcome:
             "bars_written": result.bars_written,
             "bars_corrected": result.bars_corrected,
             "bars_refused": result.bars_refused,
+            "prices_refused": result.prices_refused,
             "published": result.published,
             "enqueued": result.enqueued,
             "dropped": len(result.dropped),

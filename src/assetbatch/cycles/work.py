@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from assetbatch.assets import Asset
-from assetbatch.batch import BatchReport, Portion, Result
+from assetbatch.batch import BatchReport, Portion
 from assetbatch.bounds import Bound
 from assetbatch.cycles.result import AssetReport, CycleResult
 from assetbatch.entitlements import Entitlements
 from assetbatch.errors import UnreachableError
+from assetbatch.interpretation import Result
 from assetbatch.market import StoredAsset
 from assetbatch.metrics import CallMade
 from assetbatch.planning import Work, WorkKind, assess, bars_to_queue, describe, parse_work_id, plan
@@ -197,6 +198,7 @@ def account(result: CycleResult, report: BatchReport) -> None:
     result.bars_written += report.bars_new + report.bars_corrected
     result.bars_corrected += report.bars_corrected
     result.bars_refused += report.bars_refused
+    result.prices_refused += report.prices_refused
     result.published += report.published
     result.too_many_calls |= report.too_many_calls
 

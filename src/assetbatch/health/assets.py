@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from enum import Enum, auto
+
 from assetbatch.assets import Asset, AssetType
 from assetbatch.entitlements import HOUR_MS, Entitlements
 from assetbatch.health.document import AssetHealth
-from assetbatch.hours import is_open, last_open, next_open, open_ms_between
+from assetbatch.hours import Market, is_open, last_open, next_open, open_ms_between
 from assetbatch.ledger import completeness
-from assetbatch.market import StoredAsset
+from assetbatch.market import BAR_MS, SpanState, StoredAsset
 from assetbatch.planning import Work, assess
 from assetbatch.words import iso, moment
 
@@ -17,8 +20,24 @@ STALE_SLACK_MS = 60_000
 COMPLETE_SLACK_MS = 30 * 60_000
 
 
-def asset_health(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> AssetHealth:
-    """One asset's line of the document."""
+def newest_of_markets(assets: Iterable[Asset], stored: Mapping[str, StoredAsset]) -> dict[Market, int]:
+    """Return the moment of the newest stored price of each market: metals are judged beside metals."""
+    newest: dict[Market, int] = {}
+    for asset in assets:
+        as_of_ms = stored[asset.symbol].as_of_ms if asset.symbol in stored else None
+        if as_of_ms is not None:
+            newest[asset.market] = max(as_of_ms, newest.get(asset.market, 0))
+    return newest
+
+
+def asset_health(
+    asset: Asset,
+    stored: StoredAsset | None,
+    known: Entitlements,
+    now_ms: int,
+    newest_ms: int = 0,
+) -> AssetHealth:
+    """One asset's line of the document; `newest_ms` is the moment of the newest price of its market."""
     checked = assess(Work(asset), stored, known, now_ms)
     state, reason = "fresh", checked.reason
     if stored is None:
@@ -29,11 +48,15 @@ def asset_health(asset: Asset, stored: StoredAsset | None, known: Entitlements, 
         state = stored.sync_status or "failed"
     elif stored.as_of_ms is None or stored.last_sync_ms is None:
         state = "never"
-    elif stands_still(asset, stored, known, now_ms):
-        state = "stale"
-        reason = f"the vendor answers, but its price has not moved since {moment(stored.as_of_ms)}"
-    elif checked.due:
-        state = "stale" if is_stale(asset, stored.last_sync_ms, known, now_ms) else "due"
+    else:
+        still = stillness(asset, stored, known, now_ms, newest_ms)
+        if still is Stillness.UNEXPLAINED:
+            state = "stale"
+            reason = f"the vendor answers, but its price has not moved since {moment(stored.as_of_ms)}"
+        elif checked.due:
+            state = "stale" if is_stale(asset, stored.last_sync_ms, known, now_ms) else "due"
+        elif still is Stillness.QUIET:
+            reason = f"quiet since {moment(stored.as_of_ms)}: its bars were asked for, and there are none"
     change = None
     if stored and stored.last_price and stored.daily_open:
         change = round((stored.last_price / stored.daily_open - 1) * 100, 3)
@@ -78,20 +101,47 @@ def is_stale(asset: Asset, last_sync_ms: int, known: Entitlements, now_ms: int) 
     return now_ms - since_ms > 2 * asset.update_frequency_seconds * 1000 + STALE_SLACK_MS
 
 
-def stands_still(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
-    """Whether snapshots of an open market succeed and bring a price that has not moved for an hour of trading
-    (or for as long as makes it stale), though others of its class have.
+class Stillness(Enum):
+    """What is to be thought of a price that has not moved although the vendor answers."""
 
-    Where nothing of a class moves it may be a holiday; crypto has none. Bars need no such look: what they do
-    not have was asked for, and nobody traded.
+    NONE = auto()
+    """It moves, or nothing can be said."""
+    QUIET = auto()
+    """Its bars were asked for and are empty: nobody traded."""
+    UNEXPLAINED = auto()
+    """Others of its market have moved, or it never closes: something holds it up."""
+
+
+def stillness(
+    asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int, newest_ms: int
+) -> Stillness:
+    """Judge a price that snapshots of an open market bring and that has not moved for an hour of trading (or
+    for as long as makes it stale), though others of its market have, the newest at `newest_ms`.
+
+    Where nothing of a market moves it may be a holiday; crypto has none. Time whose bars were asked for and
+    are empty is no standstill. Prices that follow from bars need no such look.
     """
     if stored.as_of_ms is None or stored.last_sync_ms is None or not is_open(asset.market, now_ms):
-        return False
-    if not known.any_snapshots(asset.asset_type, now_ms):
-        return False
+        return Stillness.NONE
+    if not known.any_snapshots(asset.asset_type, now_ms, asset.polygon_ticker):
+        return Stillness.NONE
     patience_ms = max(HOUR_MS, 2 * asset.update_frequency_seconds * 1000 + STALE_SLACK_MS)
     patience_ms += known.delay_ms(asset.asset_type, now_ms)
-    others_moved = known.newest_ms(asset.asset_type) - stored.as_of_ms >= patience_ms
-    if asset.asset_type is not AssetType.CRYPTO and not others_moved:
-        return False
-    return open_ms_between(asset.market, stored.as_of_ms, stored.last_sync_ms) >= patience_ms
+    if open_ms_between(asset.market, stored.as_of_ms, stored.last_sync_ms) < patience_ms:
+        return Stillness.NONE
+    quiet_to_ms = _empty_to(stored, stored.as_of_ms)
+    if open_ms_between(asset.market, quiet_to_ms, stored.last_sync_ms) < patience_ms:
+        return Stillness.QUIET
+    others_moved = newest_ms - stored.as_of_ms >= patience_ms
+    if asset.asset_type is AssetType.CRYPTO or others_moved:
+        return Stillness.UNEXPLAINED
+    return Stillness.NONE
+
+
+def _empty_to(stored: StoredAsset, as_of_ms: int) -> int:
+    """The moment up to which bars were asked for since a price and there are none; else the price's own."""
+    if stored.last_bar_ms is not None and stored.last_bar_ms > as_of_ms:
+        return as_of_ms
+    slot_ms = as_of_ms - as_of_ms % BAR_MS
+    asked = [span for span in stored.spans if span.state is SpanState.ASKED]
+    return next((max(as_of_ms, s.end_ms) for s in asked if s.start_ms <= slot_ms <= s.end_ms), as_of_ms)

@@ -9,7 +9,7 @@ from assetbatch.config import Config
 from assetbatch.entitlements import Entitlements, KnownRefusal
 from assetbatch.errors import DatabaseError
 from assetbatch.forecast import Forecast, forecast
-from assetbatch.health.assets import asset_health
+from assetbatch.health.assets import asset_health, newest_of_markets
 from assetbatch.health.document import AssetHealth, Health, JobHealth, Problem
 from assetbatch.health.metrics import alerts_of, metrics_of
 from assetbatch.health.problems import problems_of, verdict
@@ -49,11 +49,13 @@ def collect(services: Services) -> Health:
         stored = services.store.load([asset.symbol for asset in config.assets])
     except DatabaseError as error:
         problems.append(Problem(error.message, error.hint, "critical"))
-    assets = (
-        [asset_health(asset, stored.get(asset.symbol), known, now_ms) for asset in config.assets]
-        if (stored is not None)
-        else []
-    )
+    assets: list[AssetHealth] = []
+    if stored is not None:
+        newest = newest_of_markets(config.assets, stored)
+        assets = [
+            asset_health(asset, stored.get(asset.symbol), known, now_ms, newest.get(asset.market, 0))
+            for asset in config.assets
+        ]
     write, *_ = trial.refusals(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
     if write:
         problems.append(Problem(write.message, write.hint, "critical"))

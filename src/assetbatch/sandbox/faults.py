@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from hashlib import blake2b
 from threading import Lock
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 
 from assetbatch.errors import ConfigError
+from assetbatch.hours import to_ms
 from assetbatch.sandbox.answers import (
     EMPTY_PAGE,
     Answer,
@@ -67,6 +69,11 @@ FAULTS: dict[str, tuple[str, str]] = {
     "zeros": ("", "zeros where the prices of bars, minute and day belong"),
     "null-results": ("", "null where the results belong"),
     "ticker-errors": ("NOT_FOUND", "each ticker of a /v3/snapshot is an error of this name"),
+    "other-ticker": ("X:DOGEUSD", "the answer for a ticker is one for this ticker"),
+    "off-grid": ("", "a bar besides that starts three minutes off the grid"),
+    "nanoseconds": ("", "every second bar's start in nanoseconds"),
+    "hole": ("2026-11-01", "no bars of this UTC day"),
+    "crossed": ("", "bid and ask exchanged, and a percent apart"),
     "outside-range": ("", "bars before and after the range that was asked"),
     "duplicates": ("", "each result twice"),
     "unordered": ("", "the results backwards"),
@@ -112,6 +119,7 @@ _VALUES = {
     "gzip-bomb": r"[0-9]+",
     "drip-headers": r"[0-9]*\.?[0-9]+",
     "drip-body": r"[0-9]*\.?[0-9]+",
+    "hole": r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9])",
     "nan": r"NaN|-?Infinity|1e400",
     "redirect": r"https?://.+",
     "next-url": r"https?://.+",
@@ -270,6 +278,43 @@ def _outside_range(body: dict[str, Any], _value: str, _request: Request) -> dict
     return body
 
 
+def _other_ticker(body: dict[str, Any], value: str, _request: Request) -> dict[str, Any] | None:
+    return {**body, "ticker": value} if "ticker" in body and _bars(body) is not None else None
+
+
+def _off_grid(body: dict[str, Any], _value: str, _request: Request) -> dict[str, Any] | None:
+    bars = _bars(body)
+    if bars is None:
+        return None
+    middle = len(bars) // 2
+    odd = {**bars[middle], "t": bars[middle]["t"] + 180_000}
+    return {**body, "results": [*bars[:middle], odd, *bars[middle:]]}
+
+
+def _nanoseconds(body: dict[str, Any], _value: str, _request: Request) -> dict[str, Any] | None:
+    bars = _bars(body)
+    if bars is None:
+        return None
+    odd = [{**bar, "t": bar["t"] * 1_000_000} if n % 2 else bar for n, bar in enumerate(bars)]
+    return {**body, "results": odd}
+
+
+def _hole(body: dict[str, Any], value: str, _request: Request) -> dict[str, Any] | None:
+    bars = _bars(body)
+    if bars is None:
+        return None
+    from_ms = to_ms(datetime.fromisoformat(value).replace(tzinfo=UTC))
+    kept = [bar for bar in bars if not from_ms <= bar["t"] < from_ms + 86_400_000]
+    return {**body, "results": kept} if len(kept) < len(bars) else None
+
+
+def _crossed(body: dict[str, Any], _value: str, _request: Request) -> dict[str, Any] | None:
+    quotes = [one for one in _priced(body) if "bid" in one and "ask" in one]
+    for one in quotes:
+        one.update(bid=one["ask"] * 1.01, ask=one["bid"])
+    return body if quotes else None
+
+
 def _with_results(change: Callable[[list[Any]], list[Any] | None]) -> _Edit:
     def edit(body: dict[str, Any], _value: str, _request: Request) -> dict[str, Any] | None:
         if not body.get("results"):
@@ -298,6 +343,11 @@ _EDITS: dict[str, _Edit] = {
     "zeros": _zeros,
     "null-results": _with_results(lambda _: None),
     "ticker-errors": _ticker_errors,
+    "other-ticker": _other_ticker,
+    "off-grid": _off_grid,
+    "nanoseconds": _nanoseconds,
+    "hole": _hole,
+    "crossed": _crossed,
     "outside-range": _outside_range,
     "duplicates": _with_results(lambda results: [one for one in results for _ in range(2)]),
     "unordered": _with_results(lambda results: results[::-1]),

@@ -1,7 +1,7 @@
 """Bars of aggregate answers, checked before anybody may store them.
 
-A bar's prices are finite and above 0, its high and low enclose its open and close. An element that is
-of no use is counted by reason and never loses the others.
+A bar's prices are ones that a price can be, its high and low enclose its open and close. An element that
+is of no use is counted by reason and never loses the others.
 """
 
 from __future__ import annotations
@@ -16,10 +16,23 @@ import msgspec
 from assetbatch.market import BAR_MS, Bar
 from assetbatch.secret import Secret
 from assetbatch.vendor.answers import BarsAnswer
-from assetbatch.vendor.decoding import LIST, Body, Envelope, attempt, check, decode, number
+from assetbatch.vendor.decoding import (
+    HIGHEST_PRICE,
+    LIST,
+    LOWEST_PRICE,
+    Body,
+    Envelope,
+    attempt,
+    check,
+    check_ticker,
+    decode,
+    moment_ms,
+    number,
+)
 from assetbatch.vendor.refusals import UNDECODABLE, Refusal, RefusalKind
 
 _INT64 = 2**63  # what the store can hold
+_MOST_VOLUME = 1e18  # of five minutes; the cheapest coins have 1e15
 
 
 class RawBar(msgspec.Struct, gc=False):
@@ -62,22 +75,28 @@ def decode_bars(
     """The 5-minute bars of `/v2/aggs/ticker/{ticker}/range/5/minute/{start_ms}/{end_ms}`.
 
     Both ends of the range are inclusive, as the vendor's are. Raises Refusal if the answer as a whole
-    is of no use; so it is if all its bars are, or a broken answer would pass for a market without trades.
+    is of no use, or another ticker's; so it is if all its bars are, or a broken answer would pass for a
+    market without trades.
     """
     refused: Counter[str] = Counter()
     envelope, raws = raw_bars(body, refused, key)
-    bars, faulty_ms, unordered = _checked_bars(raws, start_ms, end_ms, refused)
-    if not bars and refused.total() > refused["outside"]:
+    check_ticker(envelope, ticker)
+    sifted = _Sifted(refused)
+    sifted.take(raws, ticker, start_ms, end_ms)
+    if not sifted.bars and refused:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(refused.items()))
         raise Refusal(RefusalKind.NONSENSE, f"no bar of the answer is of use ({reasons})", http_status=200)
+    starts = {bar.t_ms for bar in sifted.bars} if sifted.faulty or sifted.misplaced else ()
     return BarsAnswer(
         ticker=ticker,
         start_ms=start_ms,
         end_ms=end_ms,
-        bars=bars,
+        bars=sifted.bars,
         refused=refused,
-        faulty_ms=faulty_ms,
-        unordered=unordered,
+        faulty_ms=tuple(sorted(sifted.faulty.difference(starts))),
+        misplaced_ms=tuple(sorted(sifted.misplaced.difference(starts, sifted.faulty))),
+        unplaced=refused["undecodable"] + sifted.unplaced,
+        unordered=sifted.unordered,
         next_url=_next_url(envelope.next_url),
     )
 
@@ -98,10 +117,13 @@ def raw_bars(body: Body, refused: Counter[str], key: Secret | None) -> tuple[Env
 
 
 def fault(o: float | None, h: float | None, l: float | None, c: float | None) -> str:  # noqa: E741
-    """Why these four are no bar: `price` (one is missing, 0 or negative), `range`; empty if they are one."""
+    """Why these four are no bar: `price` (one is missing, 0 or beyond any price), `range`; empty if they are
+    one."""
     if not (o and h and l and c) or o < 0 or h < 0 or l < 0 or c < 0:
         return "price"
-    return "" if l <= o <= h and l <= c <= h else "range"
+    if not (l <= o <= h and l <= c <= h):
+        return "range"
+    return "" if l >= LOWEST_PRICE and h <= HIGHEST_PRICE else "price"
 
 
 def _loosened(elements: Iterable[msgspec.Raw], refused: Counter[str]) -> Iterator[RawBar]:
@@ -123,55 +145,71 @@ def _loosened(elements: Iterable[msgspec.Raw], refused: Counter[str]) -> Iterato
         )
 
 
-def _checked_bars(
-    raws: list[RawBar], start_ms: int, end_ms: int, refused: Counter[str]
-) -> tuple[list[Bar], tuple[int, ...], int]:
-    """The sound bars in order, the starts that have a faulty one only, how many came out of order."""
-    bars: list[Bar] = []
-    faulty: set[int] = set()
-    unordered = 0
-    before_ms = -1
-    ascending = True
-    for raw in raws:
-        t = raw.t
-        if t is None or t % BAR_MS:
-            refused["time"] += 1
-            continue
-        if not start_ms <= t <= end_ms:
-            refused["outside"] += 1
-            continue
-        t_ms = int(t)
-        o, h, l, c = raw.o, raw.h, raw.l, raw.c  # noqa: E741 - the vendor's names
-        reason = fault(o, h, l, c)
-        if reason or o is None or h is None or l is None or c is None:
-            refused[reason] += 1
-            faulty.add(t_ms)
-            continue
-        v, vw, n = raw.v, raw.vw, raw.n
-        bars.append(
-            Bar(
-                t_ms,
-                o,
-                h,
-                l,
-                c,
-                v if v is not None and v >= 0 else None,
-                vw if vw is not None and vw > 0 else None,
-                int(n) if n is not None and 0 <= n < _INT64 and n == int(n) else None,
+class _Sifted:
+    """What is left of an answer's elements: the sound bars in order, and what became of the others."""
+
+    def __init__(self, refused: Counter[str]) -> None:
+        self.refused = refused
+        self.bars: list[Bar] = []
+        self.faulty: set[int] = set()
+        self.misplaced: set[int] = set()
+        self.unplaced = 0
+        self.unordered = 0
+
+    def take(self, raws: list[RawBar], ticker: str, start_ms: int, end_ms: int) -> None:
+        """Sift the elements of an answer for `ticker` and a range."""
+        bars, refused = self.bars, self.refused
+        before_ms = -1
+        ascending = True
+        for raw in raws:
+            t = raw.t
+            if t is None or t % BAR_MS or not start_ms <= t <= end_ms:
+                self._misplace(t, start_ms, end_ms)
+                continue
+            t_ms = int(t)
+            if raw.ticker is not None and raw.ticker != ticker:
+                refused["ticker"] += 1
+                self.misplaced.add(t_ms)
+                continue
+            o, h, l, c = raw.o, raw.h, raw.l, raw.c  # noqa: E741 - the vendor's names
+            reason = fault(o, h, l, c)
+            if reason or o is None or h is None or l is None or c is None:
+                refused[reason] += 1
+                self.faulty.add(t_ms)
+                continue
+            v, vw, n = raw.v, raw.vw, raw.n
+            bars.append(
+                Bar(
+                    t_ms,
+                    o,
+                    h,
+                    l,
+                    c,
+                    v if v is not None and 0 <= v <= _MOST_VOLUME else None,
+                    vw if vw is not None and LOWEST_PRICE <= vw <= HIGHEST_PRICE else None,
+                    int(n) if n is not None and 0 <= n < _INT64 and n == int(n) else None,
+                )
             )
-        )
-        if t_ms <= before_ms:
-            ascending = False
-            unordered += t_ms < before_ms
-        before_ms = t_ms
-    if not ascending:
-        by_start = {bar.t_ms: bar for bar in bars}  # of two with one start the last counts
-        if len(by_start) < len(bars):
-            refused["duplicate"] += len(bars) - len(by_start)
-        bars = [by_start[t_ms] for t_ms in sorted(by_start)]
-    if faulty:
-        faulty.difference_update(bar.t_ms for bar in bars)
-    return bars, tuple(sorted(faulty)), unordered
+            if t_ms <= before_ms:
+                ascending = False
+                self.unordered += t_ms < before_ms
+            before_ms = t_ms
+        if not ascending:
+            by_start = {bar.t_ms: bar for bar in bars}  # of two with one start the last counts
+            if len(by_start) < len(bars):
+                refused["duplicate"] += len(bars) - len(by_start)
+            self.bars = [by_start[t_ms] for t_ms in sorted(by_start)]
+
+    def _misplace(self, t: float | None, start_ms: int, end_ms: int) -> None:
+        """An element off the grid, outside the range or of no moment: the slot that it may be of is noted,
+        also where its moment is in another unit."""
+        at_ms = moment_ms(t)
+        if at_ms is not None and start_ms - start_ms % BAR_MS <= at_ms <= end_ms:
+            self.refused["time"] += 1
+            self.misplaced.add(at_ms - at_ms % BAR_MS)
+            return
+        self.refused["time" if at_ms is None or at_ms % BAR_MS else "outside"] += 1
+        self.unplaced += 1
 
 
 def _next_url(value: object) -> str | None:

@@ -1,8 +1,8 @@
 """Lenient decoding, shared by all answers: numbers, prices, moments, and the envelope around a list.
 
 A field may be missing, null or of a wrong type, and unknown fields are passed over. What a value must
-be to count: a price is finite and above 0 (the vendor sends 0 where it has none), a moment is one of
-this century. No value comes from anywhere but the answer.
+be to count: a price lies between `LOWEST_PRICE` and `HIGHEST_PRICE` (the vendor sends 0 where it has
+none), a moment is one of this century. No value comes from anywhere but the answer.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from assetbatch.secret import Secret
-from assetbatch.vendor.refusals import GOOD_WORDS, UNDECODABLE, Refusal, RefusalKind, classify
+from assetbatch.vendor.refusals import GOOD_WORDS, UNDECODABLE, Refusal, RefusalKind, classify, one_line
+from assetbatch.vendor.repair import repaired
 
 Body = bytes | bytearray
+
+LOWEST_PRICE = 1e-15
+HIGHEST_PRICE = 1e12
+"""Between these lies every price: the cheapest coins cost 1e-10, a bitcoin in dong some 1e9."""
 
 _OLDEST_MS = 946_684_800_000  # 2000-01-01: an earlier moment is a zero or a mistaken unit
 _NEWEST_MS = 4_102_444_800_000  # 2100-01-01
@@ -37,13 +42,19 @@ def number(value: object) -> float | None:
 
 
 def price(value: object) -> float | None:
-    """A finite number above 0, or None: the vendor's 0 means that there is no price."""
-    if type(value) is float:  # what nearly all are; NaN is not above 0
-        return value if 0.0 < value < math.inf else None
+    """`value` as a price, or None: the vendor's 0 means that there is none."""
+    if type(value) is float:  # what nearly all are; NaN is not above anything
+        return value if LOWEST_PRICE <= value <= HIGHEST_PRICE else None
     if value is None:
         return None
     as_float = number(value)
-    return as_float if as_float is not None and as_float > 0 else None
+    return as_float if as_float is not None and LOWEST_PRICE <= as_float <= HIGHEST_PRICE else None
+
+
+def is_untrue(value: object) -> bool:
+    """Whether `value` says a price that is none: text, a negative number, one beyond any price. Null, 0 and
+    an empty text say that there is none."""
+    return price(value) is None and value not in (None, 0, "")
 
 
 def moment_ms(value: object) -> int | None:
@@ -73,9 +84,11 @@ def text(value: object) -> str:
 
 
 class Envelope(msgspec.Struct, kw_only=True):
-    """What is around a list: the status word, how many results there are said to be, a further page."""
+    """What is around a list: the status word, whose results they are, how many there are said to be, a
+    further page."""
 
     status: Any = None
+    ticker: Any = None
     results_count: Any = msgspec.field(default=None, name="resultsCount")
     next_url: Any = None
 
@@ -90,9 +103,10 @@ LIST = msgspec.json.Decoder(ListEnvelope)
 
 
 def decode(decoder: msgspec.json.Decoder[_T], body: Body, key: Secret | None) -> _T:
-    """The whole body; raises the Refusal that one of another shape, or no JSON, is."""
+    """The whole body, repaired if it has to be; raises the Refusal that one of another shape, or no JSON,
+    is."""
     try:
-        return decoder.decode(body)
+        return _decoded(decoder, body)
     except msgspec.ValidationError:  # JSON of another shape; it may say why
         raise classify(200, body, {}, key) from None
     except UNDECODABLE:
@@ -100,11 +114,29 @@ def decode(decoder: msgspec.json.Decoder[_T], body: Body, key: Secret | None) ->
 
 
 def attempt(decoder: msgspec.json.Decoder[_T], raw: msgspec.Raw) -> _T | None:
-    """A part of a body, or None if it is of another shape."""
+    """A part of a body, repaired if it has to be, or None if it is of another shape."""
     try:
-        return decoder.decode(raw)
+        return _decoded(decoder, raw)
     except UNDECODABLE:
         return None
+
+
+def _decoded(decoder: msgspec.json.Decoder[_T], body: Body | msgspec.Raw) -> _T:
+    try:
+        return decoder.decode(body)
+    except UNDECODABLE:
+        mended = repaired(memoryview(body))
+        if mended is None or mended == body:
+            raise
+        return decoder.decode(mended)
+
+
+def check_ticker(envelope: Envelope, ticker: str) -> None:
+    """Raise the refusal that an answer for another ticker is; one that names none passes."""
+    said = envelope.ticker
+    if said is not None and said != ticker and one_line(text(said)) != ticker:
+        answered = one_line(text(said)) or "something else"
+        raise Refusal(RefusalKind.NONSENSE, f"the answer for {ticker} is one for {answered}", http_status=200)
 
 
 def check(envelope: Envelope, results: object, body: Body, key: Secret | None) -> None:

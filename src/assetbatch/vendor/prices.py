@@ -6,9 +6,9 @@ An element that is of no use is counted by reason and never loses the others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,7 +18,18 @@ from assetbatch.secret import Secret
 from assetbatch.vendor import decoding
 from assetbatch.vendor.answers import PricesAnswer
 from assetbatch.vendor.bars import RawBar, fault, raw_bars
-from assetbatch.vendor.decoding import LIST, Body, Envelope, attempt, check, decode, moment_ms, text
+from assetbatch.vendor.decoding import (
+    LIST,
+    Body,
+    Envelope,
+    attempt,
+    check,
+    check_ticker,
+    decode,
+    is_untrue,
+    moment_ms,
+    text,
+)
 from assetbatch.vendor.refusals import UNDECODABLE, Refusal, RefusalKind, classify, classify_ticker
 
 _DAY_MS = 86_400_000
@@ -30,6 +41,35 @@ def midpoint(bid: float, ask: float) -> float:
     not 1.1500000000000001. Of prices that are closer than that it is one."""
     middle = float(f"{(bid + ask) / 2:.15g}")
     return middle if bid <= middle <= ask or ask <= middle <= bid else bid
+
+
+CROSSED_AT_MOST = 1.00015
+"""A bid may be above its ask by about a pip, which is rounding; beyond that the two are no quote."""
+
+WIDE_FROM, ABSURD_FROM = 1.05, 1.25
+"""An ask that is so many times the bid is no quote: always from the second on, and from the first where it is
+far wider than the day's prices, its neighbours, lie apart."""
+
+WIDE_TIMES = 5
+"""How many times as wide as the day's range a wide quote may be."""
+
+
+def is_quote(bid: float, ask: float, low: float | None, high: float | None) -> bool:
+    """Whether these two can be a quote on a day whose prices lay between `low` and `high`, where known."""
+    width = ask / bid
+    if bid > ask * CROSSED_AT_MOST or width > ABSURD_FROM:
+        return False
+    if width <= WIDE_FROM or not low or not high or high < low:
+        return True
+    return width - 1 <= WIDE_TIMES * (high / low - 1)
+
+
+class _UntrueError(Exception):
+    """What an entry says cannot be true; `reason` is the word that it is counted by."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 # --- answers of many tickers ---
@@ -57,7 +97,7 @@ class _Tickers:
     def read(
         self,
         entries: Iterable[_E | None],
-        price_of: Callable[[_E, str], Price | None],
+        price_of: Callable[[_E, str, Counter[str]], Price | None],
         key: Secret | None,
     ) -> None:
         """Takes what each entry says; None is one that could not be decoded."""
@@ -72,7 +112,12 @@ class _Tickers:
             if entry.error:
                 self.fail(ticker, classify_ticker(text(entry.error), text(entry.message), key))
                 continue
-            price = price_of(entry, self._assets[ticker])
+            try:
+                price = price_of(entry, self._assets[ticker], self.refused)
+            except _UntrueError as untrue:
+                self.refused[untrue.reason] += 1
+                self.fail(ticker, Refusal(RefusalKind.NONSENSE, f"{ticker}: {untrue}", http_status=200))
+                continue
             if price is None:
                 self.refused["empty"] += 1
                 self._empty.add(ticker)
@@ -93,8 +138,10 @@ class _Tickers:
         known or not, so that an answer without any of it is not one. A single ticker that is left out
         is `empty`: the vendor says NOT_FOUND where it means that."""
         answered = self._prices.keys() | self._errors.keys() | self._empty
-        # An answer that lacks everything, or a part of which could not be read, says nothing about a ticker.
-        incomplete = (lists_all and not answered) or self.refused["undecodable"] or envelope.next_url
+        # An answer that lacks everything, or a part of which could not be read or belongs to another ticker,
+        # says nothing about a ticker that is left out.
+        odd = self.refused["undecodable"] or self.refused["unasked"]
+        incomplete = (lists_all and not answered) or odd or envelope.next_url
         for ticker in self._assets:
             if ticker in answered:
                 continue
@@ -111,23 +158,50 @@ class _Tickers:
         )
 
 
+_Dated = tuple[object, int | None]
+"""What is said to be a price, and its moment."""
+
+
+class _Quoted(NamedTuple):
+    bid: object
+    ask: object
+    at_ms: int | None
+
+
 def _first_price(
     symbol: str,
-    candidates: Iterable[tuple[float | None, int | None]],
+    refused: Counter[str],
     *,
-    bid: float | None,
-    ask: float | None,
+    trade: _Dated,
+    quote: _Quoted,
+    others: Iterable[_Dated],
     day: tuple[object, object, object, object],
 ) -> Price | None:
-    """The first candidate that has a price and its moment, with the day's open, high, low and close."""
-    for last_price, as_of_ms in candidates:
-        if last_price and as_of_ms:
-            break
-    else:
-        return None
+    """The first of the trade, the middle of the quote and the others that has a price and its moment, with
+    the quote and the day's open, high, low and close.
+
+    A quote beside a trade that cannot be one is left out and counted. Raises _UntrueError where the price
+    itself would follow from what cannot be true: a lesser one in its stead would pass for the latest.
+    """
     daily_open, high, low, close = map(decoding.price, day)
     if high and low and high < low:
         daily_open = high = low = close = None
+    bid, ask = decoding.price(quote.bid), decoding.price(quote.ask)
+    untrue = is_untrue(quote.bid) or is_untrue(quote.ask)
+    untrue = untrue or bool(bid and ask and not is_quote(bid, ask, low, high))
+    if untrue:
+        bid = ask = None
+    found = _sound(trade)
+    if found and untrue:
+        refused["quote"] += 1
+    elif untrue:
+        raise _UntrueError("quote", f"bid {_said(quote.bid)} and ask {_said(quote.ask)} are no quote")
+    if not found and bid and ask and quote.at_ms:
+        found = midpoint(bid, ask), quote.at_ms
+    found = found or next(filter(None, map(_sound, others)), None)
+    if not found:
+        return None
+    last_price, as_of_ms = found
     return Price(
         symbol=symbol,
         last_price=last_price,
@@ -139,6 +213,19 @@ def _first_price(
         daily_low=low,
         daily_close=close,
     )
+
+
+def _said(value: object) -> str:
+    as_float = decoding.number(value)
+    return "no number" if as_float is None else f"{as_float:.10g}"
+
+
+def _sound(said: _Dated) -> tuple[float, int] | None:
+    """The price and its moment, where both are there; raises _UntrueError for what is no price."""
+    if is_untrue(said[0]):
+        raise _UntrueError("price", f"{_said(said[0])} is no price")
+    price, at_ms = decoding.price(said[0]), said[1]
+    return (price, at_ms) if price and at_ms else None
 
 
 # --- /v3/snapshot ---
@@ -198,9 +285,10 @@ def decode_snapshot(body: Body, assets: Mapping[str, str], key: Secret | None = 
 
     `last_price` is the last trade's; where there is no trade (forex) the midpoint of bid and ask; where
     there is neither the session's price or close. `as_of_ms` is that value's own moment, or else the
-    entry's; without any there is no price. A bid above the ask, which does occur, is kept as it is.
-    Daily values of 0 are absent, and all four are where the high is below the low. Raises Refusal if
-    the answer as a whole is of no use.
+    entry's; without any there is no price. A ticker whose price follows from a quote that cannot be one
+    (see `is_quote`) has a NONSENSE error; beside a trade such a quote is left out. Daily values of 0 are
+    absent, and all four are where the high is below the low. Raises Refusal if the answer as a whole is
+    of no use.
     """
     tickers = _Tickers(assets)
     envelope: Envelope
@@ -233,28 +321,27 @@ def _snapshot_entry(element: msgspec.Raw) -> _SnapshotEntry | None:
     )
 
 
-def _snapshot_price(entry: _SnapshotEntry, symbol: str) -> Price | None:
+def _snapshot_price(entry: _SnapshotEntry, symbol: str, refused: Counter[str]) -> Price | None:
     quote = entry.last_quote or _NO_QUOTE
     trade = entry.last_trade or _NO_TRADE
     session = entry.session or _NO_SESSION
-    bid, ask = decoding.price(quote.bid), decoding.price(quote.ask)
-
-    def candidates() -> Iterator[tuple[float | None, int | None]]:  # each is worked out when it is its turn
-        entry_ms = moment_ms(entry.last_updated)
-        trade_ms = (
-            moment_ms(trade.sip_timestamp)
-            or moment_ms(trade.participant_timestamp)
-            or moment_ms(trade.last_updated)
-            or entry_ms
-        )
-        yield decoding.price(trade.price), trade_ms
-        quote_ms = moment_ms(quote.last_updated) or entry_ms
-        yield (midpoint(bid, ask) if bid and ask else None), quote_ms
-        price = decoding.price(session.price) or decoding.price(session.close)
-        yield price, entry_ms or trade_ms or quote_ms
-
-    day = (session.open, session.high, session.low, session.close)
-    return _first_price(symbol, candidates(), bid=bid, ask=ask, day=day)
+    entry_ms = moment_ms(entry.last_updated)
+    trade_ms = (
+        moment_ms(trade.sip_timestamp)
+        or moment_ms(trade.participant_timestamp)
+        or moment_ms(trade.last_updated)
+        or entry_ms
+    )
+    quote_ms = moment_ms(quote.last_updated) or entry_ms
+    session_ms = entry_ms or trade_ms or quote_ms
+    return _first_price(
+        symbol,
+        refused,
+        trade=(trade.price, trade_ms),
+        quote=_Quoted(quote.bid, quote.ask, quote_ms),
+        others=((session.price, session_ms), (session.close, session_ms)),
+        day=(session.open, session.high, session.low, session.close),
+    )
 
 
 # --- /v2/snapshot of a market ---
@@ -318,19 +405,20 @@ def decode_market_snapshot(body: Body, assets: Mapping[str, str], key: Secret | 
     return tickers.answer(envelope, lists_all=False)
 
 
-def _market_price(entry: _MarketEntry, symbol: str) -> Price | None:
+def _market_price(entry: _MarketEntry, symbol: str, refused: Counter[str]) -> Price | None:
     quote = attempt(_MARKET_QUOTE, entry.quote) or _MarketQuote()
     trade = attempt(_MARKET_TRADE, entry.trade) or _MarketTrade()
     minute = attempt(_MARKET_BAR, entry.minute) or _MarketBar()
     day = attempt(_MARKET_BAR, entry.day) or _MarketBar()
-    bid, ask = decoding.price(quote.b), decoding.price(quote.a)
     entry_ms = moment_ms(entry.updated)
-    candidates = (
-        (decoding.price(trade.p), moment_ms(trade.t) or entry_ms),
-        (midpoint(bid, ask) if bid and ask else None, moment_ms(quote.t) or entry_ms),
-        (decoding.price(minute.c), moment_ms(minute.t) or entry_ms),
+    return _first_price(
+        symbol,
+        refused,
+        trade=(trade.p, moment_ms(trade.t) or entry_ms),
+        quote=_Quoted(quote.b, quote.a, moment_ms(quote.t) or entry_ms),
+        others=((minute.c, moment_ms(minute.t) or entry_ms),),
+        day=(day.o, day.h, day.l, day.c),
     )
-    return _first_price(symbol, candidates, bid=bid, ask=ask, day=(day.o, day.h, day.l, day.c))
 
 
 # --- days ---
@@ -367,10 +455,12 @@ def decode_previous_day(body: Body, *, ticker: str, symbol: str, key: Secret | N
     Raises Refusal if the answer is of no use.
     """
     refused: Counter[str] = Counter()
-    _, raws = raw_bars(body, refused, key)
+    envelope, raws = raw_bars(body, refused, key)
+    check_ticker(envelope, ticker)
     if not raws and not refused:
         return None
-    raw = raws[-1] if raws else RawBar()
+    own = [raw for raw in raws if raw.ticker in (None, ticker)]
+    raw = own[-1] if own else RawBar()
     at_ms = moment_ms(raw.t)
     if at_ms is None or fault(raw.o, raw.h, raw.l, raw.c):
         raise _useless(ticker)

@@ -19,7 +19,7 @@ REASONS = {
     Reason.NOTHING: "the vendor has nothing",
     Reason.NOT_IN_PLAN: "not in your plan",
     Reason.NOT_PUBLISHED: "not published yet; asked for when it is",
-    Reason.FAILED: "the call failed; asked again",
+    Reason.FAILED: "no usable answer; asked again",
     Reason.REJECTED: "the database refuses the bars",
     Reason.NOT_ASKED: "not asked for yet",
 }

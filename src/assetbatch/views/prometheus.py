@@ -24,6 +24,7 @@ _TOTALS = {
     "bars_written": ("bars_written", "5-minute bars written, new or corrected."),
     "bars_corrected": ("bars_corrected", "Stored bars that the vendor has corrected."),
     "bars_refused": ("bars_refused", "Bars of answers that cannot be true or that the database refuses."),
+    "prices_refused": ("prices_refused", "Prices and quotes of answers that cannot be true, not stored."),
     "published": ("events_published", "Prices published to listeners."),
     "enqueued": ("queue_enqueued", "Items put into the queue."),
     "dropped": ("queue_dropped", "Items that found no room in the queue."),

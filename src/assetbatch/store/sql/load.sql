@@ -32,7 +32,8 @@ LEFT JOIN LATERAL (
         'end_ms', (extract(epoch FROM p.end_ts) * 1000)::int8,
         'state', p.state,
         'asked_ms', (extract(epoch FROM p.asked_at) * 1000)::int8,
-        'error', p.error_message
+        'error', p.error_message,
+        'fault', p.fault
     ) ORDER BY p.start_ts)::text AS spans
     FROM data_sources.assetbatch_spans p
     WHERE p.symbol_id = s.id

@@ -5,7 +5,8 @@ SELECT s.symbol::text,
            'end_ms', (extract(epoch FROM p.end_ts) * 1000)::int8,
            'state', p.state,
            'asked_ms', (extract(epoch FROM p.asked_at) * 1000)::int8,
-           'error', p.error_message
+           'error', p.error_message,
+           'fault', p.fault
        ) ORDER BY p.start_ts)::text
 FROM trading.symbols s
 JOIN data_sources.assetbatch_spans p ON p.symbol_id = s.id

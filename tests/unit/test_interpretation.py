@@ -1,0 +1,631 @@
+"""What an answer or a refusal means, and what it teaches of the plan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from assetbatch.assets import Asset, AssetType
+from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
+from assetbatch.hours import Market, start_of_day, to_ms
+from assetbatch.interpretation import (
+    CONSEQUENCES,
+    MOST_PAGES,
+    ClassRefusal,
+    Findings,
+    Page,
+    answered_to,
+    bars_findings,
+    ledger_of,
+    previous_day_findings,
+    price_from_bars,
+    prices_findings,
+    refusal_findings,
+    unended_findings,
+)
+from assetbatch.learning import edge_of, history_edge, lack_shown_by
+from assetbatch.market import BAR_MS, Bar, Price, Span, SpanFault, SpanState, StoredAsset
+from assetbatch.planning import (
+    BarsCall,
+    Call,
+    GroupedDayCall,
+    MarketSnapshotCall,
+    PreviousDayCall,
+    SnapshotCall,
+    Work,
+    WorkKind,
+)
+from assetbatch.state.queue import Fault
+from assetbatch.status import Status
+from assetbatch.vendor.answers import BarsAnswer, PricesAnswer
+from assetbatch.vendor.refusals import Refusal, RefusalKind
+
+EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
+GBPUSD = Asset(symbol="GBPUSD", polygon_ticker="C:GBPUSD", asset_type=AssetType.FOREX)
+BTCUSD = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO)
+WORK = (Work(EURUSD),)
+TODAY = date(2026, 11, 18)
+MIDNIGHT = to_ms(datetime(2026, 11, 18, tzinfo=ZoneInfo("America/New_York")))
+
+
+class TestConsequences:
+    def test_every_kind_of_refusal_has_one(self) -> None:
+        assert set(CONSEQUENCES) == set(RefusalKind)
+
+    def test_errors_are_not_swallowed_into_no_data(self) -> None:
+        assert Status.NO_DATA not in {consequence.status for consequence in CONSEQUENCES.values()}
+        assert Status.SUCCESS not in {consequence.status for consequence in CONSEQUENCES.values()}
+
+    def test_only_what_another_try_cannot_help_is_final(self) -> None:
+        final = {kind for kind, consequence in CONSEQUENCES.items() if consequence.final}
+        assert final == {
+            RefusalKind.NOT_IN_PLAN,
+            RefusalKind.TODAY_NOT_YET,
+            RefusalKind.TIMEFRAME,
+            RefusalKind.UNKNOWN_TICKER,
+        }
+
+    def test_key_and_429_end_the_batch(self) -> None:
+        ends = {kind for kind, consequence in CONSEQUENCES.items() if consequence.ends_batch}
+        assert ends == {RefusalKind.KEY, RefusalKind.TOO_MANY_CALLS}
+
+
+class TestWhatARefusalTeaches:
+    NOW = MIDNIGHT + 10 * 3_600_000
+    OLD = NOW - 60 * DAY_MS
+    OLDEST = NOW - 800 * DAY_MS
+
+    @pytest.mark.parametrize(
+        ("call", "kind", "lack"),
+        [
+            (SnapshotCall(WORK), RefusalKind.NOT_IN_PLAN, Lack.SNAPSHOT),
+            (MarketSnapshotCall(WORK, AssetType.FOREX), RefusalKind.NOT_IN_PLAN, Lack.MARKET_SNAPSHOT),
+            (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TIMEFRAME, Lack.GROUPED),
+            (BarsCall(WORK, 0, NOW), RefusalKind.TODAY_NOT_YET, Lack.TODAY),
+            (BarsCall(WORK, 0, MIDNIGHT - 1), RefusalKind.TODAY_NOT_YET, Lack.LAST_DAY),
+            (BarsCall(WORK, OLD, OLD + DAY_MS), RefusalKind.TODAY_NOT_YET, None),
+            (BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1), RefusalKind.TIMEFRAME, Lack.INTRADAY),
+            (BarsCall(WORK, OLDEST, OLDEST + DAY_MS), RefusalKind.TIMEFRAME, Lack.HISTORY),
+            (BarsCall(WORK, OLD, OLD + DAY_MS), RefusalKind.TIMEFRAME, None),
+            (BarsCall(WORK, 0, NOW), RefusalKind.NOT_IN_PLAN, Lack.BARS),
+            (SnapshotCall(WORK), RefusalKind.TODAY_NOT_YET, Lack.SNAPSHOT),
+            (MarketSnapshotCall(WORK, AssetType.FOREX), RefusalKind.UNKNOWN_TICKER, Lack.MARKET_SNAPSHOT),
+            (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TODAY_NOT_YET, Lack.LAST_DAY),
+            (PreviousDayCall(WORK), RefusalKind.NOT_IN_PLAN, Lack.PREVIOUS_DAY),
+            (PreviousDayCall(WORK), RefusalKind.TIMEFRAME, None),
+            (BarsCall(WORK, 0, NOW), RefusalKind.UNKNOWN_TICKER, None),
+            (SnapshotCall(WORK), RefusalKind.VENDOR_DOWN, None),
+        ],
+    )
+    def test_about_the_plan(self, call: Call, kind: RefusalKind, lack: Lack | None) -> None:
+        assert lack_shown_by(call, kind, self.NOW) is lack
+
+    @pytest.mark.parametrize(
+        ("first", "edge"),
+        [
+            (date(2024, 11, 1), date(2024, 11, 18)),
+            (date(2024, 11, 18), date(2024, 11, 19)),
+            (date(2024, 11, 19), None),
+        ],
+    )
+    def test_a_refused_history_begins_two_years_ago_or_a_day_later(
+        self, first: date, edge: date | None
+    ) -> None:
+        last_ms = start_of_day(date(2024, 12, 5)) - 1
+        assert history_edge(BarsCall(WORK, start_of_day(first), last_ms), self.NOW) == (
+            start_of_day(edge) if edge else 0
+        )
+
+    @pytest.mark.parametrize(
+        ("lack", "call", "edge"),
+        [
+            (Lack.LAST_DAY, GroupedDayCall(WORK, AssetType.FOREX, date(2026, 11, 17)), date(2026, 11, 18)),
+            (Lack.LAST_DAY, BarsCall(WORK, 0, MIDNIGHT - 1), TODAY),
+            (Lack.HISTORY, BarsCall(WORK, OLDEST, OLDEST + DAY_MS), date(2024, 11, 18)),
+            (Lack.TODAY, BarsCall(WORK, 0, NOW), None),
+            (Lack.SNAPSHOT, SnapshotCall(WORK), None),
+        ],
+    )
+    def test_the_moment_of_a_lack(self, lack: Lack, call: Call, edge: date | None) -> None:
+        assert edge_of(lack, call, self.NOW) == (start_of_day(edge) if edge else 0)
+
+    def test_on_a_leap_day_a_history_of_two_years_begins_on_the_28th(self) -> None:
+        now_ms = start_of_day(date(2028, 2, 29)) + HOUR_MS
+        call = BarsCall(WORK, start_of_day(date(2026, 2, 1)), start_of_day(date(2026, 2, 10)))
+        assert history_edge(call, now_ms) == start_of_day(date(2026, 2, 28))
+
+
+def answered(call: BarsCall, bars: list[Bar], **other: Any) -> BarsAnswer:
+    return BarsAnswer(
+        ticker="C:EURUSD",
+        start_ms=call.start_ms,
+        end_ms=call.end_ms,
+        bars=bars,
+        **{"refused": Counter(), **other},
+    )
+
+
+def slots(*steps: int, start_ms: int = MIDNIGHT - DAY_MS) -> list[Bar]:
+    return [Bar(start_ms + step * BAR_MS, 1.0, 1.0, 1.0, 1.0) for step in steps]
+
+
+class TestWhatTheLedgerLearns:
+    """Of a day of bitcoin, whose market never closes."""
+
+    WORK = (Work(BTCUSD),)
+    START, END, NOW = MIDNIGHT - DAY_MS, MIDNIGHT, MIDNIGHT + DAY_MS
+    CALL = BarsCall(WORK, START, END - 1)
+    ALL = range(288)
+
+    def told(self, answer: BarsAnswer, before: Sequence[Span] = (), end_ms: int = END) -> list[Span]:
+        return ledger_of(Market.CRYPTO, answer, before, self.START, end_ms, self.NOW)
+
+    def without(self, first: int, last: int, **other: Any) -> BarsAnswer:
+        """An answer that lacks the slots from `first` to `last`."""
+        return answered(self.CALL, slots(*(n for n in self.ALL if not first <= n <= last)), **other)
+
+    def test_a_full_answer_is_asked(self) -> None:
+        answer = answered(self.CALL, slots(*self.ALL))
+        assert self.told(answer) == [Span(self.START, self.END, SpanState.ASKED, self.NOW)]
+
+    def test_nothing_of_an_empty_stretch(self) -> None:
+        assert self.told(answered(self.CALL, []), end_ms=self.START) == []
+
+    @pytest.mark.parametrize(
+        ("field", "fault"), [("faulty_ms", SpanFault.UNUSABLE_BAR), ("misplaced_ms", None)]
+    )
+    def test_a_slot_whose_element_was_of_no_use_has_failed_and_the_rest_is_asked(
+        self, field: str, fault: SpanFault | None
+    ) -> None:
+        slot_ms = self.START + 3 * BAR_MS
+        spans = self.told(self.without(3, 3, **{field: (slot_ms,)}))
+        assert [(span.start_ms, span.end_ms, span.state, span.fault) for span in spans] == [
+            (self.START, slot_ms, SpanState.ASKED, None),
+            (slot_ms, slot_ms + BAR_MS, SpanState.FAILED, fault),
+            (slot_ms + BAR_MS, self.END, SpanState.ASKED, None),
+        ]
+        assert spans[1].error
+
+    def test_neighbours_that_failed_alike_are_one(self) -> None:
+        odd = tuple(self.START + step * BAR_MS for step in (3, 4, 5))
+        assert len(self.told(self.without(3, 5, misplaced_ms=odd))) == 3
+
+    def test_with_elements_that_cannot_be_placed_every_slot_without_a_bar_has_failed(self) -> None:
+        spans = self.told(self.without(3, 4, unplaced=1))
+        assert [(span.start_ms, span.end_ms, span.error) for span in spans if span.error] == [
+            (
+                self.START + 3 * BAR_MS,
+                self.START + 5 * BAR_MS,
+                "1 element of the answer could not be placed",
+            )
+        ]
+
+    def test_with_elements_that_cannot_be_placed_slots_with_bars_are_asked(self) -> None:
+        (span,) = self.told(answered(self.CALL, slots(*self.ALL), unplaced=1))
+        assert span.state is SpanState.ASKED
+
+    def test_an_hour_without_bars_is_believed(self) -> None:
+        assert [span.state for span in self.told(self.without(100, 111))] == [SpanState.ASKED]
+
+    def test_more_than_an_hour_within_bars_is_doubted_once(self) -> None:
+        answer = self.without(100, 112)
+        first = self.told(answer)
+        assert [(span.state, span.fault) for span in first] == [
+            (SpanState.ASKED, None),
+            (SpanState.FAILED, SpanFault.UNCONFIRMED),
+            (SpanState.ASKED, None),
+        ]
+        assert (first[1].start_ms, first[1].end_ms) == (
+            self.START + 100 * BAR_MS,
+            self.START + 113 * BAR_MS,
+        )
+        assert [span.state for span in self.told(answer, first)] == [SpanState.ASKED]
+
+    def test_only_what_came_twice_is_believed(self) -> None:
+        came = (self.START + 100 * BAR_MS, self.START + 150 * BAR_MS)
+        before = Span(*came, SpanState.FAILED, self.NOW, "any words", SpanFault.UNCONFIRMED)
+        spans = self.told(self.without(120, 199), [before])
+        assert [(s.start_ms, s.end_ms) for s in spans if s.state is SpanState.FAILED] == [
+            (self.START + 150 * BAR_MS, self.START + 200 * BAR_MS)
+        ]
+
+    def test_a_failed_call_in_between_is_no_confirmation(self) -> None:
+        before = [Span(self.START, self.END, SpanState.FAILED, self.NOW, "503")]
+        spans = self.told(self.without(100, 149), before)
+        assert [span.fault for span in spans] == [None, SpanFault.UNCONFIRMED, None]
+
+    @pytest.mark.parametrize(("first", "last"), [(0, 99), (200, 287)])
+    def test_less_than_a_day_at_an_end_is_believed(self, first: int, last: int) -> None:
+        assert [span.state for span in self.told(self.without(first, last))] == [SpanState.ASKED]
+
+    @pytest.mark.parametrize(
+        ("first", "last", "neighbour"),
+        [(0, 99, (START - DAY_MS, START)), (200, 287, (END, END + DAY_MS))],
+    )
+    def test_an_end_beside_what_is_known_is_within_bars(
+        self, first: int, last: int, neighbour: tuple[int, int]
+    ) -> None:
+        known = [Span(*neighbour, SpanState.ASKED, self.NOW)]
+        assert SpanFault.UNCONFIRMED in {s.fault for s in self.told(self.without(first, last), known)}
+
+    def test_a_whole_day_without_any_is_doubted_once(self) -> None:
+        empty = answered(self.CALL, [])
+        (first,) = self.told(empty)
+        assert (first.state, first.fault) == (SpanState.FAILED, SpanFault.UNCONFIRMED)
+        (second,) = self.told(empty, [first])
+        assert second.state is SpanState.ASKED
+
+    def test_closed_hours_are_no_hole(self) -> None:
+        """Gold rests an hour each evening, and for two days at the weekend."""
+        friday = to_ms(datetime(2026, 11, 13, 17, tzinfo=ZoneInfo("America/New_York")))
+        sunday = friday + 49 * HOUR_MS
+        bars = [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (friday - BAR_MS, sunday)]
+        answer = answered(BarsCall(self.WORK, friday - BAR_MS, sunday), bars)
+        (span,) = ledger_of(Market.METAL, answer, (), friday - BAR_MS, sunday + BAR_MS, self.NOW)
+        assert span.state is SpanState.ASKED
+
+    def test_a_faulty_bar_at_the_end_of_a_page_is_not_taken_for_the_next_pages(self) -> None:
+        bar_ms = self.START + 2 * BAR_MS
+        for field in ("faulty_ms", "misplaced_ms"):
+            answer = answered(self.CALL, slots(2), next_url="next", **{field: (bar_ms + BAR_MS,)})
+            to_ms = answered_to(self.CALL, answer, self.NOW, self.NOW)
+            assert to_ms == bar_ms + 2 * BAR_MS
+            assert self.told(answer, end_ms=to_ms)[-1].state is SpanState.FAILED
+
+
+class TestPages:
+    """A range of a hundred hours, of which each page is to bring at least one."""
+
+    START, END = MIDNIGHT - MOST_PAGES * HOUR_MS, MIDNIGHT
+    NOW = MIDNIGHT + 24 * HOUR_MS
+    WORK = (Work(BTCUSD, WorkKind.BARS),)
+    CALL = BarsCall(WORK, START, END - 1)
+    KNOWN = Entitlements(end_of_day=False)
+
+    def page(
+        self, to_ms: int, before: Page | None = None, spans: Sequence[Span] = (), **other: Any
+    ) -> Findings:
+        """What a page is found to mean whose last bar ends at a moment."""
+        bars = [Bar(to_ms - BAR_MS, 1.0, 1.0, 1.0, 1.0)] if to_ms > self.START else []
+        answer = answered(self.CALL, bars, **{"next_url": "next", **other})
+        stored = {"BTCUSD": StoredAsset(symbol="BTCUSD", spans=tuple(spans))}
+        return bars_findings(self.CALL, self.WORK, before, answer, stored, self.KNOWN, self.NOW)
+
+    def test_a_further_page_leaves_the_work_waiting(self) -> None:
+        findings = self.page(self.START + 2 * HOUR_MS)
+        assert not findings.results
+        assert findings.next_page is not None
+        assert (findings.next_page.from_ms, findings.next_page.number) == (self.START + 2 * HOUR_MS, 1)
+
+    def test_the_last_page_ends_the_work_with_the_bars_of_all(self) -> None:
+        first = self.page(self.START + 2 * HOUR_MS).next_page
+        findings = self.page(self.END, first, next_url=None)
+        assert findings.next_page is None
+        assert [(result.status, result.bars) for result in findings.results] == [(Status.SUCCESS, 2)]
+
+    def test_a_page_beyond_the_end_of_the_range_is_not_asked(self) -> None:
+        findings = self.page(self.END)
+        assert findings.next_page is None
+        assert [result.status for result in findings.results] == [Status.SUCCESS]
+
+    def test_a_page_that_brings_nothing_fails_the_rest_of_the_range(self) -> None:
+        reached_ms = self.START + 2 * HOUR_MS
+        findings = self.page(reached_ms, self.page(reached_ms).next_page)
+        assert findings.next_page is None
+        (result,) = findings.results
+        assert (result.status, result.final) == (Status.FAILED, False)
+        assert result.error == "the vendor's pages lead nowhere: page 2 brought nothing"
+        last = findings.spans["BTCUSD"][-1]
+        assert (last.start_ms, last.end_ms, last.state) == (reached_ms, self.END, SpanState.FAILED)
+
+    def test_pages_that_bring_too_little_fail(self) -> None:
+        first = self.page(self.START + BAR_MS).next_page
+        (result,) = self.page(self.START + 2 * BAR_MS, first).results
+        assert result.status is Status.FAILED
+        assert result.error is not None
+        assert result.error.startswith("the vendor's pages do not end: 2 pages brought bars up to 2026-11-14")
+
+    def test_there_are_never_more_than_a_hundred(self) -> None:
+        page: Page | None = None
+        for number in range(1, MOST_PAGES):
+            page = self.page(self.START + number * HOUR_MS, page).next_page
+            assert page is not None
+        (result,) = self.page(self.END - BAR_MS, page).results
+        assert result.status is Status.FAILED
+
+    def test_without_a_call_for_the_next_page_the_work_waits_while_pages_bring_enough(self) -> None:
+        for reached_ms, fails in ((self.START + HOUR_MS, False), (self.START + HOUR_MS - BAR_MS, True)):
+            page = self.page(reached_ms).next_page
+            assert page is not None
+            findings = unended_findings(self.CALL, self.WORK, page)
+            assert [result.status for result in findings.results] == [Status.FAILED] * fails
+            assert bool(findings.spans) is fails
+
+    def test_what_was_known_before_is_no_progress(self) -> None:
+        known = [Span(self.START, self.START + 3 * HOUR_MS, SpanState.ASKED, self.NOW)]
+        page = self.page(self.START + 2 * HOUR_MS, spans=known).next_page
+        assert page is not None
+        assert unended_findings(self.CALL, self.WORK, page).results
+
+    def test_work_that_keeps_no_bars_would_begin_anew_and_fails(self) -> None:
+        page = self.page(self.START + 10 * HOUR_MS).next_page
+        assert page is not None
+        work = [Work(msgspec.structs.replace(BTCUSD, bars=False))]
+        (result,) = unended_findings(self.CALL, work, page).results
+        assert result.status is Status.FAILED
+
+
+def priced(**prices: float) -> dict[str, Price]:
+    return {
+        ticker: Price(symbol=ticker, last_price=price, as_of_ms=MIDNIGHT) for ticker, price in prices.items()
+    }
+
+
+REFUSED = Refusal(RefusalKind.NOT_IN_PLAN, "not entitled")
+
+
+class TestWhatASnapshotMeans:
+    NOW = MIDNIGHT + 1000
+    WORK = (Work(EURUSD), Work(GBPUSD), Work(BTCUSD))
+    CALL = SnapshotCall(WORK)
+
+    def found(self, stored: dict[str, StoredAsset] | None = None, **answer: Any) -> Findings:
+        """What an answer means for euro, pound and bitcoin."""
+        whole = {"prices": {}, "errors": {}, "empty": frozenset(), "refused": Counter(), **answer}
+        return prices_findings(self.CALL, self.WORK, PricesAnswer(**whole), stored or {}, self.NOW)
+
+    def statuses(self, findings: Findings) -> dict[str, Status]:
+        return {result.work.asset.symbol: result.status for result in findings.results}
+
+    def test_each_ticker_succeeds_or_fails_by_itself(self) -> None:
+        findings = self.found(
+            prices=priced(**{"C:EURUSD": 1.1}),
+            errors={
+                "C:GBPUSD": Refusal(RefusalKind.NONSENSE, "odd"),
+                "X:BTCUSD": Refusal(RefusalKind.UNKNOWN_TICKER, "who?"),
+            },
+        )
+        assert self.statuses(findings) == {
+            "EURUSD": Status.SUCCESS,
+            "GBPUSD": Status.FAILED,
+            "BTCUSD": Status.NOT_FOUND,
+        }
+        assert [result.final for result in findings.results] == [False, False, True]
+        assert [result.error for result in findings.results] == [None, "odd", "who?"]
+
+    def test_a_refusal_that_would_end_a_batch_fails_a_ticker(self) -> None:
+        errors = {"X:BTCUSD": Refusal(RefusalKind.TOO_MANY_CALLS, "429")}
+        assert self.statuses(self.found(errors=errors))["BTCUSD"] is Status.FAILED
+
+    def test_one_refused_ticker_of_a_class_is_refused_alone(self) -> None:
+        findings = self.found(prices=priced(**{"C:GBPUSD": 1.3}), errors={"C:EURUSD": REFUSED})
+        assert not findings.refused_classes
+        assert self.statuses(findings)["EURUSD"] is Status.NOT_ENTITLED
+
+    def test_the_only_ticker_of_a_class_is_left_for_another_way_and_does_not_condemn_it(self) -> None:
+        findings = self.found(errors={"X:BTCUSD": REFUSED})
+        assert findings.refused_classes == [ClassRefusal(AssetType.CRYPTO, "not entitled", "X:BTCUSD")]
+        assert "BTCUSD" not in self.statuses(findings)
+
+    def test_a_class_is_refused_by_two_tickers(self) -> None:
+        findings = self.found(errors={"C:EURUSD": REFUSED, "C:GBPUSD": REFUSED})
+        assert findings.refused_classes == [ClassRefusal(AssetType.FOREX, "not entitled", None)]
+        assert set(self.statuses(findings)) == {"BTCUSD"}
+
+    @pytest.mark.parametrize(("ahead_ms", "status"), [(60_000, Status.SUCCESS), (60_001, Status.FAILED)])
+    def test_a_price_from_the_future_is_not_taken(self, ahead_ms: int, status: Status) -> None:
+        price = Price(symbol="EURUSD", last_price=1.1, as_of_ms=self.NOW + ahead_ms)
+        assert self.statuses(self.found(prices={"C:EURUSD": price}))["EURUSD"] is status
+
+    def test_nothing_is_no_data_for_what_never_was_and_nothing_newer_for_what_is_stored(self) -> None:
+        stored = {"EURUSD": StoredAsset(symbol="EURUSD", as_of_ms=1), "GBPUSD": StoredAsset(symbol="GBPUSD")}
+        found = self.found(stored, empty=frozenset({"C:EURUSD", "C:GBPUSD", "X:BTCUSD"}))
+        assert self.statuses(found) == {
+            "EURUSD": Status.SUCCESS,
+            "GBPUSD": Status.NO_DATA,
+            "BTCUSD": Status.NO_DATA,
+        }
+
+    def test_an_answer_is_of_the_moment_it_was_asked_for_and_a_refusal_of_none(self) -> None:
+        """What was asked for before a correction must not revert it."""
+        assert self.found().asked_ms == self.NOW
+        assert previous_day_findings(self.WORK, None, {}, self.NOW).asked_ms == self.NOW
+        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        assert refusal_findings(self.CALL, self.WORK, None, down, self.NOW, Fault.VENDOR).asked_ms is None
+
+    def test_what_cannot_be_true_is_counted(self) -> None:
+        refused = Counter(quote=2, price=1, unasked=3, undecodable=1, empty=7, duplicate=9)
+        assert self.found(refused=refused).prices_refused == 7
+
+
+class TestWhatThePreviousDayMeans:
+    WORK = (Work(EURUSD),)
+    NOW = MIDNIGHT + 3 * HOUR_MS
+
+    @pytest.mark.parametrize(
+        ("as_of_ms", "taken_ms"),
+        [
+            (MIDNIGHT - 3 * DAY_MS, MIDNIGHT - 3 * DAY_MS),
+            (MIDNIGHT, MIDNIGHT),
+            (MIDNIGHT + DAY_MS, MIDNIGHT),
+            (MIDNIGHT + 2 * DAY_MS, None),
+        ],
+    )
+    def test_a_day_that_has_not_ended_is_the_last_one_and_a_later_one_none(
+        self, as_of_ms: int, taken_ms: int | None
+    ) -> None:
+        price = Price(symbol="EURUSD", last_price=1.1, as_of_ms=as_of_ms)
+        (result,) = previous_day_findings(self.WORK, price, {}, self.NOW).results
+        assert (result.price.as_of_ms if result.price else None) == taken_ms
+        assert result.status is (Status.SUCCESS if taken_ms else Status.FAILED)
+
+    def test_none_is_no_data_or_nothing_newer(self) -> None:
+        known = {"EURUSD": StoredAsset(symbol="EURUSD", as_of_ms=1)}
+        for stored, status in (({}, Status.NO_DATA), (known, Status.SUCCESS)):
+            (result,) = previous_day_findings(self.WORK, None, stored, self.NOW).results
+            assert result.status is status
+
+
+class TestWhatARefusalMeans:
+    PAST = BarsCall((Work(BTCUSD),), MIDNIGHT - DAY_MS, MIDNIGHT - 1)
+    NOW = MIDNIGHT + DAY_MS
+
+    @pytest.mark.parametrize("kind", list(RefusalKind))
+    def test_all_work_of_the_call_gets_its_consequence(self, kind: RefusalKind) -> None:
+        findings = refusal_findings(
+            self.PAST, self.PAST.work, None, Refusal(kind, "why"), self.NOW, Fault.ITEM
+        )
+        (result,) = findings.results
+        expected = CONSEQUENCES[kind]
+        assert (result.status, result.final, result.error) == (expected.status, expected.final, "why")
+        spans = [Span(MIDNIGHT - DAY_MS, MIDNIGHT, expected.span, self.NOW, "why")] if expected.span else []
+        assert findings.spans == ({"BTCUSD": spans} if spans else {})
+
+    def test_only_what_pages_have_not_brought_has_failed(self) -> None:
+        answer = answered(self.PAST, [])
+        page = Page(answer, MIDNIGHT - HOUR_MS, [], 1, MIDNIGHT - DAY_MS, self.NOW)
+        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        findings = refusal_findings(self.PAST, self.PAST.work, page, down, self.NOW, Fault.ITEM)
+        (span,) = findings.spans["BTCUSD"]
+        assert (span.start_ms, span.end_ms) == (MIDNIGHT - HOUR_MS, MIDNIGHT)
+
+    def test_a_call_for_prices_leaves_the_ledger_alone(self) -> None:
+        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        findings = refusal_findings(SnapshotCall(WORK), WORK, None, down, self.NOW, Fault.VENDOR)
+        assert findings.spans == {}
+
+
+class TestWhatBarsMean:
+    NOW = MIDNIGHT + 12 * HOUR_MS
+    CALL = BarsCall((Work(BTCUSD),), MIDNIGHT, NOW - 1)
+    KNOWN = Entitlements(end_of_day=False)
+
+    def found(self, answer: BarsAnswer, asset: Asset = BTCUSD, stored: StoredAsset | None = None) -> Findings:
+        call = BarsCall((Work(asset),), self.CALL.start_ms, self.CALL.end_ms)
+        of = {asset.symbol: stored} if stored else {}
+        return bars_findings(call, call.work, None, answer, of, self.KNOWN, self.NOW)
+
+    def test_a_forming_bar_gives_the_price_and_is_not_kept(self) -> None:
+        last = self.NOW - self.NOW % BAR_MS - BAR_MS
+        bars = [Bar(last - BAR_MS, 1.0, 1.0, 1.0, 1.0), Bar(last + BAR_MS, 2.0, 2.0, 2.0, 2.0)]
+        call = BarsCall((Work(BTCUSD),), MIDNIGHT, last + BAR_MS + 60_000)
+        now_ms = last + BAR_MS + 60_001
+        answer = answered(call, bars)
+        findings = bars_findings(call, call.work, None, answer, {}, self.KNOWN, now_ms)
+        assert findings.bars == {"BTCUSD": bars[:1]}
+        (result,) = findings.results
+        assert result.price is not None
+        assert (result.price.last_price, result.price.as_of_ms) == (2.0, now_ms)
+
+    def test_an_asset_that_keeps_no_bars_gets_its_price_only(self) -> None:
+        asset = msgspec.structs.replace(BTCUSD, bars=False)
+        findings = self.found(answered(self.CALL, slots(0, start_ms=MIDNIGHT)), asset)
+        assert (findings.bars, findings.spans) == ({}, {})
+        assert [(result.status, result.bars) for result in findings.results] == [(Status.SUCCESS, 0)]
+
+    def test_refused_bars_are_counted(self) -> None:
+        answer = answered(self.CALL, slots(0, start_ms=MIDNIGHT), refused=Counter(time=2, price=3))
+        assert self.found(answer).bars_refused == 5
+
+    def test_no_bar_is_no_data_for_what_never_was_and_nothing_newer_for_what_is_stored(self) -> None:
+        for stored, status in (
+            (None, Status.NO_DATA),
+            (StoredAsset(symbol="BTCUSD", as_of_ms=1), Status.SUCCESS),
+        ):
+            (result,) = self.found(answered(self.CALL, []), stored=stored).results
+            assert (result.status, result.price) == (status, None)
+
+    def test_a_page_of_the_past_before_the_plans_history_is_on_record(self) -> None:
+        known = Entitlements(end_of_day=False)
+        known.refused(
+            Lack.HISTORY, AssetType.CRYPTO, "old", self.NOW - 1, ticker="X:BTCUSD", edge_ms=MIDNIGHT
+        )
+        work = (Work(BTCUSD, WorkKind.HISTORY, date(2026, 11, 17), TODAY),)
+        call = BarsCall(work, MIDNIGHT, self.NOW - 1)
+        findings = bars_findings(call, work, None, answered(call, []), {}, known, self.NOW)
+        assert Span(MIDNIGHT - DAY_MS, MIDNIGHT, SpanState.NOT_IN_PLAN, self.NOW) in findings.spans["BTCUSD"]
+
+
+class TestHowFarAnAnswerTells:
+    """The moment up to which a slot without a bar is one that the vendor has nothing for."""
+
+    NOON = MIDNIGHT + 12 * 3_600_000
+    TO_NOW = BarsCall(WORK, MIDNIGHT, NOON - 1)
+
+    def told(
+        self,
+        call: BarsCall,
+        last_bar_ms: int | None,
+        now_ms: int,
+        *,
+        more: bool = False,
+        newest_ms: int | None = None,
+    ) -> int:
+        bars = [] if last_bar_ms is None else [Bar(last_bar_ms, 1.0, 1.0, 1.0, 1.0)]
+        answer = answered(call, bars, next_url="https://api.massive.com/next" if more else None)
+        return answered_to(call, answer, now_ms, now_ms if newest_ms is None else newest_ms)
+
+    def test_is_the_end_of_a_range_in_the_past(self) -> None:
+        past = BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1)
+        assert self.told(past, None, self.NOON) == MIDNIGHT
+
+    def test_is_the_end_of_the_last_bar_where_the_vendor_may_only_be_late(self) -> None:
+        assert self.told(self.TO_NOW, self.NOON - 2 * BAR_MS, self.NOON) == self.NOON - BAR_MS
+        assert self.told(self.TO_NOW, self.NOON - 20 * BAR_MS, self.NOON) == self.NOON - 5 * BAR_MS
+
+    def test_never_counts_the_forming_bar(self) -> None:
+        now_ms = self.NOON + 60_000
+        call = BarsCall(WORK, MIDNIGHT, now_ms - 1)
+        assert self.told(call, self.NOON, now_ms) == self.NOON
+
+    def test_is_the_end_of_the_last_bar_while_more_pages_are_to_come(self) -> None:
+        past = BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1)
+        bar_ms = MIDNIGHT - DAY_MS + 7 * BAR_MS
+        assert self.told(past, bar_ms, self.NOON, more=True) == bar_ms + BAR_MS
+        assert self.told(past, None, self.NOON, more=True) == past.start_ms
+
+    def test_leaves_out_what_is_later_than_anything_the_vendor_has_shown_of_the_class(self) -> None:
+        """A day that is not published yet, or a feed that has stood still for hours."""
+        past = BarsCall(WORK, MIDNIGHT - 2 * DAY_MS, MIDNIGHT - 1)
+        day_ms = MIDNIGHT - DAY_MS
+        told = self.told(past, day_ms - BAR_MS, MIDNIGHT + 60_000, newest_ms=day_ms)
+        assert told == day_ms + HOUR_MS
+
+    def test_believes_after_two_days_that_there_is_nothing(self) -> None:
+        past = BarsCall(WORK, MIDNIGHT - 2 * DAY_MS, MIDNIGHT - 1)
+        assert self.told(past, None, MIDNIGHT + 2 * DAY_MS, newest_ms=0) == MIDNIGHT
+
+
+class TestThePriceThatFollowsFromBars:
+    BARS = (
+        Bar(MIDNIGHT - BAR_MS, 1.0, 9.0, 0.5, 1.1),
+        Bar(MIDNIGHT, 1.2, 1.3, 1.15, 1.25),
+        Bar(MIDNIGHT + BAR_MS, 1.25, 1.4, 1.2, 1.35),
+    )
+
+    def test_is_the_last_close_as_of_the_end_of_its_bar(self) -> None:
+        price = price_from_bars("EURUSD", self.BARS, MIDNIGHT + 3 * BAR_MS)
+        assert (price.last_price, price.as_of_ms) == (1.35, MIDNIGHT + 2 * BAR_MS)
+
+    def test_of_a_forming_bar_is_as_of_the_moment_it_was_asked(self) -> None:
+        asked_ms = MIDNIGHT + BAR_MS + 1000
+        assert price_from_bars("EURUSD", self.BARS, asked_ms).as_of_ms == asked_ms
+
+    def test_has_the_daily_values_of_its_new_york_day(self) -> None:
+        price = price_from_bars("EURUSD", self.BARS, MIDNIGHT + 3 * BAR_MS)
+        assert (price.daily_open, price.daily_high, price.daily_low, price.daily_close) == (
+            1.2,
+            1.4,
+            1.15,
+            1.35,
+        )
+
+    def test_has_no_bid_and_ask(self) -> None:
+        price = price_from_bars("EURUSD", self.BARS, MIDNIGHT + 3 * BAR_MS)
+        assert (price.bid, price.ask) == (None, None)
