@@ -1,16 +1,14 @@
-"""The record that calls to the provider are made, by which a server without a log of them is trusted or not."""
+"""The record that calls to the provider are made: where there is one, a server without a log is not trusted."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
 
-import psycopg
 import pytest
 
 from assetbatch.errors import DatabaseError, RedisError
 from assetbatch.store import Store
+from tests.store.conftest import Sql, wait_for_a_waiting_lock
 
 
 def test_of_a_new_installation_trusts_first_and_is_there_from_then_on(store: Store) -> None:
@@ -29,7 +27,7 @@ def test_is_not_made_where_trust_could_not_be_given(store: Store) -> None:
     assert store.first_call(lambda: None)
 
 
-def test_lets_another_process_wait_until_trust_is_given(store: Store, database_url: str) -> None:
+def test_lets_another_process_wait_until_trust_is_given(store: Store, database_url: str, sql: Sql) -> None:
     """Else the other would find the record and no trust, and stop all calls for a window."""
     order: list[str] = []
     others: list[threading.Thread] = []
@@ -42,12 +40,7 @@ def test_lets_another_process_wait_until_trust_is_given(store: Store, database_u
     def trust() -> None:
         others.append(threading.Thread(target=other))
         others[0].start()
-        with psycopg.connect(database_url, autocommit=True) as connection:
-            while not connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
-                "AND datname = current_database()"
-            ).fetchone() == (1,):
-                pass
+        wait_for_a_waiting_lock(sql)
         order.append("trust")
 
     assert store.first_call(trust)
@@ -55,7 +48,7 @@ def test_lets_another_process_wait_until_trust_is_given(store: Store, database_u
     assert order == ["trust", "other"]
 
 
-def test_is_made_before_a_call_on_a_trusted_server_too(store: Store, sql: Callable[..., Any]) -> None:
+def test_is_made_before_a_call_on_a_trusted_server_too(store: Store, sql: Sql) -> None:
     store.record_call()
     store.record_call()
     assert sql("SELECT count(*) FROM data_sources.assetbatch_calls") == [(1,)]
@@ -63,7 +56,7 @@ def test_is_made_before_a_call_on_a_trusted_server_too(store: Store, sql: Callab
 
 
 def test_is_known_to_a_process_that_comes_later_without_a_statement_of_its_own(
-    store: Store, database_url: str, sql: Callable[..., Any]
+    store: Store, database_url: str, sql: Sql
 ) -> None:
     store.record_call()
     with Store.open(database_url) as later:
@@ -72,9 +65,7 @@ def test_is_known_to_a_process_that_comes_later_without_a_statement_of_its_own(
     assert sql("SELECT count(*) FROM data_sources.assetbatch_calls") == [(0,)]
 
 
-def test_is_not_tried_on_a_database_that_takes_no_writes(
-    store: Store, sql: Callable[..., Any], database_url: str
-) -> None:
+def test_is_not_tried_on_a_database_that_takes_no_writes(store: Store, sql: Sql, database_url: str) -> None:
     name = database_url.rsplit("/", 1)[1].partition("?")[0]
     sql(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     with Store.open(database_url) as later, pytest.raises(DatabaseError, match="read-only"):
@@ -100,7 +91,7 @@ def test_is_not_tried_on_a_database_that_takes_no_writes(
     ],
 )
 def test_of_an_upgraded_installation_follows_from_what_is_stored(
-    store: Store, database_url: str, sql: Callable[..., Any], before: str, recorded: int
+    store: Store, database_url: str, sql: Sql, before: str, recorded: int
 ) -> None:
     sql("DROP TABLE data_sources.assetbatch_calls")
     sql("DROP TABLE data_sources.assetbatch_rejections, data_sources.assetbatch_answers")
