@@ -409,9 +409,8 @@ def _ranges_of(
     ranges.sort(key=lambda found: (found[0], -found[1], found[2]))
     while ranges:  # all that ends within a page from the first start is one call: no two calls fit one page
         first_ms, first_end_ms, *_ = ranges[0]
-        limit_ms = max(
-            first_ms + PAGE_MS, first_end_ms
-        )  # a range may be longer: a day of 25 hours, a begun slot
+        # A range may be longer than a page: it has a day of 25 hours, or begins with a whole bar.
+        limit_ms = max(first_ms + PAGE_MS, first_end_ms)
         page = [found for found in ranges if found[1] <= limit_ms]
         call = BarsCall(tuple(item for *_, item in page), first_ms, max(found[1] for found in page) - 1)
         drafts.append((min(position for _, _, position, _ in page), call))

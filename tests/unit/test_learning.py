@@ -291,7 +291,7 @@ class TestWhatCannotBeKept:
         taught = Taught()
         error = RedisError("redis is read-only")
 
-        def refuse(_learned: KnownRefusal | Sighting) -> None:
+        def refuse(learned: KnownRefusal | Sighting) -> None:
             raise error
 
         taught.others.remember = refuse  # type: ignore[method-assign]
