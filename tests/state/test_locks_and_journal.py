@@ -15,7 +15,7 @@ class TestLocks:
     def test_one_holder_at_a_time(self, redis_client: RedisClient, keys: Keys, clock: FakeClock) -> None:
         locks = Locks(redis_client, keys, clock)
         with locks.hold("run_priority", 60) as first, locks.hold("run_priority", 60) as second:
-            assert (first, second) == (True, False)
+            assert (bool(first), bool(second)) == (True, False)
         with locks.hold("run_priority", 60) as again:
             assert again
 
@@ -24,7 +24,7 @@ class TestLocks:
     ) -> None:
         locks = Locks(redis_client, keys, clock)
         with locks.hold("q", 60, 2) as one, locks.hold("q", 60, 2) as two, locks.hold("q", 60, 2) as three:
-            assert (one, two, three) == (True, True, False)
+            assert (bool(one), bool(two), bool(three)) == (True, True, False)
 
     def test_a_refused_start_does_not_release_the_holders_lock(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -48,6 +48,38 @@ class TestLocks:
         clock.advance(0.1)
         with locks.hold("q", 60) as held:
             assert held
+
+
+class TestAPlaceThatRedisHasForgotten:
+    def test_is_kept_where_nobody_else_has_it(self, redis_client: RedisClient, keys: Keys) -> None:
+        locks = Locks(redis_client, keys)
+        with locks.hold("q", 60) as place:
+            assert place
+            redis_client.delete(keys.lock("q"))
+            assert place.keep()
+            with locks.hold("q", 60) as other:
+                assert not other
+
+    def test_is_gone_where_another_start_has_it(self, redis_client: RedisClient, keys: Keys) -> None:
+        locks = Locks(redis_client, keys)
+        with locks.hold("q", 60) as place:
+            assert place
+            redis_client.delete(keys.lock("q"))
+            with locks.hold("q", 60) as other:
+                assert other
+                assert not place.keep()
+                assert other.keep()
+
+    def test_or_not_ends_no_later_for_being_asked_for(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        locks = Locks(redis_client, keys, clock)
+        with locks.hold("q", 60) as place:
+            assert place
+            ends = locks.held("q")
+            clock.advance(30)
+            assert place.keep()
+            assert locks.held("q") == ends
 
 
 class TestJournal:

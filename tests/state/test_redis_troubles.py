@@ -399,7 +399,8 @@ def use_every_script(client: RedisClient) -> None:
     clock.advance(LEASE_SECONDS)
     assert isinstance(queue.take(1, LEASE_SECONDS), Empty)  # the lease ran out
     assert queue.state().delayed == 1
-    queue.own()
+    with queue.derived():
+        pass
     queue.enqueue([("H", Line.HIGH)])
     host, machine, pid, began = process_of(new_id()).split(".")
     take(queue, token=f"{host}.{machine}.{pid}.{int(began) - 1}.d.0123456789abcdef")
