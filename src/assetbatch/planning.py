@@ -275,9 +275,13 @@ def _bars_known_to(stored: StoredAsset | None, now_ms: int) -> int:
     """The moment up to which the bars are stored or known not to exist; 0 without any."""
     if stored is None:
         return 0
+    return max(_bars_stored_to(stored, now_ms), asked_to(stored.spans, now_ms) or 0)
+
+
+def _bars_stored_to(stored: StoredAsset, now_ms: int) -> int:
+    """The end of the last stored bar; 0 without any."""
     last_bar_ms = stored.last_bar_ms
-    stored_to = last_bar_ms + BAR_MS if last_bar_ms is not None and last_bar_ms <= now_ms else 0
-    return max(stored_to, asked_to(stored.spans, now_ms) or 0)
+    return last_bar_ms + BAR_MS if last_bar_ms is not None and last_bar_ms <= now_ms else 0
 
 
 def _assess_history(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
@@ -437,7 +441,10 @@ def latest_range(
     if probe_today and known.today_is_unknown(asset_type, now_ms):
         end_ms = now_ms
     earliest = max(end_ms - PAGE_MS, min(known.history_from_ms(asset_type, now_ms), end_ms - BAR_MS))
-    known_to = _bars_known_to(stored, now_ms)
+    if stored is not None and stored.as_of_ms is None:  # a price needs a bar: what is asked for may hold none
+        known_to = _bars_stored_to(stored, now_ms)
+    else:
+        known_to = _bars_known_to(stored, now_ms)
     start_ms = earliest
     if known_to:
         start_ms = max(earliest, last_midnight(min(known_to, end_ms) - 1))
