@@ -8,9 +8,9 @@ from datetime import date
 import pytest
 from msgspec import structs
 
-from assetbatch import batch as batch_module
 from assetbatch.assets import Asset, AssetType
-from assetbatch.batch import HEAVY_BARS, HEAVY_RESULTS, HEAVY_SECONDS, Ask, BatchState, Holder, Portion
+from assetbatch.batch import HEAVY_TIMES, Ask, BatchState, Holder, Portion
+from assetbatch.bounds import boot_seconds
 from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
 from assetbatch.hours import start_of_day
 from assetbatch.interpretation import Findings, Page, Result
@@ -437,8 +437,8 @@ class TestWhatIsStored:
 class TestHowMuchIsUnsaved:
     def test_nothing_is_never_heavy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         state = batch(BTC)
-        later = batch_module.boot_seconds() + 3600
-        monkeypatch.setattr(batch_module, "boot_seconds", lambda: later)
+        later = boot_seconds() + 3600
+        monkeypatch.setattr("assetbatch.batch.boot_seconds", lambda: later)
         assert not state.is_heavy()
 
     def many(self, results: int) -> BatchState:
@@ -447,35 +447,37 @@ class TestHowMuchIsUnsaved:
         state.apply(BOTH, Findings(results=[success(item) for item in work]))
         return state
 
-    @pytest.mark.parametrize("times", [1, 2])
-    def test_so_many_results_are(self, times: int) -> None:
-        assert not self.many(HEAVY_RESULTS * times - 1).is_heavy(times)
-        assert self.many(HEAVY_RESULTS * times).is_heavy(times)
+    @pytest.mark.parametrize(("results", "times"), [(500, 1), (1000, HEAVY_TIMES)])
+    def test_so_many_results_are(self, results: int, times: int) -> None:
+        assert not self.many(results - 1).is_heavy(times)
+        assert self.many(results).is_heavy(times)
 
     def test_results_that_are_stored_are_not(self) -> None:
-        state = self.many(HEAVY_RESULTS)
+        state = self.many(500)
         state.unsaved()
         assert not state.is_heavy()
         state.add(Portion([BTC], {}, NOW), 0)
         state.apply(BOTH, Findings(results=[success(BTC)]))
         assert not state.is_heavy()
 
-    @pytest.mark.parametrize("times", [1, 2])
-    def test_so_many_bars_of_all_assets_are(self, times: int) -> None:
+    @pytest.mark.parametrize(("bars", "times"), [(20_000, 1), (40_000, HEAVY_TIMES)])
+    def test_so_many_bars_of_all_assets_are(self, bars: int, times: int) -> None:
         state = batch(BTC, ETH)
-        half = [bar(START)] * (HEAVY_BARS * times // 2)
+        half = [bar(START)] * (bars // 2)
         state.apply(BOTH, Findings(bars={"BTCUSD": half, "ETHUSD": half[1:]}))
         assert not state.is_heavy(times)
         state.apply(BOTH, Findings(bars={"ETHUSD": half[:1]}))
         assert state.is_heavy(times)
 
-    @pytest.mark.parametrize("times", [1, 2])
-    def test_whatever_is_unsaved_for_so_long_is(self, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(("seconds", "times"), [(2.0, 1), (4.0, HEAVY_TIMES)])
+    def test_whatever_is_unsaved_for_so_long_is(
+        self, seconds: float, times: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         clock = [100.0]
-        monkeypatch.setattr(batch_module, "boot_seconds", lambda: clock[0])
+        monkeypatch.setattr("assetbatch.batch.boot_seconds", lambda: clock[0])
         state = batch(BTC, ETH)
         state.apply(BOTH, Findings(results=[success(BTC)]))
-        clock[0] += HEAVY_SECONDS * times - 0.5
+        clock[0] += seconds - 0.5
         assert not state.is_heavy(times)
         clock[0] += 0.5
         assert state.is_heavy(times)
