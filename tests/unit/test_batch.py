@@ -577,7 +577,9 @@ class TestTheReport:
         self, calls: int, downs: int, answered: int, is_down: bool
     ) -> None:
         state = batch(BTC)
-        state.calls, state.downs, state.answered = calls, downs, answered
+        state.calls += calls
+        state.downs += downs
+        state.answered += answered
         assert state.report().vendor_down is is_down
 
     def test_tells_of_a_refused_rate_and_what_to_do_where_the_vendor_is_down(self) -> None:
