@@ -283,6 +283,24 @@ class TestWhatTheLedgerLearns:
         (span,) = ledger_of(Market.METAL, answer, (), friday - BAR_MS, sunday + BAR_MS, self.NOW)
         assert span.state is SpanState.ASKED
 
+    @pytest.mark.parametrize(("steps", "doubted"), [(24, False), (25, True)])
+    def test_a_hole_is_as_long_as_the_hours_that_were_open(self, steps: int, doubted: bool) -> None:
+        """Gold rests from five to six: a hole of two hours from half past four has one that was open."""
+        hole_ms = to_ms(datetime(2026, 11, 17, 16, 30, tzinfo=ZoneInfo("America/New_York")))
+        after_ms = hole_ms + steps * BAR_MS
+        bars = [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (hole_ms - BAR_MS, after_ms)]
+        answer = answered(BarsCall(self.WORK, hole_ms - BAR_MS, after_ms), bars)
+        spans = ledger_of(Market.METAL, answer, (), hole_ms - BAR_MS, after_ms + BAR_MS, self.NOW)
+        assert (SpanFault.UNCONFIRMED in {span.fault for span in spans}) is doubted
+
+    def test_a_day_without_any_at_an_end_is_doubted_and_a_bar_less_is_not(self) -> None:
+        end_ms = self.END + BAR_MS
+        call = BarsCall(self.WORK, self.START, end_ms - 1)
+        for last_step, doubted in ((0, True), (1, False)):
+            answer = answered(call, slots(*range(last_step + 1)))
+            spans = ledger_of(Market.CRYPTO, answer, (), self.START, end_ms, self.NOW)
+            assert (spans[-1].fault is SpanFault.UNCONFIRMED) is doubted
+
     def test_a_faulty_bar_at_the_end_of_a_page_is_not_taken_for_the_next_pages(self) -> None:
         bar_ms = self.START + 2 * BAR_MS
         for field in ("faulty_ms", "misplaced_ms"):
