@@ -428,6 +428,7 @@ class TestWhatASnapshotMeans:
             "BTCUSD": Status.NOT_FOUND,
         }
         assert [result.final for result in findings.results] == [False, False, True]
+        assert [result.bars for result in findings.results] == [0, 0, 0], "a snapshot brings none"
         assert [result.error for result in findings.results] == [None, "odd", "who?"]
 
     def test_a_refusal_that_would_end_a_batch_fails_a_ticker(self) -> None:
