@@ -352,6 +352,18 @@ class TestSeveralHosts:
         assert refused(one.ask(CallKind.QUEUE, again)).reason == "spaced"
         granted(two.ask(CallKind.QUEUE, first))
 
+    def test_a_host_lets_others_go_before_for_a_spacing_for_each_of_its_calls(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        one = self.make(redis_client, keys, clock, "one-")
+        two = self.make(redis_client, keys, clock, "two-")
+        one.settle(granted(one.ask(CallKind.QUEUE, new_id("one-"))))
+        again, late = new_id("one-"), new_id("two-")
+        refused(one.ask(CallKind.QUEUE, again))
+        clock.now_ms += self.SPACING_MS + 1
+        assert refused(two.ask(CallKind.QUEUE, late)).reason == "spaced"
+        granted(one.ask(CallKind.QUEUE, again))
+
     @pytest.mark.parametrize(("queue_runs", "limit"), [(1, 5), (4, 100)])
     def test_nothing_is_kept_apart_for_a_single_run_or_where_there_are_calls_for_all(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock, queue_runs: int, limit: int

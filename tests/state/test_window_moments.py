@@ -187,6 +187,15 @@ class TestWhoWaits:
         clock.now_ms = until_ms  # all slots are free, and others go before
         assert refused(window.ask(CallKind.QUEUE, "new")) == (until_ms + 2 * WINDOW_MS, "window")
 
+    def test_for_two_blocks_that_end_together_waits_for_the_longer_one_after_a_step_back(
+        self, window: Window, clock: FakeClock
+    ) -> None:
+        until_ms = window.block(10)
+        clock.advance(5)
+        assert window.block(5) == until_ms
+        clock.advance(-100)
+        assert refused(window.ask(CallKind.QUEUE, "waits")) == (clock.now_ms + 10_000, "blocked")
+
     def test_for_a_call_that_may_be_settled_at_any_moment_waits_a_window_from_now(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
