@@ -192,6 +192,13 @@ class Window:
             if not self.may_be_freed(refused):
                 return refused
 
+    def call_ends_at(self, grant: Grant) -> float:
+        """Return the moment (`boot_seconds()`) by which a call with this grant must have ended.
+
+        After it the request could arrive later than its entry says.
+        """
+        return grant.taken_at + self.hold_ms / 1000 - ARRIVAL_SECONDS
+
     def may_be_freed(self, refused: Refused) -> bool:
         """Return whether slots that dead processes held were freed, so that it is worth asking again."""
         return refused.reason in ("window", "reserved") and self._free_dead()
