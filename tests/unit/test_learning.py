@@ -38,8 +38,11 @@ class Recorder:
     def __init__(self) -> None:
         self.kept: list[KnownRefusal | Sighting] = []
         self.said: list[tuple[Lack, bool]] = []
+        self.error: RedisError | None = None
 
     def remember(self, learned: KnownRefusal | Sighting) -> None:
+        if self.error:
+            raise self.error
         self.kept.append(learned)
 
     def learned(self, refusal: KnownRefusal, *, expected: bool) -> None:
@@ -289,12 +292,16 @@ class TestWhatCannotBeKept:
 
     def test_is_said_and_holds_in_this_process(self) -> None:
         taught = Taught()
+<<<<<<< HEAD
         error = RedisError("redis is read-only")
 
         def refuse(learned: KnownRefusal | Sighting) -> None:
             raise error
 
         taught.others.remember = refuse  # type: ignore[method-assign]
+=======
+        taught.others.error = error = RedisError("redis is read-only")
+>>>>>>> mutation
         taught.learner.refused(SNAPSHOT, Refusal(RefusalKind.NOT_IN_PLAN, "upgrade"), NOW)
         assert taught.learner.redis_error is error
         assert taught.learner.lessons == 2
