@@ -213,10 +213,13 @@ def _want(
         for piece in _intersections((stretch.start_ms, stretch.end_ms), page_spans):
             spans.append(Span(*piece, SpanState.WANTED))
         complete_ms = stretch.start_ms
-        for page_start_ms, page_end_ms in [*page_spans, (stretch.end_ms, stretch.end_ms)]:
+        for page_start_ms, page_end_ms in page_spans:
             if complete_ms < min(page_start_ms, stretch.end_ms):
                 spans.append(Span(complete_ms, min(page_start_ms, stretch.end_ms), SpanState.ASKED))
             complete_ms = max(complete_ms, page_end_ms)
+        # A closed end is no answer: a price that waits for a page before it would pass for complete.
+        if complete_ms < stretch.end_ms and open_ms_between(asset.market, complete_ms, stretch.end_ms):
+            spans.append(Span(complete_ms, stretch.end_ms, SpanState.ASKED))
     open_ms = open_ms_between(asset.market, max(start_ms, edge_ms), end_ms) if edge_ms < end_ms else 0
     missing_ms = sum(open_ms_between(asset.market, *piece) for piece in missing)
     report = SymbolBackfill(

@@ -359,8 +359,10 @@ def refusal_findings(
     refusal: Refusal,
     now_ms: int,
     fault: Fault,
+    answers: int = 0,
 ) -> Findings:
-    """A call was refused, or a page of it, and nothing shows how else to ask: so is all of its work."""
+    """A call was refused, or a page of it, and nothing shows how else to ask: so is all of its work; after so
+    many `answers` to calls of the same start."""
     consequence = CONSEQUENCES[refusal.kind]
     spans: list[Span] = []
     if consequence.span and isinstance(call, BarsCall):
@@ -372,6 +374,7 @@ def refusal_findings(
             error=refusal.message,
             final=consequence.final,
             fault=fault,
+            answers=answers,
         )
         for item in work
     ]

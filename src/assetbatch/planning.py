@@ -275,9 +275,13 @@ def _bars_known_to(stored: StoredAsset | None, now_ms: int) -> int:
     """The moment up to which the bars are stored or known not to exist; 0 without any."""
     if stored is None:
         return 0
+    return max(_bars_stored_to(stored, now_ms), asked_to(stored.spans, now_ms) or 0)
+
+
+def _bars_stored_to(stored: StoredAsset, now_ms: int) -> int:
+    """The end of the last stored bar; 0 without any."""
     last_bar_ms = stored.last_bar_ms
-    stored_to = last_bar_ms + BAR_MS if last_bar_ms is not None and last_bar_ms <= now_ms else 0
-    return max(stored_to, asked_to(stored.spans, now_ms) or 0)
+    return last_bar_ms + BAR_MS if last_bar_ms is not None and last_bar_ms <= now_ms else 0
 
 
 def _assess_history(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
@@ -406,12 +410,15 @@ def _ranges_of(
             wanted = latest_range(item.asset, stored, known, now_ms, probe_today=probe_today)
         if wanted:
             ranges.append((*wanted, position, item))
-    ranges.sort(key=lambda found: found[:3])
+    ranges.sort(key=lambda found: (found[0], -found[1], found[2]))
     while ranges:  # all that ends within a page from the first start is one call: no two calls fit one page
-        page = [found for found in ranges if found[1] <= ranges[0][0] + PAGE_MS] or ranges[:1]
-        call = BarsCall(tuple(item for *_, item in page), page[0][0], max(found[1] for found in page) - 1)
+        first_ms, first_end_ms, *_ = ranges[0]
+        # A range may be longer than a page: it has a day of 25 hours, or begins with a whole bar.
+        limit_ms = max(first_ms + PAGE_MS, first_end_ms)
+        page = [found for found in ranges if found[1] <= limit_ms]
+        call = BarsCall(tuple(item for *_, item in page), first_ms, max(found[1] for found in page) - 1)
         drafts.append((min(position for _, _, position, _ in page), call))
-        ranges = [found for found in ranges if found not in page]
+        ranges = [found for found in ranges if found[1] > limit_ms]
     return drafts
 
 
@@ -434,7 +441,10 @@ def latest_range(
     if probe_today and known.today_is_unknown(asset_type, now_ms):
         end_ms = now_ms
     earliest = max(end_ms - PAGE_MS, min(known.history_from_ms(asset_type, now_ms), end_ms - BAR_MS))
-    known_to = _bars_known_to(stored, now_ms)
+    if stored is not None and stored.as_of_ms is None:  # a price needs a bar: what is asked for may hold none
+        known_to = _bars_stored_to(stored, now_ms)
+    else:
+        known_to = _bars_known_to(stored, now_ms)
     start_ms = earliest
     if known_to:
         start_ms = max(earliest, last_midnight(min(known_to, end_ms) - 1))

@@ -160,8 +160,8 @@ class Refresher:
         self._aside: list[Result] = []
         self.calls = 0
         """Calls made so far, also in batches that ended with an error."""
-        self.answered_ms = 0
-        """When the vendor last answered one of them, 0 where it never did."""
+        self.answers = 0
+        """How many of them the vendor has answered."""
 
     def time_for_calls(self) -> float:
         """Seconds within which a call may still begin; 0 or less where a stop was asked for."""
@@ -409,7 +409,7 @@ class Refresher:
         if made.sent:
             self._slowest_call = max(landed.seconds, self._slowest_call or 0.0)
         if made.answered:
-            self.answered_ms = made.at_ms
+            self.answers += 1
         if refusal:
             self._proven.clear()
             self._refused(batch, ask, refusal, one_call_each)
@@ -465,7 +465,8 @@ class Refresher:
         fault = consequence.fault
         if refusal.kind is RefusalKind.VENDOR_DOWN and self._is_out_of_time():
             fault = Fault.NOBODY
-        batch.apply(call, refusal_findings(call, batch.of(call), ask.page, refusal, now_ms, fault))
+        findings = refusal_findings(call, batch.of(call), ask.page, refusal, now_ms, fault, self.answers)
+        batch.apply(call, findings)
         if consequence.ends_batch:
             batch.defer("the vendor takes no calls now")
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from assetbatch.cycles.draining import fault_of
 from assetbatch.errors import DatabaseError, UnreachableError
-from assetbatch.state.queue import Lease, Line, Queue
+from assetbatch.state.queue import Fault, Lease, Line, Queue
 from assetbatch.store import Store
 from assetbatch.vendor.client import VendorClient
 from tests.failures.start import PROGRAM, environment
@@ -162,21 +163,77 @@ class TestAnOutage:
         assert attempts(world) == {"ETHUSD": 0, "GBPUSD": 0, "USDJPY": 0}
         assert world.run_queue().result == "ok"
 
-    def test_of_one_item_alone_is_its_own_fault(self, world: World) -> None:
-        world.vendor.order("status=500", path_contains="X:ETHUSD", times=None)
+    @pytest.mark.parametrize("fault", ["status=500", "drop", "html", "cut-json", "other-ticker"])
+    def test_of_one_item_alone_is_its_own_fault(self, make_world: MakeWorld, fault: str) -> None:
+        world = make_world()
+        world.know_that_today_is_refused()
+        world.enqueue_secondary()
+        world.vendor.order(fault, path_contains="X:ETHUSD", times=None)
         world.run_queue()
         assert attempts(world) == {"ETHUSD": 1}
+
+    @pytest.mark.parametrize("fault", ["html", "cut-json", "error-200", "wrong-shape", "other-ticker"])
+    def test_of_all_sense_in_the_answers_costs_no_attempt(self, world: World, fault: str) -> None:
+        world.vendor.order(fault, times=None)
+        for _ in range(4):
+            world.run_queue()
+        assert attempts(world) == {"ETHUSD": 0, "GBPUSD": 0, "USDJPY": 0}
+
+    @pytest.mark.parametrize("down", [("GBPUSD", "USDJPY"), ("ETHUSD", "GBPUSD")], ids=["begins", "ends"])
+    def test_that_begins_or_ends_during_a_run_costs_no_attempt(
+        self, make_world: MakeWorld, down: tuple[str, str]
+    ) -> None:
+        world = make_world()
+        world.know_that_today_is_refused()
+        world.enqueue_secondary()
+        for symbol in down:
+            world.vendor.order("status=503", path_contains=symbol, times=None)
+        world.run_queue()
+        assert attempts(world) == dict.fromkeys(down, 0)
+
+    def test_that_alternates_with_answers_makes_no_dead_letters(
+        self, make_world: MakeWorld, clock: SetClock
+    ) -> None:
+        """In four outages the queue is asked for; between them other commands are answered."""
+        world = make_world(document={"queue": {"retry_delay_seconds": 0}})
+        world.know_that_today_is_refused()
+        world.enqueue_secondary()
+        for _ in range(4):
+            world.vendor.order("status=503", times=None)
+            with pytest.raises(UnreachableError):
+                world.run_queue()
+            world.vendor.faults.clear()
+            with world.services() as services:
+                services.redis.set(services.keys.answered, services.window.state().now_ms)
+        assert attempts(world) == {"ETHUSD": 0, "GBPUSD": 0, "USDJPY": 0}
+
+    @pytest.mark.parametrize(
+        ("items", "before", "until_now", "fault"),
+        [
+            (1, 0, 0, Fault.VENDOR),
+            (2, 0, 0, Fault.NOBODY),
+            (1, 3, 3, Fault.VENDOR),
+            (2, 3, 3, Fault.NOBODY),
+            (1, 0, 1, Fault.ITEM),
+            (2, 0, 1, Fault.VENDOR),
+            (2, 1, 2, Fault.ITEM),
+        ],
+    )
+    def test_is_told_from_faults_of_items_by_the_answers_around_them(
+        self, items: int, before: int, until_now: int, fault: Fault
+    ) -> None:
+        assert fault_of(items, before, until_now) is fault
 
     def test_of_the_last_item_is_its_own_fault_where_others_are_answered_in_between(
         self, world: World, clock: SetClock
     ) -> None:
         world.vendor.order("status=500", path_contains="X:ETHUSD", times=None)
         world.run_queue()
-        for _ in range(2):
-            with world.services() as services:  # another command, between two starts of the queue
-                services.redis.set(services.keys.answered, services.window.state().now_ms)
-            with pytest.raises(UnreachableError):
-                world.run_queue()
+        assert attempts(world) == {"ETHUSD": 2}  # before each of the others, without a delay
+        with world.services() as services:  # another command, between two starts of the queue
+            services.redis.set(services.keys.answered, services.window.state().now_ms)
+        with pytest.raises(UnreachableError):
+            world.run_queue()
         with world.services() as services:
             assert [letter.id for letter in services.queue.dead_letters()] == ["ETHUSD"]
 

@@ -12,7 +12,7 @@ import pytest
 
 from assetbatch.assets import AssetType
 from assetbatch.entitlements import Lack
-from assetbatch.errors import ConfigError
+from assetbatch.errors import ConfigError, UnreachableError
 from assetbatch.history import BackfillReport, SymbolHoles, backfill, find_holes
 from assetbatch.hours import start_of_day
 from assetbatch.ledger import Reason
@@ -26,6 +26,7 @@ from .conftest import WEDNESDAY_MS, MakeWorld
 
 DAY_MS = 86_400_000
 MIDNIGHT = start_of_day(date(2026, 11, 18))
+SUNDAY_MS = WEDNESDAY_MS + 4 * DAY_MS
 
 
 def wanted(world: World, first: date, last: date | None = None, *, symbol: str = "BTCUSD") -> BackfillReport:
@@ -135,6 +136,37 @@ class TestBackfill:
     def test_of_weekends_alone_costs_nothing(self, free: World) -> None:
         report = wanted(free, date(2026, 11, 14), date(2026, 11, 14), symbol="EURUSD")
         assert (report.symbols[0].pages, report.symbols[0].complete) == ([], 1.0)
+
+    def test_before_the_first_price_leaves_that_price_its_bars_at_a_weekend(self, free: World) -> None:
+        free.clock.at_ms = SUNDAY_MS
+        free.know_that_today_is_refused()
+        wanted(free, date(2026, 11, 1), symbol="EURUSD")
+        free.run_queue(seconds=90)
+        assert free.run_priority().result == "ok"
+        assert free.sync("EURUSD")[0] == "success"
+        assert free.last_update("EURUSD")["timestamp"] == "2026-11-20T22:00:00.000Z"
+
+    def test_whose_first_call_failed_leaves_the_first_price_its_bars_at_a_weekend(self, free: World) -> None:
+        free.clock.at_ms = SUNDAY_MS
+        free.know_that_today_is_refused()
+        wanted(free, date(2026, 11, 1), symbol="EURUSD")
+        free.vendor.order("status=500", times=1, path_contains="EURUSD")
+        with pytest.raises(UnreachableError):
+            free.run_queue(seconds=90)
+        assert free.run_priority().result == "ok"
+        assert free.last_update("EURUSD")["timestamp"] == "2026-11-20T22:00:00.000Z"
+
+    def test_of_a_day_that_failed_before_a_weekend_does_not_pass_for_its_price(self, free: World) -> None:
+        free.clock.at_ms = SUNDAY_MS - 2 * DAY_MS
+        free.run_priority()
+        free.clock.at_ms = SUNDAY_MS - DAY_MS
+        free.vendor.order("status=500", times=3)
+        with pytest.raises(UnreachableError):
+            free.run_priority()
+        free.clock.at_ms = SUNDAY_MS
+        wanted(free, date(2026, 11, 1), symbol="EURUSD")
+        free.run_priority()
+        assert free.last_update("EURUSD")["timestamp"] == "2026-11-20T22:00:00.000Z"
 
     def test_bars_that_were_there_before_the_ledger_are_not_fetched(self, free: World) -> None:
         """As in a platform's adopted table: of ten days nine are there."""

@@ -39,8 +39,9 @@ from assetbatch.words import listed, span
 
 log = logging.getLogger("assetbatch")
 
-DOWN_BATCHES = 2
-"""After so many batches in a row that found the vendor down, a queue run ends: the rest is spared."""
+DOWN_BATCHES = 3
+"""After so many batches in a row that found the vendor down, a queue run ends: the rest is spared. The last
+is the witness that two items fail by themselves."""
 
 MOST_TOGETHER = 20_000
 """So many items at most are worked together on a plan whose calls go out side by side: taken when their calls
@@ -140,11 +141,19 @@ def _alone(services: Services, refresher: Refresher) -> int:
     return 1 if at_once == 1 else min(SNAPSHOT_TICKERS, -(-refresher.calls_that_fit() // at_once))
 
 
+def fault_of(items: int, answers_before: int, answers: int) -> Fault:
+    """Whose fault it is that so many items failed one after the other, where so many calls of the run were
+    answered before them, and so many until now. An outage is longer than a run: no run sees both its ends."""
+    followed = answers > answers_before
+    if followed and (answers_before or items == 1):
+        return Fault.ITEM
+    return Fault.VENDOR if followed or items == 1 else Fault.NOBODY
+
+
 class _Failures:
     """What failed in a queue run: recorded, and said at its end, a line for all items that failed alike.
 
-    Where the vendor is down for an item and has answered none before, the end of the run decides whether the
-    attempt counts: the vendor may still answer others.
+    Where the vendor failed an item, the next answer or the end of the run decides whether the attempt counts.
     """
 
     def __init__(self, queue: Queue, refresher: Refresher, answered_ms: int) -> None:
@@ -152,28 +161,39 @@ class _Failures:
         self._refresher = refresher
         self._answered_before_ms = answered_ms
         self._alike: dict[str, list[str]] = {}
-        self._undecided: dict[str, list[Failure]] = {}
+        self._undecided: dict[int, list[tuple[str, Failure]]] = {}
 
-    def record(self, token: str, failures: Sequence[Failure]) -> None:
-        """Takes leased items off the books as failed."""
-        decided = self._refresher.answered_ms > 0
-        for failure in failures:
-            if failure.fault is Fault.VENDOR and not decided:
-                self._undecided.setdefault(token, []).append(failure)
-        self._fail(token, [each for each in failures if decided or each.fault is not Fault.VENDOR])
+    def record(self, failures: Sequence[tuple[str, Failure, int]]) -> None:
+        """Takes leased items off the books as failed: each with the token of its lease, and how many calls
+        were answered before it. Raises RedisError."""
+        decided: list[tuple[str, Failure]] = []
+        for token, failure, answers in failures:
+            if failure.fault is Fault.VENDOR:
+                self._undecided.setdefault(answers, []).append((token, failure))
+            else:
+                decided.append((token, failure))
+        self._fail(decided)
+        for answers in [before for before in self._undecided if before < self._refresher.answers]:
+            self._decide(answers)
 
     def settle(self) -> None:
         """Records what was left undecided. Raises RedisError."""
-        undecided, self._undecided = self._undecided, {}
-        for token, failures in undecided.items():
-            self._fail(token, failures)
+        for answers in list(self._undecided):
+            self._decide(answers)
 
-    def _fail(self, token: str, failures: Sequence[Failure]) -> None:
-        if self._refresher.answered_ms:  # in this run: the vendor is at work
-            failures = [
-                msgspec.structs.replace(each, fault=Fault.ITEM) if each.fault is Fault.VENDOR else each
-                for each in failures
-            ]
+    def _decide(self, answers_before: int) -> None:
+        alike = self._undecided.pop(answers_before)
+        fault = fault_of(len(alike), answers_before, self._refresher.answers)
+        self._fail([(token, msgspec.structs.replace(each, fault=fault)) for token, each in alike])
+
+    def _fail(self, failures: Sequence[tuple[str, Failure]]) -> None:
+        by_token: dict[str, list[Failure]] = {}
+        for token, failure in failures:
+            by_token.setdefault(token, []).append(failure)
+        for token, some in by_token.items():
+            self._fail_lease(token, some)
+
+    def _fail_lease(self, token: str, failures: Sequence[Failure]) -> None:
         words = self._queue.fail(token, failures, self._answered_before_ms)
         for failure, word in zip(failures, words, strict=True):
             self.add(failure.id, f"{failure.error} ({WHAT_FOLLOWS[word]})")
@@ -228,18 +248,18 @@ class _LeaseHolder(Holder):
                 self._failures.add(done.work.id, done.error or "")
         self.finish([done.work.id for done in results if done.status in fine])
         self._fail(
-            Failure(done.work.id, done.error or done.status.value, done.final, done.fault)
+            (Failure(done.work.id, done.error or done.status.value, done.final, done.fault), done.answers)
             for done in results
             if done.status not in fine
         )
 
     def not_stored(self, results: Sequence[Result], error: str) -> None:
-        self._fail(Failure(done.work.id, error, fault=Fault.NOBODY) for done in results)
+        self._fail((Failure(done.work.id, error, fault=Fault.NOBODY), 0) for done in results)
 
-    def _fail(self, failures: Iterable[Failure]) -> None:
-        by_id = {failure.id: failure for failure in failures}
-        for token, ids in self._by_token(by_id):
-            self._failures.record(token, [by_id[item_id] for item_id in ids])
+    def _fail(self, failures: Iterable[tuple[Failure, int]]) -> None:
+        by_id = {failure.id: (failure, answers) for failure, answers in failures}
+        held = [(token, *by_id[item_id]) for token, ids in self._by_token(by_id) for item_id in ids]
+        self._failures.record(held)
         self._forget(by_id)
 
     def finish(self, ids: Sequence[str]) -> None:
