@@ -83,13 +83,16 @@ CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
     RefusalKind.VENDOR_DOWN: Consequence(
         Status.FAILED, span=SpanState.FAILED, fault=Fault.VENDOR, at_work=False
     ),
-    RefusalKind.NONSENSE: Consequence(Status.FAILED, span=SpanState.FAILED, at_work=False),
+    RefusalKind.NONSENSE: Consequence(
+        Status.FAILED, span=SpanState.FAILED, fault=Fault.VENDOR, at_work=False
+    ),
 }
 """The one place that says what each class of refusal leads to (the README's table is this one)."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one piece of work. `final` where another try cannot help; `fault` says whose it is."""
+    """What became of one piece of work. `final` where another try cannot help; `fault` says whose it is;
+    `answers` is how many calls of the same start the vendor had answered when this one failed."""
 
     work: Work
     status: Status
@@ -98,6 +101,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     final: bool = False
     fault: Fault = Fault.ITEM
+    answers: int = 0
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -452,6 +452,9 @@ class TestHowMuchIsUnsaved:
         assert not self.many(results - 1).is_heavy(times)
         assert self.many(results).is_heavy(times)
 
+    def test_once_as_much_is_where_nothing_else_is_said(self) -> None:
+        assert self.many(500).is_heavy()
+
     def test_results_that_are_stored_are_not(self) -> None:
         state = self.many(500)
         state.unsaved()

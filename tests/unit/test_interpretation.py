@@ -85,7 +85,7 @@ class TestConsequences:
         }
 
     def test_only_a_vendor_that_is_down_is_not_the_items_fault(self) -> None:
-        faults = {kind for kind, consequence in CONSEQUENCES.items() if consequence.fault is SpanFault.VENDOR}
+        faults = {kind for kind, consequence in CONSEQUENCES.items() if consequence.fault is Fault.VENDOR}
         assert faults == {RefusalKind.VENDOR_DOWN}
 
 
@@ -450,7 +450,7 @@ class TestWhatASnapshotMeans:
         assert self.found().asked_ms == self.NOW
         assert previous_day_findings(self.WORK, None, {}, self.NOW).asked_ms == self.NOW
         down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        assert refusal_findings(self.CALL, self.WORK, None, down, self.NOW, SpanFault.VENDOR).asked_ms is None
+        assert refusal_findings(self.CALL, self.WORK, None, down, self.NOW, Fault.VENDOR).asked_ms is None
 
     def test_what_cannot_be_true_is_counted(self) -> None:
         refused = Counter(quote=2, price=1, unasked=3, undecodable=1, empty=7, duplicate=9)
@@ -492,7 +492,7 @@ class TestWhatARefusalMeans:
     @pytest.mark.parametrize("kind", list(RefusalKind))
     def test_all_work_of_the_call_gets_its_consequence(self, kind: RefusalKind) -> None:
         findings = refusal_findings(
-            self.PAST, self.PAST.work, None, Refusal(kind, "why"), self.NOW, SpanFault.ITEM
+            self.PAST, self.PAST.work, None, Refusal(kind, "why"), self.NOW, Fault.ITEM
         )
         (result,) = findings.results
         expected = CONSEQUENCES[kind]
@@ -504,7 +504,7 @@ class TestWhatARefusalMeans:
         answer = answered(self.PAST, [])
         page = Page(answer, MIDNIGHT - HOUR_MS, [], 1, MIDNIGHT - DAY_MS, self.NOW)
         down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        findings = refusal_findings(self.PAST, self.PAST.work, page, down, self.NOW, SpanFault.ITEM)
+        findings = refusal_findings(self.PAST, self.PAST.work, page, down, self.NOW, Fault.ITEM)
         (span,) = findings.spans["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT - HOUR_MS, MIDNIGHT)
 
@@ -512,17 +512,17 @@ class TestWhatARefusalMeans:
         work = (Work(msgspec.structs.replace(BTCUSD, bars=False)),)
         call = BarsCall(work, self.PAST.start_ms, self.PAST.end_ms)
         down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        assert refusal_findings(call, work, None, down, self.NOW, SpanFault.ITEM).spans == {}
+        assert refusal_findings(call, work, None, down, self.NOW, Fault.ITEM).spans == {}
 
     def test_a_range_in_which_no_bar_has_ended_has_nothing_that_failed(self) -> None:
         call = BarsCall((Work(BTCUSD),), MIDNIGHT, MIDNIGHT + 59_999)
         down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        assert refusal_findings(call, call.work, None, down, MIDNIGHT + 60_000, SpanFault.ITEM).spans == {}
+        assert refusal_findings(call, call.work, None, down, MIDNIGHT + 60_000, Fault.ITEM).spans == {}
 
     def test_a_range_failed_from_the_bar_in_which_it_begins(self) -> None:
         call = BarsCall((Work(BTCUSD),), MIDNIGHT + 1, MIDNIGHT + HOUR_MS)
         down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        (span,) = refusal_findings(call, call.work, None, down, self.NOW, SpanFault.VENDOR).spans["BTCUSD"]
+        (span,) = refusal_findings(call, call.work, None, down, self.NOW, Fault.VENDOR).spans["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT, MIDNIGHT + HOUR_MS)
 
     def test_the_fault_is_the_one_that_was_found(self) -> None:
@@ -533,7 +533,7 @@ class TestWhatARefusalMeans:
 
     def test_a_call_for_prices_leaves_the_ledger_alone(self) -> None:
         down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        findings = refusal_findings(SnapshotCall(WORK), WORK, None, down, self.NOW, SpanFault.VENDOR)
+        findings = refusal_findings(SnapshotCall(WORK), WORK, None, down, self.NOW, Fault.VENDOR)
         assert findings.spans == {}
 
 

@@ -292,16 +292,7 @@ class TestWhatCannotBeKept:
 
     def test_is_said_and_holds_in_this_process(self) -> None:
         taught = Taught()
-<<<<<<< HEAD
-        error = RedisError("redis is read-only")
-
-        def refuse(learned: KnownRefusal | Sighting) -> None:
-            raise error
-
-        taught.others.remember = refuse  # type: ignore[method-assign]
-=======
         taught.others.error = error = RedisError("redis is read-only")
->>>>>>> mutation
         taught.learner.refused(SNAPSHOT, Refusal(RefusalKind.NOT_IN_PLAN, "upgrade"), NOW)
         assert taught.learner.redis_error is error
         assert taught.learner.lessons == 2
