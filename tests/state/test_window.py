@@ -339,6 +339,14 @@ class TestSeveralHosts:
         window.settle(grant)
         assert refused(window.ask(CallKind.QUEUE)).retry_at_ms == granted_ms + self.SPACING_MS
 
+    def test_nobody_is_kept_apart_from_a_call_that_was_never_sent(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        """A queue that an old snapshot has brought back is full of work that is done."""
+        window = self.make(redis_client, keys, clock, "one")
+        for _ in range(20):
+            window.cancel(granted(window.ask(CallKind.QUEUE)))
+
     def test_a_host_that_has_had_a_call_lets_one_without_go_before(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:

@@ -230,9 +230,12 @@ class Window:
             self._settle(keys=self.keys[:1], args=[self._now(), grant.call_id])
 
     def cancel(self, grant: Grant) -> None:
-        """The call was certainly never sent: its slot is free again."""
+        """The call was certainly never sent: its slot is free again, and nobody is kept apart from it."""
         with redis_errors():
-            self._client.zrem(self.keys[0], grant.call_id)
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.zrem(self.keys[0], grant.call_id)
+            pipeline.delete(self.keys[6])
+            pipeline.execute()
 
     def block(self, seconds: float | None) -> int:
         """The vendor said "too many calls": the window is full for everybody.
