@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,9 @@ from assetbatch.state.connection import RedisClient, connect
 class OwnServer:
     """A server of the test's own that can be killed and started again on the same data."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self._environment = {**os.environ, **(environment or {})}
         self.options = options
         self.socket = folder / "s"
         self.clients: list[RedisClient] = []
@@ -33,7 +35,9 @@ class OwnServer:
             pytest.skip("no valkey-server or redis-server here")
         base = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([str(program), *base, *self.options], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [str(program), *base, *self.options], stdout=log, stderr=log, env=self._environment
+            )
         deadline = time.monotonic() + 10
         probe = redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0))
         while time.monotonic() < deadline:

@@ -124,7 +124,8 @@ class World:
         """As after a first start: the queue is known to be empty, and not lost."""
         with self.services() as services:
             initialise(services)
-            services.queue.own()
+            with services.queue.derived():
+                pass
 
     def drop_tables(self) -> None:
         """As before `init`."""

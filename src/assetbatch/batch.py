@@ -40,17 +40,17 @@ class BatchReport(msgspec.Struct, kw_only=True):
     """What one batch did, in the order of its work."""
 
     results: list[Result]
-    calls: int = 0
-    bars_new: int = 0
-    bars_corrected: int = 0
-    bars_refused: int = 0
-    prices_refused: int = 0
-    published: int = 0
-    vendor_down: bool = False
+    calls: int
+    bars_new: int
+    bars_corrected: int
+    bars_refused: int
+    prices_refused: int
+    published: int
+    vendor_down: bool
     """Every call of this batch found the vendor down."""
-    down_hint: str | None = None
+    down_hint: str | None
     """What to do about it, where the last such call told."""
-    too_many_calls: bool = False
+    too_many_calls: bool
 
 
 class Holder:

@@ -208,8 +208,7 @@ class PlanLearner:
             lack, asset_type, message, now_ms, ticker=ticker, edge_ms=edge_ms, general=general
         )
         self._keep(refusal)
-        if now_ms < refusal.until_ms:
-            self._reporter.learned(refusal, expected=expected)
+        self._reporter.learned(refusal, expected=expected)
 
     def answered(self, lack: Lack, asset_type: AssetType, ticker: str) -> None:
         """An answer has shown that a lack is none of this ticker (any more)."""

@@ -415,12 +415,15 @@ def _ranges_of(
             wanted = latest_range(item.asset, stored, known, now_ms, probe_today=probe_today)
         if wanted:
             ranges.append((*wanted, position, item))
-    ranges.sort(key=lambda found: found[:3])
+    ranges.sort(key=lambda found: (found[0], -found[1], found[2]))
     while ranges:  # all that ends within a page from the first start is one call: no two calls fit one page
-        page = [found for found in ranges if found[1] <= ranges[0][0] + PAGE_MS] or ranges[:1]
-        call = BarsCall(tuple(item for *_, item in page), page[0][0], max(found[1] for found in page) - 1)
+        first_ms, first_end_ms, *_ = ranges[0]
+        # A range may be longer than a page: it has a day of 25 hours, or begins with a whole bar.
+        limit_ms = max(first_ms + PAGE_MS, first_end_ms)
+        page = [found for found in ranges if found[1] <= limit_ms]
+        call = BarsCall(tuple(item for *_, item in page), first_ms, max(found[1] for found in page) - 1)
         drafts.append((min(position for _, _, position, _ in page), call))
-        ranges = [found for found in ranges if found not in page]
+        ranges = [found for found in ranges if found[1] > limit_ms]
     return drafts
 
 

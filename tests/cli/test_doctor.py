@@ -281,7 +281,9 @@ class TestRedis:
         assert free.paths == []
 
     def test_of_a_user_who_may_not_publish(self, free: World, own: OwnServer) -> None:
-        own.client().execute_command("ACL", "SETUSER", "me", "on", ">pw", "+@all", "~{own}:*")
+        own.client().execute_command(
+            "ACL", "SETUSER", "me", "on", ">pw", "+@all", "~{own}:*", "~{assetbatch}:*"
+        )
         code, document = examined(free, REDIS_URL=f"unix://me:pw@{own.socket}")
         assert code == 3
         ((check, message),) = errors(document)

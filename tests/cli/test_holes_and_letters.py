@@ -32,6 +32,7 @@ def bury(world: World, *letters: tuple[str, Line]) -> None:
         services.queue.enqueue(letters)
         lease = services.queue.take(len(letters), 60)
         assert isinstance(lease, Lease)
+        services.queue.start(lease.token, [item.id for item in lease.items], 60)
         failures = [Failure(item.id, f"HTTP 503 for {item.id}", final=True) for item in lease.items]
         services.queue.fail(lease.token, failures)
 

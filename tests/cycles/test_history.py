@@ -50,10 +50,11 @@ def day(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
 
 
-def price_of(world: World, symbol: str) -> str | None:
-    """As of when its price is."""
-    stored = world.last_update(symbol)
-    return stored["timestamp"] if stored else None
+def price_of(world: World, symbol: str) -> str:
+    """The moment of the price that is stored."""
+    update = world.last_update(symbol)
+    assert update is not None
+    return str(update["timestamp"])
 
 
 class TestBackfill:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from assetbatch.market import Price
 from assetbatch.progress import Progress
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.journal import RUN_PRIORITY
-from assetbatch.vendor.answers import PricesAnswer
+from assetbatch.vendor.answers import BarsAnswer, PricesAnswer
 from assetbatch.vendor.client import VendorClient
 from tests.world import Listener, World
 
@@ -158,6 +160,24 @@ class TestTheBudget:
         assert (result.result, result.exit_code, free.paths) == ("skipped", 0, [])
         with free.services() as services:
             assert services.journal.job(RUN_PRIORITY).skipped == 1
+
+    def test_no_call_is_made_once_another_start_has_its_place(
+        self, free: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Redis lost its memory, and cron was faster than this start."""
+        original = VendorClient.bars
+        with ExitStack() as stack:
+            services = stack.enter_context(free.services())
+
+            def bars(*arguments: Any, **options: Any) -> BarsAnswer:
+                services.redis.delete(services.keys.lock(RUN_PRIORITY))
+                assert stack.enter_context(services.locks.hold(RUN_PRIORITY, 60))
+                return original(*arguments, **options)
+
+            monkeypatch.setattr(VendorClient, "bars", bars)
+            result = free.run_priority()
+        assert [(asset.symbol, asset.status) for asset in result.assets] == [("XAUUSD", "success")]
+        assert (len(free.paths), result.calls, result.exit_code) == (1, 1, 0)
 
     def test_what_the_next_cycle_will_need_is_reserved(self, paid: World) -> None:
         paid.document["batch"] = {"interval_minutes": 5}

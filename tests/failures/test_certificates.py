@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +19,7 @@ from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state.connection import connect, redis_errors
 from assetbatch.store.connection import Target
+from tests.documented import shows
 from tests.vendor.servers import make_certificate, server_tls
 
 
@@ -55,6 +58,7 @@ def test_redis_with_a_certificate_of_nobody(pem: Path) -> None:
     with listening(lambda wire: server_tls(pem).wrap_socket(wire, server_side=True).close()) as port:
         error = redis_error(f"rediss://127.0.0.1:{port}")
     assert error.message == "redis: the certificate is refused: self-signed certificate"
+    shows(error.message, "redis: the certificate is refused: …")
     assert "ssl_ca_certs" in (error.hint or "")
 
 
@@ -73,7 +77,7 @@ def test_a_server_that_wants_our_certificate() -> None:
 def test_redis_without_tls_is_told_apart(pem: Path) -> None:
     with listening(lambda wire: wire.sendall(b"-ERR protocol\r\n")) as port:
         error = redis_error(f"rediss://127.0.0.1:{port}")
-    assert error.message.startswith("redis: no TLS connection: ")
+    shows(error.message, "redis: no TLS connection: …")
     assert "rediss://" in (error.hint or "")
 
 
@@ -101,7 +105,7 @@ def test_postgresql_with_a_certificate_that_cannot_be_trusted(pem: Path, host: s
         with pytest.raises(psycopg.OperationalError) as caught:
             target.connect(5)
     error = target.explain(caught.value, "connecting")
-    assert "a certificate is refused" in error.message
+    shows(error.message, "connecting at …: a certificate is refused…")
     assert "sslrootcert=FILE" in (error.hint or "")
 
 
@@ -115,3 +119,24 @@ def test_postgresql_without_tls_is_told_apart() -> None:
         with pytest.raises(psycopg.OperationalError) as caught:
             target.connect(5)
     assert "the server speaks no TLS" in target.explain(caught.value, "connecting").message
+
+
+def test_the_provider_with_a_certificate_of_nobody(pem: Path, tmp_path: Path) -> None:
+    with listening(lambda wire: server_tls(pem).wrap_socket(wire, server_side=True).close()) as port:
+        (tmp_path / "config.yml").write_text(
+            "priority_assets: [{symbol: BTCUSD, polygon_ticker: 'X:BTCUSD', asset_type: crypto}]\n"
+            "database: {url: embedded}\nredis: {url: embedded}\n"
+            f"provider: {{base_url: 'https://127.0.0.1:{port}'}}\n"
+        )
+        env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "POLYGON_API_KEY": "made-up-key-123"}
+        for command in ("init", "run-priority"):
+            done = subprocess.run(
+                [sys.executable, "-m", "assetbatch", command],
+                cwd=tmp_path,
+                env=env,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+    assert done.returncode == 3
+    shows(done.stderr, "the API cannot be reached: … the certificate is refused: …")

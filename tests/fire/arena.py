@@ -36,7 +36,7 @@ from assetbatch.setup import initialise
 from assetbatch.state import queue
 from assetbatch.state.connection import connect
 from tests.fire.judges import Event, Hold, Take
-from tests.fire.worker import KEY, Line, Orders
+from tests.fire.worker import KEY, Line, Orders, go_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -84,6 +84,15 @@ class Process:
 
     def terminate(self) -> None:
         self._process.terminate()
+
+    @property
+    def halted(self) -> bool:
+        """Whether it has come to the step at which it is held up."""
+        return any(line.event == "halted" for line in self.lines())
+
+    def go_on(self) -> None:
+        """Lets it go on from there."""
+        go_file(self.orders.journal).touch()
 
     def wait(self, seconds: float) -> int:
         return self._process.wait(seconds)
@@ -145,14 +154,7 @@ class Arena:
         self._config.write_text(yaml.safe_dump(document))
         with self.services() as services:
             initialise(services)
-            known = services.entitlements()
-            now_ms = services.now_ms()
-            for lack in (Lack.INTRADAY, Lack.GROUPED):  # so that each symbol costs one short call
-                for ticker in ("X:BTCUSD", "X:ETHUSD"):  # of one alone it would be that ticker's own matter
-                    refusal = known.refused(
-                        lack, AssetType.CRYPTO, "made up: no timeframe", now_ms, ticker=ticker
-                    )
-                services.plan_memory.remember(refusal)
+            self.teach(services)
             with Bound(20) as bound:
                 assert enqueue_secondary(services, bound, Progress()).enqueued == len(self.symbols)
         return self
@@ -170,6 +172,17 @@ class Arena:
     def services(self) -> Iterator[Services]:
         with Services(load(self._config, {"POLYGON_API_KEY": KEY}, cwd=self._folder)) as services:
             yield services
+
+    def teach(self, services: Services) -> None:
+        """Has Redis know what the plan lacks, so that each symbol costs one short call."""
+        known = services.entitlements()
+        now_ms = services.now_ms()
+        for lack in (Lack.INTRADAY, Lack.GROUPED):
+            for ticker in ("X:BTCUSD", "X:ETHUSD"):  # of one alone it would be that ticker's own matter
+                refusal = known.refused(
+                    lack, AssetType.CRYPTO, "made up: no timeframe", now_ms, ticker=ticker
+                )
+            services.plan_memory.remember(refusal)
 
     def start(self, command: str, seconds: float, **orders: Any) -> Process:
         """Starts a process."""

@@ -1,9 +1,10 @@
-"""Several hosts on one budget: processes with homes of their own and clocks that disagree by hours."""
+"""Several hosts or installations on one budget: clocks that disagree by hours, other prefixes in Redis."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,20 @@ FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 @pytest.fixture
 def clock() -> SetClock:
     return RealClock()
+
+
+def start(config: Path, home: Path, command: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """A command as cron starts it, with a home of its own."""
+    home.mkdir()
+    options = ["--max-seconds", str(SECONDS), "--json"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "assetbatch", "--config", str(config), command, *options],
+        cwd=home,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "POLYGON_API_KEY": KEY, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
@@ -54,21 +69,10 @@ def test_any_number_of_hosts_share_one_budget_whatever_their_clocks_say(
     world.config()
     running = []
     for host, offset in HOSTS.items():
-        home = tmp_path / host
-        home.mkdir()
-        env = {"PATH": os.environ["PATH"], "HOME": str(home), "POLYGON_API_KEY": KEY}
+        env = {}
         if offset:
-            env |= {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-        command = ["run-queue", "--max-seconds", str(SECONDS), "--json"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "assetbatch", "--config", str(world.folder / "config.yml"), *command],
-            cwd=home,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        running.append(process)
+            env = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        running.append(start(world.folder / "config.yml", tmp_path / host, "run-queue", env))
     results = {}
     for host, process in zip(HOSTS, running, strict=True):
         out, err = process.communicate(timeout=SECONDS + 30)
@@ -86,3 +90,23 @@ def test_any_number_of_hosts_share_one_budget_whatever_their_clocks_say(
     with world.services() as services:
         state = services.queue.state()
     assert (state.size, state.leased) == (waiting - len(worked), 0)
+
+
+def test_two_installations_with_one_key_and_other_prefixes_share_its_calls(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    assets = [
+        {"symbol": ticker[2:], "polygon_ticker": ticker, "asset_type": "crypto"}
+        for ticker in ("X:BTCUSD", "X:ETHUSD", "X:SOLUSD", "X:LTCUSD", "X:ADAUSD")
+    ]
+    world = make_world(limit=LIMIT, document={"priority_assets": assets, "secondary_assets": []})
+    running = []
+    for prefix in ("{one}", "{two}"):
+        world.document["redis"] = {**world.document["redis"], "prefix": prefix}
+        world.config()
+        config = tmp_path / f"{prefix[1:-1]}.yml"
+        shutil.copy(world.folder / "config.yml", config)
+        running.append(start(config, tmp_path / prefix, "run-priority"))
+    results = [json.loads(process.communicate(timeout=SECONDS + 30)[0]) for process in running]
+    assert [process.returncode for process in running] == [1, 1]  # not all assets had their calls
+    assert sum(result["calls"] for result in results) == len(world.vendor.arrivals) == LIMIT

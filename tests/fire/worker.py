@@ -1,4 +1,4 @@
-"""One cron start of `run-queue` or `run-priority` in a process of its own, watched and perhaps killed.
+"""One cron start of a run command in a process of its own, watched and perhaps killed or held up.
 
 `python -m tests.fire.worker ORDERS` from the repository's root; ORDERS is an `Orders` as JSON. The
 services are the real ones. Their methods are wrapped from outside: the wrappers write a journal (one
@@ -13,7 +13,8 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from assetbatch.config import load
 from assetbatch.cycles.priority import run_priority
 from assetbatch.cycles.queue import run_queue
 from assetbatch.cycles.result import CycleResult
+from assetbatch.cycles.secondary import enqueue_secondary
 from assetbatch.errors import AssetbatchError, BoundExceededError
 from assetbatch.events import Events
 from assetbatch.progress import Progress
@@ -45,11 +47,17 @@ events; after these; before the lease is given back."""
 PRIORITY_STEPS = STEPS[:-1]
 """A priority cycle holds no lease."""
 
+ENQUEUE_STEPS = ("load", "enqueue", "own")
+"""Of `enqueue-secondary`: after what is stored was read, after the first items, after the queue is whole."""
+
+HALT_SECONDS = 30.0
+
 
 class Orders(msgspec.Struct, kw_only=True):
     """What one process is to do.
 
-    `kill` maps steps to the chance that passing one is the end. With `until` (`time.monotonic()`) it is a
+    `kill` maps steps to the chance that passing one is the end. `halt` is a step, and which passing of it is
+    held up until `go_file` of the journal is there. With `until` (`time.monotonic()`) it is a
     loop of cron starts, each with services of its own, until then. `lag_seconds` is the most that passes
     between a call's being asked for and its being sent: a slow network. `call_seconds` is how long a call
     may take, scaled with the window. `scripts` are replacements in the Lua sources: sabotage.
@@ -61,6 +69,7 @@ class Orders(msgspec.Struct, kw_only=True):
     seconds: float
     seed: int = 0
     kill: dict[str, float] = {}
+    halt: tuple[str, int] = ("", 0)
     until: float | None = None
     lag_seconds: float = 0.0
     call_seconds: float
@@ -89,12 +98,19 @@ class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
 Method = Callable[..., Any]
 
 
+def go_file(journal: str) -> Path:
+    """What lets a process go on that was held up."""
+    return Path(f"{journal}.go")
+
+
 class Watch:
     """Writes the journal and wields the axe."""
 
     def __init__(self, orders: Orders) -> None:
         self._file = os.open(orders.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._kill = orders.kill
+        self._halt, self._passings = orders.halt
+        self._go = go_file(orders.journal)
         self._lag_seconds = orders.lag_seconds
         self._random = random.Random(orders.seed)
 
@@ -104,7 +120,14 @@ class Watch:
         os.write(self._file, msgspec.json.encode(line) + b"\n")
 
     def passed(self, step: str) -> None:
-        """Perhaps the end of this process."""
+        """Perhaps the end of this process, or where it is held up."""
+        if step == self._halt:
+            self._passings -= 1
+            if self._passings == 0:
+                self.note("halted", step=step)
+                until = time.monotonic() + HALT_SECONDS
+                while not self._go.exists() and time.monotonic() < until:
+                    time.sleep(0.01)
         if self._random.random() < self._kill.get(step, 0.0):
             self.note("killed", step=step)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -198,6 +221,17 @@ class Watch:
 
         return begin
 
+    def derived(self, original: Method) -> Method:
+        """The axe after the queue is known to be whole."""
+
+        @contextmanager
+        def derived(queue: Queue) -> Iterator[None]:
+            with original(queue):
+                yield
+            self.passed("own")
+
+        return derived
+
     def give_up(self, step: str, ids_of: Callable[[Sequence[Any]], list[str]]) -> Callable[[Method], Method]:
         """Notes, before it happens, that leased work is given up."""
 
@@ -221,10 +255,13 @@ def watch(orders: Orders) -> Watch:
     axe.wrap(Queue, "finish", axe.give_up("finish", list))
     axe.wrap(Queue, "fail", axe.give_up("fail", lambda failures: [failure.id for failure in failures]))
     axe.wrap(Queue, "release", axe.give_up("release", list))
+    axe.wrap(Queue, "enqueue", axe.then("enqueue"))
+    axe.wrap(Queue, "derived", axe.derived)
     axe.wrap(Window, "ask", axe.ask)
     for name in ("previous_day", "bars", "snapshot"):
         axe.wrap(VendorClient, name, axe.call)
     axe.wrap(Window, "settle", axe.settle)
+    axe.wrap(Store, "load", axe.then("load"))
     axe.wrap(Store, "save", axe.then("commit"))
     axe.wrap(Events, "publish", axe.then("publish"))
     services.CALL_SECONDS = orders.call_seconds
@@ -244,7 +281,12 @@ def watch(orders: Orders) -> Watch:
 def start(orders: Orders, axe: Watch, seconds: float) -> int:
     """One cron start; returns its exit code."""
     config = load(Path(orders.config), {"POLYGON_API_KEY": KEY}, cwd=Path(orders.config).parent)
-    command = {"run_queue": run_queue, "run_priority": run_priority}[orders.command]
+    commands: dict[str, Callable[[Services, Bound, Progress], CycleResult]] = {
+        "run_queue": run_queue,
+        "run_priority": run_priority,
+        "enqueue_secondary": enqueue_secondary,
+    }
+    command = commands[orders.command]
     try:
         with Bound(seconds) as bound, Services(config) as parts:
             result = command(parts, bound, Progress())
@@ -263,6 +305,7 @@ def main() -> int:
     orders = msgspec.json.decode(sys.argv[1], type=Orders)
     axe = watch(orders)
     axe.note("started", step=orders.command)
+    axe.passed("begin")
     if orders.until is None:
         return start(orders, axe, orders.seconds)
     while (left := orders.until - time.monotonic()) > 1:

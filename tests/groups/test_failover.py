@@ -179,7 +179,8 @@ class TestAGroup:
     ) -> None:
         process = start(group)
         assert not process.queue.state().is_whole
-        process.queue.own()
+        with process.queue.derived():
+            pass
         assert process.queue.state().is_whole
         kill_holder(group, keys)
         assert not process.queue.state().is_whole

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import cast
+
 from assetbatch.assets import AssetType
 from assetbatch.entitlements import KnownRefusal, Lack, Sighting
 from assetbatch.state.connection import RedisClient
@@ -15,7 +17,7 @@ class TestLocks:
     def test_one_holder_at_a_time(self, redis_client: RedisClient, keys: Keys, clock: FakeClock) -> None:
         locks = Locks(redis_client, keys, clock)
         with locks.hold("run_priority", 60) as first, locks.hold("run_priority", 60) as second:
-            assert (first, second) == (True, False)
+            assert (bool(first), bool(second)) == (True, False)
         with locks.hold("run_priority", 60) as again:
             assert again
 
@@ -24,7 +26,7 @@ class TestLocks:
     ) -> None:
         locks = Locks(redis_client, keys, clock)
         with locks.hold("q", 60, 2) as one, locks.hold("q", 60, 2) as two, locks.hold("q", 60, 2) as three:
-            assert (one, two, three) == (True, True, False)
+            assert (bool(one), bool(two), bool(three)) == (True, True, False)
 
     def test_a_refused_start_does_not_release_the_holders_lock(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -48,6 +50,93 @@ class TestLocks:
         clock.advance(0.1)
         with locks.hold("q", 60) as held:
             assert held
+
+    def test_the_servers_time_counts_where_none_is_given(self, redis_client: RedisClient, keys: Keys) -> None:
+        def server_ms() -> int:
+            seconds, microseconds = cast("tuple[int, int]", redis_client.time())
+            return seconds * 1000 + microseconds // 1000
+
+        locks = Locks(redis_client, keys)
+        before_ms = server_ms()
+        with locks.hold("q", 60):
+            (end_ms,) = locks.held("q")
+            assert before_ms + 60_000 <= end_ms <= server_ms() + 60_000
+
+    def test_no_place_ends_later_than_its_own_bound_after_the_clock_was_set_back(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        locks = Locks(redis_client, keys, clock)
+        dead = [locks.hold("q", bound_seconds, 3) for bound_seconds in (60, 70, 80)]
+        assert all(one.__enter__() for one in dead)  # and none leaves
+        clock.advance(-3600)
+        with locks.hold("q", 600, 3) as held:
+            assert not held
+        assert locks.held("q") == [clock() + seconds * 1000 for seconds in (60, 70, 80)]
+        clock.advance(10)
+        with locks.hold("q", 600, 3):
+            pass
+        assert locks.held("q") == [clock() + seconds * 1000 for seconds in (50, 60, 70)], "nor is it renewed"
+
+    def test_a_place_without_a_bound_ends_after_that_of_the_next_start(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        locks = Locks(redis_client, keys, clock)
+        redis_client.zadd(keys.lock("q"), {"a place of another version": clock() + 3_600_000})
+        with locks.hold("q", 60) as held:
+            assert not held
+        assert locks.held("q") == [clock() + 60_000]
+
+    def test_nothing_is_left_a_day_after_the_last_start(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        locks = Locks(redis_client, keys, clock)
+        dead = locks.hold("q", 60)
+        assert dead.__enter__()
+        assert 86_000_000 < redis_client.pttl(keys.lock("q")) <= 86_400_000
+
+    def test_a_place_that_a_dead_process_held_is_freed_and_taken(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        dead = Locks(redis_client, keys, clock).hold("q", 60)
+        assert dead.__enter__()
+
+        def free_dead() -> bool:
+            return bool(redis_client.delete(keys.lock("q")))
+
+        with Locks(redis_client, keys, clock, free_dead).hold("q", 60) as held:
+            assert held
+
+
+class TestAPlaceThatRedisHasForgotten:
+    def test_is_kept_where_nobody_else_has_it(self, redis_client: RedisClient, keys: Keys) -> None:
+        locks = Locks(redis_client, keys)
+        with locks.hold("q", 60) as place:
+            assert place
+            redis_client.delete(keys.lock("q"))
+            assert place.keep()
+            with locks.hold("q", 60) as other:
+                assert not other
+
+    def test_is_gone_where_another_start_has_it(self, redis_client: RedisClient, keys: Keys) -> None:
+        locks = Locks(redis_client, keys)
+        with locks.hold("q", 60) as place:
+            assert place
+            redis_client.delete(keys.lock("q"))
+            with locks.hold("q", 60) as other:
+                assert other
+                assert not place.keep()
+                assert other.keep()
+
+    def test_or_not_ends_no_later_for_being_asked_for(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        locks = Locks(redis_client, keys, clock)
+        with locks.hold("q", 60) as place:
+            assert place
+            ends = locks.held("q")
+            clock.advance(30)
+            assert place.keep()
+            assert locks.held("q") == ends
 
 
 class TestJournal:

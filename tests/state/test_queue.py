@@ -105,6 +105,64 @@ class TestOrder:
         assert take_ids(queue, 2) == ["first", "second"]
 
 
+class TestWhetherItIsWhole:
+    """A server on which it was never derived from the database may lack work."""
+
+    def make(self, client: RedisClient, keys: Keys, server_name: str) -> Queue:
+        return Queue(
+            client,
+            keys,
+            max_size=10,
+            retry_max_attempts=3,
+            retry_delay_seconds=60,
+            server_name=server_name,
+        )
+
+    def test_it_is_where_it_was_derived(self, queue: Queue) -> None:
+        assert not queue.state().is_whole
+        with queue.derived():
+            assert not queue.state().is_whole
+        assert queue.state().is_whole
+
+    def test_it_is_not_on_another_server(self, redis_client: RedisClient, keys: Keys) -> None:
+        with self.make(redis_client, keys, "before").derived():
+            pass
+        assert not self.make(redis_client, keys, "after").state().is_whole
+
+    def test_it_is_not_where_the_server_was_emptied_meanwhile(
+        self, queue: Queue, redis_client: RedisClient
+    ) -> None:
+        with queue.derived():
+            queue.enqueue([("A", HIGH)])
+            redis_client.flushall()
+            queue.enqueue([("B", HIGH)])
+        assert not queue.state().is_whole
+
+    def test_it_is_not_where_another_server_has_taken_over_meanwhile(
+        self, redis_client: RedisClient, keys: Keys
+    ) -> None:
+        before, after = (self.make(redis_client, keys, name) for name in ("before", "after"))
+        with before.derived():
+            before._server_name = "after"  # as the scripts see it after a restart
+        assert not after.state().is_whole
+
+    def test_it_is_not_where_that_has_failed(self, queue: Queue) -> None:
+        with pytest.raises(ValueError, match="half"), queue.derived():
+            raise ValueError("half")
+        assert not queue.state().is_whole
+
+    def test_it_stays_so_while_it_is_derived_again(self, queue: Queue) -> None:
+        with queue.derived():
+            pass
+        with queue.derived():
+            assert queue.state().is_whole
+
+    def test_nothing_is_left_of_the_mark(self, queue: Queue, redis_client: RedisClient, keys: Keys) -> None:
+        with queue.derived():
+            pass
+        assert redis_client.keys(f"{keys.prefix}:*") == [keys.queue_owner]
+
+
 class TestBarsAndThePast:
     def test_come_after_all_prices(self, queue: Queue) -> None:
         queue.enqueue([("past", HISTORY), ("bars", BARS), ("low", LOW), ("high", HIGH)])
@@ -490,6 +548,19 @@ class TestRetries:
             queue.fail(lease.token, [Failure("A", "503", fault=Fault.VENDOR)], answered_ms)
         clock.advance(60)
         assert [*attempts, take(queue).items[0].attempts] == [0, 0, 0, 1, 1, 2]
+
+    def test_a_failure_of_the_vendor_does_not_count_for_an_answer_of_an_hour_to_come(
+        self, queue: Queue, clock: FakeClock
+    ) -> None:
+        """The server's clock was set back, and now the vendor is down."""
+        queue.enqueue([("A", MEDIUM)])
+        answered_ms = clock.now_ms
+        clock.advance(-3600)
+        for _ in range(3):
+            lease = call(queue)
+            assert lease.items[0].attempts == 0
+            queue.fail(lease.token, [Failure("A", "503", fault=Fault.VENDOR)], answered_ms)
+            clock.advance(60)
 
     def test_a_failure_of_the_vendor_in_a_run_that_was_answered_counts_at_once(
         self, queue: Queue, clock: FakeClock

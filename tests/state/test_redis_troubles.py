@@ -31,6 +31,7 @@ from assetbatch.state.plan_memory import PlanMemory
 from assetbatch.state.process_id import new_id, process_of
 from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Line, Queue
 from assetbatch.state.window import CallKind, Grant, Refused, Window
+from tests.documented import shows
 from tests.own_redis import OwnServer, own_server
 
 from .conftest import FakeClock
@@ -143,6 +144,7 @@ class TestAScriptThatFails:
         with pytest.raises(RedisError) as caught, redis_errors():
             script(own_server().client(), name)(keys=[], args=[])
         assert caught.value.message == f"a script fails in redis, {file}:{lines[at].number}: broken"
+        shows(caught.value.message, "a script fails in redis, …lua:…: …")
         assert "report" in (caught.value.hint or "")
         assert "redis 7" not in (caught.value.hint or "")
 
@@ -163,7 +165,7 @@ def test_a_server_that_is_busy_with_a_script_says_so(own_server: Callable[..., O
     finally:
         client.script_kill()
         thread.join()
-    assert error.message == "redis is busy with a script that has run for too long"
+    shows(error.message, "redis is busy with a script that has run for too long")
     assert "SCRIPT KILL" in (error.hint or "")
 
 
@@ -397,7 +399,8 @@ def use_every_script(client: RedisClient) -> None:
     clock.advance(LEASE_SECONDS)
     assert isinstance(queue.take(1, LEASE_SECONDS), Empty)  # the lease ran out
     assert queue.state().delayed == 1
-    queue.own()
+    with queue.derived():
+        pass
     queue.enqueue([("H", Line.HIGH)])
     host, machine, pid, began = process_of(new_id()).split(".")
     take(queue, token=f"{host}.{machine}.{pid}.{int(began) - 1}.d.0123456789abcdef")

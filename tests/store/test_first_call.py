@@ -1,4 +1,4 @@
-"""The record that calls to the provider are made: where there is one, a server without a log is not trusted."""
+"""The record that calls are made: where there is one, a server without a log of them is not trusted."""
 
 from __future__ import annotations
 

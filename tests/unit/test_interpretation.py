@@ -75,6 +75,19 @@ class TestConsequences:
         ends = {kind for kind, consequence in CONSEQUENCES.items() if consequence.ends_batch}
         assert ends == {RefusalKind.KEY, RefusalKind.TOO_MANY_CALLS}
 
+    def test_a_refusal_of_what_was_asked_shows_that_the_vendor_is_at_work(self) -> None:
+        silent = {kind for kind, consequence in CONSEQUENCES.items() if not consequence.at_work}
+        assert silent == {
+            RefusalKind.KEY,
+            RefusalKind.TOO_MANY_CALLS,
+            RefusalKind.VENDOR_DOWN,
+            RefusalKind.NONSENSE,
+        }
+
+    def test_only_a_vendor_that_is_down_is_not_the_items_fault(self) -> None:
+        faults = {kind for kind, consequence in CONSEQUENCES.items() if consequence.fault is Fault.VENDOR}
+        assert faults == {RefusalKind.VENDOR_DOWN}
+
 
 class TestWhatARefusalTeaches:
     NOW = MIDNIGHT + 10 * 3_600_000
@@ -494,6 +507,29 @@ class TestWhatARefusalMeans:
         findings = refusal_findings(self.PAST, self.PAST.work, page, down, self.NOW, Fault.ITEM)
         (span,) = findings.spans["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT - HOUR_MS, MIDNIGHT)
+
+    def test_an_asset_that_keeps_no_bars_has_no_ledger_to_learn_of_it(self) -> None:
+        work = (Work(msgspec.structs.replace(BTCUSD, bars=False)),)
+        call = BarsCall(work, self.PAST.start_ms, self.PAST.end_ms)
+        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        assert refusal_findings(call, work, None, down, self.NOW, Fault.ITEM).spans == {}
+
+    def test_a_range_in_which_no_bar_has_ended_has_nothing_that_failed(self) -> None:
+        call = BarsCall((Work(BTCUSD),), MIDNIGHT, MIDNIGHT + 59_999)
+        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        assert refusal_findings(call, call.work, None, down, MIDNIGHT + 60_000, Fault.ITEM).spans == {}
+
+    def test_a_range_failed_from_the_bar_in_which_it_begins(self) -> None:
+        call = BarsCall((Work(BTCUSD),), MIDNIGHT + 1, MIDNIGHT + HOUR_MS)
+        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        (span,) = refusal_findings(call, call.work, None, down, self.NOW, Fault.VENDOR).spans["BTCUSD"]
+        assert (span.start_ms, span.end_ms) == (MIDNIGHT, MIDNIGHT + HOUR_MS)
+
+    def test_the_fault_is_the_one_that_was_found(self) -> None:
+        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        for fault in Fault:
+            findings = refusal_findings(self.PAST, self.PAST.work, None, down, self.NOW, fault)
+            assert [result.fault for result in findings.results] == [fault]
 
     def test_a_call_for_prices_leaves_the_ledger_alone(self) -> None:
         down = Refusal(RefusalKind.VENDOR_DOWN, "503")

@@ -11,11 +11,12 @@ import pytest
 
 from assetbatch.assets import Asset, AssetType
 from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRefusal, Lack, Sighting
+from assetbatch.errors import RedisError
 from assetbatch.hours import to_ms
 from assetbatch.interpretation import ClassRefusal
-from assetbatch.learning import PlanLearner
+from assetbatch.learning import PlanLearner, history_edge, lack_shown_by
 from assetbatch.market import BAR_MS, Bar, Price
-from assetbatch.planning import BarsCall, GroupedDayCall, SnapshotCall, Work, plan
+from assetbatch.planning import BarsCall, Call, GroupedDayCall, PreviousDayCall, SnapshotCall, Work, plan
 from assetbatch.report import Reporter
 from assetbatch.state.plan_memory import PlanMemory
 from assetbatch.vendor.answers import BarsAnswer, PricesAnswer
@@ -37,8 +38,11 @@ class Recorder:
     def __init__(self) -> None:
         self.kept: list[KnownRefusal | Sighting] = []
         self.said: list[tuple[Lack, bool]] = []
+        self.error: RedisError | None = None
 
     def remember(self, learned: KnownRefusal | Sighting) -> None:
+        if self.error:
+            raise self.error
         self.kept.append(learned)
 
     def learned(self, refusal: KnownRefusal, *, expected: bool) -> None:
@@ -172,6 +176,59 @@ class TestWhatIsSeen:
         taught.learner.saw_bars(YESTERDAY, bars_answer(), NOW)
         assert (taught.others.kept, taught.learner.lessons) == ([], 0)
 
+    def test_of_bars_is_kept_for_others_with_the_lacks_that_it_disproves(self) -> None:
+        taught = Taught()
+        for lack in (Lack.BARS, Lack.INTRADAY):
+            taught.known.refused(lack, CRYPTO, "no", NOW - 1, ticker="X:BTCUSD")
+        taught.learner.saw_bars(YESTERDAY, bars_answer(MIDNIGHT - 2 * BAR_MS), NOW)
+        refusals = [kept for kept in taught.others.kept if isinstance(kept, KnownRefusal)]
+        assert [(kept.lack, kept.tickers) for kept in refusals] == [(Lack.BARS, ()), (Lack.INTRADAY, ())]
+        sightings = [kept for kept in taught.others.kept if isinstance(kept, Sighting)]
+        assert [kept.newest_ms for kept in sightings] == [MIDNIGHT - BAR_MS]
+        assert taught.learner.lessons == 3
+
+    def test_of_prices_is_kept_for_others(self) -> None:
+        taught = Taught()
+        taught.learner.saw_prices(SNAPSHOT, self.prices(BTCUSD=NOW - 5000), NOW)
+        assert [type(kept) for kept in taught.others.kept] == [Sighting]
+        taught.learner.saw_prices(SNAPSHOT, self.prices(BTCUSD=NOW - 4000), NOW + 1000)
+        assert len(taught.others.kept) == taught.learner.lessons == 1, "nothing new"
+
+    def test_of_a_forming_bar_is_no_newer_than_the_end_of_its_range(self) -> None:
+        taught = Taught()
+        call = BarsCall((Work(BTCUSD),), MIDNIGHT, NOW + 59_999)
+        taught.learner.saw_bars(call, bars_answer(NOW), NOW + 60_000)
+        assert taught.known.newest_ms(CRYPTO) == NOW + 60_000
+
+    @pytest.mark.parametrize(("short_ms", "delay_ms"), [(0, 15 * 60_000), (1, 0)])
+    def test_of_a_range_that_ends_before_now_shows_no_delay(self, short_ms: int, delay_ms: int) -> None:
+        taught = Taught()
+        call = BarsCall((Work(BTCUSD),), MIDNIGHT, NOW - 1 - short_ms)
+        taught.learner.saw_bars(call, bars_answer(NOW - 15 * 60_000 - BAR_MS), NOW)
+        assert taught.known.delay_ms(CRYPTO, NOW) == delay_ms
+
+    @pytest.mark.parametrize(("open_for_ms", "delay_ms"), [(HOUR_MS, 15 * 60_000), (HOUR_MS - 1, 0), (-1, 0)])
+    def test_of_a_market_that_opened_within_the_hour_shows_no_delay(
+        self, open_for_ms: int, delay_ms: int
+    ) -> None:
+        opened = to_ms(datetime(2026, 11, 22, 17, tzinfo=ZoneInfo("America/New_York")))
+        now_ms = opened + open_for_ms
+        taught = Taught()
+        call = BarsCall((Work(EURUSD),), opened - 17 * HOUR_MS, now_ms - 1)
+        taught.learner.saw_bars(call, bars_answer(now_ms - 15 * 60_000 - BAR_MS), now_ms)
+        assert taught.known.delay_ms(AssetType.FOREX, now_ms) == delay_ms
+
+    def test_of_prices_of_a_closed_market_shows_no_delay(self) -> None:
+        saturday = to_ms(datetime(2026, 11, 21, 12, tzinfo=ZoneInfo("America/New_York")))
+        for symbol, asset, delay_ms in (("EURUSD", EURUSD, 0), ("BTCUSD", BTCUSD, 15 * 60_000)):
+            taught = Taught()
+            price = Price(symbol=symbol, last_price=1.0, as_of_ms=saturday - 20 * 60_000)
+            answer = PricesAnswer(
+                prices={asset.polygon_ticker: price}, errors={}, empty=frozenset(), refused=Counter()
+            )
+            taught.learner.saw_prices(SNAPSHOT, answer, saturday)
+            assert taught.known.delay_ms(asset.asset_type, saturday) == delay_ms
+
     @pytest.mark.parametrize(
         ("next_url", "delay_ms"), [(None, 15 * 60_000), ("https://api.massive.com/next", 0)]
     )
@@ -210,6 +267,69 @@ class TestADayWithoutBars:
         call = BarsCall((Work(EURUSD),), sunday - DAY_MS, sunday - 1)
         taught.learner.note_unpublished_day(call, bars_answer(), sunday + HOUR_MS)
         assert taught.others.kept == []
+
+    @pytest.mark.parametrize(("day_of_month", "kept"), [(22, True), (21, False)])
+    def test_says_nothing_of_a_day_that_was_closed(self, day_of_month: int, kept: bool) -> None:
+        """Forex trades for seven hours of a Sunday, and not on a Saturday."""
+        day = to_ms(datetime(2026, 11, day_of_month, tzinfo=ZoneInfo("America/New_York")))
+        taught = Taught(Entitlements(end_of_day=True))
+        call = BarsCall((Work(EURUSD),), day, day + DAY_MS - 1)
+        taught.learner.note_unpublished_day(call, bars_answer(), day + DAY_MS + HOUR_MS)
+        assert bool(taught.others.kept) is kept
+
+    def test_is_remembered_with_its_ticker_and_its_midnight_in_words(self) -> None:
+        taught = Taught(Entitlements(end_of_day=True))
+        taught.learner.note_unpublished_day(YESTERDAY, bars_answer(), NOW)
+        (kept,) = taught.others.kept
+        assert isinstance(kept, KnownRefusal)
+        assert (kept.lack, kept.asset_type, kept.edge_ms) == (Lack.LAST_DAY, CRYPTO, MIDNIGHT)
+        assert kept.message == "the answer for X:BTCUSD has nothing of 2026-11-17"
+        assert kept.tickers == ("X:BTCUSD",)
+
+
+class TestWhatCannotBeKept:
+    """Redis refuses to be written to: the answer is stored first, and what was learned holds here."""
+
+    def test_is_said_and_holds_in_this_process(self) -> None:
+        taught = Taught()
+        taught.others.error = error = RedisError("redis is read-only")
+        taught.learner.refused(SNAPSHOT, Refusal(RefusalKind.NOT_IN_PLAN, "upgrade"), NOW)
+        assert taught.learner.redis_error is error
+        assert taught.learner.lessons == 2
+        assert not taught.known.snapshots(CRYPTO, NOW)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "lack"),
+    [
+        (BarsCall((Work(BTCUSD),), 0, MIDNIGHT), RefusalKind.TODAY_NOT_YET, Lack.TODAY),
+        (BarsCall((Work(BTCUSD),), 0, MIDNIGHT - 1), RefusalKind.TODAY_NOT_YET, Lack.LAST_DAY),
+        (BarsCall((Work(BTCUSD),), 0, NOW - 4 * DAY_MS + 1), RefusalKind.TODAY_NOT_YET, Lack.LAST_DAY),
+        (BarsCall((Work(BTCUSD),), 0, NOW - 4 * DAY_MS), RefusalKind.TODAY_NOT_YET, None),
+        (BarsCall((Work(BTCUSD),), NOW - 41 * DAY_MS, NOW), RefusalKind.TIMEFRAME, Lack.INTRADAY),
+        (BarsCall((Work(BTCUSD),), NOW - 41 * DAY_MS - 1, NOW), RefusalKind.TIMEFRAME, None),
+        (PreviousDayCall((Work(BTCUSD),)), RefusalKind.UNKNOWN_TICKER, None),
+        (SnapshotCall((Work(BTCUSD),)), RefusalKind.KEY, None),
+    ],
+)
+def test_where_a_refusal_turns_from_one_lack_into_another(
+    call: Call, kind: RefusalKind, lack: Lack | None
+) -> None:
+    assert lack_shown_by(call, kind, NOW) is lack
+
+
+def test_the_day_before_a_leap_day_is_no_leap_day() -> None:
+    now_ms = to_ms(datetime(2028, 2, 28, 12, tzinfo=ZoneInfo("America/New_York")))
+    began = to_ms(datetime(2026, 2, 27, tzinfo=ZoneInfo("America/New_York")))
+    edge = to_ms(datetime(2026, 2, 28, tzinfo=ZoneInfo("America/New_York")))
+    assert history_edge(BarsCall((Work(BTCUSD),), began, edge), now_ms) == edge
+
+
+def test_on_the_29th_of_another_month_and_in_another_february_the_day_is_the_same() -> None:
+    for month, day in ((1, 29), (3, 29), (2, 27)):
+        now_ms = to_ms(datetime(2028, month, day, 12, tzinfo=ZoneInfo("America/New_York")))
+        edge = to_ms(datetime(2026, month, day, tzinfo=ZoneInfo("America/New_York")))
+        assert history_edge(BarsCall((Work(BTCUSD),), edge - 1, edge), now_ms) == edge
 
 
 def test_a_refused_day_of_a_market_is_one_that_is_not_published_yet() -> None:

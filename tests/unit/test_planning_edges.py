@@ -453,6 +453,23 @@ class TestRangesOfOneAsset:
         assert isinstance(call, BarsCall)
         assert call.end_ms == to_ms(datetime(2026, 6, 21, tzinfo=new_york_zone())) - 1
 
+    def test_of_a_price_and_of_bars_that_are_alike_are_one_call_at_any_moment(self) -> None:
+        """A range that begins with a whole bar is longer than a page by the part of a bar that is over."""
+        known = paid_without(Lack.SNAPSHOT, Lack.MARKET_SNAPSHOT, asset_type=CRYPTO)
+        for now_ms in (WEDNESDAY, WEDNESDAY + 1, WEDNESDAY + BAR - 1):
+            calls = plan([Work(BTCUSD), Work(BTCUSD, WorkKind.BARS)], {}, known, now_ms)
+            assert calls == [
+                BarsCall((Work(BTCUSD), Work(BTCUSD, WorkKind.BARS)), WEDNESDAY - PAGE, now_ms - 1)
+            ]
+
+    def test_within_one_that_a_day_of_25_hours_makes_longer_than_a_page_come_along_with_it(self) -> None:
+        longest = page(BTCUSD, date(2026, 10, 5), date(2026, 11, 7))
+        within = page(BTCUSD, date(2026, 10, 6), date(2026, 11, 7))
+        beyond = page(BTCUSD, date(2026, 10, 6), date(2026, 11, 8))
+        assert sizes(plan([within, longest, beyond], {}, PAID, WEDNESDAY)) == [(BarsCall, 2), (BarsCall, 1)]
+        begins_alike = page(BTCUSD, date(2026, 10, 5), date(2026, 10, 6))
+        assert sizes(plan([begins_alike, longest], {}, PAID, WEDNESDAY)) == [(BarsCall, 2)]
+
     def test_stand_where_the_first_of_their_work_stood(self) -> None:
         other = structs.replace(BTCUSD, symbol="ETHUSD", polygon_ticker="X:ETHUSD")
         work = [

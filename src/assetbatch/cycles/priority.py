@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from assetbatch.assets import Asset
-from assetbatch.batch import BatchReport
+from assetbatch.batch import BatchReport, Holder
 from assetbatch.bounds import Bound
 from assetbatch.cycles.result import (
     LEASE_SLACK_SECONDS,
@@ -33,6 +33,7 @@ from assetbatch.planning import Work, assess, expected_next_start, plan
 from assetbatch.progress import Progress
 from assetbatch.services import Services
 from assetbatch.state.journal import RUN_PRIORITY
+from assetbatch.state.locks import Place
 from assetbatch.state.window import CallKind
 from assetbatch.status import Status
 from assetbatch.words import listed
@@ -55,8 +56,8 @@ def run_priority(
         return result
     if dry_run:
         return planned(result, plan_lines(services, services.entitlements(), [Work(a) for a in assets]))
-    with services.locks.hold(RUN_PRIORITY, bound.seconds + LEASE_SLACK_SECONDS) as held:
-        if not held:
+    with services.locks.hold(RUN_PRIORITY, bound.seconds + LEASE_SLACK_SECONDS) as place:
+        if not place:
             return skipped(services, result)
         started = services.journal.start(RUN_PRIORITY, result.started_ms)
         progress.began()
@@ -65,13 +66,14 @@ def run_priority(
             intake = Intake(services, result, known)
             portion = intake.portion([Work(asset) for asset in assets])
             with refreshing(services, known, bound, progress, result, calls, started) as refresher:
-                report = refresher.run(portion, CallKind.PRIORITY, one_call_each=True)
+                holder = _PlaceHolder(place)
+                report = refresher.run(portion, CallKind.PRIORITY, one_call_each=True, holder=holder)
             account(result, report)
             reports = {asset.symbol: asset for asset in intake.rest}
             for done in report.results:
                 symbol = done.work.asset.symbol
                 reports[symbol] = asset_report(done, intake.stored.get(symbol))
-            result.assets = [reports[asset.symbol] for asset in assets]
+            result.assets = [reports[asset.symbol] for asset in assets if asset.symbol in reports]
             _say_failures(report)
             judge(result, bound)
             enqueue_bars(services, result, known, intake.stored)
@@ -79,6 +81,20 @@ def run_priority(
             if not bound.stopped:  # a call that was cut short says nothing of the vendor
                 raise_if_down(result, [report])
     return result
+
+
+class _PlaceHolder(Holder):
+    """Makes no call once another start has the place of this one, which Redis had forgotten."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def starts(self, work: Sequence[Work]) -> Collection[str]:
+        if self._place.keep():
+            return ()
+        names = listed([item.asset.symbol for item in work])
+        log.warning("%s: left to another start, since redis has forgotten this one", names)
+        return [item.id for item in work]
 
 
 def _say_failures(report: BatchReport) -> None:

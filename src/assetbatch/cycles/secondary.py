@@ -57,9 +57,9 @@ def enqueue_due(services: Services, result: CycleResult, known: Entitlements) ->
     work = [Work(asset) for asset in services.config.enabled_secondary_assets]
     stored = load(services, result, symbols(services.config.assets))
     due, rest = split_due(services, known, work, stored)
-    enqueue(services, result, [(item.id, Line.of(item.asset.priority)) for item in due])
-    fresh = {report.symbol for report in rest}
-    enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in fresh})
-    result.enqueued += top_up(services, services.config.assets, stored, known)
-    services.queue.own()
+    with services.queue.derived():
+        enqueue(services, result, [(item.id, Line.of(item.asset.priority)) for item in due])
+        fresh = {report.symbol for report in rest}
+        enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in fresh})
+        result.enqueued += top_up(services, services.config.assets, stored, known)
     return rest

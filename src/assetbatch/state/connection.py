@@ -164,7 +164,7 @@ def connect(url: Secret, prefix: str = "", waiting: Waiting = Waiting()) -> Redi
     return redis.Redis.from_url(url.reveal(), retry=retry, **options)
 
 
-_ACL_HINT = "allow this user +@all on the keys of redis.prefix (docs: ACL SETUSER)"
+_ACL_HINT = "allow this user +@all on the keys of redis.prefix and on {assetbatch}* (docs: ACL SETUSER)"
 
 
 @contextmanager

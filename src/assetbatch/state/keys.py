@@ -94,6 +94,10 @@ class Keys:
         """The server on which the queue was last known to be whole."""
         return f"{self.prefix}:queue:owner"
 
+    def queue_mark(self, token: str) -> str:
+        """The server on which the queue began to be derived again."""
+        return f"{self.prefix}:queue:mark:{token}"
+
     @property
     def call_ms(self) -> str:
         """How long the last calls took, in ms, the latest first."""

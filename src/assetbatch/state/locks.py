@@ -11,6 +11,18 @@ from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id
 
 
+class Place:
+    """A place among those that run a command."""
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        self._ask = ask
+
+    def keep(self) -> bool:
+        """Return whether this process still has its place. A server that has lost its memory gives it again,
+        unless others have it by now. Raises RedisError."""
+        return self._ask()
+
+
 class Locks:
     """The locks below a key prefix. `clock_ms` is given by tests only; otherwise Redis TIME counts.
 
@@ -41,8 +53,9 @@ class Locks:
         return [round(end_ms) for _, end_ms in found]
 
     @contextmanager
-    def hold(self, command: str, bound_seconds: float, holders: int = 1) -> Iterator[bool]:
-        """Yields whether this process is one of at most `holders` for the next `bound_seconds`.
+    def hold(self, command: str, bound_seconds: float, holders: int = 1) -> Iterator[Place | None]:
+        """Yields a place of this process among at most `holders` for the next `bound_seconds`; None where all
+        are taken.
 
         Raises RedisError when Redis cannot be asked; a failed release is left to the bound.
         """
@@ -56,7 +69,7 @@ class Locks:
 
         held = acquire() or (self._free_dead() and acquire())
         try:
-            yield held
+            yield Place(acquire) if held else None
         finally:
             if held:
                 with suppress(RedisError), redis_errors():

@@ -6,7 +6,8 @@ script and one round trip for a whole batch, and raises RedisError when Redis ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Self
 
@@ -192,6 +193,7 @@ class Queue:
         self._state = script(client, "queue_state")
         self._retry_dead = script(client, "retry_dead")
         self._drop_dead = script(client, "drop_dead")
+        self._begin = script(client, "begin_queue")
         self._own = script(client, "own_queue")
         self._dead_letters = script(client, "dead_letters")
 
@@ -334,10 +336,16 @@ class Queue:
             texts = self._client.hmget(self._keys.queue_items, ids)
         return {item_id for item_id, text in zip(ids, texts, strict=True) if text is not None}
 
-    def own(self) -> None:
-        """Record that the queue is whole on this server: what it may have lost was derived again."""
+    @contextmanager
+    def derived(self) -> Iterator[None]:
+        """Record that the queue is whole, once the body has put in again what may have been lost of it; not
+        where the server has lost its memory meanwhile."""
+        mark = self._keys.queue_mark(new_id())
         with redis_errors():
-            self._own(keys=[self._keys.queue_owner], args=[self._server_name])
+            self._begin(keys=[mark], args=[self._server_name])
+        yield
+        with redis_errors():
+            self._own(keys=[self._keys.queue_owner, mark], args=[self._server_name])
 
     def peek(self, count: int) -> list[str]:
         """The ids that wait, each line in its order, the most urgent line first; takes nothing."""

@@ -205,15 +205,17 @@ class Window:
         """Trust a server that did not write the log it holds: restarted, emptied, promoted, another one.
 
         Nobody calls for one window and the longest a call may take, since calls may be missing in the log.
-        Only where the database has never seen a call nothing can be missing, and nobody waits. Raises what
-        `first_call` raises.
+        Only where the database has never seen a call, and no server a log of this key, nothing can be missing
+        and nobody waits. Raises what `first_call` raises.
         """
-        if not self._first_call(lambda: self._trust(0)):
-            self._trust(self.call_limit.window_ms + self.hold_ms + self._view_ms)
+        if not self._first_call(lambda: self._trust(is_first=True)):
+            self._trust(is_first=False)
 
-    def _trust(self, silence_ms: int) -> None:
+    def _trust(self, *, is_first: bool) -> None:
+        silence_ms = self.call_limit.window_ms + self.hold_ms + self._view_ms
+        args = [self._now(), self.options(CallKind.QUEUE), silence_ms, int(is_first)]
         with redis_errors():
-            self._recover(keys=self.keys, args=[self._now(), self.options(CallKind.QUEUE), silence_ms])
+            self._recover(keys=self.keys, args=args)
 
     def settle(self, grant: Grant) -> None:
         """The answer is in, or the call has failed: its entry is dated to this moment."""

@@ -32,8 +32,8 @@ local function is_trusted(w)
   return redis.call('GET', w.log_owner) == server_name(w.server)
 end
 
--- Until when nobody calls (ms), and why: 'blocked' (the provider said so) or 'lost' (the log may be incomplete).
--- No block can end later than its own duration from now: if it does, the server's clock was set back.
+-- Until when nobody calls (ms), and why: 'blocked' (the provider said so) or 'lost' (the log may be incomplete); and for
+-- how long it was to last (ms). No block can end later than that from now: if it does, the server's clock was set back.
 local function read_block(key, now)
   local text = redis.call('GET', key) or '0:0:'
   local until_ms, longest, why = string.match(text, '^(%d+):(%d+):(.*)$')
@@ -41,7 +41,11 @@ local function read_block(key, now)
     until_ms, why = string.match(text, '^(%d+):(.*)$')
     longest = '3600000'
   end
-  return math.min(tonumber(until_ms), now + tonumber(longest)), why
+  return math.min(tonumber(until_ms), now + tonumber(longest)), why, tonumber(longest)
+end
+
+local function write_block(key, until_ms, longest, why)
+  redis.call('SET', key, whole(until_ms) .. ':' .. whole(longest) .. ':' .. why, 'PX', 86400000)
 end
 
 -- Nobody calls for `duration` ms, or until an earlier block ends if that is later. Returns the end (ms).
@@ -51,16 +55,29 @@ local function block_for(key, now, duration, why)
   if before >= until_ms then
     return before
   end
-  redis.call('SET', key, whole(until_ms) .. ':' .. whole(duration) .. ':' .. why, 'PX', 86400000)
+  write_block(key, until_ms, duration, why)
   return until_ms
 end
 
--- No entry can be dated later than now plus the longest a call may take: if one is, the server's clock was set
--- back. Without this it would count for as long as the step.
-local function clamp_calls(w, now)
-  local latest = now + w.hold
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', w.calls, '(' .. whole(latest), '+inf')) do
-    redis.call('ZADD', w.calls, whole(latest), id)
+local function clamp(key, latest)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. whole(latest), '+inf')) do
+    redis.call('ZADD', key, whole(latest), id)
+  end
+end
+
+-- No block ends later than its duration from now, no call arrives later than the longest it may take, no waiter is told a
+-- later moment than that, for as many windows as others go before, and the last grant is not to come: if one is, the
+-- server's clock was set back. What is written down here passes with time; else it would hold for as long as the step.
+local function clamp_all(w, now)
+  local blocked, why, longest = read_block(w.blocked, now)
+  if blocked >= now + longest and longest > 0 then
+    write_block(w.blocked, blocked, longest, why)
+  end
+  clamp(w.calls, now + w.hold)
+  local windows = math.floor(redis.call('ZCARD', w.waiters) / w.limit) + 1
+  clamp(w.waiters_until, math.max(now, blocked) + windows * w.window + w.hold + 1000 + TURN_SLACK_MS)
+  if tonumber(redis.call('GET', w.last_grant) or '0') > now then
+    redis.call('SET', w.last_grant, whole(now), 'PX', 86400000)
   end
 end
 
@@ -115,8 +132,7 @@ local function refused_until(w, now, ahead)
   -- Calls of the queue are kept apart where several hosts work it: slots that become free all at once would be
   -- taken by whoever runs just then, minute after minute.
   if w.spacing > 0 then
-    local last_grant = math.min(now, tonumber(redis.call('GET', w.last_grant) or '0'))
-    local spaced = last_grant + w.spacing * (1 + ahead)
+    local spaced = tonumber(redis.call('GET', w.last_grant) or '0') + w.spacing * (1 + ahead)
     if spaced > now then
       return spaced, 'spaced'
     end
@@ -166,7 +182,7 @@ local function grant(w, now, call_id)
   if not is_trusted(w) then
     return 'unknown'
   end
-  clamp_calls(w, now)
+  clamp_all(w, now)
   redis.call('ZREMRANGEBYSCORE', w.calls, '-inf', whole(now - w.window))
   for _, lapsed in ipairs(redis.call('ZRANGEBYSCORE', w.waiters_until, '-inf', whole(now), 'LIMIT', 0, 100)) do
     leave_the_line(w, lapsed)

@@ -13,6 +13,9 @@ local now = clock_ms(ARGV[1])
 local retry = { attempts = tonumber(ARGV[3]), delay = tonumber(ARGV[4]), keep = tonumber(ARGV[5]) }
 local result = {}
 local answered = tonumber(ARGV[6])
+if answered > now + 60000 then -- the server's clock was set back since; clients are never so far ahead of it
+  answered = 0
+end
 for i = 7, #ARGV, 3 do
   local id, reason, how = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local r = read_record(q, id)

@@ -1,7 +1,7 @@
 -- Trust this server's call log from now on. If entries may be missing, block all calls until they would have expired.
 -- KEYS: calls, blocked, reservation, waiters, waiters_until, log_owner, last_grant (see _window.lua)
--- ARGV: now ('' = the server's time), options (see _window.lua), for how long nobody calls, ms ('0': no call was
---       ever made)
+-- ARGV: now ('' = the server's time), options (see _window.lua), for how long nobody calls, ms, '1' where the database
+--       has never seen a call. Nobody waits then, unless there is a log, which another installation has written
 -- Returns: until when nobody calls, ms ('0': nothing is missing)
 --@include _clock.lua
 --@include _server.lua
@@ -12,7 +12,7 @@ if is_trusted(w) then -- another process was faster
   return whole((read_block(w.blocked, now)))
 end
 local until_ms = read_block(w.blocked, now)
-if tonumber(ARGV[3]) > 0 then
+if ARGV[4] ~= '1' or redis.call('EXISTS', w.log_owner, w.calls) > 0 then
   until_ms = block_for(w.blocked, now, tonumber(ARGV[3]), 'lost')
 end
 redis.call('SET', w.log_owner, server_name(w.server))

@@ -1,0 +1,597 @@
+"""What becomes of the work of a batch: what is asked, is pending, is to be stored and is reported."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date
+
+import pytest
+from msgspec import structs
+
+from assetbatch.assets import Asset, AssetType
+from assetbatch.batch import HEAVY_TIMES, Ask, BatchState, Holder, Portion
+from assetbatch.bounds import boot_seconds
+from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
+from assetbatch.hours import start_of_day
+from assetbatch.interpretation import Findings, Page, Result
+from assetbatch.market import (
+    BAR_MS,
+    Bar,
+    Outcome,
+    Price,
+    Rejection,
+    Saved,
+    Span,
+    SpanState,
+    StoredAsset,
+)
+from assetbatch.planning import BarsCall, SnapshotCall, Verdict, Work, WorkKind
+from assetbatch.state.queue import Fault
+from assetbatch.state.window import CallKind
+from assetbatch.status import Status
+from assetbatch.vendor.answers import BarsAnswer
+
+NOW = start_of_day(date(2026, 11, 18)) + 10 * HOUR_MS
+START = NOW - 100 * HOUR_MS
+BTC = Work(Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO))
+ETH = Work(Asset(symbol="ETHUSD", polygon_ticker="X:ETHUSD", asset_type=AssetType.CRYPTO))
+SOL = Work(Asset(symbol="SOLUSD", polygon_ticker="X:SOLUSD", asset_type=AssetType.CRYPTO))
+BARS = Work(BTC.asset, WorkKind.BARS)
+OLD = Work(BTC.asset, WorkKind.HISTORY, date(2024, 11, 10), date(2024, 11, 20))
+BOTH = SnapshotCall((BTC, ETH))
+RANGE = BarsCall((BTC,), START, NOW - 1)
+
+
+def batch(*work: Work, kind: CallKind = CallKind.QUEUE, known: Entitlements | None = None) -> BatchState:
+    """One that has this work, of assets of which nothing is stored yet."""
+    state = BatchState(kind, Holder(), known or Entitlements(end_of_day=False))
+    stored = {item.asset.symbol: StoredAsset(symbol=item.asset.symbol) for item in work}
+    state.add(Portion(work, stored, NOW), 0)
+    return state
+
+
+def bar(t_ms: int) -> Bar:
+    return Bar(t_ms, 1.0, 1.0, 1.0, 1.0)
+
+
+def price(work: Work) -> Price:
+    return Price(symbol=work.asset.symbol, last_price=1.0, as_of_ms=NOW)
+
+
+def success(work: Work, *, bars: int = 0) -> Result:
+    return Result(work=work, status=Status.SUCCESS, price=price(work), bars=bars)
+
+
+def page_of(call: BarsCall, reached_ms: int) -> Page:
+    answer = BarsAnswer(
+        ticker="X:BTCUSD",
+        start_ms=call.start_ms,
+        end_ms=call.end_ms,
+        bars=[],
+        refused=Counter(),
+        next_url="next",
+    )
+    return Page(answer, reached_ms, [], 1, call.start_ms, NOW)
+
+
+def with_a_page(
+    *work: Work, reached_ms: int = START + 50 * HOUR_MS, kind: CallKind = CallKind.QUEUE
+) -> BatchState:
+    """A batch whose range has brought its first page."""
+    state = batch(*work, kind=kind)
+    ask = Ask(RANGE, NOW)
+    state.planned([RANGE], NOW, 0)
+    state.begin(ask)
+    state.apply(RANGE, Findings(asked_ms=NOW, next_page=page_of(RANGE, reached_ms)))
+    state.end(ask)
+    return state
+
+
+def statuses(state: BatchState) -> list[tuple[str, Status]]:
+    return [(result.work.id, result.status) for result in state.report().results]
+
+
+class TestWorkOfABatch:
+    def test_is_open_and_pending_until_its_call_is_out(self) -> None:
+        state = batch(BTC, ETH, SOL)
+        assert state.open == state.pending == [BTC, ETH, SOL]
+        state.begin(Ask(BOTH, NOW))
+        assert (state.open, state.pending) == ([BTC, ETH, SOL], [SOL])
+        assert not state.is_out
+        state.begin(Ask(SnapshotCall((SOL,)), NOW))
+        assert state.is_out
+
+    def test_that_its_call_has_not_settled_waits_for_another(self) -> None:
+        state = batch(BTC, ETH)
+        ask = Ask(BOTH, NOW)
+        state.begin(ask)
+        state.apply(BOTH, Findings(asked_ms=NOW, results=[success(BTC)]))
+        state.end(ask)
+        assert state.pending == [ETH]
+
+    def test_is_out_where_nothing_is_left(self) -> None:
+        state = batch(BTC)
+        state.apply(BOTH, Findings(results=[success(BTC)]))
+        assert state.is_out
+        assert state.of(BOTH) == []
+
+    def test_is_counted_as_it_comes_in_portions(self) -> None:
+        state = batch(BTC, ETH)
+        state.add(Portion([SOL], {}, NOW), 0)
+        assert state.brought == 3
+        assert state.open == [BTC, ETH, SOL]
+
+    def test_of_an_asset_that_is_known_already_leaves_what_is_known(self) -> None:
+        state = batch(BTC)
+        newer = StoredAsset(symbol="BTCUSD", as_of_ms=NOW)
+        other = StoredAsset(symbol="SOLUSD", as_of_ms=NOW)
+        state.add(Portion([BARS, SOL], {"BTCUSD": newer, "SOLUSD": other}, NOW), 0)
+        assert state.stored["BTCUSD"].as_of_ms is None
+        assert state.stored["SOLUSD"] is other
+
+    def test_that_is_somebody_elses_is_asked_and_said_no_more(self) -> None:
+        state = batch(BTC, ETH)
+        state.planned([BOTH], NOW, 0)
+        state.abandon(["BTCUSD"])
+        assert state.open == [ETH]
+        assert state.plan_is_stale(NOW, 0), "the call was planned for it too"
+        assert state.report().results == []
+
+    def test_of_which_none_is_lost_keeps_its_plan(self) -> None:
+        state = batch(BTC)
+        state.planned([BOTH], NOW, 0)
+        state.abandon([])
+        assert not state.plan_is_stale(NOW, 0)
+
+    def test_that_is_lost_has_no_further_page(self) -> None:
+        state = with_a_page(BTC, ETH)
+        state.abandon(["ETHUSD"])
+        assert state.next_page(NOW) is not None
+        state.abandon(["BTCUSD"])
+        assert state.next_page(NOW) is None
+
+
+class TestWhatIsAskedNext:
+    @pytest.mark.parametrize("away_ms", [1000, -1000])
+    def test_is_planned_again_after_a_second_or_a_lesson(self, away_ms: int) -> None:
+        state = batch(BTC)
+        assert state.plan_is_stale(NOW, 0), "nothing is planned yet"
+        state.planned([BOTH], NOW, 3)
+        assert not state.plan_is_stale(NOW + away_ms, 3)
+        assert state.plan_is_stale(NOW + away_ms + (1 if away_ms > 0 else -1), 3)
+        assert state.plan_is_stale(NOW, 4)
+
+    def test_is_the_first_planned_call_that_may_start(self) -> None:
+        state = batch(BTC, ETH, SOL)
+        other = SnapshotCall((SOL,))
+        state.planned([BOTH, other], NOW, 0)
+        assert state.next_planned(lambda _call: True) == Ask(BOTH, NOW)
+        assert state.next_planned(lambda call: call is other) == Ask(other, NOW)
+        assert state.next_planned(lambda _call: False) is None
+
+    def test_is_no_call_twice(self) -> None:
+        state = batch(BTC, ETH, SOL)
+        other = SnapshotCall((SOL,))
+        state.planned([BOTH, other], NOW, 0)
+        state.begin(Ask(BOTH, NOW))
+        assert state.next_planned(lambda _call: True) == Ask(other, NOW)
+        assert state.calls == 1
+
+    def test_is_the_next_page_of_a_range_that_was_begun(self) -> None:
+        state = with_a_page(BTC, ETH)
+        ask = state.next_page(NOW + 5)
+        assert ask is not None
+        assert (ask.call, ask.planned_ms) == (RANGE, NOW + 5)
+        assert ask.page is not None
+        assert ask.page.from_ms == START + 50 * HOUR_MS
+
+    def test_in_a_cycle_of_priority_assets_is_each_assets_own_call_first(self) -> None:
+        state = with_a_page(BTC, ETH, kind=CallKind.PRIORITY)
+        assert state.next_page(NOW) is None
+        state.begin(Ask(SnapshotCall((ETH,)), NOW))
+        assert state.next_page(NOW) is not None
+
+    def test_work_whose_page_waits_is_not_planned_for_and_is_not_out(self) -> None:
+        state = with_a_page(BTC)
+        assert (state.open, state.pending) == ([BTC], [])
+        assert not state.is_out
+
+    def test_a_page_that_is_out_waits_no_more(self) -> None:
+        state = with_a_page(BTC)
+        ask = state.next_page(NOW)
+        assert ask is not None
+        state.begin(ask)
+        assert state.next_page(NOW) is None
+        assert state.is_out
+        assert state.calls == 2
+        state.apply(RANGE, Findings(results=[success(BTC)]))
+        state.end(ask)
+        assert state.open == []
+
+    def test_a_page_that_is_out_leaves_the_plan_and_other_pages_alone(self) -> None:
+        state = with_a_page(BTC, ETH)
+        other = BarsCall((ETH,), START, NOW - 1)
+        state.apply(other, Findings(next_page=page_of(other, START + HOUR_MS)))
+        state.planned([BOTH], NOW, 0)
+        ask = state.next_page(NOW)
+        assert ask is not None
+        state.begin(ask)
+        following = state.next_page(NOW)
+        assert following is not None
+        assert following.call is other
+        assert not state.plan_is_stale(NOW, 0)
+
+
+class TestWhatIsDoubtful:
+    def test_is_only_the_past_of_what_was_found_due_a_moment_ago(self) -> None:
+        state = batch(BTC, OLD)
+        for away_ms in (0, 1000, -1000):
+            assert state.doubtful(NOW + away_ms, 0) == [OLD]
+
+    def test_is_everything_later_or_after_a_lesson(self) -> None:
+        state = batch(BTC, OLD)
+        for now_ms, lessons in ((NOW + 1001, 0), (NOW - 1001, 0), (NOW, 1)):
+            assert state.doubtful(now_ms, lessons) == [BTC, OLD]
+
+    def test_is_nothing_whose_call_is_out(self) -> None:
+        state = batch(BTC, ETH, OLD)
+        state.begin(Ask(BOTH, NOW))
+        assert state.doubtful(NOW, 5) == [OLD]
+
+    def test_is_everything_of_a_batch_of_which_nothing_was_found_due(self) -> None:
+        state = BatchState(CallKind.QUEUE, Holder(), Entitlements(end_of_day=False))
+        assert state.doubtful(NOW, 0) == []
+
+
+class TestWhereNoFurtherCallIsMade:
+    def test_what_is_pending_stays_due(self) -> None:
+        state = batch(BTC, ETH, SOL)
+        state.planned([BOTH], NOW, 0)
+        assert not state.closed
+        state.defer("out of calls")
+        assert state.closed
+        assert statuses(state) == [(one, Status.DEFERRED) for one in ("BTCUSD", "ETHUSD", "SOLUSD")]
+        assert {result.error for result in state.report().results} == {"out of calls"}
+        assert state.next_planned(lambda _call: True) is None
+
+    def test_a_call_that_is_out_may_still_settle_its_work(self) -> None:
+        state = batch(BTC, ETH, SOL)
+        ask = Ask(BOTH, NOW)
+        state.begin(ask)
+        state.defer("stopped")
+        assert statuses(state) == [("SOLUSD", Status.DEFERRED)]
+        state.apply(BOTH, Findings(results=[success(BTC)]))
+        state.end(ask)
+        assert statuses(state) == [
+            ("BTCUSD", Status.SUCCESS),
+            ("ETHUSD", Status.DEFERRED),
+            ("SOLUSD", Status.DEFERRED),
+        ]
+
+    def test_the_first_reason_counts(self) -> None:
+        state = batch(BTC, ETH)
+        ask = Ask(BOTH, NOW)
+        state.begin(ask)
+        state.defer("out of calls", Status.POSTPONED)
+        state.defer("stopped")
+        state.end(ask)
+        assert {(result.status, result.error) for result in state.report().results} == {
+            (Status.POSTPONED, "out of calls")
+        }
+
+    def test_a_range_that_was_begun_waits(self) -> None:
+        state = with_a_page(BTC, ETH)
+        state.defer("stopped")
+        assert statuses(state) == [("BTCUSD", Status.DEFERRED), ("ETHUSD", Status.DEFERRED)]
+        assert state.next_page(NOW) is None
+
+    def test_a_range_waits_for_the_next_cycle_where_its_page_brought_enough(self) -> None:
+        state = with_a_page(BTC)
+        state.defer("out of calls", Status.POSTPONED)
+        assert statuses(state) == [("BTCUSD", Status.POSTPONED)]
+
+    def test_a_range_fails_where_the_cycle_is_over_and_its_page_brought_too_little(self) -> None:
+        state = with_a_page(BTC, reached_ms=START + BAR_MS)
+        state.defer("out of calls", Status.POSTPONED)
+        assert statuses(state) == [("BTCUSD", Status.FAILED)]
+
+    def test_a_range_whose_cycle_was_only_stopped_never_fails(self) -> None:
+        state = with_a_page(BTC, reached_ms=START + BAR_MS)
+        state.defer("stopped")
+        assert statuses(state) == [("BTCUSD", Status.DEFERRED)]
+
+
+class TestWhatIsSettled:
+    def test_by_a_failed_call_is_all_its_work_that_is_open(self) -> None:
+        state = batch(BTC, ETH, SOL)
+        state.apply(BOTH, Findings(results=[success(BTC)]))
+        state.settle_call(BOTH, Status.FAILED, "503", fault=Fault.VENDOR)
+        first, second = state.report().results
+        assert first.status is Status.SUCCESS
+        assert second == Result(work=ETH, status=Status.FAILED, error="503", final=False, fault=Fault.VENDOR)
+        assert state.open == [SOL]
+
+    def test_by_a_failed_call_is_the_items_own_fault_and_final_where_that_is_said(self) -> None:
+        state = batch(BTC)
+        state.settle_call(BOTH, Status.NOT_FOUND, "who?", final=True)
+        (result,) = state.report().results
+        assert (result.final, result.fault) == (True, Fault.ITEM)
+
+    def test_without_a_call_is_fresh(self) -> None:
+        state = batch(BTC)
+        state.settle_without_call(BTC, Verdict(due=False, reason="complete"))
+        (result,) = state.report().results
+        assert result == Result(work=BTC, status=Status.FRESH, error="complete")
+
+    def refusal(self, lack: Lack) -> KnownRefusal:
+        return KnownRefusal(
+            lack=lack,
+            asset_type=AssetType.CRYPTO,
+            since_ms=NOW - 1,
+            until_ms=NOW + DAY_MS,
+            message="not in the plan",
+        )
+
+    def test_a_price_that_is_known_to_be_refused_is_not_entitled(self) -> None:
+        state = batch(BTC)
+        state.settle_without_call(BTC, Verdict(False, "refused", self.refusal(Lack.BARS)))
+        (result,) = state.report().results
+        assert (result.status, result.final, result.error) == (Status.NOT_ENTITLED, True, "not in the plan")
+
+    @pytest.mark.parametrize("lack", [Lack.BARS, Lack.HISTORY])
+    def test_a_page_of_the_past_ends_cleanly_and_is_on_record_where_it_is_too_old(self, lack: Lack) -> None:
+        known = Entitlements(end_of_day=False)
+        known.refused(
+            Lack.HISTORY,
+            AssetType.CRYPTO,
+            "old",
+            NOW - 1,
+            ticker="X:BTCUSD",
+            edge_ms=start_of_day(date(2024, 11, 18)),
+        )
+        state = batch(OLD, known=known)
+        state.settle_without_call(OLD, Verdict(False, "too old", self.refusal(lack)))
+        (result,) = state.report().results
+        assert (result.status, result.error, result.final) == (Status.FRESH, "too old", False)
+        span = Span(
+            start_of_day(date(2024, 11, 10)),
+            start_of_day(date(2024, 11, 18)),
+            SpanState.NOT_IN_PLAN,
+            NOW - 1,
+        )
+        expected = [span] if lack is Lack.HISTORY else []
+        assert list(state.stored["BTCUSD"].spans) == expected
+        assert state.unsaved()[1].spans == ({"BTCUSD": expected} if expected else {})
+
+
+class TestWhatIsStored:
+    def test_is_what_has_come_since_the_last_time(self) -> None:
+        state = batch(BTC, ETH)
+        state.apply(BOTH, Findings(asked_ms=NOW, results=[success(BTC)], bars={"BTCUSD": [bar(START)]}))
+        results, first = state.unsaved()
+        assert results == [success(BTC)]
+        assert first.prices == [price(BTC)]
+        assert first.outcomes == [Outcome("BTCUSD", "success")]
+        assert first.bars == {"BTCUSD": [bar(START)]}
+        assert first.asked_ms == {"BTCUSD": NOW, "ETHUSD": NOW}
+        again, second = state.unsaved()
+        assert (again, second.is_empty, second.asked_ms) == ([], True, {})
+
+    def test_of_several_answers_are_all_bars_and_spans_in_turn(self) -> None:
+        state = batch(BTC)
+        asked = Span(START, START + HOUR_MS, SpanState.ASKED, NOW)
+        failed = Span(START + HOUR_MS, NOW, SpanState.FAILED, NOW, "503")
+        for at_ms, span in ((START, asked), (START + HOUR_MS, failed)):
+            state.apply(RANGE, Findings(bars={"BTCUSD": [bar(at_ms)]}, spans={"BTCUSD": [span]}))
+        _, to_save = state.unsaved()
+        assert to_save.bars == {"BTCUSD": [bar(START), bar(START + HOUR_MS)]}
+        assert to_save.spans == {"BTCUSD": [asked, failed]}
+        assert state.stored["BTCUSD"].spans == (asked, failed), "the next plan knows them"
+
+    def test_of_an_asset_without_a_row_no_span_is(self) -> None:
+        state = BatchState(CallKind.QUEUE, Holder(), Entitlements(end_of_day=False))
+        state.add(Portion([BTC], {}, NOW), 0)
+        state.apply(RANGE, Findings(spans={"BTCUSD": [Span(START, NOW, SpanState.ASKED, NOW)]}))
+        assert state.unsaved()[1].spans == {}
+
+    def test_of_an_asset_with_no_span_is_none(self) -> None:
+        state = batch(BTC)
+        state.apply(RANGE, Findings(spans={"BTCUSD": []}))
+        assert state.unsaved()[1].spans == {}
+
+    def test_counts_as_of_the_first_time_it_was_asked_for(self) -> None:
+        state = batch(BTC, ETH)
+        state.apply(BOTH, Findings(asked_ms=NOW))
+        state.apply(RANGE, Findings(asked_ms=NOW + 5))
+        state.apply(SnapshotCall((ETH,)), Findings(asked_ms=None))
+        assert state.unsaved()[1].asked_ms == {"BTCUSD": NOW, "ETHUSD": NOW}
+
+    @pytest.mark.parametrize("work", [BARS, OLD])
+    def test_of_work_on_bars_is_neither_a_price_nor_an_outcome(self, work: Work) -> None:
+        state = batch(work)
+        state.apply(RANGE, Findings(results=[success(work, bars=3)]))
+        results, to_save = state.unsaved()
+        assert results == [success(work, bars=3)]
+        assert (to_save.prices, to_save.outcomes, to_save.from_bars) == ([], [], set())
+
+    def test_of_a_price_that_bars_have_brought_says_so(self) -> None:
+        state = batch(BTC, ETH)
+        state.apply(BOTH, Findings(results=[success(BTC, bars=1), success(ETH)]))
+        assert state.unsaved()[1].from_bars == {"BTCUSD"}
+
+    def test_of_a_failure_is_the_outcome_alone(self) -> None:
+        state = batch(BTC)
+        state.settle_call(BOTH, Status.FAILED, "503")
+        _, to_save = state.unsaved()
+        assert (to_save.prices, to_save.outcomes) == ([], [Outcome("BTCUSD", "failed", "503")])
+
+    def test_of_what_is_fresh_or_deferred_is_nothing(self) -> None:
+        state = batch(BTC, ETH)
+        state.settle_without_call(BTC, Verdict(due=False, reason="complete"))
+        state.defer("out of calls")
+        results, to_save = state.unsaved()
+        assert [result.status for result in results] == [Status.FRESH]
+        assert to_save.is_empty
+
+
+class TestHowMuchIsUnsaved:
+    def test_nothing_is_never_heavy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        state = batch(BTC)
+        later = boot_seconds() + 3600
+        monkeypatch.setattr("assetbatch.batch.boot_seconds", lambda: later)
+        assert not state.is_heavy()
+
+    def many(self, results: int) -> BatchState:
+        work = [Work(structs.replace(BTC.asset, symbol=f"S{number}")) for number in range(results)]
+        state = batch(*work)
+        state.apply(BOTH, Findings(results=[success(item) for item in work]))
+        return state
+
+    @pytest.mark.parametrize(("results", "times"), [(500, 1), (1000, HEAVY_TIMES)])
+    def test_so_many_results_are(self, results: int, times: int) -> None:
+        assert not self.many(results - 1).is_heavy(times)
+        assert self.many(results).is_heavy(times)
+
+    def test_once_as_much_is_where_nothing_else_is_said(self) -> None:
+        assert self.many(500).is_heavy()
+
+    def test_results_that_are_stored_are_not(self) -> None:
+        state = self.many(500)
+        state.unsaved()
+        assert not state.is_heavy()
+        state.add(Portion([BTC], {}, NOW), 0)
+        state.apply(BOTH, Findings(results=[success(BTC)]))
+        assert not state.is_heavy()
+
+    @pytest.mark.parametrize(("bars", "times"), [(20_000, 1), (40_000, HEAVY_TIMES)])
+    def test_so_many_bars_of_all_assets_are(self, bars: int, times: int) -> None:
+        state = batch(BTC, ETH)
+        half = [bar(START)] * (bars // 2)
+        state.apply(BOTH, Findings(bars={"BTCUSD": half, "ETHUSD": half[1:]}))
+        assert not state.is_heavy(times)
+        state.apply(BOTH, Findings(bars={"ETHUSD": half[:1]}))
+        assert state.is_heavy(times)
+
+    @pytest.mark.parametrize(("seconds", "times"), [(2.0, 1), (4.0, HEAVY_TIMES)])
+    def test_whatever_is_unsaved_for_so_long_is(
+        self, seconds: float, times: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = [100.0]
+        monkeypatch.setattr("assetbatch.batch.boot_seconds", lambda: clock[0])
+        state = batch(BTC, ETH)
+        state.apply(BOTH, Findings(results=[success(BTC)]))
+        clock[0] += seconds - 0.5
+        assert not state.is_heavy(times)
+        clock[0] += 0.5
+        assert state.is_heavy(times)
+        state.unsaved()
+        state.apply(BOTH, Findings(bars={"ETHUSD": [bar(START)]}))
+        assert not state.is_heavy(times), "the time counts from the last save"
+
+
+class TestWhatTheDatabaseRefuses:
+    def refused(self, result: Result, rejection: Rejection, *, updated: bool = False) -> Result:
+        """What is left of a result after a rejection of its symbol."""
+        state = batch(result.work)
+        state.apply(RANGE, Findings(results=[result]))
+        results, _ = state.unsaved()
+        saved = Saved(
+            updated=[price(result.work)] if updated else [],
+            unknown=[],
+            rejected={result.work.asset.symbol: rejection},
+        )
+        (after,) = state.saved(results, saved)
+        assert state.report().results == [after]
+        return after
+
+    def test_fails_for_good(self) -> None:
+        after = self.refused(success(BTC), Rejection(error="too long", price=True))
+        assert after == Result(
+            work=BTC, status=Status.FAILED, error="the database refuses it: too long", final=True
+        )
+
+    def test_keeps_a_price_that_is_stored(self) -> None:
+        after = self.refused(success(BTC, bars=1), Rejection(error="no", bars=1), updated=True)
+        assert (after.status, after.price) == (Status.FAILED, price(BTC))
+
+    @pytest.mark.parametrize(
+        ("result", "rejection", "concerned"),
+        [
+            (success(BTC), Rejection(error="no", bars=1, price=False, failed=True), False),
+            (success(BTC), Rejection(error="no", price=True, failed=False), True),
+            (success(BTC, bars=1), Rejection(error="no", bars=1, price=False, failed=True), True),
+            (success(BTC, bars=1), Rejection(error="no", bars=1, price=True, failed=False), False),
+            (success(BARS), Rejection(error="no", price=True, failed=False), False),
+            (success(BARS), Rejection(error="no", bars=1, price=False, failed=True), True),
+        ],
+    )
+    def test_is_a_matter_of_the_work_that_brought_it(
+        self, result: Result, rejection: Rejection, concerned: bool
+    ) -> None:
+        after = self.refused(result, rejection)
+        assert (after.status is Status.FAILED) is concerned
+        assert concerned or after is result
+
+    def test_of_one_asset_costs_no_other(self) -> None:
+        state = batch(BTC, ETH)
+        state.apply(BOTH, Findings(results=[success(BTC), success(ETH)]))
+        results, _ = state.unsaved()
+        rejected = {"ETHUSD": Rejection(error="no", price=True)}
+        after = state.saved(results, Saved(updated=[price(BTC)], unknown=[], rejected=rejected))
+        assert [result.status for result in after] == [Status.SUCCESS, Status.FAILED]
+        assert state.report().results == after
+
+
+class TestTheReport:
+    def test_has_the_results_in_the_order_of_the_work(self) -> None:
+        state = batch(BTC, ETH)
+        state.add(Portion([SOL], {}, NOW), 0)
+        state.apply(BOTH, Findings(results=[success(SOL), success(ETH), success(BTC)]))
+        assert [work for work, _ in statuses(state)] == ["BTCUSD", "ETHUSD", "SOLUSD"]
+
+    def test_adds_up_what_was_refused_and_stored(self) -> None:
+        state = batch(BTC, ETH)
+        for _ in range(2):
+            state.apply(BOTH, Findings(bars_refused=3, prices_refused=5))
+            saved = Saved(
+                updated=[price(BTC), price(ETH)],
+                unknown=[],
+                bars_new=7,
+                bars_changed=11,
+                rejected={"BTCUSD": Rejection(error="no", bars=13), "ETHUSD": Rejection(error="no", bars=17)},
+            )
+            assert state.saved([], saved) == []
+        report = state.report()
+        assert (report.bars_refused, report.prices_refused) == (2 * (3 + 13 + 17), 10)
+        assert (report.bars_new, report.bars_corrected, report.published) == (14, 22, 4)
+
+    def test_of_nothing_has_nothing(self) -> None:
+        report = batch(BTC).report()
+        numbers = (report.calls, report.bars_new, report.bars_corrected, report.bars_refused)
+        assert numbers == (0, 0, 0, 0)
+        assert (report.prices_refused, report.published, report.vendor_down) == (0, 0, False)
+        assert (report.down_hint, report.too_many_calls, report.results) == (None, False, [])
+
+    @pytest.mark.parametrize(
+        ("calls", "downs", "answered", "is_down"),
+        [(0, 0, 0, False), (1, 1, 0, True), (2, 2, 0, True), (2, 1, 0, False), (1, 1, 1, False)],
+    )
+    def test_finds_the_vendor_down_where_every_call_did(
+        self, calls: int, downs: int, answered: int, is_down: bool
+    ) -> None:
+        state = batch(BTC)
+        state.calls += calls
+        state.downs += downs
+        state.answered += answered
+        assert state.report().vendor_down is is_down
+
+    def test_tells_of_a_refused_rate_and_what_to_do_where_the_vendor_is_down(self) -> None:
+        state = batch(BTC)
+        state.too_many_calls, state.down_hint = True, "look at the status page"
+        report = state.report()
+        assert (report.too_many_calls, report.down_hint) == (True, "look at the status page")
+
+
+def test_a_batch_of_nobody_holds_nothing() -> None:
+    holder = Holder()
+    assert (list(holder.starts([BTC])), list(holder.hand_back([BTC]))) == ([], [])
