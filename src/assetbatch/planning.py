@@ -144,11 +144,13 @@ PricesCall = SnapshotCall | MarketSnapshotCall | GroupedDayCall
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether work is due at a moment, and why (or why not) in words; `refusal` where the plan lacks it."""
+    """Whether work is due at a moment, and why (or why not) in words; `refusal` where the plan lacks it;
+    `paused` where it is not due because it failed before."""
 
     due: bool
     reason: str
     refusal: KnownRefusal | None = None
+    paused: bool = False
 
 
 def assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
@@ -170,20 +172,23 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     """
     asset_type = asset.asset_type
     if stored is not None and (pause_ms := _rejection_pause_ms(stored, now_ms)):
-        return Verdict(False, f"the database refuses it; asked again after {span(pause_ms)}, or after init")
+        reason = f"the database refuses it; asked again after {span(pause_ms)}, or after init"
+        return Verdict(False, reason, paused=True)
     by_snapshot = known.any_snapshots(asset_type, now_ms, asset.polygon_ticker)
     if not by_snapshot and (refusal := _nothing_left(asset, known, now_ms)):
-        return Verdict(False, "not in the plan; asked again once a day", refusal)
+        return Verdict(False, "not in the plan; asked again once a day", refusal, paused=True)
     if stored is not None and stored.status_at_ms is not None:
         since_status = abs(now_ms - stored.status_at_ms)  # a clock that was ahead must not silence it
         pause_ms = _not_found_pause_ms(stored)
         if stored.sync_status == "not_found" and since_status < pause_ms:
-            return Verdict(False, f"the vendor does not know this ticker; asked again after {span(pause_ms)}")
+            reason = f"the vendor does not know this ticker; asked again after {span(pause_ms)}"
+            return Verdict(False, reason, paused=True)
         if stored.sync_status == "not_entitled" and since_status < NOT_ENTITLED_AGAIN_MS:
-            return Verdict(False, "not in the plan; asked again once a day")
+            return Verdict(False, "not in the plan; asked again once a day", paused=True)
         pause_ms = HOUR_MS if by_snapshot else NO_DATA_AGAIN_MS  # snapshots are empty after midnight
         if stored.sync_status == "no_data" and since_status < pause_ms:
-            return Verdict(False, f"the vendor had nothing; asked again after {span(pause_ms)}")
+            reason = f"the vendor had nothing; asked again after {span(pause_ms)}"
+            return Verdict(False, reason, paused=True)
     if stored is None or stored.as_of_ms is None or stored.last_sync_ms is None:
         return Verdict(True, "never fetched")
     if stored.last_sync_ms > now_ms + JITTER_MS:

@@ -179,17 +179,23 @@ class TestAnOutage:
             world.run_queue()
         assert attempts(world) == {"ETHUSD": 0, "GBPUSD": 0, "USDJPY": 0}
 
-    @pytest.mark.parametrize("down", [("GBPUSD", "USDJPY"), ("ETHUSD", "GBPUSD")], ids=["begins", "ends"])
-    def test_that_begins_or_ends_during_a_run_costs_no_attempt(
-        self, make_world: MakeWorld, down: tuple[str, str]
-    ) -> None:
+    def test_of_two_items_is_told_from_one_of_the_vendor_by_a_third(self, make_world: MakeWorld) -> None:
+        world = make_world(document={"secondary_assets": MANY[:4]})
+        world.know_that_today_is_refused()
+        world.enqueue_secondary()
+        for number in (1, 2):
+            world.vendor.order("status=500", path_contains=f"C{number:03}USD", times=None)
+        world.run_queue()
+        assert attempts(world) == {"C001USD": 1, "C002USD": 1}
+
+    def test_that_begins_during_a_run_costs_no_attempt(self, make_world: MakeWorld) -> None:
         world = make_world()
         world.know_that_today_is_refused()
         world.enqueue_secondary()
-        for symbol in down:
+        for symbol in ("GBPUSD", "USDJPY"):
             world.vendor.order("status=503", path_contains=symbol, times=None)
         world.run_queue()
-        assert attempts(world) == dict.fromkeys(down, 0)
+        assert attempts(world) == {"GBPUSD": 0, "USDJPY": 0}
 
     def test_that_alternates_with_answers_makes_no_dead_letters(
         self, make_world: MakeWorld, clock: SetClock

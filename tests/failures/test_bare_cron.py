@@ -9,12 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.conftest import REPOSITORY
 from tests.world import KEY, RealClock, SetClock, World
 
-from .start import is_root
+from .start import is_root, start
 
 STARTS = 6
 """Rounds of the crontab; a day has 288 of run-priority."""
@@ -117,3 +118,14 @@ def test_a_failure_is_mailed_once_and_kept_off_a_home_that_cannot_be_written(
 
 def snapshot(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_the_mail_about_an_asset_is_not_taken_back_while_the_asset_is_left_alone(free: World) -> None:
+    free.vendor.order("null-results", path_contains="XAUUSD", times=None)
+    free.know_that_today_is_refused()
+    assert "XAUUSD: " in start(free, "run-priority").stderr
+    with psycopg.connect(free.database_url) as connection:
+        connection.execute(
+            "UPDATE data_sources.data_sync_status SET sync_status = 'no_data' WHERE sync_status = 'failed'"
+        )
+    assert start(free, "run-priority").stderr == ""

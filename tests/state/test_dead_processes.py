@@ -80,6 +80,8 @@ class TestAProcess:
     def test_of_another_machine_or_namespace_is_not_known_to_be_dead(self, dead_id: str) -> None:
         host, _, pid, began, *_ = dead_id.split(".")
         assert not is_dead(f"{host}.0123abcd.{pid}.{began}")
+        copied = process_of(dead_id).split(".", 1)[1]
+        assert not is_dead(f"0123abcd.{copied}"), "a copy of this virtual machine has the rest alike"
         assert not is_dead(f"{host}..{pid}.{began}")
 
     def test_that_has_forked_does_not_share_its_ids_with_its_child(self) -> None:

@@ -17,7 +17,7 @@ from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys, fingerprint
 from assetbatch.state.process_id import new_id
-from assetbatch.state.window import CallKind, Grant, Refused, Window
+from assetbatch.state.window import ARRIVAL_SECONDS, CallKind, Grant, Refused, Window
 
 from .conftest import FakeClock
 
@@ -339,6 +339,14 @@ class TestSeveralHosts:
         window.settle(grant)
         assert refused(window.ask(CallKind.QUEUE)).retry_at_ms == granted_ms + self.SPACING_MS
 
+    def test_nobody_is_kept_apart_from_a_call_that_was_never_sent(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        """A queue that an old snapshot has brought back is full of work that is done."""
+        window = self.make(redis_client, keys, clock, "one")
+        for _ in range(20):
+            window.cancel(granted(window.ask(CallKind.QUEUE)))
+
     def test_a_host_that_has_had_a_call_lets_one_without_go_before(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
@@ -626,6 +634,25 @@ class TestTheState:
         before = redis_client.zrange(window.keys[0], 0, -1, withscores=True)
         window.state()
         assert redis_client.zrange(window.keys[0], 0, -1, withscores=True) == before
+
+
+def test_nothing_of_the_log_may_be_evicted_as_something_that_expires(
+    window: Window, redis_client: RedisClient
+) -> None:
+    """With maxmemory-policy volatile-* the log would be gone, and its owner still be trusted."""
+    use(window)
+    window.block(60)
+    calls, blocked, *_, log_owner, _ = window.keys
+    assert [redis_client.pttl(key) for key in (calls, blocked, log_owner)] == [-1, -1, -1]
+
+
+def test_a_call_ends_before_its_request_could_arrive_later_than_its_entry_says(
+    redis_client: RedisClient, keys: Keys, clock: FakeClock
+) -> None:
+    window = make_window(redis_client, keys, clock)
+    grant = granted(window.ask(CallKind.PRIORITY))
+    latest_ms = redis_client.zscore(window.keys[0], grant.call_id)
+    assert (window.call_ends_at(grant) - grant.taken_at + ARRIVAL_SECONDS) * 1000 == latest_ms - clock.now_ms
 
 
 def test_scripts_survive_a_script_flush(window: Window, redis_client: RedisClient) -> None:

@@ -404,13 +404,29 @@ class TestMetrics:
             "queue.size": 501.0,
             "api.rate_limit_waits": 11.0,
         }
-        assert alerts_of(at, Config()) == []
-        assert alerts_of(beyond, Config()) == [
+        assert alerts_of(at, Config(), []) == []
+        assert alerts_of(beyond, Config(), []) == [
             Alert("batch.priority.success_rate", 89.9, 90.0, "critical"),
             Alert("batch.priority.latency_ms", 30_001.0, 30_000.0, "warning"),
             Alert("queue.size", 501.0, 500.0, "warning"),
             Alert("api.rate_limit_waits", 11.0, 10.0, "warning"),
         ]
+
+    @pytest.mark.parametrize(
+        ("cycles", "severity"),
+        [
+            ([cycle(refreshed=3), cycle(error="the API cannot be reached")], "warning"),
+            ([cycle(fresh=3), cycle(refreshed=3), cycle(failed=3)], "warning"),
+            ([cycle(fresh=3), cycle(failed=3), cycle(refreshed=3)], "critical"),
+            ([cycle(refreshed=2, failed=1)], "critical"),
+            ([cycle(refreshed=3, error="redis is gone"), cycle(refreshed=3)], "critical"),
+        ],
+    )
+    def test_a_success_rate_that_has_healed_is_no_more_than_a_warning(
+        self, cycles: list[CycleRecord], severity: str
+    ) -> None:
+        metrics = {**metrics_of([], EMPTY, 0, WEDNESDAY), "batch.priority.success_rate": 50.0}
+        assert [alert.severity for alert in alerts_of(metrics, Config(), cycles)] == [severity]
 
     def test_the_share_of_fresh_assets_counts_those_that_are_due(self) -> None:
         states = ["fresh", "due", "stale", "never", "failed", "fresh"]

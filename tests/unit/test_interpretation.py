@@ -84,7 +84,7 @@ class TestConsequences:
             RefusalKind.NONSENSE,
         }
 
-    def test_an_answer_that_is_none_may_be_the_vendors_fault(self) -> None:
+    def test_a_vendor_that_is_down_or_answers_nonsense_is_not_the_items_fault(self) -> None:
         faults = {kind for kind, consequence in CONSEQUENCES.items() if consequence.fault is Fault.VENDOR}
         assert faults == {RefusalKind.VENDOR_DOWN, RefusalKind.NONSENSE}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,12 @@ class Starts:
         memory.save()
         return said
 
-    def succeed(self, works: set[Kind], *warnings: str, after_ms: int = MINUTE) -> list[str]:
+    def succeed(
+        self, works: set[Kind], *warnings: str, after_ms: int = MINUTE, paused: Collection[str] = ()
+    ) -> list[str]:
         memory = self._memory(after_ms)
         said = self._say(memory, logging.WARNING, warnings)
-        said += memory.ended(works)
+        said += memory.ended(works, paused)
         memory.save()
         return said
 
@@ -52,6 +55,8 @@ class Starts:
 
     def _say(self, memory: Memory, level: int, lines: list[str] | tuple[str, ...]) -> list[str]:
         records = [logging.LogRecord("assetbatch", level, "", 0, line, None, None) for line in lines]
+        for record in records:
+            vars(record)["symbols"] = record.getMessage().split(":")[0].split(", ")
         return [record.getMessage() for record in records if memory.filter(record)]
 
 
@@ -112,6 +117,13 @@ class TestAWarning:
     def test_of_another_asset_is_new(self, starts: Starts) -> None:
         starts.succeed(ALL, "XAUUSD: HTTP 500")
         assert starts.succeed(ALL, "XAUUSD: HTTP 500", "EURUSD: HTTP 500") == ["EURUSD: HTTP 500"]
+
+    def test_is_not_over_while_its_asset_is_left_alone_because_of_it(self, starts: Starts) -> None:
+        starts.succeed(ALL, "XAUUSD: no data", "EURUSD: HTTP 500")
+        said = starts.succeed(ALL, paused=["XAUUSD"])
+        assert [line.split(" (")[0] for line in said] == ["over: EURUSD: HTTP 500"]
+        assert starts.succeed(ALL, paused=["XAUUSD"], after_ms=2 * FORGET_MS) == []
+        assert [line.split(" (")[0] for line in starts.succeed(ALL)] == ["over: XAUUSD: no data"]
 
 
 class TestTheMemory:

@@ -39,7 +39,7 @@ Kind = Literal["redis", "database", "api", "start", "warning"]
 
 
 class Said(msgspec.Struct, kw_only=True):
-    """One line that was said: when first and last it came up, and how often."""
+    """One line that was said: when first and last it came up, how often, and the assets that it is about."""
 
     text: str
     kind: Kind
@@ -47,6 +47,7 @@ class Said(msgspec.Struct, kw_only=True):
     last_ms: int
     said_ms: int
     count: int = 1
+    symbols: list[str] = []
 
 
 class Memory(logging.Filter):
@@ -65,17 +66,19 @@ class Memory(logging.Filter):
         if record.levelno < logging.WARNING:
             return True
         text = " ".join(record.getMessage().split())
-        return self.note(text, self._kind)
+        return self.note(text, self._kind, getattr(record, "symbols", []))
 
-    def note(self, text: str, kind: Kind) -> bool:
-        """Counts a line; returns whether it is to be said."""
+    def note(self, text: str, kind: Kind, symbols: Sequence[str] = ()) -> bool:
+        """Counts a line about these assets; returns whether it is to be said."""
         key = key_of(text)
         first_time_now = key not in self._seen
         self._seen.add(key)
         known = self._lines.get(key)
         if known is None:
             now_ms = self._now_ms
-            self._lines[key] = Said(text=text, kind=kind, first_ms=now_ms, last_ms=now_ms, said_ms=now_ms)
+            self._lines[key] = Said(
+                text=text, kind=kind, first_ms=now_ms, last_ms=now_ms, said_ms=now_ms, symbols=list(symbols)
+            )
             return True
         if not first_time_now:  # several lines alike in one start: as the first
             return known.said_ms == self._now_ms
@@ -90,15 +93,15 @@ class Memory(logging.Filter):
         """The lines that follow are of an error that has ended the start."""
         self._kind = kind_of(error)
 
-    def ended(self, works: Collection[Kind]) -> list[str]:
+    def ended(self, works: Collection[Kind], paused: Collection[str] = ()) -> list[str]:
         """Forgets what is over, and returns it in words.
 
         That is what this start did not meet though it has used what `works`, and what was not met for an
-        hour.
+        hour; but nothing about `paused` assets, which were left alone because they failed.
         """
         over = []
         for key, line in list(self._lines.items()):
-            if key in self._seen:
+            if key in self._seen or not set(paused).isdisjoint(line.symbols):
                 continue
             if line.kind in works or self._now_ms - line.last_ms > FORGET_MS:
                 del self._lines[key]

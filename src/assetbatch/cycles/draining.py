@@ -39,9 +39,9 @@ from assetbatch.words import listed, span
 
 log = logging.getLogger("assetbatch")
 
-DOWN_BATCHES = 3
-"""After so many batches in a row that found the vendor down, a queue run ends: the rest is spared. The last
-is the witness that two items fail by themselves."""
+DOWN_BATCHES = 2
+"""After so many batches in a row that found the vendor down, a queue run ends: the rest is spared. After an
+answer there is one more, as a witness that the others fail by themselves."""
 
 MOST_TOGETHER = 20_000
 """So many items at most are worked together on a plan whose calls go out side by side: taken when their calls
@@ -124,7 +124,7 @@ def _drain(
             result.ended_because = TOO_MANY_CALLS
             break
         downs = downs + 1 if report.vendor_down else 0
-        if downs >= DOWN_BATCHES:
+        if downs >= DOWN_BATCHES + (refresher.answers > 0):
             result.ended_because = "the vendor is down"
             break
     if bound.stopped:

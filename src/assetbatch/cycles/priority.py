@@ -108,7 +108,9 @@ def _say_failures(report: BatchReport) -> None:
             alike.setdefault((fine, done.error or done.status), []).append(done.work.asset.symbol)
     for (fine, error), names in alike.items():
         level = logging.INFO if fine or said else logging.WARNING
-        extra = {"symbol": names[0]} if len(names) == 1 else {}
+        extra: dict[str, object] = {"symbols": names}
+        if len(names) == 1:
+            extra["symbol"] = names[0]
         log.log(level, "%s: %s", listed(names), error, extra=extra)
 
 

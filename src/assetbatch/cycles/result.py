@@ -26,7 +26,8 @@ TOO_MANY_CALLS = "the vendor said too many calls"
 
 
 class AssetReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one piece of work. `status` is a status.Status, `kind` a planning.WorkKind."""
+    """What became of one piece of work. `status` is a status.Status, `kind` a planning.WorkKind; `paused` is
+    work that failed before and is left alone for a while."""
 
     symbol: str
     status: str
@@ -35,6 +36,7 @@ class AssetReport(msgspec.Struct, frozen=True, kw_only=True):
     as_of_ms: int | None = None
     bars: int = 0
     detail: str | None = None
+    paused: bool = False
 
 
 class CycleResult(msgspec.Struct, kw_only=True):

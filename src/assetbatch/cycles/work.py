@@ -121,6 +121,7 @@ def split_due(
                 last_price=before.last_price,
                 as_of_ms=before.as_of_ms,
                 detail=verdict.reason,
+                paused=verdict.paused,
             )
         )
     return due, rest

@@ -60,7 +60,7 @@ def collect(services: Services) -> Health:
     if write:
         problems.append(Problem(write.message, write.hint, "critical"))
     metrics = metrics_of(cycles[RUN_PRIORITY], queue, waits, now_ms)
-    alerts = alerts_of(metrics, config)
+    alerts = alerts_of(metrics, config, cycles[RUN_PRIORITY])
     refusals = known.believed(now_ms)
     metrics |= {
         "queue.dead_letters": float(queue.dead),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from assetbatch.config import Config
 from assetbatch.entitlements import HOUR_MS
-from assetbatch.health.document import Alert
+from assetbatch.health.document import Alert, Severity
 from assetbatch.state.journal import CycleRecord
 from assetbatch.state.queue import QueueState
 
@@ -27,14 +27,18 @@ def metrics_of(cycles: Sequence[CycleRecord], queue: QueueState, waits: int, now
     }
 
 
-def alerts_of(metrics: Mapping[str, float], config: Config) -> list[Alert]:
-    """The metrics beyond their thresholds."""
+def alerts_of(metrics: Mapping[str, float], config: Config, cycles: Sequence[CycleRecord]) -> list[Alert]:
+    """The metrics beyond their thresholds. What has failed within the hour is only a warning where the latest
+    of the priority cycles (the newest first) that had something to do did all of it: it has healed."""
     limits = config.alerts
     alerts = []
     rate = metrics["batch.priority.success_rate"]
     if rate < limits.success_rate_min_percent:
+        latest = next((cycle for cycle in cycles if cycle.refreshed or cycle.failed or cycle.error), None)
+        healed = latest is not None and not (latest.failed or latest.error)
+        severity: Severity = "warning" if healed else "critical"
         alerts.append(
-            Alert("batch.priority.success_rate", rate, float(limits.success_rate_min_percent), "critical")
+            Alert("batch.priority.success_rate", rate, float(limits.success_rate_min_percent), severity)
         )
     for metric, threshold in (
         ("batch.priority.latency_ms", limits.priority_latency_max_ms),

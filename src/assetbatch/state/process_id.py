@@ -47,8 +47,9 @@ def is_dead(process: str) -> bool:
 
     False for a process of another host or pid namespace, and wherever the system does not say.
     """
-    _, machine, pid_text, start = process.split(".")
-    if not machine or machine != _own_machine() or not start:
+    host, machine, pid_text, start = process.split(".")
+    # The host too: copies of one virtual machine share boot id and namespaces.
+    if host != this_host() or not machine or machine != _own_machine() or not start:
         return False
     pid = int(pid_text)
     try:

@@ -6,5 +6,4 @@
 --@include _clock.lua
 local at = clock_ms(ARGV[1]) + 1
 redis.call('ZADD', KEYS[1], whole(at), ARGV[2])
-redis.call('PEXPIRE', KEYS[1], 86400000)
 return whole(at)
