@@ -316,20 +316,10 @@ class TestWhatIsLeftBehind:
     def calls(self, window: Window) -> str:
         return window.keys[0]
 
-    def test_the_log_of_calls_has_no_end(self, window: Window, redis_client: RedisClient, calls: str) -> None:
-        """Redis may throw away what has one (volatile-*), and the log would be trusted without its entries."""
-        grant = granted(window.ask(CallKind.PRIORITY))
-        assert redis_client.pttl(calls) == -1
-        window.settle(grant)
-        assert redis_client.pttl(calls) == -1
-
-    def test_a_block_and_the_waiters_are_kept_for_a_day(
-        self, window: Window, redis_client: RedisClient
-    ) -> None:
+    def test_the_waiters_are_kept_for_a_day(self, window: Window, redis_client: RedisClient) -> None:
         use(window, times=5)
         refused(window.ask(CallKind.QUEUE))
-        window.block(1)
-        for key in (window.keys[1], *window.keys[3:5]):
+        for key in window.keys[3:5]:
             assert lives_for(redis_client, key, DAY_MS)
 
     def test_calls_that_count_no_longer_are_forgotten_with_the_next(
