@@ -368,8 +368,12 @@ class TestSeveralHosts:
         one.settle(granted(one.ask(CallKind.QUEUE, new_id("one-"))))
         again, late = new_id("one-"), new_id("two-")
         refused(one.ask(CallKind.QUEUE, again))
-        clock.now_ms += self.SPACING_MS + 1
-        assert refused(two.ask(CallKind.QUEUE, late)).reason == "spaced"
+        granted_ms = clock.now_ms
+        for after_ms, ahead in ((self.SPACING_MS - 1, 0), (self.SPACING_MS + 1, 1)):
+            clock.now_ms = granted_ms + after_ms
+            told = refused(two.ask(CallKind.QUEUE, late))
+            assert (told.retry_at_ms, told.reason) == (granted_ms + self.SPACING_MS * (1 + ahead), "spaced")
+            two.leave(late)
         granted(one.ask(CallKind.QUEUE, again))
 
     @pytest.mark.parametrize(("queue_runs", "limit"), [(1, 5), (4, 100)])
