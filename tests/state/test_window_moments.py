@@ -63,6 +63,16 @@ class TestWhoIsRefusedForTheReservation:
         assert refused(window.ask(CallKind.QUEUE, "late")) == (start_ms + 2000, "reserved")
         use(window, CallKind.PRIORITY)
 
+    def test_keeps_its_turn_for_two_seconds_after_the_latest_moment_that_is_told(
+        self, window: Window, redis_client: RedisClient, clock: FakeClock
+    ) -> None:
+        start_ms = clock.now_ms + WINDOW_MS + HOLD_MS - 1
+        window.reserve(start_ms, 5, INTERVAL_MS)
+        for waiter in ("first", "second"):  # who comes later looks for turns that the clock has left behind
+            assert refused(window.ask(CallKind.QUEUE, waiter)) == (start_ms + 1000, "reserved")
+        turns = dict(redis_client.zrange(window.keys[4], 0, -1, withscores=True))
+        assert set(turns.values()) == {start_ms + 3000}
+
     def test_comes_back_in_two_seconds_while_the_cycle_runs(self, window: Window, clock: FakeClock) -> None:
         window.reserve(clock.now_ms, 5, INTERVAL_MS)
         for _ in range(3):
