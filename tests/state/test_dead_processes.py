@@ -15,11 +15,11 @@ from assetbatch.state.connection import RedisClient
 from assetbatch.state.dead_processes import DeadProcesses
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
-from assetbatch.state.process_id import is_dead, new_id, process_of
+from assetbatch.state.process_id import is_dead, new_id
 from assetbatch.state.queue import Lease, Line, Queue
 from assetbatch.state.window import ARRIVAL_SECONDS, CallKind, Grant, Refused, Window
 
-from .conftest import FakeClock
+from .conftest import FakeClock, process_of
 
 PRINT_ID = "from assetbatch.state.process_id import new_id; print(new_id(), flush=True)"
 THEN_WAIT = "; import sys; sys.stdin.read()"
@@ -92,9 +92,6 @@ class TestAProcess:
         printed = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
         parent, child = map(process_of, printed.stdout.split())
         assert parent != child
-
-    def test_of_an_id_of_another_form_is_unknown(self) -> None:
-        assert process_of("0123abcd0123456789abcdef") == ""
 
 
 Make = Callable[[int], Window]

@@ -29,13 +29,13 @@ from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.plan_memory import PlanMemory
-from assetbatch.state.process_id import new_id, process_of
+from assetbatch.state.process_id import new_id
 from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Line, Queue
 from assetbatch.state.window import CallKind, Grant, Refused, Window
 from tests.documented import shows
 from tests.own_redis import OwnServer, own_server
 
-from .conftest import FakeClock
+from .conftest import FakeClock, process_of
 
 __all__ = ["own_server"]
 

@@ -480,6 +480,13 @@ class TestALostLog:
         use(self.make(redis_client, keys, clock, Calls(ever=False), "embedded"))
         granted(self.make(redis_client, keys, clock, Calls(ever=True), "embedded").ask(CallKind.PRIORITY))
 
+    def test_shows_no_free_call_before_anybody_has_asked(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        use(self.make(redis_client, keys, clock, Calls(ever=False), "before"))
+        state = self.make(redis_client, keys, clock, Calls(ever=True), "after").state()
+        assert (state.remaining, state.next_slot_ms) == (0, clock.now_ms + self.SILENCE_MS)
+
     def test_the_loss_is_made_good_once_for_all_processes(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import socket
 from functools import lru_cache
 from pathlib import Path
@@ -27,19 +26,13 @@ def new_id(host: str = "") -> str:
 
     The caller makes it, so that asking Redis again with it is harmless. `host` is given by tests only.
     """
-    return f"{host or this_host()}.{_own_process(os.getpid())}.{_route()}.{secrets.token_hex(8)}"
+    return f"{host or this_host()}.{_own_process(os.getpid())}.{_route()}.{os.urandom(8).hex()}"
 
 
 @lru_cache(1)
 def this_host() -> str:
     """Return eight hex digits that stand for this host."""
     return _digest(socket.gethostname())
-
-
-def process_of(an_id: str) -> str:
-    """Return the part of an id that names its process; empty for an id of another form."""
-    parts = an_id.split(".")
-    return ".".join(parts[:4]) if len(parts) == 6 else ""
 
 
 def is_dead(process: str) -> bool:
