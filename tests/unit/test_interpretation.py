@@ -267,6 +267,19 @@ class TestWhatTheLedgerLearns:
         known = [Span(*neighbour, SpanState.ASKED, self.NOW)]
         assert SpanFault.UNCONFIRMED in {s.fault for s in self.told(self.without(first, last), known)}
 
+    @pytest.mark.parametrize(
+        ("first", "last", "known"),
+        [
+            (0, 99, Span(START - DAY_MS, START - BAR_MS, SpanState.ASKED, NOW)),
+            (0, 99, Span(START - DAY_MS, START, SpanState.FAILED, NOW, "503")),
+            (200, 287, Span(END - HOUR_MS, END, SpanState.ASKED, NOW)),
+            (200, 287, Span(END + BAR_MS, END + DAY_MS, SpanState.ASKED, NOW)),
+            (200, 287, Span(END, END + DAY_MS, SpanState.FAILED, NOW, "503")),
+        ],
+    )
+    def test_an_end_beside_nothing_that_is_known_is_an_end(self, first: int, last: int, known: Span) -> None:
+        assert [span.state for span in self.told(self.without(first, last), [known])] == [SpanState.ASKED]
+
     def test_a_whole_day_without_any_is_doubted_once(self) -> None:
         empty = answered(self.CALL, [])
         (first,) = self.told(empty)
@@ -577,6 +590,15 @@ class TestWhatBarsMean:
         (result,) = findings.results
         assert result.price is not None
         assert (result.price.last_price, result.price.as_of_ms) == (2.0, now_ms)
+
+    def test_a_bar_that_was_forming_at_the_end_of_its_range_is_not_kept_however_late_the_answer(self) -> None:
+        """A call waits for its slot: its range ends when it was planned."""
+        end_ms = MIDNIGHT + BAR_MS + 60_000
+        call = BarsCall((Work(BTCUSD),), MIDNIGHT, end_ms - 1)
+        bars = slots(0, 1, start_ms=MIDNIGHT)
+        findings = bars_findings(call, call.work, None, answered(call, bars), {}, self.KNOWN, self.NOW)
+        assert findings.bars == {"BTCUSD": bars[:1]}
+        assert [result.price.as_of_ms for result in findings.results if result.price] == [end_ms]
 
     def test_an_asset_that_keeps_no_bars_gets_its_price_only(self) -> None:
         asset = msgspec.structs.replace(BTCUSD, bars=False)
