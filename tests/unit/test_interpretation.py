@@ -16,7 +16,6 @@ from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
 from assetbatch.hours import Market, start_of_day, to_ms
 from assetbatch.interpretation import (
     CONSEQUENCES,
-    MOST_PAGES,
     ClassRefusal,
     Findings,
     Page,
@@ -326,7 +325,7 @@ class TestWhatTheLedgerLearns:
 class TestPages:
     """A range of a hundred hours, of which each page is to bring at least one."""
 
-    START, END = MIDNIGHT - MOST_PAGES * HOUR_MS, MIDNIGHT
+    START, END = MIDNIGHT - 100 * HOUR_MS, MIDNIGHT
     NOW = MIDNIGHT + 24 * HOUR_MS
     WORK = (Work(BTCUSD, WorkKind.BARS),)
     CALL = BarsCall(WORK, START, END - 1)
@@ -363,7 +362,7 @@ class TestPages:
         findings = self.page(reached_ms, self.page(reached_ms).next_page)
         assert findings.next_page is None
         (result,) = findings.results
-        assert (result.status, result.final) == (Status.FAILED, False)
+        assert (result.status, result.final, result.answers) == (Status.FAILED, False, 0)
         assert result.error == "the vendor's pages lead nowhere: page 2 brought nothing"
         last = findings.spans["BTCUSD"][-1]
         assert (last.start_ms, last.end_ms, last.state) == (reached_ms, self.END, SpanState.FAILED)
@@ -377,7 +376,7 @@ class TestPages:
 
     def test_there_are_never_more_than_a_hundred(self) -> None:
         page: Page | None = None
-        for number in range(1, MOST_PAGES):
+        for number in range(1, 100):
             page = self.page(self.START + number * HOUR_MS, page).next_page
             assert page is not None
         (result,) = self.page(self.END - BAR_MS, page).results
@@ -557,11 +556,25 @@ class TestWhatARefusalMeans:
         (span,) = refusal_findings(call, call.work, None, down, self.NOW, Fault.VENDOR).spans["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT, MIDNIGHT + HOUR_MS)
 
+    @pytest.mark.parametrize("answers", [0, 3])
+    def test_it_is_known_after_how_many_answers_it_came(self, answers: int) -> None:
+        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        work = self.PAST.work
+        findings = refusal_findings(
+            self.PAST, work, None, down, self.NOW, Fault.VENDOR, *[answers] * bool(answers)
+        )
+        assert [result.answers for result in findings.results] == [answers]
+
     def test_the_fault_is_the_one_that_was_found(self) -> None:
         down = Refusal(RefusalKind.VENDOR_DOWN, "503")
         for fault in Fault:
             findings = refusal_findings(self.PAST, self.PAST.work, None, down, self.NOW, fault)
             assert [result.fault for result in findings.results] == [fault]
+
+    def test_nothing_of_an_answer_was_of_no_use_where_there_was_none(self) -> None:
+        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        findings = refusal_findings(self.PAST, self.PAST.work, None, down, self.NOW, Fault.VENDOR)
+        assert (findings.bars_refused, findings.prices_refused) == (0, 0)
 
     def test_a_call_for_prices_leaves_the_ledger_alone(self) -> None:
         down = Refusal(RefusalKind.VENDOR_DOWN, "503")
@@ -677,6 +690,7 @@ class TestHowFarAnAnswerTells:
     def test_believes_after_two_days_that_there_is_nothing(self) -> None:
         past = BarsCall(WORK, MIDNIGHT - 2 * DAY_MS, MIDNIGHT - 1)
         assert self.told(past, None, MIDNIGHT + 2 * DAY_MS, newest_ms=0) == MIDNIGHT
+        assert self.told(past, None, MIDNIGHT + 2 * DAY_MS - 1, newest_ms=0) == MIDNIGHT - BAR_MS
 
 
 class TestThePriceThatFollowsFromBars:
