@@ -498,7 +498,8 @@ class TestWhatThePreviousDayMeans:
             (MIDNIGHT - 3 * DAY_MS, MIDNIGHT - 3 * DAY_MS),
             (MIDNIGHT, MIDNIGHT),
             (MIDNIGHT + DAY_MS, MIDNIGHT),
-            (MIDNIGHT + 2 * DAY_MS, None),
+            (MIDNIGHT + DAY_MS + HOUR_MS, MIDNIGHT),
+            (MIDNIGHT + DAY_MS + HOUR_MS + 1, None),
         ],
     )
     def test_a_day_that_has_not_ended_is_the_last_one_and_a_later_one_none(
@@ -603,6 +604,13 @@ class TestWhatBarsMean:
         (result,) = findings.results
         assert result.price is not None
         assert (result.price.last_price, result.price.as_of_ms) == (2.0, now_ms)
+
+    def test_a_bar_that_ends_with_its_range_is_kept(self) -> None:
+        call = BarsCall((Work(BTCUSD),), MIDNIGHT, MIDNIGHT + BAR_MS - 1)
+        bars = slots(0, start_ms=MIDNIGHT)
+        for now_ms in (MIDNIGHT + BAR_MS, self.NOW):
+            findings = bars_findings(call, call.work, None, answered(call, bars), {}, self.KNOWN, now_ms)
+            assert findings.bars == {"BTCUSD": bars}
 
     def test_a_bar_that_was_forming_at_the_end_of_its_range_is_not_kept_however_late_the_answer(self) -> None:
         """A call waits for its slot: its range ends when it was planned."""
