@@ -182,6 +182,20 @@ class TestWhatTheLedgerLearns:
         """An answer that lacks the slots from `first` to `last`."""
         return answered(self.CALL, slots(*(n for n in self.ALL if not first <= n <= last)), **other)
 
+    def test_of_elements_beyond_the_stretch_nothing(self) -> None:
+        answer = answered(self.CALL, slots(*self.ALL), faulty_ms=(self.END,))
+        assert self.told(answer) == [Span(self.START, self.END, SpanState.ASKED, self.NOW)]
+
+    def test_of_elements_before_the_stretch_nothing_and_of_those_within_it_all(self) -> None:
+        start_ms, odd_ms = self.START + 10 * BAR_MS, self.START + 20 * BAR_MS
+        answer = self.without(20, 20, faulty_ms=(odd_ms,))
+        spans = ledger_of(Market.CRYPTO, answer, (), start_ms, self.END, self.NOW)
+        assert [(span.start_ms, span.end_ms, span.state) for span in spans] == [
+            (start_ms, odd_ms, SpanState.ASKED),
+            (odd_ms, odd_ms + BAR_MS, SpanState.FAILED),
+            (odd_ms + BAR_MS, self.END, SpanState.ASKED),
+        ]
+
     def test_a_full_answer_is_asked(self) -> None:
         answer = answered(self.CALL, slots(*self.ALL))
         assert self.told(answer) == [Span(self.START, self.END, SpanState.ASKED, self.NOW)]
@@ -639,15 +653,19 @@ class TestWhatBarsMean:
             (result,) = self.found(answered(self.CALL, []), stored=stored).results
             assert (result.status, result.price) == (status, None)
 
-    def test_a_page_of_the_past_before_the_plans_history_is_on_record(self) -> None:
+    @pytest.mark.parametrize("days", [0, 1])
+    def test_a_page_of_the_past_is_on_record_as_far_as_it_is_before_the_plans_history(
+        self, days: int
+    ) -> None:
         known = Entitlements(end_of_day=False)
         known.refused(
             Lack.HISTORY, AssetType.CRYPTO, "old", self.NOW - 1, ticker="X:BTCUSD", edge_ms=MIDNIGHT
         )
-        work = (Work(BTCUSD, WorkKind.HISTORY, date(2026, 11, 17), TODAY),)
+        work = (Work(BTCUSD, WorkKind.HISTORY, date(2026, 11, 18 - days), TODAY),)
         call = BarsCall(work, MIDNIGHT, self.NOW - 1)
         findings = bars_findings(call, work, None, answered(call, []), {}, known, self.NOW)
-        assert Span(MIDNIGHT - DAY_MS, MIDNIGHT, SpanState.NOT_IN_PLAN, self.NOW) in findings.spans["BTCUSD"]
+        too_old = [span for span in findings.spans.get("BTCUSD", ()) if span.state is SpanState.NOT_IN_PLAN]
+        assert too_old == [Span(MIDNIGHT - DAY_MS, MIDNIGHT, SpanState.NOT_IN_PLAN, self.NOW)] * days
 
 
 class TestHowFarAnAnswerTells:
@@ -672,6 +690,10 @@ class TestHowFarAnAnswerTells:
     def test_is_the_end_of_a_range_in_the_past(self) -> None:
         past = BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1)
         assert self.told(past, None, self.NOON) == MIDNIGHT
+
+    def test_is_the_end_of_the_last_whole_bar_of_a_range(self) -> None:
+        past = BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 2)
+        assert self.told(past, None, self.NOON) == MIDNIGHT - BAR_MS
 
     def test_is_the_end_of_the_last_bar_where_the_vendor_may_only_be_late(self) -> None:
         assert self.told(self.TO_NOW, self.NOON - 2 * BAR_MS, self.NOON) == self.NOON - BAR_MS
