@@ -245,6 +245,18 @@ def test_a_lock_that_is_not_free_is_not_waited_for_longer_than_allowed(
         assert time.monotonic() - started < 5
 
 
+def test_a_lock_is_named_where_the_command_has_no_more_time_than_for_it(
+    store: Store, database_url: str
+) -> None:
+    with (
+        Store.open(database_url, seconds_left=lambda: 1.5 + 1) as hasty,  # as `status --check` has
+        psycopg.connect(database_url) as other,
+    ):
+        other.execute("LOCK TABLE trading.symbols")
+        with pytest.raises(DatabaseError, match="a lock was not free in time"):
+            hasty.load(["EURUSD"])
+
+
 def test_a_deadlock_with_a_foreign_writer_is_survived(store: Store, database_url: str, sql: Sql) -> None:
     with psycopg.connect(database_url) as other, ThreadPoolExecutor(1) as pool:
         # The server ends the one that notices: we do, after its second.

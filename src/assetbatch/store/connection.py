@@ -303,7 +303,8 @@ class Session:
 
     def _begin(self, connection: Connection, deadline: float) -> None:
         left_ms = max(1, round((deadline - time.monotonic()) * 1000))
-        lock_ms = min(left_ms, round(self._lock_seconds * 1000))
+        # before the statement's own end, which would not say that it was a lock
+        lock_ms = max(1, min(left_ms * 9 // 10, round(self._lock_seconds * 1000)))
         # A transaction whose client is gone holds its locks for no longer than others wait for them.
         settings = {"statement_ms": left_ms, "lock_ms": lock_ms, "idle_ms": lock_ms}
         psycopg.ClientCursor(connection).execute(
