@@ -201,6 +201,14 @@ class TestAPriceThatStandsStill:
         stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), spans=(asked,))
         assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == state
 
+    def test_is_quiet_where_an_older_answer_told_all_up_to_its_bar(self) -> None:
+        then = WEDNESDAY - 5 * HOUR
+        known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
+        older = Span(then - DAY, then, SpanState.ASKED, then)
+        newer = Span(then, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), spans=(older, newer))
+        assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == "fresh"
+
     @pytest.mark.parametrize("state", [SpanState.FAILED, SpanState.WANTED])
     def test_is_not_quiet_where_no_answer_has_told_so(self, state: SpanState) -> None:
         then = WEDNESDAY - 5 * HOUR

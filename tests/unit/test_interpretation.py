@@ -16,7 +16,6 @@ from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
 from assetbatch.hours import Market, start_of_day, to_ms
 from assetbatch.interpretation import (
     CONSEQUENCES,
-    MOST_PAGES,
     ClassRefusal,
     Findings,
     Page,
@@ -183,6 +182,20 @@ class TestWhatTheLedgerLearns:
         """An answer that lacks the slots from `first` to `last`."""
         return answered(self.CALL, slots(*(n for n in self.ALL if not first <= n <= last)), **other)
 
+    def test_of_elements_beyond_the_stretch_nothing(self) -> None:
+        answer = answered(self.CALL, slots(*self.ALL), faulty_ms=(self.END,))
+        assert self.told(answer) == [Span(self.START, self.END, SpanState.ASKED, self.NOW)]
+
+    def test_of_elements_before_the_stretch_nothing_and_of_those_within_it_all(self) -> None:
+        start_ms, odd_ms = self.START + 10 * BAR_MS, self.START + 20 * BAR_MS
+        answer = self.without(20, 20, faulty_ms=(odd_ms,))
+        spans = ledger_of(Market.CRYPTO, answer, (), start_ms, self.END, self.NOW)
+        assert [(span.start_ms, span.end_ms, span.state) for span in spans] == [
+            (start_ms, odd_ms, SpanState.ASKED),
+            (odd_ms, odd_ms + BAR_MS, SpanState.FAILED),
+            (odd_ms + BAR_MS, self.END, SpanState.ASKED),
+        ]
+
     def test_a_full_answer_is_asked(self) -> None:
         answer = answered(self.CALL, slots(*self.ALL))
         assert self.told(answer) == [Span(self.START, self.END, SpanState.ASKED, self.NOW)]
@@ -326,7 +339,7 @@ class TestWhatTheLedgerLearns:
 class TestPages:
     """A range of a hundred hours, of which each page is to bring at least one."""
 
-    START, END = MIDNIGHT - MOST_PAGES * HOUR_MS, MIDNIGHT
+    START, END = MIDNIGHT - 100 * HOUR_MS, MIDNIGHT
     NOW = MIDNIGHT + 24 * HOUR_MS
     WORK = (Work(BTCUSD, WorkKind.BARS),)
     CALL = BarsCall(WORK, START, END - 1)
@@ -363,7 +376,7 @@ class TestPages:
         findings = self.page(reached_ms, self.page(reached_ms).next_page)
         assert findings.next_page is None
         (result,) = findings.results
-        assert (result.status, result.final) == (Status.FAILED, False)
+        assert (result.status, result.final, result.answers) == (Status.FAILED, False, 0)
         assert result.error == "the vendor's pages lead nowhere: page 2 brought nothing"
         last = findings.spans["BTCUSD"][-1]
         assert (last.start_ms, last.end_ms, last.state) == (reached_ms, self.END, SpanState.FAILED)
@@ -377,7 +390,7 @@ class TestPages:
 
     def test_there_are_never_more_than_a_hundred(self) -> None:
         page: Page | None = None
-        for number in range(1, MOST_PAGES):
+        for number in range(1, 100):
             page = self.page(self.START + number * HOUR_MS, page).next_page
             assert page is not None
         (result,) = self.page(self.END - BAR_MS, page).results
@@ -499,7 +512,8 @@ class TestWhatThePreviousDayMeans:
             (MIDNIGHT - 3 * DAY_MS, MIDNIGHT - 3 * DAY_MS),
             (MIDNIGHT, MIDNIGHT),
             (MIDNIGHT + DAY_MS, MIDNIGHT),
-            (MIDNIGHT + 2 * DAY_MS, None),
+            (MIDNIGHT + DAY_MS + HOUR_MS, MIDNIGHT),
+            (MIDNIGHT + DAY_MS + HOUR_MS + 1, None),
         ],
     )
     def test_a_day_that_has_not_ended_is_the_last_one_and_a_later_one_none(
@@ -557,11 +571,25 @@ class TestWhatARefusalMeans:
         (span,) = refusal_findings(call, call.work, None, down, self.NOW, Fault.VENDOR).spans["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT, MIDNIGHT + HOUR_MS)
 
+    @pytest.mark.parametrize("answers", [0, 3])
+    def test_it_is_known_after_how_many_answers_it_came(self, answers: int) -> None:
+        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        work = self.PAST.work
+        findings = refusal_findings(
+            self.PAST, work, None, down, self.NOW, Fault.VENDOR, *[answers] * bool(answers)
+        )
+        assert [result.answers for result in findings.results] == [answers]
+
     def test_the_fault_is_the_one_that_was_found(self) -> None:
         down = Refusal(RefusalKind.VENDOR_DOWN, "503")
         for fault in Fault:
             findings = refusal_findings(self.PAST, self.PAST.work, None, down, self.NOW, fault)
             assert [result.fault for result in findings.results] == [fault]
+
+    def test_nothing_of_an_answer_was_of_no_use_where_there_was_none(self) -> None:
+        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        findings = refusal_findings(self.PAST, self.PAST.work, None, down, self.NOW, Fault.VENDOR)
+        assert (findings.bars_refused, findings.prices_refused) == (0, 0)
 
     def test_a_call_for_prices_leaves_the_ledger_alone(self) -> None:
         down = Refusal(RefusalKind.VENDOR_DOWN, "503")
@@ -591,6 +619,13 @@ class TestWhatBarsMean:
         assert result.price is not None
         assert (result.price.last_price, result.price.as_of_ms) == (2.0, now_ms)
 
+    def test_a_bar_that_ends_with_its_range_is_kept(self) -> None:
+        call = BarsCall((Work(BTCUSD),), MIDNIGHT, MIDNIGHT + BAR_MS - 1)
+        bars = slots(0, start_ms=MIDNIGHT)
+        for now_ms in (MIDNIGHT + BAR_MS, self.NOW):
+            findings = bars_findings(call, call.work, None, answered(call, bars), {}, self.KNOWN, now_ms)
+            assert findings.bars == {"BTCUSD": bars}
+
     def test_a_bar_that_was_forming_at_the_end_of_its_range_is_not_kept_however_late_the_answer(self) -> None:
         """A call waits for its slot: its range ends when it was planned."""
         end_ms = MIDNIGHT + BAR_MS + 60_000
@@ -618,15 +653,19 @@ class TestWhatBarsMean:
             (result,) = self.found(answered(self.CALL, []), stored=stored).results
             assert (result.status, result.price) == (status, None)
 
-    def test_a_page_of_the_past_before_the_plans_history_is_on_record(self) -> None:
+    @pytest.mark.parametrize("days", [0, 1])
+    def test_a_page_of_the_past_is_on_record_as_far_as_it_is_before_the_plans_history(
+        self, days: int
+    ) -> None:
         known = Entitlements(end_of_day=False)
         known.refused(
             Lack.HISTORY, AssetType.CRYPTO, "old", self.NOW - 1, ticker="X:BTCUSD", edge_ms=MIDNIGHT
         )
-        work = (Work(BTCUSD, WorkKind.HISTORY, date(2026, 11, 17), TODAY),)
+        work = (Work(BTCUSD, WorkKind.HISTORY, date(2026, 11, 18 - days), TODAY),)
         call = BarsCall(work, MIDNIGHT, self.NOW - 1)
         findings = bars_findings(call, work, None, answered(call, []), {}, known, self.NOW)
-        assert Span(MIDNIGHT - DAY_MS, MIDNIGHT, SpanState.NOT_IN_PLAN, self.NOW) in findings.spans["BTCUSD"]
+        too_old = [span for span in findings.spans.get("BTCUSD", ()) if span.state is SpanState.NOT_IN_PLAN]
+        assert too_old == [Span(MIDNIGHT - DAY_MS, MIDNIGHT, SpanState.NOT_IN_PLAN, self.NOW)] * days
 
 
 class TestHowFarAnAnswerTells:
@@ -651,6 +690,10 @@ class TestHowFarAnAnswerTells:
     def test_is_the_end_of_a_range_in_the_past(self) -> None:
         past = BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1)
         assert self.told(past, None, self.NOON) == MIDNIGHT
+
+    def test_is_the_end_of_the_last_whole_bar_of_a_range(self) -> None:
+        past = BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 2)
+        assert self.told(past, None, self.NOON) == MIDNIGHT - BAR_MS
 
     def test_is_the_end_of_the_last_bar_where_the_vendor_may_only_be_late(self) -> None:
         assert self.told(self.TO_NOW, self.NOON - 2 * BAR_MS, self.NOON) == self.NOON - BAR_MS
@@ -677,6 +720,7 @@ class TestHowFarAnAnswerTells:
     def test_believes_after_two_days_that_there_is_nothing(self) -> None:
         past = BarsCall(WORK, MIDNIGHT - 2 * DAY_MS, MIDNIGHT - 1)
         assert self.told(past, None, MIDNIGHT + 2 * DAY_MS, newest_ms=0) == MIDNIGHT
+        assert self.told(past, None, MIDNIGHT + 2 * DAY_MS - 1, newest_ms=0) == MIDNIGHT - BAR_MS
 
 
 class TestThePriceThatFollowsFromBars:

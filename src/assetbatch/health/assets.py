@@ -144,4 +144,4 @@ def _empty_to(stored: StoredAsset, as_of_ms: int) -> int:
         return as_of_ms
     slot_ms = as_of_ms - as_of_ms % BAR_MS
     asked = [span for span in stored.spans if span.state is SpanState.ASKED]
-    return next((max(as_of_ms, s.end_ms) for s in asked if s.start_ms <= slot_ms <= s.end_ms), as_of_ms)
+    return next((max(as_of_ms, s.end_ms) for s in asked if s.start_ms <= slot_ms < s.end_ms), as_of_ms)
