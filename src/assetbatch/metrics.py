@@ -78,8 +78,8 @@ class CallMade(NamedTuple):
     at_ms: int
     outcome: str
     seconds: float
-    sent: bool = True
-    answered: bool = True
+    sent: bool
+    answered: bool
 
 
 class Measured(msgspec.Struct, frozen=True):

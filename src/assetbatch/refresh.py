@@ -380,11 +380,13 @@ class Refresher:
         batch.abandon(lost)
         if lost or grant.too_old(boot_seconds()):
             return False
-        seconds = time_until_saving(self._bound.seconds, self._bound.remaining())
+        # Both on the boot clock, looked at when the request goes: this process may stand still until then.
+        ends_at = boot_seconds() + time_until_saving(self._bound.seconds, self._bound.remaining())
+        ends_at = min(ends_at, self._window.call_ends_at(grant))
         self._has_called = True
         self.reporter.calling(describe(ask.call))
         batch.begin(ask)
-        flights.start(ask, grant, lambda: _send(vendor, ask, seconds))
+        flights.start(ask, grant, lambda: _send(vendor, ask, ends_at - boot_seconds()))
         return True
 
     def _land(self, batch: BatchState, landed: Landed, one_call_each: bool) -> None:

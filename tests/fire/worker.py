@@ -50,7 +50,7 @@ PRIORITY_STEPS = STEPS[:-1]
 ENQUEUE_STEPS = ("load", "enqueue", "own")
 """Of `enqueue-secondary`: after what is stored was read, after the first items, after the queue is whole."""
 
-HALT_SECONDS = 30.0
+HALT_SECONDS = 60.0
 
 
 class Orders(msgspec.Struct, kw_only=True):

@@ -19,3 +19,8 @@ class FakeClock:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock(1_800_000_000_000)
+
+
+def process_of(an_id: str) -> str:
+    """The part of an id that names the process which made it."""
+    return an_id.rsplit(".", 2)[0]

@@ -15,11 +15,11 @@ from assetbatch.state.connection import RedisClient
 from assetbatch.state.dead_processes import DeadProcesses
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
-from assetbatch.state.process_id import is_dead, new_id, process_of
+from assetbatch.state.process_id import is_dead, new_id
 from assetbatch.state.queue import Lease, Line, Queue
 from assetbatch.state.window import ARRIVAL_SECONDS, CallKind, Grant, Refused, Window
 
-from .conftest import FakeClock
+from .conftest import FakeClock, process_of
 
 PRINT_ID = "from assetbatch.state.process_id import new_id; print(new_id(), flush=True)"
 THEN_WAIT = "; import sys; sys.stdin.read()"
@@ -80,6 +80,8 @@ class TestAProcess:
     def test_of_another_machine_or_namespace_is_not_known_to_be_dead(self, dead_id: str) -> None:
         host, _, pid, began, *_ = dead_id.split(".")
         assert not is_dead(f"{host}.0123abcd.{pid}.{began}")
+        copied = process_of(dead_id).split(".", 1)[1]
+        assert not is_dead(f"0123abcd.{copied}"), "a copy of this virtual machine has the rest alike"
         assert not is_dead(f"{host}..{pid}.{began}")
 
     def test_that_has_forked_does_not_share_its_ids_with_its_child(self) -> None:
@@ -90,9 +92,6 @@ class TestAProcess:
         printed = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
         parent, child = map(process_of, printed.stdout.split())
         assert parent != child
-
-    def test_of_an_id_of_another_form_is_unknown(self) -> None:
-        assert process_of("0123abcd0123456789abcdef") == ""
 
 
 Make = Callable[[int], Window]

@@ -51,10 +51,13 @@ def test_a_day_later_nothing_of_today_is_shown(metrics: Metrics) -> None:
     assert metrics.series([CALLS], NOON + DAY_MS)[CALLS].points == []
 
 
-def test_the_same_minute_of_the_next_day_begins_anew(metrics: Metrics) -> None:
+def test_the_same_minute_of_the_next_day_begins_anew_in_the_same_place(
+    metrics: Metrics, redis_client: RedisClient, keys: Keys
+) -> None:
     metrics.record(points(Point(CALLS, NOON, 5, "sum")))
     metrics.record(points(Point(CALLS, NOON + DAY_MS, 2, "sum")))
     assert metrics.series([CALLS], NOON + DAY_MS)[CALLS].points == [(NOON + DAY_MS, 2.0)]
+    assert redis_client.hlen(keys.series(CALLS)) == 1
 
 
 def test_what_a_clock_that_was_ahead_has_left_is_not_shown(metrics: Metrics) -> None:

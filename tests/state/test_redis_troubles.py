@@ -20,21 +20,22 @@ from assetbatch.errors import RedisError
 from assetbatch.events import Events
 from assetbatch.market import Price, StoredAsset
 from assetbatch.metrics import CALLS, QUEUE_SIZE, Measured, Point
+from assetbatch.secret import Secret
 from assetbatch.state import connection
-from assetbatch.state.connection import RedisClient, redis_errors, script
+from assetbatch.state.connection import RedisClient, Waiting, connect, redis_errors, script
 from assetbatch.state.dead_processes import DeadProcesses
 from assetbatch.state.journal import COMMANDS
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.plan_memory import PlanMemory
-from assetbatch.state.process_id import new_id, process_of
+from assetbatch.state.process_id import new_id
 from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Line, Queue
 from assetbatch.state.window import CallKind, Grant, Refused, Window
 from tests.documented import shows
 from tests.own_redis import OwnServer, own_server
 
-from .conftest import FakeClock
+from .conftest import FakeClock, process_of
 
 __all__ = ["own_server"]
 
@@ -481,3 +482,16 @@ def test_no_key_is_built_inside_a_script(name: str) -> None:
             defined = f"local {key} = " if "." not in key else rf"(?<!local )\b{key[2:]} = "
             for value in re.findall(defined + r"([^,\n}]+)", code):
                 assert re.fullmatch(r"(KEYS|keys)\[[\w +]+\]", value.strip()), (key, value)
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("60", 2.0), ("0.5", 0.5)])
+def test_a_url_may_only_shorten_what_a_command_waits_for(
+    own_server: Callable[..., OwnServer], given: str, seconds: float
+) -> None:
+    server = own_server()
+    url = Secret(f"unix://{server.socket}?socket_timeout={given}&socket_connect_timeout={given}")
+    client = connect(url, waiting=Waiting(answer_seconds=2.0))
+    options = client.connection_pool.connection_kwargs
+    assert (options["socket_timeout"], options["socket_connect_timeout"]) == (seconds, seconds)
+    assert client.ping()
+    client.close()

@@ -17,7 +17,7 @@ from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys, fingerprint
 from assetbatch.state.process_id import new_id
-from assetbatch.state.window import CallKind, Grant, Refused, Window
+from assetbatch.state.window import ARRIVAL_SECONDS, CallKind, Grant, Refused, Window
 
 from .conftest import FakeClock
 
@@ -339,6 +339,14 @@ class TestSeveralHosts:
         window.settle(grant)
         assert refused(window.ask(CallKind.QUEUE)).retry_at_ms == granted_ms + self.SPACING_MS
 
+    def test_nobody_is_kept_apart_from_a_call_that_was_never_sent(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        """A queue that an old snapshot has brought back is full of work that is done."""
+        window = self.make(redis_client, keys, clock, "one")
+        for _ in range(20):
+            window.cancel(granted(window.ask(CallKind.QUEUE)))
+
     def test_a_host_that_has_had_a_call_lets_one_without_go_before(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
@@ -351,6 +359,22 @@ class TestSeveralHosts:
         clock.now_ms = refused(two.ask(CallKind.QUEUE, first)).retry_at_ms
         assert refused(one.ask(CallKind.QUEUE, again)).reason == "spaced"
         granted(two.ask(CallKind.QUEUE, first))
+
+    def test_a_host_lets_others_go_before_for_a_spacing_for_each_of_its_calls(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        one = self.make(redis_client, keys, clock, "one-")
+        two = self.make(redis_client, keys, clock, "two-")
+        one.settle(granted(one.ask(CallKind.QUEUE, new_id("one-"))))
+        again, late = new_id("one-"), new_id("two-")
+        refused(one.ask(CallKind.QUEUE, again))
+        granted_ms = clock.now_ms
+        for after_ms, ahead in ((self.SPACING_MS - 1, 0), (self.SPACING_MS + 1, 1)):
+            clock.now_ms = granted_ms + after_ms
+            told = refused(two.ask(CallKind.QUEUE, late))
+            assert (told.retry_at_ms, told.reason) == (granted_ms + self.SPACING_MS * (1 + ahead), "spaced")
+            two.leave(late)
+        granted(one.ask(CallKind.QUEUE, again))
 
     @pytest.mark.parametrize(("queue_runs", "limit"), [(1, 5), (4, 100)])
     def test_nothing_is_kept_apart_for_a_single_run_or_where_there_are_calls_for_all(
@@ -455,6 +479,13 @@ class TestALostLog:
     ) -> None:
         use(self.make(redis_client, keys, clock, Calls(ever=False), "embedded"))
         granted(self.make(redis_client, keys, clock, Calls(ever=True), "embedded").ask(CallKind.PRIORITY))
+
+    def test_shows_no_free_call_before_anybody_has_asked(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        use(self.make(redis_client, keys, clock, Calls(ever=False), "before"))
+        state = self.make(redis_client, keys, clock, Calls(ever=True), "after").state()
+        assert (state.remaining, state.next_slot_ms) == (0, clock.now_ms + self.SILENCE_MS)
 
     def test_the_loss_is_made_good_once_for_all_processes(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -614,6 +645,25 @@ class TestTheState:
         before = redis_client.zrange(window.keys[0], 0, -1, withscores=True)
         window.state()
         assert redis_client.zrange(window.keys[0], 0, -1, withscores=True) == before
+
+
+def test_nothing_of_the_log_may_be_evicted_as_something_that_expires(
+    window: Window, redis_client: RedisClient
+) -> None:
+    """With maxmemory-policy volatile-* the log would be gone, and its owner still be trusted."""
+    use(window)
+    window.block(60)
+    calls, blocked, *_, log_owner, _ = window.keys
+    assert [redis_client.pttl(key) for key in (calls, blocked, log_owner)] == [-1, -1, -1]
+
+
+def test_a_call_ends_before_its_request_could_arrive_later_than_its_entry_says(
+    redis_client: RedisClient, keys: Keys, clock: FakeClock
+) -> None:
+    window = make_window(redis_client, keys, clock)
+    grant = granted(window.ask(CallKind.PRIORITY))
+    latest_ms = redis_client.zscore(window.keys[0], grant.call_id)
+    assert (window.call_ends_at(grant) - grant.taken_at + ARRIVAL_SECONDS) * 1000 == latest_ms - clock.now_ms
 
 
 def test_scripts_survive_a_script_flush(window: Window, redis_client: RedisClient) -> None:

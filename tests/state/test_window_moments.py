@@ -52,6 +52,27 @@ class TestWhoIsRefusedForTheReservation:
         use(window, CallKind.QUEUE)
         assert refused(window.ask(CallKind.QUEUE, "late")) == (start_ms + 1000, "reserved")
 
+    def test_leaves_the_last_slot_to_a_cycle_that_needs_a_single_one(
+        self, window: Window, clock: FakeClock
+    ) -> None:
+        start_ms = clock.now_ms + 30_000
+        window.reserve(start_ms, 1, INTERVAL_MS)
+        use(window, CallKind.QUEUE, 4)
+        assert refused(window.ask(CallKind.QUEUE, "late")) == (start_ms + 1000, "reserved")
+        clock.now_ms = start_ms
+        assert refused(window.ask(CallKind.QUEUE, "late")) == (start_ms + 2000, "reserved")
+        use(window, CallKind.PRIORITY)
+
+    def test_keeps_its_turn_for_two_seconds_after_the_latest_moment_that_is_told(
+        self, window: Window, redis_client: RedisClient, clock: FakeClock
+    ) -> None:
+        start_ms = clock.now_ms + WINDOW_MS + HOLD_MS - 1
+        window.reserve(start_ms, 5, INTERVAL_MS)
+        for waiter in ("first", "second"):  # who comes later looks for turns that the clock has left behind
+            assert refused(window.ask(CallKind.QUEUE, waiter)) == (start_ms + 1000, "reserved")
+        turns = dict(redis_client.zrange(window.keys[4], 0, -1, withscores=True))
+        assert set(turns.values()) == {start_ms + 3000}
+
     def test_comes_back_in_two_seconds_while_the_cycle_runs(self, window: Window, clock: FakeClock) -> None:
         window.reserve(clock.now_ms, 5, INTERVAL_MS)
         for _ in range(3):
@@ -187,6 +208,15 @@ class TestWhoWaits:
         clock.now_ms = until_ms  # all slots are free, and others go before
         assert refused(window.ask(CallKind.QUEUE, "new")) == (until_ms + 2 * WINDOW_MS, "window")
 
+    def test_for_two_blocks_that_end_together_waits_for_the_longer_one_after_a_step_back(
+        self, window: Window, clock: FakeClock
+    ) -> None:
+        until_ms = window.block(10)
+        clock.advance(5)
+        assert window.block(5) == until_ms
+        clock.advance(-100)
+        assert refused(window.ask(CallKind.QUEUE, "waits")) == (clock.now_ms + 10_000, "blocked")
+
     def test_for_a_call_that_may_be_settled_at_any_moment_waits_a_window_from_now(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
@@ -290,26 +320,16 @@ class TestTheState:
 
 
 class TestWhatIsLeftBehind:
-    """Keys of a key that is not used any more end by themselves, and none before it has to."""
+    """What nobody needs any more ends by itself, and nothing before it has to."""
 
     @pytest.fixture
     def calls(self, window: Window) -> str:
         return window.keys[0]
 
-    def test_a_granted_call_is_kept_for_a_day_beyond_its_time(
-        self, window: Window, redis_client: RedisClient, calls: str
-    ) -> None:
-        granted(window.ask(CallKind.PRIORITY))
-        assert lives_for(redis_client, calls, DAY_MS + WINDOW_MS + HOLD_MS)
-
-    def test_an_answered_call_a_block_and_the_waiters_are_kept_for_a_day(
-        self, window: Window, redis_client: RedisClient, calls: str
-    ) -> None:
+    def test_the_waiters_are_kept_for_a_day(self, window: Window, redis_client: RedisClient) -> None:
         use(window, times=5)
-        assert lives_for(redis_client, calls, DAY_MS)
         refused(window.ask(CallKind.QUEUE))
-        window.block(1)
-        for key in (window.keys[1], *window.keys[3:5]):
+        for key in window.keys[3:5]:
             assert lives_for(redis_client, key, DAY_MS)
 
     def test_calls_that_count_no_longer_are_forgotten_with_the_next(

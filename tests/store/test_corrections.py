@@ -91,3 +91,15 @@ def test_a_price_of_the_same_moment_that_was_asked_for_later_is_taken(store: Sto
     store.save(price(1.0, NOW_MS), NOW_MS + SECOND_MS)
     store.save(price(2.0, NOW_MS + 2 * SECOND_MS), NOW_MS + 3 * SECOND_MS)
     assert store.load(["EURUSD"])["EURUSD"].last_price == 2.0
+
+
+def test_a_price_asked_for_earlier_reverts_nothing_where_postgresql_is_behind_redis(
+    store: Store, sql: Sql
+) -> None:
+    """The moments are Redis' own: two minutes ahead of PostgreSQL's clock here."""
+    ((server_ms,),) = sql("SELECT (extract(epoch FROM now()) * 1000)::int8")
+    redis_ms = server_ms + 120 * SECOND_MS
+    later, earlier = redis_ms, redis_ms - 10 * SECOND_MS
+    store.save(price(1.5, later), later)
+    assert store.save(price(9.9, earlier), redis_ms + SECOND_MS).updated == []
+    assert store.load(["EURUSD"])["EURUSD"].last_price == 1.5

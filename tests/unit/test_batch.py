@@ -541,6 +541,12 @@ class TestWhatTheDatabaseRefuses:
         assert [result.status for result in after] == [Status.SUCCESS, Status.FAILED]
         assert state.report().results == after
 
+    def test_is_nothing_as_a_rule(self) -> None:
+        state = batch(BTC, ETH)
+        state.apply(BOTH, Findings(results=[success(BTC), success(ETH)]))
+        results, _ = state.unsaved()
+        assert state.saved(results, Saved(updated=[], unknown=[])) == results == [success(BTC), success(ETH)]
+
 
 class TestTheReport:
     def test_has_the_results_in_the_order_of_the_work(self) -> None:

@@ -362,6 +362,70 @@ class TestSnapshots:
         assert not free().any_snapshots(FOREX, NOON)
 
 
+class TestASnapshotThatWasRefusedToSomeTickers:
+    """A refusal that is not `general`: the snapshots of all others go on."""
+
+    @pytest.mark.parametrize("lack", [Lack.SNAPSHOT, Lack.MARKET_SNAPSHOT])
+    def test_is_a_lack_of_theirs_and_of_no_other_nor_of_the_class(self, lack: Lack) -> None:
+        known = paid()
+        refuse(known, lack, general=False)
+        assert known.lacks(lack, FOREX, NOON, EURUSD)
+        assert not known.lacks(lack, FOREX, NOON, GBPUSD)
+        assert not known.lacks(lack, FOREX, NOON)
+
+    def test_is_asked_for_of_the_others_and_the_class(self) -> None:
+        known = paid()
+        refuse(known, Lack.SNAPSHOT, general=False)
+        assert not known.snapshots(FOREX, NOON, EURUSD)
+        assert known.snapshots(FOREX, NOON, GBPUSD)
+        assert known.snapshots(FOREX, NOON)
+        assert known.snapshots(CRYPTO, NOON, EURUSD)
+
+    def test_is_asked_for_again_after_a_day(self) -> None:
+        known = paid()
+        refuse(known, Lack.SNAPSHOT, general=False)
+        assert not known.snapshots(FOREX, NOON + DAY - 1, EURUSD)
+        assert known.snapshots(FOREX, NOON + DAY, EURUSD)
+
+    def test_is_one_of_each_that_was_refused_within_a_day(self) -> None:
+        known = paid()
+        refuse(known, Lack.SNAPSHOT, general=False)
+        second = refuse(known, Lack.SNAPSHOT, NOON + DAY - 1, ticker=GBPUSD, general=False)
+        assert (second.tickers, second.general) == ((EURUSD, GBPUSD), False)
+        third = refuse(known, Lack.SNAPSHOT, NOON + 2 * DAY - 1, ticker=XAUUSD, general=False)
+        assert (third.tickers, third.general) == ((XAUUSD,), False)
+
+    def test_stays_one_of_the_class_where_it_was(self) -> None:
+        known = paid()
+        refuse(known, Lack.SNAPSHOT)
+        again = refuse(known, Lack.SNAPSHOT, NOON + 1, ticker=GBPUSD, general=False)
+        assert (again.tickers, again.general) == ((EURUSD, GBPUSD), True)
+        assert not known.snapshots(FOREX, NOON + 1, XAUUSD)
+
+    def test_becomes_one_of_the_class_where_that_is_refused(self) -> None:
+        known = paid()
+        refuse(known, Lack.SNAPSHOT, general=False)
+        assert refuse(known, Lack.SNAPSHOT, NOON + 1, ticker=GBPUSD).general
+        assert not known.snapshots(FOREX, NOON + 1, XAUUSD)
+
+    def test_is_asked_for_by_the_market_of_that_ticker_alone(self) -> None:
+        known = paid()
+        see(known, NOON - 1)
+        known.refused(Lack.SNAPSHOT, FOREX, "no", NOON - 1, ticker=EURUSD, general=False)
+        known.refused(Lack.SNAPSHOT, FOREX, "no", NOON, ticker=EURUSD, general=False)
+        assert known.market_snapshots(FOREX, NOON, EURUSD)
+        assert not known.market_snapshots(FOREX, NOON, GBPUSD)
+        assert known.any_snapshots(FOREX, NOON, EURUSD)
+        refuse(known, Lack.MARKET_SNAPSHOT, general=False)
+        assert not known.any_snapshots(FOREX, NOON, EURUSD)
+
+    def test_is_gone_with_an_answer_for_it(self) -> None:
+        known = paid()
+        refuse(known, Lack.SNAPSHOT, general=False)
+        assert known.answered(Lack.SNAPSHOT, FOREX, EURUSD)
+        assert known.snapshots(FOREX, NOON, EURUSD)
+
+
 class TestTheDelay:
     def test_is_none_where_nothing_was_seen(self) -> None:
         assert paid().delay_ms(FOREX, NOON) == 0

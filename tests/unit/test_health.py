@@ -193,6 +193,14 @@ class TestAPriceThatStandsStill:
             assert health.state == state
             assert health.reason.startswith("quiet since 2026-11-18 10:00 UTC") is (state == "fresh")
 
+    @pytest.mark.parametrize(("later_ms", "state"), [(0, "fresh"), (BAR_MS, "stale")])
+    def test_is_quiet_from_the_bar_on_that_it_is_of(self, later_ms: int, state: str) -> None:
+        then = WEDNESDAY - 5 * HOUR
+        known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
+        asked = Span(then + later_ms, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), spans=(asked,))
+        assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == state
+
     @pytest.mark.parametrize("state", [SpanState.FAILED, SpanState.WANTED])
     def test_is_not_quiet_where_no_answer_has_told_so(self, state: SpanState) -> None:
         then = WEDNESDAY - 5 * HOUR

@@ -84,9 +84,9 @@ class TestConsequences:
             RefusalKind.NONSENSE,
         }
 
-    def test_only_a_vendor_that_is_down_is_not_the_items_fault(self) -> None:
+    def test_a_vendor_that_is_down_or_answers_nonsense_is_not_the_items_fault(self) -> None:
         faults = {kind for kind, consequence in CONSEQUENCES.items() if consequence.fault is Fault.VENDOR}
-        assert faults == {RefusalKind.VENDOR_DOWN}
+        assert faults == {RefusalKind.VENDOR_DOWN, RefusalKind.NONSENSE}
 
 
 class TestWhatARefusalTeaches:
@@ -267,6 +267,19 @@ class TestWhatTheLedgerLearns:
         known = [Span(*neighbour, SpanState.ASKED, self.NOW)]
         assert SpanFault.UNCONFIRMED in {s.fault for s in self.told(self.without(first, last), known)}
 
+    @pytest.mark.parametrize(
+        ("first", "last", "known"),
+        [
+            (0, 99, Span(START - DAY_MS, START - BAR_MS, SpanState.ASKED, NOW)),
+            (0, 99, Span(START - DAY_MS, START, SpanState.FAILED, NOW, "503")),
+            (200, 287, Span(END - HOUR_MS, END, SpanState.ASKED, NOW)),
+            (200, 287, Span(END + BAR_MS, END + DAY_MS, SpanState.ASKED, NOW)),
+            (200, 287, Span(END, END + DAY_MS, SpanState.FAILED, NOW, "503")),
+        ],
+    )
+    def test_an_end_beside_nothing_that_is_known_is_an_end(self, first: int, last: int, known: Span) -> None:
+        assert [span.state for span in self.told(self.without(first, last), [known])] == [SpanState.ASKED]
+
     def test_a_whole_day_without_any_is_doubted_once(self) -> None:
         empty = answered(self.CALL, [])
         (first,) = self.told(empty)
@@ -282,6 +295,24 @@ class TestWhatTheLedgerLearns:
         answer = answered(BarsCall(self.WORK, friday - BAR_MS, sunday), bars)
         (span,) = ledger_of(Market.METAL, answer, (), friday - BAR_MS, sunday + BAR_MS, self.NOW)
         assert span.state is SpanState.ASKED
+
+    @pytest.mark.parametrize(("steps", "doubted"), [(24, False), (25, True)])
+    def test_a_hole_is_as_long_as_the_hours_that_were_open(self, steps: int, doubted: bool) -> None:
+        """Gold rests from five to six: a hole of two hours from half past four has one that was open."""
+        hole_ms = to_ms(datetime(2026, 11, 17, 16, 30, tzinfo=ZoneInfo("America/New_York")))
+        after_ms = hole_ms + steps * BAR_MS
+        bars = [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (hole_ms - BAR_MS, after_ms)]
+        answer = answered(BarsCall(self.WORK, hole_ms - BAR_MS, after_ms), bars)
+        spans = ledger_of(Market.METAL, answer, (), hole_ms - BAR_MS, after_ms + BAR_MS, self.NOW)
+        assert (SpanFault.UNCONFIRMED in {span.fault for span in spans}) is doubted
+
+    def test_a_day_without_any_at_an_end_is_doubted_and_a_bar_less_is_not(self) -> None:
+        end_ms = self.END + BAR_MS
+        call = BarsCall(self.WORK, self.START, end_ms - 1)
+        for last_step, doubted in ((0, True), (1, False)):
+            answer = answered(call, slots(*range(last_step + 1)))
+            spans = ledger_of(Market.CRYPTO, answer, (), self.START, end_ms, self.NOW)
+            assert (spans[-1].fault is SpanFault.UNCONFIRMED) is doubted
 
     def test_a_faulty_bar_at_the_end_of_a_page_is_not_taken_for_the_next_pages(self) -> None:
         bar_ms = self.START + 2 * BAR_MS
@@ -410,6 +441,7 @@ class TestWhatASnapshotMeans:
             "BTCUSD": Status.NOT_FOUND,
         }
         assert [result.final for result in findings.results] == [False, False, True]
+        assert [result.bars for result in findings.results] == [0, 0, 0], "a snapshot brings none"
         assert [result.error for result in findings.results] == [None, "odd", "who?"]
 
     def test_a_refusal_that_would_end_a_batch_fails_a_ticker(self) -> None:
@@ -558,6 +590,15 @@ class TestWhatBarsMean:
         (result,) = findings.results
         assert result.price is not None
         assert (result.price.last_price, result.price.as_of_ms) == (2.0, now_ms)
+
+    def test_a_bar_that_was_forming_at_the_end_of_its_range_is_not_kept_however_late_the_answer(self) -> None:
+        """A call waits for its slot: its range ends when it was planned."""
+        end_ms = MIDNIGHT + BAR_MS + 60_000
+        call = BarsCall((Work(BTCUSD),), MIDNIGHT, end_ms - 1)
+        bars = slots(0, 1, start_ms=MIDNIGHT)
+        findings = bars_findings(call, call.work, None, answered(call, bars), {}, self.KNOWN, self.NOW)
+        assert findings.bars == {"BTCUSD": bars[:1]}
+        assert [result.price.as_of_ms for result in findings.results if result.price] == [end_ms]
 
     def test_an_asset_that_keeps_no_bars_gets_its_price_only(self) -> None:
         asset = msgspec.structs.replace(BTCUSD, bars=False)

@@ -121,6 +121,14 @@ class TestARefusalWithinASnapshot:
         taught.learner.class_refused(SNAPSHOT, ClassRefusal(CRYPTO, "no", None), NOW)
         assert self.calls(taught) == [BarsCall, BarsCall]
 
+    def test_has_no_moment_and_the_words_of_the_answer(self) -> None:
+        taught = Taught()
+        taught.learner.class_refused(SNAPSHOT, ClassRefusal(CRYPTO, "no", None), NOW)
+        (kept,) = taught.others.kept
+        assert isinstance(kept, KnownRefusal)
+        assert (kept.lack, kept.message, kept.edge_ms) == (Lack.SNAPSHOT, "no", None)
+        assert taught.others.said == [(Lack.SNAPSHOT, False)]
+
     def test_of_one_ticker_after_another_is_of_both(self) -> None:
         taught = Taught()
         for ticker in ("X:BTCUSD", "X:ETHUSD"):

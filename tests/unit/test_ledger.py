@@ -447,6 +447,11 @@ class TestPages:
         assert pages(Market.FOREX, [(FRIDAY, SUNDAY)]) == []
         assert pages(Market.FOREX, []) == []
 
+    def test_a_stretch_that_ends_when_the_market_opens_begins_no_page(self) -> None:
+        monday_ms = SUNDAY + 24 * HOUR_MS
+        monday = day_of(monday_ms)
+        assert pages(Market.FOREX, [(FRIDAY, SUNDAY), (monday_ms, monday_ms + HOUR_MS)]) == [(monday, monday)]
+
     def test_a_slot_makes_its_day_needed(self) -> None:
         start = start_of_day(self.day(1)) - BAR_MS
         assert pages(Market.FOREX, [(start, start + 2 * BAR_MS)]) == [(self.day(0), self.day(1))]

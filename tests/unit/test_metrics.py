@@ -53,9 +53,9 @@ def test_a_cycle_is_counted_with_its_result_its_duration_and_its_assets() -> Non
 
 def test_calls_are_counted_by_outcome_and_by_the_minute_they_came_back_in() -> None:
     calls = [
-        CallMade(NOON + 1, "ok", 0.08),
-        CallMade(NOON + 2, "vendor_down", 10.4),
-        CallMade(NOON + MINUTE_MS, "ok", 0.3),
+        CallMade(NOON + 1, "ok", 0.08, sent=True, answered=True),
+        CallMade(NOON + 2, "vendor_down", 10.4, sent=True, answered=False),
+        CallMade(NOON + MINUTE_MS, "ok", 0.3, sent=True, answered=True),
     ]
     measured = measure(outcome(), calls)
     assert {n: c for n, c in measured.counters.items() if n.startswith("call")} == {

@@ -29,7 +29,11 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 def counters() -> dict[str, int]:
     outcome = Outcome("run_priority", "ok", NOW_MS, 1200, ["success", "failed"], {"bars_written": 7}, 3, {})
-    calls = [CallMade(NOW_MS, "ok", 0.08), CallMade(NOW_MS, "ok", 0.3), CallMade(NOW_MS, "vendor_down", 11)]
+    calls = [
+        CallMade(NOW_MS, "ok", 0.08, sent=True, answered=True),
+        CallMade(NOW_MS, "ok", 0.3, sent=True, answered=True),
+        CallMade(NOW_MS, "vendor_down", 11, sent=True, answered=False),
+    ]
     return dict(measure(outcome, calls).counters)
 
 

@@ -134,7 +134,7 @@ _REDIS = {
     "client_name": _Option("a text without white space", re.compile(r"[!-~]+").fullmatch),
     "db": _whole(0),
     "health_check_interval": _whole(0),
-    "max_connections": _whole(1),
+    "max_connections": _whole(2),  # one tells listeners beside the other
     "password": _TEXT,
     "protocol": _whole(2, 3),
     "retry_on_timeout": _TRUTH,

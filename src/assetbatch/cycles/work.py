@@ -27,11 +27,6 @@ from assetbatch.status import Status
 log = logging.getLogger("assetbatch")
 
 
-def log_extra(work: Work) -> dict[str, str]:
-    """What a log line carries besides its words."""
-    return {"symbol": work.asset.symbol}
-
-
 def symbols(assets: Sequence[Asset]) -> list[str]:
     """Their names, in their order."""
     return [asset.symbol for asset in assets]

@@ -240,7 +240,8 @@ def _vendor(services: Services, bound: Bound) -> Sequence[Finding]:
     sent = True
     before_ms = services.now_ms()
     try:
-        status = vendor.market_status(deadline_seconds=CALL_SECONDS)
+        seconds = min(CALL_SECONDS, services.window.call_ends_at(grant) - boot_seconds())
+        status = vendor.market_status(deadline_seconds=seconds)
     except Refusal as refusal:
         sent = refusal.sent
         return [_refused(services, refusal)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from importlib import resources
@@ -161,7 +161,17 @@ def connect(url: Secret, prefix: str = "", waiting: Waiting = Waiting()) -> Redi
 
         return connect_group(url, prefix, options, waiting)
     retry = Repeating(waiting.answer_seconds)
-    return redis.Redis.from_url(url.reveal(), retry=retry, **options)
+    client = redis.Redis.from_url(url.reveal(), retry=retry, **options)
+    client.connection_pool.connection_kwargs.update(
+        shortened(client.connection_pool.connection_kwargs, waiting.answer_seconds)
+    )
+    return client
+
+
+def shortened(options: Mapping[str, Any], seconds: float) -> dict[str, float]:
+    """Return the timeouts of these options, none longer than `seconds`: a URL may only shorten them."""
+    names = ("socket_timeout", "socket_connect_timeout")
+    return {name: min(seconds, float(options.get(name) or seconds)) for name in names}
 
 
 _ACL_HINT = "allow this user +@all on the keys of redis.prefix and on {assetbatch}* (docs: ACL SETUSER)"

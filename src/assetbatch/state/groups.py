@@ -33,13 +33,16 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from assetbatch.bounds import boot_seconds
+from assetbatch.errors import BoundExceededError
 from assetbatch.secret import Secret
 from assetbatch.state.connection import (
     VIEW_SECONDS,
+    HungError,
     NoSuchMasterError,
     SentinelLoginError,
     ServersChangingError,
     Waiting,
+    shortened,
 )
 
 PROBE_SECONDS = 1.0
@@ -91,6 +94,9 @@ class Patience(Retry):
                 try:
                     return super().call_with_retry(do, fail, *args, **options)
                 except (AuthenticationError, NoSuchMasterError):
+                    raise
+                except BoundExceededError:  # the command is over, in the middle of a wait
+                    self._gone.append(HungError(self._waiting.answer_seconds))
                     raise
                 except self._supported_errors as error:
                     if boot_seconds() >= self._until or self._waiting.stopped():
@@ -216,7 +222,7 @@ def connect_group(url: Secret, prefix: str, options: dict[str, Any], waiting: Wa
         _Pool(
             connection_class=_FoundOverTls if transport == "rediss" else _Found,
             finder=finder,
-            **{**options, **given, "retry": Patience(waiting)},
+            **{**options, **given, **shortened(given, waiting.answer_seconds), "retry": Patience(waiting)},
         )
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import socket
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +26,7 @@ def new_id(host: str = "") -> str:
 
     The caller makes it, so that asking Redis again with it is harmless. `host` is given by tests only.
     """
-    return f"{host or this_host()}.{_own_process(os.getpid())}.{_route()}.{secrets.token_hex(8)}"
+    return f"{host or this_host()}.{_own_process(os.getpid())}.{_route()}.{os.urandom(8).hex()}"
 
 
 @lru_cache(1)
@@ -36,19 +35,14 @@ def this_host() -> str:
     return _digest(socket.gethostname())
 
 
-def process_of(an_id: str) -> str:
-    """Return the part of an id that names its process; empty for an id of another form."""
-    parts = an_id.split(".")
-    return ".".join(parts[:4]) if len(parts) == 6 else ""
-
-
 def is_dead(process: str) -> bool:
     """Return whether a process is dead for certain: it ran on this machine, and its pid is free or another's.
 
     False for a process of another host or pid namespace, and wherever the system does not say.
     """
-    _, machine, pid_text, start = process.split(".")
-    if not machine or machine != _own_machine() or not start:
+    host, machine, pid_text, start = process.split(".")
+    # The host too: copies of one virtual machine share boot id and namespaces.
+    if host != this_host() or not machine or machine != _own_machine() or not start:
         return False
     pid = int(pid_text)
     try:

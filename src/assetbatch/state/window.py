@@ -192,6 +192,13 @@ class Window:
             if not self.may_be_freed(refused):
                 return refused
 
+    def call_ends_at(self, grant: Grant) -> float:
+        """Return the moment (`boot_seconds()`) by which a call with this grant must have ended.
+
+        After it the request could arrive later than its entry says.
+        """
+        return grant.taken_at + self.hold_ms / 1000 - ARRIVAL_SECONDS
+
     def may_be_freed(self, refused: Refused) -> bool:
         """Return whether slots that dead processes held were freed, so that it is worth asking again."""
         return refused.reason in ("window", "reserved") and self._free_dead()
@@ -223,9 +230,12 @@ class Window:
             self._settle(keys=self.keys[:1], args=[self._now(), grant.call_id])
 
     def cancel(self, grant: Grant) -> None:
-        """The call was certainly never sent: its slot is free again."""
+        """The call was certainly never sent: its slot is free again, and nobody is kept apart from it."""
         with redis_errors():
-            self._client.zrem(self.keys[0], grant.call_id)
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.zrem(self.keys[0], grant.call_id)
+            pipeline.delete(self.keys[6])
+            pipeline.execute()
 
     def block(self, seconds: float | None) -> int:
         """The vendor said "too many calls": the window is full for everybody.

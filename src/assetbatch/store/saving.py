@@ -62,7 +62,7 @@ def save(
     """
     asked = batch.symbols
     encoding = connection.info.parameter_status("server_encoding")
-    stored, columns = _locked(connection, asked, with_columns=bool(batch.bars), encoding=encoding)
+    stored, columns = _locked(connection, asked, now_ms, with_columns=bool(batch.bars), encoding=encoding)
     asked_ms = {symbol: batch.asked_ms.get(symbol, now_ms) for symbol in stored}
 
     by_start = {
@@ -148,12 +148,12 @@ def _newest(prices: Iterable[Price]) -> dict[str, Price]:
 
 
 def _locked(
-    connection: Connection, symbols: Sequence[str], *, with_columns: bool, encoding: str | None
+    connection: Connection, symbols: Sequence[str], now_ms: int, *, with_columns: bool, encoding: str | None
 ) -> tuple[dict[str, _Stored], BarColumns]:
     """Lock the rows of the symbols: what is stored of each that has one; and the columns of the bars."""
     askable = [symbol for symbol in symbols if storable(symbol, encoding) == symbol]
     with connection.pipeline():
-        rows = connection.execute(statement("lock_symbols"), {"symbols": askable})
+        rows = connection.execute(statement("lock_symbols"), {"symbols": askable, "now_ms": now_ms})
         columns = connection.execute(statement("bars_columns")) if with_columns else ()
     stored = {symbol: _Stored(last_update.parse(text), sync_ms) for symbol, text, sync_ms in rows}
     return stored, BarColumns(Column(*row) for row in columns)

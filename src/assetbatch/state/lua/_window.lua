@@ -6,7 +6,8 @@
 -- reservation   hash    what the next priority cycle will need: at, slots, interval, grace, used
 -- waiters       zset    call id -> its turn: who was refused first is served first, priority before queue
 -- waiters_until zset    call id -> when its turn lapses, should it not come back
--- log_owner     string  the server that has written the log; see `is_trusted`
+-- log_owner     string  the server that has written the log; see `is_trusted`. None of calls, blocked and log_owner
+--                       has an expiry: with maxmemory-policy volatile-* the log would go, and its owner stay
 -- last_grant    string  moment (ms) of the last grant
 --
 -- Options (one msgpack map, see Window.options): limit, window (ms), hold (ms: the longest a call may take),
@@ -45,7 +46,7 @@ local function read_block(key, now)
 end
 
 local function write_block(key, until_ms, longest, why)
-  redis.call('SET', key, whole(until_ms) .. ':' .. whole(longest) .. ':' .. why, 'PX', 86400000)
+  redis.call('SET', key, whole(until_ms) .. ':' .. whole(longest) .. ':' .. why)
 end
 
 -- Nobody calls for `duration` ms, or until an earlier block ends if that is later. Returns the end (ms).
@@ -203,7 +204,6 @@ local function grant(w, now, call_id)
   end
   leave_the_line(w, call_id)
   redis.call('ZADD', w.calls, whole(now + w.hold), call_id)
-  redis.call('PEXPIRE', w.calls, 86400000 + w.window + w.hold)
   if w.spacing > 0 then
     redis.call('SET', w.last_grant, whole(now), 'PX', 86400000)
   end

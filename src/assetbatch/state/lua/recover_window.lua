@@ -2,18 +2,15 @@
 -- KEYS: calls, blocked, reservation, waiters, waiters_until, log_owner, last_grant (see _window.lua)
 -- ARGV: now ('' = the server's time), options (see _window.lua), for how long nobody calls, ms, '1' where the database
 --       has never seen a call. Nobody waits then, unless there is a log, which another installation has written
--- Returns: until when nobody calls, ms ('0': nothing is missing)
 --@include _clock.lua
 --@include _server.lua
 --@include _window.lua
 local now = clock_ms(ARGV[1])
 local w = window_of(KEYS, 1, ARGV[2])
 if is_trusted(w) then -- another process was faster
-  return whole((read_block(w.blocked, now)))
+  return
 end
-local until_ms = read_block(w.blocked, now)
 if ARGV[4] ~= '1' or redis.call('EXISTS', w.log_owner, w.calls) > 0 then
-  until_ms = block_for(w.blocked, now, tonumber(ARGV[3]), 'lost')
+  block_for(w.blocked, now, tonumber(ARGV[3]), 'lost')
 end
 redis.call('SET', w.log_owner, server_name(w.server))
-return whole(until_ms)

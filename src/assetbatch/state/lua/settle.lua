@@ -2,9 +2,5 @@
 -- Never makes an entry leave earlier than the truth: the call arrived before its answer came.
 -- KEYS: calls (zset)
 -- ARGV: now ('' = the server's time), call id
--- Returns: the new date, ms
 --@include _clock.lua
-local at = clock_ms(ARGV[1]) + 1
-redis.call('ZADD', KEYS[1], whole(at), ARGV[2])
-redis.call('PEXPIRE', KEYS[1], 86400000)
-return whole(at)
+redis.call('ZADD', KEYS[1], whole(clock_ms(ARGV[1]) + 1), ARGV[2])

@@ -3,6 +3,7 @@
 -- ARGV: now ('' = the server's time), options (see _window.lua)
 -- Returns: {now, calls that count, moment at which the next slot is free (now where one is), slots reserved, from when}
 --@include _clock.lua
+--@include _server.lua
 --@include _window.lua
 local now = clock_ms(ARGV[1])
 local w = window_of(KEYS, 1, ARGV[2])
@@ -16,6 +17,10 @@ local blocked = read_block(w.blocked, now)
 if blocked > now then
   used = w.limit
   free_at = math.max(free_at, blocked)
+end
+if redis.call('EXISTS', w.log_owner) == 1 and not is_trusted(w) then -- the first to ask is told to wait as long
+  used = w.limit
+  free_at = math.max(free_at, now + w.window + w.hold)
 end
 local r = read_reservation(w, now)
 return { whole(now), used, whole(free_at), r and r.needed or 0, r and whole(r.at) or '0' }
