@@ -151,6 +151,17 @@ class TestAnOutage:
         world.vendor.faults.clear()
         assert world.run_queue().result == "ok"
 
+    def test_of_postgresql_is_said_by_the_error_alone(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def full(*_: object) -> None:
+            raise DatabaseError("the server's disk is full")
+
+        monkeypatch.setattr(Store, "save", full)
+        with caplog.at_level("WARNING"), pytest.raises(DatabaseError):
+            world.run_queue()
+        assert caplog.messages == []
+
     def test_of_postgresql_costs_no_attempt(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         def gone(*_: object) -> None:
             raise DatabaseError("the connection was lost")

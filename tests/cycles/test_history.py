@@ -261,14 +261,15 @@ class TestHoles:
         free.know_that_today_is_refused()
         wanted(free, date(2026, 6, 1), date(2026, 6, 30))
         free.vendor.order("wrong-shape", times=1)
-        free.document["queue"] = {"retry_delay_seconds": 0, "retry_max_attempts": 1}
+        free.document["queue"] = {"retry_delay_seconds": 0}
         free.run_queue(seconds=90)
         found = holes_of(free)
         assert (found.holes[0].reason, found.holes[0].bars) == (Reason.FAILED, 30 * 288)
-        with free.services() as services:
-            assert [letter.id for letter in services.queue.dead_letters()] == [
-                "history:BTCUSD:2026-06-01:2026-06-30"
-            ]
+        with free.services() as services:  # the page that waits for its retry is taken out
+            lease = services.queue.take(1, 60)
+            assert isinstance(lease, Lease)
+            assert [item.id for item in lease.items] == ["history:BTCUSD:2026-06-01:2026-06-30"]
+            services.queue.finish(lease.token, [lease.items[0].id])
         free.enqueue_secondary()
         with free.services() as services:  # a failure is not asked for again at once
             assert "history:BTCUSD:2026-06-01:2026-06-30" not in services.queue.peek(10)

@@ -25,7 +25,7 @@ def test_init_makes_the_owners_tables(empty: Store, sql: Sql) -> None:
     )
     assert columns == [
         ("data_sources.api_providers", "id code name"),
-        ("data_sources.assetbatch_answers", "symbol_id slot asked_at start_ts end_ts"),
+        ("data_sources.assetbatch_answers", "symbol_id slot asked_at answers"),
         ("data_sources.assetbatch_calls", "only_row first_call_at"),
         ("data_sources.assetbatch_migrations", "version name applied_at"),
         ("data_sources.assetbatch_rejections", "symbol_id rejected_at since error"),

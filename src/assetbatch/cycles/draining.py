@@ -160,7 +160,7 @@ class _Failures:
         self._queue = queue
         self._refresher = refresher
         self._answered_before_ms = answered_ms
-        self._alike: dict[str, list[str]] = {}
+        self._alike: dict[tuple[str, bool], list[str]] = {}
         self._undecided: dict[int, list[tuple[str, Failure]]] = {}
 
     def record(self, failures: Sequence[tuple[str, Failure, int]]) -> None:
@@ -186,26 +186,28 @@ class _Failures:
         fault = fault_of(len(alike), answers_before, self._refresher.answers)
         self._fail([(token, msgspec.structs.replace(each, fault=fault)) for token, each in alike])
 
-    def _fail(self, failures: Sequence[tuple[str, Failure]]) -> None:
+    def record_unsaved(self, failures: Sequence[tuple[str, Failure]]) -> None:
+        """The same for what the database could not store, which the error that ends the run says. Raises
+        RedisError."""
+        self._fail(failures, is_said=True)
+
+    def _fail(self, failures: Sequence[tuple[str, Failure]], *, is_said: bool = False) -> None:
         by_token: dict[str, list[Failure]] = {}
         for token, failure in failures:
             by_token.setdefault(token, []).append(failure)
         for token, some in by_token.items():
-            self._fail_lease(token, some)
+            words = self._queue.fail(token, some, self._answered_before_ms)
+            for failure, word in zip(some, words, strict=True):
+                self.add(failure.id, f"{failure.error} ({WHAT_FOLLOWS[word]})", is_said=is_said)
 
-    def _fail_lease(self, token: str, failures: Sequence[Failure]) -> None:
-        words = self._queue.fail(token, failures, self._answered_before_ms)
-        for failure, word in zip(failures, words, strict=True):
-            self.add(failure.id, f"{failure.error} ({WHAT_FOLLOWS[word]})")
-
-    def add(self, item_id: str, words: str) -> None:
-        """Notes an item's failure."""
-        self._alike.setdefault(words, []).append(item_id)
+    def add(self, item_id: str, words: str, *, is_said: bool = False) -> None:
+        """Notes an item's failure; `is_said` where the command's error says it."""
+        self._alike.setdefault((words, is_said), []).append(item_id)
 
     def say(self, *, quietly: bool) -> None:
         """Logs it; `quietly` where the command's error says it already, of a vendor that is down."""
-        level = logging.INFO if quietly else logging.WARNING
-        for words, ids in self._alike.items():
+        for (words, is_said), ids in self._alike.items():
+            level = logging.INFO if quietly or is_said else logging.WARNING
             extra = {"symbol": parse_work_id(ids[0]).symbol} if len(ids) == 1 else {}
             log.log(level, "%s: %s", listed(ids), words, extra=extra)
 
@@ -254,7 +256,11 @@ class _LeaseHolder(Holder):
         )
 
     def not_stored(self, results: Sequence[Result], error: str) -> None:
-        self._fail((Failure(done.work.id, error, fault=Fault.NOBODY), 0) for done in results)
+        by_id = {done.work.id: Failure(done.work.id, error, fault=Fault.NOBODY) for done in results}
+        self._failures.record_unsaved(
+            [(token, by_id[item_id]) for token, ids in self._by_token(by_id) for item_id in ids]
+        )
+        self._forget(by_id)
 
     def _fail(self, failures: Iterable[tuple[Failure, int]]) -> None:
         by_id = {failure.id: (failure, answers) for failure, answers in failures}

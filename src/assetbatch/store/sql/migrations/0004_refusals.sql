@@ -5,7 +5,8 @@
 -- while nothing newer is recorded of the symbol.
 -- assetbatch_answers: which stretch of a symbol's bars was answered by a call of which moment, so that an answer that
 -- was asked for earlier and is saved later reverts nothing there. A symbol has at most 48 rows, one for each five
--- minutes of four hours, which are written again and again: nothing has to be deleted.
+-- minutes of four hours, which are written again and again: nothing has to be deleted. answers holds the last 16 of
+-- those minutes, each as [asked, first bar, last bar] in ms; asked_at is the latest of their moments.
 DO $refusals$
 DECLARE
     symbol_id_type text;
@@ -29,8 +30,7 @@ BEGIN
             symbol_id %s NOT NULL,
             slot      smallint NOT NULL,
             asked_at  timestamptz NOT NULL,
-            start_ts  timestamptz NOT NULL,
-            end_ts    timestamptz NOT NULL,
+            answers   jsonb NOT NULL,
             PRIMARY KEY (symbol_id, slot)
         ) WITH (fillfactor = 70)$create$, symbol_id_type);
     -- Who may write the ledger may write these: an upgrade needs no GRANT by hand.
