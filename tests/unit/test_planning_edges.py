@@ -192,6 +192,24 @@ class TestAPriceIsDue:
         assert due(before, WEDNESDAY)[1] == "the vendor had nothing; asked again after 60 min"
         assert due(before, WEDNESDAY, FREE)[1] == "the vendor had nothing; asked again after 6 h"
 
+    @pytest.mark.parametrize("status", ["not_found", "not_entitled", "no_data"])
+    def test_pauses_after_a_failure(self, status: str) -> None:
+        before = StoredAsset(symbol="EURUSD", sync_status=status, status_at_ms=WEDNESDAY)
+        verdict = assess(Work(EURUSD), before, PAID, WEDNESDAY)
+        assert (verdict.due, verdict.paused) == (False, True)
+
+    def test_pauses_where_the_database_or_the_plan_refuses_it(self) -> None:
+        rejected = stored(WEDNESDAY, WEDNESDAY, rejected_ms=WEDNESDAY, rejected_since_ms=WEDNESDAY)
+        lacking = paid_without(Lack.SNAPSHOT, Lack.BARS, Lack.PREVIOUS_DAY)
+        for before, known in ((rejected, PAID), (None, lacking)):
+            verdict = assess(Work(EURUSD), before, known, WEDNESDAY)
+            assert (verdict.due, verdict.paused) == (False, True)
+
+    def test_does_not_pause_where_it_is_fresh_or_due(self) -> None:
+        for before in (stored(WEDNESDAY, WEDNESDAY), None):
+            verdict = assess(Work(EURUSD), before, PAID, WEDNESDAY)
+            assert (verdict.due, verdict.paused) == (before is None, False)
+
 
 class TestBarsAreBehind:
     @pytest.mark.parametrize(("frequency", "behind_ms"), [(60, BAR), (300, BAR), (3600, HOUR)])
