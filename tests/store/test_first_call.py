@@ -66,7 +66,7 @@ def test_is_known_to_a_process_that_comes_later_without_a_statement_of_its_own(
 
 
 def test_is_not_tried_on_a_database_that_takes_no_writes(store: Store, sql: Sql, database_url: str) -> None:
-    name = database_url.rsplit("/", 1)[1].partition("?")[0]
+    ((name,),) = sql("SELECT current_database()")
     sql(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     with Store.open(database_url) as later, pytest.raises(DatabaseError, match="read-only"):
         later.first_call(lambda: None)
