@@ -47,7 +47,7 @@ def free_ports(count: int) -> list[int]:
             one.close()
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Waits for a condition of real servers."""
     deadline = time.monotonic() + seconds
     while True:
