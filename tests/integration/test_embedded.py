@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ import redis
 
 from assetbatch.embedded import EmbeddedServers, binaries, folders, locks, processes
 from assetbatch.errors import DatabaseError, RedisError
+from assetbatch.secret import masked
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
 
@@ -598,7 +600,7 @@ def test_a_data_folder_that_cannot_be_made_is_named(folder: Path) -> None:
     folder.write_text("a file")
     with (
         EmbeddedServers(folder) as servers,
-        pytest.raises(RedisError, match=f"{folder}.*must be yours, writable"),
+        pytest.raises(RedisError, match=f"{re.escape(masked(str(folder)))}.*must be yours, writable"),
     ):
         servers.redis_url()
 
@@ -650,7 +652,11 @@ def test_a_full_disk_is_named_and_no_obstacle_once_there_is_space(folder: Path, 
 
 def test_a_read_only_disk_is_named(folder: Path) -> None:
     with disk(folder, "ro"), EmbeddedServers(folder) as servers:
-        with pytest.raises(RedisError, match=f"Read-only file system: {folder}/valkey"):
+        with pytest.raises(
+            RedisError, match=re.escape(f"Read-only file system: {masked(str(folder))}/valkey")
+        ):
             servers.redis_url()
-        with pytest.raises(DatabaseError, match=f"Read-only file system: {folder}/postgresql"):
+        with pytest.raises(
+            DatabaseError, match=re.escape(f"Read-only file system: {masked(str(folder))}/postgresql")
+        ):
             servers.database_url()
