@@ -297,15 +297,15 @@ class TestRealProcesses:
     ) -> None:
         scripts = [
             ("whole(now + w.hold), call_id", "whole(now), call_id"),
-            ("redis.call('ZADD', KEYS[1], whole(at), ARGV[2])", ""),  # settle
+            ("redis.call('ZADD', KEYS[1], whole(clock_ms(ARGV[1]) + 1), ARGV[2])", ""),  # settle
         ]
         with Arena(tmp_path, redis_url, database_url, prefix, backlog=100, latency=(0.01, 0.05)) as site:
-            until = time.monotonic() + 12
+            until = time.monotonic() + 20
             for number in range(8):
                 site.start(
                     "run_queue", 30, seed=number, until=until, lag_seconds=self.LAG_SECONDS, scripts=scripts
                 )
             for process in site.processes:
-                process.wait(30)
+                process.wait(60)
             arrivals = site.arrivals()
         assert windows_over_limit(arrivals, arena.LIMIT, arena.WINDOW_SECONDS) != []
