@@ -66,9 +66,9 @@ local function clamp(key, latest)
   end
 end
 
--- No block ends later than its duration from now, no call arrives later than the longest it may take, no waiter is told a
--- later moment than that, for as many windows as others go before, and the last grant is not to come: if one is, the
--- server's clock was set back. What is written down here passes with time; else it would hold for as long as the step.
+-- A server's clock that was set back leaves moments that cannot be. A block ends at the latest its duration from now. A
+-- call arrives at the latest `hold` from now. A waiter comes back within one window for each group of calls before it.
+-- The last grant lies in the past. What lies later is written down as the latest it can be: so it passes with time.
 local function clamp_all(w, now)
   local blocked, why, longest = read_block(w.blocked, now)
   if blocked >= now + longest and longest > 0 then
