@@ -1,0 +1,52 @@
+"""`database.tables`: what a platform calls the owner's tables and columns, and what further columns hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+Constant = str | int | float | bool
+"""The value of a further column, the same in every row that is read or written."""
+
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "symbols": ("id", "symbol", "name", "asset_type", "metadata", "updated_at"),
+    "bars": ("symbol_id", "ts", "open", "high", "low", "close", "volume", "vwap", "trades"),
+    "providers": ("id", "code", "name"),
+    "sync_status": (
+        "ticker_id",
+        "provider_id",
+        "last_sync_timestamp",
+        "sync_status",
+        "error_message",
+        "updated_at",
+    ),
+}
+"""The tables by their names in the configuration, each with the names of its columns there."""
+
+
+class TableMapping(msgspec.Struct, frozen=True, kw_only=True):
+    """What is configured of one table; what is absent, `init` finds out.
+
+    `table` is `schema.name`. `columns` gives the platform's name of a column of ours; None: the platform has
+    none, nothing is written. `constants` are further columns of the platform with the value that marks our
+    rows. `missing` is written where the provider gives no value and the column takes no NULL. `states` gives
+    the platform's words for our states. `instrument` says what a text column for the instrument holds.
+    """
+
+    table: str | None = None
+    columns: Mapping[str, str | None] = {}
+    constants: Mapping[str, Constant] = {}
+    missing: Mapping[str, float] = {}
+    states: Mapping[str, str] = {}
+    instrument: Literal["symbol", "polygon_ticker"] | None = None
+
+
+class TableMappings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is configured of the owner's four tables."""
+
+    symbols: TableMapping = TableMapping()
+    bars: TableMapping = TableMapping()
+    providers: TableMapping = TableMapping()
+    sync_status: TableMapping = TableMapping()
