@@ -1,0 +1,282 @@
+"""The proof that a platform is not harmed: refused with nothing changed, or adopted with everything as it was."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+
+from assetbatch import overview
+from assetbatch.bounds import Bound
+from assetbatch.cycles.result import AssetReport, CycleResult
+from assetbatch.doctor import Finding, examine
+from assetbatch.errors import AssetbatchError
+from assetbatch.health import encode
+from assetbatch.history import find_holes
+from assetbatch.market import BAR_MS
+from tests.world import World
+
+from .shapes import Shape, Writer
+from .snapshot import Change, Json, Row, Snapshot, changes, lost, rows_again, take
+
+OWNED = frozenset(
+    "metadata updated_at last_sync_timestamp sync_status error_message open high low close volume vwap vw trades"
+    " trade_count open_price high_price low_price close_price o h l c v n".split()
+)
+"""Columns whose values are assetbatch's to write in rows that it keeps."""
+
+MINUTE_MS = 60_000
+SAMPLES = 30
+"""So many bars of a symbol are held against the vendor's, evenly spread."""
+
+
+UUID_OSSP = 'CREATE EXTENSION IF NOT EXISTS "uuid-ossp";'
+UUID_GENERATE_V4 = "CREATE FUNCTION uuid_generate_v4() RETURNS uuid LANGUAGE sql AS 'SELECT gen_random_uuid()';"
+"""What the platforms take from the extension, for servers that are built without it."""
+
+
+def platform(world: World, shape: Shape, ddl: str) -> None:
+    """Make the database, and have the configuration speak of it."""
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+        if not connection.execute(
+            "SELECT FROM pg_available_extensions WHERE name = 'uuid-ossp'"
+        ).fetchall():
+            ddl = ddl.replace(UUID_OSSP, UUID_GENERATE_V4)
+        connection.execute(ddl.encode())
+    world.document["priority_assets"] = [dict(asset) for asset in shape.priority]
+    world.document["secondary_assets"] = [dict(asset) for asset in shape.secondary]
+    if shape.configured:
+        world.document["database"] = {**world.document["database"], "tables": shape.configured}
+    world.config()  # wrong here would look like a refusal
+
+
+def look(world: World, shape: Shape, *, large: bool = True) -> Snapshot:
+    with psycopg.connect(world.database_url) as connection:
+        return take(connection, large=() if large else [shape.tables.bars])
+
+
+def broken_writers(world: World, shape: Shape) -> list[str]:
+    """The writers of the platform that fail, each with the reason; what they write is rolled back."""
+    failed = []
+    with psycopg.connect(world.database_url) as connection:
+        for writer in shape.writers:
+            statement, rows = writer if isinstance(writer, Writer) else (writer, None)
+            try:
+                _write(connection, statement, rows)
+            except psycopg.Error as error:
+                failed.append(f"{statement}: {error}")
+            connection.rollback()
+    return failed
+
+
+def _write(connection: psycopg.Connection[Any], statement: str, rows: str | None) -> None:
+    cursor = connection.cursor()
+    if rows is None:
+        cursor.execute(statement.encode())
+        return
+    with cursor.copy(f"COPY ({rows}) TO STDOUT".encode()) as out:
+        data = b"".join(bytes(part) for part in out)
+    with cursor.copy(statement.encode()) as into:
+        into.write(data)
+
+
+def assert_refused(world: World, shape: Shape) -> None:
+    """`init` ends with code 2, says what and why and what to do, and has changed nothing at all."""
+    before = look(world, shape)
+    assert broken_writers(world, shape) == []
+    with pytest.raises(AssetbatchError) as caught:
+        world.init()
+    text = str(caught.value)
+    assert caught.value.exit_code == 2, text
+    for word in shape.refused:
+        assert re.search(word, text), f"nothing of {word!r} in: {text}"
+    assert caught.value.hint, text
+    after = look(world, shape)
+    assert after.objects == before.objects
+    assert after.rows == before.rows
+
+
+def assert_adopted(world: World, shape: Shape) -> None:
+    """After `init` and the commands: our data is where their readers look, and all that was there is as it was."""
+    tables = shape.tables
+    before = look(world, shape)
+    had_bars = _bars(world, shape) if tables.bars in before.tables else {}
+    assert broken_writers(world, shape) == []
+
+    world.init()
+    after_init = look(world, shape)
+    assert unexpected(changes(before, after_init), before, shape) == []
+    assert_rows(before, after_init, world, shape, fetched=False)
+    assert broken_writers(world, shape) == []
+    world.init()
+    again = look(world, shape)
+    assert (again.objects, again.rows) == (after_init.objects, after_init.rows), "init changes what it has made"
+
+    results = [world.run_priority(), world.enqueue_secondary(), world.run_queue()]
+    assert_stored(world, shape, results)
+    assert_bars(world, shape, had_bars)
+    after = look(world, shape, large=False)
+    assert after.objects == after_init.objects, "a cycle changes the schema"
+    assert_rows(before, after, world, shape, fetched=True)
+    assert broken_writers(world, shape) == []
+    assert silent_readers(world, shape) == []
+    assert_reported(world, shape)
+
+
+def unexpected(found: Iterable[Change], before: Snapshot, shape: Shape) -> list[Change]:
+    """Changes of the schema that are neither a table of ours that was missing nor listed in `adds`."""
+    made = set(shape.tables.all) - before.tables
+    spaces = {table.split(".")[0] for table in made}
+
+    def expected(change: Change) -> bool:
+        thing = change.thing
+        if change.before is not None:
+            return False
+        return (
+            thing.owner in made
+            or (thing.kind == "schema" and thing.name in spaces)
+            or f"{thing.kind} {thing.name}" in shape.adds
+            # the sequence of an identity column, and months of a table that is made by month
+            or (thing.kind == "relation" and any(thing.name.startswith(f"{table}_") for table in made))
+        )
+
+    return [change for change in found if not expected(change)]
+
+
+def assert_rows(before: Snapshot, after: Snapshot, world: World, shape: Shape, *, fetched: bool) -> None:
+    """Every row that was there is there, unchanged but for what assetbatch owns; nothing else was written."""
+    tables = shape.tables
+    ids = {
+        row.values.get(tables.id)
+        for row in after.rows[tables.symbols]
+        if row.values[tables.symbol] in shape.symbols
+    }
+    for table, theirs in before.rows.items():
+        columns = {name for row in theirs for name in row.values}
+        if table in after.rows:
+            now = after.rows[table]
+        else:
+            with psycopg.connect(world.database_url) as connection:
+                now = rows_again(connection, table, tables.bars_key, theirs)
+        owned = OWNED if fetched and table in (tables.symbols, tables.bars, tables.sync_status) else frozenset()
+        missing = lost([_kept(row, owned, columns) for row in theirs], [_kept(row, owned, columns) for row in now])
+        assert missing == [], f"rows of {table} that are there no more"
+        written = {_key(row, table, shape) for row in set_difference(now, theirs)}
+        if table == tables.symbols:
+            assert written <= set(shape.symbols), f"{table}: rows that nobody configured"
+        elif table == tables.sync_status:
+            assert written <= ids, f"{table}: rows that nobody configured"
+            assert fetched or not written
+        elif table == tables.providers:
+            assert len(written) <= 1
+        elif table == tables.bars:
+            assert fetched or not written
+        else:
+            assert written == set(), f"{table} was written"
+
+
+def set_difference(now: Sequence[Row], then: Sequence[Row]) -> list[Row]:
+    """Rows that another transaction than before has written."""
+    known = {row.written_by for row in then}
+    return [row for row in now if row.written_by not in known]
+
+
+def _key(row: Row, table: str, shape: Shape) -> Any:
+    tables = shape.tables
+    column = {tables.symbols: tables.symbol, tables.sync_status: "ticker_id"}.get(table)
+    return row.values[column] if column else repr(row.values)
+
+
+def _kept(row: Row, owned: frozenset[str], columns: set[str]) -> Row:
+    """The row without what is ours: of a metadata document only `last_update`."""
+    values = {name: value for name, value in row.values.items() if name in columns - owned}
+    document = row.values.get("metadata")
+    if "metadata" in columns & owned and isinstance(document, dict):
+        values["metadata"] = {key: value for key, value in document.items() if key != "last_update"}
+    return Row(values, row.written_by)
+
+
+def _bars(world: World, shape: Shape) -> dict[str, dict[int, tuple[float, ...]]]:
+    """The bars of each symbol by their start in ms, as the platform's readers find them."""
+    bars: dict[str, dict[int, tuple[float, ...]]] = defaultdict(dict)
+    for symbol, start, *prices in world.rows(shape.tables.read_bars()):
+        assert isinstance(start, datetime)
+        bars[symbol][round(start.timestamp() * 1000)] = tuple(prices)
+    return bars
+
+
+def asked(world: World, ticker: str) -> list[tuple[int, int]]:
+    """The ranges of bars that the vendor was asked for, in ms, both ends inclusive."""
+    parts = [path.split("?")[0].split("/") for path in world.paths]
+    return [(int(p[8]), int(p[9])) for p in parts if p[1:4] == ["v2", "aggs", "ticker"] and p[4] == ticker]
+
+
+def assert_bars(world: World, shape: Shape, before: dict[str, dict[int, tuple[float, ...]]]) -> None:
+    """Within what was asked each symbol has its own bars, as the vendor has them; beyond it what was there."""
+    source = world.vendor.source
+    now = _bars(world, shape)
+    for asset in (*shape.priority, *shape.secondary):
+        symbol, ticker = asset["symbol"], asset["polygon_ticker"]
+        ranges = asked(world, ticker)
+        assert ranges, f"{symbol} was not asked for"
+        ours = {t: bar for t, bar in now[symbol].items() if any(a <= t <= b for a, b in ranges)}
+        assert ours, f"no bars of {symbol}"
+        assert {t: bar for t, bar in now[symbol].items() if t not in ours} == {
+            t: bar for t, bar in before.get(symbol, {}).items() if not any(a <= t <= b for a, b in ranges)
+        }, f"bars of {symbol} outside of what was asked"
+        instrument = source.instruments[ticker]
+        unit = 10.0**-instrument.digits
+        for t_ms in sorted(ours)[:: max(1, len(ours) // SAMPLES)]:
+            real = source.bar(instrument, MINUTE_MS, t_ms, t_ms + BAR_MS, world.clock.at_ms)
+            assert real is not None, f"{symbol} has a bar at {t_ms} that the vendor has not"
+            wanted = [price * unit for price in real.row[1:5]]
+            assert ours[t_ms] == pytest.approx(wanted, rel=1e-6, abs=1e-4), f"{symbol} at {t_ms}"
+    others = set(now) - set(shape.symbols)
+    assert {symbol: now[symbol] for symbol in others} == {symbol: before[symbol] for symbol in others}
+
+
+def assert_stored(world: World, shape: Shape, results: Sequence[CycleResult]) -> None:
+    """What the cycles call a success is in the tables; all of it is a success."""
+    reports: dict[str, AssetReport] = {}
+    for result in results:
+        reports |= {report.symbol: report for report in result.assets}
+    told = {symbol: (report.status, report.detail) for symbol, report in reports.items()}
+    assert told == dict.fromkeys(shape.symbols, ("success", None))
+    assert [result.exit_code for result in results] == [0, 0, 0]
+    prices = dict(world.rows(shape.tables.read_prices()))
+    states = {symbol: (state, error) for symbol, state, error in world.rows(shape.tables.read_states())}
+    for symbol, report in reports.items():
+        assert prices[symbol], f"no price of {symbol}"
+        assert prices[symbol]["last_price"] == report.last_price
+        assert states[symbol] == (shape.success, None)
+
+
+def silent_readers(world: World, shape: Shape) -> list[str]:
+    """The readers of the platform that find nothing."""
+    return [query for query in shape.readers if not world.rows(query)]
+
+
+def problems(world: World) -> tuple[Json, list[Finding]]:
+    """The health document, and what `doctor` finds wrong with the database."""
+    with world.services() as services:
+        health: Json = msgspec.json.decode(encode(overview.health_document(services)))
+        with Bound(20) as bound:
+            found = list(examine(services, bound, call=False))
+    return health, [one for one in found if one.check == "postgresql" and one.level != "ok"]
+
+
+def assert_reported(world: World, shape: Shape) -> None:
+    """`status`, `holes` and `doctor` have no complaint."""
+    health, findings = problems(world)
+    assert [one for one in findings if one.level == "error"] == []
+    states = {asset["symbol"]: asset["state"] for asset in health["assets"]}
+    assert set(states) == set(shape.symbols)
+    assert set(states.values()) == {"fresh"}, states
+    with world.services() as services:
+        assert {one.symbol for one in find_holes(services, [], None)} == set(shape.symbols)
