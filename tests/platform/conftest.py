@@ -32,9 +32,7 @@ def clock(wednesday_ms: int) -> SetClock:
 
 
 @pytest.fixture
-def world(
-    tmp_path: Path, redis_url: str, database_url: str, prefix: str, clock: SetClock
-) -> Iterator[World]:
+def world(tmp_path: Path, redis_url: str, database_url: str, prefix: str, clock: SetClock) -> Iterator[World]:
     """On the free plan: one call brings bars and price of an asset."""
     made = World(tmp_path, redis_url, database_url, prefix, clock)
     yield made

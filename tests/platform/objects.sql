@@ -12,7 +12,8 @@ FROM spaces JOIN pg_namespace USING (oid, nspname)
 UNION ALL
 SELECT 'relation', place, place,
        concat_ws(' | ', relkind, relpersistence, relrowsecurity, relforcerowsecurity, relreplident, reloptions::text,
-                 relacl::text, pg_get_userbyid(relowner), pg_get_partkeydef(oid), pg_get_expr(relpartbound, oid),
+                 relacl::text, pg_get_userbyid(relowner), pg_get_partkeydef(oid),
+                 'partition ' || pg_get_expr(relpartbound, oid),
                  CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid) END)
 FROM relations WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
 UNION ALL

@@ -85,8 +85,8 @@ class Shape:
     `ddl` makes its tables and rows; `file` is the name of a file of `../shared/platform/ddl` that does.
     `configured` is `database.tables`. `writers` work before, and must afterwards. `readers` are queries of
     the platform that must find something afterwards. `refused` are regular expressions that the refusal
-    contains; with none the shape is adopted. `adds` are the objects (`kind name`) that may be added to tables
-    that were there. `success` is the platform's word for it.
+    contains; with none the shape is adopted. `adds` are the objects (`column schema.table.name`, `unique
+    schema.table`) that may be added to tables that were there. `success` is the platform's word for it.
     """
 
     ddl: str = ""

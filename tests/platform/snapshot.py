@@ -41,6 +41,15 @@ class Snapshot(NamedTuple):
         """The tables, `schema.name` each."""
         return {thing.name for thing in self.objects if thing.kind == "relation"}
 
+    @property
+    def partitions(self) -> set[str]:
+        """The tables that are parts of others."""
+        return {
+            thing.name
+            for thing, definition in self.objects.items()
+            if thing.kind == "relation" and " | partition " in definition
+        }
+
 
 def is_ours(name: str) -> bool:
     """Whether an object is one of the program's own, which a platform has no part in."""
@@ -56,10 +65,9 @@ def take(connection: psycopg.Connection[Any], *, large: Sequence[str] = ()) -> S
         for one in found
         if not is_ours(one["name"]) and not is_ours(one["owner"])
     }
-    tables = [name for (kind, name, _), text in objects.items() if kind == "relation" and text[0] in "rp"]
-    parts = {name for name in tables if "FOR VALUES" in objects[Thing("relation", name, name)]}
-    rows = {name: _rows(connection, name) for name in tables if name not in parts and name not in large}
-    return Snapshot(objects, rows)
+    tables = {name for (kind, name, _), text in objects.items() if kind == "relation" and text[0] in "rp"}
+    tables -= Snapshot(objects, {}).partitions
+    return Snapshot(objects, {name: _rows(connection, name) for name in sorted(tables - set(large))})
 
 
 def _table(name: str) -> Identifier:

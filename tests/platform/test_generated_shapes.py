@@ -37,7 +37,12 @@ ADOPTED = {
     "bars by the symbol": Parts(ids="serial", bars="table", instrument="symbol", ts="time", prices="o"),
     "bars by the vendor's ticker, in lists": Parts(bars="by list", instrument="polygon_ticker", ts="bucket"),
     "bars by range, in UTC without a zone": Parts(
-        ids="uuid", bars="by range", symbol_id="instrument_id", ts="open_time", ts_type="timestamp", old_bars=True
+        ids="uuid",
+        bars="by range",
+        symbol_id="instrument_id",
+        ts="open_time",
+        ts_type="timestamp",
+        old_bars=True,
     ),
     "bars by hash, with a volume that is needed": Parts(
         bars="by hash of the instrument", volume="float8 NOT NULL", price_type="numeric", old_bars=True
@@ -51,13 +56,17 @@ ADOPTED = {
     "bars keyed the other way round": Parts(
         bars="table", bars_key="the other way round", ts="timestamp", symbol_id="ticker_id", old_bars=True
     ),
-    "symbols of several exchanges, ours named": Parts(symbols_key="wider, with constant", bars="table", sync="table"),
+    "symbols of several exchanges, ours named": Parts(
+        symbols_key="wider, with constant", bars="table", sync="table"
+    ),
     "symbols elsewhere, by their codes": Parts(
         symbols="reference.instruments", symbol="code", metadata="json", updated="timestamp", bars="table"
     ),
     "symbols without a key": Parts(symbols_key="none", metadata="absent", updated="absent"),
     "symbols that insist, all are there": Parts(insists="a base, all are there", bars="table"),
-    "a trigger with another clock": Parts(updated="by a trigger of another clock", sync="table", states="an enum"),
+    "a trigger with another clock": Parts(
+        updated="by a trigger of another clock", sync="table", states="an enum"
+    ),
     "states in capitals, a provider too": Parts(sync="table", states="capitals", provider="POLYGON"),
     "states by other words, times without a zone": Parts(
         sync="table", states="other words", sync_type="timestamp", provider="Polygon.io", sync_key="none"
