@@ -44,13 +44,13 @@ def all_migrations() -> tuple[Migration, ...]:
 
 
 def lock(connection: Connection) -> None:
-    """Let one program at a time migrate, until the end of the open transaction. What is there is looked at only
-    afterwards: PostgreSQL keeps in mind what it has not found before."""
+    """Let one program at a time migrate, until the end of the open transaction. What is there is looked at
+    only afterwards: PostgreSQL keeps in mind what it has not found before."""
     connection.execute(connection.statements("migrations_lock"))
 
 
 def migrate(connection: Connection) -> list[str]:
-    """Apply what is missing in the open transaction, which has the lock; returns the names of the steps applied.
+    """Apply what is missing in the open transaction, which has the lock; returns the names of the steps.
 
     Raises DatabaseError if the schema is newer than this program, psycopg.Error for everything else.
     """
