@@ -15,7 +15,7 @@ pytest.register_assert_rewrite("tests.platform.proof")
 
 
 def last_wednesday(now: datetime) -> datetime:
-    """The last Wednesday afternoon: all markets are open, and what the platform dates by `now()` is not far."""
+    """The last Wednesday afternoon: all markets are open, and the platform's `now()` is not far."""
     afternoon = now.replace(hour=15, minute=0, second=10, microsecond=0)
     back = (now.weekday() - 2) % 7
     return afternoon - timedelta(days=back or (7 if afternoon > now else 0))

@@ -1,4 +1,4 @@
-"""The proof that a platform is not harmed: refused with nothing changed, or adopted with everything as it was."""
+"""The proof that a platform is not harmed: refused and left as it was, or adopted and nobody notices."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from assetbatch.market import BAR_MS
 from assetbatch.services import Services
 from tests.world import World
 
+from .parts import PRICES, VOLUMES
 from .shapes import Shape, Writer
 from .snapshot import Change, Json, Row, Snapshot, changes, lost, rows_again, take
 
-OWNED = frozenset(
-    "metadata updated_at last_sync_timestamp sync_status error_message open high low close volume vwap vw trades"
-    " trade_count open_price high_price low_price close_price o h l c v n".split()
+OWNED = frozenset({"metadata", "updated_at", "last_sync_timestamp", "sync_status", "error_message"}).union(
+    *({*PRICES[way], *VOLUMES[way]} for way in PRICES), {"vw", "trade_count"}
 )
 """Columns whose values are assetbatch's to write in rows that it keeps."""
 
@@ -104,7 +104,7 @@ def assert_refused(world: World, shape: Shape) -> None:
 
 
 def assert_adopted(world: World, shape: Shape) -> None:
-    """After `init` and the commands: our data is where their readers look, and all that was there is as it was."""
+    """After `init` and the commands our data is where their readers look, and all else is as it was."""
     tables = shape.tables
     before = look(world, shape)
     had_bars = _bars(world, shape) if tables.bars in before.tables else {}
@@ -228,7 +228,7 @@ def asked(world: World, ticker: str) -> list[tuple[int, int]]:
 
 
 def assert_bars(world: World, shape: Shape, before: dict[str, dict[int, tuple[float, ...]]]) -> None:
-    """Within what was asked each symbol has its own bars, as the vendor has them; beyond it what was there."""
+    """Each symbol has its own bars, as the vendor has them; beyond what was asked it has what was there."""
     source = world.vendor.source
     now = _bars(world, shape)
     for asset in (*shape.priority, *shape.secondary):

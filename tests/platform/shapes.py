@@ -1,4 +1,4 @@
-"""Shapes of platforms: tables, rows, writers and readers that were there before, and what `init` makes of them."""
+"""Platforms: tables, rows, writers and readers that were there, and what `init` makes of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POUND = {"symbol": "GBPUSD", "polygon_ticker": "C:GBPUSD", "asset_type": "forex"
 
 
 class Writer(NamedTuple):
-    """Something the platform does to its tables; `rows` is the query that gives a COPY FROM STDIN its rows."""
+    """Something the platform does to its tables; `rows` is the query of a COPY FROM STDIN's rows."""
 
     statement: str
     rows: str | None = None
@@ -27,9 +27,9 @@ class Writer(NamedTuple):
 class Tables(NamedTuple):
     """What the platform calls the four tables and their columns, as its own readers know it.
 
-    `reference` is what the bars' `symbol_id` holds of a row `s` of `symbols`, `sync_reference` what `ticker_id`
-    holds. `where` and `bars_where` tell our rows from others in `symbols` and in `bars`. `bars_ts`
-    is an expression of the start of a bar `b` as timestamptz.
+    `reference` is what the bars' `symbol_id` holds of a row `s` of `symbols`, `sync_reference` what
+    `ticker_id` holds. `where` and `bars_where` tell our rows from others in `symbols` and in `bars`.
+    `bars_ts` is an expression of the start of a bar `b` as timestamptz.
     """
 
     symbols: str = "trading.symbols"
@@ -78,6 +78,9 @@ class Tables(NamedTuple):
         )
 
 
+OWN = Tables()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """One platform, and what is expected of `init`.
@@ -94,7 +97,7 @@ class Shape:
     configured: Json = field(default_factory=dict)
     priority: Assets = (GOLD, EURO, BITCOIN)
     secondary: Assets = ()
-    tables: Tables = Tables()
+    tables: Tables = OWN
     writers: Sequence[Writer | str] = ()
     readers: Sequence[str] = ()
     refused: Sequence[str] = ()
@@ -122,8 +125,8 @@ def _spec(file: str, symbol_id: str, ts: str) -> Shape:
         writers=[
             insert,
             insert + f" ON CONFLICT ({symbol_id}, {ts}) DO UPDATE SET close = excluded.close",
-            f"INSERT INTO market_data.ohlcv_5m SELECT nextval('market_data.ohlcv_5m_id_seq'), id, now(), 1, 2, 1, 2"
-            " FROM trading.symbols",
+            "INSERT INTO market_data.ohlcv_5m"
+            " SELECT nextval('market_data.ohlcv_5m_id_seq'), id, now(), 1, 2, 1, 2 FROM trading.symbols",
             f"UPDATE market_data.ohlcv_5m SET volume = 4 WHERE {ts} < now() - interval '39 days'",
             Writer(
                 "COPY market_data.ohlcv_5m FROM STDIN",
@@ -132,7 +135,8 @@ def _spec(file: str, symbol_id: str, ts: str) -> Shape:
             ),
             "INSERT INTO trading.symbols (symbol, name, asset_type, base_currency, quote_currency)"
             " VALUES ('GBPJPY', 'Pound', 'forex', 'GBP', 'JPY')",
-            "INSERT INTO trading.symbols VALUES (gen_random_uuid(), 'GBPJPY', 'Pound', 'forex', 'GBP', 'JPY')",
+            "INSERT INTO trading.symbols"
+            " VALUES (gen_random_uuid(), 'GBPJPY', 'Pound', 'forex', 'GBP', 'JPY')",
             """UPDATE trading.symbols SET metadata = metadata || '{"theirs": 1}', is_active = false""",
             "INSERT INTO data_sources.data_sync_status (ticker_id, provider_id, sync_status, last_sync_rows)"
             " SELECT s.id, p.id, 'in_progress', 7 FROM trading.symbols s, data_sources.api_providers p"
@@ -194,8 +198,10 @@ _EXCHANGES = Shape(
     tables=Tables(where="s.exchange = 'coinbase' AND s.instrument_type = 'spot'"),
     writers=[
         "INSERT INTO trading.symbols (symbol, exchange) VALUES ('BTCUSD', 'kraken')",
-        "INSERT INTO trading.symbols (symbol, exchange, instrument_type) VALUES ('BTCUSD', 'coinbase', 'perp')",
-        "INSERT INTO trading.symbols (symbol, exchange, instrument_type) VALUES ('BTCUSD', 'coinbase', 'spot')"
+        "INSERT INTO trading.symbols (symbol, exchange, instrument_type)"
+        " VALUES ('BTCUSD', 'coinbase', 'perp')",
+        "INSERT INTO trading.symbols (symbol, exchange, instrument_type)"
+        " VALUES ('BTCUSD', 'coinbase', 'spot')"
         " ON CONFLICT (symbol, exchange, instrument_type) DO UPDATE SET name = 'b'",
         "INSERT INTO trading.ohlcv VALUES (now(), 1, '1h', 1, 2, 1, 2, 3)",
         Writer("COPY trading.ohlcv FROM STDIN", "SELECT now(), 1, '5m', 1, 2, 1, 2, 3"),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
+from psycopg.types.json import Jsonb
 
 Json = dict[str, Any]
 OBJECTS = (Path(__file__).parent / "objects.sql").read_text(encoding="utf-8")
@@ -89,7 +90,7 @@ def rows_again(
         "SELECT to_jsonb(t), t.xmin::text FROM {table} t"
         " WHERE ({columns}) IN (SELECT {theirs} FROM jsonb_populate_recordset(NULL::{table}, %s) n)"
     ).format(table=_table(table), columns=columns, theirs=theirs)
-    values = psycopg.types.json.Jsonb([row.values for row in before])
+    values = Jsonb([row.values for row in before])
     return [Row(*row) for row in connection.execute(statement, (values,))]
 
 

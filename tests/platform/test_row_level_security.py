@@ -1,4 +1,4 @@
-"""Row level security and triggers that skip rows: what was not stored is no success, and somebody hears of it."""
+"""Row level security and triggers that skip rows: what was not stored is no success, and it is said."""
 
 from __future__ import annotations
 

@@ -25,12 +25,14 @@ DAYS = 2
 
 BITCOIN = "(SELECT id FROM trading.symbols WHERE symbol = 'BTCUSD')"
 
+SYNC, BARS = "data_sources.data_sync_status", "market_data.ohlcv_5m"
+
 HELD = {
     "the symbol, to be updated": "SELECT FROM trading.symbols WHERE symbol = 'BTCUSD' FOR UPDATE",
     "the symbol, by an update": "UPDATE trading.symbols SET name = 'b' WHERE symbol = 'BTCUSD'",
-    "its status": f"UPDATE data_sources.data_sync_status SET error_message = 'theirs' WHERE ticker_id = {BITCOIN}",
-    "one of its bars": f"UPDATE market_data.ohlcv_5m SET close = close WHERE symbol_id = {BITCOIN}",
-    "a bar that is being inserted": f"INSERT INTO market_data.ohlcv_5m SELECT {BITCOIN}, '{{new}}', 1, 1, 1, 1",
+    "its status": f"UPDATE {SYNC} SET error_message = 'theirs' WHERE ticker_id = {BITCOIN}",
+    "one of its bars": f"UPDATE {BARS} SET close = close WHERE symbol_id = {BITCOIN}",
+    "a bar that is being inserted": f"INSERT INTO {BARS} SELECT {BITCOIN}, '{{new}}', 1, 1, 1, 1",
 }
 
 
@@ -40,9 +42,9 @@ def world(make_world: Callable[..., World], wednesday_ms: int) -> World:
     world = make_world(plan="basic", now_ms=wednesday_ms)
     execute(
         world,
-        "INSERT INTO data_sources.data_sync_status (ticker_id, provider_id, sync_status)"
+        f"INSERT INTO {SYNC} (ticker_id, provider_id, sync_status)"
         " SELECT s.id, p.id, 'in_progress' FROM trading.symbols s, data_sources.api_providers p",
-        f"INSERT INTO market_data.ohlcv_5m SELECT id, '{moment(world, DAYS)}', 1, 1, 1, 1 FROM trading.symbols",
+        f"INSERT INTO {BARS} SELECT id, '{moment(world, DAYS)}', 1, 1, 1, 1 FROM trading.symbols",
     )
     return world
 

@@ -18,25 +18,24 @@ MINUTE_MS = 60_000
 SYMBOLS = ("XAUUSD", "EURUSD", "BTCUSD")
 
 THEIRS = {
-    "a word of theirs": "UPDATE data_sources.data_sync_status SET sync_status = 'in_progress'",
-    "an error of theirs": "UPDATE data_sources.data_sync_status SET sync_status = 'failed', error_message = 'no'",
-    "a success of theirs, in the future": "UPDATE data_sources.data_sync_status"
-    " SET sync_status = 'success', last_sync_timestamp = now() + interval '1 day'",
-    "a success of theirs, long ago": "UPDATE data_sources.data_sync_status"
-    " SET sync_status = 'success', last_sync_timestamp = '2020-01-01'",
-    "no success": "UPDATE data_sources.data_sync_status SET last_sync_timestamp = NULL",
-    "a clock that is behind": "UPDATE data_sources.data_sync_status"
-    " SET updated_at = now() - interval '6 hours', last_sync_timestamp = now() - interval '6 hours'",
-    "a clock that is ahead": "UPDATE data_sources.data_sync_status SET updated_at = now() + interval '6 hours'",
-    "an endless time": "UPDATE data_sources.data_sync_status SET updated_at = 'infinity',"
-    " last_sync_timestamp = 'infinity'",
-    "no rows": "DELETE FROM data_sources.data_sync_status",
+    "a word of theirs": "UPDATE {} SET sync_status = 'in_progress'",
+    "an error of theirs": "UPDATE {} SET sync_status = 'failed', error_message = 'no'",
+    "a success of theirs, in the future": "UPDATE {} SET sync_status = 'success',"
+    " last_sync_timestamp = now() + interval '1 day'",
+    "a success of theirs, long ago": "UPDATE {} SET sync_status = 'success',"
+    " last_sync_timestamp = '2020-01-01'",
+    "no success": "UPDATE {} SET last_sync_timestamp = NULL",
+    "a clock that is behind": "UPDATE {} SET updated_at = now() - interval '6 hours',"
+    " last_sync_timestamp = now() - interval '6 hours'",
+    "a clock that is ahead": "UPDATE {} SET updated_at = now() + interval '6 hours'",
+    "an endless time": "UPDATE {} SET updated_at = 'infinity', last_sync_timestamp = 'infinity'",
+    "no rows": "DELETE FROM {}",
 }
 
 
 def execute(world: World, statement: str) -> None:
     with psycopg.connect(world.database_url) as connection:
-        connection.execute(statement.encode())
+        connection.execute(statement.format("data_sources.data_sync_status").encode())
 
 
 PRICES_ONLY = {"priority_assets": [{**asset, "bars": False} for asset in PRIORITY], "secondary_assets": []}
@@ -91,7 +90,7 @@ def test_what_they_write_keeps_nothing_from_being_due(paid: World, theirs: str) 
 def test_a_success_of_theirs_is_none_of_ours(world: World) -> None:
     execute(
         world,
-        "INSERT INTO data_sources.data_sync_status"
+        "INSERT INTO {}"
         " (ticker_id, provider_id, sync_status, last_sync_timestamp, updated_at)"
         " SELECT s.id, p.id, 'success', now(), now() FROM trading.symbols s, data_sources.api_providers p",
     )
@@ -101,7 +100,7 @@ def test_a_success_of_theirs_is_none_of_ours(world: World) -> None:
 def test_a_failure_of_theirs_is_none_of_ours(world: World) -> None:
     execute(
         world,
-        "INSERT INTO data_sources.data_sync_status (ticker_id, provider_id, sync_status, updated_at)"
+        "INSERT INTO {} (ticker_id, provider_id, sync_status, updated_at)"
         " SELECT s.id, p.id, 'not_found', now() FROM trading.symbols s, data_sources.api_providers p",
     )
     assert [asset.status for asset in world.run_priority().assets] == ["success"] * 3
@@ -112,7 +111,7 @@ def test_a_word_of_theirs_is_shown_and_is_no_alarm(world: World, word: str) -> N
     world.run_priority()
     world.enqueue_secondary()
     world.run_queue()
-    execute(world, f"UPDATE data_sources.data_sync_status SET sync_status = '{word}'")
+    execute(world, f"UPDATE {{}} SET sync_status = '{word}'")
     health, findings = problems(world)
     assert (health["status"], health["problems"], health["alerts"]) == ("healthy", [], [])
     assert [one for one in findings if one.level == "error"] == []
