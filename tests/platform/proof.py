@@ -158,11 +158,9 @@ def unexpected(found: Iterable[Change], before: Snapshot, shape: Shape) -> list[
 def assert_rows(before: Snapshot, after: Snapshot, world: World, shape: Shape, *, fetched: bool) -> None:
     """Every row that was there is there, unchanged but for what assetbatch owns; nothing else was written."""
     tables = shape.tables
-    ids = {
-        row.values.get(tables.id)
-        for row in after.rows[tables.symbols]
-        if row.values[tables.symbol] in shape.symbols
-    }
+    id_, symbol = plain(tables.id), plain(tables.symbol)
+    ids = {row.values[id_] for row in after.rows[tables.symbols] if row.values[symbol] in shape.symbols}
+    ids |= set(shape.symbols)
     for table, theirs in before.rows.items():
         columns = {name for row in theirs for name in row.values}
         if table in after.rows:
@@ -170,11 +168,11 @@ def assert_rows(before: Snapshot, after: Snapshot, world: World, shape: Shape, *
         else:
             with psycopg.connect(world.database_url) as connection:
                 now = rows_again(connection, table, tables.bars_key, theirs)
-        owned = (
-            OWNED if fetched and table in (tables.symbols, tables.bars, tables.sync_status) else frozenset()
-        )
+        ours = fetched and table in (tables.symbols, tables.bars, tables.sync_status)
+        owned = OWNED.union(map(plain, (tables.metadata, *tables.prices))) if ours else frozenset()
         missing = lost(
-            [_kept(row, owned, columns) for row in theirs], [_kept(row, owned, columns) for row in now]
+            [_kept(row, owned, columns, shape) for row in theirs],
+            [_kept(row, owned, columns, shape) for row in now],
         )
         assert missing == [], f"rows of {table} that are there no more"
         written = {_key(row, table, shape) for row in set_difference(now, theirs)}
@@ -199,16 +197,22 @@ def set_difference(now: Sequence[Row], then: Sequence[Row]) -> list[Row]:
 
 def _key(row: Row, table: str, shape: Shape) -> Any:
     tables = shape.tables
-    column = {tables.symbols: tables.symbol, tables.sync_status: "ticker_id"}.get(table)
+    column = {tables.symbols: plain(tables.symbol), tables.sync_status: "ticker_id"}.get(table)
     return row.values[column] if column else repr(row.values)
 
 
-def _kept(row: Row, owned: frozenset[str], columns: set[str]) -> Row:
+def plain(name: str) -> str:
+    """A name of a column as the catalogue has it."""
+    return name.strip('"')
+
+
+def _kept(row: Row, owned: frozenset[str], columns: set[str], shape: Shape) -> Row:
     """The row without what is ours: of a metadata document only `last_update`."""
     values = {name: value for name, value in row.values.items() if name in columns - owned}
-    document = row.values.get("metadata")
-    if "metadata" in columns & owned and isinstance(document, dict):
-        values["metadata"] = {key: value for key, value in document.items() if key != "last_update"}
+    metadata = plain(shape.tables.metadata)
+    document = row.values.get(metadata)
+    if metadata in columns & owned and isinstance(document, dict):
+        values[metadata] = {key: value for key, value in document.items() if key != "last_update"}
     return Row(values, row.written_by)
 
 

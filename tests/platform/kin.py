@@ -1,0 +1,356 @@
+"""Platforms that parts do not make: foreign ids, orphans, rules, triggers, odd names, rows in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .shapes import BITCOIN, EURO, GOLD, Shape, Tables, Writer
+
+SCHEMAS = "CREATE SCHEMA trading; CREATE SCHEMA market_data; CREATE SCHEMA data_sources; "
+SYMBOLS = (
+    "CREATE TABLE trading.symbols (id serial PRIMARY KEY, symbol text UNIQUE NOT NULL, metadata jsonb);"
+    "INSERT INTO trading.symbols (symbol) VALUES ('AAPL'), ('EURUSD'), ('BTCUSD');"
+)
+PRICES = (
+    "open float8 NOT NULL, high float8 NOT NULL, low float8 NOT NULL, close float8 NOT NULL, volume float8"
+)
+BARS = f"CREATE TABLE market_data.ohlcv_5m ({{}}, {PRICES}{{}});"
+KEY = "symbol_id int NOT NULL, ts timestamptz NOT NULL, PRIMARY KEY (symbol_id, ts)"
+BAR = (
+    "INSERT INTO market_data.ohlcv_5m (symbol_id, ts, open, high, low, close)"
+    " VALUES (2, '2020-01-01Z', 1, 2, 1, 2)"
+)
+PROVIDERS = (
+    "CREATE TABLE data_sources.api_providers (id serial PRIMARY KEY, code text UNIQUE NOT NULL);"
+    "INSERT INTO data_sources.api_providers (code) VALUES ('polygon');"
+)
+SYNC = (
+    "CREATE TABLE data_sources.data_sync_status ({}, provider_id int REFERENCES data_sources.api_providers,"
+    " last_sync_timestamp timestamptz, sync_status text, error_message text, updated_at timestamptz,"
+    " PRIMARY KEY (ticker_id, provider_id));"
+)
+
+ZONE = "DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET timezone TO %L', current_database(), 'ZONE'); END$$;"
+
+
+def _shape(*ddl: str, **more: Any) -> Shape:
+    return Shape(ddl="; ".join((SCHEMAS, *ddl)), **{"priority": (GOLD, EURO), "secondary": (BITCOIN,)} | more)
+
+
+REFUSED: Mapping[str, Shape] = {
+    "only the status refers to another table": _shape(
+        SYMBOLS,
+        "CREATE TABLE market_data.tickers (id serial PRIMARY KEY, symbol text);"
+        "INSERT INTO market_data.tickers (symbol) VALUES ('EURUSD');",
+        PROVIDERS,
+        SYNC.format("ticker_id int REFERENCES market_data.tickers"),
+        writers=[
+            "INSERT INTO data_sources.data_sync_status (ticker_id, provider_id) VALUES (1, 1)",
+        ],
+        refused=["data_sources.data_sync_status", "market_data.tickers"],
+    ),
+    "bars of instruments that nobody knows": _shape(
+        SYMBOLS,
+        BARS.format(KEY, ""),
+        BAR.replace("VALUES (2", "VALUES (99"),
+        writers=[BAR],
+        refused=["market_data.ohlcv_5m", "99"],
+    ),
+    "states of instruments that nobody knows": _shape(
+        SYMBOLS,
+        PROVIDERS,
+        SYNC.format("ticker_id int"),
+        "INSERT INTO data_sources.data_sync_status VALUES (99, 1)",
+        refused=["data_sources.data_sync_status", "99"],
+    ),
+    "bars without any table of symbols": _shape(
+        BARS.format(KEY, ""), BAR, refused=["market_data.ohlcv_5m", "trading.symbols", "database.tables"]
+    ),
+    "a key that is checked later": _shape(
+        "CREATE TABLE trading.symbols (id serial PRIMARY KEY,"
+        " symbol text CONSTRAINT later UNIQUE DEFERRABLE, metadata jsonb)",
+        refused=["trading.symbols", "later", "deferrable"],
+    ),
+    "two columns that may be the time": _shape(
+        SYMBOLS,
+        BARS.format(
+            'symbol_id int, "timestamp" timestamptz, time timestamptz, PRIMARY KEY (symbol_id, time)', ""
+        ),
+        refused=["market_data.ohlcv_5m", "timestamp", "time", "database.tables"],
+    ),
+    "bars that insist on more": _shape(
+        SYMBOLS,
+        BARS.format(KEY, ", venue_code text NOT NULL"),
+        BAR.replace("close)", "close, venue_code)").replace("1, 2)", "1, 2, 'x')"),
+        writers=[
+            BAR.replace("close)", "close, venue_code)").replace("1, 2)", "1, 2, 'x')").replace("2020", "2021")
+        ],
+        refused=["market_data.ohlcv_5m", "venue_code", "database.tables"],
+    ),
+    "a row of the same symbol in other letters": _shape(
+        "CREATE TABLE trading.symbols (id serial PRIMARY KEY, symbol text NOT NULL, metadata jsonb);"
+        "CREATE UNIQUE INDEX ON trading.symbols (lower(symbol));"
+        "INSERT INTO trading.symbols (symbol) VALUES ('eurusd');",
+        refused=["trading.symbols", "EURUSD"],
+    ),
+    "duplicates": _shape(
+        "CREATE TABLE trading.symbols (id serial PRIMARY KEY, symbol text);"
+        "INSERT INTO trading.symbols (symbol) VALUES ('EURUSD'), ('EURUSD')",
+        writers=["INSERT INTO trading.symbols (symbol) VALUES ('EURUSD')"],
+        refused=["trading.symbols", "EURUSD|duplicate"],
+    ),
+    "symbols that a check forbids": _shape(
+        "CREATE TABLE trading.symbols (id serial PRIMARY KEY,"
+        " symbol text UNIQUE CHECK (symbol ~ '/'), metadata jsonb)",
+        refused=["trading.symbols", "XAUUSD"],
+    ),
+    "symbols that a trigger forbids": _shape(
+        SYMBOLS,
+        "CREATE FUNCTION trading.no() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE EXCEPTION 'ask the desk'; END$$;"
+        "CREATE TRIGGER no BEFORE INSERT ON trading.symbols FOR EACH ROW EXECUTE FUNCTION trading.no()",
+        refused=["trading.symbols", "XAUUSD", "ask the desk"],
+    ),
+    "ids of another type": _shape(
+        SYMBOLS,
+        BARS.format("symbol_id uuid, ts timestamptz, PRIMARY KEY (symbol_id, ts)", ""),
+        refused=["market_data.ohlcv_5m.symbol_id", "uuid"],
+    ),
+    "states that are numbers": _shape(
+        SYMBOLS,
+        PROVIDERS,
+        SYNC.format("ticker_id int REFERENCES trading.symbols").replace(
+            "sync_status text", "sync_status int"
+        ),
+        refused=["data_sources.data_sync_status.sync_status", "integer"],
+    ),
+    "a foreign table": _shape(
+        SYMBOLS,
+        "CREATE FOREIGN DATA WRAPPER far; CREATE SERVER there FOREIGN DATA WRAPPER far;"
+        "CREATE FOREIGN TABLE market_data.ohlcv_5m (symbol_id int, ts timestamptz) SERVER there",
+        refused=["market_data.ohlcv_5m", "foreign table"],
+    ),
+    "a view of symbols": _shape(
+        "CREATE TABLE trading.instruments (id serial PRIMARY KEY, symbol text UNIQUE, metadata jsonb);"
+        "CREATE VIEW trading.symbols AS SELECT * FROM trading.instruments",
+        refused=["trading.symbols", "view", "trading.instruments"],
+    ),
+    "a rule that does something instead": _shape(
+        SYMBOLS,
+        BARS.format(KEY, ""),
+        "CREATE RULE elsewhere AS ON INSERT TO market_data.ohlcv_5m DO INSTEAD NOTHING",
+        writers=[BAR],
+        refused=["market_data.ohlcv_5m", "elsewhere"],
+    ),
+    "mapped columns that are not there": _shape(
+        SYMBOLS,
+        BARS.format(KEY, ""),
+        configured={"bars": {"ts": "tss", "vwap": None}},
+        refused=["market_data.ohlcv_5m", "tss", "ts"],
+    ),
+    "a mapped table that is not there": _shape(
+        SYMBOLS,
+        configured={"symbols": {"table": "trading.symbol"}},
+        refused=["trading.symbol", "trading.symbols|not there|does not exist|no table"],
+    ),
+    "two spellings of the provider": _shape(
+        SYMBOLS,
+        PROVIDERS.replace("('polygon')", "('POLYGON'), ('Polygon.io')"),
+        refused=["data_sources.api_providers", "POLYGON", "Polygon.io"],
+    ),
+    "bars of mixed lengths": _shape(
+        SYMBOLS,
+        BARS.format(
+            "symbol_id int, ts timestamptz, timeframe text NOT NULL DEFAULT '1m',"
+            " PRIMARY KEY (symbol_id, ts, timeframe)",
+            "",
+        ),
+        BAR,
+        writers=[BAR.replace("(symbol_id", "(timeframe, symbol_id").replace("VALUES (", "VALUES ('1h', ")],
+        refused=["market_data.ohlcv_5m", "timeframe"],
+    ),
+    "naive bars in a zone with summer time": _shape(
+        SYMBOLS,
+        BARS.format("symbol_id int, ts timestamp, PRIMARY KEY (symbol_id, ts)", ""),
+        ZONE.replace("ZONE", "Pacific/Auckland"),
+        "INSERT INTO market_data.ohlcv_5m SELECT 2, now() AT TIME ZONE 'Pacific/Auckland' - interval '1 min',"
+        " 1, 2, 1, 2",
+        refused=["market_data.ohlcv_5m", "Pacific/Auckland", "timestamptz"],
+    ),
+}
+
+ADOPTED: Mapping[str, Shape] = {
+    "ids by another column than the key": _shape(
+        "CREATE TABLE trading.symbols (id serial PRIMARY KEY,"
+        " uid uuid UNIQUE NOT NULL DEFAULT gen_random_uuid(), symbol text UNIQUE NOT NULL, metadata jsonb);"
+        "INSERT INTO trading.symbols (symbol) VALUES ('EURUSD');",
+        BARS.format(
+            "symbol_id uuid REFERENCES trading.symbols (uid), ts timestamptz, PRIMARY KEY (symbol_id, ts)", ""
+        ),
+        PROVIDERS,
+        SYNC.format("ticker_id int REFERENCES trading.symbols"),
+        tables=Tables(reference="s.uid"),
+    ),
+    "a status by the symbol": _shape(
+        SYMBOLS,
+        PROVIDERS,
+        SYNC.format("ticker_id text REFERENCES trading.symbols (symbol)"),
+        tables=Tables(sync_reference="s.symbol"),
+    ),
+    "names as an ORM writes them": _shape(
+        'CREATE TABLE trading."Symbol" ("symbolId" serial PRIMARY KEY, "tickerCode" text UNIQUE NOT NULL,'
+        ' "Meta Data" jsonb, "updatedAt" timestamptz DEFAULT now());'
+        """INSERT INTO trading."Symbol" ("tickerCode") VALUES ('EURUSD');"""
+        'CREATE TABLE market_data."Candle" ("symbolId" int REFERENCES trading."Symbol",'
+        ' "openTime" timestamptz, "order" float8, "high" float8, "low" float8, "user" float8,'
+        ' "isFinal" boolean NOT NULL DEFAULT true, PRIMARY KEY ("symbolId", "openTime"));',
+        configured={
+            "symbols": {
+                "table": "trading.Symbol",
+                "id": "symbolId",
+                "symbol": "tickerCode",
+                "metadata": "Meta Data",
+                "updated_at": "updatedAt",
+            },
+            "bars": {
+                "table": "market_data.Candle",
+                "symbol_id": "symbolId",
+                "ts": "openTime",
+                "open": "order",
+                "close": "user",
+            },
+        },
+        tables=Tables(
+            symbols='trading."Symbol"',
+            symbol='"tickerCode"',
+            id='"symbolId"',
+            metadata='"Meta Data"',
+            bars='market_data."Candle"',
+            symbol_id='"symbolId"',
+            reference='s."symbolId"',
+            sync_reference='s."symbolId"',
+            ts='"openTime"',
+            prices=('"order"', "high", "low", '"user"'),
+            bars_key=("symbolId", "openTime"),
+        ),
+        writers=[Writer('COPY market_data."Candle" FROM STDIN', "SELECT 1, now(), 1, 2, 1, 2, false")],
+        readers=[
+            """SELECT "Meta Data" FROM trading."Symbol" WHERE "Meta Data" ? 'last_update'""",
+            'SELECT * FROM market_data."Candle" JOIN trading."Symbol" USING ("symbolId")'
+            ' WHERE "user" > 10000',
+        ],
+    ),
+    "generated columns, checks and a default of theirs": _shape(
+        SYMBOLS,
+        BARS.format(
+            "id bigint GENERATED ALWAYS AS IDENTITY, symbol_id int NOT NULL REFERENCES trading.symbols"
+            " ON DELETE CASCADE, ts timestamptz NOT NULL, UNIQUE (symbol_id, ts)",
+            ", mid float8 GENERATED ALWAYS AS ((high + low) / 2) STORED,"
+            " created_at timestamptz DEFAULT now(), CHECK (high >= low), CHECK (volume >= 0)",
+        ),
+        BAR,
+        tables=Tables(bars_key=("id",)),
+        writers=[BAR.replace("2020", "2021"), "DELETE FROM trading.symbols WHERE symbol = 'AAPL'"],
+        readers=["SELECT * FROM market_data.ohlcv_5m WHERE mid > 10000 AND created_at IS NOT NULL"],
+    ),
+    "a constant that the bars insist on": _shape(
+        SYMBOLS,
+        BARS.format(KEY, ", venue_code text NOT NULL, quality int NOT NULL"),
+        configured={"bars": {"venue_code": "fx", "quality": 3}},
+        writers=[
+            BAR.replace("close)", "close, venue_code, quality)").replace("1, 2)", "1, 2, 'x', 1)"),
+        ],
+        readers=["SELECT * FROM market_data.ohlcv_5m WHERE venue_code = 'fx' AND quality = 3"],
+    ),
+    "bars of mixed lengths, ours named": _shape(
+        SYMBOLS,
+        BARS.format(
+            "symbol_id int, ts timestamptz, timeframe text NOT NULL DEFAULT '1m',"
+            " PRIMARY KEY (symbol_id, ts, timeframe)",
+            "",
+        ),
+        BAR,
+        configured={"bars": {"timeframe": "5m"}},
+        tables=Tables(bars_where="b.timeframe = '5m'", bars_key=("symbol_id", "ts", "timeframe")),
+        writers=[
+            BAR.replace("(symbol_id", "(timeframe, symbol_id").replace("VALUES (", "VALUES ('1h', "),
+            BAR.replace("2020", "2021") + " ON CONFLICT (symbol_id, ts, timeframe) DO NOTHING",
+        ],
+    ),
+    "bars of one minute at the same moments": _shape(
+        SYMBOLS,
+        BARS.format(
+            "symbol_id int, ts timestamptz, timeframe text NOT NULL DEFAULT '1m',"
+            " PRIMARY KEY (symbol_id, ts, timeframe)",
+            "",
+        ),
+        "INSERT INTO market_data.ohlcv_5m (symbol_id, ts, open, high, low, close)"
+        " SELECT 2, date_trunc('day', now()) - n * interval '5 min', 1, 2, 1, 2"
+        " FROM generate_series(1, 9000) n;",
+        configured={"bars": {"timeframe": "5m"}},
+        tables=Tables(bars_where="b.timeframe = '5m'", bars_key=("symbol_id", "ts", "timeframe")),
+    ),
+    "a volume that may not be nothing": _shape(
+        SYMBOLS,
+        BARS.format(KEY, "").replace("volume float8", "volume float8 NOT NULL"),
+        configured={"bars": {"missing": {"volume": 0}}},
+    ),
+    "a time that one has to name": _shape(
+        SYMBOLS,
+        BARS.format(
+            'symbol_id int, "timestamp" timestamptz, time timestamptz, PRIMARY KEY (symbol_id, time)', ""
+        ),
+        configured={"bars": {"ts": "time"}},
+        tables=Tables(ts="time", bars_key=("symbol_id", "time")),
+    ),
+    "symbols of a domain, padded": _shape(
+        "CREATE DOMAIN trading.code AS char(12) CHECK (value <> '');"
+        "CREATE TABLE trading.symbols (id serial PRIMARY KEY, symbol trading.code UNIQUE, metadata jsonb);"
+        "INSERT INTO trading.symbols (symbol) VALUES ('EURUSD');",
+    ),
+    "ids that the server always makes": _shape(
+        "CREATE TABLE trading.symbols (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+        " symbol text UNIQUE, metadata jsonb);"
+        "INSERT INTO trading.symbols (symbol) VALUES ('EURUSD');",
+    ),
+    "symbols that are all there and let none in": _shape(
+        SYMBOLS,
+        "INSERT INTO trading.symbols (symbol) VALUES ('XAUUSD');"
+        "CREATE FUNCTION trading.no() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE EXCEPTION 'ask the desk'; END$$;"
+        "CREATE TRIGGER no BEFORE INSERT ON trading.symbols FOR EACH ROW EXECUTE FUNCTION trading.no()",
+    ),
+    "metadata that is no object": _shape(
+        SYMBOLS, """UPDATE trading.symbols SET metadata = '{"last": 1}' WHERE symbol = 'EURUSD'"""
+    ),
+    "naive times of the status in the zone of the database": _shape(
+        SYMBOLS,
+        PROVIDERS,
+        SYNC.format("ticker_id int REFERENCES trading.symbols").replace("timestamptz", "timestamp"),
+        ZONE.replace("ZONE", "Asia/Kolkata"),
+        "INSERT INTO data_sources.data_sync_status"
+        " SELECT 1, 1, now() AT TIME ZONE 'Asia/Kolkata', 'ok', NULL, now() AT TIME ZONE 'Asia/Kolkata'",
+    ),
+    "a status with nothing but a state": _shape(
+        SYMBOLS,
+        PROVIDERS,
+        "CREATE TABLE data_sources.data_sync_status (ticker_id int, provider_id int, sync_status text,"
+        " PRIMARY KEY (ticker_id, provider_id))",
+        adds=frozenset(
+            f"column data_sources.data_sync_status.{name}"
+            for name in ("last_sync_timestamp", "error_message", "updated_at")
+        ),
+    ),
+    "another provider besides, and many keys": _shape(
+        SYMBOLS,
+        PROVIDERS.replace("('polygon')", "('oanda'), ('MASSIVE')"),
+        SYNC.format("id bigserial, ticker_id int REFERENCES trading.symbols"),
+        "INSERT INTO data_sources.data_sync_status (ticker_id, provider_id, sync_status)"
+        " VALUES (2, 1, 'success')",
+        readers=[
+            "SELECT * FROM data_sources.data_sync_status WHERE provider_id = 1 AND sync_status = 'success'",
+            "SELECT * FROM data_sources.data_sync_status WHERE provider_id = 2 AND sync_status = 'success'",
+        ],
+    ),
+}
