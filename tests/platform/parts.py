@@ -130,7 +130,7 @@ def refusals(parts: Parts) -> list[str]:
     """What `init` has to say of it; nothing where it adopts."""
     found = []
     if parts.symbols_key in ("wider", "partial"):
-        found += [parts.symbols, "exchange" if parts.symbols_key == "wider" else "is_active"]
+        found += [parts.symbols, "exchange" if parts.symbols_key == "wider" else "only for some rows"]
     if parts.metadata == "text":
         found += [f"{parts.symbols}.metadata"]
     if parts.insists == "a base":
@@ -143,7 +143,7 @@ def refusals(parts: Parts) -> list[str]:
         if parts.bars_key == "wider":
             found += ["market_data.ohlcv_5m", "source"]
         if parts.bars_key == "partial" and parts.bars == "table":
-            found += ["market_data.ohlcv_5m", "volume|is_final"]
+            found += ["market_data.ohlcv_5m", "only for some rows"]
     if parts.sync == "table":
         if parts.states == "no words":
             found += ["data_sources.data_sync_status", "success", "red"]
