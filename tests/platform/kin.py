@@ -75,9 +75,35 @@ REFUSED: Mapping[str, Shape] = {
     "two columns that may be the time": _shape(
         SYMBOLS,
         BARS.format(
-            'symbol_id int, "timestamp" timestamptz, time timestamptz, PRIMARY KEY (symbol_id, time)', ""
+            'symbol_id int NOT NULL, "timestamp" timestamptz NOT NULL, time timestamptz NOT NULL', ""
         ),
         refused=["market_data.ohlcv_5m", "timestamp", "time", "database.tables"],
+    ),
+    "moments that are numbers": _shape(
+        SYMBOLS,
+        BARS.format("symbol_id int, open_time bigint, PRIMARY KEY (symbol_id, open_time)", ""),
+        refused=["market_data.ohlcv_5m.open_time", "bigint", "timestamptz"],
+    ),
+    "prices that are money": _shape(
+        SYMBOLS,
+        BARS.format(KEY, "").replace("float8", "money"),
+        refused=["market_data.ohlcv_5m", "money"],
+    ),
+    "bars in tables that inherit": _shape(
+        SYMBOLS,
+        BARS.format(KEY, ""),
+        "CREATE TABLE market_data.bars_2026 (CHECK (ts >= '2020-01-01Z')) INHERITS (market_data.ohlcv_5m);"
+        "CREATE FUNCTION market_data.place() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN INSERT INTO market_data.bars_2026 VALUES (NEW.*); RETURN NULL; END$$;"
+        "CREATE TRIGGER place BEFORE INSERT ON market_data.ohlcv_5m"
+        " FOR EACH ROW EXECUTE FUNCTION market_data.place()",
+        writers=[BAR],
+        refused=["market_data.ohlcv_5m", "market_data.bars_2026|inherit"],
+    ),
+    "ids that nobody makes": _shape(
+        "CREATE TABLE trading.symbols (id bigint PRIMARY KEY, symbol text UNIQUE, metadata jsonb);"
+        "INSERT INTO trading.symbols VALUES (1, 'EURUSD');",
+        refused=["trading.symbols", "XAUUSD", "INSERT INTO", r"\bid\b"],
     ),
     "bars that insist on more": _shape(
         SYMBOLS,
@@ -148,11 +174,6 @@ REFUSED: Mapping[str, Shape] = {
         BARS.format(KEY, ""),
         configured={"bars": {"ts": "tss", "vwap": None}},
         refused=["market_data.ohlcv_5m", "tss", "ts"],
-    ),
-    "a mapped table that is not there": _shape(
-        SYMBOLS,
-        configured={"symbols": {"table": "trading.symbol"}},
-        refused=["trading.symbol", "trading.symbols|not there|does not exist|no table"],
     ),
     "two spellings of the provider": _shape(
         SYMBOLS,
