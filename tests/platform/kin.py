@@ -34,12 +34,12 @@ SYNC = (
 ZONE = "DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET timezone TO %L', current_database(), 'ZONE'); END$$;"
 
 
-def _shape(*ddl: str, **more: Any) -> Shape:
+def by_hand(*ddl: str, **more: Any) -> Shape:
     return Shape(ddl="; ".join((SCHEMAS, *ddl)), **{"priority": (GOLD, EURO), "secondary": (BITCOIN,)} | more)
 
 
 REFUSED: Mapping[str, Shape] = {
-    "only the status refers to another table": _shape(
+    "only the status refers to another table": by_hand(
         SYMBOLS,
         "CREATE TABLE market_data.tickers (id serial PRIMARY KEY, symbol text);"
         "INSERT INTO market_data.tickers (symbol) VALUES ('EURUSD');",
@@ -50,46 +50,46 @@ REFUSED: Mapping[str, Shape] = {
         ],
         refused=["data_sources.data_sync_status", "market_data.tickers"],
     ),
-    "bars of instruments that nobody knows": _shape(
+    "bars of instruments that nobody knows": by_hand(
         SYMBOLS,
         BARS.format(KEY, ""),
         BAR.replace("VALUES (2", "VALUES (99"),
         writers=[BAR],
         refused=["market_data.ohlcv_5m", "99"],
     ),
-    "states of instruments that nobody knows": _shape(
+    "states of instruments that nobody knows": by_hand(
         SYMBOLS,
         PROVIDERS,
         SYNC.format("ticker_id int"),
         "INSERT INTO data_sources.data_sync_status VALUES (99, 1)",
         refused=["data_sources.data_sync_status", "99"],
     ),
-    "bars without any table of symbols": _shape(
+    "bars without any table of symbols": by_hand(
         BARS.format(KEY, ""), BAR, refused=["market_data.ohlcv_5m", "trading.symbols", "database.tables"]
     ),
-    "a key that is checked later": _shape(
+    "a key that is checked later": by_hand(
         "CREATE TABLE trading.symbols (id serial PRIMARY KEY,"
         " symbol text CONSTRAINT later UNIQUE DEFERRABLE, metadata jsonb)",
         refused=["trading.symbols", "later", "deferrable"],
     ),
-    "two columns that may be the time": _shape(
+    "two columns that may be the time": by_hand(
         SYMBOLS,
         BARS.format(
             'symbol_id int NOT NULL, "timestamp" timestamptz NOT NULL, time timestamptz NOT NULL', ""
         ),
         refused=["market_data.ohlcv_5m", "timestamp", "time", "database.tables"],
     ),
-    "moments that are numbers": _shape(
+    "moments that are numbers": by_hand(
         SYMBOLS,
         BARS.format("symbol_id int, open_time bigint, PRIMARY KEY (symbol_id, open_time)", ""),
         refused=["market_data.ohlcv_5m.open_time", "bigint", "timestamptz"],
     ),
-    "prices that are money": _shape(
+    "prices that are money": by_hand(
         SYMBOLS,
         BARS.format(KEY, "").replace("float8", "money"),
         refused=["market_data.ohlcv_5m", "money"],
     ),
-    "bars in tables that inherit": _shape(
+    "bars in tables that inherit": by_hand(
         SYMBOLS,
         BARS.format(KEY, ""),
         "CREATE TABLE market_data.bars_2026 (CHECK (ts >= '2020-01-01Z')) INHERITS (market_data.ohlcv_5m);"
@@ -100,12 +100,12 @@ REFUSED: Mapping[str, Shape] = {
         writers=[BAR],
         refused=["market_data.ohlcv_5m", "market_data.bars_2026|inherit"],
     ),
-    "ids that nobody makes": _shape(
+    "ids that nobody makes": by_hand(
         "CREATE TABLE trading.symbols (id bigint PRIMARY KEY, symbol text UNIQUE, metadata jsonb);"
         "INSERT INTO trading.symbols VALUES (1, 'EURUSD');",
         refused=["trading.symbols", "XAUUSD", "INSERT INTO", r"\bid\b"],
     ),
-    "bars that insist on more": _shape(
+    "bars that insist on more": by_hand(
         SYMBOLS,
         BARS.format(KEY, ", venue_code text NOT NULL"),
         BAR.replace("close)", "close, venue_code)").replace("1, 2)", "1, 2, 'x')"),
@@ -114,36 +114,36 @@ REFUSED: Mapping[str, Shape] = {
         ],
         refused=["market_data.ohlcv_5m", "venue_code", "database.tables"],
     ),
-    "a row of the same symbol in other letters": _shape(
+    "a row of the same symbol in other letters": by_hand(
         "CREATE TABLE trading.symbols (id serial PRIMARY KEY, symbol text NOT NULL, metadata jsonb);"
         "CREATE UNIQUE INDEX ON trading.symbols (lower(symbol));"
         "INSERT INTO trading.symbols (symbol) VALUES ('eurusd');",
         refused=["trading.symbols", "EURUSD"],
     ),
-    "duplicates": _shape(
+    "duplicates": by_hand(
         "CREATE TABLE trading.symbols (id serial PRIMARY KEY, symbol text);"
         "INSERT INTO trading.symbols (symbol) VALUES ('EURUSD'), ('EURUSD')",
         writers=["INSERT INTO trading.symbols (symbol) VALUES ('EURUSD')"],
         refused=["trading.symbols", "EURUSD|duplicate"],
     ),
-    "symbols that a check forbids": _shape(
+    "symbols that a check forbids": by_hand(
         "CREATE TABLE trading.symbols (id serial PRIMARY KEY,"
         " symbol text UNIQUE CHECK (symbol ~ '/'), metadata jsonb)",
         refused=["trading.symbols", "XAUUSD"],
     ),
-    "symbols that a trigger forbids": _shape(
+    "symbols that a trigger forbids": by_hand(
         SYMBOLS,
         "CREATE FUNCTION trading.no() RETURNS trigger LANGUAGE plpgsql AS"
         " $$BEGIN RAISE EXCEPTION 'ask the desk'; END$$;"
         "CREATE TRIGGER no BEFORE INSERT ON trading.symbols FOR EACH ROW EXECUTE FUNCTION trading.no()",
         refused=["trading.symbols", "XAUUSD", "ask the desk"],
     ),
-    "ids of another type": _shape(
+    "ids of another type": by_hand(
         SYMBOLS,
         BARS.format("symbol_id uuid, ts timestamptz, PRIMARY KEY (symbol_id, ts)", ""),
         refused=["market_data.ohlcv_5m.symbol_id", "uuid"],
     ),
-    "states that are numbers": _shape(
+    "states that are numbers": by_hand(
         SYMBOLS,
         PROVIDERS,
         SYNC.format("ticker_id int REFERENCES trading.symbols").replace(
@@ -151,36 +151,36 @@ REFUSED: Mapping[str, Shape] = {
         ),
         refused=["data_sources.data_sync_status.sync_status", "integer"],
     ),
-    "a foreign table": _shape(
+    "a foreign table": by_hand(
         SYMBOLS,
         "CREATE FOREIGN DATA WRAPPER far; CREATE SERVER there FOREIGN DATA WRAPPER far;"
         "CREATE FOREIGN TABLE market_data.ohlcv_5m (symbol_id int, ts timestamptz) SERVER there",
         refused=["market_data.ohlcv_5m", "foreign table"],
     ),
-    "a view of symbols": _shape(
+    "a view of symbols": by_hand(
         "CREATE TABLE trading.instruments (id serial PRIMARY KEY, symbol text UNIQUE, metadata jsonb);"
         "CREATE VIEW trading.symbols AS SELECT * FROM trading.instruments",
         refused=["trading.symbols", "view", "trading.instruments"],
     ),
-    "a rule that does something instead": _shape(
+    "a rule that does something instead": by_hand(
         SYMBOLS,
         BARS.format(KEY, ""),
         "CREATE RULE elsewhere AS ON INSERT TO market_data.ohlcv_5m DO INSTEAD NOTHING",
         writers=[BAR],
         refused=["market_data.ohlcv_5m", "elsewhere"],
     ),
-    "mapped columns that are not there": _shape(
+    "mapped columns that are not there": by_hand(
         SYMBOLS,
         BARS.format(KEY, ""),
         configured={"bars": {"ts": "tss", "vwap": None}},
         refused=["market_data.ohlcv_5m", "tss", "ts"],
     ),
-    "two spellings of the provider": _shape(
+    "two spellings of the provider": by_hand(
         SYMBOLS,
         PROVIDERS.replace("('polygon')", "('POLYGON'), ('Polygon.io')"),
         refused=["data_sources.api_providers", "POLYGON", "Polygon.io"],
     ),
-    "bars of mixed lengths": _shape(
+    "bars of mixed lengths": by_hand(
         SYMBOLS,
         BARS.format(
             "symbol_id int, ts timestamptz, timeframe text NOT NULL DEFAULT '1m',"
@@ -191,7 +191,7 @@ REFUSED: Mapping[str, Shape] = {
         writers=[BAR.replace("(symbol_id", "(timeframe, symbol_id").replace("VALUES (", "VALUES ('1h', ")],
         refused=["market_data.ohlcv_5m", "timeframe"],
     ),
-    "naive bars in a zone with summer time": _shape(
+    "naive bars in a zone with summer time": by_hand(
         SYMBOLS,
         BARS.format("symbol_id int, ts timestamp, PRIMARY KEY (symbol_id, ts)", ""),
         ZONE.replace("ZONE", "Pacific/Auckland"),
@@ -202,7 +202,7 @@ REFUSED: Mapping[str, Shape] = {
 }
 
 ADOPTED: Mapping[str, Shape] = {
-    "ids by another column than the key": _shape(
+    "ids by another column than the key": by_hand(
         "CREATE TABLE trading.symbols (id serial PRIMARY KEY,"
         " uid uuid UNIQUE NOT NULL DEFAULT gen_random_uuid(), symbol text UNIQUE NOT NULL, metadata jsonb);"
         "INSERT INTO trading.symbols (symbol) VALUES ('EURUSD');",
@@ -213,13 +213,13 @@ ADOPTED: Mapping[str, Shape] = {
         SYNC.format("ticker_id int REFERENCES trading.symbols"),
         tables=Tables(reference="s.uid"),
     ),
-    "a status by the symbol": _shape(
+    "a status by the symbol": by_hand(
         SYMBOLS,
         PROVIDERS,
         SYNC.format("ticker_id text REFERENCES trading.symbols (symbol)"),
         tables=Tables(sync_reference="s.symbol"),
     ),
-    "names as an ORM writes them": _shape(
+    "names as an ORM writes them": by_hand(
         'CREATE TABLE trading."Symbol" ("symbolId" serial PRIMARY KEY, "tickerCode" text UNIQUE NOT NULL,'
         ' "Meta Data" jsonb, "updatedAt" timestamptz DEFAULT now());'
         """INSERT INTO trading."Symbol" ("tickerCode") VALUES ('EURUSD');"""
@@ -262,7 +262,7 @@ ADOPTED: Mapping[str, Shape] = {
             ' WHERE "user" > 10000',
         ],
     ),
-    "generated columns, checks and a default of theirs": _shape(
+    "generated columns, checks and a default of theirs": by_hand(
         SYMBOLS,
         BARS.format(
             "id bigint GENERATED ALWAYS AS IDENTITY, symbol_id int NOT NULL REFERENCES trading.symbols"
@@ -275,7 +275,7 @@ ADOPTED: Mapping[str, Shape] = {
         writers=[BAR.replace("2020", "2021"), "DELETE FROM trading.symbols WHERE symbol = 'AAPL'"],
         readers=["SELECT * FROM market_data.ohlcv_5m WHERE mid > 10000 AND created_at IS NOT NULL"],
     ),
-    "a constant that the bars insist on": _shape(
+    "a constant that the bars insist on": by_hand(
         SYMBOLS,
         BARS.format(KEY, ", venue_code text NOT NULL, quality int NOT NULL"),
         configured={"bars": {"venue_code": "fx", "quality": 3}},
@@ -284,7 +284,7 @@ ADOPTED: Mapping[str, Shape] = {
         ],
         readers=["SELECT * FROM market_data.ohlcv_5m WHERE venue_code = 'fx' AND quality = 3"],
     ),
-    "bars of mixed lengths, ours named": _shape(
+    "bars of mixed lengths, ours named": by_hand(
         SYMBOLS,
         BARS.format(
             "symbol_id int, ts timestamptz, timeframe text NOT NULL DEFAULT '1m',"
@@ -299,7 +299,7 @@ ADOPTED: Mapping[str, Shape] = {
             BAR.replace("2020", "2021") + " ON CONFLICT (symbol_id, ts, timeframe) DO NOTHING",
         ],
     ),
-    "bars of one minute at the same moments": _shape(
+    "bars of one minute at the same moments": by_hand(
         SYMBOLS,
         BARS.format(
             "symbol_id int, ts timestamptz, timeframe text NOT NULL DEFAULT '1m',"
@@ -312,12 +312,12 @@ ADOPTED: Mapping[str, Shape] = {
         configured={"bars": {"timeframe": "5m"}},
         tables=Tables(bars_where="b.timeframe = '5m'", bars_key=("symbol_id", "ts", "timeframe")),
     ),
-    "a volume that may not be nothing": _shape(
+    "a volume that may not be nothing": by_hand(
         SYMBOLS,
         BARS.format(KEY, "").replace("volume float8", "volume float8 NOT NULL"),
         configured={"bars": {"missing": {"volume": 0}}},
     ),
-    "a time that one has to name": _shape(
+    "a time that one has to name": by_hand(
         SYMBOLS,
         BARS.format(
             'symbol_id int, "timestamp" timestamptz, time timestamptz, PRIMARY KEY (symbol_id, time)', ""
@@ -325,27 +325,27 @@ ADOPTED: Mapping[str, Shape] = {
         configured={"bars": {"ts": "time"}},
         tables=Tables(ts="time", bars_key=("symbol_id", "time")),
     ),
-    "symbols of a domain, padded": _shape(
+    "symbols of a domain, padded": by_hand(
         "CREATE DOMAIN trading.code AS char(12) CHECK (value <> '');"
         "CREATE TABLE trading.symbols (id serial PRIMARY KEY, symbol trading.code UNIQUE, metadata jsonb);"
         "INSERT INTO trading.symbols (symbol) VALUES ('EURUSD');",
     ),
-    "ids that the server always makes": _shape(
+    "ids that the server always makes": by_hand(
         "CREATE TABLE trading.symbols (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
         " symbol text UNIQUE, metadata jsonb);"
         "INSERT INTO trading.symbols (symbol) VALUES ('EURUSD');",
     ),
-    "symbols that are all there and let none in": _shape(
+    "symbols that are all there and let none in": by_hand(
         SYMBOLS,
         "INSERT INTO trading.symbols (symbol) VALUES ('XAUUSD');"
         "CREATE FUNCTION trading.no() RETURNS trigger LANGUAGE plpgsql AS"
         " $$BEGIN RAISE EXCEPTION 'ask the desk'; END$$;"
         "CREATE TRIGGER no BEFORE INSERT ON trading.symbols FOR EACH ROW EXECUTE FUNCTION trading.no()",
     ),
-    "metadata that is no object": _shape(
+    "metadata that is no object": by_hand(
         SYMBOLS, """UPDATE trading.symbols SET metadata = '{"last": 1}' WHERE symbol = 'EURUSD'"""
     ),
-    "naive times of the status in the zone of the database": _shape(
+    "naive times of the status in the zone of the database": by_hand(
         SYMBOLS,
         PROVIDERS,
         SYNC.format("ticker_id int REFERENCES trading.symbols").replace("timestamptz", "timestamp"),
@@ -353,7 +353,7 @@ ADOPTED: Mapping[str, Shape] = {
         "INSERT INTO data_sources.data_sync_status"
         " SELECT 1, 1, now() AT TIME ZONE 'Asia/Kolkata', 'ok', NULL, now() AT TIME ZONE 'Asia/Kolkata'",
     ),
-    "a status with nothing but a state": _shape(
+    "a status with nothing but a state": by_hand(
         SYMBOLS,
         PROVIDERS,
         "CREATE TABLE data_sources.data_sync_status (ticker_id int, provider_id int, sync_status text,"
@@ -363,7 +363,7 @@ ADOPTED: Mapping[str, Shape] = {
             for name in ("last_sync_timestamp", "error_message", "updated_at")
         ),
     ),
-    "another provider besides, and many keys": _shape(
+    "another provider besides, and many keys": by_hand(
         SYMBOLS,
         PROVIDERS.replace("('polygon')", "('oanda'), ('MASSIVE')"),
         SYNC.format("id bigserial, ticker_id int REFERENCES trading.symbols"),

@@ -257,7 +257,7 @@ def assert_bars(world: World, shape: Shape, before: dict[str, dict[int, tuple[fl
         instrument = source.instruments[ticker]
         unit = 10.0**-instrument.digits
         for t_ms in sorted(ours)[:: max(1, len(ours) // SAMPLES)]:
-            real = source.bar(instrument, MINUTE_MS, t_ms, t_ms + BAR_MS, world.clock.at_ms)
+            real = source.bar(instrument, MINUTE_MS, t_ms, t_ms + BAR_MS, world.clock.now_ms())
             assert real is not None, f"{symbol} has a bar at {t_ms} that the vendor has not"
             wanted = [price * unit for price in real.row[1:5]]
             assert ours[t_ms] == pytest.approx(wanted, rel=1e-6, abs=1e-4), f"{symbol} at {t_ms}"
