@@ -343,7 +343,7 @@ ADOPTED: Mapping[str, Shape] = {
         "CREATE TRIGGER no BEFORE INSERT ON trading.symbols FOR EACH ROW EXECUTE FUNCTION trading.no()",
     ),
     "metadata that is no object": by_hand(
-        SYMBOLS, """UPDATE trading.symbols SET metadata = '{"last": 1}' WHERE symbol = 'EURUSD'"""
+        SYMBOLS, """UPDATE trading.symbols SET metadata = '[1, 2]' WHERE symbol = 'EURUSD'"""
     ),
     "naive times of the status in the zone of the database": by_hand(
         SYMBOLS,

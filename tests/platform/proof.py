@@ -107,7 +107,7 @@ def assert_adopted(world: World, shape: Shape) -> None:
     """After `init` and the commands our data is where their readers look, and all else is as it was."""
     tables = shape.tables
     before = look(world, shape)
-    had_bars = _bars(world, shape) if tables.bars in before.tables else {}
+    had_bars = bars_of(world, shape) if tables.bars in before.tables else {}
     assert broken_writers(world, shape) == []
 
     world.init()
@@ -220,13 +220,20 @@ def _kept(row: Row, owned: frozenset[str], columns: set[str], shape: Shape) -> R
     """The row without what is ours: of a metadata document only `last_update`."""
     values = {name: value for name, value in row.values.items() if name in columns - owned}
     metadata = plain(shape.tables.metadata)
-    document = row.values.get(metadata)
-    if metadata in columns & owned and isinstance(document, dict):
-        values[metadata] = {key: value for key, value in document.items() if key != "last_update"}
+    if metadata in columns & owned:
+        values[metadata] = _theirs(row.values[metadata])
     return Row(values, row.written_by)
 
 
-def _bars(world: World, shape: Shape) -> dict[str, dict[int, tuple[float, ...]]]:
+def _theirs(document: Any) -> Any:
+    """What a metadata document has of theirs: what is no object is kept as `previous`."""
+    if not isinstance(document, dict):
+        return document
+    rest = {key: value for key, value in document.items() if key != "last_update"}
+    return rest["previous"] if rest.keys() == {"previous"} else rest or None
+
+
+def bars_of(world: World, shape: Shape) -> dict[str, dict[int, tuple[float, ...]]]:
     """The bars of each symbol by their start in ms, as the platform's readers find them."""
     bars: dict[str, dict[int, tuple[float, ...]]] = defaultdict(dict)
     for symbol, start, *prices in world.rows(shape.tables.read_bars()):
@@ -244,7 +251,7 @@ def asked(world: World, ticker: str) -> list[tuple[int, int]]:
 def assert_bars(world: World, shape: Shape, before: dict[str, dict[int, tuple[float, ...]]]) -> None:
     """Each symbol has its own bars, as the vendor has them; beyond what was asked it has what was there."""
     source = world.vendor.source
-    now = _bars(world, shape)
+    now = bars_of(world, shape)
     for asset in (*shape.priority, *shape.secondary):
         symbol, ticker = asset["symbol"], asset["polygon_ticker"]
         ranges = asked(world, ticker)
