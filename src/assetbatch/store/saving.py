@@ -16,6 +16,7 @@ import psycopg
 
 from assetbatch.market import (
     BAR_MS,
+    LOCKED,
     Bar,
     Batch,
     Outcome,
@@ -40,8 +41,6 @@ ERROR_LIMIT = 500
 RefusedBars = Mapping[int, Refused]
 """Bars by start that cannot be stored."""
 
-
-LOCKED = "locked by another transaction"
 
 NOT_REGISTERED = "it is not registered: run assetbatch init"
 
