@@ -150,7 +150,7 @@ def save(
         }
         writer.save_for_readers(failures)
         writer.save(failures, not_written, [])
-        writer.forget_prices(list(failures))
+        writer.forget_prices([symbol for symbol in failures if not_written[symbol].price])
     if news:
         spans.save(connection, news, dict(ledgers.fetchall()), now_ms, encoding)
     sound = {
