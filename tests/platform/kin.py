@@ -363,6 +363,13 @@ ADOPTED: Mapping[str, Shape] = {
             for name in ("last_sync_timestamp", "error_message", "updated_at")
         ),
     ),
+    "successes of theirs before we came": by_hand(
+        SYMBOLS,
+        PROVIDERS,
+        SYNC.format("ticker_id int REFERENCES trading.symbols"),
+        "INSERT INTO data_sources.data_sync_status"
+        " SELECT id, 1, now() - interval '5 days', 'success', NULL, now() FROM trading.symbols",
+    ),
     "another provider besides, and many keys": by_hand(
         SYMBOLS,
         PROVIDERS.replace("('polygon')", "('oanda'), ('MASSIVE')"),

@@ -119,7 +119,7 @@ def test_an_item_of_the_queue_that_is_held_leaves_the_others_alone(
 ) -> None:
     other.execute(b"SELECT FROM trading.symbols WHERE symbol = 'GBPUSD' FOR UPDATE")
     world.enqueue_secondary()
-    result = world.run_queue(SECONDS)
+    result = world.run_queue(2 * SECONDS)
     told = {asset.symbol: asset.status for asset in result.assets}
     assert told == {"ETHUSD": "success", "GBPUSD": "failed", "USDJPY": "success"}
     assert len([path for path in world.paths if "GBPUSD" in path]) == 1
