@@ -126,29 +126,32 @@ PARTITIONS = {
 }
 
 
-def refusals(parts: Parts) -> list[str]:
-    """What `init` has to say of it; nothing where it adopts."""
+def refusals(parts: Parts) -> list[list[str]]:
+    """What `init` may say of it, each as the words of one refusal; nothing where it adopts."""
     found = []
-    if parts.symbols_key in ("wider", "partial"):
-        found += [parts.symbols, "exchange" if parts.symbols_key == "wider" else "only for some rows"]
+    symbols, bars, sync = parts.symbols, "market_data.ohlcv_5m", "data_sources.data_sync_status"
+    if parts.symbols_key == "wider":
+        found.append([symbols, "exchange"])
+    if parts.symbols_key == "partial":
+        found.append([symbols, "only for some rows"])
     if parts.metadata == "text":
-        found += [f"{parts.symbols}.metadata"]
+        found.append([f"{symbols}.metadata"])
     if parts.insists == "a base":
-        found += ["base", "INSERT INTO"]
-    if parts.bars in ("view", "materialised view"):
-        found += ["market_data.ohlcv_5m", "view", "market_data.bars_1m"]
+        found.append(["base", "INSERT INTO"])
+    if parts.bars.endswith("view"):
+        found.append([bars, "view", "market_data.bars_1m"])
     elif parts.bars != "absent":
         if parts.ts == "close_time":
-            found += ["market_data.ohlcv_5m", "close_time"]
+            found.append([bars, "close_time"])
         if parts.bars_key == "wider":
-            found += ["market_data.ohlcv_5m", "source"]
+            found.append([bars, "source"])
         if parts.bars_key == "partial" and parts.bars == "table":
-            found += ["market_data.ohlcv_5m", "only for some rows"]
+            found.append([bars, "only for some rows"])
     if parts.sync == "table":
         if parts.states == "no words":
-            found += ["data_sources.data_sync_status", "success", "red"]
+            found.append([sync, "success", "red"])
         if parts.sync_key == "wider":
-            found += ["data_sources.data_sync_status", "data_type"]
+            found.append([sync, "data_type"])
     return found
 
 
@@ -420,7 +423,7 @@ def build(parts: Parts) -> Shape:
         tables=made.tables,
         writers=made.writers,
         readers=made.readers,
-        refused=refusals(parts),
+        refused=[word for words in refusals(parts) for word in words],
         adds=frozenset(made.adds),
         success=SUCCESS.get(parts.states, "success") if parts.sync == "table" else "success",
     )
