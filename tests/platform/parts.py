@@ -51,15 +51,20 @@ class Parts:
     provider: Literal["polygon", "POLYGON", "Polygon.io", "none yet"] = "polygon"
 
 
-def choices(**fixed: Any) -> st.SearchStrategy[Parts]:
-    """Each part by itself; the first of its values is the simplest."""
-    hints = get_type_hints(Parts)
-    drawn = {
-        name: st.booleans() if hint is bool else st.sampled_from(get_args(hint))
-        for name, hint in hints.items()
-        if name not in fixed
-    }
-    return st.builds(Parts, **drawn, **{name: st.just(value) for name, value in fixed.items()}).map(sensible)
+HARMED = frozenset(
+    {"wider", "partial", "text", "a base", "view", "materialised view", "close_time", "no words"}
+)
+"""Values of parts for which `init` has to refuse; "text" is no metadata, but may be the words of a state."""
+
+
+def choices(*, sound: bool) -> st.SearchStrategy[Parts]:
+    """Each part by itself, the first of its values being the simplest; `sound`: only what can be adopted."""
+    drawn: dict[str, st.SearchStrategy[Any]] = {}
+    for name, hint in get_type_hints(Parts).items():
+        harmed = HARMED if sound and name != "states" else {"no words"} if sound else set()
+        values = [False, True] if hint is bool else [one for one in get_args(hint) if one not in harmed]
+        drawn[name] = st.sampled_from(values)
+    return st.builds(Parts, **drawn).map(sensible)
 
 
 def sensible(parts: Parts) -> Parts:
