@@ -81,11 +81,9 @@ class _Reader:
                     continue
                 columns[key] = column = value if _is_text(value) else None
             elif near := self._nearly(key, value):
-                self._add(
-                    (key,),
-                    f"unknown key, did you mean {near}? A further column of this name would "
-                    f"need another spelling here; expected one of {', '.join(self._keys)}",
-                )
+                keys = ", ".join(self._keys)
+                text = f"unknown key, did you mean {near}? expected one of {keys}, or a further column"
+                self._add((key,), text)
             elif constant := self._constant(key, value):
                 constants |= constant
                 column = key

@@ -270,6 +270,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         """All that is kept fresh, the priority assets first."""
         return self.enabled_priority_assets + self.enabled_secondary_assets
 
+    @property
+    def configured_symbols(self) -> tuple[str, ...]:
+        """Those of all assets, of what is switched off too."""
+        return tuple(asset.symbol for asset in (*self.priority_assets, *self.secondary_assets))
+
     @cached_property
     def assets_by_symbol(self) -> Mapping[str, Asset]:
         """The same by their symbols."""

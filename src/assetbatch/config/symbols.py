@@ -8,8 +8,10 @@ from typing import ClassVar, NamedTuple, Self
 
 from assetbatch.assets import AssetType
 from assetbatch.currencies import COINS, CURRENCIES, METALS
+from assetbatch.secret import masked_name
 
 _LONGEST = 32
+ALIKE_HINT = "remove one of them, unless your platform tells them apart"
 _PAIR = re.compile(r"(?:([CX]):)?([A-Z0-9]{2,10}) ?[-/_.: ]? ?([A-Z]{3})(=X)?")
 
 
@@ -58,13 +60,21 @@ def derive(symbol: str, asset_type: AssetType | None = None) -> Derived | None:
     return found
 
 
-def nearly_alike(symbols: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return the groups of symbols that differ in nothing but case or separators."""
+def plain(symbol: str) -> str:
+    """A symbol without case and separators; one of nothing but separators as it is."""
     from unicodedata import normalize  # for a check only
 
+    folded = normalize("NFKC", symbol).casefold()
+    return "".join(filter(str.isalnum, folded)) or folded
+
+
+def likely_mistakes(symbols: Iterable[str]) -> list[str]:
+    """Say which symbols differ in nothing but case or separators: most often one of them is meant."""
     groups: dict[str, list[str]] = {}
     for symbol in symbols:
-        plain = normalize("NFKC", symbol).casefold()
-        key = "".join(filter(str.isalnum, plain))
-        groups.setdefault(key or plain, []).append(symbol)
-    return [tuple(group) for group in groups.values() if len(group) > 1]
+        groups.setdefault(plain(symbol), []).append(symbol)
+    return [
+        f"{', '.join(map(masked_name, group))} differ in nothing but case or separators"
+        for group in groups.values()
+        if len(group) > 1
+    ]

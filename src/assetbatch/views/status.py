@@ -161,9 +161,7 @@ def _facts(health: Health, plain: bool) -> Table:
     for job in health.jobs:
         words = "never started"
         if job.last_started:
-            words = f"started {_clock(job.last_started)}, {job.last_result}"
-            if job.next_run:
-                words += f", next {_clock(job.next_run)}"
+            words = f"started {_clock(job.last_started)}, {job.last_result}, next {_clock(job.next_run)}"
             if job.skipped:
                 words += f", {plural(job.skipped, 'start')} skipped"
         table.add_row(job.id.replace("_", "-"), words)
