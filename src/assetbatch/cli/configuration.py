@@ -9,7 +9,10 @@ import typer
 
 from assetbatch.cli.context import load_config, log, print_json, print_rich, print_text, reported
 
-CODES = "Exit codes: 0 the configuration is valid (what looks like a mistake is a warning on stderr); 2 it is not (every mistake is a line on stderr)."
+CODES = (
+    "Exit codes: 0 the configuration is valid (what looks like a mistake is a warning on stderr); 2 it is "
+    "not (every mistake is a line on stderr)."
+)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -132,10 +132,11 @@ class Memory(logging.Filter):
 
 
 def key_of(text: str, symbols: Iterable[str] = ()) -> str:
-    """What makes two lines the same failure: all but the numbers in them; `S01` is a name, no number, and so
-    is a number that a symbol is made of."""
-    numbered = ",".join(symbol for symbol in symbols if _NUMBER.search(symbol))
-    return _NUMBER.sub("#", text) + numbered
+    """What makes two lines the same failure: all but the numbers in them. A number that is part of a name is
+    none: `S01`, or one in a symbol that the line begins with."""
+    names, colon, _ = text.partition(": ")
+    numbered = [symbol for symbol in symbols if colon and symbol in names and _NUMBER.search(symbol)]
+    return _NUMBER.sub("#", text) + ",".join(numbered)
 
 
 def kind_of(error: AssetbatchError) -> Kind:

@@ -78,7 +78,7 @@ def _tables(tables: TableMappings) -> list[tuple[str, str]]:
         entries |= {f"missing.{column}": value for column, value in table.missing.items()}
         entries |= {f"states.{state}": word for state, word in table.states.items()}
         found += [
-            (f"database.tables.{name}.{key}", _text(value))
+            (f"database.tables.{name}.{masked_name(key)}", _text(value))
             for key, value in entries.items()
             if value is not None
         ]
