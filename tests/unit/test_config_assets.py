@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from assetbatch.config.display import effective
 from assetbatch.config.symbols import Symbol, derive, likely_mistakes
 from assetbatch.currencies import COINS, CURRENCIES, METALS
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 FOREX, CRYPTO = AssetType.FOREX, AssetType.CRYPTO
 HIGH, MEDIUM, LOW = AssetPriority.HIGH, AssetPriority.MEDIUM, AssetPriority.LOW
 
@@ -55,6 +57,16 @@ class TestLists:
         found = {asset.symbol: asset.priority for asset in config.secondary_assets}
         assert found == {"EURUSD": HIGH, "GBPUSD": MEDIUM, "USDJPY": LOW, "USDCHF": HIGH, "AUDUSD": MEDIUM}
         assert list(found) == list(written)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_what_the_readme_shows_is_valid(tmp_path: Path, number: int) -> None:
+    blocks = re.findall(
+        r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert len(blocks) == 2
+    config = read(tmp_path, blocks[number])
+    assert config.priority_assets or config.database.tables.bars.table
 
 
 class TestTicker:
