@@ -74,6 +74,13 @@ def test_without_it_nothing_is_named_otherwise(tmp_path: Path) -> None:
         assert read(tmp_path, text).database.tables == TableMappings()
 
 
+def test_a_sandbox_has_tables_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "config.yml").write_text(WHOLE)
+    config = load(None, {}, cwd=tmp_path, sandbox=True)
+    assert config.database.tables == TableMappings()
+    assert config.origins["database.tables"] == "--sandbox"
+
+
 def test_every_name_is_shown(tmp_path: Path) -> None:
     lines = [line for line in effective(read(tmp_path, WHOLE)) if line.path.startswith("database.tables")]
     assert {line.origin for line in lines} == {"config.yml database.tables"}
