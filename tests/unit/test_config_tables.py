@@ -170,6 +170,10 @@ def test_a_slip_of_one_letter_is_a_mistake(tmp_path: Path, table: str, typed: st
             ".bars.missing: found a whole number, expected a mapping with the keys volume, vwap, trades",
         ),
         ("bars: {missing: {volume: x}}", ".bars.missing.volume: found 'x', expected a number"),
+        (
+            "bars: {missing: {volume: 1" + "0" * 400 + "}}",
+            ".bars.missing.volume: found a very large number, expected a number",
+        ),
         ("bars: {missing: {volume: .inf}}", ".bars.missing.volume: found inf, expected a number"),
         ("bars: {missing: {ts: 0}}", ".bars.missing.ts: unknown key, expected one of volume, vwap, trades"),
         (

@@ -66,10 +66,8 @@ class _Reader:
         taken: dict[str, str] = {}
         for key, value in raw.items():
             if not isinstance(key, str) or not _is_name(key):
-                text = (
-                    f"found the key {shown(key)}, expected {_COLUMN} (YAML reads NO and yes without quotes "
-                )
-                self._add((), text + "as false and true)")
+                text = f"found the key {shown(key)}, expected {_COLUMN}"
+                self._add((), f"{text} (YAML reads NO and yes without quotes as false and true)")
                 continue
             if key in self._settings:
                 if (read := self._setting(key, value)) is not None:
@@ -169,7 +167,9 @@ def _is_text(value: object) -> TypeGuard[str]:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 2**63
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _is_one_slip(typed: str, meant: str) -> bool:

@@ -217,11 +217,14 @@ def _asset(settings: AssetSettings, path: KeyPath, name: str, mistakes: list[Mis
 
 def _no_ticker(symbol: str, asset_type: AssetType | msgspec.UnsetType) -> str:
     """Why a ticker is wanted: the symbol is no pair of known names, or none of the written type."""
-    pair = "pair of known names" if asset_type is UNSET else f"{asset_type} pair of known names"
-    example = "X:BTCUSD" if asset_type is AssetType.CRYPTO else "C:EURUSD"
-    both = "C:EURUSD or X:BTCUSD" if asset_type is UNSET else example
-    found = f"the symbol {shown(symbol)}" if may_be_quoted(symbol) else "the symbol"
-    return f"missing, and {found} is no {pair}: write the vendor's name with its prefix, such as {both}"
+    kind = "" if asset_type is UNSET else f"{asset_type} "
+    examples = {AssetType.FOREX: "C:EURUSD", AssetType.CRYPTO: "X:BTCUSD"}
+    wanted = " or ".join(examples.values()) if asset_type is UNSET else examples[asset_type]
+    found = f"the symbol {symbol!r}" if may_be_quoted(symbol) else "the symbol"
+    return (
+        f"missing, and {found} is no {kind}pair of known names: "
+        f"write the vendor's name with its prefix, such as {wanted}"
+    )
 
 
 def _find_twins(assets: Mapping[KeyPath, Asset], mistakes: list[Mistake]) -> None:
