@@ -117,11 +117,14 @@ def test_are_worked_and_named_one_by_one(world: World) -> None:
     last = (datetime.now(UTC) - timedelta(days=70)).strftime("%Y-%m-%d")
     done = run(world, "backfill", "--from", day, "--to", last, "--json", "--", *SPELT)
     assert json.loads(done.stdout)["queued"] == len(SPELT)
-    assert run(world, "run-queue").returncode == 0
-    for symbol in SPELT:
-        assert world.bars(symbol), symbol
-    with world.services() as services:
-        assert services.queue.state().size == 0
+    for _ in range(5):  # on a busy machine one start may not come to the end
+        assert run(world, "run-queue").returncode == 0
+        with world.services() as services:
+            if not services.queue.state().size:
+                break
+    else:
+        pytest.fail("something stays in the queue")
+    assert all(world.bars(symbol) for symbol in SPELT)
 
 
 def test_are_found_among_the_dead_letters(world: World) -> None:
