@@ -149,3 +149,21 @@ def test_another_spelling_is_no_symbol_and_the_right_one_is_named(
     done = run(world, *command, "eurusd")
     assert done.returncode == 2
     assert "eurusd is no enabled asset that keeps bars (hint: did you mean EUR/USD? " in done.stderr
+
+
+@pytest.mark.parametrize("plan", ["basic", "starter"])
+def test_two_spellings_of_a_symbol_are_each_refreshed(make_world: MakeWorld, plan: str) -> None:
+    world = make_world(plan=plan, init=False)
+    del world.document["priority_assets"], world.document["secondary_assets"]
+    world.document["batch"] = {"priority_assets": [{"symbol": "EURUSD"}, {"symbol": "eur/usd"}]}
+    checked = run(world, "config", "check")
+    assert checked.returncode == 0
+    assert "EURUSD, eur/usd differ in nothing but case or separators" in checked.stdout + checked.stderr
+    assert run(world, "init").returncode == 0
+    report = json.loads(run(world, "run-priority", "--json").stdout)
+    assert {asset["symbol"]: asset["status"] for asset in report["assets"]} == {
+        "EURUSD": "success",
+        "eur/usd": "success",
+    }
+    one, other = world.rows("SELECT metadata -> 'last_update' FROM trading.symbols ORDER BY symbol")
+    assert one == other

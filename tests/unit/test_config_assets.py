@@ -179,3 +179,9 @@ def test_symbols_that_differ_in_case_or_separators_are_told() -> None:
         "EURUSD, eur/usd, EUR_USD differ in nothing but case or separators",
         "BTC-USD, BTCUSD differ in nothing but case or separators",
     ]
+
+
+def test_two_spellings_of_a_symbol_may_have_one_ticker(tmp_path: Path) -> None:
+    config = read(tmp_path, "priority_assets: [{symbol: EURUSD}, {symbol: eur/usd}]")
+    assert [asset.polygon_ticker for asset in config.priority_assets] == ["C:EURUSD", "C:EURUSD"]
+    assert likely_mistakes(config.configured_symbols)

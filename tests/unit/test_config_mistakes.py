@@ -293,7 +293,7 @@ def test_a_list_of_assets_stands_in_one_place(tmp_path: Path) -> None:
 
 
 def test_a_mistake_names_the_place_in_batch(tmp_path: Path) -> None:
-    lists = "  priority_assets:\n  - {symbol: EURUSD}\n  - {symbol: 5}\n  - {symbol: eur-usd}\n"
+    lists = "  priority_assets:\n  - {symbol: EURUSD}\n  - {symbol: 5}\n  - {symbol: EURUSD=X}\n"
     assert mistakes(tmp_path, f"batch:\n{lists}  priority_asets: []") == [
         f"config.yml: batch.priority_assets[1].symbol: found 5, expected {SYMBOL} (line 4: put it in quotes)",
         "config.yml: batch.priority_asets: unknown key, did you mean priority_assets? expected one of "

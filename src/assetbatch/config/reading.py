@@ -17,7 +17,7 @@ from assetbatch.assets import Asset, AssetPriority, AssetType
 from assetbatch.config.checking import KeyPath, Mistake, build, convert, dotted, fits, misfit, unknown_key
 from assetbatch.config.documents import compose_yaml, locate, parse_yaml
 from assetbatch.config.settings import ASSET_LISTS, SECTIONS, AssetSettings, Config
-from assetbatch.config.symbols import derive
+from assetbatch.config.symbols import derive, plain
 from assetbatch.config.urls import PingUrls
 from assetbatch.config.wording import kind_of, shown
 from assetbatch.secret import masked_name, may_be_quoted
@@ -228,12 +228,14 @@ def _no_ticker(symbol: str, asset_type: AssetType | msgspec.UnsetType) -> str:
 
 
 def _find_twins(assets: Mapping[KeyPath, Asset], mistakes: list[Mistake]) -> None:
-    """Two assets of one symbol or one ticker, in whichever list."""
+    """Two assets of one symbol or one ticker, in whichever list. One ticker under two spellings of a symbol is
+    a warning (see `likely_mistakes`): a platform may tell them apart."""
     for key in ("symbol", "polygon_ticker"):
         first: dict[str, KeyPath] = {}
         for path, asset in assets.items():
             value = getattr(asset, key)
-            if value in first:
+            earlier = assets[first[value]].symbol if value in first else None
+            if earlier is not None and (earlier == asset.symbol or plain(earlier) != plain(asset.symbol)):
                 text = (
                     f"found {masked_name(value)!r} again, "
                     f"expected every {key} once (first in {dotted(first[value])})"
