@@ -40,6 +40,7 @@ HELD = {
 def world(make_world: Callable[..., World], wednesday_ms: int) -> World:
     """A platform that has a status and an old bar of each symbol in what will be fetched."""
     world = make_world(plan="basic", now_ms=wednesday_ms)
+    world.know_that_today_is_refused()
     execute(
         world,
         f"INSERT INTO {SYNC} (ticker_id, provider_id, sync_status)"
@@ -99,7 +100,7 @@ def test_it_is_asked_for_again_in_the_next_cycle(
 
 def test_a_row_that_becomes_free_in_time_is_written(world: World, other: psycopg.Connection[Any]) -> None:
     other.execute(HELD["the symbol, to be updated"].encode())
-    timer = Timer(2, other.rollback)
+    timer = Timer(SECONDS / 4, other.rollback)
     timer.start()
     result = world.run_priority(SECONDS)
     timer.join()
@@ -119,7 +120,7 @@ def test_an_item_of_the_queue_that_is_held_leaves_the_others_alone(
 ) -> None:
     other.execute(b"SELECT FROM trading.symbols WHERE symbol = 'GBPUSD' FOR UPDATE")
     world.enqueue_secondary()
-    result = world.run_queue(2 * SECONDS)
+    result = world.run_queue(SECONDS)
     told = {asset.symbol: asset.status for asset in result.assets}
     assert told == {"ETHUSD": "success", "GBPUSD": "failed", "USDJPY": "success"}
     assert len([path for path in world.paths if "GBPUSD" in path]) == 1
