@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -11,13 +12,21 @@ from typing import Any
 import psycopg
 import pytest
 
+from assetbatch.bounds import Bound
+from assetbatch.cycles.priority import run_priority
+from assetbatch.cycles.queue import run_queue
+from assetbatch.cycles.result import CycleResult
 from assetbatch.hours import last_midnight
+from assetbatch.market import Batch, Outcome, Price
+from assetbatch.progress import Progress
+from assetbatch.services import Services
+from assetbatch.store import Store
 from tests.cycles.conftest import make_world, paid, template
 from tests.world import World
 
 __all__ = ["make_world", "paid", "template"]
 
-SECONDS = 8
+SECONDS = 4
 """The bound of a cycle here: what it may wait for the row."""
 
 DAYS = 2
@@ -62,6 +71,13 @@ def execute(world: World, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
+def run(world: World, command: Callable[[Services, Bound, Progress], CycleResult]) -> CycleResult:
+    """One start that has `SECONDS`, whose database knows so."""
+    with Bound(SECONDS) as bound, Services(world.config(), bound=bound) as services:
+        services.clock = world.clock  # type: ignore[assignment]  # the same two methods
+        return command(services, bound, Progress())
+
+
 @pytest.fixture
 def other(world: World) -> Iterator[psycopg.Connection[Any]]:
     with closing(psycopg.connect(world.database_url)) as connection:
@@ -73,7 +89,7 @@ def test_the_others_are_stored_and_it_fails_once(
     world: World, other: psycopg.Connection[Any], held: str
 ) -> None:
     other.execute(HELD[held].format(new=moment(world, 1)).encode())
-    result = world.run_priority(SECONDS)
+    result = run(world, run_priority)
     told = {asset.symbol: asset.status for asset in result.assets}
     assert told == {"XAUUSD": "success", "EURUSD": "success", "BTCUSD": "failed"}
     assert (result.result, result.exit_code, result.calls) == ("partial", 1, 3)
@@ -89,7 +105,7 @@ def test_it_is_asked_for_again_in_the_next_cycle(
     world: World, other: psycopg.Connection[Any], held: str
 ) -> None:
     other.execute(HELD[held].encode())
-    world.run_priority(SECONDS)
+    run(world, run_priority)
     other.rollback()
     world.clock.at_ms += 5 * 60_000
     result = world.run_priority()
@@ -102,7 +118,7 @@ def test_a_row_that_becomes_free_in_time_is_written(world: World, other: psycopg
     other.execute(HELD["the symbol, to be updated"].encode())
     timer = Timer(SECONDS / 4, other.rollback)
     timer.start()
-    result = world.run_priority(SECONDS)
+    result = run(world, run_priority)
     timer.join()
     assert (result.result, result.calls) == ("ok", 3)
     assert world.bars("BTCUSD") == DAYS * 288
@@ -112,7 +128,7 @@ def test_rows_whose_key_is_held_by_a_foreign_key_are_free(
     world: World, other: psycopg.Connection[Any]
 ) -> None:
     other.execute("SELECT FROM trading.symbols FOR KEY SHARE")
-    assert world.run_priority(SECONDS).result == "ok"
+    assert run(world, run_priority).result == "ok"
 
 
 def test_an_item_of_the_queue_that_is_held_leaves_the_others_alone(
@@ -120,7 +136,7 @@ def test_an_item_of_the_queue_that_is_held_leaves_the_others_alone(
 ) -> None:
     other.execute(b"SELECT FROM trading.symbols WHERE symbol = 'GBPUSD' FOR UPDATE")
     world.enqueue_secondary()
-    result = world.run_queue(SECONDS)
+    result = run(world, run_queue)
     told = {asset.symbol: asset.status for asset in result.assets}
     assert told == {"ETHUSD": "success", "GBPUSD": "failed", "USDJPY": "success"}
     assert len([path for path in world.paths if "GBPUSD" in path]) == 1
@@ -132,7 +148,7 @@ def test_a_snapshot_of_several_is_stored_but_for_the_one(
     world = make_world(plan="starter", now_ms=wednesday_ms)
     with closing(psycopg.connect(world.database_url)) as other:
         other.execute(HELD["the symbol, to be updated"].encode())
-        result = world.run_priority(SECONDS)
+        result = run(world, run_priority)
     assert {asset.symbol: asset.status for asset in result.assets} == {
         "XAUUSD": "success",
         "EURUSD": "success",
@@ -140,3 +156,29 @@ def test_a_snapshot_of_several_is_stored_but_for_the_one(
     }
     assert result.calls == 1
     assert world.last_update("EURUSD") is not None
+
+
+@pytest.mark.parametrize("seconds", [2, 4])
+def test_the_last_save_of_a_start_has_time_for_all_the_others(
+    world: World, other: psycopg.Connection[Any], seconds: float
+) -> None:
+    """What is kept back for it at the end of a command is little: it may not all go to waiting."""
+    symbols = [f"S{number:03}USD" for number in range(249)]
+    execute(
+        world,
+        "INSERT INTO trading.symbols (symbol, name, asset_type)"
+        " SELECT 'S' || to_char(n, 'FM000') || 'USD', 'x', 'crypto' FROM generate_series(0, 248) n",
+    )
+    other.execute(b"SELECT FROM trading.symbols WHERE symbol = 'BTCUSD' FOR UPDATE")
+    batch = Batch(
+        prices=[
+            Price(symbol=one, last_price=1.5, as_of_ms=world.clock.at_ms) for one in [*symbols, "BTCUSD"]
+        ],
+        outcomes=[Outcome(symbol=one, status="success") for one in [*symbols, "BTCUSD"]],
+    )
+    ends = time.monotonic() + seconds
+    with Store.open(world.database_url, seconds_left=lambda: ends - time.monotonic()) as store:
+        saved = store.save(batch, world.clock.at_ms)
+    assert {price.symbol for price in saved.updated} == set(symbols)
+    assert list(saved.rejected) == ["BTCUSD"]
+    assert time.monotonic() < ends

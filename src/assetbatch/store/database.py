@@ -255,6 +255,10 @@ PostgreSQL takes to notice a deadlock."""
 
 LOCK_SECONDS_OF_PART = 0.1
 
+SECONDS_AFTER_LOCKS = 0.5
+"""Kept back of a batch's bound for the last attempt at a part, and to record what is still held: a statement
+that has hardly time for its lock ends by its own timeout, which fails the batch."""
+
 
 class _Parts:
     """Saves parts of one batch, each in a transaction; all end within the bound of one."""
@@ -263,7 +267,7 @@ class _Parts:
         self._session = session
         self._now_ms = now_ms
         self._deadline = session.deadline()
-        self._locks_until = session.lock_deadline()
+        self._locks_until = min(session.lock_deadline(), self._deadline - SECONDS_AFTER_LOCKS)
         self._lock_seconds = min(LOCK_SECONDS_OF_BATCH, self.lock_seconds_left())
 
     @property
