@@ -15,10 +15,12 @@ pytest.register_assert_rewrite("tests.platform.proof")
 
 
 def last_wednesday(now: datetime) -> datetime:
-    """The last Wednesday afternoon: all markets are open, and the platform's `now()` is not far."""
-    afternoon = now.replace(hour=15, minute=0, second=10, microsecond=0)
-    back = (now.weekday() - 2) % 7
-    return afternoon - timedelta(days=back or (7 if afternoon > now else 0))
+    """A Wednesday afternoon, when all markets are open, more than a day and at most eight days ago: what the
+    platform dates by `now()` is not far, and a cycle of the next day is not in the future."""
+    yesterday = now - timedelta(days=1)
+    afternoon = yesterday.replace(hour=15, minute=0, second=10, microsecond=0)
+    back = (yesterday.weekday() - 2) % 7
+    return afternoon - timedelta(days=back or (7 if afternoon > yesterday else 0))
 
 
 @pytest.fixture(scope="session")

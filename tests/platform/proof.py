@@ -33,6 +33,7 @@ OWNED = frozenset(
 """Columns whose values are assetbatch's to write in rows that it keeps."""
 
 MINUTE_MS = 60_000
+DAY_MS = 24 * 60 * MINUTE_MS
 SAMPLES = 30
 """So many bars of a symbol are held against the vendor's, evenly spread."""
 
@@ -125,8 +126,9 @@ def assert_adopted(world: World, shape: Shape) -> None:
     )
 
     trust_the_window(world)
-    results = [world.run_priority(), world.enqueue_secondary(), world.run_queue()]
-    assert_stored(world, shape, results)
+    assert_stored(world, shape, cycles(world))
+    world.clock.at_ms += DAY_MS  # there is a bar to be replaced, a price to be renewed
+    assert_stored(world, shape, cycles(world))
     assert_bars(world, shape, had_bars)
     after = look(world, shape, large=False)
     assert after.objects == after_init.objects, "a cycle changes the schema"
@@ -134,6 +136,11 @@ def assert_adopted(world: World, shape: Shape) -> None:
     assert broken_writers(world, shape) == []
     assert silent_readers(world, shape) == []
     assert_reported(world, shape)
+
+
+def cycles(world: World) -> list[CycleResult]:
+    """One start of each command that cron starts."""
+    return [world.run_priority(), world.enqueue_secondary(), world.run_queue()]
 
 
 def trust_the_window(world: World) -> None:
@@ -299,7 +306,9 @@ def silent_readers(world: World, shape: Shape) -> list[str]:
 def problems(world: World) -> tuple[Json, list[Finding]]:
     """The health document, and what `doctor` finds wrong with the database."""
     with world.services() as services:
-        health: Json = msgspec.json.decode(encode(overview.health_document(services)))
+        document = overview.health_document(services)
+        assert overview.page(services, document)  # with the courses of all
+        health: Json = msgspec.json.decode(encode(document))
     with Services(world.config()) as services, Bound(20) as bound:  # it compares the clocks of the servers
         found = list(examine(services, bound, call=False))
     return health, [one for one in found if one.check == "postgresql" and one.level != "ok"]

@@ -10,11 +10,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from assetbatch.cycles.result import CycleResult
 from assetbatch.errors import AssetbatchError
 from tests.world import World
 
-from .proof import platform, problems
+from .proof import cycles, platform, problems
 from .shapes import BITCOIN, ETHER, EURO, Json, Shape
 
 SHAPE = Shape(file="32_row_level_security", priority=(BITCOIN, EURO), secondary=(ETHER,))
@@ -67,10 +66,6 @@ def price(world: World, symbol: str) -> Json | None:
     query = "SELECT metadata -> 'last_update' FROM trading.symbols WHERE symbol = %s"
     ((found,),) = world.rows(query, symbol)
     return found  # type: ignore[no-any-return]
-
-
-def cycles(world: World) -> list[CycleResult]:
-    return [world.run_priority(), world.enqueue_secondary(), world.run_queue()]
 
 
 def assert_nothing_is_called_a_success(world: World, symbols: set[str]) -> None:
