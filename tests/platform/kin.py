@@ -38,7 +38,72 @@ def by_hand(*ddl: str, **more: Any) -> Shape:
     return Shape(ddl="; ".join((SCHEMAS, *ddl)), **{"priority": (GOLD, EURO), "secondary": (BITCOIN,)} | more)
 
 
+_BY_EXCHANGE = (
+    "CREATE TABLE trading.symbols (id serial PRIMARY KEY, exchange text NOT NULL, symbol text NOT NULL,"
+    " metadata jsonb, UNIQUE (exchange, symbol));"
+    "INSERT INTO trading.symbols (exchange, symbol) VALUES ('fx', 'EURUSD'), ('cme', 'EURUSD');",
+    f"CREATE TABLE market_data.ohlcv_5m (exchange text, symbol text, ts timestamptz, {PRICES},"
+    " PRIMARY KEY (exchange, symbol, ts),"
+    " FOREIGN KEY (exchange, symbol) REFERENCES trading.symbols (exchange, symbol));"
+    "INSERT INTO market_data.ohlcv_5m VALUES ('cme', 'EURUSD', '2020-01-01Z', 1, 2, 1, 2)",
+)
+_KINDS = (
+    "CREATE TYPE trading.kind AS ENUM ('stock', 'fx');"
+    "CREATE TABLE trading.symbols (id serial PRIMARY KEY, symbol text UNIQUE, asset_type trading.kind NOT NULL,"
+    " metadata jsonb);"
+    "INSERT INTO trading.symbols (symbol, asset_type) VALUES ('EURUSD', 'fx')"
+)
+_LENGTHS = (
+    SYMBOLS,
+    "CREATE TABLE market_data.timeframes (id int PRIMARY KEY, name text);"
+    "INSERT INTO market_data.timeframes VALUES (1, '1m'), (2, '5m');",
+    BARS.format(
+        "symbol_id int, ts timestamptz, timeframe_id int NOT NULL REFERENCES market_data.timeframes,"
+        " PRIMARY KEY (symbol_id, timeframe_id, ts)",
+        "",
+    ),
+    "INSERT INTO market_data.ohlcv_5m (symbol_id, timeframe_id, ts, open, high, low, close)"
+    " VALUES (2, 1, '2020-01-01Z', 1, 2, 1, 2)",
+)
+
 REFUSED: Mapping[str, Shape] = {
+    "a key of two columns that refers to one": by_hand(
+        *_BY_EXCHANGE, refused=["trading.symbols", "exchange"]
+    ),
+    "a length by its number": by_hand(*_LENGTHS, refused=["market_data.ohlcv_5m", "timeframe_id"]),
+    "a kind of asset that the enum lacks": by_hand(
+        _KINDS, refused=["trading.symbols", "BTCUSD", "INSERT INTO"]
+    ),
+    "symbols that a trigger writes otherwise": by_hand(
+        SYMBOLS,
+        "CREATE FUNCTION trading.lower() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN NEW.symbol = lower(NEW.symbol); RETURN NEW; END$$;"
+        "CREATE TRIGGER low BEFORE INSERT ON trading.symbols FOR EACH ROW EXECUTE FUNCTION trading.lower()",
+        refused=["trading.symbols", "XAUUSD"],
+    ),
+    "moments that the server generates": by_hand(
+        SYMBOLS,
+        BARS.format(
+            "symbol_id int, open_ms bigint, ts timestamptz GENERATED ALWAYS AS"
+            " (to_timestamp(open_ms / 1000.0)) STORED, PRIMARY KEY (symbol_id, open_ms)",
+            "",
+        ),
+        refused=["market_data.ohlcv_5m.ts", "generated"],
+    ),
+    "bars of symbols in another spelling": by_hand(
+        SYMBOLS,
+        BARS.format("symbol text, ts timestamptz, PRIMARY KEY (symbol, ts)", ""),
+        "INSERT INTO market_data.ohlcv_5m VALUES ('EUR/USD', '2020-01-01Z', 1, 2, 1, 2)",
+        refused=["market_data.ohlcv_5m.symbol", "EUR/USD"],
+    ),
+    "a state of one provider only": by_hand(
+        SYMBOLS,
+        PROVIDERS,
+        SYNC.format("ticker_id int").replace(
+            "PRIMARY KEY (ticker_id, provider_id)", "PRIMARY KEY (ticker_id)"
+        ),
+        refused=["data_sources.data_sync_status", "ticker_id"],
+    ),
     "only the status refers to another table": by_hand(
         SYMBOLS,
         "CREATE TABLE market_data.tickers (id serial PRIMARY KEY, symbol text);"
@@ -202,6 +267,75 @@ REFUSED: Mapping[str, Shape] = {
 }
 
 ADOPTED: Mapping[str, Shape] = {
+    "a key of two columns, ours named": by_hand(
+        *_BY_EXCHANGE,
+        configured={"symbols": {"exchange": "fx"}, "bars": {"exchange": "fx"}},
+        tables=Tables(
+            symbol_id="symbol",
+            reference="s.symbol",
+            where="s.exchange = 'fx'",
+            bars_where="b.exchange = 'fx'",
+            bars_key=("exchange", "symbol", "ts"),
+        ),
+        writers=[
+            "INSERT INTO trading.symbols (exchange, symbol) VALUES ('cme', 'BTCUSD'), ('cme', 'XAUUSD')",
+            "INSERT INTO market_data.ohlcv_5m VALUES ('cme', 'EURUSD', now(), 1, 2, 1, 2)",
+        ],
+    ),
+    "a length by its number, ours named": by_hand(
+        *_LENGTHS,
+        configured={"bars": {"timeframe_id": 2}},
+        tables=Tables(bars_where="b.timeframe_id = 2", bars_key=("symbol_id", "ts", "timeframe_id")),
+    ),
+    "a length that is an enum": by_hand(
+        SYMBOLS,
+        "CREATE TYPE market_data.length AS ENUM ('1m', '5m');",
+        BARS.format(
+            "symbol_id int, ts timestamptz, timeframe market_data.length NOT NULL,"
+            " PRIMARY KEY (symbol_id, timeframe, ts)",
+            "",
+        ),
+        configured={"bars": {"timeframe": "5m"}},
+        tables=Tables(bars_where="b.timeframe = '5m'", bars_key=("symbol_id", "ts", "timeframe")),
+    ),
+    "kinds of assets that are all there": by_hand(
+        _KINDS,
+        "INSERT INTO trading.symbols (symbol, asset_type) VALUES ('XAUUSD', 'fx'), ('BTCUSD', 'stock')",
+    ),
+    "all in one schema": by_hand(
+        "CREATE TABLE public.symbols (id serial PRIMARY KEY, ticker text UNIQUE NOT NULL, extra jsonb NOT NULL);"
+        "INSERT INTO public.symbols (ticker, extra) VALUES ('EURUSD', '{}');"
+        f"CREATE TABLE public.candles (instrument_id int REFERENCES public.symbols, t timestamptz, {PRICES},"
+        " PRIMARY KEY (instrument_id, t));"
+        "CREATE TABLE public.providers (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), code text UNIQUE);"
+        "CREATE TABLE public.syncs (ticker_id int REFERENCES public.symbols, provider_id uuid"
+        " REFERENCES public.providers, sync_status text, last_sync_timestamp timestamptz,"
+        " error_message text, updated_at timestamptz, UNIQUE (ticker_id, provider_id))",
+        configured={
+            "symbols": {"table": "public.symbols", "metadata": "extra"},
+            "bars": {"table": "public.candles"},
+            "providers": {"table": "public.providers"},
+            "sync_status": {"table": "public.syncs"},
+        },
+        tables=Tables(
+            symbols="public.symbols",
+            symbol="ticker",
+            metadata="extra",
+            bars="public.candles",
+            symbol_id="instrument_id",
+            ts="t",
+            bars_key=("instrument_id", "t"),
+            providers="public.providers",
+            sync_status="public.syncs",
+        ),
+    ),
+    "a status by a text without a foreign key": by_hand(
+        SYMBOLS,
+        PROVIDERS,
+        SYNC.format("ticker_id text"),
+        "INSERT INTO data_sources.data_sync_status (ticker_id, provider_id) VALUES ('EURUSD', 1)",
+        tables=Tables(sync_reference="s.symbol"),
+    ),
     "ids by another column than the key": by_hand(
         "CREATE TABLE trading.symbols (id serial PRIMARY KEY,"
         " uid uuid UNIQUE NOT NULL DEFAULT gen_random_uuid(), symbol text UNIQUE NOT NULL, metadata jsonb);"

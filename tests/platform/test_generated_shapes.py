@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
 
 from tests.conftest import examples, new_database, url_of
 from tests.world import SetClock, World
@@ -93,11 +94,11 @@ def test_what_fits_is_adopted_and_nobody_notices(world: World, name: str) -> Non
 
 
 @contextmanager
-def a_world(postgres_url: str, redis_url: str, now_ms: int) -> Iterator[World]:
+def a_world(postgres_url: str, redis_url: str, now_ms: int, plan: str = "basic") -> Iterator[World]:
     """A world of one example's own."""
     with TemporaryDirectory() as folder, new_database(postgres_url, "template1") as name:
         url, prefix = url_of(postgres_url, name), f"{{test-{uuid4().hex[:12]}}}"
-        world = World(Path(folder), redis_url, url, prefix, SetClock(now_ms))
+        world = World(Path(folder), redis_url, url, prefix, SetClock(now_ms), plan=plan)
         try:
             yield world
         finally:
@@ -129,12 +130,12 @@ def test_whatever_would_be_harmed_is_refused_and_left_as_it_was(
 
 @pytest.mark.slow
 @GENERATED
-@given(parts=choices(sound=True))
+@given(parts=choices(sound=True), plan=st.sampled_from(["basic", "starter"]))
 def test_whatever_fits_is_adopted_and_nobody_notices(
-    postgres_url: str, redis_url: str, wednesday_ms: int, parts: Parts
+    postgres_url: str, redis_url: str, wednesday_ms: int, parts: Parts, plan: str
 ) -> None:
     shape = build(parts)
     assert not shape.refused
-    with a_world(postgres_url, redis_url, wednesday_ms) as world:
+    with a_world(postgres_url, redis_url, wednesday_ms, plan) as world:
         platform(world, shape, shape.ddl)
         assert_adopted(world, shape)

@@ -153,6 +153,44 @@ def test_a_trigger_that_skips_rows(world: World, table: str, event: str) -> None
     assert_nothing_is_called_a_success(world, {"BTCUSD", "EURUSD", "ETHUSD"})
 
 
+@pytest.mark.parametrize(
+    ("table", "timing"),
+    [("market_data.ohlcv_5m", "INSERT"), ("trading.symbols", "UPDATE")],
+)
+def test_a_check_at_the_commit_costs_only_its_symbol(world: World, table: str, timing: str) -> None:
+    platform(world, SHAPE, OPEN)
+    world.init()
+    column = "symbol_id" if table.endswith("5m") else "id"
+    with psycopg.connect(world.database_url) as owner:
+        owner.execute(RECENT.format(world.clock.at_ms).encode())
+        owner.execute(
+            "CREATE FUNCTION trading.late() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$BEGIN IF NEW.{column} = 1 THEN RAISE 'ask the desk'; END IF; RETURN NEW; END$$".encode()
+        )
+        owner.execute(
+            f"CREATE CONSTRAINT TRIGGER late AFTER {timing} ON {table} DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION trading.late()".encode()
+        )
+    assert_nothing_is_called_a_success(world, {"BTCUSD"})
+    assert price(world, "EURUSD") is not None
+
+
+def test_a_trigger_that_keeps_metadata_as_it_was(world: World) -> None:
+    """The row is updated, and has no price."""
+    platform(world, SHAPE, OPEN)
+    world.init()
+    with psycopg.connect(world.database_url) as owner:
+        owner.execute(RECENT.format(world.clock.at_ms).encode())
+        owner.execute(
+            b"CREATE FUNCTION trading.keep() RETURNS trigger LANGUAGE plpgsql AS"
+            b" $$BEGIN NEW.metadata = OLD.metadata; RETURN NEW; END$$"
+        )
+        owner.execute(
+            b"CREATE TRIGGER keep BEFORE UPDATE ON trading.symbols FOR EACH ROW EXECUTE FUNCTION trading.keep()"
+        )
+    assert_nothing_is_called_a_success(world, {"BTCUSD", "EURUSD", "ETHUSD"})
+
+
 def test_a_trigger_that_skips_the_insertion_of_symbols_is_refused(world: World) -> None:
     """`init` cannot enter what it was told to, and says so."""
     platform(
