@@ -17,7 +17,7 @@ from assetbatch.secret import Secret
 from assetbatch.state.clock import ServerClock
 from assetbatch.state.connection import VIEW_SECONDS, RedisClient, Waiting, connect
 from assetbatch.state.journal import COMMANDS, Journal
-from assetbatch.state.keys import Keys, fingerprint, shared_prefix
+from assetbatch.state.keys import Keys, fingerprint, shared_prefix, window_name
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.queue import Queue
@@ -151,10 +151,11 @@ class Services:
     @cached_property
     def window(self) -> Window:
         """The call window of the configured API key."""
+        shared_by = self.config.rate_limiting.window
         return Window(
             self.redis,
             self.keys,
-            self._fingerprint,
+            window_name(shared_by) if shared_by else self._fingerprint,
             self.config.call_limit,
             CALL_SECONDS,
             first_call=lambda trust: self.store.first_call(trust),
