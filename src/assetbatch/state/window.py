@@ -154,20 +154,22 @@ class Window:
         self._recover = script(client, "recover_window")
         self._leave = script(client, "leave")
         self._cancel = script(client, "cancel")
+        self._extend = script(client, "extend")
         self._reserve = script(client, "reserve")
         self._state = script(client, "window_state")
 
     def _now(self) -> str:
         return str(self._clock()) if self._clock else ""
 
-    def options(self, kind: CallKind, lead_ms: int | None = None) -> bytes:
+    def options(self, kind: CallKind, lead_seconds: float | None = None) -> bytes:
         """Return what the scripts have to know of this window; `lua/_window.lua` names the fields."""
+        lead_ms = self.hold_ms if lead_seconds is None else min(self.hold_ms, round(lead_seconds * 1000))
         return msgspec.msgpack.encode(
             {
                 "limit": self.call_limit.limit,
                 "window": self.call_limit.window_ms,
                 "hold": self.hold_ms,
-                "lead": self.hold_ms if lead_ms is None else lead_ms,
+                "lead": lead_ms,
                 "kind": kind.value,
                 "server": self._server_name,
                 "spacing": self._spacing_ms,
@@ -176,17 +178,20 @@ class Window:
             }
         )
 
-    def ask(self, kind: CallKind, call_id: str | None = None) -> Grant | Refused:
+    def ask(
+        self, kind: CallKind, call_id: str | None = None, *, lead_seconds: float | None = None
+    ) -> Grant | Refused:
         """Asks for one slot, in one round trip.
 
-        Who was refused asks again with the same `call_id`, to keep its turn, or calls `leave`.
+        Who was refused asks again with the same `call_id`, to keep its turn, or calls `leave`. The call
+        arrives within `lead_seconds` (default: what a call of ours may take), if it is made.
         """
         call_id = call_id or new_id()
         while True:
             taken_at = boot_seconds()
             with redis_errors():
                 answer, *refusal = self._grant(
-                    keys=self.keys, args=[self._now(), self.options(kind), call_id]
+                    keys=self.keys, args=[self._now(), self.options(kind, lead_seconds), call_id]
                 )
             if answer == "granted":
                 return Grant(call_id, taken_at)
@@ -229,10 +234,23 @@ class Window:
         with redis_errors():
             self._recover(keys=self.keys, args=args)
 
-    def settle(self, grant: Grant) -> None:
-        """The answer is in, or the call has failed: its entry is dated to this moment."""
+    def settle(self, grant: Grant, *, arrival_seconds: float = 0.0) -> None:
+        """The answer is in, or the call has failed: its entry is dated to this moment.
+
+        A request that may be under way still counts as one that arrives within `arrival_seconds`.
+        """
+        args = [self._now(), grant.call_id, round(arrival_seconds * 1000)]
         with redis_errors():
-            self._settle(keys=self.keys[:1], args=[self._now(), grant.call_id])
+            self._settle(keys=self.keys[:1], args=args)
+
+    def extend(self, grant: Grant, kind: CallKind, lead_seconds: float) -> bool:
+        """Date the entry of a call that takes longer ahead, by `lead_seconds` from now; return whether it is.
+
+        If not, the call must have ended when it should have before.
+        """
+        args = [self._now(), self.options(kind, lead_seconds), grant.call_id]
+        with redis_errors():
+            return bool(self._extend(keys=self.keys, args=args))
 
     def cancel(self, grant: Grant) -> None:
         """The call was certainly never sent: its slot is free again, and nobody is kept apart from it."""
