@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from assetbatch.assets import AssetType
 from assetbatch.config import CallLimit
@@ -213,3 +217,50 @@ class TestACallThatWasNotMade:
         ours.settle(grant)
         ours.cancel(grant)
         assert ours.state().used == 1
+
+
+class TestPriorityNeverWaitsForTheQueue:
+    """However two installations' cycles lie to each other, where the limit has room for both."""
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        offset_ms=st.integers(0, 70_000),
+        needs=st.tuples(st.integers(0, 5), st.integers(0, 5)).filter(lambda both: sum(both) <= 5),
+        took_ms=st.integers(0, 12_000),
+        every_ms=st.sampled_from([500, 1_000, 3_700, 9_000]),
+        lag_ms=st.integers(0, 50_000),
+    )
+    def test_of_either(
+        self,
+        redis_client: RedisClient,
+        offset_ms: int,
+        needs: tuple[int, int],
+        took_ms: int,
+        every_ms: int,
+        lag_ms: int,
+    ) -> None:
+        clock = FakeClock(1_800_000_000_000)
+        shared = f"{{{uuid.uuid4().hex}}}"
+        ours, theirs = (window_of(redis_client, clock, f"{shared}:{name}", shared) for name in "ab")
+        first_ms = clock.now_ms + 80_000
+        second_ms = first_ms + offset_ms
+        starts = [(first_ms, ours, needs[0]), (second_ms, theirs, needs[1])]
+        for at_ms, window, count in starts:
+            window.reserve(at_ms, count, INTERVAL_MS)
+        out: list[tuple[int, Grant]] = []
+        for now_ms in range(clock.now_ms, second_ms + lag_ms + 2 * every_ms, every_ms):
+            events = [one for one in starts if one[0] + lag_ms * (one[0] == second_ms) <= now_ms]
+            for event in events:  # a cycle may come late, within its grace
+                starts.remove(event)
+                at_ms, window, count = event
+                clock.now_ms = max(clock.now_ms, at_ms)
+                use(window, CallKind.PRIORITY, count)
+            clock.now_ms = max(clock.now_ms, now_ms)
+            while out and out[0][0] <= clock.now_ms:
+                ours.settle(out.pop(0)[1])
+            for window in (ours, theirs):
+                answer = window.ask(CallKind.QUEUE, f"{window.keys[0]}{now_ms}")
+                if isinstance(answer, Grant):
+                    out.append((clock.now_ms + took_ms, answer))
+                else:
+                    window.leave(f"{window.keys[0]}{now_ms}")
