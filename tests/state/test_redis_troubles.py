@@ -410,6 +410,7 @@ def use_every_script(client: RedisClient) -> None:
     assert dead.free()
     grants = [window.ask(kind, f"c{number}") for number, kind in enumerate([*CallKind] * 4)]
     first = next(grant for grant in grants if isinstance(grant, Grant))
+    assert window.extend(first, CallKind.QUEUE, 5)
     window.settle(first)
     window.cancel(first)
     assert isinstance(grants[-1], Refused)

@@ -29,9 +29,9 @@ def add_to(app: typer.Typer) -> None:
         context_settings={"allow_interspersed_args": False},
         epilog="Examples: assetbatch call -- curl -fsS https://api.massive.com/v3/…  |  "
         "assetbatch call --priority --wait 30 -- python fetch.py\n\n"
-        "Exit codes: those of the command, 128 and the number of the signal that ended it; 124 its time was "
-        f"over; 126, 127 it cannot be run, is not found; {NO_SLOT} no slot within --wait; before the command "
-        f"has begun: {CODES}",
+        "Exit codes: 0 and others are those of the command, 128 and the number of the signal that ended it; "
+        f"124 its time was over; 126, 127 it cannot be run, is not found; {NO_SLOT} no slot within --wait; "
+        f"before the command has begun: {CODES}",
     )(call)
 
 
