@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NamedTuple
@@ -59,6 +59,8 @@ def run_guarded(
     `renew` returns a later moment, or None where it cannot. What the command leaves behind is killed when it
     ends. Signals go to the command.
     """
+    spared = keeper.children()  # servers of our own
+    keeper.adopt_orphans()
     ours, theirs = socket.socketpair()
     with ours, _forwarding(ours):
         with theirs:
@@ -68,7 +70,7 @@ def run_guarded(
                 pass_fds=[theirs.fileno()],
                 process_group=0,
             )
-        guard = _Guard(ours, process, until, renew)
+        guard = _Guard(ours, process, spared, until, renew)
         try:
             return guard.wait()
         finally:
@@ -80,11 +82,13 @@ class _Guard:
         self,
         control: socket.socket,
         process: subprocess.Popen[bytes],
+        spared: Collection[int],
         until: float,
         renew: Callable[[], float | None],
     ) -> None:
         self._control = control
         self._process = process
+        self._spared = {process.pid, *spared}
         self._until = until
         self._renew = renew
         self._renew_at = boot_seconds() + RENEW_SECONDS
@@ -119,6 +123,7 @@ class _Guard:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        keeper.end_children(self._spared)  # of a keeper that was killed
 
     def _kill(self) -> None:
         if self._group is not None:

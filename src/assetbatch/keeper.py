@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -48,7 +49,7 @@ class Keeper:
         self._woken, self._wakes = socket.socketpair()
         for end in (self._woken, self._wakes):
             end.setblocking(False)
-        self._prctl = _prctl()
+        self._prctl = _prctl()  # loaded before the fork
 
     def run(self, command: list[str]) -> None:
         """Run the command, and report how it ended."""
@@ -57,9 +58,7 @@ class Keeper:
             if signal.getsignal(number) is not signal.SIG_IGN:  # what is ignored stays so in the command
                 signal.signal(number, _noticed)
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
-        self._set(
-            _PR_SET_CHILD_SUBREAPER, 1
-        )  # what the command leaves behind becomes a child of this process
+        adopt_orphans()
         try:
             child = subprocess.Popen(command, process_group=0, preexec_fn=self._end_with_keeper)
         except (OSError, subprocess.SubprocessError) as error:
@@ -69,7 +68,7 @@ class Keeper:
         how = self._wait(child)
         _signal_group(child.pid, signal.SIGKILL)
         child.wait()
-        _end_children()
+        end_children()
         self._say(f"ended {child.returncode} {how}")
 
     def _wait(self, child: subprocess.Popen[bytes]) -> str:
@@ -109,13 +108,42 @@ class Keeper:
         with suppress(OSError):  # the starter is gone
             self._control.sendall(text.encode() + b"\n")
 
-    def _set(self, option: int, value: int) -> None:
-        if self._prctl is not None:
-            self._prctl(option, value, 0, 0, 0)
-
     def _end_with_keeper(self) -> None:
         """In the command's process, before it begins: it is killed where this process is."""
-        self._set(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if self._prctl is not None:
+            self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Make what a descendant leaves behind a child of this process, where the system can."""
+    if prctl := _prctl():
+        prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def children() -> list[int]:
+    """Return the children of this process; none where the system does not tell."""
+    found = []
+    for name in os.listdir(_PROC) if _PROC.is_dir() else ():
+        if name.isdigit():
+            with suppress(OSError):
+                text = (_PROC / name / "stat").read_text(encoding="utf-8", errors="replace")
+                if int(text.rpartition(")")[2].split()[1]) == os.getpid():
+                    found.append(int(name))
+    return found
+
+
+def end_children(spared: Collection[int] = ()) -> None:
+    """Kill the children of this process, and theirs as they become its own."""
+    until = _boot_seconds() + _LEFT_SECONDS
+    while _boot_seconds() < until:
+        left = [pid for pid in children() if pid not in spared]
+        if not left:
+            return
+        for pid in left:
+            with suppress(ProcessLookupError, PermissionError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.005)
 
 
 def _noticed(_number: int, _frame: FrameType | None) -> None:
@@ -134,32 +162,6 @@ def _prctl() -> Any:
 def _signal_group(group: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
-
-
-def _end_children() -> None:
-    """End what the command has started in process groups of their own, where the system lets us know it."""
-    until = _boot_seconds() + _LEFT_SECONDS
-    while _boot_seconds() < until:
-        try:
-            ended, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if not ended:
-            for pid in _children():
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.005)
-
-
-def _children() -> list[int]:
-    found = []
-    for name in os.listdir(_PROC) if _PROC.is_dir() else ():
-        if name.isdigit():
-            with suppress(OSError):
-                text = (_PROC / name / "stat").read_text(encoding="utf-8", errors="replace")
-                if int(text.rpartition(")")[2].split()[1]) == os.getpid():
-                    found.append(int(name))
-    return found
 
 
 if __name__ == "__main__":
