@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.market import Bar, Price
+from assetbatch.market import Bar, Price, RejectionCause
 from assetbatch.store import Batch, Outcome, Saved, Store
 
 from .conftest import SYMBOLS, Sql, asset, deadlocks, wait_for_a_waiting_lock
@@ -61,7 +61,7 @@ def test_a_refresh_sets_last_update_and_keeps_every_other_key(store: Store, sql:
                     "daily_high": None,
                     "daily_low": None,
                     "daily_close": None,
-                    "timestamp": "2025-10-09T08:55:00.000Z",
+                    "timestamp": "2025-10-09T08:55:00.000+00:00",
                 },
             },
         ),
@@ -77,7 +77,7 @@ def test_a_refresh_sets_last_update_and_keeps_every_other_key(store: Store, sql:
                     "daily_high": 4020.0,
                     "daily_low": 3990.5,
                     "daily_close": 4012.35,
-                    "timestamp": "2025-10-09T08:55:00.000Z",
+                    "timestamp": "2025-10-09T08:55:00.000+00:00",
                 },
             },
         ),
@@ -225,7 +225,9 @@ def test_symbols_without_a_row_are_reported_and_the_rest_is_saved(store: Store, 
         outcomes=[Outcome("NOPE3", "success"), Outcome("EURUSD", "success")],
     )
     saved = store.save(batch, NOW_MS)
-    assert saved == Saved(updated=[price("EURUSD")], unknown=["NOPE1", "NOPE2", "NOPE3"], bars_new=1)
+    assert (saved.updated, saved.bars_new) == ([price("EURUSD")], 1)
+    assert saved.unknown == list(saved.rejected) == ["NOPE1", "NOPE2", "NOPE3"]
+    assert {some.cause for some in saved.rejected.values()} == {RejectionCause.UNREGISTERED}
     assert sql("SELECT count(*) FROM trading.symbols") == [(3,)]
 
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from assetbatch.assets import Asset, AssetType
 from assetbatch.entitlements import DAY_MS as DAY
@@ -555,13 +556,15 @@ def test_pages_of_the_past_are_due_and_cover_all_that_is_worth_a_call(
 
 class TestBarsBehind:
     def test_bars_are_behind_when_the_frequency_asks_for_a_finished_one(self) -> None:
-        at = stored(as_of_ms=WEDNESDAY, synced_ms=WEDNESDAY, last_bar_ms=WEDNESDAY - BAR_MS)
+        asked = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        at = msgspec.structs.replace(stored(as_of_ms=WEDNESDAY, synced_ms=WEDNESDAY), spans=(asked,))
         assert not behind(EURUSD, at, PAID, WEDNESDAY + BAR_MS - 1)
         assert behind(EURUSD, at, PAID, WEDNESDAY + BAR_MS)
 
     def test_not_while_the_market_is_closed_and_the_last_bar_is_there(self) -> None:
         close = new_york("2026-11-20T17:00")
-        at = stored(as_of_ms=close, synced_ms=close, last_bar_ms=close - BAR_MS)
+        asked = Span(close - DAY, close, SpanState.ASKED, close)
+        at = msgspec.structs.replace(stored(as_of_ms=close, synced_ms=close), spans=(asked,))
         assert not behind(EURUSD, at, PAID, SUNDAY)
 
     def test_never_where_the_price_comes_from_the_bars_anyway(self) -> None:
@@ -629,3 +632,14 @@ def test_a_work_id_says_what_it_asks_for() -> None:
     assert parse_work_id(page.id) == WorkId("EURUSD", WorkKind.HISTORY, page.first_day, page.last_day)
     assert parse_work_id(Work(EURUSD).id) == WorkId("EURUSD", WorkKind.PRICE)
     assert parse_work_id(Work(EURUSD, WorkKind.BARS).id) == WorkId("EURUSD", WorkKind.BARS)
+
+
+@given(
+    st.text(st.sampled_from("AB:/ 1-") | st.characters(categories=["L", "N", "P", "S"]), min_size=1)
+    | st.sampled_from(["bars:A", "price:A", "history:A:2026-01-01:2026-01-02", "history:A", "price:bars:A"]),
+    st.sampled_from(WorkKind),
+)
+def test_an_id_means_the_same_work_whatever_the_symbol_holds(symbol: str, kind: WorkKind) -> None:
+    days = (date(2024, 11, 1), date(2024, 12, 4)) if kind is WorkKind.HISTORY else (None, None)
+    work = Work(structs.replace(EURUSD, symbol=symbol), kind, *days)
+    assert parse_work_id(work.id) == WorkId(symbol, kind, *days)

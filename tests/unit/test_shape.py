@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from assetbatch.assets import Asset, AssetType
+from assetbatch.config.tables import TABLES
 from assetbatch.market import Bar
-from assetbatch.store.columns import TABLE, BarColumns, Column
-from assetbatch.store.shape import DAY_MS, OURS, Concern, Shape, TableColumn, concerns
+from assetbatch.store.columns import BarColumns, Column
+from assetbatch.store.names import OWN, Table
+from assetbatch.store.shape import DAY_MS, Concern, Shape, TableColumn, concerns
 
+TABLE = "market_data.ohlcv_5m"
 NOW_MS = 1_796_000_000_000
 BTC = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO)
 SHIB = Asset(symbol="SHIBUSD", polygon_ticker="X:SHIBUSD", asset_type=AssetType.CRYPTO)
@@ -26,18 +29,17 @@ def numeric(precision: int, scale: int, name: str = "close", *, not_null: bool =
 def table_columns(**types: Column) -> list[TableColumn]:
     """The tables of our own, with other types for some columns of the bars."""
     found = []
-    for table, names in OURS.items():
+    for key, names in TABLES.items():
+        table: Table = getattr(OWN, key)
         for name in sorted(names):
-            own = types.get(name) if table == TABLE else None
+            own = types.get(name) if key == "bars" else None
             column = own or Column(name, "double precision", "double precision", -1, False)
-            found.append(
-                TableColumn(table, name, column.type, column.base, column.modifier, True, False, False)
-            )
+            found.append(TableColumn(key, table.place, name, name, *column[1:4], True, False, False))
     return found
 
 
 def said(columns: list[TableColumn], assets: list[Asset], **prices: float) -> list[str]:
-    return [concern.message for concern in concerns(Shape(columns, {}), assets, prices, NOW_MS)]
+    return [concern.message for concern in concerns(Shape(columns, {}, OWN), assets, prices, NOW_MS)]
 
 
 class TestColumn:
@@ -118,15 +120,15 @@ class TestConcerns:
 
     def test_a_missing_column_stops_all(self) -> None:
         columns = [column for column in table_columns() if column.name != "vwap"]
-        (concern,) = concerns(Shape(columns, {}), [EURO], {}, NOW_MS)
+        (concern,) = concerns(Shape(columns, {}, OWN), [EURO], {}, NOW_MS)
         assert (concern.message, concern.stops_all) == (f"{TABLE} has no column vwap", True)
 
     def test_a_foreign_column_without_a_default_stops_all_but_of_known_symbols(self) -> None:
-        foreign = TableColumn(TABLE, "venue", "text", "text", -1, True, False, False)
-        new_only = foreign._replace(table="trading.symbols")
+        foreign = TableColumn("bars", TABLE, "venue", None, "text", "text", -1, True, False, False)
+        new_only = foreign._replace(key="symbols", table="trading.symbols")
         harmless = [foreign._replace(filled_in=True), foreign._replace(not_null=False)]
-        harmless.append(foreign._replace(table="data_sources.api_providers"))
-        found = concerns(Shape([*table_columns(), foreign, new_only, *harmless], {}), [EURO], {}, NOW_MS)
+        harmless.append(foreign._replace(key="providers"))
+        found = concerns(Shape([*table_columns(), foreign, new_only, *harmless], {}, OWN), [EURO], {}, NOW_MS)
         assert [concern.stops_all for concern in found] == [True, False]
         assert all("venue is NOT NULL without a default" in concern.message for concern in found)
 
@@ -135,14 +137,14 @@ class TestConcerns:
             column._replace(generated=True, filled_in=True) if column.name == "vwap" else column
             for column in table_columns()
         ]
-        (concern,) = concerns(Shape(columns, {}), [EURO], {}, NOW_MS)
+        (concern,) = concerns(Shape(columns, {}, OWN), [EURO], {}, NOW_MS)
         assert concern.stops_all
         assert "vwap is generated" in concern.message
 
     def test_months_without_a_partition_are_named_for_all_alike(self) -> None:
         past = [NOW_MS - 33 * DAY_MS, NOW_MS - 32 * DAY_MS]
         found: list[Concern] = concerns(
-            Shape(table_columns(), {"BTCUSD": past, "EURUSD": past}), [BTC, EURO, SHIB], {}, NOW_MS
+            Shape(table_columns(), {"BTCUSD": past, "EURUSD": past}, OWN), [BTC, EURO, SHIB], {}, NOW_MS
         )
         assert [concern.message for concern in found] == [
             f"{TABLE} has no partition for BTCUSD, EURUSD in 2026-10: such bars are refused"
@@ -150,5 +152,5 @@ class TestConcerns:
         assert not found[0].stops_all
 
     def test_no_partition_for_now_stops_all(self) -> None:
-        (concern,) = concerns(Shape(table_columns(), {"BTCUSD": [NOW_MS]}), [BTC], {}, NOW_MS)
+        (concern,) = concerns(Shape(table_columns(), {"BTCUSD": [NOW_MS]}, OWN), [BTC], {}, NOW_MS)
         assert concern.stops_all

@@ -12,9 +12,10 @@ from assetbatch.hours import Market, is_open, last_open, next_open, open_ms_betw
 from assetbatch.ledger import completeness
 from assetbatch.market import BAR_MS, SpanState, StoredAsset
 from assetbatch.planning import Work, assess
-from assetbatch.words import iso, moment
+from assetbatch.words import iso, iso_or_none, moment
 
 NOT_REGISTERED = "not registered: run assetbatch init"
+NOT_STORED = "the last refresh succeeded, and no price is stored"
 
 STALE_SLACK_MS = 60_000
 COMPLETE_SLACK_MS = 30 * 60_000
@@ -48,6 +49,8 @@ def asset_health(
         state = stored.sync_status or "failed"
     elif stored.as_of_ms is None or stored.last_sync_ms is None:
         state = "never"
+        if stored.sync_status == "success":
+            reason = NOT_STORED
     else:
         still = stillness(asset, stored, known, now_ms, newest_ms)
         if still is Stillness.UNEXPLAINED:
@@ -76,13 +79,14 @@ def asset_health(
         asset_type=asset.asset_type.value,
         last_price=stored.last_price if stored else None,
         change_percent=change,
-        as_of=iso(as_of_ms) if as_of_ms is not None else None,
+        as_of=iso_or_none(as_of_ms),
         age_seconds=round((now_ms - as_of_ms) / 1000, 1) if as_of_ms is not None else None,
         behind_seconds=None if behind_ms is None else round(behind_ms / 1000, 1),
         market="open" if is_open(asset.market, now_ms) else "closed",
         state=state,
         reason=reason,
         error=stored.error_message if stored else None,
+        platform_status=stored.platform_status if stored else None,
         complete=None if complete is None else round(complete, 6),
         complete_since=iso(spans[0].start_ms) if spans else None,
     )

@@ -10,7 +10,6 @@ import msgspec
 from assetbatch.assets import Asset
 from assetbatch.errors import DatabaseError
 from assetbatch.store.connection import Connection
-from assetbatch.store.statements import statement
 from assetbatch.store.text import PLAIN, storable
 
 
@@ -43,10 +42,11 @@ def register(connection: Connection, assets: Iterable[Asset], plain: bool = Fals
         }
         for asset in wanted
     }
-    connection.execute(statement("register_provider"))
+    statements = connection.statements
+    connection.execute(statements("register_provider"))
     document = msgspec.json.encode(list(rows.values())).decode()
-    added = {symbol for (symbol,) in connection.execute(statement("register_symbols"), {"rows": document})}
-    there = {symbol for (symbol,) in connection.execute(statement("symbols_there"), {"symbols": list(rows)})}
+    added = {symbol for (symbol,) in connection.execute(statements("register_symbols"), {"rows": document})}
+    there = {symbol for (symbol,) in connection.execute(statements("symbols_there"), {"symbols": list(rows)})}
     if lost := [symbol for symbol in rows if symbol not in there]:
         raise DatabaseError(
             f"trading.symbols did not take {', '.join(lost)}",

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+import msgspec
+
 from assetbatch.assets import Asset, AssetType
 from assetbatch.hours import from_ms
 from assetbatch.store import placing
-from assetbatch.store.columns import PRICES, TABLE, Column
+from assetbatch.store.columns import PRICES, Column
 from assetbatch.store.connection import Connection
-from assetbatch.store.statements import statement
+from assetbatch.store.names import Names, Table
 from assetbatch.words import listed
 
 DAY_MS = 86_400_000
@@ -21,16 +23,6 @@ DAYS_AHEAD = 7
 """Days before the end of the last partition that its end is spoken of."""
 MOST_SYMBOLS = 200
 """Maximum number of symbols whose partitions are looked at: a table by symbols is rare."""
-
-OURS: Mapping[str, frozenset[str]] = {
-    "trading.symbols": frozenset({"id", "symbol", "name", "asset_type", "metadata", "updated_at"}),
-    TABLE: frozenset({"symbol_id", "ts", "open", "high", "low", "close", "volume", "vwap", "trades"}),
-    "data_sources.api_providers": frozenset({"id", "code", "name"}),
-    "data_sources.data_sync_status": frozenset(
-        {"ticker_id", "provider_id", "last_sync_timestamp", "sync_status", "error_message", "updated_at"}
-    ),
-}
-"""The columns that are read or written."""
 
 _FILLED_IN = {"id"}
 """Of these, those that the table may fill in by itself."""
@@ -43,11 +35,13 @@ SCALE = {AssetType.FOREX: 5, AssetType.CRYPTO: 8}
 
 
 class TableColumn(NamedTuple):
-    """A column of one of the owner's tables; `filled_in` where the table gives a value, `generated` where
-    nobody else may."""
+    """A column of one of the owner's tables, `key` as in the configuration; `ours` is our name of it where it
+    is read or written. `filled_in` where the table gives a value, `generated` where nobody else may."""
 
+    key: str
     table: str
     name: str
+    ours: str | None
     type: str
     base: str
     modifier: int
@@ -57,10 +51,11 @@ class TableColumn(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """The columns, and the moments (ms) around now that no partition takes, by symbol."""
+    """The columns, the moments (ms) around now that no partition takes, by symbol, and the names."""
 
     columns: Sequence[TableColumn]
     unplaced: Mapping[str, Sequence[int]]
+    names: Names
 
 
 class Concern(NamedTuple):
@@ -73,10 +68,10 @@ class Concern(NamedTuple):
 
 def shape(connection: Connection, symbols: Sequence[str], now_ms: int) -> Shape:
     """Look at the tables; changes nothing. Raises psycopg.Error."""
-    columns = [TableColumn(*row) for row in connection.execute(statement("columns"))]
+    columns = [TableColumn(*row) for row in connection.execute(connection.statements("columns"))]
     days = [now_ms + day * DAY_MS for day in range(-DAYS_BACK, DAYS_AHEAD + 1)]
     unplaced = placing.unplaced(connection, list(symbols)[:MOST_SYMBOLS], days)
-    return Shape(columns, unplaced)
+    return Shape(columns, unplaced, connection.statements.names)
 
 
 def concerns(
@@ -85,21 +80,21 @@ def concerns(
     """What the tables will refuse, spoil or lack for these assets; `prices` are the last ones where known."""
     with_bars = [asset for asset in assets if asset.bars]
     return [
-        *_of_missing(found.columns),
+        *_of_missing(found),
         *_of_foreign(found.columns),
-        *_of_types(found.columns, with_bars, prices),
-        *_of_partitions(found.unplaced, with_bars, now_ms),
+        *_of_types(found, with_bars, prices),
+        *_of_partitions(found, with_bars, now_ms),
     ]
 
 
-def _of_missing(columns: Sequence[TableColumn]) -> list[Concern]:
-    there = {(column.table, column.name) for column in columns}
+def _of_missing(found: Shape) -> list[Concern]:
+    there = {(column.key, column.name) for column in found.columns}
     return [
-        Concern(f"{table} has no column {name}", "restore it: every start needs it", stops_all=True)
-        for table, names in OURS.items()
-        if any(column.table == table for column in columns)
-        for name in sorted(names)
-        if (table, name) not in there
+        Concern(f"{table.place} has no column {name}", "restore it: every start needs it", stops_all=True)
+        for key, table in msgspec.structs.asdict(found.names).items()
+        if isinstance(table, Table) and any(column.key == key for column in found.columns)
+        for name in sorted(table.columns.values())
+        if (key, name) not in there
     ]
 
 
@@ -107,13 +102,12 @@ def _of_foreign(columns: Sequence[TableColumn]) -> list[Concern]:
     found = []
     for column in columns:
         place = f"{column.table}.{column.name}"
-        is_ours = column.name in OURS[column.table]
-        if is_ours and column.generated and column.name not in _FILLED_IN:
+        if column.ours and column.generated and column.ours not in _FILLED_IN:
             hint = "make it an ordinary column"
             found.append(Concern(f"{place} is generated: nothing can be stored in it", hint, stops_all=True))
-        if is_ours or not column.not_null or column.filled_in or column.table == "data_sources.api_providers":
+        if column.ours or not column.not_null or column.filled_in or column.key == "providers":
             continue
-        only_new = column.table == "trading.symbols"
+        only_new = column.key == "symbols"
         found.append(
             Concern(
                 f"{place} is NOT NULL without a default: no {'asset' if only_new else 'row'} can be added",
@@ -124,17 +118,16 @@ def _of_foreign(columns: Sequence[TableColumn]) -> list[Concern]:
     return found
 
 
-def _of_types(
-    columns: Sequence[TableColumn], assets: Sequence[Asset], prices: Mapping[str, float]
-) -> list[Concern]:
+def _of_types(shape: Shape, assets: Sequence[Asset], prices: Mapping[str, float]) -> list[Concern]:
     """One concern for each kind of trouble and type, with the columns of that type."""
     said: dict[tuple[str, str], list[str]] = {}
-    for column in columns:
-        if column.table == TABLE:
+    place = shape.names.bars.place
+    for column in shape.columns:
+        if column.key == "bars" and column.ours:
             for what, hint in _of_type(column, assets, prices):
                 said.setdefault((f"{column.type}: {what}", hint), []).append(column.name)
     return [
-        Concern(f"{TABLE}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} {what}", hint)
+        Concern(f"{place}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} {what}", hint)
         for (what, hint), names in said.items()
     ]
 
@@ -142,26 +135,26 @@ def _of_types(
 def _of_type(
     column: TableColumn, assets: Sequence[Asset], prices: Mapping[str, float]
 ) -> list[tuple[str, str]]:
-    limits = Column(column.name, column.type, column.base, column.modifier, column.not_null)
-    is_price = column.name in PRICES
+    limits = Column(column.ours or "", column.type, column.base, column.modifier, column.not_null)
+    is_price = column.ours in PRICES
     found = []
     if column.base == "real":
-        found.append(("it keeps 6 digits, what is finer is rounded", _wider("double precision")))
-    elif limits.most is not None and column.name == "trades" and column.base != "bigint":
-        found.append((f"more than {limits.most:,.0f} trades of a bar are refused", _wider("bigint")))
-    elif limits.most is not None and (is_price or column.name == "volume"):
+        found.append(("it keeps 6 digits, what is finer is rounded", _wider(column, "double precision")))
+    elif limits.most is not None and column.ours == "trades" and column.base != "bigint":
+        found.append((f"more than {limits.most:,.0f} trades of a bar are refused", _wider(column, "bigint")))
+    elif limits.most is not None and (is_price or column.ours == "volume"):
         largest = LARGEST_PRICE if is_price else LARGEST_VOLUME
         narrow = [asset for asset in assets if limits.most <= _needed(asset, largest, prices, is_price)]
         if narrow:
             what = f"{round(limits.most):,} and more is refused, which {_names(narrow)} may reach"
-            found.append((what, _wider("double precision")))
+            found.append((what, _wider(column, "double precision")))
     if is_price and limits.scale is not None and limits.least is not None:
         lost = [asset for asset in assets if 0 < prices.get(asset.symbol, 1.0) < limits.least]
         coarse = [asset for asset in assets if limits.scale < SCALE[asset.asset_type]]
         if lost or coarse:
             what = f"what is below {limits.least:g} would be 0 and is refused, finer digits are rounded"
             coarse.sort(key=lambda asset: -SCALE[asset.asset_type])
-            found.append((f"{what} ({_names(lost or coarse)})", _wider("double precision")))
+            found.append((f"{what} ({_names(lost or coarse)})", _wider(column, "double precision")))
     return found
 
 
@@ -172,26 +165,25 @@ def _needed(
     return largest[asset.asset_type] if known is None else max(2 * known, largest[asset.asset_type])
 
 
-def _wider(type_name: str) -> str:
-    return f"ALTER TABLE {TABLE} ALTER COLUMN ... TYPE {type_name}, then run assetbatch init"
+def _wider(column: TableColumn, type_name: str) -> str:
+    return f"ALTER TABLE {column.table} ALTER COLUMN ... TYPE {type_name}, then run assetbatch init"
 
 
 def _names(assets: Sequence[Asset]) -> str:
     return listed([asset.symbol for asset in assets])
 
 
-def _of_partitions(
-    unplaced: Mapping[str, Sequence[int]], assets: Sequence[Asset], now_ms: int
-) -> list[Concern]:
+def _of_partitions(shape: Shape, assets: Sequence[Asset], now_ms: int) -> list[Concern]:
     """The months without a partition, together for all symbols of which they are the same."""
     alike: dict[tuple[str, ...], list[Asset]] = {}
+    place, unplaced = shape.names.bars.place, shape.unplaced
     for asset in assets:
         if moments := unplaced.get(asset.symbol):
             months = tuple(month for month, _ in groupby(f"{from_ms(at_ms):%Y-%m}" for at_ms in moments))
             alike.setdefault(months, []).append(asset)
     return [
         Concern(
-            f"{TABLE} has no partition for {_names(some)} in {', '.join(months)}: such bars are refused",
+            f"{place} has no partition for {_names(some)} in {', '.join(months)}: such bars are refused",
             "add the partitions, then run assetbatch init",
             stops_all=all(now_ms in unplaced[asset.symbol] for asset in some) and len(some) == len(assets),
         )

@@ -7,7 +7,7 @@ DECLARE
 BEGIN
     SELECT format_type(a.atttypid, NULL) INTO symbol_id_type
     FROM pg_attribute a
-    WHERE a.attrelid = 'trading.symbols'::regclass AND a.attname = 'id' AND NOT a.attisdropped;
+    WHERE a.attrelid = {symbols.regclass} AND a.attname = {symbols.id.literal} AND NOT a.attisdropped;
     EXECUTE format($create$
         CREATE TABLE IF NOT EXISTS data_sources.assetbatch_spans (
             symbol_id     %s NOT NULL,

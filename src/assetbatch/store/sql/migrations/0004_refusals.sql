@@ -14,7 +14,7 @@ DECLARE
 BEGIN
     SELECT format_type(a.atttypid, NULL) INTO symbol_id_type
     FROM pg_attribute a
-    WHERE a.attrelid = 'trading.symbols'::regclass AND a.attname = 'id' AND NOT a.attisdropped;
+    WHERE a.attrelid = {symbols.regclass} AND a.attname = {symbols.id.literal} AND NOT a.attisdropped;
     ALTER TABLE data_sources.assetbatch_spans DROP CONSTRAINT IF EXISTS assetbatch_spans_state_check;
     ALTER TABLE data_sources.assetbatch_spans ADD CONSTRAINT assetbatch_spans_state_check
         CHECK (state IN ('asked', 'wanted', 'failed', 'not_in_plan', 'rejected'));
