@@ -30,6 +30,8 @@ _FILLED_IN = {"id"}
 LARGEST_PRICE = {AssetType.FOREX: 50_000.0, AssetType.CRYPTO: 500_000.0}
 LARGEST_VOLUME = {AssetType.FOREX: 1e6, AssetType.CRYPTO: 1e9}
 """What a column should be able to hold, by class: prices of 2026 with room for a few years."""
+LARGEST_TRADES = 10_000_000
+"""Trades of a bar that a column should be able to hold."""
 SCALE = {AssetType.FOREX: 5, AssetType.CRYPTO: 8}
 """Digits after the point that prices of a class have."""
 
@@ -140,7 +142,7 @@ def _of_type(
     found = []
     if column.base == "real":
         found.append(("it keeps 6 digits, what is finer is rounded", _wider(column, "double precision")))
-    elif limits.most is not None and column.ours == "trades" and column.base != "bigint":
+    elif limits.most is not None and column.ours == "trades" and limits.most <= LARGEST_TRADES:
         found.append((f"more than {limits.most:,.0f} trades of a bar are refused", _wider(column, "bigint")))
     elif limits.most is not None and (is_price or column.ours == "volume"):
         largest = LARGEST_PRICE if is_price else LARGEST_VOLUME
