@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from assetbatch.embedded import EmbeddedServers
     from assetbatch.entitlements import Entitlements
     from assetbatch.events import Events
-    from assetbatch.slots import Slots
+    from assetbatch.slots.slots import Slots
     from assetbatch.state.dead_processes import DeadProcesses
     from assetbatch.state.plan_memory import PlanMemory
     from assetbatch.store import Store
@@ -181,7 +181,7 @@ class Services:
     def slots(self, *, is_recorded: bool = False) -> Slots:
         """Slots of the window for other programs; `is_recorded`: the database knows already that calls are
         made, and is not asked."""
-        from assetbatch.slots import Slots
+        from assetbatch.slots.slots import Slots
 
         if not is_recorded:
             with suppress(DatabaseError, ConfigError):  # `_record_call_if_known` says so

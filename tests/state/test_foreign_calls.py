@@ -9,7 +9,7 @@ import pytest
 
 from assetbatch.config import CallLimit
 from assetbatch.errors import ConfigError
-from assetbatch.slots import HOLD_SECONDS, MARGIN_SECONDS, Slot, Slots, told
+from assetbatch.slots.slots import HOLD_SECONDS, MARGIN_SECONDS, Slot, Slots, told
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.dead_processes import DeadProcesses
 from assetbatch.state.journal import COMMANDS

@@ -14,7 +14,7 @@ from assetbatch.errors import RedisError
 from assetbatch.words import span
 
 if TYPE_CHECKING:
-    from assetbatch.slots import Slot, Slots
+    from assetbatch.slots.slots import Slot, Slots
 
 SLOT, DEADLINE = "ASSETBATCH_SLOT", "ASSETBATCH_SLOT_DEADLINE"
 """What the command finds in its environment: the slot, and until when it may run (Unix seconds)."""
@@ -51,7 +51,7 @@ def call(
     """
     from assetbatch.bounds import Bound
     from assetbatch.report import WAITS_FOR
-    from assetbatch.slots import HOLD_SECONDS, Slot
+    from assetbatch.slots.slots import HOLD_SECONDS, Slot
 
     with reported(context) as options:
         config = load_config(options)
@@ -72,8 +72,8 @@ def call(
 def _run(slots: Slots, slot: Slot, command: list[str], timeout: float) -> int:
     """Run the command and settle its slot; return its exit code."""
     from assetbatch.bounds import boot_seconds
-    from assetbatch.guarded import CANNOT_RUN, NOT_FOUND, run_guarded
-    from assetbatch.slots import HOLD_SECONDS, UNANSWERED_SECONDS
+    from assetbatch.slots.guard import CANNOT_RUN, NOT_FOUND, run_guarded
+    from assetbatch.slots.slots import HOLD_SECONDS, UNANSWERED_SECONDS
     from assetbatch.state.window import ARRIVAL_SECONDS
 
     ends_at = slot.grant.taken_at + timeout

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from assetbatch.health import Health
     from assetbatch.services import Services
     from assetbatch.serving import Cached, Document
-    from assetbatch.slot_api import SlotApi
-    from assetbatch.slots import Slots
+    from assetbatch.slots.http import SlotApi
+    from assetbatch.slots.slots import Slots
 
 DEFAULT_PORT = 8787
 
@@ -103,7 +103,7 @@ def _serve(options: Options, config: Config, host: str, port: int, refresh: int,
 
 
 def _slot_api(options: Options, config: Config) -> SlotApi:
-    from assetbatch.slot_api import SlotApi
+    from assetbatch.slots.http import SlotApi
 
     config.require_api_key()
     config.require_redis()

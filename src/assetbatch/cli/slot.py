@@ -72,7 +72,7 @@ def take(
     The request must have ended by `expires_at`. Then say `slot done`; a slot of which nobody says so counts
     as used at the end of its hold.
     """
-    from assetbatch.slots import Slot, told
+    from assetbatch.slots.slots import Slot, told
 
     with reported(context) as options, bounded(options, wait) as (services, bound):
         answer = services.slots().take(kind_of(priority), hold, wait, bound.wait)
@@ -93,7 +93,7 @@ def done(
     ] = 1,
 ) -> None:
     """Settle a slot: its request has been answered, or has failed."""
-    from assetbatch.slots import Done
+    from assetbatch.slots.slots import Done
 
     with reported(context) as options, bounded(options, 0.0) as (services, _bound):
         services.slots(is_recorded=True).done(slot, call_made=calls_made == 1)

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NamedTuple
 
-from assetbatch import keeper
 from assetbatch.bounds import boot_seconds
-from assetbatch.keeper import KILL_AFTER_SECONDS
+from assetbatch.slots import keeper
+from assetbatch.slots.keeper import KILL_AFTER_SECONDS
 
 RENEW_SECONDS = 3.0
 """How often the slot of a command that may run for long is renewed."""

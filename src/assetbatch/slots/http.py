@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from assetbatch.errors import AssetbatchError, ConfigError
 from assetbatch.serving import Document, Request
-from assetbatch.slots import HOLD_SECONDS, Done, NotTaken, Slots, told
+from assetbatch.slots.slots import HOLD_SECONDS, Done, NotTaken, Slots, told
 from assetbatch.state.window import CallKind
 
 LONGEST_WAIT_SECONDS = 6.0

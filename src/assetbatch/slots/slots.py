@@ -14,7 +14,7 @@ import msgspec
 
 from assetbatch.bounds import boot_seconds
 from assetbatch.errors import ConfigError
-from assetbatch.keeper import KILL_AFTER_SECONDS
+from assetbatch.slots.keeper import KILL_AFTER_SECONDS
 from assetbatch.state.process_id import is_foreign, new_id
 from assetbatch.state.window import ARRIVAL_SECONDS, CallKind, Grant, Refused, Window
 
