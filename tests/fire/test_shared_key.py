@@ -23,7 +23,8 @@ import pytest
 
 from assetbatch import services
 from assetbatch.sandbox import windows_over_limit
-from assetbatch.slots.slots import MARGIN_SECONDS, Slot
+from assetbatch.slots import slots
+from assetbatch.slots.slots import Slot
 from assetbatch.state.window import CallKind
 from tests.conftest import new_database, url_of
 from tests.fire.arena import CALL_SECONDS, LIMIT, PRIORITY, WINDOW_SECONDS, Arena, results, unexpected
@@ -42,8 +43,9 @@ PRIORITY_EVERY_SECONDS = 15.0
 CALL = """
 import sys
 from assetbatch import services
+from assetbatch.slots import slots
 services.CALL_SECONDS = slots.HOLD_SECONDS = {seconds}
-slots.UNANSWERED_SECONDS = {seconds} + MARGIN_SECONDS
+slots.UNANSWERED_SECONDS = {seconds} + slots.MARGIN_SECONDS
 from assetbatch.cli import main
 main()
 """
@@ -246,7 +248,7 @@ def test_whoever_calls_the_budget_holds(
     late = [
         arrival
         for arrival in called
-        if arrival.at + since_epoch > float(arrival.query["deadline"]) + MARGIN_SECONDS
+        if arrival.at + since_epoch > float(arrival.query["deadline"]) + slots.MARGIN_SECONDS
     ]
     log.info(
         "%d arrivals, %d by `call`, %d of the client; %.0f %% of the budget; %s stored; exit codes %s; "
