@@ -36,16 +36,16 @@ def initialise(services: Services, *, by_month: bool = False) -> SetupReport:
     safe to repeat and to race. What the database has refused is due again."""
     config = services.config
     with services.open_store(check_schema=False, within_seconds=MIGRATION_SECONDS) as store:
-        migrated = store.migrate(by_month=by_month)
-        registered = store.register([*config.priority_assets, *config.secondary_assets])
+        every = [*config.priority_assets, *config.secondary_assets]
+        done = store.initialise(config.database.tables, every, by_month=by_month)
         store.forget_rejections()
         found = look_at(store, config.assets)
     return SetupReport(
-        tuple(migrated.steps),
-        tuple(registered.added),
-        tuple(registered.present),
-        tuple(migrated.partitions),
-        migrated.hypertable,
+        tuple(done.steps),
+        tuple(done.added),
+        tuple(done.present),
+        tuple(done.partitions),
+        done.hypertable,
         tuple(f"{concern.message} (hint: {concern.hint})" for concern in found),
     )
 

@@ -12,6 +12,7 @@ from assetbatch.errors import DatabaseError
 from assetbatch.market import BAR_MS, Bar, Price, Span, SpanState
 from assetbatch.store import Batch, Outcome, Saved, Store
 from assetbatch.store.migrations import all_migrations
+from tests.schema import migrate, register
 
 from .conftest import Sql, asset
 
@@ -141,14 +142,14 @@ def test_a_platforms_tables_keep_their_columns_indexes_constraints_and_rows(
     platform: dict[str, str], empty: Store, sql: Sql
 ) -> None:
     shape, rows = everything(sql), sql("SELECT xmin, s::text FROM trading.symbols s")
-    assert empty.migrate().steps == [step.name for step in all_migrations()]
+    assert migrate(empty).steps == [step.name for step in all_migrations()]
     assert everything(sql) == shape
     assert sql("SELECT xmin, s::text FROM trading.symbols s") == rows
 
 
 def test_on_a_platforms_tables_everything_works(platform: dict[str, str], empty: Store, sql: Sql) -> None:
-    empty.migrate()
-    registered = empty.register([asset("EURUSD", "Our name"), asset("XAUUSD", "Gold")])
+    migrate(empty)
+    registered = register(empty, [asset("EURUSD", "Our name"), asset("XAUUSD", "Gold")])
     assert (registered.added, registered.present) == (["XAUUSD"], ["EURUSD"])
     assert sql("SELECT symbol, name, asset_type::text FROM trading.symbols ORDER BY symbol") == [
         ("EURUSD", "Their name", "stock"),
@@ -188,8 +189,8 @@ def test_numeric_prices_take_every_digit_and_are_rounded_only_by_their_scale(emp
         " low numeric(18,4), close numeric(18,4), volume numeric, vwap numeric, trades int8,"
         " PRIMARY KEY (symbol_id, ts))"
     )
-    empty.migrate()
-    empty.register([asset("BTCUSD")])
+    migrate(empty)
+    register(empty, [asset("BTCUSD")])
     batch = Batch(
         bars={"BTCUSD": [Bar(0, 0.1 + 0.2, 12345678.12345679, 0.30004, 0.30006, 1e-07, None, None)]}
     )
@@ -206,8 +207,8 @@ def test_missing_columns_and_unique_indexes_are_added(empty: Store, sql: Sql) ->
         "INSERT INTO trading.symbols (symbol) VALUES ('EURUSD');"
         "CREATE TABLE data_sources.data_sync_status (ticker_id int, provider_id int)"
     )
-    empty.migrate()
-    empty.register([asset("EURUSD"), asset("XAUUSD")])
+    migrate(empty)
+    register(empty, [asset("EURUSD"), asset("XAUUSD")])
     batch = Batch(
         prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in ("EURUSD", "XAUUSD")],
         outcomes=[Outcome("EURUSD", "success"), Outcome("XAUUSD", "success")],
@@ -234,8 +235,8 @@ def test_an_index_that_does_not_keep_symbols_apart_is_not_taken_for_one(
 ) -> None:
     sql(SCHEMAS + SYMBOLS_TABLE.replace(" UNIQUE", "").replace("{}", "is_active boolean"))
     sql("CREATE " + index)
-    empty.migrate()
-    assert empty.register([asset("EURUSD")]).added == ["EURUSD"]
+    migrate(empty)
+    assert register(empty, [asset("EURUSD")]).added == ["EURUSD"]
     with pytest.raises(psycopg.errors.UniqueViolation):
         sql("INSERT INTO trading.symbols (symbol, is_active) VALUES ('EURUSD', false)")
 
@@ -243,7 +244,7 @@ def test_an_index_that_does_not_keep_symbols_apart_is_not_taken_for_one(
 def test_a_unique_index_with_further_columns_included_is_enough(empty: Store, sql: Sql) -> None:
     sql(SCHEMAS + SYMBOLS_TABLE.replace(" UNIQUE", "").replace("{}", "name text"))
     sql("CREATE UNIQUE INDEX theirs ON trading.symbols (symbol) INCLUDE (name)")
-    empty.migrate()
+    migrate(empty)
     assert sql("SELECT indexname::text FROM pg_indexes WHERE tablename = 'symbols' ORDER BY 1") == [
         ("symbols_pkey",),
         ("theirs",),
@@ -252,8 +253,8 @@ def test_a_unique_index_with_further_columns_included_is_enough(empty: Store, sq
 
 def test_key_columns_are_added_to_a_table_without_rows(empty: Store, sql: Sql) -> None:
     sql(SCHEMAS + "CREATE TABLE trading.symbols (note text)")
-    empty.migrate()
-    assert empty.register([asset("EURUSD")]).added == ["EURUSD"]
+    migrate(empty)
+    assert register(empty, [asset("EURUSD")]).added == ["EURUSD"]
     assert empty.load(["EURUSD"])["EURUSD"].symbol == "EURUSD"
 
 
@@ -268,8 +269,8 @@ def test_a_partitioned_bar_table_is_adopted(empty: Store, sql: Sql) -> None:
         "CREATE TABLE market_data.p2 PARTITION OF market_data.ohlcv_5m"
         " FOR VALUES FROM ('2020-01-01') TO (MAXVALUE)"
     )
-    empty.migrate()
-    empty.register([asset("EURUSD")])
+    migrate(empty)
+    register(empty, [asset("EURUSD")])
     bars = [Bar(t_ms, 1.0, 2.0, 1.0, 2.0) for t_ms in (0, NOW_MS)]
     assert empty.save(Batch(bars={"EURUSD": bars}), NOW_MS).bars_new == 2
     assert empty.save(Batch(bars={"EURUSD": bars}), NOW_MS) == Saved(updated=[], unknown=[])
@@ -282,8 +283,8 @@ def test_a_provider_that_the_platform_knows_is_left_alone(empty: Store, sql: Sql
         " (id int PRIMARY KEY, code text UNIQUE, name text, url text NOT NULL);"
         "INSERT INTO data_sources.api_providers VALUES (7, 'polygon', 'Their polygon', 'https://example.org')"
     )
-    empty.migrate()
-    empty.register([])
+    migrate(empty)
+    register(empty, [])
     assert sql("SELECT id, code, name FROM data_sources.api_providers") == [(7, "polygon", "Their polygon")]
 
 
@@ -389,7 +390,7 @@ def test_what_cannot_be_used_is_named_with_its_remedy_and_nothing_is_changed(
     sql(SCHEMAS + tables)
     before = everything(sql)
     with pytest.raises(DatabaseError) as caught:
-        empty.migrate()
+        migrate(empty)
     for message in messages:
         assert message in caught.value.message
     assert hint in (caught.value.hint or "")

@@ -13,6 +13,7 @@ from assetbatch.store import Store
 from assetbatch.store.connection import Connection
 from assetbatch.store.partitions import MONTHS_AHEAD
 from assetbatch.store.statements import statement
+from tests.schema import register
 
 from .conftest import Sql, asset, on_both_tables
 from .plans import Node, cost, nodes, scans_of_bars
@@ -27,7 +28,7 @@ RANGE_BARS = 100
 
 @pytest.fixture
 def connection(store: Store, database_url: str) -> Iterator[Connection]:
-    store.register(asset(symbol) for symbol in SYMBOLS)
+    register(store, [asset(symbol) for symbol in SYMBOLS])
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
 

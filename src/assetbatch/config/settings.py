@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from assetbatch.assets import Asset
+from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, PingUrls, RedisUrl
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret
@@ -97,9 +98,10 @@ class Queue(_Section, frozen=True):
 
 
 class Database(_Section, frozen=True):
-    """Where PostgreSQL is; None: nobody said."""
+    """Where PostgreSQL is (None: nobody said), and what a platform's tables and columns are called."""
 
     url: DatabaseUrl | None = None
+    tables: TableMappings = TableMappings()
 
 
 class Redis(_Section, frozen=True):

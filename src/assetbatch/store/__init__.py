@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from assetbatch.market import Batch, Outcome, Saved
 from assetbatch.store.database import Store
-from assetbatch.store.registration import Registered
+from assetbatch.store.initialisation import Initialised
 
-__all__ = ["Batch", "Outcome", "Registered", "Saved", "Store"]
+__all__ = ["Batch", "Initialised", "Outcome", "Saved", "Store"]

@@ -5,26 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from assetbatch.assets import Asset
+from assetbatch.config.tables import TableMappings
 from assetbatch.market import Batch, Saved, StoredAsset
-from assetbatch.store import migrations, partitions, placing, reading, registration, saving
+from assetbatch.store import adoption, initialisation, migrations, placing, reading, saving
+from assetbatch.store.adoption import Plan
 from assetbatch.store.connection import LEFT_SECONDS, Connection, Session, Target
 from assetbatch.store.facts import DatabaseFacts, facts, missing_rights
 from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, DataError
-from assetbatch.store.registration import Registered
+from assetbatch.store.initialisation import Initialised
 from assetbatch.store.shape import Shape, shape
 from assetbatch.store.statements import statement
-
-
-class Migrated(NamedTuple):
-    """What `migrate` did: names of the migrations applied now and of the partitions added now, and whether
-    the table of bars became a hypertable of TimescaleDB."""
-
-    steps: list[str]
-    partitions: list[str]
-    hypertable: bool = False
 
 
 class Store:
@@ -122,38 +115,45 @@ class Store:
 
         self._session.run("forgetting what was refused", work)
 
-    def migrate(self, *, by_month: bool = False) -> Migrated:
-        """Create or adopt the tables, and add what partitions the table of bars needs by now if it has been
-        partitioned by assetbatch, or is made now and `by_month` asks for it.
-
-        Raises DatabaseError that names table, column and remedy if a platform's table cannot be used, or
-        cannot be partitioned without being rewritten; nothing is changed then.
-        """
-
-        def work(connection: Connection, _: bool) -> Migrated:
-            if by_month:
-                partitions.ask_for_months(connection)
-            applied = migrations.migrate(connection)
-            prepared = partitions.prepare(connection, by_month=by_month)
-            return Migrated(applied, prepared.partitions, prepared.hypertable)
-
-        return self._session.run("creating the tables", work)
-
-    def register(self, assets: Iterable[Asset]) -> Registered:
-        """Enter the vendor and the assets that are missing; rows that exist keep their name and type."""
+    def plan(self, mappings: TableMappings, assets: Iterable[Asset], *, tries: bool = True) -> Plan:
+        """What `init` would add, take as it is and refuse; nothing is changed. Without `tries` no row is
+        inserted to learn what the tables say, and undone."""
         wanted = list(assets)
 
-        def run(plain: bool) -> Registered:
+        def work(connection: Connection, _: bool) -> Plan:
+            migrations.verify(connection)
+            catalogue = adoption.read_catalogue(connection, mappings, wanted, tries=tries)
+            return adoption.plan(catalogue, mappings, wanted)
+
+        return self._session.run("looking at the tables", work)
+
+    def initialise(
+        self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False
+    ) -> Initialised:
+        """Create or adopt the tables, enter the provider and the assets that are missing, and add what
+        partitions the table of bars needs by now if it has been partitioned by assetbatch, or is made now and
+        `by_month` asks for it. Rows that exist keep their name and type.
+
+        All in one transaction. Raises SchemaRefusedError, with every reason and its remedy, if a platform's
+        tables cannot be used, DatabaseError if they cannot be partitioned without being rewritten; nothing
+        is changed then.
+        """
+        wanted = list({asset.symbol: asset for asset in assets}.values())
+
+        def run(is_plain: bool) -> Initialised:
             return self._session.run(
-                "registering assets", lambda connection, _: registration.register(connection, wanted, plain)
+                "creating the tables",
+                lambda connection, _: initialisation.initialise(
+                    connection, mappings, wanted, by_month=by_month, is_plain=is_plain
+                ),
             )
 
         try:
-            return run(plain=False)
+            return run(is_plain=False)
         except DataError as error:
             if error.state != UNTRANSLATABLE:
                 raise
-        return run(plain=True)
+        return run(is_plain=True)
 
     def load(self, symbols: Iterable[str]) -> dict[str, StoredAsset]:
         """What is stored of each symbol, by one query; symbols that are not registered are absent."""

@@ -1,12 +1,13 @@
-"""Numbered SQL files that create the owner's tables or adopt a platform's, each applied once.
+"""Numbered SQL files, each applied once. Step 1, the owner's tables, has none: it is a plan carried out (`adoption`).
 
 All that are missing are applied in one transaction under an advisory lock, so that several programs may
 start `init` at once and nothing is ever half done. What was applied is recorded in
-`data_sources.assetbatch_migrations`.
+`data_sources.assetbatch_migrations`. The files are templates over the names of the owner's tables.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -14,17 +15,21 @@ from typing import NamedTuple
 from assetbatch.errors import DatabaseError, SchemaMissingError
 from assetbatch.store.connection import Connection
 from assetbatch.store.failures import INIT_HINT
-from assetbatch.store.statements import statement
+from assetbatch.store.statements import rendered, statement
 
-_OWN_TABLE = "data_sources.assetbatch_migrations"
+_OWN_PREFIX = "data_sources.assetbatch_"
+_OWN_TABLE = f"{_OWN_PREFIX}migrations"
 
 
 class Migration(NamedTuple):
-    """One step of the schema: `0001_owner_tables.sql` is version 1."""
+    """One step of the schema: `0002_spans.sql` is version 2."""
 
     version: int
     name: str
     sql: bytes
+
+
+OWNER_TABLES = Migration(1, "owner_tables", b"")
 
 
 @cache
@@ -36,28 +41,47 @@ def all_migrations() -> tuple[Migration, ...]:
         for path in folder.iterdir()
         if path.name.endswith(".sql")
     ]
-    return tuple(sorted(steps))
+    return OWNER_TABLES, *sorted(steps)
 
 
-def migrate(connection: Connection) -> list[str]:
-    """Apply what is missing in the open transaction; returns the names of the steps applied.
-
-    Raises DatabaseError if the schema is newer than this program, psycopg.Error for everything else.
-    """
+def lock(connection: Connection) -> None:
+    """Let one program at a time make the schema; until the end of the transaction. Raises psycopg.Error."""
     connection.execute(statement("migrations_lock"))
+
+
+def verify(connection: Connection) -> None:
+    """Raise DatabaseError if the schema is newer than this program, or a table that was made is gone."""
     missing = _missing_tables(connection)
     applied = set() if _OWN_TABLE in missing else _applied(connection)
     _refuse_newer(max(applied, default=0))
     if applied:
         _refuse_lost(missing, max(applied))
+
+
+def migrate(connection: Connection, values: Mapping[str, str]) -> list[str]:
+    """Apply what is missing in the open transaction, after the owner's tables were made; return the names of
+    the steps. `values` are those of the places in their templates. Raises psycopg.Error."""
+    missing = _OWN_TABLE in _missing_tables(connection)
+    applied = set() if missing else _applied(connection)
     steps = [step for step in all_migrations() if step.version not in applied]
     for step in steps:
-        connection.execute(step.sql)
-    if _OWN_TABLE in missing:
+        if step.sql:
+            connection.execute(rendered(step.sql.decode(), values).encode())
+    if missing:
         connection.execute(statement("migrations_table"))
     for step in steps:
         connection.execute(statement("migrations_record"), {"version": step.version, "name": step.name})
     return [step.name for step in steps]
+
+
+def installed_version(connection: Connection) -> int:
+    """Return the version of the schema that is there; 0 where none is. Raises psycopg.Error."""
+    return max(_applied(connection), default=0)
+
+
+def own_tables_missing(connection: Connection) -> list[str]:
+    """Return the tables of assetbatch itself that are not there. Raises psycopg.Error."""
+    return [name for name in _missing_tables(connection) if name.startswith(_OWN_PREFIX)]
 
 
 class SchemaState(NamedTuple):

@@ -92,12 +92,6 @@ def _months(start_ms: int, end_ms: int) -> Iterator[Partition]:
         at_ms = next_ms
 
 
-def ask_for_months(connection: Connection) -> None:
-    """Has the migrations of the open transaction make a partitioned table, if they make it. Raises
-    psycopg.Error."""
-    connection.execute(statement("partitions_wanted"))
-
-
 def prepare(connection: Connection, *, by_month: bool) -> Prepared:
     """Add the partitions that are missing now, in the open transaction; none to a table that is not
     partitioned by assetbatch, unless `by_month` says that it shall be.

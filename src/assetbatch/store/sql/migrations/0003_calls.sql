@@ -8,8 +8,8 @@ CREATE TABLE IF NOT EXISTS data_sources.assetbatch_calls (
 INSERT INTO data_sources.assetbatch_calls (only_row)
 SELECT true
 WHERE EXISTS (
-        SELECT FROM data_sources.data_sync_status d
-        JOIN data_sources.api_providers p ON p.id = d.provider_id
-        WHERE p.code::text = 'polygon'
+        SELECT FROM {sync_status} d
+        JOIN {providers} p ON p.{providers.id} = d.{sync_status.provider_id}
+        WHERE p.{providers.code}::text = {provider}
     ) OR EXISTS (SELECT FROM data_sources.assetbatch_spans s WHERE s.asked_at IS NOT NULL)
 ON CONFLICT DO NOTHING;

@@ -1,0 +1,1 @@
+SELECT to_regclass('data_sources.assetbatch_names') IS NOT NULL;

@@ -1,0 +1,1 @@
+SELECT s.{symbols.symbol}::text FROM {symbols} s WHERE s.{symbols.symbol}::text = ANY (%(symbols)s::text[]){ours};
