@@ -10,7 +10,7 @@ from typing import Self
 from assetbatch.assets import Asset
 from assetbatch.config.tables import TableMappings
 from assetbatch.market import Batch, Saved, StoredAsset
-from assetbatch.store import adoption, initialisation, migrations, placing, reading, saving
+from assetbatch.store import initialisation, migrations, placing, reading, saving
 from assetbatch.store.adoption import Plan
 from assetbatch.store.connection import LEFT_SECONDS, Connection, Session, Target
 from assetbatch.store.facts import DatabaseFacts, facts, missing_rights
@@ -121,9 +121,7 @@ class Store:
         wanted = list(assets)
 
         def work(connection: Connection, _: bool) -> Plan:
-            migrations.verify(connection)
-            catalogue = adoption.read_catalogue(connection, mappings, wanted, tries=tries)
-            return adoption.plan(catalogue, mappings, wanted)
+            return initialisation.planned(connection, mappings, wanted, tries=tries)
 
         return self._session.run("looking at the tables", work)
 

@@ -9,7 +9,7 @@ from assetbatch.assets import Asset
 from assetbatch.config.tables import TableMappings
 from assetbatch.errors import DatabaseError
 from assetbatch.store import migrations
-from assetbatch.store.adoption import Plan, carry_out, plan, read_catalogue, refuse
+from assetbatch.store.adoption import Plan, carry_out, lost_tables, plan, read_catalogue, refuse
 from assetbatch.store.connection import Connection
 from assetbatch.store.text import storable
 
@@ -46,9 +46,7 @@ def initialise(
             hint="name it otherwise, or make the database with ENCODING 'UTF8'",
         )
     migrations.lock(connection)
-    migrations.verify(connection)
-    catalogue = read_catalogue(connection, mappings, assets, is_plain=is_plain)
-    found = plan(catalogue, mappings, assets, by_month=by_month)
+    found = planned(connection, mappings, assets, by_month=by_month, is_plain=is_plain)
     refuse(found)
     done = carry_out(connection, found, mappings, by_month=by_month)
     added = [symbol for symbol in found.missing if symbol in done.rows]
@@ -60,3 +58,21 @@ def initialise(
         done.partitions,
         done.hypertable,
     )
+
+
+def planned(
+    connection: Connection,
+    mappings: TableMappings,
+    assets: Sequence[Asset],
+    *,
+    by_month: bool = False,
+    tries: bool = True,
+    is_plain: bool = False,
+) -> Plan:
+    """Return what `init` would do, in the open transaction; see `read_catalogue`.
+
+    Raises DatabaseError if the schema is newer than this program or a table is gone, psycopg.Error.
+    """
+    catalogue = read_catalogue(connection, mappings, assets, tries=tries, is_plain=is_plain)
+    migrations.verify(connection, lost_tables(catalogue, mappings))
+    return plan(catalogue, mappings, assets, by_month=by_month)

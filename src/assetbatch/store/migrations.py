@@ -7,7 +7,7 @@ start `init` at once and nothing is ever half done. What was applied is recorded
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -49,13 +49,15 @@ def lock(connection: Connection) -> None:
     connection.execute(statement("migrations_lock"))
 
 
-def verify(connection: Connection) -> None:
-    """Raise DatabaseError if the schema is newer than this program, or a table that was made is gone."""
+def verify(connection: Connection, lost: Sequence[str]) -> None:
+    """Raise DatabaseError if the schema is newer than this program, or a table that was made is gone: one of
+    assetbatch itself, or those of the owner that are `lost`."""
     missing = _missing_tables(connection)
     applied = set() if _OWN_TABLE in missing else _applied(connection)
     _refuse_newer(max(applied, default=0))
     if applied:
-        _refuse_lost(missing, max(applied))
+        own = {name: made_by for name, made_by in missing.items() if name.startswith(_OWN_PREFIX)}
+        _refuse_lost(dict.fromkeys(lost, 1) | own, max(applied))
 
 
 def migrate(connection: Connection, values: Mapping[str, str]) -> list[str]:

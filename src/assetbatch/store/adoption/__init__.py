@@ -7,5 +7,6 @@ transaction.
 from assetbatch.store.adoption.carry_out import CarriedOut, carry_out, refuse
 from assetbatch.store.adoption.plan import Plan, plan
 from assetbatch.store.adoption.reading import read_catalogue
+from assetbatch.store.adoption.recognition import lost_tables
 
-__all__ = ["CarriedOut", "Plan", "carry_out", "plan", "read_catalogue", "refuse"]
+__all__ = ["CarriedOut", "Plan", "carry_out", "lost_tables", "plan", "read_catalogue", "refuse"]

@@ -13,7 +13,7 @@ from assetbatch.store.adoption.findings import Part
 from assetbatch.store.adoption.plan import Plan
 from assetbatch.store.adoption.sql import literal, place, template, values_of
 from assetbatch.store.connection import Connection
-from assetbatch.store.names import Names
+from assetbatch.store.names import OWN, Names
 from assetbatch.store.statements import statement
 
 
@@ -50,7 +50,11 @@ def carry_out(
     values = values_of(names)
     values |= {"symbol_id_type": found.symbol_id_type, "provider": literal(names.provider)}
     steps = migrations.migrate(connection, values)
-    prepared = partitions.prepare(connection, by_month=by_month)
+    prepared = (
+        partitions.prepare(connection, by_month=by_month)
+        if _has_own_names(names)
+        else partitions.Prepared([])
+    )
     rows: list[str] = []
     for addition in found.additions:
         if addition.part is Part.ROW and addition.sql is not None:
@@ -73,6 +77,12 @@ def _check_entered(connection: Connection, found: Plan, names: Names, rows: list
             f"{place(names.symbols)} did not take {', '.join(lost)}",
             hint="look for a trigger, a row-level policy, or a row that differs only in upper and lower case",
         )
+
+
+def _has_own_names(names: Names) -> bool:
+    own = OWN.bars
+    here = names.bars.schema, names.bars.name, names.bars.columns["ts"]
+    return here == (own.schema, own.name, own.columns["ts"])
 
 
 def _keep(connection: Connection, names: Names, mappings: TableMappings) -> None:

@@ -72,6 +72,18 @@ def wanted_place(key: str, mappings: TableMappings) -> tuple[str, str]:
     return schema, name
 
 
+def lost_tables(catalogue: Catalogue, mappings: TableMappings) -> list[str]:
+    """Return the tables that an earlier `init` has found or made, and that are not there any more."""
+    if catalogue.installed is None:
+        return []
+    before: Mapping[str, Table] = {key: getattr(catalogue.installed, key) for key in TABLES}
+    return [
+        place(table)
+        for key, table in before.items()
+        if key not in catalogue.tables and (table.schema, table.name) == wanted_place(key, mappings)
+    ]
+
+
 class Recognition:
     """Finds the columns of all tables; what keeps it from that becomes a refusal."""
 
@@ -314,7 +326,7 @@ class Recognition:
             for index in facts.indexes
             if index.is_plain and len(index.columns) == 1 and _is_id(index.columns[0], key)
         ]
-        candidates = [before] if before else [*referred, *primary, *unique]
+        candidates = [before] if before and facts.column(before) else [*referred, *primary, *unique]
         for name in candidates:
             if name != text_column and facts.column(name) is not None:
                 self._take_id(key, name)
