@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from assetbatch.assets import Asset, AssetType
+from assetbatch.config.tables import TABLES
 from assetbatch.market import Bar
 from assetbatch.store.columns import TABLE, BarColumns, Column
-from assetbatch.store.shape import DAY_MS, OURS, Concern, Shape, TableColumn, concerns
+from assetbatch.store.shape import DAY_MS, Concern, Shape, TableColumn, concerns
 
 NOW_MS = 1_796_000_000_000
 BTC = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO)
@@ -24,15 +25,11 @@ def numeric(precision: int, scale: int, name: str = "close", *, not_null: bool =
 
 
 def table_columns(**types: Column) -> list[TableColumn]:
-    """The tables of our own, with other types for some columns of the bars."""
+    """The table of bars of our own, with other types for some columns."""
     found = []
-    for table, names in OURS.items():
-        for name in sorted(names):
-            own = types.get(name) if table == TABLE else None
-            column = own or Column(name, "double precision", "double precision", -1, False)
-            found.append(
-                TableColumn(table, name, column.type, column.base, column.modifier, True, False, False)
-            )
+    for name in sorted(TABLES["bars"]):
+        column = types.get(name) or Column(name, "double precision", "double precision", -1, False)
+        found.append(TableColumn(TABLE, name, column.type, column.base, column.modifier, True, False, False))
     return found
 
 
@@ -115,29 +112,6 @@ class TestConcerns:
     def test_other_narrow_types_are_named(self, column: Column, words: str) -> None:
         (only,) = said(table_columns(**{column.name: column}), [EURO])
         assert words in only
-
-    def test_a_missing_column_stops_all(self) -> None:
-        columns = [column for column in table_columns() if column.name != "vwap"]
-        (concern,) = concerns(Shape(columns, {}), [EURO], {}, NOW_MS)
-        assert (concern.message, concern.stops_all) == (f"{TABLE} has no column vwap", True)
-
-    def test_a_foreign_column_without_a_default_stops_all_but_of_known_symbols(self) -> None:
-        foreign = TableColumn(TABLE, "venue", "text", "text", -1, True, False, False)
-        new_only = foreign._replace(table="trading.symbols")
-        harmless = [foreign._replace(filled_in=True), foreign._replace(not_null=False)]
-        harmless.append(foreign._replace(table="data_sources.api_providers"))
-        found = concerns(Shape([*table_columns(), foreign, new_only, *harmless], {}), [EURO], {}, NOW_MS)
-        assert [concern.stops_all for concern in found] == [True, False]
-        assert all("venue is NOT NULL without a default" in concern.message for concern in found)
-
-    def test_a_generated_column_of_ours_stops_all(self) -> None:
-        columns = [
-            column._replace(generated=True, filled_in=True) if column.name == "vwap" else column
-            for column in table_columns()
-        ]
-        (concern,) = concerns(Shape(columns, {}), [EURO], {}, NOW_MS)
-        assert concern.stops_all
-        assert "vwap is generated" in concern.message
 
     def test_months_without_a_partition_are_named_for_all_alike(self) -> None:
         past = [NOW_MS - 33 * DAY_MS, NOW_MS - 32 * DAY_MS]

@@ -13,8 +13,10 @@ from assetbatch.doctor.findings import (
     Answer,
     Asked,
     Finding,
+    Level,
     error,
     not_checked,
+    of_adoption,
     of_cron,
     of_database,
     of_error,
@@ -168,6 +170,13 @@ class _Examination:
                 return  # what follows would only say it again
             store.check_schema()
             yield from of_partitions(facts.partitions, facts.now_ms)
+            tables, symbols = self._config.database.tables, [asset.symbol for asset in self._config.assets]
+            adopted = of_adoption(
+                store.plan(tables, self._config.assets, tries=False), store.locked_out(symbols), len(symbols)
+            )
+            yield from adopted
+            if any(finding.level is Level.ERROR for finding in adopted):
+                return  # what is asked below may need what is missing
             concerns = look_at(store, self._config.assets)
             if any(concern.stops_all for concern in concerns):
                 yield from of_tables(concerns, {})

@@ -10,7 +10,7 @@ from typing import Self
 from assetbatch.assets import Asset
 from assetbatch.config.tables import TableMappings
 from assetbatch.market import Batch, Saved, StoredAsset
-from assetbatch.store import initialisation, migrations, placing, reading, saving
+from assetbatch.store import initialisation, migrations, placing, policies, reading, saving
 from assetbatch.store.adoption import Plan
 from assetbatch.store.connection import LEFT_SECONDS, Connection, Session, Target
 from assetbatch.store.facts import DatabaseFacts, facts, missing_rights
@@ -106,6 +106,14 @@ class Store:
             "looking at the tables", lambda connection, _: shape(connection, symbols, now_ms)
         )
 
+    def locked_out(self, symbols: Iterable[str]) -> list[str]:
+        """Return the symbols whose rows this role sees and may not update, by row level security. A row that
+        another transaction holds is none of them."""
+        asked = list(symbols)
+        return self._session.run(
+            "looking at row level security", lambda connection, _: policies.locked_out(connection, asked)
+        )
+
     def forget_rejections(self) -> None:
         """Make everything due at once that the database has refused: its columns may be others now."""
 
@@ -115,13 +123,15 @@ class Store:
 
         self._session.run("forgetting what was refused", work)
 
-    def plan(self, mappings: TableMappings, assets: Iterable[Asset], *, tries: bool = True) -> Plan:
-        """What `init` would add, take as it is and refuse; nothing is changed. Without `tries` no row is
+    def plan(
+        self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False, tries: bool = True
+    ) -> Plan:
+        """Return what `init` would add, take as it is and refuse; nothing is changed. Without `tries` no row is
         inserted to learn what the tables say, and undone."""
         wanted = list(assets)
 
         def work(connection: Connection, _: bool) -> Plan:
-            return initialisation.planned(connection, mappings, wanted, tries=tries)
+            return initialisation.planned(connection, mappings, wanted, by_month=by_month, tries=tries)
 
         return self._session.run("looking at the tables", work)
 

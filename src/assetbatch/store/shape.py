@@ -1,4 +1,5 @@
-"""What the owner's tables are like, and what that means for the configured assets beforehand."""
+"""What the columns and partitions of bars mean for the configured assets beforehand. Whether the tables can be
+used at all is the plan's matter (`adoption`)."""
 
 from __future__ import annotations
 
@@ -21,19 +22,6 @@ DAYS_AHEAD = 7
 """Days before the end of the last partition that its end is spoken of."""
 MOST_SYMBOLS = 200
 """Maximum number of symbols whose partitions are looked at: a table by symbols is rare."""
-
-OURS: Mapping[str, frozenset[str]] = {
-    "trading.symbols": frozenset({"id", "symbol", "name", "asset_type", "metadata", "updated_at"}),
-    TABLE: frozenset({"symbol_id", "ts", "open", "high", "low", "close", "volume", "vwap", "trades"}),
-    "data_sources.api_providers": frozenset({"id", "code", "name"}),
-    "data_sources.data_sync_status": frozenset(
-        {"ticker_id", "provider_id", "last_sync_timestamp", "sync_status", "error_message", "updated_at"}
-    ),
-}
-"""The columns that are read or written."""
-
-_FILLED_IN = {"id"}
-"""Of these, those that the table may fill in by itself."""
 
 LARGEST_PRICE = {AssetType.FOREX: 50_000.0, AssetType.CRYPTO: 500_000.0}
 LARGEST_VOLUME = {AssetType.FOREX: 1e6, AssetType.CRYPTO: 1e9}
@@ -85,43 +73,9 @@ def concerns(
     """What the tables will refuse, spoil or lack for these assets; `prices` are the last ones where known."""
     with_bars = [asset for asset in assets if asset.bars]
     return [
-        *_of_missing(found.columns),
-        *_of_foreign(found.columns),
         *_of_types(found.columns, with_bars, prices),
         *_of_partitions(found.unplaced, with_bars, now_ms),
     ]
-
-
-def _of_missing(columns: Sequence[TableColumn]) -> list[Concern]:
-    there = {(column.table, column.name) for column in columns}
-    return [
-        Concern(f"{table} has no column {name}", "restore it: every start needs it", stops_all=True)
-        for table, names in OURS.items()
-        if any(column.table == table for column in columns)
-        for name in sorted(names)
-        if (table, name) not in there
-    ]
-
-
-def _of_foreign(columns: Sequence[TableColumn]) -> list[Concern]:
-    found = []
-    for column in columns:
-        place = f"{column.table}.{column.name}"
-        is_ours = column.name in OURS[column.table]
-        if is_ours and column.generated and column.name not in _FILLED_IN:
-            hint = "make it an ordinary column"
-            found.append(Concern(f"{place} is generated: nothing can be stored in it", hint, stops_all=True))
-        if is_ours or not column.not_null or column.filled_in or column.table == "data_sources.api_providers":
-            continue
-        only_new = column.table == "trading.symbols"
-        found.append(
-            Concern(
-                f"{place} is NOT NULL without a default: no {'asset' if only_new else 'row'} can be added",
-                f"ALTER TABLE {column.table} ALTER COLUMN {column.name} SET DEFAULT ...",
-                stops_all=not only_new,
-            )
-        )
-    return found
 
 
 def _of_types(

@@ -64,6 +64,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     refusals: tuple[Refusal, ...] = ()
     missing: tuple[str, ...] = ()
     symbol_id_type: str = "bigint"
+    changed: tuple[str, ...] = ()
+    """What is not as the last `init` has found it, by our names: `bars.vwap`."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +145,7 @@ class _Planner:
             refusals=tuple(found.refusals),
             missing=tuple(missing),
             symbol_id_type=recognised.symbol_id_type if recognised else "bigint",
+            changed=_changed(self._catalogue.installed, recognised.names) if recognised else (),
         )
 
     # --- keys ---
@@ -199,7 +202,7 @@ class _Planner:
                 f"mend what SELECT {column}::jsonb FROM {place(table)} shows",
             )
         bars = recognised.tables.get("bars")
-        if bars is not None and bars.has_rows:
+        if bars is not None and bars.has_rows and self._catalogue.installed is None:
             self._findings.take(
                 place(names.bars),
                 "has bars: those in the ranges that are fetched are replaced where they differ",
@@ -622,3 +625,23 @@ class _Planner:
                 remedy,
             )
         self._findings.add(Part.ROW, f"{where}: {shown}", insert.sql, rows=insert.rows)
+
+
+def _changed(before: Names | None, now: Names) -> tuple[str, ...]:
+    """Return what differs between two states of names, in our words."""
+    if before is None or before == now:
+        return ()
+    found = []
+    for key in TABLES:
+        old: Table = getattr(before, key)
+        new: Table = getattr(now, key)
+        if (old.schema, old.name) != (new.schema, new.name):
+            found.append(key)
+            continue
+        columns = dict.fromkeys([*old.columns, *new.columns])
+        found += [f"{key}.{ours}" for ours in columns if old.columns.get(ours) != new.columns.get(ours)]
+        others = msgspec.structs.replace(old, columns=new.columns)
+        if others != new:
+            found.append(f"{key} (constants, key, zones or missing values)")
+    rest = ("instrument", "bars_target", "sync_status_target", "provider", "states")
+    return (*found, *(name for name in rest if getattr(before, name) != getattr(now, name)))
