@@ -20,10 +20,14 @@ from assetbatch.store.adoption.recognition import Recognised, wanted_place
 from assetbatch.store.adoption.sql import listed, literal, place, quoted, template, values_of
 from assetbatch.store.adoption.vocabulary import EVERY_WORD, PROVIDER, PROVIDERS, plain
 from assetbatch.store.connection import Connection
+from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, is_of_data
 from assetbatch.store.migrations import installed_version, own_tables_missing
 from assetbatch.store.names import OWN, Names, Table
 from assetbatch.store.statements import statement
 from assetbatch.store.text import PLAIN
+
+_WRONG_TYPES = ("42804", "42883")
+"""A rule of a column compares it with something that a word is not."""
 
 
 def read_catalogue(
@@ -334,7 +338,8 @@ class _Rows:
         try:
             rows = self._connection.execute(query, parameters).fetchall()
         except psycopg.Error as error:
-            if not _is_about_values(error):
+            # What the server's encoding lacks is tried again without it; in JSON it is a value like others.
+            if not _is_about_values(error) or (error.sqlstate == UNTRANSLATABLE and parameters):
                 raise
             self._connection.execute("ROLLBACK TO SAVEPOINT tried")
             return " ".join((error.diag.message_primary or str(error)).split())
@@ -343,11 +348,7 @@ class _Rows:
 
 
 def _is_about_values(error: psycopg.Error) -> bool:
-    from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, is_of_data
-
-    if error.sqlstate == UNTRANSLATABLE:
-        return False
-    return is_of_data(error) or error.sqlstate in (ROW_REFUSED, "42804", "42883")
+    return is_of_data(error) or error.sqlstate in (ROW_REFUSED, *_WRONG_TYPES)
 
 
 def _before(recognised: Recognised) -> Recognised:
