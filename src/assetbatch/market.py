@@ -95,7 +95,9 @@ class Span(msgspec.Struct, frozen=True):
 class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     """What the store knows of a registered symbol; None where there is nothing yet.
 
-    `last_sync_ms` is the last success, `status_at_ms` when `sync_status` was last written (failures too),
+    `as_of_ms` is the moment of the stored price, which others may have written; `fetched_to_ms` that of the
+    newest price that came. `last_sync_ms` is the last success, `status_at_ms` when `sync_status` was last
+    written (failures too), `platform_status` the word in the platform's own row,
     `last_bar_ms` the start of the newest stored bar, `spans` the ledger of its bars, ascending.
     """
 
@@ -105,7 +107,9 @@ class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     ask: float | None = None
     daily_open: float | None = None
     as_of_ms: int | None = None
+    fetched_to_ms: int | None = None
     last_sync_ms: int | None = None
+    platform_status: str | None = None
     sync_status: str | None = None
     status_at_ms: int | None = None
     error_message: str | None = None
@@ -164,8 +168,21 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class RejectionCause(StrEnum):
+    """Why the database did not store what came of a symbol."""
+
+    REFUSED = "refused"
+    """It refuses a value."""
+    SKIPPED = "skipped"
+    """It reports no error, but the row was not written: a trigger or a row-level policy left it out."""
+    UNREGISTERED = "unregistered"
+    """It has no row."""
+    LOCKED = "locked"
+    """Another transaction held the row for longer than is waited."""
+
+
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
-    """What the database refused of a symbol, and why: how many bars, and whether its price as well.
+    """What the database did not store of a symbol, and why: how many bars, and whether its price as well.
 
     `failed` is false where only bars of the past have no partition to go into.
     """
@@ -174,18 +191,22 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     bars: int = 0
     price: bool = False
     failed: bool = True
+    cause: RejectionCause = RejectionCause.REFUSED
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
     """What a batch changed.
 
     `updated` are the prices whose rows were written, to be published; `unknown` the symbols of the batch
-    that are not registered: nothing was stored of them. `bars_new` were missing, `bars_changed` differed.
-    `rejected` are the symbols of which the database refused something; the others are stored.
+    whose row was not there to write: nothing was stored of them. `bars_new` were missing, `bars_changed`
+    differed, `bars_filled` have another value than the provider's where a column takes no NULL.
+    `rejected` are the symbols of which something was not stored, the unknown among them; the others are
+    stored.
     """
 
     updated: list[Price]
     unknown: list[str]
     bars_new: int = 0
     bars_changed: int = 0
+    bars_filled: int = 0
     rejected: Mapping[str, Rejection] = {}

@@ -92,7 +92,12 @@ class Services:
         database = self.embedded.database_url() if url.embedded else url.reveal()
         left = self._bound.remaining if self._bound else None
         return Store.open(
-            database, check_schema=check_schema, within_seconds=within_seconds, seconds_left=left
+            database,
+            check_schema=check_schema,
+            within_seconds=within_seconds,
+            seconds_left=left,
+            mappings=self.config.database.tables,
+            tickers=lambda: {asset.symbol: asset.polygon_ticker for asset in self.config.assets},
         )
 
     @cached_property

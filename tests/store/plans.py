@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from assetbatch.store.connection import Connection
-from assetbatch.store.statements import statement
+from assetbatch.store.statements import Statements
 
 Node = dict[str, Any]
 
@@ -23,7 +23,7 @@ class Cost(NamedTuple):
 
 def nodes(connection: Connection, name: str, **parameters: object) -> list[Node]:
     """Runs `sql/<name>.sql` and returns the nodes of its plan, the topmost first."""
-    query = b"EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT json) " + statement(name)
+    query = b"EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT json) " + Statements()(name)
     connection.execute("SET jit = off")
     row = psycopg.ClientCursor(connection).execute(query, parameters).fetchone()
     assert row is not None, "a plan is one row"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
@@ -12,7 +11,6 @@ from assetbatch.market import BAR_MS
 from assetbatch.store import Store
 from assetbatch.store.connection import Connection
 from assetbatch.store.partitions import MONTHS_AHEAD
-from assetbatch.store.statements import statement
 from tests.schema import register
 
 from .conftest import Sql, asset, on_both_tables
@@ -29,7 +27,7 @@ RANGE_BARS = 100
 @pytest.fixture
 def connection(store: Store, database_url: str) -> Iterator[Connection]:
     register(store, [asset(symbol) for symbol in SYMBOLS])
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with Connection.connect(database_url, autocommit=True) as connection:
         yield connection
 
 
@@ -73,7 +71,7 @@ def bars_there(connection: Connection, now_ms: int) -> list[Node]:
 def save_bars(connection: Connection, now_ms: int) -> list[Node]:
     """The newest hundred bars of each symbol once more."""
     with connection.transaction(force_rollback=True):
-        connection.execute(statement("bars_table"))
+        connection.execute(connection.statements("bars_table"))
         connection.execute(
             "INSERT INTO assetbatch_bars SELECT a, %s - n * 3600000::int8, 1, 1, 1, 1"
             " FROM generate_series(1, %s) a, generate_series(0, %s) n",

@@ -84,12 +84,11 @@ def test_foreign_bytes_that_are_no_utf8_are_read(encoded_url: str, encoding: str
         register(store, [asset("EURUSD")])
         with psycopg.connect(encoded_url, client_encoding="SQL_ASCII", autocommit=True) as other:
             other.execute(
-                "INSERT INTO data_sources.data_sync_status"
-                " (ticker_id, provider_id, sync_status, error_message)"
-                " SELECT s.id, p.id, 'failed', convert_from('\\xfc626572', 'SQL_ASCII')"
+                "INSERT INTO data_sources.data_sync_status (ticker_id, provider_id, sync_status)"
+                " SELECT s.id, p.id, convert_from('\\xfc626572', 'SQL_ASCII')"
                 " FROM trading.symbols s, data_sources.api_providers p"
             )
-        assert store.load(["EURUSD"])["EURUSD"].error_message == "\ufffdber"
+        assert store.load(["EURUSD"])["EURUSD"].platform_status == "\ufffdber"
 
 
 def test_sql_files_are_ascii() -> None:

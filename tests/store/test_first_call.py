@@ -95,7 +95,8 @@ def test_of_an_upgraded_installation_follows_from_what_is_stored(
     store: Store, database_url: str, sql: Sql, before: str, recorded: int
 ) -> None:
     sql("DROP TABLE data_sources.assetbatch_calls")
-    sql("DROP TABLE data_sources.assetbatch_rejections, data_sources.assetbatch_answers")
+    sql("DROP TABLE data_sources.assetbatch_sync, data_sources.assetbatch_names")
+    sql("DROP TABLE data_sources.assetbatch_answers")
     sql("DELETE FROM data_sources.assetbatch_migrations WHERE version >= 3")
     if before:
         sql(before)

@@ -29,10 +29,14 @@ def test_init_makes_the_owners_tables(empty: Store, sql: Sql) -> None:
         ("data_sources.assetbatch_answers", "symbol_id slot asked_at answers"),
         ("data_sources.assetbatch_calls", "only_row first_call_at"),
         ("data_sources.assetbatch_migrations", "version name applied_at"),
-        ("data_sources.assetbatch_rejections", "symbol_id rejected_at since error"),
+        ("data_sources.assetbatch_names", "only_row names mappings"),
         (
             "data_sources.assetbatch_spans",
             "symbol_id start_ts end_ts state asked_at error_message updated_at fault",
+        ),
+        (
+            "data_sources.assetbatch_sync",
+            "symbol_id as_of last_success_at status status_at error_message rejected_at rejected_since",
         ),
         (
             "data_sources.data_sync_status",
@@ -117,6 +121,10 @@ def test_the_words_of_failed_stretches_become_faults(store: Store, sql: Sql) -> 
     ]
     store.save(Batch(spans={"EURUSD": spans}), 1)
     sql("ALTER TABLE data_sources.assetbatch_spans DROP COLUMN fault")
+    sql(
+        "CREATE TABLE data_sources.assetbatch_rejections"
+        " (symbol_id bigint PRIMARY KEY, rejected_at timestamptz, since timestamptz, error text)"
+    )
     sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 4")
     migrate(store)
     found = store.load(["EURUSD"])["EURUSD"].spans
@@ -197,8 +205,8 @@ def test_every_sql_file_names_no_percent_sign_outside_of_parameters() -> None:
 
 def test_who_may_write_the_ledger_may_write_the_tables_that_an_upgrade_adds(empty: Store, sql: Sql) -> None:
     migrate(empty)
-    new = "data_sources.assetbatch_rejections, data_sources.assetbatch_answers, data_sources.assetbatch_calls"
-    sql(f"DROP TABLE {new}")
+    new = "data_sources.assetbatch_sync, data_sources.assetbatch_answers, data_sources.assetbatch_calls"
+    sql(f"DROP TABLE {new}, data_sources.assetbatch_names")
     sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 2")
     role = f"role_{uuid.uuid4().hex[:8]}"
     sql(f"CREATE ROLE {role}")

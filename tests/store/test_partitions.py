@@ -271,9 +271,10 @@ def limited_url(store: Store, database_url: str, sql: Sql) -> Iterator[str]:
     sql(f"GRANT USAGE ON SCHEMA trading, market_data, data_sources TO {role}")
     sql(f"GRANT SELECT, UPDATE ON trading.symbols TO {role}")
     sql(f"GRANT SELECT, INSERT, UPDATE ON {TABLE}, data_sources.data_sync_status TO {role}")
-    sql(f"GRANT SELECT ON data_sources.api_providers, data_sources.assetbatch_migrations TO {role}")
+    readable = "data_sources.api_providers, data_sources.assetbatch_migrations, data_sources.assetbatch_names"
+    sql(f"GRANT SELECT ON {readable} TO {role}")
     sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON data_sources.assetbatch_spans TO {role}")
-    ours = "data_sources.assetbatch_rejections, data_sources.assetbatch_answers"
+    ours = "data_sources.assetbatch_sync, data_sources.assetbatch_answers"
     sql(f"GRANT SELECT, INSERT, UPDATE ON {ours} TO {role}")
     sql(f"GRANT SELECT, INSERT ON data_sources.assetbatch_calls TO {role}")
     try:

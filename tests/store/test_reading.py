@@ -37,6 +37,7 @@ def test_everything_that_is_known_comes_back(store: Store) -> None:
             ask=1.0835,
             daily_open=1.08,
             as_of_ms=NOW_MS + 7,
+            fetched_to_ms=NOW_MS + 7,
             last_sync_ms=NOW_MS,
             sync_status="success",
             status_at_ms=NOW_MS,
@@ -76,11 +77,12 @@ def test_what_others_wrote_into_metadata_does_no_harm(store: Store, sql: Sql, me
 @on_both_tables
 def test_infinite_moments_of_others_are_no_moments(store: Store, sql: Sql) -> None:
     store.save(Batch(outcomes=[Outcome("EURUSD", "success")], bars={"EURUSD": [Bar(0, 1, 1, 1, 1)]}), NOW_MS)
-    sql("UPDATE data_sources.data_sync_status SET last_sync_timestamp = 'infinity', updated_at = '-infinity'")
     sql("INSERT INTO market_data.ohlcv_5m SELECT symbol_id, 'infinity', 1, 1, 1, 1 FROM market_data.ohlcv_5m")
     sql("INSERT INTO market_data.ohlcv_5m SELECT id, '-infinity', 1, 1, 1, 1 FROM trading.symbols")
     loaded = store.load(["EURUSD", "XAUUSD"])
-    assert loaded["EURUSD"] == StoredAsset(symbol="EURUSD", sync_status="success", last_bar_ms=0)
+    assert loaded["EURUSD"] == StoredAsset(
+        symbol="EURUSD", last_sync_ms=NOW_MS, sync_status="success", status_at_ms=NOW_MS, last_bar_ms=0
+    )
     assert loaded["XAUUSD"].last_bar_ms is None
 
 

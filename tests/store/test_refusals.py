@@ -155,7 +155,7 @@ def test_an_outcome_that_is_refused_leaves_a_rejection(store: Store, sql: Sql) -
     saved = store.save(page({"BTCUSD": [bar(0)], "EURUSD": [bar(0)]}), NOW_MS)
     assert [one.symbol for one in saved.updated] == ["EURUSD"]
     found = store.load(["BTCUSD"])["BTCUSD"]
-    assert (found.sync_status, found.rejected_ms) == (None, NOW_MS)
+    assert (found.sync_status, found.rejected_ms) == ("failed", NOW_MS)
 
 
 def test_of_many_bars_the_good_ones_are_stored(store: Store, sql: Sql) -> None:

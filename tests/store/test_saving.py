@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.market import Bar, Price
+from assetbatch.market import Bar, Price, RejectionCause
 from assetbatch.store import Batch, Outcome, Saved, Store
 from tests.schema import register
 
@@ -226,7 +226,9 @@ def test_symbols_without_a_row_are_reported_and_the_rest_is_saved(store: Store, 
         outcomes=[Outcome("NOPE3", "success"), Outcome("EURUSD", "success")],
     )
     saved = store.save(batch, NOW_MS)
-    assert saved == Saved(updated=[price("EURUSD")], unknown=["NOPE1", "NOPE2", "NOPE3"], bars_new=1)
+    assert (saved.updated, saved.bars_new) == ([price("EURUSD")], 1)
+    assert saved.unknown == list(saved.rejected) == ["NOPE1", "NOPE2", "NOPE3"]
+    assert {some.cause for some in saved.rejected.values()} == {RejectionCause.UNREGISTERED}
     assert sql("SELECT count(*) FROM trading.symbols") == [(3,)]
 
 

@@ -7,8 +7,11 @@ import pytest
 from assetbatch.assets import Asset, AssetType
 from assetbatch.config.tables import TABLES
 from assetbatch.market import Bar
-from assetbatch.store.columns import TABLE, BarColumns, Column
-from assetbatch.store.shape import DAY_MS, Concern, Shape, TableColumn, concerns
+from assetbatch.store.columns import BarColumns, Column
+from assetbatch.store.names import OWN
+from assetbatch.store.shape import DAY_MS, Concern, Shape, concerns
+
+TABLE = "market_data.ohlcv_5m"
 
 NOW_MS = 1_796_000_000_000
 BTC = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO)
@@ -24,17 +27,14 @@ def numeric(precision: int, scale: int, name: str = "close", *, not_null: bool =
     return Column(name, f"numeric({precision},{scale})", "numeric", modifier(precision, scale), not_null)
 
 
-def table_columns(**types: Column) -> list[TableColumn]:
+def table_columns(**types: Column) -> list[Column]:
     """The table of bars of our own, with other types for some columns."""
-    found = []
-    for name in sorted(TABLES["bars"]):
-        column = types.get(name) or Column(name, "double precision", "double precision", -1, False)
-        found.append(TableColumn(TABLE, name, column.type, column.base, column.modifier, True, False, False))
-    return found
+    own = [Column(name, "double precision", "double precision", -1, False) for name in TABLES["bars"]]
+    return [types.get(column.name, column) for column in own]
 
 
-def said(columns: list[TableColumn], assets: list[Asset], **prices: float) -> list[str]:
-    return [concern.message for concern in concerns(Shape(columns, {}), assets, prices, NOW_MS)]
+def said(columns: list[Column], assets: list[Asset], **prices: float) -> list[str]:
+    return [concern.message for concern in concerns(Shape(columns, {}, OWN), assets, prices, NOW_MS)]
 
 
 class TestColumn:
@@ -116,7 +116,7 @@ class TestConcerns:
     def test_months_without_a_partition_are_named_for_all_alike(self) -> None:
         past = [NOW_MS - 33 * DAY_MS, NOW_MS - 32 * DAY_MS]
         found: list[Concern] = concerns(
-            Shape(table_columns(), {"BTCUSD": past, "EURUSD": past}), [BTC, EURO, SHIB], {}, NOW_MS
+            Shape(table_columns(), {"BTCUSD": past, "EURUSD": past}, OWN), [BTC, EURO, SHIB], {}, NOW_MS
         )
         assert [concern.message for concern in found] == [
             f"{TABLE} has no partition for BTCUSD, EURUSD in 2026-10: such bars are refused"
@@ -124,5 +124,5 @@ class TestConcerns:
         assert not found[0].stops_all
 
     def test_no_partition_for_now_stops_all(self) -> None:
-        (concern,) = concerns(Shape(table_columns(), {"BTCUSD": [NOW_MS]}), [BTC], {}, NOW_MS)
+        (concern,) = concerns(Shape(table_columns(), {"BTCUSD": [NOW_MS]}, OWN), [BTC], {}, NOW_MS)
         assert concern.stops_all

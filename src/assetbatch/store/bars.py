@@ -6,8 +6,11 @@ a bar there meanwhile; then the copy is undone and the bars are merged.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from operator import attrgetter
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import psycopg
@@ -15,7 +18,9 @@ import psycopg
 from assetbatch.hours import from_ms
 from assetbatch.market import BAR_MS, Bar
 from assetbatch.store.connection import Connection
-from assetbatch.store.statements import statement
+from assetbatch.store.failures import DataError
+from assetbatch.store.names import Table
+from assetbatch.store.statements import VALUES
 
 SETTLED_AFTER_MS = BAR_MS + 20 * 60_000
 """Age of a bar's start from which the vendor's word on it is final: plans lag by up to 15 minutes."""
@@ -35,6 +40,10 @@ _NOT_SO = (psycopg.errors.UniqueViolation, psycopg.errors.FeatureNotSupported)
 BarsByStart = dict[str, dict[int, Bar]]
 
 
+SKIPPED = "AB002"
+"""In place of an SQLSTATE: rows were left out without an error."""
+
+
 def save(
     connection: Connection, by_start: BarsByStart, asked_ms: Mapping[str, int], form: str
 ) -> tuple[int, int]:
@@ -52,8 +61,8 @@ def save(
     ]
     document = _json(ranges)
     with connection.pipeline():
-        later = connection.execute(statement("answers"), {"answers": document})
-        there = connection.execute(statement("bars_there"), {"ranges": document})
+        later = connection.execute(connection.statements("answers"), {"answers": document})
+        there = connection.execute(connection.statements("bars_there"), {"ranges": document})
     ids = {symbol: symbol_id for symbol, symbol_id, some_there in there if not some_there}
     into_nothing = {ids[symbol]: some.values() for symbol, some in by_start.items() if symbol in ids}
     copied = _copy(connection, into_nothing, form) if into_nothing else 0
@@ -74,7 +83,7 @@ def _without_answered(
     stretches = [
         {"symbol": symbol, "first_ms": first_ms, "last_ms": last_ms} for symbol, first_ms, last_ms in answered
     ]
-    stored = set(connection.execute(statement("bars_starts"), {"ranges": _json(stretches)}))
+    stored = set(connection.execute(connection.statements("bars_starts"), {"ranges": _json(stretches)}))
     left = {
         symbol: {t_ms: bar for t_ms, bar in some.items() if (symbol, t_ms) not in stored}
         for symbol, some in bars.items()
@@ -85,20 +94,26 @@ def _without_answered(
 def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str) -> int:
     """Copy bars by symbol id into the table; how many, or 0 where it turns out not to be possible."""
     count = 0
+    table = connection.statements.names.bars
+    cursor = connection.cursor()
     try:
         with (
             connection.transaction(),
-            connection.cursor().copy(statement(f"bars_copy_direct_{form}")) as copy,
+            cursor.copy(connection.statements(f"bars_copy_direct_{form}")) as copy,
         ):
             if form == "binary":
                 copy.set_types(_TYPES)
-            ts_of = _binary_ts if form == "binary" else from_ms
+            ts_of = _binary_ts if form == "binary" else _in_zone(table.zones.get("ts"))
+            values_of = attrgetter(*(name for name in VALUES if name in table.columns))
+            constants = tuple(table.constants.values())
             for symbol_id, some in bars.items():
                 for bar in some:
-                    copy.write_row((symbol_id, ts_of(bar.t_ms), *_values(bar)))
+                    copy.write_row((symbol_id, ts_of(bar.t_ms), *values_of(bar), *constants))
                 count += len(some)
     except _NOT_SO:
         return 0
+    if cursor.rowcount < count:
+        raise _skipped(table)
     return count
 
 
@@ -110,18 +125,24 @@ def _merge(
     Binary COPY is five times as fast, text suits whatever types a platform's columns have; both carry a
     float exactly.
     """
-    connection.execute(statement("bars_table"))
-    with connection.cursor().copy(statement(f"bars_copy_{form}")) as copy:
+    connection.execute(connection.statements("bars_table"))
+    table = connection.statements.names.bars
+    values_of = attrgetter(*VALUES) if len(table.columns) == 2 + len(VALUES) else _values_of(table)
+    with connection.cursor().copy(connection.statements(f"bars_copy_{form}")) as copy:
         if form == "binary":
             copy.set_types(_TYPES)
         for asset, some in enumerate(bars.values(), start=1):
             for bar in some.values():
-                copy.write_row((asset, bar.t_ms, *_values(bar)))
+                copy.write_row((asset, bar.t_ms, *values_of(bar)))
     row = connection.execute(
-        statement("save_bars"), {"symbols": list(bars), "settled_ms": [settled_ms[symbol] for symbol in bars]}
+        connection.statements("save_bars"),
+        {"symbols": list(bars), "settled_ms": [settled_ms[symbol] for symbol in bars]},
     ).fetchone()
     assert row is not None, "an aggregate without GROUP BY has one row"
-    return row[0], row[1]
+    new, changed, written = row
+    if written < new + changed:
+        raise _skipped(table)
+    return new, changed
 
 
 def _json(rows: list[dict[str, Any]]) -> str:
@@ -132,5 +153,21 @@ def _binary_ts(at_ms: int) -> int:
     return (at_ms - _POSTGRES_EPOCH_MS) * 1000
 
 
-def _values(bar: Bar) -> tuple[float | None, ...]:
-    return bar.open, bar.high, bar.low, bar.close, bar.volume, bar.vwap, bar.trades
+def _skipped(table: Table) -> DataError:
+    said = f"a trigger or a row-level policy of {table.place} leaves rows out"
+    return DataError(said, hint="see the table's triggers and policies", said=said, state=SKIPPED)
+
+
+def _values_of(table: Table) -> Callable[[Bar], tuple[float | None, ...]]:
+    """The values of a bar, NULL for those that the table has no column for."""
+    has = [name in table.columns for name in VALUES]
+    all_of = attrgetter(*VALUES)
+    return lambda bar: tuple(value if there else None for value, there in zip(all_of(bar), has, strict=True))
+
+
+def _in_zone(name: str | None) -> Callable[[int], datetime]:
+    """A bar's start as the table writes it: in a zone, where its column knows none."""
+    if name is None:
+        return from_ms
+    zone = ZoneInfo(name)
+    return lambda at_ms: from_ms(at_ms).astimezone(zone).replace(tzinfo=None)

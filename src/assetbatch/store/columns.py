@@ -13,11 +13,10 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from assetbatch.market import Bar
-
-TABLE = "market_data.ohlcv_5m"
+from assetbatch.store.names import OWN, Table
+from assetbatch.store.statements import VALUES
 
 PRICES = ("open", "high", "low", "close", "vwap")
-VALUES = ("open", "high", "low", "close", "volume", "vwap", "trades")
 
 _INTEGERS = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 _LARGEST_REAL = 3.4028235e38
@@ -85,8 +84,9 @@ class Column(NamedTuple):
 class _Check:
     """A column's limits, worked out once: a page has thousands of bars."""
 
-    def __init__(self, column: Column) -> None:
+    def __init__(self, column: Column, table: Table) -> None:
         self._column = column
+        self._table = table
         self._value_of = attrgetter(column.name)
         self._most = math.inf if column.most is None else column.most
         rounds = column.name in PRICES or column.base == "real"  # a volume of nearly 0 may be called 0
@@ -104,22 +104,25 @@ class _Check:
         return None
 
     def _said(self, what: str) -> str:
-        return f"{TABLE}.{self._column.name} ({self._column.type}) {what}"
+        name = self._table.columns[self._column.name]
+        return f"{self._table.place}.{name} ({self._column.type}) {what}"
 
 
 class BarColumns:
-    """The columns of the table of bars as they are."""
+    """The columns of the table of bars as they are, by our names."""
 
-    def __init__(self, columns: Iterable[Column]) -> None:
+    def __init__(self, columns: Iterable[Column], table: Table = OWN.bars) -> None:
+        self._table = table
         self.by_name: Mapping[str, Column] = {column.name: column for column in columns}
         narrow = (self.by_name[name] for name in VALUES if name in self.by_name)
-        self._checks = [_Check(column) for column in narrow if _is_narrow(column)]
+        self._checks = [_Check(column, table) for column in narrow if _is_narrow(column)]
 
     @property
     def form(self) -> str:
         """The format of COPY: binary where the types are those of our own table, else text."""
         fits = all(column.type == _own_type(column.name) for column in self.by_name.values())
-        return "binary" if fits else "text"
+        is_ours = len(self._table.columns) == 2 + len(VALUES) and not self._table.constants
+        return "binary" if fits and is_ours else "text"
 
     def refused(self, bars: Collection[Bar]) -> dict[int, Refused]:
         """Return the bars that their columns cannot hold, by start, with the first reason of each."""

@@ -13,20 +13,28 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
+import msgspec
 import psycopg
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError
 from assetbatch.secret import Secret, masked
-from assetbatch.store.failures import READ_ONLY, as_database_error, is_of_data, is_repeatable
-from assetbatch.store.statements import statement
+from assetbatch.store.failures import (
+    LOCK_NOT_AVAILABLE,
+    READ_ONLY,
+    DataError,
+    as_database_error,
+    is_of_data,
+    is_repeatable,
+)
+from assetbatch.store.names import Names
+from assetbatch.store.statements import Statements
 
-Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")
 
 _log = logging.getLogger("assetbatch")
@@ -57,6 +65,13 @@ _DEFAULTS = {
 _NO_PASSWORD_FILE = "/nowhere/pgpass"
 
 _URL_HINT = "write postgresql://user:password@host:5432/name, with @ : / ? # % percent-encoded"
+
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that knows what the owner's tables are called."""
+
+    statements = Statements()
+    """The statements for tables of these names; those of our own until `init` or a check has said more."""
 
 
 class Target:
@@ -121,12 +136,12 @@ class _AnyText(Loader):
 
 def _connect(conninfo: str, seconds: int) -> Connection:
     try:
-        return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None, connect_timeout=seconds)
+        return Connection.connect(conninfo, autocommit=True, prepare_threshold=None, connect_timeout=seconds)
     except psycopg.Error as error:
         if "MULE_INTERNAL" not in str(error):  # the one encoding that PostgreSQL cannot convert to UTF-8
             raise
     conninfo = make_conninfo(conninfo, client_encoding="LATIN1")
-    return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None, connect_timeout=seconds)
+    return Connection.connect(conninfo, autocommit=True, prepare_threshold=None, connect_timeout=seconds)
 
 
 def _is_open_to_others(named: str | None) -> bool:
@@ -150,6 +165,7 @@ def _place(given: dict[str, str]) -> str:
 
 class Session:
     """A connection, opened when needed and again after it was lost; threads that share it take turns.
+    `tickers` gives the ticker of each symbol, for bars that are kept under it.
 
     The server ends what takes too long; where it does not even do that, the connection is cut from here, and
     whatever follows fails at once.
@@ -162,6 +178,7 @@ class Session:
         within_seconds: float,
         lock_seconds: float,
         seconds_left: Callable[[], float],
+        tickers: Callable[[], Mapping[str, str]],
     ) -> None:
         self._target = target
         self._within_seconds = within_seconds
@@ -170,6 +187,14 @@ class Session:
         self._connection: Connection | None = None
         self._turn = threading.Lock()
         self._hung: DatabaseError | None = None
+        self._tickers = tickers
+        self._statements = Statements()
+
+    def use(self, names: Names) -> None:
+        """Speak of tables of these names from now on."""
+        self._statements = Statements(names)
+        if self._connection is not None:
+            self._connection.statements = self._statements
 
     @property
     def busy(self) -> bool:
@@ -200,13 +225,30 @@ class Session:
         """Return the moment (of the monotonic clock, in seconds) by which what begins now must have ended."""
         return time.monotonic() + self._seconds()
 
-    def run(self, doing: str, work: Callable[[Connection, bool], T], *, deadline: float | None = None) -> T:
+    def lock_deadline(self) -> float:
+        """Return the moment (of the monotonic clock, in seconds) until which a lock is waited for."""
+        return min(self.deadline(), time.monotonic() + self._lock_seconds)
+
+    @property
+    def names(self) -> Names:
+        """What the owner's tables are called."""
+        return self._statements.names
+
+    def run(
+        self,
+        doing: str,
+        work: Callable[[Connection, bool], T],
+        *,
+        deadline: float | None = None,
+        lock_seconds: float | None = None,
+    ) -> T:
         """Run `work` in one transaction and commit it; returns what it returned.
 
         `work` gets the connection and whether an earlier attempt ended in the commit, so that it may or
         may not have been done already. It is run again, at most `_ATTEMPTS` times and within the bound,
         after a deadlock, a conflict or a lost connection: it must be harmless to repeat. `deadline` is that
-        of several transactions that share one bound. Raises DatabaseError, with `doing` in its message.
+        of several transactions that share one bound, `lock_seconds` how long a lock is waited for. Raises
+        DatabaseError, with `doing` in its message.
         """
         if self._hung is not None:
             raise self._hung
@@ -221,13 +263,13 @@ class Session:
             committing = False
             try:
                 connection = self._connected(ends - time.monotonic())
-                self._begin(connection, ends)
+                self._begin(connection, ends, self._lock_seconds if lock_seconds is None else lock_seconds)
                 result = work(connection, in_doubt)
                 committing = True
                 connection.execute("COMMIT")
             except BaseException as error:
                 # Otherwise the state of the connection is unknown (a signal may have come in the middle).
-                if not (isinstance(error, psycopg.Error) and is_of_data(error) and self._rolled_back()):
+                if not (_leaves_connection_usable(error) and self._rolled_back()):
                     self.close()
                 in_doubt = in_doubt or (committing and isinstance(error, psycopg.OperationalError))
                 raise
@@ -243,6 +285,8 @@ class Session:
                 return _repeated(attempt, ends)
         except psycopg.Error as error:
             failure = self._failure(error, doing)
+        except DataError:
+            raise
         except DatabaseError as error:
             failure = type(error)(f"{doing} at {self._target.place}: {error.message}", hint=error.hint)
         raise failure
@@ -299,17 +343,28 @@ class Session:
     def _connected(self, within_seconds: float) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = self._target.connect(within_seconds)
+            self._connection.statements = self._statements
         return self._connection
 
-    def _begin(self, connection: Connection, deadline: float) -> None:
+    def _begin(self, connection: Connection, deadline: float, lock_seconds: float) -> None:
         left_ms = max(1, round((deadline - time.monotonic()) * 1000))
         # before the statement's own end, which would not say that it was a lock
-        lock_ms = max(1, min(left_ms * 9 // 10, round(self._lock_seconds * 1000)))
+        lock_ms = max(1, min(left_ms * 9 // 10, round(lock_seconds * 1000)))
         # A transaction whose client is gone holds its locks for no longer than others wait for them.
-        settings = {"statement_ms": left_ms, "lock_ms": lock_ms, "idle_ms": lock_ms}
+        idle_ms = max(1, min(left_ms, round(self._lock_seconds * 1000)))
+        settings = {"statement_ms": left_ms, "lock_ms": lock_ms, "idle_ms": idle_ms}
         psycopg.ClientCursor(connection).execute(
-            statement("begin"), {name: str(value) for name, value in settings.items()}
+            self._statements("begin"), {name: str(value) for name, value in settings.items()}
         )
+        if self._statements.names.instrument == "polygon_ticker":
+            tickers = msgspec.json.encode(self._tickers()).decode()
+            connection.execute(self._statements("tickers"), {"tickers": tickers})
+
+
+def _leaves_connection_usable(error: BaseException) -> bool:
+    if isinstance(error, psycopg.Error):
+        return is_of_data(error) or error.sqlstate == LOCK_NOT_AVAILABLE
+    return isinstance(error, DataError)
 
 
 def _repeated(attempt: Callable[[], T], deadline: float) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -14,10 +15,10 @@ from assetbatch.store import initialisation, migrations, placing, policies, read
 from assetbatch.store.adoption import Plan
 from assetbatch.store.connection import LEFT_SECONDS, Connection, Session, Target
 from assetbatch.store.facts import DatabaseFacts, facts, missing_rights
-from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, DataError
+from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, DataError, LockedError
 from assetbatch.store.initialisation import Initialised
+from assetbatch.store.names import Names
 from assetbatch.store.shape import Shape, shape
-from assetbatch.store.statements import statement
 
 
 class Store:
@@ -30,10 +31,11 @@ class Store:
     frozen, neither answering nor gone, is left alone from then on: all that follows fails at once.
     """
 
-    def __init__(self, session: Session, beside: Session) -> None:
+    def __init__(self, session: Session, beside: Session, mappings: TableMappings) -> None:
         """`beside` is for reading while another thread writes; connected when that is first wanted."""
         self._session = session
         self._beside = beside
+        self._mappings = mappings
         self._schema = migrations.SchemaState(takes_writes=True, has_calls=False)
 
     @classmethod
@@ -46,9 +48,12 @@ class Store:
         lock_seconds: float = 5.0,
         check_schema: bool = True,
         seconds_left: Callable[[], float] | None = None,
+        mappings: TableMappings | None = None,
+        tickers: Callable[[], Mapping[str, str]] = dict,
     ) -> Self:
         """Connect to a libpq URL and check the schema; `init` and `doctor` look at that themselves.
         `seconds_left` is how long the command may still go on: no answer is waited for until its end.
+        `mappings` is what is configured of the owner's tables; `tickers` gives the ticker of each symbol.
 
         Raises ConfigError for a URL that cannot be read, DatabaseError if the server cannot be used,
         SchemaMissingError if `init` has to run first.
@@ -57,11 +62,12 @@ class Store:
         session = partial(
             Session,
             target,
+            tickers=tickers,
             within_seconds=within_seconds,
             lock_seconds=lock_seconds,
             seconds_left=seconds_left or (lambda: within_seconds + LEFT_SECONDS),
         )
-        store = cls(session(), beside=session())
+        store = cls(session(), session(), mappings or TableMappings())
         try:
             store._session.connect()
             if check_schema:
@@ -87,8 +93,13 @@ class Store:
     def check_schema(self) -> None:
         """Raise SchemaMissingError if `init` has to run first, DatabaseError if the schema is newer."""
         self._schema = self._session.run(
-            "checking the schema", lambda connection, _: migrations.check(connection)
+            "checking the schema", lambda connection, _: migrations.check(connection, self._mappings)
         )
+        self._use(self._schema.names)
+
+    def _use(self, names: Names) -> None:
+        self._session.use(names)
+        self._beside.use(names)
 
     def require_writes(self) -> None:
         """Raise DatabaseError if the server took no writes when the schema was checked: a call whose answer
@@ -118,8 +129,8 @@ class Store:
         """Make everything due at once that the database has refused: its columns may be others now."""
 
         def work(connection: Connection, _: bool) -> None:
-            connection.execute(statement("rejections_forget"))
-            connection.execute(statement("spans_forget_rejected"))
+            connection.execute(connection.statements("rejections_forget"))
+            connection.execute(connection.statements("spans_forget_rejected"))
 
         self._session.run("forgetting what was refused", work)
 
@@ -157,11 +168,14 @@ class Store:
             )
 
         try:
-            return run(is_plain=False)
+            done = run(is_plain=False)
         except DataError as error:
             if error.state != UNTRANSLATABLE:
                 raise
-        return run(is_plain=True)
+            done = run(is_plain=True)
+        if done.plan.names is not None:
+            self._use(done.plan.names)
+        return done
 
     def load(self, symbols: Iterable[str]) -> dict[str, StoredAsset]:
         """What is stored of each symbol, by one query; symbols that are not registered are absent."""
@@ -190,7 +204,7 @@ class Store:
         self.require_writes()
 
         def work(connection: Connection, _: bool) -> bool:
-            is_first = connection.execute(statement("first_call")).fetchone() is not None
+            is_first = connection.execute(connection.statements("first_call")).fetchone() is not None
             if is_first:
                 trust()
             return is_first
@@ -221,7 +235,11 @@ class Store:
         except DataError as error:
             if error.state == ROW_REFUSED and self._session.run("asking for rights", _lacks_rights):
                 raise
+            refusal: DataError | LockedError = error
+        except LockedError as error:
             refusal = error
+        if isinstance(refusal, LockedError) and self._session.run("looking at locks", _tables_are_locked):
+            return parts.save(batch, within_seconds=parts.lock_seconds_left())
         from assetbatch.store.parts import save_in_parts
 
         return save_in_parts(parts, batch, refusal)
@@ -231,6 +249,17 @@ def _lacks_rights(connection: Connection, _: bool) -> bool:
     return bool(missing_rights(connection))
 
 
+def _tables_are_locked(connection: Connection, _: bool) -> bool:
+    return connection.execute(connection.statements("tables_locked")).fetchone() == (True,)
+
+
+LOCK_SECONDS_OF_BATCH = 2.0
+"""So long a batch waits for a row that another transaction holds, before it is saved in parts: longer than
+PostgreSQL takes to notice a deadlock."""
+
+LOCK_SECONDS_OF_PART = 0.1
+
+
 class _Parts:
     """Saves parts of one batch, each in a transaction; all end within the bound of one."""
 
@@ -238,14 +267,38 @@ class _Parts:
         self._session = session
         self._now_ms = now_ms
         self._deadline = session.deadline()
+        self._locks_until = session.lock_deadline()
+        self._lock_seconds = min(LOCK_SECONDS_OF_BATCH, self.lock_seconds_left())
 
-    def save(self, batch: Batch, known: saving.Known = saving.NOTHING_KNOWN) -> Saved:
-        """Save a part; raises DataError where a value is refused."""
+    @property
+    def bars(self) -> str:
+        """The name of the table of bars."""
+        return self._session.names.bars.place
+
+    def waits(self) -> bool:
+        """Whether a row that is held is still waited for."""
+        return self.lock_seconds_left() > 0
+
+    def lock_seconds_left(self) -> float:
+        """How long a lock may still be waited for."""
+        return self._locks_until - time.monotonic()
+
+    def save(
+        self,
+        batch: Batch,
+        known: saving.Known = saving.NOTHING_KNOWN,
+        *,
+        within_seconds: float | None = None,
+    ) -> Saved:
+        """Save a part, with so much time for its locks; raises DataError where a value is refused,
+        LockedError where a row is held."""
+        seconds = self._lock_seconds if within_seconds is None else within_seconds
+        self._lock_seconds = LOCK_SECONDS_OF_PART
 
         def work(connection: Connection, in_doubt: bool) -> Saved:
             return saving.save(connection, batch, self._now_ms, in_doubt=in_doubt, known=known)
 
-        return self._session.run("saving a batch", work, deadline=self._deadline)
+        return self._session.run("saving a batch", work, deadline=self._deadline, lock_seconds=seconds)
 
     def unplaced(self, symbol: str, starts_ms: Sequence[int]) -> Sequence[int]:
         """Return those of the moments that no partition of the table of bars takes."""

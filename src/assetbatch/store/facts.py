@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from assetbatch.store.connection import Connection
 from assetbatch.store.partitions import Partition, looked_after, partitions
-from assetbatch.store.statements import statement
 
 
 class DatabaseFacts(NamedTuple):
@@ -22,7 +21,7 @@ class DatabaseFacts(NamedTuple):
 
 def facts(connection: Connection) -> DatabaseFacts:
     """Asks the server; changes nothing. Raises psycopg.Error."""
-    ((version, now_ms, read_only),) = connection.execute(statement("facts")).fetchall()
+    ((version, now_ms, read_only),) = connection.execute(connection.statements("facts")).fetchall()
     missing = missing_rights(connection)
     there = partitions(connection)
     return DatabaseFacts(version, now_ms, read_only, missing, there if looked_after(there) else ())
@@ -30,4 +29,4 @@ def facts(connection: Connection) -> DatabaseFacts:
 
 def missing_rights(connection: Connection) -> tuple[str, ...]:
     """Return the rights that a cycle needs and this role lacks, as GRANT writes them."""
-    return tuple(right for (right,) in connection.execute(statement("rights")))
+    return tuple(right for (right,) in connection.execute(connection.statements("rights")))

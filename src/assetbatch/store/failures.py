@@ -118,6 +118,13 @@ class DataError(DatabaseError):
         self.constraint: str | None = None
 
 
+class LockedError(DatabaseError):
+    """Another transaction holds what is needed, for longer than is waited."""
+
+
+LOCK_NOT_AVAILABLE = "55P03"
+
+
 def is_of_data(error: psycopg.Error) -> bool:
     """Whether PostgreSQL has refused a value, by the class of the SQLSTATE."""
     return error.sqlstate is not None and error.sqlstate[:2] not in _NOT_OF_DATA
@@ -146,12 +153,13 @@ def as_database_error(error: psycopg.Error, doing: str, place: str, password: st
     if state in _NO_TABLE:
         return SchemaMissingError(f"{doing} at {place}: {said}", hint=INIT_HINT)
     words = _BY_STATE.get(state) if state else _by_text(raw)
+    kind = LockedError if state == LOCK_NOT_AVAILABLE else DatabaseError
     if words is None:
         hint = "see the server's log" if state else "check the database URL"
         return DatabaseError(f"{doing} at {place}: {said}", hint=hint)
     # The server's words name the table or the column; libpq's add nothing to ours.
     detail = f" ({said})" if state else ""
-    return DatabaseError(f"{doing} at {place}: {words.message}{detail}", hint=words.hint)
+    return kind(f"{doing} at {place}: {words.message}{detail}", hint=words.hint)
 
 
 def _as_data_error(error: psycopg.Error, where: str, said: str, state: str) -> DataError:

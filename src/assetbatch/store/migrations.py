@@ -1,24 +1,27 @@
-"""Numbered SQL files, each applied once. Step 1, the owner's tables, has none: it is a plan carried out (`adoption`).
+"""Numbered SQL files, each applied once. Step 1, the owner's tables, has none: it is a plan carried out.
 
 All that are missing are applied in one transaction under an advisory lock, so that several programs may
 start `init` at once and nothing is ever half done. What was applied is recorded in
-`data_sources.assetbatch_migrations`. The files are templates over the names of the owner's tables.
+`data_sources.assetbatch_migrations`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
+import msgspec
+
+from assetbatch.config.tables import TableMappings
 from assetbatch.errors import DatabaseError, SchemaMissingError
 from assetbatch.store.connection import Connection
 from assetbatch.store.failures import INIT_HINT
-from assetbatch.store.statements import rendered, statement
+from assetbatch.store.names import OWN, Names
+from assetbatch.store.statements import Statements
 
-_OWN_PREFIX = "data_sources.assetbatch_"
-_OWN_TABLE = f"{_OWN_PREFIX}migrations"
+_OWN_TABLE = "data_sources.assetbatch_migrations"
 
 
 class Migration(NamedTuple):
@@ -45,78 +48,114 @@ def all_migrations() -> tuple[Migration, ...]:
 
 
 def lock(connection: Connection) -> None:
-    """Let one program at a time make the schema; until the end of the transaction. Raises psycopg.Error."""
-    connection.execute(statement("migrations_lock"))
+    """Let one program at a time migrate, until the end of the open transaction. What is there is looked at
+    only afterwards: PostgreSQL keeps in mind what it has not found before."""
+    connection.execute(connection.statements("migrations_lock"))
 
 
-def verify(connection: Connection, lost: Sequence[str]) -> None:
-    """Raise DatabaseError if the schema is newer than this program, or a table that was made is gone: one of
-    assetbatch itself, or those of the owner that are `lost`."""
-    missing = _missing_tables(connection)
-    applied = set() if _OWN_TABLE in missing else _applied(connection)
-    _refuse_newer(max(applied, default=0))
-    if applied:
-        own = {name: made_by for name, made_by in missing.items() if name.startswith(_OWN_PREFIX)}
-        _refuse_lost(dict.fromkeys(lost, 1) | own, max(applied))
-
-
-def migrate(connection: Connection, values: Mapping[str, str]) -> list[str]:
-    """Apply what is missing in the open transaction, after the owner's tables were made; return the names of
-    the steps. `values` are those of the places in their templates. Raises psycopg.Error."""
-    missing = _OWN_TABLE in _missing_tables(connection)
-    applied = set() if missing else _applied(connection)
-    steps = [step for step in all_migrations() if step.version not in applied]
-    for step in steps:
-        if step.sql:
-            connection.execute(rendered(step.sql.decode(), values).encode())
-    if missing:
-        connection.execute(statement("migrations_table"))
-    for step in steps:
-        connection.execute(statement("migrations_record"), {"version": step.version, "name": step.name})
-    return [step.name for step in steps]
-
-
-def installed_version(connection: Connection) -> int:
+def version_of(connection: Connection) -> int:
     """Return the version of the schema that is there; 0 where none is. Raises psycopg.Error."""
+    if _OWN_TABLE in _missing_tables(connection):
+        return 0
     return max(_applied(connection), default=0)
 
 
 def own_tables_missing(connection: Connection) -> list[str]:
     """Return the tables of assetbatch itself that are not there. Raises psycopg.Error."""
-    return [name for name in _missing_tables(connection) if name.startswith(_OWN_PREFIX)]
+    return list(_missing_tables(connection))
+
+
+def verify(connection: Connection, lost: Sequence[str]) -> None:
+    """Raise DatabaseError if the schema is newer than this program, or a table that was made is gone: one of
+    assetbatch itself, or those of the owner that are `lost`."""
+    version = version_of(connection)
+    _refuse_newer(version)
+    if version:
+        _refuse_lost(dict.fromkeys(lost, 1) | _missing_tables(connection), version)
+
+
+def migrate(connection: Connection) -> list[str]:
+    """Apply what is missing in the open transaction, which has the lock and in which the owner's tables are
+    there; return the names of the steps. Raises psycopg.Error."""
+    missing = _missing_tables(connection)
+    applied = set() if _OWN_TABLE in missing else _applied(connection)
+    steps = [step for step in all_migrations() if step.version not in applied]
+    for step in steps:
+        if step.sql:
+            connection.execute(connection.statements.rendered(step.sql.decode()))
+    if _OWN_TABLE in missing:
+        connection.execute(connection.statements("migrations_table"))
+    for step in steps:
+        connection.execute(
+            connection.statements("migrations_record"), {"version": step.version, "name": step.name}
+        )
+    return [step.name for step in steps]
 
 
 class SchemaState(NamedTuple):
-    """What a usable schema's check has seen: whether the server takes writes, and whether a call to the
-    provider was ever recorded."""
+    """What a usable schema's check has seen: whether the server takes writes, whether a call to the provider
+    was ever recorded, and what the owner's tables are called."""
 
     takes_writes: bool
     has_calls: bool
+    names: Names = OWN
 
 
-def check(connection: Connection) -> SchemaState:
-    """Raise SchemaMissingError or DatabaseError unless the schema is the one this program was written for."""
+def check(connection: Connection, mappings: TableMappings) -> SchemaState:
+    """Raise SchemaMissingError or DatabaseError unless the schema is the one that this program was written
+    for, made with these mappings."""
     missing = _missing_tables(connection)
     if _OWN_TABLE in missing:
         raise SchemaMissingError("the database has no tables of assetbatch", hint=INIT_HINT)
-    _refuse_lost(missing, 1)
-    ((version, has_provider, read_only),) = connection.execute(statement("schema_state")).fetchall()
-    _refuse_newer(version)
-    _refuse_lost(missing, version)
-    if version < all_migrations()[-1].version:
+    last = all_migrations()[-1].version
+    if any(made_by > 1 for made_by in missing.values()):  # then the version says which should be there
+        ((version,),) = connection.execute(connection.statements("schema_version")).fetchall()
+        _refuse_newer(version)
+        _refuse_lost(missing, version)
         raise SchemaMissingError(f"the schema is at version {version}, which is too old", hint=INIT_HINT)
+    ((version, names, made_with, has_calls, read_only),) = connection.execute(
+        connection.statements("schema_state")
+    ).fetchall()
+    _refuse_newer(version)
+    if version < last:
+        raise SchemaMissingError(f"the schema is at version {version}, which is too old", hint=INIT_HINT)
+    state = SchemaState(not read_only, has_calls, msgspec.json.decode(names, type=Names) if names else OWN)
+    if (msgspec.json.decode(made_with, type=TableMappings) if made_with else TableMappings()) != mappings:
+        raise SchemaMissingError(
+            "database.tables says otherwise than when the schema was made", hint=INIT_HINT
+        )
+    connection.statements = Statements(state.names)
+    _refuse_lost_of_owner(connection)
+    ((has_provider,),) = connection.execute(connection.statements("has_provider")).fetchall()
     if not has_provider:
-        raise SchemaMissingError("data_sources.api_providers has no row with code polygon", hint=INIT_HINT)
-    ((has_calls,),) = connection.execute(statement("has_calls")).fetchall()
-    return SchemaState(takes_writes=not read_only, has_calls=has_calls)
+        place, code = state.names.providers.place, state.names.provider
+        raise SchemaMissingError(f"{place} has no row with code {code}", hint=INIT_HINT)
+    return state
+
+
+def load_names(connection: Connection) -> Names:
+    """What the owner's tables are called; our own names where nothing is recorded."""
+    if "data_sources.assetbatch_names" in _missing_tables(connection):
+        return OWN
+    row = connection.execute(connection.statements("names_load")).fetchone()
+    return msgspec.json.decode(row[0], type=Names) if row else OWN
+
+
+def save_names(connection: Connection, names: Names, mappings: TableMappings) -> None:
+    """Record what the owner's tables are called, and what was configured of that, in the open transaction."""
+    rows = {
+        "names": msgspec.json.encode(names).decode(),
+        "mappings": msgspec.json.encode(mappings).decode(),
+    }
+    connection.execute(connection.statements("names_save"), rows)
 
 
 def _missing_tables(connection: Connection) -> dict[str, int]:
-    return dict(connection.execute(statement("tables_missing")).fetchall())
+    return dict(connection.execute(connection.statements("own_tables_missing")).fetchall())
 
 
 def _applied(connection: Connection) -> set[int]:
-    return {version for (version,) in connection.execute(statement("migrations_applied"))}
+    return {version for (version,) in connection.execute(connection.statements("migrations_applied"))}
 
 
 def _refuse_lost(missing: dict[str, int], version: int) -> None:
@@ -126,6 +165,11 @@ def _refuse_lost(missing: dict[str, int], version: int) -> None:
             f"{', '.join(lost)} is missing, but was there when the schema was made",
             hint=f"restore it; or DELETE FROM {_OWN_TABLE} and {INIT_HINT} to have it made again, empty",
         )
+
+
+def _refuse_lost_of_owner(connection: Connection) -> None:
+    rows = connection.execute(connection.statements("owner_tables_missing")).fetchall()
+    _refuse_lost({name.replace('"', ""): 1 for (name,) in rows}, 1)
 
 
 def _refuse_newer(version: int) -> None:

@@ -32,6 +32,11 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     zones: Mapping[str, str] = {}
     missing: Mapping[str, float] = {}
 
+    @property
+    def place(self) -> str:
+        """Its name in messages."""
+        return f"{self.schema}.{self.name}"
+
 
 def _own(key: str, schema: str, name: str) -> Table:
     return Table(schema=schema, name=name, columns={column: column for column in TABLES[key]})

@@ -15,12 +15,10 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import NamedTuple
 
-from psycopg.sql import SQL, Composed, Identifier, Literal
-
 from assetbatch.errors import DatabaseError
 from assetbatch.hours import from_ms, to_ms
 from assetbatch.store.connection import Connection
-from assetbatch.store.statements import statement
+from assetbatch.store.statements import literal, quoted
 
 EARLIER = "ohlcv_5m_earlier"
 LATER = "ohlcv_5m_later"
@@ -100,20 +98,20 @@ def prepare(connection: Connection, *, by_month: bool) -> Prepared:
     everything else.
     """
     ((now_ms, is_partitioned, by_time, timescaledb),) = connection.execute(
-        statement("partitions_state")
+        connection.statements("partitions_state")
     ).fetchall()
     if not is_partitioned:
         if not by_month:
             return Prepared([])
         if timescaledb is not None:
             return Prepared([], hypertable=_make_hypertable(connection, timescaledb))
-        raise DatabaseError("market_data.ohlcv_5m is there and is not partitioned", hint=BY_HAND)
+        raise DatabaseError(f"{_table(connection)} is there and is not partitioned", hint=BY_HAND)
     there = partitions(connection)
     if not by_month and not looked_after(there):
         return Prepared([])
     if not by_time:
         raise DatabaseError(
-            "market_data.ohlcv_5m is partitioned already, and not by ranges of ts alone",
+            f"{_table(connection)} is partitioned already, and not by ranges of its time alone",
             hint="leave out --partition: assetbatch works with the table as it is",
         )
     needed = missing(there, now_ms)
@@ -124,7 +122,7 @@ def prepare(connection: Connection, *, by_month: bool) -> Prepared:
 
 def partitions(connection: Connection) -> tuple[Partition, ...]:
     """The partitions of the table of bars, ascending; none of a table that has none. Raises psycopg.Error."""
-    return tuple(Partition(*row) for row in connection.execute(statement("partitions_there")))
+    return tuple(Partition(*row) for row in connection.execute(connection.statements("partitions_there")))
 
 
 def looked_after(there: Sequence[Partition]) -> bool:
@@ -133,33 +131,38 @@ def looked_after(there: Sequence[Partition]) -> bool:
 
 
 def _add(connection: Connection, there: Sequence[Partition], needed: Sequence[Partition]) -> None:
-    connection.execute(statement("partitions_lock"))
+    connection.execute(connection.statements("partitions_lock"))
     moving = looked_after(there) and needed[-1].name == LATER
     if moving:
-        connection.execute(_composed("partitions_detach", needed[-1]))
+        connection.execute(_statement(connection, "partitions_detach", needed[-1]))
     for part in needed[:-1] if moving else needed:
-        connection.execute(_composed("partitions_add", part))
+        connection.execute(_statement(connection, "partitions_add", part))
     if moving:
         later = needed[-1]
         before = later._replace(end_ms=later.start_ms)
-        connection.execute(_composed("partitions_move", before))
-        connection.execute(_composed("partitions_attach", later))
+        connection.execute(_statement(connection, "partitions_move", before))
+        connection.execute(_statement(connection, "partitions_attach", later))
 
 
-def _composed(name: str, part: Partition) -> Composed:
-    return SQL(statement(name).decode()).format(
-        name=Identifier(part.name),
-        starts=SQL("MINVALUE") if part.start_ms is None else Literal(from_ms(part.start_ms)),
-        ends=SQL("MAXVALUE") if part.end_ms is None else Literal(from_ms(part.end_ms)),
+def _table(connection: Connection) -> str:
+    return connection.statements.names.bars.place
+
+
+def _statement(connection: Connection, name: str, part: Partition) -> bytes:
+    bars = connection.statements.names.bars
+    return connection.statements(
+        name,
+        partition=f"{quoted(bars.schema)}.{quoted(part.name)}",
+        starts="MINVALUE" if part.start_ms is None else literal(from_ms(part.start_ms).isoformat()),
+        ends="MAXVALUE" if part.end_ms is None else literal(from_ms(part.end_ms).isoformat()),
     )
 
 
 def _make_hypertable(connection: Connection, schema: str) -> bool:
     """Has TimescaleDB take the table over; False if it has already."""
-    if connection.execute(statement("hypertable_there")).fetchall() == [(True,)]:
+    if connection.execute(connection.statements("hypertable_there")).fetchall() == [(True,)]:
         return False
-    if connection.execute(statement("bars_any")).fetchall() == [(True,)]:
-        raise DatabaseError("market_data.ohlcv_5m holds bars and is no hypertable", hint=BY_HAND)
-    make = SQL(statement("hypertable_make").decode()).format(schema=Identifier(schema))
-    connection.execute(make)
+    if connection.execute(connection.statements("bars_any")).fetchall() == [(True,)]:
+        raise DatabaseError(f"{_table(connection)} holds bars and is no hypertable", hint=BY_HAND)
+    connection.execute(connection.statements("hypertable_make", timescaledb=quoted(schema)))
     return True

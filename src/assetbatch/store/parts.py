@@ -2,7 +2,8 @@
 
 The symbols are halved until each part is stored or is a single symbol: one bad symbol of `n` costs about
 `2 log2 n` transactions. Of a single symbol the bars are looked at in the same way, within a budget, and then
-the price. What was refused is recorded with its reason.
+the price. What was refused is recorded with its reason. A symbol of which another transaction holds a row is
+left for the end, and recorded as such where that is too long.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Protocol
 import msgspec
 
 from assetbatch.market import Bar, Batch, Price, Rejection, Saved
-from assetbatch.store.columns import TABLE, VALUES, Cause, Refused
-from assetbatch.store.failures import UNTRANSLATABLE, DataError
+from assetbatch.store.columns import Cause, Refused
+from assetbatch.store.failures import UNTRANSLATABLE, DataError, LockedError
 from assetbatch.store.saving import Known
+from assetbatch.store.statements import VALUES
 from assetbatch.store.text import PLAIN, storable
 from assetbatch.words import moment
 
@@ -30,8 +32,15 @@ PROBES_OF_A_SYMBOL = 60
 class Database(Protocol):
     """What saving in parts asks of the database; each call is a transaction, and all share one bound."""
 
+    @property
+    def bars(self) -> str:
+        """The name of the table of bars."""
+
     def save(self, batch: Batch, known: Known) -> Saved:
-        """Save a part; raises DataError where a value is refused."""
+        """Save a part; raises DataError where a value is refused, LockedError where a row is held."""
+
+    def waits(self) -> bool:
+        """Whether a row that is held is still waited for."""
 
     def unplaced(self, symbol: str, starts_ms: Sequence[int]) -> Sequence[int]:
         """Return those of the moments that no partition of the table of bars takes."""
@@ -40,7 +49,7 @@ class Database(Protocol):
         """Return the columns that a constraint of the table of bars speaks of."""
 
 
-def save_in_parts(database: Database, batch: Batch, error: DataError) -> Saved:
+def save_in_parts(database: Database, batch: Batch, error: DataError | LockedError) -> Saved:
     """Save what can be saved of a batch that was refused as a whole; raises DatabaseError."""
     return _Parts(database, batch).run(error)
 
@@ -54,30 +63,58 @@ class _Parts:
         self._unknown: list[str] = []
         self._bars_new = 0
         self._bars_changed = 0
+        self._bars_filled = 0
+        self._held: list[str] = []
         self._rejected: dict[str, Rejection] = {}
 
-    def run(self, error: DataError) -> Saved:
+    def run(self, error: DataError | LockedError) -> Saved:
         self._halve(self._batch.symbols, error)
+        held = self._held
+        while held and self._database.waits():
+            self._held = []
+            for symbol in held:
+                self._save_one_unless_held(symbol, None)
+            held = self._held
+        if held:
+            self._save(Batch(), Known(locked=held))
         return Saved(
             updated=self._updated,
             unknown=self._unknown,
             bars_new=self._bars_new,
             bars_changed=self._bars_changed,
+            bars_filled=self._bars_filled,
             rejected=self._rejected,
         )
 
-    def _halve(self, symbols: Sequence[str], error: DataError) -> None:
+    def _halve(self, symbols: Sequence[str], error: DataError | LockedError) -> None:
         """Save symbols that were refused together."""
         if len(symbols) <= 1:
             for symbol in symbols:
-                self._save_one(symbol, self._batch.only({symbol}), error)
+                self._save_one_unless_held(symbol, error)
             return
         middle = len(symbols) // 2
         for half in (symbols[:middle], symbols[middle:]):
             try:
                 self._save(self._batch.only(set(half)), Known())
-            except DataError as raised:
+            except (DataError, LockedError) as raised:
                 self._halve(half, raised)
+
+    def _save_one_unless_held(self, symbol: str, error: DataError | LockedError | None) -> None:
+        """Save a symbol, or note that a row of it is held; `error` is what an attempt has shown already."""
+        batch = self._batch.only({symbol})
+        try:
+            if error is None:
+                try:
+                    self._save(batch, Known())
+                    return
+                except DataError as raised:
+                    error = raised
+            if isinstance(error, DataError):
+                self._save_one(symbol, batch, error)
+                return
+        except LockedError:
+            pass
+        self._held.append(symbol)
 
     def _save(self, batch: Batch, known: Known) -> None:
         saved = self._database.save(batch, known)
@@ -85,6 +122,7 @@ class _Parts:
         self._unknown += saved.unknown
         self._bars_new += saved.bars_new
         self._bars_changed += saved.bars_changed
+        self._bars_filled += saved.bars_filled
         self._rejected |= saved.rejected
 
     def _save_one(self, symbol: str, batch: Batch, error: DataError) -> None:
@@ -123,7 +161,7 @@ class _Parts:
 
     def _unplaced(self, symbol: str, bars: Mapping[int, Bar]) -> dict[int, Refused]:
         return {
-            t_ms: Refused(f"{TABLE} has no partition for {moment(t_ms)}", Cause.NO_PARTITION)
+            t_ms: Refused(f"{self._database.bars} has no partition for {moment(t_ms)}", Cause.NO_PARTITION)
             for t_ms in self._database.unplaced(symbol, list(bars))
         }
 

@@ -9,7 +9,7 @@ import msgspec
 from assetbatch.market import StoredAsset
 from assetbatch.store import last_update, spans
 from assetbatch.store.connection import Connection
-from assetbatch.store.statements import statement
+from assetbatch.store.names import Names
 from assetbatch.store.text import storable
 
 BARS_OF_A_DAY = 288
@@ -23,15 +23,17 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
     for (
         symbol,
         text,
+        fetched_to_ms,
         last_sync_ms,
         sync_status,
         status_at_ms,
         error_message,
+        platform_status,
         last_bar_ms,
         ledger,
         rejected_ms,
         rejected_since_ms,
-    ) in connection.execute(statement("load"), {"symbols": asked}).fetchall():
+    ) in connection.execute(connection.statements("load"), {"symbols": asked}).fetchall():
         update = last_update.parse(text)
         found[symbol] = StoredAsset(
             symbol=symbol,
@@ -40,7 +42,9 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
             ask=last_update.positive(update.get("ask")),
             daily_open=last_update.positive(update.get("daily_open")),
             as_of_ms=last_update.as_of_ms(update),
+            fetched_to_ms=fetched_to_ms,
             last_sync_ms=last_sync_ms,
+            platform_status=_other_word(platform_status, sync_status, connection.statements.names),
             sync_status=sync_status,
             status_at_ms=status_at_ms,
             error_message=error_message,
@@ -52,13 +56,18 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
     return {symbol: found[symbol] for symbol in asked if symbol in found}
 
 
+def _other_word(word: str | None, ours: str | None, names: Names) -> str | None:
+    """The word in the platform's row where it is not the one that was written for our own."""
+    return None if ours is not None and word == names.states.get(ours, ours) else word
+
+
 def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[str, list[tuple[int, float]]]:
     """(start of the bar in ms, close) of each symbol's newest 288 stored bars, ascending, thinned to at most
     `points` of them; symbols without bars are absent. Raises psycopg.Error."""
     asked = _askable(connection, symbols)
     arguments = {"symbols": asked, "every": -(-BARS_OF_A_DAY // points)}
     found: dict[str, list[tuple[int, float]]] = {}
-    for symbol, start_ms, close in connection.execute(statement("closes"), arguments):
+    for symbol, start_ms, close in connection.execute(connection.statements("closes"), arguments):
         found.setdefault(symbol, []).append((start_ms, float(close)))
     return found
 
@@ -74,7 +83,7 @@ def gaps(connection: Connection, ranges: Mapping[str, tuple[int, int]]) -> dict[
     ]
     found: dict[str, list[tuple[int, int]]] = {}
     document = msgspec.json.encode(rows).decode()
-    for symbol, start_ms, end_ms in connection.execute(statement("gaps"), {"ranges": document}):
+    for symbol, start_ms, end_ms in connection.execute(connection.statements("gaps"), {"ranges": document}):
         found.setdefault(symbol, []).append((start_ms, end_ms))
     return found
 

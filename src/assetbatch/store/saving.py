@@ -8,16 +8,27 @@ with its reason; what PostgreSQL refuses beyond that ends the transaction (see `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+import psycopg
 
-from assetbatch.market import BAR_MS, Bar, Batch, Outcome, Price, Rejection, Saved, Span, SpanState
+from assetbatch.market import (
+    BAR_MS,
+    Bar,
+    Batch,
+    Outcome,
+    Price,
+    Rejection,
+    RejectionCause,
+    Saved,
+    Span,
+    SpanState,
+)
 from assetbatch.store import bars, last_update, spans
 from assetbatch.store.columns import BarColumns, Cause, Column, Refused
 from assetbatch.store.connection import Connection
-from assetbatch.store.statements import statement
 from assetbatch.store.text import shortened, storable
 
 SUCCESS = "success"
@@ -30,13 +41,20 @@ RefusedBars = Mapping[int, Refused]
 """Bars by start that cannot be stored."""
 
 
+LOCKED = "locked by another transaction"
+
+NOT_REGISTERED = "it is not registered: run assetbatch init"
+
+
 class Known(NamedTuple):
     """What earlier transactions have shown: the bars that the database refuses, the symbols whose price or
-    outcome it refuses (with the reason), and whether not even a failure can be recorded of those."""
+    outcome it refuses (with the reason), and whether not even a failure can be recorded of those in the
+    platform's table. `locked` are symbols of which another transaction holds a row."""
 
     bars: Mapping[str, RefusedBars] = {}
     symbols: Mapping[str, str] = {}
     without_outcome: bool = False
+    locked: Collection[str] = ()
 
 
 NOTHING_KNOWN = Known()
@@ -62,7 +80,11 @@ def save(
     """
     asked = batch.symbols
     encoding = connection.info.parameter_status("server_encoding")
-    stored, columns = _locked(connection, asked, now_ms, with_columns=bool(batch.bars), encoding=encoding)
+    askable = [symbol for symbol in asked if storable(symbol, encoding) == symbol]
+    if known.locked:
+        return _save_locked(connection, known.locked, now_ms)
+    stored, columns = _locked(connection, askable, now_ms, with_columns=bool(batch.bars))
+    unknown = _unknown(connection, [symbol for symbol in asked if symbol not in stored])
     asked_ms = {symbol: batch.asked_ms.get(symbol, now_ms) for symbol in stored}
 
     by_start = {
@@ -70,6 +92,7 @@ def save(
         for symbol, some in batch.bars.items()
         if symbol in stored and some
     }
+    filled = _fill(by_start, connection.statements.names.bars.missing)
     refused = _refused(by_start, columns, known.bars)
     rejected = {symbol: _rejection(by_start[symbol], some) for symbol, some in refused.items()}
     rejected |= {
@@ -84,7 +107,8 @@ def save(
     }
 
     newer, published = [], []
-    for price in (price for symbol, price in _newest(batch.prices).items() if symbol in stored):
+    prices = {symbol: price for symbol, price in _newest(batch.prices).items() if symbol in stored}
+    for price in prices.values():
         if price.symbol in failed and not _has_its_bar(price.symbol, by_start, refused, known):
             continue
         before = stored[price.symbol]
@@ -95,34 +119,41 @@ def save(
             published.append(price)
     outcomes = {outcome.symbol: outcome for outcome in batch.outcomes if outcome.symbol in stored}
     outcomes |= {symbol: Outcome(symbol, FAILED, some.error) for symbol, some in failed.items()}
-    if known.without_outcome:
-        outcomes = {symbol: outcome for symbol, outcome in outcomes.items() if symbol not in known.symbols}
     news = {
         symbol: _without(some, sorted(by_start.get(symbol, ())), refused.get(symbol, {}), asked_ms[symbol])
         for symbol, some in batch.spans.items()
         if symbol in stored and some
     }
 
+    writer = _Outcomes(connection, now_ms, encoding)
+    theirs = {
+        symbol: outcome
+        for symbol, outcome in outcomes.items()
+        if not (known.without_outcome and symbol in known.symbols)
+    }
     with connection.pipeline():
-        written = connection.execute(statement("save_prices"), {"prices": _prices(newer)})
-        connection.execute(
-            statement("save_outcomes"),
-            {
-                "outcomes": _outcomes(outcomes.values(), encoding),
-                "now_ms": now_ms,
-                "error_limit": ERROR_LIMIT,
-            },
-        )
-        if failed:
-            rows = [
-                {"symbol": symbol, "error": storable(some.error, encoding)} for symbol, some in failed.items()
-            ]
-            connection.execute(statement("save_rejections"), {"rejections": _json(rows), "now_ms": now_ms})
+        written = connection.execute(connection.statements("save_prices"), {"prices": _prices(newer)})
+        left_out = writer.save_for_readers(theirs)
+        writer.save(outcomes, failed, [price for price in prices.values() if price.symbol not in failed])
         if news:
-            ledgers = connection.execute(statement("spans"), {"symbols": list(news)})
+            ledgers = connection.execute(connection.statements("spans"), {"symbols": list(news)})
+    updated = {symbol for (symbol,) in written.fetchall()}
+    skipped = _skipped(
+        connection,
+        [price.symbol for price in newer if price.symbol not in updated],
+        [symbol for (symbol,) in left_out.fetchall()],
+    )
+    if not_written := skipped | unknown:
+        failures = {
+            symbol: Outcome(symbol, FAILED, some.error)
+            for symbol, some in not_written.items()
+            if some.cause is not RejectionCause.UNREGISTERED
+        }
+        writer.save_for_readers(failures)
+        writer.save(failures, not_written, [])
+        writer.forget_prices(list(failures))
     if news:
         spans.save(connection, news, dict(ledgers.fetchall()), now_ms, encoding)
-    updated = {symbol for (symbol,) in written.fetchall()}
     sound = {
         symbol: {t_ms: bar for t_ms, bar in some.items() if t_ms not in refused[symbol]}
         if symbol in refused
@@ -134,11 +165,129 @@ def save(
     )
     return Saved(
         updated=[price for price in newer if price.symbol in updated] + published,
-        unknown=[symbol for symbol in asked if symbol not in stored],
+        unknown=list(unknown),
         bars_new=bars_new,
         bars_changed=bars_changed,
-        rejected=rejected,
+        bars_filled=filled,
+        rejected={**rejected, **not_written},
     )
+
+
+def _unknown(connection: Connection, symbols: Sequence[str]) -> dict[str, Rejection]:
+    """The symbols whose row could not be locked: it is not there, or a policy keeps it from this role."""
+    if not symbols:
+        return {}
+    encoding = connection.info.parameter_status("server_encoding")
+    askable = [symbol for symbol in symbols if storable(symbol, encoding) == symbol]
+    rows = connection.execute(connection.statements("symbols_there"), {"symbols": askable})
+    visible = {symbol for (symbol,) in rows}
+    place = connection.statements.names.symbols.place
+    hidden = f"a row-level policy of {place} lets this role read the row, but not update it"
+    return {
+        symbol: Rejection(error=hidden, price=True, cause=RejectionCause.SKIPPED)
+        if symbol in visible
+        else Rejection(error=NOT_REGISTERED, price=True, cause=RejectionCause.UNREGISTERED)
+        for symbol in symbols
+    }
+
+
+def _skipped(
+    connection: Connection, prices: Collection[str], outcomes: Collection[str]
+) -> dict[str, Rejection]:
+    """The symbols of which the tables have left out a row without an error."""
+    names = connection.statements.names
+    found: dict[str, Rejection] = {}
+    for symbols, place, is_price in (
+        (outcomes, names.sync_status.place, False),
+        (prices, names.symbols.place, True),
+    ):
+        error = f"{place} was not written: a trigger or a row-level policy leaves the row out"
+        rejection = Rejection(error=error, price=is_price, cause=RejectionCause.SKIPPED)
+        found |= dict.fromkeys(symbols, rejection)
+    return found
+
+
+def _save_locked(connection: Connection, symbols: Collection[str], now_ms: int) -> Saved:
+    """Record in our own table alone that a row of these symbols was held by another transaction."""
+    rejection = Rejection(error=LOCKED, price=True, cause=RejectionCause.LOCKED)
+    rejected = dict.fromkeys(symbols, rejection)
+    outcomes = {symbol: Outcome(symbol, FAILED, LOCKED) for symbol in symbols}
+    _Outcomes(connection, now_ms, None).save(outcomes, rejected, [])
+    return Saved(updated=[], unknown=[], rejected=rejected)
+
+
+class _Outcomes:
+    """Writes how it went for symbols: into our own table, which decides, and for the platform's readers."""
+
+    def __init__(self, connection: Connection, now_ms: int, encoding: str | None) -> None:
+        self._connection = connection
+        self._now_ms = now_ms
+        self._encoding = encoding
+
+    def save(
+        self, outcomes: Mapping[str, Outcome], failed: Mapping[str, Rejection], prices: Sequence[Price]
+    ) -> None:
+        """Write the outcomes, and the moments of the prices that came."""
+        if not (outcomes or prices):
+            return
+        self._connection.execute(
+            self._connection.statements("save_sync"),
+            {
+                "outcomes": self._json(outcomes.values(), failed),
+                "symbols": [price.symbol for price in prices],
+                "as_of_ms": [price.as_of_ms for price in prices],
+                "now_ms": self._now_ms,
+            },
+        )
+
+    def forget_prices(self, symbols: Collection[str]) -> None:
+        """Take back that the prices of these symbols came: they are not stored."""
+        statement = self._connection.statements("sync_forget_prices")
+        self._connection.execute(statement, {"symbols": list(symbols)})
+
+    def save_for_readers(self, outcomes: Mapping[str, Outcome]) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Write the platform's rows; returns a cursor over the symbols whose row was left out."""
+        return self._connection.execute(
+            self._connection.statements("save_sync_status"),
+            {
+                "outcomes": self._json(outcomes.values(), {}),
+                "now_ms": self._now_ms,
+                "error_limit": ERROR_LIMIT,
+            },
+        )
+
+    def _json(self, outcomes: Iterable[Outcome], failed: Mapping[str, Rejection]) -> str:
+        """Symbols with the same outcome come together."""
+        alike: dict[tuple[str, str | None, bool], list[str]] = {}
+        for outcome in outcomes:
+            error = None if outcome.status == SUCCESS else outcome.error
+            why = failed.get(outcome.symbol)
+            rejected = why is not None and why.cause is not RejectionCause.LOCKED
+            alike.setdefault((outcome.status, error, rejected), []).append(outcome.symbol)
+        words = self._connection.statements.names.states
+        return _json(
+            {
+                "symbols": symbols,
+                "succeeded": status == SUCCESS,
+                "rejected": rejected,
+                "status": storable(status, self._encoding),
+                "platform_status": storable(words.get(status, status), self._encoding),
+                "error": None if error is None else storable(shortened(error, ERROR_LIMIT), self._encoding),
+            }
+            for (status, error, rejected), symbols in alike.items()
+        )
+
+
+def _fill(bars_of: Mapping[str, dict[int, Bar]], missing: Mapping[str, float]) -> int:
+    """Put the values of `missing` where a bar has none; returns how many bars that are."""
+    count = 0
+    for some in bars_of.values() if missing else ():
+        for t_ms, bar in some.items():
+            lacking = {name: value for name, value in missing.items() if getattr(bar, name) is None}
+            if lacking:
+                some[t_ms] = msgspec.structs.replace(bar, **lacking)
+                count += 1
+    return count
 
 
 def _newest(prices: Iterable[Price]) -> dict[str, Price]:
@@ -148,15 +297,15 @@ def _newest(prices: Iterable[Price]) -> dict[str, Price]:
 
 
 def _locked(
-    connection: Connection, symbols: Sequence[str], now_ms: int, *, with_columns: bool, encoding: str | None
+    connection: Connection, symbols: Sequence[str], now_ms: int, *, with_columns: bool
 ) -> tuple[dict[str, _Stored], BarColumns]:
     """Lock the rows of the symbols: what is stored of each that has one; and the columns of the bars."""
-    askable = [symbol for symbol in symbols if storable(symbol, encoding) == symbol]
+    statements = connection.statements
     with connection.pipeline():
-        rows = connection.execute(statement("lock_symbols"), {"symbols": askable, "now_ms": now_ms})
-        columns = connection.execute(statement("bars_columns")) if with_columns else ()
+        rows = connection.execute(statements("lock_symbols"), {"symbols": symbols, "now_ms": now_ms})
+        columns = connection.execute(statements("bars_columns")) if with_columns else ()
     stored = {symbol: _Stored(last_update.parse(text), sync_ms) for symbol, text, sync_ms in rows}
-    return stored, BarColumns(Column(*row) for row in columns)
+    return stored, BarColumns((Column(*row) for row in columns), statements.names.bars)
 
 
 def _refused(

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from assetbatch.assets import Asset, AssetType
 from assetbatch.hours import from_ms
 from assetbatch.store import placing
-from assetbatch.store.columns import PRICES, TABLE, Column
+from assetbatch.store.columns import PRICES, Column
 from assetbatch.store.connection import Connection
-from assetbatch.store.statements import statement
+from assetbatch.store.names import Names
 from assetbatch.words import listed
 
 DAY_MS = 86_400_000
@@ -30,25 +30,13 @@ SCALE = {AssetType.FOREX: 5, AssetType.CRYPTO: 8}
 """Digits after the point that prices of a class have."""
 
 
-class TableColumn(NamedTuple):
-    """A column of one of the owner's tables; `filled_in` where the table gives a value, `generated` where
-    nobody else may."""
-
-    table: str
-    name: str
-    type: str
-    base: str
-    modifier: int
-    not_null: bool
-    filled_in: bool
-    generated: bool
-
-
 class Shape(NamedTuple):
-    """The columns, and the moments (ms) around now that no partition takes, by symbol."""
+    """The columns of bars by our names, the moments (ms) around now that no partition takes, by symbol, and
+    what the tables are called."""
 
-    columns: Sequence[TableColumn]
+    columns: Sequence[Column]
     unplaced: Mapping[str, Sequence[int]]
+    names: Names
 
 
 class Concern(NamedTuple):
@@ -61,10 +49,10 @@ class Concern(NamedTuple):
 
 def shape(connection: Connection, symbols: Sequence[str], now_ms: int) -> Shape:
     """Look at the tables; changes nothing. Raises psycopg.Error."""
-    columns = [TableColumn(*row) for row in connection.execute(statement("columns"))]
+    columns = [Column(*row) for row in connection.execute(connection.statements("bars_columns"))]
     days = [now_ms + day * DAY_MS for day in range(-DAYS_BACK, DAYS_AHEAD + 1)]
     unplaced = placing.unplaced(connection, list(symbols)[:MOST_SYMBOLS], days)
-    return Shape(columns, unplaced)
+    return Shape(columns, unplaced, connection.statements.names)
 
 
 def concerns(
@@ -73,49 +61,46 @@ def concerns(
     """What the tables will refuse, spoil or lack for these assets; `prices` are the last ones where known."""
     with_bars = [asset for asset in assets if asset.bars]
     return [
-        *_of_types(found.columns, with_bars, prices),
-        *_of_partitions(found.unplaced, with_bars, now_ms),
+        *_of_types(found, with_bars, prices),
+        *_of_partitions(found, with_bars, now_ms),
     ]
 
 
-def _of_types(
-    columns: Sequence[TableColumn], assets: Sequence[Asset], prices: Mapping[str, float]
-) -> list[Concern]:
+def _of_types(shape: Shape, assets: Sequence[Asset], prices: Mapping[str, float]) -> list[Concern]:
     """One concern for each kind of trouble and type, with the columns of that type."""
     said: dict[tuple[str, str], list[str]] = {}
-    for column in columns:
-        if column.table == TABLE:
-            for what, hint in _of_type(column, assets, prices):
-                said.setdefault((f"{column.type}: {what}", hint), []).append(column.name)
+    bars = shape.names.bars
+    for column in shape.columns:
+        for what, wider in _of_type(column, assets, prices):
+            hint = f"ALTER TABLE {bars.place} ALTER COLUMN ... TYPE {wider}, then run assetbatch init"
+            said.setdefault((f"{column.type}: {what}", hint), []).append(bars.columns[column.name])
     return [
-        Concern(f"{TABLE}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} {what}", hint)
+        Concern(f"{bars.place}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} {what}", hint)
         for (what, hint), names in said.items()
     ]
 
 
-def _of_type(
-    column: TableColumn, assets: Sequence[Asset], prices: Mapping[str, float]
-) -> list[tuple[str, str]]:
-    limits = Column(column.name, column.type, column.base, column.modifier, column.not_null)
+def _of_type(column: Column, assets: Sequence[Asset], prices: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Return what is wrong with a column and the type that would do, of each trouble."""
     is_price = column.name in PRICES
     found = []
     if column.base == "real":
-        found.append(("it keeps 6 digits, what is finer is rounded", _wider("double precision")))
-    elif limits.most is not None and column.name == "trades" and column.base != "bigint":
-        found.append((f"more than {limits.most:,.0f} trades of a bar are refused", _wider("bigint")))
-    elif limits.most is not None and (is_price or column.name == "volume"):
+        found.append(("it keeps 6 digits, what is finer is rounded", "double precision"))
+    elif column.most is not None and column.name == "trades" and column.base != "bigint":
+        found.append((f"more than {column.most:,.0f} trades of a bar are refused", "bigint"))
+    elif column.most is not None and (is_price or column.name == "volume"):
         largest = LARGEST_PRICE if is_price else LARGEST_VOLUME
-        narrow = [asset for asset in assets if limits.most <= _needed(asset, largest, prices, is_price)]
+        narrow = [asset for asset in assets if column.most <= _needed(asset, largest, prices, is_price)]
         if narrow:
-            what = f"{round(limits.most):,} and more is refused, which {_names(narrow)} may reach"
-            found.append((what, _wider("double precision")))
-    if is_price and limits.scale is not None and limits.least is not None:
-        lost = [asset for asset in assets if 0 < prices.get(asset.symbol, 1.0) < limits.least]
-        coarse = [asset for asset in assets if limits.scale < SCALE[asset.asset_type]]
+            what = f"{round(column.most):,} and more is refused, which {_names(narrow)} may reach"
+            found.append((what, "double precision"))
+    if is_price and column.scale is not None and column.least is not None:
+        lost = [asset for asset in assets if 0 < prices.get(asset.symbol, 1.0) < column.least]
+        coarse = [asset for asset in assets if column.scale < SCALE[asset.asset_type]]
         if lost or coarse:
-            what = f"what is below {limits.least:g} would be 0 and is refused, finer digits are rounded"
+            what = f"what is below {column.least:g} would be 0 and is refused, finer digits are rounded"
             coarse.sort(key=lambda asset: -SCALE[asset.asset_type])
-            found.append((f"{what} ({_names(lost or coarse)})", _wider("double precision")))
+            found.append((f"{what} ({_names(lost or coarse)})", "double precision"))
     return found
 
 
@@ -126,26 +111,21 @@ def _needed(
     return largest[asset.asset_type] if known is None else max(2 * known, largest[asset.asset_type])
 
 
-def _wider(type_name: str) -> str:
-    return f"ALTER TABLE {TABLE} ALTER COLUMN ... TYPE {type_name}, then run assetbatch init"
-
-
 def _names(assets: Sequence[Asset]) -> str:
     return listed([asset.symbol for asset in assets])
 
 
-def _of_partitions(
-    unplaced: Mapping[str, Sequence[int]], assets: Sequence[Asset], now_ms: int
-) -> list[Concern]:
+def _of_partitions(shape: Shape, assets: Sequence[Asset], now_ms: int) -> list[Concern]:
     """The months without a partition, together for all symbols of which they are the same."""
     alike: dict[tuple[str, ...], list[Asset]] = {}
+    place, unplaced = shape.names.bars.place, shape.unplaced
     for asset in assets:
         if moments := unplaced.get(asset.symbol):
             months = tuple(month for month, _ in groupby(f"{from_ms(at_ms):%Y-%m}" for at_ms in moments))
             alike.setdefault(months, []).append(asset)
     return [
         Concern(
-            f"{TABLE} has no partition for {_names(some)} in {', '.join(months)}: such bars are refused",
+            f"{place} has no partition for {_names(some)} in {', '.join(months)}: such bars are refused",
             "add the partitions, then run assetbatch init",
             stops_all=all(now_ms in unplaced[asset.symbol] for asset in some) and len(some) == len(assets),
         )

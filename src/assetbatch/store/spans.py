@@ -9,7 +9,6 @@ import msgspec
 from assetbatch.ledger import record
 from assetbatch.market import Span
 from assetbatch.store.connection import Connection
-from assetbatch.store.statements import statement
 from assetbatch.store.text import shortened, storable
 
 ERROR_LIMIT = 200
@@ -47,7 +46,7 @@ def save(
         ]
     if gone or written:
         rows = {"gone": _json(gone), "written": _json(written), "now_ms": now_ms}
-        connection.execute(statement("save_spans"), rows)
+        connection.execute(connection.statements("save_spans"), rows)
 
 
 def _storable(span: Span, encoding: str | None) -> Span:

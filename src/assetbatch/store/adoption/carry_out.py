@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import msgspec
-
 from assetbatch.config.tables import TableMappings
 from assetbatch.errors import DatabaseError, SchemaRefusedError
 from assetbatch.store import migrations, partitions
 from assetbatch.store.adoption.findings import Part
 from assetbatch.store.adoption.plan import Plan
-from assetbatch.store.adoption.sql import literal, place, template, values_of
+from assetbatch.store.adoption.sql import place
 from assetbatch.store.connection import Connection
-from assetbatch.store.names import OWN, Names
-from assetbatch.store.statements import statement
+from assetbatch.store.statements import Statements
 
 
 class CarriedOut(NamedTuple):
@@ -47,50 +44,28 @@ def carry_out(
     for addition in found.additions:
         if addition.part is not Part.ROW and addition.sql is not None:
             connection.execute(addition.sql.encode())
-    values = values_of(names)
-    values |= {"symbol_id_type": found.symbol_id_type, "provider": literal(names.provider)}
-    steps = migrations.migrate(connection, values)
-    prepared = (
-        partitions.prepare(connection, by_month=by_month)
-        if _has_own_names(names)
-        else partitions.Prepared([])
-    )
+    connection.statements = Statements(names)
+    steps = migrations.migrate(connection)
+    prepared = partitions.prepare(connection, by_month=by_month)
     rows: list[str] = []
     for addition in found.additions:
         if addition.part is Part.ROW and addition.sql is not None:
             entered = connection.execute(addition.sql.encode(), addition.parameters)
             rows += [key for (key,) in entered]
-    _check_entered(connection, found, names, rows)
-    _keep(connection, names, mappings)
+    _check_entered(connection, found, rows)
+    migrations.save_names(connection, names, mappings)
     return CarriedOut(steps, rows, prepared.partitions, prepared.hypertable)
 
 
-def _check_entered(connection: Connection, found: Plan, names: Names, rows: list[str]) -> None:
+def _check_entered(connection: Connection, found: Plan, rows: list[str]) -> None:
     """Raise DatabaseError if a symbol is not there: another transaction cannot have entered it either."""
     doubtful = [symbol for symbol in found.missing if symbol not in rows]
     if not doubtful:
         return
-    asked = template("adoption/symbols_there", values_of(names) | {"ours": ""})
+    asked = connection.statements("symbols_there")
     there = {symbol for (symbol,) in connection.execute(asked, {"symbols": doubtful})}
     if lost := [symbol for symbol in doubtful if symbol not in there]:
         raise DatabaseError(
-            f"{place(names.symbols)} did not take {', '.join(lost)}",
+            f"{place(connection.statements.names.symbols)} did not take {', '.join(lost)}",
             hint="look for a trigger, a row-level policy, or a row that differs only in upper and lower case",
         )
-
-
-def _has_own_names(names: Names) -> bool:
-    own = OWN.bars
-    here = names.bars.schema, names.bars.name, names.bars.columns["ts"]
-    return here == (own.schema, own.name, own.columns["ts"])
-
-
-def _keep(connection: Connection, names: Names, mappings: TableMappings) -> None:
-    """Keep the names, where there is a table for them."""
-    ((has_table,),) = connection.execute(statement("adoption/has_names")).fetchall()
-    if has_table:
-        documents = {
-            "names": msgspec.json.encode(names).decode(),
-            "mappings": msgspec.json.encode(mappings).decode(),
-        }
-        connection.execute(statement("adoption/names_keep"), documents)

@@ -18,7 +18,7 @@ from assetbatch.store.adoption.findings import Addition, Findings, Note, Part, R
 from assetbatch.store.adoption.inserts import Insert, insert_provider, insert_symbols
 from assetbatch.store.adoption.keys import KeyChoice, choose_key, constants_wanted
 from assetbatch.store.adoption.recognition import KEYS, Recognised, Recognition, is_timeframe
-from assetbatch.store.adoption.sql import listed, literal, place, quoted, values_of
+from assetbatch.store.adoption.sql import listed, literal, place, quoted
 from assetbatch.store.adoption.vocabulary import (
     FIVE_MINUTES,
     PROVIDER,
@@ -30,7 +30,7 @@ from assetbatch.store.adoption.vocabulary import (
     spellings,
 )
 from assetbatch.store.names import Names, Table
-from assetbatch.store.statements import rendered, statement
+from assetbatch.store.statements import Statements
 from assetbatch.words import listed as some_of
 
 OWN_SCHEMA = "data_sources"
@@ -63,7 +63,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[Note, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     missing: tuple[str, ...] = ()
-    symbol_id_type: str = "bigint"
     changed: tuple[str, ...] = ()
     """What is not as the last `init` has found it, by our names: `bars.vwap`."""
 
@@ -144,7 +143,6 @@ class _Planner:
             warnings=tuple(found.warnings),
             refusals=tuple(found.refusals),
             missing=tuple(missing),
-            symbol_id_type=recognised.symbol_id_type if recognised else "bigint",
             changed=_changed(self._catalogue.installed, recognised.names) if recognised else (),
         )
 
@@ -544,10 +542,10 @@ class _Planner:
         for schema in self._schemas_written(recognised):
             if schema not in self._catalogue.schemas:
                 self._findings.add(Part.SCHEMA, quoted(schema), f"CREATE SCHEMA {quoted(schema)}")
-        values = values_of(names) | self._made(recognised)
+        statements, parts = Statements(names), self._made(recognised)
         for key in ("symbols", "providers", "bars", "sync_status"):
             if key not in recognised.tables:
-                made = rendered(statement(f"create/{key}").decode(), values)
+                made = statements(f"create/{key}", **parts).decode()
                 self._findings.add(Part.TABLE, place(getattr(names, key)), made)
         for key, columns in recognised.added.items():
             where = place(getattr(names, key))

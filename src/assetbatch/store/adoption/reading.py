@@ -17,13 +17,13 @@ from assetbatch.store.adoption.catalogue import Catalogue, Column, RowFacts, Tab
 from assetbatch.store.adoption.inserts import Insert, insert_provider, insert_symbols
 from assetbatch.store.adoption.plan import OWN_SCHEMA, Draft, draft, provider_code
 from assetbatch.store.adoption.recognition import Recognised, wanted_place
-from assetbatch.store.adoption.sql import listed, literal, place, quoted, template, values_of
+from assetbatch.store.adoption.sql import listed, place, quoted
 from assetbatch.store.adoption.vocabulary import EVERY_WORD, PROVIDER, PROVIDERS, plain
 from assetbatch.store.connection import Connection
 from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, is_of_data
-from assetbatch.store.migrations import installed_version, own_tables_missing
-from assetbatch.store.names import OWN, Names, Table
-from assetbatch.store.statements import statement
+from assetbatch.store.migrations import load_names, own_tables_missing, version_of
+from assetbatch.store.names import Table
+from assetbatch.store.statements import Statements
 from assetbatch.store.text import PLAIN
 
 _WRONG_TYPES = ("42804", "42883")
@@ -53,15 +53,15 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
     places = {key: wanted_place(key, mappings) for key in TABLES}
     wanted = [{"key": key, "schema": schema, "name": name} for key, (schema, name) in places.items()]
     schemas = list({OWN_SCHEMA, *(schema for schema, _ in places.values())})
-    (
-        (role, database, now, zone, summer, is_utc, may_make, there, timescaledb, has_migrations, has_names),
-    ) = connection.execute(statement("adoption/server"), {"schemas": schemas}).fetchall()
+    ((role, database, now, zone, summer, is_utc, may_make, there, timescaledb),) = connection.execute(
+        Statements()("adoption/server"), {"schemas": schemas}
+    ).fetchall()
     tables = {
         key: msgspec.json.decode(document, type=TableFacts)
-        for key, document in connection.execute(statement("adoption/tables"), {"wanted": _json(wanted)})
+        for key, document in connection.execute(Statements()("adoption/tables"), {"wanted": _json(wanted)})
     }
     tables = {key: _with_rows(connection, facts) for key, facts in tables.items()}
-    version = installed_version(connection) if has_migrations else 0
+    version = version_of(connection)
     return Catalogue(
         tables=tables,
         role=role,
@@ -76,23 +76,15 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
         zone=zone,
         zone_has_summer_time=summer,
         zone_is_utc=is_utc,
-        installed=_installed(connection, has_names=has_names, version=version),
+        installed=load_names(connection) if version else None,
     )
-
-
-def _installed(connection: Connection, *, has_names: bool, version: int) -> Names | None:
-    """Return the names of an earlier `init`. Before they were kept, they were always ours."""
-    if has_names:
-        for (document,) in connection.execute(statement("adoption/names")):
-            return msgspec.json.decode(document, type=Names)
-    return OWN if version else None
 
 
 def _with_rows(connection: Connection, facts: TableFacts) -> TableFacts:
     if not facts.is_table:
         return facts
     where = f"{quoted(facts.schema)}.{quoted(facts.name)}"
-    ((has_rows,),) = connection.execute(template("adoption/has_rows", {"table": where})).fetchall()
+    ((has_rows,),) = connection.execute(Statements()("adoption/has_rows", table=where)).fetchall()
     return msgspec.structs.replace(facts, has_rows=has_rows)
 
 
@@ -144,13 +136,12 @@ class _Rows:
             trials=self._trials(recognised, there, codes),
         )
 
-    def _rows(self, name: str, values: Mapping[str, str], **parameters: object) -> list[tuple[Any, ...]]:
-        query = template(f"adoption/{name}", values)
-        return self._connection.execute(query, parameters or None).fetchall()
+    def _rows(self, query: bytes, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        return self._connection.execute(query, parameters).fetchall()
 
     def _ask(self, name: str, **values: str) -> tuple[str, ...]:
         """Return the first column of the rows, as text."""
-        return tuple(str(row[0]) for row in self._rows(name, values))
+        return tuple(str(row[0]) for row in self._rows(Statements()(f"adoption/{name}", **values)))
 
     # --- keys and references ---
 
@@ -203,15 +194,15 @@ class _Rows:
     def _symbols_there(self, recognised: Recognised) -> frozenset[str]:
         if "symbols" not in recognised.tables:
             return frozenset()
-        values = values_of(recognised.names) | {"ours": _ours(recognised.names.symbols, "s")}
+        query = Statements(recognised.names)("symbols_there")
         symbols = [asset.symbol for asset in self._assets]
-        return frozenset(symbol for (symbol,) in self._rows("symbols_there", values, symbols=symbols))
+        return frozenset(symbol for (symbol,) in self._rows(query, {"symbols": symbols}))
 
     def _codes(self, recognised: Recognised) -> tuple[str, ...]:
         if "providers" not in recognised.tables:
             return ()
-        values = values_of(recognised.names) | {"ours": _ours(recognised.names.providers, "p")}
-        return tuple(code for (code,) in self._rows("codes", values) if plain(code) in PROVIDERS)
+        codes = self._rows(Statements(recognised.names)("adoption/codes"))
+        return tuple(code for (code,) in codes if plain(code) in PROVIDERS)
 
     def _bad_constants(self, recognised: Recognised) -> dict[str, str]:
         found = {}
@@ -221,7 +212,7 @@ class _Rows:
                 column = facts.column(name)
                 if column is None:
                     continue
-                said = self._tried(template("adoption/constant", {"type": column.type}), {"value": value})
+                said = self._tried(Statements()("adoption/constant", type=column.type), {"value": value})
                 if isinstance(said, str):
                     found[f"{key}.{name}"] = said
         return found
@@ -232,16 +223,14 @@ class _Rows:
             return frozenset()
         words = [word for word in self._words() if not column.labels or word in column.labels]
         where = place(recognised.names.sync_status)
-        rules = self._connection.execute(
-            statement("adoption/rules"), {"table": where, "column": column.name}
-        ).fetchall()
+        rules = self._rows(Statements()("adoption/rules"), {"table": where, "column": column.name})
         names = dict.fromkeys((column.name, "value"))
         kind = "text" if column.is_text else column.base_type
         columns = ", ".join(f"t.word::{kind} AS {quoted(name)}" for name in names)
         refused: set[str] = set()
         for (rule,) in rules:
-            values = {"columns": columns, "rule": rule.replace("%", "%%")}
-            asked = self._tried(template("adoption/words", values), {"words": words})
+            query = Statements()("adoption/words", columns=columns, rule=rule.replace("%", "%%"))
+            asked = self._tried(query, {"words": words})
             refused.update(words if isinstance(asked, str) else (word for (word,) in asked))
         return frozenset(refused)
 
@@ -252,9 +241,8 @@ class _Rows:
         column = recognised.column("symbols", "metadata")
         if column is None or column.base != "json":
             return False
-        query = template(
-            "adoption/bad_json",
-            {"column": quoted(column.name), "table": place(recognised.names.symbols)},
+        query = Statements()(
+            "adoption/bad_json", column=quoted(column.name), table=place(recognised.names.symbols)
         )
         return isinstance(self._tried(query, None), str)
 
@@ -265,7 +253,7 @@ class _Rows:
         symbols = [asset.symbol for asset in self._assets]
         tickers = [asset.polygon_ticker for asset in self._assets]
         ((by_symbol, by_ticker),) = self._rows(
-            "instruments", values_of(recognised.names), symbols=symbols, tickers=tickers
+            Statements(recognised.names)("adoption/instruments"), {"symbols": symbols, "tickers": tickers}
         )
         found = {"symbol": by_symbol, "polygon_ticker": by_ticker}
         return frozenset(name for name, is_there in found.items() if is_there)
@@ -288,15 +276,16 @@ class _Rows:
         leading = recognised.column("bars", "symbol_id") if key == "bars" else None
         if leading is not None and _leads_an_index(facts, leading.name):
             values["key"] = quoted(leading.name)
-            rows = self._rows("newest_walked", values, zone=self._catalogue.zone)
+            query = Statements()("adoption/newest_walked", **values)
         else:
-            rows = self._rows("newest", values, zone=self._catalogue.zone)
-        ((newest, newest_local),) = rows
+            query = Statements()("adoption/newest", **values)
+        zone = {"zone": self._catalogue.zone}
+        ((newest, newest_local),) = self._rows(query, zone)
         utc = local = 0
         for sibling in facts.columns:
             if key != "bars" and sibling.base == "timestamptz" and sibling.type == sibling.base_type:
-                named = {**values, "sibling": quoted(sibling.name)}
-                ((in_utc, in_local),) = self._rows("siblings", named, zone=self._catalogue.zone)
+                query = Statements()("adoption/siblings", **{**values, "sibling": quoted(sibling.name)})
+                ((in_utc, in_local),) = self._rows(query, zone)
                 utc, local = utc + in_utc, local + in_local
         return ZoneFacts(newest=newest, newest_local=newest_local, siblings_utc=utc, siblings_local=local)
 
@@ -366,11 +355,6 @@ def _before(recognised: Recognised) -> Recognised:
         for key in TABLES
     }
     return recognised._replace(names=msgspec.structs.replace(names, **without))
-
-
-def _ours(table: Table, alias: str) -> str:
-    """Return the further conditions of rows of ours."""
-    return "".join(f" AND {alias}.{quoted(name)} = {literal(table.constants[name])}" for name in table.key)
 
 
 def _leads_an_index(facts: TableFacts, column: str) -> bool:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from assetbatch.store.names import Names, Table
-from assetbatch.store.statements import rendered, statement
+from assetbatch.store.names import Table
 
 _SIMPLE = re.compile(r"[a-z_][a-z0-9_$]*\Z")
 _RESERVED = frozenset(
@@ -138,18 +137,3 @@ def listed(names: Iterable[str]) -> str:
 def place(table: Table) -> str:
     """Return schema and name of a table."""
     return f"{quoted(table.schema)}.{quoted(table.name)}"
-
-
-def values_of(names: Names) -> dict[str, str]:
-    """Return what `{bars}` and `{bars.ts}` stand for in a template."""
-    found: dict[str, str] = {}
-    for key in ("symbols", "bars", "providers", "sync_status"):
-        table: Table = getattr(names, key)
-        found[key] = place(table)
-        found.update({f"{key}.{ours}": quoted(theirs) for ours, theirs in table.columns.items()})
-    return found
-
-
-def template(name: str, values: Mapping[str, str]) -> bytes:
-    """Return the statement of `sql/<name>.sql` with its places filled in."""
-    return rendered(statement(name).decode(), values).encode()

@@ -2,10 +2,10 @@
 -- a call of a later moment. A row belongs to five minutes of asking: answers of the same minutes join it, older ones
 -- leave it. A moment ahead of this server's clock is not believed: the clock was set back since.
 WITH mine AS MATERIALIZED (
-    SELECT n.symbol, s.id, to_timestamp(n.asked_ms / 1000.0::float8) AS asked_at, n.asked_ms / 300000 AS place,
+    SELECT n.symbol, {symbols.id[s]} AS id, to_timestamp(n.asked_ms / 1000.0::float8) AS asked_at, n.asked_ms / 300000 AS place,
            n.asked_ms, n.first_ms, n.last_ms
     FROM jsonb_to_recordset(%(answers)s::jsonb) AS n(symbol text, asked_ms int8, first_ms int8, last_ms int8)
-    JOIN trading.symbols s ON s.symbol = n.symbol
+    JOIN {symbols} s ON {symbols.symbol[s]} = n.symbol AND {symbols.ours[s]}
 ),
 noted AS (
     INSERT INTO data_sources.assetbatch_answers AS a (symbol_id, slot, asked_at, answers)

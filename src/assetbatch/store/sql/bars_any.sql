@@ -1,1 +1,1 @@
-SELECT EXISTS (SELECT FROM market_data.ohlcv_5m);
+SELECT EXISTS (SELECT FROM {bars});

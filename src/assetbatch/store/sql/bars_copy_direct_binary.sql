@@ -1,1 +1,1 @@
-COPY market_data.ohlcv_5m (symbol_id, ts, open, high, low, close, volume, vwap, trades) FROM STDIN (FORMAT binary)
+COPY {bars} ({bars.symbol_id}, {bars.ts}, {bars.value_columns}) FROM STDIN (FORMAT binary)

@@ -1,4 +1,4 @@
 SELECT EXISTS (
     SELECT FROM timescaledb_information.hypertables
-    WHERE hypertable_schema = 'market_data' AND hypertable_name = 'ohlcv_5m'
+    WHERE hypertable_schema = {bars.schema} AND hypertable_name = {bars.table}
 );

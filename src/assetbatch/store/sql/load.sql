@@ -1,29 +1,30 @@
--- What is known of each symbol, in one query. The last bar is one descent of the index on (symbol_id, ts),
+-- What is known of each symbol, in one query. The last bar is one descent of the index of the bars,
 -- whatever the number of bars. last_update is parsed by the program, since foreign garbage would abort a cast here.
-SELECT s.symbol::text,
-       (s.metadata -> 'last_update')::text,
-       CASE WHEN isfinite(d.last_sync_timestamp)
-            THEN (extract(epoch FROM d.last_sync_timestamp) * 1000)::int8 END,
-       d.sync_status::text,
-       CASE WHEN isfinite(d.updated_at) THEN (extract(epoch FROM d.updated_at) * 1000)::int8 END,
-       d.error_message::text,
-       (extract(epoch FROM bar.ts) * 1000)::int8,
+-- What decides comes from a table of ours; the row of sync_status may be anybody's, its word is shown.
+SELECT {symbols.symbol[s]}::text,
+       ({symbols.metadata[s]} -> 'last_update')::text,
+       (extract(epoch FROM m.as_of) * 1000)::int8,
+       (extract(epoch FROM m.last_success_at) * 1000)::int8,
+       m.status,
+       (extract(epoch FROM m.status_at) * 1000)::int8,
+       m.error_message,
+       {sync_status.sync_status[d]}::text,
+       (extract(epoch FROM bar.ts{bars.ts.zone}) * 1000)::int8,
        ledger.spans,
-       (extract(epoch FROM refused.rejected_at) * 1000)::int8,
-       (extract(epoch FROM refused.since) * 1000)::int8
-FROM trading.symbols s
-LEFT JOIN data_sources.data_sync_status d
-       ON d.ticker_id = s.id
-      AND d.provider_id = (SELECT p.id FROM data_sources.api_providers p WHERE p.code = 'polygon')
-LEFT JOIN data_sources.assetbatch_rejections refused
-       ON refused.symbol_id = s.id
-      AND refused.rejected_at > '-infinity'
-      AND (d.updated_at IS NULL OR refused.rejected_at >= d.updated_at)
+       (extract(epoch FROM m.rejected_at) * 1000)::int8,
+       (extract(epoch FROM m.rejected_since) * 1000)::int8
+FROM {symbols} s
+LEFT JOIN data_sources.assetbatch_sync m ON m.symbol_id = {symbols.id[s]}
+LEFT JOIN {sync_status} d
+       ON {sync_status.ticker_id[d]} = {sync_status.of[s]} AND {sync_status.ours[d]}
+      AND {sync_status.provider_id[d]} = (SELECT {providers.id[p]} FROM {providers} p
+                                          WHERE {providers.code[p]} = {provider} AND {providers.ours[p]})
 LEFT JOIN LATERAL (
-    SELECT o.ts
-    FROM market_data.ohlcv_5m o
-    WHERE o.symbol_id = s.id AND o.ts > '-infinity' AND o.ts < 'infinity'
-    ORDER BY o.ts DESC
+    SELECT {bars.ts[o]} AS ts
+    FROM {bars} o
+    WHERE {bars.symbol_id[o]} = {bars.of[s]} AND {bars.ours[o]}
+      AND {bars.ts[o]} > '-infinity' AND {bars.ts[o]} < 'infinity'
+    ORDER BY {bars.ts[o]} DESC
     LIMIT 1
 ) bar ON true
 LEFT JOIN LATERAL (
@@ -36,6 +37,6 @@ LEFT JOIN LATERAL (
         'fault', p.fault
     ) ORDER BY p.start_ts)::text AS spans
     FROM data_sources.assetbatch_spans p
-    WHERE p.symbol_id = s.id
+    WHERE p.symbol_id = {symbols.id[s]}
 ) ledger ON true
-WHERE s.symbol = ANY (%(symbols)s::text[]);
+WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]};

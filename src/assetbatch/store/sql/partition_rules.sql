@@ -2,4 +2,4 @@
 SELECT pg_get_partition_constraintdef(t.relid)
 FROM pg_class c
 CROSS JOIN LATERAL pg_partition_tree(c.oid) t
-WHERE c.oid = 'market_data.ohlcv_5m'::regclass AND c.relkind = 'p' AND t.isleaf AND t.level > 0;
+WHERE c.oid = {bars.regclass} AND c.relkind = 'p' AND t.isleaf AND t.level > 0;

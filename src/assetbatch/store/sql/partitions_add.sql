@@ -1,1 +1,1 @@
-CREATE TABLE market_data.{name} PARTITION OF market_data.ohlcv_5m FOR VALUES FROM ({starts}) TO ({ends});
+CREATE TABLE {partition} PARTITION OF {bars} FOR VALUES FROM ({starts}) TO ({ends});

@@ -1,1 +1,1 @@
-ALTER TABLE market_data.ohlcv_5m ATTACH PARTITION market_data.{name} FOR VALUES FROM ({starts}) TO ({ends});
+ALTER TABLE {bars} ATTACH PARTITION {partition} FOR VALUES FROM ({starts}) TO ({ends});

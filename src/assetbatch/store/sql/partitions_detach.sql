@@ -1,1 +1,1 @@
-ALTER TABLE market_data.ohlcv_5m DETACH PARTITION market_data.{name};
+ALTER TABLE {bars} DETACH PARTITION {partition};

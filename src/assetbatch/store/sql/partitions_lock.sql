@@ -1,3 +1,3 @@
 -- Nobody reads or writes bars while partitions are added: who had looked up the partitions before would miss bars
 -- that are moved into a new one.
-LOCK TABLE market_data.ohlcv_5m IN ACCESS EXCLUSIVE MODE;
+LOCK TABLE {bars} IN ACCESS EXCLUSIVE MODE;

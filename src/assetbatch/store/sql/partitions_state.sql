@@ -6,6 +6,6 @@ SELECT floor(extract(epoch FROM now()) * 1000)::int8,
        (SELECT n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
         WHERE e.extname = 'timescaledb')
 FROM pg_class c
-JOIN pg_attribute ts ON ts.attrelid = c.oid AND ts.attname = 'ts'
+JOIN pg_attribute ts ON ts.attrelid = c.oid AND ts.attname = {bars.ts.literal}
 LEFT JOIN pg_partitioned_table p ON p.partrelid = c.oid
-WHERE c.oid = 'market_data.ohlcv_5m'::regclass;
+WHERE c.oid = {bars.regclass};

@@ -4,11 +4,11 @@ SELECT c.relname::text,
        CASE WHEN isfinite(range.starts) THEN (extract(epoch FROM range.starts) * 1000)::int8 END,
        CASE WHEN isfinite(range.ends) THEN (extract(epoch FROM range.ends) * 1000)::int8 END
 FROM pg_namespace n
-JOIN pg_class bars ON bars.relnamespace = n.oid AND bars.relname = 'ohlcv_5m'
+JOIN pg_class bars ON bars.relnamespace = n.oid AND bars.relname = {bars.table}
 JOIN pg_inherits i ON i.inhparent = bars.oid
 JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
 JOIN pg_partitioned_table p ON p.partrelid = bars.oid
-LEFT JOIN pg_attribute ts ON ts.attrelid = bars.oid AND ts.attname = 'ts' AND p.partattrs::text = ts.attnum::text
+LEFT JOIN pg_attribute ts ON ts.attrelid = bars.oid AND ts.attname = {bars.ts.literal} AND p.partattrs::text = ts.attnum::text
 CROSS JOIN LATERAL (
     SELECT CASE WHEN ts.attname IS NOT NULL
                 THEN substring(bound.text FROM $$ FROM \('([^']+)'\) TO $$)::timestamptz END AS starts,
@@ -16,5 +16,5 @@ CROSS JOIN LATERAL (
                 THEN substring(bound.text FROM $$ TO \('([^']+)'\)$$)::timestamptz END AS ends
     FROM pg_get_expr(c.relpartbound, c.oid) AS bound(text)
 ) AS range
-WHERE n.nspname = 'market_data'
+WHERE n.nspname = {bars.schema}
 ORDER BY range.starts NULLS FIRST;

@@ -1,1 +1,1 @@
-SELECT s.symbol::text FROM trading.symbols s WHERE s.symbol = ANY (%(symbols)s::text[]);
+SELECT {symbols.symbol[s]}::text FROM {symbols} s WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]};

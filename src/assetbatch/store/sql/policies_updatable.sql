@@ -1,3 +1,3 @@
 -- The rows that could be updated now: neither a policy nor another transaction keeps them.
-SELECT s.symbol::text FROM trading.symbols s WHERE s.symbol = ANY (%(symbols)s::text[])
+SELECT {symbols.symbol[s]}::text FROM {symbols} s WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]}
 FOR NO KEY UPDATE SKIP LOCKED;

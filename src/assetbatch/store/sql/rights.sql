@@ -1,28 +1,27 @@
 -- The rights that a cycle needs and this role lacks, as GRANT writes them. Tables that are missing are another
 -- matter: of them nothing is said. A temporary table is what new bars are merged from.
-SELECT wanted.privilege || ' ON ' || wanted.name
-FROM (VALUES
-    ('trading.symbols', 'SELECT'), ('trading.symbols', 'UPDATE'),
-    ('market_data.ohlcv_5m', 'SELECT'), ('market_data.ohlcv_5m', 'INSERT'), ('market_data.ohlcv_5m', 'UPDATE'),
-    ('data_sources.api_providers', 'SELECT'),
-    ('data_sources.data_sync_status', 'SELECT'), ('data_sources.data_sync_status', 'INSERT'),
-    ('data_sources.data_sync_status', 'UPDATE'),
-    ('data_sources.assetbatch_spans', 'SELECT'), ('data_sources.assetbatch_spans', 'INSERT'),
-    ('data_sources.assetbatch_spans', 'UPDATE'), ('data_sources.assetbatch_spans', 'DELETE'),
-    ('data_sources.assetbatch_calls', 'SELECT'), ('data_sources.assetbatch_calls', 'INSERT'),
-    ('data_sources.assetbatch_rejections', 'SELECT'), ('data_sources.assetbatch_rejections', 'INSERT'),
-    ('data_sources.assetbatch_rejections', 'UPDATE'),
-    ('data_sources.assetbatch_answers', 'SELECT'), ('data_sources.assetbatch_answers', 'INSERT'),
-    ('data_sources.assetbatch_answers', 'UPDATE'),
-    ('data_sources.assetbatch_migrations', 'SELECT')
-) AS wanted (name, privilege)
-JOIN pg_namespace n ON n.nspname = split_part(wanted.name, '.', 1)
-JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = split_part(wanted.name, '.', 2)
-WHERE NOT has_table_privilege(c.oid, wanted.privilege)
+WITH wanted (schema, name, privileges) AS (VALUES
+    ({symbols.schema}, {symbols.table}, 'SELECT UPDATE'),
+    ({bars.schema}, {bars.table}, 'SELECT INSERT UPDATE'),
+    ({providers.schema}, {providers.table}, 'SELECT'),
+    ({sync_status.schema}, {sync_status.table}, 'SELECT INSERT UPDATE'),
+    ('data_sources', 'assetbatch_spans', 'SELECT INSERT UPDATE DELETE'),
+    ('data_sources', 'assetbatch_calls', 'SELECT INSERT'),
+    ('data_sources', 'assetbatch_answers', 'SELECT INSERT UPDATE'),
+    ('data_sources', 'assetbatch_sync', 'SELECT INSERT UPDATE'),
+    ('data_sources', 'assetbatch_names', 'SELECT'),
+    ('data_sources', 'assetbatch_migrations', 'SELECT')
+)
+SELECT privilege || ' ON ' || quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+FROM wanted
+JOIN pg_namespace n ON n.nspname = wanted.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
+CROSS JOIN LATERAL unnest(string_to_array(wanted.privileges, ' ')) AS privilege
+WHERE NOT has_table_privilege(c.oid, privilege)
 UNION ALL
-SELECT 'USAGE ON SCHEMA ' || n.nspname
+SELECT 'USAGE ON SCHEMA ' || quote_ident(n.nspname)
 FROM pg_namespace n
-WHERE n.nspname IN ('trading', 'market_data', 'data_sources') AND NOT has_schema_privilege(n.oid, 'USAGE')
+WHERE n.nspname IN (SELECT schema FROM wanted) AND NOT has_schema_privilege(n.oid, 'USAGE')
 UNION ALL
 SELECT 'TEMPORARY ON DATABASE ' || quote_ident(current_database())
 WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')

@@ -4,15 +4,15 @@ WITH gone AS (
     DELETE FROM data_sources.assetbatch_spans p
     USING jsonb_to_recordset(%(gone)s::jsonb) AS g(symbol text, start_ms int8)
     JOIN trading.symbols s ON s.symbol = g.symbol
-    WHERE p.symbol_id = s.id AND p.start_ts = to_timestamp(g.start_ms / 1000.0)
+    WHERE p.symbol_id = {symbols.id[s]} AND p.start_ts = to_timestamp(g.start_ms / 1000.0)
 )
 INSERT INTO data_sources.assetbatch_spans AS p
     (symbol_id, start_ts, end_ts, state, asked_at, error_message, fault, updated_at)
-SELECT s.id, to_timestamp(n.start_ms / 1000.0), to_timestamp(n.end_ms / 1000.0), n.state,
+SELECT {symbols.id[s]}, to_timestamp(n.start_ms / 1000.0), to_timestamp(n.end_ms / 1000.0), n.state,
        to_timestamp(n.asked_ms / 1000.0), n.error, n.fault, to_timestamp(%(now_ms)s / 1000.0)
 FROM jsonb_to_recordset(%(written)s::jsonb)
      AS n(symbol text, start_ms int8, end_ms int8, state text, asked_ms int8, error text, fault text)
-JOIN trading.symbols s ON s.symbol = n.symbol
+JOIN {symbols} s ON {symbols.symbol[s]} = n.symbol AND {symbols.ours[s]}
 ON CONFLICT (symbol_id, start_ts) DO UPDATE
 SET end_ts = excluded.end_ts,
     state = excluded.state,

@@ -1,1 +1,2 @@
-SELECT DISTINCT p.{providers.code}::text FROM {providers} p WHERE p.{providers.code} IS NOT NULL{ours} ORDER BY 1 LIMIT 1000;
+SELECT DISTINCT {providers.code[p]}::text FROM {providers} p
+WHERE {providers.code[p]} IS NOT NULL AND {providers.ours[p]} ORDER BY 1 LIMIT 1000;

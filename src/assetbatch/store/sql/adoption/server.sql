@@ -7,11 +7,9 @@ SELECT current_user::text,
        z.winter <> z.summer,
        z.winter = interval '0' AND z.summer = interval '0',
        has_database_privilege(current_database(), 'CREATE'),
-       (SELECT coalesce(jsonb_object_agg(n.nspname, has_schema_privilege(n.oid, 'CREATE')), '{}')::text
+       (SELECT coalesce(jsonb_object_agg(n.nspname, has_schema_privilege(n.oid, 'CREATE')), '{{}}')::text
         FROM pg_namespace n WHERE n.nspname = ANY (%(schemas)s::text[])),
-       EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb'),
-       to_regclass('data_sources.assetbatch_migrations') IS NOT NULL,
-       to_regclass('data_sources.assetbatch_names') IS NOT NULL
+       EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')
 FROM (
     SELECT s.reset_val AS zone,
            (make_timestamptz(year, 1, 1, 0, 0, 0, 'UTC') AT TIME ZONE s.reset_val) - make_timestamp(year, 1, 1, 0, 0, 0)

@@ -5,7 +5,7 @@ CREATE TABLE {symbols} (
     {symbols.symbol}     text NOT NULL UNIQUE,
     {symbols.name}       text NOT NULL,
     {symbols.asset_type} text NOT NULL,
-    {symbols.metadata}   jsonb NOT NULL DEFAULT '{}',
+    {symbols.metadata}   jsonb NOT NULL DEFAULT '{{}}',
     created_at timestamptz NOT NULL DEFAULT now(),
     {symbols.updated_at} timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50)

@@ -9,7 +9,7 @@ INSERT INTO data_sources.assetbatch_calls (only_row)
 SELECT true
 WHERE EXISTS (
         SELECT FROM {sync_status} d
-        JOIN {providers} p ON p.{providers.id} = d.{sync_status.provider_id}
-        WHERE p.{providers.code}::text = {provider}
+        JOIN {providers} p ON {providers.id[p]} = {sync_status.provider_id[d]}
+        WHERE {providers.code[p]}::text = {provider}
     ) OR EXISTS (SELECT FROM data_sources.assetbatch_spans s WHERE s.asked_at IS NOT NULL)
 ON CONFLICT DO NOTHING;

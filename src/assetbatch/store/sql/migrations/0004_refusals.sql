@@ -7,26 +7,32 @@
 -- was asked for earlier and is saved later reverts nothing there. A symbol has at most 48 rows, one for each five
 -- minutes of four hours, which are written again and again: nothing has to be deleted. answers holds the last 16 of
 -- those minutes, each as [asked, first bar, last bar] in ms; asked_at is the latest of their moments.
-ALTER TABLE data_sources.assetbatch_spans DROP CONSTRAINT IF EXISTS assetbatch_spans_state_check;
-ALTER TABLE data_sources.assetbatch_spans ADD CONSTRAINT assetbatch_spans_state_check
-    CHECK (state IN ('asked', 'wanted', 'failed', 'not_in_plan', 'rejected'));
-CREATE TABLE IF NOT EXISTS data_sources.assetbatch_rejections (
-    symbol_id   {symbol_id_type} PRIMARY KEY,
-    rejected_at timestamptz NOT NULL,
-    since       timestamptz NOT NULL,
-    error       text NOT NULL
-);
-CREATE TABLE IF NOT EXISTS data_sources.assetbatch_answers (
-    symbol_id {symbol_id_type} NOT NULL,
-    slot      smallint NOT NULL,
-    asked_at  timestamptz NOT NULL,
-    answers   jsonb NOT NULL,
-    PRIMARY KEY (symbol_id, slot)
-) WITH (fillfactor = 70);
 DO $refusals$
 DECLARE
+    symbol_id_type text;
     granted record;
 BEGIN
+    SELECT format_type(a.atttypid, NULL) INTO symbol_id_type
+    FROM pg_attribute a
+    WHERE a.attrelid = {symbols.regclass} AND a.attname = {symbols.id.literal} AND NOT a.attisdropped;
+    ALTER TABLE data_sources.assetbatch_spans DROP CONSTRAINT IF EXISTS assetbatch_spans_state_check;
+    ALTER TABLE data_sources.assetbatch_spans ADD CONSTRAINT assetbatch_spans_state_check
+        CHECK (state IN ('asked', 'wanted', 'failed', 'not_in_plan', 'rejected'));
+    EXECUTE format($create$
+        CREATE TABLE IF NOT EXISTS data_sources.assetbatch_rejections (
+            symbol_id   %s PRIMARY KEY,
+            rejected_at timestamptz NOT NULL,
+            since       timestamptz NOT NULL,
+            error       text NOT NULL
+        )$create$, symbol_id_type);
+    EXECUTE format($create$
+        CREATE TABLE IF NOT EXISTS data_sources.assetbatch_answers (
+            symbol_id %s NOT NULL,
+            slot      smallint NOT NULL,
+            asked_at  timestamptz NOT NULL,
+            answers   jsonb NOT NULL,
+            PRIMARY KEY (symbol_id, slot)
+        ) WITH (fillfactor = 70)$create$, symbol_id_type);
     -- Who may write the ledger may write these: an upgrade needs no GRANT by hand.
     FOR granted IN
         SELECT DISTINCT acl.grantee::regrole AS role

@@ -1,1 +1,0 @@
-SELECT to_regclass('data_sources.assetbatch_names') IS NOT NULL;

@@ -1,1 +1,0 @@
-SELECT s.{symbols.symbol}::text FROM {symbols} s WHERE s.{symbols.symbol}::text = ANY (%(symbols)s::text[]){ours};

@@ -1,0 +1,1 @@
+SELECT names::text FROM data_sources.assetbatch_names;

@@ -1,0 +1,2 @@
+-- The ticker of each symbol, for bars that are kept under it.
+SELECT set_config('assetbatch.tickers', %(tickers)s, true);
