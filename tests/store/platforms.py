@@ -11,16 +11,17 @@ from .conftest import Sql
 USERS = "n.nspname !~ '^pg_|^information_schema$'"
 
 QUESTIONS = {
-    "relations": "SELECT n.nspname, c.relname, c.relkind::text, c.relrowsecurity, c.relacl::text FROM pg_class c"
-    f" JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {USERS}",
-    "columns": "SELECT a.attrelid::regclass::text, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,"
-    " pg_get_expr(d.adbin, d.adrelid) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+    "relations": "SELECT n.nspname, c.relname, c.relkind::text, c.relrowsecurity, c.relacl::text"
+    f" FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {USERS}",
+    "columns": "SELECT a.attrelid::regclass::text, a.attname, format_type(a.atttypid, a.atttypmod),"
+    " a.attnotnull, pg_get_expr(d.adbin, d.adrelid) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
     " JOIN pg_namespace n ON n.oid = c.relnamespace"
     f" LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum WHERE {USERS} AND a.attnum > 0",
-    "indexes": f"SELECT n.schemaname, n.indexdef FROM (SELECT *, schemaname AS nspname FROM pg_indexes) n WHERE {USERS}",
-    "constraints": "SELECT k.conname, k.conrelid::regclass::text, pg_get_constraintdef(k.oid) FROM pg_constraint k"
-    f" JOIN pg_namespace n ON n.oid = k.connamespace WHERE {USERS}",
-    "triggers": "SELECT tgrelid::regclass::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
+    "indexes": f"SELECT indexdef FROM (SELECT *, schemaname AS nspname FROM pg_indexes) n WHERE {USERS}",
+    "constraints": "SELECT k.conname, k.conrelid::regclass::text, pg_get_constraintdef(k.oid)"
+    f" FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace WHERE {USERS}",
+    "triggers": "SELECT tgrelid::regclass::text, pg_get_triggerdef(oid) FROM pg_trigger"
+    " WHERE NOT tgisinternal",
     "policies": "SELECT * FROM pg_policies",
     "types": "SELECT enumtypid::regtype::text, enumlabel FROM pg_enum",
     "schemas": f"SELECT n.nspname, n.nspacl::text FROM pg_namespace n WHERE {USERS}",

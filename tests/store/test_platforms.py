@@ -1,4 +1,4 @@
-"""Shapes of platforms' tables: what is recognised, what is refused with nothing changed, what stays as it was."""
+"""Shapes of platforms' tables: what is recognised, what is refused with nothing changed, what stays."""
 
 from __future__ import annotations
 
@@ -120,7 +120,8 @@ ADOPTED = {
         ASSETS,
         {"symbols.id": "id", "bars.ts": "ts"},
         (
-            "INSERT INTO trading.symbols (symbol, exchange, instrument_type) VALUES ('BTCUSD', 'kraken', 'spot')",
+            "INSERT INTO trading.symbols (symbol, exchange, instrument_type)"
+            " VALUES ('BTCUSD', 'kraken', 'spot')",
             "INSERT INTO trading.ohlcv (ts, symbol_id, timeframe) VALUES (now(), 1, '1d'), (now(), 1, '1h')",
         ),
         ("trading.symbols.metadata jsonb",),
@@ -230,7 +231,8 @@ class TestWhoseIds:
     def test_bars_whose_ids_belong_to_no_symbol_are_refused(self, empty: Store, sql: Sql) -> None:
         sql(SCHEMAS + SYMBOLS + BARS + ", PRIMARY KEY (symbol_id, ts))")
         sql(
-            "INSERT INTO market_data.ohlcv_5m SELECT n % 5 + 1, to_timestamp(n), 1, 2, 1, 2 FROM generate_series(1, 20) n"
+            "INSERT INTO market_data.ohlcv_5m SELECT n % 5 + 1, to_timestamp(n), 1, 2, 1, 2"
+            " FROM generate_series(1, 20) n"
         )
         assert "market_data.ohlcv_5m.symbol_id has 5, which is no row of trading.symbols" in refused(
             empty, sql
@@ -270,9 +272,8 @@ class TestWhoseIds:
 
     def test_ids_that_a_key_refers_to_are_taken_before_any_other(self, empty: Store, sql: Sql) -> None:
         sql(
-            SCHEMAS
-            + "CREATE TABLE trading.symbols (row_no serial PRIMARY KEY, symbol_id uuid UNIQUE DEFAULT gen_random_uuid(),"
-            " symbol text UNIQUE, metadata jsonb);"
+            SCHEMAS + "CREATE TABLE trading.symbols (row_no serial PRIMARY KEY,"
+            " symbol_id uuid UNIQUE DEFAULT gen_random_uuid(), symbol text UNIQUE, metadata jsonb);"
             + BARS.replace("symbol_id int NOT NULL", "symbol_id uuid REFERENCES trading.symbols (symbol_id)")
             + ", PRIMARY KEY (symbol_id, ts))"
         )
@@ -414,7 +415,8 @@ class TestKeys:
     def test_no_narrower_index_is_added_to_bars_of_several_timeframes(self, empty: Store, sql: Sql) -> None:
         sql(SCHEMAS + SYMBOLS + BARS + ", timeframe text NOT NULL, PRIMARY KEY (symbol_id, ts, timeframe))")
         sql(
-            "INSERT INTO market_data.ohlcv_5m VALUES (1, now(), 1, 2, 1, 2, 3, NULL, NULL, '5min'), (1, now(), 1, 2, 1, 2, 3, NULL, NULL, '1d')"
+            "INSERT INTO market_data.ohlcv_5m SELECT 1, now(), 1, 2, 1, 2, 3, NULL, NULL, frame"
+            " FROM unnest(ARRAY['5min', '1d']) AS frame"
         )
         said = refused(empty, sql)
         assert "market_data.ohlcv_5m tells rows apart by (symbol_id, ts, timeframe)" in said
@@ -565,13 +567,12 @@ class TestValues:
 
     def test_a_provider_that_wants_more_is_to_be_inserted_by_hand(self, empty: Store, sql: Sql) -> None:
         sql(
-            SCHEMAS
-            + SYMBOLS
-            + "CREATE TABLE data_sources.api_providers (id serial PRIMARY KEY, code text UNIQUE, base_url text NOT NULL)"
+            SCHEMAS + SYMBOLS + "CREATE TABLE data_sources.api_providers"
+            " (id serial PRIMARY KEY, code text UNIQUE, base_url text NOT NULL)"
         )
         assert (
-            "insert this row yourself: INSERT INTO data_sources.api_providers (code, base_url) VALUES ('polygon', ...);"
-            in refused(empty, sql)
+            "insert this row yourself: INSERT INTO data_sources.api_providers (code, base_url)"
+            " VALUES ('polygon', ...);" in refused(empty, sql)
         )
 
 
@@ -594,8 +595,10 @@ class TestZones:
     def test_a_moment_with_a_zone_beside_it_tells_the_zone(self, database_url: str, sql: Sql) -> None:
         sql(SCHEMAS + SYMBOLS + PROVIDERS + self.NAIVE + ", PRIMARY KEY (ticker_id, provider_id))")
         sql(
-            "INSERT INTO data_sources.data_sync_status (ticker_id, provider_id, last_sync_timestamp, updated_at)"
-            " SELECT 1, 1, at AT TIME ZONE 'Pacific/Auckland', at FROM (SELECT now() - interval '9 days' AS at) AS x"
+            "INSERT INTO data_sources.data_sync_status"
+            " (ticker_id, provider_id, last_sync_timestamp, updated_at)"
+            " SELECT 1, 1, at AT TIME ZONE 'Pacific/Auckland', at"
+            " FROM (SELECT now() - interval '9 days' AS at) AS x"
         )
         with self.open(database_url) as store:
             assert names_of(store).sync_status.zones == {"last_sync_timestamp": "Pacific/Auckland"}
@@ -606,8 +609,8 @@ class TestZones:
             assert names_of(store).sync_status.zones == {}
             taken = [str(note) for note in plan_of(store).taken]
         assert (
-            "data_sources.data_sync_status.last_sync_timestamp has no time zone: moments are written there in UTC"
-            " (nothing tells another)" in taken
+            "data_sources.data_sync_status.last_sync_timestamp has no time zone: moments are written there"
+            " in UTC (nothing tells another)" in taken
         )
 
     def test_bars_in_a_zone_with_summer_time_are_refused(self, database_url: str, sql: Sql) -> None:
@@ -673,7 +676,8 @@ def as_role(url: str, role: str) -> str:
 def test_rows_that_are_there_stay_as_they_are(empty: Store, sql: Sql) -> None:
     sql(SCHEMAS + SYMBOLS + BARS + ", PRIMARY KEY (symbol_id, ts))")
     sql(
-        "INSERT INTO market_data.ohlcv_5m SELECT 1, to_timestamp(n * 300), 1, 2, 1, 2 FROM generate_series(1, 9) n"
+        "INSERT INTO market_data.ohlcv_5m SELECT 1, to_timestamp(n * 300), 1, 2, 1, 2"
+        " FROM generate_series(1, 9) n"
     )
     before = rows(sql, "market_data.ohlcv_5m")
     assert "are replaced where they differ" in " ".join(map(str, plan_of(empty).taken))

@@ -89,7 +89,7 @@ class TestConcerns:
     def test_a_narrow_column_is_named_with_the_assets_that_it_concerns(self) -> None:
         (narrow, _) = said(table_columns(close=numeric(10, 5), open=numeric(10, 5, "open")), [BTC, EURO])
         assert narrow == (
-            f"{TABLE}: close, open are numeric(10,5): 100,000 and more is refused, which BTCUSD may reach"
+            f"{TABLE}: open, close are numeric(10,5): 100,000 and more is refused, which BTCUSD may reach"
         )
 
     def test_a_known_price_counts_where_its_class_has_room(self) -> None:

@@ -30,8 +30,8 @@ def add_to(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(
         "init",
-        epilog="Examples: assetbatch init --dry-run  |  assetbatch init  |  assetbatch init --partition month  |  "
-        "assetbatch --config /etc/assetbatch/config.yml init\n\n"
+        epilog="Examples: assetbatch init --dry-run  |  assetbatch init  |  "
+        "assetbatch init --partition month  |  assetbatch --config /etc/assetbatch/config.yml init\n\n"
         "Exit codes: 0 the schema is there and all assets are registered; 2 usage or configuration, or a "
         "platform's tables cannot be used as they are: nothing was changed; 3 PostgreSQL cannot be reached.",
     )(init)

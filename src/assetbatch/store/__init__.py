@@ -4,6 +4,5 @@ from __future__ import annotations
 
 from assetbatch.market import Batch, Outcome, Saved
 from assetbatch.store.database import Store
-from assetbatch.store.initialisation import Initialised
 
-__all__ = ["Batch", "Initialised", "Outcome", "Saved", "Store"]
+__all__ = ["Batch", "Outcome", "Saved", "Store"]

@@ -6,19 +6,21 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from assetbatch.assets import Asset
 from assetbatch.config.tables import TableMappings
 from assetbatch.market import Batch, Saved, StoredAsset
-from assetbatch.store import initialisation, migrations, placing, policies, reading, saving
-from assetbatch.store.adoption import Plan
+from assetbatch.store import migrations, placing, policies, reading, saving
 from assetbatch.store.connection import LEFT_SECONDS, Connection, Session, Target
 from assetbatch.store.facts import DatabaseFacts, facts, missing_rights
 from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, DataError, LockedError
-from assetbatch.store.initialisation import Initialised
 from assetbatch.store.names import Names
 from assetbatch.store.shape import Shape, shape
+
+if TYPE_CHECKING:
+    from assetbatch.store.adoption import Plan
+    from assetbatch.store.initialisation import Initialised
 
 
 class Store:
@@ -137,12 +139,14 @@ class Store:
     def plan(
         self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False, tries: bool = True
     ) -> Plan:
-        """Return what `init` would add, take as it is and refuse; nothing is changed. Without `tries` no row is
-        inserted to learn what the tables say, and undone."""
+        """Return what `init` would add, take as it is and refuse; nothing is changed. Without `tries` no row
+        is inserted to learn what the tables say, and undone."""
+        from assetbatch.store.initialisation import planned
+
         wanted = list(assets)
 
         def work(connection: Connection, _: bool) -> Plan:
-            return initialisation.planned(connection, mappings, wanted, by_month=by_month, tries=tries)
+            return planned(connection, mappings, wanted, by_month=by_month, tries=tries)
 
         return self._session.run("looking at the tables", work)
 
@@ -157,12 +161,14 @@ class Store:
         tables cannot be used, DatabaseError if they cannot be partitioned without being rewritten; nothing
         is changed then.
         """
+        from assetbatch.store.initialisation import initialise
+
         wanted = list({asset.symbol: asset for asset in assets}.values())
 
         def run(is_plain: bool) -> Initialised:
             return self._session.run(
                 "creating the tables",
-                lambda connection, _: initialisation.initialise(
+                lambda connection, _: initialise(
                     connection, mappings, wanted, by_month=by_month, is_plain=is_plain
                 ),
             )

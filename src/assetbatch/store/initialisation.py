@@ -34,8 +34,8 @@ def initialise(
     by_month: bool,
     is_plain: bool = False,
 ) -> Initialised:
-    """Create or adopt the tables and enter what is missing, in the open transaction. What the server's encoding
-    cannot hold of a name becomes a question mark; if `is_plain`, whatever is not ASCII does.
+    """Create or adopt the tables and enter what is missing, in the open transaction. What the server's
+    encoding cannot hold of a name becomes a question mark; if `is_plain`, whatever is not ASCII does.
 
     Raises SchemaRefusedError, DatabaseError, psycopg.Error.
     """

@@ -1,4 +1,4 @@
-"""Row level security: which rows a role may read but not update. Such an UPDATE is no error, it does nothing."""
+"""Row level security: which rows a role may read but not update. An UPDATE of these does nothing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""What the columns and partitions of bars mean for the configured assets beforehand. Whether the tables can be
-used at all is the plan's matter (`adoption`)."""
+"""What the columns and partitions of bars mean for the configured assets beforehand.
+
+Whether the tables can be used at all is the plan's matter (`adoption`).
+"""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from assetbatch.store.statements import Statements
 
 
 class CarriedOut(NamedTuple):
-    """What was done: migrations applied, keys of the rows that were entered, partitions added, and whether the
-    table of bars became a hypertable."""
+    """What was done: migrations applied, keys of the rows that were entered, partitions added, and whether
+    the table of bars became a hypertable."""
 
     steps: list[str]
     rows: list[str]

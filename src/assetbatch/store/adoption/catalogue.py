@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
     """A column: `type` as declared, `base` the name of its type without a domain in pg_type, `base_type`
-    the same as SQL writes it, `category` that of pg_type, `length` of a varchar, `labels` of an enum in their order."""
+    the same as SQL writes it, `category` that of pg_type, `length` of a varchar, `labels` of an enum."""
 
     name: str
     type: str
@@ -87,7 +87,8 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """A policy of row level security: `command` as in pg_policy (r, a, w, d, *); whether it is for this role."""
+    """A policy of row level security: `command` as in pg_policy (r, a, w, d, *); whether it `applies` to this
+    role."""
 
     name: str
     command: str

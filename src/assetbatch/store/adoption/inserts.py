@@ -20,8 +20,8 @@ SHOWN_ROWS = 10
 
 
 class Insert(NamedTuple):
-    """Rows of one table: `sql` takes them as the parameter `rows`, a JSON array, and returns the keys of those
-    that were not there. `lacking` are columns that insist on a value that nobody here knows; `by_hand` is the
+    """Rows of one table: `sql` takes them as the parameter `rows`, a JSON array, and returns the keys of
+    those that were not there. `lacking` are columns that insist on a value that nobody here knows; `by_hand` is the
     statement to copy."""
 
     sql: str
@@ -40,7 +40,7 @@ class _Given(NamedTuple):
 def insert_symbols(
     recognised: Recognised, assets: Sequence[Asset], encoding: str | None, *, tried: bool = False
 ) -> Insert:
-    """Return the statement that enters these assets; one that is only `tried` uses up no number of a sequence."""
+    """Return the statement that enters these assets; if only `tried`, without a sequence."""
     table = recognised.names.symbols
     values: Mapping[str, list[object]] = {
         "symbol": [asset.symbol for asset in assets],

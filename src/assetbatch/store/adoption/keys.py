@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from assetbatch.store.adoption.catalogue import Column, Index, TableFacts
-from assetbatch.store.adoption.findings import Findings
+from assetbatch.store.adoption.findings import Findings, elsewhere
 from assetbatch.store.adoption.recognition import KEYS, is_timeframe
 from assetbatch.store.adoption.sql import listed, place, quoted
 from assetbatch.store.adoption.vocabulary import DISTINGUISHING, FIVE_MINUTES, plain
@@ -100,7 +100,8 @@ class _Choice:
         if unknown:
             self._findings.refuse(
                 self._place,
-                f"has no unique index, and seems to tell rows apart by {listed(unknown)} besides ({listed(self._ours)})",
+                f"has no unique index, and seems to tell rows apart by {listed(unknown)} besides "
+                f"({listed(self._ours)})",
                 self._constants_wanted(unknown),
             )
             return KeyChoice(sampled=tuple(unknown))
@@ -111,8 +112,9 @@ class _Choice:
             self._findings.refuse(
                 self._place,
                 f"has no unique index on ({listed(columns)}) and is partitioned by "
-                f"{listed(name for name in divided if name) or 'an expression'}, which such an index would need",
-                f"set database.tables.{self._key}.table to another name, which init makes",
+                f"{listed(name for name in divided if name) or 'an expression'}, "
+                "which such an index would need",
+                elsewhere(self._key),
             )
             return KeyChoice()
         return KeyChoice(further, columns)
@@ -120,10 +122,9 @@ class _Choice:
     def _refuse_narrower(self, index: Index) -> None:
         self._findings.refuse(
             self._place,
-            f"has at most one row for each ({listed(index.columns)}), by {quoted(index.name)}: rows of assetbatch would "
-            "keep those of others out",
-            f"make it unique on ({listed(self._ours)}), or set database.tables.{self._key}.table to another name, "
-            "which init makes",
+            f"has at most one row for each ({listed(index.columns)}), by {quoted(index.name)}: "
+            "rows of assetbatch would keep those of others out",
+            f"make it unique on ({listed(self._ours)}), or {elsewhere(self._key)}",
         )
 
     def _refuse_deferrable(self, index: Index) -> None:
@@ -137,7 +138,7 @@ class _Choice:
             self._place,
             f"keeps ({listed(self._ours)}) apart only for some rows, by {quoted(index.name)}",
             f"make an index without WHERE if all rows are apart: CREATE UNIQUE INDEX ON {self._place} "
-            f"({listed(self._ours)}); or set database.tables.{self._key}.table to another name, which init makes",
+            f"({listed(self._ours)}); or {elsewhere(self._key)}",
         )
 
     def _refuse_wider(self, index: Index) -> KeyChoice:

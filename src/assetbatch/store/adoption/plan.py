@@ -14,7 +14,7 @@ import msgspec
 from assetbatch.assets import Asset
 from assetbatch.config.tables import TABLES, TableMappings
 from assetbatch.store.adoption.catalogue import Catalogue, Column, ZoneFacts
-from assetbatch.store.adoption.findings import Addition, Findings, Note, Part, Refusal
+from assetbatch.store.adoption.findings import Addition, Findings, Note, Part, Refusal, elsewhere
 from assetbatch.store.adoption.inserts import Insert, insert_provider, insert_symbols
 from assetbatch.store.adoption.keys import KeyChoice, choose_key, constants_wanted
 from assetbatch.store.adoption.recognition import KEYS, Recognised, Recognition, is_timeframe
@@ -183,9 +183,10 @@ class _Planner:
             table, other = getattr(names, key), getattr(names, target)
             self._findings.refuse(
                 f"{place(table)}.{quoted(table.columns[ours])}",
-                f"has {example[:80]}, which is no row of {place(other)}: no foreign key says whose ids these are",
-                f"set database.tables.{target}.table to the table that they belong to, or remove such rows, or set "
-                f"database.tables.{key}.table to another name, which init makes",
+                f"has {example[:80]}, which is no row of {place(other)}: no foreign key says whose ids "
+                "these are",
+                f"set database.tables.{target}.table to the table that they belong to, or remove such rows, "
+                f"or {elsewhere(key)}",
             )
         for named, said in rows.bad_constants.items():
             self._findings.refuse(
@@ -248,15 +249,16 @@ class _Planner:
             self._findings.add(
                 Part.DEFAULT,
                 f"{named}: DEFAULT gen_random_uuid()",
-                f"ALTER TABLE {place(table)} ALTER COLUMN {quoted(column.name)} SET DEFAULT gen_random_uuid()",
+                f"ALTER TABLE {place(table)} ALTER COLUMN {quoted(column.name)} "
+                "SET DEFAULT gen_random_uuid()",
             )
             return
         self._sampled.append((key, column.name))
         self._findings.refuse(
             named,
             "is NOT NULL without a default",
-            f"{constants_wanted(key, [column], self._rows.samples)}; or ALTER TABLE {place(table)} ALTER COLUMN "
-            f"{quoted(column.name)} SET DEFAULT ...",
+            f"{constants_wanted(key, [column], self._rows.samples)}; or ALTER TABLE {place(table)} "
+            f"ALTER COLUMN {quoted(column.name)} SET DEFAULT ...",
         )
 
     def _may_make_uuids(self, key: str, column: Column) -> bool:
@@ -278,8 +280,8 @@ class _Planner:
                 self._findings.warn(
                     place(table),
                     f"has no column for {ours}: it is not kept",
-                    f"ALTER TABLE {place(table)} ADD COLUMN {ours} {WANTED['bars'][ours].type}, where no COPY without "
-                    f"a list of columns writes there; or set database.tables.bars.{ours}: null",
+                    f"ALTER TABLE {place(table)} ADD COLUMN {ours} {WANTED['bars'][ours].type}, where no "
+                    f"COPY without a list of columns writes there; or set database.tables.bars.{ours}: null",
                 )
 
     # --- values ---
@@ -400,7 +402,7 @@ class _Planner:
             self._findings.refuse(
                 place(table),
                 f"has several codes that may be the provider: {', '.join(several[:5])}",
-                "keep one; or set database.tables.providers.table to another name, which init makes",
+                f"keep one; or {elsewhere('providers')}",
             )
             return PROVIDER
         if code is None:
@@ -473,8 +475,8 @@ class _Planner:
             if not facts.row_security_active:
                 self._findings.warn(
                     where,
-                    f"has row level security, which does not hold for {role}: the role that the cycles run as needs "
-                    f"policies for {', '.join(_COMMANDS[letter] for letter in _NEEDED[key])}",
+                    f"has row level security, which does not hold for {role}: the role of the cycles "
+                    f"needs policies for {', '.join(_COMMANDS[letter] for letter in _NEEDED[key])}",
                     "run assetbatch doctor as that role",
                 )
             elif lacking:

@@ -1,4 +1,4 @@
-"""Which tables and columns of a platform are ours: by the configuration, by an earlier `init`, by usual names.
+"""Which tables and columns of a platform are ours: by configuration, by an earlier `init`, by usual names.
 
 Pure: decides on the structure alone, before any row is asked.
 """
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from assetbatch.config.tables import TABLES, Constant, TableMapping, TableMappings
 from assetbatch.store.adoption.catalogue import Catalogue, Column, Kind, TableFacts
-from assetbatch.store.adoption.findings import Findings
+from assetbatch.store.adoption.findings import Findings, elsewhere
 from assetbatch.store.adoption.sql import listed, place, quoted
 from assetbatch.store.adoption.vocabulary import (
     CLOSES,
@@ -134,11 +134,10 @@ class Recognition:
             Kind.FOREIGN: "is a foreign table",
         }[facts.kind]
         sources = [f"{source.schema}.{source.table}" for source in facts.reads_from]
-        other = f"another name in database.tables.{key}.table, which init makes"
+        remedy = elsewhere(key)
         if sources:
-            remedy = f"set database.tables.{key}.table: {' or '.join(sources[:5])}, which it reads from; or {other}"
-        else:
-            remedy = f"set {other}"
+            named = " or ".join(sources[:5])
+            remedy = f"set database.tables.{key}.table: {named}, which it reads from; or {remedy}"
         self._findings.refuse(self._place(key), f"{what}: nothing can be locked or written there", remedy)
 
     def _check_missing_symbols(self) -> None:
@@ -165,9 +164,10 @@ class Recognition:
                 if facts.has_rows and not all(column.is_text for column in candidates):
                     self._findings.refuse(
                         self._place(target),
-                        f"is not there, but {self._place(key)} has rows that refer to something: no foreign key says to what",
+                        f"is not there, but {self._place(key)} has rows that refer to something: "
+                        "no foreign key says to what",
                         f"set database.tables.{target}.table to the table that their ids belong to, or "
-                        f"database.tables.{key}.table to another name, which init makes",
+                        f"{elsewhere(key)}",
                     )
 
     def _references(self, key: str, ours: str) -> list[Column]:
@@ -265,8 +265,7 @@ class Recognition:
             self._findings.refuse(
                 self._place(key),
                 f"has no column {ours}",
-                f"set {where} to the column that holds it, or database.tables.{key}.table to another name, "
-                "which init makes",
+                f"set {where} to the column that holds it, or {elsewhere(key)}",
             )
 
     def _refuse_type(self, key: str, column: Column, wanted: Wanted) -> None:
@@ -300,7 +299,7 @@ class Recognition:
         self._findings.refuse(
             f"{self._place('bars')}.{quoted(end)}",
             "is the end of a bar, and the table's key: bars of assetbatch are known by their start",
-            "set database.tables.bars.table to another name, which init makes",
+            elsewhere("bars"),
         )
 
     # --- ids ---
@@ -453,8 +452,7 @@ class Recognition:
             self._findings.refuse(
                 f"{self._place(key)}.{quoted(column.name)}",
                 f"refers to {theirs}, not to {self._place(target)}: its ids belong to other rows",
-                f"set database.tables.{target}.table: {theirs}, or database.tables.{key}.table to another name, "
-                "which init makes",
+                f"set database.tables.{target}.table: {theirs}, or {elsewhere(key)}",
             )
             return None
         return reference.target_column
@@ -489,9 +487,9 @@ class Recognition:
         facts = self._tables.get("symbols")
         id_column = facts.column(symbols["id"]) if facts else None
         is_id = plain(column.name) not in SYMBOL_TEXTS and plain(column.name).endswith("id")
-        if mapped is None and is_id and id_column is not None and id_column.is_text:
-            if symbols["id"] != symbols["symbol"]:
-                return "id", None
+        has_text_id = id_column is not None and id_column.is_text and symbols["id"] != symbols["symbol"]
+        if mapped is None and is_id and has_text_id:
+            return "id", None
         return mapped or "symbol", None
 
     def _sync_target(self, symbol_base: str) -> str | None:
@@ -539,7 +537,8 @@ class Recognition:
         self._findings.refuse(
             named,
             f"is {column.base_type}, but {self._place(target)}.{quoted(identity)} is {its_type}",
-            f"give {named} the type {its_type}, or set database.tables.{target}.table to the table that it refers to",
+            f"give {named} the type {its_type}, or set database.tables.{target}.table to the table that it "
+            "refers to",
         )
 
 
