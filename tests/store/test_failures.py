@@ -14,7 +14,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from assetbatch.errors import AssetbatchError, ConfigError, DatabaseError, SchemaMissingError
+from assetbatch.errors import (
+    AssetbatchError,
+    ConfigError,
+    DatabaseError,
+    SchemaMissingError,
+    SchemaRefusedError,
+)
 from assetbatch.market import BAR_MS, Bar, Price, RejectionCause, Span, SpanState
 from assetbatch.store import Batch, Outcome, Saved, Store
 from tests.schema import migrate, register
@@ -173,10 +179,10 @@ def test_tables_are_missing(database_url: str) -> None:
 
 
 def test_init_without_the_privilege_to_create(stranger: str) -> None:
-    with Store.open(stranger, check_schema=False) as store, pytest.raises(DatabaseError) as caught:
+    with Store.open(stranger, check_schema=False) as store, pytest.raises(SchemaRefusedError) as caught:
         migrate(store)
-    assert "permission denied for database" in caught.value.message
-    assert "as the owner" in (caught.value.hint or "")
+    assert "schema trading is not there" in caught.value.message
+    assert "run as the owner of the database: CREATE SCHEMA trading" in caught.value.message
     assert PASSWORD not in said(caught.value)
 
 

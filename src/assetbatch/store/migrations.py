@@ -135,14 +135,21 @@ def check(connection: Connection, mappings: TableMappings) -> SchemaState:
 
 def load_names(connection: Connection) -> Names:
     """What the owner's tables are called; our own names where nothing is recorded."""
-    if "data_sources.assetbatch_names" in _missing_tables(connection):
-        return OWN
-    row = connection.execute(connection.statements("names_load")).fetchone()
-    return msgspec.json.decode(row[0], type=Names) if row else OWN
+    return _recorded(connection)[0]
+
+
+def _recorded(connection: Connection) -> tuple[Names, TableMappings]:
+    if "data_sources.assetbatch_names" not in _missing_tables(connection):
+        for names, mappings in connection.execute(connection.statements("names_load")):
+            return msgspec.json.decode(names, type=Names), msgspec.json.decode(mappings, type=TableMappings)
+    return OWN, TableMappings()
 
 
 def save_names(connection: Connection, names: Names, mappings: TableMappings) -> None:
-    """Record what the owner's tables are called, and what was configured of that, in the open transaction."""
+    """Record what the owner's tables are called, and what was configured of that, in the open transaction.
+    What is recorded already is not written again: a role that may not write it can repeat `init`."""
+    if _recorded(connection) == (names, mappings):
+        return
     rows = {
         "names": msgspec.json.encode(names).decode(),
         "mappings": msgspec.json.encode(mappings).decode(),
