@@ -14,7 +14,17 @@ from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.errors import RedisError
 from assetbatch.interpretation import Findings, Page, Result, too_old, unended_findings
 from assetbatch.ledger import record
-from assetbatch.market import Bar, Batch, Outcome, Rejection, Saved, Span, StoredAsset
+from assetbatch.market import (
+    LOCKED,
+    Bar,
+    Batch,
+    Outcome,
+    Rejection,
+    RejectionCause,
+    Saved,
+    Span,
+    StoredAsset,
+)
 from assetbatch.planning import BarsCall, Call, Verdict, Work, WorkKind
 from assetbatch.state.queue import Fault
 from assetbatch.state.window import CallKind
@@ -44,6 +54,7 @@ class BatchReport(msgspec.Struct, kw_only=True):
     bars_new: int
     bars_corrected: int
     bars_refused: int
+    bars_filled: int
     prices_refused: int
     published: int
     vendor_down: bool
@@ -124,6 +135,7 @@ class BatchState:
         self._bars_new = 0
         self._bars_corrected = 0
         self._bars_refused = 0
+        self._bars_filled = 0
         self._prices_refused = 0
         self._published = 0
 
@@ -324,10 +336,12 @@ class BatchState:
         what they brought."""
         self._bars_new += saved.bars_new
         self._bars_corrected += saved.bars_changed
+        self._bars_filled += saved.bars_filled
         self._published += len(saved.updated)
         self._bars_refused += sum(rejection.bars for rejection in saved.rejected.values())
         if not saved.rejected:
             return list(results)
+        self._set_aside(symbols_held(saved))
         stored = {price.symbol for price in saved.updated}
         after = {
             result.work.id: _rejected(result, rejection, stored)
@@ -337,6 +351,19 @@ class BatchState:
         self._results = [after.get(result.work.id, result) for result in self._results]
         return [after.get(result.work.id, result) for result in results]
 
+    def _set_aside(self, held: set[str]) -> None:
+        """Make no further call for symbols whose row another transaction holds."""
+        if not held:
+            return
+        waiting = [call for call, _ in self._pages]
+        self._pages = [(call, page) for call, page in self._pages if not _symbols_of(call) & held]
+        for call in waiting:
+            if _symbols_of(call) & held:
+                self._out.difference_update(item.id for item in call.work)
+        self._planned = []
+        for item in [item for item in self.pending if item.asset.symbol in held]:
+            self._settle(held_result(item))
+
     def report(self) -> BatchReport:
         """The results in the order of the work."""
         return BatchReport(
@@ -345,6 +372,7 @@ class BatchState:
             bars_new=self._bars_new,
             bars_corrected=self._bars_corrected,
             bars_refused=self._bars_refused,
+            bars_filled=self._bars_filled,
             prices_refused=self._prices_refused,
             published=self._published,
             down_hint=self.down_hint,
@@ -353,16 +381,35 @@ class BatchState:
         )
 
 
+def symbols_held(saved: Saved) -> set[str]:
+    """Return the symbols of which another transaction held a row."""
+    return {
+        symbol for symbol, rejection in saved.rejected.items() if rejection.cause is RejectionCause.LOCKED
+    }
+
+
+def held_result(item: Work) -> Result:
+    """Return the result of work for which no call is made, since a row of its symbol is held."""
+    return Result(work=item, status=Status.FAILED, error=LOCKED, fault=Fault.ROW_HELD)
+
+
+def _symbols_of(call: Call) -> set[str]:
+    return {item.asset.symbol for item in call.work}
+
+
 def _rejected(result: Result, rejection: Rejection, stored: Collection[str]) -> Result:
     """A result whose symbol the database has refused, wholly or in part. Another call brings the same."""
     concerned = rejection.price if result.work.kind is _PRICE and not result.bars else rejection.failed
     if not concerned:
         return result
     symbol = result.work.asset.symbol
+    is_held = rejection.cause is RejectionCause.LOCKED
+    refuses = "the database refuses it: " if rejection.cause is RejectionCause.REFUSED else ""
     return msgspec.structs.replace(
         result,
         status=Status.FAILED,
         price=result.price if symbol in stored else None,
-        error=f"the database refuses it: {rejection.error}",
-        final=True,
+        error=f"{refuses}{rejection.error}",
+        final=not is_held,
+        fault=Fault.ROW_HELD if is_held else result.fault,
     )

@@ -168,6 +168,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+LOCKED = "locked by another transaction"
+"""What is said of a symbol of which another transaction holds a row."""
+
+
 class RejectionCause(StrEnum):
     """Why the database did not store what came of a symbol."""
 

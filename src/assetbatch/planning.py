@@ -195,7 +195,7 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
         return Verdict(True, "refreshed in the future: the clock was set back")
     horizon = known.horizon_ms(asset_type, now_ms, None if by_snapshot else asset.polygon_ticker)
     visible = last_open(asset.market, min(now_ms, horizon))
-    complete_to = stored.as_of_ms
+    complete_to = stored.as_of_ms if stored.fetched_to_ms is None else stored.fetched_to_ms
     if not by_snapshot:  # then the price follows from the bars
         complete_to = max(complete_to, asked_to(stored.spans, now_ms) or 0)
     if complete_to >= visible:
@@ -259,7 +259,8 @@ def behind(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) 
     if stored.spans and not _worth_a_call(stored.spans[-1], now_ms, SpanState.REJECTED):
         return False
     visible = last_open(asset.market, min(now_ms, known.horizon_ms(asset.asset_type, now_ms)))
-    return visible - _bars_known_to(stored, now_ms) >= max(BAR_MS, asset.update_frequency_seconds * 1000)
+    known_to = asked_to(stored.spans, now_ms) or 0  # not the last bar: another program may have stored it
+    return visible - known_to >= max(BAR_MS, asset.update_frequency_seconds * 1000)
 
 
 def bars_to_queue(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:

@@ -11,7 +11,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetbatch.assets import AssetType
-from assetbatch.batch import HEAVY_TIMES, PLAN_AGE_MS, Ask, BatchReport, BatchState, Holder, Portion
+from assetbatch.batch import (
+    HEAVY_TIMES,
+    PLAN_AGE_MS,
+    Ask,
+    BatchReport,
+    BatchState,
+    Holder,
+    Portion,
+    symbols_held,
+)
 from assetbatch.bounds import Bound, boot_seconds
 from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError
@@ -158,6 +167,8 @@ class Refresher:
             for sort in (SnapshotCall, MarketSnapshotCall, BarsCall)
         }
         self._aside: list[Result] = []
+        self.held: set[str] = set()
+        """The symbols of which another transaction held a row: no further call of this start is for them."""
         self.calls = 0
         """Calls made so far, also in batches that ended with an error."""
         self.answers = 0
@@ -530,6 +541,7 @@ class Refresher:
         except DatabaseError as error:
             batch.holder.not_stored(results, error.message)
             raise
+        self.held |= symbols_held(told.saved)
         results = batch.saved(results, told.saved)
         if told.error:
             raise told.error

@@ -555,13 +555,15 @@ def test_pages_of_the_past_are_due_and_cover_all_that_is_worth_a_call(
 
 class TestBarsBehind:
     def test_bars_are_behind_when_the_frequency_asks_for_a_finished_one(self) -> None:
-        at = stored(as_of_ms=WEDNESDAY, synced_ms=WEDNESDAY, last_bar_ms=WEDNESDAY - BAR_MS)
+        asked = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        at = msgspec.structs.replace(stored(as_of_ms=WEDNESDAY, synced_ms=WEDNESDAY), spans=(asked,))
         assert not behind(EURUSD, at, PAID, WEDNESDAY + BAR_MS - 1)
         assert behind(EURUSD, at, PAID, WEDNESDAY + BAR_MS)
 
     def test_not_while_the_market_is_closed_and_the_last_bar_is_there(self) -> None:
         close = new_york("2026-11-20T17:00")
-        at = stored(as_of_ms=close, synced_ms=close, last_bar_ms=close - BAR_MS)
+        asked = Span(close - DAY, close, SpanState.ASKED, close)
+        at = msgspec.structs.replace(stored(as_of_ms=close, synced_ms=close), spans=(asked,))
         assert not behind(EURUSD, at, PAID, SUNDAY)
 
     def test_never_where_the_price_comes_from_the_bars_anyway(self) -> None:

@@ -8,7 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from assetbatch.batch import BatchReport, Holder, Portion
+from assetbatch.batch import BatchReport, Holder, Portion, held_result
 from assetbatch.bounds import Bound
 from assetbatch.cycles.result import LEASE_SLACK_SECONDS, TOO_MANY_CALLS, CycleResult, judge
 from assetbatch.cycles.work import (
@@ -154,6 +154,7 @@ class _Failures:
     """What failed in a queue run: recorded, and said at its end, a line for all items that failed alike.
 
     Where the vendor failed an item, the next answer or the end of the run decides whether the attempt counts.
+    What waits for another transaction is recorded at the end, so that this run does not take it again.
     """
 
     def __init__(self, queue: Queue, refresher: Refresher, answered_ms: int) -> None:
@@ -162,13 +163,16 @@ class _Failures:
         self._answered_before_ms = answered_ms
         self._alike: dict[tuple[str, bool], list[str]] = {}
         self._undecided: dict[int, list[tuple[str, Failure]]] = {}
+        self._held: list[tuple[str, Failure]] = []
 
     def record(self, failures: Sequence[tuple[str, Failure, int]]) -> None:
         """Takes leased items off the books as failed: each with the token of its lease, and how many calls
         were answered before it. Raises RedisError."""
         decided: list[tuple[str, Failure]] = []
         for token, failure, answers in failures:
-            if failure.fault is Fault.VENDOR:
+            if failure.fault is Fault.ROW_HELD:
+                self._held.append((token, msgspec.structs.replace(failure, fault=Fault.NOBODY)))
+            elif failure.fault is Fault.VENDOR:
                 self._undecided.setdefault(answers, []).append((token, failure))
             else:
                 decided.append((token, failure))
@@ -177,7 +181,9 @@ class _Failures:
             self._decide(answers)
 
     def settle(self) -> None:
-        """Records what was left undecided. Raises RedisError."""
+        """Records what was left for the end. Raises RedisError."""
+        held, self._held = self._held, []
+        self._fail(held)
         for answers in list(self._undecided):
             self._decide(answers)
 
@@ -311,6 +317,9 @@ def _work_leases(
         if gone:
             names = ", ".join(gone)
             log.warning("taken out of the queue: %s (hint: not in the configuration any more)", names)
+        held = [item for item in work if item.asset.symbol in refresher.held]
+        holder.stored([held_result(item) for item in held])
+        work = [item for item in work if item.asset.symbol not in refresher.held]
         portion = intake.portion(work)
         due_ids = {item.id for item in portion.work}
         holder.finish([*gone, *(item.id for item in work if item.id not in due_ids)])

@@ -57,6 +57,8 @@ class CycleResult(msgspec.Struct, kw_only=True):
     """How many of the written bars were stored before with other values."""
     bars_refused: int = 0
     """Bars of the answers that cannot be true, or that the database refuses."""
+    bars_filled: int = 0
+    """Bars without a volume or the like, stored with what the table's column wants instead of NULL."""
     prices_refused: int = 0
     """Prices and quotes of the answers that cannot be true, or belong to another ticker."""
     published: int = 0
@@ -141,6 +143,7 @@ def _outcome(services: Services, result: CycleResult) -> Outcome:
             "bars_written": result.bars_written,
             "bars_corrected": result.bars_corrected,
             "bars_refused": result.bars_refused,
+            "bars_filled": result.bars_filled,
             "prices_refused": result.prices_refused,
             "published": result.published,
             "enqueued": result.enqueued,

@@ -194,6 +194,7 @@ def account(result: CycleResult, report: BatchReport) -> None:
     result.bars_written += report.bars_new + report.bars_corrected
     result.bars_corrected += report.bars_corrected
     result.bars_refused += report.bars_refused
+    result.bars_filled += report.bars_filled
     result.prices_refused += report.prices_refused
     result.published += report.published
     result.too_many_calls |= report.too_many_calls

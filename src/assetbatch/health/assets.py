@@ -15,6 +15,7 @@ from assetbatch.planning import Work, assess
 from assetbatch.words import iso, moment
 
 NOT_REGISTERED = "not registered: run assetbatch init"
+NOT_STORED = "the last refresh succeeded, and no price is stored"
 
 STALE_SLACK_MS = 60_000
 COMPLETE_SLACK_MS = 30 * 60_000
@@ -48,6 +49,8 @@ def asset_health(
         state = stored.sync_status or "failed"
     elif stored.as_of_ms is None or stored.last_sync_ms is None:
         state = "never"
+        if stored.sync_status == "success":
+            reason = NOT_STORED
     else:
         still = stillness(asset, stored, known, now_ms, newest_ms)
         if still is Stillness.UNEXPLAINED:
@@ -83,6 +86,7 @@ def asset_health(
         state=state,
         reason=reason,
         error=stored.error_message if stored else None,
+        platform_status=stored.platform_status if stored else None,
         complete=None if complete is None else round(complete, 6),
         complete_since=iso(spans[0].start_ms) if spans else None,
     )

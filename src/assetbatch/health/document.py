@@ -13,6 +13,7 @@ Severity = Literal["warning", "critical"]
 
 class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
     """One asset. `state`: fresh, due, stale, never, or a failed sync's status; `as_of`: of its price.
+    `platform_status`: the word in the platform's data_sync_status where another program has written it.
 
     `complete`: the share (0 to 1) of its market's open time since `complete_since` whose bars are stored, or
     known not to exist; None where no bars are kept or were asked for. `behind_seconds`: how much newer the
@@ -31,6 +32,7 @@ class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     reason: str
     error: str | None
+    platform_status: str | None = None
     complete: float | None
     complete_since: str | None
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from assetbatch.assets import AssetPriority
 from assetbatch.config import Config
-from assetbatch.health.assets import NOT_REGISTERED
+from assetbatch.health.assets import NOT_REGISTERED, NOT_STORED
 from assetbatch.health.document import Alert, AssetHealth, Problem, Severity
 from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
 from assetbatch.state.queue import DeadLetter, QueueState
@@ -90,6 +90,10 @@ def problems_of_assets(assets: Sequence[AssetHealth]) -> list[Problem]:
     problems = []
     others: dict[str, list[AssetHealth]] = {}
     for asset in assets:
+        if asset.reason == NOT_STORED and asset.asset_class is AssetPriority.CRITICAL:
+            hint = "assetbatch doctor looks into it: a trigger, a row-level policy or another program?"
+            problems.append(Problem(f"{asset.symbol}: {NOT_STORED}", hint, "critical"))
+            continue
         if asset.state in ("fresh", "due", "never"):
             continue
         if asset.asset_class is AssetPriority.CRITICAL:

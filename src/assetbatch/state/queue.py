@@ -110,6 +110,8 @@ class Fault(StrEnum):
     """It counts where the vendor has answered somebody since the item failed last: else it is an outage."""
     NOBODY = "nobody"
     """It does not count; the item is tried again after the delay."""
+    ROW_HELD = "row_held"
+    """The same of a symbol whose row another transaction holds: it is not tried again in this start."""
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ import psycopg
 
 from assetbatch.market import (
     BAR_MS,
+    LOCKED,
     Bar,
     Batch,
     Outcome,
@@ -40,8 +41,6 @@ ERROR_LIMIT = 500
 RefusedBars = Mapping[int, Refused]
 """Bars by start that cannot be stored."""
 
-
-LOCKED = "locked by another transaction"
 
 NOT_REGISTERED = "it is not registered: run assetbatch init"
 
@@ -151,7 +150,7 @@ def save(
         }
         writer.save_for_readers(failures)
         writer.save(failures, not_written, [])
-        writer.forget_prices(list(failures))
+        writer.forget_prices([symbol for symbol in failures if not_written[symbol].price])
     if news:
         spans.save(connection, news, dict(ledgers.fetchall()), now_ms, encoding)
     sound = {

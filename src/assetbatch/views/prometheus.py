@@ -23,6 +23,10 @@ _TOTALS = {
     "waits": ("rate_limit_waits", "Calls that had to wait for the window."),
     "bars_written": ("bars_written", "5-minute bars written, new or corrected."),
     "bars_corrected": ("bars_corrected", "Stored bars that the vendor has corrected."),
+    "bars_filled": (
+        "bars_filled",
+        "Bars stored with a value that the provider did not give.",
+    ),
     "bars_refused": ("bars_refused", "Bars of answers that cannot be true or that the database refuses."),
     "prices_refused": ("prices_refused", "Prices and quotes of answers that cannot be true, not stored."),
     "published": ("events_published", "Prices published to listeners."),

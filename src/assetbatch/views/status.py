@@ -143,12 +143,20 @@ def _asset(asset: AssetHealth, room: int) -> list[RenderableType]:
         "-" if behind is None else span(round(behind * 1000)) if behind else "0",
         share(asset.complete),
         asset.market,
-        Text(asset.state.replace("_", " "), style=COLOURS.get(asset.state, "red")),
+        _state(asset),
     ]
     if not room:
         return cells
     why = asset.error or asset.reason
     return [*cells, Text(why if len(why) <= room else f"{why[: room - 3]}...", style="dim")]
+
+
+def _state(asset: AssetHealth) -> Text:
+    """The state, and the platform's own word where another program has written one."""
+    text = Text(asset.state.replace("_", " "), style=COLOURS.get(asset.state, "red"))
+    if asset.platform_status:
+        text.append(f" ({asset.platform_status})", style="dim")
+    return text
 
 
 def _facts(health: Health, plain: bool) -> Table:
