@@ -158,7 +158,8 @@ NEEDED = {
     "data_sources.data_sync_status": "SELECT, INSERT, UPDATE",
     "data_sources.assetbatch_spans": "SELECT, INSERT, UPDATE, DELETE",
     "data_sources.assetbatch_calls": "SELECT, INSERT",
-    "data_sources.assetbatch_rejections": "SELECT, INSERT, UPDATE",
+    "data_sources.assetbatch_sync": "SELECT, INSERT, UPDATE",
+    "data_sources.assetbatch_names": "SELECT",
     "data_sources.assetbatch_answers": "SELECT, INSERT, UPDATE",
     "data_sources.assetbatch_migrations": "SELECT",
 }
