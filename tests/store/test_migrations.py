@@ -4,6 +4,7 @@ import re
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 
 import psycopg
 import pytest
@@ -196,11 +197,16 @@ def test_the_table_refuses_bars_that_cannot_be(store: Store, sql: Sql, bar: str)
 
 
 def test_every_sql_file_names_no_percent_sign_outside_of_parameters() -> None:
-    from importlib.resources import files
-
     for path in files("assetbatch.store").joinpath("sql").iterdir():
         if path.name.endswith(".sql"):
             assert not re.search(r"%(?!\([a-z_]+\)s)", path.read_text()), path.name
+
+
+def test_no_statement_names_a_table_of_the_owner_other_than_by_its_place_in_the_template() -> None:
+    for path in files("assetbatch.store").joinpath("sql").iterdir():
+        if path.name.endswith(".sql"):
+            code = re.sub(r"--.*", "", path.read_text())
+            assert not re.search(r"trading\.|market_data\.|api_providers|data_sync_status", code), path.name
 
 
 def test_who_may_write_the_ledger_may_write_the_tables_that_an_upgrade_adds(empty: Store, sql: Sql) -> None:

@@ -197,7 +197,7 @@ class Recognition:
             return
         before = self._installed(key, ours)
         if before is not None and (column := facts.column(before)) and _fits(column, wanted):
-            self._columns[key][ours] = before
+            self._take(key, ours, column, wanted)
             return
         taken = set(self._columns[key].values()) | set(mapping.constants)
         found = [column for column in _candidates(facts, ours, wanted) if column.name not in taken]
