@@ -377,8 +377,8 @@ REFUSED = {
         "CREATE TABLE trading.instruments (id int, code text);"
         "CREATE VIEW trading.symbols AS SELECT id, code AS symbol FROM trading.instruments",
         ["trading.symbols is a view"],
-        "set database.tables.symbols.table: trading.instruments, which it reads from; or another name in"
-        " database.tables.symbols.table, which init makes",
+        "set database.tables.symbols.table: trading.instruments, which it reads from; or set"
+        " database.tables.symbols.table to another name, which init makes",
     ),
     "two at once": (
         SYMBOLS_TABLE.replace("{}", "metadata text")

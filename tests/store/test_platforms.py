@@ -286,6 +286,30 @@ class TestWhoseIds:
         assert sql("SELECT count(*) FROM information_schema.columns WHERE table_schema = 'trading'") == [(2,)]
 
 
+class TestKinsOfIds:
+    def test_of_two_ids_the_one_of_the_type_that_refers_to_it_is_meant(self, empty: Store, sql: Sql) -> None:
+        sql(
+            SCHEMAS + "CREATE TABLE trading.symbols (id serial PRIMARY KEY, uuid uuid UNIQUE NOT NULL"
+            " DEFAULT gen_random_uuid(), symbol text UNIQUE, metadata jsonb);"
+            + BARS.replace("symbol_id int", "symbol_id uuid")
+            + ", PRIMARY KEY (symbol_id, ts))"
+        )
+        assert names_of(empty).symbols.columns["id"] == "uuid"
+
+    def test_a_second_key_to_another_table_is_no_matter(self, empty: Store, sql: Sql) -> None:
+        sql(SCHEMAS + SYMBOLS + "CREATE TABLE trading.all_ids (id int PRIMARY KEY);" + BARS + ")")
+        sql(
+            "ALTER TABLE market_data.ohlcv_5m"
+            " ADD CONSTRAINT a FOREIGN KEY (symbol_id) REFERENCES trading.all_ids, ADD CONSTRAINT b FOREIGN KEY (symbol_id) REFERENCES trading.symbols, ADD UNIQUE (symbol_id, ts)"
+        )
+        assert names_of(empty).symbols.columns["id"] == "id"
+
+    def test_the_same_symbol_in_another_spelling_is_spoken_of(self, empty: Store, sql: Sql) -> None:
+        sql(SCHEMAS + SYMBOLS + "UPDATE trading.symbols SET symbol = 'eur/usd' WHERE symbol = 'EURUSD'")
+        (warning,) = plan_of(empty).warnings
+        assert "trading.symbols has eur/usd, and EURUSD is entered beside it" in str(warning)
+
+
 # --- names ---
 
 
@@ -436,6 +460,11 @@ class TestKeys:
             )
         ]
 
+    def test_a_table_with_heirs_is_refused(self, empty: Store, sql: Sql) -> None:
+        sql(SCHEMAS + SYMBOLS + BARS + ", UNIQUE (symbol_id, ts))")
+        sql("CREATE TABLE market_data.bars_2026 () INHERITS (market_data.ohlcv_5m)")
+        assert "market_data.ohlcv_5m is inherited by market_data.bars_2026" in refused(empty, sql)
+
     def test_a_surrogate_in_an_index_tells_nothing_apart(self, empty: Store, sql: Sql) -> None:
         sql(
             SCHEMAS
@@ -530,6 +559,14 @@ class TestValues:
         ]
         empty.initialise(NOTHING, ASSETS)
         sql("INSERT INTO market_data.ohlcv_5m VALUES (1, now(), 1, 2, 1, 2, 3)")
+
+    @pytest.mark.parametrize("column", ["error_message", "last_sync_timestamp"])
+    def test_what_takes_no_null_in_the_status_is_refused(self, empty: Store, sql: Sql, column: str) -> None:
+        sql(SCHEMAS + SYMBOLS + PROVIDERS + SYNC + ", PRIMARY KEY (ticker_id, provider_id))")
+        sql(f"ALTER TABLE data_sources.data_sync_status ALTER COLUMN {column} SET NOT NULL")
+        said = refused(empty, sql)
+        assert f"data_sources.data_sync_status.{column} must take NULL for what is not known" in said
+        assert f"ALTER COLUMN {column} DROP NOT NULL" in said
 
     @pytest.mark.parametrize(
         ("column", "states"),

@@ -255,7 +255,7 @@ def of_adoption(found: Plan, locked_out: Sequence[str], symbols: int) -> list[Fi
         message = f"the tables are not as init has found them: {listed(found.changed, 5)}"
         findings.append(error("postgresql", message, f"restore them, or {INIT_HINT}", code=3))
     findings += [warning("postgresql", f"{note.what} {note.why}", note.remedy) for note in found.warnings]
-    if locked_out:
+    if locked_out and not found.refusals:
         message = (
             f"row level security lets this role read but not update {len(locked_out)} of "
             f"{plural(symbols, 'symbol')}: {listed(locked_out, 5)}"

@@ -113,8 +113,8 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
     indexes: tuple[Index, ...] = ()
     references: tuple[Reference, ...] = ()
     partition_columns: tuple[str, ...] = ()
-    triggers: tuple[str, ...] = ()
-    """Triggers that run before or instead of INSERT or UPDATE."""
+    children: tuple[str, ...] = ()
+    """Tables that inherit from it, without partitions and chunks."""
     row_security: bool = False
     row_security_active: bool = False
     """For this role."""
@@ -129,9 +129,11 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
         """Return the column of this name."""
         return next((column for column in self.columns if column.name == name), None)
 
-    def reference(self, column: str) -> Reference | None:
-        """Return the foreign key of a column."""
-        return next((one for one in self.references if one.column == column), None)
+    def reference(self, column: str, target: tuple[str, str] | None = None) -> Reference | None:
+        """Return the foreign key of a column; of several the one that leads to the table `target`, if any."""
+        found = [one for one in self.references if one.column == column]
+        wanted = [one for one in found if (one.schema, one.table) == target]
+        return next(iter(wanted or found), None)
 
     @property
     def is_table(self) -> bool:
@@ -170,6 +172,8 @@ class RowFacts(msgspec.Struct, frozen=True, kw_only=True):
     zones: Mapping[str, ZoneFacts] = {}
     """Of naive columns: `bars.ts`, by our names."""
     symbols_there: frozenset[str] = frozenset()
+    similar: Mapping[str, str] = {}
+    """Of configured symbols that are not there: one that differs in nothing but case and separators."""
     provider_codes: tuple[str, ...] = ()
     bad_constants: Mapping[str, str] = {}
     """What PostgreSQL says of constants that their columns do not take: `bars.source`."""

@@ -126,6 +126,7 @@ class _Planner:
         recognised, choices = self._with_keys(recognised)
         self._check_rows(recognised, choices)
         self._check_foreign_columns(recognised)
+        self._check_nulls(recognised)
         self._check_optional(recognised)
         recognised = self._with_values(recognised)
         self._check_row_security(recognised)
@@ -266,6 +267,19 @@ class _Planner:
         facts = self._catalogue.tables[key]
         alone = any(index.columns == (column.name,) for index in facts.indexes) or column.name == "id"
         return alone and facts.reference(column.name) is None
+
+    def _check_nulls(self, recognised: Recognised) -> None:
+        """Refuse columns of the status that take no NULL: an error is NULL after a success, and the last
+        success before the first."""
+        table = recognised.names.sync_status
+        for ours in ("last_sync_timestamp", "error_message"):
+            column = recognised.column("sync_status", ours)
+            if column is not None and column.not_null:
+                self._findings.refuse(
+                    f"{place(table)}.{quoted(column.name)}",
+                    "must take NULL for what is not known",
+                    f"ALTER TABLE {place(table)} ALTER COLUMN {quoted(column.name)} DROP NOT NULL",
+                )
 
     def _check_optional(self, recognised: Recognised) -> None:
         facts = recognised.tables.get("bars")
@@ -595,6 +609,12 @@ class _Planner:
         if names.provider not in rows.provider_codes:
             self._add_row("providers", recognised, insert_provider(recognised, names.provider), "this row")
         missing = [asset for asset in self._assets if asset.symbol not in rows.symbols_there]
+        for symbol, other in rows.similar.items():
+            self._findings.warn(
+                place(names.symbols),
+                f"has {other}, and {symbol} is entered beside it",
+                f"if it is the same, configure the symbol as {other}",
+            )
         if missing:
             insert = insert_symbols(recognised, missing, self._catalogue.encoding)
             self._add_row("symbols", recognised, insert, "these symbols")

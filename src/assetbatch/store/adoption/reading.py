@@ -128,6 +128,7 @@ class _Rows:
             },
             zones=self._zones(recognised),
             symbols_there=there,
+            similar=self._similar(recognised, there),
             provider_codes=codes,
             bad_constants=self._bad_constants(recognised),
             refused_states=self._refused_states(recognised),
@@ -197,6 +198,12 @@ class _Rows:
         query = Statements(recognised.names)("symbols_there")
         symbols = [asset.symbol for asset in self._assets]
         return frozenset(symbol for (symbol,) in self._rows(query, {"symbols": symbols}))
+
+    def _similar(self, recognised: Recognised, there: frozenset[str]) -> dict[str, str]:
+        missing = [asset.symbol for asset in self._assets if asset.symbol not in there]
+        if not missing or "symbols" not in recognised.tables:
+            return {}
+        return dict(self._rows(Statements(recognised.names)("adoption/similar"), {"symbols": missing}))
 
     def _codes(self, recognised: Recognised) -> tuple[str, ...]:
         if "providers" not in recognised.tables:

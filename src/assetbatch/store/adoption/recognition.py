@@ -33,6 +33,12 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 """The columns of ours by which a row of each table is known."""
 
+_USERS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "symbols": (("bars", "symbol_id"), ("sync_status", "ticker_id")),
+    "providers": (("sync_status", "provider_id"),),
+}
+"""The columns that refer to rows of a table."""
+
 _MOMENTS = ("timestamptz", "timestamp")
 
 
@@ -126,7 +132,15 @@ class Recognition:
 
     def _check_kind(self, key: str) -> None:
         facts = self._tables.get(key)
-        if facts is None or facts.is_table:
+        if facts is None:
+            return
+        if facts.is_table:
+            if facts.children:
+                self._findings.refuse(
+                    self._place(key),
+                    f"is inherited by {', '.join(facts.children[:3])}: no unique index reaches rows there",
+                    elsewhere(key),
+                )
             return
         what = {
             Kind.VIEW: "is a view",
@@ -186,9 +200,7 @@ class Recognition:
         facts, mapping = self._tables.get(key), self._mapping(key)
         where = f"database.tables.{key}.{ours}"
         if facts is None:
-            name = mapping.columns.get(ours, ours)
-            if name is not None:
-                self._columns[key][ours] = name
+            self._columns[key][ours] = mapping.columns.get(ours) or ours
             return
         if ours in mapping.columns:
             mapped = mapping.columns[ours]
@@ -325,7 +337,8 @@ class Recognition:
             for index in facts.indexes
             if index.is_plain and len(index.columns) == 1 and _is_id(index.columns[0], key)
         ]
-        candidates = [before] if before and facts.column(before) else [*referred, *primary, *unique]
+        own = self._alike(key, [*primary, *unique])
+        candidates = [before] if before and facts.column(before) else [*referred, *own]
         for name in candidates:
             if name != text_column and facts.column(name) is not None:
                 self._take_id(key, name)
@@ -339,6 +352,16 @@ class Recognition:
             f"set database.tables.{key}.id, or give the table a primary key",
         )
 
+    def _alike(self, key: str, names: Sequence[str]) -> list[str]:
+        """Return the names in their order, first those of the type of the columns that refer to them."""
+        families = {
+            _family(column.base, column.is_text)
+            for user, ours in _USERS[key]
+            if (column := self._reference_column(user, ours)) is not None and not column.is_text
+        }
+        columns = {column.name: _family(column.base, column.is_text) for column in self._tables[key].columns}
+        return sorted(names, key=lambda name: columns[name] not in families)
+
     def _take_id(self, key: str, name: str) -> None:
         self._columns[key]["id"] = name
         if name != "id":
@@ -346,14 +369,12 @@ class Recognition:
 
     def _referred_columns(self, key: str) -> list[str]:
         """Return the columns of a table that foreign keys of bars and sync_status lead to."""
-        users = {"symbols": (("bars", "symbol_id"), ("sync_status", "ticker_id"))}.get(
-            key, (("sync_status", "provider_id"),)
-        )
         found = []
-        for user, ours in users:
+        for user, ours in _USERS[key]:
             facts = self._tables.get(user)
-            reference = facts.reference(self._columns[user].get(ours, "")) if facts else None
-            if reference and (reference.schema, reference.table) == wanted_place(key, self._mappings):
+            wanted = wanted_place(key, self._mappings)
+            reference = facts.reference(self._columns[user].get(ours, ""), wanted) if facts else None
+            if reference and (reference.schema, reference.table) == wanted:
                 found.append(reference.target_column)
         return found
 
@@ -444,10 +465,11 @@ class Recognition:
 
     def _refuse_foreign(self, key: str, column: Column, target: str) -> str | None:
         """Refuse a reference to another table than ours; return the column that it leads to, if any."""
-        reference = self._tables[key].reference(column.name)
+        wanted = wanted_place(target, self._mappings)
+        reference = self._tables[key].reference(column.name, wanted)
         if reference is None:
             return None
-        if (reference.schema, reference.table) != wanted_place(target, self._mappings):
+        if (reference.schema, reference.table) != wanted:
             theirs = f"{reference.schema}.{reference.table}"
             self._findings.refuse(
                 f"{self._place(key)}.{quoted(column.name)}",

@@ -85,12 +85,12 @@ SELECT w.key, jsonb_build_object(
         LEFT JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = k.number
         WHERE p.partrelid = c.oid
     ),
-    -- Those before INSERT (4) or UPDATE (16) of a row, which may change or skip it; INSTEAD is for views alone.
-    'triggers', (
-        SELECT coalesce(jsonb_agg(t.tgname ORDER BY t.tgname), '[]')
-        FROM pg_trigger t
-        WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
-          AND t.tgtype & 3 = 3 AND t.tgtype & 20 <> 0
+    'children', (
+        SELECT coalesce(jsonb_agg(cn.nspname || '.' || ch.relname ORDER BY cn.nspname, ch.relname), '[]')
+        FROM pg_inherits h
+        JOIN pg_class ch ON ch.oid = h.inhrelid AND NOT ch.relispartition
+        JOIN pg_namespace cn ON cn.oid = ch.relnamespace AND cn.nspname !~ '^_timescaledb'
+        WHERE h.inhparent = c.oid
     ),
     'policies', (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
