@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -300,7 +301,8 @@ class TestKinsOfIds:
         sql(SCHEMAS + SYMBOLS + "CREATE TABLE trading.all_ids (id int PRIMARY KEY);" + BARS + ")")
         sql(
             "ALTER TABLE market_data.ohlcv_5m"
-            " ADD CONSTRAINT a FOREIGN KEY (symbol_id) REFERENCES trading.all_ids, ADD CONSTRAINT b FOREIGN KEY (symbol_id) REFERENCES trading.symbols, ADD UNIQUE (symbol_id, ts)"
+            " ADD CONSTRAINT a FOREIGN KEY (symbol_id) REFERENCES trading.all_ids,"
+            " ADD CONSTRAINT b FOREIGN KEY (symbol_id) REFERENCES trading.symbols, ADD UNIQUE (symbol_id, ts)"
         )
         assert names_of(empty).symbols.columns["id"] == "id"
 
@@ -704,6 +706,30 @@ class TestRights:
             said = refused(store, sql)
         assert f"has row level security without a policy that lets {role} UPDATE" in said
         assert f"CREATE POLICY assetbatch_update ON trading.symbols FOR UPDATE TO {role} USING (true)" in said
+
+    def test_rows_that_a_policy_lets_nobody_update_are_named_and_held_ones_are_not(
+        self, database_url: str, sql: Sql, role: str
+    ) -> None:
+        with Store.open(database_url, check_schema=False) as owner:
+            owner.initialise(NOTHING, ASSETS)
+        sql(
+            "ALTER TABLE trading.symbols ENABLE ROW LEVEL SECURITY;"
+            "CREATE POLICY reading ON trading.symbols FOR SELECT USING (true);"
+            "CREATE POLICY writing ON trading.symbols FOR UPDATE USING (symbol <> 'EURUSD');"
+            f"GRANT USAGE ON SCHEMA trading, data_sources, market_data TO {role};"
+            f"GRANT SELECT, UPDATE ON trading.symbols TO {role};"
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA data_sources, market_data TO {role}"
+        )
+        symbols = [asset.symbol for asset in ASSETS]
+        with (
+            psycopg.connect(database_url) as other,
+            Store.open(as_role(database_url, role)) as store,
+        ):
+            other.execute("SELECT FROM trading.symbols WHERE symbol = 'BTCUSD' FOR UPDATE")
+            released = threading.Timer(0.25, other.rollback)
+            released.start()
+            assert store.locked_out(symbols) == ["EURUSD"]
+            released.join()
 
 
 def as_role(url: str, role: str) -> str:

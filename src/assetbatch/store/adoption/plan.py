@@ -217,7 +217,12 @@ class _Planner:
             if facts is None:
                 continue
             table: Table = getattr(recognised.names, key)
-            given = {*table.columns.values(), *table.constants}
+            # Of those in `_sampled` a constant is asked for already.
+            given = {
+                *table.columns.values(),
+                *table.constants,
+                *(name for of, name in self._sampled if of == key),
+            }
             for column in facts.columns:
                 if column.name in given or column.generated or column.identity:
                     continue
