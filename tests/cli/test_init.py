@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.cycles.conftest import MakeWorld
+from tests.documented import shows
 from tests.world import RealClock, SetClock, World
 
 from .test_commands import run
@@ -73,10 +74,25 @@ def test_a_refusal_is_code_2_with_a_line_for_each_reason(bare: World) -> None:
     done = run(bare, "init")
     assert (done.returncode, done.stdout) == (2, "")
     first, second = done.stderr.splitlines()
+    shows(first, "… tells rows apart by (…), not by (…) alone")
     assert "market_data.ohlcv_5m tells rows apart by (ticker_id, bar_time, timeframe)" in first
     assert "hint: say which rows are ours: database.tables.bars: {timeframe: 5m}" in first
     assert "market_data.ohlcv_5m.venue is NOT NULL without a default" in second
     assert tables(bare) == ["market_data.ohlcv_5m"]
+
+
+def test_ids_of_another_table_are_refused_with_its_name(bare: World) -> None:
+    change(
+        bare,
+        "CREATE SCHEMA trading; CREATE TABLE trading.symbols (id bigint PRIMARY KEY, symbol text UNIQUE);"
+        + BARS.format(", UNIQUE (ticker_id, bar_time)")
+        + "; CREATE TABLE market_data.tickers (id bigint PRIMARY KEY);"
+        "ALTER TABLE market_data.ohlcv_5m ADD FOREIGN KEY (ticker_id) REFERENCES market_data.tickers",
+    )
+    done = run(bare, "init")
+    assert done.returncode == 2
+    shows(done.stderr, "… refers to …, not to …: its ids belong to other rows")
+    assert "set database.tables.symbols.table: market_data.tickers" in done.stderr
 
 
 def test_a_dry_run_that_refuses_is_code_2_too(bare: World) -> None:

@@ -25,6 +25,7 @@ from assetbatch.doctor.findings import (
     of_plan,
     of_queue,
     of_redis,
+    of_refusals,
     of_registered,
     of_tables,
     of_trial,
@@ -33,7 +34,13 @@ from assetbatch.doctor.findings import (
     ok,
     warning,
 )
-from assetbatch.errors import AssetbatchError, BoundExceededError, DatabaseError, RedisError
+from assetbatch.errors import (
+    AssetbatchError,
+    BoundExceededError,
+    DatabaseError,
+    RedisError,
+    SchemaMissingError,
+)
 from assetbatch.events import channel
 from assetbatch.health import job_health
 from assetbatch.secret import masked
@@ -168,7 +175,14 @@ class _Examination:
             yield from of_database(facts, asked)
             if facts.missing_rights:
                 return  # what follows would only say it again
-            store.check_schema()
+            try:
+                store.check_schema()
+            except SchemaMissingError as raised:
+                yield from of_error("postgresql", raised)
+                yield from of_refusals(
+                    store.plan(self._config.database.tables, self._config.assets, tries=False)
+                )
+                return
             yield from of_partitions(facts.partitions, facts.now_ms)
             tables, symbols = self._config.database.tables, [asset.symbol for asset in self._config.assets]
             adopted = of_adoption(

@@ -239,15 +239,20 @@ def of_partitions(there: Sequence[Partition], now_ms: int) -> list[Finding]:
     return [ok("postgresql", f"bars have partitions by month up to {moment(later.start_ms)}")]
 
 
-def of_adoption(found: Plan, locked_out: Sequence[str], symbols: int) -> list[Finding]:
-    """What the plan of `init` says of tables that are there: each refusal keeps data out or spoils it.
-
-    `locked_out` are those of the configured `symbols` whose rows may be read but not updated.
-    """
-    findings = [
+def of_refusals(found: Plan) -> list[Finding]:
+    """Why `init` would refuse the tables that are there: each would keep data out or spoil it."""
+    return [
         error("postgresql", f"{refusal.what} {refusal.why}", refusal.remedy, code=2)
         for refusal in found.refusals
     ]
+
+
+def of_adoption(found: Plan, locked_out: Sequence[str], symbols: int) -> list[Finding]:
+    """What the plan of `init` says of tables that are there.
+
+    `locked_out` are those of the configured `symbols` whose rows may be read but not updated.
+    """
+    findings = of_refusals(found)
     lacking = [f"{one.part} {one.what}" for one in found.additions if one.part is not Part.ROW]
     if lacking:
         findings.append(error("postgresql", f"{listed(lacking, 5)}: not there", INIT_HINT, code=3))
