@@ -731,6 +731,18 @@ class TestRights:
             assert store.locked_out(symbols) == ["EURUSD"]
             released.join()
 
+    def test_rights_are_asked_of_the_tables_by_their_names(
+        self, database_url: str, sql: Sql, role: str
+    ) -> None:
+        told = mapped(bars=TableMapping(table="market_data.bars"))
+        with Store.open(database_url, check_schema=False) as owner:
+            owner.initialise(told, ASSETS)
+        sql(
+            f"GRANT USAGE ON SCHEMA data_sources TO {role}; GRANT SELECT ON data_sources.assetbatch_names TO {role}"
+        )
+        with Store.open(as_role(database_url, role), check_schema=False) as store:
+            assert "INSERT ON market_data.bars" in store.facts().missing_rights
+
 
 def as_role(url: str, role: str) -> str:
     return psycopg.conninfo.make_conninfo(url, user=role)
