@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated
 
 import msgspec
 
+from assetbatch.currencies import METALS
 from assetbatch.hours import Market
-
-_METALS = ("XAU", "XAG", "XPT", "XPD")
 
 
 class AssetType(StrEnum):
@@ -29,31 +27,19 @@ class AssetPriority(StrEnum):
     LOW = "LOW"
 
 
-class Asset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One configured symbol.
+class Asset(msgspec.Struct, frozen=True, kw_only=True):
+    """One configured symbol, spelt as the platform spells it.
 
     `polygon_ticker` is the vendor's name with its obligatory prefix (`C:EURUSD`, `X:BTCUSD`).
     `update_frequency_seconds` is how old a price may become while its market is open.
     """
 
-    symbol: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=r"^[A-Z0-9._-]{1,32}\Z",
-            description="1 to 32 capital letters, digits, dots, dashes or underscores",
-        ),
-    ]
-    polygon_ticker: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=r"^[CX]:[A-Z0-9._-]{1,32}\Z",
-            description="the vendor's name with its prefix, such as C:EURUSD or X:BTCUSD",
-        ),
-    ]
+    symbol: str
+    polygon_ticker: str
     asset_type: AssetType
     name: str | None = None
     priority: AssetPriority = AssetPriority.MEDIUM
-    update_frequency_seconds: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] = 300
+    update_frequency_seconds: int = 300
     enabled: bool = True
     bars: bool = True
 
@@ -65,7 +51,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @lru_cache(maxsize=2**14)
 def market_of(ticker: str) -> Market:
-    """The market of a ticker: crypto, spot metals (XAU, XAG, XPT, XPD) or forex."""
+    """The market of a ticker: crypto, spot metals or forex."""
     if ticker.startswith("X:"):
         return Market.CRYPTO
-    return Market.METAL if ticker.startswith(tuple(f"C:{metal}" for metal in _METALS)) else Market.FOREX
+    return Market.METAL if ticker.startswith(tuple(f"C:{metal}" for metal in METALS)) else Market.FOREX

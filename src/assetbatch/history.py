@@ -9,6 +9,7 @@ from itertools import islice, zip_longest
 import msgspec
 
 from assetbatch.assets import Asset
+from assetbatch.config.symbols import plain
 from assetbatch.entitlements import Entitlements
 from assetbatch.errors import ConfigError
 from assetbatch.forecast import Forecast, forecast
@@ -108,9 +109,11 @@ def choose(assets: Iterable[Asset], symbols: Sequence[str]) -> list[Asset]:
     with_bars = {asset.symbol: asset for asset in assets if asset.bars}
     for symbol in symbols:
         if symbol not in with_bars:
+            near = [name for name in with_bars if plain(name) == plain(symbol)]
+            meant = f"did you mean {' or '.join(near)}? " if near else ""
             raise ConfigError(
                 f"{symbol} is no enabled asset that keeps bars",
-                hint="assetbatch config show lists the assets; bars: true keeps them",
+                hint=f"{meant}assetbatch config show lists the assets; bars: true keeps them",
             )
     return [with_bars[symbol] for symbol in symbols] if symbols else list(with_bars.values())
 

@@ -185,6 +185,8 @@ def _from_prices(item: Work, answer: PricesAnswer, stored: Mapping[str, StoredAs
     ticker = item.asset.polygon_ticker
     price = answer.prices.get(ticker)
     if price is not None and price.as_of_ms <= now_ms + FUTURE_MS:
+        if price.symbol != item.asset.symbol:  # two spellings of a symbol have one ticker
+            price = msgspec.structs.replace(price, symbol=item.asset.symbol)
         return Result(work=item, status=_SUCCESS, price=price)
     if refusal := answer.errors.get(ticker):
         consequence = CONSEQUENCES[refusal.kind]

@@ -56,6 +56,7 @@ class WorkKind(StrEnum):
     """A page of bars of the past."""
 
 
+_PREFIXES = tuple(f"{kind.value}:" for kind in WorkKind)
 _PRICE = WorkKind.PRICE  # a member of an enum is looked up by Python code, which thousands of assets feel
 
 
@@ -70,10 +71,13 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Its id in the queue: `SYMBOL`, `bars:SYMBOL` or `history:SYMBOL:2024-11-01:2024-12-04`."""
+        """Its id in the queue: `SYMBOL`, `bars:SYMBOL` or `history:SYMBOL:2024-11-01:2024-12-04`.
+
+        A symbol may hold colons: one that begins like such an id has `price:` before it.
+        """
         symbol = self.asset.symbol
         if self.kind is _PRICE:
-            return symbol
+            return f"price:{symbol}" if symbol.startswith(_PREFIXES) else symbol
         if self.kind is WorkKind.BARS:
             return f"bars:{symbol}"
         return f"history:{symbol}:{self.first_day}:{self.last_day}"
@@ -90,12 +94,15 @@ class WorkId(NamedTuple):
 
 def parse_work_id(work_id: str) -> WorkId:
     """Reads an id made by `Work.id`; anything else is the price of a symbol of that name."""
-    prefix, *rest = work_id.split(":")
-    if prefix == "bars" and len(rest) == 1:
-        return WorkId(rest[0], WorkKind.BARS)
-    if prefix == "history" and len(rest) == 3:
+    kind, colon, rest = work_id.partition(":")
+    if not colon:
+        return WorkId(work_id, WorkKind.PRICE)
+    if kind in ("price", "bars"):
+        return WorkId(rest, WorkKind(kind))
+    if kind == "history" and rest.count(":") >= 2:
+        symbol, first, last = rest.rsplit(":", 2)
         try:
-            return WorkId(rest[0], WorkKind.HISTORY, date.fromisoformat(rest[1]), date.fromisoformat(rest[2]))
+            return WorkId(symbol, WorkKind.HISTORY, date.fromisoformat(first), date.fromisoformat(last))
         except ValueError:
             pass
     return WorkId(work_id, WorkKind.PRICE)

@@ -30,6 +30,11 @@ def masked(text: str) -> str:
     return "/".join(map(_masked_part, text.split("/")))
 
 
+def masked_name(text: str) -> str:
+    """A name that others have chosen (`EURUSD=X`), with `***` for each part that looks like a key."""
+    return _TOKEN.sub(lambda token: HIDDEN if _looks_like_key(token[0]) else token[0], text)
+
+
 def masked_prose(text: str) -> str:
     """The words of a library or a server, with `***` for each that may be a secret: they quote input."""
     return re.sub(r"\S+", lambda word: _masked_part(word[0]), text)
@@ -38,7 +43,7 @@ def masked_prose(text: str) -> str:
 def _masked_part(part: str) -> str:
     if _AWKWARD.search(part.rstrip(";")) or not part.isprintable():
         return HIDDEN
-    return _TOKEN.sub(lambda token: HIDDEN if _looks_like_key(token[0]) else token[0], part)
+    return masked_name(part)
 
 
 def _looks_like_key(token: str) -> bool:

@@ -14,9 +14,14 @@ def moment(at_ms: int) -> str:
 
 
 def iso(at_ms: int) -> str:
-    """ISO 8601 in UTC with milliseconds: `2026-11-20T22:00:00.000Z`."""
+    """ISO 8601 in UTC with milliseconds: `2026-11-20T22:00:00.000+00:00`, which every Python can read."""
     second, ms = divmod(at_ms, 1000)
-    return f"{_second(second)}.{ms:03d}Z"
+    return f"{_second(second)}.{ms:03d}+00:00"
+
+
+def iso_or_none(at_ms: int | None) -> str | None:
+    """The same where there may be no moment."""
+    return None if at_ms is None else iso(at_ms)
 
 
 @lru_cache(maxsize=1024)  # the prices of one answer are from the same few seconds

@@ -108,7 +108,7 @@ class TestSuccess:
 
     def test_is_told_with_v(self, free: World) -> None:
         done = run(free, "-v", "run-priority")
-        assert re.search(r"Z INFO run-priority: 5-minute bars of C:XAUUSD, .*: ok \(\d+ ms\)", done.stderr)
+        assert re.search(r"\+00:00 INFO run-priority: 5-minute bars of C:XAUUSD, .*: ok \(\d+", done.stderr)
         assert "INFO run-priority: 3 calls, 3 prices published" in done.stderr
 
     def test_can_be_had_as_json(self, free: World) -> None:
@@ -368,6 +368,18 @@ class TestConfig:
     def test_check_says_valid(self, free: World) -> None:
         done = run(free, "config", "check")
         assert done.stdout.strip().endswith("valid, 3 priority and 3 secondary assets")
+        assert done.stderr == ""
+
+    def test_symbols_that_are_nearly_alike_are_a_warning_of_check_and_doctor(self, free: World) -> None:
+        twin = {"symbol": "eur/usd", "polygon_ticker": "C:EURGBP", "enabled": False}
+        free.document["secondary_assets"] = [twin]
+        told = "EURUSD, eur/usd differ in nothing but case or separators"
+        done = run(free, "config", "check")
+        assert (done.returncode, done.stdout.count("\n"), done.stderr.count("\n")) == (0, 1, 1)
+        assert f"WARNING config check: {told} (hint: remove one of them" in done.stderr
+        findings = json.loads(run(free, "doctor", "--no-call", "--json").stdout)["findings"]
+        assert [f["level"] for f in findings if f["message"] == told] == ["warning"]
+        assert run(free, "run-priority").stderr == ""
 
 
 class TestSandbox:

@@ -150,7 +150,7 @@ class TestBackfill:
         wanted(free, date(2026, 11, 1), symbol="EURUSD")
         free.run_queue(seconds=90)
         assert free.run_priority().result == "ok"
-        assert price_of(free, "EURUSD") == "2026-11-20T22:00:00.000Z"
+        assert price_of(free, "EURUSD") == "2026-11-20T22:00:00.000+00:00"
 
     def test_whose_first_call_failed_leaves_the_first_price_its_bars_at_a_weekend(self, free: World) -> None:
         free.clock.at_ms = SUNDAY_MS
@@ -160,7 +160,7 @@ class TestBackfill:
         with pytest.raises(UnreachableError):
             free.run_queue(seconds=90)
         assert free.run_priority().result == "ok"
-        assert price_of(free, "EURUSD") == "2026-11-20T22:00:00.000Z"
+        assert price_of(free, "EURUSD") == "2026-11-20T22:00:00.000+00:00"
 
     def test_of_a_day_that_failed_before_a_weekend_does_not_pass_for_its_price(self, free: World) -> None:
         free.clock.at_ms = SUNDAY_MS - 2 * DAY_MS
@@ -172,7 +172,7 @@ class TestBackfill:
         free.clock.at_ms = SUNDAY_MS
         wanted(free, date(2026, 11, 1), symbol="EURUSD")
         free.run_priority()
-        assert price_of(free, "EURUSD") == "2026-11-20T22:00:00.000Z"
+        assert price_of(free, "EURUSD") == "2026-11-20T22:00:00.000+00:00"
 
     def test_bars_that_were_there_before_the_ledger_are_not_fetched(self, free: World) -> None:
         """As in a platform's adopted table: of ten days nine are there."""

@@ -102,7 +102,7 @@ class TestGroupedDays:
         ]
         update = world.last_update("EURUSD")
         assert update is not None
-        assert update["timestamp"] == "2026-11-18T05:00:00.000Z"
+        assert update["timestamp"] == "2026-11-18T05:00:00.000+00:00"
         assert cycle_of_all(world).calls == 0
 
     def test_are_replaced_by_the_previous_day_where_the_plan_lacks_them(self, make_world: MakeWorld) -> None:

@@ -109,6 +109,10 @@ class TestCode2:
         said = bare(tmp_path, "run-priority", MINIMAL + "redis: {url: embedded}", **env)
         shows(said, "option …: unknown here, expected one of …")
 
+    def test_a_symbol_without_a_ticker(self, tmp_path: Path) -> None:
+        said = bare(tmp_path, "run-priority", "priority_assets: [{symbol: GOLD}]")
+        shows(said, "missing, and the symbol … is no … of known names: …")
+
     def test_no_folder(self) -> None:
         with pytest.raises(ConfigError) as raised:
             _ = Config().data_folder

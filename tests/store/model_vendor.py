@@ -294,7 +294,7 @@ def prices_answer(step: PricesStep) -> PricesAnswer:
 
 def _heard_price(price: Price) -> tuple[str, str, frozenset[float]]:
     numbers = (price.last_price, price.bid, price.ask, price.daily_open, price.daily_high, price.daily_low)
-    moment = datetime.fromtimestamp(price.as_of_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    moment = datetime.fromtimestamp(price.as_of_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.000+00:00")
     return price.symbol, moment, frozenset(n for n in (*numbers, price.daily_close) if n is not None)
 
 

@@ -28,7 +28,7 @@ def test_the_document_has_the_owners_keys_and_null_for_what_is_absent() -> None:
         "daily_high": None,
         "daily_low": None,
         "daily_close": None,
-        "timestamp": "2025-10-09T08:55:00.007Z",
+        "timestamp": "2025-10-09T08:55:00.007+00:00",
     }
 
 
@@ -114,6 +114,13 @@ def test_whatever_others_wrote_can_be_read(foreign: object) -> None:
 def test_later_replaces_earlier() -> None:
     assert supersedes(price(NOW_MS + 1), document(price(NOW_MS)), NOW_MS)
     assert not supersedes(price(NOW_MS), document(price(NOW_MS + 1)), NOW_MS)
+
+
+@pytest.mark.parametrize("written", ["2025-10-09T08:55:00.000Z", "2025-10-09T10:55:00+02:00"])
+def test_another_spelling_of_the_same_moment_is_no_difference(written: str) -> None:
+    stored = {**document(price()), "timestamp": written}
+    assert as_of_ms(stored) == as_of_ms(document(price()))
+    assert not supersedes(price(), stored, NOW_MS)
 
 
 def test_at_the_same_moment_only_a_difference_is_written() -> None:

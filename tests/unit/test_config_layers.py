@@ -482,6 +482,7 @@ class TestEffective:
             ("queue.retry_delay_seconds", "60", "default"),
             ("queue.max_concurrency", "1", "default"),
             ("database.url", "postgresql://u:***@h/n", "env DATABASE_URL"),
+            ("database.tables", "not set", "default"),
             ("redis.url", "not set", "default"),
             ("redis.prefix", "{assetbatch}", "default"),
             ("provider.base_url", "https://api.massive.com", "default"),

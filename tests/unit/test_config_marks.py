@@ -11,11 +11,11 @@ import msgspec
 import pytest
 import yaml
 
-from assetbatch.assets import Asset
 from assetbatch.config import load
 from assetbatch.config.display import effective
 from assetbatch.config.options import check_options
-from assetbatch.config.settings import SECTIONS, Config
+from assetbatch.config.settings import ASSET_LISTS, SECTIONS, Config
+from assetbatch.config.tables import TABLES
 from assetbatch.errors import ConfigError
 
 MARK = "M4rkZk3vP9sQ1xT7bN5mR2wY8cL4dF6g"
@@ -82,11 +82,19 @@ def documents(value: object) -> Iterator[dict[str, Any]]:
         for field in msgspec.structs.fields(section):
             yield {name: {field.name: value}}
             yield {name: {field.name: {str(value): value}}}
-    for name in ("priority_assets", "secondary_assets"):
+    for name, kind in ASSET_LISTS.items():
+        yield {"batch": {name: value}}
         yield {name: [{**ASSET, str(value): value}]}
-        for field in msgspec.structs.fields(Asset):
+        yield {name: [{"symbol": value}]}
+        for field in msgspec.structs.fields(kind):
             yield {name: [{**ASSET, field.name: value}]}
             yield {name: [{**ASSET, field.name: value}, {**ASSET, field.name: value}]}
+    for table in TABLES:
+        yield {"database": {"tables": {table: value}}}
+        yield {"database": {"tables": {table: {str(value): value}}}}
+        for key in (*TABLES[table], "table", "instrument", "missing", "states", "further"):
+            yield {"database": {"tables": {table: {key: value}}}}
+            yield {"database": {"tables": {table: {key: {"volume": value, "success": value}}}}}
     yield {"ping_url": {"status": value}}
 
 

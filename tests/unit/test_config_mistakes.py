@@ -7,9 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from assetbatch.assets import Asset
 from assetbatch.config import load
-from assetbatch.config.settings import SECTIONS
+from assetbatch.config.settings import ASSET_LISTS, SECTIONS
 from assetbatch.config.wording import allowed
 from assetbatch.errors import ConfigError
 
@@ -127,7 +126,7 @@ def test_what_yaml_reads_otherwise_is_told_as_it_is_written(tmp_path: Path, writ
     ]
 
 
-@pytest.mark.parametrize("kind", [*SECTIONS.values(), Asset])
+@pytest.mark.parametrize("kind", [*SECTIONS.values(), *ASSET_LISTS.values()])
 def test_every_setting_has_words_for_what_it_allows(kind: type[msgspec.Struct]) -> None:
     for field in msgspec.structs.fields(kind):
         assert allowed(field.type)
@@ -135,7 +134,7 @@ def test_every_setting_has_words_for_what_it_allows(kind: type[msgspec.Struct]) 
 
 def test_a_section_must_be_a_mapping(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "database: postgresql://u:marked@h/n\nredis: 5") == [
-        "config.yml: database: found a text, expected a mapping with the keys url (line 1)",
+        "config.yml: database: found a text, expected a mapping with the keys url, tables (line 1)",
         "config.yml: redis: found a whole number, expected a mapping with the keys url, prefix (line 2)",
     ]
 
@@ -175,24 +174,31 @@ def one_asset(**changes: str) -> str:
     return "- {" + ", ".join(f"{key}: {value}" for key, value in keys.items() if value) + "}"
 
 
-SYMBOL = "1 to 32 capital letters, digits, dots, dashes or underscores"
+SYMBOL = "1 to 32 visible characters, with single spaces at most between them"
 TICKER = "the vendor's name with its prefix, such as C:EURUSD or X:BTCUSD"
 
 
 FREQUENCY = "a whole number from 1 to 31536000"
-CLASSES = "one of HIGH, MEDIUM, LOW"
+CLASSES = "one of HIGH, MEDIUM, LOW or their numbers 2, 3, 4"
 
 
 @pytest.mark.parametrize(
     ("key", "written", "told"),
     [
-        ("symbol", "eurusd", f"found 'eurusd', expected {SYMBOL} (line 2)"),
+        ("symbol", "''", f"found '', expected {SYMBOL} (line 2)"),
+        ("symbol", "A" * 33, f"{HIDDEN_TEXT}, expected {SYMBOL} (line 2)"),
+        ("symbol", "'A  B'", f"{HIDDEN_TEXT}, expected {SYMBOL} (line 2)"),
+        ("symbol", "' A'", f"{HIDDEN_TEXT}, expected {SYMBOL} (line 2)"),
+        ("symbol", '"EUR\\u200bUSD"', f"{HIDDEN_TEXT}, expected {SYMBOL} (line 2)"),
+        ("symbol", '"EUR\\u202eUSD"', f"{HIDDEN_TEXT}, expected {SYMBOL} (line 2)"),
+        ("symbol", '"EUR\\u00a0USD"', f"{HIDDEN_TEXT}, expected {SYMBOL} (line 2)"),
+        ("symbol", '"EUR\\e[31mUSD"', f"{HIDDEN_TEXT}, expected {SYMBOL} (line 2)"),
         ("symbol", "", f"missing, expected {SYMBOL} (line 2)"),
         ("symbol", '"EURUSD\\n"', f"found a text that is not shown, expected {SYMBOL} (line 2)"),
         ("symbol", "NO", f"found false, expected {SYMBOL} (line 2, written NO: put it in quotes)"),
         ("symbol", "1_0", f"found 10, expected {SYMBOL} (line 2, written 1_0: put it in quotes)"),
         ("symbol", "7203", f"found 7203, expected {SYMBOL} (line 2: put it in quotes)"),
-        ("symbol", "1:30", f"found 90, expected {SYMBOL} (line 2, written 1:30)"),
+        ("symbol", "1:30", f"found 90, expected {SYMBOL} (line 2, written 1:30: put it in quotes)"),
         ("symbol", "2024-01-31", f"found the date 2024-01-31, expected {SYMBOL} (line 2: put it in quotes)"),
         ("polygon_ticker", "EURUSD", f"found 'EURUSD', expected {TICKER} (line 2)"),
         ("polygon_ticker", "'X:EURUSD'", "found 'X:EURUSD', expected C: before a forex ticker (line 2)"),
@@ -220,10 +226,14 @@ def test_a_ticker_of_the_other_market_is_a_mistake(tmp_path: Path) -> None:
     ]
 
 
-def test_a_priority_asset_is_critical_and_nothing_else(tmp_path: Path) -> None:
-    text = "priority_assets:\n" + one_asset(priority="HIGH")
+@pytest.mark.parametrize(
+    ("written", "found"), [("HIGH", "'HIGH'"), ("0", "0"), ("-1", "-1"), ("1.5", "1.5"), ("true", "true")]
+)
+def test_a_priority_asset_is_critical_or_has_a_number(tmp_path: Path, written: str, found: str) -> None:
+    text = "priority_assets:\n" + one_asset(priority=written)
     assert mistakes(tmp_path, text) == [
-        "config.yml: priority_assets[0].priority: found 'HIGH', expected CRITICAL (line 2)"
+        f"config.yml: priority_assets[0].priority: found {found}, "
+        "expected a whole number of 1 or more, the first to be refreshed, or CRITICAL (line 2)"
     ]
 
 
@@ -232,7 +242,7 @@ def test_an_asset_must_be_a_mapping_and_assets_a_list(tmp_path: Path) -> None:
         "config.yml: priority_assets[0]: found a text, "
         f"expected a mapping with the keys {ASSET_KEYS} (line 2)",
         "config.yml: secondary_assets: found a mapping, "
-        "expected a list of assets with symbol, polygon_ticker and asset_type (line 3)",
+        "expected a list of assets, each with its symbol (line 3)",
     ]
 
 
@@ -255,9 +265,48 @@ def test_symbols_and_tickers_are_unique_over_both_lists(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("symbol", "asset_type", "told"),
+    [
+        ("GOLD", "", "the symbol 'GOLD' is no pair of known names: {} C:EURUSD or X:BTCUSD"),
+        ("BTC/USDT", "", "the symbol 'BTC/USDT' is no pair of known names: {} C:EURUSD or X:BTCUSD"),
+        ("EURUSD", "crypto", "the symbol 'EURUSD' is no crypto pair of known names: {} X:BTCUSD"),
+        ("BTCUSD", "forex", "the symbol 'BTCUSD' is no forex pair of known names: {} C:EURUSD"),
+        ("M4rkZk3vP9sQ1xT7", "", "the symbol is no pair of known names: {} C:EURUSD or X:BTCUSD"),
+    ],
+)
+def test_a_symbol_from_which_no_ticker_follows_wants_one(
+    tmp_path: Path, symbol: str, asset_type: str, told: str
+) -> None:
+    text = "secondary_assets:\n" + one_asset(symbol=symbol, polygon_ticker="", asset_type=asset_type)
+    wanted = "write the vendor's name with its prefix, such as"
+    assert mistakes(tmp_path, text) == [
+        f"config.yml: secondary_assets[0].polygon_ticker: missing, and {told.format(wanted)} (line 2)"
+    ]
+
+
+def test_a_list_of_assets_stands_in_one_place(tmp_path: Path) -> None:
+    text = "batch:\n  priority_assets: [{symbol: EURUSD}]\npriority_assets: [{symbol: GBPUSD}]"
+    assert mistakes(tmp_path, text) == [
+        "config.yml: priority_assets: found besides batch.priority_assets, expected only one of them (line 3)"
+    ]
+
+
+def test_a_mistake_names_the_place_in_batch(tmp_path: Path) -> None:
+    lists = "  priority_assets:\n  - {symbol: EURUSD}\n  - {symbol: 5}\n  - {symbol: EURUSD=X}\n"
+    assert mistakes(tmp_path, f"batch:\n{lists}  priority_asets: []") == [
+        f"config.yml: batch.priority_assets[1].symbol: found 5, expected {SYMBOL} (line 4: put it in quotes)",
+        "config.yml: batch.priority_asets: unknown key, did you mean priority_assets? expected one of "
+        "interval_minutes, max_cycle_seconds, priority_assets_enabled, priority_assets, secondary_assets "
+        "(line 6)",
+        "config.yml: batch.priority_assets[2].polygon_ticker: found 'C:EURUSD' again, "
+        "expected every polygon_ticker once (first in batch.priority_assets[0]) (line 5)",
+    ]
+
+
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     queue = "queue:\n  max_size: many\n  retry_max_attempts: -1\nbatch: 5\n"
-    text = f"{queue}secondary_assets:\n{one_asset(symbol='x')}"
+    text = f"{queue}secondary_assets:\n{one_asset(symbol='5')}"
     told = mistakes(tmp_path, text, "POLYGON_TIER=gold", QUEUE_MAX_SIZE="none")
     assert [line.split(": found")[0] for line in told] == [
         "config.yml: queue.max_size",

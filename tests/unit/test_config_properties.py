@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from assetbatch.config import Config, load
 from assetbatch.config.display import effective
 from assetbatch.config.settings import SECTIONS
+from assetbatch.config.tables import TABLES
 from assetbatch.errors import ConfigError
 
 MARK = "MARKED-SECRET"
@@ -76,9 +77,29 @@ ASSETS = st.lists(
     ),
     max_size=3,
 )
+TABLE_MAPPINGS = st.fixed_dictionaries(
+    {
+        "tables": st.dictionaries(
+            st.sampled_from([*TABLES]),
+            VALUES
+            | st.dictionaries(
+                st.sampled_from(
+                    [*TABLES["bars"], *TABLES["symbols"], "table", "missing", "states", "instrument"]
+                )
+                | SCALARS.filter(bool),
+                VALUES,
+                max_size=4,
+            ),
+            max_size=3,
+        )
+    }
+)
+BATCHES = st.dictionaries(st.sampled_from(["priority_assets", "secondary_assets"]), VALUES | ASSETS)
 NAMES = [*SECTIONS, "priority_assets", "secondary_assets", "ping_url"]
 DOCUMENTS = VALUES | st.dictionaries(
-    st.sampled_from(NAMES), VALUES | ASSETS | st.dictionaries(KEYS, VALUES, max_size=4), max_size=4
+    st.sampled_from(NAMES),
+    VALUES | ASSETS | TABLE_MAPPINGS | BATCHES | st.dictionaries(KEYS, VALUES, max_size=4),
+    max_size=4,
 )
 
 

@@ -271,11 +271,13 @@ class TestCron:
     def job(self, age_ms: int | None, error: str | None = None, name: str = "run_priority") -> JobHealth:
         return JobHealth(
             id=name,
+            name=name,
+            trigger="every minute",
             last_started=None if age_ms is None else iso(NOW - age_ms),
             last_finished=None,
             last_result="failed" if error else "ok",
             last_error=error,
-            next_run=None,
+            next_run=iso(NOW),
             skipped=0,
         )
 

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from assetbatch.assets import Asset, AssetPriority, AssetType
 from assetbatch.config import Config
+from assetbatch.config.settings import Batch
 from assetbatch.entitlements import Entitlements, Lack
 from assetbatch.forecast import Forecast
 from assetbatch.health import (
@@ -280,7 +281,7 @@ class TestAnAsset:
             asset_type="forex",
             last_price=1.08557,
             change_percent=0.011,
-            as_of="2026-11-18T14:58:58.750Z",
+            as_of="2026-11-18T14:58:58.750+00:00",
             age_seconds=61.2,
             behind_seconds=61.2,
             market="open",
@@ -288,7 +289,7 @@ class TestAnAsset:
             reason="refreshed 60 s ago",
             error=None,
             complete=1.0,
-            complete_since="2026-11-17T19:00:00.000Z",
+            complete_since="2026-11-17T19:00:00.000+00:00",
         )
 
     def test_without_a_price_has_no_age_and_no_change(self) -> None:
@@ -545,24 +546,38 @@ class TestAJob:
     def test_that_ended_within_the_millisecond_of_its_start_has_ended(self) -> None:
         assert job_health(RUN_QUEUE, job(), ENABLED, WEDNESDAY).last_result == "ok"
 
-    def test_that_never_started_has_nothing(self) -> None:
+    def test_that_never_started_is_expected_when_cron_would_start_it(self) -> None:
         never = job(last_started_ms=None, last_finished_ms=None, last_result=None)
-        assert job_health(RUN_PRIORITY, never, ENABLED, WEDNESDAY) == JobHealth(
+        assert job_health(RUN_PRIORITY, never, ENABLED, WEDNESDAY + MINUTE) == JobHealth(
             id=RUN_PRIORITY,
+            name="refresh the priority assets",
+            trigger="every 5 minutes",
             last_started=None,
             last_finished=None,
             last_result=None,
             last_error=None,
-            next_run=None,
+            next_run=iso(WEDNESDAY + 5 * MINUTE),
             skipped=0,
         )
 
-    def test_that_starts_by_its_rhythm_is_expected_an_interval_later(self) -> None:
-        starts = job(starts_ms=(WEDNESDAY - 5 * MINUTE, WEDNESDAY))
-        for after_ms, minutes in ((0, 5), (5 * MINUTE - 1, 5), (5 * MINUTE, 10), (10 * MINUTE - 1, 10)):
-            health = job_health(RUN_PRIORITY, starts, ENABLED, WEDNESDAY + after_ms)
-            assert health.next_run == iso(WEDNESDAY + minutes * MINUTE)
-        assert job_health(RUN_QUEUE, starts, ENABLED, WEDNESDAY).next_run is None
+    @pytest.mark.parametrize(
+        ("command", "minutes", "trigger"),
+        [
+            (RUN_PRIORITY, 15, "every 15 minutes"),
+            (RUN_QUEUE, 1, "every minute"),
+            (ENQUEUE_SECONDARY, 30, "every 30 minutes"),
+        ],
+    )
+    def test_that_starts_by_its_rhythm_is_expected_an_interval_later(
+        self, command: str, minutes: int, trigger: str
+    ) -> None:
+        config = Config(priority_assets=(EURUSD,), batch=Batch(interval_minutes=15))
+        interval_ms = minutes * MINUTE
+        starts = job(starts_ms=(WEDNESDAY + 7 - interval_ms, WEDNESDAY + 7))
+        for after_ms, intervals in ((0, 1), (interval_ms - 1, 1), (interval_ms, 2), (2 * interval_ms - 1, 2)):
+            health = job_health(command, starts, config, WEDNESDAY + 7 + after_ms)
+            assert health.next_run == iso(WEDNESDAY + 7 + intervals * interval_ms)
+            assert health.trigger == trigger
 
     def test_that_missed_starts_is_expected_at_the_next_one_of_its_rhythm(self) -> None:
         starts = (WEDNESDAY - 10 * MINUTE, WEDNESDAY - 5 * MINUTE, WEDNESDAY)

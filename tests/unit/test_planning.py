@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from assetbatch.assets import Asset, AssetType
 from assetbatch.entitlements import DAY_MS as DAY
@@ -631,3 +632,14 @@ def test_a_work_id_says_what_it_asks_for() -> None:
     assert parse_work_id(page.id) == WorkId("EURUSD", WorkKind.HISTORY, page.first_day, page.last_day)
     assert parse_work_id(Work(EURUSD).id) == WorkId("EURUSD", WorkKind.PRICE)
     assert parse_work_id(Work(EURUSD, WorkKind.BARS).id) == WorkId("EURUSD", WorkKind.BARS)
+
+
+@given(
+    st.text(st.sampled_from("AB:/ 1-") | st.characters(categories=["L", "N", "P", "S"]), min_size=1)
+    | st.sampled_from(["bars:A", "price:A", "history:A:2026-01-01:2026-01-02", "history:A", "price:bars:A"]),
+    st.sampled_from(WorkKind),
+)
+def test_an_id_means_the_same_work_whatever_the_symbol_holds(symbol: str, kind: WorkKind) -> None:
+    days = (date(2024, 11, 1), date(2024, 12, 4)) if kind is WorkKind.HISTORY else (None, None)
+    work = Work(structs.replace(EURUSD, symbol=symbol), kind, *days)
+    assert parse_work_id(work.id) == WorkId(symbol, kind, *days)

@@ -527,7 +527,8 @@ class TestTheRhythmOfStarts:
 
 
 @pytest.mark.parametrize(
-    "text", ["bars:A:B", "bars", "history:A:2026-01-01", "history:A:2026-01-01:soon", "history:A:1:2:3"]
+    "text",
+    ["EUR:USD", "bars", "history:A", "history:A:2026-01-01", "history:A:2026-01-01:soon", "history:A:1:2:3"],
 )
 def test_an_id_that_says_nothing_else_is_the_price_of_a_symbol_of_that_name(text: str) -> None:
     assert parse_work_id(text) == WorkId(text, WorkKind.PRICE)

@@ -194,3 +194,8 @@ def test_an_error_shows_what_is_broken(error: AssetbatchError, kind: str) -> Non
 def test_numbers_do_not_make_a_failure_another() -> None:
     assert key_of("retry in 12 s (3 of 5)") == key_of("retry in 7 s (4 of 5)")
     assert key_of("S01: HTTP 503") != key_of("S02: HTTP 503")
+
+
+def test_a_number_that_a_symbol_is_made_of_is_a_name() -> None:
+    assert key_of("BTC-1: HTTP 503", ["BTC-1"]) == key_of("BTC-1: HTTP 502", ["BTC-1"])
+    assert key_of("BTC-1: HTTP 503", ["BTC-1"]) != key_of("BTC-2: HTTP 503", ["BTC-2"])

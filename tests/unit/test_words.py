@@ -23,7 +23,7 @@ def test_a_span_is_told_in_its_largest_fitting_unit(ms: int, words: str) -> None
 
 def test_moments_are_utc_and_say_so() -> None:
     assert moment(1_795_212_000_000) == "2026-11-20 22:00 UTC"
-    assert iso(1_795_212_000_123) == "2026-11-20T22:00:00.123Z"
+    assert iso(1_795_212_000_123) == "2026-11-20T22:00:00.123+00:00"
 
 
 def test_prices_keep_the_digits_of_their_size() -> None:

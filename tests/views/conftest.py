@@ -8,6 +8,7 @@ import pytest
 
 from assetbatch.assets import AssetPriority
 from assetbatch.health import Alert, AssetHealth, Health, JobHealth, Problem
+from assetbatch.health.jobs import NAMES
 from assetbatch.metrics import (
     CALLS,
     MINUTE_MS,
@@ -66,14 +67,16 @@ def health(assets: list[AssetHealth], **changes: Any) -> Health:
         "jobs": [
             JobHealth(
                 id=command,
+                name=NAMES[command],
+                trigger=f"every {minutes} minutes",
                 last_started=iso(NOW_MS - 60_000),
                 last_finished=iso(NOW_MS - 58_000),
                 last_result="ok",
                 last_error=None,
-                next_run=iso(NOW_MS + 240_000) if command == "run_priority" else None,
+                next_run=iso(NOW_MS + minutes * 60_000 - 60_000),
                 skipped=2,
             )
-            for command in ("run_priority", "run_queue", "enqueue_secondary")
+            for command, minutes in (("run_priority", 5), ("run_queue", 1), ("enqueue_secondary", 30))
         ],
         "queue": {
             "total_items": 12,

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from assetbatch.health import Health, JobHealth
 from assetbatch.metrics import CallMade, Outcome, measure
 from assetbatch.views.prometheus import render, render_down
+from assetbatch.words import iso
 
 from .conftest import NOW_MS, asset, broken, health, no_database
 
@@ -98,11 +99,13 @@ def test_odd_names_are_escaped(well: Health) -> None:
     jobs = [
         JobHealth(
             id='a"b\\c\nd',
+            name="odd",
+            trigger="every minute",
             last_started=None,
             last_finished=None,
             last_result=None,
             last_error=None,
-            next_run=None,
+            next_run=iso(0),
             skipped=1,
         )
     ]

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
-from assetbatch.cli.context import load_config, print_json, print_rich, print_text, reported
+from assetbatch.cli.context import load_config, log, print_json, print_rich, print_text, reported
 
-CODES = "Exit codes: 0 the configuration is valid; 2 it is not (every mistake is a line on stderr)."
+CODES = (
+    "Exit codes: 0 the configuration is valid (what looks like a mistake is a warning on stderr); 2 it is "
+    "not (every mistake is a line on stderr)."
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,13 +52,16 @@ def show(
 
 
 def check(context: typer.Context) -> None:
-    """Say whether the configuration is valid."""
+    """Say whether the configuration is valid, and what in it looks like a mistake."""
     with reported(context) as options:
         from assetbatch.config.options import check_options
+        from assetbatch.config.symbols import ALIKE_HINT, likely_mistakes
         from assetbatch.secret import masked
 
         config = load_config(options)
         check_options(config)
+        for warning in likely_mistakes(config.configured_symbols):
+            log.warning("%s (hint: %s)", warning, ALIKE_HINT)
         assets = len(config.priority_assets), len(config.secondary_assets)
         where = masked(str(config.file)) if config.file else "the built-in configuration"
         print_text(f"{where}: valid, {assets[0]} priority and {assets[1]} secondary assets")

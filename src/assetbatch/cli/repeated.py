@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -33,6 +33,8 @@ FORGET_MS = 3_600_000
 
 REMIND_MS = 86_400_000
 """A failure that lasts is said again after so long."""
+
+_NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(?![A-Za-z_\d])")
 
 Kind = Literal["redis", "database", "api", "start", "warning"]
 """What a failure shows to be broken; what else a later start has used, and so proves to work, ends it."""
@@ -70,7 +72,7 @@ class Memory(logging.Filter):
 
     def note(self, text: str, kind: Kind, symbols: Sequence[str] = ()) -> bool:
         """Counts a line about these assets; returns whether it is to be said."""
-        key = key_of(text)
+        key = key_of(text, symbols)
         first_time_now = key not in self._seen
         self._seen.add(key)
         known = self._lines.get(key)
@@ -129,9 +131,12 @@ class Memory(logging.Filter):
                     return
 
 
-def key_of(text: str) -> str:
-    """What makes two lines the same failure: all but the numbers in them; `S01` is a name, no number."""
-    return re.sub(r"(?<![A-Za-z_\d])\d+(?![A-Za-z_\d])", "#", text)
+def key_of(text: str, symbols: Iterable[str] = ()) -> str:
+    """What makes two lines the same failure: all but the numbers in them. A number that is part of a name is
+    none: `S01`, or one in a symbol that the line begins with."""
+    names, colon, _ = text.partition(": ")
+    numbered = [symbol for symbol in symbols if colon and symbol in names and _NUMBER.search(symbol)]
+    return _NUMBER.sub("#", text) + ",".join(numbered)
 
 
 def kind_of(error: AssetbatchError) -> Kind:

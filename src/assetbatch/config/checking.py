@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from assetbatch.assets import Asset
-from assetbatch.config.settings import SECTIONS, Config
+from assetbatch.config.settings import ASSET_LISTS, SECTIONS, Config
 from assetbatch.config.wording import allowed, kind_of, shown
 from assetbatch.secret import HIDDEN, may_be_quoted
 
@@ -53,45 +52,47 @@ def fits(value: object, kind: Any) -> bool:
 
 
 def build(
-    kind: type[S], raw: object, path: KeyPath, mistakes: list[Mistake], words: Mapping[str, str] | None = None
+    kind: type[S], raw: object, path: KeyPath, mistakes: list[Mistake], others: Sequence[str] = ()
 ) -> S | None:
     """A section or an asset from a mapping; or None, and all its mistakes are added to the list.
 
-    `words` says in place of the type what is allowed for a key.
+    `others` are keys that are read elsewhere: they are named among those that are allowed.
     """
     try:
         return convert(raw, kind)  # type: ignore[no-any-return]  # it is a `kind`
     except _UNFIT:
-        mistakes.extend(_explain(kind, raw, path, words or {}))
+        mistakes.extend(_explain(kind, raw, path, others))
         return None
 
 
-def _explain(kind: type[S], raw: object, path: KeyPath, words: Mapping[str, str]) -> Iterator[Mistake]:
+def _explain(kind: type[S], raw: object, path: KeyPath, others: Sequence[str]) -> Iterator[Mistake]:
     """All mistakes of a mapping, where msgspec names only the first."""
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    names = [*fields, *others]
     if not isinstance(raw, dict):
-        yield Mistake(path, f"found {kind_of(raw)}, expected a mapping with the keys {', '.join(fields)}")
+        yield Mistake(path, f"found {kind_of(raw)}, expected a mapping with the keys {', '.join(names)}")
         return
     for key in raw:
         if key not in fields:
-            yield unknown_key(path, key, list(fields))
+            yield unknown_key(path, key, names)
     for name, field in fields.items():
         if name in raw:
-            mistake = misfit(raw[name], field.type, (*path, name), words.get(name))
+            mistake = misfit(raw[name], field.type, (*path, name))
             if mistake:
                 yield mistake
         elif field.required:
-            yield Mistake((*path, name), f"missing, expected {words.get(name) or allowed(field.type)}")
+            yield Mistake((*path, name), f"missing, expected {allowed(field.type)}")
 
 
-def misfit(value: object, kind: Any, path: KeyPath, words: str | None = None) -> Mistake | None:
+def misfit(value: object, kind: Any, path: KeyPath) -> Mistake | None:
     """What is wrong with one value, if anything is."""
     try:
         convert(value, kind)
     except _UNFIT as error:
-        if isinstance(error.__cause__, ValueError):  # the type's own parser has said it
-            return Mistake(path, str(error.__cause__))
-        return Mistake(path, f"found {shown(value)}, expected {words or allowed(kind)}", kind)
+        cause = error.__cause__
+        if isinstance(cause, ValueError) and (said := str(cause)):  # the type's own parser has said it
+            return Mistake(path, said)
+        return Mistake(path, f"found {shown(value)}, expected {allowed(kind)}", kind)
     return None
 
 
@@ -111,7 +112,7 @@ def unknown_key(path: KeyPath, key: object, names: list[str]) -> Mistake:
 @cache
 def _names() -> frozenset[str]:
     """All key names that there are."""
-    kinds: tuple[type[msgspec.Struct], ...] = (*SECTIONS.values(), Asset, Config)
+    kinds: tuple[type[msgspec.Struct], ...] = (*SECTIONS.values(), *ASSET_LISTS.values(), Config)
     return frozenset(name for kind in kinds for name in kind.__struct_fields__)
 
 

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from assetbatch.assets import Asset
-from assetbatch.config.settings import SECTIONS, Config
+from assetbatch.config.settings import ASSET_LISTS, SECTIONS, Config
+from assetbatch.config.tables import TABLES, TableMapping, TableMappings
 from assetbatch.config.urls import HttpUrl, PingUrls, ServerUrl
-from assetbatch.secret import Secret, masked
+from assetbatch.secret import Secret, masked, masked_name
 
 
 class Shown(NamedTuple):
@@ -21,7 +22,8 @@ class Shown(NamedTuple):
 
 
 def effective(config: Config) -> list[Shown]:
-    """Every setting in the order of config.yml, sections first; an asset is one line."""
+    """Every setting in the order of config.yml, sections first; an asset is one line, and one more for
+    each key that follows from others."""
 
     def line(path: str, value: str, source: str | None = None) -> Shown:
         return Shown(path, value, config.origins.get(source or path, "default"))
@@ -30,16 +32,24 @@ def effective(config: Config) -> list[Shown]:
     for name in SECTIONS:
         section = getattr(config, name)
         for key in section.__struct_fields__:
-            if key == "calls_per_minute":
+            if key == "tables":
+                origin = config.origins.get("database.tables", "default")
+                lines += [Shown(path, value, origin) for path, value in _tables(section.tables)]
+            elif key == "calls_per_minute":
                 lines.append(_calls_per_minute(config))
             elif config.sandbox and (name, key) == ("provider", "base_url"):
                 lines.append(Shown("provider.base_url", "a simulated vendor on this machine", "--sandbox"))
             else:
                 lines.append(line(f"{name}.{key}", _text(getattr(section, key))))
-    for name in ("priority_assets", "secondary_assets"):
-        lines += [
-            line(f"{name}[{index}]", _asset(asset), name) for index, asset in enumerate(getattr(config, name))
-        ]
+    for name in ASSET_LISTS:
+        for index, asset in enumerate(getattr(config, name)):
+            path = f"{name}[{index}]"
+            lines.append(line(path, _asset(asset), name))
+            lines += [
+                line(f"{path}.{key}", str(getattr(asset, key)))
+                for key in ("polygon_ticker", "asset_type")
+                if f"{path}.{key}" in config.origins
+            ]
     return lines
 
 
@@ -55,6 +65,26 @@ def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else masked(str(value))
 
 
+def _tables(tables: TableMappings) -> list[tuple[str, str]]:
+    """Every name that is configured, with its path."""
+    found = []
+    for name in TABLES:
+        table: TableMapping = getattr(tables, name)
+        named: dict[str, object] = {"table": table.table, **table.columns, "instrument": table.instrument}
+        entries = {
+            key: "null" if key in table.columns and value is None else value for key, value in named.items()
+        }
+        entries |= table.constants
+        entries |= {f"missing.{column}": value for column, value in table.missing.items()}
+        entries |= {f"states.{state}": word for state, word in table.states.items()}
+        found += [
+            (f"database.tables.{name}.{masked_name(key)}", _text(value))
+            for key, value in entries.items()
+            if value is not None
+        ]
+    return found or [("database.tables", _text(None))]
+
+
 def _calls_per_minute(config: Config) -> Shown:
     path = "rate_limiting.calls_per_minute"
     calls, origin = config.rate_limiting.calls_per_minute, config.origins.get(path, "default")
@@ -64,7 +94,7 @@ def _calls_per_minute(config: Config) -> Shown:
 
 
 def _asset(asset: Asset) -> str:
-    words = [asset.symbol, asset.polygon_ticker, asset.asset_type, asset.priority]
+    words = [masked_name(asset.symbol), asset.polygon_ticker, asset.asset_type, asset.priority]
     words.append(f"every {asset.update_frequency_seconds} s")
     if not asset.bars:
         words.append("without bars")

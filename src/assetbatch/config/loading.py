@@ -15,6 +15,7 @@ from assetbatch.config.checking import convert, dotted, misfit
 from assetbatch.config.environment import Environment, Layer, Setting, read_api_key, read_settings, reason
 from assetbatch.config.reading import ConfigFile, read_config
 from assetbatch.config.settings import SECTIONS, Config
+from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import EMBEDDED
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked
@@ -95,6 +96,7 @@ def _enter_sandbox(config: Config) -> Config:
     own = "--sandbox"
     servers = [
         Setting(("database", "url"), EMBEDDED, own),
+        Setting(("database", "tables"), TableMappings(), own),
         Setting(("redis", "url"), EMBEDDED, own),
         Setting(("metrics", "prometheus_file"), None, own),
     ]

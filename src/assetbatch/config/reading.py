@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
 import yaml
+from msgspec import UNSET
 
 from assetbatch.assets import Asset, AssetPriority, AssetType
 from assetbatch.config.checking import KeyPath, Mistake, build, convert, dotted, fits, misfit, unknown_key
 from assetbatch.config.documents import compose_yaml, locate, parse_yaml
-from assetbatch.config.settings import SECTIONS, Config
+from assetbatch.config.settings import ASSET_LISTS, SECTIONS, AssetSettings, Config
+from assetbatch.config.symbols import derive, plain
 from assetbatch.config.urls import PingUrls
 from assetbatch.config.wording import kind_of, shown
-from assetbatch.secret import may_be_quoted
+from assetbatch.secret import masked_name, may_be_quoted
 
-_CLASSES = {
-    "priority_assets": (AssetPriority.CRITICAL,),
-    "secondary_assets": (AssetPriority.HIGH, AssetPriority.MEDIUM, AssetPriority.LOW),
+_CLASSES: Mapping[object, AssetPriority] = {
+    UNSET: AssetPriority.MEDIUM,
+    2: AssetPriority.HIGH,
+    3: AssetPriority.MEDIUM,
+    4: AssetPriority.LOW,
+    **{priority.value: priority for priority in AssetPriority},
 }
-_DEFAULT_CLASSES = {"priority_assets": AssetPriority.CRITICAL, "secondary_assets": AssetPriority.MEDIUM}
-_PREFIXES = {AssetType.FOREX: "C:", AssetType.CRYPTO: "X:"}
+"""What is written as a secondary asset's priority, or is not written."""
+
+_TYPES = {"C": AssetType.FOREX, "X": AssetType.CRYPTO}
+
+FROM_SYMBOL = "derived from the symbol"
+"""The origin of a ticker and a type that are not written."""
+
+FROM_TICKER = "derived from the polygon_ticker"
+"""The origin of a type where only the ticker is written."""
 
 
 class ConfigFile(NamedTuple):
@@ -51,31 +64,33 @@ def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config
 
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    assets: dict[KeyPath, Asset] = {}
-    names = [*SECTIONS, *_CLASSES, "ping_url"]
+    lists = _AssetLists(file, mistakes)
+    names = [*SECTIONS, *ASSET_LISTS, "ping_url"]
     for name, raw in document.items():
         if name not in names:
             mistakes.append(unknown_key((), name, names))
         elif raw is None:
             continue  # a section whose every line is commented out
         elif name in SECTIONS:
-            section = build(SECTIONS[name], raw, (name,), mistakes)
+            section = _section(name, raw, lists, mistakes)
             if section:
                 values[name] = section
-                origins |= {f"{name}.{key}": f"{file.label} {name}.{key}" for key in raw}
-        elif name in _CLASSES:
-            right = _assets(name, raw, mistakes)
-            assets |= right
-            values[name] = tuple(right.values())
-            origins[name] = f"{file.label} {name}"
+                origins |= {
+                    f"{name}.{key}": f"{file.label} {name}.{key}"
+                    for key in raw
+                    if key in section.__struct_fields__
+                }
+        elif name in ASSET_LISTS:
+            lists.add(name, (name,), raw)
         elif mistake := misfit(raw, PingUrls, (name,)):
             mistakes.append(mistake)
         else:
             values[name] = convert(raw, PingUrls)
             origins[name] = f"{file.label} {name}"
-    _find_twins(assets, mistakes)
+    _find_twins(lists.assets, mistakes)
     wrong.extend(_tell(file, mistakes))
-    config = Config(**values, file=file.path, origins=MappingProxyType(origins))
+    values |= lists.values
+    config = Config(**values, file=file.path, origins=MappingProxyType(origins | lists.origins))
     return _absolute_paths(config, home)
 
 
@@ -91,45 +106,139 @@ def _absolute_paths(config: Config, home: Path | None) -> Config:
     )
 
 
-def _assets(name: str, raw: object, mistakes: list[Mistake]) -> dict[KeyPath, Asset]:
-    """The assets of a list that are right, each with its place."""
-    if not isinstance(raw, list):
-        text = f"found {kind_of(raw)}, expected a list of assets with symbol, polygon_ticker and asset_type"
-        mistakes.append(Mistake((name,), text))
-        return {}
-    assets: dict[KeyPath, Asset] = {}
-    classes = _CLASSES[name]
-    words = {"priority": f"one of {', '.join(classes)}" if len(classes) > 1 else str(classes[0])}
-    for index, item in enumerate(raw):
-        path = (name, index)
-        asset = build(Asset, item, path, mistakes, words)
-        given = item.get("priority") if isinstance(item, dict) else None
-        if given in list(AssetPriority) and given not in classes:
-            text = f"found {shown(given)}, expected {words['priority']}"
-            mistakes.append(Mistake((*path, "priority"), text))
-        if asset is None:
-            continue
-        if "priority" not in item:
-            asset = msgspec.structs.replace(asset, priority=_DEFAULT_CLASSES[name])
-        prefix = _PREFIXES[asset.asset_type]
-        if not asset.polygon_ticker.startswith(prefix):
-            text = (
-                f"found {shown(asset.polygon_ticker)}, expected {prefix} before a {asset.asset_type} ticker"
-            )
-            mistakes.append(Mistake((*path, "polygon_ticker"), text))
-        assets[path] = asset
-    return assets
+def _section(name: str, raw: object, lists: _AssetLists, mistakes: list[Mistake]) -> Any:
+    """A section from its mapping, or None; lists of assets that stand in `batch` are added to `lists`."""
+    others: Sequence[str] = ()
+    tables: object = None
+    if name == "batch":
+        others = tuple(ASSET_LISTS)
+        if isinstance(raw, dict):
+            for key in others:
+                if raw.get(key) is not None:
+                    lists.add(key, (name, key), raw[key])
+            raw = {key: value for key, value in raw.items() if key not in others}
+    elif name == "database" and isinstance(raw, dict):
+        tables = raw.get("tables")
+        raw = {key: value for key, value in raw.items() if key != "tables"}
+    section = build(SECTIONS[name], raw, (name,), mistakes, others)
+    if tables is not None:
+        from assetbatch.config.mapping import read_tables  # few have it
+
+        mapped = read_tables(tables, (name, "tables"), mistakes)
+        section = section and msgspec.structs.replace(section, tables=mapped)
+    return section
 
 
-def _find_twins(assets: dict[KeyPath, Asset], mistakes: list[Mistake]) -> None:
-    """Two assets of one symbol or one ticker, in whichever list."""
+class _Placed(NamedTuple):
+    """An asset that is right: where it is written, its number among the priority assets (infinite without
+    one), and the origins of its keys that are not written."""
+
+    path: KeyPath
+    asset: Asset
+    number: float
+    origins: Mapping[str, str]
+
+
+class _AssetLists:
+    """The lists of assets, wherever they are written."""
+
+    def __init__(self, file: ConfigFile, mistakes: list[Mistake]) -> None:
+        self._label = file.label
+        self._mistakes = mistakes
+        self._places: dict[str, KeyPath] = {}
+        self.assets: dict[KeyPath, Asset] = {}
+        """Every asset that is right, by its place in the file."""
+        self.values: dict[str, tuple[Asset, ...]] = {}
+        self.origins: dict[str, str] = {}
+
+    def add(self, name: str, path: KeyPath, raw: object) -> None:
+        """Read the list `name`, which is written at `path`."""
+        if name in self._places:
+            text = f"found besides {dotted(self._places[name])}, expected only one of them"
+            self._mistakes.append(Mistake(path, text))
+            return
+        self._places[name] = path
+        if not isinstance(raw, list):
+            text = f"found {kind_of(raw)}, expected a list of assets, each with its symbol"
+            self._mistakes.append(Mistake(path, text))
+            return
+        placed = []
+        for index, item in enumerate(raw):
+            where = (*path, index)
+            settings = build(ASSET_LISTS[name], item, where, self._mistakes)
+            if settings and (asset := _asset(settings, where, name, self._mistakes)):
+                placed.append(asset)
+        self.assets |= {one.path: one.asset for one in placed}
+        placed.sort(key=lambda one: one.number)
+        self.values[name] = tuple(one.asset for one in placed)
+        self.origins[name] = f"{self._label} {dotted(path)}"
+        for index, one in enumerate(placed):
+            self.origins |= {f"{name}[{index}].{key}": origin for key, origin in one.origins.items()}
+
+
+def _asset(settings: AssetSettings, path: KeyPath, name: str, mistakes: list[Mistake]) -> _Placed | None:
+    """The asset that settings describe; None if its ticker is not known, and the mistake is added."""
+    symbol, ticker, asset_type = str(settings.symbol), settings.polygon_ticker, settings.asset_type
+    origins: dict[str, str] = {}
+    if ticker is UNSET:
+        derived = derive(symbol, None if asset_type is UNSET else asset_type)
+        if derived is None:
+            mistakes.append(Mistake((*path, "polygon_ticker"), _no_ticker(symbol, asset_type)))
+            return None
+        origins["polygon_ticker"] = FROM_SYMBOL
+        if asset_type is UNSET:
+            origins["asset_type"] = FROM_SYMBOL
+        ticker, asset_type = derived
+    elif asset_type is UNSET:
+        asset_type = _TYPES[ticker[0]]
+        origins["asset_type"] = FROM_TICKER
+    elif asset_type is not _TYPES[ticker[0]]:
+        prefix = next(prefix for prefix, kind in _TYPES.items() if kind is asset_type)
+        text = f"found {shown(ticker)}, expected {prefix}: before a {asset_type} ticker"
+        mistakes.append(Mistake((*path, "polygon_ticker"), text))
+    given, number = settings.priority, math.inf
+    if name == "priority_assets":
+        priority = AssetPriority.CRITICAL
+        number = given if isinstance(given, int) else number
+    else:
+        priority = _CLASSES[given]
+    asset = Asset(
+        symbol=symbol,
+        polygon_ticker=ticker,
+        asset_type=asset_type,
+        name=settings.name,
+        priority=priority,
+        update_frequency_seconds=settings.update_frequency_seconds,
+        enabled=settings.enabled,
+        bars=settings.bars,
+    )
+    return _Placed(path, asset, number, origins)
+
+
+def _no_ticker(symbol: str, asset_type: AssetType | msgspec.UnsetType) -> str:
+    """Why a ticker is wanted: the symbol is no pair of known names, or none of the written type."""
+    kind = "" if asset_type is UNSET else f"{asset_type} "
+    examples = {AssetType.FOREX: "C:EURUSD", AssetType.CRYPTO: "X:BTCUSD"}
+    wanted = " or ".join(examples.values()) if asset_type is UNSET else examples[asset_type]
+    found = f"the symbol {symbol!r}" if may_be_quoted(symbol) else "the symbol"
+    return (
+        f"missing, and {found} is no {kind}pair of known names: "
+        f"write the vendor's name with its prefix, such as {wanted}"
+    )
+
+
+def _find_twins(assets: Mapping[KeyPath, Asset], mistakes: list[Mistake]) -> None:
+    """Two assets of one symbol or one ticker, in whichever list. One ticker under two spellings of a symbol is
+    a warning (see `likely_mistakes`): a platform may tell them apart."""
     for key in ("symbol", "polygon_ticker"):
         first: dict[str, KeyPath] = {}
         for path, asset in assets.items():
             value = getattr(asset, key)
-            if value in first:
+            earlier = assets[first[value]].symbol if value in first else None
+            if earlier is not None and (earlier == asset.symbol or plain(earlier) != plain(asset.symbol)):
                 text = (
-                    f"found {shown(value)} again, expected every {key} once (first in {dotted(first[value])})"
+                    f"found {masked_name(value)!r} again, "
+                    f"expected every {key} once (first in {dotted(first[value])})"
                 )
                 mistakes.append(Mistake((*path, key), text))
             first.setdefault(value, path)

@@ -10,7 +10,8 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from assetbatch.assets import Asset
+from assetbatch.assets import Asset, AssetType
+from assetbatch.config.symbols import Symbol
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, PingUrls, RedisUrl
 from assetbatch.errors import ConfigError
@@ -163,6 +164,59 @@ SECTIONS: dict[str, type[_Section]] = {
 }
 
 
+class AssetSettings(_Section, frozen=True):
+    """An asset as it is written; a ticker and a type that are not follow from the symbol."""
+
+    symbol: Symbol
+    polygon_ticker: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^[CX]:[A-Z0-9._-]{1,32}\Z",
+                description="the vendor's name with its prefix, such as C:EURUSD or X:BTCUSD",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    asset_type: AssetType | UnsetType = UNSET
+    name: str | None = None
+    priority: int | str | UnsetType = UNSET
+    update_frequency_seconds: Annotated[int, Meta(ge=1, le=31_536_000)] = 300
+    enabled: bool = True
+    bars: bool = True
+
+
+class PriorityAssetSettings(AssetSettings, frozen=True):
+    """A priority asset; its number is its place among them."""
+
+    priority: (
+        Annotated[
+            Annotated[int, Meta(ge=1)] | Literal["CRITICAL"],
+            Meta(description="a whole number of 1 or more, the first to be refreshed, or CRITICAL"),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class SecondaryAssetSettings(AssetSettings, frozen=True):
+    """A secondary asset; 2, 3 and 4 are the same as HIGH, MEDIUM and LOW."""
+
+    priority: (
+        Annotated[
+            Literal["HIGH", "MEDIUM", "LOW", 2, 3, 4],
+            Meta(description="one of HIGH, MEDIUM, LOW or their numbers 2, 3, 4"),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+ASSET_LISTS: dict[str, type[AssetSettings]] = {
+    "priority_assets": PriorityAssetSettings,
+    "secondary_assets": SecondaryAssetSettings,
+}
+"""The lists of assets; they stand at the top of the file or in its section `batch`."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for what is worked out once
     """The effective configuration of one start.
 
@@ -215,6 +269,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     def assets(self) -> tuple[Asset, ...]:
         """All that is kept fresh, the priority assets first."""
         return self.enabled_priority_assets + self.enabled_secondary_assets
+
+    @property
+    def configured_symbols(self) -> tuple[str, ...]:
+        """Those of all assets, of what is switched off too."""
+        return tuple(asset.symbol for asset in (*self.priority_assets, *self.secondary_assets))
 
     @cached_property
     def assets_by_symbol(self) -> Mapping[str, Asset]:

@@ -66,6 +66,8 @@ def allowed(kind: Any) -> str:
                 return f"one of {', '.join(member.value for member in cls)}"
             case inspect.CustomType(cls=cls):
                 return str(cls.expected)  # type: ignore[attr-defined]  # see urls.py
+            case inspect.StructType(fields=fields):
+                return f"a mapping with the keys {', '.join(field.name for field in fields)}"
             case inspect.UnionType(types=types):
                 several = [words(one) for one in types if not isinstance(one, inspect.NoneType)]
                 return " or ".join([*several, "null"])

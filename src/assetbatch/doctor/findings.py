@@ -15,6 +15,7 @@ from assetbatch.config import Config
 from assetbatch.entitlements import Entitlements
 from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.health import JobHealth
+from assetbatch.health.jobs import ENQUEUE_MS, interval_ms
 from assetbatch.health.problems import MISSED_STARTS, QUEUE_SILENT_MS
 from assetbatch.hours import to_ms
 from assetbatch.report import lack_in_words
@@ -37,8 +38,6 @@ POSTGRES_VERSION = 150_000
 NEARLY_FULL = 0.9
 LONGEST_CYCLE_MS = 3_600_000 + 60_000
 """No `--max-seconds` is longer than an hour; a lock that is held for more has come by a clock's jump."""
-ENQUEUE_MS = 30 * 60_000
-"""How often crontab.example starts enqueue-secondary."""
 NTP_HINT = "have NTP (chrony, systemd-timesyncd) slew both clocks; a jump ahead would open the call window"
 CRON_HINT = "put the lines of crontab.example into your crontab, with your paths"
 CRON_LATE_HINT = "is cron running, and does its log say why?"
@@ -404,8 +403,7 @@ def _has_work(command: str, waiting: int, config: Config) -> bool:
 def _of_job(job: JobHealth, age_ms: int, waiting: int, config: Config) -> Finding:
     started = f"{_name(job)} was last started {ago(age_ms)}"
     if _has_work(job.id, waiting, config):
-        interval_ms = config.batch.interval_minutes * 60_000
-        if job.id == RUN_PRIORITY and age_ms > MISSED_STARTS * interval_ms:
+        if job.id == RUN_PRIORITY and age_ms > MISSED_STARTS * interval_ms(job.id, config):
             words = f"{started}, it should be every {config.batch.interval_minutes} min"
             return error("cron", words, CRON_LATE_HINT)
         if job.id == RUN_QUEUE and waiting and age_ms > QUEUE_SILENT_MS:

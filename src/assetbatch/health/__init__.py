@@ -4,8 +4,9 @@
 """
 
 from assetbatch.health.assets import asset_health, is_stale
-from assetbatch.health.collect import collect, job_health
+from assetbatch.health.collect import collect
 from assetbatch.health.document import Alert, AssetHealth, Health, JobHealth, Problem, encode
+from assetbatch.health.jobs import job_health
 from assetbatch.health.metrics import alerts_of, metrics_of
 from assetbatch.health.problems import problems_of, problems_of_assets, verdict
 

@@ -12,7 +12,7 @@ from assetbatch.hours import Market, is_open, last_open, next_open, open_ms_betw
 from assetbatch.ledger import completeness
 from assetbatch.market import BAR_MS, SpanState, StoredAsset
 from assetbatch.planning import Work, assess
-from assetbatch.words import iso, moment
+from assetbatch.words import iso, iso_or_none, moment
 
 NOT_REGISTERED = "not registered: run assetbatch init"
 NOT_STORED = "the last refresh succeeded, and no price is stored"
@@ -79,7 +79,7 @@ def asset_health(
         asset_type=asset.asset_type.value,
         last_price=stored.last_price if stored else None,
         change_percent=change,
-        as_of=iso(as_of_ms) if as_of_ms is not None else None,
+        as_of=iso_or_none(as_of_ms),
         age_seconds=round((now_ms - as_of_ms) / 1000, 1) if as_of_ms is not None else None,
         behind_seconds=None if behind_ms is None else round(behind_ms / 1000, 1),
         market="open" if is_open(asset.market, now_ms) else "closed",

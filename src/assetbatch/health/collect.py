@@ -10,11 +10,11 @@ from assetbatch.entitlements import Entitlements, KnownRefusal
 from assetbatch.errors import DatabaseError
 from assetbatch.forecast import Forecast, forecast
 from assetbatch.health.assets import asset_health, newest_of_markets
-from assetbatch.health.document import AssetHealth, Health, JobHealth, Problem
+from assetbatch.health.document import AssetHealth, Health, Problem
+from assetbatch.health.jobs import job_health
 from assetbatch.health.metrics import alerts_of, metrics_of
 from assetbatch.health.problems import problems_of, verdict
 from assetbatch.market import StoredAsset
-from assetbatch.planning import expected_next_start
 from assetbatch.report import lack_in_words
 from assetbatch.services import Services
 from assetbatch.state import trial
@@ -23,11 +23,10 @@ from assetbatch.state.journal import (
     RUN_PRIORITY,
     RUN_QUEUE,
     CycleRecord,
-    JobState,
 )
 from assetbatch.state.queue import Line, QueueState
 from assetbatch.state.window import WindowState
-from assetbatch.words import iso
+from assetbatch.words import iso, iso_or_none
 
 CYCLES_SHOWN = 5
 
@@ -83,7 +82,7 @@ def collect(services: Services) -> Health:
         plan=plan_of(config, window, known, refusals, now_ms),
         jobs=[job_health(command, jobs[command], config, now_ms) for command in COMMANDS],
         queue=queue_of(queue, config, ahead),
-        last_priority_update=_iso(jobs[RUN_PRIORITY].last_refreshed_ms),
+        last_priority_update=iso_or_none(jobs[RUN_PRIORITY].last_refreshed_ms),
         api_calls_remaining=window.remaining,
         next_slot_in_seconds=round(max(0, window.next_slot_ms - window.now_ms) / 1000, 3),
         window={"used": window.used, "reserved_for_priority": window.reserved},
@@ -137,35 +136,6 @@ def queue_of(state: QueueState, config: Config, ahead: Forecast | None) -> dict[
         "calls_ahead": ahead.calls if ahead else 0,
         "done_in_seconds": round((ahead.done_ms - state.now_ms) / 1000) if ahead else None,
     }
-
-
-def job_health(command: str, job: JobState, config: Config, now_ms: int) -> JobHealth:
-    """A command's starts under their public names. `last_result` is `running`, or `died` where a start has
-    not ended within the bound that every command has, until it has ended."""
-    next_run = None
-    interval_ms = config.batch.interval_minutes * 60_000
-    if command == RUN_PRIORITY and job.starts_ms:
-        next_ms = expected_next_start(job.starts_ms, interval_ms)
-        if next_ms <= now_ms:  # starts were missed: the next one by the same rhythm
-            next_ms += ((now_ms - next_ms) // interval_ms + 1) * interval_ms
-        next_run = iso(next_ms)
-    result = job.last_result
-    if job.last_started_ms is not None and (job.last_finished_ms or 0) < job.last_started_ms:
-        longest_ms = (max(60, config.batch.max_cycle_seconds) + 30) * 1000
-        result = "running" if now_ms - job.last_started_ms < longest_ms else "died"
-    return JobHealth(
-        id=command,
-        last_started=_iso(job.last_started_ms),
-        last_finished=_iso(job.last_finished_ms),
-        last_result=result,
-        last_error=job.last_error,
-        next_run=next_run,
-        skipped=job.skipped,
-    )
-
-
-def _iso(at_ms: int | None) -> str | None:
-    return None if at_ms is None else iso(at_ms)
 
 
 def cycles_of(cycles: Mapping[str, Sequence[CycleRecord]], now_ms: int) -> list[dict[str, Any]]:

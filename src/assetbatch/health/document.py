@@ -38,14 +38,16 @@ class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """One command's starts; `next_run` is expected for the priority cycle only."""
+    """One command's starts. `trigger` says what cron is expected to do, `next_run` when it does it next."""
 
     id: str
+    name: str
+    trigger: str
     last_started: str | None
     last_finished: str | None
     last_result: str | None
     last_error: str | None
-    next_run: str | None
+    next_run: str
     skipped: int
 
 

@@ -82,4 +82,5 @@ def supersedes(price: Price, stored: dict[str, Any], now_ms: int, *, learned_lat
     if price.as_of_ms < then_ms or learned_later:
         return False
     new = document(price)
-    return new != stored and not any(new[key] is None and positive(stored.get(key)) for key in new)
+    spelt_alike = {**stored, "timestamp": new["timestamp"]}  # an earlier version has written Z for +00:00
+    return new != spelt_alike and not any(new[key] is None and positive(stored.get(key)) for key in new)

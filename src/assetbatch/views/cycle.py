@@ -20,7 +20,7 @@ def render(result: CycleResult) -> RenderableType:
     parts: list[RenderableType] = []
     if result.assets:
         table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("asset")
+        table.add_column("asset", overflow="fold")
         table.add_column("price", justify="right")
         table.add_column("as of")
         table.add_column("result")

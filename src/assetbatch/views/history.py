@@ -12,7 +12,7 @@ from rich.text import Text
 from assetbatch.history import BackfillReport, SymbolHoles
 from assetbatch.ledger import Hole, Reason
 from assetbatch.views.style import share
-from assetbatch.words import iso, moment, plural, span
+from assetbatch.words import iso, iso_or_none, moment, plural, span
 
 REASONS = {
     Reason.CLOSED: "the market is closed",
@@ -75,7 +75,7 @@ def holes_document(symbol: SymbolHoles) -> dict[str, Any]:
     """One symbol of `holes --json`; moments are ISO 8601 in UTC."""
     return {
         "symbol": symbol.symbol,
-        "from": None if symbol.from_ms is None else iso(symbol.from_ms),
+        "from": iso_or_none(symbol.from_ms),
         "horizon": iso(symbol.horizon_ms),
         "complete": None if symbol.complete is None else round(symbol.complete, 6),
         "missing_bars": sum(hole.bars for hole in symbol.holes),
@@ -85,7 +85,7 @@ def holes_document(symbol: SymbolHoles) -> dict[str, Any]:
                 "to": iso(hole.end_ms),
                 "bars": hole.bars,
                 "reason": hole.reason.value,
-                "asked": None if hole.asked_ms is None else iso(hole.asked_ms),
+                "asked": iso_or_none(hole.asked_ms),
                 "error": hole.error,
             }
             for hole in symbol.holes
@@ -134,7 +134,7 @@ def backfill_document(report: BackfillReport) -> dict[str, Any]:
                 "complete": round(symbol.complete, 6),
                 "calls": len(symbol.pages),
                 "pages": [{"from": first, "to": last} for first, last in symbol.pages],
-                "too_old_before": None if symbol.too_old_before_ms is None else iso(symbol.too_old_before_ms),
+                "too_old_before": iso_or_none(symbol.too_old_before_ms),
             }
             for symbol in report.symbols
         ],

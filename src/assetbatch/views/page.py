@@ -276,8 +276,7 @@ def _calls(health: Health) -> str:
     for job in health.jobs:
         said = "never started"
         if job.last_started:
-            said = f"started {_moment(job.last_started)}, {job.last_result}"
-            said += f", next {_moment(job.next_run)}" if job.next_run else ""
+            said = f"started {_moment(job.last_started)}, {job.last_result}, next {_moment(job.next_run)}"
             said += f", {plural(job.skipped, 'start')} skipped" if job.skipped else ""
         rows.append((job.id.replace("_", "-"), escape(said)))
     return f"<dl>{''.join(f'<dt>{name}</dt><dd>{text}</dd>' for name, text in rows)}</dl>"

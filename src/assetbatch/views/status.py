@@ -96,7 +96,7 @@ def _hanging(text: Text) -> RenderableType:
 def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
     wide = width >= WIDE
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("asset", no_wrap=True)
+    table.add_column("asset", overflow="fold")  # a long name takes two lines, not room from the others
     for name in ("price", "day", "age", "behind", "bars"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("market", no_wrap=True)
@@ -169,9 +169,7 @@ def _facts(health: Health, plain: bool) -> Table:
     for job in health.jobs:
         words = "never started"
         if job.last_started:
-            words = f"started {_clock(job.last_started)}, {job.last_result}"
-            if job.next_run:
-                words += f", next {_clock(job.next_run)}"
+            words = f"started {_clock(job.last_started)}, {job.last_result}, next {_clock(job.next_run)}"
             if job.skipped:
                 words += f", {plural(job.skipped, 'start')} skipped"
         table.add_row(job.id.replace("_", "-"), words)

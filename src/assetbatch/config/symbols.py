@@ -1,0 +1,80 @@
+"""Symbols as a platform spells them, and the vendor's ticker that follows from one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import ClassVar, NamedTuple, Self
+
+from assetbatch.assets import AssetType
+from assetbatch.currencies import COINS, CURRENCIES, METALS
+from assetbatch.secret import masked_name
+
+_LONGEST = 32
+ALIKE_HINT = "remove one of them, unless your platform tells them apart"
+_PAIR = re.compile(r"(?:([CX]):)?([A-Z0-9]{2,10}) ?[-/_.: ]? ?([A-Z]{3})(=X)?")
+
+
+class Symbol(str):
+    """A platform's name of an asset, kept as it is written."""
+
+    __slots__ = ()
+    expected: ClassVar[str] = f"1 to {_LONGEST} visible characters, with single spaces at most between them"
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Raises ValueError for what is no text, is too long, or could not be seen or told apart in a log."""
+        if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST or not value.isprintable():
+            raise ValueError
+        if value != " ".join(value.split()):
+            raise ValueError
+        return cls(value)
+
+
+class Derived(NamedTuple):
+    """What follows from a symbol."""
+
+    polygon_ticker: str
+    asset_type: AssetType
+
+
+def derive(symbol: str, asset_type: AssetType | None = None) -> Derived | None:
+    """Return the ticker and the type of a pair of known names, of this type if one is given; else None.
+
+    Two currencies or metals are forex, a coin before a currency is crypto. Case, one separator between the
+    two, a ticker's prefix and Yahoo's `=X` do not count. Every currency has three letters and no coin is
+    named like one, so that no symbol can be read in two ways.
+    """
+    match = _PAIR.fullmatch(symbol.upper()) if symbol.isascii() else None
+    if match is None:
+        return None
+    prefix, base, quote, yahoo = match.groups()
+    if {base, quote} <= CURRENCIES | METALS and base != quote:
+        found = Derived(f"C:{base}{quote}", AssetType.FOREX)
+    elif base in COINS and quote in CURRENCIES and not yahoo:
+        found = Derived(f"X:{base}{quote}", AssetType.CRYPTO)
+    else:
+        return None
+    if asset_type not in (None, found.asset_type) or prefix not in (None, found.polygon_ticker[0]):
+        return None
+    return found
+
+
+def plain(symbol: str) -> str:
+    """A symbol without case and separators; one of nothing but separators as it is."""
+    from unicodedata import normalize  # for a check only
+
+    folded = normalize("NFKC", symbol).casefold()
+    return "".join(filter(str.isalnum, folded)) or folded
+
+
+def likely_mistakes(symbols: Iterable[str]) -> list[str]:
+    """Say which symbols differ in nothing but case or separators: most often one of them is meant."""
+    groups: dict[str, list[str]] = {}
+    for symbol in symbols:
+        groups.setdefault(plain(symbol), []).append(symbol)
+    return [
+        f"{', '.join(map(masked_name, group))} differ in nothing but case or separators"
+        for group in groups.values()
+        if len(group) > 1
+    ]

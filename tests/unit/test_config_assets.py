@@ -1,0 +1,187 @@
+"""Assets as a platform writes them: where they stand, how they are spelt, what follows from a symbol."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assetbatch.assets import AssetPriority, AssetType
+from assetbatch.config import Config, load
+from assetbatch.config.display import effective
+from assetbatch.config.symbols import Symbol, derive, likely_mistakes
+from assetbatch.currencies import COINS, CURRENCIES, METALS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FOREX, CRYPTO = AssetType.FOREX, AssetType.CRYPTO
+HIGH, MEDIUM, LOW = AssetPriority.HIGH, AssetPriority.MEDIUM, AssetPriority.LOW
+
+
+def read(folder: Path, text: str) -> Config:
+    (folder / "config.yml").write_text(text, encoding="utf-8")
+    return load(None, {}, cwd=folder)
+
+
+class TestLists:
+    def test_may_stand_in_batch(self, tmp_path: Path) -> None:
+        text = "batch:\n  interval_minutes: 7\n  {}: [{{symbol: EURUSD}}]\n  {}: [{{symbol: BTCUSD}}]"
+        config = read(tmp_path, text.format("priority_assets", "secondary_assets"))
+        assert [asset.symbol for asset in config.priority_assets] == ["EURUSD"]
+        assert [asset.symbol for asset in config.secondary_assets] == ["BTCUSD"]
+        assert config.batch.interval_minutes == 7
+        assert config.origins["priority_assets"] == "config.yml batch.priority_assets"
+        assert "batch.priority_assets" not in config.origins
+
+    def test_may_stand_in_either_place_when_the_other_is_empty(self, tmp_path: Path) -> None:
+        config = read(tmp_path, "batch: {priority_assets: }\npriority_assets: [{symbol: EURUSD}]")
+        assert [asset.symbol for asset in config.priority_assets] == ["EURUSD"]
+        config = read(tmp_path, "batch: {priority_assets: [{symbol: GBPUSD}]}\npriority_assets:")
+        assert [asset.symbol for asset in config.priority_assets] == ["GBPUSD"]
+
+    def test_of_priority_assets_are_ordered_by_number_then_by_place(self, tmp_path: Path) -> None:
+        numbers = {"EURUSD": None, "GBPUSD": 3, "USDJPY": 1, "USDCHF": "CRITICAL", "AUDUSD": 1, "NZDUSD": 20}
+        lines = [f"- {{symbol: {s}{f', priority: {n}' if n else ''}}}" for s, n in numbers.items()]
+        config = read(tmp_path, "\n".join(["priority_assets:", *lines]))
+        order = ["USDJPY", "AUDUSD", "GBPUSD", "NZDUSD", "EURUSD", "USDCHF"]
+        assert [asset.symbol for asset in config.priority_assets] == order
+        assert {asset.priority for asset in config.priority_assets} == {AssetPriority.CRITICAL}
+
+    def test_of_secondary_assets_take_numbers_for_classes(self, tmp_path: Path) -> None:
+        written = {"EURUSD": "2", "GBPUSD": "3", "USDJPY": "4", "USDCHF": "HIGH", "AUDUSD": ""}
+        lines = [f"- {{symbol: {s}{f', priority: {n}' if n else ''}}}" for s, n in written.items()]
+        config = read(tmp_path, "\n".join(["secondary_assets:", *lines]))
+        found = {asset.symbol: asset.priority for asset in config.secondary_assets}
+        assert found == {"EURUSD": HIGH, "GBPUSD": MEDIUM, "USDJPY": LOW, "USDCHF": HIGH, "AUDUSD": MEDIUM}
+        assert list(found) == list(written)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_what_the_readme_shows_is_valid(tmp_path: Path, number: int) -> None:
+    blocks = re.findall(
+        r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert len(blocks) == 2
+    config = read(tmp_path, blocks[number])
+    assert config.priority_assets or config.database.tables.bars.table
+
+
+class TestTicker:
+    @pytest.mark.parametrize(
+        ("symbol", "ticker"),
+        [
+            ("EURUSD", "C:EURUSD"),
+            ("XAUUSD", "C:XAUUSD"),
+            ("XAGEUR", "C:XAGEUR"),
+            ("USDCNH", "C:USDCNH"),
+            ("BTCUSD", "X:BTCUSD"),
+            ("DOGEEUR", "X:DOGEEUR"),
+            ("1INCHUSD", "X:1INCHUSD"),
+            ("OPUSD", "X:OPUSD"),
+            ("USDTUSD", "X:USDTUSD"),
+            ("XAUTUSD", "X:XAUTUSD"),
+            ("eurusd", "C:EURUSD"),
+            ("EUR/USD", "C:EURUSD"),
+            ("EUR_USD", "C:EURUSD"),
+            ("EUR.USD", "C:EURUSD"),
+            ("EUR USD", "C:EURUSD"),
+            ("EUR / USD", "C:EURUSD"),
+            ("EUR:USD", "C:EURUSD"),
+            ("EURUSD=X", "C:EURUSD"),
+            ("C:EURUSD", "C:EURUSD"),
+            ("X:BTCUSD", "X:BTCUSD"),
+            ("BTC-USD", "X:BTCUSD"),
+            ("btc/usd", "X:BTCUSD"),
+        ],
+    )
+    def test_follows_from_a_pair_however_it_is_spelt(self, symbol: str, ticker: str) -> None:
+        assert derive(symbol) == (ticker, FOREX if ticker[0] == "C" else CRYPTO)
+
+    @pytest.mark.parametrize(
+        "symbol",
+        [
+            *("GOLD", "AAPL", "US30", "EURXXX", "XXXUSD", "EUREUR", "USD", "EURUS", "EURUSDX", "EURUSDGBP"),
+            *("BTCUSDT", "BTC/USDT", "ETHBTC", "NOSUCHCOINUSD", "USDBTC", "BTCXAU", "X:EURUSD", "C:BTCUSD"),
+            *("BTC-USD=X", "JPY=X", "EUR//USD", "EU/RUSD", "EURUSD/", "/EURUSD", "EURUSD.FX", "OANDA:EURUSD"),
+            *("EURUSD\u0130", "\u0415URUSD", "eur\u0131usd", "\uff25URUSD"),
+        ],
+    )
+    def test_is_never_guessed(self, symbol: str) -> None:
+        assert derive(symbol) is None
+
+    def test_of_any_two_currencies_or_metals_is_forex(self) -> None:
+        for base, quote in product(CURRENCIES | METALS, repeat=2):
+            expected = (f"C:{base}{quote}", FOREX) if base != quote else None
+            assert derive(base + quote) == expected
+
+    def test_of_any_coin_before_a_currency_is_crypto(self) -> None:
+        for coin, currency in product(COINS, CURRENCIES):
+            assert derive(coin + currency) == (f"X:{coin}{currency}", CRYPTO)
+
+    def test_follows_from_no_name_in_two_ways(self) -> None:
+        assert not COINS & (CURRENCIES | METALS)
+        assert {len(name) for name in CURRENCIES | METALS} == {3}
+        assert all(2 <= len(coin) <= 10 for coin in COINS)
+
+    def test_is_told_as_derived(self, tmp_path: Path) -> None:
+        config = read(
+            tmp_path,
+            "priority_assets:\n- {symbol: EURUSD, priority: 2}\n- {symbol: btc-usd, priority: 1}\n"
+            "secondary_assets:\n- {symbol: GOLD, polygon_ticker: 'C:XAUUSD'}\n"
+            "- {symbol: GBPUSD, asset_type: forex}\n"
+            "- {symbol: USDJPY, polygon_ticker: 'C:USDCHF', asset_type: forex}\n",
+        )
+        lines = [tuple(line) for line in effective(config) if "assets[" in line.path]
+        both, second = "config.yml priority_assets", "config.yml secondary_assets"
+        assert lines == [
+            ("priority_assets[0]", "btc-usd X:BTCUSD crypto CRITICAL every 300 s", both),
+            ("priority_assets[0].polygon_ticker", "X:BTCUSD", "derived from the symbol"),
+            ("priority_assets[0].asset_type", "crypto", "derived from the symbol"),
+            ("priority_assets[1]", "EURUSD C:EURUSD forex CRITICAL every 300 s", both),
+            ("priority_assets[1].polygon_ticker", "C:EURUSD", "derived from the symbol"),
+            ("priority_assets[1].asset_type", "forex", "derived from the symbol"),
+            ("secondary_assets[0]", "GOLD C:XAUUSD forex MEDIUM every 300 s", second),
+            ("secondary_assets[0].asset_type", "forex", "derived from the polygon_ticker"),
+            ("secondary_assets[1]", "GBPUSD C:GBPUSD forex MEDIUM every 300 s", second),
+            ("secondary_assets[1].polygon_ticker", "C:GBPUSD", "derived from the symbol"),
+            ("secondary_assets[2]", "USDJPY C:USDCHF forex MEDIUM every 300 s", second),
+        ]
+
+
+class TestSymbol:
+    @given(st.text(st.characters(codec="utf-8"), max_size=34))
+    def test_is_kept_as_it_is_or_refused(self, text: str) -> None:
+        try:
+            symbol = Symbol.parse(text)
+        except ValueError:
+            spaced = text != " ".join(text.split(" ")) or "  " in text or text.strip() != text
+            assert spaced or not 1 <= len(text) <= 32 or not text.isprintable()
+        else:
+            assert symbol == text
+            assert len(f"a {text} b".split("\n")) == 1
+
+    @pytest.mark.parametrize(
+        "symbol", ["EURUSD=X", "^GSPC", "Ger\u00e4t/\u20ac", "a{b}*?[c]:%", "[red]", "<b>&\"'", "\\n", "A B"]
+    )
+    def test_is_read_from_the_file(self, tmp_path: Path, symbol: str) -> None:
+        quoted = symbol.replace("'", "''")
+        config = read(tmp_path, f"priority_assets: [{{symbol: '{quoted}', polygon_ticker: 'C:EURUSD'}}]")
+        assert config.priority_assets[0].symbol == symbol
+        assert type(config.priority_assets[0].symbol) is str
+
+
+def test_symbols_that_differ_in_case_or_separators_are_told() -> None:
+    symbols = ["EURUSD", "eur/usd", "GBPUSD", "BTC-USD", "EUR_USD", "BTCUSD", "---", "///"]
+    assert likely_mistakes(symbols) == [
+        "EURUSD, eur/usd, EUR_USD differ in nothing but case or separators",
+        "BTC-USD, BTCUSD differ in nothing but case or separators",
+    ]
+
+
+def test_two_spellings_of_a_symbol_may_have_one_ticker(tmp_path: Path) -> None:
+    config = read(tmp_path, "priority_assets: [{symbol: EURUSD}, {symbol: eur/usd}]")
+    assert [asset.polygon_ticker for asset in config.priority_assets] == ["C:EURUSD", "C:EURUSD"]
+    assert likely_mistakes(config.configured_symbols)
