@@ -737,9 +737,8 @@ class TestRights:
         told = mapped(bars=TableMapping(table="market_data.bars"))
         with Store.open(database_url, check_schema=False) as owner:
             owner.initialise(told, ASSETS)
-        sql(
-            f"GRANT USAGE ON SCHEMA data_sources TO {role}; GRANT SELECT ON data_sources.assetbatch_names TO {role}"
-        )
+        sql(f"GRANT USAGE ON SCHEMA data_sources TO {role}")
+        sql(f"GRANT SELECT ON data_sources.assetbatch_names TO {role}")
         with Store.open(as_role(database_url, role), check_schema=False) as store:
             assert "INSERT ON market_data.bars" in store.facts().missing_rights
 
