@@ -281,7 +281,7 @@ class TestBarsByMonth:
 
     def test_cannot_be_had_of_a_table_that_is_there_and_the_way_is_told(self, free: World) -> None:
         done = run(free, "init", "--partition", "month")
-        assert (done.returncode, done.stdout) == (3, "")
+        assert (done.returncode, done.stdout) == (2, "")
         assert "market_data.ohlcv_5m is there and is not partitioned" in done.stderr
         assert 'docs/deploying.md, "Bars by month"' in done.stderr
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from assetbatch.errors import DatabaseError
+from assetbatch.errors import DatabaseError, SchemaRefusedError
 from assetbatch.hours import from_ms
 from assetbatch.market import BAR_MS, Bar, Batch, Saved
 from assetbatch.store import Store
@@ -320,9 +320,9 @@ class TestATableThatIsThereAlready:
     ) -> None:
         store.save(Batch(bars={"EURUSD": [bar(now_ms - n * DAY_MS) for n in range(bars)]}), now_ms)
         before = sql(f"SELECT relkind::text, relfilenode FROM pg_class WHERE oid = '{TABLE}'::regclass")
-        with pytest.raises(DatabaseError, match="is there and is not partitioned") as caught:
+        with pytest.raises(SchemaRefusedError, match="is there and is not partitioned") as caught:
             migrate(store, by_month=True)
-        assert 'docs/deploying.md, "Bars by month"' in (caught.value.hint or "")
+        assert 'docs/deploying.md, "Bars by month"' in caught.value.message
         assert (
             sql(f"SELECT relkind::text, relfilenode FROM pg_class WHERE oid = '{TABLE}'::regclass") == before
         )
@@ -369,7 +369,7 @@ class TestATableThatIsThereAlready:
         sql(f"CREATE TABLE market_data.theirs PARTITION OF {TABLE} {values}")
         before = tables(sql)
         if told:
-            with pytest.raises(DatabaseError, match="partitioned already") as caught:
+            with pytest.raises(SchemaRefusedError, match="partitioned already") as caught:
                 migrate(empty, by_month=True)
             assert (caught.value.hint or "").startswith("leave out --partition")
         else:
@@ -446,7 +446,7 @@ class TestTimescaleDB:
         self, store: Store, stand_in: Sql
     ) -> None:
         store.save(Batch(bars={"EURUSD": [bar(0)]}), 0)
-        with pytest.raises(DatabaseError, match="holds bars and is no hypertable") as caught:
+        with pytest.raises(SchemaRefusedError, match="holds bars and is no hypertable") as caught:
             migrate(store, by_month=True)
         assert 'docs/deploying.md, "Bars by month"' in (caught.value.hint or "")
         stand_in(f"DELETE FROM {TABLE}")

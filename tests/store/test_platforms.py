@@ -16,6 +16,7 @@ from assetbatch.config.tables import TableMapping, TableMappings
 from assetbatch.errors import SchemaRefusedError
 from assetbatch.store import Store
 from assetbatch.store.adoption import Plan
+from assetbatch.store.adoption.sql import quoted
 from assetbatch.store.names import Names
 
 from .conftest import Sql, asset
@@ -357,6 +358,11 @@ class TestNames:
             "market_data.ohlcv_5m has no column bar_tme (hint: set database.tables.bars.ts to bar_time)"
             in said
         )
+
+    def test_one_column_is_not_taken_for_two(self, empty: Store, sql: Sql) -> None:
+        sql(SCHEMAS + SYMBOLS + BARS + ", PRIMARY KEY (symbol_id, ts))")
+        said = refused(empty, sql, mapped(bars=TableMapping(columns={"volume": "vwap", "vwap": "vwap"})))
+        assert "market_data.ohlcv_5m has one column vwap for several" in said
 
     def test_bars_that_are_known_by_their_end_are_refused(self, empty: Store, sql: Sql) -> None:
         sql(
@@ -745,6 +751,11 @@ class TestRights:
 
 def as_role(url: str, role: str) -> str:
     return psycopg.conninfo.make_conninfo(url, user=role)
+
+
+def test_names_are_quoted_wherever_postgresql_would(sql: Sql) -> None:
+    words = [word for (word,) in sql("SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')")]
+    assert [word for word in words if quoted(word) == word] == []
 
 
 def test_rows_that_are_there_stay_as_they_are(empty: Store, sql: Sql) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from assetbatch.assets import Asset
 from assetbatch.config.tables import TABLES, TableMappings
-from assetbatch.store.adoption.catalogue import Catalogue, Column, ZoneFacts
+from assetbatch.store.adoption.catalogue import Catalogue, Column, Kind, ZoneFacts
 from assetbatch.store.adoption.findings import Addition, Findings, Note, Part, Refusal, elsewhere
 from assetbatch.store.adoption.inserts import Insert, insert_provider, insert_symbols
 from assetbatch.store.adoption.keys import KeyChoice, choose_key, constants_wanted
@@ -30,6 +30,7 @@ from assetbatch.store.adoption.vocabulary import (
     spellings,
 )
 from assetbatch.store.names import Names, Table
+from assetbatch.store.partitions import BY_HAND
 from assetbatch.store.statements import Statements
 from assetbatch.words import listed as some_of
 
@@ -126,6 +127,7 @@ class _Planner:
         recognised, choices = self._with_keys(recognised)
         self._check_rows(recognised, choices)
         self._check_foreign_columns(recognised)
+        self._check_months(recognised)
         self._check_nulls(recognised)
         self._check_optional(recognised)
         recognised = self._with_values(recognised)
@@ -272,6 +274,12 @@ class _Planner:
         facts = self._catalogue.tables[key]
         alone = any(index.columns == (column.name,) for index in facts.indexes) or column.name == "id"
         return alone and facts.reference(column.name) is None
+
+    def _check_months(self, recognised: Recognised) -> None:
+        facts = recognised.tables.get("bars")
+        divides = self._by_month and not self._catalogue.timescaledb
+        if divides and facts is not None and facts.kind is Kind.TABLE:
+            self._findings.refuse(place(recognised.names.bars), "is there and is not partitioned", BY_HAND)
 
     def _check_nulls(self, recognised: Recognised) -> None:
         """Refuse columns of the status that take no NULL: an error is NULL after a success, and the last

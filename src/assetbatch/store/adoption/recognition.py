@@ -433,6 +433,13 @@ class Recognition:
                 self._findings.take(
                     f"{self._place(key)}.{quoted(constant)}", f"is {as_text(value)!r} in every row of ours"
                 )
+        taken = [name for ours, name in columns.items() if ours != "id"] + list(mapping.constants)
+        for name in dict.fromkeys(name for name in taken if taken.count(name) > 1):
+            self._findings.refuse(
+                self._place(key),
+                f"has one column {quoted(name)} for several",
+                f"correct database.tables.{key}",
+            )
         ordered = {ours: columns[ours] for ours in TABLES[key] if ours in columns}
         constants = {name: as_text(value) for name, value in mapping.constants.items()}
         return Table(schema=schema, name=name, columns=ordered, constants=constants)
