@@ -250,6 +250,17 @@ class TestWhoseIds:
         sql("INSERT INTO data_sources.data_sync_status VALUES (99, 1)")
         assert "data_sources.data_sync_status.ticker_id has 99" in refused(empty, sql)
 
+    def test_ids_that_are_another_tables_by_their_name_are_asked_about(self, empty: Store, sql: Sql) -> None:
+        sql(SCHEMAS + SYMBOLS + PROVIDERS + SYNC + ", PRIMARY KEY (ticker_id, provider_id))")
+        sql("CREATE TABLE market_data.tickers (id serial PRIMARY KEY, symbol text UNIQUE)")
+        said = refused(empty, sql)
+        assert "by its name its ids may be those of market_data.tickers" in said
+        assert "set database.tables.symbols.table: market_data.tickers if they are" in said
+        told = mapped(sync_status=TableMapping(columns={"ticker_id": "ticker_id"}))
+        assert names_of(empty, told).symbols.schema == "trading"
+        told = mapped(symbols=TableMapping(table="market_data.tickers"))
+        assert names_of(empty, told).symbols.schema == "market_data"
+
     def test_symbols_are_not_made_where_bars_have_ids_already(self, empty: Store, sql: Sql) -> None:
         sql(SCHEMAS + BARS + ", PRIMARY KEY (symbol_id, ts))")
         sql("INSERT INTO market_data.ohlcv_5m VALUES (1, now(), 1, 2, 1, 2)")

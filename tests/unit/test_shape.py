@@ -106,7 +106,7 @@ class TestConcerns:
         ("column", "words"),
         [
             (Column("close", "real", "real", -1, False), "close is real: it keeps 6 digits"),
-            (Column("trades", "integer", "integer", -1, False), "trades is integer: more than 2,147,483,648"),
+            (Column("trades", "smallint", "smallint", -1, False), "trades is smallint: more than 32,768"),
         ],
     )
     def test_other_narrow_types_are_named(self, column: Column, words: str) -> None:

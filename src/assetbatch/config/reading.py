@@ -228,8 +228,8 @@ def _no_ticker(symbol: str, asset_type: AssetType | msgspec.UnsetType) -> str:
 
 
 def _find_twins(assets: Mapping[KeyPath, Asset], mistakes: list[Mistake]) -> None:
-    """Two assets of one symbol or one ticker, in whichever list. One ticker under two spellings of a symbol is
-    a warning (see `likely_mistakes`): a platform may tell them apart."""
+    """Two assets of one symbol or one ticker, in whichever list. One ticker under two spellings of a symbol
+    is a warning (see `likely_mistakes`): a platform may tell them apart."""
     for key in ("symbol", "polygon_ticker"):
         first: dict[str, KeyPath] = {}
         for path, asset in assets.items():

@@ -28,6 +28,8 @@ MOST_SYMBOLS = 200
 LARGEST_PRICE = {AssetType.FOREX: 50_000.0, AssetType.CRYPTO: 500_000.0}
 LARGEST_VOLUME = {AssetType.FOREX: 1e6, AssetType.CRYPTO: 1e9}
 """What a column should be able to hold, by class: prices of 2026 with room for a few years."""
+LARGEST_TRADES = 10_000_000
+"""Trades of a bar that a column should be able to hold."""
 SCALE = {AssetType.FOREX: 5, AssetType.CRYPTO: 8}
 """Digits after the point that prices of a class have."""
 
@@ -88,7 +90,7 @@ def _of_type(column: Column, assets: Sequence[Asset], prices: Mapping[str, float
     found = []
     if column.base == "real":
         found.append(("it keeps 6 digits, what is finer is rounded", "double precision"))
-    elif column.most is not None and column.name == "trades" and column.base != "bigint":
+    elif column.most is not None and column.name == "trades" and column.most <= LARGEST_TRADES:
         found.append((f"more than {column.most:,.0f} trades of a bar are refused", "bigint"))
     elif column.most is not None and (is_price or column.name == "volume"):
         largest = LARGEST_PRICE if is_price else LARGEST_VOLUME

@@ -97,7 +97,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """A table that a view reads from."""
+    """Another table: one that a view reads from."""
 
     schema: str
     table: str
@@ -197,6 +197,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     schemas: Mapping[str, bool] = {}
     """The schemas that are there, and whether this role may make tables in them."""
     may_make_schemas: bool = True
+    namesakes: tuple[Source, ...] = ()
+    """Tables whose names say that the ids of a column may be theirs."""
     own_missing: tuple[str, ...] = ()
     """Tables of assetbatch itself that the migrations make."""
     version: int = 0

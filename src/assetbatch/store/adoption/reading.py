@@ -13,12 +13,20 @@ import psycopg
 
 from assetbatch.assets import Asset
 from assetbatch.config.tables import TABLES, TableMappings
-from assetbatch.store.adoption.catalogue import Catalogue, Column, RowFacts, TableFacts, Trial, ZoneFacts
+from assetbatch.store.adoption.catalogue import (
+    Catalogue,
+    Column,
+    RowFacts,
+    Source,
+    TableFacts,
+    Trial,
+    ZoneFacts,
+)
 from assetbatch.store.adoption.inserts import Insert, insert_provider, insert_symbols
 from assetbatch.store.adoption.plan import OWN_SCHEMA, Draft, draft, provider_code
 from assetbatch.store.adoption.recognition import Recognised, wanted_place
 from assetbatch.store.adoption.sql import listed, place, quoted
-from assetbatch.store.adoption.vocabulary import EVERY_WORD, PROVIDER, PROVIDERS, plain
+from assetbatch.store.adoption.vocabulary import EVERY_WORD, NAMESAKES, PROVIDER, PROVIDERS, plain
 from assetbatch.store.connection import Connection
 from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, is_of_data
 from assetbatch.store.migrations import load_names, own_tables_missing, version_of
@@ -68,6 +76,7 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
         database=database,
         schemas=msgspec.json.decode(there, type=dict[str, bool]),
         may_make_schemas=may_make,
+        namesakes=_namesakes(connection),
         own_missing=tuple(own_tables_missing(connection)),
         version=version,
         timescaledb=timescaledb,
@@ -78,6 +87,12 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
         zone_is_utc=is_utc,
         installed=load_names(connection) if version else None,
     )
+
+
+def _namesakes(connection: Connection) -> tuple[Source, ...]:
+    names = [name for some in NAMESAKES.values() for name in some]
+    found = connection.execute(Statements()("adoption/namesakes"), {"names": names})
+    return tuple(Source(schema=schema, table=table) for schema, table in found)
 
 
 def _with_rows(connection: Connection, facts: TableFacts) -> TableFacts:

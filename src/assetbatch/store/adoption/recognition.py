@@ -17,6 +17,7 @@ from assetbatch.store.adoption.vocabulary import (
     CLOSES,
     IDS,
     INTEGERS,
+    NAMESAKES,
     SYMBOL_TEXTS,
     TIMEFRAMES,
     WANTED,
@@ -503,6 +504,7 @@ class Recognition:
                 self._findings.refuse(named, f"is {column.type} and holds no {mapped}", f"leave out {where}")
             if target is not None and target != symbols["id"]:
                 return "id", target
+            self._check_namesake("bars", "symbol_id", column)
             self._check_family("bars", column, symbol_base, "symbols")
             return "id", None
         if target is not None:
@@ -536,6 +538,7 @@ class Recognition:
             return symbols["symbol"]
         if column.is_text and plain(column.name) in SYMBOL_TEXTS and symbols["id"] != symbols["symbol"]:
             return symbols["symbol"]
+        self._check_namesake("sync_status", "ticker_id", column)
         self._check_family("sync_status", column, symbol_base, "symbols")
         return None
 
@@ -552,6 +555,25 @@ class Recognition:
                 return
         if target is None:
             self._check_family("sync_status", column, provider_base, "providers")
+
+    def _check_namesake(self, key: str, ours: str, column: Column) -> None:
+        """Refuse ids that are another table's by their name, unless somebody has said that they are not."""
+        wanted = wanted_place("symbols", self._mappings)
+        if self._tables[key].reference(column.name) or ours in self._mapping(key).columns:
+            return
+        names = NAMESAKES.get(plain(column.name), ())
+        others = [
+            f"{one.schema}.{one.table}"
+            for one in self._catalogue.namesakes
+            if one.table.lower() in names and (one.schema, one.table) != wanted
+        ]
+        if others:
+            self._findings.refuse(
+                f"{self._place(key)}.{quoted(column.name)}",
+                f"has no foreign key, and by its name its ids may be those of {' or '.join(others[:3])}",
+                f"set database.tables.symbols.table: {others[0]} if they are; "
+                f"database.tables.{key}.{ours}: {column.name} if they are those of {self._place('symbols')}",
+            )
 
     def _check_family(self, key: str, column: Column, base: str, target: str) -> None:
         if _family(column.base, column.is_text) == _family(

@@ -19,6 +19,16 @@ SYMBOL_TEXTS = ("symbol", "ticker", "instrument", "pair")
 """Names of text columns that hold an instrument."""
 
 
+NAMESAKES: Mapping[str, tuple[str, ...]] = {
+    "tickerid": ("ticker", "tickers"),
+    "instrumentid": ("instrument", "instruments"),
+    "assetid": ("asset", "assets"),
+    "securityid": ("security", "securities"),
+    "pairid": ("pair", "pairs"),
+}
+"""Tables that a column without a foreign key may refer to, by its name."""
+
+
 class Wanted(NamedTuple):
     """A column of ours: `fits` are base types, or `S` for any text and `E` for any enum; `type` is what a
     column is that is added or that a remedy changes it to. `required`: nothing works without it."""
