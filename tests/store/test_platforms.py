@@ -261,6 +261,20 @@ class TestWhoseIds:
         told = mapped(symbols=TableMapping(table="market_data.tickers"))
         assert names_of(empty, told).symbols.schema == "market_data"
 
+    def test_a_second_table_of_symbols_is_asked_about_where_bars_have_rows(
+        self, empty: Store, sql: Sql
+    ) -> None:
+        sql(SCHEMAS + SYMBOLS + BARS + ", PRIMARY KEY (symbol_id, ts))")
+        sql("CREATE TABLE market_data.symbols (id serial PRIMARY KEY, ticker text UNIQUE)")
+        names_of(empty)
+        sql("INSERT INTO market_data.ohlcv_5m VALUES (1, now(), 1, 2, 1, 2)")
+        assert "its ids may be those of market_data.symbols" in refused(empty, sql)
+
+    def test_tables_that_init_has_made_are_not_asked_about(self, empty: Store, sql: Sql) -> None:
+        sql("CREATE SCHEMA market_data; CREATE TABLE market_data.tickers (id serial PRIMARY KEY)")
+        empty.initialise(NOTHING, ASSETS)
+        names_of(empty)
+
     def test_symbols_are_not_made_where_bars_have_ids_already(self, empty: Store, sql: Sql) -> None:
         sql(SCHEMAS + BARS + ", PRIMARY KEY (symbol_id, ts))")
         sql("INSERT INTO market_data.ohlcv_5m VALUES (1, now(), 1, 2, 1, 2)")

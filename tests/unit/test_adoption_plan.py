@@ -119,13 +119,20 @@ def test_a_fresh_database_gets_everything_in_the_order_in_which_it_can_be_made()
 
 
 def test_tables_of_our_own_need_nothing() -> None:
-    found = planned(catalogue(*ALL, installed=OWN, version=6))
+    found = planned(catalogue(*ALL, installed=OWN))
     assert found == Plan(names=OWN)
 
 
 def test_a_column_that_is_gone_is_a_change_and_not_a_guess() -> None:
-    found = planned(catalogue(*with_("bars", without=("vwap",)), installed=OWN, version=6))
+    found = planned(catalogue(*with_("bars", without=("vwap",)), installed=OWN))
     assert found.changed == ("bars.vwap",)
+
+
+def test_an_upgrade_is_part_of_the_plan() -> None:
+    found = planned(catalogue(*ALL, installed=OWN, pending=("span_faults",)))
+    assert [(one.part, one.what) for one in found.additions] == [
+        (Part.MIGRATION, "span_faults (of assetbatch itself)")
+    ]
 
 
 class TestRights:

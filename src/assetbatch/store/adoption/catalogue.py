@@ -201,7 +201,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     """Tables whose names say that the ids of a column may be theirs."""
     own_missing: tuple[str, ...] = ()
     """Tables of assetbatch itself that the migrations make."""
-    version: int = 0
+    pending: tuple[str, ...] = ()
+    """Names of the migrations of an installation that are not applied yet."""
     timescaledb: bool = False
     encoding: str | None = None
     """The server's, by PostgreSQL's name; None for UTF-8."""

@@ -24,6 +24,7 @@ class Part(StrEnum):
     DEFAULT = "default"
     INDEX = "index"
     ROW = "row"
+    MIGRATION = "migration"
 
 
 class Addition(msgspec.Struct, frozen=True, kw_only=True):

@@ -595,6 +595,8 @@ class _Planner:
                 )
         for name in self._catalogue.own_missing:
             self._findings.add(Part.TABLE, f"{name} (of assetbatch itself)")
+        for name in self._catalogue.pending:
+            self._findings.add(Part.MIGRATION, f"{name} (of assetbatch itself)")
 
     def _made(self, recognised: Recognised) -> dict[str, str]:
         """Return what the templates of tables have places for besides names."""

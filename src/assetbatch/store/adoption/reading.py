@@ -29,7 +29,7 @@ from assetbatch.store.adoption.sql import listed, place, quoted
 from assetbatch.store.adoption.vocabulary import EVERY_WORD, NAMESAKES, PROVIDER, PROVIDERS, plain
 from assetbatch.store.connection import Connection
 from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, is_of_data
-from assetbatch.store.migrations import load_names, own_tables_missing, version_of
+from assetbatch.store.migrations import all_migrations, load_names, own_tables_missing, version_of
 from assetbatch.store.names import Table
 from assetbatch.store.statements import Statements
 from assetbatch.store.text import PLAIN
@@ -78,7 +78,7 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
         may_make_schemas=may_make,
         namesakes=_namesakes(connection),
         own_missing=tuple(own_tables_missing(connection)),
-        version=version,
+        pending=tuple(step.name for step in all_migrations() if 0 < version < step.version),
         timescaledb=timescaledb,
         encoding=PLAIN if is_plain else connection.info.parameter_status("server_encoding"),
         now=now,

@@ -20,6 +20,7 @@ SYMBOL_TEXTS = ("symbol", "ticker", "instrument", "pair")
 
 
 NAMESAKES: Mapping[str, tuple[str, ...]] = {
+    "symbolid": ("symbol", "symbols"),
     "tickerid": ("ticker", "tickers"),
     "instrumentid": ("instrument", "instruments"),
     "assetid": ("asset", "assets"),
