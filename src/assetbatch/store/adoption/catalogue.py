@@ -193,7 +193,6 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     """Those that are there, by their names in the configuration."""
     rows: RowFacts = RowFacts()
     role: str = "role"
-    database: str = "database"
     schemas: Mapping[str, bool] = {}
     """The schemas that are there, and whether this role may make tables in them."""
     may_make_schemas: bool = True

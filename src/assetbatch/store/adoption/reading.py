@@ -61,7 +61,7 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
     places = {key: wanted_place(key, mappings) for key in TABLES}
     wanted = [{"key": key, "schema": schema, "name": name} for key, (schema, name) in places.items()]
     schemas = list({OWN_SCHEMA, *(schema for schema, _ in places.values())})
-    ((role, database, now, zone, summer, is_utc, may_make, there, timescaledb),) = connection.execute(
+    ((role, now, zone, summer, is_utc, may_make, there, timescaledb),) = connection.execute(
         Statements()("adoption/server"), {"schemas": schemas}
     ).fetchall()
     tables = {
@@ -73,7 +73,6 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
     return Catalogue(
         tables=tables,
         role=role,
-        database=database,
         schemas=msgspec.json.decode(there, type=dict[str, bool]),
         may_make_schemas=may_make,
         namesakes=_namesakes(connection),

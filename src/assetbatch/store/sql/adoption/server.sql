@@ -1,7 +1,6 @@
--- The role, the database, the time, the zone that its sessions begin in (whether it differs from UTC, and has summer
+-- The role, the time, the zone that its sessions begin in (whether it differs from UTC, and has summer
 -- time), whether the role may make schemas, which of the wanted schemas are there, and whether TimescaleDB is.
 SELECT current_user::text,
-       current_database()::text,
        extract(epoch FROM clock_timestamp())::float8,
        z.zone,
        z.winter <> z.summer,
