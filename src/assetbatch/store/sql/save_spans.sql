@@ -3,7 +3,7 @@
 WITH gone AS (
     DELETE FROM data_sources.assetbatch_spans p
     USING jsonb_to_recordset(%(gone)s::jsonb) AS g(symbol text, start_ms int8)
-    JOIN trading.symbols s ON s.symbol = g.symbol
+    JOIN {symbols} s ON {symbols.symbol[s]} = g.symbol AND {symbols.ours[s]}
     WHERE p.symbol_id = {symbols.id[s]} AND p.start_ts = to_timestamp(g.start_ms / 1000.0)
 )
 INSERT INTO data_sources.assetbatch_spans AS p
