@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 import msgspec
 import psycopg
+from tests.schema import migrate, register
 
 from assetbatch.assets import Asset, AssetType
 from assetbatch.hours import from_ms
@@ -222,10 +223,13 @@ def fill(url: str, rows: int) -> dict[str, int]:
         connection.execute("DROP SCHEMA IF EXISTS trading, market_data, data_sources CASCADE")
         connection.execute("DROP TABLE IF EXISTS staging")
         with Store.open(url, check_schema=False) as store:
-            store.migrate()
-            store.register(
-                Asset(symbol=symbol, polygon_ticker=f"C:{symbol}", asset_type=AssetType.FOREX)
-                for symbol in SYMBOLS
+            migrate(store)
+            register(
+                store,
+                [
+                    Asset(symbol=symbol, polygon_ticker=f"C:{symbol}", asset_type=AssetType.FOREX)
+                    for symbol in SYMBOLS
+                ],
             )
         connection.execute(
             f"INSERT INTO {TABLE} SELECT s.id, to_timestamp(%s / 1000.0) + n * interval '5 minutes',"

@@ -26,6 +26,7 @@ from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
 from assetbatch.store import Store
+from tests.schema import migrate
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MEMORY = Path("/dev/shm")
@@ -160,7 +161,7 @@ def migrated(postgres_url: str) -> Iterator[Callable[[bool], str]]:
         def name_of(by_month: bool) -> str:
             name = stack.enter_context(new_database(postgres_url, "template1"))
             with Store.open(url_of(postgres_url, name), check_schema=False) as store:
-                store.migrate(by_month=by_month)
+                migrate(store, by_month=by_month)
             return name
 
         yield name_of

@@ -186,6 +186,12 @@ class World:
         return [arrival.path for arrival in self.vendor.arrivals]
 
 
+def reserved(services: Services) -> list[int]:
+    """The moment (ms) of the installation's next priority cycle, the slots kept for it, and more."""
+    text = services.redis.hget(services.window.keys[2], services.keys.prefix)
+    return [int(part) for part in (text or "").split(":")]
+
+
 class Listener:
     """Hears the events of some symbols."""
 

@@ -29,6 +29,10 @@ class ConfigError(AssetbatchError):
     exit_code = 2
 
 
+class SchemaRefusedError(ConfigError):
+    """The platform's tables cannot be used as they are; nothing was changed. A line for each reason."""
+
+
 class UnreachableError(AssetbatchError):
     """Redis, PostgreSQL or the vendor's API cannot be used at all."""
 

@@ -121,7 +121,8 @@ def measure(outcome: Outcome, calls: Iterable[CallMade]) -> Measured:
         counters[f"calls|{call.outcome}"] += 1
         counters[f"call_seconds|{bucket(CALL_SECONDS, call.seconds)}"] += 1
         counters["call_ms"] += round(call.seconds * 1000)
-        per_minute[call.at_ms // MINUTE_MS * MINUTE_MS] += 1
+        if call.sent:  # a connection that is refused uses nothing of the limit
+            per_minute[call.at_ms // MINUTE_MS * MINUTE_MS] += 1
     points = [Point(CALLS, minute_ms, count, "sum") for minute_ms, count in sorted(per_minute.items())]
     latency = {"run_priority": PRIORITY_LATENCY, "run_queue": QUEUE_LATENCY}.get(command)
     if latency:

@@ -18,7 +18,10 @@ log = logging.getLogger("assetbatch")
 WAITS_FOR = {
     "window": "all calls of this window are used",
     "blocked": "the vendor said too many calls",
-    "lost": "redis has no log of the last calls (it was restarted, emptied or is another server)",
+    "lost": (
+        "redis has no log of the last calls with this key "
+        "(the key is new there, or redis was restarted, emptied or is another server)"
+    ),
     "spaced": "the calls are spread over the runs of the queue",
     "reserved": "the free calls are kept for the next priority cycle",
 }

@@ -5,19 +5,21 @@ An idle start never opens the database and never loads an HTTP library.
 
 from __future__ import annotations
 
+import logging
 import uuid
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from assetbatch.config import Config
-from assetbatch.errors import DatabaseError
+from assetbatch.errors import ConfigError, DatabaseError
 from assetbatch.secret import Secret
 from assetbatch.state.clock import ServerClock
 from assetbatch.state.connection import VIEW_SECONDS, RedisClient, Waiting, connect
 from assetbatch.state.journal import COMMANDS, Journal
-from assetbatch.state.keys import Keys, fingerprint, shared_prefix
+from assetbatch.state.keys import Keys, fingerprint, shared_prefix, window_name
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.queue import Queue
@@ -28,10 +30,13 @@ if TYPE_CHECKING:
     from assetbatch.embedded import EmbeddedServers
     from assetbatch.entitlements import Entitlements
     from assetbatch.events import Events
+    from assetbatch.slots.slots import Slots
     from assetbatch.state.dead_processes import DeadProcesses
     from assetbatch.state.plan_memory import PlanMemory
     from assetbatch.store import Store
     from assetbatch.vendor.client import VendorClient
+
+log = logging.getLogger("assetbatch")
 
 CALL_SECONDS = 10.0
 """The longest a call may take, from name resolution to the last byte."""
@@ -155,19 +160,50 @@ class Services:
 
     @cached_property
     def window(self) -> Window:
-        """The call window of the configured API key."""
+        """The call window of the configured API key, or of the name that it shares with others."""
+        return self._window(lambda trust: self.store.first_call(trust))
+
+    def _window(self, first_call: Callable[[Callable[[], object]], bool]) -> Window:
+        shared_by = self.config.rate_limiting.window
         return Window(
             self.redis,
             self.keys,
-            self._fingerprint,
+            window_name(shared_by) if shared_by else self._fingerprint,
             self.config.call_limit,
             CALL_SECONDS,
-            first_call=lambda trust: self.store.first_call(trust),
+            first_call=first_call,
             server_name=self._server_name,
             view_seconds=VIEW_SECONDS if self.config.require_redis().group else 0.0,
             free_dead=lambda: self.dead_processes.free(),
             queue_runs=self.config.queue.max_concurrency,
         )
+
+    def slots(self, *, is_recorded: bool = False) -> Slots:
+        """Slots of the window for other programs; `is_recorded`: the database knows already that calls are
+        made, and is not asked."""
+        from assetbatch.slots.slots import Slots
+
+        if not is_recorded:
+            with suppress(DatabaseError, ConfigError):  # `_record_call_if_known` says so
+                _ = self.store  # opened before a slot is taken, which does not keep for long
+        record_call = None if is_recorded else self._record_call_if_known
+        return Slots(self._window(self._first_call_if_known), record_call)
+
+    def _first_call_if_known(self, trust: Callable[[], object]) -> bool:
+        """As the store's. Without a database nobody knows: a log that may be incomplete is waited out."""
+        try:
+            return self.store.first_call(trust)
+        except (DatabaseError, ConfigError) as error:
+            log.info("nobody knows of earlier calls: %s", error)
+            return False
+
+    def _record_call_if_known(self) -> bool:
+        try:
+            self.store.record_call()
+        except (DatabaseError, ConfigError) as error:
+            log.info("the database does not learn of this call: %s", error)
+            return False
+        return True
 
     @cached_property
     def queue(self) -> Queue:

@@ -7,6 +7,7 @@ document is made.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
 from socket import AF_INET, AF_INET6, SHUT_RD, SHUT_RDWR, socket
 from socketserver import TCPServer
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 log = logging.getLogger("assetbatch")
@@ -26,7 +28,7 @@ CONNECTION_SECONDS = 10.0
 """So long a connection may last, from the first byte of its request to the last of its answer."""
 
 REQUEST_BYTES = 16_384
-"""The request line and the headers together."""
+"""The request line, the headers and the body together."""
 
 MAKING_SECONDS = 8.0
 """So long a document is waited for; the making itself goes on."""
@@ -47,6 +49,17 @@ class Document(NamedTuple):
 
     status: int
     content_type: str
+    body: bytes
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+class Request(NamedTuple):
+    """What is asked of an action; `headers` by their names in any case."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
     body: bytes
 
 
@@ -111,6 +124,12 @@ class _Limited:
             raise _TooLargeError
         return line
 
+    def read(self, size: int) -> bytes:
+        if size > self._left:
+            raise _TooLargeError
+        self._left -= size
+        return self._inner.read(size)
+
     def close(self) -> None:
         self._inner.close()
 
@@ -154,7 +173,10 @@ class _Handler(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def _dispatch(self) -> None:
-        path = self.path.split("?", 1)[0]
+        path, _, query = self.path.partition("?")
+        if action := self.server.actions.get(path.split("/", 2)[1] if path.startswith("/") else ""):
+            self._answer(action(self._request(path, query)))
+            return
         found = self.server.documents.get(path)
         if found is None:
             self._answer(_plain(HTTPStatus.NOT_FOUND))
@@ -163,12 +185,18 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(found.get())
 
+    def _request(self, path: str, query: str) -> Request:
+        length = self.headers.get("Content-Length", "0")
+        size = int(length) if re.fullmatch("[0-9]{1,9}", length) else 0
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return Request(self.command, path, query, headers, self.rfile.read(size) if size else b"")
+
     def _answer(self, document: Document, more: Mapping[str, str] | None = None) -> None:
         self.send_response(document.status)
         self.send_header("Content-Type", document.content_type)
         self.send_header("Content-Length", str(len(document.body)))
         self.send_header("Connection", "close")
-        for name, value in {**_HEADERS, **(more or {})}.items():
+        for name, value in {**_HEADERS, **document.headers, **(more or {})}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
@@ -195,15 +223,22 @@ def _plain(status: HTTPStatus) -> Document:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `documents` by path, until `stop`."""
+    """Serves `documents` by path, and `actions` by the first part of a path, until `stop`."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, host: str, port: int, documents: Mapping[str, Cached]) -> None:
-        """Binds; raises OSError where that is impossible."""
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        documents: Mapping[str, Cached],
+        actions: Mapping[str, Callable[[Request], Document]] = MappingProxyType({}),
+    ) -> None:
+        """Binds; raises OSError where that is impossible. An action may not raise."""
         self.documents = documents
+        self.actions = actions
         self._deadlines: dict[socket, float] = {}
         self._lock = threading.Lock()
         self.address_family = AF_INET6 if ":" in host else AF_INET

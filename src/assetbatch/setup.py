@@ -11,7 +11,9 @@ from assetbatch.assets import Asset
 from assetbatch.services import Services
 
 if TYPE_CHECKING:
+    from assetbatch.config import Config
     from assetbatch.store import Store
+    from assetbatch.store.adoption import Plan
     from assetbatch.store.shape import Concern
 
 MIGRATION_SECONDS = 100.0
@@ -20,7 +22,8 @@ MIGRATION_SECONDS = 100.0
 
 class SetupReport(msgspec.Struct, frozen=True):
     """What `init` found and did: migrations applied now, symbols added, symbols that were there, partitions
-    of the table of bars added now, and whether that became a hypertable."""
+    of the table of bars added now, and whether that became a hypertable; what of a platform's tables is used
+    as it is."""
 
     migrations: tuple[str, ...]
     added: tuple[str, ...]
@@ -29,25 +32,43 @@ class SetupReport(msgspec.Struct, frozen=True):
     hypertable: bool = False
     concerns: tuple[str, ...] = ()
     """What the tables will refuse, spoil or lack for the configured assets, each with what to do."""
+    taken: tuple[str, ...] = ()
 
 
 def initialise(services: Services, *, by_month: bool = False) -> SetupReport:
-    """Creates or upgrades the schema, with bars `by_month` if so told, and registers all configured assets;
-    safe to repeat and to race. What the database has refused is due again."""
+    """Create or upgrade the schema, with bars `by_month` if so told, and register all configured assets;
+    safe to repeat and to race. What the database has refused is due again.
+
+    Raises SchemaRefusedError, with nothing changed, where a platform's tables cannot be used.
+    """
     config = services.config
     with services.open_store(check_schema=False, within_seconds=MIGRATION_SECONDS) as store:
-        migrated = store.migrate(by_month=by_month)
-        registered = store.register([*config.priority_assets, *config.secondary_assets])
+        done = store.initialise(config.database.tables, _every_asset(config), by_month=by_month)
         store.forget_rejections()
         found = look_at(store, config.assets)
     return SetupReport(
-        tuple(migrated.steps),
-        tuple(registered.added),
-        tuple(registered.present),
-        tuple(migrated.partitions),
-        migrated.hypertable,
-        tuple(f"{concern.message} (hint: {concern.hint})" for concern in found),
+        tuple(done.steps),
+        tuple(done.added),
+        tuple(done.present),
+        tuple(done.partitions),
+        done.hypertable,
+        (
+            *(str(warning) for warning in done.plan.warnings),
+            *(f"{concern.message} (hint: {concern.hint})" for concern in found),
+        ),
+        tuple(str(note) for note in done.plan.taken),
     )
+
+
+def planned(services: Services, *, by_month: bool = False) -> Plan:
+    """Return what `initialise` would do; changes nothing."""
+    config = services.config
+    with services.open_store(check_schema=False, within_seconds=MIGRATION_SECONDS) as store:
+        return store.plan(config.database.tables, _every_asset(config), by_month=by_month)
+
+
+def _every_asset(config: Config) -> list[Asset]:
+    return [*config.priority_assets, *config.secondary_assets]
 
 
 def look_at(store: Store, assets: Iterable[Asset]) -> list[Concern]:

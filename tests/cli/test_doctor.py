@@ -151,6 +151,40 @@ class TestWithout:
         assert errors(document)[0][0] == "vendor"
 
 
+def test_tables_that_init_would_refuse_are_named_before_it_is_run(make_world: MakeWorld) -> None:
+    world = make_world(init=False)
+    with psycopg.connect(world.database_url) as connection:
+        connection.execute(
+            "CREATE SCHEMA trading; CREATE VIEW trading.symbols AS SELECT 1 AS id, 'A' AS symbol"
+        )
+    code, document = examined(world)
+    assert code == 3
+    said_of_it = [message for check, message in errors(document) if check == "postgresql"]
+    assert said_of_it[0].endswith("the database has no tables of assetbatch")
+    assert said_of_it[1] == "trading.symbols is a view: nothing can be locked or written there"
+
+
+def test_rows_that_a_policy_keeps_from_being_updated_are_counted(free: World) -> None:
+    role = f"role_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(free.database_url, autocommit=True) as owner:
+        owner.execute(
+            f"CREATE ROLE {role} LOGIN PASSWORD 'made-up';"
+            f"GRANT USAGE ON SCHEMA trading, market_data, data_sources TO {role};"
+            f"GRANT ALL ON ALL TABLES IN SCHEMA trading, market_data, data_sources TO {role};"
+            "ALTER TABLE trading.symbols ENABLE ROW LEVEL SECURITY;"
+            "CREATE POLICY reading ON trading.symbols FOR SELECT USING (true);"
+            "CREATE POLICY writing ON trading.symbols FOR UPDATE USING (symbol <> 'EURUSD')".encode()
+        )
+        url = f"postgresql://{role}:made-up@{free.database_url.split('@', 1)[1]}"
+        code, document = examined(free, DATABASE_URL=url)
+        owner.execute(f"DROP OWNED BY {role}".encode())
+        owner.execute(f"DROP ROLE {role}".encode())
+    assert code == 2
+    assert errors(document)[0][1] == (
+        "row level security lets this role read but not update 1 of 6 symbols: EURUSD"
+    )
+
+
 NEEDED = {
     "trading.symbols": "SELECT, UPDATE",
     "market_data.ohlcv_5m": "SELECT, INSERT, UPDATE",
@@ -158,7 +192,8 @@ NEEDED = {
     "data_sources.data_sync_status": "SELECT, INSERT, UPDATE",
     "data_sources.assetbatch_spans": "SELECT, INSERT, UPDATE, DELETE",
     "data_sources.assetbatch_calls": "SELECT, INSERT",
-    "data_sources.assetbatch_rejections": "SELECT, INSERT, UPDATE",
+    "data_sources.assetbatch_sync": "SELECT, INSERT, UPDATE",
+    "data_sources.assetbatch_names": "SELECT",
     "data_sources.assetbatch_answers": "SELECT, INSERT, UPDATE",
     "data_sources.assetbatch_migrations": "SELECT",
 }
@@ -246,7 +281,7 @@ class TestBarsByMonth:
 
     def test_cannot_be_had_of_a_table_that_is_there_and_the_way_is_told(self, free: World) -> None:
         done = run(free, "init", "--partition", "month")
-        assert (done.returncode, done.stdout) == (3, "")
+        assert (done.returncode, done.stdout) == (2, "")
         assert "market_data.ohlcv_5m is there and is not partitioned" in done.stderr
         assert 'docs/deploying.md, "Bars by month"' in done.stderr
 

@@ -12,11 +12,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from assetbatch.state.window import CallKind, WindowState
 from tests.own_redis import OwnServer, own_server
 from tests.world import KEY, RealClock, SetClock, World
 
@@ -64,14 +69,19 @@ class Served:
 def served(free: World) -> Iterator[Callable[..., Served]]:
     running: list[Served] = []
 
-    def start(*arguments: str, **env: str) -> Served:
-        running.append(Served(free, *arguments, **env))
+    def start(*arguments: str, world: World = free, **env: str) -> Served:
+        running.append(Served(world, *arguments, **env))
         return running[-1]
 
     yield start
     for one in running:
         if one.process.poll() is None:
             one.stop()
+
+
+@pytest.fixture
+def slot_server(served: Callable[..., Served]) -> Served:
+    return served("--slots")
 
 
 def test_answers_the_three_documents(free: World, served: Callable[..., Served]) -> None:
@@ -168,3 +178,122 @@ def test_embedded_servers_stay_up_between_two_documents(free: World, served: Cal
     held = free.folder / ".local/share/assetbatch/postgresql/server.lock"  # for as long as the server lives
     with held.open() as lock, pytest.raises(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class TestSlots:
+    """`serve --slots`, as other programs of this machine use it."""
+
+    def ask(
+        self, server: Served, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[int, dict[str, Any], Message]:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(f"{server.url}{path}", body, names, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=15) as answer:
+                return answer.status, json.loads(answer.read()), answer.headers
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read()), error.headers
+
+    def state(self, world: World) -> WindowState:
+        with world.services() as services:
+            return services.window.state()
+
+    def test_are_off_unless_asked_for(self, served: Callable[..., Served]) -> None:
+        server = served()
+        request = urllib.request.Request(f"{server.url}/slot", b"", method="POST")
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(request, timeout=15)
+
+    def test_are_taken_and_settled(self, free: World, served: Callable[..., Served]) -> None:
+        server = served("--slots")
+        code, told, _ = self.ask(server, "POST", "/slot", b'{"name": "priority", "wait": 1, "hold": 5}')
+        assert (code, told["granted"]) == (200, True)
+        assert 4 < told["expires_in_seconds"] <= 5
+        code, done, _ = self.ask(server, "DELETE", f"/slot/{told['slot']}")
+        assert (code, done) == (200, {"slot": told["slot"], "calls_made": 1})
+        _, told, _ = self.ask(server, "POST", "/slot?name=queue&wait=0.5&hold=2")
+        self.ask(server, "DELETE", f"/slot/{told['slot']}?calls_made=0")
+        assert self.state(free).used == 1
+
+    def test_that_are_not_free_are_told_with_when_to_ask_again(
+        self, free: World, served: Callable[..., Served]
+    ) -> None:
+        server = served("--slots")
+        with free.services() as services:
+            for _ in range(100):
+                services.window.ask(CallKind.PRIORITY)
+        code, told, headers = self.ask(server, "POST", "/slot")
+        assert (code, told["granted"], told["reason"]) == (429, False, "window")
+        assert 50 < told["retry_after_seconds"] <= int(headers["Retry-After"]) <= 75
+
+    def test_are_waited_for(self, make_world: Callable[..., World], served: Callable[..., Served]) -> None:
+        world = make_world(limit=1, window_seconds=2)
+        server = served("--slots", world=world)
+        for _ in range(3):
+            code, told, _ = self.ask(server, "POST", "/slot?wait=6")
+            assert code == 200
+            self.ask(server, "DELETE", f"/slot/{told['slot']}")
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body", "code"),
+        [
+            ("POST", "/slot", b"{", 400),
+            ("POST", "/slot", b'{"wait": -1}', 400),
+            ("POST", "/slot", b'{"wait": 7}', 400),
+            ("POST", "/slot", b'{"hold": 11}', 400),
+            ("POST", "/slot", b'{"name": "me"}', 400),
+            ("POST", "/slot", b'{"more": 1}', 400),
+            ("POST", "/slot", b"\xff", 400),
+            ("POST", "/slot?wait=x", None, 400),
+            ("GET", "/slot", None, 405),
+            ("POST", "/slot/x", None, 405),
+            ("DELETE", "/slot/x", None, 404),
+            ("DELETE", "/slot/../slot", None, 404),
+            ("DELETE", "/slot/x?calls_made=2", None, 400),
+        ],
+    )
+    def test_that_are_asked_for_wrongly_are_refused(
+        self, slot_server: Served, method: str, path: str, body: bytes | None, code: int
+    ) -> None:
+        found, told, _ = self.ask(slot_server, method, path, body)
+        assert (found, set(told)) == (code, {"error"})
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Origin": "http://127.0.0.1:8787"},
+            {"Sec_Fetch_Site": "cross-site"},
+            {"Host": "evil.example"},
+            {"Host": "127.0.0.1.evil.example"},
+            {"Host": "localhost@evil.example"},
+        ],
+    )
+    def test_are_not_for_browsers(self, slot_server: Served, headers: dict[str, str]) -> None:
+        code, told, _ = self.ask(slot_server, "POST", "/slot", b"{}", **headers)
+        assert (code, set(told)) == (403, {"error"})
+
+    def test_go_on_without_redis_and_say_so(self, served: Callable[..., Served]) -> None:
+        server = served("--slots", REDIS_URL="redis://127.0.0.1:1/0")
+        code, told, _ = self.ask(server, "POST", "/slot")
+        assert (code, "redis cannot be reached" in told["error"]) == (503, True)
+
+    def test_are_not_given_to_other_machines(self, free: World) -> None:
+        done = run(free, "serve", "--slots", "--host", "0.0.0.0", "--port", "0")
+        assert done.returncode == 2
+        assert "0.0.0.0 is not loopback" in done.stderr
+
+    def test_that_many_wait_for_leave_room_for_the_probe(
+        self, free: World, make_world: Callable[..., World], served: Callable[..., Served]
+    ) -> None:
+        world = make_world(limit=1, window_seconds=5)
+        server = served("--slots", world=world)
+        with ThreadPoolExecutor(30) as pool:
+            answers = [pool.submit(self.ask, server, "POST", "/slot?wait=6") for _ in range(30)]
+            assert server.get("/health/batch")[0] in (200, 503)
+            codes = Counter(answer.result()[0] for answer in answers)
+            reasons = {answer.result()[1].get("reason") for answer in answers}
+        assert codes[200] >= 1
+        assert set(codes) == {200, 429}
+        assert "busy" in reasons

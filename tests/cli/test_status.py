@@ -119,6 +119,15 @@ class TestRepeatedFailures:
         assert "NOTICE run-queue: over: " in over.stderr
         assert run(free, "run-queue").stderr == ""
 
+    def test_are_not_over_by_a_start_that_found_no_call(self, free: World) -> None:
+        free.vendor.order("html", path_contains="C:EURUSD", times=1)
+        assert "EURUSD: the answer is not JSON" in run(free, "run-priority").stderr
+        with free.services() as services:
+            services.redis.flushall()
+        without_call = run(free, "run-priority").stderr
+        assert "EURUSD: redis has no log of the last calls" in without_call
+        assert "over: " not in without_call
+
     def test_are_all_told_with_v(self, free: World) -> None:
         for _ in range(2):
             assert "redis cannot be reached" in run(free, "-v", "run-queue", REDIS_URL=NOWHERE).stderr

@@ -21,7 +21,7 @@ from assetbatch.state.connection import RedisClient
 from assetbatch.state.journal import RUN_PRIORITY
 from assetbatch.vendor.answers import BarsAnswer, PricesAnswer
 from assetbatch.vendor.client import VendorClient
-from tests.world import Listener, World
+from tests.world import Listener, World, reserved
 
 from .conftest import WEDNESDAY_MS, MakeWorld
 
@@ -183,14 +183,14 @@ class TestTheBudget:
         paid.document["batch"] = {"interval_minutes": 5}
         paid.run_priority()
         with paid.services() as services:
-            at, slots = services.redis.hmget(services.window.keys[2], "at", "slots")
-        assert int(slots) == 1
-        assert int(at) == WEDNESDAY_MS - WEDNESDAY_MS % (5 * MINUTE) + 5 * MINUTE
+            at, slots, *_ = reserved(services)
+        assert slots == 1
+        assert at == WEDNESDAY_MS - WEDNESDAY_MS % (5 * MINUTE) + 5 * MINUTE
 
     def test_nothing_is_reserved_for_a_cycle_that_will_need_nothing(self, free: World) -> None:
         free.run_priority()
         with free.services() as services:
-            assert services.redis.hget(services.window.keys[2], "slots") == "0"
+            assert reserved(services)[1] == 0
 
 
 class TestFailures:

@@ -15,7 +15,7 @@ from assetbatch.state.queue import Line
 from assetbatch.state.window import Window
 from assetbatch.store import Store
 from assetbatch.vendor.client import VendorClient
-from tests.world import World
+from tests.world import World, reserved
 
 from .conftest import MakeWorld
 
@@ -147,7 +147,7 @@ def test_a_priority_cycle_of_many_assets_is_wide_too(make_world: MakeWorld) -> N
     result = world.run_priority()
     assert (result.result, result.calls, result.published) == ("ok", 3, 600)
     with world.services() as services:
-        assert services.redis.hget(services.window.keys[2], "slots") == "3"
+        assert reserved(services)[1] == 3
 
 
 def test_pages_of_one_symbol_follow_each_other_while_others_are_out(

@@ -50,6 +50,8 @@ def check_command(line: str) -> None:
     known = options_of(root) | {"--help", "--install-completion"}
     skip = False
     for word in words:
+        if word == "--":
+            break  # what follows is the command of another program
         if skip:
             skip = False
         elif word.startswith("-"):

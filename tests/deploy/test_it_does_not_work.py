@@ -322,7 +322,8 @@ class TestOldData:
         said = start(free, "-v", "run-queue", "--max-seconds", "5").stderr
         shows(
             said,
-            "redis has no log of the last calls (it was restarted, emptied or is another server)",
+            "redis has no log of the last calls with this key "
+            "(the key is new there, or redis was restarted, emptied or is another server)",
         )
         shows(said, "redis is another server: what the queue may have lost is queued again")
 

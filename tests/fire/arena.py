@@ -120,8 +120,17 @@ class Arena:
     """
 
     def __init__(
-        self, folder: Path, redis_url: str, database_url: str, prefix: str, *, backlog: int, latency: Any
+        self,
+        folder: Path,
+        redis_url: str,
+        database_url: str,
+        prefix: str,
+        *,
+        backlog: int,
+        latency: Any,
+        vendor: SandboxServer | None = None,
     ) -> None:
+        """`vendor` is one that another place has started: both have its key."""
         self._folder = folder
         self._redis_url = redis_url
         self._database_url = database_url
@@ -129,14 +138,16 @@ class Arena:
         tickers = [ticker for ticker in instruments(1000) if ticker.startswith("X:")]
         symbols = [ticker[2:] for ticker in tickers if ticker[2:] not in PRIORITY]
         self.symbols = symbols[:backlog]
-        self.vendor = SandboxServer(
+        self._is_guest = vendor is not None
+        self.vendor = vendor or SandboxServer(
             replace(PLANS["basic"], limit=None), key=Secret(KEY), universe=1000, latency=latency
         )
         self.processes: list[Process] = []
         self._numbers = itertools.count(1)
 
     def __enter__(self) -> Self:
-        self.vendor.start()
+        if not self._is_guest:
+            self.vendor.start()
         document = {
             "batch": {"interval_minutes": 1},
             "priority_assets": [_asset(symbol) for symbol in PRIORITY],
@@ -150,14 +161,17 @@ class Arena:
             "redis": {"url": self._redis_url, "prefix": self._prefix},
             "provider": {"base_url": self.vendor.base_url},
         }
-        self._config = self._folder / "config.yml"
-        self._config.write_text(yaml.safe_dump(document))
+        self.config_file.write_text(yaml.safe_dump(document))
         with self.services() as services:
             initialise(services)
             self.teach(services)
             with Bound(20) as bound:
                 assert enqueue_secondary(services, bound, Progress()).enqueued == len(self.symbols)
         return self
+
+    @property
+    def config_file(self) -> Path:
+        return self._folder / "config.yml"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -166,11 +180,12 @@ class Arena:
             if not process.ended:
                 process.kill()
             process.wait(10)
-        self.vendor.stop()
+        if not self._is_guest:
+            self.vendor.stop()
 
     @contextmanager
     def services(self) -> Iterator[Services]:
-        with Services(load(self._config, {"POLYGON_API_KEY": KEY}, cwd=self._folder)) as services:
+        with Services(load(self.config_file, {"POLYGON_API_KEY": KEY}, cwd=self._folder)) as services:
             yield services
 
     def teach(self, services: Services) -> None:
@@ -190,7 +205,7 @@ class Arena:
         process = Process(
             Orders(
                 command=command,
-                config=str(self._config),
+                config=str(self.config_file),
                 journal=str(self._folder / f"{name}.jsonl"),
                 seconds=seconds,
                 call_seconds=CALL_SECONDS,

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,13 +51,13 @@ def over(evidence: Evidence) -> int:
 class Hasty(Window):
     """Settles a call on its grant: a plain sliding log."""
 
-    def ask(self, kind: CallKind, call_id: str | None = None) -> Grant | Refused:
-        answer = super().ask(kind, call_id)
+    def ask(self, kind: CallKind, call_id: str | None = None, **options: Any) -> Grant | Refused:
+        answer = super().ask(kind, call_id, **options)
         if isinstance(answer, Grant):
             super().settle(answer)
         return answer
 
-    def settle(self, grant: Grant) -> None:
+    def settle(self, grant: Grant, **_: Any) -> None:
         """Too late: that was done on the grant."""
 
 
@@ -98,7 +99,7 @@ class TestTheBudget:
     def test_an_entry_dated_at_its_grant_is_found(
         self, redis_client: RedisClient, fresh: Callable[[], Keys]
     ) -> None:
-        sabotaged = Sabotaged(redis_client, ("whole(now + w.hold), call_id", "whole(now), call_id"))
+        sabotaged = Sabotaged(redis_client, ("whole(now + w.lead), call_id", "whole(now), call_id"))
         evidence = self.calls(sabotaged, fresh())
         assert sabotaged.replaced
         assert over(evidence) > 0
@@ -119,7 +120,7 @@ class TestTheBudget:
         sabotaged = Sabotaged(
             redis_client,
             ("redis.call('ZREMRANGEBYSCORE', w.calls, '-inf', whole(now - w.window))", fixed),
-            ("whole(now + w.hold), call_id", "whole(now), call_id"),
+            ("whole(now + w.lead), call_id", "whole(now), call_id"),
         )
         evidence = self.calls(sabotaged, fresh(), dies=0.0)
         assert sabotaged.replaced
@@ -296,8 +297,11 @@ class TestRealProcesses:
         self, tmp_path: Path, redis_url: str, database_url: str, prefix: str
     ) -> None:
         scripts = [
-            ("whole(now + w.hold), call_id", "whole(now), call_id"),
-            ("redis.call('ZADD', KEYS[1], whole(clock_ms(ARGV[1]) + 1), ARGV[2])", ""),  # settle
+            ("whole(now + w.lead), call_id", "whole(now), call_id"),
+            (
+                "redis.call('ZADD', KEYS[1], whole(clock_ms(ARGV[1]) + 1 + tonumber(ARGV[3])), ARGV[2])",
+                "",
+            ),  # settle
         ]
         with Arena(tmp_path, redis_url, database_url, prefix, backlog=100, latency=(0.01, 0.05)) as site:
             until = time.monotonic() + 20

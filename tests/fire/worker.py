@@ -164,8 +164,8 @@ class Watch:
     def ask(self, original: Method) -> Method:
         """Notes grants and refusals that do not come with a take."""
 
-        def ask(window: Window, kind: Any, call_id: str | None = None) -> Any:
-            answer = original(window, kind, call_id)
+        def ask(window: Window, kind: Any, call_id: str | None = None, **options: Any) -> Any:
+            answer = original(window, kind, call_id, **options)
             if isinstance(answer, Grant):
                 self.note("granted", token=answer.call_id)
                 self.passed("grant")
@@ -189,8 +189,8 @@ class Watch:
     def settle(self, original: Method) -> Method:
         """Notes that a slot was settled; the axe after it."""
 
-        def settle(window: Window, grant: Grant) -> None:
-            original(window, grant)
+        def settle(window: Window, grant: Grant, **options: Any) -> None:
+            original(window, grant, **options)
             self.note("settled", token=grant.call_id)
             self.passed("settle")
 

@@ -410,10 +410,16 @@ def use_every_script(client: RedisClient) -> None:
     assert dead.free()
     grants = [window.ask(kind, f"c{number}") for number, kind in enumerate([*CallKind] * 4)]
     first = next(grant for grant in grants if isinstance(grant, Grant))
+    assert window.extend(first, CallKind.QUEUE, 5)
     window.settle(first)
+    window.cancel(first)
     assert isinstance(grants[-1], Refused)
     window.leave("c7")
     window.block(1)
+    client.zadd("{troubles}:own:window:abc", {"former": clock()})
+    keys = Keys("{troubles}:own", "{troubles}")
+    other = Window(client, keys, "abc", CallLimit(5, 60_000), 10.0, clock_ms=clock)
+    assert isinstance(other.ask(CallKind.QUEUE), Refused)
     assert window.state().remaining == 0
     with Locks(client, Keys("{troubles}"), clock).hold("run_queue", 60) as held:
         assert held

@@ -173,7 +173,8 @@ class WindowMachine(RuleBasedStateMachine):
         caller = self.callers.get(name)
         if caller and caller.grant and not caller.arrived:
             self.window.cancel(caller.grant)
-            del self.model.entries[caller.grant.call_id]
+            if self.model.entries[caller.grant.call_id] > self.clock.now_ms + 1:  # else its time is over
+                del self.model.entries[caller.grant.call_id]
             del self.callers[name]
 
     @rule(name=st.sampled_from(CALLERS))

@@ -10,6 +10,7 @@ import pytest
 
 from assetbatch.assets import Asset, AssetType
 from assetbatch.store import Store
+from tests.schema import migrate, register
 
 SYMBOLS = ("EURUSD", "XAUUSD", "BTCUSD")
 
@@ -57,8 +58,8 @@ on_both_tables = pytest.mark.parametrize("by_month", [False, True], ids=["one_ta
 @pytest.fixture
 def store(empty: Store, by_month: bool) -> Store:
     """A store with its tables and the assets of `SYMBOLS`."""
-    empty.migrate(by_month=by_month)
-    empty.register(asset(symbol) for symbol in SYMBOLS)
+    migrate(empty, by_month=by_month)
+    register(empty, [asset(symbol) for symbol in SYMBOLS])
     return empty
 
 

@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 from assetbatch.market import BAR_MS, Bar
 from assetbatch.store import Batch, Store
 from assetbatch.store.bars import SETTLED_AFTER_MS
+from tests.schema import register
 
 from .conftest import Sql, asset, on_both_tables, wait_for_a_waiting_lock
 
@@ -145,7 +146,7 @@ def test_the_recorded_bars_arrive_to_the_last_digit(store: Store, sql: Sql, shar
     files = sorted((shared_dir / "data" / "bars_5m").glob("*.csv"))
     assert files
     bars = {path.stem.replace("_", "-"): recorded(path) for path in files}
-    store.register(asset(symbol) for symbol in bars)
+    register(store, [asset(symbol) for symbol in bars])
     saved = store.save(Batch(bars=bars), NOW_MS)
     assert saved.bars_new == sum(map(len, bars.values()))
     for symbol, some in bars.items():
@@ -154,7 +155,7 @@ def test_the_recorded_bars_arrive_to_the_last_digit(store: Store, sql: Sql, shar
 
 def test_fifty_thousand_bars_at_once_and_again_without_a_write(store: Store, sql: Sql) -> None:
     symbols = [f"S{number:03}" for number in range(50)]
-    store.register(asset(symbol) for symbol in symbols)
+    register(store, [asset(symbol) for symbol in symbols])
     bars = {
         symbol: [
             Bar(t * BAR_MS, 1.0823 + t * 1e-7, 2.5, 0.5, 1.5 + number / 64, t + 0.5, 1.25, t)

@@ -11,6 +11,7 @@ from assetbatch.market import BAR_MS
 from assetbatch.store import Store
 from assetbatch.store.connection import Connection
 from assetbatch.store.partitions import MONTHS_AHEAD
+from tests.schema import register
 
 from .conftest import Sql, asset, on_both_tables
 from .plans import Node, cost, nodes, scans_of_bars
@@ -25,7 +26,7 @@ RANGE_BARS = 100
 
 @pytest.fixture
 def connection(store: Store, database_url: str) -> Iterator[Connection]:
-    store.register(asset(symbol) for symbol in SYMBOLS)
+    register(store, [asset(symbol) for symbol in SYMBOLS])
     with Connection.connect(database_url, autocommit=True) as connection:
         yield connection
 

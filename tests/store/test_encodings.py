@@ -14,6 +14,7 @@ from assetbatch.errors import DatabaseError
 from assetbatch.market import Batch, Outcome, Price
 from assetbatch.store import Store
 from assetbatch.store.text import storable
+from tests.schema import migrate, register
 
 from .conftest import asset
 
@@ -50,8 +51,8 @@ def encoded_url(postgres_url: str, encoding: str) -> Iterator[str]:
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_init_and_a_save_work_on_a_server_in_any_encoding(encoded_url: str, encoding: str) -> None:
     with Store.open(encoded_url, check_schema=False) as store:
-        store.migrate()
-        store.register([asset("EURUSD", NAME), asset("XAUUSD")])
+        migrate(store)
+        register(store, [asset("EURUSD", NAME), asset("XAUUSD")])
         batch = Batch(
             prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in ("EURUSD", "XAUUSD")],
             outcomes=[Outcome("EURUSD", "failed", f"said {NAME} " + "x" * 999), Outcome("XAUUSD", "success")],
@@ -69,9 +70,9 @@ def test_init_and_a_save_work_on_a_server_in_any_encoding(encoded_url: str, enco
 @pytest.mark.parametrize("encoding", ["LATIN1"])
 def test_a_symbol_that_the_encoding_cannot_hold_is_an_error_in_words(encoded_url: str, encoding: str) -> None:
     with Store.open(encoded_url, check_schema=False) as store:
-        store.migrate()
+        migrate(store)
         with pytest.raises(DatabaseError, match="encoding LATIN1 cannot hold the symbol 円USD"):
-            store.register([asset("円USD")])
+            register(store, [asset("円USD")])
         saved = store.save(Batch(prices=[Price(symbol="円USD", last_price=1.5, as_of_ms=NOW_MS)]), NOW_MS)
         assert saved.unknown == ["円USD"]
 
@@ -79,8 +80,8 @@ def test_a_symbol_that_the_encoding_cannot_hold_is_an_error_in_words(encoded_url
 @pytest.mark.parametrize("encoding", ["SQL_ASCII"])
 def test_foreign_bytes_that_are_no_utf8_are_read(encoded_url: str, encoding: str) -> None:
     with Store.open(encoded_url, check_schema=False) as store:
-        store.migrate()
-        store.register([asset("EURUSD")])
+        migrate(store)
+        register(store, [asset("EURUSD")])
         with psycopg.connect(encoded_url, client_encoding="SQL_ASCII", autocommit=True) as other:
             other.execute(
                 "INSERT INTO data_sources.data_sync_status (ticker_id, provider_id, sync_status)"

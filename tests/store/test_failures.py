@@ -14,9 +14,16 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from assetbatch.errors import AssetbatchError, ConfigError, DatabaseError, SchemaMissingError
+from assetbatch.errors import (
+    AssetbatchError,
+    ConfigError,
+    DatabaseError,
+    SchemaMissingError,
+    SchemaRefusedError,
+)
 from assetbatch.market import BAR_MS, Bar, Price, RejectionCause, Span, SpanState
 from assetbatch.store import Batch, Outcome, Saved, Store
+from tests.schema import migrate, register
 
 from .conftest import SYMBOLS, Sql, deadlocks, wait_for_a_waiting_lock
 from .proxy import Proxy
@@ -172,10 +179,10 @@ def test_tables_are_missing(database_url: str) -> None:
 
 
 def test_init_without_the_privilege_to_create(stranger: str) -> None:
-    with Store.open(stranger, check_schema=False) as store, pytest.raises(DatabaseError) as caught:
-        store.migrate()
-    assert "permission denied for database" in caught.value.message
-    assert "as the owner" in (caught.value.hint or "")
+    with Store.open(stranger, check_schema=False) as store, pytest.raises(SchemaRefusedError) as caught:
+        migrate(store)
+    assert "schema trading is not there" in caught.value.message
+    assert "run as the owner of the database: CREATE SCHEMA trading" in caught.value.message
     assert PASSWORD not in said(caught.value)
 
 
@@ -193,8 +200,8 @@ def test_a_role_needs_no_more_than_reading_and_writing_the_tables(
     sql(f"GRANT DELETE ON data_sources.assetbatch_spans TO {role}")
     apart = [Span(slot * BAR_MS, (slot + 1) * BAR_MS, SpanState.ASKED) for slot in (0, 2)]
     with Store.open(stranger) as limited:
-        assert limited.migrate().steps == []
-        limited.register([])
+        assert migrate(limited).steps == []
+        register(limited, [])
         assert len(limited.save(BATCH, NOW_MS).updated) == 3
         limited.save(Batch(spans={"XAUUSD": apart}), NOW_MS)
         limited.save(Batch(spans={"XAUUSD": [Span(0, 3 * BAR_MS, SpanState.ASKED)]}), NOW_MS)

@@ -8,6 +8,7 @@ import pytest
 
 from assetbatch.errors import DatabaseError, RedisError
 from assetbatch.store import Store
+from tests.schema import migrate
 from tests.store.conftest import Sql, wait_for_a_waiting_lock
 
 
@@ -100,5 +101,5 @@ def test_of_an_upgraded_installation_follows_from_what_is_stored(
     if before:
         sql(before)
     with Store.open(database_url, check_schema=False) as upgraded:
-        upgraded.migrate()
+        migrate(upgraded)
     assert sql("SELECT count(*) FROM data_sources.assetbatch_calls") == [(recorded,)]

@@ -4,6 +4,7 @@ import re
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 
 import psycopg
 import pytest
@@ -12,12 +13,13 @@ from assetbatch.errors import DatabaseError, SchemaMissingError
 from assetbatch.market import BAR_MS, Batch, Price, Span, SpanFault, SpanState
 from assetbatch.store import Store
 from assetbatch.store.migrations import all_migrations
+from tests.schema import migrate, register
 
 from .conftest import SYMBOLS, Sql, asset
 
 
 def test_init_makes_the_owners_tables(empty: Store, sql: Sql) -> None:
-    assert empty.migrate().steps == [step.name for step in all_migrations()]
+    assert migrate(empty).steps == [step.name for step in all_migrations()]
     columns = sql(
         "SELECT table_schema || '.' || table_name, string_agg(column_name, ' ' ORDER BY ordinal_position)"
         " FROM information_schema.columns WHERE table_schema IN ('trading', 'market_data', 'data_sources')"
@@ -48,7 +50,7 @@ def test_init_makes_the_owners_tables(empty: Store, sql: Sql) -> None:
 
 def test_init_again_applies_nothing(store: Store, sql: Sql) -> None:
     before = sql("SELECT xmin, * FROM data_sources.assetbatch_migrations")
-    assert store.migrate().steps == []
+    assert migrate(store).steps == []
     assert sql("SELECT xmin, * FROM data_sources.assetbatch_migrations") == before
 
 
@@ -62,7 +64,7 @@ def test_eight_programs_may_start_init_at_once(database_url: str, sql: Sql) -> N
     def init(_: int) -> tuple[list[str], list[str]]:
         with Store.open(database_url, check_schema=False) as store:
             together.wait()
-            return store.migrate().steps, store.register(asset(symbol) for symbol in SYMBOLS).added
+            return migrate(store).steps, register(store, [asset(symbol) for symbol in SYMBOLS]).added
 
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(init, range(8)))
@@ -77,7 +79,7 @@ def test_init_waits_for_another_init_no_longer_than_the_lock_timeout(database_ur
         Store.open(database_url, check_schema=False, lock_seconds=0.2) as store,
         pytest.raises(DatabaseError, match="a lock was not free in time"),
     ):
-        store.migrate()
+        migrate(store)
 
 
 def test_without_tables_it_says_to_run_init(database_url: str) -> None:
@@ -102,7 +104,7 @@ def test_an_installation_of_version_1_is_upgraded_and_keeps_what_it_has(
     with pytest.raises(SchemaMissingError, match="version 1") as caught:
         Store.open(database_url)
     assert caught.value.hint == "run assetbatch init"
-    assert store.migrate().steps == [step.name for step in all_migrations()[1:]]
+    assert migrate(store).steps == [step.name for step in all_migrations()[1:]]
     with Store.open(database_url) as upgraded:
         assert upgraded.load(["EURUSD"])["EURUSD"].last_price == 1.5
         upgraded.save(Batch(spans={"EURUSD": [Span(0, BAR_MS, SpanState.ASKED)]}), 1)
@@ -125,7 +127,7 @@ def test_the_words_of_failed_stretches_become_faults(store: Store, sql: Sql) -> 
         " (symbol_id bigint PRIMARY KEY, rejected_at timestamptz, since timestamptz, error text)"
     )
     sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 4")
-    store.migrate()
+    migrate(store)
     found = store.load(["EURUSD"])["EURUSD"].spans
     assert [span.fault for span in found] == [SpanFault.UNUSABLE_BAR, SpanFault.UNCONFIRMED, None, None]
 
@@ -137,14 +139,14 @@ def test_a_newer_schema_says_to_upgrade(store: Store, database_url: str, sql: Sq
     assert not isinstance(caught.value, SchemaMissingError)
     assert caught.value.hint == "upgrade assetbatch"
     with pytest.raises(DatabaseError, match="version 9999"):
-        store.migrate()
+        migrate(store)
 
 
 def test_a_missing_provider_says_to_run_init(store: Store, database_url: str, sql: Sql) -> None:
     sql("DELETE FROM data_sources.api_providers")
     with pytest.raises(SchemaMissingError, match="code polygon"):
         Store.open(database_url)
-    store.register([])
+    register(store, [])
     Store.open(database_url).close()
 
 
@@ -157,7 +159,7 @@ def test_a_table_that_was_dropped_later_is_named(
         Store.open(database_url)
     assert not isinstance(caught.value, SchemaMissingError), "init would change nothing"
     with pytest.raises(DatabaseError, match=f"{re.escape(table)} is missing"):
-        store.migrate()
+        migrate(store)
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(
@@ -168,7 +170,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(
     broken = (*all_migrations(), migrations.Migration(2, "broken", b"SELECT 1 / 0"))
     monkeypatch.setattr(migrations, "all_migrations", lambda: broken)
     with pytest.raises(DatabaseError, match="division by zero"):
-        empty.migrate()
+        migrate(empty)
     assert sql("SELECT count(*) FROM pg_namespace WHERE nspname IN ('trading', 'data_sources')") == [(0,)]
 
 
@@ -195,15 +197,20 @@ def test_the_table_refuses_bars_that_cannot_be(store: Store, sql: Sql, bar: str)
 
 
 def test_every_sql_file_names_no_percent_sign_outside_of_parameters() -> None:
-    from importlib.resources import files
-
     for path in files("assetbatch.store").joinpath("sql").iterdir():
         if path.name.endswith(".sql"):
             assert not re.search(r"%(?!\([a-z_]+\)s)", path.read_text()), path.name
 
 
+def test_no_statement_names_a_table_of_the_owner_other_than_by_its_place_in_the_template() -> None:
+    for path in files("assetbatch.store").joinpath("sql").iterdir():
+        if path.name.endswith(".sql"):
+            code = re.sub(r"--.*", "", path.read_text())
+            assert not re.search(r"trading\.|market_data\.|api_providers|data_sync_status", code), path.name
+
+
 def test_who_may_write_the_ledger_may_write_the_tables_that_an_upgrade_adds(empty: Store, sql: Sql) -> None:
-    empty.migrate()
+    migrate(empty)
     new = "data_sources.assetbatch_sync, data_sources.assetbatch_answers, data_sources.assetbatch_calls"
     sql(f"DROP TABLE {new}, data_sources.assetbatch_names")
     sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 2")
@@ -211,7 +218,7 @@ def test_who_may_write_the_ledger_may_write_the_tables_that_an_upgrade_adds(empt
     sql(f"CREATE ROLE {role}")
     try:
         sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON data_sources.assetbatch_spans TO {role}")
-        empty.migrate()
+        migrate(empty)
         for table in new.split(", "):
             assert sql(f"SELECT has_table_privilege('{role}', '{table}', 'SELECT, INSERT')") == [(True,)]
     finally:

@@ -13,13 +13,14 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from assetbatch.errors import DatabaseError
+from assetbatch.errors import DatabaseError, SchemaRefusedError
 from assetbatch.hours import from_ms
 from assetbatch.market import BAR_MS, Bar, Batch, Saved
 from assetbatch.store import Store
 from assetbatch.store.migrations import all_migrations
 from assetbatch.store.partitions import EARLIER, LATER, MONTHS_AHEAD, MONTHS_BACK, missing, month_of
 from tests.conftest import REPOSITORY
+from tests.schema import migrate, register
 
 from .conftest import SYMBOLS, Sql, asset
 
@@ -82,7 +83,7 @@ class TestANewTable:
     def test_has_a_partition_for_each_month_and_for_what_is_earlier_and_later(
         self, empty: Store, sql: Sql, now_ms: int
     ) -> None:
-        made = empty.migrate(by_month=True)
+        made = migrate(empty, by_month=True)
         assert made == (STEPS, [part.name for part in missing([], now_ms)], False)
         assert len(tables(sql)) == MONTHS_BACK + 1 + MONTHS_AHEAD + 2
 
@@ -98,14 +99,14 @@ class TestANewTable:
                 f" WHERE conrelid = '{TABLE}'::regclass ORDER BY 1"
             )
 
-        empty.migrate()
+        migrate(empty)
         plain = shape()
         sql("DROP SCHEMA trading, market_data, data_sources CASCADE")
-        empty.migrate(by_month=True)
+        migrate(empty, by_month=True)
         assert shape() == plain
 
     def test_is_not_partitioned_unless_init_is_told_so(self, empty: Store, sql: Sql) -> None:
-        assert empty.migrate() == (STEPS, [], False)
+        assert migrate(empty) == (STEPS, [], False)
         assert sql(f"SELECT relkind::text FROM pg_class WHERE oid = '{TABLE}'::regclass") == [("r",)]
 
     def test_refers_to_symbols_of_a_platform_by_the_type_of_their_ids(self, empty: Store, sql: Sql) -> None:
@@ -113,14 +114,14 @@ class TestANewTable:
         sql(
             "CREATE TABLE trading.symbols (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), symbol text UNIQUE)"
         )
-        empty.migrate(by_month=True)
-        empty.register([asset("EURUSD")])
+        migrate(empty, by_month=True)
+        register(empty, [asset("EURUSD")])
         assert empty.save(Batch(bars={"EURUSD": [bar(0)]}), 0).bars_new == 1
 
     def test_that_was_lost_is_not_made_again_in_silence(self, store: Store, sql: Sql) -> None:
         sql(f"DROP TABLE {TABLE}")
         with pytest.raises(DatabaseError, match="ohlcv_5m is missing"):
-            store.migrate(by_month=True)
+            migrate(store, by_month=True)
 
 
 class TestBars:
@@ -172,14 +173,14 @@ class TestInitAgain:
     @pytest.mark.parametrize("told", [False, True])
     def test_changes_nothing(self, store: Store, sql: Sql, told: bool) -> None:
         before = tables(sql)
-        assert store.migrate(by_month=told) == ([], [], False)
+        assert migrate(store, by_month=told) == ([], [], False)
         assert tables(sql) == before
 
     @pytest.mark.parametrize("told", [False, True])
     def test_adds_the_months_that_have_come_nearer(self, store: Store, sql: Sql, told: bool) -> None:
         before = [row[:2] for row in tables(sql)]
         let_months_pass(sql, 3)
-        assert len(store.migrate(by_month=told).partitions) == 3
+        assert len(migrate(store, by_month=told).partitions) == 3
         assert [row[:2] for row in tables(sql)] == before
 
     def test_moves_bars_that_meanwhile_went_into_the_last_partition(
@@ -192,20 +193,20 @@ class TestInitAgain:
         let_months_pass(sql, MONTHS_AHEAD + 2)
         store.save(Batch(bars=dict.fromkeys(SYMBOLS, bars)), now_ms)
         assert places(sql) != before
-        store.migrate()
+        migrate(store)
         assert places(sql) == before
 
     def test_makes_a_month_that_was_dropped_again(self, store: Store, sql: Sql, now_ms: int) -> None:
         name = from_ms(month_of(now_ms, -7)).strftime("ohlcv_5m_%Y_%m")
         sql(f"DROP TABLE market_data.{name}")
-        assert store.migrate().partitions == [name]
+        assert migrate(store).partitions == [name]
         assert store.save(Batch(bars={"EURUSD": [bar(month_of(now_ms, -7))]}), now_ms).bars_new == 1
 
     def test_names_a_month_that_is_in_its_way_since_it_was_detached(self, store: Store, sql: Sql) -> None:
         name = tables(sql)[5][0]
         sql(f"ALTER TABLE {TABLE} DETACH PARTITION {name}")
         with pytest.raises(DatabaseError, match="a table is there already") as caught:
-            store.migrate()
+            migrate(store)
         assert name.split(".")[1] in caught.value.message
         assert caught.value.hint == "rename or drop it: a partition that was detached keeps its name"
 
@@ -218,7 +219,7 @@ class TestInitAgain:
         def init(_: int) -> int:
             with Store.open(database_url) as mine:
                 together.wait()
-                return len(mine.migrate().partitions)
+                return len(migrate(mine).partitions)
 
         with ThreadPoolExecutor(8) as pool:
             assert sorted(pool.map(init, range(8))) == [0] * 7 + [5]
@@ -243,7 +244,7 @@ class TestInitAgain:
         with ThreadPoolExecutor(1) as pool:
             watching = pool.submit(watch)
             started.wait(10)
-            assert store.migrate().partitions
+            assert migrate(store).partitions
             done.set()
             assert watching.result(10) == {3_000}
 
@@ -251,14 +252,14 @@ class TestInitAgain:
         self, store: Store, limited_url: str
     ) -> None:
         with Store.open(limited_url) as limited:
-            assert limited.migrate(by_month=True) == ([], [], False)
+            assert migrate(limited, by_month=True) == ([], [], False)
 
     def test_after_the_record_of_migrations_was_lost_adopts_the_table_as_it_is(
         self, store: Store, sql: Sql
     ) -> None:
         before = tables(sql)
         sql("DROP TABLE data_sources.assetbatch_migrations")
-        assert store.migrate() == (STEPS, [], False)
+        assert migrate(store) == (STEPS, [], False)
         assert tables(sql) == before
 
 
@@ -319,9 +320,9 @@ class TestATableThatIsThereAlready:
     ) -> None:
         store.save(Batch(bars={"EURUSD": [bar(now_ms - n * DAY_MS) for n in range(bars)]}), now_ms)
         before = sql(f"SELECT relkind::text, relfilenode FROM pg_class WHERE oid = '{TABLE}'::regclass")
-        with pytest.raises(DatabaseError, match="is there and is not partitioned") as caught:
-            store.migrate(by_month=True)
-        assert 'docs/deploying.md, "Bars by month"' in (caught.value.hint or "")
+        with pytest.raises(SchemaRefusedError, match="is there and is not partitioned") as caught:
+            migrate(store, by_month=True)
+        assert 'docs/deploying.md, "Bars by month"' in caught.value.message
         assert (
             sql(f"SELECT relkind::text, relfilenode FROM pg_class WHERE oid = '{TABLE}'::regclass") == before
         )
@@ -340,7 +341,7 @@ class TestATableThatIsThereAlready:
         for statement in found[1].split(";"):
             if statement.strip():
                 sql(statement)
-        store.migrate(by_month=True)
+        migrate(store, by_month=True)
         assert [row[1:] for row in places(sql)] == rows
         old = next(row for row in tables(sql) if "until" in row[0])
         assert old[2] == file
@@ -349,7 +350,7 @@ class TestATableThatIsThereAlready:
         assert store.save(Batch(bars={"EURUSD": [*bars, *more]}), border_ms + DAY_MS).bars_new == 2
         assert [place for place, *_ in places(sql) if place != old[0]] == ["market_data.ohlcv_5m_2027_01"]
         assert store.load(["EURUSD"])["EURUSD"].last_bar_ms == border_ms
-        assert store.migrate() == ([], [], False)
+        assert migrate(store) == ([], [], False)
 
     @pytest.mark.parametrize("told", [False, True])
     @pytest.mark.parametrize(
@@ -368,11 +369,11 @@ class TestATableThatIsThereAlready:
         sql(f"CREATE TABLE market_data.theirs PARTITION OF {TABLE} {values}")
         before = tables(sql)
         if told:
-            with pytest.raises(DatabaseError, match="partitioned already") as caught:
-                empty.migrate(by_month=True)
+            with pytest.raises(SchemaRefusedError, match="partitioned already") as caught:
+                migrate(empty, by_month=True)
             assert (caught.value.hint or "").startswith("leave out --partition")
         else:
-            assert empty.migrate() == (STEPS, [], False)
+            assert migrate(empty) == (STEPS, [], False)
         assert tables(sql) == before
         assert empty.facts().partitions == ()
 
@@ -380,8 +381,8 @@ class TestATableThatIsThereAlready:
         sql(PLATFORMS.format("RANGE (ts)"))
         start, end = from_ms(month_of(now_ms, -1)), from_ms(month_of(now_ms, 1))
         sql(f"CREATE TABLE market_data.theirs PARTITION OF {TABLE} FOR VALUES FROM ('{start}') TO ('{end}')")
-        assert empty.migrate().partitions == []
-        made = empty.migrate(by_month=True).partitions
+        assert migrate(empty).partitions == []
+        made = migrate(empty, by_month=True).partitions
         assert (made[0], made[-1], len(made)) == (EARLIER, LATER, 2 + MONTHS_AHEAD)
 
 
@@ -427,37 +428,37 @@ class TestTimescaleDB:
         return sql
 
     def test_makes_a_hypertable_with_chunks_of_a_month(self, empty: Store, stand_in: Sql) -> None:
-        assert empty.migrate(by_month=True) == (STEPS, [], True)
+        assert migrate(empty, by_month=True) == (STEPS, [], True)
         assert stand_in("SELECT relation::text, name::text, every::text, indexes FROM elsewhere.calls") == [
             (TABLE, "ts", "1 mon", False)
         ]
 
     def test_is_asked_once(self, empty: Store, stand_in: Sql) -> None:
-        empty.migrate(by_month=True)
-        assert empty.migrate(by_month=True) == ([], [], False)
+        migrate(empty, by_month=True)
+        assert migrate(empty, by_month=True) == ([], [], False)
         assert len(stand_in("SELECT name FROM elsewhere.calls")) == 1
 
     def test_is_not_asked_unless_init_is_told_so(self, empty: Store, stand_in: Sql) -> None:
-        assert empty.migrate() == (STEPS, [], False)
+        assert migrate(empty) == (STEPS, [], False)
         assert stand_in("SELECT name FROM elsewhere.calls") == []
 
     def test_takes_over_a_table_that_is_there_only_while_it_is_empty(
         self, store: Store, stand_in: Sql
     ) -> None:
         store.save(Batch(bars={"EURUSD": [bar(0)]}), 0)
-        with pytest.raises(DatabaseError, match="holds bars and is no hypertable") as caught:
-            store.migrate(by_month=True)
+        with pytest.raises(SchemaRefusedError, match="holds bars and is no hypertable") as caught:
+            migrate(store, by_month=True)
         assert 'docs/deploying.md, "Bars by month"' in (caught.value.hint or "")
         stand_in(f"DELETE FROM {TABLE}")
-        assert store.migrate(by_month=True).hypertable
+        assert migrate(store, by_month=True).hypertable
 
     def test_that_is_real_keeps_bars_as_an_ordinary_table_does(
         self, empty: Store, real: Sql, database_url: str, now_ms: int
     ) -> None:
         with Store.open(database_url, check_schema=False) as store:
-            assert store.migrate(by_month=True) == (STEPS, [], True)
-            assert store.migrate(by_month=True) == ([], [], False)
-            store.register(asset(symbol) for symbol in SYMBOLS)
+            assert migrate(store, by_month=True) == (STEPS, [], True)
+            assert migrate(store, by_month=True) == ([], [], False)
+            register(store, [asset(symbol) for symbol in SYMBOLS])
             first_ms = month_of(now_ms, -2)
             bars = [bar(first_ms + n * 36 * BAR_MS, 1.0 + n / 64) for n in range(600)]
             assert store.save(Batch(bars={"EURUSD": bars}), now_ms).bars_new == 600

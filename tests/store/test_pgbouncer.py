@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from assetbatch.market import BAR_MS, Bar, Batch, Outcome, Price, Span, SpanState
 from assetbatch.store import Store
+from tests.schema import migrate
 
 from .conftest import SYMBOLS, on_both_tables
 
@@ -97,7 +98,7 @@ def test_everything_works_as_without_it(bouncer: str) -> None:
         assert through.gaps({SYMBOLS[0]: (0, 310 * BAR_MS)}) == {SYMBOLS[0]: [(300 * BAR_MS, 310 * BAR_MS)]}
         assert len(through.closes(SYMBOLS)) == len(SYMBOLS)
         assert through.facts().missing_rights == ()
-        assert through.migrate().steps == []
+        assert migrate(through).steps == []
 
 
 def test_no_setting_is_left_behind_on_a_connection_that_others_get(bouncer: str) -> None:

@@ -12,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from assetbatch.market import BAR_MS, LOCKED, Bar, Batch, Outcome, Price, RejectionCause
 from assetbatch.store import Store
+from tests.schema import register
 
 from .conftest import Sql
 
@@ -90,7 +91,7 @@ class TestARowThatIsHeld:
         from .conftest import asset
 
         many = [f"S{number:03}" for number in range(250)]
-        store.register(asset(symbol) for symbol in many)
+        register(store, [asset(symbol) for symbol in many])
         with psycopg.connect(database_url) as other:
             other.execute("SELECT FROM trading.symbols WHERE symbol IN ('S007', 'S200') FOR UPDATE")
             started = time.monotonic()

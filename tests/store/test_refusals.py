@@ -10,6 +10,7 @@ from assetbatch.market import BAR_MS, Bar, Batch, Outcome, Price, Span, SpanStat
 from assetbatch.planning import Work, assess
 from assetbatch.store import Store
 from assetbatch.store.connection import Session
+from tests.schema import register
 
 from .conftest import SYMBOLS, Sql, asset
 
@@ -119,7 +120,7 @@ def test_one_bad_symbol_of_many_costs_a_few_transactions(
     store: Store, sql: Sql, transactions: list[str]
 ) -> None:
     symbols = [f"S{number:03}" for number in range(256)]
-    store.register(asset(symbol) for symbol in symbols)
+    register(store, [asset(symbol) for symbol in symbols])
     sql("ALTER TABLE trading.symbols ADD CHECK (symbol <> 'S137' OR metadata = '{}')")
     transactions.clear()
     saved = store.save(Batch(prices=[price(symbol) for symbol in symbols]), NOW_MS)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from assetbatch.market import Bar, Price, RejectionCause
 from assetbatch.store import Batch, Outcome, Saved, Store
+from tests.schema import register
 
 from .conftest import SYMBOLS, Sql, asset, deadlocks, wait_for_a_waiting_lock
 from .proxy import Proxy
@@ -245,7 +246,7 @@ def test_what_save_returned_is_visible_to_everybody(store: Store, sql: Sql) -> N
 
 def test_round_trips_do_not_grow_with_the_batch(store: Store, database_url: str) -> None:
     many = [f"S{number:03}" for number in range(250)]
-    store.register(asset(symbol) for symbol in many)
+    register(store, [asset(symbol) for symbol in many])
 
     def turns(symbols: list[str], bars: int) -> int:
         batch = Batch(
@@ -266,7 +267,7 @@ def test_round_trips_do_not_grow_with_the_batch(store: Store, database_url: str)
 
 def test_round_trips_of_a_merge_do_not_grow_with_the_batch(store: Store, database_url: str) -> None:
     many = [f"S{number:03}" for number in range(250)]
-    store.register(asset(symbol) for symbol in many)
+    register(store, [asset(symbol) for symbol in many])
 
     def turns(symbols: list[str], bars: int) -> int:
         some = {symbol: [Bar(t * 300_000, 1.0, 2.0, 1.0, 1.5) for t in range(bars)] for symbol in symbols}
@@ -289,7 +290,7 @@ def two(store: Store, database_url: str) -> Iterator[tuple[Store, Store]]:
 
 def test_two_writers_in_opposite_order_do_not_deadlock(two: tuple[Store, Store], sql: Sql) -> None:
     many = [f"S{number:03}" for number in range(60)]
-    two[0].register(asset(symbol) for symbol in many)
+    register(two[0], [asset(symbol) for symbol in many])
     together = threading.Barrier(2)
 
     def write(writer: int) -> int:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from assetbatch.ledger import record
 from assetbatch.market import BAR_MS, Bar, Batch, Outcome, Price, Span, SpanState
 from assetbatch.store import Store
+from tests.schema import register
 
 from .conftest import SYMBOLS, Sql, asset, deadlocks, wait_for_a_waiting_lock
 from .proxy import Proxy
@@ -115,7 +116,7 @@ class TestSaving:
         store.save(Batch(spans={symbol: [span(0, 9, ASKED, 5)] for symbol in SYMBOLS}), NOW_MS)
         sql("DELETE FROM trading.symbols WHERE symbol = 'EURUSD'")
         assert set(store.load(SYMBOLS)) == {"XAUUSD", "BTCUSD"}
-        store.register([asset("EURUSD")])
+        register(store, [asset("EURUSD")])
         assert store.load(["EURUSD"])["EURUSD"].spans == ()
         store.save(Batch(spans={"EURUSD": [span(3, 4, WANTED)]}), NOW_MS)
         assert store.load(["EURUSD"])["EURUSD"].spans == (span(3, 4, WANTED),)
@@ -156,7 +157,7 @@ class TestRoundTrips:
 
     def test_do_not_grow_with_the_batch(self, store: Store, database_url: str) -> None:
         many = [f"S{number:03}" for number in range(250)]
-        store.register(asset(symbol) for symbol in many)
+        register(store, [asset(symbol) for symbol in many])
         # BEGIN and settings, lock, prices with outcomes and ledgers, spans, COMMIT.
         assert self.turns(database_url, self.batch(many[:1], 1)) == 5
         assert self.turns(database_url, self.batch(many, 20)) == 5
@@ -190,7 +191,7 @@ class TestTwoWriters:
         self, store: Store, database_url: str, sql: Sql
     ) -> None:
         many = [f"S{number:03}" for number in range(30)]
-        store.register(asset(symbol) for symbol in many)
+        register(store, [asset(symbol) for symbol in many])
         together = threading.Barrier(2)
 
         def write(writer: int) -> None:

@@ -476,6 +476,7 @@ class TestEffective:
             ("rate_limiting.tier", "free", "default"),
             ("rate_limiting.calls_per_minute", "5", "default of free"),
             ("rate_limiting.window_seconds", "60", "default"),
+            ("rate_limiting.window", "not set", "default"),
             ("rate_limiting.upgrade_url", "https://massive.com/pricing", "default"),
             ("queue.max_size", "1000", "default"),
             ("queue.retry_max_attempts", "3", "default"),

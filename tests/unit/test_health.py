@@ -72,6 +72,7 @@ def cycle(age_ms: int = 0, **fields: object) -> CycleRecord:
     )
 
 
+NOTHING = structs.replace(cycle(fresh=3), result="nothing")
 JOBS = {RUN_PRIORITY: job(), RUN_QUEUE: job(), ENQUEUE_SECONDARY: job()}
 ENABLED = Config(priority_assets=(EURUSD,))
 
@@ -429,6 +430,11 @@ class TestMetrics:
             ([cycle(fresh=3), cycle(failed=3), cycle(refreshed=3)], "critical"),
             ([cycle(refreshed=2, failed=1)], "critical"),
             ([cycle(refreshed=3, error="redis is gone"), cycle(refreshed=3)], "critical"),
+            ([NOTHING, cycle(error="a lock was not free in time")], "warning"),
+            ([NOTHING, cycle(error="no database"), cycle(refreshed=3)], "warning"),
+            ([NOTHING, cycle(error="no database"), cycle(failed=3)], "critical"),
+            ([cycle(error="no database"), NOTHING], "critical"),
+            ([structs.replace(NOTHING, result="stopped"), cycle(error="no database")], "critical"),
         ],
     )
     def test_a_success_rate_that_has_healed_is_no_more_than_a_warning(

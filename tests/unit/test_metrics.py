@@ -51,6 +51,12 @@ def test_a_cycle_is_counted_with_its_result_its_duration_and_its_assets() -> Non
     }
 
 
+def test_a_call_that_was_never_sent_is_none_of_the_minutes() -> None:
+    measured = measure(outcome(), [CallMade(NOON, "vendor_down", 0.01, sent=False, answered=False)])
+    assert measured.counters["calls|vendor_down"] == 1
+    assert [point for point in measured.points if point.metric == CALLS] == []
+
+
 def test_calls_are_counted_by_outcome_and_by_the_minute_they_came_back_in() -> None:
     calls = [
         CallMade(NOON + 1, "ok", 0.08, sent=True, answered=True),

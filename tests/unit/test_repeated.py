@@ -41,11 +41,11 @@ class Starts:
         return said
 
     def succeed(
-        self, works: set[Kind], *warnings: str, after_ms: int = MINUTE, paused: Collection[str] = ()
+        self, works: set[Kind], *warnings: str, after_ms: int = MINUTE, unasked: Collection[str] = ()
     ) -> list[str]:
         memory = self._memory(after_ms)
         said = self._say(memory, logging.WARNING, warnings)
-        said += memory.ended(works, paused)
+        said += memory.ended(works, unasked)
         memory.save()
         return said
 
@@ -118,11 +118,11 @@ class TestAWarning:
         starts.succeed(ALL, "XAUUSD: HTTP 500")
         assert starts.succeed(ALL, "XAUUSD: HTTP 500", "EURUSD: HTTP 500") == ["EURUSD: HTTP 500"]
 
-    def test_is_not_over_while_its_asset_is_left_alone_because_of_it(self, starts: Starts) -> None:
+    def test_is_not_over_where_nothing_was_learned_of_its_asset(self, starts: Starts) -> None:
         starts.succeed(ALL, "XAUUSD: no data", "EURUSD: HTTP 500")
-        said = starts.succeed(ALL, paused=["XAUUSD"])
+        said = starts.succeed(ALL, unasked=["XAUUSD"])
         assert [line.split(" (")[0] for line in said] == ["over: EURUSD: HTTP 500"]
-        assert starts.succeed(ALL, paused=["XAUUSD"], after_ms=2 * FORGET_MS) == []
+        assert starts.succeed(ALL, unasked=["XAUUSD"], after_ms=2 * FORGET_MS) == []
         assert [line.split(" (")[0] for line in starts.succeed(ALL)] == ["over: XAUUSD: no data"]
 
 

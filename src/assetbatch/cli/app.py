@@ -29,6 +29,8 @@ COMMANDS = {
     "init": "setup",
     "doctor": "doctor",
     "config": "configuration",
+    "call": "call",
+    "slot": "slot",
     "serve": "serve",
     "sandbox": "sandbox",
 }

@@ -144,8 +144,7 @@ def _cycle(
         code = 128 + bound.stopped if bound.stopped else result.exit_code
         _show(result, json)
         if memory:
-            paused = [asset.symbol for asset in result.assets if asset.paused]
-            for line in memory.ended(_works(result), paused):
+            for line in memory.ended(_works(result), result.unasked):
                 log.log(NOTICE, "%s", line)
         if result.result != "skipped":  # the start that is still running reports by itself
             ping.ended(code, summary(result))

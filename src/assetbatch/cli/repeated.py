@@ -95,15 +95,15 @@ class Memory(logging.Filter):
         """The lines that follow are of an error that has ended the start."""
         self._kind = kind_of(error)
 
-    def ended(self, works: Collection[Kind], paused: Collection[str] = ()) -> list[str]:
+    def ended(self, works: Collection[Kind], unasked: Collection[str] = ()) -> list[str]:
         """Forgets what is over, and returns it in words.
 
         That is what this start did not meet though it has used what `works`, and what was not met for an
-        hour; but nothing about `paused` assets, which were left alone because they failed.
+        hour; but nothing about `unasked` assets, of which this start learned nothing.
         """
         over = []
         for key, line in list(self._lines.items()):
-            if key in self._seen or not set(paused).isdisjoint(line.symbols):
+            if key in self._seen or not set(unasked).isdisjoint(line.symbols):
                 continue
             if line.kind in works or self._now_ms - line.last_ms > FORGET_MS:
                 del self._lines[key]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from assetbatch.health import Health
     from assetbatch.services import Services
     from assetbatch.serving import Cached, Document
+    from assetbatch.slots.http import SlotApi
+    from assetbatch.slots.slots import Slots
 
 DEFAULT_PORT = 8787
 
@@ -27,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(
         "serve",
-        epilog="Examples: assetbatch serve  |  assetbatch serve --port 9000 --refresh 15\n\n"
+        epilog="Examples: assetbatch serve  |  assetbatch serve --port 9000 --refresh 15 --slots\n\n"
         "Exit codes: 0 never; 2 usage or configuration, or the port is taken; 143/130 stopped by "
         "SIGTERM/SIGINT.",
     )(serve)
@@ -40,17 +42,30 @@ def serve(
     refresh: Annotated[
         int, typer.Option(min=1, max=3600, help="Seconds for which a document is answered again.")
     ] = 5,
+    slots: Annotated[
+        bool,
+        typer.Option(
+            "--slots",
+            help="Also give slots of the window to other programs of this machine: POST /slot, "
+            "DELETE /slot/ID.",
+        ),
+    ] = False,
 ) -> None:
     """Serve /health/batch (JSON, 200 or 503), /metrics (Prometheus) and / (the page) until it is stopped.
 
     It has no login and no TLS: on another address than loopback, put a proxy before it.
     """
     with reported(context) as options:
+        if slots and not _is_loopback(host):
+            raise ConfigError(
+                f"{host} is not loopback: slots are for programs of this machine",
+                hint="leave out --slots or --host",
+            )
         config = load_config(options)
-        raise typer.Exit(128 + _serve(options, config, host, port, refresh))
+        raise typer.Exit(128 + _serve(options, config, host, port, refresh, slots))
 
 
-def _serve(options: Options, config: Config, host: str, port: int, refresh: int) -> int:
+def _serve(options: Options, config: Config, host: str, port: int, refresh: int, with_slots: bool) -> int:
     from assetbatch.serving import Server
 
     with services_for(options, config) as services:  # open all the time: embedded servers stay up
@@ -58,8 +73,10 @@ def _serve(options: Options, config: Config, host: str, port: int, refresh: int)
             services.embedded.redis_url()
         if config.database.url is not None and config.database.url.embedded:
             services.embedded.database_url()
+        api = _slot_api(options, config) if with_slots else None
+        actions = {"slot": api.answer} if api else {}
         try:
-            server = Server(host, port, _documents(options, config, refresh))
+            server = Server(host, port, _documents(options, config, refresh), actions)
         except OSError as error:
             hint = "choose another with --port"
             raise ConfigError(f"{host}:{port} cannot be listened on: {error.strerror}", hint=hint) from None
@@ -76,10 +93,27 @@ def _serve(options: Options, config: Config, host: str, port: int, refresh: int)
             signal.signal(number, stop)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         shown = f"[{host}]" if ":" in host else host
-        print_text(f"serving http://{shown}:{server.port}/ , /health/batch and /metrics")
+        paths = "/health/batch, /metrics and /slot" if api else "/health/batch and /metrics"
+        print_text(f"serving http://{shown}:{server.port}/ , {paths}")
         asked.wait()
+        if api:
+            api.stop()
         server.stop()
         return stopped[0]
+
+
+def _slot_api(options: Options, config: Config) -> SlotApi:
+    from assetbatch.slots.http import SlotApi
+
+    config.require_api_key()
+    config.require_redis()
+
+    @contextmanager
+    def slots(is_recorded: bool) -> Iterator[Slots]:
+        with services_for(options._replace(sandbox=False), config) as services:
+            yield services.slots(is_recorded=is_recorded)
+
+    return SlotApi(slots)
 
 
 def _documents(options: Options, config: Config, refresh: int) -> dict[str, Cached]:

@@ -68,6 +68,7 @@ class RateLimiting(_Section, frozen=True):
     """The plan, and the calls it allows: `calls_per_minute` in any `window_seconds`.
 
     An absent `calls_per_minute` is UNSET and means the tier's own number; None means unlimited.
+    `window` names the window of several API keys with one limit; None: each key has its own.
     """
 
     tier: Annotated[
@@ -76,6 +77,14 @@ class RateLimiting(_Section, frozen=True):
     ] = "free"
     calls_per_minute: CallsPerMinute | UnsetType = UNSET
     window_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
+    window: (
+        Annotated[
+            str,
+            Meta(pattern=r"^[A-Za-z0-9._-]+\Z", max_length=64),
+            Meta(description="a name of 1 to 64 letters, digits or . _ -"),
+        ]
+        | None
+    ) = None
     upgrade_url: HttpUrl = HttpUrl("https://massive.com/pricing")
 
     @property

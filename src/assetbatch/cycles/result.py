@@ -16,7 +16,7 @@ from assetbatch.errors import AssetbatchError
 from assetbatch.metrics import CallMade, Outcome, measure
 from assetbatch.services import Services
 from assetbatch.state.journal import RUN_PRIORITY, CycleRecord
-from assetbatch.status import Status
+from assetbatch.status import OPEN, Status
 
 LEASE_SLACK_SECONDS = LAST_RESORT_SECONDS
 """How much longer than its command's bound a lease or lock lives: by then no holder can be alive, and
@@ -77,6 +77,11 @@ class CycleResult(msgspec.Struct, kw_only=True):
         """The assets that did not get what they were due."""
         fine = (Status.SUCCESS.value, Status.POSTPONED.value, Status.FRESH.value)
         return [asset for asset in self.assets if asset.status not in fine]
+
+    @property
+    def unasked(self) -> list[str]:
+        """The symbols that this start learned nothing of: left alone after a failure, or without a call."""
+        return [asset.symbol for asset in self.assets if asset.paused or asset.status in OPEN]
 
     @property
     def exit_code(self) -> int:

@@ -14,8 +14,10 @@ from assetbatch.doctor.findings import (
     Answer,
     Asked,
     Finding,
+    Level,
     error,
     not_checked,
+    of_adoption,
     of_cron,
     of_database,
     of_error,
@@ -24,6 +26,7 @@ from assetbatch.doctor.findings import (
     of_plan,
     of_queue,
     of_redis,
+    of_refusals,
     of_registered,
     of_tables,
     of_trial,
@@ -32,7 +35,13 @@ from assetbatch.doctor.findings import (
     ok,
     warning,
 )
-from assetbatch.errors import AssetbatchError, BoundExceededError, DatabaseError, RedisError
+from assetbatch.errors import (
+    AssetbatchError,
+    BoundExceededError,
+    DatabaseError,
+    RedisError,
+    SchemaMissingError,
+)
 from assetbatch.events import channel
 from assetbatch.health import job_health
 from assetbatch.secret import masked
@@ -169,8 +178,22 @@ class _Examination:
             yield from of_database(facts, asked)
             if facts.missing_rights:
                 return  # what follows would only say it again
-            store.check_schema()
+            try:
+                store.check_schema()
+            except SchemaMissingError as raised:
+                yield from of_error("postgresql", raised)
+                yield from of_refusals(
+                    store.plan(self._config.database.tables, self._config.assets, tries=False)
+                )
+                return
             yield from of_partitions(facts.partitions, facts.now_ms)
+            tables, symbols = self._config.database.tables, [asset.symbol for asset in self._config.assets]
+            adopted = of_adoption(
+                store.plan(tables, self._config.assets, tries=False), store.locked_out(symbols), len(symbols)
+            )
+            yield from adopted
+            if any(finding.level is Level.ERROR for finding in adopted):
+                return  # what is asked below may need what is missing
             concerns = look_at(store, self._config.assets)
             if any(concern.stops_all for concern in concerns):
                 yield from of_tables(concerns, {})

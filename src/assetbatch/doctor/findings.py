@@ -22,6 +22,8 @@ from assetbatch.report import lack_in_words
 from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
 from assetbatch.state.queue import QueueState
 from assetbatch.state.window import WindowState
+from assetbatch.store.adoption import Plan
+from assetbatch.store.adoption.findings import Part
 from assetbatch.store.facts import DatabaseFacts
 from assetbatch.store.failures import INIT_HINT
 from assetbatch.store.partitions import LATER, Partition, missing, month_of
@@ -234,6 +236,37 @@ def of_partitions(there: Sequence[Partition], now_ms: int) -> list[Finding]:
         message = f"the partitions of bars end at {moment(later.start_ms)}: what is later shares one table"
         return [warning("postgresql", message, INIT_HINT)]
     return [ok("postgresql", f"bars have partitions by month up to {moment(later.start_ms)}")]
+
+
+def of_refusals(found: Plan) -> list[Finding]:
+    """Why `init` would refuse the tables that are there: each would keep data out or spoil it."""
+    return [
+        error("postgresql", f"{refusal.what} {refusal.why}", refusal.remedy, code=2)
+        for refusal in found.refusals
+    ]
+
+
+def of_adoption(found: Plan, locked_out: Sequence[str], symbols: int) -> list[Finding]:
+    """What the plan of `init` says of tables that are there.
+
+    `locked_out` are those of the configured `symbols` whose rows may be read but not updated.
+    """
+    findings = of_refusals(found)
+    lacking = [f"{one.part} {one.what}" for one in found.additions if one.part is not Part.ROW]
+    if lacking:
+        findings.append(error("postgresql", f"{listed(lacking, 5)}: not there", INIT_HINT, code=3))
+    elif found.changed:
+        message = f"the tables are not as init has found them: {listed(found.changed, 5)}"
+        findings.append(error("postgresql", message, f"restore them, or {INIT_HINT}", code=3))
+    findings += [warning("postgresql", f"{note.what} {note.why}", note.remedy) for note in found.warnings]
+    if locked_out and not found.refusals:
+        message = (
+            f"row level security lets this role read but not update {len(locked_out)} of "
+            f"{plural(symbols, 'symbol')}: {listed(locked_out, 5)}"
+        )
+        hint = "CREATE POLICY ... FOR UPDATE on the table of symbols for this role"
+        findings.append(error("postgresql", message, hint, code=2))
+    return findings
 
 
 def of_tables(concerns: Sequence[Concern], refused: Mapping[str, str]) -> list[Finding]:

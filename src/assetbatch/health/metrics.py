@@ -28,15 +28,13 @@ def metrics_of(cycles: Sequence[CycleRecord], queue: QueueState, waits: int, now
 
 
 def alerts_of(metrics: Mapping[str, float], config: Config, cycles: Sequence[CycleRecord]) -> list[Alert]:
-    """The metrics beyond their thresholds. What has failed within the hour is only a warning where the latest
-    of the priority cycles (the newest first) that had something to do did all of it: it has healed."""
+    """The metrics beyond their thresholds. What has failed within the hour of the priority cycles (the newest
+    first) is only a warning where it has healed."""
     limits = config.alerts
     alerts = []
     rate = metrics["batch.priority.success_rate"]
     if rate < limits.success_rate_min_percent:
-        latest = next((cycle for cycle in cycles if cycle.refreshed or cycle.failed or cycle.error), None)
-        healed = latest is not None and not (latest.failed or latest.error)
-        severity: Severity = "warning" if healed else "critical"
+        severity: Severity = "warning" if _healed(cycles) else "critical"
         alerts.append(
             Alert("batch.priority.success_rate", rate, float(limits.success_rate_min_percent), severity)
         )
@@ -48,3 +46,16 @@ def alerts_of(metrics: Mapping[str, float], config: Config, cycles: Sequence[Cyc
         if metrics[metric] > threshold:
             alerts.append(Alert(metric, metrics[metric], float(threshold), "warning"))
     return alerts
+
+
+def _healed(cycles: Sequence[CycleRecord]) -> bool:
+    """Whether the latest cycle that had something to do did all of it. Of a cycle that broke off, a later one
+    that found nothing to do shows the same; of assets that failed it does not: they may be left alone."""
+    found_nothing = False
+    for cycle in cycles:
+        if cycle.failed or (cycle.error and not found_nothing):
+            return False
+        if cycle.refreshed:
+            return True
+        found_nothing = found_nothing or cycle.result == "nothing"
+    return found_nothing

@@ -21,6 +21,11 @@ def fingerprint(api_key: Secret) -> str:
     return hashlib.blake2b(api_key.reveal().encode(), digest_size=6, person=b"assetbatch").hexdigest()
 
 
+def window_name(shared_by: str) -> str:
+    """Return the name of a window that several API keys share; no fingerprint is like it."""
+    return f"name:{shared_by}"
+
+
 def shared_prefix(prefix: str, *, cluster: bool) -> str:
     """Return the prefix of what all installations with one API key share.
 
@@ -63,19 +68,31 @@ class Keys:
         """What a take answered, kept for a minute."""
         return f"{self.prefix}:queue:reply:{token}"
 
-    def window(self, key_fingerprint: str) -> list[str]:
-        """The seven keys of a window, in the order of the scripts; `lua/_window.lua` describes them."""
-        base = f"{self._shared}:window:{key_fingerprint}"
+    def window(self, name: str) -> list[str]:
+        """The keys of a window, in the order of the scripts; `lua/_window.lua` describes them.
+
+        Seven; two more where an earlier version kept a window below the prefix.
+        """
         parts = ("blocked", "reservation", "waiters", "waiters_until", "log_owner", "last_grant")
-        return [base, *(f"{base}:{part}" for part in parts)]
+        base = f"{self._shared}:window:{name}"
+        keys = [base, *(f"{base}:{part}" for part in parts)]
+        if self.has_former:
+            former = f"{self.prefix}:window:{name}"
+            keys += [former, f"{former}:blocked"]
+        return keys
 
-    def refusals(self, plan: str) -> str:
-        """What a plan (fingerprint of the API key, tier) does not include."""
-        return f"{self._shared}:refusals:{plan}"
+    @property
+    def has_former(self) -> bool:
+        """Whether earlier versions kept what belongs to an API key elsewhere: below the prefix."""
+        return self.prefix != self._shared
 
-    def sightings(self, plan: str) -> str:
-        """What a plan has shown, by asset class."""
-        return f"{self._shared}:sightings:{plan}"
+    def refusals(self, plan: str, *, former: bool = False) -> str:
+        """What a plan (fingerprint of the API key, tier) does not include; `former`: in earlier versions."""
+        return f"{self.prefix if former else self._shared}:refusals:{plan}"
+
+    def sightings(self, plan: str, *, former: bool = False) -> str:
+        """What a plan has shown, by asset class; `former`: in earlier versions."""
+        return f"{self.prefix if former else self._shared}:sightings:{plan}"
 
     def lock(self, command: str) -> str:
         """Who runs a command now."""

@@ -26,16 +26,26 @@ class PlanMemory:
 
     def __init__(self, client: RedisClient, keys: Keys, plan: str) -> None:
         self._client = client
+        self._former: dict[str, str] = {}
+        """Keys of earlier versions, and where what they hold belongs."""
+        if keys.has_former:
+            for name in (keys.refusals, keys.sightings):
+                self._former[name(plan, former=True)] = name(plan)
         self._refusals = keys.refusals(plan)
         self._sightings = keys.sightings(plan)
 
     def load(self) -> Remembered:
-        """Reads everything, in one round trip."""
+        """Reads everything, in one round trip; moves what an earlier version has learned."""
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
+            for key in self._former:
+                pipeline.hgetall(key)
             pipeline.hvals(self._refusals)
             pipeline.hvals(self._sightings)
-            refusals, sightings = pipeline.execute()
+            *former, refusals, sightings = pipeline.execute()
+            if any(former):
+                self._move(former)
+                return self.load()
         return Remembered(
             [msgspec.json.decode(text, type=KnownRefusal) for text in refusals],
             [msgspec.json.decode(text, type=Sighting) for text in sightings],
@@ -52,3 +62,12 @@ class PlanMemory:
             pipeline.hset(key, field, msgspec.json.encode(known).decode())
             pipeline.pexpire(key, _KEPT_MS)
             pipeline.execute()
+
+    def _move(self, former: list[dict[str, str]]) -> None:
+        pipeline = self._client.pipeline(transaction=True)
+        for (old, key), fields in zip(self._former.items(), former, strict=True):
+            for field, text in fields.items():
+                pipeline.hsetnx(key, field, text)  # what was learned since is newer
+            pipeline.pexpire(key, _KEPT_MS)
+            pipeline.delete(old)
+        pipeline.execute()

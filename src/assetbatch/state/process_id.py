@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 from functools import lru_cache
 from pathlib import Path
 
-DIRECT, PROXIED = "d", "p"
-"""How a process reaches the provider. A proxy may pass a request on after its sender has died."""
+DIRECT, PROXIED, FOREIGN = "d", "p", "f"
+"""How a process reaches the provider. A proxy may pass a request on after its sender has died. So may another
+program for which the process has asked (`FOREIGN`): its slot is never freed because the process is dead."""
+
+_FOREIGN_ID = rf"[0-9a-f]{{8}}\.[0-9a-f]{{0,8}}\.[0-9]{{1,10}}\.[0-9]{{0,20}}\.{FOREIGN}\.[0-9a-f]{{16}}"
 
 _PROXY_VARIABLES = ("https_proxy", "http_proxy", "all_proxy")
 _PROC = Path("/proc")
@@ -21,12 +25,19 @@ _STATE, _THREADS, _START = 0, 17, 19
 """Fields of /proc/PID/stat that follow the name (proc_pid_stat(5): fields 3, 20 and 22)."""
 
 
-def new_id(host: str = "") -> str:
+def new_id(host: str = "", *, foreign: bool = False) -> str:
     """Return an id that no other call has returned, made by this process.
 
-    The caller makes it, so that asking Redis again with it is harmless. `host` is given by tests only.
+    The caller makes it, so that asking Redis again with it is harmless. `foreign`: another program makes the
+    call. `host` is given by tests only.
     """
-    return f"{host or this_host()}.{_own_process(os.getpid())}.{_route()}.{os.urandom(8).hex()}"
+    route = FOREIGN if foreign else _route()
+    return f"{host or this_host()}.{_own_process(os.getpid())}.{route}.{os.urandom(8).hex()}"
+
+
+def is_foreign(an_id: str) -> bool:
+    """Return whether this is the id of a call that another program makes."""
+    return re.fullmatch(_FOREIGN_ID, an_id) is not None
 
 
 @lru_cache(1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
@@ -117,7 +116,7 @@ class Window:
         self,
         client: RedisClient,
         keys: Keys,
-        key_fingerprint: str,
+        name: str,
         call_limit: CallLimit,
         call_seconds: float,
         *,
@@ -131,6 +130,7 @@ class Window:
     ) -> None:
         """Prepare; connects to nobody.
 
+        `name` is the fingerprint of the API key, or the name that keys with a common limit share.
         `first_call` runs its argument and returns True where the database has never seen a call, else returns
         False. `server_name` is that of a server which keeps its log over a restart. `view_seconds` is how old
         the client's knowledge may be of which server holds the keys. `free_dead` frees what dead processes
@@ -143,7 +143,8 @@ class Window:
         self._free_dead = free_dead
         self._spacing_ms = spacing_ms(call_limit, queue_runs)
         self._host = host or this_host()
-        self.keys = keys.window(key_fingerprint)
+        self._installation = keys.prefix
+        self.keys = keys.window(name)
         self.call_limit = call_limit
         self.hold_ms = round((call_seconds + GRANT_AGE_SECONDS + ARRIVAL_SECONDS) * 1000)
         self._clock = clock_ms
@@ -152,36 +153,45 @@ class Window:
         self._block = script(client, "block")
         self._recover = script(client, "recover_window")
         self._leave = script(client, "leave")
+        self._cancel = script(client, "cancel")
+        self._extend = script(client, "extend")
+        self._reserve = script(client, "reserve")
         self._state = script(client, "window_state")
 
     def _now(self) -> str:
         return str(self._clock()) if self._clock else ""
 
-    def options(self, kind: CallKind) -> bytes:
+    def options(self, kind: CallKind, lead_seconds: float | None = None) -> bytes:
         """Return what the scripts have to know of this window; `lua/_window.lua` names the fields."""
+        lead_ms = self.hold_ms if lead_seconds is None else min(self.hold_ms, round(lead_seconds * 1000))
         return msgspec.msgpack.encode(
             {
                 "limit": self.call_limit.limit,
                 "window": self.call_limit.window_ms,
                 "hold": self.hold_ms,
+                "lead": lead_ms,
                 "kind": kind.value,
                 "server": self._server_name,
                 "spacing": self._spacing_ms,
                 "host": self._host,
+                "installation": self._installation,
             }
         )
 
-    def ask(self, kind: CallKind, call_id: str | None = None) -> Grant | Refused:
+    def ask(
+        self, kind: CallKind, call_id: str | None = None, *, lead_seconds: float | None = None
+    ) -> Grant | Refused:
         """Asks for one slot, in one round trip.
 
-        Who was refused asks again with the same `call_id`, to keep its turn, or calls `leave`.
+        Who was refused asks again with the same `call_id`, to keep its turn, or calls `leave`. The call
+        arrives within `lead_seconds` (default: what a call of ours may take), if it is made.
         """
         call_id = call_id or new_id()
         while True:
             taken_at = boot_seconds()
             with redis_errors():
                 answer, *refusal = self._grant(
-                    keys=self.keys, args=[self._now(), self.options(kind), call_id]
+                    keys=self.keys, args=[self._now(), self.options(kind, lead_seconds), call_id]
                 )
             if answer == "granted":
                 return Grant(call_id, taken_at)
@@ -224,18 +234,28 @@ class Window:
         with redis_errors():
             self._recover(keys=self.keys, args=args)
 
-    def settle(self, grant: Grant) -> None:
-        """The answer is in, or the call has failed: its entry is dated to this moment."""
+    def settle(self, grant: Grant, *, arrival_seconds: float = 0.0) -> None:
+        """The answer is in, or the call has failed: its entry is dated to this moment.
+
+        A request that may be under way still counts as one that arrives within `arrival_seconds`.
+        """
+        args = [self._now(), grant.call_id, round(arrival_seconds * 1000)]
         with redis_errors():
-            self._settle(keys=self.keys[:1], args=[self._now(), grant.call_id])
+            self._settle(keys=self.keys[:1], args=args)
+
+    def extend(self, grant: Grant, kind: CallKind, lead_seconds: float) -> bool:
+        """Date the entry of a call that takes longer ahead, by `lead_seconds` from now; return whether it is.
+
+        If not, the call must have ended when it should have before.
+        """
+        args = [self._now(), self.options(kind, lead_seconds), grant.call_id]
+        with redis_errors():
+            return bool(self._extend(keys=self.keys, args=args))
 
     def cancel(self, grant: Grant) -> None:
         """The call was certainly never sent: its slot is free again, and nobody is kept apart from it."""
         with redis_errors():
-            pipeline = self._client.pipeline(transaction=True)
-            pipeline.zrem(self.keys[0], grant.call_id)
-            pipeline.delete(self.keys[6])
-            pipeline.execute()
+            self._cancel(keys=[self.keys[0], self.keys[6]], args=[self._now(), grant.call_id])
 
     def block(self, seconds: float | None) -> int:
         """The vendor said "too many calls": the window is full for everybody.
@@ -248,17 +268,12 @@ class Window:
             return int(self._block(keys=self.keys[1:2], args=[self._now(), duration]))
 
     def reserve(self, at_ms: int, slots: int, interval_ms: int) -> None:
-        """Keeps `slots` free for the priority cycle expected at `at_ms`, and for up to three later
-        ones an interval apart should it not come; replaces the reservation before."""
-        mapping: dict[str, Any] = {
-            "at": at_ms,
-            "slots": slots,
-            "interval": interval_ms,
-            "grace": round(RESERVATION_GRACE_SECONDS * 1000),
-            "used": 0,
-        }
+        """Keep `slots` free for this installation's priority cycle expected at `at_ms`, and for up to three
+        later ones an interval apart should it not come; replace what it had reserved before."""
+        grace_ms = round(RESERVATION_GRACE_SECONDS * 1000)
+        args = [self._now(), self._installation, at_ms, slots, interval_ms, grace_ms]
         with redis_errors():
-            self._client.hset(self.keys[2], mapping=mapping)
+            self._reserve(keys=self.keys[2:3], args=args)
 
     def state(self) -> WindowState:
         """What is left; changes nothing."""

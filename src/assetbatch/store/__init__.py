@@ -4,6 +4,5 @@ from __future__ import annotations
 
 from assetbatch.market import Batch, Outcome, Saved
 from assetbatch.store.database import Store
-from assetbatch.store.registration import Registered
 
-__all__ = ["Batch", "Outcome", "Registered", "Saved", "Store"]
+__all__ = ["Batch", "Outcome", "Saved", "Store"]

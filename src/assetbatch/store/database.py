@@ -6,28 +6,21 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from assetbatch.assets import Asset
 from assetbatch.config.tables import TableMappings
 from assetbatch.market import Batch, Saved, StoredAsset
-from assetbatch.store import migrations, partitions, placing, reading, registration, saving
+from assetbatch.store import migrations, placing, policies, reading, saving
 from assetbatch.store.connection import LEFT_SECONDS, Connection, Session, Target
 from assetbatch.store.facts import DatabaseFacts, facts, missing_rights
 from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, DataError, LockedError
 from assetbatch.store.names import Names
-from assetbatch.store.registration import Registered
 from assetbatch.store.shape import Shape, shape
-from assetbatch.store.statements import Statements
 
-
-class Migrated(NamedTuple):
-    """What `migrate` did: names of the migrations applied now and of the partitions added now, and whether
-    the table of bars became a hypertable of TimescaleDB."""
-
-    steps: list[str]
-    partitions: list[str]
-    hypertable: bool = False
+if TYPE_CHECKING:
+    from assetbatch.store.adoption import Plan
+    from assetbatch.store.initialisation import Initialised
 
 
 class Store:
@@ -126,6 +119,14 @@ class Store:
             "looking at the tables", lambda connection, _: shape(connection, symbols, now_ms)
         )
 
+    def locked_out(self, symbols: Iterable[str]) -> list[str]:
+        """Return the symbols whose rows this role sees and may not update, by row level security. A row that
+        another transaction holds is none of them."""
+        asked = list(symbols)
+        return self._session.run(
+            "looking at row level security", lambda connection, _: policies.locked_out(connection, asked)
+        )
+
     def forget_rejections(self) -> None:
         """Make everything due at once that the database has refused: its columns may be others now."""
 
@@ -135,43 +136,52 @@ class Store:
 
         self._session.run("forgetting what was refused", work)
 
-    def migrate(self, *, by_month: bool = False) -> Migrated:
-        """Create or adopt the tables, and add what partitions the table of bars needs by now if it has been
-        partitioned by assetbatch, or is made now and `by_month` asks for it.
+    def plan(
+        self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False, tries: bool = True
+    ) -> Plan:
+        """Return what `init` would add, take as it is and refuse; nothing is changed. Without `tries` no row
+        is inserted to learn what the tables say, and undone."""
+        from assetbatch.store.initialisation import planned
 
-        Raises DatabaseError that names table, column and remedy if a platform's table cannot be used, or
-        cannot be partitioned without being rewritten; nothing is changed then.
-        """
-
-        def work(connection: Connection, _: bool) -> tuple[Migrated, Names]:
-            if by_month:
-                partitions.ask_for_months(connection)
-            migrations.lock(connection)
-            names = migrations.load_names(connection)
-            connection.statements = Statements(names)
-            applied = migrations.migrate(connection)
-            prepared = partitions.prepare(connection, by_month=by_month)
-            return Migrated(applied, prepared.partitions, prepared.hypertable), names
-
-        migrated, names = self._session.run("creating the tables", work)
-        self._use(names)
-        return migrated
-
-    def register(self, assets: Iterable[Asset]) -> Registered:
-        """Enter the vendor and the assets that are missing; rows that exist keep their name and type."""
         wanted = list(assets)
 
-        def run(plain: bool) -> Registered:
+        def work(connection: Connection, _: bool) -> Plan:
+            return planned(connection, mappings, wanted, by_month=by_month, tries=tries)
+
+        return self._session.run("looking at the tables", work)
+
+    def initialise(
+        self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False
+    ) -> Initialised:
+        """Create or adopt the tables, enter the provider and the assets that are missing, and add what
+        partitions the table of bars needs by now if it has been partitioned by assetbatch, or is made now and
+        `by_month` asks for it. Rows that exist keep their name and type.
+
+        All in one transaction. Raises SchemaRefusedError, with every reason and its remedy, if a platform's
+        tables cannot be used, DatabaseError if they cannot be partitioned without being rewritten; nothing
+        is changed then.
+        """
+        from assetbatch.store.initialisation import initialise
+
+        wanted = list({asset.symbol: asset for asset in assets}.values())
+
+        def run(is_plain: bool) -> Initialised:
             return self._session.run(
-                "registering assets", lambda connection, _: registration.register(connection, wanted, plain)
+                "creating the tables",
+                lambda connection, _: initialise(
+                    connection, mappings, wanted, by_month=by_month, is_plain=is_plain
+                ),
             )
 
         try:
-            return run(plain=False)
+            done = run(is_plain=False)
         except DataError as error:
             if error.state != UNTRANSLATABLE:
                 raise
-        return run(plain=True)
+            done = run(is_plain=True)
+        if done.plan.names is not None:
+            self._use(done.plan.names)
+        return done
 
     def load(self, symbols: Iterable[str]) -> dict[str, StoredAsset]:
         """What is stored of each symbol, by one query; symbols that are not registered are absent."""

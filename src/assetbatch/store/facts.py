@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from assetbatch.store.connection import Connection
+from assetbatch.store.migrations import load_names
 from assetbatch.store.partitions import Partition, looked_after, partitions
+from assetbatch.store.statements import Statements
 
 
 class DatabaseFacts(NamedTuple):
@@ -20,7 +22,10 @@ class DatabaseFacts(NamedTuple):
 
 
 def facts(connection: Connection) -> DatabaseFacts:
-    """Asks the server; changes nothing. Raises psycopg.Error."""
+    """Ask the server; changes nothing. What is asked of the tables is asked of those that `init` has found,
+    if this role may read what they are called. Raises psycopg.Error."""
+    if connection.execute(connection.statements("names_readable")).fetchall() == [(True,)]:
+        connection.statements = Statements(load_names(connection))
     ((version, now_ms, read_only),) = connection.execute(connection.statements("facts")).fetchall()
     missing = missing_rights(connection)
     there = partitions(connection)

@@ -17,9 +17,6 @@ from assetbatch.secret import HIDDEN, masked_prose
 
 INIT_HINT = "run assetbatch init"
 
-CANNOT_ADOPT = "AB001"
-"""SQLSTATE the migrations raise for tables of a platform that cannot be used as they are."""
-
 # Besides deadlocks and conflicts: the server ended the session, also one that slept in a transaction.
 _REPEATABLE = {"25P03", "40001", "40P01", "57P01", "57P02", "57P03"}
 _NO_TABLE = {"42P01", "3F000"}
@@ -28,7 +25,7 @@ _NOT_OF_DATA = frozenset(
     f"{one}{other}"
     for one, others in (("0", "8ALPZ"), ("2", "04568BDF"), ("3", "4BDF"), ("4", "02"), ("5", "3578"))
     for other in others
-) | {"72", "AB", "F0", "HV", "XX"}
+) | {"72", "F0", "HV", "XX"}
 """Classes of SQLSTATE that speak of the statement, the role, the connection or the server. All others refuse
 values: 22 and 23, P0 of PL/pgSQL, 54 of an index, and whatever class a trigger has made up."""
 
@@ -148,8 +145,6 @@ def as_database_error(error: psycopg.Error, doing: str, place: str, password: st
     state = error.sqlstate
     if state and (is_of_data(error) or state == ROW_REFUSED):
         return _as_data_error(error, f"{doing} at {place}", said, state)
-    if state == CANNOT_ADOPT:
-        return DatabaseError(f"{doing} at {place}: {said}", hint=error.diag.message_hint)
     if state in _NO_TABLE:
         return SchemaMissingError(f"{doing} at {place}: {said}", hint=INIT_HINT)
     words = _BY_STATE.get(state) if state else _by_text(raw)

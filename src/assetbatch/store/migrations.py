@@ -1,4 +1,4 @@
-"""Numbered SQL files that create the owner's tables or adopt a platform's, each applied once.
+"""Numbered SQL files, each applied once. Step 1, the owner's tables, has none: it is a plan carried out.
 
 All that are missing are applied in one transaction under an advisory lock, so that several programs may
 start `init` at once and nothing is ever half done. What was applied is recorded in
@@ -7,6 +7,7 @@ start `init` at once and nothing is ever half done. What was applied is recorded
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -24,11 +25,14 @@ _OWN_TABLE = "data_sources.assetbatch_migrations"
 
 
 class Migration(NamedTuple):
-    """One step of the schema: `0001_owner_tables.sql` is version 1."""
+    """One step of the schema: `0002_spans.sql` is version 2."""
 
     version: int
     name: str
     sql: bytes
+
+
+OWNER_TABLES = Migration(1, "owner_tables", b"")
 
 
 @cache
@@ -40,7 +44,7 @@ def all_migrations() -> tuple[Migration, ...]:
         for path in folder.iterdir()
         if path.name.endswith(".sql")
     ]
-    return tuple(sorted(steps))
+    return OWNER_TABLES, *sorted(steps)
 
 
 def lock(connection: Connection) -> None:
@@ -49,21 +53,36 @@ def lock(connection: Connection) -> None:
     connection.execute(connection.statements("migrations_lock"))
 
 
-def migrate(connection: Connection) -> list[str]:
-    """Apply what is missing in the open transaction, which has the lock; returns the names of the steps.
+def version_of(connection: Connection) -> int:
+    """Return the version of the schema that is there; 0 where none is. Raises psycopg.Error."""
+    if _OWN_TABLE in _missing_tables(connection):
+        return 0
+    return max(_applied(connection), default=0)
 
-    Raises DatabaseError if the schema is newer than this program, psycopg.Error for everything else.
-    """
+
+def own_tables_missing(connection: Connection) -> list[str]:
+    """Return the tables of assetbatch itself that are not there. Raises psycopg.Error."""
+    return list(_missing_tables(connection))
+
+
+def verify(connection: Connection, lost: Sequence[str]) -> None:
+    """Raise DatabaseError if the schema is newer than this program, or a table that was made is gone: one of
+    assetbatch itself, or those of the owner that are `lost`."""
+    version = version_of(connection)
+    _refuse_newer(version)
+    if version:
+        _refuse_lost(dict.fromkeys(lost, 1) | _missing_tables(connection), version)
+
+
+def migrate(connection: Connection) -> list[str]:
+    """Apply what is missing in the open transaction, which has the lock and in which the owner's tables are
+    there; return the names of the steps. Raises psycopg.Error."""
     missing = _missing_tables(connection)
     applied = set() if _OWN_TABLE in missing else _applied(connection)
-    version = max(applied, default=0)
-    _refuse_newer(version)
-    _refuse_lost(missing, version)
-    if applied:
-        _refuse_lost_of_owner(connection)
     steps = [step for step in all_migrations() if step.version not in applied]
     for step in steps:
-        connection.execute(_rendered(connection, step))
+        if step.sql:
+            connection.execute(connection.statements.rendered(step.sql.decode()))
     if _OWN_TABLE in missing:
         connection.execute(connection.statements("migrations_table"))
     for step in steps:
@@ -71,12 +90,6 @@ def migrate(connection: Connection) -> list[str]:
             connection.statements("migrations_record"), {"version": step.version, "name": step.name}
         )
     return [step.name for step in steps]
-
-
-def _rendered(connection: Connection, step: Migration) -> bytes:
-    if step.version == 1:
-        return step.sql
-    return connection.statements.rendered(step.sql.decode())
 
 
 class SchemaState(NamedTuple):
@@ -122,14 +135,21 @@ def check(connection: Connection, mappings: TableMappings) -> SchemaState:
 
 def load_names(connection: Connection) -> Names:
     """What the owner's tables are called; our own names where nothing is recorded."""
-    if "data_sources.assetbatch_names" in _missing_tables(connection):
-        return OWN
-    row = connection.execute(connection.statements("names_load")).fetchone()
-    return msgspec.json.decode(row[0], type=Names) if row else OWN
+    return _recorded(connection)[0]
+
+
+def _recorded(connection: Connection) -> tuple[Names, TableMappings]:
+    if "data_sources.assetbatch_names" not in _missing_tables(connection):
+        for names, mappings in connection.execute(connection.statements("names_load")):
+            return msgspec.json.decode(names, type=Names), msgspec.json.decode(mappings, type=TableMappings)
+    return OWN, TableMappings()
 
 
 def save_names(connection: Connection, names: Names, mappings: TableMappings) -> None:
-    """Record what the owner's tables are called, and what was configured of that, in the open transaction."""
+    """Record what the owner's tables are called, and what was configured of that, in the open transaction.
+    What is recorded already is not written again: a role that may not write it can repeat `init`."""
+    if _recorded(connection) == (names, mappings):
+        return
     rows = {
         "names": msgspec.json.encode(names).decode(),
         "mappings": msgspec.json.encode(mappings).decode(),

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import NamedTuple
 
-from assetbatch.errors import DatabaseError
+from assetbatch.errors import SchemaRefusedError
 from assetbatch.hours import from_ms, to_ms
 from assetbatch.store.connection import Connection
 from assetbatch.store.statements import literal, quoted
@@ -90,33 +90,25 @@ def _months(start_ms: int, end_ms: int) -> Iterator[Partition]:
         at_ms = next_ms
 
 
-def ask_for_months(connection: Connection) -> None:
-    """Has the migrations of the open transaction make a partitioned table, if they make it. Raises
-    psycopg.Error."""
-    connection.execute(connection.statements("partitions_wanted"))
-
-
 def prepare(connection: Connection, *, by_month: bool) -> Prepared:
     """Add the partitions that are missing now, in the open transaction; none to a table that is not
     partitioned by assetbatch, unless `by_month` says that it shall be.
 
-    Raises DatabaseError where that cannot be without rewriting or dropping something, psycopg.Error for
+    Raises SchemaRefusedError where that cannot be without rewriting or dropping something, psycopg.Error for
     everything else.
     """
     ((now_ms, is_partitioned, by_time, timescaledb),) = connection.execute(
         connection.statements("partitions_state")
     ).fetchall()
     if not is_partitioned:
-        if not by_month:
+        if not by_month or timescaledb is None:
             return Prepared([])
-        if timescaledb is not None:
-            return Prepared([], hypertable=_make_hypertable(connection, timescaledb))
-        raise DatabaseError(f"{_table(connection)} is there and is not partitioned", hint=BY_HAND)
+        return Prepared([], hypertable=_make_hypertable(connection, timescaledb))
     there = partitions(connection)
     if not by_month and not looked_after(there):
         return Prepared([])
     if not by_time:
-        raise DatabaseError(
+        raise SchemaRefusedError(
             f"{_table(connection)} is partitioned already, and not by ranges of its time alone",
             hint="leave out --partition: assetbatch works with the table as it is",
         )
@@ -169,6 +161,6 @@ def _make_hypertable(connection: Connection, schema: str) -> bool:
     if connection.execute(connection.statements("hypertable_there")).fetchall() == [(True,)]:
         return False
     if connection.execute(connection.statements("bars_any")).fetchall() == [(True,)]:
-        raise DatabaseError(f"{_table(connection)} holds bars and is no hypertable", hint=BY_HAND)
+        raise SchemaRefusedError(f"{_table(connection)} holds bars and is no hypertable", hint=BY_HAND)
     connection.execute(connection.statements("hypertable_make", timescaledb=quoted(schema)))
     return True

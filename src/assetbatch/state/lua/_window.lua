@@ -3,15 +3,18 @@
 --
 -- calls         zset    the window itself
 -- blocked       string  "moment (ms):longest duration (ms):reason": nobody calls before it; see `read_block`
--- reservation   hash    what the next priority cycle will need: at, slots, interval, grace, used
+-- reservation   hash    installation -> "at:slots:interval:grace:used": what its next priority cycle will need
 -- waiters       zset    call id -> its turn: who was refused first is served first, priority before queue
 -- waiters_until zset    call id -> when its turn lapses, should it not come back
 -- log_owner     string  the server that has written the log; see `is_trusted`. None of calls, blocked and log_owner
 --                       has an expiry: with maxmemory-policy volatile-* the log would go, and its owner stay
 -- last_grant    string  moment (ms) of the last grant
+-- former_calls, former_blocked   the same below the prefix of an installation, where earlier versions kept them; absent
+--                       where that is the same place. See `move_former`
 --
--- Options (one msgpack map, see Window.options): limit, window (ms), hold (ms: the longest a call may take),
--- kind ('priority'|'queue'), server (its name where it keeps one, else ''), spacing (ms) and host.
+-- Options (one msgpack map, see Window.options): limit, window (ms), hold (ms: the longest any call may take), lead
+-- (ms: the longest this call may take), kind ('priority'|'queue'), server (its name where it keeps one, else ''),
+-- spacing (ms), host and installation (in whose name a call is made).
 
 -- Turns are the moments of the first refusal in microseconds, later by the spacing for each call that the host has had
 -- in this window; priority waiters go before all queue waiters.
@@ -21,7 +24,10 @@ local TURN_SLACK_MS = 2000
 
 local function window_of(keys, first, options)
   local w = cmsgpack.unpack(options)
-  local names = { 'calls', 'blocked', 'reservation', 'waiters', 'waiters_until', 'log_owner', 'last_grant' }
+  local names = {
+    'calls', 'blocked', 'reservation', 'waiters', 'waiters_until', 'log_owner', 'last_grant',
+    'former_calls', 'former_blocked',
+  }
   for i, name in ipairs(names) do
     w[name] = keys[first + i - 1]
   end
@@ -82,23 +88,73 @@ local function clamp_all(w, now)
   end
 end
 
-local function read_reservation(w, now)
-  local r = redis.call('HMGET', w.reservation, 'at', 'slots', 'interval', 'grace', 'used')
-  if not r[1] then
-    return nil
+-- What an installation has reserved; nil for text of another form, as earlier versions wrote.
+local function parse_reservation(text)
+  local at, slots, interval, grace, used = string.match(text, '^(%d+):(%d+):(%d+):(%d+):(%d+)$')
+  if at then
+    return {
+      at = tonumber(at), slots = tonumber(slots), interval = tonumber(interval), grace = tonumber(grace),
+      used = tonumber(used),
+    }
   end
-  local at, slots, interval, grace = tonumber(r[1]), tonumber(r[2]), tonumber(r[3]), tonumber(r[4])
-  local used = tonumber(r[5] or '0')
-  if now >= at + grace then
-    -- The cycle did not come: expect the next ones for a bounded time, then reserve nothing.
-    local missed = math.floor((now - grace - at) / interval) + 1
-    if missed > 3 then
-      return nil
+end
+
+local function write_reservation(key, installation, r)
+  local parts = { whole(r.at), whole(r.slots), whole(r.interval), whole(r.grace), whole(r.used) }
+  redis.call('HSET', key, installation, table.concat(parts, ':'))
+end
+
+-- How many cycles in a row did not come. After three nothing is reserved any more.
+local MISSED_AT_MOST = 3
+local function missed_cycles(r, now)
+  return now < r.at + r.grace and 0 or math.floor((now - r.grace - r.at) / r.interval) + 1
+end
+
+-- The next priority cycle of each installation: when it starts, and how many slots it still needs.
+local function expected_cycles(w, now)
+  local cycles = {}
+  for _, text in ipairs(redis.call('HVALS', w.reservation)) do
+    local r = parse_reservation(text)
+    local missed = r and missed_cycles(r, now)
+    if r and missed <= MISSED_AT_MOST then
+      local used = missed == 0 and r.used or 0
+      cycles[#cycles + 1] = {
+        at = r.at + missed * r.interval,
+        needed = math.max(0, math.min(r.slots, w.limit) - used),
+      }
     end
-    at = at + missed * interval
-    used = 0
   end
-  return { at = at, needed = math.max(0, math.min(slots, w.limit) - used) }
+  return cycles
+end
+
+-- Returns nil where a call of the queue leaves enough slots to the priority cycles, else the moment to come back at. A
+-- cycle that runs may take its slots at any moment; one that is expected needs them at its start, beside those of other
+-- installations that start up to one window earlier.
+local function reserved_until(w, now, used, ahead)
+  local cycles, running = expected_cycles(w, now), 0
+  for _, cycle in ipairs(cycles) do
+    running = running + (now >= cycle.at and cycle.needed or 0)
+  end
+  if running > 0 and used + ahead + 1 + running > w.limit then
+    return now + 2000
+  end
+  local first
+  for _, cycle in ipairs(cycles) do
+    local from = cycle.at - w.window
+    if now < cycle.at and cycle.needed > 0 and now + w.lead > from then
+      local needed = running
+      for _, other in ipairs(cycles) do
+        if now < other.at and from < other.at and other.at <= cycle.at then
+          needed = needed + other.needed
+        end
+      end
+      local live_then = redis.call('ZCOUNT', w.calls, '(' .. whole(from), '+inf')
+      if live_then + ahead + 1 + needed > w.limit then
+        first = math.min(first or cycle.at, cycle.at)
+      end
+    end
+  end
+  return first and first + 1000
 end
 
 -- The moment at which a slot is free for whom `ahead` others go before: the slots become free in the order of
@@ -138,22 +194,8 @@ local function refused_until(w, now, ahead)
       return spaced, 'spaced'
     end
   end
-  local r = read_reservation(w, now)
-  if not r or r.needed == 0 then
-    return nil
-  end
-  if now >= r.at then
-    if used + ahead + 1 + r.needed > w.limit then
-      return now + 2000, 'reserved'
-    end
-    return nil
-  end
-  local counts_then = now + w.hold > r.at - w.window
-  local live_then = redis.call('ZCOUNT', w.calls, '(' .. whole(r.at - w.window), '+inf')
-  if counts_then and live_then + ahead + 1 + r.needed > w.limit then
-    return r.at + 1000, 'reserved'
-  end
-  return nil
+  local reserved = reserved_until(w, now, used, ahead)
+  return reserved, reserved and 'reserved'
 end
 
 -- How many of the calls that count are this host's: their ids begin with it.
@@ -167,6 +209,22 @@ local function calls_of_host(w)
     end
   end
   return count
+end
+
+-- Earlier versions kept the window of a key below the prefix of each installation. What such a version writes is moved.
+local function move_former(w, now)
+  if not w.former_calls then
+    return
+  end
+  if redis.call('EXISTS', w.former_calls) == 1 then
+    redis.call('ZUNIONSTORE', w.calls, 2, w.calls, w.former_calls, 'AGGREGATE', 'MAX')
+    redis.call('DEL', w.former_calls)
+  end
+  local until_ms, why = read_block(w.former_blocked, now)
+  if until_ms > now then
+    block_for(w.blocked, now, until_ms - now, why)
+  end
+  redis.call('DEL', w.former_blocked)
 end
 
 local function leave_the_line(w, call_id)
@@ -183,6 +241,7 @@ local function grant(w, now, call_id)
   if not is_trusted(w) then
     return 'unknown'
   end
+  move_former(w, now)
   clamp_all(w, now)
   redis.call('ZREMRANGEBYSCORE', w.calls, '-inf', whole(now - w.window))
   for _, lapsed in ipairs(redis.call('ZRANGEBYSCORE', w.waiters_until, '-inf', whole(now), 'LIMIT', 0, 100)) do
@@ -203,14 +262,15 @@ local function grant(w, now, call_id)
     return 'refused', retry_at, reason
   end
   leave_the_line(w, call_id)
-  redis.call('ZADD', w.calls, whole(now + w.hold), call_id)
+  redis.call('ZADD', w.calls, whole(now + w.lead), call_id)
   if w.spacing > 0 then
     redis.call('SET', w.last_grant, whole(now), 'PX', 86400000)
   end
   if w.kind == 'priority' then
-    local at, grace = unpack(redis.call('HMGET', w.reservation, 'at', 'grace'))
-    if at and now >= tonumber(at) and now < tonumber(at) + tonumber(grace) then
-      redis.call('HINCRBY', w.reservation, 'used', 1)
+    local r = parse_reservation(redis.call('HGET', w.reservation, w.installation) or '')
+    if r and now >= r.at and now < r.at + r.grace then
+      r.used = r.used + 1
+      write_reservation(w.reservation, w.installation, r)
     end
   end
   return 'granted'

@@ -22,5 +22,9 @@ if redis.call('EXISTS', w.log_owner) == 1 and not is_trusted(w) then -- the firs
   used = w.limit
   free_at = math.max(free_at, now + w.window + w.hold)
 end
-local r = read_reservation(w, now)
-return { whole(now), used, whole(free_at), r and r.needed or 0, r and whole(r.at) or '0' }
+local needed, from = 0, 0
+for _, cycle in ipairs(expected_cycles(w, now)) do
+  needed = needed + cycle.needed
+  from = from == 0 and cycle.at or math.min(from, cycle.at)
+end
+return { whole(now), used, whole(free_at), math.min(needed, w.limit), whole(from) }

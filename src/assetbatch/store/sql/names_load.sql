@@ -1,1 +1,1 @@
-SELECT names::text FROM data_sources.assetbatch_names;
+SELECT names::text, mappings::text FROM data_sources.assetbatch_names;

@@ -1,0 +1,123 @@
+"""`slot take`, `slot done`; and what `call` shares with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assetbatch.cli.context import Options, load_config, print_json, reported, services_for
+
+if TYPE_CHECKING:
+    from assetbatch.bounds import Bound
+    from assetbatch.services import Services
+    from assetbatch.state.window import CallKind
+
+LONGEST_WAIT_SECONDS = 3600
+
+MARGIN_SECONDS = 30.0
+"""Time to start servers of our own and to ask them, besides the wait."""
+
+NO_SLOT = 75
+"""Exit code where no slot is free: EX_TEMPFAIL of sysexits.h."""
+
+Priority = Annotated[
+    bool,
+    typer.Option(
+        "--priority/--queue",
+        help="In whose name: before the queue and with the slots that are kept for priority, or with those "
+        "that are left.",
+    ),
+]
+Wait = Annotated[
+    float, typer.Option(min=0, max=LONGEST_WAIT_SECONDS, help="Seconds to wait for a slot at the most.")
+]
+
+CODES = "2 usage or configuration; 3 Redis cannot be reached; 143/130 stopped by SIGTERM/SIGINT."
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command group."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="A slot of the window, in two steps, for a program that makes one request with it.",
+        epilog="Examples: assetbatch slot take --wait 30  |  assetbatch slot done ID\n\n"
+        f"Exit codes: 0 done; {NO_SLOT} no slot is free; {CODES}",
+    )
+    group.command(
+        "take",
+        epilog="Examples: assetbatch slot take  |  assetbatch slot take --priority --wait 30 --hold 5\n\n"
+        f"Exit codes: 0 granted; {NO_SLOT} no slot within --wait; {CODES}",
+    )(take)
+    group.command(
+        "done",
+        epilog="Examples: assetbatch slot done ID  |  assetbatch slot done ID --calls-made 0\n\n"
+        f"Exit codes: 0 settled; {CODES}",
+    )(done)
+    app.add_typer(group, name="slot")
+
+
+def take(
+    context: typer.Context,
+    priority: Priority = False,
+    wait: Wait = 0.0,
+    hold: Annotated[
+        float, typer.Option(min=1, max=10, help="Seconds within which the request begins and ends.")
+    ] = 10.0,
+) -> None:
+    """Take a slot for one request, and print it as a line of JSON.
+
+    The request must have ended by `expires_at`. Then say `slot done`; a slot of which nobody says so counts
+    as used at the end of its hold.
+    """
+    from assetbatch.slots.slots import Slot, told
+
+    with reported(context) as options, bounded(options, wait) as (services, bound):
+        answer = services.slots().take(kind_of(priority), hold, wait, bound.wait)
+        leave_if_stopped(bound)
+        print_json(told(answer))
+    if not isinstance(answer, Slot):
+        raise typer.Exit(NO_SLOT)
+
+
+def done(
+    context: typer.Context,
+    slot: Annotated[str, typer.Argument(help="What `slot take` has printed as `slot`.")],
+    calls_made: Annotated[
+        int,
+        typer.Option(
+            min=0, max=1, help="0: the request was certainly never sent, and the slot is free again."
+        ),
+    ] = 1,
+) -> None:
+    """Settle a slot: its request has been answered, or has failed."""
+    from assetbatch.slots.slots import Done
+
+    with reported(context) as options, bounded(options, 0.0) as (services, _bound):
+        services.slots(is_recorded=True).done(slot, call_made=calls_made == 1)
+        print_json(Done(slot, calls_made))
+
+
+def kind_of(priority: bool) -> CallKind:
+    """In whose name a call is made."""
+    from assetbatch.state.window import CallKind
+
+    return CallKind.PRIORITY if priority else CallKind.QUEUE
+
+
+@contextmanager
+def bounded(options: Options, wait: float) -> Iterator[tuple[Services, Bound]]:
+    """The services of a command that waits for so many seconds at the most."""
+    from assetbatch.bounds import Bound
+
+    config = load_config(options)
+    with Bound(wait + MARGIN_SECONDS) as bound, services_for(options, config, bound) as services:
+        yield services, bound
+
+
+def leave_if_stopped(bound: Bound) -> None:
+    """End the command where it was asked to stop."""
+    if bound.stopped is not None:
+        raise typer.Exit(128 + bound.stopped)

@@ -1,0 +1,1 @@
+"""Slots of the call window for other programs that use the same API key."""

@@ -1,0 +1,71 @@
+"""Carries a plan out, in the transaction in which it was made."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from assetbatch.config.tables import TableMappings
+from assetbatch.errors import DatabaseError, SchemaRefusedError
+from assetbatch.store import migrations, partitions
+from assetbatch.store.adoption.findings import Part
+from assetbatch.store.adoption.plan import Plan
+from assetbatch.store.adoption.sql import place
+from assetbatch.store.connection import Connection
+from assetbatch.store.statements import Statements
+
+
+class CarriedOut(NamedTuple):
+    """What was done: migrations applied, keys of the rows that were entered, partitions added, and whether
+    the table of bars became a hypertable."""
+
+    steps: list[str]
+    rows: list[str]
+    partitions: list[str]
+    hypertable: bool
+
+
+def refuse(found: Plan) -> None:
+    """Raise SchemaRefusedError with all refusals of a plan, if it has any."""
+    if found.refusals:
+        raise SchemaRefusedError("\n".join(str(refusal) for refusal in found.refusals))
+
+
+def carry_out(
+    connection: Connection, found: Plan, mappings: TableMappings, *, by_month: bool = False
+) -> CarriedOut:
+    """Add what the plan adds, apply the migrations, add partitions, enter rows and keep the names.
+
+    Raises SchemaRefusedError, before anything is changed, if the plan refuses; DatabaseError if a row is not
+    there afterwards; psycopg.Error for everything else.
+    """
+    refuse(found)
+    names = found.names
+    assert names is not None, "a plan without refusals has names"
+    for addition in found.additions:
+        if addition.part is not Part.ROW and addition.sql is not None:
+            connection.execute(addition.sql.encode())
+    connection.statements = Statements(names)
+    steps = migrations.migrate(connection)
+    prepared = partitions.prepare(connection, by_month=by_month)
+    rows: list[str] = []
+    for addition in found.additions:
+        if addition.part is Part.ROW and addition.sql is not None:
+            entered = connection.execute(addition.sql.encode(), addition.parameters)
+            rows += [key for (key,) in entered]
+    _check_entered(connection, found, rows)
+    migrations.save_names(connection, names, mappings)
+    return CarriedOut(steps, rows, prepared.partitions, prepared.hypertable)
+
+
+def _check_entered(connection: Connection, found: Plan, rows: list[str]) -> None:
+    """Raise DatabaseError if a symbol is not there: another transaction cannot have entered it either."""
+    doubtful = [symbol for symbol in found.missing if symbol not in rows]
+    if not doubtful:
+        return
+    asked = connection.statements("symbols_there")
+    there = {symbol for (symbol,) in connection.execute(asked, {"symbols": doubtful})}
+    if lost := [symbol for symbol in doubtful if symbol not in there]:
+        raise DatabaseError(
+            f"{place(connection.statements.names.symbols)} did not take {', '.join(lost)}",
+            hint="look for a trigger, a row-level policy, or a row that differs only in upper and lower case",
+        )

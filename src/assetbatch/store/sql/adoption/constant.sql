@@ -1,0 +1,1 @@
+SELECT CAST(%(value)s::text AS {type});
