@@ -186,7 +186,8 @@ def test_a_trigger_that_keeps_metadata_as_it_was(world: World) -> None:
             b" $$BEGIN NEW.metadata = OLD.metadata; RETURN NEW; END$$"
         )
         owner.execute(
-            b"CREATE TRIGGER keep BEFORE UPDATE ON trading.symbols FOR EACH ROW EXECUTE FUNCTION trading.keep()"
+            b"CREATE TRIGGER keep BEFORE UPDATE ON trading.symbols"
+            b" FOR EACH ROW EXECUTE FUNCTION trading.keep()"
         )
     assert_nothing_is_called_a_success(world, {"BTCUSD", "EURUSD", "ETHUSD"})
 

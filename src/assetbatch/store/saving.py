@@ -136,7 +136,7 @@ def save(
         writer.save(outcomes, failed, [price for price in prices.values() if price.symbol not in failed])
         if news:
             ledgers = connection.execute(connection.statements("spans"), {"symbols": list(news)})
-    updated = {symbol for (symbol,) in written.fetchall()}
+    updated = {symbol for symbol, has_price in written.fetchall() if has_price}
     skipped = _skipped(
         connection,
         [price.symbol for price in newer if price.symbol not in updated],
