@@ -498,6 +498,13 @@ class TestKeys:
         sql("CREATE TABLE market_data.bars_2026 () INHERITS (market_data.ohlcv_5m)")
         assert "market_data.ohlcv_5m is inherited by market_data.bars_2026" in refused(empty, sql)
 
+    def test_a_table_with_a_rule_for_writers_is_refused(self, empty: Store, sql: Sql) -> None:
+        sql(SCHEMAS + SYMBOLS + BARS + ", UNIQUE (symbol_id, ts))")
+        sql("CREATE RULE elsewhere AS ON INSERT TO market_data.ohlcv_5m DO INSTEAD NOTHING")
+        found = refused(empty, sql)
+        assert "market_data.ohlcv_5m has the rule elsewhere" in found
+        assert "DROP RULE elsewhere ON market_data.ohlcv_5m" in found
+
     def test_a_surrogate_in_an_index_tells_nothing_apart(self, empty: Store, sql: Sql) -> None:
         sql(
             SCHEMAS

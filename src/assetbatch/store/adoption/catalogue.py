@@ -115,6 +115,8 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
     partition_columns: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
     """Tables that inherit from it, without partitions and chunks."""
+    rules: tuple[str, ...] = ()
+    """Rules for INSERT or UPDATE, which take no ON CONFLICT and may write elsewhere."""
     row_security: bool = False
     row_security_active: bool = False
     """For this role."""

@@ -142,6 +142,13 @@ class Recognition:
                     f"is inherited by {', '.join(facts.children[:3])}: no unique index reaches rows there",
                     elsewhere(key),
                 )
+            if facts.rules:
+                rule = quoted(facts.rules[0])
+                self._findings.refuse(
+                    self._place(key),
+                    f"has the rule {rule}: PostgreSQL takes no INSERT ... ON CONFLICT there",
+                    f"make a trigger of it: DROP RULE {rule} ON {self._place(key)}; or {elsewhere(key)}",
+                )
             return
         what = {
             Kind.VIEW: "is a view",

@@ -92,6 +92,11 @@ SELECT w.key, jsonb_build_object(
         JOIN pg_namespace cn ON cn.oid = ch.relnamespace AND cn.nspname !~ '^_timescaledb'
         WHERE h.inhparent = c.oid
     ),
+    'rules', (
+        SELECT coalesce(jsonb_agg(w.rulename ORDER BY w.rulename), '[]')
+        FROM pg_rewrite w
+        WHERE w.ev_class = c.oid AND w.ev_type IN ('2', '3')  -- UPDATE, INSERT
+    ),
     'policies', (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
             'name', p.polname,
