@@ -40,7 +40,13 @@ settings.load_profile(os.environ.get("ASSETBATCH_TEST_PROFILE", "dev"))
 
 SLOW = {"acceptance", "failures", "fire", "groups", "integration", "simulation"}
 """Folders whose tests kill, fail over, start servers again and again or simulate weeks."""
-LONGEST = {"test_week.py", "test_readme.py", "test_saving_properties.py", "test_queue_model.py"}
+LONGEST = {
+    "test_week.py",
+    "test_readme.py",
+    "test_saving_properties.py",
+    "test_queue_model.py",
+    "test_generated_shapes.py",
+}
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
