@@ -201,7 +201,7 @@ class TestCode3PostgreSQL:
         shows(fails(make_world(init=False), "run-priority"), "the database has no tables of assetbatch")
 
     def test_has_a_table_of_bars_that_is_not_partitioned(self, free: World) -> None:
-        said = fails(free, "init --partition month")
+        said = fails(free, "init --partition month", code=2)
         shows(said, "market_data.ohlcv_5m is there and is not partitioned")
 
     def test_has_the_tables_of_another_version(self, free: World) -> None:

@@ -324,6 +324,14 @@ REFUSED = {
         ["trading.symbols has no row EURUSD, BTCUSD, and id is NOT NULL without a default"],
         "INSERT INTO trading.symbols (symbol, id) VALUES ('EURUSD', ...), ('BTCUSD', ...);",
     ),
+    "two currencies of each symbol": (
+        SYMBOLS_TABLE.replace(
+            "{}", "base_asset text NOT NULL, quote_currency text NOT NULL, board text NOT NULL"
+        ),
+        ["base_asset, quote_currency, board are NOT NULL without a default"],
+        "INSERT INTO trading.symbols (symbol, base_asset, quote_currency, board) VALUES"
+        " ('EURUSD', 'EUR', 'USD', ...), ('BTCUSD', 'BTC', 'USD', ...);",
+    ),
     "no symbol": (
         "CREATE TABLE trading.symbols (id serial PRIMARY KEY, isin text)",
         ["trading.symbols has no column symbol"],

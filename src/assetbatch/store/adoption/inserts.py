@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -48,7 +49,8 @@ def insert_symbols(
         "asset_type": [str(asset.asset_type) for asset in assets],
         "metadata": [{} for _ in assets],
     }
-    return _insert("symbols", recognised, table, values, timed="updated_at", tried=tried)
+    pairs = [(asset.polygon_ticker[2:-3], asset.polygon_ticker[-3:]) for asset in assets]
+    return _insert("symbols", recognised, table, values, pairs=pairs, timed="updated_at", tried=tried)
 
 
 def insert_provider(recognised: Recognised, code: str, *, tried: bool = False) -> Insert:
@@ -63,6 +65,7 @@ def _insert(
     table: Table,
     values: Mapping[str, list[object]],
     *,
+    pairs: Sequence[tuple[str, str]] = (),
     timed: str = "",
     tried: bool,
 ) -> Insert:
@@ -126,7 +129,7 @@ def _insert(
         msgspec.json.encode(rows).decode(),
         tuple(str(value) for value in values[ours]),
         lacking,
-        _by_hand(table, given, lacking, count),
+        _by_hand(table, given, lacking, count, pairs),
     )
 
 
@@ -138,13 +141,28 @@ def _type(facts: TableFacts | None, column: str, ours: str) -> str:
     return "jsonb" if ours == "metadata" else "text"
 
 
-def _by_hand(table: Table, given: Sequence[_Given], lacking: Sequence[str], count: int) -> str:
-    """Return the statement with the values that are known and `...` for the platform's."""
+_SIDE = re.compile(r"(base|quote)(?:_?(?:asset|currency|coin|symbol))?", re.IGNORECASE)
+
+
+def _by_hand(
+    table: Table,
+    given: Sequence[_Given],
+    lacking: Sequence[str],
+    count: int,
+    pairs: Sequence[tuple[str, str]],
+) -> str:
+    """Return the statement with the values that are known and `...` for the platform's. `pairs` are the two
+    currencies of each row: the names of many columns say that they want one of them."""
+
+    def guess(column: str, at: int) -> str:
+        side = _SIDE.fullmatch(column)
+        return literal(pairs[at][side[1].lower() == "quote"]) if side and pairs else "..."
+
     shown = [one for one in given if one.type != "jsonb" and one.type != "json"]
     columns = [*(one.column for one in shown), *lacking]
-    rows = [
-        "(" + ", ".join([*(literal(str(one.values[at])) for one in shown), *("..." for _ in lacking)]) + ")"
-        for at in range(min(count, SHOWN_ROWS))
-    ]
+    rows = []
+    for at in range(min(count, SHOWN_ROWS)):
+        known = [literal(str(one.values[at])) for one in shown]
+        rows.append(f"({', '.join([*known, *(guess(name, at) for name in lacking)])})")
     more = f" -- and {count - SHOWN_ROWS} more" if count > SHOWN_ROWS else ""
     return f"INSERT INTO {place(table)} ({listed(columns)}) VALUES {', '.join(rows)};{more}"
