@@ -76,7 +76,7 @@ def test_a_refusal_is_code_2_with_a_line_for_each_reason(bare: World) -> None:
     first, second = done.stderr.splitlines()
     shows(first, "… tells rows apart by (…), not by (…) alone")
     assert "market_data.ohlcv_5m tells rows apart by (ticker_id, bar_time, timeframe)" in first
-    assert "hint: say which rows are ours: database.tables.bars: {timeframe: 5m}" in first
+    assert "hint: say which rows are ours: database: {tables: {bars: {timeframe: 5m}}}" in first
     assert "market_data.ohlcv_5m.venue is NOT NULL without a default" in second
     assert tables(bare) == ["market_data.ohlcv_5m"]
 

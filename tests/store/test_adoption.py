@@ -311,7 +311,7 @@ REFUSED = {
     "a column of bars that insists": (
         BARS_TABLE.replace("{}", "ts timestamptz, volume float8, venue_code text NOT NULL"),
         ["market_data.ohlcv_5m.venue_code is NOT NULL without a default"],
-        "database.tables.bars: {venue_code: ...}; or ALTER TABLE market_data.ohlcv_5m ALTER COLUMN venue_code"
+        "database: {tables: {bars: {venue_code: ...}}}; or ALTER TABLE market_data.ohlcv_5m ALTER COLUMN"
         " SET DEFAULT ...",
     ),
     "a column of new symbols that insists": (
@@ -356,12 +356,12 @@ REFUSED = {
     "states without a word for failed": (
         STATUS_TABLE.replace("{}", "sync_status varchar(20) CHECK (sync_status IN ('success', 'pending'))"),
         ["data_sources.data_sync_status.sync_status (character varying(20)) has no word for failed"],
-        "set database.tables.sync_status.states: {failed: ...}",
+        "say which of its words it is: database: {tables: {sync_status: {states: {failed: ...}}}}",
     ),
     "short states": (
         STATUS_TABLE.replace("{}", "sync_status varchar(1)"),
         ["data_sources.data_sync_status.sync_status (character varying(1)) has no word for success"],
-        "set database.tables.sync_status.states: {success: ...}",
+        "say which of its words it is: database: {tables: {sync_status: {states: {success: ...}}}}",
     ),
     "ids of another kind": (
         "CREATE TABLE trading.symbols (id uuid PRIMARY KEY, symbol text UNIQUE);"

@@ -477,7 +477,7 @@ class TestKeys:
         )
         said = refused(empty, sql)
         assert "market_data.ohlcv_5m tells rows apart by (symbol_id, ts, timeframe)" in said
-        assert "database.tables.bars: {timeframe: '5min'} (there are timeframe: 1d, 5min)" in said
+        assert "database: {tables: {bars: {timeframe: '5min'}}} (there are timeframe: 1d, 5min)" in said
         names = names_of(empty, mapped(bars=TableMapping(constants={"timeframe": "5min"})))
         assert (names.bars.key, names.bars.constants) == (("timeframe",), {"timeframe": "5min"})
 

@@ -17,6 +17,7 @@ from assetbatch.store.adoption.catalogue import (
     Policy,
     Reference,
     RowFacts,
+    Source,
     TableFacts,
     Trial,
     ZoneFacts,
@@ -207,7 +208,7 @@ class TestKeys:
 
     def test_a_wider_key_wants_a_constant(self) -> None:
         found = planned(catalogue(*with_("bars", column("source"), indexes=self.WIDER)))
-        assert "database.tables.bars: {source: ...}" in said(found)
+        assert "database: {tables: {bars: {source: ...}}}" in said(found)
         assert not [one for one in found.additions if one.part is Part.INDEX]
 
     def test_with_a_constant_it_is_the_key(self) -> None:
@@ -335,6 +336,21 @@ def test_names_are_quoted_where_they_need_it(name: str, shown: str) -> None:
 
 def test_texts_are_quoted_as_sql_does() -> None:
     assert (literal("it's"), literal("a\\b")) == ("'it''s'", "E'a\\\\b'")
+
+
+def test_bars_elsewhere_are_told_where_a_table_of_bars_is_made() -> None:
+    elsewhere = (Source(schema="trading", table="ohlcv"),)
+    without = tuple(one for one in ALL if one.name != "ohlcv_5m")
+    assert "trading.ohlcv looks like a table of bars" in str(
+        planned(catalogue(*without, bars_alike=elsewhere)).warnings[0]
+    )
+    assert planned(catalogue(*ALL, bars_alike=elsewhere)).warnings == ()
+
+
+def test_a_symbol_in_a_row_of_others_is_told() -> None:
+    rows = RowFacts(provider_codes=("polygon",), similar={"EURUSD": "EURUSD"})
+    (warning,) = planned(catalogue(*ALL, rows=rows)).warnings
+    assert "has EURUSD in a row that is not ours" in str(warning)
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,8 @@ class _Reader:
         return next((name for name in likely if _is_one_slip(key, name)), None)
 
     def _constant(self, key: str, value: object) -> dict[str, Constant]:
-        if _is_text(value) or isinstance(value, bool) or _is_number(value):
+        is_left_open = isinstance(value, str) and not value.strip(".\u2026 ")  # as a hint shows it
+        if (_is_text(value) and not is_left_open) or isinstance(value, bool) or _is_number(value):
             return {key: value}
         self._add((key,), f"found {shown(value)}, expected {_CONSTANT}")
         return {}

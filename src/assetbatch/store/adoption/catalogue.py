@@ -200,6 +200,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     may_make_schemas: bool = True
     namesakes: tuple[Source, ...] = ()
     """Tables whose names say that the ids of a column may be theirs."""
+    bars_alike: tuple[Source, ...] = ()
+    """Tables that have a column for each price of a bar."""
     own_missing: tuple[str, ...] = ()
     """Tables of assetbatch itself that the migrations make."""
     pending: tuple[str, ...] = ()

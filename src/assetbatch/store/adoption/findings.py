@@ -10,6 +10,11 @@ MOST_TEXT = 600
 """Characters of one line at most."""
 
 
+def configured(key: str, mapping: str) -> str:
+    """Return what to write into config.yml to say something of a table."""
+    return f"database: {{tables: {{{key}: {{{mapping}}}}}}}"
+
+
 def elsewhere(key: str) -> str:
     """Return the remedy that always helps: a table of ours beside the platform's."""
     return f"set database.tables.{key}.table to another name, which init makes"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from assetbatch.store.adoption.catalogue import Column, Index, TableFacts
-from assetbatch.store.adoption.findings import Findings, elsewhere
+from assetbatch.store.adoption.findings import Findings, configured, elsewhere
 from assetbatch.store.adoption.recognition import KEYS, is_timeframe
 from assetbatch.store.adoption.sql import listed, place, quoted
 from assetbatch.store.adoption.vocabulary import DISTINGUISHING, FIVE_MINUTES, plain
@@ -167,7 +167,7 @@ def constants_wanted(key: str, columns: Sequence[Column], samples: Samples) -> s
         if values:
             known.append(f"{column.name}: {', '.join(value[:40] for value in values)}")
     has = f" (there are {'; '.join(known)})" if known else ""
-    return f"say which rows are ours: database.tables.{key}: {{{', '.join(shown)}}}{has}"
+    return f"say which rows are ours: {configured(key, ', '.join(shown))}{has}"
 
 
 def _yaml(value: str) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from assetbatch.assets import Asset
 from assetbatch.config.tables import TABLES, TableMappings
 from assetbatch.store.adoption.catalogue import Catalogue, Column, Kind, ZoneFacts
-from assetbatch.store.adoption.findings import Addition, Findings, Note, Part, Refusal, elsewhere
+from assetbatch.store.adoption.findings import Addition, Findings, Note, Part, Refusal, configured, elsewhere
 from assetbatch.store.adoption.inserts import Insert, insert_provider, insert_symbols
 from assetbatch.store.adoption.keys import KeyChoice, choose_key, constants_wanted
 from assetbatch.store.adoption.recognition import KEYS, Recognised, Recognition, is_timeframe
@@ -260,7 +260,7 @@ class _Planner:
         if preset is None or plain(column.name) not in DISTINGUISHING or plain(preset[1]) in PROVIDERS:
             return
         named = f"{place(table)}.{quoted(column.name)}"
-        remedy = f"say it otherwise: database.tables.bars: {{{column.name}: {PROVIDER}}}"
+        remedy = f"say it otherwise: {configured('bars', f'{column.name}: {PROVIDER}')}"
         self._findings.warn(named, f"is {preset[1][:40]} by default, in bars of assetbatch too", remedy)
 
     def _check_insisting(self, key: str, table: Table, column: Column) -> None:
@@ -358,7 +358,7 @@ class _Planner:
                 self._findings.warn(
                     named,
                     f"is NOT NULL: a bar without {ours} is rejected",
-                    f"to write 0 there: database.tables.bars.missing: {{{ours}: 0}}",
+                    f"to write 0 there: {configured('bars', f'missing: {{{ours}: 0}}')}",
                 )
                 continue
             else:
@@ -427,7 +427,7 @@ class _Planner:
         self._findings.refuse(
             named,
             f"({column.type}) has no word for {state}{takes}",
-            f"set database.tables.sync_status.states: {{{state}: ...}} to one of its words",
+            f"say which of its words it is: {configured('sync_status', f'states: {{{state}: ...}}')}",
         )
 
     def _provider(self, recognised: Recognised) -> str:
@@ -588,6 +588,8 @@ class _Planner:
             if key not in recognised.tables:
                 made = statements(f"create/{key}", **parts).decode()
                 self._findings.add(Part.TABLE, place(getattr(names, key)), made)
+        if "bars" not in recognised.tables:
+            self._warn_of_bars_elsewhere()
         for key, columns in recognised.added.items():
             where = place(getattr(names, key))
             for ours in columns:
@@ -609,6 +611,13 @@ class _Planner:
             self._findings.add(Part.TABLE, f"{name} (of assetbatch itself)")
         for name in self._catalogue.pending:
             self._findings.add(Part.MIGRATION, f"{name} (of assetbatch itself)")
+
+    def _warn_of_bars_elsewhere(self) -> None:
+        """A table of bars is made: the platform's readers may look into another that is there."""
+        for one in self._catalogue.bars_alike:
+            named = f"{quoted(one.schema)}.{quoted(one.table)}"
+            remedy = f"to use it instead: {configured('bars', f'table: {one.schema}.{one.table}')}"
+            self._findings.warn(named, "looks like a table of bars, and another is made", remedy)
 
     def _made(self, recognised: Recognised) -> dict[str, str]:
         """Return what the templates of tables have places for besides names."""
@@ -637,10 +646,15 @@ class _Planner:
             self._add_row("providers", recognised, insert_provider(recognised, names.provider), "this row")
         missing = [asset for asset in self._assets if asset.symbol not in rows.symbols_there]
         for symbol, other in rows.similar.items():
+            is_other_row = symbol == other  # of another exchange, say
             self._findings.warn(
                 place(names.symbols),
-                f"has {other}, and {symbol} is entered beside it",
-                f"if it is the same, configure the symbol as {other}",
+                f"has {other} in a row that is not ours, and a row of ours is entered beside it"
+                if is_other_row
+                else f"has {other}, and {symbol} is entered beside it",
+                f"if it is the same, correct the constants of {configured('symbols', '...')}"
+                if is_other_row
+                else f"if it is the same, configure the symbol as {other}",
             )
         if missing:
             insert = insert_symbols(recognised, missing, self._catalogue.encoding)
@@ -671,7 +685,8 @@ class _Planner:
                 f"did not take {some_of(trial.swallowed, 10)}: a trigger or a policy skips the row",
                 remedy,
             )
-        self._findings.add(Part.ROW, f"{where}: {shown}", insert.sql, rows=insert.rows)
+        else:
+            self._findings.add(Part.ROW, f"{where}: {shown}", insert.sql, rows=insert.rows)
 
 
 def _changed(before: Names | None, now: Names) -> tuple[str, ...]:

@@ -26,7 +26,14 @@ from assetbatch.store.adoption.inserts import Insert, insert_provider, insert_sy
 from assetbatch.store.adoption.plan import OWN_SCHEMA, Draft, draft, provider_code
 from assetbatch.store.adoption.recognition import Recognised, wanted_place
 from assetbatch.store.adoption.sql import listed, place, quoted
-from assetbatch.store.adoption.vocabulary import EVERY_WORD, NAMESAKES, PROVIDER, PROVIDERS, plain
+from assetbatch.store.adoption.vocabulary import (
+    EVERY_WORD,
+    NAMESAKES,
+    PROVIDER,
+    PROVIDERS,
+    WANTED,
+    plain,
+)
 from assetbatch.store.connection import Connection
 from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, is_of_data
 from assetbatch.store.migrations import all_migrations, load_names, own_tables_missing, version_of
@@ -76,6 +83,7 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
         schemas=msgspec.json.decode(there, type=dict[str, bool]),
         may_make_schemas=may_make,
         namesakes=_namesakes(connection),
+        bars_alike=_bars_alike(connection),
         own_missing=tuple(own_tables_missing(connection)),
         pending=tuple(step.name for step in all_migrations() if 0 < version < step.version),
         timescaledb=timescaledb,
@@ -91,6 +99,14 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
 def _namesakes(connection: Connection) -> tuple[Source, ...]:
     names = [name for some in NAMESAKES.values() for name in some]
     found = connection.execute(Statements()("adoption/namesakes"), {"names": names})
+    return tuple(Source(schema=schema, table=table) for schema, table in found)
+
+
+def _bars_alike(connection: Connection) -> tuple[Source, ...]:
+    wanted = ((ours, WANTED["bars"][ours]) for ours in ("open", "high", "low", "close"))
+    prices = {ours: [ours, *map(plain, one.aliases)] for ours, one in wanted}
+    document = msgspec.json.encode(prices).decode()
+    found = connection.execute(Statements()("adoption/bars_alike"), {"prices": document})
     return tuple(Source(schema=schema, table=table) for schema, table in found)
 
 
