@@ -3,7 +3,10 @@
 All that it takes is `SlotAdapter`, mounted into the session that the client has. It asks `assetbatch serve
 --slots` where ASSETBATCH_SLOTS_URL names it (http://127.0.0.1:8787), else the command `assetbatch slot`.
 
-    POLYGON_API_KEY=… python examples/existing_client.py C:EURUSD X:BTCUSD
+    ASSETBATCH_CONFIG=… POLYGON_API_KEY=… python examples/existing_client.py C:EURUSD X:BTCUSD
+
+ASSETBATCH_CONFIG names the configuration of the cycles: another one may have another Redis, and so another
+window. The command `assetbatch` must be on the PATH.
 """
 
 from __future__ import annotations
