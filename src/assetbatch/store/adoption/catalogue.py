@@ -59,10 +59,12 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
-    """A unique index; `columns` are those of its key, without what it includes besides."""
+    """A unique index; `columns` are those of its key, without what it includes besides; `uses` are those and
+    what its expressions speak of."""
 
     name: str
     columns: tuple[str, ...]
+    uses: tuple[str, ...] = ()
     primary: bool = False
     immediate: bool = True
     partial: bool = False

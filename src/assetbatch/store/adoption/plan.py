@@ -653,6 +653,14 @@ class _Planner:
             )
         elif trial is not None and trial.error:
             self._findings.refuse(where, f"does not take the row {shown}: {trial.error}", remedy)
+        elif trial is not None and (
+            alike := [self._rows.similar[one] for one in trial.swallowed if one in self._rows.similar]
+        ):
+            self._findings.refuse(
+                where,
+                f"has {some_of(alike, 10)}, and takes no second one in other letters",
+                "configure the symbols as they are there",
+            )
         elif trial is not None and trial.swallowed:
             self._findings.refuse(
                 where,

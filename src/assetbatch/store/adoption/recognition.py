@@ -23,6 +23,7 @@ from assetbatch.store.adoption.vocabulary import (
     WANTED,
     Wanted,
     plain,
+    stem,
 )
 from assetbatch.store.names import OWN, Names, Reference, Table
 
@@ -295,11 +296,15 @@ class Recognition:
         else:
             using = f"{name}::{wanted.type}"
         type_name = {"double precision": "float8"}.get(wanted.type, wanted.type)
+        ours = next((ours for ours, one in WANTED[key].items() if one is wanted), "")
+        spare = f"set database.tables.{key}.{ours}: null" if not wanted.required and not wanted.added else ""
         self._findings.refuse(
             f"{self._place(key)}.{name}",
             f"is {column.type} and must be {type_name}",
+            "where every program that uses it takes that: "
             f"ALTER TABLE {self._place(key)} ALTER COLUMN {name} TYPE {type_name} USING "
-            + using.replace("double precision", "float8"),
+            + using.replace("double precision", "float8")
+            + f"; else {spare if spare and not column.not_null else elsewhere(key)}",
         )
 
     def _check_closes(self) -> None:
@@ -647,4 +652,4 @@ def _is_id(name: str, key: str) -> bool:
 
 def is_timeframe(column: Column) -> bool:
     """Whether a column says by its name how long a bar is."""
-    return plain(column.name) in TIMEFRAMES
+    return stem(column.name) in TIMEFRAMES

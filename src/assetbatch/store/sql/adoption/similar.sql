@@ -2,7 +2,7 @@
 SELECT n.symbol, min({symbols.symbol[s]}::text)
 FROM unnest(%(symbols)s::text[]) AS n(symbol)
 JOIN {symbols} s
-  ON regexp_replace(lower({symbols.symbol[s]}::text), '=x$|[^a-z0-9]', '', 'g')
+  ON regexp_replace(lower({symbols.symbol[s]}::text COLLATE "C"), '=x$|[^a-z0-9]', '', 'g')
      = regexp_replace(lower(n.symbol), '=x$|[^a-z0-9]', '', 'g')
 WHERE {symbols.ours[s]}
 GROUP BY n.symbol;
