@@ -415,6 +415,14 @@ REFUSED = {
         ["trading.symbols takes no UPDATE any more once it has trading.symbols.metadata jsonb"],
         "add the columns yourself, and to what the triggers of the table write",
     ),
+    "ids of the table that the bars of an hour refer to": (
+        SYMBOLS_TABLE.replace("{}", "name text")
+        + "; CREATE TABLE market_data.instruments (id serial PRIMARY KEY, code text);"
+        "CREATE TABLE market_data.ohlcv_1h (symbol_id int REFERENCES market_data.instruments);"
+        + BARS_TABLE.replace("{}", "ts timestamptz, volume float8"),
+        ["the same column of other tables refers to market_data.instruments"],
+        "database.tables.bars.symbol_id: symbol_id if they are those of trading.symbols",
+    ),
     "a unique index of some rows": (
         SYMBOLS_TABLE.replace(" UNIQUE", "").replace("{}", "is_active boolean")
         + "; CREATE UNIQUE INDEX ON trading.symbols (symbol) WHERE is_active",

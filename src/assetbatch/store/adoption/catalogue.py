@@ -202,6 +202,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     may_make_schemas: bool = True
     namesakes: tuple[Source, ...] = ()
     """Tables whose names say that the ids of a column may be theirs."""
+    cousins: Mapping[str, tuple[Source, ...]] = {}
+    """The tables that columns of a name refer to in the schemas of the four tables."""
     own_missing: tuple[str, ...] = ()
     """Tables of assetbatch itself that the migrations make."""
     pending: tuple[str, ...] = ()

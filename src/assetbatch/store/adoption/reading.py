@@ -76,6 +76,7 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
         schemas=msgspec.json.decode(there, type=dict[str, bool]),
         may_make_schemas=may_make,
         namesakes=_namesakes(connection),
+        cousins=_cousins(connection, schemas),
         own_missing=tuple(own_tables_missing(connection)),
         pending=tuple(step.name for step in all_migrations() if 0 < version < step.version),
         timescaledb=timescaledb,
@@ -92,6 +93,13 @@ def _namesakes(connection: Connection) -> tuple[Source, ...]:
     names = [name for some in NAMESAKES.values() for name in some]
     found = connection.execute(Statements()("adoption/namesakes"), {"names": names})
     return tuple(Source(schema=schema, table=table) for schema, table in found)
+
+
+def _cousins(connection: Connection, schemas: Sequence[str]) -> dict[str, tuple[Source, ...]]:
+    found: dict[str, tuple[Source, ...]] = {}
+    for column, schema, table in connection.execute(Statements()("adoption/cousins"), {"schemas": schemas}):
+        found[column] = (*found.get(column, ()), Source(schema=schema, table=table))
+    return found
 
 
 def _with_rows(connection: Connection, facts: TableFacts) -> TableFacts:

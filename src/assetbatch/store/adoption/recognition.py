@@ -574,6 +574,12 @@ class Recognition:
         wanted, facts = wanted_place("symbols", self._mappings), self._tables[key]
         if facts.reference(column.name) or ours in self._mapping(key).columns or self._catalogue.installed:
             return
+        elsewhere_to = [(one.schema, one.table) for one in self._catalogue.cousins.get(column.name, ())]
+        if elsewhere_to and wanted not in elsewhere_to:
+            self._refuse_namesake(
+                key, ours, column, "the same column of other tables refers to", [".".join(elsewhere_to[0])]
+            )
+            return
         if plain(column.name) == "symbolid" and not facts.has_rows:
             return
         names = NAMESAKES.get(plain(column.name), ())
@@ -583,12 +589,15 @@ class Recognition:
             if one.table.lower() in names and (one.schema, one.table) != wanted
         ]
         if others:
-            self._findings.refuse(
-                f"{self._place(key)}.{quoted(column.name)}",
-                f"has no foreign key, and by its name its ids may be those of {' or '.join(others[:3])}",
-                f"set database.tables.symbols.table: {others[0]} if they are; "
-                f"database.tables.{key}.{ours}: {column.name} if they are those of {self._place('symbols')}",
-            )
+            self._refuse_namesake(key, ours, column, "by its name its ids may be those of", others)
+
+    def _refuse_namesake(self, key: str, ours: str, column: Column, why: str, others: Sequence[str]) -> None:
+        self._findings.refuse(
+            f"{self._place(key)}.{quoted(column.name)}",
+            f"has no foreign key, and {why} {' or '.join(others[:3])}",
+            f"set database.tables.symbols.table: {others[0]} if they are; "
+            f"database.tables.{key}.{ours}: {column.name} if they are those of {self._place('symbols')}",
+        )
 
     def _check_family(self, key: str, column: Column, base: str, target: str) -> None:
         if _family(column.base, column.is_text) == _family(
