@@ -423,6 +423,12 @@ REFUSED = {
         ["the same column of other tables refers to market_data.instruments"],
         "database.tables.bars.symbol_id: symbol_id if they are those of trading.symbols",
     ),
+    "bars whose end insists": (
+        BARS_TABLE.replace("{}", "ts timestamptz, close_time timestamptz NOT NULL, volume float8")
+        + "; CREATE UNIQUE INDEX ON market_data.ohlcv_5m (symbol_id, ts)",
+        ["market_data.ohlcv_5m.close_time is NOT NULL without a default (hint: ALTER TABLE"],
+        "DROP NOT NULL, or SET DEFAULT ... and a trigger that sets it; or set database.tables.bars.table",
+    ),
     "a unique index of some rows": (
         SYMBOLS_TABLE.replace(" UNIQUE", "").replace("{}", "is_active boolean")
         + "; CREATE UNIQUE INDEX ON trading.symbols (symbol) WHERE is_active",

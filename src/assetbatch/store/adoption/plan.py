@@ -261,6 +261,14 @@ class _Planner:
                 "SET DEFAULT gen_random_uuid()",
             )
             return
+        if column.base in ("timestamptz", "timestamp"):  # no moment is that of every row
+            self._findings.refuse(
+                named,
+                "is NOT NULL without a default",
+                f"ALTER TABLE {place(table)} ALTER COLUMN {quoted(column.name)} DROP NOT NULL, or SET "
+                f"DEFAULT ... and a trigger that sets it; or {elsewhere(key)}",
+            )
+            return
         self._sampled.append((key, column.name))
         self._findings.refuse(
             named,
