@@ -343,3 +343,19 @@ def test_names_are_quoted_where_they_need_it(name: str, shown: str) -> None:
 
 def test_texts_are_quoted_as_sql_does() -> None:
     assert (literal("it's"), literal("a\\b")) == ("'it''s'", "E'a\\\\b'")
+
+
+@pytest.mark.parametrize(
+    ("default", "warned"),
+    [
+        ("'oanda'::text", True),
+        ("'polygon'::text", False),
+        ("'Polygon.io'::character varying", False),
+        (None, False),
+    ],
+)
+def test_a_label_that_our_bars_would_get_by_default_is_told(default: str | None, warned: bool) -> None:
+    found = planned(catalogue(*with_("bars", column("source", default=default))))
+    assert ["ohlcv_5m.source is oanda by default" in str(one) for one in found.warnings] == [True] * warned
+    constants = TableMappings(bars=TableMapping(constants={"source": "polygon"}))
+    assert planned(catalogue(*with_("bars", column("source", default=default))), constants).warnings == ()

@@ -20,6 +20,7 @@ from assetbatch.store.adoption.keys import KeyChoice, choose_key, constants_want
 from assetbatch.store.adoption.recognition import KEYS, Recognised, Recognition, is_timeframe
 from assetbatch.store.adoption.sql import listed, literal, place, quoted
 from assetbatch.store.adoption.vocabulary import (
+    DISTINGUISHING,
     FIVE_MINUTES,
     PROVIDER,
     PROVIDERS,
@@ -232,6 +233,8 @@ class _Planner:
                     self._check_timeframe(table, column)
                 elif column.not_null and column.default is None:
                     self._check_insisting(key, table, column)
+                elif key == "bars":
+                    self._warn_of_label(table, column)
 
     def _check_timeframe(self, table: Table, column: Column) -> None:
         named = f"{place(table)}.{quoted(column.name)}"
@@ -250,6 +253,15 @@ class _Planner:
             self._findings.refuse(named, "would be NULL in our bars, and readers may ask for it", remedy)
         else:
             self._findings.warn(named, "stays NULL in our bars", remedy)
+
+    def _warn_of_label(self, table: Table, column: Column) -> None:
+        """A default such as `source = 'oanda'` would be said of our bars too."""
+        preset = _QUOTED.match(column.default or "")
+        if preset is None or plain(column.name) not in DISTINGUISHING or plain(preset[1]) in PROVIDERS:
+            return
+        named = f"{place(table)}.{quoted(column.name)}"
+        remedy = f"say it otherwise: database.tables.bars: {{{column.name}: {PROVIDER}}}"
+        self._findings.warn(named, f"is {preset[1][:40]} by default, in bars of assetbatch too", remedy)
 
     def _check_insisting(self, key: str, table: Table, column: Column) -> None:
         named = f"{place(table)}.{quoted(column.name)}"
