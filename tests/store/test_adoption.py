@@ -240,6 +240,13 @@ def test_an_index_that_does_not_keep_symbols_apart_is_not_taken_for_one(
         sql("INSERT INTO trading.symbols (symbol, is_active) VALUES ('EURUSD', false)")
 
 
+def test_an_id_that_the_platforms_program_makes_is_no_other_key(empty: Store, sql: Sql) -> None:
+    sql(SCHEMAS + BARS_TABLE.replace("{}", "id uuid, ts timestamptz, volume float8, PRIMARY KEY (id, ts)"))
+    register(empty, [asset("EURUSD")])
+    found = sql("SELECT indexdef FROM pg_indexes WHERE tablename = 'ohlcv_5m'")
+    assert any("(symbol_id, ts)" in definition for (definition,) in found)
+
+
 def test_a_unique_index_with_further_columns_included_is_enough(empty: Store, sql: Sql) -> None:
     sql(SCHEMAS + SYMBOLS_TABLE.replace(" UNIQUE", "").replace("{}", "name text"))
     sql("CREATE UNIQUE INDEX theirs ON trading.symbols (symbol) INCLUDE (name)")

@@ -23,6 +23,10 @@ _UNITS = (("ms", 300_000), ("sec", 300), ("secs", 300), ("seconds", 300))
 """What five minutes are in a column of numbers whose name ends so; else it counts minutes."""
 
 
+_ROW_IDS = ("id", "uuid", "uid")
+"""What the id of a row is called, even where the platform's program makes it."""
+
+
 class KeyChoice(NamedTuple):
     """`further` are the columns besides ours that tell rows apart; `missing` are those that a unique
     index is missing on;
@@ -94,7 +98,7 @@ class _Choice:
         others = [name for name in index.uses if name not in self._ours]
         if index.partial or not others or len(index.uses) == 1:
             return False
-        return not any(self._column(name).is_surrogate for name in others)
+        return not any(self._column(name).is_surrogate or plain(name) in _ROW_IDS for name in others)
 
     def _further(self, index: Index) -> tuple[str, ...]:
         return tuple(name for name in index.columns if name not in self._ours)
