@@ -482,6 +482,14 @@ ADOPTED: Mapping[str, Shape] = {
         "INSERT INTO data_sources.data_sync_status"
         " SELECT 1, 1, now() AT TIME ZONE 'Asia/Kolkata', 'ok', NULL, now() AT TIME ZONE 'Asia/Kolkata'",
     ),
+    "naive bars in a zone that is not UTC": by_hand(
+        SYMBOLS,
+        BARS.format(KEY.replace("timestamptz", "timestamp"), ""),
+        ZONE.replace("ZONE", "Asia/Kolkata"),
+        "INSERT INTO market_data.ohlcv_5m"
+        " SELECT 1, date_trunc('hour', now() AT TIME ZONE 'Asia/Kolkata'), 1, 2, 1, 2",
+        tables=Tables(bars_ts="b.{ts} AT TIME ZONE 'Asia/Kolkata'"),
+    ),
     "a status with nothing but a state": by_hand(
         SYMBOLS,
         PROVIDERS,

@@ -240,6 +240,13 @@ def test_an_index_that_does_not_keep_symbols_apart_is_not_taken_for_one(
         sql("INSERT INTO trading.symbols (symbol, is_active) VALUES ('EURUSD', false)")
 
 
+def test_an_id_that_the_platforms_program_makes_is_no_other_key(empty: Store, sql: Sql) -> None:
+    sql(SCHEMAS + BARS_TABLE.replace("{}", "id uuid, ts timestamptz, volume float8, PRIMARY KEY (id, ts)"))
+    register(empty, [asset("EURUSD")])
+    found = sql("SELECT indexdef FROM pg_indexes WHERE tablename = 'ohlcv_5m'")
+    assert any("(symbol_id, ts)" in definition for (definition,) in found)
+
+
 def test_a_unique_index_with_further_columns_included_is_enough(empty: Store, sql: Sql) -> None:
     sql(SCHEMAS + SYMBOLS_TABLE.replace(" UNIQUE", "").replace("{}", "name text"))
     sql("CREATE UNIQUE INDEX theirs ON trading.symbols (symbol) INCLUDE (name)")
@@ -301,17 +308,18 @@ REFUSED = {
     "whole volumes": (
         BARS_TABLE.replace("{}", "ts timestamptz, volume bigint"),
         ["market_data.ohlcv_5m.volume is bigint and must be float8"],
-        "ALTER COLUMN volume TYPE float8",
+        "ALTER COLUMN volume TYPE float8 USING volume::float8; else set database.tables.bars.volume: null",
     ),
     "bars that count milliseconds": (
         BARS_TABLE.replace("{}", "ts bigint, volume float8"),
         ["market_data.ohlcv_5m.ts is bigint and must be timestamptz"],
-        "USING to_timestamp(ts) (if it counts seconds; ts / 1000.0 if milliseconds)",
+        "USING to_timestamp(ts) (if it counts seconds; ts / 1000.0 if milliseconds); else set"
+        " database.tables.bars.table to another name, which init makes",
     ),
     "a column of bars that insists": (
-        BARS_TABLE.replace("{}", "ts timestamptz, volume float8, venue_code text NOT NULL"),
-        ["market_data.ohlcv_5m.venue_code is NOT NULL without a default"],
-        "database: {tables: {bars: {venue_code: ...}}}; or ALTER TABLE market_data.ohlcv_5m ALTER COLUMN"
+        BARS_TABLE.replace("{}", "ts timestamptz, volume float8, region text NOT NULL"),
+        ["market_data.ohlcv_5m.region is NOT NULL without a default"],
+        "database: {tables: {bars: {region: ...}}}; or ALTER TABLE market_data.ohlcv_5m ALTER COLUMN region"
         " SET DEFAULT ...",
     ),
     "a column of new symbols that insists": (
@@ -374,6 +382,59 @@ REFUSED = {
         " (id serial PRIMARY KEY, symbol text CONSTRAINT later UNIQUE DEFERRABLE)",
         ["the unique constraint trading.later of trading.symbols is deferrable"],
         "make trading.later not deferrable",
+    ),
+    "a key with an expression besides our columns": (
+        BARS_TABLE.replace("{}", "ts timestamptz, volume float8, flavour text")
+        + "; CREATE UNIQUE INDEX k ON market_data.ohlcv_5m (symbol_id, ts, coalesce(flavour, ''))",
+        ["market_data.ohlcv_5m tells rows apart by k, which uses (symbol_id, ts, flavour)"],
+        "CREATE UNIQUE INDEX ON market_data.ohlcv_5m (symbol_id, ts) if no two rows may have the same there",
+    ),
+    "a key of other columns": (
+        "CREATE TABLE trading.symbols (id serial PRIMARY KEY, symbol text, base text, quote text, board text,"
+        " CONSTRAINT k UNIQUE (base, quote, board));"
+        "INSERT INTO trading.symbols (symbol) VALUES ('EURUSD'), ('BTCUSD')",
+        ["trading.symbols tells rows apart by k, which uses (base, quote, board)"],
+        "set database.tables.symbols to the columns of that key if they are meant",
+    ),
+    "a key of another moment": (
+        BARS_TABLE.replace("{}", "open_time timestamptz, ts timestamptz DEFAULT now(), volume float8")
+        + "; ALTER TABLE market_data.ohlcv_5m ADD CONSTRAINT k UNIQUE (symbol_id, open_time)",
+        ["market_data.ohlcv_5m tells rows apart by k, which uses (symbol_id, open_time)"],
+        "set database.tables.bars to the columns of that key if they are meant",
+    ),
+    "bars of several lengths without a key": (
+        BARS_TABLE.replace("{}", "ts timestamptz, volume float8, duration interval, bar_type text"),
+        ["market_data.ohlcv_5m has no unique index, and seems to tell rows apart by duration, bar_type"],
+        "database: {tables: {bars: {duration: '00:05:00', bar_type: ...}}}",
+    ),
+    "bars of a minute unless somebody says so": (
+        BARS_TABLE.replace("{}", "ts timestamptz, volume float8, tf_seconds int NOT NULL DEFAULT 60")
+        + "; CREATE UNIQUE INDEX ON market_data.ohlcv_5m (symbol_id, ts)",
+        ["market_data.ohlcv_5m.tf_seconds would be 60 in bars of five minutes"],
+        "database: {tables: {bars: {tf_seconds: '300'}}}",
+    ),
+    "a trigger that copies whole rows": (
+        SYMBOLS_TABLE.replace("{}", "name text") + "; INSERT INTO trading.symbols (symbol) VALUES ('EURUSD');"
+        "CREATE TABLE trading.history (LIKE trading.symbols);"
+        "CREATE FUNCTION trading.keep() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN INSERT INTO trading.history SELECT OLD.*; RETURN NULL; END$$;"
+        "CREATE TRIGGER keep AFTER UPDATE ON trading.symbols FOR EACH ROW EXECUTE FUNCTION trading.keep()",
+        ["trading.symbols takes no UPDATE any more once it has trading.symbols.metadata jsonb"],
+        "add the columns yourself, and to what the triggers of the table write",
+    ),
+    "ids of the table that the bars of an hour refer to": (
+        SYMBOLS_TABLE.replace("{}", "name text")
+        + "; CREATE TABLE market_data.instruments (id serial PRIMARY KEY, code text);"
+        "CREATE TABLE market_data.ohlcv_1h (symbol_id int REFERENCES market_data.instruments);"
+        + BARS_TABLE.replace("{}", "ts timestamptz, volume float8"),
+        ["the same column of other tables refers to market_data.instruments"],
+        "database.tables.bars.symbol_id: symbol_id if they are those of trading.symbols",
+    ),
+    "bars whose end insists": (
+        BARS_TABLE.replace("{}", "ts timestamptz, close_time timestamptz NOT NULL, volume float8")
+        + "; CREATE UNIQUE INDEX ON market_data.ohlcv_5m (symbol_id, ts)",
+        ["market_data.ohlcv_5m.close_time is NOT NULL without a default (hint: ALTER TABLE"],
+        "DROP NOT NULL, or SET DEFAULT ... and a trigger that sets it; or set database.tables.bars.table",
     ),
     "a unique index of some rows": (
         SYMBOLS_TABLE.replace(" UNIQUE", "").replace("{}", "is_active boolean")

@@ -326,6 +326,14 @@ def test_what_an_insert_has_met_is_told_with_the_statement() -> None:
     )
 
 
+def test_a_symbol_that_is_there_in_other_letters_is_named_where_the_table_takes_no_second_one() -> None:
+    trial = Trial(swallowed=("EURUSD",))
+    rows = RowFacts(provider_codes=("polygon",), similar={"EURUSD": "eurusd"}, trials={"symbols": trial})
+    found = said(planned(catalogue(*with_("symbols"), rows=rows)))
+    assert "has eurusd, and takes no second one in other letters" in found
+    assert "trigger" not in found
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [("ts", "ts"), ("user", '"user"'), ("barTime", '"barTime"'), ('a"b', '"a""b"'), ("1m", '"1m"')],

@@ -92,7 +92,10 @@ def done(
         ),
     ] = 1,
 ) -> None:
-    """Settle a slot: its request has been answered, or has failed."""
+    """Settle a slot: its request has been answered.
+
+    Of a request that was sent and has no answer say nothing: it may still arrive.
+    """
     from assetbatch.slots.slots import Done
 
     with reported(context) as options, bounded(options, 0.0) as (services, _bound):

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from assetbatch.config.tables import TableMappings
+import psycopg
+
+from assetbatch.config.tables import TABLES, TableMappings
 from assetbatch.errors import DatabaseError, SchemaRefusedError
 from assetbatch.store import migrations, partitions
 from assetbatch.store.adoption.findings import Part
 from assetbatch.store.adoption.plan import Plan
-from assetbatch.store.adoption.sql import place
+from assetbatch.store.adoption.recognition import KEYS
+from assetbatch.store.adoption.sql import place, quoted
 from assetbatch.store.connection import Connection
+from assetbatch.store.names import Table
 from assetbatch.store.statements import Statements
+
+_NOT_ABOUT_THE_TABLE = ("08", "40", "53", "55", "57", "58", "XX")
+"""Classes of errors that come from the server's state: lost, deadlock, full, locked, cancelled."""
 
 
 class CarriedOut(NamedTuple):
@@ -44,6 +51,7 @@ def carry_out(
     for addition in found.additions:
         if addition.part is not Part.ROW and addition.sql is not None:
             connection.execute(addition.sql.encode())
+    _check_updates(connection, found)
     connection.statements = Statements(names)
     steps = migrations.migrate(connection)
     prepared = partitions.prepare(connection, by_month=by_month)
@@ -55,6 +63,32 @@ def carry_out(
     _check_entered(connection, found, rows)
     migrations.save_names(connection, names, mappings)
     return CarriedOut(steps, rows, prepared.partitions, prepared.hypertable)
+
+
+def _check_updates(connection: Connection, found: Plan) -> None:
+    """Raise SchemaRefusedError if a table takes no UPDATE any more that it had before a column was added: a
+    trigger that copies whole rows into another table has no place for one column more."""
+    assert found.names is not None, "a plan that is carried out has names"
+    added = [addition.what for addition in found.additions if addition.part is Part.COLUMN]
+    for key in TABLES:
+        table: Table = getattr(found.names, key)
+        where = place(table)
+        new = [what for what in added if what.startswith(f"{where}.")]
+        if not new:
+            continue
+        connection.execute("SAVEPOINT updated")
+        column = quoted(table.columns[KEYS[key][0]])
+        try:
+            connection.execute(Statements()("adoption/touch", table=where, column=column))
+        except psycopg.Error as error:
+            if error.sqlstate is None or error.sqlstate[:2] in _NOT_ABOUT_THE_TABLE:
+                raise
+            said = " ".join((error.diag.message_primary or str(error)).split())
+            raise SchemaRefusedError(
+                f"{where} takes no UPDATE any more once it has {', '.join(new)}: {said} (hint: add the "
+                "columns yourself, and to what the triggers of the table write)"
+            ) from error
+        connection.execute("ROLLBACK TO SAVEPOINT updated")
 
 
 def _check_entered(connection: Connection, found: Plan, rows: list[str]) -> None:

@@ -59,10 +59,12 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
-    """A unique index; `columns` are those of its key, without what it includes besides."""
+    """A unique index; `columns` are those of its key, without what it includes besides; `uses` are those and
+    what its expressions speak of."""
 
     name: str
     columns: tuple[str, ...]
+    uses: tuple[str, ...] = ()
     primary: bool = False
     immediate: bool = True
     partial: bool = False
@@ -202,6 +204,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     """Tables whose names say that the ids of a column may be theirs."""
     bars_alike: tuple[Source, ...] = ()
     """Tables that have a column for each price of a bar."""
+    cousins: Mapping[str, tuple[Source, ...]] = {}
+    """The tables that columns of a name refer to in the schemas of the four tables."""
     own_missing: tuple[str, ...] = ()
     """Tables of assetbatch itself that the migrations make."""
     pending: tuple[str, ...] = ()

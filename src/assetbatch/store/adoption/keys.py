@@ -12,11 +12,19 @@ from assetbatch.store.adoption.catalogue import Column, Index, TableFacts
 from assetbatch.store.adoption.findings import Findings, configured, elsewhere
 from assetbatch.store.adoption.recognition import KEYS, is_timeframe
 from assetbatch.store.adoption.sql import listed, place, quoted
-from assetbatch.store.adoption.vocabulary import DISTINGUISHING, FIVE_MINUTES, plain
+from assetbatch.store.adoption.vocabulary import DISTINGUISHING, FIVE_MINUTES, plain, stem
 from assetbatch.store.names import Table
 
 Samples = Mapping[str, tuple[str, ...]]
 """Some values of columns: `bars.timeframe`."""
+
+
+_UNITS = (("ms", 300_000), ("sec", 300), ("secs", 300), ("seconds", 300))
+"""What five minutes are in a column of numbers whose name ends so; else it counts minutes."""
+
+
+_ROW_IDS = ("id", "uuid", "uid")
+"""What the id of a row is called, even where the platform's program makes it."""
 
 
 class KeyChoice(NamedTuple):
@@ -71,6 +79,9 @@ class _Choice:
         if partial:
             self._refuse_partial(partial[0])
             return KeyChoice()
+        if other := next((index for index in self._facts.indexes if self._is_another_key(index)), None):
+            self._refuse_another(other)
+            return KeyChoice()
         return self._added()
 
     def _column(self, name: str) -> Column:
@@ -80,6 +91,14 @@ class _Choice:
 
     def _is_made_up(self, index: Index) -> bool:
         return any(self._column(name).is_surrogate for name in self._further(index))
+
+    def _is_another_key(self, index: Index) -> bool:
+        """Whether rows are told apart by several columns that are not ours alone: two of them may well have
+        the same in ours."""
+        others = [name for name in index.uses if name not in self._ours]
+        if index.partial or not others or len(index.uses) == 1:
+            return False
+        return not any(self._column(name).is_surrogate or plain(name) in _ROW_IDS for name in others)
 
     def _further(self, index: Index) -> tuple[str, ...]:
         return tuple(name for name in index.columns if name not in self._ours)
@@ -92,7 +111,7 @@ class _Choice:
         apart = [
             column.name
             for column in self._facts.columns
-            if plain(column.name) in DISTINGUISHING
+            if (stem(column.name) in DISTINGUISHING or is_timeframe(column))
             and column.name not in self._table.columns.values()
             and not column.is_surrogate
         ]
@@ -141,6 +160,16 @@ class _Choice:
             f"({listed(self._ours)}); or {elsewhere(self._key)}",
         )
 
+    def _refuse_another(self, index: Index) -> None:
+        self._findings.refuse(
+            self._place,
+            f"tells rows apart by {quoted(index.name)}, which uses ({listed(index.uses)}), and by no unique "
+            f"index on ({listed(self._ours)})",
+            f"set database.tables.{self._key} to the columns of that key if they are meant; or CREATE UNIQUE "
+            f"INDEX ON {self._place} ({listed(self._ours)}) if no two rows may have the same there; or "
+            f"{elsewhere(self._key)}",
+        )
+
     def _refuse_wider(self, index: Index) -> KeyChoice:
         uncovered = self._uncovered(index)
         self._findings.refuse(
@@ -161,13 +190,22 @@ def constants_wanted(key: str, columns: Sequence[Column], samples: Samples) -> s
         values = samples.get(f"{key}.{column.name}") or column.labels[:6]
         five = next((value for value in values if plain(value) in FIVE_MINUTES), None)
         if is_timeframe(column):
-            shown.append(f"{column.name}: {_yaml(five or '5m')}")
+            shown.append(f"{column.name}: {_yaml(five or _five_minutes(column))}")
         else:
             shown.append(f"{column.name}: {_yaml(values[0]) if len(values) == 1 else '...'}")
         if values:
             known.append(f"{column.name}: {', '.join(value[:40] for value in values)}")
     has = f" (there are {'; '.join(known)})" if known else ""
     return f"say which rows are ours: {configured(key, ', '.join(shown))}{has}"
+
+
+def _five_minutes(column: Column) -> str:
+    """Return how a column most likely writes five minutes."""
+    if column.is_text or column.labels:
+        return "5m"
+    name = plain(column.name)
+    seconds = next((str(count) for ending, count in _UNITS if name.endswith(ending)), "5")
+    return "00:05:00" if column.base == "interval" else seconds
 
 
 def _yaml(value: str) -> str:

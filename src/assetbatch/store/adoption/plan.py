@@ -273,6 +273,14 @@ class _Planner:
                 "SET DEFAULT gen_random_uuid()",
             )
             return
+        if column.base in ("timestamptz", "timestamp"):  # no moment is that of every row
+            self._findings.refuse(
+                named,
+                "is NOT NULL without a default",
+                f"ALTER TABLE {place(table)} ALTER COLUMN {quoted(column.name)} DROP NOT NULL, or SET "
+                f"DEFAULT ... and a trigger that sets it; or {elsewhere(key)}",
+            )
+            return
         self._sampled.append((key, column.name))
         self._findings.refuse(
             named,
@@ -679,6 +687,14 @@ class _Planner:
             )
         elif trial is not None and trial.error:
             self._findings.refuse(where, f"does not take the row {shown}: {trial.error}", remedy)
+        elif trial is not None and (
+            alike := [self._rows.similar[one] for one in trial.swallowed if one in self._rows.similar]
+        ):
+            self._findings.refuse(
+                where,
+                f"has {some_of(alike, 10)}, and takes no second one in other letters",
+                "configure the symbols as they are there",
+            )
         elif trial is not None and trial.swallowed:
             self._findings.refuse(
                 where,

@@ -84,6 +84,7 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
         may_make_schemas=may_make,
         namesakes=_namesakes(connection),
         bars_alike=_bars_alike(connection),
+        cousins=_cousins(connection, schemas),
         own_missing=tuple(own_tables_missing(connection)),
         pending=tuple(step.name for step in all_migrations() if 0 < version < step.version),
         timescaledb=timescaledb,
@@ -108,6 +109,13 @@ def _bars_alike(connection: Connection) -> tuple[Source, ...]:
     document = msgspec.json.encode(prices).decode()
     found = connection.execute(Statements()("adoption/bars_alike"), {"prices": document})
     return tuple(Source(schema=schema, table=table) for schema, table in found)
+
+
+def _cousins(connection: Connection, schemas: Sequence[str]) -> dict[str, tuple[Source, ...]]:
+    found: dict[str, tuple[Source, ...]] = {}
+    for column, schema, table in connection.execute(Statements()("adoption/cousins"), {"schemas": schemas}):
+        found[column] = (*found.get(column, ()), Source(schema=schema, table=table))
+    return found
 
 
 def _with_rows(connection: Connection, facts: TableFacts) -> TableFacts:

@@ -23,6 +23,7 @@ from assetbatch.store.adoption.vocabulary import (
     WANTED,
     Wanted,
     plain,
+    stem,
 )
 from assetbatch.store.names import OWN, Names, Reference, Table
 
@@ -295,11 +296,15 @@ class Recognition:
         else:
             using = f"{name}::{wanted.type}"
         type_name = {"double precision": "float8"}.get(wanted.type, wanted.type)
+        ours = next((ours for ours, one in WANTED[key].items() if one is wanted), "")
+        spare = f"set database.tables.{key}.{ours}: null" if not wanted.required and not wanted.added else ""
         self._findings.refuse(
             f"{self._place(key)}.{name}",
             f"is {column.type} and must be {type_name}",
+            "where every program that uses it takes that: "
             f"ALTER TABLE {self._place(key)} ALTER COLUMN {name} TYPE {type_name} USING "
-            + using.replace("double precision", "float8"),
+            + using.replace("double precision", "float8")
+            + f"; else {spare if spare and not column.not_null else elsewhere(key)}",
         )
 
     def _check_closes(self) -> None:
@@ -569,6 +574,12 @@ class Recognition:
         wanted, facts = wanted_place("symbols", self._mappings), self._tables[key]
         if facts.reference(column.name) or ours in self._mapping(key).columns or self._catalogue.installed:
             return
+        elsewhere_to = [(one.schema, one.table) for one in self._catalogue.cousins.get(column.name, ())]
+        if elsewhere_to and wanted not in elsewhere_to:
+            self._refuse_namesake(
+                key, ours, column, "the same column of other tables refers to", [".".join(elsewhere_to[0])]
+            )
+            return
         if plain(column.name) == "symbolid" and not facts.has_rows:
             return
         names = NAMESAKES.get(plain(column.name), ())
@@ -578,12 +589,15 @@ class Recognition:
             if one.table.lower() in names and (one.schema, one.table) != wanted
         ]
         if others:
-            self._findings.refuse(
-                f"{self._place(key)}.{quoted(column.name)}",
-                f"has no foreign key, and by its name its ids may be those of {' or '.join(others[:3])}",
-                f"set database.tables.symbols.table: {others[0]} if they are; "
-                f"database.tables.{key}.{ours}: {column.name} if they are those of {self._place('symbols')}",
-            )
+            self._refuse_namesake(key, ours, column, "by its name its ids may be those of", others)
+
+    def _refuse_namesake(self, key: str, ours: str, column: Column, why: str, others: Sequence[str]) -> None:
+        self._findings.refuse(
+            f"{self._place(key)}.{quoted(column.name)}",
+            f"has no foreign key, and {why} {' or '.join(others[:3])}",
+            f"set database.tables.symbols.table: {others[0]} if they are; "
+            f"database.tables.{key}.{ours}: {column.name} if they are those of {self._place('symbols')}",
+        )
 
     def _check_family(self, key: str, column: Column, base: str, target: str) -> None:
         if _family(column.base, column.is_text) == _family(
@@ -647,4 +661,4 @@ def _is_id(name: str, key: str) -> bool:
 
 def is_timeframe(column: Column) -> bool:
     """Whether a column says by its name how long a bar is."""
-    return plain(column.name) in TIMEFRAMES
+    return stem(column.name) in TIMEFRAMES

@@ -90,6 +90,9 @@ WANTED: Mapping[str, Mapping[str, Wanted]] = {
                 "time_open",
                 "bucket_start",
                 "ts_start",
+                "window_start",
+                "interval_start",
+                "date",
             ),
             required=True,
         ),
@@ -204,6 +207,10 @@ TIMEFRAMES = frozenset(
         "candlesize",
         "intervalminutes",
         "timespan",
+        "duration",
+        "barduration",
+        "candleduration",
+        "barlength",
     }
 )
 """What a column is called that says how long a bar is."""
@@ -234,11 +241,18 @@ DISTINGUISHING = TIMEFRAMES | {
     "side",
     "pricetype",
     "adjusted",
+    "adjustment",
+    "bar",
+    "candle",
+    "contract",
+    "mic",
+    "session",
+    "variant",
 }
 """What columns are called by which a platform keeps rows apart, besides the instrument and the time."""
 
 FIVE_MINUTES = frozenset(
-    {"5m", "5min", "5mins", "m5", "5minute", "5minutes", "5t", "300", "300s", "5", "pt5m", "000500"}
+    {"5m", "5min", "5mins", "m5", "5minute", "5minutes", "5t", "300", "300s", "300000", "5", "pt5m", "000500"}
 )
 """How five minutes are written, without case, spaces, punctuation and underscores."""
 
@@ -254,6 +268,18 @@ PROVIDER = "polygon"
 PROVIDER_NAME = "Massive (formerly Polygon.io)"
 PROVIDERS = frozenset({"polygon", "polygonio", "massive", "massivecom"})
 """The provider's code as platforms write it, without case and punctuation."""
+
+
+_ENDINGS = ("minutes", "mins", "seconds", "secs", "ms", "min", "sec", "id", "code", "name", "type", "key")
+
+
+def stem(name: str) -> str:
+    """Return a name as `plain` does, without what says how its value is written: `tf_minutes` is `tf`."""
+    whole = plain(name)
+    if whole in DISTINGUISHING:
+        return whole
+    ending = next((some for some in _ENDINGS if whole.endswith(some)), "")
+    return whole.removesuffix(ending) or whole
 
 
 def plain(name: str) -> str:

@@ -3,6 +3,6 @@
 SELECT n.symbol, min({symbols.symbol[s]}::text)
 FROM unnest(%(symbols)s::text[]) AS n(symbol)
 JOIN {symbols} s
-  ON regexp_replace(lower({symbols.symbol[s]}::text), '=x$|[^a-z0-9]', '', 'g')
+  ON regexp_replace(lower({symbols.symbol[s]}::text COLLATE "C"), '=x$|[^a-z0-9]', '', 'g')
      = regexp_replace(lower(n.symbol), '=x$|[^a-z0-9]', '', 'g')
 GROUP BY n.symbol;

@@ -49,6 +49,17 @@ SELECT w.key, jsonb_build_object(
                 FROM unnest((i.indkey::int2[])[0 : i.indnkeyatts - 1]) WITH ORDINALITY AS k(number, place)
                 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
             ),
+            -- What expressions speak of too.
+            'uses', (
+                SELECT coalesce(jsonb_agg(a.attname ORDER BY a.attnum), '[]')
+                FROM pg_attribute a
+                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                  AND (a.attnum = ANY ((i.indkey::int2[])[0 : i.indnkeyatts - 1])
+                       OR EXISTS (SELECT FROM pg_depend d
+                                  WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                                    AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
+                                    AND d.refobjsubid = a.attnum))
+            ),
             'primary', i.indisprimary,
             'immediate', i.indimmediate,
             'partial', i.indpred IS NOT NULL,
