@@ -313,3 +313,16 @@ def test_the_first_slot_is_recorded_as_a_first_call_is(free: World) -> None:
     with free.services() as services:
         services.redis.flushall()
     assert json.loads(run(free, "slot", "take").stdout)["reason"] == "lost"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("slot", "take", "--wait", "nan"),
+        ("slot", "take", "--hold", "nan"),
+        ("call", "--timeout", "nan", "true"),
+    ],
+)
+def test_nan_is_no_number_of_seconds(free: World, arguments: tuple[str, ...]) -> None:
+    ran = run(free, *arguments)
+    assert (ran.returncode, "nan is no number of seconds" in ran.stderr) == (2, True)

@@ -62,9 +62,16 @@ def choices(*, sound: bool) -> st.SearchStrategy[Parts]:
     drawn: dict[str, st.SearchStrategy[Any]] = {}
     for name, hint in get_type_hints(Parts).items():
         harmed = HARMED if sound and name != "states" else {"no words"} if sound else set()
+        if sound and name == "sync_key":
+            harmed = {*harmed, "none"}
         values = [False, True] if hint is bool else [one for one in get_args(hint) if one not in harmed]
         drawn[name] = st.sampled_from(values)
-    return st.builds(Parts, **drawn).map(sensible)
+    found = st.builds(Parts, **drawn).map(sensible)
+    return found.map(_without_bars_that_none_tells_apart) if sound else found
+
+
+def _without_bars_that_none_tells_apart(parts: Parts) -> Parts:
+    return replace(parts, old_bars=False) if parts.bars_key == "none" else parts
 
 
 def sensible(parts: Parts) -> Parts:
@@ -152,11 +159,15 @@ def refusals(parts: Parts) -> list[list[str]]:
             found.append([bars, "source"])
         if parts.bars_key == "partial" and parts.bars == "table":
             found.append([bars, "only for some rows"])
+        elif parts.bars_key in ("partial", "none") and parts.old_bars:
+            found.append([bars, "no unique index"])
     if parts.sync == "table":
         if parts.states == "no words":
             found.append([sync, "success", "red"])
         if parts.sync_key == "wider":
             found.append([sync, "data_type"])
+        if parts.sync_key == "none":  # it always has a row
+            found.append([sync, "no unique index"])
     return found
 
 

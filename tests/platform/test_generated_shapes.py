@@ -22,6 +22,8 @@ REFUSED = {
     "bars keyed by their close": Parts(bars="table", ts="close_time"),
     "bars of several sources": Parts(bars="table", bars_key="wider"),
     "bars with a partial key": Parts(bars="table", bars_key="partial"),
+    "bars that nothing tells apart": Parts(bars="table", bars_key="none", old_bars=True),
+    "a log of states": Parts(sync="table", sync_key="none"),
     "bars in a view": Parts(bars="view"),
     "bars in a materialised view": Parts(bars="materialised view"),
     "symbols of several exchanges": Parts(symbols_key="wider"),
@@ -70,7 +72,7 @@ ADOPTED = {
     ),
     "states in capitals, a provider too": Parts(sync="table", states="capitals", provider="POLYGON"),
     "states by other words, times without a zone": Parts(
-        sync="table", states="other words", sync_type="timestamp", provider="Polygon.io", sync_key="none"
+        sync="table", states="other words", sync_type="timestamp", provider="Polygon.io"
     ),
     "states that are checked, no provider yet": Parts(
         sync="table", states="a check", provider="none yet", sync_key="the other way round"

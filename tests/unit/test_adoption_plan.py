@@ -346,6 +346,26 @@ def test_texts_are_quoted_as_sql_does() -> None:
     assert (literal("it's"), literal("a\\b")) == ("'it''s'", "E'a\\\\b'")
 
 
+def test_rows_without_a_unique_index_are_refused_and_an_empty_table_gets_one() -> None:
+    found = planned(catalogue(*with_("bars", indexes=(), has_rows=True)))
+    assert "has rows and no unique index on (symbol_id, ts)" in said(found)
+    assert "CREATE UNIQUE INDEX ON market_data.ohlcv_5m (symbol_id, ts) yourself" in said(found)
+    assert planned(catalogue(*with_("bars", indexes=()))).refusals == ()
+
+
+def test_a_symbol_that_is_generated_is_read_where_it_is_there() -> None:
+    assert planned(catalogue(*with_("symbols", column("symbol", generated=True)))).refusals == ()
+
+
+def test_constants_may_complete_a_primary_key_of_symbols() -> None:
+    primary = (Index(name="symbols_pkey", columns=("exchange", "symbol"), primary=True),)
+    symbols = table("symbols", column("exchange"), without=("id",), indexes=primary)
+    mappings = TableMappings(symbols=TableMapping(constants={"exchange": "polygon"}))
+    found = planned(catalogue(symbols, table("providers")), mappings)
+    assert found.names is not None
+    assert (found.names.symbols.columns["id"], found.names.symbols.key) == ("symbol", ("exchange",))
+
+
 def test_bars_elsewhere_are_told_where_a_table_of_bars_is_made() -> None:
     elsewhere = (Source(schema="trading", table="ohlcv"),)
     without = tuple(one for one in ALL if one.name != "ohlcv_5m")

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assetbatch.cli.context import load_config, log, reported, services_for
-from assetbatch.cli.slot import CODES, MARGIN_SECONDS, NO_SLOT, Priority, Wait, kind_of, leave_if_stopped
+from assetbatch.cli.slot import (
+    CODES,
+    MARGIN_SECONDS,
+    NO_SLOT,
+    Priority,
+    Wait,
+    finite,
+    kind_of,
+    leave_if_stopped,
+)
 from assetbatch.errors import RedisError
 from assetbatch.words import span
 
@@ -42,7 +51,9 @@ def call(
     wait: Wait = 60.0,
     timeout: Annotated[
         float,
-        typer.Option(min=1, max=LONGEST_SECONDS, help="Seconds after which the command is ended."),
+        typer.Option(
+            min=1, max=LONGEST_SECONDS, callback=finite, help="Seconds after which the command is ended."
+        ),
     ] = 10.0,
 ) -> None:
     """Take a slot of the window, run a command that makes one request with it, and settle the slot.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -31,8 +32,23 @@ Priority = Annotated[
         "that are left.",
     ),
 ]
+
+
+def finite(seconds: float) -> float:
+    """The value of an option in seconds; "nan" is within any bounds."""
+    if math.isnan(seconds):
+        raise typer.BadParameter("nan is no number of seconds")
+    return seconds
+
+
 Wait = Annotated[
-    float, typer.Option(min=0, max=LONGEST_WAIT_SECONDS, help="Seconds to wait for a slot at the most.")
+    float,
+    typer.Option(
+        min=0,
+        max=LONGEST_WAIT_SECONDS,
+        callback=finite,
+        help="Seconds to wait for a slot at the most.",
+    ),
 ]
 
 CODES = "2 usage or configuration; 3 Redis cannot be reached; 143/130 stopped by SIGTERM/SIGINT."
@@ -64,7 +80,10 @@ def take(
     priority: Priority = False,
     wait: Wait = 0.0,
     hold: Annotated[
-        float, typer.Option(min=1, max=10, help="Seconds within which the request begins and ends.")
+        float,
+        typer.Option(
+            min=1, max=10, callback=finite, help="Seconds within which the request begins and ends."
+        ),
     ] = 10.0,
 ) -> None:
     """Take a slot for one request, and print it as a line of JSON.

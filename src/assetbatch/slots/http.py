@@ -118,7 +118,10 @@ def _refusal(request: Request) -> Document | None:
 def _wanted(request: Request) -> Wanted:
     if request.body.strip():
         return msgspec.json.decode(request.body, type=Wanted)
-    return msgspec.convert(dict(parse_qsl(request.query, keep_blank_values=True)), Wanted, strict=False)
+    wanted = msgspec.convert(dict(parse_qsl(request.query, keep_blank_values=True)), Wanted, strict=False)
+    if math.isnan(wanted.wait) or math.isnan(wanted.hold):  # within any bounds
+        raise msgspec.ValidationError("nan is no number of seconds")
+    return wanted
 
 
 def _not_taken(answer: NotTaken) -> Document:

@@ -136,6 +136,15 @@ class _Choice:
                 elsewhere(self._key),
             )
             return KeyChoice()
+        if self._facts.has_rows and self._key in ("bars", "sync_status"):  # a log of runs, revisions of bars
+            self._findings.refuse(
+                self._place,
+                f"has rows and no unique index on ({listed(columns)}): an added one may keep out rows that "
+                "others write",
+                f"CREATE UNIQUE INDEX ON {self._place} ({listed(columns)}) yourself, if no two rows may have "
+                f"the same there; or {elsewhere(self._key)}",
+            )
+            return KeyChoice()
         return KeyChoice(further, columns)
 
     def _refuse_narrower(self, index: Index) -> None:

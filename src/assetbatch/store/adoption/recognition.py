@@ -261,13 +261,17 @@ class Recognition:
 
     def _take(self, key: str, ours: str, column: Column, wanted: Wanted) -> None:
         if column.generated or (column.identity_always and ours in KEYS[key]):
-            if wanted.required:
+            if (key, ours) == ("symbols", "symbol"):  # only read where all symbols are there
+                pass
+            elif wanted.required:
                 self._findings.refuse(
                     f"{self._place(key)}.{quoted(column.name)}",
                     "is generated: nothing can be stored in it",
                     "make it an ordinary column",
                 )
-            return
+                return
+            else:
+                return
         self._columns[key][ours] = column.name
         if column.name != ours:
             self._findings.take(f"{self._place(key)}.{quoted(column.name)}", f"is used as {ours}")
@@ -356,7 +360,11 @@ class Recognition:
             if name != text_column and facts.column(name) is not None:
                 self._take_id(key, name)
                 return
-        if any(index.is_plain and index.columns == (text_column,) for index in facts.indexes):
+        known = {text_column, *mapping.constants}  # among our rows the text alone identifies one
+        if any(
+            index.is_plain and text_column in index.columns and known.issuperset(index.columns)
+            for index in facts.indexes
+        ):
             self._take_id(key, text_column)
             return
         self._findings.refuse(
