@@ -292,7 +292,7 @@ def test_a_session_that_ends_in_the_middle_is_opened_again(store: Store, databas
         assert len(saving.result(10).updated) == 3
 
 
-@pytest.mark.parametrize("moment", [b"COMMIT\x00", b'"trades") FROM STDIN', b"jsonb_to_recordset"])
+@pytest.mark.parametrize("moment", [b"COMMIT\x00", b"trades) FROM STDIN", b"jsonb_to_recordset"])
 def test_prices_are_reported_for_publishing_whenever_the_connection_is_lost(
     store: Store, database_url: str, sql: Sql, moment: bytes
 ) -> None:

@@ -16,8 +16,8 @@ from assetbatch.config.tables import TableMapping, TableMappings
 from assetbatch.errors import SchemaRefusedError
 from assetbatch.store import Store
 from assetbatch.store.adoption import Plan
-from assetbatch.store.adoption.sql import quoted
 from assetbatch.store.names import Names
+from assetbatch.store.quoting import quoted
 
 from .conftest import Sql, asset
 from .platforms import everything, mapped, rows

@@ -25,8 +25,8 @@ from assetbatch.store.adoption.catalogue import (
 from assetbatch.store.adoption.findings import Part
 from assetbatch.store.adoption.plan import Plan, plan, provider_code
 from assetbatch.store.adoption.recognition import KEYS
-from assetbatch.store.adoption.sql import literal, quoted
 from assetbatch.store.names import OWN, Table
+from assetbatch.store.quoting import literal, quoted
 
 NOW = 1_796_000_000.0
 HOUR = 3600.0

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from assetbatch.errors import SchemaRefusedError
 from assetbatch.hours import from_ms, to_ms
 from assetbatch.store.connection import Connection
-from assetbatch.store.statements import literal, quoted
+from assetbatch.store.quoting import literal, quoted
 
 EARLIER = "ohlcv_5m_earlier"
 LATER = "ohlcv_5m_later"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from importlib.resources import files
 
+from assetbatch.store import quoting
 from assetbatch.store.names import OWN, Names, Table
 
 VALUES = ("open", "high", "low", "close", "volume", "vwap", "trades")
@@ -70,15 +71,13 @@ class Statements:
 
 
 def quoted(name: str) -> str:
-    """The name as an SQL identifier."""
-    escaped = name.replace('"', '""').replace("%", "%%")
-    return f'"{escaped}"'
+    """The name as an SQL identifier of a statement with parameters."""
+    return quoting.quoted(name).replace("%", "%%")
 
 
 def literal(text: str) -> str:
-    """The text as an SQL literal; PostgreSQL gives it the type of what it meets."""
-    escaped = text.replace("'", "''").replace("%", "%%")
-    return f"E'{escaped.replace(chr(92), chr(92) * 2)}'" if "\\" in escaped else f"'{escaped}'"
+    """The text as an SQL literal of such a statement; PostgreSQL gives it the type of what it meets."""
+    return quoting.literal(text).replace("%", "%%")
 
 
 def _column_of(name: str) -> Callable[[str], str]:

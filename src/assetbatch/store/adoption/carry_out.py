@@ -12,9 +12,9 @@ from assetbatch.store import migrations, partitions
 from assetbatch.store.adoption.findings import Part
 from assetbatch.store.adoption.plan import Plan
 from assetbatch.store.adoption.recognition import KEYS
-from assetbatch.store.adoption.sql import place, quoted
 from assetbatch.store.connection import Connection
 from assetbatch.store.names import Table
+from assetbatch.store.quoting import place, quoted
 from assetbatch.store.statements import Statements
 
 _NOT_ABOUT_THE_TABLE = ("08", "40", "53", "55", "57", "58", "XX")

@@ -11,9 +11,9 @@ import msgspec
 from assetbatch.assets import Asset
 from assetbatch.store.adoption.catalogue import Column, TableFacts
 from assetbatch.store.adoption.recognition import KEYS, Recognised
-from assetbatch.store.adoption.sql import listed, literal, place, quoted
 from assetbatch.store.adoption.vocabulary import INTEGERS, PROVIDER_NAME
 from assetbatch.store.names import Table
+from assetbatch.store.quoting import listed, literal, place, quoted
 from assetbatch.store.text import storable
 
 SHOWN_ROWS = 10

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from assetbatch.store.adoption.catalogue import Column, Index, TableFacts
 from assetbatch.store.adoption.findings import Findings, configured, elsewhere
 from assetbatch.store.adoption.recognition import KEYS, is_timeframe
-from assetbatch.store.adoption.sql import listed, place, quoted
 from assetbatch.store.adoption.vocabulary import DISTINGUISHING, FIVE_MINUTES, plain, stem
 from assetbatch.store.names import Table
+from assetbatch.store.quoting import listed, place, quoted
 
 Samples = Mapping[str, tuple[str, ...]]
 """Some values of columns: `bars.timeframe`."""

@@ -18,7 +18,6 @@ from assetbatch.store.adoption.findings import Addition, Findings, Note, Part, R
 from assetbatch.store.adoption.inserts import Insert, insert_provider, insert_symbols
 from assetbatch.store.adoption.keys import KeyChoice, choose_key, constants_wanted
 from assetbatch.store.adoption.recognition import KEYS, Recognised, Recognition, is_timeframe
-from assetbatch.store.adoption.sql import listed, literal, place, quoted
 from assetbatch.store.adoption.vocabulary import (
     DISTINGUISHING,
     FIVE_MINUTES,
@@ -32,6 +31,7 @@ from assetbatch.store.adoption.vocabulary import (
 )
 from assetbatch.store.names import Names, Table
 from assetbatch.store.partitions import BY_HAND
+from assetbatch.store.quoting import listed, literal, place, quoted
 from assetbatch.store.statements import Statements
 from assetbatch.words import listed as some_of
 

@@ -25,7 +25,6 @@ from assetbatch.store.adoption.catalogue import (
 from assetbatch.store.adoption.inserts import Insert, insert_provider, insert_symbols
 from assetbatch.store.adoption.plan import OWN_SCHEMA, Draft, draft, provider_code
 from assetbatch.store.adoption.recognition import Recognised, wanted_place
-from assetbatch.store.adoption.sql import listed, place, quoted
 from assetbatch.store.adoption.vocabulary import (
     EVERY_WORD,
     NAMESAKES,
@@ -38,6 +37,7 @@ from assetbatch.store.connection import Connection
 from assetbatch.store.failures import ROW_REFUSED, UNTRANSLATABLE, is_of_data
 from assetbatch.store.migrations import all_migrations, load_names, own_tables_missing, version_of
 from assetbatch.store.names import Table
+from assetbatch.store.quoting import listed, place, quoted
 from assetbatch.store.statements import Statements
 from assetbatch.store.text import PLAIN
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 from assetbatch.config.tables import TABLES, Constant, TableMapping, TableMappings
 from assetbatch.store.adoption.catalogue import Catalogue, Column, Kind, TableFacts
 from assetbatch.store.adoption.findings import Findings, elsewhere
-from assetbatch.store.adoption.sql import listed, place, quoted
 from assetbatch.store.adoption.vocabulary import (
     CLOSES,
     IDS,
@@ -26,6 +25,7 @@ from assetbatch.store.adoption.vocabulary import (
     stem,
 )
 from assetbatch.store.names import OWN, Names, Reference, Table
+from assetbatch.store.quoting import listed, place, quoted
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "symbols": ("symbol",),
