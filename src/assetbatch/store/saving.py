@@ -132,8 +132,11 @@ def save(
     }
     with connection.pipeline():
         written = connection.execute(connection.statements("save_prices"), {"prices": _prices(newer)})
-        left_out = writer.save_for_readers(theirs)
-        writer.save(outcomes, failed, [price for price in prices.values() if price.symbol not in failed])
+        document = writer.document(outcomes, failed)
+        left_out = writer.save_for_readers(
+            document if len(theirs) == len(outcomes) else writer.document(theirs, failed)
+        )
+        writer.save(document, [price for price in prices.values() if price.symbol not in failed])
         if news:
             ledgers = connection.execute(connection.statements("spans"), {"symbols": list(news)})
     updated = {symbol for symbol, has_price in written.fetchall() if has_price}
@@ -148,8 +151,9 @@ def save(
             for symbol, some in not_written.items()
             if some.cause is not RejectionCause.UNREGISTERED
         }
-        writer.save_for_readers(failures)
-        writer.save(failures, not_written, [])
+        document = writer.document(failures, not_written)
+        writer.save_for_readers(document)
+        writer.save(document, [])
         writer.forget_prices([symbol for symbol in failures if not_written[symbol].price])
     if news:
         spans.save(connection, news, dict(ledgers.fetchall()), now_ms, encoding)
@@ -211,8 +215,12 @@ def _save_locked(connection: Connection, symbols: Collection[str], now_ms: int) 
     rejection = Rejection(error=LOCKED, price=True, cause=RejectionCause.LOCKED)
     rejected = dict.fromkeys(symbols, rejection)
     outcomes = {symbol: Outcome(symbol, FAILED, LOCKED) for symbol in symbols}
-    _Outcomes(connection, now_ms, None).save(outcomes, rejected, [])
+    writer = _Outcomes(connection, now_ms, None)
+    writer.save(writer.document(outcomes, rejected), [])
     return Saved(updated=[], unknown=[], rejected=rejected)
+
+
+NO_OUTCOMES = "[]"
 
 
 class _Outcomes:
@@ -223,16 +231,14 @@ class _Outcomes:
         self._now_ms = now_ms
         self._encoding = encoding
 
-    def save(
-        self, outcomes: Mapping[str, Outcome], failed: Mapping[str, Rejection], prices: Sequence[Price]
-    ) -> None:
-        """Write the outcomes, and the moments of the prices that came."""
-        if not (outcomes or prices):
+    def save(self, document: str, prices: Sequence[Price]) -> None:
+        """Write the outcomes of a document, and the moments of the prices that came."""
+        if document == NO_OUTCOMES and not prices:
             return
         self._connection.execute(
             self._connection.statements("save_sync"),
             {
-                "outcomes": self._json(outcomes.values(), failed),
+                "outcomes": document,
                 "symbols": [price.symbol for price in prices],
                 "as_of_ms": [price.as_of_ms for price in prices],
                 "now_ms": self._now_ms,
@@ -244,21 +250,21 @@ class _Outcomes:
         statement = self._connection.statements("sync_forget_prices")
         self._connection.execute(statement, {"symbols": list(symbols)})
 
-    def save_for_readers(self, outcomes: Mapping[str, Outcome]) -> psycopg.Cursor[tuple[Any, ...]]:
+    def save_for_readers(self, document: str) -> psycopg.Cursor[tuple[Any, ...]]:
         """Write the platform's rows; returns a cursor over the symbols whose row was left out."""
         return self._connection.execute(
             self._connection.statements("save_sync_status"),
             {
-                "outcomes": self._json(outcomes.values(), {}),
+                "outcomes": document,
                 "now_ms": self._now_ms,
                 "error_limit": ERROR_LIMIT,
             },
         )
 
-    def _json(self, outcomes: Iterable[Outcome], failed: Mapping[str, Rejection]) -> str:
-        """Symbols with the same outcome come together."""
+    def document(self, outcomes: Mapping[str, Outcome], failed: Mapping[str, Rejection]) -> str:
+        """The outcomes as both tables take them; symbols with the same outcome come together."""
         alike: dict[tuple[str, str | None, bool], list[str]] = {}
-        for outcome in outcomes:
+        for outcome in outcomes.values():
             error = None if outcome.status == SUCCESS else outcome.error
             why = failed.get(outcome.symbol)
             rejected = why is not None and why.cause is not RejectionCause.LOCKED
