@@ -153,11 +153,10 @@ class Store:
     def initialise(
         self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False
     ) -> Initialised:
-        """Create or adopt the tables, enter the provider and the assets that are missing, and add what
-        partitions the table of bars needs by now if it has been partitioned by assetbatch, or is made now and
-        `by_month` asks for it. Rows that exist keep their name and type.
+        """Create or adopt the tables, and enter the provider and the assets that are missing.
 
-        All in one transaction. Raises SchemaRefusedError, with every reason and its remedy, if a platform's
+        A table of bars that assetbatch has partitioned gets the partitions that it needs by now; `by_month`
+        makes a new one so. Rows that exist keep their name and type. All in one transaction. Raises SchemaRefusedError, with every reason and its remedy, if a platform's
         tables cannot be used, DatabaseError if they cannot be partitioned without being rewritten; nothing
         is changed then.
         """
