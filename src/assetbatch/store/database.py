@@ -156,7 +156,9 @@ class Store:
         """Create or adopt the tables, and enter the provider and the assets that are missing.
 
         A table of bars that assetbatch has partitioned gets the partitions that it needs by now; `by_month`
-        makes a new one so. Rows that exist keep their name and type. All in one transaction. Raises SchemaRefusedError, with every reason and its remedy, if a platform's
+        makes a new one so. Rows that exist keep their name and type.
+
+        All in one transaction. Raises SchemaRefusedError, with every reason and its remedy, if a platform's
         tables cannot be used, DatabaseError if they cannot be partitioned without being rewritten; nothing
         is changed then.
         """
