@@ -137,7 +137,12 @@ def stories(
 
 def all_but_the_first(values: dict[str, object]) -> Story:
     """One answer with all bars, the first of them with these values."""
-    ask = Ask(0, 0, ALL, 4, [Oddity("useless", 0, replaced(**values))], 0)
+    return with_one_of_no_use(0, values)
+
+
+def with_one_of_no_use(slot: int, values: dict[str, object]) -> Story:
+    """One answer with all bars, one of them with these values."""
+    ask = Ask(0, 0, ALL, 4, [Oddity("useless", slot, replaced(**values))], 0)
     return Story([[(1.0, 1.0)]] * SLOTS, SLOTS * BAR_MS, [ask])
 
 

@@ -203,6 +203,16 @@ def test_a_slot_with_a_sound_bar_is_not_misplaced() -> None:
     assert bars(raw_bar(), raw_bar(t=START + 180_000)).misplaced_ms == ()
 
 
+def test_an_element_off_the_grid_in_the_slot_of_a_sound_bar_is_not_placed() -> None:
+    answer = bars(raw_bar(), raw_bar(t=START + 1))
+    assert (answer.misplaced_ms, answer.unplaced) == ((), 1)
+
+
+def test_of_two_elements_off_the_grid_in_one_slot_one_is_not_placed() -> None:
+    answer = bars(raw_bar(), raw_bar(t=START + BAR_MS + 1), raw_bar(t=START + BAR_MS + 2))
+    assert (answer.misplaced_ms, answer.unplaced) == ((START + BAR_MS,), 1)
+
+
 @pytest.mark.parametrize("t", [None, "x", END + BAR_MS, START - BAR_MS, START - 1, END * 5])
 def test_a_bar_that_may_be_of_any_slot_is_unplaced(t: object) -> None:
     answer = bars(raw_bar(), raw_bar(t=t))

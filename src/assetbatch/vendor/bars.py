@@ -86,7 +86,8 @@ def decode_bars(
     if not sifted.bars and refused:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(refused.items()))
         raise Refusal(RefusalKind.NONSENSE, f"no bar of the answer is of use ({reasons})", http_status=200)
-    starts = {bar.t_ms for bar in sifted.bars} if sifted.faulty or sifted.misplaced else ()
+    misplaced = sifted.misplaced.union(sifted.off_grid)
+    starts = {bar.t_ms for bar in sifted.bars} if sifted.faulty or misplaced else ()
     return BarsAnswer(
         ticker=ticker,
         start_ms=start_ms,
@@ -94,8 +95,8 @@ def decode_bars(
         bars=sifted.bars,
         refused=refused,
         faulty_ms=tuple(sorted(sifted.faulty.difference(starts))),
-        misplaced_ms=tuple(sorted(sifted.misplaced.difference(starts, sifted.faulty))),
-        unplaced=refused["undecodable"] + sifted.unplaced,
+        misplaced_ms=tuple(sorted(misplaced.difference(starts, sifted.faulty))),
+        unplaced=refused["undecodable"] + sifted.unplaced + sifted.between_elements(),
         unordered=sifted.unordered,
         next_url=_next_url(envelope.next_url),
     )
@@ -153,6 +154,7 @@ class _Sifted:
         self.bars: list[Bar] = []
         self.faulty: set[int] = set()
         self.misplaced: set[int] = set()
+        self.off_grid: list[int] = []
         self.unplaced = 0
         self.unordered = 0
 
@@ -200,13 +202,22 @@ class _Sifted:
                 refused["duplicate"] += len(bars) - len(by_start)
             self.bars = [by_start[t_ms] for t_ms in sorted(by_start)]
 
+    def between_elements(self) -> int:
+        """Count the elements off the grid whose slot another element of the answer has: nobody can tell which
+        bar such an element was to be."""
+        placed = {bar.t_ms for bar in self.bars} | self.faulty | self.misplaced if self.off_grid else set()
+        return len(self.off_grid) - len(set(self.off_grid) - placed)
+
     def _misplace(self, t: float | None, start_ms: int, end_ms: int) -> None:
         """An element off the grid, outside the range or of no moment: the slot that it may be of is noted,
         also where its moment is in another unit."""
         at_ms = moment_ms(t)
         if at_ms is not None and start_ms - start_ms % BAR_MS <= at_ms <= end_ms:
             self.refused["time"] += 1
-            self.misplaced.add(at_ms - at_ms % BAR_MS)
+            if at_ms % BAR_MS:
+                self.off_grid.append(at_ms - at_ms % BAR_MS)
+            else:
+                self.misplaced.add(at_ms)
             return
         self.refused["time" if at_ms is None or at_ms % BAR_MS else "outside"] += 1
         self.unplaced += 1
