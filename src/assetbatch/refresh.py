@@ -362,18 +362,17 @@ class Refresher:
                 grant = answer
                 continue
             why = WAITS_FOR[answer.reason]
-            wait_seconds = answer.wait_ms / 1000 + 0.001
-            if wait_seconds > self.time_for_calls():
+            if answer.wait_ms / 1000 > self.time_for_calls():
                 self._window.leave(call_id)
                 text = f"{why}; the next call is free in {span(answer.wait_ms)}, after this cycle's end"
                 return _Slot(text)
             if not may_wait:
                 self._window.leave(call_id)
-                return _Slot(why, pause=wait_seconds)
+                return _Slot(why, pause=answer.pause_seconds)
             self._store_and_publish(batch)
             self.reporter.waiting(answer, first=not waited)
             waited = True
-            self._bound.wait(wait_seconds)
+            self._bound.wait(answer.pause_seconds)
 
     def _give_back(self, grant: Grant | None) -> None:
         if grant is not None:

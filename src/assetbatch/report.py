@@ -64,7 +64,7 @@ class Reporter:
             self.waits += 1
             self._journal.waited(self._now_ms(), new_id())
         text = f"waiting {span(refused.wait_ms)} for a free call: {WAITS_FOR[refused.reason]}"
-        log.info(text)
+        log.log(logging.INFO if first else logging.DEBUG, text)
         self._progress.say(text)
 
     def calling(self, what: str) -> None:

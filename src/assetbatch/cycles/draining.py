@@ -115,7 +115,7 @@ def _drain(
                 break
             refresher.reporter.waiting(taken, first=not waited)
             waited = True
-            bound.wait(taken.wait_ms / 1000 + 0.001)
+            bound.wait(taken.pause_seconds)
             continue
         waited, token = False, new_id()
         report = _work_leases(services, bound, refresher, known, taken, result, failures)

@@ -300,8 +300,8 @@ def _slot(services: Services, bound: Bound) -> Grant | Refused:
         if bound.stopped or waited + answer.wait_ms / 1000 > SLOT_SECONDS:
             services.window.leave(call_id)
             return answer
-        bound.wait(answer.wait_ms / 1000 + 0.001)
-        waited += answer.wait_ms / 1000 + 0.001
+        bound.wait(answer.pause_seconds)
+        waited += answer.pause_seconds
 
 
 def _refused(services: Services, refusal: Refusal) -> Finding:

@@ -126,8 +126,8 @@ class Slots:
                 self._window.cancel(answer)  # this machine stood still meanwhile
                 call_id = new_id(foreign=True)
                 continue
-            seconds = answer.wait_ms / 1000 + 0.001
-            if boot_seconds() + seconds > until or not pause(seconds):
+            is_too_late = boot_seconds() + answer.wait_ms / 1000 > until
+            if is_too_late or not pause(answer.pause_seconds):
                 self._window.leave(call_id)
                 return answer
 

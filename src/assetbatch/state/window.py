@@ -26,6 +26,10 @@ ARRIVAL_SECONDS = 1.0
 MAX_BLOCK_SECONDS = 3600.0
 """The longest Retry-After that is believed."""
 
+ASK_AGAIN_SECONDS = 2.0
+"""Maximum pause of a caller that waits for a slot. A wait can become shorter: a slot is given back, a dead
+process's slot is freed, the server's clock is set back. Only the next request finds that out."""
+
 RESERVATION_GRACE_SECONDS = 60.0
 """How long slots are kept for a priority cycle that is late or still running."""
 
@@ -69,6 +73,11 @@ class Refused(msgspec.Struct, frozen=True):
     def from_reply(cls, retry_at: str, reason: str, now: str) -> Refused:
         """Reads what the scripts answer."""
         return cls(int(retry_at), reason, max(0, int(retry_at) - int(now)))
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long a caller that waits for the slot sleeps before it asks again."""
+        return min(self.wait_ms / 1000 + 0.001, ASK_AGAIN_SECONDS)
 
 
 class WindowState(msgspec.Struct, frozen=True):
