@@ -17,6 +17,7 @@ import pytest
 from typer.core import TyperGroup
 
 from assetbatch.cli.app import LazyCommands
+from tests import program
 from tests.cycles.conftest import MakeWorld
 from tests.world import KEY, RealClock, SetClock, World
 
@@ -44,19 +45,10 @@ COMMANDS = every_command()
 
 
 def start(
-    *arguments: str, cwd: Path, env: dict[str, str] | None = None, timeout: float = 60
+    *arguments: str, cwd: Path, env: dict[str, str] | None = None, cold: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """One start with an environment as bare as cron's."""
-    return subprocess.run(
-        [sys.executable, "-m", "assetbatch", *arguments],
-        cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    return program.start(*arguments, cwd=cwd, env={"HOME": str(cwd), **(env or {})}, cold=cold)
 
 
 def run(world: World, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
