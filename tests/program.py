@@ -34,7 +34,7 @@ PROGRAM = [sys.executable, "-m", "assetbatch"]
 CLOCK = {
     name: value for name, value in os.environ.items() if name == "LD_PRELOAD" or name.startswith("FAKETIME")
 }
-"""What makes a process take the time of this one, where the tests run with another time (see CONTRIBUTING)."""
+"""What gives a process the time of this one, where the tests run at another time."""
 
 _REQUEST_BYTES = 1 << 20
 
