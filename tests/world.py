@@ -24,6 +24,7 @@ from assetbatch.entitlements import Lack
 from assetbatch.hours import Market, day_of, last_midnight, last_open, start_of_day
 from assetbatch.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
+from assetbatch.sandbox.prices import HISTORY_START_MS
 from assetbatch.services import Services
 from assetbatch.setup import initialise
 from assetbatch.state.connection import RedisClient
@@ -98,7 +99,7 @@ class World:
             replay=replay,
             replay_weeks=replay_weeks,
             universe=universe,
-            **({"since_ms": first_day(clock.now_ms(), days)} if days else {}),
+            since_ms=first_day(clock.now_ms(), days) if days else HISTORY_START_MS,
         )
         self.vendor.start()
         self.folder = folder

@@ -55,6 +55,7 @@ class TestBackfill:
             assert services.queue.state().size == 0
         assert json.loads(run(free, "holes", "BTCUSD", "--json").stdout)[0]["from"] is None
 
+    @pytest.mark.usefixtures("years_of_bars")
     def test_again_shows_the_progress(self, free: World) -> None:
         free.know_that_today_is_refused()
         run(free, "backfill", "EURUSD", "--from", days_ago(60))
@@ -82,6 +83,7 @@ class TestBackfill:
 
 
 class TestHoles:
+    @pytest.mark.usefixtures("years_of_bars")
     def test_are_listed_with_their_reasons(self, free: World) -> None:
         free.know_that_today_is_refused()
         run(free, "backfill", "BTCUSD", "--from", days_ago(60), "--to", days_ago(50))
