@@ -32,11 +32,23 @@ from tempfile import TemporaryFile
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROGRAM = [sys.executable, "-m", "assetbatch"]
 CLOCK = {
-    name: value for name, value in os.environ.items() if name == "LD_PRELOAD" or name.startswith("FAKETIME")
+    name: value
+    for name, value in os.environ.items()
+    if "FAKETIME" in os.environ and (name.startswith("FAKETIME") or name in ("LD_PRELOAD", "PYTHONPATH"))
 }
-"""What gives a process the time of this one, where the tests run at another time."""
+"""What gives a process the time of this one, where the tests run at another time (`.ci/at`)."""
+
+BARE = {"PATH": "/usr/bin:/bin", **CLOCK}
+"""An environment as bare as cron's."""
 
 _REQUEST_BYTES = 1 << 20
+
+
+def give_servers_the_clock() -> None:
+    """Embedded servers that this process starts have its time, not that of the machine."""
+    from assetbatch.embedded import server
+
+    server._PASSED_VARIABLES += tuple(CLOCK)  # type: ignore[assignment]  # as many as it had
 
 
 def start(
@@ -51,7 +63,7 @@ def start(
     `env` is all of its environment but for PATH, which is cron's, and the clock. `cold` starts Python too.
     """
     command = [*PROGRAM, *arguments]
-    environment = {"PATH": "/usr/bin:/bin", **CLOCK, **env}
+    environment = {**BARE, **env}
     with TemporaryFile() as out, TemporaryFile() as err:
         if cold:
             code = subprocess.run(
@@ -154,6 +166,7 @@ def _nurse(requests: socket.socket) -> None:
     for module in pkgutil.walk_packages(assetbatch.__path__, "assetbatch."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
+    give_servers_the_clock()
     gc.freeze()  # a collection in a fork would copy all of it
     _serve(requests)
     try:

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from assetbatch.cli.app import LazyCommands
 from tests import program
 from tests.cycles.conftest import MakeWorld
+from tests.program import BARE
 from tests.world import KEY, RealClock, SetClock, World
 
 RUN_COMMANDS = ["run-priority", "run-queue", "enqueue-secondary"]
@@ -134,7 +135,7 @@ def test_an_idle_queue_run_loads_neither_database_nor_http_nor_terminal_librarie
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=free.folder,
-        env={"PATH": "/usr/bin:/bin", "POLYGON_API_KEY": KEY},
+        env={**BARE, "POLYGON_API_KEY": KEY},
         capture_output=True,
         text=True,
         check=False,
@@ -231,7 +232,7 @@ class TestOutput:
         done = subprocess.run(
             ["sh", "-c", command],
             cwd=free.folder,
-            env={"PATH": "/usr/bin:/bin", "POLYGON_API_KEY": KEY},
+            env={**BARE, "POLYGON_API_KEY": KEY},
             capture_output=True,
             text=True,
             check=False,
@@ -246,7 +247,7 @@ class TestOutput:
         done = subprocess.run(
             ["sh", "-c", command],
             cwd=free.folder,
-            env={"PATH": "/usr/bin:/bin", "POLYGON_API_KEY": KEY},
+            env={**BARE, "POLYGON_API_KEY": KEY},
             capture_output=True,
             text=True,
             check=False,
@@ -272,7 +273,7 @@ class TestStopping:
         process = subprocess.Popen(
             [sys.executable, "-m", "assetbatch", "-v", "run-queue"],
             cwd=world.folder,
-            env={"PATH": "/usr/bin:/bin", "POLYGON_API_KEY": KEY},
+            env={**BARE, "POLYGON_API_KEY": KEY},
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -13,6 +13,7 @@ import pytest
 from assetbatch.state.queue import Failure, Lease, Line
 from tests.cli.test_commands import run, start
 from tests.cycles.conftest import MakeWorld
+from tests.program import BARE
 from tests.world import RealClock, SetClock, World
 
 
@@ -177,7 +178,7 @@ class TestDeadLetters:
             capture_output=True,
             text=True,
             check=True,
-            env={"PATH": "/usr/bin:/bin", "POLYGON_API_KEY": "made-up"},
+            env={**BARE, "POLYGON_API_KEY": "made-up"},
         )
         assert done.stdout.splitlines() == ["no dead letters", "[]"]
 

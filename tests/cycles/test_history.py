@@ -58,6 +58,7 @@ def price_of(world: World, symbol: str) -> str:
 
 
 class TestBackfill:
+    @pytest.mark.slow
     @pytest.mark.usefixtures("years_of_bars")
     def test_two_years_of_a_market_that_never_closes_take_at_most_23_calls(self, free: World) -> None:
         free.know_that_today_is_refused()

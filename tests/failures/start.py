@@ -9,7 +9,7 @@ import subprocess
 from typing import Any
 
 from tests import program
-from tests.program import CLOCK, PROGRAM
+from tests.program import BARE, PROGRAM
 from tests.world import KEY, World
 
 __all__ = ["PROGRAM"]
@@ -19,7 +19,7 @@ NOWHERE = "127.0.0.1:1"
 
 def environment(world: World, **more: str) -> dict[str, str]:
     """As bare as cron's; what earlier starts have said is kept in the world's own folder."""
-    return {"PATH": "/usr/bin:/bin", **CLOCK, "HOME": str(world.folder), "POLYGON_API_KEY": KEY, **more}
+    return {**BARE, "HOME": str(world.folder), "POLYGON_API_KEY": KEY, **more}
 
 
 def start(world: World, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
