@@ -19,6 +19,7 @@ from assetbatch.vendor.prices import (
     decode_snapshot,
 )
 from assetbatch.vendor.refusals import Refusal, RefusalKind
+from tests.conftest import every
 
 Recorded = Callable[[str], bytes]
 
@@ -322,7 +323,7 @@ def test_every_recorded_body_cut_at_any_byte_is_refused_and_nothing_else(fixture
     assert len(names) >= 13
     for path in names:
         body = path.read_bytes().rstrip()
-        for end in range(len(body)):
+        for end in range(0, len(body), every(7)):
             cut = body[:end]
             for decode in DECODERS:
                 with pytest.raises(Refusal) as caught:
