@@ -42,6 +42,8 @@ settings.load_profile(PROFILE)
 
 SLOW = {"acceptance", "failures", "fire", "groups", "integration", "simulation"}
 """Folders whose tests kill, fail over, start servers again and again or simulate weeks."""
+QUICK = {"failures/test_failures.py"}
+"""What in them is as quick as the rest."""
 LONGEST = {
     "test_week.py",
     "test_readme.py",
@@ -54,7 +56,8 @@ LONGEST = {
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.relative_to(REPOSITORY / "tests").parts[0] in SLOW:
+        path = item.path.relative_to(REPOSITORY / "tests")
+        if path.parts[0] in SLOW and path.as_posix() not in QUICK:
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.path.name not in LONGEST)  # begun last, they would end alone
 

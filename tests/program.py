@@ -60,8 +60,12 @@ def start(
 ) -> subprocess.CompletedProcess[str]:
     """One start, its output and its exit code; raises TimeoutExpired after `timeout` seconds.
 
-    `env` is all of its environment but for PATH, which is cron's, and the clock. `cold` starts Python too.
+    `env` is all of its environment but for PATH, which is cron's, and the clock. `cold` starts Python too, as
+    does anything in `env` that only the start of a program reads.
     """
+    cold = cold or any(
+        name.startswith(("LD_", "PYTHON", "LC_", "LANG")) for name in env.keys() - CLOCK.keys()
+    )
     command = [*PROGRAM, *arguments]
     environment = {**BARE, **env}
     with TemporaryFile() as out, TemporaryFile() as err:
