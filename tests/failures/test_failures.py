@@ -17,6 +17,7 @@ from tests import program
 from tests.cycles.conftest import MakeWorld
 from tests.documented import shows
 from tests.own_redis import OwnServer
+from tests.program import CLOCK
 from tests.world import World
 
 from .start import NOWHERE, PROGRAM, doctor, environment, fails, is_root, start, unharmed, works_again
@@ -279,7 +280,9 @@ class TestTheHost:
         )
         assert (done.returncode, done.stderr) == (0, "")
 
-    @pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
+    @pytest.mark.skipif(
+        FAKETIME is None or bool(CLOCK), reason="libfaketime is not installed, or .ci/at runs"
+    )
     @pytest.mark.parametrize("offset", ["-5m", "+5m"])
     def test_has_a_clock_that_is_off(self, waiting: World, offset: str) -> None:
         """Nothing depends on it; doctor says it."""
