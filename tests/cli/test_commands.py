@@ -123,26 +123,6 @@ class TestSuccess:
         assert free.paths == []
 
 
-def test_an_idle_queue_run_loads_neither_database_nor_http_nor_terminal_libraries(free: World) -> None:
-    free.config()
-    code = (
-        "import sys\n"
-        "from assetbatch.cli import main\n"
-        "sys.argv = ['assetbatch', 'run-queue']\n"
-        "try:\n    main()\n"
-        "finally:\n    print([m for m in ('psycopg', 'requests', 'rich', 'tenacity') if m in sys.modules])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=free.folder,
-        env={**BARE, "POLYGON_API_KEY": KEY},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
-
-
 class TestFailure:
     def test_of_some_assets_is_exit_1_and_a_line_each(self, free: World) -> None:
         free.vendor.order("status=500", path_contains="C:EURUSD")

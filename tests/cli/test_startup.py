@@ -77,6 +77,10 @@ def test_status_for_programs_loads_no_http_and_no_tables(free: World, form: str)
     assert loaded(free, "status", form).isdisjoint({HTTP, TABLES, "urllib3"})
 
 
+def test_the_dead_letters_need_no_database(free: World) -> None:
+    assert loaded(free, "dead", "list").isdisjoint({DATABASE, HTTP, "rich.table"})
+
+
 @pytest.mark.parametrize("option", ["--version", "--help"])
 def test_what_needs_no_configuration_loads_none(free: World, option: str) -> None:
     assert loaded(free, option).isdisjoint({"redis", "yaml", DATABASE, HTTP})
