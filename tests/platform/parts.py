@@ -363,7 +363,7 @@ class _Platform:
         )
         euro = f"FROM {symbols} s WHERE s.{symbol} = 'EURUSD'"
         if parts.old_bars:
-            noon = "date_trunc('week', now()) - interval '4 days 12 hours'"  # on a Wednesday: all markets are open
+            noon = "date_trunc('week', now()) - interval '4 days 12 hours'"  # a Wednesday, all is open
             for moment in ("timestamp '2020-01-01 00:05'", noon):
                 self.ddl.append(table.insert(euro, **{parts.ts: moment}))
         self.writers += [
