@@ -12,7 +12,7 @@ import pytest
 
 from assetbatch.state.queue import Failure, Lease, Line
 from tests.cli.test_commands import run, start
-from tests.cycles.conftest import MakeWorld
+from tests.commands.conftest import MakeWorld
 from tests.world import RealClock, SetClock, World
 
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import redis
 
-from tests.cycles.conftest import MakeWorld
+from tests.commands.conftest import MakeWorld
 from tests.own_redis import OwnServer
 from tests.world import World
 

@@ -21,18 +21,18 @@ import msgspec
 import psycopg
 import yaml
 
-from assetbatch.assets import AssetType
-from assetbatch.bounds import Bound
+from assetbatch.commands.enqueue_secondary import enqueue_secondary
+from assetbatch.commands.init import initialise
+from assetbatch.commands.result import CycleResult
 from assetbatch.config import load
-from assetbatch.cycles.result import CycleResult
-from assetbatch.cycles.secondary import enqueue_secondary
-from assetbatch.entitlements import Lack
-from assetbatch.progress import Progress
+from assetbatch.deadline import Bound
+from assetbatch.domain.assets import AssetType
+from assetbatch.domain.entitlements import Lack
+from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, Arrival, SandboxServer
 from assetbatch.sandbox.universe import instruments
 from assetbatch.secret import Secret
 from assetbatch.services import Services
-from assetbatch.setup import initialise
 from assetbatch.state import queue
 from assetbatch.state.connection import connect
 from tests.fire.judges import Event, Hold, Take

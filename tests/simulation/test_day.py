@@ -16,7 +16,7 @@ from functools import partial
 import pytest
 
 from assetbatch.config import CallLimit
-from assetbatch.planning import expected_next_start
+from assetbatch.domain.planning import expected_next_start
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys

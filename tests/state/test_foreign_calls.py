@@ -12,7 +12,7 @@ from assetbatch.errors import ConfigError
 from assetbatch.slots.slots import HOLD_SECONDS, MARGIN_SECONDS, Slot, Slots, told
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.dead_processes import DeadProcesses
-from assetbatch.state.journal import COMMANDS
+from assetbatch.state.history import COMMANDS
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import is_foreign, new_id
 from assetbatch.state.window import CallKind, Grant, Refused, Window

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from assetbatch.assets import AssetPriority
 from assetbatch.config import CallLimit
+from assetbatch.domain.assets import AssetPriority
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
 from assetbatch.state.queue import Empty, Failure, Fault, Lease, Line, Queue

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from assetbatch.assets import Asset, AssetType
 from assetbatch.config import Config
-from assetbatch.entitlements import Entitlements
-from assetbatch.forecast import Forecast, forecast, reckon
-from assetbatch.hours import to_ms
-from assetbatch.market import StoredAsset
-from assetbatch.state.journal import CycleRecord
+from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.forecast import Forecast, forecast, reckon
+from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.models import StoredAsset
+from assetbatch.state.history import CycleRecord
 from assetbatch.state.queue import Line
 
 MINUTE = 60_000

@@ -10,10 +10,10 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from assetbatch.assets import Asset, AssetType
 from assetbatch.config.symbols import Symbol
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, PingUrls, RedisUrl
+from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret
 

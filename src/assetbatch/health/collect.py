@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assetbatch.config import Config
-from assetbatch.entitlements import Entitlements, KnownRefusal
+from assetbatch.domain.entitlements import Entitlements, KnownRefusal
+from assetbatch.domain.forecast import Forecast, forecast
+from assetbatch.domain.formatting import iso, iso_or_none
+from assetbatch.domain.models import StoredAsset
 from assetbatch.errors import DatabaseError
-from assetbatch.forecast import Forecast, forecast
 from assetbatch.health.assets import asset_health, newest_of_markets
 from assetbatch.health.document import AssetHealth, Health, Problem
 from assetbatch.health.jobs import job_health
 from assetbatch.health.metrics import alerts_of, metrics_of
 from assetbatch.health.problems import problems_of, verdict
-from assetbatch.market import StoredAsset
-from assetbatch.report import lack_in_words
+from assetbatch.refresh.reporter import lack_in_words
 from assetbatch.services import Services
-from assetbatch.state import trial
-from assetbatch.state.journal import (
+from assetbatch.state import preflight
+from assetbatch.state.history import (
     COMMANDS,
     RUN_PRIORITY,
     RUN_QUEUE,
@@ -26,7 +27,6 @@ from assetbatch.state.journal import (
 )
 from assetbatch.state.queue import Line, QueueState
 from assetbatch.state.window import WindowState
-from assetbatch.words import iso, iso_or_none
 
 CYCLES_SHOWN = 5
 
@@ -55,7 +55,7 @@ def collect(services: Services) -> Health:
             asset_health(asset, stored.get(asset.symbol), known, now_ms, newest.get(asset.market, 0))
             for asset in config.assets
         ]
-    write, *_ = trial.refusals(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
+    write, *_ = preflight.refusals(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
     if write:
         problems.append(Problem(write.message, write.hint, "critical"))
     metrics = metrics_of(cycles[RUN_PRIORITY], queue, waits, now_ms)

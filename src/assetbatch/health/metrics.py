@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from assetbatch.config import Config
-from assetbatch.entitlements import HOUR_MS
+from assetbatch.domain.entitlements import HOUR_MS
 from assetbatch.health.document import Alert, Severity
-from assetbatch.state.journal import CycleRecord
+from assetbatch.state.history import CycleRecord
 from assetbatch.state.queue import QueueState
 
 

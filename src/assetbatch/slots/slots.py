@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from assetbatch.bounds import boot_seconds
+from assetbatch.deadline import boot_seconds
 from assetbatch.errors import ConfigError
 from assetbatch.slots.keeper import KILL_AFTER_SECONDS
 from assetbatch.state.process_id import is_foreign, new_id

@@ -13,8 +13,8 @@ from typing import Self
 
 import msgspec
 
-from assetbatch.assets import AssetPriority
-from assetbatch.bounds import boot_seconds
+from assetbatch.deadline import boot_seconds
+from assetbatch.domain.assets import AssetPriority
 from assetbatch.state.connection import RedisClient, redis_errors, script
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id

@@ -11,8 +11,8 @@ from enum import StrEnum
 
 import msgspec
 
-from assetbatch.bounds import boot_seconds
 from assetbatch.config import CallLimit
+from assetbatch.deadline import boot_seconds
 from assetbatch.state.connection import RedisClient, redis_errors, script
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id, this_host
