@@ -14,11 +14,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from assetbatch.config import Config
+from assetbatch.domain.records import COMMANDS
 from assetbatch.errors import ConfigError, DatabaseError
 from assetbatch.secret import Secret
 from assetbatch.state.clock import ServerClock
 from assetbatch.state.connection import VIEW_SECONDS, RedisClient, Waiting, connect
-from assetbatch.state.history import COMMANDS, Journal
+from assetbatch.state.history import Journal
 from assetbatch.state.keys import Keys, fingerprint, shared_prefix, window_name
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from assetbatch.database import Store
     from assetbatch.deadline import Bound
     from assetbatch.domain.entitlements import Entitlements
+    from assetbatch.domain.forecast import Budget
     from assetbatch.embedded import EmbeddedServers
     from assetbatch.provider.client import VendorClient
     from assetbatch.slots.slots import Slots
@@ -253,6 +255,18 @@ class Services:
         from assetbatch.state.events import Events
 
         return Events(self.redis, self.config.redis.prefix, self.config.events.stream_maxlen)
+
+    def budget(self) -> Budget:
+        """Return what the forecast has to know of the configuration."""
+        from assetbatch.domain.forecast import Budget
+
+        config = self.config
+        return Budget(
+            priority_assets=config.enabled_priority_assets,
+            assets=config.assets,
+            interval_ms=config.batch.interval_minutes * 60_000,
+            call_limit=config.call_limit,
+        )
 
     def entitlements(self) -> Entitlements:
         """What may be asked: the tier's expectation, and what was shown and refused."""

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from assetbatch.state.queue import Failure, Lease, Line
+from assetbatch.domain.queueing import Failure, Line
+from assetbatch.state.queue import Lease
 from tests.cli.test_commands import run, start
 from tests.commands.conftest import MakeWorld
 from tests.world import RealClock, SetClock, World

@@ -11,8 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from assetbatch.domain.planning import Work
+from assetbatch.domain.queueing import Failure, Line
 from assetbatch.state.connection import RedisClient
-from assetbatch.state.queue import Failure, Lease, Line
+from assetbatch.state.queue import Lease
 from tests.commands.conftest import MakeWorld
 from tests.world import Listener, RealClock, SetClock, World
 

@@ -16,10 +16,11 @@ from assetbatch.domain.coverage import Reason
 from assetbatch.domain.entitlements import Lack
 from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import BAR_MS
+from assetbatch.domain.queueing import Failure, Line
 from assetbatch.errors import ConfigError, UnreachableError
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.client import VendorClient
-from assetbatch.state.queue import Failure, Lease, Line
+from assetbatch.state.queue import Lease
 from tests.world import PRIORITY, World
 
 from .conftest import WEDNESDAY_MS, MakeWorld

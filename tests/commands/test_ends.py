@@ -11,9 +11,10 @@ import pytest
 
 from assetbatch.commands.queue_worker import fault_of
 from assetbatch.database import Store
+from assetbatch.domain.queueing import Fault, Line
 from assetbatch.errors import DatabaseError, UnreachableError
 from assetbatch.provider.client import VendorClient
-from assetbatch.state.queue import Fault, Lease, Line, Queue
+from assetbatch.state.queue import Lease, Queue
 from tests.failures.start import PROGRAM, environment
 from tests.world import SetClock, World
 

@@ -6,12 +6,12 @@ import pytest
 
 from assetbatch.database import Store
 from assetbatch.domain.formatting import iso
+from assetbatch.domain.queueing import CallKind, Failure, Line
+from assetbatch.domain.records import ENQUEUE_SECONDARY
 from assetbatch.errors import DatabaseError
 from assetbatch.health import Health, collect
 from assetbatch.state.connection import RedisClient
-from assetbatch.state.history import ENQUEUE_SECONDARY
-from assetbatch.state.queue import Failure, Lease, Line
-from assetbatch.state.window import CallKind
+from assetbatch.state.queue import Lease
 from tests.world import SetClock, World
 
 from .conftest import MakeWorld

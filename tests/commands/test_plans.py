@@ -14,14 +14,15 @@ from assetbatch.domain.assets import AssetType
 from assetbatch.domain.coverage import Reason
 from assetbatch.domain.entitlements import Entitlements, Lack
 from assetbatch.domain.market_hours import start_of_day, to_ms
+from assetbatch.domain.queueing import Line
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.client import VendorClient
-from assetbatch.provider.refusals import Refusal, RefusalKind
+from assetbatch.provider.refusals import Refusal
 from assetbatch.sandbox import PLANS, SandboxServer
 from assetbatch.sandbox.universe import instruments
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.events import Events
-from assetbatch.state.queue import Line
 from tests.world import Listener, World
 
 from .conftest import MakeWorld

@@ -15,12 +15,12 @@ from assetbatch.commands.run_priority import run_priority
 from assetbatch.deadline import Bound
 from assetbatch.domain.market_hours import last_midnight
 from assetbatch.domain.models import Price
+from assetbatch.domain.records import RUN_PRIORITY
 from assetbatch.errors import KeyRefusedError, SchemaMissingError, UnreachableError
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
 from assetbatch.provider.client import VendorClient
 from assetbatch.refresh.progress import Progress
 from assetbatch.state.connection import RedisClient
-from assetbatch.state.history import RUN_PRIORITY
 from tests.world import Listener, World, reserved
 
 from .conftest import WEDNESDAY_MS, MakeWorld

@@ -14,12 +14,12 @@ from assetbatch.commands.run_queue import run_queue
 from assetbatch.database import Store
 from assetbatch.deadline import Bound
 from assetbatch.domain.models import Batch, Saved
+from assetbatch.domain.queueing import CallKind, Line
+from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_QUEUE
 from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
 from assetbatch.refresh import batch
 from assetbatch.refresh.progress import Progress
-from assetbatch.state.history import ENQUEUE_SECONDARY, RUN_QUEUE
-from assetbatch.state.queue import Lease, Line
-from assetbatch.state.window import CallKind
+from assetbatch.state.queue import Lease
 from tests.world import RealClock, SetClock, World
 
 from .conftest import MakeWorld

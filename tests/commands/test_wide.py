@@ -10,10 +10,10 @@ import pytest
 from assetbatch.commands import queue_worker
 from assetbatch.database import Store
 from assetbatch.domain.models import Batch, Saved
+from assetbatch.domain.queueing import Line
 from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError, UnreachableError
 from assetbatch.provider.client import VendorClient
 from assetbatch.sandbox.universe import instruments
-from assetbatch.state.queue import Line
 from assetbatch.state.window import Window
 from tests.world import World, reserved
 

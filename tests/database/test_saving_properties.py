@@ -22,12 +22,12 @@ from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.models import BAR_MS, Bar, Batch, Price, Saved, Span, SpanState, StoredAsset
 from assetbatch.domain.planning import BarsCall, SnapshotCall, Work, WorkKind
+from assetbatch.domain.queueing import CallKind
 from assetbatch.provider.bars import decode_bars
 from assetbatch.provider.prices import decode_snapshot
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.batch import BatchState, Holder, Portion
 from assetbatch.refresh.interpretation import bars_findings, prices_findings
-from assetbatch.state.window import CallKind
 from tests.conftest import examples
 
 from .conftest import Sql

@@ -20,14 +20,15 @@ from assetbatch.config import Config
 from assetbatch.database import Store
 from assetbatch.deadline import Bound
 from assetbatch.domain.market_hours import start_of_day, to_ms
+from assetbatch.domain.queueing import Line
+from assetbatch.domain.records import RUN_PRIORITY
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError, RedisError
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.client import VendorClient
-from assetbatch.provider.refusals import Refusal, RefusalKind
+from assetbatch.provider.refusals import Refusal
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.state import connection
-from assetbatch.state.history import RUN_PRIORITY
-from assetbatch.state.queue import Line
 from tests.commands.conftest import MakeWorld, free, make_world, paid
 from tests.conftest import REPOSITORY
 from tests.database.proxy import Proxy

@@ -29,6 +29,7 @@ from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
 from assetbatch.database import Store
 from assetbatch.deadline import Bound
+from assetbatch.domain.queueing import Refused
 from assetbatch.errors import AssetbatchError, BoundExceededError
 from assetbatch.provider.client import VendorClient
 from assetbatch.refresh.engine import SAVE_SECONDS, UNKNOWN_CALL_SECONDS
@@ -36,7 +37,7 @@ from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
 from assetbatch.state.events import Events
 from assetbatch.state.queue import Lease, Queue
-from assetbatch.state.window import Grant, Refused, Window
+from assetbatch.state.window import Grant, Window
 
 KEY = "made-up-key-123"
 

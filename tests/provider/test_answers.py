@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from assetbatch.domain.models import BAR_MS, Bar, Price
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
 from assetbatch.provider.bars import decode_bars
 from assetbatch.provider.decoding import moment_ms
 from assetbatch.provider.market_status import decode_market_status
 from assetbatch.provider.prices import decode_previous_day, decode_snapshot, midpoint
-from assetbatch.provider.refusals import RefusalKind
 from tests.provider.servers import refusal_of
 
 START = 1_699_999_800_000

@@ -14,8 +14,8 @@ import responses
 
 from assetbatch.domain.assets import AssetType
 from assetbatch.domain.models import BAR_MS, Bar, Price
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import BarsAnswer
-from assetbatch.provider.refusals import RefusalKind
 from tests.provider.servers import client_of, refusal_of
 
 BASE = "https://api.massive.com"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from assetbatch.domain.models import Price
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import PricesAnswer
 from assetbatch.provider.prices import decode_grouped_day, decode_market_snapshot
-from assetbatch.provider.refusals import RefusalKind
 from tests.provider.servers import refusal_of
 
 NOW_MS = 1_684_431_002_000

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from assetbatch.domain.models import Price
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import MarketStatus
 from assetbatch.provider.bars import decode_bars
 from assetbatch.provider.market_status import decode_market_status
@@ -18,7 +19,7 @@ from assetbatch.provider.prices import (
     decode_previous_day,
     decode_snapshot,
 )
-from assetbatch.provider.refusals import Refusal, RefusalKind
+from assetbatch.provider.refusals import Refusal
 
 Recorded = Callable[[str], bytes]
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.provider.refusals import Refusal, RefusalKind, classify, classify_ticker
+from assetbatch.domain.refusals import RefusalKind
+from assetbatch.provider.refusals import Refusal, classify, classify_ticker
 from assetbatch.secret import Secret
 from tests.provider.servers import KEY
 

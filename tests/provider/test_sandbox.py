@@ -11,8 +11,8 @@ from massive import RESTClient  # type: ignore[import-untyped]  # the vendor shi
 
 from assetbatch.domain.assets import AssetType
 from assetbatch.domain.models import BAR_MS
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.client import VendorClient
-from assetbatch.provider.refusals import RefusalKind
 from assetbatch.sandbox import PLANS, SandboxServer
 from tests.provider.servers import KEY, client_of, refusal_of
 

@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 
 from assetbatch import __version__
 from assetbatch.deadline import boot_seconds
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import ConfigError
 from assetbatch.provider import transport
 from assetbatch.provider.client import VendorClient
-from assetbatch.provider.refusals import Refusal, RefusalKind
+from assetbatch.provider.refusals import Refusal
 from assetbatch.secret import Secret
 from tests.conftest import examples
 from tests.provider.servers import (

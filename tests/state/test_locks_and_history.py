@@ -4,9 +4,10 @@ from typing import cast
 
 from assetbatch.domain.assets import AssetType
 from assetbatch.domain.entitlements import KnownRefusal, Lack, Sighting
+from assetbatch.domain.records import CycleRecord
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.entitlement_store import PlanMemory
-from assetbatch.state.history import CYCLES_KEPT, CycleRecord, Journal
+from assetbatch.state.history import CYCLES_KEPT, Journal
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 

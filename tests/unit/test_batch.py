@@ -24,12 +24,11 @@ from assetbatch.domain.models import (
     StoredAsset,
 )
 from assetbatch.domain.planning import BarsCall, SnapshotCall, Verdict, Work, WorkKind
+from assetbatch.domain.queueing import CallKind, Fault
 from assetbatch.domain.status import Status
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.refresh.batch import HEAVY_TIMES, Ask, BatchState, Holder, Portion
 from assetbatch.refresh.interpretation import Findings, Page, Result
-from assetbatch.state.queue import Fault
-from assetbatch.state.window import CallKind
 
 NOW = start_of_day(date(2026, 11, 18)) + 10 * HOUR_MS
 START = NOW - 100 * HOUR_MS

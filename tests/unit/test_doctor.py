@@ -37,9 +37,9 @@ from assetbatch.doctor.findings import (
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.entitlements import Entitlements, Lack
 from assetbatch.domain.formatting import iso
+from assetbatch.domain.queueing import Line, QueueState
 from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError, RedisError
 from assetbatch.health import JobHealth
-from assetbatch.state.queue import Line, QueueState
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000

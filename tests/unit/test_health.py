@@ -15,6 +15,8 @@ from assetbatch.domain.forecast import Forecast
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.market_hours import Market, to_ms
 from assetbatch.domain.models import BAR_MS, Span, SpanState, StoredAsset
+from assetbatch.domain.queueing import DeadLetter, Line, QueueState
+from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
 from assetbatch.health import (
     Alert,
     AssetHealth,
@@ -31,8 +33,6 @@ from assetbatch.health import (
 )
 from assetbatch.health.assets import Stillness, newest_of_markets, stillness
 from assetbatch.health.collect import cycles_of, fresh_percent, plan_of, queue_of
-from assetbatch.state.history import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
-from assetbatch.state.queue import DeadLetter, Line, QueueState
 from assetbatch.state.window import WindowState
 
 FREE = Entitlements(end_of_day=True)

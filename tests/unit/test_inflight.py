@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from assetbatch.config import CallLimit
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.planning import BarsCall, GroupedDayCall, SnapshotCall, Work
+from assetbatch.domain.queueing import CallLimit
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import DatabaseError
-from assetbatch.provider.refusals import Refusal, RefusalKind
+from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.batch import Ask
 from assetbatch.refresh.inflight import MOST_OUT, Aside, Flights, calls_at_once, may_start, shapes
 from assetbatch.state.window import Grant

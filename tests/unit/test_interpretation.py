@@ -25,9 +25,11 @@ from assetbatch.domain.planning import (
     Work,
     WorkKind,
 )
+from assetbatch.domain.queueing import Fault
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
-from assetbatch.provider.refusals import Refusal, RefusalKind
+from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.interpretation import (
     CONSEQUENCES,
     ClassRefusal,
@@ -43,7 +45,6 @@ from assetbatch.refresh.interpretation import (
     unended_findings,
 )
 from assetbatch.refresh.learner import edge_of, history_edge, lack_shown_by
-from assetbatch.state.queue import Fault
 
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
 GBPUSD = Asset(symbol="GBPUSD", polygon_ticker="C:GBPUSD", asset_type=AssetType.FOREX)

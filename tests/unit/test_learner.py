@@ -22,9 +22,10 @@ from assetbatch.domain.planning import (
     Work,
     plan,
 )
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import RedisError
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
-from assetbatch.provider.refusals import Refusal, RefusalKind
+from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.interpretation import ClassRefusal
 from assetbatch.refresh.learner import PlanLearner, history_edge, lack_shown_by
 from assetbatch.refresh.reporter import Reporter

@@ -12,8 +12,8 @@ from assetbatch.domain.formatting import plural
 from assetbatch.errors import ConfigError
 
 if TYPE_CHECKING:
+    from assetbatch.domain.queueing import DeadLetter
     from assetbatch.services import Services
-    from assetbatch.state.queue import DeadLetter
 
 SECONDS = 30.0
 

@@ -13,8 +13,8 @@ from assetbatch.cli.context import Options, load_config, print_json, reported, s
 
 if TYPE_CHECKING:
     from assetbatch.deadline import Bound
+    from assetbatch.domain.queueing import CallKind
     from assetbatch.services import Services
-    from assetbatch.state.window import CallKind
 
 LONGEST_WAIT_SECONDS = 3600
 
@@ -124,7 +124,7 @@ def done(
 
 def kind_of(priority: bool) -> CallKind:
     """In whose name a call is made."""
-    from assetbatch.state.window import CallKind
+    from assetbatch.domain.queueing import CallKind
 
     return CallKind.PRIORITY if priority else CallKind.QUEUE
 

@@ -12,7 +12,7 @@ from assetbatch.config.symbols import plain
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import Hole, completeness, holes, open_stretches, pages
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.forecast import Forecast, forecast
+from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
 from assetbatch.domain.market_hours import open_ms_between, start_of_day
 from assetbatch.domain.models import BAR_MS, Batch, Span, SpanState, StoredAsset
 from assetbatch.domain.planning import (
@@ -25,10 +25,12 @@ from assetbatch.domain.planning import (
     pages_to_ask,
     parse_work_id,
 )
+from assetbatch.domain.queueing import Enqueued, Line
+from assetbatch.domain.records import RUN_PRIORITY, RUN_QUEUE
 from assetbatch.errors import ConfigError
 from assetbatch.services import Services
-from assetbatch.state.history import CYCLES_FOR_FORECAST, RUN_PRIORITY, RUN_QUEUE
-from assetbatch.state.queue import DEAD_LETTERS_KEPT, Enqueued, Line
+from assetbatch.state.history import CYCLES_FOR_FORECAST
+from assetbatch.state.queue import DEAD_LETTERS_KEPT
 
 SHARE_FOR_PRICES = 2
 """Pages of the past fill at most one part in so many of the queue: the rest is for prices."""
@@ -174,13 +176,15 @@ def backfill(
         queued=queued,
         waiting_for_room=len(work) - queued,
         forecast=forecast(
-            config,
+            services.budget(),
+            QueueLoad(
+                queued=by_line,
+                pages_elsewhere=ahead if dry_run else max(0, ahead - by_line[Line.HISTORY]),
+                starts_ms=services.journal.job(RUN_PRIORITY).starts_ms,
+                cycles=services.journal.cycles(RUN_QUEUE, CYCLES_FOR_FORECAST),
+            ),
             known,
-            by_line,
-            ahead if dry_run else max(0, ahead - by_line[Line.HISTORY]),
             services.store.load([asset.symbol for asset in config.enabled_priority_assets]),
-            services.journal.job(RUN_PRIORITY).starts_ms,
-            services.journal.cycles(RUN_QUEUE, CYCLES_FOR_FORECAST),
             now_ms,
         ),
     )

@@ -13,6 +13,8 @@ from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.planning import Work, WorkKind, assess, bars_to_queue, describe, parse_work_id, plan
+from assetbatch.domain.queueing import Line
+from assetbatch.domain.records import Started
 from assetbatch.domain.status import Status
 from assetbatch.errors import UnreachableError
 from assetbatch.refresh.batch import BatchReport, Portion
@@ -21,8 +23,6 @@ from assetbatch.refresh.interpretation import Result
 from assetbatch.refresh.progress import Progress
 from assetbatch.refresh.reporter import Reporter
 from assetbatch.services import Services
-from assetbatch.state.history import Started
-from assetbatch.state.queue import Line
 
 log = logging.getLogger("assetbatch")
 

@@ -16,10 +16,10 @@ from assetbatch.commands.result import (
 from assetbatch.deadline import Bound
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.planning import Work
+from assetbatch.domain.queueing import Line
+from assetbatch.domain.records import ENQUEUE_SECONDARY
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
-from assetbatch.state.history import ENQUEUE_SECONDARY
-from assetbatch.state.queue import Line
 
 
 def enqueue_secondary(

@@ -24,6 +24,8 @@ from assetbatch.domain.formatting import listed, span
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import SNAPSHOT_TICKERS
 from assetbatch.domain.planning import Work, WorkKind, parse_work_id, shares_calls
+from assetbatch.domain.queueing import CallKind, Empty, Failure, Fault, Refused
+from assetbatch.domain.records import Started
 from assetbatch.domain.status import Status
 from assetbatch.refresh.batch import BatchReport, Holder, Portion, held_result
 from assetbatch.refresh.engine import Refresher
@@ -32,10 +34,8 @@ from assetbatch.refresh.interpretation import Result
 from assetbatch.refresh.progress import Progress
 from assetbatch.refresh.reporter import WAITS_FOR
 from assetbatch.services import Services
-from assetbatch.state.history import Started
 from assetbatch.state.process_id import new_id
-from assetbatch.state.queue import Empty, Failure, Fault, Lease, Queue
-from assetbatch.state.window import CallKind, Refused
+from assetbatch.state.queue import Lease, Queue
 
 log = logging.getLogger("assetbatch")
 

@@ -13,10 +13,10 @@ import msgspec
 
 from assetbatch.deadline import LAST_RESORT_SECONDS, Bound, boot_seconds
 from assetbatch.domain.metrics import CallMade, Outcome, measure
+from assetbatch.domain.records import RUN_PRIORITY, CycleRecord
 from assetbatch.domain.status import OPEN, Status
 from assetbatch.errors import AssetbatchError
 from assetbatch.services import Services
-from assetbatch.state.history import RUN_PRIORITY, CycleRecord
 
 LEASE_SLACK_SECONDS = LAST_RESORT_SECONDS
 """How much longer than its command's bound a lease or lock lives: by then no holder can be alive, and

@@ -29,14 +29,14 @@ from assetbatch.domain.assets import Asset
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import listed
 from assetbatch.domain.planning import Work, assess, expected_next_start, plan
+from assetbatch.domain.queueing import CallKind
+from assetbatch.domain.records import RUN_PRIORITY
 from assetbatch.domain.status import Status
 from assetbatch.refresh.batch import BatchReport, Holder
 from assetbatch.refresh.inflight import calls_at_once
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
-from assetbatch.state.history import RUN_PRIORITY
 from assetbatch.state.locks import Place
-from assetbatch.state.window import CallKind
 
 log = logging.getLogger("assetbatch")
 

@@ -14,9 +14,9 @@ from assetbatch.commands.result import (
     skipped,
 )
 from assetbatch.deadline import Bound
+from assetbatch.domain.records import RUN_QUEUE
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
-from assetbatch.state.history import RUN_QUEUE
 
 log = logging.getLogger("assetbatch")
 

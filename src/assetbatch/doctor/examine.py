@@ -37,6 +37,9 @@ from assetbatch.doctor.findings import (
     warning,
 )
 from assetbatch.domain.formatting import span
+from assetbatch.domain.queueing import CallKind, Refused
+from assetbatch.domain.records import COMMANDS
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import (
     AssetbatchError,
     BoundExceededError,
@@ -45,15 +48,14 @@ from assetbatch.errors import (
     SchemaMissingError,
 )
 from assetbatch.health import job_health
-from assetbatch.provider.refusals import Refusal, RefusalKind
+from assetbatch.provider.refusals import Refusal
 from assetbatch.secret import masked
 from assetbatch.services import Services
 from assetbatch.state.connection import redis_errors
 from assetbatch.state.events import channel
-from assetbatch.state.history import COMMANDS
 from assetbatch.state.preflight import refusals
 from assetbatch.state.process_id import new_id
-from assetbatch.state.window import CallKind, Grant, Refused
+from assetbatch.state.window import Grant
 
 SLOT_SECONDS = 5.0
 """So long a free call is waited for; after that the vendor is left alone."""

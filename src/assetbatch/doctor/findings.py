@@ -18,16 +18,15 @@ from assetbatch.database.failures import INIT_HINT
 from assetbatch.database.partitions import LATER, Partition, missing, month_of
 from assetbatch.database.shape import Concern
 from assetbatch.domain.assets import Asset, AssetType
-from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.entitlements import Entitlements, lack_in_words
 from assetbatch.domain.formatting import ago, listed, moment, plural, span
 from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.queueing import QueueState
+from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
 from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.health import JobHealth
 from assetbatch.health.jobs import ENQUEUE_MS, interval_ms
 from assetbatch.health.problems import MISSED_STARTS, QUEUE_SILENT_MS
-from assetbatch.refresh.reporter import lack_in_words
-from assetbatch.state.history import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
-from assetbatch.state.queue import QueueState
 from assetbatch.state.window import WindowState
 
 CLOCK_WARNING_MS = 2_000

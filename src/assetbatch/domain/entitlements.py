@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from assetbatch.domain.assets import AssetType, market_of
+from assetbatch.domain.formatting import listed, moment
 from assetbatch.domain.market_hours import day_of, last_midnight
 
 MINUTE_MS = 60_000
@@ -375,3 +376,25 @@ def _says_nothing_new(before: Sighting, after: Sighting, now_ms: int) -> bool:
         and (before.today_at_ms is None) == (after.today_at_ms is None)
         and is_delayed(before) == is_delayed(after)
     )
+
+
+_LACKS = {
+    Lack.SNAPSHOT: "your plan has no unified {type} snapshots; those of the market or bars are used",
+    Lack.MARKET_SNAPSHOT: "your plan has no {type} snapshots; bars are used instead",
+    Lack.TODAY: "your plan has no {type} data of the running day; data up to the last day are used",
+    Lack.HISTORY: "your plan has no {type} bars from before {edge}; they are left out",
+    Lack.LAST_DAY: "the last day of {type} is not published yet; the day before is used",
+    Lack.INTRADAY: "your plan has no 5-minute bars of {type}; daily bars are used",
+    Lack.BARS: "your plan has no bars of {type} by range; daily bars are used",
+    Lack.GROUPED: "your plan has no daily bars of all {type}; the previous day's bar of each symbol is used",
+    Lack.PREVIOUS_DAY: "your plan has no {type} at all; nothing of it is asked for",
+}
+
+
+def lack_in_words(refusal: KnownRefusal) -> str:
+    """What a plan lacks and what is done about it, for a person."""
+    edge = "" if refusal.edge_ms is None else moment(refusal.edge_ms)
+    alone = refusal.lack in OF_TICKERS_ONLY and not refusal.general
+    whose = listed(refusal.tickers) if alone else refusal.asset_type.value
+    what = _LACKS[refusal.lack].format(type=whose, edge=edge)
+    return f"{what}; asked again {moment(refusal.until_ms)}"

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from assetbatch.config import Config
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.models import SNAPSHOT_TICKERS, StoredAsset
 from assetbatch.domain.planning import Work, assess, expected_next_start, plan, shares_calls
-from assetbatch.state.history import CycleRecord
-from assetbatch.state.queue import Line
+from assetbatch.domain.queueing import CallLimit, Line
+from assetbatch.domain.records import CycleRecord
 
 CALL_SECONDS_GUESS = 1.0
 """How long a call takes, where no cycle has measured it yet."""
@@ -32,36 +32,48 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     done_ms: int
 
 
-def forecast(
-    config: Config,
-    known: Entitlements,
-    queued: Mapping[Line, int],
-    pages_elsewhere: int,
-    stored: Mapping[str, StoredAsset],
-    starts_ms: Sequence[int],
-    cycles: Sequence[CycleRecord],
-    now_ms: int,
-) -> Forecast:
-    """When all work of the queue, and `pages_elsewhere` that are not in it yet, will be done.
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """What is configured of the calls: who needs them (`priority_assets`, every `interval_ms`), for which
+    `assets` in all, and how many there are."""
 
-    `queued` counts what waits, is delayed or worked; `stored` has the priority assets, `starts_ms` the last
-    starts of run-priority, `cycles` are the last ones of run-queue.
+    priority_assets: Sequence[Asset]
+    assets: Sequence[Asset]
+    interval_ms: int
+    call_limit: CallLimit
+
+
+class QueueLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """What the queue has to do and how fast it was.
+
+    `queued` counts by lane what waits, is delayed or worked. `pages_elsewhere` counts pages of the past that
+    are not in the queue yet. `starts_ms` are the last starts of run-priority, `cycles` the last of run-queue.
     """
-    interval_ms = config.batch.interval_minutes * 60_000
-    next_ms = expected_next_start(starts_ms or (now_ms,), interval_ms)
+
+    queued: Mapping[Line, int]
+    pages_elsewhere: int = 0
+    starts_ms: Sequence[int] = ()
+    cycles: Sequence[CycleRecord] = ()
+
+
+def forecast(
+    budget: Budget, load: QueueLoad, known: Entitlements, stored: Mapping[str, StoredAsset], now_ms: int
+) -> Forecast:
+    """Return when all work of the load will be done; `stored` has the priority assets."""
+    queued, interval_ms = load.queued, budget.interval_ms
+    next_ms = expected_next_start(load.starts_ms or (now_ms,), interval_ms)
     due = [
         item
-        for item in map(Work, config.enabled_priority_assets)
+        for item in map(Work, budget.priority_assets)
         if assess(item, stored.get(item.asset.symbol), known, next_ms).due
     ]
     one_by_one = queued[Line.BARS] + queued[Line.HISTORY]
     prices = sum(queued.values()) - one_by_one
-    if shares_calls(config.assets, known, now_ms):
+    if shares_calls(budget.assets, known, now_ms):
         prices = -(-prices // SNAPSHOT_TICKERS)
-    limit, window_ms = config.call_limit
-    seconds = [cycle.duration_ms / 1000 / cycle.calls for cycle in cycles if cycle.calls]
+    limit, window_ms = budget.call_limit
+    seconds = [cycle.duration_ms / 1000 / cycle.calls for cycle in load.cycles if cycle.calls]
     return reckon(
-        calls=prices + one_by_one + pages_elsewhere,
+        calls=prices + one_by_one + load.pages_elsewhere,
         limit=limit,
         window_ms=window_ms,
         priority_calls=len(plan(due, stored, known, next_ms)),

@@ -8,10 +8,10 @@ from typing import Literal
 from assetbatch.config import Config
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.formatting import ago, listed, plural, span
+from assetbatch.domain.queueing import DeadLetter, QueueState
+from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
 from assetbatch.health.assets import NOT_REGISTERED, NOT_STORED
 from assetbatch.health.document import Alert, AssetHealth, Problem, Severity
-from assetbatch.state.history import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
-from assetbatch.state.queue import DeadLetter, QueueState
 
 MISSED_STARTS = 3
 QUEUE_SILENT_MS = 10 * 60_000

@@ -17,10 +17,10 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Meta
 
+from assetbatch.domain.queueing import CallKind
 from assetbatch.errors import AssetbatchError, ConfigError
 from assetbatch.monitoring.server import Document, Request
 from assetbatch.slots.slots import HOLD_SECONDS, Done, NotTaken, Slots, told
-from assetbatch.state.window import CallKind
 
 LONGEST_WAIT_SECONDS = 6.0
 """Maximum time for which a request waits for a slot: the connection ends after 10 s."""

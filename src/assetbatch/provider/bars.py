@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from assetbatch.domain.models import BAR_MS, Bar
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.decoding import (
     HIGHEST_PRICE,
@@ -28,7 +29,7 @@ from assetbatch.provider.decoding import (
     moment_ms,
     number,
 )
-from assetbatch.provider.refusals import UNDECODABLE, Refusal, RefusalKind
+from assetbatch.provider.refusals import UNDECODABLE, Refusal
 from assetbatch.secret import Secret
 
 _INT64 = 2**63  # what the store can hold

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from assetbatch.domain.assets import AssetType
 from assetbatch.domain.models import SNAPSHOT_TICKERS, Price
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import BarsAnswer, MarketStatus, PricesAnswer
 from assetbatch.provider.bars import decode_bars
 from assetbatch.provider.decoding import Body
@@ -23,7 +24,7 @@ from assetbatch.provider.prices import (
     decode_previous_day,
     decode_snapshot,
 )
-from assetbatch.provider.refusals import Refusal, RefusalKind, classify
+from assetbatch.provider.refusals import Refusal, classify
 from assetbatch.provider.transport import Transport
 from assetbatch.secret import Secret
 

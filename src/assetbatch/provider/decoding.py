@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from assetbatch.provider.refusals import GOOD_WORDS, UNDECODABLE, Refusal, RefusalKind, classify, one_line
+from assetbatch.domain.refusals import RefusalKind
+from assetbatch.provider.refusals import GOOD_WORDS, UNDECODABLE, Refusal, classify, one_line
 from assetbatch.provider.repair import repaired
 from assetbatch.secret import Secret
 

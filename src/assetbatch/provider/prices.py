@@ -14,6 +14,7 @@ import msgspec
 
 from assetbatch.domain import market_hours
 from assetbatch.domain.models import Price
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider import decoding
 from assetbatch.provider.answers import PricesAnswer
 from assetbatch.provider.bars import RawBar, fault, raw_bars
@@ -29,7 +30,7 @@ from assetbatch.provider.decoding import (
     moment_ms,
     text,
 )
-from assetbatch.provider.refusals import UNDECODABLE, Refusal, RefusalKind, classify, classify_ticker
+from assetbatch.provider.refusals import UNDECODABLE, Refusal, classify, classify_ticker
 from assetbatch.secret import Secret
 
 _DAY_MS = 86_400_000

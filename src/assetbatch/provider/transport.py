@@ -37,8 +37,9 @@ from urllib3.util.ssl_ import create_urllib3_context
 from assetbatch import __version__
 from assetbatch.certificates import certificate_problem
 from assetbatch.deadline import boot_seconds
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import ConfigError
-from assetbatch.provider.refusals import Refusal, RefusalKind, one_line
+from assetbatch.provider.refusals import Refusal, one_line
 from assetbatch.secret import HIDDEN, Secret, masked, masked_prose, may_be_quoted
 
 _CHUNK_BYTES = 16_384

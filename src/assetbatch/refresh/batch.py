@@ -24,11 +24,10 @@ from assetbatch.domain.models import (
     StoredAsset,
 )
 from assetbatch.domain.planning import BarsCall, Call, Verdict, Work, WorkKind
+from assetbatch.domain.queueing import CallKind, Fault
 from assetbatch.domain.status import OPEN, Status
 from assetbatch.errors import RedisError
 from assetbatch.refresh.interpretation import Findings, Page, Result, too_old, unended_findings
-from assetbatch.state.queue import Fault
-from assetbatch.state.window import CallKind
 
 HEAVY_BARS = 20_000
 HEAVY_SECONDS = 2.0

@@ -29,9 +29,11 @@ from assetbatch.domain.planning import (
     describe,
     plan,
 )
+from assetbatch.domain.queueing import CallKind, Fault
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
 from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError
-from assetbatch.provider.refusals import Refusal, RefusalKind
+from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.batch import (
     HEAVY_TIMES,
     PLAN_AGE_MS,
@@ -66,8 +68,7 @@ from assetbatch.refresh.reporter import WAITS_FOR, Reporter
 from assetbatch.state.entitlement_store import PlanMemory
 from assetbatch.state.events import Events
 from assetbatch.state.process_id import new_id
-from assetbatch.state.queue import Fault
-from assetbatch.state.window import CallKind, Grant, Window
+from assetbatch.state.window import Grant, Window
 
 if TYPE_CHECKING:  # an idle start loads neither psycopg nor requests
     from assetbatch.database import Store

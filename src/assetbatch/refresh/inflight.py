@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from assetbatch.config import CallLimit
 from assetbatch.deadline import boot_seconds
 from assetbatch.domain.planning import Call, asset_types
+from assetbatch.domain.queueing import CallLimit
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.batch import Ask
 from assetbatch.state.window import Grant

@@ -25,9 +25,10 @@ from assetbatch.domain.planning import (
     asset_types,
     days_range,
 )
+from assetbatch.domain.queueing import Fault
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import OPEN, Status
-from assetbatch.provider.refusals import Refusal, RefusalKind
-from assetbatch.state.queue import Fault
+from assetbatch.provider.refusals import Refusal
 
 if TYPE_CHECKING:
     from assetbatch.provider.answers import BarsAnswer, PricesAnswer

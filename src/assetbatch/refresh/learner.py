@@ -27,8 +27,9 @@ from assetbatch.domain.planning import (
     SnapshotCall,
     asset_types,
 )
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import RedisError
-from assetbatch.provider.refusals import Refusal, RefusalKind
+from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.interpretation import FUTURE_MS, ClassRefusal
 from assetbatch.refresh.reporter import Reporter
 from assetbatch.state.entitlement_store import PlanMemory

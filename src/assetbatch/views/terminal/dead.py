@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from assetbatch.domain.formatting import ago, iso, plural
 from assetbatch.domain.planning import WorkKind, parse_work_id
-from assetbatch.state.queue import DeadLetter
+from assetbatch.domain.queueing import DeadLetter
 
 if TYPE_CHECKING:  # rich is loaded for a table only
     from rich.console import RenderableType
