@@ -328,7 +328,7 @@ def small_into_large(url: str, repeat: int, rows: int) -> None:
 
 
 def decode_and_save(url: str, repeat: int) -> None:
-    """A page as the vendor sends it, decoded and saved."""
+    """A page as the provider sends it, decoded and saved."""
     fill(url, 100_000)
     decoding, saving = [], []
     with Store.open(url) as store:

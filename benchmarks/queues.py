@@ -411,7 +411,7 @@ def time_round(watch: Stopwatch, queue: Any, new: Sequence[tuple[str, Any]]) -> 
     watch.time("enqueue 1,000", queue.enqueue, new)
     watch.time("finish 250", queue.finish, *take())
     token, ids = take()
-    failures = [Failure(item_id, "the vendor did not answer") for item_id in ids]
+    failures = [Failure(item_id, "the provider did not answer") for item_id in ids]
     watch.time("fail 250, to be tried again", queue.fail, token, failures)
     time.sleep(0.002)  # the delay is 0, but the server's clock must show another millisecond
     token, ids = take("take 250, 250 retries due")

@@ -1,4 +1,4 @@
-"""A whole installation for tests: real Redis, real PostgreSQL, the simulated vendor over real HTTP."""
+"""A whole installation for tests: real Redis, real PostgreSQL, the simulated provider over real HTTP."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SetClock:
 
 
 class RealClock(SetClock):
-    """The time of this machine, which the test's Redis and simulated vendor share."""
+    """The time of this machine, which the test's Redis and simulated provider share."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -81,14 +81,14 @@ class World:
         universe: int | None = None,
     ) -> None:
         self.clock = clock
-        self.vendor = SandboxServer(
+        self.provider = SandboxServer(
             replace(PLANS[plan], limit=limit, window_seconds=window_seconds),
             clock=clock.now_ms,
             replay=replay,
             replay_weeks=replay_weeks,
             universe=universe,
         )
-        self.vendor.start()
+        self.provider.start()
         self.folder = folder
         self.database_url = database_url
         self.document: dict[str, Any] = {
@@ -101,7 +101,7 @@ class World:
             },
             "database": {"url": database_url},
             "redis": {"url": redis_url, "prefix": prefix},
-            "provider": {"base_url": self.vendor.base_url},
+            "provider": {"base_url": self.provider.base_url},
             **(document or {}),
         }
 
@@ -182,8 +182,8 @@ class World:
 
     @property
     def paths(self) -> list[str]:
-        """The paths that have arrived at the vendor, in order."""
-        return [arrival.path for arrival in self.vendor.arrivals]
+        """The paths that have arrived at the provider, in order."""
+        return [arrival.path for arrival in self.provider.arrivals]
 
 
 def reserved(services: Services) -> list[int]:

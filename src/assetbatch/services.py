@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from assetbatch.domain.entitlements import Entitlements
     from assetbatch.domain.forecast import Budget
     from assetbatch.embedded import EmbeddedServers
-    from assetbatch.provider.client import VendorClient
+    from assetbatch.provider.client import ProviderClient
     from assetbatch.slots.slots import Slots
     from assetbatch.state.dead_processes import DeadProcesses
     from assetbatch.state.entitlement_store import PlanMemory
@@ -119,9 +119,9 @@ class Services:
             raise
 
     @cached_property
-    def vendor(self) -> VendorClient:
-        """The vendor's client; in a sandbox, of the simulated vendor that this starts."""
-        from assetbatch.provider.client import VendorClient
+    def provider(self) -> ProviderClient:
+        """The provider's client; in a sandbox, of the simulated provider that this starts."""
+        from assetbatch.provider.client import ProviderClient
 
         base_url = str(self.config.provider.base_url)
         if self.config.sandbox:
@@ -133,7 +133,7 @@ class Services:
             server = SandboxServer(plan=plan, state_file=folder / "vendor.json")
             base_url = self._stack.enter_context(server).base_url
         key = self.config.require_api_key()
-        return self._stack.enter_context(VendorClient(base_url, key, call_seconds=CALL_SECONDS))
+        return self._stack.enter_context(ProviderClient(base_url, key, call_seconds=CALL_SECONDS))
 
     @cached_property
     def keys(self) -> Keys:

@@ -27,7 +27,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of 
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 

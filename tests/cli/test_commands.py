@@ -26,7 +26,7 @@ MARK = "m4rk3d"
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 
@@ -152,7 +152,7 @@ def test_an_idle_queue_run_loads_neither_database_nor_http_nor_terminal_librarie
 
 class TestFailure:
     def test_of_some_assets_is_exit_1_and_a_line_each(self, free: World) -> None:
-        free.vendor.order("status=500", path_contains="C:EURUSD")
+        free.provider.order("status=500", path_contains="C:EURUSD")
         done = run(free, "run-priority")
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()
@@ -197,10 +197,10 @@ class TestFailure:
         assert MARK not in done.stdout + done.stderr
 
     def test_of_the_key_is_exit_4(self, free: World) -> None:
-        free.vendor.order("status=401", times=None)
+        free.provider.order("status=401", times=None)
         done = run(free, "run-priority")
         assert done.returncode == 4
-        assert "the vendor refuses the API key" in done.stderr
+        assert "the provider refuses the API key" in done.stderr
         assert KEY not in done.stderr
 
     def test_of_an_api_that_is_not_there_is_exit_3(self, free: World) -> None:
@@ -264,7 +264,7 @@ class TestOutput:
 
     @pytest.mark.parametrize("columns", ["80", "120"])
     def test_the_table_keeps_its_columns_beside_a_long_error(self, free: World, columns: str) -> None:
-        free.vendor.order("status=500", path_contains="C:EURUSD")
+        free.provider.order("status=500", path_contains="C:EURUSD")
         run(free, "run-priority")
         shown = run(free, "status", COLUMNS=columns).stdout
         assert re.search(r"^asset +price +day +age +behind +bars +market +state *$", shown, re.MULTILINE)
@@ -350,11 +350,11 @@ class TestStatus:
         assert re.search(r"XAUUSD +[\d,.]+ .* fresh", shown)
 
     def test_shows_problems_first(self, free: World) -> None:
-        free.vendor.order("status=401", times=None)
+        free.provider.order("status=401", times=None)
         run(free, "run-priority")
         lines = run(free, "status").stdout.splitlines()
         assert lines[0].startswith("unhealthy")
-        assert lines[1].startswith("! the last run-priority failed: the vendor refuses the API key")
+        assert lines[1].startswith("! the last run-priority failed: the provider refuses the API key")
 
 
 class TestConfig:

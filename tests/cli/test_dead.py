@@ -20,7 +20,7 @@ PAGE = "history:BTCUSD:2026-01-01:2026-02-03"
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 

@@ -19,7 +19,7 @@ from tests.world import RealClock, SetClock, World
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 

@@ -21,7 +21,7 @@ BARS = (
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 

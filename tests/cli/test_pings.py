@@ -24,7 +24,7 @@ RUN_ID = "6f1c3a52-0000-4000-8000-000000000001"
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 

@@ -33,7 +33,7 @@ __all__ = ["own_server"]
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 
@@ -101,7 +101,7 @@ def test_answers_the_three_documents(free: World, served: Callable[..., Served])
 
 
 def test_is_503_when_unhealthy(free: World, served: Callable[..., Served]) -> None:
-    free.vendor.order("status=401", times=None)
+    free.provider.order("status=401", times=None)
     run(free, "run-priority")
     status, _, body = served().get("/health/batch")
     assert (status, json.loads(body)["status"]) == (503, "unhealthy")

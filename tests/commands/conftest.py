@@ -43,7 +43,7 @@ def make_world(
 
     yield make
     for world in made:
-        world.vendor.stop()
+        world.provider.stop()
 
 
 @pytest.fixture

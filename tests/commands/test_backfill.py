@@ -19,7 +19,7 @@ from assetbatch.domain.models import BAR_MS
 from assetbatch.domain.queueing import Failure, Line
 from assetbatch.errors import ConfigError, UnreachableError
 from assetbatch.provider.answers import BarsAnswer
-from assetbatch.provider.client import VendorClient
+from assetbatch.provider.client import ProviderClient
 from assetbatch.state.queue import Lease
 from tests.world import PRIORITY, World
 
@@ -42,7 +42,7 @@ def holes_of(world: World, symbol: str = "BTCUSD", from_day: date | None = None)
 
 
 def ranges(world: World) -> list[tuple[int, int]]:
-    """The ranges of bars that arrived at the vendor."""
+    """The ranges of bars that arrived at the provider."""
     parts = [path.split("?")[0].split("/") for path in world.paths if "/range/" in path]
     return [(int(part[8]), int(part[9])) for part in parts]
 
@@ -157,7 +157,7 @@ class TestBackfill:
         free.clock.at_ms = SUNDAY_MS
         free.know_that_today_is_refused()
         wanted(free, date(2026, 11, 1), symbol="EURUSD")
-        free.vendor.order("status=500", times=1, path_contains="EURUSD")
+        free.provider.order("status=500", times=1, path_contains="EURUSD")
         with pytest.raises(UnreachableError):
             free.run_queue(seconds=90)
         assert free.run_priority().result == "ok"
@@ -167,7 +167,7 @@ class TestBackfill:
         free.clock.at_ms = SUNDAY_MS - 2 * DAY_MS
         free.run_priority()
         free.clock.at_ms = SUNDAY_MS - DAY_MS
-        free.vendor.order("status=500", times=3)
+        free.provider.order("status=500", times=3)
         with pytest.raises(UnreachableError):
             free.run_priority()
         free.clock.at_ms = SUNDAY_MS
@@ -229,7 +229,7 @@ class TestTheEdgeOfThePlan:
         world = make_world()
         world.know_that_today_is_refused()
         wanted(world, date(2026, 6, 1))
-        world.vendor.order("status=403", times=1)
+        world.provider.order("status=403", times=1)
         with world.services() as services:
             known = services.entitlements()
             for kind in AssetType:
@@ -243,7 +243,7 @@ class TestTheEdgeOfThePlan:
 
 
 class TestHoles:
-    def test_what_the_vendor_has_nothing_for_is_known_as_such(self, free: World) -> None:
+    def test_what_the_provider_has_nothing_for_is_known_as_such(self, free: World) -> None:
         """The simulated market leaves out bars without a quote, and a whole holiday."""
         free.know_that_today_is_refused()
         wanted(free, date(2025, 12, 20), date(2026, 1, 5), symbol="EURUSD")
@@ -261,7 +261,7 @@ class TestHoles:
     def test_a_call_that_failed_leaves_a_hole_that_is_asked_for_again(self, free: World) -> None:
         free.know_that_today_is_refused()
         wanted(free, date(2026, 6, 1), date(2026, 6, 30))
-        free.vendor.order("wrong-shape", times=1)
+        free.provider.order("wrong-shape", times=1)
         free.document["queue"] = {"retry_delay_seconds": 0}
         free.run_queue(seconds=90)
         found = holes_of(free)
@@ -285,7 +285,7 @@ class TestHoles:
     def test_a_bar_that_cannot_be_true_leaves_a_hole_and_no_lie(
         self, free: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        ask = VendorClient.bars
+        ask = ProviderClient.bars
 
         def with_two_faulty_bars(*arguments: Any, **options: Any) -> BarsAnswer:
             answer = ask(*arguments, **options)
@@ -295,11 +295,11 @@ class TestHoles:
 
         free.know_that_today_is_refused()
         wanted(free, date(2026, 10, 1), date(2026, 10, 31))
-        monkeypatch.setattr(VendorClient, "bars", with_two_faulty_bars)
+        monkeypatch.setattr(ProviderClient, "bars", with_two_faulty_bars)
         result = free.run_queue(seconds=90)
         assert (result.bars_written, result.bars_refused) == (31 * 288 - 2, 2)
         hole = holes_of(free).holes[0]
-        assert (hole.reason, hole.bars, hole.error) == (Reason.FAILED, 2, "the vendor's bar is of no use")
+        assert (hole.reason, hole.bars, hole.error) == (Reason.FAILED, 2, "the provider's bar is of no use")
 
     def test_days_that_the_machine_was_off_for_longer_than_a_page_are_asked_for(self, free: World) -> None:
         free.run_priority()
@@ -316,7 +316,7 @@ class TestHoles:
 class TestAnEmptyPage:
     def test_of_an_open_market_is_doubted_once(self, free: World, monkeypatch: pytest.MonkeyPatch) -> None:
         """One odd answer must not leave a hole for ever; two are believed."""
-        ask = VendorClient.bars
+        ask = ProviderClient.bars
 
         def empty(*arguments: Any, **options: Any) -> BarsAnswer:
             return msgspec.structs.replace(ask(*arguments, **options), bars=[])
@@ -324,12 +324,12 @@ class TestAnEmptyPage:
         free.know_that_today_is_refused()
         wanted(free, date(2026, 6, 1), date(2026, 6, 30))
         with monkeypatch.context() as odd:
-            odd.setattr(VendorClient, "bars", empty)
+            odd.setattr(ProviderClient, "bars", empty)
             free.run_queue(seconds=90)
         assert holes_of(free).holes[0].reason is Reason.FAILED
         free.clock.at_ms += 7 * 3_600_000
         with monkeypatch.context() as odd:
-            odd.setattr(VendorClient, "bars", empty)
+            odd.setattr(ProviderClient, "bars", empty)
             free.enqueue_secondary()
             free.run_queue(seconds=90)
         assert holes_of(free).holes[0].reason is Reason.NOTHING
@@ -348,7 +348,7 @@ def test_pages_of_an_asset_that_keeps_no_bars_any_more_cost_nothing(free: World)
 class TestPages:
     def test_a_page_beyond_the_last_bar_of_a_range_is_not_asked_for(self, free: World) -> None:
         free.know_that_today_is_refused()
-        free.vendor.order("next-url-empty", times=1)
+        free.provider.order("next-url-empty", times=1)
         wanted(free, date(2026, 10, 1), date(2026, 10, 31))
         result = free.run_queue(seconds=90)
         assert (result.result, result.calls, free.bars("BTCUSD")) == ("ok", 1, 31 * 288)
@@ -367,14 +367,14 @@ class TestPages:
     @pytest.fixture
     def two_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Five thousand bars a page: a month comes in two."""
-        defaults = VendorClient.bars.__kwdefaults__
+        defaults = ProviderClient.bars.__kwdefaults__
         assert defaults
         monkeypatch.setitem(defaults, "limit", 25_000)
 
     @pytest.fixture
     def short_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A hundred bars a page: 34 days come in a hundred pages."""
-        defaults = VendorClient.bars.__kwdefaults__
+        defaults = ProviderClient.bars.__kwdefaults__
         assert defaults
         monkeypatch.setitem(defaults, "limit", 500)
 
@@ -384,13 +384,13 @@ class TestPages:
         self, free: World, monkeypatch: pytest.MonkeyPatch, assets: int
     ) -> None:
         """Each cycle has one call an asset: the first page comes again and again."""
-        ask = VendorClient.bars
+        ask = ProviderClient.bars
 
         def endless(*arguments: Any, **options: Any) -> BarsAnswer:
             answer = ask(*arguments, **options)
             return msgspec.structs.replace(answer, bars=answer.bars[:50], next_url="http://127.0.0.1/next")
 
-        monkeypatch.setattr(VendorClient, "bars", endless)
+        monkeypatch.setattr(ProviderClient, "bars", endless)
         free.know_that_today_is_refused()
         free.document["priority_assets"] = PRIORITY[-assets:]
         results = [free.run_priority() for _ in range(2)]
@@ -398,7 +398,7 @@ class TestPages:
         assert [result.calls for result in results] == [assets] * 2
         for asset in results[-1].failed:
             assert asset.detail is not None
-            assert asset.detail.startswith("the vendor's pages do not end: 1 page brought bars up to")
+            assert asset.detail.startswith("the provider's pages do not end: 1 page brought bars up to")
         sync = free.sync("BTCUSD")
         assert sync is not None
         assert sync[0] == "failed"
@@ -406,7 +406,7 @@ class TestPages:
     def test_pages_never_take_the_call_of_another_priority_asset(
         self, free: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        ask = VendorClient.bars
+        ask = ProviderClient.bars
 
         def endless(*arguments: Any, **options: Any) -> BarsAnswer:
             answer = ask(*arguments, **options)
@@ -414,7 +414,7 @@ class TestPages:
                 return answer
             return msgspec.structs.replace(answer, bars=[], next_url="http://127.0.0.1/next")
 
-        monkeypatch.setattr(VendorClient, "bars", endless)
+        monkeypatch.setattr(ProviderClient, "bars", endless)
         free.know_that_today_is_refused()
         result = free.run_priority()
         assert {asset.symbol: asset.status for asset in result.assets} == {
@@ -441,7 +441,7 @@ class TestPages:
     ) -> None:
         free.know_that_today_is_refused()
         monkeypatch.setattr(
-            VendorClient,
+            ProviderClient,
             "next_page",
             lambda _, page, **__: msgspec.structs.replace(page, next_url=f"{page.next_url}&again=1"),
         )
@@ -450,13 +450,13 @@ class TestPages:
         result = free.run_queue(seconds=90)
         assert (result.result, result.calls) == ("failed", 2)
         assert [asset.detail for asset in result.failed] == [
-            "the vendor's pages lead nowhere: page 2 brought nothing"
+            "the provider's pages lead nowhere: page 2 brought nothing"
         ]
 
     @pytest.mark.usefixtures("two_pages")
     def test_a_page_on_another_host_is_not_fetched_and_leaves_a_hole(self, free: World) -> None:
         free.know_that_today_is_refused()
-        free.vendor.order("next-url", times=1)
+        free.provider.order("next-url", times=1)
         wanted(free, date(2026, 10, 1), date(2026, 10, 31))
         free.document["queue"] = {"retry_max_attempts": 1}
         result = free.run_queue(seconds=90)

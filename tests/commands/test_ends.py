@@ -13,7 +13,7 @@ from assetbatch.commands.queue_worker import fault_of
 from assetbatch.database import Store
 from assetbatch.domain.queueing import Fault, Line
 from assetbatch.errors import DatabaseError, UnreachableError
-from assetbatch.provider.client import VendorClient
+from assetbatch.provider.client import ProviderClient
 from assetbatch.state.queue import Lease, Queue
 from tests.failures.start import PROGRAM, environment
 from tests.world import SetClock, World
@@ -34,14 +34,14 @@ def attempts(world: World) -> dict[str, int]:
 
 def leased_at_each_call(world: World, monkeypatch: pytest.MonkeyPatch, method: str = "bars") -> list[int]:
     leased: list[int] = []
-    original = getattr(VendorClient, method)
+    original = getattr(ProviderClient, method)
 
     def noted(*arguments: Any, **options: Any) -> Any:
         with world.services() as services:
             leased.append(services.queue.state().leased)
         return original(*arguments, **options)
 
-    monkeypatch.setattr(VendorClient, method, noted)
+    monkeypatch.setattr(ProviderClient, method, noted)
     return leased
 
 
@@ -61,13 +61,13 @@ class TestTheSlowestCall:
         free.enqueue_secondary()
         with free.services() as services:
             services.redis.lpush(services.keys.call_ms, 100)
-        bars = VendorClient.bars
+        bars = ProviderClient.bars
 
         def slowly(*arguments: Any, **options: Any) -> Any:
             time.sleep(3.5)
             return bars(*arguments, **options)
 
-        monkeypatch.setattr(VendorClient, "bars", slowly)
+        monkeypatch.setattr(ProviderClient, "bars", slowly)
         assert free.run_queue(seconds=10).calls == 1
         with free.services() as services:
             slowest_ms = services.journal.start("run_queue", 1).slowest_call_ms
@@ -113,7 +113,7 @@ class TestLeases:
         with world.services() as services:
             services.queue.enqueue([(f"bars:{asset['symbol']}", Line.BARS) for asset in MANY])
         world.config()
-        world.vendor.order("drip-headers=1", times=None)
+        world.provider.order("drip-headers=1", times=None)
         for number in range(3):
             calls = len(world.paths)
             process = subprocess.Popen([*PROGRAM, "run-queue"], cwd=world.folder, env=environment(world))
@@ -143,13 +143,13 @@ class TestAnOutage:
         world.enqueue_secondary()
         return world
 
-    def test_of_the_vendor_costs_no_attempt(self, world: World) -> None:
-        world.vendor.order("status=503", times=None)
+    def test_of_the_provider_costs_no_attempt(self, world: World) -> None:
+        world.provider.order("status=503", times=None)
         for _ in range(4):
             with pytest.raises(UnreachableError):
                 world.run_queue()
         assert attempts(world) == {"ETHUSD": 0, "GBPUSD": 0, "USDJPY": 0}
-        world.vendor.faults.clear()
+        world.provider.faults.clear()
         assert world.run_queue().result == "ok"
 
     def test_of_postgresql_is_said_by_the_error_alone(
@@ -180,23 +180,23 @@ class TestAnOutage:
         world = make_world()
         world.know_that_today_is_refused()
         world.enqueue_secondary()
-        world.vendor.order(fault, path_contains="X:ETHUSD", times=None)
+        world.provider.order(fault, path_contains="X:ETHUSD", times=None)
         world.run_queue()
         assert attempts(world) == {"ETHUSD": 1}
 
     @pytest.mark.parametrize("fault", ["html", "cut-json", "error-200", "wrong-shape", "other-ticker"])
     def test_of_all_sense_in_the_answers_costs_no_attempt(self, world: World, fault: str) -> None:
-        world.vendor.order(fault, times=None)
+        world.provider.order(fault, times=None)
         for _ in range(4):
             world.run_queue()
         assert attempts(world) == {"ETHUSD": 0, "GBPUSD": 0, "USDJPY": 0}
 
-    def test_of_two_items_is_told_from_one_of_the_vendor_by_a_third(self, make_world: MakeWorld) -> None:
+    def test_of_two_items_is_told_from_one_of_the_provider_by_a_third(self, make_world: MakeWorld) -> None:
         world = make_world(document={"secondary_assets": MANY[:4]})
         world.know_that_today_is_refused()
         world.enqueue_secondary()
         for number in (1, 2):
-            world.vendor.order("status=500", path_contains=f"C{number:03}USD", times=None)
+            world.provider.order("status=500", path_contains=f"C{number:03}USD", times=None)
         world.run_queue()
         assert attempts(world) == {"C001USD": 1, "C002USD": 1}
 
@@ -205,7 +205,7 @@ class TestAnOutage:
         world.know_that_today_is_refused()
         world.enqueue_secondary()
         for symbol in ("GBPUSD", "USDJPY"):
-            world.vendor.order("status=503", path_contains=symbol, times=None)
+            world.provider.order("status=503", path_contains=symbol, times=None)
         world.run_queue()
         assert attempts(world) == {"GBPUSD": 0, "USDJPY": 0}
 
@@ -217,10 +217,10 @@ class TestAnOutage:
         world.know_that_today_is_refused()
         world.enqueue_secondary()
         for _ in range(4):
-            world.vendor.order("status=503", times=None)
+            world.provider.order("status=503", times=None)
             with pytest.raises(UnreachableError):
                 world.run_queue()
-            world.vendor.faults.clear()
+            world.provider.faults.clear()
             with world.services() as services:
                 services.redis.set(services.keys.answered, services.window.state().now_ms)
         assert attempts(world) == {"ETHUSD": 0, "GBPUSD": 0, "USDJPY": 0}
@@ -228,12 +228,12 @@ class TestAnOutage:
     @pytest.mark.parametrize(
         ("items", "before", "until_now", "fault"),
         [
-            (1, 0, 0, Fault.VENDOR),
+            (1, 0, 0, Fault.PROVIDER),
             (2, 0, 0, Fault.NOBODY),
-            (1, 3, 3, Fault.VENDOR),
+            (1, 3, 3, Fault.PROVIDER),
             (2, 3, 3, Fault.NOBODY),
             (1, 0, 1, Fault.ITEM),
-            (2, 0, 1, Fault.VENDOR),
+            (2, 0, 1, Fault.PROVIDER),
             (2, 1, 2, Fault.ITEM),
         ],
     )
@@ -245,7 +245,7 @@ class TestAnOutage:
     def test_of_the_last_item_is_its_own_fault_where_others_are_answered_in_between(
         self, world: World, clock: SetClock
     ) -> None:
-        world.vendor.order("status=500", path_contains="X:ETHUSD", times=None)
+        world.provider.order("status=500", path_contains="X:ETHUSD", times=None)
         world.run_queue()
         assert attempts(world) == {"ETHUSD": 2}  # before each of the others, without a delay
         with world.services() as services:  # another command, between two starts of the queue

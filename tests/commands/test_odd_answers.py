@@ -42,7 +42,7 @@ def complete(world: World) -> float | None:
 
 
 def test_another_tickers_answer_is_not_stored_and_asked_for_again(free: World) -> None:
-    free.vendor.order("other-ticker", times=1)
+    free.provider.order("other-ticker", times=1)
     result = free.run_priority()
     assert (result.result, result.calls) == ("failed", 1)
     assert (free.bars("BTCUSD"), free.last_update("BTCUSD")) == (0, None)
@@ -52,14 +52,14 @@ def test_another_tickers_answer_is_not_stored_and_asked_for_again(free: World) -
 
 
 def test_a_bar_off_the_grid_is_refused_and_the_others_are_complete(free: World) -> None:
-    free.vendor.order("off-grid", times=1)
+    free.provider.order("off-grid", times=1)
     result = free.run_priority()
     assert (result.result, result.bars_refused) == ("ok", 1)
     assert (free.bars("BTCUSD"), missing(free), complete(free)) == (PAGE_BARS, {}, 1.0)
 
 
 def test_what_came_in_another_unit_leaves_its_slots_failed(free: World) -> None:
-    free.vendor.order("nanoseconds", times=1)
+    free.provider.order("nanoseconds", times=1)
     result = free.run_priority()
     assert result.bars_refused == PAGE_BARS // 2
     assert missing(free) == {Reason.FAILED: PAGE_BARS // 2}
@@ -67,9 +67,9 @@ def test_what_came_in_another_unit_leaves_its_slots_failed(free: World) -> None:
 
 
 def test_a_hole_within_bars_is_believed_when_it_came_twice(free: World) -> None:
-    free.vendor.order("hole=2026-11-01", times=1)
+    free.provider.order("hole=2026-11-01", times=1)
     free.run_priority()
-    free.vendor.order("hole=2026-11-01", times=1)
+    free.provider.order("hole=2026-11-01", times=1)
     assert missing(free) == {Reason.FAILED: 288}
     free.clock.at_ms += 24 * 3_600_000
     assert free.run_priority().calls == 1  # the next range of the latest bars has it again
@@ -77,7 +77,7 @@ def test_a_hole_within_bars_is_believed_when_it_came_twice(free: World) -> None:
 
 
 def test_a_hole_that_came_once_is_filled(free: World) -> None:
-    free.vendor.order("hole=2026-11-01", times=1)
+    free.provider.order("hole=2026-11-01", times=1)
     free.run_priority()
     free.clock.at_ms += 24 * 3_600_000
     assert free.run_priority().calls == 1
@@ -85,7 +85,7 @@ def test_a_hole_that_came_once_is_filled(free: World) -> None:
 
 
 def test_a_quote_that_cannot_be_one_fails_its_ticker_and_no_other(paid: World) -> None:
-    paid.vendor.order("crossed", times=1)
+    paid.provider.order("crossed", times=1)
     result = paid.run_priority()
     statuses = {asset.symbol: asset.status for asset in result.assets}
     assert statuses == {"XAUUSD": "failed", "EURUSD": "failed", "BTCUSD": "success"}
@@ -98,7 +98,7 @@ def test_a_ticker_refused_alone_in_a_snapshot_leaves_its_class_and_gets_its_bars
 ) -> None:
     world = make_world(plan="starter")
     world.document["priority_assets"] = world.document["priority_assets"][-1:]
-    world.vendor.order("ticker-errors=NOT_ENTITLED", times=1)
+    world.provider.order("ticker-errors=NOT_ENTITLED", times=1)
     result = world.run_priority()
     with world.services() as services:
         known, now_ms = services.entitlements(), services.now_ms()

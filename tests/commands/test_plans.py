@@ -17,7 +17,7 @@ from assetbatch.domain.market_hours import start_of_day, to_ms
 from assetbatch.domain.queueing import Line
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import BarsAnswer
-from assetbatch.provider.client import VendorClient
+from assetbatch.provider.client import ProviderClient
 from assetbatch.provider.refusals import Refusal
 from assetbatch.sandbox import PLANS, SandboxServer
 from assetbatch.sandbox.universe import instruments
@@ -42,7 +42,7 @@ def sorts(world: World, since: int = 0) -> list[str]:
 
 
 def refuse(world: World, path: str, times: int = 1, fault: str = "not-authorized-200") -> None:
-    world.vendor.order(fault, times=times, path_contains=path)
+    world.provider.order(fault, times=times, path_contains=path)
 
 
 def last_update_of(world: World, symbol: str) -> int:
@@ -164,13 +164,15 @@ class TestTheHorizon:
     def test_of_a_day_that_is_not_published_yet_is_probed_with_few_calls(
         self, free: World, monkeypatch: pytest.MonkeyPatch, how: str
     ) -> None:
-        """The vendor has the last day from nine in the morning on."""
+        """The provider has the last day from nine in the morning on."""
         midnight = start_of_day(date(2026, 11, 18))
         published = midnight + 9 * HOUR
-        ask = VendorClient.bars
+        ask = ProviderClient.bars
         probes = []
 
-        def bars(client: VendorClient, ticker: str, start_ms: int, end_ms: int, **options: Any) -> BarsAnswer:
+        def bars(
+            client: ProviderClient, ticker: str, start_ms: int, end_ms: int, **options: Any
+        ) -> BarsAnswer:
             if free.clock.at_ms >= published or end_ms != midnight - 1:
                 return ask(client, ticker, start_ms, end_ms, **options)
             probes.append(ticker)
@@ -182,7 +184,7 @@ class TestTheHorizon:
 
         free.clock.at_ms = midnight - 5 * HOUR
         free.run_priority()
-        monkeypatch.setattr(VendorClient, "bars", bars)
+        monkeypatch.setattr(ProviderClient, "bars", bars)
         free.clock.at_ms = midnight
         while free.clock.at_ms < published + 4 * HOUR:
             free.clock.at_ms += 5 * MINUTE
@@ -231,16 +233,16 @@ class TestATickerThatIsRefusedAlone:
     def test_gets_its_daily_price_and_keeps_nobody_from_their_bars(
         self, free: World, monkeypatch: pytest.MonkeyPatch, kind: RefusalKind
     ) -> None:
-        ask = VendorClient.bars
+        ask = ProviderClient.bars
 
-        def bars(client: VendorClient, ticker: str, *arguments: Any, **options: Any) -> BarsAnswer:
+        def bars(client: ProviderClient, ticker: str, *arguments: Any, **options: Any) -> BarsAnswer:
             if ticker == "C:XAUUSD":
                 asked.append(ticker)
                 raise Refusal(kind, "not of gold", http_status=403)
             return ask(client, ticker, *arguments, **options)
 
         asked: list[str] = []
-        monkeypatch.setattr(VendorClient, "bars", bars)
+        monkeypatch.setattr(ProviderClient, "bars", bars)
         for _ in range(12):
             free.run_priority()
             free.clock.at_ms += 30 * MINUTE
@@ -263,17 +265,19 @@ class TestOddRefusals:
     def test_of_two_days_that_are_not_published_end_with_the_third(
         self, free: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        ask = VendorClient.bars
+        ask = ProviderClient.bars
         published = start_of_day(date(2026, 11, 16))
 
-        def bars(client: VendorClient, ticker: str, start_ms: int, end_ms: int, **options: Any) -> BarsAnswer:
+        def bars(
+            client: ProviderClient, ticker: str, start_ms: int, end_ms: int, **options: Any
+        ) -> BarsAnswer:
             calls.append(end_ms)
             if end_ms >= published:
                 raise Refusal(RefusalKind.TODAY_NOT_YET, "before end of day", http_status=403)
             return ask(client, ticker, start_ms, end_ms, **options)
 
         calls: list[int] = []
-        monkeypatch.setattr(VendorClient, "bars", bars)
+        monkeypatch.setattr(ProviderClient, "bars", bars)
         cycle_of_all(free)
         free.run_priority()
         free.run_priority()
@@ -295,18 +299,18 @@ class TestOddRefusals:
         def snapshot(*_: object, **__: object) -> None:
             raise Refusal(RefusalKind.UNKNOWN_TICKER, "Ticker not found.", http_status=404)
 
-        monkeypatch.setattr(VendorClient, "snapshot", snapshot)
+        monkeypatch.setattr(ProviderClient, "snapshot", snapshot)
         paid.run_priority()
         result = paid.run_priority()
         assert {asset.status for asset in result.assets} <= {"success", "fresh"}
 
     def test_of_bars_are_not_repeated_each_cycle(self, paid: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        def bars(client: VendorClient, ticker: str, *_: object, **__: object) -> None:
+        def bars(client: ProviderClient, ticker: str, *_: object, **__: object) -> None:
             calls.append(ticker)
             raise Refusal(RefusalKind.UNKNOWN_TICKER, "Ticker not found.", http_status=404)
 
         calls: list[str] = []
-        monkeypatch.setattr(VendorClient, "bars", bars)
+        monkeypatch.setattr(ProviderClient, "bars", bars)
         for _ in range(6):
             paid.run_priority()
             paid.run_queue()

@@ -1,4 +1,5 @@
-"""Real recorded prices, served over HTTP by the simulated vendor, arrive in PostgreSQL to the last digit."""
+"""Real recorded prices, served over HTTP by the simulated provider, arrive in PostgreSQL to the last
+digit."""
 
 from __future__ import annotations
 

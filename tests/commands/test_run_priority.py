@@ -18,7 +18,7 @@ from assetbatch.domain.models import Price
 from assetbatch.domain.records import RUN_PRIORITY
 from assetbatch.errors import KeyRefusedError, SchemaMissingError, UnreachableError
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
-from assetbatch.provider.client import VendorClient
+from assetbatch.provider.client import ProviderClient
 from assetbatch.refresh.progress import Progress
 from assetbatch.state.connection import RedisClient
 from tests.world import Listener, World, reserved
@@ -108,7 +108,7 @@ class TestOnAPaidPlan:
             paid.run_queue()
 
     def test_bars_that_fail_do_not_keep_prices_from_being_asked(self, paid: World) -> None:
-        paid.vendor.order("status=500", times=3, path_contains="/v2/aggs")
+        paid.provider.order("status=500", times=3, path_contains="/v2/aggs")
         paid.run_priority()
         with pytest.raises(UnreachableError):
             paid.run_queue()
@@ -147,8 +147,8 @@ class TestTheBudget:
         assert len(asked) == 1  # refused once, not asked again
 
     def test_every_call_is_counted_also_when_it_fails(self, free: World) -> None:
-        free.vendor.order("status=500", times=2)
-        free.vendor.order("drop", times=1)
+        free.provider.order("status=500", times=2)
+        free.provider.order("drop", times=1)
         with pytest.raises(UnreachableError):
             free.run_priority()
         with free.services() as services:
@@ -165,7 +165,7 @@ class TestTheBudget:
         self, free: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Redis lost its memory, and cron was faster than this start."""
-        original = VendorClient.bars
+        original = ProviderClient.bars
         with ExitStack() as stack:
             services = stack.enter_context(free.services())
 
@@ -174,7 +174,7 @@ class TestTheBudget:
                 assert stack.enter_context(services.locks.hold(RUN_PRIORITY, 60))
                 return original(*arguments, **options)
 
-            monkeypatch.setattr(VendorClient, "bars", bars)
+            monkeypatch.setattr(ProviderClient, "bars", bars)
             result = free.run_priority()
         assert [(asset.symbol, asset.status) for asset in result.assets] == [("XAUUSD", "success")]
         assert (len(free.paths), result.calls, result.exit_code) == (1, 1, 0)
@@ -195,7 +195,7 @@ class TestTheBudget:
 
 class TestFailures:
     def test_one_assets_failure_never_stops_another(self, free: World) -> None:
-        free.vendor.order("status=500", path_contains="C:EURUSD")
+        free.provider.order("status=500", path_contains="C:EURUSD")
         result = free.run_priority()
         assert [asset.status for asset in result.assets] == ["success", "failed", "success"]
         assert (result.result, result.exit_code) == ("partial", 1)
@@ -208,7 +208,7 @@ class TestFailures:
         before = free.sync("BTCUSD")
         price = free.last_update("BTCUSD")
         free.clock.at_ms += 24 * 60 * MINUTE
-        free.vendor.order(fault, path_contains="X:BTCUSD")
+        free.provider.order(fault, path_contains="X:BTCUSD")
         result = free.run_priority()
         assert result.assets[2].status == "failed"
         after = free.sync("BTCUSD")
@@ -236,7 +236,7 @@ class TestFailures:
         assert sync[0] == "not_found"
 
     def test_429_ends_the_cycles_calls_and_fills_the_window_for_everybody(self, free: World) -> None:
-        free.vendor.order("429=17")
+        free.provider.order("429=17")
         result = free.run_priority()
         assert len(free.paths) == 1
         assert [asset.status for asset in result.assets] == ["deferred"] * 3
@@ -245,16 +245,16 @@ class TestFailures:
             job = services.journal.job(RUN_PRIORITY)
         assert state.remaining == 0
         assert 15_000 < state.next_slot_ms - state.now_ms <= 17_000
-        assert job.last_error == "the vendor said too many calls"
+        assert job.last_error == "the provider said too many calls"
 
-    def test_a_vendor_that_is_down_altogether_is_said_so(self, free: World) -> None:
-        free.vendor.order("status=503", times=None)
+    def test_a_provider_that_is_down_altogether_is_said_so(self, free: World) -> None:
+        free.provider.order("status=503", times=None)
         with pytest.raises(UnreachableError, match="the API cannot be reached"):
             free.run_priority()
         assert free.sync("XAUUSD") is not None
 
     def test_a_refused_key_stops_the_cycle_at_the_first_call(self, free: World) -> None:
-        free.vendor.order("status=401", times=None)
+        free.provider.order("status=401", times=None)
         with pytest.raises(KeyRefusedError):
             free.run_priority()
         assert len(free.paths) == 1
@@ -335,8 +335,8 @@ class TestItsBound:
     def test_the_shortest_leaves_time_for_calls(self, free: World) -> None:
         assert [asset.status for asset in free.run_priority(seconds=5).assets] == ["success"] * 3
 
-    def test_a_vendor_that_drips_a_byte_a_second_does_not_hold_it(self, free: World) -> None:
-        free.vendor.order("drip-body=1", times=None)
+    def test_a_provider_that_drips_a_byte_a_second_does_not_hold_it(self, free: World) -> None:
+        free.provider.order("drip-body=1", times=None)
         with free.services() as services, Deadline(7) as deadline:
             with pytest.raises(UnreachableError, match="no complete answer within"):
                 run_priority(services, deadline, Progress())
@@ -352,7 +352,7 @@ class TestItsBound:
 
 class TestAnswersThatCannotBeStored:
     def answer(self, monkeypatch: pytest.MonkeyPatch, answer: PricesAnswer) -> None:
-        monkeypatch.setattr(VendorClient, "snapshot", lambda *_arguments, **_options: answer)
+        monkeypatch.setattr(ProviderClient, "snapshot", lambda *_arguments, **_options: answer)
 
     def test_a_price_from_the_future_is_refused(self, paid: World, monkeypatch: pytest.MonkeyPatch) -> None:
         """Stored, it would keep out every true price until then."""
@@ -369,7 +369,7 @@ class TestAnswersThatCannotBeStored:
     def test_an_empty_snapshot_is_no_data_for_what_never_had_any_and_nothing_new_for_what_had(
         self, paid: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The vendor clears its snapshots at New York midnight."""
+        """The provider clears its snapshots at New York midnight."""
         tickers = frozenset({"C:XAUUSD", "C:EURUSD", "X:BTCUSD"})
         empty = PricesAnswer(prices={}, errors={}, empty=tickers, refused=Counter())
         with monkeypatch.context() as patch:

@@ -152,7 +152,7 @@ class TestRunQueue:
 
 class TestFailures:
     def test_a_failure_is_tried_again_after_the_delay_and_others_go_on(self, free: World) -> None:
-        free.vendor.order("status=500", path_contains="X:ETHUSD")
+        free.provider.order("status=500", path_contains="X:ETHUSD")
         free.enqueue_secondary()
         result = free.run_queue()
         assert [asset.status for asset in result.assets] == ["failed", "success", "success"]
@@ -163,7 +163,7 @@ class TestFailures:
 
     def test_three_failures_while_others_are_answered_make_a_dead_letter(self, make_world: MakeWorld) -> None:
         world = make_world(document={"queue": {"retry_delay_seconds": 0}, "secondary_assets": MANY[:1]})
-        world.vendor.order("wrong-shape", times=None)
+        world.provider.order("wrong-shape", times=None)
         world.enqueue_secondary()
         for _ in range(4):
             world.run_queue()
@@ -174,8 +174,8 @@ class TestFailures:
         assert (letter.id, letter.attempts) == ("C000USD", 3)
         assert letter.error
 
-    def test_a_vendor_that_is_down_delays_two_items_and_no_more(self, free: World) -> None:
-        free.vendor.order("status=503", times=None)
+    def test_a_provider_that_is_down_delays_two_items_and_no_more(self, free: World) -> None:
+        free.provider.order("status=503", times=None)
         free.enqueue_secondary()
         with pytest.raises(UnreachableError, match="the API cannot be reached"):
             free.run_queue()
@@ -185,7 +185,7 @@ class TestFailures:
         assert (state.delayed, state.size, state.dead) == (2, 3, 0)
 
     def test_a_refused_key_hands_everything_back(self, free: World) -> None:
-        free.vendor.order("status=401", times=None)
+        free.provider.order("status=401", times=None)
         free.enqueue_secondary()
         with pytest.raises(KeyRefusedError):
             free.run_queue()
@@ -195,10 +195,10 @@ class TestFailures:
         assert (state.size, state.leased, state.delayed, state.dead) == (3, 0, 0, 0)
 
     def test_too_many_calls_hands_the_work_back_without_counting_an_attempt(self, free: World) -> None:
-        free.vendor.order("429=1")
+        free.provider.order("429=1")
         free.enqueue_secondary()
         result = free.run_queue()
-        assert (len(free.paths), result.ended_because) == (1, "the vendor said too many calls")
+        assert (len(free.paths), result.ended_because) == (1, "the provider said too many calls")
         with free.services() as services:
             taken = services.queue.take(3, 10)
         assert [item.attempts for item in taken.items] == [0, 0, 0]  # type: ignore[union-attr]  # asserts below
@@ -288,7 +288,7 @@ def test_an_empty_answer_for_a_symbol_that_never_had_data_is_said_and_not_tried_
     result = world.run_queue()
     assert [asset.status for asset in result.assets] == ["no_data"]
     assert (result.exit_code, result.queue_size) == (1, 0)
-    assert "NOSUCH: the vendor has no bars of X:NOSUCHUSD" in caplog.text
+    assert "NOSUCH: the provider has no bars of X:NOSUCHUSD" in caplog.text
     sync = world.sync("NOSUCH")
     assert sync is not None
     assert (sync[0], sync[2]) == ("no_data", None)

@@ -12,7 +12,7 @@ from assetbatch.database import Store
 from assetbatch.domain.models import Batch, Saved
 from assetbatch.domain.queueing import Line
 from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError, UnreachableError
-from assetbatch.provider.client import VendorClient
+from assetbatch.provider.client import ProviderClient
 from assetbatch.sandbox.universe import instruments
 from assetbatch.state.window import Window
 from tests.world import World, reserved
@@ -53,7 +53,7 @@ def with_bars(make_world: MakeWorld) -> World:
 def most_out(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The largest number of calls that were out together, by path, as the client makes them."""
     lock, out, most = threading.Lock(), [0], [0]
-    get = VendorClient._get
+    get = ProviderClient._get
 
     def counted(*arguments: Any) -> Any:
         with lock:
@@ -66,7 +66,7 @@ def most_out(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             with lock:
                 out[0] -= 1
 
-    monkeypatch.setattr(VendorClient, "_get", counted)
+    monkeypatch.setattr(ProviderClient, "_get", counted)
     return most
 
 
@@ -109,10 +109,10 @@ def test_what_the_plan_lacks_costs_one_call_and_not_one_for_each_thread(make_wor
 
 def test_a_refused_key_ends_the_run_and_hands_everything_back(wide: World) -> None:
     wide.enqueue_secondary()
-    wide.vendor.order("status=401", times=None)
+    wide.provider.order("status=401", times=None)
     with pytest.raises(KeyRefusedError):
         wide.run_queue()
-    assert len(wide.vendor.arrivals) == 1
+    assert len(wide.provider.arrivals) == 1
     with wide.services() as services:
         state = services.queue.state()
         assert (state.size, state.leased) == (600, 0)
@@ -120,7 +120,7 @@ def test_a_refused_key_ends_the_run_and_hands_everything_back(wide: World) -> No
 
 def test_a_call_that_fails_takes_only_its_own_assets_with_it(wide: World) -> None:
     wide.enqueue_secondary()
-    wide.vendor.order("status=500", times=1, path_contains=SNAPSHOTS)
+    wide.provider.order("status=500", times=1, path_contains=SNAPSHOTS)
     result = wide.run_queue()
     failed = [asset for asset in result.assets if asset.status == "failed"]
     assert (result.result, result.calls, len(failed)) == ("partial", 3, 250)
@@ -183,14 +183,14 @@ class TestTaking:
         document = {"priority_assets": [], "secondary_assets": assets(WITH_BARS, bars=True)}
         world = make_world(plan="starter", limit=1200, universe=2500, document=document)  # two at once
         leased: list[int] = []
-        bars = VendorClient.bars
+        bars = ProviderClient.bars
 
         def counted(*arguments: Any, **options: Any) -> Any:
             with world.services() as services:
                 leased.append(services.queue.state().leased)
             return bars(*arguments, **options)
 
-        monkeypatch.setattr(VendorClient, "bars", counted)
+        monkeypatch.setattr(ProviderClient, "bars", counted)
         world.enqueue_secondary()
         result = world.run_queue(seconds=90)
         assert len(leased) == WITH_BARS
@@ -201,9 +201,9 @@ class TestTaking:
         assert world.rows("SELECT count(DISTINCT symbol_id) FROM market_data.ohlcv_5m") == [(WITH_BARS,)]
         assert (result.result, result.ended_because) == ("ok", "empty")
 
-    def test_a_vendor_that_is_down_delays_what_was_taken_first(self, wide: World) -> None:
+    def test_a_provider_that_is_down_delays_what_was_taken_first(self, wide: World) -> None:
         wide.enqueue_secondary()
-        wide.vendor.order("status=503", times=None)
+        wide.provider.order("status=503", times=None)
         with pytest.raises(UnreachableError):
             wide.run_queue()
         with wide.services() as services:
@@ -215,7 +215,7 @@ def test_what_calls_bring_that_are_out_when_redis_fails_is_stored(
     with_bars: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_bars.enqueue_secondary()
-    bars, ask = VendorClient.bars, Window.ask
+    bars, ask = ProviderClient.bars, Window.ask
     out: list[bool] = []
     failed = threading.Event()
 
@@ -231,7 +231,7 @@ def test_what_calls_bring_that_are_out_when_redis_fails_is_stored(
         return ask(*arguments)
 
     monkeypatch.setattr("assetbatch.refresh.engine.may_start", lambda *_: True)
-    monkeypatch.setattr(VendorClient, "bars", after_the_failure)
+    monkeypatch.setattr(ProviderClient, "bars", after_the_failure)
     monkeypatch.setattr(Window, "ask", once_four_are_out)
     with pytest.raises(RedisError):
         with_bars.run_queue(seconds=30)
@@ -258,9 +258,9 @@ class TestStoring:
 
         def slowly(store: Store, batch: Batch, now_ms: int) -> Saved:
             if batch.bars and not asked_meanwhile:
-                before = len(few.vendor.arrivals)
+                before = len(few.provider.arrivals)
                 threading.Event().wait(3)
-                asked_meanwhile.append(len(few.vendor.arrivals) - before)
+                asked_meanwhile.append(len(few.provider.arrivals) - before)
             return save(store, batch, now_ms)
 
         monkeypatch.setattr(Store, "save", slowly)

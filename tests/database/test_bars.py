@@ -93,7 +93,7 @@ def test_a_finished_bar_is_not_overwritten_by_a_half_formed_one_that_comes_late(
     assert stored(sql, "EURUSD") == [finished]
 
 
-def test_the_vendors_correction_of_a_settled_bar_is_taken(store: Store, sql: Sql) -> None:
+def test_the_providers_correction_of_a_settled_bar_is_taken(store: Store, sql: Sql) -> None:
     store.save(Batch(bars={"EURUSD": [forming(5.0)]}), NOW_MS)
     corrected = forming(4.0, high=1.75)
     later_ms = NOW_MS - BAR_MS + SETTLED_AFTER_MS + 1

@@ -1,8 +1,8 @@
 """Only truth is stored: whatever answers come, however late, odd, repeated or cut, from decoder to table.
 
-The answers are those of a vendor whose truth is known (`model_vendor`), as bytes; they go through the
+The answers are those of a provider whose truth is known (`model_provider`), as bytes; they go through the
 decoder, the rule that keeps forming bars out, and the store of one of two writers. An answer is saved
-within `LATE_MS` after it was asked. The vendor's correction of a bar cannot be told from what was there
+within `LATE_MS` after it was asked. The provider's correction of a bar cannot be told from what was there
 before it by its values: nothing that was asked before a correction is saved after it here.
 """
 
@@ -31,7 +31,7 @@ from assetbatch.refresh.interpretation import bars_findings, prices_findings
 from tests.conftest import examples
 
 from .conftest import Sql
-from .model_vendor import (
+from .model_provider import (
     CHANGES,
     FAULTY,
     HARMLESS,
@@ -51,8 +51,8 @@ from .model_vendor import (
     Oddity,
     PricesAnswer,
     PricesStep,
+    Provider,
     Quotes,
-    Vendor,
     Version,
     moment_of,
     prices_answer,
@@ -85,7 +85,7 @@ Rows = dict[int, Row]
 class Ask(NamedTuple):
     """After a while a writer asks for some bars, and saves the answer so many steps later.
 
-    The vendor lags, as far as it may, so that it shows so many quotes of the first of the bars.
+    The provider lags, as far as it may, so that it shows so many quotes of the first of the bars.
     """
 
     wait_ms: int
@@ -97,7 +97,7 @@ class Ask(NamedTuple):
 
 
 class Correct(NamedTuple):
-    """As soon as a bar has settled the vendor corrects it."""
+    """As soon as a bar has settled the provider corrects it."""
 
     slot: int
     quotes: Quotes
@@ -166,7 +166,7 @@ class Waiting(NamedTuple):
 
 
 class Play:
-    """Plays stories with a vendor and two writers, each story into empty tables."""
+    """Plays stories with a provider and two writers, each story into empty tables."""
 
     def __init__(self, stores: tuple[Store, Store], sql: Sql, pool: ThreadPoolExecutor) -> None:
         self._stores = stores
@@ -178,7 +178,7 @@ class Play:
         self._sql(
             "TRUNCATE market_data.ohlcv_5m, data_sources.assetbatch_spans, data_sources.assetbatch_answers"
         )
-        self.vendor = Vendor(series)
+        self.provider = Provider(series)
         self.now_ms = start_of(0) + age_ms
         self._waiting: list[Waiting] = []
         self._savable: list[Answer] = []
@@ -192,12 +192,12 @@ class Play:
                     yield from self.pass_to(self.now_ms + wait_ms)
                     lag_ms = self.now_ms - (start_of(slots.start) + (quotes - 1) * QUOTE_MS)
                     lag_ms = min(max(0, lag_ms), LAG_MS)
-                    answer = self.vendor.answer(self.now_ms, slots, lag_ms, oddities)
+                    answer = self.provider.answer(self.now_ms, slots, lag_ms, oddities)
                     self._waiting.append(Waiting(answer, writer, number + steps_later))
                 case Correct(slot, quotes):
                     yield from self.pass_to(settled_ms(slot))
                     yield from self._save(self._waiting)
-                    self.vendor.correct(slot, quotes)
+                    self.provider.correct(slot, quotes)
                     self._savable = []
             yield from self._save([waiting for waiting in self._waiting if waiting.step <= number])
         yield from self.pass_to(max(self.now_ms, settled_ms(SLOTS - 1)) + LATE_MS)
@@ -316,7 +316,7 @@ def test_a_bar_that_was_final_is_not_touched_by_an_answer_from_before_it_was(pla
     @given(stories())
     def check(story: Story) -> None:
         for moment in play.play(story):
-            final = play.vendor.final()
+            final = play.provider.final()
             asked_ms = max(answer.asked_ms for answer in moment.answers)
             for t_ms, row in moment.before.items():
                 if row.bar == final[t_ms] and asked_ms < row.bar.end_ms + LAG_MS:
@@ -355,8 +355,8 @@ def test_after_any_answers_a_good_late_one_makes_the_table_the_truth(play: Play)
     def check(story: Story, oddities: list[Oddity]) -> None:
         for _ in play.play(story):
             pass
-        after = play.save([play.vendor.answer(play.now_ms, ALL, LAG_MS, oddities)]).after
-        assert bars_of(after) == play.vendor.final()
+        after = play.save([play.provider.answer(play.now_ms, ALL, LAG_MS, oddities)]).after
+        assert bars_of(after) == play.provider.final()
 
     check()
 
@@ -364,15 +364,15 @@ def test_after_any_answers_a_good_late_one_makes_the_table_the_truth(play: Play)
 def test_an_answer_that_is_cut_anywhere_is_refused_as_a_whole(play: Play) -> None:
     @given(SERIES, st.lists(ODDITIES, max_size=2))
     def check(series: list[Quotes], oddities: list[Oddity]) -> None:
-        whole = Vendor(series).answer(NEVER_MS, ALL, 0, oddities)
+        whole = Provider(series).answer(NEVER_MS, ALL, 0, oddities)
         for length in range(len(whole.body)):
             assert batch_of(whole._replace(body=whole.body[:length])) is None
 
     check()
 
 
-def test_the_ledger_calls_nothing_missing_at_the_vendor_that_is_there(play: Play) -> None:
-    """Where it says asked and there is no row, the vendor has no bar."""
+def test_the_ledger_calls_nothing_missing_at_the_provider_that_is_there(play: Play) -> None:
+    """Where it says asked and there is no row, the provider has no bar."""
 
     @examples(2)
     @given(stories(FAULTY, st.just(ALL)))
@@ -387,7 +387,7 @@ def test_the_ledger_calls_nothing_missing_at_the_vendor_that_is_there(play: Play
                 if span.state is SpanState.ASKED
                 for t_ms in range(span.start_ms, span.end_ms, BAR_MS)
             }
-            assert not asked & play.vendor.final().keys() - moment.after.keys()
+            assert not asked & play.provider.final().keys() - moment.after.keys()
 
     check()
 

@@ -25,7 +25,7 @@ from assetbatch.domain.records import RUN_PRIORITY
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import ConfigError, DatabaseError, DeadlineExceededError, RedisError
 from assetbatch.provider.answers import BarsAnswer
-from assetbatch.provider.client import VendorClient
+from assetbatch.provider.client import ProviderClient
 from assetbatch.provider.refusals import Refusal
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.state import connection
@@ -45,7 +45,7 @@ MINIMAL = "priority_assets: [{symbol: XAUUSD, polygon_ticker: 'C:XAUUSD', asset_
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 
@@ -245,8 +245,8 @@ class TestCode3:
         assert done.returncode == 3, done.stderr
         shows(done.stderr, "embedded …: …")
 
-    def test_the_vendor_is_down(self, free: World) -> None:
-        free.vendor.order("status=503", times=None)
+    def test_the_provider_is_down(self, free: World) -> None:
+        free.provider.order("status=503", times=None)
         shows(fails(free, "run-priority"), "the API cannot be reached: …")
 
     def test_a_disk_hangs(self) -> None:
@@ -264,8 +264,8 @@ class TestCode3:
 
 class TestCode4:
     def test_the_key_is_refused(self, free: World) -> None:
-        free.vendor.order("status=401", times=None)
-        shows(fails(free, "run-priority", code=4), "the vendor refuses the API key: …")
+        free.provider.order("status=401", times=None)
+        shows(fails(free, "run-priority", code=4), "the provider refuses the API key: …")
 
 
 def status(world: World) -> str:
@@ -291,7 +291,7 @@ class TestOldData:
         shows(said, "… in the queue, and run-queue was never started")
 
     def test_the_last_cycle_failed(self, free: World) -> None:
-        free.vendor.order("status=503", times=None)
+        free.provider.order("status=503", times=None)
         start(free, "run-priority")
         shows(status(free), "the last run-priority failed: …")
 
@@ -307,9 +307,9 @@ class TestOldData:
         shows(said, "your plan has no … snapshots; …")
 
     def test_another_program_takes_calls(self, free: World) -> None:
-        free.vendor.order("429=2", times=1)
+        free.provider.order("429=2", times=1)
         said = start(free, "run-priority").stderr
-        shows(said, "the vendor says too many calls; nobody calls for …")
+        shows(said, "the provider says too many calls; nobody calls for …")
 
     def test_the_window_is_used_up(self, make_world: MakeWorld) -> None:
         world = make_world(limit=2, window_seconds=2)
@@ -354,7 +354,7 @@ class TestOldData:
     def test_a_ticker_is_mistyped_on_the_free_plan(self, make_world: MakeWorld) -> None:
         world = make_world(plan="basic", document={"priority_assets": [*PRIORITY, WRONG]})
         start(world, "run-priority")
-        shows(status(world), "no data (the vendor has no bars of …)")
+        shows(status(world), "no data (the provider has no bars of …)")
 
     def test_a_ticker_is_mistyped_on_a_paid_plan(self, make_world: MakeWorld) -> None:
         world = make_world(plan="starter", document={"priority_assets": [*PRIORITY, WRONG]})
@@ -371,7 +371,7 @@ class TestOldData:
         shows(status(paid), "stale, its price is … old (…)")
 
     def test_dead_letters(self, waiting: World) -> None:
-        waiting.vendor.order("status=500", times=1)  # and the other items are answered
+        waiting.provider.order("status=500", times=1)  # and the other items are answered
         waiting.document["queue"] = {"retry_max_attempts": 1}
         start(waiting, "run-queue")
         shows(status(waiting), "… dead letter")
@@ -382,7 +382,7 @@ class TestOldData:
         free.document["provider"] = {"base_url": ahead.base_url}
         said = start(free, "doctor").stdout
         ahead.stop()
-        shows(said, "the vendor's clock is … ahead of redis'")
+        shows(said, "the provider's clock is … ahead of redis'")
 
     def test_metrics_have_no_place(self, free: World) -> None:
         free.know_that_today_is_refused()
@@ -399,14 +399,16 @@ class TestADayThatIsLate:
     def test_is_said(
         self, free: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        ask = VendorClient.bars
+        ask = ProviderClient.bars
 
-        def bars(client: VendorClient, ticker: str, start_ms: int, end_ms: int, **options: Any) -> BarsAnswer:
+        def bars(
+            client: ProviderClient, ticker: str, start_ms: int, end_ms: int, **options: Any
+        ) -> BarsAnswer:
             if end_ms >= start_of_day(date(2026, 11, 17)):
                 raise Refusal(RefusalKind.TODAY_NOT_YET, "Attempted to request today's data", http_status=403)
             return ask(client, ticker, start_ms, end_ms, **options)
 
-        monkeypatch.setattr(VendorClient, "bars", bars)
+        monkeypatch.setattr(ProviderClient, "bars", bars)
         with caplog.at_level("INFO", "assetbatch"):
             free.run_priority()
             free.clock.at_ms += 300_000

@@ -11,5 +11,5 @@ __all__ = ["free", "make_world", "own_server", "paid", "template"]
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()

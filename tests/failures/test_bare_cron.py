@@ -121,7 +121,7 @@ def snapshot(folder: Path) -> set[str]:
 
 
 def test_the_mail_about_an_asset_is_not_taken_back_while_the_asset_is_left_alone(free: World) -> None:
-    free.vendor.order("null-results", path_contains="XAUUSD", times=None)
+    free.provider.order("null-results", path_contains="XAUUSD", times=None)
     free.know_that_today_is_refused()
     assert "XAUUSD: " in start(free, "run-priority").stderr
     with psycopg.connect(free.database_url) as connection:

@@ -75,7 +75,7 @@ def ended(running: Running) -> tuple[int, float, list[str]]:
 def test_redis_that_freezes_while_a_call_is_out_costs_one_wait_and_no_answer(
     world: World, redis_of_its_own: OwnServer, command: str, first: str
 ) -> None:
-    world.vendor.order(SLOW, times=None)
+    world.provider.order(SLOW, times=None)
     running = Running(world, command)
     wait_for_call(world)
     freeze(redis_of_its_own)
@@ -88,7 +88,7 @@ def test_redis_that_freezes_while_a_call_is_out_costs_one_wait_and_no_answer(
 
 
 def test_redis_that_is_away_at_the_end_costs_no_answer(world: World, redis_of_its_own: OwnServer) -> None:
-    world.vendor.order(SLOW, times=None)
+    world.provider.order(SLOW, times=None)
     running = Running(world, "run-queue")
     wait_for_call(world)
     redis_of_its_own.kill()
@@ -102,7 +102,7 @@ def test_redis_that_is_away_at_the_end_costs_no_answer(world: World, redis_of_it
 def test_a_short_command_whose_redis_freezes_ends_within_its_bound(
     world: World, redis_of_its_own: OwnServer
 ) -> None:
-    world.vendor.order("drip-headers=0.005", times=None)
+    world.provider.order("drip-headers=0.005", times=None)
     began = time.monotonic()
     running = Running(world, "run-queue", "--max-seconds", "6")
     wait_for_call(world)
@@ -114,7 +114,7 @@ def test_a_short_command_whose_redis_freezes_ends_within_its_bound(
 
 
 def test_a_stop_while_redis_is_frozen_ends_soon(world: World, redis_of_its_own: OwnServer) -> None:
-    world.vendor.order(SLOW, times=None)
+    world.provider.order(SLOW, times=None)
     running = Running(world, "run-queue")
     wait_for_call(world)
     freeze(redis_of_its_own)

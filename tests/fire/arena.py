@@ -1,4 +1,4 @@
-"""A place for a fire: vendor, servers, a backlog, processes to start and to kill, and their evidence."""
+"""A place for a fire: provider, servers, a backlog, processes to start and to kill, and their evidence."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Process:
 class Arena:
     """`with Arena(...) as arena`: everything is ready and `backlog` symbols are queued.
 
-    Calls are cheap here (1 to 2 ms of the vendor's CPU): the plan is known to have no 5-minute bars, so
+    Calls are cheap here (1 to 2 ms of the provider's CPU): the plan is known to have no 5-minute bars, so
     each asks for the previous day of one symbol; on the free plan's usual path a first call brings 34 days
     of bars, 0.3 s of CPU, and two cores would be the limit instead of the window. Symbols are crypto, so
     that they are due at any hour; each is due once and complete after that.
@@ -128,9 +128,9 @@ class Arena:
         *,
         backlog: int,
         latency: Any,
-        vendor: SandboxServer | None = None,
+        provider: SandboxServer | None = None,
     ) -> None:
-        """`vendor` is one that another place has started: both have its key."""
+        """`provider` is one that another place has started: both have its key."""
         self._folder = folder
         self._redis_url = redis_url
         self._database_url = database_url
@@ -138,8 +138,8 @@ class Arena:
         tickers = [ticker for ticker in instruments(1000) if ticker.startswith("X:")]
         symbols = [ticker[2:] for ticker in tickers if ticker[2:] not in PRIORITY]
         self.symbols = symbols[:backlog]
-        self._is_guest = vendor is not None
-        self.vendor = vendor or SandboxServer(
+        self._is_guest = provider is not None
+        self.provider = provider or SandboxServer(
             replace(PLANS["basic"], limit=None), key=Secret(KEY), universe=1000, latency=latency
         )
         self.processes: list[Process] = []
@@ -147,7 +147,7 @@ class Arena:
 
     def __enter__(self) -> Self:
         if not self._is_guest:
-            self.vendor.start()
+            self.provider.start()
         document = {
             "batch": {"interval_minutes": 1},
             "priority_assets": [_asset(symbol) for symbol in PRIORITY],
@@ -159,7 +159,7 @@ class Arena:
             "queue": {"max_concurrency": PLACES, "retry_delay_seconds": RETRY_DELAY_SECONDS},
             "database": {"url": self._database_url},
             "redis": {"url": self._redis_url, "prefix": self._prefix},
-            "provider": {"base_url": self.vendor.base_url},
+            "provider": {"base_url": self.provider.base_url},
         }
         self.config_file.write_text(yaml.safe_dump(document))
         with self.services() as services:
@@ -181,7 +181,7 @@ class Arena:
                 process.kill()
             process.wait(10)
         if not self._is_guest:
-            self.vendor.stop()
+            self.provider.stop()
 
     @contextmanager
     def services(self) -> Iterator[Services]:
@@ -235,10 +235,10 @@ class Arena:
     # Evidence
 
     def arrivals(self) -> list[Arrival]:
-        return self.vendor.arrivals
+        return self.provider.arrivals
 
     def asked(self) -> list[tuple[str, float]]:
-        """(symbol, moment) of the vendor's log, of what the queue asked for."""
+        """(symbol, moment) of the provider's log, of what the queue asked for."""
         asked = [(one.path.split("/")[4].removeprefix("X:"), one.at) for one in self.arrivals()]
         return [(symbol, at) for symbol, at in asked if symbol not in PRIORITY]
 

@@ -1,7 +1,7 @@
 """The judges of the promises 1 to 4 and 6: pure functions of what was seen that return the breaches.
 
-The judge of the first promise is `assetbatch.sandbox.windows_over_limit`, over the vendor's log of arrivals.
-All moments of one run are of one clock and in one unit; which one does not matter here.
+The judge of the first promise is `assetbatch.sandbox.windows_over_limit`, over the provider's log of
+arrivals. All moments of one run are of one clock and in one unit; which one does not matter here.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def held_twice(holds: Iterable[Hold]) -> list[tuple[Hold, Hold]]:
 
 
 def asked_without_lease(asked: Iterable[tuple[str, float]], holds: Iterable[Hold]) -> list[tuple[str, float]]:
-    """Arrivals at the vendor, (item, moment), at which nobody held the item.
+    """Arrivals at the provider, (item, moment), at which nobody held the item.
 
-    Together with `held_twice` it says of the vendor's own log that no item was worked twice at once.
+    Together with `held_twice` it says of the provider's own log that no item was worked twice at once.
     """
     by_item: dict[str, list[Hold]] = {}
     for hold in holds:
@@ -86,7 +86,7 @@ def asked_without_lease(asked: Iterable[tuple[str, float]], holds: Iterable[Hold
 
 
 def asked_again_within(asked: Iterable[tuple[str, float]], least: float) -> list[tuple[str, float, float]]:
-    """Items that were asked for twice within less than `least`, by the vendor's log alone."""
+    """Items that were asked for twice within less than `least`, by the provider's log alone."""
     last: dict[str, float] = {}
     found = []
     for item, at in sorted(asked, key=lambda one: one[1]):

@@ -1,4 +1,4 @@
-"""Real processes, real servers, kill -9: the promises hold, judged by the vendor's own log.
+"""Real processes, real servers, kill -9: the promises hold, judged by the provider's own log.
 
 A window of 5 calls in 3 seconds stands for the 60 of production, and all that is measured in it is scaled.
 """
@@ -162,7 +162,7 @@ def test_under_kill_9_the_promises_hold(
     assert set(by_step) == set(STEPS)
     assert outside >= FIRE_SECONDS / RANDOM_KILL_SECONDS / 2
     assert unexpected(arena.processes) == []
-    # 1: the budget holds at the vendor
+    # 1: the budget holds at the provider
     assert windows_over_limit(arrivals, LIMIT, WINDOW_SECONDS) == []
     # 2: priority does not wait for the queue
     assert sum(cycle.calls for cycle in cycles) >= len(PRIORITY)

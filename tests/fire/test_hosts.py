@@ -79,7 +79,7 @@ def test_any_number_of_hosts_share_one_budget_whatever_their_clocks_say(
         assert process.returncode == 0, f"{host}: {err}"
         assert err == "", host
         results[host] = json.loads(out)
-    arrivals = world.vendor.arrivals
+    arrivals = world.provider.arrivals
     assert windows_over_limit(arrivals, LIMIT, WINDOW_SECONDS) == []
     calls = {host: result["calls"] for host, result in results.items()}
     assert sum(calls.values()) == len(arrivals)
@@ -110,4 +110,4 @@ def test_two_installations_with_one_key_and_other_prefixes_share_its_calls(
         running.append(start(config, tmp_path / prefix, "run-priority"))
     results = [json.loads(process.communicate(timeout=SECONDS + 30)[0]) for process in running]
     assert [process.returncode for process in running] == [1, 1]  # not all assets had their calls
-    assert sum(result["calls"] for result in results) == len(world.vendor.arrivals) == LIMIT
+    assert sum(result["calls"] for result in results) == len(world.provider.arrivals) == LIMIT

@@ -1,6 +1,6 @@
 """A Redis that loses its memory at each step of each command: the budget holds, and no work is lost.
 
-Each way of losing it has an installation of its own, with its own Redis, database, vendor and budget, all
+Each way of losing it has an installation of its own, with its own Redis, database, provider and budget, all
 side by side: most of the time they are silent, as they must be.
 """
 
@@ -172,7 +172,7 @@ def end(arena: Arena) -> None:
 
 
 def asked(arena: Arena) -> list[tuple[str, float]]:
-    """(symbol, moment) of the vendor's log, of all symbols."""
+    """(symbol, moment) of the provider's log, of all symbols."""
     return [(one.path.split("/")[4].removeprefix("X:"), one.at) for one in arena.arrivals()]
 
 

@@ -289,7 +289,7 @@ class TestOrder:
 
 
 class TestRealProcesses:
-    """The fire's own vendor, log and processes, for a few seconds."""
+    """The fire's own provider, log and processes, for a few seconds."""
 
     LAG_SECONDS = 0.5
 

@@ -31,7 +31,7 @@ from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.queueing import Refused
 from assetbatch.errors import AssetbatchError, DeadlineExceededError
-from assetbatch.provider.client import VendorClient
+from assetbatch.provider.client import ProviderClient
 from assetbatch.refresh.engine import SAVE_SECONDS, UNKNOWN_CALL_SECONDS
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
@@ -260,7 +260,7 @@ def watch(orders: Orders) -> Watch:
     axe.wrap(Queue, "derived", axe.derived)
     axe.wrap(Window, "ask", axe.ask)
     for name in ("previous_day", "bars", "snapshot"):
-        axe.wrap(VendorClient, name, axe.call)
+        axe.wrap(ProviderClient, name, axe.call)
     axe.wrap(Window, "settle", axe.settle)
     axe.wrap(Store, "load", axe.then("load"))
     axe.wrap(Store, "save", axe.then("commit"))

@@ -38,7 +38,9 @@ ADOPTED = {
     "uuid ids that the program makes": Parts(ids="uuid of the program", bars="table", sync="table"),
     "the symbol is the key": Parts(ids="the symbol itself", symbol="ticker", sync="table"),
     "bars by the symbol": Parts(ids="serial", bars="table", instrument="symbol", ts="time", prices="o"),
-    "bars by the vendor's ticker, in lists": Parts(bars="by list", instrument="polygon_ticker", ts="bucket"),
+    "bars by the provider's ticker, in lists": Parts(
+        bars="by list", instrument="polygon_ticker", ts="bucket"
+    ),
     "bars by range, in UTC without a zone": Parts(
         ids="uuid",
         bars="by range",
@@ -104,7 +106,7 @@ def a_world(postgres_url: str, redis_url: str, now_ms: int, plan: str = "basic")
         try:
             yield world
         finally:
-            world.vendor.stop()
+            world.provider.stop()
             with world.services() as services:
                 services.redis.flushall()
 

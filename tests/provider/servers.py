@@ -1,4 +1,4 @@
-"""Servers on loopback that misbehave as told, and what the tests of the vendor's client share."""
+"""Servers on loopback that misbehave as told, and what the tests of the provider's client share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from time import monotonic
 
 import pytest
 
-from assetbatch.provider.client import VendorClient
+from assetbatch.provider.client import ProviderClient
 from assetbatch.provider.refusals import Refusal
 from assetbatch.secret import Secret
 
@@ -138,8 +138,8 @@ def answering(*answers: bytes) -> Handler:
 
 
 @contextmanager
-def client_of(url: str, seconds: float = 5.0, max_body_bytes: int = 64 * 2**20) -> Iterator[VendorClient]:
-    with VendorClient(url, KEY, call_seconds=seconds, max_body_bytes=max_body_bytes) as client:
+def client_of(url: str, seconds: float = 5.0, max_body_bytes: int = 64 * 2**20) -> Iterator[ProviderClient]:
+    with ProviderClient(url, KEY, call_seconds=seconds, max_body_bytes=max_body_bytes) as client:
         yield client
 
 
@@ -156,15 +156,15 @@ def timed_refusal(call: Callable[[], object]) -> tuple[Refusal, float]:
 
 
 def make_certificate(folder: Path) -> Path:
-    """A self-signed certificate with its key for 127.0.0.1 and vendor.test; skips without openssl."""
+    """A self-signed certificate with its key for 127.0.0.1 and provider.test; skips without openssl."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl on PATH to make a certificate with")
     pem = folder / "server.pem"
     key = folder / "key.pem"
     command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    command += ["-keyout", str(key), "-out", str(pem), "-days", "2", "-subj", "/CN=vendor.test"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:vendor.test"]
+    command += ["-keyout", str(key), "-out", str(pem), "-days", "2", "-subj", "/CN=provider.test"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:provider.test"]
     subprocess.run(command, check=True, capture_output=True)
     pem.write_text(pem.read_text() + key.read_text())
     return pem

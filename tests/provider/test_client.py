@@ -127,7 +127,7 @@ def test_a_next_page_anywhere_else_is_refused_without_sending_anything(url: str 
     ],
 )
 @responses.activate
-def test_a_next_page_under_the_vendors_other_name_is_asked_from_the_base_url(base: str, other: str) -> None:
+def test_a_next_page_under_the_providers_other_name_is_asked_from_the_base_url(base: str, other: str) -> None:
     responses.get(f"{base}/v2/next", json={"status": "OK", "results": [bar(START)]})
     with client_of(base) as client:
         assert len(client.next_page(page(f"{other}/v2/next?cursor=abc")).bars) == 1
@@ -223,7 +223,7 @@ def test_a_grouped_day_asks_for_the_date_of_a_whole_market(
 
 
 @responses.activate
-def test_the_market_status_tells_the_vendors_clock() -> None:
+def test_the_market_status_tells_the_providers_clock() -> None:
     responses.get(
         f"{BASE}/v1/marketstatus/now",
         json={"serverTime": "2022-05-17T10:26:06-04:00", "currencies": {"fx": "closed", "crypto": "open"}},
@@ -262,7 +262,7 @@ CALLS: list[Callable[..., object]] = [
             RefusalKind.NOT_IN_PLAN,
         ),
         (429, b"", RefusalKind.TOO_MANY_CALLS),
-        (503, b"", RefusalKind.VENDOR_DOWN),
+        (503, b"", RefusalKind.PROVIDER_DOWN),
         (200, b"", RefusalKind.NONSENSE),
         (200, b"{}", RefusalKind.NONSENSE),
         (200, b'{"status":"OK","results":{"a":1},"currencies":5}', RefusalKind.NONSENSE),
@@ -282,14 +282,14 @@ def test_every_call_makes_one_request_and_raises_its_refusal(
 
 @pytest.mark.parametrize("status", [200, 400])
 @responses.activate
-def test_a_key_that_the_vendor_echoes_is_not_in_the_refusal(status: int) -> None:
+def test_a_key_that_the_provider_echoes_is_not_in_the_refusal(status: int) -> None:
     responses.get(url=ANY_URL, status=status, json={"status": "ERROR", "error": "bad key made-up-key-123!"})
     with client_of(BASE) as client:
         assert refusal_of(client.market_status).message == "bad key ***!"
 
 
 @responses.activate
-def test_a_key_that_the_vendor_echoes_is_not_in_a_tickers_error() -> None:
+def test_a_key_that_the_provider_echoes_is_not_in_a_tickers_error() -> None:
     entry = {"ticker": "C:EURUSD", "error": "NOT_ENTITLED", "message": "made-up-key-123 may not"}
     responses.get(f"{BASE}/v3/snapshot", json={"status": "OK", "results": [entry]})
     with client_of(BASE) as client:

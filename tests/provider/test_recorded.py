@@ -1,4 +1,4 @@
-"""Bodies recorded from the vendor (in ../shared, never copied) decode into what a person reads there."""
+"""Bodies recorded from the provider (in ../shared, never copied) decode into what a person reads there."""
 
 from __future__ import annotations
 

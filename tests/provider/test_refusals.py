@@ -1,4 +1,4 @@
-"""Which refusal an answer is: the vendor's statuses, words and texts as users met them."""
+"""Which refusal an answer is: the provider's statuses, words and texts as users met them."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def body(word: str | None = None, error: str | None = None, message: str | None 
         (429, body("ERROR", error=LIMIT), RefusalKind.TOO_MANY_CALLS),
         (429, b"", RefusalKind.TOO_MANY_CALLS),
         (200, body("ERROR", error=LIMIT), RefusalKind.TOO_MANY_CALLS),
-        (500, body("ERROR", error="Internal"), RefusalKind.VENDOR_DOWN),
-        (502, b"<html>Bad Gateway</html>", RefusalKind.VENDOR_DOWN),
-        (503, b"", RefusalKind.VENDOR_DOWN),
-        (524, b"", RefusalKind.VENDOR_DOWN),
-        (408, b"", RefusalKind.VENDOR_DOWN),
+        (500, body("ERROR", error="Internal"), RefusalKind.PROVIDER_DOWN),
+        (502, b"<html>Bad Gateway</html>", RefusalKind.PROVIDER_DOWN),
+        (503, b"", RefusalKind.PROVIDER_DOWN),
+        (524, b"", RefusalKind.PROVIDER_DOWN),
+        (408, b"", RefusalKind.PROVIDER_DOWN),
         (403, b"<html>Please upgrade your plan, you are not entitled</html>", RefusalKind.NONSENSE),
         (403, b"", RefusalKind.NONSENSE),
         (
@@ -74,7 +74,7 @@ def body(word: str | None = None, error: str | None = None, message: str | None 
         (301, body("NOT_AUTHORIZED", message=ENTITLED), RefusalKind.NONSENSE),
     ],
 )
-def test_each_answer_the_vendor_gives_has_its_kind(status: int, answer: bytes, kind: RefusalKind) -> None:
+def test_each_answer_the_provider_gives_has_its_kind(status: int, answer: bytes, kind: RefusalKind) -> None:
     refusal = classify(status, answer, {})
     assert (refusal.kind, refusal.http_status, refusal.sent) == (kind, status, True)
 
@@ -93,7 +93,7 @@ def test_a_single_tickers_error_has_its_kind(word: str, text: str, kind: Refusal
     assert (refusal.kind, refusal.message) == (kind, text or word)
 
 
-def test_the_message_is_the_vendors_own_text() -> None:
+def test_the_message_is_the_providers_own_text() -> None:
     assert classify(403, body("NOT_AUTHORIZED", message=ENTITLED), {}).message == ENTITLED
     assert classify(404, b"404 page not found\n", {}).message == "404 page not found"
 
@@ -136,7 +136,7 @@ def test_an_echoed_key_is_gone_wherever_the_text_is_cut(position: int, echo: str
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT", "Date": "Wed, 21 Oct 2015 07:27:18 -0000"}, None),
     ],
 )
-def test_retry_after_is_read_as_seconds_or_as_a_date_by_the_vendors_clock(
+def test_retry_after_is_read_as_seconds_or_as_a_date_by_the_providers_clock(
     headers: dict[str, str], seconds: float | None
 ) -> None:
     assert classify(429, b"", headers).retry_after_seconds == seconds
@@ -144,7 +144,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date_by_the_vendors_clock(
 
 def test_a_refusal_knows_its_exit_code_and_hint() -> None:
     assert Refusal(RefusalKind.KEY, "Unknown API Key").exit_code == 4
-    assert Refusal(RefusalKind.VENDOR_DOWN, "HTTP 503").exit_code == 3
+    assert Refusal(RefusalKind.PROVIDER_DOWN, "HTTP 503").exit_code == 3
     assert Refusal(RefusalKind.UNKNOWN_TICKER, "Ticker not found.").exit_code == 1
     assert "POLYGON_API_KEY" in str(Refusal(RefusalKind.KEY, "Unknown API Key"))
 

@@ -1,4 +1,4 @@
-"""The client against the simulated vendor over HTTP, cross-read with the vendor's own client."""
+"""The client against the simulated provider over HTTP, cross-read with the provider's own client."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from datetime import date, datetime
 from itertools import pairwise
 
 import pytest
-from massive import RESTClient  # type: ignore[import-untyped]  # the vendor ships no types
+from massive import RESTClient  # type: ignore[import-untyped]  # the provider ships no types
 
 from assetbatch.domain.assets import AssetType
 from assetbatch.domain.models import BAR_MS
 from assetbatch.domain.refusals import RefusalKind
-from assetbatch.provider.client import VendorClient
+from assetbatch.provider.client import ProviderClient
 from assetbatch.sandbox import PLANS, SandboxServer
 from tests.provider.servers import KEY, client_of, refusal_of
 
@@ -32,7 +32,7 @@ END_MS = START_MS + 9 * BAR_MS
 
 
 class Clock:
-    """The vendor's clock, to be set."""
+    """The provider's clock, to be set."""
 
     now_ms = WEDNESDAY_MS
 
@@ -52,7 +52,7 @@ def server(clock: Clock) -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def client(server: SandboxServer) -> Iterator[VendorClient]:
+def client(server: SandboxServer) -> Iterator[ProviderClient]:
     with client_of(server.base_url) as running:
         yield running
 
@@ -65,7 +65,7 @@ def theirs(server: SandboxServer) -> RESTClient:
 class TestMarketSnapshot:
     @pytest.mark.parametrize(("asset_type", "_market", "assets"), MARKETS)
     def test_it_says_what_the_snapshot_of_all_classes_says(
-        self, client: VendorClient, asset_type: AssetType, _market: str, assets: dict[str, str]
+        self, client: ProviderClient, asset_type: AssetType, _market: str, assets: dict[str, str]
     ) -> None:
         of_market, of_all = client.market_snapshot(asset_type, assets), client.snapshot(assets)
         assert set(of_market.prices) == set(assets)
@@ -76,8 +76,8 @@ class TestMarketSnapshot:
             assert 0 < WEDNESDAY_MS - price.as_of_ms < 120_000
         assert (of_market.errors, of_market.empty, of_market.refused) == ({}, frozenset(), {})
 
-    def test_the_vendors_client_reads_the_same_trades_of_crypto(
-        self, client: VendorClient, theirs: RESTClient
+    def test_the_providers_client_reads_the_same_trades_of_crypto(
+        self, client: ProviderClient, theirs: RESTClient
     ) -> None:
         ours = client.market_snapshot(AssetType.CRYPTO, CRYPTO).prices
         for entry in theirs.get_snapshot_all("crypto", tickers=list(CRYPTO)):
@@ -89,8 +89,8 @@ class TestMarketSnapshot:
             assert (price.daily_high, price.daily_low, price.daily_close) == (day.high, day.low, day.close)
         assert not ours
 
-    def test_the_vendors_client_reads_the_same_days_of_forex(
-        self, client: VendorClient, theirs: RESTClient
+    def test_the_providers_client_reads_the_same_days_of_forex(
+        self, client: ProviderClient, theirs: RESTClient
     ) -> None:
         """It reads no bid and ask there; the last quote of a pair has them right."""
         ours = client.market_snapshot(AssetType.FOREX, FOREX).prices
@@ -104,13 +104,13 @@ class TestMarketSnapshot:
             assert (price.daily_high, price.daily_low, price.daily_close) == (day.high, day.low, day.close)
         assert not ours
 
-    def test_an_unknown_ticker_and_one_of_another_market_are_empty(self, client: VendorClient) -> None:
+    def test_an_unknown_ticker_and_one_of_another_market_are_empty(self, client: ProviderClient) -> None:
         answer = client.market_snapshot(AssetType.FOREX, FOREX | {"C:NOPE": "NOPE", "X:BTCUSD": "BTCUSD"})
         assert set(answer.prices) == set(FOREX)
         assert (answer.errors, set(answer.empty)) == ({}, {"C:NOPE", "X:BTCUSD"})
 
     def test_just_after_midnight_there_are_no_daily_values_of_0(
-        self, client: VendorClient, clock: Clock
+        self, client: ProviderClient, clock: Clock
     ) -> None:
         clock.now_ms = ms("2025-06-18T00:00:00-04:00")
         prices = client.market_snapshot(AssetType.FOREX, FOREX).prices
@@ -130,7 +130,7 @@ class TestMarketSnapshot:
             assert len(server.arrivals) == 1
 
     def test_days_of_zeros_are_absent_beside_a_trade(
-        self, client: VendorClient, server: SandboxServer
+        self, client: ProviderClient, server: SandboxServer
     ) -> None:
         server.order("zeros")
         prices = client.market_snapshot(AssetType.CRYPTO, CRYPTO).prices
@@ -142,7 +142,7 @@ class TestMarketSnapshot:
 
     @pytest.mark.parametrize("fault", ["wrong-types", "nan=1e400", "nan=NaN", "nan=-Infinity"])
     def test_what_is_no_number_is_no_price(
-        self, client: VendorClient, server: SandboxServer, fault: str
+        self, client: ProviderClient, server: SandboxServer, fault: str
     ) -> None:
         server.order(fault)
         answer = client.market_snapshot(AssetType.CRYPTO, CRYPTO)
@@ -157,9 +157,9 @@ class TestMarketSnapshot:
 
 class TestGroupedDay:
     @pytest.mark.parametrize(("asset_type", "market", "assets"), MARKETS)
-    def test_the_vendors_client_reads_the_same_days(
+    def test_the_providers_client_reads_the_same_days(
         self,
-        client: VendorClient,
+        client: ProviderClient,
         theirs: RESTClient,
         asset_type: AssetType,
         market: str,
@@ -183,18 +183,18 @@ class TestGroupedDay:
 
     @pytest.mark.parametrize(("asset_type", "_market", "assets"), MARKETS)
     def test_of_the_last_day_it_says_what_the_previous_day_says(
-        self, client: VendorClient, asset_type: AssetType, _market: str, assets: dict[str, str]
+        self, client: ProviderClient, asset_type: AssetType, _market: str, assets: dict[str, str]
     ) -> None:
         grouped = client.grouped_day(asset_type, YESTERDAY, assets).prices
         assert grouped == {ticker: client.previous_day(ticker, symbol) for ticker, symbol in assets.items()}
 
     def test_a_day_on_which_the_market_was_closed_leaves_every_ticker_empty(
-        self, client: VendorClient
+        self, client: ProviderClient
     ) -> None:
         answer = client.grouped_day(AssetType.FOREX, date(2025, 6, 14), FOREX)
         assert (answer.prices, answer.errors, set(answer.empty)) == ({}, {}, set(FOREX))
 
-    def test_zeros_are_no_prices(self, client: VendorClient, server: SandboxServer) -> None:
+    def test_zeros_are_no_prices(self, client: ProviderClient, server: SandboxServer) -> None:
         server.order("zeros")
         answer = client.grouped_day(AssetType.CRYPTO, YESTERDAY, CRYPTO)
         assert {error.kind for error in answer.errors.values()} == {RefusalKind.NONSENSE}
@@ -211,7 +211,7 @@ class TestGroupedDay:
 
 class TestPages:
     def test_pages_follow_each_other_without_a_gap_or_an_overlap_and_keep_the_asked_range(
-        self, client: VendorClient, server: SandboxServer
+        self, client: ProviderClient, server: SandboxServer
     ) -> None:
         pages = [client.bars("X:BTCUSD", START_MS, END_MS, limit=20)]
         while pages[-1].next_url:
@@ -228,7 +228,7 @@ class TestPages:
         assert whole.bars == [bar for page in pages for bar in page.bars]
 
     def test_a_page_may_lead_to_an_empty_one_which_is_the_last(
-        self, client: VendorClient, server: SandboxServer
+        self, client: ProviderClient, server: SandboxServer
     ) -> None:
         server.order("next-url-empty")
         first = client.bars("X:BTCUSD", START_MS, END_MS)
@@ -239,7 +239,7 @@ class TestPages:
         assert len(server.arrivals) == 2
 
     def test_a_page_on_another_host_is_refused_without_a_call_and_the_first_page_is_kept(
-        self, client: VendorClient, server: SandboxServer
+        self, client: ProviderClient, server: SandboxServer
     ) -> None:
         server.order("next-url=http://127.0.0.1:9")
         first = client.bars("X:BTCUSD", START_MS, END_MS)
@@ -250,24 +250,24 @@ class TestPages:
         assert len(server.arrivals) == 1
 
     def test_a_page_that_fails_can_be_asked_for_again(
-        self, client: VendorClient, server: SandboxServer
+        self, client: ProviderClient, server: SandboxServer
     ) -> None:
         first = client.bars("X:BTCUSD", START_MS, END_MS, limit=20)
         server.order("status=503")
-        assert refusal_of(lambda: client.next_page(first)).kind is RefusalKind.VENDOR_DOWN
+        assert refusal_of(lambda: client.next_page(first)).kind is RefusalKind.PROVIDER_DOWN
         assert client.next_page(first).bars[0].t_ms == START_MS + 4 * BAR_MS
 
 
 class TestBars:
     def test_a_page_of_zeros_is_a_refusal_and_no_market_without_trades(
-        self, client: VendorClient, server: SandboxServer
+        self, client: ProviderClient, server: SandboxServer
     ) -> None:
         server.order("zeros")
         refusal = refusal_of(lambda: client.bars("X:BTCUSD", START_MS, END_MS))
         assert refusal.message == "no bar of the answer is of use (price: 10)"
 
     def test_bars_that_come_backwards_are_put_in_order_and_counted(
-        self, client: VendorClient, server: SandboxServer
+        self, client: ProviderClient, server: SandboxServer
     ) -> None:
         server.order("unordered")
         answer = client.bars("X:BTCUSD", START_MS, END_MS)
@@ -276,7 +276,7 @@ class TestBars:
         assert (len(answer.bars), answer.refused, answer.faulty_ms) == (10, {}, ())
 
     def test_bars_outside_the_asked_range_are_counted_and_are_neither_faulty_nor_unordered(
-        self, client: VendorClient, server: SandboxServer
+        self, client: ProviderClient, server: SandboxServer
     ) -> None:
         server.order("outside-range")
         answer = client.bars("X:BTCUSD", START_MS, END_MS)

@@ -26,7 +26,7 @@ from assetbatch.deadline import monotonic as deadline_clock
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import ConfigError
 from assetbatch.provider import transport
-from assetbatch.provider.client import VendorClient
+from assetbatch.provider.client import ProviderClient
 from assetbatch.provider.refusals import Refusal
 from assetbatch.secret import Secret
 from tests.conftest import examples
@@ -126,7 +126,7 @@ def test_the_key_is_not_logged_even_at_debug(caplog: pytest.LogCaptureFixture) -
 @pytest.mark.parametrize("key", ["", "made-up key", "made-up-key\n", "made-up-ключ"])
 def test_a_key_that_would_break_the_header_is_refused_without_being_shown(key: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        VendorClient("https://api.massive.com", Secret(key))
+        ProviderClient("https://api.massive.com", Secret(key))
     assert "made-up" not in str(caught.value)
 
 
@@ -151,7 +151,7 @@ def test_a_key_that_would_break_the_header_is_refused_without_being_shown(key: s
 )
 def test_a_base_url_that_is_not_an_encrypted_host_is_refused(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        VendorClient(url, KEY)
+        ProviderClient(url, KEY)
     assert caught.value.hint
     assert "made-up" not in str(caught.value)
 
@@ -161,7 +161,7 @@ def test_a_base_url_that_is_not_an_encrypted_host_is_refused(url: str) -> None:
     ["https://api.massive.com", "https://API.massive.com:8443/", "http://localhost:1", "http://[::1]:8000"],
 )
 def test_https_anywhere_and_http_on_this_machine_are_accepted(url: str) -> None:
-    VendorClient(url, KEY).close()
+    ProviderClient(url, KEY).close()
 
 
 # --- deadlines ---
@@ -212,7 +212,7 @@ def test_a_call_ends_at_its_deadline_however_slowly_the_server_drips(name: str) 
     with serving(after_request(DRIPS[name])) as server, client_of(server.url, DEADLINE) as client:
         refusal, elapsed = timed_refusal(client.market_status)
     assert_on_time(elapsed)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, True)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, True)
     assert "no complete answer within 0.5 s" in refusal.message
 
 
@@ -232,7 +232,7 @@ def test_a_deadline_of_the_caller_does_not_raise_the_clients_own() -> None:
 def test_without_time_left_nothing_is_sent(seconds: float) -> None:
     with serving(answering(http_answer())) as server, client_of(server.url) as client:
         refusal = refusal_of(lambda: client.market_status(deadline_seconds=seconds))
-        assert (refusal.kind, refusal.sent, server.connections) == (RefusalKind.VENDOR_DOWN, False, 0)
+        assert (refusal.kind, refusal.sent, server.connections) == (RefusalKind.PROVIDER_DOWN, False, 0)
 
 
 def test_a_kept_connection_keeps_the_deadline_of_the_call_that_uses_it() -> None:
@@ -279,7 +279,7 @@ def test_a_name_lookup_that_hangs_ends_at_the_deadline(monkeypatch: pytest.Monke
         refusal, elapsed = timed_refusal(client.market_status)
     released.set()
     assert_on_time(elapsed)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, False)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, False)
     assert "no connection within" in refusal.message
 
 
@@ -309,7 +309,7 @@ def test_several_dead_addresses_together_take_no_longer_than_the_deadline(
         monkeypatch.setattr(socket, "getaddrinfo", addresses(*[black_hole(stack)] * 3))
         refusal, elapsed = timed_refusal(client.market_status)
     assert_on_time(elapsed)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, False)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, False)
 
 
 def test_a_dead_address_leaves_time_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +357,7 @@ def test_a_tls_handshake_that_never_starts_ends_at_the_deadline(trusted: Path) -
     ):
         refusal, elapsed = timed_refusal(client.market_status)
     assert_on_time(elapsed)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, False)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, False)
 
 
 def test_a_dripping_tls_handshake_ends_at_the_deadline(trusted: Path) -> None:
@@ -371,7 +371,7 @@ def test_a_dripping_tls_handshake_ends_at_the_deadline(trusted: Path) -> None:
     ):
         refusal, elapsed = timed_refusal(client.market_status)
     assert_on_time(elapsed)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, False)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, False)
 
 
 def test_a_tls_record_that_drips_ends_at_the_deadline(trusted: Path) -> None:
@@ -387,7 +387,7 @@ def test_a_tls_record_that_drips_ends_at_the_deadline(trusted: Path) -> None:
     ):
         refusal, elapsed = timed_refusal(client.market_status)
     assert_on_time(elapsed)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, True)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, True)
 
 
 def test_a_body_that_drips_in_many_tls_records_ends_at_the_deadline(trusted: Path) -> None:
@@ -419,7 +419,7 @@ def test_a_machine_that_slept_while_it_connected_sends_nothing_late(
 
     with serving(handler) as server, client_of(server.url.replace("http:", "https:")) as client:
         refusal = refusal_of(client.market_status)
-    assert (refusal.kind, refusal.sent, received) == (RefusalKind.VENDOR_DOWN, False, b"")
+    assert (refusal.kind, refusal.sent, received) == (RefusalKind.PROVIDER_DOWN, False, b"")
 
 
 def test_a_call_out_of_time_is_broken_off_so_that_nothing_is_delivered_late() -> None:
@@ -439,7 +439,7 @@ def test_a_call_out_of_time_is_broken_off_so_that_nothing_is_delivered_late() ->
         with client_of(server.url) as client:
             refusal = refusal_of(lambda: client.market_status(deadline_seconds=0.3))
         over.set()
-    assert refusal.kind is RefusalKind.VENDOR_DOWN
+    assert refusal.kind is RefusalKind.PROVIDER_DOWN
     assert seen[0] is True
     assert isinstance(seen[1], ConnectionResetError)
 
@@ -457,7 +457,7 @@ def test_a_certificate_of_the_environments_bundle_is_trusted_and_the_connection_
 def test_an_unknown_certificate_is_refused_before_the_key_is_sent(pem: Path) -> None:
     with serving(answering(http_answer()), server_tls(pem)) as server, client_of(server.url) as client:
         refusal = refusal_of(client.market_status)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, False)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, False)
     assert "the certificate is refused: self-signed certificate" in refusal.message
     assert "SSL_CERT_FILE" in (refusal.hint or "")
 
@@ -500,14 +500,14 @@ def test_a_certificate_for_another_name_is_refused(trusted: Path) -> None:
         client_of(f"https://localhost:{server.port}") as client,
     ):
         refusal = refusal_of(client.market_status)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, False)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, False)
 
 
 def test_a_bundle_that_is_not_there_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SSL_CERT_DIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
         monkeypatch.setenv(name, "/nowhere/bundle.pem")
         with pytest.raises(ConfigError, match=r"/nowhere/bundle\.pem") as caught:
-            VendorClient("https://api.massive.com", KEY)
+            ProviderClient("https://api.massive.com", KEY)
         assert (caught.value.hint or "").startswith(name)
 
 
@@ -550,19 +550,19 @@ def test_the_environments_proxy_is_used_and_never_sees_the_key(
         serving(tunnel_to(server, seen)) as proxy,
     ):
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        with client_of("https://vendor.test") as client:
+        with client_of("https://provider.test") as client:
             assert client.market_status().crypto == "open"
-    assert seen[0].startswith(b"CONNECT vendor.test:443 HTTP/1.")
+    assert seen[0].startswith(b"CONNECT provider.test:443 HTTP/1.")
     assert b"made-up-key" not in b"".join(seen)
 
 
 def test_a_dripping_proxy_ends_at_the_deadline(trusted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(after_request(lambda wire: wire.drip(b"HTTP/1.1 200 " + LONG))) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        with client_of("https://vendor.test", DEADLINE) as client:
+        with client_of("https://provider.test", DEADLINE) as client:
             refusal, elapsed = timed_refusal(client.market_status)
     assert_on_time(elapsed)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, False)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, False)
 
 
 @pytest.mark.parametrize("name", ["silence", "body"])
@@ -574,10 +574,10 @@ def test_a_slow_server_behind_a_tls_proxy_ends_at_the_deadline(
         serving(tunnel_to(server, []), server_tls(trusted)) as proxy,
     ):
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        with client_of("https://vendor.test", DEADLINE) as client:
+        with client_of("https://provider.test", DEADLINE) as client:
             refusal, elapsed = timed_refusal(client.market_status)
     assert_on_time(elapsed)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, True)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, True)
 
 
 def test_a_flood_from_behind_a_tls_proxy_is_stopped_at_the_cap(
@@ -589,7 +589,7 @@ def test_a_flood_from_behind_a_tls_proxy_is_stopped_at_the_cap(
         serving(tunnel_to(server, None), server_tls(trusted)) as proxy,
     ):
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        with client_of("https://vendor.test", max_body_bytes=2**20) as client:
+        with client_of("https://provider.test", max_body_bytes=2**20) as client:
             refusal = refusal_of(client.market_status)
     assert "larger than 1048576 bytes" in refusal.message
 
@@ -597,9 +597,9 @@ def test_a_flood_from_behind_a_tls_proxy_is_stopped_at_the_cap(
 def test_a_proxy_that_refuses_the_tunnel_is_named_as_the_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(answering(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//somebody:made-up-password@"))
-        with client_of("https://vendor.test") as client:
+        with client_of("https://provider.test") as client:
             refusal = refusal_of(client.market_status)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, False)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, False)
     assert "through the proxy: Tunnel connection failed: 407" in refusal.message
     assert "made-up-password" not in str(refusal)
 
@@ -614,7 +614,7 @@ def test_this_machine_is_never_asked_through_a_proxy(monkeypatch: pytest.MonkeyP
 def test_a_proxy_of_an_unsupported_kind_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://somebody:made-up-password@127.0.0.1:9")
     with pytest.raises(ConfigError, match="socks5") as caught:
-        VendorClient("https://api.massive.com", KEY)
+        ProviderClient("https://api.massive.com", KEY)
     assert "made-up-password" not in str(caught.value)
 
 
@@ -661,7 +661,7 @@ def test_a_kept_connection_dropped_at_the_request_is_reported_and_not_tried_agai
     with serving(handler) as server, client_of(server.url) as client:
         client.market_status()
         refusal = refusal_of(client.market_status)
-        assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, True)
+        assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, True)
         assert (server.connections, len(arrivals)) == (1, 2)
 
 
@@ -671,7 +671,7 @@ def test_a_connection_refused_certainly_sent_nothing() -> None:
         port = unused.getsockname()[1]
         with client_of(f"http://127.0.0.1:{port}") as client:
             refusal = refusal_of(client.market_status)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, False)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, False)
     assert refusal.message == f"127.0.0.1:{port}: Connection refused"
 
 
@@ -680,16 +680,16 @@ def test_a_name_that_is_not_known_certainly_sent_nothing(monkeypatch: pytest.Mon
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with client_of("https://vendor.test") as client:
+    with client_of("https://provider.test") as client:
         refusal = refusal_of(client.market_status)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, False)
-    assert refusal.message == "vendor.test: Name or service not known"
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, False)
+    assert refusal.message == "provider.test: Name or service not known"
 
 
 def test_a_host_that_no_name_can_be_certainly_sent_nothing() -> None:
     with client_of(f"https://{'a' * 64}.test") as client:
         refusal = refusal_of(client.market_status)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, False)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, False)
 
 
 def test_a_redirect_is_not_followed_and_its_body_not_read() -> None:
@@ -777,7 +777,7 @@ def test_a_flood_without_end_is_stopped_at_the_cap(start: bytes, again: bytes) -
     with serving(flood(start, again)) as server, client_of(server.url, 20, max_body_bytes=2**20) as client:
         refusals: list[Refusal] = []
         peak = peak_bytes(lambda: refusals.append(refusal_of(client.market_status)))
-    assert refusals[0].kind in (RefusalKind.NONSENSE, RefusalKind.VENDOR_DOWN)
+    assert refusals[0].kind in (RefusalKind.NONSENSE, RefusalKind.PROVIDER_DOWN)
     assert peak < 15 * 2**20
 
 
@@ -817,7 +817,7 @@ def test_an_encoding_that_was_not_asked_for_or_is_broken_is_nonsense(body: bytes
 
 def test_a_body_cut_short_is_no_answer() -> None:
     with serving(answering(http_answer()[:-20])) as server, client_of(server.url) as client:
-        assert refusal_of(client.market_status).kind is RefusalKind.VENDOR_DOWN
+        assert refusal_of(client.market_status).kind is RefusalKind.PROVIDER_DOWN
 
 
 @pytest.mark.parametrize("size", [b"-5", b"-1", b"x", b"", b"f" * 100])
@@ -825,7 +825,7 @@ def test_a_chunk_of_an_impossible_size_is_no_answer(size: bytes) -> None:
     answer = OK + b"Transfer-Encoding: chunked\r\n\r\n" + size + b"\r\nabc"
     with serving(answering(answer)) as server, client_of(server.url) as client:
         refusal = refusal_of(client.market_status)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.VENDOR_DOWN, True)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, True)
 
 
 def test_a_status_that_refuses_counts_even_if_its_body_never_comes() -> None:

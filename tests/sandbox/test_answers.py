@@ -1,4 +1,4 @@
-"""The endpoints: fields and types as recorded from the vendor, pages, filters and refusals of nonsense."""
+"""The endpoints: fields and types as recorded from the provider, pages, filters and refusals of nonsense."""
 
 from __future__ import annotations
 
@@ -341,7 +341,7 @@ def test_crypto_volume_is_fractional_and_forex_volume_counts_quotes(server: Sand
     assert all(isinstance(bar["v"], int) and bar["v"] == bar["n"] for bar in forex)
 
 
-# Nonsense is refused in the vendor's shape
+# Nonsense is refused in the provider's shape
 
 
 @pytest.mark.parametrize(

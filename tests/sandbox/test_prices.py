@@ -211,7 +211,7 @@ def test_the_grouped_day_and_the_previous_day_are_the_day_bar(server: SandboxSer
     (day,) = bars(server, "C:XAUUSD", "1/day", "2025-06-17", "2025-06-17")
     for name in ("o", "h", "l", "c", "v", "vw", "n"):
         assert from_grouped[name] == previous[name] == day[name]
-    # The vendor stamps start or end of the day: the UTC day is the day that was asked either way.
+    # The provider stamps start or end of the day: the UTC day is the day that was asked either way.
     assert {from_ms(bar["t"]).date() for bar in (from_grouped, previous, day)} == {date(2025, 6, 17)}
 
 

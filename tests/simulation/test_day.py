@@ -1,7 +1,7 @@
 """A day of cron starts on a virtual clock: the real scripts on a real server, everything else simulated.
 
 A priority cycle every 5 minutes, a queue run every minute, a full backlog, random start-up times and
-latencies, processes that die after a grant. The vendor's log of arrivals is the judge.
+latencies, processes that die after a grant. The provider's log of arrivals is the judge.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def day(redis_url: str) -> Iterator[Day]:
 class TestADay:
     """24 hours at 5 calls a minute, with 180 symbols that are always due."""
 
-    def test_no_window_is_over_the_limit_at_the_vendor(self, day: Day) -> None:
+    def test_no_window_is_over_the_limit_at_the_provider(self, day: Day) -> None:
         assert day.windows_over_limit() == 0
 
     def test_priority_never_waits(self, day: Day) -> None:

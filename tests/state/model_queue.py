@@ -190,7 +190,7 @@ class Model:
         words = []
         for failure in failures:
             work = self.held(token, failure.id)
-            outage = failure.fault is Fault.VENDOR and work and answered_ms <= (work.failed_ms or now_ms)
+            outage = failure.fault is Fault.PROVIDER and work and answered_ms <= (work.failed_ms or now_ms)
             if work and not failure.final and (outage or failure.fault is Fault.NOBODY):
                 work.end_lease(counted=False)
                 self._try_later(now_ms, work, failure.error)

@@ -534,7 +534,7 @@ class TestRetries:
             clock.advance(60)
         assert take(queue).items[0].attempts == 0
 
-    def test_a_failure_of_the_vendor_counts_once_the_vendor_has_answered_since_the_last_one(
+    def test_a_failure_of_the_provider_counts_once_the_provider_has_answered_since_the_last_one(
         self, queue: Queue, clock: FakeClock
     ) -> None:
         queue.enqueue([("A", MEDIUM)])
@@ -545,29 +545,29 @@ class TestRetries:
             answered_ms = clock.now_ms - 1 if answers else answered_ms
             lease = call(queue)
             attempts.append(lease.items[0].attempts)
-            queue.fail(lease.token, [Failure("A", "503", fault=Fault.VENDOR)], answered_ms)
+            queue.fail(lease.token, [Failure("A", "503", fault=Fault.PROVIDER)], answered_ms)
         clock.advance(60)
         assert [*attempts, take(queue).items[0].attempts] == [0, 0, 0, 1, 1, 2]
 
-    def test_a_failure_of_the_vendor_does_not_count_for_an_answer_of_an_hour_to_come(
+    def test_a_failure_of_the_provider_does_not_count_for_an_answer_of_an_hour_to_come(
         self, queue: Queue, clock: FakeClock
     ) -> None:
-        """The server's clock was set back, and now the vendor is down."""
+        """The server's clock was set back, and now the provider is down."""
         queue.enqueue([("A", MEDIUM)])
         answered_ms = clock.now_ms
         clock.advance(-3600)
         for _ in range(3):
             lease = call(queue)
             assert lease.items[0].attempts == 0
-            queue.fail(lease.token, [Failure("A", "503", fault=Fault.VENDOR)], answered_ms)
+            queue.fail(lease.token, [Failure("A", "503", fault=Fault.PROVIDER)], answered_ms)
             clock.advance(60)
 
-    def test_a_failure_of_the_vendor_in_a_run_that_was_answered_counts_at_once(
+    def test_a_failure_of_the_provider_in_a_run_that_was_answered_counts_at_once(
         self, queue: Queue, clock: FakeClock
     ) -> None:
         queue.enqueue([("A", MEDIUM)])
         lease = call(queue)
-        queue.fail(lease.token, [Failure("A", "503", fault=Fault.VENDOR)], clock.now_ms + 1)
+        queue.fail(lease.token, [Failure("A", "503", fault=Fault.PROVIDER)], clock.now_ms + 1)
         clock.advance(60)
         assert take(queue).items[0].attempts == 1
 

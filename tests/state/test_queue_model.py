@@ -55,7 +55,7 @@ def step(name: str, **arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[St
     return st.tuples(st.just(name), st.fixed_dictionaries(arguments))
 
 
-ENDS = st.sampled_from(["finish", "fail", "fail for good", "nobody", "vendor", "release", "start", "start"])
+ENDS = st.sampled_from(["finish", "fail", "fail for good", "nobody", "provider", "release", "start", "start"])
 ALONE = st.sampled_from([None, None, 1, 2])
 STEPS = st.one_of(
     step("enqueue", items=ITEMS),

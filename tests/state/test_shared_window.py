@@ -161,7 +161,7 @@ class TestAnEarlierVersion:
         use(ours, CallKind.QUEUE, 1)
         assert isinstance(ours.ask(CallKind.QUEUE), Refused)
 
-    def test_leaves_what_the_vendor_has_forbidden(
+    def test_leaves_what_the_provider_has_forbidden(
         self, ours: Window, theirs: Window, redis_client: RedisClient, clock: FakeClock
     ) -> None:
         former = self.former(redis_client, clock)

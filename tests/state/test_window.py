@@ -527,7 +527,7 @@ class TestTooManyCalls:
         clock.now_ms = until_ms
         granted(window.ask(CallKind.QUEUE))
 
-    def test_fill_it_for_a_whole_window_where_the_vendor_names_no_time(
+    def test_fill_it_for_a_whole_window_where_the_provider_names_no_time(
         self, window: Window, clock: FakeClock
     ) -> None:
         assert window.block(None) == clock.now_ms + 60_000

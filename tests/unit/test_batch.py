@@ -304,10 +304,12 @@ class TestWhatIsSettled:
     def test_by_a_failed_call_is_all_its_work_that_is_open(self) -> None:
         state = batch(BTC, ETH, SOL)
         state.apply(BOTH, Findings(results=[success(BTC)]))
-        state.settle_call(BOTH, Status.FAILED, "503", fault=Fault.VENDOR)
+        state.settle_call(BOTH, Status.FAILED, "503", fault=Fault.PROVIDER)
         first, second = state.report().results
         assert first.status is Status.SUCCESS
-        assert second == Result(work=ETH, status=Status.FAILED, error="503", final=False, fault=Fault.VENDOR)
+        assert second == Result(
+            work=ETH, status=Status.FAILED, error="503", final=False, fault=Fault.PROVIDER
+        )
         assert state.open == [SOL]
 
     def test_by_a_failed_call_is_the_items_own_fault_and_final_where_that_is_said(self) -> None:
@@ -574,23 +576,23 @@ class TestTheReport:
         report = batch(BTC).report()
         numbers = (report.calls, report.bars_new, report.bars_corrected, report.bars_refused)
         assert numbers == (0, 0, 0, 0)
-        assert (report.prices_refused, report.published, report.vendor_down) == (0, 0, False)
+        assert (report.prices_refused, report.published, report.provider_down) == (0, 0, False)
         assert (report.down_hint, report.too_many_calls, report.results) == (None, False, [])
 
     @pytest.mark.parametrize(
         ("calls", "downs", "answered", "is_down"),
         [(0, 0, 0, False), (1, 1, 0, True), (2, 2, 0, True), (2, 1, 0, False), (1, 1, 1, False)],
     )
-    def test_finds_the_vendor_down_where_every_call_did(
+    def test_finds_the_provider_down_where_every_call_did(
         self, calls: int, downs: int, answered: int, is_down: bool
     ) -> None:
         state = batch(BTC)
         state.calls += calls
         state.downs += downs
         state.answered += answered
-        assert state.report().vendor_down is is_down
+        assert state.report().provider_down is is_down
 
-    def test_tells_of_a_refused_rate_and_what_to_do_where_the_vendor_is_down(self) -> None:
+    def test_tells_of_a_refused_rate_and_what_to_do_where_the_provider_is_down(self) -> None:
         state = batch(BTC)
         state.too_many_calls, state.down_hint = True, "look at the status page"
         report = state.report()

@@ -561,7 +561,7 @@ class TestSandbox:
     @without_system_file
     def test_shows_no_address_of_the_outside(self, cwd: Path) -> None:
         shown = {line.path: line for line in effective(load(None, OUTSIDE, cwd=cwd, sandbox=True))}
-        assert shown["provider.base_url"][1:] == ("a simulated vendor on this machine", "--sandbox")
+        assert shown["provider.base_url"][1:] == ("a simulated provider on this machine", "--sandbox")
 
     def test_half_a_database_of_the_outside_is_no_mistake_in_it(self, cwd: Path) -> None:
         assert (

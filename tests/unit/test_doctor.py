@@ -25,12 +25,12 @@ from assetbatch.doctor.findings import (
     of_locks,
     of_partitions,
     of_plan,
+    of_provider,
     of_queue,
     of_redis,
     of_registered,
     of_tables,
     of_trial,
-    of_vendor,
     ok,
     warning,
 )
@@ -150,15 +150,15 @@ class TestClocks:
     def test_are_not_off_because_an_answer_was_slow(self, its_ms: int) -> None:
         slow = Asked(NOW, NOW + 9_000)
         assert clock("vendor", "one", its_ms, "another", slow).level is Level.OK
-        assert of_vendor(Answer(its_ms, "forex open"), slow)[1].level is Level.OK
+        assert of_provider(Answer(its_ms, "forex open"), slow)[1].level is Level.OK
 
     def test_are_off_by_what_a_slow_answer_does_not_explain(self) -> None:
         slow = Asked(NOW, NOW + 9_000)
         assert clock("vendor", "one", NOW - 3_000, "two", slow).message == "one is 3 s behind two"
         assert clock("vendor", "one", NOW + 12_000, "two", slow).message == "one is 3 s ahead of two"
 
-    def test_of_the_vendor_are_no_finding_where_it_does_not_say(self) -> None:
-        assert [finding.level for finding in of_vendor(Answer(None, "forex open"), AT_ONCE)] == ["ok"]
+    def test_of_the_provider_are_no_finding_where_it_does_not_say(self) -> None:
+        assert [finding.level for finding in of_provider(Answer(None, "forex open"), AT_ONCE)] == ["ok"]
 
 
 class TestPostgreSQL:

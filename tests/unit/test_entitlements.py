@@ -1,4 +1,4 @@
-"""What a plan lets be seen, by what its tier lets expect and what the vendor has shown and refused."""
+"""What a plan lets be seen, by what its tier lets expect and what the provider has shown and refused."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def refuse(known: Entitlements, lack: Lack, at_ms: int = NOON, **other: Any) -> 
 
 
 def see(known: Entitlements, at_ms: int, *, age_ms: int = 0, market_open: bool = True) -> Sighting | None:
-    """The vendor shows forex data that are `age_ms` old."""
+    """The provider shows forex data that are `age_ms` old."""
     return known.saw(FOREX, at_ms - age_ms, at_ms, market_open=market_open)
 
 

@@ -132,7 +132,9 @@ class TestAPriceThatStandsStill:
             stored = refreshed(EURUSD, WEDNESDAY - age_ms, WEDNESDAY)
             health = asset_health(EURUSD, stored, known, WEDNESDAY, WEDNESDAY)
             assert health.state == state
-        assert health.reason == ("the vendor answers, but its price has not moved since 2026-11-18 14:00 UTC")
+        assert health.reason == (
+            "the provider answers, but its price has not moved since 2026-11-18 14:00 UTC"
+        )
 
     @pytest.mark.parametrize(("frequency_seconds", "patience_ms"), [(1500, HOUR), (3600, 121 * MINUTE)])
     def test_is_stale_not_before_two_of_its_frequencies_and_a_minute(

@@ -86,14 +86,14 @@ class TestFlights:
     @pytest.mark.parametrize("most", [1, 2])
     def test_a_refusal_lands_like_an_answer(self, most: int) -> None:
         def refuse() -> Any:
-            raise Refusal(RefusalKind.VENDOR_DOWN, "no")
+            raise Refusal(RefusalKind.PROVIDER_DOWN, "no")
 
         with Flights(most) as flights:
             flights.start(Ask(FOREX_BARS, 0), grant("a"), refuse)
             landed = flights.next(10)
         assert landed
         assert landed.refusal
-        assert landed.refusal.kind is RefusalKind.VENDOR_DOWN
+        assert landed.refusal.kind is RefusalKind.PROVIDER_DOWN
 
     @pytest.mark.parametrize("most", [1, 2])
     def test_any_other_error_is_raised_where_the_answer_is_awaited(self, most: int) -> None:

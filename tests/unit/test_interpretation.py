@@ -75,18 +75,18 @@ class TestConsequences:
         ends = {kind for kind, consequence in CONSEQUENCES.items() if consequence.ends_batch}
         assert ends == {RefusalKind.KEY, RefusalKind.TOO_MANY_CALLS}
 
-    def test_a_refusal_of_what_was_asked_shows_that_the_vendor_is_at_work(self) -> None:
+    def test_a_refusal_of_what_was_asked_shows_that_the_provider_is_at_work(self) -> None:
         silent = {kind for kind, consequence in CONSEQUENCES.items() if not consequence.at_work}
         assert silent == {
             RefusalKind.KEY,
             RefusalKind.TOO_MANY_CALLS,
-            RefusalKind.VENDOR_DOWN,
+            RefusalKind.PROVIDER_DOWN,
             RefusalKind.NONSENSE,
         }
 
-    def test_a_vendor_that_is_down_or_answers_nonsense_is_not_the_items_fault(self) -> None:
-        faults = {kind for kind, consequence in CONSEQUENCES.items() if consequence.fault is Fault.VENDOR}
-        assert faults == {RefusalKind.VENDOR_DOWN, RefusalKind.NONSENSE}
+    def test_a_provider_that_is_down_or_answers_nonsense_is_not_the_items_fault(self) -> None:
+        faults = {kind for kind, consequence in CONSEQUENCES.items() if consequence.fault is Fault.PROVIDER}
+        assert faults == {RefusalKind.PROVIDER_DOWN, RefusalKind.NONSENSE}
 
 
 class TestWhatARefusalTeaches:
@@ -113,7 +113,7 @@ class TestWhatARefusalTeaches:
             (PreviousDayCall(WORK), RefusalKind.NOT_IN_PLAN, Lack.PREVIOUS_DAY),
             (PreviousDayCall(WORK), RefusalKind.TIMEFRAME, None),
             (BarsCall(WORK, 0, NOW), RefusalKind.UNKNOWN_TICKER, None),
-            (SnapshotCall(WORK), RefusalKind.VENDOR_DOWN, None),
+            (SnapshotCall(WORK), RefusalKind.PROVIDER_DOWN, None),
         ],
     )
     def test_about_the_plan(self, call: Call, kind: RefusalKind, lack: Lack | None) -> None:
@@ -378,7 +378,7 @@ class TestPages:
         assert findings.next_page is None
         (result,) = findings.results
         assert (result.status, result.final, result.answers) == (Status.FAILED, False, 0)
-        assert result.error == "the vendor's pages lead nowhere: page 2 brought nothing"
+        assert result.error == "the provider's pages lead nowhere: page 2 brought nothing"
         last = findings.spans["BTCUSD"][-1]
         assert (last.start_ms, last.end_ms, last.state) == (reached_ms, self.END, SpanState.FAILED)
 
@@ -387,7 +387,9 @@ class TestPages:
         (result,) = self.page(self.START + 2 * BAR_MS, first).results
         assert result.status is Status.FAILED
         assert result.error is not None
-        assert result.error.startswith("the vendor's pages do not end: 2 pages brought bars up to 2026-11-14")
+        assert result.error.startswith(
+            "the provider's pages do not end: 2 pages brought bars up to 2026-11-14"
+        )
 
     def test_there_are_never_more_than_a_hundred(self) -> None:
         page: Page | None = None
@@ -495,8 +497,8 @@ class TestWhatASnapshotMeans:
         """What was asked for before a correction must not revert it."""
         assert self.found().asked_ms == self.NOW
         assert previous_day_findings(self.WORK, None, {}, self.NOW).asked_ms == self.NOW
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        assert refusal_findings(self.CALL, self.WORK, None, down, self.NOW, Fault.VENDOR).asked_ms is None
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
+        assert refusal_findings(self.CALL, self.WORK, None, down, self.NOW, Fault.PROVIDER).asked_ms is None
 
     def test_what_cannot_be_true_is_counted(self) -> None:
         refused = Counter(quote=2, price=1, unasked=3, undecodable=1, empty=7, duplicate=9)
@@ -550,7 +552,7 @@ class TestWhatARefusalMeans:
     def test_only_what_pages_have_not_brought_has_failed(self) -> None:
         answer = answered(self.PAST, [])
         page = Page(answer, MIDNIGHT - HOUR_MS, [], 1, MIDNIGHT - DAY_MS, self.NOW)
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
         findings = refusal_findings(self.PAST, self.PAST.work, page, down, self.NOW, Fault.ITEM)
         (span,) = findings.spans["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT - HOUR_MS, MIDNIGHT)
@@ -558,43 +560,43 @@ class TestWhatARefusalMeans:
     def test_an_asset_that_keeps_no_bars_has_no_ledger_to_learn_of_it(self) -> None:
         work = (Work(msgspec.structs.replace(BTCUSD, bars=False)),)
         call = BarsCall(work, self.PAST.start_ms, self.PAST.end_ms)
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
         assert refusal_findings(call, work, None, down, self.NOW, Fault.ITEM).spans == {}
 
     def test_a_range_in_which_no_bar_has_ended_has_nothing_that_failed(self) -> None:
         call = BarsCall((Work(BTCUSD),), MIDNIGHT, MIDNIGHT + 59_999)
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
         assert refusal_findings(call, call.work, None, down, MIDNIGHT + 60_000, Fault.ITEM).spans == {}
 
     def test_a_range_failed_from_the_bar_in_which_it_begins(self) -> None:
         call = BarsCall((Work(BTCUSD),), MIDNIGHT + 1, MIDNIGHT + HOUR_MS)
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        (span,) = refusal_findings(call, call.work, None, down, self.NOW, Fault.VENDOR).spans["BTCUSD"]
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
+        (span,) = refusal_findings(call, call.work, None, down, self.NOW, Fault.PROVIDER).spans["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT, MIDNIGHT + HOUR_MS)
 
     @pytest.mark.parametrize("answers", [0, 3])
     def test_it_is_known_after_how_many_answers_it_came(self, answers: int) -> None:
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
         work = self.PAST.work
         findings = refusal_findings(
-            self.PAST, work, None, down, self.NOW, Fault.VENDOR, *[answers] * bool(answers)
+            self.PAST, work, None, down, self.NOW, Fault.PROVIDER, *[answers] * bool(answers)
         )
         assert [result.answers for result in findings.results] == [answers]
 
     def test_the_fault_is_the_one_that_was_found(self) -> None:
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
         for fault in Fault:
             findings = refusal_findings(self.PAST, self.PAST.work, None, down, self.NOW, fault)
             assert [result.fault for result in findings.results] == [fault]
 
     def test_nothing_of_an_answer_was_of_no_use_where_there_was_none(self) -> None:
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        findings = refusal_findings(self.PAST, self.PAST.work, None, down, self.NOW, Fault.VENDOR)
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
+        findings = refusal_findings(self.PAST, self.PAST.work, None, down, self.NOW, Fault.PROVIDER)
         assert (findings.bars_refused, findings.prices_refused) == (0, 0)
 
     def test_a_call_for_prices_leaves_the_ledger_alone(self) -> None:
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        findings = refusal_findings(SnapshotCall(WORK), WORK, None, down, self.NOW, Fault.VENDOR)
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
+        findings = refusal_findings(SnapshotCall(WORK), WORK, None, down, self.NOW, Fault.PROVIDER)
         assert findings.spans == {}
 
 
@@ -670,7 +672,7 @@ class TestWhatBarsMean:
 
 
 class TestHowFarAnAnswerTells:
-    """The moment up to which a slot without a bar is one that the vendor has nothing for."""
+    """The moment up to which a slot without a bar is one that the provider has nothing for."""
 
     NOON = MIDNIGHT + 12 * 3_600_000
     TO_NOW = BarsCall(WORK, MIDNIGHT, NOON - 1)
@@ -696,7 +698,7 @@ class TestHowFarAnAnswerTells:
         past = BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 2)
         assert self.told(past, None, self.NOON) == MIDNIGHT - BAR_MS
 
-    def test_is_the_end_of_the_last_bar_where_the_vendor_may_only_be_late(self) -> None:
+    def test_is_the_end_of_the_last_bar_where_the_provider_may_only_be_late(self) -> None:
         assert self.told(self.TO_NOW, self.NOON - 2 * BAR_MS, self.NOON) == self.NOON - BAR_MS
         assert self.told(self.TO_NOW, self.NOON - 20 * BAR_MS, self.NOON) == self.NOON - 5 * BAR_MS
 
@@ -711,7 +713,7 @@ class TestHowFarAnAnswerTells:
         assert self.told(past, bar_ms, self.NOON, more=True) == bar_ms + BAR_MS
         assert self.told(past, None, self.NOON, more=True) == past.start_ms
 
-    def test_leaves_out_what_is_later_than_anything_the_vendor_has_shown_of_the_class(self) -> None:
+    def test_leaves_out_what_is_later_than_anything_the_provider_has_shown_of_the_class(self) -> None:
         """A day that is not published yet, or a feed that has stood still for hours."""
         past = BarsCall(WORK, MIDNIGHT - 2 * DAY_MS, MIDNIGHT - 1)
         day_ms = MIDNIGHT - DAY_MS

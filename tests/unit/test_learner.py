@@ -94,7 +94,7 @@ class TestARefusal:
 
     def test_of_the_assets_own_teaches_nothing(self) -> None:
         taught = Taught()
-        assert not taught.learner.refused(SNAPSHOT, Refusal(RefusalKind.VENDOR_DOWN, "503"), NOW)
+        assert not taught.learner.refused(SNAPSHOT, Refusal(RefusalKind.PROVIDER_DOWN, "503"), NOW)
         assert (taught.others.kept, taught.learner.lessons) == ([], 0)
 
     def test_that_was_expected_is_said_as_such(self) -> None:

@@ -183,14 +183,14 @@ class TestDue:
     @pytest.mark.parametrize(
         ("status", "pause"), [("not_found", DAY), ("not_entitled", DAY), ("no_data", HOUR)]
     )
-    def test_what_the_vendor_refused_for_this_asset_is_asked_again_after_a_while(
+    def test_what_the_provider_refused_for_this_asset_is_asked_again_after_a_while(
         self, status: str, pause: int
     ) -> None:
         before = StoredAsset(symbol="EURUSD", sync_status=status, status_at_ms=WEDNESDAY)
         assert not due(EURUSD, before, PAID, WEDNESDAY + pause - 1).due
         assert due(EURUSD, before, PAID, WEDNESDAY + pause).due
 
-    def test_what_the_vendor_has_no_bars_of_is_asked_again_after_6_hours(self) -> None:
+    def test_what_the_provider_has_no_bars_of_is_asked_again_after_6_hours(self) -> None:
         before = StoredAsset(symbol="EURUSD", sync_status="no_data", status_at_ms=WEDNESDAY)
         assert not due(EURUSD, before, FREE, WEDNESDAY + 6 * HOUR - 1).due
         assert due(EURUSD, before, FREE, WEDNESDAY + 6 * HOUR).due

@@ -173,7 +173,7 @@ class TestAPriceIsDue:
         back_ms = WEDNESDAY + 16 * MINUTE
         assert due(before, back_ms - 1) == (
             False,
-            "the vendor does not know this ticker; asked again after 15 min",
+            "the provider does not know this ticker; asked again after 15 min",
         )
         assert due(before, back_ms)[0]
 
@@ -189,8 +189,8 @@ class TestAPriceIsDue:
 
     def test_by_bars_again_after_six_hours_without_data_and_by_snapshots_after_one(self) -> None:
         before = StoredAsset(symbol="EURUSD", sync_status="no_data", status_at_ms=WEDNESDAY)
-        assert due(before, WEDNESDAY)[1] == "the vendor had nothing; asked again after 60 min"
-        assert due(before, WEDNESDAY, FREE)[1] == "the vendor had nothing; asked again after 6 h"
+        assert due(before, WEDNESDAY)[1] == "the provider had nothing; asked again after 60 min"
+        assert due(before, WEDNESDAY, FREE)[1] == "the provider had nothing; asked again after 6 h"
 
     @pytest.mark.parametrize("status", ["not_found", "not_entitled", "no_data"])
     def test_pauses_after_a_failure(self, status: str) -> None:

@@ -134,7 +134,7 @@ def broken(count: int) -> Health:
         assets,
         status="unhealthy",
         problems=[
-            Problem("the last run-priority failed: the vendor refuses the API key", None, "critical"),
+            Problem("the last run-priority failed: the provider refuses the API key", None, "critical"),
             Problem(
                 "run-priority was last started 3 h ago, it should be every 5 min",
                 "is cron running, and does its log say why?",

@@ -20,7 +20,7 @@ __all__ = ["free", "make_world"]
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 
@@ -55,7 +55,7 @@ def on_terminal(world: World, *arguments: str) -> str:
 def test_a_queue_is_worked_with_a_bar_and_the_call_that_is_made(free: World) -> None:
     free.run_priority()
     free.enqueue_secondary()
-    free.vendor.order("drip-headers=0.003", times=None)
+    free.provider.order("drip-headers=0.003", times=None)
     shown = on_terminal(free, "run-queue")
     assert "0 of 3" in shown
     assert "2 of 3" in shown

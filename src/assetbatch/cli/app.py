@@ -96,7 +96,7 @@ def options(
         bool,
         typer.Option(
             "--sandbox",
-            help="A simulated vendor, embedded servers, data of its own: needs no key and no server.",
+            help="A simulated provider, embedded servers, data of its own: needs no key and no server.",
         ),
     ] = False,
     verbose: Annotated[

@@ -156,7 +156,7 @@ def refreshing(
 ) -> Iterator[Refresher]:
     """The refresher of one cycle, whose calls and waits are accounted for however the cycle ends."""
     refresher = Refresher(
-        vendor=lambda: services.vendor,
+        provider=lambda: services.provider,
         store=lambda: services.store,
         window=services.window,
         plan_memory=services.plan_memory,
@@ -201,8 +201,8 @@ def account(result: CycleResult, report: BatchReport) -> None:
 
 
 def raise_if_down(result: CycleResult, reports: Sequence[BatchReport]) -> None:
-    """Raises UnreachableError where every batch found the vendor down."""
-    if reports and all(report.vendor_down for report in reports):
+    """Raises UnreachableError where every batch found the provider down."""
+    if reports and all(report.provider_down for report in reports):
         reason = next(asset.detail for asset in result.failed if asset.status == Status.FAILED.value)
         raise UnreachableError(
             f"the API cannot be reached: {reason}",

@@ -40,7 +40,7 @@ from assetbatch.state.queue import Lease, Queue
 log = logging.getLogger("assetbatch")
 
 DOWN_BATCHES = 2
-"""After so many batches in a row that found the vendor down, a queue run ends: the rest is spared. After an
+"""After so many batches in a row that found the provider down, a queue run ends: the rest is spared. After an
 answer there is one more, as a witness that the others fail by themselves."""
 
 MOST_TOGETHER = 20_000
@@ -69,7 +69,7 @@ def work_queue(
         failures = _Failures(services.queue, refresher, started.answered_ms)
         try:
             reports = _drain(services, deadline, refresher, known, progress, result, failures)
-            down = bool(reports) and all(report.vendor_down for report in reports)
+            down = bool(reports) and all(report.provider_down for report in reports)
         finally:
             try:
                 failures.settle()
@@ -77,7 +77,7 @@ def work_queue(
                 failures.say(quietly=down)
     judge(result, deadline)
     result.queue_size = services.queue.state().size
-    if not deadline.stopped:  # a call that was cut short says nothing of the vendor
+    if not deadline.stopped:  # a call that was cut short says nothing of the provider
         raise_if_down(result, reports)
 
 
@@ -123,9 +123,9 @@ def _drain(
         if report.too_many_calls:
             result.ended_because = TOO_MANY_CALLS
             break
-        downs = downs + 1 if report.vendor_down else 0
+        downs = downs + 1 if report.provider_down else 0
         if downs >= DOWN_BATCHES + (refresher.answers > 0):
-            result.ended_because = "the vendor is down"
+            result.ended_because = "the provider is down"
             break
     if deadline.stopped:
         result.ended_because = "stopped"
@@ -147,14 +147,15 @@ def fault_of(items: int, answers_before: int, answers: int) -> Fault:
     followed = answers > answers_before
     if followed and (answers_before or items == 1):
         return Fault.ITEM
-    return Fault.VENDOR if followed or items == 1 else Fault.NOBODY
+    return Fault.PROVIDER if followed or items == 1 else Fault.NOBODY
 
 
 class _Failures:
     """What failed in a queue run: recorded, and said at its end, a line for all items that failed alike.
 
-    Where the vendor failed an item, the next answer or the end of the run decides whether the attempt counts.
-    What waits for another transaction is recorded at the end, so that this run does not take it again.
+    Where the provider failed an item, the next answer or the end of the run decides whether the attempt
+    counts. What waits for another transaction is recorded at the end, so that this run does not take it
+    again.
     """
 
     def __init__(self, queue: Queue, refresher: Refresher, answered_ms: int) -> None:
@@ -172,7 +173,7 @@ class _Failures:
         for token, failure, answers in failures:
             if failure.fault is Fault.ROW_HELD:
                 self._held.append((token, msgspec.structs.replace(failure, fault=Fault.NOBODY)))
-            elif failure.fault is Fault.VENDOR:
+            elif failure.fault is Fault.PROVIDER:
                 self._undecided.setdefault(answers, []).append((token, failure))
             else:
                 decided.append((token, failure))
@@ -211,7 +212,7 @@ class _Failures:
         self._alike.setdefault((words, is_said), []).append(item_id)
 
     def say(self, *, quietly: bool) -> None:
-        """Logs it; `quietly` where the command's error says it already, of a vendor that is down."""
+        """Logs it; `quietly` where the command's error says it already, of a provider that is down."""
         for (words, is_said), ids in self._alike.items():
             level = logging.INFO if quietly or is_said else logging.WARNING
             extra = {"symbol": parse_work_id(ids[0]).symbol} if len(ids) == 1 else {}

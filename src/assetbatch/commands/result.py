@@ -22,7 +22,7 @@ LEASE_SLACK_SECONDS = LAST_RESORT_SECONDS
 """How much longer than its command's deadline a lease or lock lives: by then no holder can be alive, and
 a dead one's ends by itself before the next start but one."""
 
-TOO_MANY_CALLS = "the vendor said too many calls"
+TOO_MANY_CALLS = "the provider said too many calls"
 
 
 class AssetReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ class CycleResult(msgspec.Struct, kw_only=True):
     ended_because: str | None = None
     error: str | None = None
     too_many_calls: bool = False
-    """The vendor refused a call with 429: the window is full for everybody."""
+    """The provider refused a call with 429: the window is full for everybody."""
 
     @property
     def failed(self) -> list[AssetReport]:

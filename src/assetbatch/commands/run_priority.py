@@ -78,7 +78,7 @@ def run_priority(
             judge(result, deadline)
             enqueue_bars(services, result, known, intake.stored)
             _reserve_next(services, known, assets, started.starts_ms, report.calls)
-            if not deadline.stopped:  # a call that was cut short says nothing of the vendor
+            if not deadline.stopped:  # a call that was cut short says nothing of the provider
                 raise_if_down(result, [report])
     return result
 
@@ -99,8 +99,8 @@ class _PlaceHolder(Holder):
 
 def _say_failures(report: BatchReport) -> None:
     """A line for each thing that kept assets from their prices; none that cron would mail where another line
-    says it already: of a vendor that is down, or wants no calls now."""
-    said = report.vendor_down or report.too_many_calls
+    says it already: of a provider that is down, or wants no calls now."""
+    said = report.provider_down or report.too_many_calls
     alike: dict[tuple[bool, str], list[str]] = {}
     for done in report.results:
         if done.status is not Status.SUCCESS:

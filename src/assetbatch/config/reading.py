@@ -223,7 +223,7 @@ def _no_ticker(symbol: str, asset_type: AssetType | msgspec.UnsetType) -> str:
     found = f"the symbol {symbol!r}" if may_be_quoted(symbol) else "the symbol"
     return (
         f"missing, and {found} is no {kind}pair of known names: "
-        f"write the vendor's name with its prefix, such as {wanted}"
+        f"write the provider's name with its prefix, such as {wanted}"
     )
 
 

@@ -18,7 +18,7 @@ from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret
 
-_UNLIMITED_PER_SECOND = 100  # what the vendor asks paying customers to stay below
+_UNLIMITED_PER_SECOND = 100  # what the provider asks paying customers to stay below
 
 CallsPerMinute = Annotated[
     Annotated[int, Meta(ge=1, le=_UNLIMITED_PER_SECOND * 60)] | None,
@@ -28,7 +28,7 @@ _PREFIX = r"^(?:[A-Za-z0-9._:-]+|[A-Za-z0-9._:-]*\{[A-Za-z0-9._:-]+\}[A-Za-z0-9.
 
 
 class Tier(NamedTuple):
-    """What one may expect of a plan of the vendor; what the vendor answers wins.
+    """What one may expect of a plan of the provider; what the provider answers wins.
 
     `rate_limit` is calls a minute (None: unlimited), `delay_minutes` the age of the newest data.
     """
@@ -128,7 +128,7 @@ class Redis(_Section, frozen=True):
 
 
 class Provider(_Section, frozen=True):
-    """Where the vendor's API is."""
+    """Where the provider's API is."""
 
     base_url: ApiUrl = ApiUrl("https://api.massive.com")
 
@@ -176,7 +176,7 @@ class AssetSettings(_Section, frozen=True):
             str,
             Meta(
                 pattern=r"^[CX]:[A-Z0-9._-]{1,32}\Z",
-                description="the vendor's name with its prefix, such as C:EURUSD or X:BTCUSD",
+                description="the provider's name with its prefix, such as C:EURUSD or X:BTCUSD",
             ),
         ]
         | UnsetType

@@ -1,4 +1,4 @@
-"""Symbols as a platform spells them, and the vendor's ticker that follows from one."""
+"""Symbols as a platform spells them, and the provider's ticker that follows from one."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from assetbatch.domain.market_hours import from_ms
 from assetbatch.domain.models import BAR_MS, Bar
 
 SETTLED_AFTER_MS = BAR_MS + 20 * 60_000
-"""Age of a bar's start from which the vendor's word on it is final: plans lag by up to 15 minutes."""
+"""Age of a bar's start from which the provider's word on it is final: plans lag by up to 15 minutes."""
 
 _TYPES = ["int8", "int8", *["float8"] * 6, "int8"]
 """Of the columns in binary COPY. Without them psycopg guesses by value, and int4 for a small integer does not
@@ -49,7 +49,7 @@ def save(
 ) -> tuple[int, int]:
     """Write the bars of registered symbols in the open transaction; how many were new, how many differed.
 
-    What the vendor said at `asked_ms` is final of bars that were settled then, however late it is saved. It
+    What the provider said at `asked_ms` is final of bars that were settled then, however late it is saved. It
     changes nothing where a call of a later moment was answered and stored before. `form` is that of COPY.
     Raises psycopg.Error.
     """

@@ -25,13 +25,13 @@ from assetbatch.doctor.findings import (
     of_locks,
     of_partitions,
     of_plan,
+    of_provider,
     of_queue,
     of_redis,
     of_refusals,
     of_registered,
     of_tables,
     of_trial,
-    of_vendor,
     of_window,
     ok,
     warning,
@@ -58,7 +58,7 @@ from assetbatch.state.process_id import new_id
 from assetbatch.state.window import Grant
 
 SLOT_SECONDS = 5.0
-"""So long a free call is waited for; after that the vendor is left alone."""
+"""So long a free call is waited for; after that the provider is left alone."""
 
 CALL_SECONDS = 8.0
 
@@ -97,15 +97,15 @@ def _readable_for_all(path: Path) -> bool:
 
 
 def examine(services: Services, deadline: Deadline, *, call: bool) -> Iterator[Finding]:
-    """All findings about the servers, the vendor and the work, each as soon as it is known; with `call` the
-    vendor is asked once, if a slot is free."""
+    """All findings about the servers, the provider and the work, each as soon as it is known; with `call` the
+    provider is asked once, if a slot is free."""
     found = _Examination(services, deadline, call=call)
     return in_order(
         {
             "redis": found.redis,
             "postgresql": found.postgresql,
             "locks": found.locks,
-            "vendor": found.vendor,
+            "vendor": found.provider,
             "plan": found.plan,
             "window": found.window,
             "queue": found.queue,
@@ -211,14 +211,14 @@ class _Examination:
         held = {command: self._services.locks.held(command) for command in COMMANDS}
         return of_locks(held, self._services.now_ms())
 
-    def vendor(self) -> Iterable[Finding]:
+    def provider(self) -> Iterable[Finding]:
         if self._config.api_key is None:
             return [not_checked("vendor", "it needs an API key")]
         if not self._call:
             return [ok("vendor", "not asked (--no-call)")]
         if not self._takes_writes:
             return [not_checked("vendor", "it needs redis to take writes, for the call to be counted")]
-        return _vendor(self._services, self._deadline)
+        return _provider(self._services, self._deadline)
 
     def plan(self) -> Iterable[Finding]:
         if self._config.api_key is None:
@@ -248,8 +248,8 @@ def _host_ms() -> int:
     return round(time.time() * 1000)
 
 
-def _vendor(services: Services, deadline: Deadline) -> Sequence[Finding]:
-    vendor = services.vendor  # made before the slot is taken, which does not keep for long
+def _provider(services: Services, deadline: Deadline) -> Sequence[Finding]:
+    provider = services.provider  # made before the slot is taken, which does not keep for long
     try:
         grant = _slot(services, deadline)
         if isinstance(grant, Grant):
@@ -269,7 +269,7 @@ def _vendor(services: Services, deadline: Deadline) -> Sequence[Finding]:
     before_ms = services.now_ms()
     try:
         seconds = min(CALL_SECONDS, services.window.call_ends_at(grant) - monotonic())
-        status = vendor.market_status(deadline_seconds=seconds)
+        status = provider.market_status(deadline_seconds=seconds)
     except Refusal as refusal:
         sent = refusal.sent
         return [_refused(services, refusal)]
@@ -279,7 +279,7 @@ def _vendor(services: Services, deadline: Deadline) -> Sequence[Finding]:
         else:
             services.window.cancel(grant)
     markets = f"forex {status.fx or 'unknown'}, crypto {status.crypto or 'unknown'}"
-    return of_vendor(Answer(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
+    return of_provider(Answer(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
 
 
 def _record_call(services: Services, grant: Grant) -> None:

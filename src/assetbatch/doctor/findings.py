@@ -313,22 +313,22 @@ def of_locks(held: Mapping[str, Sequence[int]], now_ms: int) -> list[Finding]:
 
 
 class Answer(NamedTuple):
-    """What the vendor said of itself: its time (None: nothing) and the open markets, in words."""
+    """What the provider said of itself: its time (None: nothing) and the open markets, in words."""
 
     server_time_ms: int | None
     markets: str
 
 
-def of_vendor(answer: Answer, asked: Asked) -> list[Finding]:
-    """The vendor has answered, `asked` by Redis' clock: the key is good."""
+def of_provider(answer: Answer, asked: Asked) -> list[Finding]:
+    """The provider has answered, `asked` by Redis' clock: the key is good."""
     findings = [ok("vendor", f"answers, and takes the API key ({answer.markets})")]
     if answer.server_time_ms is not None:
-        findings.append(clock("vendor", "the vendor's clock", answer.server_time_ms, "redis'", asked))
+        findings.append(clock("vendor", "the provider's clock", answer.server_time_ms, "redis'", asked))
     return findings
 
 
 def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
-    """Up to when each class may be seen, and what the vendor has refused of the plan."""
+    """Up to when each class may be seen, and what the provider has refused of the plan."""
     types = dict.fromkeys(asset.asset_type for asset in config.assets)
     horizons = ", ".join(_horizon(known, asset_type, now_ms) for asset_type in types)
     findings = [ok("plan", f"{config.rate_limiting.tier}: {horizons}")]

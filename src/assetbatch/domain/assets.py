@@ -12,7 +12,7 @@ from assetbatch.domain.market_hours import Market
 
 
 class AssetType(StrEnum):
-    """The vendor's two currency markets."""
+    """The provider's two currency markets."""
 
     FOREX = "forex"
     CRYPTO = "crypto"
@@ -30,7 +30,7 @@ class AssetPriority(StrEnum):
 class Asset(msgspec.Struct, frozen=True, kw_only=True):
     """One configured symbol, spelt as the platform spells it.
 
-    `polygon_ticker` is the vendor's name with its obligatory prefix (`C:EURUSD`, `X:BTCUSD`).
+    `polygon_ticker` is the provider's name with its obligatory prefix (`C:EURUSD`, `X:BTCUSD`).
     `update_frequency_seconds` is how old a price may become while its market is open.
     """
 

@@ -32,7 +32,7 @@ class Reason(StrEnum):
     CLOSED = "closed"
     """The market does not trade then: nothing is missing."""
     NOTHING = "nothing"
-    """Asked, and the vendor has nothing."""
+    """Asked, and the provider has nothing."""
     NOT_IN_PLAN = "not_in_plan"
     """Older than the plan's history."""
     NOT_PUBLISHED = "not_published"

@@ -21,7 +21,7 @@ CURRENCIES = _names(
     VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
     """
 )
-"""The active codes of ISO 4217 that are money, two that ended lately (ANG, BGN), and the vendor's CNH
+"""The active codes of ISO 4217 that are money, two that ended lately (ANG, BGN), and the provider's CNH
 (yuan outside of China)."""
 
 COINS = _names(

@@ -1,6 +1,6 @@
 """What the plan of an API key lets be seen: the tier's expectation, corrected by what was shown and refused.
 
-Pure: the time comes in as an argument. Days are New York days, as the vendor counts them.
+Pure: the time comes in as an argument. Days are New York days, as the provider counts them.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ SIGHTING_AGAIN_MS = HOUR_MS
 
 
 class KnownRefusal(msgspec.Struct, frozen=True, kw_only=True):
-    """A refusal and until when it is believed. `message` is the vendor's text.
+    """A refusal and until when it is believed. `message` is the provider's text.
 
     `edge_ms`: what starts before it is refused (HISTORY), or the midnight before which the last day is not
     published yet (LAST_DAY). `tickers` are whose calls were refused; of lacks that may be a ticker's own
@@ -92,7 +92,7 @@ class KnownRefusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
-    """What the vendor has shown of an asset class: the newest moment of any data, when data of the running
+    """What the provider has shown of an asset class: the newest moment of any data, when data of the running
     day were last seen, and how old the newest were then, in ms (the market being open)."""
 
     asset_type: AssetType
@@ -125,7 +125,7 @@ def _once(
 
 class Entitlements:
     """What may be asked now. `end_of_day` is the tier's expectation that there are neither snapshots
-    nor data of the running day (the vendor's free plan); what was shown or refused later counts more."""
+    nor data of the running day (the provider's free plan); what was shown or refused later counts more."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class Entitlements:
         return self._end_of_day and self._today_at_ms(asset_type, now_ms) is None
 
     def shown_today(self, asset_type: AssetType, now_ms: int) -> bool:
-        """Whether the vendor has shown data of the running day within a day."""
+        """Whether the provider has shown data of the running day within a day."""
         return self._today_at_ms(asset_type, now_ms) is not None
 
     def _today_at_ms(self, asset_type: AssetType, now_ms: int) -> int | None:
@@ -269,7 +269,7 @@ class Entitlements:
         return by_tier or lack is Lack.LAST_DAY or (lack, asset_type) in self._refusals
 
     def newest_ms(self, asset_type: AssetType) -> int:
-        """The newest moment of any data of this class that the vendor has shown; 0 for none."""
+        """The newest moment of any data of this class that the provider has shown; 0 for none."""
         sighting = self._sightings.get(asset_type)
         return sighting.newest_ms if sighting else 0
 
@@ -323,8 +323,8 @@ class Entitlements:
     def saw(
         self, asset_type: AssetType, newest_ms: int, now_ms: int, *, market_open: bool
     ) -> Sighting | None:
-        """Takes data into account that the vendor has shown; returns the sighting if it is worth remembering:
-        a new day, data of the running day, another delay, or the first in an hour."""
+        """Takes data into account that the provider has shown; returns the sighting if it is worth
+        remembering: a new day, data of the running day, another delay, or the first in an hour."""
         self.worked_out.clear()
         before = self._sightings.get(asset_type)
         today = newest_ms > last_midnight(now_ms)

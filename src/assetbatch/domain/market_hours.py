@@ -59,7 +59,7 @@ def from_ms(at_ms: int) -> datetime:
 
 @lru_cache(maxsize=4096)
 def day_of(at_ms: int) -> date:
-    """The New York calendar day that `at_ms` falls into; the vendor's days are these."""
+    """The New York calendar day that `at_ms` falls into; the provider's days are these."""
     return from_ms(at_ms).astimezone(new_york_zone()).date()
 
 

@@ -73,7 +73,7 @@ class Point(NamedTuple):
 
 class CallMade(NamedTuple):
     """One call that came back, or failed: its outcome is `ok` or a refusal's kind; whether a request reached
-    the vendor, and whether the vendor answered it."""
+    the provider, and whether the provider answered it."""
 
     at_ms: int
     outcome: str

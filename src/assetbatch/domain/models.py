@@ -1,4 +1,4 @@
-"""The values that pass between vendor, refresh and store: bars, prices, what became of them.
+"""The values that pass between provider, refresh and store: bars, prices, what became of them.
 
 All moments are Unix milliseconds, UTC.
 """
@@ -14,7 +14,7 @@ BAR_MS = 300_000
 """Length of a bar: five minutes."""
 
 SNAPSHOT_TICKERS = 250
-"""The most tickers that one `/v3/snapshot` can ask for; without `limit` the vendor answers only 10."""
+"""The most tickers that one `/v3/snapshot` can ask for; without `limit` the provider answers only 10."""
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
@@ -38,7 +38,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
 class Price(msgspec.Struct, frozen=True, kw_only=True):
     """The latest price of a symbol; absent values are None, never 0.
 
-    `as_of_ms` is the moment the vendor's price is from (not the moment it was asked).
+    `as_of_ms` is the moment the provider's price is from (not the moment it was asked).
     The daily values belong to the New York day of `as_of_ms`.
     """
 
@@ -57,7 +57,7 @@ class SpanState(StrEnum):
     """What is known of a stretch of a symbol's bars."""
 
     ASKED = "asked"
-    """Answered: all that the vendor has there is stored; a slot without a bar is one it has nothing for."""
+    """Answered: all that the provider has there is stored; a slot without a bar is one it has nothing for."""
     WANTED = "wanted"
     """A backfill wants it; not asked yet."""
     FAILED = "failed"
@@ -69,12 +69,12 @@ class SpanState(StrEnum):
 
 
 class SpanFault(StrEnum):
-    """Why a stretch is FAILED although the vendor answered: it decides when that is asked for again."""
+    """Why a stretch is FAILED although the provider answered: it decides when that is asked for again."""
 
     UNUSABLE_BAR = "unusable_bar"
-    """The vendor sent something that could not be used or placed."""
+    """The provider sent something that could not be used or placed."""
     UNCONFIRMED = "unconfirmed"
-    """The vendor sent nothing, once: believed when it answers so again."""
+    """The provider sent nothing, once: believed when it answers so again."""
 
 
 class Span(msgspec.Struct, frozen=True):

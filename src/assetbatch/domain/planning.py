@@ -32,7 +32,8 @@ FAILED_AGAIN_MS = 6 * HOUR_MS
 """When a hole that a failed call has left is asked for again, beyond the queue's own retries."""
 
 UNUSABLE_AGAIN_AT_MOST_MS = 30 * DAY_MS
-"""The longest pause until a slot is asked for again whose bar was of no use: the vendor seldom mends one."""
+"""The longest pause until a slot is asked for again whose bar was of no use: the provider seldom mends
+one."""
 
 REJECTED_AGAIN_MS = HOUR_MS
 REJECTED_AGAIN_AT_MOST_MS = 24 * HOUR_MS
@@ -173,9 +174,9 @@ def assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: 
 def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
     """An asset is due when something newer than what is stored can exist and may be seen.
 
-    Never fetched: due, even while its market is closed. Refused or unknown to the vendor: after a
+    Never fetched: due, even while its market is closed. Refused or unknown to the provider: after a
     while. Complete up to what can be seen: not due. Otherwise by its frequency while its market is
-    open, and with doubling pauses after it has closed (the vendor may publish the end late).
+    open, and with doubling pauses after it has closed (the provider may publish the end late).
     """
     asset_type = asset.asset_type
     if stored is not None and (pause_ms := _rejection_pause_ms(stored, now_ms)):
@@ -188,13 +189,13 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
         since_status = abs(now_ms - stored.status_at_ms)  # a clock that was ahead must not silence it
         pause_ms = _not_found_pause_ms(stored)
         if stored.sync_status == "not_found" and since_status < pause_ms:
-            reason = f"the vendor does not know this ticker; asked again after {span(pause_ms)}"
+            reason = f"the provider does not know this ticker; asked again after {span(pause_ms)}"
             return Verdict(False, reason, paused=True)
         if stored.sync_status == "not_entitled" and since_status < NOT_ENTITLED_AGAIN_MS:
             return Verdict(False, "not in the plan; asked again once a day", paused=True)
         pause_ms = HOUR_MS if by_snapshot else NO_DATA_AGAIN_MS  # snapshots are empty after midnight
         if stored.sync_status == "no_data" and since_status < pause_ms:
-            reason = f"the vendor had nothing; asked again after {span(pause_ms)}"
+            reason = f"the provider had nothing; asked again after {span(pause_ms)}"
             return Verdict(False, reason, paused=True)
     if stored is None or stored.as_of_ms is None or stored.last_sync_ms is None:
         return Verdict(True, "never fetched")
@@ -446,7 +447,7 @@ def latest_range(
     """The range `[start_ms, end_ms)` of the latest bars of an asset.
 
     It begins at the New York midnight before the last stored bar (so the day's open, high and low and
-    the vendor's corrections of today come along; rows are free, calls are not), and earlier where older
+    the provider's corrections of today come along; rows are free, calls are not), and earlier where older
     holes can be filled by the same page.
     """
     asset_type = asset.asset_type

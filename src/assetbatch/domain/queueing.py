@@ -75,8 +75,8 @@ class Fault(StrEnum):
 
     ITEM = "item"
     """It counts."""
-    VENDOR = "vendor"
-    """It counts where the vendor has answered somebody since the item failed last: else it is an outage."""
+    PROVIDER = "provider"
+    """It counts where the provider has answered somebody since the item failed last: else it is an outage."""
     NOBODY = "nobody"
     """It does not count; the item is tried again after the delay."""
     ROW_HELD = "row_held"
@@ -150,7 +150,7 @@ class CallKind(StrEnum):
 class Refused(msgspec.Struct, frozen=True):
     """No slot: come back at `retry_at_ms` (the server's clock), which is `wait_ms` from the answer on.
 
-    `reason` is `window` (all slots used), `blocked` (the vendor said so), `lost` (the log of calls may be
+    `reason` is `window` (all slots used), `blocked` (the provider said so), `lost` (the log of calls may be
     incomplete), `reserved` (kept for priority) or `spaced` (another run of the queue had a call just now).
     """
 

@@ -33,7 +33,7 @@ class Started(NamedTuple):
     slowest_call_ms: int | None
     """How long the slowest of the last calls took; None where nobody knows."""
     answered_ms: int
-    """When the vendor last answered anybody; 0 where it never did."""
+    """When the provider last answered anybody; 0 where it never did."""
 
 
 class JobState(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,7 +55,7 @@ def asset_health(
         still = stillness(asset, stored, known, now_ms, newest_ms)
         if still is Stillness.UNEXPLAINED:
             state = "stale"
-            reason = f"the vendor answers, but its price has not moved since {moment(stored.as_of_ms)}"
+            reason = f"the provider answers, but its price has not moved since {moment(stored.as_of_ms)}"
         elif checked.due:
             state = "stale" if is_stale(asset, stored.last_sync_ms, known, now_ms) else "due"
         elif still is Stillness.QUIET:
@@ -106,7 +106,7 @@ def is_stale(asset: Asset, last_sync_ms: int, known: Entitlements, now_ms: int) 
 
 
 class Stillness(Enum):
-    """What is to be thought of a price that has not moved although the vendor answers."""
+    """What is to be thought of a price that has not moved although the provider answers."""
 
     NONE = auto()
     """It moves, or nothing can be said."""

@@ -92,7 +92,7 @@ def collect(services: Services) -> Health:
 def plan_of(
     config: Config, window: WindowState, known: Entitlements, refusals: Sequence[KnownRefusal], now_ms: int
 ) -> dict[str, Any]:
-    """The configured plan, up to when it shows data, and what the vendor refused of it."""
+    """The configured plan, up to when it shows data, and what the provider refused of it."""
     tier = config.tier
     types = dict.fromkeys(asset.asset_type for asset in config.assets)
     return {

@@ -1,4 +1,4 @@
-"""What the vendor's answers are once they are decoded and checked."""
+"""What the provider's answers are once they are decoded and checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BarsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     `refused` counts the elements that were of no use by reason: `undecodable`, `ticker` (another one's),
     `time` (off the grid, in another unit, or none), `outside` (of the asked range), `price`, `range` (high
     or low does not enclose the others), `duplicate`. `faulty_ms` are the starts, ascending, of the bars
-    refused for `price` or `range` that no sound bar of the same start makes up for: the vendor has
+    refused for `price` or `range` that no sound bar of the same start makes up for: the provider has
     something there, we do not. `misplaced_ms` are those of the slots that elements refused for `ticker` or
     `time` may have been meant for; `unplaced` elements may have been meant for any slot. `unordered` is
     how many sound bars came after one with a later start. `next_url` leads to the next page, without the
@@ -52,7 +52,7 @@ class PricesAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MarketStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the vendor says of itself: its clock and the words for its two currency markets."""
+    """What the provider says of itself: its clock and the words for its two currency markets."""
 
     server_time_ms: int | None = None
     fx: str | None = None

@@ -42,7 +42,7 @@ class RawBar(msgspec.Struct, gc=False):
     t: int | float | None = None
     o: float | None = None
     h: float | None = None
-    l: float | None = None  # noqa: E741 - the vendor's name
+    l: float | None = None  # noqa: E741 - the provider's name
     c: float | None = None
     v: float | None = None
     vw: float | None = None
@@ -54,7 +54,7 @@ class _LooseBar(msgspec.Struct):
     t: Any = None
     o: Any = None
     h: Any = None
-    l: Any = None  # noqa: E741 - the vendor's name
+    l: Any = None  # noqa: E741 - the provider's name
     c: Any = None
     v: Any = None
     vw: Any = None
@@ -75,7 +75,7 @@ def decode_bars(
 ) -> BarsAnswer:
     """The 5-minute bars of `/v2/aggs/ticker/{ticker}/range/5/minute/{start_ms}/{end_ms}`.
 
-    Both ends of the range are inclusive, as the vendor's are. Raises Refusal if the answer as a whole
+    Both ends of the range are inclusive, as the provider's are. Raises Refusal if the answer as a whole
     is of no use, or another ticker's; so it is if all its bars are, or a broken answer would pass for a
     market without trades.
     """
@@ -174,7 +174,7 @@ class _Sifted:
                 refused["ticker"] += 1
                 self.misplaced.add(t_ms)
                 continue
-            o, h, l, c = raw.o, raw.h, raw.l, raw.c  # noqa: E741 - the vendor's names
+            o, h, l, c = raw.o, raw.h, raw.l, raw.c  # noqa: E741 - the provider's names
             reason = fault(o, h, l, c)
             if reason or o is None or h is None or l is None or c is None:
                 refused[reason] += 1

@@ -1,4 +1,4 @@
-"""The vendor's endpoints as methods. Each method makes exactly one HTTP request.
+"""The provider's endpoints as methods. Each method makes exactly one HTTP request.
 
 So the caller asks the call window for a grant before each method, and knows what it was used for. Every
 method raises `Refusal`; nothing is retried here and no page is followed by itself.
@@ -29,14 +29,14 @@ from assetbatch.provider.transport import Transport
 from assetbatch.secret import Secret
 
 MAX_BASE_BARS = 50_000
-"""The vendor's largest `limit`; it counts minutes, so a page holds up to 10,000 5-minute bars."""
+"""The provider's largest `limit`; it counts minutes, so a page holds up to 10,000 5-minute bars."""
 
 _GROUPED_MARKETS = {AssetType.FOREX: "fx", AssetType.CRYPTO: "crypto"}  # snapshots call fx forex
 
-_VENDOR_HOSTS = frozenset({"api.massive.com", "api.polygon.io"})  # two names of one service
+_PROVIDER_HOSTS = frozenset({"api.massive.com", "api.polygon.io"})  # two names of one service
 
 
-class VendorClient:
+class ProviderClient:
     """The Massive (formerly Polygon.io) REST API with one key; a context manager.
 
     Connections are kept between calls, and threads may share a client. Every call ends within
@@ -105,7 +105,7 @@ class VendorClient:
     ) -> BarsAnswer:
         """The first page of 5-minute bars that start within `[start_ms, end_ms]`, both inclusive.
 
-        `limit` counts base minutes: 50,000 (the vendor's most) are at most 10,000 bars.
+        `limit` counts base minutes: 50,000 (the provider's most) are at most 10,000 bars.
         """
         if start_ms > end_ms:
             raise ValueError("a range of bars ends before it starts")
@@ -119,7 +119,7 @@ class VendorClient:
         """The page that `answer.next_url` leads to, which may be empty.
 
         Raises Refusal NONSENSE without sending anything if that leads to another host than the base URL
-        (or the vendor's other name): the key goes to nobody else.
+        (or the provider's other name): the key goes to nobody else.
         """
         target = self._page_target(answer.next_url or "")
         if target is None:
@@ -136,7 +136,7 @@ class VendorClient:
         return decode_previous_day(body, ticker=ticker, symbol=symbol, key=self._key)
 
     def market_status(self, *, deadline_seconds: float | None = None) -> MarketStatus:
-        """What the vendor says of its markets now; every plan may ask it, so it proves the key."""
+        """What the provider says of its markets now; every plan may ask it, so it proves the key."""
         return decode_market_status(self._get("/v1/marketstatus/now", deadline_seconds), self._key)
 
     def _bars(
@@ -162,7 +162,7 @@ class VendorClient:
         except ValueError:
             return None
         hosts = {page.hostname, base.hostname}
-        same_host = len(hosts) == 1 or hosts == _VENDOR_HOSTS
+        same_host = len(hosts) == 1 or hosts == _PROVIDER_HOSTS
         if page.scheme != base.scheme or not same_port or not same_host or "@" in page.netloc:
             return None
         if not page.path.startswith("/"):

@@ -1,7 +1,7 @@
 """Lenient decoding, shared by all answers: numbers, prices, moments, and the envelope around a list.
 
 A field may be missing, null or of a wrong type, and unknown fields are passed over. What a value must
-be to count: a price lies between `LOWEST_PRICE` and `HIGHEST_PRICE` (the vendor sends 0 where it has
+be to count: a price lies between `LOWEST_PRICE` and `HIGHEST_PRICE` (the provider sends 0 where it has
 none), a moment is one of this century. No value comes from anywhere but the answer.
 """
 
@@ -43,7 +43,7 @@ def number(value: object) -> float | None:
 
 
 def price(value: object) -> float | None:
-    """`value` as a price, or None: the vendor's 0 means that there is none."""
+    """`value` as a price, or None: the provider's 0 means that there is none."""
     if type(value) is float:  # what nearly all are; NaN is not above anything
         return value if LOWEST_PRICE <= value <= HIGHEST_PRICE else None
     if value is None:

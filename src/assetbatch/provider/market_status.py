@@ -1,4 +1,4 @@
-"""What the vendor says of its markets and its clock."""
+"""What the provider says of its markets and its clock."""
 
 from __future__ import annotations
 

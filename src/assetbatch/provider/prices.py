@@ -137,7 +137,7 @@ class _Tickers:
     def answer(self, envelope: Envelope, *, lists_all: bool) -> PricesAnswer:
         """The answer with every asked ticker in it. `lists_all`: this endpoint lists what it is asked for,
         known or not, so that an answer without any of it is not one. A single ticker that is left out
-        is `empty`: the vendor says NOT_FOUND where it means that."""
+        is `empty`: the provider says NOT_FOUND where it means that."""
         answered = self._prices.keys() | self._errors.keys() | self._empty
         # An answer that lacks everything, or a part of which could not be read or belongs to another ticker,
         # says nothing about a ticker that is left out.
@@ -363,7 +363,7 @@ class _MarketBar(msgspec.Struct):
     t: Any = None
     o: Any = None
     h: Any = None
-    l: Any = None  # noqa: E741 - the vendor's name
+    l: Any = None  # noqa: E741 - the provider's name
     c: Any = None
 
 
@@ -452,7 +452,7 @@ def decode_grouped_day(
 def decode_previous_day(body: Body, *, ticker: str, symbol: str, key: Secret | None = None) -> Price | None:
     """The close of the last complete day of `/v2/aggs/ticker/{ticker}/prev`, as of the day's end.
 
-    None if the vendor has nothing, which is also what it answers for a ticker that it does not know.
+    None if the provider has nothing, which is also what it answers for a ticker that it does not know.
     Raises Refusal if the answer is of no use.
     """
     refused: Counter[str] = Counter()

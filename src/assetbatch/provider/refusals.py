@@ -1,6 +1,6 @@
-"""What the vendor's API refuses, and how: every failure of a call is a `Refusal` of one kind.
+"""What the provider's API refuses, and how: every failure of a call is a `Refusal` of one kind.
 
-The table `_RULES` is the whole classification. Source: the vendor's answers as users meet them
+The table `_RULES` is the whole classification. Source: the provider's answers as users meet them
 (statuses and texts of 401, 403, 404, 429; error words in a 200; error words of single tickers).
 """
 
@@ -29,9 +29,9 @@ _MESSAGE_CHARS = 300
 class Refusal(AssetbatchError):  # noqa: N818 - what a caller meets is a refusal, also as a value
     """A call that brought nothing, or one ticker of a call that did not.
 
-    `message` is the vendor's own text where there is one, else ours: one printable line without the key.
-    `retry_after_seconds` is what the vendor asks for (not capped). `sent` is False only if it is
-    certain that no request reached the vendor, so that the caller may give its grant back.
+    `message` is the provider's own text where there is one, else ours: one printable line without the key.
+    `retry_after_seconds` is what the provider asks for (not capped). `sent` is False only if it is
+    certain that no request reached the provider, so that the caller may give its grant back.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Refusal(AssetbatchError):  # noqa: N818 - what a caller meets is a refusal
 
 _EXIT_CODES = {
     RefusalKind.KEY: KeyRefusedError.exit_code,
-    RefusalKind.VENDOR_DOWN: UnreachableError.exit_code,
+    RefusalKind.PROVIDER_DOWN: UnreachableError.exit_code,
 }
 
 _HINTS = {
@@ -77,11 +77,11 @@ def _says(pattern: str) -> re.Pattern[str]:
 _TOLD = frozenset({200, *range(400, 500)})  # statuses under which the words of the body decide
 
 # The first rule that fits wins: a `says` is looked for in "<status word> <text>" of the JSON body. The
-# order matters, since most of the vendor's texts end with an invitation to upgrade the plan.
+# order matters, since most of the provider's texts end with an invitation to upgrade the plan.
 _RULES = (
     _Rule(frozenset({401}), None, RefusalKind.KEY),
     _Rule(frozenset({429}), None, RefusalKind.TOO_MANY_CALLS),
-    _Rule(frozenset({408, *range(500, 600)}), None, RefusalKind.VENDOR_DOWN),
+    _Rule(frozenset({408, *range(500, 600)}), None, RefusalKind.PROVIDER_DOWN),
     _Rule(_TOLD, _says(r"before (the )?end of (the )?day|today.s data"), RefusalKind.TODAY_NOT_YET),
     _Rule(_TOLD, _says(r"data timeframe"), RefusalKind.TIMEFRAME),
     _Rule(_TOLD, _says(r"exceeded the maximum requests|too many requests"), RefusalKind.TOO_MANY_CALLS),
@@ -126,7 +126,7 @@ def classify(
     """The refusal that an HTTP answer is: any status but 200, or a 200 that is not good.
 
     The words count only if the body is JSON: the page of a proxy or a firewall that asks to upgrade
-    a browser says nothing about the plan. `key` is taken out of the message should the vendor echo it.
+    a browser says nothing about the plan. `key` is taken out of the message should the provider echo it.
     """
     word = text = ""
     try:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 LONGEST = 16 * 2**20
-"""The largest body, in bytes, that is repaired; the vendor's largest answer is a third of it."""
+"""The largest body, in bytes, that is repaired; the provider's largest answer is a third of it."""
 
 NO_NUMBER = "1e300"
 """What stands for NaN, Infinity and numbers that no double holds: said, so that null would not be true, and

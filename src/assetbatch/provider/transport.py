@@ -6,7 +6,7 @@ call's seconds: the sockets themselves ask for it. They also count the bytes the
 decoded body is counted as it is read, so neither a flood nor a compressed bomb fills the memory.
 
 A request is made once: no retries, no redirects, no second try on a kept connection that the server
-has just dropped, because each arrival at the vendor needs a grant of its own.
+has just dropped, because each arrival at the provider needs a grant of its own.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class _Call:
 
 # A connection outlives the call that opened it, and a session serves several threads: the sockets
 # look here for the call they work for.
-_CALL: ContextVar[_Call] = ContextVar("assetbatch_vendor_call")
+_CALL: ContextVar[_Call] = ContextVar("assetbatch_provider_call")
 
 
 class _BoundedSocket(socket.socket):
@@ -293,12 +293,12 @@ class Transport:
     def get(self, target: str, *, seconds: float) -> Answer:
         """The answer to one GET of `target` (path and query) of whatever status, within `seconds`.
 
-        Raises Refusal: VENDOR_DOWN without a complete answer in time, NONSENSE for one that is too
+        Raises Refusal: PROVIDER_DOWN without a complete answer in time, NONSENSE for one that is too
         large or encoded in a way that was not asked for. If only the body of an answer other than 200
         fails, the status counts with what has come of the body.
         """
         if seconds <= 0:
-            raise Refusal(RefusalKind.VENDOR_DOWN, "no time was left for the call", sent=False)
+            raise Refusal(RefusalKind.PROVIDER_DOWN, "no time was left for the call", sent=False)
         call = _Call(seconds, self._max_body_bytes + _HEADERS_BYTES)
         token = _CALL.set(call)
         try:
@@ -309,7 +309,7 @@ class Transport:
         except DecodeError:
             raise Refusal(RefusalKind.NONSENSE, "the answer's compression is broken") from None
         except _FAULTS as error:
-            refusal = Refusal(RefusalKind.VENDOR_DOWN, self._reason(error, call, seconds), sent=call.sent)
+            refusal = Refusal(RefusalKind.PROVIDER_DOWN, self._reason(error, call, seconds), sent=call.sent)
             if not call.is_over and certificate_problem(error):
                 refusal.hint = _CERTIFICATE_HINT
             raise refusal from None

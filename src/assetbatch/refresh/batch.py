@@ -56,8 +56,8 @@ class BatchReport(msgspec.Struct, kw_only=True):
     bars_filled: int
     prices_refused: int
     published: int
-    vendor_down: bool
-    """Every call of this batch found the vendor down."""
+    provider_down: bool
+    """Every call of this batch found the provider down."""
     down_hint: str | None
     """What to do about it, where the last such call told."""
     too_many_calls: bool
@@ -82,7 +82,7 @@ class Holder:
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """One request to the vendor: a call that was planned for a moment, or the next page of its range."""
+    """One request to the provider: a call that was planned for a moment, or the next page of its range."""
 
     call: Call
     planned_ms: int
@@ -375,7 +375,7 @@ class BatchState:
             prices_refused=self._prices_refused,
             published=self._published,
             down_hint=self.down_hint,
-            vendor_down=self.downs > 0 and self.answered == 0 and self.downs == self.calls,
+            provider_down=self.downs > 0 and self.answered == 0 and self.downs == self.calls,
             too_many_calls=self.too_many_calls,
         )
 

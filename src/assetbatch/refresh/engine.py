@@ -72,7 +72,7 @@ from assetbatch.state.window import Grant, Window
 
 if TYPE_CHECKING:  # an idle start loads neither psycopg nor requests
     from assetbatch.database import Store
-    from assetbatch.provider.client import VendorClient
+    from assetbatch.provider.client import ProviderClient
 
 SAVE_SECONDS = 4.0
 """Kept back from a command's deadline for storing and publishing what came."""
@@ -139,7 +139,7 @@ class Refresher:
     def __init__(
         self,
         *,
-        vendor: Callable[[], VendorClient],
+        provider: Callable[[], ProviderClient],
         store: Callable[[], Store],
         window: Window,
         plan_memory: PlanMemory,
@@ -150,7 +150,7 @@ class Refresher:
         slowest_call_seconds: float | None,
         reporter: Reporter,
     ) -> None:
-        self._vendor = vendor
+        self._provider = provider
         self._store = store
         self._window = window
         self._learner = PlanLearner(known, plan_memory, reporter)
@@ -173,7 +173,7 @@ class Refresher:
         self.calls = 0
         """Calls made so far, also in batches that ended with an error."""
         self.answers = 0
-        """How many of them the vendor has answered."""
+        """How many of them the provider has answered."""
 
     def time_for_calls(self) -> float:
         """Seconds within which a call may still begin; 0 or less where a stop was asked for."""
@@ -226,7 +226,7 @@ class Refresher:
             raise batch.redis_error
         if batch.key_refused:
             raise KeyRefusedError(
-                f"the vendor refuses the API key: {batch.key_refused}",
+                f"the provider refuses the API key: {batch.key_refused}",
                 hint="put a valid key into POLYGON_API_KEY (or POLYGON_API_KEY_FILE)",
             )
         return batch.report()
@@ -303,7 +303,7 @@ class Refresher:
         return grant, None
 
     def _may_add(self, batch: BatchState) -> bool:
-        """Whether further work may begin: not before the vendor is known to answer, since one that is down
+        """Whether further work may begin: not before the provider is known to answer, since one that is down
         costs each an attempt."""
         answers = batch.answered > batch.downs or (self._proven and not batch.downs)
         return bool(answers) and self.time_for_calls() > 0
@@ -382,7 +382,7 @@ class Refresher:
     def _start(self, batch: BatchState, ask: Ask, grant: Grant, flights: Flights) -> bool:
         """Lets a call go out; returns False where its work is lost or its slot too old by now."""
         try:
-            vendor = self._vendor()
+            provider = self._provider()
             self._store().record_call()
             lost = batch.holder.starts(batch.of(ask.call))
         except BaseException:
@@ -397,7 +397,7 @@ class Refresher:
         self._has_called = True
         self.reporter.calling(describe(ask.call))
         batch.begin(ask)
-        flights.start(ask, grant, lambda: _send(vendor, ask, ends_at - monotonic()))
+        flights.start(ask, grant, lambda: _send(provider, ask, ends_at - monotonic()))
         return True
 
     def _land(self, batch: BatchState, landed: Landed, one_call_each: bool) -> None:
@@ -464,10 +464,10 @@ class Refresher:
             until_ms = self._window.block(refusal.retry_after_seconds)
             batch.too_many_calls = True
             self.reporter.problem(
-                f"the vendor says too many calls; nobody calls for {span(until_ms - self._now_ms())}",
+                f"the provider says too many calls; nobody calls for {span(until_ms - self._now_ms())}",
                 hint="does another program use this key? then lower rate_limiting.calls_per_minute",
             )
-        if refusal.kind is RefusalKind.VENDOR_DOWN:
+        if refusal.kind is RefusalKind.PROVIDER_DOWN:
             batch.downs += 1
             batch.down_hint = refusal.hint
         taught = self._learner.refused(call, refusal, now_ms)
@@ -476,12 +476,12 @@ class Refresher:
                 batch.settle_call(call, Status.POSTPONED, f"{refusal.message} (asked otherwise next time)")
             return
         fault = consequence.fault
-        if refusal.kind is RefusalKind.VENDOR_DOWN and self._is_out_of_time():
+        if refusal.kind is RefusalKind.PROVIDER_DOWN and self._is_out_of_time():
             fault = Fault.NOBODY
         findings = refusal_findings(call, batch.of(call), ask.page, refusal, now_ms, fault, self.answers)
         batch.apply(call, findings)
         if consequence.ends_batch:
-            batch.defer("the vendor takes no calls now")
+            batch.defer("the provider takes no calls now")
 
     def _is_out_of_time(self) -> bool:
         """Whether a call that has just failed was cut short by the end of this start."""
@@ -549,22 +549,22 @@ class Refresher:
         return results
 
 
-def _send(vendor: VendorClient, ask: Ask, seconds: float) -> Any:
+def _send(provider: ProviderClient, ask: Ask, seconds: float) -> Any:
     """One request, ended within so many seconds; in any thread, it only asks and decodes. Raises Refusal."""
     match ask.call:
         case SnapshotCall(work):
-            return vendor.snapshot(_symbols(work), deadline_seconds=seconds)
+            return provider.snapshot(_symbols(work), deadline_seconds=seconds)
         case MarketSnapshotCall(work, asset_type):
-            return vendor.market_snapshot(asset_type, _symbols(work), deadline_seconds=seconds)
+            return provider.market_snapshot(asset_type, _symbols(work), deadline_seconds=seconds)
         case GroupedDayCall(work, asset_type, day):
-            return vendor.grouped_day(asset_type, day, _symbols(work), deadline_seconds=seconds)
+            return provider.grouped_day(asset_type, day, _symbols(work), deadline_seconds=seconds)
         case PreviousDayCall((work, *_)):
             asset = work.asset
-            return vendor.previous_day(asset.polygon_ticker, asset.symbol, deadline_seconds=seconds)
+            return provider.previous_day(asset.polygon_ticker, asset.symbol, deadline_seconds=seconds)
         case BarsCall() if ask.page:
-            return vendor.next_page(ask.page.answer, deadline_seconds=seconds)
+            return provider.next_page(ask.page.answer, deadline_seconds=seconds)
         case BarsCall((work, *_), start_ms, end_ms):
-            return vendor.bars(work.asset.polygon_ticker, start_ms, end_ms, deadline_seconds=seconds)
+            return provider.bars(work.asset.polygon_ticker, start_ms, end_ms, deadline_seconds=seconds)
 
 
 def _symbols(work: Sequence[Work]) -> dict[str, str]:

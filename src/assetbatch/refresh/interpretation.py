@@ -1,4 +1,4 @@
-"""What an answer or a refusal of the vendor means for the work it was asked for.
+"""What an answer or a refusal of the provider means for the work it was asked for.
 
 Pure: values in, `Findings` out. The state of the batch takes them over (`batch.BatchState.apply`).
 """
@@ -37,26 +37,26 @@ FUTURE_MS = 60_000
 """How far ahead of our clock a price may be dated."""
 
 SETTLED_AFTER_MS = 25 * 60_000
-"""How old a slot without a bar must be for the vendor to have none: plans lag by up to 15 minutes."""
+"""How old a slot without a bar must be for the provider to have none: plans lag by up to 15 minutes."""
 
 HOLE_MS = HOUR_MS
-"""Within bars, a longer stretch of open hours without any is believed when the vendor answers so twice."""
+"""Within bars, a longer stretch of open hours without any is believed when the provider answers so twice."""
 
 EMPTY_MS = DAY_MS
 """The same of a stretch at either end of an answer, where the data may simply begin or end."""
 
 MOST_PAGES = 100
 """Maximum number of pages of one range, and so the share of the range that each is to bring; a range fits one
-page of the size that the vendor documents."""
+page of the size that the provider documents."""
 
 FAULT_WORDS = {
-    SpanFault.UNUSABLE_BAR: "the vendor's bar is of no use",
-    SpanFault.UNCONFIRMED: "the vendor answered without any bar; asked once more",
+    SpanFault.UNUSABLE_BAR: "the provider's bar is of no use",
+    SpanFault.UNCONFIRMED: "the provider answered without any bar; asked once more",
 }
 """What people read of a fault."""
 
 LATE_AT_MOST_MS = 2 * DAY_MS
-"""By then the vendor has published whatever it has."""
+"""By then the provider has published whatever it has."""
 
 _SUCCESS = Status.SUCCESS  # a member of an enum is looked up by Python code, which thousands of assets feel
 
@@ -64,7 +64,7 @@ _SUCCESS = Status.SUCCESS  # a member of an enum is looked up by Python code, wh
 class Consequence(msgspec.Struct, frozen=True):
     """What follows from a refusal that has taught nothing of the plan by which it could be asked otherwise:
     the sync status, whether another try cannot help, whether the batch makes no further call, what the
-    ledger says of bars asked for, whose fault it is, whether it shows that the vendor is at work."""
+    ledger says of bars asked for, whose fault it is, whether it shows that the provider is at work."""
 
     status: Status
     final: bool = False
@@ -81,11 +81,11 @@ CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
     RefusalKind.TIMEFRAME: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.NOT_IN_PLAN),
     RefusalKind.UNKNOWN_TICKER: Consequence(Status.NOT_FOUND, final=True, span=SpanState.FAILED),
     RefusalKind.TOO_MANY_CALLS: Consequence(Status.DEFERRED, ends_batch=True, at_work=False),
-    RefusalKind.VENDOR_DOWN: Consequence(
-        Status.FAILED, span=SpanState.FAILED, fault=Fault.VENDOR, at_work=False
+    RefusalKind.PROVIDER_DOWN: Consequence(
+        Status.FAILED, span=SpanState.FAILED, fault=Fault.PROVIDER, at_work=False
     ),
     RefusalKind.NONSENSE: Consequence(
-        Status.FAILED, span=SpanState.FAILED, fault=Fault.VENDOR, at_work=False
+        Status.FAILED, span=SpanState.FAILED, fault=Fault.PROVIDER, at_work=False
     ),
 }
 """The one place that says what each class of refusal leads to (the README's table is this one)."""
@@ -93,7 +93,7 @@ CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one piece of work. `final` where another try cannot help; `fault` says whose it is;
-    `answers` is how many calls of the same start the vendor had answered when this one failed."""
+    `answers` is how many calls of the same start the provider had answered when this one failed."""
 
     work: Work
     status: Status
@@ -211,13 +211,14 @@ def _nothing(item: Work, stored: Mapping[str, StoredAsset], error: str) -> Resul
 def previous_day_findings(
     work: Sequence[Work], price: Price | None, stored: Mapping[str, StoredAsset], now_ms: int
 ) -> Findings:
-    """Take the price from one day's bar; there may be none. The vendor stamps it with the day's start or its
-    end, so that the day that has just ended may look like the next one; a later one is from the future."""
+    """Take the price from one day's bar; there may be none. The provider stamps it with the day's start or
+    its end, so that the day that has just ended may look like the next one; a later one is from the
+    future."""
     if price is None:
         return Findings(
             asked_ms=now_ms,
             results=[
-                _nothing(item, stored, f"the vendor has no previous day of {item.asset.polygon_ticker}")
+                _nothing(item, stored, f"the provider has no previous day of {item.asset.polygon_ticker}")
                 for item in work
             ],
         )
@@ -296,7 +297,7 @@ def _is_asked_at(span: Span, at_ms: int) -> bool:
 def _why_pages_end(call: BarsCall, before: Page | None, page: Page) -> str | None:
     """Why no further page of a range is asked for though there is one; None where it is."""
     if before is not None and page.from_ms <= before.from_ms:
-        return f"the vendor's pages lead nowhere: page {page.number} brought nothing"
+        return f"the provider's pages lead nowhere: page {page.number} brought nothing"
     if page.number >= MOST_PAGES or _is_slow(call, page, page.number - 1):
         return _never_end(page)
     return None
@@ -310,7 +311,7 @@ def _is_slow(call: BarsCall, page: Page, shares: int) -> bool:
 
 def _never_end(page: Page) -> str:
     count = plural(page.number, "page")
-    return f"the vendor's pages do not end: {count} brought bars up to {moment(page.from_ms)}"
+    return f"the provider's pages do not end: {count} brought bars up to {moment(page.from_ms)}"
 
 
 def unended_findings(call: BarsCall, work: Sequence[Work], page: Page) -> Findings:
@@ -332,7 +333,7 @@ def _from_bars(
 ) -> Result:
     if not bars and item.kind is WorkKind.PRICE:
         span = f"from {moment(call.start_ms)} to {moment(call.end_ms + 1)}"
-        return _nothing(item, stored, f"the vendor has no bars of {item.asset.polygon_ticker} {span}")
+        return _nothing(item, stored, f"the provider has no bars of {item.asset.polygon_ticker} {span}")
     price = None
     if item.kind is WorkKind.PRICE:
         price = price_from_bars(item.asset.symbol, bars, seen_to_ms)
@@ -392,7 +393,7 @@ def answered_to(call: BarsCall, answer: BarsAnswer, now_ms: int, newest_ms: int)
     """The moment up to which an answer tells all there is, from the start of its range on.
 
     With more pages to come that is the end of its last element. Otherwise all of the range, except what
-    the vendor may only be late with: slots of the last minutes, and those later than the newest data that
+    the provider may only be late with: slots of the last minutes, and those later than the newest data that
     it has shown of any asset of the class (`newest_ms`; where it has shown none, of the last two days).
     """
     end_ms = _end_of(call, now_ms)
@@ -441,8 +442,8 @@ def ledger_of(
     """What an answer tells of `[start_ms, end_ms)` beside what was known `before`.
 
     A slot is FAILED where its bar was of no use or misplaced. A slot without a bar is FAILED where elements
-    could not even be placed, or where so much is missing that the vendor has to answer so once more. All
-    else is ASKED: stored, or nothing that the vendor has.
+    could not even be placed, or where so much is missing that the provider has to answer so once more. All
+    else is ASKED: stored, or nothing that the provider has.
     """
     if start_ms >= end_ms:
         return []

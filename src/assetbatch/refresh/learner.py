@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from assetbatch.provider.answers import BarsAnswer, PricesAnswer
 
 HISTORY_YEARS = 2
-"""Where a plan's history begins, if it refuses an older start (the vendor's free plan)."""
+"""Where a plan's history begins, if it refuses an older start (the provider's free plan)."""
 
 
 def lack_shown_by(call: Call, kind: RefusalKind, now_ms: int) -> Lack | None:
@@ -95,7 +95,8 @@ def edge_of(lack: Lack, call: Call, now_ms: int) -> int:
 
 def history_edge(call: BarsCall, now_ms: int) -> int:
     """Where the plan's history is taken to begin after a range was refused as too old: two years ago if the
-    range began before that, or else a day later (nobody says how the vendor counts); 0 if it began later."""
+    range began before that, or else a day later (nobody says how the provider counts); 0 if it began
+    later."""
     today = day_of(now_ms)
     if (today.month, today.day) == (2, 29):
         today -= timedelta(days=1)

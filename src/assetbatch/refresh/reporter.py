@@ -17,7 +17,7 @@ log = logging.getLogger("assetbatch")
 
 WAITS_FOR = {
     "window": "all calls of this window are used",
-    "blocked": "the vendor said too many calls",
+    "blocked": "the provider said too many calls",
     "lost": (
         "redis has no log of the last calls with this key "
         "(the key is new there, or redis was restarted, emptied or is another server)"

@@ -1,4 +1,4 @@
-"""The simulated vendor: a real HTTP server on loopback that answers as the vendor does.
+"""The simulated provider: a real HTTP server on loopback that answers as the provider does.
 
 It is what `--sandbox` calls, what `assetbatch sandbox` serves, and the judge in the tests: it keeps a
 log of arrivals. From the wire inwards: `server` (HTTP, keys, latency), `limits` (rate limit and log),

@@ -1,6 +1,6 @@
-"""What the vendor answers: a pure function of the request, the plan, the prices and the time.
+"""What the provider answers: a pure function of the request, the plan, the prices and the time.
 
-True to the vendor's OpenAPI spec; where its live service is known to differ, it follows the service.
+True to the provider's OpenAPI spec; where its live service is known to differ, it follows the service.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Request:
     """What is asked, and the circumstances of the answer.
 
     `path` is the raw path and `query` its decoded parameters; `base_url` is how the client calls
-    this server (for `next_url`), `request_id` the id of the answer, `now_ms` the vendor's clock.
+    this server (for `next_url`), `request_id` the id of the answer, `now_ms` the provider's clock.
     """
 
     path: str
@@ -88,7 +88,7 @@ class _Refusal(Exception):  # noqa: N818  it is an answer, not an error
 
 
 def error(status: int, text: str, request_id: str) -> Answer:
-    """An error in the vendor's shape for 400, 401, 429 and 500."""
+    """An error in the provider's shape for 400, 401, 429 and 500."""
     return Answer(status, {"status": "ERROR", "request_id": request_id, "error": text})
 
 
@@ -112,7 +112,7 @@ def unknown_path() -> Answer:
     return Answer(404, b"404 page not found\n", TEXT)
 
 
-class Vendor:
+class Provider:
     """Answers requests out of a source of prices, as far as the plan allows."""
 
     def __init__(self, source: Source, plan: Plan) -> None:
@@ -649,7 +649,7 @@ def _next_midnight(midnight_ms: int) -> int:
 
 
 def _end_of_utc_day(start_ms: int) -> int:
-    """The last millisecond of the UTC day, as the vendor stamps daily forex bars."""
+    """The last millisecond of the UTC day, as the provider stamps daily forex bars."""
     return start_ms // _DAY_MS * _DAY_MS + _DAY_MS - 1
 
 
@@ -682,7 +682,7 @@ class _Span:
         if self.unit == "day":
             return date.fromordinal(max(1, (day.toordinal() // count + ahead) * count))
         if self.unit == "week":
-            sunday = day.toordinal() // 7  # ordinal 7 was a Sunday, the vendor's first day of the week
+            sunday = day.toordinal() // 7  # ordinal 7 was a Sunday, the provider's first day of the week
             return date.fromordinal(max(1, (sunday // count + ahead) * count * 7))
         months = {"month": 1, "quarter": 3, "year": 12}[self.unit] * count
         month = (day.year * 12 + day.month - 1) // months * months + ahead * months

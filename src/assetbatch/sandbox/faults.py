@@ -1,4 +1,4 @@
-"""Faults to order: what a vendor, a gateway or a network does wrong, by name.
+"""Faults to order: what a provider, a gateway or a network does wrong, by name.
 
 A fault is written `name`, `name=value`, or either with `:probability`, such as `status=503:0.1`.
 """
@@ -197,14 +197,14 @@ def _spoil(fault: Fault, answer: Answer, request: Request) -> Answer | None:
     return None if body is None else replace(answer, body=body)
 
 
-# Answers in place of the vendor's
+# Answers in place of the provider's
 
 
 def _with_status(value: str, request: Request) -> Answer:
     status = int(value)
     if status in (502, 503, 504):
         return Answer(status, f"<html><body><h1>{status}</h1></body></html>".encode(), _HTML)
-    return error(status, "an error ordered from the simulated vendor", request.request_id)
+    return error(status, "an error ordered from the simulated provider", request.request_id)
 
 
 def _retry_after(value: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Recorded 5-minute bars served as the vendor's, moved in time so that they are of the recent past.
+"""Recorded 5-minute bars served as the provider's, moved in time so that they are of the recent past.
 
 The files are `SYMBOL.csv` or `SYMBOL_suffix.csv` with the columns
 `t_ms,open,high,low,close,volume,bid_close,ask_close`; files of one symbol are merged. A recorded bar

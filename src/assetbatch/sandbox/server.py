@@ -1,4 +1,4 @@
-"""The simulated vendor over HTTP on loopback: keys, rate limit, latency, faults and the log of arrivals."""
+"""The simulated provider over HTTP on loopback: keys, rate limit, latency, faults and the log of arrivals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 from urllib.parse import parse_qsl, urlsplit
 
-from assetbatch.sandbox.answers import TEXT, Answer, Request, Vendor, error, too_many_calls
+from assetbatch.sandbox.answers import TEXT, Answer, Provider, Request, error, too_many_calls
 from assetbatch.sandbox.bars import Source
 from assetbatch.sandbox.faults import FaultBook
 from assetbatch.sandbox.limits import Arrival, CallLog, fingerprint
@@ -42,11 +42,11 @@ def system_clock() -> int:
 
 
 class SandboxServer:
-    """The simulated vendor on a loopback port; a context manager that serves from a background thread.
+    """The simulated provider on a loopback port; a context manager that serves from a background thread.
 
     - `plan`: what the key may ask; other limits are `dataclasses.replace(PLANS["basic"], limit=50)`.
     - `key`: the one accepted key; None accepts any that is not empty.
-    - `clock`: the vendor's time in Unix milliseconds, which decides what exists and what is today's.
+    - `clock`: the provider's time in Unix milliseconds, which decides what exists and what is today's.
     - `universe`: how many tickers there are at least; made-up ones fill up the common ones.
     - `replay`: a folder of recorded bars to serve instead of made-up prices; `replay_weeks` moves them by
       so many weeks (None: as close to the present as a plan with yesterday's data can see them).
@@ -84,7 +84,7 @@ class SandboxServer:
         self.faults = FaultBook()
         for text in faults:
             self.faults.order(text, times=None)
-        self._vendor = Vendor(self.source, plan)
+        self._provider = Provider(self.source, plan)
         self._calls = CallLog(plan.limit, plan.window_seconds, state_file)
         self._key = key
         self._latency = latency
@@ -172,7 +172,7 @@ class SandboxServer:
         if wait_seconds is not None:
             headers = {"Retry-After": str(int(wait_seconds) + 1)} if self._retry_after else {}
             return replace(too_many_calls(request.request_id), headers=headers), None
-        answer, fault = self.faults.meet(request, self._vendor.answer(request))
+        answer, fault = self.faults.meet(request, self._provider.answer(request))
         return answer, fault.name if fault else None
 
     def delay_seconds(self, number: int) -> float:

@@ -181,7 +181,7 @@ class Queue:
 
     def fail(self, token: str, failures: Sequence[Failure], answered_ms: int = 0) -> tuple[str, ...]:
         """Records failures; returns a word each: `retry`, `dead` or `lost` (the lease was). `answered_ms` is
-        when the vendor last answered anybody, 0 where that is not known."""
+        when the provider last answered anybody, 0 where that is not known."""
         if not failures:
             return ()
         words: list[str] = []

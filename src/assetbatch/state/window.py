@@ -1,4 +1,4 @@
-"""The call window: at most `limit` calls arrive at the vendor in any rolling window.
+"""The call window: at most `limit` calls arrive at the provider in any rolling window.
 
 A grant writes an entry dated ahead by the longest the call may still take; the answer moves it
 back to the moment it came. A process that dies holds its slot a little longer, never shorter.
@@ -234,7 +234,7 @@ class Window:
             self._cancel(keys=[self.keys[0], self.keys[6]], args=[self._now(), grant.call_id])
 
     def block(self, seconds: float | None) -> int:
-        """The vendor said "too many calls": the window is full for everybody.
+        """The provider said "too many calls": the window is full for everybody.
 
         For `seconds` (its Retry-After, capped) or one whole window. Returns until when, in ms.
         """

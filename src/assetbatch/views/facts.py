@@ -16,7 +16,7 @@ _KINDS = {"bars": "for bars", "history": "pages of the past"}
 
 _WHAT_TO_DO = {
     "batch.priority.success_rate": "of the last hour; assetbatch -v run-priority says what fails now",
-    "batch.priority.latency_ms": "a slow vendor or waits for a call: assetbatch -v run-priority says which",
+    "batch.priority.latency_ms": "a slow provider or waits for a call: assetbatch -v run-priority says which",
     "queue.size": "run-queue does not keep up: a larger plan, longer frequencies or fewer assets",
     "api.rate_limit_waits": "of the last hour; the queue asks for more calls than the plan has, or another "
     "program uses the key",

@@ -22,7 +22,7 @@ STATUSES = ("healthy", "degraded", "unhealthy")
 _TOTALS = {
     "waits": ("rate_limit_waits", "Calls that had to wait for the window."),
     "bars_written": ("bars_written", "5-minute bars written, new or corrected."),
-    "bars_corrected": ("bars_corrected", "Stored bars that the vendor has corrected."),
+    "bars_corrected": ("bars_corrected", "Stored bars that the provider has corrected."),
     "bars_filled": (
         "bars_filled",
         "Bars stored with a value that the provider did not give.",
@@ -149,7 +149,7 @@ def _counters(health: Health, counters: Mapping[str, int]) -> Iterable[str]:
         "Starts that found an earlier one of the same command still running.",
         [((("command", job.id),), job.skipped) for job in health.jobs],
     )
-    yield _counter("calls", "Calls to the vendor, by outcome.", _labelled(counters, "calls", "outcome"))
+    yield _counter("calls", "Calls to the provider, by outcome.", _labelled(counters, "calls", "outcome"))
     yield _counter(
         "refreshes",
         "What became of the assets that cycles looked at.",

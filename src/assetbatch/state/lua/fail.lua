@@ -2,9 +2,9 @@
 -- another try cannot help).
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors
 -- ARGV: now ('' = the server's time), token, max attempts, retry delay ms, dead letters to keep, the moment of the
---       vendor's last answer to anybody ('0' = none), then per item: id, the error, and how:
+--       provider's last answer to anybody ('0' = none), then per item: id, the error, and how:
 --       'final' (another try cannot help), or whose fault it is: 'item' (counted), 'nobody' (not counted) or
---       'vendor' (counted if the vendor has answered since the item's last failure: then it is the item's)
+--       'provider' (counted if the provider has answered since the item's last failure: then it is the item's)
 -- Returns: a word per item: 'retry', 'dead', or 'lost' where this token does not hold it (any more)
 --@include _clock.lua
 --@include _queue.lua
@@ -21,7 +21,7 @@ for i = 7, #ARGV, 3 do
   local r = read_record(q, id)
   if not holds(r, ARGV[2]) then
     result[#result + 1] = 'lost'
-  elseif how == 'nobody' or how == 'vendor' and answered <= last_failed(q, id, now) then
+  elseif how == 'nobody' or how == 'provider' and answered <= last_failed(q, id, now) then
     uncount(r)
     try_later(q, id, r, now, reason, retry)
     result[#result + 1] = 'retry'

@@ -16,7 +16,7 @@ from assetbatch.views.terminal.style import share
 
 REASONS = {
     Reason.CLOSED: "the market is closed",
-    Reason.NOTHING: "the vendor has nothing",
+    Reason.NOTHING: "the provider has nothing",
     Reason.NOT_IN_PLAN: "not in your plan",
     Reason.NOT_PUBLISHED: "not published yet; asked for when it is",
     Reason.FAILED: "no usable answer; asked again",

@@ -1,6 +1,6 @@
 -- No foreign key on symbol_id: checking it makes writing bars take 2.6 times as long, and bars are only ever written
 -- for rows of symbols that are locked at that moment.
--- float8, since the vendor's JSON numbers are doubles: what it sent is stored to the last digit.
+-- float8, since the provider's JSON numbers are doubles: what it sent is stored to the last digit.
 -- Partitions, where asked for, are added after the migrations; TimescaleDB makes its own of an ordinary table.
 CREATE TABLE {bars} (
     {bars.symbol_id} {symbol_id_type} NOT NULL,

@@ -1,7 +1,7 @@
-"""A vendor in plain Python, whose truth is known: what it would answer at a moment, as bytes.
+"""A provider in plain Python, whose truth is known: what it would answer at a moment, as bytes.
 
 A bar is made by its quotes. A plan may lag, so that some quotes of a bar appear only after its end;
-`LAG_MS` after it they are all there, and the bar is final unless the vendor corrects it later.
+`LAG_MS` after it they are all there, and the bar is final unless the provider corrects it later.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Quotes = Sequence[tuple[float, float]]
 
 
 class Version(NamedTuple):
-    """A bar as the vendor knew it at some moment; a later one has a higher rank."""
+    """A bar as the provider knew it at some moment; a later one has a higher rank."""
 
     rank: int
     bar: Bar
@@ -63,7 +63,7 @@ class Oddity(NamedTuple):
     detail: Any
 
 
-class Vendor:
+class Provider:
     """The bars of one symbol, the first of which starts at `START_MS`; one without quotes does not exist."""
 
     def __init__(self, series: Sequence[Quotes]) -> None:
@@ -164,7 +164,7 @@ def _heard(element: Element) -> Bar | None:
         return None
     if not all(isinstance(price, float) and price > 0 for price in prices):
         return None
-    o, h, l, c = prices  # noqa: E741 - the vendor's names
+    o, h, l, c = prices  # noqa: E741 - the provider's names
     bar = Bar(element["t"], o, h, l, c, element["v"], element["vw"], element["n"])
     return bar if l <= min(o, c) <= max(o, c) <= h else None
 
