@@ -19,7 +19,7 @@ from assetbatch.errors import ConfigError, DatabaseError
 from assetbatch.secret import Secret
 from assetbatch.state.clock import ServerClock
 from assetbatch.state.connection import VIEW_SECONDS, RedisClient, Waiting, connect
-from assetbatch.state.history import Journal
+from assetbatch.state.history import History
 from assetbatch.state.keys import Keys, fingerprint, shared_prefix, window_name
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
@@ -233,9 +233,9 @@ class Services:
         return DeadProcesses(self.redis, self.keys, self.window.keys, COMMANDS, self.queue.retry)
 
     @cached_property
-    def journal(self) -> Journal:
+    def history(self) -> History:
         """The record of starts and cycles."""
-        return Journal(self.redis, self.keys)
+        return History(self.redis, self.keys)
 
     @cached_property
     def metrics(self) -> Metrics:

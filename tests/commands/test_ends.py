@@ -70,7 +70,7 @@ class TestTheSlowestCall:
         monkeypatch.setattr(ProviderClient, "bars", slowly)
         assert free.run_queue(seconds=10).calls == 1
         with free.services() as services:
-            slowest_ms = services.journal.start("run_queue", 1).slowest_call_ms
+            slowest_ms = services.history.start("run_queue", 1).slowest_call_ms
         assert slowest_ms is not None
         assert slowest_ms >= 3500
 

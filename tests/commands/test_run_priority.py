@@ -159,7 +159,7 @@ class TestTheBudget:
             result = free.run_priority()
         assert (result.result, result.exit_code, free.paths) == ("skipped", 0, [])
         with free.services() as services:
-            assert services.journal.job(RUN_PRIORITY).skipped == 1
+            assert services.history.job(RUN_PRIORITY).skipped == 1
 
     def test_no_call_is_made_once_another_start_has_its_place(
         self, free: World, monkeypatch: pytest.MonkeyPatch
@@ -242,7 +242,7 @@ class TestFailures:
         assert [asset.status for asset in result.assets] == ["deferred"] * 3
         with free.services() as services:
             state = services.window.state()
-            job = services.journal.job(RUN_PRIORITY)
+            job = services.history.job(RUN_PRIORITY)
         assert state.remaining == 0
         assert 15_000 < state.next_slot_ms - state.now_ms <= 17_000
         assert job.last_error == "the provider said too many calls"
@@ -259,7 +259,7 @@ class TestFailures:
             free.run_priority()
         assert len(free.paths) == 1
         with free.services() as services:
-            job = services.journal.job(RUN_PRIORITY)
+            job = services.history.job(RUN_PRIORITY)
         assert job.last_result == "failed"
 
     def test_a_missing_schema_says_what_to_run(self, make_world: MakeWorld) -> None:
@@ -323,7 +323,7 @@ class TestDryRun:
         assert free.paths == []
         with free.services() as services:
             assert services.window.state().used == 0
-            assert services.journal.job(RUN_PRIORITY).last_started_ms is None
+            assert services.history.job(RUN_PRIORITY).last_started_ms is None
 
     def test_says_why_nothing_would_be_called(self, free: World) -> None:
         free.run_priority()

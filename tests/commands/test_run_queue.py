@@ -106,7 +106,7 @@ class TestRunQueue:
         result = world.run_queue()
         assert (result.calls, result.waits, result.queue_size) == (3, 2, 0)
         with world.services() as services:
-            assert services.journal.waits_of_last_hour(world.clock.at_ms) == 2
+            assert services.history.waits_of_last_hour(world.clock.at_ms) == 2
 
     def test_leaves_the_slots_of_the_next_priority_cycle(self, make_world: MakeWorld) -> None:
         world = make_world(limit=5)

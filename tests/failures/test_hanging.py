@@ -138,7 +138,7 @@ def test_postgresql_that_freezes_while_an_answer_is_stored_is_said_and_costs_no_
         state = services.queue.state()
         assert (state.size, state.leased, state.dead) == (3, 0, 0)
         assert services.locks.held("run_queue") == []
-        assert services.journal.job("run_queue").last_result == "failed"
+        assert services.history.job("run_queue").last_result == "failed"
         taken = services.queue.take(3, 60)
     assert [item.attempts for item in taken.items] == [0, 0, 0]  # type: ignore[union-attr]  # else it fails here
 

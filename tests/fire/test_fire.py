@@ -189,7 +189,7 @@ def test_without_kills_the_budget_is_used_up(
             process.wait(USE_SECONDS + 20)
         arrivals, lines = arena.arrivals(), arena.lines()
         with arena.services() as services:
-            counted = services.journal.waits_of_last_hour(services.now_ms())
+            counted = services.history.waits_of_last_hour(services.now_ms())
     times = sorted(arrival.at for arrival in arrivals if arrival.at < until)
     under_way = times[STARTING_CALLS:]
     # a slot counts from its call's answer on, and who waits for it needs to wake up: the rest is waste

@@ -7,7 +7,7 @@ from assetbatch.domain.entitlements import KnownRefusal, Lack, Sighting
 from assetbatch.domain.records import CycleRecord
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.entitlement_store import PlanMemory
-from assetbatch.state.history import CYCLES_KEPT, Journal
+from assetbatch.state.history import CYCLES_KEPT, History
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 
@@ -142,56 +142,56 @@ class TestAPlaceThatRedisHasForgotten:
 
 class TestJournal:
     def test_remembers_starts_and_ends(self, redis_client: RedisClient, keys: Keys) -> None:
-        journal = Journal(redis_client, keys)
-        journal.start("run_priority", 1000)
-        started = journal.start("run_priority", 2000)
+        history = History(redis_client, keys)
+        history.start("run_priority", 1000)
+        started = history.start("run_priority", 2000)
         assert (started.starts_ms, started.slowest_call_ms, started.answered_ms) == ((1000, 2000), None, 0)
-        journal.finish("run_priority", CycleRecord(started_ms=2000, duration_ms=5, result="ok", refreshed=3))
-        job = journal.job("run_priority")
+        history.finish("run_priority", CycleRecord(started_ms=2000, duration_ms=5, result="ok", refreshed=3))
+        job = history.job("run_priority")
         assert (job.last_started_ms, job.last_finished_ms, job.last_result, job.last_error) == (
             2000,
             2005,
             "ok",
             None,
         )
-        assert journal.cycles("run_priority")[0].refreshed == 3
+        assert history.cycles("run_priority")[0].refreshed == 3
 
     def test_knows_the_slowest_of_the_last_hundred_calls_of_all_commands(
         self, redis_client: RedisClient, keys: Keys
     ) -> None:
-        journal = Journal(redis_client, keys)
+        history = History(redis_client, keys)
         cycle = CycleRecord(started_ms=1, duration_ms=1, result="ok")
-        journal.finish("run_priority", cycle, [9000, 40], answered_ms=7)
-        journal.finish("run_queue", cycle, [1200] * 98)
-        journal.finish("run_queue", cycle)
-        assert journal.start("run_queue", 2)[1:] == (9000, 7)
-        journal.finish("run_queue", cycle, [300])
-        assert journal.start("run_queue", 3).slowest_call_ms == 1200
+        history.finish("run_priority", cycle, [9000, 40], answered_ms=7)
+        history.finish("run_queue", cycle, [1200] * 98)
+        history.finish("run_queue", cycle)
+        assert history.start("run_queue", 2)[1:] == (9000, 7)
+        history.finish("run_queue", cycle, [300])
+        assert history.start("run_queue", 3).slowest_call_ms == 1200
         assert redis_client.llen(keys.call_ms) == 100
 
     def test_a_command_that_never_started_has_nothing(self, redis_client: RedisClient, keys: Keys) -> None:
-        job = Journal(redis_client, keys).job("run_queue")
+        job = History(redis_client, keys).job("run_queue")
         assert (job.last_started_ms, job.skipped, job.starts_ms) == (None, 0, ())
 
     def test_keeps_a_bounded_number_of_cycles(self, redis_client: RedisClient, keys: Keys) -> None:
-        journal = Journal(redis_client, keys)
+        history = History(redis_client, keys)
         for number in range(CYCLES_KEPT + 5):
-            journal.finish("q", CycleRecord(started_ms=number, duration_ms=1, result="ok"))
-        assert len(journal.cycles("q")) == CYCLES_KEPT
-        assert journal.cycles("q")[0].started_ms == CYCLES_KEPT + 4
+            history.finish("q", CycleRecord(started_ms=number, duration_ms=1, result="ok"))
+        assert len(history.cycles("q")) == CYCLES_KEPT
+        assert history.cycles("q")[0].started_ms == CYCLES_KEPT + 4
 
     def test_counts_the_waits_of_the_last_hour(self, redis_client: RedisClient, keys: Keys) -> None:
-        journal = Journal(redis_client, keys)
-        journal.waited(1_000, "a")
-        journal.waited(3_000_000, "b")
-        assert journal.waits_of_last_hour(3_000_000) == 2
-        assert journal.waits_of_last_hour(3_700_000) == 1
+        history = History(redis_client, keys)
+        history.waited(1_000, "a")
+        history.waited(3_000_000, "b")
+        assert history.waits_of_last_hour(3_000_000) == 2
+        assert history.waits_of_last_hour(3_700_000) == 1
 
     def test_counts_skipped_starts(self, redis_client: RedisClient, keys: Keys) -> None:
-        journal = Journal(redis_client, keys)
-        journal.skip("q")
-        journal.skip("q")
-        assert journal.job("q").skipped == 2
+        history = History(redis_client, keys)
+        history.skip("q")
+        history.skip("q")
+        assert history.job("q").skipped == 2
 
 
 def test_what_a_plan_shows_and_lacks_is_remembered_for_all_processes_of_its_key(

@@ -180,8 +180,8 @@ def backfill(
             QueueLoad(
                 queued=by_line,
                 pages_elsewhere=ahead if dry_run else max(0, ahead - by_line[Line.HISTORY]),
-                starts_ms=services.journal.job(RUN_PRIORITY).starts_ms,
-                cycles=services.journal.cycles(RUN_QUEUE, CYCLES_FOR_FORECAST),
+                starts_ms=services.history.job(RUN_PRIORITY).starts_ms,
+                cycles=services.history.cycles(RUN_QUEUE, CYCLES_FOR_FORECAST),
             ),
             known,
             services.store.load([asset.symbol for asset in config.enabled_priority_assets]),

@@ -165,7 +165,7 @@ def refreshing(
         now_ms=services.now_ms,
         deadline=deadline,
         slowest_call_seconds=None if started.slowest_call_ms is None else started.slowest_call_ms / 1000,
-        reporter=Reporter(services.journal, services.now_ms, progress),
+        reporter=Reporter(services.history, services.now_ms, progress),
     )
     try:
         yield refresher

@@ -38,7 +38,7 @@ def enqueue_secondary(
     with services.locks.hold(ENQUEUE_SECONDARY, deadline.seconds + LEASE_SLACK_SECONDS) as held:
         if not held:
             return skipped(services, result)
-        services.journal.start(ENQUEUE_SECONDARY, result.started_ms)
+        services.history.start(ENQUEUE_SECONDARY, result.started_ms)
         progress.began()
         with recorded(services, result):
             result.assets = enqueue_due(services, result, known)

@@ -91,7 +91,7 @@ class CycleResult(msgspec.Struct, kw_only=True):
 
 @contextmanager
 def recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]]:
-    """Writes the end of a cycle into the journal and the metrics, however it ends; yields the list that its
+    """Writes the end of a cycle into the history and the metrics, however it ends; yields the list that its
     calls go to."""
     began = monotonic()
     error: AssetbatchError | None = None
@@ -119,7 +119,7 @@ def recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]
             error=error.message if error else TOO_MANY_CALLS if result.too_many_calls else None,
         )
         try:
-            services.journal.finish(
+            services.history.finish(
                 result.command,
                 record,
                 [round(call.seconds * 1000) for call in calls if call.sent],
@@ -168,7 +168,7 @@ def new_result(services: Services, command: str) -> CycleResult:
 
 def skipped(services: Services, result: CycleResult) -> CycleResult:
     """The result of a start that found an earlier one still running."""
-    services.journal.skip(result.command)
+    services.history.skip(result.command)
     result.result = "skipped"
     return result
 

@@ -59,7 +59,7 @@ def run_priority(
     with services.locks.hold(RUN_PRIORITY, deadline.seconds + LEASE_SLACK_SECONDS) as place:
         if not place:
             return skipped(services, result)
-        started = services.journal.start(RUN_PRIORITY, result.started_ms)
+        started = services.history.start(RUN_PRIORITY, result.started_ms)
         progress.began()
         with recorded(services, result) as calls:
             known = services.entitlements()

@@ -42,7 +42,7 @@ def run_queue(
     with services.locks.hold(RUN_QUEUE, deadline.seconds + LEASE_SLACK_SECONDS, holders) as held:
         if not held:
             return skipped(services, result)
-        started = services.journal.start(RUN_QUEUE, result.started_ms)
+        started = services.history.start(RUN_QUEUE, result.started_ms)
         progress.began()
         with recorded(services, result) as calls:
             state = services.queue.state()

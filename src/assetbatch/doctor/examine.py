@@ -238,7 +238,7 @@ class _Examination:
     def cron(self) -> Iterable[Finding]:
         now_ms = self._services.now_ms()
         jobs = [
-            job_health(command, self._services.journal.job(command), self._config, now_ms)
+            job_health(command, self._services.history.job(command), self._config, now_ms)
             for command in COMMANDS
         ]
         return of_cron(jobs, self._waiting, self._config, now_ms)

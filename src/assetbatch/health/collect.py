@@ -31,11 +31,11 @@ def collect(services: Services) -> Health:
     config = services.config
     now_ms = services.now_ms()
     known = services.entitlements()
-    jobs = {command: services.journal.job(command) for command in COMMANDS}
-    cycles = {command: services.journal.cycles(command) for command in (RUN_PRIORITY, RUN_QUEUE)}
+    jobs = {command: services.history.job(command) for command in COMMANDS}
+    cycles = {command: services.history.cycles(command) for command in (RUN_PRIORITY, RUN_QUEUE)}
     window = services.window.state()
     queue = services.queue.state()
-    waits = services.journal.waits_of_last_hour(now_ms)
+    waits = services.history.waits_of_last_hour(now_ms)
     problems: list[Problem] = []
     stored: Mapping[str, StoredAsset] | None = None
     try:

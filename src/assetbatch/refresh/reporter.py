@@ -10,7 +10,7 @@ from assetbatch.domain.formatting import plural, span
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.queueing import Refused
 from assetbatch.refresh.progress import Progress
-from assetbatch.state.history import Journal
+from assetbatch.state.history import History
 from assetbatch.state.process_id import new_id
 
 log = logging.getLogger("assetbatch")
@@ -30,8 +30,8 @@ WAITS_FOR = {
 class Reporter:
     """Logs what happens and counts the waits; `progress` shows it to a person who waits."""
 
-    def __init__(self, journal: Journal, now_ms: Callable[[], int], progress: Progress) -> None:
-        self._journal = journal
+    def __init__(self, history: History, now_ms: Callable[[], int], progress: Progress) -> None:
+        self._history = history
         self._now_ms = now_ms
         self._progress = progress
         self.waits = 0
@@ -41,7 +41,7 @@ class Reporter:
         """A call waits for its slot; counted once per call."""
         if first:
             self.waits += 1
-            self._journal.waited(self._now_ms(), new_id())
+            self._history.waited(self._now_ms(), new_id())
         text = f"waiting {span(refused.wait_ms)} for a free call: {WAITS_FOR[refused.reason]}"
         log.log(logging.INFO if first else logging.DEBUG, text)
         self._progress.say(text)

@@ -21,8 +21,8 @@ CALLS_KEPT = 100
 """Of so many calls the durations are kept."""
 
 
-class Journal:
-    """Reads and writes the journal; all methods raise RedisError when Redis cannot be asked."""
+class History:
+    """Reads and writes the history; all methods raise RedisError when Redis cannot be asked."""
 
     def __init__(self, client: RedisClient, keys: Keys) -> None:
         self._client = client
