@@ -29,7 +29,7 @@ from typing import Any, Protocol
 import redis
 from benchmarks.limiter import benchmark_server, surroundings
 
-from assetbatch.domain.queueing import Line
+from assetbatch.domain.queueing import Lane
 
 ITEMS = 10_000
 ITEMS_FOR_SIZE = 100_000
@@ -55,7 +55,7 @@ class Ours:
 
     def __init__(self, url: str) -> None:
 
-        self._class = Line.MEDIUM
+        self._class = Lane.MEDIUM
         self._queue = our_queue(url)
 
     def enqueue(self, ids: Sequence[str]) -> None:
@@ -425,8 +425,8 @@ def time_round(watch: Stopwatch, queue: Any, new: Sequence[tuple[str, Any]]) -> 
 def time_scripts(url: str, rounds: int) -> None:
     """Prints how long each script of ours takes with little and much in the queue."""
 
-    def items(first: int) -> list[tuple[str, Line]]:
-        return list(zip(ids_of(ENQUEUE_AT_ONCE, first), itertools.cycle(list(Line)[:4]), strict=False))
+    def items(first: int) -> list[tuple[str, Lane]]:
+        return list(zip(ids_of(ENQUEUE_AT_ONCE, first), itertools.cycle(list(Lane)[:4]), strict=False))
 
     server: Any = redis.Redis.from_url(url)
     threshold = server.config_get("slowlog-log-slower-than")

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from assetbatch.domain.planning import Work
-from assetbatch.domain.queueing import Failure, Line
+from assetbatch.domain.queueing import Failure, Lane
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.queue import Lease
 from tests.commands.conftest import MakeWorld
@@ -131,7 +131,7 @@ def test_are_worked_and_named_one_by_one(world: World) -> None:
 def test_are_found_among_the_dead_letters(world: World) -> None:
     with world.services() as services:
         ids = [Work(asset).id for asset in services.config.assets]
-        services.queue.enqueue([(item_id, Line.HIGH) for item_id in ids])
+        services.queue.enqueue([(item_id, Lane.HIGH) for item_id in ids])
         lease = services.queue.take(len(ids), 60)
         assert isinstance(lease, Lease)
         services.queue.fail(lease.token, [Failure(item.id, "no", final=True) for item in lease.items])

@@ -16,7 +16,7 @@ from assetbatch.domain.coverage import Reason
 from assetbatch.domain.entitlements import Lack
 from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import BAR_MS
-from assetbatch.domain.queueing import Failure, Line
+from assetbatch.domain.queueing import Failure, Lane
 from assetbatch.errors import ConfigError, UnreachableError
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.client import ProviderClient
@@ -131,11 +131,11 @@ class TestBackfill:
         world.run_queue(seconds=90)
         world.enqueue_secondary()
         with world.services() as services:
-            assert services.queue.state().by_line[Line.HISTORY] == 1  # besides three prices
+            assert services.queue.state().by_lane[Lane.HISTORY] == 1  # besides three prices
         world.run_queue(seconds=90)
         world.enqueue_secondary()
         with world.services() as services:
-            assert services.queue.state().by_line[Line.HISTORY] == 4
+            assert services.queue.state().by_lane[Lane.HISTORY] == 4
 
     def test_of_a_symbol_that_is_not_configured_is_refused(self, free: World) -> None:
         with pytest.raises(ConfigError, match="NOSUCH is no enabled asset that keeps bars"):

@@ -11,7 +11,7 @@ import pytest
 
 from assetbatch.commands.queue_worker import fault_of
 from assetbatch.database import Store
-from assetbatch.domain.queueing import Fault, Line
+from assetbatch.domain.queueing import Fault, Lane
 from assetbatch.errors import DatabaseError, UnreachableError
 from assetbatch.provider.client import ProviderClient
 from assetbatch.state.queue import Lease, Queue
@@ -88,7 +88,7 @@ class TestLeases:
     ) -> None:
         world = make_world(plan="starter", limit=5, document={"secondary_assets": MANY})
         with world.services() as services:
-            services.queue.enqueue([(f"bars:{asset['symbol']}", Line.BARS) for asset in MANY])
+            services.queue.enqueue([(f"bars:{asset['symbol']}", Lane.BARS) for asset in MANY])
         leased = leased_at_each_call(world, monkeypatch)
         result = world.run_queue()
         assert result.calls == len(leased) == 5
@@ -111,7 +111,7 @@ class TestLeases:
         queue = {"retry_delay_seconds": 0}
         world = make_world(plan="starter", limit=5, document={"secondary_assets": MANY, "queue": queue})
         with world.services() as services:
-            services.queue.enqueue([(f"bars:{asset['symbol']}", Line.BARS) for asset in MANY])
+            services.queue.enqueue([(f"bars:{asset['symbol']}", Lane.BARS) for asset in MANY])
         world.config()
         world.provider.order("drip-headers=1", times=None)
         for number in range(3):

@@ -6,7 +6,7 @@ import pytest
 
 from assetbatch.database import Store
 from assetbatch.domain.formatting import iso
-from assetbatch.domain.queueing import CallKind, Failure, Line
+from assetbatch.domain.queueing import CallKind, Failure, Lane
 from assetbatch.domain.records import ENQUEUE_SECONDARY
 from assetbatch.errors import DatabaseError
 from assetbatch.health import Health, collect
@@ -102,7 +102,7 @@ def test_dead_letters_and_skipped_starts_are_counted_and_the_latest_three_named(
     with free.services() as services:
         services.history.skip(ENQUEUE_SECONDARY)
         symbols = [f"S{n}" for n in range(4)]
-        services.queue.enqueue([(symbol, Line.LOW) for symbol in symbols])
+        services.queue.enqueue([(symbol, Lane.LOW) for symbol in symbols])
         lease = services.queue.take(4, 60)
         assert isinstance(lease, Lease)
         failures = [Failure(symbol, "no such ticker", final=True) for symbol in symbols]

@@ -14,7 +14,7 @@ from assetbatch.domain.assets import AssetType
 from assetbatch.domain.coverage import Reason
 from assetbatch.domain.entitlements import Entitlements, Lack
 from assetbatch.domain.market_hours import start_of_day, to_ms
-from assetbatch.domain.queueing import Line
+from assetbatch.domain.queueing import Lane
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.client import ProviderClient
@@ -404,4 +404,4 @@ def test_250_assets_on_a_snapshot_plan_cost_one_call_and_their_bars_follow_as_sl
     assert [asset.kind for asset in result.assets] == ["price"] * 250 + ["bars"] * 4
     assert {asset.status for asset in result.assets} == {"success"}
     with world.services() as services:
-        assert services.queue.state().by_line[Line.BARS] == 246
+        assert services.queue.state().by_lane[Lane.BARS] == 246

@@ -14,7 +14,7 @@ from assetbatch.commands.run_queue import run_queue
 from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.models import Batch, Saved
-from assetbatch.domain.queueing import CallKind, Line
+from assetbatch.domain.queueing import CallKind, Lane
 from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_QUEUE
 from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
 from assetbatch.refresh import batch
@@ -132,7 +132,7 @@ class TestRunQueue:
         free.enqueue_secondary()
         free.run_queue()
         with free.services() as services:
-            services.queue.enqueue([("ETHUSD", Line.HIGH)])
+            services.queue.enqueue([("ETHUSD", Lane.HIGH)])
         before = len(free.paths)
         result = free.run_queue()
         assert (result.calls, result.queue_size, len(free.paths)) == (0, 0, before)
@@ -309,7 +309,7 @@ class TestALostWindow:
         free.run_queue()
         with free.services() as services:
             services.redis.delete(*services.window.keys)
-            services.queue.enqueue([("XAUUSD", Line.HIGH)])
+            services.queue.enqueue([("XAUUSD", Lane.HIGH)])
         before = len(free.paths)
         result = free.run_queue(seconds=8)
         assert (len(free.paths), result.calls) == (before, 0)

@@ -10,7 +10,7 @@ import pytest
 from assetbatch.commands import queue_worker
 from assetbatch.database import Store
 from assetbatch.domain.models import Batch, Saved
-from assetbatch.domain.queueing import Line
+from assetbatch.domain.queueing import Lane
 from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError, UnreachableError
 from assetbatch.provider.client import ProviderClient
 from assetbatch.sandbox.universe import instruments
@@ -158,7 +158,7 @@ def test_pages_of_one_symbol_follow_each_other_while_others_are_out(
     world.enqueue_secondary()
     world.run_queue()
     ids = [
-        (f"history:{asset['symbol']}:2026-0{month}-01:2026-0{month}-28", Line.HISTORY)
+        (f"history:{asset['symbol']}:2026-0{month}-01:2026-0{month}-28", Lane.HISTORY)
         for asset in document["secondary_assets"]
         for month in (8, 9)
     ]

@@ -20,7 +20,7 @@ from assetbatch.config import Config
 from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.market_hours import start_of_day, to_ms
-from assetbatch.domain.queueing import Line
+from assetbatch.domain.queueing import Lane
 from assetbatch.domain.records import RUN_PRIORITY
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import ConfigError, DatabaseError, DeadlineExceededError, RedisError
@@ -331,7 +331,7 @@ class TestOldData:
     def test_calls_are_kept_for_priority(self, make_world: MakeWorld) -> None:
         world = make_world(plan="starter", limit=2)
         with world.services() as services:
-            services.queue.enqueue([("ETHUSD", Line.HIGH)])
+            services.queue.enqueue([("ETHUSD", Lane.HIGH)])
             services.window.reserve(services.now_ms() + 30_000, 2, 60_000)
         said = start(world, "-v", "run-queue", "--max-seconds", "5").stderr
         shows(said, "the free calls are kept for the next priority cycle")

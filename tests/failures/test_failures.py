@@ -162,9 +162,9 @@ class TestPostgreSQL:
     def test_has_no_tables(self, make_world: MakeWorld, command: str) -> None:
         world = make_world(init=False)
         with world.services() as services:
-            from assetbatch.domain.queueing import Line
+            from assetbatch.domain.queueing import Lane
 
-            services.queue.enqueue([("ETHUSD", Line.HIGH)])
+            services.queue.enqueue([("ETHUSD", Lane.HIGH)])
         fails(world, command, code=3, said="the database has no tables of assetbatch")
         doctor(world, code=3, check="postgresql", said="the database has no tables of assetbatch")
         unharmed(world, waiting=1)

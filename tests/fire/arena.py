@@ -289,7 +289,7 @@ def holds(lines: Sequence[Line]) -> list[Hold]:
 def takes(lines: Sequence[Line]) -> list[Take]:
     """The takes of the journals."""
     return [
-        Take(item, queueing.Line(priority), stamp, line.called, line.at)
+        Take(item, queueing.Lane(priority), stamp, line.called, line.at)
         for line in lines
         if line.event == "taken"
         for item, priority, stamp in line.items

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from assetbatch.domain.queueing import Line
+from assetbatch.domain.queueing import Lane
 
 CLASS_SPAN_US = 2 * 3600 * 1_000_000
 """By how much a class gives way to the one above it (README: "The queue"), written down once more."""
@@ -36,7 +36,7 @@ class Take:
     """An item was taken some time between `called` and `answered`; `stamp_us` is when it was enqueued."""
 
     item: str
-    line: Line
+    line: Lane
     stamp_us: int
     called: float
     answered: float
@@ -44,7 +44,7 @@ class Take:
     @property
     def place(self) -> int:
         """Where it stands in line: CRITICAL first, then by age, each class two hours behind the one above."""
-        if self.line is Line.CRITICAL:
+        if self.line is Lane.CRITICAL:
             return self.stamp_us - 10**15
         return self.stamp_us + (self.line.rank - 1) * CLASS_SPAN_US
 

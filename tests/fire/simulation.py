@@ -12,7 +12,7 @@ import random
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
-from assetbatch.domain.queueing import CallKind, CallLimit, Line, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Lane, Refused
 from assetbatch.sandbox import Arrival
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
@@ -148,7 +148,7 @@ class Load:
             taken_ms, lease_ends_ms = self.now_ms, self.now_ms + LEASE_MS
             holds, number = self.evidence.holds, len(self.evidence.holds)
             holds.append(Hold(item.id, token, taken_ms, lease_ends_ms))
-            self.evidence.takes.append(Take(item.id, item.line, item.enqueued_us, self.now_ms, self.now_ms))
+            self.evidence.takes.append(Take(item.id, item.lane, item.enqueued_us, self.now_ms, self.now_ms))
             self.queue.start(token, [item.id], LEASE_MS / 1000)
             yield self.random.randint(0, self.lag_ms)
             self._arrive(item.id)
@@ -184,7 +184,7 @@ class Load:
         lease = self.queue.take(1, LEASE_MS / 1000, token=token)
         assert isinstance(lease, Lease)
         (item,) = lease.items
-        self.evidence.takes.append(Take(item.id, item.line, item.enqueued_us, self.now_ms, self.now_ms))
+        self.evidence.takes.append(Take(item.id, item.lane, item.enqueued_us, self.now_ms, self.now_ms))
         self.queue.finish(token, [item.id])
         return item.id
 
@@ -208,7 +208,7 @@ class Load:
             self.evidence.priority_waits.append(waits)
             yield max(0, 500 - (self.now_ms - began_ms))
 
-    def enqueue_all(self, items: Sequence[tuple[str, Line]], every_ms: int) -> Process:
+    def enqueue_all(self, items: Sequence[tuple[str, Lane]], every_ms: int) -> Process:
         """Puts everything in line again and again; what is there already is not doubled."""
         while True:
             self.queue.enqueue(items)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from assetbatch.domain.queueing import CallKind, Line, Refused
+from assetbatch.domain.queueing import CallKind, Lane, Refused
 from assetbatch.sandbox import windows_over_limit
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
@@ -34,7 +34,7 @@ from tests.fire.simulation import START_MS, Evidence, Load, Sabotaged, accounts
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
-ITEMS = [(f"S{number:03}", Line.MEDIUM) for number in range(400)]
+ITEMS = [(f"S{number:03}", Lane.MEDIUM) for number in range(400)]
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ class TestOrder:
         """Forty items of all classes, whose ids run against the order in which they come."""
         load = Load(client, keys)
         for number in range(40):
-            load.queue.enqueue([(f"A{99 - number}", tuple(Line)[number % 4])])
+            load.queue.enqueue([(f"A{99 - number}", tuple(Lane)[number % 4])])
             load.now_ms += 1
         for _ in range(40):
             load.now_ms += MINUTE_MS
@@ -246,12 +246,12 @@ class TestOrder:
     def waits(self, client: RedisClient, keys: Keys) -> dict[str, float]:
         """How long MEDIUM and LOW items waited, or have waited after eight hours of too much HIGH work."""
         load = Load(client, keys)
-        load.queue.enqueue([("medium", Line.MEDIUM), ("low", Line.LOW)])
-        load.queue.enqueue([("first", Line.HIGH)])
+        load.queue.enqueue([("medium", Lane.MEDIUM), ("low", Lane.LOW)])
+        load.queue.enqueue([("first", Lane.HIGH)])
         served: dict[str, float] = {}
         for number in range(8 * 60):
             load.now_ms += MINUTE_MS
-            load.queue.enqueue([(f"high {number}", Line.HIGH)])
+            load.queue.enqueue([(f"high {number}", Lane.HIGH)])
             served[load.take_one()] = load.now_ms - START_MS
         return {item: served.get(item, load.now_ms - START_MS) for item in ("medium", "low")}
 

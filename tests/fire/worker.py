@@ -153,7 +153,7 @@ class Watch:
             called = time.monotonic()
             answer = original(queue, count, lease_seconds, window, token, alone=alone)
             if isinstance(answer, Lease):
-                items = [(item.id, item.line.value, item.enqueued_us) for item in answer.items]
+                items = [(item.id, item.lane.value, item.enqueued_us) for item in answer.items]
                 self.note("taken", token=token, items=items, called=called, ends=called + lease_seconds)
                 self.passed("grant")
             elif isinstance(answer, Refused):

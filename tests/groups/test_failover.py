@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Line, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Lane, Refused
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state.connection import VIEW_SECONDS, RedisClient, Waiting, connect
@@ -137,7 +137,7 @@ class TestAGroup:
     def test_serves_window_queue_and_locks_like_one_server(self, group: Group, start: Start) -> None:
         process = start(group)
         process.begin()
-        process.queue.enqueue([("EURUSD", Line.MEDIUM), ("BTCUSD", Line.HIGH)])
+        process.queue.enqueue([("EURUSD", Lane.MEDIUM), ("BTCUSD", Lane.HIGH)])
         with process.locks.hold("run_queue", 60) as held:
             assert held
             taken = process.queue.take(2, 60, process.window)
@@ -360,7 +360,7 @@ class TestACluster:
         process = start(cluster)
         process.begin()
         process.call()
-        process.queue.enqueue([("EURUSD", Line.MEDIUM)])
+        process.queue.enqueue([("EURUSD", Lane.MEDIUM)])
         moved = threading.Thread(target=cluster.move_slot, args=(keys.queue_items, 1.0))
         moved.start()
         time.sleep(0.3)  # half of the keys are there, half here
@@ -372,7 +372,7 @@ class TestACluster:
     def test_a_slot_on_its_way_is_told_as_servers_that_are_changing(
         self, cluster: Cluster, start: Start, keys: Keys
     ) -> None:
-        start(cluster).queue.enqueue([("EURUSD", Line.MEDIUM), ("BTCUSD", Line.HIGH)])
+        start(cluster).queue.enqueue([("EURUSD", Lane.MEDIUM), ("BTCUSD", Lane.HIGH)])
         hasty = connect(Secret(cluster.url), keys.prefix, Waiting(0.0))
         queue = Queue(hasty, keys, max_size=10, retry_max_attempts=3, retry_delay_seconds=60)
         moved = threading.Thread(target=cluster.move_slot, args=(keys.queue_items, 2.0))

@@ -16,7 +16,7 @@ from functools import partial
 import pytest
 
 from assetbatch.domain.planning import expected_next_start
-from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Line, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Lane, Refused
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
@@ -35,7 +35,7 @@ PRIORITY_CALLS = 3
 INTERVAL_MS = 5 * MINUTE
 QUEUE_RUN_MS = 55 * SECOND
 SYMBOLS_PER_CLASS = 60
-CLASSES = (Line.HIGH, Line.MEDIUM, Line.LOW)
+CLASSES = (Lane.HIGH, Lane.MEDIUM, Lane.LOW)
 
 Process = Generator[int, None, None]
 """A process yields how long it sleeps, in ms."""
@@ -60,7 +60,7 @@ class Day:
         self.arrivals: list[int] = []
         self.latencies: list[int] = []
         self.priority_waits: list[int] = []
-        self.waits: dict[Line, list[int]] = {priority: [] for priority in CLASSES}
+        self.waits: dict[Lane, list[int]] = {priority: [] for priority in CLASSES}
         self.starts: list[int] = []
         self.queue_calls: Counter[int] = Counter()
         """Calls of queue runs by host."""
@@ -126,7 +126,7 @@ class Day:
             (item,) = taken.items
             assert taken.grant is not None
             if item.attempts == 0:
-                self.waits[item.line].append(self.now_ms - item.enqueued_us // 1000)
+                self.waits[item.lane].append(self.now_ms - item.enqueued_us // 1000)
             if self.killed():
                 if self.random.random() < 0.5:
                     self.queue.start(taken.token, [item.id], (end_ms - self.now_ms) / 1000 + 5)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from assetbatch.domain.queueing import CallKind, CallLimit, Line, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Lane, Refused
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.dead_processes import DeadProcesses
 from assetbatch.state.keys import Keys
@@ -183,7 +183,7 @@ class TestASlotOfTheWindow:
         self, make_window: Make, queue: Queue, clock: FakeClock, dead_id: str
     ) -> None:
         window = make_window(1)
-        queue.enqueue([("EURUSD", Line.MEDIUM)])
+        queue.enqueue([("EURUSD", Lane.MEDIUM)])
         window.ask(CallKind.PRIORITY, dead_id)
         clock.advance(2)
         token = new_id()
@@ -212,7 +212,7 @@ class TestALease:
     def test_of_a_dead_process_goes_back_uncounted_where_no_call_went_out(
         self, queue: Queue, dead_processes: DeadProcesses, dead_id: str
     ) -> None:
-        queue.enqueue([("EURUSD", Line.MEDIUM)])
+        queue.enqueue([("EURUSD", Lane.MEDIUM)])
         queue.take(1, 60, token=dead_id)
         assert dead_processes.free()
         again = queue.take(1, 60)
@@ -222,7 +222,7 @@ class TestALease:
     def test_of_a_dead_process_whose_call_went_out_is_tried_again_after_the_delay(
         self, queue: Queue, dead_processes: DeadProcesses, dead_id: str, clock: FakeClock
     ) -> None:
-        queue.enqueue([("EURUSD", Line.MEDIUM)])
+        queue.enqueue([("EURUSD", Lane.MEDIUM)])
         queue.take(1, 60, token=dead_id)
         queue.start(dead_id, ["EURUSD"], 60)
         assert dead_processes.free()
@@ -235,7 +235,7 @@ class TestALease:
     def test_of_a_living_process_is_left_alone(
         self, queue: Queue, dead_processes: DeadProcesses, living_id: str
     ) -> None:
-        queue.enqueue([("EURUSD", Line.MEDIUM)])
+        queue.enqueue([("EURUSD", Lane.MEDIUM)])
         queue.take(1, 60, token=living_id)
         assert not dead_processes.free()
         assert queue.state().leased == 1
@@ -316,7 +316,7 @@ class TestTheDeadAmongTheLiving:
         queue = Queue(
             redis_client, keys, max_size=10, retry_max_attempts=1, retry_delay_seconds=60, clock_ms=clock
         )
-        queue.enqueue([("EURUSD", Line.MEDIUM)])
+        queue.enqueue([("EURUSD", Lane.MEDIUM)])
         queue.take(1, 60, token=dead_id)
         queue.start(dead_id, ["EURUSD"], 60)
         assert DeadProcesses(redis_client, keys, keys.window("abc"), COMMANDS, queue.retry, clock).free()
@@ -333,7 +333,7 @@ class TestTheDeadAmongTheLiving:
         dead_id: str,
         living_id: str,
     ) -> None:
-        queue.enqueue([("EURUSD", Line.MEDIUM), ("GBPUSD", Line.MEDIUM)])
+        queue.enqueue([("EURUSD", Lane.MEDIUM), ("GBPUSD", Lane.MEDIUM)])
         queue.take(1, 60, token=dead_id)
         queue.take(1, 60, token=living_id)
         lock = keys.lock("run_queue")
@@ -364,7 +364,7 @@ class TestTheDeadAmongTheLiving:
         self, queue: Queue, clock: FakeClock, dead_processes: DeadProcesses, dead_id: str, living_id: str
     ) -> None:
         symbols = ["AUDUSD", "EURUSD", "GBPUSD"]
-        queue.enqueue([(symbol, Line.MEDIUM) for symbol in symbols])
+        queue.enqueue([(symbol, Lane.MEDIUM) for symbol in symbols])
         queue.take(2, 600, token=living_id)
         clock.advance(1)
         queue.take(1, 600, token=dead_id)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from assetbatch.domain.assets import AssetPriority
-from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Failure, Fault, Line, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Failure, Fault, Lane, Refused
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
 from assetbatch.state.queue import Lease, Queue
@@ -19,7 +19,7 @@ from assetbatch.state.window import Window
 
 from .conftest import FakeClock
 
-CRITICAL, HIGH, MEDIUM, LOW, BARS, HISTORY = Line
+CRITICAL, HIGH, MEDIUM, LOW, BARS, HISTORY = Lane
 LEASE_SECONDS = 60.0
 
 
@@ -59,7 +59,7 @@ def take_ids(queue: Queue, count: int) -> list[str]:
 class TestOrder:
     @pytest.mark.parametrize("order", list(itertools.permutations([CRITICAL, MEDIUM, LOW])))
     def test_priorities_come_out_critical_medium_low_whatever_the_order_they_went_in(
-        self, queue: Queue, order: tuple[Line, ...]
+        self, queue: Queue, order: tuple[Lane, ...]
     ) -> None:
         for priority in order:
             queue.enqueue([(f"{priority}-item", priority)])
@@ -168,11 +168,11 @@ class TestBarsAndThePast:
         queue.enqueue([("past", HISTORY), ("bars", BARS), ("low", LOW), ("high", HIGH)])
         assert take_ids(queue, 4) == ["high", "low", "bars", "past"]
 
-    @pytest.mark.parametrize(("line", "hours"), [(BARS, 12), (HISTORY, 24)])
+    @pytest.mark.parametrize(("lane", "hours"), [(BARS, 12), (HISTORY, 24)])
     def test_rise_to_prices_of_the_same_hour_after_half_a_day_and_a_day(
-        self, queue: Queue, clock: FakeClock, line: Line, hours: int
+        self, queue: Queue, clock: FakeClock, lane: Lane, hours: int
     ) -> None:
-        queue.enqueue([("old", line)])
+        queue.enqueue([("old", lane)])
         clock.advance(hours * 3600 - 1)
         queue.enqueue([("in-time", HIGH)])
         clock.advance(2)
@@ -217,7 +217,7 @@ class TestDeadLetters:
         assert [letter.id for letter in letters.dead_letters()] == ["B"]
         assert take_ids(letters, 1) == ["other"]
         (item,) = take(letters).items
-        assert (item.id, item.line, item.attempts) == ("A", HIGH, 0)
+        assert (item.id, item.lane, item.attempts) == ("A", HIGH, 0)
 
     def test_of_what_is_queued_again_are_only_removed(self, letters: Queue) -> None:
         letters.enqueue([("A", LOW)])
@@ -260,7 +260,7 @@ class TestDeadLetters:
             threads.submit(in_turn, lambda item_id: queue.enqueue([(item_id, LOW)]), ids[::-1]).result()
             retrying.result()
         state = queue.state()
-        assert (state.size, state.dead, state.by_line[LOW], state.by_line[HISTORY]) == (200, 0, 200, 0)
+        assert (state.size, state.dead, state.by_lane[LOW], state.by_lane[HISTORY]) == (200, 0, 200, 0)
 
     def test_are_thrown_away(self, letters: Queue) -> None:
         assert letters.drop_dead(["B", "nobody"]) == ("B",)
@@ -314,7 +314,7 @@ class TestEachIdOnce:
     def test_a_lower_class_lowers_nothing(self, queue: Queue) -> None:
         queue.enqueue([("ETHUSD", HIGH)])
         assert queue.enqueue([("ETHUSD", LOW)]).duplicates == ("ETHUSD",)
-        assert queue.state().by_line[HIGH] == 1
+        assert queue.state().by_lane[HIGH] == 1
 
 
 class TestMaxSize:
@@ -511,7 +511,7 @@ class TestRetries:
             clock.advance(60)
         assert words == ["retry", "retry", "dead"]
         (letter,) = queue.dead_letters()
-        assert (letter.id, letter.line, letter.attempts, letter.error) == (
+        assert (letter.id, letter.lane, letter.attempts, letter.error) == (
             "A",
             LOW,
             3,
@@ -636,14 +636,14 @@ class TestState:
         queue.enqueue([("head of the line", CRITICAL), ("other", HIGH)])
         state = queue.state()
         assert state.oldest_ms == oldest_ms
-        assert state.by_line == {CRITICAL: 1, HIGH: 1, MEDIUM: 0, LOW: 1, BARS: 0, HISTORY: 0}
+        assert state.by_lane == {CRITICAL: 1, HIGH: 1, MEDIUM: 0, LOW: 1, BARS: 0, HISTORY: 0}
 
     def test_counts_each_line_with_what_is_delayed_and_leased(self, queue: Queue) -> None:
         queue.enqueue([("A", HIGH), ("B", HIGH), ("past", HISTORY), ("bars", BARS), ("low", LOW)])
         queue.fail(take(queue).token, [Failure("A", "503")])
         take(queue, 4)
         queue.enqueue([("late", HISTORY)])
-        assert queue.by_line() == {CRITICAL: 0, HIGH: 2, MEDIUM: 0, LOW: 1, BARS: 1, HISTORY: 2}
+        assert queue.by_lane() == {CRITICAL: 0, HIGH: 2, MEDIUM: 0, LOW: 1, BARS: 1, HISTORY: 2}
 
     def test_an_empty_queue_has_no_oldest(self, queue: Queue) -> None:
         assert queue.state().oldest_ms is None
@@ -700,7 +700,7 @@ class TestAKeyThatIsGoneOrSpoiled:
         gone = [f"S{number}" for number in range(1100)]
         redis_client.hdel(keys.queue_items, *gone)
         assert take_ids(queue, 1) == ["S1100"]
-        assert queue.state().by_line[MEDIUM] == 99
+        assert queue.state().by_lane[MEDIUM] == 99
 
     def test_a_queue_of_nothing_but_such_members_is_empty_and_costs_no_slot(
         self, queue: Queue, window: Window, redis_client: RedisClient, keys: Keys

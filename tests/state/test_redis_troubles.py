@@ -17,7 +17,7 @@ import redis
 
 from assetbatch.domain.metrics import CALLS, QUEUE_SIZE, Measured, Point
 from assetbatch.domain.models import Price, StoredAsset
-from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Enqueued, Failure, Line, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Enqueued, Failure, Lane, Refused
 from assetbatch.domain.records import COMMANDS
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
@@ -39,7 +39,7 @@ from .conftest import FakeClock, process_of
 
 __all__ = ["own_server"]
 
-CRITICAL, HIGH, MEDIUM, LOW, *_ = Line
+CRITICAL, HIGH, MEDIUM, LOW, *_ = Lane
 LEASE_SECONDS = 60.0
 PASSWORD = "made-up-password-123"
 LUA = resources.files("assetbatch.state") / "lua"
@@ -402,7 +402,7 @@ def use_every_script(client: RedisClient) -> None:
     assert queue.state().delayed == 1
     with queue.derived():
         pass
-    queue.enqueue([("H", Line.HIGH)])
+    queue.enqueue([("H", Lane.HIGH)])
     host, machine, pid, began = process_of(new_id()).split(".")
     take(queue, token=f"{host}.{machine}.{pid}.{int(began) - 1}.d.0123456789abcdef")
     keys = Keys("{troubles}")

@@ -37,7 +37,7 @@ from assetbatch.doctor.findings import (
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.entitlements import Entitlements, Lack
 from assetbatch.domain.formatting import iso
-from assetbatch.domain.queueing import Line, QueueState
+from assetbatch.domain.queueing import Lane, QueueState
 from assetbatch.errors import ConfigError, DatabaseError, DeadlineExceededError, RedisError
 from assetbatch.health import JobHealth
 
@@ -260,9 +260,9 @@ class TestLocksAndQueue:
         ("size", "dead", "level"), [(0, 0, "ok"), (901, 0, "warning"), (1, 2, "warning")]
     )
     def test_a_full_queue_and_dead_letters_are_told(self, size: int, dead: int, level: str) -> None:
-        lines = dict.fromkeys(Line, 0)
+        lanes = dict.fromkeys(Lane, 0)
         state = QueueState(
-            now_ms=NOW, size=size, by_line=lines, leased=0, delayed=0, dead=dead, oldest_ms=None
+            now_ms=NOW, size=size, by_lane=lanes, leased=0, delayed=0, dead=dead, oldest_ms=None
         )
         assert of_queue(state, 1000).level == level
 

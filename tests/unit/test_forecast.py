@@ -15,7 +15,7 @@ from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Budget, Forecast, QueueLoad, forecast, reckon
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import StoredAsset
-from assetbatch.domain.queueing import Line
+from assetbatch.domain.queueing import Lane
 from assetbatch.domain.records import CycleRecord
 
 MINUTE = 60_000
@@ -32,12 +32,12 @@ def config(limit: int | None = 5, window_seconds: int = 60, **fields: Any) -> Co
     return structs.replace(plain, rate_limiting=rate, **fields)
 
 
-def waiting(**lines: int) -> dict[Line, int]:
-    return dict.fromkeys(Line, 0) | {Line[name.upper()]: count for name, count in lines.items()}
+def waiting(**lanes: int) -> dict[Lane, int]:
+    return dict.fromkeys(Lane, 0) | {Lane[name.upper()]: count for name, count in lanes.items()}
 
 
 def told(
-    queued: Mapping[Line, int],
+    queued: Mapping[Lane, int],
     known: Entitlements = FREE,
     *,
     settings: Config | None = None,

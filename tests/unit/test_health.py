@@ -15,7 +15,7 @@ from assetbatch.domain.forecast import Forecast
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.market_hours import Market, to_ms
 from assetbatch.domain.models import BAR_MS, Span, SpanState, StoredAsset
-from assetbatch.domain.queueing import DeadLetter, Line, QueueState
+from assetbatch.domain.queueing import DeadLetter, Lane, QueueState
 from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
 from assetbatch.health import (
     Alert,
@@ -44,7 +44,7 @@ WEDNESDAY = to_ms(datetime(2026, 11, 18, 15, tzinfo=UTC))
 SUNDAY_OPENING = to_ms(datetime(2026, 11, 22, 22, tzinfo=UTC))
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
 EMPTY = QueueState(
-    now_ms=WEDNESDAY, size=0, by_line=dict.fromkeys(Line, 0), leased=0, delayed=0, dead=0, oldest_ms=None
+    now_ms=WEDNESDAY, size=0, by_lane=dict.fromkeys(Lane, 0), leased=0, delayed=0, dead=0, oldest_ms=None
 )
 
 
@@ -456,11 +456,11 @@ class TestMetrics:
 
 class TestTheQueue:
     def test_has_its_figures_under_their_public_names(self) -> None:
-        lines = {Line.CRITICAL: 1, Line.HIGH: 2, Line.MEDIUM: 3, Line.LOW: 4, Line.BARS: 5, Line.HISTORY: 6}
+        lanes = {Lane.CRITICAL: 1, Lane.HIGH: 2, Lane.MEDIUM: 3, Lane.LOW: 4, Lane.BARS: 5, Lane.HISTORY: 6}
         state = QueueState(
             now_ms=WEDNESDAY,
             size=25,
-            by_line=lines,
+            by_lane=lanes,
             leased=3,
             delayed=1,
             dead=2,
@@ -646,7 +646,7 @@ class TestProblems:
 
     def test_dead_letters_with_their_last_error(self) -> None:
         queue = structs.replace(EMPTY, dead=1)
-        letter = DeadLetter("ETHUSDT", Line.MEDIUM, 3, WEDNESDAY, "Ticker not found.")
+        letter = DeadLetter("ETHUSDT", Lane.MEDIUM, 3, WEDNESDAY, "Ticker not found.")
         (problem,) = problems_of([], JOBS, [letter], queue, ENABLED, WEDNESDAY)
         assert problem.message == "1 dead letter, the latest: ETHUSDT (Ticker not found.)"
 

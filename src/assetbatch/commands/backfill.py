@@ -25,7 +25,7 @@ from assetbatch.domain.planning import (
     pages_to_ask,
     parse_work_id,
 )
-from assetbatch.domain.queueing import Enqueued, Line
+from assetbatch.domain.queueing import Enqueued, Lane
 from assetbatch.domain.records import RUN_PRIORITY, RUN_QUEUE
 from assetbatch.errors import ConfigError
 from assetbatch.services import Services
@@ -164,7 +164,7 @@ def backfill(
         services.store.save(Batch(spans=wanted), now_ms)
         enqueued = _queue_pages(services, work)
         queued = len(enqueued.added) + len(enqueued.duplicates)
-    by_line = services.queue.by_line()
+    by_lane = services.queue.by_lane()
     ahead = len(work) - len(services.queue.known([item.id for item in work])) if dry_run else len(work)
     if not dry_run:  # what lies between the wanted days and the ledger of before is asked for too
         stored = services.store.load([asset.symbol for asset in assets])
@@ -178,8 +178,8 @@ def backfill(
         forecast=forecast(
             services.budget(),
             QueueLoad(
-                queued=by_line,
-                pages_elsewhere=ahead if dry_run else max(0, ahead - by_line[Line.HISTORY]),
+                queued=by_lane,
+                pages_elsewhere=ahead if dry_run else max(0, ahead - by_lane[Lane.HISTORY]),
                 starts_ms=services.history.job(RUN_PRIORITY).starts_ms,
                 cycles=services.history.cycles(RUN_QUEUE, CYCLES_FOR_FORECAST),
             ),
@@ -274,7 +274,7 @@ def _room(services: Services) -> int:
 
 
 def _queue_pages(services: Services, work: Iterable[Work]) -> Enqueued:
-    items = [(item.id, Line.HISTORY) for item in islice(work, max(0, _room(services)))]
+    items = [(item.id, Lane.HISTORY) for item in islice(work, max(0, _room(services)))]
     return services.queue.enqueue(items) if items else Enqueued((), (), (), ())
 
 

@@ -13,7 +13,7 @@ from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.planning import Work, WorkKind, assess, bars_to_queue, describe, parse_work_id, plan
-from assetbatch.domain.queueing import Line
+from assetbatch.domain.queueing import Lane
 from assetbatch.domain.records import Started
 from assetbatch.domain.status import Status
 from assetbatch.errors import UnreachableError
@@ -55,7 +55,7 @@ def known_work(services: Services, ids: Sequence[str]) -> tuple[list[Work], list
     return work, gone
 
 
-def enqueue(services: Services, result: CycleResult, items: Sequence[tuple[str, Line]]) -> None:
+def enqueue(services: Services, result: CycleResult, items: Sequence[tuple[str, Lane]]) -> None:
     """Queues items; prices that found no room are named in the result and in the log."""
     if not items:
         return
@@ -79,7 +79,7 @@ def enqueue_bars(
     now_ms = services.now_ms()
     by_symbol = services.config.assets_by_symbol
     items = [
-        (Work(by_symbol[symbol], WorkKind.BARS).id, Line.BARS)
+        (Work(by_symbol[symbol], WorkKind.BARS).id, Lane.BARS)
         for symbol, of_symbol in stored.items()
         if bars_to_queue(by_symbol[symbol], of_symbol, known, now_ms)
     ]

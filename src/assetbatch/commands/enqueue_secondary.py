@@ -16,7 +16,7 @@ from assetbatch.commands.result import (
 from assetbatch.deadline import Deadline
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.planning import Work
-from assetbatch.domain.queueing import Line
+from assetbatch.domain.queueing import Lane
 from assetbatch.domain.records import ENQUEUE_SECONDARY
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
@@ -58,7 +58,7 @@ def enqueue_due(services: Services, result: CycleResult, known: Entitlements) ->
     stored = load(services, result, symbols(services.config.assets))
     due, rest = split_due(services, known, work, stored)
     with services.queue.derived():
-        enqueue(services, result, [(item.id, Line.of(item.asset.priority)) for item in due])
+        enqueue(services, result, [(item.id, Lane.of(item.asset.priority)) for item in due])
         fresh = {report.symbol for report in rest}
         enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in fresh})
         result.enqueued += top_up(services, services.config.assets, stored, known)

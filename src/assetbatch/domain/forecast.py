@@ -10,7 +10,7 @@ from assetbatch.domain.assets import Asset
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.models import SNAPSHOT_TICKERS, StoredAsset
 from assetbatch.domain.planning import Work, assess, expected_next_start, plan, shares_calls
-from assetbatch.domain.queueing import CallLimit, Line
+from assetbatch.domain.queueing import CallLimit, Lane
 from assetbatch.domain.records import CycleRecord
 
 CALL_SECONDS_GUESS = 1.0
@@ -49,7 +49,7 @@ class QueueLoad(msgspec.Struct, frozen=True, kw_only=True):
     are not in the queue yet. `starts_ms` are the last starts of run-priority, `cycles` the last of run-queue.
     """
 
-    queued: Mapping[Line, int]
+    queued: Mapping[Lane, int]
     pages_elsewhere: int = 0
     starts_ms: Sequence[int] = ()
     cycles: Sequence[CycleRecord] = ()
@@ -66,7 +66,7 @@ def forecast(
         for item in map(Work, budget.priority_assets)
         if assess(item, stored.get(item.asset.symbol), known, next_ms).due
     ]
-    one_by_one = queued[Line.BARS] + queued[Line.HISTORY]
+    one_by_one = queued[Lane.BARS] + queued[Lane.HISTORY]
     prices = sum(queued.values()) - one_by_one
     if shares_calls(budget.assets, known, now_ms):
         prices = -(-prices // SNAPSHOT_TICKERS)

@@ -10,7 +10,7 @@ import msgspec
 from assetbatch.domain.assets import AssetPriority
 
 
-class Line(StrEnum):
+class Lane(StrEnum):
     """Where work waits, the most urgent first: prices by the class of their asset, then the latest bars,
     then pages of the past."""
 
@@ -23,21 +23,21 @@ class Line(StrEnum):
 
     @classmethod
     def of(cls, priority: AssetPriority) -> Self:
-        """The line of the prices of a class."""
+        """The lane of the prices of a class."""
         return cls(priority.value)
 
     @property
     def rank(self) -> int:
         """0 for CRITICAL to 5 for HISTORY: the number the scripts use."""
-        return _LINES.index(self)
+        return _LANES.index(self)
 
     @property
     def priority(self) -> AssetPriority:
         """The class it counts as: bars and history are LOW."""
-        return AssetPriority.LOW if self in (Line.BARS, Line.HISTORY) else AssetPriority(self.value)
+        return AssetPriority.LOW if self in (Lane.BARS, Lane.HISTORY) else AssetPriority(self.value)
 
 
-_LINES = tuple(Line)
+_LANES = tuple(Lane)
 
 
 _RANKS = "012345"
@@ -47,7 +47,7 @@ class Item(msgspec.Struct, frozen=True):
     """Leased work. `attempts` counts those before this lease; `enqueued_us` is its stamp in microseconds."""
 
     id: str
-    line: Line
+    lane: Lane
     attempts: int
     enqueued_us: int
 
@@ -96,7 +96,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """An item that failed for good."""
 
     id: str
-    line: Line
+    lane: Lane
     attempts: int
     died_ms: int
     error: str
@@ -113,12 +113,12 @@ class Retried(msgspec.Struct, frozen=True):
 
 
 class QueueState(msgspec.Struct, frozen=True):
-    """The queue's figures. `size` counts what waits, is delayed or leased; `by_line` what waits;
+    """The queue's figures. `size` counts what waits, is delayed or leased; `by_lane` what waits;
     `oldest_ms` is when what has waited longest was enqueued, None when nothing waits."""
 
     now_ms: int
     size: int
-    by_line: dict[Line, int]
+    by_lane: dict[Lane, int]
     leased: int
     delayed: int
     dead: int
@@ -130,7 +130,7 @@ class QueueState(msgspec.Struct, frozen=True):
     def by_priority(self) -> dict[AssetPriority, int]:
         """What waits by class; bars and history count as LOW."""
         return {
-            priority: sum(count for line, count in self.by_line.items() if line.priority is priority)
+            priority: sum(count for lane, count in self.by_lane.items() if lane.priority is priority)
             for priority in AssetPriority
         }
 

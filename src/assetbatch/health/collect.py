@@ -10,7 +10,7 @@ from assetbatch.domain.entitlements import Entitlements, KnownRefusal, lack_in_w
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
 from assetbatch.domain.formatting import iso, iso_or_none
 from assetbatch.domain.models import StoredAsset
-from assetbatch.domain.queueing import Line, QueueState
+from assetbatch.domain.queueing import Lane, QueueState
 from assetbatch.domain.records import COMMANDS, RUN_PRIORITY, RUN_QUEUE, CycleRecord
 from assetbatch.errors import DatabaseError
 from assetbatch.health.assets import asset_health, newest_of_markets
@@ -64,7 +64,7 @@ def collect(services: Services) -> Health:
     ahead = None
     if stored is not None and queue.size:
         starts_ms = jobs[RUN_PRIORITY].starts_ms
-        queued = services.queue.by_line()
+        queued = services.queue.by_lane()
         load = QueueLoad(queued=queued, starts_ms=starts_ms, cycles=cycles[RUN_QUEUE])
         ahead = forecast(services.budget(), load, known, stored, now_ms)
     dead = services.queue.dead_letters(3)
@@ -121,8 +121,8 @@ def queue_of(state: QueueState, config: Config, ahead: Forecast | None) -> dict[
     return {
         "total_items": state.size,
         "by_priority": {priority.value: count for priority, count in state.by_priority.items()},
-        "bars": state.by_line[Line.BARS],
-        "history": state.by_line[Line.HISTORY],
+        "bars": state.by_lane[Lane.BARS],
+        "history": state.by_lane[Lane.HISTORY],
         "oldest_item_age_seconds": age,
         "leased": state.leased,
         "delayed": state.delayed,

@@ -13,7 +13,7 @@ import msgspec
 
 from assetbatch.deadline import monotonic
 from assetbatch.domain.queueing import (
-    _LINES,
+    _LANES,
     _RANKS,
     CallKind,
     DeadLetter,
@@ -21,7 +21,7 @@ from assetbatch.domain.queueing import (
     Enqueued,
     Failure,
     Item,
-    Line,
+    Lane,
     QueueState,
     Refused,
     Retried,
@@ -90,15 +90,15 @@ class Queue:
     def _now(self) -> str:
         return str(self._clock()) if self._clock else ""
 
-    def enqueue(self, items: Sequence[tuple[str, Line]]) -> Enqueued:
-        """Puts (id, line) pairs in line in their order, each id once."""
+    def enqueue(self, items: Sequence[tuple[str, Lane]]) -> Enqueued:
+        """Puts (id, lane) pairs in line in their order, each id once."""
         by_code: dict[str, list[str]] = {"a": [], "r": [], "d": [], "x": []}
         gone: dict[str, None] = {}
         for at in range(0, len(items), ITEMS_AT_ONCE):
             some = items[at : at + ITEMS_AT_ONCE]
             args: list[str | int] = [self._now(), self.max_size]
-            for item_id, line in some:
-                args += [item_id, line.rank]
+            for item_id, lane in some:
+                args += [item_id, lane.rank]
             with redis_errors():
                 codes, *displaced = self._enqueue(keys=[*self._keys.queue, self._keys.queue_stamp], args=args)
             for (item_id, _), code in zip(some, codes, strict=True):
@@ -153,7 +153,7 @@ class Queue:
                 break
         fields: list[str] = msgspec.json.decode(rest[1])
         items = tuple(
-            Item(fields[i], _LINES[int(fields[i + 1])], int(fields[i + 2]), int(fields[i + 3]))
+            Item(fields[i], _LANES[int(fields[i + 1])], int(fields[i + 2]), int(fields[i + 3]))
             for i in range(0, len(fields), 4)
         )
         return Lease(token, items, Grant(token, taken_at) if window else None)
@@ -210,7 +210,7 @@ class Queue:
         return QueueState(
             now_ms=int(now),
             size=int(size),
-            by_line=dict(zip(_LINES, counts[:6], strict=True)),
+            by_lane=dict(zip(_LANES, counts[:6], strict=True)),
             leased=counts[6],
             delayed=counts[7],
             dead=counts[8],
@@ -238,29 +238,29 @@ class Queue:
             self._own(keys=[self._keys.queue_owner, mark], args=[self._server_name])
 
     def peek(self, count: int) -> list[str]:
-        """The ids that wait, each line in its order, the most urgent line first; takes nothing."""
+        """The ids that wait, each lane in its order, the most urgent lane first; takes nothing."""
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
-            for line in self._keys.queue_waiting:
-                pipeline.zrange(line, 0, count - 1)
-            lines = pipeline.execute()
-        return [item_id for line in lines for item_id in line][:count]
+            for lane in self._keys.queue_waiting:
+                pipeline.zrange(lane, 0, count - 1)
+            lanes = pipeline.execute()
+        return [item_id for lane in lanes for item_id in lane][:count]
 
-    def by_line(self) -> dict[Line, int]:
-        """How many items each line has in all: waiting, delayed and leased. Takes longer than `state`."""
+    def by_lane(self) -> dict[Lane, int]:
+        """How many items each lane has in all: waiting, delayed and leased. Takes longer than `state`."""
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
-            for line in self._keys.queue_waiting:
-                pipeline.zcard(line)
+            for lane in self._keys.queue_waiting:
+                pipeline.zcard(lane)
             pipeline.zrange(self._keys.queue_leased, 0, -1)
             pipeline.zrange(self._keys.queue_delayed, 0, -1)
             *waiting, leased, delayed = pipeline.execute()
             ids = [*leased, *delayed]
             texts = self._client.hmget(self._keys.queue_items, ids) if ids else []
-        counts = dict(zip(_LINES, waiting, strict=True))
+        counts = dict(zip(_LANES, waiting, strict=True))
         for text in texts:
             if text and text[0] in _RANKS:  # else it was finished between the two reads
-                counts[_LINES[int(text[0])]] += 1
+                counts[_LANES[int(text[0])]] += 1
         return counts
 
     def dead_letters(self, count: int = 100) -> list[DeadLetter]:
@@ -268,12 +268,12 @@ class Queue:
         with redis_errors():
             fields = self._dead_letters(keys=self._keys.queue, args=[count])
         return [
-            DeadLetter(item_id, _LINES[int(rank)], int(attempts), int(died_ms), error)
+            DeadLetter(item_id, _LANES[int(rank)], int(attempts), int(died_ms), error)
             for item_id, died_ms, rank, attempts, error in zip(*[iter(fields)] * 5, strict=True)
         ]
 
     def retry_dead(self, ids: Sequence[str]) -> Retried:
-        """Puts dead letters back at the end of their lines, with all their attempts anew."""
+        """Puts dead letters back at the end of their lanes, with all their attempts anew."""
         by_code: dict[str, list[str]] = {"a": [], "d": [], "x": [], "u": []}
         for at in range(0, len(ids), LETTERS_AT_ONCE):
             some = ids[at : at + LETTERS_AT_ONCE]

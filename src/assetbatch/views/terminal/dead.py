@@ -23,7 +23,7 @@ def work_in_words(work_id: str) -> str:
 def line(letter: DeadLetter) -> str:
     """One letter in one line."""
     died = f"dead since {iso(letter.died_ms)} after {plural(letter.attempts, 'attempt')}"
-    return f"{work_in_words(letter.id)} ({letter.line}): {died}: {letter.error}"
+    return f"{work_in_words(letter.id)} ({letter.lane}): {died}: {letter.error}"
 
 
 def render(letters: Sequence[DeadLetter], now_ms: int) -> RenderableType:
@@ -38,7 +38,7 @@ def render(letters: Sequence[DeadLetter], now_ms: int) -> RenderableType:
     table.add_column("last error", overflow="fold")
     for letter in letters:
         died = ago(now_ms - letter.died_ms)
-        table.add_row(work_in_words(letter.id), letter.line, str(letter.attempts), died, letter.error)
+        table.add_row(work_in_words(letter.id), letter.lane, str(letter.attempts), died, letter.error)
     return table
 
 
@@ -51,7 +51,7 @@ def document(letter: DeadLetter) -> dict[str, Any]:
         "kind": kind,
         "first_day": first,
         "last_day": last,
-        "line": letter.line,
+        "line": letter.lane,
         "attempts": letter.attempts,
         "died": iso(letter.died_ms),
         "error": letter.error,
