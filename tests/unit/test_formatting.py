@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from assetbatch.domain.formatting import iso, listed, moment, plural, price, span
+from assetbatch.domain.formatting import format_duration, iso, listed, moment, plural, price
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from assetbatch.domain.formatting import iso, listed, moment, plural, price, spa
     ],
 )
 def test_a_span_is_told_in_its_largest_fitting_unit(ms: int, words: str) -> None:
-    assert span(ms) == words
+    assert format_duration(ms) == words
 
 
 def test_moments_are_utc_and_say_so() -> None:

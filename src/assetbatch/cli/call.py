@@ -19,7 +19,7 @@ from assetbatch.cli.slot import (
     kind_of,
     leave_if_stopped,
 )
-from assetbatch.domain.formatting import span
+from assetbatch.domain.formatting import format_duration
 from assetbatch.errors import RedisError
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def call(
                     slots.done(answer.id, call_made=False)
                 leave_if_stopped(deadline)
             if not isinstance(answer, Slot):
-                log.error("%s; a call is free in %s", WAITS_FOR[answer.reason], span(answer.wait_ms))
+                log.error(
+                    "%s; a call is free in %s", WAITS_FOR[answer.reason], format_duration(answer.wait_ms)
+                )
                 raise typer.Exit(NO_SLOT)
             raise typer.Exit(_run(slots, answer, command, timeout))
 
@@ -114,7 +116,10 @@ def _run(slots: Slots, slot: Slot, command: list[str], timeout: float) -> int:
     elif not ended.began:
         log.error("%s: cannot be run", command[0])
     elif ended.timed_out:
-        log.error("the command was ended after %s", span(round(1000 * (monotonic() - slot.grant.taken_at))))
+        log.error(
+            "the command was ended after %s",
+            format_duration(round(1000 * (monotonic() - slot.grant.taken_at))),
+        )
     arrival_seconds = ARRIVAL_SECONDS if ended.exit_code == 0 else UNANSWERED_SECONDS
     try:
         slots.done(slot.id, call_made=ended.began, arrival_seconds=arrival_seconds)

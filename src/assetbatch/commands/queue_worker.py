@@ -20,7 +20,7 @@ from assetbatch.commands.common import (
 from assetbatch.commands.result import LEASE_SLACK_SECONDS, TOO_MANY_CALLS, CycleResult, judge
 from assetbatch.deadline import Deadline
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.formatting import listed, span
+from assetbatch.domain.formatting import format_duration, listed
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import SNAPSHOT_TICKERS
 from assetbatch.domain.planning import Work, WorkKind, parse_work_id, shares_calls
@@ -110,7 +110,9 @@ def _drain(
             break
         if isinstance(taken, Refused):
             if taken.wait_ms / 1000 > refresher.time_for_calls():
-                result.ended_because = f"out of calls for {span(taken.wait_ms)}: {WAITS_FOR[taken.reason]}"
+                result.ended_because = (
+                    f"out of calls for {format_duration(taken.wait_ms)}: {WAITS_FOR[taken.reason]}"
+                )
                 waited = True
                 break
             refresher.reporter.waiting(taken, first=not waited)

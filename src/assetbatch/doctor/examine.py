@@ -36,7 +36,7 @@ from assetbatch.doctor.findings import (
     ok,
     warning,
 )
-from assetbatch.domain.formatting import span
+from assetbatch.domain.formatting import format_duration
 from assetbatch.domain.queueing import CallKind, Refused
 from assetbatch.domain.records import COMMANDS
 from assetbatch.domain.refusals import RefusalKind
@@ -257,7 +257,7 @@ def _provider(services: Services, deadline: Deadline) -> Sequence[Finding]:
     except DatabaseError:
         return [not_checked("vendor", "it needs the database, to record that a call is made")]
     if not isinstance(grant, Grant):
-        free_in = span(grant.wait_ms)
+        free_in = format_duration(grant.wait_ms)
         if grant.reason == "blocked":
             hint = "it said too many calls (429): does another program use this key?"
             return [warning("vendor", f"has forbidden calls for another {free_in}", hint)]
@@ -314,7 +314,7 @@ def _refused(services: Services, refusal: Refusal) -> Finding:
         case RefusalKind.TOO_MANY_CALLS:
             until_ms = services.window.block(refusal.retry_after_seconds)
             hint = "does another program use this key? then lower rate_limiting.calls_per_minute"
-            left = span(until_ms - services.now_ms())
+            left = format_duration(until_ms - services.now_ms())
             return warning("vendor", f"says too many calls; nobody calls for {left}", hint)
         case RefusalKind.NOT_IN_PLAN:
             return ok("vendor", "answers, and takes the API key")

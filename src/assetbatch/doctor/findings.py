@@ -19,7 +19,7 @@ from assetbatch.database.partitions import LATER, Partition, missing, month_of
 from assetbatch.database.shape import Concern
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.entitlements import Entitlements, lack_in_words
-from assetbatch.domain.formatting import ago, listed, moment, plural, span
+from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.queueing import QueueState
 from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
@@ -188,7 +188,7 @@ def of_trial(write: RedisError | None, publish: RedisError | None, example: Asse
 def clock(check: str, name: str, its_ms: int, other: str, asked: Asked) -> Finding:
     """Whether a clock agrees with the other one, by which it was `asked`; a slow answer is no difference."""
     off = its_ms - min(max(its_ms, asked.from_ms), asked.to_ms)
-    words = f"{name} is {span(abs(off))} {'ahead of' if off > 0 else 'behind'} {other}"
+    words = f"{name} is {format_duration(abs(off))} {'ahead of' if off > 0 else 'behind'} {other}"
     if abs(off) >= CLOCK_ERROR_MS:
         return error(check, words, NTP_HINT, code=3)
     if abs(off) >= CLOCK_WARNING_MS:
@@ -302,7 +302,7 @@ def of_locks(held: Mapping[str, Sequence[int]], now_ms: int) -> list[Finding]:
     for command, ends_ms in held.items():
         name = command.replace("_", "-")
         if ends_ms and max(ends_ms) - now_ms > LONGEST_CYCLE_MS:
-            left = span(max(ends_ms) - now_ms)
+            left = format_duration(max(ends_ms) - now_ms)
             message = f"{name} is locked for another {left}, longer than any cycle may take"
             hint = f"was redis' clock set back? wait, or delete its key lock:{command}"
             findings.append(warning("locks", message, hint))
@@ -354,7 +354,7 @@ def of_window(state: WindowState) -> Finding:
     """What is left of the calls."""
     words = f"{state.remaining} of {state.limit} calls free in {state.window_ms / 1000:g} s"
     if not state.remaining:
-        words += f", the next in {span(state.next_slot_ms - state.now_ms)}"
+        words += f", the next in {format_duration(state.next_slot_ms - state.now_ms)}"
     if state.reserved:
         words += f", {state.reserved} kept for the next priority cycle"
     return ok("window", words)

@@ -30,7 +30,7 @@ def _second(second: int) -> str:
 
 
 @lru_cache(maxsize=1024)  # what was stored together has one age
-def span(ms: int) -> str:
+def format_duration(ms: int) -> str:
     """A duration in its largest fitting unit: `42 s`, `7 min`, `3 h`, `2 d`."""
     seconds = max(0, ms) / 1000
     for unit, size, limit in (("s", 1, 90), ("min", 60, 90 * 60), ("h", 3600, 48 * 3600)):
@@ -41,7 +41,7 @@ def span(ms: int) -> str:
 
 def ago(ms: int) -> str:
     """`7 min ago`."""
-    return f"{span(ms)} ago"
+    return f"{format_duration(ms)} ago"
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.coverage import asked_to, newest_pages, open_stretches
 from assetbatch.domain.entitlements import DAY_MS, DOUBTED_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
-from assetbatch.domain.formatting import ago, moment, plural, span
+from assetbatch.domain.formatting import ago, format_duration, moment, plural
 from assetbatch.domain.market_hours import day_of, last_midnight, last_open, open_ms_between, start_of_day
 from assetbatch.domain.models import BAR_MS, SNAPSHOT_TICKERS, Span, SpanFault, SpanState, StoredAsset
 
@@ -180,7 +180,7 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     """
     asset_type = asset.asset_type
     if stored is not None and (pause_ms := _rejection_pause_ms(stored, now_ms)):
-        reason = f"the database refuses it; asked again after {span(pause_ms)}, or after init"
+        reason = f"the database refuses it; asked again after {format_duration(pause_ms)}, or after init"
         return Verdict(False, reason, paused=True)
     by_snapshot = known.any_snapshots(asset_type, now_ms, asset.polygon_ticker)
     if not by_snapshot and (refusal := _nothing_left(asset, known, now_ms)):
@@ -189,13 +189,13 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
         since_status = abs(now_ms - stored.status_at_ms)  # a clock that was ahead must not silence it
         pause_ms = _not_found_pause_ms(stored)
         if stored.sync_status == "not_found" and since_status < pause_ms:
-            reason = f"the provider does not know this ticker; asked again after {span(pause_ms)}"
+            reason = f"the provider does not know this ticker; asked again after {format_duration(pause_ms)}"
             return Verdict(False, reason, paused=True)
         if stored.sync_status == "not_entitled" and since_status < NOT_ENTITLED_AGAIN_MS:
             return Verdict(False, "not in the plan; asked again once a day", paused=True)
         pause_ms = HOUR_MS if by_snapshot else NO_DATA_AGAIN_MS  # snapshots are empty after midnight
         if stored.sync_status == "no_data" and since_status < pause_ms:
-            reason = f"the provider had nothing; asked again after {span(pause_ms)}"
+            reason = f"the provider had nothing; asked again after {format_duration(pause_ms)}"
             return Verdict(False, reason, paused=True)
     if stored is None or stored.as_of_ms is None or stored.last_sync_ms is None:
         return Verdict(True, "never fetched")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from assetbatch.config import Config
 from assetbatch.domain.assets import AssetPriority
-from assetbatch.domain.formatting import ago, listed, plural, span
+from assetbatch.domain.formatting import ago, format_duration, listed, plural
 from assetbatch.domain.queueing import DeadLetter, QueueState
 from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
 from assetbatch.health.assets import NOT_REGISTERED, NOT_STORED
@@ -108,7 +108,8 @@ def problems_of_assets(assets: Sequence[AssetHealth]) -> list[Problem]:
 
 def _what_is_wrong(asset: AssetHealth) -> str:
     if asset.state == "stale":
-        return f"stale, its price is {span(round((asset.age_seconds or 0) * 1000))} old ({asset.reason})"
+        age = format_duration(round((asset.age_seconds or 0) * 1000))
+        return f"stale, its price is {age} old ({asset.reason})"
     words = asset.state.replace("_", " ")
     return f"{words} ({asset.error})" if asset.error else words
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from assetbatch.deadline import Deadline, monotonic
 from assetbatch.domain.assets import AssetType
 from assetbatch.domain.entitlements import Entitlements, Lack
-from assetbatch.domain.formatting import span
+from assetbatch.domain.formatting import format_duration
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import Batch, Saved
 from assetbatch.domain.planning import (
@@ -365,8 +365,8 @@ class Refresher:
             why = WAITS_FOR[answer.reason]
             if answer.wait_ms / 1000 > self.time_for_calls():
                 self._window.leave(call_id)
-                text = f"{why}; the next call is free in {span(answer.wait_ms)}, after this cycle's end"
-                return _Slot(text)
+                free_in = format_duration(answer.wait_ms)
+                return _Slot(f"{why}; the next call is free in {free_in}, after this cycle's end")
             if not may_wait:
                 self._window.leave(call_id)
                 return _Slot(why, pause=answer.pause_seconds)
@@ -463,8 +463,9 @@ class Refresher:
         if refusal.kind is RefusalKind.TOO_MANY_CALLS:
             until_ms = self._window.block(refusal.retry_after_seconds)
             batch.too_many_calls = True
+            blocked = format_duration(until_ms - self._now_ms())
             self.reporter.problem(
-                f"the provider says too many calls; nobody calls for {span(until_ms - self._now_ms())}",
+                f"the provider says too many calls; nobody calls for {blocked}",
                 hint="does another program use this key? then lower rate_limiting.calls_per_minute",
             )
         if refusal.kind is RefusalKind.PROVIDER_DOWN:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from assetbatch.domain.entitlements import KnownRefusal, lack_in_words
-from assetbatch.domain.formatting import plural, span
+from assetbatch.domain.formatting import format_duration, plural
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.queueing import Refused
 from assetbatch.refresh.progress import Progress
@@ -42,7 +42,7 @@ class Reporter:
         if first:
             self.waits += 1
             self._history.waited(self._now_ms(), new_id())
-        text = f"waiting {span(refused.wait_ms)} for a free call: {WAITS_FOR[refused.reason]}"
+        text = f"waiting {format_duration(refused.wait_ms)} for a free call: {WAITS_FOR[refused.reason]}"
         log.log(logging.INFO if first else logging.DEBUG, text)
         self._progress.say(text)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from assetbatch.domain.formatting import moment, plural, span
+from assetbatch.domain.formatting import format_duration, moment, plural
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.health import Health, Problem
 
@@ -80,4 +80,4 @@ def _ms(text: str) -> int:
 
 
 def _seconds(seconds: float) -> str:
-    return span(round(seconds * 1000))
+    return format_duration(round(seconds * 1000))

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assetbatch.domain.assets import AssetPriority
-from assetbatch.domain.formatting import plural, span
+from assetbatch.domain.formatting import format_duration, plural
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.metrics import CALLS, PRIORITY_LATENCY, QUEUE_LATENCY, QUEUE_SIZE, Series
 from assetbatch.health import AssetHealth, Health
@@ -139,8 +139,8 @@ def _asset(asset: AssetHealth, room: int) -> list[RenderableType]:
         Text(asset.symbol, style="bold" if asset.asset_class is AssetPriority.CRITICAL else ""),
         asset_table_price(asset.last_price),
         day,
-        "-" if age is None else span(round(age * 1000)),
-        "-" if behind is None else span(round(behind * 1000)) if behind else "0",
+        "-" if age is None else format_duration(round(age * 1000)),
+        "-" if behind is None else format_duration(round(behind * 1000)) if behind else "0",
         share(asset.complete),
         asset.market,
         _state(asset),
@@ -221,7 +221,7 @@ def _cycles(health: Health) -> Table:
         words.append(plural(cycle["calls"], "call"))
         table.add_row(
             cycle["command"].replace("_", "-"),
-            span(round(cycle["age_seconds"] * 1000)),
+            format_duration(round(cycle["age_seconds"] * 1000)),
             f"{cycle['duration_ms'] / 1000:.1f} s",
             Text(cycle["result"], style=COLOURS.get(cycle["result"], "red")),
             ", ".join(words),

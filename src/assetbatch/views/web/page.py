@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from assetbatch import __version__
 from assetbatch.domain.assets import AssetPriority
-from assetbatch.domain.formatting import moment, plural, price, span
+from assetbatch.domain.formatting import format_duration, moment, plural, price
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.metrics import (
     CALLS,
@@ -349,7 +349,7 @@ def _count(value: float) -> str:
 
 
 def _seconds(value: float) -> str:
-    return span(round(value * 1000))
+    return format_duration(round(value * 1000))
 
 
 def _milliseconds(value: float) -> str:
