@@ -11,7 +11,7 @@ import pytest
 from assetbatch.database import Batch, Outcome, Saved, Store
 from assetbatch.database.migrations import all_migrations
 from assetbatch.domain.assets import AssetType
-from assetbatch.domain.models import BAR_MS, Bar, Price, Span, SpanState
+from assetbatch.domain.models import BAR_MS, Bar, CoveredInterval, IntervalState, Price
 from assetbatch.errors import SchemaRefusedError
 from tests.schema import migrate, register
 
@@ -159,8 +159,8 @@ def test_on_a_platforms_tables_everything_works(platform: dict[str, str], empty:
 
     bars = [Bar(NOW_MS - (10 - n) * BAR_MS, 1.1, 1.25, 1.0, 1.125 + n / 64, 10.5, None, 7) for n in range(5)]
     spans = (
-        Span(bars[0].t_ms, bars[-1].end_ms, SpanState.ASKED, NOW_MS),
-        Span(bars[-1].end_ms, NOW_MS, SpanState.FAILED, NOW_MS, "timeout"),
+        CoveredInterval(bars[0].t_ms, bars[-1].end_ms, IntervalState.ASKED, NOW_MS),
+        CoveredInterval(bars[-1].end_ms, NOW_MS, IntervalState.FAILED, NOW_MS, "timeout"),
     )
     batch = Batch(
         prices=[Price(symbol="EURUSD", last_price=1.08345, bid=1.0834, as_of_ms=NOW_MS)],

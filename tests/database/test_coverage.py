@@ -12,19 +12,21 @@ from hypothesis import strategies as st
 
 from assetbatch.database import Store
 from assetbatch.domain.coverage import record
-from assetbatch.domain.models import BAR_MS, Bar, Batch, Outcome, Price, Span, SpanState
+from assetbatch.domain.models import BAR_MS, Bar, Batch, CoveredInterval, IntervalState, Outcome, Price
 from tests.schema import register
 
 from .conftest import SYMBOLS, Sql, asset, deadlocks, wait_for_a_waiting_lock
 from .proxy import Proxy
 
 NOW_MS = 1_760_000_100_000
-ASKED, WANTED, FAILED, NOT_IN_PLAN, REJECTED = SpanState
+ASKED, REQUESTED, FAILED, NOT_IN_PLAN, REJECTED = IntervalState
 
 
-def span(start: int, end: int, state: SpanState, asked: int | None = None, error: str | None = None) -> Span:
+def span(
+    start: int, end: int, state: IntervalState, asked: int | None = None, error: str | None = None
+) -> CoveredInterval:
     """A span between two numbers of slots."""
-    return Span(start * BAR_MS, end * BAR_MS, state, asked, error)
+    return CoveredInterval(start * BAR_MS, end * BAR_MS, state, asked, error)
 
 
 def rows(sql: Sql) -> list[tuple[object, ...]]:
@@ -38,7 +40,7 @@ class TestSaving:
             span(-3, 2, NOT_IN_PLAN, NOW_MS - 7),
             span(2, 5, ASKED, NOW_MS - 1),
             span(5, 6, FAILED, NOW_MS, "status 500"),
-            span(9, 12, WANTED),
+            span(9, 12, REQUESTED),
         )
         store.save(Batch(spans={"EURUSD": ledger, "BTCUSD": ledger[1:2]}), NOW_MS)
         stored = store.load(SYMBOLS)
@@ -47,13 +49,13 @@ class TestSaving:
         assert stored["XAUUSD"].spans == ()
 
     def test_news_are_recorded_over_what_is_known(self, store: Store) -> None:
-        store.save(Batch(spans={"EURUSD": [span(0, 9, WANTED), span(3, 4, FAILED, 1, "timeout")]}), NOW_MS)
+        store.save(Batch(spans={"EURUSD": [span(0, 9, REQUESTED), span(3, 4, FAILED, 1, "timeout")]}), NOW_MS)
         store.save(Batch(spans={"EURUSD": [span(2, 6, ASKED, 2), span(0, 8, FAILED, 3)]}), NOW_MS)
         assert store.load(["EURUSD"])["EURUSD"].spans == (
             span(0, 2, FAILED, 3),
             span(2, 6, ASKED, 2),
             span(6, 8, FAILED, 3),
-            span(8, 9, WANTED),
+            span(8, 9, REQUESTED),
         )
 
     def test_in_steady_state_a_symbol_has_one_row_that_grows_in_place(self, store: Store, sql: Sql) -> None:
@@ -63,7 +65,7 @@ class TestSaving:
         assert sql("SELECT count(*) FROM data_sources.assetbatch_spans") == [(1,)]
 
     def test_the_same_batch_again_writes_nothing(self, store: Store, sql: Sql) -> None:
-        spans = [span(0, 9, ASKED, 5), span(9, 12, FAILED, 5, "timeout"), span(12, 30, WANTED)]
+        spans = [span(0, 9, ASKED, 5), span(9, 12, FAILED, 5, "timeout"), span(12, 30, REQUESTED)]
         batch = Batch(spans=dict.fromkeys(SYMBOLS, spans))
         store.save(batch, NOW_MS)
         before = rows(sql)
@@ -73,11 +75,11 @@ class TestSaving:
     def test_asking_again_for_what_was_asked_writes_nothing(self, store: Store, sql: Sql) -> None:
         store.save(Batch(spans={"EURUSD": [span(0, 9, ASKED, 5)]}), NOW_MS)
         before = rows(sql)
-        store.save(Batch(spans={"EURUSD": [span(2, 9, ASKED, 6), span(0, 4, WANTED)]}), NOW_MS)
+        store.save(Batch(spans={"EURUSD": [span(2, 9, ASKED, 6), span(0, 4, REQUESTED)]}), NOW_MS)
         assert rows(sql) == before
 
     def test_rows_that_do_not_change_are_not_written(self, store: Store, sql: Sql) -> None:
-        store.save(Batch(spans={"EURUSD": [span(0, 3, ASKED, 5), span(6, 9, WANTED)]}), NOW_MS)
+        store.save(Batch(spans={"EURUSD": [span(0, 3, ASKED, 5), span(6, 9, REQUESTED)]}), NOW_MS)
         before = rows(sql)
         store.save(Batch(spans={"EURUSD": [span(7, 9, FAILED, 6)]}), NOW_MS)
         assert rows(sql)[0] == before[0]
@@ -118,8 +120,8 @@ class TestSaving:
         assert set(store.load(SYMBOLS)) == {"XAUUSD", "BTCUSD"}
         register(store, [asset("EURUSD")])
         assert store.load(["EURUSD"])["EURUSD"].spans == ()
-        store.save(Batch(spans={"EURUSD": [span(3, 4, WANTED)]}), NOW_MS)
-        assert store.load(["EURUSD"])["EURUSD"].spans == (span(3, 4, WANTED),)
+        store.save(Batch(spans={"EURUSD": [span(3, 4, REQUESTED)]}), NOW_MS)
+        assert store.load(["EURUSD"])["EURUSD"].spans == (span(3, 4, REQUESTED),)
 
     @pytest.mark.parametrize(
         "row",
@@ -176,7 +178,7 @@ class TestTwoWriters:
     ) -> None:
         with psycopg.connect(database_url) as other, ThreadPoolExecutor(1) as pool:
             other.execute("SELECT id FROM trading.symbols FOR NO KEY UPDATE")
-            saving = pool.submit(store.save, Batch(spans={"EURUSD": [span(0, 9, WANTED)]}), NOW_MS)
+            saving = pool.submit(store.save, Batch(spans={"EURUSD": [span(0, 9, REQUESTED)]}), NOW_MS)
             wait_for_a_waiting_lock(sql)
             other.execute(
                 "INSERT INTO data_sources.assetbatch_spans (symbol_id, start_ts, end_ts, state)"
@@ -185,7 +187,7 @@ class TestTwoWriters:
             )
             other.commit()
             saving.result(10)
-        assert store.load(["EURUSD"])["EURUSD"].spans == (span(0, 5, ASKED), span(5, 9, WANTED))
+        assert store.load(["EURUSD"])["EURUSD"].spans == (span(0, 5, ASKED), span(5, 9, REQUESTED))
 
     def test_of_the_same_symbols_at_once_lose_nothing(
         self, store: Store, database_url: str, sql: Sql
@@ -201,7 +203,7 @@ class TestTwoWriters:
                 for n in range(20):
                     slot = 2 * n + writer
                     news = [
-                        span(0, 60, WANTED),
+                        span(0, 60, REQUESTED),
                         span(slot, slot + 1, ASKED, 1),
                         span(slot, slot + 5, FAILED, 1),
                     ]
@@ -209,7 +211,7 @@ class TestTwoWriters:
 
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(write, (0, 1)))
-        expected = (span(0, 40, ASKED, 1), span(40, 44, FAILED, 1), span(44, 60, WANTED))
+        expected = (span(0, 40, ASKED, 1), span(40, 44, FAILED, 1), span(44, 60, REQUESTED))
         assert {symbol: found.spans for symbol, found in store.load(many).items()} == dict.fromkeys(
             many, expected
         )
@@ -218,9 +220,9 @@ class TestTwoWriters:
 
 
 @st.composite
-def some_spans(draw: st.DrawFn) -> Span:
+def some_spans(draw: st.DrawFn) -> CoveredInterval:
     start, end = draw(st.tuples(st.integers(0, 9), st.integers(0, 9)).map(sorted))
-    state = draw(st.sampled_from(SpanState))
+    state = draw(st.sampled_from(IntervalState))
     return span(start, end, state, draw(st.none() | st.integers(1, 3)), "e" if state is FAILED else None)
 
 
@@ -228,9 +230,9 @@ def test_any_sequence_of_batches_ends_in_the_ledger_of_all_its_news(store: Store
     @given(
         st.lists(st.dictionaries(st.sampled_from(SYMBOLS), st.lists(some_spans(), max_size=4)), max_size=6)
     )
-    def check(batches: list[dict[str, list[Span]]]) -> None:
+    def check(batches: list[dict[str, list[CoveredInterval]]]) -> None:
         sql("TRUNCATE data_sources.assetbatch_spans")
-        expected: dict[str, list[Span]] = {symbol: [] for symbol in SYMBOLS}
+        expected: dict[str, list[CoveredInterval]] = {symbol: [] for symbol in SYMBOLS}
         for spans in batches:
             store.save(Batch(spans=spans), NOW_MS)
             for symbol, news in spans.items():

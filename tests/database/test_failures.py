@@ -15,7 +15,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from assetbatch.database import Batch, Outcome, Saved, Store
-from assetbatch.domain.models import BAR_MS, Bar, Price, RejectionCause, Span, SpanState
+from assetbatch.domain.models import BAR_MS, Bar, CoveredInterval, IntervalState, Price, RejectionCause
 from assetbatch.errors import (
     AssetbatchError,
     ConfigError,
@@ -33,7 +33,7 @@ PASSWORD = "marked-pass-word-8472"
 BATCH = Batch(
     prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in SYMBOLS],
     bars={"EURUSD": [Bar(0, 1.0, 1.0, 1.0, 1.0)]},
-    spans={"EURUSD": [Span(0, BAR_MS, SpanState.ASKED)]},
+    spans={"EURUSD": [CoveredInterval(0, BAR_MS, IntervalState.ASKED)]},
     outcomes=[Outcome(symbol, "success") for symbol in SYMBOLS],
 )
 
@@ -198,13 +198,13 @@ def test_a_role_needs_no_more_than_reading_and_writing_the_tables(
     sql(f"GRANT USAGE ON SCHEMA trading, market_data, data_sources TO {role}")
     sql(f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA trading, market_data, data_sources TO {role}")
     sql(f"GRANT DELETE ON data_sources.assetbatch_spans TO {role}")
-    apart = [Span(slot * BAR_MS, (slot + 1) * BAR_MS, SpanState.ASKED) for slot in (0, 2)]
+    apart = [CoveredInterval(slot * BAR_MS, (slot + 1) * BAR_MS, IntervalState.ASKED) for slot in (0, 2)]
     with Store.open(stranger) as limited:
         assert migrate(limited).steps == []
         register(limited, [])
         assert len(limited.save(BATCH, NOW_MS).updated) == 3
         limited.save(Batch(spans={"XAUUSD": apart}), NOW_MS)
-        limited.save(Batch(spans={"XAUUSD": [Span(0, 3 * BAR_MS, SpanState.ASKED)]}), NOW_MS)
+        limited.save(Batch(spans={"XAUUSD": [CoveredInterval(0, 3 * BAR_MS, IntervalState.ASKED)]}), NOW_MS)
         assert len(limited.load(SYMBOLS)) == 3
         assert limited.gaps({"EURUSD": (0, 3 * BAR_MS)}) == {"EURUSD": [(BAR_MS, 3 * BAR_MS)]}
 

@@ -11,7 +11,7 @@ import pytest
 
 from assetbatch.database import Store
 from assetbatch.database.migrations import all_migrations
-from assetbatch.domain.models import BAR_MS, Batch, Price, Span, SpanFault, SpanState
+from assetbatch.domain.models import BAR_MS, Batch, CoveredInterval, IntervalFault, IntervalState, Price
 from assetbatch.errors import DatabaseError, SchemaMissingError
 from tests.schema import migrate, register
 
@@ -107,7 +107,7 @@ def test_an_installation_of_version_1_is_upgraded_and_keeps_what_it_has(
     assert migrate(store).steps == [step.name for step in all_migrations()[1:]]
     with Store.open(database_url) as upgraded:
         assert upgraded.load(["EURUSD"])["EURUSD"].last_price == 1.5
-        upgraded.save(Batch(spans={"EURUSD": [Span(0, BAR_MS, SpanState.ASKED)]}), 1)
+        upgraded.save(Batch(spans={"EURUSD": [CoveredInterval(0, BAR_MS, IntervalState.ASKED)]}), 1)
 
 
 def test_the_words_of_failed_stretches_become_faults(store: Store, sql: Sql) -> None:
@@ -118,7 +118,8 @@ def test_the_words_of_failed_stretches_become_faults(store: Store, sql: Sql) -> 
         None,
     ]
     spans = [
-        Span(2 * n * BAR_MS, (2 * n + 1) * BAR_MS, SpanState.FAILED, 1, said) for n, said in enumerate(words)
+        CoveredInterval(2 * n * BAR_MS, (2 * n + 1) * BAR_MS, IntervalState.FAILED, 1, said)
+        for n, said in enumerate(words)
     ]
     store.save(Batch(spans={"EURUSD": spans}), 1)
     sql("ALTER TABLE data_sources.assetbatch_spans DROP COLUMN fault")
@@ -129,7 +130,12 @@ def test_the_words_of_failed_stretches_become_faults(store: Store, sql: Sql) -> 
     sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 4")
     migrate(store)
     found = store.load(["EURUSD"])["EURUSD"].spans
-    assert [span.fault for span in found] == [SpanFault.UNUSABLE_BAR, SpanFault.UNCONFIRMED, None, None]
+    assert [span.fault for span in found] == [
+        IntervalFault.UNUSABLE_BAR,
+        IntervalFault.UNCONFIRMED,
+        None,
+        None,
+    ]
 
 
 def test_a_newer_schema_says_to_upgrade(store: Store, database_url: str, sql: Sql) -> None:

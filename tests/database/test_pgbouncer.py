@@ -16,7 +16,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from assetbatch.database import Store
-from assetbatch.domain.models import BAR_MS, Bar, Batch, Outcome, Price, Span, SpanState
+from assetbatch.domain.models import BAR_MS, Bar, Batch, CoveredInterval, IntervalState, Outcome, Price
 from tests.schema import migrate
 
 from .conftest import SYMBOLS, on_both_tables
@@ -82,7 +82,7 @@ def batch(number: int) -> Batch:
     return Batch(
         prices=[Price(symbol=symbol, last_price=1.0 + number, as_of_ms=1000 + number) for symbol in SYMBOLS],
         bars=dict.fromkeys(SYMBOLS, bars),
-        spans={symbol: [Span(0, 300 * BAR_MS, SpanState.ASKED, NOW_MS)] for symbol in SYMBOLS},
+        spans={symbol: [CoveredInterval(0, 300 * BAR_MS, IntervalState.ASKED, NOW_MS)] for symbol in SYMBOLS},
         outcomes=[Outcome(symbol, "success") for symbol in SYMBOLS],
     )
 

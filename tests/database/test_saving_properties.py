@@ -20,7 +20,16 @@ from assetbatch.database import Store
 from assetbatch.database.last_update import document
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.models import BAR_MS, Bar, Batch, Price, Saved, Span, SpanState, StoredAsset
+from assetbatch.domain.models import (
+    BAR_MS,
+    Bar,
+    Batch,
+    CoveredInterval,
+    IntervalState,
+    Price,
+    Saved,
+    StoredAsset,
+)
 from assetbatch.domain.planning import BarsCall, SnapshotCall, Work, WorkKind
 from assetbatch.domain.queueing import CallKind
 from assetbatch.provider.bars import decode_bars
@@ -239,7 +248,7 @@ class Play:
         )
         return {row[0]: Row(Bar(*row[:8]), *row[8:]) for row in found}
 
-    def spans(self) -> Sequence[Span]:
+    def spans(self) -> Sequence[CoveredInterval]:
         return self._stores[0].load([EURUSD.symbol])[EURUSD.symbol].spans
 
     def _store(self, writer: int, batch: Batch) -> Saved:
@@ -384,7 +393,7 @@ def test_the_ledger_calls_nothing_missing_at_the_provider_that_is_there(play: Pl
             asked = {
                 t_ms
                 for span in spans
-                if span.state is SpanState.ASKED
+                if span.state is IntervalState.ASKED
                 for t_ms in range(span.start_ms, span.end_ms, BAR_MS)
             }
             assert not asked & play.provider.final().keys() - moment.after.keys()

@@ -15,12 +15,12 @@ from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import (
     BAR_MS,
     Bar,
+    CoveredInterval,
+    IntervalState,
     Outcome,
     Price,
     Rejection,
     Saved,
-    Span,
-    SpanState,
     StoredAsset,
 )
 from assetbatch.domain.planning import BarsCall, SnapshotCall, Verdict, Work, WorkKind
@@ -354,10 +354,10 @@ class TestWhatIsSettled:
         state.settle_without_call(OLD, Verdict(False, "too old", self.refusal(lack)))
         (result,) = state.report().results
         assert (result.status, result.error, result.final) == (Status.FRESH, "too old", False)
-        span = Span(
+        span = CoveredInterval(
             start_of_day(date(2024, 11, 10)),
             start_of_day(date(2024, 11, 18)),
-            SpanState.NOT_IN_PLAN,
+            IntervalState.NOT_IN_PLAN,
             NOW - 1,
         )
         expected = [span] if lack is Lack.HISTORY else []
@@ -380,8 +380,8 @@ class TestWhatIsStored:
 
     def test_of_several_answers_are_all_bars_and_spans_in_turn(self) -> None:
         state = batch(BTC)
-        asked = Span(START, START + HOUR_MS, SpanState.ASKED, NOW)
-        failed = Span(START + HOUR_MS, NOW, SpanState.FAILED, NOW, "503")
+        asked = CoveredInterval(START, START + HOUR_MS, IntervalState.ASKED, NOW)
+        failed = CoveredInterval(START + HOUR_MS, NOW, IntervalState.FAILED, NOW, "503")
         for at_ms, span in ((START, asked), (START + HOUR_MS, failed)):
             state.apply(RANGE, Findings(bars={"BTCUSD": [bar(at_ms)]}, spans={"BTCUSD": [span]}))
         _, to_save = state.unsaved()
@@ -392,7 +392,9 @@ class TestWhatIsStored:
     def test_of_an_asset_without_a_row_no_span_is(self) -> None:
         state = BatchState(CallKind.QUEUE, Holder(), Entitlements(end_of_day=False))
         state.add(Portion([BTC], {}, NOW), 0)
-        state.apply(RANGE, Findings(spans={"BTCUSD": [Span(START, NOW, SpanState.ASKED, NOW)]}))
+        state.apply(
+            RANGE, Findings(spans={"BTCUSD": [CoveredInterval(START, NOW, IntervalState.ASKED, NOW)]})
+        )
         assert state.unsaved()[1].spans == {}
 
     def test_of_an_asset_with_no_span_is_none(self) -> None:

@@ -30,18 +30,20 @@ from assetbatch.domain.market_hours import (
     start_of_day,
     to_ms,
 )
-from assetbatch.domain.models import BAR_MS, Span, SpanState
+from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState
 
-ASKED, WANTED, FAILED, NOT_IN_PLAN, REJECTED = SpanState
+ASKED, REQUESTED, FAILED, NOT_IN_PLAN, REJECTED = IntervalState
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 SLOTS = 24
 """So many slots the small ledgers of these properties are long."""
 
 
-def span(start: int, end: int, state: SpanState, asked: int | None = None, error: str | None = None) -> Span:
+def span(
+    start: int, end: int, state: IntervalState, asked: int | None = None, error: str | None = None
+) -> CoveredInterval:
     """A span between two numbers of slots."""
-    return Span(start * BAR_MS, end * BAR_MS, state, asked, error)
+    return CoveredInterval(start * BAR_MS, end * BAR_MS, state, asked, error)
 
 
 def new_york(text: str) -> int:
@@ -49,9 +51,9 @@ def new_york(text: str) -> int:
 
 
 @st.composite
-def some_spans(draw: st.DrawFn) -> Span:
+def some_spans(draw: st.DrawFn) -> CoveredInterval:
     start, end = draw(st.tuples(st.integers(0, SLOTS), st.integers(0, SLOTS)).map(sorted))
-    state = draw(st.sampled_from(SpanState))
+    state = draw(st.sampled_from(IntervalState))
     error = draw(st.sampled_from([None, "timeout"])) if state is FAILED else None
     return span(start, end, state, draw(st.none() | st.integers(1, 5)), error)
 
@@ -60,7 +62,7 @@ NEWS = st.lists(some_spans(), max_size=8)
 LEDGERS = NEWS.map(lambda news: record([], news))
 
 
-def slots(spans: list[Span]) -> dict[int, tuple[SpanState, str | None]]:
+def slots(spans: list[CoveredInterval]) -> dict[int, tuple[IntervalState, str | None]]:
     """State and error of each slot that has a row."""
     return {at: (s.state, s.error) for s in spans for at in range(s.start_ms, s.end_ms, BAR_MS)}
 
@@ -69,26 +71,28 @@ class TestRecord:
     @pytest.mark.parametrize(
         ("known", "new", "after"),
         [
-            (WANTED, ASKED, ASKED),
+            (REQUESTED, ASKED, ASKED),
             (FAILED, ASKED, ASKED),
             (NOT_IN_PLAN, ASKED, ASKED),
-            (ASKED, WANTED, ASKED),
+            (ASKED, REQUESTED, ASKED),
             (ASKED, FAILED, ASKED),
             (ASKED, NOT_IN_PLAN, ASKED),
-            (WANTED, FAILED, FAILED),
-            (WANTED, NOT_IN_PLAN, NOT_IN_PLAN),
+            (REQUESTED, FAILED, FAILED),
+            (REQUESTED, NOT_IN_PLAN, NOT_IN_PLAN),
             (FAILED, NOT_IN_PLAN, NOT_IN_PLAN),
             (NOT_IN_PLAN, FAILED, FAILED),
-            (NOT_IN_PLAN, WANTED, WANTED),
-            (FAILED, WANTED, FAILED),
-            (REJECTED, WANTED, REJECTED),
+            (NOT_IN_PLAN, REQUESTED, REQUESTED),
+            (FAILED, REQUESTED, FAILED),
+            (REJECTED, REQUESTED, REJECTED),
             (REJECTED, ASKED, ASKED),
             (ASKED, REJECTED, ASKED),
             (REJECTED, FAILED, FAILED),
             (FAILED, REJECTED, REJECTED),
         ],
     )
-    def test_which_state_replaces_which(self, known: SpanState, new: SpanState, after: SpanState) -> None:
+    def test_which_state_replaces_which(
+        self, known: IntervalState, new: IntervalState, after: IntervalState
+    ) -> None:
         kept = span(0, 9, known, 1)
         assert record([kept], [span(0, 9, new, 2)]) == [kept if after is known else span(0, 9, new, 2)]
 
@@ -100,8 +104,8 @@ class TestRecord:
         assert record([span(0, 9, ASKED, 1)], [span(0, 9, ASKED, 2)]) == [span(0, 9, ASKED, 1)]
 
     def test_what_is_not_replaced_stays_around_the_new(self) -> None:
-        ledger = record([span(0, 9, WANTED)], [span(3, 6, FAILED, 5, "timeout")])
-        assert ledger == [span(0, 3, WANTED), span(3, 6, FAILED, 5, "timeout"), span(6, 9, WANTED)]
+        ledger = record([span(0, 9, REQUESTED)], [span(3, 6, FAILED, 5, "timeout")])
+        assert ledger == [span(0, 3, REQUESTED), span(3, 6, FAILED, 5, "timeout"), span(6, 9, REQUESTED)]
 
     def test_the_new_fills_the_places_around_what_stays(self) -> None:
         ledger = record([span(3, 6, ASKED, 1)], [span(0, 9, FAILED, 5)])
@@ -123,50 +127,54 @@ class TestRecord:
         assert record([], two) == two
 
     def test_steady_state_is_one_row(self) -> None:
-        ledger: list[Span] = []
+        ledger: list[CoveredInterval] = []
         for n in range(50):
             ledger = record(ledger, [span(max(0, n - 1), n + 1, ASKED, n)])
         assert ledger == [span(0, 50, ASKED, 0)]
 
     def test_news_of_no_length_are_no_news(self) -> None:
         assert record([], [span(3, 3, ASKED), span(4, 3, ASKED)]) == []
-        known = [span(0, 9, WANTED)]
+        known = [span(0, 9, REQUESTED)]
         assert record(known, [span(3, 3, ASKED), span(4, 3, ASKED)]) == known
 
     @given(NEWS, NEWS)
     def test_each_slot_has_what_the_rules_make_of_its_news(
-        self, before: list[Span], news: list[Span]
+        self, before: list[CoveredInterval], news: list[CoveredInterval]
     ) -> None:
-        expected: dict[int, tuple[SpanState, str | None]] = {}
+        expected: dict[int, tuple[IntervalState, str | None]] = {}
         for new in before + news:
             for at_ms in range(new.start_ms, new.end_ms, BAR_MS):
                 there = expected[at_ms][0] if at_ms in expected else None
-                if there is ASKED or (there in (FAILED, REJECTED) and new.state is WANTED):
+                if there is ASKED or (there in (FAILED, REJECTED) and new.state is REQUESTED):
                     continue
                 expected[at_ms] = (new.state, new.error)
         assert slots(record(record([], before), news)) == expected
 
     @given(LEDGERS, NEWS)
-    def test_rows_ascend_apart_and_unlike_their_neighbours(self, known: list[Span], news: list[Span]) -> None:
+    def test_rows_ascend_apart_and_unlike_their_neighbours(
+        self, known: list[CoveredInterval], news: list[CoveredInterval]
+    ) -> None:
         ledger = record(known, news)
         assert all(row.start_ms < row.end_ms for row in ledger)
         for before, after in pairwise(ledger):
             assert before.end_ms <= after.start_ms
             alike = (before.state, before.error) == (after.state, after.error)
-            alike &= before.state in (ASKED, WANTED) or before.asked_ms == after.asked_ms
+            alike &= before.state in (ASKED, REQUESTED) or before.asked_ms == after.asked_ms
             assert not (alike and before.end_ms == after.start_ms)
 
     @given(LEDGERS, NEWS)
-    def test_the_same_news_again_change_nothing(self, known: list[Span], news: list[Span]) -> None:
+    def test_the_same_news_again_change_nothing(
+        self, known: list[CoveredInterval], news: list[CoveredInterval]
+    ) -> None:
         once = record(known, news)
         assert record(once, news) == once
 
     @given(LEDGERS)
-    def test_no_news_change_nothing(self, known: list[Span]) -> None:
+    def test_no_news_change_nothing(self, known: list[CoveredInterval]) -> None:
         assert record(known, []) == known
 
     @given(NEWS)
-    def test_a_row_is_as_old_as_its_oldest_part(self, news: list[Span]) -> None:
+    def test_a_row_is_as_old_as_its_oldest_part(self, news: list[CoveredInterval]) -> None:
         """Of parts that nothing replaces: what was asked first."""
         first: dict[int, int | None] = {}
         for new in [new for new in news if new.state is ASKED]:
@@ -179,7 +187,7 @@ class TestRecord:
     def test_an_answer_of_ten_thousand_bars_of_which_every_second_is_faulty_is_no_matter(self) -> None:
         news = [span(n, n + 1, FAILED if n % 2 else ASKED, 1) for n in range(10_000)]
         started = time.process_time()
-        assert len(record(record([], news), [span(0, 10_000, WANTED), *news])) == 10_000
+        assert len(record(record([], news), [span(0, 10_000, REQUESTED), *news])) == 10_000
         assert time.process_time() - started < 3  # measured 0.04
 
 
@@ -187,26 +195,26 @@ class TestOpenStretches:
     def test_what_was_not_asked_is_told_with_what_is_known_of_it(self) -> None:
         ledger = [span(2, 4, ASKED, 1), span(4, 6, FAILED, 7, "timeout"), span(8, 30, NOT_IN_PLAN, 2)]
         assert open_stretches(ledger, 0, 10 * BAR_MS) == [
-            span(0, 2, WANTED),
+            span(0, 2, REQUESTED),
             span(4, 6, FAILED, 7, "timeout"),
-            span(6, 8, WANTED),
+            span(6, 8, REQUESTED),
             span(8, 10, NOT_IN_PLAN, 2),
         ]
 
     def test_without_a_ledger_all_is_open(self) -> None:
-        assert open_stretches([], 0, BAR_MS) == [span(0, 1, WANTED)]
+        assert open_stretches([], 0, BAR_MS) == [span(0, 1, REQUESTED)]
         assert open_stretches([], BAR_MS, BAR_MS) == []
         assert open_stretches([span(0, 9, FAILED)], 3 * BAR_MS, 3 * BAR_MS) == []
 
     @given(LEDGERS, st.integers(0, SLOTS), st.integers(0, SLOTS))
     def test_each_slot_that_is_not_asked_is_in_one_stretch(
-        self, ledger: list[Span], start: int, end: int
+        self, ledger: list[CoveredInterval], start: int, end: int
     ) -> None:
         known = slots(ledger)
         expected = {
-            at: known.get(at, (WANTED, None))
+            at: known.get(at, (REQUESTED, None))
             for at in range(start * BAR_MS, end * BAR_MS, BAR_MS)
-            if known.get(at, (WANTED, None))[0] is not ASKED
+            if known.get(at, (REQUESTED, None))[0] is not ASKED
         }
         found = open_stretches(ledger, start * BAR_MS, end * BAR_MS)
         assert slots(found) == expected
@@ -215,7 +223,7 @@ class TestOpenStretches:
 
 
 class TestAskedTo:
-    LEDGER = (span(0, 2, ASKED), span(2, 4, WANTED), span(6, 8, ASKED), span(8, 9, FAILED))
+    LEDGER = (span(0, 2, ASKED), span(2, 4, REQUESTED), span(6, 8, ASKED), span(8, 9, FAILED))
 
     def test_is_the_end_of_the_last_asked_span(self) -> None:
         assert asked_to(self.LEDGER, 20 * BAR_MS) == 8 * BAR_MS
@@ -241,11 +249,11 @@ class TestHoles:
             ([span(0, 9, FAILED, 7, "timeout")], Reason.FAILED),
             ([span(0, 9, NOT_IN_PLAN, 7)], Reason.NOT_IN_PLAN),
             ([span(0, 9, REJECTED, 7)], Reason.REJECTED),
-            ([span(0, 9, WANTED)], Reason.NOT_ASKED),
+            ([span(0, 9, REQUESTED)], Reason.NOT_ASKED),
             ([], Reason.NOT_ASKED),
         ],
     )
-    def test_the_reason_follows_from_the_ledger(self, known: list[Span], reason: Reason) -> None:
+    def test_the_reason_follows_from_the_ledger(self, known: list[CoveredInterval], reason: Reason) -> None:
         asked_ms, error = (known[0].asked_ms, known[0].error) if known else (None, None)
         found = holes(Market.CRYPTO, known, [(2 * BAR_MS, 5 * BAR_MS)], DAY_MS)
         assert found == [Hole(2 * BAR_MS, 5 * BAR_MS, reason, 3, asked_ms, error)]
@@ -286,8 +294,8 @@ class TestHoles:
 
     def test_a_hole_of_several_rows_was_asked_when_its_oldest_part_was(self) -> None:
         known = [
-            Span(FRIDAY - BAR_MS, FRIDAY, FAILED, 9, "timeout"),
-            Span(SUNDAY, SUNDAY + BAR_MS, FAILED, 3, "timeout"),
+            CoveredInterval(FRIDAY - BAR_MS, FRIDAY, FAILED, 9, "timeout"),
+            CoveredInterval(SUNDAY, SUNDAY + BAR_MS, FAILED, 3, "timeout"),
         ]
         found = holes(Market.FOREX, known, [(FRIDAY - BAR_MS, SUNDAY + BAR_MS)], SUNDAY + DAY_MS)
         assert found == [Hole(FRIDAY - BAR_MS, SUNDAY + BAR_MS, Reason.FAILED, 2, 3, "timeout")]
@@ -314,11 +322,13 @@ class TestHoles:
         moment = border.map(lambda slot: start + slot * BAR_MS)
         edges = sorted(set(data.draw(st.lists(moment, max_size=8))))
         gaps = list(zip(edges[::2], edges[1::2], strict=False))
-        stretches = st.tuples(moment, moment, st.sampled_from(SpanState), st.sampled_from([None, "timeout"]))
+        stretches = st.tuples(
+            moment, moment, st.sampled_from(IntervalState), st.sampled_from([None, "timeout"])
+        )
         known = record(
             [],
             [
-                Span(first, last, state, 1, error if state is FAILED else None)
+                CoveredInterval(first, last, state, 1, error if state is FAILED else None)
                 for first, last, state, error in data.draw(st.lists(stretches, max_size=6))
             ],
         )
@@ -327,7 +337,7 @@ class TestHoles:
         rows = slots(known)
         reasons = {
             ASKED: Reason.NOTHING,
-            WANTED: Reason.NOT_ASKED,
+            REQUESTED: Reason.NOT_ASKED,
             FAILED: Reason.FAILED,
             NOT_IN_PLAN: Reason.NOT_IN_PLAN,
             REJECTED: Reason.REJECTED,
@@ -338,7 +348,7 @@ class TestHoles:
                 if at_ms + BAR_MS > horizon_ms:
                     why: tuple[Reason, str | None] = (Reason.NOT_PUBLISHED, None)
                 else:
-                    state, error = rows.get(at_ms, (WANTED, None))
+                    state, error = rows.get(at_ms, (REQUESTED, None))
                     why = (reasons[state], error)
                 if is_open(market, at_ms):
                     expected[at_ms] = why
@@ -371,15 +381,15 @@ class TestCompleteness:
         assert completeness(Market.CRYPTO, known, 14 * BAR_MS) == 0.5
 
     def test_counts_from_the_first_row_to_the_horizon(self) -> None:
-        known = [span(4, 5, WANTED), span(5, 20, ASKED)]
+        known = [span(4, 5, REQUESTED), span(5, 20, ASKED)]
         assert completeness(Market.CRYPTO, known, 8 * BAR_MS) == 0.75
 
     def test_leaves_out_what_the_plan_does_not_have(self) -> None:
-        known = [span(0, 90, NOT_IN_PLAN), span(90, 91, WANTED), span(91, 94, ASKED)]
+        known = [span(0, 90, NOT_IN_PLAN), span(90, 91, REQUESTED), span(91, 94, ASKED)]
         assert completeness(Market.CRYPTO, known, 94 * BAR_MS) == 0.75
 
     def test_leaves_out_closed_times(self) -> None:
-        known = [Span(FRIDAY - HOUR_MS, FRIDAY, ASKED)]
+        known = [CoveredInterval(FRIDAY - HOUR_MS, FRIDAY, ASKED)]
         assert completeness(Market.FOREX, known, SUNDAY) == 1
         assert completeness(Market.FOREX, known, SUNDAY + HOUR_MS) == 0.5
 
@@ -390,20 +400,20 @@ class TestCompleteness:
         ("known", "horizon_ms"),
         [
             ([], FRIDAY),
-            ([Span(FRIDAY, SUNDAY, ASKED)], SUNDAY),
-            ([Span(FRIDAY - HOUR_MS, FRIDAY, NOT_IN_PLAN)], SUNDAY),
-            ([Span(FRIDAY - HOUR_MS, FRIDAY, ASKED)], FRIDAY - HOUR_MS),
-            ([Span(FRIDAY - HOUR_MS, FRIDAY, ASKED)], FRIDAY - DAY_MS),
+            ([CoveredInterval(FRIDAY, SUNDAY, ASKED)], SUNDAY),
+            ([CoveredInterval(FRIDAY - HOUR_MS, FRIDAY, NOT_IN_PLAN)], SUNDAY),
+            ([CoveredInterval(FRIDAY - HOUR_MS, FRIDAY, ASKED)], FRIDAY - HOUR_MS),
+            ([CoveredInterval(FRIDAY - HOUR_MS, FRIDAY, ASKED)], FRIDAY - DAY_MS),
         ],
     )
-    def test_is_none_where_there_is_no_open_time(self, known: list[Span], horizon_ms: int) -> None:
+    def test_is_none_where_there_is_no_open_time(self, known: list[CoveredInterval], horizon_ms: int) -> None:
         assert completeness(Market.FOREX, known, horizon_ms) is None
 
     @given(LEDGERS, st.integers(0, SLOTS + 3))
-    def test_agrees_with_counting_slots(self, known: list[Span], horizon: int) -> None:
+    def test_agrees_with_counting_slots(self, known: list[CoveredInterval], horizon: int) -> None:
         rows = slots(known)
         first = known[0].start_ms if known else 0
-        states = [rows.get(at, (WANTED, None))[0] for at in range(first, horizon * BAR_MS, BAR_MS)]
+        states = [rows.get(at, (REQUESTED, None))[0] for at in range(first, horizon * BAR_MS, BAR_MS)]
         total = sum(state is not NOT_IN_PLAN for state in states)
         expected = states.count(ASKED) / total if known and total else None
         assert completeness(Market.CRYPTO, known, horizon * BAR_MS) == expected

@@ -14,7 +14,7 @@ from assetbatch.domain.entitlements import Entitlements, Lack
 from assetbatch.domain.forecast import Forecast
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.market_hours import Market, to_ms
-from assetbatch.domain.models import BAR_MS, Span, SpanState, StoredAsset
+from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, StoredAsset
 from assetbatch.domain.queueing import DeadLetter, Lane, QueueState
 from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
 from assetbatch.health import (
@@ -191,7 +191,7 @@ class TestAPriceThatStandsStill:
             (WEDNESDAY - HOUR + 1, then + BAR_MS, "stale"),
             (WEDNESDAY - HOUR + 1, None, "fresh"),
         ):
-            asked = Span(then - DAY, asked_to_ms, SpanState.ASKED, WEDNESDAY)
+            asked = CoveredInterval(then - DAY, asked_to_ms, IntervalState.ASKED, WEDNESDAY)
             known_bars = structs.replace(stored, spans=(asked,), last_bar_ms=last_bar_ms)
             health = asset_health(asset, known_bars, known, WEDNESDAY, WEDNESDAY)
             assert health.state == state
@@ -201,23 +201,26 @@ class TestAPriceThatStandsStill:
     def test_is_quiet_from_the_bar_on_that_it_is_of(self, later_ms: int, state: str) -> None:
         then = WEDNESDAY - 5 * HOUR
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
-        asked = Span(then + later_ms, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(then + later_ms, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), spans=(asked,))
         assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == state
 
     def test_is_quiet_where_an_older_answer_told_all_up_to_its_bar(self) -> None:
         then = WEDNESDAY - 5 * HOUR
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
-        older = Span(then - DAY, then, SpanState.ASKED, then)
-        newer = Span(then, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        older = CoveredInterval(then - DAY, then, IntervalState.ASKED, then)
+        newer = CoveredInterval(then, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), spans=(older, newer))
         assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == "fresh"
 
-    @pytest.mark.parametrize("state", [SpanState.FAILED, SpanState.WANTED])
-    def test_is_not_quiet_where_no_answer_has_told_so(self, state: SpanState) -> None:
+    @pytest.mark.parametrize("state", [IntervalState.FAILED, IntervalState.REQUESTED])
+    def test_is_not_quiet_where_no_answer_has_told_so(self, state: IntervalState) -> None:
         then = WEDNESDAY - 5 * HOUR
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
-        spans = (Span(then - DAY, then - HOUR, SpanState.ASKED), Span(then - HOUR, WEDNESDAY, state, then))
+        spans = (
+            CoveredInterval(then - DAY, then - HOUR, IntervalState.ASKED),
+            CoveredInterval(then - HOUR, WEDNESDAY, state, then),
+        )
         stored = structs.replace(refreshed(BTCUSD, then, WEDNESDAY), spans=spans)
         assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == "stale"
 
@@ -266,7 +269,7 @@ class TestAnAsset:
 
     def test_that_is_well_shows_all_there_is_to_know(self) -> None:
         begin = WEDNESDAY - 20 * HOUR
-        asked = Span(begin, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(begin, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         stored = StoredAsset(
             symbol="EURUSD",
             last_price=1.08557,
@@ -343,19 +346,21 @@ class TestAnAsset:
         asset = structs.replace(BTCUSD, update_frequency_seconds=frequency_seconds)
         begin = WEDNESDAY - 10 * HOUR
         for late_ms, complete in ((0, True), (5 * MINUTE, False)):
-            asked = Span(begin, WEDNESDAY - on_its_way_ms - late_ms, SpanState.ASKED, WEDNESDAY)
+            asked = CoveredInterval(
+                begin, WEDNESDAY - on_its_way_ms - late_ms, IntervalState.ASKED, WEDNESDAY
+            )
             stored = structs.replace(refreshed(asset, WEDNESDAY, WEDNESDAY), spans=(asked,))
             assert (asset_health(asset, stored, PAID, WEDNESDAY).complete == 1.0) is complete
 
     def test_of_a_plan_of_ended_days_waits_for_nothing_that_is_on_its_way(self) -> None:
         midnight = WEDNESDAY - 10 * HOUR
-        asked = Span(midnight - 3 * HOUR, midnight - HOUR, SpanState.ASKED, midnight)
+        asked = CoveredInterval(midnight - 3 * HOUR, midnight - HOUR, IntervalState.ASKED, midnight)
         stored = structs.replace(refreshed(BTCUSD, midnight, WEDNESDAY), spans=(asked,))
         health = asset_health(BTCUSD, stored, FREE, WEDNESDAY)
         assert (health.complete, health.complete_since) == (0.666667, iso(midnight - 3 * HOUR))
 
     def test_that_keeps_no_bars_has_none_to_be_complete(self) -> None:
-        asked = Span(WEDNESDAY - HOUR, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(WEDNESDAY - HOUR, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         stored = structs.replace(refreshed(BTCUSD, WEDNESDAY, WEDNESDAY), spans=(asked,))
         health = asset_health(structs.replace(BTCUSD, bars=False), stored, PAID, WEDNESDAY)
         assert (health.complete, health.complete_since) == (None, None)

@@ -14,7 +14,15 @@ import pytest
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
 from assetbatch.domain.market_hours import Market, start_of_day, to_ms
-from assetbatch.domain.models import BAR_MS, Bar, Price, Span, SpanFault, SpanState, StoredAsset
+from assetbatch.domain.models import (
+    BAR_MS,
+    Bar,
+    CoveredInterval,
+    IntervalFault,
+    IntervalState,
+    Price,
+    StoredAsset,
+)
 from assetbatch.domain.planning import (
     BarsCall,
     Call,
@@ -176,7 +184,9 @@ class TestWhatTheLedgerLearns:
     CALL = BarsCall(WORK, START, END - 1)
     ALL = range(288)
 
-    def told(self, answer: BarsAnswer, before: Sequence[Span] = (), end_ms: int = END) -> list[Span]:
+    def told(
+        self, answer: BarsAnswer, before: Sequence[CoveredInterval] = (), end_ms: int = END
+    ) -> list[CoveredInterval]:
         return ledger_of(Market.CRYPTO, answer, before, self.START, end_ms, self.NOW)
 
     def without(self, first: int, last: int, **other: Any) -> BarsAnswer:
@@ -185,37 +195,37 @@ class TestWhatTheLedgerLearns:
 
     def test_of_elements_beyond_the_stretch_nothing(self) -> None:
         answer = answered(self.CALL, slots(*self.ALL), faulty_ms=(self.END,))
-        assert self.told(answer) == [Span(self.START, self.END, SpanState.ASKED, self.NOW)]
+        assert self.told(answer) == [CoveredInterval(self.START, self.END, IntervalState.ASKED, self.NOW)]
 
     def test_of_elements_before_the_stretch_nothing_and_of_those_within_it_all(self) -> None:
         start_ms, odd_ms = self.START + 10 * BAR_MS, self.START + 20 * BAR_MS
         answer = self.without(20, 20, faulty_ms=(odd_ms,))
         spans = ledger_of(Market.CRYPTO, answer, (), start_ms, self.END, self.NOW)
         assert [(span.start_ms, span.end_ms, span.state) for span in spans] == [
-            (start_ms, odd_ms, SpanState.ASKED),
-            (odd_ms, odd_ms + BAR_MS, SpanState.FAILED),
-            (odd_ms + BAR_MS, self.END, SpanState.ASKED),
+            (start_ms, odd_ms, IntervalState.ASKED),
+            (odd_ms, odd_ms + BAR_MS, IntervalState.FAILED),
+            (odd_ms + BAR_MS, self.END, IntervalState.ASKED),
         ]
 
     def test_a_full_answer_is_asked(self) -> None:
         answer = answered(self.CALL, slots(*self.ALL))
-        assert self.told(answer) == [Span(self.START, self.END, SpanState.ASKED, self.NOW)]
+        assert self.told(answer) == [CoveredInterval(self.START, self.END, IntervalState.ASKED, self.NOW)]
 
     def test_nothing_of_an_empty_stretch(self) -> None:
         assert self.told(answered(self.CALL, []), end_ms=self.START) == []
 
     @pytest.mark.parametrize(
-        ("field", "fault"), [("faulty_ms", SpanFault.UNUSABLE_BAR), ("misplaced_ms", None)]
+        ("field", "fault"), [("faulty_ms", IntervalFault.UNUSABLE_BAR), ("misplaced_ms", None)]
     )
     def test_a_slot_whose_element_was_of_no_use_has_failed_and_the_rest_is_asked(
-        self, field: str, fault: SpanFault | None
+        self, field: str, fault: IntervalFault | None
     ) -> None:
         slot_ms = self.START + 3 * BAR_MS
         spans = self.told(self.without(3, 3, **{field: (slot_ms,)}))
         assert [(span.start_ms, span.end_ms, span.state, span.fault) for span in spans] == [
-            (self.START, slot_ms, SpanState.ASKED, None),
-            (slot_ms, slot_ms + BAR_MS, SpanState.FAILED, fault),
-            (slot_ms + BAR_MS, self.END, SpanState.ASKED, None),
+            (self.START, slot_ms, IntervalState.ASKED, None),
+            (slot_ms, slot_ms + BAR_MS, IntervalState.FAILED, fault),
+            (slot_ms + BAR_MS, self.END, IntervalState.ASKED, None),
         ]
         assert spans[1].error
 
@@ -235,41 +245,43 @@ class TestWhatTheLedgerLearns:
 
     def test_with_elements_that_cannot_be_placed_slots_with_bars_are_asked(self) -> None:
         (span,) = self.told(answered(self.CALL, slots(*self.ALL), unplaced=1))
-        assert span.state is SpanState.ASKED
+        assert span.state is IntervalState.ASKED
 
     def test_an_hour_without_bars_is_believed(self) -> None:
-        assert [span.state for span in self.told(self.without(100, 111))] == [SpanState.ASKED]
+        assert [span.state for span in self.told(self.without(100, 111))] == [IntervalState.ASKED]
 
     def test_more_than_an_hour_within_bars_is_doubted_once(self) -> None:
         answer = self.without(100, 112)
         first = self.told(answer)
         assert [(span.state, span.fault) for span in first] == [
-            (SpanState.ASKED, None),
-            (SpanState.FAILED, SpanFault.UNCONFIRMED),
-            (SpanState.ASKED, None),
+            (IntervalState.ASKED, None),
+            (IntervalState.FAILED, IntervalFault.UNCONFIRMED),
+            (IntervalState.ASKED, None),
         ]
         assert (first[1].start_ms, first[1].end_ms) == (
             self.START + 100 * BAR_MS,
             self.START + 113 * BAR_MS,
         )
-        assert [span.state for span in self.told(answer, first)] == [SpanState.ASKED]
+        assert [span.state for span in self.told(answer, first)] == [IntervalState.ASKED]
 
     def test_only_what_came_twice_is_believed(self) -> None:
         came = (self.START + 100 * BAR_MS, self.START + 150 * BAR_MS)
-        before = Span(*came, SpanState.FAILED, self.NOW, "any words", SpanFault.UNCONFIRMED)
+        before = CoveredInterval(
+            *came, IntervalState.FAILED, self.NOW, "any words", IntervalFault.UNCONFIRMED
+        )
         spans = self.told(self.without(120, 199), [before])
-        assert [(s.start_ms, s.end_ms) for s in spans if s.state is SpanState.FAILED] == [
+        assert [(s.start_ms, s.end_ms) for s in spans if s.state is IntervalState.FAILED] == [
             (self.START + 150 * BAR_MS, self.START + 200 * BAR_MS)
         ]
 
     def test_a_failed_call_in_between_is_no_confirmation(self) -> None:
-        before = [Span(self.START, self.END, SpanState.FAILED, self.NOW, "503")]
+        before = [CoveredInterval(self.START, self.END, IntervalState.FAILED, self.NOW, "503")]
         spans = self.told(self.without(100, 149), before)
-        assert [span.fault for span in spans] == [None, SpanFault.UNCONFIRMED, None]
+        assert [span.fault for span in spans] == [None, IntervalFault.UNCONFIRMED, None]
 
     @pytest.mark.parametrize(("first", "last"), [(0, 99), (200, 287)])
     def test_less_than_a_day_at_an_end_is_believed(self, first: int, last: int) -> None:
-        assert [span.state for span in self.told(self.without(first, last))] == [SpanState.ASKED]
+        assert [span.state for span in self.told(self.without(first, last))] == [IntervalState.ASKED]
 
     @pytest.mark.parametrize(
         ("first", "last", "neighbour"),
@@ -278,28 +290,30 @@ class TestWhatTheLedgerLearns:
     def test_an_end_beside_what_is_known_is_within_bars(
         self, first: int, last: int, neighbour: tuple[int, int]
     ) -> None:
-        known = [Span(*neighbour, SpanState.ASKED, self.NOW)]
-        assert SpanFault.UNCONFIRMED in {s.fault for s in self.told(self.without(first, last), known)}
+        known = [CoveredInterval(*neighbour, IntervalState.ASKED, self.NOW)]
+        assert IntervalFault.UNCONFIRMED in {s.fault for s in self.told(self.without(first, last), known)}
 
     @pytest.mark.parametrize(
         ("first", "last", "known"),
         [
-            (0, 99, Span(START - DAY_MS, START - BAR_MS, SpanState.ASKED, NOW)),
-            (0, 99, Span(START - DAY_MS, START, SpanState.FAILED, NOW, "503")),
-            (200, 287, Span(END - HOUR_MS, END, SpanState.ASKED, NOW)),
-            (200, 287, Span(END + BAR_MS, END + DAY_MS, SpanState.ASKED, NOW)),
-            (200, 287, Span(END, END + DAY_MS, SpanState.FAILED, NOW, "503")),
+            (0, 99, CoveredInterval(START - DAY_MS, START - BAR_MS, IntervalState.ASKED, NOW)),
+            (0, 99, CoveredInterval(START - DAY_MS, START, IntervalState.FAILED, NOW, "503")),
+            (200, 287, CoveredInterval(END - HOUR_MS, END, IntervalState.ASKED, NOW)),
+            (200, 287, CoveredInterval(END + BAR_MS, END + DAY_MS, IntervalState.ASKED, NOW)),
+            (200, 287, CoveredInterval(END, END + DAY_MS, IntervalState.FAILED, NOW, "503")),
         ],
     )
-    def test_an_end_beside_nothing_that_is_known_is_an_end(self, first: int, last: int, known: Span) -> None:
-        assert [span.state for span in self.told(self.without(first, last), [known])] == [SpanState.ASKED]
+    def test_an_end_beside_nothing_that_is_known_is_an_end(
+        self, first: int, last: int, known: CoveredInterval
+    ) -> None:
+        assert [span.state for span in self.told(self.without(first, last), [known])] == [IntervalState.ASKED]
 
     def test_a_whole_day_without_any_is_doubted_once(self) -> None:
         empty = answered(self.CALL, [])
         (first,) = self.told(empty)
-        assert (first.state, first.fault) == (SpanState.FAILED, SpanFault.UNCONFIRMED)
+        assert (first.state, first.fault) == (IntervalState.FAILED, IntervalFault.UNCONFIRMED)
         (second,) = self.told(empty, [first])
-        assert second.state is SpanState.ASKED
+        assert second.state is IntervalState.ASKED
 
     def test_closed_hours_are_no_hole(self) -> None:
         """Gold rests an hour each evening, and for two days at the weekend."""
@@ -308,7 +322,7 @@ class TestWhatTheLedgerLearns:
         bars = [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (friday - BAR_MS, sunday)]
         answer = answered(BarsCall(self.WORK, friday - BAR_MS, sunday), bars)
         (span,) = ledger_of(Market.METAL, answer, (), friday - BAR_MS, sunday + BAR_MS, self.NOW)
-        assert span.state is SpanState.ASKED
+        assert span.state is IntervalState.ASKED
 
     @pytest.mark.parametrize(("steps", "doubted"), [(24, False), (25, True)])
     def test_a_hole_is_as_long_as_the_hours_that_were_open(self, steps: int, doubted: bool) -> None:
@@ -318,7 +332,7 @@ class TestWhatTheLedgerLearns:
         bars = [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (hole_ms - BAR_MS, after_ms)]
         answer = answered(BarsCall(self.WORK, hole_ms - BAR_MS, after_ms), bars)
         spans = ledger_of(Market.METAL, answer, (), hole_ms - BAR_MS, after_ms + BAR_MS, self.NOW)
-        assert (SpanFault.UNCONFIRMED in {span.fault for span in spans}) is doubted
+        assert (IntervalFault.UNCONFIRMED in {span.fault for span in spans}) is doubted
 
     def test_a_day_without_any_at_an_end_is_doubted_and_a_bar_less_is_not(self) -> None:
         end_ms = self.END + BAR_MS
@@ -326,7 +340,7 @@ class TestWhatTheLedgerLearns:
         for last_step, doubted in ((0, True), (1, False)):
             answer = answered(call, slots(*range(last_step + 1)))
             spans = ledger_of(Market.CRYPTO, answer, (), self.START, end_ms, self.NOW)
-            assert (spans[-1].fault is SpanFault.UNCONFIRMED) is doubted
+            assert (spans[-1].fault is IntervalFault.UNCONFIRMED) is doubted
 
     def test_a_faulty_bar_at_the_end_of_a_page_is_not_taken_for_the_next_pages(self) -> None:
         bar_ms = self.START + 2 * BAR_MS
@@ -334,7 +348,7 @@ class TestWhatTheLedgerLearns:
             answer = answered(self.CALL, slots(2), next_url="next", **{field: (bar_ms + BAR_MS,)})
             to_ms = answered_to(self.CALL, answer, self.NOW, self.NOW)
             assert to_ms == bar_ms + 2 * BAR_MS
-            assert self.told(answer, end_ms=to_ms)[-1].state is SpanState.FAILED
+            assert self.told(answer, end_ms=to_ms)[-1].state is IntervalState.FAILED
 
 
 class TestPages:
@@ -347,7 +361,7 @@ class TestPages:
     KNOWN = Entitlements(end_of_day=False)
 
     def page(
-        self, to_ms: int, before: Page | None = None, spans: Sequence[Span] = (), **other: Any
+        self, to_ms: int, before: Page | None = None, spans: Sequence[CoveredInterval] = (), **other: Any
     ) -> Findings:
         """What a page is found to mean whose last bar ends at a moment."""
         bars = [Bar(to_ms - BAR_MS, 1.0, 1.0, 1.0, 1.0)] if to_ms > self.START else []
@@ -380,7 +394,7 @@ class TestPages:
         assert (result.status, result.final, result.answers) == (Status.FAILED, False, 0)
         assert result.error == "the provider's pages lead nowhere: page 2 brought nothing"
         last = findings.spans["BTCUSD"][-1]
-        assert (last.start_ms, last.end_ms, last.state) == (reached_ms, self.END, SpanState.FAILED)
+        assert (last.start_ms, last.end_ms, last.state) == (reached_ms, self.END, IntervalState.FAILED)
 
     def test_pages_that_bring_too_little_fail(self) -> None:
         first = self.page(self.START + BAR_MS).next_page
@@ -408,7 +422,7 @@ class TestPages:
             assert bool(findings.spans) is fails
 
     def test_what_was_known_before_is_no_progress(self) -> None:
-        known = [Span(self.START, self.START + 3 * HOUR_MS, SpanState.ASKED, self.NOW)]
+        known = [CoveredInterval(self.START, self.START + 3 * HOUR_MS, IntervalState.ASKED, self.NOW)]
         page = self.page(self.START + 2 * HOUR_MS, spans=known).next_page
         assert page is not None
         assert unended_findings(self.CALL, self.WORK, page).results
@@ -546,7 +560,11 @@ class TestWhatARefusalMeans:
         (result,) = findings.results
         expected = CONSEQUENCES[kind]
         assert (result.status, result.final, result.error) == (expected.status, expected.final, "why")
-        spans = [Span(MIDNIGHT - DAY_MS, MIDNIGHT, expected.span, self.NOW, "why")] if expected.span else []
+        spans = (
+            [CoveredInterval(MIDNIGHT - DAY_MS, MIDNIGHT, expected.span, self.NOW, "why")]
+            if expected.span
+            else []
+        )
         assert findings.spans == ({"BTCUSD": spans} if spans else {})
 
     def test_only_what_pages_have_not_brought_has_failed(self) -> None:
@@ -667,8 +685,13 @@ class TestWhatBarsMean:
         work = (Work(BTCUSD, WorkKind.HISTORY, date(2026, 11, 18 - days), TODAY),)
         call = BarsCall(work, MIDNIGHT, self.NOW - 1)
         findings = bars_findings(call, work, None, answered(call, []), {}, known, self.NOW)
-        too_old = [span for span in findings.spans.get("BTCUSD", ()) if span.state is SpanState.NOT_IN_PLAN]
-        assert too_old == [Span(MIDNIGHT - DAY_MS, MIDNIGHT, SpanState.NOT_IN_PLAN, self.NOW)] * days
+        too_old = [
+            span for span in findings.spans.get("BTCUSD", ()) if span.state is IntervalState.NOT_IN_PLAN
+        ]
+        assert (
+            too_old
+            == [CoveredInterval(MIDNIGHT - DAY_MS, MIDNIGHT, IntervalState.NOT_IN_PLAN, self.NOW)] * days
+        )
 
 
 class TestHowFarAnAnswerTells:

@@ -16,7 +16,7 @@ from assetbatch.domain.coverage import open_stretches, record
 from assetbatch.domain.entitlements import DAY_MS as DAY
 from assetbatch.domain.entitlements import Entitlements, KnownRefusal, Lack, Sighting
 from assetbatch.domain.market_hours import Market, open_ms_between, start_of_day, to_ms
-from assetbatch.domain.models import BAR_MS, Span, SpanFault, SpanState, StoredAsset
+from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalFault, IntervalState, StoredAsset
 from assetbatch.domain.planning import (
     FAILED_AGAIN_MS,
     PAGE_DAYS,
@@ -155,7 +155,7 @@ class TestDue:
     ) -> None:
         midnight = new_york("2026-11-18T00:00")
         before = stored(as_of_ms=midnight - 3 * HOUR, synced_ms=midnight - HOUR)
-        asked = Span(midnight - DAY, midnight, SpanState.ASKED, midnight)
+        asked = CoveredInterval(midnight - DAY, midnight, IntervalState.ASKED, midnight)
         assert due(EURUSD, before, FREE, WEDNESDAY).due
         assert not due(EURUSD, msgspec.structs.replace(before, spans=(asked,)), FREE, WEDNESDAY).due
 
@@ -299,9 +299,9 @@ class TestCalls:
         begin = midnight - 100 * DAY
         hole = midnight - 20 * DAY
         spans = (
-            Span(begin, hole, SpanState.ASKED, begin),
-            Span(hole, hole + DAY, SpanState.FAILED, WEDNESDAY - FAILED_AGAIN_MS, "HTTP 503"),
-            Span(hole + DAY, midnight - DAY, SpanState.ASKED, begin),
+            CoveredInterval(begin, hole, IntervalState.ASKED, begin),
+            CoveredInterval(hole, hole + DAY, IntervalState.FAILED, WEDNESDAY - FAILED_AGAIN_MS, "HTTP 503"),
+            CoveredInterval(hole + DAY, midnight - DAY, IntervalState.ASKED, begin),
         )
         before = StoredAsset(symbol="BTCUSD", last_bar_ms=midnight - DAY - BAR_MS, spans=spans)
         assert latest_range(BTCUSD, before, FREE, WEDNESDAY) == (hole, midnight)
@@ -326,8 +326,8 @@ class TestThePast:
         symbol="BTCUSD",
         last_bar_ms=new_york("2026-11-17T23:55"),
         spans=(
-            Span(new_york("2026-01-01"), new_york("2026-03-01"), SpanState.WANTED),
-            Span(new_york("2026-03-01"), new_york("2026-11-18"), SpanState.ASKED, 1),
+            CoveredInterval(new_york("2026-01-01"), new_york("2026-03-01"), IntervalState.REQUESTED),
+            CoveredInterval(new_york("2026-03-01"), new_york("2026-11-18"), IntervalState.ASKED, 1),
         ),
     )
 
@@ -379,7 +379,9 @@ class TestThePast:
             (200 * DAY, 30 * DAY),
         ):
             asked_ms = end_ms + age_ms
-            faulty = Span(start_ms, end_ms, SpanState.FAILED, asked_ms, "any words", SpanFault.UNUSABLE_BAR)
+            faulty = CoveredInterval(
+                start_ms, end_ms, IntervalState.FAILED, asked_ms, "any words", IntervalFault.UNUSABLE_BAR
+            )
             stored = msgspec.structs.replace(self.KNOWN, spans=(faulty,))
             assert askable(BTCUSD, stored, start_ms, end_ms, asked_ms + pause_ms - 1) == []
             assert askable(BTCUSD, stored, start_ms, end_ms, asked_ms + pause_ms) == [faulty]
@@ -423,10 +425,13 @@ def plannings(
     before = {}
     for asset in ASSETS:
         news = [
-            Span(midnight - (day + days) * DAY, midnight - day * DAY, state, now - draw(st.integers(0, DAY)))
+            CoveredInterval(
+                midnight - (day + days) * DAY, midnight - day * DAY, state, now - draw(st.integers(0, DAY))
+            )
             for day, days, state in draw(
                 st.lists(
-                    st.tuples(st.integers(0, 100), st.integers(1, 50), st.sampled_from(SpanState)), max_size=4
+                    st.tuples(st.integers(0, 100), st.integers(1, 50), st.sampled_from(IntervalState)),
+                    max_size=4,
                 )
             )
         ]
@@ -556,14 +561,14 @@ def test_pages_of_the_past_are_due_and_cover_all_that_is_worth_a_call(
 
 class TestBarsBehind:
     def test_bars_are_behind_when_the_frequency_asks_for_a_finished_one(self) -> None:
-        asked = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         at = msgspec.structs.replace(stored(as_of_ms=WEDNESDAY, synced_ms=WEDNESDAY), spans=(asked,))
         assert not behind(EURUSD, at, PAID, WEDNESDAY + BAR_MS - 1)
         assert behind(EURUSD, at, PAID, WEDNESDAY + BAR_MS)
 
     def test_not_while_the_market_is_closed_and_the_last_bar_is_there(self) -> None:
         close = new_york("2026-11-20T17:00")
-        asked = Span(close - DAY, close, SpanState.ASKED, close)
+        asked = CoveredInterval(close - DAY, close, IntervalState.ASKED, close)
         at = msgspec.structs.replace(stored(as_of_ms=close, synced_ms=close), spans=(asked,))
         assert not behind(EURUSD, at, PAID, SUNDAY)
 

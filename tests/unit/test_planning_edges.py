@@ -11,7 +11,7 @@ from msgspec import structs
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.entitlements import Entitlements, Lack
 from assetbatch.domain.market_hours import new_york_zone, to_ms
-from assetbatch.domain.models import Span, SpanState, StoredAsset
+from assetbatch.domain.models import CoveredInterval, IntervalState, StoredAsset
 from assetbatch.domain.planning import (
     BarsCall,
     Call,
@@ -144,7 +144,7 @@ class TestAPriceIsDue:
         assert not due(before, WEDNESDAY, paid_without(Lack.SNAPSHOT, Lack.BARS))[0]
 
     def test_where_snapshots_bring_it_though_its_bars_are_known_to_now(self) -> None:
-        asked = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         before = stored(WEDNESDAY - HOUR, WEDNESDAY - HOUR, spans=(asked,))
         assert due(before, WEDNESDAY)[0]
         assert not due(before, WEDNESDAY, paid_without(Lack.SNAPSHOT))[0]
@@ -211,7 +211,7 @@ class TestAPriceIsDue:
             assert (verdict.due, verdict.paused) == (before is None, False)
 
 
-ASKED_TO_WEDNESDAY = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+ASKED_TO_WEDNESDAY = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
 
 
 class TestBarsAreBehind:
@@ -230,7 +230,7 @@ class TestBarsAreBehind:
         assert behind(BTCUSD, before, known, now_ms)
 
     def test_not_while_the_ledger_knows_that_there_are_none(self) -> None:
-        asked = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         assert not behind(BTCUSD, stored(WEDNESDAY, WEDNESDAY, spans=(asked,)), PAID, WEDNESDAY)
 
     def test_whatever_bars_another_program_has_stored(self) -> None:
@@ -238,11 +238,13 @@ class TestBarsAreBehind:
             assert behind(BTCUSD, stored(WEDNESDAY, WEDNESDAY, last_bar_ms=last_bar_ms), PAID, WEDNESDAY)
 
     def test_not_for_a_day_after_the_plan_has_refused_them(self) -> None:
-        refused = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.NOT_IN_PLAN, WEDNESDAY)
+        refused = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.NOT_IN_PLAN, WEDNESDAY)
         before = stored(WEDNESDAY, WEDNESDAY, spans=(refused,))
         assert not behind(BTCUSD, before, PAID, WEDNESDAY + DAY - 1)
         assert behind(BTCUSD, before, PAID, WEDNESDAY + DAY)
-        older = structs.replace(before, spans=(refused, Span(WEDNESDAY, WEDNESDAY + BAR, SpanState.WANTED)))
+        older = structs.replace(
+            before, spans=(refused, CoveredInterval(WEDNESDAY, WEDNESDAY + BAR, IntervalState.REQUESTED))
+        )
         assert behind(BTCUSD, older, PAID, WEDNESDAY + 1)  # the newest row counts
 
     def test_not_where_the_plan_has_no_5_minute_bars(self) -> None:
@@ -251,20 +253,20 @@ class TestBarsAreBehind:
         assert not behind(BTCUSD, before, paid_without(Lack.INTRADAY, asset_type=CRYPTO), WEDNESDAY)
 
     def test_and_queued_not_within_half_an_hour_of_a_failure(self) -> None:
-        failed = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.FAILED, WEDNESDAY, "HTTP 503")
+        failed = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.FAILED, WEDNESDAY, "HTTP 503")
         before = stored(WEDNESDAY, WEDNESDAY, spans=(failed,))
         assert behind(BTCUSD, before, PAID, WEDNESDAY + 1)
         assert not bars_to_queue(BTCUSD, before, PAID, WEDNESDAY + 30 * MINUTE - 1)
         assert bars_to_queue(BTCUSD, before, PAID, WEDNESDAY + 30 * MINUTE)
 
     def test_and_queued_never_where_they_are_not_behind(self) -> None:
-        asked = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         assert not bars_to_queue(BTCUSD, stored(WEDNESDAY, WEDNESDAY, spans=(asked,)), PAID, WEDNESDAY)
 
     def test_of_an_asset_without_a_row_always(self) -> None:
         verdict = assess(Work(BTCUSD, WorkKind.BARS), None, PAID, WEDNESDAY)
         assert (verdict.due, verdict.reason) == (True, "bars behind")
-        asked = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         before = stored(WEDNESDAY, WEDNESDAY, spans=(asked,))
         verdict = assess(Work(BTCUSD, WorkKind.BARS), before, PAID, WEDNESDAY)
         assert (verdict.due, verdict.reason) == (False, "bars up to date")
@@ -314,7 +316,7 @@ class TestAPageOfThePast:
     def test_is_asked_for_from_the_first_to_the_last_of_what_is_missing(self) -> None:
         start_ms = to_ms(datetime(2026, 10, 1, tzinfo=new_york_zone()))
         spans = tuple(
-            Span(start_ms + first * HOUR, start_ms + last * HOUR, SpanState.ASKED, 1)
+            CoveredInterval(start_ms + first * HOUR, start_ms + last * HOUR, IntervalState.ASKED, 1)
             for first, last in ((0, 5), (10, 20), (50, 80))
         )
         before = stored(WEDNESDAY, WEDNESDAY, spans=spans)
@@ -322,7 +324,7 @@ class TestAPageOfThePast:
         assert wanted == (start_ms + 5 * HOUR, start_ms + 50 * HOUR)
 
     def test_is_none_for_an_asset_that_is_unknown_refused_or_keeps_no_bars(self) -> None:
-        wanted = Span(MIDNIGHT - 300 * DAY, MIDNIGHT - 200 * DAY, SpanState.WANTED)
+        wanted = CoveredInterval(MIDNIGHT - 300 * DAY, MIDNIGHT - 200 * DAY, IntervalState.REQUESTED)
         before = stored(WEDNESDAY, WEDNESDAY, spans=(wanted,))
         assert pages_to_ask(BTCUSD, before, PAID, WEDNESDAY)
         assert not pages_to_ask(BTCUSD, None, PAID, WEDNESDAY)
@@ -335,30 +337,34 @@ class TestAPageOfThePast:
 class TestWhatIsWorthACall:
     START = MIDNIGHT - 10 * DAY
 
-    def spans(self, state: SpanState, asked_ms: int | None = None, error: str | None = None) -> list[Span]:
-        hole = Span(self.START, self.START + DAY, state, asked_ms, error)
+    def spans(
+        self, state: IntervalState, asked_ms: int | None = None, error: str | None = None
+    ) -> list[CoveredInterval]:
+        hole = CoveredInterval(self.START, self.START + DAY, state, asked_ms, error)
         before = stored(WEDNESDAY, WEDNESDAY, spans=(hole,))
         return askable(BTCUSD, before, self.START, self.START + DAY, WEDNESDAY)
 
     def test_is_what_was_never_asked_for(self) -> None:
-        assert self.spans(SpanState.WANTED)
-        assert not self.spans(SpanState.ASKED, 1)
-        assert not self.spans(SpanState.NOT_IN_PLAN, 1)
+        assert self.spans(IntervalState.REQUESTED)
+        assert not self.spans(IntervalState.ASKED, 1)
+        assert not self.spans(IntervalState.NOT_IN_PLAN, 1)
 
     def test_is_what_failed_six_hours_ago(self) -> None:
-        assert self.spans(SpanState.FAILED, WEDNESDAY - 6 * HOUR, "HTTP 503")
-        assert not self.spans(SpanState.FAILED, WEDNESDAY - 6 * HOUR + 1, "HTTP 503")
-        assert self.spans(SpanState.FAILED, None)
+        assert self.spans(IntervalState.FAILED, WEDNESDAY - 6 * HOUR, "HTTP 503")
+        assert not self.spans(IntervalState.FAILED, WEDNESDAY - 6 * HOUR + 1, "HTTP 503")
+        assert self.spans(IntervalState.FAILED, None)
 
     def test_is_nothing_before_the_beginning_of_the_assets_history(self) -> None:
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(Span(self.START, MIDNIGHT, SpanState.WANTED),))
+        before = stored(
+            WEDNESDAY, WEDNESDAY, spans=(CoveredInterval(self.START, MIDNIGHT, IntervalState.REQUESTED),)
+        )
         (found,) = askable(BTCUSD, before, self.START - DAY, MIDNIGHT - DAY, WEDNESDAY)
         assert (found.start_ms, found.end_ms) == (self.START, MIDNIGHT - DAY)
         assert not askable(BTCUSD, None, self.START, MIDNIGHT, WEDNESDAY)
         assert not askable(BTCUSD, stored(WEDNESDAY, WEDNESDAY), self.START, MIDNIGHT, WEDNESDAY)
 
     def test_is_nothing_of_a_closed_market(self) -> None:
-        spans = (Span(CLOSE, CLOSE + DAY, SpanState.WANTED),)
+        spans = (CoveredInterval(CLOSE, CLOSE + DAY, IntervalState.REQUESTED),)
         assert not askable(EURUSD, stored(CLOSE, CLOSE, spans=spans), CLOSE, CLOSE + DAY, CLOSE + 2 * DAY)
 
 
@@ -369,7 +375,7 @@ class TestTheLatestRange:
             assert latest_range(BTCUSD, before, PAID, WEDNESDAY) == (begins_ms, WEDNESDAY)
 
     def test_of_bars_that_are_known_to_now_begins_with_today_a_millisecond_after_midnight(self) -> None:
-        asked = Span(MIDNIGHT - DAY, MIDNIGHT + BAR, SpanState.ASKED, MIDNIGHT)
+        asked = CoveredInterval(MIDNIGHT - DAY, MIDNIGHT + BAR, IntervalState.ASKED, MIDNIGHT)
         before = stored(MIDNIGHT, MIDNIGHT, spans=(asked,))
         assert latest_range(BTCUSD, before, PAID, MIDNIGHT + 1) == (MIDNIGHT, MIDNIGHT + 1)
 

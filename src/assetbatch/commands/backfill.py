@@ -14,7 +14,7 @@ from assetbatch.domain.coverage import Hole, completeness, holes, open_stretches
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
 from assetbatch.domain.market_hours import open_ms_between, start_of_day
-from assetbatch.domain.models import BAR_MS, Batch, Span, SpanState, StoredAsset
+from assetbatch.domain.models import BAR_MS, Batch, CoveredInterval, IntervalState, StoredAsset
 from assetbatch.domain.planning import (
     PAGE_DAYS,
     Work,
@@ -145,7 +145,7 @@ def backfill(
             to_ms = min(to_ms, start_of_day(date.fromordinal(last_day.toordinal() + 1)))
         ranges[asset.symbol] = (from_ms, max(from_ms, _floor(to_ms)))
     gaps = services.store.gaps({symbol: span for symbol, span in ranges.items() if span[0] < span[1]})
-    wanted: dict[str, list[Span]] = {}
+    wanted: dict[str, list[CoveredInterval]] = {}
     reports = []
     for asset in assets:
         before = stored[asset.symbol]
@@ -197,7 +197,7 @@ def _want(
     wanted: tuple[int, int],
     gaps: Sequence[tuple[int, int]],
     now_ms: int,
-) -> tuple[list[Span], SymbolBackfill]:
+) -> tuple[list[CoveredInterval], SymbolBackfill]:
     """What the ledger is to say of a wanted range, and the pages that are missing in it.
 
     Where every open slot has a bar that nobody of us has asked for (an adopted table), nothing is missing.
@@ -206,7 +206,7 @@ def _want(
     edge_ms = min(end_ms, known.history_from_ms(asset.asset_type, now_ms))
     spans = []
     if start_ms < edge_ms:
-        spans.append(Span(start_ms, edge_ms, SpanState.NOT_IN_PLAN))
+        spans.append(CoveredInterval(start_ms, edge_ms, IntervalState.NOT_IN_PLAN))
     unasked = open_stretches(stored.spans, max(start_ms, edge_ms), end_ms)
     missing = [
         piece
@@ -218,15 +218,17 @@ def _want(
     page_spans = sorted(days_range(Work(asset, WorkKind.HISTORY, first, last)) for first, last in found)
     for stretch in unasked:
         for piece in _intersections((stretch.start_ms, stretch.end_ms), page_spans):
-            spans.append(Span(*piece, SpanState.WANTED))
+            spans.append(CoveredInterval(*piece, IntervalState.REQUESTED))
         complete_ms = stretch.start_ms
         for page_start_ms, page_end_ms in page_spans:
             if complete_ms < min(page_start_ms, stretch.end_ms):
-                spans.append(Span(complete_ms, min(page_start_ms, stretch.end_ms), SpanState.ASKED))
+                spans.append(
+                    CoveredInterval(complete_ms, min(page_start_ms, stretch.end_ms), IntervalState.ASKED)
+                )
             complete_ms = max(complete_ms, page_end_ms)
         # A closed end is no answer: a price that waits for a page before it would pass for complete.
         if complete_ms < stretch.end_ms and open_ms_between(asset.market, complete_ms, stretch.end_ms):
-            spans.append(Span(complete_ms, stretch.end_ms, SpanState.ASKED))
+            spans.append(CoveredInterval(complete_ms, stretch.end_ms, IntervalState.ASKED))
     open_ms = open_ms_between(asset.market, max(start_ms, edge_ms), end_ms) if edge_ms < end_ms else 0
     missing_ms = sum(open_ms_between(asset.market, *piece) for piece in missing)
     report = SymbolBackfill(

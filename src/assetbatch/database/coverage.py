@@ -9,20 +9,20 @@ import msgspec
 from assetbatch.database.session import Connection
 from assetbatch.database.text import shortened, storable
 from assetbatch.domain.coverage import record
-from assetbatch.domain.models import Span
+from assetbatch.domain.models import CoveredInterval
 
 ERROR_LIMIT = 200
 """Characters of an error message that are kept with a span."""
 
 
-def decode(text: str | None) -> tuple[Span, ...]:
+def decode(text: str | None) -> tuple[CoveredInterval, ...]:
     """The spans of the JSON array that the queries make of the rows of a symbol; none of NULL."""
-    return msgspec.json.decode(text, type=tuple[Span, ...]) if text else ()
+    return msgspec.json.decode(text, type=tuple[CoveredInterval, ...]) if text else ()
 
 
 def save(
     connection: Connection,
-    news: Mapping[str, Sequence[Span]],
+    news: Mapping[str, Sequence[CoveredInterval]],
     stored: Mapping[str, str],
     now_ms: int,
     encoding: str | None = None,
@@ -49,7 +49,7 @@ def save(
         connection.execute(connection.statements("save_spans"), rows)
 
 
-def _storable(span: Span, encoding: str | None) -> Span:
+def _storable(span: CoveredInterval, encoding: str | None) -> CoveredInterval:
     if span.error is None:
         return span
     return msgspec.structs.replace(span, error=storable(shortened(span.error, ERROR_LIMIT), encoding))

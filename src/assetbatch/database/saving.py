@@ -23,13 +23,13 @@ from assetbatch.domain.models import (
     LOCKED,
     Bar,
     Batch,
+    CoveredInterval,
+    IntervalState,
     Outcome,
     Price,
     Rejection,
     RejectionCause,
     Saved,
-    Span,
-    SpanState,
 )
 
 SUCCESS = "success"
@@ -347,13 +347,15 @@ def _has_its_bar(
     return symbol not in known.symbols and max(bars_of[symbol]) not in refused[symbol]
 
 
-def _without(news: Sequence[Span], starts: Sequence[int], refused: RefusedBars, asked_ms: int) -> list[Span]:
+def _without(
+    news: Sequence[CoveredInterval], starts: Sequence[int], refused: RefusedBars, asked_ms: int
+) -> list[CoveredInterval]:
     """What is known of the stretches when some of their bars are refused: those are rejected, each run of
     them with the reason of its first."""
     left = list(news)
     for start_ms, end_ms, why in _runs(starts, refused):
         left = [piece for span in left for piece in _cut_out(span, start_ms, end_ms)]
-        left.append(Span(start_ms, end_ms, SpanState.REJECTED, asked_ms, why))
+        left.append(CoveredInterval(start_ms, end_ms, IntervalState.REJECTED, asked_ms, why))
     return left
 
 
@@ -371,7 +373,7 @@ def _runs(starts: Sequence[int], refused: RefusedBars) -> Iterator[tuple[int, in
         yield run[0], run[1], run[2].error
 
 
-def _cut_out(span: Span, start_ms: int, end_ms: int) -> list[Span]:
+def _cut_out(span: CoveredInterval, start_ms: int, end_ms: int) -> list[CoveredInterval]:
     """The parts of a span outside of `[start_ms, end_ms)`."""
     before = msgspec.structs.replace(span, end_ms=min(span.end_ms, start_ms))
     after = msgspec.structs.replace(span, start_ms=max(span.start_ms, end_ms))

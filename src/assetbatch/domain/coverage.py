@@ -23,7 +23,7 @@ from assetbatch.domain.market_hours import (
     open_spans,
     start_of_day,
 )
-from assetbatch.domain.models import BAR_MS, Span, SpanState
+from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState
 
 
 class Reason(StrEnum):
@@ -46,11 +46,11 @@ class Reason(StrEnum):
 
 
 _REASONS = {
-    SpanState.ASKED: Reason.NOTHING,
-    SpanState.WANTED: Reason.NOT_ASKED,
-    SpanState.FAILED: Reason.FAILED,
-    SpanState.REJECTED: Reason.REJECTED,
-    SpanState.NOT_IN_PLAN: Reason.NOT_IN_PLAN,
+    IntervalState.ASKED: Reason.NOTHING,
+    IntervalState.REQUESTED: Reason.NOT_ASKED,
+    IntervalState.FAILED: Reason.FAILED,
+    IntervalState.REJECTED: Reason.REJECTED,
+    IntervalState.NOT_IN_PLAN: Reason.NOT_IN_PLAN,
 }
 
 
@@ -67,22 +67,22 @@ class Hole(msgspec.Struct, frozen=True):
 
 
 _STAYS = {
-    SpanState.ASKED: frozenset({SpanState.ASKED}),
-    SpanState.FAILED: frozenset({SpanState.ASKED}),
-    SpanState.NOT_IN_PLAN: frozenset({SpanState.ASKED}),
-    SpanState.REJECTED: frozenset({SpanState.ASKED}),
-    SpanState.WANTED: frozenset({SpanState.ASKED, SpanState.FAILED, SpanState.REJECTED}),
+    IntervalState.ASKED: frozenset({IntervalState.ASKED}),
+    IntervalState.FAILED: frozenset({IntervalState.ASKED}),
+    IntervalState.NOT_IN_PLAN: frozenset({IntervalState.ASKED}),
+    IntervalState.REJECTED: frozenset({IntervalState.ASKED}),
+    IntervalState.REQUESTED: frozenset({IntervalState.ASKED, IntervalState.FAILED, IntervalState.REJECTED}),
 }
 """What each state does not replace."""
 
 
-def record(known: Sequence[Span], news: Sequence[Span]) -> list[Span]:
+def record(known: Sequence[CoveredInterval], news: Sequence[CoveredInterval]) -> list[CoveredInterval]:
     """The ledger after `news` in their order: ascending, never overlapping, alike neighbours merged.
 
     ASKED replaces everything else, and nothing replaces it: it keeps the moment at which it was first asked.
-    FAILED, NOT_IN_PLAN and REJECTED replace each other and WANTED. WANTED replaces NOT_IN_PLAN only, since
-    somebody asks for it again. A merged span has the earlier of the two moments: its oldest part was asked
-    then.
+    FAILED, NOT_IN_PLAN and REJECTED replace each other and REQUESTED. REQUESTED replaces NOT_IN_PLAN only,
+    since somebody asks for it again. A merged span has the earlier of the two moments: its oldest part was
+    asked then.
     """
     spans = list(known)
     for new in news:
@@ -91,9 +91,9 @@ def record(known: Sequence[Span], news: Sequence[Span]) -> list[Span]:
     return _merged(spans)
 
 
-def _put(spans: list[Span], new: Span) -> None:
+def _put(spans: list[CoveredInterval], new: CoveredInterval) -> None:
     touched = _touched(spans, new.start_ms, new.end_ms)
-    pieces: list[Span] = []
+    pieces: list[CoveredInterval] = []
     at_ms = new.start_ms
     for span in spans[touched]:
         if span.state in _STAYS[new.state]:
@@ -110,18 +110,18 @@ def _put(spans: list[Span], new: Span) -> None:
     spans[touched] = pieces
 
 
-def _cut(span: Span, start_ms: int, end_ms: int) -> Span:
+def _cut(span: CoveredInterval, start_ms: int, end_ms: int) -> CoveredInterval:
     return msgspec.structs.replace(span, start_ms=start_ms, end_ms=end_ms)
 
 
-def _touched(spans: Sequence[Span], start_ms: int, end_ms: int) -> slice:
+def _touched(spans: Sequence[CoveredInterval], start_ms: int, end_ms: int) -> slice:
     """Which of the spans share a slot with `[start_ms, end_ms)`."""
     first = bisect_right(spans, start_ms, key=lambda span: span.end_ms)
     return slice(first, bisect_left(spans, end_ms, lo=first, key=lambda span: span.start_ms))
 
 
-def _merged(spans: Iterable[Span]) -> list[Span]:
-    merged: list[Span] = []
+def _merged(spans: Iterable[CoveredInterval]) -> list[CoveredInterval]:
+    merged: list[CoveredInterval] = []
     for span in spans:
         last = merged[-1] if merged else None
         if last and last.end_ms == span.start_ms and _alike(last, span):
@@ -132,9 +132,9 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
     return merged
 
 
-def _alike(one: Span, other: Span) -> bool:
+def _alike(one: CoveredInterval, other: CoveredInterval) -> bool:
     """Of failures and refusals the moment counts too: each is asked again in its time."""
-    timeless = one.state in (SpanState.ASKED, SpanState.WANTED)
+    timeless = one.state in (IntervalState.ASKED, IntervalState.REQUESTED)
     same_moment = timeless or one.asked_ms == other.asked_ms
     return same_moment and (one.state, one.fault, one.error) == (other.state, other.fault, other.error)
 
@@ -143,35 +143,35 @@ def _earlier(one_ms: int | None, other_ms: int | None) -> int | None:
     return min((at_ms for at_ms in (one_ms, other_ms) if at_ms is not None), default=None)
 
 
-def open_stretches(spans: Sequence[Span], start_ms: int, end_ms: int) -> list[Span]:
+def open_stretches(spans: Sequence[CoveredInterval], start_ms: int, end_ms: int) -> list[CoveredInterval]:
     """The parts of `[start_ms, end_ms)` that are not ASKED, with what is known of each; a part without a row
-    is WANTED."""
-    return [span for span in _covering(spans, start_ms, end_ms) if span.state is not SpanState.ASKED]
+    is REQUESTED."""
+    return [span for span in _covering(spans, start_ms, end_ms) if span.state is not IntervalState.ASKED]
 
 
-def _covering(spans: Sequence[Span], start_ms: int, end_ms: int) -> Iterator[Span]:
-    """The spans within `[start_ms, end_ms)`, cut at its borders; WANTED ones where there is no row."""
+def _covering(spans: Sequence[CoveredInterval], start_ms: int, end_ms: int) -> Iterator[CoveredInterval]:
+    """The spans within `[start_ms, end_ms)`, cut at its borders; REQUESTED ones where there is no row."""
     if start_ms >= end_ms:
         return
     at_ms = start_ms
     for span in spans[_touched(spans, start_ms, end_ms)]:
         if at_ms < span.start_ms:
-            yield Span(at_ms, span.start_ms, SpanState.WANTED)
+            yield CoveredInterval(at_ms, span.start_ms, IntervalState.REQUESTED)
         yield _cut(span, max(start_ms, span.start_ms), min(end_ms, span.end_ms))
         at_ms = span.end_ms
     if at_ms < end_ms:
-        yield Span(at_ms, end_ms, SpanState.WANTED)
+        yield CoveredInterval(at_ms, end_ms, IntervalState.REQUESTED)
 
 
-def asked_to(spans: Sequence[Span], now_ms: int) -> int | None:
+def asked_to(spans: Sequence[CoveredInterval], now_ms: int) -> int | None:
     """The end of the last ASKED span, or now if it lies beyond; None without any that begins before now."""
-    asked = [span for span in spans if span.state is SpanState.ASKED and span.start_ms < now_ms]
+    asked = [span for span in spans if span.state is IntervalState.ASKED and span.start_ms < now_ms]
     return max((min(span.end_ms, now_ms) for span in asked), default=None)
 
 
 def holes(
     market: Market,
-    spans: Sequence[Span],
+    spans: Sequence[CoveredInterval],
     gaps: Sequence[tuple[int, int]],
     horizon_ms: int,
     *,
@@ -201,7 +201,9 @@ def holes(
     return found
 
 
-def _explained(spans: Sequence[Span], start_ms: int, end_ms: int, border_ms: int) -> Iterator[Hole]:
+def _explained(
+    spans: Sequence[CoveredInterval], start_ms: int, end_ms: int, border_ms: int
+) -> Iterator[Hole]:
     seen_to_ms = min(max(start_ms, border_ms), end_ms)
     for span in _covering(spans, start_ms, seen_to_ms):
         yield _hole(span.start_ms, span.end_ms, _REASONS[span.state], span.asked_ms, span.error)
@@ -230,22 +232,22 @@ def _joined(last: Hole, piece: Hole) -> Hole:
     )
 
 
-def completeness(market: Market, spans: Sequence[Span], horizon_ms: int) -> float | None:
+def completeness(market: Market, spans: Sequence[CoveredInterval], horizon_ms: int) -> float | None:
     """The share (0 to 1) of the market's open time from the first span to the horizon that is ASKED, leaving
     out what is NOT_IN_PLAN; None where there is no such time."""
     border_ms = horizon_ms - horizon_ms % BAR_MS
     if not spans:
         return None
 
-    def open_ms(state: SpanState) -> int:
+    def open_ms(state: IntervalState) -> int:
         return sum(
             open_ms_between(market, span.start_ms, min(span.end_ms, border_ms))
             for span in spans
             if span.state is state
         )
 
-    total = open_ms_between(market, spans[0].start_ms, border_ms) - open_ms(SpanState.NOT_IN_PLAN)
-    return open_ms(SpanState.ASKED) / total if total else None
+    total = open_ms_between(market, spans[0].start_ms, border_ms) - open_ms(IntervalState.NOT_IN_PLAN)
+    return open_ms(IntervalState.ASKED) / total if total else None
 
 
 def pages(

@@ -53,12 +53,12 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     daily_close: float | None = None
 
 
-class SpanState(StrEnum):
+class IntervalState(StrEnum):
     """What is known of a stretch of a symbol's bars."""
 
     ASKED = "asked"
     """Answered: all that the provider has there is stored; a slot without a bar is one it has nothing for."""
-    WANTED = "wanted"
+    REQUESTED = "wanted"
     """A backfill wants it; not asked yet."""
     FAILED = "failed"
     """Asked, but no usable answer came: asked again later."""
@@ -68,7 +68,7 @@ class SpanState(StrEnum):
     """Answered, but the database refused the bars: asked again after a pause, or after `init`."""
 
 
-class SpanFault(StrEnum):
+class IntervalFault(StrEnum):
     """Why a stretch is FAILED although the provider answered: it decides when that is asked for again."""
 
     UNUSABLE_BAR = "unusable_bar"
@@ -77,7 +77,7 @@ class SpanFault(StrEnum):
     """The provider sent nothing, once: believed when it answers so again."""
 
 
-class Span(msgspec.Struct, frozen=True):
+class CoveredInterval(msgspec.Struct, frozen=True):
     """A row of the ledger: the bars that start within `[start_ms, end_ms)`, both multiples of `BAR_MS`.
 
     `asked_ms` is when the state was learned; `error` says what failed, for people; `fault` is None where the
@@ -86,10 +86,10 @@ class Span(msgspec.Struct, frozen=True):
 
     start_ms: int
     end_ms: int
-    state: SpanState
+    state: IntervalState
     asked_ms: int | None = None
     error: str | None = None
-    fault: SpanFault | None = None
+    fault: IntervalFault | None = None
 
 
 class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +114,7 @@ class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     status_at_ms: int | None = None
     error_message: str | None = None
     last_bar_ms: int | None = None
-    spans: tuple[Span, ...] = ()
+    spans: tuple[CoveredInterval, ...] = ()
     rejected_ms: int | None = None
     """When the database last refused this symbol, where nothing was recorded of it since."""
     rejected_since_ms: int | None = None
@@ -140,7 +140,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
     prices: Sequence[Price] = ()
     bars: Mapping[str, Sequence[Bar]] = {}
-    spans: Mapping[str, Sequence[Span]] = {}
+    spans: Mapping[str, Sequence[CoveredInterval]] = {}
     outcomes: Sequence[Outcome] = ()
     asked_ms: Mapping[str, int] = {}
     from_bars: Collection[str] = frozenset()

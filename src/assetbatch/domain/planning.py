@@ -15,7 +15,14 @@ from assetbatch.domain.coverage import asked_to, newest_pages, open_stretches
 from assetbatch.domain.entitlements import DAY_MS, DOUBTED_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
 from assetbatch.domain.formatting import ago, format_duration, moment, plural
 from assetbatch.domain.market_hours import day_of, last_midnight, last_open, open_ms_between, start_of_day
-from assetbatch.domain.models import BAR_MS, SNAPSHOT_TICKERS, Span, SpanFault, SpanState, StoredAsset
+from assetbatch.domain.models import (
+    BAR_MS,
+    SNAPSHOT_TICKERS,
+    CoveredInterval,
+    IntervalFault,
+    IntervalState,
+    StoredAsset,
+)
 
 PAGE_DAYS = 34
 PAGE_MS = PAGE_DAYS * DAY_MS
@@ -262,9 +269,9 @@ def behind(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) 
         return False
     if not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
         return False
-    if _left_by(SpanState.NOT_IN_PLAN, stored, now_ms - NOT_ENTITLED_AGAIN_MS):
+    if _left_by(IntervalState.NOT_IN_PLAN, stored, now_ms - NOT_ENTITLED_AGAIN_MS):
         return False
-    if stored.spans and not _worth_a_call(stored.spans[-1], now_ms, SpanState.REJECTED):
+    if stored.spans and not _worth_a_call(stored.spans[-1], now_ms, IntervalState.REJECTED):
         return False
     visible = last_open(asset.market, min(now_ms, known.horizon_ms(asset.asset_type, now_ms)))
     known_to = asked_to(stored.spans, now_ms) or 0  # not the last bar: another program may have stored it
@@ -276,10 +283,10 @@ def bars_to_queue(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms
     the queue has tried again by itself."""
     if not behind(asset, stored, known, now_ms):
         return False
-    return not _left_by(SpanState.FAILED, stored, now_ms - BARS_AGAIN_MS)
+    return not _left_by(IntervalState.FAILED, stored, now_ms - BARS_AGAIN_MS)
 
 
-def _left_by(state: SpanState, stored: StoredAsset, since_ms: int) -> bool:
+def _left_by(state: IntervalState, stored: StoredAsset, since_ms: int) -> bool:
     """Whether the newest row of the ledger is of this state and was learned since a moment."""
     last = stored.spans[-1] if stored.spans else None
     return last is not None and last.state is state and (last.asked_ms or 0) > since_ms
@@ -467,7 +474,9 @@ def latest_range(
     return _floor(start_ms), end_ms
 
 
-def askable(asset: Asset, stored: StoredAsset | None, start_ms: int, end_ms: int, now_ms: int) -> list[Span]:
+def askable(
+    asset: Asset, stored: StoredAsset | None, start_ms: int, end_ms: int, now_ms: int
+) -> list[CoveredInterval]:
     """The stretches of `[start_ms, end_ms)` since the beginning of this asset's history that were open for
     trading and are worth a call: not asked for yet, or failed a while ago."""
     if stored is None or not stored.spans:
@@ -475,23 +484,23 @@ def askable(asset: Asset, stored: StoredAsset | None, start_ms: int, end_ms: int
     return [
         stretch
         for stretch in open_stretches(stored.spans, max(start_ms, stored.spans[0].start_ms), end_ms)
-        if _worth_a_call(stretch, now_ms, SpanState.FAILED, SpanState.REJECTED)
-        and stretch.state is not SpanState.NOT_IN_PLAN
+        if _worth_a_call(stretch, now_ms, IntervalState.FAILED, IntervalState.REJECTED)
+        and stretch.state is not IntervalState.NOT_IN_PLAN
         and open_ms_between(asset.market, stretch.start_ms, stretch.end_ms)
     ]
 
 
-def _worth_a_call(stretch: Span, now_ms: int, *paused: SpanState) -> bool:
+def _worth_a_call(stretch: CoveredInterval, now_ms: int, *paused: IntervalState) -> bool:
     """Whether a stretch is in none of the states that have pauses, or its pause is over."""
     return stretch.state not in paused or now_ms - (stretch.asked_ms or 0) >= _pause_ms(stretch)
 
 
-def _pause_ms(failed: Span) -> int:
+def _pause_ms(failed: CoveredInterval) -> int:
     """How long a failed stretch is left alone; a slot whose bar was of no use for as long as it was old when
     it was asked for, so that the pauses double, and so with bars that the database refuses."""
-    if failed.state is SpanState.REJECTED:
+    if failed.state is IntervalState.REJECTED:
         return _doubling_ms((failed.asked_ms or 0) - failed.start_ms)
-    if failed.fault is not SpanFault.UNUSABLE_BAR or failed.asked_ms is None:
+    if failed.fault is not IntervalFault.UNUSABLE_BAR or failed.asked_ms is None:
         return FAILED_AGAIN_MS
     return min(UNUSABLE_AGAIN_AT_MOST_MS, max(FAILED_AGAIN_MS, failed.asked_ms - failed.end_ms))
 

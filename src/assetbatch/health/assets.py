@@ -10,7 +10,7 @@ from assetbatch.domain.coverage import completeness
 from assetbatch.domain.entitlements import HOUR_MS, Entitlements
 from assetbatch.domain.formatting import iso, iso_or_none, moment
 from assetbatch.domain.market_hours import Market, is_open, last_open, next_open, open_ms_between
-from assetbatch.domain.models import BAR_MS, SpanState, StoredAsset
+from assetbatch.domain.models import BAR_MS, IntervalState, StoredAsset
 from assetbatch.domain.planning import Work, assess
 from assetbatch.health.document import AssetHealth
 
@@ -147,5 +147,5 @@ def _empty_to(stored: StoredAsset, as_of_ms: int) -> int:
     if stored.last_bar_ms is not None and stored.last_bar_ms > as_of_ms:
         return as_of_ms
     slot_ms = as_of_ms - as_of_ms % BAR_MS
-    asked = [span for span in stored.spans if span.state is SpanState.ASKED]
+    asked = [span for span in stored.spans if span.state is IntervalState.ASKED]
     return next((max(as_of_ms, s.end_ms) for s in asked if s.start_ms <= slot_ms < s.end_ms), as_of_ms)

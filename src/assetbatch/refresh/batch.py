@@ -16,11 +16,11 @@ from assetbatch.domain.models import (
     LOCKED,
     Bar,
     Batch,
+    CoveredInterval,
     Outcome,
     Rejection,
     RejectionCause,
     Saved,
-    Span,
     StoredAsset,
 )
 from assetbatch.domain.planning import BarsCall, Call, Verdict, Work, WorkKind
@@ -129,7 +129,7 @@ class BatchState:
         self._results: list[Result] = []
         self._bars: dict[str, list[Bar]] = {}
         self._asked_ms: dict[str, int] = {}
-        self._spans: dict[str, list[Span]] = {}
+        self._spans: dict[str, list[CoveredInterval]] = {}
         self._unsaved_from = 0
         self._bars_new = 0
         self._bars_corrected = 0
@@ -294,7 +294,7 @@ class BatchState:
         if findings.next_page and isinstance(call, BarsCall):
             self._pages.append((call, findings.next_page))
 
-    def _note(self, symbol: str, spans: Sequence[Span]) -> None:
+    def _note(self, symbol: str, spans: Sequence[CoveredInterval]) -> None:
         if not spans or symbol not in self.stored:
             return
         self._spans.setdefault(symbol, []).extend(spans)

@@ -15,7 +15,15 @@ from assetbatch.domain.coverage import open_stretches, record
 from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.market_hours import Market, last_midnight, open_ms_between
-from assetbatch.domain.models import BAR_MS, Bar, Price, Span, SpanFault, SpanState, StoredAsset
+from assetbatch.domain.models import (
+    BAR_MS,
+    Bar,
+    CoveredInterval,
+    IntervalFault,
+    IntervalState,
+    Price,
+    StoredAsset,
+)
 from assetbatch.domain.planning import (
     BarsCall,
     Call,
@@ -50,8 +58,8 @@ MOST_PAGES = 100
 page of the size that the provider documents."""
 
 FAULT_WORDS = {
-    SpanFault.UNUSABLE_BAR: "the provider's bar is of no use",
-    SpanFault.UNCONFIRMED: "the provider answered without any bar; asked once more",
+    IntervalFault.UNUSABLE_BAR: "the provider's bar is of no use",
+    IntervalFault.UNCONFIRMED: "the provider answered without any bar; asked once more",
 }
 """What people read of a fault."""
 
@@ -69,23 +77,23 @@ class Consequence(msgspec.Struct, frozen=True):
     status: Status
     final: bool = False
     ends_batch: bool = False
-    span: SpanState | None = None
+    span: IntervalState | None = None
     fault: Fault = Fault.ITEM
     at_work: bool = True
 
 
 CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
     RefusalKind.KEY: Consequence(Status.DEFERRED, ends_batch=True, at_work=False),
-    RefusalKind.NOT_IN_PLAN: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.NOT_IN_PLAN),
-    RefusalKind.TODAY_NOT_YET: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.FAILED),
-    RefusalKind.TIMEFRAME: Consequence(Status.NOT_ENTITLED, final=True, span=SpanState.NOT_IN_PLAN),
-    RefusalKind.UNKNOWN_TICKER: Consequence(Status.NOT_FOUND, final=True, span=SpanState.FAILED),
+    RefusalKind.NOT_IN_PLAN: Consequence(Status.NOT_ENTITLED, final=True, span=IntervalState.NOT_IN_PLAN),
+    RefusalKind.TODAY_NOT_YET: Consequence(Status.NOT_ENTITLED, final=True, span=IntervalState.FAILED),
+    RefusalKind.TIMEFRAME: Consequence(Status.NOT_ENTITLED, final=True, span=IntervalState.NOT_IN_PLAN),
+    RefusalKind.UNKNOWN_TICKER: Consequence(Status.NOT_FOUND, final=True, span=IntervalState.FAILED),
     RefusalKind.TOO_MANY_CALLS: Consequence(Status.DEFERRED, ends_batch=True, at_work=False),
     RefusalKind.PROVIDER_DOWN: Consequence(
-        Status.FAILED, span=SpanState.FAILED, fault=Fault.PROVIDER, at_work=False
+        Status.FAILED, span=IntervalState.FAILED, fault=Fault.PROVIDER, at_work=False
     ),
     RefusalKind.NONSENSE: Consequence(
-        Status.FAILED, span=SpanState.FAILED, fault=Fault.PROVIDER, at_work=False
+        Status.FAILED, span=IntervalState.FAILED, fault=Fault.PROVIDER, at_work=False
     ),
 }
 """The one place that says what each class of refusal leads to (the README's table is this one)."""
@@ -142,7 +150,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     bars: Mapping[str, Sequence[Bar]] = {}
     bars_refused: int = 0
     prices_refused: int = 0
-    spans: Mapping[str, Sequence[Span]] = {}
+    spans: Mapping[str, Sequence[CoveredInterval]] = {}
     next_page: Page | None = None
     refused_classes: Sequence[ClassRefusal] = ()
 
@@ -267,7 +275,7 @@ def bars_findings(
         following = Page(answer, max(from_ms, to_ms), bars, number, begun_ms, now_ms)
         error = _why_pages_end(call, page, following)
         if error:
-            spans += failed_range(call, following, SpanState.FAILED, error, now_ms)
+            spans += failed_range(call, following, IntervalState.FAILED, error, now_ms)
             results = [Result(work=item, status=Status.FAILED, error=error) for item in work]
             following = None
     else:
@@ -285,13 +293,13 @@ def bars_findings(
     )
 
 
-def _known_to(spans: Sequence[Span], start_ms: int) -> int:
+def _known_to(spans: Sequence[CoveredInterval], start_ms: int) -> int:
     """The end of the ASKED span around a moment, or the moment itself."""
     return next((span.end_ms for span in spans if _is_asked_at(span, start_ms)), start_ms)
 
 
-def _is_asked_at(span: Span, at_ms: int) -> bool:
-    return span.state is SpanState.ASKED and span.start_ms <= at_ms < span.end_ms
+def _is_asked_at(span: CoveredInterval, at_ms: int) -> bool:
+    return span.state is IntervalState.ASKED and span.start_ms <= at_ms < span.end_ms
 
 
 def _why_pages_end(call: BarsCall, before: Page | None, page: Page) -> str | None:
@@ -321,7 +329,7 @@ def unended_findings(call: BarsCall, work: Sequence[Work], page: Page) -> Findin
     if goes_on and not _is_slow(call, page, page.number):
         return Findings()
     error = _never_end(page)
-    spans = failed_range(call, page, SpanState.FAILED, error, page.at_ms)
+    spans = failed_range(call, page, IntervalState.FAILED, error, page.at_ms)
     return Findings(
         results=[Result(work=item, status=Status.FAILED, error=error) for item in work],
         spans={call.work[0].asset.symbol: spans} if spans else {},
@@ -341,20 +349,26 @@ def _from_bars(
     return Result(work=item, status=_SUCCESS, price=price, bars=count)
 
 
-def failed_range(call: BarsCall, page: Page | None, state: SpanState, error: str, now_ms: int) -> list[Span]:
+def failed_range(
+    call: BarsCall, page: Page | None, state: IntervalState, error: str, now_ms: int
+) -> list[CoveredInterval]:
     """What the ledger learns of the range of a call, or of what is left of it after some pages, that brought
     nothing."""
     start_ms = page.from_ms if page else _floor(call.start_ms)
     end_ms = _end_of(call, now_ms)
     keeps_bars = call.work[0].asset.bars
-    return [Span(start_ms, end_ms, state, now_ms, error)] if keeps_bars and start_ms < end_ms else []
+    return (
+        [CoveredInterval(start_ms, end_ms, state, now_ms, error)] if keeps_bars and start_ms < end_ms else []
+    )
 
 
-def too_old(item: Work, known: Entitlements, now_ms: int) -> list[Span]:
+def too_old(item: Work, known: Entitlements, now_ms: int) -> list[CoveredInterval]:
     """The part of a page of the past that lies before the plan's history."""
     start_ms, end_ms = days_range(item)
     edge_ms = min(end_ms, known.history_from_ms(item.asset.asset_type, now_ms))
-    return [Span(start_ms, edge_ms, SpanState.NOT_IN_PLAN, now_ms)] if start_ms < edge_ms else []
+    return (
+        [CoveredInterval(start_ms, edge_ms, IntervalState.NOT_IN_PLAN, now_ms)] if start_ms < edge_ms else []
+    )
 
 
 # --- refusals ---
@@ -372,7 +386,7 @@ def refusal_findings(
     """A call was refused, or a page of it, and nothing shows how else to ask: so is all of its work; after so
     many `answers` to calls of the same start."""
     consequence = CONSEQUENCES[refusal.kind]
-    spans: list[Span] = []
+    spans: list[CoveredInterval] = []
     if consequence.span and isinstance(call, BarsCall):
         spans = failed_range(call, page, consequence.span, refusal.message, now_ms)
     results = [
@@ -434,11 +448,11 @@ def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int) -> Price:
 def ledger_of(
     market: Market,
     answer: BarsAnswer,
-    before: Sequence[Span],
+    before: Sequence[CoveredInterval],
     start_ms: int,
     end_ms: int,
     now_ms: int,
-) -> list[Span]:
+) -> list[CoveredInterval]:
     """What an answer tells of `[start_ms, end_ms)` beside what was known `before`.
 
     A slot is FAILED where its bar was of no use or misplaced. A slot without a bar is FAILED where elements
@@ -452,26 +466,28 @@ def ledger_of(
     is_continued = any(_is_asked_at(span, start_ms - BAR_MS) for span in before)
     continues = any(_is_asked_at(span, end_ms) for span in before)
 
-    def missing(from_ms: int, to_ms: int) -> list[Span]:
+    def missing(from_ms: int, to_ms: int) -> list[CoveredInterval]:
         if not answer.unplaced and to_ms - from_ms <= HOLE_MS:
             return []
         open_ms = open_ms_between(market, from_ms, to_ms)
         if not open_ms or answer.unplaced:
-            return [Span(from_ms, to_ms, SpanState.FAILED, now_ms, unplaced)] if open_ms else []
+            return (
+                [CoveredInterval(from_ms, to_ms, IntervalState.FAILED, now_ms, unplaced)] if open_ms else []
+            )
         within = (from_ms > start_ms or is_continued) and (to_ms < end_ms or continues)
         if not (open_ms > HOLE_MS if within else open_ms >= EMPTY_MS):
             return []
         return [
-            _failed(piece.start_ms, piece.end_ms, now_ms, SpanFault.UNCONFIRMED)
+            _failed(piece.start_ms, piece.end_ms, now_ms, IntervalFault.UNCONFIRMED)
             for piece in open_stretches(before, from_ms, to_ms)
-            if piece.fault is not SpanFault.UNCONFIRMED
+            if piece.fault is not IntervalFault.UNCONFIRMED
         ]
 
     faulty, odd = set(answer.faulty_ms), {*answer.faulty_ms, *answer.misplaced_ms}
     starts_ms: Sequence[int] = [bar.t_ms for bar in answer.bars]
     if odd:
         starts_ms = sorted({*starts_ms, *odd})
-    failed: list[Span] = []
+    failed: list[CoveredInterval] = []
     at_ms = start_ms
     for t_ms in starts_ms:
         if not start_ms <= t_ms < end_ms:
@@ -480,26 +496,28 @@ def ledger_of(
             failed += missing(at_ms, t_ms)
         at_ms = t_ms + BAR_MS
         if t_ms in faulty:
-            failed.append(_failed(t_ms, at_ms, now_ms, SpanFault.UNUSABLE_BAR))
+            failed.append(_failed(t_ms, at_ms, now_ms, IntervalFault.UNUSABLE_BAR))
         elif t_ms in odd:
-            failed.append(Span(t_ms, at_ms, SpanState.FAILED, now_ms, misplaced))
+            failed.append(CoveredInterval(t_ms, at_ms, IntervalState.FAILED, now_ms, misplaced))
     failed += missing(at_ms, end_ms)
     failed = record((), failed)  # neighbours that failed alike are one
     return _with_the_rest_asked(failed, start_ms, end_ms, now_ms)
 
 
-def _failed(start_ms: int, end_ms: int, now_ms: int, fault: SpanFault) -> Span:
-    return Span(start_ms, end_ms, SpanState.FAILED, now_ms, FAULT_WORDS[fault], fault)
+def _failed(start_ms: int, end_ms: int, now_ms: int, fault: IntervalFault) -> CoveredInterval:
+    return CoveredInterval(start_ms, end_ms, IntervalState.FAILED, now_ms, FAULT_WORDS[fault], fault)
 
 
-def _with_the_rest_asked(failed: Sequence[Span], start_ms: int, end_ms: int, now_ms: int) -> list[Span]:
+def _with_the_rest_asked(
+    failed: Sequence[CoveredInterval], start_ms: int, end_ms: int, now_ms: int
+) -> list[CoveredInterval]:
     spans = []
     at_ms = start_ms
     for span in failed:
         if at_ms < span.start_ms:
-            spans.append(Span(at_ms, span.start_ms, SpanState.ASKED, now_ms))
+            spans.append(CoveredInterval(at_ms, span.start_ms, IntervalState.ASKED, now_ms))
         spans.append(span)
         at_ms = span.end_ms
     if at_ms < end_ms:
-        spans.append(Span(at_ms, end_ms, SpanState.ASKED, now_ms))
+        spans.append(CoveredInterval(at_ms, end_ms, IntervalState.ASKED, now_ms))
     return spans

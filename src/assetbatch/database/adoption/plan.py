@@ -30,8 +30,8 @@ from assetbatch.database.adoption.vocabulary import (
     FIVE_MINUTES,
     PROVIDER,
     PROVIDERS,
+    REQUESTED,
     STATES,
-    WANTED,
     WORDS,
     plain,
     spellings,
@@ -335,7 +335,7 @@ class _Planner:
                 self._findings.warn(
                     place(table),
                     f"has no column for {ours}: it is not kept",
-                    f"ALTER TABLE {place(table)} ADD COLUMN {ours} {WANTED['bars'][ours].type}, where no "
+                    f"ALTER TABLE {place(table)} ADD COLUMN {ours} {REQUESTED['bars'][ours].type}, where no "
                     f"COPY without a list of columns writes there; or set database.tables.bars.{ours}: null",
                 )
 
@@ -609,7 +609,7 @@ class _Planner:
         for key, columns in recognised.added.items():
             where = place(getattr(names, key))
             for ours in columns:
-                kind = WANTED[key][ours].type
+                kind = REQUESTED[key][ours].type
                 self._findings.add(
                     Part.COLUMN, f"{where}.{ours} {kind}", f"ALTER TABLE {where} ADD COLUMN {ours} {kind}"
                 )

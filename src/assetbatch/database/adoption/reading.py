@@ -29,7 +29,7 @@ from assetbatch.database.adoption.vocabulary import (
     NAMESAKES,
     PROVIDER,
     PROVIDERS,
-    WANTED,
+    REQUESTED,
     plain,
 )
 from assetbatch.database.failures import ROW_REFUSED, UNTRANSLATABLE, is_of_data
@@ -104,7 +104,7 @@ def _namesakes(connection: Connection) -> tuple[Source, ...]:
 
 
 def _bars_alike(connection: Connection) -> tuple[Source, ...]:
-    wanted = ((ours, WANTED["bars"][ours]) for ours in ("open", "high", "low", "close"))
+    wanted = ((ours, REQUESTED["bars"][ours]) for ours in ("open", "high", "low", "close"))
     prices = {ours: [ours, *map(plain, one.aliases)] for ours, one in wanted}
     document = msgspec.json.encode(prices).decode()
     found = connection.execute(Statements()("adoption/bars_alike"), {"prices": document})
