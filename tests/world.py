@@ -20,7 +20,7 @@ from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import Config, load
 from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import AssetType
-from assetbatch.domain.entitlements import Lack
+from assetbatch.domain.entitlements import Restriction
 from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.services import Services
@@ -137,8 +137,10 @@ class World:
         with self.services() as services:
             known = services.entitlements()
             for asset_type in AssetType:
-                refusal = known.refused(Lack.TODAY, asset_type, "no", services.now_ms(), ticker="C:ANY")
-                services.plan_memory.remember(refusal)
+                refusal = known.refused(
+                    Restriction.TODAY, asset_type, "no", services.now_ms(), ticker="C:ANY"
+                )
+                services.entitlement_store.remember(refusal)
 
     def _run(self, command: Callable[[Services, Deadline], CycleResult], seconds: float) -> CycleResult:
         with self.services() as services, Deadline(seconds) as deadline:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from assetbatch.provider.client import ProviderClient
     from assetbatch.slots.slots import Slots
     from assetbatch.state.dead_processes import DeadProcesses
-    from assetbatch.state.entitlement_store import PlanMemory
+    from assetbatch.state.entitlement_store import EntitlementStore
     from assetbatch.state.events import Events
 
 log = logging.getLogger("assetbatch")
@@ -243,11 +243,13 @@ class Services:
         return Metrics(self.redis, self.keys)
 
     @cached_property
-    def plan_memory(self) -> PlanMemory:
+    def entitlement_store(self) -> EntitlementStore:
         """What the plan of this key is known to show and to lack; another tier begins anew."""
-        from assetbatch.state.entitlement_store import PlanMemory
+        from assetbatch.state.entitlement_store import EntitlementStore
 
-        return PlanMemory(self.redis, self.keys, f"{self._fingerprint}:{self.config.rate_limiting.tier}")
+        return EntitlementStore(
+            self.redis, self.keys, f"{self._fingerprint}:{self.config.rate_limiting.tier}"
+        )
 
     @cached_property
     def events(self) -> Events:
@@ -272,6 +274,6 @@ class Services:
         """What may be asked: the tier's expectation, and what was shown and refused."""
         from assetbatch.domain.entitlements import Entitlements
 
-        refusals, sightings = self.plan_memory.load()
+        refusals, sightings = self.entitlement_store.load()
         end_of_day = self.config.tier.delay_minutes > 0
         return Entitlements(end_of_day=end_of_day, refusals=refusals, sightings=sightings)

@@ -13,7 +13,7 @@ import pytest
 from assetbatch.commands.backfill import BackfillReport, SymbolHoles, backfill, find_holes
 from assetbatch.domain.assets import AssetType
 from assetbatch.domain.coverage import Reason
-from assetbatch.domain.entitlements import Lack
+from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import BAR_MS
 from assetbatch.domain.queueing import Failure, Lane
@@ -233,8 +233,8 @@ class TestTheEdgeOfThePlan:
         with world.services() as services:
             known = services.entitlements()
             for kind in AssetType:
-                services.plan_memory.remember(
-                    known.refused(Lack.INTRADAY, kind, "no", services.now_ms(), ticker="X:BTCUSD")
+                services.entitlement_store.remember(
+                    known.refused(Restriction.INTRADAY, kind, "no", services.now_ms(), ticker="X:BTCUSD")
                 )
         result = world.run_queue(seconds=90)
         assert (result.calls, result.queue_size) == (0, 0)

@@ -12,7 +12,7 @@ from assetbatch.commands.backfill import find_holes
 from assetbatch.commands.result import CycleResult
 from assetbatch.domain.assets import AssetType
 from assetbatch.domain.coverage import Reason
-from assetbatch.domain.entitlements import Entitlements, Lack
+from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.market_hours import start_of_day, to_ms
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.refusals import RefusalKind
@@ -111,8 +111,10 @@ class TestGroupedDays:
         with world.services() as services:
             known = services.entitlements()
             for ticker in ("C:EURUSD", "C:GBPUSD"):
-                services.plan_memory.remember(
-                    known.refused(Lack.INTRADAY, AssetType.FOREX, "no", services.now_ms(), ticker=ticker)
+                services.entitlement_store.remember(
+                    known.refused(
+                        Restriction.INTRADAY, AssetType.FOREX, "no", services.now_ms(), ticker=ticker
+                    )
                 )
         refuse(world, "/grouped/")
         result = cycle_of_all(world)
@@ -130,7 +132,7 @@ class TestTheHorizon:
         cycle_of_all(world)
         with world.services() as services:
             known = services.entitlements()
-            assert known.horizon_ms(AssetType.FOREX, world.clock.at_ms) == world.clock.at_ms
+            assert known.visible_until_ms(AssetType.FOREX, world.clock.at_ms) == world.clock.at_ms
         before = len(world.paths)
         result = world.run_priority()
         assert [asset.status for asset in result.assets] == ["success"] * 3
@@ -158,7 +160,7 @@ class TestTheHorizon:
         with paid.services() as services:
             known = services.entitlements()
             for kind in AssetType:
-                assert known.horizon_ms(kind, clock.at_ms) == clock.at_ms - lag
+                assert known.visible_until_ms(kind, clock.at_ms) == clock.at_ms - lag
 
     @pytest.mark.parametrize("how", ["refused", "left out of the answer"])
     def test_of_a_day_that_is_not_published_yet_is_probed_with_few_calls(
@@ -253,10 +255,10 @@ class TestATickerThatIsRefusedAlone:
     def test_of_two_metals_is_believed_of_metals_and_not_of_currencies(self) -> None:
         known = Entitlements(end_of_day=True)
         for ticker in ("C:XAUUSD", "C:XAGUSD"):
-            known.refused(Lack.BARS, AssetType.FOREX, "no", 1000, ticker=ticker)
+            known.refused(Restriction.BARS, AssetType.FOREX, "no", 1000, ticker=ticker)
         assert not known.intraday(AssetType.FOREX, 2000, "C:XPTUSD")
         assert known.intraday(AssetType.FOREX, 2000, "C:EURUSD")
-        known.answered(Lack.BARS, AssetType.FOREX, "C:XPTUSD")
+        known.answered(Restriction.BARS, AssetType.FOREX, "C:XPTUSD")
         assert known.intraday(AssetType.FOREX, 2000, "C:XPTUSD")
         assert not known.intraday(AssetType.FOREX, 2000, "C:XAUUSD")
 
@@ -291,9 +293,9 @@ class TestOddRefusals:
         paid.clock.at_ms += 5 * MINUTE
         with paid.services() as services:
             known = services.entitlements()
-            known.refused(Lack.TODAY, AssetType.FOREX, "no", paid.clock.at_ms, ticker="C:EURUSD")
-            assert not known.shows_today(AssetType.FOREX, paid.clock.at_ms)
-            assert known.shows_today(AssetType.FOREX, paid.clock.at_ms + 16 * MINUTE)
+            known.refused(Restriction.TODAY, AssetType.FOREX, "no", paid.clock.at_ms, ticker="C:EURUSD")
+            assert not known.may_ask_today(AssetType.FOREX, paid.clock.at_ms)
+            assert known.may_ask_today(AssetType.FOREX, paid.clock.at_ms + 16 * MINUTE)
 
     def test_of_a_whole_snapshot_blame_no_ticker(self, paid: World, monkeypatch: pytest.MonkeyPatch) -> None:
         def snapshot(*_: object, **__: object) -> None:

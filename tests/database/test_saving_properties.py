@@ -268,7 +268,7 @@ def batch_of(answer: Answer) -> Batch | None:
     known = Entitlements(end_of_day=False)
     known.saw(EURUSD.asset_type, answer.asked_ms, answer.asked_ms, market_open=True)  # of another asset
     cycle = BatchState(CallKind.QUEUE, Holder(), known)
-    cycle.add(Portion(call.work, stored, answer.asked_ms), lessons=0)
+    cycle.add(Portion(call.work, stored, answer.asked_ms), revision=0)
     cycle.apply(call, bars_findings(call, call.work, None, page, stored, known, answer.asked_ms))
     return cycle.unsaved()[1]
 
@@ -458,7 +458,7 @@ def batch_of_prices(answer: PricesAnswer) -> Batch | None:
         return None
     call = SnapshotCall((Work(EURUSD), Work(BTCUSD)))
     cycle = BatchState(CallKind.PRIORITY, Holder(), Entitlements(end_of_day=False))
-    cycle.add(Portion(call.work, {}, answer.asked_ms), lessons=0)
+    cycle.add(Portion(call.work, {}, answer.asked_ms), revision=0)
     cycle.apply(call, prices_findings(call, call.work, prices, {}, answer.asked_ms))
     return cycle.unsaved()[1]
 

@@ -28,7 +28,7 @@ from assetbatch.config import load
 from assetbatch.deadline import Deadline
 from assetbatch.domain import queueing
 from assetbatch.domain.assets import AssetType
-from assetbatch.domain.entitlements import Lack
+from assetbatch.domain.entitlements import Restriction
 from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, Arrival, SandboxServer
 from assetbatch.sandbox.universe import instruments
@@ -192,12 +192,12 @@ class Arena:
         """Has Redis know what the plan lacks, so that each symbol costs one short call."""
         known = services.entitlements()
         now_ms = services.now_ms()
-        for lack in (Lack.INTRADAY, Lack.GROUPED):
+        for lack in (Restriction.INTRADAY, Restriction.GROUPED):
             for ticker in ("X:BTCUSD", "X:ETHUSD"):  # of one alone it would be that ticker's own matter
                 refusal = known.refused(
                     lack, AssetType.CRYPTO, "made up: no timeframe", now_ms, ticker=ticker
                 )
-            services.plan_memory.remember(refusal)
+            services.entitlement_store.remember(refusal)
 
     def start(self, command: str, seconds: float, **orders: Any) -> Process:
         """Starts a process."""

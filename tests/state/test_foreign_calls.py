@@ -56,14 +56,14 @@ class TestASlot:
         self, slots: Slots, window: Window, redis_client: RedisClient, clock: FakeClock
     ) -> None:
         assert dated_ms(window, take(slots, 3), redis_client, clock) == 1000 * (3 + MARGIN_SECONDS)
-        assert dated_ms(window, take(slots), redis_client, clock) == window.hold_ms
+        assert dated_ms(window, take(slots), redis_client, clock) == window.max_in_flight_ms
 
     def test_does_not_shorten_those_of_others(
         self, slots: Slots, window: Window, redis_client: RedisClient, clock: FakeClock
     ) -> None:
         long = take(slots)
         take(slots, 1)
-        assert dated_ms(window, long, redis_client, clock) == window.hold_ms
+        assert dated_ms(window, long, redis_client, clock) == window.max_in_flight_ms
 
     def test_ends_by_itself(self, slots: Slots, window: Window, clock: FakeClock) -> None:
         take(slots, 3)
@@ -166,7 +166,7 @@ class TestADeadProcess:
         an_id = id_of_a_dead_process()
         assert isinstance(window.ask(CallKind.QUEUE, an_id), Grant)
         assert not dead_processes.free()
-        assert redis_client.zscore(window.keys[0], an_id) == clock.now_ms + window.hold_ms
+        assert redis_client.zscore(window.keys[0], an_id) == clock.now_ms + window.max_in_flight_ms
 
     def test_leaves_its_turn_to_others(self, window: Window, dead_processes: DeadProcesses) -> None:
         for _ in range(2):
@@ -191,7 +191,7 @@ class TestASlotThatIsRenewed:
     ) -> None:
         slot = take(slots)
         slots.renew(slot, 1)
-        assert dated_ms(window, slot, redis_client, clock) == window.hold_ms
+        assert dated_ms(window, slot, redis_client, clock) == window.max_in_flight_ms
 
     def test_ends_as_it_is_where_redis_has_forgotten_it(
         self, slots: Slots, window: Window, redis_client: RedisClient
@@ -212,15 +212,15 @@ class TestASlotThatIsRenewed:
         self, slots: Slots, window: Window, clock: FakeClock
     ) -> None:
         slot = take(slots)
-        clock.now_ms += window.hold_ms
+        clock.now_ms += window.max_in_flight_ms
         assert slots.renew(slot, 10) is None
 
     def test_ends_as_it_is_where_priority_needs_it(
         self, slots: Slots, window: Window, redis_client: RedisClient, clock: FakeClock
     ) -> None:
-        window.reserve(clock.now_ms + window.hold_ms + WINDOW_MS, 2, 300_000)
+        window.reserve(clock.now_ms + window.max_in_flight_ms + WINDOW_MS, 2, 300_000)
         first, second = take(slots), take(slots, kind=CallKind.PRIORITY)
         clock.advance(3)
         assert slots.renew(first, 10) is None
-        assert dated_ms(window, first, redis_client, clock) == window.hold_ms - 3000
+        assert dated_ms(window, first, redis_client, clock) == window.max_in_flight_ms - 3000
         assert slots.renew(second, 10)

@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import cast
 
 from assetbatch.domain.assets import AssetType
-from assetbatch.domain.entitlements import KnownRefusal, Lack, Sighting
+from assetbatch.domain.entitlements import KnownRestriction, Observation, Restriction
 from assetbatch.domain.records import CycleRecord
 from assetbatch.state.connection import RedisClient
-from assetbatch.state.entitlement_store import PlanMemory
+from assetbatch.state.entitlement_store import EntitlementStore
 from assetbatch.state.history import CYCLES_KEPT, History
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
@@ -197,12 +197,12 @@ class TestJournal:
 def test_what_a_plan_shows_and_lacks_is_remembered_for_all_processes_of_its_key(
     redis_client: RedisClient, keys: Keys
 ) -> None:
-    refusal = KnownRefusal(
-        lack=Lack.SNAPSHOT, asset_type=AssetType.FOREX, since_ms=1, until_ms=2, message="not entitled"
+    refusal = KnownRestriction(
+        lack=Restriction.SNAPSHOT, asset_type=AssetType.FOREX, since_ms=1, until_ms=2, message="not entitled"
     )
-    sighting = Sighting(asset_type=AssetType.CRYPTO, at_ms=3, newest_ms=2)
-    memory = PlanMemory(redis_client, keys, "k")
+    sighting = Observation(asset_type=AssetType.CRYPTO, at_ms=3, newest_ms=2)
+    memory = EntitlementStore(redis_client, keys, "k")
     memory.remember(refusal)
     memory.remember(sighting)
-    assert PlanMemory(redis_client, keys, "k").load() == ([refusal], [sighting])
-    assert PlanMemory(redis_client, keys, "another key").load() == ([], [])
+    assert EntitlementStore(redis_client, keys, "k").load() == ([refusal], [sighting])
+    assert EntitlementStore(redis_client, keys, "another key").load() == ([], [])

@@ -24,7 +24,7 @@ from assetbatch.secret import Secret
 from assetbatch.state import connection
 from assetbatch.state.connection import RedisClient, Waiting, connect, redis_errors, script
 from assetbatch.state.dead_processes import DeadProcesses
-from assetbatch.state.entitlement_store import PlanMemory
+from assetbatch.state.entitlement_store import EntitlementStore
 from assetbatch.state.events import Events
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
@@ -120,7 +120,7 @@ class TestARedisThatIsKilledAndComesBackWithItsData:
         server.start()
         answers = [window.ask(CallKind.PRIORITY) for _ in range(9)]
         assert sum(isinstance(answer, Grant) for answer in answers) <= 3
-        clock.advance(60 + window.hold_ms / 1000 + 60)
+        clock.advance(60 + window.max_in_flight_ms / 1000 + 60)
         assert isinstance(window.ask(CallKind.PRIORITY), Grant)
 
 
@@ -371,7 +371,7 @@ class TestALoginThatIsNotGood:
             "ACL", "SETUSER", "limited", "on", f">{PASSWORD}", "~*", "+@all", "-hvals"
         )
         with pytest.raises(RedisError, match=r"^redis denies a command: [^:]*'hvals' command") as caught:
-            PlanMemory(server.client(f"limited:{PASSWORD}"), Keys("{troubles}"), "abc").load()
+            EntitlementStore(server.client(f"limited:{PASSWORD}"), Keys("{troubles}"), "abc").load()
         assert "pipeline" not in caught.value.message
 
 
@@ -428,8 +428,8 @@ def use_every_script(client: RedisClient) -> None:
     events = Events(client, "{troubles}", 10)
     events.publish([Price(symbol="A", last_price=1.0, as_of_ms=clock())])
     newer = StoredAsset(symbol="A", last_price=2.0, as_of_ms=clock() + 1)
-    assert [price.last_price for price in events.make_good([newer])] == [2.0]
-    assert events.make_good([newer]) == []
+    assert [price.last_price for price in events.publish_missed([newer])] == [2.0]
+    assert events.publish_missed([newer]) == []
 
 
 class TestACluster:

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assetbatch.domain.assets import AssetType
-from assetbatch.domain.entitlements import Entitlements, Lack
+from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.queueing import CallKind, CallLimit, Refused
 from assetbatch.state.connection import RedisClient
-from assetbatch.state.entitlement_store import PlanMemory
+from assetbatch.state.entitlement_store import EntitlementStore
 from assetbatch.state.keys import SHARED_PREFIX, Keys, window_name
 from assetbatch.state.window import Grant, Window
 
@@ -184,11 +184,11 @@ class TestAnEarlierVersion:
     def test_leaves_what_is_known_of_the_plan(self, redis_client: RedisClient) -> None:
         known = Entitlements(end_of_day=True, refusals=[], sightings=[])
         old, new = (
-            known.refused(Lack.INTRADAY, asset_type, "no", 1, ticker="X:A")
+            known.refused(Restriction.INTRADAY, asset_type, "no", 1, ticker="X:A")
             for asset_type in (AssetType.CRYPTO, AssetType.FOREX)
         )
-        PlanMemory(redis_client, Keys("{ours}"), "k").remember(old)
-        both = [PlanMemory(redis_client, Keys(p, SHARED_PREFIX), "k") for p in ("{ours}", "{theirs}")]
+        EntitlementStore(redis_client, Keys("{ours}"), "k").remember(old)
+        both = [EntitlementStore(redis_client, Keys(p, SHARED_PREFIX), "k") for p in ("{ours}", "{theirs}")]
         both[1].remember(new)
         assert both[1].load().refusals == [new]
         for memory in both:
@@ -197,9 +197,11 @@ class TestAnEarlierVersion:
 
     def test_is_not_believed_against_what_was_learned_since(self, redis_client: RedisClient) -> None:
         known = Entitlements(end_of_day=True, refusals=[], sightings=[])
-        old, new = (known.refused(Lack.TODAY, AssetType.FOREX, "no", at, ticker="C:A") for at in (1, 2))
-        PlanMemory(redis_client, Keys("{ours}"), "k").remember(old)
-        memory = PlanMemory(redis_client, Keys("{ours}", SHARED_PREFIX), "k")
+        old, new = (
+            known.refused(Restriction.TODAY, AssetType.FOREX, "no", at, ticker="C:A") for at in (1, 2)
+        )
+        EntitlementStore(redis_client, Keys("{ours}"), "k").remember(old)
+        memory = EntitlementStore(redis_client, Keys("{ours}", SHARED_PREFIX), "k")
         memory.remember(new)
         assert memory.load().refusals == [new]
 

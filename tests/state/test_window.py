@@ -119,13 +119,13 @@ class TestDatingAhead:
     ) -> None:
         window = make_window(redis_client, keys, clock, limit=1)
         granted(window.ask(CallKind.PRIORITY))  # and its process dies
-        clock.now_ms += window.hold_ms + 60_000 - 1
+        clock.now_ms += window.max_in_flight_ms + 60_000 - 1
         refused(window.ask(CallKind.PRIORITY, "next"))
         clock.now_ms += 1
         granted(window.ask(CallKind.PRIORITY, "next"))
 
     def test_the_hold_covers_the_call_and_the_age_a_grant_may_reach(self, window: Window) -> None:
-        assert window.hold_ms > CALL_SECONDS * 1000 + 2000
+        assert window.max_in_flight_ms > CALL_SECONDS * 1000 + 2000
 
     def test_a_late_settlement_dates_the_call_to_the_later_moment(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -570,7 +570,7 @@ class TestTheServersClock:
         stepped_ms = clock.now_ms
         while isinstance(answer := window.ask(CallKind.PRIORITY, "next"), Refused):
             clock.now_ms = answer.retry_at_ms
-        assert clock.now_ms <= stepped_ms + 60_000 + window.hold_ms
+        assert clock.now_ms <= stepped_ms + 60_000 + window.max_in_flight_ms
 
     def test_that_steps_back_an_hour_shows_the_next_slot_within_a_window_and_the_longest_call(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -580,7 +580,7 @@ class TestTheServersClock:
             use(window)
         clock.advance(-3600)
         state = window.state()
-        assert state.next_slot_ms <= clock.now_ms + 60_000 + window.hold_ms
+        assert state.next_slot_ms <= clock.now_ms + 60_000 + window.max_in_flight_ms
 
     def test_that_steps_back_an_hour_does_not_lengthen_a_block(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -612,7 +612,7 @@ class TestTheServersClock:
         stepped_ms = clock.now_ms
         while isinstance(answer := window.ask(CallKind.QUEUE, "next"), Refused):
             clock.now_ms = answer.retry_at_ms
-        assert clock.now_ms <= stepped_ms + 4 * 60_000 + window.hold_ms
+        assert clock.now_ms <= stepped_ms + 4 * 60_000 + window.max_in_flight_ms
 
     def test_that_steps_back_an_hour_does_not_hold_up_the_spaced_calls_of_several_hosts(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock

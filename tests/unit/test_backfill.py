@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from assetbatch.commands.backfill import interleaved
 from assetbatch.domain.assets import Asset, AssetType
-from assetbatch.domain.forecast import Forecast, reckon
+from assetbatch.domain.forecast import Forecast, estimate
 from assetbatch.domain.planning import Work, WorkKind
 
 MINUTE = 60_000
@@ -22,7 +22,7 @@ NOW = 1_800_000_000_000
 def forecast(
     calls: int, *, limit: int = 5, window_ms: int = MINUTE, priority: int = 0, call_seconds: float = 0.0
 ) -> Forecast:
-    return reckon(
+    return estimate(
         calls=calls,
         limit=limit,
         window_ms=window_ms,

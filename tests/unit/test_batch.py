@@ -10,7 +10,7 @@ from msgspec import structs
 
 from assetbatch.deadline import monotonic
 from assetbatch.domain.assets import Asset, AssetType
-from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
+from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRestriction, Restriction
 from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import (
     BAR_MS,
@@ -229,8 +229,8 @@ class TestWhatIsDoubtful:
 
     def test_is_everything_later_or_after_a_lesson(self) -> None:
         state = batch(BTC, OLD)
-        for now_ms, lessons in ((NOW + 1001, 0), (NOW - 1001, 0), (NOW, 1)):
-            assert state.doubtful(now_ms, lessons) == [BTC, OLD]
+        for now_ms, revision in ((NOW + 1001, 0), (NOW - 1001, 0), (NOW, 1)):
+            assert state.doubtful(now_ms, revision) == [BTC, OLD]
 
     def test_is_nothing_whose_call_is_out(self) -> None:
         state = batch(BTC, ETH, OLD)
@@ -324,8 +324,8 @@ class TestWhatIsSettled:
         (result,) = state.report().results
         assert result == Result(work=BTC, status=Status.FRESH, error="complete")
 
-    def refusal(self, lack: Lack) -> KnownRefusal:
-        return KnownRefusal(
+    def refusal(self, lack: Restriction) -> KnownRestriction:
+        return KnownRestriction(
             lack=lack,
             asset_type=AssetType.CRYPTO,
             since_ms=NOW - 1,
@@ -335,15 +335,17 @@ class TestWhatIsSettled:
 
     def test_a_price_that_is_known_to_be_refused_is_not_entitled(self) -> None:
         state = batch(BTC)
-        state.settle_without_call(BTC, Verdict(False, "refused", self.refusal(Lack.BARS)))
+        state.settle_without_call(BTC, Verdict(False, "refused", self.refusal(Restriction.BARS)))
         (result,) = state.report().results
         assert (result.status, result.final, result.error) == (Status.NOT_ENTITLED, True, "not in the plan")
 
-    @pytest.mark.parametrize("lack", [Lack.BARS, Lack.HISTORY])
-    def test_a_page_of_the_past_ends_cleanly_and_is_on_record_where_it_is_too_old(self, lack: Lack) -> None:
+    @pytest.mark.parametrize("lack", [Restriction.BARS, Restriction.HISTORY])
+    def test_a_page_of_the_past_ends_cleanly_and_is_on_record_where_it_is_too_old(
+        self, lack: Restriction
+    ) -> None:
         known = Entitlements(end_of_day=False)
         known.refused(
-            Lack.HISTORY,
+            Restriction.HISTORY,
             AssetType.CRYPTO,
             "old",
             NOW - 1,
@@ -360,7 +362,7 @@ class TestWhatIsSettled:
             IntervalState.NOT_IN_PLAN,
             NOW - 1,
         )
-        expected = [span] if lack is Lack.HISTORY else []
+        expected = [span] if lack is Restriction.HISTORY else []
         assert list(state.stored["BTCUSD"].spans) == expected
         assert state.unsaved()[1].spans == ({"BTCUSD": expected} if expected else {})
 

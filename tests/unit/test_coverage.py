@@ -332,7 +332,7 @@ class TestHoles:
                 for first, last, state, error in data.draw(st.lists(stretches, max_size=6))
             ],
         )
-        horizon_ms = data.draw(moment) + data.draw(st.sampled_from([0, 1, BAR_MS - 1]))
+        visible_until_ms = data.draw(moment) + data.draw(st.sampled_from([0, 1, BAR_MS - 1]))
 
         rows = slots(known)
         reasons = {
@@ -345,7 +345,7 @@ class TestHoles:
         expected: dict[int, tuple[Reason, str | None]] = {}
         for first, last in gaps:
             for at_ms in range(first, last, BAR_MS):
-                if at_ms + BAR_MS > horizon_ms:
+                if at_ms + BAR_MS > visible_until_ms:
                     why: tuple[Reason, str | None] = (Reason.NOT_PUBLISHED, None)
                 else:
                     state, error = rows.get(at_ms, (REQUESTED, None))
@@ -355,7 +355,7 @@ class TestHoles:
                 elif include_closed:
                     expected[at_ms] = (Reason.CLOSED, None)
 
-        found = holes(market, known, gaps, horizon_ms, include_closed=include_closed)
+        found = holes(market, known, gaps, visible_until_ms, include_closed=include_closed)
         told: dict[int, tuple[Reason, str | None]] = {}
         for hole in found:
             inside = [at for at in range(hole.start_ms, hole.end_ms, BAR_MS) if at in expected]
@@ -397,7 +397,7 @@ class TestCompleteness:
         assert completeness(Market.CRYPTO, [span(0, 7, ASKED)], 8 * BAR_MS - 1) == 1
 
     @pytest.mark.parametrize(
-        ("known", "horizon_ms"),
+        ("known", "visible_until_ms"),
         [
             ([], FRIDAY),
             ([CoveredInterval(FRIDAY, SUNDAY, ASKED)], SUNDAY),
@@ -406,8 +406,10 @@ class TestCompleteness:
             ([CoveredInterval(FRIDAY - HOUR_MS, FRIDAY, ASKED)], FRIDAY - DAY_MS),
         ],
     )
-    def test_is_none_where_there_is_no_open_time(self, known: list[CoveredInterval], horizon_ms: int) -> None:
-        assert completeness(Market.FOREX, known, horizon_ms) is None
+    def test_is_none_where_there_is_no_open_time(
+        self, known: list[CoveredInterval], visible_until_ms: int
+    ) -> None:
+        assert completeness(Market.FOREX, known, visible_until_ms) is None
 
     @given(LEDGERS, st.integers(0, SLOTS + 3))
     def test_agrees_with_counting_slots(self, known: list[CoveredInterval], horizon: int) -> None:

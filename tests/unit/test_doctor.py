@@ -35,7 +35,7 @@ from assetbatch.doctor.findings import (
     warning,
 )
 from assetbatch.domain.assets import Asset, AssetType
-from assetbatch.domain.entitlements import Entitlements, Lack
+from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.queueing import Lane, QueueState
 from assetbatch.errors import ConfigError, DatabaseError, DeadlineExceededError, RedisError
@@ -232,14 +232,14 @@ class TestPartitions:
 class TestThePlan:
     def test_of_the_free_tier_lacks_what_it_is_expected_to_lack(self) -> None:
         known = Entitlements(end_of_day=True)
-        known.refused(Lack.TODAY, AssetType.FOREX, "no", NOW, ticker="C:XAUUSD")
+        known.refused(Restriction.TODAY, AssetType.FOREX, "no", NOW, ticker="C:XAUUSD")
         findings = of_plan(Config(priority_assets=(GOLD,)), known, NOW)
         assert worst(findings) is Level.OK
         assert findings[1].message.startswith("your plan has no forex data of the running day")
 
     def test_that_lacks_what_its_tier_promises_is_to_be_looked_at(self) -> None:
         known = Entitlements(end_of_day=False)
-        known.refused(Lack.SNAPSHOT, AssetType.FOREX, "no", NOW, ticker="C:XAUUSD")
+        known.refused(Restriction.SNAPSHOT, AssetType.FOREX, "no", NOW, ticker="C:XAUUSD")
         config = Config(priority_assets=(GOLD,), rate_limiting=RateLimiting(tier="starter"))
         (found,) = [finding for finding in of_plan(config, known, NOW) if finding.level is not Level.OK]
         assert found.message.startswith("your plan has no unified forex snapshots")

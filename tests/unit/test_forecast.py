@@ -12,7 +12,7 @@ from msgspec import structs
 from assetbatch.config import Config
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.forecast import Budget, Forecast, QueueLoad, forecast, reckon
+from assetbatch.domain.forecast import Budget, Forecast, QueueLoad, estimate, forecast
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
@@ -129,7 +129,7 @@ def reckoned(**given: Any) -> Forecast:
         "call_seconds": 0.0,
         "now_ms": NOW,
     }
-    return reckon(**{**plain, **given})
+    return estimate(**{**plain, **given})
 
 
 def test_slow_calls_are_not_told_faster_than_they_are_by_what_the_plan_would_allow() -> None:

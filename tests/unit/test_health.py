@@ -10,7 +10,7 @@ from msgspec import structs
 from assetbatch.config import Config
 from assetbatch.config.settings import Batch
 from assetbatch.domain.assets import Asset, AssetPriority, AssetType
-from assetbatch.domain.entitlements import Entitlements, Lack
+from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.forecast import Forecast
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.market_hours import Market, to_ms
@@ -242,7 +242,7 @@ class TestAPriceThatStandsStill:
     def test_is_complete_where_prices_come_from_bars(self) -> None:
         then = WEDNESDAY - 5 * HOUR
         known = paid_that_has_seen(AssetType.CRYPTO, then, WEDNESDAY)
-        for lack in (Lack.SNAPSHOT, Lack.MARKET_SNAPSHOT):
+        for lack in (Restriction.SNAPSHOT, Restriction.MARKET_SNAPSHOT):
             known.refused(lack, AssetType.CRYPTO, "", WEDNESDAY, ticker="X:BTCUSD")
         assert asset_health(BTCUSD, refreshed(BTCUSD, then, WEDNESDAY), known, WEDNESDAY).state != "stale"
 
@@ -321,7 +321,7 @@ class TestAnAsset:
 
     def test_that_the_plan_lacks_says_so_whatever_was_stored(self) -> None:
         known = Entitlements(end_of_day=True)
-        for lack in (Lack.BARS, Lack.PREVIOUS_DAY):
+        for lack in (Restriction.BARS, Restriction.PREVIOUS_DAY):
             known.refused(lack, AssetType.FOREX, "", WEDNESDAY, ticker="C:EURUSD")
         health = asset_health(EURUSD, refreshed(EURUSD, WEDNESDAY, WEDNESDAY), known, WEDNESDAY)
         assert (health.state, health.reason) == ("not_entitled", "not in the plan; asked again once a day")
@@ -500,7 +500,7 @@ class TestThePlan:
         window = WindowState(WEDNESDAY, 5, 60_000, 2, WEDNESDAY, 0, 0)
         config = Config(priority_assets=(EURUSD,), secondary_assets=(BTCUSD,))
         known = Entitlements(end_of_day=False)
-        refusal = known.refused(Lack.TODAY, AssetType.CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD")
+        refusal = known.refused(Restriction.TODAY, AssetType.CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD")
         shown = plan_of(config, window, known, [refusal], WEDNESDAY)
         assert (shown["limit"], shown["window_seconds"]) == (5, 60.0)
         assert shown["data_up_to"] == {"forex": iso(WEDNESDAY), "crypto": iso(WEDNESDAY - 10 * HOUR)}

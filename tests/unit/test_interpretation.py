@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from assetbatch.domain.assets import Asset, AssetType
-from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
+from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, Restriction
 from assetbatch.domain.market_hours import Market, start_of_day, to_ms
 from assetbatch.domain.models import (
     BAR_MS,
@@ -105,26 +105,30 @@ class TestWhatARefusalTeaches:
     @pytest.mark.parametrize(
         ("call", "kind", "lack"),
         [
-            (SnapshotCall(WORK), RefusalKind.NOT_IN_PLAN, Lack.SNAPSHOT),
-            (MarketSnapshotCall(WORK, AssetType.FOREX), RefusalKind.NOT_IN_PLAN, Lack.MARKET_SNAPSHOT),
-            (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TIMEFRAME, Lack.GROUPED),
-            (BarsCall(WORK, 0, NOW), RefusalKind.TODAY_NOT_YET, Lack.TODAY),
-            (BarsCall(WORK, 0, MIDNIGHT - 1), RefusalKind.TODAY_NOT_YET, Lack.LAST_DAY),
+            (SnapshotCall(WORK), RefusalKind.NOT_IN_PLAN, Restriction.SNAPSHOT),
+            (MarketSnapshotCall(WORK, AssetType.FOREX), RefusalKind.NOT_IN_PLAN, Restriction.MARKET_SNAPSHOT),
+            (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TIMEFRAME, Restriction.GROUPED),
+            (BarsCall(WORK, 0, NOW), RefusalKind.TODAY_NOT_YET, Restriction.TODAY),
+            (BarsCall(WORK, 0, MIDNIGHT - 1), RefusalKind.TODAY_NOT_YET, Restriction.LAST_DAY),
             (BarsCall(WORK, OLD, OLD + DAY_MS), RefusalKind.TODAY_NOT_YET, None),
-            (BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1), RefusalKind.TIMEFRAME, Lack.INTRADAY),
-            (BarsCall(WORK, OLDEST, OLDEST + DAY_MS), RefusalKind.TIMEFRAME, Lack.HISTORY),
+            (BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1), RefusalKind.TIMEFRAME, Restriction.INTRADAY),
+            (BarsCall(WORK, OLDEST, OLDEST + DAY_MS), RefusalKind.TIMEFRAME, Restriction.HISTORY),
             (BarsCall(WORK, OLD, OLD + DAY_MS), RefusalKind.TIMEFRAME, None),
-            (BarsCall(WORK, 0, NOW), RefusalKind.NOT_IN_PLAN, Lack.BARS),
-            (SnapshotCall(WORK), RefusalKind.TODAY_NOT_YET, Lack.SNAPSHOT),
-            (MarketSnapshotCall(WORK, AssetType.FOREX), RefusalKind.UNKNOWN_TICKER, Lack.MARKET_SNAPSHOT),
-            (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TODAY_NOT_YET, Lack.LAST_DAY),
-            (PreviousDayCall(WORK), RefusalKind.NOT_IN_PLAN, Lack.PREVIOUS_DAY),
+            (BarsCall(WORK, 0, NOW), RefusalKind.NOT_IN_PLAN, Restriction.BARS),
+            (SnapshotCall(WORK), RefusalKind.TODAY_NOT_YET, Restriction.SNAPSHOT),
+            (
+                MarketSnapshotCall(WORK, AssetType.FOREX),
+                RefusalKind.UNKNOWN_TICKER,
+                Restriction.MARKET_SNAPSHOT,
+            ),
+            (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TODAY_NOT_YET, Restriction.LAST_DAY),
+            (PreviousDayCall(WORK), RefusalKind.NOT_IN_PLAN, Restriction.PREVIOUS_DAY),
             (PreviousDayCall(WORK), RefusalKind.TIMEFRAME, None),
             (BarsCall(WORK, 0, NOW), RefusalKind.UNKNOWN_TICKER, None),
             (SnapshotCall(WORK), RefusalKind.PROVIDER_DOWN, None),
         ],
     )
-    def test_about_the_plan(self, call: Call, kind: RefusalKind, lack: Lack | None) -> None:
+    def test_about_the_plan(self, call: Call, kind: RefusalKind, lack: Restriction | None) -> None:
         assert lack_shown_by(call, kind, self.NOW) is lack
 
     @pytest.mark.parametrize(
@@ -146,14 +150,18 @@ class TestWhatARefusalTeaches:
     @pytest.mark.parametrize(
         ("lack", "call", "edge"),
         [
-            (Lack.LAST_DAY, GroupedDayCall(WORK, AssetType.FOREX, date(2026, 11, 17)), date(2026, 11, 18)),
-            (Lack.LAST_DAY, BarsCall(WORK, 0, MIDNIGHT - 1), TODAY),
-            (Lack.HISTORY, BarsCall(WORK, OLDEST, OLDEST + DAY_MS), date(2024, 11, 18)),
-            (Lack.TODAY, BarsCall(WORK, 0, NOW), None),
-            (Lack.SNAPSHOT, SnapshotCall(WORK), None),
+            (
+                Restriction.LAST_DAY,
+                GroupedDayCall(WORK, AssetType.FOREX, date(2026, 11, 17)),
+                date(2026, 11, 18),
+            ),
+            (Restriction.LAST_DAY, BarsCall(WORK, 0, MIDNIGHT - 1), TODAY),
+            (Restriction.HISTORY, BarsCall(WORK, OLDEST, OLDEST + DAY_MS), date(2024, 11, 18)),
+            (Restriction.TODAY, BarsCall(WORK, 0, NOW), None),
+            (Restriction.SNAPSHOT, SnapshotCall(WORK), None),
         ],
     )
-    def test_the_moment_of_a_lack(self, lack: Lack, call: Call, edge: date | None) -> None:
+    def test_the_moment_of_a_lack(self, lack: Restriction, call: Call, edge: date | None) -> None:
         assert edge_of(lack, call, self.NOW) == (start_of_day(edge) if edge else 0)
 
     def test_on_a_leap_day_a_history_of_two_years_begins_on_the_28th(self) -> None:
@@ -680,7 +688,7 @@ class TestWhatBarsMean:
     ) -> None:
         known = Entitlements(end_of_day=False)
         known.refused(
-            Lack.HISTORY, AssetType.CRYPTO, "old", self.NOW - 1, ticker="X:BTCUSD", edge_ms=MIDNIGHT
+            Restriction.HISTORY, AssetType.CRYPTO, "old", self.NOW - 1, ticker="X:BTCUSD", edge_ms=MIDNIGHT
         )
         work = (Work(BTCUSD, WorkKind.HISTORY, date(2026, 11, 18 - days), TODAY),)
         call = BarsCall(work, MIDNIGHT, self.NOW - 1)

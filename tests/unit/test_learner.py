@@ -10,7 +10,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from assetbatch.domain.assets import Asset, AssetType
-from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRefusal, Lack, Sighting
+from assetbatch.domain.entitlements import (
+    DAY_MS,
+    HOUR_MS,
+    Entitlements,
+    KnownRestriction,
+    Observation,
+    Restriction,
+)
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import BAR_MS, Bar, Price
 from assetbatch.domain.planning import (
@@ -29,7 +36,7 @@ from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.interpretation import ClassRefusal
 from assetbatch.refresh.learner import PlanLearner, history_edge, lack_shown_by
 from assetbatch.refresh.reporter import Reporter
-from assetbatch.state.entitlement_store import PlanMemory
+from assetbatch.state.entitlement_store import EntitlementStore
 
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
 BTCUSD = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO)
@@ -45,16 +52,16 @@ class Recorder:
     """The memory and the reporter in one: keeps what it is told."""
 
     def __init__(self) -> None:
-        self.kept: list[KnownRefusal | Sighting] = []
-        self.said: list[tuple[Lack, bool]] = []
+        self.kept: list[KnownRestriction | Observation] = []
+        self.said: list[tuple[Restriction, bool]] = []
         self.error: RedisError | None = None
 
-    def remember(self, learned: KnownRefusal | Sighting) -> None:
+    def remember(self, learned: KnownRestriction | Observation) -> None:
         if self.error:
             raise self.error
         self.kept.append(learned)
 
-    def learned(self, refusal: KnownRefusal, *, expected: bool) -> None:
+    def learned(self, refusal: KnownRestriction, *, expected: bool) -> None:
         self.said.append((refusal.lack, expected))
 
 
@@ -64,7 +71,9 @@ class Taught:
     def __init__(self, known: Entitlements | None = None) -> None:
         self.known = known or Entitlements(end_of_day=False)
         self.others = Recorder()
-        self.learner = PlanLearner(self.known, cast("PlanMemory", self.others), cast("Reporter", self.others))
+        self.learner = PlanLearner(
+            self.known, cast("EntitlementStore", self.others), cast("Reporter", self.others)
+        )
 
 
 def bars_answer(*starts_ms: int, **other: Any) -> BarsAnswer:
@@ -85,23 +94,23 @@ class TestARefusal:
     def test_of_the_plan_is_remembered_and_said_once_for_each_class(self) -> None:
         taught = Taught()
         assert taught.learner.refused(SNAPSHOT, Refusal(RefusalKind.NOT_IN_PLAN, "upgrade"), NOW)
-        assert taught.others.said == [(Lack.SNAPSHOT, False)] * 2
+        assert taught.others.said == [(Restriction.SNAPSHOT, False)] * 2
         assert [
-            (kept.lack, kept.message) for kept in taught.others.kept if isinstance(kept, KnownRefusal)
-        ] == [(Lack.SNAPSHOT, "upgrade")] * 2
-        assert taught.learner.lessons == 2
+            (kept.lack, kept.message) for kept in taught.others.kept if isinstance(kept, KnownRestriction)
+        ] == [(Restriction.SNAPSHOT, "upgrade")] * 2
+        assert taught.learner.revision == 2
         assert not taught.known.snapshots(CRYPTO, NOW)
 
     def test_of_the_assets_own_teaches_nothing(self) -> None:
         taught = Taught()
         assert not taught.learner.refused(SNAPSHOT, Refusal(RefusalKind.PROVIDER_DOWN, "503"), NOW)
-        assert (taught.others.kept, taught.learner.lessons) == ([], 0)
+        assert (taught.others.kept, taught.learner.revision) == ([], 0)
 
     def test_that_was_expected_is_said_as_such(self) -> None:
         taught = Taught(Entitlements(end_of_day=True))
         call = BarsCall((Work(BTCUSD),), MIDNIGHT, NOW)
         taught.learner.refused(call, Refusal(RefusalKind.TODAY_NOT_YET, "wait"), NOW)
-        assert taught.others.said == [(Lack.TODAY, True)]
+        assert taught.others.said == [(Restriction.TODAY, True)]
 
     def test_of_a_day_that_is_not_published_has_its_midnight(self) -> None:
         taught = Taught(Entitlements(end_of_day=True))
@@ -134,9 +143,9 @@ class TestARefusalWithinASnapshot:
         taught = Taught()
         taught.learner.class_refused(SNAPSHOT, ClassRefusal(CRYPTO, "no", None), NOW)
         (kept,) = taught.others.kept
-        assert isinstance(kept, KnownRefusal)
-        assert (kept.lack, kept.message, kept.edge_ms) == (Lack.SNAPSHOT, "no", None)
-        assert taught.others.said == [(Lack.SNAPSHOT, False)]
+        assert isinstance(kept, KnownRestriction)
+        assert (kept.lack, kept.message, kept.edge_ms) == (Restriction.SNAPSHOT, "no", None)
+        assert taught.others.said == [(Restriction.SNAPSHOT, False)]
 
     def test_of_one_ticker_after_another_is_of_both(self) -> None:
         taught = Taught()
@@ -171,7 +180,7 @@ class TestWhatIsSeen:
         taught.learner.saw_prices(call, self.prices(BTCUSD=NOW - 5000, ETHUSD=NOW - 3000), NOW)
         assert taught.known.newest_ms(CRYPTO) == NOW - 3000
         assert taught.known.newest_ms(AssetType.FOREX) == 0
-        assert taught.known.shown_today(CRYPTO, NOW)
+        assert taught.known.has_seen_today(CRYPTO, NOW)
 
     def test_from_the_future_counts_for_nothing(self) -> None:
         taught = Taught()
@@ -182,7 +191,7 @@ class TestWhatIsSeen:
 
     def test_of_bars_is_the_end_of_the_last_and_that_there_are_some(self) -> None:
         taught = Taught()
-        for lack in (Lack.BARS, Lack.INTRADAY):
+        for lack in (Restriction.BARS, Restriction.INTRADAY):
             taught.known.refused(lack, CRYPTO, "no", NOW - 1, ticker="X:BTCUSD")
         taught.learner.saw_bars(YESTERDAY, bars_answer(MIDNIGHT - 2 * BAR_MS), NOW)
         assert taught.known.newest_ms(CRYPTO) == MIDNIGHT - BAR_MS
@@ -191,25 +200,28 @@ class TestWhatIsSeen:
     def test_of_no_bars_is_nothing(self) -> None:
         taught = Taught()
         taught.learner.saw_bars(YESTERDAY, bars_answer(), NOW)
-        assert (taught.others.kept, taught.learner.lessons) == ([], 0)
+        assert (taught.others.kept, taught.learner.revision) == ([], 0)
 
     def test_of_bars_is_kept_for_others_with_the_lacks_that_it_disproves(self) -> None:
         taught = Taught()
-        for lack in (Lack.BARS, Lack.INTRADAY):
+        for lack in (Restriction.BARS, Restriction.INTRADAY):
             taught.known.refused(lack, CRYPTO, "no", NOW - 1, ticker="X:BTCUSD")
         taught.learner.saw_bars(YESTERDAY, bars_answer(MIDNIGHT - 2 * BAR_MS), NOW)
-        refusals = [kept for kept in taught.others.kept if isinstance(kept, KnownRefusal)]
-        assert [(kept.lack, kept.tickers) for kept in refusals] == [(Lack.BARS, ()), (Lack.INTRADAY, ())]
-        sightings = [kept for kept in taught.others.kept if isinstance(kept, Sighting)]
+        refusals = [kept for kept in taught.others.kept if isinstance(kept, KnownRestriction)]
+        assert [(kept.lack, kept.tickers) for kept in refusals] == [
+            (Restriction.BARS, ()),
+            (Restriction.INTRADAY, ()),
+        ]
+        sightings = [kept for kept in taught.others.kept if isinstance(kept, Observation)]
         assert [kept.newest_ms for kept in sightings] == [MIDNIGHT - BAR_MS]
-        assert taught.learner.lessons == 3
+        assert taught.learner.revision == 3
 
     def test_of_prices_is_kept_for_others(self) -> None:
         taught = Taught()
         taught.learner.saw_prices(SNAPSHOT, self.prices(BTCUSD=NOW - 5000), NOW)
-        assert [type(kept) for kept in taught.others.kept] == [Sighting]
+        assert [type(kept) for kept in taught.others.kept] == [Observation]
         taught.learner.saw_prices(SNAPSHOT, self.prices(BTCUSD=NOW - 4000), NOW + 1000)
-        assert len(taught.others.kept) == taught.learner.lessons == 1, "nothing new"
+        assert len(taught.others.kept) == taught.learner.revision == 1, "nothing new"
 
     def test_of_a_forming_bar_is_no_newer_than_the_end_of_its_range(self) -> None:
         taught = Taught()
@@ -298,8 +310,8 @@ class TestADayWithoutBars:
         taught = Taught(Entitlements(end_of_day=True))
         taught.learner.note_unpublished_day(YESTERDAY, bars_answer(), NOW)
         (kept,) = taught.others.kept
-        assert isinstance(kept, KnownRefusal)
-        assert (kept.lack, kept.asset_type, kept.edge_ms) == (Lack.LAST_DAY, CRYPTO, MIDNIGHT)
+        assert isinstance(kept, KnownRestriction)
+        assert (kept.lack, kept.asset_type, kept.edge_ms) == (Restriction.LAST_DAY, CRYPTO, MIDNIGHT)
         assert kept.message == "the answer for X:BTCUSD has nothing of 2026-11-17"
         assert kept.tickers == ("X:BTCUSD",)
 
@@ -312,25 +324,25 @@ class TestWhatCannotBeKept:
         taught.others.error = error = RedisError("redis is read-only")
         taught.learner.refused(SNAPSHOT, Refusal(RefusalKind.NOT_IN_PLAN, "upgrade"), NOW)
         assert taught.learner.redis_error is error
-        assert taught.learner.lessons == 2
+        assert taught.learner.revision == 2
         assert not taught.known.snapshots(CRYPTO, NOW)
 
 
 @pytest.mark.parametrize(
     ("call", "kind", "lack"),
     [
-        (BarsCall((Work(BTCUSD),), 0, MIDNIGHT), RefusalKind.TODAY_NOT_YET, Lack.TODAY),
-        (BarsCall((Work(BTCUSD),), 0, MIDNIGHT - 1), RefusalKind.TODAY_NOT_YET, Lack.LAST_DAY),
-        (BarsCall((Work(BTCUSD),), 0, NOW - 4 * DAY_MS + 1), RefusalKind.TODAY_NOT_YET, Lack.LAST_DAY),
+        (BarsCall((Work(BTCUSD),), 0, MIDNIGHT), RefusalKind.TODAY_NOT_YET, Restriction.TODAY),
+        (BarsCall((Work(BTCUSD),), 0, MIDNIGHT - 1), RefusalKind.TODAY_NOT_YET, Restriction.LAST_DAY),
+        (BarsCall((Work(BTCUSD),), 0, NOW - 4 * DAY_MS + 1), RefusalKind.TODAY_NOT_YET, Restriction.LAST_DAY),
         (BarsCall((Work(BTCUSD),), 0, NOW - 4 * DAY_MS), RefusalKind.TODAY_NOT_YET, None),
-        (BarsCall((Work(BTCUSD),), NOW - 41 * DAY_MS, NOW), RefusalKind.TIMEFRAME, Lack.INTRADAY),
+        (BarsCall((Work(BTCUSD),), NOW - 41 * DAY_MS, NOW), RefusalKind.TIMEFRAME, Restriction.INTRADAY),
         (BarsCall((Work(BTCUSD),), NOW - 41 * DAY_MS - 1, NOW), RefusalKind.TIMEFRAME, None),
         (PreviousDayCall((Work(BTCUSD),)), RefusalKind.UNKNOWN_TICKER, None),
         (SnapshotCall((Work(BTCUSD),)), RefusalKind.KEY, None),
     ],
 )
 def test_where_a_refusal_turns_from_one_lack_into_another(
-    call: Call, kind: RefusalKind, lack: Lack | None
+    call: Call, kind: RefusalKind, lack: Restriction | None
 ) -> None:
     assert lack_shown_by(call, kind, NOW) is lack
 

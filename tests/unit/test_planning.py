@@ -14,7 +14,7 @@ from msgspec import structs
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.coverage import open_stretches, record
 from assetbatch.domain.entitlements import DAY_MS as DAY
-from assetbatch.domain.entitlements import Entitlements, KnownRefusal, Lack, Sighting
+from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
 from assetbatch.domain.market_hours import Market, open_ms_between, start_of_day, to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalFault, IntervalState, StoredAsset
 from assetbatch.domain.planning import (
@@ -68,9 +68,11 @@ SUNDAY = utc("2026-11-22T15:00")
 TICKERS = ("C:EURUSD", "C:GBPUSD", "C:XAUUSD", "C:XAGUSD", "X:BTCUSD", "X:ETHUSD")
 
 
-def refusal(lack: Lack, asset_type: AssetType, since_ms: int, *, edge_ms: int | None = None) -> KnownRefusal:
+def refusal(
+    lack: Restriction, asset_type: AssetType, since_ms: int, *, edge_ms: int | None = None
+) -> KnownRestriction:
     """A refusal that is believed for a day, of two tickers of each market."""
-    return KnownRefusal(
+    return KnownRestriction(
         lack=lack,
         asset_type=asset_type,
         since_ms=since_ms,
@@ -243,17 +245,21 @@ class TestCalls:
         assert end_ms - start_ms < PAGE_MS + BAR_MS
 
     def test_a_class_without_snapshots_does_not_keep_the_other_from_them(self) -> None:
-        known = Entitlements(end_of_day=False, refusals=[refusal(Lack.SNAPSHOT, AssetType.FOREX, WEDNESDAY)])
+        known = Entitlements(
+            end_of_day=False, refusals=[refusal(Restriction.SNAPSHOT, AssetType.FOREX, WEDNESDAY)]
+        )
         calls = plan([Work(EURUSD), Work(BTCUSD)], {}, known, WEDNESDAY)
         assert [type(call) for call in calls] == [BarsCall, SnapshotCall]
 
     def test_without_intraday_bars_the_previous_day_is_asked(self) -> None:
-        known = Entitlements(end_of_day=True, refusals=[refusal(Lack.INTRADAY, AssetType.FOREX, WEDNESDAY)])
+        known = Entitlements(
+            end_of_day=True, refusals=[refusal(Restriction.INTRADAY, AssetType.FOREX, WEDNESDAY)]
+        )
         assert plan([Work(EURUSD)], {}, known, WEDNESDAY) == [PreviousDayCall((Work(EURUSD),))]
 
     def test_without_intraday_bars_one_grouped_call_serves_a_whole_market(self) -> None:
         known = Entitlements(
-            end_of_day=True, refusals=[refusal(Lack.INTRADAY, kind, WEDNESDAY) for kind in AssetType]
+            end_of_day=True, refusals=[refusal(Restriction.INTRADAY, kind, WEDNESDAY) for kind in AssetType]
         )
         calls = plan([Work(EURUSD), Work(BTCUSD), Work(XAUUSD)], {}, known, WEDNESDAY)
         assert calls == [
@@ -276,8 +282,8 @@ class TestCalls:
         assert call.day == date(2026, 11, 20)
 
     def test_snapshots_of_a_market_are_tried_where_unified_ones_are_refused_and_today_was_seen(self) -> None:
-        refused = refusal(Lack.SNAPSHOT, AssetType.FOREX, WEDNESDAY - HOUR)
-        seen = Sighting(
+        refused = refusal(Restriction.SNAPSHOT, AssetType.FOREX, WEDNESDAY - HOUR)
+        seen = Observation(
             asset_type=AssetType.FOREX, at_ms=WEDNESDAY - 1, newest_ms=WEDNESDAY, today_at_ms=WEDNESDAY - 1
         )
         work = [Work(EURUSD), Work(XAUUSD)]
@@ -312,7 +318,9 @@ class TestCalls:
     def test_the_first_range_of_the_queue_looks_whether_the_free_plan_shows_the_running_day(self) -> None:
         _, end_ms = only_range(plan([Work(EURUSD)], {}, FREE, WEDNESDAY, probe_today=True))
         assert end_ms == WEDNESDAY - 1
-        refused = Entitlements(end_of_day=True, refusals=[refusal(Lack.TODAY, AssetType.FOREX, WEDNESDAY)])
+        refused = Entitlements(
+            end_of_day=True, refusals=[refusal(Restriction.TODAY, AssetType.FOREX, WEDNESDAY)]
+        )
         _, end_ms = only_range(plan([Work(EURUSD)], {}, refused, WEDNESDAY, probe_today=True))
         assert end_ms == new_york("2026-11-18T00:00") - 1
 
@@ -351,7 +359,7 @@ class TestThePast:
         edge = new_york("2026-02-10")
         known = Entitlements(
             end_of_day=True,
-            refusals=[refusal(Lack.HISTORY, AssetType.CRYPTO, WEDNESDAY, edge_ms=edge)],
+            refusals=[refusal(Restriction.HISTORY, AssetType.CRYPTO, WEDNESDAY, edge_ms=edge)],
         )
         work = page(BTCUSD, date(2026, 2, 1), date(2026, 2, 20))
         assert history_range(work, self.KNOWN, known, WEDNESDAY) == (edge, new_york("2026-02-21"))
@@ -387,7 +395,9 @@ class TestThePast:
             assert askable(BTCUSD, stored, start_ms, end_ms, asked_ms + pause_ms) == [faulty]
 
     def test_nothing_of_the_past_is_asked_where_the_plan_has_no_intraday_bars(self) -> None:
-        known = Entitlements(end_of_day=True, refusals=[refusal(Lack.INTRADAY, AssetType.CRYPTO, WEDNESDAY)])
+        known = Entitlements(
+            end_of_day=True, refusals=[refusal(Restriction.INTRADAY, AssetType.CRYPTO, WEDNESDAY)]
+        )
         assert pages_to_ask(BTCUSD, self.KNOWN, known, WEDNESDAY) == []
         work = page(BTCUSD, date(2026, 1, 1), date(2026, 1, 20))
         assert not assess(work, self.KNOWN, known, WEDNESDAY).due
@@ -411,12 +421,12 @@ def plannings(
     midnight = new_york("2026-11-18T00:00")
     refusals = [
         refusal(lack, kind, now - HOUR, edge_ms=edge)
-        for lack, kind in draw(st.sets(st.sampled_from([(a, b) for a in Lack for b in AssetType])))
-        if lack is not Lack.LAST_DAY
-        for edge in [midnight - draw(st.integers(1, 120)) * DAY if lack is Lack.HISTORY else None]
+        for lack, kind in draw(st.sets(st.sampled_from([(a, b) for a in Restriction for b in AssetType])))
+        if lack is not Restriction.LAST_DAY
+        for edge in [midnight - draw(st.integers(1, 120)) * DAY if lack is Restriction.HISTORY else None]
     ]
     sightings = [
-        Sighting(
+        Observation(
             asset_type=kind, at_ms=now - 1, newest_ms=now - 1, today_at_ms=now - draw(st.integers(1, DAY))
         )
         for kind in draw(st.sets(st.sampled_from(AssetType)))
@@ -475,28 +485,30 @@ class TestEveryPlan:
         for call in plan(work, before, known, now, probe_today=probe):
             for item in call.work:
                 kind = item.asset.asset_type
-                lacking = {lack for lack in Lack if known.lacks(lack, kind, now, item.asset.polygon_ticker)}
+                lacking = {
+                    lack for lack in Restriction if known.lacks(lack, kind, now, item.asset.polygon_ticker)
+                }
                 match call:
                     case SnapshotCall():
-                        assert Lack.SNAPSHOT not in lacking
-                        assert known.shows_today(kind, now)
+                        assert Restriction.SNAPSHOT not in lacking
+                        assert known.may_ask_today(kind, now)
                     case MarketSnapshotCall():
-                        assert Lack.MARKET_SNAPSHOT not in lacking
-                        assert known.shows_today(kind, now)
+                        assert Restriction.MARKET_SNAPSHOT not in lacking
+                        assert known.may_ask_today(kind, now)
                     case GroupedDayCall():
-                        assert Lack.GROUPED not in lacking
+                        assert Restriction.GROUPED not in lacking
                         assert start_of_day(call.day) < known.last_day_end_ms(kind, now)
                     case BarsCall():
-                        assert not lacking & {Lack.INTRADAY, Lack.BARS}
+                        assert not lacking & {Restriction.INTRADAY, Restriction.BARS}
                         limit = (
-                            now if probe and known.today_is_unknown(kind, now) else known.ask_to_ms(kind, now)
+                            now if probe and known.today_untested(kind, now) else known.ask_to_ms(kind, now)
                         )
                         assert call.end_ms < limit
                         assert call.start_ms >= min(
                             known.history_from_ms(kind, now), call.end_ms + 1 - BAR_MS
                         )
                     case PreviousDayCall():
-                        assert Lack.PREVIOUS_DAY not in lacking
+                        assert Restriction.PREVIOUS_DAY not in lacking
 
     @given(plannings())
     def test_has_no_call_that_could_be_merged_into_another(
@@ -582,18 +594,20 @@ class TestBarsBehind:
 
 class TestHorizon:
     def test_of_a_paid_plan_is_now(self) -> None:
-        assert PAID.horizon_ms(AssetType.FOREX, WEDNESDAY) == WEDNESDAY
+        assert PAID.visible_until_ms(AssetType.FOREX, WEDNESDAY) == WEDNESDAY
 
     def test_of_the_free_plan_is_the_last_new_york_midnight_in_summer_and_winter(self) -> None:
-        assert FREE.horizon_ms(AssetType.FOREX, utc("2026-11-18T15:00")) == utc("2026-11-18T05:00")
-        assert FREE.horizon_ms(AssetType.FOREX, utc("2026-07-15T15:00")) == utc("2026-07-15T04:00")
-        assert FREE.horizon_ms(AssetType.FOREX, utc("2026-07-15T03:59")) == utc("2026-07-14T04:00")
+        assert FREE.visible_until_ms(AssetType.FOREX, utc("2026-11-18T15:00")) == utc("2026-11-18T05:00")
+        assert FREE.visible_until_ms(AssetType.FOREX, utc("2026-07-15T15:00")) == utc("2026-07-15T04:00")
+        assert FREE.visible_until_ms(AssetType.FOREX, utc("2026-07-15T03:59")) == utc("2026-07-14T04:00")
 
     def test_of_a_paid_plan_that_was_refused_today_is_the_last_midnight_for_a_day(self) -> None:
-        known = Entitlements(end_of_day=False, refusals=[refusal(Lack.TODAY, AssetType.FOREX, WEDNESDAY)])
-        assert known.horizon_ms(AssetType.FOREX, WEDNESDAY) == new_york("2026-11-18T00:00")
-        assert known.horizon_ms(AssetType.CRYPTO, WEDNESDAY) == WEDNESDAY
-        assert known.horizon_ms(AssetType.FOREX, WEDNESDAY + DAY) == WEDNESDAY + DAY
+        known = Entitlements(
+            end_of_day=False, refusals=[refusal(Restriction.TODAY, AssetType.FOREX, WEDNESDAY)]
+        )
+        assert known.visible_until_ms(AssetType.FOREX, WEDNESDAY) == new_york("2026-11-18T00:00")
+        assert known.visible_until_ms(AssetType.CRYPTO, WEDNESDAY) == WEDNESDAY
+        assert known.visible_until_ms(AssetType.FOREX, WEDNESDAY + DAY) == WEDNESDAY + DAY
 
     def test_falls_back_a_day_while_the_last_day_is_not_published_and_probes_again_after_a_pause(
         self,
@@ -602,10 +616,10 @@ class TestHorizon:
         known = Entitlements(end_of_day=True)
         midnight = new_york("2026-11-18T00:00")
         known.refused(
-            Lack.LAST_DAY, AssetType.FOREX, "no", after_midnight, ticker="C:EURUSD", edge_ms=midnight
+            Restriction.LAST_DAY, AssetType.FOREX, "no", after_midnight, ticker="C:EURUSD", edge_ms=midnight
         )
-        assert known.horizon_ms(AssetType.FOREX, after_midnight) == new_york("2026-11-17T00:00")
-        assert known.horizon_ms(AssetType.FOREX, after_midnight + 15 * MINUTE) == midnight
+        assert known.visible_until_ms(AssetType.FOREX, after_midnight) == new_york("2026-11-17T00:00")
+        assert known.visible_until_ms(AssetType.FOREX, after_midnight + 15 * MINUTE) == midnight
 
 
 class TestTheNextStart:

@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from assetbatch.domain.assets import Asset, AssetType
-from assetbatch.domain.entitlements import Entitlements, Lack
+from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.market_hours import new_york_zone, to_ms
 from assetbatch.domain.models import CoveredInterval, IntervalState, StoredAsset
 from assetbatch.domain.planning import (
@@ -54,7 +54,7 @@ CLOSE = to_ms(datetime(2026, 11, 20, 17, tzinfo=new_york_zone()))
 """Of forex, on the Friday after."""
 
 
-def paid_without(*lacks: Lack, asset_type: AssetType = FOREX, at_ms: int = WEDNESDAY) -> Entitlements:
+def paid_without(*lacks: Restriction, asset_type: AssetType = FOREX, at_ms: int = WEDNESDAY) -> Entitlements:
     """A paid plan that has refused something of two tickers of each market."""
     known = Entitlements(end_of_day=False)
     for lack in lacks:
@@ -140,14 +140,14 @@ class TestAPriceIsDue:
 
     def test_not_by_bars_of_today_where_the_plan_has_none_of_this_ticker(self) -> None:
         before = stored(MIDNIGHT, MIDNIGHT + HOUR)
-        assert due(before, WEDNESDAY, paid_without(Lack.SNAPSHOT))[0]
-        assert not due(before, WEDNESDAY, paid_without(Lack.SNAPSHOT, Lack.BARS))[0]
+        assert due(before, WEDNESDAY, paid_without(Restriction.SNAPSHOT))[0]
+        assert not due(before, WEDNESDAY, paid_without(Restriction.SNAPSHOT, Restriction.BARS))[0]
 
     def test_where_snapshots_bring_it_though_its_bars_are_known_to_now(self) -> None:
         asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         before = stored(WEDNESDAY - HOUR, WEDNESDAY - HOUR, spans=(asked,))
         assert due(before, WEDNESDAY)[0]
-        assert not due(before, WEDNESDAY, paid_without(Lack.SNAPSHOT))[0]
+        assert not due(before, WEDNESDAY, paid_without(Restriction.SNAPSHOT))[0]
 
     @pytest.mark.parametrize("absent", ["as_of_ms", "last_sync_ms"])
     def test_where_it_has_no_moment_or_never_succeeded(self, absent: str) -> None:
@@ -155,12 +155,15 @@ class TestAPriceIsDue:
         assert due(before, WEDNESDAY) == (True, "never fetched")
 
     def test_not_where_nothing_of_the_plan_brings_it(self) -> None:
-        known = paid_without(Lack.SNAPSHOT, Lack.BARS, Lack.PREVIOUS_DAY)
+        known = paid_without(Restriction.SNAPSHOT, Restriction.BARS, Restriction.PREVIOUS_DAY)
         verdict = assess(Work(EURUSD), None, known, WEDNESDAY)
         assert (verdict.due, verdict.reason) == (False, "not in the plan; asked again once a day")
         assert verdict.refusal is not None
-        assert verdict.refusal.lack is Lack.PREVIOUS_DAY
-        for lacks in ((Lack.BARS, Lack.PREVIOUS_DAY), (Lack.SNAPSHOT, Lack.PREVIOUS_DAY)):
+        assert verdict.refusal.lack is Restriction.PREVIOUS_DAY
+        for lacks in (
+            (Restriction.BARS, Restriction.PREVIOUS_DAY),
+            (Restriction.SNAPSHOT, Restriction.PREVIOUS_DAY),
+        ):
             assert due(None, WEDNESDAY, paid_without(*lacks))[0]
 
     def test_after_a_status_of_the_future_as_after_one_of_the_past(self) -> None:
@@ -200,7 +203,7 @@ class TestAPriceIsDue:
 
     def test_pauses_where_the_database_or_the_plan_refuses_it(self) -> None:
         rejected = stored(WEDNESDAY, WEDNESDAY, rejected_ms=WEDNESDAY, rejected_since_ms=WEDNESDAY)
-        lacking = paid_without(Lack.SNAPSHOT, Lack.BARS, Lack.PREVIOUS_DAY)
+        lacking = paid_without(Restriction.SNAPSHOT, Restriction.BARS, Restriction.PREVIOUS_DAY)
         for before, known in ((rejected, PAID), (None, lacking)):
             verdict = assess(Work(EURUSD), before, known, WEDNESDAY)
             assert (verdict.due, verdict.paused) == (False, True)
@@ -250,7 +253,7 @@ class TestBarsAreBehind:
     def test_not_where_the_plan_has_no_5_minute_bars(self) -> None:
         before = stored(WEDNESDAY, WEDNESDAY)
         assert behind(BTCUSD, before, PAID, WEDNESDAY)
-        assert not behind(BTCUSD, before, paid_without(Lack.INTRADAY, asset_type=CRYPTO), WEDNESDAY)
+        assert not behind(BTCUSD, before, paid_without(Restriction.INTRADAY, asset_type=CRYPTO), WEDNESDAY)
 
     def test_and_queued_not_within_half_an_hour_of_a_failure(self) -> None:
         failed = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.FAILED, WEDNESDAY, "HTTP 503")
@@ -284,8 +287,8 @@ class TestAPageOfThePast:
         verdict = assess(page(asset, self.FIRST, self.LAST), None, PAID, WEDNESDAY)
         assert (verdict.due, verdict.reason) == (False, "keeps no bars")
 
-    @pytest.mark.parametrize("lack", [Lack.INTRADAY, Lack.BARS])
-    def test_is_not_due_where_the_plan_has_no_5_minute_bars(self, lack: Lack) -> None:
+    @pytest.mark.parametrize("lack", [Restriction.INTRADAY, Restriction.BARS])
+    def test_is_not_due_where_the_plan_has_no_5_minute_bars(self, lack: Restriction) -> None:
         known = paid_without(lack, asset_type=CRYPTO)
         verdict = assess(page(BTCUSD, self.FIRST, self.LAST), None, known, WEDNESDAY)
         assert verdict.reason == "the plan has no 5-minute bars of it"
@@ -296,7 +299,7 @@ class TestAPageOfThePast:
         end_ms = to_ms(datetime(2026, 10, 4, tzinfo=new_york_zone()))
         for edge_ms, is_due in ((end_ms, False), (end_ms - BAR, True)):
             known = Entitlements(end_of_day=False)
-            known.refused(Lack.HISTORY, CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD", edge_ms=edge_ms)
+            known.refused(Restriction.HISTORY, CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD", edge_ms=edge_ms)
             verdict = assess(page(BTCUSD, self.FIRST, self.LAST), None, known, WEDNESDAY)
             assert verdict.due is is_due
             assert (verdict.refusal is None) is is_due
@@ -384,12 +387,14 @@ class TestTheLatestRange:
 
     def test_has_a_bar_at_least_where_the_history_begins_later(self) -> None:
         known = Entitlements(end_of_day=True)
-        known.refused(Lack.HISTORY, CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD", edge_ms=MIDNIGHT)
+        known.refused(Restriction.HISTORY, CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD", edge_ms=MIDNIGHT)
         assert latest_range(BTCUSD, None, known, WEDNESDAY) == (MIDNIGHT - BAR, MIDNIGHT)
 
     def test_begins_where_the_history_begins(self) -> None:
         known = Entitlements(end_of_day=False)
-        known.refused(Lack.HISTORY, CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD", edge_ms=MIDNIGHT - 3 * DAY)
+        known.refused(
+            Restriction.HISTORY, CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD", edge_ms=MIDNIGHT - 3 * DAY
+        )
         assert latest_range(BTCUSD, None, known, WEDNESDAY) == (MIDNIGHT - 3 * DAY, WEDNESDAY)
 
     def test_of_bars_that_are_known_beyond_the_plans_end_begins_with_its_last_day(self) -> None:
@@ -414,18 +419,18 @@ def sizes(calls: list[Call]) -> list[tuple[type[Call], int]]:
 
 class TestSharedCalls:
     def test_one_grouped_call_serves_any_number(self) -> None:
-        known = paid_without(Lack.SNAPSHOT, Lack.BARS)
+        known = paid_without(Restriction.SNAPSHOT, Restriction.BARS)
         assert sizes(plan(assets(600), {}, known, WEDNESDAY)) == [(GroupedDayCall, 600)]
 
     def test_snapshots_of_a_market_serve_250_each(self) -> None:
         known = Entitlements(end_of_day=False)
         known.saw(FOREX, WEDNESDAY, WEDNESDAY, market_open=True)
-        known.refused(Lack.SNAPSHOT, FOREX, "no", WEDNESDAY, ticker="C:EURUSD")
+        known.refused(Restriction.SNAPSHOT, FOREX, "no", WEDNESDAY, ticker="C:EURUSD")
         calls = plan(assets(251), {}, known, WEDNESDAY)
         assert sizes(calls) == [(MarketSnapshotCall, 250), (MarketSnapshotCall, 1)]
 
     def test_without_grouped_days_each_asks_for_its_own(self) -> None:
-        known = paid_without(Lack.SNAPSHOT, Lack.BARS, Lack.GROUPED)
+        known = paid_without(Restriction.SNAPSHOT, Restriction.BARS, Restriction.GROUPED)
         assert sizes(plan(assets(2), {}, known, WEDNESDAY)) == [(PreviousDayCall, 1)] * 2
 
     def test_of_one_asset_alone_is_none_and_leaves_the_others_theirs(self) -> None:
@@ -435,28 +440,28 @@ class TestSharedCalls:
         assert sizes(plan(work, {}, known, WEDNESDAY)) == [(BarsCall, 1), (GroupedDayCall, 2)]
 
     def test_without_5_minute_bars_no_work_of_an_asset_is_left_out(self) -> None:
-        known = paid_without(Lack.SNAPSHOT, Lack.BARS, Lack.GROUPED)
+        known = paid_without(Restriction.SNAPSHOT, Restriction.BARS, Restriction.GROUPED)
         work = [Work(EURUSD), Work(EURUSD, WorkKind.BARS)]
         assert sizes(plan(work, {}, known, WEDNESDAY)) == [(PreviousDayCall, 1)] * 2
 
     def test_without_bars_to_keep_a_day_that_is_shown_is_asked_for_by_bars(self) -> None:
-        known = paid_without(Lack.SNAPSHOT)
+        known = paid_without(Restriction.SNAPSHOT)
         assert sizes(plan(assets(2, bars=False), {}, known, WEDNESDAY)) == [(BarsCall, 1)] * 2
 
     def test_a_grouped_day_is_the_last_that_has_ended(self) -> None:
-        known = paid_without(Lack.SNAPSHOT, Lack.BARS)
+        known = paid_without(Restriction.SNAPSHOT, Restriction.BARS)
         (call,) = plan(assets(2), {}, known, WEDNESDAY)
         assert isinstance(call, GroupedDayCall)
         assert call.day == date(2026, 11, 17)
 
     def test_stand_where_the_first_of_their_work_stood(self) -> None:
-        known = paid_without(Lack.SNAPSHOT)
+        known = paid_without(Restriction.SNAPSHOT)
         work = [Work(BTCUSD), *assets(1), Work(structs.replace(BTCUSD, symbol="ETH"))]
         assert sizes(plan(work, {}, known, WEDNESDAY)) == [(SnapshotCall, 2), (BarsCall, 1)]
         assert sizes(plan(work[1:], {}, known, WEDNESDAY)) == [(BarsCall, 1), (SnapshotCall, 1)]
 
     def test_pay_where_one_asset_can_share_a_call(self) -> None:
-        known = paid_without(Lack.SNAPSHOT)
+        known = paid_without(Restriction.SNAPSHOT)
         assert shares_calls([EURUSD, BTCUSD], known, WEDNESDAY)
         assert not shares_calls([EURUSD], known, WEDNESDAY)
         assert not shares_calls([], PAID, WEDNESDAY)
@@ -481,7 +486,7 @@ class TestRangesOfOneAsset:
 
     def test_of_a_price_and_of_bars_that_are_alike_are_one_call_at_any_moment(self) -> None:
         """A range that begins with a whole bar is longer than a page by the part of a bar that is over."""
-        known = paid_without(Lack.SNAPSHOT, Lack.MARKET_SNAPSHOT, asset_type=CRYPTO)
+        known = paid_without(Restriction.SNAPSHOT, Restriction.MARKET_SNAPSHOT, asset_type=CRYPTO)
         for now_ms in (WEDNESDAY, WEDNESDAY + 1, WEDNESDAY + BAR - 1):
             calls = plan([Work(BTCUSD), Work(BTCUSD, WorkKind.BARS)], {}, known, now_ms)
             assert calls == [

@@ -44,7 +44,7 @@ class SymbolHoles(msgspec.Struct, frozen=True, kw_only=True):
 
     symbol: str
     from_ms: int | None
-    horizon_ms: int
+    visible_until_ms: int
     complete: float | None
     holes: list[Hole]
 
@@ -86,15 +86,15 @@ def find_holes(
     found = []
     for asset in assets:
         spans = stored[asset.symbol].spans if asset.symbol in stored else ()
-        horizon_ms = _floor(known.horizon_ms(asset.asset_type, now_ms))
+        visible_until_ms = _floor(known.visible_until_ms(asset.asset_type, now_ms))
         missing = gaps.get(asset.symbol, [])
         found.append(
             SymbolHoles(
                 symbol=asset.symbol,
                 from_ms=starts.get(asset.symbol),
-                horizon_ms=horizon_ms,
-                complete=completeness(asset.market, spans, horizon_ms),
-                holes=holes(asset.market, spans, missing, horizon_ms, include_closed=closed),
+                visible_until_ms=visible_until_ms,
+                complete=completeness(asset.market, spans, visible_until_ms),
+                holes=holes(asset.market, spans, missing, visible_until_ms, include_closed=closed),
             )
         )
     return found
@@ -250,7 +250,7 @@ def interleaved(of_assets: Iterable[Iterable[Work]]) -> Iterator[Work]:
     return (item for row in zip_longest(*of_assets) for item in row if item is not None)
 
 
-def top_up(
+def enqueue_missing_pages(
     services: Services, assets: Sequence[Asset], stored: Mapping[str, StoredAsset], known: Entitlements
 ) -> int:
     """Queues pages of the past that are missing, as far as there is room for them; returns how many. Dead

@@ -35,7 +35,7 @@ def symbols(assets: Sequence[Asset]) -> list[str]:
 def load(services: Services, result: CycleResult, symbols: Sequence[str]) -> dict[str, StoredAsset]:
     """What is stored of these symbols; what was stored but never published is published now."""
     stored = services.store.load(symbols)
-    missed = services.events.make_good(stored.values())
+    missed = services.events.publish_missed(stored.values())
     for price in missed:
         log.info("%s: published now, an earlier cycle has stored it only", price.symbol)
     result.published += len(missed)
@@ -159,7 +159,7 @@ def refreshing(
         provider=lambda: services.provider,
         store=lambda: services.store,
         window=services.window,
-        plan_memory=services.plan_memory,
+        entitlement_store=services.entitlement_store,
         events=services.events,
         known=known,
         now_ms=services.now_ms,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assetbatch.commands.backfill import top_up
+from assetbatch.commands.backfill import enqueue_missing_pages
 from assetbatch.commands.common import enqueue, enqueue_bars, load, split_due, symbols
 from assetbatch.commands.result import (
     LEASE_SLACK_SECONDS,
@@ -61,5 +61,5 @@ def enqueue_due(services: Services, result: CycleResult, known: Entitlements) ->
         enqueue(services, result, [(item.id, Lane.of(item.asset.priority)) for item in due])
         fresh = {report.symbol for report in rest}
         enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in fresh})
-        result.enqueued += top_up(services, services.config.assets, stored, known)
+        result.enqueued += enqueue_missing_pages(services, services.config.assets, stored, known)
     return rest

@@ -18,7 +18,7 @@ from assetbatch.database.failures import INIT_HINT
 from assetbatch.database.partitions import LATER, Partition, missing, month_of
 from assetbatch.database.shape import Concern
 from assetbatch.domain.assets import Asset, AssetType
-from assetbatch.domain.entitlements import Entitlements, lack_in_words
+from assetbatch.domain.entitlements import Entitlements, restriction_in_words
 from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.queueing import QueueState
@@ -334,7 +334,7 @@ def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
     findings = [ok("plan", f"{config.rate_limiting.tier}: {horizons}")]
     expected = Entitlements(end_of_day=config.tier.delay_minutes > 0)
     for refusal in known.believed(now_ms):
-        words = lack_in_words(refusal)
+        words = restriction_in_words(refusal)
         if config.rate_limiting.tier == "free" or expected.expects(refusal.lack, refusal.asset_type):
             findings.append(ok("plan", words))
         else:
@@ -346,7 +346,7 @@ def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
 
 
 def _horizon(known: Entitlements, asset_type: AssetType, now_ms: int) -> str:
-    horizon = known.horizon_ms(asset_type, now_ms)
+    horizon = known.visible_until_ms(asset_type, now_ms)
     return f"{asset_type} up to {'now' if now_ms - horizon < 60_000 else moment(horizon)}"
 
 

@@ -173,7 +173,7 @@ def holes(
     market: Market,
     spans: Sequence[CoveredInterval],
     gaps: Sequence[tuple[int, int]],
-    horizon_ms: int,
+    visible_until_ms: int,
     *,
     include_closed: bool = False,
 ) -> list[Hole]:
@@ -183,7 +183,7 @@ def holes(
     between which the market was only closed are one. A slot is published when it ends at or before the
     horizon. With `include_closed` the closed times are holes of no bars in their place between the others.
     """
-    border_ms = horizon_ms - horizon_ms % BAR_MS
+    border_ms = visible_until_ms - visible_until_ms % BAR_MS
     found: list[Hole] = []
     for start_ms, end_ms in gaps:
         at_ms = start_ms
@@ -232,10 +232,10 @@ def _joined(last: Hole, piece: Hole) -> Hole:
     )
 
 
-def completeness(market: Market, spans: Sequence[CoveredInterval], horizon_ms: int) -> float | None:
+def completeness(market: Market, spans: Sequence[CoveredInterval], visible_until_ms: int) -> float | None:
     """The share (0 to 1) of the market's open time from the first span to the horizon that is ASKED, leaving
     out what is NOT_IN_PLAN; None where there is no such time."""
-    border_ms = horizon_ms - horizon_ms % BAR_MS
+    border_ms = visible_until_ms - visible_until_ms % BAR_MS
     if not spans:
         return None
 

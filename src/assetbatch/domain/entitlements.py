@@ -21,7 +21,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 
 
-class Lack(StrEnum):
+class Restriction(StrEnum):
     """Something a plan can be found not to include, per asset class."""
 
     SNAPSHOT = "snapshot"
@@ -47,10 +47,10 @@ class Lack(StrEnum):
 REMEMBERED_MS = DAY_MS
 """How long a lack is taken for granted before one call asks again."""
 
-OF_TICKERS = (Lack.INTRADAY, Lack.BARS, Lack.PREVIOUS_DAY)
+OF_TICKERS = (Restriction.INTRADAY, Restriction.BARS, Restriction.PREVIOUS_DAY)
 """Gold alone may be refused where the euro is not: these are not believed of a market after one refusal."""
 
-OF_TICKERS_ONLY = (Lack.SNAPSHOT, Lack.MARKET_SNAPSHOT)
+OF_TICKERS_ONLY = (Restriction.SNAPSHOT, Restriction.MARKET_SNAPSHOT)
 """A single ticker may be refused within a good answer: then only that ticker is asked for in another way."""
 
 DOUBTED_MS = 15 * MINUTE_MS
@@ -72,7 +72,7 @@ SIGHTING_AGAIN_MS = HOUR_MS
 """How long a sighting that says nothing new is not written again."""
 
 
-class KnownRefusal(msgspec.Struct, frozen=True, kw_only=True):
+class KnownRestriction(msgspec.Struct, frozen=True, kw_only=True):
     """A refusal and until when it is believed. `message` is the provider's text.
 
     `edge_ms`: what starts before it is refused (HISTORY), or the midnight before which the last day is not
@@ -81,7 +81,7 @@ class KnownRefusal(msgspec.Struct, frozen=True, kw_only=True):
     Refused snapshots (`OF_TICKERS_ONLY`) are believed of the class, or of the tickers where not `general`.
     """
 
-    lack: Lack
+    lack: Restriction
     asset_type: AssetType
     since_ms: int
     until_ms: int
@@ -91,7 +91,7 @@ class KnownRefusal(msgspec.Struct, frozen=True, kw_only=True):
     general: bool = True
 
 
-class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What the provider has shown of an asset class: the newest moment of any data, when data of the running
     day were last seen, and how old the newest were then, in ms (the market being open)."""
 
@@ -131,8 +131,8 @@ class Entitlements:
         self,
         *,
         end_of_day: bool,
-        refusals: Iterable[KnownRefusal] = (),
-        sightings: Iterable[Sighting] = (),
+        refusals: Iterable[KnownRestriction] = (),
+        sightings: Iterable[Observation] = (),
     ) -> None:
         self._end_of_day = end_of_day
         self._refusals = {(refusal.lack, refusal.asset_type): refusal for refusal in refusals}
@@ -142,8 +142,8 @@ class Entitlements:
     # --- what is known ---
 
     def lacks(
-        self, lack: Lack, asset_type: AssetType, now_ms: int, ticker: str | None = None
-    ) -> KnownRefusal | None:
+        self, lack: Restriction, asset_type: AssetType, now_ms: int, ticker: str | None = None
+    ) -> KnownRestriction | None:
         """The refusal that is believed at this moment, if any; of a ticker where it may be its own."""
         refusal = self._refusals.get((lack, asset_type))
         if refusal is None or not refusal.since_ms <= now_ms < refusal.until_ms:
@@ -155,28 +155,28 @@ class Entitlements:
             return None
         return refusal
 
-    def believed(self, now_ms: int) -> list[KnownRefusal]:
+    def believed(self, now_ms: int) -> list[KnownRestriction]:
         """All refusals that are believed at this moment."""
         return [refusal for refusal in self._refusals.values() if now_ms < refusal.until_ms]
 
     @_once
-    def shows_today(self, asset_type: AssetType, now_ms: int) -> bool:
+    def may_ask_today(self, asset_type: AssetType, now_ms: int) -> bool:
         """Whether data of the running day may be seen: by the latest of what was shown and what was refused
         within a day, else as the tier lets expect."""
-        refused = self.lacks(Lack.TODAY, asset_type, now_ms)
+        refused = self.lacks(Restriction.TODAY, asset_type, now_ms)
         shown_ms = self._today_at_ms(asset_type, now_ms)
         if refused and (shown_ms is None or shown_ms <= refused.since_ms):
             return False
         return shown_ms is not None or not self._end_of_day
 
-    def today_is_unknown(self, asset_type: AssetType, now_ms: int) -> bool:
+    def today_untested(self, asset_type: AssetType, now_ms: int) -> bool:
         """Whether the tier lets expect no data of the running day and nobody has asked for them lately: one
         call may find out that the plan has become larger."""
-        if self.lacks(Lack.TODAY, asset_type, now_ms):
+        if self.lacks(Restriction.TODAY, asset_type, now_ms):
             return False
         return self._end_of_day and self._today_at_ms(asset_type, now_ms) is None
 
-    def shown_today(self, asset_type: AssetType, now_ms: int) -> bool:
+    def has_seen_today(self, asset_type: AssetType, now_ms: int) -> bool:
         """Whether the provider has shown data of the running day within a day."""
         return self._today_at_ms(asset_type, now_ms) is not None
 
@@ -189,14 +189,18 @@ class Entitlements:
     def snapshots(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> bool:
         """Whether a unified snapshot of this ticker, or of its class, is worth asking for."""
         return self._class_snapshots(asset_type, now_ms) and not self._is_refused_alone(
-            Lack.SNAPSHOT, asset_type, now_ms, ticker
+            Restriction.SNAPSHOT, asset_type, now_ms, ticker
         )
 
     @_once
     def _class_snapshots(self, asset_type: AssetType, now_ms: int) -> bool:
-        return self.shows_today(asset_type, now_ms) and not self.lacks(Lack.SNAPSHOT, asset_type, now_ms)
+        return self.may_ask_today(asset_type, now_ms) and not self.lacks(
+            Restriction.SNAPSHOT, asset_type, now_ms
+        )
 
-    def _is_refused_alone(self, lack: Lack, asset_type: AssetType, now_ms: int, ticker: str | None) -> bool:
+    def _is_refused_alone(
+        self, lack: Restriction, asset_type: AssetType, now_ms: int, ticker: str | None
+    ) -> bool:
         refusal = self._refusals.get((lack, asset_type)) if ticker else None
         return bool(refusal and not refusal.general and self.lacks(lack, asset_type, now_ms, ticker))
 
@@ -204,10 +208,10 @@ class Entitlements:
         """Whether a snapshot of this ticker's market is worth asking for: only where unified ones are
         refused and bars of the running day were really seen."""
         return (
-            self.shown_today(asset_type, now_ms)
-            and self.shows_today(asset_type, now_ms)
+            self.has_seen_today(asset_type, now_ms)
+            and self.may_ask_today(asset_type, now_ms)
             and not self.snapshots(asset_type, now_ms, ticker)
-            and not self.lacks(Lack.MARKET_SNAPSHOT, asset_type, now_ms, ticker)
+            and not self.lacks(Restriction.MARKET_SNAPSHOT, asset_type, now_ms, ticker)
         )
 
     def any_snapshots(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> bool:
@@ -217,7 +221,9 @@ class Entitlements:
 
     def intraday(self, asset_type: AssetType, now_ms: int, ticker: str) -> bool:
         """Whether 5-minute bars of this ticker are worth asking for."""
-        return not any(self.lacks(lack, asset_type, now_ms, ticker) for lack in (Lack.INTRADAY, Lack.BARS))
+        return not any(
+            self.lacks(lack, asset_type, now_ms, ticker) for lack in (Restriction.INTRADAY, Restriction.BARS)
+        )
 
     @_once
     def delay_ms(self, asset_type: AssetType, now_ms: int) -> int:
@@ -227,7 +233,7 @@ class Entitlements:
         lag_ms = self._sightings[asset_type].lag_ms
         return DELAY_MS if lag_ms is not None and lag_ms >= DELAYED_FROM_MS else 0
 
-    def horizon_ms(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> int:
+    def visible_until_ms(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> int:
         """The latest moment whose data this key may see, of a ticker or of its class: now, 15 minutes ago, or
         the end of a New York day."""
         by_the_minute = (
@@ -241,32 +247,32 @@ class Entitlements:
 
     @_once
     def _class_horizon_ms(self, asset_type: AssetType, now_ms: int) -> int:
-        if self.shows_today(asset_type, now_ms):
+        if self.may_ask_today(asset_type, now_ms):
             return now_ms - self.delay_ms(asset_type, now_ms)
         return self.last_day_end_ms(asset_type, now_ms)
 
     def ask_to_ms(self, asset_type: AssetType, now_ms: int) -> int:
         """The latest moment that a range of bars may reach to without being refused."""
-        return now_ms if self.shows_today(asset_type, now_ms) else self.last_day_end_ms(asset_type, now_ms)
+        return now_ms if self.may_ask_today(asset_type, now_ms) else self.last_day_end_ms(asset_type, now_ms)
 
     @_once
     def last_day_end_ms(self, asset_type: AssetType, now_ms: int) -> int:
         """The end of the last New York day that is published."""
         midnight = last_midnight(now_ms)
-        unpublished = self.lacks(Lack.LAST_DAY, asset_type, now_ms)
+        unpublished = self.lacks(Restriction.LAST_DAY, asset_type, now_ms)
         if unpublished and unpublished.edge_ms and unpublished.edge_ms <= midnight:
             return last_midnight(unpublished.edge_ms - 1)
         return midnight
 
     def history_from_ms(self, asset_type: AssetType, now_ms: int) -> int:
         """The first moment whose bars are not known to be refused as too old; 0 where none were."""
-        refused = self.lacks(Lack.HISTORY, asset_type, now_ms)
+        refused = self.lacks(Restriction.HISTORY, asset_type, now_ms)
         return refused.edge_ms or 0 if refused else 0
 
-    def expects(self, lack: Lack, asset_type: AssetType) -> bool:
+    def expects(self, lack: Restriction, asset_type: AssetType) -> bool:
         """Whether a lack is no news: it was known before, the tier says so, or it is so every midnight."""
-        by_tier = self._end_of_day and lack is Lack.TODAY
-        return by_tier or lack is Lack.LAST_DAY or (lack, asset_type) in self._refusals
+        by_tier = self._end_of_day and lack is Restriction.TODAY
+        return by_tier or lack is Restriction.LAST_DAY or (lack, asset_type) in self._refusals
 
     def newest_ms(self, asset_type: AssetType) -> int:
         """The newest moment of any data of this class that the provider has shown; 0 for none."""
@@ -277,7 +283,7 @@ class Entitlements:
 
     def refused(
         self,
-        lack: Lack,
+        lack: Restriction,
         asset_type: AssetType,
         message: str,
         now_ms: int,
@@ -285,7 +291,7 @@ class Entitlements:
         ticker: str,
         edge_ms: int = 0,
         general: bool = True,
-    ) -> KnownRefusal:
+    ) -> KnownRestriction:
         """Takes a refusal into account from now on, and returns it to be remembered.
 
         A day that is not published yet is asked for again after pauses that double with its age. What
@@ -297,17 +303,21 @@ class Entitlements:
         known = before is not None and now_ms - before.since_ms < REMEMBERED_MS
         until_ms = now_ms + REMEMBERED_MS
         tickers: tuple[str, ...] = (ticker,)
-        if lack is Lack.LAST_DAY:
+        if lack is Restriction.LAST_DAY:
             shortest, longest = LAST_DAY_PAUSE_MS
             until_ms = now_ms + min(longest, max(shortest, now_ms - edge_ms))
         elif (lack in OF_TICKERS and before and known) or (not general and before and known):
             tickers = tuple(dict.fromkeys([*before.tickers, ticker]))
             general = before.general
-        elif lack is Lack.HISTORY and before and now_ms < before.until_ms:
+        elif lack is Restriction.HISTORY and before and now_ms < before.until_ms:
             edge_ms = max(edge_ms, before.edge_ms or 0)
-        elif lack in (Lack.TODAY, Lack.SNAPSHOT) and not known and self._today_at_ms(asset_type, now_ms):
+        elif (
+            lack in (Restriction.TODAY, Restriction.SNAPSHOT)
+            and not known
+            and self._today_at_ms(asset_type, now_ms)
+        ):
             until_ms = now_ms + DOUBTED_MS
-        refusal = KnownRefusal(
+        refusal = KnownRestriction(
             lack=lack,
             asset_type=asset_type,
             since_ms=now_ms,
@@ -322,7 +332,7 @@ class Entitlements:
 
     def saw(
         self, asset_type: AssetType, newest_ms: int, now_ms: int, *, market_open: bool
-    ) -> Sighting | None:
+    ) -> Observation | None:
         """Takes data into account that the provider has shown; returns the sighting if it is worth
         remembering: a new day, data of the running day, another delay, or the first in an hour."""
         self.worked_out.clear()
@@ -336,7 +346,7 @@ class Entitlements:
             and now_ms - before.at_ms < SIGHTING_AGAIN_MS
         ):
             lag_ms = before.lag_ms if before else None
-        sighting = Sighting(
+        sighting = Observation(
             asset_type=asset_type,
             at_ms=now_ms,
             newest_ms=max(newest_ms, before.newest_ms if before else 0),
@@ -350,7 +360,7 @@ class Entitlements:
         self._sightings[asset_type] = sighting
         return sighting
 
-    def answered(self, lack: Lack, asset_type: AssetType, ticker: str) -> KnownRefusal | None:
+    def answered(self, lack: Restriction, asset_type: AssetType, ticker: str) -> KnownRestriction | None:
         """An answer has shown that a lack is none of this ticker, nor of its market; returns what is left of
         the memory if that changes it."""
         self.worked_out.clear()
@@ -366,8 +376,8 @@ class Entitlements:
         return after
 
 
-def _says_nothing_new(before: Sighting, after: Sighting, now_ms: int) -> bool:
-    def is_delayed(sighting: Sighting) -> bool:
+def _says_nothing_new(before: Observation, after: Observation, now_ms: int) -> bool:
+    def is_delayed(sighting: Observation) -> bool:
         return sighting.lag_ms is not None and sighting.lag_ms >= DELAYED_FROM_MS
 
     return (
@@ -379,19 +389,21 @@ def _says_nothing_new(before: Sighting, after: Sighting, now_ms: int) -> bool:
 
 
 _LACKS = {
-    Lack.SNAPSHOT: "your plan has no unified {type} snapshots; those of the market or bars are used",
-    Lack.MARKET_SNAPSHOT: "your plan has no {type} snapshots; bars are used instead",
-    Lack.TODAY: "your plan has no {type} data of the running day; data up to the last day are used",
-    Lack.HISTORY: "your plan has no {type} bars from before {edge}; they are left out",
-    Lack.LAST_DAY: "the last day of {type} is not published yet; the day before is used",
-    Lack.INTRADAY: "your plan has no 5-minute bars of {type}; daily bars are used",
-    Lack.BARS: "your plan has no bars of {type} by range; daily bars are used",
-    Lack.GROUPED: "your plan has no daily bars of all {type}; the previous day's bar of each symbol is used",
-    Lack.PREVIOUS_DAY: "your plan has no {type} at all; nothing of it is asked for",
+    Restriction.SNAPSHOT: "your plan has no unified {type} snapshots; those of the market or bars are used",
+    Restriction.MARKET_SNAPSHOT: "your plan has no {type} snapshots; bars are used instead",
+    Restriction.TODAY: "your plan has no {type} data of the running day; data up to the last day are used",
+    Restriction.HISTORY: "your plan has no {type} bars from before {edge}; they are left out",
+    Restriction.LAST_DAY: "the last day of {type} is not published yet; the day before is used",
+    Restriction.INTRADAY: "your plan has no 5-minute bars of {type}; daily bars are used",
+    Restriction.BARS: "your plan has no bars of {type} by range; daily bars are used",
+    Restriction.GROUPED: (
+        "your plan has no daily bars of all {type}; the previous day's bar of each symbol is used"
+    ),
+    Restriction.PREVIOUS_DAY: "your plan has no {type} at all; nothing of it is asked for",
 }
 
 
-def lack_in_words(refusal: KnownRefusal) -> str:
+def restriction_in_words(refusal: KnownRestriction) -> str:
     """What a plan lacks and what is done about it, for a person."""
     edge = "" if refusal.edge_ms is None else moment(refusal.edge_ms)
     alone = refusal.lack in OF_TICKERS_ONLY and not refusal.general

@@ -72,7 +72,7 @@ def forecast(
         prices = -(-prices // SNAPSHOT_TICKERS)
     limit, window_ms = budget.call_limit
     seconds = [cycle.duration_ms / 1000 / cycle.calls for cycle in load.cycles if cycle.calls]
-    return reckon(
+    return estimate(
         calls=prices + one_by_one + load.pages_elsewhere,
         limit=limit,
         window_ms=window_ms,
@@ -87,7 +87,7 @@ def _median(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2] if values else CALL_SECONDS_GUESS
 
 
-def reckon(
+def estimate(
     *,
     calls: int,
     limit: int,

@@ -12,7 +12,14 @@ import msgspec
 
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.coverage import asked_to, newest_pages, open_stretches
-from assetbatch.domain.entitlements import DAY_MS, DOUBTED_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
+from assetbatch.domain.entitlements import (
+    DAY_MS,
+    DOUBTED_MS,
+    HOUR_MS,
+    Entitlements,
+    KnownRestriction,
+    Restriction,
+)
 from assetbatch.domain.formatting import ago, format_duration, moment, plural
 from assetbatch.domain.market_hours import day_of, last_midnight, last_open, open_ms_between, start_of_day
 from assetbatch.domain.models import (
@@ -164,7 +171,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     due: bool
     reason: str
-    refusal: KnownRefusal | None = None
+    refusal: KnownRestriction | None = None
     paused: bool = False
 
 
@@ -208,7 +215,7 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
         return Verdict(True, "never fetched")
     if stored.last_sync_ms > now_ms + JITTER_MS:
         return Verdict(True, "refreshed in the future: the clock was set back")
-    horizon = known.horizon_ms(asset_type, now_ms, None if by_snapshot else asset.polygon_ticker)
+    horizon = known.visible_until_ms(asset_type, now_ms, None if by_snapshot else asset.polygon_ticker)
     visible = last_open(asset.market, min(now_ms, horizon))
     complete_to = stored.as_of_ms if stored.fetched_to_ms is None else stored.fetched_to_ms
     if not by_snapshot:  # then the price follows from the bars
@@ -219,13 +226,13 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     frequency_ms = asset.update_frequency_seconds * 1000
     frequency_ms -= min(JITTER_MS, frequency_ms // 10)
     delay_ms = now_ms - horizon
-    shows_today = known.shows_today(asset_type, now_ms)
-    if shows_today and visible == horizon:
+    may_ask_today = known.may_ask_today(asset_type, now_ms)
+    if may_ask_today and visible == horizon:
         return Verdict(since_sync >= frequency_ms, f"refreshed {ago(since_sync)}")
-    there_ms = visible + delay_ms if shows_today else horizon  # since when it can be seen
+    there_ms = visible + delay_ms if may_ask_today else horizon  # since when it can be seen
     if stored.last_sync_ms < there_ms:
         return Verdict(True, f"data up to {moment(visible)} can be seen now")
-    if shows_today and stored.last_sync_ms - there_ms >= FINAL_AFTER_MS:
+    if may_ask_today and stored.last_sync_ms - there_ms >= FINAL_AFTER_MS:
         return Verdict(False, f"closed since {moment(visible)}, nothing newer was there afterwards")
     if since_sync >= max(frequency_ms, stored.last_sync_ms - there_ms):
         return Verdict(True, f"the end before {moment(visible)} was missing; asked again")
@@ -254,12 +261,12 @@ def _not_found_pause_ms(stored: StoredAsset) -> int:
     return min(NOT_FOUND_AGAIN_MS, max(DOUBTED_MS, stored.status_at_ms - stored.last_sync_ms))
 
 
-def _nothing_left(asset: Asset, known: Entitlements, now_ms: int) -> KnownRefusal | None:
+def _nothing_left(asset: Asset, known: Entitlements, now_ms: int) -> KnownRestriction | None:
     """The refusal that leaves no way to any price of an asset that no snapshot brings."""
     asset_type, ticker = asset.asset_type, asset.polygon_ticker
     if known.intraday(asset_type, now_ms, ticker):
         return None
-    return known.lacks(Lack.PREVIOUS_DAY, asset_type, now_ms, ticker)
+    return known.lacks(Restriction.PREVIOUS_DAY, asset_type, now_ms, ticker)
 
 
 def behind(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
@@ -273,7 +280,7 @@ def behind(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) 
         return False
     if stored.spans and not _worth_a_call(stored.spans[-1], now_ms, IntervalState.REJECTED):
         return False
-    visible = last_open(asset.market, min(now_ms, known.horizon_ms(asset.asset_type, now_ms)))
+    visible = last_open(asset.market, min(now_ms, known.visible_until_ms(asset.asset_type, now_ms)))
     known_to = asked_to(stored.spans, now_ms) or 0  # not the last bar: another program may have stored it
     return visible - known_to >= max(BAR_MS, asset.update_frequency_seconds * 1000)
 
@@ -309,12 +316,12 @@ def _assess_history(work: Work, stored: StoredAsset | None, known: Entitlements,
     asset_type, ticker = work.asset.asset_type, work.asset.polygon_ticker
     if not work.asset.bars:
         return Verdict(False, "keeps no bars")
-    for lack in (Lack.INTRADAY, Lack.BARS):
+    for lack in (Restriction.INTRADAY, Restriction.BARS):
         if refusal := known.lacks(lack, asset_type, now_ms, ticker):
             return Verdict(False, "the plan has no 5-minute bars of it", refusal)
     _, end_ms = days_range(work)
     if end_ms <= known.history_from_ms(asset_type, now_ms):
-        refusal = known.lacks(Lack.HISTORY, asset_type, now_ms)
+        refusal = known.lacks(Restriction.HISTORY, asset_type, now_ms)
         return Verdict(False, "older than the plan's history", refusal)
     if history_range(work, stored, known, now_ms) is None:
         return Verdict(False, "asked already")
@@ -398,8 +405,8 @@ def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object
     if known.market_snapshots(asset_type, now_ms, ticker):
         return (MarketSnapshotCall, asset_type)
     only_days = not known.intraday(asset_type, now_ms, ticker)
-    ended_days = not asset.bars and not known.shows_today(asset_type, now_ms)
-    if (only_days or ended_days) and not known.lacks(Lack.GROUPED, asset_type, now_ms):
+    ended_days = not asset.bars and not known.may_ask_today(asset_type, now_ms)
+    if (only_days or ended_days) and not known.lacks(Restriction.GROUPED, asset_type, now_ms):
         visible = last_open(asset.market, known.last_day_end_ms(asset_type, now_ms))
         return (GroupedDayCall, asset_type, day_of(visible - 1))
     return None
@@ -459,7 +466,7 @@ def latest_range(
     """
     asset_type = asset.asset_type
     end_ms = known.ask_to_ms(asset_type, now_ms)
-    if probe_today and known.today_is_unknown(asset_type, now_ms):
+    if probe_today and known.today_untested(asset_type, now_ms):
         end_ms = now_ms
     earliest = max(end_ms - PAGE_MS, min(known.history_from_ms(asset_type, now_ms), end_ms - BAR_MS))
     if stored is not None and stored.as_of_ms is None:  # a price needs a bar: what is asked for may hold none

@@ -66,11 +66,11 @@ def asset_health(
     as_of_ms = stored.as_of_ms if stored else None
     behind_ms = None
     if as_of_ms is not None:
-        newest_ms = last_open(asset.market, min(now_ms, known.horizon_ms(asset.asset_type, now_ms)))
+        newest_ms = last_open(asset.market, min(now_ms, known.visible_until_ms(asset.asset_type, now_ms)))
         behind_ms = max(0, newest_ms - as_of_ms)
     spans = stored.spans if stored and asset.bars else ()
-    complete_to = known.horizon_ms(asset.asset_type, now_ms)
-    if known.shows_today(asset.asset_type, now_ms):  # what is on its way is not missing yet
+    complete_to = known.visible_until_ms(asset.asset_type, now_ms)
+    if known.may_ask_today(asset.asset_type, now_ms):  # what is on its way is not missing yet
         complete_to -= max(COMPLETE_SLACK_MS, 2 * asset.update_frequency_seconds * 1000)
     complete = completeness(asset.market, spans, complete_to)
     return AssetHealth(
@@ -98,7 +98,7 @@ def is_stale(asset: Asset, last_sync_ms: int, known: Entitlements, now_ms: int) 
     Counted from the last success, or from when newer data could first be seen: the market's opening, or
     the end of the day where the plan shows only ended days. A weekend makes nothing stale.
     """
-    horizon = known.horizon_ms(asset.asset_type, now_ms)
+    horizon = known.visible_until_ms(asset.asset_type, now_ms)
     since_ms = max(last_sync_ms, min(now_ms, next_open(asset.market, last_sync_ms)))
     if horizon < now_ms:
         since_ms = max(since_ms, last_open(asset.market, horizon), horizon)

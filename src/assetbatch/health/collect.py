@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assetbatch.config import Config
-from assetbatch.domain.entitlements import Entitlements, KnownRefusal, lack_in_words
+from assetbatch.domain.entitlements import Entitlements, KnownRestriction, restriction_in_words
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
 from assetbatch.domain.formatting import iso, iso_or_none
 from assetbatch.domain.models import StoredAsset
@@ -90,7 +90,11 @@ def collect(services: Services) -> Health:
 
 
 def plan_of(
-    config: Config, window: WindowState, known: Entitlements, refusals: Sequence[KnownRefusal], now_ms: int
+    config: Config,
+    window: WindowState,
+    known: Entitlements,
+    refusals: Sequence[KnownRestriction],
+    now_ms: int,
 ) -> dict[str, Any]:
     """The configured plan, up to when it shows data, and what the provider refused of it."""
     tier = config.tier
@@ -103,8 +107,8 @@ def plan_of(
         "delay_minutes": tier.delay_minutes,
         "websocket_enabled": tier.websocket_enabled,
         "upgrade_url": config.rate_limiting.upgrade_url.masked(),
-        "data_up_to": {kind.value: iso(known.horizon_ms(kind, now_ms)) for kind in types},
-        "refusals": [lack_in_words(refusal) for refusal in refusals],
+        "data_up_to": {kind.value: iso(known.visible_until_ms(kind, now_ms)) for kind in types},
+        "refusals": [restriction_in_words(refusal) for refusal in refusals],
         "simulated": config.sandbox,
     }
 

@@ -11,7 +11,7 @@ import msgspec
 
 from assetbatch.deadline import monotonic
 from assetbatch.domain.coverage import record
-from assetbatch.domain.entitlements import Entitlements, Lack
+from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.models import (
     LOCKED,
     Bar,
@@ -138,10 +138,10 @@ class BatchState:
         self._prices_refused = 0
         self._published = 0
 
-    def add(self, portion: Portion, lessons: int) -> None:
-        """Work that was found due a moment ago, after so many lessons. What this batch knows of an asset
+    def add(self, portion: Portion, revision: int) -> None:
+        """Work that was found due a moment ago, after so many revision. What this batch knows of an asset
         already is newer than what is stored."""
-        self._found_due = (portion.due_at_ms, lessons)
+        self._found_due = (portion.due_at_ms, revision)
         for item in portion.work:
             self._open[item.id] = item
             self._order[item.id] = self.brought
@@ -174,23 +174,23 @@ class BatchState:
         call, page = self._pages[0]
         return Ask(call, now_ms, page)
 
-    def plan_is_stale(self, now_ms: int, lessons: int) -> bool:
+    def plan_is_stale(self, now_ms: int, revision: int) -> bool:
         """Whether calls have to be planned (again): none is left, they are old, or something was learned."""
         age_ms = abs(now_ms - self._planned_ms)
-        return not self._planned or age_ms > PLAN_AGE_MS or lessons != self._planned_with
+        return not self._planned or age_ms > PLAN_AGE_MS or revision != self._planned_with
 
-    def doubtful(self, now_ms: int, lessons: int) -> list[Work]:
+    def doubtful(self, now_ms: int, revision: int) -> list[Work]:
         """What of the pending work may not be due (any more). If it was found due a moment ago and nothing
         was learned since, these are only pages of the past, which come along where they are too old."""
         if self._found_due is not None:
             at_ms, lessons_then = self._found_due
-            if abs(now_ms - at_ms) <= PLAN_AGE_MS and lessons == lessons_then:
+            if abs(now_ms - at_ms) <= PLAN_AGE_MS and revision == lessons_then:
                 return [item for item in self.pending if item.kind is WorkKind.HISTORY]
         return self.pending
 
-    def planned(self, calls: list[Call], now_ms: int, lessons: int) -> None:
-        """These calls are to be made for what is pending, as far as is known after so many lessons."""
-        self._planned, self._planned_ms, self._planned_with = calls, now_ms, lessons
+    def planned(self, calls: list[Call], now_ms: int, revision: int) -> None:
+        """These calls are to be made for what is pending, as far as is known after so many revision."""
+        self._planned, self._planned_ms, self._planned_with = calls, now_ms, revision
 
     def next_planned(self, may_start: Callable[[Call], bool]) -> Ask | None:
         """The first planned call that may go out now."""
@@ -245,7 +245,7 @@ class BatchState:
             error = refusal.message
             self._settle(Result(work=item, status=Status.NOT_ENTITLED, error=error, final=True))
             return
-        if refusal and refusal.lack is Lack.HISTORY:
+        if refusal and refusal.lack is Restriction.HISTORY:
             self._note(item.asset.symbol, too_old(item, self._known, refusal.since_ms))
         self._settle(Result(work=item, status=Status.FRESH, error=verdict.reason))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetbatch.deadline import Deadline, monotonic
 from assetbatch.domain.assets import AssetType
-from assetbatch.domain.entitlements import Entitlements, Lack
+from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.formatting import format_duration
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import Batch, Saved
@@ -65,7 +65,7 @@ from assetbatch.refresh.interpretation import (
 )
 from assetbatch.refresh.learner import PlanLearner
 from assetbatch.refresh.reporter import WAITS_FOR, Reporter
-from assetbatch.state.entitlement_store import PlanMemory
+from assetbatch.state.entitlement_store import EntitlementStore
 from assetbatch.state.events import Events
 from assetbatch.state.process_id import new_id
 from assetbatch.state.window import Grant, Window
@@ -142,7 +142,7 @@ class Refresher:
         provider: Callable[[], ProviderClient],
         store: Callable[[], Store],
         window: Window,
-        plan_memory: PlanMemory,
+        entitlement_store: EntitlementStore,
         events: Events,
         known: Entitlements,
         now_ms: Callable[[], int],
@@ -153,7 +153,7 @@ class Refresher:
         self._provider = provider
         self._store = store
         self._window = window
-        self._learner = PlanLearner(known, plan_memory, reporter)
+        self._learner = PlanLearner(known, entitlement_store, reporter)
         self._events = events
         self._known = known
         self._now_ms = now_ms
@@ -164,7 +164,7 @@ class Refresher:
         self._proven: set[Shape] = {
             (sort, asset_type)
             for asset_type in AssetType
-            if known.shown_today(asset_type, now_ms())
+            if known.has_seen_today(asset_type, now_ms())
             for sort in (SnapshotCall, MarketSnapshotCall, BarsCall)
         }
         self._aside: list[Result] = []
@@ -234,7 +234,7 @@ class Refresher:
     def _add(self, batch: BatchState, portion: Portion) -> None:
         if portion.work:
             self._store().require_writes()
-        batch.add(portion, self._learner.lessons)
+        batch.add(portion, self._learner.revision)
 
     def _fetch(
         self,
@@ -314,14 +314,14 @@ class Refresher:
         now_ms = self._now_ms()
         if page := batch.next_page(now_ms):
             return page
-        if batch.plan_is_stale(now_ms, self._learner.lessons):
-            for item in batch.doubtful(now_ms, self._learner.lessons):
+        if batch.plan_is_stale(now_ms, self._learner.revision):
+            for item in batch.doubtful(now_ms, self._learner.revision):
                 verdict = assess(item, batch.stored.get(item.asset.symbol), self._known, now_ms)
                 if not verdict.due:
                     batch.settle_without_call(item, verdict)
             calls = self._plan(batch, batch.pending, now_ms)
             calls = self._within_reach(batch, calls)
-            batch.planned(calls, now_ms, self._learner.lessons)
+            batch.planned(calls, now_ms, self._learner.revision)
             if not calls and not flights.out:
                 batch.defer("no call is known that could bring it")
         out = [ask.call for ask in flights.out]
@@ -446,7 +446,9 @@ class Refresher:
                 self._learner.saw_prices(call, answer, now_ms)
             case PreviousDayCall((first, *_)):
                 findings = previous_day_findings(work, answer, stored, now_ms)
-                self._learner.answered(Lack.PREVIOUS_DAY, first.asset.asset_type, first.asset.polygon_ticker)
+                self._learner.answered(
+                    Restriction.PREVIOUS_DAY, first.asset.asset_type, first.asset.polygon_ticker
+                )
             case BarsCall((first, *_)):
                 if answer.refused or answer.unordered:
                     self.reporter.odd_bars(first.asset.symbol, answer.refused, answer.unordered)

@@ -11,9 +11,9 @@ from assetbatch.domain.entitlements import (
     HOUR_MS,
     UNPUBLISHED_DAYS,
     Entitlements,
-    KnownRefusal,
-    Lack,
-    Sighting,
+    KnownRestriction,
+    Observation,
+    Restriction,
 )
 from assetbatch.domain.market_hours import day_of, is_open, last_midnight, open_ms_between, start_of_day
 from assetbatch.domain.planning import (
@@ -32,7 +32,7 @@ from assetbatch.errors import RedisError
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.interpretation import FUTURE_MS, ClassRefusal
 from assetbatch.refresh.reporter import Reporter
-from assetbatch.state.entitlement_store import PlanMemory
+from assetbatch.state.entitlement_store import EntitlementStore
 
 if TYPE_CHECKING:
     from assetbatch.provider.answers import BarsAnswer, PricesAnswer
@@ -41,33 +41,33 @@ HISTORY_YEARS = 2
 """Where a plan's history begins, if it refuses an older start (the provider's free plan)."""
 
 
-def lack_shown_by(call: Call, kind: RefusalKind, now_ms: int) -> Lack | None:
+def lack_shown_by(call: Call, kind: RefusalKind, now_ms: int) -> Restriction | None:
     """What a refused call shows the plan to lack; None where it is the asset's own matter."""
     if isinstance(call, PricesCall):
         if kind is RefusalKind.TODAY_NOT_YET and isinstance(call, GroupedDayCall):
-            return Lack.LAST_DAY
+            return Restriction.LAST_DAY
         return _PRICES_LACKS[type(call)] if kind in _NOT_THIS_WAY else None
     if isinstance(call, PreviousDayCall):
-        return Lack.PREVIOUS_DAY if kind is RefusalKind.NOT_IN_PLAN else None
+        return Restriction.PREVIOUS_DAY if kind is RefusalKind.NOT_IN_PLAN else None
     match kind:
         case RefusalKind.TODAY_NOT_YET if call.end_ms >= last_midnight(now_ms):
-            return Lack.TODAY
+            return Restriction.TODAY
         case RefusalKind.TODAY_NOT_YET if now_ms - call.end_ms < (UNPUBLISHED_DAYS + 1) * DAY_MS:
-            return Lack.LAST_DAY
+            return Restriction.LAST_DAY
         case RefusalKind.TIMEFRAME if now_ms - call.start_ms <= PAGE_MS + 7 * DAY_MS:
-            return Lack.INTRADAY
+            return Restriction.INTRADAY
         case RefusalKind.TIMEFRAME:  # a page within the history that plans have is the ticker's own matter
-            return Lack.HISTORY if history_edge(call, now_ms) else None
+            return Restriction.HISTORY if history_edge(call, now_ms) else None
         case RefusalKind.NOT_IN_PLAN:
-            return Lack.BARS
+            return Restriction.BARS
         case _:
             return None
 
 
 _PRICES_LACKS = {
-    SnapshotCall: Lack.SNAPSHOT,
-    MarketSnapshotCall: Lack.MARKET_SNAPSHOT,
-    GroupedDayCall: Lack.GROUPED,
+    SnapshotCall: Restriction.SNAPSHOT,
+    MarketSnapshotCall: Restriction.MARKET_SNAPSHOT,
+    GroupedDayCall: Restriction.GROUPED,
 }
 
 _NOT_THIS_WAY = (
@@ -79,15 +79,15 @@ _NOT_THIS_WAY = (
 """Refusals of a call for many tickers as a whole: none of them is to blame, they are asked in another way."""
 
 
-def edge_of(lack: Lack, call: Call, now_ms: int) -> int:
+def edge_of(lack: Restriction, call: Call, now_ms: int) -> int:
     """The moment that belongs to a lack: what starts before it is refused (HISTORY), or the midnight up to
     which nothing is published yet (LAST_DAY); 0 for others."""
     match lack, call:
-        case Lack.LAST_DAY, GroupedDayCall(_, _, day):
+        case Restriction.LAST_DAY, GroupedDayCall(_, _, day):
             return start_of_day(day + timedelta(days=1))
-        case Lack.LAST_DAY, BarsCall():
+        case Restriction.LAST_DAY, BarsCall():
             return start_of_day(day_of(call.end_ms) + timedelta(days=1))
-        case Lack.HISTORY, BarsCall():
+        case Restriction.HISTORY, BarsCall():
             return history_edge(call, now_ms)
         case _:
             return 0
@@ -115,12 +115,12 @@ class PlanLearner:
     the answer has to be stored first.
     """
 
-    def __init__(self, known: Entitlements, memory: PlanMemory, reporter: Reporter) -> None:
+    def __init__(self, known: Entitlements, memory: EntitlementStore, reporter: Reporter) -> None:
         self._known = known
         self._memory = memory
         self._reporter = reporter
         self.redis_error: RedisError | None = None
-        self.lessons = 0
+        self.revision = 0
         """How often something was learned that may change what is to be asked."""
 
     def saw_prices(self, call: PricesCall, answer: PricesAnswer, now_ms: int) -> None:
@@ -142,7 +142,7 @@ class PlanLearner:
         asset = call.work[0].asset
         if not answer.bars:
             return
-        for lack in (Lack.BARS, Lack.INTRADAY):
+        for lack in (Restriction.BARS, Restriction.INTRADAY):
             self.answered(lack, asset.asset_type, asset.polygon_ticker)
         newest_ms = min(answer.bars[-1].end_ms, call.end_ms + 1)
         reaches_now = call.end_ms + 1 >= now_ms and answer.next_url is None
@@ -168,7 +168,9 @@ class PlanLearner:
         if shown or open_ms_between(asset.market, day_ms, end_ms) < HOUR_MS:
             return
         message = f"the answer for {asset.polygon_ticker} has nothing of {day_of(day_ms)}"
-        self._remember(Lack.LAST_DAY, asset.asset_type, message, asset.polygon_ticker, now_ms, edge_ms=end_ms)
+        self._remember(
+            Restriction.LAST_DAY, asset.asset_type, message, asset.polygon_ticker, now_ms, edge_ms=end_ms
+        )
 
     def refused(self, call: Call, refusal: Refusal, now_ms: int) -> bool:
         """Remembers what the plan lacks; False where the refusal teaches nothing of it."""
@@ -196,7 +198,7 @@ class PlanLearner:
 
     def _remember(
         self,
-        lack: Lack,
+        lack: Restriction,
         asset_type: AssetType,
         message: str,
         ticker: str,
@@ -212,14 +214,14 @@ class PlanLearner:
         self._keep(refusal)
         self._reporter.learned(refusal, expected=expected)
 
-    def answered(self, lack: Lack, asset_type: AssetType, ticker: str) -> None:
+    def answered(self, lack: Restriction, asset_type: AssetType, ticker: str) -> None:
         """An answer has shown that a lack is none of this ticker (any more)."""
         left = self._known.answered(lack, asset_type, ticker)
         if left:
             self._keep(left)
 
-    def _keep(self, learned: KnownRefusal | Sighting) -> None:
-        self.lessons += 1
+    def _keep(self, learned: KnownRestriction | Observation) -> None:
+        self.revision += 1
         try:
             self._memory.remember(learned)
         except RedisError as error:

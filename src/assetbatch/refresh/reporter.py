@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from assetbatch.domain.entitlements import KnownRefusal, lack_in_words
+from assetbatch.domain.entitlements import KnownRestriction, restriction_in_words
 from assetbatch.domain.formatting import format_duration, plural
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.queueing import Refused
@@ -71,10 +71,10 @@ class Reporter:
         words = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
         log.warning("%s of the answer not stored: %s", plural(sum(refused.values()), "price"), words)
 
-    def learned(self, refusal: KnownRefusal, *, expected: bool) -> None:
+    def learned(self, refusal: KnownRestriction, *, expected: bool) -> None:
         """The plan turned out to lack something; `expected` where that is nothing to wake anybody for: known
         before, or what the tier says."""
-        log.log(logging.INFO if expected else logging.WARNING, "%s", lack_in_words(refusal))
+        log.log(logging.INFO if expected else logging.WARNING, "%s", restriction_in_words(refusal))
 
     def problem(self, message: str, *, hint: str) -> None:
         """Something is wrong that the cycle survives."""

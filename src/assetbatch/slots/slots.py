@@ -115,7 +115,7 @@ class Slots:
         until = monotonic() + wait_seconds
         call_id = new_id(foreign=True)
         lead_seconds = hold_seconds + MARGIN_SECONDS
-        if lead_seconds * 1000 > self._window.hold_ms:
+        if lead_seconds * 1000 > self._window.max_in_flight_ms:
             raise ValueError("no slot is held for so long")
         while True:
             answer = self._window.ask(kind, call_id, lead_seconds=lead_seconds)

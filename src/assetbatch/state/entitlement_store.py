@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from assetbatch.domain.entitlements import KnownRefusal, Sighting
+from assetbatch.domain.entitlements import KnownRestriction, Observation
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 
@@ -16,11 +16,11 @@ _KEPT_MS = 40 * 86_400_000
 class Remembered(NamedTuple):
     """All that is remembered, expired or not: who plans decides by the time."""
 
-    refusals: list[KnownRefusal]
-    sightings: list[Sighting]
+    refusals: list[KnownRestriction]
+    sightings: list[Observation]
 
 
-class PlanMemory:
+class EntitlementStore:
     """The memory of one plan, a field per lack or sighting and asset class; all methods raise RedisError
     when Redis cannot be asked."""
 
@@ -47,13 +47,13 @@ class PlanMemory:
                 self._move(former)
                 return self.load()
         return Remembered(
-            [msgspec.json.decode(text, type=KnownRefusal) for text in refusals],
-            [msgspec.json.decode(text, type=Sighting) for text in sightings],
+            [msgspec.json.decode(text, type=KnownRestriction) for text in refusals],
+            [msgspec.json.decode(text, type=Observation) for text in sightings],
         )
 
-    def remember(self, known: KnownRefusal | Sighting) -> None:
+    def remember(self, known: KnownRestriction | Observation) -> None:
         """Replaces what was known about this lack, or shown, of this asset class."""
-        if isinstance(known, KnownRefusal):
+        if isinstance(known, KnownRestriction):
             key, field = self._refusals, f"{known.lack.value}|{known.asset_type.value}"
         else:
             key, field = self._sightings, known.asset_type.value

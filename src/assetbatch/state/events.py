@@ -73,7 +73,7 @@ class Events:
             with redis_errors():
                 self._publish(keys=[self._published, self._stream], args=args)
 
-    def make_good(self, stored: Iterable[StoredAsset]) -> list[Price]:
+    def publish_missed(self, stored: Iterable[StoredAsset]) -> list[Price]:
         """Publishes the stored prices whose moment was never published, and returns them.
 
         Nobody can know whether a message that was lost with its sender had gone out: a listener may hear

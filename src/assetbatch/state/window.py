@@ -122,7 +122,7 @@ class Window:
         self._installation = keys.prefix
         self.keys = keys.window(name)
         self.call_limit = call_limit
-        self.hold_ms = round((call_seconds + GRANT_AGE_SECONDS + ARRIVAL_SECONDS) * 1000)
+        self.max_in_flight_ms = round((call_seconds + GRANT_AGE_SECONDS + ARRIVAL_SECONDS) * 1000)
         self._clock = clock_ms
         self._grant = script(client, "grant")
         self._settle = script(client, "settle")
@@ -139,12 +139,16 @@ class Window:
 
     def options(self, kind: CallKind, lead_seconds: float | None = None) -> bytes:
         """Return what the scripts have to know of this window; `lua/_window.lua` names the fields."""
-        lead_ms = self.hold_ms if lead_seconds is None else min(self.hold_ms, round(lead_seconds * 1000))
+        lead_ms = (
+            self.max_in_flight_ms
+            if lead_seconds is None
+            else min(self.max_in_flight_ms, round(lead_seconds * 1000))
+        )
         return msgspec.msgpack.encode(
             {
                 "limit": self.call_limit.limit,
                 "window": self.call_limit.window_ms,
-                "hold": self.hold_ms,
+                "hold": self.max_in_flight_ms,
                 "lead": lead_ms,
                 "kind": kind.value,
                 "server": self._server_name,
@@ -183,7 +187,7 @@ class Window:
 
         After it the request could arrive later than its entry says.
         """
-        return grant.taken_at + self.hold_ms / 1000 - ARRIVAL_SECONDS
+        return grant.taken_at + self.max_in_flight_ms / 1000 - ARRIVAL_SECONDS
 
     def may_be_freed(self, refused: Refused) -> bool:
         """Return whether slots that dead processes held were freed, so that it is worth asking again."""
@@ -205,7 +209,7 @@ class Window:
             self._trust(is_first=False)
 
     def _trust(self, *, is_first: bool) -> None:
-        silence_ms = self.call_limit.window_ms + self.hold_ms + self._view_ms
+        silence_ms = self.call_limit.window_ms + self.max_in_flight_ms + self._view_ms
         args = [self._now(), self.options(CallKind.QUEUE), silence_ms, int(is_first)]
         with redis_errors():
             self._recover(keys=self.keys, args=args)

@@ -27,10 +27,10 @@ from assetbatch.database.adoption.keys import KeyChoice, choose_key, constants_w
 from assetbatch.database.adoption.recognition import KEYS, Recognised, Recognition, is_timeframe
 from assetbatch.database.adoption.vocabulary import (
     DISTINGUISHING,
+    EXPECTED,
     FIVE_MINUTES,
     PROVIDER,
     PROVIDERS,
-    REQUESTED,
     STATES,
     WORDS,
     plain,
@@ -335,7 +335,7 @@ class _Planner:
                 self._findings.warn(
                     place(table),
                     f"has no column for {ours}: it is not kept",
-                    f"ALTER TABLE {place(table)} ADD COLUMN {ours} {REQUESTED['bars'][ours].type}, where no "
+                    f"ALTER TABLE {place(table)} ADD COLUMN {ours} {EXPECTED['bars'][ours].type}, where no "
                     f"COPY without a list of columns writes there; or set database.tables.bars.{ours}: null",
                 )
 
@@ -609,7 +609,7 @@ class _Planner:
         for key, columns in recognised.added.items():
             where = place(getattr(names, key))
             for ours in columns:
-                kind = REQUESTED[key][ours].type
+                kind = EXPECTED[key][ours].type
                 self._findings.add(
                     Part.COLUMN, f"{where}.{ours} {kind}", f"ALTER TABLE {where} ADD COLUMN {ours} {kind}"
                 )

@@ -26,10 +26,10 @@ from assetbatch.database.adoption.plan import OWN_SCHEMA, Draft, draft, provider
 from assetbatch.database.adoption.recognition import Recognised, wanted_place
 from assetbatch.database.adoption.vocabulary import (
     EVERY_WORD,
+    EXPECTED,
     NAMESAKES,
     PROVIDER,
     PROVIDERS,
-    REQUESTED,
     plain,
 )
 from assetbatch.database.failures import ROW_REFUSED, UNTRANSLATABLE, is_of_data
@@ -104,7 +104,7 @@ def _namesakes(connection: Connection) -> tuple[Source, ...]:
 
 
 def _bars_alike(connection: Connection) -> tuple[Source, ...]:
-    wanted = ((ours, REQUESTED["bars"][ours]) for ours in ("open", "high", "low", "close"))
+    wanted = ((ours, EXPECTED["bars"][ours]) for ours in ("open", "high", "low", "close"))
     prices = {ours: [ours, *map(plain, one.aliases)] for ours, one in wanted}
     document = msgspec.json.encode(prices).decode()
     found = connection.execute(Statements()("adoption/bars_alike"), {"prices": document})

@@ -14,10 +14,10 @@ from assetbatch.database.adoption.catalogue import Catalogue, Column, Kind, Tabl
 from assetbatch.database.adoption.findings import Findings, elsewhere
 from assetbatch.database.adoption.vocabulary import (
     CLOSES,
+    EXPECTED,
     IDS,
     INTEGERS,
     NAMESAKES,
-    REQUESTED,
     SYMBOL_TEXTS,
     TIMEFRAMES,
     Wanted,
@@ -110,7 +110,7 @@ class Recognition:
         self._check_missing_symbols()
         if self._findings.refusals:
             return None
-        for key, wanted in REQUESTED.items():
+        for key, wanted in EXPECTED.items():
             for ours, what in wanted.items():
                 self._find(key, ours, what)
         self._check_closes()
@@ -201,7 +201,7 @@ class Recognition:
         mapped = self._mapping(key).columns.get(ours)
         if mapped is not None:
             return [column for column in facts.columns if column.name == mapped]
-        return _candidates(facts, ours, REQUESTED[key][ours]) or []
+        return _candidates(facts, ours, EXPECTED[key][ours]) or []
 
     # --- columns ---
 
@@ -300,7 +300,7 @@ class Recognition:
         else:
             using = f"{name}::{wanted.type}"
         type_name = {"double precision": "float8"}.get(wanted.type, wanted.type)
-        ours = next((ours for ours, one in REQUESTED[key].items() if one is wanted), "")
+        ours = next((ours for ours, one in EXPECTED[key].items() if one is wanted), "")
         spare = f"set database.tables.{key}.{ours}: null" if not wanted.required and not wanted.added else ""
         self._findings.refuse(
             f"{self._place(key)}.{name}",
@@ -663,7 +663,7 @@ def _closes(facts: TableFacts) -> list[str]:
 
 
 def _is_id(name: str, key: str) -> bool:
-    usual: Iterable[str] = REQUESTED["bars"]["symbol_id"].aliases if key == "symbols" else ("provider_id",)
+    usual: Iterable[str] = EXPECTED["bars"]["symbol_id"].aliases if key == "symbols" else ("provider_id",)
     return plain(name) in {"id", "uuid", "uid", *map(plain, usual)} - {plain(text) for text in SYMBOL_TEXTS}
 
 

@@ -44,7 +44,7 @@ class Wanted(NamedTuple):
 
 _INSTRUMENT_IDS = ("symbol_id", "ticker_id", "instrument_id", "asset_id", "security_id", "pair_id")
 
-REQUESTED: Mapping[str, Mapping[str, Wanted]] = {
+EXPECTED: Mapping[str, Mapping[str, Wanted]] = {
     "symbols": {
         "symbol": Wanted(
             _TEXT,

@@ -76,7 +76,7 @@ def holes_document(symbol: SymbolHoles) -> dict[str, Any]:
     return {
         "symbol": symbol.symbol,
         "from": iso_or_none(symbol.from_ms),
-        "horizon": iso(symbol.horizon_ms),
+        "horizon": iso(symbol.visible_until_ms),
         "complete": None if symbol.complete is None else round(symbol.complete, 6),
         "missing_bars": sum(hole.bars for hole in symbol.holes),
         "holes": [
