@@ -12,7 +12,7 @@ import random
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
-from assetbatch.domain.queueing import CallKind, CallLimit, Lane, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Lane
 from assetbatch.sandbox import Arrival
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
@@ -138,7 +138,7 @@ class Load:
         token = new_id()
         while True:
             taken = self.queue.take(1, LEASE_MS / 1000, window, token)
-            if isinstance(taken, Refused):
+            if isinstance(taken, Denied):
                 yield taken.wait_ms + 1
                 continue
             if not isinstance(taken, Lease):
@@ -171,7 +171,7 @@ class Load:
         """One that only calls, as often as it may."""
         while True:
             call_id = new_id()
-            while isinstance(answer := window.ask(CallKind.PRIORITY, call_id), Refused):
+            while isinstance(answer := window.ask(CallKind.PRIORITY, call_id), Denied):
                 yield answer.wait_ms + 1
             yield self.random.randint(0, self.lag_ms)
             self._arrive("any")
@@ -197,7 +197,7 @@ class Load:
             began_ms = self.now_ms
             for number in range(PRIORITY_CALLS):
                 call_id, waited = new_id(), False
-                while isinstance(answer := window.ask(CallKind.PRIORITY, call_id), Refused):
+                while isinstance(answer := window.ask(CallKind.PRIORITY, call_id), Denied):
                     waited = True
                     yield answer.wait_ms + 1
                 waits += waited

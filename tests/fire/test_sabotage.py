@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from assetbatch.domain.queueing import CallKind, Lane, Refused
+from assetbatch.domain.queueing import CallKind, Denied, Lane
 from assetbatch.sandbox import windows_over_limit
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
@@ -51,7 +51,7 @@ def over(evidence: Evidence) -> int:
 class Hasty(Window):
     """Settles a call on its grant: a plain sliding log."""
 
-    def ask(self, kind: CallKind, call_id: str | None = None, **options: Any) -> Grant | Refused:
+    def ask(self, kind: CallKind, call_id: str | None = None, **options: Any) -> Grant | Denied:
         answer = super().ask(kind, call_id, **options)
         if isinstance(answer, Grant):
             super().settle(answer)

@@ -29,7 +29,7 @@ from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
 from assetbatch.database import Store
 from assetbatch.deadline import Deadline
-from assetbatch.domain.queueing import Refused
+from assetbatch.domain.queueing import Denied
 from assetbatch.errors import AssetbatchError, DeadlineExceededError
 from assetbatch.provider.client import ProviderClient
 from assetbatch.refresh.engine import SAVE_SECONDS, UNKNOWN_CALL_SECONDS
@@ -156,7 +156,7 @@ class Watch:
                 items = [(item.id, item.lane.value, item.enqueued_us) for item in answer.items]
                 self.note("taken", token=token, items=items, called=called, ends=called + lease_seconds)
                 self.passed("grant")
-            elif isinstance(answer, Refused):
+            elif isinstance(answer, Denied):
                 self.note("refused", token=token, wait_seconds=answer.wait_ms / 1000)
             return answer
 

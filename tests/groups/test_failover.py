@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Lane, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Empty, Lane
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state.connection import VIEW_SECONDS, RedisClient, Waiting, connect
@@ -68,7 +68,7 @@ class Process:
     def begin(self) -> None:
         """Lets the first silence pass, as it does on every server that is new."""
         refused = self.window.ask(CallKind.PRIORITY, "first")
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, Denied)
         self.clock.ahead_ms += refused.wait_ms
         self.window.leave("first")
 
@@ -83,7 +83,7 @@ class Process:
         answer = self.window.ask(CallKind.PRIORITY, "silent")
         self.window.leave("silent")
         return (
-            isinstance(answer, Refused)
+            isinstance(answer, Denied)
             and answer.reason == "lost"
             and SILENCE_MS - 10_000 < answer.wait_ms <= SILENCE_MS
         )
@@ -290,7 +290,7 @@ class TestSentinel:
         clock.ahead_ms += SILENCE_MS
         for _ in range(LIMIT):
             other.call()
-        assert isinstance(process.window.ask(CallKind.PRIORITY), Refused)
+        assert isinstance(process.window.ask(CallKind.PRIORITY), Denied)
 
     def test_a_frozen_master_that_comes_back_grants_nothing(
         self, sentinels: SentinelGroup, start: Start, clock: Clock
@@ -308,7 +308,7 @@ class TestSentinel:
         finally:
             old.thaw()
         for _ in range(20):
-            assert isinstance(process.window.ask(CallKind.PRIORITY), Refused)
+            assert isinstance(process.window.ask(CallKind.PRIORITY), Denied)
 
     def test_sentinels_of_which_most_do_not_answer_leave_nobody_who_may_call(
         self, sentinels: SentinelGroup, start: Start, keys: Keys

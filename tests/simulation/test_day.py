@@ -16,7 +16,7 @@ from functools import partial
 import pytest
 
 from assetbatch.domain.planning import expected_next_start
-from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Lane, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Empty, Lane
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
@@ -94,7 +94,7 @@ class Day:
         self.starts.append(self.now_ms)
         for _ in range(PRIORITY_CALLS):
             call_id, asked_ms = new_id(), self.now_ms
-            while isinstance(answer := self.window.ask(CallKind.PRIORITY, call_id), Refused):
+            while isinstance(answer := self.window.ask(CallKind.PRIORITY, call_id), Denied):
                 yield answer.wait_ms
             self.priority_waits.append(self.now_ms - asked_ms)
             dies = self.killed()
@@ -117,7 +117,7 @@ class Day:
             taken = self.queue.take(1, (end_ms - self.now_ms) / 1000 + 5, window, token)
             if isinstance(taken, Empty):
                 break
-            if isinstance(taken, Refused):
+            if isinstance(taken, Denied):
                 if taken.wait_ms > end_ms - self.now_ms - 5 * SECOND:
                     window.leave(token)
                     break

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from assetbatch.domain.queueing import CallKind, CallLimit, Lane, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Lane
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.dead_processes import DeadProcesses
 from assetbatch.state.keys import Keys
@@ -135,7 +135,7 @@ class TestASlotOfTheWindow:
         assert isinstance(window.ask(CallKind.PRIORITY, dead_id), Grant)
         clock.advance(2)
         answer = window.ask(CallKind.PRIORITY, "next")
-        assert isinstance(answer, Refused)
+        assert isinstance(answer, Denied)
         clock.now_ms += ARRIVAL_MS + WINDOW_MS
         assert isinstance(window.ask(CallKind.PRIORITY, "next"), Grant)
 
@@ -147,7 +147,7 @@ class TestASlotOfTheWindow:
         clock.advance(2)
         window.ask(CallKind.PRIORITY, "next")
         clock.now_ms += ARRIVAL_MS + WINDOW_MS - 1
-        assert isinstance(window.ask(CallKind.PRIORITY, "next"), Refused)
+        assert isinstance(window.ask(CallKind.PRIORITY, "next"), Denied)
 
     def test_that_was_settled_keeps_its_date(self, make_window: Make, clock: FakeClock, dead_id: str) -> None:
         window = make_window(1)
@@ -157,7 +157,7 @@ class TestASlotOfTheWindow:
         settled_ms = clock.now_ms + 1
         clock.advance(2)
         answer = window.ask(CallKind.PRIORITY, "next")
-        assert isinstance(answer, Refused)
+        assert isinstance(answer, Denied)
         assert answer.retry_at_ms == settled_ms + WINDOW_MS
 
     def test_that_a_living_process_holds_is_held_for_as_long_as_its_call_may_take(
@@ -166,7 +166,7 @@ class TestASlotOfTheWindow:
         window = make_window(1)
         window.ask(CallKind.PRIORITY, living_id)
         clock.now_ms += ARRIVAL_MS + WINDOW_MS
-        assert isinstance(window.ask(CallKind.PRIORITY, "next"), Refused)
+        assert isinstance(window.ask(CallKind.PRIORITY, "next"), Denied)
 
     def test_whose_request_a_proxy_may_still_pass_on_is_held_too(
         self, make_window: Make, clock: FakeClock
@@ -177,7 +177,7 @@ class TestASlotOfTheWindow:
         window = make_window(1)
         window.ask(CallKind.PRIORITY, made)
         clock.now_ms += ARRIVAL_MS + WINDOW_MS
-        assert isinstance(window.ask(CallKind.PRIORITY, "next"), Refused)
+        assert isinstance(window.ask(CallKind.PRIORITY, "next"), Denied)
 
     def test_is_freed_for_the_queue_as_well(
         self, make_window: Make, queue: Queue, clock: FakeClock, dead_id: str
@@ -187,7 +187,7 @@ class TestASlotOfTheWindow:
         window.ask(CallKind.PRIORITY, dead_id)
         clock.advance(2)
         token = new_id()
-        assert isinstance(queue.take(1, 60, window, token), Refused)
+        assert isinstance(queue.take(1, 60, window, token), Denied)
         clock.now_ms += ARRIVAL_MS + WINDOW_MS
         assert isinstance(queue.take(1, 60, window, token), Lease)
 
@@ -203,7 +203,7 @@ class TestATurn:
         window.settle(grant)
         clock.advance(1)
         refused = its_own.ask(CallKind.QUEUE, dead_id)
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, Denied)
         clock.now_ms = refused.retry_at_ms
         assert isinstance(window.ask(CallKind.QUEUE, "next"), Grant)
 

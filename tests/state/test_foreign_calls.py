@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from assetbatch.domain.queueing import CallKind, CallLimit, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied
 from assetbatch.domain.records import COMMANDS
 from assetbatch.errors import ConfigError
 from assetbatch.slots.slots import HOLD_SECONDS, MARGIN_SECONDS, Slot, Slots, told
@@ -120,7 +120,7 @@ class TestASlot:
             slots.done(take(slots).id, call_made=True)
         clock.advance(10)
         answer = slots.take(CallKind.PRIORITY, 5, 49, lambda _: pytest.fail("it would wait in vain"))
-        assert isinstance(answer, Refused)
+        assert isinstance(answer, Denied)
         told_it = told(answer)
         assert (told_it.granted, told_it.reason, told_it.retry_after_seconds) == (False, "window", 50.001)  # type: ignore[union-attr]
 
@@ -139,7 +139,7 @@ class TestASlot:
     ) -> None:
         for _ in range(2):
             take(slots)
-        assert isinstance(slots.take(CallKind.QUEUE, 5, 100, lambda _: False), Refused)
+        assert isinstance(slots.take(CallKind.QUEUE, 5, 100, lambda _: False), Denied)
         assert not redis_client.exists(*window.keys[3:5])
 
 
@@ -147,7 +147,7 @@ class TestWhatIsReserved:
     def test_is_for_priority_only(self, slots: Slots, window: Window, clock: FakeClock) -> None:
         window.reserve(clock.now_ms, 2, 300_000)
         answer = slots.take(CallKind.QUEUE, 5, 0, lambda _: True)
-        assert isinstance(answer, Refused)
+        assert isinstance(answer, Denied)
         assert answer.reason == "reserved"
         take(slots, kind=CallKind.PRIORITY)
         assert window.state().reserved == 1
@@ -171,7 +171,7 @@ class TestADeadProcess:
     def test_leaves_its_turn_to_others(self, window: Window, dead_processes: DeadProcesses) -> None:
         for _ in range(2):
             window.ask(CallKind.QUEUE)
-        assert isinstance(window.ask(CallKind.QUEUE, id_of_a_dead_process()), Refused)
+        assert isinstance(window.ask(CallKind.QUEUE, id_of_a_dead_process()), Denied)
         assert dead_processes.free()
 
 

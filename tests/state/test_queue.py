@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from assetbatch.domain.assets import AssetPriority
-from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Failure, Fault, Lane, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Empty, Failure, Fault, Lane
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
 from assetbatch.state.queue import Lease, Queue
@@ -614,7 +614,7 @@ class TestWithAWindow:
         for _ in range(5):
             window.ask(CallKind.PRIORITY)
         queue.enqueue([("A", MEDIUM)])
-        assert isinstance(queue.take(1, LEASE_SECONDS, window), Refused)
+        assert isinstance(queue.take(1, LEASE_SECONDS, window), Denied)
         assert queue.state().leased == 0
 
     def test_the_slots_of_the_next_priority_cycle_are_left(

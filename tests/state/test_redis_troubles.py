@@ -17,7 +17,7 @@ import redis
 
 from assetbatch.domain.metrics import CALLS, QUEUE_SIZE, Measured, Point
 from assetbatch.domain.models import Price, StoredAsset
-from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Enqueued, Failure, Lane, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Empty, Enqueued, Failure, Lane
 from assetbatch.domain.records import COMMANDS
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
@@ -413,13 +413,13 @@ def use_every_script(client: RedisClient) -> None:
     assert window.extend(first, CallKind.QUEUE, 5)
     window.settle(first)
     window.cancel(first)
-    assert isinstance(grants[-1], Refused)
+    assert isinstance(grants[-1], Denied)
     window.leave("c7")
     window.block(1)
     client.zadd("{troubles}:own:window:abc", {"former": clock()})
     keys = Keys("{troubles}:own", "{troubles}")
     other = Window(client, keys, "abc", CallLimit(5, 60_000), 10.0, clock_ms=clock)
-    assert isinstance(other.ask(CallKind.QUEUE), Refused)
+    assert isinstance(other.ask(CallKind.QUEUE), Denied)
     assert window.state().remaining == 0
     with Locks(client, Keys("{troubles}"), clock).hold("run_queue", 60) as held:
         assert held

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from assetbatch.domain.assets import AssetType
 from assetbatch.domain.entitlements import Entitlements, Restriction
-from assetbatch.domain.queueing import CallKind, CallLimit, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.entitlement_store import EntitlementStore
 from assetbatch.state.keys import SHARED_PREFIX, Keys, window_name
@@ -58,7 +58,7 @@ class TestTwoInstallations:
     def test_have_one_budget(self, ours: Window, theirs: Window) -> None:
         use(ours, CallKind.QUEUE, 3)
         use(theirs, CallKind.QUEUE, 2)
-        assert isinstance(ours.ask(CallKind.PRIORITY), Refused)
+        assert isinstance(ours.ask(CallKind.PRIORITY), Denied)
 
     def test_keep_slots_for_the_cycles_of_both_that_start_together(
         self, ours: Window, theirs: Window, clock: FakeClock
@@ -133,7 +133,7 @@ class TestTwoInstallations:
         both = [Window(redis_client, key, window_name("desk"), limit, 10.0, clock_ms=clock) for key in keys]
         for window in both:
             use(window, CallKind.QUEUE, 1)
-        assert isinstance(both[0].ask(CallKind.QUEUE), Refused)
+        assert isinstance(both[0].ask(CallKind.QUEUE), Denied)
 
 
 class TestAnEarlierVersion:
@@ -146,7 +146,7 @@ class TestAnEarlierVersion:
         former = self.former(redis_client, clock)
         use(ours, CallKind.QUEUE, 1)  # another host is up to date already
         use(former, CallKind.QUEUE, 4)
-        assert isinstance(ours.ask(CallKind.QUEUE, "asks"), Refused)
+        assert isinstance(ours.ask(CallKind.QUEUE, "asks"), Denied)
         assert not redis_client.exists(former.keys[0])
         clock.advance(60.1)
         use(ours, CallKind.QUEUE, 1)
@@ -159,7 +159,7 @@ class TestAnEarlierVersion:
         use(ours, CallKind.QUEUE, 1)  # moves its entry
         former.settle(grant)
         use(ours, CallKind.QUEUE, 1)
-        assert isinstance(ours.ask(CallKind.QUEUE), Refused)
+        assert isinstance(ours.ask(CallKind.QUEUE), Denied)
 
     def test_leaves_what_the_provider_has_forbidden(
         self, ours: Window, theirs: Window, redis_client: RedisClient, clock: FakeClock
@@ -168,9 +168,9 @@ class TestAnEarlierVersion:
         use(theirs, CallKind.QUEUE, 1)
         until_ms = former.block(600)
         answer = ours.ask(CallKind.QUEUE)
-        assert isinstance(answer, Refused)
+        assert isinstance(answer, Denied)
         assert (answer.retry_at_ms, answer.reason) == (until_ms, "blocked")
-        assert isinstance(theirs.ask(CallKind.QUEUE), Refused)
+        assert isinstance(theirs.ask(CallKind.QUEUE), Denied)
 
     def test_leaves_no_reservation_that_is_misread(
         self, ours: Window, redis_client: RedisClient, clock: FakeClock

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assetbatch.domain.queueing import CallKind, CallLimit, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
@@ -35,13 +35,13 @@ def window(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Window:
     return make_window(redis_client, keys, clock)
 
 
-def granted(answer: Grant | Refused) -> Grant:
+def granted(answer: Grant | Denied) -> Grant:
     assert isinstance(answer, Grant)
     return answer
 
 
-def refused(answer: Grant | Refused) -> Refused:
-    assert isinstance(answer, Refused)
+def refused(answer: Grant | Denied) -> Denied:
+    assert isinstance(answer, Denied)
     return answer
 
 
@@ -161,7 +161,7 @@ class TestDatingAhead:
             clock.now_ms += pause
             call_id = new_id()
             answer = window.ask(CallKind.PRIORITY, call_id)
-            while isinstance(answer, Refused):
+            while isinstance(answer, Denied):
                 clock.now_ms = max(clock.now_ms, answer.retry_at_ms)
                 answer = window.ask(CallKind.PRIORITY, call_id)
             clock.now_ms += latency
@@ -568,7 +568,7 @@ class TestTheServersClock:
         granted(window.ask(CallKind.PRIORITY))  # and this one is under way
         clock.advance(-3600)
         stepped_ms = clock.now_ms
-        while isinstance(answer := window.ask(CallKind.PRIORITY, "next"), Refused):
+        while isinstance(answer := window.ask(CallKind.PRIORITY, "next"), Denied):
             clock.now_ms = answer.retry_at_ms
         assert clock.now_ms <= stepped_ms + 60_000 + window.max_in_flight_ms
 
@@ -610,7 +610,7 @@ class TestTheServersClock:
             refused(window.ask(CallKind.PRIORITY, f"dead {number}"))
         clock.advance(-3600)
         stepped_ms = clock.now_ms
-        while isinstance(answer := window.ask(CallKind.QUEUE, "next"), Refused):
+        while isinstance(answer := window.ask(CallKind.QUEUE, "next"), Denied):
             clock.now_ms = answer.retry_at_ms
         assert clock.now_ms <= stepped_ms + 4 * 60_000 + window.max_in_flight_ms
 
@@ -623,7 +623,7 @@ class TestTheServersClock:
         use(window, CallKind.QUEUE)
         clock.advance(-3600)
         stepped_ms = clock.now_ms
-        while isinstance(answer := window.ask(CallKind.QUEUE, "next"), Refused):
+        while isinstance(answer := window.ask(CallKind.QUEUE, "next"), Denied):
             assert clock.now_ms <= stepped_ms + 60_000
             clock.now_ms = answer.retry_at_ms
         assert clock.now_ms <= stepped_ms + 60_000
@@ -682,7 +682,7 @@ def test_without_redis_nobody_is_called(keys: Keys, tmp_path: object) -> None:
 def test_many_threads_at_once_get_no_more_than_the_limit(
     redis_url: str, keys: Keys, clock: FakeClock
 ) -> None:
-    answers: list[Grant | Refused] = []
+    answers: list[Grant | Denied] = []
 
     def ask() -> None:
         client = connect(Secret(redis_url))

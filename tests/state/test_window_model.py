@@ -15,7 +15,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from assetbatch.domain.queueing import CallKind, CallLimit, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
 from assetbatch.state.window import RESERVATION_GRACE_SECONDS, Grant, Window
@@ -242,7 +242,7 @@ def test_the_machine_would_see_a_window_that_leaks(
     if sabotage == "settle-at-once":
         ask = Window.ask
 
-        def leak(window: Window, kind: CallKind, call_id: str | None = None) -> Grant | Refused:
+        def leak(window: Window, kind: CallKind, call_id: str | None = None) -> Grant | Denied:
             answer = ask(window, kind, call_id)
             if isinstance(answer, Grant):
                 window.settle(answer)

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from assetbatch.domain.queueing import CallKind, CallLimit, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
 from assetbatch.state.window import Grant, Window
@@ -29,14 +29,14 @@ def window(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Window:
     return make_window(redis_client, keys, clock)
 
 
-def granted(answer: Grant | Refused) -> Grant:
+def granted(answer: Grant | Denied) -> Grant:
     assert isinstance(answer, Grant)
     return answer
 
 
-def refused(answer: Grant | Refused) -> tuple[int, str]:
+def refused(answer: Grant | Denied) -> tuple[int, str]:
     """The moment to come back at, and the reason."""
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, Denied)
     return answer.retry_at_ms, answer.reason
 
 

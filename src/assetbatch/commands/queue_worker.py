@@ -24,7 +24,7 @@ from assetbatch.domain.formatting import format_duration, listed
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import SNAPSHOT_TICKERS
 from assetbatch.domain.planning import Work, WorkKind, parse_work_id, shares_calls
-from assetbatch.domain.queueing import CallKind, Empty, Failure, Fault, Refused
+from assetbatch.domain.queueing import CallKind, Denied, Empty, Failure, Fault
 from assetbatch.domain.records import Started
 from assetbatch.domain.status import Status
 from assetbatch.refresh.batch import BatchReport, Holder, Portion, held_result
@@ -108,7 +108,7 @@ def _drain(
         if isinstance(taken, Empty):
             result.ended_because = "empty"
             break
-        if isinstance(taken, Refused):
+        if isinstance(taken, Denied):
             if taken.wait_ms / 1000 > refresher.time_for_calls():
                 result.ended_because = (
                     f"out of calls for {format_duration(taken.wait_ms)}: {WAITS_FOR[taken.reason]}"

@@ -36,7 +36,7 @@ class Cause(StrEnum):
     """No partition of the table takes its moment."""
 
 
-class Refused(NamedTuple):
+class Denied(NamedTuple):
     """Why the database refuses a bar."""
 
     error: str
@@ -124,13 +124,13 @@ class BarColumns:
         is_ours = len(self._table.columns) == 2 + len(VALUES) and not self._table.constants
         return "binary" if fits and is_ours else "text"
 
-    def refused(self, bars: Collection[Bar]) -> dict[int, Refused]:
+    def refused(self, bars: Collection[Bar]) -> dict[int, Denied]:
         """Return the bars that their columns cannot hold, by start, with the first reason of each."""
-        found: dict[int, Refused] = {}
+        found: dict[int, Denied] = {}
         for check in self._checks:
             for bar in bars:
                 if error := check.error(bar):
-                    found.setdefault(bar.t_ms, Refused(error))
+                    found.setdefault(bar.t_ms, Denied(error))
         return found
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from assetbatch.database.columns import Cause, Refused
+from assetbatch.database.columns import Cause, Denied
 from assetbatch.database.failures import UNTRANSLATABLE, DataError, LockedError
 from assetbatch.database.saving import Known
 from assetbatch.database.statements import VALUES
@@ -134,7 +134,7 @@ class _Parts:
             except DataError as raised:
                 error = raised
         bars = {bar.t_ms: bar for bar in batch.bars.get(symbol, ())}
-        refused: Mapping[int, Refused] = {}
+        refused: Mapping[int, Denied] = {}
         if bars:
             refused = self._unplaced(symbol, bars)
             for looked_closer in (False, True):
@@ -155,13 +155,13 @@ class _Parts:
                 return
             except DataError as raised:
                 error = raised
-        everything = dict.fromkeys(bars, Refused(error.said))
+        everything = dict.fromkeys(bars, Denied(error.said))
         known = Known(bars={symbol: everything}, symbols={symbol: error.said}, without_outcome=True)
         self._save(msgspec.structs.replace(batch, spans={}), known)
 
-    def _unplaced(self, symbol: str, bars: Mapping[int, Bar]) -> dict[int, Refused]:
+    def _unplaced(self, symbol: str, bars: Mapping[int, Bar]) -> dict[int, Denied]:
         return {
-            t_ms: Refused(f"{self._database.bars} has no partition for {moment(t_ms)}", Cause.NO_PARTITION)
+            t_ms: Denied(f"{self._database.bars} has no partition for {moment(t_ms)}", Cause.NO_PARTITION)
             for t_ms in self._database.unplaced(symbol, list(bars))
         }
 
@@ -170,11 +170,11 @@ class _Parts:
         symbol: str,
         batch: Batch,
         bars: Mapping[int, Bar],
-        known: Mapping[int, Refused],
+        known: Mapping[int, Denied],
         error: DataError,
-    ) -> dict[int, Refused]:
+    ) -> dict[int, Denied]:
         """The bars that are refused, found by storing the others, the largest parts first."""
-        refused: dict[int, Refused] = {}
+        refused: dict[int, Denied] = {}
         waiting = deque([(sorted(bars.keys() - known.keys()), error)])
         budget = PROBES_OF_A_SYMBOL
         while waiting:
@@ -182,7 +182,7 @@ class _Parts:
             halves = [half for half in (starts[: len(starts) // 2], starts[len(starts) // 2 :]) if half]
             if len(halves) < 2 or min(budget, self._probes_left) < 2:
                 said = self._said(why, bars[starts[0]]) if len(starts) == 1 else why.said
-                refused |= dict.fromkeys(starts, Refused(said))
+                refused |= dict.fromkeys(starts, Denied(said))
                 continue
             for half in halves:
                 budget -= 1

@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 
 from assetbatch.database import bars, coverage, last_update
-from assetbatch.database.columns import BarColumns, Cause, Column, Refused
+from assetbatch.database.columns import BarColumns, Cause, Column, Denied
 from assetbatch.database.session import Connection
 from assetbatch.database.text import shortened, storable
 from assetbatch.domain.models import (
@@ -38,7 +38,7 @@ FAILED = "failed"
 ERROR_LIMIT = 500
 """Characters of an error message that are kept."""
 
-RefusedBars = Mapping[int, Refused]
+RefusedBars = Mapping[int, Denied]
 """Bars by start that cannot be stored."""
 
 
@@ -361,7 +361,7 @@ def _without(
 
 def _runs(starts: Sequence[int], refused: RefusedBars) -> Iterator[tuple[int, int, str]]:
     """The stretches of refused bars between which no bar was stored, and why."""
-    run: tuple[int, int, Refused] | None = None
+    run: tuple[int, int, Denied] | None = None
     for t_ms in starts:
         why = refused.get(t_ms)
         if run and (why is None or why.cause is not run[2].cause):

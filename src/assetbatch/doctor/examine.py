@@ -37,7 +37,7 @@ from assetbatch.doctor.findings import (
     warning,
 )
 from assetbatch.domain.formatting import format_duration
-from assetbatch.domain.queueing import CallKind, Refused
+from assetbatch.domain.queueing import CallKind, Denied
 from assetbatch.domain.records import COMMANDS
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import (
@@ -291,7 +291,7 @@ def _record_call(services: Services, grant: Grant) -> None:
         raise
 
 
-def _slot(services: Services, deadline: Deadline) -> Grant | Refused:
+def _slot(services: Services, deadline: Deadline) -> Grant | Denied:
     """A free call; or why and for how long there is none."""
     call_id = new_id()
     waited = 0.0

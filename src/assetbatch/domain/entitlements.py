@@ -78,7 +78,7 @@ class KnownRestriction(msgspec.Struct, frozen=True, kw_only=True):
     `edge_ms`: what starts before it is refused (HISTORY), or the midnight before which the last day is not
     published yet (LAST_DAY). `tickers` are whose calls were refused; of lacks that may be a ticker's own
     (`OF_TICKERS`) they are believed for those, and for their market if there are two of it and `general`.
-    Refused snapshots (`OF_TICKERS_ONLY`) are believed of the class, or of the tickers where not `general`.
+    Denied snapshots (`OF_TICKERS_ONLY`) are believed of the class, or of the tickers where not `general`.
     """
 
     lack: Restriction

@@ -188,7 +188,7 @@ def assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: 
 def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
     """An asset is due when something newer than what is stored can exist and may be seen.
 
-    Never fetched: due, even while its market is closed. Refused or unknown to the provider: after a
+    Never fetched: due, even while its market is closed. Denied or unknown to the provider: after a
     while. Complete up to what can be seen: not due. Otherwise by its frequency while its market is
     open, and with doubling pauses after it has closed (the provider may publish the end late).
     """

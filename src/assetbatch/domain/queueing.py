@@ -147,7 +147,7 @@ class CallKind(StrEnum):
     QUEUE = "queue"
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Denied(msgspec.Struct, frozen=True):
     """No slot: come back at `retry_at_ms` (the server's clock), which is `wait_ms` from the answer on.
 
     `reason` is `window` (all slots used), `blocked` (the provider said so), `lost` (the log of calls may be
@@ -159,7 +159,7 @@ class Refused(msgspec.Struct, frozen=True):
     wait_ms: int
 
     @classmethod
-    def from_reply(cls, retry_at: str, reason: str, now: str) -> Refused:
+    def from_reply(cls, retry_at: str, reason: str, now: str) -> Denied:
         """Reads what the scripts answer."""
         return cls(int(retry_at), reason, max(0, int(retry_at) - int(now)))
 

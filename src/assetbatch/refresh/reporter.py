@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from assetbatch.domain.entitlements import KnownRestriction, restriction_in_words
 from assetbatch.domain.formatting import format_duration, plural
 from assetbatch.domain.metrics import CallMade
-from assetbatch.domain.queueing import Refused
+from assetbatch.domain.queueing import Denied
 from assetbatch.refresh.progress import Progress
 from assetbatch.state.history import History
 from assetbatch.state.process_id import new_id
@@ -37,7 +37,7 @@ class Reporter:
         self.waits = 0
         self.calls: list[CallMade] = []
 
-    def waiting(self, refused: Refused, *, first: bool) -> None:
+    def waiting(self, refused: Denied, *, first: bool) -> None:
         """A call waits for its slot; counted once per call."""
         if first:
             self.waits += 1

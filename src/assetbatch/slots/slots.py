@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from assetbatch.deadline import monotonic
-from assetbatch.domain.queueing import CallKind, Refused
+from assetbatch.domain.queueing import CallKind, Denied
 from assetbatch.errors import ConfigError
 from assetbatch.slots.keeper import KILL_AFTER_SECONDS
 from assetbatch.state.process_id import is_foreign, new_id
@@ -60,7 +60,7 @@ class Taken(msgspec.Struct, frozen=True):
 class NotTaken(msgspec.Struct, frozen=True):
     """Why there is no slot, and when to ask again.
 
-    `reason` as in `Refused`, or `busy`: too many ask at once.
+    `reason` as in `Denied`, or `busy`: too many ask at once.
     """
 
     reason: str
@@ -75,9 +75,9 @@ class Done(msgspec.Struct, frozen=True):
     calls_made: int
 
 
-def told(answer: Slot | Refused) -> Taken | NotTaken:
+def told(answer: Slot | Denied) -> Taken | NotTaken:
     """Return what another program is told."""
-    if isinstance(answer, Refused):
+    if isinstance(answer, Denied):
         return NotTaken(answer.reason, answer.wait_ms / 1000)
     left = round(answer.until - monotonic(), 3)
     return Taken(answer.id, answer.deadline().isoformat(timespec="milliseconds"), left)
@@ -106,7 +106,7 @@ class Slots:
         hold_seconds: float,
         wait_seconds: float,
         pause: Callable[[float], bool],
-    ) -> Slot | Refused:
+    ) -> Slot | Denied:
         """Take a slot to be used within `hold_seconds` (at most `HOLD_SECONDS`).
 
         Wait for it if it will be free within `wait_seconds`; `pause` sleeps, and returns False where the wait

@@ -17,13 +17,13 @@ from assetbatch.domain.queueing import (
     _RANKS,
     CallKind,
     DeadLetter,
+    Denied,
     Empty,
     Enqueued,
     Failure,
     Item,
     Lane,
     QueueState,
-    Refused,
     Retried,
 )
 from assetbatch.state.connection import RedisClient, redis_errors, script
@@ -123,7 +123,7 @@ class Queue:
         token: str | None = None,
         *,
         alone: int | None = None,
-    ) -> Lease | Empty | Refused:
+    ) -> Lease | Empty | Denied:
         """Leases up to `count` items, at most `alone` of them (None: any number) of bars and history, which
         take a call each; with a `window` only together with a slot for one call.
 
@@ -146,7 +146,7 @@ class Queue:
             elif kind == "empty":
                 return Empty(int(rest[0]) or None)
             elif window and kind == "refused":
-                refused = Refused.from_reply(*rest)
+                refused = Denied.from_reply(*rest)
                 if not window.may_be_freed(refused):
                     return refused
             else:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from assetbatch.deadline import monotonic
-from assetbatch.domain.queueing import CallKind, CallLimit, Refused
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied
 from assetbatch.state.connection import RedisClient, redis_errors, script
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id, this_host
@@ -160,7 +160,7 @@ class Window:
 
     def ask(
         self, kind: CallKind, call_id: str | None = None, *, lead_seconds: float | None = None
-    ) -> Grant | Refused:
+    ) -> Grant | Denied:
         """Asks for one slot, in one round trip.
 
         Who was refused asks again with the same `call_id`, to keep its turn, or calls `leave`. The call
@@ -178,7 +178,7 @@ class Window:
             if answer == "unknown":
                 self.recover()
                 continue
-            refused = Refused.from_reply(*refusal)
+            refused = Denied.from_reply(*refusal)
             if not self.may_be_freed(refused):
                 return refused
 
@@ -189,7 +189,7 @@ class Window:
         """
         return grant.taken_at + self.max_in_flight_ms / 1000 - ARRIVAL_SECONDS
 
-    def may_be_freed(self, refused: Refused) -> bool:
+    def may_be_freed(self, refused: Denied) -> bool:
         """Return whether slots that dead processes held were freed, so that it is worth asking again."""
         return refused.reason in ("window", "reserved") and self._free_dead()
 
