@@ -36,7 +36,7 @@ from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
 from assetbatch.database import Store
 from assetbatch.deadline import Deadline
-from assetbatch.domain.models import SNAPSHOT_TICKERS, Batch
+from assetbatch.domain.models import SNAPSHOT_TICKERS, Changes
 from assetbatch.provider.client import ProviderClient
 from assetbatch.refresh.inflight import MOST_OUT
 from assetbatch.refresh.progress import Progress
@@ -376,7 +376,7 @@ def page(database_url: str, base_url: str, symbol: str, pipe: Connection) -> Non
         began = time.perf_counter()
         answer = client.bars(f"X:{symbol}", PAGE_START_MS, PAGE_START_MS + PAGE_MS - 1)
         decoded = time.perf_counter()
-        saved = store.save(Batch(bars={symbol: answer.bars}), PAGE_START_MS + 2 * PAGE_MS)
+        saved = store.save(Changes(bars={symbol: answer.bars}), PAGE_START_MS + 2 * PAGE_MS)
         stored = time.perf_counter()
     peak_mb = most_memory_mb()
     pipe.send(Page(decoded - began, stored - decoded, before_mb, peak_mb, saved.bars_new))

@@ -13,7 +13,7 @@ import pytest
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.database import Store
 from assetbatch.deadline import Deadline
-from assetbatch.domain.models import Batch, Saved
+from assetbatch.domain.models import Changes, Saved
 from assetbatch.domain.queueing import CallKind, Lane
 from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_QUEUE
 from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
@@ -225,7 +225,7 @@ class TestFailures:
         paid.run_priority()
         save, saved = Store.save, 0
 
-        def fill_up(store: Store, batch: Batch, now_ms: int) -> Saved:
+        def fill_up(store: Store, batch: Changes, now_ms: int) -> Saved:
             nonlocal saved
             saved += 1
             if saved == 3:

@@ -9,7 +9,7 @@ import pytest
 
 from assetbatch.commands import queue_worker
 from assetbatch.database import Store
-from assetbatch.domain.models import Batch, Saved
+from assetbatch.domain.models import Changes, Saved
 from assetbatch.domain.queueing import Lane
 from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError, UnreachableError
 from assetbatch.provider.client import ProviderClient
@@ -129,7 +129,7 @@ def test_a_call_that_fails_takes_only_its_own_assets_with_it(wide: World) -> Non
 
 
 def test_what_the_database_refuses_is_tried_again_later(wide: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_store: Store, _batch: Batch, _now_ms: int) -> Saved:
+    def refuse(_store: Store, _batch: Changes, _now_ms: int) -> Saved:
         raise DatabaseError("no", hint="none")
 
     wide.enqueue_secondary()
@@ -256,7 +256,7 @@ class TestStoring:
         save = Store.save
         asked_meanwhile: list[int] = []
 
-        def slowly(store: Store, batch: Batch, now_ms: int) -> Saved:
+        def slowly(store: Store, batch: Changes, now_ms: int) -> Saved:
             if batch.bars and not asked_meanwhile:
                 before = len(few.provider.arrivals)
                 threading.Event().wait(3)

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from assetbatch.database import Batch, Outcome, Saved, Store
+from assetbatch.database import Changes, Outcome, Saved, Store
 from assetbatch.database.migrations import all_migrations
 from assetbatch.domain.assets import AssetType
 from assetbatch.domain.models import BAR_MS, Bar, CoveredInterval, IntervalState, Price
@@ -162,7 +162,7 @@ def test_on_a_platforms_tables_everything_works(platform: dict[str, str], empty:
         CoveredInterval(bars[0].t_ms, bars[-1].end_ms, IntervalState.ASKED, NOW_MS),
         CoveredInterval(bars[-1].end_ms, NOW_MS, IntervalState.FAILED, NOW_MS, "timeout"),
     )
-    batch = Batch(
+    batch = Changes(
         prices=[Price(symbol="EURUSD", last_price=1.08345, bid=1.0834, as_of_ms=NOW_MS)],
         bars={"XAUUSD": bars, "EURUSD": bars},
         spans=dict.fromkeys(("XAUUSD", "EURUSD"), spans),
@@ -192,7 +192,7 @@ def test_numeric_prices_take_every_digit_and_are_rounded_only_by_their_scale(emp
     )
     migrate(empty)
     register(empty, [asset("BTCUSD")])
-    batch = Batch(
+    batch = Changes(
         bars={"BTCUSD": [Bar(0, 0.1 + 0.2, 12345678.12345679, 0.30004, 0.30006, 1e-07, None, None)]}
     )
     assert empty.save(batch, NOW_MS).bars_new == 1
@@ -210,7 +210,7 @@ def test_missing_columns_and_unique_indexes_are_added(empty: Store, sql: Sql) ->
     )
     migrate(empty)
     register(empty, [asset("EURUSD"), asset("XAUUSD")])
-    batch = Batch(
+    batch = Changes(
         prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in ("EURUSD", "XAUUSD")],
         outcomes=[Outcome("EURUSD", "success"), Outcome("XAUUSD", "success")],
     )
@@ -271,8 +271,8 @@ def test_a_partitioned_bar_table_is_adopted(empty: Store, sql: Sql) -> None:
     migrate(empty)
     register(empty, [asset("EURUSD")])
     bars = [Bar(t_ms, 1.0, 2.0, 1.0, 2.0) for t_ms in (0, NOW_MS)]
-    assert empty.save(Batch(bars={"EURUSD": bars}), NOW_MS).bars_new == 2
-    assert empty.save(Batch(bars={"EURUSD": bars}), NOW_MS) == Saved(updated=[], unknown=[])
+    assert empty.save(Changes(bars={"EURUSD": bars}), NOW_MS).bars_new == 2
+    assert empty.save(Changes(bars={"EURUSD": bars}), NOW_MS) == Saved(updated=[], unknown=[])
     assert empty.load(["EURUSD"])["EURUSD"].last_bar_ms == NOW_MS
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assetbatch.database import Store
-from assetbatch.domain.models import BAR_MS, Bar, Batch
+from assetbatch.domain.models import BAR_MS, Bar, Changes
 
 from .conftest import on_both_tables
 
@@ -16,7 +16,7 @@ NOW_MS = 1_760_000_100_000
 
 def save(store: Store, symbol: str, slots: range) -> None:
     bars = [Bar(slot * BAR_MS, 1.0, 9_999.0, 1.0, float(1 + slot)) for slot in slots]
-    store.save(Batch(bars={symbol: bars}), NOW_MS)
+    store.save(Changes(bars={symbol: bars}), NOW_MS)
 
 
 def test_are_those_of_the_newest_day_of_bars_however_old(store: Store) -> None:

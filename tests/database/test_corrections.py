@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assetbatch.database import Store
-from assetbatch.domain.models import BAR_MS, Bar, Batch, Outcome, Price
+from assetbatch.domain.models import BAR_MS, Bar, Changes, Outcome, Price
 
 from .conftest import Sql
 
@@ -15,9 +15,11 @@ SECOND_MS = 1000
 HOUR_MS = 3_600_000
 
 
-def answer(asked_ms: int, close: float, *, at_ms: int = OLD_MS, volume: float = 9.0, slots: int = 3) -> Batch:
+def answer(
+    asked_ms: int, close: float, *, at_ms: int = OLD_MS, volume: float = 9.0, slots: int = 3
+) -> Changes:
     bars = [Bar(at_ms + slot * BAR_MS, 1.0, 5.0, 0.5, close, volume) for slot in range(slots)]
-    return Batch(bars={"EURUSD": bars}, asked_ms={"EURUSD": asked_ms})
+    return Changes(bars={"EURUSD": bars}, asked_ms={"EURUSD": asked_ms})
 
 
 def closes(sql: Sql) -> list[float]:
@@ -60,7 +62,7 @@ def test_an_answer_dated_ahead_of_the_servers_clock_keeps_nothing_out(store: Sto
 
 def test_another_symbols_answer_keeps_nothing_out(store: Store, sql: Sql) -> None:
     store.save(answer(NOW_MS - HOUR_MS, 1.0), NOW_MS)
-    other = Batch(bars={"XAUUSD": answer(0, 2.0).bars["EURUSD"]}, asked_ms={"XAUUSD": NOW_MS + SECOND_MS})
+    other = Changes(bars={"XAUUSD": answer(0, 2.0).bars["EURUSD"]}, asked_ms={"XAUUSD": NOW_MS + SECOND_MS})
     store.save(other, NOW_MS + SECOND_MS)
     assert store.save(answer(NOW_MS, 3.0), NOW_MS + 2 * SECOND_MS).bars_changed == 3
 
@@ -72,8 +74,8 @@ def test_a_symbol_keeps_a_bounded_number_of_answers(store: Store, sql: Sql) -> N
     assert sql("SELECT count(*) <= 48 FROM data_sources.assetbatch_answers") == [(True,)]
 
 
-def price(value: float, asked_ms: int) -> Batch:
-    return Batch(
+def price(value: float, asked_ms: int) -> Changes:
+    return Changes(
         prices=[Price(symbol="EURUSD", last_price=value, as_of_ms=OLD_MS)],
         outcomes=[Outcome("EURUSD", "success")],
         asked_ms={"EURUSD": asked_ms},

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from assetbatch.database import Store
 from assetbatch.domain.coverage import record
-from assetbatch.domain.models import BAR_MS, Bar, Batch, CoveredInterval, IntervalState, Outcome, Price
+from assetbatch.domain.models import BAR_MS, Bar, Changes, CoveredInterval, IntervalState, Outcome, Price
 from tests.schema import register
 
 from .conftest import SYMBOLS, Sql, asset, deadlocks, wait_for_a_waiting_lock
@@ -42,15 +42,17 @@ class TestSaving:
             span(5, 6, FAILED, NOW_MS, "status 500"),
             span(9, 12, REQUESTED),
         )
-        store.save(Batch(spans={"EURUSD": ledger, "BTCUSD": ledger[1:2]}), NOW_MS)
+        store.save(Changes(spans={"EURUSD": ledger, "BTCUSD": ledger[1:2]}), NOW_MS)
         stored = store.load(SYMBOLS)
         assert stored["EURUSD"].spans == ledger
         assert stored["BTCUSD"].spans == ledger[1:2]
         assert stored["XAUUSD"].spans == ()
 
     def test_news_are_recorded_over_what_is_known(self, store: Store) -> None:
-        store.save(Batch(spans={"EURUSD": [span(0, 9, REQUESTED), span(3, 4, FAILED, 1, "timeout")]}), NOW_MS)
-        store.save(Batch(spans={"EURUSD": [span(2, 6, ASKED, 2), span(0, 8, FAILED, 3)]}), NOW_MS)
+        store.save(
+            Changes(spans={"EURUSD": [span(0, 9, REQUESTED), span(3, 4, FAILED, 1, "timeout")]}), NOW_MS
+        )
+        store.save(Changes(spans={"EURUSD": [span(2, 6, ASKED, 2), span(0, 8, FAILED, 3)]}), NOW_MS)
         assert store.load(["EURUSD"])["EURUSD"].spans == (
             span(0, 2, FAILED, 3),
             span(2, 6, ASKED, 2),
@@ -60,35 +62,35 @@ class TestSaving:
 
     def test_in_steady_state_a_symbol_has_one_row_that_grows_in_place(self, store: Store, sql: Sql) -> None:
         for n in range(1, 20):
-            store.save(Batch(spans={"EURUSD": [span(n - 1, n, ASKED, n)]}), NOW_MS)
+            store.save(Changes(spans={"EURUSD": [span(n - 1, n, ASKED, n)]}), NOW_MS)
         assert store.load(["EURUSD"])["EURUSD"].spans == (span(0, 19, ASKED, 1),)
         assert sql("SELECT count(*) FROM data_sources.assetbatch_spans") == [(1,)]
 
     def test_the_same_batch_again_writes_nothing(self, store: Store, sql: Sql) -> None:
         spans = [span(0, 9, ASKED, 5), span(9, 12, FAILED, 5, "timeout"), span(12, 30, REQUESTED)]
-        batch = Batch(spans=dict.fromkeys(SYMBOLS, spans))
+        batch = Changes(spans=dict.fromkeys(SYMBOLS, spans))
         store.save(batch, NOW_MS)
         before = rows(sql)
         store.save(batch, NOW_MS + 60_000)
         assert rows(sql) == before
 
     def test_asking_again_for_what_was_asked_writes_nothing(self, store: Store, sql: Sql) -> None:
-        store.save(Batch(spans={"EURUSD": [span(0, 9, ASKED, 5)]}), NOW_MS)
+        store.save(Changes(spans={"EURUSD": [span(0, 9, ASKED, 5)]}), NOW_MS)
         before = rows(sql)
-        store.save(Batch(spans={"EURUSD": [span(2, 9, ASKED, 6), span(0, 4, REQUESTED)]}), NOW_MS)
+        store.save(Changes(spans={"EURUSD": [span(2, 9, ASKED, 6), span(0, 4, REQUESTED)]}), NOW_MS)
         assert rows(sql) == before
 
     def test_rows_that_do_not_change_are_not_written(self, store: Store, sql: Sql) -> None:
-        store.save(Batch(spans={"EURUSD": [span(0, 3, ASKED, 5), span(6, 9, REQUESTED)]}), NOW_MS)
+        store.save(Changes(spans={"EURUSD": [span(0, 3, ASKED, 5), span(6, 9, REQUESTED)]}), NOW_MS)
         before = rows(sql)
-        store.save(Batch(spans={"EURUSD": [span(7, 9, FAILED, 6)]}), NOW_MS)
+        store.save(Changes(spans={"EURUSD": [span(7, 9, FAILED, 6)]}), NOW_MS)
         assert rows(sql)[0] == before[0]
         assert rows(sql)[1] != before[1]
 
     def test_a_bar_that_is_refused_is_a_hole_with_that_reason(self, store: Store) -> None:
         impossible = Bar(2 * BAR_MS, 1.0, 2.0, 3.0, 1.0)
         bars = [Bar(BAR_MS, 1.0, 2.0, 1.0, 1.0), impossible, Bar(3 * BAR_MS, 1.0, 2.0, 1.0, 1.0)]
-        batch = Batch(bars={"EURUSD": bars}, spans={"EURUSD": [span(0, 9, ASKED, 5)]})
+        batch = Changes(bars={"EURUSD": bars}, spans={"EURUSD": [span(0, 9, ASKED, 5)]})
         store.save(batch, NOW_MS)
         before, refused, after = store.load(["EURUSD"])["EURUSD"].spans
         assert [before, after] == [span(0, 2, ASKED, 5), span(3, 9, ASKED, 5)]
@@ -98,12 +100,12 @@ class TestSaving:
 
     def test_symbols_without_a_row_are_reported_and_the_rest_is_saved(self, store: Store) -> None:
         spans = [span(0, 9, ASKED, 5)]
-        saved = store.save(Batch(spans={"NOPE": spans, "N\x00PE": spans, "EURUSD": spans}), NOW_MS)
+        saved = store.save(Changes(spans={"NOPE": spans, "N\x00PE": spans, "EURUSD": spans}), NOW_MS)
         assert saved.unknown == ["NOPE", "N\x00PE"]
         assert store.load(["EURUSD"])["EURUSD"].spans == tuple(spans)
 
     def test_error_messages_are_made_storable_and_short(self, store: Store, sql: Sql) -> None:
-        batch = Batch(
+        batch = Changes(
             spans={"EURUSD": [span(0, 9, FAILED, 5, "a\x00\ud800b"), span(9, 12, FAILED, 5, "x" * 999)]}
         )
         store.save(batch, NOW_MS)
@@ -115,12 +117,12 @@ class TestSaving:
         assert rows(sql) == before
 
     def test_rows_of_symbols_that_the_platform_deleted_do_no_harm(self, store: Store, sql: Sql) -> None:
-        store.save(Batch(spans={symbol: [span(0, 9, ASKED, 5)] for symbol in SYMBOLS}), NOW_MS)
+        store.save(Changes(spans={symbol: [span(0, 9, ASKED, 5)] for symbol in SYMBOLS}), NOW_MS)
         sql("DELETE FROM trading.symbols WHERE symbol = 'EURUSD'")
         assert set(store.load(SYMBOLS)) == {"XAUUSD", "BTCUSD"}
         register(store, [asset("EURUSD")])
         assert store.load(["EURUSD"])["EURUSD"].spans == ()
-        store.save(Batch(spans={"EURUSD": [span(3, 4, REQUESTED)]}), NOW_MS)
+        store.save(Changes(spans={"EURUSD": [span(3, 4, REQUESTED)]}), NOW_MS)
         assert store.load(["EURUSD"])["EURUSD"].spans == (span(3, 4, REQUESTED),)
 
     @pytest.mark.parametrize(
@@ -143,15 +145,15 @@ class TestSaving:
 
 
 class TestRoundTrips:
-    def batch(self, symbols: list[str], spans: int) -> Batch:
+    def batch(self, symbols: list[str], spans: int) -> Changes:
         ledger = [span(2 * n, 2 * n + 1, ASKED, 1) for n in range(spans)]
-        return Batch(
+        return Changes(
             prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in symbols],
             outcomes=[Outcome(symbol, "success") for symbol in symbols],
             spans={symbol: ledger for symbol in symbols if ledger},
         )
 
-    def turns(self, url: str, batch: Batch) -> int:
+    def turns(self, url: str, batch: Changes) -> int:
         with Proxy(url) as proxy, Store.open(proxy.url) as through:
             before = proxy.turns
             through.save(batch, NOW_MS)
@@ -178,7 +180,7 @@ class TestTwoWriters:
     ) -> None:
         with psycopg.connect(database_url) as other, ThreadPoolExecutor(1) as pool:
             other.execute("SELECT id FROM trading.symbols FOR NO KEY UPDATE")
-            saving = pool.submit(store.save, Batch(spans={"EURUSD": [span(0, 9, REQUESTED)]}), NOW_MS)
+            saving = pool.submit(store.save, Changes(spans={"EURUSD": [span(0, 9, REQUESTED)]}), NOW_MS)
             wait_for_a_waiting_lock(sql)
             other.execute(
                 "INSERT INTO data_sources.assetbatch_spans (symbol_id, start_ts, end_ts, state)"
@@ -207,7 +209,7 @@ class TestTwoWriters:
                         span(slot, slot + 1, ASKED, 1),
                         span(slot, slot + 5, FAILED, 1),
                     ]
-                    mine.save(Batch(spans=dict.fromkeys(symbols, news)), NOW_MS)
+                    mine.save(Changes(spans=dict.fromkeys(symbols, news)), NOW_MS)
 
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(write, (0, 1)))
@@ -234,7 +236,7 @@ def test_any_sequence_of_batches_ends_in_the_ledger_of_all_its_news(store: Store
         sql("TRUNCATE data_sources.assetbatch_spans")
         expected: dict[str, list[CoveredInterval]] = {symbol: [] for symbol in SYMBOLS}
         for spans in batches:
-            store.save(Batch(spans=spans), NOW_MS)
+            store.save(Changes(spans=spans), NOW_MS)
             for symbol, news in spans.items():
                 expected[symbol] = record(expected[symbol], news)
         assert {symbol: list(found.spans) for symbol, found in store.load(SYMBOLS).items()} == expected

@@ -12,7 +12,7 @@ import pytest
 
 from assetbatch.database import Store
 from assetbatch.database.text import storable
-from assetbatch.domain.models import Batch, Outcome, Price
+from assetbatch.domain.models import Changes, Outcome, Price
 from assetbatch.errors import DatabaseError
 from tests.schema import migrate, register
 
@@ -53,7 +53,7 @@ def test_init_and_a_save_work_on_a_server_in_any_encoding(encoded_url: str, enco
     with Store.open(encoded_url, check_schema=False) as store:
         migrate(store)
         register(store, [asset("EURUSD", NAME), asset("XAUUSD")])
-        batch = Batch(
+        batch = Changes(
             prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in ("EURUSD", "XAUUSD")],
             outcomes=[Outcome("EURUSD", "failed", f"said {NAME} " + "x" * 999), Outcome("XAUUSD", "success")],
         )
@@ -73,7 +73,7 @@ def test_a_symbol_that_the_encoding_cannot_hold_is_an_error_in_words(encoded_url
         migrate(store)
         with pytest.raises(DatabaseError, match="encoding LATIN1 cannot hold the symbol 円USD"):
             register(store, [asset("円USD")])
-        saved = store.save(Batch(prices=[Price(symbol="円USD", last_price=1.5, as_of_ms=NOW_MS)]), NOW_MS)
+        saved = store.save(Changes(prices=[Price(symbol="円USD", last_price=1.5, as_of_ms=NOW_MS)]), NOW_MS)
         assert saved.unknown == ["円USD"]
 
 

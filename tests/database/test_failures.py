@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from assetbatch.database import Batch, Outcome, Saved, Store
+from assetbatch.database import Changes, Outcome, Saved, Store
 from assetbatch.domain.models import BAR_MS, Bar, CoveredInterval, IntervalState, Price, RejectionCause
 from assetbatch.errors import (
     AssetbatchError,
@@ -30,7 +30,7 @@ from .proxy import Proxy
 
 NOW_MS = 1_760_000_100_000
 PASSWORD = "marked-pass-word-8472"
-BATCH = Batch(
+BATCH = Changes(
     prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in SYMBOLS],
     bars={"EURUSD": [Bar(0, 1.0, 1.0, 1.0, 1.0)]},
     spans={"EURUSD": [CoveredInterval(0, BAR_MS, IntervalState.ASKED)]},
@@ -203,8 +203,8 @@ def test_a_role_needs_no_more_than_reading_and_writing_the_tables(
         assert migrate(limited).steps == []
         register(limited, [])
         assert len(limited.save(BATCH, NOW_MS).updated) == 3
-        limited.save(Batch(spans={"XAUUSD": apart}), NOW_MS)
-        limited.save(Batch(spans={"XAUUSD": [CoveredInterval(0, 3 * BAR_MS, IntervalState.ASKED)]}), NOW_MS)
+        limited.save(Changes(spans={"XAUUSD": apart}), NOW_MS)
+        limited.save(Changes(spans={"XAUUSD": [CoveredInterval(0, 3 * BAR_MS, IntervalState.ASKED)]}), NOW_MS)
         assert len(limited.load(SYMBOLS)) == 3
         assert limited.gaps({"EURUSD": (0, 3 * BAR_MS)}) == {"EURUSD": [(BAR_MS, 3 * BAR_MS)]}
 

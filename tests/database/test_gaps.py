@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.database import Store
-from assetbatch.domain.models import BAR_MS, Bar, Batch
+from assetbatch.domain.models import BAR_MS, Bar, Changes
 
 from .conftest import SYMBOLS, Sql, on_both_tables
 from .proxy import Proxy
@@ -23,7 +23,7 @@ def save(store: Store, bars: dict[str, set[int]]) -> None:
     batch = {
         symbol: [Bar(slot * BAR_MS, 1.0, 1.0, 1.0, 1.0) for slot in slots] for symbol, slots in bars.items()
     }
-    store.save(Batch(bars=batch), NOW_MS)
+    store.save(Changes(bars=batch), NOW_MS)
 
 
 def gaps(store: Store, ranges: dict[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:

@@ -11,7 +11,7 @@ import pytest
 
 from assetbatch.database import Store
 from assetbatch.database.migrations import all_migrations
-from assetbatch.domain.models import BAR_MS, Batch, CoveredInterval, IntervalFault, IntervalState, Price
+from assetbatch.domain.models import BAR_MS, Changes, CoveredInterval, IntervalFault, IntervalState, Price
 from assetbatch.errors import DatabaseError, SchemaMissingError
 from tests.schema import migrate, register
 
@@ -98,7 +98,7 @@ def test_an_older_schema_says_to_run_init(store: Store, database_url: str, sql: 
 def test_an_installation_of_version_1_is_upgraded_and_keeps_what_it_has(
     store: Store, database_url: str, sql: Sql
 ) -> None:
-    store.save(Batch(prices=[Price(symbol="EURUSD", last_price=1.5, as_of_ms=1)]), 1)
+    store.save(Changes(prices=[Price(symbol="EURUSD", last_price=1.5, as_of_ms=1)]), 1)
     sql("DROP TABLE data_sources.assetbatch_spans")
     sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 1")
     with pytest.raises(SchemaMissingError, match="version 1") as caught:
@@ -107,7 +107,7 @@ def test_an_installation_of_version_1_is_upgraded_and_keeps_what_it_has(
     assert migrate(store).steps == [step.name for step in all_migrations()[1:]]
     with Store.open(database_url) as upgraded:
         assert upgraded.load(["EURUSD"])["EURUSD"].last_price == 1.5
-        upgraded.save(Batch(spans={"EURUSD": [CoveredInterval(0, BAR_MS, IntervalState.ASKED)]}), 1)
+        upgraded.save(Changes(spans={"EURUSD": [CoveredInterval(0, BAR_MS, IntervalState.ASKED)]}), 1)
 
 
 def test_the_words_of_failed_stretches_become_faults(store: Store, sql: Sql) -> None:
@@ -121,7 +121,7 @@ def test_the_words_of_failed_stretches_become_faults(store: Store, sql: Sql) -> 
         CoveredInterval(2 * n * BAR_MS, (2 * n + 1) * BAR_MS, IntervalState.FAILED, 1, said)
         for n, said in enumerate(words)
     ]
-    store.save(Batch(spans={"EURUSD": spans}), 1)
+    store.save(Changes(spans={"EURUSD": spans}), 1)
     sql("ALTER TABLE data_sources.assetbatch_spans DROP COLUMN fault")
     sql(
         "CREATE TABLE data_sources.assetbatch_rejections"

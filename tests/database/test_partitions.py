@@ -17,7 +17,7 @@ from assetbatch.database import Store
 from assetbatch.database.migrations import all_migrations
 from assetbatch.database.partitions import EARLIER, LATER, MONTHS_AHEAD, MONTHS_BACK, missing, month_of
 from assetbatch.domain.market_hours import from_ms
-from assetbatch.domain.models import BAR_MS, Bar, Batch, Saved
+from assetbatch.domain.models import BAR_MS, Bar, Changes, Saved
 from assetbatch.errors import DatabaseError, SchemaRefusedError
 from tests.conftest import REPOSITORY
 from tests.schema import migrate, register
@@ -116,7 +116,7 @@ class TestANewTable:
         )
         migrate(empty, by_month=True)
         register(empty, [asset("EURUSD")])
-        assert empty.save(Batch(bars={"EURUSD": [bar(0)]}), 0).bars_new == 1
+        assert empty.save(Changes(bars={"EURUSD": [bar(0)]}), 0).bars_new == 1
 
     def test_that_was_lost_is_not_made_again_in_silence(self, store: Store, sql: Sql) -> None:
         sql(f"DROP TABLE {TABLE}")
@@ -127,7 +127,7 @@ class TestANewTable:
 class TestBars:
     def test_go_into_the_partition_of_their_month(self, store: Store, sql: Sql, now_ms: int) -> None:
         moments = [0, month_of(now_ms, -1), month_of(now_ms) - BAR_MS, month_of(now_ms), month_of(now_ms, 9)]
-        store.save(Batch(bars={"EURUSD": [bar(at_ms) for at_ms in moments]}), now_ms)
+        store.save(Changes(bars={"EURUSD": [bar(at_ms) for at_ms in moments]}), now_ms)
         last_month = from_ms(month_of(now_ms, -1)).strftime("market_data.ohlcv_5m_%Y_%m")
         this_month = from_ms(now_ms).strftime("market_data.ohlcv_5m_%Y_%m")
         assert [place for place, *_ in places(sql)] == [
@@ -150,12 +150,12 @@ class TestBars:
         bars = [bar(first_ms + n * BAR_MS, 1.0 + n / 64) for n in range(600)]
         missing_ms = bars[250].t_ms
         some = [one for one in bars if one.t_ms != missing_ms]
-        assert store.save(Batch(bars={"EURUSD": some}), now_ms).bars_new == 599  # copied
+        assert store.save(Changes(bars={"EURUSD": some}), now_ms).bars_new == 599  # copied
         before = places(sql)
-        assert store.save(Batch(bars={"EURUSD": some}), now_ms) == Saved(updated=[], unknown=[])
+        assert store.save(Changes(bars={"EURUSD": some}), now_ms) == Saved(updated=[], unknown=[])
         assert places(sql) == before
         corrected = [bar(one.t_ms, 9.0) if n % 200 == 7 else one for n, one in enumerate(bars)]
-        saved = store.save(Batch(bars={"EURUSD": corrected, "XAUUSD": bars[:5]}), now_ms)  # merged
+        saved = store.save(Changes(bars={"EURUSD": corrected, "XAUUSD": bars[:5]}), now_ms)  # merged
         assert (saved.bars_new, saved.bars_changed) == (1 + 5, 3)
         assert [(ts, close) for _, _, ts, close in places(sql)][:600] == [
             (from_ms(one.t_ms), one.close) for one in corrected
@@ -187,11 +187,11 @@ class TestInitAgain:
         self, store: Store, sql: Sql, now_ms: int
     ) -> None:
         bars = [bar(now_ms - n * DAY_MS, 10.0 + n / 64) for n in range(-400, 90)]
-        store.save(Batch(bars=dict.fromkeys(SYMBOLS, bars)), now_ms)
+        store.save(Changes(bars=dict.fromkeys(SYMBOLS, bars)), now_ms)
         before = places(sql)
         sql(f"DELETE FROM {TABLE}")
         let_months_pass(sql, MONTHS_AHEAD + 2)
-        store.save(Batch(bars=dict.fromkeys(SYMBOLS, bars)), now_ms)
+        store.save(Changes(bars=dict.fromkeys(SYMBOLS, bars)), now_ms)
         assert places(sql) != before
         migrate(store)
         assert places(sql) == before
@@ -200,7 +200,7 @@ class TestInitAgain:
         name = from_ms(month_of(now_ms, -7)).strftime("ohlcv_5m_%Y_%m")
         sql(f"DROP TABLE market_data.{name}")
         assert migrate(store).partitions == [name]
-        assert store.save(Batch(bars={"EURUSD": [bar(month_of(now_ms, -7))]}), now_ms).bars_new == 1
+        assert store.save(Changes(bars={"EURUSD": [bar(month_of(now_ms, -7))]}), now_ms).bars_new == 1
 
     def test_names_a_month_that_is_in_its_way_since_it_was_detached(self, store: Store, sql: Sql) -> None:
         name = tables(sql)[5][0]
@@ -229,7 +229,7 @@ class TestInitAgain:
     ) -> None:
         let_months_pass(sql, MONTHS_AHEAD + 2)
         bars = [bar(now_ms - n * BAR_MS) for n in range(3_000)]
-        store.save(Batch(bars={"EURUSD": bars}), now_ms)
+        store.save(Changes(bars={"EURUSD": bars}), now_ms)
         started, done = threading.Event(), threading.Event()
 
         def watch() -> set[int]:
@@ -292,9 +292,9 @@ def test_rights_on_the_table_are_enough_for_its_partitions(
         facts = limited.facts()
         assert facts.missing_rights == ()
         assert facts.partitions[-1].name == LATER
-        assert limited.save(Batch(bars={"EURUSD": bars}), now_ms).bars_new == 60
+        assert limited.save(Changes(bars={"EURUSD": bars}), now_ms).bars_new == 60
         changed = [bar(one.t_ms, 2.0) for one in bars]
-        assert limited.save(Batch(bars={"EURUSD": changed}), now_ms + DAY_MS).bars_changed == 60
+        assert limited.save(Changes(bars={"EURUSD": changed}), now_ms + DAY_MS).bars_changed == 60
         assert limited.load(["EURUSD"])["EURUSD"].last_bar_ms == bars[0].t_ms
         assert len(limited.closes(["EURUSD"], 288)["EURUSD"]) == 60
 
@@ -318,7 +318,7 @@ class TestATableThatIsThereAlready:
     def test_is_not_touched_and_the_way_is_named(
         self, store: Store, sql: Sql, now_ms: int, bars: int
     ) -> None:
-        store.save(Batch(bars={"EURUSD": [bar(now_ms - n * DAY_MS) for n in range(bars)]}), now_ms)
+        store.save(Changes(bars={"EURUSD": [bar(now_ms - n * DAY_MS) for n in range(bars)]}), now_ms)
         before = sql(f"SELECT relkind::text, relfilenode FROM pg_class WHERE oid = '{TABLE}'::regclass")
         with pytest.raises(SchemaRefusedError, match="is there and is not partitioned") as caught:
             migrate(store, by_month=True)
@@ -335,7 +335,7 @@ class TestATableThatIsThereAlready:
         assert found
         asked_ms = 1_760_000_100_000  # long before the border in the documentation
         bars = [bar(asked_ms - n * DAY_MS, 1.0 + n / 64) for n in range(100)]
-        store.save(Batch(bars=dict.fromkeys(SYMBOLS, bars)), asked_ms)
+        store.save(Changes(bars=dict.fromkeys(SYMBOLS, bars)), asked_ms)
         rows = [row[1:] for row in places(sql)]
         ((file,),) = sql(f"SELECT relfilenode FROM pg_class WHERE oid = '{TABLE}'::regclass")
         for statement in found[1].split(";"):
@@ -347,7 +347,7 @@ class TestATableThatIsThereAlready:
         assert old[2] == file
         border_ms = 1_798_761_600_000
         more = [bar(border_ms + n * BAR_MS, 3.0) for n in (-1, 0)]
-        assert store.save(Batch(bars={"EURUSD": [*bars, *more]}), border_ms + DAY_MS).bars_new == 2
+        assert store.save(Changes(bars={"EURUSD": [*bars, *more]}), border_ms + DAY_MS).bars_new == 2
         assert [place for place, *_ in places(sql) if place != old[0]] == ["market_data.ohlcv_5m_2027_01"]
         assert store.load(["EURUSD"])["EURUSD"].last_bar_ms == border_ms
         assert migrate(store) == ([], [], False)
@@ -445,7 +445,7 @@ class TestTimescaleDB:
     def test_takes_over_a_table_that_is_there_only_while_it_is_empty(
         self, store: Store, stand_in: Sql
     ) -> None:
-        store.save(Batch(bars={"EURUSD": [bar(0)]}), 0)
+        store.save(Changes(bars={"EURUSD": [bar(0)]}), 0)
         with pytest.raises(SchemaRefusedError, match="holds bars and is no hypertable") as caught:
             migrate(store, by_month=True)
         assert 'docs/deploying.md, "Bars by month"' in (caught.value.hint or "")
@@ -461,10 +461,10 @@ class TestTimescaleDB:
             register(store, [asset(symbol) for symbol in SYMBOLS])
             first_ms = month_of(now_ms, -2)
             bars = [bar(first_ms + n * 36 * BAR_MS, 1.0 + n / 64) for n in range(600)]
-            assert store.save(Batch(bars={"EURUSD": bars}), now_ms).bars_new == 600
-            assert store.save(Batch(bars={"EURUSD": bars}), now_ms) == Saved(updated=[], unknown=[])
+            assert store.save(Changes(bars={"EURUSD": bars}), now_ms).bars_new == 600
+            assert store.save(Changes(bars={"EURUSD": bars}), now_ms) == Saved(updated=[], unknown=[])
             changed = [*bars[:-1], bar(bars[-1].t_ms, 9.0)]
-            saved = store.save(Batch(bars={"EURUSD": changed, "XAUUSD": bars[:9]}), now_ms)
+            saved = store.save(Changes(bars={"EURUSD": changed, "XAUUSD": bars[:9]}), now_ms)
             assert (saved.bars_new, saved.bars_changed) == (9, 1)
             assert store.load(SYMBOLS)["EURUSD"].last_bar_ms == bars[-1].t_ms
             assert store.closes(["EURUSD"], 288)["EURUSD"] == [

@@ -16,7 +16,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from assetbatch.database import Store
-from assetbatch.domain.models import BAR_MS, Bar, Batch, CoveredInterval, IntervalState, Outcome, Price
+from assetbatch.domain.models import BAR_MS, Bar, Changes, CoveredInterval, IntervalState, Outcome, Price
 from tests.schema import migrate
 
 from .conftest import SYMBOLS, on_both_tables
@@ -77,9 +77,9 @@ ignore_startup_parameters = extra_float_digits
         process.wait(10)
 
 
-def batch(number: int) -> Batch:
+def batch(number: int) -> Changes:
     bars = [Bar(slot * BAR_MS, 1.0, 2.0 + number, 1.0, 1.5) for slot in range(300)]
-    return Batch(
+    return Changes(
         prices=[Price(symbol=symbol, last_price=1.0 + number, as_of_ms=1000 + number) for symbol in SYMBOLS],
         bars=dict.fromkeys(SYMBOLS, bars),
         spans={symbol: [CoveredInterval(0, 300 * BAR_MS, IntervalState.ASKED, NOW_MS)] for symbol in SYMBOLS},

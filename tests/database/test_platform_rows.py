@@ -11,7 +11,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from assetbatch.database import Store
-from assetbatch.domain.models import BAR_MS, LOCKED, Bar, Batch, Outcome, Price, RejectionCause
+from assetbatch.domain.models import BAR_MS, LOCKED, Bar, Changes, Outcome, Price, RejectionCause
 from tests.schema import register
 
 from .conftest import Sql
@@ -35,8 +35,8 @@ SWALLOW = (
 )
 
 
-def batch(*symbols: str, at_ms: int = NOW_MS) -> Batch:
-    return Batch(
+def batch(*symbols: str, at_ms: int = NOW_MS) -> Changes:
+    return Changes(
         prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=at_ms) for symbol in symbols],
         bars={
             symbol: [Bar(n * BAR_MS, 1.0, 2.0, 1.0, 1.5, at_ms / 1e12) for n in range(13)]

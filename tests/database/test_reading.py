@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from assetbatch.database import Batch, Outcome, Store
+from assetbatch.database import Changes, Outcome, Store
 from assetbatch.domain.models import BAR_MS, Bar, Price, StoredAsset
 from assetbatch.errors import DatabaseError
 
@@ -14,7 +14,7 @@ NOW_MS = 1_760_000_100_000
 
 @on_both_tables
 def test_everything_that_is_known_comes_back(store: Store) -> None:
-    batch = Batch(
+    batch = Changes(
         prices=[
             Price(
                 symbol="EURUSD",
@@ -76,7 +76,9 @@ def test_what_others_wrote_into_metadata_does_no_harm(store: Store, sql: Sql, me
 
 @on_both_tables
 def test_infinite_moments_of_others_are_no_moments(store: Store, sql: Sql) -> None:
-    store.save(Batch(outcomes=[Outcome("EURUSD", "success")], bars={"EURUSD": [Bar(0, 1, 1, 1, 1)]}), NOW_MS)
+    store.save(
+        Changes(outcomes=[Outcome("EURUSD", "success")], bars={"EURUSD": [Bar(0, 1, 1, 1, 1)]}), NOW_MS
+    )
     sql("INSERT INTO market_data.ohlcv_5m SELECT symbol_id, 'infinity', 1, 1, 1, 1 FROM market_data.ohlcv_5m")
     sql("INSERT INTO market_data.ohlcv_5m SELECT id, '-infinity', 1, 1, 1, 1 FROM trading.symbols")
     loaded = store.load(["EURUSD", "XAUUSD"])

@@ -10,7 +10,7 @@ from assetbatch.database.session import Session
 from assetbatch.domain.models import (
     BAR_MS,
     Bar,
-    Batch,
+    Changes,
     CoveredInterval,
     IntervalState,
     Outcome,
@@ -83,9 +83,9 @@ def bar(slot: int, value: float = 1.5) -> Bar:
     return Bar(FIRST_MS + slot * BAR_MS, value, value, value, value, 5.0)
 
 
-def page(bars_of: dict[str, list[Bar]]) -> Batch:
+def page(bars_of: dict[str, list[Bar]]) -> Changes:
     """What a cycle saves after an answer with bars for each symbol."""
-    return Batch(
+    return Changes(
         prices=[price(symbol, bars[-1].close) for symbol, bars in bars_of.items()],
         bars=bars_of,
         spans={
@@ -132,7 +132,7 @@ def test_one_bad_symbol_of_many_costs_a_few_transactions(
     register(store, [asset(symbol) for symbol in symbols])
     sql("ALTER TABLE trading.symbols ADD CHECK (symbol <> 'S137' OR metadata = '{}')")
     transactions.clear()
-    saved = store.save(Batch(prices=[price(symbol) for symbol in symbols]), NOW_MS)
+    saved = store.save(Changes(prices=[price(symbol) for symbol in symbols]), NOW_MS)
     assert len(saved.updated) == 255
     assert list(saved.rejected) == ["S137"]
     assert len(transactions) <= 2 * 8 + 4
@@ -207,7 +207,7 @@ def test_what_a_column_would_round_to_0_is_refused(
 
 def test_a_volume_of_nearly_0_is_no_reason_to_lose_the_bar(store: Store, sql: Sql) -> None:
     sql("ALTER TABLE market_data.ohlcv_5m ALTER volume TYPE numeric(10,4)")
-    saved = store.save(Batch(bars={"BTCUSD": [Bar(FIRST_MS, 1.0, 1.0, 1.0, 1.0, 1e-9)]}), NOW_MS)
+    saved = store.save(Changes(bars={"BTCUSD": [Bar(FIRST_MS, 1.0, 1.0, 1.0, 1.0, 1e-9)]}), NOW_MS)
     assert (saved.bars_new, saved.rejected) == (1, {})
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.database import Batch, Outcome, Saved, Store
+from assetbatch.database import Changes, Outcome, Saved, Store
 from assetbatch.domain.models import Bar, Price, RejectionCause
 from tests.schema import register
 
@@ -46,7 +46,7 @@ def test_a_refresh_sets_last_update_and_keeps_every_other_key(store: Store, sql:
         daily_low=3990.5,
         daily_close=4012.35,
     )
-    saved = store.save(Batch(prices=[full, price("EURUSD")]), NOW_MS)
+    saved = store.save(Changes(prices=[full, price("EURUSD")]), NOW_MS)
     assert saved == Saved(updated=[full, price("EURUSD")], unknown=[])
     assert sql("SELECT symbol, metadata FROM trading.symbols ORDER BY symbol") == [
         ("BTCUSD", {"sector": {"a": [1]}, "last_update": {"old": 1}}),
@@ -87,7 +87,7 @@ def test_a_refresh_sets_last_update_and_keeps_every_other_key(store: Store, sql:
 
 def test_updated_at_moves_with_the_row(store: Store, sql: Sql) -> None:
     sql("UPDATE trading.symbols SET updated_at = '2020-01-01'")
-    store.save(Batch(prices=[price("EURUSD")]), NOW_MS)
+    store.save(Changes(prices=[price("EURUSD")]), NOW_MS)
     assert sql("SELECT symbol FROM trading.symbols WHERE updated_at > now() - interval '1 minute'") == [
         ("EURUSD",)
     ]
@@ -108,7 +108,7 @@ def test_metadata_that_is_no_object_becomes_one_and_is_not_lost(
 ) -> None:
     sql("ALTER TABLE trading.symbols ALTER COLUMN metadata DROP NOT NULL")
     sql("UPDATE trading.symbols SET metadata = %s::jsonb WHERE symbol = 'EURUSD'", before)
-    saved = store.save(Batch(prices=[price("EURUSD"), price("XAUUSD")]), NOW_MS)
+    saved = store.save(Changes(prices=[price("EURUSD"), price("XAUUSD")]), NOW_MS)
     assert len(saved.updated) == 2
     ((after,),) = sql("SELECT metadata - 'last_update' FROM trading.symbols WHERE symbol = 'EURUSD'")
     assert after == kept
@@ -128,38 +128,38 @@ def test_metadata_that_is_no_object_becomes_one_and_is_not_lost(
 def test_a_stored_timestamp_that_is_garbage_counts_as_older(store: Store, sql: Sql, garbage: str) -> None:
     sql("UPDATE trading.symbols SET metadata = jsonb_build_object('last_update', %s::jsonb)", garbage)
     assert store.load(SYMBOLS)["EURUSD"].as_of_ms is None
-    assert len(store.save(Batch(prices=[price(symbol) for symbol in SYMBOLS]), NOW_MS).updated) == 3
+    assert len(store.save(Changes(prices=[price(symbol) for symbol in SYMBOLS]), NOW_MS).updated) == 3
 
 
 def test_older_prices_never_overwrite_newer_ones(store: Store, sql: Sql) -> None:
-    store.save(Batch(prices=[price(at_ms=NOW_MS)]), NOW_MS)
+    store.save(Changes(prices=[price(at_ms=NOW_MS)]), NOW_MS)
     before = rows(sql)
-    assert store.save(Batch(prices=[price(at_ms=NOW_MS - 1, last=9.0)]), NOW_MS).updated == []
+    assert store.save(Changes(prices=[price(at_ms=NOW_MS - 1, last=9.0)]), NOW_MS).updated == []
     assert rows(sql) == before
 
 
 def test_the_same_moment_with_another_value_is_written(store: Store) -> None:
-    store.save(Batch(prices=[price(last=1.5)]), NOW_MS)
-    assert store.save(Batch(prices=[price(last=1.25)]), NOW_MS).updated == [price(last=1.25)]
+    store.save(Changes(prices=[price(last=1.5)]), NOW_MS)
+    assert store.save(Changes(prices=[price(last=1.25)]), NOW_MS).updated == [price(last=1.25)]
     assert store.load(["EURUSD"])["EURUSD"].last_price == 1.25
 
 
 @pytest.mark.parametrize("nothing", [0.0, -1.0, math.nan, math.inf])
 def test_what_is_no_price_is_not_stored(store: Store, sql: Sql, nothing: float) -> None:
     before = rows(sql)
-    assert store.save(Batch(prices=[price(last=nothing)]), NOW_MS) == Saved(updated=[], unknown=[])
+    assert store.save(Changes(prices=[price(last=nothing)]), NOW_MS) == Saved(updated=[], unknown=[])
     assert rows(sql) == before
-    assert store.save(Batch(prices=[price(last=nothing), price(at_ms=NOW_MS - 1)]), NOW_MS).updated
+    assert store.save(Changes(prices=[price(last=nothing), price(at_ms=NOW_MS - 1)]), NOW_MS).updated
 
 
 def test_of_several_prices_of_a_symbol_the_newest_counts(store: Store) -> None:
     newest = price(at_ms=NOW_MS + 2, last=3.0)
-    batch = Batch(prices=[price(at_ms=NOW_MS), newest, price(at_ms=NOW_MS + 1)])
+    batch = Changes(prices=[price(at_ms=NOW_MS), newest, price(at_ms=NOW_MS + 1)])
     assert store.save(batch, NOW_MS).updated == [newest]
 
 
 def test_the_same_batch_again_changes_nothing(store: Store, sql: Sql) -> None:
-    batch = Batch(
+    batch = Changes(
         prices=[price(symbol) for symbol in SYMBOLS],
         bars={symbol: [Bar(0, 1.0, 2.0, 1.0, 1.5, 3.5, 1.25, 9)] for symbol in SYMBOLS},
         outcomes=[
@@ -175,40 +175,40 @@ def test_the_same_batch_again_changes_nothing(store: Store, sql: Sql) -> None:
 
 
 def test_a_success_moves_the_last_sync_and_clears_the_error(store: Store) -> None:
-    store.save(Batch(outcomes=[Outcome("EURUSD", "failed", "timeout")]), NOW_MS)
-    store.save(Batch(outcomes=[Outcome("EURUSD", "success", "left over")]), NOW_MS + 5)
+    store.save(Changes(outcomes=[Outcome("EURUSD", "failed", "timeout")]), NOW_MS)
+    store.save(Changes(outcomes=[Outcome("EURUSD", "success", "left over")]), NOW_MS + 5)
     stored = store.load(["EURUSD"])["EURUSD"]
     assert (stored.sync_status, stored.error_message) == ("success", None)
     assert (stored.last_sync_ms, stored.status_at_ms) == (NOW_MS + 5, NOW_MS + 5)
 
 
 def test_a_failure_is_recorded_and_never_moves_the_last_sync(store: Store) -> None:
-    store.save(Batch(outcomes=[Outcome("EURUSD", "success")]), NOW_MS)
-    store.save(Batch(outcomes=[Outcome("EURUSD", "not_entitled", "upgrade your plan")]), NOW_MS + 5)
+    store.save(Changes(outcomes=[Outcome("EURUSD", "success")]), NOW_MS)
+    store.save(Changes(outcomes=[Outcome("EURUSD", "not_entitled", "upgrade your plan")]), NOW_MS + 5)
     stored = store.load(["EURUSD"])["EURUSD"]
     assert (stored.sync_status, stored.error_message) == ("not_entitled", "upgrade your plan")
     assert (stored.last_sync_ms, stored.status_at_ms) == (NOW_MS, NOW_MS + 5)
 
 
 def test_a_failure_before_any_success_has_no_last_sync(store: Store) -> None:
-    store.save(Batch(outcomes=[Outcome("EURUSD", "failed", "timeout")]), NOW_MS)
+    store.save(Changes(outcomes=[Outcome("EURUSD", "failed", "timeout")]), NOW_MS)
     assert store.load(["EURUSD"])["EURUSD"].last_sync_ms is None
 
 
 def test_the_same_failure_later_moves_the_moment_it_was_learned(store: Store) -> None:
     for at_ms in (NOW_MS, NOW_MS + 60_000):
-        store.save(Batch(outcomes=[Outcome("EURUSD", "not_found", "Ticker not found.")]), at_ms)
+        store.save(Changes(outcomes=[Outcome("EURUSD", "not_found", "Ticker not found.")]), at_ms)
     assert store.load(["EURUSD"])["EURUSD"].status_at_ms == NOW_MS + 60_000
 
 
 def test_error_messages_are_shortened(store: Store) -> None:
-    store.save(Batch(outcomes=[Outcome("EURUSD", "failed", "x" * 10_000)]), NOW_MS)
+    store.save(Changes(outcomes=[Outcome("EURUSD", "failed", "x" * 10_000)]), NOW_MS)
     message = store.load(["EURUSD"])["EURUSD"].error_message
     assert message == "x" * 499 + "…"
 
 
 def test_nul_and_lone_surrogates_do_not_abort_the_batch(store: Store) -> None:
-    batch = Batch(
+    batch = Changes(
         prices=[price("EURUSD"), price("A\x00B"), price("\ud800")],
         bars={"C\x00": [Bar(0, 1.0, 1.0, 1.0, 1.0)]},
         outcomes=[Outcome("XAUUSD", "failed", "a\x00b\ud800c\udcff"), Outcome("D\udc00", "failed", None)],
@@ -220,7 +220,7 @@ def test_nul_and_lone_surrogates_do_not_abort_the_batch(store: Store) -> None:
 
 
 def test_symbols_without_a_row_are_reported_and_the_rest_is_saved(store: Store, sql: Sql) -> None:
-    batch = Batch(
+    batch = Changes(
         prices=[price("NOPE1"), price("EURUSD")],
         bars={"NOPE2": [Bar(0, 1.0, 1.0, 1.0, 1.0)], "EURUSD": [Bar(0, 1.0, 1.0, 1.0, 1.0)]},
         outcomes=[Outcome("NOPE3", "success"), Outcome("EURUSD", "success")],
@@ -233,11 +233,11 @@ def test_symbols_without_a_row_are_reported_and_the_rest_is_saved(store: Store, 
 
 
 def test_an_empty_batch_is_fine(store: Store) -> None:
-    assert store.save(Batch(), NOW_MS) == Saved(updated=[], unknown=[])
+    assert store.save(Changes(), NOW_MS) == Saved(updated=[], unknown=[])
 
 
 def test_what_save_returned_is_visible_to_everybody(store: Store, sql: Sql) -> None:
-    saved = store.save(Batch(prices=[price()]), NOW_MS)
+    saved = store.save(Changes(prices=[price()]), NOW_MS)
     assert saved.updated
     assert sql(
         "SELECT metadata #>> '{last_update,last_price}' FROM trading.symbols WHERE symbol = 'EURUSD'"
@@ -249,7 +249,7 @@ def test_round_trips_do_not_grow_with_the_batch(store: Store, database_url: str)
     register(store, [asset(symbol) for symbol in many])
 
     def turns(symbols: list[str], bars: int) -> int:
-        batch = Batch(
+        batch = Changes(
             prices=[price(symbol) for symbol in symbols],
             bars={symbol: [Bar(t * 300_000, 1.0, 2.0, 1.0, 1.5) for t in range(bars)] for symbol in symbols},
             outcomes=[Outcome(symbol, "success") for symbol in symbols],
@@ -271,10 +271,10 @@ def test_round_trips_of_a_merge_do_not_grow_with_the_batch(store: Store, databas
 
     def turns(symbols: list[str], bars: int) -> int:
         some = {symbol: [Bar(t * 300_000, 1.0, 2.0, 1.0, 1.5) for t in range(bars)] for symbol in symbols}
-        store.save(Batch(bars=some), NOW_MS)
+        store.save(Changes(bars=some), NOW_MS)
         with Proxy(database_url) as proxy, Store.open(proxy.url) as through:
             before = proxy.turns
-            assert through.save(Batch(bars=some), NOW_MS).bars_new == 0
+            assert through.save(Changes(bars=some), NOW_MS).bars_new == 0
             return proxy.turns - before
 
     # BEGIN and settings, lock, prices with outcomes, what is there, table, COPY and its data, merge, COMMIT.
@@ -301,7 +301,7 @@ def test_two_writers_in_opposite_order_do_not_deadlock(two: tuple[Store, Store],
             bars = {symbol: [Bar(0, 1.0, 2.0, 1.0, 1.0 + at_ms % 7 / 8)] for symbol in symbols}
             outcomes = [Outcome(symbol, "success") for symbol in symbols]
             prices = [price(symbol, at_ms) for symbol in symbols]
-            two[writer].save(Batch(prices=prices, bars=bars, outcomes=outcomes), NOW_MS)
+            two[writer].save(Changes(prices=prices, bars=bars, outcomes=outcomes), NOW_MS)
         return writer
 
     with ThreadPoolExecutor(2) as pool:
@@ -315,13 +315,13 @@ def test_two_writers_in_opposite_order_do_not_deadlock(two: tuple[Store, Store],
 def test_a_newer_price_that_is_just_being_committed_is_not_overwritten(
     store: Store, database_url: str, sql: Sql
 ) -> None:
-    store.save(Batch(prices=[price(at_ms=NOW_MS)]), NOW_MS)
+    store.save(Changes(prices=[price(at_ms=NOW_MS)]), NOW_MS)
     with psycopg.connect(database_url) as other, ThreadPoolExecutor(1) as pool:
         other.execute(
             "UPDATE trading.symbols SET metadata ="
             """ jsonb_set(metadata, '{last_update,timestamp}', '"2025-10-09T09:00:00Z"')"""
         )
-        saving = pool.submit(store.save, Batch(prices=[price(at_ms=NOW_MS + 1)]), NOW_MS)
+        saving = pool.submit(store.save, Changes(prices=[price(at_ms=NOW_MS + 1)]), NOW_MS)
         wait_for_a_waiting_lock(sql)
         other.commit()
         assert saving.result(10).updated == []
@@ -331,10 +331,10 @@ def test_a_newer_price_that_is_just_being_committed_is_not_overwritten(
 def test_what_is_stored_can_be_read_while_another_thread_waits_to_write(
     store: Store, database_url: str, sql: Sql
 ) -> None:
-    store.save(Batch(prices=[price(at_ms=NOW_MS)]), NOW_MS)
+    store.save(Changes(prices=[price(at_ms=NOW_MS)]), NOW_MS)
     with psycopg.connect(database_url) as other, ThreadPoolExecutor(1) as pool:
         other.execute("SELECT FROM trading.symbols FOR UPDATE")
-        saving = pool.submit(store.save, Batch(prices=[price(at_ms=NOW_MS + 1)]), NOW_MS)
+        saving = pool.submit(store.save, Changes(prices=[price(at_ms=NOW_MS + 1)]), NOW_MS)
         wait_for_a_waiting_lock(sql)
         assert store.load(["EURUSD"])["EURUSD"].as_of_ms == NOW_MS
         assert not saving.done()
@@ -352,7 +352,7 @@ def test_any_sequence_of_batches_ends_with_the_newest_prices(two: tuple[Store, S
         sql("UPDATE trading.symbols SET metadata = '{}'")
         newest: dict[str, Price] = {}
         for second, prices in batches:
-            updated = two[second].save(Batch(prices=prices), NOW_MS).updated
+            updated = two[second].save(Changes(prices=prices), NOW_MS).updated
             before = dict(newest)
             for new in sorted((p for p in prices if p.last_price), key=lambda new: new.as_of_ms):
                 if new.symbol not in newest or new.as_of_ms >= newest[new.symbol].as_of_ms:

@@ -23,7 +23,7 @@ from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.models import (
     BAR_MS,
     Bar,
-    Batch,
+    Changes,
     CoveredInterval,
     IntervalState,
     Price,
@@ -251,11 +251,11 @@ class Play:
     def spans(self) -> Sequence[CoveredInterval]:
         return self._stores[0].load([EURUSD.symbol])[EURUSD.symbol].spans
 
-    def _store(self, writer: int, batch: Batch) -> Saved:
+    def _store(self, writer: int, batch: Changes) -> Saved:
         return self._stores[writer].save(batch, self.now_ms)
 
 
-def batch_of(answer: Answer) -> Batch | None:
+def batch_of(answer: Answer) -> Changes | None:
     """What a cycle makes of an answer; None if it refuses it."""
     call = BarsCall((Work(EURUSD, WorkKind.BARS),), answer.start_ms, answer.end_ms)
     try:
@@ -449,7 +449,7 @@ class PricesPlay:
         return {symbol: Told(last_update, writer) for symbol, last_update, writer in rows}
 
 
-def batch_of_prices(answer: PricesAnswer) -> Batch | None:
+def batch_of_prices(answer: PricesAnswer) -> Changes | None:
     """What a cycle makes of an answer; None if it refuses it."""
     assets = {asset.polygon_ticker: asset.symbol for asset in (EURUSD, BTCUSD)}
     try:

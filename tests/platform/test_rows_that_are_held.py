@@ -18,7 +18,7 @@ from assetbatch.commands.run_queue import run_queue
 from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.market_hours import last_midnight
-from assetbatch.domain.models import Batch, Outcome, Price
+from assetbatch.domain.models import Changes, Outcome, Price
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
 from tests.commands.conftest import make_world, paid, template
@@ -174,7 +174,7 @@ def test_the_last_save_of_a_start_has_time_for_all_the_others(
         " SELECT 'S' || to_char(n, 'FM000') || 'USD', 'x', 'crypto' FROM generate_series(0, 248) n",
     )
     other.execute(b"SELECT FROM trading.symbols WHERE symbol = 'BTCUSD' FOR UPDATE")
-    batch = Batch(
+    batch = Changes(
         prices=[
             Price(symbol=one, last_price=1.5, as_of_ms=world.clock.at_ms) for one in [*symbols, "BTCUSD"]
         ],

@@ -14,7 +14,7 @@ from assetbatch.domain.coverage import Hole, completeness, holes, open_stretches
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
 from assetbatch.domain.market_hours import open_ms_between, start_of_day
-from assetbatch.domain.models import BAR_MS, Batch, CoveredInterval, IntervalState, StoredAsset
+from assetbatch.domain.models import BAR_MS, Changes, CoveredInterval, IntervalState, StoredAsset
 from assetbatch.domain.planning import (
     PAGE_DAYS,
     Work,
@@ -161,7 +161,7 @@ def backfill(
     )
     queued = 0
     if not dry_run:
-        services.store.save(Batch(spans=wanted), now_ms)
+        services.store.save(Changes(spans=wanted), now_ms)
         enqueued = _queue_pages(services, work)
         queued = len(enqueued.added) + len(enqueued.duplicates)
     by_lane = services.queue.by_lane()

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from assetbatch.database.database import Store
-from assetbatch.domain.models import Batch, Outcome, Saved
+from assetbatch.domain.models import Changes, Outcome, Saved
 
-__all__ = ["Batch", "Outcome", "Saved", "Store"]
+__all__ = ["Changes", "Outcome", "Saved", "Store"]

@@ -16,7 +16,7 @@ from assetbatch.database.names import Names
 from assetbatch.database.session import LEFT_SECONDS, Connection, Session, Target
 from assetbatch.database.shape import Shape, shape
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.models import Batch, Saved, StoredAsset
+from assetbatch.domain.models import Changes, Saved, StoredAsset
 
 if TYPE_CHECKING:
     from assetbatch.database.adoption import Plan
@@ -225,7 +225,7 @@ class Store:
         if not self._schema.has_calls:
             self.first_call(lambda: None)
 
-    def save(self, batch: Batch, now_ms: int) -> Saved:
+    def save(self, batch: Changes, now_ms: int) -> Saved:
         """Save prices, bars, spans and outcomes in one transaction; after it returns they are committed.
 
         Where PostgreSQL refuses a value, the batch is saved in parts, each a transaction, so that it costs
@@ -296,7 +296,7 @@ class _Parts:
 
     def save(
         self,
-        batch: Batch,
+        batch: Changes,
         known: saving.Known = saving.NOTHING_KNOWN,
         *,
         within_seconds: float | None = None,

@@ -20,7 +20,7 @@ from assetbatch.database.saving import Known
 from assetbatch.database.statements import VALUES
 from assetbatch.database.text import PLAIN, storable
 from assetbatch.domain.formatting import moment
-from assetbatch.domain.models import Bar, Batch, Price, Rejection, Saved
+from assetbatch.domain.models import Bar, Changes, Price, Rejection, Saved
 
 PROBES = 200
 """Maximum number of transactions of one batch that look for the refused bars of its symbols; what is still
@@ -36,7 +36,7 @@ class Database(Protocol):
     def bars(self) -> str:
         """The name of the table of bars."""
 
-    def save(self, batch: Batch, known: Known) -> Saved:
+    def save(self, batch: Changes, known: Known) -> Saved:
         """Save a part; raises DataError where a value is refused, LockedError where a row is held."""
 
     def waits(self) -> bool:
@@ -49,13 +49,13 @@ class Database(Protocol):
         """Return the columns that a constraint of the table of bars speaks of."""
 
 
-def save_in_parts(database: Database, batch: Batch, error: DataError | LockedError) -> Saved:
+def save_in_parts(database: Database, batch: Changes, error: DataError | LockedError) -> Saved:
     """Save what can be saved of a batch that was refused as a whole; raises DatabaseError."""
     return _Parts(database, batch).run(error)
 
 
 class _Parts:
-    def __init__(self, database: Database, batch: Batch) -> None:
+    def __init__(self, database: Database, batch: Changes) -> None:
         self._database = database
         self._batch = batch
         self._probes_left = PROBES
@@ -76,7 +76,7 @@ class _Parts:
                 self._save_one_unless_held(symbol, None)
             held = self._held
         if held:
-            self._save(Batch(), Known(locked=held))
+            self._save(Changes(), Known(locked=held))
         return Saved(
             updated=self._updated,
             unknown=self._unknown,
@@ -116,7 +116,7 @@ class _Parts:
             pass
         self._held.append(symbol)
 
-    def _save(self, batch: Batch, known: Known) -> None:
+    def _save(self, batch: Changes, known: Known) -> None:
         saved = self._database.save(batch, known)
         self._updated += saved.updated
         self._unknown += saved.unknown
@@ -125,7 +125,7 @@ class _Parts:
         self._bars_filled += saved.bars_filled
         self._rejected |= saved.rejected
 
-    def _save_one(self, symbol: str, batch: Batch, error: DataError) -> None:
+    def _save_one(self, symbol: str, batch: Changes, error: DataError) -> None:
         if error.state == UNTRANSLATABLE:
             batch = _plain(batch)
             try:
@@ -168,7 +168,7 @@ class _Parts:
     def _probed(
         self,
         symbol: str,
-        batch: Batch,
+        batch: Changes,
         bars: Mapping[int, Bar],
         known: Mapping[int, Denied],
         error: DataError,
@@ -187,7 +187,7 @@ class _Parts:
             for half in halves:
                 budget -= 1
                 self._probes_left -= 1
-                part = Batch(bars={symbol: [bars[t_ms] for t_ms in half]}, asked_ms=batch.asked_ms)
+                part = Changes(bars={symbol: [bars[t_ms] for t_ms in half]}, asked_ms=batch.asked_ms)
                 try:
                     self._save(part, Known())
                 except DataError as raised:
@@ -204,7 +204,7 @@ class _Parts:
         return f"{error.said} (bar of {moment(bar.t_ms)}: {shown})"
 
 
-def _plain(batch: Batch) -> Batch:
+def _plain(batch: Changes) -> Changes:
     """The batch with texts that every server takes."""
     replace = msgspec.structs.replace
 

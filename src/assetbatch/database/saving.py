@@ -22,7 +22,7 @@ from assetbatch.domain.models import (
     BAR_MS,
     LOCKED,
     Bar,
-    Batch,
+    Changes,
     CoveredInterval,
     IntervalState,
     Outcome,
@@ -66,7 +66,7 @@ class _Stored(NamedTuple):
 
 def save(
     connection: Connection,
-    batch: Batch,
+    batch: Changes,
     now_ms: int,
     *,
     in_doubt: bool = False,

@@ -129,7 +129,7 @@ class Outcome(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What a cycle has learned: prices, bars by symbol, and how it went for each symbol.
 
     Of several prices of a symbol the newest counts, of several bars with one start and of several
@@ -157,7 +157,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         news = (symbol for symbol, some in self.spans.items() if some)
         return list(dict.fromkeys([*prices, *self.bars, *news, *outcomes]))
 
-    def only(self, symbols: Collection[str]) -> Batch:
+    def only(self, symbols: Collection[str]) -> Changes:
         """Return the part of the batch that belongs to these symbols."""
         return msgspec.structs.replace(
             self,

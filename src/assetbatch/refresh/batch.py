@@ -15,7 +15,7 @@ from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.models import (
     LOCKED,
     Bar,
-    Batch,
+    Changes,
     CoveredInterval,
     Outcome,
     Rejection,
@@ -303,7 +303,7 @@ class BatchState:
 
     # --- storing ---
 
-    def unsaved(self) -> tuple[list[Result], Batch]:
+    def unsaved(self) -> tuple[list[Result], Changes]:
         """What has come since the last save, and what of it is to be stored in one transaction.
 
         Work on bars leaves the price and its sync status alone: a quote is newer and better than a bar.
@@ -320,7 +320,7 @@ class BatchState:
                 outcomes.append(Outcome(result.work.asset.symbol, result.status, result.error))
                 if result.price:
                     prices.append(result.price)
-        to_save = Batch(
+        to_save = Changes(
             prices=prices,
             bars=bars,
             spans=spans,

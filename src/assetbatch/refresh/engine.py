@@ -15,7 +15,7 @@ from assetbatch.domain.assets import AssetType
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.formatting import format_duration
 from assetbatch.domain.metrics import CallMade
-from assetbatch.domain.models import Batch, Saved
+from assetbatch.domain.models import Changes, Saved
 from assetbatch.domain.planning import (
     BarsCall,
     Call,
@@ -526,7 +526,7 @@ class Refresher:
         """When what is to be stored was learned: the evidence of a call where the log of calls is lost."""
         return batch.landed_ms or self._now_ms()
 
-    def _save(self, store: Store, to_save: Batch, now_ms: int) -> _Told:
+    def _save(self, store: Store, to_save: Changes, now_ms: int) -> _Told:
         """In any thread: stores, and tells the listeners. Raises DatabaseError; a RedisError comes along, for
         the rows are stored by then."""
         saved = store.save(to_save, now_ms)
