@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assetbatch.config import Config
-from assetbatch.config.settings import Batch, RateLimiting
+from assetbatch.config.settings import BatchSettings, RateLimitSettings
 from assetbatch.database.facts import DatabaseFacts
 from assetbatch.database.partitions import missing, month_of
 from assetbatch.database.shape import Concern
@@ -240,7 +240,7 @@ class TestThePlan:
     def test_that_lacks_what_its_tier_promises_is_to_be_looked_at(self) -> None:
         known = Entitlements(end_of_day=False)
         known.refused(Restriction.SNAPSHOT, AssetType.FOREX, "no", NOW, ticker="C:XAUUSD")
-        config = Config(priority_assets=(GOLD,), rate_limiting=RateLimiting(tier="starter"))
+        config = Config(priority_assets=(GOLD,), rate_limiting=RateLimitSettings(tier="starter"))
         (found,) = [finding for finding in of_plan(config, known, NOW) if finding.level is not Level.OK]
         assert found.message.startswith("your plan has no unified forex snapshots")
         assert "is rate_limiting.tier: starter what this key has?" in (found.hint or "")
@@ -341,7 +341,7 @@ class TestCron:
             ("run_priority", Config(secondary_assets=(EURO,))),
             (
                 "run_priority",
-                Config(priority_assets=(GOLD,), batch=Batch(priority_assets_enabled=False)),
+                Config(priority_assets=(GOLD,), batch=BatchSettings(priority_assets_enabled=False)),
             ),
             ("enqueue_secondary", Config(priority_assets=(GOLD,))),
             ("run_queue", Config(priority_assets=(GOLD,))),

@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from assetbatch.config import Config
-from assetbatch.config.settings import Batch
+from assetbatch.config.settings import BatchSettings
 from assetbatch.domain.assets import Asset, AssetPriority, AssetType
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.forecast import Forecast
@@ -584,7 +584,7 @@ class TestAJob:
     def test_that_starts_by_its_rhythm_is_expected_an_interval_later(
         self, command: str, minutes: int, trigger: str
     ) -> None:
-        config = Config(priority_assets=(EURUSD,), batch=Batch(interval_minutes=15))
+        config = Config(priority_assets=(EURUSD,), batch=BatchSettings(interval_minutes=15))
         interval_ms = minutes * MINUTE
         starts = job(starts_ms=(WEDNESDAY + 7 - interval_ms, WEDNESDAY + 7))
         for after_ms, intervals in ((0, 1), (interval_ms - 1, 1), (interval_ms, 2), (2 * interval_ms - 1, 2)):

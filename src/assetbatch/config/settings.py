@@ -50,7 +50,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pass
 
 
-class Batch(_Section, frozen=True):
+class BatchSettings(_Section, frozen=True):
     """How often cron starts a cycle and how long one may take."""
 
     interval_minutes: Annotated[int, Meta(ge=1, le=1440)] = 5
@@ -58,7 +58,7 @@ class Batch(_Section, frozen=True):
     priority_assets_enabled: bool = True
 
 
-class RateLimiting(_Section, frozen=True):
+class RateLimitSettings(_Section, frozen=True):
     """The plan, and the calls it allows: `calls_per_minute` in any `window_seconds`.
 
     An absent `calls_per_minute` is UNSET and means the tier's own number; None means unlimited.
@@ -92,7 +92,7 @@ class RateLimiting(_Section, frozen=True):
         return CallLimit(calls, self.window_seconds * 1000)
 
 
-class Queue(_Section, frozen=True):
+class QueueSettings(_Section, frozen=True):
     """The pending queue: its size, its retries, how many calls at once."""
 
     max_size: Annotated[int, Meta(ge=1)] = 1000
@@ -101,14 +101,14 @@ class Queue(_Section, frozen=True):
     max_concurrency: Annotated[int, Meta(ge=1, le=64)] = 1
 
 
-class Database(_Section, frozen=True):
+class DatabaseSettings(_Section, frozen=True):
     """Where PostgreSQL is (None: nobody said), and what a platform's tables and columns are called."""
 
     url: DatabaseUrl | None = None
     tables: TableMappings = TableMappings()
 
 
-class Redis(_Section, frozen=True):
+class RedisSettings(_Section, frozen=True):
     """Where Redis is (None: nobody said) and what its keys begin with.
 
     A prefix without braces gets them: the text in braces is the hash tag that keeps all keys in
@@ -127,13 +127,13 @@ class Redis(_Section, frozen=True):
             msgspec.structs.force_setattr(self, "prefix", f"{{{self.prefix}}}")
 
 
-class Provider(_Section, frozen=True):
+class ProviderSettings(_Section, frozen=True):
     """Where the provider's API is."""
 
     base_url: ApiUrl = ApiUrl("https://api.massive.com")
 
 
-class Alerts(_Section, frozen=True):
+class AlertsSettings(_Section, frozen=True):
     """From where on a metric is an alert."""
 
     success_rate_min_percent: Annotated[float, Meta(ge=0, le=100)] = 90.0
@@ -142,28 +142,28 @@ class Alerts(_Section, frozen=True):
     rate_limit_waits_per_hour_max: Annotated[int, Meta(ge=0)] = 10
 
 
-class Metrics(_Section, frozen=True):
+class MetricsSettings(_Section, frozen=True):
     """The file for Prometheus' textfile collector; None: not written."""
 
     prometheus_file: Annotated[str, Meta(min_length=1, description="the path of a file")] | None = None
 
 
-class Events(_Section, frozen=True):
+class EventsSettings(_Section, frozen=True):
     """The stream of updates besides the channel; None: no stream."""
 
     stream_maxlen: Annotated[int, Meta(ge=1)] | None = None
 
 
 SECTIONS: dict[str, type[_Section]] = {
-    "batch": Batch,
-    "rate_limiting": RateLimiting,
-    "queue": Queue,
-    "database": Database,
-    "redis": Redis,
-    "provider": Provider,
-    "alerts": Alerts,
-    "metrics": Metrics,
-    "events": Events,
+    "batch": BatchSettings,
+    "rate_limiting": RateLimitSettings,
+    "queue": QueueSettings,
+    "database": DatabaseSettings,
+    "redis": RedisSettings,
+    "provider": ProviderSettings,
+    "alerts": AlertsSettings,
+    "metrics": MetricsSettings,
+    "events": EventsSettings,
 }
 
 
@@ -228,17 +228,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     None in a sandbox that found none.
     """
 
-    batch: Batch = Batch()
+    batch: BatchSettings = BatchSettings()
     priority_assets: tuple[Asset, ...] = ()
     secondary_assets: tuple[Asset, ...] = ()
-    rate_limiting: RateLimiting = RateLimiting()
-    queue: Queue = Queue()
-    database: Database = Database()
-    redis: Redis = Redis()
-    provider: Provider = Provider()
-    alerts: Alerts = Alerts()
-    metrics: Metrics = Metrics()
-    events: Events = Events()
+    rate_limiting: RateLimitSettings = RateLimitSettings()
+    queue: QueueSettings = QueueSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    provider: ProviderSettings = ProviderSettings()
+    alerts: AlertsSettings = AlertsSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    events: EventsSettings = EventsSettings()
     ping_url: PingUrls | None = None
     api_key: Secret | None = None
     file: Path | None = None
@@ -316,6 +316,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         """Where Redis is; raises ConfigError if nobody said."""
         if self.redis.url is None:
             raise ConfigError(
-                "no Redis is configured", hint="write redis.url: embedded into config.yml, or set REDIS_URL"
+                "no Redis is configured",
+                hint="write redis.url: embedded into config.yml, or set REDIS_URL",
             )
         return self.redis.url
