@@ -82,11 +82,6 @@ class TestEveryPaper:
             (tmp_path / "config.yml").write_text(block)
             load(tmp_path / "config.yml", {}, cwd=tmp_path)
 
-    def test_names_no_page_that_is_gone(self) -> None:
-        for paper in PAPERS:
-            text = paper.read_text(encoding="utf-8")
-            assert not re.search(r"it-does-not-work|free-to-paid", text), name_of(paper)
-
 
 class TestPageOfTheCommands:
     def test_has_every_command_and_every_option(self) -> None:
