@@ -26,11 +26,11 @@ import msgspec
 import psycopg
 from tests.schema import migrate, register
 
-from assetbatch.assets import Asset, AssetType
-from assetbatch.hours import from_ms
-from assetbatch.market import BAR_MS, Bar, Batch
-from assetbatch.store import Store
-from assetbatch.vendor.bars import decode_bars
+from assetbatch.database import Store
+from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.market_hours import from_ms
+from assetbatch.domain.models import BAR_MS, Bar, Batch
+from assetbatch.provider.bars import decode_bars
 
 SYMBOLS = [f"S{number}" for number in range(5)]
 AT_ONCE = 50_000

@@ -41,16 +41,16 @@ from benchmarks.bars import benchmark_database
 from benchmarks.limiter import benchmark_server, surroundings
 from psycopg.sql import SQL, Identifier
 
-from assetbatch.bounds import Bound
+from assetbatch.commands.enqueue_secondary import enqueue_secondary
+from assetbatch.commands.init import initialise
+from assetbatch.commands.run_priority import run_priority
+from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
-from assetbatch.cycles.priority import run_priority
-from assetbatch.cycles.queue import run_queue
-from assetbatch.cycles.secondary import enqueue_secondary
-from assetbatch.progress import Progress
+from assetbatch.deadline import Bound
+from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.sandbox.universe import instruments
 from assetbatch.services import Services
-from assetbatch.setup import initialise
 from assetbatch.state.clock import ServerClock
 
 LATENCY_SECONDS = 0.05

@@ -77,13 +77,13 @@ class Ours:
     """assetbatch's window: refused callers come back when it says, answers are settled."""
 
     def __init__(self, url: str) -> None:
-        from assetbatch.config import CallLimit
+        from assetbatch.domain.queueing import CallKind, CallLimit
         from assetbatch.secret import Secret
         from assetbatch.services import CALL_SECONDS
         from assetbatch.state.connection import connect
         from assetbatch.state.keys import Keys
         from assetbatch.state.process_id import new_id
-        from assetbatch.state.window import CallKind, Grant, Window
+        from assetbatch.state.window import Grant, Window
 
         self._window = Window(
             connect(Secret(url)),

@@ -29,7 +29,7 @@ from typing import Any, Protocol
 import redis
 from benchmarks.limiter import benchmark_server, surroundings
 
-from assetbatch.state.queue import Line
+from assetbatch.domain.queueing import Line
 
 ITEMS = 10_000
 ITEMS_FOR_SIZE = 100_000
@@ -402,7 +402,7 @@ class Stopwatch:
 
 def time_round(watch: Stopwatch, queue: Any, new: Sequence[tuple[str, Any]]) -> None:
     """Each script once or more; as many items leave as come."""
-    from assetbatch.state.queue import Failure
+    from assetbatch.domain.queueing import Failure
 
     def take(name: str = "take 250") -> tuple[str, list[str]]:
         lease = watch.time(name, queue.take, BATCH, 60)

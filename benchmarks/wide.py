@@ -29,19 +29,19 @@ import psycopg
 from benchmarks.bars import benchmark_database
 from benchmarks.limiter import benchmark_server, surroundings
 
-from assetbatch.bounds import Bound
+from assetbatch.commands.enqueue_secondary import enqueue_secondary
+from assetbatch.commands.init import initialise
+from assetbatch.commands.run_priority import run_priority
+from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
-from assetbatch.cycles.priority import run_priority
-from assetbatch.cycles.queue import run_queue
-from assetbatch.cycles.secondary import enqueue_secondary
-from assetbatch.flights import MOST_OUT
-from assetbatch.market import SNAPSHOT_TICKERS, Batch
-from assetbatch.progress import Progress
+from assetbatch.database import Store
+from assetbatch.deadline import Bound
+from assetbatch.domain.models import SNAPSHOT_TICKERS, Batch
+from assetbatch.provider.client import VendorClient
+from assetbatch.refresh.inflight import MOST_OUT
+from assetbatch.refresh.progress import Progress
 from assetbatch.secret import Secret
 from assetbatch.services import Services
-from assetbatch.setup import initialise
-from assetbatch.store import Store
-from assetbatch.vendor.client import VendorClient
 
 LATENCY_SECONDS = 0.05
 

@@ -12,18 +12,18 @@ from typing import Any
 import psycopg
 import yaml
 
-from assetbatch.assets import AssetType
-from assetbatch.bounds import Bound
+from assetbatch.commands.enqueue_secondary import enqueue_secondary
+from assetbatch.commands.init import initialise
+from assetbatch.commands.result import CycleResult
+from assetbatch.commands.run_priority import run_priority
+from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import Config, load
-from assetbatch.cycles.priority import run_priority
-from assetbatch.cycles.queue import run_queue
-from assetbatch.cycles.result import CycleResult
-from assetbatch.cycles.secondary import enqueue_secondary
-from assetbatch.entitlements import Lack
-from assetbatch.progress import Progress
+from assetbatch.deadline import Bound
+from assetbatch.domain.assets import AssetType
+from assetbatch.domain.entitlements import Lack
+from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.services import Services
-from assetbatch.setup import initialise
 from assetbatch.state.connection import RedisClient
 
 PRIORITY = [

@@ -14,11 +14,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from assetbatch.config import Config
+from assetbatch.domain.records import COMMANDS
 from assetbatch.errors import ConfigError, DatabaseError
 from assetbatch.secret import Secret
 from assetbatch.state.clock import ServerClock
 from assetbatch.state.connection import VIEW_SECONDS, RedisClient, Waiting, connect
-from assetbatch.state.journal import COMMANDS, Journal
+from assetbatch.state.history import Journal
 from assetbatch.state.keys import Keys, fingerprint, shared_prefix, window_name
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
@@ -26,15 +27,16 @@ from assetbatch.state.queue import Queue
 from assetbatch.state.window import Window
 
 if TYPE_CHECKING:
-    from assetbatch.bounds import Bound
+    from assetbatch.database import Store
+    from assetbatch.deadline import Bound
+    from assetbatch.domain.entitlements import Entitlements
+    from assetbatch.domain.forecast import Budget
     from assetbatch.embedded import EmbeddedServers
-    from assetbatch.entitlements import Entitlements
-    from assetbatch.events import Events
+    from assetbatch.provider.client import VendorClient
     from assetbatch.slots.slots import Slots
     from assetbatch.state.dead_processes import DeadProcesses
-    from assetbatch.state.plan_memory import PlanMemory
-    from assetbatch.store import Store
-    from assetbatch.vendor.client import VendorClient
+    from assetbatch.state.entitlement_store import PlanMemory
+    from assetbatch.state.events import Events
 
 log = logging.getLogger("assetbatch")
 
@@ -87,7 +89,7 @@ class Services:
 
     def open_store(self, *, check_schema: bool = True, within_seconds: float = 20.0) -> Store:
         """A connection, to be closed by the caller, whose transactions may take `within_seconds`."""
-        from assetbatch.store import Store
+        from assetbatch.database import Store
 
         url = self.config.require_database()
         if "?" in url.reveal():
@@ -119,7 +121,7 @@ class Services:
     @cached_property
     def vendor(self) -> VendorClient:
         """The vendor's client; in a sandbox, of the simulated vendor that this starts."""
-        from assetbatch.vendor.client import VendorClient
+        from assetbatch.provider.client import VendorClient
 
         base_url = str(self.config.provider.base_url)
         if self.config.sandbox:
@@ -243,20 +245,32 @@ class Services:
     @cached_property
     def plan_memory(self) -> PlanMemory:
         """What the plan of this key is known to show and to lack; another tier begins anew."""
-        from assetbatch.state.plan_memory import PlanMemory
+        from assetbatch.state.entitlement_store import PlanMemory
 
         return PlanMemory(self.redis, self.keys, f"{self._fingerprint}:{self.config.rate_limiting.tier}")
 
     @cached_property
     def events(self) -> Events:
         """The channel to the listeners."""
-        from assetbatch.events import Events
+        from assetbatch.state.events import Events
 
         return Events(self.redis, self.config.redis.prefix, self.config.events.stream_maxlen)
 
+    def budget(self) -> Budget:
+        """Return what the forecast has to know of the configuration."""
+        from assetbatch.domain.forecast import Budget
+
+        config = self.config
+        return Budget(
+            priority_assets=config.enabled_priority_assets,
+            assets=config.assets,
+            interval_ms=config.batch.interval_minutes * 60_000,
+            call_limit=config.call_limit,
+        )
+
     def entitlements(self) -> Entitlements:
         """What may be asked: the tier's expectation, and what was shown and refused."""
-        from assetbatch.entitlements import Entitlements
+        from assetbatch.domain.entitlements import Entitlements
 
         refusals, sightings = self.plan_memory.load()
         end_of_day = self.config.tier.delay_minutes > 0

@@ -16,7 +16,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from assetbatch.state.window import CallKind, Grant
+from assetbatch.domain.queueing import CallKind
+from assetbatch.state.window import Grant
 from tests.world import KEY, RealClock, SetClock, World
 
 from .test_commands import run

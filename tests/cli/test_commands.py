@@ -17,7 +17,7 @@ import pytest
 from typer.core import TyperGroup
 
 from assetbatch.cli.app import LazyCommands
-from tests.cycles.conftest import MakeWorld
+from tests.commands.conftest import MakeWorld
 from tests.world import KEY, RealClock, SetClock, World
 
 RUN_COMMANDS = ["run-priority", "run-queue", "enqueue-secondary"]

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from assetbatch.state.queue import Line
+from assetbatch.domain.queueing import Line
 from tests.cli.test_commands import run
 from tests.cli.test_holes_and_letters import bury
 from tests.world import RealClock, SetClock, World

@@ -13,11 +13,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from assetbatch.bounds import Bound
+from assetbatch.deadline import Bound
 from assetbatch.doctor import examine
+from assetbatch.domain.queueing import CallKind
 from assetbatch.state.process_id import new_id
-from assetbatch.state.window import CallKind, Grant
-from tests.cycles.conftest import MakeWorld
+from assetbatch.state.window import Grant
+from tests.commands.conftest import MakeWorld
 from tests.own_redis import OwnServer, own_server
 from tests.world import KEY, RealClock, SetClock, World
 

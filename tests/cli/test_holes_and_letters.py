@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from assetbatch.state.queue import Failure, Lease, Line
+from assetbatch.domain.queueing import Failure, Line
+from assetbatch.state.queue import Lease
 from tests.cli.test_commands import run, start
-from tests.cycles.conftest import MakeWorld
+from tests.commands.conftest import MakeWorld
 from tests.world import RealClock, SetClock, World
 
 

@@ -7,7 +7,7 @@ import json
 import psycopg
 import pytest
 
-from tests.cycles.conftest import MakeWorld
+from tests.commands.conftest import MakeWorld
 from tests.documented import shows
 from tests.world import RealClock, SetClock, World
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from assetbatch.pings import END_SECONDS, Ping, address_of
+from assetbatch.monitoring.pings import END_SECONDS, Ping, address_of
 from assetbatch.secret import Secret
 from tests.world import RealClock, SetClock, World
 

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from assetbatch.state.window import CallKind, WindowState
+from assetbatch.domain.queueing import CallKind
+from assetbatch.state.window import WindowState
 from tests.own_redis import OwnServer, own_server
 from tests.world import KEY, RealClock, SetClock, World
 

@@ -24,11 +24,11 @@ print("\\n" + json.dumps([code or 0, sorted(sys.modules)]))
 
 DATABASE, HTTP, TABLES = "psycopg", "requests", "rich"
 PLANNING = (
-    "assetbatch.planning",
-    "assetbatch.refresh",
-    "assetbatch.history",
-    "assetbatch.batch",
-    "assetbatch.interpretation",
+    "assetbatch.domain.planning",
+    "assetbatch.refresh.engine",
+    "assetbatch.commands.backfill",
+    "assetbatch.refresh.batch",
+    "assetbatch.refresh.interpretation",
     "zoneinfo",
 )
 
@@ -62,7 +62,9 @@ def test_an_idle_run_queue_loads_redis_and_the_configuration_only(free: World) -
 
 def test_run_queue_with_work_loads_what_it_needs(free: World) -> None:
     free.enqueue_secondary()
-    assert {"redis", DATABASE, HTTP, "assetbatch.planning", "assetbatch.refresh"} <= loaded(free, "run-queue")
+    assert {"redis", DATABASE, HTTP, "assetbatch.domain.planning", "assetbatch.refresh.engine"} <= loaded(
+        free, "run-queue"
+    )
 
 
 def test_fresh_priority_assets_need_no_http(free: World) -> None:

@@ -10,10 +10,11 @@ from html.parser import HTMLParser
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from assetbatch.planning import Work
+from assetbatch.domain.planning import Work
+from assetbatch.domain.queueing import Failure, Line
 from assetbatch.state.connection import RedisClient
-from assetbatch.state.queue import Failure, Lease, Line
-from tests.cycles.conftest import MakeWorld
+from assetbatch.state.queue import Lease
+from tests.commands.conftest import MakeWorld
 from tests.world import Listener, RealClock, SetClock, World
 
 from .test_commands import run

@@ -16,24 +16,25 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from assetbatch.bounds import Bound
 from assetbatch.config import Config
+from assetbatch.database import Store
+from assetbatch.deadline import Bound
+from assetbatch.domain.market_hours import start_of_day, to_ms
+from assetbatch.domain.queueing import Line
+from assetbatch.domain.records import RUN_PRIORITY
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError, RedisError
-from assetbatch.hours import start_of_day, to_ms
+from assetbatch.provider.answers import BarsAnswer
+from assetbatch.provider.client import VendorClient
+from assetbatch.provider.refusals import Refusal
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.state import connection
-from assetbatch.state.journal import RUN_PRIORITY
-from assetbatch.state.queue import Line
-from assetbatch.store import Store
-from assetbatch.vendor.answers import BarsAnswer
-from assetbatch.vendor.client import VendorClient
-from assetbatch.vendor.refusals import Refusal, RefusalKind
+from tests.commands.conftest import MakeWorld, free, make_world, paid
 from tests.conftest import REPOSITORY
-from tests.cycles.conftest import MakeWorld, free, make_world, paid
+from tests.database.proxy import Proxy
 from tests.documented import quoted, shows
 from tests.failures.start import NOWHERE, PROGRAM, start
 from tests.own_redis import OwnServer, own_server
-from tests.store.proxy import Proxy
 from tests.world import KEY, PRIORITY, RealClock, SetClock, World
 
 __all__ = ["free", "make_world", "own_server", "paid"]

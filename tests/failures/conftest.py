@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cycles.conftest import free, make_world, paid, template
+from tests.commands.conftest import free, make_world, paid, template
 from tests.own_redis import own_server
 from tests.world import RealClock, SetClock
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import redis
 
-from tests.cycles.conftest import MakeWorld
+from tests.commands.conftest import MakeWorld
 from tests.own_redis import OwnServer
 from tests.world import World
 
@@ -162,7 +162,7 @@ class TestPostgreSQL:
     def test_has_no_tables(self, make_world: MakeWorld, command: str) -> None:
         world = make_world(init=False)
         with world.services() as services:
-            from assetbatch.state.queue import Line
+            from assetbatch.domain.queueing import Line
 
             services.queue.enqueue([("ETHUSD", Line.HIGH)])
         fails(world, command, code=3, said="the database has no tables of assetbatch")

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from tests.cycles.conftest import MakeWorld
+from tests.commands.conftest import MakeWorld
+from tests.database.proxy import Proxy
 from tests.own_redis import OwnServer
-from tests.store.proxy import Proxy
 from tests.world import RealClock, SetClock, World
 
 from .start import start

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cycles.conftest import MakeWorld
+from tests.commands.conftest import MakeWorld
 from tests.world import World
 
 from .start import PROGRAM, environment, start, unharmed

@@ -21,19 +21,19 @@ import msgspec
 import psycopg
 import yaml
 
-from assetbatch.assets import AssetType
-from assetbatch.bounds import Bound
+from assetbatch.commands.enqueue_secondary import enqueue_secondary
+from assetbatch.commands.init import initialise
+from assetbatch.commands.result import CycleResult
 from assetbatch.config import load
-from assetbatch.cycles.result import CycleResult
-from assetbatch.cycles.secondary import enqueue_secondary
-from assetbatch.entitlements import Lack
-from assetbatch.progress import Progress
+from assetbatch.deadline import Bound
+from assetbatch.domain import queueing
+from assetbatch.domain.assets import AssetType
+from assetbatch.domain.entitlements import Lack
+from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, Arrival, SandboxServer
 from assetbatch.sandbox.universe import instruments
 from assetbatch.secret import Secret
 from assetbatch.services import Services
-from assetbatch.setup import initialise
-from assetbatch.state import queue
 from assetbatch.state.connection import connect
 from tests.fire.judges import Event, Hold, Take
 from tests.fire.worker import KEY, Line, Orders, go_file
@@ -289,7 +289,7 @@ def holds(lines: Sequence[Line]) -> list[Hold]:
 def takes(lines: Sequence[Line]) -> list[Take]:
     """The takes of the journals."""
     return [
-        Take(item, queue.Line(priority), stamp, line.called, line.at)
+        Take(item, queueing.Line(priority), stamp, line.called, line.at)
         for line in lines
         if line.event == "taken"
         for item, priority, stamp in line.items

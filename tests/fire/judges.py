@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from assetbatch.state.queue import Line
+from assetbatch.domain.queueing import Line
 
 CLASS_SPAN_US = 2 * 3600 * 1_000_000
 """By how much a class gives way to the one above it (README: "The queue"), written down once more."""

@@ -12,13 +12,13 @@ import random
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
-from assetbatch.config import CallLimit
+from assetbatch.domain.queueing import CallKind, CallLimit, Line, Refused
 from assetbatch.sandbox import Arrival
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id
-from assetbatch.state.queue import Lease, Line, Queue
-from assetbatch.state.window import CallKind, Refused, Window
+from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.window import Window
 from tests.fire.judges import Hold, Take
 
 START_MS = 1_800_000_000_000

@@ -13,7 +13,7 @@ import pytest
 
 from assetbatch.sandbox.limits import windows_over_limit
 from assetbatch.sandbox.universe import instruments
-from tests.cycles.conftest import MakeWorld, make_world
+from tests.commands.conftest import MakeWorld, make_world
 from tests.world import KEY, RealClock, SetClock
 
 __all__ = ["make_world"]

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from assetbatch.domain.queueing import CallKind, Line, Refused
 from assetbatch.sandbox import windows_over_limit
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
-from assetbatch.state.queue import Line
-from assetbatch.state.window import CallKind, Grant, Refused, Window
+from assetbatch.state.window import Grant, Window
 from tests.fire import arena, simulation
 from tests.fire.arena import Arena
 from tests.fire.judges import (

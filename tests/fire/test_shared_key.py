@@ -22,10 +22,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from assetbatch import services
+from assetbatch.domain.queueing import CallKind
 from assetbatch.sandbox import windows_over_limit
 from assetbatch.slots import slots
 from assetbatch.slots.slots import Slot
-from assetbatch.state.window import CallKind
 from tests.conftest import new_database, url_of
 from tests.fire.arena import CALL_SECONDS, LIMIT, PRIORITY, WINDOW_SECONDS, Arena, results, unexpected
 from tests.fire.judges import use

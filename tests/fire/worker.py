@@ -22,21 +22,22 @@ import msgspec
 import redis
 
 from assetbatch import services
-from assetbatch.bounds import Bound
+from assetbatch.commands.enqueue_secondary import enqueue_secondary
+from assetbatch.commands.result import CycleResult
+from assetbatch.commands.run_priority import run_priority
+from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
-from assetbatch.cycles.priority import run_priority
-from assetbatch.cycles.queue import run_queue
-from assetbatch.cycles.result import CycleResult
-from assetbatch.cycles.secondary import enqueue_secondary
+from assetbatch.database import Store
+from assetbatch.deadline import Bound
+from assetbatch.domain.queueing import Refused
 from assetbatch.errors import AssetbatchError, BoundExceededError
-from assetbatch.events import Events
-from assetbatch.progress import Progress
-from assetbatch.refresh import SAVE_SECONDS, UNKNOWN_CALL_SECONDS
+from assetbatch.provider.client import VendorClient
+from assetbatch.refresh.engine import SAVE_SECONDS, UNKNOWN_CALL_SECONDS
+from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
+from assetbatch.state.events import Events
 from assetbatch.state.queue import Lease, Queue
-from assetbatch.state.window import Grant, Refused, Window
-from assetbatch.store import Store
-from assetbatch.vendor.client import VendorClient
+from assetbatch.state.window import Grant, Window
 
 KEY = "made-up-key-123"
 

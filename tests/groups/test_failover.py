@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from assetbatch.config import CallLimit
+from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Line, Refused
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state.connection import VIEW_SECONDS, RedisClient, Waiting, connect
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
-from assetbatch.state.queue import Empty, Lease, Line, Queue
-from assetbatch.state.window import CallKind, Grant, Refused, Window
+from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.window import Grant, Window
 from tests.groups.servers import MASTER, Cluster, Group, SentinelGroup, until
 
 LIMIT = 5

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assetbatch.hours import to_ms
+from assetbatch.domain.market_hours import to_ms
 from tests.world import SetClock, World
 
 pytest.register_assert_rewrite("tests.platform.proof")

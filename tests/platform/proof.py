@@ -12,14 +12,14 @@ import msgspec
 import psycopg
 import pytest
 
-from assetbatch import overview
-from assetbatch.bounds import Bound
-from assetbatch.cycles.result import AssetReport, CycleResult
+from assetbatch.commands.backfill import find_holes
+from assetbatch.commands.result import AssetReport, CycleResult
+from assetbatch.deadline import Bound
 from assetbatch.doctor import Finding, examine
+from assetbatch.domain.models import BAR_MS
 from assetbatch.errors import AssetbatchError
 from assetbatch.health import encode
-from assetbatch.history import find_holes
-from assetbatch.market import BAR_MS
+from assetbatch.monitoring import snapshot
 from assetbatch.services import Services
 from tests.world import World
 
@@ -306,8 +306,8 @@ def silent_readers(world: World, shape: Shape) -> list[str]:
 def problems(world: World) -> tuple[Json, list[Finding]]:
     """The health document, and what `doctor` finds wrong with the database."""
     with world.services() as services:
-        document = overview.health_document(services)
-        assert overview.page(services, document)  # with the courses of all
+        document = snapshot.health_document(services)
+        assert snapshot.page(services, document)  # with the courses of all
         health: Json = msgspec.json.decode(encode(document))
     with Services(world.config()) as services, Bound(20) as bound:  # it compares the clocks of the servers
         found = list(examine(services, bound, call=False))

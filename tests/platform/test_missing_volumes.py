@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from assetbatch.market import BAR_MS, Bar, Batch, Saved
+from assetbatch.domain.models import BAR_MS, Bar, Batch, Saved
 from tests.world import World
 
 from .kin import BARS, KEY, by_hand

@@ -12,16 +12,16 @@ from typing import Any
 import psycopg
 import pytest
 
-from assetbatch.bounds import Bound
-from assetbatch.cycles.priority import run_priority
-from assetbatch.cycles.queue import run_queue
-from assetbatch.cycles.result import CycleResult
-from assetbatch.hours import last_midnight
-from assetbatch.market import Batch, Outcome, Price
-from assetbatch.progress import Progress
+from assetbatch.commands.result import CycleResult
+from assetbatch.commands.run_priority import run_priority
+from assetbatch.commands.run_queue import run_queue
+from assetbatch.database import Store
+from assetbatch.deadline import Bound
+from assetbatch.domain.market_hours import last_midnight
+from assetbatch.domain.models import Batch, Outcome, Price
+from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
-from assetbatch.store import Store
-from tests.cycles.conftest import make_world, paid, template
+from tests.commands.conftest import make_world, paid, template
 from tests.world import World
 
 __all__ = ["make_world", "paid", "template"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from assetbatch.hours import to_ms
+from assetbatch.domain.market_hours import to_ms
 from assetbatch.sandbox import SandboxServer
 
 KEY = "made-up-key-123"

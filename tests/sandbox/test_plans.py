@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import requests
 
-from assetbatch.hours import from_ms
+from assetbatch.domain.market_hours import from_ms
 from assetbatch.sandbox import PLANS, SandboxServer
 from assetbatch.sandbox.plans import history_start
 from assetbatch.secret import Secret

@@ -15,15 +15,15 @@ from functools import partial
 
 import pytest
 
-from assetbatch.config import CallLimit
-from assetbatch.planning import expected_next_start
+from assetbatch.domain.planning import expected_next_start
+from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Line, Refused
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.process_id import new_id
-from assetbatch.state.queue import Empty, Line, Queue
-from assetbatch.state.window import CallKind, Refused, Window
+from assetbatch.state.queue import Queue
+from assetbatch.state.window import Window
 
 SECOND = 1000
 MINUTE = 60 * SECOND

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
+from assetbatch.commands.backfill import SymbolHoles, find_holes
+from assetbatch.domain.coverage import Reason
+from assetbatch.domain.market_hours import Market, is_open, start_of_day
 from assetbatch.errors import AssetbatchError
 from assetbatch.health import collect
-from assetbatch.history import SymbolHoles, find_holes
-from assetbatch.hours import Market, is_open, start_of_day
-from assetbatch.ledger import Reason
+from assetbatch.provider.client import VendorClient
 from assetbatch.sandbox.faults import FAULTS
 from assetbatch.secret import Secret
-from assetbatch.vendor.client import VendorClient
 from tests.world import KEY, SetClock, World
 
 MINUTE = 60_000
@@ -52,7 +52,7 @@ TICKERS = {
     "ETHUSD": "X:ETHUSD",
 }
 
-# Faults that hold a connection for seconds have tests of their own (tests/vendor).
+# Faults that hold a connection for seconds have tests of their own (tests/provider).
 QUICK_FAULTS = sorted(FAULTS.keys() - {"drip-headers", "drip-body", "huge", "gzip-bomb", "delayed"})
 
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from assetbatch.state.queue import (
+from assetbatch.domain.queueing import (
     DeadLetter,
     Empty,
     Enqueued,
     Failure,
     Fault,
     Item,
-    Lease,
     Line,
     QueueState,
     Retried,
 )
+from assetbatch.state.queue import Lease
 
 LINES = tuple(Line)
 RISE_US = 2 * 3600 * 1_000_000

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from assetbatch.config import CallLimit
+from assetbatch.domain.queueing import CallKind, CallLimit, Line, Refused
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.dead_processes import DeadProcesses
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.process_id import is_dead, new_id
-from assetbatch.state.queue import Lease, Line, Queue
-from assetbatch.state.window import ARRIVAL_SECONDS, CallKind, Grant, Refused, Window
+from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.window import ARRIVAL_SECONDS, Grant, Window
 
 from .conftest import FakeClock, process_of
 

@@ -7,15 +7,15 @@ import sys
 
 import pytest
 
-from assetbatch.config import CallLimit
+from assetbatch.domain.queueing import CallKind, CallLimit, Refused
+from assetbatch.domain.records import COMMANDS
 from assetbatch.errors import ConfigError
 from assetbatch.slots.slots import HOLD_SECONDS, MARGIN_SECONDS, Slot, Slots, told
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.dead_processes import DeadProcesses
-from assetbatch.state.journal import COMMANDS
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import is_foreign, new_id
-from assetbatch.state.window import CallKind, Grant, Refused, Window
+from assetbatch.state.window import Grant, Window
 
 from .conftest import FakeClock
 

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from assetbatch.assets import AssetPriority
-from assetbatch.config import CallLimit
+from assetbatch.domain.assets import AssetPriority
+from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Failure, Fault, Line, Refused
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
-from assetbatch.state.queue import Empty, Failure, Fault, Lease, Line, Queue
-from assetbatch.state.window import CallKind, Refused, Window
+from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.window import Window
 
 from .conftest import FakeClock
 

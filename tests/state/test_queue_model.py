@@ -25,10 +25,11 @@ from hypothesis.stateful import (
 )
 
 import assetbatch.state.queue
+from assetbatch.domain.queueing import Enqueued, Failure, Fault, Line
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
-from assetbatch.state.queue import Enqueued, Failure, Fault, Lease, Line, Queue
+from assetbatch.state.queue import Lease, Queue
 from tests.conftest import examples
 
 from .conftest import FakeClock

@@ -15,23 +15,23 @@ from importlib import resources
 import pytest
 import redis
 
-from assetbatch.config import CallLimit
+from assetbatch.domain.metrics import CALLS, QUEUE_SIZE, Measured, Point
+from assetbatch.domain.models import Price, StoredAsset
+from assetbatch.domain.queueing import CallKind, CallLimit, Empty, Enqueued, Failure, Line, Refused
+from assetbatch.domain.records import COMMANDS
 from assetbatch.errors import RedisError
-from assetbatch.events import Events
-from assetbatch.market import Price, StoredAsset
-from assetbatch.metrics import CALLS, QUEUE_SIZE, Measured, Point
 from assetbatch.secret import Secret
 from assetbatch.state import connection
 from assetbatch.state.connection import RedisClient, Waiting, connect, redis_errors, script
 from assetbatch.state.dead_processes import DeadProcesses
-from assetbatch.state.journal import COMMANDS
+from assetbatch.state.entitlement_store import PlanMemory
+from assetbatch.state.events import Events
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
-from assetbatch.state.plan_memory import PlanMemory
 from assetbatch.state.process_id import new_id
-from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Line, Queue
-from assetbatch.state.window import CallKind, Grant, Refused, Window
+from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.window import Grant, Window
 from tests.documented import shows
 from tests.own_redis import OwnServer, own_server
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assetbatch.assets import AssetType
-from assetbatch.config import CallLimit
-from assetbatch.entitlements import Entitlements, Lack
+from assetbatch.domain.assets import AssetType
+from assetbatch.domain.entitlements import Entitlements, Lack
+from assetbatch.domain.queueing import CallKind, CallLimit, Refused
 from assetbatch.state.connection import RedisClient
+from assetbatch.state.entitlement_store import PlanMemory
 from assetbatch.state.keys import SHARED_PREFIX, Keys, window_name
-from assetbatch.state.plan_memory import PlanMemory
-from assetbatch.state.window import CallKind, Grant, Refused, Window
+from assetbatch.state.window import Grant, Window
 
 from .conftest import FakeClock
 

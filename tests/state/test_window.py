@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assetbatch.config import CallLimit
+from assetbatch.domain.queueing import CallKind, CallLimit, Refused
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys, fingerprint
 from assetbatch.state.process_id import new_id
-from assetbatch.state.window import ARRIVAL_SECONDS, CallKind, Grant, Refused, Window
+from assetbatch.state.window import ARRIVAL_SECONDS, Grant, Window
 
 from .conftest import FakeClock
 

@@ -15,10 +15,10 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from assetbatch.config import CallLimit
+from assetbatch.domain.queueing import CallKind, CallLimit, Refused
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
-from assetbatch.state.window import RESERVATION_GRACE_SECONDS, CallKind, Grant, Refused, Window
+from assetbatch.state.window import RESERVATION_GRACE_SECONDS, Grant, Window
 from tests.conftest import examples
 
 from .conftest import FakeClock

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from assetbatch.config import CallLimit
+from assetbatch.domain.queueing import CallKind, CallLimit, Refused
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
-from assetbatch.state.window import CallKind, Grant, Refused, Window
+from assetbatch.state.window import Grant, Window
 
 from .conftest import FakeClock
 

@@ -8,13 +8,11 @@ from datetime import date
 import pytest
 from msgspec import structs
 
-from assetbatch.assets import Asset, AssetType
-from assetbatch.batch import HEAVY_TIMES, Ask, BatchState, Holder, Portion
-from assetbatch.bounds import boot_seconds
-from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
-from assetbatch.hours import start_of_day
-from assetbatch.interpretation import Findings, Page, Result
-from assetbatch.market import (
+from assetbatch.deadline import boot_seconds
+from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
+from assetbatch.domain.market_hours import start_of_day
+from assetbatch.domain.models import (
     BAR_MS,
     Bar,
     Outcome,
@@ -25,11 +23,12 @@ from assetbatch.market import (
     SpanState,
     StoredAsset,
 )
-from assetbatch.planning import BarsCall, SnapshotCall, Verdict, Work, WorkKind
-from assetbatch.state.queue import Fault
-from assetbatch.state.window import CallKind
-from assetbatch.status import Status
-from assetbatch.vendor.answers import BarsAnswer
+from assetbatch.domain.planning import BarsCall, SnapshotCall, Verdict, Work, WorkKind
+from assetbatch.domain.queueing import CallKind, Fault
+from assetbatch.domain.status import Status
+from assetbatch.provider.answers import BarsAnswer
+from assetbatch.refresh.batch import HEAVY_TIMES, Ask, BatchState, Holder, Portion
+from assetbatch.refresh.interpretation import Findings, Page, Result
 
 NOW = start_of_day(date(2026, 11, 18)) + 10 * HOUR_MS
 START = NOW - 100 * HOUR_MS
@@ -438,7 +437,7 @@ class TestHowMuchIsUnsaved:
     def test_nothing_is_never_heavy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         state = batch(BTC)
         later = boot_seconds() + 3600
-        monkeypatch.setattr("assetbatch.batch.boot_seconds", lambda: later)
+        monkeypatch.setattr("assetbatch.refresh.batch.boot_seconds", lambda: later)
         assert not state.is_heavy()
 
     def many(self, results: int) -> BatchState:
@@ -477,7 +476,7 @@ class TestHowMuchIsUnsaved:
         self, seconds: float, times: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clock = [100.0]
-        monkeypatch.setattr("assetbatch.batch.boot_seconds", lambda: clock[0])
+        monkeypatch.setattr("assetbatch.refresh.batch.boot_seconds", lambda: clock[0])
         state = batch(BTC, ETH)
         state.apply(BOTH, Findings(results=[success(BTC)]))
         clock[0] += seconds - 0.5

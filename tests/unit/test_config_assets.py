@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.assets import AssetPriority, AssetType
 from assetbatch.config import Config, load
 from assetbatch.config.display import effective
 from assetbatch.config.symbols import Symbol, derive, likely_mistakes
-from assetbatch.currencies import COINS, CURRENCIES, METALS
+from assetbatch.domain.assets import AssetPriority, AssetType
+from assetbatch.domain.currencies import COINS, CURRENCIES, METALS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOREX, CRYPTO = AssetType.FOREX, AssetType.CRYPTO

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from assetbatch.config import TIERS, CallLimit, Config, built_in_config, load, override
+from assetbatch.config import TIERS, Config, built_in_config, load, override
 from assetbatch.config.display import effective
+from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from assetbatch.assets import Asset, AssetType
 from assetbatch.config import Config
 from assetbatch.config.settings import Batch, RateLimiting
+from assetbatch.database.facts import DatabaseFacts
+from assetbatch.database.partitions import missing, month_of
+from assetbatch.database.shape import Concern
 from assetbatch.doctor import Finding, Level, exit_code, worst
 from assetbatch.doctor.examine import in_order
 from assetbatch.doctor.findings import (
@@ -32,14 +34,12 @@ from assetbatch.doctor.findings import (
     ok,
     warning,
 )
-from assetbatch.entitlements import Entitlements, Lack
+from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.entitlements import Entitlements, Lack
+from assetbatch.domain.formatting import iso
+from assetbatch.domain.queueing import Line, QueueState
 from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError, RedisError
 from assetbatch.health import JobHealth
-from assetbatch.state.queue import Line, QueueState
-from assetbatch.store.facts import DatabaseFacts
-from assetbatch.store.partitions import missing, month_of
-from assetbatch.store.shape import Concern
-from assetbatch.words import iso
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from assetbatch.assets import AssetType
-from assetbatch.entitlements import Entitlements, KnownRefusal, Lack, Sighting
-from assetbatch.hours import new_york_zone, to_ms
+from assetbatch.domain.assets import AssetType
+from assetbatch.domain.entitlements import Entitlements, KnownRefusal, Lack, Sighting
+from assetbatch.domain.market_hours import new_york_zone, to_ms
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from assetbatch.assets import Asset, AssetType
 from assetbatch.config import Config
-from assetbatch.entitlements import Entitlements
-from assetbatch.forecast import Forecast, forecast, reckon
-from assetbatch.hours import to_ms
-from assetbatch.market import StoredAsset
-from assetbatch.state.journal import CycleRecord
-from assetbatch.state.queue import Line
+from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.forecast import Budget, Forecast, QueueLoad, forecast, reckon
+from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.models import StoredAsset
+from assetbatch.domain.queueing import Line
+from assetbatch.domain.records import CycleRecord
 
 MINUTE = 60_000
 NOW = to_ms(datetime(2026, 11, 18, 15, tzinfo=UTC))
@@ -46,9 +46,15 @@ def told(
     cycles: list[CycleRecord] | None = None,
     starts_ms: tuple[int, ...] = (NOW - 5 * MINUTE, NOW),
 ) -> Forecast:
-    return forecast(
-        settings or config(), known, queued, pages_elsewhere, stored or {}, starts_ms, cycles or [], NOW
+    told_by = settings or config()
+    budget = Budget(
+        priority_assets=told_by.enabled_priority_assets,
+        assets=told_by.assets,
+        interval_ms=told_by.batch.interval_minutes * MINUTE,
+        call_limit=told_by.call_limit,
     )
+    load = QueueLoad(queued=queued, pages_elsewhere=pages_elsewhere, starts_ms=starts_ms, cycles=cycles or [])
+    return forecast(budget, load, known, stored or {}, NOW)
 
 
 def cycle(duration_ms: int, calls: int) -> CycleRecord:

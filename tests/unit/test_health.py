@@ -7,11 +7,16 @@ from datetime import UTC, datetime
 import pytest
 from msgspec import structs
 
-from assetbatch.assets import Asset, AssetPriority, AssetType
 from assetbatch.config import Config
 from assetbatch.config.settings import Batch
-from assetbatch.entitlements import Entitlements, Lack
-from assetbatch.forecast import Forecast
+from assetbatch.domain.assets import Asset, AssetPriority, AssetType
+from assetbatch.domain.entitlements import Entitlements, Lack
+from assetbatch.domain.forecast import Forecast
+from assetbatch.domain.formatting import iso
+from assetbatch.domain.market_hours import Market, to_ms
+from assetbatch.domain.models import BAR_MS, Span, SpanState, StoredAsset
+from assetbatch.domain.queueing import DeadLetter, Line, QueueState
+from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
 from assetbatch.health import (
     Alert,
     AssetHealth,
@@ -28,12 +33,7 @@ from assetbatch.health import (
 )
 from assetbatch.health.assets import Stillness, newest_of_markets, stillness
 from assetbatch.health.collect import cycles_of, fresh_percent, plan_of, queue_of
-from assetbatch.hours import Market, to_ms
-from assetbatch.market import BAR_MS, Span, SpanState, StoredAsset
-from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
-from assetbatch.state.queue import DeadLetter, Line, QueueState
 from assetbatch.state.window import WindowState
-from assetbatch.words import iso
 
 FREE = Entitlements(end_of_day=True)
 PAID = Entitlements(end_of_day=False)

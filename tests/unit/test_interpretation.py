@@ -11,10 +11,26 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from assetbatch.assets import Asset, AssetType
-from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
-from assetbatch.hours import Market, start_of_day, to_ms
-from assetbatch.interpretation import (
+from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
+from assetbatch.domain.market_hours import Market, start_of_day, to_ms
+from assetbatch.domain.models import BAR_MS, Bar, Price, Span, SpanFault, SpanState, StoredAsset
+from assetbatch.domain.planning import (
+    BarsCall,
+    Call,
+    GroupedDayCall,
+    MarketSnapshotCall,
+    PreviousDayCall,
+    SnapshotCall,
+    Work,
+    WorkKind,
+)
+from assetbatch.domain.queueing import Fault
+from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.status import Status
+from assetbatch.provider.answers import BarsAnswer, PricesAnswer
+from assetbatch.provider.refusals import Refusal
+from assetbatch.refresh.interpretation import (
     CONSEQUENCES,
     ClassRefusal,
     Findings,
@@ -28,22 +44,7 @@ from assetbatch.interpretation import (
     refusal_findings,
     unended_findings,
 )
-from assetbatch.learning import edge_of, history_edge, lack_shown_by
-from assetbatch.market import BAR_MS, Bar, Price, Span, SpanFault, SpanState, StoredAsset
-from assetbatch.planning import (
-    BarsCall,
-    Call,
-    GroupedDayCall,
-    MarketSnapshotCall,
-    PreviousDayCall,
-    SnapshotCall,
-    Work,
-    WorkKind,
-)
-from assetbatch.state.queue import Fault
-from assetbatch.status import Status
-from assetbatch.vendor.answers import BarsAnswer, PricesAnswer
-from assetbatch.vendor.refusals import Refusal, RefusalKind
+from assetbatch.refresh.learner import edge_of, history_edge, lack_shown_by
 
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
 GBPUSD = Asset(symbol="GBPUSD", polygon_ticker="C:GBPUSD", asset_type=AssetType.FOREX)

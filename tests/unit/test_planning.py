@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from assetbatch.assets import Asset, AssetType
-from assetbatch.entitlements import DAY_MS as DAY
-from assetbatch.entitlements import Entitlements, KnownRefusal, Lack, Sighting
-from assetbatch.hours import Market, open_ms_between, start_of_day, to_ms
-from assetbatch.ledger import open_stretches, record
-from assetbatch.market import BAR_MS, Span, SpanFault, SpanState, StoredAsset
-from assetbatch.planning import (
+from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.coverage import open_stretches, record
+from assetbatch.domain.entitlements import DAY_MS as DAY
+from assetbatch.domain.entitlements import Entitlements, KnownRefusal, Lack, Sighting
+from assetbatch.domain.market_hours import Market, open_ms_between, start_of_day, to_ms
+from assetbatch.domain.models import BAR_MS, Span, SpanFault, SpanState, StoredAsset
+from assetbatch.domain.planning import (
     FAILED_AGAIN_MS,
     PAGE_DAYS,
     PAGE_MS,

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from assetbatch.assets import Asset, AssetType
-from assetbatch.entitlements import Entitlements, Lack
-from assetbatch.hours import new_york_zone, to_ms
-from assetbatch.market import Span, SpanState, StoredAsset
-from assetbatch.planning import (
+from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.entitlements import Entitlements, Lack
+from assetbatch.domain.market_hours import new_york_zone, to_ms
+from assetbatch.domain.models import Span, SpanState, StoredAsset
+from assetbatch.domain.planning import (
     BarsCall,
     Call,
     GroupedDayCall,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from assetbatch.config import CallLimit
-from assetbatch.state.window import Grant, Refused, WindowState, spacing_ms
+from assetbatch.domain.queueing import CallLimit, Refused
+from assetbatch.state.window import Grant, WindowState, spacing_ms
 
 
 def test_a_grant_may_be_used_for_two_seconds() -> None:

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from assetbatch.assets import AssetPriority
-from assetbatch.health import Alert, AssetHealth, Health, JobHealth, Problem
-from assetbatch.health.jobs import NAMES
-from assetbatch.metrics import (
+from assetbatch.domain.assets import AssetPriority
+from assetbatch.domain.formatting import iso
+from assetbatch.domain.metrics import (
     CALLS,
     MINUTE_MS,
     PRIORITY_LATENCY,
@@ -19,7 +18,8 @@ from assetbatch.metrics import (
     age_of,
     step_ms,
 )
-from assetbatch.words import iso
+from assetbatch.health import Alert, AssetHealth, Health, JobHealth, Problem
+from assetbatch.health.jobs import NAMES
 
 NOW_MS = 1_800_000_000_000
 CLASSES = list(AssetPriority)

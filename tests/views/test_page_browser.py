@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from assetbatch.serving import Cached, Document, Server
-from assetbatch.views.page import render
+from assetbatch.monitoring.server import Cached, Document, Server
+from assetbatch.views.web.page import render
 
 from .conftest import day
 from .test_page import CLOSES, DOCUMENTS

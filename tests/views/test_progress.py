@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tests.cycles.conftest import free, make_world
+from tests.commands.conftest import free, make_world
 from tests.world import KEY, RealClock, SetClock, World
 
 __all__ = ["free", "make_world"]

@@ -6,10 +6,10 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from assetbatch.domain.formatting import iso
+from assetbatch.domain.metrics import CallMade, Outcome, measure
 from assetbatch.health import Health, JobHealth
-from assetbatch.metrics import CallMade, Outcome, measure
 from assetbatch.views.prometheus import render, render_down
-from assetbatch.words import iso
 
 from .conftest import NOW_MS, asset, broken, health, no_database
 

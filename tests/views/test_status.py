@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from assetbatch.domain.metrics import CALLS, DAY_MS, MINUTE_MS, Series
 from assetbatch.health import Alert, Health, Problem
-from assetbatch.metrics import CALLS, DAY_MS, MINUTE_MS, Series
-from assetbatch.views.sparkline import sparkline
-from assetbatch.views.status import ROWS, render
+from assetbatch.views.terminal.sparkline import sparkline
+from assetbatch.views.terminal.status import ROWS, render
 
 from .conftest import NOW_MS, asset, broken, day, health, no_database
 

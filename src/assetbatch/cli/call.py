@@ -19,8 +19,8 @@ from assetbatch.cli.slot import (
     kind_of,
     leave_if_stopped,
 )
+from assetbatch.domain.formatting import span
 from assetbatch.errors import RedisError
-from assetbatch.words import span
 
 if TYPE_CHECKING:
     from assetbatch.slots.slots import Slot, Slots
@@ -60,8 +60,8 @@ def call(
 
     What the command leaves running is ended with it.
     """
-    from assetbatch.bounds import Bound
-    from assetbatch.report import WAITS_FOR
+    from assetbatch.deadline import Bound
+    from assetbatch.refresh.reporter import WAITS_FOR
     from assetbatch.slots.slots import HOLD_SECONDS, Slot
 
     with reported(context) as options:
@@ -82,7 +82,7 @@ def call(
 
 def _run(slots: Slots, slot: Slot, command: list[str], timeout: float) -> int:
     """Run the command and settle its slot; return its exit code."""
-    from assetbatch.bounds import boot_seconds
+    from assetbatch.deadline import boot_seconds
     from assetbatch.slots.guard import CANNOT_RUN, NOT_FOUND, run_guarded
     from assetbatch.slots.slots import HOLD_SECONDS, UNANSWERED_SECONDS
     from assetbatch.state.window import ARRIVAL_SECONDS

@@ -19,9 +19,9 @@ from assetbatch.errors import AssetbatchError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from assetbatch.bounds import Bound
-    from assetbatch.cli.repeated import Memory
+    from assetbatch.cli.notices import Memory
     from assetbatch.config import Config
+    from assetbatch.deadline import Bound
     from assetbatch.services import Services
 
 log = logging.getLogger("assetbatch")
@@ -88,7 +88,7 @@ def services_for(options: Options, config: Config, bound: Bound | None = None) -
 
     with Services(config, options.cycle_id, bound) as services:
         if options.sandbox:
-            from assetbatch.setup import initialise
+            from assetbatch.commands.init import initialise
 
             initialise(services)
         yield services

@@ -42,14 +42,14 @@ def doctor(
             shown = [{k: getattr(f, k) for k in ("check", "level", "message", "hint")} for f in findings]
             print_json({"status": worst(findings), "findings": shown})
         else:
-            from assetbatch.views.doctor import render
+            from assetbatch.views.terminal.doctor import render
 
             print_rich(render(findings))
         raise typer.Exit(exit_code(findings))
 
 
 def _findings(options: Options, *, call: bool) -> list[Finding]:
-    from assetbatch.bounds import Bound
+    from assetbatch.deadline import Bound
     from assetbatch.doctor import examine, examine_config
     from assetbatch.doctor.findings import of_error
 

@@ -17,9 +17,9 @@ from assetbatch.errors import AssetbatchError, ConfigError, UnreachableError
 if TYPE_CHECKING:
     from assetbatch.config import Config
     from assetbatch.health import Health
+    from assetbatch.monitoring.server import Cached, Document
+    from assetbatch.monitoring.slots import SlotApi
     from assetbatch.services import Services
-    from assetbatch.serving import Cached, Document
-    from assetbatch.slots.http import SlotApi
     from assetbatch.slots.slots import Slots
 
 DEFAULT_PORT = 8787
@@ -66,7 +66,7 @@ def serve(
 
 
 def _serve(options: Options, config: Config, host: str, port: int, refresh: int, with_slots: bool) -> int:
-    from assetbatch.serving import Server
+    from assetbatch.monitoring.server import Server
 
     with services_for(options, config) as services:  # open all the time: embedded servers stay up
         if config.redis.url is not None and config.redis.url.embedded:
@@ -103,7 +103,7 @@ def _serve(options: Options, config: Config, host: str, port: int, refresh: int,
 
 
 def _slot_api(options: Options, config: Config) -> SlotApi:
-    from assetbatch.slots.http import SlotApi
+    from assetbatch.monitoring.slots import SlotApi
 
     config.require_api_key()
     config.require_redis()
@@ -117,9 +117,9 @@ def _slot_api(options: Options, config: Config) -> SlotApi:
 
 
 def _documents(options: Options, config: Config, refresh: int) -> dict[str, Cached]:
-    from assetbatch import overview
     from assetbatch.health import encode
-    from assetbatch.serving import Cached, Document
+    from assetbatch.monitoring import snapshot
+    from assetbatch.monitoring.server import Cached, Document
     from assetbatch.views import prometheus
 
     json, html = "application/json", "text/html; charset=utf-8"
@@ -129,10 +129,10 @@ def _documents(options: Options, config: Config, refresh: int) -> dict[str, Cach
         return Document(503 if health.status == "unhealthy" else 200, json, encode(health) + b"\n")
 
     def metrics(services: Services, health: Health) -> Document:
-        return Document(200, prometheus.CONTENT_TYPE, overview.metrics_text(services, health).encode())
+        return Document(200, prometheus.CONTENT_TYPE, snapshot.metrics_text(services, health).encode())
 
     def page(services: Services, health: Health) -> Document:
-        return Document(200, html, overview.page(services, health, refresh_seconds=60).encode())
+        return Document(200, html, snapshot.page(services, health, refresh_seconds=60).encode())
 
     def batch_down(error: AssetbatchError) -> Document:
         import msgspec
@@ -142,10 +142,10 @@ def _documents(options: Options, config: Config, refresh: int) -> dict[str, Cach
         return Document(503, json, body + b"\n")
 
     def metrics_down(_error: AssetbatchError) -> Document:
-        return Document(200, prometheus.CONTENT_TYPE, overview.metrics_text_down().encode())
+        return Document(200, prometheus.CONTENT_TYPE, snapshot.metrics_text_down().encode())
 
     def page_down(error: AssetbatchError) -> Document:
-        from assetbatch.views.page import render_error
+        from assetbatch.views.web.page import render_error
 
         return Document(503, html, render_error(error, refresh_seconds=60).encode())
 
@@ -155,7 +155,7 @@ def _documents(options: Options, config: Config, refresh: int) -> dict[str, Cach
         def make() -> Document:
             try:
                 with services_for(options._replace(sandbox=False), config) as services:
-                    return render(services, overview.health_document(services))
+                    return render(services, snapshot.health_document(services))
             except AssetbatchError as error:
                 log.info("%s", error)
                 return down(error)

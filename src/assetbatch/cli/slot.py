@@ -12,9 +12,9 @@ import typer
 from assetbatch.cli.context import Options, load_config, print_json, reported, services_for
 
 if TYPE_CHECKING:
-    from assetbatch.bounds import Bound
+    from assetbatch.deadline import Bound
+    from assetbatch.domain.queueing import CallKind
     from assetbatch.services import Services
-    from assetbatch.state.window import CallKind
 
 LONGEST_WAIT_SECONDS = 3600
 
@@ -124,7 +124,7 @@ def done(
 
 def kind_of(priority: bool) -> CallKind:
     """In whose name a call is made."""
-    from assetbatch.state.window import CallKind
+    from assetbatch.domain.queueing import CallKind
 
     return CallKind.PRIORITY if priority else CallKind.QUEUE
 
@@ -132,7 +132,7 @@ def kind_of(priority: bool) -> CallKind:
 @contextmanager
 def bounded(options: Options, wait: float) -> Iterator[tuple[Services, Bound]]:
     """The services of a command that waits for so many seconds at the most."""
-    from assetbatch.bounds import Bound
+    from assetbatch.deadline import Bound
 
     config = load_config(options)
     with Bound(wait + MARGIN_SECONDS) as bound, services_for(options, config, bound) as services:

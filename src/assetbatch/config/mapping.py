@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 from assetbatch.config.checking import KeyPath, Mistake, unknown_key
 from assetbatch.config.tables import TABLES, Constant, TableMapping, TableMappings
 from assetbatch.config.wording import kind_of, shown
-from assetbatch.status import OPEN, Status
+from assetbatch.domain.status import OPEN, Status
 
 OPTIONAL = {"bars": ("volume", "vwap", "trades"), "symbols": ("name", "asset_type", "updated_at")}
 """Columns that a platform may do without, by table."""

@@ -13,13 +13,13 @@ import msgspec
 import yaml
 from msgspec import UNSET
 
-from assetbatch.assets import Asset, AssetPriority, AssetType
 from assetbatch.config.checking import KeyPath, Mistake, build, convert, dotted, fits, misfit, unknown_key
 from assetbatch.config.documents import compose_yaml, locate, parse_yaml
 from assetbatch.config.settings import ASSET_LISTS, SECTIONS, AssetSettings, Config
 from assetbatch.config.symbols import derive, plain
 from assetbatch.config.urls import PingUrls
 from assetbatch.config.wording import kind_of, shown
+from assetbatch.domain.assets import Asset, AssetPriority, AssetType
 from assetbatch.secret import masked_name, may_be_quoted
 
 _CLASSES: Mapping[object, AssetPriority] = {

@@ -10,10 +10,11 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from assetbatch.assets import Asset, AssetType
 from assetbatch.config.symbols import Symbol
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, PingUrls, RedisUrl
+from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret
 
@@ -43,13 +44,6 @@ TIERS: dict[str, Tier] = {
     "developer": Tier(None, 0, True),
     "advanced": Tier(None, 0, True),
 }
-
-
-class CallLimit(NamedTuple):
-    """At most `limit` calls in any `window_ms` milliseconds."""
-
-    limit: int
-    window_ms: int
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

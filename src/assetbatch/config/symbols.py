@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import ClassVar, NamedTuple, Self
 
-from assetbatch.assets import AssetType
-from assetbatch.currencies import COINS, CURRENCIES, METALS
+from assetbatch.domain.assets import AssetType
+from assetbatch.domain.currencies import COINS, CURRENCIES, METALS
 from assetbatch.secret import masked_name
 
 _LONGEST = 32

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from assetbatch.bounds import Bound, boot_seconds
+from assetbatch.commands.init import look_at
 from assetbatch.config import Config
 from assetbatch.config.options import check_options
 from assetbatch.config.symbols import ALIKE_HINT, likely_mistakes
+from assetbatch.deadline import Bound, boot_seconds
 from assetbatch.doctor.findings import (
     Answer,
     Asked,
@@ -35,6 +36,10 @@ from assetbatch.doctor.findings import (
     ok,
     warning,
 )
+from assetbatch.domain.formatting import span
+from assetbatch.domain.queueing import CallKind, Refused
+from assetbatch.domain.records import COMMANDS
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import (
     AssetbatchError,
     BoundExceededError,
@@ -42,18 +47,15 @@ from assetbatch.errors import (
     RedisError,
     SchemaMissingError,
 )
-from assetbatch.events import channel
 from assetbatch.health import job_health
+from assetbatch.provider.refusals import Refusal
 from assetbatch.secret import masked
 from assetbatch.services import Services
-from assetbatch.setup import look_at
 from assetbatch.state.connection import redis_errors
-from assetbatch.state.journal import COMMANDS
+from assetbatch.state.events import channel
+from assetbatch.state.preflight import refusals
 from assetbatch.state.process_id import new_id
-from assetbatch.state.trial import refusals
-from assetbatch.state.window import CallKind, Grant, Refused
-from assetbatch.vendor.refusals import Refusal, RefusalKind
-from assetbatch.words import span
+from assetbatch.state.window import Grant
 
 SLOT_SECONDS = 5.0
 """So long a free call is waited for; after that the vendor is left alone."""

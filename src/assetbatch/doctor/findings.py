@@ -10,25 +10,24 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from assetbatch.assets import Asset, AssetType
 from assetbatch.config import Config
-from assetbatch.entitlements import Entitlements
+from assetbatch.database.adoption import Plan
+from assetbatch.database.adoption.findings import Part
+from assetbatch.database.facts import DatabaseFacts
+from assetbatch.database.failures import INIT_HINT
+from assetbatch.database.partitions import LATER, Partition, missing, month_of
+from assetbatch.database.shape import Concern
+from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.entitlements import Entitlements, lack_in_words
+from assetbatch.domain.formatting import ago, listed, moment, plural, span
+from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.queueing import QueueState
+from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
 from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.health import JobHealth
 from assetbatch.health.jobs import ENQUEUE_MS, interval_ms
 from assetbatch.health.problems import MISSED_STARTS, QUEUE_SILENT_MS
-from assetbatch.hours import to_ms
-from assetbatch.report import lack_in_words
-from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
-from assetbatch.state.queue import QueueState
 from assetbatch.state.window import WindowState
-from assetbatch.store.adoption import Plan
-from assetbatch.store.adoption.findings import Part
-from assetbatch.store.facts import DatabaseFacts
-from assetbatch.store.failures import INIT_HINT
-from assetbatch.store.partitions import LATER, Partition, missing, month_of
-from assetbatch.store.shape import Concern
-from assetbatch.words import ago, listed, moment, plural, span
 
 CLOCK_WARNING_MS = 2_000
 CLOCK_ERROR_MS = 60_000

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 
-from assetbatch.assets import Asset, AssetType
-from assetbatch.entitlements import HOUR_MS, Entitlements
+from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.coverage import completeness
+from assetbatch.domain.entitlements import HOUR_MS, Entitlements
+from assetbatch.domain.formatting import iso, iso_or_none, moment
+from assetbatch.domain.market_hours import Market, is_open, last_open, next_open, open_ms_between
+from assetbatch.domain.models import BAR_MS, SpanState, StoredAsset
+from assetbatch.domain.planning import Work, assess
 from assetbatch.health.document import AssetHealth
-from assetbatch.hours import Market, is_open, last_open, next_open, open_ms_between
-from assetbatch.ledger import completeness
-from assetbatch.market import BAR_MS, SpanState, StoredAsset
-from assetbatch.planning import Work, assess
-from assetbatch.words import iso, iso_or_none, moment
 
 NOT_REGISTERED = "not registered: run assetbatch init"
 NOT_STORED = "the last refresh succeeded, and no price is stored"

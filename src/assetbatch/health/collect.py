@@ -6,27 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assetbatch.config import Config
-from assetbatch.entitlements import Entitlements, KnownRefusal
+from assetbatch.domain.entitlements import Entitlements, KnownRefusal, lack_in_words
+from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
+from assetbatch.domain.formatting import iso, iso_or_none
+from assetbatch.domain.models import StoredAsset
+from assetbatch.domain.queueing import Line, QueueState
+from assetbatch.domain.records import COMMANDS, RUN_PRIORITY, RUN_QUEUE, CycleRecord
 from assetbatch.errors import DatabaseError
-from assetbatch.forecast import Forecast, forecast
 from assetbatch.health.assets import asset_health, newest_of_markets
 from assetbatch.health.document import AssetHealth, Health, Problem
 from assetbatch.health.jobs import job_health
 from assetbatch.health.metrics import alerts_of, metrics_of
 from assetbatch.health.problems import problems_of, verdict
-from assetbatch.market import StoredAsset
-from assetbatch.report import lack_in_words
 from assetbatch.services import Services
-from assetbatch.state import trial
-from assetbatch.state.journal import (
-    COMMANDS,
-    RUN_PRIORITY,
-    RUN_QUEUE,
-    CycleRecord,
-)
-from assetbatch.state.queue import Line, QueueState
+from assetbatch.state import preflight
 from assetbatch.state.window import WindowState
-from assetbatch.words import iso, iso_or_none
 
 CYCLES_SHOWN = 5
 
@@ -55,7 +49,7 @@ def collect(services: Services) -> Health:
             asset_health(asset, stored.get(asset.symbol), known, now_ms, newest.get(asset.market, 0))
             for asset in config.assets
         ]
-    write, *_ = trial.refusals(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
+    write, *_ = preflight.refusals(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
     if write:
         problems.append(Problem(write.message, write.hint, "critical"))
     metrics = metrics_of(cycles[RUN_PRIORITY], queue, waits, now_ms)
@@ -71,7 +65,8 @@ def collect(services: Services) -> Health:
     if stored is not None and queue.size:
         starts_ms = jobs[RUN_PRIORITY].starts_ms
         queued = services.queue.by_line()
-        ahead = forecast(config, known, queued, 0, stored, starts_ms, cycles[RUN_QUEUE], now_ms)
+        load = QueueLoad(queued=queued, starts_ms=starts_ms, cycles=cycles[RUN_QUEUE])
+        ahead = forecast(services.budget(), load, known, stored, now_ms)
     dead = services.queue.dead_letters(3)
     known_since_ms = cycles[RUN_PRIORITY][-1].started_ms if cycles[RUN_PRIORITY] else None
     problems += problems_of(assets, jobs, dead, queue, config, now_ms, known_since_ms)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from assetbatch.config import Config
+from assetbatch.domain.formatting import iso, iso_or_none
+from assetbatch.domain.planning import expected_next_start
+from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
 from assetbatch.health.document import JobHealth
-from assetbatch.planning import expected_next_start
-from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
-from assetbatch.words import iso, iso_or_none
 
 MINUTE_MS = 60_000
 NAMES = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from assetbatch.assets import AssetPriority
 from assetbatch.config import Config
+from assetbatch.domain.assets import AssetPriority
+from assetbatch.domain.formatting import ago, listed, plural, span
+from assetbatch.domain.queueing import DeadLetter, QueueState
+from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
 from assetbatch.health.assets import NOT_REGISTERED, NOT_STORED
 from assetbatch.health.document import Alert, AssetHealth, Problem, Severity
-from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
-from assetbatch.state.queue import DeadLetter, QueueState
-from assetbatch.words import ago, listed, plural, span
 
 MISSED_STARTS = 3
 QUEUE_SILENT_MS = 10 * 60_000

@@ -17,7 +17,15 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import msgspec
 
-from assetbatch.hours import Market, day_of, from_ms, is_open, last_midnight, new_york_zone, start_of_day
+from assetbatch.domain.market_hours import (
+    Market,
+    day_of,
+    from_ms,
+    is_open,
+    last_midnight,
+    new_york_zone,
+    start_of_day,
+)
 from assetbatch.sandbox import plans
 from assetbatch.sandbox.bars import HOUR_MS, MINUTE_MS, SECOND_MS, VOLUME_UNITS, Bar, Row, Source, merge
 from assetbatch.sandbox.plans import Plan

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
+from assetbatch.domain.market_hours import to_ms
 from assetbatch.errors import ConfigError
-from assetbatch.hours import to_ms
 from assetbatch.sandbox.answers import (
     EMPTY_PAGE,
     Answer,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from assetbatch.hours import day_of, last_midnight, start_of_day
+from assetbatch.domain.market_hours import day_of, last_midnight, start_of_day
 
 NOT_ENTITLED = "You are not entitled to this data. Please upgrade your plan at https://massive.com/pricing"
 TODAY_NOT_YET = (

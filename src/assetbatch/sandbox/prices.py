@@ -13,7 +13,7 @@ from hashlib import blake2b, shake_128
 from itertools import accumulate
 from math import exp, log, sin, tau
 
-from assetbatch.hours import Market, is_open, last_open, next_open, start_of_day
+from assetbatch.domain.market_hours import Market, is_open, last_open, next_open, start_of_day
 from assetbatch.sandbox.bars import (
     HOUR_MS,
     MINUTE_MS,

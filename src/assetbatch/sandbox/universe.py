@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from hashlib import blake2b
 
-from assetbatch.hours import Market
+from assetbatch.domain.market_hours import Market
 
 CURRENCY_NAMES = {
     "AUD": "Australian dollar",

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NamedTuple
 
-from assetbatch.bounds import boot_seconds
+from assetbatch.deadline import boot_seconds
 from assetbatch.slots import keeper
 from assetbatch.slots.keeper import KILL_AFTER_SECONDS
 

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from assetbatch.bounds import boot_seconds
+from assetbatch.deadline import boot_seconds
+from assetbatch.domain.queueing import CallKind, Refused
 from assetbatch.errors import ConfigError
 from assetbatch.slots.keeper import KILL_AFTER_SECONDS
 from assetbatch.state.process_id import is_foreign, new_id
-from assetbatch.state.window import ARRIVAL_SECONDS, CallKind, Grant, Refused, Window
+from assetbatch.state.window import ARRIVAL_SECONDS, Grant, Window
 
 HOLD_SECONDS = 10.0
 """Maximum time for one request: what a call of ours may take."""

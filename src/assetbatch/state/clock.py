@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assetbatch.bounds import boot_seconds
+from assetbatch.deadline import boot_seconds
 from assetbatch.state.connection import RedisClient, redis_errors
 
 

@@ -14,12 +14,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from assetbatch.bounds import boot_seconds
+from assetbatch.deadline import boot_seconds
 from assetbatch.errors import BoundExceededError, RedisError
 from assetbatch.secret import Secret, masked_prose
 
 if TYPE_CHECKING:
-    from assetbatch.bounds import Bound
+    from assetbatch.deadline import Bound
 
 RedisClient: TypeAlias = Any
 """A synchronous client with decoded replies. Untyped: redis-py annotates replies as bytes or str, sync or
@@ -157,7 +157,7 @@ def connect(url: Secret, prefix: str = "", waiting: Waiting = Waiting()) -> Redi
         **_NO_LIBRARY_INFO,
     }
     if "+" in url.reveal().partition("://")[0]:
-        from assetbatch.state.groups import connect_group
+        from assetbatch.state.failover import connect_group
 
         return connect_group(url, prefix, options, waiting)
     retry = Repeating(waiting.answer_seconds)

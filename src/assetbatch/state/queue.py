@@ -8,17 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
-from typing import Self
 
 import msgspec
 
-from assetbatch.assets import AssetPriority
-from assetbatch.bounds import boot_seconds
+from assetbatch.deadline import boot_seconds
+from assetbatch.domain.queueing import (
+    _LINES,
+    _RANKS,
+    CallKind,
+    DeadLetter,
+    Empty,
+    Enqueued,
+    Failure,
+    Item,
+    Line,
+    QueueState,
+    Refused,
+    Retried,
+)
 from assetbatch.state.connection import RedisClient, redis_errors, script
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id
-from assetbatch.state.window import CallKind, Grant, Refused, Window
+from assetbatch.state.window import Grant, Window
 
 DEAD_LETTERS_KEPT = 1000
 
@@ -35,135 +46,12 @@ FINISHED_AT_ONCE = 1000
 """So many items are taken off the books, or begun, by one script."""
 
 
-class Line(StrEnum):
-    """Where work waits, the most urgent first: prices by the class of their asset, then the latest bars,
-    then pages of the past."""
-
-    CRITICAL = "CRITICAL"
-    HIGH = "HIGH"
-    MEDIUM = "MEDIUM"
-    LOW = "LOW"
-    BARS = "BARS"
-    HISTORY = "HISTORY"
-
-    @classmethod
-    def of(cls, priority: AssetPriority) -> Self:
-        """The line of the prices of a class."""
-        return cls(priority.value)
-
-    @property
-    def rank(self) -> int:
-        """0 for CRITICAL to 5 for HISTORY: the number the scripts use."""
-        return _LINES.index(self)
-
-    @property
-    def priority(self) -> AssetPriority:
-        """The class it counts as: bars and history are LOW."""
-        return AssetPriority.LOW if self in (Line.BARS, Line.HISTORY) else AssetPriority(self.value)
-
-
-_LINES = tuple(Line)
-_RANKS = "012345"
-
-
-class Item(msgspec.Struct, frozen=True):
-    """Leased work. `attempts` counts those before this lease; `enqueued_us` is its stamp in microseconds."""
-
-    id: str
-    line: Line
-    attempts: int
-    enqueued_us: int
-
-
 class Lease(msgspec.Struct, frozen=True):
     """What a take brought: items held by `token`, and the slot that was granted with them."""
 
     token: str
     items: tuple[Item, ...]
     grant: Grant | None
-
-
-class Empty(msgspec.Struct, frozen=True):
-    """Nothing waits; the next retry is due at `retry_at_ms`, None where there is none."""
-
-    retry_at_ms: int | None
-
-
-class Enqueued(msgspec.Struct, frozen=True):
-    """What became of each id: added, raised to a higher class, there before, or dropped (no room).
-
-    `dropped` also names what had waited last in line and had to go for something more urgent.
-    """
-
-    added: tuple[str, ...]
-    raised: tuple[str, ...]
-    duplicates: tuple[str, ...]
-    dropped: tuple[str, ...]
-
-
-class Fault(StrEnum):
-    """Whose fault a failure is, which decides whether its attempt counts."""
-
-    ITEM = "item"
-    """It counts."""
-    VENDOR = "vendor"
-    """It counts where the vendor has answered somebody since the item failed last: else it is an outage."""
-    NOBODY = "nobody"
-    """It does not count; the item is tried again after the delay."""
-    ROW_HELD = "row_held"
-    """The same of a symbol whose row another transaction holds: it is not tried again in this start."""
-
-
-class Failure(msgspec.Struct, frozen=True):
-    """Why an item failed; `final` where another try cannot help."""
-
-    id: str
-    error: str
-    final: bool = False
-    fault: Fault = Fault.ITEM
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """An item that failed for good."""
-
-    id: str
-    line: Line
-    attempts: int
-    died_ms: int
-    error: str
-
-
-class Retried(msgspec.Struct, frozen=True):
-    """What became of dead letters that were to be tried again: back in line, queued already (the letter is
-    gone), without room in the queue (it stays), or no letter any more."""
-
-    retried: tuple[str, ...]
-    queued: tuple[str, ...]
-    without_room: tuple[str, ...]
-    unknown: tuple[str, ...]
-
-
-class QueueState(msgspec.Struct, frozen=True):
-    """The queue's figures. `size` counts what waits, is delayed or leased; `by_line` what waits;
-    `oldest_ms` is when what has waited longest was enqueued, None when nothing waits."""
-
-    now_ms: int
-    size: int
-    by_line: dict[Line, int]
-    leased: int
-    delayed: int
-    dead: int
-    oldest_ms: int | None
-    is_whole: bool = True
-    """False where the server is not the one on which the queue was filled: work may be missing."""
-
-    @property
-    def by_priority(self) -> dict[AssetPriority, int]:
-        """What waits by class; bars and history count as LOW."""
-        return {
-            priority: sum(count for line, count in self.by_line.items() if line.priority is priority)
-            for priority in AssetPriority
-        }
 
 
 class Queue:

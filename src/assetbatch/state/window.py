@@ -7,12 +7,11 @@ back to the moment it came. A process that dies holds its slot a little longer, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 
 import msgspec
 
-from assetbatch.bounds import boot_seconds
-from assetbatch.config import CallLimit
+from assetbatch.deadline import boot_seconds
+from assetbatch.domain.queueing import CallKind, CallLimit, Refused
 from assetbatch.state.connection import RedisClient, redis_errors, script
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id, this_host
@@ -26,9 +25,6 @@ ARRIVAL_SECONDS = 1.0
 MAX_BLOCK_SECONDS = 3600.0
 """The longest Retry-After that is believed."""
 
-ASK_AGAIN_SECONDS = 2.0
-"""Maximum pause of a caller that waits for a slot. A wait can become shorter: a slot is given back, a dead
-process's slot is freed, the server's clock is set back. Only the next request finds that out."""
 
 RESERVATION_GRACE_SECONDS = 60.0
 """How long slots are kept for a priority cycle that is late or still running."""
@@ -40,13 +36,6 @@ LIMIT_THAT_IS_SCARCE = 60
 """Of more calls in a window nobody who works the queue is left out."""
 
 
-class CallKind(StrEnum):
-    """Who asks: the queue leaves the slots that the next priority cycle will need."""
-
-    PRIORITY = "priority"
-    QUEUE = "queue"
-
-
 class Grant(msgspec.Struct, frozen=True):
     """Permission for one call. `taken_at` is `boot_seconds()` at or before the grant."""
 
@@ -56,28 +45,6 @@ class Grant(msgspec.Struct, frozen=True):
     def too_old(self, now: float) -> bool:
         """Whether it must not be used any more; `now` is `boot_seconds()`."""
         return now - self.taken_at > GRANT_AGE_SECONDS
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """No slot: come back at `retry_at_ms` (the server's clock), which is `wait_ms` from the answer on.
-
-    `reason` is `window` (all slots used), `blocked` (the vendor said so), `lost` (the log of calls may be
-    incomplete), `reserved` (kept for priority) or `spaced` (another run of the queue had a call just now).
-    """
-
-    retry_at_ms: int
-    reason: str
-    wait_ms: int
-
-    @classmethod
-    def from_reply(cls, retry_at: str, reason: str, now: str) -> Refused:
-        """Reads what the scripts answer."""
-        return cls(int(retry_at), reason, max(0, int(retry_at) - int(now)))
-
-    @property
-    def pause_seconds(self) -> float:
-        """How long a caller that waits for the slot sleeps before it asks again."""
-        return min(self.wait_ms / 1000 + 0.001, ASK_AGAIN_SECONDS)
 
 
 class WindowState(msgspec.Struct, frozen=True):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from assetbatch.domain.formatting import moment, plural, span
+from assetbatch.domain.market_hours import to_ms
 from assetbatch.health import Health, Problem
-from assetbatch.hours import to_ms
-from assetbatch.words import moment, plural, span
 
 NOW_MS = 60_000
 """Data that are not older are up to now."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from assetbatch.assets import AssetPriority
+from assetbatch.domain.assets import AssetPriority
+from assetbatch.domain.metrics import BEYOND, CALL_SECONDS, CYCLE_SECONDS
 from assetbatch.health import Health
-from assetbatch.metrics import BEYOND, CALL_SECONDS, CYCLE_SECONDS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
