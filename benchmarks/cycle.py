@@ -46,7 +46,7 @@ from assetbatch.commands.init import initialise
 from assetbatch.commands.run_priority import run_priority
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.sandbox.universe import instruments
@@ -217,13 +217,13 @@ def new_database(url: str) -> Iterator[str]:
 def ours(place: Place) -> None:
     """A priority cycle; of more assets than one call serves, what enqueue-secondary and run-queue do."""
     if len(place.symbols) <= CHUNK:
-        with place.services() as services, Bound(60) as bound:
-            result = run_priority(services, bound, Progress())
+        with place.services() as services, Deadline(60) as deadline:
+            result = run_priority(services, deadline, Progress())
     else:
-        with place.services() as services, Bound(60) as bound:
-            enqueue_secondary(services, bound, Progress())
-        with place.services() as services, Bound(60) as bound:
-            result = run_queue(services, bound, Progress())
+        with place.services() as services, Deadline(60) as deadline:
+            enqueue_secondary(services, deadline, Progress())
+        with place.services() as services, Deadline(60) as deadline:
+            result = run_queue(services, deadline, Progress())
     assert result.result == "ok", result
 
 

@@ -35,7 +35,7 @@ from assetbatch.commands.run_priority import run_priority
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
 from assetbatch.database import Store
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.domain.models import SNAPSHOT_TICKERS, Batch
 from assetbatch.provider.client import VendorClient
 from assetbatch.refresh.inflight import MOST_OUT
@@ -179,8 +179,8 @@ def cycle(path: Path, command: str, pipe: Connection) -> None:
     config = load(path, {"POLYGON_API_KEY": KEY}, cwd=path.parent)
     run: Any = {"run-priority": run_priority, "run-queue": run_queue, "enqueue-secondary": enqueue_secondary}
     started, cpu = time.perf_counter(), time.process_time()
-    with Services(config) as services, Bound(120) as bound:
-        result = run[command](services, bound, Progress())
+    with Services(config) as services, Deadline(120) as deadline:
+        result = run[command](services, deadline, Progress())
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     peak_mb = most_memory_mb()
     done = {

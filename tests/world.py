@@ -18,7 +18,7 @@ from assetbatch.commands.result import CycleResult
 from assetbatch.commands.run_priority import run_priority
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import Config, load
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import AssetType
 from assetbatch.domain.entitlements import Lack
 from assetbatch.refresh.progress import Progress
@@ -140,9 +140,9 @@ class World:
                 refusal = known.refused(Lack.TODAY, asset_type, "no", services.now_ms(), ticker="C:ANY")
                 services.plan_memory.remember(refusal)
 
-    def _run(self, command: Callable[[Services, Bound], CycleResult], seconds: float) -> CycleResult:
-        with self.services() as services, Bound(seconds) as bound:
-            return command(services, bound)
+    def _run(self, command: Callable[[Services, Deadline], CycleResult], seconds: float) -> CycleResult:
+        with self.services() as services, Deadline(seconds) as deadline:
+            return command(services, deadline)
 
     def run_priority(self, seconds: float = 20, **options: Any) -> CycleResult:
         return self._run(lambda s, b: run_priority(s, b, Progress(), **options), seconds)

@@ -1,4 +1,4 @@
-"""Every command ends within its bound: deadlines, polite stops, and a guard for when nothing else works."""
+"""A command ends within its deadline: polite stops, an alarm, and a guard for when nothing else works."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
-from assetbatch.errors import BoundExceededError
+from assetbatch.errors import DeadlineExceededError
 
 log = logging.getLogger("assetbatch")
 
@@ -21,50 +21,50 @@ STOP_SECONDS = 15.0
 """So long a command may go on after a stop was asked for: the call that is out, and storing its answer."""
 
 CLEANUP_SECONDS = 1.0
-"""So long after its bound a command may still put things in order."""
+"""So long after its deadline a command may still put things in order."""
 
 LAST_RESORT_SECONDS = 5.0
 
 
-def boot_seconds() -> float:
+def monotonic() -> float:
     """A monotonic clock that goes on while the machine sleeps, where the system has one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def say(error: BoundExceededError) -> int:
+def say(error: DeadlineExceededError) -> int:
     """Logs an error; returns its exit code."""
     log.error("%s", error)
     return error.exit_code
 
 
-class Bound:
-    """A command's time: `with Bound(60) as bound`, in the main thread.
+class Deadline:
+    """A command's time: `with Deadline(60) as deadline`, in the main thread.
 
     SIGTERM and SIGINT set `stopped` and end every `wait`; work in progress is finished by whoever asks.
     A wait looks at a descriptor that the interpreter writes to when a signal comes, in C: a lock or an event
     could miss a signal that comes just before it blocks, or be held by the very code that was interrupted.
-    At the bound an alarm raises BoundExceededError wherever the program is. Where that does not help (a name
-    that is looked up in C), a thread says the same `CLEANUP_SECONDS` later by `last_words` and ends the
+    At the deadline an alarm raises DeadlineExceededError wherever the program is. Where that does not help (a
+    name that is looked up in C), a thread says the same `CLEANUP_SECONDS` later by `last_words` and ends the
     process; should no thread run any more, the process is ended after `LAST_RESORT_SECONDS`.
     """
 
-    def __init__(self, seconds: float, last_words: Callable[[BoundExceededError], int] = say) -> None:
+    def __init__(self, seconds: float, last_words: Callable[[DeadlineExceededError], int] = say) -> None:
         """`last_words` returns the exit code."""
         self.seconds = seconds
         self._last_words = last_words
         self._ended = threading.Event()
         self.stopped: signal.Signals | None = None
         self._signals: socket.socket | None = None
-        self._end = boot_seconds() + seconds
+        self._end = monotonic() + seconds
 
     def remaining(self) -> float:
-        """Seconds until the bound; negative after it."""
-        return self._end - boot_seconds()
+        """Seconds until the deadline; negative after it."""
+        return self._end - monotonic()
 
     def wait(self, seconds: float) -> bool:
         """Sleeps; returns False as soon as a stop is asked for."""
-        until = boot_seconds() + seconds
-        while self.stopped is None and (left := until - boot_seconds()) > 0:
+        until = monotonic() + seconds
+        while self.stopped is None and (left := until - monotonic()) > 0:
             came, _, _ = select.select([self._signals] if self._signals else [], [], [], left)
             if came and self._signals:
                 self._signals.recv(4096)
@@ -73,11 +73,11 @@ class Bound:
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         self.stopped = signal.Signals(number)
         if self.remaining() > STOP_SECONDS and not self._ended.is_set():
-            self._end = boot_seconds() + STOP_SECONDS
+            self._end = monotonic() + STOP_SECONDS
             signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS)
 
-    def _error(self) -> BoundExceededError:
-        return BoundExceededError(
+    def _error(self) -> DeadlineExceededError:
+        return DeadlineExceededError(
             f"the command did not end within {self.seconds:g} s and was stopped",
             hint="is redis, postgresql or the disk hanging? assetbatch status shows what was reached",
         )
@@ -91,8 +91,8 @@ class Bound:
                 return
         os._exit(self._last_words(self._error()))
 
-    def __enter__(self) -> Bound:
-        self._end = boot_seconds() + self.seconds
+    def __enter__(self) -> Deadline:
+        self._end = monotonic() + self.seconds
         self._signals, self._written = socket.socketpair()
         self._signals.setblocking(False)
         self._written.setblocking(False)

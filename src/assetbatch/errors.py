@@ -57,5 +57,5 @@ class KeyRefusedError(AssetbatchError):
     exit_code = 4
 
 
-class BoundExceededError(UnreachableError):
-    """The command did not end within its bound and was stopped from inside."""
+class DeadlineExceededError(UnreachableError):
+    """The command did not end within its deadline and was stopped from inside."""

@@ -28,7 +28,7 @@ from assetbatch.state.window import Window
 
 if TYPE_CHECKING:
     from assetbatch.database import Store
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
     from assetbatch.domain.entitlements import Entitlements
     from assetbatch.domain.forecast import Budget
     from assetbatch.embedded import EmbeddedServers
@@ -51,10 +51,10 @@ class Services:
     configured, UnreachableError where it does not answer.
     """
 
-    def __init__(self, config: Config, cycle_id: str | None = None, bound: Bound | None = None) -> None:
-        """`bound` is the command's: no server is waited for beyond it."""
+    def __init__(self, config: Config, cycle_id: str | None = None, deadline: Deadline | None = None) -> None:
+        """`deadline` is the command's: no server is waited for beyond it."""
         self.config = config
-        self._bound = bound
+        self._deadline = deadline
         self._store_error: DatabaseError | None = None
         self.cycle_id = cycle_id or str(uuid.uuid4())
         self._stack = ExitStack()
@@ -83,7 +83,7 @@ class Services:
 
             check_redis_options(self.config)
         given = Secret(self.embedded.redis_url()) if url.embedded else url
-        client = connect(given, self.config.redis.prefix, Waiting.within(self._bound))
+        client = connect(given, self.config.redis.prefix, Waiting.within(self._deadline))
         self._stack.callback(client.close)
         return client
 
@@ -97,7 +97,7 @@ class Services:
 
             check_database_options(self.config)
         database = self.embedded.database_url() if url.embedded else url.reveal()
-        left = self._bound.remaining if self._bound else None
+        left = self._deadline.remaining if self._deadline else None
         return Store.open(
             database,
             check_schema=check_schema,

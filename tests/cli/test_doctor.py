@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.doctor import examine
 from assetbatch.domain.queueing import CallKind
 from assetbatch.state.process_id import new_id
@@ -367,10 +367,10 @@ def test_a_database_that_freezes_is_named_before_the_time_is_up(free: World) -> 
     with (
         free.services() as services,
         psycopg.connect(free.database_url, autocommit=True) as watching,
-        Bound(3) as bound,
+        Deadline(3) as deadline,
     ):
         try:
-            for finding in examine(services, bound, call=True):
+            for finding in examine(services, deadline, call=True):
                 findings.append(finding)
                 if finding.check == "postgresql" and not frozen:
                     rows = watching.execute(

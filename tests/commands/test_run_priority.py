@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from assetbatch.commands.run_priority import run_priority
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.domain.market_hours import last_midnight
 from assetbatch.domain.models import Price
 from assetbatch.domain.records import RUN_PRIORITY
@@ -337,15 +337,15 @@ class TestItsBound:
 
     def test_a_vendor_that_drips_a_byte_a_second_does_not_hold_it(self, free: World) -> None:
         free.vendor.order("drip-body=1", times=None)
-        with free.services() as services, Bound(7) as bound:
+        with free.services() as services, Deadline(7) as deadline:
             with pytest.raises(UnreachableError, match="no complete answer within"):
-                run_priority(services, bound, Progress())
-            assert bound.remaining() > 0
+                run_priority(services, deadline, Progress())
+            assert deadline.remaining() > 0
 
     def test_a_cycle_that_is_told_to_stop_makes_no_further_call(self, free: World) -> None:
-        with free.services() as services, Bound(20) as bound:
+        with free.services() as services, Deadline(20) as deadline:
             os.kill(os.getpid(), signal.SIGTERM)
-            result = run_priority(services, bound, Progress())
+            result = run_priority(services, deadline, Progress())
         assert result.result == "stopped"
         assert free.paths == []
 

@@ -12,7 +12,7 @@ import pytest
 
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.database import Store
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.domain.models import Batch, Saved
 from assetbatch.domain.queueing import CallKind, Line
 from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_QUEUE
@@ -257,11 +257,11 @@ class TestFailures:
         world = make_world(limit=1, window_seconds=10)
         world.know_that_today_is_refused()
         world.enqueue_secondary()
-        with world.services() as services, Bound(30) as bound:
+        with world.services() as services, Deadline(30) as deadline:
             timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM))
             timer.start()
             started = time.monotonic()
-            result = run_queue(services, bound, Progress())
+            result = run_queue(services, deadline, Progress())
             timer.join()
         assert result.result == "stopped"
         assert time.monotonic() - started < 5

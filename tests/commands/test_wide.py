@@ -197,7 +197,7 @@ class TestTaking:
         assert min(leased[:5]) == 5  # the first calls go out before more is taken
         assert (
             max(leased) < WITH_BARS
-        )  # answers that are not stored yet are leased too, so no closer bound holds
+        )  # answers that are not stored yet are leased too, so no closer deadline holds
         assert world.rows("SELECT count(DISTINCT symbol_id) FROM market_data.ohlcv_5m") == [(WITH_BARS,)]
         assert (result.result, result.ended_because) == ("ok", "empty")
 

@@ -18,12 +18,12 @@ import pytest
 
 from assetbatch.config import Config
 from assetbatch.database import Store
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.domain.market_hours import start_of_day, to_ms
 from assetbatch.domain.queueing import Line
 from assetbatch.domain.records import RUN_PRIORITY
 from assetbatch.domain.refusals import RefusalKind
-from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError, RedisError
+from assetbatch.errors import ConfigError, DatabaseError, DeadlineExceededError, RedisError
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.client import VendorClient
 from assetbatch.provider.refusals import Refusal
@@ -250,7 +250,7 @@ class TestCode3:
         shows(fails(free, "run-priority"), "the API cannot be reached: …")
 
     def test_a_disk_hangs(self) -> None:
-        with pytest.raises(BoundExceededError) as raised, Bound(0.1):
+        with pytest.raises(DeadlineExceededError) as raised, Deadline(0.1):
             time.sleep(30)
         shows(str(raised.value), "the command did not end within … s and was stopped")
 

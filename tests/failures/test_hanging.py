@@ -1,5 +1,5 @@
-"""A server that hangs in the middle of a command: that ends within its bound, with code 3 and one line; what
-came in is stored, and nothing is waited for twice."""
+"""A server that hangs in the middle of a command: that ends within its deadline, with code 3 and one line;
+what came in is stored, and nothing is waited for twice."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from assetbatch.commands.enqueue_secondary import enqueue_secondary
 from assetbatch.commands.init import initialise
 from assetbatch.commands.result import CycleResult
 from assetbatch.config import load
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.domain import queueing
 from assetbatch.domain.assets import AssetType
 from assetbatch.domain.entitlements import Lack
@@ -165,8 +165,8 @@ class Arena:
         with self.services() as services:
             initialise(services)
             self.teach(services)
-            with Bound(20) as bound:
-                assert enqueue_secondary(services, bound, Progress()).enqueued == len(self.symbols)
+            with Deadline(20) as deadline:
+                assert enqueue_secondary(services, deadline, Progress()).enqueued == len(self.symbols)
         return self
 
     @property

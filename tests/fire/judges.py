@@ -140,9 +140,9 @@ def out_of_order(takes: Iterable[Take], waiting_since: float) -> list[tuple[Take
     return found
 
 
-def starved(waits: Mapping[str, float], bound: float) -> list[str]:
-    """Items that waited for longer than the bound; what was never served waited to the end of the run."""
-    return [item for item, waited in waits.items() if waited > bound]
+def starved(waits: Mapping[str, float], deadline: float) -> list[str]:
+    """Items that waited for longer than the deadline; what was never served waited to the end of the run."""
+    return [item for item, waited in waits.items() if waited > deadline]
 
 
 def waited(cycles: Sequence[int]) -> list[int]:

@@ -47,7 +47,7 @@ LONGEST_SECONDS = 130.0
 """The fire goes on for longer than planned only until every step has been hit."""
 
 QUEUE_SECONDS = 14.0
-"""A start's bound; 5 s of it are kept back for a last call and for storing."""
+"""A start's deadline; 5 s of it are kept back for a last call and for storing."""
 PRIORITY_SECONDS = 7.0
 PRIORITY_EVERY_SECONDS = CALL_SECONDS + 3 + WINDOW_SECONDS + 1
 """A reservation keeps its promise when it is made before the oldest call that it may meet was granted."""

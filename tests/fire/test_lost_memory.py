@@ -29,7 +29,8 @@ log = logging.getLogger("fire")
 
 SILENCE_SECONDS = WINDOW_SECONDS + CALL_SECONDS + GRANT_AGE_SECONDS + ARRIVAL_SECONDS
 SECONDS = 26.0
-"""The bound of a start: the silence, and time for calls after it where nobody knows how long calls take."""
+"""The deadline of a start: the silence, and time for calls after it where nobody knows how long calls
+take."""
 
 PATIENCE_SECONDS = 25.0
 LATE_SECONDS = 10.0
@@ -183,7 +184,7 @@ def odd_ends(arena: Arena) -> list[tuple[int | None, str]]:
         for process in arena.processes
         if process.exit_code not in fine
         or "Traceback" in process.log.read_text()
-        or any(line.event == "out of bound" for line in process.lines())
+        or any(line.event == "out of deadline" for line in process.lines())
     ]
 
 

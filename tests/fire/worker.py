@@ -28,9 +28,9 @@ from assetbatch.commands.run_priority import run_priority
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
 from assetbatch.database import Store
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.domain.queueing import Refused
-from assetbatch.errors import AssetbatchError, BoundExceededError
+from assetbatch.errors import AssetbatchError, DeadlineExceededError
 from assetbatch.provider.client import VendorClient
 from assetbatch.refresh.engine import SAVE_SECONDS, UNKNOWN_CALL_SECONDS
 from assetbatch.refresh.progress import Progress
@@ -282,17 +282,17 @@ def watch(orders: Orders) -> Watch:
 def start(orders: Orders, axe: Watch, seconds: float) -> int:
     """One cron start; returns its exit code."""
     config = load(Path(orders.config), {"POLYGON_API_KEY": KEY}, cwd=Path(orders.config).parent)
-    commands: dict[str, Callable[[Services, Bound, Progress], CycleResult]] = {
+    commands: dict[str, Callable[[Services, Deadline, Progress], CycleResult]] = {
         "run_queue": run_queue,
         "run_priority": run_priority,
         "enqueue_secondary": enqueue_secondary,
     }
     command = commands[orders.command]
     try:
-        with Bound(seconds) as bound, Services(config) as parts:
-            result = command(parts, bound, Progress())
-    except BoundExceededError:  # a machine that stands still for seconds; the bound is there for that
-        axe.note("out of bound")
+        with Deadline(seconds) as deadline, Services(config) as parts:
+            result = command(parts, deadline, Progress())
+    except DeadlineExceededError:  # a machine that stands still for seconds; the deadline is there for that
+        axe.note("out of deadline")
         return 0
     except AssetbatchError as error:
         axe.note("error", error=str(error))

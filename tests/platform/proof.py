@@ -14,7 +14,7 @@ import pytest
 
 from assetbatch.commands.backfill import find_holes
 from assetbatch.commands.result import AssetReport, CycleResult
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.doctor import Finding, examine
 from assetbatch.domain.models import BAR_MS
 from assetbatch.errors import AssetbatchError
@@ -309,8 +309,11 @@ def problems(world: World) -> tuple[Json, list[Finding]]:
         document = snapshot.health_document(services)
         assert snapshot.page(services, document)  # with the courses of all
         health: Json = msgspec.json.decode(encode(document))
-    with Services(world.config()) as services, Bound(20) as bound:  # it compares the clocks of the servers
-        found = list(examine(services, bound, call=False))
+    with (
+        Services(world.config()) as services,
+        Deadline(20) as deadline,
+    ):  # it compares the clocks of the servers
+        found = list(examine(services, deadline, call=False))
     return health, [one for one in found if one.check == "postgresql" and one.level != "ok"]
 
 

@@ -16,7 +16,7 @@ from assetbatch.commands.result import CycleResult
 from assetbatch.commands.run_priority import run_priority
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.database import Store
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.domain.market_hours import last_midnight
 from assetbatch.domain.models import Batch, Outcome, Price
 from assetbatch.refresh.progress import Progress
@@ -27,7 +27,7 @@ from tests.world import World
 __all__ = ["make_world", "paid", "template"]
 
 SECONDS = 4
-"""The bound of a cycle here: what it may wait for the row."""
+"""The deadline of a cycle here: what it may wait for the row."""
 
 DAYS = 2
 """So much is fetched of each symbol: there are bars before it."""
@@ -71,11 +71,11 @@ def execute(world: World, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
-def run(world: World, command: Callable[[Services, Bound, Progress], CycleResult]) -> CycleResult:
+def run(world: World, command: Callable[[Services, Deadline, Progress], CycleResult]) -> CycleResult:
     """One start that has `SECONDS`, whose database knows so."""
-    with Bound(SECONDS) as bound, Services(world.config(), bound=bound) as services:
+    with Deadline(SECONDS) as deadline, Services(world.config(), deadline=deadline) as services:
         services.clock = world.clock  # type: ignore[assignment]  # the same two methods
-        return command(services, bound, Progress())
+        return command(services, deadline, Progress())
 
 
 @pytest.fixture

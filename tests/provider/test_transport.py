@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch import __version__
-from assetbatch.deadline import boot_seconds
+from assetbatch.deadline import monotonic as deadline_clock
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import ConfigError
 from assetbatch.provider import transport
@@ -406,7 +406,7 @@ def test_a_machine_that_slept_while_it_connected_sends_nothing_late(
     trusted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept = 0.0
-    monkeypatch.setattr(transport, "boot_seconds", lambda: boot_seconds() + slept)
+    monkeypatch.setattr(transport, "monotonic", lambda: deadline_clock() + slept)
     received = b""
 
     def handler(wire: Wire) -> None:

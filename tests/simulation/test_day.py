@@ -131,7 +131,7 @@ class Day:
                 if self.random.random() < 0.5:
                     self.queue.start(taken.token, [item.id], (end_ms - self.now_ms) / 1000 + 5)
                     yield from self.call()
-                return  # neither settled nor finished, and the lock is left to its bound
+                return  # neither settled nor finished, and the lock is left to its deadline
             self.queue_calls[host] += 1
             self.queue.start(taken.token, [item.id], (end_ms - self.now_ms) / 1000 + 5)
             yield from self.call()

@@ -65,7 +65,7 @@ class TestAProcess:
     def test_that_was_killed_and_not_reaped_yet_is_dead(self) -> None:
         process, made = start(PRINT_ID + THEN_WAIT)
         process.kill()
-        while not is_dead(process_of(made)):  # the kernel needs a moment; the test's bound ends this
+        while not is_dead(process_of(made)):  # the kernel needs a moment; the test's deadline ends this
             time.sleep(0.001)
         process.communicate()
 

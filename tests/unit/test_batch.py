@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 from msgspec import structs
 
-from assetbatch.deadline import boot_seconds
+from assetbatch.deadline import monotonic
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
 from assetbatch.domain.market_hours import start_of_day
@@ -436,8 +436,8 @@ class TestWhatIsStored:
 class TestHowMuchIsUnsaved:
     def test_nothing_is_never_heavy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         state = batch(BTC)
-        later = boot_seconds() + 3600
-        monkeypatch.setattr("assetbatch.refresh.batch.boot_seconds", lambda: later)
+        later = monotonic() + 3600
+        monkeypatch.setattr("assetbatch.refresh.batch.monotonic", lambda: later)
         assert not state.is_heavy()
 
     def many(self, results: int) -> BatchState:
@@ -476,7 +476,7 @@ class TestHowMuchIsUnsaved:
         self, seconds: float, times: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clock = [100.0]
-        monkeypatch.setattr("assetbatch.refresh.batch.boot_seconds", lambda: clock[0])
+        monkeypatch.setattr("assetbatch.refresh.batch.monotonic", lambda: clock[0])
         state = batch(BTC, ETH)
         state.apply(BOTH, Findings(results=[success(BTC)]))
         clock[0] += seconds - 0.5

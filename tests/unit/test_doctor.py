@@ -38,7 +38,7 @@ from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.entitlements import Entitlements, Lack
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.queueing import Line, QueueState
-from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError, RedisError
+from assetbatch.errors import ConfigError, DatabaseError, DeadlineExceededError, RedisError
 from assetbatch.health import JobHealth
 
 NOW = 1_800_000_000_000
@@ -407,7 +407,7 @@ class TestTheOrder:
         assert self.said(postgresql=DatabaseError("gone")) == [("postgresql", "gone")]
 
     def test_when_the_time_is_up_it_ends_with_what_hangs(self) -> None:
-        up = BoundExceededError("the command did not end within 30 s and was stopped")
+        up = DeadlineExceededError("the command did not end within 30 s and was stopped")
         findings = list(in_order(self.checks(postgresql=up)))
         assert [(f.check, f.message) for f in findings if f.message != "looked at"] == [
             ("postgresql", f"hangs: {up.message}"),

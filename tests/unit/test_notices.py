@@ -12,9 +12,9 @@ import pytest
 from assetbatch.cli.notices import FORGET_MS, REMIND_MS, Kind, Memory, key_of, kind_of, places
 from assetbatch.errors import (
     AssetbatchError,
-    BoundExceededError,
     ConfigError,
     DatabaseError,
+    DeadlineExceededError,
     KeyRefusedError,
     RedisError,
     SchemaMissingError,
@@ -183,7 +183,7 @@ class TestTheMemory:
         (SchemaMissingError("x"), "database"),
         (KeyRefusedError("x"), "api"),
         (UnreachableError("x"), "api"),
-        (BoundExceededError("x"), "start"),
+        (DeadlineExceededError("x"), "start"),
         (ConfigError("x"), "start"),
     ],
 )

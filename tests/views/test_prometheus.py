@@ -59,7 +59,7 @@ def test_calls_are_counted_by_outcome_and_their_durations_are_cumulative_buckets
     assert found["assetbatch_calls_total", (("outcome", "ok"),)] == 2
     assert found["assetbatch_calls_total", (("outcome", "vendor_down"),)] == 1
     bounds = ("0.05", "0.1", "0.25", "0.5", "10", "+Inf")
-    buckets = [found["assetbatch_call_duration_seconds_bucket", (("le", bound),)] for bound in bounds]
+    buckets = [found["assetbatch_call_duration_seconds_bucket", (("le", deadline),)] for deadline in bounds]
     assert buckets == [0, 1, 1, 2, 2, 3]
     assert found["assetbatch_call_duration_seconds_count", ()] == 3
     assert found["assetbatch_call_duration_seconds_sum", ()] == 11.38

@@ -50,13 +50,13 @@ def holes(
 ) -> None:
     """Show what is missing in the stored 5-minute bars, and why."""
     from assetbatch.commands.backfill import find_holes
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
     from assetbatch.domain.market_hours import start_of_day
 
     with reported(context) as options:
         config = load_config(options)
         from_ms = start_of_day(since.date()) if since else None
-        with Bound(SECONDS) as bound, services_for(options, config, bound) as services:
+        with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
             found = find_holes(services, symbols or [], from_ms, closed=closed)
         from assetbatch.views.terminal import backfill as view
 
@@ -87,14 +87,14 @@ def backfill(
     pages with the calls that prices leave free; the same command again shows the progress.
     """
     from assetbatch.commands.backfill import backfill as queue_pages
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
 
     first, last = since.date(), until.date() if until else None
     with reported(context) as options:
         _check_days(first, last)
         config = load_config(options)
-        with Bound(SECONDS) as bound, services_for(options, config, bound) as services:
-            last = last if last and last < date.today() else None  # noqa: DTZ011 - a bound, not a moment
+        with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
+            last = last if last and last < date.today() else None  # noqa: DTZ011 - a deadline, not a moment
             report = queue_pages(services, list(dict.fromkeys(symbols)), first, last, dry_run=dry_run)
         from assetbatch.views.terminal import backfill as view
 

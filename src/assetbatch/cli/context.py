@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from assetbatch.cli.notices import Memory
     from assetbatch.config import Config
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
     from assetbatch.services import Services
 
 log = logging.getLogger("assetbatch")
@@ -82,11 +82,11 @@ def current_folder() -> Path:
 
 
 @contextmanager
-def services_for(options: Options, config: Config, bound: Bound | None = None) -> Iterator[Services]:
-    """The services of a command with this bound; a sandbox makes its own schema first."""
+def services_for(options: Options, config: Config, deadline: Deadline | None = None) -> Iterator[Services]:
+    """The services of a command with this deadline; a sandbox makes its own schema first."""
     from assetbatch.services import Services
 
-    with Services(config, options.cycle_id, bound) as services:
+    with Services(config, options.cycle_id, deadline) as services:
         if options.sandbox:
             from assetbatch.commands.init import initialise
 

@@ -48,11 +48,11 @@ def add_to(app: typer.Typer) -> None:
 
 def list_letters(context: typer.Context, symbols: Symbols = None, json: Json = False) -> None:
     """Show the dead letters, the latest first, with their last error."""
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
 
     with reported(context) as options:
         config = load_config(options)
-        with Bound(SECONDS) as bound, services_for(options, config, bound) as services:
+        with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
             letters = _letters(services, symbols or [])
             now_ms = services.now_ms()
         from assetbatch.views.terminal import dead as view
@@ -71,12 +71,12 @@ def retry(
     context: typer.Context, symbols: Symbols = None, everything: All = False, json: Json = False
 ) -> None:
     """Put dead letters back into the queue, with all their attempts anew."""
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
 
     with reported(context) as options:
         _check_choice(symbols, everything)
         config = load_config(options)
-        with Bound(SECONDS) as bound, services_for(options, config, bound) as services:
+        with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
             ids = [letter.id for letter in _letters(services, symbols or [])]
             done = services.queue.retry_dead(ids)
         if json:
@@ -96,12 +96,12 @@ def drop(
     context: typer.Context, symbols: Symbols = None, everything: All = False, json: Json = False
 ) -> None:
     """Throw dead letters away; enqueue-secondary queues an asset again when it is due."""
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
 
     with reported(context) as options:
         _check_choice(symbols, everything)
         config = load_config(options)
-        with Bound(SECONDS) as bound, services_for(options, config, bound) as services:
+        with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
             ids = [letter.id for letter in _letters(services, symbols or [])]
             dropped = services.queue.drop_dead(ids)
         if json:

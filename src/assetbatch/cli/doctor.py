@@ -49,7 +49,7 @@ def doctor(
 
 
 def _findings(options: Options, *, call: bool) -> list[Finding]:
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
     from assetbatch.doctor import examine, examine_config
     from assetbatch.doctor.findings import of_error
 
@@ -59,11 +59,11 @@ def _findings(options: Options, *, call: bool) -> list[Finding]:
         return of_error("config", raised)
     findings = list(examine_config(config))
     try:
-        with Bound(DOCTOR_SECONDS) as bound, services_for(options, config, bound) as services:
-            for finding in examine(services, bound, call=call):
+        with Deadline(DOCTOR_SECONDS) as deadline, services_for(options, config, deadline) as services:
+            for finding in examine(services, deadline, call=call):
                 findings.append(finding)
-        if bound.stopped:
-            raise typer.Exit(128 + bound.stopped)
+        if deadline.stopped:
+            raise typer.Exit(128 + deadline.stopped)
     except AssetbatchError as raised:  # a sandbox's own servers, which it needs before anything is examined
         findings += of_error(_check_of(raised), raised)
     return findings

@@ -63,17 +63,17 @@ def init(
     What cannot be adopted safely is refused, with everything left as it was.
     """
     from assetbatch.commands.init import initialise, planned
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
     from assetbatch.services import Services
 
     with reported(context) as options:
         config = load_config(options)
         by_month = partition is Partitions.MONTH
         if dry_run:
-            with Bound(INIT_SECONDS) as bound, Services(config, bound=bound) as services:
+            with Deadline(INIT_SECONDS) as deadline, Services(config, deadline=deadline) as services:
                 _print_plan(planned(services, by_month=by_month), json=json)
             return
-        with Bound(INIT_SECONDS) as bound, Services(config, bound=bound) as services:
+        with Deadline(INIT_SECONDS) as deadline, Services(config, deadline=deadline) as services:
             report = initialise(services, by_month=by_month)
         for concern in report.concerns:
             log.warning("%s", concern)

@@ -21,8 +21,8 @@ import msgspec
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.errors import (
     AssetbatchError,
-    BoundExceededError,
     DatabaseError,
+    DeadlineExceededError,
     KeyRefusedError,
     RedisError,
     UnreachableError,
@@ -146,7 +146,7 @@ def kind_of(error: AssetbatchError) -> Kind:
     if isinstance(error, DatabaseError):
         return "database"
     if isinstance(error, KeyRefusedError) or (
-        isinstance(error, UnreachableError) and not isinstance(error, BoundExceededError)
+        isinstance(error, UnreachableError) and not isinstance(error, DeadlineExceededError)
     ):
         return "api"
     return "start"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from assetbatch.cli.notices import Kind, Memory
     from assetbatch.commands.result import CycleResult
     from assetbatch.config import Config
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
     from assetbatch.monitoring.pings import Ping
     from assetbatch.refresh.progress import Progress
     from assetbatch.services import Services
@@ -81,7 +81,9 @@ def run_priority(
         json,
         dry_run,
         lambda config: max_seconds or float(config.batch.max_cycle_seconds),
-        lambda services, bound, progress: command.run_priority(services, bound, progress, dry_run=dry_run),
+        lambda services, deadline, progress: command.run_priority(
+            services, deadline, progress, dry_run=dry_run
+        ),
     )
 
 
@@ -96,7 +98,7 @@ def run_queue(
         json,
         dry_run,
         lambda _config: max_seconds or QUEUE_SECONDS,
-        lambda services, bound, progress: command.run_queue(services, bound, progress, dry_run=dry_run),
+        lambda services, deadline, progress: command.run_queue(services, deadline, progress, dry_run=dry_run),
     )
 
 
@@ -111,8 +113,8 @@ def enqueue_secondary(
         json,
         dry_run,
         lambda config: max_seconds or float(config.batch.max_cycle_seconds),
-        lambda services, bound, progress: command.enqueue_secondary(
-            services, bound, progress, dry_run=dry_run
+        lambda services, deadline, progress: command.enqueue_secondary(
+            services, deadline, progress, dry_run=dry_run
         ),
     )
 
@@ -122,26 +124,26 @@ def _cycle(
     json: bool,
     dry_run: bool,
     seconds: Callable[[Config], float],
-    run: Callable[[Services, Bound, Progress], CycleResult],
+    run: Callable[[Services, Deadline, Progress], CycleResult],
 ) -> None:
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
     from assetbatch.views.terminal.summary import summary
 
     with _remembering(context) as memory, reported(context, memory) as options:
         config = load_config(options)
         ping = _ping(context, config, dry_run)
-        bound = Bound(seconds(config))
+        deadline = Deadline(seconds(config))
         try:
-            with bound:
-                result = _run(options, config, bound, run, ping, dry_run)
+            with deadline:
+                result = _run(options, config, deadline, run, ping, dry_run)
         except AssetbatchError as error:
-            if bound.stopped:
-                error.exit_code = 128 + bound.stopped
+            if deadline.stopped:
+                error.exit_code = 128 + deadline.stopped
             if json and error.cycle is not None:
                 print_json(error.cycle)
             ping.ended(error.exit_code, str(error))
             raise
-        code = 128 + bound.stopped if bound.stopped else result.exit_code
+        code = 128 + deadline.stopped if deadline.stopped else result.exit_code
         _show(result, json)
         if memory:
             for line in memory.ended(_works(result), result.unasked):
@@ -154,22 +156,22 @@ def _cycle(
 def _run(
     options: Options,
     config: Config,
-    bound: Bound,
-    run: Callable[[Services, Bound, Progress], CycleResult],
+    deadline: Deadline,
+    run: Callable[[Services, Deadline, Progress], CycleResult],
     ping: Ping,
     dry_run: bool,
 ) -> CycleResult:
     redis_down = False
-    with services_for(options, config, bound) as services:
+    with services_for(options, config, deadline) as services:
         try:
             with _progress(ping) as progress:
-                return run(services, bound, progress)
+                return run(services, deadline, progress)
         except RedisError:
             redis_down = True
             raise
         finally:
             if not dry_run:
-                _write_metrics(services, bound, redis_down=redis_down)
+                _write_metrics(services, deadline, redis_down=redis_down)
 
 
 def _ping(context: typer.Context, config: Config, dry_run: bool) -> Ping:
@@ -211,10 +213,10 @@ def _works(result: CycleResult) -> set[Kind]:
     return works
 
 
-def _write_metrics(services: Services, bound: Bound, *, redis_down: bool) -> None:
+def _write_metrics(services: Services, deadline: Deadline, *, redis_down: bool) -> None:
     """Writes `metrics.prometheus_file`; what goes wrong with it never ends a cycle."""
     file = services.config.metrics.prometheus_file
-    if not file or bound.remaining() < METRICS_SECONDS:
+    if not file or deadline.remaining() < METRICS_SECONDS:
         return
     from assetbatch.monitoring import snapshot
 

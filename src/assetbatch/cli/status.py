@@ -84,12 +84,12 @@ def status(
 def _show(
     options: Options, config: Config, json: bool, html: Path | None, prometheus: Path | None, all_assets: bool
 ) -> None:
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
     from assetbatch.health import encode
     from assetbatch.monitoring import snapshot
 
     series: dict[str, Series] = {}
-    with Bound(STATUS_SECONDS) as bound, services_for(options, config, bound) as services:
+    with Deadline(STATUS_SECONDS) as deadline, services_for(options, config, deadline) as services:
         health = snapshot.health_document(services)
         if html:
             snapshot.write_atomically(html, snapshot.page(services, health))
@@ -120,7 +120,7 @@ def _page(
 
 
 def _check(options: Options) -> int:
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
     from assetbatch.monitoring.pings import Ping
     from assetbatch.monitoring.snapshot import health_document
     from assetbatch.views.nagios import render, render_error
@@ -133,8 +133,8 @@ def _check(options: Options) -> int:
     try:
         config = load_config(options)
         ping = Ping(config.ping_url.for_command("status") if config.ping_url else None, options.cycle_id)
-        bound = Bound(CHECK_SECONDS, lambda error: told(*render_error(error)))
-        with bound, services_for(options, config, bound) as services:
+        deadline = Deadline(CHECK_SECONDS, lambda error: told(*render_error(error)))
+        with deadline, services_for(options, config, deadline) as services:
             code, line = render(health_document(services), config)
     except AssetbatchError as error:
         code, line = render_error(error)
@@ -150,7 +150,7 @@ def _watch(options: Options, config: Config, all_assets: bool) -> int:
     from rich.live import Live
     from rich.text import Text
 
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
     from assetbatch.monitoring import snapshot
 
     if sys.stdout is None or not sys.stdout.isatty():
@@ -158,10 +158,10 @@ def _watch(options: Options, config: Config, all_assets: bool) -> int:
     before = ExitStack()  # closed only when its successor is open: embedded servers stay up
     with Live(console=stdout_console(), screen=True, auto_refresh=False) as live:
         while True:
-            with Bound(STATUS_SECONDS + WATCH_SECONDS) as bound:
+            with Deadline(STATUS_SECONDS + WATCH_SECONDS) as deadline:
                 now = ExitStack()
                 try:
-                    services: Services = now.enter_context(services_for(options, config, bound))
+                    services: Services = now.enter_context(services_for(options, config, deadline))
                     health = snapshot.health_document(services)
                     shown = _page(health, snapshot.last_day(services), all_assets, fit=True)
                 except AssetbatchError as error:
@@ -169,7 +169,7 @@ def _watch(options: Options, config: Config, all_assets: bool) -> int:
                 before.close()
                 before = now
                 live.update(shown, refresh=True)
-                bound.wait(WATCH_SECONDS)
-                if bound.stopped:
+                deadline.wait(WATCH_SECONDS)
+                if deadline.stopped:
                     before.close()
-                    return 128 + bound.stopped
+                    return 128 + deadline.stopped

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from assetbatch.commands.result import AssetReport, CycleResult
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.metrics import CallMade
@@ -148,7 +148,7 @@ class Intake:
 def refreshing(
     services: Services,
     known: Entitlements,
-    bound: Bound,
+    deadline: Deadline,
     progress: Progress,
     result: CycleResult,
     calls: list[CallMade],
@@ -163,7 +163,7 @@ def refreshing(
         events=services.events,
         known=known,
         now_ms=services.now_ms,
-        bound=bound,
+        deadline=deadline,
         slowest_call_seconds=None if started.slowest_call_ms is None else started.slowest_call_ms / 1000,
         reporter=Reporter(services.journal, services.now_ms, progress),
     )

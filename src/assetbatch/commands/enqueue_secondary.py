@@ -13,7 +13,7 @@ from assetbatch.commands.result import (
     recorded,
     skipped,
 )
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.planning import Work
 from assetbatch.domain.queueing import Line
@@ -23,7 +23,7 @@ from assetbatch.services import Services
 
 
 def enqueue_secondary(
-    services: Services, bound: Bound, progress: Progress, *, dry_run: bool = False
+    services: Services, deadline: Deadline, progress: Progress, *, dry_run: bool = False
 ) -> CycleResult:
     """Puts every enabled secondary asset that is due into the queue, once; then the bars that snapshots
     have left behind; then, as far as half of the queue is free, pages of the past that are missing."""
@@ -35,7 +35,7 @@ def enqueue_secondary(
         stored = services.store.load(symbols(assets))
         due, _ = split_due(services, known, work, stored)
         return planned(result, [f"enqueue {item.id} as {item.asset.priority}" for item in due])
-    with services.locks.hold(ENQUEUE_SECONDARY, bound.seconds + LEASE_SLACK_SECONDS) as held:
+    with services.locks.hold(ENQUEUE_SECONDARY, deadline.seconds + LEASE_SLACK_SECONDS) as held:
         if not held:
             return skipped(services, result)
         services.journal.start(ENQUEUE_SECONDARY, result.started_ms)

@@ -18,7 +18,7 @@ from assetbatch.commands.common import (
     refreshing,
 )
 from assetbatch.commands.result import LEASE_SLACK_SECONDS, TOO_MANY_CALLS, CycleResult, judge
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import listed, span
 from assetbatch.domain.metrics import CallMade
@@ -56,7 +56,7 @@ WHAT_FOLLOWS = {
 
 def work_queue(
     services: Services,
-    bound: Bound,
+    deadline: Deadline,
     progress: Progress,
     result: CycleResult,
     calls: list[CallMade],
@@ -65,25 +65,25 @@ def work_queue(
     """Works the queue and fills in the result; raises AssetbatchError where the cycle cannot go on."""
     known = services.entitlements()
     down = False
-    with refreshing(services, known, bound, progress, result, calls, started) as refresher:
+    with refreshing(services, known, deadline, progress, result, calls, started) as refresher:
         failures = _Failures(services.queue, refresher, started.answered_ms)
         try:
-            reports = _drain(services, bound, refresher, known, progress, result, failures)
+            reports = _drain(services, deadline, refresher, known, progress, result, failures)
             down = bool(reports) and all(report.vendor_down for report in reports)
         finally:
             try:
                 failures.settle()
             finally:
                 failures.say(quietly=down)
-    judge(result, bound)
+    judge(result, deadline)
     result.queue_size = services.queue.state().size
-    if not bound.stopped:  # a call that was cut short says nothing of the vendor
+    if not deadline.stopped:  # a call that was cut short says nothing of the vendor
         raise_if_down(result, reports)
 
 
 def _drain(
     services: Services,
-    bound: Bound,
+    deadline: Deadline,
     refresher: Refresher,
     known: Entitlements,
     progress: Progress,
@@ -100,7 +100,7 @@ def _drain(
         if progress.watched:
             progress.worked(len(result.assets), services.queue.state().size)
         now_ms = services.now_ms()
-        lease_seconds = bound.remaining() + LEASE_SLACK_SECONDS
+        lease_seconds = deadline.remaining() + LEASE_SLACK_SECONDS
         wide = calls_at_once(services.config.call_limit) > 1
         count = SNAPSHOT_TICKERS if wide or shares_calls(services.config.assets, known, now_ms) else 1
         alone = _alone(services, refresher)
@@ -115,10 +115,10 @@ def _drain(
                 break
             refresher.reporter.waiting(taken, first=not waited)
             waited = True
-            bound.wait(taken.pause_seconds)
+            deadline.wait(taken.pause_seconds)
             continue
         waited, token = False, new_id()
-        report = _work_leases(services, bound, refresher, known, taken, result, failures)
+        report = _work_leases(services, deadline, refresher, known, taken, result, failures)
         reports.append(report)
         if report.too_many_calls:
             result.ended_because = TOO_MANY_CALLS
@@ -127,7 +127,7 @@ def _drain(
         if downs >= DOWN_BATCHES + (refresher.answers > 0):
             result.ended_because = "the vendor is down"
             break
-    if bound.stopped:
+    if deadline.stopped:
         result.ended_because = "stopped"
     if waited:
         services.window.leave(token)
@@ -221,10 +221,10 @@ class _Failures:
 class _LeaseHolder(Holder):
     """Holds leases: counts their attempts, and settles each item as soon as its result is stored."""
 
-    def __init__(self, services: Services, bound: Bound, failures: _Failures) -> None:
+    def __init__(self, services: Services, deadline: Deadline, failures: _Failures) -> None:
         self._services = services
         self._failures = failures
-        self._bound = bound
+        self._deadline = deadline
         self._open: dict[str, str] = {}
 
     def hold(self, lease: Lease) -> None:
@@ -232,7 +232,7 @@ class _LeaseHolder(Holder):
         self._open.update((item.id, lease.token) for item in lease.items)
 
     def starts(self, work: Sequence[Work]) -> Collection[str]:
-        seconds = self._bound.remaining() + LEASE_SLACK_SECONDS
+        seconds = self._deadline.remaining() + LEASE_SLACK_SECONDS
         gone: list[str] = []
         for token, ids in self._by_token(item.id for item in work):
             gone += self._services.queue.start(token, ids, seconds)
@@ -300,7 +300,7 @@ class _LeaseHolder(Holder):
 
 def _work_leases(
     services: Services,
-    bound: Bound,
+    deadline: Deadline,
     refresher: Refresher,
     known: Entitlements,
     taken: Lease,
@@ -309,7 +309,7 @@ def _work_leases(
 ) -> BatchReport:
     """Works what was taken and, where calls go out side by side, more of what waits as they can; settles
     every item: finished, failed or handed back."""
-    holder = _LeaseHolder(services, bound, failures)
+    holder = _LeaseHolder(services, deadline, failures)
     intake = Intake(services, result, known)
 
     def portion_of(leases: Sequence[Lease]) -> Portion:
@@ -336,7 +336,7 @@ def _work_leases(
         report = refresher.run(
             portion,
             CallKind.QUEUE,
-            more=map(portion_of, _further(services, bound, refresher, holder)),
+            more=map(portion_of, _further(services, deadline, refresher, holder)),
             grant=taken.grant,
             holder=holder,
         )
@@ -355,22 +355,24 @@ def _work_leases(
 
 
 def _further(
-    services: Services, bound: Bound, refresher: Refresher, holder: _LeaseHolder
+    services: Services, deadline: Deadline, refresher: Refresher, holder: _LeaseHolder
 ) -> Iterator[Sequence[Lease]]:
     """What is taken besides for the calls that go out beside the first: each time as much as they can bring.
     Each call asks for its slot when it goes."""
     at_once = calls_at_once(services.config.call_limit)
     if at_once == 1:
         return
-    leases = _leases(services, bound, refresher, holder)
+    leases = _leases(services, deadline, refresher, holder)
     while some := list(islice(leases, at_once)):
         yield some
 
 
-def _leases(services: Services, bound: Bound, refresher: Refresher, holder: _LeaseHolder) -> Iterator[Lease]:
+def _leases(
+    services: Services, deadline: Deadline, refresher: Refresher, holder: _LeaseHolder
+) -> Iterator[Lease]:
     """Takes after the first, as long as something waits."""
     for _ in range(MOST_TOGETHER // SNAPSHOT_TICKERS - 1):
-        seconds = bound.remaining() + LEASE_SLACK_SECONDS
+        seconds = deadline.remaining() + LEASE_SLACK_SECONDS
         taken = services.queue.take(SNAPSHOT_TICKERS, seconds, alone=_alone(services, refresher))
         if not isinstance(taken, Lease):
             return

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from assetbatch.deadline import LAST_RESORT_SECONDS, Bound, boot_seconds
+from assetbatch.deadline import LAST_RESORT_SECONDS, Deadline, monotonic
 from assetbatch.domain.metrics import CallMade, Outcome, measure
 from assetbatch.domain.records import RUN_PRIORITY, CycleRecord
 from assetbatch.domain.status import OPEN, Status
@@ -19,7 +19,7 @@ from assetbatch.errors import AssetbatchError
 from assetbatch.services import Services
 
 LEASE_SLACK_SECONDS = LAST_RESORT_SECONDS
-"""How much longer than its command's bound a lease or lock lives: by then no holder can be alive, and
+"""How much longer than its command's deadline a lease or lock lives: by then no holder can be alive, and
 a dead one's ends by itself before the next start but one."""
 
 TOO_MANY_CALLS = "the vendor said too many calls"
@@ -93,7 +93,7 @@ class CycleResult(msgspec.Struct, kw_only=True):
 def recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]]:
     """Writes the end of a cycle into the journal and the metrics, however it ends; yields the list that its
     calls go to."""
-    began = boot_seconds()
+    began = monotonic()
     error: AssetbatchError | None = None
     calls: list[CallMade] = []
     try:
@@ -103,7 +103,7 @@ def recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]
         raised.cycle = result
         raise
     finally:
-        result.duration_ms = round((boot_seconds() - began) * 1000)
+        result.duration_ms = round((monotonic() - began) * 1000)
         if error:
             result.result = "failed"
             result.error = error.message
@@ -180,10 +180,10 @@ def planned(result: CycleResult, lines: list[str]) -> CycleResult:
     return result
 
 
-def judge(result: CycleResult, bound: Bound) -> None:
+def judge(result: CycleResult, deadline: Deadline) -> None:
     """The cycle's result in a word, from what became of its assets."""
     statuses = {asset.status for asset in result.assets}
-    if bound.stopped:
+    if deadline.stopped:
         result.result = "stopped"
     elif result.failed:
         result.result = "partial" if Status.SUCCESS in statuses else "failed"

@@ -24,7 +24,7 @@ from assetbatch.commands.result import (
     recorded,
     skipped,
 )
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import listed
@@ -42,7 +42,7 @@ log = logging.getLogger("assetbatch")
 
 
 def run_priority(
-    services: Services, bound: Bound, progress: Progress, *, dry_run: bool = False
+    services: Services, deadline: Deadline, progress: Progress, *, dry_run: bool = False
 ) -> CycleResult:
     """One cycle over the enabled priority assets in their order, at most one call per asset.
 
@@ -56,7 +56,7 @@ def run_priority(
         return result
     if dry_run:
         return planned(result, plan_lines(services, services.entitlements(), [Work(a) for a in assets]))
-    with services.locks.hold(RUN_PRIORITY, bound.seconds + LEASE_SLACK_SECONDS) as place:
+    with services.locks.hold(RUN_PRIORITY, deadline.seconds + LEASE_SLACK_SECONDS) as place:
         if not place:
             return skipped(services, result)
         started = services.journal.start(RUN_PRIORITY, result.started_ms)
@@ -65,7 +65,7 @@ def run_priority(
             known = services.entitlements()
             intake = Intake(services, result, known)
             portion = intake.portion([Work(asset) for asset in assets])
-            with refreshing(services, known, bound, progress, result, calls, started) as refresher:
+            with refreshing(services, known, deadline, progress, result, calls, started) as refresher:
                 holder = _PlaceHolder(place)
                 report = refresher.run(portion, CallKind.PRIORITY, one_call_each=True, holder=holder)
             account(result, report)
@@ -75,10 +75,10 @@ def run_priority(
                 reports[symbol] = asset_report(done, intake.stored.get(symbol))
             result.assets = [reports[asset.symbol] for asset in assets if asset.symbol in reports]
             _say_failures(report)
-            judge(result, bound)
+            judge(result, deadline)
             enqueue_bars(services, result, known, intake.stored)
             _reserve_next(services, known, assets, started.starts_ms, report.calls)
-            if not bound.stopped:  # a call that was cut short says nothing of the vendor
+            if not deadline.stopped:  # a call that was cut short says nothing of the vendor
                 raise_if_down(result, [report])
     return result
 

@@ -13,7 +13,7 @@ from assetbatch.commands.result import (
     recorded,
     skipped,
 )
-from assetbatch.deadline import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.domain.records import RUN_QUEUE
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
@@ -23,7 +23,9 @@ log = logging.getLogger("assetbatch")
 DRY_RUN_ITEMS = 250
 
 
-def run_queue(services: Services, bound: Bound, progress: Progress, *, dry_run: bool = False) -> CycleResult:
+def run_queue(
+    services: Services, deadline: Deadline, progress: Progress, *, dry_run: bool = False
+) -> CycleResult:
     """Works the pending queue until it is empty, the time is over or no call is free within it.
 
     A queue that is not whole, because Redis has lost it or is another server, is filled first.
@@ -37,7 +39,7 @@ def run_queue(services: Services, bound: Bound, progress: Progress, *, dry_run: 
         work, lines = known_work(services, services.queue.peek(DRY_RUN_ITEMS))
         return planned(result, plan_lines(services, services.entitlements(), work) + lines)
     holders = services.config.queue.max_concurrency
-    with services.locks.hold(RUN_QUEUE, bound.seconds + LEASE_SLACK_SECONDS, holders) as held:
+    with services.locks.hold(RUN_QUEUE, deadline.seconds + LEASE_SLACK_SECONDS, holders) as held:
         if not held:
             return skipped(services, result)
         started = services.journal.start(RUN_QUEUE, result.started_ms)
@@ -54,9 +56,9 @@ def run_queue(services: Services, bound: Bound, progress: Progress, *, dry_run: 
             if state.size or result.enqueued:
                 from assetbatch.commands.queue_worker import work_queue
 
-                work_queue(services, bound, progress, result, calls, started)
+                work_queue(services, deadline, progress, result, calls, started)
             else:
                 result.ended_because = "empty"
                 result.queue_size = 0
-                judge(result, bound)
+                judge(result, deadline)
     return result

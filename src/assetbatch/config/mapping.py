@@ -22,7 +22,7 @@ STATES = tuple(status.value for status in Status if status not in OPEN and statu
 """The states that are written into `sync_status`."""
 
 _LONGEST_NAME = 63
-"""PostgreSQL's bound, in bytes."""
+"""PostgreSQL's deadline, in bytes."""
 
 _COLUMN = f"a column's name of 1 to {_LONGEST_NAME} bytes"
 _CONSTANT = "a text, a number, true or false: it is a further column of the platform with this value"

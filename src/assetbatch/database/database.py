@@ -267,12 +267,12 @@ PostgreSQL takes to notice a deadlock."""
 LOCK_SECONDS_OF_PART = 0.1
 
 SECONDS_AFTER_LOCKS = 0.5
-"""Kept back of a batch's bound for the last attempt at a part, and to record what is still held: a statement
-that has hardly time for its lock ends by its own timeout, which fails the batch."""
+"""Kept back of a batch's deadline for the last attempt at a part, and to record what is still held: a
+statement that has hardly time for its lock ends by its own timeout, which fails the batch."""
 
 
 class _Parts:
-    """Saves parts of one batch, each in a transaction; all end within the bound of one."""
+    """Saves parts of one batch, each in a transaction; all end within the deadline of one."""
 
     def __init__(self, session: Session, now_ms: int) -> None:
         self._session = session

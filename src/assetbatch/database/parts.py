@@ -30,7 +30,7 @@ PROBES_OF_A_SYMBOL = 60
 
 
 class Database(Protocol):
-    """What saving in parts asks of the database; each call is a transaction, and all share one bound."""
+    """What saving in parts asks of the database; each call is a transaction, and all share one deadline."""
 
     @property
     def bars(self) -> str:

@@ -32,7 +32,7 @@ from assetbatch.database.failures import (
 )
 from assetbatch.database.names import Names
 from assetbatch.database.statements import Statements
-from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError
+from assetbatch.errors import ConfigError, DatabaseError, DeadlineExceededError
 from assetbatch.secret import Secret, masked
 
 T = TypeVar("T")
@@ -245,9 +245,9 @@ class Session:
         """Run `work` in one transaction and commit it; returns what it returned.
 
         `work` gets the connection and whether an earlier attempt ended in the commit, so that it may or
-        may not have been done already. It is run again, at most `_ATTEMPTS` times and within the bound,
+        may not have been done already. It is run again, at most `_ATTEMPTS` times and within the deadline,
         after a deadlock, a conflict or a lost connection: it must be harmless to repeat. `deadline` is that
-        of several transactions that share one bound, `lock_seconds` how long a lock is waited for. Raises
+        of several transactions that share one deadline, `lock_seconds` how long a lock is waited for. Raises
         DatabaseError, with `doing` in its message.
         """
         if self._hung is not None:
@@ -312,7 +312,7 @@ class Session:
         timer.start()
         try:
             yield
-        except BoundExceededError:  # the command is over, in the middle of a wait
+        except DeadlineExceededError:  # the command is over, in the middle of a wait
             self._cut(seconds, doing)
             raise
         finally:

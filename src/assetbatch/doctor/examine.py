@@ -10,7 +10,7 @@ from assetbatch.commands.init import look_at
 from assetbatch.config import Config
 from assetbatch.config.options import check_options
 from assetbatch.config.symbols import ALIKE_HINT, likely_mistakes
-from assetbatch.deadline import Bound, boot_seconds
+from assetbatch.deadline import Deadline, monotonic
 from assetbatch.doctor.findings import (
     Answer,
     Asked,
@@ -42,8 +42,8 @@ from assetbatch.domain.records import COMMANDS
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import (
     AssetbatchError,
-    BoundExceededError,
     DatabaseError,
+    DeadlineExceededError,
     RedisError,
     SchemaMissingError,
 )
@@ -96,10 +96,10 @@ def _readable_for_all(path: Path) -> bool:
         return False
 
 
-def examine(services: Services, bound: Bound, *, call: bool) -> Iterator[Finding]:
+def examine(services: Services, deadline: Deadline, *, call: bool) -> Iterator[Finding]:
     """All findings about the servers, the vendor and the work, each as soon as it is known; with `call` the
     vendor is asked once, if a slot is free."""
-    found = _Examination(services, bound, call=call)
+    found = _Examination(services, deadline, call=call)
     return in_order(
         {
             "redis": found.redis,
@@ -127,7 +127,7 @@ def in_order(checks: Mapping[str, Callable[[], Iterable[Finding]]]) -> Iterator[
             for finding in look():
                 said.add(finding.message)
                 yield finding
-        except BoundExceededError as raised:
+        except DeadlineExceededError as raised:
             yield error(check, f"hangs: {raised.message}", HANGS_HINT, code=raised.exit_code)
             missing = "more time"
         except RedisError as raised:
@@ -143,10 +143,10 @@ def in_order(checks: Mapping[str, Callable[[], Iterable[Finding]]]) -> Iterator[
 class _Examination:
     """The checks in their order: each may rely on what those before it have found."""
 
-    def __init__(self, services: Services, bound: Bound, *, call: bool) -> None:
+    def __init__(self, services: Services, deadline: Deadline, *, call: bool) -> None:
         self._services = services
         self._config = services.config
-        self._bound = bound
+        self._deadline = deadline
         self._call = call
         self._has_redis = False
         self._takes_writes = False
@@ -218,7 +218,7 @@ class _Examination:
             return [ok("vendor", "not asked (--no-call)")]
         if not self._takes_writes:
             return [not_checked("vendor", "it needs redis to take writes, for the call to be counted")]
-        return _vendor(self._services, self._bound)
+        return _vendor(self._services, self._deadline)
 
     def plan(self) -> Iterable[Finding]:
         if self._config.api_key is None:
@@ -248,10 +248,10 @@ def _host_ms() -> int:
     return round(time.time() * 1000)
 
 
-def _vendor(services: Services, bound: Bound) -> Sequence[Finding]:
+def _vendor(services: Services, deadline: Deadline) -> Sequence[Finding]:
     vendor = services.vendor  # made before the slot is taken, which does not keep for long
     try:
-        grant = _slot(services, bound)
+        grant = _slot(services, deadline)
         if isinstance(grant, Grant):
             _record_call(services, grant)
     except DatabaseError:
@@ -262,13 +262,13 @@ def _vendor(services: Services, bound: Bound) -> Sequence[Finding]:
             hint = "it said too many calls (429): does another program use this key?"
             return [warning("vendor", f"has forbidden calls for another {free_in}", hint)]
         return [ok("vendor", f"not asked: no call is free for {free_in}; ask again then")]
-    if grant.too_old(boot_seconds()):  # this host slept meanwhile
+    if grant.too_old(monotonic()):  # this host slept meanwhile
         services.window.cancel(grant)
         return [not_checked("vendor", "this host was too slow to use its slot")]
     sent = True
     before_ms = services.now_ms()
     try:
-        seconds = min(CALL_SECONDS, services.window.call_ends_at(grant) - boot_seconds())
+        seconds = min(CALL_SECONDS, services.window.call_ends_at(grant) - monotonic())
         status = vendor.market_status(deadline_seconds=seconds)
     except Refusal as refusal:
         sent = refusal.sent
@@ -291,7 +291,7 @@ def _record_call(services: Services, grant: Grant) -> None:
         raise
 
 
-def _slot(services: Services, bound: Bound) -> Grant | Refused:
+def _slot(services: Services, deadline: Deadline) -> Grant | Refused:
     """A free call; or why and for how long there is none."""
     call_id = new_id()
     waited = 0.0
@@ -299,10 +299,10 @@ def _slot(services: Services, bound: Bound) -> Grant | Refused:
         answer = services.window.ask(CallKind.QUEUE, call_id)
         if isinstance(answer, Grant):
             return answer
-        if bound.stopped or waited + answer.wait_ms / 1000 > SLOT_SECONDS:
+        if deadline.stopped or waited + answer.wait_ms / 1000 > SLOT_SECONDS:
             services.window.leave(call_id)
             return answer
-        bound.wait(answer.pause_seconds)
+        deadline.wait(answer.pause_seconds)
         waited += answer.pause_seconds
 
 

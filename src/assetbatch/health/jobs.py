@@ -27,7 +27,7 @@ def interval_ms(command: str, config: Config) -> int:
 
 def job_health(command: str, job: JobState, config: Config, now_ms: int) -> JobHealth:
     """A command's starts under their public names. `last_result` is `running`, or `died` where a start has
-    not ended within the bound that every command has, until it has ended. `next_run` follows the rhythm of
+    not ended within the deadline that every command has, until it has ended. `next_run` follows the rhythm of
     the last starts; that of a command that was never started is when cron would start it."""
     every_ms = interval_ms(command, config)
     next_ms = expected_next_start(job.starts_ms or (now_ms,), every_ms)

@@ -250,7 +250,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def port(self) -> int:
-        """The port that was bound."""
+        """The port that was deadline."""
         return int(self.server_address[1])
 
     @property

@@ -36,7 +36,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from assetbatch import __version__
 from assetbatch.certificates import certificate_problem
-from assetbatch.deadline import boot_seconds
+from assetbatch.deadline import monotonic
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import ConfigError
 from assetbatch.provider.refusals import Refusal, one_line
@@ -76,17 +76,17 @@ class _Call:
     """
 
     def __init__(self, seconds: float, max_bytes: int) -> None:
-        self._ends_at = boot_seconds() + seconds
+        self._ends_at = monotonic() + seconds
         self._bytes_left = max_bytes
         self.sent = False
 
     @property
     def is_over(self) -> bool:
-        return boot_seconds() >= self._ends_at
+        return monotonic() >= self._ends_at
 
     def remaining(self) -> float:
         """Seconds until the deadline, more than 0; raises TimeoutError after it."""
-        left = self._ends_at - boot_seconds()
+        left = self._ends_at - monotonic()
         if left <= 0:
             raise TimeoutError("the call's deadline has passed")
         return left
@@ -244,7 +244,7 @@ class _Session(requests.Session):
     """A session that does not look at redirects."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - as requests calls it
-        # Even with allow_redirects=False requests reads the whole body of a redirect, without bound.
+        # Even with allow_redirects=False requests reads the whole body of a redirect, without deadline.
         return None
 
 

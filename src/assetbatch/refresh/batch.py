@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
-from assetbatch.deadline import boot_seconds
+from assetbatch.deadline import monotonic
 from assetbatch.domain.coverage import record
 from assetbatch.domain.entitlements import Entitlements, Lack
 from assetbatch.domain.models import (
@@ -104,7 +104,7 @@ class BatchState:
         self.kind = kind
         self.holder = holder
         self._known = known
-        self._saved_at = boot_seconds()
+        self._saved_at = monotonic()
         self._open: dict[str, Work] = {}
         self._out: set[str] = set()  # ids of work whose call is out, or whose next page waits
         self._pages: list[tuple[BarsCall, Page]] = []
@@ -267,7 +267,7 @@ class BatchState:
         if len(self._results) - self._unsaved_from >= HEAVY_RESULTS * times:
             return True
         bars = sum(map(len, self._bars.values()))
-        return bars >= HEAVY_BARS * times or boot_seconds() - self._saved_at >= HEAVY_SECONDS * times
+        return bars >= HEAVY_BARS * times or monotonic() - self._saved_at >= HEAVY_SECONDS * times
 
     def abandon(self, lost: Collection[str]) -> None:
         """Work that is somebody else's now, or left to others: nothing is asked or said of it any more."""
@@ -310,7 +310,7 @@ class BatchState:
         """
         new = [result for result in self._results[self._unsaved_from :] if result.status not in OPEN]
         self._unsaved_from = len(self._results)
-        self._saved_at = boot_seconds()
+        self._saved_at = monotonic()
         bars, self._bars = self._bars, {}
         asked_ms, self._asked_ms = self._asked_ms, {}
         spans, self._spans = self._spans, {}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from assetbatch.deadline import Bound, boot_seconds
+from assetbatch.deadline import Deadline, monotonic
 from assetbatch.domain.assets import AssetType
 from assetbatch.domain.entitlements import Entitlements, Lack
 from assetbatch.domain.formatting import span
@@ -75,10 +75,10 @@ if TYPE_CHECKING:  # an idle start loads neither psycopg nor requests
     from assetbatch.provider.client import VendorClient
 
 SAVE_SECONDS = 4.0
-"""Kept back from a command's bound for storing and publishing what came."""
+"""Kept back from a command's deadline for storing and publishing what came."""
 
 SAVE_SHARE = 0.3
-"""The same as a share of a bound that is short."""
+"""The same as a share of a deadline that is short."""
 
 SHORTEST_CALL_SECONDS = 1.0
 """What a call is given at least, however quick the last ones were."""
@@ -94,11 +94,11 @@ CUT_SHORT_SECONDS = 0.2
 """A call that fails with less time left than this was ended by its own deadline."""
 
 LEFT_BEHIND_SECONDS = 1.0
-"""What is being stored at the bound of a command is waited for so long."""
+"""What is being stored at the deadline of a command is waited for so long."""
 
 
 def time_until_saving(seconds: float, remaining: float) -> float:
-    """Seconds until what came must be stored, with `remaining` of a bound of `seconds`."""
+    """Seconds until what came must be stored, with `remaining` of a deadline of `seconds`."""
     return remaining - min(SAVE_SECONDS, SAVE_SHARE * seconds)
 
 
@@ -146,7 +146,7 @@ class Refresher:
         events: Events,
         known: Entitlements,
         now_ms: Callable[[], int],
-        bound: Bound,
+        deadline: Deadline,
         slowest_call_seconds: float | None,
         reporter: Reporter,
     ) -> None:
@@ -157,7 +157,7 @@ class Refresher:
         self._events = events
         self._known = known
         self._now_ms = now_ms
-        self._bound = bound
+        self._deadline = deadline
         self._slowest_call = slowest_call_seconds
         self._has_called = False
         self.reporter = reporter
@@ -177,10 +177,10 @@ class Refresher:
 
     def time_for_calls(self) -> float:
         """Seconds within which a call may still begin; 0 or less where a stop was asked for."""
-        if self._bound.stopped:
+        if self._deadline.stopped:
             return 0.0
-        bound, slowest = self._bound, self._slowest_call
-        return time_for_calls(bound.seconds, bound.remaining(), slowest, is_first=not self._has_called)
+        deadline, slowest = self._deadline, self._slowest_call
+        return time_for_calls(deadline.seconds, deadline.remaining(), slowest, is_first=not self._has_called)
 
     def calls_that_fit(self) -> int:
         """How many calls can still begin."""
@@ -197,7 +197,7 @@ class Refresher:
         one_call_each: bool = False,
         holder: Holder | None = None,
     ) -> BatchReport:
-        """Refreshes the work in its order, waiting for slots within the bound.
+        """Refreshes the work in its order, waiting for slots within the deadline.
 
         `more` are further portions; the next is asked for whenever calls are out for all work that there is
         and others could go out beside them. `grant` is a slot that is already held; it is
@@ -220,7 +220,7 @@ class Refresher:
             try:
                 self._stored(batch, aside)
             finally:
-                if not aside.busy:  # else the store hangs, at the bound of the command
+                if not aside.busy:  # else the store hangs, at the deadline of the command
                     self._store_and_publish(batch)
         if batch.redis_error:
             raise batch.redis_error
@@ -266,7 +266,7 @@ class Refresher:
     def _land_rest(self, batch: BatchState, flights: Flights, one_call_each: bool) -> None:
         """The calls that are out count already: what they bring is stored too."""
         while flights.out:
-            left = time_until_saving(self._bound.seconds, self._bound.remaining())
+            left = time_until_saving(self._deadline.seconds, self._deadline.remaining())
             landed = flights.next(max(0.0, left))
             if landed is None:
                 return
@@ -342,7 +342,7 @@ class Refresher:
         return [call for call in calls if batch.of(call)]
 
     def _slot(self, batch: BatchState, grant: Grant | None, *, may_wait: bool) -> _Slot:
-        """A slot that may be used now; or none and why, if there is none within the bound or before others
+        """A slot that may be used now; or none and why, if there is none within the deadline or before others
         of the batch have landed."""
         waited = False
         call_id = new_id()
@@ -352,9 +352,9 @@ class Refresher:
                 if waited:
                     self._window.leave(call_id)
                 return _Slot(
-                    "stopped before its call" if self._bound.stopped else "no time left for its call"
+                    "stopped before its call" if self._deadline.stopped else "no time left for its call"
                 )
-            if grant is not None and not grant.too_old(boot_seconds()):
+            if grant is not None and not grant.too_old(monotonic()):
                 return _Slot("", grant)
             self._give_back(grant)
             grant = None
@@ -373,7 +373,7 @@ class Refresher:
             self._store_and_publish(batch)
             self.reporter.waiting(answer, first=not waited)
             waited = True
-            self._bound.wait(answer.pause_seconds)
+            self._deadline.wait(answer.pause_seconds)
 
     def _give_back(self, grant: Grant | None) -> None:
         if grant is not None:
@@ -389,15 +389,15 @@ class Refresher:
             self._give_back(grant)
             raise
         batch.abandon(lost)
-        if lost or grant.too_old(boot_seconds()):
+        if lost or grant.too_old(monotonic()):
             return False
         # Both on the boot clock, looked at when the request goes: this process may stand still until then.
-        ends_at = boot_seconds() + time_until_saving(self._bound.seconds, self._bound.remaining())
+        ends_at = monotonic() + time_until_saving(self._deadline.seconds, self._deadline.remaining())
         ends_at = min(ends_at, self._window.call_ends_at(grant))
         self._has_called = True
         self.reporter.calling(describe(ask.call))
         batch.begin(ask)
-        flights.start(ask, grant, lambda: _send(vendor, ask, ends_at - boot_seconds()))
+        flights.start(ask, grant, lambda: _send(vendor, ask, ends_at - monotonic()))
         return True
 
     def _land(self, batch: BatchState, landed: Landed, one_call_each: bool) -> None:
@@ -485,7 +485,7 @@ class Refresher:
 
     def _is_out_of_time(self) -> bool:
         """Whether a call that has just failed was cut short by the end of this start."""
-        return time_until_saving(self._bound.seconds, self._bound.remaining()) < CUT_SHORT_SECONDS
+        return time_until_saving(self._deadline.seconds, self._deadline.remaining()) < CUT_SHORT_SECONDS
 
     def _store_and_publish(self, batch: BatchState) -> None:
         results, to_save = batch.unsaved()
@@ -508,10 +508,11 @@ class Refresher:
         aside.begin(lambda: self._save(store, to_save, now_ms))
 
     def _stored(self, batch: BatchState, aside: Aside) -> None:
-        """Waits until what a thread stores is there; what hangs beyond the command's bound is left behind."""
+        """Waits until what a thread stores is there; what hangs beyond the command's deadline is left
+        behind."""
         if not aside.busy:
             return
-        results, seconds = self._aside, max(0.0, self._bound.remaining()) + LEFT_BEHIND_SECONDS
+        results, seconds = self._aside, max(0.0, self._deadline.remaining()) + LEFT_BEHIND_SECONDS
         try:
             results = self._account(batch, results, lambda: aside.fetch(seconds))
         except TimeoutError:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from assetbatch.deadline import boot_seconds
+from assetbatch.deadline import monotonic
 from assetbatch.domain.planning import Call, asset_types
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.provider.refusals import Refusal
@@ -28,7 +28,7 @@ MOST_OUT = 8
 """Threads of a plan without a limit. An answer is worked off in a few ms: more of them would only wait."""
 
 LONGEST_SECONDS = 3600.0
-"""Far longer than any call may take; the bound of the command ends a wait before."""
+"""Far longer than any call may take; the deadline of the command ends a wait before."""
 
 Shape = tuple[type, "AssetType"]
 
@@ -172,10 +172,10 @@ class Aside:
 
 
 def _fly(ask: Ask, grant: Grant, send: Callable[[], Any]) -> Landed:
-    started = boot_seconds()
+    started = monotonic()
     answer, refusal = None, None
     try:
         answer = send()
     except Refusal as raised:
         refusal = raised
-    return Landed(ask, grant, answer, refusal, boot_seconds() - started)
+    return Landed(ask, grant, answer, refusal, monotonic() - started)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from assetbatch.deadline import boot_seconds
+from assetbatch.deadline import monotonic
 from assetbatch.domain.queueing import CallKind, Refused
 from assetbatch.errors import ConfigError
 from assetbatch.slots.keeper import KILL_AFTER_SECONDS
@@ -32,7 +32,7 @@ written to a connection that is closed. Our own connections discard it."""
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """A slot that another program holds; its request has ended by `until` (`boot_seconds()`)."""
+    """A slot that another program holds; its request has ended by `until` (`monotonic()`)."""
 
     grant: Grant
     kind: CallKind
@@ -45,7 +45,7 @@ class Slot(msgspec.Struct, frozen=True):
 
     def deadline(self) -> datetime:
         """Return `until` on this machine's clock."""
-        return datetime.fromtimestamp(time.time() + self.until - boot_seconds(), UTC)
+        return datetime.fromtimestamp(time.time() + self.until - monotonic(), UTC)
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -79,7 +79,7 @@ def told(answer: Slot | Refused) -> Taken | NotTaken:
     """Return what another program is told."""
     if isinstance(answer, Refused):
         return NotTaken(answer.reason, answer.wait_ms / 1000)
-    left = round(answer.until - boot_seconds(), 3)
+    left = round(answer.until - monotonic(), 3)
     return Taken(answer.id, answer.deadline().isoformat(timespec="milliseconds"), left)
 
 
@@ -112,7 +112,7 @@ class Slots:
         Wait for it if it will be free within `wait_seconds`; `pause` sleeps, and returns False where the wait
         is to end.
         """
-        until = boot_seconds() + wait_seconds
+        until = monotonic() + wait_seconds
         call_id = new_id(foreign=True)
         lead_seconds = hold_seconds + MARGIN_SECONDS
         if lead_seconds * 1000 > self._window.hold_ms:
@@ -122,19 +122,19 @@ class Slots:
             if isinstance(answer, Grant):
                 if self._record_call and self._record_call():
                     self._record_call = None
-                if not answer.too_old(boot_seconds()):
+                if not answer.too_old(monotonic()):
                     return Slot(answer, kind, answer.taken_at + hold_seconds)
                 self._window.cancel(answer)  # this machine stood still meanwhile
                 call_id = new_id(foreign=True)
                 continue
-            is_too_late = boot_seconds() + answer.wait_ms / 1000 > until
+            is_too_late = monotonic() + answer.wait_ms / 1000 > until
             if is_too_late or not pause(answer.pause_seconds):
                 self._window.leave(call_id)
                 return answer
 
     def renew(self, slot: Slot, hold_seconds: float) -> Slot | None:
         """Return the slot with a later end, `hold_seconds` from now; None where it ends as it is."""
-        now = boot_seconds()
+        now = monotonic()
         if self._window.extend(slot.grant, slot.kind, hold_seconds + MARGIN_SECONDS):
             return msgspec.structs.replace(slot, until=now + hold_seconds)
         return None

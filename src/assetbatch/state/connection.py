@@ -14,12 +14,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from assetbatch.deadline import boot_seconds
-from assetbatch.errors import BoundExceededError, RedisError
+from assetbatch.deadline import monotonic
+from assetbatch.errors import DeadlineExceededError, RedisError
 from assetbatch.secret import Secret, masked_prose
 
 if TYPE_CHECKING:
-    from assetbatch.deadline import Bound
+    from assetbatch.deadline import Deadline
 
 RedisClient: TypeAlias = Any
 """A synchronous client with decoded replies. Untyped: redis-py annotates replies as bytes or str, sync or
@@ -29,10 +29,10 @@ SOCKET_SECONDS = 3.0
 """So long an answer is waited for."""
 
 SOCKET_SHARE = 0.25
-"""The same as a share of the command's bound, if that is less: what came in can still be stored."""
+"""The same as a share of the command's deadline, if that is less: what came in can still be stored."""
 
 KEPT_SECONDS, KEPT_SHARE = 4.0, 0.3
-"""So much of a command's bound, the share if that is less, is not spent on waiting for a group."""
+"""So much of a command's deadline, the share if that is less, is not spent on waiting for a group."""
 
 REPEATS = 2
 PAUSE_SECONDS = 0.1
@@ -67,15 +67,15 @@ class Waiting(NamedTuple):
     answer_seconds: float = SOCKET_SECONDS
 
     @classmethod
-    def within(cls, bound: Bound | None) -> Waiting:
-        """What a command with this bound may wait: what came in can still be stored afterwards."""
-        if bound is None:
+    def within(cls, deadline: Deadline | None) -> Waiting:
+        """What a command with this deadline may wait: what came in can still be stored afterwards."""
+        if deadline is None:
             return cls()
-        kept = min(KEPT_SECONDS, KEPT_SHARE * bound.seconds)
+        kept = min(KEPT_SECONDS, KEPT_SHARE * deadline.seconds)
         return cls(
-            stopped=lambda: bound.stopped is not None,
-            seconds_left=lambda: bound.remaining() - kept,
-            answer_seconds=min(SOCKET_SECONDS, SOCKET_SHARE * bound.seconds),
+            stopped=lambda: deadline.stopped is not None,
+            seconds_left=lambda: deadline.remaining() - kept,
+            answer_seconds=min(SOCKET_SECONDS, SOCKET_SHARE * deadline.seconds),
         )
 
 
@@ -120,13 +120,13 @@ class Repeating(Retry):
         if self._is_inside:
             return super().call_with_retry(do, fail, *args, **options)
         self._is_inside = True
-        began = boot_seconds()
+        began = monotonic()
         try:
             for left in reversed(range(REPEATS + 1)):
                 try:
                     return super().call_with_retry(do, fail, *args, **options)
                 except redis.exceptions.ConnectionError as error:
-                    if boot_seconds() - began >= self._seconds:
+                    if monotonic() - began >= self._seconds:
                         self._gone.append(error)
                         raise
                     if not left:
@@ -135,7 +135,7 @@ class Repeating(Retry):
         except redis.exceptions.TimeoutError:
             self._gone.append(HungError(self._seconds))
             raise self._gone[0] from None
-        except BoundExceededError:  # the command is over, in the middle of a wait
+        except DeadlineExceededError:  # the command is over, in the middle of a wait
             self._gone.append(HungError(self._seconds))
             raise
         finally:

@@ -32,8 +32,8 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from assetbatch.deadline import boot_seconds
-from assetbatch.errors import BoundExceededError
+from assetbatch.deadline import monotonic
+from assetbatch.errors import DeadlineExceededError
 from assetbatch.secret import Secret
 from assetbatch.state.connection import (
     VIEW_SECONDS,
@@ -88,18 +88,18 @@ class Patience(Retry):
             raise self._gone[0]
         if self._until is not None:
             return super().call_with_retry(do, fail, *args, **options)
-        self._until = boot_seconds() + min(self._waiting.seconds, self._waiting.seconds_left())
+        self._until = monotonic() + min(self._waiting.seconds, self._waiting.seconds_left())
         try:
             while True:
                 try:
                     return super().call_with_retry(do, fail, *args, **options)
                 except (AuthenticationError, NoSuchMasterError):
                     raise
-                except BoundExceededError:  # the command is over, in the middle of a wait
+                except DeadlineExceededError:  # the command is over, in the middle of a wait
                     self._gone.append(HungError(self._waiting.answer_seconds))
                     raise
                 except self._supported_errors as error:
-                    if boot_seconds() >= self._until or self._waiting.stopped():
+                    if monotonic() >= self._until or self._waiting.stopped():
                         self._gone.append(error)
                         raise
                 time.sleep(PAUSE_SECONDS)
@@ -124,9 +124,9 @@ class _Finder:
     def find(self, *, anew: bool = False) -> Address:
         """Return who it is, by an answer that is young enough, or a new one. Raises ConnectionError."""
         with self._turn:
-            is_old = boot_seconds() - self._asked_at > self.view_seconds
+            is_old = monotonic() - self._asked_at > self.view_seconds
             if anew or is_old or self._address is None:
-                asked_at = boot_seconds()  # before the first of them answers
+                asked_at = monotonic()  # before the first of them answers
                 self._address = self._ask()
                 self._asked_at = asked_at
             return self._address

@@ -57,7 +57,7 @@ class Locks:
         """Yields a place of this process among at most `holders` for the next `bound_seconds`; None where all
         are taken.
 
-        Raises RedisError when Redis cannot be asked; a failed release is left to the bound.
+        Raises RedisError when Redis cannot be asked; a failed release is left to the deadline.
         """
         key = self._keys.lock(command)
         token, bound_ms = new_id(), round(bound_seconds * 1000)

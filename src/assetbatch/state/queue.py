@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from assetbatch.deadline import boot_seconds
+from assetbatch.deadline import monotonic
 from assetbatch.domain.queueing import (
     _LINES,
     _RANKS,
@@ -136,7 +136,7 @@ class Queue:
         attempts, delay_ms, keep = self.retry
         keys = [*self._keys.queue, self._keys.queue_reply(token), *(window.keys if window else ())]
         while True:
-            taken_at = boot_seconds()
+            taken_at = monotonic()
             args = [self._now(), token, how_many, round(lease_seconds * 1000), attempts, delay_ms, keep]
             args.append(window.options(CallKind.QUEUE) if window else "")
             with redis_errors():

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from assetbatch.deadline import boot_seconds
+from assetbatch.deadline import monotonic
 from assetbatch.domain.queueing import CallKind, CallLimit, Refused
 from assetbatch.state.connection import RedisClient, redis_errors, script
 from assetbatch.state.keys import Keys
@@ -37,13 +37,13 @@ LIMIT_THAT_IS_SCARCE = 60
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """Permission for one call. `taken_at` is `boot_seconds()` at or before the grant."""
+    """Permission for one call. `taken_at` is `monotonic()` at or before the grant."""
 
     call_id: str
     taken_at: float
 
     def too_old(self, now: float) -> bool:
-        """Whether it must not be used any more; `now` is `boot_seconds()`."""
+        """Whether it must not be used any more; `now` is `monotonic()`."""
         return now - self.taken_at > GRANT_AGE_SECONDS
 
 
@@ -164,7 +164,7 @@ class Window:
         """
         call_id = call_id or new_id()
         while True:
-            taken_at = boot_seconds()
+            taken_at = monotonic()
             with redis_errors():
                 answer, *refusal = self._grant(
                     keys=self.keys, args=[self._now(), self.options(kind, lead_seconds), call_id]
@@ -179,7 +179,7 @@ class Window:
                 return refused
 
     def call_ends_at(self, grant: Grant) -> float:
-        """Return the moment (`boot_seconds()`) by which a call with this grant must have ended.
+        """Return the moment (`monotonic()`) by which a call with this grant must have ended.
 
         After it the request could arrive later than its entry says.
         """

@@ -175,15 +175,15 @@ def _histograms(counters: Mapping[str, int]) -> Iterable[str]:
 
 
 def _counts(counters: Mapping[str, int], family: str, bounds: tuple[float, ...]) -> dict[str, int]:
-    labels = [*(f"{bound:g}" for bound in bounds), BEYOND]
+    labels = [*(f"{deadline:g}" for deadline in bounds), BEYOND]
     return {label: counters.get(f"{family}|{label}", 0) for label in labels}
 
 
 def _histogram_lines(name: str, labels: Labels, counts: Mapping[str, int], total: float) -> str:
     lines, so_far = [], 0
-    for bound, count in counts.items():
+    for deadline, count in counts.items():
         so_far += count
-        lines.append(_line(f"{name}_bucket", (*labels, ("le", bound)), so_far))
+        lines.append(_line(f"{name}_bucket", (*labels, ("le", deadline)), so_far))
     lines += [_line(f"{name}_sum", labels, total), _line(f"{name}_count", labels, so_far)]
     return "".join(lines)
 
