@@ -60,9 +60,11 @@ class TestLists:
 
 
 @pytest.mark.parametrize("number", range(2))
-def test_what_the_readme_shows_is_valid(tmp_path: Path, number: int) -> None:
+def test_what_the_page_of_the_configuration_shows_is_valid(tmp_path: Path, number: int) -> None:
     blocks = re.findall(
-        r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL
+        r"```yaml\n(.*?)```",
+        (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8"),
+        re.DOTALL,
     )
     assert len(blocks) == 2
     config = read(tmp_path, blocks[number])

@@ -1,4 +1,4 @@
-"""Every line that docs/it-does-not-work.md quotes is provoked here, on the real thing."""
+"""Every line that docs/troubleshooting.md quotes is provoked here, on the real thing."""
 
 from __future__ import annotations
 
