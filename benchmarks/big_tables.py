@@ -34,8 +34,11 @@ from assetbatch.commands.common import split_due
 from assetbatch.commands.init import initialise
 from assetbatch.config import load
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.calls import plan
+from assetbatch.domain.due import bars_to_queue
 from assetbatch.domain.models import BAR_MS, SNAPSHOT_TICKERS
-from assetbatch.domain.planning import Work, bars_to_queue, newest_to_ask, plan
+from assetbatch.domain.ranges import newest_to_ask
+from assetbatch.domain.work import Work
 from assetbatch.health import collect
 from assetbatch.services import Services
 

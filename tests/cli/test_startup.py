@@ -24,7 +24,7 @@ print("\\n" + json.dumps([code or 0, sorted(sys.modules)]))
 
 DATABASE, HTTP, TABLES = "psycopg", "requests", "rich"
 PLANNING = (
-    "assetbatch.domain.planning",
+    "assetbatch.domain.due",
     "assetbatch.refresh.engine",
     "assetbatch.commands.backfill",
     "assetbatch.refresh.batch",
@@ -62,7 +62,7 @@ def test_an_idle_run_queue_loads_redis_and_the_configuration_only(free: World) -
 
 def test_run_queue_with_work_loads_what_it_needs(free: World) -> None:
     free.enqueue_secondary()
-    assert {"redis", DATABASE, HTTP, "assetbatch.domain.planning", "assetbatch.refresh.engine"} <= loaded(
+    assert {"redis", DATABASE, HTTP, "assetbatch.domain.due", "assetbatch.refresh.engine"} <= loaded(
         free, "run-queue"
     )
 

@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from assetbatch.domain.planning import Work
 from assetbatch.domain.queueing import Failure, Lane
+from assetbatch.domain.work import Work
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.queue import Lease
 from tests.commands.conftest import MakeWorld

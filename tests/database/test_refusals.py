@@ -7,6 +7,7 @@ import pytest
 
 from assetbatch.database import Store
 from assetbatch.database.session import Session
+from assetbatch.domain.due import assess
 from assetbatch.domain.models import (
     BAR_MS,
     Bar,
@@ -17,7 +18,7 @@ from assetbatch.domain.models import (
     Price,
     StoredAsset,
 )
-from assetbatch.domain.planning import Work, assess
+from assetbatch.domain.work import Work
 from assetbatch.errors import DatabaseError
 from tests.schema import register
 

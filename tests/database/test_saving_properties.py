@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from assetbatch.database import Store
 from assetbatch.database.last_update import document
 from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.calls import BarsCall, SnapshotCall
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.models import (
     BAR_MS,
@@ -30,8 +31,8 @@ from assetbatch.domain.models import (
     Saved,
     StoredAsset,
 )
-from assetbatch.domain.planning import BarsCall, SnapshotCall, Work, WorkKind
 from assetbatch.domain.queueing import CallKind
+from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.bars import decode_bars
 from assetbatch.provider.prices import decode_snapshot
 from assetbatch.provider.refusals import Refusal

@@ -15,7 +15,7 @@ from functools import partial
 
 import pytest
 
-from assetbatch.domain.planning import expected_next_start
+from assetbatch.domain.due import expected_next_start
 from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Empty, Lane
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect

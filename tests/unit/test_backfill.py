@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from assetbatch.commands.backfill import interleaved
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.forecast import Forecast, estimate
-from assetbatch.domain.planning import Work, WorkKind
+from assetbatch.domain.work import Work, WorkKind
 
 MINUTE = 60_000
 NOW = 1_800_000_000_000

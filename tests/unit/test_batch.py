@@ -10,6 +10,8 @@ from msgspec import structs
 
 from assetbatch.deadline import monotonic
 from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.calls import BarsCall, SnapshotCall
+from assetbatch.domain.due import Verdict
 from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRestriction, Restriction
 from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import (
@@ -23,9 +25,9 @@ from assetbatch.domain.models import (
     Saved,
     StoredAsset,
 )
-from assetbatch.domain.planning import BarsCall, SnapshotCall, Verdict, Work, WorkKind
 from assetbatch.domain.queueing import CallKind, Fault
 from assetbatch.domain.status import Status
+from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.refresh.batch import HEAVY_TIMES, Ask, BatchState, Holder, Portion
 from assetbatch.refresh.interpretation import Findings, Page, Result

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from assetbatch.domain.assets import Asset, AssetType
-from assetbatch.domain.planning import BarsCall, GroupedDayCall, SnapshotCall, Work
+from assetbatch.domain.calls import BarsCall, GroupedDayCall, SnapshotCall
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.work import Work
 from assetbatch.errors import DatabaseError
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.batch import Ask

@@ -12,6 +12,14 @@ import msgspec
 import pytest
 
 from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.calls import (
+    BarsCall,
+    Call,
+    GroupedDayCall,
+    MarketSnapshotCall,
+    PreviousDayCall,
+    SnapshotCall,
+)
 from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, Restriction
 from assetbatch.domain.market_hours import Market, start_of_day, to_ms
 from assetbatch.domain.models import (
@@ -23,19 +31,10 @@ from assetbatch.domain.models import (
     Price,
     StoredAsset,
 )
-from assetbatch.domain.planning import (
-    BarsCall,
-    Call,
-    GroupedDayCall,
-    MarketSnapshotCall,
-    PreviousDayCall,
-    SnapshotCall,
-    Work,
-    WorkKind,
-)
 from assetbatch.domain.queueing import Fault
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
+from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.interpretation import (

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.calls import BarsCall, Call, GroupedDayCall, PreviousDayCall, SnapshotCall, plan
 from assetbatch.domain.entitlements import (
     DAY_MS,
     HOUR_MS,
@@ -20,16 +21,8 @@ from assetbatch.domain.entitlements import (
 )
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import BAR_MS, Bar, Price
-from assetbatch.domain.planning import (
-    BarsCall,
-    Call,
-    GroupedDayCall,
-    PreviousDayCall,
-    SnapshotCall,
-    Work,
-    plan,
-)
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.work import Work
 from assetbatch.errors import RedisError
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
 from assetbatch.provider.refusals import Refusal

@@ -12,36 +12,24 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from assetbatch.domain.assets import Asset, AssetType
-from assetbatch.domain.coverage import open_stretches, record
-from assetbatch.domain.entitlements import DAY_MS as DAY
-from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
-from assetbatch.domain.market_hours import Market, open_ms_between, start_of_day, to_ms
-from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalFault, IntervalState, StoredAsset
-from assetbatch.domain.planning import (
-    FAILED_AGAIN_MS,
-    PAGE_DAYS,
-    PAGE_MS,
+from assetbatch.domain.calls import (
     BarsCall,
     Call,
     GroupedDayCall,
     MarketSnapshotCall,
     PreviousDayCall,
     SnapshotCall,
-    Verdict,
-    Work,
-    WorkId,
-    WorkKind,
-    askable,
-    assess,
-    behind,
-    days_range,
-    expected_next_start,
-    history_range,
-    latest_range,
-    pages_to_ask,
-    parse_work_id,
     plan,
 )
+from assetbatch.domain.coverage import open_stretches, record
+from assetbatch.domain.due import Verdict, assess, behind, expected_next_start
+from assetbatch.domain.entitlements import DAY_MS as DAY
+from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
+from assetbatch.domain.market_hours import Market, open_ms_between, start_of_day, to_ms
+from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalFault, IntervalState, StoredAsset
+from assetbatch.domain.pauses import FAILED_AGAIN_MS
+from assetbatch.domain.ranges import askable, history_range, latest_range, pages_to_ask
+from assetbatch.domain.work import PAGE_DAYS, PAGE_MS, Work, WorkId, WorkKind, days_range, parse_work_id
 
 FREE = Entitlements(end_of_day=True)
 PAID = Entitlements(end_of_day=False)

@@ -9,33 +9,24 @@ import pytest
 from msgspec import structs
 
 from assetbatch.domain.assets import Asset, AssetType
-from assetbatch.domain.entitlements import Entitlements, Restriction
-from assetbatch.domain.market_hours import new_york_zone, to_ms
-from assetbatch.domain.models import CoveredInterval, IntervalState, StoredAsset
-from assetbatch.domain.planning import (
+from assetbatch.domain.calls import (
     BarsCall,
     Call,
     GroupedDayCall,
     MarketSnapshotCall,
     PreviousDayCall,
     SnapshotCall,
-    Work,
-    WorkId,
-    WorkKind,
-    askable,
-    assess,
     asset_types,
-    bars_to_queue,
-    behind,
     describe,
-    expected_next_start,
-    history_range,
-    latest_range,
-    pages_to_ask,
-    parse_work_id,
     plan,
     shares_calls,
 )
+from assetbatch.domain.due import assess, bars_to_queue, behind, expected_next_start
+from assetbatch.domain.entitlements import Entitlements, Restriction
+from assetbatch.domain.market_hours import new_york_zone, to_ms
+from assetbatch.domain.models import CoveredInterval, IntervalState, StoredAsset
+from assetbatch.domain.ranges import askable, history_range, latest_range, pages_to_ask
+from assetbatch.domain.work import Work, WorkId, WorkKind, parse_work_id
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

@@ -116,7 +116,7 @@ def drop(
 
 def _letters(services: Services, names: list[str]) -> list[DeadLetter]:
     """All dead letters, or those of these symbols and ids; the latest first."""
-    from assetbatch.domain.planning import parse_work_id
+    from assetbatch.domain.work import parse_work_id
     from assetbatch.state.queue import DEAD_LETTERS_KEPT
 
     letters = services.queue.dead_letters(DEAD_LETTERS_KEPT)

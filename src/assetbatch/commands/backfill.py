@@ -11,22 +11,15 @@ import msgspec
 from assetbatch.config.symbols import plain
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import Hole, completeness, holes, open_stretches, pages
+from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
 from assetbatch.domain.market_hours import open_ms_between, start_of_day
 from assetbatch.domain.models import BAR_MS, Changes, CoveredInterval, IntervalState, StoredAsset
-from assetbatch.domain.planning import (
-    PAGE_DAYS,
-    Work,
-    WorkKind,
-    assess,
-    days_range,
-    newest_to_ask,
-    pages_to_ask,
-    parse_work_id,
-)
 from assetbatch.domain.queueing import Enqueued, Lane
+from assetbatch.domain.ranges import newest_to_ask, pages_to_ask
 from assetbatch.domain.records import RUN_PRIORITY, RUN_QUEUE
+from assetbatch.domain.work import PAGE_DAYS, Work, WorkKind, days_range, parse_work_id
 from assetbatch.errors import ConfigError
 from assetbatch.services import Services
 from assetbatch.state.history import CYCLES_FOR_FORECAST

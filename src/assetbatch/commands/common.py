@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from assetbatch.commands.result import AssetReport, CycleResult
 from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.calls import describe, plan
+from assetbatch.domain.due import assess, bars_to_queue
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import StoredAsset
-from assetbatch.domain.planning import Work, WorkKind, assess, bars_to_queue, describe, parse_work_id, plan
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.records import Started
 from assetbatch.domain.status import Status
+from assetbatch.domain.work import Work, WorkKind, parse_work_id
 from assetbatch.errors import UnreachableError
 from assetbatch.refresh.batch import BatchReport, Portion
 from assetbatch.refresh.engine import Refresher

@@ -15,9 +15,9 @@ from assetbatch.commands.result import (
 )
 from assetbatch.deadline import Deadline
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.planning import Work
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.records import ENQUEUE_SECONDARY
+from assetbatch.domain.work import Work
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
 

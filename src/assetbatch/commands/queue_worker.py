@@ -19,14 +19,15 @@ from assetbatch.commands.common import (
 )
 from assetbatch.commands.result import LEASE_SLACK_SECONDS, TOO_MANY_CALLS, CycleResult, judge
 from assetbatch.deadline import Deadline
+from assetbatch.domain.calls import shares_calls
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import format_duration, listed
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import SNAPSHOT_TICKERS
-from assetbatch.domain.planning import Work, WorkKind, parse_work_id, shares_calls
 from assetbatch.domain.queueing import CallKind, Denied, Empty, Failure, Fault
 from assetbatch.domain.records import Started
 from assetbatch.domain.status import Status
+from assetbatch.domain.work import Work, WorkKind, parse_work_id
 from assetbatch.refresh.batch import BatchReport, Holder, Portion, held_result
 from assetbatch.refresh.engine import Refresher
 from assetbatch.refresh.inflight import calls_at_once

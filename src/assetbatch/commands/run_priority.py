@@ -26,12 +26,14 @@ from assetbatch.commands.result import (
 )
 from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.calls import plan
+from assetbatch.domain.due import assess, expected_next_start
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import listed
-from assetbatch.domain.planning import Work, assess, expected_next_start, plan
 from assetbatch.domain.queueing import CallKind
 from assetbatch.domain.records import RUN_PRIORITY
 from assetbatch.domain.status import Status
+from assetbatch.domain.work import Work
 from assetbatch.refresh.batch import BatchReport, Holder
 from assetbatch.refresh.inflight import calls_at_once
 from assetbatch.refresh.progress import Progress

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.calls import plan, shares_calls
+from assetbatch.domain.due import assess, expected_next_start
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.models import SNAPSHOT_TICKERS, StoredAsset
-from assetbatch.domain.planning import Work, assess, expected_next_start, plan, shares_calls
 from assetbatch.domain.queueing import CallLimit, Lane
 from assetbatch.domain.records import CycleRecord
+from assetbatch.domain.work import Work
 
 CALL_SECONDS_GUESS = 1.0
 """How long a call takes, where no cycle has measured it yet."""

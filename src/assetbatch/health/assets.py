@@ -7,11 +7,12 @@ from enum import Enum, auto
 
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.coverage import completeness
+from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import HOUR_MS, Entitlements
 from assetbatch.domain.formatting import iso, iso_or_none, moment
 from assetbatch.domain.market_hours import Market, is_open, last_open, next_open, open_ms_between
 from assetbatch.domain.models import BAR_MS, IntervalState, StoredAsset
-from assetbatch.domain.planning import Work, assess
+from assetbatch.domain.work import Work
 from assetbatch.health.document import AssetHealth
 
 NOT_REGISTERED = "not registered: run assetbatch init"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from assetbatch.config import Config
+from assetbatch.domain.due import expected_next_start
 from assetbatch.domain.formatting import iso, iso_or_none
-from assetbatch.domain.planning import expected_next_start
 from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
 from assetbatch.health.document import JobHealth
 

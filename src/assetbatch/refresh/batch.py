@@ -10,7 +10,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import msgspec
 
 from assetbatch.deadline import monotonic
+from assetbatch.domain.calls import BarsCall, Call
 from assetbatch.domain.coverage import record
+from assetbatch.domain.due import Verdict
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.models import (
     LOCKED,
@@ -23,9 +25,9 @@ from assetbatch.domain.models import (
     Saved,
     StoredAsset,
 )
-from assetbatch.domain.planning import BarsCall, Call, Verdict, Work, WorkKind
 from assetbatch.domain.queueing import CallKind, Fault
 from assetbatch.domain.status import OPEN, Status
+from assetbatch.domain.work import Work, WorkKind
 from assetbatch.errors import RedisError
 from assetbatch.refresh.interpretation import Findings, Page, Result, too_old, unended_findings
 

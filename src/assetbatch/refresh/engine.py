@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetbatch.deadline import Deadline, monotonic
 from assetbatch.domain.assets import AssetType
-from assetbatch.domain.entitlements import Entitlements, Restriction
-from assetbatch.domain.formatting import format_duration
-from assetbatch.domain.metrics import CallMade
-from assetbatch.domain.models import Changes, Saved
-from assetbatch.domain.planning import (
+from assetbatch.domain.calls import (
     BarsCall,
     Call,
     GroupedDayCall,
@@ -24,14 +20,18 @@ from assetbatch.domain.planning import (
     PreviousDayCall,
     PricesCall,
     SnapshotCall,
-    Work,
-    assess,
     describe,
     plan,
 )
+from assetbatch.domain.due import assess
+from assetbatch.domain.entitlements import Entitlements, Restriction
+from assetbatch.domain.formatting import format_duration
+from assetbatch.domain.metrics import CallMade
+from assetbatch.domain.models import Changes, Saved
 from assetbatch.domain.queueing import CallKind, Fault
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
+from assetbatch.domain.work import Work
 from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.batch import (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from assetbatch.deadline import monotonic
-from assetbatch.domain.planning import Call, asset_types
+from assetbatch.domain.calls import Call, asset_types
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.batch import Ask

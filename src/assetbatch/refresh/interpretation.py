@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from assetbatch.domain.assets import AssetType
+from assetbatch.domain.calls import BarsCall, Call, PricesCall, asset_types
 from assetbatch.domain.coverage import open_stretches, record
 from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements
 from assetbatch.domain.formatting import moment, plural
@@ -24,18 +25,10 @@ from assetbatch.domain.models import (
     Price,
     StoredAsset,
 )
-from assetbatch.domain.planning import (
-    BarsCall,
-    Call,
-    PricesCall,
-    Work,
-    WorkKind,
-    asset_types,
-    days_range,
-)
 from assetbatch.domain.queueing import Fault
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import OPEN, Status
+from assetbatch.domain.work import Work, WorkKind, days_range
 from assetbatch.provider.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -96,7 +89,8 @@ CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
         Status.FAILED, span=IntervalState.FAILED, fault=Fault.PROVIDER, at_work=False
     ),
 }
-"""The one place that says what each class of refusal leads to (the README's table is this one)."""
+"""The one place that says what each class of refusal leads to: the table "Refusals" of
+docs/how-calls-are-spent.md is this one."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from assetbatch.domain.assets import AssetType
+from assetbatch.domain.calls import (
+    BarsCall,
+    Call,
+    GroupedDayCall,
+    MarketSnapshotCall,
+    PreviousDayCall,
+    PricesCall,
+    SnapshotCall,
+    asset_types,
+)
 from assetbatch.domain.entitlements import (
     DAY_MS,
     HOUR_MS,
@@ -16,18 +26,8 @@ from assetbatch.domain.entitlements import (
     Restriction,
 )
 from assetbatch.domain.market_hours import day_of, is_open, last_midnight, open_ms_between, start_of_day
-from assetbatch.domain.planning import (
-    PAGE_MS,
-    BarsCall,
-    Call,
-    GroupedDayCall,
-    MarketSnapshotCall,
-    PreviousDayCall,
-    PricesCall,
-    SnapshotCall,
-    asset_types,
-)
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.work import PAGE_MS
 from assetbatch.errors import RedisError
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.interpretation import FUTURE_MS, ClassRefusal

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from assetbatch.commands.result import CycleResult
 from assetbatch.domain.formatting import moment, plural
-from assetbatch.domain.planning import WorkKind
+from assetbatch.domain.work import WorkKind
 from assetbatch.views.terminal.style import COLOURS, asset_table_price
 from assetbatch.views.terminal.summary import ENDINGS, summary
 

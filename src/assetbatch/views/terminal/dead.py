@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from assetbatch.domain.formatting import ago, iso, plural
-from assetbatch.domain.planning import WorkKind, parse_work_id
 from assetbatch.domain.queueing import DeadLetter
+from assetbatch.domain.work import WorkKind, parse_work_id
 
 if TYPE_CHECKING:  # rich is loaded for a table only
     from rich.console import RenderableType
