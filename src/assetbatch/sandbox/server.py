@@ -24,7 +24,7 @@ from assetbatch.sandbox.bars import Source
 from assetbatch.sandbox.faults import FaultBook
 from assetbatch.sandbox.limits import Arrival, CallLog, fingerprint
 from assetbatch.sandbox.plans import PLANS, Plan
-from assetbatch.sandbox.prices import GeneratedPrices
+from assetbatch.sandbox.prices import HISTORY_START_MS, GeneratedPrices
 from assetbatch.sandbox.replay import RecordedPrices
 from assetbatch.sandbox.universe import instruments
 from assetbatch.secret import Secret
@@ -48,6 +48,7 @@ class SandboxServer:
     - `key`: the one accepted key; None accepts any that is not empty.
     - `clock`: the provider's time in Unix milliseconds, which decides what exists and what is today's.
     - `universe`: how many tickers there are at least; made-up ones fill up the common ones.
+    - `since_ms`: a full hour before which nothing was traded.
     - `replay`: a folder of recorded bars to serve instead of made-up prices; `replay_weeks` moves them by
       so many weeks (None: as close to the present as a plan with yesterday's data can see them).
     - `latency`: seconds an answer takes, from a least to a most.
@@ -66,6 +67,7 @@ class SandboxServer:
         key: Secret | None = None,
         clock: Callable[[], int] = system_clock,
         universe: int | None = None,
+        since_ms: int = HISTORY_START_MS,
         replay: Path | None = None,
         replay_weeks: int | None = None,
         latency: tuple[float, float] = (0.0, 0.0),
@@ -77,7 +79,7 @@ class SandboxServer:
         self.plan = plan
         self.clock = clock
         self.source: Source = (
-            GeneratedPrices(instruments(universe))
+            GeneratedPrices(instruments(universe), since_ms)
             if replay is None
             else RecordedPrices(replay, now_ms=clock(), weeks=replay_weeks)
         )
