@@ -12,7 +12,7 @@ from assetbatch.deadline import monotonic
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.calls import BarsCall, SnapshotCall
 from assetbatch.domain.due import Verdict
-from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRestriction, Restriction
+from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Restriction
 from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import (
     BAR_MS,
@@ -27,6 +27,7 @@ from assetbatch.domain.models import (
 )
 from assetbatch.domain.queueing import CallKind, Fault
 from assetbatch.domain.status import Status
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.refresh.batch import HEAVY_TIMES, Ask, BatchState, Holder, Portion

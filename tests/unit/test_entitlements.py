@@ -585,9 +585,9 @@ def test_what_was_worked_out_is_kept_but_not_without_end() -> None:
     known = paid()
     for n in range(10):
         known.snapshots(FOREX, NOON + n)
-    assert len(known.worked_out) >= 10
+    assert len(known._memo) >= 10
     sizes = []
     for n in range(3000):
         known.delay_ms(FOREX, NOON + n)
-        sizes.append(len(known.worked_out))
+        sizes.append(len(known._memo))
     assert max(sizes) == 1000

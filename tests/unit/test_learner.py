@@ -11,17 +11,11 @@ import pytest
 
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.calls import BarsCall, Call, GroupedDayCall, PreviousDayCall, SnapshotCall, plan
-from assetbatch.domain.entitlements import (
-    DAY_MS,
-    HOUR_MS,
-    Entitlements,
-    KnownRestriction,
-    Observation,
-    Restriction,
-)
+from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import BAR_MS, Bar, Price
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work
 from assetbatch.errors import RedisError
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer

@@ -23,12 +23,12 @@ from assetbatch.domain.calls import (
 )
 from assetbatch.domain.coverage import open_stretches, record
 from assetbatch.domain.due import Verdict, assess, behind, expected_next_start
-from assetbatch.domain.entitlements import DAY_MS as DAY
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
 from assetbatch.domain.market_hours import Market, open_ms_between, start_of_day, to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalFault, IntervalState, StoredAsset
 from assetbatch.domain.pauses import FAILED_AGAIN_MS
 from assetbatch.domain.ranges import askable, history_range, latest_range, pages_to_ask
+from assetbatch.domain.units import DAY_MS as DAY
 from assetbatch.domain.work import PAGE_DAYS, PAGE_MS, Work, WorkId, WorkKind, days_range, parse_work_id
 
 FREE = Entitlements(end_of_day=True)

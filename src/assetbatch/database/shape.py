@@ -16,8 +16,8 @@ from assetbatch.database.session import Connection
 from assetbatch.domain.assets import Asset, AssetType
 from assetbatch.domain.formatting import listed
 from assetbatch.domain.market_hours import from_ms
+from assetbatch.domain.units import DAY_MS
 
-DAY_MS = 86_400_000
 DAYS_BACK = 34
 """Days of bars that the first call of an asset brings."""
 DAYS_AHEAD = 7

@@ -15,10 +15,7 @@ import msgspec
 from assetbatch.domain.assets import AssetType, market_of
 from assetbatch.domain.formatting import listed, moment
 from assetbatch.domain.market_hours import day_of, last_midnight
-
-MINUTE_MS = 60_000
-HOUR_MS = 3_600_000
-DAY_MS = 86_400_000
+from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
 
 
 class Restriction(StrEnum):
@@ -66,7 +63,7 @@ DELAYED_FROM_MS = 10 * MINUTE_MS
 DELAY_MS = 15 * MINUTE_MS
 """Where the newest data of an open market are older than the first, the plan's delay is the second."""
 
-WORKED_OUT_KEPT = 1000
+_MEMO_SIZE = 1000
 
 SIGHTING_AGAIN_MS = HOUR_MS
 """How long a sighting that says nothing new is not written again."""
@@ -105,7 +102,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 _Found = TypeVar("_Found")
 
 
-def _once(
+def _memoized_per_moment(
     method: Callable[[Entitlements, AssetType, int], _Found],
 ) -> Callable[[Entitlements, AssetType, int], _Found]:
     """Works out an answer once per class and moment, until something is learned: each asset asks."""
@@ -113,11 +110,11 @@ def _once(
     @wraps(method)
     def answer(self: Entitlements, asset_type: AssetType, now_ms: int) -> _Found:
         key = (method, asset_type, now_ms)
-        found: _Found | None = self.worked_out.get(key)
+        found: _Found | None = self._memo.get(key)
         if found is None:
-            if len(self.worked_out) >= WORKED_OUT_KEPT:
-                self.worked_out.clear()
-            found = self.worked_out[key] = method(self, asset_type, now_ms)
+            if len(self._memo) >= _MEMO_SIZE:
+                self._memo.clear()
+            found = self._memo[key] = method(self, asset_type, now_ms)
         return found
 
     return answer
@@ -137,7 +134,7 @@ class Entitlements:
         self._end_of_day = end_of_day
         self._refusals = {(refusal.lack, refusal.asset_type): refusal for refusal in refusals}
         self._sightings = {sighting.asset_type: sighting for sighting in sightings}
-        self.worked_out: dict[tuple[object, AssetType, int], Any] = {}
+        self._memo: dict[tuple[object, AssetType, int], Any] = {}
 
     # --- what is known ---
 
@@ -159,7 +156,7 @@ class Entitlements:
         """All refusals that are believed at this moment."""
         return [refusal for refusal in self._refusals.values() if now_ms < refusal.until_ms]
 
-    @_once
+    @_memoized_per_moment
     def may_ask_today(self, asset_type: AssetType, now_ms: int) -> bool:
         """Whether data of the running day may be seen: by the latest of what was shown and what was refused
         within a day, else as the tier lets expect."""
@@ -192,7 +189,7 @@ class Entitlements:
             Restriction.SNAPSHOT, asset_type, now_ms, ticker
         )
 
-    @_once
+    @_memoized_per_moment
     def _class_snapshots(self, asset_type: AssetType, now_ms: int) -> bool:
         return self.may_ask_today(asset_type, now_ms) and not self.lacks(
             Restriction.SNAPSHOT, asset_type, now_ms
@@ -225,7 +222,7 @@ class Entitlements:
             self.lacks(lack, asset_type, now_ms, ticker) for lack in (Restriction.INTRADAY, Restriction.BARS)
         )
 
-    @_once
+    @_memoized_per_moment
     def delay_ms(self, asset_type: AssetType, now_ms: int) -> int:
         """How old the newest data of an open market are at least: 0 or 15 minutes, as was seen."""
         if self._today_at_ms(asset_type, now_ms) is None:
@@ -245,7 +242,7 @@ class Entitlements:
             return self._class_horizon_ms(asset_type, now_ms)
         return self.last_day_end_ms(asset_type, now_ms)
 
-    @_once
+    @_memoized_per_moment
     def _class_horizon_ms(self, asset_type: AssetType, now_ms: int) -> int:
         if self.may_ask_today(asset_type, now_ms):
             return now_ms - self.delay_ms(asset_type, now_ms)
@@ -255,7 +252,7 @@ class Entitlements:
         """The latest moment that a range of bars may reach to without being refused."""
         return now_ms if self.may_ask_today(asset_type, now_ms) else self.last_day_end_ms(asset_type, now_ms)
 
-    @_once
+    @_memoized_per_moment
     def last_day_end_ms(self, asset_type: AssetType, now_ms: int) -> int:
         """The end of the last New York day that is published."""
         midnight = last_midnight(now_ms)
@@ -298,7 +295,7 @@ class Entitlements:
         contradicts data seen within a day is doubted, unless it is said twice. A refusal that is not
         `general` leaves one of the whole class as it is.
         """
-        self.worked_out.clear()
+        self._memo.clear()
         before = self._refusals.get((lack, asset_type))
         known = before is not None and now_ms - before.since_ms < REMEMBERED_MS
         until_ms = now_ms + REMEMBERED_MS
@@ -335,7 +332,7 @@ class Entitlements:
     ) -> Observation | None:
         """Takes data into account that the provider has shown; returns the sighting if it is worth
         remembering: a new day, data of the running day, another delay, or the first in an hour."""
-        self.worked_out.clear()
+        self._memo.clear()
         before = self._sightings.get(asset_type)
         today = newest_ms > last_midnight(now_ms)
         lag_ms = max(0, now_ms - newest_ms) if today and market_open else None
@@ -363,7 +360,7 @@ class Entitlements:
     def answered(self, lack: Restriction, asset_type: AssetType, ticker: str) -> KnownRestriction | None:
         """An answer has shown that a lack is none of this ticker, nor of its market; returns what is left of
         the memory if that changes it."""
-        self.worked_out.clear()
+        self._memo.clear()
         before = self._refusals.get((lack, asset_type))
         if before is None:
             return None

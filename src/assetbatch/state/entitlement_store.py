@@ -7,10 +7,11 @@ from typing import NamedTuple
 import msgspec
 
 from assetbatch.domain.entitlements import KnownRestriction, Observation
+from assetbatch.domain.units import DAY_MS
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 
-_KEPT_MS = 40 * 86_400_000
+_KEPT_MS = 40 * DAY_MS
 
 
 class Remembered(NamedTuple):
