@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.entitlements import KnownRestriction, Observation, Restriction
 from assetbatch.domain.records import CycleRecord
 from assetbatch.state.connection import RedisClient

@@ -9,7 +9,8 @@ import pytest
 from msgspec import structs
 
 from assetbatch.deadline import monotonic
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import BarsCall, SnapshotCall
 from assetbatch.domain.due import Verdict
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Restriction

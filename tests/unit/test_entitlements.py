@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
 from assetbatch.domain.market_hours import new_york_zone, to_ms
 

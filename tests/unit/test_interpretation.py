@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
@@ -21,7 +22,7 @@ from assetbatch.domain.calls import (
     SnapshotCall,
 )
 from assetbatch.domain.entitlements import Entitlements, Restriction
-from assetbatch.domain.market_hours import Market, start_of_day, to_ms
+from assetbatch.domain.market_hours import start_of_day, to_ms
 from assetbatch.domain.models import (
     BAR_MS,
     Bar,

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
@@ -24,7 +25,7 @@ from assetbatch.domain.calls import (
 from assetbatch.domain.coverage import open_stretches, record
 from assetbatch.domain.due import Verdict, assess, behind, expected_next_start
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
-from assetbatch.domain.market_hours import Market, open_ms_between, start_of_day, to_ms
+from assetbatch.domain.market_hours import open_ms_between, start_of_day, to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalFault, IntervalState, StoredAsset
 from assetbatch.domain.pauses import FAILED_AGAIN_MS
 from assetbatch.domain.ranges import askable, history_range, latest_range, pages_to_ask

@@ -13,8 +13,8 @@ from enum import StrEnum
 
 import msgspec
 
+from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.market_hours import (
-    Market,
     day_of,
     is_open,
     last_open,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from assetbatch.domain.assets import AssetType, market_of
+from assetbatch.domain.asset_classes import AssetType, class_of, class_of_type
 from assetbatch.domain.formatting import listed, moment
 from assetbatch.domain.market_hours import day_of, last_midnight
 from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
@@ -146,7 +146,7 @@ class Entitlements:
         if refusal is None or not refusal.since_ms <= now_ms < refusal.until_ms:
             return None
         if lack in OF_TICKERS and ticker is not None and ticker not in refusal.tickers:
-            alike = [one for one in refusal.tickers if market_of(one) is market_of(ticker)]
+            alike = [one for one in refusal.tickers if class_of(one) is class_of(ticker)]
             return refusal if refusal.general and len(alike) > 1 else None
         if lack in OF_TICKERS_ONLY and not refusal.general and ticker not in refusal.tickers:
             return None
@@ -205,7 +205,8 @@ class Entitlements:
         """Whether a snapshot of this ticker's market is worth asking for: only where unified ones are
         refused and bars of the running day were really seen."""
         return (
-            self.has_seen_today(asset_type, now_ms)
+            class_of_type(asset_type).snapshot_market is not None
+            and self.has_seen_today(asset_type, now_ms)
             and self.may_ask_today(asset_type, now_ms)
             and not self.snapshots(asset_type, now_ms, ticker)
             and not self.lacks(Restriction.MARKET_SNAPSHOT, asset_type, now_ms, ticker)
@@ -365,7 +366,7 @@ class Entitlements:
         if before is None:
             return None
         tickers = tuple(one for one in before.tickers if one != ticker)
-        alike = any(market_of(one) is market_of(ticker) for one in tickers)
+        alike = any(class_of(one) is class_of(ticker) for one in tickers)
         after = msgspec.structs.replace(before, tickers=tickers, general=before.general and not alike)
         if after == before:
             return None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import completeness
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import iso, iso_or_none, moment
-from assetbatch.domain.market_hours import Market, is_open, last_open, next_open, open_ms_between
+from assetbatch.domain.market_hours import is_open, last_open, next_open, open_ms_between
 from assetbatch.domain.models import IntervalState, StoredAsset, floor_to_bar
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS
 from assetbatch.domain.work import Work
@@ -139,7 +140,7 @@ def stillness(
     if open_ms_between(asset.market, quiet_to_ms, stored.last_sync_ms) < patience_ms:
         return Stillness.QUIET
     others_moved = newest_ms - stored.as_of_ms >= patience_ms
-    if asset.asset_type is AssetType.CRYPTO or others_moved:
+    if asset.asset_class.never_closes or others_moved:
         return Stillness.UNEXPLAINED
     return Stillness.NONE
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.calls import BarsCall, Call, PricesCall, asset_types
 from assetbatch.domain.coverage import open_stretches, record
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import moment, plural
-from assetbatch.domain.market_hours import Market, last_midnight, open_ms_between
+from assetbatch.domain.market_hours import last_midnight, open_ms_between
 from assetbatch.domain.models import (
     BAR_MS,
     Bar,
