@@ -275,6 +275,6 @@ class Services:
         """What may be asked: the tier's expectation, and what was shown and refused."""
         from assetbatch.domain.entitlements import Entitlements
 
-        refusals, sightings = self.entitlement_store.load()
+        restrictions, observations = self.entitlement_store.load()
         end_of_day = self.config.tier.delay_minutes > 0
-        return Entitlements(end_of_day=end_of_day, refusals=refusals, sightings=sightings)
+        return Entitlements(end_of_day=end_of_day, restrictions=restrictions, observations=observations)

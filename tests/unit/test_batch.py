@@ -330,7 +330,7 @@ class TestWhatIsSettled:
 
     def refusal(self, lack: Restriction) -> KnownRestriction:
         return KnownRestriction(
-            lack=lack,
+            restriction=lack,
             asset_type=AssetType.CRYPTO,
             since_ms=NOW - 1,
             until_ms=NOW + DAY_MS,

@@ -337,7 +337,7 @@ def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
     expected = Entitlements(end_of_day=config.tier.delay_minutes > 0)
     for refusal in known.believed(now_ms):
         words = restriction_in_words(refusal)
-        if config.rate_limiting.tier == "free" or expected.expects(refusal.lack, refusal.asset_type):
+        if config.rate_limiting.tier == "free" or expected.expects(refusal.restriction, refusal.asset_type):
             findings.append(ok("plan", words))
         else:
             tier = config.rate_limiting.tier
