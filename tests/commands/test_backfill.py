@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from assetbatch.commands.backfill import BackfillReport, SymbolHoles, backfill, find_holes
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.coverage import Reason
 from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.market_hours import start_of_day

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from assetbatch.commands.backfill import find_holes
 from assetbatch.commands.result import CycleResult
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.coverage import Reason
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.market_hours import start_of_day, to_ms

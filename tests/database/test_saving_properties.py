@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from assetbatch.database import Store
 from assetbatch.database.last_update import document
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import BarsCall, SnapshotCall
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.models import (

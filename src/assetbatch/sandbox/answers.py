@@ -17,8 +17,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import msgspec
 
+from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.market_hours import (
-    Market,
     day_of,
     from_ms,
     is_open,

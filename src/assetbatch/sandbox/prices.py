@@ -13,7 +13,8 @@ from hashlib import blake2b, shake_128
 from itertools import accumulate
 from math import exp, log, sin, tau
 
-from assetbatch.domain.market_hours import Market, is_open, last_open, next_open, start_of_day
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.market_hours import is_open, last_open, next_open, start_of_day
 from assetbatch.sandbox.bars import (
     HOUR_MS,
     MINUTE_MS,
