@@ -25,8 +25,7 @@ def serve(documents: Mapping[str, Cached], host: str = "127.0.0.1") -> Iterator[
     thread = threading.Thread(target=found.run, daemon=True)
     thread.start()
     yield found
-    if thread.is_alive():
-        found.stop()
+    found.stop()
     thread.join(5)
     assert not thread.is_alive()
 

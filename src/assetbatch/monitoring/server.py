@@ -216,6 +216,8 @@ class Server(TcpWSGIServer):
 
     def stop(self) -> None:
         """Finish the answers under way, for at most `STOP_SECONDS`, and end `run`."""
+        if self._stopping:
+            return
         self.task_dispatcher.shutdown(timeout=STOP_SECONDS)
         self._stopping = True
         self.pull_trigger()
