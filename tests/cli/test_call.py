@@ -49,7 +49,7 @@ def fill(world: World, leave: int = 0) -> None:
         for _ in range(services.config.call_limit.limit - leave):
             answer = services.window.ask(CallKind.PRIORITY)
             assert isinstance(answer, Grant)
-            services.window.settle(answer)
+            services.window.complete(answer)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
