@@ -26,11 +26,12 @@ import msgspec
 import psycopg
 from tests.schema import migrate, register
 
-from assetbatch.assets import Asset, AssetType
-from assetbatch.hours import from_ms
-from assetbatch.market import BAR_MS, Bar, Batch
-from assetbatch.store import Store
-from assetbatch.vendor.bars import decode_bars
+from assetbatch.database import Store
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.market_hours import from_ms
+from assetbatch.domain.models import BAR_MS, Bar, Changes
+from assetbatch.provider.bars import decode_bars
 
 SYMBOLS = [f"S{number}" for number in range(5)]
 AT_ONCE = 50_000
@@ -82,7 +83,7 @@ class Ours:
 
     def write(self, bars: Bars) -> None:
         """Writes and commits."""
-        self._store.save(Batch(bars=bars), NOW_MS)
+        self._store.save(Changes(bars=bars), NOW_MS)
 
 
 class _Peer:
@@ -328,7 +329,7 @@ def small_into_large(url: str, repeat: int, rows: int) -> None:
 
 
 def decode_and_save(url: str, repeat: int) -> None:
-    """A page as the vendor sends it, decoded and saved."""
+    """A page as the provider sends it, decoded and saved."""
     fill(url, 100_000)
     decoding, saving = [], []
     with Store.open(url) as store:
@@ -350,7 +351,7 @@ def decode_and_save(url: str, repeat: int) -> None:
             started = time.perf_counter()
             answer = decode_bars(body, ticker="C:S0", start_ms=bars[0].t_ms, end_ms=bars[-1].t_ms)
             decoded = time.perf_counter()
-            assert store.save(Batch(bars={"S0": answer.bars}), NOW_MS).bars_new == 10_000
+            assert store.save(Changes(bars={"S0": answer.bars}), NOW_MS).bars_new == 10_000
             decoding.append(decoded - started)
             saving.append(time.perf_counter() - decoded)
     print(

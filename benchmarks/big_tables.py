@@ -29,15 +29,18 @@ import psycopg
 from benchmarks.bars import benchmark_database, surroundings
 from benchmarks.limiter import benchmark_server
 
-from assetbatch.assets import Asset
+from assetbatch.commands.backfill import find_holes, interleaved
+from assetbatch.commands.common import split_due
+from assetbatch.commands.init import initialise
 from assetbatch.config import load
-from assetbatch.cycles.work import split_due
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.calls import plan
+from assetbatch.domain.due import bars_to_queue
+from assetbatch.domain.models import BAR_MS, SNAPSHOT_TICKERS
+from assetbatch.domain.ranges import newest_to_ask
+from assetbatch.domain.work import Work
 from assetbatch.health import collect
-from assetbatch.history import find_holes, interleaved
-from assetbatch.market import BAR_MS, SNAPSHOT_TICKERS
-from assetbatch.planning import Work, bars_to_queue, newest_to_ask, plan
 from assetbatch.services import Services
-from assetbatch.setup import initialise
 
 SAMPLE = 10
 """Assets of a priority cycle, and of a question for holes."""

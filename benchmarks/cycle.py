@@ -1,6 +1,6 @@
-"""Refreshing many assets on a snapshot plan beside the obvious way and the vendor's client with pandas.
+"""Refreshing many assets on a snapshot plan beside the obvious way and the provider's client with pandas.
 
-All contenders ask the same simulated vendor (a process of its own) over real HTTP with the same latency,
+All contenders ask the same simulated provider (a process of its own) over real HTTP with the same latency,
 at the same simulated times, and write into the same PostgreSQL (each into a database of its own) and Redis.
 They take turns, round by round, so that what else the machine does hits all of them. Ours are whole cycles
 as cron starts them, but in process: the start of an interpreter is in nobody's time. Every round is checked:
@@ -41,16 +41,16 @@ from benchmarks.bars import benchmark_database
 from benchmarks.limiter import benchmark_server, surroundings
 from psycopg.sql import SQL, Identifier
 
-from assetbatch.bounds import Bound
+from assetbatch.commands.enqueue_secondary import enqueue_secondary
+from assetbatch.commands.init import initialise
+from assetbatch.commands.run_priority import run_priority
+from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
-from assetbatch.cycles.priority import run_priority
-from assetbatch.cycles.queue import run_queue
-from assetbatch.cycles.secondary import enqueue_secondary
-from assetbatch.progress import Progress
+from assetbatch.deadline import Deadline
+from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.sandbox.universe import instruments
 from assetbatch.services import Services
-from assetbatch.setup import initialise
 from assetbatch.state.clock import ServerClock
 
 LATENCY_SECONDS = 0.05
@@ -60,29 +60,29 @@ CHUNK = 250  # tickers that one call for snapshots may name
 THREADS = 8
 START_MS = 1_795_014_005_000
 """A Wednesday at 10 in the morning in New York: all markets are open. The 5 s because just then the simulated
-vendor makes up 250 prices within its latency; at 0 s or 47 s past the minute it takes longer."""
+provider makes up 250 prices within its latency; at 0 s or 47 s past the minute it takes longer."""
 STEP_MS = 600_000  # between rounds: everything is due again, and has another price
 BAR_RATIO = 100
 
-# spawn: the vendor's process inherits nothing of the servers' and the clients'.
+# spawn: the provider's process inherits nothing of the servers' and the clients'.
 _spawn = multiprocessing.get_context("spawn")
 
 
 def serve(ahead_ms: Any, parent: Connection) -> None:
-    """The vendor's process: tells its address, then the number of arrivals as often as it is asked."""
+    """The provider's process: tells its address, then the number of arrivals as often as it is asked."""
     with SandboxServer(
         PLANS["starter"],
         clock=lambda: system_clock() + int(ahead_ms.value),
         latency=(LATENCY_SECONDS, LATENCY_SECONDS),
         universe=UNIVERSE,
-    ) as vendor:
-        parent.send(vendor.base_url)
+    ) as provider:
+        parent.send(provider.base_url)
         while parent.recv():
-            parent.send(len(vendor.arrivals))
+            parent.send(len(provider.arrivals))
 
 
-class Vendor:
-    """The simulated vendor in a process of its own, so that its work does not hold up its callers, and the
+class Provider:
+    """The simulated provider in a process of its own, so that its work does not hold up its callers, and the
     simulated time: the machine's, moved."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Vendor:
         self._process.start()
         self.base_url: str = self._pipe.recv()
 
-    def __enter__(self) -> Vendor:
+    def __enter__(self) -> Provider:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -116,7 +116,7 @@ class Vendor:
 
     def snapshot_seconds(self, tickers: Sequence[str]) -> float:
         """How long the answer for these tickers takes, 250 a call. The first at a moment makes up their
-        prices; then the vendor has those of some hundred tickers ready, for all contenders."""
+        prices; then the provider has those of some hundred tickers ready, for all contenders."""
         with requests.Session() as http:
             http.headers["Authorization"] = f"Bearer {KEY}"
             started = time.perf_counter()
@@ -127,7 +127,7 @@ class Vendor:
 
 
 class MovedClock:
-    """The Redis server's time, moved as the vendor's is."""
+    """The Redis server's time, moved as the provider's is."""
 
     def __init__(self, clock: ServerClock, ahead_ms: int) -> None:
         self._clock = clock
@@ -148,10 +148,12 @@ class Row(NamedTuple):
 class Place:
     """An installation of a contender's own with `size` registered assets of both classes."""
 
-    def __init__(self, folder: Path, database_url: str, redis_url: str, vendor: Vendor, size: int) -> None:
+    def __init__(
+        self, folder: Path, database_url: str, redis_url: str, provider: Provider, size: int
+    ) -> None:
         self.database_url = database_url
         self.redis_url = redis_url
-        self.vendor = vendor
+        self.provider = provider
         self.symbols = {ticker: ticker.replace(":", "") for ticker in some_tickers(size)}
         assets = [
             {
@@ -169,7 +171,7 @@ class Place:
             "queue": {"max_size": 10_000},
             "database": {"url": database_url},
             "redis": {"url": redis_url, "prefix": f"{{benchmark-{size}}}"},
-            "provider": {"base_url": vendor.base_url},
+            "provider": {"base_url": provider.base_url},
         }
         path = folder / "config.yml"
         path.write_text(yaml.safe_dump(document))
@@ -181,7 +183,7 @@ class Place:
     def services(self) -> Iterator[Services]:
         """New ones, as each start of a command has."""
         with Services(self.config) as services:
-            clock = MovedClock(services.clock, self.vendor.ahead_ms)
+            clock = MovedClock(services.clock, self.provider.ahead_ms)
             services.clock = clock  # type: ignore[assignment]  # all that is asked of one
             yield services
 
@@ -197,7 +199,7 @@ class Place:
 
 
 def some_tickers(size: int) -> list[str]:
-    """So many of the vendor's tickers, evenly from all."""
+    """So many of the provider's tickers, evenly from all."""
     return list(instruments(UNIVERSE))[:: UNIVERSE // size][:size]
 
 
@@ -217,13 +219,13 @@ def new_database(url: str) -> Iterator[str]:
 def ours(place: Place) -> None:
     """A priority cycle; of more assets than one call serves, what enqueue-secondary and run-queue do."""
     if len(place.symbols) <= CHUNK:
-        with place.services() as services, Bound(60) as bound:
-            result = run_priority(services, bound, Progress())
+        with place.services() as services, Deadline(60) as deadline:
+            result = run_priority(services, deadline, Progress())
     else:
-        with place.services() as services, Bound(60) as bound:
-            enqueue_secondary(services, bound, Progress())
-        with place.services() as services, Bound(60) as bound:
-            result = run_queue(services, bound, Progress())
+        with place.services() as services, Deadline(60) as deadline:
+            enqueue_secondary(services, deadline, Progress())
+        with place.services() as services, Deadline(60) as deadline:
+            result = run_queue(services, deadline, Progress())
     assert result.result == "ok", result
 
 
@@ -251,7 +253,7 @@ def refresh_each(place: Place, tickers: Sequence[str]) -> None:
         redis.Redis.from_url(place.redis_url) as publisher,
     ):
         http.headers["Authorization"] = f"Bearer {KEY}"
-        url = f"{place.vendor.base_url}/v3/snapshot"
+        url = f"{place.provider.base_url}/v3/snapshot"
         for ticker in tickers:
             (entry,) = http.get(url, params={"ticker.any_of": ticker}, timeout=10).json()["results"]
             quote, trade = entry.get("last_quote"), entry.get("last_trade")
@@ -287,13 +289,13 @@ def obvious_with_threads(place: Place) -> None:
 
 
 def pandas_way(place: Place) -> None:
-    """The vendor's client for 250 snapshots a call, a DataFrame, to_sql into a staging table, one UPDATE;
+    """The provider's client for 250 snapshots a call, a DataFrame, to_sql into a staging table, one UPDATE;
     no sync status and no events."""
     import pandas
     import sqlalchemy
     from massive import RESTClient  # type: ignore[import-untyped]
 
-    client = RESTClient(api_key=KEY, base=place.vendor.base_url)
+    client = RESTClient(api_key=KEY, base=place.provider.base_url)
     rows = []
     tickers = list(place.symbols)
     for first in range(0, len(tickers), CHUNK):
@@ -337,7 +339,7 @@ CONTENDERS = (
     OURS,
     OBVIOUS,
     Contender(f"the same with {THREADS} threads", obvious_with_threads, slow=True),
-    Contender("vendor's client, pandas.to_sql; no status, no events", pandas_way, whole=False),
+    Contender("provider's client, pandas.to_sql; no status, no events", pandas_way, whole=False),
 )
 
 
@@ -403,20 +405,20 @@ def measure(places: Mapping[Contender, Place], repeat: int, slow_repeat: int) ->
             slow = contender.slow and len(place.symbols) > CHUNK
             if slow and number >= slow_repeat:
                 continue
-            vendor = place.vendor
-            vendor.move_to(START_MS + number * STEP_MS)
-            vendor.snapshot_seconds(list(place.symbols))
-            arrived = vendor.arrived
+            provider = place.provider
+            provider.move_to(START_MS + number * STEP_MS)
+            provider.snapshot_seconds(list(place.symbols))
+            arrived = provider.arrived
             took = one_round(place, contender)
-            calls[contender] = vendor.arrived - arrived
+            calls[contender] = provider.arrived - arrived
             if number or slow:
                 seconds[contender].append(took)
     return {contender: Measured(seconds[contender], calls[contender]) for contender in places}
 
 
-def print_answers(vendor: Vendor, sizes: Sequence[int]) -> None:
-    """Prints what the latency really is: the vendor must make up what it answers."""
-    print(f"\n{LATENCY_SECONDS * 1000:.0f} ms latency at the vendor; its answers, connection included:\n")
+def print_answers(provider: Provider, sizes: Sequence[int]) -> None:
+    """Prints what the latency really is: the provider must make up what it answers."""
+    print(f"\n{LATENCY_SECONDS * 1000:.0f} ms latency at the provider; its answers, connection included:\n")
     print("| tickers asked for | tickers in an answer | ms an answer |")
     print("|--:|--:|--:|")
     for size in sorted({1, *sizes}):
@@ -424,9 +426,9 @@ def print_answers(vendor: Vendor, sizes: Sequence[int]) -> None:
         answers = -(-size // CHUNK)
         seconds = []
         for number in range(5):
-            vendor.move_to(START_MS + number * STEP_MS)
-            vendor.snapshot_seconds(tickers)
-            seconds.append(vendor.snapshot_seconds(tickers))
+            provider.move_to(START_MS + number * STEP_MS)
+            provider.snapshot_seconds(tickers)
+            seconds.append(provider.snapshot_seconds(tickers))
         print(f"| {size:,} | {min(size, CHUNK)} | {statistics.median(seconds) / answers * 1000:.0f} |")
 
 
@@ -440,8 +442,8 @@ def compare(database_url: str, redis_url: str, sizes: Sequence[int], repeat: int
     verdict = ""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
-        vendor = stack.enter_context(Vendor())
-        print_answers(vendor, sizes)
+        provider = stack.enter_context(Provider())
+        print_answers(provider, sizes)
         print(
             f"\nmedians of {repeat} rounds after one that warms up; beyond {CHUNK} assets, of a call per "
             f"asset, of {slow_repeat} without\n"
@@ -451,7 +453,7 @@ def compare(database_url: str, redis_url: str, sizes: Sequence[int], repeat: int
         for size in sizes:
             places = {
                 contender: Place(
-                    folder, stack.enter_context(new_database(database_url)), redis_url, vendor, size
+                    folder, stack.enter_context(new_database(database_url)), redis_url, provider, size
                 )
                 for contender in CONTENDERS
             }

@@ -29,7 +29,7 @@ from typing import Any, Protocol
 import redis
 from benchmarks.limiter import benchmark_server, surroundings
 
-from assetbatch.state.queue import Line
+from assetbatch.domain.queueing import Lane
 
 ITEMS = 10_000
 ITEMS_FOR_SIZE = 100_000
@@ -55,7 +55,7 @@ class Ours:
 
     def __init__(self, url: str) -> None:
 
-        self._class = Line.MEDIUM
+        self._class = Lane.MEDIUM
         self._queue = our_queue(url)
 
     def enqueue(self, ids: Sequence[str]) -> None:
@@ -402,7 +402,7 @@ class Stopwatch:
 
 def time_round(watch: Stopwatch, queue: Any, new: Sequence[tuple[str, Any]]) -> None:
     """Each script once or more; as many items leave as come."""
-    from assetbatch.state.queue import Failure
+    from assetbatch.domain.queueing import Failure
 
     def take(name: str = "take 250") -> tuple[str, list[str]]:
         lease = watch.time(name, queue.take, BATCH, 60)
@@ -411,7 +411,7 @@ def time_round(watch: Stopwatch, queue: Any, new: Sequence[tuple[str, Any]]) -> 
     watch.time("enqueue 1,000", queue.enqueue, new)
     watch.time("finish 250", queue.finish, *take())
     token, ids = take()
-    failures = [Failure(item_id, "the vendor did not answer") for item_id in ids]
+    failures = [Failure(item_id, "the provider did not answer") for item_id in ids]
     watch.time("fail 250, to be tried again", queue.fail, token, failures)
     time.sleep(0.002)  # the delay is 0, but the server's clock must show another millisecond
     token, ids = take("take 250, 250 retries due")
@@ -425,8 +425,8 @@ def time_round(watch: Stopwatch, queue: Any, new: Sequence[tuple[str, Any]]) -> 
 def time_scripts(url: str, rounds: int) -> None:
     """Prints how long each script of ours takes with little and much in the queue."""
 
-    def items(first: int) -> list[tuple[str, Line]]:
-        return list(zip(ids_of(ENQUEUE_AT_ONCE, first), itertools.cycle(list(Line)[:4]), strict=False))
+    def items(first: int) -> list[tuple[str, Lane]]:
+        return list(zip(ids_of(ENQUEUE_AT_ONCE, first), itertools.cycle(list(Lane)[:4]), strict=False))
 
     server: Any = redis.Redis.from_url(url)
     threshold = server.config_get("slowlog-log-slower-than")

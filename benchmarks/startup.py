@@ -2,7 +2,7 @@
 
 The minimal program is what one would write first: Typer, `yaml.load` of the same file, one `PING`. A full
 `run-priority` (three crypto assets, whose market never closes, by one snapshot) stands beside a minimal
-cycle: the same libraries, the same call to the same simulated vendor, the same rows and events. Contenders
+cycle: the same libraries, the same call to the same simulated provider, the same rows and events. Contenders
 take turns, round by round, so that what else the machine does hits all of them; the smallest and the median
 of their CPU times (user and system) are printed, and the ratio to the minimal program. The peers only print
 their version: they do less than an idle run-queue does. Run from the repository's root:
@@ -28,7 +28,7 @@ import tempfile
 
 import psycopg
 import yaml
-from benchmarks.cycle import Vendor
+from benchmarks.cycle import Provider
 from benchmarks.limiter import surroundings
 
 from assetbatch.embedded import EmbeddedServers
@@ -190,7 +190,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as name,
         EmbeddedServers(Path(name) / "servers") as servers,
-        Vendor() as vendor,
+        Provider() as provider,
     ):
         folder = Path(name)
         config = folder / "config.yml"
@@ -199,8 +199,8 @@ def main() -> None:
         minimal.write_text(MINIMAL, encoding="utf-8")
         minimal_cycle = folder / "minimal_cycle.py"
         minimal_cycle.write_text(MINIMAL_CYCLE, encoding="utf-8")
-        of_cycle = cycle_config(folder, vendor.base_url)
-        urls = [servers.redis_url(), servers.database_url(), vendor.base_url]
+        of_cycle = cycle_config(folder, provider.base_url)
+        urls = [servers.redis_url(), servers.database_url(), provider.base_url]
         env = {
             **os.environ,
             "ASSETBATCH_CONFIG": str(config),
@@ -238,12 +238,12 @@ def main() -> None:
             measured[contender].clear()
         for _ in range(rounds):
             for contender, command in contenders.items():
-                arrived = vendor.arrived
+                arrived = provider.arrived
                 if contender in CYCLE:
                     make_due(servers.database_url())
                 measured[contender].append(cpu_ms(command, env))
-                if vendor.arrived - arrived != (contender in CYCLE):
-                    raise SystemExit(f"{contender}: {vendor.arrived - arrived} calls: nothing was measured")
+                if provider.arrived - arrived != (contender in CYCLE):
+                    raise SystemExit(f"{contender}: {provider.arrived - arrived} calls: nothing was measured")
     print(about)
     print(f"\n| {'CPU ms of one start':24} | smallest | median | to the minimal program |")
     print(f"|{'-' * 26}|---------:|-------:|-----------------------:|")

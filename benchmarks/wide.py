@@ -1,6 +1,6 @@
 """Wide plans: 10,000 prices by snapshot and the first bars of 500 symbols, on a plan without a limit.
 
-The vendor is a process of its own that answers after 50 ms with texts that cost it little: what is measured
+The provider is a process of its own that answers after 50 ms with texts that cost it little: what is measured
 are the cycles and the database, not the making up of prices. Each cycle is that of a new process, timed
 from its first line to its end (what a start of the interpreter costs is benchmarks.startup's). Beside it,
 in the same rounds: what the calls alone would take with as many threads, and the bare write: one UPDATE and
@@ -29,19 +29,19 @@ import psycopg
 from benchmarks.bars import benchmark_database
 from benchmarks.limiter import benchmark_server, surroundings
 
-from assetbatch.bounds import Bound
+from assetbatch.commands.enqueue_secondary import enqueue_secondary
+from assetbatch.commands.init import initialise
+from assetbatch.commands.run_priority import run_priority
+from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
-from assetbatch.cycles.priority import run_priority
-from assetbatch.cycles.queue import run_queue
-from assetbatch.cycles.secondary import enqueue_secondary
-from assetbatch.flights import MOST_OUT
-from assetbatch.market import SNAPSHOT_TICKERS, Batch
-from assetbatch.progress import Progress
+from assetbatch.database import Store
+from assetbatch.deadline import Deadline
+from assetbatch.domain.models import SNAPSHOT_TICKERS, Changes
+from assetbatch.provider.client import ProviderClient
+from assetbatch.refresh.inflight import MOST_OUT
+from assetbatch.refresh.progress import Progress
 from assetbatch.secret import Secret
 from assetbatch.services import Services
-from assetbatch.setup import initialise
-from assetbatch.store import Store
-from assetbatch.vendor.client import VendorClient
 
 LATENCY_SECONDS = 0.05
 
@@ -53,10 +53,10 @@ KEY = "made-up-key"
 _spawn = multiprocessing.get_context("spawn")
 
 
-# --- the vendor ---
+# --- the provider ---
 
 
-class CannedVendor:
+class CannedProvider:
     """Answers `/v3/snapshot` and ranges of 5-minute bars of any ticker over HTTP, `LATENCY_SECONDS` late."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class CannedVendor:
 
 
 def snapshot(target: str) -> bytes:
-    """As the vendor answers `ticker.any_of`, each ticker quoted just now."""
+    """As the provider answers `ticker.any_of`, each ticker quoted just now."""
     tickers = re.findall(r"X:[A-Z0-9]+", target)
     now_ns = time.time_ns()
     price = 1 + now_ns // 1_000_000 % 100_000 / 1e5
@@ -104,7 +104,7 @@ def snapshot(target: str) -> bytes:
 
 
 def bars(target: str) -> bytes:
-    """As the vendor answers a range: a bar every 5 minutes, 10,000 at most; far more than it ever would for
+    """As the provider answers a range: a bar every 5 minutes, 10,000 at most; far more than it ever would for
     the range from `PAGE_START_MS` on."""
     found = re.search(r"/ticker/([^/]+)/range/5/minute/(\d+)/(\d+)", target)
     assert found, target
@@ -118,30 +118,30 @@ def bars(target: str) -> bytes:
     return f'{{"ticker":"{found[1]}","status":"OK","adjusted":true,"results":[{rows}]}}'.encode()
 
 
-def run_vendor(pipe: Connection) -> None:
-    """The vendor's process: tells its port, then its counts as often as it is asked."""
+def run_provider(pipe: Connection) -> None:
+    """The provider's process: tells its port, then its counts as often as it is asked."""
 
     async def main() -> None:
-        vendor = CannedVendor()
-        server = await asyncio.start_server(vendor.serve, "127.0.0.1", 0, limit=2**17)
+        provider = CannedProvider()
+        server = await asyncio.start_server(provider.serve, "127.0.0.1", 0, limit=2**17)
         pipe.send(server.sockets[0].getsockname()[1])
         loop = asyncio.get_running_loop()
         while await loop.run_in_executor(None, pipe.recv):
-            pipe.send((vendor.arrived, vendor.most_at_once))
+            pipe.send((provider.arrived, provider.most_at_once))
 
     asyncio.run(main())
 
 
-class Vendor:
-    """The canned vendor in a process of its own."""
+class Provider:
+    """The canned provider in a process of its own."""
 
     def __init__(self) -> None:
         self._pipe, child = _spawn.Pipe()
-        self._process = _spawn.Process(target=run_vendor, args=(child,), daemon=True)
+        self._process = _spawn.Process(target=run_provider, args=(child,), daemon=True)
         self._process.start()
         self.base_url = f"http://127.0.0.1:{self._pipe.recv()}"
 
-    def __enter__(self) -> Vendor:
+    def __enter__(self) -> Provider:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -179,8 +179,8 @@ def cycle(path: Path, command: str, pipe: Connection) -> None:
     config = load(path, {"POLYGON_API_KEY": KEY}, cwd=path.parent)
     run: Any = {"run-priority": run_priority, "run-queue": run_queue, "enqueue-secondary": enqueue_secondary}
     started, cpu = time.perf_counter(), time.process_time()
-    with Services(config) as services, Bound(120) as bound:
-        result = run[command](services, bound, Progress())
+    with Services(config) as services, Deadline(120) as deadline:
+        result = run[command](services, deadline, Progress())
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     peak_mb = most_memory_mb()
     done = {
@@ -301,9 +301,11 @@ def as_priority(path: Path) -> Path:
     return copy
 
 
-def prices(folder: Path, database_url: str, redis_url: str, vendor: Vendor, assets: int, repeat: int) -> None:
+def prices(
+    folder: Path, database_url: str, redis_url: str, provider: Provider, assets: int, repeat: int
+) -> None:
     """Prints what refreshing so many prices takes."""
-    secondary = place(folder / "prices", database_url, redis_url, vendor.base_url, assets, with_bars=False)
+    secondary = place(folder / "prices", database_url, redis_url, provider.base_url, assets, with_bars=False)
     priority = as_priority(secondary)
     calls = -(-assets // SNAPSHOT_TICKERS)
     alone = -(-calls // MOST_OUT) * LATENCY_SECONDS
@@ -342,12 +344,12 @@ def prices(folder: Path, database_url: str, redis_url: str, vendor: Vendor, asse
         )
 
 
-def first_bars(folder: Path, database_url: str, redis_url: str, vendor: Vendor, assets: int) -> None:
+def first_bars(folder: Path, database_url: str, redis_url: str, provider: Provider, assets: int) -> None:
     """Prints what the first pages of so many symbols take: once, since then they are there."""
-    path = place(folder / "bars", database_url, redis_url, vendor.base_url, assets, with_bars=True)
+    path = place(folder / "bars", database_url, redis_url, provider.base_url, assets, with_bars=True)
     start(path, "enqueue-secondary")
     one = start(path, "run-queue")
-    _, most = vendor.counts()
+    _, most = provider.counts()
     print(f"\nthe bars of {assets:,} symbols\n")
     print("| calls | at once | bars | seconds | calls/s | CPU seconds | most memory, MB |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
@@ -369,21 +371,21 @@ class Page(NamedTuple):
 
 def page(database_url: str, base_url: str, symbol: str, pipe: Connection) -> None:
     """Fetches, decodes and stores one answer of 50,000 bars in this process, which does nothing else."""
-    with Store.open(database_url) as store, VendorClient(base_url, Secret(KEY)) as client:
+    with Store.open(database_url) as store, ProviderClient(base_url, Secret(KEY)) as client:
         before_mb = most_memory_mb()
         began = time.perf_counter()
         answer = client.bars(f"X:{symbol}", PAGE_START_MS, PAGE_START_MS + PAGE_MS - 1)
         decoded = time.perf_counter()
-        saved = store.save(Batch(bars={symbol: answer.bars}), PAGE_START_MS + 2 * PAGE_MS)
+        saved = store.save(Changes(bars={symbol: answer.bars}), PAGE_START_MS + 2 * PAGE_MS)
         stored = time.perf_counter()
     peak_mb = most_memory_mb()
     pipe.send(Page(decoded - began, stored - decoded, before_mb, peak_mb, saved.bars_new))
 
 
-def large_page(database_url: str, vendor: Vendor, symbol: str) -> None:
-    """Prints what one answer of 50,000 bars takes: five times what a page of the vendor holds."""
+def large_page(database_url: str, provider: Provider, symbol: str) -> None:
+    """Prints what one answer of 50,000 bars takes: five times what a page of the provider holds."""
     pipe, child = _spawn.Pipe()
-    process = _spawn.Process(target=page, args=(database_url, vendor.base_url, symbol, child))
+    process = _spawn.Process(target=page, args=(database_url, provider.base_url, symbol, child))
     process.start()
     child.close()
     found: Page = pipe.recv()
@@ -412,12 +414,12 @@ def main() -> None:
         benchmark_database(options.database_url) as database_url,
         benchmark_server(options.redis_url) as redis_url,
         tempfile.TemporaryDirectory(prefix="benchmark-") as folder,
-        Vendor() as vendor,
+        Provider() as provider,
     ):
         print(surroundings(redis_url, ["assetbatch", "psycopg", "redis", "requests"]))
-        prices(Path(folder), database_url, redis_url, vendor, options.assets, options.repeat)
-        first_bars(Path(folder), database_url, redis_url, vendor, options.bars)
-        large_page(database_url, vendor, "AAAAUSD")
+        prices(Path(folder), database_url, redis_url, provider, options.assets, options.repeat)
+        first_bars(Path(folder), database_url, redis_url, provider, options.bars)
+        large_page(database_url, provider, "AAAAUSD")
 
 
 if __name__ == "__main__":

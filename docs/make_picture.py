@@ -17,7 +17,7 @@ import msgspec
 from rich.console import Console
 
 from assetbatch.health import Health
-from assetbatch.views.status import render
+from assetbatch.views.terminal.status import render
 
 
 def main() -> None:

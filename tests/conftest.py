@@ -21,11 +21,11 @@ import pytest
 from hypothesis import settings
 from psycopg.sql import SQL, Identifier
 
+from assetbatch.database import Store
 from assetbatch.embedded import EmbeddedServers
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
-from assetbatch.store import Store
 from tests.program import give_servers_the_clock
 from tests.schema import migrate
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from assetbatch.assets import Asset
 from assetbatch.config.tables import TableMappings
-from assetbatch.store import Store
+from assetbatch.database import Store
+from assetbatch.domain.assets import Asset
 
 
 class Made(NamedTuple):

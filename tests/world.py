@@ -1,4 +1,4 @@
-"""A whole installation for tests: real Redis, real PostgreSQL, the simulated vendor over real HTTP."""
+"""A whole installation for tests: real Redis, real PostgreSQL, the simulated provider over real HTTP."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 import psycopg
 import yaml
 
-from assetbatch.assets import AssetType
-from assetbatch.bounds import Bound
+from assetbatch.commands.enqueue_secondary import enqueue_secondary
+from assetbatch.commands.init import initialise
+from assetbatch.commands.result import CycleResult
+from assetbatch.commands.run_priority import run_priority
+from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import Config, load
-from assetbatch.cycles.priority import run_priority
-from assetbatch.cycles.queue import run_queue
-from assetbatch.cycles.result import CycleResult
-from assetbatch.cycles.secondary import enqueue_secondary
-from assetbatch.entitlements import Lack
-from assetbatch.hours import Market, day_of, last_midnight, last_open, start_of_day
-from assetbatch.progress import Progress
+from assetbatch.deadline import Deadline
+from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.entitlements import Restriction
+from assetbatch.domain.market_hours import day_of, last_midnight, last_open, start_of_day
+from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.sandbox.prices import HISTORY_START_MS
 from assetbatch.services import Services
-from assetbatch.setup import initialise
 from assetbatch.state.connection import RedisClient
 
 PRIORITY = [
@@ -54,7 +54,7 @@ class SetClock:
 
 
 class RealClock(SetClock):
-    """The time of this machine, which the test's Redis and simulated vendor share."""
+    """The time of this machine, which the test's Redis and simulated provider share."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -93,7 +93,7 @@ class World:
         """`days`: how many days of trading there are before this one; None: years, which cost a page of bars
         (0.2 s) for each new asset."""
         self.clock = clock
-        self.vendor = SandboxServer(
+        self.provider = SandboxServer(
             replace(PLANS[plan], limit=limit, window_seconds=window_seconds),
             clock=clock.now_ms,
             replay=replay,
@@ -101,7 +101,7 @@ class World:
             universe=universe,
             since_ms=first_day(clock.now_ms(), days) if days else HISTORY_START_MS,
         )
-        self.vendor.start()
+        self.provider.start()
         self.folder = folder
         self.database_url = database_url
         self.document: dict[str, Any] = {
@@ -114,7 +114,7 @@ class World:
             },
             "database": {"url": database_url},
             "redis": {"url": redis_url, "prefix": prefix},
-            "provider": {"base_url": self.vendor.base_url},
+            "provider": {"base_url": self.provider.base_url},
             **(document or {}),
         }
 
@@ -150,12 +150,14 @@ class World:
         with self.services() as services:
             known = services.entitlements()
             for asset_type in AssetType:
-                refusal = known.refused(Lack.TODAY, asset_type, "no", services.now_ms(), ticker="C:ANY")
-                services.plan_memory.remember(refusal)
+                refusal = known.refused(
+                    Restriction.TODAY, asset_type, "no", services.now_ms(), ticker="C:ANY"
+                )
+                services.entitlement_store.remember(refusal)
 
-    def _run(self, command: Callable[[Services, Bound], CycleResult], seconds: float) -> CycleResult:
-        with self.services() as services, Bound(seconds) as bound:
-            return command(services, bound)
+    def _run(self, command: Callable[[Services, Deadline], CycleResult], seconds: float) -> CycleResult:
+        with self.services() as services, Deadline(seconds) as deadline:
+            return command(services, deadline)
 
     def run_priority(self, seconds: float = 20, **options: Any) -> CycleResult:
         return self._run(lambda s, b: run_priority(s, b, Progress(), **options), seconds)
@@ -195,8 +197,8 @@ class World:
 
     @property
     def paths(self) -> list[str]:
-        """The paths that have arrived at the vendor, in order."""
-        return [arrival.path for arrival in self.vendor.arrivals]
+        """The paths that have arrived at the provider, in order."""
+        return [arrival.path for arrival in self.provider.arrivals]
 
 
 def reserved(services: Services) -> list[int]:

@@ -34,7 +34,7 @@ class SchemaRefusedError(ConfigError):
 
 
 class UnreachableError(AssetbatchError):
-    """Redis, PostgreSQL or the vendor's API cannot be used at all."""
+    """Redis, PostgreSQL or the provider's API cannot be used at all."""
 
     exit_code = 3
 
@@ -52,10 +52,10 @@ class SchemaMissingError(DatabaseError):
 
 
 class KeyRefusedError(AssetbatchError):
-    """The vendor refuses the API key; nothing will work until it is mended."""
+    """The provider refuses the API key; nothing will work until it is mended."""
 
     exit_code = 4
 
 
-class BoundExceededError(UnreachableError):
-    """The command did not end within its bound and was stopped from inside."""
+class DeadlineExceededError(UnreachableError):
+    """The command did not end within its deadline and was stopped from inside."""

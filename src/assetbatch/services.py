@@ -14,27 +14,30 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from assetbatch.config import Config
+from assetbatch.domain.records import COMMANDS
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.errors import ConfigError, DatabaseError
 from assetbatch.secret import Secret
 from assetbatch.state.clock import ServerClock
 from assetbatch.state.connection import VIEW_SECONDS, RedisClient, Waiting, connect
-from assetbatch.state.journal import COMMANDS, Journal
+from assetbatch.state.history import History
 from assetbatch.state.keys import Keys, fingerprint, shared_prefix, window_name
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.queue import Queue
-from assetbatch.state.window import Window
+from assetbatch.state.window import Window, WindowSettings
 
 if TYPE_CHECKING:
-    from assetbatch.bounds import Bound
+    from assetbatch.database import Store
+    from assetbatch.deadline import Deadline
+    from assetbatch.domain.entitlements import Entitlements
+    from assetbatch.domain.forecast import Budget
     from assetbatch.embedded import EmbeddedServers
-    from assetbatch.entitlements import Entitlements
-    from assetbatch.events import Events
+    from assetbatch.provider.client import ProviderClient
     from assetbatch.slots.slots import Slots
     from assetbatch.state.dead_processes import DeadProcesses
-    from assetbatch.state.plan_memory import PlanMemory
-    from assetbatch.store import Store
-    from assetbatch.vendor.client import VendorClient
+    from assetbatch.state.entitlement_store import EntitlementStore
+    from assetbatch.state.events import Events
 
 log = logging.getLogger("assetbatch")
 
@@ -49,10 +52,10 @@ class Services:
     configured, UnreachableError where it does not answer.
     """
 
-    def __init__(self, config: Config, cycle_id: str | None = None, bound: Bound | None = None) -> None:
-        """`bound` is the command's: no server is waited for beyond it."""
+    def __init__(self, config: Config, cycle_id: str | None = None, deadline: Deadline | None = None) -> None:
+        """`deadline` is the command's: no server is waited for beyond it."""
         self.config = config
-        self._bound = bound
+        self._deadline = deadline
         self._store_error: DatabaseError | None = None
         self.cycle_id = cycle_id or str(uuid.uuid4())
         self._stack = ExitStack()
@@ -81,13 +84,13 @@ class Services:
 
             check_redis_options(self.config)
         given = Secret(self.embedded.redis_url()) if url.embedded else url
-        client = connect(given, self.config.redis.prefix, Waiting.within(self._bound))
+        client = connect(given, self.config.redis.prefix, Waiting.within(self._deadline))
         self._stack.callback(client.close)
         return client
 
     def open_store(self, *, check_schema: bool = True, within_seconds: float = 20.0) -> Store:
         """A connection, to be closed by the caller, whose transactions may take `within_seconds`."""
-        from assetbatch.store import Store
+        from assetbatch.database import Store
 
         url = self.config.require_database()
         if "?" in url.reveal():
@@ -95,7 +98,7 @@ class Services:
 
             check_database_options(self.config)
         database = self.embedded.database_url() if url.embedded else url.reveal()
-        left = self._bound.remaining if self._bound else None
+        left = self._deadline.remaining if self._deadline else None
         return Store.open(
             database,
             check_schema=check_schema,
@@ -117,9 +120,9 @@ class Services:
             raise
 
     @cached_property
-    def vendor(self) -> VendorClient:
-        """The vendor's client; in a sandbox, of the simulated vendor that this starts."""
-        from assetbatch.vendor.client import VendorClient
+    def provider(self) -> ProviderClient:
+        """The provider's client; in a sandbox, of the simulated provider that this starts."""
+        from assetbatch.provider.client import ProviderClient
 
         base_url = str(self.config.provider.base_url)
         if self.config.sandbox:
@@ -131,7 +134,7 @@ class Services:
             server = SandboxServer(plan=plan, state_file=folder / "vendor.json")
             base_url = self._stack.enter_context(server).base_url
         key = self.config.require_api_key()
-        return self._stack.enter_context(VendorClient(base_url, key, call_seconds=CALL_SECONDS))
+        return self._stack.enter_context(ProviderClient(base_url, key, call_seconds=CALL_SECONDS))
 
     @cached_property
     def keys(self) -> Keys:
@@ -165,17 +168,17 @@ class Services:
 
     def _window(self, first_call: Callable[[Callable[[], object]], bool]) -> Window:
         shared_by = self.config.rate_limiting.window
-        return Window(
-            self.redis,
+        settings = WindowSettings(
             self.keys,
             window_name(shared_by) if shared_by else self._fingerprint,
             self.config.call_limit,
             CALL_SECONDS,
-            first_call=first_call,
             server_name=self._server_name,
             view_seconds=VIEW_SECONDS if self.config.require_redis().group else 0.0,
-            free_dead=lambda: self.dead_processes.free(),
             queue_runs=self.config.queue.max_concurrency,
+        )
+        return Window(
+            self.redis, settings, first_call=first_call, free_dead=lambda: self.dead_processes.free()
         )
 
     def slots(self, *, is_recorded: bool = False) -> Slots:
@@ -231,9 +234,9 @@ class Services:
         return DeadProcesses(self.redis, self.keys, self.window.keys, COMMANDS, self.queue.retry)
 
     @cached_property
-    def journal(self) -> Journal:
+    def history(self) -> History:
         """The record of starts and cycles."""
-        return Journal(self.redis, self.keys)
+        return History(self.redis, self.keys)
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -241,23 +244,37 @@ class Services:
         return Metrics(self.redis, self.keys)
 
     @cached_property
-    def plan_memory(self) -> PlanMemory:
+    def entitlement_store(self) -> EntitlementStore:
         """What the plan of this key is known to show and to lack; another tier begins anew."""
-        from assetbatch.state.plan_memory import PlanMemory
+        from assetbatch.state.entitlement_store import EntitlementStore
 
-        return PlanMemory(self.redis, self.keys, f"{self._fingerprint}:{self.config.rate_limiting.tier}")
+        return EntitlementStore(
+            self.redis, self.keys, f"{self._fingerprint}:{self.config.rate_limiting.tier}"
+        )
 
     @cached_property
     def events(self) -> Events:
         """The channel to the listeners."""
-        from assetbatch.events import Events
+        from assetbatch.state.events import Events
 
         return Events(self.redis, self.config.redis.prefix, self.config.events.stream_maxlen)
 
+    def budget(self) -> Budget:
+        """Return what the forecast has to know of the configuration."""
+        from assetbatch.domain.forecast import Budget
+
+        config = self.config
+        return Budget(
+            priority_assets=config.enabled_priority_assets,
+            assets=config.assets,
+            interval_ms=config.batch.interval_minutes * MINUTE_MS,
+            call_limit=config.call_limit,
+        )
+
     def entitlements(self) -> Entitlements:
         """What may be asked: the tier's expectation, and what was shown and refused."""
-        from assetbatch.entitlements import Entitlements
+        from assetbatch.domain.entitlements import Entitlements
 
-        refusals, sightings = self.plan_memory.load()
+        restrictions, observations = self.entitlement_store.load()
         end_of_day = self.config.tier.delay_minutes > 0
-        return Entitlements(end_of_day=end_of_day, refusals=refusals, sightings=sightings)
+        return Entitlements(end_of_day=end_of_day, restrictions=restrictions, observations=observations)

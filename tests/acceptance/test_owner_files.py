@@ -33,8 +33,12 @@ def folder(shared_dir: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def assetbatch(folder: Path, redis_url: str, database_url: str) -> Iterator[Start]:
     """Starts a command with the files; only the servers are the test's."""
-    with SandboxServer(PLANS["basic"]) as vendor:
-        servers = {"POLYGON_BASE_URL": vendor.base_url, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    with SandboxServer(PLANS["basic"]) as provider:
+        servers = {
+            "POLYGON_BASE_URL": provider.base_url,
+            "REDIS_URL": redis_url,
+            "DATABASE_URL": database_url,
+        }
 
         def started(*arguments: str) -> subprocess.CompletedProcess[str]:
             return start("--config", "production.yml", *arguments, cwd=folder, env=servers)

@@ -16,7 +16,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from assetbatch.state.window import CallKind, Grant
+from assetbatch.domain.queueing import CallKind
+from assetbatch.state.window import Grant
 from tests.program import BARE, CLOCK
 from tests.world import KEY, RealClock, SetClock, World
 
@@ -27,7 +28,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of 
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 
@@ -48,7 +49,7 @@ def fill(world: World, leave: int = 0) -> None:
         for _ in range(services.config.call_limit.limit - leave):
             answer = services.window.ask(CallKind.PRIORITY)
             assert isinstance(answer, Grant)
-            services.window.settle(answer)
+            services.window.complete(answer)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:

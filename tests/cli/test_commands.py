@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from assetbatch.cli.app import LazyCommands
 from tests import program
-from tests.cycles.conftest import MakeWorld
+from tests.commands.conftest import MakeWorld
 from tests.program import BARE
 from tests.world import KEY, RealClock, SetClock, World
 
@@ -28,7 +28,7 @@ MARK = "m4rk3d"
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 
@@ -125,7 +125,7 @@ class TestSuccess:
 
 class TestFailure:
     def test_of_some_assets_is_exit_1_and_a_line_each(self, free: World) -> None:
-        free.vendor.order("status=500", path_contains="C:EURUSD")
+        free.provider.order("status=500", path_contains="C:EURUSD")
         done = run(free, "run-priority")
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()
@@ -193,7 +193,7 @@ class TestOutput:
 
     @pytest.mark.parametrize("columns", ["80", "120"])
     def test_the_table_keeps_its_columns_beside_a_long_error(self, free: World, columns: str) -> None:
-        free.vendor.order("status=500", path_contains="C:EURUSD")
+        free.provider.order("status=500", path_contains="C:EURUSD")
         run(free, "run-priority")
         shown = run(free, "status", COLUMNS=columns).stdout
         assert re.search(r"^asset +price +day +age +behind +bars +market +state *$", shown, re.MULTILINE)
@@ -279,11 +279,11 @@ class TestStatus:
         assert re.search(r"XAUUSD +[\d,.]+ .* fresh", shown)
 
     def test_shows_problems_first(self, free: World) -> None:
-        free.vendor.order("status=401", times=None)
+        free.provider.order("status=401", times=None)
         run(free, "run-priority")
         lines = run(free, "status").stdout.splitlines()
         assert lines[0].startswith("unhealthy")
-        assert lines[1].startswith("! the last run-priority failed: the vendor refuses the API key")
+        assert lines[1].startswith("! the last run-priority failed: the provider refuses the API key")
 
 
 class TestConfig:

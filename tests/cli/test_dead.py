@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from assetbatch.state.queue import Line
+from assetbatch.domain.queueing import Lane
 from tests.cli.test_commands import run
 from tests.cli.test_holes_and_letters import bury
 from tests.program import BARE
@@ -21,7 +21,7 @@ PAGE = "history:BTCUSD:2026-01-01:2026-02-03"
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 
@@ -51,7 +51,7 @@ def on_a_terminal(world: World, *arguments: str) -> str:
 
 class TestOnATerminal:
     def test_they_are_a_table_with_the_work_in_words(self, free: World) -> None:
-        bury(free, ("ETHUSD", Line.HIGH), ("bars:ETHUSD", Line.BARS), (PAGE, Line.HISTORY))
+        bury(free, ("ETHUSD", Lane.HIGH), ("bars:ETHUSD", Lane.BARS), (PAGE, Lane.HISTORY))
         head, *rows = on_a_terminal(free, "dead", "list").splitlines()
         assert re.split(r"\s{2,}", head.strip()) == ["work", "line", "attempts", "died", "last error"]
         cells = sorted(re.split(r"\s{2,}", row.strip()) for row in rows)
@@ -65,13 +65,13 @@ class TestOnATerminal:
 
 class TestNames:
     def test_a_symbol_is_all_its_letters_and_an_id_is_itself(self, free: World) -> None:
-        bury(free, ("BTCUSD", Line.HIGH), ("bars:BTCUSD", Line.BARS), (PAGE, Line.HISTORY))
+        bury(free, ("BTCUSD", Lane.HIGH), ("bars:BTCUSD", Lane.BARS), (PAGE, Lane.HISTORY))
         assert run(free, "dead", "drop", PAGE).stdout == "1 dead letter dropped\n"
         assert run(free, "dead", "drop", "BTCUSD").stdout == "2 dead letters dropped\n"
 
     @pytest.mark.parametrize(("command", "code"), [("list", 0), ("retry", 1), ("drop", 1)])
     def test_without_a_letter_are_named(self, free: World, command: str, code: int) -> None:
-        bury(free, ("ETHUSD", Line.HIGH))
+        bury(free, ("ETHUSD", Lane.HIGH))
         done = run(free, "dead", command, "XAUUSD", "BTC")
         assert (done.returncode, done.stdout) == (code, "no dead letters of XAUUSD, BTC\n")
         with free.services() as services:

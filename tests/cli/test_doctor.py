@@ -13,11 +13,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from assetbatch.bounds import Bound
+from assetbatch.deadline import Deadline
 from assetbatch.doctor import examine
+from assetbatch.domain.queueing import CallKind
 from assetbatch.state.process_id import new_id
-from assetbatch.state.window import CallKind, Grant
-from tests.cycles.conftest import MakeWorld
+from assetbatch.state.window import Grant
+from tests.commands.conftest import MakeWorld
 from tests.own_redis import OwnServer, own_server
 from tests.world import KEY, RealClock, SetClock, World
 
@@ -30,7 +31,7 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 
@@ -68,32 +69,32 @@ def test_says_in_words_what_the_plan_lacks(free: World) -> None:
     assert "your plan has no forex data of the running day" in said(examined(free)[1], "plan")
 
 
-def test_asks_the_vendor_once_through_the_limiter(free: World) -> None:
-    before = len(free.vendor.arrivals)
+def test_asks_the_provider_once_through_the_limiter(free: World) -> None:
+    before = len(free.provider.arrivals)
     examined(free)
-    assert len(free.vendor.arrivals) == before + 1
+    assert len(free.provider.arrivals) == before + 1
     with free.services() as services:
         assert services.window.state().used == 1
     examined(free, "--no-call")
-    assert len(free.vendor.arrivals) == before + 1
+    assert len(free.provider.arrivals) == before + 1
 
 
-def test_leaves_the_vendor_alone_when_no_call_is_free(free: World) -> None:
+def test_leaves_the_provider_alone_when_no_call_is_free(free: World) -> None:
     with free.services() as services:
         while isinstance(services.window.ask(CallKind.QUEUE, new_id()), Grant):
             pass  # calls that are still out
-    before = len(free.vendor.arrivals)
+    before = len(free.provider.arrivals)
     code, document = examined(free)
-    assert (code, len(free.vendor.arrivals)) == (0, before)
+    assert (code, len(free.provider.arrivals)) == (0, before)
     assert "not asked: no call is free" in said(document, "vendor")
 
 
-def test_leaves_the_vendor_alone_when_it_has_forbidden_calls(free: World) -> None:
+def test_leaves_the_provider_alone_when_it_has_forbidden_calls(free: World) -> None:
     with free.services() as services:
         services.window.block(60)
-    before = len(free.vendor.arrivals)
+    before = len(free.provider.arrivals)
     code, document = examined(free)
-    assert (code, len(free.vendor.arrivals)) == (0, before)
+    assert (code, len(free.provider.arrivals)) == (0, before)
     assert "has forbidden calls for another" in said(document, "vendor")
 
 
@@ -315,16 +316,16 @@ class TestRedis:
         assert own.client().keys() == []
 
 
-class TestTheVendor:
+class TestTheProvider:
     def test_that_is_slow_is_not_waited_for(self, free: World) -> None:
-        free.vendor.order("drip-body=0.5", times=None)
+        free.provider.order("drip-body=0.5", times=None)
         code, document = examined(free)
         assert code == 3
         assert errors(document)[0][1].endswith("no complete answer within 8 s")
         assert said(document, "cron")
 
     def test_that_says_too_many_calls_is_left_alone_by_everybody(self, free: World) -> None:
-        free.vendor.order("429=20", times=1)
+        free.provider.order("429=20", times=1)
         code, document = examined(free)
         assert (code, document["status"]) == (0, "warning")
         assert "says too many calls; nobody calls for" in said(document, "vendor")
@@ -340,10 +341,10 @@ def test_a_database_that_freezes_is_named_before_the_time_is_up(free: World) -> 
     with (
         free.services() as services,
         psycopg.connect(free.database_url, autocommit=True) as watching,
-        Bound(3) as bound,
+        Deadline(3) as deadline,
     ):
         try:
-            for finding in examine(services, bound, call=True):
+            for finding in examine(services, deadline, call=True):
                 findings.append(finding)
                 if finding.check == "postgresql" and not frozen:
                     rows = watching.execute(

@@ -31,7 +31,7 @@ def test_two_of_them_keep_the_budget_together(
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}/usr/bin:/bin",
         "HOME": str(world.folder),
         "POLYGON_API_KEY": KEY,
-        "POLYGON_BASE_URL": world.vendor.base_url,
+        "POLYGON_BASE_URL": world.provider.base_url,
     }
     if way == "http":
         env["ASSETBATCH_SLOTS_URL"] = served("--slots", world=world).url
@@ -44,5 +44,5 @@ def test_two_of_them_keep_the_budget_together(
         out, _ = client.communicate(timeout=60)
         assert client.returncode == 0
         assert [line.split()[0] for line in out.splitlines()] == TICKERS
-    assert len(world.vendor.arrivals) == 2 * len(TICKERS)
-    assert windows_over_limit(world.vendor.arrivals, 2, 2) == []
+    assert len(world.provider.arrivals) == 2 * len(TICKERS)
+    assert windows_over_limit(world.provider.arrivals, 2, 2) == []

@@ -8,15 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from assetbatch.state.queue import Failure, Lease, Line
+from assetbatch.domain.queueing import Failure, Lane
+from assetbatch.state.queue import Lease
 from tests.cli.test_commands import run
-from tests.cycles.conftest import MakeWorld
+from tests.commands.conftest import MakeWorld
 from tests.world import RealClock, SetClock, World
 
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 
@@ -24,7 +25,7 @@ def days_ago(days: int) -> str:
     return (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
 
 
-def bury(world: World, *letters: tuple[str, Line]) -> None:
+def bury(world: World, *letters: tuple[str, Lane]) -> None:
     """These items fail for good."""
     with world.services() as services:
         services.queue.enqueue(letters)
@@ -107,7 +108,7 @@ class TestHoles:
 
 class TestDeadLetters:
     def test_are_listed_with_their_last_error(self, free: World) -> None:
-        bury(free, ("ETHUSD", Line.HIGH), ("history:BTCUSD:2026-01-01:2026-02-03", Line.HISTORY))
+        bury(free, ("ETHUSD", Lane.HIGH), ("history:BTCUSD:2026-01-01:2026-02-03", Lane.HISTORY))
         lines = sorted(run(free, "dead", "list").stdout.splitlines())
         assert re.fullmatch(
             r"history of BTCUSD, 2026-01-01 to 2026-02-03 \(HISTORY\): dead since .* after 1 attempt: "
@@ -123,7 +124,7 @@ class TestDeadLetters:
         assert run(free, "dead", "list", "--json").stdout == "[]\n"
 
     def test_are_tried_again_by_symbol_or_all(self, free: World) -> None:
-        bury(free, ("ETHUSD", Line.HIGH), ("bars:ETHUSD", Line.BARS), ("GBPUSD", Line.MEDIUM))
+        bury(free, ("ETHUSD", Lane.HIGH), ("bars:ETHUSD", Lane.BARS), ("GBPUSD", Lane.MEDIUM))
         done = run(free, "dead", "retry", "ETHUSD")
         assert (done.returncode, done.stdout) == (0, "2 dead letters back in the queue\n")
         with free.services() as services:
@@ -132,7 +133,7 @@ class TestDeadLetters:
         assert json.loads(run(free, "dead", "retry", "--all", "--json").stdout)["retried"] == ["GBPUSD"]
 
     def test_are_dropped(self, free: World) -> None:
-        bury(free, ("ETHUSD", Line.HIGH), ("GBPUSD", Line.MEDIUM))
+        bury(free, ("ETHUSD", Lane.HIGH), ("GBPUSD", Lane.MEDIUM))
         assert run(free, "dead", "drop", "GBPUSD").stdout == "1 dead letter dropped\n"
         assert run(free, "dead", "drop", "--all").stdout == "1 dead letter dropped\n"
         with free.services() as services:
@@ -140,9 +141,9 @@ class TestDeadLetters:
 
     def test_without_room_stay_and_are_told(self, make_world: MakeWorld) -> None:
         world = make_world(document={"queue": {"max_size": 1}})
-        bury(world, ("ETHUSD", Line.HIGH))
+        bury(world, ("ETHUSD", Lane.HIGH))
         with world.services() as services:
-            services.queue.enqueue([("GBPUSD", Line.HIGH)])
+            services.queue.enqueue([("GBPUSD", Lane.HIGH)])
         done = run(world, "dead", "retry", "--all")
         assert done.returncode == 1
         assert done.stdout == "0 dead letters back in the queue, 1 without room in the queue\n"

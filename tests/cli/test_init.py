@@ -7,7 +7,7 @@ import json
 import psycopg
 import pytest
 
-from tests.cycles.conftest import MakeWorld
+from tests.commands.conftest import MakeWorld
 from tests.documented import shows
 from tests.world import RealClock, SetClock, World
 
@@ -21,7 +21,7 @@ BARS = (
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from assetbatch.pings import END_SECONDS, Ping, address_of
+from assetbatch.monitoring.pings import END_SECONDS, Ping, address_of
 from assetbatch.secret import Secret
 from tests.world import RealClock, SetClock, World
 
@@ -24,7 +24,7 @@ RUN_ID = "6f1c3a52-0000-4000-8000-000000000001"
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from assetbatch.state.window import CallKind, WindowState
+from assetbatch.domain.queueing import CallKind
+from assetbatch.state.window import WindowState
 from tests.own_redis import OwnServer, own_server
 from tests.program import BARE
 from tests.world import KEY, RealClock, SetClock, World
@@ -33,7 +34,7 @@ __all__ = ["own_server"]
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 
@@ -101,7 +102,7 @@ def test_answers_the_three_documents(free: World, served: Callable[..., Served])
 
 
 def test_is_503_when_unhealthy(free: World, served: Callable[..., Served]) -> None:
-    free.vendor.order("status=401", times=None)
+    free.provider.order("status=401", times=None)
     run(free, "run-priority")
     status, _, body = served().get("/health/batch")
     assert (status, json.loads(body)["status"]) == (503, "unhealthy")
@@ -163,7 +164,10 @@ def test_a_port_that_is_taken_is_told(free: World) -> None:
         taken.listen()
         done = run(free, "serve", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 2
-    assert "cannot be listened on: Address already in use (hint: choose another with --port)" in done.stderr
+    assert (
+        "cannot be listened on: Address already in use (hint: choose another with --host or --port)"
+        in done.stderr
+    )
 
 
 def test_warns_where_everybody_could_read_it(served: Callable[..., Served]) -> None:

@@ -22,20 +22,20 @@ except SystemExit as ended:
 print("\\n" + json.dumps([code or 0, sorted(sys.modules)]))
 """
 
-DATABASE, HTTP, TABLES = "psycopg", "requests", "rich"
+DATABASE, HTTP, TABLES, HTTP_SERVER = "psycopg", "requests", "rich", "waitress"
 PLANNING = (
-    "assetbatch.planning",
-    "assetbatch.refresh",
-    "assetbatch.history",
-    "assetbatch.batch",
-    "assetbatch.interpretation",
+    "assetbatch.domain.due",
+    "assetbatch.refresh.engine",
+    "assetbatch.commands.backfill",
+    "assetbatch.refresh.batch",
+    "assetbatch.refresh.interpretation",
     "zoneinfo",
 )
 
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 
@@ -57,12 +57,14 @@ def loaded(world: World, *arguments: str) -> set[str]:
 def test_an_idle_run_queue_loads_redis_and_the_configuration_only(free: World) -> None:
     found = loaded(free, "run-queue")
     assert {"redis", "yaml"} <= found
-    assert found.isdisjoint({DATABASE, HTTP, TABLES, "urllib3", "tenacity", *PLANNING})
+    assert found.isdisjoint({DATABASE, HTTP, TABLES, HTTP_SERVER, "urllib3", "tenacity", *PLANNING})
 
 
 def test_run_queue_with_work_loads_what_it_needs(free: World) -> None:
     free.enqueue_secondary()
-    assert {"redis", DATABASE, HTTP, "assetbatch.planning", "assetbatch.refresh"} <= loaded(free, "run-queue")
+    assert {"redis", DATABASE, HTTP, "assetbatch.domain.due", "assetbatch.refresh.engine"} <= loaded(
+        free, "run-queue"
+    )
 
 
 def test_fresh_priority_assets_need_no_http(free: World) -> None:
@@ -74,7 +76,14 @@ def test_fresh_priority_assets_need_no_http(free: World) -> None:
 
 @pytest.mark.parametrize("form", ["--json", "--check"])
 def test_status_for_programs_loads_no_http_and_no_tables(free: World, form: str) -> None:
-    assert loaded(free, "status", form).isdisjoint({HTTP, TABLES, "urllib3"})
+    assert loaded(free, "status", form).isdisjoint({HTTP, TABLES, HTTP_SERVER, "urllib3"})
+
+
+@pytest.mark.parametrize(
+    "command", [["run-priority"], ["enqueue-secondary"], ["doctor"], ["status", "--html", "page"]]
+)
+def test_only_serve_loads_the_http_server(free: World, command: list[str]) -> None:
+    assert HTTP_SERVER not in loaded(free, *command)
 
 
 def test_the_dead_letters_need_no_database(free: World) -> None:

@@ -24,7 +24,7 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 
@@ -121,7 +121,7 @@ class TestRepeatedFailures:
         assert run(free, "run-queue").stderr == ""
 
     def test_are_not_over_by_a_start_that_found_no_call(self, free: World) -> None:
-        free.vendor.order("html", path_contains="C:EURUSD", times=1)
+        free.provider.order("html", path_contains="C:EURUSD", times=1)
         assert "EURUSD: the answer is not JSON" in run(free, "run-priority").stderr
         with free.services() as services:
             services.redis.flushall()
@@ -137,7 +137,7 @@ class TestRepeatedFailures:
 def test_the_json_log_has_its_stable_keys(free: World) -> None:
     import json
 
-    free.vendor.order("status=500", path_contains="C:EURUSD")
+    free.provider.order("status=500", path_contains="C:EURUSD")
     done = run(free, "-v", "--log-format", "json", "run-priority")
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert {"time", "level", "event", "command", "cycle_id"} <= set.intersection(*map(set, events))

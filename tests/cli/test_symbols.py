@@ -9,11 +9,12 @@ from html.parser import HTMLParser
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from assetbatch.hours import day_of, last_midnight
-from assetbatch.planning import Work
+from assetbatch.domain.market_hours import day_of, last_midnight
+from assetbatch.domain.queueing import Failure, Lane
+from assetbatch.domain.work import Work
 from assetbatch.state.connection import RedisClient
-from assetbatch.state.queue import Failure, Lease, Line
-from tests.cycles.conftest import MakeWorld
+from assetbatch.state.queue import Lease
+from tests.commands.conftest import MakeWorld
 from tests.world import Listener, RealClock, SetClock, World, first_day
 
 from .test_commands import run
@@ -43,7 +44,7 @@ SPELT = {
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 
@@ -130,7 +131,7 @@ def test_are_worked_and_named_one_by_one(world: World) -> None:
 def test_are_found_among_the_dead_letters(world: World) -> None:
     with world.services() as services:
         ids = [Work(asset).id for asset in services.config.assets]
-        services.queue.enqueue([(item_id, Line.HIGH) for item_id in ids])
+        services.queue.enqueue([(item_id, Lane.HIGH) for item_id in ids])
         lease = services.queue.take(len(ids), 60)
         assert isinstance(lease, Lease)
         services.queue.fail(lease.token, [Failure(item.id, "no", final=True) for item in lease.items])

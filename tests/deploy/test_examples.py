@@ -10,73 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
-from typer.core import TyperGroup
 
-from assetbatch.cli.app import LazyCommands
 from assetbatch.config import load
 from tests.conftest import REPOSITORY
+from tests.deploy.command_lines import check_command
 
 DEPLOY = REPOSITORY / "deploy"
-DOCS = [REPOSITORY / "docs" / name for name in ("deploying.md", "it-does-not-work.md", "free-to-paid.md")]
 SOURCES = [
     path
     for folder in ("src", "tests")  # a line of several parts stands whole in the test that provokes it
     for path in (REPOSITORY / folder).rglob("*")
     if path.suffix in (".py", ".sql", ".lua", ".html") and path != Path(__file__)
 ]
-
-WITH_VALUE = ("--config", "--log-format", "--html", "--port", "--host", "--from", "--refresh", "--to")
-
-
-def commands_in(text: str) -> list[str]:
-    """What is typed or started: `assetbatch …` in code, ExecStart, args of a container."""
-    found = re.findall(r"\bassetbatch ((?:-|[a-z])[^`\n|#]*)", "\n".join(re.findall(r"`([^`\n]+)`", text)))
-    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
-        found += re.findall(r"^(?:\w+=\S+ )?assetbatch ([^#\n]*)", block, re.MULTILINE)
-    return [command.strip() for command in found]
-
-
-def options_of(command: Any) -> set[str]:
-    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
-
-
-def check_command(line: str) -> None:
-    """Whether every command and option of a line exists; values are not looked at."""
-    words = [word for word in line.split() if word != "…"]
-    root = typer.main.get_group(typer.Typer(cls=LazyCommands, callback=_options(), name="assetbatch"))
-    command: Any = root
-    known = options_of(root) | {"--help", "--install-completion"}
-    skip = False
-    for word in words:
-        if word == "--":
-            break  # what follows is the command of another program
-        if skip:
-            skip = False
-        elif word.startswith("-"):
-            name = word.split("=")[0]
-            assert name in known, f"{line}: {name}"
-            skip = "=" not in word and name in WITH_VALUE
-        elif isinstance(command, TyperGroup):
-            group = LazyCommands() if command is root else command
-            command = group.get_command(None, word)  # type: ignore[arg-type]  # no context is needed
-            assert command is not None, f"{line}: {word}"
-            known = known | options_of(command)
-
-
-def _options() -> Any:
-    from assetbatch.cli.app import options
-
-    return options
-
-
-@pytest.mark.parametrize("page", [*DOCS, REPOSITORY / "README.md"], ids=lambda path: path.name)
-def test_every_command_line_of_a_page_exists(page: Path) -> None:
-    found = commands_in(page.read_text(encoding="utf-8"))
-    assert found
-    for line in found:
-        check_command(line)
 
 
 def test_a_command_that_is_not_there_would_be_found() -> None:
@@ -85,10 +31,10 @@ def test_a_command_that_is_not_there_would_be_found() -> None:
             check_command(wrong)
 
 
-def test_every_line_of_it_does_not_work_is_one_that_the_program_says() -> None:
+def test_every_line_of_the_troubles_is_one_that_the_program_says() -> None:
     source = " ".join(" ".join(path.read_text(encoding="utf-8").split()) for path in SOURCES)
     source = re.sub(r'" f?"', "", source)  # a text that goes on in the next line
-    page = (REPOSITORY / "docs" / "it-does-not-work.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     told = [
         quoted
         for row in re.findall(r"^\| (.+?) \|", page, re.MULTILINE)
@@ -99,12 +45,6 @@ def test_every_line_of_it_does_not_work_is_one_that_the_program_says() -> None:
     for line in told:
         for piece in (piece.strip(" ;:,().") for piece in line.split("…")):
             assert piece in source, f"{line}: {piece!r}"
-
-
-@pytest.mark.parametrize("page", DOCS, ids=lambda path: path.name)
-def test_every_link_leads_to_a_file(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / link).exists(), link
 
 
 class TestSystemd:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cycles.conftest import free, make_world, paid, template
+from tests.commands.conftest import free, make_world, paid, template
 from tests.own_redis import own_server
 from tests.world import RealClock, SetClock
 
@@ -11,5 +11,5 @@ __all__ = ["free", "make_world", "own_server", "paid", "template"]
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()

@@ -78,7 +78,7 @@ def test_a_day_of_cron_is_silent_and_leaves_nothing_behind(free: World, tmp_path
         assert free.last_update(symbol) is not None
     assert len(free.paths) == 6  # each asset once: on the free plan there is nothing newer today
     with free.services() as services:
-        assert services.journal.job("run_queue").skipped == 0
+        assert services.history.job("run_queue").skipped == 0
 
 
 def test_a_failure_is_mailed_once_and_kept_off_a_home_that_cannot_be_written(
@@ -121,7 +121,7 @@ def snapshot(folder: Path) -> set[str]:
 
 
 def test_the_mail_about_an_asset_is_not_taken_back_while_the_asset_is_left_alone(free: World) -> None:
-    free.vendor.order("null-results", path_contains="XAUUSD", times=None)
+    free.provider.order("null-results", path_contains="XAUUSD", times=None)
     free.know_that_today_is_refused()
     assert "XAUUSD: " in start(free, "run-priority").stderr
     with psycopg.connect(free.database_url) as connection:

@@ -15,13 +15,13 @@ import psycopg
 import pytest
 
 from assetbatch.certificates import certificate_problem
+from assetbatch.database.session import Target
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state.connection import connect, redis_errors
-from assetbatch.store.connection import Target
 from tests.documented import shows
 from tests.program import BARE
-from tests.vendor.servers import make_certificate, server_tls
+from tests.provider.servers import make_certificate, server_tls
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from tests import program
-from tests.cycles.conftest import MakeWorld
+from tests.commands.conftest import MakeWorld
 from tests.documented import shows
 from tests.own_redis import OwnServer
 from tests.program import CLOCK
@@ -165,9 +165,9 @@ class TestPostgreSQL:
     def test_has_no_tables(self, make_world: MakeWorld, command: str) -> None:
         world = make_world(init=False)
         with world.services() as services:
-            from assetbatch.state.queue import Line
+            from assetbatch.domain.queueing import Lane
 
-            services.queue.enqueue([("ETHUSD", Line.HIGH)])
+            services.queue.enqueue([("ETHUSD", Lane.HIGH)])
         shows(fails(world, command, code=3), "the database has no tables of assetbatch")
         doctor(world, code=3, check="postgresql", said="the database has no tables of assetbatch")
         unharmed(world, waiting=1)
@@ -175,15 +175,15 @@ class TestPostgreSQL:
         works_again(world)
 
 
-class TestTheVendor:
+class TestTheProvider:
     @pytest.mark.parametrize("command", ["run-priority", "run-queue"])
     def test_refuses_the_key(self, waiting: World, command: str) -> None:
-        waiting.vendor.order("status=401", times=None)
-        shows(fails(waiting, command, code=4), "the vendor refuses the API key: …")
+        waiting.provider.order("status=401", times=None)
+        shows(fails(waiting, command, code=4), "the provider refuses the API key: …")
         doctor(waiting, code=4, check="vendor", said="refuses the API key")
         assert len(waiting.paths) == 2  # one of each
         unharmed(waiting, waiting=3)
-        waiting.vendor.faults.clear()
+        waiting.provider.faults.clear()
         works_again(waiting)
 
     def test_has_less_than_the_tier_promises(self, make_world: MakeWorld) -> None:
@@ -192,10 +192,10 @@ class TestTheVendor:
         assert first.returncode == 0
         assert "your plan has no unified forex snapshots" in first.stderr
         doctor(world, code=0, check="plan", said="your plan has no unified forex snapshots")
-        refused = [arrival for arrival in world.vendor.arrivals if arrival.status == 403]
+        refused = [arrival for arrival in world.provider.arrivals if arrival.status == 403]
         for _ in range(3):
             start(world, "run-priority")
-        again = [arrival for arrival in world.vendor.arrivals if arrival.status == 403]
+        again = [arrival for arrival in world.provider.arrivals if arrival.status == 403]
         assert world.last_update("XAUUSD") is not None
         paths = [arrival.path.split("?")[0] for arrival in again]
         assert len(paths) == len(set(paths))  # nothing is asked twice that was refused
@@ -203,7 +203,7 @@ class TestTheVendor:
 
     @pytest.mark.parametrize("fault", ["status=503", "drop"])
     def test_is_down(self, waiting: World, fault: str) -> None:
-        waiting.vendor.order(fault, times=None)
+        waiting.provider.order(fault, times=None)
         done = start(waiting, "run-priority")
         assert (done.returncode, done.stderr.count("\n")) == (3, 1)
         shows(done.stderr, "the API cannot be reached: …")
@@ -211,42 +211,42 @@ class TestTheVendor:
         assert (again.returncode, again.stderr) == (3, "")  # it was said
         doctor(waiting, code=3, check="vendor", said="cannot be used")
         unharmed(waiting, waiting=3)
-        waiting.vendor.faults.clear()
+        waiting.provider.faults.clear()
         works_again(waiting)
 
     def test_is_slow(self, waiting: World) -> None:
-        waiting.vendor.order("drip-body=0.5", times=None)
+        waiting.provider.order("drip-body=0.5", times=None)
         done = start(waiting, "run-priority", "--max-seconds", "6")
         assert (done.returncode, done.stderr.count("\n")) == (3, 1)
         assert re.search("no (complete )?answer (with)?in|took longer|deadline", done.stderr), done.stderr
         unharmed(waiting, waiting=3)
-        waiting.vendor.faults.clear()
+        waiting.provider.faults.clear()
         works_again(waiting)
 
     def test_says_too_many_calls(self, waiting: World) -> None:
-        waiting.vendor.order("429=2", times=1)
+        waiting.provider.order("429=2", times=1)
         done = start(waiting, "run-priority")
         assert done.stderr.count("\n") == 1
-        shows(done.stderr, "the vendor says too many calls; nobody calls for …")
+        shows(done.stderr, "the provider says too many calls; nobody calls for …")
         assert "(hint: " in done.stderr
         assert len(waiting.paths) == 1
         unharmed(waiting, waiting=3)
 
     def test_is_down_for_a_whole_queue_is_one_line_and_then_silence(self, waiting: World) -> None:
-        waiting.vendor.order("status=503", times=None)
+        waiting.provider.order("status=503", times=None)
         first, again = (start(waiting, "run-queue") for _ in range(2))
         assert (first.returncode, first.stderr.count("\n")) == (3, 1)
         assert "the API cannot be reached" in first.stderr
         assert again.stderr == ""
 
     def test_answers_nonsense_for_every_asset_is_one_line(self, waiting: World) -> None:
-        waiting.vendor.order("html", times=None)
+        waiting.provider.order("html", times=None)
         done = start(waiting, "run-queue")
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert "ETHUSD, GBPUSD, USDJPY: " in done.stderr
 
     def test_has_forbidden_calls_for_long(self, waiting: World) -> None:
-        waiting.vendor.order("429=1800", times=1)
+        waiting.provider.order("429=1800", times=1)
         start(waiting, "run-priority")
         doctor(waiting, code=0, check="vendor", said="has forbidden calls for another 30 min")
 

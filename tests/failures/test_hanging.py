@@ -1,5 +1,5 @@
-"""A server that hangs in the middle of a command: that ends within its bound, with code 3 and one line; what
-came in is stored, and nothing is waited for twice."""
+"""A server that hangs in the middle of a command: that ends within its deadline, with code 3 and one line;
+what came in is stored, and nothing is waited for twice."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from tests.cycles.conftest import MakeWorld
+from tests.commands.conftest import MakeWorld
+from tests.database.proxy import Proxy
 from tests.own_redis import OwnServer
-from tests.store.proxy import Proxy
 from tests.world import RealClock, SetClock, World
 
 from .start import start
@@ -75,7 +75,7 @@ def ended(running: Running) -> tuple[int, float, list[str]]:
 def test_redis_that_freezes_while_a_call_is_out_costs_one_wait_and_no_answer(
     world: World, redis_of_its_own: OwnServer, command: str, first: str
 ) -> None:
-    world.vendor.order(SLOW, times=None)
+    world.provider.order(SLOW, times=None)
     running = Running(world, command)
     wait_for_call(world)
     freeze(redis_of_its_own)
@@ -88,7 +88,7 @@ def test_redis_that_freezes_while_a_call_is_out_costs_one_wait_and_no_answer(
 
 
 def test_redis_that_is_away_at_the_end_costs_no_answer(world: World, redis_of_its_own: OwnServer) -> None:
-    world.vendor.order(SLOW, times=None)
+    world.provider.order(SLOW, times=None)
     running = Running(world, "run-queue")
     wait_for_call(world)
     redis_of_its_own.kill()
@@ -102,7 +102,7 @@ def test_redis_that_is_away_at_the_end_costs_no_answer(world: World, redis_of_it
 def test_a_short_command_whose_redis_freezes_ends_within_its_bound(
     world: World, redis_of_its_own: OwnServer
 ) -> None:
-    world.vendor.order("drip-headers=0.005", times=None)
+    world.provider.order("drip-headers=0.005", times=None)
     began = time.monotonic()
     running = Running(world, "run-queue", "--max-seconds", "6")
     wait_for_call(world)
@@ -114,7 +114,7 @@ def test_a_short_command_whose_redis_freezes_ends_within_its_bound(
 
 
 def test_a_stop_while_redis_is_frozen_ends_soon(world: World, redis_of_its_own: OwnServer) -> None:
-    world.vendor.order(SLOW, times=None)
+    world.provider.order(SLOW, times=None)
     running = Running(world, "run-queue")
     wait_for_call(world)
     freeze(redis_of_its_own)
@@ -138,7 +138,7 @@ def test_postgresql_that_freezes_while_an_answer_is_stored_is_said_and_costs_no_
         state = services.queue.state()
         assert (state.size, state.leased, state.dead) == (3, 0, 0)
         assert services.locks.held("run_queue") == []
-        assert services.journal.job("run_queue").last_result == "failed"
+        assert services.history.job("run_queue").last_result == "failed"
         taken = services.queue.take(3, 60)
     assert [item.attempts for item in taken.items] == [0, 0, 0]  # type: ignore[union-attr]  # else it fails here
 

@@ -156,9 +156,9 @@ def test_no_secret_is_found_anywhere(marked: tuple[World, dict[str, str], str]) 
     number = 0
     with Watcher() as watcher:
         for trouble, fault in troubles:
-            world.vendor.faults.clear()
+            world.provider.faults.clear()
             if fault:
-                world.vendor.order(fault, times=None)
+                world.provider.order(fault, times=None)
             # where all is well every command, in each trouble a third of them in turn
             chosen = COMMANDS if not trouble and not fault else COMMANDS[number % 3 :: 3]
             number += 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cycles.conftest import MakeWorld
+from tests.commands.conftest import MakeWorld
 from tests.world import World
 
 from .start import PROGRAM, environment, start, unharmed
@@ -65,7 +65,7 @@ def wait_for_call(world: World, calls: int = 1) -> None:
 
 @pytest.fixture
 def queued(make_world: MakeWorld) -> World:
-    """Three items wait; a vendor that takes its time."""
+    """Three items wait; a provider that takes its time."""
     world = make_world()
     world.know_that_today_is_refused()
     assert start(world, "enqueue-secondary").returncode == 0
@@ -77,7 +77,7 @@ def queued(make_world: MakeWorld) -> World:
 def test_in_the_middle_of_a_call_its_answer_is_stored_and_no_other_call_made(
     queued: World, command: str, number: signal.Signals, code: int
 ) -> None:
-    queued.vendor.order("drip-headers=0.01", times=None)  # about two seconds a call
+    queued.provider.order("drip-headers=0.01", times=None)  # about two seconds a call
     running = Running(queued, command)
     wait_for_call(queued)
     ended, seconds, _ = running.stop(number)
@@ -103,8 +103,8 @@ def test_while_waiting_for_a_slot_it_ends_at_once(
     unharmed(world, waiting=2)
 
 
-def test_against_a_vendor_that_hangs_it_ends_with_the_calls_deadline(queued: World) -> None:
-    queued.vendor.order("drip-headers=1", times=None)
+def test_against_a_provider_that_hangs_it_ends_with_the_calls_deadline(queued: World) -> None:
+    queued.provider.order("drip-headers=1", times=None)
     running = Running(queued, "run-queue")
     wait_for_call(queued)
     ended, seconds, _ = running.stop(signal.SIGTERM)

@@ -1,8 +1,8 @@
-"""A place for a fire: vendor, servers, a backlog, processes to start and to kill, and their evidence.
+"""A place for a fire: provider, servers, a backlog, processes to start and to kill, and their evidence.
 
 How to read this: a fire has three parts. `Arena` sets it up and starts each `Process`, which is one cron
 start (`worker.py`). A test then lets time pass, kills and starts. At the end the evidence is put together
-from three independent sources: the vendor's log (`arrivals`, `asked`), what is stored and queued (`done`,
+from three independent sources: the provider's log (`arrivals`, `asked`), what is stored and queued (`done`,
 `in_queue`, the `Ear` for events), and the journals of the processes (`lines`, and the functions below
 `Arena` that make leases, takes and costs of them). `judges.py` looks at evidence only, and is tried on a
 load that is simulated (`simulation.py`, `test_sabotage.py`). Begin with the first test of `test_fire.py`.
@@ -29,19 +29,19 @@ import msgspec
 import psycopg
 import yaml
 
-from assetbatch.assets import AssetType
-from assetbatch.bounds import Bound
+from assetbatch.commands.enqueue_secondary import enqueue_secondary
+from assetbatch.commands.init import initialise
+from assetbatch.commands.result import CycleResult
 from assetbatch.config import load
-from assetbatch.cycles.result import CycleResult
-from assetbatch.cycles.secondary import enqueue_secondary
-from assetbatch.entitlements import Lack
-from assetbatch.progress import Progress
+from assetbatch.deadline import Deadline
+from assetbatch.domain import queueing
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.entitlements import Restriction
+from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, Arrival, SandboxServer
 from assetbatch.sandbox.universe import instruments
 from assetbatch.secret import Secret
 from assetbatch.services import Services
-from assetbatch.setup import initialise
-from assetbatch.state import queue
 from assetbatch.state.connection import connect
 from tests.fire.judges import Event, Hold, Take
 from tests.fire.worker import KEY, Line, Orders, go_file
@@ -121,7 +121,7 @@ class Process:
 class Arena:
     """`with Arena(...) as arena`: everything is ready and `backlog` symbols are queued.
 
-    Calls are cheap here (1 to 2 ms of the vendor's CPU): the plan is known to have no 5-minute bars, so
+    Calls are cheap here (1 to 2 ms of the provider's CPU): the plan is known to have no 5-minute bars, so
     each asks for the previous day of one symbol; on the free plan's usual path a first call brings 34 days
     of bars, 0.3 s of CPU, and two cores would be the limit instead of the window. Symbols are crypto, so
     that they are due at any hour; each is due once and complete after that.
@@ -136,9 +136,9 @@ class Arena:
         *,
         backlog: int,
         latency: Any,
-        vendor: SandboxServer | None = None,
+        provider: SandboxServer | None = None,
     ) -> None:
-        """`vendor` is one that another place has started: both have its key."""
+        """`provider` is one that another place has started: both have its key."""
         self._folder = folder
         self._redis_url = redis_url
         self._database_url = database_url
@@ -146,8 +146,8 @@ class Arena:
         tickers = [ticker for ticker in instruments(1000) if ticker.startswith("X:")]
         symbols = [ticker[2:] for ticker in tickers if ticker[2:] not in PRIORITY]
         self.symbols = symbols[:backlog]
-        self._is_guest = vendor is not None
-        self.vendor = vendor or SandboxServer(
+        self._is_guest = provider is not None
+        self.provider = provider or SandboxServer(
             replace(PLANS["basic"], limit=None), key=Secret(KEY), universe=1000, latency=latency
         )
         self.processes: list[Process] = []
@@ -155,7 +155,7 @@ class Arena:
 
     def __enter__(self) -> Self:
         if not self._is_guest:
-            self.vendor.start()
+            self.provider.start()
         document = {
             "batch": {"interval_minutes": 1},
             "priority_assets": [_asset(symbol) for symbol in PRIORITY],
@@ -167,14 +167,14 @@ class Arena:
             "queue": {"max_concurrency": PLACES, "retry_delay_seconds": RETRY_DELAY_SECONDS},
             "database": {"url": self._database_url},
             "redis": {"url": self._redis_url, "prefix": self._prefix},
-            "provider": {"base_url": self.vendor.base_url},
+            "provider": {"base_url": self.provider.base_url},
         }
         self.config_file.write_text(yaml.safe_dump(document))
         with self.services() as services:
             initialise(services)
             self.teach(services)
-            with Bound(20) as bound:
-                assert enqueue_secondary(services, bound, Progress()).enqueued == len(self.symbols)
+            with Deadline(20) as deadline:
+                assert enqueue_secondary(services, deadline, Progress()).enqueued == len(self.symbols)
         return self
 
     @property
@@ -189,7 +189,7 @@ class Arena:
                 process.kill()
             process.wait(10)
         if not self._is_guest:
-            self.vendor.stop()
+            self.provider.stop()
 
     @contextmanager
     def services(self) -> Iterator[Services]:
@@ -200,12 +200,12 @@ class Arena:
         """Has Redis know what the plan lacks, so that each symbol costs one short call."""
         known = services.entitlements()
         now_ms = services.now_ms()
-        for lack in (Lack.INTRADAY, Lack.GROUPED):
+        for lack in (Restriction.INTRADAY, Restriction.GROUPED):
             for ticker in ("X:BTCUSD", "X:ETHUSD"):  # of one alone it would be that ticker's own matter
                 refusal = known.refused(
                     lack, AssetType.CRYPTO, "made up: no timeframe", now_ms, ticker=ticker
                 )
-            services.plan_memory.remember(refusal)
+            services.entitlement_store.remember(refusal)
 
     def start(self, command: str, seconds: float, **orders: Any) -> Process:
         """Starts a process."""
@@ -243,10 +243,10 @@ class Arena:
     # Evidence
 
     def arrivals(self) -> list[Arrival]:
-        return self.vendor.arrivals
+        return self.provider.arrivals
 
     def asked(self) -> list[tuple[str, float]]:
-        """(symbol, moment) of the vendor's log, of what the queue asked for."""
+        """(symbol, moment) of the provider's log, of what the queue asked for."""
         asked = [(one.path.split("/")[4].removeprefix("X:"), one.at) for one in self.arrivals()]
         return [(symbol, at) for symbol, at in asked if symbol not in PRIORITY]
 
@@ -297,7 +297,7 @@ def holds(lines: Sequence[Line]) -> list[Hold]:
 def takes(lines: Sequence[Line]) -> list[Take]:
     """The takes of the journals."""
     return [
-        Take(item, queue.Line(priority), stamp, line.called, line.at)
+        Take(item, queueing.Lane(priority), stamp, line.called, line.at)
         for line in lines
         if line.event == "taken"
         for item, priority, stamp in line.items

@@ -1,7 +1,7 @@
 """The judges of the promises 1 to 4 and 6: pure functions of what was seen that return the breaches.
 
-The judge of the first promise is `assetbatch.sandbox.windows_over_limit`, over the vendor's log of arrivals.
-All moments of one run are of one clock and in one unit; which one does not matter here.
+The judge of the first promise is `assetbatch.sandbox.windows_over_limit`, over the provider's log of
+arrivals. All moments of one run are of one clock and in one unit; which one does not matter here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from assetbatch.state.queue import Line
+from assetbatch.domain.queueing import Lane
 
 CLASS_SPAN_US = 2 * 3600 * 1_000_000
 """By how much a class gives way to the one above it (README: "The queue"), written down once more."""
@@ -36,7 +36,7 @@ class Take:
     """An item was taken some time between `called` and `answered`; `stamp_us` is when it was enqueued."""
 
     item: str
-    line: Line
+    line: Lane
     stamp_us: int
     called: float
     answered: float
@@ -44,7 +44,7 @@ class Take:
     @property
     def place(self) -> int:
         """Where it stands in line: CRITICAL first, then by age, each class two hours behind the one above."""
-        if self.line is Line.CRITICAL:
+        if self.line is Lane.CRITICAL:
             return self.stamp_us - 10**15
         return self.stamp_us + (self.line.rank - 1) * CLASS_SPAN_US
 
@@ -71,9 +71,9 @@ def held_twice(holds: Iterable[Hold]) -> list[tuple[Hold, Hold]]:
 
 
 def asked_without_lease(asked: Iterable[tuple[str, float]], holds: Iterable[Hold]) -> list[tuple[str, float]]:
-    """Arrivals at the vendor, (item, moment), at which nobody held the item.
+    """Arrivals at the provider, (item, moment), at which nobody held the item.
 
-    Together with `held_twice` it says of the vendor's own log that no item was worked twice at once.
+    Together with `held_twice` it says of the provider's own log that no item was worked twice at once.
     """
     by_item: dict[str, list[Hold]] = {}
     for hold in holds:
@@ -86,7 +86,7 @@ def asked_without_lease(asked: Iterable[tuple[str, float]], holds: Iterable[Hold
 
 
 def asked_again_within(asked: Iterable[tuple[str, float]], least: float) -> list[tuple[str, float, float]]:
-    """Items that were asked for twice within less than `least`, by the vendor's log alone."""
+    """Items that were asked for twice within less than `least`, by the provider's log alone."""
     last: dict[str, float] = {}
     found = []
     for item, at in sorted(asked, key=lambda one: one[1]):
@@ -140,9 +140,9 @@ def out_of_order(takes: Iterable[Take], waiting_since: float) -> list[tuple[Take
     return found
 
 
-def starved(waits: Mapping[str, float], bound: float) -> list[str]:
-    """Items that waited for longer than the bound; what was never served waited to the end of the run."""
-    return [item for item, waited in waits.items() if waited > bound]
+def starved(waits: Mapping[str, float], deadline: float) -> list[str]:
+    """Items that waited for longer than the deadline; what was never served waited to the end of the run."""
+    return [item for item, waited in waits.items() if waited > deadline]
 
 
 def waited(cycles: Sequence[int]) -> list[int]:

@@ -19,13 +19,13 @@ import random
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
-from assetbatch.config import CallLimit
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Lane
 from assetbatch.sandbox import Arrival
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id
-from assetbatch.state.queue import Lease, Line, Queue
-from assetbatch.state.window import CallKind, Refused, Window
+from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.window import Window, WindowSettings
 from tests.fire.judges import Hold, Take
 
 START_MS = 1_800_000_000_000
@@ -107,10 +107,7 @@ class Load:
         """A window; `skew_ms` is by how much its clock is ahead."""
         return kind(
             self.client,
-            self.keys,
-            name,
-            CallLimit(LIMIT, WINDOW_MS),
-            CALL_SECONDS,
+            WindowSettings(self.keys, name, CallLimit(LIMIT, WINDOW_MS), CALL_SECONDS),
             clock_ms=lambda: self.now_ms + skew_ms,
         )
 
@@ -145,7 +142,7 @@ class Load:
         token = new_id()
         while True:
             taken = self.queue.take(1, LEASE_MS / 1000, window, token)
-            if isinstance(taken, Refused):
+            if isinstance(taken, Denied):
                 yield taken.wait_ms + 1
                 continue
             if not isinstance(taken, Lease):
@@ -155,7 +152,7 @@ class Load:
             taken_ms, lease_ends_ms = self.now_ms, self.now_ms + LEASE_MS
             holds, number = self.evidence.holds, len(self.evidence.holds)
             holds.append(Hold(item.id, token, taken_ms, lease_ends_ms))
-            self.evidence.takes.append(Take(item.id, item.line, item.enqueued_us, self.now_ms, self.now_ms))
+            self.evidence.takes.append(Take(item.id, item.lane, item.enqueued_us, self.now_ms, self.now_ms))
             self.queue.start(token, [item.id], LEASE_MS / 1000)
             yield self.random.randint(0, self.lag_ms)
             self._arrive(item.id)
@@ -165,7 +162,7 @@ class Load:
                 return
             yield self._latency()
             assert taken.grant is not None
-            window.settle(taken.grant)
+            window.complete(taken.grant)
             if self.random.random() < self.stalls:
                 self.evidence.stalled += 1
                 yield LEASE_MS + self.random.randint(0, 200)
@@ -178,12 +175,12 @@ class Load:
         """One that only calls, as often as it may."""
         while True:
             call_id = new_id()
-            while isinstance(answer := window.ask(CallKind.PRIORITY, call_id), Refused):
+            while isinstance(answer := window.ask(CallKind.PRIORITY, call_id), Denied):
                 yield answer.wait_ms + 1
             yield self.random.randint(0, self.lag_ms)
             self._arrive("any")
             yield self._latency()
-            window.settle(answer)
+            window.complete(answer)
 
     def take_one(self) -> str:
         """Takes and finishes the item that is first in line; returns its id."""
@@ -191,7 +188,7 @@ class Load:
         lease = self.queue.take(1, LEASE_MS / 1000, token=token)
         assert isinstance(lease, Lease)
         (item,) = lease.items
-        self.evidence.takes.append(Take(item.id, item.line, item.enqueued_us, self.now_ms, self.now_ms))
+        self.evidence.takes.append(Take(item.id, item.lane, item.enqueued_us, self.now_ms, self.now_ms))
         self.queue.finish(token, [item.id])
         return item.id
 
@@ -204,18 +201,18 @@ class Load:
             began_ms = self.now_ms
             for number in range(PRIORITY_CALLS):
                 call_id, waited = new_id(), False
-                while isinstance(answer := window.ask(CallKind.PRIORITY, call_id), Refused):
+                while isinstance(answer := window.ask(CallKind.PRIORITY, call_id), Denied):
                     waited = True
                     yield answer.wait_ms + 1
                 waits += waited
                 yield self.random.randint(0, self.lag_ms)
                 self._arrive(f"priority {number}")
                 yield self._latency()
-                window.settle(answer)
+                window.complete(answer)
             self.evidence.priority_waits.append(waits)
             yield max(0, 500 - (self.now_ms - began_ms))
 
-    def enqueue_all(self, items: Sequence[tuple[str, Line]], every_ms: int) -> Process:
+    def enqueue_all(self, items: Sequence[tuple[str, Lane]], every_ms: int) -> Process:
         """Puts everything in line again and again; what is there already is not doubled."""
         while True:
             self.queue.enqueue(items)

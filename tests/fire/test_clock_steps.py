@@ -79,8 +79,8 @@ def all_held(arena: Arena) -> None:
 
 
 def blocked(arena: Arena) -> None:
-    """The vendor has just said too many calls."""
-    arena.vendor.order("429=2", times=1)
+    """The provider has just said too many calls."""
+    arena.provider.order("429=2", times=1)
     before = len(arena.arrivals())
     until = time.monotonic() + SILENCE_SECONDS
     while len(arena.arrivals()) == before and time.monotonic() < until:
@@ -90,7 +90,7 @@ def blocked(arena: Arena) -> None:
 
 def failed(arena: Arena) -> None:
     """Some items have just failed and wait for their retry."""
-    arena.vendor.order("status=500", times=2)
+    arena.provider.order("status=500", times=2)
     time.sleep(WINDOW_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Real processes, real servers, kill -9: the promises hold, judged by the vendor's own log.
+"""Real processes, real servers, kill -9: the promises hold, judged by the provider's own log.
 
 A window of 5 calls in 3 seconds stands for the 60 of production, and all that is measured in it is scaled.
 """
@@ -47,7 +47,7 @@ LONGEST_SECONDS = 130.0
 """The fire goes on for longer than planned only until every step has been hit."""
 
 QUEUE_SECONDS = 14.0
-"""A start's bound; 5 s of it are kept back for a last call and for storing."""
+"""A start's deadline; 5 s of it are kept back for a last call and for storing."""
 PRIORITY_SECONDS = 7.0
 PRIORITY_EVERY_SECONDS = CALL_SECONDS + 3 + WINDOW_SECONDS + 1
 """A reservation keeps its promise when it is made before the oldest call that it may meet was granted."""
@@ -162,7 +162,7 @@ def test_under_kill_9_the_promises_hold(
     assert set(by_step) == set(STEPS)
     assert outside >= FIRE_SECONDS / RANDOM_KILL_SECONDS / 2
     assert unexpected(arena.processes) == []
-    # 1: the budget holds at the vendor
+    # 1: the budget holds at the provider
     assert windows_over_limit(arrivals, LIMIT, WINDOW_SECONDS) == []
     # 2: priority does not wait for the queue
     assert sum(cycle.calls for cycle in cycles) >= len(PRIORITY)
@@ -189,7 +189,7 @@ def test_without_kills_the_budget_is_used_up(
             process.wait(USE_SECONDS + 20)
         arrivals, lines = arena.arrivals(), arena.lines()
         with arena.services() as services:
-            counted = services.journal.waits_of_last_hour(services.now_ms())
+            counted = services.history.waits_of_last_hour(services.now_ms())
     times = sorted(arrival.at for arrival in arrivals if arrival.at < until)
     under_way = times[STARTING_CALLS:]
     # a slot counts from its call's answer on, and who waits for it needs to wake up: the rest is waste

@@ -1,6 +1,6 @@
 """A Redis that loses its memory at each step of each command: the budget holds, and no work is lost.
 
-Each way of losing it has an installation of its own, with its own Redis, database, vendor and budget, all
+Each way of losing it has an installation of its own, with its own Redis, database, provider and budget, all
 side by side: most of the time they are silent, as they must be.
 """
 
@@ -29,7 +29,8 @@ log = logging.getLogger("fire")
 
 SILENCE_SECONDS = WINDOW_SECONDS + CALL_SECONDS + GRANT_AGE_SECONDS + ARRIVAL_SECONDS
 SECONDS = 26.0
-"""The bound of a start: the silence, and time for calls after it where nobody knows how long calls take."""
+"""The deadline of a start: the silence, and time for calls after it where nobody knows how long calls
+take."""
 
 PATIENCE_SECONDS = 25.0
 LATE_SECONDS = 10.0
@@ -44,8 +45,8 @@ Steps = Mapping[str, tuple[str, int]]
 ROUNDS: tuple[Steps, ...] = (
     {"run_priority": ("answer", 3), "run_queue": ("finish", 1), "enqueue_secondary": ("enqueue", 1)},
     {"run_priority": ("grant", 3), "run_queue": ("grant", 1), "enqueue_secondary": ("load", 1)},
-    {"run_priority": ("settle", 3), "run_queue": ("answer", 1), "enqueue_secondary": ("own", 1)},
-    {"run_priority": ("commit", 1), "run_queue": ("settle", 1), "enqueue_secondary": ("enqueue", 1)},
+    {"run_priority": ("complete", 3), "run_queue": ("answer", 1), "enqueue_secondary": ("own", 1)},
+    {"run_priority": ("commit", 1), "run_queue": ("complete", 1), "enqueue_secondary": ("enqueue", 1)},
     {"run_priority": ("publish", 1), "run_queue": ("commit", 1), "enqueue_secondary": ("load", 1)},
     {"run_priority": ("grant", 1), "run_queue": ("publish", 1), "enqueue_secondary": ("own", 1)},
 )
@@ -171,7 +172,7 @@ def end(arena: Arena) -> None:
 
 
 def asked(arena: Arena) -> list[tuple[str, float]]:
-    """(symbol, moment) of the vendor's log, of all symbols."""
+    """(symbol, moment) of the provider's log, of all symbols."""
     return [(one.path.split("/")[4].removeprefix("X:"), one.at) for one in arena.arrivals()]
 
 
@@ -183,7 +184,7 @@ def odd_ends(arena: Arena) -> list[tuple[int | None, str]]:
         for process in arena.processes
         if process.exit_code not in fine
         or "Traceback" in process.log.read_text()
-        or any(line.event == "out of bound" for line in process.lines())
+        or any(line.event == "out of deadline" for line in process.lines())
     ]
 
 

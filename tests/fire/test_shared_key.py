@@ -1,5 +1,5 @@
 """All that shares one API key, under fire: two installations with prefixes and databases of their own,
-programs that call by `assetbatch call`, and one that takes slots in two steps. The vendor's log of arrivals
+programs that call by `assetbatch call`, and one that takes slots in two steps. The provider's log of arrivals
 is the judge.
 """
 
@@ -22,10 +22,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from assetbatch import services
+from assetbatch.domain.queueing import CallKind
 from assetbatch.sandbox import windows_over_limit
 from assetbatch.slots import slots
 from assetbatch.slots.slots import Slot
-from assetbatch.state.window import CallKind
 from tests.conftest import new_database, url_of
 from tests.fire.arena import CALL_SECONDS, LIMIT, PRIORITY, WINDOW_SECONDS, Arena, results, unexpected
 from tests.fire.judges import use
@@ -87,7 +87,7 @@ class Callers:
 
     def start(self, number: int) -> None:
         arena = self._arenas[number % len(self._arenas)]
-        url = urlsplit(arena.vendor.base_url)
+        url = urlsplit(arena.provider.base_url)
         file = arena.config_file.parent / "request.py"
         file.write_text(REQUEST.format(host=url.hostname, port=url.port))
         script = HABITS[number % len(HABITS)].format(request=f"{sys.executable} -S {file}", late=LATE_SECONDS)
@@ -170,7 +170,7 @@ class Client(threading.Thread):
         self.calls = 0
 
     def run(self) -> None:
-        url = urlsplit(self._arena.vendor.base_url)
+        url = urlsplit(self._arena.provider.base_url)
         while time.monotonic() < self._until:
             with self._arena.services() as parts:
                 mine = parts.slots()
@@ -207,7 +207,7 @@ def test_whoever_calls_the_budget_holds(
             "other",
             backlog=200,
             latency=(0.01, 0.15),
-            vendor=one.vendor,
+            provider=one.provider,
         ) as other,
     ):
         arenas = [one, other]

@@ -29,25 +29,26 @@ import msgspec
 import redis
 
 from assetbatch import services
-from assetbatch.bounds import Bound
+from assetbatch.commands.enqueue_secondary import enqueue_secondary
+from assetbatch.commands.result import CycleResult
+from assetbatch.commands.run_priority import run_priority
+from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
-from assetbatch.cycles.priority import run_priority
-from assetbatch.cycles.queue import run_queue
-from assetbatch.cycles.result import CycleResult
-from assetbatch.cycles.secondary import enqueue_secondary
-from assetbatch.errors import AssetbatchError, BoundExceededError
-from assetbatch.events import Events
-from assetbatch.progress import Progress
-from assetbatch.refresh import SAVE_SECONDS, UNKNOWN_CALL_SECONDS
+from assetbatch.database import Store
+from assetbatch.deadline import Deadline
+from assetbatch.domain.queueing import Denied
+from assetbatch.errors import AssetbatchError, DeadlineExceededError
+from assetbatch.provider.client import ProviderClient
+from assetbatch.refresh.engine import SAVE_SECONDS, UNKNOWN_CALL_SECONDS
+from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
+from assetbatch.state.events import Events
 from assetbatch.state.queue import Lease, Queue
-from assetbatch.state.window import Grant, Refused, Window
-from assetbatch.store import Store
-from assetbatch.vendor.client import VendorClient
+from assetbatch.state.window import Grant, Window
 
 KEY = "made-up-key-123"
 
-STEPS = ("grant", "answer", "settle", "commit", "publish", "finish")
+STEPS = ("grant", "answer", "complete", "commit", "publish", "finish")
 """After the grant; after the answer, before it is settled; after that; after the commit, before its
 events; after these; before the lease is given back."""
 
@@ -159,10 +160,10 @@ class Watch:
             called = time.monotonic()
             answer = original(queue, count, lease_seconds, window, token, alone=alone)
             if isinstance(answer, Lease):
-                items = [(item.id, item.line.value, item.enqueued_us) for item in answer.items]
+                items = [(item.id, item.lane.value, item.enqueued_us) for item in answer.items]
                 self.note("taken", token=token, items=items, called=called, ends=called + lease_seconds)
                 self.passed("grant")
-            elif isinstance(answer, Refused):
+            elif isinstance(answer, Denied):
                 self.note("refused", token=token, wait_seconds=answer.wait_ms / 1000)
             return answer
 
@@ -193,15 +194,15 @@ class Watch:
 
         return call
 
-    def settle(self, original: Method) -> Method:
-        """Notes that a slot was settled; the axe after it."""
+    def complete(self, original: Method) -> Method:
+        """Note that a call was completed; the axe after it."""
 
-        def settle(window: Window, grant: Grant, **options: Any) -> None:
+        def complete(window: Window, grant: Grant, **options: Any) -> None:
             original(window, grant, **options)
             self.note("settled", token=grant.call_id)
-            self.passed("settle")
+            self.passed("complete")
 
-        return settle
+        return complete
 
     def then(self, step: str) -> Callable[[Method], Method]:
         """The axe after a method."""
@@ -266,8 +267,8 @@ def watch(orders: Orders) -> Watch:
     axe.wrap(Queue, "derived", axe.derived)
     axe.wrap(Window, "ask", axe.ask)
     for name in ("previous_day", "bars", "snapshot"):
-        axe.wrap(VendorClient, name, axe.call)
-    axe.wrap(Window, "settle", axe.settle)
+        axe.wrap(ProviderClient, name, axe.call)
+    axe.wrap(Window, "complete", axe.complete)
     axe.wrap(Store, "load", axe.then("load"))
     axe.wrap(Store, "save", axe.then("commit"))
     axe.wrap(Events, "publish", axe.then("publish"))
@@ -288,17 +289,17 @@ def watch(orders: Orders) -> Watch:
 def start(orders: Orders, axe: Watch, seconds: float) -> int:
     """One cron start; returns its exit code."""
     config = load(Path(orders.config), {"POLYGON_API_KEY": KEY}, cwd=Path(orders.config).parent)
-    commands: dict[str, Callable[[Services, Bound, Progress], CycleResult]] = {
+    commands: dict[str, Callable[[Services, Deadline, Progress], CycleResult]] = {
         "run_queue": run_queue,
         "run_priority": run_priority,
         "enqueue_secondary": enqueue_secondary,
     }
     command = commands[orders.command]
     try:
-        with Bound(seconds) as bound, Services(config) as parts:
-            result = command(parts, bound, Progress())
-    except BoundExceededError:  # a machine that stands still for seconds; the bound is there for that
-        axe.note("out of bound")
+        with Deadline(seconds) as deadline, Services(config) as parts:
+            result = command(parts, deadline, Progress())
+    except DeadlineExceededError:  # a machine that stands still for seconds; the deadline is there for that
+        axe.note("out of deadline")
         return 0
     except AssetbatchError as error:
         axe.note("error", error=str(error))

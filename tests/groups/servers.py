@@ -23,7 +23,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from assetbatch.embedded.binaries import find_valkey
-from assetbatch.state.groups import Address
+from assetbatch.state.failover import Address
 
 MASTER = "mymaster"
 DOWN_MS = 1000

@@ -1,4 +1,4 @@
-"""A check by a monitoring system while the servers are changing: patient, and over within its bound."""
+"""A check by a monitoring system while the servers are changing: patient, and over within its deadline."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from assetbatch.config import CallLimit
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Empty, Lane
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state.connection import VIEW_SECONDS, RedisClient, Waiting, connect
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
-from assetbatch.state.queue import Empty, Lease, Line, Queue
-from assetbatch.state.window import CallKind, Grant, Refused, Window
+from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.window import Grant, Window, WindowSettings
 from tests.groups.servers import MASTER, Cluster, Group, SentinelGroup, until
 
 LIMIT = 5
@@ -52,12 +52,8 @@ class Process:
         self.clock = clock
         self.window = Window(
             self.client,
-            keys,
-            "abc",
-            CallLimit(LIMIT, WINDOW_MS),
-            CALL_SECONDS,
+            WindowSettings(keys, "abc", CallLimit(LIMIT, WINDOW_MS), CALL_SECONDS, view_seconds=VIEW_SECONDS),
             first_call=lambda _trust: False,
-            view_seconds=VIEW_SECONDS,
             clock_ms=clock,
         )
         self.queue = Queue(
@@ -68,22 +64,22 @@ class Process:
     def begin(self) -> None:
         """Lets the first silence pass, as it does on every server that is new."""
         refused = self.window.ask(CallKind.PRIORITY, "first")
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, Denied)
         self.clock.ahead_ms += refused.wait_ms
-        self.window.leave("first")
+        self.window.abandon_wait("first")
 
     def call(self) -> None:
         """One call, answered at once."""
         answer = self.window.ask(CallKind.PRIORITY)
         assert isinstance(answer, Grant), answer
-        self.window.settle(answer)
+        self.window.complete(answer)
 
     def is_silent(self) -> bool:
         """Whether nobody calls, for about a window and the longest call."""
         answer = self.window.ask(CallKind.PRIORITY, "silent")
-        self.window.leave("silent")
+        self.window.abandon_wait("silent")
         return (
-            isinstance(answer, Refused)
+            isinstance(answer, Denied)
             and answer.reason == "lost"
             and SILENCE_MS - 10_000 < answer.wait_ms <= SILENCE_MS
         )
@@ -137,14 +133,14 @@ class TestAGroup:
     def test_serves_window_queue_and_locks_like_one_server(self, group: Group, start: Start) -> None:
         process = start(group)
         process.begin()
-        process.queue.enqueue([("EURUSD", Line.MEDIUM), ("BTCUSD", Line.HIGH)])
+        process.queue.enqueue([("EURUSD", Lane.MEDIUM), ("BTCUSD", Lane.HIGH)])
         with process.locks.hold("run_queue", 60) as held:
             assert held
             taken = process.queue.take(2, 60, process.window)
             assert isinstance(taken, Lease)
             assert [item.id for item in taken.items] == ["BTCUSD", "EURUSD"]
             assert taken.grant is not None
-            process.window.settle(taken.grant)
+            process.window.complete(taken.grant)
             process.queue.finish(taken.token, ["BTCUSD", "EURUSD"])
         assert process.queue.state().size == 0
         assert process.window.state().used == 1
@@ -290,7 +286,7 @@ class TestSentinel:
         clock.ahead_ms += SILENCE_MS
         for _ in range(LIMIT):
             other.call()
-        assert isinstance(process.window.ask(CallKind.PRIORITY), Refused)
+        assert isinstance(process.window.ask(CallKind.PRIORITY), Denied)
 
     def test_a_frozen_master_that_comes_back_grants_nothing(
         self, sentinels: SentinelGroup, start: Start, clock: Clock
@@ -308,7 +304,7 @@ class TestSentinel:
         finally:
             old.thaw()
         for _ in range(20):
-            assert isinstance(process.window.ask(CallKind.PRIORITY), Refused)
+            assert isinstance(process.window.ask(CallKind.PRIORITY), Denied)
 
     def test_sentinels_of_which_most_do_not_answer_leave_nobody_who_may_call(
         self, sentinels: SentinelGroup, start: Start, keys: Keys
@@ -321,7 +317,9 @@ class TestSentinel:
         time.sleep(VIEW_SECONDS)
         hasty = connect(Secret(sentinels.url), keys.prefix, Waiting(0.3))
         process.window = Window(
-            hasty, keys, "abc", CallLimit(LIMIT, WINDOW_MS), CALL_SECONDS, clock_ms=process.clock
+            hasty,
+            WindowSettings(keys, "abc", CallLimit(LIMIT, WINDOW_MS), CALL_SECONDS),
+            clock_ms=process.clock,
         )
         with pytest.raises(RedisError, match="do not answer, or do not agree on a master"):
             process.window.ask(CallKind.PRIORITY)
@@ -360,7 +358,7 @@ class TestACluster:
         process = start(cluster)
         process.begin()
         process.call()
-        process.queue.enqueue([("EURUSD", Line.MEDIUM)])
+        process.queue.enqueue([("EURUSD", Lane.MEDIUM)])
         moved = threading.Thread(target=cluster.move_slot, args=(keys.queue_items, 1.0))
         moved.start()
         time.sleep(0.3)  # half of the keys are there, half here
@@ -372,7 +370,7 @@ class TestACluster:
     def test_a_slot_on_its_way_is_told_as_servers_that_are_changing(
         self, cluster: Cluster, start: Start, keys: Keys
     ) -> None:
-        start(cluster).queue.enqueue([("EURUSD", Line.MEDIUM), ("BTCUSD", Line.HIGH)])
+        start(cluster).queue.enqueue([("EURUSD", Lane.MEDIUM), ("BTCUSD", Lane.HIGH)])
         hasty = connect(Secret(cluster.url), keys.prefix, Waiting(0.0))
         queue = Queue(hasty, keys, max_size=10, retry_max_attempts=3, retry_delay_seconds=60)
         moved = threading.Thread(target=cluster.move_slot, args=(keys.queue_items, 2.0))

@@ -199,7 +199,7 @@ def test_no_change_of_the_servers_loses_work_or_opens_a_window(
         [(code, error) for code, error, _ in unexpected(arena.processes)],
         {name: len(ids) for name, ids in in_queue.items()},
     )
-    # 1: the budget holds at the vendor
+    # 1: the budget holds at the provider
     assert windows_over_limit(arrivals, LIMIT, WINDOW_SECONDS) == []
     # 3: nothing is lost, and nothing is worked twice at once
     assert work_lost_or_doubled(arena.symbols, done, in_queue, held, asked, RETRY_DELAY_SECONDS) == {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assetbatch.hours import to_ms
+from assetbatch.domain.market_hours import to_ms
 from tests.world import SetClock, World
 
 pytest.register_assert_rewrite("tests.platform.proof")
@@ -38,7 +38,7 @@ def world(tmp_path: Path, redis_url: str, database_url: str, prefix: str, clock:
     """On the free plan: one call brings bars and price of an asset."""
     made = World(tmp_path, redis_url, database_url, prefix, clock)
     yield made
-    made.vendor.stop()
+    made.provider.stop()
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ import msgspec
 import psycopg
 import pytest
 
-from assetbatch import overview
-from assetbatch.bounds import Bound
-from assetbatch.cycles.result import AssetReport, CycleResult
+from assetbatch.commands.backfill import find_holes
+from assetbatch.commands.result import AssetReport, CycleResult
+from assetbatch.deadline import Deadline
 from assetbatch.doctor import Finding, examine
+from assetbatch.domain.models import BAR_MS
 from assetbatch.errors import AssetbatchError
 from assetbatch.health import encode
-from assetbatch.history import find_holes
-from assetbatch.market import BAR_MS
+from assetbatch.monitoring import snapshot
 from assetbatch.services import Services
 from tests.world import World
 
@@ -35,7 +35,7 @@ OWNED = frozenset(
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS
 SAMPLES = 30
-"""So many bars of a symbol are held against the vendor's, evenly spread."""
+"""So many bars of a symbol are held against the provider's, evenly spread."""
 
 
 UUID_OSSP = 'CREATE EXTENSION IF NOT EXISTS "uuid-ossp";'
@@ -253,14 +253,14 @@ def bars_of(world: World, shape: Shape) -> dict[str, dict[int, tuple[float, ...]
 
 
 def asked(world: World, ticker: str) -> list[tuple[int, int]]:
-    """The ranges of bars that the vendor was asked for, in ms, both ends inclusive."""
+    """The ranges of bars that the provider was asked for, in ms, both ends inclusive."""
     parts = [path.split("?")[0].split("/") for path in world.paths]
     return [(int(p[8]), int(p[9])) for p in parts if p[1:4] == ["v2", "aggs", "ticker"] and p[4] == ticker]
 
 
 def assert_bars(world: World, shape: Shape, before: dict[str, dict[int, tuple[float, ...]]]) -> None:
-    """Each symbol has its own bars, as the vendor has them; beyond what was asked it has what was there."""
-    source = world.vendor.source
+    """Each symbol has its own bars, as the provider has them; beyond what was asked it has what was there."""
+    source = world.provider.source
     now = bars_of(world, shape)
     for asset in (*shape.priority, *shape.secondary):
         symbol, ticker = asset["symbol"], asset["polygon_ticker"]
@@ -275,7 +275,7 @@ def assert_bars(world: World, shape: Shape, before: dict[str, dict[int, tuple[fl
         unit = 10.0**-instrument.digits
         for t_ms in sorted(ours)[:: max(1, len(ours) // SAMPLES)]:
             real = source.bar(instrument, MINUTE_MS, t_ms, t_ms + BAR_MS, world.clock.now_ms())
-            assert real is not None, f"{symbol} has a bar at {t_ms} that the vendor has not"
+            assert real is not None, f"{symbol} has a bar at {t_ms} that the provider has not"
             wanted = [price * unit for price in real.row[1:5]]
             assert ours[t_ms] == pytest.approx(wanted, rel=1e-6, abs=1e-4), f"{symbol} at {t_ms}"
     others = set(now) - set(shape.symbols)
@@ -306,11 +306,14 @@ def silent_readers(world: World, shape: Shape) -> list[str]:
 def problems(world: World) -> tuple[Json, list[Finding]]:
     """The health document, and what `doctor` finds wrong with the database."""
     with world.services() as services:
-        document = overview.health_document(services)
-        assert overview.page(services, document)  # with the courses of all
+        document = snapshot.health_document(services)
+        assert snapshot.page(services, document)  # with the courses of all
         health: Json = msgspec.json.decode(encode(document))
-    with Services(world.config()) as services, Bound(20) as bound:  # it compares the clocks of the servers
-        found = list(examine(services, bound, call=False))
+    with (
+        Services(world.config()) as services,
+        Deadline(20) as deadline,
+    ):  # it compares the clocks of the servers
+        found = list(examine(services, deadline, call=False))
     return health, [one for one in found if one.check == "postgresql" and one.level != "ok"]
 
 

@@ -38,7 +38,9 @@ ADOPTED = {
     "uuid ids that the program makes": Parts(ids="uuid of the program", bars="table", sync="table"),
     "the symbol is the key": Parts(ids="the symbol itself", symbol="ticker", sync="table"),
     "bars by the symbol": Parts(ids="serial", bars="table", instrument="symbol", ts="time", prices="o"),
-    "bars by the vendor's ticker, in lists": Parts(bars="by list", instrument="polygon_ticker", ts="bucket"),
+    "bars by the provider's ticker, in lists": Parts(
+        bars="by list", instrument="polygon_ticker", ts="bucket"
+    ),
     "bars by range, in UTC without a zone": Parts(
         ids="uuid",
         bars="by range",
@@ -89,7 +91,7 @@ DAYS = 10
 def world(tmp_path: Path, redis_url: str, database_url: str, prefix: str, clock: SetClock) -> Iterator[World]:
     made = World(tmp_path, redis_url, database_url, prefix, clock, days=DAYS)
     yield made
-    made.vendor.stop()
+    made.provider.stop()
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -115,7 +117,7 @@ def a_world(postgres_url: str, redis_url: str, now_ms: int, plan: str = "basic")
         try:
             yield world
         finally:
-            world.vendor.stop()
+            world.provider.stop()
             with world.services() as services:
                 services.redis.flushall()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from assetbatch.market import BAR_MS, Bar, Batch, Saved
+from assetbatch.domain.models import BAR_MS, Bar, Changes, Saved
 from tests.world import World
 
 from .kin import BARS, KEY, by_hand
@@ -31,7 +31,7 @@ def saved(world: World, made: Shape) -> Saved:
         Bar(START_MS + BAR_MS, 1.0, 2.0, 1.0, 2.0, None, None, None),
     ]
     with world.services() as services:
-        return services.store.save(Batch(bars={"EURUSD": bars}), START_MS + 10 * BAR_MS)
+        return services.store.save(Changes(bars={"EURUSD": bars}), START_MS + 10 * BAR_MS)
 
 
 def volumes(world: World) -> list[tuple[Any, ...]]:

@@ -12,22 +12,22 @@ from typing import Any
 import psycopg
 import pytest
 
-from assetbatch.bounds import Bound
-from assetbatch.cycles.priority import run_priority
-from assetbatch.cycles.queue import run_queue
-from assetbatch.cycles.result import CycleResult
-from assetbatch.hours import last_midnight
-from assetbatch.market import Batch, Outcome, Price
-from assetbatch.progress import Progress
+from assetbatch.commands.result import CycleResult
+from assetbatch.commands.run_priority import run_priority
+from assetbatch.commands.run_queue import run_queue
+from assetbatch.database import Store
+from assetbatch.deadline import Deadline
+from assetbatch.domain.market_hours import last_midnight
+from assetbatch.domain.models import Changes, Outcome, Price
+from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
-from assetbatch.store import Store
-from tests.cycles.conftest import make_world, paid, template
+from tests.commands.conftest import make_world, paid, template
 from tests.world import World
 
 __all__ = ["make_world", "paid", "template"]
 
 SECONDS = 4
-"""The bound of a cycle here: what it may wait for the row."""
+"""The deadline of a cycle here: what it may wait for the row."""
 
 DAYS = 2
 """So much is fetched of each symbol: there are bars before it."""
@@ -71,11 +71,11 @@ def execute(world: World, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
-def run(world: World, command: Callable[[Services, Bound, Progress], CycleResult]) -> CycleResult:
+def run(world: World, command: Callable[[Services, Deadline, Progress], CycleResult]) -> CycleResult:
     """One start that has `SECONDS`, whose database knows so."""
-    with Bound(SECONDS) as bound, Services(world.config(), bound=bound) as services:
+    with Deadline(SECONDS) as deadline, Services(world.config(), deadline=deadline) as services:
         services.clock = world.clock  # type: ignore[assignment]  # the same two methods
-        return command(services, bound, Progress())
+        return command(services, deadline, Progress())
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_the_last_save_of_a_start_has_time_for_all_the_others(
         " SELECT 'S' || to_char(n, 'FM000') || 'USD', 'x', 'crypto' FROM generate_series(0, 248) n",
     )
     other.execute(b"SELECT FROM trading.symbols WHERE symbol = 'BTCUSD' FOR UPDATE")
-    batch = Batch(
+    batch = Changes(
         prices=[
             Price(symbol=one, last_price=1.5, as_of_ms=world.clock.at_ms) for one in [*symbols, "BTCUSD"]
         ],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from tests.cycles.conftest import make_world, template
+from tests.commands.conftest import make_world, template
 from tests.world import PRIORITY, World
 
 from .proof import problems

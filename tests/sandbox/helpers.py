@@ -1,4 +1,4 @@
-"""What the tests of the simulated vendor share: a clock to set, one GET, and the reading of all pages."""
+"""What the tests of the simulated provider share: a clock to set, one GET, and the reading of all pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from assetbatch.hours import to_ms
+from assetbatch.domain.market_hours import to_ms
 from assetbatch.sandbox import SandboxServer
 
 KEY = "made-up-key-123"
@@ -29,7 +29,7 @@ WEDNESDAY = "2025-06-18T15:02:37Z"
 
 
 class Clock:
-    """The vendor's clock, to be set."""
+    """The provider's clock, to be set."""
 
     def __init__(self, text: str = WEDNESDAY) -> None:
         self.now_ms = ms(text)

@@ -1,4 +1,4 @@
-"""Independent readers: the vendor's own client, and its OpenAPI spec through schemathesis."""
+"""Independent readers: the provider's own client, and its OpenAPI spec through schemathesis."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
-from massive import RESTClient  # type: ignore[import-untyped]  # the vendor ships no types
+from massive import RESTClient  # type: ignore[import-untyped]  # the provider ships no types
 from massive.exceptions import BadResponse  # type: ignore[import-untyped]  # the same
 from schemathesis import CheckFunction, GenerationMode
 from schemathesis.checks import load_all_checks
@@ -29,7 +29,7 @@ def server() -> Iterator[SandboxServer]:
         yield running
 
 
-# The vendor's client
+# The provider's client
 
 
 def client_of(server: SandboxServer, key: str = KEY) -> RESTClient:
@@ -101,7 +101,7 @@ def test_the_client_takes_refusals_for_what_they_are() -> None:
             client_of(server, key="").get_market_status()
 
 
-# The vendor's spec
+# The provider's spec
 
 OPERATIONS = [
     "/v1/conversion/{from}/{to}",
@@ -146,8 +146,8 @@ MEANINGFUL = {
 }
 
 
-def vendors_spec(shared_dir: Path) -> dict[str, Any]:
-    """The vendor's spec, where its live service is known to differ made as its service is (API.md)."""
+def providers_spec(shared_dir: Path) -> dict[str, Any]:
+    """The provider's spec, where its live service is known to differ made as its service is (API.md)."""
     spec: dict[str, Any] = json.loads((shared_dir / "vendor" / "spec_currencies.json").read_text())
     assert sorted(spec["paths"]) == OPERATIONS
     # The spec documents 200 (and 401) alone for these two; the service answers nonsense with 400.
@@ -212,12 +212,12 @@ def test_whatever_is_asked_is_answered_within_the_spec(
     # Not asked for: the spec calls dates in paths plain strings, so that any text would have to be good;
     # and the service ignores parameters that it does not know or need, so that few can be wrong.
     without = (positive_data_acceptance, negative_data_rejection)
-    assert examine(server, vendors_spec(shared_dir), path, mode, without)
+    assert examine(server, providers_spec(shared_dir), path, mode, without)
 
 
 @pytest.mark.parametrize("path", OPERATIONS)
 def test_what_makes_sense_is_answered_with_data_as_the_spec_has_them(
     server: SandboxServer, shared_dir: Path, path: str
 ) -> None:
-    spec = with_meaningful_values(vendors_spec(shared_dir))
+    spec = with_meaningful_values(providers_spec(shared_dir))
     assert set(examine(server, spec, path)) == {200}

@@ -115,7 +115,7 @@ def test_what_is_admitted_never_overruns_a_window(steps: list[float], limit: int
     assert windows_over_limit(arrivals_at(*admitted), limit, 10) == []
 
 
-def test_the_server_answers_429_with_the_vendors_words_and_logs_it() -> None:
+def test_the_server_answers_429_with_the_providers_words_and_logs_it() -> None:
     with SandboxServer(PLANS["basic"]) as server:
         responses = [ask(server, STATUS) for _ in range(7)]
         logged = server.arrivals

@@ -1,4 +1,4 @@
-"""What a plan refuses, in the vendor's words, and who may ask at all."""
+"""What a plan refuses, in the provider's words, and who may ask at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import requests
 
-from assetbatch.hours import from_ms
+from assetbatch.domain.market_hours import from_ms
 from assetbatch.sandbox import PLANS, SandboxServer
 from assetbatch.sandbox.plans import history_start
 from assetbatch.secret import Secret
@@ -29,7 +29,7 @@ def basic() -> Iterator[SandboxServer]:
 
 
 def refusal(server: SandboxServer, path: str) -> str:
-    """The message of a 403, which must have the vendor's shape."""
+    """The message of a 403, which must have the provider's shape."""
     response = ask(server, path)
     assert response.status_code == 403, response.text
     body = response.json()

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.hours import Market, from_ms, is_open, start_of_day
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.market_hours import from_ms, is_open, start_of_day
 from assetbatch.sandbox import SandboxServer
 from assetbatch.sandbox.bars import SECOND_MS, Row, divide, merge
 from assetbatch.sandbox.prices import HISTORY_START_MS, GeneratedPrices
@@ -211,7 +212,7 @@ def test_the_grouped_day_and_the_previous_day_are_the_day_bar(server: SandboxSer
     (day,) = bars(server, "C:XAUUSD", "1/day", "2025-06-17", "2025-06-17")
     for name in ("o", "h", "l", "c", "v", "vw", "n"):
         assert from_grouped[name] == previous[name] == day[name]
-    # The vendor stamps start or end of the day: the UTC day is the day that was asked either way.
+    # The provider stamps start or end of the day: the UTC day is the day that was asked either way.
     assert {from_ms(bar["t"]).date() for bar in (from_grouped, previous, day)} == {date(2025, 6, 17)}
 
 

@@ -1,7 +1,7 @@
 """A day of cron starts on a virtual clock: the real scripts on a real server, everything else simulated.
 
 A priority cycle every 5 minutes, a queue run every minute, a full backlog, random start-up times and
-latencies, processes that die after a grant. The vendor's log of arrivals is the judge.
+latencies, processes that die after a grant. The provider's log of arrivals is the judge.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from functools import partial
 
 import pytest
 
-from assetbatch.config import CallLimit
-from assetbatch.planning import expected_next_start
+from assetbatch.domain.due import expected_next_start
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Empty, Lane
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.process_id import new_id
-from assetbatch.state.queue import Empty, Line, Queue
-from assetbatch.state.window import CallKind, Refused, Window
+from assetbatch.state.queue import Queue
+from assetbatch.state.window import Window, WindowSettings
 
 SECOND = 1000
 MINUTE = 60 * SECOND
@@ -35,7 +34,7 @@ PRIORITY_CALLS = 3
 INTERVAL_MS = 5 * MINUTE
 QUEUE_RUN_MS = 55 * SECOND
 SYMBOLS_PER_CLASS = 60
-CLASSES = (Line.HIGH, Line.MEDIUM, Line.LOW)
+CLASSES = (Lane.HIGH, Lane.MEDIUM, Lane.LOW)
 
 Process = Generator[int, None, None]
 """A process yields how long it sleeps, in ms."""
@@ -51,8 +50,13 @@ class Day:
         self.kills = kills
         clock: Callable[[], int] = lambda: self.now_ms  # noqa: E731 - the clock of three objects
         limit = CallLimit(LIMIT, WINDOW_MS)
-        self.new_window = partial(Window, client, keys, "k", limit, 10.0, queue_runs=hosts, clock_ms=clock)
-        self.window = self.new_window()
+
+        def new_window(host: str = "") -> Window:
+            settings = WindowSettings(keys, "k", limit, 10.0, queue_runs=hosts, host=host)
+            return Window(client, settings, clock_ms=clock)
+
+        self.new_window = new_window
+        self.window = new_window()
         self.queue = Queue(
             client, keys, max_size=10_000, retry_max_attempts=50, retry_delay_seconds=60, clock_ms=clock
         )
@@ -60,7 +64,7 @@ class Day:
         self.arrivals: list[int] = []
         self.latencies: list[int] = []
         self.priority_waits: list[int] = []
-        self.waits: dict[Line, list[int]] = {priority: [] for priority in CLASSES}
+        self.waits: dict[Lane, list[int]] = {priority: [] for priority in CLASSES}
         self.starts: list[int] = []
         self.queue_calls: Counter[int] = Counter()
         """Calls of queue runs by host."""
@@ -94,14 +98,14 @@ class Day:
         self.starts.append(self.now_ms)
         for _ in range(PRIORITY_CALLS):
             call_id, asked_ms = new_id(), self.now_ms
-            while isinstance(answer := self.window.ask(CallKind.PRIORITY, call_id), Refused):
+            while isinstance(answer := self.window.ask(CallKind.PRIORITY, call_id), Denied):
                 yield answer.wait_ms
             self.priority_waits.append(self.now_ms - asked_ms)
             dies = self.killed()
             yield from self.call()
             if dies:
                 return
-            self.window.settle(answer)
+            self.window.complete(answer)
         at_ms = expected_next_start(self.starts[-6:], INTERVAL_MS)
         self.window.reserve(at_ms, PRIORITY_CALLS, INTERVAL_MS)
 
@@ -117,25 +121,25 @@ class Day:
             taken = self.queue.take(1, (end_ms - self.now_ms) / 1000 + 5, window, token)
             if isinstance(taken, Empty):
                 break
-            if isinstance(taken, Refused):
+            if isinstance(taken, Denied):
                 if taken.wait_ms > end_ms - self.now_ms - 5 * SECOND:
-                    window.leave(token)
+                    window.abandon_wait(token)
                     break
                 yield taken.wait_ms + 1
                 continue
             (item,) = taken.items
             assert taken.grant is not None
             if item.attempts == 0:
-                self.waits[item.line].append(self.now_ms - item.enqueued_us // 1000)
+                self.waits[item.lane].append(self.now_ms - item.enqueued_us // 1000)
             if self.killed():
                 if self.random.random() < 0.5:
                     self.queue.start(taken.token, [item.id], (end_ms - self.now_ms) / 1000 + 5)
                     yield from self.call()
-                return  # neither settled nor finished, and the lock is left to its bound
+                return  # neither settled nor finished, and the lock is left to its deadline
             self.queue_calls[host] += 1
             self.queue.start(taken.token, [item.id], (end_ms - self.now_ms) / 1000 + 5)
             yield from self.call()
-            window.settle(taken.grant)
+            window.complete(taken.grant)
             self.queue.finish(taken.token, [item.id])
             token = new_id(name)
         lock.__exit__(None, None, None)
@@ -189,7 +193,7 @@ def day(redis_url: str) -> Iterator[Day]:
 class TestADay:
     """24 hours at 5 calls a minute, with 180 symbols that are always due."""
 
-    def test_no_window_is_over_the_limit_at_the_vendor(self, day: Day) -> None:
+    def test_no_window_is_over_the_limit_at_the_provider(self, day: Day) -> None:
         assert day.windows_over_limit() == 0
 
     def test_priority_never_waits(self, day: Day) -> None:

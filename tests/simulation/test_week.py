@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
+from assetbatch.commands.backfill import SymbolHoles, find_holes
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.coverage import Reason
+from assetbatch.domain.market_hours import is_open, start_of_day
 from assetbatch.errors import AssetbatchError
 from assetbatch.health import collect
-from assetbatch.history import SymbolHoles, find_holes
-from assetbatch.hours import Market, is_open, start_of_day
-from assetbatch.ledger import Reason
+from assetbatch.provider.client import ProviderClient
 from assetbatch.sandbox.faults import FAULTS
 from assetbatch.secret import Secret
-from assetbatch.vendor.client import VendorClient
 from tests.world import KEY, SetClock, World
 
 MINUTE = 60_000
@@ -52,7 +53,7 @@ TICKERS = {
     "ETHUSD": "X:ETHUSD",
 }
 
-# Faults that hold a connection for seconds have tests of their own (tests/vendor).
+# Faults that hold a connection for seconds have tests of their own (tests/provider).
 QUICK_FAULTS = sorted(FAULTS.keys() - {"drip-headers", "drip-body", "huge", "gzip-bomb", "delayed"})
 
 
@@ -79,7 +80,7 @@ def make_week(
 
     yield make
     for world in made:
-        world.vendor.stop()
+        world.provider.stop()
 
 
 def step(world: World, *, tolerant: bool = False) -> None:
@@ -93,8 +94,8 @@ def step(world: World, *, tolerant: bool = False) -> None:
 
 
 def truth(world: World, symbol: str, start_ms: int, end_ms: int) -> dict[int, tuple[float, ...]]:
-    """The bars that the vendor has, asked for directly."""
-    with VendorClient(world.vendor.base_url, Secret(KEY)) as client:
+    """The bars that the provider has, asked for directly."""
+    with ProviderClient(world.provider.base_url, Secret(KEY)) as client:
         answer = client.bars(TICKERS[symbol], start_ms, end_ms - 1)
     return {bar.t_ms: (bar.open, bar.high, bar.low, bar.close) for bar in answer.bars if bar.end_ms <= end_ms}
 
@@ -175,7 +176,7 @@ def test_a_week_on_a_paid_plan(make_week: Any, clock: SetClock) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("plan", ["basic", "starter"])
-def test_after_days_of_faults_of_every_kind_the_table_is_the_vendors_truth(
+def test_after_days_of_faults_of_every_kind_the_table_is_the_providers_truth(
     make_week: Any, clock: SetClock, plan: str
 ) -> None:
     world: World = make_week(plan)
@@ -183,10 +184,10 @@ def test_after_days_of_faults_of_every_kind_the_table_is_the_vendors_truth(
     faults = iter(QUICK_FAULTS * 20)
     while clock.at_ms < START + 3 * 24 * HOUR:
         if draw.random() < 0.9:
-            world.vendor.order(next(faults), times=1)
+            world.provider.order(next(faults), times=1)
         step(world, tolerant=True)
         clock.at_ms += STEP
-    world.vendor.faults.clear()
+    world.provider.faults.clear()
     with world.services() as services:  # a 429 has closed the window for some time
         services.redis.delete(*services.window.keys[1:2])
     while clock.at_ms < START + 6 * 24 * HOUR:

@@ -9,23 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from assetbatch.state.queue import (
+from assetbatch.domain.queueing import (
     DeadLetter,
     Empty,
     Enqueued,
     Failure,
     Fault,
     Item,
-    Lease,
-    Line,
+    Lane,
     QueueState,
     Retried,
 )
+from assetbatch.state.queue import Lease
 
-LINES = tuple(Line)
+LANES = tuple(Lane)
 RISE_US = 2 * 3600 * 1_000_000
-RISES_TO_HIGH = {Line.HIGH: 0, Line.MEDIUM: 1, Line.LOW: 2, Line.BARS: 6, Line.HISTORY: 12}
-ALONE = (Line.BARS, Line.HISTORY)
+RISES_TO_HIGH = {Lane.HIGH: 0, Lane.MEDIUM: 1, Lane.LOW: 2, Lane.BARS: 6, Lane.HISTORY: 12}
+ALONE = (Lane.BARS, Lane.HISTORY)
 LEASE_RAN_OUT = "the worker died: its lease ran out"
 
 
@@ -34,7 +34,7 @@ class Work:
     """One id the queue knows of. It is leased, delayed or, where neither is set, waiting."""
 
     id: str
-    line: Line
+    lane: Lane
     stamp_us: int
     attempts: int = 0
     holder: str | None = None
@@ -58,9 +58,9 @@ class Work:
     @property
     def turn(self) -> tuple[int, int, int]:
         """Sorts by who is served first. Among equals the elder one."""
-        if self.line is Line.CRITICAL:
+        if self.lane is Lane.CRITICAL:
             return (0, self.stamp_us, self.stamp_us)
-        return (1, self.stamp_us + RISES_TO_HIGH[self.line] * RISE_US, self.stamp_us)
+        return (1, self.stamp_us + RISES_TO_HIGH[self.lane] * RISE_US, self.stamp_us)
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,11 @@ class Model:
         work = self.works.get(item_id)
         return work if work and work.holder == token else None
 
-    def enqueue(self, now_ms: int, items: Sequence[tuple[str, Line]]) -> Enqueued:
+    def enqueue(self, now_ms: int, items: Sequence[tuple[str, Lane]]) -> Enqueued:
         """`added` and `dropped` tell how it ended: an id may have to go and come back within one batch."""
         words: dict[str, list[str]] = {"added": [], "raised": [], "duplicate": [], "dropped": []}
-        for item_id, line in items:
-            words[self._enqueue_one(now_ms, item_id, line, words["dropped"])].append(item_id)
+        for item_id, lane in items:
+            words[self._enqueue_one(now_ms, item_id, lane, words["dropped"])].append(item_id)
         return Enqueued(
             added=tuple(each for each in dict.fromkeys(words["added"]) if each in self.works),
             raised=tuple(words["raised"]),
@@ -113,14 +113,14 @@ class Model:
             dropped=tuple(each for each in dict.fromkeys(words["dropped"]) if each not in self.works),
         )
 
-    def _enqueue_one(self, now_ms: int, item_id: str, line: Line, displaced: list[str]) -> str:
+    def _enqueue_one(self, now_ms: int, item_id: str, lane: Lane, displaced: list[str]) -> str:
         known = self.works.get(item_id)
         if known:
-            if LINES.index(line) >= LINES.index(known.line) or known.holder:
+            if LANES.index(lane) >= LANES.index(known.lane) or known.holder:
                 return "duplicate"
-            known.line = line
+            known.lane = lane
             return "raised"
-        newcomer = Work(item_id, line, max(now_ms * 1000, self.last_stamp_us + 1))
+        newcomer = Work(item_id, lane, max(now_ms * 1000, self.last_stamp_us + 1))
         if len(self.works) >= self.max_size:
             last = max([*self.waiting(), newcomer], key=lambda work: work.turn)
             if last is newcomer:
@@ -148,15 +148,15 @@ class Model:
                 work.retry_at_ms = None
         taken: list[Work] = []
         for work in self.waiting():
-            takes_a_call = [each for each in taken if each.line in ALONE]
-            if work.line in ALONE and alone is not None and len(takes_a_call) >= alone:
+            takes_a_call = [each for each in taken if each.lane in ALONE]
+            if work.lane in ALONE and alone is not None and len(takes_a_call) >= alone:
                 continue
             taken += [work] if len(taken) < count else []
         if not taken:
             return Empty(min((work.retry_at_ms for work in self.delayed() if work.retry_at_ms), default=None))
         for work in taken:
             work.holder, work.life_ms, work.lease_ends_ms = token, lease_ms, now_ms + lease_ms
-        items = tuple(Item(work.id, work.line, work.attempts, work.stamp_us) for work in taken)
+        items = tuple(Item(work.id, work.lane, work.attempts, work.stamp_us) for work in taken)
         self.answers[token] = Lease(token, items, None)
         return self.answers[token]
 
@@ -190,7 +190,7 @@ class Model:
         words = []
         for failure in failures:
             work = self.held(token, failure.id)
-            outage = failure.fault is Fault.VENDOR and work and answered_ms <= (work.failed_ms or now_ms)
+            outage = failure.fault is Fault.PROVIDER and work and answered_ms <= (work.failed_ms or now_ms)
             if work and not failure.final and (outage or failure.fault is Fault.NOBODY):
                 work.end_lease(counted=False)
                 self._try_later(now_ms, work, failure.error)
@@ -228,7 +228,7 @@ class Model:
         return QueueState(
             now_ms=now_ms,
             size=len(self.works),
-            by_line={each: sum(work.line is each for work in waiting) for each in LINES},
+            by_lane={each: sum(work.lane is each for work in waiting) for each in LANES},
             leased=len(self.leased()),
             delayed=len(self.delayed()),
             dead=len(self.letters),
@@ -250,7 +250,7 @@ class Model:
                 continue
             else:
                 self.last_stamp_us = max(now_ms * 1000, self.last_stamp_us + 1)
-                self.works[item_id] = Work(item_id, letter.work.line, self.last_stamp_us)
+                self.works[item_id] = Work(item_id, letter.work.lane, self.last_stamp_us)
                 words["retried"].append(item_id)
             del self.letters[item_id]
         return Retried(**{name: tuple(some) for name, some in words.items()})
@@ -262,6 +262,6 @@ class Model:
         """Newest first; of one moment in the reverse order of their ids, as a sorted set has them."""
         newest_first = sorted(self.letters.items(), key=lambda pair: (pair[1].died_ms, pair[0]), reverse=True)
         return [
-            DeadLetter(item_id, letter.work.line, letter.work.attempts, letter.died_ms, letter.error)
+            DeadLetter(item_id, letter.work.lane, letter.work.attempts, letter.died_ms, letter.error)
             for item_id, letter in newest_first
         ]

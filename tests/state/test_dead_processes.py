@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from assetbatch.config import CallLimit
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Lane
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.dead_processes import DeadProcesses
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.process_id import is_dead, new_id
-from assetbatch.state.queue import Lease, Line, Queue
-from assetbatch.state.window import ARRIVAL_SECONDS, CallKind, Grant, Refused, Window
+from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.window import ARRIVAL_SECONDS, Grant, Window, WindowSettings
 
 from .conftest import FakeClock, process_of
 
@@ -65,7 +65,7 @@ class TestAProcess:
     def test_that_was_killed_and_not_reaped_yet_is_dead(self) -> None:
         process, made = start(PRINT_ID + THEN_WAIT)
         process.kill()
-        while not is_dead(process_of(made)):  # the kernel needs a moment; the test's bound ends this
+        while not is_dead(process_of(made)):  # the kernel needs a moment; the test's deadline ends this
             time.sleep(0.001)
         process.communicate()
 
@@ -116,10 +116,7 @@ def make_window(
     def make(limit: int) -> Window:
         return Window(
             redis_client,
-            keys,
-            "abc",
-            CallLimit(limit, WINDOW_MS),
-            CALL_SECONDS,
+            WindowSettings(keys, "abc", CallLimit(limit, WINDOW_MS), CALL_SECONDS),
             free_dead=dead_processes.free,
             clock_ms=clock,
         )
@@ -135,7 +132,7 @@ class TestASlotOfTheWindow:
         assert isinstance(window.ask(CallKind.PRIORITY, dead_id), Grant)
         clock.advance(2)
         answer = window.ask(CallKind.PRIORITY, "next")
-        assert isinstance(answer, Refused)
+        assert isinstance(answer, Denied)
         clock.now_ms += ARRIVAL_MS + WINDOW_MS
         assert isinstance(window.ask(CallKind.PRIORITY, "next"), Grant)
 
@@ -147,17 +144,17 @@ class TestASlotOfTheWindow:
         clock.advance(2)
         window.ask(CallKind.PRIORITY, "next")
         clock.now_ms += ARRIVAL_MS + WINDOW_MS - 1
-        assert isinstance(window.ask(CallKind.PRIORITY, "next"), Refused)
+        assert isinstance(window.ask(CallKind.PRIORITY, "next"), Denied)
 
     def test_that_was_settled_keeps_its_date(self, make_window: Make, clock: FakeClock, dead_id: str) -> None:
         window = make_window(1)
         grant = window.ask(CallKind.PRIORITY, dead_id)
         assert isinstance(grant, Grant)
-        window.settle(grant)
+        window.complete(grant)
         settled_ms = clock.now_ms + 1
         clock.advance(2)
         answer = window.ask(CallKind.PRIORITY, "next")
-        assert isinstance(answer, Refused)
+        assert isinstance(answer, Denied)
         assert answer.retry_at_ms == settled_ms + WINDOW_MS
 
     def test_that_a_living_process_holds_is_held_for_as_long_as_its_call_may_take(
@@ -166,7 +163,7 @@ class TestASlotOfTheWindow:
         window = make_window(1)
         window.ask(CallKind.PRIORITY, living_id)
         clock.now_ms += ARRIVAL_MS + WINDOW_MS
-        assert isinstance(window.ask(CallKind.PRIORITY, "next"), Refused)
+        assert isinstance(window.ask(CallKind.PRIORITY, "next"), Denied)
 
     def test_whose_request_a_proxy_may_still_pass_on_is_held_too(
         self, make_window: Make, clock: FakeClock
@@ -177,17 +174,17 @@ class TestASlotOfTheWindow:
         window = make_window(1)
         window.ask(CallKind.PRIORITY, made)
         clock.now_ms += ARRIVAL_MS + WINDOW_MS
-        assert isinstance(window.ask(CallKind.PRIORITY, "next"), Refused)
+        assert isinstance(window.ask(CallKind.PRIORITY, "next"), Denied)
 
     def test_is_freed_for_the_queue_as_well(
         self, make_window: Make, queue: Queue, clock: FakeClock, dead_id: str
     ) -> None:
         window = make_window(1)
-        queue.enqueue([("EURUSD", Line.MEDIUM)])
+        queue.enqueue([("EURUSD", Lane.MEDIUM)])
         window.ask(CallKind.PRIORITY, dead_id)
         clock.advance(2)
         token = new_id()
-        assert isinstance(queue.take(1, 60, window, token), Refused)
+        assert isinstance(queue.take(1, 60, window, token), Denied)
         clock.now_ms += ARRIVAL_MS + WINDOW_MS
         assert isinstance(queue.take(1, 60, window, token), Lease)
 
@@ -197,13 +194,15 @@ class TestATurn:
         self, make_window: Make, redis_client: RedisClient, keys: Keys, clock: FakeClock, dead_id: str
     ) -> None:
         window = make_window(1)
-        its_own = Window(redis_client, keys, "abc", CallLimit(1, WINDOW_MS), CALL_SECONDS, clock_ms=clock)
+        its_own = Window(
+            redis_client, WindowSettings(keys, "abc", CallLimit(1, WINDOW_MS), CALL_SECONDS), clock_ms=clock
+        )
         grant = window.ask(CallKind.QUEUE)
         assert isinstance(grant, Grant)
-        window.settle(grant)
+        window.complete(grant)
         clock.advance(1)
         refused = its_own.ask(CallKind.QUEUE, dead_id)
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, Denied)
         clock.now_ms = refused.retry_at_ms
         assert isinstance(window.ask(CallKind.QUEUE, "next"), Grant)
 
@@ -212,7 +211,7 @@ class TestALease:
     def test_of_a_dead_process_goes_back_uncounted_where_no_call_went_out(
         self, queue: Queue, dead_processes: DeadProcesses, dead_id: str
     ) -> None:
-        queue.enqueue([("EURUSD", Line.MEDIUM)])
+        queue.enqueue([("EURUSD", Lane.MEDIUM)])
         queue.take(1, 60, token=dead_id)
         assert dead_processes.free()
         again = queue.take(1, 60)
@@ -222,7 +221,7 @@ class TestALease:
     def test_of_a_dead_process_whose_call_went_out_is_tried_again_after_the_delay(
         self, queue: Queue, dead_processes: DeadProcesses, dead_id: str, clock: FakeClock
     ) -> None:
-        queue.enqueue([("EURUSD", Line.MEDIUM)])
+        queue.enqueue([("EURUSD", Lane.MEDIUM)])
         queue.take(1, 60, token=dead_id)
         queue.start(dead_id, ["EURUSD"], 60)
         assert dead_processes.free()
@@ -235,7 +234,7 @@ class TestALease:
     def test_of_a_living_process_is_left_alone(
         self, queue: Queue, dead_processes: DeadProcesses, living_id: str
     ) -> None:
-        queue.enqueue([("EURUSD", Line.MEDIUM)])
+        queue.enqueue([("EURUSD", Lane.MEDIUM)])
         queue.take(1, 60, token=living_id)
         assert not dead_processes.free()
         assert queue.state().leased == 1
@@ -316,7 +315,7 @@ class TestTheDeadAmongTheLiving:
         queue = Queue(
             redis_client, keys, max_size=10, retry_max_attempts=1, retry_delay_seconds=60, clock_ms=clock
         )
-        queue.enqueue([("EURUSD", Line.MEDIUM)])
+        queue.enqueue([("EURUSD", Lane.MEDIUM)])
         queue.take(1, 60, token=dead_id)
         queue.start(dead_id, ["EURUSD"], 60)
         assert DeadProcesses(redis_client, keys, keys.window("abc"), COMMANDS, queue.retry, clock).free()
@@ -333,7 +332,7 @@ class TestTheDeadAmongTheLiving:
         dead_id: str,
         living_id: str,
     ) -> None:
-        queue.enqueue([("EURUSD", Line.MEDIUM), ("GBPUSD", Line.MEDIUM)])
+        queue.enqueue([("EURUSD", Lane.MEDIUM), ("GBPUSD", Lane.MEDIUM)])
         queue.take(1, 60, token=dead_id)
         queue.take(1, 60, token=living_id)
         lock = keys.lock("run_queue")
@@ -352,7 +351,9 @@ class TestTheDeadAmongTheLiving:
         dead_id: str,
         living_id: str,
     ) -> None:
-        window = Window(redis_client, keys, "abc", CallLimit(1, WINDOW_MS), CALL_SECONDS, clock_ms=clock)
+        window = Window(
+            redis_client, WindowSettings(keys, "abc", CallLimit(1, WINDOW_MS), CALL_SECONDS), clock_ms=clock
+        )
         living = [living_id, new_id()]
         for call_id in (new_id(), *living, dead_id):
             window.ask(CallKind.QUEUE, call_id)
@@ -364,7 +365,7 @@ class TestTheDeadAmongTheLiving:
         self, queue: Queue, clock: FakeClock, dead_processes: DeadProcesses, dead_id: str, living_id: str
     ) -> None:
         symbols = ["AUDUSD", "EURUSD", "GBPUSD"]
-        queue.enqueue([(symbol, Line.MEDIUM) for symbol in symbols])
+        queue.enqueue([(symbol, Lane.MEDIUM) for symbol in symbols])
         queue.take(2, 600, token=living_id)
         clock.advance(1)
         queue.take(1, 600, token=dead_id)

@@ -7,15 +7,16 @@ import sys
 
 import pytest
 
-from assetbatch.config import CallLimit
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied
+from assetbatch.domain.records import COMMANDS
 from assetbatch.errors import ConfigError
 from assetbatch.slots.slots import HOLD_SECONDS, MARGIN_SECONDS, Slot, Slots, told
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.dead_processes import DeadProcesses
-from assetbatch.state.journal import COMMANDS
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import is_foreign, new_id
-from assetbatch.state.window import CallKind, Grant, Refused, Window
+from assetbatch.state.queue import RetryPolicy
+from assetbatch.state.window import Grant, Window, WindowSettings
 
 from .conftest import FakeClock
 
@@ -25,7 +26,9 @@ WINDOW_MS = 60_000
 
 @pytest.fixture
 def window(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Window:
-    return Window(redis_client, keys, "abc", CallLimit(2, WINDOW_MS), CALL_SECONDS, clock_ms=clock)
+    return Window(
+        redis_client, WindowSettings(keys, "abc", CallLimit(2, WINDOW_MS), CALL_SECONDS), clock_ms=clock
+    )
 
 
 @pytest.fixture
@@ -56,14 +59,14 @@ class TestASlot:
         self, slots: Slots, window: Window, redis_client: RedisClient, clock: FakeClock
     ) -> None:
         assert dated_ms(window, take(slots, 3), redis_client, clock) == 1000 * (3 + MARGIN_SECONDS)
-        assert dated_ms(window, take(slots), redis_client, clock) == window.hold_ms
+        assert dated_ms(window, take(slots), redis_client, clock) == window.max_in_flight_ms
 
     def test_does_not_shorten_those_of_others(
         self, slots: Slots, window: Window, redis_client: RedisClient, clock: FakeClock
     ) -> None:
         long = take(slots)
         take(slots, 1)
-        assert dated_ms(window, long, redis_client, clock) == window.hold_ms
+        assert dated_ms(window, long, redis_client, clock) == window.max_in_flight_ms
 
     def test_ends_by_itself(self, slots: Slots, window: Window, clock: FakeClock) -> None:
         take(slots, 3)
@@ -120,7 +123,7 @@ class TestASlot:
             slots.done(take(slots).id, call_made=True)
         clock.advance(10)
         answer = slots.take(CallKind.PRIORITY, 5, 49, lambda _: pytest.fail("it would wait in vain"))
-        assert isinstance(answer, Refused)
+        assert isinstance(answer, Denied)
         told_it = told(answer)
         assert (told_it.granted, told_it.reason, told_it.retry_after_seconds) == (False, "window", 50.001)  # type: ignore[union-attr]
 
@@ -139,7 +142,7 @@ class TestASlot:
     ) -> None:
         for _ in range(2):
             take(slots)
-        assert isinstance(slots.take(CallKind.QUEUE, 5, 100, lambda _: False), Refused)
+        assert isinstance(slots.take(CallKind.QUEUE, 5, 100, lambda _: False), Denied)
         assert not redis_client.exists(*window.keys[3:5])
 
 
@@ -147,7 +150,7 @@ class TestWhatIsReserved:
     def test_is_for_priority_only(self, slots: Slots, window: Window, clock: FakeClock) -> None:
         window.reserve(clock.now_ms, 2, 300_000)
         answer = slots.take(CallKind.QUEUE, 5, 0, lambda _: True)
-        assert isinstance(answer, Refused)
+        assert isinstance(answer, Denied)
         assert answer.reason == "reserved"
         take(slots, kind=CallKind.PRIORITY)
         assert window.state().reserved == 1
@@ -158,7 +161,9 @@ class TestADeadProcess:
 
     @pytest.fixture
     def dead_processes(self, redis_client: RedisClient, keys: Keys, clock: FakeClock) -> DeadProcesses:
-        return DeadProcesses(redis_client, keys, keys.window("abc"), COMMANDS, (3, 60_000, 100), clock)
+        return DeadProcesses(
+            redis_client, keys, keys.window("abc"), COMMANDS, RetryPolicy(3, 60_000, 100), clock
+        )
 
     def test_leaves_its_slot_taken(
         self, window: Window, dead_processes: DeadProcesses, redis_client: RedisClient, clock: FakeClock
@@ -166,12 +171,12 @@ class TestADeadProcess:
         an_id = id_of_a_dead_process()
         assert isinstance(window.ask(CallKind.QUEUE, an_id), Grant)
         assert not dead_processes.free()
-        assert redis_client.zscore(window.keys[0], an_id) == clock.now_ms + window.hold_ms
+        assert redis_client.zscore(window.keys[0], an_id) == clock.now_ms + window.max_in_flight_ms
 
     def test_leaves_its_turn_to_others(self, window: Window, dead_processes: DeadProcesses) -> None:
         for _ in range(2):
             window.ask(CallKind.QUEUE)
-        assert isinstance(window.ask(CallKind.QUEUE, id_of_a_dead_process()), Refused)
+        assert isinstance(window.ask(CallKind.QUEUE, id_of_a_dead_process()), Denied)
         assert dead_processes.free()
 
 
@@ -191,7 +196,7 @@ class TestASlotThatIsRenewed:
     ) -> None:
         slot = take(slots)
         slots.renew(slot, 1)
-        assert dated_ms(window, slot, redis_client, clock) == window.hold_ms
+        assert dated_ms(window, slot, redis_client, clock) == window.max_in_flight_ms
 
     def test_ends_as_it_is_where_redis_has_forgotten_it(
         self, slots: Slots, window: Window, redis_client: RedisClient
@@ -212,15 +217,15 @@ class TestASlotThatIsRenewed:
         self, slots: Slots, window: Window, clock: FakeClock
     ) -> None:
         slot = take(slots)
-        clock.now_ms += window.hold_ms
+        clock.now_ms += window.max_in_flight_ms
         assert slots.renew(slot, 10) is None
 
     def test_ends_as_it_is_where_priority_needs_it(
         self, slots: Slots, window: Window, redis_client: RedisClient, clock: FakeClock
     ) -> None:
-        window.reserve(clock.now_ms + window.hold_ms + WINDOW_MS, 2, 300_000)
+        window.reserve(clock.now_ms + window.max_in_flight_ms + WINDOW_MS, 2, 300_000)
         first, second = take(slots), take(slots, kind=CallKind.PRIORITY)
         clock.advance(3)
         assert slots.renew(first, 10) is None
-        assert dated_ms(window, first, redis_client, clock) == window.hold_ms - 3000
+        assert dated_ms(window, first, redis_client, clock) == window.max_in_flight_ms - 3000
         assert slots.renew(second, 10)

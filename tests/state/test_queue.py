@@ -10,16 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from assetbatch.assets import AssetPriority
-from assetbatch.config import CallLimit
+from assetbatch.domain.assets import AssetPriority
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Empty, Failure, Fault, Lane
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
-from assetbatch.state.queue import Empty, Failure, Fault, Lease, Line, Queue
-from assetbatch.state.window import CallKind, Refused, Window
+from assetbatch.state.queue import Lease, Queue, RetryPolicy
+from assetbatch.state.window import Window, WindowSettings
 
 from .conftest import FakeClock
 
-CRITICAL, HIGH, MEDIUM, LOW, BARS, HISTORY = Line
+CRITICAL, HIGH, MEDIUM, LOW, BARS, HISTORY = Lane
 LEASE_SECONDS = 60.0
 
 
@@ -36,7 +36,7 @@ def queue(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Queue:
 
 @pytest.fixture
 def window(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Window:
-    return Window(redis_client, keys, "abc", CallLimit(5, 60_000), 10.0, clock_ms=clock)
+    return Window(redis_client, WindowSettings(keys, "abc", CallLimit(5, 60_000), 10.0), clock_ms=clock)
 
 
 def take(queue: Queue, count: int = 1) -> Lease:
@@ -59,7 +59,7 @@ def take_ids(queue: Queue, count: int) -> list[str]:
 class TestOrder:
     @pytest.mark.parametrize("order", list(itertools.permutations([CRITICAL, MEDIUM, LOW])))
     def test_priorities_come_out_critical_medium_low_whatever_the_order_they_went_in(
-        self, queue: Queue, order: tuple[Line, ...]
+        self, queue: Queue, order: tuple[Lane, ...]
     ) -> None:
         for priority in order:
             queue.enqueue([(f"{priority}-item", priority)])
@@ -168,11 +168,11 @@ class TestBarsAndThePast:
         queue.enqueue([("past", HISTORY), ("bars", BARS), ("low", LOW), ("high", HIGH)])
         assert take_ids(queue, 4) == ["high", "low", "bars", "past"]
 
-    @pytest.mark.parametrize(("line", "hours"), [(BARS, 12), (HISTORY, 24)])
+    @pytest.mark.parametrize(("lane", "hours"), [(BARS, 12), (HISTORY, 24)])
     def test_rise_to_prices_of_the_same_hour_after_half_a_day_and_a_day(
-        self, queue: Queue, clock: FakeClock, line: Line, hours: int
+        self, queue: Queue, clock: FakeClock, lane: Lane, hours: int
     ) -> None:
-        queue.enqueue([("old", line)])
+        queue.enqueue([("old", lane)])
         clock.advance(hours * 3600 - 1)
         queue.enqueue([("in-time", HIGH)])
         clock.advance(2)
@@ -217,7 +217,7 @@ class TestDeadLetters:
         assert [letter.id for letter in letters.dead_letters()] == ["B"]
         assert take_ids(letters, 1) == ["other"]
         (item,) = take(letters).items
-        assert (item.id, item.line, item.attempts) == ("A", HIGH, 0)
+        assert (item.id, item.lane, item.attempts) == ("A", HIGH, 0)
 
     def test_of_what_is_queued_again_are_only_removed(self, letters: Queue) -> None:
         letters.enqueue([("A", LOW)])
@@ -260,7 +260,7 @@ class TestDeadLetters:
             threads.submit(in_turn, lambda item_id: queue.enqueue([(item_id, LOW)]), ids[::-1]).result()
             retrying.result()
         state = queue.state()
-        assert (state.size, state.dead, state.by_line[LOW], state.by_line[HISTORY]) == (200, 0, 200, 0)
+        assert (state.size, state.dead, state.by_lane[LOW], state.by_lane[HISTORY]) == (200, 0, 200, 0)
 
     def test_are_thrown_away(self, letters: Queue) -> None:
         assert letters.drop_dead(["B", "nobody"]) == ("B",)
@@ -314,7 +314,7 @@ class TestEachIdOnce:
     def test_a_lower_class_lowers_nothing(self, queue: Queue) -> None:
         queue.enqueue([("ETHUSD", HIGH)])
         assert queue.enqueue([("ETHUSD", LOW)]).duplicates == ("ETHUSD",)
-        assert queue.state().by_line[HIGH] == 1
+        assert queue.state().by_lane[HIGH] == 1
 
 
 class TestMaxSize:
@@ -511,7 +511,7 @@ class TestRetries:
             clock.advance(60)
         assert words == ["retry", "retry", "dead"]
         (letter,) = queue.dead_letters()
-        assert (letter.id, letter.line, letter.attempts, letter.error) == (
+        assert (letter.id, letter.lane, letter.attempts, letter.error) == (
             "A",
             LOW,
             3,
@@ -534,7 +534,7 @@ class TestRetries:
             clock.advance(60)
         assert take(queue).items[0].attempts == 0
 
-    def test_a_failure_of_the_vendor_counts_once_the_vendor_has_answered_since_the_last_one(
+    def test_a_failure_of_the_provider_counts_once_the_provider_has_answered_since_the_last_one(
         self, queue: Queue, clock: FakeClock
     ) -> None:
         queue.enqueue([("A", MEDIUM)])
@@ -545,29 +545,29 @@ class TestRetries:
             answered_ms = clock.now_ms - 1 if answers else answered_ms
             lease = call(queue)
             attempts.append(lease.items[0].attempts)
-            queue.fail(lease.token, [Failure("A", "503", fault=Fault.VENDOR)], answered_ms)
+            queue.fail(lease.token, [Failure("A", "503", fault=Fault.PROVIDER)], answered_ms)
         clock.advance(60)
         assert [*attempts, take(queue).items[0].attempts] == [0, 0, 0, 1, 1, 2]
 
-    def test_a_failure_of_the_vendor_does_not_count_for_an_answer_of_an_hour_to_come(
+    def test_a_failure_of_the_provider_does_not_count_for_an_answer_of_an_hour_to_come(
         self, queue: Queue, clock: FakeClock
     ) -> None:
-        """The server's clock was set back, and now the vendor is down."""
+        """The server's clock was set back, and now the provider is down."""
         queue.enqueue([("A", MEDIUM)])
         answered_ms = clock.now_ms
         clock.advance(-3600)
         for _ in range(3):
             lease = call(queue)
             assert lease.items[0].attempts == 0
-            queue.fail(lease.token, [Failure("A", "503", fault=Fault.VENDOR)], answered_ms)
+            queue.fail(lease.token, [Failure("A", "503", fault=Fault.PROVIDER)], answered_ms)
             clock.advance(60)
 
-    def test_a_failure_of_the_vendor_in_a_run_that_was_answered_counts_at_once(
+    def test_a_failure_of_the_provider_in_a_run_that_was_answered_counts_at_once(
         self, queue: Queue, clock: FakeClock
     ) -> None:
         queue.enqueue([("A", MEDIUM)])
         lease = call(queue)
-        queue.fail(lease.token, [Failure("A", "503", fault=Fault.VENDOR)], clock.now_ms + 1)
+        queue.fail(lease.token, [Failure("A", "503", fault=Fault.PROVIDER)], clock.now_ms + 1)
         clock.advance(60)
         assert take(queue).items[0].attempts == 1
 
@@ -614,7 +614,7 @@ class TestWithAWindow:
         for _ in range(5):
             window.ask(CallKind.PRIORITY)
         queue.enqueue([("A", MEDIUM)])
-        assert isinstance(queue.take(1, LEASE_SECONDS, window), Refused)
+        assert isinstance(queue.take(1, LEASE_SECONDS, window), Denied)
         assert queue.state().leased == 0
 
     def test_the_slots_of_the_next_priority_cycle_are_left(
@@ -636,14 +636,14 @@ class TestState:
         queue.enqueue([("head of the line", CRITICAL), ("other", HIGH)])
         state = queue.state()
         assert state.oldest_ms == oldest_ms
-        assert state.by_line == {CRITICAL: 1, HIGH: 1, MEDIUM: 0, LOW: 1, BARS: 0, HISTORY: 0}
+        assert state.by_lane == {CRITICAL: 1, HIGH: 1, MEDIUM: 0, LOW: 1, BARS: 0, HISTORY: 0}
 
     def test_counts_each_line_with_what_is_delayed_and_leased(self, queue: Queue) -> None:
         queue.enqueue([("A", HIGH), ("B", HIGH), ("past", HISTORY), ("bars", BARS), ("low", LOW)])
         queue.fail(take(queue).token, [Failure("A", "503")])
         take(queue, 4)
         queue.enqueue([("late", HISTORY)])
-        assert queue.by_line() == {CRITICAL: 0, HIGH: 2, MEDIUM: 0, LOW: 1, BARS: 1, HISTORY: 2}
+        assert queue.by_lane() == {CRITICAL: 0, HIGH: 2, MEDIUM: 0, LOW: 1, BARS: 1, HISTORY: 2}
 
     def test_an_empty_queue_has_no_oldest(self, queue: Queue) -> None:
         assert queue.state().oldest_ms is None
@@ -664,7 +664,7 @@ def test_stamps_keep_all_their_digits(queue: Queue, redis_client: RedisClient, k
 def test_the_last_dead_letters_are_kept_and_no_more(
     queue: Queue, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "retry", (3, 60_000, 2))
+    monkeypatch.setattr(queue, "retry", RetryPolicy(3, 60_000, 2))
     for name in "ABC":
         queue.enqueue([(name, LOW)])
         queue.fail(take(queue).token, [Failure(name, "no", final=True)])
@@ -700,7 +700,7 @@ class TestAKeyThatIsGoneOrSpoiled:
         gone = [f"S{number}" for number in range(1100)]
         redis_client.hdel(keys.queue_items, *gone)
         assert take_ids(queue, 1) == ["S1100"]
-        assert queue.state().by_line[MEDIUM] == 99
+        assert queue.state().by_lane[MEDIUM] == 99
 
     def test_a_queue_of_nothing_but_such_members_is_empty_and_costs_no_slot(
         self, queue: Queue, window: Window, redis_client: RedisClient, keys: Keys

@@ -25,16 +25,17 @@ from hypothesis.stateful import (
 )
 
 import assetbatch.state.queue
+from assetbatch.domain.queueing import Enqueued, Failure, Fault, Lane
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
-from assetbatch.state.queue import Enqueued, Failure, Fault, Lease, Line, Queue
+from assetbatch.state.queue import Lease, Queue
 from tests.conftest import examples
 
 from .conftest import FakeClock
-from .model_queue import LINES, RISES_TO_HIGH, Model, Work
+from .model_queue import LANES, RISES_TO_HIGH, Model, Work
 
-CRITICAL, HIGH, MEDIUM, LOW, BARS, HISTORY = LINES
+CRITICAL, HIGH, MEDIUM, LOW, BARS, HISTORY = LANES
 UNIT_MS = 1000  # of leases and delays alike, so that they end together
 SPAN_MS = 7_200_000
 
@@ -43,7 +44,7 @@ Step = tuple[str, dict[str, Any]]
 
 IDS = "DBEAC"  # two more than there is room for; in no order that the order of service could be taken for
 AN_ID = st.sampled_from(IDS)
-ITEMS = st.lists(st.tuples(AN_ID, st.sampled_from(LINES)), min_size=1, max_size=4)
+ITEMS = st.lists(st.tuples(AN_ID, st.sampled_from(LANES)), min_size=1, max_size=4)
 PICK = st.integers(0, 2)  # one of some things, whatever their number is
 COUNT = st.sampled_from([1, 2, 5])
 BESIDE_MS = st.sampled_from([0, -1, 1])
@@ -54,14 +55,14 @@ def step(name: str, **arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[St
     return st.tuples(st.just(name), st.fixed_dictionaries(arguments))
 
 
-ENDS = st.sampled_from(["finish", "fail", "fail for good", "nobody", "vendor", "release", "start", "start"])
+ENDS = st.sampled_from(["finish", "fail", "fail for good", "nobody", "provider", "release", "start", "start"])
 ALONE = st.sampled_from([None, None, 1, 2])
 STEPS = st.one_of(
     step("enqueue", items=ITEMS),
     step(
         "enqueue_when_something_has_risen",
         pick=PICK,
-        line=st.sampled_from([HIGH, HIGH, MEDIUM, LOW, BARS]),
+        lane=st.sampled_from([HIGH, HIGH, MEDIUM, LOW, BARS]),
         beside_ms=BESIDE_MS,
         then=st.sampled_from(["nothing", "take", "enqueue"]),
     ),
@@ -116,21 +117,21 @@ class QueueMachine(RuleBasedStateMachine):
 
     # Work comes in.
 
-    def enqueue(self, items: list[tuple[str, Line]]) -> None:
+    def enqueue(self, items: list[tuple[str, Lane]]) -> None:
         answer, right = self.queue.enqueue(items), self.model.enqueue(self.clock(), items)
         assert sorted_fields(answer) == sorted_fields(right)
 
-    def enqueue_when_something_has_risen(self, pick: int, line: Line, beside_ms: int, then: str) -> None:
-        """A newcomer when something below its line has risen to it, nearly, or just beyond."""
-        elders = [work for work in self.model.waiting() if work.line.rank > line.rank]
+    def enqueue_when_something_has_risen(self, pick: int, lane: Lane, beside_ms: int, then: str) -> None:
+        """A newcomer when something below its lane has risen to it, nearly, or just beyond."""
+        elders = [work for work in self.model.waiting() if work.lane.rank > lane.rank]
         newcomer, another = [each for each in IDS if each not in self.model.works][:2]
         if not elders:
-            self.enqueue([(newcomer, LINES[line.rank + 1])])
+            self.enqueue([(newcomer, LANES[lane.rank + 1])])
             return
         elder = nth(elders, pick)
-        spans = RISES_TO_HIGH[elder.line] - RISES_TO_HIGH[line]
+        spans = RISES_TO_HIGH[elder.lane] - RISES_TO_HIGH[lane]
         self.clock.now_ms = elder.stamp_us // 1000 + spans * SPAN_MS + beside_ms
-        self.enqueue([(newcomer, line)])
+        self.enqueue([(newcomer, lane)])
         if then == "enqueue":
             self.enqueue([(another, CRITICAL)])
         elif then == "take":
@@ -231,7 +232,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.answers.clear()
 
     def look(self) -> None:
-        by_class = sorted(self.model.waiting(), key=lambda work: (work.line.rank, work.stamp_us))
+        by_class = sorted(self.model.waiting(), key=lambda work: (work.lane.rank, work.stamp_us))
         for count in (1, 5):
             assert self.queue.dead_letters(count) == self.model.dead_letters()[:count]
             assert self.queue.peek(count) == [work.id for work in by_class][:count]
@@ -289,8 +290,8 @@ class QueueMachine(RuleBasedStateMachine):
         keys, model = self.keys, self.model
         works, letters = model.works.values(), model.letters.items()
         holds: dict[str, object] = {
-            name: {work.id: work.stamp_us for work in works if work.waiting and work.line is line}
-            for name, line in zip(keys.queue_waiting, LINES, strict=True)
+            name: {work.id: work.stamp_us for work in works if work.waiting and work.lane is lane}
+            for name, lane in zip(keys.queue_waiting, LANES, strict=True)
         }
         holds[keys.queue_items] = {work.id: record(work, holder(work)) for work in works}
         holds[keys.queue_leased] = {work.id: work.lease_ends_ms for work in model.leased()}
@@ -307,7 +308,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 def record(work: Work, end: str) -> str:
-    return f"{work.line.rank}:{work.attempts}:{work.stamp_us}:{end}"
+    return f"{work.lane.rank}:{work.attempts}:{work.stamp_us}:{end}"
 
 
 def holder(work: Work) -> str:

@@ -15,23 +15,24 @@ from importlib import resources
 import pytest
 import redis
 
-from assetbatch.config import CallLimit
+from assetbatch.domain.metrics import CALLS, QUEUE_SIZE, Measured, Point
+from assetbatch.domain.models import Price, StoredAsset
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Empty, Enqueued, Failure, Lane
+from assetbatch.domain.records import COMMANDS
 from assetbatch.errors import RedisError
-from assetbatch.events import Events
-from assetbatch.market import Price, StoredAsset
-from assetbatch.metrics import CALLS, QUEUE_SIZE, Measured, Point
 from assetbatch.secret import Secret
-from assetbatch.state import connection
-from assetbatch.state.connection import RedisClient, Waiting, connect, redis_errors, script
+from assetbatch.state import failures, scripts
+from assetbatch.state.connection import RedisClient, Waiting, connect, redis_errors
 from assetbatch.state.dead_processes import DeadProcesses
-from assetbatch.state.journal import COMMANDS
+from assetbatch.state.entitlement_store import EntitlementStore
+from assetbatch.state.events import Events
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
-from assetbatch.state.plan_memory import PlanMemory
 from assetbatch.state.process_id import new_id
-from assetbatch.state.queue import Empty, Enqueued, Failure, Lease, Line, Queue
-from assetbatch.state.window import CallKind, Grant, Refused, Window
+from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.scripts import Script
+from assetbatch.state.window import Grant, Window, WindowSettings
 from tests.documented import shows
 from tests.own_redis import OwnServer, own_server
 
@@ -39,7 +40,7 @@ from .conftest import FakeClock, process_of
 
 __all__ = ["own_server"]
 
-CRITICAL, HIGH, MEDIUM, LOW, *_ = Line
+CRITICAL, HIGH, MEDIUM, LOW, *_ = Lane
 LEASE_SECONDS = 60.0
 PASSWORD = "made-up-password-123"
 LUA = resources.files("assetbatch.state") / "lua"
@@ -62,7 +63,9 @@ def make_queue(client: RedisClient, clock: FakeClock | None = None, max_size: in
 
 
 def make_window(client: RedisClient, clock: FakeClock | None = None) -> Window:
-    return Window(client, Keys("{troubles}"), "abc", CallLimit(5, 60_000), 10.0, clock_ms=clock)
+    return Window(
+        client, WindowSettings(Keys("{troubles}"), "abc", CallLimit(5, 60_000), 10.0), clock_ms=clock
+    )
 
 
 def take(queue: Queue, count: int = 1, window: Window | None = None, token: str | None = None) -> Lease:
@@ -114,13 +117,13 @@ class TestARedisThatIsKilledAndComesBackWithItsData:
         window = make_window(server.client(), clock)
         settled = window.ask(CallKind.PRIORITY)
         assert isinstance(settled, Grant)
-        window.settle(settled)
+        window.complete(settled)
         window.ask(CallKind.PRIORITY)  # its process dies with the server
         server.kill()
         server.start()
         answers = [window.ask(CallKind.PRIORITY) for _ in range(9)]
         assert sum(isinstance(answer, Grant) for answer in answers) <= 3
-        clock.advance(60 + window.hold_ms / 1000 + 60)
+        clock.advance(60 + window.max_in_flight_ms / 1000 + 60)
         assert isinstance(window.ask(CallKind.PRIORITY), Grant)
 
 
@@ -134,16 +137,19 @@ class TestAScriptThatFails:
     def test_the_line_is_that_of_the_file(
         self, own_server: Callable[..., OwnServer], name: str, file: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        lines = connection._lines(name)
+        lines = scripts.script_lines(name)
         at = next(i for i, line in enumerate(lines) if line.file == file and not line.text.startswith("--"))
         broken = [
             line._replace(text=f"error('broken') {line.text}") if i == at else line
             for i, line in enumerate(lines)
         ]
-        whole = connection._lines
-        monkeypatch.setattr(connection, "_lines", lambda asked: broken if asked == name else whole(asked))
+        whole = scripts.script_lines
+        for module in (scripts, failures):
+            monkeypatch.setattr(
+                module, "script_lines", lambda asked: broken if asked == name else whole(asked)
+            )
         with pytest.raises(RedisError) as caught, redis_errors():
-            script(own_server().client(), name)(keys=[], args=[])
+            Script(own_server().client(), name)([])
         assert caught.value.message == f"a script fails in redis, {file}:{lines[at].number}: broken"
         shows(caught.value.message, "a script fails in redis, …lua:…: …")
         assert "report" in (caught.value.hint or "")
@@ -237,7 +243,7 @@ class TestAFullRedis:
             pytest.param(_two, lambda _, window: window.ask(CallKind.PRIORITY), id="ask"),
             pytest.param(_two, lambda _, window: window.block(5), id="block"),
             pytest.param(_two, lambda _, window: window.reserve(1, 2, 3), id="reserve"),
-            pytest.param(_two, lambda _, window: window.settle(Grant("c1", 0.0)), id="settle"),
+            pytest.param(_two, lambda _, window: window.complete(Grant("c1", 0.0)), id="complete"),
         ],
     )
     def test_says_so_and_nothing_is_half_done(
@@ -313,7 +319,7 @@ class TestAReplicaThatOnlyReads:
             pytest.param(lambda queue, _: queue.retry_dead(["Z"]), id="retry a dead letter"),
             pytest.param(lambda queue, _: queue.drop_dead(["Z"]), id="drop a dead letter"),
             pytest.param(lambda _, window: window.ask(CallKind.PRIORITY), id="ask"),
-            pytest.param(lambda _, window: window.settle(Grant("c1", 0.0)), id="settle"),
+            pytest.param(lambda _, window: window.complete(Grant("c1", 0.0)), id="complete"),
             pytest.param(lambda _, window: window.block(5), id="block"),
             pytest.param(lambda _, window: window.reserve(1, 2, 3), id="reserve"),
         ],
@@ -371,7 +377,7 @@ class TestALoginThatIsNotGood:
             "ACL", "SETUSER", "limited", "on", f">{PASSWORD}", "~*", "+@all", "-hvals"
         )
         with pytest.raises(RedisError, match=r"^redis denies a command: [^:]*'hvals' command") as caught:
-            PlanMemory(server.client(f"limited:{PASSWORD}"), Keys("{troubles}"), "abc").load()
+            EntitlementStore(server.client(f"limited:{PASSWORD}"), Keys("{troubles}"), "abc").load()
         assert "pipeline" not in caught.value.message
 
 
@@ -402,7 +408,7 @@ def use_every_script(client: RedisClient) -> None:
     assert queue.state().delayed == 1
     with queue.derived():
         pass
-    queue.enqueue([("H", Line.HIGH)])
+    queue.enqueue([("H", Lane.HIGH)])
     host, machine, pid, began = process_of(new_id()).split(".")
     take(queue, token=f"{host}.{machine}.{pid}.{int(began) - 1}.d.0123456789abcdef")
     keys = Keys("{troubles}")
@@ -411,15 +417,15 @@ def use_every_script(client: RedisClient) -> None:
     grants = [window.ask(kind, f"c{number}") for number, kind in enumerate([*CallKind] * 4)]
     first = next(grant for grant in grants if isinstance(grant, Grant))
     assert window.extend(first, CallKind.QUEUE, 5)
-    window.settle(first)
+    window.complete(first)
     window.cancel(first)
-    assert isinstance(grants[-1], Refused)
-    window.leave("c7")
+    assert isinstance(grants[-1], Denied)
+    window.abandon_wait("c7")
     window.block(1)
     client.zadd("{troubles}:own:window:abc", {"former": clock()})
     keys = Keys("{troubles}:own", "{troubles}")
-    other = Window(client, keys, "abc", CallLimit(5, 60_000), 10.0, clock_ms=clock)
-    assert isinstance(other.ask(CallKind.QUEUE), Refused)
+    other = Window(client, WindowSettings(keys, "abc", CallLimit(5, 60_000), 10.0), clock_ms=clock)
+    assert isinstance(other.ask(CallKind.QUEUE), Denied)
     assert window.state().remaining == 0
     with Locks(client, Keys("{troubles}"), clock).hold("run_queue", 60) as held:
         assert held
@@ -428,8 +434,8 @@ def use_every_script(client: RedisClient) -> None:
     events = Events(client, "{troubles}", 10)
     events.publish([Price(symbol="A", last_price=1.0, as_of_ms=clock())])
     newer = StoredAsset(symbol="A", last_price=2.0, as_of_ms=clock() + 1)
-    assert [price.last_price for price in events.make_good([newer])] == [2.0]
-    assert events.make_good([newer]) == []
+    assert [price.last_price for price in events.publish_missed([newer])] == [2.0]
+    assert events.publish_missed([newer]) == []
 
 
 class TestACluster:
@@ -453,7 +459,7 @@ class TestACluster:
         server = own_server()
         client, sha_of = server.client(), {}
         for name in SCRIPTS:
-            sha_of[script(client, name).sha] = name
+            sha_of[Script(client, name).sha] = name
         declared: set[str] = set()
         used: set[str] = set()
         calls = 0

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assetbatch.assets import AssetType
-from assetbatch.config import CallLimit
-from assetbatch.entitlements import Entitlements, Lack
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.entitlements import Entitlements, Restriction
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied
 from assetbatch.state.connection import RedisClient
+from assetbatch.state.entitlement_store import EntitlementStore
 from assetbatch.state.keys import SHARED_PREFIX, Keys, window_name
-from assetbatch.state.plan_memory import PlanMemory
-from assetbatch.state.window import CallKind, Grant, Refused, Window
+from assetbatch.state.window import Grant, Window, WindowSettings
 
 from .conftest import FakeClock
 
@@ -24,7 +24,9 @@ INTERVAL_MS = 300_000
 def window_of(
     client: RedisClient, clock: FakeClock, prefix: str, shared: str = SHARED_PREFIX, limit: int = 5
 ) -> Window:
-    return Window(client, Keys(prefix, shared), "abc", CallLimit(limit, 60_000), 10.0, clock_ms=clock)
+    return Window(
+        client, WindowSettings(Keys(prefix, shared), "abc", CallLimit(limit, 60_000), 10.0), clock_ms=clock
+    )
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def use(window: Window, kind: CallKind, times: int) -> None:
     for _ in range(times):
         answer = window.ask(kind)
         assert isinstance(answer, Grant), answer
-        window.settle(answer)
+        window.complete(answer)
 
 
 def reason(window: Window) -> str:
@@ -50,7 +52,7 @@ def reason(window: Window) -> str:
     if isinstance(answer, Grant):
         window.cancel(answer)
         return "granted"
-    window.leave("asks")
+    window.abandon_wait("asks")
     return answer.reason
 
 
@@ -58,7 +60,7 @@ class TestTwoInstallations:
     def test_have_one_budget(self, ours: Window, theirs: Window) -> None:
         use(ours, CallKind.QUEUE, 3)
         use(theirs, CallKind.QUEUE, 2)
-        assert isinstance(ours.ask(CallKind.PRIORITY), Refused)
+        assert isinstance(ours.ask(CallKind.PRIORITY), Denied)
 
     def test_keep_slots_for_the_cycles_of_both_that_start_together(
         self, ours: Window, theirs: Window, clock: FakeClock
@@ -130,10 +132,13 @@ class TestTwoInstallations:
     ) -> None:
         limit = CallLimit(2, 60_000)
         keys = [Keys(prefix, SHARED_PREFIX) for prefix in ("{ours}", "{theirs}")]
-        both = [Window(redis_client, key, window_name("desk"), limit, 10.0, clock_ms=clock) for key in keys]
+        both = [
+            Window(redis_client, WindowSettings(key, window_name("desk"), limit, 10.0), clock_ms=clock)
+            for key in keys
+        ]
         for window in both:
             use(window, CallKind.QUEUE, 1)
-        assert isinstance(both[0].ask(CallKind.QUEUE), Refused)
+        assert isinstance(both[0].ask(CallKind.QUEUE), Denied)
 
 
 class TestAnEarlierVersion:
@@ -146,7 +151,7 @@ class TestAnEarlierVersion:
         former = self.former(redis_client, clock)
         use(ours, CallKind.QUEUE, 1)  # another host is up to date already
         use(former, CallKind.QUEUE, 4)
-        assert isinstance(ours.ask(CallKind.QUEUE, "asks"), Refused)
+        assert isinstance(ours.ask(CallKind.QUEUE, "asks"), Denied)
         assert not redis_client.exists(former.keys[0])
         clock.advance(60.1)
         use(ours, CallKind.QUEUE, 1)
@@ -157,20 +162,20 @@ class TestAnEarlierVersion:
         grant = former.ask(CallKind.QUEUE)
         assert isinstance(grant, Grant)
         use(ours, CallKind.QUEUE, 1)  # moves its entry
-        former.settle(grant)
+        former.complete(grant)
         use(ours, CallKind.QUEUE, 1)
-        assert isinstance(ours.ask(CallKind.QUEUE), Refused)
+        assert isinstance(ours.ask(CallKind.QUEUE), Denied)
 
-    def test_leaves_what_the_vendor_has_forbidden(
+    def test_leaves_what_the_provider_has_forbidden(
         self, ours: Window, theirs: Window, redis_client: RedisClient, clock: FakeClock
     ) -> None:
         former = self.former(redis_client, clock)
         use(theirs, CallKind.QUEUE, 1)
         until_ms = former.block(600)
         answer = ours.ask(CallKind.QUEUE)
-        assert isinstance(answer, Refused)
+        assert isinstance(answer, Denied)
         assert (answer.retry_at_ms, answer.reason) == (until_ms, "blocked")
-        assert isinstance(theirs.ask(CallKind.QUEUE), Refused)
+        assert isinstance(theirs.ask(CallKind.QUEUE), Denied)
 
     def test_leaves_no_reservation_that_is_misread(
         self, ours: Window, redis_client: RedisClient, clock: FakeClock
@@ -182,26 +187,28 @@ class TestAnEarlierVersion:
         assert redis_client.hkeys(ours.keys[2]) == ["{ours}"]
 
     def test_leaves_what_is_known_of_the_plan(self, redis_client: RedisClient) -> None:
-        known = Entitlements(end_of_day=True, refusals=[], sightings=[])
+        known = Entitlements(end_of_day=True, restrictions=[], observations=[])
         old, new = (
-            known.refused(Lack.INTRADAY, asset_type, "no", 1, ticker="X:A")
+            known.refused(Restriction.INTRADAY, asset_type, "no", 1, ticker="X:A")
             for asset_type in (AssetType.CRYPTO, AssetType.FOREX)
         )
-        PlanMemory(redis_client, Keys("{ours}"), "k").remember(old)
-        both = [PlanMemory(redis_client, Keys(p, SHARED_PREFIX), "k") for p in ("{ours}", "{theirs}")]
+        EntitlementStore(redis_client, Keys("{ours}"), "k").remember(old)
+        both = [EntitlementStore(redis_client, Keys(p, SHARED_PREFIX), "k") for p in ("{ours}", "{theirs}")]
         both[1].remember(new)
-        assert both[1].load().refusals == [new]
+        assert both[1].load().restrictions == [new]
         for memory in both:
-            assert sorted(one.asset_type for one in memory.load().refusals) == ["crypto", "forex"]
+            assert sorted(one.asset_type for one in memory.load().restrictions) == ["crypto", "forex"]
         assert not redis_client.keys("{ours}*")
 
     def test_is_not_believed_against_what_was_learned_since(self, redis_client: RedisClient) -> None:
-        known = Entitlements(end_of_day=True, refusals=[], sightings=[])
-        old, new = (known.refused(Lack.TODAY, AssetType.FOREX, "no", at, ticker="C:A") for at in (1, 2))
-        PlanMemory(redis_client, Keys("{ours}"), "k").remember(old)
-        memory = PlanMemory(redis_client, Keys("{ours}", SHARED_PREFIX), "k")
+        known = Entitlements(end_of_day=True, restrictions=[], observations=[])
+        old, new = (
+            known.refused(Restriction.TODAY, AssetType.FOREX, "no", at, ticker="C:A") for at in (1, 2)
+        )
+        EntitlementStore(redis_client, Keys("{ours}"), "k").remember(old)
+        memory = EntitlementStore(redis_client, Keys("{ours}", SHARED_PREFIX), "k")
         memory.remember(new)
-        assert memory.load().refusals == [new]
+        assert memory.load().restrictions == [new]
 
 
 class TestACallThatWasNotMade:
@@ -214,7 +221,7 @@ class TestACallThatWasNotMade:
     def test_cannot_be_said_of_one_that_was_settled(self, ours: Window, clock: FakeClock) -> None:
         grant = ours.ask(CallKind.QUEUE)
         assert isinstance(grant, Grant)
-        ours.settle(grant)
+        ours.complete(grant)
         ours.cancel(grant)
         assert ours.state().used == 1
 
@@ -254,7 +261,7 @@ class TestPriorityNeverWaitsForTheQueue:
             while out and out[0][0] <= moment_ms:
                 ended_ms, grant = out.pop(0)
                 clock.now_ms = max(clock.now_ms, ended_ms)
-                ours.settle(grant)
+                ours.complete(grant)
             clock.now_ms = max(clock.now_ms, moment_ms)
 
         for now_ms in range(clock.now_ms, second_ms + lag_ms + 2 * every_ms, every_ms):
@@ -270,4 +277,4 @@ class TestPriorityNeverWaitsForTheQueue:
                 if isinstance(answer, Grant):
                     out.append((clock.now_ms + took_ms, answer))
                 else:
-                    window.leave(f"{window.keys[0]}{now_ms}")
+                    window.abandon_wait(f"{window.keys[0]}{now_ms}")

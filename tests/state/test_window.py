@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assetbatch.config import CallLimit
+from assetbatch.domain.queueing import CallKind, CallLimit, Denied
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys, fingerprint
 from assetbatch.state.process_id import new_id
-from assetbatch.state.window import ARRIVAL_SECONDS, CallKind, Grant, Refused, Window
+from assetbatch.state.window import ARRIVAL_SECONDS, Grant, Window, WindowSettings
 
 from .conftest import FakeClock
 
@@ -27,7 +27,9 @@ CALL_SECONDS = 10.0
 def make_window(
     client: RedisClient, keys: Keys, clock: FakeClock | None, limit: int = 5, window_ms: int = 60_000
 ) -> Window:
-    return Window(client, keys, "abc", CallLimit(limit, window_ms), CALL_SECONDS, clock_ms=clock)
+    return Window(
+        client, WindowSettings(keys, "abc", CallLimit(limit, window_ms), CALL_SECONDS), clock_ms=clock
+    )
 
 
 @pytest.fixture
@@ -35,18 +37,18 @@ def window(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Window:
     return make_window(redis_client, keys, clock)
 
 
-def granted(answer: Grant | Refused) -> Grant:
+def granted(answer: Grant | Denied) -> Grant:
     assert isinstance(answer, Grant)
     return answer
 
 
-def refused(answer: Grant | Refused) -> Refused:
-    assert isinstance(answer, Refused)
+def refused(answer: Grant | Denied) -> Denied:
+    assert isinstance(answer, Denied)
     return answer
 
 
 def use(window: Window, kind: CallKind = CallKind.PRIORITY) -> None:
-    window.settle(granted(window.ask(kind)))
+    window.complete(granted(window.ask(kind)))
 
 
 class TestTheLimit:
@@ -94,10 +96,14 @@ class TestTheLimit:
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
         one = Window(
-            redis_client, keys, fingerprint(Secret("made-up-1")), CallLimit(1, 60_000), 1.0, clock_ms=clock
+            redis_client,
+            WindowSettings(keys, fingerprint(Secret("made-up-1")), CallLimit(1, 60_000), 1.0),
+            clock_ms=clock,
         )
         other = Window(
-            redis_client, keys, fingerprint(Secret("made-up-2")), CallLimit(1, 60_000), 1.0, clock_ms=clock
+            redis_client,
+            WindowSettings(keys, fingerprint(Secret("made-up-2")), CallLimit(1, 60_000), 1.0),
+            clock_ms=clock,
         )
         use(one)
         use(other)
@@ -119,13 +125,13 @@ class TestDatingAhead:
     ) -> None:
         window = make_window(redis_client, keys, clock, limit=1)
         granted(window.ask(CallKind.PRIORITY))  # and its process dies
-        clock.now_ms += window.hold_ms + 60_000 - 1
+        clock.now_ms += window.max_in_flight_ms + 60_000 - 1
         refused(window.ask(CallKind.PRIORITY, "next"))
         clock.now_ms += 1
         granted(window.ask(CallKind.PRIORITY, "next"))
 
     def test_the_hold_covers_the_call_and_the_age_a_grant_may_reach(self, window: Window) -> None:
-        assert window.hold_ms > CALL_SECONDS * 1000 + 2000
+        assert window.max_in_flight_ms > CALL_SECONDS * 1000 + 2000
 
     def test_a_late_settlement_dates_the_call_to_the_later_moment(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -133,7 +139,7 @@ class TestDatingAhead:
         window = make_window(redis_client, keys, clock, limit=1)
         grant = granted(window.ask(CallKind.PRIORITY))
         clock.advance(300)  # the machine slept in between
-        window.settle(grant)
+        window.complete(grant)
         clock.advance(1)
         answer = refused(window.ask(CallKind.PRIORITY))
         assert answer.retry_at_ms == clock.now_ms - 1000 + 1 + 60_000
@@ -154,20 +160,22 @@ class TestDatingAhead:
     ) -> None:
         clock = FakeClock(1_800_000_000_000)
         window = Window(
-            redis_client, Keys(f"{{{time.monotonic_ns()}}}"), "k", CallLimit(3, 10_000), 3.0, clock_ms=clock
+            redis_client,
+            WindowSettings(Keys(f"{{{time.monotonic_ns()}}}"), "k", CallLimit(3, 10_000), 3.0),
+            clock_ms=clock,
         )
         arrivals: list[int] = []
         for pause, latency, killed in calls:
             clock.now_ms += pause
             call_id = new_id()
             answer = window.ask(CallKind.PRIORITY, call_id)
-            while isinstance(answer, Refused):
+            while isinstance(answer, Denied):
                 clock.now_ms = max(clock.now_ms, answer.retry_at_ms)
                 answer = window.ask(CallKind.PRIORITY, call_id)
             clock.now_ms += latency
             arrivals.append(clock.now_ms)
             if not killed:
-                window.settle(answer)
+                window.complete(answer)
         for first, fourth in zip(arrivals, arrivals[3:], strict=False):
             assert fourth - first >= 10_000
 
@@ -297,7 +305,7 @@ class TestWaiting:
         use(window)
         clock.advance(1)
         clock.now_ms = refused(window.ask(CallKind.QUEUE, "leaves")).retry_at_ms
-        window.leave("leaves")
+        window.abandon_wait("leaves")
         granted(window.ask(CallKind.QUEUE, "lives"))
 
     def test_nothing_is_left_of_waiters_that_were_served(
@@ -318,7 +326,11 @@ class TestSeveralHosts:
 
     def make(self, client: RedisClient, keys: Keys, clock: FakeClock, host: str, limit: int = 5) -> Window:
         call_limit = CallLimit(limit, 60_000)
-        return Window(client, keys, "abc", call_limit, CALL_SECONDS, queue_runs=4, host=host, clock_ms=clock)
+        return Window(
+            client,
+            WindowSettings(keys, "abc", call_limit, CALL_SECONDS, queue_runs=4, host=host),
+            clock_ms=clock,
+        )
 
     def test_calls_of_the_queue_are_kept_apart_and_those_of_priority_are_not(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -336,7 +348,7 @@ class TestSeveralHosts:
         grant = granted(window.ask(CallKind.QUEUE))
         granted_ms = clock.now_ms
         clock.advance(5)
-        window.settle(grant)
+        window.complete(grant)
         assert refused(window.ask(CallKind.QUEUE)).retry_at_ms == granted_ms + self.SPACING_MS
 
     def test_nobody_is_kept_apart_from_a_call_that_was_never_sent(
@@ -352,7 +364,7 @@ class TestSeveralHosts:
     ) -> None:
         one = self.make(redis_client, keys, clock, "one-")
         two = self.make(redis_client, keys, clock, "two-")
-        one.settle(granted(one.ask(CallKind.QUEUE, new_id("one-"))))
+        one.complete(granted(one.ask(CallKind.QUEUE, new_id("one-"))))
         again, first = new_id("one-"), new_id("two-")
         refused(one.ask(CallKind.QUEUE, again))
         clock.advance(1)  # it comes later, and is served before
@@ -365,7 +377,7 @@ class TestSeveralHosts:
     ) -> None:
         one = self.make(redis_client, keys, clock, "one-")
         two = self.make(redis_client, keys, clock, "two-")
-        one.settle(granted(one.ask(CallKind.QUEUE, new_id("one-"))))
+        one.complete(granted(one.ask(CallKind.QUEUE, new_id("one-"))))
         again, late = new_id("one-"), new_id("two-")
         refused(one.ask(CallKind.QUEUE, again))
         granted_ms = clock.now_ms
@@ -373,7 +385,7 @@ class TestSeveralHosts:
             clock.now_ms = granted_ms + after_ms
             told = refused(two.ask(CallKind.QUEUE, late))
             assert (told.retry_at_ms, told.reason) == (granted_ms + self.SPACING_MS * (1 + ahead), "spaced")
-            two.leave(late)
+            two.abandon_wait(late)
         granted(one.ask(CallKind.QUEUE, again))
 
     @pytest.mark.parametrize(("queue_runs", "limit"), [(1, 5), (4, 100)])
@@ -382,7 +394,9 @@ class TestSeveralHosts:
     ) -> None:
         call_limit = CallLimit(limit, 60_000)
         window = Window(
-            redis_client, keys, "abc", call_limit, CALL_SECONDS, queue_runs=queue_runs, clock_ms=clock
+            redis_client,
+            WindowSettings(keys, "abc", call_limit, CALL_SECONDS, queue_runs=queue_runs),
+            clock_ms=clock,
         )
         for _ in range(5):
             use(window, CallKind.QUEUE)
@@ -414,13 +428,10 @@ class TestALostLog:
     ) -> Window:
         return Window(
             client,
-            keys,
-            "abc",
-            CallLimit(5, 60_000),
-            CALL_SECONDS,
+            WindowSettings(
+                keys, "abc", CallLimit(5, 60_000), CALL_SECONDS, server_name=name, view_seconds=view
+            ),
             first_call=calls.first_call,
-            server_name=name,
-            view_seconds=view,
             clock_ms=clock,
         )
 
@@ -527,7 +538,7 @@ class TestTooManyCalls:
         clock.now_ms = until_ms
         granted(window.ask(CallKind.QUEUE))
 
-    def test_fill_it_for_a_whole_window_where_the_vendor_names_no_time(
+    def test_fill_it_for_a_whole_window_where_the_provider_names_no_time(
         self, window: Window, clock: FakeClock
     ) -> None:
         assert window.block(None) == clock.now_ms + 60_000
@@ -568,9 +579,9 @@ class TestTheServersClock:
         granted(window.ask(CallKind.PRIORITY))  # and this one is under way
         clock.advance(-3600)
         stepped_ms = clock.now_ms
-        while isinstance(answer := window.ask(CallKind.PRIORITY, "next"), Refused):
+        while isinstance(answer := window.ask(CallKind.PRIORITY, "next"), Denied):
             clock.now_ms = answer.retry_at_ms
-        assert clock.now_ms <= stepped_ms + 60_000 + window.hold_ms
+        assert clock.now_ms <= stepped_ms + 60_000 + window.max_in_flight_ms
 
     def test_that_steps_back_an_hour_shows_the_next_slot_within_a_window_and_the_longest_call(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -580,7 +591,7 @@ class TestTheServersClock:
             use(window)
         clock.advance(-3600)
         state = window.state()
-        assert state.next_slot_ms <= clock.now_ms + 60_000 + window.hold_ms
+        assert state.next_slot_ms <= clock.now_ms + 60_000 + window.max_in_flight_ms
 
     def test_that_steps_back_an_hour_does_not_lengthen_a_block(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -610,20 +621,22 @@ class TestTheServersClock:
             refused(window.ask(CallKind.PRIORITY, f"dead {number}"))
         clock.advance(-3600)
         stepped_ms = clock.now_ms
-        while isinstance(answer := window.ask(CallKind.QUEUE, "next"), Refused):
+        while isinstance(answer := window.ask(CallKind.QUEUE, "next"), Denied):
             clock.now_ms = answer.retry_at_ms
-        assert clock.now_ms <= stepped_ms + 4 * 60_000 + window.hold_ms
+        assert clock.now_ms <= stepped_ms + 4 * 60_000 + window.max_in_flight_ms
 
     def test_that_steps_back_an_hour_does_not_hold_up_the_spaced_calls_of_several_hosts(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
         window = Window(
-            redis_client, keys, "abc", CallLimit(5, 60_000), CALL_SECONDS, queue_runs=4, clock_ms=clock
+            redis_client,
+            WindowSettings(keys, "abc", CallLimit(5, 60_000), CALL_SECONDS, queue_runs=4),
+            clock_ms=clock,
         )
         use(window, CallKind.QUEUE)
         clock.advance(-3600)
         stepped_ms = clock.now_ms
-        while isinstance(answer := window.ask(CallKind.QUEUE, "next"), Refused):
+        while isinstance(answer := window.ask(CallKind.QUEUE, "next"), Denied):
             assert clock.now_ms <= stepped_ms + 60_000
             clock.now_ms = answer.retry_at_ms
         assert clock.now_ms <= stepped_ms + 60_000
@@ -682,7 +695,7 @@ def test_without_redis_nobody_is_called(keys: Keys, tmp_path: object) -> None:
 def test_many_threads_at_once_get_no_more_than_the_limit(
     redis_url: str, keys: Keys, clock: FakeClock
 ) -> None:
-    answers: list[Grant | Refused] = []
+    answers: list[Grant | Denied] = []
 
     def ask() -> None:
         client = connect(Secret(redis_url))

@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from assetbatch.assets import Asset, AssetType
 from assetbatch.config.tables import TABLES, TableMapping, TableMappings
-from assetbatch.store.adoption.catalogue import (
+from assetbatch.database.adoption.catalogue import (
     Catalogue,
     Column,
     Index,
@@ -22,11 +21,13 @@ from assetbatch.store.adoption.catalogue import (
     Trial,
     ZoneFacts,
 )
-from assetbatch.store.adoption.findings import Part
-from assetbatch.store.adoption.plan import Plan, plan, provider_code
-from assetbatch.store.adoption.recognition import KEYS
-from assetbatch.store.names import OWN, Table
-from assetbatch.store.quoting import literal, quoted
+from assetbatch.database.adoption.findings import Part
+from assetbatch.database.adoption.plan import Plan, plan, provider_code
+from assetbatch.database.adoption.recognition import KEYS
+from assetbatch.database.names import OWN, Table
+from assetbatch.database.quoting import literal, quoted
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 
 NOW = 1_796_000_000.0
 HOUR = 3600.0

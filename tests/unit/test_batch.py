@@ -8,28 +8,31 @@ from datetime import date
 import pytest
 from msgspec import structs
 
-from assetbatch.assets import Asset, AssetType
-from assetbatch.batch import HEAVY_TIMES, Ask, BatchState, Holder, Portion
-from assetbatch.bounds import boot_seconds
-from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRefusal, Lack
-from assetbatch.hours import start_of_day
-from assetbatch.interpretation import Findings, Page, Result
-from assetbatch.market import (
+from assetbatch.deadline import monotonic
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.calls import BarsCall, SnapshotCall
+from assetbatch.domain.due import Verdict
+from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Restriction
+from assetbatch.domain.market_hours import start_of_day
+from assetbatch.domain.models import (
     BAR_MS,
     Bar,
+    CoveredInterval,
+    IntervalState,
     Outcome,
     Price,
     Rejection,
     Saved,
-    Span,
-    SpanState,
     StoredAsset,
 )
-from assetbatch.planning import BarsCall, SnapshotCall, Verdict, Work, WorkKind
-from assetbatch.state.queue import Fault
-from assetbatch.state.window import CallKind
-from assetbatch.status import Status
-from assetbatch.vendor.answers import BarsAnswer
+from assetbatch.domain.queueing import CallKind, Fault
+from assetbatch.domain.status import Status
+from assetbatch.domain.units import DAY_MS, HOUR_MS
+from assetbatch.domain.work import Work, WorkKind
+from assetbatch.provider.answers import BarsAnswer
+from assetbatch.refresh.batch import HEAVY_TIMES, Ask, BatchState, Holder, Portion
+from assetbatch.refresh.interpretation import Findings, Page, Result
 
 NOW = start_of_day(date(2026, 11, 18)) + 10 * HOUR_MS
 START = NOW - 100 * HOUR_MS
@@ -230,8 +233,8 @@ class TestWhatIsDoubtful:
 
     def test_is_everything_later_or_after_a_lesson(self) -> None:
         state = batch(BTC, OLD)
-        for now_ms, lessons in ((NOW + 1001, 0), (NOW - 1001, 0), (NOW, 1)):
-            assert state.doubtful(now_ms, lessons) == [BTC, OLD]
+        for now_ms, revision in ((NOW + 1001, 0), (NOW - 1001, 0), (NOW, 1)):
+            assert state.doubtful(now_ms, revision) == [BTC, OLD]
 
     def test_is_nothing_whose_call_is_out(self) -> None:
         state = batch(BTC, ETH, OLD)
@@ -305,10 +308,12 @@ class TestWhatIsSettled:
     def test_by_a_failed_call_is_all_its_work_that_is_open(self) -> None:
         state = batch(BTC, ETH, SOL)
         state.apply(BOTH, Findings(results=[success(BTC)]))
-        state.settle_call(BOTH, Status.FAILED, "503", fault=Fault.VENDOR)
+        state.settle_call(BOTH, Status.FAILED, "503", fault=Fault.PROVIDER)
         first, second = state.report().results
         assert first.status is Status.SUCCESS
-        assert second == Result(work=ETH, status=Status.FAILED, error="503", final=False, fault=Fault.VENDOR)
+        assert second == Result(
+            work=ETH, status=Status.FAILED, error="503", final=False, fault=Fault.PROVIDER
+        )
         assert state.open == [SOL]
 
     def test_by_a_failed_call_is_the_items_own_fault_and_final_where_that_is_said(self) -> None:
@@ -323,9 +328,9 @@ class TestWhatIsSettled:
         (result,) = state.report().results
         assert result == Result(work=BTC, status=Status.FRESH, error="complete")
 
-    def refusal(self, lack: Lack) -> KnownRefusal:
-        return KnownRefusal(
-            lack=lack,
+    def refusal(self, lack: Restriction) -> KnownRestriction:
+        return KnownRestriction(
+            restriction=lack,
             asset_type=AssetType.CRYPTO,
             since_ms=NOW - 1,
             until_ms=NOW + DAY_MS,
@@ -334,15 +339,17 @@ class TestWhatIsSettled:
 
     def test_a_price_that_is_known_to_be_refused_is_not_entitled(self) -> None:
         state = batch(BTC)
-        state.settle_without_call(BTC, Verdict(False, "refused", self.refusal(Lack.BARS)))
+        state.settle_without_call(BTC, Verdict(False, "refused", self.refusal(Restriction.BARS)))
         (result,) = state.report().results
         assert (result.status, result.final, result.error) == (Status.NOT_ENTITLED, True, "not in the plan")
 
-    @pytest.mark.parametrize("lack", [Lack.BARS, Lack.HISTORY])
-    def test_a_page_of_the_past_ends_cleanly_and_is_on_record_where_it_is_too_old(self, lack: Lack) -> None:
+    @pytest.mark.parametrize("lack", [Restriction.BARS, Restriction.HISTORY])
+    def test_a_page_of_the_past_ends_cleanly_and_is_on_record_where_it_is_too_old(
+        self, lack: Restriction
+    ) -> None:
         known = Entitlements(end_of_day=False)
         known.refused(
-            Lack.HISTORY,
+            Restriction.HISTORY,
             AssetType.CRYPTO,
             "old",
             NOW - 1,
@@ -353,13 +360,13 @@ class TestWhatIsSettled:
         state.settle_without_call(OLD, Verdict(False, "too old", self.refusal(lack)))
         (result,) = state.report().results
         assert (result.status, result.error, result.final) == (Status.FRESH, "too old", False)
-        span = Span(
+        span = CoveredInterval(
             start_of_day(date(2024, 11, 10)),
             start_of_day(date(2024, 11, 18)),
-            SpanState.NOT_IN_PLAN,
+            IntervalState.NOT_IN_PLAN,
             NOW - 1,
         )
-        expected = [span] if lack is Lack.HISTORY else []
+        expected = [span] if lack is Restriction.HISTORY else []
         assert list(state.stored["BTCUSD"].spans) == expected
         assert state.unsaved()[1].spans == ({"BTCUSD": expected} if expected else {})
 
@@ -379,8 +386,8 @@ class TestWhatIsStored:
 
     def test_of_several_answers_are_all_bars_and_spans_in_turn(self) -> None:
         state = batch(BTC)
-        asked = Span(START, START + HOUR_MS, SpanState.ASKED, NOW)
-        failed = Span(START + HOUR_MS, NOW, SpanState.FAILED, NOW, "503")
+        asked = CoveredInterval(START, START + HOUR_MS, IntervalState.ASKED, NOW)
+        failed = CoveredInterval(START + HOUR_MS, NOW, IntervalState.FAILED, NOW, "503")
         for at_ms, span in ((START, asked), (START + HOUR_MS, failed)):
             state.apply(RANGE, Findings(bars={"BTCUSD": [bar(at_ms)]}, spans={"BTCUSD": [span]}))
         _, to_save = state.unsaved()
@@ -391,7 +398,9 @@ class TestWhatIsStored:
     def test_of_an_asset_without_a_row_no_span_is(self) -> None:
         state = BatchState(CallKind.QUEUE, Holder(), Entitlements(end_of_day=False))
         state.add(Portion([BTC], {}, NOW), 0)
-        state.apply(RANGE, Findings(spans={"BTCUSD": [Span(START, NOW, SpanState.ASKED, NOW)]}))
+        state.apply(
+            RANGE, Findings(spans={"BTCUSD": [CoveredInterval(START, NOW, IntervalState.ASKED, NOW)]})
+        )
         assert state.unsaved()[1].spans == {}
 
     def test_of_an_asset_with_no_span_is_none(self) -> None:
@@ -437,8 +446,8 @@ class TestWhatIsStored:
 class TestHowMuchIsUnsaved:
     def test_nothing_is_never_heavy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         state = batch(BTC)
-        later = boot_seconds() + 3600
-        monkeypatch.setattr("assetbatch.batch.boot_seconds", lambda: later)
+        later = monotonic() + 3600
+        monkeypatch.setattr("assetbatch.refresh.batch.monotonic", lambda: later)
         assert not state.is_heavy()
 
     def many(self, results: int) -> BatchState:
@@ -477,7 +486,7 @@ class TestHowMuchIsUnsaved:
         self, seconds: float, times: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clock = [100.0]
-        monkeypatch.setattr("assetbatch.batch.boot_seconds", lambda: clock[0])
+        monkeypatch.setattr("assetbatch.refresh.batch.monotonic", lambda: clock[0])
         state = batch(BTC, ETH)
         state.apply(BOTH, Findings(results=[success(BTC)]))
         clock[0] += seconds - 0.5
@@ -575,23 +584,23 @@ class TestTheReport:
         report = batch(BTC).report()
         numbers = (report.calls, report.bars_new, report.bars_corrected, report.bars_refused)
         assert numbers == (0, 0, 0, 0)
-        assert (report.prices_refused, report.published, report.vendor_down) == (0, 0, False)
+        assert (report.prices_refused, report.published, report.provider_down) == (0, 0, False)
         assert (report.down_hint, report.too_many_calls, report.results) == (None, False, [])
 
     @pytest.mark.parametrize(
         ("calls", "downs", "answered", "is_down"),
         [(0, 0, 0, False), (1, 1, 0, True), (2, 2, 0, True), (2, 1, 0, False), (1, 1, 1, False)],
     )
-    def test_finds_the_vendor_down_where_every_call_did(
+    def test_finds_the_provider_down_where_every_call_did(
         self, calls: int, downs: int, answered: int, is_down: bool
     ) -> None:
         state = batch(BTC)
         state.calls += calls
         state.downs += downs
         state.answered += answered
-        assert state.report().vendor_down is is_down
+        assert state.report().provider_down is is_down
 
-    def test_tells_of_a_refused_rate_and_what_to_do_where_the_vendor_is_down(self) -> None:
+    def test_tells_of_a_refused_rate_and_what_to_do_where_the_provider_is_down(self) -> None:
         state = batch(BTC)
         state.too_many_calls, state.down_hint = True, "look at the status page"
         report = state.report()

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.assets import AssetPriority, AssetType
 from assetbatch.config import Config, load
 from assetbatch.config.display import effective
 from assetbatch.config.symbols import Symbol, derive, likely_mistakes
-from assetbatch.currencies import COINS, CURRENCIES, METALS
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import AssetPriority
+from assetbatch.domain.currencies import COINS, CURRENCIES, METALS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOREX, CRYPTO = AssetType.FOREX, AssetType.CRYPTO
@@ -60,9 +61,11 @@ class TestLists:
 
 
 @pytest.mark.parametrize("number", range(2))
-def test_what_the_readme_shows_is_valid(tmp_path: Path, number: int) -> None:
+def test_what_the_page_of_the_configuration_shows_is_valid(tmp_path: Path, number: int) -> None:
     blocks = re.findall(
-        r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL
+        r"```yaml\n(.*?)```",
+        (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8"),
+        re.DOTALL,
     )
     assert len(blocks) == 2
     config = read(tmp_path, blocks[number])

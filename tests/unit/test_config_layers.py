@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from assetbatch.config import TIERS, CallLimit, Config, built_in_config, load, override
+from assetbatch.config import TIERS, Config, built_in_config, load, override
 from assetbatch.config.display import effective
+from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -560,7 +561,7 @@ class TestSandbox:
     @without_system_file
     def test_shows_no_address_of_the_outside(self, cwd: Path) -> None:
         shown = {line.path: line for line in effective(load(None, OUTSIDE, cwd=cwd, sandbox=True))}
-        assert shown["provider.base_url"][1:] == ("a simulated vendor on this machine", "--sandbox")
+        assert shown["provider.base_url"][1:] == ("a simulated provider on this machine", "--sandbox")
 
     def test_half_a_database_of_the_outside_is_no_mistake_in_it(self, cwd: Path) -> None:
         assert (

@@ -178,7 +178,7 @@ def one_asset(**changes: str) -> str:
 
 
 SYMBOL = "1 to 32 visible characters, with single spaces at most between them"
-TICKER = "the vendor's name with its prefix, such as C:EURUSD or X:BTCUSD"
+TICKER = "the provider's name with its prefix, such as C:EURUSD or X:BTCUSD"
 
 
 FREQUENCY = "a whole number from 1 to 31536000"
@@ -282,7 +282,7 @@ def test_a_symbol_from_which_no_ticker_follows_wants_one(
     tmp_path: Path, symbol: str, asset_type: str, told: str
 ) -> None:
     text = "secondary_assets:\n" + one_asset(symbol=symbol, polygon_ticker="", asset_type=asset_type)
-    wanted = "write the vendor's name with its prefix, such as"
+    wanted = "write the provider's name with its prefix, such as"
     assert mistakes(tmp_path, text) == [
         f"config.yml: secondary_assets[0].polygon_ticker: missing, and {told.format(wanted)} (line 2)"
     ]

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from assetbatch.assets import Asset, AssetType
 from assetbatch.config import Config
-from assetbatch.config.settings import Batch, RateLimiting
+from assetbatch.config.settings import BatchSettings, RateLimitSettings
+from assetbatch.database.facts import DatabaseFacts
+from assetbatch.database.partitions import missing, month_of
+from assetbatch.database.shape import Concern
 from assetbatch.doctor import Finding, Level, exit_code, worst
 from assetbatch.doctor.examine import in_order
 from assetbatch.doctor.findings import (
@@ -23,23 +25,22 @@ from assetbatch.doctor.findings import (
     of_locks,
     of_partitions,
     of_plan,
+    of_provider,
     of_queue,
     of_redis,
     of_registered,
     of_tables,
     of_trial,
-    of_vendor,
     ok,
     warning,
 )
-from assetbatch.entitlements import Entitlements, Lack
-from assetbatch.errors import BoundExceededError, ConfigError, DatabaseError, RedisError
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.entitlements import Entitlements, Restriction
+from assetbatch.domain.formatting import iso
+from assetbatch.domain.queueing import Lane, QueueState
+from assetbatch.errors import ConfigError, DatabaseError, DeadlineExceededError, RedisError
 from assetbatch.health import JobHealth
-from assetbatch.state.queue import Line, QueueState
-from assetbatch.store.facts import DatabaseFacts
-from assetbatch.store.partitions import missing, month_of
-from assetbatch.store.shape import Concern
-from assetbatch.words import iso
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000
@@ -150,15 +151,15 @@ class TestClocks:
     def test_are_not_off_because_an_answer_was_slow(self, its_ms: int) -> None:
         slow = Asked(NOW, NOW + 9_000)
         assert clock("vendor", "one", its_ms, "another", slow).level is Level.OK
-        assert of_vendor(Answer(its_ms, "forex open"), slow)[1].level is Level.OK
+        assert of_provider(Answer(its_ms, "forex open"), slow)[1].level is Level.OK
 
     def test_are_off_by_what_a_slow_answer_does_not_explain(self) -> None:
         slow = Asked(NOW, NOW + 9_000)
         assert clock("vendor", "one", NOW - 3_000, "two", slow).message == "one is 3 s behind two"
         assert clock("vendor", "one", NOW + 12_000, "two", slow).message == "one is 3 s ahead of two"
 
-    def test_of_the_vendor_are_no_finding_where_it_does_not_say(self) -> None:
-        assert [finding.level for finding in of_vendor(Answer(None, "forex open"), AT_ONCE)] == ["ok"]
+    def test_of_the_provider_are_no_finding_where_it_does_not_say(self) -> None:
+        assert [finding.level for finding in of_provider(Answer(None, "forex open"), AT_ONCE)] == ["ok"]
 
 
 class TestPostgreSQL:
@@ -232,15 +233,15 @@ class TestPartitions:
 class TestThePlan:
     def test_of_the_free_tier_lacks_what_it_is_expected_to_lack(self) -> None:
         known = Entitlements(end_of_day=True)
-        known.refused(Lack.TODAY, AssetType.FOREX, "no", NOW, ticker="C:XAUUSD")
+        known.refused(Restriction.TODAY, AssetType.FOREX, "no", NOW, ticker="C:XAUUSD")
         findings = of_plan(Config(priority_assets=(GOLD,)), known, NOW)
         assert worst(findings) is Level.OK
         assert findings[1].message.startswith("your plan has no forex data of the running day")
 
     def test_that_lacks_what_its_tier_promises_is_to_be_looked_at(self) -> None:
         known = Entitlements(end_of_day=False)
-        known.refused(Lack.SNAPSHOT, AssetType.FOREX, "no", NOW, ticker="C:XAUUSD")
-        config = Config(priority_assets=(GOLD,), rate_limiting=RateLimiting(tier="starter"))
+        known.refused(Restriction.SNAPSHOT, AssetType.FOREX, "no", NOW, ticker="C:XAUUSD")
+        config = Config(priority_assets=(GOLD,), rate_limiting=RateLimitSettings(tier="starter"))
         (found,) = [finding for finding in of_plan(config, known, NOW) if finding.level is not Level.OK]
         assert found.message.startswith("your plan has no unified forex snapshots")
         assert "is rate_limiting.tier: starter what this key has?" in (found.hint or "")
@@ -260,9 +261,9 @@ class TestLocksAndQueue:
         ("size", "dead", "level"), [(0, 0, "ok"), (901, 0, "warning"), (1, 2, "warning")]
     )
     def test_a_full_queue_and_dead_letters_are_told(self, size: int, dead: int, level: str) -> None:
-        lines = dict.fromkeys(Line, 0)
+        lanes = dict.fromkeys(Lane, 0)
         state = QueueState(
-            now_ms=NOW, size=size, by_line=lines, leased=0, delayed=0, dead=dead, oldest_ms=None
+            now_ms=NOW, size=size, by_lane=lanes, leased=0, delayed=0, dead=dead, oldest_ms=None
         )
         assert of_queue(state, 1000).level == level
 
@@ -341,7 +342,7 @@ class TestCron:
             ("run_priority", Config(secondary_assets=(EURO,))),
             (
                 "run_priority",
-                Config(priority_assets=(GOLD,), batch=Batch(priority_assets_enabled=False)),
+                Config(priority_assets=(GOLD,), batch=BatchSettings(priority_assets_enabled=False)),
             ),
             ("enqueue_secondary", Config(priority_assets=(GOLD,))),
             ("run_queue", Config(priority_assets=(GOLD,))),
@@ -407,7 +408,7 @@ class TestTheOrder:
         assert self.said(postgresql=DatabaseError("gone")) == [("postgresql", "gone")]
 
     def test_when_the_time_is_up_it_ends_with_what_hangs(self) -> None:
-        up = BoundExceededError("the command did not end within 30 s and was stopped")
+        up = DeadlineExceededError("the command did not end within 30 s and was stopped")
         findings = list(in_order(self.checks(postgresql=up)))
         assert [(f.check, f.message) for f in findings if f.message != "looked at"] == [
             ("postgresql", f"hangs: {up.message}"),

@@ -1,4 +1,4 @@
-"""What a plan lets be seen, by what its tier lets expect and what the vendor has shown and refused."""
+"""What a plan lets be seen, by what its tier lets expect and what the provider has shown and refused."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from assetbatch.assets import AssetType
-from assetbatch.entitlements import Entitlements, KnownRefusal, Lack, Sighting
-from assetbatch.hours import new_york_zone, to_ms
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
+from assetbatch.domain.market_hours import new_york_zone, to_ms
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -35,33 +35,33 @@ def paid() -> Entitlements:
     return Entitlements(end_of_day=False)
 
 
-def refuse(known: Entitlements, lack: Lack, at_ms: int = NOON, **other: Any) -> KnownRefusal:
+def refuse(known: Entitlements, lack: Restriction, at_ms: int = NOON, **other: Any) -> KnownRestriction:
     return known.refused(lack, FOREX, "not in your plan", at_ms, **{"ticker": EURUSD, **other})
 
 
-def see(known: Entitlements, at_ms: int, *, age_ms: int = 0, market_open: bool = True) -> Sighting | None:
-    """The vendor shows forex data that are `age_ms` old."""
+def see(known: Entitlements, at_ms: int, *, age_ms: int = 0, market_open: bool = True) -> Observation | None:
+    """The provider shows forex data that are `age_ms` old."""
     return known.saw(FOREX, at_ms - age_ms, at_ms, market_open=market_open)
 
 
 class TestARefusal:
     def test_is_believed_from_its_moment_for_a_day(self) -> None:
         known = paid()
-        refusal = refuse(known, Lack.SNAPSHOT)
-        assert known.lacks(Lack.SNAPSHOT, FOREX, NOON - 1) is None
-        assert known.lacks(Lack.SNAPSHOT, FOREX, NOON) == refusal
-        assert known.lacks(Lack.SNAPSHOT, FOREX, NOON + DAY - 1) == refusal
-        assert known.lacks(Lack.SNAPSHOT, FOREX, NOON + DAY) is None
+        refusal = refuse(known, Restriction.SNAPSHOT)
+        assert known.lacks(Restriction.SNAPSHOT, FOREX, NOON - 1) is None
+        assert known.lacks(Restriction.SNAPSHOT, FOREX, NOON) == refusal
+        assert known.lacks(Restriction.SNAPSHOT, FOREX, NOON + DAY - 1) == refusal
+        assert known.lacks(Restriction.SNAPSHOT, FOREX, NOON + DAY) is None
 
     def test_is_one_of_its_class_and_of_nothing_else(self) -> None:
         known = paid()
-        refuse(known, Lack.SNAPSHOT)
-        assert known.lacks(Lack.SNAPSHOT, CRYPTO, NOON) is None
-        assert known.lacks(Lack.TODAY, FOREX, NOON) is None
+        refuse(known, Restriction.SNAPSHOT)
+        assert known.lacks(Restriction.SNAPSHOT, CRYPTO, NOON) is None
+        assert known.lacks(Restriction.TODAY, FOREX, NOON) is None
 
     def test_says_what_is_to_be_remembered(self) -> None:
-        assert refuse(paid(), Lack.SNAPSHOT) == KnownRefusal(
-            lack=Lack.SNAPSHOT,
+        assert refuse(paid(), Restriction.SNAPSHOT) == KnownRestriction(
+            restriction=Restriction.SNAPSHOT,
             asset_type=FOREX,
             since_ms=NOON,
             until_ms=NOON + DAY,
@@ -70,27 +70,27 @@ class TestARefusal:
         )
 
     def test_that_was_remembered_counts_for_the_next_process(self) -> None:
-        refusal = refuse(paid(), Lack.SNAPSHOT)
-        known = Entitlements(end_of_day=False, refusals=[refusal])
+        refusal = refuse(paid(), Restriction.SNAPSHOT)
+        known = Entitlements(end_of_day=False, restrictions=[refusal])
         assert not known.snapshots(FOREX, NOON)
         assert known.snapshots(FOREX, NOON + DAY)
 
     def test_is_listed_as_long_as_it_is_believed(self) -> None:
         known = paid()
-        refusal = refuse(known, Lack.SNAPSHOT)
+        refusal = refuse(known, Restriction.SNAPSHOT)
         assert known.believed(NOON + DAY - 1) == [refusal]
         assert known.believed(NOON + DAY) == []
 
     def test_changes_an_answer_that_was_given_at_the_same_moment(self) -> None:
         known = paid()
         assert known.snapshots(FOREX, NOON)
-        refuse(known, Lack.SNAPSHOT)
+        refuse(known, Restriction.SNAPSHOT)
         assert not known.snapshots(FOREX, NOON)
 
 
 class TestWhatMayBeATickersOwn:
-    @pytest.mark.parametrize("lack", [Lack.INTRADAY, Lack.BARS, Lack.PREVIOUS_DAY])
-    def test_one_refusal_says_nothing_of_another_ticker(self, lack: Lack) -> None:
+    @pytest.mark.parametrize("lack", [Restriction.INTRADAY, Restriction.BARS, Restriction.PREVIOUS_DAY])
+    def test_one_refusal_says_nothing_of_another_ticker(self, lack: Restriction) -> None:
         known = paid()
         refuse(known, lack)
         assert known.lacks(lack, FOREX, NOON, EURUSD)
@@ -98,88 +98,88 @@ class TestWhatMayBeATickersOwn:
 
     def test_two_refusals_of_a_market_are_believed_of_all_of_it(self) -> None:
         known = paid()
-        refuse(known, Lack.BARS)
-        refuse(known, Lack.BARS, NOON + 1, ticker=GBPUSD)
-        assert known.lacks(Lack.BARS, FOREX, NOON + 1, "C:USDJPY")
-        assert not known.lacks(Lack.BARS, FOREX, NOON + 1, XAUUSD)
+        refuse(known, Restriction.BARS)
+        refuse(known, Restriction.BARS, NOON + 1, ticker=GBPUSD)
+        assert known.lacks(Restriction.BARS, FOREX, NOON + 1, "C:USDJPY")
+        assert not known.lacks(Restriction.BARS, FOREX, NOON + 1, XAUUSD)
 
     def test_two_refusals_of_two_markets_are_each_their_tickers_own(self) -> None:
         known = paid()
-        refuse(known, Lack.BARS)
-        refuse(known, Lack.BARS, NOON + 1, ticker=XAUUSD)
-        assert not known.lacks(Lack.BARS, FOREX, NOON + 1, GBPUSD)
-        assert not known.lacks(Lack.BARS, FOREX, NOON + 1, XAGUSD)
-        assert known.lacks(Lack.BARS, FOREX, NOON + 1, EURUSD)
+        refuse(known, Restriction.BARS)
+        refuse(known, Restriction.BARS, NOON + 1, ticker=XAUUSD)
+        assert not known.lacks(Restriction.BARS, FOREX, NOON + 1, GBPUSD)
+        assert not known.lacks(Restriction.BARS, FOREX, NOON + 1, XAGUSD)
+        assert known.lacks(Restriction.BARS, FOREX, NOON + 1, EURUSD)
 
     def test_the_same_refusal_twice_is_still_one_tickers(self) -> None:
         known = paid()
-        refuse(known, Lack.BARS)
-        assert refuse(known, Lack.BARS, NOON + 1).tickers == (EURUSD,)
-        assert not known.lacks(Lack.BARS, FOREX, NOON + 1, GBPUSD)
+        refuse(known, Restriction.BARS)
+        assert refuse(known, Restriction.BARS, NOON + 1).tickers == (EURUSD,)
+        assert not known.lacks(Restriction.BARS, FOREX, NOON + 1, GBPUSD)
 
     def test_without_a_ticker_the_class_is_meant(self) -> None:
         known = paid()
-        refuse(known, Lack.BARS)
-        assert known.lacks(Lack.BARS, FOREX, NOON)
+        refuse(known, Restriction.BARS)
+        assert known.lacks(Restriction.BARS, FOREX, NOON)
 
     def test_what_is_of_a_whole_class_is_believed_of_each_ticker_at_once(self) -> None:
         known = paid()
-        refuse(known, Lack.HISTORY, edge_ms=MIDNIGHT - 730 * DAY)
-        assert known.lacks(Lack.HISTORY, FOREX, NOON, GBPUSD)
+        refuse(known, Restriction.HISTORY, edge_ms=MIDNIGHT - 730 * DAY)
+        assert known.lacks(Restriction.HISTORY, FOREX, NOON, GBPUSD)
 
     def test_refusals_are_gathered_for_a_day_after_which_they_begin_anew(self) -> None:
         known = paid()
-        refuse(known, Lack.BARS)
-        within = refuse(known, Lack.BARS, NOON + DAY - 1, ticker=GBPUSD)
+        refuse(known, Restriction.BARS)
+        within = refuse(known, Restriction.BARS, NOON + DAY - 1, ticker=GBPUSD)
         assert within.tickers == (EURUSD, GBPUSD)
-        after = refuse(known, Lack.BARS, NOON + 2 * DAY - 1, ticker=XAUUSD)
+        after = refuse(known, Restriction.BARS, NOON + 2 * DAY - 1, ticker=XAUUSD)
         assert after.tickers == (XAUUSD,)
 
     def test_an_answer_for_a_ticker_makes_it_none_of_its_own(self) -> None:
         known = paid()
-        refuse(known, Lack.BARS)
-        after = known.answered(Lack.BARS, FOREX, EURUSD)
+        refuse(known, Restriction.BARS)
+        after = known.answered(Restriction.BARS, FOREX, EURUSD)
         assert after is not None
         assert after.tickers == ()
-        assert not known.lacks(Lack.BARS, FOREX, NOON, EURUSD)
+        assert not known.lacks(Restriction.BARS, FOREX, NOON, EURUSD)
 
     def test_an_answer_for_one_of_a_market_makes_two_refusals_each_their_tickers_own(self) -> None:
         known = paid()
-        refuse(known, Lack.BARS)
-        refuse(known, Lack.BARS, ticker=GBPUSD)
-        after = known.answered(Lack.BARS, FOREX, "C:USDJPY")
+        refuse(known, Restriction.BARS)
+        refuse(known, Restriction.BARS, ticker=GBPUSD)
+        after = known.answered(Restriction.BARS, FOREX, "C:USDJPY")
         assert after is not None
         assert (after.tickers, after.general) == ((EURUSD, GBPUSD), False)
-        assert known.lacks(Lack.BARS, FOREX, NOON, GBPUSD)
-        assert not known.lacks(Lack.BARS, FOREX, NOON, "C:USDCHF")
+        assert known.lacks(Restriction.BARS, FOREX, NOON, GBPUSD)
+        assert not known.lacks(Restriction.BARS, FOREX, NOON, "C:USDCHF")
 
     def test_what_an_answer_has_shown_is_not_forgotten_with_the_next_refusal(self) -> None:
         known = paid()
-        refuse(known, Lack.BARS)
-        known.answered(Lack.BARS, FOREX, GBPUSD)
-        assert not refuse(known, Lack.BARS, ticker="C:USDJPY").general
-        assert not known.lacks(Lack.BARS, FOREX, NOON, "C:USDCHF")
+        refuse(known, Restriction.BARS)
+        known.answered(Restriction.BARS, FOREX, GBPUSD)
+        assert not refuse(known, Restriction.BARS, ticker="C:USDJPY").general
+        assert not known.lacks(Restriction.BARS, FOREX, NOON, "C:USDCHF")
 
     def test_an_answer_for_gold_says_nothing_of_currencies(self) -> None:
         known = paid()
-        refuse(known, Lack.BARS)
-        refuse(known, Lack.BARS, ticker=GBPUSD)
-        assert known.answered(Lack.BARS, FOREX, XAUUSD) is None
-        assert known.lacks(Lack.BARS, FOREX, NOON, "C:USDCHF")
+        refuse(known, Restriction.BARS)
+        refuse(known, Restriction.BARS, ticker=GBPUSD)
+        assert known.answered(Restriction.BARS, FOREX, XAUUSD) is None
+        assert known.lacks(Restriction.BARS, FOREX, NOON, "C:USDCHF")
 
     def test_an_answer_where_nothing_was_refused_changes_nothing(self) -> None:
-        assert paid().answered(Lack.BARS, FOREX, EURUSD) is None
+        assert paid().answered(Restriction.BARS, FOREX, EURUSD) is None
 
     def test_an_answer_changes_what_was_said_at_the_same_moment(self) -> None:
         known = paid()
-        refuse(known, Lack.BARS)
-        refuse(known, Lack.SNAPSHOT)
-        assert known.horizon_ms(FOREX, NOON, EURUSD) == MIDNIGHT
-        known.answered(Lack.BARS, FOREX, EURUSD)
-        assert known.horizon_ms(FOREX, NOON, EURUSD) == NOON
+        refuse(known, Restriction.BARS)
+        refuse(known, Restriction.SNAPSHOT)
+        assert known.visible_until_ms(FOREX, NOON, EURUSD) == MIDNIGHT
+        known.answered(Restriction.BARS, FOREX, EURUSD)
+        assert known.visible_until_ms(FOREX, NOON, EURUSD) == NOON
 
-    @pytest.mark.parametrize("lack", [Lack.INTRADAY, Lack.BARS])
-    def test_without_either_a_ticker_has_no_intraday_bars(self, lack: Lack) -> None:
+    @pytest.mark.parametrize("lack", [Restriction.INTRADAY, Restriction.BARS])
+    def test_without_either_a_ticker_has_no_intraday_bars(self, lack: Restriction) -> None:
         known = paid()
         assert known.intraday(FOREX, NOON, EURUSD)
         refuse(known, lack)
@@ -189,67 +189,69 @@ class TestWhatMayBeATickersOwn:
 
 class TestTheRunningDay:
     def test_is_what_the_tier_lets_expect_where_nothing_was_seen(self) -> None:
-        assert paid().shows_today(FOREX, NOON)
-        assert not free().shows_today(FOREX, NOON)
+        assert paid().may_ask_today(FOREX, NOON)
+        assert not free().may_ask_today(FOREX, NOON)
 
     def test_that_was_shown_is_shown_for_a_day_though_the_tier_lets_expect_none(self) -> None:
         known = free()
         see(known, NOON)
-        assert known.shows_today(FOREX, NOON + DAY - 1)
-        assert not known.shows_today(FOREX, NOON + DAY)
-        assert not known.shows_today(CRYPTO, NOON)
+        assert known.may_ask_today(FOREX, NOON + DAY - 1)
+        assert not known.may_ask_today(FOREX, NOON + DAY)
+        assert not known.may_ask_today(CRYPTO, NOON)
 
     def test_that_was_refused_is_not_shown_for_a_day_though_the_tier_lets_expect_it(self) -> None:
         known = paid()
-        refuse(known, Lack.TODAY)
-        assert not known.shows_today(FOREX, NOON)
-        assert not known.shows_today(FOREX, NOON + DAY - 1)
-        assert known.shows_today(FOREX, NOON + DAY)
+        refuse(known, Restriction.TODAY)
+        assert not known.may_ask_today(FOREX, NOON)
+        assert not known.may_ask_today(FOREX, NOON + DAY - 1)
+        assert known.may_ask_today(FOREX, NOON + DAY)
 
     def test_goes_by_the_later_of_what_was_shown_and_refused(self) -> None:
         for shown_ms, shows in ((NOON - 1, False), (NOON, False), (NOON + 1, True)):
             known = paid()
-            refuse(known, Lack.TODAY)
+            refuse(known, Restriction.TODAY)
             see(known, shown_ms)
-            assert known.shows_today(FOREX, NOON + 1) is shows
+            assert known.may_ask_today(FOREX, NOON + 1) is shows
 
     def test_of_yesterdays_data_shows_nothing(self) -> None:
         known = free()
         see(known, MIDNIGHT)  # the last moment of the day before
-        assert not known.shown_today(FOREX, MIDNIGHT)
+        assert not known.has_seen_today(FOREX, MIDNIGHT)
         see(known, MIDNIGHT + 1)
-        assert known.shown_today(FOREX, MIDNIGHT + 1)
-        assert known.shown_today(FOREX, MIDNIGHT + DAY)
-        assert not known.shown_today(FOREX, MIDNIGHT + DAY + 1)
+        assert known.has_seen_today(FOREX, MIDNIGHT + 1)
+        assert known.has_seen_today(FOREX, MIDNIGHT + DAY)
+        assert not known.has_seen_today(FOREX, MIDNIGHT + DAY + 1)
 
     def test_is_unknown_where_the_tier_lets_expect_none_and_nobody_has_asked(self) -> None:
-        assert free().today_is_unknown(FOREX, NOON)
-        assert not paid().today_is_unknown(FOREX, NOON)
+        assert free().today_untested(FOREX, NOON)
+        assert not paid().today_untested(FOREX, NOON)
 
     def test_is_known_for_a_day_once_it_was_refused_or_shown(self) -> None:
         refused, shown = free(), free()
-        refuse(refused, Lack.TODAY)
+        refuse(refused, Restriction.TODAY)
         see(shown, NOON)
         for known in (refused, shown):
-            assert not known.today_is_unknown(FOREX, NOON + DAY - 1)
-            assert known.today_is_unknown(FOREX, NOON + DAY)
+            assert not known.today_untested(FOREX, NOON + DAY - 1)
+            assert known.today_untested(FOREX, NOON + DAY)
 
     def test_that_was_shown_before_is_not_forgotten_when_yesterdays_data_come(self) -> None:
         known = free()
         see(known, NOON)
         known.saw(FOREX, MIDNIGHT - HOUR, NOON + MINUTE, market_open=True)
-        assert known.shown_today(FOREX, NOON + MINUTE)
+        assert known.has_seen_today(FOREX, NOON + MINUTE)
 
 
 class TestADoubt:
-    @pytest.mark.parametrize("lack", [Lack.TODAY, Lack.SNAPSHOT])
-    def test_a_first_refusal_of_what_was_seen_is_believed_for_a_quarter_of_an_hour(self, lack: Lack) -> None:
+    @pytest.mark.parametrize("lack", [Restriction.TODAY, Restriction.SNAPSHOT])
+    def test_a_first_refusal_of_what_was_seen_is_believed_for_a_quarter_of_an_hour(
+        self, lack: Restriction
+    ) -> None:
         known = paid()
         see(known, NOON - HOUR)
         assert refuse(known, lack).until_ms == NOON + 15 * MINUTE
 
-    @pytest.mark.parametrize("lack", [Lack.TODAY, Lack.SNAPSHOT])
-    def test_a_second_within_a_day_is_believed_for_a_day(self, lack: Lack) -> None:
+    @pytest.mark.parametrize("lack", [Restriction.TODAY, Restriction.SNAPSHOT])
+    def test_a_second_within_a_day_is_believed_for_a_day(self, lack: Restriction) -> None:
         known = paid()
         see(known, NOON - HOUR)
         refuse(known, lack)
@@ -257,19 +259,19 @@ class TestADoubt:
 
     def test_a_second_after_a_day_is_a_first_again(self) -> None:
         known = paid()
-        refuse(known, Lack.TODAY)
+        refuse(known, Restriction.TODAY)
         see(known, NOON + HOUR)
-        assert refuse(known, Lack.TODAY, NOON + DAY).until_ms == NOON + DAY + 15 * MINUTE
+        assert refuse(known, Restriction.TODAY, NOON + DAY).until_ms == NOON + DAY + 15 * MINUTE
 
     def test_is_none_of_what_was_not_seen_within_a_day(self) -> None:
         known = paid()
         see(known, NOON - DAY)
-        assert refuse(known, Lack.TODAY).until_ms == NOON + DAY
+        assert refuse(known, Restriction.TODAY).until_ms == NOON + DAY
 
     def test_is_none_of_other_lacks(self) -> None:
         known = paid()
         see(known, NOON - HOUR)
-        assert refuse(known, Lack.MARKET_SNAPSHOT).until_ms == NOON + DAY
+        assert refuse(known, Restriction.MARKET_SNAPSHOT).until_ms == NOON + DAY
 
 
 class TestADayThatIsNotPublished:
@@ -285,23 +287,23 @@ class TestADayThatIsNotPublished:
     def test_is_asked_for_again_after_pauses_that_double_from_15_minutes_to_4_hours(
         self, age: int, pause: int
     ) -> None:
-        refusal = refuse(free(), Lack.LAST_DAY, MIDNIGHT + age, edge_ms=MIDNIGHT)
+        refusal = refuse(free(), Restriction.LAST_DAY, MIDNIGHT + age, edge_ms=MIDNIGHT)
         assert refusal.until_ms == MIDNIGHT + age + pause
 
     def test_moves_the_end_of_what_can_be_seen_back_by_a_day_until_then(self) -> None:
         known = free()
-        refuse(known, Lack.LAST_DAY, MIDNIGHT + HOUR, edge_ms=MIDNIGHT)
+        refuse(known, Restriction.LAST_DAY, MIDNIGHT + HOUR, edge_ms=MIDNIGHT)
         assert known.last_day_end_ms(FOREX, MIDNIGHT + HOUR) == MIDNIGHT - DAY
         assert known.last_day_end_ms(FOREX, MIDNIGHT + 2 * HOUR) == MIDNIGHT
 
     def test_may_be_older_than_the_day_before(self) -> None:
         known = free()
-        refuse(known, Lack.LAST_DAY, MIDNIGHT + HOUR, edge_ms=MIDNIGHT - DAY)
+        refuse(known, Restriction.LAST_DAY, MIDNIGHT + HOUR, edge_ms=MIDNIGHT - DAY)
         assert known.last_day_end_ms(FOREX, MIDNIGHT + HOUR) == MIDNIGHT - 2 * DAY
 
     def test_that_is_still_to_come_moves_nothing(self) -> None:
         known = free()
-        refuse(known, Lack.LAST_DAY, MIDNIGHT - HOUR, edge_ms=MIDNIGHT)
+        refuse(known, Restriction.LAST_DAY, MIDNIGHT - HOUR, edge_ms=MIDNIGHT)
         assert known.last_day_end_ms(FOREX, MIDNIGHT - HOUR) == MIDNIGHT - DAY
 
 
@@ -309,23 +311,24 @@ class TestHistory:
     def test_begins_where_it_was_refused(self) -> None:
         known = paid()
         assert known.history_from_ms(FOREX, NOON) == 0
-        refuse(known, Lack.HISTORY, edge_ms=MIDNIGHT - 700 * DAY)
+        refuse(known, Restriction.HISTORY, edge_ms=MIDNIGHT - 700 * DAY)
         assert known.history_from_ms(FOREX, NOON) == MIDNIGHT - 700 * DAY
 
     def test_begins_at_the_later_of_two_edges_while_both_are_believed(self) -> None:
         later, earlier = MIDNIGHT - 700 * DAY, MIDNIGHT - 730 * DAY
         for first, second in ((later, earlier), (earlier, later)):
             known = paid()
-            refuse(known, Lack.HISTORY, edge_ms=first)
-            assert refuse(known, Lack.HISTORY, NOON + DAY - 1, edge_ms=second).edge_ms == later
+            refuse(known, Restriction.HISTORY, edge_ms=first)
+            both = refuse(known, Restriction.HISTORY, NOON + DAY - 1, edge_ms=second)
+            assert both.history_starts_ms == later
         known = paid()
-        refuse(known, Lack.HISTORY, edge_ms=later)
-        assert refuse(known, Lack.HISTORY, NOON + DAY, edge_ms=earlier).edge_ms == earlier
+        refuse(known, Restriction.HISTORY, edge_ms=later)
+        assert refuse(known, Restriction.HISTORY, NOON + DAY, edge_ms=earlier).history_starts_ms == earlier
 
     def test_that_was_refused_without_an_edge_is_not_cut(self) -> None:
         known = paid()
-        refuse(known, Lack.HISTORY)
-        assert refuse(known, Lack.HISTORY, NOON + 1).edge_ms is None
+        refuse(known, Restriction.HISTORY)
+        assert refuse(known, Restriction.HISTORY, NOON + 1).history_starts_ms is None
         assert known.history_from_ms(FOREX, NOON + 1) == 0
 
 
@@ -338,23 +341,23 @@ class TestSnapshots:
         known = paid()
         see(known, NOON - 1)
         assert not known.market_snapshots(FOREX, NOON)
-        refuse(known, Lack.SNAPSHOT, NOON - 1)
-        refuse(known, Lack.SNAPSHOT, NOON)
+        refuse(known, Restriction.SNAPSHOT, NOON - 1)
+        refuse(known, Restriction.SNAPSHOT, NOON)
         assert known.market_snapshots(FOREX, NOON)
         assert known.any_snapshots(FOREX, NOON)
-        refuse(known, Lack.MARKET_SNAPSHOT)
+        refuse(known, Restriction.MARKET_SNAPSHOT)
         assert not known.market_snapshots(FOREX, NOON)
         assert not known.any_snapshots(FOREX, NOON)
 
     def test_of_a_market_are_not_asked_for_where_the_day_was_never_seen(self) -> None:
         known = paid()
-        refuse(known, Lack.SNAPSHOT)
+        refuse(known, Restriction.SNAPSHOT)
         assert not known.market_snapshots(FOREX, NOON)
 
     def test_of_a_market_are_not_asked_for_where_the_day_was_refused_afterwards(self) -> None:
         known = paid()
         see(known, NOON - 2)
-        refuse(known, Lack.TODAY, NOON - 1)
+        refuse(known, Restriction.TODAY, NOON - 1)
         assert not known.market_snapshots(FOREX, NOON)
 
     def test_of_either_sort_are_enough_for_prices(self) -> None:
@@ -365,8 +368,8 @@ class TestSnapshots:
 class TestASnapshotThatWasRefusedToSomeTickers:
     """A refusal that is not `general`: the snapshots of all others go on."""
 
-    @pytest.mark.parametrize("lack", [Lack.SNAPSHOT, Lack.MARKET_SNAPSHOT])
-    def test_is_a_lack_of_theirs_and_of_no_other_nor_of_the_class(self, lack: Lack) -> None:
+    @pytest.mark.parametrize("lack", [Restriction.SNAPSHOT, Restriction.MARKET_SNAPSHOT])
+    def test_is_a_lack_of_theirs_and_of_no_other_nor_of_the_class(self, lack: Restriction) -> None:
         known = paid()
         refuse(known, lack, general=False)
         assert known.lacks(lack, FOREX, NOON, EURUSD)
@@ -375,7 +378,7 @@ class TestASnapshotThatWasRefusedToSomeTickers:
 
     def test_is_asked_for_of_the_others_and_the_class(self) -> None:
         known = paid()
-        refuse(known, Lack.SNAPSHOT, general=False)
+        refuse(known, Restriction.SNAPSHOT, general=False)
         assert not known.snapshots(FOREX, NOON, EURUSD)
         assert known.snapshots(FOREX, NOON, GBPUSD)
         assert known.snapshots(FOREX, NOON)
@@ -383,46 +386,46 @@ class TestASnapshotThatWasRefusedToSomeTickers:
 
     def test_is_asked_for_again_after_a_day(self) -> None:
         known = paid()
-        refuse(known, Lack.SNAPSHOT, general=False)
+        refuse(known, Restriction.SNAPSHOT, general=False)
         assert not known.snapshots(FOREX, NOON + DAY - 1, EURUSD)
         assert known.snapshots(FOREX, NOON + DAY, EURUSD)
 
     def test_is_one_of_each_that_was_refused_within_a_day(self) -> None:
         known = paid()
-        refuse(known, Lack.SNAPSHOT, general=False)
-        second = refuse(known, Lack.SNAPSHOT, NOON + DAY - 1, ticker=GBPUSD, general=False)
+        refuse(known, Restriction.SNAPSHOT, general=False)
+        second = refuse(known, Restriction.SNAPSHOT, NOON + DAY - 1, ticker=GBPUSD, general=False)
         assert (second.tickers, second.general) == ((EURUSD, GBPUSD), False)
-        third = refuse(known, Lack.SNAPSHOT, NOON + 2 * DAY - 1, ticker=XAUUSD, general=False)
+        third = refuse(known, Restriction.SNAPSHOT, NOON + 2 * DAY - 1, ticker=XAUUSD, general=False)
         assert (third.tickers, third.general) == ((XAUUSD,), False)
 
     def test_stays_one_of_the_class_where_it_was(self) -> None:
         known = paid()
-        refuse(known, Lack.SNAPSHOT)
-        again = refuse(known, Lack.SNAPSHOT, NOON + 1, ticker=GBPUSD, general=False)
+        refuse(known, Restriction.SNAPSHOT)
+        again = refuse(known, Restriction.SNAPSHOT, NOON + 1, ticker=GBPUSD, general=False)
         assert (again.tickers, again.general) == ((EURUSD, GBPUSD), True)
         assert not known.snapshots(FOREX, NOON + 1, XAUUSD)
 
     def test_becomes_one_of_the_class_where_that_is_refused(self) -> None:
         known = paid()
-        refuse(known, Lack.SNAPSHOT, general=False)
-        assert refuse(known, Lack.SNAPSHOT, NOON + 1, ticker=GBPUSD).general
+        refuse(known, Restriction.SNAPSHOT, general=False)
+        assert refuse(known, Restriction.SNAPSHOT, NOON + 1, ticker=GBPUSD).general
         assert not known.snapshots(FOREX, NOON + 1, XAUUSD)
 
     def test_is_asked_for_by_the_market_of_that_ticker_alone(self) -> None:
         known = paid()
         see(known, NOON - 1)
-        known.refused(Lack.SNAPSHOT, FOREX, "no", NOON - 1, ticker=EURUSD, general=False)
-        known.refused(Lack.SNAPSHOT, FOREX, "no", NOON, ticker=EURUSD, general=False)
+        known.refused(Restriction.SNAPSHOT, FOREX, "no", NOON - 1, ticker=EURUSD, general=False)
+        known.refused(Restriction.SNAPSHOT, FOREX, "no", NOON, ticker=EURUSD, general=False)
         assert known.market_snapshots(FOREX, NOON, EURUSD)
         assert not known.market_snapshots(FOREX, NOON, GBPUSD)
         assert known.any_snapshots(FOREX, NOON, EURUSD)
-        refuse(known, Lack.MARKET_SNAPSHOT, general=False)
+        refuse(known, Restriction.MARKET_SNAPSHOT, general=False)
         assert not known.any_snapshots(FOREX, NOON, EURUSD)
 
     def test_is_gone_with_an_answer_for_it(self) -> None:
         known = paid()
-        refuse(known, Lack.SNAPSHOT, general=False)
-        assert known.answered(Lack.SNAPSHOT, FOREX, EURUSD)
+        refuse(known, Restriction.SNAPSHOT, general=False)
+        assert known.answered(Restriction.SNAPSHOT, FOREX, EURUSD)
         assert known.snapshots(FOREX, NOON, EURUSD)
 
 
@@ -437,7 +440,7 @@ class TestTheDelay:
         known = paid()
         see(known, NOON, age_ms=age)
         assert known.delay_ms(FOREX, NOON) == delay
-        assert known.horizon_ms(FOREX, NOON) == NOON - delay
+        assert known.visible_until_ms(FOREX, NOON) == NOON - delay
         assert known.ask_to_ms(FOREX, NOON) == NOON
 
     def test_is_not_seen_while_the_market_is_closed(self) -> None:
@@ -481,34 +484,34 @@ class TestTheDelay:
 
 class TestTheHorizon:
     def test_is_now_or_the_last_midnight(self) -> None:
-        assert paid().horizon_ms(FOREX, NOON) == NOON
-        assert free().horizon_ms(FOREX, NOON) == MIDNIGHT
+        assert paid().visible_until_ms(FOREX, NOON) == NOON
+        assert free().visible_until_ms(FOREX, NOON) == MIDNIGHT
         assert paid().ask_to_ms(FOREX, NOON) == NOON
         assert free().ask_to_ms(FOREX, NOON) == MIDNIGHT
 
     def test_of_a_ticker_without_intraday_bars_and_snapshots_is_the_last_midnight(self) -> None:
         known = paid()
-        refuse(known, Lack.BARS)
-        assert known.horizon_ms(FOREX, NOON, EURUSD) == NOON  # snapshots bring its price
-        refuse(known, Lack.SNAPSHOT)
-        assert known.horizon_ms(FOREX, NOON, EURUSD) == MIDNIGHT
-        assert known.horizon_ms(FOREX, NOON, GBPUSD) == NOON
-        assert known.horizon_ms(FOREX, NOON) == NOON
+        refuse(known, Restriction.BARS)
+        assert known.visible_until_ms(FOREX, NOON, EURUSD) == NOON  # snapshots bring its price
+        refuse(known, Restriction.SNAPSHOT)
+        assert known.visible_until_ms(FOREX, NOON, EURUSD) == MIDNIGHT
+        assert known.visible_until_ms(FOREX, NOON, GBPUSD) == NOON
+        assert known.visible_until_ms(FOREX, NOON) == NOON
 
 
 class TestWhatIsNoNews:
     def test_a_lack_that_was_known_or_that_the_tier_says(self) -> None:
         known = paid()
-        assert not known.expects(Lack.SNAPSHOT, FOREX)
-        refuse(known, Lack.SNAPSHOT)
-        assert known.expects(Lack.SNAPSHOT, FOREX)
-        assert not known.expects(Lack.SNAPSHOT, CRYPTO)
-        assert free().expects(Lack.TODAY, FOREX)
-        assert not paid().expects(Lack.TODAY, FOREX)
-        assert not free().expects(Lack.SNAPSHOT, FOREX)
+        assert not known.expects(Restriction.SNAPSHOT, FOREX)
+        refuse(known, Restriction.SNAPSHOT)
+        assert known.expects(Restriction.SNAPSHOT, FOREX)
+        assert not known.expects(Restriction.SNAPSHOT, CRYPTO)
+        assert free().expects(Restriction.TODAY, FOREX)
+        assert not paid().expects(Restriction.TODAY, FOREX)
+        assert not free().expects(Restriction.SNAPSHOT, FOREX)
 
     def test_a_day_that_is_not_published_at_midnight(self) -> None:
-        assert paid().expects(Lack.LAST_DAY, FOREX)
+        assert paid().expects(Restriction.LAST_DAY, FOREX)
 
 
 class TestASighting:
@@ -521,12 +524,14 @@ class TestASighting:
         assert known.newest_ms(CRYPTO) == 0
 
     def test_is_written_whole(self) -> None:
-        assert see(paid(), NOON, age_ms=MINUTE) == Sighting(
+        assert see(paid(), NOON, age_ms=MINUTE) == Observation(
             asset_type=FOREX, at_ms=NOON, newest_ms=NOON - MINUTE, today_at_ms=NOON, lag_ms=MINUTE
         )
 
     def test_of_an_ended_day_says_nothing_of_today_and_of_no_delay(self) -> None:
-        assert see(paid(), NOON, age_ms=DAY) == Sighting(asset_type=FOREX, at_ms=NOON, newest_ms=NOON - DAY)
+        assert see(paid(), NOON, age_ms=DAY) == Observation(
+            asset_type=FOREX, at_ms=NOON, newest_ms=NOON - DAY
+        )
 
     def test_that_says_nothing_new_is_written_again_after_an_hour(self) -> None:
         known = paid()
@@ -541,7 +546,7 @@ class TestASighting:
         see(known, NOON)
         assert see(known, NOON + MINUTE) is None
         assert known.newest_ms(FOREX) == NOON + MINUTE
-        assert known.shown_today(FOREX, NOON + MINUTE + DAY - 1)
+        assert known.has_seen_today(FOREX, NOON + MINUTE + DAY - 1)
 
     def test_of_a_new_day_is_written(self) -> None:
         known = free()
@@ -550,8 +555,8 @@ class TestASighting:
 
     def test_of_the_first_data_of_today_is_written(self) -> None:
         just_after = MIDNIGHT + 2 * MINUTE
-        remembered = Sighting(asset_type=FOREX, at_ms=just_after, newest_ms=just_after)
-        known = Entitlements(end_of_day=True, sightings=[remembered])
+        remembered = Observation(asset_type=FOREX, at_ms=just_after, newest_ms=just_after)
+        known = Entitlements(end_of_day=True, observations=[remembered])
         assert see(known, just_after + 1) is not None
 
     def test_of_another_delay_is_written(self) -> None:
@@ -566,24 +571,24 @@ class TestASighting:
     def test_that_was_remembered_counts_for_the_next_process(self) -> None:
         sighting = see(free(), NOON)
         assert sighting is not None
-        known = Entitlements(end_of_day=True, sightings=[sighting])
-        assert known.shows_today(FOREX, NOON + 1)
+        known = Entitlements(end_of_day=True, observations=[sighting])
+        assert known.may_ask_today(FOREX, NOON + 1)
         assert structs.asdict(sighting)["newest_ms"] == known.newest_ms(FOREX)
 
     def test_changes_an_answer_that_was_given_at_the_same_moment(self) -> None:
         known = free()
-        assert not known.shows_today(FOREX, NOON)
+        assert not known.may_ask_today(FOREX, NOON)
         see(known, NOON)
-        assert known.shows_today(FOREX, NOON)
+        assert known.may_ask_today(FOREX, NOON)
 
 
 def test_what_was_worked_out_is_kept_but_not_without_end() -> None:
     known = paid()
     for n in range(10):
         known.snapshots(FOREX, NOON + n)
-    assert len(known.worked_out) >= 10
+    assert len(known._memo) >= 10
     sizes = []
     for n in range(3000):
         known.delay_ms(FOREX, NOON + n)
-        sizes.append(len(known.worked_out))
+        sizes.append(len(known._memo))
     assert max(sizes) == 1000

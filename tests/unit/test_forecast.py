@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from assetbatch.assets import Asset, AssetType
 from assetbatch.config import Config
-from assetbatch.entitlements import Entitlements
-from assetbatch.forecast import Forecast, forecast, reckon
-from assetbatch.hours import to_ms
-from assetbatch.market import StoredAsset
-from assetbatch.state.journal import CycleRecord
-from assetbatch.state.queue import Line
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.forecast import Budget, Forecast, QueueLoad, estimate, forecast
+from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.models import StoredAsset
+from assetbatch.domain.queueing import Lane
+from assetbatch.domain.records import CycleRecord
 
 MINUTE = 60_000
 NOW = to_ms(datetime(2026, 11, 18, 15, tzinfo=UTC))
@@ -32,12 +33,12 @@ def config(limit: int | None = 5, window_seconds: int = 60, **fields: Any) -> Co
     return structs.replace(plain, rate_limiting=rate, **fields)
 
 
-def waiting(**lines: int) -> dict[Line, int]:
-    return dict.fromkeys(Line, 0) | {Line[name.upper()]: count for name, count in lines.items()}
+def waiting(**lanes: int) -> dict[Lane, int]:
+    return dict.fromkeys(Lane, 0) | {Lane[name.upper()]: count for name, count in lanes.items()}
 
 
 def told(
-    queued: Mapping[Line, int],
+    queued: Mapping[Lane, int],
     known: Entitlements = FREE,
     *,
     settings: Config | None = None,
@@ -46,9 +47,15 @@ def told(
     cycles: list[CycleRecord] | None = None,
     starts_ms: tuple[int, ...] = (NOW - 5 * MINUTE, NOW),
 ) -> Forecast:
-    return forecast(
-        settings or config(), known, queued, pages_elsewhere, stored or {}, starts_ms, cycles or [], NOW
+    told_by = settings or config()
+    budget = Budget(
+        priority_assets=told_by.enabled_priority_assets,
+        assets=told_by.assets,
+        interval_ms=told_by.batch.interval_minutes * MINUTE,
+        call_limit=told_by.call_limit,
     )
+    load = QueueLoad(queued=queued, pages_elsewhere=pages_elsewhere, starts_ms=starts_ms, cycles=cycles or [])
+    return forecast(budget, load, known, stored or {}, NOW)
 
 
 def cycle(duration_ms: int, calls: int) -> CycleRecord:
@@ -123,7 +130,7 @@ def reckoned(**given: Any) -> Forecast:
         "call_seconds": 0.0,
         "now_ms": NOW,
     }
-    return reckon(**{**plain, **given})
+    return estimate(**{**plain, **given})
 
 
 def test_slow_calls_are_not_told_faster_than_they_are_by_what_the_plan_would_allow() -> None:

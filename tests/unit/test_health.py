@@ -7,11 +7,17 @@ from datetime import UTC, datetime
 import pytest
 from msgspec import structs
 
-from assetbatch.assets import Asset, AssetPriority, AssetType
 from assetbatch.config import Config
-from assetbatch.config.settings import Batch
-from assetbatch.entitlements import Entitlements, Lack
-from assetbatch.forecast import Forecast
+from assetbatch.config.settings import BatchSettings
+from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.assets import Asset, AssetPriority
+from assetbatch.domain.entitlements import Entitlements, Restriction
+from assetbatch.domain.forecast import Forecast
+from assetbatch.domain.formatting import iso
+from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, StoredAsset
+from assetbatch.domain.queueing import DeadLetter, Lane, QueueState
+from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
 from assetbatch.health import (
     Alert,
     AssetHealth,
@@ -28,12 +34,7 @@ from assetbatch.health import (
 )
 from assetbatch.health.assets import Stillness, newest_of_markets, stillness
 from assetbatch.health.collect import cycles_of, fresh_percent, plan_of, queue_of
-from assetbatch.hours import Market, to_ms
-from assetbatch.market import BAR_MS, Span, SpanState, StoredAsset
-from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
-from assetbatch.state.queue import DeadLetter, Line, QueueState
 from assetbatch.state.window import WindowState
-from assetbatch.words import iso
 
 FREE = Entitlements(end_of_day=True)
 PAID = Entitlements(end_of_day=False)
@@ -44,7 +45,7 @@ WEDNESDAY = to_ms(datetime(2026, 11, 18, 15, tzinfo=UTC))
 SUNDAY_OPENING = to_ms(datetime(2026, 11, 22, 22, tzinfo=UTC))
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
 EMPTY = QueueState(
-    now_ms=WEDNESDAY, size=0, by_line=dict.fromkeys(Line, 0), leased=0, delayed=0, dead=0, oldest_ms=None
+    now_ms=WEDNESDAY, size=0, by_lane=dict.fromkeys(Lane, 0), leased=0, delayed=0, dead=0, oldest_ms=None
 )
 
 
@@ -132,7 +133,9 @@ class TestAPriceThatStandsStill:
             stored = refreshed(EURUSD, WEDNESDAY - age_ms, WEDNESDAY)
             health = asset_health(EURUSD, stored, known, WEDNESDAY, WEDNESDAY)
             assert health.state == state
-        assert health.reason == ("the vendor answers, but its price has not moved since 2026-11-18 14:00 UTC")
+        assert health.reason == (
+            "the provider answers, but its price has not moved since 2026-11-18 14:00 UTC"
+        )
 
     @pytest.mark.parametrize(("frequency_seconds", "patience_ms"), [(1500, HOUR), (3600, 121 * MINUTE)])
     def test_is_stale_not_before_two_of_its_frequencies_and_a_minute(
@@ -189,7 +192,7 @@ class TestAPriceThatStandsStill:
             (WEDNESDAY - HOUR + 1, then + BAR_MS, "stale"),
             (WEDNESDAY - HOUR + 1, None, "fresh"),
         ):
-            asked = Span(then - DAY, asked_to_ms, SpanState.ASKED, WEDNESDAY)
+            asked = CoveredInterval(then - DAY, asked_to_ms, IntervalState.ASKED, WEDNESDAY)
             known_bars = structs.replace(stored, spans=(asked,), last_bar_ms=last_bar_ms)
             health = asset_health(asset, known_bars, known, WEDNESDAY, WEDNESDAY)
             assert health.state == state
@@ -199,23 +202,26 @@ class TestAPriceThatStandsStill:
     def test_is_quiet_from_the_bar_on_that_it_is_of(self, later_ms: int, state: str) -> None:
         then = WEDNESDAY - 5 * HOUR
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
-        asked = Span(then + later_ms, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(then + later_ms, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), spans=(asked,))
         assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == state
 
     def test_is_quiet_where_an_older_answer_told_all_up_to_its_bar(self) -> None:
         then = WEDNESDAY - 5 * HOUR
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
-        older = Span(then - DAY, then, SpanState.ASKED, then)
-        newer = Span(then, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        older = CoveredInterval(then - DAY, then, IntervalState.ASKED, then)
+        newer = CoveredInterval(then, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), spans=(older, newer))
         assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == "fresh"
 
-    @pytest.mark.parametrize("state", [SpanState.FAILED, SpanState.WANTED])
-    def test_is_not_quiet_where_no_answer_has_told_so(self, state: SpanState) -> None:
+    @pytest.mark.parametrize("state", [IntervalState.FAILED, IntervalState.REQUESTED])
+    def test_is_not_quiet_where_no_answer_has_told_so(self, state: IntervalState) -> None:
         then = WEDNESDAY - 5 * HOUR
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
-        spans = (Span(then - DAY, then - HOUR, SpanState.ASKED), Span(then - HOUR, WEDNESDAY, state, then))
+        spans = (
+            CoveredInterval(then - DAY, then - HOUR, IntervalState.ASKED),
+            CoveredInterval(then - HOUR, WEDNESDAY, state, then),
+        )
         stored = structs.replace(refreshed(BTCUSD, then, WEDNESDAY), spans=spans)
         assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == "stale"
 
@@ -237,7 +243,7 @@ class TestAPriceThatStandsStill:
     def test_is_complete_where_prices_come_from_bars(self) -> None:
         then = WEDNESDAY - 5 * HOUR
         known = paid_that_has_seen(AssetType.CRYPTO, then, WEDNESDAY)
-        for lack in (Lack.SNAPSHOT, Lack.MARKET_SNAPSHOT):
+        for lack in (Restriction.SNAPSHOT, Restriction.MARKET_SNAPSHOT):
             known.refused(lack, AssetType.CRYPTO, "", WEDNESDAY, ticker="X:BTCUSD")
         assert asset_health(BTCUSD, refreshed(BTCUSD, then, WEDNESDAY), known, WEDNESDAY).state != "stale"
 
@@ -264,7 +270,7 @@ class TestAnAsset:
 
     def test_that_is_well_shows_all_there_is_to_know(self) -> None:
         begin = WEDNESDAY - 20 * HOUR
-        asked = Span(begin, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(begin, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         stored = StoredAsset(
             symbol="EURUSD",
             last_price=1.08557,
@@ -316,7 +322,7 @@ class TestAnAsset:
 
     def test_that_the_plan_lacks_says_so_whatever_was_stored(self) -> None:
         known = Entitlements(end_of_day=True)
-        for lack in (Lack.BARS, Lack.PREVIOUS_DAY):
+        for lack in (Restriction.BARS, Restriction.PREVIOUS_DAY):
             known.refused(lack, AssetType.FOREX, "", WEDNESDAY, ticker="C:EURUSD")
         health = asset_health(EURUSD, refreshed(EURUSD, WEDNESDAY, WEDNESDAY), known, WEDNESDAY)
         assert (health.state, health.reason) == ("not_entitled", "not in the plan; asked again once a day")
@@ -341,19 +347,21 @@ class TestAnAsset:
         asset = structs.replace(BTCUSD, update_frequency_seconds=frequency_seconds)
         begin = WEDNESDAY - 10 * HOUR
         for late_ms, complete in ((0, True), (5 * MINUTE, False)):
-            asked = Span(begin, WEDNESDAY - on_its_way_ms - late_ms, SpanState.ASKED, WEDNESDAY)
+            asked = CoveredInterval(
+                begin, WEDNESDAY - on_its_way_ms - late_ms, IntervalState.ASKED, WEDNESDAY
+            )
             stored = structs.replace(refreshed(asset, WEDNESDAY, WEDNESDAY), spans=(asked,))
             assert (asset_health(asset, stored, PAID, WEDNESDAY).complete == 1.0) is complete
 
     def test_of_a_plan_of_ended_days_waits_for_nothing_that_is_on_its_way(self) -> None:
         midnight = WEDNESDAY - 10 * HOUR
-        asked = Span(midnight - 3 * HOUR, midnight - HOUR, SpanState.ASKED, midnight)
+        asked = CoveredInterval(midnight - 3 * HOUR, midnight - HOUR, IntervalState.ASKED, midnight)
         stored = structs.replace(refreshed(BTCUSD, midnight, WEDNESDAY), spans=(asked,))
         health = asset_health(BTCUSD, stored, FREE, WEDNESDAY)
         assert (health.complete, health.complete_since) == (0.666667, iso(midnight - 3 * HOUR))
 
     def test_that_keeps_no_bars_has_none_to_be_complete(self) -> None:
-        asked = Span(WEDNESDAY - HOUR, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(WEDNESDAY - HOUR, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         stored = structs.replace(refreshed(BTCUSD, WEDNESDAY, WEDNESDAY), spans=(asked,))
         health = asset_health(structs.replace(BTCUSD, bars=False), stored, PAID, WEDNESDAY)
         assert (health.complete, health.complete_since) == (None, None)
@@ -454,11 +462,11 @@ class TestMetrics:
 
 class TestTheQueue:
     def test_has_its_figures_under_their_public_names(self) -> None:
-        lines = {Line.CRITICAL: 1, Line.HIGH: 2, Line.MEDIUM: 3, Line.LOW: 4, Line.BARS: 5, Line.HISTORY: 6}
+        lanes = {Lane.CRITICAL: 1, Lane.HIGH: 2, Lane.MEDIUM: 3, Lane.LOW: 4, Lane.BARS: 5, Lane.HISTORY: 6}
         state = QueueState(
             now_ms=WEDNESDAY,
             size=25,
-            by_line=lines,
+            by_lane=lanes,
             leased=3,
             delayed=1,
             dead=2,
@@ -493,7 +501,7 @@ class TestThePlan:
         window = WindowState(WEDNESDAY, 5, 60_000, 2, WEDNESDAY, 0, 0)
         config = Config(priority_assets=(EURUSD,), secondary_assets=(BTCUSD,))
         known = Entitlements(end_of_day=False)
-        refusal = known.refused(Lack.TODAY, AssetType.CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD")
+        refusal = known.refused(Restriction.TODAY, AssetType.CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD")
         shown = plan_of(config, window, known, [refusal], WEDNESDAY)
         assert (shown["limit"], shown["window_seconds"]) == (5, 60.0)
         assert shown["data_up_to"] == {"forex": iso(WEDNESDAY), "crypto": iso(WEDNESDAY - 10 * HOUR)}
@@ -577,7 +585,7 @@ class TestAJob:
     def test_that_starts_by_its_rhythm_is_expected_an_interval_later(
         self, command: str, minutes: int, trigger: str
     ) -> None:
-        config = Config(priority_assets=(EURUSD,), batch=Batch(interval_minutes=15))
+        config = Config(priority_assets=(EURUSD,), batch=BatchSettings(interval_minutes=15))
         interval_ms = minutes * MINUTE
         starts = job(starts_ms=(WEDNESDAY + 7 - interval_ms, WEDNESDAY + 7))
         for after_ms, intervals in ((0, 1), (interval_ms - 1, 1), (interval_ms, 2), (2 * interval_ms - 1, 2)):
@@ -644,7 +652,7 @@ class TestProblems:
 
     def test_dead_letters_with_their_last_error(self) -> None:
         queue = structs.replace(EMPTY, dead=1)
-        letter = DeadLetter("ETHUSDT", Line.MEDIUM, 3, WEDNESDAY, "Ticker not found.")
+        letter = DeadLetter("ETHUSDT", Lane.MEDIUM, 3, WEDNESDAY, "Ticker not found.")
         (problem,) = problems_of([], JOBS, [letter], queue, ENABLED, WEDNESDAY)
         assert problem.message == "1 dead letter, the latest: ETHUSDT (Ticker not found.)"
 

@@ -11,10 +11,35 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from assetbatch.assets import Asset, AssetType
-from assetbatch.entitlements import DAY_MS, HOUR_MS, Entitlements, Lack
-from assetbatch.hours import Market, start_of_day, to_ms
-from assetbatch.interpretation import (
+from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.calls import (
+    BarsCall,
+    Call,
+    GroupedDayCall,
+    MarketSnapshotCall,
+    PreviousDayCall,
+    SnapshotCall,
+)
+from assetbatch.domain.entitlements import Entitlements, Restriction
+from assetbatch.domain.market_hours import start_of_day, to_ms
+from assetbatch.domain.models import (
+    BAR_MS,
+    Bar,
+    CoveredInterval,
+    IntervalFault,
+    IntervalState,
+    Price,
+    StoredAsset,
+)
+from assetbatch.domain.queueing import Fault
+from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.status import Status
+from assetbatch.domain.units import DAY_MS, HOUR_MS
+from assetbatch.domain.work import Work, WorkKind
+from assetbatch.provider.answers import BarsAnswer, PricesAnswer
+from assetbatch.provider.refusals import Refusal
+from assetbatch.refresh.interpretation import (
     CONSEQUENCES,
     ClassRefusal,
     Findings,
@@ -28,22 +53,7 @@ from assetbatch.interpretation import (
     refusal_findings,
     unended_findings,
 )
-from assetbatch.learning import edge_of, history_edge, lack_shown_by
-from assetbatch.market import BAR_MS, Bar, Price, Span, SpanFault, SpanState, StoredAsset
-from assetbatch.planning import (
-    BarsCall,
-    Call,
-    GroupedDayCall,
-    MarketSnapshotCall,
-    PreviousDayCall,
-    SnapshotCall,
-    Work,
-    WorkKind,
-)
-from assetbatch.state.queue import Fault
-from assetbatch.status import Status
-from assetbatch.vendor.answers import BarsAnswer, PricesAnswer
-from assetbatch.vendor.refusals import Refusal, RefusalKind
+from assetbatch.refresh.learner import edge_of, history_edge, lack_shown_by
 
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
 GBPUSD = Asset(symbol="GBPUSD", polygon_ticker="C:GBPUSD", asset_type=AssetType.FOREX)
@@ -74,18 +84,18 @@ class TestConsequences:
         ends = {kind for kind, consequence in CONSEQUENCES.items() if consequence.ends_batch}
         assert ends == {RefusalKind.KEY, RefusalKind.TOO_MANY_CALLS}
 
-    def test_a_refusal_of_what_was_asked_shows_that_the_vendor_is_at_work(self) -> None:
+    def test_a_refusal_of_what_was_asked_shows_that_the_provider_is_at_work(self) -> None:
         silent = {kind for kind, consequence in CONSEQUENCES.items() if not consequence.at_work}
         assert silent == {
             RefusalKind.KEY,
             RefusalKind.TOO_MANY_CALLS,
-            RefusalKind.VENDOR_DOWN,
+            RefusalKind.PROVIDER_DOWN,
             RefusalKind.NONSENSE,
         }
 
-    def test_a_vendor_that_is_down_or_answers_nonsense_is_not_the_items_fault(self) -> None:
-        faults = {kind for kind, consequence in CONSEQUENCES.items() if consequence.fault is Fault.VENDOR}
-        assert faults == {RefusalKind.VENDOR_DOWN, RefusalKind.NONSENSE}
+    def test_a_provider_that_is_down_or_answers_nonsense_is_not_the_items_fault(self) -> None:
+        faults = {kind for kind, consequence in CONSEQUENCES.items() if consequence.fault is Fault.PROVIDER}
+        assert faults == {RefusalKind.PROVIDER_DOWN, RefusalKind.NONSENSE}
 
 
 class TestWhatARefusalTeaches:
@@ -96,26 +106,30 @@ class TestWhatARefusalTeaches:
     @pytest.mark.parametrize(
         ("call", "kind", "lack"),
         [
-            (SnapshotCall(WORK), RefusalKind.NOT_IN_PLAN, Lack.SNAPSHOT),
-            (MarketSnapshotCall(WORK, AssetType.FOREX), RefusalKind.NOT_IN_PLAN, Lack.MARKET_SNAPSHOT),
-            (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TIMEFRAME, Lack.GROUPED),
-            (BarsCall(WORK, 0, NOW), RefusalKind.TODAY_NOT_YET, Lack.TODAY),
-            (BarsCall(WORK, 0, MIDNIGHT - 1), RefusalKind.TODAY_NOT_YET, Lack.LAST_DAY),
+            (SnapshotCall(WORK), RefusalKind.NOT_IN_PLAN, Restriction.SNAPSHOT),
+            (MarketSnapshotCall(WORK, AssetType.FOREX), RefusalKind.NOT_IN_PLAN, Restriction.MARKET_SNAPSHOT),
+            (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TIMEFRAME, Restriction.GROUPED),
+            (BarsCall(WORK, 0, NOW), RefusalKind.TODAY_NOT_YET, Restriction.TODAY),
+            (BarsCall(WORK, 0, MIDNIGHT - 1), RefusalKind.TODAY_NOT_YET, Restriction.LAST_DAY),
             (BarsCall(WORK, OLD, OLD + DAY_MS), RefusalKind.TODAY_NOT_YET, None),
-            (BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1), RefusalKind.TIMEFRAME, Lack.INTRADAY),
-            (BarsCall(WORK, OLDEST, OLDEST + DAY_MS), RefusalKind.TIMEFRAME, Lack.HISTORY),
+            (BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1), RefusalKind.TIMEFRAME, Restriction.INTRADAY),
+            (BarsCall(WORK, OLDEST, OLDEST + DAY_MS), RefusalKind.TIMEFRAME, Restriction.HISTORY),
             (BarsCall(WORK, OLD, OLD + DAY_MS), RefusalKind.TIMEFRAME, None),
-            (BarsCall(WORK, 0, NOW), RefusalKind.NOT_IN_PLAN, Lack.BARS),
-            (SnapshotCall(WORK), RefusalKind.TODAY_NOT_YET, Lack.SNAPSHOT),
-            (MarketSnapshotCall(WORK, AssetType.FOREX), RefusalKind.UNKNOWN_TICKER, Lack.MARKET_SNAPSHOT),
-            (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TODAY_NOT_YET, Lack.LAST_DAY),
-            (PreviousDayCall(WORK), RefusalKind.NOT_IN_PLAN, Lack.PREVIOUS_DAY),
+            (BarsCall(WORK, 0, NOW), RefusalKind.NOT_IN_PLAN, Restriction.BARS),
+            (SnapshotCall(WORK), RefusalKind.TODAY_NOT_YET, Restriction.SNAPSHOT),
+            (
+                MarketSnapshotCall(WORK, AssetType.FOREX),
+                RefusalKind.UNKNOWN_TICKER,
+                Restriction.MARKET_SNAPSHOT,
+            ),
+            (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TODAY_NOT_YET, Restriction.LAST_DAY),
+            (PreviousDayCall(WORK), RefusalKind.NOT_IN_PLAN, Restriction.PREVIOUS_DAY),
             (PreviousDayCall(WORK), RefusalKind.TIMEFRAME, None),
             (BarsCall(WORK, 0, NOW), RefusalKind.UNKNOWN_TICKER, None),
-            (SnapshotCall(WORK), RefusalKind.VENDOR_DOWN, None),
+            (SnapshotCall(WORK), RefusalKind.PROVIDER_DOWN, None),
         ],
     )
-    def test_about_the_plan(self, call: Call, kind: RefusalKind, lack: Lack | None) -> None:
+    def test_about_the_plan(self, call: Call, kind: RefusalKind, lack: Restriction | None) -> None:
         assert lack_shown_by(call, kind, self.NOW) is lack
 
     @pytest.mark.parametrize(
@@ -137,14 +151,18 @@ class TestWhatARefusalTeaches:
     @pytest.mark.parametrize(
         ("lack", "call", "edge"),
         [
-            (Lack.LAST_DAY, GroupedDayCall(WORK, AssetType.FOREX, date(2026, 11, 17)), date(2026, 11, 18)),
-            (Lack.LAST_DAY, BarsCall(WORK, 0, MIDNIGHT - 1), TODAY),
-            (Lack.HISTORY, BarsCall(WORK, OLDEST, OLDEST + DAY_MS), date(2024, 11, 18)),
-            (Lack.TODAY, BarsCall(WORK, 0, NOW), None),
-            (Lack.SNAPSHOT, SnapshotCall(WORK), None),
+            (
+                Restriction.LAST_DAY,
+                GroupedDayCall(WORK, AssetType.FOREX, date(2026, 11, 17)),
+                date(2026, 11, 18),
+            ),
+            (Restriction.LAST_DAY, BarsCall(WORK, 0, MIDNIGHT - 1), TODAY),
+            (Restriction.HISTORY, BarsCall(WORK, OLDEST, OLDEST + DAY_MS), date(2024, 11, 18)),
+            (Restriction.TODAY, BarsCall(WORK, 0, NOW), None),
+            (Restriction.SNAPSHOT, SnapshotCall(WORK), None),
         ],
     )
-    def test_the_moment_of_a_lack(self, lack: Lack, call: Call, edge: date | None) -> None:
+    def test_the_moment_of_a_lack(self, lack: Restriction, call: Call, edge: date | None) -> None:
         assert edge_of(lack, call, self.NOW) == (start_of_day(edge) if edge else 0)
 
     def test_on_a_leap_day_a_history_of_two_years_begins_on_the_28th(self) -> None:
@@ -175,7 +193,9 @@ class TestWhatTheLedgerLearns:
     CALL = BarsCall(WORK, START, END - 1)
     ALL = range(288)
 
-    def told(self, answer: BarsAnswer, before: Sequence[Span] = (), end_ms: int = END) -> list[Span]:
+    def told(
+        self, answer: BarsAnswer, before: Sequence[CoveredInterval] = (), end_ms: int = END
+    ) -> list[CoveredInterval]:
         return ledger_of(Market.CRYPTO, answer, before, self.START, end_ms, self.NOW)
 
     def without(self, first: int, last: int, **other: Any) -> BarsAnswer:
@@ -184,37 +204,37 @@ class TestWhatTheLedgerLearns:
 
     def test_of_elements_beyond_the_stretch_nothing(self) -> None:
         answer = answered(self.CALL, slots(*self.ALL), faulty_ms=(self.END,))
-        assert self.told(answer) == [Span(self.START, self.END, SpanState.ASKED, self.NOW)]
+        assert self.told(answer) == [CoveredInterval(self.START, self.END, IntervalState.ASKED, self.NOW)]
 
     def test_of_elements_before_the_stretch_nothing_and_of_those_within_it_all(self) -> None:
         start_ms, odd_ms = self.START + 10 * BAR_MS, self.START + 20 * BAR_MS
         answer = self.without(20, 20, faulty_ms=(odd_ms,))
         spans = ledger_of(Market.CRYPTO, answer, (), start_ms, self.END, self.NOW)
         assert [(span.start_ms, span.end_ms, span.state) for span in spans] == [
-            (start_ms, odd_ms, SpanState.ASKED),
-            (odd_ms, odd_ms + BAR_MS, SpanState.FAILED),
-            (odd_ms + BAR_MS, self.END, SpanState.ASKED),
+            (start_ms, odd_ms, IntervalState.ASKED),
+            (odd_ms, odd_ms + BAR_MS, IntervalState.FAILED),
+            (odd_ms + BAR_MS, self.END, IntervalState.ASKED),
         ]
 
     def test_a_full_answer_is_asked(self) -> None:
         answer = answered(self.CALL, slots(*self.ALL))
-        assert self.told(answer) == [Span(self.START, self.END, SpanState.ASKED, self.NOW)]
+        assert self.told(answer) == [CoveredInterval(self.START, self.END, IntervalState.ASKED, self.NOW)]
 
     def test_nothing_of_an_empty_stretch(self) -> None:
         assert self.told(answered(self.CALL, []), end_ms=self.START) == []
 
     @pytest.mark.parametrize(
-        ("field", "fault"), [("faulty_ms", SpanFault.UNUSABLE_BAR), ("misplaced_ms", None)]
+        ("field", "fault"), [("faulty_ms", IntervalFault.UNUSABLE_BAR), ("misplaced_ms", None)]
     )
     def test_a_slot_whose_element_was_of_no_use_has_failed_and_the_rest_is_asked(
-        self, field: str, fault: SpanFault | None
+        self, field: str, fault: IntervalFault | None
     ) -> None:
         slot_ms = self.START + 3 * BAR_MS
         spans = self.told(self.without(3, 3, **{field: (slot_ms,)}))
         assert [(span.start_ms, span.end_ms, span.state, span.fault) for span in spans] == [
-            (self.START, slot_ms, SpanState.ASKED, None),
-            (slot_ms, slot_ms + BAR_MS, SpanState.FAILED, fault),
-            (slot_ms + BAR_MS, self.END, SpanState.ASKED, None),
+            (self.START, slot_ms, IntervalState.ASKED, None),
+            (slot_ms, slot_ms + BAR_MS, IntervalState.FAILED, fault),
+            (slot_ms + BAR_MS, self.END, IntervalState.ASKED, None),
         ]
         assert spans[1].error
 
@@ -234,41 +254,43 @@ class TestWhatTheLedgerLearns:
 
     def test_with_elements_that_cannot_be_placed_slots_with_bars_are_asked(self) -> None:
         (span,) = self.told(answered(self.CALL, slots(*self.ALL), unplaced=1))
-        assert span.state is SpanState.ASKED
+        assert span.state is IntervalState.ASKED
 
     def test_an_hour_without_bars_is_believed(self) -> None:
-        assert [span.state for span in self.told(self.without(100, 111))] == [SpanState.ASKED]
+        assert [span.state for span in self.told(self.without(100, 111))] == [IntervalState.ASKED]
 
     def test_more_than_an_hour_within_bars_is_doubted_once(self) -> None:
         answer = self.without(100, 112)
         first = self.told(answer)
         assert [(span.state, span.fault) for span in first] == [
-            (SpanState.ASKED, None),
-            (SpanState.FAILED, SpanFault.UNCONFIRMED),
-            (SpanState.ASKED, None),
+            (IntervalState.ASKED, None),
+            (IntervalState.FAILED, IntervalFault.UNCONFIRMED),
+            (IntervalState.ASKED, None),
         ]
         assert (first[1].start_ms, first[1].end_ms) == (
             self.START + 100 * BAR_MS,
             self.START + 113 * BAR_MS,
         )
-        assert [span.state for span in self.told(answer, first)] == [SpanState.ASKED]
+        assert [span.state for span in self.told(answer, first)] == [IntervalState.ASKED]
 
     def test_only_what_came_twice_is_believed(self) -> None:
         came = (self.START + 100 * BAR_MS, self.START + 150 * BAR_MS)
-        before = Span(*came, SpanState.FAILED, self.NOW, "any words", SpanFault.UNCONFIRMED)
+        before = CoveredInterval(
+            *came, IntervalState.FAILED, self.NOW, "any words", IntervalFault.UNCONFIRMED
+        )
         spans = self.told(self.without(120, 199), [before])
-        assert [(s.start_ms, s.end_ms) for s in spans if s.state is SpanState.FAILED] == [
+        assert [(s.start_ms, s.end_ms) for s in spans if s.state is IntervalState.FAILED] == [
             (self.START + 150 * BAR_MS, self.START + 200 * BAR_MS)
         ]
 
     def test_a_failed_call_in_between_is_no_confirmation(self) -> None:
-        before = [Span(self.START, self.END, SpanState.FAILED, self.NOW, "503")]
+        before = [CoveredInterval(self.START, self.END, IntervalState.FAILED, self.NOW, "503")]
         spans = self.told(self.without(100, 149), before)
-        assert [span.fault for span in spans] == [None, SpanFault.UNCONFIRMED, None]
+        assert [span.fault for span in spans] == [None, IntervalFault.UNCONFIRMED, None]
 
     @pytest.mark.parametrize(("first", "last"), [(0, 99), (200, 287)])
     def test_less_than_a_day_at_an_end_is_believed(self, first: int, last: int) -> None:
-        assert [span.state for span in self.told(self.without(first, last))] == [SpanState.ASKED]
+        assert [span.state for span in self.told(self.without(first, last))] == [IntervalState.ASKED]
 
     @pytest.mark.parametrize(
         ("first", "last", "neighbour"),
@@ -277,28 +299,30 @@ class TestWhatTheLedgerLearns:
     def test_an_end_beside_what_is_known_is_within_bars(
         self, first: int, last: int, neighbour: tuple[int, int]
     ) -> None:
-        known = [Span(*neighbour, SpanState.ASKED, self.NOW)]
-        assert SpanFault.UNCONFIRMED in {s.fault for s in self.told(self.without(first, last), known)}
+        known = [CoveredInterval(*neighbour, IntervalState.ASKED, self.NOW)]
+        assert IntervalFault.UNCONFIRMED in {s.fault for s in self.told(self.without(first, last), known)}
 
     @pytest.mark.parametrize(
         ("first", "last", "known"),
         [
-            (0, 99, Span(START - DAY_MS, START - BAR_MS, SpanState.ASKED, NOW)),
-            (0, 99, Span(START - DAY_MS, START, SpanState.FAILED, NOW, "503")),
-            (200, 287, Span(END - HOUR_MS, END, SpanState.ASKED, NOW)),
-            (200, 287, Span(END + BAR_MS, END + DAY_MS, SpanState.ASKED, NOW)),
-            (200, 287, Span(END, END + DAY_MS, SpanState.FAILED, NOW, "503")),
+            (0, 99, CoveredInterval(START - DAY_MS, START - BAR_MS, IntervalState.ASKED, NOW)),
+            (0, 99, CoveredInterval(START - DAY_MS, START, IntervalState.FAILED, NOW, "503")),
+            (200, 287, CoveredInterval(END - HOUR_MS, END, IntervalState.ASKED, NOW)),
+            (200, 287, CoveredInterval(END + BAR_MS, END + DAY_MS, IntervalState.ASKED, NOW)),
+            (200, 287, CoveredInterval(END, END + DAY_MS, IntervalState.FAILED, NOW, "503")),
         ],
     )
-    def test_an_end_beside_nothing_that_is_known_is_an_end(self, first: int, last: int, known: Span) -> None:
-        assert [span.state for span in self.told(self.without(first, last), [known])] == [SpanState.ASKED]
+    def test_an_end_beside_nothing_that_is_known_is_an_end(
+        self, first: int, last: int, known: CoveredInterval
+    ) -> None:
+        assert [span.state for span in self.told(self.without(first, last), [known])] == [IntervalState.ASKED]
 
     def test_a_whole_day_without_any_is_doubted_once(self) -> None:
         empty = answered(self.CALL, [])
         (first,) = self.told(empty)
-        assert (first.state, first.fault) == (SpanState.FAILED, SpanFault.UNCONFIRMED)
+        assert (first.state, first.fault) == (IntervalState.FAILED, IntervalFault.UNCONFIRMED)
         (second,) = self.told(empty, [first])
-        assert second.state is SpanState.ASKED
+        assert second.state is IntervalState.ASKED
 
     def test_closed_hours_are_no_hole(self) -> None:
         """Gold rests an hour each evening, and for two days at the weekend."""
@@ -307,7 +331,7 @@ class TestWhatTheLedgerLearns:
         bars = [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (friday - BAR_MS, sunday)]
         answer = answered(BarsCall(self.WORK, friday - BAR_MS, sunday), bars)
         (span,) = ledger_of(Market.METAL, answer, (), friday - BAR_MS, sunday + BAR_MS, self.NOW)
-        assert span.state is SpanState.ASKED
+        assert span.state is IntervalState.ASKED
 
     @pytest.mark.parametrize(("steps", "doubted"), [(24, False), (25, True)])
     def test_a_hole_is_as_long_as_the_hours_that_were_open(self, steps: int, doubted: bool) -> None:
@@ -317,7 +341,7 @@ class TestWhatTheLedgerLearns:
         bars = [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (hole_ms - BAR_MS, after_ms)]
         answer = answered(BarsCall(self.WORK, hole_ms - BAR_MS, after_ms), bars)
         spans = ledger_of(Market.METAL, answer, (), hole_ms - BAR_MS, after_ms + BAR_MS, self.NOW)
-        assert (SpanFault.UNCONFIRMED in {span.fault for span in spans}) is doubted
+        assert (IntervalFault.UNCONFIRMED in {span.fault for span in spans}) is doubted
 
     def test_a_day_without_any_at_an_end_is_doubted_and_a_bar_less_is_not(self) -> None:
         end_ms = self.END + BAR_MS
@@ -325,7 +349,7 @@ class TestWhatTheLedgerLearns:
         for last_step, doubted in ((0, True), (1, False)):
             answer = answered(call, slots(*range(last_step + 1)))
             spans = ledger_of(Market.CRYPTO, answer, (), self.START, end_ms, self.NOW)
-            assert (spans[-1].fault is SpanFault.UNCONFIRMED) is doubted
+            assert (spans[-1].fault is IntervalFault.UNCONFIRMED) is doubted
 
     def test_a_faulty_bar_at_the_end_of_a_page_is_not_taken_for_the_next_pages(self) -> None:
         bar_ms = self.START + 2 * BAR_MS
@@ -333,7 +357,7 @@ class TestWhatTheLedgerLearns:
             answer = answered(self.CALL, slots(2), next_url="next", **{field: (bar_ms + BAR_MS,)})
             to_ms = answered_to(self.CALL, answer, self.NOW, self.NOW)
             assert to_ms == bar_ms + 2 * BAR_MS
-            assert self.told(answer, end_ms=to_ms)[-1].state is SpanState.FAILED
+            assert self.told(answer, end_ms=to_ms)[-1].state is IntervalState.FAILED
 
 
 class TestPages:
@@ -346,7 +370,7 @@ class TestPages:
     KNOWN = Entitlements(end_of_day=False)
 
     def page(
-        self, to_ms: int, before: Page | None = None, spans: Sequence[Span] = (), **other: Any
+        self, to_ms: int, before: Page | None = None, spans: Sequence[CoveredInterval] = (), **other: Any
     ) -> Findings:
         """What a page is found to mean whose last bar ends at a moment."""
         bars = [Bar(to_ms - BAR_MS, 1.0, 1.0, 1.0, 1.0)] if to_ms > self.START else []
@@ -377,16 +401,18 @@ class TestPages:
         assert findings.next_page is None
         (result,) = findings.results
         assert (result.status, result.final, result.answers) == (Status.FAILED, False, 0)
-        assert result.error == "the vendor's pages lead nowhere: page 2 brought nothing"
+        assert result.error == "the provider's pages lead nowhere: page 2 brought nothing"
         last = findings.spans["BTCUSD"][-1]
-        assert (last.start_ms, last.end_ms, last.state) == (reached_ms, self.END, SpanState.FAILED)
+        assert (last.start_ms, last.end_ms, last.state) == (reached_ms, self.END, IntervalState.FAILED)
 
     def test_pages_that_bring_too_little_fail(self) -> None:
         first = self.page(self.START + BAR_MS).next_page
         (result,) = self.page(self.START + 2 * BAR_MS, first).results
         assert result.status is Status.FAILED
         assert result.error is not None
-        assert result.error.startswith("the vendor's pages do not end: 2 pages brought bars up to 2026-11-14")
+        assert result.error.startswith(
+            "the provider's pages do not end: 2 pages brought bars up to 2026-11-14"
+        )
 
     def test_there_are_never_more_than_a_hundred(self) -> None:
         page: Page | None = None
@@ -405,7 +431,7 @@ class TestPages:
             assert bool(findings.spans) is fails
 
     def test_what_was_known_before_is_no_progress(self) -> None:
-        known = [Span(self.START, self.START + 3 * HOUR_MS, SpanState.ASKED, self.NOW)]
+        known = [CoveredInterval(self.START, self.START + 3 * HOUR_MS, IntervalState.ASKED, self.NOW)]
         page = self.page(self.START + 2 * HOUR_MS, spans=known).next_page
         assert page is not None
         assert unended_findings(self.CALL, self.WORK, page).results
@@ -494,8 +520,8 @@ class TestWhatASnapshotMeans:
         """What was asked for before a correction must not revert it."""
         assert self.found().asked_ms == self.NOW
         assert previous_day_findings(self.WORK, None, {}, self.NOW).asked_ms == self.NOW
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        assert refusal_findings(self.CALL, self.WORK, None, down, self.NOW, Fault.VENDOR).asked_ms is None
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
+        assert refusal_findings(self.CALL, self.WORK, None, down, self.NOW, Fault.PROVIDER).asked_ms is None
 
     def test_what_cannot_be_true_is_counted(self) -> None:
         refused = Counter(quote=2, price=1, unasked=3, undecodable=1, empty=7, duplicate=9)
@@ -543,13 +569,17 @@ class TestWhatARefusalMeans:
         (result,) = findings.results
         expected = CONSEQUENCES[kind]
         assert (result.status, result.final, result.error) == (expected.status, expected.final, "why")
-        spans = [Span(MIDNIGHT - DAY_MS, MIDNIGHT, expected.span, self.NOW, "why")] if expected.span else []
+        spans = (
+            [CoveredInterval(MIDNIGHT - DAY_MS, MIDNIGHT, expected.span, self.NOW, "why")]
+            if expected.span
+            else []
+        )
         assert findings.spans == ({"BTCUSD": spans} if spans else {})
 
     def test_only_what_pages_have_not_brought_has_failed(self) -> None:
         answer = answered(self.PAST, [])
         page = Page(answer, MIDNIGHT - HOUR_MS, [], 1, MIDNIGHT - DAY_MS, self.NOW)
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
         findings = refusal_findings(self.PAST, self.PAST.work, page, down, self.NOW, Fault.ITEM)
         (span,) = findings.spans["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT - HOUR_MS, MIDNIGHT)
@@ -557,43 +587,43 @@ class TestWhatARefusalMeans:
     def test_an_asset_that_keeps_no_bars_has_no_ledger_to_learn_of_it(self) -> None:
         work = (Work(msgspec.structs.replace(BTCUSD, bars=False)),)
         call = BarsCall(work, self.PAST.start_ms, self.PAST.end_ms)
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
         assert refusal_findings(call, work, None, down, self.NOW, Fault.ITEM).spans == {}
 
     def test_a_range_in_which_no_bar_has_ended_has_nothing_that_failed(self) -> None:
         call = BarsCall((Work(BTCUSD),), MIDNIGHT, MIDNIGHT + 59_999)
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
         assert refusal_findings(call, call.work, None, down, MIDNIGHT + 60_000, Fault.ITEM).spans == {}
 
     def test_a_range_failed_from_the_bar_in_which_it_begins(self) -> None:
         call = BarsCall((Work(BTCUSD),), MIDNIGHT + 1, MIDNIGHT + HOUR_MS)
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        (span,) = refusal_findings(call, call.work, None, down, self.NOW, Fault.VENDOR).spans["BTCUSD"]
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
+        (span,) = refusal_findings(call, call.work, None, down, self.NOW, Fault.PROVIDER).spans["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT, MIDNIGHT + HOUR_MS)
 
     @pytest.mark.parametrize("answers", [0, 3])
     def test_it_is_known_after_how_many_answers_it_came(self, answers: int) -> None:
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
         work = self.PAST.work
         findings = refusal_findings(
-            self.PAST, work, None, down, self.NOW, Fault.VENDOR, *[answers] * bool(answers)
+            self.PAST, work, None, down, self.NOW, Fault.PROVIDER, *[answers] * bool(answers)
         )
         assert [result.answers for result in findings.results] == [answers]
 
     def test_the_fault_is_the_one_that_was_found(self) -> None:
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
         for fault in Fault:
             findings = refusal_findings(self.PAST, self.PAST.work, None, down, self.NOW, fault)
             assert [result.fault for result in findings.results] == [fault]
 
     def test_nothing_of_an_answer_was_of_no_use_where_there_was_none(self) -> None:
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        findings = refusal_findings(self.PAST, self.PAST.work, None, down, self.NOW, Fault.VENDOR)
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
+        findings = refusal_findings(self.PAST, self.PAST.work, None, down, self.NOW, Fault.PROVIDER)
         assert (findings.bars_refused, findings.prices_refused) == (0, 0)
 
     def test_a_call_for_prices_leaves_the_ledger_alone(self) -> None:
-        down = Refusal(RefusalKind.VENDOR_DOWN, "503")
-        findings = refusal_findings(SnapshotCall(WORK), WORK, None, down, self.NOW, Fault.VENDOR)
+        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
+        findings = refusal_findings(SnapshotCall(WORK), WORK, None, down, self.NOW, Fault.PROVIDER)
         assert findings.spans == {}
 
 
@@ -659,17 +689,22 @@ class TestWhatBarsMean:
     ) -> None:
         known = Entitlements(end_of_day=False)
         known.refused(
-            Lack.HISTORY, AssetType.CRYPTO, "old", self.NOW - 1, ticker="X:BTCUSD", edge_ms=MIDNIGHT
+            Restriction.HISTORY, AssetType.CRYPTO, "old", self.NOW - 1, ticker="X:BTCUSD", edge_ms=MIDNIGHT
         )
         work = (Work(BTCUSD, WorkKind.HISTORY, date(2026, 11, 18 - days), TODAY),)
         call = BarsCall(work, MIDNIGHT, self.NOW - 1)
         findings = bars_findings(call, work, None, answered(call, []), {}, known, self.NOW)
-        too_old = [span for span in findings.spans.get("BTCUSD", ()) if span.state is SpanState.NOT_IN_PLAN]
-        assert too_old == [Span(MIDNIGHT - DAY_MS, MIDNIGHT, SpanState.NOT_IN_PLAN, self.NOW)] * days
+        too_old = [
+            span for span in findings.spans.get("BTCUSD", ()) if span.state is IntervalState.NOT_IN_PLAN
+        ]
+        assert (
+            too_old
+            == [CoveredInterval(MIDNIGHT - DAY_MS, MIDNIGHT, IntervalState.NOT_IN_PLAN, self.NOW)] * days
+        )
 
 
 class TestHowFarAnAnswerTells:
-    """The moment up to which a slot without a bar is one that the vendor has nothing for."""
+    """The moment up to which a slot without a bar is one that the provider has nothing for."""
 
     NOON = MIDNIGHT + 12 * 3_600_000
     TO_NOW = BarsCall(WORK, MIDNIGHT, NOON - 1)
@@ -695,7 +730,7 @@ class TestHowFarAnAnswerTells:
         past = BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 2)
         assert self.told(past, None, self.NOON) == MIDNIGHT - BAR_MS
 
-    def test_is_the_end_of_the_last_bar_where_the_vendor_may_only_be_late(self) -> None:
+    def test_is_the_end_of_the_last_bar_where_the_provider_may_only_be_late(self) -> None:
         assert self.told(self.TO_NOW, self.NOON - 2 * BAR_MS, self.NOON) == self.NOON - BAR_MS
         assert self.told(self.TO_NOW, self.NOON - 20 * BAR_MS, self.NOON) == self.NOON - 5 * BAR_MS
 
@@ -710,7 +745,7 @@ class TestHowFarAnAnswerTells:
         assert self.told(past, bar_ms, self.NOON, more=True) == bar_ms + BAR_MS
         assert self.told(past, None, self.NOON, more=True) == past.start_ms
 
-    def test_leaves_out_what_is_later_than_anything_the_vendor_has_shown_of_the_class(self) -> None:
+    def test_leaves_out_what_is_later_than_anything_the_provider_has_shown_of_the_class(self) -> None:
         """A day that is not published yet, or a feed that has stood still for hours."""
         past = BarsCall(WORK, MIDNIGHT - 2 * DAY_MS, MIDNIGHT - 1)
         day_ms = MIDNIGHT - DAY_MS

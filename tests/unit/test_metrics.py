@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from assetbatch.metrics import (
+from assetbatch.domain.metrics import (
     CALL_SECONDS,
     CALLS,
     CYCLE_SECONDS,

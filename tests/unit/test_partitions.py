@@ -8,8 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.hours import to_ms
-from assetbatch.store.partitions import (
+from assetbatch.database.partitions import (
     EARLIER,
     LATER,
     MONTHS_AHEAD,
@@ -18,6 +17,7 @@ from assetbatch.store.partitions import (
     missing,
     month_of,
 )
+from assetbatch.domain.market_hours import to_ms
 
 
 def utc(text: str) -> int:

@@ -11,37 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from assetbatch.assets import Asset, AssetType
-from assetbatch.entitlements import DAY_MS as DAY
-from assetbatch.entitlements import Entitlements, KnownRefusal, Lack, Sighting
-from assetbatch.hours import Market, open_ms_between, start_of_day, to_ms
-from assetbatch.ledger import open_stretches, record
-from assetbatch.market import BAR_MS, Span, SpanFault, SpanState, StoredAsset
-from assetbatch.planning import (
-    FAILED_AGAIN_MS,
-    PAGE_DAYS,
-    PAGE_MS,
+from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.calls import (
     BarsCall,
     Call,
     GroupedDayCall,
     MarketSnapshotCall,
     PreviousDayCall,
     SnapshotCall,
-    Verdict,
-    Work,
-    WorkId,
-    WorkKind,
-    askable,
-    assess,
-    behind,
-    days_range,
-    expected_next_start,
-    history_range,
-    latest_range,
-    pages_to_ask,
-    parse_work_id,
     plan,
 )
+from assetbatch.domain.coverage import open_stretches, record
+from assetbatch.domain.due import Verdict, assess, behind, expected_next_start
+from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
+from assetbatch.domain.market_hours import open_ms_between, start_of_day, to_ms
+from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalFault, IntervalState, StoredAsset
+from assetbatch.domain.pauses import FAILED_AGAIN_MS
+from assetbatch.domain.ranges import askable, history_range, latest_range, pages_to_ask
+from assetbatch.domain.units import DAY_MS as DAY
+from assetbatch.domain.work import PAGE_DAYS, PAGE_MS, Work, WorkId, WorkKind, days_range, parse_work_id
 
 FREE = Entitlements(end_of_day=True)
 PAID = Entitlements(end_of_day=False)
@@ -68,15 +57,17 @@ SUNDAY = utc("2026-11-22T15:00")
 TICKERS = ("C:EURUSD", "C:GBPUSD", "C:XAUUSD", "C:XAGUSD", "X:BTCUSD", "X:ETHUSD")
 
 
-def refusal(lack: Lack, asset_type: AssetType, since_ms: int, *, edge_ms: int | None = None) -> KnownRefusal:
+def refusal(
+    lack: Restriction, asset_type: AssetType, since_ms: int, *, edge_ms: int | None = None
+) -> KnownRestriction:
     """A refusal that is believed for a day, of two tickers of each market."""
-    return KnownRefusal(
-        lack=lack,
+    return KnownRestriction(
+        restriction=lack,
         asset_type=asset_type,
         since_ms=since_ms,
         until_ms=since_ms + DAY,
         message="no",
-        edge_ms=edge_ms,
+        history_starts_ms=edge_ms,
         tickers=TICKERS,
     )
 
@@ -155,7 +146,7 @@ class TestDue:
     ) -> None:
         midnight = new_york("2026-11-18T00:00")
         before = stored(as_of_ms=midnight - 3 * HOUR, synced_ms=midnight - HOUR)
-        asked = Span(midnight - DAY, midnight, SpanState.ASKED, midnight)
+        asked = CoveredInterval(midnight - DAY, midnight, IntervalState.ASKED, midnight)
         assert due(EURUSD, before, FREE, WEDNESDAY).due
         assert not due(EURUSD, msgspec.structs.replace(before, spans=(asked,)), FREE, WEDNESDAY).due
 
@@ -183,14 +174,14 @@ class TestDue:
     @pytest.mark.parametrize(
         ("status", "pause"), [("not_found", DAY), ("not_entitled", DAY), ("no_data", HOUR)]
     )
-    def test_what_the_vendor_refused_for_this_asset_is_asked_again_after_a_while(
+    def test_what_the_provider_refused_for_this_asset_is_asked_again_after_a_while(
         self, status: str, pause: int
     ) -> None:
         before = StoredAsset(symbol="EURUSD", sync_status=status, status_at_ms=WEDNESDAY)
         assert not due(EURUSD, before, PAID, WEDNESDAY + pause - 1).due
         assert due(EURUSD, before, PAID, WEDNESDAY + pause).due
 
-    def test_what_the_vendor_has_no_bars_of_is_asked_again_after_6_hours(self) -> None:
+    def test_what_the_provider_has_no_bars_of_is_asked_again_after_6_hours(self) -> None:
         before = StoredAsset(symbol="EURUSD", sync_status="no_data", status_at_ms=WEDNESDAY)
         assert not due(EURUSD, before, FREE, WEDNESDAY + 6 * HOUR - 1).due
         assert due(EURUSD, before, FREE, WEDNESDAY + 6 * HOUR).due
@@ -243,17 +234,22 @@ class TestCalls:
         assert end_ms - start_ms < PAGE_MS + BAR_MS
 
     def test_a_class_without_snapshots_does_not_keep_the_other_from_them(self) -> None:
-        known = Entitlements(end_of_day=False, refusals=[refusal(Lack.SNAPSHOT, AssetType.FOREX, WEDNESDAY)])
+        known = Entitlements(
+            end_of_day=False, restrictions=[refusal(Restriction.SNAPSHOT, AssetType.FOREX, WEDNESDAY)]
+        )
         calls = plan([Work(EURUSD), Work(BTCUSD)], {}, known, WEDNESDAY)
         assert [type(call) for call in calls] == [BarsCall, SnapshotCall]
 
     def test_without_intraday_bars_the_previous_day_is_asked(self) -> None:
-        known = Entitlements(end_of_day=True, refusals=[refusal(Lack.INTRADAY, AssetType.FOREX, WEDNESDAY)])
+        known = Entitlements(
+            end_of_day=True, restrictions=[refusal(Restriction.INTRADAY, AssetType.FOREX, WEDNESDAY)]
+        )
         assert plan([Work(EURUSD)], {}, known, WEDNESDAY) == [PreviousDayCall((Work(EURUSD),))]
 
     def test_without_intraday_bars_one_grouped_call_serves_a_whole_market(self) -> None:
         known = Entitlements(
-            end_of_day=True, refusals=[refusal(Lack.INTRADAY, kind, WEDNESDAY) for kind in AssetType]
+            end_of_day=True,
+            restrictions=[refusal(Restriction.INTRADAY, kind, WEDNESDAY) for kind in AssetType],
         )
         calls = plan([Work(EURUSD), Work(BTCUSD), Work(XAUUSD)], {}, known, WEDNESDAY)
         assert calls == [
@@ -276,14 +272,14 @@ class TestCalls:
         assert call.day == date(2026, 11, 20)
 
     def test_snapshots_of_a_market_are_tried_where_unified_ones_are_refused_and_today_was_seen(self) -> None:
-        refused = refusal(Lack.SNAPSHOT, AssetType.FOREX, WEDNESDAY - HOUR)
-        seen = Sighting(
+        refused = refusal(Restriction.SNAPSHOT, AssetType.FOREX, WEDNESDAY - HOUR)
+        seen = Observation(
             asset_type=AssetType.FOREX, at_ms=WEDNESDAY - 1, newest_ms=WEDNESDAY, today_at_ms=WEDNESDAY - 1
         )
         work = [Work(EURUSD), Work(XAUUSD)]
-        known = Entitlements(end_of_day=False, refusals=[refused])
+        known = Entitlements(end_of_day=False, restrictions=[refused])
         assert [type(call) for call in plan(work, {}, known, WEDNESDAY)] == [BarsCall, BarsCall]
-        known = Entitlements(end_of_day=False, refusals=[refused], sightings=[seen])
+        known = Entitlements(end_of_day=False, restrictions=[refused], observations=[seen])
         assert plan(work, {}, known, WEDNESDAY) == [MarketSnapshotCall(tuple(work), AssetType.FOREX)]
 
     def test_bars_work_asks_for_bars_where_prices_come_from_snapshots(self) -> None:
@@ -299,9 +295,9 @@ class TestCalls:
         begin = midnight - 100 * DAY
         hole = midnight - 20 * DAY
         spans = (
-            Span(begin, hole, SpanState.ASKED, begin),
-            Span(hole, hole + DAY, SpanState.FAILED, WEDNESDAY - FAILED_AGAIN_MS, "HTTP 503"),
-            Span(hole + DAY, midnight - DAY, SpanState.ASKED, begin),
+            CoveredInterval(begin, hole, IntervalState.ASKED, begin),
+            CoveredInterval(hole, hole + DAY, IntervalState.FAILED, WEDNESDAY - FAILED_AGAIN_MS, "HTTP 503"),
+            CoveredInterval(hole + DAY, midnight - DAY, IntervalState.ASKED, begin),
         )
         before = StoredAsset(symbol="BTCUSD", last_bar_ms=midnight - DAY - BAR_MS, spans=spans)
         assert latest_range(BTCUSD, before, FREE, WEDNESDAY) == (hole, midnight)
@@ -312,7 +308,9 @@ class TestCalls:
     def test_the_first_range_of_the_queue_looks_whether_the_free_plan_shows_the_running_day(self) -> None:
         _, end_ms = only_range(plan([Work(EURUSD)], {}, FREE, WEDNESDAY, probe_today=True))
         assert end_ms == WEDNESDAY - 1
-        refused = Entitlements(end_of_day=True, refusals=[refusal(Lack.TODAY, AssetType.FOREX, WEDNESDAY)])
+        refused = Entitlements(
+            end_of_day=True, restrictions=[refusal(Restriction.TODAY, AssetType.FOREX, WEDNESDAY)]
+        )
         _, end_ms = only_range(plan([Work(EURUSD)], {}, refused, WEDNESDAY, probe_today=True))
         assert end_ms == new_york("2026-11-18T00:00") - 1
 
@@ -326,8 +324,8 @@ class TestThePast:
         symbol="BTCUSD",
         last_bar_ms=new_york("2026-11-17T23:55"),
         spans=(
-            Span(new_york("2026-01-01"), new_york("2026-03-01"), SpanState.WANTED),
-            Span(new_york("2026-03-01"), new_york("2026-11-18"), SpanState.ASKED, 1),
+            CoveredInterval(new_york("2026-01-01"), new_york("2026-03-01"), IntervalState.REQUESTED),
+            CoveredInterval(new_york("2026-03-01"), new_york("2026-11-18"), IntervalState.ASKED, 1),
         ),
     )
 
@@ -351,7 +349,7 @@ class TestThePast:
         edge = new_york("2026-02-10")
         known = Entitlements(
             end_of_day=True,
-            refusals=[refusal(Lack.HISTORY, AssetType.CRYPTO, WEDNESDAY, edge_ms=edge)],
+            restrictions=[refusal(Restriction.HISTORY, AssetType.CRYPTO, WEDNESDAY, edge_ms=edge)],
         )
         work = page(BTCUSD, date(2026, 2, 1), date(2026, 2, 20))
         assert history_range(work, self.KNOWN, known, WEDNESDAY) == (edge, new_york("2026-02-21"))
@@ -379,13 +377,17 @@ class TestThePast:
             (200 * DAY, 30 * DAY),
         ):
             asked_ms = end_ms + age_ms
-            faulty = Span(start_ms, end_ms, SpanState.FAILED, asked_ms, "any words", SpanFault.UNUSABLE_BAR)
+            faulty = CoveredInterval(
+                start_ms, end_ms, IntervalState.FAILED, asked_ms, "any words", IntervalFault.UNUSABLE_BAR
+            )
             stored = msgspec.structs.replace(self.KNOWN, spans=(faulty,))
             assert askable(BTCUSD, stored, start_ms, end_ms, asked_ms + pause_ms - 1) == []
             assert askable(BTCUSD, stored, start_ms, end_ms, asked_ms + pause_ms) == [faulty]
 
     def test_nothing_of_the_past_is_asked_where_the_plan_has_no_intraday_bars(self) -> None:
-        known = Entitlements(end_of_day=True, refusals=[refusal(Lack.INTRADAY, AssetType.CRYPTO, WEDNESDAY)])
+        known = Entitlements(
+            end_of_day=True, restrictions=[refusal(Restriction.INTRADAY, AssetType.CRYPTO, WEDNESDAY)]
+        )
         assert pages_to_ask(BTCUSD, self.KNOWN, known, WEDNESDAY) == []
         work = page(BTCUSD, date(2026, 1, 1), date(2026, 1, 20))
         assert not assess(work, self.KNOWN, known, WEDNESDAY).due
@@ -409,24 +411,27 @@ def plannings(
     midnight = new_york("2026-11-18T00:00")
     refusals = [
         refusal(lack, kind, now - HOUR, edge_ms=edge)
-        for lack, kind in draw(st.sets(st.sampled_from([(a, b) for a in Lack for b in AssetType])))
-        if lack is not Lack.LAST_DAY
-        for edge in [midnight - draw(st.integers(1, 120)) * DAY if lack is Lack.HISTORY else None]
+        for lack, kind in draw(st.sets(st.sampled_from([(a, b) for a in Restriction for b in AssetType])))
+        if lack is not Restriction.LAST_DAY
+        for edge in [midnight - draw(st.integers(1, 120)) * DAY if lack is Restriction.HISTORY else None]
     ]
-    sightings = [
-        Sighting(
+    observations = [
+        Observation(
             asset_type=kind, at_ms=now - 1, newest_ms=now - 1, today_at_ms=now - draw(st.integers(1, DAY))
         )
         for kind in draw(st.sets(st.sampled_from(AssetType)))
     ]
-    known = Entitlements(end_of_day=draw(st.booleans()), refusals=refusals, sightings=sightings)
+    known = Entitlements(end_of_day=draw(st.booleans()), restrictions=refusals, observations=observations)
     before = {}
     for asset in ASSETS:
         news = [
-            Span(midnight - (day + days) * DAY, midnight - day * DAY, state, now - draw(st.integers(0, DAY)))
+            CoveredInterval(
+                midnight - (day + days) * DAY, midnight - day * DAY, state, now - draw(st.integers(0, DAY))
+            )
             for day, days, state in draw(
                 st.lists(
-                    st.tuples(st.integers(0, 100), st.integers(1, 50), st.sampled_from(SpanState)), max_size=4
+                    st.tuples(st.integers(0, 100), st.integers(1, 50), st.sampled_from(IntervalState)),
+                    max_size=4,
                 )
             )
         ]
@@ -470,28 +475,30 @@ class TestEveryPlan:
         for call in plan(work, before, known, now, probe_today=probe):
             for item in call.work:
                 kind = item.asset.asset_type
-                lacking = {lack for lack in Lack if known.lacks(lack, kind, now, item.asset.polygon_ticker)}
+                lacking = {
+                    lack for lack in Restriction if known.lacks(lack, kind, now, item.asset.polygon_ticker)
+                }
                 match call:
                     case SnapshotCall():
-                        assert Lack.SNAPSHOT not in lacking
-                        assert known.shows_today(kind, now)
+                        assert Restriction.SNAPSHOT not in lacking
+                        assert known.may_ask_today(kind, now)
                     case MarketSnapshotCall():
-                        assert Lack.MARKET_SNAPSHOT not in lacking
-                        assert known.shows_today(kind, now)
+                        assert Restriction.MARKET_SNAPSHOT not in lacking
+                        assert known.may_ask_today(kind, now)
                     case GroupedDayCall():
-                        assert Lack.GROUPED not in lacking
+                        assert Restriction.GROUPED not in lacking
                         assert start_of_day(call.day) < known.last_day_end_ms(kind, now)
                     case BarsCall():
-                        assert not lacking & {Lack.INTRADAY, Lack.BARS}
+                        assert not lacking & {Restriction.INTRADAY, Restriction.BARS}
                         limit = (
-                            now if probe and known.today_is_unknown(kind, now) else known.ask_to_ms(kind, now)
+                            now if probe and known.today_untested(kind, now) else known.ask_to_ms(kind, now)
                         )
                         assert call.end_ms < limit
                         assert call.start_ms >= min(
                             known.history_from_ms(kind, now), call.end_ms + 1 - BAR_MS
                         )
                     case PreviousDayCall():
-                        assert Lack.PREVIOUS_DAY not in lacking
+                        assert Restriction.PREVIOUS_DAY not in lacking
 
     @given(plannings())
     def test_has_no_call_that_could_be_merged_into_another(
@@ -556,14 +563,14 @@ def test_pages_of_the_past_are_due_and_cover_all_that_is_worth_a_call(
 
 class TestBarsBehind:
     def test_bars_are_behind_when_the_frequency_asks_for_a_finished_one(self) -> None:
-        asked = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         at = msgspec.structs.replace(stored(as_of_ms=WEDNESDAY, synced_ms=WEDNESDAY), spans=(asked,))
         assert not behind(EURUSD, at, PAID, WEDNESDAY + BAR_MS - 1)
         assert behind(EURUSD, at, PAID, WEDNESDAY + BAR_MS)
 
     def test_not_while_the_market_is_closed_and_the_last_bar_is_there(self) -> None:
         close = new_york("2026-11-20T17:00")
-        asked = Span(close - DAY, close, SpanState.ASKED, close)
+        asked = CoveredInterval(close - DAY, close, IntervalState.ASKED, close)
         at = msgspec.structs.replace(stored(as_of_ms=close, synced_ms=close), spans=(asked,))
         assert not behind(EURUSD, at, PAID, SUNDAY)
 
@@ -577,18 +584,20 @@ class TestBarsBehind:
 
 class TestHorizon:
     def test_of_a_paid_plan_is_now(self) -> None:
-        assert PAID.horizon_ms(AssetType.FOREX, WEDNESDAY) == WEDNESDAY
+        assert PAID.visible_until_ms(AssetType.FOREX, WEDNESDAY) == WEDNESDAY
 
     def test_of_the_free_plan_is_the_last_new_york_midnight_in_summer_and_winter(self) -> None:
-        assert FREE.horizon_ms(AssetType.FOREX, utc("2026-11-18T15:00")) == utc("2026-11-18T05:00")
-        assert FREE.horizon_ms(AssetType.FOREX, utc("2026-07-15T15:00")) == utc("2026-07-15T04:00")
-        assert FREE.horizon_ms(AssetType.FOREX, utc("2026-07-15T03:59")) == utc("2026-07-14T04:00")
+        assert FREE.visible_until_ms(AssetType.FOREX, utc("2026-11-18T15:00")) == utc("2026-11-18T05:00")
+        assert FREE.visible_until_ms(AssetType.FOREX, utc("2026-07-15T15:00")) == utc("2026-07-15T04:00")
+        assert FREE.visible_until_ms(AssetType.FOREX, utc("2026-07-15T03:59")) == utc("2026-07-14T04:00")
 
     def test_of_a_paid_plan_that_was_refused_today_is_the_last_midnight_for_a_day(self) -> None:
-        known = Entitlements(end_of_day=False, refusals=[refusal(Lack.TODAY, AssetType.FOREX, WEDNESDAY)])
-        assert known.horizon_ms(AssetType.FOREX, WEDNESDAY) == new_york("2026-11-18T00:00")
-        assert known.horizon_ms(AssetType.CRYPTO, WEDNESDAY) == WEDNESDAY
-        assert known.horizon_ms(AssetType.FOREX, WEDNESDAY + DAY) == WEDNESDAY + DAY
+        known = Entitlements(
+            end_of_day=False, restrictions=[refusal(Restriction.TODAY, AssetType.FOREX, WEDNESDAY)]
+        )
+        assert known.visible_until_ms(AssetType.FOREX, WEDNESDAY) == new_york("2026-11-18T00:00")
+        assert known.visible_until_ms(AssetType.CRYPTO, WEDNESDAY) == WEDNESDAY
+        assert known.visible_until_ms(AssetType.FOREX, WEDNESDAY + DAY) == WEDNESDAY + DAY
 
     def test_falls_back_a_day_while_the_last_day_is_not_published_and_probes_again_after_a_pause(
         self,
@@ -597,10 +606,10 @@ class TestHorizon:
         known = Entitlements(end_of_day=True)
         midnight = new_york("2026-11-18T00:00")
         known.refused(
-            Lack.LAST_DAY, AssetType.FOREX, "no", after_midnight, ticker="C:EURUSD", edge_ms=midnight
+            Restriction.LAST_DAY, AssetType.FOREX, "no", after_midnight, ticker="C:EURUSD", edge_ms=midnight
         )
-        assert known.horizon_ms(AssetType.FOREX, after_midnight) == new_york("2026-11-17T00:00")
-        assert known.horizon_ms(AssetType.FOREX, after_midnight + 15 * MINUTE) == midnight
+        assert known.visible_until_ms(AssetType.FOREX, after_midnight) == new_york("2026-11-17T00:00")
+        assert known.visible_until_ms(AssetType.FOREX, after_midnight + 15 * MINUTE) == midnight
 
 
 class TestTheNextStart:

@@ -8,34 +8,26 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from assetbatch.assets import Asset, AssetType
-from assetbatch.entitlements import Entitlements, Lack
-from assetbatch.hours import new_york_zone, to_ms
-from assetbatch.market import Span, SpanState, StoredAsset
-from assetbatch.planning import (
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.calls import (
     BarsCall,
     Call,
     GroupedDayCall,
     MarketSnapshotCall,
     PreviousDayCall,
     SnapshotCall,
-    Work,
-    WorkId,
-    WorkKind,
-    askable,
-    assess,
     asset_types,
-    bars_to_queue,
-    behind,
     describe,
-    expected_next_start,
-    history_range,
-    latest_range,
-    pages_to_ask,
-    parse_work_id,
     plan,
     shares_calls,
 )
+from assetbatch.domain.due import assess, bars_to_queue, behind, expected_next_start
+from assetbatch.domain.entitlements import Entitlements, Restriction
+from assetbatch.domain.market_hours import new_york_zone, to_ms
+from assetbatch.domain.models import CoveredInterval, IntervalState, StoredAsset
+from assetbatch.domain.ranges import askable, history_range, latest_range, pages_to_ask
+from assetbatch.domain.work import Work, WorkId, WorkKind, parse_work_id
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -54,7 +46,7 @@ CLOSE = to_ms(datetime(2026, 11, 20, 17, tzinfo=new_york_zone()))
 """Of forex, on the Friday after."""
 
 
-def paid_without(*lacks: Lack, asset_type: AssetType = FOREX, at_ms: int = WEDNESDAY) -> Entitlements:
+def paid_without(*lacks: Restriction, asset_type: AssetType = FOREX, at_ms: int = WEDNESDAY) -> Entitlements:
     """A paid plan that has refused something of two tickers of each market."""
     known = Entitlements(end_of_day=False)
     for lack in lacks:
@@ -140,14 +132,14 @@ class TestAPriceIsDue:
 
     def test_not_by_bars_of_today_where_the_plan_has_none_of_this_ticker(self) -> None:
         before = stored(MIDNIGHT, MIDNIGHT + HOUR)
-        assert due(before, WEDNESDAY, paid_without(Lack.SNAPSHOT))[0]
-        assert not due(before, WEDNESDAY, paid_without(Lack.SNAPSHOT, Lack.BARS))[0]
+        assert due(before, WEDNESDAY, paid_without(Restriction.SNAPSHOT))[0]
+        assert not due(before, WEDNESDAY, paid_without(Restriction.SNAPSHOT, Restriction.BARS))[0]
 
     def test_where_snapshots_bring_it_though_its_bars_are_known_to_now(self) -> None:
-        asked = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         before = stored(WEDNESDAY - HOUR, WEDNESDAY - HOUR, spans=(asked,))
         assert due(before, WEDNESDAY)[0]
-        assert not due(before, WEDNESDAY, paid_without(Lack.SNAPSHOT))[0]
+        assert not due(before, WEDNESDAY, paid_without(Restriction.SNAPSHOT))[0]
 
     @pytest.mark.parametrize("absent", ["as_of_ms", "last_sync_ms"])
     def test_where_it_has_no_moment_or_never_succeeded(self, absent: str) -> None:
@@ -155,12 +147,15 @@ class TestAPriceIsDue:
         assert due(before, WEDNESDAY) == (True, "never fetched")
 
     def test_not_where_nothing_of_the_plan_brings_it(self) -> None:
-        known = paid_without(Lack.SNAPSHOT, Lack.BARS, Lack.PREVIOUS_DAY)
+        known = paid_without(Restriction.SNAPSHOT, Restriction.BARS, Restriction.PREVIOUS_DAY)
         verdict = assess(Work(EURUSD), None, known, WEDNESDAY)
         assert (verdict.due, verdict.reason) == (False, "not in the plan; asked again once a day")
         assert verdict.refusal is not None
-        assert verdict.refusal.lack is Lack.PREVIOUS_DAY
-        for lacks in ((Lack.BARS, Lack.PREVIOUS_DAY), (Lack.SNAPSHOT, Lack.PREVIOUS_DAY)):
+        assert verdict.refusal.restriction is Restriction.PREVIOUS_DAY
+        for lacks in (
+            (Restriction.BARS, Restriction.PREVIOUS_DAY),
+            (Restriction.SNAPSHOT, Restriction.PREVIOUS_DAY),
+        ):
             assert due(None, WEDNESDAY, paid_without(*lacks))[0]
 
     def test_after_a_status_of_the_future_as_after_one_of_the_past(self) -> None:
@@ -173,7 +168,7 @@ class TestAPriceIsDue:
         back_ms = WEDNESDAY + 16 * MINUTE
         assert due(before, back_ms - 1) == (
             False,
-            "the vendor does not know this ticker; asked again after 15 min",
+            "the provider does not know this ticker; asked again after 15 min",
         )
         assert due(before, back_ms)[0]
 
@@ -189,8 +184,8 @@ class TestAPriceIsDue:
 
     def test_by_bars_again_after_six_hours_without_data_and_by_snapshots_after_one(self) -> None:
         before = StoredAsset(symbol="EURUSD", sync_status="no_data", status_at_ms=WEDNESDAY)
-        assert due(before, WEDNESDAY)[1] == "the vendor had nothing; asked again after 60 min"
-        assert due(before, WEDNESDAY, FREE)[1] == "the vendor had nothing; asked again after 6 h"
+        assert due(before, WEDNESDAY)[1] == "the provider had nothing; asked again after 60 min"
+        assert due(before, WEDNESDAY, FREE)[1] == "the provider had nothing; asked again after 6 h"
 
     @pytest.mark.parametrize("status", ["not_found", "not_entitled", "no_data"])
     def test_pauses_after_a_failure(self, status: str) -> None:
@@ -200,7 +195,7 @@ class TestAPriceIsDue:
 
     def test_pauses_where_the_database_or_the_plan_refuses_it(self) -> None:
         rejected = stored(WEDNESDAY, WEDNESDAY, rejected_ms=WEDNESDAY, rejected_since_ms=WEDNESDAY)
-        lacking = paid_without(Lack.SNAPSHOT, Lack.BARS, Lack.PREVIOUS_DAY)
+        lacking = paid_without(Restriction.SNAPSHOT, Restriction.BARS, Restriction.PREVIOUS_DAY)
         for before, known in ((rejected, PAID), (None, lacking)):
             verdict = assess(Work(EURUSD), before, known, WEDNESDAY)
             assert (verdict.due, verdict.paused) == (False, True)
@@ -211,7 +206,7 @@ class TestAPriceIsDue:
             assert (verdict.due, verdict.paused) == (before is None, False)
 
 
-ASKED_TO_WEDNESDAY = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+ASKED_TO_WEDNESDAY = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
 
 
 class TestBarsAreBehind:
@@ -230,7 +225,7 @@ class TestBarsAreBehind:
         assert behind(BTCUSD, before, known, now_ms)
 
     def test_not_while_the_ledger_knows_that_there_are_none(self) -> None:
-        asked = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         assert not behind(BTCUSD, stored(WEDNESDAY, WEDNESDAY, spans=(asked,)), PAID, WEDNESDAY)
 
     def test_whatever_bars_another_program_has_stored(self) -> None:
@@ -238,33 +233,35 @@ class TestBarsAreBehind:
             assert behind(BTCUSD, stored(WEDNESDAY, WEDNESDAY, last_bar_ms=last_bar_ms), PAID, WEDNESDAY)
 
     def test_not_for_a_day_after_the_plan_has_refused_them(self) -> None:
-        refused = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.NOT_IN_PLAN, WEDNESDAY)
+        refused = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.NOT_IN_PLAN, WEDNESDAY)
         before = stored(WEDNESDAY, WEDNESDAY, spans=(refused,))
         assert not behind(BTCUSD, before, PAID, WEDNESDAY + DAY - 1)
         assert behind(BTCUSD, before, PAID, WEDNESDAY + DAY)
-        older = structs.replace(before, spans=(refused, Span(WEDNESDAY, WEDNESDAY + BAR, SpanState.WANTED)))
+        older = structs.replace(
+            before, spans=(refused, CoveredInterval(WEDNESDAY, WEDNESDAY + BAR, IntervalState.REQUESTED))
+        )
         assert behind(BTCUSD, older, PAID, WEDNESDAY + 1)  # the newest row counts
 
     def test_not_where_the_plan_has_no_5_minute_bars(self) -> None:
         before = stored(WEDNESDAY, WEDNESDAY)
         assert behind(BTCUSD, before, PAID, WEDNESDAY)
-        assert not behind(BTCUSD, before, paid_without(Lack.INTRADAY, asset_type=CRYPTO), WEDNESDAY)
+        assert not behind(BTCUSD, before, paid_without(Restriction.INTRADAY, asset_type=CRYPTO), WEDNESDAY)
 
     def test_and_queued_not_within_half_an_hour_of_a_failure(self) -> None:
-        failed = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.FAILED, WEDNESDAY, "HTTP 503")
+        failed = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.FAILED, WEDNESDAY, "HTTP 503")
         before = stored(WEDNESDAY, WEDNESDAY, spans=(failed,))
         assert behind(BTCUSD, before, PAID, WEDNESDAY + 1)
         assert not bars_to_queue(BTCUSD, before, PAID, WEDNESDAY + 30 * MINUTE - 1)
         assert bars_to_queue(BTCUSD, before, PAID, WEDNESDAY + 30 * MINUTE)
 
     def test_and_queued_never_where_they_are_not_behind(self) -> None:
-        asked = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         assert not bars_to_queue(BTCUSD, stored(WEDNESDAY, WEDNESDAY, spans=(asked,)), PAID, WEDNESDAY)
 
     def test_of_an_asset_without_a_row_always(self) -> None:
         verdict = assess(Work(BTCUSD, WorkKind.BARS), None, PAID, WEDNESDAY)
         assert (verdict.due, verdict.reason) == (True, "bars behind")
-        asked = Span(WEDNESDAY - DAY, WEDNESDAY, SpanState.ASKED, WEDNESDAY)
+        asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         before = stored(WEDNESDAY, WEDNESDAY, spans=(asked,))
         verdict = assess(Work(BTCUSD, WorkKind.BARS), before, PAID, WEDNESDAY)
         assert (verdict.due, verdict.reason) == (False, "bars up to date")
@@ -282,19 +279,19 @@ class TestAPageOfThePast:
         verdict = assess(page(asset, self.FIRST, self.LAST), None, PAID, WEDNESDAY)
         assert (verdict.due, verdict.reason) == (False, "keeps no bars")
 
-    @pytest.mark.parametrize("lack", [Lack.INTRADAY, Lack.BARS])
-    def test_is_not_due_where_the_plan_has_no_5_minute_bars(self, lack: Lack) -> None:
+    @pytest.mark.parametrize("lack", [Restriction.INTRADAY, Restriction.BARS])
+    def test_is_not_due_where_the_plan_has_no_5_minute_bars(self, lack: Restriction) -> None:
         known = paid_without(lack, asset_type=CRYPTO)
         verdict = assess(page(BTCUSD, self.FIRST, self.LAST), None, known, WEDNESDAY)
         assert verdict.reason == "the plan has no 5-minute bars of it"
         assert verdict.refusal is not None
-        assert verdict.refusal.lack is lack
+        assert verdict.refusal.restriction is lack
 
     def test_is_older_than_the_history_that_begins_with_its_end(self) -> None:
         end_ms = to_ms(datetime(2026, 10, 4, tzinfo=new_york_zone()))
         for edge_ms, is_due in ((end_ms, False), (end_ms - BAR, True)):
             known = Entitlements(end_of_day=False)
-            known.refused(Lack.HISTORY, CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD", edge_ms=edge_ms)
+            known.refused(Restriction.HISTORY, CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD", edge_ms=edge_ms)
             verdict = assess(page(BTCUSD, self.FIRST, self.LAST), None, known, WEDNESDAY)
             assert verdict.due is is_due
             assert (verdict.refusal is None) is is_due
@@ -314,7 +311,7 @@ class TestAPageOfThePast:
     def test_is_asked_for_from_the_first_to_the_last_of_what_is_missing(self) -> None:
         start_ms = to_ms(datetime(2026, 10, 1, tzinfo=new_york_zone()))
         spans = tuple(
-            Span(start_ms + first * HOUR, start_ms + last * HOUR, SpanState.ASKED, 1)
+            CoveredInterval(start_ms + first * HOUR, start_ms + last * HOUR, IntervalState.ASKED, 1)
             for first, last in ((0, 5), (10, 20), (50, 80))
         )
         before = stored(WEDNESDAY, WEDNESDAY, spans=spans)
@@ -322,7 +319,7 @@ class TestAPageOfThePast:
         assert wanted == (start_ms + 5 * HOUR, start_ms + 50 * HOUR)
 
     def test_is_none_for_an_asset_that_is_unknown_refused_or_keeps_no_bars(self) -> None:
-        wanted = Span(MIDNIGHT - 300 * DAY, MIDNIGHT - 200 * DAY, SpanState.WANTED)
+        wanted = CoveredInterval(MIDNIGHT - 300 * DAY, MIDNIGHT - 200 * DAY, IntervalState.REQUESTED)
         before = stored(WEDNESDAY, WEDNESDAY, spans=(wanted,))
         assert pages_to_ask(BTCUSD, before, PAID, WEDNESDAY)
         assert not pages_to_ask(BTCUSD, None, PAID, WEDNESDAY)
@@ -335,30 +332,34 @@ class TestAPageOfThePast:
 class TestWhatIsWorthACall:
     START = MIDNIGHT - 10 * DAY
 
-    def spans(self, state: SpanState, asked_ms: int | None = None, error: str | None = None) -> list[Span]:
-        hole = Span(self.START, self.START + DAY, state, asked_ms, error)
+    def spans(
+        self, state: IntervalState, asked_ms: int | None = None, error: str | None = None
+    ) -> list[CoveredInterval]:
+        hole = CoveredInterval(self.START, self.START + DAY, state, asked_ms, error)
         before = stored(WEDNESDAY, WEDNESDAY, spans=(hole,))
         return askable(BTCUSD, before, self.START, self.START + DAY, WEDNESDAY)
 
     def test_is_what_was_never_asked_for(self) -> None:
-        assert self.spans(SpanState.WANTED)
-        assert not self.spans(SpanState.ASKED, 1)
-        assert not self.spans(SpanState.NOT_IN_PLAN, 1)
+        assert self.spans(IntervalState.REQUESTED)
+        assert not self.spans(IntervalState.ASKED, 1)
+        assert not self.spans(IntervalState.NOT_IN_PLAN, 1)
 
     def test_is_what_failed_six_hours_ago(self) -> None:
-        assert self.spans(SpanState.FAILED, WEDNESDAY - 6 * HOUR, "HTTP 503")
-        assert not self.spans(SpanState.FAILED, WEDNESDAY - 6 * HOUR + 1, "HTTP 503")
-        assert self.spans(SpanState.FAILED, None)
+        assert self.spans(IntervalState.FAILED, WEDNESDAY - 6 * HOUR, "HTTP 503")
+        assert not self.spans(IntervalState.FAILED, WEDNESDAY - 6 * HOUR + 1, "HTTP 503")
+        assert self.spans(IntervalState.FAILED, None)
 
     def test_is_nothing_before_the_beginning_of_the_assets_history(self) -> None:
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(Span(self.START, MIDNIGHT, SpanState.WANTED),))
+        before = stored(
+            WEDNESDAY, WEDNESDAY, spans=(CoveredInterval(self.START, MIDNIGHT, IntervalState.REQUESTED),)
+        )
         (found,) = askable(BTCUSD, before, self.START - DAY, MIDNIGHT - DAY, WEDNESDAY)
         assert (found.start_ms, found.end_ms) == (self.START, MIDNIGHT - DAY)
         assert not askable(BTCUSD, None, self.START, MIDNIGHT, WEDNESDAY)
         assert not askable(BTCUSD, stored(WEDNESDAY, WEDNESDAY), self.START, MIDNIGHT, WEDNESDAY)
 
     def test_is_nothing_of_a_closed_market(self) -> None:
-        spans = (Span(CLOSE, CLOSE + DAY, SpanState.WANTED),)
+        spans = (CoveredInterval(CLOSE, CLOSE + DAY, IntervalState.REQUESTED),)
         assert not askable(EURUSD, stored(CLOSE, CLOSE, spans=spans), CLOSE, CLOSE + DAY, CLOSE + 2 * DAY)
 
 
@@ -369,7 +370,7 @@ class TestTheLatestRange:
             assert latest_range(BTCUSD, before, PAID, WEDNESDAY) == (begins_ms, WEDNESDAY)
 
     def test_of_bars_that_are_known_to_now_begins_with_today_a_millisecond_after_midnight(self) -> None:
-        asked = Span(MIDNIGHT - DAY, MIDNIGHT + BAR, SpanState.ASKED, MIDNIGHT)
+        asked = CoveredInterval(MIDNIGHT - DAY, MIDNIGHT + BAR, IntervalState.ASKED, MIDNIGHT)
         before = stored(MIDNIGHT, MIDNIGHT, spans=(asked,))
         assert latest_range(BTCUSD, before, PAID, MIDNIGHT + 1) == (MIDNIGHT, MIDNIGHT + 1)
 
@@ -378,12 +379,14 @@ class TestTheLatestRange:
 
     def test_has_a_bar_at_least_where_the_history_begins_later(self) -> None:
         known = Entitlements(end_of_day=True)
-        known.refused(Lack.HISTORY, CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD", edge_ms=MIDNIGHT)
+        known.refused(Restriction.HISTORY, CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD", edge_ms=MIDNIGHT)
         assert latest_range(BTCUSD, None, known, WEDNESDAY) == (MIDNIGHT - BAR, MIDNIGHT)
 
     def test_begins_where_the_history_begins(self) -> None:
         known = Entitlements(end_of_day=False)
-        known.refused(Lack.HISTORY, CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD", edge_ms=MIDNIGHT - 3 * DAY)
+        known.refused(
+            Restriction.HISTORY, CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD", edge_ms=MIDNIGHT - 3 * DAY
+        )
         assert latest_range(BTCUSD, None, known, WEDNESDAY) == (MIDNIGHT - 3 * DAY, WEDNESDAY)
 
     def test_of_bars_that_are_known_beyond_the_plans_end_begins_with_its_last_day(self) -> None:
@@ -408,18 +411,18 @@ def sizes(calls: list[Call]) -> list[tuple[type[Call], int]]:
 
 class TestSharedCalls:
     def test_one_grouped_call_serves_any_number(self) -> None:
-        known = paid_without(Lack.SNAPSHOT, Lack.BARS)
+        known = paid_without(Restriction.SNAPSHOT, Restriction.BARS)
         assert sizes(plan(assets(600), {}, known, WEDNESDAY)) == [(GroupedDayCall, 600)]
 
     def test_snapshots_of_a_market_serve_250_each(self) -> None:
         known = Entitlements(end_of_day=False)
         known.saw(FOREX, WEDNESDAY, WEDNESDAY, market_open=True)
-        known.refused(Lack.SNAPSHOT, FOREX, "no", WEDNESDAY, ticker="C:EURUSD")
+        known.refused(Restriction.SNAPSHOT, FOREX, "no", WEDNESDAY, ticker="C:EURUSD")
         calls = plan(assets(251), {}, known, WEDNESDAY)
         assert sizes(calls) == [(MarketSnapshotCall, 250), (MarketSnapshotCall, 1)]
 
     def test_without_grouped_days_each_asks_for_its_own(self) -> None:
-        known = paid_without(Lack.SNAPSHOT, Lack.BARS, Lack.GROUPED)
+        known = paid_without(Restriction.SNAPSHOT, Restriction.BARS, Restriction.GROUPED)
         assert sizes(plan(assets(2), {}, known, WEDNESDAY)) == [(PreviousDayCall, 1)] * 2
 
     def test_of_one_asset_alone_is_none_and_leaves_the_others_theirs(self) -> None:
@@ -429,28 +432,28 @@ class TestSharedCalls:
         assert sizes(plan(work, {}, known, WEDNESDAY)) == [(BarsCall, 1), (GroupedDayCall, 2)]
 
     def test_without_5_minute_bars_no_work_of_an_asset_is_left_out(self) -> None:
-        known = paid_without(Lack.SNAPSHOT, Lack.BARS, Lack.GROUPED)
+        known = paid_without(Restriction.SNAPSHOT, Restriction.BARS, Restriction.GROUPED)
         work = [Work(EURUSD), Work(EURUSD, WorkKind.BARS)]
         assert sizes(plan(work, {}, known, WEDNESDAY)) == [(PreviousDayCall, 1)] * 2
 
     def test_without_bars_to_keep_a_day_that_is_shown_is_asked_for_by_bars(self) -> None:
-        known = paid_without(Lack.SNAPSHOT)
+        known = paid_without(Restriction.SNAPSHOT)
         assert sizes(plan(assets(2, bars=False), {}, known, WEDNESDAY)) == [(BarsCall, 1)] * 2
 
     def test_a_grouped_day_is_the_last_that_has_ended(self) -> None:
-        known = paid_without(Lack.SNAPSHOT, Lack.BARS)
+        known = paid_without(Restriction.SNAPSHOT, Restriction.BARS)
         (call,) = plan(assets(2), {}, known, WEDNESDAY)
         assert isinstance(call, GroupedDayCall)
         assert call.day == date(2026, 11, 17)
 
     def test_stand_where_the_first_of_their_work_stood(self) -> None:
-        known = paid_without(Lack.SNAPSHOT)
+        known = paid_without(Restriction.SNAPSHOT)
         work = [Work(BTCUSD), *assets(1), Work(structs.replace(BTCUSD, symbol="ETH"))]
         assert sizes(plan(work, {}, known, WEDNESDAY)) == [(SnapshotCall, 2), (BarsCall, 1)]
         assert sizes(plan(work[1:], {}, known, WEDNESDAY)) == [(BarsCall, 1), (SnapshotCall, 1)]
 
     def test_pay_where_one_asset_can_share_a_call(self) -> None:
-        known = paid_without(Lack.SNAPSHOT)
+        known = paid_without(Restriction.SNAPSHOT)
         assert shares_calls([EURUSD, BTCUSD], known, WEDNESDAY)
         assert not shares_calls([EURUSD], known, WEDNESDAY)
         assert not shares_calls([], PAID, WEDNESDAY)
@@ -475,7 +478,7 @@ class TestRangesOfOneAsset:
 
     def test_of_a_price_and_of_bars_that_are_alike_are_one_call_at_any_moment(self) -> None:
         """A range that begins with a whole bar is longer than a page by the part of a bar that is over."""
-        known = paid_without(Lack.SNAPSHOT, Lack.MARKET_SNAPSHOT, asset_type=CRYPTO)
+        known = paid_without(Restriction.SNAPSHOT, Restriction.MARKET_SNAPSHOT, asset_type=CRYPTO)
         for now_ms in (WEDNESDAY, WEDNESDAY + 1, WEDNESDAY + BAR - 1):
             calls = plan([Work(BTCUSD), Work(BTCUSD, WorkKind.BARS)], {}, known, now_ms)
             assert calls == [

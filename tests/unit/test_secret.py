@@ -66,7 +66,7 @@ def test_the_words_of_a_library_stay_but_for_what_it_quotes() -> None:
 
 
 @given(st.text(string.ascii_letters + string.digits, min_size=32, max_size=32), st.integers())
-def test_a_key_of_the_vendors_kind_is_never_shown(drawn: str, seed: int) -> None:
+def test_a_key_of_the_providers_kind_is_never_shown(drawn: str, seed: int) -> None:
     for key in (drawn, "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(32))):
         assert key not in masked(key)
         assert not may_be_quoted(key)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from assetbatch.assets import Asset, AssetType
 from assetbatch.config.tables import TABLES
-from assetbatch.market import Bar
-from assetbatch.store.columns import BarColumns, Column
-from assetbatch.store.names import OWN
-from assetbatch.store.shape import DAY_MS, Concern, Shape, concerns
+from assetbatch.database.columns import BarColumns, Column
+from assetbatch.database.names import OWN
+from assetbatch.database.shape import Concern, Shape, concerns
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.models import Bar
+from assetbatch.domain.units import DAY_MS
 
 TABLE = "market_data.ohlcv_5m"
 

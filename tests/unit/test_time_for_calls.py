@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from assetbatch.config import CallLimit
-from assetbatch.flights import calls_that_fit
-from assetbatch.refresh import time_for_calls, time_until_saving
+from assetbatch.domain.queueing import CallLimit
+from assetbatch.refresh.engine import time_for_calls, time_until_saving
+from assetbatch.refresh.inflight import calls_that_fit
 
 
 class TestTimeForCalls:

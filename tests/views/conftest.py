@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
-from assetbatch.assets import AssetPriority
-from assetbatch.health import Alert, AssetHealth, Health, JobHealth, Problem
-from assetbatch.health.jobs import NAMES
-from assetbatch.metrics import (
+from assetbatch.domain.assets import AssetPriority
+from assetbatch.domain.formatting import iso
+from assetbatch.domain.metrics import (
     CALLS,
-    MINUTE_MS,
     PRIORITY_LATENCY,
     QUEUE_LATENCY,
     QUEUE_SIZE,
@@ -19,7 +17,9 @@ from assetbatch.metrics import (
     age_of,
     step_ms,
 )
-from assetbatch.words import iso
+from assetbatch.domain.units import MINUTE_MS
+from assetbatch.health import Alert, AssetHealth, Health, JobHealth, Problem
+from assetbatch.health.jobs import NAMES
 
 NOW_MS = 1_800_000_000_000
 CLASSES = list(AssetPriority)
@@ -134,7 +134,7 @@ def broken(count: int) -> Health:
         assets,
         status="unhealthy",
         problems=[
-            Problem("the last run-priority failed: the vendor refuses the API key", None, "critical"),
+            Problem("the last run-priority failed: the provider refuses the API key", None, "critical"),
             Problem(
                 "run-priority was last started 3 h ago, it should be every 5 min",
                 "is cron running, and does its log say why?",

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.views.charts import COLUMNS, HEIGHT, WIDTH, Line, chart, columns, sparkline
+from assetbatch.views.web.charts import COLUMNS, HEIGHT, WIDTH, Line, chart, columns, sparkline
 
 HOUR = 3_600_000
 END = 1_800_000_000_000

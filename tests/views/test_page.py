@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import pytest
 
+from assetbatch.domain.metrics import CALLS, Series
 from assetbatch.errors import RedisError
 from assetbatch.health import Alert, Health, Problem
-from assetbatch.metrics import CALLS, Series
-from assetbatch.views.page import render, render_error
+from assetbatch.views.web.page import render, render_error
 
 from .conftest import NOW_MS, asset, broken, day, health, no_database
 

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tests.cycles.conftest import free, make_world
+from tests.commands.conftest import free, make_world
 from tests.program import BARE
 from tests.world import KEY, RealClock, SetClock, World
 
@@ -21,7 +21,7 @@ __all__ = ["free", "make_world"]
 
 @pytest.fixture
 def clock() -> SetClock:
-    """Processes take the real time, so the simulated vendor does too."""
+    """Processes take the real time, so the simulated provider does too."""
     return RealClock()
 
 
@@ -56,7 +56,7 @@ def on_terminal(world: World, *arguments: str) -> str:
 def test_a_queue_is_worked_with_a_bar_and_the_call_that_is_made(free: World) -> None:
     free.run_priority()
     free.enqueue_secondary()
-    free.vendor.order("drip-headers=0.003", times=None)
+    free.provider.order("drip-headers=0.003", times=None)
     shown = on_terminal(free, "run-queue")
     assert "0 of 3" in shown
     assert "2 of 3" in shown

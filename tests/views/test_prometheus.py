@@ -6,10 +6,10 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from assetbatch.domain.formatting import iso
+from assetbatch.domain.metrics import CallMade, Outcome, measure
 from assetbatch.health import Health, JobHealth
-from assetbatch.metrics import CallMade, Outcome, measure
 from assetbatch.views.prometheus import render, render_down
-from assetbatch.words import iso
 
 from .conftest import NOW_MS, asset, broken, health, no_database
 
@@ -59,7 +59,7 @@ def test_calls_are_counted_by_outcome_and_their_durations_are_cumulative_buckets
     assert found["assetbatch_calls_total", (("outcome", "ok"),)] == 2
     assert found["assetbatch_calls_total", (("outcome", "vendor_down"),)] == 1
     bounds = ("0.05", "0.1", "0.25", "0.5", "10", "+Inf")
-    buckets = [found["assetbatch_call_duration_seconds_bucket", (("le", bound),)] for bound in bounds]
+    buckets = [found["assetbatch_call_duration_seconds_bucket", (("le", deadline),)] for deadline in bounds]
     assert buckets == [0, 1, 1, 2, 2, 3]
     assert found["assetbatch_call_duration_seconds_count", ()] == 3
     assert found["assetbatch_call_duration_seconds_sum", ()] == 11.38

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from assetbatch.domain.metrics import CALLS, Series
+from assetbatch.domain.units import DAY_MS, MINUTE_MS
 from assetbatch.health import Alert, Health, Problem
-from assetbatch.metrics import CALLS, DAY_MS, MINUTE_MS, Series
-from assetbatch.views.sparkline import sparkline
-from assetbatch.views.status import ROWS, render
+from assetbatch.views.terminal.sparkline import sparkline
+from assetbatch.views.terminal.status import ROWS, render
 
 from .conftest import NOW_MS, asset, broken, day, health, no_database
 
@@ -59,7 +60,7 @@ def test_looks_as_it_was_last_agreed_to_look(name: str, width: int) -> None:
 def test_says_the_verdict_then_the_problems_with_what_to_do_then_the_assets() -> None:
     lines = shown(broken(3), 80)
     assert lines[0] == "unhealthy  0 of 3 assets fresh  2027-01-15 08:00 UTC"
-    assert lines[1] == "! the last run-priority failed: the vendor refuses the API key"
+    assert lines[1] == "! the last run-priority failed: the provider refuses the API key"
     assert "  is cron running, and does its log say why?" in lines
     assert lines.index("  is cron running, and does its log say why?") < next(
         number for number, line in enumerate(lines) if line.startswith("asset ")

@@ -19,16 +19,16 @@ from assetbatch.cli.context import Options, make_output_robust
 from assetbatch.cli.logs import LogFormat, quiet_libraries
 
 COMMANDS = {
-    "run-priority": "cycles",
-    "run-queue": "cycles",
-    "enqueue-secondary": "cycles",
+    "run-priority": "run",
+    "run-queue": "run",
+    "enqueue-secondary": "run",
     "status": "status",
-    "holes": "history",
-    "backfill": "history",
+    "holes": "backfill",
+    "backfill": "backfill",
     "dead": "dead",
-    "init": "setup",
+    "init": "init",
     "doctor": "doctor",
-    "config": "configuration",
+    "config": "config",
     "call": "call",
     "slot": "slot",
     "serve": "serve",
@@ -96,7 +96,7 @@ def options(
         bool,
         typer.Option(
             "--sandbox",
-            help="A simulated vendor, embedded servers, data of its own: needs no key and no server.",
+            help="A simulated provider, embedded servers, data of its own: needs no key and no server.",
         ),
     ] = False,
     verbose: Annotated[

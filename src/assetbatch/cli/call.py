@@ -19,8 +19,8 @@ from assetbatch.cli.slot import (
     kind_of,
     leave_if_stopped,
 )
+from assetbatch.domain.formatting import format_duration
 from assetbatch.errors import RedisError
-from assetbatch.words import span
 
 if TYPE_CHECKING:
     from assetbatch.slots.slots import Slot, Slots
@@ -60,29 +60,31 @@ def call(
 
     What the command leaves running is ended with it.
     """
-    from assetbatch.bounds import Bound
-    from assetbatch.report import WAITS_FOR
+    from assetbatch.deadline import Deadline
+    from assetbatch.refresh.reporter import WAITS_FOR
     from assetbatch.slots.slots import HOLD_SECONDS, Slot
 
     with reported(context) as options:
         config = load_config(options)
         with services_for(options, config) as services:  # open all the time: embedded servers stay up
-            with Bound(wait + MARGIN_SECONDS) as bound:
+            with Deadline(wait + MARGIN_SECONDS) as deadline:
                 slots = services.slots()
                 hold = min(timeout, HOLD_SECONDS)
-                answer = slots.take(kind_of(priority), hold, wait, bound.wait)
-                if bound.stopped is not None and isinstance(answer, Slot):
+                answer = slots.take(kind_of(priority), hold, wait, deadline.wait)
+                if deadline.stopped is not None and isinstance(answer, Slot):
                     slots.done(answer.id, call_made=False)
-                leave_if_stopped(bound)
+                leave_if_stopped(deadline)
             if not isinstance(answer, Slot):
-                log.error("%s; a call is free in %s", WAITS_FOR[answer.reason], span(answer.wait_ms))
+                log.error(
+                    "%s; a call is free in %s", WAITS_FOR[answer.reason], format_duration(answer.wait_ms)
+                )
                 raise typer.Exit(NO_SLOT)
             raise typer.Exit(_run(slots, answer, command, timeout))
 
 
 def _run(slots: Slots, slot: Slot, command: list[str], timeout: float) -> int:
     """Run the command and settle its slot; return its exit code."""
-    from assetbatch.bounds import boot_seconds
+    from assetbatch.deadline import monotonic
     from assetbatch.slots.guard import CANNOT_RUN, NOT_FOUND, run_guarded
     from assetbatch.slots.slots import HOLD_SECONDS, UNANSWERED_SECONDS
     from assetbatch.state.window import ARRIVAL_SECONDS
@@ -94,7 +96,7 @@ def _run(slots: Slots, slot: Slot, command: list[str], timeout: float) -> int:
         if slot.until >= ends_at:
             return None
         try:
-            later = slots.renew(slot, min(HOLD_SECONDS, ends_at - boot_seconds()))
+            later = slots.renew(slot, min(HOLD_SECONDS, ends_at - monotonic()))
         except RedisError as error:
             log.info("the slot is not renewed: %s", error)
             return None
@@ -103,7 +105,7 @@ def _run(slots: Slots, slot: Slot, command: list[str], timeout: float) -> int:
         slot = later
         return slot.until
 
-    environment = {**os.environ, SLOT: slot.id, DEADLINE: f"{time.time() + ends_at - boot_seconds():.3f}"}
+    environment = {**os.environ, SLOT: slot.id, DEADLINE: f"{time.time() + ends_at - monotonic():.3f}"}
     try:
         ended = run_guarded(command, slot.until, environment, renew)
     except OSError as error:
@@ -115,7 +117,8 @@ def _run(slots: Slots, slot: Slot, command: list[str], timeout: float) -> int:
         log.error("%s: cannot be run", command[0])
     elif ended.timed_out:
         log.error(
-            "the command was ended after %s", span(round(1000 * (boot_seconds() - slot.grant.taken_at)))
+            "the command was ended after %s",
+            format_duration(round(1000 * (monotonic() - slot.grant.taken_at))),
         )
     arrival_seconds = ARRIVAL_SECONDS if ended.exit_code == 0 else UNANSWERED_SECONDS
     try:

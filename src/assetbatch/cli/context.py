@@ -19,9 +19,9 @@ from assetbatch.errors import AssetbatchError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from assetbatch.bounds import Bound
-    from assetbatch.cli.repeated import Memory
+    from assetbatch.cli.notices import Memory
     from assetbatch.config import Config
+    from assetbatch.deadline import Deadline
     from assetbatch.services import Services
 
 log = logging.getLogger("assetbatch")
@@ -82,13 +82,13 @@ def current_folder() -> Path:
 
 
 @contextmanager
-def services_for(options: Options, config: Config, bound: Bound | None = None) -> Iterator[Services]:
-    """The services of a command with this bound; a sandbox makes its own schema first."""
+def services_for(options: Options, config: Config, deadline: Deadline | None = None) -> Iterator[Services]:
+    """The services of a command with this deadline; a sandbox makes its own schema first."""
     from assetbatch.services import Services
 
-    with Services(config, options.cycle_id, bound) as services:
+    with Services(config, options.cycle_id, deadline) as services:
         if options.sandbox:
-            from assetbatch.setup import initialise
+            from assetbatch.commands.init import initialise
 
             initialise(services)
         yield services

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assetbatch.cli.context import load_config, print_json, print_rich, print_text, reported, services_for
+from assetbatch.domain.formatting import plural
 from assetbatch.errors import ConfigError
-from assetbatch.words import plural
 
 if TYPE_CHECKING:
+    from assetbatch.domain.queueing import DeadLetter
     from assetbatch.services import Services
-    from assetbatch.state.queue import DeadLetter
 
 SECONDS = 30.0
 
@@ -48,14 +48,14 @@ def add_to(app: typer.Typer) -> None:
 
 def list_letters(context: typer.Context, symbols: Symbols = None, json: Json = False) -> None:
     """Show the dead letters, the latest first, with their last error."""
-    from assetbatch.bounds import Bound
+    from assetbatch.deadline import Deadline
 
     with reported(context) as options:
         config = load_config(options)
-        with Bound(SECONDS) as bound, services_for(options, config, bound) as services:
+        with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
             letters = _letters(services, symbols or [])
             now_ms = services.now_ms()
-        from assetbatch.views import dead as view
+        from assetbatch.views.terminal import dead as view
 
         if json:
             print_json([view.document(letter) for letter in letters])
@@ -71,12 +71,12 @@ def retry(
     context: typer.Context, symbols: Symbols = None, everything: All = False, json: Json = False
 ) -> None:
     """Put dead letters back into the queue, with all their attempts anew."""
-    from assetbatch.bounds import Bound
+    from assetbatch.deadline import Deadline
 
     with reported(context) as options:
         _check_choice(symbols, everything)
         config = load_config(options)
-        with Bound(SECONDS) as bound, services_for(options, config, bound) as services:
+        with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
             ids = [letter.id for letter in _letters(services, symbols or [])]
             done = services.queue.retry_dead(ids)
         if json:
@@ -96,12 +96,12 @@ def drop(
     context: typer.Context, symbols: Symbols = None, everything: All = False, json: Json = False
 ) -> None:
     """Throw dead letters away; enqueue-secondary queues an asset again when it is due."""
-    from assetbatch.bounds import Bound
+    from assetbatch.deadline import Deadline
 
     with reported(context) as options:
         _check_choice(symbols, everything)
         config = load_config(options)
-        with Bound(SECONDS) as bound, services_for(options, config, bound) as services:
+        with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
             ids = [letter.id for letter in _letters(services, symbols or [])]
             dropped = services.queue.drop_dead(ids)
         if json:
@@ -116,7 +116,7 @@ def drop(
 
 def _letters(services: Services, names: list[str]) -> list[DeadLetter]:
     """All dead letters, or those of these symbols and ids; the latest first."""
-    from assetbatch.planning import parse_work_id
+    from assetbatch.domain.work import parse_work_id
     from assetbatch.state.queue import DEAD_LETTERS_KEPT
 
     letters = services.queue.dead_letters(DEAD_LETTERS_KEPT)

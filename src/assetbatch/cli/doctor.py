@@ -28,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
 def doctor(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as one JSON object.")] = False,
-    no_call: Annotated[bool, typer.Option("--no-call", help="Leave the vendor alone.")] = False,
+    no_call: Annotated[bool, typer.Option("--no-call", help="Leave the provider alone.")] = False,
 ) -> None:
     """Check configuration, Redis, PostgreSQL, key, plan and cron, and say what to do about each finding.
 
@@ -42,14 +42,14 @@ def doctor(
             shown = [{k: getattr(f, k) for k in ("check", "level", "message", "hint")} for f in findings]
             print_json({"status": worst(findings), "findings": shown})
         else:
-            from assetbatch.views.doctor import render
+            from assetbatch.views.terminal.doctor import render
 
             print_rich(render(findings))
         raise typer.Exit(exit_code(findings))
 
 
 def _findings(options: Options, *, call: bool) -> list[Finding]:
-    from assetbatch.bounds import Bound
+    from assetbatch.deadline import Deadline
     from assetbatch.doctor import examine, examine_config
     from assetbatch.doctor.findings import of_error
 
@@ -59,11 +59,11 @@ def _findings(options: Options, *, call: bool) -> list[Finding]:
         return of_error("config", raised)
     findings = list(examine_config(config))
     try:
-        with Bound(DOCTOR_SECONDS) as bound, services_for(options, config, bound) as services:
-            for finding in examine(services, bound, call=call):
+        with Deadline(DOCTOR_SECONDS) as deadline, services_for(options, config, deadline) as services:
+            for finding in examine(services, deadline, call=call):
                 findings.append(finding)
-        if bound.stopped:
-            raise typer.Exit(128 + bound.stopped)
+        if deadline.stopped:
+            raise typer.Exit(128 + deadline.stopped)
     except AssetbatchError as raised:  # a sandbox's own servers, which it needs before anything is examined
         findings += of_error(_check_of(raised), raised)
     return findings

@@ -12,8 +12,8 @@ from typing import TextIO
 
 import msgspec
 
+from assetbatch.domain.formatting import iso
 from assetbatch.secret import masked_prose
-from assetbatch.words import iso
 
 EXTRA_KEYS = ("symbol", "duration_ms", "result", "calls", "exit_code")
 """What a record may carry besides, by `extra`; keys of the JSON log."""

@@ -60,7 +60,7 @@ def sandbox(
         bool, typer.Option("--retry-after", help="A 429 names the seconds to wait.")
     ] = False,
 ) -> None:
-    """Serve a simulated vendor on loopback: real HTTP, the real plans' refusals, faults to order."""
+    """Serve a simulated provider on loopback: real HTTP, the real plans' refusals, faults to order."""
     from assetbatch.errors import UnreachableError
     from assetbatch.sandbox import PLANS, SandboxServer, serve_forever
 

@@ -17,9 +17,9 @@ from assetbatch.errors import AssetbatchError, ConfigError, UnreachableError
 if TYPE_CHECKING:
     from assetbatch.config import Config
     from assetbatch.health import Health
+    from assetbatch.monitoring.server import Cached, Document
+    from assetbatch.monitoring.slots import SlotApi
     from assetbatch.services import Services
-    from assetbatch.serving import Cached, Document
-    from assetbatch.slots.http import SlotApi
     from assetbatch.slots.slots import Slots
 
 DEFAULT_PORT = 8787
@@ -66,7 +66,7 @@ def serve(
 
 
 def _serve(options: Options, config: Config, host: str, port: int, refresh: int, with_slots: bool) -> int:
-    from assetbatch.serving import Server
+    from assetbatch.monitoring.server import Application, Server
 
     with services_for(options, config) as services:  # open all the time: embedded servers stay up
         if config.redis.url is not None and config.redis.url.embedded:
@@ -76,10 +76,11 @@ def _serve(options: Options, config: Config, host: str, port: int, refresh: int,
         api = _slot_api(options, config) if with_slots else None
         actions = {"slot": api.answer} if api else {}
         try:
-            server = Server(host, port, _documents(options, config, refresh), actions)
-        except OSError as error:
-            hint = "choose another with --port"
-            raise ConfigError(f"{host}:{port} cannot be listened on: {error.strerror}", hint=hint) from None
+            server = Server(host, port, Application(_documents(options, config, refresh), actions))
+        except (OSError, ValueError) as error:  # waitress says ValueError of a name that it cannot resolve
+            why = error.strerror if isinstance(error, OSError) else "no such address"
+            hint = "choose another with --host or --port"
+            raise ConfigError(f"{host}:{port} cannot be listened on: {why}", hint=hint) from None
         if not _is_loopback(host):
             log.warning("%s is not loopback: everybody who reaches it can read this (no login here)", host)
         stopped: list[int] = []
@@ -91,7 +92,7 @@ def _serve(options: Options, config: Config, host: str, port: int, refresh: int,
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.run, daemon=True).start()
         shown = f"[{host}]" if ":" in host else host
         paths = "/health/batch, /metrics and /slot" if api else "/health/batch and /metrics"
         print_text(f"serving http://{shown}:{server.port}/ , {paths}")
@@ -103,7 +104,7 @@ def _serve(options: Options, config: Config, host: str, port: int, refresh: int,
 
 
 def _slot_api(options: Options, config: Config) -> SlotApi:
-    from assetbatch.slots.http import SlotApi
+    from assetbatch.monitoring.slots import SlotApi
 
     config.require_api_key()
     config.require_redis()
@@ -117,9 +118,9 @@ def _slot_api(options: Options, config: Config) -> SlotApi:
 
 
 def _documents(options: Options, config: Config, refresh: int) -> dict[str, Cached]:
-    from assetbatch import overview
     from assetbatch.health import encode
-    from assetbatch.serving import Cached, Document
+    from assetbatch.monitoring import snapshot
+    from assetbatch.monitoring.server import Cached, Document
     from assetbatch.views import prometheus
 
     json, html = "application/json", "text/html; charset=utf-8"
@@ -129,10 +130,10 @@ def _documents(options: Options, config: Config, refresh: int) -> dict[str, Cach
         return Document(503 if health.status == "unhealthy" else 200, json, encode(health) + b"\n")
 
     def metrics(services: Services, health: Health) -> Document:
-        return Document(200, prometheus.CONTENT_TYPE, overview.metrics_text(services, health).encode())
+        return Document(200, prometheus.CONTENT_TYPE, snapshot.metrics_text(services, health).encode())
 
     def page(services: Services, health: Health) -> Document:
-        return Document(200, html, overview.page(services, health, refresh_seconds=60).encode())
+        return Document(200, html, snapshot.page(services, health, refresh_seconds=60).encode())
 
     def batch_down(error: AssetbatchError) -> Document:
         import msgspec
@@ -142,10 +143,10 @@ def _documents(options: Options, config: Config, refresh: int) -> dict[str, Cach
         return Document(503, json, body + b"\n")
 
     def metrics_down(_error: AssetbatchError) -> Document:
-        return Document(200, prometheus.CONTENT_TYPE, overview.metrics_text_down().encode())
+        return Document(200, prometheus.CONTENT_TYPE, snapshot.metrics_text_down().encode())
 
     def page_down(error: AssetbatchError) -> Document:
-        from assetbatch.views.page import render_error
+        from assetbatch.views.web.page import render_error
 
         return Document(503, html, render_error(error, refresh_seconds=60).encode())
 
@@ -155,7 +156,7 @@ def _documents(options: Options, config: Config, refresh: int) -> dict[str, Cach
         def make() -> Document:
             try:
                 with services_for(options._replace(sandbox=False), config) as services:
-                    return render(services, overview.health_document(services))
+                    return render(services, snapshot.health_document(services))
             except AssetbatchError as error:
                 log.info("%s", error)
                 return down(error)

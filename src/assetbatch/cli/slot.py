@@ -12,9 +12,9 @@ import typer
 from assetbatch.cli.context import Options, load_config, print_json, reported, services_for
 
 if TYPE_CHECKING:
-    from assetbatch.bounds import Bound
+    from assetbatch.deadline import Deadline
+    from assetbatch.domain.queueing import CallKind
     from assetbatch.services import Services
-    from assetbatch.state.window import CallKind
 
 LONGEST_WAIT_SECONDS = 3600
 
@@ -93,9 +93,9 @@ def take(
     """
     from assetbatch.slots.slots import Slot, told
 
-    with reported(context) as options, bounded(options, wait) as (services, bound):
-        answer = services.slots().take(kind_of(priority), hold, wait, bound.wait)
-        leave_if_stopped(bound)
+    with reported(context) as options, bounded(options, wait) as (services, deadline):
+        answer = services.slots().take(kind_of(priority), hold, wait, deadline.wait)
+        leave_if_stopped(deadline)
         print_json(told(answer))
     if not isinstance(answer, Slot):
         raise typer.Exit(NO_SLOT)
@@ -117,29 +117,29 @@ def done(
     """
     from assetbatch.slots.slots import Done
 
-    with reported(context) as options, bounded(options, 0.0) as (services, _bound):
+    with reported(context) as options, bounded(options, 0.0) as (services, _deadline):
         services.slots(is_recorded=True).done(slot, call_made=calls_made == 1)
         print_json(Done(slot, calls_made))
 
 
 def kind_of(priority: bool) -> CallKind:
     """In whose name a call is made."""
-    from assetbatch.state.window import CallKind
+    from assetbatch.domain.queueing import CallKind
 
     return CallKind.PRIORITY if priority else CallKind.QUEUE
 
 
 @contextmanager
-def bounded(options: Options, wait: float) -> Iterator[tuple[Services, Bound]]:
+def bounded(options: Options, wait: float) -> Iterator[tuple[Services, Deadline]]:
     """The services of a command that waits for so many seconds at the most."""
-    from assetbatch.bounds import Bound
+    from assetbatch.deadline import Deadline
 
     config = load_config(options)
-    with Bound(wait + MARGIN_SECONDS) as bound, services_for(options, config, bound) as services:
-        yield services, bound
+    with Deadline(wait + MARGIN_SECONDS) as deadline, services_for(options, config, deadline) as services:
+        yield services, deadline
 
 
-def leave_if_stopped(bound: Bound) -> None:
+def leave_if_stopped(deadline: Deadline) -> None:
     """End the command where it was asked to stop."""
-    if bound.stopped is not None:
-        raise typer.Exit(128 + bound.stopped)
+    if deadline.stopped is not None:
+        raise typer.Exit(128 + deadline.stopped)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from assetbatch.config import Config
+    from assetbatch.domain.metrics import Series
     from assetbatch.health import Health
-    from assetbatch.metrics import Series
     from assetbatch.services import Services
 
 STATUS_SECONDS = 30.0
@@ -84,21 +84,21 @@ def status(
 def _show(
     options: Options, config: Config, json: bool, html: Path | None, prometheus: Path | None, all_assets: bool
 ) -> None:
-    from assetbatch import overview
-    from assetbatch.bounds import Bound
+    from assetbatch.deadline import Deadline
     from assetbatch.health import encode
+    from assetbatch.monitoring import files, snapshot
 
     series: dict[str, Series] = {}
-    with Bound(STATUS_SECONDS) as bound, services_for(options, config, bound) as services:
-        health = overview.health_document(services)
+    with Deadline(STATUS_SECONDS) as deadline, services_for(options, config, deadline) as services:
+        health = snapshot.health_document(services)
         if html:
-            overview.write_atomically(html, overview.page(services, health))
+            files.publish(html, snapshot.page(services, health))
             log.info("%s written", html)
         if prometheus:
-            overview.write_atomically(prometheus, overview.metrics_text(services, health))
+            files.publish(prometheus, snapshot.metrics_text(services, health))
             log.info("%s written", prometheus)
         if not json and not html and not prometheus:
-            series = overview.last_day(services)
+            series = snapshot.last_day(services)
     if json:
         print_text(encode(health).decode())
     elif not html and not prometheus:
@@ -111,7 +111,7 @@ def _page(
     health: Health, series: dict[str, Series], all_assets: bool, *, fit: bool = False
 ) -> RenderableType:
     """`fit` keeps it to the terminal's height as far as it can be."""
-    from assetbatch.views.status import ROWS, render
+    from assetbatch.views.terminal.status import ROWS, render
 
     console = stdout_console()
     plain = not console.encoding.lower().startswith("utf")
@@ -120,10 +120,10 @@ def _page(
 
 
 def _check(options: Options) -> int:
-    from assetbatch.bounds import Bound
-    from assetbatch.overview import health_document
-    from assetbatch.pings import Ping
-    from assetbatch.views.check import render, render_error
+    from assetbatch.deadline import Deadline
+    from assetbatch.monitoring.pings import Ping
+    from assetbatch.monitoring.snapshot import health_document
+    from assetbatch.views.nagios import render, render_error
 
     def told(code: int, line: str) -> int:
         print_text(line)
@@ -133,8 +133,8 @@ def _check(options: Options) -> int:
     try:
         config = load_config(options)
         ping = Ping(config.ping_url.for_command("status") if config.ping_url else None, options.cycle_id)
-        bound = Bound(CHECK_SECONDS, lambda error: told(*render_error(error)))
-        with bound, services_for(options, config, bound) as services:
+        deadline = Deadline(CHECK_SECONDS, lambda error: told(*render_error(error)))
+        with deadline, services_for(options, config, deadline) as services:
             code, line = render(health_document(services), config)
     except AssetbatchError as error:
         code, line = render_error(error)
@@ -150,26 +150,26 @@ def _watch(options: Options, config: Config, all_assets: bool) -> int:
     from rich.live import Live
     from rich.text import Text
 
-    from assetbatch import overview
-    from assetbatch.bounds import Bound
+    from assetbatch.deadline import Deadline
+    from assetbatch.monitoring import snapshot
 
     if sys.stdout is None or not sys.stdout.isatty():
         raise ConfigError("--watch needs a terminal", hint="leave it out, or use --json")
     before = ExitStack()  # closed only when its successor is open: embedded servers stay up
     with Live(console=stdout_console(), screen=True, auto_refresh=False) as live:
         while True:
-            with Bound(STATUS_SECONDS + WATCH_SECONDS) as bound:
+            with Deadline(STATUS_SECONDS + WATCH_SECONDS) as deadline:
                 now = ExitStack()
                 try:
-                    services: Services = now.enter_context(services_for(options, config, bound))
-                    health = overview.health_document(services)
-                    shown = _page(health, overview.last_day(services), all_assets, fit=True)
+                    services: Services = now.enter_context(services_for(options, config, deadline))
+                    health = snapshot.health_document(services)
+                    shown = _page(health, snapshot.last_day(services), all_assets, fit=True)
                 except AssetbatchError as error:
                     shown = Text(f"error: {error}", style="red")
                 before.close()
                 before = now
                 live.update(shown, refresh=True)
-                bound.wait(WATCH_SECONDS)
-                if bound.stopped:
+                deadline.wait(WATCH_SECONDS)
+                if deadline.stopped:
                     before.close()
-                    return 128 + bound.stopped
+                    return 128 + deadline.stopped

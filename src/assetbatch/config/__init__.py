@@ -4,13 +4,12 @@
 """
 
 from assetbatch.config.loading import SANDBOX_KEY, built_in_config, load, override
-from assetbatch.config.settings import TIERS, CallLimit, Config, Tier
+from assetbatch.config.settings import TIERS, Config, Tier
 from assetbatch.config.urls import DatabaseUrl, PingUrls, RedisUrl
 
 __all__ = [
     "SANDBOX_KEY",
     "TIERS",
-    "CallLimit",
     "Config",
     "DatabaseUrl",
     "PingUrls",

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from assetbatch.assets import Asset
 from assetbatch.config.settings import ASSET_LISTS, SECTIONS, Config
 from assetbatch.config.tables import TABLES, TableMapping, TableMappings
 from assetbatch.config.urls import HttpUrl, PingUrls, ServerUrl
+from assetbatch.domain.assets import Asset
 from assetbatch.secret import Secret, masked, masked_name
 
 
@@ -38,7 +38,7 @@ def effective(config: Config) -> list[Shown]:
             elif key == "calls_per_minute":
                 lines.append(_calls_per_minute(config))
             elif config.sandbox and (name, key) == ("provider", "base_url"):
-                lines.append(Shown("provider.base_url", "a simulated vendor on this machine", "--sandbox"))
+                lines.append(Shown("provider.base_url", "a simulated provider on this machine", "--sandbox"))
             else:
                 lines.append(line(f"{name}.{key}", _text(getattr(section, key))))
     for name in ASSET_LISTS:

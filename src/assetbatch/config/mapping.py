@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 from assetbatch.config.checking import KeyPath, Mistake, unknown_key
 from assetbatch.config.tables import TABLES, Constant, TableMapping, TableMappings
 from assetbatch.config.wording import kind_of, shown
-from assetbatch.status import OPEN, Status
+from assetbatch.domain.status import OPEN, Status
 
 OPTIONAL = {"bars": ("volume", "vwap", "trades"), "symbols": ("name", "asset_type", "updated_at")}
 """Columns that a platform may do without, by table."""
@@ -22,7 +22,7 @@ STATES = tuple(status.value for status in Status if status not in OPEN and statu
 """The states that are written into `sync_status`."""
 
 _LONGEST_NAME = 63
-"""PostgreSQL's bound, in bytes."""
+"""PostgreSQL's deadline, in bytes."""
 
 _COLUMN = f"a column's name of 1 to {_LONGEST_NAME} bytes"
 _CONSTANT = "a text, a number, true or false: it is a further column of the platform with this value"

@@ -10,14 +10,16 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from assetbatch.assets import Asset, AssetType
 from assetbatch.config.symbols import Symbol
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, PingUrls, RedisUrl
+from assetbatch.domain.asset_classes import EXAMPLES, AssetType, ticker_pattern
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret
 
-_UNLIMITED_PER_SECOND = 100  # what the vendor asks paying customers to stay below
+_UNLIMITED_PER_SECOND = 100  # what the provider asks paying customers to stay below
 
 CallsPerMinute = Annotated[
     Annotated[int, Meta(ge=1, le=_UNLIMITED_PER_SECOND * 60)] | None,
@@ -27,7 +29,7 @@ _PREFIX = r"^(?:[A-Za-z0-9._:-]+|[A-Za-z0-9._:-]*\{[A-Za-z0-9._:-]+\}[A-Za-z0-9.
 
 
 class Tier(NamedTuple):
-    """What one may expect of a plan of the vendor; what the vendor answers wins.
+    """What one may expect of a plan of the provider; what the provider answers wins.
 
     `rate_limit` is calls a minute (None: unlimited), `delay_minutes` the age of the newest data.
     """
@@ -45,18 +47,11 @@ TIERS: dict[str, Tier] = {
 }
 
 
-class CallLimit(NamedTuple):
-    """At most `limit` calls in any `window_ms` milliseconds."""
-
-    limit: int
-    window_ms: int
-
-
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
 
-class Batch(_Section, frozen=True):
+class BatchSettings(_Section, frozen=True):
     """How often cron starts a cycle and how long one may take."""
 
     interval_minutes: Annotated[int, Meta(ge=1, le=1440)] = 5
@@ -64,7 +59,7 @@ class Batch(_Section, frozen=True):
     priority_assets_enabled: bool = True
 
 
-class RateLimiting(_Section, frozen=True):
+class RateLimitSettings(_Section, frozen=True):
     """The plan, and the calls it allows: `calls_per_minute` in any `window_seconds`.
 
     An absent `calls_per_minute` is UNSET and means the tier's own number; None means unlimited.
@@ -98,7 +93,7 @@ class RateLimiting(_Section, frozen=True):
         return CallLimit(calls, self.window_seconds * 1000)
 
 
-class Queue(_Section, frozen=True):
+class QueueSettings(_Section, frozen=True):
     """The pending queue: its size, its retries, how many calls at once."""
 
     max_size: Annotated[int, Meta(ge=1)] = 1000
@@ -107,14 +102,14 @@ class Queue(_Section, frozen=True):
     max_concurrency: Annotated[int, Meta(ge=1, le=64)] = 1
 
 
-class Database(_Section, frozen=True):
+class DatabaseSettings(_Section, frozen=True):
     """Where PostgreSQL is (None: nobody said), and what a platform's tables and columns are called."""
 
     url: DatabaseUrl | None = None
     tables: TableMappings = TableMappings()
 
 
-class Redis(_Section, frozen=True):
+class RedisSettings(_Section, frozen=True):
     """Where Redis is (None: nobody said) and what its keys begin with.
 
     A prefix without braces gets them: the text in braces is the hash tag that keeps all keys in
@@ -133,13 +128,13 @@ class Redis(_Section, frozen=True):
             msgspec.structs.force_setattr(self, "prefix", f"{{{self.prefix}}}")
 
 
-class Provider(_Section, frozen=True):
-    """Where the vendor's API is."""
+class ProviderSettings(_Section, frozen=True):
+    """Where the provider's API is."""
 
     base_url: ApiUrl = ApiUrl("https://api.massive.com")
 
 
-class Alerts(_Section, frozen=True):
+class AlertsSettings(_Section, frozen=True):
     """From where on a metric is an alert."""
 
     success_rate_min_percent: Annotated[float, Meta(ge=0, le=100)] = 90.0
@@ -148,28 +143,28 @@ class Alerts(_Section, frozen=True):
     rate_limit_waits_per_hour_max: Annotated[int, Meta(ge=0)] = 10
 
 
-class Metrics(_Section, frozen=True):
+class MetricsSettings(_Section, frozen=True):
     """The file for Prometheus' textfile collector; None: not written."""
 
     prometheus_file: Annotated[str, Meta(min_length=1, description="the path of a file")] | None = None
 
 
-class Events(_Section, frozen=True):
+class EventsSettings(_Section, frozen=True):
     """The stream of updates besides the channel; None: no stream."""
 
     stream_maxlen: Annotated[int, Meta(ge=1)] | None = None
 
 
 SECTIONS: dict[str, type[_Section]] = {
-    "batch": Batch,
-    "rate_limiting": RateLimiting,
-    "queue": Queue,
-    "database": Database,
-    "redis": Redis,
-    "provider": Provider,
-    "alerts": Alerts,
-    "metrics": Metrics,
-    "events": Events,
+    "batch": BatchSettings,
+    "rate_limiting": RateLimitSettings,
+    "queue": QueueSettings,
+    "database": DatabaseSettings,
+    "redis": RedisSettings,
+    "provider": ProviderSettings,
+    "alerts": AlertsSettings,
+    "metrics": MetricsSettings,
+    "events": EventsSettings,
 }
 
 
@@ -181,8 +176,8 @@ class AssetSettings(_Section, frozen=True):
         Annotated[
             str,
             Meta(
-                pattern=r"^[CX]:[A-Z0-9._-]{1,32}\Z",
-                description="the vendor's name with its prefix, such as C:EURUSD or X:BTCUSD",
+                pattern=ticker_pattern(),
+                description=f"the provider's name with its prefix, such as {' or '.join(EXAMPLES.values())}",
             ),
         ]
         | UnsetType
@@ -234,17 +229,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     None in a sandbox that found none.
     """
 
-    batch: Batch = Batch()
+    batch: BatchSettings = BatchSettings()
     priority_assets: tuple[Asset, ...] = ()
     secondary_assets: tuple[Asset, ...] = ()
-    rate_limiting: RateLimiting = RateLimiting()
-    queue: Queue = Queue()
-    database: Database = Database()
-    redis: Redis = Redis()
-    provider: Provider = Provider()
-    alerts: Alerts = Alerts()
-    metrics: Metrics = Metrics()
-    events: Events = Events()
+    rate_limiting: RateLimitSettings = RateLimitSettings()
+    queue: QueueSettings = QueueSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    provider: ProviderSettings = ProviderSettings()
+    alerts: AlertsSettings = AlertsSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    events: EventsSettings = EventsSettings()
     ping_url: PingUrls | None = None
     api_key: Secret | None = None
     file: Path | None = None
@@ -322,6 +317,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         """Where Redis is; raises ConfigError if nobody said."""
         if self.redis.url is None:
             raise ConfigError(
-                "no Redis is configured", hint="write redis.url: embedded into config.yml, or set REDIS_URL"
+                "no Redis is configured",
+                hint="write redis.url: embedded into config.yml, or set REDIS_URL",
             )
         return self.redis.url

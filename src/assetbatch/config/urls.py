@@ -244,7 +244,7 @@ class HttpUrl(str):
 
 
 class ApiUrl(HttpUrl):
-    """The base of the vendor's API: the key is sent there, so plain HTTP is for near hosts only."""
+    """The base of the provider's API: the key is sent there, so plain HTTP is for near hosts only."""
 
     __slots__ = ()
     expected = "https://… (http:// only to an IP address or a host name without a dot)"

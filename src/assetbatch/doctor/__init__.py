@@ -1,4 +1,5 @@
-"""Is everything in place? Config, Redis, PostgreSQL, locks, vendor, plan, window, queue, cron, in this order.
+"""Is everything in place? Config, Redis, PostgreSQL, locks, provider, plan, window, queue, cron, in this
+order.
 
 `examine` and `examine_config` ask; `findings` decides, from values, and is pure.
 """

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from assetbatch.bounds import Bound, boot_seconds
+from assetbatch.commands.init import look_at
 from assetbatch.config import Config
 from assetbatch.config.options import check_options
 from assetbatch.config.symbols import ALIKE_HINT, likely_mistakes
+from assetbatch.deadline import Deadline, monotonic
 from assetbatch.doctor.findings import (
     Answer,
     Asked,
@@ -24,39 +25,40 @@ from assetbatch.doctor.findings import (
     of_locks,
     of_partitions,
     of_plan,
+    of_provider,
     of_queue,
     of_redis,
     of_refusals,
     of_registered,
     of_tables,
     of_trial,
-    of_vendor,
     of_window,
     ok,
     warning,
 )
+from assetbatch.domain.formatting import format_duration
+from assetbatch.domain.queueing import CallKind, Denied
+from assetbatch.domain.records import COMMANDS
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import (
     AssetbatchError,
-    BoundExceededError,
     DatabaseError,
+    DeadlineExceededError,
     RedisError,
     SchemaMissingError,
 )
-from assetbatch.events import channel
 from assetbatch.health import job_health
+from assetbatch.provider.refusals import Refusal
 from assetbatch.secret import masked
 from assetbatch.services import Services
-from assetbatch.setup import look_at
 from assetbatch.state.connection import redis_errors
-from assetbatch.state.journal import COMMANDS
+from assetbatch.state.events import channel
+from assetbatch.state.preflight import refusals
 from assetbatch.state.process_id import new_id
-from assetbatch.state.trial import refusals
-from assetbatch.state.window import CallKind, Grant, Refused
-from assetbatch.vendor.refusals import Refusal, RefusalKind
-from assetbatch.words import span
+from assetbatch.state.window import Grant
 
 SLOT_SECONDS = 5.0
-"""So long a free call is waited for; after that the vendor is left alone."""
+"""So long a free call is waited for; after that the provider is left alone."""
 
 CALL_SECONDS = 8.0
 
@@ -94,16 +96,16 @@ def _readable_for_all(path: Path) -> bool:
         return False
 
 
-def examine(services: Services, bound: Bound, *, call: bool) -> Iterator[Finding]:
-    """All findings about the servers, the vendor and the work, each as soon as it is known; with `call` the
-    vendor is asked once, if a slot is free."""
-    found = _Examination(services, bound, call=call)
+def examine(services: Services, deadline: Deadline, *, call: bool) -> Iterator[Finding]:
+    """All findings about the servers, the provider and the work, each as soon as it is known; with `call` the
+    provider is asked once, if a slot is free."""
+    found = _Examination(services, deadline, call=call)
     return in_order(
         {
             "redis": found.redis,
             "postgresql": found.postgresql,
             "locks": found.locks,
-            "vendor": found.vendor,
+            "vendor": found.provider,
             "plan": found.plan,
             "window": found.window,
             "queue": found.queue,
@@ -125,7 +127,7 @@ def in_order(checks: Mapping[str, Callable[[], Iterable[Finding]]]) -> Iterator[
             for finding in look():
                 said.add(finding.message)
                 yield finding
-        except BoundExceededError as raised:
+        except DeadlineExceededError as raised:
             yield error(check, f"hangs: {raised.message}", HANGS_HINT, code=raised.exit_code)
             missing = "more time"
         except RedisError as raised:
@@ -141,10 +143,10 @@ def in_order(checks: Mapping[str, Callable[[], Iterable[Finding]]]) -> Iterator[
 class _Examination:
     """The checks in their order: each may rely on what those before it have found."""
 
-    def __init__(self, services: Services, bound: Bound, *, call: bool) -> None:
+    def __init__(self, services: Services, deadline: Deadline, *, call: bool) -> None:
         self._services = services
         self._config = services.config
-        self._bound = bound
+        self._deadline = deadline
         self._call = call
         self._has_redis = False
         self._takes_writes = False
@@ -209,14 +211,14 @@ class _Examination:
         held = {command: self._services.locks.held(command) for command in COMMANDS}
         return of_locks(held, self._services.now_ms())
 
-    def vendor(self) -> Iterable[Finding]:
+    def provider(self) -> Iterable[Finding]:
         if self._config.api_key is None:
             return [not_checked("vendor", "it needs an API key")]
         if not self._call:
             return [ok("vendor", "not asked (--no-call)")]
         if not self._takes_writes:
             return [not_checked("vendor", "it needs redis to take writes, for the call to be counted")]
-        return _vendor(self._services, self._bound)
+        return _provider(self._services, self._deadline)
 
     def plan(self) -> Iterable[Finding]:
         if self._config.api_key is None:
@@ -236,7 +238,7 @@ class _Examination:
     def cron(self) -> Iterable[Finding]:
         now_ms = self._services.now_ms()
         jobs = [
-            job_health(command, self._services.journal.job(command), self._config, now_ms)
+            job_health(command, self._services.history.job(command), self._config, now_ms)
             for command in COMMANDS
         ]
         return of_cron(jobs, self._waiting, self._config, now_ms)
@@ -246,38 +248,38 @@ def _host_ms() -> int:
     return round(time.time() * 1000)
 
 
-def _vendor(services: Services, bound: Bound) -> Sequence[Finding]:
-    vendor = services.vendor  # made before the slot is taken, which does not keep for long
+def _provider(services: Services, deadline: Deadline) -> Sequence[Finding]:
+    provider = services.provider  # made before the slot is taken, which does not keep for long
     try:
-        grant = _slot(services, bound)
+        grant = _slot(services, deadline)
         if isinstance(grant, Grant):
             _record_call(services, grant)
     except DatabaseError:
         return [not_checked("vendor", "it needs the database, to record that a call is made")]
     if not isinstance(grant, Grant):
-        free_in = span(grant.wait_ms)
+        free_in = format_duration(grant.wait_ms)
         if grant.reason == "blocked":
             hint = "it said too many calls (429): does another program use this key?"
             return [warning("vendor", f"has forbidden calls for another {free_in}", hint)]
         return [ok("vendor", f"not asked: no call is free for {free_in}; ask again then")]
-    if grant.too_old(boot_seconds()):  # this host slept meanwhile
+    if grant.too_old(monotonic()):  # this host slept meanwhile
         services.window.cancel(grant)
         return [not_checked("vendor", "this host was too slow to use its slot")]
     sent = True
     before_ms = services.now_ms()
     try:
-        seconds = min(CALL_SECONDS, services.window.call_ends_at(grant) - boot_seconds())
-        status = vendor.market_status(deadline_seconds=seconds)
+        seconds = min(CALL_SECONDS, services.window.call_ends_at(grant) - monotonic())
+        status = provider.market_status(deadline_seconds=seconds)
     except Refusal as refusal:
         sent = refusal.sent
         return [_refused(services, refusal)]
     finally:
         if sent:
-            services.window.settle(grant)
+            services.window.complete(grant)
         else:
             services.window.cancel(grant)
     markets = f"forex {status.fx or 'unknown'}, crypto {status.crypto or 'unknown'}"
-    return of_vendor(Answer(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
+    return of_provider(Answer(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
 
 
 def _record_call(services: Services, grant: Grant) -> None:
@@ -289,7 +291,7 @@ def _record_call(services: Services, grant: Grant) -> None:
         raise
 
 
-def _slot(services: Services, bound: Bound) -> Grant | Refused:
+def _slot(services: Services, deadline: Deadline) -> Grant | Denied:
     """A free call; or why and for how long there is none."""
     call_id = new_id()
     waited = 0.0
@@ -297,10 +299,10 @@ def _slot(services: Services, bound: Bound) -> Grant | Refused:
         answer = services.window.ask(CallKind.QUEUE, call_id)
         if isinstance(answer, Grant):
             return answer
-        if bound.stopped or waited + answer.wait_ms / 1000 > SLOT_SECONDS:
-            services.window.leave(call_id)
+        if deadline.stopped or waited + answer.wait_ms / 1000 > SLOT_SECONDS:
+            services.window.abandon_wait(call_id)
             return answer
-        bound.wait(answer.pause_seconds)
+        deadline.wait(answer.pause_seconds)
         waited += answer.pause_seconds
 
 
@@ -312,7 +314,7 @@ def _refused(services: Services, refusal: Refusal) -> Finding:
         case RefusalKind.TOO_MANY_CALLS:
             until_ms = services.window.block(refusal.retry_after_seconds)
             hint = "does another program use this key? then lower rate_limiting.calls_per_minute"
-            left = span(until_ms - services.now_ms())
+            left = format_duration(until_ms - services.now_ms())
             return warning("vendor", f"says too many calls; nobody calls for {left}", hint)
         case RefusalKind.NOT_IN_PLAN:
             return ok("vendor", "answers, and takes the API key")

@@ -10,33 +10,34 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from assetbatch.assets import Asset, AssetType
 from assetbatch.config import Config
-from assetbatch.entitlements import Entitlements
+from assetbatch.database.adoption import Plan
+from assetbatch.database.adoption.findings import Part
+from assetbatch.database.facts import DatabaseFacts
+from assetbatch.database.failures import INIT_HINT
+from assetbatch.database.partitions import LATER, Partition, missing, month_of
+from assetbatch.database.shape import Concern
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.entitlements import Entitlements, restriction_in_words
+from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
+from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.queueing import QueueState
+from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
+from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.health import JobHealth
 from assetbatch.health.jobs import ENQUEUE_MS, interval_ms
 from assetbatch.health.problems import MISSED_STARTS, QUEUE_SILENT_MS
-from assetbatch.hours import to_ms
-from assetbatch.report import lack_in_words
-from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
-from assetbatch.state.queue import QueueState
 from assetbatch.state.window import WindowState
-from assetbatch.store.adoption import Plan
-from assetbatch.store.adoption.findings import Part
-from assetbatch.store.facts import DatabaseFacts
-from assetbatch.store.failures import INIT_HINT
-from assetbatch.store.partitions import LATER, Partition, missing, month_of
-from assetbatch.store.shape import Concern
-from assetbatch.words import ago, listed, moment, plural, span
 
-CLOCK_WARNING_MS = 2_000
-CLOCK_ERROR_MS = 60_000
+CLOCK_WARNING_MS = 2 * SECOND_MS
+CLOCK_ERROR_MS = MINUTE_MS
 REDIS_VERSION = (7, 0)
 VALKEY_VERSION = (8, 0)
 POSTGRES_VERSION = 150_000
 NEARLY_FULL = 0.9
-LONGEST_CYCLE_MS = 3_600_000 + 60_000
+LONGEST_CYCLE_MS = HOUR_MS + MINUTE_MS
 """No `--max-seconds` is longer than an hour; a lock that is held for more has come by a clock's jump."""
 NTP_HINT = "have NTP (chrony, systemd-timesyncd) slew both clocks; a jump ahead would open the call window"
 CRON_HINT = "put the lines of crontab.example into your crontab, with your paths"
@@ -189,7 +190,7 @@ def of_trial(write: RedisError | None, publish: RedisError | None, example: Asse
 def clock(check: str, name: str, its_ms: int, other: str, asked: Asked) -> Finding:
     """Whether a clock agrees with the other one, by which it was `asked`; a slow answer is no difference."""
     off = its_ms - min(max(its_ms, asked.from_ms), asked.to_ms)
-    words = f"{name} is {span(abs(off))} {'ahead of' if off > 0 else 'behind'} {other}"
+    words = f"{name} is {format_duration(abs(off))} {'ahead of' if off > 0 else 'behind'} {other}"
     if abs(off) >= CLOCK_ERROR_MS:
         return error(check, words, NTP_HINT, code=3)
     if abs(off) >= CLOCK_WARNING_MS:
@@ -303,7 +304,7 @@ def of_locks(held: Mapping[str, Sequence[int]], now_ms: int) -> list[Finding]:
     for command, ends_ms in held.items():
         name = command.replace("_", "-")
         if ends_ms and max(ends_ms) - now_ms > LONGEST_CYCLE_MS:
-            left = span(max(ends_ms) - now_ms)
+            left = format_duration(max(ends_ms) - now_ms)
             message = f"{name} is locked for another {left}, longer than any cycle may take"
             hint = f"was redis' clock set back? wait, or delete its key lock:{command}"
             findings.append(warning("locks", message, hint))
@@ -314,29 +315,29 @@ def of_locks(held: Mapping[str, Sequence[int]], now_ms: int) -> list[Finding]:
 
 
 class Answer(NamedTuple):
-    """What the vendor said of itself: its time (None: nothing) and the open markets, in words."""
+    """What the provider said of itself: its time (None: nothing) and the open markets, in words."""
 
     server_time_ms: int | None
     markets: str
 
 
-def of_vendor(answer: Answer, asked: Asked) -> list[Finding]:
-    """The vendor has answered, `asked` by Redis' clock: the key is good."""
+def of_provider(answer: Answer, asked: Asked) -> list[Finding]:
+    """The provider has answered, `asked` by Redis' clock: the key is good."""
     findings = [ok("vendor", f"answers, and takes the API key ({answer.markets})")]
     if answer.server_time_ms is not None:
-        findings.append(clock("vendor", "the vendor's clock", answer.server_time_ms, "redis'", asked))
+        findings.append(clock("vendor", "the provider's clock", answer.server_time_ms, "redis'", asked))
     return findings
 
 
 def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
-    """Up to when each class may be seen, and what the vendor has refused of the plan."""
+    """Up to when each class may be seen, and what the provider has refused of the plan."""
     types = dict.fromkeys(asset.asset_type for asset in config.assets)
     horizons = ", ".join(_horizon(known, asset_type, now_ms) for asset_type in types)
     findings = [ok("plan", f"{config.rate_limiting.tier}: {horizons}")]
     expected = Entitlements(end_of_day=config.tier.delay_minutes > 0)
     for refusal in known.believed(now_ms):
-        words = lack_in_words(refusal)
-        if config.rate_limiting.tier == "free" or expected.expects(refusal.lack, refusal.asset_type):
+        words = restriction_in_words(refusal)
+        if config.rate_limiting.tier == "free" or expected.expects(refusal.restriction, refusal.asset_type):
             findings.append(ok("plan", words))
         else:
             tier = config.rate_limiting.tier
@@ -347,15 +348,15 @@ def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
 
 
 def _horizon(known: Entitlements, asset_type: AssetType, now_ms: int) -> str:
-    horizon = known.horizon_ms(asset_type, now_ms)
-    return f"{asset_type} up to {'now' if now_ms - horizon < 60_000 else moment(horizon)}"
+    horizon = known.visible_until_ms(asset_type, now_ms)
+    return f"{asset_type} up to {'now' if now_ms - horizon < MINUTE_MS else moment(horizon)}"
 
 
 def of_window(state: WindowState) -> Finding:
     """What is left of the calls."""
     words = f"{state.remaining} of {state.limit} calls free in {state.window_ms / 1000:g} s"
     if not state.remaining:
-        words += f", the next in {span(state.next_slot_ms - state.now_ms)}"
+        words += f", the next in {format_duration(state.next_slot_ms - state.now_ms)}"
     if state.reserved:
         words += f", {state.reserved} kept for the next priority cycle"
     return ok("window", words)
@@ -409,7 +410,7 @@ def _of_job(job: JobHealth, age_ms: int, waiting: int, config: Config) -> Findin
         if job.id == RUN_QUEUE and waiting and age_ms > QUEUE_SILENT_MS:
             return warning("cron", f"{started}, and {plural(waiting, 'item')} in the queue", CRON_LATE_HINT)
         if job.id == ENQUEUE_SECONDARY and age_ms > MISSED_STARTS * _enqueue_ms(config):
-            words = f"{started}, it should be every {_enqueue_ms(config) // 60_000} min"
+            words = f"{started}, it should be every {_enqueue_ms(config) // MINUTE_MS} min"
             return warning("cron", words, CRON_LATE_HINT)
     words = f"{_name(job)} started {ago(age_ms)}: {job.last_result}"
     if job.last_error:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 
-from assetbatch.assets import Asset, AssetType
-from assetbatch.entitlements import HOUR_MS, Entitlements
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.coverage import completeness
+from assetbatch.domain.due import assess
+from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.formatting import iso, iso_or_none, moment
+from assetbatch.domain.market_hours import is_open, last_open, next_open, open_ms_between
+from assetbatch.domain.models import IntervalState, StoredAsset, floor_to_bar
+from assetbatch.domain.units import HOUR_MS, MINUTE_MS
+from assetbatch.domain.work import Work
 from assetbatch.health.document import AssetHealth
-from assetbatch.hours import Market, is_open, last_open, next_open, open_ms_between
-from assetbatch.ledger import completeness
-from assetbatch.market import BAR_MS, SpanState, StoredAsset
-from assetbatch.planning import Work, assess
-from assetbatch.words import iso, iso_or_none, moment
 
 NOT_REGISTERED = "not registered: run assetbatch init"
 NOT_STORED = "the last refresh succeeded, and no price is stored"
 
-STALE_SLACK_MS = 60_000
-COMPLETE_SLACK_MS = 30 * 60_000
+STALE_SLACK_MS = MINUTE_MS
+COMPLETE_SLACK_MS = 30 * MINUTE_MS
 
 
 def newest_of_markets(assets: Iterable[Asset], stored: Mapping[str, StoredAsset]) -> dict[Market, int]:
@@ -55,7 +58,7 @@ def asset_health(
         still = stillness(asset, stored, known, now_ms, newest_ms)
         if still is Stillness.UNEXPLAINED:
             state = "stale"
-            reason = f"the vendor answers, but its price has not moved since {moment(stored.as_of_ms)}"
+            reason = f"the provider answers, but its price has not moved since {moment(stored.as_of_ms)}"
         elif checked.due:
             state = "stale" if is_stale(asset, stored.last_sync_ms, known, now_ms) else "due"
         elif still is Stillness.QUIET:
@@ -66,11 +69,11 @@ def asset_health(
     as_of_ms = stored.as_of_ms if stored else None
     behind_ms = None
     if as_of_ms is not None:
-        newest_ms = last_open(asset.market, min(now_ms, known.horizon_ms(asset.asset_type, now_ms)))
+        newest_ms = last_open(asset.market, min(now_ms, known.visible_until_ms(asset.asset_type, now_ms)))
         behind_ms = max(0, newest_ms - as_of_ms)
     spans = stored.spans if stored and asset.bars else ()
-    complete_to = known.horizon_ms(asset.asset_type, now_ms)
-    if known.shows_today(asset.asset_type, now_ms):  # what is on its way is not missing yet
+    complete_to = known.visible_until_ms(asset.asset_type, now_ms)
+    if known.may_ask_today(asset.asset_type, now_ms):  # what is on its way is not missing yet
         complete_to -= max(COMPLETE_SLACK_MS, 2 * asset.update_frequency_seconds * 1000)
     complete = completeness(asset.market, spans, complete_to)
     return AssetHealth(
@@ -98,7 +101,7 @@ def is_stale(asset: Asset, last_sync_ms: int, known: Entitlements, now_ms: int) 
     Counted from the last success, or from when newer data could first be seen: the market's opening, or
     the end of the day where the plan shows only ended days. A weekend makes nothing stale.
     """
-    horizon = known.horizon_ms(asset.asset_type, now_ms)
+    horizon = known.visible_until_ms(asset.asset_type, now_ms)
     since_ms = max(last_sync_ms, min(now_ms, next_open(asset.market, last_sync_ms)))
     if horizon < now_ms:
         since_ms = max(since_ms, last_open(asset.market, horizon), horizon)
@@ -106,7 +109,7 @@ def is_stale(asset: Asset, last_sync_ms: int, known: Entitlements, now_ms: int) 
 
 
 class Stillness(Enum):
-    """What is to be thought of a price that has not moved although the vendor answers."""
+    """What is to be thought of a price that has not moved although the provider answers."""
 
     NONE = auto()
     """It moves, or nothing can be said."""
@@ -137,7 +140,7 @@ def stillness(
     if open_ms_between(asset.market, quiet_to_ms, stored.last_sync_ms) < patience_ms:
         return Stillness.QUIET
     others_moved = newest_ms - stored.as_of_ms >= patience_ms
-    if asset.asset_type is AssetType.CRYPTO or others_moved:
+    if asset.asset_class.never_closes or others_moved:
         return Stillness.UNEXPLAINED
     return Stillness.NONE
 
@@ -146,6 +149,6 @@ def _empty_to(stored: StoredAsset, as_of_ms: int) -> int:
     """The moment up to which bars were asked for since a price and there are none; else the price's own."""
     if stored.last_bar_ms is not None and stored.last_bar_ms > as_of_ms:
         return as_of_ms
-    slot_ms = as_of_ms - as_of_ms % BAR_MS
-    asked = [span for span in stored.spans if span.state is SpanState.ASKED]
+    slot_ms = floor_to_bar(as_of_ms)
+    asked = [span for span in stored.spans if span.state is IntervalState.ASKED]
     return next((max(as_of_ms, s.end_ms) for s in asked if s.start_ms <= slot_ms < s.end_ms), as_of_ms)

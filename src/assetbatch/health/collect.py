@@ -6,27 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assetbatch.config import Config
-from assetbatch.entitlements import Entitlements, KnownRefusal
+from assetbatch.domain.entitlements import Entitlements, KnownRestriction, restriction_in_words
+from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
+from assetbatch.domain.formatting import iso, iso_or_none
+from assetbatch.domain.models import StoredAsset
+from assetbatch.domain.queueing import Lane, QueueState
+from assetbatch.domain.records import COMMANDS, RUN_PRIORITY, RUN_QUEUE, CycleRecord
 from assetbatch.errors import DatabaseError
-from assetbatch.forecast import Forecast, forecast
 from assetbatch.health.assets import asset_health, newest_of_markets
 from assetbatch.health.document import AssetHealth, Health, Problem
 from assetbatch.health.jobs import job_health
 from assetbatch.health.metrics import alerts_of, metrics_of
 from assetbatch.health.problems import problems_of, verdict
-from assetbatch.market import StoredAsset
-from assetbatch.report import lack_in_words
 from assetbatch.services import Services
-from assetbatch.state import trial
-from assetbatch.state.journal import (
-    COMMANDS,
-    RUN_PRIORITY,
-    RUN_QUEUE,
-    CycleRecord,
-)
-from assetbatch.state.queue import Line, QueueState
+from assetbatch.state import preflight
 from assetbatch.state.window import WindowState
-from assetbatch.words import iso, iso_or_none
 
 CYCLES_SHOWN = 5
 
@@ -37,11 +31,11 @@ def collect(services: Services) -> Health:
     config = services.config
     now_ms = services.now_ms()
     known = services.entitlements()
-    jobs = {command: services.journal.job(command) for command in COMMANDS}
-    cycles = {command: services.journal.cycles(command) for command in (RUN_PRIORITY, RUN_QUEUE)}
+    jobs = {command: services.history.job(command) for command in COMMANDS}
+    cycles = {command: services.history.cycles(command) for command in (RUN_PRIORITY, RUN_QUEUE)}
     window = services.window.state()
     queue = services.queue.state()
-    waits = services.journal.waits_of_last_hour(now_ms)
+    waits = services.history.waits_of_last_hour(now_ms)
     problems: list[Problem] = []
     stored: Mapping[str, StoredAsset] | None = None
     try:
@@ -55,7 +49,7 @@ def collect(services: Services) -> Health:
             asset_health(asset, stored.get(asset.symbol), known, now_ms, newest.get(asset.market, 0))
             for asset in config.assets
         ]
-    write, *_ = trial.refusals(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
+    write, *_ = preflight.refusals(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
     if write:
         problems.append(Problem(write.message, write.hint, "critical"))
     metrics = metrics_of(cycles[RUN_PRIORITY], queue, waits, now_ms)
@@ -70,8 +64,9 @@ def collect(services: Services) -> Health:
     ahead = None
     if stored is not None and queue.size:
         starts_ms = jobs[RUN_PRIORITY].starts_ms
-        queued = services.queue.by_line()
-        ahead = forecast(config, known, queued, 0, stored, starts_ms, cycles[RUN_QUEUE], now_ms)
+        queued = services.queue.by_lane()
+        load = QueueLoad(queued=queued, starts_ms=starts_ms, cycles=cycles[RUN_QUEUE])
+        ahead = forecast(services.budget(), load, known, stored, now_ms)
     dead = services.queue.dead_letters(3)
     known_since_ms = cycles[RUN_PRIORITY][-1].started_ms if cycles[RUN_PRIORITY] else None
     problems += problems_of(assets, jobs, dead, queue, config, now_ms, known_since_ms)
@@ -95,9 +90,13 @@ def collect(services: Services) -> Health:
 
 
 def plan_of(
-    config: Config, window: WindowState, known: Entitlements, refusals: Sequence[KnownRefusal], now_ms: int
+    config: Config,
+    window: WindowState,
+    known: Entitlements,
+    refusals: Sequence[KnownRestriction],
+    now_ms: int,
 ) -> dict[str, Any]:
-    """The configured plan, up to when it shows data, and what the vendor refused of it."""
+    """The configured plan, up to when it shows data, and what the provider refused of it."""
     tier = config.tier
     types = dict.fromkeys(asset.asset_type for asset in config.assets)
     return {
@@ -108,8 +107,8 @@ def plan_of(
         "delay_minutes": tier.delay_minutes,
         "websocket_enabled": tier.websocket_enabled,
         "upgrade_url": config.rate_limiting.upgrade_url.masked(),
-        "data_up_to": {kind.value: iso(known.horizon_ms(kind, now_ms)) for kind in types},
-        "refusals": [lack_in_words(refusal) for refusal in refusals],
+        "data_up_to": {kind.value: iso(known.visible_until_ms(kind, now_ms)) for kind in types},
+        "refusals": [restriction_in_words(refusal) for refusal in refusals],
         "simulated": config.sandbox,
     }
 
@@ -126,8 +125,8 @@ def queue_of(state: QueueState, config: Config, ahead: Forecast | None) -> dict[
     return {
         "total_items": state.size,
         "by_priority": {priority.value: count for priority, count in state.by_priority.items()},
-        "bars": state.by_line[Line.BARS],
-        "history": state.by_line[Line.HISTORY],
+        "bars": state.by_lane[Lane.BARS],
+        "history": state.by_lane[Lane.HISTORY],
         "oldest_item_age_seconds": age,
         "leased": state.leased,
         "delayed": state.delayed,

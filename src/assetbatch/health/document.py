@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from assetbatch.assets import AssetPriority
+from assetbatch.domain.assets import AssetPriority
 
 Severity = Literal["warning", "critical"]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from assetbatch.config import Config
+from assetbatch.domain.due import expected_next_start
+from assetbatch.domain.formatting import iso, iso_or_none
+from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.health.document import JobHealth
-from assetbatch.planning import expected_next_start
-from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
-from assetbatch.words import iso, iso_or_none
 
-MINUTE_MS = 60_000
 NAMES = {
     RUN_PRIORITY: "refresh the priority assets",
     RUN_QUEUE: "work the queue",
@@ -27,7 +27,7 @@ def interval_ms(command: str, config: Config) -> int:
 
 def job_health(command: str, job: JobState, config: Config, now_ms: int) -> JobHealth:
     """A command's starts under their public names. `last_result` is `running`, or `died` where a start has
-    not ended within the bound that every command has, until it has ended. `next_run` follows the rhythm of
+    not ended within the deadline that every command has, until it has ended. `next_run` follows the rhythm of
     the last starts; that of a command that was never started is when cron would start it."""
     every_ms = interval_ms(command, config)
     next_ms = expected_next_start(job.starts_ms or (now_ms,), every_ms)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from assetbatch.config import Config
-from assetbatch.entitlements import HOUR_MS
+from assetbatch.domain.queueing import QueueState
+from assetbatch.domain.records import CycleRecord
+from assetbatch.domain.units import HOUR_MS
 from assetbatch.health.document import Alert, Severity
-from assetbatch.state.journal import CycleRecord
-from assetbatch.state.queue import QueueState
 
 
 def metrics_of(cycles: Sequence[CycleRecord], queue: QueueState, waits: int, now_ms: int) -> dict[str, float]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from assetbatch.assets import AssetPriority
 from assetbatch.config import Config
+from assetbatch.domain.assets import AssetPriority
+from assetbatch.domain.formatting import ago, format_duration, listed, plural
+from assetbatch.domain.queueing import DeadLetter, QueueState
+from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
+from assetbatch.domain.units import HOUR_MS, MINUTE_MS
 from assetbatch.health.assets import NOT_REGISTERED, NOT_STORED
 from assetbatch.health.document import Alert, AssetHealth, Problem, Severity
-from assetbatch.state.journal import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
-from assetbatch.state.queue import DeadLetter, QueueState
-from assetbatch.words import ago, listed, plural, span
 
 MISSED_STARTS = 3
-QUEUE_SILENT_MS = 10 * 60_000
-ENQUEUE_SILENT_MS = 3 * 3_600_000
+QUEUE_SILENT_MS = 10 * MINUTE_MS
+ENQUEUE_SILENT_MS = 3 * HOUR_MS
 NAMES_SHOWN = 3
 
 
@@ -39,7 +40,7 @@ def problems_of(
             severity: Severity = "critical" if failed and command == RUN_PRIORITY else "warning"
             problems.append(Problem(words, "assetbatch doctor looks into it", severity))
     priority = jobs[RUN_PRIORITY]
-    interval_ms = config.batch.interval_minutes * 60_000
+    interval_ms = config.batch.interval_minutes * MINUTE_MS
     if not config.enabled_priority_assets:
         pass  # nothing is to be started
     elif priority.last_started_ms is None:
@@ -108,7 +109,8 @@ def problems_of_assets(assets: Sequence[AssetHealth]) -> list[Problem]:
 
 def _what_is_wrong(asset: AssetHealth) -> str:
     if asset.state == "stale":
-        return f"stale, its price is {span(round((asset.age_seconds or 0) * 1000))} old ({asset.reason})"
+        age = format_duration(round((asset.age_seconds or 0) * 1000))
+        return f"stale, its price is {age} old ({asset.reason})"
     words = asset.state.replace("_", " ")
     return f"{words} ({asset.error})" if asset.error else words
 

@@ -1,4 +1,4 @@
-"""The vendor's rate limit: a rolling log of calls per key, and the judge of a log of arrivals."""
+"""The provider's rate limit: a rolling log of calls per key, and the judge of a log of arrivals."""
 
 from __future__ import annotations
 

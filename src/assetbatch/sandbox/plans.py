@@ -1,11 +1,11 @@
-"""What a plan includes, and the vendor's words when it does not."""
+"""What a plan includes, and the provider's words when it does not."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
 
-from assetbatch.hours import day_of, last_midnight, start_of_day
+from assetbatch.domain.market_hours import day_of, last_midnight, start_of_day
 
 NOT_ENTITLED = "You are not entitled to this data. Please upgrade your plan at https://massive.com/pricing"
 TODAY_NOT_YET = (
@@ -23,7 +23,7 @@ class Plan:
 
     `limit` requests in any `window_seconds` (None: unlimited); `realtime` allows today's data, the
     snapshots, quotes and conversions; `history_years` is how far back bars go (None: all);
-    `intraday` allows bars shorter than a day; `kinds` are the vendor's asset classes in the plan.
+    `intraday` allows bars shorter than a day; `kinds` are the provider's asset classes in the plan.
     """
 
     name: str
@@ -53,7 +53,7 @@ def history_start(plan: Plan, now_ms: int) -> int | None:
 
 
 def refuse_range(plan: Plan, now_ms: int, from_ms: int, to_ms: int, *, intraday: bool) -> str | None:
-    """The vendor's message if the plan does not include bars of `[from_ms, to_ms]`, else None."""
+    """The provider's message if the plan does not include bars of `[from_ms, to_ms]`, else None."""
     oldest_ms = history_start(plan, now_ms)
     if (intraday and not plan.intraday) or (oldest_ms is not None and from_ms < oldest_ms):
         return NO_TIMEFRAME

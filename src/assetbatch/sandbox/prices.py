@@ -13,7 +13,8 @@ from hashlib import blake2b, shake_128
 from itertools import accumulate
 from math import exp, log, sin, tau
 
-from assetbatch.hours import Market, is_open, last_open, next_open, start_of_day
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.market_hours import is_open, last_open, next_open, start_of_day
 from assetbatch.sandbox.bars import (
     HOUR_MS,
     MINUTE_MS,
@@ -46,7 +47,8 @@ _FOREX_HOURS = (
 
 
 class GeneratedPrices:
-    """A `Source` of made-up prices for the given instruments; nothing was traded before `since_ms`, an hour."""
+    """A `Source` of made-up prices for the given instruments; nothing was traded before `since_ms`, an
+    hour."""
 
     def __init__(self, instruments: Mapping[str, Instrument], since_ms: int = HISTORY_START_MS) -> None:
         self.instruments = instruments

@@ -1,4 +1,4 @@
-"""Recorded 5-minute bars served as the vendor's, moved in time so that they are of the recent past.
+"""Recorded 5-minute bars served as the provider's, moved in time so that they are of the recent past.
 
 The files are `SYMBOL.csv` or `SYMBOL_suffix.csv` with the columns
 `t_ms,open,high,low,close,volume,bid_close,ask_close`; files of one symbol are merged. A recorded bar
@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.market_hours import from_ms, last_midnight, new_york_zone, to_ms
+from assetbatch.domain.models import BAR_MS
 from assetbatch.errors import ConfigError
-from assetbatch.hours import Market, from_ms, last_midnight, new_york_zone, to_ms
-from assetbatch.market import BAR_MS
 from assetbatch.sandbox.bars import HOUR_MS, VOLUME_DIGITS, Bar, Row, bar_of
 from assetbatch.sandbox.universe import Instrument, split_symbol
 

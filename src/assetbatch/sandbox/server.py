@@ -1,4 +1,4 @@
-"""The simulated vendor over HTTP on loopback: keys, rate limit, latency, faults and the log of arrivals."""
+"""The simulated provider over HTTP on loopback: keys, rate limit, latency, faults and the log of arrivals."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 from urllib.parse import parse_qsl, urlsplit
 
-from assetbatch.sandbox.answers import TEXT, Answer, Request, Vendor, error, too_many_calls
+from assetbatch.sandbox import endpoints
 from assetbatch.sandbox.bars import Source
 from assetbatch.sandbox.faults import FaultBook
 from assetbatch.sandbox.limits import Arrival, CallLog, fingerprint
+from assetbatch.sandbox.market_data import MarketData
 from assetbatch.sandbox.plans import PLANS, Plan
 from assetbatch.sandbox.prices import HISTORY_START_MS, GeneratedPrices
 from assetbatch.sandbox.replay import RecordedPrices
+from assetbatch.sandbox.responses import TEXT, Request, SandboxResponse, error, too_many_calls
 from assetbatch.sandbox.universe import instruments
 from assetbatch.secret import Secret
 
@@ -42,11 +44,11 @@ def system_clock() -> int:
 
 
 class SandboxServer:
-    """The simulated vendor on a loopback port; a context manager that serves from a background thread.
+    """The simulated provider on a loopback port; a context manager that serves from a background thread.
 
     - `plan`: what the key may ask; other limits are `dataclasses.replace(PLANS["basic"], limit=50)`.
     - `key`: the one accepted key; None accepts any that is not empty.
-    - `clock`: the vendor's time in Unix milliseconds, which decides what exists and what is today's.
+    - `clock`: the provider's time in Unix milliseconds, which decides what exists and what is today's.
     - `universe`: how many tickers there are at least; made-up ones fill up the common ones.
     - `since_ms`: a full hour before which nothing was traded.
     - `replay`: a folder of recorded bars to serve instead of made-up prices; `replay_weeks` moves them by
@@ -86,7 +88,7 @@ class SandboxServer:
         self.faults = FaultBook()
         for text in faults:
             self.faults.order(text, times=None)
-        self._vendor = Vendor(self.source, plan)
+        self._data = MarketData(self.source, plan)
         self._calls = CallLog(plan.limit, plan.window_seconds, state_file)
         self._key = key
         self._latency = latency
@@ -164,7 +166,7 @@ class SandboxServer:
             if number in self._arrivals:
                 self._arrivals[number] = replace(self._arrivals[number], status=status, fault=fault)
 
-    def answer(self, request: Request, key: str | None) -> tuple[Answer, str | None]:
+    def answer(self, request: Request, key: str | None) -> tuple[SandboxResponse, str | None]:
         """The answer to a GET and the name of the fault in it; refuses before anything is looked up."""
         if not key:
             return error(401, "API Key was not provided", request.request_id), None
@@ -174,7 +176,7 @@ class SandboxServer:
         if wait_seconds is not None:
             headers = {"Retry-After": str(int(wait_seconds) + 1)} if self._retry_after else {}
             return replace(too_many_calls(request.request_id), headers=headers), None
-        answer, fault = self.faults.meet(request, self._vendor.answer(request))
+        answer, fault = self.faults.meet(request, endpoints.respond(self._data, request))
         return answer, fault.name if fault else None
 
     def delay_seconds(self, number: int) -> float:
@@ -257,17 +259,17 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         """What the base class says to a request that cannot be read, as plain text."""
         self.close_connection = True
-        self._send(Answer(code, f"{code} {message or HTTPStatus(code).phrase}\n".encode(), TEXT))
+        self._send(SandboxResponse(code, f"{code} {message or HTTPStatus(code).phrase}\n".encode(), TEXT))
 
     def _refuse_method(self) -> None:
         self.close_connection = True  # a body that was not read would be taken for the next request
         body = b"" if self.command == "HEAD" else b"405 method not allowed\n"
-        self._handle(Answer(405, body, TEXT, {"Allow": "GET"}))
+        self._handle(SandboxResponse(405, body, TEXT, {"Allow": "GET"}))
 
     def do_GET(self) -> None:
         self._handle(None)
 
-    def _handle(self, refusal: Answer | None) -> None:
+    def _handle(self, refusal: SandboxResponse | None) -> None:
         sandbox = self.server.sandbox
         url = urlsplit(self.path)
         query: dict[str, str] = {}
@@ -295,7 +297,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     # Sending
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: SandboxResponse) -> None:
         if answer.delivery == "drop":
             self.close_connection = True
             return
@@ -339,7 +341,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
 
-    def _stream(self, answer: Answer) -> None:
+    def _stream(self, answer: SandboxResponse) -> None:
         self.close_connection = True
         headers = {"Content-Type": answer.content_type}
         pieces = _huge(int(answer.delivery_value))

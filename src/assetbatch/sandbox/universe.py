@@ -1,4 +1,4 @@
-"""The currency pairs the simulated vendor knows: common ones, and thousands of made-up ones on demand."""
+"""The currency pairs the simulated provider knows: common ones, and thousands of made-up ones on demand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from hashlib import blake2b
 
-from assetbatch.hours import Market
+from assetbatch.domain.asset_classes import Market
 
 CURRENCY_NAMES = {
     "AUD": "Australian dollar",
@@ -152,7 +152,7 @@ _PEGGED = frozenset({"USDHKD", "USDDKK", "USDCUSD", "USDTUSD"})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instrument:
-    """One pair as the vendor knows it; compared by identity, which makes it a fast cache key.
+    """One pair as the provider knows it; compared by identity, which makes it a fast cache key.
 
     `level` is the price it moves around, `digits` the decimals of a price, `daily_move` the usual
     relative move of a day, `activity` the quotes (forex) or trades (crypto) of an hour,
@@ -173,7 +173,7 @@ class Instrument:
 
     @property
     def kind(self) -> str:
-        """The vendor's word for the asset class: `fx` (metals too) or `crypto`."""
+        """The provider's word for the asset class: `fx` (metals too) or `crypto`."""
         return kind_of(self.market)
 
     @property
@@ -183,7 +183,7 @@ class Instrument:
 
 
 def kind_of(market: Market) -> str:
-    """The vendor's asset class of a market."""
+    """The provider's asset class of a market."""
     return "crypto" if market is Market.CRYPTO else "fx"
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NamedTuple
 
-from assetbatch.bounds import boot_seconds
+from assetbatch.deadline import monotonic
 from assetbatch.slots import keeper
 from assetbatch.slots.keeper import KILL_AFTER_SECONDS
 
@@ -54,7 +54,7 @@ def run_guarded(
     environment: Mapping[str, str],
     renew: Callable[[], float | None],
 ) -> Ended:
-    """Run a command that is asked to end at `until` (`boot_seconds()`) and killed `KILL_AFTER_SECONDS` later.
+    """Run a command that is asked to end at `until` (`monotonic()`) and killed `KILL_AFTER_SECONDS` later.
 
     `renew` returns a later moment, or None where it cannot. What the command leaves behind is killed when it
     ends. Signals go to the command.
@@ -91,15 +91,15 @@ class _Guard:
         self._spared = {process.pid, *spared}
         self._until = until
         self._renew = renew
-        self._renew_at = boot_seconds() + RENEW_SECONDS
+        self._renew_at = monotonic() + RENEW_SECONDS
         self._group: int | None = None
         self._received = b""
 
     def wait(self) -> Ended:
-        while (late := boot_seconds() - self._until - KILL_AFTER_SECONDS) < _PATIENCE_SECONDS:
+        while (late := monotonic() - self._until - KILL_AFTER_SECONDS) < _PATIENCE_SECONDS:
             if late >= _LATE_SECONDS:
                 self._kill()
-            until_renewal = max(0.0, self._renew_at - boot_seconds())
+            until_renewal = max(0.0, self._renew_at - monotonic())
             ready, _, _ = select.select([self._control], [], [], min(until_renewal, 0.5))
             if ready:
                 data = self._receive()
@@ -107,8 +107,8 @@ class _Guard:
                     break  # somebody has killed the keeper
                 if ended := self._read(data):
                     return ended
-            elif boot_seconds() >= self._renew_at:
-                self._renew_at = boot_seconds() + RENEW_SECONDS
+            elif monotonic() >= self._renew_at:
+                self._renew_at = monotonic() + RENEW_SECONDS
                 if (later := self._renew()) is not None:
                     self._until = later
                     _send(self._control, f"until {later!r}")

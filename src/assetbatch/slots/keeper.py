@@ -2,7 +2,7 @@
 
 A process of its own, so that the command does not outlive its slot of the window, whatever becomes of the
 starter. `python -I -S keeper.py SOCKET UNTIL COMMAND…` loads nothing of assetbatch. UNTIL is a moment of
-`boot_seconds()`. A line a message on the socket: the starter writes `until MOMENT` and `signal NUMBER`, the
+`monotonic()`. A line a message on the socket: the starter writes `until MOMENT` and `signal NUMBER`, the
 keeper `started PID`, then `ended EXITCODE HOW`, or `failed ERRNO`.
 """
 

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from assetbatch.bounds import boot_seconds
+from assetbatch.deadline import monotonic
+from assetbatch.domain.queueing import CallKind, Denied
 from assetbatch.errors import ConfigError
 from assetbatch.slots.keeper import KILL_AFTER_SECONDS
 from assetbatch.state.process_id import is_foreign, new_id
-from assetbatch.state.window import ARRIVAL_SECONDS, CallKind, Grant, Refused, Window
+from assetbatch.state.window import ARRIVAL_SECONDS, Grant, Window
 
 HOLD_SECONDS = 10.0
 """Maximum time for one request: what a call of ours may take."""
@@ -31,7 +32,7 @@ written to a connection that is closed. Our own connections discard it."""
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """A slot that another program holds; its request has ended by `until` (`boot_seconds()`)."""
+    """A slot that another program holds; its request has ended by `until` (`monotonic()`)."""
 
     grant: Grant
     kind: CallKind
@@ -44,7 +45,7 @@ class Slot(msgspec.Struct, frozen=True):
 
     def deadline(self) -> datetime:
         """Return `until` on this machine's clock."""
-        return datetime.fromtimestamp(time.time() + self.until - boot_seconds(), UTC)
+        return datetime.fromtimestamp(time.time() + self.until - monotonic(), UTC)
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -59,7 +60,7 @@ class Taken(msgspec.Struct, frozen=True):
 class NotTaken(msgspec.Struct, frozen=True):
     """Why there is no slot, and when to ask again.
 
-    `reason` as in `Refused`, or `busy`: too many ask at once.
+    `reason` as in `Denied`, or `busy`: too many ask at once.
     """
 
     reason: str
@@ -74,11 +75,11 @@ class Done(msgspec.Struct, frozen=True):
     calls_made: int
 
 
-def told(answer: Slot | Refused) -> Taken | NotTaken:
+def told(answer: Slot | Denied) -> Taken | NotTaken:
     """Return what another program is told."""
-    if isinstance(answer, Refused):
+    if isinstance(answer, Denied):
         return NotTaken(answer.reason, answer.wait_ms / 1000)
-    left = round(answer.until - boot_seconds(), 3)
+    left = round(answer.until - monotonic(), 3)
     return Taken(answer.id, answer.deadline().isoformat(timespec="milliseconds"), left)
 
 
@@ -105,35 +106,35 @@ class Slots:
         hold_seconds: float,
         wait_seconds: float,
         pause: Callable[[float], bool],
-    ) -> Slot | Refused:
+    ) -> Slot | Denied:
         """Take a slot to be used within `hold_seconds` (at most `HOLD_SECONDS`).
 
         Wait for it if it will be free within `wait_seconds`; `pause` sleeps, and returns False where the wait
         is to end.
         """
-        until = boot_seconds() + wait_seconds
+        until = monotonic() + wait_seconds
         call_id = new_id(foreign=True)
         lead_seconds = hold_seconds + MARGIN_SECONDS
-        if lead_seconds * 1000 > self._window.hold_ms:
+        if lead_seconds * 1000 > self._window.max_in_flight_ms:
             raise ValueError("no slot is held for so long")
         while True:
             answer = self._window.ask(kind, call_id, lead_seconds=lead_seconds)
             if isinstance(answer, Grant):
                 if self._record_call and self._record_call():
                     self._record_call = None
-                if not answer.too_old(boot_seconds()):
+                if not answer.too_old(monotonic()):
                     return Slot(answer, kind, answer.taken_at + hold_seconds)
                 self._window.cancel(answer)  # this machine stood still meanwhile
                 call_id = new_id(foreign=True)
                 continue
-            is_too_late = boot_seconds() + answer.wait_ms / 1000 > until
+            is_too_late = monotonic() + answer.wait_ms / 1000 > until
             if is_too_late or not pause(answer.pause_seconds):
-                self._window.leave(call_id)
+                self._window.abandon_wait(call_id)
                 return answer
 
     def renew(self, slot: Slot, hold_seconds: float) -> Slot | None:
         """Return the slot with a later end, `hold_seconds` from now; None where it ends as it is."""
-        now = boot_seconds()
+        now = monotonic()
         if self._window.extend(slot.grant, slot.kind, hold_seconds + MARGIN_SECONDS):
             return msgspec.structs.replace(slot, until=now + hold_seconds)
         return None
@@ -147,6 +148,6 @@ class Slots:
             raise ConfigError("this is no slot", hint="give the id that `slot take` has printed")
         grant = Grant(slot_id, 0.0)
         if call_made:
-            self._window.settle(grant, arrival_seconds=arrival_seconds)
+            self._window.complete(grant, arrival_seconds=arrival_seconds)
         else:
             self._window.cancel(grant)

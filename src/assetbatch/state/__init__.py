@@ -1,1 +1,1 @@
-"""What all processes share, in Redis: call window, pending queue, cycle locks, refusals, journal."""
+"""What all processes share, in Redis: call window, pending queue, cycle locks, refusals, history."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assetbatch.bounds import boot_seconds
+from assetbatch.deadline import monotonic
 from assetbatch.state.connection import RedisClient, redis_errors
 
 
@@ -13,8 +13,8 @@ class ServerClock:
         with redis_errors():
             seconds, microseconds = client.time()
         self._origin_ms: int = seconds * 1000 + microseconds // 1000
-        self._origin = boot_seconds()
+        self._origin = monotonic()
 
     def now_ms(self) -> int:
         """Unix milliseconds, UTC, as the Redis server counts them."""
-        return self._origin_ms + round((boot_seconds() - self._origin) * 1000)
+        return self._origin_ms + round((monotonic() - self._origin) * 1000)

@@ -1,7 +1,7 @@
 """The names of all keys in Redis.
 
 They share one hash tag, so that every script is legal on Redis Cluster. What belongs to an API key
-(window, refusals) carries a fingerprint of it, because the vendor's limit belongs to the key: installations
+(window, refusals) carries a fingerprint of it, because the provider's limit belongs to the key: installations
 with other prefixes share it.
 """
 
@@ -122,7 +122,7 @@ class Keys:
 
     @property
     def answered(self) -> str:
-        """When the vendor last answered anybody, in ms."""
+        """When the provider last answered anybody, in ms."""
         return f"{self.prefix}:answered"
 
     @property

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from assetbatch.domain.formatting import format_duration, moment, plural
+from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.health import Health, Problem
-from assetbatch.hours import to_ms
-from assetbatch.words import moment, plural, span
 
-NOW_MS = 60_000
+NOW_MS = MINUTE_MS
 """Data that are not older are up to now."""
 
 _KINDS = {"bars": "for bars", "history": "pages of the past"}
@@ -16,7 +17,7 @@ _KINDS = {"bars": "for bars", "history": "pages of the past"}
 
 _WHAT_TO_DO = {
     "batch.priority.success_rate": "of the last hour; assetbatch -v run-priority says what fails now",
-    "batch.priority.latency_ms": "a slow vendor or waits for a call: assetbatch -v run-priority says which",
+    "batch.priority.latency_ms": "a slow provider or waits for a call: assetbatch -v run-priority says which",
     "queue.size": "run-queue does not keep up: a larger plan, longer frequencies or fewer assets",
     "api.rate_limit_waits": "of the last hour; the queue asks for more calls than the plan has, or another "
     "program uses the key",
@@ -80,4 +81,4 @@ def _ms(text: str) -> int:
 
 
 def _seconds(seconds: float) -> str:
-    return span(round(seconds * 1000))
+    return format_duration(round(seconds * 1000))

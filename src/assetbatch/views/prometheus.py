@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from assetbatch.assets import AssetPriority
+from assetbatch.domain.assets import AssetPriority
+from assetbatch.domain.metrics import BEYOND, CALL_SECONDS, CYCLE_SECONDS
 from assetbatch.health import Health
-from assetbatch.metrics import BEYOND, CALL_SECONDS, CYCLE_SECONDS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -22,7 +22,7 @@ STATUSES = ("healthy", "degraded", "unhealthy")
 _TOTALS = {
     "waits": ("rate_limit_waits", "Calls that had to wait for the window."),
     "bars_written": ("bars_written", "5-minute bars written, new or corrected."),
-    "bars_corrected": ("bars_corrected", "Stored bars that the vendor has corrected."),
+    "bars_corrected": ("bars_corrected", "Stored bars that the provider has corrected."),
     "bars_filled": (
         "bars_filled",
         "Bars stored with a value that the provider did not give.",
@@ -149,7 +149,7 @@ def _counters(health: Health, counters: Mapping[str, int]) -> Iterable[str]:
         "Starts that found an earlier one of the same command still running.",
         [((("command", job.id),), job.skipped) for job in health.jobs],
     )
-    yield _counter("calls", "Calls to the vendor, by outcome.", _labelled(counters, "calls", "outcome"))
+    yield _counter("calls", "Calls to the provider, by outcome.", _labelled(counters, "calls", "outcome"))
     yield _counter(
         "refreshes",
         "What became of the assets that cycles looked at.",
@@ -175,15 +175,15 @@ def _histograms(counters: Mapping[str, int]) -> Iterable[str]:
 
 
 def _counts(counters: Mapping[str, int], family: str, bounds: tuple[float, ...]) -> dict[str, int]:
-    labels = [*(f"{bound:g}" for bound in bounds), BEYOND]
+    labels = [*(f"{deadline:g}" for deadline in bounds), BEYOND]
     return {label: counters.get(f"{family}|{label}", 0) for label in labels}
 
 
 def _histogram_lines(name: str, labels: Labels, counts: Mapping[str, int], total: float) -> str:
     lines, so_far = [], 0
-    for bound, count in counts.items():
+    for deadline, count in counts.items():
         so_far += count
-        lines.append(_line(f"{name}_bucket", (*labels, ("le", bound)), so_far))
+        lines.append(_line(f"{name}_bucket", (*labels, ("le", deadline)), so_far))
     lines += [_line(f"{name}_sum", labels, total), _line(f"{name}_count", labels, so_far)]
     return "".join(lines)
 

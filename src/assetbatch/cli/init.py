@@ -1,0 +1,105 @@
+"""`init`."""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assetbatch.cli.context import load_config, print_json, print_text, reported
+from assetbatch.domain.formatting import plural
+from assetbatch.errors import SchemaRefusedError
+
+if TYPE_CHECKING:
+    from assetbatch.database.adoption import Plan
+
+INIT_SECONDS = 120.0
+
+log = logging.getLogger("assetbatch")
+
+
+class Partitions(StrEnum):
+    """How the table of bars is divided."""
+
+    MONTH = "month"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(
+        "init",
+        epilog="Examples: assetbatch init --dry-run  |  assetbatch init  |  "
+        "assetbatch init --partition month  |  assetbatch --config /etc/assetbatch/config.yml init\n\n"
+        "Exit codes: 0 the schema is there and all assets are registered; 2 usage or configuration, or a "
+        "platform's tables cannot be used as they are: nothing was changed; 3 PostgreSQL cannot be reached.",
+    )(init)
+
+
+def init(
+    context: typer.Context,
+    partition: Annotated[
+        Partitions | None,
+        typer.Option(
+            help="Make the table of bars in partitions of a month (where TimescaleDB is installed: as its "
+            "hypertable); later starts of init add the months that have come nearer."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the plan: what would be added, what is taken as it is, what is refused and why.",
+        ),
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print what was done, or the plan, as one JSON object.")
+    ] = False,
+) -> None:
+    """Create or upgrade the schema and register the configured assets; safe to repeat.
+
+    Tables that a platform already has are adopted: what is missing is added, nothing is dropped or rewritten.
+    What cannot be adopted safely is refused, with everything left as it was.
+    """
+    from assetbatch.commands.init import initialise, planned
+    from assetbatch.deadline import Deadline
+    from assetbatch.services import Services
+
+    with reported(context) as options:
+        config = load_config(options)
+        by_month = partition is Partitions.MONTH
+        if dry_run:
+            with Deadline(INIT_SECONDS) as deadline, Services(config, deadline=deadline) as services:
+                _print_plan(planned(services, by_month=by_month), json=json)
+            return
+        with Deadline(INIT_SECONDS) as deadline, Services(config, deadline=deadline) as services:
+            report = initialise(services, by_month=by_month)
+        for concern in report.concerns:
+            log.warning("%s", concern)
+        if json:
+            print_json(report)
+            return
+        done = plural(len(report.migrations), "migration") + " applied"
+        if report.partitions:
+            done += f", {plural(len(report.partitions), 'partition')} added"
+        if report.hypertable:
+            done += ", bars in a hypertable"
+        print_text(
+            f"schema ready ({done}); {plural(len(report.added), 'asset')} added, "
+            f"{len(report.present)} there before"
+        )
+        for taken in report.taken:
+            print_text(taken)
+
+
+def _print_plan(found: Plan, *, json: bool) -> None:
+    """Print the plan; end with code 2 where it refuses."""
+    if json:
+        print_json(found)
+    else:
+        from assetbatch.views.terminal.plan import render
+
+        print_text(render(found))
+    if found.refusals:
+        raise typer.Exit(SchemaRefusedError.exit_code)

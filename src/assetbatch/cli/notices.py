@@ -1,0 +1,179 @@
+"""A failure that lasts over many starts is said when it begins, when it changes, daily, and when it ends.
+
+Cron mails what a command prints: without this, a server that is down for a night fills a mailbox. What was
+said is remembered in a small file of this host, because what fails may be Redis or the configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from assetbatch.domain.formatting import moment, plural
+from assetbatch.errors import (
+    AssetbatchError,
+    DatabaseError,
+    DeadlineExceededError,
+    KeyRefusedError,
+    RedisError,
+    UnreachableError,
+)
+from assetbatch.monitoring.files import replace_file
+
+FORGET_MS = 3_600_000
+"""What was not seen for so long is over, where no start has proved that before."""
+
+REMIND_MS = 86_400_000
+"""A failure that lasts is said again after so long."""
+
+_NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(?![A-Za-z_\d])")
+
+Kind = Literal["redis", "database", "api", "start", "warning"]
+"""What a failure shows to be broken; what else a later start has used, and so proves to work, ends it."""
+
+
+class Said(msgspec.Struct, kw_only=True):
+    """One line that was said: when first and last it came up, how often, and the assets that it is about."""
+
+    text: str
+    kind: Kind
+    first_ms: int
+    last_ms: int
+    said_ms: int
+    count: int = 1
+    symbols: list[str] = []
+
+
+class Memory(logging.Filter):
+    """What earlier starts of one command have said. As a filter it holds back what is said already."""
+
+    def __init__(self, paths: Sequence[Path], now_ms: int) -> None:
+        super().__init__()
+        self._paths = paths
+        self._now_ms = now_ms
+        self._lines: dict[str, Said] = _read(paths)
+        self._seen: set[str] = set()
+        self._kind: Kind = "warning"
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is to be said: always below a warning, and what is new; counts what is not."""
+        if record.levelno < logging.WARNING:
+            return True
+        text = " ".join(record.getMessage().split())
+        return self.note(text, self._kind, getattr(record, "symbols", []))
+
+    def note(self, text: str, kind: Kind, symbols: Sequence[str] = ()) -> bool:
+        """Counts a line about these assets; returns whether it is to be said."""
+        key = key_of(text, symbols)
+        first_time_now = key not in self._seen
+        self._seen.add(key)
+        known = self._lines.get(key)
+        if known is None:
+            now_ms = self._now_ms
+            self._lines[key] = Said(
+                text=text, kind=kind, first_ms=now_ms, last_ms=now_ms, said_ms=now_ms, symbols=list(symbols)
+            )
+            return True
+        if not first_time_now:  # several lines alike in one start: as the first
+            return known.said_ms == self._now_ms
+        known.count += 1
+        known.last_ms = self._now_ms
+        if self._now_ms - known.said_ms >= REMIND_MS:
+            known.said_ms = self._now_ms
+            return True
+        return False
+
+    def failed(self, error: AssetbatchError) -> None:
+        """The lines that follow are of an error that has ended the start."""
+        self._kind = kind_of(error)
+
+    def ended(self, works: Collection[Kind], unasked: Collection[str] = ()) -> list[str]:
+        """Forgets what is over, and returns it in words.
+
+        That is what this start did not meet though it has used what `works`, and what was not met for an
+        hour; but nothing about `unasked` assets, of which this start learned nothing.
+        """
+        over = []
+        for key, line in list(self._lines.items()):
+            if key in self._seen or not set(unasked).isdisjoint(line.symbols):
+                continue
+            if line.kind in works or self._now_ms - line.last_ms > FORGET_MS:
+                del self._lines[key]
+                times = plural(line.count, "time")
+                over.append(f"over: {line.text} ({times} since {moment(line.first_ms)})")
+        return over
+
+    def save(self) -> None:
+        """Keeps it for the next start; where that is impossible, the next start says everything.
+
+        An error that has ended this start takes the place of those that have ended earlier ones.
+        """
+        if self._kind != "warning":
+            for key, line in list(self._lines.items()):
+                if key not in self._seen and line.kind != "warning":
+                    del self._lines[key]
+        for path in self._paths:
+            with suppress(OSError):
+                if not self._lines:
+                    path.unlink(missing_ok=True)
+                elif _own(path.parent):
+                    replace_file(path, msgspec.json.encode(self._lines))
+                    return
+
+
+def key_of(text: str, symbols: Iterable[str] = ()) -> str:
+    """What makes two lines the same failure: all but the numbers in them. A number that is part of a name is
+    none: `S01`, or one in a symbol that the line begins with."""
+    names, colon, _ = text.partition(": ")
+    numbered = [symbol for symbol in symbols if colon and symbol in names and _NUMBER.search(symbol)]
+    return _NUMBER.sub("#", text) + ",".join(numbered)
+
+
+def kind_of(error: AssetbatchError) -> Kind:
+    """What an error shows to be broken."""
+    if isinstance(error, RedisError):
+        return "redis"
+    if isinstance(error, DatabaseError):
+        return "database"
+    if isinstance(error, KeyRefusedError) or (
+        isinstance(error, UnreachableError) and not isinstance(error, DeadlineExceededError)
+    ):
+        return "api"
+    return "start"
+
+
+def _read(paths: Sequence[Path]) -> dict[str, Said]:
+    for path in paths:
+        with suppress(OSError, msgspec.DecodeError):
+            if path.stat(follow_symlinks=False).st_uid == os.geteuid():
+                return msgspec.json.decode(path.read_bytes(), type=dict[str, Said])
+    return {}
+
+
+def _own(folder: Path) -> bool:
+    """Makes a folder, if it is not there; whether it is this user's own. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder.stat(follow_symlinks=False).st_uid == os.geteuid() and not folder.is_symlink()
+
+
+def places(command: str, installation: str) -> list[Path]:
+    """Where the memory of one command of one installation may lie: in the user's state folder, else in a
+    private folder below the temporary one. The first that can be written is used."""
+    digest = hashlib.blake2b(installation.encode(), digest_size=4).hexdigest()
+    return [folder / f"{command}-{digest}.json" for folder in _folders()]
+
+
+def _folders() -> list[Path]:
+    home = os.environ.get("HOME")
+    state = os.environ.get("XDG_STATE_HOME") or (f"{home}/.local/state" if home else None)
+    temporary = Path(tempfile.gettempdir()) / f"assetbatch-{os.geteuid()}"
+    return [*([Path(state) / "assetbatch"] if state and state.startswith("/") else []), temporary]

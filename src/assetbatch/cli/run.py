@@ -1,0 +1,263 @@
+"""`run-priority`, `run-queue`, `enqueue-secondary`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assetbatch.cli.context import (
+    Options,
+    command_name,
+    current_folder,
+    load_config,
+    log,
+    print_json,
+    print_rich,
+    print_text,
+    reported,
+    services_for,
+)
+from assetbatch.cli.logs import NOTICE
+from assetbatch.errors import AssetbatchError, RedisError
+
+if TYPE_CHECKING:
+    from assetbatch.cli.notices import Kind, Memory
+    from assetbatch.commands.result import CycleResult
+    from assetbatch.config import Config
+    from assetbatch.deadline import Deadline
+    from assetbatch.monitoring.pings import Ping
+    from assetbatch.refresh.progress import Progress
+    from assetbatch.services import Services
+
+QUEUE_SECONDS = 55
+METRICS_SECONDS = 3.0
+"""So much of a command's time must be left to collect and write its metrics."""
+
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would be called, and why; spends nothing.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the cycle's result as one JSON object.")]
+Seconds = Annotated[
+    float | None,
+    typer.Option("--max-seconds", min=5, max=3600, help="End within so many seconds.", show_default=False),
+]
+
+CODES = (
+    "Exit codes: 0 done, nothing to do, or skipped because an earlier start still runs; 1 some assets "
+    "failed; 2 usage or configuration; 3 Redis, PostgreSQL or the API cannot be reached; 4 the API "
+    "refuses the key; 143/130 stopped by SIGTERM/SIGINT."
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for name, command, example in (
+        ("run-priority", run_priority, "assetbatch run-priority  |  assetbatch run-priority --dry-run"),
+        ("run-queue", run_queue, "assetbatch run-queue  |  assetbatch -v run-queue --max-seconds 30"),
+        (
+            "enqueue-secondary",
+            enqueue_secondary,
+            "assetbatch enqueue-secondary  |  assetbatch --sandbox enqueue-secondary",
+        ),
+    ):
+        app.command(name, epilog=f"Examples: {example}\n\n{CODES}")(command)
+
+
+def run_priority(
+    context: typer.Context, dry_run: DryRun = False, json: Json = False, max_seconds: Seconds = None
+) -> None:
+    """Refresh the priority assets: one cycle, in their order, at most one call per asset."""
+    from assetbatch.commands import run_priority as command
+
+    _cycle(
+        context,
+        json,
+        dry_run,
+        lambda config: max_seconds or float(config.batch.max_cycle_seconds),
+        lambda services, deadline, progress: command.run_priority(
+            services, deadline, progress, dry_run=dry_run
+        ),
+    )
+
+
+def run_queue(
+    context: typer.Context, dry_run: DryRun = False, json: Json = False, max_seconds: Seconds = None
+) -> None:
+    """Work the queue until it is empty, the time is over, or no call is free within it."""
+    from assetbatch.commands import run_queue as command
+
+    _cycle(
+        context,
+        json,
+        dry_run,
+        lambda _config: max_seconds or QUEUE_SECONDS,
+        lambda services, deadline, progress: command.run_queue(services, deadline, progress, dry_run=dry_run),
+    )
+
+
+def enqueue_secondary(
+    context: typer.Context, dry_run: DryRun = False, json: Json = False, max_seconds: Seconds = None
+) -> None:
+    """Put every secondary asset that is due into the queue, once."""
+    from assetbatch.commands import enqueue_secondary as command
+
+    _cycle(
+        context,
+        json,
+        dry_run,
+        lambda config: max_seconds or float(config.batch.max_cycle_seconds),
+        lambda services, deadline, progress: command.enqueue_secondary(
+            services, deadline, progress, dry_run=dry_run
+        ),
+    )
+
+
+def _cycle(
+    context: typer.Context,
+    json: bool,
+    dry_run: bool,
+    seconds: Callable[[Config], float],
+    run: Callable[[Services, Deadline, Progress], CycleResult],
+) -> None:
+    from assetbatch.deadline import Deadline
+    from assetbatch.views.terminal.summary import summary
+
+    with _remembering(context) as memory, reported(context, memory) as options:
+        config = load_config(options)
+        ping = _ping(context, config, dry_run)
+        deadline = Deadline(seconds(config))
+        try:
+            with deadline:
+                result = _run(options, config, deadline, run, ping, dry_run)
+        except AssetbatchError as error:
+            if deadline.stopped:
+                error.exit_code = 128 + deadline.stopped
+            if json and error.cycle is not None:
+                print_json(error.cycle)
+            ping.ended(error.exit_code, str(error))
+            raise
+        code = 128 + deadline.stopped if deadline.stopped else result.exit_code
+        _show(result, json)
+        if memory:
+            for line in memory.ended(_works(result), result.unasked):
+                log.log(NOTICE, "%s", line)
+        if result.result != "skipped":  # the start that is still running reports by itself
+            ping.ended(code, summary(result))
+        raise typer.Exit(code)
+
+
+def _run(
+    options: Options,
+    config: Config,
+    deadline: Deadline,
+    run: Callable[[Services, Deadline, Progress], CycleResult],
+    ping: Ping,
+    dry_run: bool,
+) -> CycleResult:
+    redis_down = False
+    with services_for(options, config, deadline) as services:
+        try:
+            with _progress(ping) as progress:
+                return run(services, deadline, progress)
+        except RedisError:
+            redis_down = True
+            raise
+        finally:
+            if not dry_run:
+                _write_metrics(services, deadline, redis_down=redis_down)
+
+
+def _ping(context: typer.Context, config: Config, dry_run: bool) -> Ping:
+    from assetbatch.monitoring.pings import Ping
+
+    options: Options = context.obj
+    url = config.ping_url.for_command(command_name(context)) if config.ping_url and not dry_run else None
+    return Ping(url, options.cycle_id)
+
+
+@contextmanager
+def _remembering(context: typer.Context) -> Iterator[Memory | None]:
+    """What earlier starts have said, where nobody watches this one and nobody asked for details."""
+    options: Options = context.obj
+    if options.verbosity > 0 or sys.stderr is None or sys.stderr.isatty():
+        yield None
+        return
+    from assetbatch.cli.notices import Memory, places
+
+    which = [options.config, os.environ.get("ASSETBATCH_CONFIG"), current_folder(), options.sandbox]
+    memory = Memory(places(command_name(context), repr(which)), round(time.time() * 1000))
+    try:
+        yield memory
+    finally:
+        memory.save()
+
+
+def _works(result: CycleResult) -> set[Kind]:
+    """What a start has used and so proves to work."""
+    if result.result in ("skipped", "disabled", "planned"):
+        return set()
+    works: set[Kind] = {"redis", "start"}
+    if result.command != "run_queue" or result.calls:
+        works.add("database")
+    if result.calls and not result.failed and not result.too_many_calls:
+        works.add("api")
+    if result.command != "run_queue":  # which looks at other assets each time
+        works.add("warning")
+    return works
+
+
+def _write_metrics(services: Services, deadline: Deadline, *, redis_down: bool) -> None:
+    """Writes `metrics.prometheus_file`; what goes wrong with it never ends a cycle."""
+    file = services.config.metrics.prometheus_file
+    if not file or deadline.remaining() < METRICS_SECONDS:
+        return
+    from assetbatch.monitoring import files, snapshot
+
+    try:
+        try:
+            if redis_down:
+                text = snapshot.metrics_text_down()
+            else:
+                text = snapshot.metrics_text(services, snapshot.health_document(services))
+        except AssetbatchError:
+            text = snapshot.metrics_text_down()
+        files.publish(Path(file), text)
+    except AssetbatchError as error:
+        log.warning("metrics.prometheus_file: %s", error)
+
+
+@contextmanager
+def _progress(ping: Ping) -> Iterator[Progress]:
+    """A live line on a terminal, with a bar where a queue is worked; nothing elsewhere."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        from assetbatch.refresh.progress import Progress
+
+        yield Progress(ping.began)
+        return
+    from assetbatch.views.terminal.progress import on_terminal
+
+    with on_terminal(ping.began) as progress:
+        yield progress
+
+
+def _show(result: CycleResult, json: bool) -> None:
+    from assetbatch.views.terminal.summary import summary
+
+    if result.result != "planned":
+        extra = {"result": result.result, "duration_ms": result.duration_ms, "calls": result.calls}
+        log.info("%s", summary(result), extra=extra)
+    if json:
+        print_json(result)
+    elif result.result == "planned":
+        print_text("\n".join(result.plan) or "nothing is due: no call would be made")
+    elif sys.stdout is not None and sys.stdout.isatty():
+        from assetbatch.views.terminal.cycle import render
+
+        print_rich(render(result))

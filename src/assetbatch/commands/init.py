@@ -1,0 +1,87 @@
+"""Makes a database ready: schema, provider, configured assets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from assetbatch.domain.assets import Asset
+from assetbatch.services import Services
+
+if TYPE_CHECKING:
+    from assetbatch.config import Config
+    from assetbatch.database import Store
+    from assetbatch.database.adoption import Plan
+    from assetbatch.database.shape import Concern
+
+MIGRATION_SECONDS = 100.0
+"""The longest that the schema's transaction may take: bars may have to be moved into their months."""
+
+
+class SetupReport(msgspec.Struct, frozen=True):
+    """What `init` found and did: migrations applied now, symbols added, symbols that were there, partitions
+    of the table of bars added now, and whether that became a hypertable; what of a platform's tables is used
+    as it is."""
+
+    migrations: tuple[str, ...]
+    added: tuple[str, ...]
+    present: tuple[str, ...]
+    partitions: tuple[str, ...] = ()
+    hypertable: bool = False
+    concerns: tuple[str, ...] = ()
+    """What the tables will refuse, spoil or lack for the configured assets, each with what to do."""
+    taken: tuple[str, ...] = ()
+
+
+def initialise(services: Services, *, by_month: bool = False) -> SetupReport:
+    """Create or upgrade the schema, with bars `by_month` if so told, and register all configured assets;
+    safe to repeat and to race. What the database has refused is due again.
+
+    Raises SchemaRefusedError, with nothing changed, where a platform's tables cannot be used.
+    """
+    config = services.config
+    with services.open_store(check_schema=False, within_seconds=MIGRATION_SECONDS) as store:
+        done = store.initialise(config.database.tables, _every_asset(config), by_month=by_month)
+        store.forget_rejections()
+        found = look_at(store, config.assets)
+    return SetupReport(
+        tuple(done.steps),
+        tuple(done.added),
+        tuple(done.present),
+        tuple(done.partitions),
+        done.hypertable,
+        (
+            *(str(warning) for warning in done.plan.warnings),
+            *(f"{concern.message} (hint: {concern.hint})" for concern in found),
+        ),
+        tuple(str(note) for note in done.plan.taken),
+    )
+
+
+def planned(services: Services, *, by_month: bool = False) -> Plan:
+    """Return what `initialise` would do; changes nothing."""
+    config = services.config
+    with services.open_store(check_schema=False, within_seconds=MIGRATION_SECONDS) as store:
+        return store.plan(config.database.tables, _every_asset(config), by_month=by_month)
+
+
+def _every_asset(config: Config) -> list[Asset]:
+    return [*config.priority_assets, *config.secondary_assets]
+
+
+def look_at(store: Store, assets: Iterable[Asset]) -> list[Concern]:
+    """Say what the tables mean for these assets, before anything is stored of them or after."""
+    from assetbatch.database.shape import concerns
+
+    wanted = list(assets)
+    now_ms = store.facts().now_ms
+    symbols = [asset.symbol for asset in wanted]
+    found = store.shape(symbols, now_ms)
+    without_prices = concerns(found, wanted, {}, now_ms)
+    if any(concern.stops_all for concern in without_prices):  # a column that is read may be missing
+        return without_prices
+    stored = store.load(symbols)
+    prices = {symbol: of.last_price for symbol, of in stored.items() if of.last_price is not None}
+    return concerns(found, wanted, prices, now_ms)

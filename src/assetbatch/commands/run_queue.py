@@ -1,0 +1,64 @@
+"""`run-queue`: works what waits. A start that finds nothing waiting loads little and asks Redis only."""
+
+from __future__ import annotations
+
+import logging
+
+from assetbatch.commands.result import (
+    LEASE_SLACK_SECONDS,
+    CycleResult,
+    judge,
+    new_result,
+    planned,
+    recorded,
+    skipped,
+)
+from assetbatch.deadline import Deadline
+from assetbatch.domain.records import RUN_QUEUE
+from assetbatch.refresh.progress import Progress
+from assetbatch.services import Services
+
+log = logging.getLogger("assetbatch")
+
+DRY_RUN_ITEMS = 250
+
+
+def run_queue(
+    services: Services, deadline: Deadline, progress: Progress, *, dry_run: bool = False
+) -> CycleResult:
+    """Works the pending queue until it is empty, the time is over or no call is free within it.
+
+    A queue that is not whole, because Redis has lost it or is another server, is filled first.
+
+    Raises AssetbatchError where the cycle cannot be run at all; leased work is handed back then.
+    """
+    result = new_result(services, RUN_QUEUE)
+    if dry_run:
+        from assetbatch.commands.common import known_work, plan_lines
+
+        work, lines = known_work(services, services.queue.peek(DRY_RUN_ITEMS))
+        return planned(result, plan_lines(services, services.entitlements(), work) + lines)
+    holders = services.config.queue.max_concurrency
+    with services.locks.hold(RUN_QUEUE, deadline.seconds + LEASE_SLACK_SECONDS, holders) as held:
+        if not held:
+            return skipped(services, result)
+        started = services.history.start(RUN_QUEUE, result.started_ms)
+        progress.began()
+        with recorded(services, result) as calls:
+            state = services.queue.state()
+            if state.leased:
+                services.dead_processes.free()
+            if not state.is_whole:
+                from assetbatch.commands.enqueue_secondary import enqueue_due
+
+                log.info("redis is another server: what the queue may have lost is queued again")
+                enqueue_due(services, result, services.entitlements())
+            if state.size or result.enqueued:
+                from assetbatch.commands.queue_worker import work_queue
+
+                work_queue(services, deadline, progress, result, calls, started)
+            else:
+                result.ended_because = "empty"
+                result.queue_size = 0
+                judge(result, deadline)
+    return result

@@ -1,0 +1,105 @@
+"""Carries a plan out, in the transaction in which it was made."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import psycopg
+
+from assetbatch.config.tables import TABLES, TableMappings
+from assetbatch.database import migrations, partitions
+from assetbatch.database.adoption.findings import Part
+from assetbatch.database.adoption.plan import Plan
+from assetbatch.database.adoption.recognition import KEYS
+from assetbatch.database.names import Table
+from assetbatch.database.quoting import place, quoted
+from assetbatch.database.session import Connection
+from assetbatch.database.statements import Statements
+from assetbatch.errors import DatabaseError, SchemaRefusedError
+
+_NOT_ABOUT_THE_TABLE = ("08", "40", "53", "55", "57", "58", "XX")
+"""Classes of errors that come from the server's state: lost, deadlock, full, locked, cancelled."""
+
+
+class CarriedOut(NamedTuple):
+    """What was done: migrations applied, keys of the rows that were entered, partitions added, and whether
+    the table of bars became a hypertable."""
+
+    steps: list[str]
+    rows: list[str]
+    partitions: list[str]
+    hypertable: bool
+
+
+def refuse(found: Plan) -> None:
+    """Raise SchemaRefusedError with all refusals of a plan, if it has any."""
+    if found.refusals:
+        raise SchemaRefusedError("\n".join(str(refusal) for refusal in found.refusals))
+
+
+def carry_out(
+    connection: Connection, found: Plan, mappings: TableMappings, *, by_month: bool = False
+) -> CarriedOut:
+    """Add what the plan adds, apply the migrations, add partitions, enter rows and keep the names.
+
+    Raises SchemaRefusedError, before anything is changed, if the plan refuses; DatabaseError if a row is not
+    there afterwards; psycopg.Error for everything else.
+    """
+    refuse(found)
+    names = found.names
+    assert names is not None, "a plan without refusals has names"
+    for addition in found.additions:
+        if addition.part is not Part.ROW and addition.sql is not None:
+            connection.execute(addition.sql.encode())
+    _check_updates(connection, found)
+    connection.statements = Statements(names)
+    steps = migrations.migrate(connection)
+    prepared = partitions.prepare(connection, by_month=by_month)
+    rows: list[str] = []
+    for addition in found.additions:
+        if addition.part is Part.ROW and addition.sql is not None:
+            entered = connection.execute(addition.sql.encode(), addition.parameters)
+            rows += [key for (key,) in entered]
+    _check_entered(connection, found, rows)
+    migrations.save_names(connection, names, mappings)
+    return CarriedOut(steps, rows, prepared.partitions, prepared.hypertable)
+
+
+def _check_updates(connection: Connection, found: Plan) -> None:
+    """Raise SchemaRefusedError if a table takes no UPDATE any more that it had before a column was added: a
+    trigger that copies whole rows into another table has no place for one column more."""
+    assert found.names is not None, "a plan that is carried out has names"
+    added = [addition.what for addition in found.additions if addition.part is Part.COLUMN]
+    for key in TABLES:
+        table: Table = getattr(found.names, key)
+        where = place(table)
+        new = [what for what in added if what.startswith(f"{where}.")]
+        if not new:
+            continue
+        connection.execute("SAVEPOINT updated")
+        column = quoted(table.columns[KEYS[key][0]])
+        try:
+            connection.execute(Statements()("adoption/touch", table=where, column=column))
+        except psycopg.Error as error:
+            if error.sqlstate is None or error.sqlstate[:2] in _NOT_ABOUT_THE_TABLE:
+                raise
+            said = " ".join((error.diag.message_primary or str(error)).split())
+            raise SchemaRefusedError(
+                f"{where} takes no UPDATE any more once it has {', '.join(new)}: {said} (hint: add the "
+                "columns yourself, and to what the triggers of the table write)"
+            ) from error
+        connection.execute("ROLLBACK TO SAVEPOINT updated")
+
+
+def _check_entered(connection: Connection, found: Plan, rows: list[str]) -> None:
+    """Raise DatabaseError if a symbol is not there: another transaction cannot have entered it either."""
+    doubtful = [symbol for symbol in found.missing if symbol not in rows]
+    if not doubtful:
+        return
+    asked = connection.statements("symbols_there")
+    there = {symbol for (symbol,) in connection.execute(asked, {"symbols": doubtful})}
+    if lost := [symbol for symbol in doubtful if symbol not in there]:
+        raise DatabaseError(
+            f"{place(connection.statements.names.symbols)} did not take {', '.join(lost)}",
+            hint="look for a trigger, a row-level policy, or a row that differs only in upper and lower case",
+        )

@@ -1,0 +1,406 @@
+"""Reads the catalogue: first what is where, then what the rows of the recognised columns say.
+
+Nothing is changed: an INSERT that is tried is undone, and takes no number from a sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+
+from assetbatch.config.tables import TABLES, TableMappings
+from assetbatch.database.adoption.catalogue import (
+    Catalogue,
+    Column,
+    RowFacts,
+    Source,
+    TableFacts,
+    Trial,
+    ZoneFacts,
+)
+from assetbatch.database.adoption.inserts import Insert, insert_provider, insert_symbols
+from assetbatch.database.adoption.plan import OWN_SCHEMA, Draft, draft, provider_code
+from assetbatch.database.adoption.recognition import Recognised, wanted_place
+from assetbatch.database.adoption.vocabulary import (
+    EVERY_WORD,
+    EXPECTED,
+    NAMESAKES,
+    PROVIDER,
+    PROVIDERS,
+    plain,
+)
+from assetbatch.database.failures import ROW_REFUSED, UNTRANSLATABLE, is_of_data
+from assetbatch.database.migrations import all_migrations, load_names, own_tables_missing, version_of
+from assetbatch.database.names import Table
+from assetbatch.database.quoting import listed, place, quoted
+from assetbatch.database.session import Connection
+from assetbatch.database.statements import Statements
+from assetbatch.database.text import PLAIN
+from assetbatch.domain.assets import Asset
+
+_WRONG_TYPES = ("42804", "42883")
+"""A rule of a column compares it with something that a word is not."""
+
+
+def read_catalogue(
+    connection: Connection,
+    mappings: TableMappings,
+    assets: Sequence[Asset],
+    *,
+    tries: bool = True,
+    is_plain: bool = False,
+) -> Catalogue:
+    """Return what a plan is made of, in the open transaction.
+
+    With `tries` the rows that `init` would insert are inserted and undone, to learn what the table says. With
+    `is_plain` names get no character beyond ASCII. Raises psycopg.Error.
+    """
+    structure = _structure(connection, mappings, is_plain=is_plain)
+    return msgspec.structs.replace(
+        structure, rows=_Rows(connection, structure, mappings, assets, tries=tries).facts()
+    )
+
+
+def _structure(connection: Connection, mappings: TableMappings, *, is_plain: bool) -> Catalogue:
+    places = {key: wanted_place(key, mappings) for key in TABLES}
+    wanted = [{"key": key, "schema": schema, "name": name} for key, (schema, name) in places.items()]
+    schemas = list({OWN_SCHEMA, *(schema for schema, _ in places.values())})
+    ((role, now, zone, summer, is_utc, may_make, there, timescaledb),) = connection.execute(
+        Statements()("adoption/server"), {"schemas": schemas}
+    ).fetchall()
+    tables = {
+        key: msgspec.json.decode(document, type=TableFacts)
+        for key, document in connection.execute(Statements()("adoption/tables"), {"wanted": _json(wanted)})
+    }
+    tables = {key: _with_rows(connection, facts) for key, facts in tables.items()}
+    version = version_of(connection)
+    return Catalogue(
+        tables=tables,
+        role=role,
+        schemas=msgspec.json.decode(there, type=dict[str, bool]),
+        may_make_schemas=may_make,
+        namesakes=_namesakes(connection),
+        bars_alike=_bars_alike(connection),
+        cousins=_cousins(connection, schemas),
+        own_missing=tuple(own_tables_missing(connection)),
+        pending=tuple(step.name for step in all_migrations() if 0 < version < step.version),
+        timescaledb=timescaledb,
+        encoding=PLAIN if is_plain else connection.info.parameter_status("server_encoding"),
+        now=now,
+        zone=zone,
+        zone_has_summer_time=summer,
+        zone_is_utc=is_utc,
+        installed=load_names(connection) if version else None,
+    )
+
+
+def _namesakes(connection: Connection) -> tuple[Source, ...]:
+    names = [name for some in NAMESAKES.values() for name in some]
+    found = connection.execute(Statements()("adoption/namesakes"), {"names": names})
+    return tuple(Source(schema=schema, table=table) for schema, table in found)
+
+
+def _bars_alike(connection: Connection) -> tuple[Source, ...]:
+    wanted = ((ours, EXPECTED["bars"][ours]) for ours in ("open", "high", "low", "close"))
+    prices = {ours: [ours, *map(plain, one.aliases)] for ours, one in wanted}
+    document = msgspec.json.encode(prices).decode()
+    found = connection.execute(Statements()("adoption/bars_alike"), {"prices": document})
+    return tuple(Source(schema=schema, table=table) for schema, table in found)
+
+
+def _cousins(connection: Connection, schemas: Sequence[str]) -> dict[str, tuple[Source, ...]]:
+    found: dict[str, tuple[Source, ...]] = {}
+    for column, schema, table in connection.execute(Statements()("adoption/cousins"), {"schemas": schemas}):
+        found[column] = (*found.get(column, ()), Source(schema=schema, table=table))
+    return found
+
+
+def _with_rows(connection: Connection, facts: TableFacts) -> TableFacts:
+    if not facts.is_table:
+        return facts
+    where = f"{quoted(facts.schema)}.{quoted(facts.name)}"
+    ((has_rows,),) = connection.execute(Statements()("adoption/has_rows", table=where)).fetchall()
+    return msgspec.structs.replace(facts, has_rows=has_rows)
+
+
+def _json(document: Any) -> str:
+    return msgspec.json.encode(document).decode()
+
+
+class _Rows:
+    """Asks the rows what the structure has left open."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        catalogue: Catalogue,
+        mappings: TableMappings,
+        assets: Sequence[Asset],
+        *,
+        tries: bool,
+    ) -> None:
+        self._connection = connection
+        self._catalogue = catalogue
+        self._mappings = mappings
+        self._assets = list({asset.symbol: asset for asset in assets}.values())
+        self._tries = tries
+
+    def facts(self) -> RowFacts:
+        found = draft(self._catalogue, self._mappings)
+        recognised = found.recognised
+        if recognised is None:
+            return RowFacts()
+        there = self._symbols_there(recognised)
+        codes = self._codes(recognised)
+        return RowFacts(
+            duplicates=self._duplicates(recognised, found),
+            orphans=self._orphans(recognised),
+            samples={
+                f"{key}.{name}": self._ask(
+                    "samples", table=place(getattr(recognised.names, key)), column=quoted(name)
+                )
+                for key, name in found.sampled
+            },
+            zones=self._zones(recognised),
+            symbols_there=there,
+            similar=self._similar(recognised, there),
+            provider_codes=codes,
+            bad_constants=self._bad_constants(recognised),
+            refused_states=self._refused_states(recognised),
+            bad_json=self._has_bad_json(recognised),
+            instruments=self._instruments(recognised),
+            trials=self._trials(recognised, there, codes),
+        )
+
+    def _rows(self, query: bytes, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        return self._connection.execute(query, parameters).fetchall()
+
+    def _ask(self, name: str, **values: str) -> tuple[str, ...]:
+        """Return the first column of the rows, as text."""
+        return tuple(str(row[0]) for row in self._rows(Statements()(f"adoption/{name}", **values)))
+
+    # --- keys and references ---
+
+    def _duplicates(self, recognised: Recognised, found: Draft) -> dict[str, str]:
+        duplicates = {}
+        for key, columns in found.indexes.items():
+            facts = recognised.tables[key]
+            if not all(facts.column(name) for name in columns):  # one of them is added: there are no rows
+                continue
+            known = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in columns)
+            where = place(getattr(recognised.names, key))
+            for example in self._ask("duplicates", table=where, columns=listed(columns), known=known):
+                duplicates[key] = example
+        return duplicates
+
+    def _orphans(self, recognised: Recognised) -> dict[str, str]:
+        """Return examples of references that lead nowhere. A text that is a symbol speaks for itself."""
+        names = recognised.names
+        symbol_id = names.symbols.columns["id"]
+        bars_target = (names.bars_target or symbol_id) if names.instrument == "id" else None
+        sync_target = names.sync_status_target or symbol_id
+        wanted = {
+            ("bars", "symbol_id", "symbols"): bars_target,
+            ("sync_status", "ticker_id", "symbols"): None
+            if sync_target == names.symbols.columns["symbol"]
+            else sync_target,
+            ("sync_status", "provider_id", "providers"): names.providers.columns["id"],
+        }
+        found: dict[str, str] = {}
+        for (key, ours, target), target_column in wanted.items():
+            facts, column = recognised.tables.get(key), recognised.column(key, ours)
+            if target_column is None or facts is None or column is None or target not in recognised.tables:
+                continue
+            reference = facts.reference(column.name)
+            if not facts.has_rows or (reference is not None and reference.validated):
+                continue
+            values = {
+                "table": place(getattr(names, key)),
+                "column": quoted(column.name),
+                "target": place(getattr(names, target)),
+                "target_column": quoted(target_column),
+            }
+            walks = _leads_an_index(facts, column.name)
+            for example in self._ask("orphans_walked" if walks else "orphans", **values):
+                found[f"{key}.{ours}"] = example
+        return found
+
+    # --- values ---
+
+    def _symbols_there(self, recognised: Recognised) -> frozenset[str]:
+        if "symbols" not in recognised.tables:
+            return frozenset()
+        query = Statements(recognised.names)("symbols_there")
+        symbols = [asset.symbol for asset in self._assets]
+        return frozenset(symbol for (symbol,) in self._rows(query, {"symbols": symbols}))
+
+    def _similar(self, recognised: Recognised, there: frozenset[str]) -> dict[str, str]:
+        missing = [asset.symbol for asset in self._assets if asset.symbol not in there]
+        if not missing or "symbols" not in recognised.tables:
+            return {}
+        return dict(self._rows(Statements(recognised.names)("adoption/similar"), {"symbols": missing}))
+
+    def _codes(self, recognised: Recognised) -> tuple[str, ...]:
+        if "providers" not in recognised.tables:
+            return ()
+        codes = self._rows(Statements(recognised.names)("adoption/codes"))
+        return tuple(code for (code,) in codes if plain(code) in PROVIDERS)
+
+    def _bad_constants(self, recognised: Recognised) -> dict[str, str]:
+        found = {}
+        for key, facts in recognised.tables.items():
+            table: Table = getattr(recognised.names, key)
+            for name, value in table.constants.items():
+                column = facts.column(name)
+                if column is None:
+                    continue
+                said = self._tried(Statements()("adoption/constant", type=column.type), {"value": value})
+                if isinstance(said, str):
+                    found[f"{key}.{name}"] = said
+        return found
+
+    def _refused_states(self, recognised: Recognised) -> frozenset[str]:
+        column = recognised.column("sync_status", "sync_status")
+        if column is None:
+            return frozenset()
+        words = [word for word in self._words() if not column.labels or word in column.labels]
+        where = place(recognised.names.sync_status)
+        rules = self._rows(Statements()("adoption/rules"), {"table": where, "column": column.name})
+        names = dict.fromkeys((column.name, "value"))
+        kind = "text" if column.is_text else column.base_type
+        columns = ", ".join(f"t.word::{kind} AS {quoted(name)}" for name in names)
+        refused: set[str] = set()
+        for (rule,) in rules:
+            query = Statements()("adoption/words", columns=columns, rule=rule.replace("%", "%%"))
+            asked = self._tried(query, {"words": words})
+            refused.update(words if isinstance(asked, str) else (word for (word,) in asked))
+        return frozenset(refused)
+
+    def _words(self) -> list[str]:
+        return list(dict.fromkeys([*EVERY_WORD, *self._mappings.sync_status.states.values()]))
+
+    def _has_bad_json(self, recognised: Recognised) -> bool:
+        column = recognised.column("symbols", "metadata")
+        if column is None or column.base != "json":
+            return False
+        query = Statements()(
+            "adoption/bad_json", column=quoted(column.name), table=place(recognised.names.symbols)
+        )
+        return isinstance(self._tried(query, None), str)
+
+    def _instruments(self, recognised: Recognised) -> frozenset[str]:
+        column = recognised.column("bars", "symbol_id")
+        if column is None or recognised.names.instrument == "id" or not recognised.tables["bars"].has_rows:
+            return frozenset()
+        symbols = [asset.symbol for asset in self._assets]
+        tickers = [asset.polygon_ticker for asset in self._assets]
+        ((by_symbol, by_ticker),) = self._rows(
+            Statements(recognised.names)("adoption/instruments"), {"symbols": symbols, "tickers": tickers}
+        )
+        found = {"symbol": by_symbol, "polygon_ticker": by_ticker}
+        return frozenset(name for name, is_there in found.items() if is_there)
+
+    def _zones(self, recognised: Recognised) -> dict[str, ZoneFacts]:
+        if self._catalogue.zone_is_utc:
+            return {}
+        found = {}
+        for key in ("symbols", "bars", "sync_status"):
+            table: Table = getattr(recognised.names, key)
+            for ours in table.columns:
+                column = recognised.column(key, ours)
+                if column is not None and column.base == "timestamp":
+                    found[f"{key}.{ours}"] = self._zone(recognised, key, column)
+        return found
+
+    def _zone(self, recognised: Recognised, key: str, column: Column) -> ZoneFacts:
+        facts = recognised.tables[key]
+        values = {"table": place(getattr(recognised.names, key)), "column": quoted(column.name)}
+        leading = recognised.column("bars", "symbol_id") if key == "bars" else None
+        if leading is not None and _leads_an_index(facts, leading.name):
+            values["key"] = quoted(leading.name)
+            query = Statements()("adoption/newest_walked", **values)
+        else:
+            query = Statements()("adoption/newest", **values)
+        zone = {"zone": self._catalogue.zone}
+        ((newest, newest_local),) = self._rows(query, zone)
+        utc = local = 0
+        for sibling in facts.columns:
+            if key != "bars" and sibling.base == "timestamptz" and sibling.type == sibling.base_type:
+                query = Statements()("adoption/siblings", **{**values, "sibling": quoted(sibling.name)})
+                ((in_utc, in_local),) = self._rows(query, zone)
+                utc, local = utc + in_utc, local + in_local
+        return ZoneFacts(newest=newest, newest_local=newest_local, siblings_utc=utc, siblings_local=local)
+
+    # --- trials ---
+
+    def _trials(
+        self, recognised: Recognised, there: frozenset[str], codes: Sequence[str]
+    ) -> dict[str, Trial]:
+        if not self._tries:
+            return {}
+        found = {}
+        missing = [asset for asset in self._assets if asset.symbol not in there]
+        if missing and self._may_try(recognised, "symbols"):
+            insert = insert_symbols(_before(recognised), missing, self._catalogue.encoding, tried=True)
+            if not insert.lacking:
+                found["symbols"] = self._trial(insert)
+        if not codes and self._may_try(recognised, "providers"):
+            column = recognised.column("providers", "code")
+            code = provider_code(column.labels if column else ()) or PROVIDER
+            insert = insert_provider(_before(recognised), code, tried=True)
+            if not insert.lacking:
+                found["providers"] = self._trial(insert)
+        return found
+
+    def _may_try(self, recognised: Recognised, key: str) -> bool:
+        facts = recognised.tables.get(key)
+        return facts is not None and facts.may_insert
+
+    def _trial(self, insert: Insert) -> Trial:
+        said = self._tried(insert.sql.encode(), {"rows": insert.rows})
+        if isinstance(said, str):
+            return Trial(error=said)
+        entered = {key for (key,) in said}
+        return Trial(swallowed=tuple(key for key in insert.keys if key not in entered))
+
+    def _tried(self, query: bytes, parameters: Mapping[str, object] | None) -> list[tuple[Any, ...]] | str:
+        """Run a statement and undo it; return its rows, or what PostgreSQL has against the values."""
+        self._connection.execute("SAVEPOINT tried")
+        try:
+            rows = self._connection.execute(query, parameters).fetchall()
+        except psycopg.Error as error:
+            # What the server's encoding lacks is tried again without it; in JSON it is a value like others.
+            if not _is_about_values(error) or (error.sqlstate == UNTRANSLATABLE and parameters):
+                raise
+            self._connection.execute("ROLLBACK TO SAVEPOINT tried")
+            return " ".join((error.diag.message_primary or str(error)).split())
+        self._connection.execute("ROLLBACK TO SAVEPOINT tried")
+        return rows
+
+
+def _is_about_values(error: psycopg.Error) -> bool:
+    return is_of_data(error) or error.sqlstate in (ROW_REFUSED, *_WRONG_TYPES)
+
+
+def _before(recognised: Recognised) -> Recognised:
+    """Return the tables as they are before anything is added to them."""
+    names = recognised.names
+    without = {
+        key: msgspec.structs.replace(
+            getattr(names, key),
+            columns={
+                ours: theirs
+                for ours, theirs in getattr(names, key).columns.items()
+                if ours not in recognised.added[key]
+            },
+        )
+        for key in TABLES
+    }
+    return recognised._replace(names=msgspec.structs.replace(names, **without))
+
+
+def _leads_an_index(facts: TableFacts, column: str) -> bool:
+    return any(index.columns[:1] == (column,) and not index.partial for index in facts.indexes)

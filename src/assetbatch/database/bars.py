@@ -1,0 +1,174 @@
+"""The bars of a batch: copied straight into the table where none is yet, compared and merged elsewhere.
+
+Every writer of ours holds the lock on a symbol's row before it looks, so that only another program can put
+a bar there meanwhile; then the copy is undone and the bars are merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import psycopg
+
+from assetbatch.database.failures import DataError
+from assetbatch.database.names import Table
+from assetbatch.database.session import Connection
+from assetbatch.database.statements import VALUES
+from assetbatch.domain.market_hours import from_ms
+from assetbatch.domain.models import BAR_MS, Bar
+from assetbatch.domain.units import MINUTE_MS
+
+SETTLED_AFTER_MS = BAR_MS + 20 * MINUTE_MS
+"""Age of a bar's start from which the provider's word on it is final: plans lag by up to 15 minutes."""
+
+_TYPES = ["int8", "int8", *["float8"] * 6, "int8"]
+"""Of the columns in binary COPY. Without them psycopg guesses by value, and int4 for a small integer does not
+fit a column of int8."""
+
+_POSTGRES_EPOCH_MS = 946_684_800_000
+"""2000-01-01 UTC. In binary a timestamptz is an int8 of microseconds since then (see timestamptz_send of
+PostgreSQL); a datetime for psycopg to take apart would cost three times as much."""
+
+_NOT_SO = (psycopg.errors.UniqueViolation, psycopg.errors.FeatureNotSupported)
+"""Somebody was faster; or the table does not take COPY (row-level security, a rule)."""
+
+
+BarsByStart = dict[str, dict[int, Bar]]
+
+
+SKIPPED = "AB002"
+"""In place of an SQLSTATE: rows were left out without an error."""
+
+
+def save(
+    connection: Connection, by_start: BarsByStart, asked_ms: Mapping[str, int], form: str
+) -> tuple[int, int]:
+    """Write the bars of registered symbols in the open transaction; how many were new, how many differed.
+
+    What the provider said at `asked_ms` is final of bars that were settled then, however late it is saved. It
+    changes nothing where a call of a later moment was answered and stored before. `form` is that of COPY.
+    Raises psycopg.Error.
+    """
+    if not by_start:
+        return 0, 0
+    ranges = [
+        {"symbol": symbol, "asked_ms": asked_ms[symbol], "first_ms": min(some), "last_ms": max(some)}
+        for symbol, some in by_start.items()
+    ]
+    document = _json(ranges)
+    with connection.pipeline():
+        later = connection.execute(connection.statements("answers"), {"answers": document})
+        there = connection.execute(connection.statements("bars_there"), {"ranges": document})
+    ids = {symbol: symbol_id for symbol, symbol_id, some_there in there if not some_there}
+    into_nothing = {ids[symbol]: some.values() for symbol, some in by_start.items() if symbol in ids}
+    copied = _copy(connection, into_nothing, form) if into_nothing else 0
+    to_merge = {symbol: some for symbol, some in by_start.items() if not copied or symbol not in ids}
+    if answered := [row for row in later.fetchall() if row[0] in to_merge]:
+        to_merge = _without_answered(connection, to_merge, answered)
+    if not to_merge:
+        return copied, 0
+    settled_ms = {symbol: asked_ms[symbol] - SETTLED_AFTER_MS for symbol in to_merge}
+    new, changed = _merge(connection, to_merge, settled_ms, form)
+    return copied + new, changed
+
+
+def _without_answered(
+    connection: Connection, bars: BarsByStart, answered: Iterable[tuple[str, int, int]]
+) -> BarsByStart:
+    """The bars without those that are stored within a stretch that was answered later."""
+    stretches = [
+        {"symbol": symbol, "first_ms": first_ms, "last_ms": last_ms} for symbol, first_ms, last_ms in answered
+    ]
+    stored = set(connection.execute(connection.statements("bars_starts"), {"ranges": _json(stretches)}))
+    left = {
+        symbol: {t_ms: bar for t_ms, bar in some.items() if (symbol, t_ms) not in stored}
+        for symbol, some in bars.items()
+    }
+    return {symbol: some for symbol, some in left.items() if some}
+
+
+def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str) -> int:
+    """Copy bars by symbol id into the table; how many, or 0 where it turns out not to be possible."""
+    count = 0
+    table = connection.statements.names.bars
+    cursor = connection.cursor()
+    try:
+        with (
+            connection.transaction(),
+            cursor.copy(connection.statements(f"bars_copy_direct_{form}")) as copy,
+        ):
+            if form == "binary":
+                copy.set_types(_TYPES)
+            ts_of = _binary_ts if form == "binary" else _in_zone(table.zones.get("ts"))
+            values_of = attrgetter(*(name for name in VALUES if name in table.columns))
+            constants = tuple(table.constants.values())
+            for symbol_id, some in bars.items():
+                for bar in some:
+                    copy.write_row((symbol_id, ts_of(bar.t_ms), *values_of(bar), *constants))
+                count += len(some)
+    except _NOT_SO:
+        return 0
+    if cursor.rowcount < count:
+        raise _skipped(table)
+    return count
+
+
+def _merge(
+    connection: Connection, bars: BarsByStart, settled_ms: Mapping[str, int], form: str
+) -> tuple[int, int]:
+    """Copy the bars into a temporary table, and from there what is new or differs.
+
+    Binary COPY is five times as fast, text suits whatever types a platform's columns have; both carry a
+    float exactly.
+    """
+    connection.execute(connection.statements("bars_table"))
+    table = connection.statements.names.bars
+    values_of = attrgetter(*VALUES) if len(table.columns) == 2 + len(VALUES) else _values_of(table)
+    with connection.cursor().copy(connection.statements(f"bars_copy_{form}")) as copy:
+        if form == "binary":
+            copy.set_types(_TYPES)
+        for asset, some in enumerate(bars.values(), start=1):
+            for bar in some.values():
+                copy.write_row((asset, bar.t_ms, *values_of(bar)))
+    row = connection.execute(
+        connection.statements("save_bars"),
+        {"symbols": list(bars), "settled_ms": [settled_ms[symbol] for symbol in bars]},
+    ).fetchone()
+    assert row is not None, "an aggregate without GROUP BY has one row"
+    new, changed, written = row
+    if written < new + changed:
+        raise _skipped(table)
+    return new, changed
+
+
+def _json(rows: list[dict[str, Any]]) -> str:
+    return msgspec.json.encode(rows).decode()
+
+
+def _binary_ts(at_ms: int) -> int:
+    return (at_ms - _POSTGRES_EPOCH_MS) * 1000
+
+
+def _skipped(table: Table) -> DataError:
+    said = f"a trigger or a row-level policy of {table.place} leaves rows out"
+    return DataError(said, hint="see the table's triggers and policies", said=said, state=SKIPPED)
+
+
+def _values_of(table: Table) -> Callable[[Bar], tuple[float | None, ...]]:
+    """The values of a bar, NULL for those that the table has no column for."""
+    has = [name in table.columns for name in VALUES]
+    all_of = attrgetter(*VALUES)
+    return lambda bar: tuple(value if there else None for value, there in zip(all_of(bar), has, strict=True))
+
+
+def _in_zone(name: str | None) -> Callable[[int], datetime]:
+    """A bar's start as the table writes it: in a zone, where its column knows none."""
+    if name is None:
+        return from_ms
+    zone = ZoneInfo(name)
+    return lambda at_ms: from_ms(at_ms).astimezone(zone).replace(tzinfo=None)

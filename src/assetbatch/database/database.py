@@ -1,0 +1,328 @@
+"""The store as the rest of the program sees it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from assetbatch.config.tables import TableMappings
+from assetbatch.database import migrations, placing, policies, reading, saving
+from assetbatch.database.facts import DatabaseFacts, facts, missing_rights
+from assetbatch.database.failures import ROW_REFUSED, UNTRANSLATABLE, DataError, LockedError
+from assetbatch.database.names import Names
+from assetbatch.database.session import LEFT_SECONDS, Connection, Session, Target
+from assetbatch.database.shape import Shape, shape
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.models import Changes, Saved, StoredAsset
+
+if TYPE_CHECKING:
+    from assetbatch.database.adoption import Plan
+    from assetbatch.database.initialisation import Initialised
+
+
+class Store:
+    """PostgreSQL with the owner's tables; a context manager. Threads that share it take turns; `load` alone
+    does not wait for another thread's writing.
+
+    Each method is one transaction, repeated after a deadlock or a lost connection as long as
+    `within_seconds` are not over; the server ends a statement that takes longer than what is left of them.
+    What fails raises DatabaseError: what, where and what to do, without the password. A server that is
+    frozen, neither answering nor gone, is left alone from then on: all that follows fails at once.
+    """
+
+    def __init__(self, session: Session, beside: Session, mappings: TableMappings) -> None:
+        """`beside` is for reading while another thread writes; connected when that is first wanted."""
+        self._session = session
+        self._beside = beside
+        self._mappings = mappings
+        self._schema = migrations.SchemaState(takes_writes=True, has_calls=False)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        connect_seconds: float = 5.0,
+        within_seconds: float = 20.0,
+        lock_seconds: float = 5.0,
+        check_schema: bool = True,
+        seconds_left: Callable[[], float] | None = None,
+        mappings: TableMappings | None = None,
+        tickers: Callable[[], Mapping[str, str]] = dict,
+    ) -> Self:
+        """Connect to a libpq URL and check the schema; `init` and `doctor` look at that themselves.
+        `seconds_left` is how long the command may still go on: no answer is waited for until its end.
+        `mappings` is what is configured of the owner's tables; `tickers` gives the ticker of each symbol.
+
+        Raises ConfigError for a URL that cannot be read, DatabaseError if the server cannot be used,
+        SchemaMissingError if `init` has to run first.
+        """
+        target = Target(url, connect_seconds=connect_seconds)
+        session = partial(
+            Session,
+            target,
+            tickers=tickers,
+            within_seconds=within_seconds,
+            lock_seconds=lock_seconds,
+            seconds_left=seconds_left or (lambda: within_seconds + LEFT_SECONDS),
+        )
+        store = cls(session(), session(), mappings or TableMappings())
+        try:
+            store._session.connect()
+            if check_schema:
+                store.check_schema()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+        self._beside.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def check_schema(self) -> None:
+        """Raise SchemaMissingError if `init` has to run first, DatabaseError if the schema is newer."""
+        self._schema = self._session.run(
+            "checking the schema", lambda connection, _: migrations.check(connection, self._mappings)
+        )
+        self._use(self._schema.names)
+
+    def _use(self, names: Names) -> None:
+        self._session.use(names)
+        self._beside.use(names)
+
+    def require_writes(self) -> None:
+        """Raise DatabaseError if the server took no writes when the schema was checked: a call whose answer
+        cannot be stored is wasted."""
+        if not self._schema.takes_writes:
+            raise self._session.read_only()
+
+    def facts(self) -> DatabaseFacts:
+        """The server's version, clock and what this role may not do."""
+        return self._session.run("asking the server", lambda connection, _: facts(connection))
+
+    def shape(self, symbols: Sequence[str], now_ms: int) -> Shape:
+        """What the tables are like: their columns, and which moments around now have no partition."""
+        return self._session.run(
+            "looking at the tables", lambda connection, _: shape(connection, symbols, now_ms)
+        )
+
+    def locked_out(self, symbols: Iterable[str]) -> list[str]:
+        """Return the symbols whose rows this role sees and may not update, by row level security. A row that
+        another transaction holds is none of them."""
+        asked = list(symbols)
+        return self._session.run(
+            "looking at row level security", lambda connection, _: policies.locked_out(connection, asked)
+        )
+
+    def forget_rejections(self) -> None:
+        """Make everything due at once that the database has refused: its columns may be others now."""
+
+        def work(connection: Connection, _: bool) -> None:
+            connection.execute(connection.statements("rejections_forget"))
+            connection.execute(connection.statements("spans_forget_rejected"))
+
+        self._session.run("forgetting what was refused", work)
+
+    def plan(
+        self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False, tries: bool = True
+    ) -> Plan:
+        """Return what `init` would add, take as it is and refuse; nothing is changed. Without `tries` no row
+        is inserted to learn what the tables say, and undone."""
+        from assetbatch.database.initialisation import planned
+
+        wanted = list(assets)
+
+        def work(connection: Connection, _: bool) -> Plan:
+            return planned(connection, mappings, wanted, by_month=by_month, tries=tries)
+
+        return self._session.run("looking at the tables", work)
+
+    def initialise(
+        self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False
+    ) -> Initialised:
+        """Create or adopt the tables, and enter the provider and the assets that are missing.
+
+        A table of bars that assetbatch has partitioned gets the partitions that it needs by now; `by_month`
+        makes a new one so. Rows that exist keep their name and type.
+
+        All in one transaction. Raises SchemaRefusedError, with every reason and its remedy, if a platform's
+        tables cannot be used, DatabaseError if they cannot be partitioned without being rewritten; nothing
+        is changed then.
+        """
+        from assetbatch.database.initialisation import initialise
+
+        wanted = list({asset.symbol: asset for asset in assets}.values())
+
+        def run(is_plain: bool) -> Initialised:
+            return self._session.run(
+                "creating the tables",
+                lambda connection, _: initialise(
+                    connection, mappings, wanted, by_month=by_month, is_plain=is_plain
+                ),
+            )
+
+        try:
+            done = run(is_plain=False)
+        except DataError as error:
+            if error.state != UNTRANSLATABLE:
+                raise
+            done = run(is_plain=True)
+        if done.plan.names is not None:
+            self._use(done.plan.names)
+        return done
+
+    def load(self, symbols: Iterable[str]) -> dict[str, StoredAsset]:
+        """What is stored of each symbol, by one query; symbols that are not registered are absent."""
+        asked = list(symbols)
+        session = self._beside if self._session.busy else self._session
+        return session.run("reading what is stored", lambda connection, _: reading.load(connection, asked))
+
+    def gaps(self, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
+        """The stretches `[start_ms, end_ms)` without stored bars within a range of each symbol, ascending, by
+        one query that reads the bars of the ranges only; symbols without any are absent."""
+        return self._session.run("reading the gaps", lambda connection, _: reading.gaps(connection, ranges))
+
+    def closes(self, symbols: Iterable[str], points: int = 96) -> dict[str, list[tuple[int, float]]]:
+        """(start of the bar in ms, close) of the newest day of stored bars of each symbol, ascending, thinned
+        to at most `points`, by one query; symbols without bars are absent."""
+        asked = list(symbols)
+        return self._session.run(
+            "reading closes", lambda connection, _: reading.closes(connection, asked, points)
+        )
+
+    def first_call(self, trust: Callable[[], object]) -> bool:
+        """Record that calls are made from now on. Where none ever was, run `trust` first and return True.
+
+        Another process that asks at the same time waits until `trust` has returned. Raises what it raises.
+        """
+        self.require_writes()
+
+        def work(connection: Connection, _: bool) -> bool:
+            is_first = connection.execute(connection.statements("first_call")).fetchone() is not None
+            if is_first:
+                trust()
+            return is_first
+
+        is_first = self._session.run("recording the first call", work)
+        self._schema = self._schema._replace(has_calls=True)
+        return is_first
+
+    def record_call(self) -> None:
+        """Record that calls are made, before one is made; free where that has been seen."""
+        if not self._schema.has_calls:
+            self.first_call(lambda: None)
+
+    def save(self, batch: Changes, now_ms: int) -> Saved:
+        """Save prices, bars, spans and outcomes in one transaction; after it returns they are committed.
+
+        Where PostgreSQL refuses a value, the batch is saved in parts, each a transaction, so that it costs
+        only its own symbol; `Saved.rejected` says what was refused.
+
+        `now_ms` is the present moment: when the outcomes were learned, and which bars may still change.
+        Newer prices are never overwritten by older ones, the same batch again changes nothing, and a
+        symbol that is not registered is reported, not stored. Metadata that is no JSON object is kept
+        under the key `previous` of a new one.
+        """
+        parts = _Parts(self._session, now_ms)
+        try:
+            return parts.save(batch)
+        except DataError as error:
+            if error.state == ROW_REFUSED and self._session.run("asking for rights", _lacks_rights):
+                raise
+            refusal: DataError | LockedError = error
+        except LockedError as error:
+            refusal = error
+        if isinstance(refusal, LockedError) and self._session.run("looking at locks", _tables_are_locked):
+            return parts.save(batch, within_seconds=parts.lock_seconds_left())
+        from assetbatch.database.parts import save_in_parts
+
+        return save_in_parts(parts, batch, refusal)
+
+
+def _lacks_rights(connection: Connection, _: bool) -> bool:
+    return bool(missing_rights(connection))
+
+
+def _tables_are_locked(connection: Connection, _: bool) -> bool:
+    return connection.execute(connection.statements("tables_locked")).fetchone() == (True,)
+
+
+LOCK_SECONDS_OF_BATCH = 2.0
+"""So long a batch waits for a row that another transaction holds, before it is saved in parts: longer than
+PostgreSQL takes to notice a deadlock."""
+
+LOCK_SECONDS_OF_PART = 0.1
+
+SECONDS_AFTER_LOCKS = 0.5
+"""Kept back of a batch's deadline for the last attempt at a part, and to record what is still held: a
+statement that has hardly time for its lock ends by its own timeout, which fails the batch."""
+
+
+class _Parts:
+    """Saves parts of one batch, each in a transaction; all end within the deadline of one."""
+
+    def __init__(self, session: Session, now_ms: int) -> None:
+        self._session = session
+        self._now_ms = now_ms
+        self._deadline = session.deadline()
+        self._locks_until = min(session.lock_deadline(), self._deadline - SECONDS_AFTER_LOCKS)
+        self._lock_seconds = min(LOCK_SECONDS_OF_BATCH, self.lock_seconds_left())
+
+    @property
+    def bars(self) -> str:
+        """The name of the table of bars."""
+        return self._session.names.bars.place
+
+    def waits(self) -> bool:
+        """Whether a row that is held is still waited for."""
+        return self.lock_seconds_left() > 0
+
+    def lock_seconds_left(self) -> float:
+        """How long a lock may still be waited for."""
+        return self._locks_until - time.monotonic()
+
+    def save(
+        self,
+        batch: Changes,
+        known: saving.Known = saving.NOTHING_KNOWN,
+        *,
+        within_seconds: float | None = None,
+    ) -> Saved:
+        """Save a part, with so much time for its locks; raises DataError where a value is refused,
+        LockedError where a row is held."""
+        seconds = self._lock_seconds if within_seconds is None else within_seconds
+        self._lock_seconds = LOCK_SECONDS_OF_PART
+
+        def work(connection: Connection, in_doubt: bool) -> Saved:
+            return saving.save(connection, batch, self._now_ms, in_doubt=in_doubt, known=known)
+
+        return self._session.run("saving a batch", work, deadline=self._deadline, lock_seconds=seconds)
+
+    def unplaced(self, symbol: str, starts_ms: Sequence[int]) -> Sequence[int]:
+        """Return those of the moments that no partition of the table of bars takes."""
+
+        def work(connection: Connection, _: bool) -> list[int]:
+            return placing.unplaced(connection, [symbol], starts_ms).get(symbol, [])
+
+        return self._session.run("looking for partitions", work, deadline=self._deadline)
+
+    def columns_of(self, constraint: str) -> Sequence[str]:
+        """Return the columns that a constraint of the table of bars speaks of."""
+
+        def work(connection: Connection, _: bool) -> list[str]:
+            return placing.columns_of(connection, constraint)
+
+        return self._session.run("looking at a constraint", work, deadline=self._deadline)

@@ -1,0 +1,37 @@
+"""What `doctor` wants to know of the server and the role."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from assetbatch.database.migrations import load_names
+from assetbatch.database.partitions import Partition, looked_after, partitions
+from assetbatch.database.session import Connection
+from assetbatch.database.statements import Statements
+
+
+class DatabaseFacts(NamedTuple):
+    """The server's version number (170002 is 17.2) and time, what this role may not do, and the partitions of
+    a table of bars that assetbatch has partitioned."""
+
+    version: int
+    now_ms: int
+    read_only: bool
+    missing_rights: tuple[str, ...]
+    partitions: tuple[Partition, ...] = ()
+
+
+def facts(connection: Connection) -> DatabaseFacts:
+    """Ask the server; changes nothing. What is asked of the tables is asked of those that `init` has found,
+    if this role may read what they are called. Raises psycopg.Error."""
+    if connection.execute(connection.statements("names_readable")).fetchall() == [(True,)]:
+        connection.statements = Statements(load_names(connection))
+    ((version, now_ms, read_only),) = connection.execute(connection.statements("facts")).fetchall()
+    missing = missing_rights(connection)
+    there = partitions(connection)
+    return DatabaseFacts(version, now_ms, read_only, missing, there if looked_after(there) else ())
+
+
+def missing_rights(connection: Connection) -> tuple[str, ...]:
+    """Return the rights that a cycle needs and this role lacks, as GRANT writes them."""
+    return tuple(right for (right,) in connection.execute(connection.statements("rights")))

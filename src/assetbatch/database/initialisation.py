@@ -1,0 +1,78 @@
+"""What `init` does in its one transaction: work out the plan, carry it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from assetbatch.config.tables import TableMappings
+from assetbatch.database import migrations
+from assetbatch.database.adoption import Plan, carry_out, lost_tables, plan, read_catalogue, refuse
+from assetbatch.database.session import Connection
+from assetbatch.database.text import storable
+from assetbatch.domain.assets import Asset
+from assetbatch.errors import DatabaseError
+
+
+class Initialised(NamedTuple):
+    """What was planned and done: migrations applied now, symbols that were added and that were there already,
+    partitions added now, and whether the table of bars became a hypertable of TimescaleDB."""
+
+    plan: Plan
+    steps: list[str]
+    added: list[str]
+    present: list[str]
+    partitions: list[str]
+    hypertable: bool = False
+
+
+def initialise(
+    connection: Connection,
+    mappings: TableMappings,
+    assets: Sequence[Asset],
+    *,
+    by_month: bool,
+    is_plain: bool = False,
+) -> Initialised:
+    """Create or adopt the tables and enter what is missing, in the open transaction. What the server's
+    encoding cannot hold of a name becomes a question mark; if `is_plain`, whatever is not ASCII does.
+
+    Raises SchemaRefusedError, DatabaseError, psycopg.Error.
+    """
+    encoding = connection.info.parameter_status("server_encoding")
+    if strange := [asset.symbol for asset in assets if storable(asset.symbol, encoding) != asset.symbol]:
+        raise DatabaseError(
+            f"the server's encoding {encoding} cannot hold the symbol {', '.join(strange)}",
+            hint="name it otherwise, or make the database with ENCODING 'UTF8'",
+        )
+    migrations.lock(connection)
+    found = planned(connection, mappings, assets, by_month=by_month, is_plain=is_plain)
+    refuse(found)
+    done = carry_out(connection, found, mappings, by_month=by_month)
+    added = [symbol for symbol in found.missing if symbol in done.rows]
+    return Initialised(
+        found,
+        done.steps,
+        added,
+        [asset.symbol for asset in assets if asset.symbol not in added],
+        done.partitions,
+        done.hypertable,
+    )
+
+
+def planned(
+    connection: Connection,
+    mappings: TableMappings,
+    assets: Sequence[Asset],
+    *,
+    by_month: bool = False,
+    tries: bool = True,
+    is_plain: bool = False,
+) -> Plan:
+    """Return what `init` would do, in the open transaction; see `read_catalogue`.
+
+    Raises DatabaseError if the schema is newer than this program or a table is gone, psycopg.Error.
+    """
+    catalogue = read_catalogue(connection, mappings, assets, tries=tries, is_plain=is_plain)
+    migrations.verify(connection, lost_tables(catalogue, mappings))
+    return plan(catalogue, mappings, assets, by_month=by_month)

@@ -1,0 +1,166 @@
+"""The table of bars by months, where `init` is told so: which partitions it needs, and adding them.
+
+Such a table has a partition for each month (UTC), one for all that is earlier and one for all that is later:
+no bar is ever refused. There is no DEFAULT partition: with one, PostgreSQL cannot read the others in the
+order of time and would look for a symbol's last bar in every single one.
+
+A table whose partitions assetbatch looks after is known by its partition `LATER`; what a platform has
+partitioned by itself is left alone. Where TimescaleDB is installed, its hypertable takes all that over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import NamedTuple
+
+from assetbatch.database.quoting import literal, quoted
+from assetbatch.database.session import Connection
+from assetbatch.domain.market_hours import from_ms, to_ms
+from assetbatch.errors import SchemaRefusedError
+
+EARLIER = "ohlcv_5m_earlier"
+LATER = "ohlcv_5m_later"
+
+MONTHS_BACK = 24
+"""Months before the present one that get a partition: the history of most plans."""
+
+MONTHS_AHEAD = 3
+"""Months after the present one. Each costs every search for a last bar a look into an empty index."""
+
+BY_HAND = 'nothing was changed; docs/deploying.md, "Bars by month", has the SQL for a table that is there'
+
+
+class Partition(NamedTuple):
+    """A table for the bars that start within `[start_ms, end_ms)`; None is an open end."""
+
+    name: str
+    start_ms: int | None
+    end_ms: int | None
+
+
+class Prepared(NamedTuple):
+    """What was done now: the names of added partitions, and whether a hypertable was made."""
+
+    partitions: list[str]
+    hypertable: bool = False
+
+
+def month_of(at_ms: int, more: int = 0) -> int:
+    """The moment at which the month (UTC) of `at_ms` begins, or the one `more` months later."""
+    moment = from_ms(at_ms)
+    months = moment.year * 12 + moment.month - 1 + more
+    return to_ms(datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC))
+
+
+def missing(there: Sequence[Partition], now_ms: int) -> list[Partition]:
+    """The partitions that a table with those `there` needs, so that every moment has one and the months from
+    the first partition to `MONTHS_AHEAD` have their own. `LATER` is among them if it begins elsewhere."""
+    later = next((part for part in there if part.name == LATER), None)
+    others = sorted((part for part in there if part is not later), key=_beginning)
+    found: list[Partition] = []
+    if not others or others[0].start_ms is not None:
+        first_ms = others[0].start_ms if others else month_of(now_ms, -MONTHS_BACK)
+        others.insert(0, Partition(EARLIER, None, first_ms))
+        found.append(others[0])
+    for before, after in pairwise(others):
+        if before.end_ms is not None and after.start_ms is not None:
+            found += _months(before.end_ms, after.start_ms)
+    at_ms = others[-1].end_ms
+    if at_ms is None:
+        return found
+    end_ms = max(at_ms, month_of(now_ms, MONTHS_AHEAD + 1), (later.start_ms or 0) if later else 0)
+    found += _months(at_ms, end_ms)
+    if later is None or later.start_ms != end_ms:
+        found.append(Partition(LATER, end_ms, None))
+    return found
+
+
+def _beginning(part: Partition) -> float:
+    return float("-inf") if part.start_ms is None else part.start_ms
+
+
+def _months(start_ms: int, end_ms: int) -> Iterator[Partition]:
+    at_ms = start_ms
+    while at_ms < end_ms:
+        next_ms = min(month_of(at_ms, 1), end_ms)
+        part_of_month = "" if at_ms == month_of(at_ms) else "_%d"
+        yield Partition(from_ms(at_ms).strftime(f"ohlcv_5m_%Y_%m{part_of_month}"), at_ms, next_ms)
+        at_ms = next_ms
+
+
+def prepare(connection: Connection, *, by_month: bool) -> Prepared:
+    """Add the partitions that are missing now, in the open transaction; none to a table that is not
+    partitioned by assetbatch, unless `by_month` says that it shall be.
+
+    Raises SchemaRefusedError where that cannot be without rewriting or dropping something, psycopg.Error for
+    everything else.
+    """
+    ((now_ms, is_partitioned, by_time, timescaledb),) = connection.execute(
+        connection.statements("partitions_state")
+    ).fetchall()
+    if not is_partitioned:
+        if not by_month or timescaledb is None:
+            return Prepared([])
+        return Prepared([], hypertable=_make_hypertable(connection, timescaledb))
+    there = partitions(connection)
+    if not by_month and not looked_after(there):
+        return Prepared([])
+    if not by_time:
+        raise SchemaRefusedError(
+            f"{_table(connection)} is partitioned already, and not by ranges of its time alone",
+            hint="leave out --partition: assetbatch works with the table as it is",
+        )
+    needed = missing(there, now_ms)
+    if needed:
+        _add(connection, there, needed)
+    return Prepared([part.name for part in needed if part.name not in {old.name for old in there}])
+
+
+def partitions(connection: Connection) -> tuple[Partition, ...]:
+    """The partitions of the table of bars, ascending; none of a table that has none. Raises psycopg.Error."""
+    return tuple(Partition(*row) for row in connection.execute(connection.statements("partitions_there")))
+
+
+def looked_after(there: Sequence[Partition]) -> bool:
+    """Whether these partitions are those of a table that assetbatch has partitioned."""
+    return any(part.name == LATER for part in there)
+
+
+def _add(connection: Connection, there: Sequence[Partition], needed: Sequence[Partition]) -> None:
+    connection.execute(connection.statements("partitions_lock"))
+    moving = looked_after(there) and needed[-1].name == LATER
+    if moving:
+        connection.execute(_statement(connection, "partitions_detach", needed[-1]))
+    for part in needed[:-1] if moving else needed:
+        connection.execute(_statement(connection, "partitions_add", part))
+    if moving:
+        later = needed[-1]
+        before = later._replace(end_ms=later.start_ms)
+        connection.execute(_statement(connection, "partitions_move", before))
+        connection.execute(_statement(connection, "partitions_attach", later))
+
+
+def _table(connection: Connection) -> str:
+    return connection.statements.names.bars.place
+
+
+def _statement(connection: Connection, name: str, part: Partition) -> bytes:
+    bars = connection.statements.names.bars
+    return connection.statements(
+        name,
+        partition=f"{quoted(bars.schema)}.{quoted(part.name)}",
+        starts="MINVALUE" if part.start_ms is None else literal(from_ms(part.start_ms).isoformat()),
+        ends="MAXVALUE" if part.end_ms is None else literal(from_ms(part.end_ms).isoformat()),
+    )
+
+
+def _make_hypertable(connection: Connection, schema: str) -> bool:
+    """Has TimescaleDB take the table over; False if it has already."""
+    if connection.execute(connection.statements("hypertable_there")).fetchall() == [(True,)]:
+        return False
+    if connection.execute(connection.statements("bars_any")).fetchall() == [(True,)]:
+        raise SchemaRefusedError(f"{_table(connection)} holds bars and is no hypertable", hint=BY_HAND)
+    connection.execute(connection.statements("hypertable_make", timescaledb=quoted(schema)))
+    return True

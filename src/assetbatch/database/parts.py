@@ -1,0 +1,221 @@
+"""A batch of which PostgreSQL has refused a value, saved in parts, so that it costs only its own symbol.
+
+The symbols are halved until each part is stored or is a single symbol: one bad symbol of `n` costs about
+`2 log2 n` transactions. Of a single symbol the bars are looked at in the same way, within a budget, and then
+the price. What was refused is recorded with its reason. A symbol of which another transaction holds a row is
+left for the end, and recorded as such where that is too long.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from assetbatch.database.columns import Cause, Denied
+from assetbatch.database.failures import UNTRANSLATABLE, DataError, LockedError
+from assetbatch.database.saving import Known
+from assetbatch.database.statements import VALUES
+from assetbatch.database.text import PLAIN, storable
+from assetbatch.domain.formatting import moment
+from assetbatch.domain.models import Bar, Changes, Price, Rejection, Saved
+
+PROBES = 200
+"""Maximum number of transactions of one batch that look for the refused bars of its symbols; what is still
+mixed then is refused with them."""
+
+PROBES_OF_A_SYMBOL = 60
+
+
+class Database(Protocol):
+    """What saving in parts asks of the database; each call is a transaction, and all share one deadline."""
+
+    @property
+    def bars(self) -> str:
+        """The name of the table of bars."""
+
+    def save(self, batch: Changes, known: Known) -> Saved:
+        """Save a part; raises DataError where a value is refused, LockedError where a row is held."""
+
+    def waits(self) -> bool:
+        """Whether a row that is held is still waited for."""
+
+    def unplaced(self, symbol: str, starts_ms: Sequence[int]) -> Sequence[int]:
+        """Return those of the moments that no partition of the table of bars takes."""
+
+    def columns_of(self, constraint: str) -> Sequence[str]:
+        """Return the columns that a constraint of the table of bars speaks of."""
+
+
+def save_in_parts(database: Database, batch: Changes, error: DataError | LockedError) -> Saved:
+    """Save what can be saved of a batch that was refused as a whole; raises DatabaseError."""
+    return _Parts(database, batch).run(error)
+
+
+class _Parts:
+    def __init__(self, database: Database, batch: Changes) -> None:
+        self._database = database
+        self._batch = batch
+        self._probes_left = PROBES
+        self._updated: list[Price] = []
+        self._unknown: list[str] = []
+        self._bars_new = 0
+        self._bars_changed = 0
+        self._bars_filled = 0
+        self._held: list[str] = []
+        self._rejected: dict[str, Rejection] = {}
+
+    def run(self, error: DataError | LockedError) -> Saved:
+        self._halve(self._batch.symbols, error)
+        held = self._held
+        while held and self._database.waits():
+            self._held = []
+            for symbol in held:
+                self._save_one_unless_held(symbol, None)
+            held = self._held
+        if held:
+            self._save(Changes(), Known(locked=held))
+        return Saved(
+            updated=self._updated,
+            unknown=self._unknown,
+            bars_new=self._bars_new,
+            bars_changed=self._bars_changed,
+            bars_filled=self._bars_filled,
+            rejected=self._rejected,
+        )
+
+    def _halve(self, symbols: Sequence[str], error: DataError | LockedError) -> None:
+        """Save symbols that were refused together."""
+        if len(symbols) <= 1:
+            for symbol in symbols:
+                self._save_one_unless_held(symbol, error)
+            return
+        middle = len(symbols) // 2
+        for half in (symbols[:middle], symbols[middle:]):
+            try:
+                self._save(self._batch.only(set(half)), Known())
+            except (DataError, LockedError) as raised:
+                self._halve(half, raised)
+
+    def _save_one_unless_held(self, symbol: str, error: DataError | LockedError | None) -> None:
+        """Save a symbol, or note that a row of it is held; `error` is what an attempt has shown already."""
+        batch = self._batch.only({symbol})
+        try:
+            if error is None:
+                try:
+                    self._save(batch, Known())
+                    return
+                except DataError as raised:
+                    error = raised
+            if isinstance(error, DataError):
+                self._save_one(symbol, batch, error)
+                return
+        except LockedError:
+            pass
+        self._held.append(symbol)
+
+    def _save(self, batch: Changes, known: Known) -> None:
+        saved = self._database.save(batch, known)
+        self._updated += saved.updated
+        self._unknown += saved.unknown
+        self._bars_new += saved.bars_new
+        self._bars_changed += saved.bars_changed
+        self._bars_filled += saved.bars_filled
+        self._rejected |= saved.rejected
+
+    def _save_one(self, symbol: str, batch: Changes, error: DataError) -> None:
+        if error.state == UNTRANSLATABLE:
+            batch = _plain(batch)
+            try:
+                self._save(batch, Known())
+                return
+            except DataError as raised:
+                error = raised
+        bars = {bar.t_ms: bar for bar in batch.bars.get(symbol, ())}
+        refused: Mapping[int, Denied] = {}
+        if bars:
+            refused = self._unplaced(symbol, bars)
+            for looked_closer in (False, True):
+                if looked_closer:
+                    refused = {**refused, **self._probed(symbol, batch, bars, refused, error)}
+                try:
+                    self._save(batch, Known(bars={symbol: refused}))
+                    return
+                except DataError as raised:
+                    error = raised
+        # Not the bars: the price, or what is to be recorded of it.
+        for without_outcome in (False, True):
+            known = Known(
+                bars={symbol: refused}, symbols={symbol: error.said}, without_outcome=without_outcome
+            )
+            try:
+                self._save(batch, known)
+                return
+            except DataError as raised:
+                error = raised
+        everything = dict.fromkeys(bars, Denied(error.said))
+        known = Known(bars={symbol: everything}, symbols={symbol: error.said}, without_outcome=True)
+        self._save(msgspec.structs.replace(batch, spans={}), known)
+
+    def _unplaced(self, symbol: str, bars: Mapping[int, Bar]) -> dict[int, Denied]:
+        return {
+            t_ms: Denied(f"{self._database.bars} has no partition for {moment(t_ms)}", Cause.NO_PARTITION)
+            for t_ms in self._database.unplaced(symbol, list(bars))
+        }
+
+    def _probed(
+        self,
+        symbol: str,
+        batch: Changes,
+        bars: Mapping[int, Bar],
+        known: Mapping[int, Denied],
+        error: DataError,
+    ) -> dict[int, Denied]:
+        """The bars that are refused, found by storing the others, the largest parts first."""
+        refused: dict[int, Denied] = {}
+        waiting = deque([(sorted(bars.keys() - known.keys()), error)])
+        budget = PROBES_OF_A_SYMBOL
+        while waiting:
+            starts, why = waiting.popleft()
+            halves = [half for half in (starts[: len(starts) // 2], starts[len(starts) // 2 :]) if half]
+            if len(halves) < 2 or min(budget, self._probes_left) < 2:
+                said = self._said(why, bars[starts[0]]) if len(starts) == 1 else why.said
+                refused |= dict.fromkeys(starts, Denied(said))
+                continue
+            for half in halves:
+                budget -= 1
+                self._probes_left -= 1
+                part = Changes(bars={symbol: [bars[t_ms] for t_ms in half]}, asked_ms=batch.asked_ms)
+                try:
+                    self._save(part, Known())
+                except DataError as raised:
+                    waiting.append((half, raised))
+        return refused
+
+    def _said(self, error: DataError, bar: Bar) -> str:
+        """The refusal of a single bar, with the columns and their values as far as they are known."""
+        names = [error.column] if error.column else []
+        if error.constraint and not names:
+            names = list(self._database.columns_of(error.constraint))
+        values = ", ".join(f"{name} {getattr(bar, name)!r}" for name in names if name in VALUES)
+        shown = values or f"open {bar.open!r}, high {bar.high!r}, low {bar.low!r}, close {bar.close!r}"
+        return f"{error.said} (bar of {moment(bar.t_ms)}: {shown})"
+
+
+def _plain(batch: Changes) -> Changes:
+    """The batch with texts that every server takes."""
+    replace = msgspec.structs.replace
+
+    def plain(text: str | None) -> str | None:
+        return None if text is None else storable(text, PLAIN)
+
+    return replace(
+        batch,
+        outcomes=[replace(outcome, error=plain(outcome.error)) for outcome in batch.outcomes],
+        spans={
+            symbol: [replace(span, error=plain(span.error)) for span in spans]
+            for symbol, spans in batch.spans.items()
+        },
+    )

@@ -1,0 +1,95 @@
+"""What is stored of a set of symbols: what planning and `status` need, in one query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from assetbatch.database import coverage, last_update
+from assetbatch.database.names import Names
+from assetbatch.database.session import Connection
+from assetbatch.database.text import storable
+from assetbatch.domain.models import StoredAsset
+from assetbatch.domain.numbers import positive
+
+BARS_OF_A_DAY = 288
+
+
+def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsset]:
+    """The stored state of each symbol that is registered, in the order asked; the others are absent. Raises
+    psycopg.Error."""
+    asked = _askable(connection, symbols)
+    found: dict[str, StoredAsset] = {}
+    for (
+        symbol,
+        text,
+        fetched_to_ms,
+        last_sync_ms,
+        sync_status,
+        status_at_ms,
+        error_message,
+        platform_status,
+        last_bar_ms,
+        ledger,
+        rejected_ms,
+        rejected_since_ms,
+    ) in connection.execute(connection.statements("load"), {"symbols": asked}).fetchall():
+        update = last_update.parse(text)
+        found[symbol] = StoredAsset(
+            symbol=symbol,
+            last_price=positive(update.get("last_price")),
+            bid=positive(update.get("bid")),
+            ask=positive(update.get("ask")),
+            daily_open=positive(update.get("daily_open")),
+            as_of_ms=last_update.as_of_ms(update),
+            fetched_to_ms=fetched_to_ms,
+            last_sync_ms=last_sync_ms,
+            platform_status=_other_word(platform_status, sync_status, connection.statements.names),
+            sync_status=sync_status,
+            status_at_ms=status_at_ms,
+            error_message=error_message,
+            last_bar_ms=last_bar_ms,
+            spans=coverage.decode(ledger),
+            rejected_ms=rejected_ms,
+            rejected_since_ms=rejected_since_ms,
+        )
+    return {symbol: found[symbol] for symbol in asked if symbol in found}
+
+
+def _other_word(word: str | None, ours: str | None, names: Names) -> str | None:
+    """The word in the platform's row where it is not the one that was written for our own."""
+    return None if ours is not None and word == names.states.get(ours, ours) else word
+
+
+def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[str, list[tuple[int, float]]]:
+    """(start of the bar in ms, close) of each symbol's newest 288 stored bars, ascending, thinned to at most
+    `points` of them; symbols without bars are absent. Raises psycopg.Error."""
+    asked = _askable(connection, symbols)
+    arguments = {"symbols": asked, "every": -(-BARS_OF_A_DAY // points)}
+    found: dict[str, list[tuple[int, float]]] = {}
+    for symbol, start_ms, close in connection.execute(connection.statements("closes"), arguments):
+        found.setdefault(symbol, []).append((start_ms, float(close)))
+    return found
+
+
+def gaps(connection: Connection, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
+    """The stretches `[start_ms, end_ms)` without bars within a range of each symbol, ascending; a symbol
+    that is not registered is absent. Raises psycopg.Error."""
+    askable = set(_askable(connection, ranges))
+    rows = [
+        {"symbol": symbol, "start_ms": start_ms, "end_ms": end_ms}
+        for symbol, (start_ms, end_ms) in ranges.items()
+        if symbol in askable
+    ]
+    found: dict[str, list[tuple[int, int]]] = {}
+    document = msgspec.json.encode(rows).decode()
+    for symbol, start_ms, end_ms in connection.execute(connection.statements("gaps"), {"ranges": document}):
+        found.setdefault(symbol, []).append((start_ms, end_ms))
+    return found
+
+
+def _askable(connection: Connection, symbols: Iterable[str]) -> list[str]:
+    """The symbols that the server's encoding can hold, each once: no others can be registered."""
+    encoding = connection.info.parameter_status("server_encoding")
+    return [symbol for symbol in dict.fromkeys(symbols) if storable(symbol, encoding) == symbol]

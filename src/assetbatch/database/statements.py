@@ -1,0 +1,215 @@
+"""The SQL of the package: the templates in `sql/`, over the names of the owner's tables.
+
+In a template `{bars}` is a table, `{bars.ts}` its column, `{bars.ts[o]}` the column of the alias `o` (a NULL
+where the table has none), `{bars.ts.zone}` what converts a moment to or from a column of naive timestamps.
+`{bars.ours[o]}` is the condition that tells our rows from others, `{bars.of[s]}` what the table's column for
+the instrument holds for a row `s` of the symbols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, cached_property
+from importlib.resources import files
+
+from assetbatch.database import quoting
+from assetbatch.database.names import OWN, Names, Table
+
+VALUES = ("open", "high", "low", "close", "volume", "vwap", "trades")
+"""The columns of a bar besides its key, in the order of `market.Bar`."""
+
+_TYPES = {"trades": "int8"}
+
+
+@cache
+def _text(name: str) -> str:
+    return files("assetbatch.database").joinpath("sql", f"{name}.sql").read_text("utf-8")
+
+
+class Statements:
+    """The statements of `sql/` for tables of these names, each rendered once."""
+
+    def __init__(self, names: Names = OWN) -> None:
+        self.names = names
+        self._rendered: dict[str, bytes] = {}
+
+    def __call__(self, name: str, **parts: str) -> bytes:
+        """The text of `sql/<name>.sql`, ready for `psycopg.Cursor.execute`; `parts` are further SQL texts
+        that this one template takes."""
+        if parts:
+            return _text(name).format(**self._tables, **parts).encode()
+        if name not in self._rendered:
+            self._rendered[name] = _text(name).format(**self._tables).encode()
+        return self._rendered[name]
+
+    def rendered(self, template: str) -> bytes:
+        """The text of a template that lies elsewhere."""
+        return template.format(**self._tables).encode()
+
+    @cached_property
+    def _tables(self) -> Mapping[str, object]:
+        names = self.names
+        own_id = names.symbols.columns["id"]
+        bars_target = names.bars_target or own_id
+        if names.instrument == "polygon_ticker":
+            # Parsed once for each statement: the text is a setting of the transaction (see begin.sql).
+            ticker = "(SELECT current_setting('assetbatch.tickers')::jsonb) ->> {}." + quoted(
+                names.symbols.columns["symbol"]
+            )
+            of_bars: Callable[[str], str] = ticker.format
+        else:
+            if names.instrument == "symbol":
+                bars_target = names.symbols.columns["symbol"]
+            of_bars = _column_of(bars_target)
+        return {
+            "symbols": _Table(names.symbols, _column_of(own_id)),
+            "bars": _Table(names.bars, of_bars),
+            "providers": _Table(names.providers, _column_of(names.providers.columns["id"])),
+            "sync_status": _Table(names.sync_status, _column_of(names.sync_status_target or own_id)),
+            "provider": literal(names.provider),
+        }
+
+
+def quoted(name: str) -> str:
+    """The name as an SQL identifier of a statement with parameters."""
+    return quoting.quoted(name).replace("%", "%%")
+
+
+def literal(text: str) -> str:
+    """The text as an SQL literal of such a statement; PostgreSQL gives it the type of what it meets."""
+    return quoting.literal(text).replace("%", "%%")
+
+
+def _column_of(name: str) -> Callable[[str], str]:
+    return lambda alias: f"{alias}.{quoted(name)}"
+
+
+class _By:
+    """What a template asks for by `[alias]`."""
+
+    def __init__(self, of: Callable[[str], str]) -> None:
+        self._of = of
+
+    def __getitem__(self, alias: str) -> str:
+        return self._of(alias)
+
+
+class _Column:
+    """A column of ours under the table's name for it."""
+
+    def __init__(self, table: Table, ours: str) -> None:
+        self._name = table.columns.get(ours)
+        self._type = _TYPES.get(ours, "float8")
+        zone = table.zones.get(ours)
+        self.zone = f" AT TIME ZONE {literal(zone)}" if zone else ""
+
+    @property
+    def literal(self) -> str:
+        """The table's name for it as a text."""
+        return literal(self._name) if self._name is not None else "NULL"
+
+    def __str__(self) -> str:
+        assert self._name is not None, "only what may be absent is asked for by its alias"
+        return quoted(self._name)
+
+    def __getitem__(self, alias: str) -> str:
+        return f"NULL::{self._type}" if self._name is None else f"{alias}.{quoted(self._name)}"
+
+
+class _Table:
+    """A table as the templates see it."""
+
+    def __init__(self, table: Table, of: Callable[[str], str]) -> None:
+        self._table = table
+        self.of = _By(of)
+
+    def __str__(self) -> str:
+        return f"{quoted(self._table.schema)}.{quoted(self._table.name)}"
+
+    def __getattr__(self, ours: str) -> _Column:
+        return _Column(self._table, ours)
+
+    @property
+    def schema(self) -> str:
+        """The name of its schema as a text."""
+        return literal(self._table.schema)
+
+    @property
+    def table(self) -> str:
+        """Its name without the schema as a text."""
+        return literal(self._table.name)
+
+    @property
+    def text(self) -> str:
+        """The table as a text that to_regclass reads."""
+        return literal(str(self))
+
+    @property
+    def regclass(self) -> str:
+        """The table as an object identifier."""
+        return f"{self.text}::regclass"
+
+    @property
+    def pairs(self) -> str:
+        """Its columns as rows of VALUES: our name, its name."""
+        return ", ".join(
+            f"({literal(ours)}, {literal(theirs)})" for ours, theirs in self._table.columns.items()
+        )
+
+    @property
+    def ours(self) -> _By:
+        """The condition that tells our rows from others, by their constants."""
+        marks = [(quoted(name), literal(self._table.constants[name])) for name in self._table.key]
+        return _By(lambda alias: " AND ".join(f"{alias}.{name} = {value}" for name, value in marks) or "true")
+
+    @property
+    def constant_columns(self) -> str:
+        """The further columns of an INSERT, each after a comma."""
+        return "".join(f", {quoted(name)}" for name in self._table.constants)
+
+    @property
+    def constants_named(self) -> str:
+        """Their values under their names, each after a comma."""
+        constants = self._table.constants.items()
+        return "".join(f", {literal(value)} AS {quoted(name)}" for name, value in constants)
+
+    @property
+    def constant_values(self) -> str:
+        """Their values."""
+        return "".join(f", {literal(value)}" for value in self._table.constants.values())
+
+    @property
+    def constant_key(self) -> str:
+        """Those that tell our rows from others, for ON CONFLICT."""
+        return "".join(f", {quoted(name)}" for name in self._table.key)
+
+    @property
+    def value_columns(self) -> str:
+        """The columns of a bar's values that the table has."""
+        return ", ".join(quoted(self._table.columns[name]) for name in self._values)
+
+    @property
+    def values(self) -> _By:
+        """The same as columns of ours of an alias."""
+        return _By(lambda alias: ", ".join(f"{alias}.{name}" for name in self._values))
+
+    @property
+    def all_values(self) -> _By:
+        """All values of a bar in an alias of the table, a NULL for each that it has not."""
+        return _By(lambda alias: ", ".join(self.__getattr__(name)[alias] for name in VALUES))
+
+    @property
+    def overwritten(self) -> str:
+        """The assignments of ON CONFLICT for the values of a bar."""
+        columns = [quoted(self._table.columns[name]) for name in self._values]
+        return ", ".join(f"{column} = excluded.{column}" for column in columns)
+
+    @property
+    def touched(self) -> str:
+        """The assignment that says when a row was changed, after a comma; none where no column says it."""
+        name = self._table.columns.get("updated_at")
+        return "" if name is None else f", {quoted(name)} = now(){self.__getattr__('updated_at').zone}"
+
+    @property
+    def _values(self) -> list[str]:
+        return [name for name in VALUES if name in self._table.columns]

@@ -1,0 +1,126 @@
+"""A command ends within its deadline: polite stops, an alarm, and a guard for when nothing else works."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+
+from assetbatch.errors import DeadlineExceededError
+
+log = logging.getLogger("assetbatch")
+
+STOP_SECONDS = 15.0
+"""So long a command may go on after a stop was asked for: the call that is out, and storing its answer."""
+
+CLEANUP_SECONDS = 1.0
+"""So long after its deadline a command may still put things in order."""
+
+LAST_RESORT_SECONDS = 5.0
+
+
+def monotonic() -> float:
+    """A monotonic clock that goes on while the machine sleeps, where the system has one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def say(error: DeadlineExceededError) -> int:
+    """Logs an error; returns its exit code."""
+    log.error("%s", error)
+    return error.exit_code
+
+
+class Deadline:
+    """A command's time: `with Deadline(60) as deadline`, in the main thread.
+
+    SIGTERM and SIGINT set `stopped` and end every `wait`; work in progress is finished by whoever asks.
+    A wait looks at a descriptor that the interpreter writes to when a signal comes, in C: a lock or an event
+    could miss a signal that comes just before it blocks, or be held by the very code that was interrupted.
+    At the deadline an alarm raises DeadlineExceededError wherever the program is. Where that does not help (a
+    name that is looked up in C), a thread says the same `CLEANUP_SECONDS` later by `last_words` and ends the
+    process; should no thread run any more, the process is ended after `LAST_RESORT_SECONDS`.
+    """
+
+    def __init__(self, seconds: float, last_words: Callable[[DeadlineExceededError], int] = say) -> None:
+        """`last_words` returns the exit code."""
+        self.seconds = seconds
+        self._last_words = last_words
+        self._ended = threading.Event()
+        self.stopped: signal.Signals | None = None
+        self._signals: socket.socket | None = None
+        self._end = monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Seconds until the deadline; negative after it."""
+        return self._end - monotonic()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleeps; returns False as soon as a stop is asked for."""
+        until = monotonic() + seconds
+        while self.stopped is None and (left := until - monotonic()) > 0:
+            came, _, _ = select.select([self._signals] if self._signals else [], [], [], left)
+            if came and self._signals:
+                self._signals.recv(4096)
+        return self.stopped is None
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        self.stopped = signal.Signals(number)
+        if self.remaining() > STOP_SECONDS and not self._ended.is_set():
+            self._end = monotonic() + STOP_SECONDS
+            signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS)
+
+    def _error(self) -> DeadlineExceededError:
+        return DeadlineExceededError(
+            f"the command did not end within {self.seconds:g} s and was stopped",
+            hint="is redis, postgresql or the disk hanging? assetbatch status shows what was reached",
+        )
+
+    def _alarm(self, _number: int, _frame: FrameType | None) -> None:
+        raise self._error()
+
+    def _watch(self) -> None:
+        while (left := self.remaining() + CLEANUP_SECONDS) > 0:
+            if self._ended.wait(min(left, STOP_SECONDS)):
+                return
+        os._exit(self._last_words(self._error()))
+
+    def __enter__(self) -> Deadline:
+        self._end = monotonic() + self.seconds
+        self._signals, self._written = socket.socketpair()
+        self._signals.setblocking(False)
+        self._written.setblocking(False)
+        self._wakeup_before = signal.set_wakeup_fd(self._written.fileno(), warn_on_full_buffer=False)
+        self._before = {
+            number: signal.signal(number, handler)
+            for number, handler in (
+                (signal.SIGTERM, self._stop),
+                (signal.SIGINT, self._stop),
+                (signal.SIGALRM, self._alarm),
+            )
+        }
+        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        self._ended.clear()
+        threading.Thread(target=self._watch, daemon=True).start()
+        faulthandler.dump_traceback_later(self.seconds + LAST_RESORT_SECONDS, exit=True, file=2)
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup_before)
+        if self._signals:
+            self._signals.close()
+        self._written.close()
+        self._signals = None

@@ -1,0 +1,184 @@
+"""The calls that can be made, and the fewest of them for work that is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+
+import msgspec
+
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.entitlements import (
+    Entitlements,
+    Restriction,
+)
+from assetbatch.domain.formatting import moment, plural
+from assetbatch.domain.market_hours import day_of, last_open
+from assetbatch.domain.models import (
+    SNAPSHOT_TICKERS,
+    StoredAsset,
+)
+from assetbatch.domain.ranges import history_range, latest_range
+from assetbatch.domain.work import PAGE_MS, Work, WorkKind
+
+
+class SnapshotCall(msgspec.Struct, frozen=True):
+    """The latest prices of up to 250 assets of all classes in one call."""
+
+    work: tuple[Work, ...]
+
+
+class MarketSnapshotCall(msgspec.Struct, frozen=True):
+    """The latest prices of up to 250 assets of one class, where the plan has only snapshots of markets."""
+
+    work: tuple[Work, ...]
+    asset_type: AssetType
+
+
+class GroupedDayCall(msgspec.Struct, frozen=True):
+    """The bars of one New York day of a whole market: the prices of all assets that need no 5-minute bars,
+    or whose plan has none."""
+
+    work: tuple[Work, ...]
+    asset_type: AssetType
+    day: date
+
+
+class BarsCall(msgspec.Struct, frozen=True):
+    """The 5-minute bars of one asset that start within `[start_ms, end_ms]` (inclusive): at most a page."""
+
+    work: tuple[Work, ...]
+    start_ms: int
+    end_ms: int
+
+
+class PreviousDayCall(msgspec.Struct, frozen=True):
+    """The last complete day's bar of one asset, where the plan has no intraday bars."""
+
+    work: tuple[Work, ...]
+
+
+Call = SnapshotCall | MarketSnapshotCall | GroupedDayCall | BarsCall | PreviousDayCall
+"""Each names the work that it does; the last two are of a single asset."""
+
+
+PricesCall = SnapshotCall | MarketSnapshotCall | GroupedDayCall
+
+
+def plan(
+    work: Sequence[Work],
+    stored: Mapping[str, StoredAsset],
+    known: Entitlements,
+    now_ms: int,
+    *,
+    probe_today: bool = False,
+) -> list[Call]:
+    """The fewest calls for work that is due, prices before bars and otherwise in its order.
+
+    One snapshot for up to 250 prices; one grouped call for all prices of a market that need no 5-minute
+    bars; for the rest one range of bars each, ranges of one asset that fit a page merged into one. With
+    `probe_today` a first range reaches to now where nobody knows whether the plan shows the running day.
+    """
+    drafts: list[tuple[int, Call]] = []  # with the position of the first work of each
+    shared: dict[tuple[object, ...], list[tuple[int, Work]]] = {}
+    single: list[tuple[int, Work]] = []
+    ordered = sorted(work, key=lambda item: item.kind is not WorkKind.PRICE)
+    for position, item in enumerate(ordered):
+        key = _shared_call(item.asset, known, now_ms) if item.kind is WorkKind.PRICE else None
+        if key:
+            shared.setdefault(key, []).append((position, item))
+        else:
+            single.append((position, item))
+    for (sort, *details), members in shared.items():
+        if sort is GroupedDayCall and len(members) == 1:  # a call of its own costs the same and brings less
+            single += members
+            continue
+        size = len(members) if sort is GroupedDayCall else SNAPSHOT_TICKERS
+        for at in range(0, len(members), size):
+            chunk = members[at : at + size]
+            make: Callable[..., Call] = sort  # type: ignore[assignment]  # the first part of a key is its class
+            drafts.append((chunk[0][0], make(tuple(item for _, item in chunk), *details)))
+    by_symbol: dict[str, list[tuple[int, Work]]] = {}
+    for position, item in single:
+        by_symbol.setdefault(item.asset.symbol, []).append((position, item))
+    for members in by_symbol.values():
+        of_symbol = stored.get(members[0][1].asset.symbol)
+        drafts += _ranges_of(members, of_symbol, known, now_ms, probe_today=probe_today)
+    return [call for _, call in sorted(drafts, key=lambda draft: draft[0])]
+
+
+def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object, ...] | None:
+    """The call that serves the price of this asset along with others; None where there is none."""
+    asset_type, ticker = asset.asset_type, asset.polygon_ticker
+    if known.snapshots(asset_type, now_ms, ticker):
+        return (SnapshotCall,)
+    if known.market_snapshots(asset_type, now_ms, ticker):
+        return (MarketSnapshotCall, asset_type)
+    if asset.asset_class.grouped_market is None:
+        return None
+    only_days = not known.intraday(asset_type, now_ms, ticker)
+    ended_days = not asset.bars and not known.may_ask_today(asset_type, now_ms)
+    if (only_days or ended_days) and not known.lacks(Restriction.GROUPED, asset_type, now_ms):
+        visible = last_open(asset.market, known.last_day_end_ms(asset_type, now_ms))
+        return (GroupedDayCall, asset_type, day_of(visible - 1))
+    return None
+
+
+def shares_calls(assets: Iterable[Asset], known: Entitlements, now_ms: int) -> bool:
+    """Whether one call can serve several of these assets, so that it pays to take them together."""
+    return any(_shared_call(asset, known, now_ms) for asset in assets)
+
+
+def _ranges_of(
+    members: Sequence[tuple[int, Work]],
+    stored: StoredAsset | None,
+    known: Entitlements,
+    now_ms: int,
+    *,
+    probe_today: bool,
+) -> list[tuple[int, Call]]:
+    """The calls of one asset's work, each with the position of its first work."""
+    drafts: list[tuple[int, Call]] = []
+    ranges: list[tuple[int, int, int, Work]] = []
+    for position, item in members:
+        if not known.intraday(item.asset.asset_type, now_ms, item.asset.polygon_ticker):
+            drafts.append((position, PreviousDayCall((item,))))
+            continue
+        if item.kind is WorkKind.HISTORY:
+            wanted = history_range(item, stored, known, now_ms)
+        else:
+            wanted = latest_range(item.asset, stored, known, now_ms, probe_today=probe_today)
+        if wanted:
+            ranges.append((*wanted, position, item))
+    ranges.sort(key=lambda found: (found[0], -found[1], found[2]))
+    while ranges:  # all that ends within a page from the first start is one call: no two calls fit one page
+        first_ms, first_end_ms, *_ = ranges[0]
+        # A range may be longer than a page: it has a day of 25 hours, or begins with a whole bar.
+        limit_ms = max(first_ms + PAGE_MS, first_end_ms)
+        page = [found for found in ranges if found[1] <= limit_ms]
+        call = BarsCall(tuple(item for *_, item in page), first_ms, max(found[1] for found in page) - 1)
+        drafts.append((min(position for _, _, position, _ in page), call))
+        ranges = [found for found in ranges if found[1] > limit_ms]
+    return drafts
+
+
+def describe(call: Call) -> str:
+    """A call in words, for `--dry-run` and logs."""
+    match call:
+        case SnapshotCall(work):
+            return f"snapshot of {plural(len(work), 'ticker')}"
+        case MarketSnapshotCall(work, asset_type):
+            return f"{asset_type} snapshot of {plural(len(work), 'ticker')}"
+        case GroupedDayCall(work, asset_type, day):
+            return f"daily bars of all {asset_type} on {day}, for {plural(len(work), 'ticker')}"
+        case BarsCall(work, start_ms, end_ms):
+            ticker = work[0].asset.polygon_ticker
+            return f"5-minute bars of {ticker}, {moment(start_ms)} to {moment(end_ms + 1)}"
+        case PreviousDayCall(work):
+            return f"previous day of {work[0].asset.polygon_ticker}"
+
+
+def asset_types(call: Call) -> list[AssetType]:
+    """The classes a call touches, each once."""
+    return list(dict.fromkeys(item.asset.asset_type for item in call.work))

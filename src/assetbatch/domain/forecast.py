@@ -1,0 +1,117 @@
+"""When what waits in the queue will be done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.calls import plan, shares_calls
+from assetbatch.domain.due import assess, expected_next_start
+from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.models import SNAPSHOT_TICKERS, StoredAsset
+from assetbatch.domain.queueing import CallLimit, Lane
+from assetbatch.domain.records import CycleRecord
+from assetbatch.domain.units import MINUTE_MS
+from assetbatch.domain.work import Work
+
+CALL_SECONDS_GUESS = 1.0
+"""How long a call takes, where no cycle has measured it yet."""
+
+CRON_MS = MINUTE_MS
+"""How often cron starts run-queue."""
+
+CALLING_SECONDS = 50
+"""For so much of each minute run-queue makes calls: the rest is for starting, storing and ending in time."""
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """How many calls are ahead in all, and how long they take at the rate that is free for the queue."""
+
+    calls: int
+    calls_per_minute: float
+    minutes: float
+    done_ms: int
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """What is configured of the calls: who needs them (`priority_assets`, every `interval_ms`), for which
+    `assets` in all, and how many there are."""
+
+    priority_assets: Sequence[Asset]
+    assets: Sequence[Asset]
+    interval_ms: int
+    call_limit: CallLimit
+
+
+class QueueLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """What the queue has to do and how fast it was.
+
+    `queued` counts by lane what waits, is delayed or worked. `pages_elsewhere` counts pages of the past that
+    are not in the queue yet. `starts_ms` are the last starts of run-priority, `cycles` the last of run-queue.
+    """
+
+    queued: Mapping[Lane, int]
+    pages_elsewhere: int = 0
+    starts_ms: Sequence[int] = ()
+    cycles: Sequence[CycleRecord] = ()
+
+
+def forecast(
+    budget: Budget, load: QueueLoad, known: Entitlements, stored: Mapping[str, StoredAsset], now_ms: int
+) -> Forecast:
+    """Return when all work of the load will be done; `stored` has the priority assets."""
+    queued, interval_ms = load.queued, budget.interval_ms
+    next_ms = expected_next_start(load.starts_ms or (now_ms,), interval_ms)
+    due = [
+        item
+        for item in map(Work, budget.priority_assets)
+        if assess(item, stored.get(item.asset.symbol), known, next_ms).due
+    ]
+    one_by_one = queued[Lane.BARS] + queued[Lane.HISTORY]
+    prices = sum(queued.values()) - one_by_one
+    if shares_calls(budget.assets, known, now_ms):
+        prices = -(-prices // SNAPSHOT_TICKERS)
+    limit, window_ms = budget.call_limit
+    seconds = [cycle.duration_ms / 1000 / cycle.calls for cycle in load.cycles if cycle.calls]
+    return estimate(
+        calls=prices + one_by_one + load.pages_elsewhere,
+        limit=limit,
+        window_ms=window_ms,
+        priority_calls=len(plan(due, stored, known, next_ms)),
+        interval_ms=interval_ms,
+        call_seconds=_median(seconds) if limit / window_ms * 1000 > 1 else 0.0,
+        now_ms=now_ms,
+    )
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2] if values else CALL_SECONDS_GUESS
+
+
+def estimate(
+    *,
+    calls: int,
+    limit: int,
+    window_ms: int,
+    priority_calls: int,
+    interval_ms: int,
+    call_seconds: float,
+    now_ms: int,
+) -> Forecast:
+    """The forecast for so many calls: `limit` a window less what priority takes each `interval_ms`, and not
+    faster than one call after the other (`call_seconds`; 0 where the limit is what counts)."""
+    allowed = limit * MINUTE_MS / window_ms
+    # priority cannot take all of it for ever
+    per_minute = max(allowed - priority_calls * MINUTE_MS / interval_ms, allowed / 100)
+    if call_seconds:
+        per_minute = min(per_minute, CALLING_SECONDS / call_seconds)
+    minutes = calls / per_minute
+    wait_ms = min(CRON_MS, interval_ms) / 2 if calls else 0  # until cron starts run-queue, in the mean
+    return Forecast(
+        calls=calls,
+        calls_per_minute=round(per_minute, 2),
+        minutes=round(minutes, 1),
+        done_ms=round(now_ms + wait_ms + minutes * MINUTE_MS),
+    )

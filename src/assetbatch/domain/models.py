@@ -1,0 +1,223 @@
+"""The values that pass between provider, refresh and store: bars, prices, what became of them.
+
+All moments are Unix milliseconds, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from assetbatch.domain.units import MINUTE_MS
+
+BAR_MS = 5 * MINUTE_MS
+"""Length of a bar: five minutes."""
+
+SNAPSHOT_TICKERS = 250
+"""The most tickers that one `/v3/snapshot` can ask for; without `limit` the provider answers only 10."""
+
+
+def floor_to_bar(at_ms: int) -> int:
+    """Return the start of the five minutes that a moment lies in."""
+    return at_ms - at_ms % BAR_MS
+
+
+class Bar(msgspec.Struct, frozen=True, gc=False):
+    """One 5-minute bar; `t_ms` is its start, a multiple of `BAR_MS`; prices are positive and finite."""
+
+    t_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float | None = None
+    vwap: float | None = None
+    trades: int | None = None
+
+    @property
+    def end_ms(self) -> int:
+        """The moment from which the bar can no longer change by trading."""
+        return self.t_ms + BAR_MS
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest price of a symbol; absent values are None, never 0.
+
+    `as_of_ms` is the moment the provider's price is from (not the moment it was asked).
+    The daily values belong to the New York day of `as_of_ms`.
+    """
+
+    symbol: str
+    last_price: float
+    as_of_ms: int
+    bid: float | None = None
+    ask: float | None = None
+    daily_open: float | None = None
+    daily_high: float | None = None
+    daily_low: float | None = None
+    daily_close: float | None = None
+
+
+class IntervalState(StrEnum):
+    """What is known of a stretch of a symbol's bars."""
+
+    ASKED = "asked"
+    """Answered: all that the provider has there is stored; a slot without a bar is one it has nothing for."""
+    REQUESTED = "wanted"
+    """A backfill wants it; not asked yet."""
+    FAILED = "failed"
+    """Asked, but no usable answer came: asked again later."""
+    NOT_IN_PLAN = "not_in_plan"
+    """The plan's history does not reach back so far."""
+    REJECTED = "rejected"
+    """Answered, but the database refused the bars: asked again after a pause, or after `init`."""
+
+
+class IntervalFault(StrEnum):
+    """Why a stretch is FAILED although the provider answered: it decides when that is asked for again."""
+
+    UNUSABLE_BAR = "unusable_bar"
+    """The provider sent something that could not be used or placed."""
+    UNCONFIRMED = "unconfirmed"
+    """The provider sent nothing, once: believed when it answers so again."""
+
+
+class CoveredInterval(msgspec.Struct, frozen=True):
+    """A row of the ledger: the bars that start within `[start_ms, end_ms)`, both multiples of `BAR_MS`.
+
+    `asked_ms` is when the state was learned; `error` says what failed, for people; `fault` is None where the
+    call itself failed. The spans of a symbol never overlap.
+    """
+
+    start_ms: int
+    end_ms: int
+    state: IntervalState
+    asked_ms: int | None = None
+    error: str | None = None
+    fault: IntervalFault | None = None
+
+
+class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store knows of a registered symbol; None where there is nothing yet.
+
+    `as_of_ms` is the moment of the stored price, which others may have written; `fetched_to_ms` that of the
+    newest price that came. `last_sync_ms` is the last success, `status_at_ms` when `sync_status` was last
+    written (failures too), `platform_status` the word in the platform's own row,
+    `last_bar_ms` the start of the newest stored bar, `spans` the ledger of its bars, ascending.
+    """
+
+    symbol: str
+    last_price: float | None = None
+    bid: float | None = None
+    ask: float | None = None
+    daily_open: float | None = None
+    as_of_ms: int | None = None
+    fetched_to_ms: int | None = None
+    last_sync_ms: int | None = None
+    platform_status: str | None = None
+    sync_status: str | None = None
+    status_at_ms: int | None = None
+    error_message: str | None = None
+    last_bar_ms: int | None = None
+    spans: tuple[CoveredInterval, ...] = ()
+    rejected_ms: int | None = None
+    """When the database last refused this symbol, where nothing was recorded of it since."""
+    rejected_since_ms: int | None = None
+    """The first of these refusals since the last success."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How the refresh of a symbol went: `success`, or what kept it from succeeding and why."""
+
+    symbol: str
+    status: str
+    error: str | None = None
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cycle has learned: prices, bars by symbol, and how it went for each symbol.
+
+    Of several prices of a symbol the newest counts, of several bars with one start and of several
+    outcomes of a symbol the last. `spans` is what is now known of stretches of bars, applied in order.
+    `asked_ms` is when each symbol was asked for, if not just now: an answer that was asked for later wins.
+    `from_bars` are the symbols whose price follows from the bars of this batch.
+    """
+
+    prices: Sequence[Price] = ()
+    bars: Mapping[str, Sequence[Bar]] = {}
+    spans: Mapping[str, Sequence[CoveredInterval]] = {}
+    outcomes: Sequence[Outcome] = ()
+    asked_ms: Mapping[str, int] = {}
+    from_bars: Collection[str] = frozenset()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to store."""
+        return not (self.prices or self.bars or self.spans or self.outcomes)
+
+    @property
+    def symbols(self) -> list[str]:
+        """Every symbol of the batch, each once."""
+        prices, outcomes = (item.symbol for item in self.prices), (item.symbol for item in self.outcomes)
+        news = (symbol for symbol, some in self.spans.items() if some)
+        return list(dict.fromkeys([*prices, *self.bars, *news, *outcomes]))
+
+    def only(self, symbols: Collection[str]) -> Changes:
+        """Return the part of the batch that belongs to these symbols."""
+        return msgspec.structs.replace(
+            self,
+            prices=[price for price in self.prices if price.symbol in symbols],
+            bars={symbol: bars for symbol, bars in self.bars.items() if symbol in symbols},
+            spans={symbol: spans for symbol, spans in self.spans.items() if symbol in symbols},
+            outcomes=[outcome for outcome in self.outcomes if outcome.symbol in symbols],
+        )
+
+
+LOCKED = "locked by another transaction"
+"""What is said of a symbol of which another transaction holds a row."""
+
+
+class RejectionCause(StrEnum):
+    """Why the database did not store what came of a symbol."""
+
+    REFUSED = "refused"
+    """It refuses a value."""
+    SKIPPED = "skipped"
+    """It reports no error, but the row was not written: a trigger or a row-level policy left it out."""
+    UNREGISTERED = "unregistered"
+    """It has no row."""
+    LOCKED = "locked"
+    """Another transaction held the row for longer than is waited."""
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """What the database did not store of a symbol, and why: how many bars, and whether its price as well.
+
+    `failed` is false where only bars of the past have no partition to go into.
+    """
+
+    error: str
+    bars: int = 0
+    price: bool = False
+    failed: bool = True
+    cause: RejectionCause = RejectionCause.REFUSED
+
+
+class Saved(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch changed.
+
+    `updated` are the prices whose rows were written, to be published; `unknown` the symbols of the batch
+    whose row was not there to write: nothing was stored of them. `bars_new` were missing, `bars_changed`
+    differed, `bars_filled` have another value than the provider's where a column takes no NULL.
+    `rejected` are the symbols of which something was not stored, the unknown among them; the others are
+    stored.
+    """
+
+    updated: list[Price]
+    unknown: list[str]
+    bars_new: int = 0
+    bars_changed: int = 0
+    bars_filled: int = 0
+    rejected: Mapping[str, Rejection] = {}

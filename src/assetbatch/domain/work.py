@@ -1,0 +1,87 @@
+"""Work: the price, the latest bars or a page of the past of one asset, and the ids of the queue for it."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.market_hours import start_of_day
+from assetbatch.domain.units import DAY_MS
+
+PAGE_DAYS = 34
+
+
+PAGE_MS = PAGE_DAYS * DAY_MS
+"""What one page of 5-minute bars can hold: 50,000 base minutes are 34 days of a market that never closes."""
+
+
+class WorkKind(StrEnum):
+    """What an item of the queue asks for."""
+
+    PRICE = "price"
+    BARS = "bars"
+    """The latest bars, where a snapshot brings the price only."""
+    HISTORY = "history"
+    """A page of bars of the past."""
+
+
+_PREFIXES = tuple(f"{kind.value}:" for kind in WorkKind)
+
+
+class Work(msgspec.Struct, frozen=True):
+    """A price to refresh, the bars that a snapshot does not bring, or the bars of some New York days of the
+    past: `first_day` to `last_day`, both inclusive, for HISTORY only."""
+
+    asset: Asset
+    kind: WorkKind = WorkKind.PRICE
+    first_day: date | None = None
+    last_day: date | None = None
+
+    @property
+    def id(self) -> str:
+        """Its id in the queue: `SYMBOL`, `bars:SYMBOL` or `history:SYMBOL:2024-11-01:2024-12-04`.
+
+        A symbol may hold colons: one that begins like such an id has `price:` before it.
+        """
+        symbol = self.asset.symbol
+        if self.kind is WorkKind.PRICE:
+            return f"price:{symbol}" if symbol.startswith(_PREFIXES) else symbol
+        if self.kind is WorkKind.BARS:
+            return f"bars:{symbol}"
+        return f"history:{symbol}:{self.first_day}:{self.last_day}"
+
+
+class WorkId(NamedTuple):
+    """What the id of an item says."""
+
+    symbol: str
+    kind: WorkKind
+    first_day: date | None = None
+    last_day: date | None = None
+
+
+def parse_work_id(work_id: str) -> WorkId:
+    """Reads an id made by `Work.id`; anything else is the price of a symbol of that name."""
+    kind, colon, rest = work_id.partition(":")
+    if not colon:
+        return WorkId(work_id, WorkKind.PRICE)
+    if kind in ("price", "bars"):
+        return WorkId(rest, WorkKind(kind))
+    if kind == "history" and rest.count(":") >= 2:
+        symbol, first, last = rest.rsplit(":", 2)
+        try:
+            return WorkId(symbol, WorkKind.HISTORY, date.fromisoformat(first), date.fromisoformat(last))
+        except ValueError:
+            pass
+    return WorkId(work_id, WorkKind.PRICE)
+
+
+def days_range(work: Work) -> tuple[int, int]:
+    """`[start_ms, end_ms)` of the New York days of a page of the past."""
+    assert work.first_day is not None, "only history has days"
+    assert work.last_day is not None, "only history has days"
+    return start_of_day(work.first_day), start_of_day(work.last_day + timedelta(days=1))

@@ -1,0 +1,1 @@
+"""How the outside learns of us: snapshot, pings, HTTP."""

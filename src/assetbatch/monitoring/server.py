@@ -1,0 +1,223 @@
+"""The HTTP server of `serve`: a WSGI application on waitress. The caller says what the documents are.
+
+Everything has a limit: the number of connections, the size and the time of a request, and how often and how
+long a document is made.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from waitress.channel import HTTPChannel
+from waitress.server import TcpWSGIServer
+from waitress.wasyncore import close_all, loop
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+log = logging.getLogger("assetbatch")
+
+CONNECTIONS = 200
+"""Maximum number of open connections. Further ones wait until one of them ends."""
+
+CONNECTION_SECONDS = 10
+"""Maximum age of a connection, unless it waits for an answer. It ends clients that send byte by byte."""
+
+REQUEST_BYTES = 16_384
+"""Maximum size of the request line and the headers together, and of the body."""
+
+THREADS = 32
+"""Maximum number of requests that are answered at once. No thread waits for a client."""
+
+MAKING_SECONDS = 8.0
+"""Maximum time for which a request waits for a document. The document is made to its end."""
+
+STOP_SECONDS = 2
+"""Maximum time for which `stop` waits for answers under way."""
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Document(NamedTuple):
+    """The response for a path."""
+
+    status: int
+    content_type: str
+    body: bytes
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+class Request(NamedTuple):
+    """The request for an action. The names of `headers` are in lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+TOO_SLOW = Document(
+    503, "text/plain; charset=utf-8", b"503 this takes too long; do redis or postgresql hang?\n"
+)
+
+
+class Cached:
+    """A document that is made on request, at most once in `seconds` however many clients ask.
+
+    `make` runs in a thread of its own, one at a time, and must not raise. A request that has waited for
+    `MAKING_SECONDS` gets `too_slow`.
+    """
+
+    def __init__(self, make: Callable[[], Document], seconds: float, too_slow: Document = TOO_SLOW) -> None:
+        self._make = make
+        self._seconds = seconds
+        self._too_slow = too_slow
+        self._changed = threading.Condition()
+        self._document: Document | None = None
+        self._made_at = 0.0
+        self._making = False
+
+    def get(self) -> Document:
+        """Return the document, not older than `seconds`, or `too_slow` if it takes too long."""
+        until = time.monotonic() + MAKING_SECONDS
+        asked_at = time.monotonic()
+        with self._changed:
+            while self._document is None or self._made_at + self._seconds < asked_at:
+                if not self._making:
+                    threading.Thread(target=self._work, daemon=True).start()
+                    self._making = True  # only now: the system may refuse a thread
+                left = until - time.monotonic()
+                if left <= 0:
+                    return self._too_slow
+                self._changed.wait(left)
+            return self._document
+
+    def _work(self) -> None:
+        document = self._make()
+        with self._changed:
+            self._document, self._made_at, self._making = document, time.monotonic(), False
+            self._changed.notify_all()
+
+
+class Application:
+    """The WSGI application: `documents` by path, and `actions` by the first part of a path."""
+
+    def __init__(
+        self,
+        documents: Mapping[str, Cached],
+        actions: Mapping[str, Callable[[Request], Document]] = MappingProxyType({}),
+    ) -> None:
+        self.documents = documents
+        self.actions = actions
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request. A bug costs this answer only."""
+        request = _request(environ)
+        try:
+            document = self._answer(request)
+        except Exception:
+            log.exception("a request failed")
+            document = _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
+        line = f"{environ['REMOTE_ADDR']} {request.method} {request.path} {document.status}"
+        log.info("%s", "".join(c if c.isprintable() else "?" for c in line))  # the client chose these words
+        headers = {
+            **_HEADERS,
+            "Content-Type": document.content_type,
+            "Content-Length": str(len(document.body)),
+            **document.headers,
+        }
+        start_response(f"{document.status} {HTTPStatus(document.status).phrase}", list(headers.items()))
+        return [] if request.method == "HEAD" else [document.body]
+
+    def _answer(self, request: Request) -> Document:
+        if action := self.actions.get(request.path.split("/", 2)[1] if "/" in request.path else ""):
+            return action(request)
+        found = self.documents.get(request.path)
+        if found is None:
+            return _plain(HTTPStatus.NOT_FOUND)
+        if request.method not in ("GET", "HEAD"):
+            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD"})
+        return found.get()
+
+
+def _request(environ: WSGIEnvironment) -> Request:
+    headers = {
+        name[5:].replace("_", "-").lower(): value
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
+    }
+    return Request(
+        environ["REQUEST_METHOD"],
+        environ["PATH_INFO"],
+        environ["QUERY_STRING"],
+        headers,
+        environ["wsgi.input"].read(),
+    )
+
+
+def _plain(status: HTTPStatus, headers: Mapping[str, str] = MappingProxyType({})) -> Document:
+    body = f"{status.value} {status.phrase}\n".encode()
+    return Document(status, "text/plain; charset=utf-8", body, headers)
+
+
+class Server(TcpWSGIServer):
+    """Serves an application until `stop`. waitress reads and writes; only a whole request takes a thread."""
+
+    def __init__(self, host: str, port: int, application: Application) -> None:
+        """Bind; raise OSError or ValueError if that is impossible."""
+        self._stopping = False
+        self._sockets: dict[int, Any] = {}  # waitress keeps its connections here
+        super().__init__(
+            application,
+            self._sockets,
+            host=host,
+            port=port,
+            threads=THREADS,
+            connection_limit=CONNECTIONS,
+            max_request_header_size=REQUEST_BYTES,
+            max_request_body_size=REQUEST_BYTES,
+            cleanup_interval=1,
+            ident="assetbatch",
+            log_socket_errors=False,
+        )
+
+    @property
+    def port(self) -> int:
+        """Return the port that the server listens on."""
+        return int(self.getsockname()[1])
+
+    def connections(self) -> list[HTTPChannel]:
+        """Return the open connections."""
+        return [one for one in self._sockets.values() if isinstance(one, HTTPChannel)]
+
+    def maintenance(self, now: float) -> None:
+        """End old connections. waitress would let a client stay that sends a byte from time to time."""
+        for connection in self.connections():
+            if not connection.requests and now - connection.creation_time > CONNECTION_SECONDS:
+                connection.will_close = True
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        while not self._stopping:
+            loop(timeout=1, use_poll=True, map=self._sockets, count=1)
+        close_all(self._sockets)
+
+    def stop(self) -> None:
+        """Finish the answers under way, for at most `STOP_SECONDS`, and end `run`."""
+        if self._stopping:
+            return
+        self.task_dispatcher.shutdown(timeout=STOP_SECONDS)
+        self._stopping = True
+        self.pull_trigger()

@@ -1,0 +1,234 @@
+"""Bars of aggregate answers, checked before anybody may store them.
+
+A bar's prices are ones that a price can be, its high and low enclose its open and close. An element that
+is of no use is counted by reason and never loses the others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from assetbatch.domain.models import BAR_MS, Bar, floor_to_bar
+from assetbatch.domain.numbers import finite
+from assetbatch.domain.refusals import RefusalKind
+from assetbatch.provider.answers import BarsAnswer
+from assetbatch.provider.decoding import (
+    HIGHEST_PRICE,
+    LIST,
+    LOWEST_PRICE,
+    Body,
+    Envelope,
+    attempt,
+    check,
+    check_ticker,
+    decode,
+    moment_ms,
+)
+from assetbatch.provider.refusals import UNDECODABLE, Refusal
+from assetbatch.secret import Secret
+
+_INT64 = 2**63  # what the store can hold
+_MOST_VOLUME = 1e18  # of five minutes; the cheapest coins have 1e15
+
+
+class RawBar(msgspec.Struct, gc=False):
+    """A bar as it comes: every field may be missing or null, no number is checked."""
+
+    t: int | float | None = None
+    o: float | None = None
+    h: float | None = None
+    l: float | None = None  # noqa: E741 - the provider's name
+    c: float | None = None
+    v: float | None = None
+    vw: float | None = None
+    n: int | float | None = None
+    ticker: Any = msgspec.field(default=None, name="T")
+
+
+class _LooseBar(msgspec.Struct):
+    t: Any = None
+    o: Any = None
+    h: Any = None
+    l: Any = None  # noqa: E741 - the provider's name
+    c: Any = None
+    v: Any = None
+    vw: Any = None
+    n: Any = None
+    ticker: Any = msgspec.field(default=None, name="T")
+
+
+class _BarsEnvelope(Envelope, kw_only=True):
+    results: list[RawBar] | None = None
+
+
+_BARS = msgspec.json.Decoder(_BarsEnvelope)
+_LOOSE_BAR = msgspec.json.Decoder(_LooseBar)
+
+
+def decode_bars(
+    body: Body, *, ticker: str, start_ms: int, end_ms: int, key: Secret | None = None
+) -> BarsAnswer:
+    """The 5-minute bars of `/v2/aggs/ticker/{ticker}/range/5/minute/{start_ms}/{end_ms}`.
+
+    Both ends of the range are inclusive, as the provider's are. Raises Refusal if the answer as a whole
+    is of no use, or another ticker's; so it is if all its bars are, or a broken answer would pass for a
+    market without trades.
+    """
+    refused: Counter[str] = Counter()
+    envelope, raws = raw_bars(body, refused, key)
+    check_ticker(envelope, ticker)
+    sifted = _Sifted(refused)
+    sifted.take(raws, ticker, start_ms, end_ms)
+    if not sifted.bars and refused:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(refused.items()))
+        raise Refusal(RefusalKind.NONSENSE, f"no bar of the answer is of use ({reasons})", http_status=200)
+    misplaced = sifted.misplaced.union(sifted.off_grid)
+    starts = {bar.t_ms for bar in sifted.bars} if sifted.faulty or misplaced else ()
+    return BarsAnswer(
+        ticker=ticker,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        bars=sifted.bars,
+        refused=refused,
+        faulty_ms=tuple(sorted(sifted.faulty.difference(starts))),
+        misplaced_ms=tuple(sorted(misplaced.difference(starts, sifted.faulty))),
+        unplaced=refused["undecodable"] + sifted.unplaced + sifted.between_elements(),
+        unordered=sifted.unordered,
+        next_url=_next_url(envelope.next_url),
+    )
+
+
+def raw_bars(body: Body, refused: Counter[str], key: Secret | None) -> tuple[Envelope, list[RawBar]]:
+    """All elements at once; only if one has a wrong type, each by itself (10 times slower).
+
+    Counts those that are no bars at all in `refused`; raises Refusal if the answer is of no use.
+    """
+    try:
+        envelope = _BARS.decode(body)
+    except UNDECODABLE:
+        loose = decode(LIST, body, key)
+        check(loose, loose.results, body, key)
+        return loose, list(_loosened(loose.results or (), refused))
+    check(envelope, envelope.results, body, key)
+    return envelope, envelope.results or []
+
+
+def fault(o: float | None, h: float | None, l: float | None, c: float | None) -> str:  # noqa: E741
+    """Why these four are no bar: `price` (one is missing, 0 or beyond any price), `range`; empty if they are
+    one."""
+    if not (o and h and l and c) or o < 0 or h < 0 or l < 0 or c < 0:
+        return "price"
+    if not (l <= o <= h and l <= c <= h):
+        return "range"
+    return "" if l >= LOWEST_PRICE and h <= HIGHEST_PRICE else "price"
+
+
+def _loosened(elements: Iterable[msgspec.Raw], refused: Counter[str]) -> Iterator[RawBar]:
+    for element in elements:
+        bar = attempt(_LOOSE_BAR, element)
+        if bar is None:
+            refused["undecodable"] += 1
+            continue
+        yield RawBar(
+            t=bar.t if finite(bar.t) is not None else None,
+            o=finite(bar.o),
+            h=finite(bar.h),
+            l=finite(bar.l),
+            c=finite(bar.c),
+            v=finite(bar.v),
+            vw=finite(bar.vw),
+            n=bar.n if finite(bar.n) is not None else None,
+            ticker=bar.ticker,
+        )
+
+
+class _Sifted:
+    """What is left of an answer's elements: the sound bars in order, and what became of the others."""
+
+    def __init__(self, refused: Counter[str]) -> None:
+        self.refused = refused
+        self.bars: list[Bar] = []
+        self.faulty: set[int] = set()
+        self.misplaced: set[int] = set()
+        self.off_grid: list[int] = []
+        self.unplaced = 0
+        self.unordered = 0
+
+    def take(self, raws: list[RawBar], ticker: str, start_ms: int, end_ms: int) -> None:
+        """Sift the elements of an answer for `ticker` and a range."""
+        bars, refused = self.bars, self.refused
+        before_ms = -1
+        ascending = True
+        for raw in raws:
+            t = raw.t
+            if t is None or t % BAR_MS or not start_ms <= t <= end_ms:
+                self._misplace(t, start_ms, end_ms)
+                continue
+            t_ms = int(t)
+            if raw.ticker is not None and raw.ticker != ticker:
+                refused["ticker"] += 1
+                self.misplaced.add(t_ms)
+                continue
+            o, h, l, c = raw.o, raw.h, raw.l, raw.c  # noqa: E741 - the provider's names
+            reason = fault(o, h, l, c)
+            if reason or o is None or h is None or l is None or c is None:
+                refused[reason] += 1
+                self.faulty.add(t_ms)
+                continue
+            v, vw, n = raw.v, raw.vw, raw.n
+            bars.append(
+                Bar(
+                    t_ms,
+                    o,
+                    h,
+                    l,
+                    c,
+                    v if v is not None and 0 <= v <= _MOST_VOLUME else None,
+                    vw if vw is not None and LOWEST_PRICE <= vw <= HIGHEST_PRICE else None,
+                    int(n) if n is not None and 0 <= n < _INT64 and n == int(n) else None,
+                )
+            )
+            if t_ms <= before_ms:
+                ascending = False
+                self.unordered += t_ms < before_ms
+            before_ms = t_ms
+        if not ascending:
+            by_start = {bar.t_ms: bar for bar in bars}  # of two with one start the last counts
+            if len(by_start) < len(bars):
+                refused["duplicate"] += len(bars) - len(by_start)
+            self.bars = [by_start[t_ms] for t_ms in sorted(by_start)]
+
+    def between_elements(self) -> int:
+        """Count the elements off the grid whose slot another element of the answer has: nobody can tell which
+        bar such an element was to be."""
+        placed = {bar.t_ms for bar in self.bars} | self.faulty | self.misplaced if self.off_grid else set()
+        return len(self.off_grid) - len(set(self.off_grid) - placed)
+
+    def _misplace(self, t: float | None, start_ms: int, end_ms: int) -> None:
+        """An element off the grid, outside the range or of no moment: the slot that it may be of is noted,
+        also where its moment is in another unit."""
+        at_ms = moment_ms(t)
+        if at_ms is not None and floor_to_bar(start_ms) <= at_ms <= end_ms:
+            self.refused["time"] += 1
+            if at_ms % BAR_MS:
+                self.off_grid.append(floor_to_bar(at_ms))
+            else:
+                self.misplaced.add(at_ms)
+            return
+        self.refused["time" if at_ms is None or at_ms % BAR_MS else "outside"] += 1
+        self.unplaced += 1
+
+
+def _next_url(value: object) -> str | None:
+    """The next page's address without a key; one that is no text stays an unusable one, or pages would
+    end unseen."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        return "unusable"
+    return re.sub(r"(?i)([?&])api_?key=[^&#]*&?", r"\1", value).rstrip("?&")

@@ -1,0 +1,182 @@
+"""The provider's endpoints as methods. Each method makes exactly one HTTP request.
+
+So the caller asks the call window for a grant before each method, and knows what it was used for. Every
+method raises `Refusal`; nothing is retried here and no page is followed by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Self
+from urllib.parse import quote, urlencode, urlsplit
+
+from assetbatch.domain.asset_classes import AssetType, class_of_type
+from assetbatch.domain.models import SNAPSHOT_TICKERS, Price
+from assetbatch.domain.refusals import RefusalKind
+from assetbatch.provider.answers import BarsAnswer, MarketStatus, PricesAnswer
+from assetbatch.provider.bars import decode_bars
+from assetbatch.provider.decoding import Body
+from assetbatch.provider.market_status import decode_market_status
+from assetbatch.provider.prices import (
+    decode_grouped_day,
+    decode_market_snapshot,
+    decode_previous_day,
+    decode_snapshot,
+)
+from assetbatch.provider.refusals import Refusal, classify
+from assetbatch.provider.transport import Transport
+from assetbatch.secret import Secret
+
+MAX_BASE_BARS = 50_000
+"""The provider's largest `limit`; it counts minutes, so a page holds up to 10,000 5-minute bars."""
+
+_PROVIDER_HOSTS = frozenset({"api.massive.com", "api.polygon.io"})  # two names of one service
+
+
+class ProviderClient:
+    """The Massive (formerly Polygon.io) REST API with one key; a context manager.
+
+    Connections are kept between calls, and threads may share a client. Every call ends within
+    `call_seconds`, or `deadline_seconds` if that is less. Raises ConfigError for a base URL (https, or
+    http on this machine), a key, a certificate bundle or a proxy that cannot be used.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: Secret,
+        *,
+        call_seconds: float = 10.0,
+        max_body_bytes: int = 64 * 2**20,
+    ) -> None:
+        self._transport = Transport(base_url, api_key, max_body_bytes=max_body_bytes)
+        self._key = api_key
+        self._call_seconds = call_seconds
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the kept connections."""
+        self._transport.close()
+
+    def snapshot(self, assets: Mapping[str, str], *, deadline_seconds: float | None = None) -> PricesAnswer:
+        """The latest prices of 1 to 250 tickers (`/v3/snapshot`); `assets` maps tickers to symbols."""
+        _check_number(assets)
+        query = urlencode({"ticker.any_of": ",".join(assets), "limit": SNAPSHOT_TICKERS}, safe=":,")
+        return decode_snapshot(self._get(f"/v3/snapshot?{query}", deadline_seconds), assets, self._key)
+
+    def market_snapshot(
+        self, asset_type: AssetType, assets: Mapping[str, str], *, deadline_seconds: float | None = None
+    ) -> PricesAnswer:
+        """The latest prices of 1 to 250 tickers of one market (`/v2/snapshot`)."""
+        _check_number(assets)
+        query = urlencode({"tickers": ",".join(assets)}, safe=":,")
+        of = class_of_type(asset_type)
+        target = f"/v2/snapshot/locale/{of.locale}/markets/{of.snapshot_market}/tickers?{query}"
+        return decode_market_snapshot(self._get(target, deadline_seconds), assets, self._key)
+
+    def grouped_day(
+        self,
+        asset_type: AssetType,
+        day: date,
+        assets: Mapping[str, str],
+        *,
+        deadline_seconds: float | None = None,
+    ) -> PricesAnswer:
+        """A New York day of any number of tickers of one market: each close as the price, as of its end."""
+        of = class_of_type(asset_type)
+        place = f"locale/{of.locale}/market/{of.grouped_market}"
+        target = f"/v2/aggs/grouped/{place}/{day.isoformat()}?adjusted=true"
+        return decode_grouped_day(self._get(target, deadline_seconds), day, assets, self._key)
+
+    def bars(
+        self,
+        ticker: str,
+        start_ms: int,
+        end_ms: int,
+        *,
+        limit: int = MAX_BASE_BARS,
+        deadline_seconds: float | None = None,
+    ) -> BarsAnswer:
+        """The first page of 5-minute bars that start within `[start_ms, end_ms]`, both inclusive.
+
+        `limit` counts base minutes: 50,000 (the provider's most) are at most 10,000 bars.
+        """
+        if start_ms > end_ms:
+            raise ValueError("a range of bars ends before it starts")
+        target = (
+            f"/v2/aggs/ticker/{_in_path(ticker)}/range/5/minute/{start_ms}/{end_ms}"
+            f"?adjusted=true&sort=asc&limit={limit}"
+        )
+        return self._bars(target, ticker, start_ms, end_ms, deadline_seconds)
+
+    def next_page(self, answer: BarsAnswer, *, deadline_seconds: float | None = None) -> BarsAnswer:
+        """The page that `answer.next_url` leads to, which may be empty.
+
+        Raises Refusal NONSENSE without sending anything if that leads to another host than the base URL
+        (or the provider's other name): the key goes to nobody else.
+        """
+        target = self._page_target(answer.next_url or "")
+        if target is None:
+            raise Refusal(
+                RefusalKind.NONSENSE, f"the next page of {answer.ticker} is not on the API's host", sent=False
+            )
+        return self._bars(target, answer.ticker, answer.start_ms, answer.end_ms, deadline_seconds)
+
+    def previous_day(
+        self, ticker: str, symbol: str, *, deadline_seconds: float | None = None
+    ) -> Price | None:
+        """The last complete New York day: its close as the last price, as of its end; None without one."""
+        body = self._get(f"/v2/aggs/ticker/{_in_path(ticker)}/prev?adjusted=true", deadline_seconds)
+        return decode_previous_day(body, ticker=ticker, symbol=symbol, key=self._key)
+
+    def market_status(self, *, deadline_seconds: float | None = None) -> MarketStatus:
+        """What the provider says of its markets now; every plan may ask it, so it proves the key."""
+        return decode_market_status(self._get("/v1/marketstatus/now", deadline_seconds), self._key)
+
+    def _bars(
+        self, target: str, ticker: str, start_ms: int, end_ms: int, deadline_seconds: float | None
+    ) -> BarsAnswer:
+        body = self._get(target, deadline_seconds)
+        return decode_bars(body, ticker=ticker, start_ms=start_ms, end_ms=end_ms, key=self._key)
+
+    def _get(self, target: str, deadline_seconds: float | None) -> Body:
+        seconds = self._call_seconds
+        if deadline_seconds is not None:
+            seconds = min(seconds, deadline_seconds)
+        answer = self._transport.get(target, seconds=seconds)
+        if answer.status != 200:
+            raise classify(answer.status, answer.body, answer.headers, self._key)
+        return answer.body
+
+    def _page_target(self, url: str) -> str | None:
+        """Path and query of a page on our host, to be asked from the base URL; None for another host."""
+        try:
+            page, base = urlsplit(url), urlsplit(self._transport.origin)
+            same_port = (page.port or _PORTS.get(page.scheme)) == (base.port or _PORTS[base.scheme])
+        except ValueError:
+            return None
+        hosts = {page.hostname, base.hostname}
+        same_host = len(hosts) == 1 or hosts == _PROVIDER_HOSTS
+        if page.scheme != base.scheme or not same_port or not same_host or "@" in page.netloc:
+            return None
+        if not page.path.startswith("/"):
+            return None
+        return f"{page.path}?{page.query}" if page.query else page.path
+
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def _check_number(assets: Mapping[str, str]) -> None:
+    if not 1 <= len(assets) <= SNAPSHOT_TICKERS:
+        raise ValueError(f"a snapshot is of 1 to {SNAPSHOT_TICKERS} tickers, not {len(assets)}")
+
+
+def _in_path(ticker: str) -> str:
+    return quote(ticker, safe=":")

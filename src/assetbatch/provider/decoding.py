@@ -1,0 +1,143 @@
+"""Lenient decoding, shared by all answers: numbers, prices, moments, and the envelope around a list.
+
+A field may be missing, null or of a wrong type, and unknown fields are passed over. What a value must
+be to count: a price lies between `LOWEST_PRICE` and `HIGHEST_PRICE` (the provider sends 0 where it has
+none), a moment is one of this century. No value comes from anywhere but the answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from assetbatch.domain.numbers import finite
+from assetbatch.domain.refusals import RefusalKind
+from assetbatch.provider.refusals import GOOD_WORDS, UNDECODABLE, Refusal, classify, one_line
+from assetbatch.provider.repair import repaired
+from assetbatch.secret import Secret
+
+Body = bytes | bytearray
+
+LOWEST_PRICE = 1e-15
+HIGHEST_PRICE = 1e12
+"""Between these lies every price: the cheapest coins cost 1e-10, a bitcoin in dong some 1e9."""
+
+_OLDEST_MS = 946_684_800_000  # 2000-01-01: an earlier moment is a zero or a mistaken unit
+_NEWEST_MS = 4_102_444_800_000  # 2100-01-01
+
+_T = TypeVar("_T")
+
+
+def price(value: object) -> float | None:
+    """`value` as a price, or None: the provider's 0 means that there is none."""
+    if type(value) is float:  # what nearly all are; NaN is not above anything
+        return value if LOWEST_PRICE <= value <= HIGHEST_PRICE else None
+    if value is None:
+        return None
+    as_float = finite(value)
+    return as_float if as_float is not None and LOWEST_PRICE <= as_float <= HIGHEST_PRICE else None
+
+
+def is_untrue(value: object) -> bool:
+    """Whether `value` says a price that is none: text, a negative number, one beyond any price. Null, 0 and
+    an empty text say that there is none."""
+    return price(value) is None and value not in (None, 0, "")
+
+
+def moment_ms(value: object) -> int | None:
+    """A moment in Unix ms from s, ms, µs or ns, told by magnitude; None outside of 2000 to 2099."""
+    if value is None:
+        return None
+    if type(value) is int:  # what nearly all are; ns do not fit a float
+        exact = value
+    elif (as_float := finite(value)) is not None:
+        exact = int(as_float)
+    else:
+        return None
+    if exact < 100_000_000_000:
+        at_ms = exact * 1000
+    elif exact < 100_000_000_000_000:
+        at_ms = exact
+    elif exact < 100_000_000_000_000_000:
+        at_ms = exact // 1000
+    else:
+        at_ms = exact // 1_000_000
+    return at_ms if _OLDEST_MS <= at_ms < _NEWEST_MS else None
+
+
+def text(value: object) -> str:
+    """`value` if it is text, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+class Envelope(msgspec.Struct, kw_only=True):
+    """What is around a list: the status word, whose results they are, how many there are said to be, a
+    further page."""
+
+    status: Any = None
+    ticker: Any = None
+    results_count: Any = msgspec.field(default=None, name="resultsCount")
+    next_url: Any = None
+
+
+class ListEnvelope(Envelope, kw_only=True):
+    """A list whose elements are decoded one by one."""
+
+    results: list[msgspec.Raw] | None = None
+
+
+LIST = msgspec.json.Decoder(ListEnvelope)
+
+
+def decode(decoder: msgspec.json.Decoder[_T], body: Body, key: Secret | None) -> _T:
+    """The whole body, repaired if it has to be; raises the Refusal that one of another shape, or no JSON,
+    is."""
+    try:
+        return _decoded(decoder, body)
+    except msgspec.ValidationError:  # JSON of another shape; it may say why
+        raise classify(200, body, {}, key) from None
+    except UNDECODABLE:
+        raise Refusal(RefusalKind.NONSENSE, "the answer is not JSON", http_status=200) from None
+
+
+def attempt(decoder: msgspec.json.Decoder[_T], raw: msgspec.Raw) -> _T | None:
+    """A part of a body, repaired if it has to be, or None if it is of another shape."""
+    try:
+        return _decoded(decoder, raw)
+    except UNDECODABLE:
+        return None
+
+
+def _decoded(decoder: msgspec.json.Decoder[_T], body: Body | msgspec.Raw) -> _T:
+    try:
+        return decoder.decode(body)
+    except UNDECODABLE:
+        mended = repaired(memoryview(body))
+        if mended is None or mended == body:
+            raise
+        return decoder.decode(mended)
+
+
+def check_ticker(envelope: Envelope, ticker: str) -> None:
+    """Raise the refusal that an answer for another ticker is; one that names none passes."""
+    said = envelope.ticker
+    if said is not None and said != ticker and one_line(text(said)) != ticker:
+        answered = one_line(text(said)) or "something else"
+        raise Refusal(RefusalKind.NONSENSE, f"the answer for {ticker} is one for {answered}", http_status=200)
+
+
+def check(envelope: Envelope, results: object, body: Body, key: Secret | None) -> None:
+    """Raises the refusal that a 200 can be.
+
+    Without a status word the results must be there, or the word that there are none; with a good one
+    they may be missing, but not if they are said to be there.
+    """
+    word, count = envelope.status, envelope.results_count
+    if word is None:
+        good = results is not None or count == 0
+    else:
+        good = isinstance(word, str) and word.strip().upper() in GOOD_WORDS
+        good = good and (results is not None or not count)
+    if not good:
+        raise classify(200, body, {}, key)

@@ -1,0 +1,498 @@
+"""Prices of many tickers in one answer, or of the last day, checked before anybody may store them.
+
+An element that is of no use is counted by reason and never loses the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, timedelta
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from assetbatch.domain import market_hours
+from assetbatch.domain.models import Price
+from assetbatch.domain.numbers import finite
+from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.units import DAY_MS
+from assetbatch.provider import decoding
+from assetbatch.provider.answers import PricesAnswer
+from assetbatch.provider.bars import RawBar, fault, raw_bars
+from assetbatch.provider.decoding import (
+    LIST,
+    Body,
+    Envelope,
+    attempt,
+    check,
+    check_ticker,
+    decode,
+    is_untrue,
+    moment_ms,
+    text,
+)
+from assetbatch.provider.refusals import UNDECODABLE, Refusal, classify, classify_ticker
+from assetbatch.secret import Secret
+
+_NOTHING = msgspec.Raw(b"{}")
+
+
+def midpoint(bid: float, ask: float) -> float:
+    """Halfway between two prices, to the 15 significant digits that any double keeps: 1.1 and 1.2 give 1.15,
+    not 1.1500000000000001. Of prices that are closer than that it is one."""
+    middle = float(f"{(bid + ask) / 2:.15g}")
+    return middle if bid <= middle <= ask or ask <= middle <= bid else bid
+
+
+CROSSED_AT_MOST = 1.00015
+"""A bid may be above its ask by about a pip, which is rounding; beyond that the two are no quote."""
+
+WIDE_FROM, ABSURD_FROM = 1.05, 1.25
+"""An ask that is so many times the bid is no quote: always from the second on, and from the first where it is
+far wider than the day's prices, its neighbours, lie apart."""
+
+WIDE_TIMES = 5
+"""How many times as wide as the day's range a wide quote may be."""
+
+
+def is_quote(bid: float, ask: float, low: float | None, high: float | None) -> bool:
+    """Whether these two can be a quote on a day whose prices lay between `low` and `high`, where known."""
+    width = ask / bid
+    if bid > ask * CROSSED_AT_MOST or width > ABSURD_FROM:
+        return False
+    if width <= WIDE_FROM or not low or not high or high < low:
+        return True
+    return width - 1 <= WIDE_TIMES * (high / low - 1)
+
+
+class _UntrueError(Exception):
+    """What an entry says cannot be true; `reason` is the word that it is counted by."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+# --- answers of many tickers ---
+
+
+class _Entry(msgspec.Struct, kw_only=True):
+    ticker: Any = None
+    error: Any = None
+    message: Any = None
+
+
+_E = TypeVar("_E", bound=_Entry)
+
+
+class _Tickers:
+    """What an answer says of each asked ticker; of several prices for one the newest counts."""
+
+    def __init__(self, assets: Mapping[str, str]) -> None:
+        self._assets = assets
+        self._prices: dict[str, Price] = {}
+        self._errors: dict[str, Refusal] = {}
+        self._empty: set[str] = set()
+        self.refused: Counter[str] = Counter()
+
+    def read(
+        self,
+        entries: Iterable[_E | None],
+        price_of: Callable[[_E, str, Counter[str]], Price | None],
+        key: Secret | None,
+    ) -> None:
+        """Takes what each entry says; None is one that could not be decoded."""
+        for entry in entries:
+            if entry is None:
+                self.refused["undecodable"] += 1
+                continue
+            ticker = entry.ticker
+            if not isinstance(ticker, str) or ticker not in self._assets:
+                self.refused["unasked"] += 1
+                continue
+            if entry.error:
+                self.fail(ticker, classify_ticker(text(entry.error), text(entry.message), key))
+                continue
+            try:
+                price = price_of(entry, self._assets[ticker], self.refused)
+            except _UntrueError as untrue:
+                self.refused[untrue.reason] += 1
+                self.fail(ticker, Refusal(RefusalKind.NONSENSE, f"{ticker}: {untrue}", http_status=200))
+                continue
+            if price is None:
+                self.refused["empty"] += 1
+                self._empty.add(ticker)
+                continue
+            self.take(ticker, price)
+
+    def take(self, ticker: str, price: Price) -> None:
+        if ticker in self._prices:
+            self.refused["duplicate"] += 1
+        if ticker not in self._prices or self._prices[ticker].as_of_ms <= price.as_of_ms:
+            self._prices[ticker] = price
+
+    def fail(self, ticker: str, refusal: Refusal) -> None:
+        self._errors[ticker] = refusal
+
+    def answer(self, envelope: Envelope, *, lists_all: bool) -> PricesAnswer:
+        """The answer with every asked ticker in it. `lists_all`: this endpoint lists what it is asked for,
+        known or not, so that an answer without any of it is not one. A single ticker that is left out
+        is `empty`: the provider says NOT_FOUND where it means that."""
+        answered = self._prices.keys() | self._errors.keys() | self._empty
+        # An answer that lacks everything, or a part of which could not be read or belongs to another ticker,
+        # says nothing about a ticker that is left out.
+        odd = self.refused["undecodable"] or self.refused["unasked"]
+        incomplete = (lists_all and not answered) or odd or envelope.next_url
+        for ticker in self._assets:
+            if ticker in answered:
+                continue
+            if incomplete:
+                said = "left out of an incomplete answer"
+                self._errors[ticker] = Refusal(RefusalKind.NONSENSE, said, http_status=200)
+            else:
+                self._empty.add(ticker)
+        return PricesAnswer(
+            prices=self._prices,
+            errors={ticker: error for ticker, error in self._errors.items() if ticker not in self._prices},
+            empty=frozenset(self._empty - self._prices.keys() - self._errors.keys()),
+            refused=+self.refused,
+        )
+
+
+_Dated = tuple[object, int | None]
+"""What is said to be a price, and its moment."""
+
+
+class _Quoted(NamedTuple):
+    bid: object
+    ask: object
+    at_ms: int | None
+
+
+def _first_price(
+    symbol: str,
+    refused: Counter[str],
+    *,
+    trade: _Dated,
+    quote: _Quoted,
+    others: Iterable[_Dated],
+    day: tuple[object, object, object, object],
+) -> Price | None:
+    """The first of the trade, the middle of the quote and the others that has a price and its moment, with
+    the quote and the day's open, high, low and close.
+
+    A quote beside a trade that cannot be one is left out and counted. Raises _UntrueError where the price
+    itself would follow from what cannot be true: a lesser one in its stead would pass for the latest.
+    """
+    daily_open, high, low, close = map(decoding.price, day)
+    if high and low and high < low:
+        daily_open = high = low = close = None
+    bid, ask = decoding.price(quote.bid), decoding.price(quote.ask)
+    untrue = is_untrue(quote.bid) or is_untrue(quote.ask)
+    untrue = untrue or bool(bid and ask and not is_quote(bid, ask, low, high))
+    if untrue:
+        bid = ask = None
+    found = _sound(trade)
+    if found and untrue:
+        refused["quote"] += 1
+    elif untrue:
+        raise _UntrueError("quote", f"bid {_said(quote.bid)} and ask {_said(quote.ask)} are no quote")
+    if not found and bid and ask and quote.at_ms:
+        found = midpoint(bid, ask), quote.at_ms
+    found = found or next(filter(None, map(_sound, others)), None)
+    if not found:
+        return None
+    last_price, as_of_ms = found
+    return Price(
+        symbol=symbol,
+        last_price=last_price,
+        as_of_ms=as_of_ms,
+        bid=bid,
+        ask=ask,
+        daily_open=daily_open,
+        daily_high=high,
+        daily_low=low,
+        daily_close=close,
+    )
+
+
+def _said(value: object) -> str:
+    as_float = finite(value)
+    return "no number" if as_float is None else f"{as_float:.10g}"
+
+
+def _sound(said: _Dated) -> tuple[float, int] | None:
+    """The price and its moment, where both are there; raises _UntrueError for what is no price."""
+    if is_untrue(said[0]):
+        raise _UntrueError("price", f"{_said(said[0])} is no price")
+    price, at_ms = decoding.price(said[0]), said[1]
+    return (price, at_ms) if price and at_ms else None
+
+
+# --- /v3/snapshot ---
+
+
+class _Quote(msgspec.Struct, frozen=True):
+    bid: Any = None
+    ask: Any = None
+    last_updated: Any = None
+
+
+class _Trade(msgspec.Struct, frozen=True):
+    price: Any = None
+    sip_timestamp: Any = None
+    participant_timestamp: Any = None
+    last_updated: Any = None
+
+
+class _Session(msgspec.Struct, frozen=True):
+    price: Any = None
+    open: Any = None
+    high: Any = None
+    low: Any = None
+    close: Any = None
+
+
+class _SnapshotEntry(_Entry, kw_only=True):
+    last_updated: Any = None
+    last_quote: _Quote | None = None
+    last_trade: _Trade | None = None
+    session: _Session | None = None
+
+
+class _Snapshot(Envelope, kw_only=True):
+    results: list[_SnapshotEntry] | None = None
+
+
+class _OddEntry(_Entry, kw_only=True):
+    """An entry whose parts may each be of another shape."""
+
+    last_updated: Any = None
+    last_quote: msgspec.Raw = _NOTHING
+    last_trade: msgspec.Raw = _NOTHING
+    session: msgspec.Raw = _NOTHING
+
+
+_NO_QUOTE, _NO_TRADE, _NO_SESSION = _Quote(), _Trade(), _Session()
+_SNAPSHOT = msgspec.json.Decoder(_Snapshot)
+_ODD_ENTRY = msgspec.json.Decoder(_OddEntry)
+_QUOTE = msgspec.json.Decoder(_Quote)
+_TRADE = msgspec.json.Decoder(_Trade)
+_SESSION = msgspec.json.Decoder(_Session)
+
+
+def decode_snapshot(body: Body, assets: Mapping[str, str], key: Secret | None = None) -> PricesAnswer:
+    """The prices of `/v3/snapshot` for `assets`, which maps the asked tickers to symbols.
+
+    `last_price` is the last trade's; where there is no trade (forex) the midpoint of bid and ask; where
+    there is neither the session's price or close. `as_of_ms` is that value's own moment, or else the
+    entry's; without any there is no price. A ticker whose price follows from a quote that cannot be one
+    (see `is_quote`) has a NONSENSE error; beside a trade such a quote is left out. Daily values of 0 are
+    absent, and all four are where the high is below the low. Raises Refusal if the answer as a whole is
+    of no use.
+    """
+    tickers = _Tickers(assets)
+    envelope: Envelope
+    entries: Iterable[_SnapshotEntry | None]
+    try:  # what nearly all answers are: nothing in it is odd
+        snapshot = _SNAPSHOT.decode(body)
+        envelope, entries = snapshot, snapshot.results or ()
+        check(envelope, snapshot.results, body, key)
+    except UNDECODABLE:
+        parts = decode(LIST, body, key)
+        envelope, entries = parts, map(_snapshot_entry, parts.results or ())
+        check(envelope, parts.results, body, key)
+    tickers.read(entries, _snapshot_price, key)
+    return tickers.answer(envelope, lists_all=True)
+
+
+def _snapshot_entry(element: msgspec.Raw) -> _SnapshotEntry | None:
+    """An entry without those of its parts that are of another shape."""
+    entry = attempt(_ODD_ENTRY, element)
+    if entry is None:
+        return None
+    return _SnapshotEntry(
+        ticker=entry.ticker,
+        error=entry.error,
+        message=entry.message,
+        last_updated=entry.last_updated,
+        last_quote=attempt(_QUOTE, entry.last_quote),
+        last_trade=attempt(_TRADE, entry.last_trade),
+        session=attempt(_SESSION, entry.session),
+    )
+
+
+def _snapshot_price(entry: _SnapshotEntry, symbol: str, refused: Counter[str]) -> Price | None:
+    quote = entry.last_quote or _NO_QUOTE
+    trade = entry.last_trade or _NO_TRADE
+    session = entry.session or _NO_SESSION
+    entry_ms = moment_ms(entry.last_updated)
+    trade_ms = (
+        moment_ms(trade.sip_timestamp)
+        or moment_ms(trade.participant_timestamp)
+        or moment_ms(trade.last_updated)
+        or entry_ms
+    )
+    quote_ms = moment_ms(quote.last_updated) or entry_ms
+    session_ms = entry_ms or trade_ms or quote_ms
+    return _first_price(
+        symbol,
+        refused,
+        trade=(trade.price, trade_ms),
+        quote=_Quoted(quote.bid, quote.ask, quote_ms),
+        others=((session.price, session_ms), (session.close, session_ms)),
+        day=(session.open, session.high, session.low, session.close),
+    )
+
+
+# --- /v2/snapshot of a market ---
+
+
+class _MarketQuote(msgspec.Struct):
+    a: Any = None
+    b: Any = None
+    t: Any = None
+
+
+class _MarketTrade(msgspec.Struct):
+    p: Any = None
+    t: Any = None
+
+
+class _MarketBar(msgspec.Struct):
+    t: Any = None
+    o: Any = None
+    h: Any = None
+    l: Any = None  # noqa: E741 - the provider's name
+    c: Any = None
+
+
+class _MarketEntry(_Entry, kw_only=True):
+    updated: Any = None
+    quote: msgspec.Raw = msgspec.field(default=_NOTHING, name="lastQuote")
+    trade: msgspec.Raw = msgspec.field(default=_NOTHING, name="lastTrade")
+    minute: msgspec.Raw = msgspec.field(default=_NOTHING, name="min")
+    day: msgspec.Raw = _NOTHING
+
+
+class _MarketEnvelope(Envelope, kw_only=True):
+    results_count: Any = msgspec.field(default=None, name="count")
+    tickers: list[msgspec.Raw] | None = None
+
+
+_MARKET = msgspec.json.Decoder(_MarketEnvelope)
+_MARKET_ENTRY = msgspec.json.Decoder(_MarketEntry)
+_MARKET_QUOTE = msgspec.json.Decoder(_MarketQuote)
+_MARKET_TRADE = msgspec.json.Decoder(_MarketTrade)
+_MARKET_BAR = msgspec.json.Decoder(_MarketBar)
+
+
+def decode_market_snapshot(body: Body, assets: Mapping[str, str], key: Secret | None = None) -> PricesAnswer:
+    """The prices of `/v2/snapshot/locale/global/markets/{market}/tickers`, as in `decode_snapshot`.
+
+    Without a trade and a quote the price is the last minute's close, as of the minute's start, or else
+    of the entry's `updated`. A ticker that is left out is `empty`: unknown ones are, and perhaps known
+    ones that have been cleared. Raises Refusal if the answer as a whole is of no use, and so it is
+    without its list, unless it says that there is nothing in it.
+    """
+    envelope = decode(_MARKET, body, key)
+    check(envelope, envelope.tickers, body, key)
+    # Elsewhere a missing list leaves every ticker an error; here it would leave none.
+    if envelope.tickers is None and envelope.results_count != 0:
+        raise classify(200, body, {}, key)
+    tickers = _Tickers(assets)
+    entries = (attempt(_MARKET_ENTRY, element) for element in envelope.tickers or ())
+    tickers.read(entries, _market_price, key)
+    return tickers.answer(envelope, lists_all=False)
+
+
+def _market_price(entry: _MarketEntry, symbol: str, refused: Counter[str]) -> Price | None:
+    quote = attempt(_MARKET_QUOTE, entry.quote) or _MarketQuote()
+    trade = attempt(_MARKET_TRADE, entry.trade) or _MarketTrade()
+    minute = attempt(_MARKET_BAR, entry.minute) or _MarketBar()
+    day = attempt(_MARKET_BAR, entry.day) or _MarketBar()
+    entry_ms = moment_ms(entry.updated)
+    return _first_price(
+        symbol,
+        refused,
+        trade=(trade.p, moment_ms(trade.t) or entry_ms),
+        quote=_Quoted(quote.b, quote.a, moment_ms(quote.t) or entry_ms),
+        others=((minute.c, moment_ms(minute.t) or entry_ms),),
+        day=(day.o, day.h, day.l, day.c),
+    )
+
+
+# --- days ---
+
+
+def decode_grouped_day(
+    body: Body, day: date, assets: Mapping[str, str], key: Secret | None = None
+) -> PricesAnswer:
+    """The asked tickers' bars of a New York day from `/v2/aggs/grouped/…/{day}`, which has all of a market.
+
+    Each is a price as in `decode_previous_day`, as of the end of `day` whatever moment the bar carries.
+    A ticker without a bar is `empty`, one with a bar that cannot be true has a NONSENSE error. Raises
+    Refusal if the answer as a whole is of no use.
+    """
+    tickers = _Tickers(assets)
+    envelope, raws = raw_bars(body, tickers.refused, key)
+    for raw in raws:
+        ticker = raw.ticker
+        if not isinstance(ticker, str) or ticker not in assets:
+            continue
+        reason = fault(raw.o, raw.h, raw.l, raw.c)
+        if reason:
+            tickers.refused[reason] += 1
+            tickers.fail(ticker, _useless(ticker))
+        else:
+            tickers.take(ticker, _day_price(raw, assets[ticker], day))
+    return tickers.answer(envelope, lists_all=False)
+
+
+def decode_previous_day(body: Body, *, ticker: str, symbol: str, key: Secret | None = None) -> Price | None:
+    """The close of the last complete day of `/v2/aggs/ticker/{ticker}/prev`, as of the day's end.
+
+    None if the provider has nothing, which is also what it answers for a ticker that it does not know.
+    Raises Refusal if the answer is of no use.
+    """
+    refused: Counter[str] = Counter()
+    envelope, raws = raw_bars(body, refused, key)
+    check_ticker(envelope, ticker)
+    if not raws and not refused:
+        return None
+    own = [raw for raw in raws if raw.ticker in (None, ticker)]
+    raw = own[-1] if own else RawBar()
+    at_ms = moment_ms(raw.t)
+    if at_ms is None or fault(raw.o, raw.h, raw.l, raw.c):
+        raise _useless(ticker)
+    return _day_price(raw, symbol, _bar_day(at_ms))
+
+
+def _useless(ticker: str) -> Refusal:
+    return Refusal(RefusalKind.NONSENSE, f"the day bar of {ticker} is of no use", http_status=200)
+
+
+def _day_price(raw: RawBar, symbol: str, day: date) -> Price:
+    """The price that a sound day bar is."""
+    assert raw.c is not None, "a sound bar has a close"
+    return Price(
+        symbol=symbol,
+        last_price=raw.c,
+        as_of_ms=market_hours.start_of_day(day + timedelta(days=1)),
+        daily_open=raw.o,
+        daily_high=raw.h,
+        daily_low=raw.l,
+        daily_close=raw.c,
+    )
+
+
+def _bar_day(at_ms: int) -> date:
+    """The New York day of a day bar, whose `t` is the start or the end of the day, varying.
+
+    A UTC midnight is the start of that UTC date; every other moment that was seen (end of the UTC
+    day, start or end of the New York day, a moment within it) lies in the New York day.
+    """
+    if at_ms % DAY_MS == 0:
+        return market_hours.from_ms(at_ms).date()
+    return market_hours.day_of(at_ms)

@@ -1,0 +1,1 @@
+"""The engine: works one batch of assets with the calls that are free."""

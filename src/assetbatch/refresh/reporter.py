@@ -1,0 +1,81 @@
+"""What a cycle says while it runs: one log line per event, and a live line on a terminal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from assetbatch.domain.entitlements import KnownRestriction, restriction_in_words
+from assetbatch.domain.formatting import format_duration, plural
+from assetbatch.domain.metrics import CallMade
+from assetbatch.domain.queueing import Denied
+from assetbatch.refresh.progress import Progress
+from assetbatch.state.history import History
+from assetbatch.state.process_id import new_id
+
+log = logging.getLogger("assetbatch")
+
+WAITS_FOR = {
+    "window": "all calls of this window are used",
+    "blocked": "the provider said too many calls",
+    "lost": (
+        "redis has no log of the last calls with this key "
+        "(the key is new there, or redis was restarted, emptied or is another server)"
+    ),
+    "spaced": "the calls are spread over the runs of the queue",
+    "reserved": "the free calls are kept for the next priority cycle",
+}
+
+
+class Reporter:
+    """Logs what happens and counts the waits; `progress` shows it to a person who waits."""
+
+    def __init__(self, history: History, now_ms: Callable[[], int], progress: Progress) -> None:
+        self._history = history
+        self._now_ms = now_ms
+        self._progress = progress
+        self.waits = 0
+        self.calls: list[CallMade] = []
+
+    def waiting(self, refused: Denied, *, first: bool) -> None:
+        """A call waits for its slot; counted once per call."""
+        if first:
+            self.waits += 1
+            self._history.waited(self._now_ms(), new_id())
+        text = f"waiting {format_duration(refused.wait_ms)} for a free call: {WAITS_FOR[refused.reason]}"
+        log.log(logging.INFO if first else logging.DEBUG, text)
+        self._progress.say(text)
+
+    def calling(self, what: str) -> None:
+        """A call goes out."""
+        self._progress.say(what)
+
+    def called(self, what: str, call: CallMade) -> None:
+        """A call has come back, or failed."""
+        duration_ms = round(call.seconds * 1000)
+        self.calls.append(call)
+        log.info("%s: %s (%d ms)", what, call.outcome, duration_ms, extra={"duration_ms": duration_ms})
+
+    def odd_bars(self, symbol: str, refused: Mapping[str, int], unordered: int) -> None:
+        """An answer had bars that cannot be true, or not in their order."""
+        if refused:
+            words = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
+            count = plural(sum(refused.values()), "bar")
+            log.warning("%s: %s of the answer not stored: %s", symbol, count, words, extra={"symbol": symbol})
+        if unordered:
+            bars = plural(unordered, "bar")
+            log.info("%s: %s of the answer put in order", symbol, bars, extra={"symbol": symbol})
+
+    def odd_prices(self, refused: Mapping[str, int]) -> None:
+        """Log that an answer had prices that cannot be true, or that nobody asked for."""
+        words = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
+        log.warning("%s of the answer not stored: %s", plural(sum(refused.values()), "price"), words)
+
+    def learned(self, refusal: KnownRestriction, *, expected: bool) -> None:
+        """The plan turned out to lack something; `expected` where that is nothing to wake anybody for: known
+        before, or what the tier says."""
+        log.log(logging.INFO if expected else logging.WARNING, "%s", restriction_in_words(refusal))
+
+    def problem(self, message: str, *, hint: str) -> None:
+        """Something is wrong that the cycle survives."""
+        log.warning("%s (hint: %s)", message, hint)

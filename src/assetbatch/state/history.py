@@ -1,0 +1,113 @@
+"""When each command last started and ended, and how; the last cycles; the waits of the last hour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from assetbatch.domain.records import CycleRecord, JobState, Started
+from assetbatch.domain.units import HOUR_MS
+from assetbatch.state.connection import RedisClient, redis_errors
+from assetbatch.state.keys import Keys
+
+CYCLES_KEPT = 288
+CYCLES_FOR_FORECAST = 50
+STARTS_KEPT = 6
+WAITS_KEPT = 10_000
+
+CALLS_KEPT = 100
+"""Of so many calls the durations are kept."""
+
+
+class History:
+    """Reads and writes the history; all methods raise RedisError when Redis cannot be asked."""
+
+    def __init__(self, client: RedisClient, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def start(self, command: str, now_ms: int) -> Started:
+        """Notes a start."""
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.hget(self._keys.job(command), "starts")
+            pipeline.sort(self._keys.call_ms, start=0, num=1, desc=True)
+            pipeline.get(self._keys.answered)
+            text, slowest, answered = pipeline.execute()
+            starts = (*msgspec.json.decode(text or "[]", type=tuple[int, ...]), now_ms)[-STARTS_KEPT:]
+            self._client.hset(
+                self._keys.job(command),
+                mapping={"last_started": now_ms, "starts": msgspec.json.encode(starts).decode()},
+            )
+        return Started(starts, int(slowest[0]) if slowest else None, int(answered or 0))
+
+    def skip(self, command: str) -> None:
+        """Notes a start that found an earlier one still running."""
+        with redis_errors():
+            self._client.hincrby(self._keys.job(command), "skipped", 1)
+
+    def finish(
+        self, command: str, cycle: CycleRecord, call_ms: Sequence[int] = (), answered_ms: int = 0
+    ) -> None:
+        """Notes the end of a cycle, how long its calls took and when the last of them was answered (0: none
+        was), in one round trip."""
+        key = self._keys.cycles(command)
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=True)
+            finished_ms = cycle.started_ms + cycle.duration_ms
+            fields: dict[str, int | str] = {
+                "last_finished": finished_ms,
+                "last_result": cycle.result,
+                "last_error": cycle.error or "",
+            }
+            if cycle.refreshed:
+                fields["last_refreshed"] = finished_ms
+            pipeline.hset(self._keys.job(command), mapping=fields)
+            pipeline.lpush(key, msgspec.json.encode(cycle).decode())
+            pipeline.ltrim(key, 0, CYCLES_KEPT - 1)
+            if call_ms:
+                pipeline.lpush(self._keys.call_ms, *call_ms[-CALLS_KEPT:])
+                pipeline.ltrim(self._keys.call_ms, 0, CALLS_KEPT - 1)
+            if answered_ms:
+                pipeline.set(self._keys.answered, answered_ms)
+            pipeline.execute()
+
+    def waited(self, now_ms: int, call_id: str) -> None:
+        """Counts one call that had to wait for the window."""
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.zadd(self._keys.waits, {call_id: now_ms})
+            pipeline.zremrangebyscore(self._keys.waits, "-inf", now_ms - HOUR_MS)
+            pipeline.zremrangebyrank(self._keys.waits, 0, -WAITS_KEPT - 1)
+            pipeline.execute()
+
+    def waits_of_last_hour(self, now_ms: int) -> int:
+        """How many calls had to wait for the window within the last hour."""
+        with redis_errors():
+            return int(self._client.zcount(self._keys.waits, now_ms - HOUR_MS, "+inf"))
+
+    def job(self, command: str) -> JobState:
+        """What is known of a command."""
+        with redis_errors():
+            fields: dict[str, Any] = self._client.hgetall(self._keys.job(command))
+        return JobState(
+            last_started_ms=_number(fields.get("last_started")),
+            last_finished_ms=_number(fields.get("last_finished")),
+            last_result=fields.get("last_result"),
+            last_error=fields.get("last_error") or None,
+            last_refreshed_ms=_number(fields.get("last_refreshed")),
+            skipped=int(fields.get("skipped", 0)),
+            starts_ms=msgspec.json.decode(fields.get("starts", "[]"), type=tuple[int, ...]),
+        )
+
+    def cycles(self, command: str, count: int = CYCLES_KEPT) -> list[CycleRecord]:
+        """The last cycles, newest first."""
+        with redis_errors():
+            texts = self._client.lrange(self._keys.cycles(command), 0, count - 1)
+        return [msgspec.json.decode(text, type=CycleRecord) for text in texts]
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text else None

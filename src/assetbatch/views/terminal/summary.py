@@ -1,0 +1,35 @@
+"""A cycle's result in one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assetbatch.domain.formatting import plural
+
+if TYPE_CHECKING:
+    from assetbatch.commands.result import CycleResult
+
+ENDINGS = {
+    "disabled": "the priority assets are switched off (batch.priority_assets_enabled)",
+    "skipped": "skipped: an earlier start of this command is still running",
+}
+
+
+def summary(result: CycleResult) -> str:
+    """One line: what was done and how long it took."""
+    if result.result in ENDINGS:
+        return ENDINGS[result.result]
+    words = [plural(result.calls, "call")]
+    if result.enqueued or result.command == "enqueue_secondary":
+        words = [f"{result.enqueued} put into the queue"]
+    if result.published:
+        words.append(f"{plural(result.published, 'price')} published")
+    if result.bars_written:
+        words.append(f"{plural(result.bars_written, 'bar')} stored")
+    if result.waits:
+        words.append(plural(result.waits, "wait"))
+    if result.queue_size is not None:
+        words.append(f"{result.queue_size} in the queue")
+    if result.ended_because:
+        words.append(f"ended: {result.ended_because}")
+    return f"{', '.join(words)}; {result.duration_ms / 1000:.1f} s"

@@ -1,0 +1,483 @@
+"""Holes and the past: from an answer to the ledger, from the ledger to the calls."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+
+from assetbatch.commands.backfill import BackfillReport, SymbolHoles, backfill, find_holes
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.coverage import Reason
+from assetbatch.domain.entitlements import Restriction
+from assetbatch.domain.market_hours import start_of_day
+from assetbatch.domain.models import BAR_MS
+from assetbatch.domain.queueing import Failure, Lane
+from assetbatch.errors import ConfigError, UnreachableError
+from assetbatch.provider.answers import BarsAnswer
+from assetbatch.provider.client import ProviderClient
+from assetbatch.state.queue import Lease
+from tests.world import PRIORITY, World
+
+from .conftest import WEDNESDAY_MS, MakeWorld
+
+DAY_MS = 86_400_000
+MIDNIGHT = start_of_day(date(2026, 11, 18))
+SUNDAY_MS = WEDNESDAY_MS + 4 * DAY_MS
+
+
+def wanted(world: World, first: date, last: date | None = None, *, symbol: str = "BTCUSD") -> BackfillReport:
+    with world.services() as services:
+        return backfill(services, [symbol], first, last, dry_run=False)
+
+
+def holes_of(world: World, symbol: str = "BTCUSD", from_day: date | None = None) -> SymbolHoles:
+    with world.services() as services:
+        (found,) = find_holes(services, [symbol], start_of_day(from_day) if from_day else None)
+    return found
+
+
+def ranges(world: World) -> list[tuple[int, int]]:
+    """The ranges of bars that arrived at the provider."""
+    parts = [path.split("?")[0].split("/") for path in world.paths if "/range/" in path]
+    return [(int(part[8]), int(part[9])) for part in parts]
+
+
+def day(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
+
+
+def price_of(world: World, symbol: str) -> str:
+    """The moment of the price that is stored."""
+    update = world.last_update(symbol)
+    assert update is not None
+    return str(update["timestamp"])
+
+
+class TestBackfill:
+    @pytest.mark.slow
+    @pytest.mark.usefixtures("years_of_bars")
+    def test_two_years_of_a_market_that_never_closes_take_at_most_23_calls(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        report = wanted(free, date(2024, 11, 19))
+        assert len(report.symbols[0].pages) <= 22
+        result = free.run_queue(seconds=90)
+        assert (result.result, result.queue_size) == ("ok", 0)
+        assert free.bars("BTCUSD") == 729 * 288
+        assert len(free.paths) <= 23
+        assert holes_of(free).complete == 1.0
+
+    @pytest.mark.usefixtures("years_of_bars")
+    def test_fetches_nothing_again_however_often_it_is_asked(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        wanted(free, date(2026, 9, 1))
+        free.run_queue(seconds=90)
+        calls = len(free.paths)
+        report = wanted(free, date(2026, 9, 1))
+        assert (report.queued, report.symbols[0].complete, report.forecast.calls) == (0, 1.0, 0)
+        free.run_queue(seconds=90)
+        assert len(free.paths) == calls
+
+    @pytest.mark.usefixtures("years_of_bars")
+    def test_asks_only_for_the_days_that_are_not_there(self, free: World) -> None:
+        free.run_priority()
+        wanted(free, date(2026, 9, 1))
+        before = len(free.paths)
+        free.run_queue(seconds=90)
+        asked = ranges(free)[before:]
+        first_day_there = MIDNIGHT - 34 * DAY_MS
+        assert max(end_ms for _, end_ms in asked) < first_day_there + DAY_MS
+        assert min(start_ms for start_ms, _ in asked) == start_of_day(date(2026, 9, 1))
+
+    @pytest.mark.parametrize("dry_run", [False, True])
+    def test_its_forecast_counts_pages_that_are_leased_or_delayed_once(
+        self, free: World, dry_run: bool
+    ) -> None:
+        before = wanted(free, date(2026, 6, 1)).forecast.calls
+        assert before > 3
+        with free.services() as services:
+            lease = services.queue.take(2, 60)
+            assert isinstance(lease, Lease)
+            services.queue.fail(lease.token, [Failure(lease.items[0].id, "no")])
+            again = backfill(services, ["BTCUSD"], date(2026, 6, 1), None, dry_run=dry_run)
+        assert again.forecast.calls == before
+
+    def test_the_newest_page_comes_first(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        wanted(free, date(2026, 6, 1))
+        free.run_queue(seconds=90)
+        starts = [start_ms for start_ms, _ in ranges(free)]
+        assert starts == sorted(starts, reverse=True)
+
+    @pytest.mark.usefixtures("years_of_bars")
+    def test_survives_a_redis_that_has_lost_everything(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        wanted(free, date(2026, 6, 1))
+        with free.services() as services:
+            names = services.redis.keys(f"{services.keys.prefix}*")
+            services.redis.delete(*names)
+        free.know_that_today_is_refused()
+        assert free.enqueue_secondary().enqueued >= 4
+        free.run_queue(seconds=90)
+        free.run_priority()  # its range fills the latest page by itself
+        assert holes_of(free).complete == 1.0
+
+    def test_fills_half_of_the_queue_at_most_and_enqueue_secondary_goes_on(
+        self, make_world: MakeWorld
+    ) -> None:
+        world = make_world(document={"queue": {"max_size": 8}})
+        world.know_that_today_is_refused()
+        report = wanted(world, date(2026, 1, 1))
+        assert (report.queued, report.waiting_for_room) == (4, 6)
+        world.run_queue(seconds=90)
+        world.enqueue_secondary()
+        with world.services() as services:
+            assert services.queue.state().by_lane[Lane.HISTORY] == 1  # besides three prices
+        world.run_queue(seconds=90)
+        world.enqueue_secondary()
+        with world.services() as services:
+            assert services.queue.state().by_lane[Lane.HISTORY] == 4
+
+    def test_of_a_symbol_that_is_not_configured_is_refused(self, free: World) -> None:
+        with pytest.raises(ConfigError, match="NOSUCH is no enabled asset that keeps bars"):
+            wanted(free, date(2026, 6, 1), symbol="NOSUCH")
+
+    def test_of_weekends_alone_costs_nothing(self, free: World) -> None:
+        report = wanted(free, date(2026, 11, 14), date(2026, 11, 14), symbol="EURUSD")
+        assert (report.symbols[0].pages, report.symbols[0].complete) == ([], 1.0)
+
+    def test_before_the_first_price_leaves_that_price_its_bars_at_a_weekend(self, free: World) -> None:
+        free.clock.at_ms = SUNDAY_MS
+        free.know_that_today_is_refused()
+        wanted(free, date(2026, 11, 1), symbol="EURUSD")
+        free.run_queue(seconds=90)
+        assert free.run_priority().result == "ok"
+        assert price_of(free, "EURUSD") == "2026-11-20T22:00:00.000+00:00"
+
+    def test_whose_first_call_failed_leaves_the_first_price_its_bars_at_a_weekend(self, free: World) -> None:
+        free.clock.at_ms = SUNDAY_MS
+        free.know_that_today_is_refused()
+        wanted(free, date(2026, 11, 1), symbol="EURUSD")
+        free.provider.order("status=500", times=1, path_contains="EURUSD")
+        with pytest.raises(UnreachableError):
+            free.run_queue(seconds=90)
+        assert free.run_priority().result == "ok"
+        assert price_of(free, "EURUSD") == "2026-11-20T22:00:00.000+00:00"
+
+    def test_of_a_day_that_failed_before_a_weekend_does_not_pass_for_its_price(self, free: World) -> None:
+        free.clock.at_ms = SUNDAY_MS - 2 * DAY_MS
+        free.run_priority()
+        free.clock.at_ms = SUNDAY_MS - DAY_MS
+        free.provider.order("status=500", times=3)
+        with pytest.raises(UnreachableError):
+            free.run_priority()
+        free.clock.at_ms = SUNDAY_MS
+        wanted(free, date(2026, 11, 1), symbol="EURUSD")
+        free.run_priority()
+        assert price_of(free, "EURUSD") == "2026-11-20T22:00:00.000+00:00"
+
+    def test_bars_that_were_there_before_the_ledger_are_not_fetched(self, free: World) -> None:
+        """As in a platform's adopted table: of ten days nine are there."""
+        free.know_that_today_is_refused()
+        start = start_of_day(date(2026, 6, 1))
+        with psycopg.connect(free.database_url) as connection:
+            connection.execute(
+                "INSERT INTO market_data.ohlcv_5m (symbol_id, ts, open, high, low, close)"
+                " SELECT s.id, t, 1, 1, 1, 1 FROM trading.symbols s,"
+                " generate_series(to_timestamp(%s), to_timestamp(%s), '5 minutes') t"
+                " WHERE s.symbol = 'BTCUSD' AND (t < to_timestamp(%s) OR t >= to_timestamp(%s))",
+                [
+                    start / 1000,
+                    start / 1000 + 10 * 86400 - 300,
+                    start / 1000 + 86400,
+                    start / 1000 + 2 * 86400,
+                ],
+            )
+        report = wanted(free, date(2026, 6, 1), date(2026, 6, 10))
+        assert report.symbols[0].pages == [(date(2026, 6, 2), date(2026, 6, 2))]
+        free.run_queue(seconds=90)
+        assert ranges(free)[-1] == (start + DAY_MS, start + 2 * DAY_MS - 1)
+        assert holes_of(free, from_day=date(2026, 6, 1)).complete is not None
+
+
+class TestTheEdgeOfThePlan:
+    @pytest.mark.usefixtures("years_of_bars")
+    def test_ends_a_backfill_cleanly(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        report = wanted(free, date(2024, 6, 1))
+        result = free.run_queue(seconds=90)
+        assert (result.result, result.queue_size) == ("ok", 0)
+        assert not result.failed
+        found = holes_of(free)
+        assert found.complete == 1.0
+        assert found.holes[0].reason is Reason.NOT_IN_PLAN
+        assert day(found.holes[0].end_ms) in ("2024-11-18", "2024-11-19")
+        with free.services() as services:
+            assert services.queue.state().dead == 0
+        assert len(free.paths) <= len(report.symbols[0].pages) + 1
+
+    def test_is_asked_once_for_all_symbols_of_a_class(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        wanted(free, date(2024, 6, 1))
+        free.run_queue(seconds=90)
+        before = len(free.paths)
+        report = wanted(free, date(2024, 6, 1), symbol="ETHUSD")
+        assert report.symbols[0].too_old_before_ms is not None
+        free.run_queue(seconds=90)
+        refused = [call for call in ranges(free)[before:] if call[0] < start_of_day(date(2024, 11, 18))]
+        assert refused == []
+
+    def test_of_a_plan_without_intraday_bars_costs_one_call(self, make_world: MakeWorld) -> None:
+        world = make_world()
+        world.know_that_today_is_refused()
+        wanted(world, date(2026, 6, 1))
+        world.provider.order("status=403", times=1)
+        with world.services() as services:
+            known = services.entitlements()
+            for kind in AssetType:
+                services.entitlement_store.remember(
+                    known.refused(Restriction.INTRADAY, kind, "no", services.now_ms(), ticker="X:BTCUSD")
+                )
+        result = world.run_queue(seconds=90)
+        assert (result.calls, result.queue_size) == (0, 0)
+        with world.services() as services:
+            assert services.queue.state().dead == 0
+
+
+@pytest.mark.usefixtures("years_of_bars")
+class TestHoles:
+    def test_what_the_provider_has_nothing_for_is_known_as_such(self, free: World) -> None:
+        """The simulated market leaves out bars without a quote, and a whole holiday."""
+        free.know_that_today_is_refused()
+        wanted(free, date(2025, 12, 20), date(2026, 1, 5), symbol="EURUSD")
+        free.run_queue(seconds=90)
+        found = holes_of(free, "EURUSD", date(2025, 12, 20))
+        before = [hole for hole in found.holes if hole.start_ms < start_of_day(date(2026, 1, 5))]
+        assert {hole.reason for hole in before} <= {Reason.NOTHING}
+
+    def test_what_may_not_be_seen_yet_is_not_published(self, free: World) -> None:
+        free.run_priority()
+        (hole,) = holes_of(free).holes
+        assert hole.reason is Reason.NOT_PUBLISHED
+        assert (hole.start_ms, hole.end_ms) == (MIDNIGHT, WEDNESDAY_MS - WEDNESDAY_MS % BAR_MS)
+
+    def test_a_call_that_failed_leaves_a_hole_that_is_asked_for_again(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        wanted(free, date(2026, 6, 1), date(2026, 6, 30))
+        free.provider.order("wrong-shape", times=1)
+        free.document["queue"] = {"retry_delay_seconds": 0}
+        free.run_queue(seconds=90)
+        found = holes_of(free)
+        assert (found.holes[0].reason, found.holes[0].bars) == (Reason.FAILED, 30 * 288)
+        with free.services() as services:  # the page that waits for its retry is taken out
+            lease = services.queue.take(1, 60)
+            assert isinstance(lease, Lease)
+            assert [item.id for item in lease.items] == ["history:BTCUSD:2026-06-01:2026-06-30"]
+            services.queue.finish(lease.token, [lease.items[0].id])
+        free.enqueue_secondary()
+        with free.services() as services:  # a failure is not asked for again at once
+            assert "history:BTCUSD:2026-06-01:2026-06-30" not in services.queue.peek(10)
+        free.clock.at_ms += 7 * 3_600_000
+        free.enqueue_secondary()
+        free.run_queue(seconds=90)
+        assert Reason.FAILED not in {hole.reason for hole in holes_of(free).holes}
+        free.enqueue_secondary()
+        with free.services() as services:
+            assert services.queue.state().dead == 0
+
+    def test_a_bar_that_cannot_be_true_leaves_a_hole_and_no_lie(
+        self, free: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ask = ProviderClient.bars
+
+        def with_two_faulty_bars(*arguments: Any, **options: Any) -> BarsAnswer:
+            answer = ask(*arguments, **options)
+            faulty = (answer.bars[7].t_ms, answer.bars[8].t_ms)
+            bars = [bar for bar in answer.bars if bar.t_ms not in faulty]
+            return msgspec.structs.replace(answer, bars=bars, faulty_ms=faulty, refused=Counter(price=2))
+
+        free.know_that_today_is_refused()
+        wanted(free, date(2026, 10, 1), date(2026, 10, 31))
+        monkeypatch.setattr(ProviderClient, "bars", with_two_faulty_bars)
+        result = free.run_queue(seconds=90)
+        assert (result.bars_written, result.bars_refused) == (31 * 288 - 2, 2)
+        hole = holes_of(free).holes[0]
+        assert (hole.reason, hole.bars, hole.error) == (Reason.FAILED, 2, "the provider's bar is of no use")
+
+    def test_days_that_the_machine_was_off_for_longer_than_a_page_are_asked_for(self, free: World) -> None:
+        free.run_priority()
+        free.clock.at_ms += 60 * DAY_MS
+        free.run_priority()
+        assert {hole.reason for hole in holes_of(free).holes} >= {Reason.NOT_ASKED}
+        free.know_that_today_is_refused()
+        free.enqueue_secondary()
+        free.run_queue(seconds=90)
+        assert Reason.NOT_ASKED not in {hole.reason for hole in holes_of(free).holes}
+        assert holes_of(free).complete == 1.0
+
+
+class TestAnEmptyPage:
+    def test_of_an_open_market_is_doubted_once(self, free: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One odd answer must not leave a hole for ever; two are believed."""
+        ask = ProviderClient.bars
+
+        def empty(*arguments: Any, **options: Any) -> BarsAnswer:
+            return msgspec.structs.replace(ask(*arguments, **options), bars=[])
+
+        free.know_that_today_is_refused()
+        wanted(free, date(2026, 6, 1), date(2026, 6, 30))
+        with monkeypatch.context() as odd:
+            odd.setattr(ProviderClient, "bars", empty)
+            free.run_queue(seconds=90)
+        assert holes_of(free).holes[0].reason is Reason.FAILED
+        free.clock.at_ms += 7 * 3_600_000
+        with monkeypatch.context() as odd:
+            odd.setattr(ProviderClient, "bars", empty)
+            free.enqueue_secondary()
+            free.run_queue(seconds=90)
+        assert holes_of(free).holes[0].reason is Reason.NOTHING
+
+
+def test_pages_of_an_asset_that_keeps_no_bars_any_more_cost_nothing(free: World) -> None:
+    free.know_that_today_is_refused()
+    wanted(free, date(2026, 6, 1))
+    free.document["priority_assets"] = [
+        {**asset, "bars": asset["symbol"] != "BTCUSD"} for asset in free.document["priority_assets"]
+    ]
+    result = free.run_queue(seconds=90)
+    assert (result.calls, result.queue_size) == (0, 0)
+
+
+@pytest.mark.usefixtures("years_of_bars")
+class TestPages:
+    def test_a_page_beyond_the_last_bar_of_a_range_is_not_asked_for(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        free.provider.order("next-url-empty", times=1)
+        wanted(free, date(2026, 10, 1), date(2026, 10, 31))
+        result = free.run_queue(seconds=90)
+        assert (result.result, result.calls, free.bars("BTCUSD")) == ("ok", 1, 31 * 288)
+
+    @pytest.mark.usefixtures("two_pages")
+    def test_a_range_that_comes_in_pages_is_followed_a_slot_each(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        wanted(free, date(2026, 10, 1), date(2026, 10, 31))
+        result = free.run_queue(seconds=90)
+        assert (result.result, result.calls) == ("ok", 2)
+        with free.services() as services:
+            assert services.window.state().used == 2
+        assert free.bars("BTCUSD") == 31 * 288
+        assert holes_of(free).holes[0].start_ms == start_of_day(date(2026, 11, 1))
+
+    @pytest.fixture
+    def two_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Five thousand bars a page: a month comes in two."""
+        defaults = ProviderClient.bars.__kwdefaults__
+        assert defaults
+        monkeypatch.setitem(defaults, "limit", 25_000)
+
+    @pytest.fixture
+    def short_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A hundred bars a page: 34 days come in a hundred pages."""
+        defaults = ProviderClient.bars.__kwdefaults__
+        assert defaults
+        monkeypatch.setitem(defaults, "limit", 500)
+
+    @pytest.mark.usefixtures("short_pages")
+    @pytest.mark.parametrize("assets", [1, 3])
+    def test_pages_that_never_end_fail_in_a_priority_cycle_too(
+        self, free: World, monkeypatch: pytest.MonkeyPatch, assets: int
+    ) -> None:
+        """Each cycle has one call an asset: the first page comes again and again."""
+        ask = ProviderClient.bars
+
+        def endless(*arguments: Any, **options: Any) -> BarsAnswer:
+            answer = ask(*arguments, **options)
+            return msgspec.structs.replace(answer, bars=answer.bars[:50], next_url="http://127.0.0.1/next")
+
+        monkeypatch.setattr(ProviderClient, "bars", endless)
+        free.know_that_today_is_refused()
+        free.document["priority_assets"] = PRIORITY[-assets:]
+        results = [free.run_priority() for _ in range(2)]
+        assert results[-1].result == "failed"
+        assert [result.calls for result in results] == [assets] * 2
+        for asset in results[-1].failed:
+            assert asset.detail is not None
+            assert asset.detail.startswith("the provider's pages do not end: 1 page brought bars up to")
+        sync = free.sync("BTCUSD")
+        assert sync is not None
+        assert sync[0] == "failed"
+
+    def test_pages_never_take_the_call_of_another_priority_asset(
+        self, free: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ask = ProviderClient.bars
+
+        def endless(*arguments: Any, **options: Any) -> BarsAnswer:
+            answer = ask(*arguments, **options)
+            if answer.ticker != "C:XAUUSD":
+                return answer
+            return msgspec.structs.replace(answer, bars=[], next_url="http://127.0.0.1/next")
+
+        monkeypatch.setattr(ProviderClient, "bars", endless)
+        free.know_that_today_is_refused()
+        result = free.run_priority()
+        assert {asset.symbol: asset.status for asset in result.assets} == {
+            "XAUUSD": "failed",
+            "EURUSD": "success",
+            "BTCUSD": "success",
+        }
+
+    @pytest.mark.usefixtures("short_pages")
+    def test_a_range_of_many_pages_counts_an_attempt_and_lets_the_others_go_on(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        free.enqueue_secondary()
+        result = free.run_queue(seconds=90)
+        assert {asset.symbol: asset.status for asset in result.assets} == dict.fromkeys(
+            ("ETHUSD", "GBPUSD", "USDJPY"), "postponed"
+        )
+        with free.services() as services:
+            assert services.queue.state().delayed == 3
+        assert free.bars("ETHUSD") == 400
+
+    @pytest.mark.usefixtures("short_pages")
+    def test_pages_that_do_not_get_ahead_have_failed(
+        self, free: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        free.know_that_today_is_refused()
+        monkeypatch.setattr(
+            ProviderClient,
+            "next_page",
+            lambda _, page, **__: msgspec.structs.replace(page, next_url=f"{page.next_url}&again=1"),
+        )
+        wanted(free, date(2026, 10, 1), date(2026, 10, 31))
+        free.document["queue"] = {"retry_max_attempts": 1}
+        result = free.run_queue(seconds=90)
+        assert (result.result, result.calls) == ("failed", 2)
+        assert [asset.detail for asset in result.failed] == [
+            "the provider's pages lead nowhere: page 2 brought nothing"
+        ]
+
+    @pytest.mark.usefixtures("two_pages")
+    def test_a_page_on_another_host_is_not_fetched_and_leaves_a_hole(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        free.provider.order("next-url", times=1)
+        wanted(free, date(2026, 10, 1), date(2026, 10, 31))
+        free.document["queue"] = {"retry_max_attempts": 1}
+        result = free.run_queue(seconds=90)
+        assert result.result == "failed"
+        found = holes_of(free)
+        assert Reason.NOTHING not in {hole.reason for hole in found.holes}
+
+
+@pytest.mark.usefixtures("years_of_bars")
+def test_a_week_off_the_air_is_one_call_a_symbol(free: World) -> None:
+    free.run_priority()
+    before = len(free.paths)
+    free.clock.at_ms += timedelta(days=7) // timedelta(milliseconds=1)
+    assert free.run_priority().calls == 3
+    assert len(free.paths) == before + 3
+    assert holes_of(free).complete == 1.0

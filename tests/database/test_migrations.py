@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import re
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+
+import psycopg
+import pytest
+
+from assetbatch.database import Store
+from assetbatch.database.migrations import all_migrations
+from assetbatch.domain.models import BAR_MS, Changes, CoveredInterval, IntervalFault, IntervalState, Price
+from assetbatch.errors import DatabaseError, SchemaMissingError
+from tests.schema import migrate, register
+
+from .conftest import SYMBOLS, Sql, asset
+
+
+def test_init_makes_the_owners_tables(empty: Store, sql: Sql) -> None:
+    assert migrate(empty).steps == [step.name for step in all_migrations()]
+    columns = sql(
+        "SELECT table_schema || '.' || table_name, string_agg(column_name, ' ' ORDER BY ordinal_position)"
+        " FROM information_schema.columns WHERE table_schema IN ('trading', 'market_data', 'data_sources')"
+        " GROUP BY 1 ORDER BY 1"
+    )
+    assert columns == [
+        ("data_sources.api_providers", "id code name"),
+        ("data_sources.assetbatch_answers", "symbol_id slot asked_at answers"),
+        ("data_sources.assetbatch_calls", "only_row first_call_at"),
+        ("data_sources.assetbatch_migrations", "version name applied_at"),
+        ("data_sources.assetbatch_names", "only_row names mappings"),
+        (
+            "data_sources.assetbatch_spans",
+            "symbol_id start_ts end_ts state asked_at error_message updated_at fault",
+        ),
+        (
+            "data_sources.assetbatch_sync",
+            "symbol_id as_of last_success_at status status_at error_message rejected_at rejected_since",
+        ),
+        (
+            "data_sources.data_sync_status",
+            "ticker_id provider_id last_sync_timestamp sync_status error_message updated_at",
+        ),
+        ("market_data.ohlcv_5m", "symbol_id ts open high low close volume vwap trades"),
+        ("trading.symbols", "id symbol name asset_type metadata created_at updated_at"),
+    ]
+
+
+def test_init_again_applies_nothing(store: Store, sql: Sql) -> None:
+    before = sql("SELECT xmin, * FROM data_sources.assetbatch_migrations")
+    assert migrate(store).steps == []
+    assert sql("SELECT xmin, * FROM data_sources.assetbatch_migrations") == before
+
+
+def test_versions_are_numbered_from_1_without_a_gap() -> None:
+    assert [step.version for step in all_migrations()] == list(range(1, len(all_migrations()) + 1))
+
+
+def test_eight_programs_may_start_init_at_once(database_url: str, sql: Sql) -> None:
+    together = threading.Barrier(8)
+
+    def init(_: int) -> tuple[list[str], list[str]]:
+        with Store.open(database_url, check_schema=False) as store:
+            together.wait()
+            return migrate(store).steps, register(store, [asset(symbol) for symbol in SYMBOLS]).added
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(init, range(8)))
+    assert [steps for steps, _ in results if steps] == [[step.name for step in all_migrations()]]
+    assert sorted(symbol for _, added in results for symbol in added) == sorted(SYMBOLS)
+    assert sql("SELECT count(*) FROM trading.symbols") == [(len(SYMBOLS),)]
+
+
+def test_init_waits_for_another_init_no_longer_than_the_lock_timeout(database_url: str, sql: Sql) -> None:
+    sql("SELECT pg_advisory_lock(hashtextextended('assetbatch migrations', 0))")
+    with (
+        Store.open(database_url, check_schema=False, lock_seconds=0.2) as store,
+        pytest.raises(DatabaseError, match="a lock was not free in time"),
+    ):
+        migrate(store)
+
+
+def test_without_tables_it_says_to_run_init(database_url: str) -> None:
+    with pytest.raises(SchemaMissingError) as caught:
+        Store.open(database_url)
+    assert caught.value.hint == "run assetbatch init"
+
+
+def test_an_older_schema_says_to_run_init(store: Store, database_url: str, sql: Sql) -> None:
+    sql("DELETE FROM data_sources.assetbatch_migrations")
+    with pytest.raises(SchemaMissingError, match="version 0") as caught:
+        Store.open(database_url)
+    assert caught.value.hint == "run assetbatch init"
+
+
+def test_an_installation_of_version_1_is_upgraded_and_keeps_what_it_has(
+    store: Store, database_url: str, sql: Sql
+) -> None:
+    store.save(Changes(prices=[Price(symbol="EURUSD", last_price=1.5, as_of_ms=1)]), 1)
+    sql("DROP TABLE data_sources.assetbatch_spans")
+    sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 1")
+    with pytest.raises(SchemaMissingError, match="version 1") as caught:
+        Store.open(database_url)
+    assert caught.value.hint == "run assetbatch init"
+    assert migrate(store).steps == [step.name for step in all_migrations()[1:]]
+    with Store.open(database_url) as upgraded:
+        assert upgraded.load(["EURUSD"])["EURUSD"].last_price == 1.5
+        upgraded.save(Changes(spans={"EURUSD": [CoveredInterval(0, BAR_MS, IntervalState.ASKED)]}), 1)
+
+
+def test_the_words_of_failed_stretches_become_faults(store: Store, sql: Sql) -> None:
+    words = [
+        "the vendor's bar is of no use",
+        "the vendor answered without any bar; asked once more",
+        "no connection",
+        None,
+    ]
+    spans = [
+        CoveredInterval(2 * n * BAR_MS, (2 * n + 1) * BAR_MS, IntervalState.FAILED, 1, said)
+        for n, said in enumerate(words)
+    ]
+    store.save(Changes(spans={"EURUSD": spans}), 1)
+    sql("ALTER TABLE data_sources.assetbatch_spans DROP COLUMN fault")
+    sql(
+        "CREATE TABLE data_sources.assetbatch_rejections"
+        " (symbol_id bigint PRIMARY KEY, rejected_at timestamptz, since timestamptz, error text)"
+    )
+    sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 4")
+    migrate(store)
+    found = store.load(["EURUSD"])["EURUSD"].spans
+    assert [span.fault for span in found] == [
+        IntervalFault.UNUSABLE_BAR,
+        IntervalFault.UNCONFIRMED,
+        None,
+        None,
+    ]
+
+
+def test_a_newer_schema_says_to_upgrade(store: Store, database_url: str, sql: Sql) -> None:
+    sql("INSERT INTO data_sources.assetbatch_migrations VALUES (9999, 'from_the_future')")
+    with pytest.raises(DatabaseError, match="version 9999") as caught:
+        Store.open(database_url)
+    assert not isinstance(caught.value, SchemaMissingError)
+    assert caught.value.hint == "upgrade assetbatch"
+    with pytest.raises(DatabaseError, match="version 9999"):
+        migrate(store)
+
+
+def test_a_missing_provider_says_to_run_init(store: Store, database_url: str, sql: Sql) -> None:
+    sql("DELETE FROM data_sources.api_providers")
+    with pytest.raises(SchemaMissingError, match="code polygon"):
+        Store.open(database_url)
+    register(store, [])
+    Store.open(database_url).close()
+
+
+@pytest.mark.parametrize("table", ["market_data.ohlcv_5m", "data_sources.assetbatch_spans"])
+def test_a_table_that_was_dropped_later_is_named(
+    store: Store, database_url: str, sql: Sql, table: str
+) -> None:
+    sql(f"DROP TABLE {table}")
+    with pytest.raises(DatabaseError, match=f"{re.escape(table)} is missing") as caught:
+        Store.open(database_url)
+    assert not isinstance(caught.value, SchemaMissingError), "init would change nothing"
+    with pytest.raises(DatabaseError, match=f"{re.escape(table)} is missing"):
+        migrate(store)
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(
+    empty: Store, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from assetbatch.database import migrations
+
+    broken = (*all_migrations(), migrations.Migration(2, "broken", b"SELECT 1 / 0"))
+    monkeypatch.setattr(migrations, "all_migrations", lambda: broken)
+    with pytest.raises(DatabaseError, match="division by zero"):
+        migrate(empty)
+    assert sql("SELECT count(*) FROM pg_namespace WHERE nspname IN ('trading', 'data_sources')") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "bar",
+    [
+        "0, 2, 1, 1",
+        "1, 2, 0, 1",
+        "1, 'Infinity', 1, 1",
+        "1, 'NaN', 1, 1",
+        "1, 2, -1, 1",
+        "3, 2, 1, 1",
+        "1, 2, 1, 3",
+        "1, 2, 1.5, 2",
+        "NULL, 2, 1, 1",
+    ],
+)
+def test_the_table_refuses_bars_that_cannot_be(store: Store, sql: Sql, bar: str) -> None:
+    with pytest.raises(psycopg.IntegrityError):
+        sql(
+            "INSERT INTO market_data.ohlcv_5m (symbol_id, ts, open, high, low, close)"
+            f" VALUES (1, now(), {bar})"
+        )
+
+
+def test_every_sql_file_names_no_percent_sign_outside_of_parameters() -> None:
+    for path in files("assetbatch.database").joinpath("sql").iterdir():
+        if path.name.endswith(".sql"):
+            assert not re.search(r"%(?!\([a-z_]+\)s)", path.read_text()), path.name
+
+
+def test_no_statement_names_a_table_of_the_owner_other_than_by_its_place_in_the_template() -> None:
+    for path in files("assetbatch.database").joinpath("sql").iterdir():
+        if path.name.endswith(".sql"):
+            code = re.sub(r"--.*", "", path.read_text())
+            assert not re.search(r"trading\.|market_data\.|api_providers|data_sync_status", code), path.name
+
+
+def test_who_may_write_the_ledger_may_write_the_tables_that_an_upgrade_adds(empty: Store, sql: Sql) -> None:
+    migrate(empty)
+    new = "data_sources.assetbatch_sync, data_sources.assetbatch_answers, data_sources.assetbatch_calls"
+    sql(f"DROP TABLE {new}, data_sources.assetbatch_names")
+    sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 2")
+    role = f"role_{uuid.uuid4().hex[:8]}"
+    sql(f"CREATE ROLE {role}")
+    try:
+        sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON data_sources.assetbatch_spans TO {role}")
+        migrate(empty)
+        for table in new.split(", "):
+            assert sql(f"SELECT has_table_privilege('{role}', '{table}', 'SELECT, INSERT')") == [(True,)]
+    finally:
+        sql(f"DROP OWNED BY {role}")
+        sql(f"DROP ROLE {role}")

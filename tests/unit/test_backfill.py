@@ -1,0 +1,90 @@
+"""When a backfill will be there, and in which order its pages come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assetbatch.commands.backfill import interleaved
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.forecast import Forecast, estimate
+from assetbatch.domain.work import Work, WorkKind
+
+MINUTE = 60_000
+NOW = 1_800_000_000_000
+
+
+def forecast(
+    calls: int, *, limit: int = 5, window_ms: int = MINUTE, priority: int = 0, call_seconds: float = 0.0
+) -> Forecast:
+    return estimate(
+        calls=calls,
+        limit=limit,
+        window_ms=window_ms,
+        priority_calls=priority,
+        interval_ms=5 * MINUTE,
+        call_seconds=call_seconds,
+        now_ms=NOW,
+    )
+
+
+class TestForecast:
+    def test_goes_by_the_free_budget(self) -> None:
+        told = forecast(214)
+        assert (told.calls, told.calls_per_minute, told.minutes) == (214, 5.0, 42.8)
+        assert told.done_ms == NOW + 30_000 + round(42.8 * MINUTE)
+
+    def test_leaves_priority_what_it_takes(self) -> None:
+        assert forecast(44, priority=3).calls_per_minute == 4.4
+
+    def test_on_an_unlimited_plan_goes_by_how_long_a_call_takes(self) -> None:
+        told = forecast(500, limit=100, window_ms=1000, call_seconds=0.2)
+        assert (told.calls_per_minute, told.minutes) == (250.0, 2.0)
+
+    def test_of_nothing_is_now(self) -> None:
+        assert forecast(0).done_ms == NOW
+
+    @given(st.integers(1, 10_000), st.integers(1, 100), st.integers(0, 500))
+    def test_ends_even_where_priority_wants_more_than_there_is(
+        self, calls: int, limit: int, priority: int
+    ) -> None:
+        told = forecast(calls, limit=limit, priority=priority)
+        assert NOW < told.done_ms < NOW + calls * 100 * MINUTE + MINUTE
+
+
+@pytest.mark.parametrize(
+    ("pages", "order"),
+    [
+        ({"A": 3, "B": 1}, ["A0", "B0", "A1", "A2"]),
+        ({"A": 0, "B": 2}, ["B0", "B1"]),
+        ({}, []),
+    ],
+)
+def test_the_newest_pages_of_all_symbols_come_first(pages: dict[str, int], order: list[str]) -> None:
+    def page(symbol: str, number: int) -> Work:
+        asset = Asset(symbol=symbol, polygon_ticker=f"C:{symbol}", asset_type=AssetType.FOREX)
+        day = date(2026, 1, 28 - number)
+        return Work(asset, WorkKind.HISTORY, day, day)
+
+    work = interleaved([[page(symbol, n) for n in range(count)] for symbol, count in pages.items()])
+    assert [f"{item.asset.symbol}{28 - item.first_day.day}" for item in work if item.first_day] == order
+
+
+def test_of_pages_that_find_no_room_none_is_worked_out() -> None:
+    worked_out = []
+
+    def pages(symbol: str) -> Iterator[Work]:
+        asset = Asset(symbol=symbol, polygon_ticker=f"C:{symbol}", asset_type=AssetType.FOREX)
+        for day in (date(2026, 1, 28), date(2026, 1, 27)):
+            worked_out.append(symbol)
+            yield Work(asset, WorkKind.HISTORY, day, day)
+
+    found = islice(interleaved(pages(symbol) for symbol in "ABC"), 2)
+    assert [item.asset.symbol for item in found] == ["A", "B"]
+    assert len(worked_out) <= 3, "the first of each, at most"

@@ -1,0 +1,148 @@
+"""Calls side by side: how many, which, and that a refusal costs one."""
+
+from __future__ import annotations
+
+import threading
+from datetime import date
+from typing import Any
+
+import pytest
+
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.calls import BarsCall, GroupedDayCall, SnapshotCall
+from assetbatch.domain.queueing import CallLimit
+from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.work import Work
+from assetbatch.errors import DatabaseError
+from assetbatch.provider.refusals import Refusal
+from assetbatch.refresh.batch import Ask
+from assetbatch.refresh.inflight import MOST_OUT, Aside, Flights, calls_at_once, may_start, shapes
+from assetbatch.state.window import Grant
+
+EURUSD = Work(Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX))
+BTCUSD = Work(Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO))
+FOREX_BARS = BarsCall((EURUSD,), 0, 1)
+CRYPTO_BARS = BarsCall((BTCUSD,), 0, 1)
+BOTH = SnapshotCall((EURUSD, BTCUSD))
+
+
+@pytest.mark.parametrize(
+    ("limit", "window_ms", "at_once"),
+    [
+        (5, 60_000, 1),
+        (100, 60_000, 1),
+        (600, 60_000, 1),
+        (1800, 60_000, 3),
+        (100, 1000, MOST_OUT),
+        (1, 1, MOST_OUT),
+    ],
+)
+def test_as_many_are_out_as_the_plan_has_calls_to_spare(limit: int, window_ms: int, at_once: int) -> None:
+    assert calls_at_once(CallLimit(limit, window_ms)) == at_once
+
+
+class TestMayStart:
+    def test_one_of_what_no_answer_has_shown_yet(self) -> None:
+        assert may_start(FOREX_BARS, (), [])
+        assert not may_start(FOREX_BARS, (), [FOREX_BARS])
+
+    def test_beside_another_of_another_class_or_endpoint(self) -> None:
+        assert may_start(
+            FOREX_BARS, (), [CRYPTO_BARS, GroupedDayCall((EURUSD,), AssetType.FOREX, date(2026, 1, 5))]
+        )
+
+    def test_any_number_of_what_was_answered(self) -> None:
+        assert may_start(FOREX_BARS, shapes(FOREX_BARS), [FOREX_BARS, FOREX_BARS])
+
+    def test_not_where_a_part_of_it_is_out_for_the_first_time(self) -> None:
+        of_forex = shapes(SnapshotCall((EURUSD,)))
+        assert not may_start(BOTH, of_forex, [BOTH])
+        assert may_start(BOTH, shapes(BOTH), [BOTH])
+
+
+def grant(name: str) -> Grant:
+    return Grant(name, 0.0)
+
+
+class TestFlights:
+    def test_are_out_at_the_same_time(self) -> None:
+        meeting = threading.Barrier(3, timeout=10)
+        with Flights(3) as flights:
+            for number in range(3):
+                flights.start(
+                    Ask(FOREX_BARS, 0), grant(str(number)), meeting.wait
+                )  # returns when all are there
+            assert flights.full
+            landed = [flights.next(10) for _ in range(3)]
+        assert sorted(one.answer for one in landed if one) == [0, 1, 2]
+        assert (flights.out, flights.full) == ([], False)
+
+    def test_a_single_one_is_made_in_the_callers_thread(self) -> None:
+        with Flights(1) as flights:
+            flights.start(Ask(FOREX_BARS, 0), grant("a"), threading.current_thread)
+            landed = flights.next(0)
+        assert landed
+        assert landed.answer is threading.main_thread()
+
+    @pytest.mark.parametrize("most", [1, 2])
+    def test_a_refusal_lands_like_an_answer(self, most: int) -> None:
+        def refuse() -> Any:
+            raise Refusal(RefusalKind.PROVIDER_DOWN, "no")
+
+        with Flights(most) as flights:
+            flights.start(Ask(FOREX_BARS, 0), grant("a"), refuse)
+            landed = flights.next(10)
+        assert landed
+        assert landed.refusal
+        assert landed.refusal.kind is RefusalKind.PROVIDER_DOWN
+
+    @pytest.mark.parametrize("most", [1, 2])
+    def test_any_other_error_is_raised_where_the_answer_is_awaited(self, most: int) -> None:
+        def fly() -> None:
+            with Flights(most) as flights:
+                flights.start(Ask(FOREX_BARS, 0), grant("a"), lambda: 1 // 0)
+                flights.next(10)
+
+        with pytest.raises(ZeroDivisionError):
+            fly()
+
+    def test_nothing_has_landed_in_time(self) -> None:
+        go = threading.Event()
+        with Flights(2) as flights:
+            flights.start(Ask(FOREX_BARS, 0), grant("a"), lambda: go.wait(10))
+            assert flights.next(0) is None
+            assert len(flights.out) == 1
+            go.set()
+            assert flights.next(10)
+
+
+class TestAside:
+    """What a thread does beside the caller."""
+
+    def test_brings_what_the_work_returned(self) -> None:
+        aside = Aside()
+        aside.begin(lambda: threading.current_thread() is threading.main_thread())
+        assert aside.busy
+        assert aside.fetch() is False
+        assert not aside.busy
+
+    def test_raises_what_the_work_raised(self) -> None:
+        def fail() -> None:
+            raise DatabaseError("no", hint="none")
+
+        aside = Aside()
+        aside.begin(fail)
+        with pytest.raises(DatabaseError, match="no"):
+            aside.fetch()
+        assert not aside.busy
+
+    def test_is_done_when_the_outcome_is_there_and_not_waited_for_any_longer_than_asked(self) -> None:
+        aside, go = Aside(), threading.Event()
+        aside.begin(go.wait)
+        assert not aside.done
+        with pytest.raises(TimeoutError):
+            aside.fetch(0.01)
+        assert aside.busy
+        go.set()
+        assert aside.fetch() is True

@@ -1,0 +1,242 @@
+"""When markets are open: weekends, the metals' daily break, New York's summer time."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.market_hours import (
+    day_of,
+    from_ms,
+    is_open,
+    last_midnight,
+    last_open,
+    new_york_zone,
+    next_open,
+    open_ms_between,
+    open_spans,
+    sessions,
+    start_of_day,
+    to_ms,
+)
+
+HOUR_MS = 3_600_000
+MARKETS = st.sampled_from(Market)
+DAYS = st.dates(date(1999, 1, 1), date(2099, 12, 31)) | st.sampled_from(
+    # around the days on which New York's clocks change, and around New Year
+    [
+        date(2026, month, day) + timedelta(days=more)
+        for month, day in ((3, 8), (11, 1), (1, 1))
+        for more in (-1, 0, 1)
+    ]
+)
+
+
+@st.composite
+def moments(draw: st.DrawFn) -> int:
+    """Any moment of a day, with a liking for the edges of hours."""
+    start = start_of_day(draw(DAYS))
+    if draw(st.booleans()):
+        return start + draw(st.integers(0, 25)) * HOUR_MS + draw(st.sampled_from([-1, 0, 1]))
+    return start + draw(st.integers(0, 25 * HOUR_MS))
+
+
+def utc(text: str) -> int:
+    return to_ms(datetime.fromisoformat(text).replace(tzinfo=UTC))
+
+
+def new_york(text: str) -> int:
+    return to_ms(datetime.fromisoformat(text).replace(tzinfo=new_york_zone()))
+
+
+class TestForex:
+    @pytest.mark.parametrize(
+        ("closes", "opens"),
+        [
+            ("2026-01-09 22:00", "2026-01-11 22:00"),  # winter
+            ("2026-03-06 22:00", "2026-03-08 21:00"),  # the clocks go forward in the closed weekend
+            ("2026-07-10 21:00", "2026-07-12 21:00"),  # summer
+            ("2026-10-30 21:00", "2026-11-01 22:00"),  # the clocks go back
+        ],
+    )
+    def test_is_closed_from_friday_to_sunday_at_17_in_new_york(self, closes: str, opens: str) -> None:
+        end, start = utc(closes), utc(opens)
+        assert is_open(Market.FOREX, end - 1)
+        assert not is_open(Market.FOREX, end)
+        assert not is_open(Market.FOREX, start - 1)
+        assert is_open(Market.FOREX, start)
+        assert last_open(Market.FOREX, start - 1) == end
+        assert next_open(Market.FOREX, end) == start
+
+    def test_is_open_all_night_between_weekdays(self) -> None:
+        assert (
+            open_ms_between(Market.FOREX, new_york("2026-01-12 00:00"), new_york("2026-01-16 17:00"))
+            == 113 * HOUR_MS
+        )
+
+
+class TestMetals:
+    def test_open_an_hour_after_forex_on_sunday(self) -> None:
+        assert not is_open(Market.METAL, new_york("2026-01-11 17:59:59"))
+        assert is_open(Market.METAL, new_york("2026-01-11 18:00"))
+        assert is_open(Market.FOREX, new_york("2026-01-11 17:00"))
+
+    @pytest.mark.parametrize("day", ["2026-01-12", "2026-01-15", "2026-07-14"])
+    def test_rest_from_17_to_18_on_weekdays(self, day: str) -> None:
+        end, start = new_york(f"{day} 17:00"), new_york(f"{day} 18:00")
+        assert is_open(Market.METAL, end - 1)
+        assert not is_open(Market.METAL, end)
+        assert not is_open(Market.METAL, start - 1)
+        assert is_open(Market.METAL, start)
+        assert last_open(Market.METAL, start - 1) == end
+        assert next_open(Market.METAL, end) == start
+
+    def test_end_the_week_with_forex(self) -> None:
+        assert next_open(Market.METAL, new_york("2026-01-16 17:00")) == new_york("2026-01-18 18:00")
+
+
+class TestCrypto:
+    @given(moments())
+    def test_never_closes(self, at_ms: int) -> None:
+        assert is_open(Market.CRYPTO, at_ms)
+        assert last_open(Market.CRYPTO, at_ms) == next_open(Market.CRYPTO, at_ms) == at_ms
+
+
+class TestDays:
+    @pytest.mark.parametrize(
+        ("day", "hours"), [(date(2026, 3, 8), 23), (date(2026, 11, 1), 25), (date(2026, 7, 1), 24)]
+    )
+    def test_a_day_is_new_yorks(self, day: date, hours: int) -> None:
+        assert start_of_day(day + timedelta(days=1)) - start_of_day(day) == hours * HOUR_MS
+        assert sum(end - start for start, end in sessions(Market.CRYPTO, day)) == hours * HOUR_MS
+
+    def test_the_day_turns_at_new_yorks_midnight(self) -> None:
+        assert day_of(utc("2026-01-12 04:59:59.999")) == date(2026, 1, 11)
+        assert day_of(utc("2026-01-12 05:00")) == date(2026, 1, 12)
+        assert day_of(utc("2026-07-12 04:00")) == date(2026, 7, 12)
+
+    @given(moments())
+    def test_a_moment_lies_in_its_day(self, at_ms: int) -> None:
+        day = day_of(at_ms)
+        assert last_midnight(at_ms) == start_of_day(day) <= at_ms < start_of_day(day + timedelta(days=1))
+
+    @given(st.integers(0, 4_102_444_800_000))
+    def test_moments_survive_the_way_to_a_datetime_and_back(self, at_ms: int) -> None:
+        assert to_ms(from_ms(at_ms)) == at_ms
+
+    def test_a_moment_without_a_zone_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="time zone"):
+            to_ms(datetime(2026, 1, 1))  # noqa: DTZ001 -- the mistake itself
+
+
+class TestAnyMarket:
+    @given(MARKETS, moments())
+    def test_the_last_opening_is_not_later_and_the_next_not_earlier(self, market: Market, at_ms: int) -> None:
+        assert last_open(market, at_ms) <= at_ms <= next_open(market, at_ms)
+
+    @given(MARKETS, moments())
+    def test_an_open_market_is_its_own_last_and_next_opening(self, market: Market, at_ms: int) -> None:
+        assert is_open(market, at_ms) == (next_open(market, at_ms) == at_ms)
+        if is_open(market, at_ms):
+            assert last_open(market, at_ms) == at_ms
+
+    @pytest.mark.parametrize(
+        ("market", "opening"),
+        [
+            (Market.FOREX, "2026-01-11 17:00"),
+            (Market.METAL, "2026-01-11 18:00"),
+            (Market.METAL, "2026-01-12 18:00"),
+        ],
+    )
+    def test_a_market_is_open_from_the_very_moment_of_its_opening(self, market: Market, opening: str) -> None:
+        at_ms = new_york(opening)
+        assert last_open(market, at_ms) == next_open(market, at_ms) == at_ms
+        assert last_open(market, at_ms - 1) < at_ms - 1
+
+    @given(MARKETS, moments())
+    def test_a_closed_market_was_open_just_before_its_last_opening_and_is_at_its_next(
+        self, market: Market, at_ms: int
+    ) -> None:
+        assert is_open(market, next_open(market, at_ms))
+        if not is_open(market, at_ms):
+            assert is_open(market, last_open(market, at_ms) - 1)
+            assert not is_open(market, last_open(market, at_ms))
+            assert not is_open(market, next_open(market, at_ms) - 1)
+
+    @given(MARKETS, moments())
+    def test_nothing_is_open_between_the_last_and_the_next_opening(self, market: Market, at_ms: int) -> None:
+        assert open_ms_between(market, last_open(market, at_ms), next_open(market, at_ms)) == 0
+
+    @given(
+        MARKETS, moments(), st.lists(st.integers(0, 14 * 24 * HOUR_MS), min_size=2, max_size=2).map(sorted)
+    )
+    def test_the_open_time_of_two_spans_is_that_of_both_together(
+        self, market: Market, start_ms: int, ends: list[int]
+    ) -> None:
+        middle_ms, end_ms = start_ms + ends[0], start_ms + ends[1]
+        parts = open_ms_between(market, start_ms, middle_ms) + open_ms_between(market, middle_ms, end_ms)
+        assert open_ms_between(market, start_ms, end_ms) == parts
+        assert 0 <= parts <= end_ms - start_ms
+
+    @given(MARKETS, moments())
+    def test_a_millisecond_counts_if_the_market_is_open_in_it(self, market: Market, at_ms: int) -> None:
+        assert open_ms_between(market, at_ms, at_ms + 1) == int(is_open(market, at_ms))
+        assert open_ms_between(market, at_ms, at_ms) == open_ms_between(market, at_ms + 1, at_ms) == 0
+
+    @pytest.mark.parametrize(("market", "hours"), [(Market.FOREX, 120), (Market.METAL, 115)])
+    @given(day=DAYS)
+    def test_every_week_has_the_same_hours(self, market: Market, hours: int, day: date) -> None:
+        sunday = day - timedelta(days=(day.weekday() + 1) % 7)
+        week = start_of_day(sunday), start_of_day(sunday + timedelta(days=7))
+        assert open_ms_between(market, *week) == hours * HOUR_MS
+
+    @given(MARKETS, DAYS, st.integers(0, 26 * HOUR_MS), st.integers(-HOUR_MS, 1200 * 24 * HOUR_MS))
+    def test_open_time_over_years_is_what_adding_up_its_sessions_gives(
+        self, market: Market, first: date, offset_ms: int, length_ms: int
+    ) -> None:
+        start_ms = start_of_day(first) + offset_ms
+        end_ms = start_ms + length_ms
+        expected, day = 0, day_of(start_ms)
+        while start_of_day(day) < end_ms:
+            for opens, closes in sessions(market, day):
+                expected += max(0, min(closes, end_ms) - max(opens, start_ms))
+            day += timedelta(days=1)
+        assert open_ms_between(market, start_ms, end_ms) == expected
+
+
+class TestOpenSpans:
+    def test_nights_between_weekdays_are_no_border(self) -> None:
+        start, end = new_york("2026-01-11 17:00"), new_york("2026-01-16 17:00")
+        assert open_spans(Market.FOREX, start - HOUR_MS, end + HOUR_MS) == [(start, end)]
+
+    def test_a_metals_break_is_one(self) -> None:
+        start, end = new_york("2026-01-12 16:00"), new_york("2026-01-12 20:00")
+        assert open_spans(Market.METAL, start, end) == [
+            (start, start + HOUR_MS),
+            (start + 2 * HOUR_MS, end),
+        ]
+
+    def test_begin_with_the_second_session_of_a_day_whose_first_is_over(self) -> None:
+        start, end = new_york("2026-01-12 17:30"), new_york("2026-01-12 20:00")
+        assert open_spans(Market.METAL, start, end) == [(start + HOUR_MS // 2, end)]
+
+    @given(MARKETS, moments(), st.integers(-HOUR_MS, 10 * 24 * HOUR_MS))
+    def test_are_apart_within_the_range_and_all_of_its_open_time(
+        self, market: Market, start_ms: int, length_ms: int
+    ) -> None:
+        found = open_spans(market, start_ms, start_ms + length_ms)
+        assert sum(end - start for start, end in found) == open_ms_between(
+            market, start_ms, start_ms + length_ms
+        )
+        for start, end in found:
+            assert start_ms <= start < end <= start_ms + length_ms
+            assert is_open(market, start)
+            assert is_open(market, end - 1)
+        for (_, before), (after, _) in pairwise(found):
+            assert before < after
+            assert not is_open(market, before)

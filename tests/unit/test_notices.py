@@ -1,0 +1,201 @@
+"""A failure over many starts: said when it begins, changes and ends, and once a day."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+from assetbatch.cli.notices import FORGET_MS, REMIND_MS, Kind, Memory, key_of, kind_of, places
+from assetbatch.errors import (
+    AssetbatchError,
+    ConfigError,
+    DatabaseError,
+    DeadlineExceededError,
+    KeyRefusedError,
+    RedisError,
+    SchemaMissingError,
+    UnreachableError,
+)
+
+MINUTE = 60_000
+NOON = 1_800_000_000_000
+REDIS_DOWN = "redis cannot be reached: Error 111 connecting to localhost:6379"
+
+
+class Starts:
+    """Successive starts of one command, a minute apart; each tells what was said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "said.json"
+        self.now_ms = NOON
+
+    def fail(self, error: AssetbatchError, after_ms: int = MINUTE) -> list[str]:
+        memory = self._memory(after_ms)
+        memory.failed(error)
+        said = self._say(memory, logging.ERROR, [str(error)])
+        memory.save()
+        return said
+
+    def succeed(
+        self, works: set[Kind], *warnings: str, after_ms: int = MINUTE, unasked: Collection[str] = ()
+    ) -> list[str]:
+        memory = self._memory(after_ms)
+        said = self._say(memory, logging.WARNING, warnings)
+        said += memory.ended(works, unasked)
+        memory.save()
+        return said
+
+    def _memory(self, after_ms: int) -> Memory:
+        self.now_ms += after_ms
+        return Memory([self.path], self.now_ms)
+
+    def _say(self, memory: Memory, level: int, lines: list[str] | tuple[str, ...]) -> list[str]:
+        records = [logging.LogRecord("assetbatch", level, "", 0, line, None, None) for line in lines]
+        for record in records:
+            vars(record)["symbols"] = record.getMessage().split(":")[0].split(", ")
+        return [record.getMessage() for record in records if memory.filter(record)]
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> Starts:
+    return Starts(tmp_path)
+
+
+ALL: set[Kind] = {"redis", "start", "database", "api", "warning"}
+
+
+class TestAnError:
+    def test_is_said_when_it_begins_and_when_it_ends(self, starts: Starts) -> None:
+        error = RedisError(REDIS_DOWN)
+        assert starts.fail(error) == [REDIS_DOWN]
+        assert [starts.fail(error) for _ in range(60)] == [[]] * 60
+        assert starts.succeed({"redis"}) == [f"over: {REDIS_DOWN} (61 times since 2027-01-15 08:01 UTC)"]
+        assert starts.succeed({"redis"}) == []
+
+    def test_is_said_when_it_changes(self, starts: Starts) -> None:
+        starts.fail(RedisError(REDIS_DOWN))
+        assert starts.fail(DatabaseError("nothing listens there")) == ["nothing listens there"]
+        assert starts.fail(RedisError(REDIS_DOWN)) == [REDIS_DOWN]
+
+    def test_is_the_same_with_other_numbers(self, starts: Starts) -> None:
+        starts.fail(UnreachableError("no answer within 10 s"))
+        assert starts.fail(UnreachableError("no answer within 9 s")) == []
+
+    def test_is_said_again_each_day(self, starts: Starts) -> None:
+        starts.fail(RedisError(REDIS_DOWN))
+        starts.fail(RedisError(REDIS_DOWN))
+        assert starts.fail(RedisError(REDIS_DOWN), after_ms=REMIND_MS) == [REDIS_DOWN]
+        assert starts.fail(RedisError(REDIS_DOWN)) == []
+
+    def test_is_not_over_by_a_start_that_did_not_use_what_failed(self, starts: Starts) -> None:
+        starts.fail(UnreachableError("the API cannot be reached"))
+        assert starts.succeed({"redis", "start"}) == []
+        assert starts.fail(UnreachableError("the API cannot be reached")) == []
+        assert len(starts.succeed({"api"})) == 1
+
+    def test_is_over_when_it_was_not_met_for_an_hour(self, starts: Starts) -> None:
+        starts.fail(UnreachableError("the API cannot be reached"))
+        assert starts.succeed(set(), after_ms=FORGET_MS) == []
+        assert len(starts.succeed(set())) == 1
+
+
+class TestAWarning:
+    def test_is_said_once_and_over_when_a_start_has_not_met_it(self, starts: Starts) -> None:
+        line = "XAUUSD: HTTP 500"
+        assert starts.succeed(ALL, line) == [line]
+        assert starts.succeed(ALL, line) == []
+        assert starts.succeed(ALL) == [f"over: {line} (2 times since 2027-01-15 08:01 UTC)"]
+
+    def test_twice_in_the_first_start_is_said_twice(self, starts: Starts) -> None:
+        assert starts.succeed(ALL, "page 1 failed", "page 2 failed") == ["page 1 failed", "page 2 failed"]
+        assert starts.succeed(ALL, "page 1 failed", "page 2 failed") == []
+
+    def test_of_another_asset_is_new(self, starts: Starts) -> None:
+        starts.succeed(ALL, "XAUUSD: HTTP 500")
+        assert starts.succeed(ALL, "XAUUSD: HTTP 500", "EURUSD: HTTP 500") == ["EURUSD: HTTP 500"]
+
+    def test_is_not_over_where_nothing_was_learned_of_its_asset(self, starts: Starts) -> None:
+        starts.succeed(ALL, "XAUUSD: no data", "EURUSD: HTTP 500")
+        said = starts.succeed(ALL, unasked=["XAUUSD"])
+        assert [line.split(" (")[0] for line in said] == ["over: EURUSD: HTTP 500"]
+        assert starts.succeed(ALL, unasked=["XAUUSD"], after_ms=2 * FORGET_MS) == []
+        assert [line.split(" (")[0] for line in starts.succeed(ALL)] == ["over: XAUUSD: no data"]
+
+
+class TestTheMemory:
+    def test_leaves_no_file_where_nothing_is_wrong(self, starts: Starts) -> None:
+        starts.fail(RedisError(REDIS_DOWN))
+        assert starts.path.exists()
+        starts.succeed(ALL)
+        assert not starts.path.exists()
+
+    @pytest.mark.parametrize("content", [b"", b"[]", b'{"a": 1}', b"\xff\x00"])
+    def test_begins_anew_from_a_broken_file(self, starts: Starts, content: bytes) -> None:
+        starts.path.write_bytes(content)
+        assert starts.fail(RedisError(REDIS_DOWN)) == [REDIS_DOWN]
+        assert starts.fail(RedisError(REDIS_DOWN)) == []
+
+    def test_says_everything_where_nothing_can_be_kept(self) -> None:
+        for now_ms in (NOON, NOON + MINUTE):
+            memory = Memory([], now_ms)
+            assert memory.note(REDIS_DOWN, "redis")
+            memory.save()
+
+    def test_lies_in_the_state_folder_else_in_a_private_temporary_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+        found = places("run-queue", "one")
+        assert [path.parent for path in found] == [
+            tmp_path / "state" / "assetbatch",
+            tmp_path / f"assetbatch-{os.geteuid()}",
+        ]
+        assert places("run-queue", "two") != found
+        (tmp_path / "state").write_text("no folder")
+        self.keep(found)
+        assert (found[0].exists(), found[1].exists()) == (False, True)
+        assert found[1].parent.stat().st_mode & 0o077 == 0
+        assert not Memory(found, NOON).note("x", "warning")
+
+    def test_is_not_kept_in_a_folder_that_somebody_has_laid_there(self, tmp_path: Path) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (tmp_path / "mine").symlink_to(elsewhere)
+        self.keep([tmp_path / "mine" / "said.json"])
+        assert list(elsewhere.iterdir()) == []
+
+    def keep(self, paths: list[Path]) -> None:
+        memory = Memory(paths, NOON)
+        memory.note("x", "warning")
+        memory.save()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (RedisError("x"), "redis"),
+        (DatabaseError("x"), "database"),
+        (SchemaMissingError("x"), "database"),
+        (KeyRefusedError("x"), "api"),
+        (UnreachableError("x"), "api"),
+        (DeadlineExceededError("x"), "start"),
+        (ConfigError("x"), "start"),
+    ],
+)
+def test_an_error_shows_what_is_broken(error: AssetbatchError, kind: str) -> None:
+    assert kind_of(error) == kind
+
+
+def test_numbers_do_not_make_a_failure_another() -> None:
+    assert key_of("retry in 12 s (3 of 5)") == key_of("retry in 7 s (4 of 5)")
+    assert key_of("S01: HTTP 503") != key_of("S02: HTTP 503")
+
+
+def test_a_number_that_a_symbol_is_made_of_is_a_name() -> None:
+    assert key_of("BTC-1: HTTP 503", ["BTC-1"]) == key_of("BTC-1: HTTP 502", ["BTC-1"])
+    assert key_of("BTC-1: HTTP 503", ["BTC-1"]) != key_of("BTC-2: HTTP 503", ["BTC-2"])
