@@ -30,7 +30,7 @@ from benchmarks.bars import benchmark_database, surroundings
 from benchmarks.limiter import benchmark_server
 
 from assetbatch.commands.backfill import find_holes, interleaved
-from assetbatch.commands.common import split_due
+from assetbatch.commands.enqueue_secondary import due_prices
 from assetbatch.commands.init import initialise
 from assetbatch.config import load
 from assetbatch.domain.assets import Asset
@@ -38,7 +38,6 @@ from assetbatch.domain.calls import plan
 from assetbatch.domain.due import bars_to_queue
 from assetbatch.domain.models import BAR_MS, SNAPSHOT_TICKERS
 from assetbatch.domain.ranges import newest_to_ask
-from assetbatch.domain.work import Work
 from assetbatch.health import collect
 from assetbatch.services import Services
 
@@ -163,7 +162,7 @@ def priority(services: Services) -> None:
     """What a priority cycle plans before its first call."""
     now_ms, known = services.now_ms(), services.entitlements()
     stored = services.store.load([asset.symbol for asset in _sample(services)])
-    due, _ = split_due(services, known, [Work(asset) for asset in _sample(services)], stored)
+    due, _ = due_prices(services, known, _sample(services), stored)
     _expect(len(plan(due, stored, known, now_ms)), -(-SAMPLE // SNAPSHOT_TICKERS))
 
 
@@ -172,7 +171,7 @@ def secondary(services: Services) -> None:
     now_ms, known = services.now_ms(), services.entitlements()
     assets = services.config.enabled_secondary_assets
     stored = services.store.load([asset.symbol for asset in assets])
-    due, _ = split_due(services, known, [Work(asset) for asset in assets], stored)
+    due, _ = due_prices(services, known, assets, stored)
     _expect(len(due), len(assets))
     for asset in assets:
         bars_to_queue(asset, stored[asset.symbol], known, now_ms)

@@ -32,7 +32,7 @@ from assetbatch.deadline import Deadline
 from assetbatch.domain.queueing import Denied
 from assetbatch.errors import AssetbatchError, DeadlineExceededError
 from assetbatch.provider.client import ProviderClient
-from assetbatch.refresh.engine import SAVE_SECONDS, UNKNOWN_CALL_SECONDS
+from assetbatch.refresh.call_time import SAVE_SECONDS, UNKNOWN_CALL_SECONDS
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
 from assetbatch.state.events import Events

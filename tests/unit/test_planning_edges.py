@@ -17,7 +17,6 @@ from assetbatch.domain.calls import (
     PreviousDayCall,
     SnapshotCall,
     asset_types,
-    describe,
     plan,
     shares_calls,
 )
@@ -534,26 +533,6 @@ class TestTheRhythmOfStarts:
 )
 def test_an_id_that_says_nothing_else_is_the_price_of_a_symbol_of_that_name(text: str) -> None:
     assert parse_work_id(text) == WorkId(text, WorkKind.PRICE)
-
-
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (SnapshotCall((Work(EURUSD), Work(BTCUSD))), "snapshot of 2 tickers"),
-        (MarketSnapshotCall((Work(EURUSD),), FOREX), "forex snapshot of 1 ticker"),
-        (
-            GroupedDayCall((Work(EURUSD),), FOREX, date(2026, 11, 17)),
-            "daily bars of all forex on 2026-11-17, for 1 ticker",
-        ),
-        (
-            BarsCall((Work(EURUSD),), MIDNIGHT, WEDNESDAY - 1),
-            "5-minute bars of C:EURUSD, 2026-11-18 05:00 UTC to 2026-11-18 15:00 UTC",
-        ),
-        (PreviousDayCall((Work(EURUSD),)), "previous day of C:EURUSD"),
-    ],
-)
-def test_a_call_in_words(call: Call, words: str) -> None:
-    assert describe(call) == words
 
 
 def test_a_call_touches_each_of_its_classes_once() -> None:

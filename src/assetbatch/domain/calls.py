@@ -12,7 +12,6 @@ from assetbatch.domain.entitlements import (
     Entitlements,
     Restriction,
 )
-from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.market_hours import day_of, last_open
 from assetbatch.domain.models import (
     SNAPSHOT_TICKERS,
@@ -73,7 +72,7 @@ def plan(
     *,
     probe_today: bool = False,
 ) -> list[Call]:
-    """The fewest calls for work that is due, prices before bars and otherwise in its order.
+    """Return the fewest calls for work that is due, prices before bars and otherwise in its order.
 
     One snapshot for up to 250 prices; one grouped call for all prices of a market that need no 5-minute
     bars; for the rest one range of bars each, ranges of one asset that fit a page merged into one. With
@@ -160,22 +159,6 @@ def _ranges_of(
     return drafts
 
 
-def describe(call: Call) -> str:
-    """A call in words, for `--dry-run` and logs."""
-    match call:
-        case SnapshotCall(work):
-            return f"snapshot of {plural(len(work), 'ticker')}"
-        case MarketSnapshotCall(work, asset_type):
-            return f"{asset_type} snapshot of {plural(len(work), 'ticker')}"
-        case GroupedDayCall(work, asset_type, day):
-            return f"daily bars of all {asset_type} on {day}, for {plural(len(work), 'ticker')}"
-        case BarsCall(work, start_ms, end_ms):
-            ticker = work[0].asset.polygon_ticker
-            return f"5-minute bars of {ticker}, {moment(start_ms)} to {moment(end_ms + 1)}"
-        case PreviousDayCall(work):
-            return f"previous day of {work[0].asset.polygon_ticker}"
-
-
 def asset_types(call: Call) -> list[AssetType]:
-    """The classes a call touches, each once."""
+    """Return the classes of the assets of a call, each once."""
     return list(dict.fromkeys(item.asset.asset_type for item in call.work))

@@ -1,6 +1,6 @@
 """What an answer or a refusal of the provider means for the work it was asked for.
 
-Pure: values in, `Findings` out. The state of the batch takes them over (`batch.BatchState.apply`).
+Pure: values in, `Findings` out. The state of the batch takes them over (`batch.Batch.apply`).
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ docs/how-calls-are-spent.md is this one."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one piece of work. `final` where another try cannot help; `fault` says whose it is;
-    `answers` is how many calls of the same start the provider had answered when this one failed."""
+    """What became of one piece of work. `final`: another try cannot help; `fault` says whose it is; `answers`
+    is how many calls of the same start the provider had answered when this one failed; `paused`: the work
+    failed before and is left alone for a while."""
 
     work: Work
     status: Status
@@ -105,6 +106,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     final: bool = False
     fault: Fault = Fault.ITEM
     answers: int = 0
+    paused: bool = False
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -371,18 +373,17 @@ def too_old(item: Work, known: Entitlements, now_ms: int) -> list[CoveredInterva
 def refusal_findings(
     call: Call,
     work: Sequence[Work],
-    page: Page | None,
     refusal: Refusal,
-    now_ms: int,
     fault: Fault,
     answers: int = 0,
+    spans: Sequence[CoveredInterval] = (),
 ) -> Findings:
-    """A call was refused, or a page of it, and nothing shows how else to ask: so is all of its work; after so
-    many `answers` to calls of the same start."""
+    """Fail all work of a call that was refused, or a page of which was, if nothing shows how else to ask.
+
+    `answers` is how many calls of the same start the provider had answered before. `spans` are the intervals
+    of bars that the call was for.
+    """
     consequence = CONSEQUENCES[refusal.kind]
-    spans: list[CoveredInterval] = []
-    if consequence.span and isinstance(call, BarsCall):
-        spans = failed_range(call, page, consequence.span, refusal.message, now_ms)
     results = [
         Result(
             work=item,

@@ -21,6 +21,7 @@ from assetbatch.domain.queueing import (
     Empty,
     Enqueued,
     Failure,
+    FailureOutcome,
     Item,
     Lane,
     QueueState,
@@ -179,19 +180,21 @@ class Queue:
                 lost += self._finish(keys=self._keys.queue, args=[token, some])
         return tuple(lost)
 
-    def fail(self, token: str, failures: Sequence[Failure], answered_ms: int = 0) -> tuple[str, ...]:
-        """Records failures; returns a word each: `retry`, `dead` or `lost` (the lease was). `answered_ms` is
-        when the provider last answered anybody, 0 where that is not known."""
+    def fail(
+        self, token: str, failures: Sequence[Failure], answered_ms: int = 0
+    ) -> tuple[FailureOutcome, ...]:
+        """Record failures; return what becomes of each item. `answered_ms` is when the provider last answered
+        anybody, 0 if that is not known."""
         if not failures:
             return ()
-        words: list[str] = []
+        outcomes: list[FailureOutcome] = []
         for at in range(0, len(failures), FAILURES_AT_ONCE):
             args: list[str | int] = [self._now(), token, *self.retry, answered_ms]
             for failure in failures[at : at + FAILURES_AT_ONCE]:
                 args += [failure.id, failure.error[:500], "final" if failure.final else failure.fault.value]
             with redis_errors():
-                words += self._fail(keys=self._keys.queue, args=args)
-        return tuple(words)
+                outcomes += map(FailureOutcome, self._fail(keys=self._keys.queue, args=args))
+        return tuple(outcomes)
 
     def release(self, token: str, ids: Sequence[str]) -> int:
         """Hands back leased work: to its old place, without counting an attempt."""
