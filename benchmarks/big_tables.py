@@ -29,8 +29,9 @@ import psycopg
 from benchmarks.bars import benchmark_database, surroundings
 from benchmarks.limiter import benchmark_server
 
-from assetbatch.commands.backfill import find_holes, interleaved
+from assetbatch.commands.backfill import interleaved
 from assetbatch.commands.enqueue_secondary import due_prices
+from assetbatch.commands.gaps import find_gaps
 from assetbatch.commands.init import initialise
 from assetbatch.config import load
 from assetbatch.domain.assets import Asset
@@ -154,7 +155,7 @@ def page(services: Services) -> None:
 def holes(services: Services) -> None:
     """The holes of some symbols in the last days."""
     symbols = [asset.symbol for asset in _sample(services)]
-    found = find_holes(services, symbols, services.now_ms() - HOLES_MS)
+    found = find_gaps(services, symbols, services.now_ms() - HOLES_MS)
     _expect(len(found), SAMPLE)
 
 

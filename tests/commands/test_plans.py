@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from assetbatch.commands.backfill import find_holes
+from assetbatch.commands.gaps import find_gaps
 from assetbatch.commands.result import CycleResult
 from assetbatch.domain.assets import AssetType
 from assetbatch.domain.coverage import Reason
@@ -194,7 +194,7 @@ class TestTheHorizon:
         assert 2 <= len(probes) <= 16  # of two classes; every cycle would be 324
         assert all(last_update_of(free, symbol) == midnight for symbol in ("EURUSD", "BTCUSD", "XAUUSD"))
         with free.services() as services:
-            (found,) = find_holes(services, ["BTCUSD"], None)
+            (found,) = find_gaps(services, ["BTCUSD"], None)
         assert found.complete == 1.0
         assert {hole.reason for hole in found.holes} == {Reason.NOT_PUBLISHED}
 

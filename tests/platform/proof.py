@@ -12,7 +12,7 @@ import msgspec
 import psycopg
 import pytest
 
-from assetbatch.commands.backfill import find_holes
+from assetbatch.commands.gaps import find_gaps
 from assetbatch.commands.result import AssetReport, CycleResult
 from assetbatch.deadline import Deadline
 from assetbatch.doctor import Finding, examine
@@ -325,4 +325,4 @@ def assert_reported(world: World, shape: Shape) -> None:
     assert set(states) == set(shape.symbols)
     assert set(states.values()) == {"fresh"}, states
     with world.services() as services:
-        assert {one.symbol for one in find_holes(services, [], None)} == set(shape.symbols)
+        assert {one.symbol for one in find_gaps(services, [], None)} == set(shape.symbols)
