@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
@@ -17,9 +18,10 @@ from assetbatch.domain.calls import (
     PreviousDayCall,
     SnapshotCall,
 )
-from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Restriction
+from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.market_hours import start_of_day, to_ms
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work
 from assetbatch.refresh.endpoints import ENDPOINTS, describe, endpoint_of
 from assetbatch.refresh.endpoints.bars import history_edge

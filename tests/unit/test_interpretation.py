@@ -11,14 +11,15 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
     SnapshotCall,
 )
-from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, Restriction
-from assetbatch.domain.market_hours import Market, to_ms
+from assetbatch.domain.entitlements import Entitlements, Restriction
+from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import (
     BAR_MS,
     Bar,
@@ -31,6 +32,7 @@ from assetbatch.domain.models import (
 from assetbatch.domain.queueing import Fault
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
 from assetbatch.provider.refusals import Refusal

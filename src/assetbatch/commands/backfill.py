@@ -8,14 +8,15 @@ from itertools import islice, zip_longest
 
 import msgspec
 
-from assetbatch.commands.gaps import choose, floor_to_bar
+from assetbatch.commands.gaps import choose
+from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import open_stretches, pages
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
-from assetbatch.domain.market_hours import Market, open_ms_between, start_of_day
-from assetbatch.domain.models import Changes, CoveredInterval, IntervalState, StoredAsset
+from assetbatch.domain.market_hours import open_ms_between, start_of_day
+from assetbatch.domain.models import Changes, CoveredInterval, IntervalState, StoredAsset, floor_to_bar
 from assetbatch.domain.queueing import Enqueued, Lane
 from assetbatch.domain.ranges import newest_to_ask, pages_to_ask
 from assetbatch.domain.records import RUN_PRIORITY, RUN_QUEUE

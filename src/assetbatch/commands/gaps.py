@@ -9,7 +9,7 @@ import msgspec
 from assetbatch.config.symbols import plain
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import Hole, completeness, holes
-from assetbatch.domain.models import BAR_MS, StoredAsset
+from assetbatch.domain.models import StoredAsset, floor_to_bar
 from assetbatch.errors import ConfigError
 from assetbatch.services import Services
 
@@ -81,8 +81,3 @@ def choose(assets: Iterable[Asset], symbols: Sequence[str]) -> list[Asset]:
                 hint=f"{meant}assetbatch config show lists the assets; bars: true keeps them",
             )
     return [with_bars[symbol] for symbol in symbols] if symbols else list(with_bars.values())
-
-
-def floor_to_bar(at_ms: int) -> int:
-    """Return the start of the 5-minute bar that has this moment."""
-    return at_ms - at_ms % BAR_MS

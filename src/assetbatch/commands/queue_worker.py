@@ -148,7 +148,7 @@ class QueueRun:
             self._engine.reporter.waiting(taken, first=is_first)
             self._deadline.wait(taken.pause_seconds)
         if has_ticket:
-            self._services.window.leave(token)
+            self._services.window.abandon_wait(token)
         return None
 
     def _count_worth_taking(self) -> int:

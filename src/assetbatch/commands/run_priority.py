@@ -32,6 +32,7 @@ from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import listed
 from assetbatch.domain.records import RUN_PRIORITY
 from assetbatch.domain.status import Status
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.domain.work import Work
 from assetbatch.refresh.batch import BatchReport, WorkOwner
 from assetbatch.refresh.inflight import calls_at_once
@@ -119,7 +120,7 @@ def _reserve_next(
 ) -> None:
     """Reserve the slots that the next priority cycle will need: the calls for what will be due then, or on a
     plan with plenty of calls as many as this cycle has made."""
-    interval_ms = services.config.batch.interval_minutes * 60_000
+    interval_ms = services.config.batch.interval_minutes * MINUTE_MS
     at_ms = expected_next_start(starts_ms, interval_ms)
     if calls_at_once(services.config.call_limit) > 1:
         services.window.reserve(at_ms, calls, interval_ms)

@@ -228,7 +228,7 @@ class Batch:
         if refusal and item.kind is _PRICE and item.id in self._found_due:
             self._finish(Result(work=item, status=Status.NOT_ENTITLED, error=refusal.message, final=True))
             return
-        if refusal and refusal.lack is Restriction.HISTORY:
+        if refusal and refusal.restriction is Restriction.HISTORY:
             self._note(item.asset.symbol, too_old(item, self._known, refusal.since_ms))
         self._finish(Result(work=item, status=_FRESH, error=verdict.reason, paused=verdict.paused))
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from assetbatch.deadline import Deadline, monotonic
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.calls import Call, plan
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements

@@ -20,7 +20,7 @@ from assetbatch.refresh.batch import Request
 from assetbatch.state.window import Grant
 
 if TYPE_CHECKING:
-    from assetbatch.domain.assets import AssetType
+    from assetbatch.domain.asset_classes import AssetType
 
 MAX_IN_FLIGHT = 8
 """Maximum number of calls at once, on a plan without a limit. The caller takes over an answer in a few ms:

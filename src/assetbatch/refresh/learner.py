@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.calls import BarsCall, Call, PricesCall, asset_types
 from assetbatch.domain.entitlements import (
-    HOUR_MS,
     Entitlements,
     KnownRestriction,
     Observation,
     Restriction,
 )
 from assetbatch.domain.market_hours import day_of, is_open, last_midnight, open_ms_between
+from assetbatch.domain.units import HOUR_MS
 from assetbatch.errors import RedisError
 from assetbatch.refresh.endpoints.endpoint import ShownRestriction
 from assetbatch.refresh.interpretation import FUTURE_MS, ClassRefusal
@@ -59,8 +59,8 @@ class Learner:
         asset = call.work[0].asset
         if not answer.bars:
             return
-        for lack in (Restriction.BARS, Restriction.INTRADAY):
-            self.answered(lack, asset.asset_type, asset.polygon_ticker)
+        for restriction in (Restriction.BARS, Restriction.INTRADAY):
+            self.answered(restriction, asset.asset_type, asset.polygon_ticker)
         newest_ms = min(answer.bars[-1].end_ms, call.end_ms + 1)
         reaches_now = call.end_ms + 1 >= now_ms and answer.next_url is None
         market_open = (
@@ -96,11 +96,11 @@ class Learner:
             ticker = next(i.asset.polygon_ticker for i in call.work if i.asset.asset_type is asset_type)
             self._remember(shown.restriction, asset_type, message, ticker, now_ms, edge_ms=shown.edge_ms)
 
-    def class_refused(self, lack: Restriction, refused: ClassRefusal, now_ms: int) -> None:
+    def class_refused(self, restriction: Restriction, refused: ClassRefusal, now_ms: int) -> None:
         """Remember that all tickers of a class were refused within a good answer, or a single one for
         itself."""
         self._remember(
-            lack,
+            restriction,
             refused.asset_type,
             refused.message,
             refused.ticker or "",
@@ -110,7 +110,7 @@ class Learner:
 
     def _remember(
         self,
-        lack: Restriction,
+        restriction: Restriction,
         asset_type: AssetType,
         message: str,
         ticker: str,
@@ -119,16 +119,16 @@ class Learner:
         edge_ms: int = 0,
         general: bool = True,
     ) -> None:
-        expected = self._known.expects(lack, asset_type)
+        expected = self._known.expects(restriction, asset_type)
         refusal = self._known.refused(
-            lack, asset_type, message, now_ms, ticker=ticker, edge_ms=edge_ms, general=general
+            restriction, asset_type, message, now_ms, ticker=ticker, edge_ms=edge_ms, general=general
         )
         self._keep(refusal)
         self._reporter.learned(refusal, expected=expected)
 
-    def answered(self, lack: Restriction, asset_type: AssetType, ticker: str) -> None:
+    def answered(self, restriction: Restriction, asset_type: AssetType, ticker: str) -> None:
         """Remember that an answer has disproved a restriction for this ticker."""
-        left = self._known.answered(lack, asset_type, ticker)
+        left = self._known.answered(restriction, asset_type, ticker)
         if left:
             self._keep(left)
 

@@ -86,7 +86,7 @@ class Permits:
     def complete(self, grant: Grant, *, was_sent: bool) -> None:
         """Complete the slot of a call that has ended; free it if no request was sent. Raise RedisError."""
         if was_sent:
-            self._window.settle(grant)
+            self._window.complete(grant)
         else:
             self._window.cancel(grant)
 
@@ -98,7 +98,7 @@ class Permits:
         self._give_back()
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
-            self._window.leave(ticket)
+            self._window.abandon_wait(ticket)
 
     def _give_back(self) -> None:
         grant, self._grant = self._grant, None

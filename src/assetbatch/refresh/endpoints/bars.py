@@ -7,11 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from assetbatch.domain.calls import BarsCall
-from assetbatch.domain.entitlements import DAY_MS, UNPUBLISHED_DAYS, Entitlements, Restriction
+from assetbatch.domain.entitlements import UNPUBLISHED_DAYS, Entitlements, Restriction
 from assetbatch.domain.formatting import moment
 from assetbatch.domain.market_hours import day_of, last_midnight, start_of_day
 from assetbatch.domain.models import CoveredInterval, StoredAsset
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.units import DAY_MS
 from assetbatch.domain.work import PAGE_MS, Work
 from assetbatch.refresh.endpoints.endpoint import Endpoint, ShownRestriction
 from assetbatch.refresh.interpretation import CONSEQUENCES, Findings, Page, bars_findings, failed_range
