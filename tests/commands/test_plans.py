@@ -9,13 +9,13 @@ import pytest
 from msgspec import structs
 
 from assetbatch.commands.gaps import find_gaps
-from assetbatch.commands.result import CycleResult
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.coverage import Reason
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.market_hours import start_of_day, to_ms
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.results import CycleResult
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.client import ProviderClient
 from assetbatch.provider.refusals import Refusal

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from assetbatch.commands.gaps import find_gaps
-from assetbatch.commands.result import AssetReport, CycleResult
 from assetbatch.deadline import Deadline
 from assetbatch.doctor import Finding, examine
 from assetbatch.domain.models import BAR_MS
+from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.errors import AssetbatchError
 from assetbatch.health import encode
 from assetbatch.monitoring import snapshot

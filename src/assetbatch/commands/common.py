@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from assetbatch.commands.result import AssetReport, CycleResult
 from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import plan
@@ -17,6 +16,7 @@ from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.records import Started
+from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work, WorkKind, parse_work_id
 from assetbatch.errors import UnreachableError
@@ -108,7 +108,7 @@ def load_chunk(services: Services, result: CycleResult, work: Sequence[Work]) ->
 
 def unregistered(item: Work) -> AssetReport:
     """Return the report of work whose asset is not registered."""
-    return AssetReport(symbol=item.asset.symbol, status=Status.FAILED.value, detail=UNREGISTERED)
+    return AssetReport(symbol=item.asset.symbol, status=Status.FAILED, detail=UNREGISTERED)
 
 
 @contextmanager
@@ -171,7 +171,7 @@ def account(result: CycleResult, report: BatchReport) -> None:
 def raise_if_down(result: CycleResult, reports: Sequence[BatchReport]) -> None:
     """Raise UnreachableError if every batch found the provider down."""
     if reports and all(report.provider_down for report in reports):
-        reason = next(asset.detail for asset in result.failed if asset.status == Status.FAILED.value)
+        reason = next(asset.detail for asset in result.failed if asset.status == Status.FAILED)
         raise UnreachableError(
             f"the API cannot be reached: {reason}",
             hint=reports[-1].outage_hint or "is the network up, and provider.base_url right?",

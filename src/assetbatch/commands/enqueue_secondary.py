@@ -17,8 +17,6 @@ from assetbatch.commands.common import (
 )
 from assetbatch.commands.result import (
     LEASE_SLACK_SECONDS,
-    AssetReport,
-    CycleResult,
     new_result,
     planned,
     recorded,
@@ -31,6 +29,7 @@ from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.records import ENQUEUE_SECONDARY
+from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work
 from assetbatch.refresh.interpretation import Result
@@ -99,7 +98,7 @@ def due_prices(
         else:
             fresh = Result(work=item, status=Status.FRESH, error=verdict.reason, paused=verdict.paused)
             rest.append(asset_report(fresh, before))
-    missing = [report.symbol for report in rest if report.status == Status.FAILED.value]
+    missing = [report.symbol for report in rest if report.status == Status.FAILED]
     if missing:
         log.warning("%s: %s", ", ".join(missing), UNREGISTERED)
     return due, rest

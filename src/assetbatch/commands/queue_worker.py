@@ -16,7 +16,7 @@ from assetbatch.commands.common import (
     raise_if_down,
     running_engine,
 )
-from assetbatch.commands.result import LEASE_SLACK_SECONDS, TOO_MANY_CALLS, CycleResult, judge
+from assetbatch.commands.result import LEASE_SLACK_SECONDS, TOO_MANY_CALLS, judge
 from assetbatch.deadline import Deadline
 from assetbatch.domain.calls import shares_calls
 from assetbatch.domain.entitlements import Entitlements
@@ -25,6 +25,7 @@ from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import SNAPSHOT_TICKERS, StoredAsset
 from assetbatch.domain.queueing import Empty, Failure, FailureOutcome, Fault
 from assetbatch.domain.records import Started
+from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work, WorkKind, parse_work_id
 from assetbatch.refresh.batch import BatchReport, WorkChunk, WorkOwner, held_result

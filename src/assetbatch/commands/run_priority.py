@@ -17,7 +17,6 @@ from assetbatch.commands.common import (
 )
 from assetbatch.commands.result import (
     LEASE_SLACK_SECONDS,
-    CycleResult,
     judge,
     new_result,
     planned,
@@ -31,6 +30,7 @@ from assetbatch.domain.due import assess, expected_next_start
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import listed
 from assetbatch.domain.records import RUN_PRIORITY
+from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import MINUTE_MS
 from assetbatch.domain.work import Work

@@ -6,7 +6,6 @@ import logging
 
 from assetbatch.commands.result import (
     LEASE_SLACK_SECONDS,
-    CycleResult,
     judge,
     new_result,
     planned,
@@ -15,6 +14,7 @@ from assetbatch.commands.result import (
 )
 from assetbatch.deadline import Deadline
 from assetbatch.domain.records import RUN_QUEUE
+from assetbatch.domain.results import CycleResult
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
 
