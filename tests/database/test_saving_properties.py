@@ -37,7 +37,8 @@ from assetbatch.provider.bars import decode_bars
 from assetbatch.provider.prices import decode_snapshot
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.batch import Batch, WorkChunk
-from assetbatch.refresh.interpretation import bars_findings, prices_findings
+from assetbatch.refresh.endpoints.bars import bars_findings
+from assetbatch.refresh.endpoints.prices import prices_findings
 from assetbatch.refresh.policy import PRIORITY, QUEUE
 from tests.conftest import examples
 

@@ -76,7 +76,7 @@ def page_of(call: BarsCall, reached_ms: int) -> Page:
         refused=Counter(),
         next_url="next",
     )
-    return Page(answer, reached_ms, [], 1, call.start_ms, NOW)
+    return Page(call, answer, reached_ms, [], 1, call.start_ms, NOW)
 
 
 def with_a_page(*work: Work, reached_ms: int = START + 50 * HOUR_MS, policy: Policy = QUEUE) -> Batch:

@@ -37,20 +37,16 @@ from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.endpoints import endpoint_of
-from assetbatch.refresh.interpretation import (
-    CONSEQUENCES,
-    ClassRefusal,
-    Findings,
-    Page,
+from assetbatch.refresh.endpoints.bars import (
     answered_to,
     bars_findings,
-    ledger_of,
-    previous_day_findings,
+    coverage_of,
     price_from_bars,
-    prices_findings,
-    refusal_findings,
     unended_findings,
 )
+from assetbatch.refresh.endpoints.previous_day import previous_day_findings
+from assetbatch.refresh.endpoints.prices import prices_findings
+from assetbatch.refresh.interpretation import CONSEQUENCES, ClassRefusal, Findings, Page, refusal_findings
 
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
 GBPUSD = Asset(symbol="GBPUSD", polygon_ticker="C:GBPUSD", asset_type=AssetType.FOREX)
@@ -120,7 +116,7 @@ class TestWhatTheLedgerLearns:
     def told(
         self, answer: BarsAnswer, before: Sequence[CoveredInterval] = (), end_ms: int = END
     ) -> list[CoveredInterval]:
-        return ledger_of(Market.CRYPTO, answer, before, self.START, end_ms, self.NOW)
+        return coverage_of(Market.CRYPTO, answer, before, self.START, end_ms, self.NOW)
 
     def without(self, first: int, last: int, **other: Any) -> BarsAnswer:
         """An answer that lacks the slots from `first` to `last`."""
@@ -133,7 +129,7 @@ class TestWhatTheLedgerLearns:
     def test_of_elements_before_the_stretch_nothing_and_of_those_within_it_all(self) -> None:
         start_ms, odd_ms = self.START + 10 * BAR_MS, self.START + 20 * BAR_MS
         answer = self.without(20, 20, faulty_ms=(odd_ms,))
-        spans = ledger_of(Market.CRYPTO, answer, (), start_ms, self.END, self.NOW)
+        spans = coverage_of(Market.CRYPTO, answer, (), start_ms, self.END, self.NOW)
         assert [(span.start_ms, span.end_ms, span.state) for span in spans] == [
             (start_ms, odd_ms, IntervalState.ASKED),
             (odd_ms, odd_ms + BAR_MS, IntervalState.FAILED),
@@ -254,7 +250,7 @@ class TestWhatTheLedgerLearns:
         sunday = friday + 49 * HOUR_MS
         bars = [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (friday - BAR_MS, sunday)]
         answer = answered(BarsCall(self.WORK, friday - BAR_MS, sunday), bars)
-        (span,) = ledger_of(Market.METAL, answer, (), friday - BAR_MS, sunday + BAR_MS, self.NOW)
+        (span,) = coverage_of(Market.METAL, answer, (), friday - BAR_MS, sunday + BAR_MS, self.NOW)
         assert span.state is IntervalState.ASKED
 
     @pytest.mark.parametrize(("steps", "doubted"), [(24, False), (25, True)])
@@ -264,7 +260,7 @@ class TestWhatTheLedgerLearns:
         after_ms = hole_ms + steps * BAR_MS
         bars = [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (hole_ms - BAR_MS, after_ms)]
         answer = answered(BarsCall(self.WORK, hole_ms - BAR_MS, after_ms), bars)
-        spans = ledger_of(Market.METAL, answer, (), hole_ms - BAR_MS, after_ms + BAR_MS, self.NOW)
+        spans = coverage_of(Market.METAL, answer, (), hole_ms - BAR_MS, after_ms + BAR_MS, self.NOW)
         assert (IntervalFault.UNCONFIRMED in {span.fault for span in spans}) is doubted
 
     def test_a_day_without_any_at_an_end_is_doubted_and_a_bar_less_is_not(self) -> None:
@@ -272,7 +268,7 @@ class TestWhatTheLedgerLearns:
         call = BarsCall(self.WORK, self.START, end_ms - 1)
         for last_step, doubted in ((0, True), (1, False)):
             answer = answered(call, slots(*range(last_step + 1)))
-            spans = ledger_of(Market.CRYPTO, answer, (), self.START, end_ms, self.NOW)
+            spans = coverage_of(Market.CRYPTO, answer, (), self.START, end_ms, self.NOW)
             assert (spans[-1].fault is IntervalFault.UNCONFIRMED) is doubted
 
     def test_a_faulty_bar_at_the_end_of_a_page_is_not_taken_for_the_next_pages(self) -> None:
@@ -350,7 +346,7 @@ class TestPages:
         for reached_ms, fails in ((self.START + HOUR_MS, False), (self.START + HOUR_MS - BAR_MS, True)):
             page = self.page(reached_ms).next_page
             assert page is not None
-            findings = unended_findings(self.CALL, self.WORK, page)
+            findings = unended_findings(self.WORK, page)
             assert [result.status for result in findings.results] == [Status.FAILED] * fails
             assert bool(findings.spans) is fails
 
@@ -358,13 +354,13 @@ class TestPages:
         known = [CoveredInterval(self.START, self.START + 3 * HOUR_MS, IntervalState.ASKED, self.NOW)]
         page = self.page(self.START + 2 * HOUR_MS, spans=known).next_page
         assert page is not None
-        assert unended_findings(self.CALL, self.WORK, page).results
+        assert unended_findings(self.WORK, page).results
 
     def test_work_that_keeps_no_bars_would_begin_anew_and_fails(self) -> None:
         page = self.page(self.START + 10 * HOUR_MS).next_page
         assert page is not None
         work = [Work(msgspec.structs.replace(BTCUSD, bars=False))]
-        (result,) = unended_findings(self.CALL, work, page).results
+        (result,) = unended_findings(work, page).results
         assert result.status is Status.FAILED
 
 
@@ -513,7 +509,7 @@ class TestWhatARefusalMeans:
 
     def test_only_what_pages_have_not_brought_has_failed(self) -> None:
         answer = answered(self.PAST, [])
-        page = Page(answer, MIDNIGHT - HOUR_MS, [], 1, MIDNIGHT - DAY_MS, self.NOW)
+        page = Page(self.PAST, answer, MIDNIGHT - HOUR_MS, [], 1, MIDNIGHT - DAY_MS, self.NOW)
         findings = self.found(self.PAST, page=page)
         (span,) = findings.spans["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT - HOUR_MS, MIDNIGHT)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
-from assetbatch.domain.calls import BarsCall, Call
+from assetbatch.domain.calls import Call
 from assetbatch.domain.coverage import record
 from assetbatch.domain.due import Verdict
 from assetbatch.domain.entitlements import Entitlements, Restriction
@@ -29,7 +29,8 @@ from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import OPEN, Status
 from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.refusals import Refusal
-from assetbatch.refresh.interpretation import Findings, Page, Result, too_old, unended_findings
+from assetbatch.refresh.endpoints.bars import too_old, unended_findings
+from assetbatch.refresh.interpretation import Findings, Page, Result
 from assetbatch.refresh.policy import Policy
 
 MAX_UNSAVED_BARS = 20_000
@@ -126,7 +127,7 @@ class Batch:
         self._in_flight: set[str] = set()  # ids of work whose call is in flight, or whose next page waits
         self._found_due: set[str] = set()
         self._order: dict[str, int] = {}
-        self._pages: list[tuple[BarsCall, Page]] = []
+        self._pages: list[Page] = []
         self._chosen: list[Call] = []
         self._chosen_ms = 0
         self._chosen_with = 0
@@ -175,8 +176,8 @@ class Batch:
         one call for each only once all work has had its own."""
         if not self._pages or (self._policy.one_call_each and self.pending):
             return None
-        call, page = self._pages[0]
-        return Request(call, now_ms, page)
+        page = self._pages[0]
+        return Request(page.call, now_ms, page)
 
     def must_choose(self, now_ms: int, revision: int) -> bool:
         """Return whether calls have to be chosen (again): none is left, they are old, or the entitlements
@@ -236,7 +237,7 @@ class Batch:
         """Note that a call goes out now."""
         self._report.calls += 1
         if request.page:
-            self._pages = [waiting for waiting in self._pages if waiting[1] is not request.page]
+            self._pages = [page for page in self._pages if page is not request.page]
         else:
             self._chosen = [call for call in self._chosen if call is not request.call]
         self._in_flight.update(item.id for item in request.call.work)
@@ -275,13 +276,13 @@ class Batch:
             self._note(symbol, spans)
         for result in findings.results:
             self._finish(result)
-        if findings.next_page and isinstance(call, BarsCall):
-            self._pages.append((call, findings.next_page))
+        if findings.next_page:
+            self._pages.append(findings.next_page)
 
     def end(self, request: Request) -> None:
         """Let the work of a completed call that has no result wait for another call, or for the page that
         follows."""
-        if not any(call is request.call for call, _ in self._pages):
+        if not any(page.call is request.call for page in self._pages):
             self._in_flight.difference_update(item.id for item in request.call.work)
         if self._closed_because:
             self.close(*self._closed_because)
@@ -295,10 +296,10 @@ class Batch:
         """Make no further call. What is pending stays due, and so does what the calls in flight leave undone.
         The first reason counts."""
         self._closed_because = self._closed_because or (reason, status)
-        for call, page in self._pages:
-            self._in_flight.difference_update(item.id for item in call.work)
+        for page in self._pages:
+            self._in_flight.difference_update(item.id for item in page.call.work)
             if status is Status.POSTPONED:
-                self.apply(call, unended_findings(call, self.of(call), page))
+                self.apply(page.call, unended_findings(self.of(page.call), page))
         self._pages, self._chosen = [], []
         for item in self.pending:
             self._finish(Result(work=item, status=status, error=reason))
@@ -307,7 +308,7 @@ class Batch:
         """Leave work to somebody else: it gets no result."""
         for item_id in ids:
             del self._open[item_id]
-        self._pages = [waiting for waiting in self._pages if self.of(waiting[0])]
+        self._pages = [page for page in self._pages if self.of(page.call)]
         if ids:
             self._chosen = []
 
@@ -388,11 +389,12 @@ class Batch:
         """Make no further call for symbols of which another transaction holds a row."""
         if not held:
             return
-        waiting = [call for call, _ in self._pages]
-        self._pages = [(call, page) for call, page in self._pages if not _symbols_of(call) & held]
-        for call in waiting:
-            if _symbols_of(call) & held:
-                self._in_flight.difference_update(item.id for item in call.work)
+        waiting, self._pages = self._pages, []
+        for page in waiting:
+            if _symbols_of(page.call) & held:
+                self._in_flight.difference_update(item.id for item in page.call.work)
+            else:
+                self._pages.append(page)
         self._chosen = []
         for item in [item for item in self.pending if item.asset.symbol in held]:
             self._finish(held_result(item))

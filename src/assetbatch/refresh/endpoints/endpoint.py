@@ -10,22 +10,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from assetbatch.domain.calls import Call, GroupedDayCall, MarketSnapshotCall, SnapshotCall
+from assetbatch.domain.calls import Call
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.models import CoveredInterval, StoredAsset
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.work import Work
-from assetbatch.refresh.interpretation import Findings, Page, prices_findings, untrue_prices
+from assetbatch.refresh.interpretation import Findings, Page
 
 if TYPE_CHECKING:
-    from assetbatch.provider.answers import PricesAnswer
     from assetbatch.provider.client import ProviderClient
     from assetbatch.provider.refusals import Refusal
     from assetbatch.refresh.learner import Learner
     from assetbatch.refresh.reporter import Reporter
 
 AnyCall = TypeVar("AnyCall", bound=Call)
-AnyPricesCall = TypeVar("AnyPricesCall", SnapshotCall, MarketSnapshotCall, GroupedDayCall)
 
 
 class ShownRestriction(NamedTuple):
@@ -79,55 +77,3 @@ class Endpoint(ABC, Generic[AnyCall]):
     ) -> Sequence[CoveredInterval]:
         """Return the intervals of bars that a refused call was for."""
         return ()
-
-
-class PricesEndpoint(Endpoint[AnyPricesCall]):
-    """An endpoint that brings the prices of many assets in one call."""
-
-    is_shared = True
-    restricts: ClassVar[Restriction]
-    """What the plan lacks if it refuses the endpoint."""
-
-    def observe(
-        self,
-        call: AnyPricesCall,
-        answer: PricesAnswer,
-        now_ms: int,
-        learner: Learner,
-        reporter: Reporter,
-    ) -> None:
-        """Tell how new the prices are, and report those that cannot be true."""
-        if untrue := untrue_prices(answer):
-            reporter.odd_prices(untrue)
-        learner.saw_prices(call, answer, now_ms)
-
-    def findings(
-        self,
-        call: AnyPricesCall,
-        work: Sequence[Work],
-        _page: Page | None,
-        answer: PricesAnswer,
-        stored: Mapping[str, StoredAsset],
-        _known: Entitlements,
-        now_ms: int,
-    ) -> Findings:
-        """Return the price of each asset, or why there is none."""
-        return prices_findings(call, work, answer, stored, now_ms)
-
-    def restriction(self, _call: AnyPricesCall, kind: RefusalKind, _now_ms: int) -> ShownRestriction | None:
-        """Return the restriction of the endpoint: no single ticker is to blame."""
-        return ShownRestriction(self.restricts) if kind in _BLAMES_NO_TICKER else None
-
-
-_BLAMES_NO_TICKER = (
-    RefusalKind.NOT_IN_PLAN,
-    RefusalKind.TIMEFRAME,
-    RefusalKind.TODAY_NOT_YET,
-    RefusalKind.UNKNOWN_TICKER,
-)
-"""Refusals of a call for many tickers as a whole. The tickers are asked for in another way."""
-
-
-def symbols_by_ticker(work: Sequence[Work]) -> dict[str, str]:
-    """Return the symbol of each ticker that a call is for."""
-    return {item.asset.polygon_ticker: item.asset.symbol for item in work}

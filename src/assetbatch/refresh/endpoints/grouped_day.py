@@ -10,7 +10,8 @@ from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.formatting import plural
 from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.refusals import RefusalKind
-from assetbatch.refresh.endpoints.endpoint import PricesEndpoint, ShownRestriction, symbols_by_ticker
+from assetbatch.refresh.endpoints.endpoint import ShownRestriction
+from assetbatch.refresh.endpoints.prices import PricesEndpoint, symbols_by_ticker
 
 if TYPE_CHECKING:
     from assetbatch.provider.answers import PricesAnswer

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from assetbatch.domain.calls import PreviousDayCall
 from assetbatch.domain.entitlements import Entitlements, Restriction
+from assetbatch.domain.formatting import moment
+from assetbatch.domain.market_hours import last_midnight
 from assetbatch.domain.models import Price, StoredAsset
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.status import Status
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work
 from assetbatch.refresh.endpoints.endpoint import Endpoint, ShownRestriction
-from assetbatch.refresh.interpretation import Findings, Page, previous_day_findings
+from assetbatch.refresh.interpretation import Findings, Page, Result, nothing_came
 
 if TYPE_CHECKING:
     from assetbatch.provider.client import ProviderClient
@@ -61,3 +67,31 @@ class PreviousDayEndpoint(Endpoint[PreviousDayCall]):
     def restriction(self, _call: PreviousDayCall, kind: RefusalKind, _now_ms: int) -> ShownRestriction | None:
         """Return that the plan lacks the endpoint."""
         return ShownRestriction(Restriction.PREVIOUS_DAY) if kind is RefusalKind.NOT_IN_PLAN else None
+
+
+def previous_day_findings(
+    work: Sequence[Work], price: Price | None, stored: Mapping[str, StoredAsset], now_ms: int
+) -> Findings:
+    """Take the price from the bar of a day; there may be none.
+
+    The provider stamps the bar with the start or the end of its day, so the day that has just ended may look
+    like the next one. A later one is from the future.
+    """
+    if price is None:
+        return Findings(
+            asked_ms=now_ms,
+            results=[
+                nothing_came(item, stored, f"the provider has no previous day of {item.asset.polygon_ticker}")
+                for item in work
+            ],
+        )
+    ended_ms = last_midnight(now_ms)
+    if price.as_of_ms > ended_ms + DAY_MS + HOUR_MS:  # an hour more, when summer time ends
+        error = f"the previous day is from the future ({moment(price.as_of_ms)})"
+        return Findings(
+            asked_ms=now_ms, results=[Result(work=item, status=Status.FAILED, error=error) for item in work]
+        )
+    price = msgspec.structs.replace(price, as_of_ms=min(price.as_of_ms, ended_ms))
+    return Findings(
+        asked_ms=now_ms, results=[Result(work=item, status=Status.SUCCESS, price=price) for item in work]
+    )

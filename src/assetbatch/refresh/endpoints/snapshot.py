@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from assetbatch.domain.calls import SnapshotCall
 from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.formatting import plural
-from assetbatch.refresh.endpoints.endpoint import PricesEndpoint, symbols_by_ticker
+from assetbatch.refresh.endpoints.prices import PricesEndpoint, symbols_by_ticker
 
 if TYPE_CHECKING:
     from assetbatch.provider.answers import PricesAnswer
