@@ -35,7 +35,7 @@ from assetbatch.commands.gaps import find_gaps
 from assetbatch.commands.init import initialise
 from assetbatch.config import load
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.calls import plan
+from assetbatch.domain.calls import choose_calls
 from assetbatch.domain.due import bars_to_queue
 from assetbatch.domain.models import BAR_MS, SNAPSHOT_TICKERS
 from assetbatch.domain.ranges import newest_to_ask
@@ -164,7 +164,7 @@ def priority(services: Services) -> None:
     now_ms, known = services.now_ms(), services.entitlements()
     stored = services.store.load([asset.symbol for asset in _sample(services)])
     due, _ = due_prices(services, known, _sample(services), stored)
-    _expect(len(plan(due, stored, known, now_ms)), -(-SAMPLE // SNAPSHOT_TICKERS))
+    _expect(len(choose_calls(due, stored, known, now_ms)), -(-SAMPLE // SNAPSHOT_TICKERS))
 
 
 def secondary(services: Services) -> None:

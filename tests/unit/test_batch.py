@@ -189,7 +189,7 @@ class TestWhatIsAskedNext:
         state = with_a_page(BTC, ETH)
         request = state.next_page(NOW + 5)
         assert request is not None
-        assert (request.call, request.planned_ms) == (RANGE, NOW + 5)
+        assert (request.call, request.chosen_ms) == (RANGE, NOW + 5)
         assert request.page is not None
         assert request.page.from_ms == START + 50 * HOUR_MS
 

@@ -11,7 +11,7 @@ import pytest
 
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.calls import BarsCall, Call, GroupedDayCall, SnapshotCall, plan
+from assetbatch.domain.calls import BarsCall, Call, GroupedDayCall, SnapshotCall, choose_calls
 from assetbatch.domain.entitlements import (
     Entitlements,
     KnownRestriction,
@@ -120,7 +120,7 @@ class TestARefusalWithinASnapshot:
     WORK = (Work(BTCUSD), Work(ETHUSD))
 
     def calls(self, taught: Taught) -> list[type]:
-        return [type(call) for call in plan(self.WORK, {}, taught.known, NOW)]
+        return [type(call) for call in choose_calls(self.WORK, {}, taught.known, NOW)]
 
     def test_of_one_ticker_is_its_own(self) -> None:
         taught = Taught()

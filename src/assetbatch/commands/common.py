@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.calls import plan
+from assetbatch.domain.calls import choose_calls
 from assetbatch.domain.due import assess, bars_to_queue
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.metrics import CallMade
@@ -186,7 +186,7 @@ def plan_lines(services: Services, known: Entitlements, work: Sequence[Work]) ->
     verdicts = {item.id: assess(item, stored.get(item.asset.symbol), known, now_ms) for item in work}
     due = [item for item in work if verdicts[item.id].due]
     lines: list[str] = []
-    for call in plan(due, stored, known, now_ms):
+    for call in choose_calls(due, stored, known, now_ms):
         reasons = dict.fromkeys(verdicts[item.id].reason for item in call.work)
         lines.append(f"call {len(lines) + 1}: {describe(call)} ({'; '.join(reasons)})")
     lines += [f"no call: {item_id} ({v.reason})" for item_id, v in verdicts.items() if not v.due]

@@ -1,4 +1,4 @@
-"""`enqueue-secondary`: queues the secondary assets that are due, then bars, then pages of the past."""
+"""`enqueue-secondary`: queue the secondary assets that are due, then bars, then pages of the past."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run-priority`: one cycle over the priority assets."""
+"""`run-priority`: run one cycle over the priority assets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from assetbatch.commands.result import (
 )
 from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.calls import plan
+from assetbatch.domain.calls import choose_calls
 from assetbatch.domain.due import assess, expected_next_start
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import listed
@@ -129,4 +129,4 @@ def _reserve_next(
     due = [
         item for item in map(Work, assets) if assess(item, stored.get(item.asset.symbol), known, at_ms).due
     ]
-    services.window.reserve(at_ms, len(plan(due, stored, known, at_ms)), interval_ms)
+    services.window.reserve(at_ms, len(choose_calls(due, stored, known, at_ms)), interval_ms)

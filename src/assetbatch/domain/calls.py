@@ -1,4 +1,4 @@
-"""The calls that can be made, and the fewest of them for work that is due."""
+"""The types of calls, and the choice of the fewest calls for work that is due."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class SnapshotCall(msgspec.Struct, frozen=True):
 
 
 class MarketSnapshotCall(msgspec.Struct, frozen=True):
-    """The latest prices of up to 250 assets of one class, where the plan has only snapshots of markets."""
+    """The latest prices of up to 250 assets of one class, if the plan has only snapshots of markets."""
 
     work: tuple[Work, ...]
     asset_type: AssetType
 
 
 class GroupedDayCall(msgspec.Struct, frozen=True):
-    """The bars of one New York day of a whole market: the prices of all assets that need no 5-minute bars,
-    or whose plan has none."""
+    """The bars of one New York day of a whole market: the prices of all its assets that need no 5-minute
+    bars, or have none in the plan."""
 
     work: tuple[Work, ...]
     asset_type: AssetType
@@ -53,19 +53,19 @@ class BarsCall(msgspec.Struct, frozen=True):
 
 
 class PreviousDayCall(msgspec.Struct, frozen=True):
-    """The last complete day's bar of one asset, where the plan has no intraday bars."""
+    """The bar of the last complete day of one asset, if the plan has no bars of it within the day."""
 
     work: tuple[Work, ...]
 
 
 Call = SnapshotCall | MarketSnapshotCall | GroupedDayCall | BarsCall | PreviousDayCall
-"""Each names the work that it does; the last two are of a single asset."""
+"""A call names the work that it does. The last two types are for a single asset."""
 
 
 PricesCall = SnapshotCall | MarketSnapshotCall | GroupedDayCall
 
 
-def plan(
+def choose_calls(
     work: Sequence[Work],
     stored: Mapping[str, StoredAsset],
     known: Entitlements,
@@ -108,7 +108,8 @@ def plan(
 
 
 def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object, ...] | None:
-    """The call that serves the price of this asset along with others; None where there is none."""
+    """Return the key of the call that brings the price of this asset along with others, or None if none
+    does."""
     asset_type, ticker = asset.asset_type, asset.polygon_ticker
     if known.snapshots(asset_type, now_ms, ticker):
         return (SnapshotCall,)
@@ -125,7 +126,7 @@ def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object
 
 
 def shares_calls(assets: Iterable[Asset], known: Entitlements, now_ms: int) -> bool:
-    """Whether one call can serve several of these assets, so that it pays to take them together."""
+    """Return whether one call can serve several of these assets, so that they are worth taking together."""
     return any(_shared_call(asset, known, now_ms) for asset in assets)
 
 
@@ -137,7 +138,7 @@ def _ranges_of(
     *,
     probe_today: bool,
 ) -> list[tuple[int, Call]]:
-    """The calls of one asset's work, each with the position of its first work."""
+    """Return the calls for the work of one asset, each with the position of its first work."""
     drafts: list[tuple[int, Call]] = []
     ranges: list[tuple[int, int, int, Work]] = []
     for position, item in members:
@@ -151,7 +152,7 @@ def _ranges_of(
         if wanted:
             ranges.append((*wanted, position, item))
     ranges.sort(key=lambda found: (found[0], -found[1], found[2]))
-    while ranges:  # all that ends within a page from the first start is one call: no two calls fit one page
+    while ranges:  # one call for all that ends within a page from the first start: no two calls fit one page
         first_ms, first_end_ms, *_ = ranges[0]
         # A range may be longer than a page: it has a day of 25 hours, or begins with a whole bar.
         limit_ms = max(first_ms + PAGE_MS, first_end_ms)

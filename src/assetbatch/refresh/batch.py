@@ -96,10 +96,10 @@ class WorkOwner:
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One call that is to be made, chosen for the moment `planned_ms`; or the next page of its range."""
+    """One call that is to be made, chosen for the moment `chosen_ms`; or the next page of its range."""
 
     call: Call
-    planned_ms: int
+    chosen_ms: int
     page: Page | None = None
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from assetbatch.deadline import Deadline, monotonic
 from assetbatch.domain.asset_classes import AssetType
-from assetbatch.domain.calls import Call, plan
+from assetbatch.domain.calls import Call, choose_calls
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import format_duration
@@ -189,7 +189,7 @@ class BatchRun:
                 if missing.pause_seconds is None:
                     batch.close(missing.reason)
                 return
-            if self._engine.now_ms() - request.planned_ms <= MAX_CHOICE_AGE_MS:
+            if self._engine.now_ms() - request.chosen_ms <= MAX_CHOICE_AGE_MS:
                 self._start(request)
 
     def complete_next(self) -> bool:
@@ -219,7 +219,7 @@ class BatchRun:
             )
         return report
 
-    # --- what to ask for ---
+    # --- which calls ---
 
     def _next_request(self) -> Request | None:
         """Return the request to make now, beside those in flight."""
@@ -251,7 +251,7 @@ class BatchRun:
 
     def _calls_for(self, work: Sequence[Work], now_ms: int) -> list[Call]:
         stored, known = self._batch.stored, self._engine.known
-        return plan(work, stored, known, now_ms, probe_today=self._policy.probes_today)
+        return choose_calls(work, stored, known, now_ms, probe_today=self._policy.probes_today)
 
     def _within_reach(self, calls: list[Call]) -> list[Call]:
         """Return the first calls, as many as can still begin. The owner may leave the work of the others to
@@ -264,7 +264,7 @@ class BatchRun:
         self._batch.abandon(self._owner.hand_back(beyond))
         return [call for call in calls if self._batch.of(call)]
 
-    # --- calls ---
+    # --- one call ---
 
     def _start(self, request: Request) -> None:
         """Let a call go out, unless the lease of its work is lost or its slot too old by now."""
@@ -328,7 +328,7 @@ class BatchRun:
 
     def _take_answer(self, request: Request, answer: Any) -> None:
         batch, learner = self._batch, self._engine.learner
-        call, now_ms = request.call, request.planned_ms
+        call, now_ms = request.call, request.chosen_ms
         endpoint = endpoint_of(call)
         endpoint.observe(call, answer, now_ms, learner, self._engine.reporter)
         findings = endpoint.findings(
@@ -343,7 +343,7 @@ class BatchRun:
 
     def _take_refusal(self, request: Request, refusal: Refusal) -> None:
         batch, engine = self._batch, self._engine
-        call, now_ms = request.call, request.planned_ms
+        call, now_ms = request.call, request.chosen_ms
         endpoint, consequence = endpoint_of(call), CONSEQUENCES[refusal.kind]
         batch.refused(refusal)
         if refusal.kind is RefusalKind.TOO_MANY_CALLS:
