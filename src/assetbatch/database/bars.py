@@ -36,6 +36,9 @@ PostgreSQL); a datetime for psycopg to take apart would cost three times as much
 _NOT_SO = (psycopg.errors.UniqueViolation, psycopg.errors.FeatureNotSupported)
 """Somebody was faster; or the table does not take COPY (row-level security, a rule)."""
 
+_COPY_DIRECT = {"binary": "bars.copy_direct_binary", "text": "bars.copy_direct_text"}
+_COPY_BATCH = {"binary": "bars.copy_binary", "text": "bars.copy_text"}
+"""The statements by the form of COPY."""
 
 BarsByStart = dict[str, dict[int, Bar]]
 
@@ -61,8 +64,8 @@ def save(
     ]
     document = _json(ranges)
     with connection.pipeline():
-        later = connection.execute(connection.statements("answers"), {"answers": document})
-        there = connection.execute(connection.statements("bars_there"), {"ranges": document})
+        later = connection.execute(connection.statements("coverage.record_answers"), {"answers": document})
+        there = connection.execute(connection.statements("bars.find_stored"), {"ranges": document})
     ids = {symbol: symbol_id for symbol, symbol_id, some_there in there if not some_there}
     into_nothing = {ids[symbol]: some.values() for symbol, some in by_start.items() if symbol in ids}
     copied = _copy(connection, into_nothing, form) if into_nothing else 0
@@ -83,7 +86,7 @@ def _without_answered(
     stretches = [
         {"symbol": symbol, "first_ms": first_ms, "last_ms": last_ms} for symbol, first_ms, last_ms in answered
     ]
-    stored = set(connection.execute(connection.statements("bars_starts"), {"ranges": _json(stretches)}))
+    stored = set(connection.execute(connection.statements("bars.load_starts"), {"ranges": _json(stretches)}))
     left = {
         symbol: {t_ms: bar for t_ms, bar in some.items() if (symbol, t_ms) not in stored}
         for symbol, some in bars.items()
@@ -99,7 +102,7 @@ def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str
     try:
         with (
             connection.transaction(),
-            cursor.copy(connection.statements(f"bars_copy_direct_{form}")) as copy,
+            cursor.copy(connection.statements(_COPY_DIRECT[form])) as copy,
         ):
             if form == "binary":
                 copy.set_types(_TYPES)
@@ -125,17 +128,17 @@ def _merge(
     Binary COPY is five times as fast, text suits whatever types a platform's columns have; both carry a
     float exactly.
     """
-    connection.execute(connection.statements("bars_table"))
+    connection.execute(connection.statements("bars.create_batch"))
     table = connection.statements.names.bars
     values_of = attrgetter(*VALUES) if len(table.columns) == 2 + len(VALUES) else _values_of(table)
-    with connection.cursor().copy(connection.statements(f"bars_copy_{form}")) as copy:
+    with connection.cursor().copy(connection.statements(_COPY_BATCH[form])) as copy:
         if form == "binary":
             copy.set_types(_TYPES)
         for asset, some in enumerate(bars.values(), start=1):
             for bar in some.values():
                 copy.write_row((asset, bar.t_ms, *values_of(bar)))
     row = connection.execute(
-        connection.statements("save_bars"),
+        connection.statements("bars.merge"),
         {"symbols": list(bars), "settled_ms": [settled_ms[symbol] for symbol in bars]},
     ).fetchone()
     assert row is not None, "an aggregate without GROUP BY has one row"

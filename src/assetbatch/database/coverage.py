@@ -46,7 +46,7 @@ def save(
         ]
     if gone or written:
         rows = {"gone": _json(gone), "written": _json(written), "now_ms": now_ms}
-        connection.execute(connection.statements("save_spans"), rows)
+        connection.execute(connection.statements("coverage.save"), rows)
 
 
 def _storable(span: CoveredInterval, encoding: str | None) -> CoveredInterval:

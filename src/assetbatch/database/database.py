@@ -131,8 +131,8 @@ class Store:
         """Make everything due at once that the database has refused: its columns may be others now."""
 
         def work(connection: Connection, _: bool) -> None:
-            connection.execute(connection.statements("rejections_forget"))
-            connection.execute(connection.statements("spans_forget_rejected"))
+            connection.execute(connection.statements("sync.forget_rejections"))
+            connection.execute(connection.statements("coverage.forget_rejected"))
 
         self._session.run("forgetting what was refused", work)
 
@@ -211,7 +211,9 @@ class Store:
         self.require_writes()
 
         def work(connection: Connection, _: bool) -> bool:
-            is_first = connection.execute(connection.statements("first_call")).fetchone() is not None
+            is_first = (
+                connection.execute(connection.statements("sync.record_first_call")).fetchone() is not None
+            )
             if is_first:
                 trust()
             return is_first
@@ -257,7 +259,7 @@ def _lacks_rights(connection: Connection, _: bool) -> bool:
 
 
 def _tables_are_locked(connection: Connection, _: bool) -> bool:
-    return connection.execute(connection.statements("tables_locked")).fetchone() == (True,)
+    return connection.execute(connection.statements("transactions.find_table_locks")).fetchone() == (True,)
 
 
 LOCK_SECONDS_OF_BATCH = 2.0

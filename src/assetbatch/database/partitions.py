@@ -98,7 +98,7 @@ def prepare(connection: Connection, *, by_month: bool) -> Prepared:
     everything else.
     """
     ((now_ms, is_partitioned, by_time, timescaledb),) = connection.execute(
-        connection.statements("partitions_state")
+        connection.statements("partitions.load_state")
     ).fetchall()
     if not is_partitioned:
         if not by_month or timescaledb is None:
@@ -120,7 +120,7 @@ def prepare(connection: Connection, *, by_month: bool) -> Prepared:
 
 def partitions(connection: Connection) -> tuple[Partition, ...]:
     """The partitions of the table of bars, ascending; none of a table that has none. Raises psycopg.Error."""
-    return tuple(Partition(*row) for row in connection.execute(connection.statements("partitions_there")))
+    return tuple(Partition(*row) for row in connection.execute(connection.statements("partitions.load")))
 
 
 def looked_after(there: Sequence[Partition]) -> bool:
@@ -129,17 +129,17 @@ def looked_after(there: Sequence[Partition]) -> bool:
 
 
 def _add(connection: Connection, there: Sequence[Partition], needed: Sequence[Partition]) -> None:
-    connection.execute(connection.statements("partitions_lock"))
+    connection.execute(connection.statements("partitions.lock"))
     moving = looked_after(there) and needed[-1].name == LATER
     if moving:
-        connection.execute(_statement(connection, "partitions_detach", needed[-1]))
+        connection.execute(_statement(connection, "partitions.detach", needed[-1]))
     for part in needed[:-1] if moving else needed:
-        connection.execute(_statement(connection, "partitions_add", part))
+        connection.execute(_statement(connection, "partitions.add", part))
     if moving:
         later = needed[-1]
         before = later._replace(end_ms=later.start_ms)
-        connection.execute(_statement(connection, "partitions_move", before))
-        connection.execute(_statement(connection, "partitions_attach", later))
+        connection.execute(_statement(connection, "partitions.move_rows", before))
+        connection.execute(_statement(connection, "partitions.attach", later))
 
 
 def _table(connection: Connection) -> str:
@@ -158,9 +158,9 @@ def _statement(connection: Connection, name: str, part: Partition) -> bytes:
 
 def _make_hypertable(connection: Connection, schema: str) -> bool:
     """Has TimescaleDB take the table over; False if it has already."""
-    if connection.execute(connection.statements("hypertable_there")).fetchall() == [(True,)]:
+    if connection.execute(connection.statements("partitions.has_hypertable")).fetchall() == [(True,)]:
         return False
-    if connection.execute(connection.statements("bars_any")).fetchall() == [(True,)]:
+    if connection.execute(connection.statements("partitions.has_bars")).fetchall() == [(True,)]:
         raise SchemaRefusedError(f"{_table(connection)} holds bars and is no hypertable", hint=BY_HAND)
-    connection.execute(connection.statements("hypertable_make", timescaledb=quoted(schema)))
+    connection.execute(connection.statements("partitions.create_hypertable", timescaledb=quoted(schema)))
     return True

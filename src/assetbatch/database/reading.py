@@ -33,7 +33,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
         ledger,
         rejected_ms,
         rejected_since_ms,
-    ) in connection.execute(connection.statements("load"), {"symbols": asked}).fetchall():
+    ) in connection.execute(connection.statements("assets.load"), {"symbols": asked}).fetchall():
         update = last_update.parse(text)
         found[symbol] = StoredAsset(
             symbol=symbol,
@@ -67,7 +67,7 @@ def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[
     asked = _askable(connection, symbols)
     arguments = {"symbols": asked, "every": -(-BARS_OF_A_DAY // points)}
     found: dict[str, list[tuple[int, float]]] = {}
-    for symbol, start_ms, close in connection.execute(connection.statements("closes"), arguments):
+    for symbol, start_ms, close in connection.execute(connection.statements("bars.load_closes"), arguments):
         found.setdefault(symbol, []).append((start_ms, float(close)))
     return found
 
@@ -83,7 +83,9 @@ def gaps(connection: Connection, ranges: Mapping[str, tuple[int, int]]) -> dict[
     ]
     found: dict[str, list[tuple[int, int]]] = {}
     document = msgspec.json.encode(rows).decode()
-    for symbol, start_ms, end_ms in connection.execute(connection.statements("gaps"), {"ranges": document}):
+    for symbol, start_ms, end_ms in connection.execute(
+        connection.statements("coverage.find_gaps"), {"ranges": document}
+    ):
         found.setdefault(symbol, []).append((start_ms, end_ms))
     return found
 

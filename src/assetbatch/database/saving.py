@@ -131,14 +131,14 @@ def save(
         if not (known.without_outcome and symbol in known.symbols)
     }
     with connection.pipeline():
-        written = connection.execute(connection.statements("save_prices"), {"prices": _prices(newer)})
+        written = connection.execute(connection.statements("assets.save_prices"), {"prices": _prices(newer)})
         document = writer.document(outcomes, failed)
         left_out = writer.save_for_readers(
             document if len(theirs) == len(outcomes) else writer.document(theirs, failed)
         )
         writer.save(document, [price for price in prices.values() if price.symbol not in failed])
         if news:
-            ledgers = connection.execute(connection.statements("spans"), {"symbols": list(news)})
+            ledgers = connection.execute(connection.statements("coverage.load"), {"symbols": list(news)})
     updated = {symbol for symbol, has_price in written.fetchall() if has_price}
     skipped = _skipped(
         connection,
@@ -182,7 +182,7 @@ def _unknown(connection: Connection, symbols: Sequence[str]) -> dict[str, Reject
         return {}
     encoding = connection.info.parameter_status("server_encoding")
     askable = [symbol for symbol in symbols if storable(symbol, encoding) == symbol]
-    rows = connection.execute(connection.statements("symbols_there"), {"symbols": askable})
+    rows = connection.execute(connection.statements("assets.find"), {"symbols": askable})
     visible = {symbol for (symbol,) in rows}
     place = connection.statements.names.symbols.place
     hidden = f"a row-level policy of {place} lets this role read the row, but not update it"
@@ -236,7 +236,7 @@ class _Outcomes:
         if document == NO_OUTCOMES and not prices:
             return
         self._connection.execute(
-            self._connection.statements("save_sync"),
+            self._connection.statements("sync.save"),
             {
                 "outcomes": document,
                 "symbols": [price.symbol for price in prices],
@@ -247,13 +247,13 @@ class _Outcomes:
 
     def forget_prices(self, symbols: Collection[str]) -> None:
         """Take back that the prices of these symbols came: they are not stored."""
-        statement = self._connection.statements("sync_forget_prices")
+        statement = self._connection.statements("sync.forget_prices")
         self._connection.execute(statement, {"symbols": list(symbols)})
 
     def save_for_readers(self, document: str) -> psycopg.Cursor[tuple[Any, ...]]:
         """Write the platform's rows; returns a cursor over the symbols whose row was left out."""
         return self._connection.execute(
-            self._connection.statements("save_sync_status"),
+            self._connection.statements("sync.save_platform_status"),
             {
                 "outcomes": document,
                 "now_ms": self._now_ms,
@@ -307,8 +307,8 @@ def _locked(
     """Lock the rows of the symbols: what is stored of each that has one; and the columns of the bars."""
     statements = connection.statements
     with connection.pipeline():
-        rows = connection.execute(statements("lock_symbols"), {"symbols": symbols, "now_ms": now_ms})
-        columns = connection.execute(statements("bars_columns")) if with_columns else ()
+        rows = connection.execute(statements("assets.lock"), {"symbols": symbols, "now_ms": now_ms})
+        columns = connection.execute(statements("bars.load_columns")) if with_columns else ()
     stored = {symbol: _Stored(last_update.parse(text), sync_ms) for symbol, text, sync_ms in rows}
     return stored, BarColumns((Column(*row) for row in columns), statements.names.bars)
 

@@ -354,11 +354,11 @@ class Session:
         idle_ms = max(1, min(left_ms, round(self._lock_seconds * 1000)))
         settings = {"statement_ms": left_ms, "lock_ms": lock_ms, "idle_ms": idle_ms}
         psycopg.ClientCursor(connection).execute(
-            self._statements("begin"), {name: str(value) for name, value in settings.items()}
+            self._statements("transactions.begin"), {name: str(value) for name, value in settings.items()}
         )
         if self._statements.names.instrument == "polygon_ticker":
             tickers = msgspec.json.encode(self._tickers()).decode()
-            connection.execute(self._statements("tickers"), {"tickers": tickers})
+            connection.execute(self._statements("transactions.set_tickers"), {"tickers": tickers})
 
 
 def _leaves_connection_usable(error: BaseException) -> bool:

@@ -79,7 +79,7 @@ def _check_updates(connection: Connection, found: Plan) -> None:
         connection.execute("SAVEPOINT updated")
         column = quoted(table.columns[KEYS[key][0]])
         try:
-            connection.execute(Statements()("adoption/touch", table=where, column=column))
+            connection.execute(Statements()("adoption.touch_row", table=where, column=column))
         except psycopg.Error as error:
             if error.sqlstate is None or error.sqlstate[:2] in _NOT_ABOUT_THE_TABLE:
                 raise
@@ -96,7 +96,7 @@ def _check_entered(connection: Connection, found: Plan, rows: list[str]) -> None
     doubtful = [symbol for symbol in found.missing if symbol not in rows]
     if not doubtful:
         return
-    asked = connection.statements("symbols_there")
+    asked = connection.statements("assets.find")
     there = {symbol for (symbol,) in connection.execute(asked, {"symbols": doubtful})}
     if lost := [symbol for symbol in doubtful if symbol not in there]:
         raise DatabaseError(
