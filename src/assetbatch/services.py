@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from assetbatch.config import Config
 from assetbatch.domain.records import COMMANDS
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.errors import ConfigError, DatabaseError
 from assetbatch.secret import Secret
 from assetbatch.state.clock import ServerClock
@@ -266,7 +267,7 @@ class Services:
         return Budget(
             priority_assets=config.enabled_priority_assets,
             assets=config.assets,
-            interval_ms=config.batch.interval_minutes * 60_000,
+            interval_ms=config.batch.interval_minutes * MINUTE_MS,
             call_limit=config.call_limit,
         )
 
@@ -274,6 +275,6 @@ class Services:
         """What may be asked: the tier's expectation, and what was shown and refused."""
         from assetbatch.domain.entitlements import Entitlements
 
-        refusals, sightings = self.entitlement_store.load()
+        restrictions, observations = self.entitlement_store.load()
         end_of_day = self.config.tier.delay_minutes > 0
-        return Entitlements(end_of_day=end_of_day, refusals=refusals, sightings=sightings)
+        return Entitlements(end_of_day=end_of_day, restrictions=restrictions, observations=observations)

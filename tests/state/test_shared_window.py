@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.queueing import CallKind, CallLimit, Denied
 from assetbatch.state.connection import RedisClient
@@ -187,7 +187,7 @@ class TestAnEarlierVersion:
         assert redis_client.hkeys(ours.keys[2]) == ["{ours}"]
 
     def test_leaves_what_is_known_of_the_plan(self, redis_client: RedisClient) -> None:
-        known = Entitlements(end_of_day=True, refusals=[], sightings=[])
+        known = Entitlements(end_of_day=True, restrictions=[], observations=[])
         old, new = (
             known.refused(Restriction.INTRADAY, asset_type, "no", 1, ticker="X:A")
             for asset_type in (AssetType.CRYPTO, AssetType.FOREX)
@@ -195,20 +195,20 @@ class TestAnEarlierVersion:
         EntitlementStore(redis_client, Keys("{ours}"), "k").remember(old)
         both = [EntitlementStore(redis_client, Keys(p, SHARED_PREFIX), "k") for p in ("{ours}", "{theirs}")]
         both[1].remember(new)
-        assert both[1].load().refusals == [new]
+        assert both[1].load().restrictions == [new]
         for memory in both:
-            assert sorted(one.asset_type for one in memory.load().refusals) == ["crypto", "forex"]
+            assert sorted(one.asset_type for one in memory.load().restrictions) == ["crypto", "forex"]
         assert not redis_client.keys("{ours}*")
 
     def test_is_not_believed_against_what_was_learned_since(self, redis_client: RedisClient) -> None:
-        known = Entitlements(end_of_day=True, refusals=[], sightings=[])
+        known = Entitlements(end_of_day=True, restrictions=[], observations=[])
         old, new = (
             known.refused(Restriction.TODAY, AssetType.FOREX, "no", at, ticker="C:A") for at in (1, 2)
         )
         EntitlementStore(redis_client, Keys("{ours}"), "k").remember(old)
         memory = EntitlementStore(redis_client, Keys("{ours}", SHARED_PREFIX), "k")
         memory.remember(new)
-        assert memory.load().refusals == [new]
+        assert memory.load().restrictions == [new]
 
 
 class TestACallThatWasNotMade:

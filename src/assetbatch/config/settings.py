@@ -13,7 +13,8 @@ from msgspec import UNSET, Meta, UnsetType
 from assetbatch.config.symbols import Symbol
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, PingUrls, RedisUrl
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import EXAMPLES, AssetType, ticker_pattern
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret
@@ -175,8 +176,8 @@ class AssetSettings(_Section, frozen=True):
         Annotated[
             str,
             Meta(
-                pattern=r"^[CX]:[A-Z0-9._-]{1,32}\Z",
-                description="the provider's name with its prefix, such as C:EURUSD or X:BTCUSD",
+                pattern=ticker_pattern(),
+                description=f"the provider's name with its prefix, such as {' or '.join(EXAMPLES.values())}",
             ),
         ]
         | UnsetType

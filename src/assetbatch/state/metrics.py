@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from assetbatch.domain.metrics import DAY_MS, Measured, Series, step_ms
+from assetbatch.domain.metrics import Measured, Series, step_ms
+from assetbatch.domain.units import DAY_MS
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 from assetbatch.state.scripts import Script
