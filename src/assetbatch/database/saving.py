@@ -78,103 +78,163 @@ def save(
     `in_doubt`: an earlier attempt may have been committed, so that a price that is stored already may be
     ours and has yet to be published. Raises psycopg.Error.
     """
-    asked = batch.symbols
-    encoding = connection.info.parameter_status("server_encoding")
-    askable = [symbol for symbol in asked if storable(symbol, encoding) == symbol]
     if known.locked:
         return _save_locked(connection, known.locked, now_ms)
-    stored, columns = _locked(connection, askable, now_ms, with_columns=bool(batch.bars))
-    unknown = _unknown(connection, [symbol for symbol in asked if symbol not in stored])
-    asked_ms = {symbol: batch.asked_ms.get(symbol, now_ms) for symbol in stored}
+    return _Saving(connection, batch, now_ms, known).run(in_doubt=in_doubt)
 
-    by_start = {
-        symbol: {bar.t_ms: bar for bar in some}
-        for symbol, some in batch.bars.items()
-        if symbol in stored and some
-    }
-    filled = _fill(by_start, connection.statements.names.bars.missing)
-    refused = _refused(by_start, columns, known.bars)
-    rejected = {symbol: _rejection(by_start[symbol], some) for symbol, some in refused.items()}
-    rejected |= {
-        symbol: Rejection(error=error, bars=len(refused.get(symbol, ())), price=True)
-        for symbol, error in known.symbols.items()
-        if symbol in stored
-    }
-    failed = {
-        symbol: rejection
-        for symbol, rejection in rejected.items()
-        if rejection.price or (rejection.failed and symbol in batch.from_bars)
-    }
 
-    newer, published = [], []
-    prices = {symbol: price for symbol, price in _newest(batch.prices).items() if symbol in stored}
-    for price in prices.values():
-        if price.symbol in failed and not _has_its_bar(price.symbol, by_start, refused, known):
-            continue
-        before = stored[price.symbol]
-        later = before.last_sync_ms is not None and before.last_sync_ms > asked_ms[price.symbol]
-        if last_update.supersedes(price, before.last_update, now_ms, learned_later=later):
-            newer.append(price)
-        elif in_doubt and last_update.document(price) == before.last_update:
-            published.append(price)
-    outcomes = {outcome.symbol: outcome for outcome in batch.outcomes if outcome.symbol in stored}
-    outcomes |= {symbol: Outcome(symbol, FAILED, some.error) for symbol, some in failed.items()}
-    news = {
-        symbol: _without(some, sorted(by_start.get(symbol, ())), refused.get(symbol, {}), asked_ms[symbol])
-        for symbol, some in batch.spans.items()
-        if symbol in stored and some
-    }
+class _Written(NamedTuple):
+    """What the tables have taken of prices and outcomes: the symbols whose price is stored, those of which a
+    row was left out, and the coverage that is stored (JSON) of each symbol that has changes of it."""
 
-    writer = _Outcomes(connection, now_ms, encoding)
-    theirs = {
-        symbol: outcome
-        for symbol, outcome in outcomes.items()
-        if not (known.without_outcome and symbol in known.symbols)
-    }
-    with connection.pipeline():
-        written = connection.execute(connection.statements("assets.save_prices"), {"prices": _prices(newer)})
-        document = writer.document(outcomes, failed)
-        left_out = writer.save_for_readers(
-            document if len(theirs) == len(outcomes) else writer.document(theirs, failed)
-        )
-        writer.save(document, [price for price in prices.values() if price.symbol not in failed])
-        if news:
-            ledgers = connection.execute(connection.statements("coverage.load"), {"symbols": list(news)})
-    updated = {symbol for symbol, has_price in written.fetchall() if has_price}
-    skipped = _skipped(
-        connection,
-        [price.symbol for price in newer if price.symbol not in updated],
-        [symbol for (symbol,) in left_out.fetchall()],
-    )
-    if not_written := skipped | unknown:
-        failures = {
-            symbol: Outcome(symbol, FAILED, some.error)
-            for symbol, some in not_written.items()
-            if some.cause is not RejectionCause.UNREGISTERED
+    updated: set[str]
+    not_written: dict[str, Rejection]
+    coverage: dict[str, str]
+
+
+class _Saving:
+    """Saves one batch: locks its rows, decides what of it can be stored, and writes that."""
+
+    def __init__(self, connection: Connection, batch: Changes, now_ms: int, known: Known) -> None:
+        self._connection = connection
+        self._batch = batch
+        self._now_ms = now_ms
+        self._known = known
+        self._encoding = connection.info.parameter_status("server_encoding")
+        askable = [symbol for symbol in batch.symbols if storable(symbol, self._encoding) == symbol]
+        self._stored, self._columns = _locked(connection, askable, now_ms, with_columns=bool(batch.bars))
+        missing = [symbol for symbol in batch.symbols if symbol not in self._stored]
+        self._unknown = _unknown(connection, missing)
+        self._asked_ms = {symbol: batch.asked_ms.get(symbol, now_ms) for symbol in self._stored}
+        self._bars = {
+            symbol: {bar.t_ms: bar for bar in some}
+            for symbol, some in batch.bars.items()
+            if symbol in self._stored and some
         }
-        document = writer.document(failures, not_written)
-        writer.save_for_readers(document)
-        writer.save(document, [])
-        writer.forget_prices([symbol for symbol in failures if not_written[symbol].price])
-    if news:
-        coverage.save(connection, news, dict(ledgers.fetchall()), now_ms, encoding)
-    sound = {
-        symbol: {t_ms: bar for t_ms, bar in some.items() if t_ms not in refused[symbol]}
-        if symbol in refused
-        else some
-        for symbol, some in by_start.items()
+        self._filled = _fill(self._bars, connection.statements.names.bars.missing)
+        self._refused = _refused(self._bars, self._columns, known.bars)
+        self._rejected = self._rejections()
+        self._failed = {
+            symbol: rejection
+            for symbol, rejection in self._rejected.items()
+            if rejection.price or (rejection.failed and symbol in batch.from_bars)
+        }
+        self._prices = {
+            symbol: price for symbol, price in _newest(batch.prices).items() if symbol in self._stored
+        }
+
+    def run(self, *, in_doubt: bool) -> Saved:
+        newer, published = self._compared(in_doubt=in_doubt)
+        intervals = self._intervals()
+        written = self._write(newer, intervals)
+        if intervals:
+            coverage.save(self._connection, intervals, written.coverage, self._now_ms, self._encoding)
+        bars_new, bars_changed = bars.save(
+            self._connection, self._sound_bars(), self._asked_ms, self._columns.form
+        )
+        return Saved(
+            updated=[price for price in newer if price.symbol in written.updated] + published,
+            unknown=list(self._unknown),
+            bars_new=bars_new,
+            bars_changed=bars_changed,
+            bars_filled=self._filled,
+            rejected={**self._rejected, **written.not_written},
+        )
+
+    def _rejections(self) -> dict[str, Rejection]:
+        """Return what is refused of each symbol: bars, or the price."""
+        rejected = {symbol: _rejection(self._bars[symbol], some) for symbol, some in self._refused.items()}
+        return rejected | {
+            symbol: Rejection(error=error, bars=len(self._refused.get(symbol, ())), price=True)
+            for symbol, error in self._known.symbols.items()
+            if symbol in self._stored
+        }
+
+    def _compared(self, *, in_doubt: bool) -> tuple[list[Price], list[Price]]:
+        """Return the prices that are newer than what is stored, and those that an earlier attempt stored."""
+        newer, published = [], []
+        for price in self._prices.values():
+            symbol = price.symbol
+            if symbol in self._failed and not _has_its_bar(symbol, self._bars, self._refused, self._known):
+                continue
+            before = self._stored[symbol]
+            later = before.last_sync_ms is not None and before.last_sync_ms > self._asked_ms[symbol]
+            if last_update.supersedes(price, before.last_update, self._now_ms, learned_later=later):
+                newer.append(price)
+            elif in_doubt and last_update.document(price) == before.last_update:
+                published.append(price)
+        return newer, published
+
+    def _intervals(self) -> dict[str, list[CoveredInterval]]:
+        """Return what is new of the coverage of each symbol."""
+        return {
+            symbol: _without(
+                some,
+                sorted(self._bars.get(symbol, ())),
+                self._refused.get(symbol, {}),
+                self._asked_ms[symbol],
+            )
+            for symbol, some in self._batch.spans.items()
+            if symbol in self._stored and some
+        }
+
+    def _write(self, newer: Sequence[Price], intervals: Mapping[str, Sequence[CoveredInterval]]) -> _Written:
+        """Write prices and outcomes, in one round trip unless a table leaves rows out."""
+        connection, writer = self._connection, _Outcomes(self._connection, self._now_ms, self._encoding)
+        outcomes = {one.symbol: one for one in self._batch.outcomes if one.symbol in self._stored}
+        outcomes |= {symbol: Outcome(symbol, FAILED, some.error) for symbol, some in self._failed.items()}
+        theirs = {
+            symbol: outcome
+            for symbol, outcome in outcomes.items()
+            if not (self._known.without_outcome and symbol in self._known.symbols)
+        }
+        with connection.pipeline():
+            written = connection.execute(
+                connection.statements("assets.save_prices"), {"prices": _prices(newer)}
+            )
+            document = writer.document(outcomes, self._failed)
+            left_out = writer.save_for_readers(
+                document if len(theirs) == len(outcomes) else writer.document(theirs, self._failed)
+            )
+            writer.save(
+                document, [price for price in self._prices.values() if price.symbol not in self._failed]
+            )
+            if intervals:
+                stored = connection.execute(
+                    connection.statements("coverage.load"), {"symbols": list(intervals)}
+                )
+        updated = {symbol for symbol, has_price in written.fetchall() if has_price}
+        skipped = _skipped(
+            connection,
+            [price.symbol for price in newer if price.symbol not in updated],
+            [symbol for (symbol,) in left_out.fetchall()],
+        )
+        if not_written := skipped | self._unknown:
+            _record_not_written(writer, not_written)
+        return _Written(updated, not_written, dict(stored.fetchall()) if intervals else {})
+
+    def _sound_bars(self) -> dict[str, dict[int, Bar]]:
+        """Return the bars that are not refused, of each symbol that has any."""
+        sound = {
+            symbol: {t_ms: bar for t_ms, bar in some.items() if t_ms not in self._refused[symbol]}
+            if symbol in self._refused
+            else some
+            for symbol, some in self._bars.items()
+        }
+        return {symbol: some for symbol, some in sound.items() if some}
+
+
+def _record_not_written(writer: _Outcomes, not_written: Mapping[str, Rejection]) -> None:
+    """Record the symbols of which the tables have not taken a row: their refresh has failed."""
+    failures = {
+        symbol: Outcome(symbol, FAILED, some.error)
+        for symbol, some in not_written.items()
+        if some.cause is not RejectionCause.UNREGISTERED
     }
-    bars_new, bars_changed = bars.save(
-        connection, {symbol: some for symbol, some in sound.items() if some}, asked_ms, columns.form
-    )
-    return Saved(
-        updated=[price for price in newer if price.symbol in updated] + published,
-        unknown=list(unknown),
-        bars_new=bars_new,
-        bars_changed=bars_changed,
-        bars_filled=filled,
-        rejected={**rejected, **not_written},
-    )
+    document = writer.document(failures, not_written)
+    writer.save_for_readers(document)
+    writer.save(document, [])
+    writer.forget_prices([symbol for symbol in failures if not_written[symbol].price])
 
 
 def _unknown(connection: Connection, symbols: Sequence[str]) -> dict[str, Rejection]:

@@ -256,25 +256,7 @@ class Session:
         if deadline is not None:
             seconds = max(SHORTEST_SECONDS, min(seconds, deadline - time.monotonic()))
         ends = time.monotonic() + seconds
-        in_doubt = False
-
-        def attempt() -> T:
-            nonlocal in_doubt
-            committing = False
-            try:
-                connection = self._connected(ends - time.monotonic())
-                self._begin(connection, ends, self._lock_seconds if lock_seconds is None else lock_seconds)
-                result = work(connection, in_doubt)
-                committing = True
-                connection.execute("COMMIT")
-            except BaseException as error:
-                # Otherwise the state of the connection is unknown (a signal may have come in the middle).
-                if not (_leaves_connection_usable(error) and self._rolled_back()):
-                    self.close()
-                in_doubt = in_doubt or (committing and isinstance(error, psycopg.OperationalError))
-                raise
-            return result
-
+        attempt = self._attempts(work, ends, self._lock_seconds if lock_seconds is None else lock_seconds)
         try:
             with self._turn, self._watched(seconds + GRACE_SECONDS, doing):
                 try:
@@ -290,6 +272,31 @@ class Session:
         except DatabaseError as error:
             failure = type(error)(f"{doing} at {self._target.place}: {error.message}", hint=error.hint)
         raise failure
+
+    def _attempts(
+        self, work: Callable[[Connection, bool], T], ends: float, lock_seconds: float
+    ) -> Callable[[], T]:
+        """Return what tries the transaction, and remembers whether an earlier try ended in the commit."""
+        in_doubt = False
+
+        def attempt() -> T:
+            nonlocal in_doubt
+            committing = False
+            try:
+                connection = self._connected(ends - time.monotonic())
+                self._begin(connection, ends, lock_seconds)
+                result = work(connection, in_doubt)
+                committing = True
+                connection.execute("COMMIT")
+            except BaseException as error:
+                # Otherwise the state of the connection is unknown (a signal may have come in the middle).
+                if not (_leaves_connection_usable(error) and self._rolled_back()):
+                    self.close()
+                in_doubt = in_doubt or (committing and isinstance(error, psycopg.OperationalError))
+                raise
+            return result
+
+        return attempt
 
     def _rolled_back(self) -> bool:
         """Whether the transaction has ended cleanly, so that the connection can be used again."""

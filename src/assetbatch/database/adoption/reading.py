@@ -79,14 +79,16 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
     }
     tables = {key: _with_rows(connection, facts) for key, facts in tables.items()}
     version = version_of(connection)
+    names = [name for some in NAMESAKES.values() for name in some]
+    prices = _json(_words_for_prices())
     return Catalogue(
         tables=tables,
         role=role,
         schemas=msgspec.json.decode(there, type=dict[str, bool]),
         may_make_schemas=may_make,
-        namesakes=_namesakes(connection),
-        bars_alike=_bars_alike(connection),
-        cousins=_cousins(connection, schemas),
+        namesakes=_found(connection, "adoption.find_namesakes", names=names).get("", ()),
+        bars_alike=_found(connection, "adoption.find_bars_alike", prices=prices).get("", ()),
+        cousins=_found(connection, "adoption.find_cousins", schemas=schemas),
         own_missing=tuple(own_tables_missing(connection)),
         pending=tuple(step.name for step in all_migrations() if 0 < version < step.version),
         timescaledb=timescaledb,
@@ -99,27 +101,19 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
     )
 
 
-def _namesakes(connection: Connection) -> tuple[Source, ...]:
-    names = [name for some in NAMESAKES.values() for name in some]
-    found = connection.execute(Statements()("adoption.find_namesakes"), {"names": names})
-    return tuple(Source(schema=schema, table=table) for schema, table in found)
-
-
-def _bars_alike(connection: Connection) -> tuple[Source, ...]:
-    wanted = ((ours, EXPECTED["bars"][ours]) for ours in ("open", "high", "low", "close"))
-    prices = {ours: [ours, *map(plain, one.aliases)] for ours, one in wanted}
-    document = msgspec.json.encode(prices).decode()
-    found = connection.execute(Statements()("adoption.find_bars_alike"), {"prices": document})
-    return tuple(Source(schema=schema, table=table) for schema, table in found)
-
-
-def _cousins(connection: Connection, schemas: Sequence[str]) -> dict[str, tuple[Source, ...]]:
+def _found(connection: Connection, name: str, **parameters: object) -> dict[str, tuple[Source, ...]]:
+    """Return the tables that a statement finds, by the column that it names with each ("" for none)."""
     found: dict[str, tuple[Source, ...]] = {}
-    for column, schema, table in connection.execute(
-        Statements()("adoption.find_cousins"), {"schemas": schemas}
-    ):
-        found[column] = (*found.get(column, ()), Source(schema=schema, table=table))
+    for schema, table, *column in connection.execute(Statements()(name), parameters):
+        key = "".join(column)
+        found[key] = (*found.get(key, ()), Source(schema=schema, table=table))
     return found
+
+
+def _words_for_prices() -> dict[str, list[str]]:
+    """Return the names that a column of each of the four prices may have."""
+    expected = EXPECTED["bars"]
+    return {ours: [ours, *map(plain, expected[ours].aliases)] for ours in ("open", "high", "low", "close")}
 
 
 def _with_rows(connection: Connection, facts: TableFacts) -> TableFacts:

@@ -198,7 +198,7 @@ ORDER BY 1, 2;
 -- name: find_cousins
 -- Find the tables to which columns of these names refer elsewhere in the schemas of the four tables. The reference of
 -- ohlcv_1h.symbol_id says whose ids those of ohlcv_5m are, which has no foreign key.
-SELECT DISTINCT a.attname::text, fn.nspname::text, fc.relname::text
+SELECT DISTINCT fn.nspname::text, fc.relname::text, a.attname::text
 FROM pg_constraint f
 JOIN pg_class c ON c.oid = f.conrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
