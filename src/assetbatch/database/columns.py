@@ -36,7 +36,7 @@ class Cause(StrEnum):
     """No partition of the table takes its moment."""
 
 
-class Denied(NamedTuple):
+class RejectedBar(NamedTuple):
     """Why the database refuses a bar."""
 
     error: str
@@ -124,13 +124,13 @@ class BarColumns:
         is_ours = len(self._table.columns) == 2 + len(VALUES) and not self._table.constants
         return "binary" if fits and is_ours else "text"
 
-    def refused(self, bars: Collection[Bar]) -> dict[int, Denied]:
+    def rejected(self, bars: Collection[Bar]) -> dict[int, RejectedBar]:
         """Return the bars that their columns cannot hold, by start, with the first reason of each."""
-        found: dict[int, Denied] = {}
+        found: dict[int, RejectedBar] = {}
         for check in self._checks:
             for bar in bars:
                 if error := check.error(bar):
-                    found.setdefault(bar.t_ms, Denied(error))
+                    found.setdefault(bar.t_ms, RejectedBar(error))
         return found
 
 

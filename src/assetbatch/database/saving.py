@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 
 from assetbatch.database import bars, coverage, last_update
-from assetbatch.database.columns import BarColumns, Cause, Column, Denied
+from assetbatch.database.columns import BarColumns, Cause, Column, RejectedBar
 from assetbatch.database.session import Connection
 from assetbatch.database.text import shortened, storable
 from assetbatch.domain.models import (
@@ -39,7 +39,7 @@ FAILED = "failed"
 ERROR_LIMIT = 500
 """Characters of an error message that are kept."""
 
-RefusedBars = Mapping[int, Denied]
+RejectedBars = Mapping[int, RejectedBar]
 """Bars by start that cannot be stored."""
 
 
@@ -47,11 +47,11 @@ NOT_REGISTERED = "it is not registered: run assetbatch init"
 
 
 class Known(NamedTuple):
-    """What earlier transactions have shown: the bars that the database refuses, the symbols whose price or
-    outcome it refuses (with the reason), and whether not even a failure can be recorded of those in the
+    """What earlier transactions have shown: the bars that the database rejects, the symbols whose price or
+    outcome it rejects (with the reason), and whether not even a failure can be recorded of those in the
     platform's table. `locked` are symbols of which another transaction holds a row."""
 
-    bars: Mapping[str, RefusedBars] = {}
+    bars: Mapping[str, RejectedBars] = {}
     symbols: Mapping[str, str] = {}
     without_outcome: bool = False
     locked: Collection[str] = ()
@@ -112,7 +112,7 @@ class _Saving:
             if symbol in self._stored and some
         }
         self._filled = _fill(self._bars, connection.statements.names.bars.missing)
-        self._refused = _refused(self._bars, self._columns, known.bars)
+        self._rejected_bars = _rejected_bars(self._bars, self._columns, known.bars)
         self._rejected = self._rejections()
         self._failed = {
             symbol: rejection
@@ -142,10 +142,12 @@ class _Saving:
         )
 
     def _rejections(self) -> dict[str, Rejection]:
-        """Return what is refused of each symbol: bars, or the price."""
-        rejected = {symbol: _rejection(self._bars[symbol], some) for symbol, some in self._refused.items()}
+        """Return what is rejected of each symbol: bars, or the price."""
+        rejected = {
+            symbol: _rejection(self._bars[symbol], some) for symbol, some in self._rejected_bars.items()
+        }
         return rejected | {
-            symbol: Rejection(error=error, bars=len(self._refused.get(symbol, ())), price=True)
+            symbol: Rejection(error=error, bars=len(self._rejected_bars.get(symbol, ())), price=True)
             for symbol, error in self._known.symbols.items()
             if symbol in self._stored
         }
@@ -155,7 +157,9 @@ class _Saving:
         newer, published = [], []
         for price in self._prices.values():
             symbol = price.symbol
-            if symbol in self._failed and not _has_its_bar(symbol, self._bars, self._refused, self._known):
+            if symbol in self._failed and not _has_its_bar(
+                symbol, self._bars, self._rejected_bars, self._known
+            ):
                 continue
             before = self._stored[symbol]
             later = before.last_sync_ms is not None and before.last_sync_ms > self._asked_ms[symbol]
@@ -171,7 +175,7 @@ class _Saving:
             symbol: _without(
                 some,
                 sorted(self._bars.get(symbol, ())),
-                self._refused.get(symbol, {}),
+                self._rejected_bars.get(symbol, {}),
                 self._asked_ms[symbol],
             )
             for symbol, some in self._batch.spans.items()
@@ -214,10 +218,10 @@ class _Saving:
         return _Written(updated, not_written, dict(stored.fetchall()) if intervals else {})
 
     def _sound_bars(self) -> dict[str, dict[int, Bar]]:
-        """Return the bars that are not refused, of each symbol that has any."""
+        """Return the bars that are not rejected, of each symbol that has any."""
         sound = {
-            symbol: {t_ms: bar for t_ms, bar in some.items() if t_ms not in self._refused[symbol]}
-            if symbol in self._refused
+            symbol: {t_ms: bar for t_ms, bar in some.items() if t_ms not in self._rejected_bars[symbol]}
+            if symbol in self._rejected_bars
             else some
             for symbol, some in self._bars.items()
         }
@@ -374,57 +378,57 @@ def _locked(
     return stored, BarColumns((Column(*row) for row in columns), statements.names.bars)
 
 
-def _refused(
-    bars_of: Mapping[str, Mapping[int, Bar]], columns: BarColumns, known: Mapping[str, RefusedBars]
-) -> dict[str, RefusedBars]:
+def _rejected_bars(
+    bars_of: Mapping[str, Mapping[int, Bar]], columns: BarColumns, known: Mapping[str, RejectedBars]
+) -> dict[str, RejectedBars]:
     """The bars that cannot be stored, of each symbol that has any."""
-    found: dict[str, RefusedBars] = {}
+    found: dict[str, RejectedBars] = {}
     for symbol, some in bars_of.items():
-        refused = {**columns.refused(some.values()), **known.get(symbol, {})}
-        if refused:
-            found[symbol] = refused
+        rejected = {**columns.rejected(some.values()), **known.get(symbol, {})}
+        if rejected:
+            found[symbol] = rejected
     return found
 
 
-def _rejection(some: Mapping[int, Bar], refused: RefusedBars) -> Rejection:
+def _rejection(some: Mapping[int, Bar], rejected: RejectedBars) -> Rejection:
     """What is said of a symbol: bars of the past without a partition are holes, everything else a failure."""
-    by_value = [t_ms for t_ms, why in refused.items() if why.cause is Cause.VALUE]
+    by_value = [t_ms for t_ms, why in rejected.items() if why.cause is Cause.VALUE]
     newest_ms = max(some)
-    shown_ms = newest_ms if newest_ms in refused else max(by_value or refused)
+    shown_ms = newest_ms if newest_ms in rejected else max(by_value or rejected)
     return Rejection(
-        error=refused[shown_ms].error,
-        bars=len(refused),
-        failed=bool(by_value) or newest_ms in refused,
+        error=rejected[shown_ms].error,
+        bars=len(rejected),
+        failed=bool(by_value) or newest_ms in rejected,
     )
 
 
 def _has_its_bar(
     symbol: str,
     bars_of: Mapping[str, Mapping[int, Bar]],
-    refused: Mapping[str, RefusedBars],
+    rejected: Mapping[str, RejectedBars],
     known: Known,
 ) -> bool:
     """Whether the newest bar, from which the price follows, can be stored."""
-    return symbol not in known.symbols and max(bars_of[symbol]) not in refused[symbol]
+    return symbol not in known.symbols and max(bars_of[symbol]) not in rejected[symbol]
 
 
 def _without(
-    news: Sequence[CoveredInterval], starts: Sequence[int], refused: RefusedBars, asked_ms: int
+    news: Sequence[CoveredInterval], starts: Sequence[int], rejected: RejectedBars, asked_ms: int
 ) -> list[CoveredInterval]:
-    """What is known of the stretches when some of their bars are refused: those are rejected, each run of
+    """What is known of the stretches when some of their bars are rejected: those are rejected, each run of
     them with the reason of its first."""
     left = list(news)
-    for start_ms, end_ms, why in _runs(starts, refused):
+    for start_ms, end_ms, why in _runs(starts, rejected):
         left = [piece for span in left for piece in _cut_out(span, start_ms, end_ms)]
         left.append(CoveredInterval(start_ms, end_ms, IntervalState.REJECTED, asked_ms, why))
     return left
 
 
-def _runs(starts: Sequence[int], refused: RefusedBars) -> Iterator[tuple[int, int, str]]:
-    """The stretches of refused bars between which no bar was stored, and why."""
-    run: tuple[int, int, Denied] | None = None
+def _runs(starts: Sequence[int], rejected: RejectedBars) -> Iterator[tuple[int, int, str]]:
+    """The stretches of rejected bars between which no bar was stored, and why."""
+    run: tuple[int, int, RejectedBar] | None = None
     for t_ms in starts:
-        why = refused.get(t_ms)
+        why = rejected.get(t_ms)
         if run and (why is None or why.cause is not run[2].cause):
             yield run[0], run[1], run[2].error
             run = None
