@@ -1,4 +1,4 @@
-"""Whether Redis would take a command, found out without running it."""
+"""Ask Redis whether it would take a command, without running it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Command = tuple[str, ...]
 
 
 def preflight_errors(client: RedisClient, *commands: Command) -> list[RedisError | None]:
-    """For each command what Redis has against it: no right, no memory, no writes at all; None for nothing.
+    """Return for each command the error that it would raise (no right, no memory, no writes at all), or None.
 
-    They are queued in a transaction that is discarded: Redis refuses what it would refuse, and runs nothing.
-    Raises RedisError where it cannot be asked, or takes no transactions.
+    The commands are queued in a transaction that is discarded: Redis denies what it would deny, and runs
+    nothing. Raises RedisError where it cannot be asked, or takes no transactions.
     """
     with redis_errors():
         pool = client.connection_pool
