@@ -1,7 +1,7 @@
-"""The bars of a batch: copied straight into the table where none is yet, compared and merged elsewhere.
+"""Write the bars of a batch: copied straight into the table where it has none of them, else merged.
 
-Every writer of ours holds the lock on a symbol's row before it looks, so that only another program can put
-a bar there meanwhile; then the copy is undone and the bars are merged.
+Every writer of ours holds the lock on a symbol's row before it looks, so that only another program can put a
+bar there meanwhile. Then the copy is undone and the bars are merged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from assetbatch.domain.models import BAR_MS, Bar
 from assetbatch.domain.units import MINUTE_MS
 
 SETTLED_AFTER_MS = BAR_MS + 20 * MINUTE_MS
-"""Age of a bar's start from which the provider's word on it is final: plans lag by up to 15 minutes."""
+"""Age of a bar's start from which the answer of the provider is final: plans lag by up to 15 minutes."""
 
 _TYPES = ["int8", "int8", *["float8"] * 6, "int8"]
 """Of the columns in binary COPY. Without them psycopg guesses by value, and int4 for a small integer does not
@@ -35,7 +35,7 @@ _POSTGRES_EPOCH_MS = 946_684_800_000
 PostgreSQL); a datetime for psycopg to take apart would cost three times as much."""
 
 _NOT_SO = (psycopg.errors.UniqueViolation, psycopg.errors.FeatureNotSupported)
-"""Somebody was faster; or the table does not take COPY (row-level security, a rule)."""
+"""Another program was faster; or the table does not take COPY (row-level security, a rule)."""
 
 _COPY_DIRECT = {"binary": "bars.copy_direct_binary", "text": "bars.copy_direct_text"}
 _COPY_BATCH = {"binary": "bars.copy_binary", "text": "bars.copy_text"}
@@ -51,10 +51,11 @@ SKIPPED = "AB002"
 def save(
     connection: Connection, by_start: BarsByStart, asked_ms: Mapping[str, int], form: str
 ) -> tuple[int, int]:
-    """Write the bars of registered symbols in the open transaction; how many were new, how many differed.
+    """Write the bars of registered symbols in the open transaction; return how many were new and how many
+    differed.
 
-    What the provider said at `asked_ms` is final of bars that were settled then, however late it is saved. It
-    changes nothing where a call of a later moment was answered and stored before. `form` is that of COPY.
+    What the provider said at `asked_ms` is final for bars that were settled then, however late it is saved.
+    It changes nothing where a call of a later moment was answered and stored before. `form` is that of COPY.
     Raises psycopg.Error.
     """
     if not by_start:
@@ -83,7 +84,7 @@ def save(
 def _without_answered(
     connection: Connection, bars: BarsByStart, answered: Iterable[tuple[str, int, int]]
 ) -> BarsByStart:
-    """The bars without those that are stored within a stretch that was answered later."""
+    """Return the bars without those that are stored within an interval that was answered later."""
     stretches = [
         {"symbol": symbol, "first_ms": first_ms, "last_ms": last_ms} for symbol, first_ms, last_ms in answered
     ]
@@ -96,7 +97,7 @@ def _without_answered(
 
 
 def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str) -> int:
-    """Copy bars by symbol id into the table; how many, or 0 where it turns out not to be possible."""
+    """Copy bars by symbol id into the table; return how many, or 0 where it turns out not to be possible."""
     count = 0
     table = connection.statements.names.bars
     cursor = connection.cursor()
@@ -124,10 +125,10 @@ def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str
 def _merge(
     connection: Connection, bars: BarsByStart, settled_ms: Mapping[str, int], form: str
 ) -> tuple[int, int]:
-    """Copy the bars into a temporary table, and from there what is new or differs.
+    """Copy the bars into a temporary table, and write from there what is new or differs.
 
-    Binary COPY is five times as fast, text suits whatever types a platform's columns have; both carry a
-    float exactly.
+    Binary COPY is five times as fast, text suits whatever types a platform's columns have; both carry a float
+    exactly.
     """
     connection.execute(connection.statements("bars.create_batch"))
     table = connection.statements.names.bars
@@ -163,14 +164,15 @@ def _skipped(table: Table) -> DataError:
 
 
 def _values_of(table: Table) -> Callable[[Bar], tuple[float | None, ...]]:
-    """The values of a bar, NULL for those that the table has no column for."""
+    """Return what reads the values of a bar, NULL for those that the table has no column for."""
     has = [name in table.columns for name in VALUES]
     all_of = attrgetter(*VALUES)
     return lambda bar: tuple(value if there else None for value, there in zip(all_of(bar), has, strict=True))
 
 
 def _in_zone(name: str | None) -> Callable[[int], datetime]:
-    """A bar's start as the table writes it: in a zone, where its column knows none."""
+    """Return what turns the start of a bar into the value of its column: in a zone, where the column knows
+    none."""
     if name is None:
         return from_ms
     zone = ZoneInfo(name)

@@ -1,4 +1,4 @@
-"""What `doctor` wants to know of the server and the role."""
+"""What `doctor` asks of the server and the role."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ class DatabaseFacts(NamedTuple):
 
 
 def facts(connection: Connection) -> DatabaseFacts:
-    """Ask the server; changes nothing. What is asked of the tables is asked of those that `init` has found,
-    if this role may read what they are called. Raises psycopg.Error."""
+    """Ask the server; changes nothing. Raises psycopg.Error.
+
+    The tables are those that `init` has found, if this role may read what they are called.
+    """
     if connection.execute(connection.statements("doctor.may_read_names")).fetchall() == [(True,)]:
         connection.statements = Statements(load_names(connection))
     ((version, now_ms, read_only),) = connection.execute(

@@ -37,7 +37,7 @@ OWNER_TABLES = Migration(1, "owner_tables", b"")
 
 @cache
 def all_migrations() -> tuple[Migration, ...]:
-    """The steps that this program knows, in their order."""
+    """Return the steps that this program knows, in their order."""
     folder = files("assetbatch.database").joinpath("sql", "migrations")
     steps = [
         Migration(int(path.name[:4]), path.name[5:-4], path.read_bytes())
@@ -48,8 +48,10 @@ def all_migrations() -> tuple[Migration, ...]:
 
 
 def lock(connection: Connection) -> None:
-    """Let one program at a time migrate, until the end of the open transaction. What is there is looked at
-    only afterwards: PostgreSQL keeps in mind what it has not found before."""
+    """Let one program at a time migrate, until the end of the open transaction.
+
+    The catalogue is read only afterwards: PostgreSQL keeps in mind what it has not found before.
+    """
     connection.execute(connection.statements("schema.lock_migrations"))
 
 
@@ -66,8 +68,10 @@ def own_tables_missing(connection: Connection) -> list[str]:
 
 
 def verify(connection: Connection, lost: Sequence[str]) -> None:
-    """Raise DatabaseError if the schema is newer than this program, or a table that was made is gone: one of
-    assetbatch itself, or those of the owner that are `lost`."""
+    """Raise DatabaseError if the schema is newer than this program, or a table that was made is gone.
+
+    That is one of assetbatch itself, or those of the owner that are `lost`.
+    """
     version = version_of(connection)
     _refuse_newer(version)
     if version:
@@ -75,8 +79,10 @@ def verify(connection: Connection, lost: Sequence[str]) -> None:
 
 
 def migrate(connection: Connection) -> list[str]:
-    """Apply what is missing in the open transaction, which has the lock and in which the owner's tables are
-    there; return the names of the steps. Raises psycopg.Error."""
+    """Apply what is missing in the open transaction; return the names of the steps.
+
+    The transaction has the lock, and the owner's tables are there. Raises psycopg.Error.
+    """
     missing = _missing_tables(connection)
     applied = set() if _OWN_TABLE in missing else _applied(connection)
     steps = [step for step in all_migrations() if step.version not in applied]
@@ -102,8 +108,8 @@ class SchemaState(NamedTuple):
 
 
 def check(connection: Connection, mappings: TableMappings) -> SchemaState:
-    """Raise SchemaMissingError or DatabaseError unless the schema is the one that this program was written
-    for, made with these mappings."""
+    """Raise SchemaMissingError or DatabaseError unless the schema is the one of this program and these
+    mappings."""
     missing = _missing_tables(connection)
     if _OWN_TABLE in missing:
         raise SchemaMissingError("the database has no tables of assetbatch", hint=INIT_HINT)
@@ -134,7 +140,7 @@ def check(connection: Connection, mappings: TableMappings) -> SchemaState:
 
 
 def load_names(connection: Connection) -> Names:
-    """What the owner's tables are called; our own names where nothing is recorded."""
+    """Return what the owner's tables are called; our own names where nothing is recorded."""
     return _recorded(connection)[0]
 
 
@@ -147,7 +153,9 @@ def _recorded(connection: Connection) -> tuple[Names, TableMappings]:
 
 def save_names(connection: Connection, names: Names, mappings: TableMappings) -> None:
     """Record what the owner's tables are called, and what was configured of that, in the open transaction.
-    What is recorded already is not written again: a role that may not write it can repeat `init`."""
+
+    What is recorded already is not written again: a role that may not write it can repeat `init`.
+    """
     if _recorded(connection) == (names, mappings):
         return
     rows = {

@@ -1,9 +1,9 @@
-"""A batch of which PostgreSQL has refused a value, saved in parts, so that it costs only its own symbol.
+"""Save a batch of which PostgreSQL has refused a value in parts, so that it costs only its own symbol.
 
-The symbols are halved until each part is stored or is a single symbol: one bad symbol of `n` costs about
-`2 log2 n` transactions. Of a single symbol the bars are looked at in the same way, within a budget, and then
-the price. What was refused is recorded with its reason. A symbol of which another transaction holds a row is
-left for the end, and recorded as such where that is too long.
+The symbols are halved until each part is stored or is a single symbol: one bad symbol of `n` costs about `2
+log2 n` transactions. The bars of a single symbol are halved in the same way, within a budget, and then its
+price is tried. What was rejected is recorded with its reason. A symbol of which another transaction holds a
+row is left for the end, and recorded as such where that takes too long.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Database(Protocol):
         """Save a part; raises DataError where a value is refused, LockedError where a row is held."""
 
     def waits(self) -> bool:
-        """Whether a row that is held is still waited for."""
+        """Return whether a row that is held is still waited for."""
 
     def unplaced(self, symbol: str, starts_ms: Sequence[int]) -> Sequence[int]:
         """Return those of the moments that no partition of the table of bars takes."""
@@ -175,7 +175,7 @@ class _Parts:
         known: Mapping[int, RejectedBar],
         error: DataError,
     ) -> dict[int, RejectedBar]:
-        """The bars that are rejected, found by storing the others, the largest parts first."""
+        """Return the bars that are rejected, found by storing the others, the largest parts first."""
         rejected: dict[int, RejectedBar] = {}
         waiting = deque([(sorted(bars.keys() - known.keys()), error)])
         budget = PROBES_OF_A_SYMBOL
@@ -197,7 +197,8 @@ class _Parts:
         return rejected
 
     def _said(self, error: DataError, bar: Bar) -> str:
-        """The refusal of a single bar, with the columns and their values as far as they are known."""
+        """Return what is said of a single rejected bar, with the columns and their values as far as they are
+        known."""
         names = [error.column] if error.column else []
         if error.constraint and not names:
             names = list(self._database.columns_of(error.constraint))
@@ -207,7 +208,7 @@ class _Parts:
 
 
 def _plain(batch: Changes) -> Changes:
-    """The batch with texts that every server takes."""
+    """Return the batch with texts that every server takes."""
     replace = msgspec.structs.replace
 
     def plain(text: str | None) -> str | None:
@@ -217,7 +218,7 @@ def _plain(batch: Changes) -> Changes:
         batch,
         outcomes=[replace(outcome, error=plain(outcome.error)) for outcome in batch.outcomes],
         spans={
-            symbol: [replace(span, error=plain(span.error)) for span in spans]
-            for symbol, spans in batch.spans.items()
+            symbol: [replace(interval, error=plain(interval.error)) for interval in intervals]
+            for symbol, intervals in batch.spans.items()
         },
     )

@@ -1,4 +1,4 @@
-"""Where a bar would go: which moments no partition takes, and what a constraint speaks of.
+"""Find which moments no partition takes, and what a constraint speaks of.
 
 A platform may partition by whatever it likes: PostgreSQL's own rules of the partitions are asked.
 """
@@ -13,8 +13,10 @@ from assetbatch.database.session import Connection
 def unplaced(
     connection: Connection, symbols: Sequence[str], moments_ms: Sequence[int]
 ) -> dict[str, list[int]]:
-    """Return the moments, ascending, that no partition of the table of bars takes, of each registered symbol
-    that has any; none where it has no partitions. Raises psycopg.Error."""
+    """Return the moments, ascending, that no partition of the table of bars takes, of each registered symbol.
+
+    Symbols without such moments are absent; a table without partitions takes all. Raises psycopg.Error.
+    """
     rules = [rule for (rule,) in connection.execute(connection.statements("partitions.load_rules"))]
     if not rules:
         return {}

@@ -1,9 +1,9 @@
-"""One batch of answers, saved in one transaction with the same few round trips whatever its size.
+"""Save one batch of answers in one transaction with the same few round trips whatever its size.
 
 The rows of trading.symbols are locked first, in the order of their ids, so that two writers of the same
-symbols follow each other. What is newer is decided here, on what the locked rows hold; the statements
-after the lock see whatever other writers committed before it. What the columns cannot hold is left out here,
-with its reason; what PostgreSQL refuses beyond that ends the transaction (see `parts`).
+symbols follow each other. What is newer is decided here, on what the locked rows hold; the statements after
+the lock see whatever other writers committed before it. What the columns cannot hold is left out here, with
+its reason; what PostgreSQL refuses beyond that ends the transaction (see `parts`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SUCCESS = "success"
 FAILED = "failed"
 
 ERROR_LIMIT = 500
-"""Characters of an error message that are kept."""
+"""Maximum number of characters of an error message that is kept."""
 
 RejectedBars = Mapping[int, RejectedBar]
 """Bars by start that cannot be stored."""
@@ -242,7 +242,7 @@ def _record_not_written(writer: _Outcomes, not_written: Mapping[str, Rejection])
 
 
 def _unknown(connection: Connection, symbols: Sequence[str]) -> dict[str, Rejection]:
-    """The symbols whose row could not be locked: it is not there, or a policy keeps it from this role."""
+    """Return the symbols whose row could not be locked: missing, or kept from this role by a policy."""
     if not symbols:
         return {}
     encoding = connection.info.parameter_status("server_encoding")
@@ -262,7 +262,7 @@ def _unknown(connection: Connection, symbols: Sequence[str]) -> dict[str, Reject
 def _skipped(
     connection: Connection, prices: Collection[str], outcomes: Collection[str]
 ) -> dict[str, Rejection]:
-    """The symbols of which the tables have left out a row without an error."""
+    """Return the symbols of which the tables have left out a row without an error."""
     names = connection.statements.names
     found: dict[str, Rejection] = {}
     for symbols, place, is_price in (
@@ -316,7 +316,7 @@ class _Outcomes:
         self._connection.execute(statement, {"symbols": list(symbols)})
 
     def save_for_readers(self, document: str) -> psycopg.Cursor[tuple[Any, ...]]:
-        """Write the platform's rows; returns a cursor over the symbols whose row was left out."""
+        """Write the platform's rows; return a cursor over the symbols whose row was left out."""
         return self._connection.execute(
             self._connection.statements("sync.save_platform_status"),
             {
@@ -327,7 +327,7 @@ class _Outcomes:
         )
 
     def document(self, outcomes: Mapping[str, Outcome], failed: Mapping[str, Rejection]) -> str:
-        """The outcomes as both tables take them; symbols with the same outcome come together."""
+        """Return the outcomes as both tables take them; symbols with the same outcome come together."""
         alike: dict[tuple[str, str | None, bool], list[str]] = {}
         for outcome in outcomes.values():
             error = None if outcome.status == SUCCESS else outcome.error
@@ -349,7 +349,7 @@ class _Outcomes:
 
 
 def _fill(bars_of: Mapping[str, dict[int, Bar]], missing: Mapping[str, float]) -> int:
-    """Put the values of `missing` where a bar has none; returns how many bars that are."""
+    """Put the values of `missing` where a bar has none; return how many bars that are."""
     count = 0
     for some in bars_of.values() if missing else ():
         for t_ms, bar in some.items():
@@ -361,7 +361,7 @@ def _fill(bars_of: Mapping[str, dict[int, Bar]], missing: Mapping[str, float]) -
 
 
 def _newest(prices: Iterable[Price]) -> dict[str, Price]:
-    """The newest price of each symbol; of two of one moment the last. A 0 or NaN is no price."""
+    """Return the newest price of each symbol; of two of one moment the last. A 0 or NaN is no price."""
     sound = [price for price in prices if positive(price.last_price) is not None]
     return {price.symbol: price for price in sorted(sound, key=lambda price: price.as_of_ms)}
 
@@ -369,7 +369,7 @@ def _newest(prices: Iterable[Price]) -> dict[str, Price]:
 def _locked(
     connection: Connection, symbols: Sequence[str], now_ms: int, *, with_columns: bool
 ) -> tuple[dict[str, _Stored], BarColumns]:
-    """Lock the rows of the symbols: what is stored of each that has one; and the columns of the bars."""
+    """Lock the rows of the symbols; return what is stored of each, and the columns of the bars."""
     statements = connection.statements
     with connection.pipeline():
         rows = connection.execute(statements("assets.lock"), {"symbols": symbols, "now_ms": now_ms})
@@ -381,7 +381,7 @@ def _locked(
 def _rejected_bars(
     bars_of: Mapping[str, Mapping[int, Bar]], columns: BarColumns, known: Mapping[str, RejectedBars]
 ) -> dict[str, RejectedBars]:
-    """The bars that cannot be stored, of each symbol that has any."""
+    """Return the bars that cannot be stored, of each symbol that has any."""
     found: dict[str, RejectedBars] = {}
     for symbol, some in bars_of.items():
         rejected = {**columns.rejected(some.values()), **known.get(symbol, {})}
@@ -391,7 +391,8 @@ def _rejected_bars(
 
 
 def _rejection(some: Mapping[int, Bar], rejected: RejectedBars) -> Rejection:
-    """What is said of a symbol: bars of the past without a partition are holes, everything else a failure."""
+    """Return what is said of a symbol: bars of the past without a partition are gaps, everything else a
+    failure."""
     by_value = [t_ms for t_ms, why in rejected.items() if why.cause is Cause.VALUE]
     newest_ms = max(some)
     shown_ms = newest_ms if newest_ms in rejected else max(by_value or rejected)
@@ -408,24 +409,26 @@ def _has_its_bar(
     rejected: Mapping[str, RejectedBars],
     known: Known,
 ) -> bool:
-    """Whether the newest bar, from which the price follows, can be stored."""
+    """Return whether the newest bar, from which the price follows, can be stored."""
     return symbol not in known.symbols and max(bars_of[symbol]) not in rejected[symbol]
 
 
 def _without(
     news: Sequence[CoveredInterval], starts: Sequence[int], rejected: RejectedBars, asked_ms: int
 ) -> list[CoveredInterval]:
-    """What is known of the stretches when some of their bars are rejected: those are rejected, each run of
-    them with the reason of its first."""
+    """Return the coverage when some bars are rejected: each run of them becomes a rejected interval.
+
+    Its reason is that of its first bar.
+    """
     left = list(news)
     for start_ms, end_ms, why in _runs(starts, rejected):
-        left = [piece for span in left for piece in _cut_out(span, start_ms, end_ms)]
+        left = [piece for interval in left for piece in _cut_out(interval, start_ms, end_ms)]
         left.append(CoveredInterval(start_ms, end_ms, IntervalState.REJECTED, asked_ms, why))
     return left
 
 
 def _runs(starts: Sequence[int], rejected: RejectedBars) -> Iterator[tuple[int, int, str]]:
-    """The stretches of rejected bars between which no bar was stored, and why."""
+    """Yield the intervals of rejected bars between which no bar was stored, and why."""
     run: tuple[int, int, RejectedBar] | None = None
     for t_ms in starts:
         why = rejected.get(t_ms)
@@ -438,10 +441,10 @@ def _runs(starts: Sequence[int], rejected: RejectedBars) -> Iterator[tuple[int, 
         yield run[0], run[1], run[2].error
 
 
-def _cut_out(span: CoveredInterval, start_ms: int, end_ms: int) -> list[CoveredInterval]:
-    """The parts of a span outside of `[start_ms, end_ms)`."""
-    before = msgspec.structs.replace(span, end_ms=min(span.end_ms, start_ms))
-    after = msgspec.structs.replace(span, start_ms=max(span.start_ms, end_ms))
+def _cut_out(interval: CoveredInterval, start_ms: int, end_ms: int) -> list[CoveredInterval]:
+    """Return the parts of an interval outside of `[start_ms, end_ms)`."""
+    before = msgspec.structs.replace(interval, end_ms=min(interval.end_ms, start_ms))
+    after = msgspec.structs.replace(interval, start_ms=max(interval.start_ms, end_ms))
     return [part for part in (before, after) if part.start_ms < part.end_ms]
 
 
@@ -450,7 +453,7 @@ def _prices(prices: Iterable[Price]) -> str:
 
 
 def _outcomes(outcomes: Iterable[Outcome], encoding: str | None) -> str:
-    """Symbols with the same outcome come together."""
+    """Return the outcomes as JSON; symbols with the same outcome come together."""
     alike: dict[tuple[str, str | None], list[str]] = {}
     for outcome in outcomes:
         error = None if outcome.status == SUCCESS else outcome.error

@@ -20,7 +20,7 @@ from assetbatch.database import quoting
 from assetbatch.database.names import OWN, Names, Table
 
 VALUES = ("open", "high", "low", "close", "volume", "vwap", "trades")
-"""The columns of a bar besides its key, in the order of `market.Bar`."""
+"""The columns of a bar besides its key, in the order of `domain.models.Bar`."""
 
 _TYPES = {"trades": "int8"}
 
@@ -92,12 +92,12 @@ class Statements:
 
 
 def quoted(name: str) -> str:
-    """The name as an SQL identifier of a statement with parameters."""
+    """Return the name as an SQL identifier of a statement with parameters."""
     return quoting.quoted(name).replace("%", "%%")
 
 
 def literal(text: str) -> str:
-    """The text as an SQL literal of such a statement; PostgreSQL gives it the type of what it meets."""
+    """Return the text as an SQL literal of such a statement; its type is that of what it meets."""
     return quoting.literal(text).replace("%", "%%")
 
 

@@ -17,7 +17,7 @@ from assetbatch.database.text import storable
 from assetbatch.domain.assets import Asset
 
 SHOWN_ROWS = 10
-"""Rows that a statement to copy has at most."""
+"""Maximum number of rows in a statement to copy."""
 
 
 class Insert(NamedTuple):
