@@ -10,7 +10,9 @@ from assetbatch.domain.assets import AssetType
 from assetbatch.domain.currencies import COINS, CURRENCIES, METALS
 from assetbatch.secret import masked_name
 
-_LONGEST = 32
+MAX_SYMBOL_LENGTH = 32
+"""Maximum number of characters in a symbol."""
+
 ALIKE_HINT = "remove one of them, unless your platform tells them apart"
 _PAIR = re.compile(r"(?:([CX]):)?([A-Z0-9]{2,10}) ?[-/_.: ]? ?([A-Z]{3})(=X)?")
 
@@ -19,12 +21,14 @@ class Symbol(str):
     """A platform's name of an asset, kept as it is written."""
 
     __slots__ = ()
-    expected: ClassVar[str] = f"1 to {_LONGEST} visible characters, with single spaces at most between them"
+    expected: ClassVar[str] = (
+        f"1 to {MAX_SYMBOL_LENGTH} visible characters, with single spaces at most between them"
+    )
 
     @classmethod
     def parse(cls, value: object) -> Self:
         """Raises ValueError for what is no text, is too long, or could not be seen or told apart in a log."""
-        if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST or not value.isprintable():
+        if not isinstance(value, str) or not 1 <= len(value) <= MAX_SYMBOL_LENGTH or not value.isprintable():
             raise ValueError
         if value != " ".join(value.split()):
             raise ValueError

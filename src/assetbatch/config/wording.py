@@ -54,6 +54,8 @@ def allowed(kind: Any) -> str:
         match kind:
             case inspect.Metadata(extra_json_schema={"description": str(description)}):
                 return description
+            case inspect.Metadata(type=inner):
+                return words(inner)
             case inspect.IntType(ge=low, le=high):
                 return f"a whole number{_range(low, high)}"
             case inspect.FloatType(ge=low, le=high):
