@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from assetbatch.config.checking import KeyPath, Mistake
+from assetbatch.config.checking import ConfigProblem, KeyPath
 from assetbatch.secret import masked_prose
 
 _DEEPEST = 50
@@ -30,7 +30,7 @@ class _Loader(_Base):  # type: ignore[misc]  # the base is chosen when it runs
             ) from None
 
 
-def parse_yaml(data: bytes) -> tuple[object, list[Mistake]]:
+def parse_yaml(data: bytes) -> tuple[object, list[ConfigProblem]]:
     """The one document of a file (None if it is empty), and the keys that a mapping names twice.
 
     PyYAML would take the last of such keys and say nothing. Raises ValueError saying what and where
@@ -43,10 +43,10 @@ def parse_yaml(data: bytes) -> tuple[object, list[Mistake]]:
         node = loader.get_single_node()
         if node is None:
             return None, []
-        twins = _twins(
+        duplicates = _duplicates(
             node
         )  # before the merge keys are resolved, which puts keys beside those that replace them
-        return loader.construct_document(node), twins
+        return loader.construct_document(node), duplicates
     except yaml.MarkedYAMLError as error:
         raise ValueError(_reason(error)) from None
     except yaml.reader.ReaderError as error:
@@ -116,9 +116,9 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
     return place + masked_prose(re.sub(r"(alias|anchor|tag|handle) ['\"].*['\"]", r"\1", problem))
 
 
-def _twins(root: yaml.Node) -> list[Mistake]:
+def _duplicates(root: yaml.Node) -> list[ConfigProblem]:
     """Every key that its mapping has already named."""
-    mistakes: list[Mistake] = []
+    problems: list[ConfigProblem] = []
     waiting: list[tuple[yaml.Node, KeyPath]] = [(root, ())]
     seen = set()
     while waiting:
@@ -136,7 +136,7 @@ def _twins(root: yaml.Node) -> list[Mistake]:
                 name, line = (key.tag, key.value), key.start_mark.line + 1
                 if name in first:
                     text = f"is there twice, first in line {first[name]}"
-                    mistakes.append(Mistake((*path, key.value), text, line=line))
+                    problems.append(ConfigProblem((*path, key.value), text, line=line))
                 first.setdefault(name, line)
                 waiting.append((value, (*path, key.value)))
-    return mistakes
+    return problems

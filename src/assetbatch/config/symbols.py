@@ -72,7 +72,7 @@ def plain(symbol: str) -> str:
     return "".join(filter(str.isalnum, folded)) or folded
 
 
-def likely_mistakes(symbols: Iterable[str]) -> list[str]:
+def lookalikes(symbols: Iterable[str]) -> list[str]:
     """Say which symbols differ in nothing but case or separators: most often one of them is meant."""
     groups: dict[str, list[str]] = {}
     for symbol in symbols:

@@ -1,4 +1,4 @@
-"""How a mistake is told: what was found, and what is allowed, from the type of the setting."""
+"""How a problem is told: what was found, and what is allowed, from the type of the setting."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def allowed(kind: Any) -> str:
 
     A description in the type's `msgspec.Meta` goes before what follows from the type.
     """
-    from msgspec import inspect  # needed for a mistake only
+    from msgspec import inspect  # needed for a problem only
 
     def words(kind: inspect.Type) -> str:
         match kind:
