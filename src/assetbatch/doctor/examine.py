@@ -12,10 +12,10 @@ from assetbatch.config.options import check_options
 from assetbatch.config.symbols import ALIKE_HINT, lookalikes
 from assetbatch.deadline import Deadline, monotonic
 from assetbatch.doctor.findings import (
-    Answer,
     Asked,
     Finding,
     Level,
+    ProviderClock,
     error,
     not_checked,
     of_adoption,
@@ -279,7 +279,7 @@ def _provider(services: Services, deadline: Deadline) -> Sequence[Finding]:
         else:
             services.window.cancel(grant)
     markets = f"forex {status.fx or 'unknown'}, crypto {status.crypto or 'unknown'}"
-    return of_provider(Answer(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
+    return of_provider(ProviderClock(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
 
 
 def _record_call(services: Services, grant: Grant) -> None:
