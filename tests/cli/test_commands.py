@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from typer.core import TyperGroup
 
-from assetbatch.cli.app import LazyCommands
+from assetbatch.cli.app import LazyGroup
 from tests.commands.conftest import MakeWorld
 from tests.world import KEY, RealClock, SetClock, World
 
@@ -33,7 +33,7 @@ def clock() -> SetClock:
 def every_command() -> list[str]:
     """All that one can type, `dead list` too."""
     names = []
-    root = LazyCommands()
+    root = LazyGroup()
     for name in root.list_commands(None):
         command = root.get_command(None, name)
         names += [f"{name} {sub}" for sub in command.commands] if isinstance(command, TyperGroup) else [name]
