@@ -43,9 +43,7 @@ def parse_yaml(data: bytes) -> tuple[object, list[ConfigProblem]]:
         node = loader.get_single_node()
         if node is None:
             return None, []
-        duplicates = _duplicates(
-            node
-        )  # before the merge keys are resolved, which puts keys beside those that replace them
+        duplicates = _duplicates(node)  # before merge keys put keys beside those that replace them
         return loader.construct_document(node), duplicates
     except yaml.MarkedYAMLError as error:
         raise ValueError(_reason(error)) from None
@@ -77,24 +75,13 @@ def locate(root: yaml.Node | None, path: KeyPath) -> yaml.Node | None:
 
 
 def _refuse_depth(text: str) -> None:
-    """Raises ValueError for deep nesting, which ends PyYAML's C composer with a segmentation fault."""
+    """Raise ValueError for deep nesting, which ends PyYAML's C composer with a segmentation fault."""
     depth = 0
-    try:
-        for event in yaml.parse(text, Loader=_Loader):
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-                if depth > _DEEPEST:
-                    raise _too_deep(event.start_mark)
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-    except yaml.scanner.ScannerError as error:
-        if error.problem and "nesting depth" in error.problem:  # libyaml's own bound, met when it reads ahead
-            raise _too_deep(error.problem_mark) from None
-        raise
-
-
-def _too_deep(mark: Any) -> ValueError:
-    return ValueError(f"line {mark.line + 1 if mark else 1}: nested more than {_DEEPEST} deep")
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise ValueError(f"line {line}: nested more than {_DEEPEST} deep")
 
 
 def _text(data: bytes) -> str:

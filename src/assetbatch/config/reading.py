@@ -24,9 +24,9 @@ from assetbatch.config.checking import (
     validation_error,
 )
 from assetbatch.config.documents import compose_yaml, locate, parse_yaml
+from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.settings import ASSET_LISTS, SECTIONS, AssetSettings, Config
 from assetbatch.config.symbols import derive, plain
-from assetbatch.config.urls import PingUrls
 from assetbatch.config.wording import kind_of, shown
 from assetbatch.domain.assets import Asset, AssetPriority, AssetType
 from assetbatch.secret import masked_name, may_be_quoted

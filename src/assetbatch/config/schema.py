@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from assetbatch.config.mapping import FILLED, INSTRUMENTS, OPTIONAL, STATES
+from assetbatch.config.ping_urls import PINGED_COMMANDS, PingUrls
 from assetbatch.config.settings import ASSET_LISTS, SECTIONS
 from assetbatch.config.symbols import MAX_SYMBOL_LENGTH, Symbol
 from assetbatch.config.tables import TABLES, TableMappings
-from assetbatch.config.urls import PINGED_COMMANDS, HttpUrl, PingUrls, ServerUrl
+from assetbatch.config.urls import HttpUrl, ServerUrl
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": 63, "pattern": r"^[^.]+$"}
 _LIST_TITLES = {
