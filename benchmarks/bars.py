@@ -27,7 +27,8 @@ import psycopg
 from tests.schema import migrate, register
 
 from assetbatch.database import Store
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.market_hours import from_ms
 from assetbatch.domain.models import BAR_MS, Bar, Changes
 from assetbatch.provider.bars import decode_bars

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from assetbatch.config import Config
 from assetbatch.domain.records import COMMANDS
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.errors import ConfigError, DatabaseError
 from assetbatch.secret import Secret
 from assetbatch.state.clock import ServerClock
@@ -24,7 +25,7 @@ from assetbatch.state.keys import Keys, fingerprint, shared_prefix, window_name
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.queue import Queue
-from assetbatch.state.window import Window
+from assetbatch.state.window import Window, WindowSettings
 
 if TYPE_CHECKING:
     from assetbatch.database import Store
@@ -167,17 +168,17 @@ class Services:
 
     def _window(self, first_call: Callable[[Callable[[], object]], bool]) -> Window:
         shared_by = self.config.rate_limiting.window
-        return Window(
-            self.redis,
+        settings = WindowSettings(
             self.keys,
             window_name(shared_by) if shared_by else self._fingerprint,
             self.config.call_limit,
             CALL_SECONDS,
-            first_call=first_call,
             server_name=self._server_name,
             view_seconds=VIEW_SECONDS if self.config.require_redis().group else 0.0,
-            free_dead=lambda: self.dead_processes.free(),
             queue_runs=self.config.queue.max_concurrency,
+        )
+        return Window(
+            self.redis, settings, first_call=first_call, free_dead=lambda: self.dead_processes.free()
         )
 
     def slots(self, *, is_recorded: bool = False) -> Slots:
@@ -266,7 +267,7 @@ class Services:
         return Budget(
             priority_assets=config.enabled_priority_assets,
             assets=config.assets,
-            interval_ms=config.batch.interval_minutes * 60_000,
+            interval_ms=config.batch.interval_minutes * MINUTE_MS,
             call_limit=config.call_limit,
         )
 
@@ -274,6 +275,6 @@ class Services:
         """What may be asked: the tier's expectation, and what was shown and refused."""
         from assetbatch.domain.entitlements import Entitlements
 
-        refusals, sightings = self.entitlement_store.load()
+        restrictions, observations = self.entitlement_store.load()
         end_of_day = self.config.tier.delay_minutes > 0
-        return Entitlements(end_of_day=end_of_day, refusals=refusals, sightings=sightings)
+        return Entitlements(end_of_day=end_of_day, restrictions=restrictions, observations=observations)

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from assetbatch.database import Store
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from tests.schema import migrate, register
 
 SYMBOLS = ("EURUSD", "XAUUSD", "BTCUSD")

@@ -10,7 +10,7 @@ import pytest
 
 from assetbatch.database import Changes, Outcome, Saved, Store
 from assetbatch.database.migrations import all_migrations
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.models import BAR_MS, Bar, CoveredInterval, IntervalState, Price
 from assetbatch.errors import SchemaRefusedError
 from tests.schema import migrate, register

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.database.last_update import as_of_ms, document, parse, positive, supersedes
+from assetbatch.database.last_update import as_of_ms, document, parse, supersedes
 from assetbatch.domain.models import Price
+from assetbatch.domain.numbers import positive
 
 NOW_MS = 1_760_000_100_000
 DAY_MS = 86_400_000

@@ -16,7 +16,8 @@ from assetbatch.database import Store
 from assetbatch.database.adoption import Plan
 from assetbatch.database.names import Names
 from assetbatch.database.quoting import quoted
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.errors import SchemaRefusedError
 
 from .conftest import Sql, asset

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from assetbatch.database import Store
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.errors import SchemaRefusedError
 from tests.schema import migrate, register
 

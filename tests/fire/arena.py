@@ -27,7 +27,7 @@ from assetbatch.commands.result import CycleResult
 from assetbatch.config import load
 from assetbatch.deadline import Deadline
 from assetbatch.domain import queueing
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.entitlements import Restriction
 from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, Arrival, SandboxServer

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import responses
 
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.models import BAR_MS, Bar, Price
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import BarsAnswer

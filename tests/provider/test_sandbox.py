@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from massive import RESTClient  # type: ignore[import-untyped]  # the provider ships no types
 
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.models import BAR_MS
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.client import ProviderClient

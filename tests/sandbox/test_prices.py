@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.domain.market_hours import Market, from_ms, is_open, start_of_day
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.market_hours import from_ms, is_open, start_of_day
 from assetbatch.sandbox import SandboxServer
 from assetbatch.sandbox.bars import SECOND_MS, Row, divide, merge
 from assetbatch.sandbox.prices import HISTORY_START_MS, GeneratedPrices

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.domain.market_hours import Market, from_ms, is_open, last_midnight
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.market_hours import from_ms, is_open, last_midnight
 from assetbatch.errors import ConfigError
 from assetbatch.sandbox import PLANS, SandboxServer
 from assetbatch.sandbox.replay import RecordedPrices, shifted, weeks_to_recent

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from assetbatch.commands.backfill import SymbolHoles, find_holes
+from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.coverage import Reason
-from assetbatch.domain.market_hours import Market, is_open, start_of_day
+from assetbatch.domain.market_hours import is_open, start_of_day
 from assetbatch.errors import AssetbatchError
 from assetbatch.health import collect
 from assetbatch.provider.client import ProviderClient

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, cast
 
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.entitlements import KnownRestriction, Observation, Restriction
 from assetbatch.domain.records import CycleRecord
 from assetbatch.state.connection import RedisClient
@@ -198,7 +198,11 @@ def test_what_a_plan_shows_and_lacks_is_remembered_for_all_processes_of_its_key(
     redis_client: RedisClient, keys: Keys
 ) -> None:
     refusal = KnownRestriction(
-        lack=Restriction.SNAPSHOT, asset_type=AssetType.FOREX, since_ms=1, until_ms=2, message="not entitled"
+        restriction=Restriction.SNAPSHOT,
+        asset_type=AssetType.FOREX,
+        since_ms=1,
+        until_ms=2,
+        message="not entitled",
     )
     sighting = Observation(asset_type=AssetType.CRYPTO, at_ms=3, newest_ms=2)
     memory = EntitlementStore(redis_client, keys, "k")
@@ -206,3 +210,41 @@ def test_what_a_plan_shows_and_lacks_is_remembered_for_all_processes_of_its_key(
     memory.remember(sighting)
     assert EntitlementStore(redis_client, keys, "k").load() == ([refusal], [sighting])
     assert EntitlementStore(redis_client, keys, "another key").load() == ([], [])
+
+
+class TestRestrictionsInRedis:
+    """Versions that run side by side read one another's."""
+
+    STORED: ClassVar[dict[str, bytes]] = {
+        "history|crypto": (
+            b'{"lack":"history","asset_type":"crypto","since_ms":1,"until_ms":2,"message":"too old",'
+            b'"edge_ms":1700000000000,"tickers":["X:BTCUSD"],"general":true}'
+        ),
+        "last_day|forex": (
+            b'{"lack":"last_day","asset_type":"forex","since_ms":1,"until_ms":2,"message":"not yet",'
+            b'"edge_ms":1790000000000,"tickers":["C:EURUSD"],"general":true}'
+        ),
+        "bars|forex": (
+            b'{"lack":"bars","asset_type":"forex","since_ms":1,"until_ms":2,"message":"no",'
+            b'"edge_ms":null,"tickers":["C:XAUUSD"],"general":false}'
+        ),
+    }
+    """As the version of November 2026 wrote them."""
+
+    def load(self, client: RedisClient, keys: Keys) -> dict[Restriction, KnownRestriction]:
+        client.hset(keys.refusals("k"), mapping=self.STORED)
+        return {known.restriction: known for known in EntitlementStore(client, keys, "k").load().restrictions}
+
+    def test_are_read_from_before(self, redis_client: RedisClient, keys: Keys) -> None:
+        found = self.load(redis_client, keys)
+        assert found[Restriction.HISTORY].history_starts_ms == 1_700_000_000_000
+        assert found[Restriction.HISTORY].unpublished_since_ms is None
+        assert found[Restriction.LAST_DAY].unpublished_since_ms == 1_790_000_000_000
+        assert found[Restriction.LAST_DAY].history_starts_ms is None
+        assert (found[Restriction.BARS].tickers, found[Restriction.BARS].general) == (("C:XAUUSD",), False)
+
+    def test_are_written_as_before(self, redis_client: RedisClient, keys: Keys) -> None:
+        for known in self.load(redis_client, keys).values():
+            EntitlementStore(redis_client, keys, "other").remember(known)
+        written = redis_client.hgetall(keys.refusals("other"))
+        assert written == {field: text.decode() for field, text in self.STORED.items()}

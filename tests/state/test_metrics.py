@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.domain.metrics import CALLS, DAY_MS, MINUTE_MS, QUEUE_SIZE, Measured, Point
+from assetbatch.domain.metrics import CALLS, QUEUE_SIZE, Measured, Point
+from assetbatch.domain.units import DAY_MS, MINUTE_MS
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
 from assetbatch.state.metrics import Metrics

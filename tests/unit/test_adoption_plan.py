@@ -26,7 +26,8 @@ from assetbatch.database.adoption.plan import Plan, plan, provider_code
 from assetbatch.database.adoption.recognition import KEYS
 from assetbatch.database.names import OWN, Table
 from assetbatch.database.quoting import literal, quoted
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 
 NOW = 1_796_000_000.0
 HOUR = 3600.0

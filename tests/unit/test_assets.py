@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from assetbatch.domain.assets import Asset, AssetPriority, AssetType
-from assetbatch.domain.market_hours import Market
+from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.assets import Asset, AssetPriority
 
 
 def asset(ticker: str = "C:EURUSD", kind: AssetType = AssetType.FOREX) -> Asset:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.commands.backfill import interleaved
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.forecast import Forecast, estimate
 from assetbatch.domain.work import Work, WorkKind
 

@@ -9,10 +9,11 @@ import pytest
 from msgspec import structs
 
 from assetbatch.deadline import monotonic
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import BarsCall, SnapshotCall
 from assetbatch.domain.due import Verdict
-from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, KnownRestriction, Restriction
+from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Restriction
 from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import (
     BAR_MS,
@@ -27,6 +28,7 @@ from assetbatch.domain.models import (
 )
 from assetbatch.domain.queueing import CallKind, Fault
 from assetbatch.domain.status import Status
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.refresh.batch import HEAVY_TIMES, Ask, BatchState, Holder, Portion
@@ -328,7 +330,7 @@ class TestWhatIsSettled:
 
     def refusal(self, lack: Restriction) -> KnownRestriction:
         return KnownRestriction(
-            lack=lack,
+            restriction=lack,
             asset_type=AssetType.CRYPTO,
             since_ms=NOW - 1,
             until_ms=NOW + DAY_MS,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from assetbatch.config import Config, load
 from assetbatch.config.display import effective
 from assetbatch.config.symbols import Symbol, derive, lookalikes
-from assetbatch.domain.assets import AssetPriority, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.currencies import COINS, CURRENCIES, METALS
 
 REPOSITORY = Path(__file__).resolve().parents[2]

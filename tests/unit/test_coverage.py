@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.coverage import (
     Hole,
     Reason,
@@ -21,15 +22,7 @@ from assetbatch.domain.coverage import (
     pages,
     record,
 )
-from assetbatch.domain.market_hours import (
-    Market,
-    day_of,
-    is_open,
-    new_york_zone,
-    sessions,
-    start_of_day,
-    to_ms,
-)
+from assetbatch.domain.market_hours import day_of, is_open, new_york_zone, sessions, start_of_day, to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState
 
 ASKED, REQUESTED, FAILED, NOT_IN_PLAN, REJECTED = IntervalState

@@ -34,7 +34,8 @@ from assetbatch.doctor.findings import (
     ok,
     warning,
 )
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.queueing import Lane, QueueState

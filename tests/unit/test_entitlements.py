@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
 from assetbatch.domain.market_hours import new_york_zone, to_ms
 
@@ -61,7 +61,7 @@ class TestARefusal:
 
     def test_says_what_is_to_be_remembered(self) -> None:
         assert refuse(paid(), Restriction.SNAPSHOT) == KnownRestriction(
-            lack=Restriction.SNAPSHOT,
+            restriction=Restriction.SNAPSHOT,
             asset_type=FOREX,
             since_ms=NOON,
             until_ms=NOON + DAY,
@@ -71,7 +71,7 @@ class TestARefusal:
 
     def test_that_was_remembered_counts_for_the_next_process(self) -> None:
         refusal = refuse(paid(), Restriction.SNAPSHOT)
-        known = Entitlements(end_of_day=False, refusals=[refusal])
+        known = Entitlements(end_of_day=False, restrictions=[refusal])
         assert not known.snapshots(FOREX, NOON)
         assert known.snapshots(FOREX, NOON + DAY)
 
@@ -319,15 +319,16 @@ class TestHistory:
         for first, second in ((later, earlier), (earlier, later)):
             known = paid()
             refuse(known, Restriction.HISTORY, edge_ms=first)
-            assert refuse(known, Restriction.HISTORY, NOON + DAY - 1, edge_ms=second).edge_ms == later
+            both = refuse(known, Restriction.HISTORY, NOON + DAY - 1, edge_ms=second)
+            assert both.history_starts_ms == later
         known = paid()
         refuse(known, Restriction.HISTORY, edge_ms=later)
-        assert refuse(known, Restriction.HISTORY, NOON + DAY, edge_ms=earlier).edge_ms == earlier
+        assert refuse(known, Restriction.HISTORY, NOON + DAY, edge_ms=earlier).history_starts_ms == earlier
 
     def test_that_was_refused_without_an_edge_is_not_cut(self) -> None:
         known = paid()
         refuse(known, Restriction.HISTORY)
-        assert refuse(known, Restriction.HISTORY, NOON + 1).edge_ms is None
+        assert refuse(known, Restriction.HISTORY, NOON + 1).history_starts_ms is None
         assert known.history_from_ms(FOREX, NOON + 1) == 0
 
 
@@ -555,7 +556,7 @@ class TestASighting:
     def test_of_the_first_data_of_today_is_written(self) -> None:
         just_after = MIDNIGHT + 2 * MINUTE
         remembered = Observation(asset_type=FOREX, at_ms=just_after, newest_ms=just_after)
-        known = Entitlements(end_of_day=True, sightings=[remembered])
+        known = Entitlements(end_of_day=True, observations=[remembered])
         assert see(known, just_after + 1) is not None
 
     def test_of_another_delay_is_written(self) -> None:
@@ -570,7 +571,7 @@ class TestASighting:
     def test_that_was_remembered_counts_for_the_next_process(self) -> None:
         sighting = see(free(), NOON)
         assert sighting is not None
-        known = Entitlements(end_of_day=True, sightings=[sighting])
+        known = Entitlements(end_of_day=True, observations=[sighting])
         assert known.may_ask_today(FOREX, NOON + 1)
         assert structs.asdict(sighting)["newest_ms"] == known.newest_ms(FOREX)
 
@@ -585,9 +586,9 @@ def test_what_was_worked_out_is_kept_but_not_without_end() -> None:
     known = paid()
     for n in range(10):
         known.snapshots(FOREX, NOON + n)
-    assert len(known.worked_out) >= 10
+    assert len(known._memo) >= 10
     sizes = []
     for n in range(3000):
         known.delay_ms(FOREX, NOON + n)
-        sizes.append(len(known.worked_out))
+        sizes.append(len(known._memo))
     assert max(sizes) == 1000

@@ -10,7 +10,8 @@ import pytest
 from msgspec import structs
 
 from assetbatch.config import Config
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Budget, Forecast, QueueLoad, estimate, forecast
 from assetbatch.domain.market_hours import to_ms

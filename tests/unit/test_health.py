@@ -9,11 +9,12 @@ from msgspec import structs
 
 from assetbatch.config import Config
 from assetbatch.config.settings import BatchSettings
-from assetbatch.domain.assets import Asset, AssetPriority, AssetType
+from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.assets import Asset, AssetPriority
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.forecast import Forecast
 from assetbatch.domain.formatting import iso
-from assetbatch.domain.market_hours import Market, to_ms
+from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, StoredAsset
 from assetbatch.domain.queueing import DeadLetter, Lane, QueueState
 from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import BarsCall, GroupedDayCall, SnapshotCall
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.domain.refusals import RefusalKind

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
@@ -20,8 +21,8 @@ from assetbatch.domain.calls import (
     PreviousDayCall,
     SnapshotCall,
 )
-from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements, Restriction
-from assetbatch.domain.market_hours import Market, start_of_day, to_ms
+from assetbatch.domain.entitlements import Entitlements, Restriction
+from assetbatch.domain.market_hours import start_of_day, to_ms
 from assetbatch.domain.models import (
     BAR_MS,
     Bar,
@@ -34,6 +35,7 @@ from assetbatch.domain.models import (
 from assetbatch.domain.queueing import Fault
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
 from assetbatch.provider.refusals import Refusal

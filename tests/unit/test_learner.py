@@ -9,19 +9,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import BarsCall, Call, GroupedDayCall, PreviousDayCall, SnapshotCall, plan
-from assetbatch.domain.entitlements import (
-    DAY_MS,
-    HOUR_MS,
-    Entitlements,
-    KnownRestriction,
-    Observation,
-    Restriction,
-)
+from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import BAR_MS, Bar, Price
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work
 from assetbatch.errors import RedisError
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
@@ -55,7 +50,7 @@ class Recorder:
         self.kept.append(learned)
 
     def learned(self, refusal: KnownRestriction, *, expected: bool) -> None:
-        self.said.append((refusal.lack, expected))
+        self.said.append((refusal.restriction, expected))
 
 
 class Taught:
@@ -89,7 +84,9 @@ class TestARefusal:
         assert taught.learner.refused(SNAPSHOT, Refusal(RefusalKind.NOT_IN_PLAN, "upgrade"), NOW)
         assert taught.others.said == [(Restriction.SNAPSHOT, False)] * 2
         assert [
-            (kept.lack, kept.message) for kept in taught.others.kept if isinstance(kept, KnownRestriction)
+            (kept.restriction, kept.message)
+            for kept in taught.others.kept
+            if isinstance(kept, KnownRestriction)
         ] == [(Restriction.SNAPSHOT, "upgrade")] * 2
         assert taught.learner.revision == 2
         assert not taught.known.snapshots(CRYPTO, NOW)
@@ -137,7 +134,7 @@ class TestARefusalWithinASnapshot:
         taught.learner.class_refused(SNAPSHOT, ClassRefusal(CRYPTO, "no", None), NOW)
         (kept,) = taught.others.kept
         assert isinstance(kept, KnownRestriction)
-        assert (kept.lack, kept.message, kept.edge_ms) == (Restriction.SNAPSHOT, "no", None)
+        assert (kept.restriction, kept.message, kept.history_starts_ms) == (Restriction.SNAPSHOT, "no", None)
         assert taught.others.said == [(Restriction.SNAPSHOT, False)]
 
     def test_of_one_ticker_after_another_is_of_both(self) -> None:
@@ -201,12 +198,12 @@ class TestWhatIsSeen:
             taught.known.refused(lack, CRYPTO, "no", NOW - 1, ticker="X:BTCUSD")
         taught.learner.saw_bars(YESTERDAY, bars_answer(MIDNIGHT - 2 * BAR_MS), NOW)
         refusals = [kept for kept in taught.others.kept if isinstance(kept, KnownRestriction)]
-        assert [(kept.lack, kept.tickers) for kept in refusals] == [
+        assert [(kept.restriction, kept.tickers) for kept in refusals] == [
             (Restriction.BARS, ()),
             (Restriction.INTRADAY, ()),
         ]
-        sightings = [kept for kept in taught.others.kept if isinstance(kept, Observation)]
-        assert [kept.newest_ms for kept in sightings] == [MIDNIGHT - BAR_MS]
+        observations = [kept for kept in taught.others.kept if isinstance(kept, Observation)]
+        assert [kept.newest_ms for kept in observations] == [MIDNIGHT - BAR_MS]
         assert taught.learner.revision == 3
 
     def test_of_prices_is_kept_for_others(self) -> None:
@@ -304,7 +301,8 @@ class TestADayWithoutBars:
         taught.learner.note_unpublished_day(YESTERDAY, bars_answer(), NOW)
         (kept,) = taught.others.kept
         assert isinstance(kept, KnownRestriction)
-        assert (kept.lack, kept.asset_type, kept.edge_ms) == (Restriction.LAST_DAY, CRYPTO, MIDNIGHT)
+        assert (kept.restriction, kept.asset_type) == (Restriction.LAST_DAY, CRYPTO)
+        assert kept.unpublished_since_ms == MIDNIGHT
         assert kept.message == "the answer for X:BTCUSD has nothing of 2026-11-17"
         assert kept.tickers == ("X:BTCUSD",)
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.market_hours import (
-    Market,
     day_of,
     from_ms,
     is_open,

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
@@ -23,12 +24,12 @@ from assetbatch.domain.calls import (
 )
 from assetbatch.domain.coverage import open_stretches, record
 from assetbatch.domain.due import Verdict, assess, behind, expected_next_start
-from assetbatch.domain.entitlements import DAY_MS as DAY
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
-from assetbatch.domain.market_hours import Market, open_ms_between, start_of_day, to_ms
+from assetbatch.domain.market_hours import open_ms_between, start_of_day, to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalFault, IntervalState, StoredAsset
 from assetbatch.domain.pauses import FAILED_AGAIN_MS
 from assetbatch.domain.ranges import askable, history_range, latest_range, pages_to_ask
+from assetbatch.domain.units import DAY_MS as DAY
 from assetbatch.domain.work import PAGE_DAYS, PAGE_MS, Work, WorkId, WorkKind, days_range, parse_work_id
 
 FREE = Entitlements(end_of_day=True)
@@ -61,12 +62,12 @@ def refusal(
 ) -> KnownRestriction:
     """A refusal that is believed for a day, of two tickers of each market."""
     return KnownRestriction(
-        lack=lack,
+        restriction=lack,
         asset_type=asset_type,
         since_ms=since_ms,
         until_ms=since_ms + DAY,
         message="no",
-        edge_ms=edge_ms,
+        history_starts_ms=edge_ms,
         tickers=TICKERS,
     )
 
@@ -234,20 +235,21 @@ class TestCalls:
 
     def test_a_class_without_snapshots_does_not_keep_the_other_from_them(self) -> None:
         known = Entitlements(
-            end_of_day=False, refusals=[refusal(Restriction.SNAPSHOT, AssetType.FOREX, WEDNESDAY)]
+            end_of_day=False, restrictions=[refusal(Restriction.SNAPSHOT, AssetType.FOREX, WEDNESDAY)]
         )
         calls = plan([Work(EURUSD), Work(BTCUSD)], {}, known, WEDNESDAY)
         assert [type(call) for call in calls] == [BarsCall, SnapshotCall]
 
     def test_without_intraday_bars_the_previous_day_is_asked(self) -> None:
         known = Entitlements(
-            end_of_day=True, refusals=[refusal(Restriction.INTRADAY, AssetType.FOREX, WEDNESDAY)]
+            end_of_day=True, restrictions=[refusal(Restriction.INTRADAY, AssetType.FOREX, WEDNESDAY)]
         )
         assert plan([Work(EURUSD)], {}, known, WEDNESDAY) == [PreviousDayCall((Work(EURUSD),))]
 
     def test_without_intraday_bars_one_grouped_call_serves_a_whole_market(self) -> None:
         known = Entitlements(
-            end_of_day=True, refusals=[refusal(Restriction.INTRADAY, kind, WEDNESDAY) for kind in AssetType]
+            end_of_day=True,
+            restrictions=[refusal(Restriction.INTRADAY, kind, WEDNESDAY) for kind in AssetType],
         )
         calls = plan([Work(EURUSD), Work(BTCUSD), Work(XAUUSD)], {}, known, WEDNESDAY)
         assert calls == [
@@ -275,9 +277,9 @@ class TestCalls:
             asset_type=AssetType.FOREX, at_ms=WEDNESDAY - 1, newest_ms=WEDNESDAY, today_at_ms=WEDNESDAY - 1
         )
         work = [Work(EURUSD), Work(XAUUSD)]
-        known = Entitlements(end_of_day=False, refusals=[refused])
+        known = Entitlements(end_of_day=False, restrictions=[refused])
         assert [type(call) for call in plan(work, {}, known, WEDNESDAY)] == [BarsCall, BarsCall]
-        known = Entitlements(end_of_day=False, refusals=[refused], sightings=[seen])
+        known = Entitlements(end_of_day=False, restrictions=[refused], observations=[seen])
         assert plan(work, {}, known, WEDNESDAY) == [MarketSnapshotCall(tuple(work), AssetType.FOREX)]
 
     def test_bars_work_asks_for_bars_where_prices_come_from_snapshots(self) -> None:
@@ -307,7 +309,7 @@ class TestCalls:
         _, end_ms = only_range(plan([Work(EURUSD)], {}, FREE, WEDNESDAY, probe_today=True))
         assert end_ms == WEDNESDAY - 1
         refused = Entitlements(
-            end_of_day=True, refusals=[refusal(Restriction.TODAY, AssetType.FOREX, WEDNESDAY)]
+            end_of_day=True, restrictions=[refusal(Restriction.TODAY, AssetType.FOREX, WEDNESDAY)]
         )
         _, end_ms = only_range(plan([Work(EURUSD)], {}, refused, WEDNESDAY, probe_today=True))
         assert end_ms == new_york("2026-11-18T00:00") - 1
@@ -347,7 +349,7 @@ class TestThePast:
         edge = new_york("2026-02-10")
         known = Entitlements(
             end_of_day=True,
-            refusals=[refusal(Restriction.HISTORY, AssetType.CRYPTO, WEDNESDAY, edge_ms=edge)],
+            restrictions=[refusal(Restriction.HISTORY, AssetType.CRYPTO, WEDNESDAY, edge_ms=edge)],
         )
         work = page(BTCUSD, date(2026, 2, 1), date(2026, 2, 20))
         assert history_range(work, self.KNOWN, known, WEDNESDAY) == (edge, new_york("2026-02-21"))
@@ -384,7 +386,7 @@ class TestThePast:
 
     def test_nothing_of_the_past_is_asked_where_the_plan_has_no_intraday_bars(self) -> None:
         known = Entitlements(
-            end_of_day=True, refusals=[refusal(Restriction.INTRADAY, AssetType.CRYPTO, WEDNESDAY)]
+            end_of_day=True, restrictions=[refusal(Restriction.INTRADAY, AssetType.CRYPTO, WEDNESDAY)]
         )
         assert pages_to_ask(BTCUSD, self.KNOWN, known, WEDNESDAY) == []
         work = page(BTCUSD, date(2026, 1, 1), date(2026, 1, 20))
@@ -413,13 +415,13 @@ def plannings(
         if lack is not Restriction.LAST_DAY
         for edge in [midnight - draw(st.integers(1, 120)) * DAY if lack is Restriction.HISTORY else None]
     ]
-    sightings = [
+    observations = [
         Observation(
             asset_type=kind, at_ms=now - 1, newest_ms=now - 1, today_at_ms=now - draw(st.integers(1, DAY))
         )
         for kind in draw(st.sets(st.sampled_from(AssetType)))
     ]
-    known = Entitlements(end_of_day=draw(st.booleans()), refusals=refusals, sightings=sightings)
+    known = Entitlements(end_of_day=draw(st.booleans()), restrictions=refusals, observations=observations)
     before = {}
     for asset in ASSETS:
         news = [
@@ -591,7 +593,7 @@ class TestHorizon:
 
     def test_of_a_paid_plan_that_was_refused_today_is_the_last_midnight_for_a_day(self) -> None:
         known = Entitlements(
-            end_of_day=False, refusals=[refusal(Restriction.TODAY, AssetType.FOREX, WEDNESDAY)]
+            end_of_day=False, restrictions=[refusal(Restriction.TODAY, AssetType.FOREX, WEDNESDAY)]
         )
         assert known.visible_until_ms(AssetType.FOREX, WEDNESDAY) == new_york("2026-11-18T00:00")
         assert known.visible_until_ms(AssetType.CRYPTO, WEDNESDAY) == WEDNESDAY

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
@@ -150,7 +151,7 @@ class TestAPriceIsDue:
         verdict = assess(Work(EURUSD), None, known, WEDNESDAY)
         assert (verdict.due, verdict.reason) == (False, "not in the plan; asked again once a day")
         assert verdict.refusal is not None
-        assert verdict.refusal.lack is Restriction.PREVIOUS_DAY
+        assert verdict.refusal.restriction is Restriction.PREVIOUS_DAY
         for lacks in (
             (Restriction.BARS, Restriction.PREVIOUS_DAY),
             (Restriction.SNAPSHOT, Restriction.PREVIOUS_DAY),
@@ -284,7 +285,7 @@ class TestAPageOfThePast:
         verdict = assess(page(BTCUSD, self.FIRST, self.LAST), None, known, WEDNESDAY)
         assert verdict.reason == "the plan has no 5-minute bars of it"
         assert verdict.refusal is not None
-        assert verdict.refusal.lack is lack
+        assert verdict.refusal.restriction is lack
 
     def test_is_older_than_the_history_that_begins_with_its_end(self) -> None:
         end_ms = to_ms(datetime(2026, 10, 4, tzinfo=new_york_zone()))

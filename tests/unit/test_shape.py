@@ -7,9 +7,11 @@ import pytest
 from assetbatch.config.tables import TABLES
 from assetbatch.database.columns import BarColumns, Column
 from assetbatch.database.names import OWN
-from assetbatch.database.shape import DAY_MS, Concern, Shape, concerns
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.database.shape import Concern, Shape, concerns
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.models import Bar
+from assetbatch.domain.units import DAY_MS
 
 TABLE = "market_data.ohlcv_5m"
 

@@ -10,7 +10,6 @@ from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.metrics import (
     CALLS,
-    MINUTE_MS,
     PRIORITY_LATENCY,
     QUEUE_LATENCY,
     QUEUE_SIZE,
@@ -18,6 +17,7 @@ from assetbatch.domain.metrics import (
     age_of,
     step_ms,
 )
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.health import Alert, AssetHealth, Health, JobHealth, Problem
 from assetbatch.health.jobs import NAMES
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from assetbatch.domain.metrics import CALLS, DAY_MS, MINUTE_MS, Series
+from assetbatch.domain.metrics import CALLS, Series
+from assetbatch.domain.units import DAY_MS, MINUTE_MS
 from assetbatch.health import Alert, Health, Problem
 from assetbatch.views.terminal.sparkline import sparkline
 from assetbatch.views.terminal.status import ROWS, render

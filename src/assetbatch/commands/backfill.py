@@ -15,7 +15,7 @@ from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
 from assetbatch.domain.market_hours import open_ms_between, start_of_day
-from assetbatch.domain.models import BAR_MS, Changes, CoveredInterval, IntervalState, StoredAsset
+from assetbatch.domain.models import Changes, CoveredInterval, IntervalState, StoredAsset, floor_to_bar
 from assetbatch.domain.queueing import Enqueued, Lane
 from assetbatch.domain.ranges import newest_to_ask, pages_to_ask
 from assetbatch.domain.records import RUN_PRIORITY, RUN_QUEUE
@@ -71,15 +71,17 @@ def find_holes(
     assets = choose(services.config.assets, symbols)
     stored = services.store.load([asset.symbol for asset in assets])
     starts = {
-        asset.symbol: _floor(start_ms)
+        asset.symbol: floor_to_bar(start_ms)
         for asset in assets
         if (start_ms := _history_start(stored.get(asset.symbol), from_ms)) is not None
     }
-    gaps = services.store.gaps({symbol: (start_ms, _floor(now_ms)) for symbol, start_ms in starts.items()})
+    gaps = services.store.gaps(
+        {symbol: (start_ms, floor_to_bar(now_ms)) for symbol, start_ms in starts.items()}
+    )
     found = []
     for asset in assets:
         spans = stored[asset.symbol].spans if asset.symbol in stored else ()
-        visible_until_ms = _floor(known.visible_until_ms(asset.asset_type, now_ms))
+        visible_until_ms = floor_to_bar(known.visible_until_ms(asset.asset_type, now_ms))
         missing = gaps.get(asset.symbol, [])
         found.append(
             SymbolHoles(
@@ -136,7 +138,7 @@ def backfill(
         to_ms = known.ask_to_ms(asset.asset_type, now_ms)
         if last_day is not None:
             to_ms = min(to_ms, start_of_day(date.fromordinal(last_day.toordinal() + 1)))
-        ranges[asset.symbol] = (from_ms, max(from_ms, _floor(to_ms)))
+        ranges[asset.symbol] = (from_ms, max(from_ms, floor_to_bar(to_ms)))
     gaps = services.store.gaps({symbol: span for symbol, span in ranges.items() if span[0] < span[1]})
     wanted: dict[str, list[CoveredInterval]] = {}
     reports = []
@@ -271,7 +273,3 @@ def _room(services: Services) -> int:
 def _queue_pages(services: Services, work: Iterable[Work]) -> Enqueued:
     items = [(item.id, Lane.HISTORY) for item in islice(work, max(0, _room(services)))]
     return services.queue.enqueue(items) if items else Enqueued((), (), (), ())
-
-
-def _floor(at_ms: int) -> int:
-    return at_ms - at_ms % BAR_MS

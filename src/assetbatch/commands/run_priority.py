@@ -33,6 +33,7 @@ from assetbatch.domain.formatting import listed
 from assetbatch.domain.queueing import CallKind
 from assetbatch.domain.records import RUN_PRIORITY
 from assetbatch.domain.status import Status
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.domain.work import Work
 from assetbatch.refresh.batch import BatchReport, Holder
 from assetbatch.refresh.inflight import calls_at_once
@@ -121,7 +122,7 @@ def _reserve_next(
 ) -> None:
     """Keeps free what the next priority cycle will need, computed from what will be due then; on a plan with
     plenty of calls, what this one has made."""
-    interval_ms = services.config.batch.interval_minutes * 60_000
+    interval_ms = services.config.batch.interval_minutes * MINUTE_MS
     at_ms = expected_next_start(starts_ms, interval_ms)
     if calls_at_once(services.config.call_limit) > 1:
         services.window.reserve(at_ms, calls, interval_ms)

@@ -28,7 +28,8 @@ from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.settings import ASSET_LISTS, SECTIONS, AssetSettings, Config
 from assetbatch.config.symbols import derive, plain
 from assetbatch.config.wording import kind_of, shown
-from assetbatch.domain.assets import Asset, AssetPriority, AssetType
+from assetbatch.domain.asset_classes import EXAMPLES, AssetType, class_of, class_of_type
+from assetbatch.domain.assets import Asset, AssetPriority
 from assetbatch.secret import masked_name, may_be_quoted
 
 _CLASSES: Mapping[object, AssetPriority] = {
@@ -39,8 +40,6 @@ _CLASSES: Mapping[object, AssetPriority] = {
     **{priority.value: priority for priority in AssetPriority},
 }
 """What is written as a secondary asset's priority, or is not written."""
-
-_TYPES = {"C": AssetType.FOREX, "X": AssetType.CRYPTO}
 
 FROM_SYMBOL = "derived from the symbol"
 """The origin of a ticker and a type that are not written."""
@@ -201,11 +200,11 @@ def _asset(
             origins["asset_type"] = FROM_SYMBOL
         ticker, asset_type = derived
     elif asset_type is UNSET:
-        asset_type = _TYPES[ticker[0]]
+        asset_type = class_of(ticker).asset_type
         origins["asset_type"] = FROM_TICKER
-    elif asset_type is not _TYPES[ticker[0]]:
-        prefix = next(prefix for prefix, kind in _TYPES.items() if kind is asset_type)
-        text = f"found {shown(ticker)}, expected {prefix}: before a {asset_type} ticker"
+    elif asset_type is not class_of(ticker).asset_type:
+        prefix = class_of_type(asset_type).prefix
+        text = f"found {shown(ticker)}, expected {prefix} before a {asset_type} ticker"
         problems.append(ConfigProblem((*path, "polygon_ticker"), text))
     given, number = settings.priority, math.inf
     if name == "priority_assets":
@@ -221,7 +220,7 @@ def _asset(
         priority=priority,
         update_frequency_seconds=settings.update_frequency_seconds,
         enabled=settings.enabled,
-        bars=settings.bars,
+        bars=settings.bars and class_of(ticker).has_bars,
     )
     return _Placed(path, asset, number, origins)
 
@@ -229,8 +228,7 @@ def _asset(
 def _no_ticker(symbol: str, asset_type: AssetType | msgspec.UnsetType) -> str:
     """Why a ticker is wanted: the symbol is no pair of known names, or none of the written type."""
     kind = "" if asset_type is UNSET else f"{asset_type} "
-    examples = {AssetType.FOREX: "C:EURUSD", AssetType.CRYPTO: "X:BTCUSD"}
-    wanted = " or ".join(examples.values()) if asset_type is UNSET else examples[asset_type]
+    wanted = " or ".join(EXAMPLES.values()) if asset_type is UNSET else EXAMPLES[asset_type]
     found = f"the symbol {symbol!r}" if may_be_quoted(symbol) else "the symbol"
     return (
         f"missing, and {found} is no {kind}pair of known names: "

@@ -18,7 +18,8 @@ from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.symbols import Symbol
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import EXAMPLES, AssetType, ticker_pattern
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret
@@ -212,14 +213,14 @@ class AssetSettings(_Section, frozen=True):
         Annotated[
             str,
             Meta(
-                pattern=r"^[CX]:[A-Z0-9._-]{1,32}\Z",
-                description="the provider's name with its prefix, such as C:EURUSD or X:BTCUSD",
+                pattern=ticker_pattern(),
+                description=f"the provider's name with its prefix, such as {' or '.join(EXAMPLES.values())}",
             ),
         ]
         | UnsetType,
         Meta(title="The provider's name of the asset; needed if it does not follow from the symbol"),
     ] = UNSET
-    asset_type: Annotated[AssetType | UnsetType, Meta(title="forex (metals too) or crypto")] = UNSET
+    asset_type: Annotated[AssetType | UnsetType, Meta(title="Class of the asset; metals are forex")] = UNSET
     name: Annotated[str | None, Meta(title="Name for people")] = None
     priority: int | str | UnsetType = UNSET
     update_frequency_seconds: Annotated[

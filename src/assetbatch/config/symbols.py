@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterable
 from typing import ClassVar, NamedTuple, Self
 
-from assetbatch.domain.assets import AssetType
-from assetbatch.domain.currencies import COINS, CURRENCIES, METALS
+from assetbatch.domain.asset_classes import CLASSES, AssetType
 from assetbatch.secret import masked_name
 
 MAX_SYMBOL_LENGTH = 32
 """Maximum number of characters in a symbol."""
 
 ALIKE_HINT = "remove one of them, unless your platform tells them apart"
-_PAIR = re.compile(r"(?:([CX]):)?([A-Z0-9]{2,10}) ?[-/_.: ]? ?([A-Z]{3})(=X)?")
+_PREFIXES = "|".join(sorted({re.escape(one.prefix) for one in CLASSES if one.bases}))
+_PAIR = re.compile(rf"({_PREFIXES})?([A-Z0-9]{{2,10}}) ?[-/_.: ]? ?([A-Z]{{3}})(=X)?")
 
 
 class Symbol(str):
@@ -53,15 +53,11 @@ def derive(symbol: str, asset_type: AssetType | None = None) -> Derived | None:
     if match is None:
         return None
     prefix, base, quote, yahoo = match.groups()
-    if {base, quote} <= CURRENCIES | METALS and base != quote:
-        found = Derived(f"C:{base}{quote}", AssetType.FOREX)
-    elif base in COINS and quote in CURRENCIES and not yahoo:
-        found = Derived(f"X:{base}{quote}", AssetType.CRYPTO)
-    else:
-        return None
-    if asset_type not in (None, found.asset_type) or prefix not in (None, found.polygon_ticker[0]):
-        return None
-    return found
+    for one in CLASSES:
+        if base in one.bases and quote in one.quotes and base != quote and (one.is_on_yahoo or not yahoo):
+            fits = asset_type in (None, one.asset_type) and prefix in (None, one.prefix)
+            return Derived(f"{one.prefix}{base}{quote}", one.asset_type) if fits else None
+    return None
 
 
 def plain(symbol: str) -> str:

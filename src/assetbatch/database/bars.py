@@ -21,8 +21,9 @@ from assetbatch.database.session import Connection
 from assetbatch.database.statements import VALUES
 from assetbatch.domain.market_hours import from_ms
 from assetbatch.domain.models import BAR_MS, Bar
+from assetbatch.domain.units import MINUTE_MS
 
-SETTLED_AFTER_MS = BAR_MS + 20 * 60_000
+SETTLED_AFTER_MS = BAR_MS + 20 * MINUTE_MS
 """Age of a bar's start from which the provider's word on it is final: plans lag by up to 15 minutes."""
 
 _TYPES = ["int8", "int8", *["float8"] * 6, "int8"]

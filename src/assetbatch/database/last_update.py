@@ -5,7 +5,6 @@ Other programs may write into the same document, so that reading takes nothing f
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +13,8 @@ import msgspec
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import Price
-
-_DAY_MS = 86_400_000
+from assetbatch.domain.numbers import positive
+from assetbatch.domain.units import DAY_MS
 
 
 def document(price: Price) -> dict[str, float | str | None]:
@@ -55,19 +54,6 @@ def as_of_ms(stored: dict[str, Any]) -> int | None:
         return None
 
 
-def positive(value: object) -> float | None:
-    """The value as a float if it is a price: a number above 0 and finite."""
-    if type(value) is float:  # what nearly all are; NaN is not above 0
-        return value if 0.0 < value < math.inf else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if number > 0 and math.isfinite(number) else None
-
-
 def supersedes(price: Price, stored: dict[str, Any], now_ms: int, *, learned_later: bool = False) -> bool:
     """Whether `price` is to be written over `stored`.
 
@@ -77,7 +63,7 @@ def supersedes(price: Price, stored: dict[str, Any], now_ms: int, *, learned_lat
     otherwise one mistake would keep the price for ever.
     """
     then_ms = as_of_ms(stored)
-    if then_ms is None or then_ms > max(now_ms, price.as_of_ms) + _DAY_MS or price.as_of_ms > then_ms:
+    if then_ms is None or then_ms > max(now_ms, price.as_of_ms) + DAY_MS or price.as_of_ms > then_ms:
         return True
     if price.as_of_ms < then_ms or learned_later:
         return False

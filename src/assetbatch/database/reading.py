@@ -11,6 +11,7 @@ from assetbatch.database.names import Names
 from assetbatch.database.session import Connection
 from assetbatch.database.text import storable
 from assetbatch.domain.models import StoredAsset
+from assetbatch.domain.numbers import positive
 
 BARS_OF_A_DAY = 288
 
@@ -37,10 +38,10 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
         update = last_update.parse(text)
         found[symbol] = StoredAsset(
             symbol=symbol,
-            last_price=last_update.positive(update.get("last_price")),
-            bid=last_update.positive(update.get("bid")),
-            ask=last_update.positive(update.get("ask")),
-            daily_open=last_update.positive(update.get("daily_open")),
+            last_price=positive(update.get("last_price")),
+            bid=positive(update.get("bid")),
+            ask=positive(update.get("ask")),
+            daily_open=positive(update.get("daily_open")),
             as_of_ms=last_update.as_of_ms(update),
             fetched_to_ms=fetched_to_ms,
             last_sync_ms=last_sync_ms,

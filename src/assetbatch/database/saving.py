@@ -31,6 +31,7 @@ from assetbatch.domain.models import (
     RejectionCause,
     Saved,
 )
+from assetbatch.domain.numbers import positive
 
 SUCCESS = "success"
 FAILED = "failed"
@@ -297,7 +298,7 @@ def _fill(bars_of: Mapping[str, dict[int, Bar]], missing: Mapping[str, float]) -
 
 def _newest(prices: Iterable[Price]) -> dict[str, Price]:
     """The newest price of each symbol; of two of one moment the last. A 0 or NaN is no price."""
-    sound = [price for price in prices if last_update.positive(price.last_price) is not None]
+    sound = [price for price in prices if positive(price.last_price) is not None]
     return {price.symbol: price for price in sorted(sound, key=lambda price: price.as_of_ms)}
 
 

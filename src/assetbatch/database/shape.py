@@ -13,11 +13,11 @@ from assetbatch.database import placing
 from assetbatch.database.columns import PRICES, Column
 from assetbatch.database.names import Names
 from assetbatch.database.session import Connection
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.formatting import listed
 from assetbatch.domain.market_hours import from_ms
+from assetbatch.domain.units import DAY_MS
 
-DAY_MS = 86_400_000
 DAYS_BACK = 34
 """Days of bars that the first call of an asset brings."""
 DAYS_AHEAD = 7
@@ -25,13 +25,8 @@ DAYS_AHEAD = 7
 MOST_SYMBOLS = 200
 """Maximum number of symbols whose partitions are looked at: a table by symbols is rare."""
 
-LARGEST_PRICE = {AssetType.FOREX: 50_000.0, AssetType.CRYPTO: 500_000.0}
-LARGEST_VOLUME = {AssetType.FOREX: 1e6, AssetType.CRYPTO: 1e9}
-"""What a column should be able to hold, by class: prices of 2026 with room for a few years."""
 LARGEST_TRADES = 10_000_000
 """Trades of a bar that a column should be able to hold."""
-SCALE = {AssetType.FOREX: 5, AssetType.CRYPTO: 8}
-"""Digits after the point that prices of a class have."""
 
 
 class Shape(NamedTuple):
@@ -93,26 +88,27 @@ def _of_type(column: Column, assets: Sequence[Asset], prices: Mapping[str, float
     elif column.most is not None and column.name == "trades" and column.most <= LARGEST_TRADES:
         found.append((f"more than {column.most:,.0f} trades of a bar are refused", "bigint"))
     elif column.most is not None and (is_price or column.name == "volume"):
-        largest = LARGEST_PRICE if is_price else LARGEST_VOLUME
-        narrow = [asset for asset in assets if column.most <= _needed(asset, largest, prices, is_price)]
+        needed = _largest_price if is_price else _largest_volume
+        narrow = [asset for asset in assets if column.most <= needed(asset, prices)]
         if narrow:
             what = f"{round(column.most):,} and more is refused, which {_names(narrow)} may reach"
             found.append((what, "double precision"))
     if is_price and column.scale is not None and column.least is not None:
         lost = [asset for asset in assets if 0 < prices.get(asset.symbol, 1.0) < column.least]
-        coarse = [asset for asset in assets if column.scale < SCALE[asset.asset_type]]
+        coarse = [asset for asset in assets if column.scale < asset.asset_class.price_digits]
         if lost or coarse:
             what = f"what is below {column.least:g} would be 0 and is refused, finer digits are rounded"
-            coarse.sort(key=lambda asset: -SCALE[asset.asset_type])
+            coarse.sort(key=lambda asset: -asset.asset_class.price_digits)
             found.append((f"{what} ({_names(lost or coarse)})", "double precision"))
     return found
 
 
-def _needed(
-    asset: Asset, largest: Mapping[AssetType, float], prices: Mapping[str, float], is_price: bool
-) -> float:
-    known = prices.get(asset.symbol) if is_price else None
-    return largest[asset.asset_type] if known is None else max(2 * known, largest[asset.asset_type])
+def _largest_price(asset: Asset, prices: Mapping[str, float]) -> float:
+    return max(2 * prices.get(asset.symbol, 0.0), asset.asset_class.largest_price)
+
+
+def _largest_volume(asset: Asset, _prices: Mapping[str, float]) -> float:
+    return asset.asset_class.largest_volume if asset.asset_class.has_volume else 0.0
 
 
 def _names(assets: Sequence[Asset]) -> str:

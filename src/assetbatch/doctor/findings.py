@@ -17,25 +17,27 @@ from assetbatch.database.facts import DatabaseFacts
 from assetbatch.database.failures import INIT_HINT
 from assetbatch.database.partitions import LATER, Partition, missing, month_of
 from assetbatch.database.shape import Concern
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.entitlements import Entitlements, restriction_in_words
 from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.queueing import QueueState
 from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
+from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.health import JobHealth
 from assetbatch.health.jobs import ENQUEUE_MS, interval_ms
 from assetbatch.health.problems import MISSED_STARTS, QUEUE_SILENT_MS
 from assetbatch.state.window import WindowState
 
-CLOCK_WARNING_MS = 2_000
-CLOCK_ERROR_MS = 60_000
+CLOCK_WARNING_MS = 2 * SECOND_MS
+CLOCK_ERROR_MS = MINUTE_MS
 REDIS_VERSION = (7, 0)
 VALKEY_VERSION = (8, 0)
 POSTGRES_VERSION = 150_000
 NEARLY_FULL = 0.9
-LONGEST_CYCLE_MS = 3_600_000 + 60_000
+LONGEST_CYCLE_MS = HOUR_MS + MINUTE_MS
 """No `--max-seconds` is longer than an hour; a lock that is held for more has come by a clock's jump."""
 NTP_HINT = "have NTP (chrony, systemd-timesyncd) slew both clocks; a jump ahead would open the call window"
 CRON_HINT = "put the lines of crontab.example into your crontab, with your paths"
@@ -335,7 +337,7 @@ def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
     expected = Entitlements(end_of_day=config.tier.delay_minutes > 0)
     for refusal in known.believed(now_ms):
         words = restriction_in_words(refusal)
-        if config.rate_limiting.tier == "free" or expected.expects(refusal.lack, refusal.asset_type):
+        if config.rate_limiting.tier == "free" or expected.expects(refusal.restriction, refusal.asset_type):
             findings.append(ok("plan", words))
         else:
             tier = config.rate_limiting.tier
@@ -347,7 +349,7 @@ def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
 
 def _horizon(known: Entitlements, asset_type: AssetType, now_ms: int) -> str:
     horizon = known.visible_until_ms(asset_type, now_ms)
-    return f"{asset_type} up to {'now' if now_ms - horizon < 60_000 else moment(horizon)}"
+    return f"{asset_type} up to {'now' if now_ms - horizon < MINUTE_MS else moment(horizon)}"
 
 
 def of_window(state: WindowState) -> Finding:
@@ -408,7 +410,7 @@ def _of_job(job: JobHealth, age_ms: int, waiting: int, config: Config) -> Findin
         if job.id == RUN_QUEUE and waiting and age_ms > QUEUE_SILENT_MS:
             return warning("cron", f"{started}, and {plural(waiting, 'item')} in the queue", CRON_LATE_HINT)
         if job.id == ENQUEUE_SECONDARY and age_ms > MISSED_STARTS * _enqueue_ms(config):
-            words = f"{started}, it should be every {_enqueue_ms(config) // 60_000} min"
+            words = f"{started}, it should be every {_enqueue_ms(config) // MINUTE_MS} min"
             return warning("cron", words, CRON_LATE_HINT)
     words = f"{_name(job)} started {ago(age_ms)}: {job.last_result}"
     if job.last_error:

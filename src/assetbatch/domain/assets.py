@@ -1,21 +1,12 @@
-"""What is refreshed: an asset, its type, its class in the queue."""
+"""What is refreshed: an asset, and its priority in the queue."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import lru_cache
 
 import msgspec
 
-from assetbatch.domain.currencies import METALS
-from assetbatch.domain.market_hours import Market
-
-
-class AssetType(StrEnum):
-    """The provider's two currency markets."""
-
-    FOREX = "forex"
-    CRYPTO = "crypto"
+from assetbatch.domain.asset_classes import AssetClass, AssetType, Market, class_of
 
 
 class AssetPriority(StrEnum):
@@ -44,14 +35,11 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     bars: bool = True
 
     @property
+    def asset_class(self) -> AssetClass:
+        """What sets its class apart."""
+        return class_of(self.polygon_ticker)
+
+    @property
     def market(self) -> Market:
         """Whose hours it follows."""
-        return market_of(self.polygon_ticker)
-
-
-@lru_cache(maxsize=2**14)
-def market_of(ticker: str) -> Market:
-    """The market of a ticker: crypto, spot metals or forex."""
-    if ticker.startswith("X:"):
-        return Market.CRYPTO
-    return Market.METAL if ticker.startswith(tuple(f"C:{metal}" for metal in METALS)) else Market.FOREX
+        return class_of(self.polygon_ticker).market

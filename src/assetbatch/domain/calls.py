@@ -7,7 +7,8 @@ from datetime import date
 
 import msgspec
 
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.entitlements import (
     Entitlements,
     Restriction,
@@ -114,6 +115,8 @@ def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object
         return (SnapshotCall,)
     if known.market_snapshots(asset_type, now_ms, ticker):
         return (MarketSnapshotCall, asset_type)
+    if asset.asset_class.grouped_market is None:
+        return None
     only_days = not known.intraday(asset_type, now_ms, ticker)
     ended_days = not asset.bars and not known.may_ask_today(asset_type, now_ms)
     if (only_days or ended_days) and not known.lacks(Restriction.GROUPED, asset_type, now_ms):

@@ -13,8 +13,8 @@ from enum import StrEnum
 
 import msgspec
 
+from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.market_hours import (
-    Market,
     day_of,
     is_open,
     last_open,
@@ -23,7 +23,7 @@ from assetbatch.domain.market_hours import (
     open_spans,
     start_of_day,
 )
-from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState
+from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, floor_to_bar
 
 
 class Reason(StrEnum):
@@ -183,7 +183,7 @@ def holes(
     between which the market was only closed are one. A slot is published when it ends at or before the
     horizon. With `include_closed` the closed times are holes of no bars in their place between the others.
     """
-    border_ms = visible_until_ms - visible_until_ms % BAR_MS
+    border_ms = floor_to_bar(visible_until_ms)
     found: list[Hole] = []
     for start_ms, end_ms in gaps:
         at_ms = start_ms
@@ -235,7 +235,7 @@ def _joined(last: Hole, piece: Hole) -> Hole:
 def completeness(market: Market, spans: Sequence[CoveredInterval], visible_until_ms: int) -> float | None:
     """The share (0 to 1) of the market's open time from the first span to the horizon that is ASKED, leaving
     out what is NOT_IN_PLAN; None where there is no such time."""
-    border_ms = visible_until_ms - visible_until_ms % BAR_MS
+    border_ms = floor_to_bar(visible_until_ms)
     if not spans:
         return None
 

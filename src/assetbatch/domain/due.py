@@ -9,12 +9,7 @@ import msgspec
 
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import asked_to
-from assetbatch.domain.entitlements import (
-    HOUR_MS,
-    Entitlements,
-    KnownRestriction,
-    Restriction,
-)
+from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Restriction
 from assetbatch.domain.formatting import ago, format_duration, moment
 from assetbatch.domain.market_hours import last_open
 from assetbatch.domain.models import (
@@ -31,9 +26,10 @@ from assetbatch.domain.pauses import (
     worth_a_call,
 )
 from assetbatch.domain.ranges import history_range
+from assetbatch.domain.units import HOUR_MS, SECOND_MS
 from assetbatch.domain.work import Work, WorkKind, days_range
 
-JITTER_MS = 30_000
+JITTER_MS = 30 * SECOND_MS
 """Cron does not start on the millisecond: an asset is due this much before its frequency is over."""
 
 

@@ -13,12 +13,13 @@ from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.models import SNAPSHOT_TICKERS, StoredAsset
 from assetbatch.domain.queueing import CallLimit, Lane
 from assetbatch.domain.records import CycleRecord
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.domain.work import Work
 
 CALL_SECONDS_GUESS = 1.0
 """How long a call takes, where no cycle has measured it yet."""
 
-CRON_MS = 60_000
+CRON_MS = MINUTE_MS
 """How often cron starts run-queue."""
 
 CALLING_SECONDS = 50
@@ -101,9 +102,9 @@ def estimate(
 ) -> Forecast:
     """The forecast for so many calls: `limit` a window less what priority takes each `interval_ms`, and not
     faster than one call after the other (`call_seconds`; 0 where the limit is what counts)."""
-    allowed = limit * 60_000 / window_ms
+    allowed = limit * MINUTE_MS / window_ms
     # priority cannot take all of it for ever
-    per_minute = max(allowed - priority_calls * 60_000 / interval_ms, allowed / 100)
+    per_minute = max(allowed - priority_calls * MINUTE_MS / interval_ms, allowed / 100)
     if call_seconds:
         per_minute = min(per_minute, CALLING_SECONDS / call_seconds)
     minutes = calls / per_minute
@@ -112,5 +113,5 @@ def estimate(
         calls=calls,
         calls_per_minute=round(per_minute, 2),
         minutes=round(minutes, 1),
-        done_ms=round(now_ms + wait_ms + minutes * 60_000),
+        done_ms=round(now_ms + wait_ms + minutes * MINUTE_MS),
     )

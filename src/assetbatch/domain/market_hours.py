@@ -1,18 +1,18 @@
 """When markets are open, computed from New York's wall clock and its summer time.
 
-Forex trades from Sunday 17:00 to Friday 17:00 New York time; spot metals from Sunday 18:00 to
-Friday 17:00 with a break from 17:00 to 18:00 each day; crypto never closes. Holidays are not
-coded: they show as empty answers. All moments are Unix milliseconds, UTC.
+The descriptors of the asset classes have the hours (`asset_classes.py`). Holidays are not coded: they show as
+empty answers. All moments are Unix milliseconds, UTC.
 """
 
 from __future__ import annotations
 
 from calendar import isleap
 from datetime import UTC, date, datetime, time, timedelta
-from enum import StrEnum
 from functools import cache, lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
+
+from assetbatch.domain.asset_classes import SESSIONS, Market
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -24,25 +24,6 @@ def new_york_zone() -> ZoneInfo:
     from zoneinfo import ZoneInfo
 
     return ZoneInfo("America/New_York")
-
-
-class Market(StrEnum):
-    """The three sets of hours a currency can follow."""
-
-    FOREX = "forex"
-    METAL = "metal"
-    CRYPTO = "crypto"
-
-
-# Opening and closing hour of each weekday's session (Monday is 0), New York wall clock.
-_SESSIONS: dict[Market, dict[int, tuple[tuple[int, int], ...]]] = {
-    Market.FOREX: {6: ((17, 24),), 0: ((0, 24),), 1: ((0, 24),), 2: ((0, 24),), 3: ((0, 24),), 4: ((0, 17),)},
-    Market.METAL: {
-        6: ((18, 24),),
-        **dict.fromkeys(range(4), ((0, 17), (18, 24))),
-        4: ((0, 17),),
-    },
-}
 
 
 def to_ms(moment: datetime) -> int:
@@ -77,7 +58,8 @@ def last_midnight(at_ms: int) -> int:
 @lru_cache(maxsize=4096)
 def sessions(market: Market, day: date) -> tuple[tuple[int, int], ...]:
     """The half-open spans `[start_ms, end_ms)` in which a market is open on a New York day."""
-    if market is Market.CRYPTO:
+    weekly = SESSIONS[market]
+    if weekly is None:
         return ((start_of_day(day), start_of_day(day + timedelta(days=1))),)
 
     def at(hour: int) -> int:
@@ -85,7 +67,7 @@ def sessions(market: Market, day: date) -> tuple[tuple[int, int], ...]:
             return start_of_day(day + timedelta(days=1))
         return to_ms(datetime.combine(day, time(hour), tzinfo=new_york_zone()))
 
-    return tuple((at(opens), at(closes)) for opens, closes in _SESSIONS[market].get(day.weekday(), ()))
+    return tuple((at(opens), at(closes)) for opens, closes in weekly.get(day.weekday(), ()))
 
 
 def is_open(market: Market, at_ms: int) -> bool:
@@ -118,7 +100,7 @@ def next_open(market: Market, at_ms: int) -> int:
 
 def open_spans(market: Market, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
     """The half-open spans within `[start_ms, end_ms)` in which a market is open, merged over midnight."""
-    if market is Market.CRYPTO:
+    if SESSIONS[market] is None:
         return [(start_ms, end_ms)] if start_ms < end_ms else []
     found: list[tuple[int, int]] = []
     day = day_of(start_ms)
@@ -139,7 +121,7 @@ def open_ms_between(market: Market, start_ms: int, end_ms: int) -> int:
     """How many milliseconds the market is open within `[start_ms, end_ms)`; cheap over years."""
     if start_ms >= end_ms:
         return 0
-    if market is Market.CRYPTO:
+    if SESSIONS[market] is None:
         return end_ms - start_ms
     first, last = day_of(start_ms), day_of(end_ms)
     years = sum(_open_ms_before(market, year)[-1] for year in range(first.year, last.year))

@@ -13,8 +13,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-MINUTE_MS = 60_000
-DAY_MS = 1440 * MINUTE_MS
+from assetbatch.domain.units import MINUTE_MS
 
 CALLS = "api.calls"
 """Calls answered in each minute."""

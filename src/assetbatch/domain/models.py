@@ -10,11 +10,18 @@ from enum import StrEnum
 
 import msgspec
 
-BAR_MS = 300_000
+from assetbatch.domain.units import MINUTE_MS
+
+BAR_MS = 5 * MINUTE_MS
 """Length of a bar: five minutes."""
 
 SNAPSHOT_TICKERS = 250
 """The most tickers that one `/v3/snapshot` can ask for; without `limit` the provider answers only 10."""
+
+
+def floor_to_bar(at_ms: int) -> int:
+    """Return the start of the five minutes that a moment lies in."""
+    return at_ms - at_ms % BAR_MS
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from assetbatch.domain.entitlements import (
-    DAY_MS,
-    DOUBTED_MS,
-    HOUR_MS,
-)
+from assetbatch.domain.entitlements import DOUBTED_MS
 from assetbatch.domain.models import (
     CoveredInterval,
     IntervalFault,
     IntervalState,
     StoredAsset,
 )
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 
 FAILED_AGAIN_MS = 6 * HOUR_MS
 """When a hole that a failed call has left is asked for again, beyond the queue's own retries."""

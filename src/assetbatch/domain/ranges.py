@@ -15,6 +15,7 @@ from assetbatch.domain.models import (
     CoveredInterval,
     IntervalState,
     StoredAsset,
+    floor_to_bar,
 )
 from assetbatch.domain.pauses import worth_a_call
 from assetbatch.domain.work import PAGE_DAYS, PAGE_MS, Work, WorkKind, days_range
@@ -41,7 +42,7 @@ def history_range(
     asset = work.asset
     start_ms, end_ms = days_range(work)
     start_ms = max(start_ms, known.history_from_ms(asset.asset_type, now_ms))
-    end_ms = min(end_ms, _floor(known.ask_to_ms(asset.asset_type, now_ms)))
+    end_ms = min(end_ms, floor_to_bar(known.ask_to_ms(asset.asset_type, now_ms)))
     if start_ms >= end_ms:
         return None
     spans = stored.spans if stored else ()
@@ -81,7 +82,7 @@ def latest_range(
         start_ms = max(earliest, last_midnight(min(known_to, end_ms) - 1))
         holes = askable(asset, stored, earliest, start_ms, now_ms)
         start_ms = min([start_ms, *(hole.start_ms for hole in holes)])
-    return _floor(start_ms), end_ms
+    return floor_to_bar(start_ms), end_ms
 
 
 def askable(
@@ -120,7 +121,3 @@ def newest_to_ask(
     stretches = [(stretch.start_ms, stretch.end_ms) for stretch in found]
     for first, last in newest_pages(asset.market, stretches, PAGE_DAYS):
         yield Work(asset, WorkKind.HISTORY, first, last)
-
-
-def _floor(at_ms: int) -> int:
-    return at_ms - at_ms % BAR_MS

@@ -9,10 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.entitlements import (
-    DAY_MS,
-)
 from assetbatch.domain.market_hours import start_of_day
+from assetbatch.domain.units import DAY_MS
 
 PAGE_DAYS = 34
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 
-from assetbatch.domain.assets import Asset, AssetType
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import completeness
 from assetbatch.domain.due import assess
-from assetbatch.domain.entitlements import HOUR_MS, Entitlements
+from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import iso, iso_or_none, moment
-from assetbatch.domain.market_hours import Market, is_open, last_open, next_open, open_ms_between
-from assetbatch.domain.models import BAR_MS, IntervalState, StoredAsset
+from assetbatch.domain.market_hours import is_open, last_open, next_open, open_ms_between
+from assetbatch.domain.models import IntervalState, StoredAsset, floor_to_bar
+from assetbatch.domain.units import HOUR_MS, MINUTE_MS
 from assetbatch.domain.work import Work
 from assetbatch.health.document import AssetHealth
 
 NOT_REGISTERED = "not registered: run assetbatch init"
 NOT_STORED = "the last refresh succeeded, and no price is stored"
 
-STALE_SLACK_MS = 60_000
-COMPLETE_SLACK_MS = 30 * 60_000
+STALE_SLACK_MS = MINUTE_MS
+COMPLETE_SLACK_MS = 30 * MINUTE_MS
 
 
 def newest_of_markets(assets: Iterable[Asset], stored: Mapping[str, StoredAsset]) -> dict[Market, int]:
@@ -138,7 +140,7 @@ def stillness(
     if open_ms_between(asset.market, quiet_to_ms, stored.last_sync_ms) < patience_ms:
         return Stillness.QUIET
     others_moved = newest_ms - stored.as_of_ms >= patience_ms
-    if asset.asset_type is AssetType.CRYPTO or others_moved:
+    if asset.asset_class.never_closes or others_moved:
         return Stillness.UNEXPLAINED
     return Stillness.NONE
 
@@ -147,6 +149,6 @@ def _empty_to(stored: StoredAsset, as_of_ms: int) -> int:
     """The moment up to which bars were asked for since a price and there are none; else the price's own."""
     if stored.last_bar_ms is not None and stored.last_bar_ms > as_of_ms:
         return as_of_ms
-    slot_ms = as_of_ms - as_of_ms % BAR_MS
+    slot_ms = floor_to_bar(as_of_ms)
     asked = [span for span in stored.spans if span.state is IntervalState.ASKED]
     return next((max(as_of_ms, s.end_ms) for s in asked if s.start_ms <= slot_ms < s.end_ms), as_of_ms)

@@ -6,9 +6,9 @@ from assetbatch.config import Config
 from assetbatch.domain.due import expected_next_start
 from assetbatch.domain.formatting import iso, iso_or_none
 from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.health.document import JobHealth
 
-MINUTE_MS = 60_000
 NAMES = {
     RUN_PRIORITY: "refresh the priority assets",
     RUN_QUEUE: "work the queue",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from assetbatch.config import Config
-from assetbatch.domain.entitlements import HOUR_MS
 from assetbatch.domain.queueing import QueueState
 from assetbatch.domain.records import CycleRecord
+from assetbatch.domain.units import HOUR_MS
 from assetbatch.health.document import Alert, Severity
 
 

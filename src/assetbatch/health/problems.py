@@ -10,12 +10,13 @@ from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.formatting import ago, format_duration, listed, plural
 from assetbatch.domain.queueing import DeadLetter, QueueState
 from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
+from assetbatch.domain.units import HOUR_MS, MINUTE_MS
 from assetbatch.health.assets import NOT_REGISTERED, NOT_STORED
 from assetbatch.health.document import Alert, AssetHealth, Problem, Severity
 
 MISSED_STARTS = 3
-QUEUE_SILENT_MS = 10 * 60_000
-ENQUEUE_SILENT_MS = 3 * 3_600_000
+QUEUE_SILENT_MS = 10 * MINUTE_MS
+ENQUEUE_SILENT_MS = 3 * HOUR_MS
 NAMES_SHOWN = 3
 
 
@@ -39,7 +40,7 @@ def problems_of(
             severity: Severity = "critical" if failed and command == RUN_PRIORITY else "warning"
             problems.append(Problem(words, "assetbatch doctor looks into it", severity))
     priority = jobs[RUN_PRIORITY]
-    interval_ms = config.batch.interval_minutes * 60_000
+    interval_ms = config.batch.interval_minutes * MINUTE_MS
     if not config.enabled_priority_assets:
         pass  # nothing is to be started
     elif priority.last_started_ms is None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from assetbatch.domain.models import BAR_MS, Bar
+from assetbatch.domain.models import BAR_MS, Bar, floor_to_bar
+from assetbatch.domain.numbers import finite
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.decoding import (
@@ -27,7 +28,6 @@ from assetbatch.provider.decoding import (
     check_ticker,
     decode,
     moment_ms,
-    number,
 )
 from assetbatch.provider.refusals import UNDECODABLE, Refusal
 from assetbatch.secret import Secret
@@ -135,14 +135,14 @@ def _loosened(elements: Iterable[msgspec.Raw], refused: Counter[str]) -> Iterato
             refused["undecodable"] += 1
             continue
         yield RawBar(
-            t=bar.t if number(bar.t) is not None else None,
-            o=number(bar.o),
-            h=number(bar.h),
-            l=number(bar.l),
-            c=number(bar.c),
-            v=number(bar.v),
-            vw=number(bar.vw),
-            n=bar.n if number(bar.n) is not None else None,
+            t=bar.t if finite(bar.t) is not None else None,
+            o=finite(bar.o),
+            h=finite(bar.h),
+            l=finite(bar.l),
+            c=finite(bar.c),
+            v=finite(bar.v),
+            vw=finite(bar.vw),
+            n=bar.n if finite(bar.n) is not None else None,
             ticker=bar.ticker,
         )
 
@@ -213,10 +213,10 @@ class _Sifted:
         """An element off the grid, outside the range or of no moment: the slot that it may be of is noted,
         also where its moment is in another unit."""
         at_ms = moment_ms(t)
-        if at_ms is not None and start_ms - start_ms % BAR_MS <= at_ms <= end_ms:
+        if at_ms is not None and floor_to_bar(start_ms) <= at_ms <= end_ms:
             self.refused["time"] += 1
             if at_ms % BAR_MS:
-                self.off_grid.append(at_ms - at_ms % BAR_MS)
+                self.off_grid.append(floor_to_bar(at_ms))
             else:
                 self.misplaced.add(at_ms)
             return

@@ -11,7 +11,7 @@ from datetime import date
 from typing import Self
 from urllib.parse import quote, urlencode, urlsplit
 
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType, class_of_type
 from assetbatch.domain.models import SNAPSHOT_TICKERS, Price
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import BarsAnswer, MarketStatus, PricesAnswer
@@ -30,8 +30,6 @@ from assetbatch.secret import Secret
 
 MAX_BASE_BARS = 50_000
 """The provider's largest `limit`; it counts minutes, so a page holds up to 10,000 5-minute bars."""
-
-_GROUPED_MARKETS = {AssetType.FOREX: "fx", AssetType.CRYPTO: "crypto"}  # snapshots call fx forex
 
 _PROVIDER_HOSTS = frozenset({"api.massive.com", "api.polygon.io"})  # two names of one service
 
@@ -78,7 +76,8 @@ class ProviderClient:
         """The latest prices of 1 to 250 tickers of one market (`/v2/snapshot`)."""
         _check_number(assets)
         query = urlencode({"tickers": ",".join(assets)}, safe=":,")
-        target = f"/v2/snapshot/locale/global/markets/{asset_type}/tickers?{query}"
+        of = class_of_type(asset_type)
+        target = f"/v2/snapshot/locale/{of.locale}/markets/{of.snapshot_market}/tickers?{query}"
         return decode_market_snapshot(self._get(target, deadline_seconds), assets, self._key)
 
     def grouped_day(
@@ -90,8 +89,9 @@ class ProviderClient:
         deadline_seconds: float | None = None,
     ) -> PricesAnswer:
         """A New York day of any number of tickers of one market: each close as the price, as of its end."""
-        market = _GROUPED_MARKETS[asset_type]
-        target = f"/v2/aggs/grouped/locale/global/market/{market}/{day.isoformat()}?adjusted=true"
+        of = class_of_type(asset_type)
+        place = f"locale/{of.locale}/market/{of.grouped_market}"
+        target = f"/v2/aggs/grouped/{place}/{day.isoformat()}?adjusted=true"
         return decode_grouped_day(self._get(target, deadline_seconds), day, assets, self._key)
 
     def bars(

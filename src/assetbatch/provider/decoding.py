@@ -7,11 +7,11 @@ none), a moment is one of this century. No value comes from anywhere but the ans
 
 from __future__ import annotations
 
-import math
 from typing import Any, TypeVar
 
 import msgspec
 
+from assetbatch.domain.numbers import finite
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.refusals import GOOD_WORDS, UNDECODABLE, Refusal, classify, one_line
 from assetbatch.provider.repair import repaired
@@ -29,26 +29,13 @@ _NEWEST_MS = 4_102_444_800_000  # 2100-01-01
 _T = TypeVar("_T")
 
 
-def number(value: object) -> float | None:
-    """`value` as a finite float; None for anything that is no number."""
-    if type(value) is float:  # what nearly all are
-        return value if math.isfinite(value) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        as_float = float(value)
-    except OverflowError:
-        return None
-    return as_float if math.isfinite(as_float) else None
-
-
 def price(value: object) -> float | None:
     """`value` as a price, or None: the provider's 0 means that there is none."""
     if type(value) is float:  # what nearly all are; NaN is not above anything
         return value if LOWEST_PRICE <= value <= HIGHEST_PRICE else None
     if value is None:
         return None
-    as_float = number(value)
+    as_float = finite(value)
     return as_float if as_float is not None and LOWEST_PRICE <= as_float <= HIGHEST_PRICE else None
 
 
@@ -64,7 +51,7 @@ def moment_ms(value: object) -> int | None:
         return None
     if type(value) is int:  # what nearly all are; ns do not fit a float
         exact = value
-    elif (as_float := number(value)) is not None:
+    elif (as_float := finite(value)) is not None:
         exact = int(as_float)
     else:
         return None

@@ -14,7 +14,9 @@ import msgspec
 
 from assetbatch.domain import market_hours
 from assetbatch.domain.models import Price
+from assetbatch.domain.numbers import finite
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.units import DAY_MS
 from assetbatch.provider import decoding
 from assetbatch.provider.answers import PricesAnswer
 from assetbatch.provider.bars import RawBar, fault, raw_bars
@@ -33,7 +35,6 @@ from assetbatch.provider.decoding import (
 from assetbatch.provider.refusals import UNDECODABLE, Refusal, classify, classify_ticker
 from assetbatch.secret import Secret
 
-_DAY_MS = 86_400_000
 _NOTHING = msgspec.Raw(b"{}")
 
 
@@ -217,7 +218,7 @@ def _first_price(
 
 
 def _said(value: object) -> str:
-    as_float = decoding.number(value)
+    as_float = finite(value)
     return "no number" if as_float is None else f"{as_float:.10g}"
 
 
@@ -492,6 +493,6 @@ def _bar_day(at_ms: int) -> date:
     A UTC midnight is the start of that UTC date; every other moment that was seen (end of the UTC
     day, start or end of the New York day, a moment within it) lies in the New York day.
     """
-    if at_ms % _DAY_MS == 0:
+    if at_ms % DAY_MS == 0:
         return market_hours.from_ms(at_ms).date()
     return market_hours.day_of(at_ms)

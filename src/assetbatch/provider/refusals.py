@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from assetbatch.domain.asset_classes import EXAMPLES
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import AssetbatchError, KeyRefusedError, UnreachableError
 from assetbatch.secret import Secret
@@ -56,9 +57,11 @@ _EXIT_CODES = {
     RefusalKind.PROVIDER_DOWN: UnreachableError.exit_code,
 }
 
+_EXAMPLES = ", ".join(f"{asset_type} is like {ticker}" for asset_type, ticker in EXAMPLES.items())
+
 _HINTS = {
     RefusalKind.KEY: "check POLYGON_API_KEY or MASSIVE_API_KEY",
-    RefusalKind.UNKNOWN_TICKER: "check polygon_ticker; forex is like C:EURUSD, crypto like X:BTCUSD",
+    RefusalKind.UNKNOWN_TICKER: f"check polygon_ticker; {_EXAMPLES}",
     RefusalKind.TOO_MANY_CALLS: "see whether another program uses the same key",
     RefusalKind.NONSENSE: "check provider.base_url",
 }

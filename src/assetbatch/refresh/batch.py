@@ -247,7 +247,7 @@ class BatchState:
             error = refusal.message
             self._settle(Result(work=item, status=Status.NOT_ENTITLED, error=error, final=True))
             return
-        if refusal and refusal.lack is Restriction.HISTORY:
+        if refusal and refusal.restriction is Restriction.HISTORY:
             self._note(item.asset.symbol, too_old(item, self._known, refusal.since_ms))
         self._settle(Result(work=item, status=Status.FRESH, error=verdict.reason))
 

@@ -22,7 +22,7 @@ from assetbatch.refresh.batch import Ask
 from assetbatch.state.window import Grant
 
 if TYPE_CHECKING:
-    from assetbatch.domain.assets import AssetType
+    from assetbatch.domain.asset_classes import AssetType
 
 MOST_OUT = 8
 """Threads of a plan without a limit. An answer is worked off in a few ms: more of them would only wait."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.calls import BarsCall, Call, PricesCall, asset_types
 from assetbatch.domain.coverage import open_stretches, record
-from assetbatch.domain.entitlements import DAY_MS, HOUR_MS, Entitlements
+from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import moment, plural
-from assetbatch.domain.market_hours import Market, last_midnight, open_ms_between
+from assetbatch.domain.market_hours import last_midnight, open_ms_between
 from assetbatch.domain.models import (
     BAR_MS,
     Bar,
@@ -24,20 +24,22 @@ from assetbatch.domain.models import (
     IntervalState,
     Price,
     StoredAsset,
+    floor_to_bar,
 )
 from assetbatch.domain.queueing import Fault
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import OPEN, Status
+from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
 from assetbatch.domain.work import Work, WorkKind, days_range
 from assetbatch.provider.refusals import Refusal
 
 if TYPE_CHECKING:
     from assetbatch.provider.answers import BarsAnswer, PricesAnswer
 
-FUTURE_MS = 60_000
+FUTURE_MS = MINUTE_MS
 """How far ahead of our clock a price may be dated."""
 
-SETTLED_AFTER_MS = 25 * 60_000
+SETTLED_AFTER_MS = 25 * MINUTE_MS
 """How old a slot without a bar must be for the provider to have none: plans lag by up to 15 minutes."""
 
 HOLE_MS = HOUR_MS
@@ -252,7 +254,7 @@ def bars_findings(
     is. With a further page the work waits for that; a page beyond the last bar that can be is not asked."""
     asset = call.work[0].asset
     before = stored[asset.symbol].spans if asset.symbol in stored else ()
-    from_ms = page.from_ms if page else _floor(call.start_ms)
+    from_ms = page.from_ms if page else floor_to_bar(call.start_ms)
     end_ms = _end_of(call, now_ms)
     to_ms = answered_to(call, answer, now_ms, known.newest_ms(asset.asset_type))
     if answer.next_url is not None and not open_ms_between(asset.market, to_ms, end_ms):
@@ -348,7 +350,7 @@ def failed_range(
 ) -> list[CoveredInterval]:
     """What the ledger learns of the range of a call, or of what is left of it after some pages, that brought
     nothing."""
-    start_ms = page.from_ms if page else _floor(call.start_ms)
+    start_ms = page.from_ms if page else floor_to_bar(call.start_ms)
     end_ms = _end_of(call, now_ms)
     keeps_bars = call.work[0].asset.bars
     return (
@@ -410,16 +412,12 @@ def answered_to(call: BarsCall, answer: BarsAnswer, now_ms: int, newest_ms: int)
     if answer.next_url is not None:
         return last_ms
     known_ms = newest_ms + HOUR_MS if newest_ms else now_ms - LATE_AT_MOST_MS
-    return max(last_ms, min(end_ms, _floor(min(known_ms, now_ms - SETTLED_AFTER_MS))))
+    return max(last_ms, min(end_ms, floor_to_bar(min(known_ms, now_ms - SETTLED_AFTER_MS))))
 
 
 def _end_of(call: BarsCall, now_ms: int) -> int:
     """The end of the last slot of a range that has ended."""
-    return _floor(min(call.end_ms + 1, now_ms))
-
-
-def _floor(at_ms: int) -> int:
-    return at_ms - at_ms % BAR_MS
+    return floor_to_bar(min(call.end_ms + 1, now_ms))
 
 
 def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int) -> Price:

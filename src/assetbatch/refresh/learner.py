@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from assetbatch.domain.assets import AssetType
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
@@ -17,8 +17,6 @@ from assetbatch.domain.calls import (
     asset_types,
 )
 from assetbatch.domain.entitlements import (
-    DAY_MS,
-    HOUR_MS,
     UNPUBLISHED_DAYS,
     Entitlements,
     KnownRestriction,
@@ -27,6 +25,7 @@ from assetbatch.domain.entitlements import (
 )
 from assetbatch.domain.market_hours import day_of, is_open, last_midnight, open_ms_between, start_of_day
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import PAGE_MS
 from assetbatch.errors import RedisError
 from assetbatch.provider.refusals import Refusal

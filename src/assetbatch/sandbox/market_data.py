@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from assetbatch.domain.market_hours import Market, day_of, last_midnight, start_of_day
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.market_hours import day_of, last_midnight, start_of_day
 from assetbatch.sandbox import plans
 from assetbatch.sandbox.bars import HOUR_MS, VOLUME_UNITS, Row, Source, merge
 from assetbatch.sandbox.plans import Plan

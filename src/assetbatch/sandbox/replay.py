@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from assetbatch.domain.market_hours import Market, from_ms, last_midnight, new_york_zone, to_ms
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.market_hours import from_ms, last_midnight, new_york_zone, to_ms
 from assetbatch.domain.models import BAR_MS
 from assetbatch.errors import ConfigError
 from assetbatch.sandbox.bars import HOUR_MS, VOLUME_DIGITS, Bar, Row, bar_of

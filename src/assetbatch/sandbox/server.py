@@ -25,7 +25,7 @@ from assetbatch.sandbox.faults import FaultBook
 from assetbatch.sandbox.limits import Arrival, CallLog, fingerprint
 from assetbatch.sandbox.market_data import MarketData
 from assetbatch.sandbox.plans import PLANS, Plan
-from assetbatch.sandbox.prices import GeneratedPrices
+from assetbatch.sandbox.prices import HISTORY_START_MS, GeneratedPrices
 from assetbatch.sandbox.replay import RecordedPrices
 from assetbatch.sandbox.responses import TEXT, Request, SandboxResponse, error, too_many_calls
 from assetbatch.sandbox.universe import instruments
@@ -50,6 +50,7 @@ class SandboxServer:
     - `key`: the one accepted key; None accepts any that is not empty.
     - `clock`: the provider's time in Unix milliseconds, which decides what exists and what is today's.
     - `universe`: how many tickers there are at least; made-up ones fill up the common ones.
+    - `since_ms`: a full hour before which nothing was traded.
     - `replay`: a folder of recorded bars to serve instead of made-up prices; `replay_weeks` moves them by
       so many weeks (None: as close to the present as a plan with yesterday's data can see them).
     - `latency`: seconds an answer takes, from a least to a most.
@@ -68,6 +69,7 @@ class SandboxServer:
         key: Secret | None = None,
         clock: Callable[[], int] = system_clock,
         universe: int | None = None,
+        since_ms: int = HISTORY_START_MS,
         replay: Path | None = None,
         replay_weeks: int | None = None,
         latency: tuple[float, float] = (0.0, 0.0),
@@ -79,7 +81,7 @@ class SandboxServer:
         self.plan = plan
         self.clock = clock
         self.source: Source = (
-            GeneratedPrices(instruments(universe))
+            GeneratedPrices(instruments(universe), since_ms)
             if replay is None
             else RecordedPrices(replay, now_ms=clock(), weeks=replay_weeks)
         )

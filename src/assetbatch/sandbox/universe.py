@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from hashlib import blake2b
 
-from assetbatch.domain.market_hours import Market
+from assetbatch.domain.asset_classes import Market
 
 CURRENCY_NAMES = {
     "AUD": "Australian dollar",

@@ -6,23 +6,58 @@ from typing import NamedTuple
 
 import msgspec
 
-from assetbatch.domain.entitlements import KnownRestriction, Observation
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.entitlements import KnownRestriction, Observation, Restriction
+from assetbatch.domain.units import DAY_MS
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 
-_KEPT_MS = 40 * 86_400_000
+_KEPT_MS = 40 * DAY_MS
 
 
 class Remembered(NamedTuple):
     """All that is remembered, expired or not: who plans decides by the time."""
 
-    refusals: list[KnownRestriction]
-    sightings: list[Observation]
+    restrictions: list[KnownRestriction]
+    observations: list[Observation]
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True, rename={"restriction": "lack"}):
+    """A restriction as Redis holds it; its fields are the same in all versions."""
+
+    restriction: Restriction
+    asset_type: AssetType
+    since_ms: int
+    until_ms: int
+    message: str
+    edge_ms: int | None = None
+    """Where the history starts (HISTORY), or since when the last day is unpublished (LAST_DAY)."""
+    tickers: tuple[str, ...] = ()
+    general: bool = True
+
+
+def _encode(known: KnownRestriction) -> bytes:
+    edge_ms = known.history_starts_ms or known.unpublished_since_ms
+    fields = {name: getattr(known, name) for name in _Stored.__struct_fields__ if name != "edge_ms"}
+    return msgspec.json.encode(_Stored(**fields, edge_ms=edge_ms))
+
+
+def _decode(text: str) -> KnownRestriction:
+    stored = msgspec.json.decode(text, type=_Stored)
+    fields = msgspec.structs.asdict(stored)
+    edge_ms = fields.pop("edge_ms")
+    if stored.restriction is Restriction.HISTORY:
+        fields["history_starts_ms"] = edge_ms
+    if stored.restriction is Restriction.LAST_DAY:
+        fields["unpublished_since_ms"] = edge_ms
+    return KnownRestriction(**fields)
 
 
 class EntitlementStore:
-    """The memory of one plan, a field per lack or sighting and asset class; all methods raise RedisError
-    when Redis cannot be asked."""
+    """The memory of one plan, a field for each restriction or observation and asset class.
+
+    All methods raise RedisError when Redis cannot be asked.
+    """
 
     def __init__(self, client: RedisClient, keys: Keys, plan: str) -> None:
         self._client = client
@@ -47,19 +82,21 @@ class EntitlementStore:
                 self._move(former)
                 return self.load()
         return Remembered(
-            [msgspec.json.decode(text, type=KnownRestriction) for text in refusals],
+            [_decode(text) for text in refusals],
             [msgspec.json.decode(text, type=Observation) for text in sightings],
         )
 
     def remember(self, known: KnownRestriction | Observation) -> None:
-        """Replaces what was known about this lack, or shown, of this asset class."""
+        """Replace what was known of this restriction, or was shown, for this asset class."""
         if isinstance(known, KnownRestriction):
-            key, field = self._refusals, f"{known.lack.value}|{known.asset_type.value}"
+            key, field = self._refusals, f"{known.restriction.value}|{known.asset_type.value}"
+            text = _encode(known)
         else:
             key, field = self._sightings, known.asset_type.value
+            text = msgspec.json.encode(known)
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
-            pipeline.hset(key, field, msgspec.json.encode(known).decode())
+            pipeline.hset(key, field, text.decode())
             pipeline.pexpire(key, _KEPT_MS)
             pipeline.execute()
 

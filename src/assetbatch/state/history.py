@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from assetbatch.domain.records import CycleRecord, JobState, Started
+from assetbatch.domain.units import HOUR_MS
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 
@@ -15,7 +16,6 @@ CYCLES_KEPT = 288
 CYCLES_FOR_FORECAST = 50
 STARTS_KEPT = 6
 WAITS_KEPT = 10_000
-HOUR_MS = 3_600_000
 
 CALLS_KEPT = 100
 """Of so many calls the durations are kept."""

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from assetbatch.domain.formatting import format_duration, moment, plural
 from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.health import Health, Problem
 
-NOW_MS = 60_000
+NOW_MS = MINUTE_MS
 """Data that are not older are up to now."""
 
 _KINDS = {"bars": "for bars", "history": "pages of the past"}

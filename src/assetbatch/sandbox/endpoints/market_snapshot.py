@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from assetbatch.domain.market_hours import Market, last_midnight
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.market_hours import last_midnight
 from assetbatch.sandbox.bars import Row
 from assetbatch.sandbox.market_data import MS_TO_NS, MarketData, average, price, trade_size, volume
 from assetbatch.sandbox.responses import Request, SandboxResponse, ok, ticker_not_found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from assetbatch.domain.market_hours import Market, from_ms, is_open, new_york_zone
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.market_hours import from_ms, is_open, new_york_zone
 from assetbatch.sandbox.market_data import MarketData
 from assetbatch.sandbox.responses import Request, SandboxResponse
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from assetbatch.domain.market_hours import Market, is_open
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.market_hours import is_open
 from assetbatch.sandbox.bars import Row
 from assetbatch.sandbox.market_data import MS_TO_NS, MarketData, price, volume
 from assetbatch.sandbox.parameters import choice, integer, page_of_tickers, with_cursor, within

@@ -12,6 +12,7 @@ from rich.text import Text
 from assetbatch.commands.backfill import BackfillReport, SymbolHoles
 from assetbatch.domain.coverage import Hole, Reason
 from assetbatch.domain.formatting import format_duration, iso, iso_or_none, moment, plural
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.views.terminal.style import share
 
 REASONS = {
@@ -119,7 +120,7 @@ def backfill_lines(report: BackfillReport, *, dry_run: bool) -> Iterator[str]:
         )
     else:
         yield f"{plural(report.queued, 'page')} queued; run-queue fetches them"
-    takes = format_duration(round(forecast.minutes * 60_000))
+    takes = format_duration(round(forecast.minutes * MINUTE_MS))
     yield (
         f"{plural(forecast.calls, 'call')} ahead in all, about {takes} "
         f"at {forecast.calls_per_minute:g} a minute, done at {moment(forecast.done_ms)}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from assetbatch.domain.metrics import DAY_MS, Series
+from assetbatch.domain.metrics import Series
+from assetbatch.domain.units import DAY_MS
 
 TICKS = "▁▂▃▄▅▆▇█"
 ASCII_TICKS = "_.-:=+*#"

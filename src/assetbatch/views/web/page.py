@@ -17,8 +17,6 @@ from assetbatch.domain.formatting import format_duration, moment, plural, price
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.metrics import (
     CALLS,
-    DAY_MS,
-    MINUTE_MS,
     PRIORITY_LATENCY,
     QUEUE_LATENCY,
     QUEUE_SIZE,
@@ -26,6 +24,7 @@ from assetbatch.domain.metrics import (
     age_of,
     step_ms,
 )
+from assetbatch.domain.units import DAY_MS, MINUTE_MS
 from assetbatch.errors import AssetbatchError
 from assetbatch.health import AssetHealth, Health
 from assetbatch.views import facts

@@ -1,0 +1,158 @@
+"""What sets a class of assets apart: one descriptor for each class, in this one place.
+
+Everything else asks the descriptor. A new class is a member of `AssetType` and of `Market`, and a descriptor.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import lru_cache
+
+import msgspec
+
+from assetbatch.domain.currencies import COINS, CURRENCIES, METALS
+
+
+class AssetType(StrEnum):
+    """A market of the provider, as the configuration writes it."""
+
+    FOREX = "forex"
+    CRYPTO = "crypto"
+
+
+class Market(StrEnum):
+    """The hours that a class follows."""
+
+    FOREX = "forex"
+    METAL = "metal"
+    CRYPTO = "crypto"
+
+
+Sessions = Mapping[int, tuple[tuple[int, int], ...]]
+"""The opening and closing hour of each session, by weekday (Monday is 0), on New York's wall clock."""
+
+
+class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
+    """A class of assets.
+
+    `beginnings` are what its tickers begin with, where that is more than the `prefix`. `bases` and `quotes`
+    are the names from which a ticker follows: one of each, side by side. `sessions` is None for a market
+    that never closes. `snapshot_market` and `grouped_market` are the provider's words for its market in
+    `/v2/snapshot` and `/v2/aggs/grouped`; None where there is no such endpoint for it.
+    """
+
+    asset_type: AssetType
+    market: Market
+    prefix: str
+    example: str
+    """A ticker, for messages."""
+    beginnings: tuple[str, ...] = ()
+    name_pattern: str = "[A-Z0-9._-]{1,32}"
+    """What follows the prefix of a ticker, as a regular expression."""
+    bases: frozenset[str] = frozenset()
+    quotes: frozenset[str] = frozenset()
+    is_on_yahoo: bool = False
+    """Whether Yahoo writes its symbols as `EURUSD=X`."""
+    sessions: Sessions | None = None
+    locale: str = "global"
+    snapshot_market: str | None = None
+    grouped_market: str | None = None
+    has_bars: bool = True
+    has_volume: bool = True
+    largest_price: float
+    """The price that a column should be able to hold: prices of 2026 with room for a few years."""
+    largest_volume: float
+    """The volume of a bar that a column should be able to hold."""
+    price_digits: int
+    """Digits after the point that its prices have."""
+
+    @property
+    def never_closes(self) -> bool:
+        """Whether its market has neither closing hours nor holidays."""
+        return self.sessions is None
+
+    def has_ticker(self, ticker: str) -> bool:
+        """Return whether a ticker begins like one of this class."""
+        return ticker.startswith(self.beginnings or self.prefix)
+
+
+_METALS = AssetClass(
+    asset_type=AssetType.FOREX,
+    market=Market.METAL,
+    prefix="C:",
+    example="C:XAUUSD",
+    beginnings=tuple(f"C:{metal}" for metal in sorted(METALS)),
+    bases=METALS,
+    quotes=CURRENCIES | METALS,
+    is_on_yahoo=True,
+    sessions={
+        6: ((18, 24),),
+        **dict.fromkeys(range(4), ((0, 17), (18, 24))),  # a break from 17:00 to 18:00 each day
+        4: ((0, 17),),
+    },
+    snapshot_market="forex",
+    grouped_market="fx",
+    largest_price=50_000.0,
+    largest_volume=1e6,
+    price_digits=5,
+)
+
+_FOREX = AssetClass(
+    asset_type=AssetType.FOREX,
+    market=Market.FOREX,
+    prefix="C:",
+    example="C:EURUSD",
+    bases=CURRENCIES,
+    quotes=CURRENCIES | METALS,
+    is_on_yahoo=True,
+    sessions={6: ((17, 24),), **dict.fromkeys(range(4), ((0, 24),)), 4: ((0, 17),)},
+    snapshot_market="forex",
+    grouped_market="fx",
+    largest_price=50_000.0,
+    largest_volume=1e6,
+    price_digits=5,
+)
+
+_CRYPTO = AssetClass(
+    asset_type=AssetType.CRYPTO,
+    market=Market.CRYPTO,
+    prefix="X:",
+    example="X:BTCUSD",
+    bases=COINS,
+    quotes=CURRENCIES,
+    snapshot_market="crypto",
+    grouped_market="crypto",
+    largest_price=500_000.0,
+    largest_volume=1e9,
+    price_digits=8,
+)
+
+CLASSES = (_METALS, _FOREX, _CRYPTO)
+"""All classes. A ticker belongs to the first whose beginning it has; a type's own class is its last."""
+
+_BY_TYPE = {one.asset_type: one for one in CLASSES}
+EXAMPLES = {asset_type: one.example for asset_type, one in _BY_TYPE.items()}
+"""A ticker of each type, for messages."""
+SESSIONS: dict[Market, Sessions | None] = {one.market: one.sessions for one in CLASSES}
+
+
+@lru_cache(maxsize=2**14)
+def class_of(ticker: str) -> AssetClass:
+    """Return the class of a ticker; raises ValueError for a ticker of none."""
+    for one in CLASSES:
+        if one.has_ticker(ticker):
+            return one
+    raise ValueError(f"{ticker} is a ticker of no asset class")
+
+
+def class_of_type(asset_type: AssetType) -> AssetClass:
+    """Return the class that gives a type its name: forex, though metals are forex too."""
+    return _BY_TYPE[asset_type]
+
+
+def ticker_pattern() -> str:
+    """Return the regular expression of all tickers."""
+    forms = dict.fromkeys(f"{re.escape(one.prefix)}{one.name_pattern}" for one in CLASSES)
+    return rf"^(?:{'|'.join(forms)})\Z"
