@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from typer.core import TyperGroup
 
-from assetbatch.cli.app import LazyCommands
+from assetbatch.cli.app import LazyGroup
 from tests import program
 from tests.commands.conftest import MakeWorld
 from tests.program import BARE
@@ -35,9 +35,7 @@ def clock() -> SetClock:
 def every_command() -> list[str]:
     """All that one can type, `dead list` too."""
     names = []
-    root = LazyCommands()
-    for name in root.list_commands(None):
-        command = root.get_command(None, name)
+    for name, command in LazyGroup().commands.items():
         names += [f"{name} {sub}" for sub in command.commands] if isinstance(command, TyperGroup) else [name]
     return names
 

@@ -96,6 +96,7 @@ class TestHoles:
         assert found["missing_bars"] == sum(hole["bars"] for hole in found["holes"])
 
     def test_of_a_symbol_never_asked_for_are_unknown(self, free: World) -> None:
+        assert run(free, "gaps", "EURUSD").stdout == run(free, "holes", "EURUSD").stdout
         assert run(free, "holes", "EURUSD").stdout == "EURUSD: no bars were asked for yet\n"
 
     def test_closed_times_are_listed_when_asked_for(self, free: World) -> None:
