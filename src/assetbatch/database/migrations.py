@@ -108,7 +108,7 @@ class SchemaState(NamedTuple):
 
 
 def check(connection: Connection, mappings: TableMappings) -> SchemaState:
-    """Raise SchemaMissingError or DatabaseError unless this program and these mappings have made the schema."""
+    """Raise SchemaMissingError or DatabaseError unless this program made the schema with these mappings."""
     missing = _missing_tables(connection)
     if _OWN_TABLE in missing:
         raise SchemaMissingError("the database has no tables of assetbatch", hint=INIT_HINT)
