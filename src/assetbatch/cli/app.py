@@ -119,12 +119,12 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
-    """Options before the command's name hold for every command."""
+    """Keep the options that hold for every command; they stand before its name."""
     context.obj = Options(config, sandbox, -1 if quiet else verbose, log_format, str(uuid.uuid4()))
 
 
 def run() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     make_output_robust()
     quiet_libraries()
     try:

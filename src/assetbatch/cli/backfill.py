@@ -18,7 +18,7 @@ DAY_FORMATS = ["%Y-%m-%d"]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Add the commands."""
     app.command(
         "holes",
         epilog="Examples: assetbatch holes  |  assetbatch holes XAUUSD --from 2024-11-01 --json\n\n"
@@ -81,10 +81,10 @@ def backfill(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Queue the fewest calls that bring the 5-minute bars of the past which are missing.
+    """Queue the fewest calls that bring the missing 5-minute bars of the past.
 
-    May be repeated and interrupted at any time: nothing that is there is fetched again. run-queue works the
-    pages with the calls that prices leave free; the same command again shows the progress.
+    It may be repeated and interrupted at any time: no bar is fetched twice. run-queue works the pages with
+    the calls that prices leave free. The same command again shows the progress.
     """
     from assetbatch.commands.backfill import backfill as queue_pages
     from assetbatch.deadline import Deadline

@@ -16,7 +16,7 @@ CODES = (
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command group."""
+    """Add the command group."""
     group = typer.Typer(
         no_args_is_help=True,
         help="The effective configuration.",

@@ -16,7 +16,7 @@ DOCTOR_SECONDS = 30.0
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command(
         "doctor",
         epilog="Examples: assetbatch doctor  |  assetbatch doctor --no-call  |  assetbatch doctor --json\n\n"
@@ -32,7 +32,7 @@ def doctor(
 ) -> None:
     """Check configuration, Redis, PostgreSQL, key, plan and cron, and say what to do about each finding.
 
-    Makes one call, if one is free, through the same limiter as everything else.
+    It makes one call, if one is free, through the same limiter as all other calls.
     """
     with reported(context) as options:
         findings = _findings(options, call=not no_call)

@@ -19,7 +19,7 @@ class PlanName(StrEnum):
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command(
         "sandbox",
         epilog="Examples: assetbatch sandbox --port 8300  |  "
@@ -60,7 +60,7 @@ def sandbox(
         bool, typer.Option("--retry-after", help="A 429 names the seconds to wait.")
     ] = False,
 ) -> None:
-    """Serve a simulated provider on loopback: real HTTP, the real plans' refusals, faults to order."""
+    """Serve a simulated provider on loopback: real HTTP, the refusals of the real plans, ordered faults."""
     with reported(context):
         code = _serve(
             plan,
@@ -89,7 +89,7 @@ def _serve(plan: PlanName, *, port: int, **options: Any) -> int:
 
 
 def _span(text: str) -> tuple[float, float]:
-    """Reads `0.05` or `0.05-0.2`; raises BadParameter."""
+    """Read `0.05` or `0.05-0.2`; raise BadParameter."""
     least, _, most = text.partition("-")
     try:
         span = float(least), float(most or least)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 LONGEST_WAIT_SECONDS = 3600
 
 MARGIN_SECONDS = 30.0
-"""Time to start servers of our own and to ask them, besides the wait."""
+"""Time in seconds, besides the wait, to start embedded servers and to ask them."""
 
 NO_SLOT = 75
-"""Exit code where no slot is free: EX_TEMPFAIL of sysexits.h."""
+"""Exit code if no slot is free: EX_TEMPFAIL of sysexits.h."""
 
 Priority = Annotated[
     bool,
@@ -35,7 +35,7 @@ Priority = Annotated[
 
 
 def finite(seconds: float) -> float:
-    """The value of an option in seconds; "nan" is within any bounds."""
+    """Return an option's seconds; refuse "nan", which lies within any bounds."""
     if math.isnan(seconds):
         raise typer.BadParameter("nan is no number of seconds")
     return seconds
@@ -55,7 +55,7 @@ CODES = "2 usage or configuration; 3 Redis cannot be reached; 143/130 stopped by
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command group."""
+    """Add the command group."""
     group = typer.Typer(
         no_args_is_help=True,
         help="A slot of the window, in two steps, for a program that makes one request with it.",
@@ -88,8 +88,8 @@ def take(
 ) -> None:
     """Take a slot for one request, and print it as a line of JSON.
 
-    The request must have ended by `expires_at`. Then say `slot done`; a slot of which nobody says so counts
-    as used at the end of its hold.
+    The request must have ended by `expires_at`. Then run `slot done`. A slot without it counts as used at
+    the end of its hold.
     """
     from assetbatch.slots.slots import Slot, told
 
@@ -113,7 +113,7 @@ def done(
 ) -> None:
     """Settle a slot: its request has been answered.
 
-    Of a request that was sent and has no answer say nothing: it may still arrive.
+    Do not settle the slot of a request that was sent and has no answer: it may still arrive.
     """
     from assetbatch.slots.slots import Done
 
@@ -123,7 +123,7 @@ def done(
 
 
 def kind_of(priority: bool) -> CallKind:
-    """In whose name a call is made."""
+    """Return the kind of a call."""
     from assetbatch.domain.queueing import CallKind
 
     return CallKind.PRIORITY if priority else CallKind.QUEUE
@@ -131,7 +131,7 @@ def kind_of(priority: bool) -> CallKind:
 
 @contextmanager
 def bounded(options: Options, wait: float) -> Iterator[tuple[Services, Deadline]]:
-    """The services of a command that waits for so many seconds at the most."""
+    """Open the services of a command that waits at most `wait` seconds."""
     from assetbatch.deadline import Deadline
 
     config = load_config(options)
@@ -140,6 +140,6 @@ def bounded(options: Options, wait: float) -> Iterator[tuple[Services, Deadline]
 
 
 def leave_if_stopped(deadline: Deadline) -> None:
-    """End the command where it was asked to stop."""
+    """End the command if a signal asked it to stop."""
     if deadline.stopped is not None:
         raise typer.Exit(128 + deadline.stopped)
