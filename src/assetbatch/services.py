@@ -158,8 +158,7 @@ class Services:
 
     @property
     def _server_name(self) -> str:
-        """Whether the server syncs every write, as an embedded one does: what it has acknowledged survives
-        any restart."""
+        """`embedded` for an embedded server, whose synced log survives any restart; else empty."""
         return "embedded" if self.config.require_redis().embedded else ""
 
     @cached_property
@@ -196,10 +195,7 @@ class Services:
         return Slots(self._window(self._first_call_if_known), record_call)
 
     def _first_call_if_known(self, trust: Callable[[], object]) -> bool:
-        """Return the time of the last call as the store knows it.
-
-        Without a database nobody knows it: a log that may be incomplete is waited out.
-        """
+        """Ask the store for earlier calls. Without a database an incomplete log is waited out."""
         try:
             return self.store.first_call(trust)
         except (DatabaseError, ConfigError) as error:

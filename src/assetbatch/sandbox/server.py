@@ -32,14 +32,14 @@ from assetbatch.sandbox.universe import instruments
 from assetbatch.secret import Secret
 
 ARRIVALS_KEPT = 500_000
-"""The log of arrivals keeps the newest ones, so that a server in the foreground can run for months."""
+"""Maximum number of arrivals in the log, so that a server in the foreground can run for months."""
 
 _CHUNK = b" " * 1_000_000
 _GZIP_FROM_BYTES = 1_000
 
 
 def system_clock() -> int:
-    """The machine's time in Unix milliseconds."""
+    """Return the machine's time in Unix milliseconds."""
     return time.time_ns() // 1_000_000
 
 
@@ -104,7 +104,7 @@ class SandboxServer:
     # Life
 
     def start(self) -> Self:
-        """Listens and serves; returns itself."""
+        """Listen and serve; return itself."""
         self.stopping.clear()
         self._http = _HttpServer(("127.0.0.1", self._port), self)
         self._thread = Thread(target=self._http.serve_forever, args=(0.05,), name="sandbox", daemon=True)
@@ -112,7 +112,7 @@ class SandboxServer:
         return self
 
     def stop(self) -> None:
-        """Stops listening, breaks off what is under way and closes every connection."""
+        """Stop listening, break off what is under way and close every connection."""
         if self._http is None or self._thread is None:
             return
         self.stopping.set()
@@ -141,7 +141,7 @@ class SandboxServer:
 
     @property
     def arrivals(self) -> list[Arrival]:
-        """A copy of the log of arrivals, in the order in which they came."""
+        """The log of arrivals, a copy, in the order in which they came."""
         with self._lock:
             return sorted(self._arrivals.values(), key=lambda arrival: arrival.at)
 
@@ -152,7 +152,7 @@ class SandboxServer:
     # One request
 
     def arrive(self, arrival: Arrival) -> int:
-        """Notes an arrival and returns its number in the log."""
+        """Note an arrival and return its number in the log."""
         with self._lock:
             number = self._arrived
             self._arrived += 1
@@ -161,13 +161,13 @@ class SandboxServer:
             return number
 
     def answered(self, number: int, status: int, fault: str | None) -> None:
-        """Completes an entry of the log."""
+        """Complete an entry of the log."""
         with self._lock:
             if number in self._arrivals:
                 self._arrivals[number] = replace(self._arrivals[number], status=status, fault=fault)
 
     def answer(self, request: Request, key: str | None) -> tuple[SandboxResponse, str | None]:
-        """The answer to a GET and the name of the fault in it; refuses before anything is looked up."""
+        """Return the response to a GET and the name of its fault. Refuse before anything is looked up."""
         if not key:
             return error(401, "API Key was not provided", request.request_id), None
         if self._key is not None and key != self._key.reveal():
@@ -180,7 +180,7 @@ class SandboxServer:
         return answer, fault.name if fault else None
 
     def delay_seconds(self, number: int) -> float:
-        """How long the answer to this arrival takes: spread evenly, and the same in every run."""
+        """Return the seconds that a response takes: spread evenly, and the same in every run."""
         least, most = self._latency
         draw = int.from_bytes(blake2b(f"latency {number}".encode(), digest_size=4).digest(), "big") / 2**32
         return least + (most - least) * draw
@@ -203,20 +203,20 @@ class _HttpServer(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Notes a connection before its thread starts."""
+        """Note a connection before its thread starts."""
         with self._changed:
             self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Closes a connection and forgets it."""
+        """Close a connection and forget it."""
         super().shutdown_request(request)
         with self._changed:
             self._connections.discard(request)
             self._changed.notify_all()
 
     def close_connections(self) -> None:
-        """Ends all connections and waits until their threads have let go of them."""
+        """End all connections, and wait until their threads have let go of them."""
         with self._changed:
             for connection in self._connections:
                 try:
@@ -226,7 +226,7 @@ class _HttpServer(ThreadingHTTPServer):
             self._changed.wait_for(lambda: not self._connections, timeout=5)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no news; anything else is a bug here and is shown."""
+        """Report a bug; ignore a client that goes away."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -244,7 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
         return super().parse_request()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: the log of arrivals is the record."""
+        """Say nothing: the log of arrivals is the record."""
 
     def __getattr__(self, name: str) -> Callable[[], None]:
         if name.startswith("do_"):
@@ -257,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
         message: str | None = None,
         explain: str | None = None,  # noqa: ARG002  the base class's signature
     ) -> None:
-        """What the base class says to a request that cannot be read, as plain text."""
+        """Send what the base class says to an unreadable request, as plain text."""
         self.close_connection = True
         self._send(SandboxResponse(code, f"{code} {message or HTTPStatus(code).phrase}\n".encode(), TEXT))
 
@@ -356,7 +356,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _huge(megabytes: int) -> Iterator[bytes]:
-    """A JSON object of that size; nearly all of it is white space."""
+    """Yield a JSON object of that size; nearly all of it is white space."""
     yield b'{"status":"OK","results":['
     for _ in range(megabytes):
         yield _CHUNK
@@ -371,7 +371,7 @@ def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def serve_forever(server: SandboxServer, out: TextIO = sys.stdout) -> int:
-    """Serves in the foreground until SIGTERM or SIGINT, from the main thread; returns the exit code 0.
+    """Serve in the foreground until SIGTERM or SIGINT, from the main thread; return the exit code 0.
 
     The first line on `out` is the base URL, written when it can be called.
     """
