@@ -10,7 +10,8 @@ import msgspec
 import psycopg
 import pytest
 
-from assetbatch.commands.backfill import BackfillReport, SymbolHoles, backfill, find_holes
+from assetbatch.commands.backfill import BackfillReport, backfill
+from assetbatch.commands.gaps import SymbolGaps, find_gaps
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.coverage import Reason
 from assetbatch.domain.entitlements import Restriction
@@ -35,9 +36,9 @@ def wanted(world: World, first: date, last: date | None = None, *, symbol: str =
         return backfill(services, [symbol], first, last, dry_run=False)
 
 
-def holes_of(world: World, symbol: str = "BTCUSD", from_day: date | None = None) -> SymbolHoles:
+def holes_of(world: World, symbol: str = "BTCUSD", from_day: date | None = None) -> SymbolGaps:
     with world.services() as services:
-        (found,) = find_holes(services, [symbol], start_of_day(from_day) if from_day else None)
+        (found,) = find_gaps(services, [symbol], start_of_day(from_day) if from_day else None)
     return found
 
 

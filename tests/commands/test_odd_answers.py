@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from assetbatch.commands.backfill import find_holes
+from assetbatch.commands.gaps import find_gaps
 from assetbatch.domain.coverage import Reason
 from tests.world import World
 
@@ -27,7 +27,7 @@ def free(make_world: MakeWorld) -> World:
 def missing(world: World) -> dict[Reason, int]:
     """Return how many bars are missing by reason, of what the plan shows."""
     with world.services() as services:
-        (found,) = find_holes(services, ["BTCUSD"], None)
+        (found,) = find_gaps(services, ["BTCUSD"], None)
     bars: Counter[Reason] = Counter()
     for hole in found.holes:
         bars[hole.reason] += hole.bars
@@ -37,7 +37,7 @@ def missing(world: World) -> dict[Reason, int]:
 
 def complete(world: World) -> float | None:
     with world.services() as services:
-        (found,) = find_holes(services, ["BTCUSD"], None)
+        (found,) = find_gaps(services, ["BTCUSD"], None)
     return found.complete
 
 

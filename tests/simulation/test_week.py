@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from assetbatch.commands.backfill import SymbolHoles, find_holes
+from assetbatch.commands.gaps import SymbolGaps, find_gaps
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.coverage import Reason
 from assetbatch.domain.market_hours import is_open, start_of_day
@@ -113,9 +113,9 @@ def table(world: World, symbol: str, start_ms: int, end_ms: int) -> dict[int, tu
     return {row[0]: tuple(row[1:]) for row in rows}
 
 
-def holes(world: World) -> list[SymbolHoles]:
+def holes(world: World) -> list[SymbolGaps]:
     with world.services() as services:
-        return find_holes(services, WITH_BARS, None)
+        return find_gaps(services, WITH_BARS, None)
 
 
 def ranges(world: World) -> list[tuple[str, int, int]]:

@@ -19,7 +19,7 @@ from assetbatch.health.jobs import job_health
 from assetbatch.health.metrics import alerts_of, metrics_of
 from assetbatch.health.problems import problems_of, verdict
 from assetbatch.services import Services
-from assetbatch.state import preflight
+from assetbatch.state.preflight import preflight_errors
 from assetbatch.state.window import WindowState
 
 CYCLES_SHOWN = 5
@@ -49,7 +49,7 @@ def collect(services: Services) -> Health:
             asset_health(asset, stored.get(asset.symbol), known, now_ms, newest.get(asset.market, 0))
             for asset in config.assets
         ]
-    write, *_ = preflight.refusals(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
+    write, *_ = preflight_errors(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
     if write:
         problems.append(Problem(write.message, write.hint, "critical"))
     metrics = metrics_of(cycles[RUN_PRIORITY], queue, waits, now_ms)

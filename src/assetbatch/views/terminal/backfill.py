@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from assetbatch.commands.backfill import BackfillReport, SymbolHoles
+from assetbatch.commands.backfill import BackfillReport
+from assetbatch.commands.gaps import SymbolGaps
 from assetbatch.domain.coverage import Hole, Reason
 from assetbatch.domain.formatting import format_duration, iso, iso_or_none, moment, plural
 from assetbatch.domain.units import MINUTE_MS
@@ -28,7 +29,7 @@ REASONS = {
 _COLOURS = {Reason.FAILED: "red", Reason.NOT_ASKED: "yellow", Reason.NOT_PUBLISHED: "cyan"}
 
 
-def _headline(symbol: SymbolHoles) -> str:
+def _headline(symbol: SymbolGaps) -> str:
     if symbol.from_ms is None:
         return f"{symbol.symbol}: no bars were asked for yet"
     missing = sum(hole.bars for hole in symbol.holes)
@@ -40,7 +41,7 @@ def _why(hole: Hole) -> str:
     return f"{REASONS[hole.reason]} ({hole.error})" if hole.error else REASONS[hole.reason]
 
 
-def hole_lines(found: Sequence[SymbolHoles]) -> Iterator[str]:
+def hole_lines(found: Sequence[SymbolGaps]) -> Iterator[str]:
     """A line for each hole below one for its symbol."""
     for symbol in found:
         yield _headline(symbol)
@@ -49,7 +50,7 @@ def hole_lines(found: Sequence[SymbolHoles]) -> Iterator[str]:
             yield f"{symbol.symbol}: {days}: {plural(hole.bars, 'bar')}: {_why(hole)}"
 
 
-def render_holes(found: Sequence[SymbolHoles]) -> RenderableType:
+def render_holes(found: Sequence[SymbolGaps]) -> RenderableType:
     """A table of holes below a headline for each symbol."""
     parts: list[RenderableType] = []
     for symbol in found:
@@ -72,7 +73,7 @@ def render_holes(found: Sequence[SymbolHoles]) -> RenderableType:
     return Group(*parts)
 
 
-def holes_document(symbol: SymbolHoles) -> dict[str, Any]:
+def holes_document(symbol: SymbolGaps) -> dict[str, Any]:
     """One symbol of `holes --json`; moments are ISO 8601 in UTC."""
     return {
         "symbol": symbol.symbol,

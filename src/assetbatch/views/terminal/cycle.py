@@ -6,8 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from assetbatch.commands.result import CycleResult
 from assetbatch.domain.formatting import moment, plural
+from assetbatch.domain.results import CycleResult
 from assetbatch.domain.work import WorkKind
 from assetbatch.views.terminal.style import COLOURS, asset_table_price
 from assetbatch.views.terminal.summary import ENDINGS, summary

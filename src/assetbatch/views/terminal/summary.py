@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from assetbatch.domain.formatting import plural
 
 if TYPE_CHECKING:
-    from assetbatch.commands.result import CycleResult
+    from assetbatch.domain.results import CycleResult
 
 ENDINGS = {
     "disabled": "the priority assets are switched off (batch.priority_assets_enabled)",
