@@ -36,15 +36,19 @@ def add_to(app: typer.Typer) -> None:
 
 def holes(
     context: typer.Context,
-    symbols: Annotated[list[str] | None, typer.Argument(help="All that keep bars, without any.")] = None,
+    symbols: Annotated[
+        list[str] | None, typer.Argument(help="Configured symbols; without any, all that keep bars.")
+    ] = None,
     since: Annotated[
         datetime | None,
         typer.Option(
-            "--from", formats=DAY_FORMATS, help="A New York day; else from where the symbol's history begins."
+            "--from",
+            formats=DAY_FORMATS,
+            help="The first New York day. Without it: the begin of the symbol's history.",
         ),
     ] = None,
     closed: Annotated[
-        bool, typer.Option("--closed", help="List the times in which the market was closed, too.")
+        bool, typer.Option("--closed", help="Also list the times in which the market was closed.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -74,7 +78,11 @@ def backfill(
     since: Annotated[datetime, typer.Option("--from", formats=DAY_FORMATS, help="The first New York day.")],
     until: Annotated[
         datetime | None,
-        typer.Option("--to", formats=DAY_FORMATS, help="The last New York day; else up to what can be seen."),
+        typer.Option(
+            "--to",
+            formats=DAY_FORMATS,
+            help="The last New York day. Without it: the newest day that can be seen.",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the pages and the forecast; queue nothing.")

@@ -46,13 +46,13 @@ def add_to(app: typer.Typer) -> None:
 
 def call(
     context: typer.Context,
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="What to run, and its arguments.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="The command with its arguments.")],
     priority: Priority = False,
     wait: Wait = 60.0,
     timeout: Annotated[
         float,
         typer.Option(
-            min=1, max=LONGEST_SECONDS, callback=finite, help="Seconds after which the command is ended."
+            min=1, max=LONGEST_SECONDS, callback=finite, help="Maximum time of the command in seconds."
         ),
     ] = 10.0,
 ) -> None:

@@ -33,7 +33,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the command group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Work that failed for good: look at it, retry it, drop it.",
+        help="Show, retry or drop work that has failed for good.",
         epilog=f"Examples: assetbatch dead list  |  assetbatch dead retry --all\n\n{CODES}",
     )
     for command, example in (

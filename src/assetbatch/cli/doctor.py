@@ -28,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
 def doctor(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as one JSON object.")] = False,
-    no_call: Annotated[bool, typer.Option("--no-call", help="Leave the provider alone.")] = False,
+    no_call: Annotated[bool, typer.Option("--no-call", help="Do not call the provider.")] = False,
 ) -> None:
     """Check configuration, Redis, PostgreSQL, key, plan and cron, and say what to do about each finding.
 

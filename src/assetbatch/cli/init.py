@@ -43,15 +43,15 @@ def init(
     partition: Annotated[
         Partitions | None,
         typer.Option(
-            help="Make the table of bars in partitions of a month (where TimescaleDB is installed: as its "
-            "hypertable); later starts of init add the months that have come nearer."
+            help="Make the table of bars in monthly partitions, or as a hypertable if there is TimescaleDB. "
+            "Later starts of init add the months that have come nearer."
         ),
     ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Print the plan: what would be added, what is taken as it is, what is refused and why.",
+            help="Print the plan: what init would add, what it takes as it is, what it refuses and why.",
         ),
     ] = False,
     json: Annotated[

@@ -41,12 +41,12 @@ METRICS_SECONDS = 3.0
 """Time in seconds that a command must have left to collect and write its metrics."""
 
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print what would be called, and why; spends nothing.")
+    bool, typer.Option("--dry-run", help="Print which calls would be made, and why. Make none.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the cycle's result as one JSON object.")]
 Seconds = Annotated[
     float | None,
-    typer.Option("--max-seconds", min=5, max=3600, help="End within so many seconds.", show_default=False),
+    typer.Option("--max-seconds", min=5, max=3600, help="Maximum duration in seconds.", show_default=False),
 ]
 
 CODES = (

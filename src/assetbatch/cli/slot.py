@@ -28,8 +28,8 @@ Priority = Annotated[
     bool,
     typer.Option(
         "--priority/--queue",
-        help="In whose name: before the queue and with the slots that are kept for priority, or with those "
-        "that are left.",
+        help="--priority goes before the queue and may use the slots that are kept for run-priority; --queue "
+        "uses those that are left.",
     ),
 ]
 
@@ -47,7 +47,7 @@ Wait = Annotated[
         min=0,
         max=LONGEST_WAIT_SECONDS,
         callback=finite,
-        help="Seconds to wait for a slot at the most.",
+        help="Maximum time to wait for a slot, in seconds.",
     ),
 ]
 
@@ -58,7 +58,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the command group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="A slot of the window, in two steps, for a program that makes one request with it.",
+        help="Take a slot of the window for one request of another program, and settle it.",
         epilog="Examples: assetbatch slot take --wait 30  |  assetbatch slot done ID\n\n"
         f"Exit codes: 0 done; {NO_SLOT} no slot is free; {CODES}",
     )
@@ -82,7 +82,7 @@ def take(
     hold: Annotated[
         float,
         typer.Option(
-            min=1, max=10, callback=finite, help="Seconds within which the request begins and ends."
+            min=1, max=10, callback=finite, help="Seconds within which the request must begin and end."
         ),
     ] = 10.0,
 ) -> None:
@@ -103,12 +103,10 @@ def take(
 
 def done(
     context: typer.Context,
-    slot: Annotated[str, typer.Argument(help="What `slot take` has printed as `slot`.")],
+    slot: Annotated[str, typer.Argument(help="The value of `slot` that `slot take` has printed.")],
     calls_made: Annotated[
         int,
-        typer.Option(
-            min=0, max=1, help="0: the request was certainly never sent, and the slot is free again."
-        ),
+        typer.Option(min=0, max=1, help="0 frees the slot: the request was certainly never sent."),
     ] = 1,
 ) -> None:
     """Settle a slot: its request has been answered.

@@ -54,13 +54,13 @@ def status(
     json: Annotated[bool, typer.Option("--json", help="Print the health document as JSON.")] = False,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Print one line for a monitoring system; the exit code says how it is."),
+        typer.Option("--check", help="Print one line for a monitoring system. The exit code is the verdict."),
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show it again every 5 seconds, in place, until ctrl-c.")
+        bool, typer.Option("--watch", help="Show the status every 5 seconds, in place, until ctrl-c.")
     ] = False,
     html: Annotated[
-        Path | None, typer.Option(help="Write it as a self-contained page.", show_default=False)
+        Path | None, typer.Option(help="Write the status as a self-contained page.", show_default=False)
     ] = None,
     prometheus: Annotated[
         Path | None,
