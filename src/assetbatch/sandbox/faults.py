@@ -157,13 +157,13 @@ class FaultBook:
         with self._lock:
             self._orders.clear()
 
-    def meet(self, request: Request, answer: SandboxResponse) -> tuple[SandboxResponse, Fault | None]:
+    def meet(self, request: Request, response: SandboxResponse) -> tuple[SandboxResponse, Fault | None]:
         """Return the response after the first ordered fault that concerns it, and that fault."""
         with self._lock:
             for order in self._orders:
                 if order.path_contains not in request.path or not self._drawn(order.probability):
                     continue
-                spoilt = _spoil(order.fault, answer, request)
+                spoilt = _spoil(order.fault, response, request)
                 if spoilt is None:
                     continue
                 if order.times is not None:
@@ -171,7 +171,7 @@ class FaultBook:
                     if order.times == 0:
                         self._orders.remove(order)
                 return spoilt, order.fault
-        return answer, None
+        return response, None
 
     def _drawn(self, probability: float) -> bool:
         if probability >= 1:
@@ -181,20 +181,20 @@ class FaultBook:
         return int.from_bytes(draw, "big") < probability * 2**32
 
 
-def _spoil(fault: Fault, answer: SandboxResponse, request: Request) -> SandboxResponse | None:
+def _spoil(fault: Fault, response: SandboxResponse, request: Request) -> SandboxResponse | None:
     """Return the response with the fault in it, or None if the fault does not concern such a response."""
     name = fault.name
     if name in _REPLACEMENTS:
         return _REPLACEMENTS[name](fault.value, request)
     if name in ("drop", "drop-half", "drip-headers", "drip-body", "huge", "gzip-bomb"):
-        return replace(answer, delivery=name, delivery_value=float(fault.value or 0))
-    if answer.status != 200 or not isinstance(answer.body, dict):
+        return replace(response, delivery=name, delivery_value=float(fault.value or 0))
+    if response.status != 200 or not isinstance(response.body, dict):
         return None
     if name == "cut-json":
-        whole = answer.encoded()
-        return replace(answer, body=whole[: len(whole) // 2])
-    body = _EDITS[name](answer.body, fault.value, request)
-    return None if body is None else replace(answer, body=body)
+        whole = response.encoded()
+        return replace(response, body=whole[: len(whole) // 2])
+    body = _EDITS[name](response.body, fault.value, request)
+    return None if body is None else replace(response, body=body)
 
 
 # Answers in place of the provider's
@@ -225,7 +225,7 @@ _REPLACEMENTS: dict[str, Callable[[str, Request], SandboxResponse]] = {
 }
 
 
-# Edits of a good answer
+# Edits of a good response
 
 
 def _bars(body: dict[str, Any]) -> list[dict[str, Any]] | None:

@@ -53,7 +53,7 @@ class SandboxServer:
     - `since_ms`: a full hour before which nothing was traded.
     - `replay`: a folder of recorded bars to serve instead of made-up prices; `replay_weeks` moves them by
       so many weeks (None: as close to the present as a plan with yesterday's data can see them).
-    - `latency`: seconds an answer takes, from a least to a most.
+    - `latency`: seconds an response takes, from a least to a most.
     - `faults`: faults for all requests, in the form of `parse_fault`; `order` orders single ones.
     - `state_file`: keeps the rate limit's log of calls, so that successive processes share one limit.
     - `retry_after`: whether a 429 names the seconds to wait.
@@ -160,13 +160,13 @@ class SandboxServer:
             self._arrivals.pop(number - ARRIVALS_KEPT, None)
             return number
 
-    def answered(self, number: int, status: int, fault: str | None) -> None:
+    def complete(self, number: int, status: int, fault: str | None) -> None:
         """Complete an entry of the log."""
         with self._lock:
             if number in self._arrivals:
                 self._arrivals[number] = replace(self._arrivals[number], status=status, fault=fault)
 
-    def answer(self, request: Request, key: str | None) -> tuple[SandboxResponse, str | None]:
+    def respond(self, request: Request, key: str | None) -> tuple[SandboxResponse, str | None]:
         """Return the response to a GET and the name of its fault. Refuse before anything is looked up."""
         if not key:
             return error(401, "API Key was not provided", request.request_id), None
@@ -176,8 +176,8 @@ class SandboxServer:
         if wait_seconds is not None:
             headers = {"Retry-After": str(int(wait_seconds) + 1)} if self._retry_after else {}
             return replace(too_many_calls(request.request_id), headers=headers), None
-        answer, fault = self.faults.meet(request, endpoints.respond(self._data, request))
-        return answer, fault.name if fault else None
+        response, fault = self.faults.meet(request, endpoints.respond(self._data, request))
+        return response, fault.name if fault else None
 
     def delay_seconds(self, number: int) -> float:
         """Return the seconds that a response takes: spread evenly, and the same in every run."""
@@ -279,8 +279,8 @@ class _Handler(BaseHTTPRequestHandler):
         scheme, _, credentials = self.headers.get("Authorization", "").partition(" ")
         key = query.pop("apiKey", None) or (credentials.strip() if scheme.lower() == "bearer" else None)
         number = sandbox.arrive(Arrival(self._arrived_at, url.path, query, fingerprint(key) if key else None))
-        answer, fault = refusal, None
-        if answer is None:
+        response, fault = refusal, None
+        if response is None:
             request = Request(
                 path=url.path,
                 query=query,
@@ -289,37 +289,37 @@ class _Handler(BaseHTTPRequestHandler):
                 now_ms=sandbox.clock(),
             )
             started = time.monotonic()
-            answer, fault = sandbox.answer(request, key)
-            took_seconds = time.monotonic() - started  # making the answer is part of its latency
+            response, fault = sandbox.respond(request, key)
+            took_seconds = time.monotonic() - started  # making the response is part of its latency
             sandbox.stopping.wait(max(0.0, sandbox.delay_seconds(number) - took_seconds))
-        sandbox.answered(number, 0 if answer.delivery == "drop" else answer.status, fault)
-        self._send(answer)
+        sandbox.complete(number, 0 if response.delivery == "drop" else response.status, fault)
+        self._send(response)
 
     # Sending
 
-    def _send(self, answer: SandboxResponse) -> None:
-        if answer.delivery == "drop":
+    def _send(self, response: SandboxResponse) -> None:
+        if response.delivery == "drop":
             self.close_connection = True
             return
-        if answer.delivery in ("huge", "gzip-bomb"):
-            self._stream(answer)
+        if response.delivery in ("huge", "gzip-bomb"):
+            self._stream(response)
             return
-        body = answer.encoded()
-        headers = {"Content-Type": answer.content_type, **answer.headers}
+        body = response.encoded()
+        headers = {"Content-Type": response.content_type, **response.headers}
         accepted = self.headers.get("Accept-Encoding", "") if hasattr(self, "headers") else ""
         if len(body) > _GZIP_FROM_BYTES and "gzip" in accepted:
             body = gzip.compress(body, 1, mtime=0)
             headers["Content-Encoding"] = "gzip"
-        head = self._head(answer.status, {**headers, "Content-Length": str(len(body))})
-        if answer.delivery == "drop-half":
+        head = self._head(response.status, {**headers, "Content-Length": str(len(body))})
+        if response.delivery == "drop-half":
             self.close_connection = True
             self.wfile.write(head + body[: len(body) // 2])
-        elif answer.delivery == "drip-headers":
-            self._drip(head, answer.delivery_value)
+        elif response.delivery == "drip-headers":
+            self._drip(head, response.delivery_value)
             self.wfile.write(body)
-        elif answer.delivery == "drip-body":
+        elif response.delivery == "drip-body":
             self.wfile.write(head)
-            self._drip(body, answer.delivery_value)
+            self._drip(body, response.delivery_value)
         else:
             self.wfile.write(head + body)
 
@@ -341,14 +341,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
 
-    def _stream(self, answer: SandboxResponse) -> None:
+    def _stream(self, response: SandboxResponse) -> None:
         self.close_connection = True
-        headers = {"Content-Type": answer.content_type}
-        pieces = _huge(int(answer.delivery_value))
-        if answer.delivery == "gzip-bomb":
+        headers = {"Content-Type": response.content_type}
+        pieces = _huge(int(response.delivery_value))
+        if response.delivery == "gzip-bomb":
             headers["Content-Encoding"] = "gzip"
             pieces = _gzipped(pieces)
-        self.wfile.write(self._head(answer.status, headers))
+        self.wfile.write(self._head(response.status, headers))
         for piece in pieces:
             if self.server.sandbox.stopping.is_set():
                 return
