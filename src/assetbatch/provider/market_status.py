@@ -1,4 +1,4 @@
-"""What the provider says of its markets and its clock."""
+"""The provider's word on its markets and its clock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NOW = msgspec.json.Decoder(_NowEnvelope)
 
 
 def decode_market_status(body: Body, key: Secret | None = None) -> MarketStatus:
-    """The answer of `/v1/marketstatus/now`; raises Refusal for one without its currencies."""
+    """Decode the answer of `/v1/marketstatus/now`; raise Refusal if its currencies are missing."""
     now = decode(_NOW, body, key)
     if now.currencies is None:
         raise classify(200, body, {}, key)
