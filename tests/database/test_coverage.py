@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from assetbatch.database import Store
 from assetbatch.domain.coverage import record
 from assetbatch.domain.models import BAR_MS, Bar, Changes, CoveredInterval, IntervalState, Outcome, Price
+from assetbatch.domain.status import Status
 from tests.schema import register
 
 from .conftest import SYMBOLS, Sql, asset, deadlocks, wait_for_a_waiting_lock
@@ -149,7 +150,7 @@ class TestRoundTrips:
         ledger = [span(2 * n, 2 * n + 1, ASKED, 1) for n in range(spans)]
         return Changes(
             prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in symbols],
-            outcomes=[Outcome(symbol, "success") for symbol in symbols],
+            outcomes=[Outcome(symbol, Status.SUCCESS) for symbol in symbols],
             spans={symbol: ledger for symbol in symbols if ledger},
         )
 

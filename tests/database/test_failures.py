@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from assetbatch.database import Changes, Outcome, Saved, Store
 from assetbatch.domain.models import BAR_MS, Bar, CoveredInterval, IntervalState, Price, RejectionCause
+from assetbatch.domain.status import Status
 from assetbatch.errors import (
     AssetbatchError,
     ConfigError,
@@ -34,7 +35,7 @@ BATCH = Changes(
     prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in SYMBOLS],
     bars={"EURUSD": [Bar(0, 1.0, 1.0, 1.0, 1.0)]},
     spans={"EURUSD": [CoveredInterval(0, BAR_MS, IntervalState.ASKED)]},
-    outcomes=[Outcome(symbol, "success") for symbol in SYMBOLS],
+    outcomes=[Outcome(symbol, Status.SUCCESS) for symbol in SYMBOLS],
 )
 
 

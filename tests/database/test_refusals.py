@@ -18,6 +18,7 @@ from assetbatch.domain.models import (
     Price,
     StoredAsset,
 )
+from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work
 from assetbatch.errors import DatabaseError
 from tests.schema import register
@@ -93,7 +94,7 @@ def page(bars_of: dict[str, list[Bar]]) -> Changes:
             symbol: [CoveredInterval(bars[0].t_ms, bars[-1].end_ms, IntervalState.ASKED, NOW_MS)]
             for symbol, bars in bars_of.items()
         },
-        outcomes=[Outcome(symbol, "success") for symbol in bars_of],
+        outcomes=[Outcome(symbol, Status.SUCCESS) for symbol in bars_of],
         from_bars=frozenset(bars_of),
     )
 

@@ -27,6 +27,7 @@ from assetbatch.domain.models import (
     StoredAsset,
 )
 from assetbatch.domain.queueing import CallKind, Fault
+from assetbatch.domain.reasons import Explanation, Reason
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work, WorkKind
@@ -324,9 +325,9 @@ class TestWhatIsSettled:
 
     def test_without_a_call_is_fresh(self) -> None:
         state = batch(BTC)
-        state.settle_without_call(BTC, Verdict(due=False, reason="complete"))
+        state.settle_without_call(BTC, Verdict(False, Explanation(Reason.BARS_UP_TO_DATE)))
         (result,) = state.report().results
-        assert result == Result(work=BTC, status=Status.FRESH, error="complete")
+        assert result == Result(work=BTC, status=Status.FRESH, error="bars up to date")
 
     def refusal(self, lack: Restriction) -> KnownRestriction:
         return KnownRestriction(
@@ -339,7 +340,9 @@ class TestWhatIsSettled:
 
     def test_a_price_that_is_known_to_be_refused_is_not_entitled(self) -> None:
         state = batch(BTC)
-        state.settle_without_call(BTC, Verdict(False, "refused", self.refusal(Restriction.BARS)))
+        state.settle_without_call(
+            BTC, Verdict(False, Explanation(Reason.NOT_IN_PLAN), self.refusal(Restriction.BARS))
+        )
         (result,) = state.report().results
         assert (result.status, result.final, result.error) == (Status.NOT_ENTITLED, True, "not in the plan")
 
@@ -357,9 +360,10 @@ class TestWhatIsSettled:
             edge_ms=start_of_day(date(2024, 11, 18)),
         )
         state = batch(OLD, known=known)
-        state.settle_without_call(OLD, Verdict(False, "too old", self.refusal(lack)))
+        state.settle_without_call(OLD, Verdict(False, Explanation(Reason.TOO_OLD), self.refusal(lack)))
         (result,) = state.report().results
-        assert (result.status, result.error, result.final) == (Status.FRESH, "too old", False)
+        assert (result.status, result.error) == (Status.FRESH, "older than the plan's history")
+        assert not result.final
         span = CoveredInterval(
             start_of_day(date(2024, 11, 10)),
             start_of_day(date(2024, 11, 18)),
@@ -378,7 +382,7 @@ class TestWhatIsStored:
         results, first = state.unsaved()
         assert results == [success(BTC)]
         assert first.prices == [price(BTC)]
-        assert first.outcomes == [Outcome("BTCUSD", "success")]
+        assert first.outcomes == [Outcome("BTCUSD", Status.SUCCESS)]
         assert first.bars == {"BTCUSD": [bar(START)]}
         assert first.asked_ms == {"BTCUSD": NOW, "ETHUSD": NOW}
         again, second = state.unsaved()
@@ -432,11 +436,11 @@ class TestWhatIsStored:
         state = batch(BTC)
         state.settle_call(BOTH, Status.FAILED, "503")
         _, to_save = state.unsaved()
-        assert (to_save.prices, to_save.outcomes) == ([], [Outcome("BTCUSD", "failed", "503")])
+        assert (to_save.prices, to_save.outcomes) == ([], [Outcome("BTCUSD", Status.FAILED, "503")])
 
     def test_of_what_is_fresh_or_deferred_is_nothing(self) -> None:
         state = batch(BTC, ETH)
-        state.settle_without_call(BTC, Verdict(due=False, reason="complete"))
+        state.settle_without_call(BTC, Verdict(False, Explanation(Reason.BARS_UP_TO_DATE)))
         state.defer("out of calls")
         results, to_save = state.unsaved()
         assert [result.status for result in results] == [Status.FRESH]

@@ -104,8 +104,8 @@ def split_due(
             rest.append(AssetReport(symbol=item.asset.symbol, status=Status.FAILED.value, detail=reason))
             continue
         verdict = assess(item, stored[item.asset.symbol], known, now_ms)
-        log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.reason)
-        too_old = verdict.refusal is not None and item.kind is WorkKind.HISTORY
+        log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.why.text)
+        too_old = verdict.restriction is not None and item.kind is WorkKind.HISTORY
         if verdict.due or too_old:  # what is too old goes on record as such, without a call
             due.append(item)
             continue
@@ -117,7 +117,7 @@ def split_due(
                 kind=item.kind.value,
                 last_price=before.last_price,
                 as_of_ms=before.as_of_ms,
-                detail=verdict.reason,
+                detail=verdict.why.text,
                 paused=verdict.paused,
             )
         )
@@ -220,7 +220,7 @@ def plan_lines(services: Services, known: Entitlements, work: Sequence[Work]) ->
     due = [item for item in work if verdicts[item.id].due]
     lines: list[str] = []
     for call in plan(due, stored, known, now_ms):
-        reasons = dict.fromkeys(verdicts[item.id].reason for item in call.work)
+        reasons = dict.fromkeys(verdicts[item.id].why.text for item in call.work)
         lines.append(f"call {len(lines) + 1}: {describe(call)} ({'; '.join(reasons)})")
-    lines += [f"no call: {item_id} ({v.reason})" for item_id, v in verdicts.items() if not v.due]
+    lines += [f"no call: {item_id} ({v.why.text})" for item_id, v in verdicts.items() if not v.due]
     return lines

@@ -32,9 +32,7 @@ from assetbatch.domain.models import (
     Saved,
 )
 from assetbatch.domain.numbers import positive
-
-SUCCESS = "success"
-FAILED = "failed"
+from assetbatch.domain.status import Status
 
 ERROR_LIMIT = 500
 """Characters of an error message that are kept."""
@@ -118,7 +116,7 @@ def save(
         elif in_doubt and last_update.document(price) == before.last_update:
             published.append(price)
     outcomes = {outcome.symbol: outcome for outcome in batch.outcomes if outcome.symbol in stored}
-    outcomes |= {symbol: Outcome(symbol, FAILED, some.error) for symbol, some in failed.items()}
+    outcomes |= {symbol: Outcome(symbol, Status.FAILED, some.error) for symbol, some in failed.items()}
     news = {
         symbol: _without(some, sorted(by_start.get(symbol, ())), refused.get(symbol, {}), asked_ms[symbol])
         for symbol, some in batch.spans.items()
@@ -148,7 +146,7 @@ def save(
     )
     if not_written := skipped | unknown:
         failures = {
-            symbol: Outcome(symbol, FAILED, some.error)
+            symbol: Outcome(symbol, Status.FAILED, some.error)
             for symbol, some in not_written.items()
             if some.cause is not RejectionCause.UNREGISTERED
         }
@@ -215,7 +213,7 @@ def _save_locked(connection: Connection, symbols: Collection[str], now_ms: int) 
     """Record in our own table alone that a row of these symbols was held by another transaction."""
     rejection = Rejection(error=LOCKED, price=True, cause=RejectionCause.LOCKED)
     rejected = dict.fromkeys(symbols, rejection)
-    outcomes = {symbol: Outcome(symbol, FAILED, LOCKED) for symbol in symbols}
+    outcomes = {symbol: Outcome(symbol, Status.FAILED, LOCKED) for symbol in symbols}
     writer = _Outcomes(connection, now_ms, None)
     writer.save(writer.document(outcomes, rejected), [])
     return Saved(updated=[], unknown=[], rejected=rejected)
@@ -266,7 +264,7 @@ class _Outcomes:
         """The outcomes as both tables take them; symbols with the same outcome come together."""
         alike: dict[tuple[str, str | None, bool], list[str]] = {}
         for outcome in outcomes.values():
-            error = None if outcome.status == SUCCESS else outcome.error
+            error = None if outcome.status is Status.SUCCESS else outcome.error
             why = failed.get(outcome.symbol)
             rejected = why is not None and why.cause is not RejectionCause.LOCKED
             alike.setdefault((outcome.status, error, rejected), []).append(outcome.symbol)
@@ -274,7 +272,7 @@ class _Outcomes:
         return _json(
             {
                 "symbols": symbols,
-                "succeeded": status == SUCCESS,
+                "succeeded": status is Status.SUCCESS,
                 "rejected": rejected,
                 "status": storable(status, self._encoding),
                 "platform_status": storable(words.get(status, status), self._encoding),
@@ -389,12 +387,12 @@ def _outcomes(outcomes: Iterable[Outcome], encoding: str | None) -> str:
     """Symbols with the same outcome come together."""
     alike: dict[tuple[str, str | None], list[str]] = {}
     for outcome in outcomes:
-        error = None if outcome.status == SUCCESS else outcome.error
+        error = None if outcome.status is Status.SUCCESS else outcome.error
         alike.setdefault((outcome.status, error), []).append(outcome.symbol)
     return _json(
         {
             "symbols": symbols,
-            "succeeded": status == SUCCESS,
+            "succeeded": status is Status.SUCCESS,
             "status": storable(status, encoding),
             "error": None if error is None else storable(shortened(error, ERROR_LIMIT), encoding),
         }

@@ -23,7 +23,7 @@ from assetbatch.domain.entitlements import Entitlements, restriction_in_words
 from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.queueing import QueueState
-from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
+from assetbatch.domain.records import Command
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.health import JobHealth
@@ -298,17 +298,17 @@ def of_registered(config: Config, registered: Sequence[str]) -> Finding:
 # --- locks, plan, window, queue, cron ---
 
 
-def of_locks(held: Mapping[str, Sequence[int]], now_ms: int) -> list[Finding]:
+def of_locks(held: Mapping[Command, Sequence[int]], now_ms: int) -> list[Finding]:
     """Who runs now; `held` has the moments (ms) at which the locks of each command end."""
     findings = []
     for command, ends_ms in held.items():
-        name = command.replace("_", "-")
+        name = command.label
         if ends_ms and max(ends_ms) - now_ms > LONGEST_CYCLE_MS:
             left = format_duration(max(ends_ms) - now_ms)
             message = f"{name} is locked for another {left}, longer than any cycle may take"
             hint = f"was redis' clock set back? wait, or delete its key lock:{command}"
             findings.append(warning("locks", message, hint))
-    running = [f"{len(ends)} {name.replace('_', '-')}" for name, ends in held.items() if ends]
+    running = [f"{len(ends)} {name.label}" for name, ends in held.items() if ends]
     if not findings:
         findings.append(ok("locks", f"running now: {', '.join(running)}" if running else "nobody is running"))
     return findings
@@ -377,7 +377,7 @@ def of_cron(jobs: Sequence[JobHealth], waiting: int, config: Config, now_ms: int
     if config.sandbox:
         return [ok("cron", "a sandbox needs none")]
     findings = []
-    never = [_name(job) for job in jobs if job.last_started is None and _has_work(job.id, waiting, config)]
+    never = [job.id.label for job in jobs if job.last_started is None and _has_work(job.id, waiting, config)]
     if never:
         verb = "was" if len(never) == 1 else "were"
         findings.append(warning("cron", f"{', '.join(never)} {verb} never started", CRON_HINT))
@@ -389,32 +389,28 @@ def of_cron(jobs: Sequence[JobHealth], waiting: int, config: Config, now_ms: int
     return findings or [ok("cron", "there is nothing to be started")]
 
 
-def _name(job: JobHealth) -> str:
-    return job.id.replace("_", "-")
-
-
-def _has_work(command: str, waiting: int, config: Config) -> bool:
-    if command == RUN_PRIORITY:
+def _has_work(command: Command, waiting: int, config: Config) -> bool:
+    if command is Command.RUN_PRIORITY:
         return bool(config.enabled_priority_assets)
-    if command == ENQUEUE_SECONDARY:
+    if command is Command.ENQUEUE_SECONDARY:
         return bool(config.enabled_secondary_assets)
     return bool(waiting or config.enabled_secondary_assets)
 
 
 def _of_job(job: JobHealth, age_ms: int, waiting: int, config: Config) -> Finding:
-    started = f"{_name(job)} was last started {ago(age_ms)}"
+    started = f"{job.id.label} was last started {ago(age_ms)}"
     if _has_work(job.id, waiting, config):
-        if job.id == RUN_PRIORITY and age_ms > MISSED_STARTS * interval_ms(job.id, config):
+        if job.id is Command.RUN_PRIORITY and age_ms > MISSED_STARTS * interval_ms(job.id, config):
             words = f"{started}, it should be every {config.batch.interval_minutes} min"
             return error("cron", words, CRON_LATE_HINT)
-        if job.id == RUN_QUEUE and waiting and age_ms > QUEUE_SILENT_MS:
+        if job.id is Command.RUN_QUEUE and waiting and age_ms > QUEUE_SILENT_MS:
             return warning("cron", f"{started}, and {plural(waiting, 'item')} in the queue", CRON_LATE_HINT)
-        if job.id == ENQUEUE_SECONDARY and age_ms > MISSED_STARTS * _enqueue_ms(config):
+        if job.id is Command.ENQUEUE_SECONDARY and age_ms > MISSED_STARTS * _enqueue_ms(config):
             words = f"{started}, it should be every {_enqueue_ms(config) // MINUTE_MS} min"
             return warning("cron", words, CRON_LATE_HINT)
-    words = f"{_name(job)} started {ago(age_ms)}: {job.last_result}"
+    words = f"{job.id.label} started {ago(age_ms)}: {job.last_result}"
     if job.last_error:
-        hint = f"if nothing above explains it, start it by hand: assetbatch -v {_name(job)}"
+        hint = f"if nothing above explains it, start it by hand: assetbatch -v {job.id.label}"
         return warning("cron", f"{words}: {job.last_error}", hint)
     return ok("cron", words)
 

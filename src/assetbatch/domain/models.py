@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
+from assetbatch.domain.status import Status
 from assetbatch.domain.units import MINUTE_MS
 
 BAR_MS = 5 * MINUTE_MS
@@ -117,7 +118,7 @@ class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     fetched_to_ms: int | None = None
     last_sync_ms: int | None = None
     platform_status: str | None = None
-    sync_status: str | None = None
+    sync_status: Status | None = None
     status_at_ms: int | None = None
     error_message: str | None = None
     last_bar_ms: int | None = None
@@ -132,7 +133,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """How the refresh of a symbol went: `success`, or what kept it from succeeding and why."""
 
     symbol: str
-    status: str
+    status: Status
     error: str | None = None
 
 

@@ -18,6 +18,7 @@ from assetbatch.domain.models import (
     floor_to_bar,
 )
 from assetbatch.domain.pauses import worth_a_call
+from assetbatch.domain.status import Status
 from assetbatch.domain.work import PAGE_DAYS, PAGE_MS, Work, WorkKind, days_range
 
 
@@ -113,7 +114,7 @@ def newest_to_ask(
     """The same, each page worked out when it is asked for: a queue has seldom room for all."""
     if not asset.bars or not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
         return
-    if stored is None or stored.sync_status in ("not_found", "not_entitled"):
+    if stored is None or stored.sync_status in (Status.NOT_FOUND, Status.NOT_ENTITLED):
         return
     before_ms, _ = latest_range(asset, stored, known, now_ms)
     from_ms = known.history_from_ms(asset.asset_type, now_ms)

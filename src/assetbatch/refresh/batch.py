@@ -242,14 +242,14 @@ class BatchState:
     def settle_without_call(self, item: Work, verdict: Verdict) -> None:
         """No call can bring anything for this work: it is complete, or known to be refused. Bars from before
         the plan's history are on record as such, which ends their work cleanly."""
-        refusal = verdict.refusal
+        refusal = verdict.restriction
         if refusal and item.kind is WorkKind.PRICE:
             error = refusal.message
             self._settle(Result(work=item, status=Status.NOT_ENTITLED, error=error, final=True))
             return
         if refusal and refusal.restriction is Restriction.HISTORY:
             self._note(item.asset.symbol, too_old(item, self._known, refusal.since_ms))
-        self._settle(Result(work=item, status=Status.FRESH, error=verdict.reason))
+        self._settle(Result(work=item, status=Status.FRESH, error=verdict.why.text))
 
     def defer(self, reason: str, status: Status = Status.DEFERRED) -> None:
         """No further call: what is pending stays due, and what calls that are out leave undone."""

@@ -7,7 +7,8 @@ from datetime import datetime
 from assetbatch.domain.formatting import format_duration, moment, plural
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.units import MINUTE_MS
-from assetbatch.health import Health, Problem
+from assetbatch.health import Health, Metric, Problem
+from assetbatch.health.problems import gravest_first
 
 NOW_MS = MINUTE_MS
 """Data that are not older are up to now."""
@@ -16,10 +17,10 @@ _KINDS = {"bars": "for bars", "history": "pages of the past"}
 
 
 _WHAT_TO_DO = {
-    "batch.priority.success_rate": "of the last hour; assetbatch -v run-priority says what fails now",
-    "batch.priority.latency_ms": "a slow provider or waits for a call: assetbatch -v run-priority says which",
-    "queue.size": "run-queue does not keep up: a larger plan, longer frequencies or fewer assets",
-    "api.rate_limit_waits": "of the last hour; the queue asks for more calls than the plan has, or another "
+    Metric.SUCCESS_RATE: "of the last hour; assetbatch -v run-priority says what fails now",
+    Metric.LATENCY: "a slow provider or waits for a call: assetbatch -v run-priority says which",
+    Metric.QUEUE_SIZE: "run-queue does not keep up: a larger plan, longer frequencies or fewer assets",
+    Metric.WAITS: "of the last hour; the queue asks for more calls than the plan has, or another "
     "program uses the key",
 }
 """What an alert's figure means, and what to do about it."""
@@ -35,7 +36,7 @@ def problems(health: Health) -> list[Problem]:
         )
         for alert in health.alerts
     ]
-    return sorted([*health.problems, *alerts], key=lambda problem: problem.severity != "critical")
+    return gravest_first([*health.problems, *alerts])
 
 
 def plan(health: Health) -> str:

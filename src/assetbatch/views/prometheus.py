@@ -10,14 +10,12 @@ from datetime import datetime
 
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.metrics import BEYOND, CALL_SECONDS, CYCLE_SECONDS
-from assetbatch.health import Health
+from assetbatch.health import Health, HealthStatus, Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Labels = tuple[tuple[str, str], ...]
 Sample = tuple[Labels, float]
-
-STATUSES = ("healthy", "degraded", "unhealthy")
 
 _TOTALS = {
     "waits": ("rate_limit_waits", "Calls that had to wait for the window."),
@@ -53,22 +51,22 @@ def _gauges(health: Health) -> Iterable[str]:
     yield _gauge(
         "health_status",
         "The verdict: 1 for the one that holds.",
-        [((("status", status),), int(status == health.status)) for status in STATUSES],
+        [((("status", status),), int(status == health.status)) for status in HealthStatus],
     )
     yield _gauge(
         "priority_success_ratio",
         "Refreshed of the due priority assets of the last hour's cycles.",
-        [((), metrics["batch.priority.success_rate"] / 100)],
+        [((), metrics[Metric.SUCCESS_RATE] / 100)],
     )
     yield _gauge(
         "priority_latency_seconds",
         "Duration of the last priority cycle.",
-        [((), metrics["batch.priority.latency_ms"] / 1000)],
+        [((), metrics[Metric.LATENCY] / 1000)],
     )
     yield _gauge(
         "rate_limit_waits_last_hour",
         "Calls that had to wait for the window within the last hour.",
-        [((), metrics["api.rate_limit_waits"])],
+        [((), metrics[Metric.WAITS])],
     )
     yield _gauge(
         "alert",
@@ -111,14 +109,14 @@ def _gauges(health: Health) -> Iterable[str]:
 def _assets(health: Health) -> Iterable[str]:
     counts: dict[tuple[str, str], int] = {}
     for asset in health.assets:
-        key = (asset.asset_class.value, asset.state)
+        key = (asset.priority.value, asset.state)
         counts[key] = counts.get(key, 0) + 1
     yield _gauge(
         "assets",
         "Assets by class and state.",
         [((("class", name), ("state", state)), count) for (name, state), count in sorted(counts.items())],
     )
-    priority = [asset for asset in health.assets if asset.asset_class is AssetPriority.CRITICAL]
+    priority = [asset for asset in health.assets if asset.priority is AssetPriority.CRITICAL]
     yield _gauge(
         "asset_age_seconds",
         "Age of each priority asset's price.",
@@ -127,7 +125,7 @@ def _assets(health: Health) -> Iterable[str]:
     yield _gauge(
         "asset_behind_seconds",
         "How much newer each priority asset's price could be, by its market's hours and the plan.",
-        [((("symbol", a.symbol),), a.behind_seconds) for a in priority if a.behind_seconds is not None],
+        [((("symbol", a.symbol),), a.lag_seconds) for a in priority if a.lag_seconds is not None],
     )
     yield _gauge(
         "asset_complete_ratio",

@@ -14,7 +14,8 @@ from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.formatting import format_duration, plural
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.metrics import CALLS, PRIORITY_LATENCY, QUEUE_LATENCY, QUEUE_SIZE, Series
-from assetbatch.health import AssetHealth, Health
+from assetbatch.domain.status import AssetState
+from assetbatch.health import AssetHealth, Health, Severity
 from assetbatch.views import facts
 from assetbatch.views.terminal.sparkline import How, sparkline
 from assetbatch.views.terminal.style import COLOURS, asset_table_price, share
@@ -32,8 +33,6 @@ ROWS = 40
 state the first few are shown."""
 
 SHOWN_OF_A_STATE = 3
-
-WELL = ("fresh", "due")
 
 
 def render(
@@ -59,7 +58,7 @@ def render(
 
 
 def _headline(health: Health) -> Text:
-    fresh = sum(asset.state in WELL for asset in health.assets)
+    fresh = sum(asset.state.is_well for asset in health.assets)
     text = Text()
     text.append(health.status, style=f"bold {COLOURS[health.status]}")
     if not health.database_error:
@@ -73,7 +72,7 @@ def _headline(health: Health) -> Text:
 def _problems(health: Health) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for problem in facts.problems(health):
-        colour = "red" if problem.severity == "critical" else "yellow"
+        colour = "red" if problem.severity is Severity.CRITICAL else "yellow"
         lines.append(_hanging(Text(f"! {problem.message}", style=colour)))
         if problem.hint:
             lines.append(_hanging(Text(f"  {problem.hint}")))
@@ -105,38 +104,38 @@ def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
         table.add_column("", no_wrap=True)
     room = width - OTHER_COLUMNS if wide else 0
     for priority in AssetPriority:
-        members = [asset for asset in assets if asset.asset_class is priority]
+        members = [asset for asset in assets if asset.priority is priority]
         if not members:
             continue
         table.add_row(Text(priority.value, style="dim"))
         if len(assets) <= rows or priority is AssetPriority.CRITICAL:
-            shown, summed = members, Counter[str]()
+            shown, summed = members, Counter[AssetState]()
         else:
             shown, summed = _summed_up(members)
         for asset in shown:
             table.add_row(*_asset(asset, room))
         for state, count in summed.items():
-            words = Text(state.replace("_", " "), style=COLOURS.get(state, "red"))
+            words = Text(state.label, style=COLOURS.get(state, "red"))
             table.add_row(Text(f"{count} more", style="dim"), *[""] * 6, words)
     return table
 
 
-def _summed_up(members: Sequence[AssetHealth]) -> tuple[list[AssetHealth], Counter[str]]:
+def _summed_up(members: Sequence[AssetHealth]) -> tuple[list[AssetHealth], Counter[AssetState]]:
     """The first few of each state but fresh, and how many more are in each state."""
-    shown, seen = [], Counter[str]()
+    shown, seen = [], Counter[AssetState]()
     for asset in members:
         seen[asset.state] += 1
-        if asset.state != "fresh" and seen[asset.state] <= SHOWN_OF_A_STATE:
+        if asset.state is not AssetState.FRESH and seen[asset.state] <= SHOWN_OF_A_STATE:
             shown.append(asset)
     return shown, seen - Counter(asset.state for asset in shown)
 
 
 def _asset(asset: AssetHealth, room: int) -> list[RenderableType]:
     """The cells; with `room` for so many characters of why."""
-    change, age, behind = asset.change_percent, asset.age_seconds, asset.behind_seconds
+    change, age, behind = asset.change_percent, asset.age_seconds, asset.lag_seconds
     day = Text("" if change is None else f"{change:+.2f} %", style="red" if (change or 0) < 0 else "green")
     cells: list[RenderableType] = [
-        Text(asset.symbol, style="bold" if asset.asset_class is AssetPriority.CRITICAL else ""),
+        Text(asset.symbol, style="bold" if asset.priority is AssetPriority.CRITICAL else ""),
         asset_table_price(asset.last_price),
         day,
         "-" if age is None else format_duration(round(age * 1000)),
@@ -153,7 +152,7 @@ def _asset(asset: AssetHealth, room: int) -> list[RenderableType]:
 
 def _state(asset: AssetHealth) -> Text:
     """The state, and the platform's own word where another program has written one."""
-    text = Text(asset.state.replace("_", " "), style=COLOURS.get(asset.state, "red"))
+    text = Text(asset.state.label, style=COLOURS.get(asset.state, "red"))
     if asset.platform_status:
         text.append(f" ({asset.platform_status})", style="dim")
     return text
@@ -172,7 +171,7 @@ def _facts(health: Health, plain: bool) -> Table:
             words = f"started {_clock(job.last_started)}, {job.last_result}, next {_clock(job.next_run)}"
             if job.skipped:
                 words += f", {plural(job.skipped, 'start')} skipped"
-        table.add_row(job.id.replace("_", "-"), words)
+        table.add_row(job.id.label, words)
     return table
 
 
@@ -220,7 +219,7 @@ def _cycles(health: Health) -> Table:
         words = [f"{cycle[name]} {name}" for name in ("refreshed", "failed", "fresh") if cycle[name]]
         words.append(plural(cycle["calls"], "call"))
         table.add_row(
-            cycle["command"].replace("_", "-"),
+            cycle["command"].label,
             format_duration(round(cycle["age_seconds"] * 1000)),
             f"{cycle['duration_ms'] / 1000:.1f} s",
             Text(cycle["result"], style=COLOURS.get(cycle["result"], "red")),
