@@ -74,7 +74,7 @@ class Limiter(Protocol):
 
 
 class Ours:
-    """assetbatch's window: refused callers come back when it says, answers are settled."""
+    """assetbatch's window: denied callers come back when it says, calls are completed."""
 
     def __init__(self, url: str) -> None:
         from assetbatch.domain.queueing import CallKind, CallLimit
@@ -83,15 +83,11 @@ class Ours:
         from assetbatch.state.connection import connect
         from assetbatch.state.keys import Keys
         from assetbatch.state.process_id import new_id
-        from assetbatch.state.window import Grant, Window
+        from assetbatch.state.window import Grant, Window, WindowSettings
 
-        self._window = Window(
-            connect(Secret(url)),
-            Keys("{benchmark}"),
-            "benchmark",
-            CallLimit(LIMIT, WINDOW_SECONDS * 1000),
-            CALL_SECONDS,
-        )
+        limit = CallLimit(LIMIT, WINDOW_SECONDS * 1000)
+        settings = WindowSettings(Keys("{benchmark}"), "benchmark", limit, CALL_SECONDS)
+        self._window = Window(connect(Secret(url)), settings)
         self._kind = CallKind.PRIORITY
         self._granted = Grant
         self._new_id = new_id
@@ -101,7 +97,7 @@ class Ours:
         """Loads the scripts and lets the window know its server, without using a slot."""
         grant = self._window.ask(self._kind)
         assert isinstance(grant, self._granted)
-        self._window.settle(grant)
+        self._window.complete(grant)
         self._window.cancel(grant)
 
     def acquire(self, until: float) -> Any:
@@ -120,7 +116,7 @@ class Ours:
     def answered(self, permission: Any) -> None:
         """Dates the window's entry to this moment."""
         self.decisions += 1
-        self._window.settle(permission)
+        self._window.complete(permission)
 
 
 class LimitsPackage:

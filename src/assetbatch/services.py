@@ -25,7 +25,7 @@ from assetbatch.state.keys import Keys, fingerprint, shared_prefix, window_name
 from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.queue import Queue
-from assetbatch.state.window import Window
+from assetbatch.state.window import Window, WindowSettings
 
 if TYPE_CHECKING:
     from assetbatch.database import Store
@@ -168,17 +168,17 @@ class Services:
 
     def _window(self, first_call: Callable[[Callable[[], object]], bool]) -> Window:
         shared_by = self.config.rate_limiting.window
-        return Window(
-            self.redis,
+        settings = WindowSettings(
             self.keys,
             window_name(shared_by) if shared_by else self._fingerprint,
             self.config.call_limit,
             CALL_SECONDS,
-            first_call=first_call,
             server_name=self._server_name,
             view_seconds=VIEW_SECONDS if self.config.require_redis().group else 0.0,
-            free_dead=lambda: self.dead_processes.free(),
             queue_runs=self.config.queue.max_concurrency,
+        )
+        return Window(
+            self.redis, settings, first_call=first_call, free_dead=lambda: self.dead_processes.free()
         )
 
     def slots(self, *, is_recorded: bool = False) -> Slots:

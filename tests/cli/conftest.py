@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.commands.conftest import free, make_world, paid, template
+from tests.commands.conftest import free, make_world, paid, template, years_of_bars
 
-__all__ = ["free", "make_world", "paid", "template"]
+__all__ = ["free", "make_world", "paid", "template", "years_of_bars"]

@@ -18,6 +18,7 @@ import pytest
 
 from assetbatch.domain.queueing import CallKind
 from assetbatch.state.window import Grant
+from tests.program import BARE, CLOCK
 from tests.world import KEY, RealClock, SetClock, World
 
 from .test_commands import run
@@ -48,7 +49,7 @@ def fill(world: World, leave: int = 0) -> None:
         for _ in range(services.config.call_limit.limit - leave):
             answer = services.window.ask(CallKind.PRIORITY)
             assert isinstance(answer, Grant)
-            services.window.settle(answer)
+            services.window.complete(answer)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
@@ -65,7 +66,7 @@ def calling(world: World, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "assetbatch", "call", *arguments],
         cwd=world.folder,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(world.folder), "POLYGON_API_KEY": KEY},
+        env={**BARE, "HOME": str(world.folder), "POLYGON_API_KEY": KEY},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
@@ -96,7 +97,7 @@ class TestACommand:
         done = subprocess.run(
             [sys.executable, "-m", "assetbatch", "call", "cat", "--", "-"],
             cwd=free.folder,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(free.folder), "POLYGON_API_KEY": KEY},
+            env={**BARE, "HOME": str(free.folder), "POLYGON_API_KEY": KEY},
             input=b"what it is given",
             capture_output=True,
             check=False,
@@ -111,7 +112,7 @@ class TestACommand:
         done = subprocess.run(
             [sys.executable, "-m", "assetbatch", "call", "--timeout", "5", "--", "env"],
             cwd=free.folder,
-            env={"PATH": "/usr/bin:/bin", "HOME": "/", "POLYGON_API_KEY_FILE": str(key_file), "LC_ALL": "C"},
+            env={**BARE, "HOME": "/", "POLYGON_API_KEY_FILE": str(key_file), "LC_ALL": "C"},
             capture_output=True,
             text=True,
             check=True,
@@ -119,7 +120,7 @@ class TestACommand:
         found = dict(line.split("=", 1) for line in done.stdout.splitlines())
         assert before < float(found.pop("ASSETBATCH_SLOT_DEADLINE")) - 5 < time.time()
         assert len(found.pop("ASSETBATCH_SLOT")) > 30
-        assert set(found) <= {"PATH", "HOME", "POLYGON_API_KEY_FILE", "LC_ALL", "LC_CTYPE"}
+        assert set(found) <= {"PATH", "HOME", "POLYGON_API_KEY_FILE", "LC_ALL", "LC_CTYPE"} | CLOCK.keys()
 
     def test_that_a_signal_has_ended_is_told_as_a_shell_does(self, free: World) -> None:
         assert run(free, "call", "--", "sh", "-c", "kill -USR1 $$").returncode == 128 + signal.SIGUSR1
@@ -148,6 +149,7 @@ class TestACommand:
         done = run(free, "call", "--timeout", "1", "--", "sh", "-c", "kill -STOP $$; echo late")
         assert (done.returncode, done.stdout) == (124, "")
 
+    @pytest.mark.slow
     def test_may_run_for_longer_than_a_call_of_ours(self, free: World) -> None:
         with calling(free, "--timeout", "20", "--", "sh", "-c", "sleep 11.5; echo long") as process:
             wait_for(lambda: used(free) == 1)
@@ -156,6 +158,7 @@ class TestACommand:
             out, _ = process.communicate(timeout=15)
         assert (process.returncode, out) == (0, "long\n")
 
+    @pytest.mark.slow
     def test_that_may_run_for_long_ends_where_redis_forgets_its_slot(self, free: World) -> None:
         with calling(free, "--timeout", "100", "--", "sleep", "90") as process:
             wait_for(lambda: used(free) == 1)

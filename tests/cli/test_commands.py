@@ -17,7 +17,9 @@ import pytest
 from typer.core import TyperGroup
 
 from assetbatch.cli.app import LazyCommands
+from tests import program
 from tests.commands.conftest import MakeWorld
+from tests.program import BARE
 from tests.world import KEY, RealClock, SetClock, World
 
 RUN_COMMANDS = ["run-priority", "run-queue", "enqueue-secondary"]
@@ -44,19 +46,10 @@ COMMANDS = every_command()
 
 
 def start(
-    *arguments: str, cwd: Path, env: dict[str, str] | None = None, timeout: float = 60
+    *arguments: str, cwd: Path, env: dict[str, str] | None = None, cold: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """One start with an environment as bare as cron's."""
-    return subprocess.run(
-        [sys.executable, "-m", "assetbatch", *arguments],
-        cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    return program.start(*arguments, cwd=cwd, env={"HOME": str(cwd), **(env or {})}, cold=cold)
 
 
 def run(world: World, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -142,7 +135,7 @@ def test_an_idle_queue_run_loads_neither_database_nor_http_nor_terminal_librarie
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=free.folder,
-        env={"PATH": "/usr/bin:/bin", "POLYGON_API_KEY": KEY},
+        env={**BARE, "POLYGON_API_KEY": KEY},
         capture_output=True,
         text=True,
         check=False,
@@ -239,7 +232,7 @@ class TestOutput:
         done = subprocess.run(
             ["sh", "-c", command],
             cwd=free.folder,
-            env={"PATH": "/usr/bin:/bin", "POLYGON_API_KEY": KEY},
+            env={**BARE, "POLYGON_API_KEY": KEY},
             capture_output=True,
             text=True,
             check=False,
@@ -254,7 +247,7 @@ class TestOutput:
         done = subprocess.run(
             ["sh", "-c", command],
             cwd=free.folder,
-            env={"PATH": "/usr/bin:/bin", "POLYGON_API_KEY": KEY},
+            env={**BARE, "POLYGON_API_KEY": KEY},
             capture_output=True,
             text=True,
             check=False,
@@ -280,7 +273,7 @@ class TestStopping:
         process = subprocess.Popen(
             [sys.executable, "-m", "assetbatch", "-v", "run-queue"],
             cwd=world.folder,
-            env={"PATH": "/usr/bin:/bin", "POLYGON_API_KEY": KEY},
+            env={**BARE, "POLYGON_API_KEY": KEY},
             stderr=subprocess.PIPE,
             text=True,
         )

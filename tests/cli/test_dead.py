@@ -13,6 +13,7 @@ import pytest
 from assetbatch.domain.queueing import Lane
 from tests.cli.test_commands import run
 from tests.cli.test_holes_and_letters import bury
+from tests.program import BARE
 from tests.world import RealClock, SetClock, World
 
 PAGE = "history:BTCUSD:2026-01-01:2026-02-03"
@@ -28,7 +29,7 @@ def on_a_terminal(world: World, *arguments: str) -> str:
     """What a terminal of 160 columns shows, without its colours."""
     world.config()
     ours, theirs = pty.openpty()
-    env = {"PATH": "/usr/bin:/bin", "COLUMNS": "160", "TERM": "xterm", "POLYGON_API_KEY": "made-up"}
+    env = {**BARE, "COLUMNS": "160", "TERM": "xterm", "POLYGON_API_KEY": "made-up"}
     command = [sys.executable, "-m", "assetbatch", *arguments]
     with subprocess.Popen(
         command, cwd=world.folder, env=env, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs

@@ -14,6 +14,7 @@ from assetbatch.domain.queueing import Failure, Lane
 from assetbatch.state.queue import Lease
 from tests.cli.test_commands import run, start
 from tests.commands.conftest import MakeWorld
+from tests.program import BARE
 from tests.world import RealClock, SetClock, World
 
 
@@ -56,6 +57,7 @@ class TestBackfill:
             assert services.queue.state().size == 0
         assert json.loads(run(free, "holes", "BTCUSD", "--json").stdout)[0]["from"] is None
 
+    @pytest.mark.usefixtures("years_of_bars")
     def test_again_shows_the_progress(self, free: World) -> None:
         free.know_that_today_is_refused()
         run(free, "backfill", "EURUSD", "--from", days_ago(60))
@@ -83,6 +85,7 @@ class TestBackfill:
 
 
 class TestHoles:
+    @pytest.mark.usefixtures("years_of_bars")
     def test_are_listed_with_their_reasons(self, free: World) -> None:
         free.know_that_today_is_refused()
         run(free, "backfill", "BTCUSD", "--from", days_ago(60), "--to", days_ago(50))
@@ -176,7 +179,7 @@ class TestDeadLetters:
             capture_output=True,
             text=True,
             check=True,
-            env={"PATH": "/usr/bin:/bin", "POLYGON_API_KEY": "made-up"},
+            env={**BARE, "POLYGON_API_KEY": "made-up"},
         )
         assert done.stdout.splitlines() == ["no dead letters", "[]"]
 

@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from assetbatch.domain.queueing import CallKind
 from assetbatch.state.window import WindowState
 from tests.own_redis import OwnServer, own_server
+from tests.program import BARE
 from tests.world import KEY, RealClock, SetClock, World
 
 from .test_commands import MARK, run
@@ -43,7 +44,7 @@ class Served:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "assetbatch", "serve", "--port", "0", "--refresh", "1", *arguments],
             cwd=world.folder,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(world.folder), "POLYGON_API_KEY": KEY, **env},
+            env={**BARE, "HOME": str(world.folder), "POLYGON_API_KEY": KEY, **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -120,6 +121,7 @@ def test_goes_on_without_redis_and_says_so_everywhere(free: World, served: Calla
     assert MARK not in body
 
 
+@pytest.mark.slow
 def test_answers_in_each_document_s_own_way_while_redis_hangs_and_recovers(
     served: Callable[..., Served], own_server: Callable[..., OwnServer]
 ) -> None:
@@ -162,7 +164,10 @@ def test_a_port_that_is_taken_is_told(free: World) -> None:
         taken.listen()
         done = run(free, "serve", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 2
-    assert "cannot be listened on: Address already in use (hint: choose another with --port)" in done.stderr
+    assert (
+        "cannot be listened on: Address already in use (hint: choose another with --host or --port)"
+        in done.stderr
+    )
 
 
 def test_warns_where_everybody_could_read_it(served: Callable[..., Served]) -> None:

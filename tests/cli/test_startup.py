@@ -22,7 +22,7 @@ except SystemExit as ended:
 print("\\n" + json.dumps([code or 0, sorted(sys.modules)]))
 """
 
-DATABASE, HTTP, TABLES = "psycopg", "requests", "rich"
+DATABASE, HTTP, TABLES, HTTP_SERVER = "psycopg", "requests", "rich", "waitress"
 PLANNING = (
     "assetbatch.domain.due",
     "assetbatch.refresh.engine",
@@ -57,7 +57,7 @@ def loaded(world: World, *arguments: str) -> set[str]:
 def test_an_idle_run_queue_loads_redis_and_the_configuration_only(free: World) -> None:
     found = loaded(free, "run-queue")
     assert {"redis", "yaml"} <= found
-    assert found.isdisjoint({DATABASE, HTTP, TABLES, "urllib3", "tenacity", *PLANNING})
+    assert found.isdisjoint({DATABASE, HTTP, TABLES, HTTP_SERVER, "urllib3", "tenacity", *PLANNING})
 
 
 def test_run_queue_with_work_loads_what_it_needs(free: World) -> None:
@@ -76,7 +76,14 @@ def test_fresh_priority_assets_need_no_http(free: World) -> None:
 
 @pytest.mark.parametrize("form", ["--json", "--check"])
 def test_status_for_programs_loads_no_http_and_no_tables(free: World, form: str) -> None:
-    assert loaded(free, "status", form).isdisjoint({HTTP, TABLES, "urllib3"})
+    assert loaded(free, "status", form).isdisjoint({HTTP, TABLES, HTTP_SERVER, "urllib3"})
+
+
+@pytest.mark.parametrize(
+    "command", [["run-priority"], ["enqueue-secondary"], ["doctor"], ["status", "--html", "page"]]
+)
+def test_only_serve_loads_the_http_server(free: World, command: list[str]) -> None:
+    assert HTTP_SERVER not in loaded(free, *command)
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.program import BARE
 from tests.world import KEY, RealClock, SetClock, World
 
 from .test_commands import run
@@ -149,7 +150,7 @@ def test_the_json_log_has_its_stable_keys(free: World) -> None:
 def test_watch_shows_it_in_place_until_a_signal(free: World) -> None:
     run(free, "run-priority")
     master, slave = pty.openpty()
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(free.folder), "POLYGON_API_KEY": KEY, "TERM": "xterm"}
+    env = {**BARE, "HOME": str(free.folder), "POLYGON_API_KEY": KEY, "TERM": "xterm"}
     process = subprocess.Popen(
         [sys.executable, "-m", "assetbatch", "status", "--watch"],
         cwd=free.folder,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from assetbatch.domain.market_hours import day_of, last_midnight
 from assetbatch.domain.queueing import Failure, Lane
 from assetbatch.domain.work import Work
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.queue import Lease
 from tests.commands.conftest import MakeWorld
-from tests.world import Listener, RealClock, SetClock, World
+from tests.world import Listener, RealClock, SetClock, World, first_day
 
 from .test_commands import run
 
@@ -114,9 +114,9 @@ def test_are_kept_as_they_are_everywhere(world: World, listener: Listener) -> No
 
 
 def test_are_worked_and_named_one_by_one(world: World) -> None:
-    day = (datetime.now(UTC) - timedelta(days=80)).strftime("%Y-%m-%d")
-    last = (datetime.now(UTC) - timedelta(days=70)).strftime("%Y-%m-%d")
-    done = run(world, "backfill", "--from", day, "--to", last, "--json", "--", *SPELT)
+    now_ms = world.clock.now_ms()
+    first, last = day_of(first_day(now_ms, 2)), day_of(last_midnight(now_ms) - 1)
+    done = run(world, "backfill", "--from", f"{first}", "--to", f"{last}", "--json", "--", *SPELT)
     assert json.loads(done.stdout)["queued"] == len(SPELT)
     for _ in range(5):  # on a busy machine one start may not come to the end
         assert run(world, "run-queue").returncode == 0

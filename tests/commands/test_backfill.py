@@ -59,6 +59,8 @@ def price_of(world: World, symbol: str) -> str:
 
 
 class TestBackfill:
+    @pytest.mark.slow
+    @pytest.mark.usefixtures("years_of_bars")
     def test_two_years_of_a_market_that_never_closes_take_at_most_23_calls(self, free: World) -> None:
         free.know_that_today_is_refused()
         report = wanted(free, date(2024, 11, 19))
@@ -69,6 +71,7 @@ class TestBackfill:
         assert len(free.paths) <= 23
         assert holes_of(free).complete == 1.0
 
+    @pytest.mark.usefixtures("years_of_bars")
     def test_fetches_nothing_again_however_often_it_is_asked(self, free: World) -> None:
         free.know_that_today_is_refused()
         wanted(free, date(2026, 9, 1))
@@ -79,6 +82,7 @@ class TestBackfill:
         free.run_queue(seconds=90)
         assert len(free.paths) == calls
 
+    @pytest.mark.usefixtures("years_of_bars")
     def test_asks_only_for_the_days_that_are_not_there(self, free: World) -> None:
         free.run_priority()
         wanted(free, date(2026, 9, 1))
@@ -109,6 +113,7 @@ class TestBackfill:
         starts = [start_ms for start_ms, _ in ranges(free)]
         assert starts == sorted(starts, reverse=True)
 
+    @pytest.mark.usefixtures("years_of_bars")
     def test_survives_a_redis_that_has_lost_everything(self, free: World) -> None:
         free.know_that_today_is_refused()
         wanted(free, date(2026, 6, 1))
@@ -200,6 +205,7 @@ class TestBackfill:
 
 
 class TestTheEdgeOfThePlan:
+    @pytest.mark.usefixtures("years_of_bars")
     def test_ends_a_backfill_cleanly(self, free: World) -> None:
         free.know_that_today_is_refused()
         report = wanted(free, date(2024, 6, 1))
@@ -242,6 +248,7 @@ class TestTheEdgeOfThePlan:
             assert services.queue.state().dead == 0
 
 
+@pytest.mark.usefixtures("years_of_bars")
 class TestHoles:
     def test_what_the_provider_has_nothing_for_is_known_as_such(self, free: World) -> None:
         """The simulated market leaves out bars without a quote, and a whole holiday."""
@@ -345,6 +352,7 @@ def test_pages_of_an_asset_that_keeps_no_bars_any_more_cost_nothing(free: World)
     assert (result.calls, result.queue_size) == (0, 0)
 
 
+@pytest.mark.usefixtures("years_of_bars")
 class TestPages:
     def test_a_page_beyond_the_last_bar_of_a_range_is_not_asked_for(self, free: World) -> None:
         free.know_that_today_is_refused()
@@ -465,6 +473,7 @@ class TestPages:
         assert Reason.NOTHING not in {hole.reason for hole in found.holes}
 
 
+@pytest.mark.usefixtures("years_of_bars")
 def test_a_week_off_the_air_is_one_call_a_symbol(free: World) -> None:
     free.run_priority()
     before = len(free.paths)

@@ -41,6 +41,7 @@ def complete(world: World) -> float | None:
     return found.complete
 
 
+@pytest.mark.usefixtures("years_of_bars")
 def test_another_tickers_answer_is_not_stored_and_asked_for_again(free: World) -> None:
     free.provider.order("other-ticker", times=1)
     result = free.run_priority()
@@ -51,6 +52,7 @@ def test_another_tickers_answer_is_not_stored_and_asked_for_again(free: World) -
     assert (free.bars("BTCUSD"), missing(free)) == (PAGE_BARS, {})
 
 
+@pytest.mark.usefixtures("years_of_bars")
 def test_a_bar_off_the_grid_is_refused_and_the_others_are_complete(free: World) -> None:
     free.provider.order("off-grid", times=1)
     result = free.run_priority()
@@ -58,6 +60,7 @@ def test_a_bar_off_the_grid_is_refused_and_the_others_are_complete(free: World) 
     assert (free.bars("BTCUSD"), missing(free), complete(free)) == (PAGE_BARS, {}, 1.0)
 
 
+@pytest.mark.usefixtures("years_of_bars")
 def test_what_came_in_another_unit_leaves_its_slots_failed(free: World) -> None:
     free.provider.order("nanoseconds", times=1)
     result = free.run_priority()
@@ -66,6 +69,7 @@ def test_what_came_in_another_unit_leaves_its_slots_failed(free: World) -> None:
     assert complete(free) == 0.5
 
 
+@pytest.mark.usefixtures("years_of_bars")
 def test_a_hole_within_bars_is_believed_when_it_came_twice(free: World) -> None:
     free.provider.order("hole=2026-11-01", times=1)
     free.run_priority()
@@ -76,6 +80,7 @@ def test_a_hole_within_bars_is_believed_when_it_came_twice(free: World) -> None:
     assert missing(free) == {Reason.NOTHING: 288}
 
 
+@pytest.mark.usefixtures("years_of_bars")
 def test_a_hole_that_came_once_is_filled(free: World) -> None:
     free.provider.order("hole=2026-11-01", times=1)
     free.run_priority()

@@ -44,7 +44,7 @@ def test_the_others_are_stored_and_published(free: World, redis_client: RedisCli
     assert sorted(heard) == ["EURUSD", "XAUUSD"]
     assert statuses(free) == ["success", "success", "failed"]
     assert (result.result, result.exit_code, result.calls) == ("partial", 1, 3)
-    assert result.bars_refused == 34 * 288
+    assert result.bars_refused == 2 * 288
     (failed,) = result.failed
     assert (failed.symbol, "not this one" in (failed.detail or "")) == ("BTCUSD", True)
 
@@ -68,7 +68,7 @@ def test_it_is_asked_for_again_after_init(free: World) -> None:
     result = free.run_priority()
     assert (result.result, result.calls) == ("ok", 1)
     assert statuses(free) == ["success"] * 3
-    assert free.bars("BTCUSD") == 34 * 288
+    assert free.bars("BTCUSD") == 2 * 288
 
 
 def test_a_snapshot_is_not_asked_for_what_the_database_refuses(paid: World) -> None:

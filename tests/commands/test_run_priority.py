@@ -36,6 +36,7 @@ class TestOnTheFreePlan:
         assert [path.split("/")[4] for path in free.paths] == ["C:XAUUSD", "C:EURUSD", "X:BTCUSD"]
         assert (result.result, result.exit_code) == ("ok", 0)
 
+    @pytest.mark.usefixtures("years_of_bars")
     def test_stores_price_bars_and_sync_status(self, free: World) -> None:
         free.run_priority()
         midnight = last_midnight(WEDNESDAY_MS)
@@ -55,6 +56,7 @@ class TestOnTheFreePlan:
         result = free.run_priority()
         assert (result.result, result.calls, len(free.paths)) == ("nothing", 0, 3)
 
+    @pytest.mark.usefixtures("years_of_bars")
     def test_asks_again_when_a_new_day_may_be_seen_and_only_from_the_last_stored_day_on(
         self, free: World
     ) -> None:
@@ -90,15 +92,15 @@ class TestOnAPaidPlan:
         result = paid.run_priority()
         assert result.enqueued == 3
         paid.run_queue()
-        assert paid.bars("XAUUSD") > 6000
-        assert paid.bars("BTCUSD") > 9000
+        assert paid.bars("XAUUSD") > 500
+        assert paid.bars("BTCUSD") > 600
 
     def test_bars_leave_the_quote_and_the_rhythm_of_the_prices_alone(self, paid: World) -> None:
         """A bar is as of its end, hence newer than the quote, but has neither bid nor ask."""
         paid.run_priority()
         quote = paid.last_update("EURUSD")
         paid.clock.at_ms += MINUTE
-        assert paid.run_queue().bars_written > 20_000
+        assert paid.run_queue().bars_written > 2_000
         assert paid.last_update("EURUSD") == quote
         for _ in range(3):
             paid.clock.at_ms += 5 * MINUTE

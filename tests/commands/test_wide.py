@@ -150,6 +150,7 @@ def test_a_priority_cycle_of_many_assets_is_wide_too(make_world: MakeWorld) -> N
         assert reserved(services)[1] == 3
 
 
+@pytest.mark.usefixtures("years_of_bars")
 def test_pages_of_one_symbol_follow_each_other_while_others_are_out(
     make_world: MakeWorld, most_out: list[int]
 ) -> None:
@@ -191,6 +192,7 @@ class TestTaking:
             return bars(*arguments, **options)
 
         monkeypatch.setattr(ProviderClient, "bars", counted)
+        monkeypatch.setattr("assetbatch.refresh.batch.HEAVY_BARS", 2500)
         world.enqueue_secondary()
         result = world.run_queue(seconds=90)
         assert len(leased) == WITH_BARS
@@ -244,7 +246,7 @@ class TestStoring:
     @pytest.fixture
     def few(self, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
         monkeypatch.setattr("assetbatch.refresh.inflight.MOST_OUT", 2)
-        monkeypatch.setattr("assetbatch.refresh.batch.HEAVY_BARS", 2000)
+        monkeypatch.setattr("assetbatch.refresh.batch.HEAVY_BARS", 200)
         document = {"priority_assets": [], "secondary_assets": assets(12, bars=True)}
         world = make_world(plan="starter", limit=None, universe=2500, document=document)
         world.enqueue_secondary()

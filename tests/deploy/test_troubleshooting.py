@@ -35,6 +35,7 @@ from tests.database.proxy import Proxy
 from tests.documented import quoted, shows
 from tests.failures.start import NOWHERE, PROGRAM, start
 from tests.own_redis import OwnServer, own_server
+from tests.program import BARE
 from tests.world import KEY, PRIORITY, RealClock, SetClock, World
 
 __all__ = ["free", "make_world", "own_server", "paid"]
@@ -71,7 +72,7 @@ def bare(folder: Path, command: str, config: str | None = None, **env: str) -> s
     done = subprocess.run(
         [*PROGRAM, *command.split()],
         cwd=folder,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), **env},
+        env={**BARE, "HOME": str(folder), **env},
         capture_output=True,
         text=True,
         check=False,
@@ -233,7 +234,7 @@ class TestCode3:
     def test_the_embedded_servers_have_no_place(self, tmp_path: Path) -> None:
         (tmp_path / "taken").write_text("")
         (tmp_path / "config.yml").write_text(MINIMAL + "database: {url: embedded}\nredis: {url: embedded}\n")
-        env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "POLYGON_API_KEY": KEY}
+        env = {**BARE, "HOME": str(tmp_path), "POLYGON_API_KEY": KEY}
         done = subprocess.run(
             [*PROGRAM, "run-priority"],
             cwd=tmp_path,

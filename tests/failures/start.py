@@ -6,32 +6,25 @@ import json
 import os
 import re
 import subprocess
-import sys
 from typing import Any
 
+from tests import program
+from tests.program import BARE, PROGRAM
 from tests.world import KEY, World
 
+__all__ = ["PROGRAM"]
+
 NOWHERE = "127.0.0.1:1"
-PROGRAM = [sys.executable, "-m", "assetbatch"]
 
 
 def environment(world: World, **more: str) -> dict[str, str]:
     """As bare as cron's; what earlier starts have said is kept in the world's own folder."""
-    return {"PATH": "/usr/bin:/bin", "HOME": str(world.folder), "POLYGON_API_KEY": KEY, **more}
+    return {**BARE, "HOME": str(world.folder), "POLYGON_API_KEY": KEY, **more}
 
 
 def start(world: World, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     world.config()
-    return subprocess.run(
-        [*PROGRAM, *arguments],
-        cwd=world.folder,
-        env=environment(world, **env),
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    return program.start(*arguments, cwd=world.folder, env=environment(world, **env))
 
 
 def fails(world: World, command: str, *, code: int, said: str, **env: str) -> None:

@@ -20,6 +20,7 @@ from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state.connection import connect, redis_errors
 from tests.documented import shows
+from tests.program import BARE
 from tests.provider.servers import make_certificate, server_tls
 
 
@@ -128,7 +129,7 @@ def test_the_provider_with_a_certificate_of_nobody(pem: Path, tmp_path: Path) ->
             "database: {url: embedded}\nredis: {url: embedded}\n"
             f"provider: {{base_url: 'https://127.0.0.1:{port}'}}\n"
         )
-        env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "POLYGON_API_KEY": "made-up-key-123"}
+        env = {**BARE, "HOME": str(tmp_path), "POLYGON_API_KEY": "made-up-key-123"}
         for command in ("init", "run-priority"):
             done = subprocess.run(
                 [sys.executable, "-m", "assetbatch", command],

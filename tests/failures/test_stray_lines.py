@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.program import BARE
 from tests.world import World
 
 from .start import start
@@ -23,7 +24,7 @@ def in_process(code: str) -> subprocess.CompletedProcess[str]:
     head = "from assetbatch.cli.logs import quiet_libraries\nquiet_libraries()\n"
     return subprocess.run(
         [sys.executable, "-c", head + code],
-        env={"PATH": "/usr/bin:/bin"},
+        env={**BARE},
         capture_output=True,
         text=True,
         timeout=60,

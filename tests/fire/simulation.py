@@ -18,7 +18,7 @@ from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id
 from assetbatch.state.queue import Lease, Queue
-from assetbatch.state.window import Window
+from assetbatch.state.window import Window, WindowSettings
 from tests.fire.judges import Hold, Take
 
 START_MS = 1_800_000_000_000
@@ -100,10 +100,7 @@ class Load:
         """A window; `skew_ms` is by how much its clock is ahead."""
         return kind(
             self.client,
-            self.keys,
-            name,
-            CallLimit(LIMIT, WINDOW_MS),
-            CALL_SECONDS,
+            WindowSettings(self.keys, name, CallLimit(LIMIT, WINDOW_MS), CALL_SECONDS),
             clock_ms=lambda: self.now_ms + skew_ms,
         )
 
@@ -158,7 +155,7 @@ class Load:
                 return
             yield self._latency()
             assert taken.grant is not None
-            window.settle(taken.grant)
+            window.complete(taken.grant)
             if self.random.random() < self.stalls:
                 self.evidence.stalled += 1
                 yield LEASE_MS + self.random.randint(0, 200)
@@ -176,7 +173,7 @@ class Load:
             yield self.random.randint(0, self.lag_ms)
             self._arrive("any")
             yield self._latency()
-            window.settle(answer)
+            window.complete(answer)
 
     def take_one(self) -> str:
         """Takes and finishes the item that is first in line; returns its id."""
@@ -204,7 +201,7 @@ class Load:
                 yield self.random.randint(0, self.lag_ms)
                 self._arrive(f"priority {number}")
                 yield self._latency()
-                window.settle(answer)
+                window.complete(answer)
             self.evidence.priority_waits.append(waits)
             yield max(0, 500 - (self.now_ms - began_ms))
 

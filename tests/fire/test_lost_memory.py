@@ -45,8 +45,8 @@ Steps = Mapping[str, tuple[str, int]]
 ROUNDS: tuple[Steps, ...] = (
     {"run_priority": ("answer", 3), "run_queue": ("finish", 1), "enqueue_secondary": ("enqueue", 1)},
     {"run_priority": ("grant", 3), "run_queue": ("grant", 1), "enqueue_secondary": ("load", 1)},
-    {"run_priority": ("settle", 3), "run_queue": ("answer", 1), "enqueue_secondary": ("own", 1)},
-    {"run_priority": ("commit", 1), "run_queue": ("settle", 1), "enqueue_secondary": ("enqueue", 1)},
+    {"run_priority": ("complete", 3), "run_queue": ("answer", 1), "enqueue_secondary": ("own", 1)},
+    {"run_priority": ("commit", 1), "run_queue": ("complete", 1), "enqueue_secondary": ("enqueue", 1)},
     {"run_priority": ("publish", 1), "run_queue": ("commit", 1), "enqueue_secondary": ("load", 1)},
     {"run_priority": ("grant", 1), "run_queue": ("publish", 1), "enqueue_secondary": ("own", 1)},
 )

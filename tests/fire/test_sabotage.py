@@ -49,15 +49,15 @@ def over(evidence: Evidence) -> int:
 
 
 class Hasty(Window):
-    """Settles a call on its grant: a plain sliding log."""
+    """Completes a call on its grant: a plain sliding log."""
 
     def ask(self, kind: CallKind, call_id: str | None = None, **options: Any) -> Grant | Denied:
         answer = super().ask(kind, call_id, **options)
         if isinstance(answer, Grant):
-            super().settle(answer)
+            super().complete(answer)
         return answer
 
-    def settle(self, grant: Grant, **_: Any) -> None:
+    def complete(self, grant: Grant, **_: Any) -> None:
         """Too late: that was done on the grant."""
 
 
@@ -99,12 +99,12 @@ class TestTheBudget:
     def test_an_entry_dated_at_its_grant_is_found(
         self, redis_client: RedisClient, fresh: Callable[[], Keys]
     ) -> None:
-        sabotaged = Sabotaged(redis_client, ("whole(now + w.lead), call_id", "whole(now), call_id"))
+        sabotaged = Sabotaged(redis_client, ("whole(now + w.lead_ms), call_id", "whole(now), call_id"))
         evidence = self.calls(sabotaged, fresh())
         assert sabotaged.replaced
         assert over(evidence) > 0
 
-    def test_a_call_settled_on_its_grant_is_found(
+    def test_a_call_completed_on_its_grant_is_found(
         self, redis_client: RedisClient, fresh: Callable[[], Keys]
     ) -> None:
         assert over(self.callers(redis_client, fresh(), lambda load, _number: load.window(kind=Hasty))) > 0
@@ -116,11 +116,11 @@ class TestTheBudget:
         assert over(evidence) > 0
 
     def test_a_fixed_window_is_found(self, redis_client: RedisClient, fresh: Callable[[], Keys]) -> None:
-        fixed = "redis.call('ZREMRANGEBYSCORE', w.calls, '-inf', whole(now - now % w.window - 1))"
+        fixed = "redis.call('ZREMRANGEBYSCORE', w.calls, '-inf', whole(now - now % w.window_ms - 1))"
         sabotaged = Sabotaged(
             redis_client,
-            ("redis.call('ZREMRANGEBYSCORE', w.calls, '-inf', whole(now - w.window))", fixed),
-            ("whole(now + w.lead), call_id", "whole(now), call_id"),
+            ("redis.call('ZREMRANGEBYSCORE', w.calls, '-inf', whole(now - w.window_ms))", fixed),
+            ("whole(now + w.lead_ms), call_id", "whole(now), call_id"),
         )
         evidence = self.calls(sabotaged, fresh(), dies=0.0)
         assert sabotaged.replaced
@@ -154,8 +154,8 @@ class TestPriority:
     def test_a_queue_that_asks_as_priority_is_found(
         self, redis_client: RedisClient, fresh: Callable[[], Keys]
     ) -> None:
-        unpacked = "local w = cmsgpack.unpack(options)"
-        sabotaged = Sabotaged(redis_client, (unpacked, f"{unpacked} w.kind = 'priority'"))
+        begins = "local function window_of(keys, first, options)"
+        sabotaged = Sabotaged(redis_client, (begins, f"{begins} options.kind = 'priority'"))
         evidence = self.cycles(sabotaged, fresh())
         assert sabotaged.replaced
         assert waited(evidence.priority_waits) != []
@@ -212,7 +212,7 @@ class TestWork:
     def test_a_lease_that_ends_at_once_is_found(
         self, redis_client: RedisClient, fresh: Callable[[], Keys]
     ) -> None:
-        at_the_call = ("whole(clock_ms(ARGV[1]) + tonumber(ARGV[3]))", "whole(clock_ms(ARGV[1]))")
+        at_the_call = ("whole(clock_ms(options) + options.lease_ms)", "whole(clock_ms(options))")
         sabotaged = Sabotaged(redis_client, at_the_call)
         held, _, _ = self.twice(self.work(sabotaged, fresh(), again=True)[1])
         assert sabotaged.replaced == 1
@@ -221,7 +221,7 @@ class TestWork:
     def test_a_finish_without_the_leases_token_is_found(
         self, redis_client: RedisClient, fresh: Callable[[], Keys]
     ) -> None:
-        sabotaged = Sabotaged(redis_client, ("holds(r, ARGV[1])", "r and r.token ~= ''"))
+        sabotaged = Sabotaged(redis_client, ("holds(r, token) and not", "r and r.token ~= '' and not"))
         held, _, _ = self.twice(self.work(sabotaged, fresh(), again=True)[1])
         assert sabotaged.replaced == 1  # in finish; nothing is released here
         assert held > 0
@@ -266,9 +266,13 @@ class TestOrder:
     @pytest.mark.parametrize(
         ("old", "new"),
         [
-            pytest.param("q.waiting[r.rank], whole(r.stamp), id", "q.waiting[r.rank], '0', id", id="by id"),
-            pytest.param("or at < places[best]", "or at > places[best]", id="last come first"),
-            pytest.param("return stamp - 1000000000000000", "return stamp", id="CRITICAL like HIGH"),
+            pytest.param(
+                "q.waiting[r.rank], whole(r.enqueued_us), id", "q.waiting[r.rank], '0', id", id="by id"
+            ),
+            pytest.param("or score < scores[best]", "or score > scores[best]", id="last come first"),
+            pytest.param(
+                "return enqueued_us - 1000000000000000", "return enqueued_us", id="CRITICAL like HIGH"
+            ),
         ],
     )
     def test_another_order_is_found(
@@ -282,7 +286,7 @@ class TestOrder:
     def test_strict_classes_starve_the_lowest(
         self, redis_client: RedisClient, fresh: Callable[[], Keys]
     ) -> None:
-        sabotaged = Sabotaged(redis_client, ("CLASS_SPAN_US = 7200000000", "CLASS_SPAN_US = 100000000000000"))
+        sabotaged = Sabotaged(redis_client, ("STEP_US = 7200000000", "STEP_US = 100000000000000"))
         waits = self.waits(sabotaged, fresh())
         assert sabotaged.replaced
         assert starved(waits, self.BOUND_MS) == ["medium", "low"]
@@ -297,11 +301,11 @@ class TestRealProcesses:
         self, tmp_path: Path, redis_url: str, database_url: str, prefix: str
     ) -> None:
         scripts = [
-            ("whole(now + w.lead), call_id", "whole(now), call_id"),
+            ("whole(now + w.lead_ms), call_id", "whole(now), call_id"),
             (
-                "redis.call('ZADD', KEYS[1], whole(clock_ms(ARGV[1]) + 1 + tonumber(ARGV[3])), ARGV[2])",
+                "redis.call('ZADD', calls_key, whole(clock_ms(options) + 1 + options.arrival_ms), call_id)",
                 "",
-            ),  # settle
+            ),  # complete
         ]
         with Arena(tmp_path, redis_url, database_url, prefix, backlog=100, latency=(0.01, 0.05)) as site:
             until = time.monotonic() + 20

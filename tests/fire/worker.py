@@ -41,7 +41,7 @@ from assetbatch.state.window import Grant, Window
 
 KEY = "made-up-key-123"
 
-STEPS = ("grant", "answer", "settle", "commit", "publish", "finish")
+STEPS = ("grant", "answer", "complete", "commit", "publish", "finish")
 """After the grant; after the answer, before it is settled; after that; after the commit, before its
 events; after these; before the lease is given back."""
 
@@ -187,15 +187,15 @@ class Watch:
 
         return call
 
-    def settle(self, original: Method) -> Method:
-        """Notes that a slot was settled; the axe after it."""
+    def complete(self, original: Method) -> Method:
+        """Note that a call was completed; the axe after it."""
 
-        def settle(window: Window, grant: Grant, **options: Any) -> None:
+        def complete(window: Window, grant: Grant, **options: Any) -> None:
             original(window, grant, **options)
             self.note("settled", token=grant.call_id)
-            self.passed("settle")
+            self.passed("complete")
 
-        return settle
+        return complete
 
     def then(self, step: str) -> Callable[[Method], Method]:
         """The axe after a method."""
@@ -261,7 +261,7 @@ def watch(orders: Orders) -> Watch:
     axe.wrap(Window, "ask", axe.ask)
     for name in ("previous_day", "bars", "snapshot"):
         axe.wrap(ProviderClient, name, axe.call)
-    axe.wrap(Window, "settle", axe.settle)
+    axe.wrap(Window, "complete", axe.complete)
     axe.wrap(Store, "load", axe.then("load"))
     axe.wrap(Store, "save", axe.then("commit"))
     axe.wrap(Events, "publish", axe.then("publish"))

@@ -23,7 +23,7 @@ from assetbatch.state.connection import VIEW_SECONDS, RedisClient, Waiting, conn
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.queue import Lease, Queue
-from assetbatch.state.window import Grant, Window
+from assetbatch.state.window import Grant, Window, WindowSettings
 from tests.groups.servers import MASTER, Cluster, Group, SentinelGroup, until
 
 LIMIT = 5
@@ -52,12 +52,8 @@ class Process:
         self.clock = clock
         self.window = Window(
             self.client,
-            keys,
-            "abc",
-            CallLimit(LIMIT, WINDOW_MS),
-            CALL_SECONDS,
+            WindowSettings(keys, "abc", CallLimit(LIMIT, WINDOW_MS), CALL_SECONDS, view_seconds=VIEW_SECONDS),
             first_call=lambda _trust: False,
-            view_seconds=VIEW_SECONDS,
             clock_ms=clock,
         )
         self.queue = Queue(
@@ -70,18 +66,18 @@ class Process:
         refused = self.window.ask(CallKind.PRIORITY, "first")
         assert isinstance(refused, Denied)
         self.clock.ahead_ms += refused.wait_ms
-        self.window.leave("first")
+        self.window.abandon_wait("first")
 
     def call(self) -> None:
         """One call, answered at once."""
         answer = self.window.ask(CallKind.PRIORITY)
         assert isinstance(answer, Grant), answer
-        self.window.settle(answer)
+        self.window.complete(answer)
 
     def is_silent(self) -> bool:
         """Whether nobody calls, for about a window and the longest call."""
         answer = self.window.ask(CallKind.PRIORITY, "silent")
-        self.window.leave("silent")
+        self.window.abandon_wait("silent")
         return (
             isinstance(answer, Denied)
             and answer.reason == "lost"
@@ -144,7 +140,7 @@ class TestAGroup:
             assert isinstance(taken, Lease)
             assert [item.id for item in taken.items] == ["BTCUSD", "EURUSD"]
             assert taken.grant is not None
-            process.window.settle(taken.grant)
+            process.window.complete(taken.grant)
             process.queue.finish(taken.token, ["BTCUSD", "EURUSD"])
         assert process.queue.state().size == 0
         assert process.window.state().used == 1
@@ -321,7 +317,9 @@ class TestSentinel:
         time.sleep(VIEW_SECONDS)
         hasty = connect(Secret(sentinels.url), keys.prefix, Waiting(0.3))
         process.window = Window(
-            hasty, keys, "abc", CallLimit(LIMIT, WINDOW_MS), CALL_SECONDS, clock_ms=process.clock
+            hasty,
+            WindowSettings(keys, "abc", CallLimit(LIMIT, WINDOW_MS), CALL_SECONDS),
+            clock_ms=process.clock,
         )
         with pytest.raises(RedisError, match="do not answer, or do not agree on a master"):
             process.window.ask(CallKind.PRIORITY)

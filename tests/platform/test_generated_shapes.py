@@ -83,6 +83,17 @@ ADOPTED = {
 }
 
 
+DAYS = 10
+"""So old a market has what `old_bars` are replaced by."""
+
+
+@pytest.fixture
+def world(tmp_path: Path, redis_url: str, database_url: str, prefix: str, clock: SetClock) -> Iterator[World]:
+    made = World(tmp_path, redis_url, database_url, prefix, clock, days=DAYS)
+    yield made
+    made.provider.stop()
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_would_be_harmed_is_refused_and_left_as_it_was(world: World, name: str) -> None:
     shape = build(REFUSED[name])
@@ -102,7 +113,7 @@ def a_world(postgres_url: str, redis_url: str, now_ms: int, plan: str = "basic")
     """A world of one example's own."""
     with TemporaryDirectory() as folder, new_database(postgres_url, "template1") as name:
         url, prefix = url_of(postgres_url, name), f"{{test-{uuid4().hex[:12]}}}"
-        world = World(Path(folder), redis_url, url, prefix, SetClock(now_ms), plan=plan)
+        world = World(Path(folder), redis_url, url, prefix, SetClock(now_ms), plan=plan, days=DAYS)
         try:
             yield world
         finally:

@@ -11,7 +11,6 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from functools import partial
 
 import pytest
 
@@ -23,7 +22,7 @@ from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.process_id import new_id
 from assetbatch.state.queue import Queue
-from assetbatch.state.window import Window
+from assetbatch.state.window import Window, WindowSettings
 
 SECOND = 1000
 MINUTE = 60 * SECOND
@@ -51,8 +50,13 @@ class Day:
         self.kills = kills
         clock: Callable[[], int] = lambda: self.now_ms  # noqa: E731 - the clock of three objects
         limit = CallLimit(LIMIT, WINDOW_MS)
-        self.new_window = partial(Window, client, keys, "k", limit, 10.0, queue_runs=hosts, clock_ms=clock)
-        self.window = self.new_window()
+
+        def new_window(host: str = "") -> Window:
+            settings = WindowSettings(keys, "k", limit, 10.0, queue_runs=hosts, host=host)
+            return Window(client, settings, clock_ms=clock)
+
+        self.new_window = new_window
+        self.window = new_window()
         self.queue = Queue(
             client, keys, max_size=10_000, retry_max_attempts=50, retry_delay_seconds=60, clock_ms=clock
         )
@@ -101,7 +105,7 @@ class Day:
             yield from self.call()
             if dies:
                 return
-            self.window.settle(answer)
+            self.window.complete(answer)
         at_ms = expected_next_start(self.starts[-6:], INTERVAL_MS)
         self.window.reserve(at_ms, PRIORITY_CALLS, INTERVAL_MS)
 
@@ -119,7 +123,7 @@ class Day:
                 break
             if isinstance(taken, Denied):
                 if taken.wait_ms > end_ms - self.now_ms - 5 * SECOND:
-                    window.leave(token)
+                    window.abandon_wait(token)
                     break
                 yield taken.wait_ms + 1
                 continue
@@ -135,7 +139,7 @@ class Day:
             self.queue_calls[host] += 1
             self.queue.start(taken.token, [item.id], (end_ms - self.now_ms) / 1000 + 5)
             yield from self.call()
-            window.settle(taken.grant)
+            window.complete(taken.grant)
             self.queue.finish(taken.token, [item.id])
             token = new_id(name)
         lock.__exit__(None, None, None)

@@ -17,7 +17,7 @@ from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
 from assetbatch.state.process_id import is_dead, new_id
 from assetbatch.state.queue import Lease, Queue
-from assetbatch.state.window import ARRIVAL_SECONDS, Grant, Window
+from assetbatch.state.window import ARRIVAL_SECONDS, Grant, Window, WindowSettings
 
 from .conftest import FakeClock, process_of
 
@@ -116,10 +116,7 @@ def make_window(
     def make(limit: int) -> Window:
         return Window(
             redis_client,
-            keys,
-            "abc",
-            CallLimit(limit, WINDOW_MS),
-            CALL_SECONDS,
+            WindowSettings(keys, "abc", CallLimit(limit, WINDOW_MS), CALL_SECONDS),
             free_dead=dead_processes.free,
             clock_ms=clock,
         )
@@ -153,7 +150,7 @@ class TestASlotOfTheWindow:
         window = make_window(1)
         grant = window.ask(CallKind.PRIORITY, dead_id)
         assert isinstance(grant, Grant)
-        window.settle(grant)
+        window.complete(grant)
         settled_ms = clock.now_ms + 1
         clock.advance(2)
         answer = window.ask(CallKind.PRIORITY, "next")
@@ -197,10 +194,12 @@ class TestATurn:
         self, make_window: Make, redis_client: RedisClient, keys: Keys, clock: FakeClock, dead_id: str
     ) -> None:
         window = make_window(1)
-        its_own = Window(redis_client, keys, "abc", CallLimit(1, WINDOW_MS), CALL_SECONDS, clock_ms=clock)
+        its_own = Window(
+            redis_client, WindowSettings(keys, "abc", CallLimit(1, WINDOW_MS), CALL_SECONDS), clock_ms=clock
+        )
         grant = window.ask(CallKind.QUEUE)
         assert isinstance(grant, Grant)
-        window.settle(grant)
+        window.complete(grant)
         clock.advance(1)
         refused = its_own.ask(CallKind.QUEUE, dead_id)
         assert isinstance(refused, Denied)
@@ -352,7 +351,9 @@ class TestTheDeadAmongTheLiving:
         dead_id: str,
         living_id: str,
     ) -> None:
-        window = Window(redis_client, keys, "abc", CallLimit(1, WINDOW_MS), CALL_SECONDS, clock_ms=clock)
+        window = Window(
+            redis_client, WindowSettings(keys, "abc", CallLimit(1, WINDOW_MS), CALL_SECONDS), clock_ms=clock
+        )
         living = [living_id, new_id()]
         for call_id in (new_id(), *living, dead_id):
             window.ask(CallKind.QUEUE, call_id)

@@ -15,7 +15,8 @@ from assetbatch.state.connection import RedisClient
 from assetbatch.state.dead_processes import DeadProcesses
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import is_foreign, new_id
-from assetbatch.state.window import Grant, Window
+from assetbatch.state.queue import RetryPolicy
+from assetbatch.state.window import Grant, Window, WindowSettings
 
 from .conftest import FakeClock
 
@@ -25,7 +26,9 @@ WINDOW_MS = 60_000
 
 @pytest.fixture
 def window(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Window:
-    return Window(redis_client, keys, "abc", CallLimit(2, WINDOW_MS), CALL_SECONDS, clock_ms=clock)
+    return Window(
+        redis_client, WindowSettings(keys, "abc", CallLimit(2, WINDOW_MS), CALL_SECONDS), clock_ms=clock
+    )
 
 
 @pytest.fixture
@@ -158,7 +161,9 @@ class TestADeadProcess:
 
     @pytest.fixture
     def dead_processes(self, redis_client: RedisClient, keys: Keys, clock: FakeClock) -> DeadProcesses:
-        return DeadProcesses(redis_client, keys, keys.window("abc"), COMMANDS, (3, 60_000, 100), clock)
+        return DeadProcesses(
+            redis_client, keys, keys.window("abc"), COMMANDS, RetryPolicy(3, 60_000, 100), clock
+        )
 
     def test_leaves_its_slot_taken(
         self, window: Window, dead_processes: DeadProcesses, redis_client: RedisClient, clock: FakeClock

@@ -14,8 +14,8 @@ from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Empty, Failure, Fault, Lane
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
-from assetbatch.state.queue import Lease, Queue
-from assetbatch.state.window import Window
+from assetbatch.state.queue import Lease, Queue, RetryPolicy
+from assetbatch.state.window import Window, WindowSettings
 
 from .conftest import FakeClock
 
@@ -36,7 +36,7 @@ def queue(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Queue:
 
 @pytest.fixture
 def window(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Window:
-    return Window(redis_client, keys, "abc", CallLimit(5, 60_000), 10.0, clock_ms=clock)
+    return Window(redis_client, WindowSettings(keys, "abc", CallLimit(5, 60_000), 10.0), clock_ms=clock)
 
 
 def take(queue: Queue, count: int = 1) -> Lease:
@@ -664,7 +664,7 @@ def test_stamps_keep_all_their_digits(queue: Queue, redis_client: RedisClient, k
 def test_the_last_dead_letters_are_kept_and_no_more(
     queue: Queue, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "retry", (3, 60_000, 2))
+    monkeypatch.setattr(queue, "retry", RetryPolicy(3, 60_000, 2))
     for name in "ABC":
         queue.enqueue([(name, LOW)])
         queue.fail(take(queue).token, [Failure(name, "no", final=True)])

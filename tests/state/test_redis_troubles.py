@@ -21,8 +21,8 @@ from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Empty, Enque
 from assetbatch.domain.records import COMMANDS
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
-from assetbatch.state import connection
-from assetbatch.state.connection import RedisClient, Waiting, connect, redis_errors, script
+from assetbatch.state import failures, scripts
+from assetbatch.state.connection import RedisClient, Waiting, connect, redis_errors
 from assetbatch.state.dead_processes import DeadProcesses
 from assetbatch.state.entitlement_store import EntitlementStore
 from assetbatch.state.events import Events
@@ -31,7 +31,8 @@ from assetbatch.state.locks import Locks
 from assetbatch.state.metrics import Metrics
 from assetbatch.state.process_id import new_id
 from assetbatch.state.queue import Lease, Queue
-from assetbatch.state.window import Grant, Window
+from assetbatch.state.scripts import Script
+from assetbatch.state.window import Grant, Window, WindowSettings
 from tests.documented import shows
 from tests.own_redis import OwnServer, own_server
 
@@ -62,7 +63,9 @@ def make_queue(client: RedisClient, clock: FakeClock | None = None, max_size: in
 
 
 def make_window(client: RedisClient, clock: FakeClock | None = None) -> Window:
-    return Window(client, Keys("{troubles}"), "abc", CallLimit(5, 60_000), 10.0, clock_ms=clock)
+    return Window(
+        client, WindowSettings(Keys("{troubles}"), "abc", CallLimit(5, 60_000), 10.0), clock_ms=clock
+    )
 
 
 def take(queue: Queue, count: int = 1, window: Window | None = None, token: str | None = None) -> Lease:
@@ -114,7 +117,7 @@ class TestARedisThatIsKilledAndComesBackWithItsData:
         window = make_window(server.client(), clock)
         settled = window.ask(CallKind.PRIORITY)
         assert isinstance(settled, Grant)
-        window.settle(settled)
+        window.complete(settled)
         window.ask(CallKind.PRIORITY)  # its process dies with the server
         server.kill()
         server.start()
@@ -134,16 +137,19 @@ class TestAScriptThatFails:
     def test_the_line_is_that_of_the_file(
         self, own_server: Callable[..., OwnServer], name: str, file: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        lines = connection._lines(name)
+        lines = scripts.script_lines(name)
         at = next(i for i, line in enumerate(lines) if line.file == file and not line.text.startswith("--"))
         broken = [
             line._replace(text=f"error('broken') {line.text}") if i == at else line
             for i, line in enumerate(lines)
         ]
-        whole = connection._lines
-        monkeypatch.setattr(connection, "_lines", lambda asked: broken if asked == name else whole(asked))
+        whole = scripts.script_lines
+        for module in (scripts, failures):
+            monkeypatch.setattr(
+                module, "script_lines", lambda asked: broken if asked == name else whole(asked)
+            )
         with pytest.raises(RedisError) as caught, redis_errors():
-            script(own_server().client(), name)(keys=[], args=[])
+            Script(own_server().client(), name)([])
         assert caught.value.message == f"a script fails in redis, {file}:{lines[at].number}: broken"
         shows(caught.value.message, "a script fails in redis, …lua:…: …")
         assert "report" in (caught.value.hint or "")
@@ -237,7 +243,7 @@ class TestAFullRedis:
             pytest.param(_two, lambda _, window: window.ask(CallKind.PRIORITY), id="ask"),
             pytest.param(_two, lambda _, window: window.block(5), id="block"),
             pytest.param(_two, lambda _, window: window.reserve(1, 2, 3), id="reserve"),
-            pytest.param(_two, lambda _, window: window.settle(Grant("c1", 0.0)), id="settle"),
+            pytest.param(_two, lambda _, window: window.complete(Grant("c1", 0.0)), id="complete"),
         ],
     )
     def test_says_so_and_nothing_is_half_done(
@@ -313,7 +319,7 @@ class TestAReplicaThatOnlyReads:
             pytest.param(lambda queue, _: queue.retry_dead(["Z"]), id="retry a dead letter"),
             pytest.param(lambda queue, _: queue.drop_dead(["Z"]), id="drop a dead letter"),
             pytest.param(lambda _, window: window.ask(CallKind.PRIORITY), id="ask"),
-            pytest.param(lambda _, window: window.settle(Grant("c1", 0.0)), id="settle"),
+            pytest.param(lambda _, window: window.complete(Grant("c1", 0.0)), id="complete"),
             pytest.param(lambda _, window: window.block(5), id="block"),
             pytest.param(lambda _, window: window.reserve(1, 2, 3), id="reserve"),
         ],
@@ -411,14 +417,14 @@ def use_every_script(client: RedisClient) -> None:
     grants = [window.ask(kind, f"c{number}") for number, kind in enumerate([*CallKind] * 4)]
     first = next(grant for grant in grants if isinstance(grant, Grant))
     assert window.extend(first, CallKind.QUEUE, 5)
-    window.settle(first)
+    window.complete(first)
     window.cancel(first)
     assert isinstance(grants[-1], Denied)
-    window.leave("c7")
+    window.abandon_wait("c7")
     window.block(1)
     client.zadd("{troubles}:own:window:abc", {"former": clock()})
     keys = Keys("{troubles}:own", "{troubles}")
-    other = Window(client, keys, "abc", CallLimit(5, 60_000), 10.0, clock_ms=clock)
+    other = Window(client, WindowSettings(keys, "abc", CallLimit(5, 60_000), 10.0), clock_ms=clock)
     assert isinstance(other.ask(CallKind.QUEUE), Denied)
     assert window.state().remaining == 0
     with Locks(client, Keys("{troubles}"), clock).hold("run_queue", 60) as held:
@@ -453,7 +459,7 @@ class TestACluster:
         server = own_server()
         client, sha_of = server.client(), {}
         for name in SCRIPTS:
-            sha_of[script(client, name).sha] = name
+            sha_of[Script(client, name).sha] = name
         declared: set[str] = set()
         used: set[str] = set()
         calls = 0

@@ -14,7 +14,7 @@ from assetbatch.domain.queueing import CallKind, CallLimit, Denied
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.entitlement_store import EntitlementStore
 from assetbatch.state.keys import SHARED_PREFIX, Keys, window_name
-from assetbatch.state.window import Grant, Window
+from assetbatch.state.window import Grant, Window, WindowSettings
 
 from .conftest import FakeClock
 
@@ -24,7 +24,9 @@ INTERVAL_MS = 300_000
 def window_of(
     client: RedisClient, clock: FakeClock, prefix: str, shared: str = SHARED_PREFIX, limit: int = 5
 ) -> Window:
-    return Window(client, Keys(prefix, shared), "abc", CallLimit(limit, 60_000), 10.0, clock_ms=clock)
+    return Window(
+        client, WindowSettings(Keys(prefix, shared), "abc", CallLimit(limit, 60_000), 10.0), clock_ms=clock
+    )
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def use(window: Window, kind: CallKind, times: int) -> None:
     for _ in range(times):
         answer = window.ask(kind)
         assert isinstance(answer, Grant), answer
-        window.settle(answer)
+        window.complete(answer)
 
 
 def reason(window: Window) -> str:
@@ -50,7 +52,7 @@ def reason(window: Window) -> str:
     if isinstance(answer, Grant):
         window.cancel(answer)
         return "granted"
-    window.leave("asks")
+    window.abandon_wait("asks")
     return answer.reason
 
 
@@ -130,7 +132,10 @@ class TestTwoInstallations:
     ) -> None:
         limit = CallLimit(2, 60_000)
         keys = [Keys(prefix, SHARED_PREFIX) for prefix in ("{ours}", "{theirs}")]
-        both = [Window(redis_client, key, window_name("desk"), limit, 10.0, clock_ms=clock) for key in keys]
+        both = [
+            Window(redis_client, WindowSettings(key, window_name("desk"), limit, 10.0), clock_ms=clock)
+            for key in keys
+        ]
         for window in both:
             use(window, CallKind.QUEUE, 1)
         assert isinstance(both[0].ask(CallKind.QUEUE), Denied)
@@ -157,7 +162,7 @@ class TestAnEarlierVersion:
         grant = former.ask(CallKind.QUEUE)
         assert isinstance(grant, Grant)
         use(ours, CallKind.QUEUE, 1)  # moves its entry
-        former.settle(grant)
+        former.complete(grant)
         use(ours, CallKind.QUEUE, 1)
         assert isinstance(ours.ask(CallKind.QUEUE), Denied)
 
@@ -216,7 +221,7 @@ class TestACallThatWasNotMade:
     def test_cannot_be_said_of_one_that_was_settled(self, ours: Window, clock: FakeClock) -> None:
         grant = ours.ask(CallKind.QUEUE)
         assert isinstance(grant, Grant)
-        ours.settle(grant)
+        ours.complete(grant)
         ours.cancel(grant)
         assert ours.state().used == 1
 
@@ -256,7 +261,7 @@ class TestPriorityNeverWaitsForTheQueue:
             while out and out[0][0] <= moment_ms:
                 ended_ms, grant = out.pop(0)
                 clock.now_ms = max(clock.now_ms, ended_ms)
-                ours.settle(grant)
+                ours.complete(grant)
             clock.now_ms = max(clock.now_ms, moment_ms)
 
         for now_ms in range(clock.now_ms, second_ms + lag_ms + 2 * every_ms, every_ms):
@@ -272,4 +277,4 @@ class TestPriorityNeverWaitsForTheQueue:
                 if isinstance(answer, Grant):
                     out.append((clock.now_ms + took_ms, answer))
                 else:
-                    window.leave(f"{window.keys[0]}{now_ms}")
+                    window.abandon_wait(f"{window.keys[0]}{now_ms}")

@@ -17,7 +17,7 @@ from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys, fingerprint
 from assetbatch.state.process_id import new_id
-from assetbatch.state.window import ARRIVAL_SECONDS, Grant, Window
+from assetbatch.state.window import ARRIVAL_SECONDS, Grant, Window, WindowSettings
 
 from .conftest import FakeClock
 
@@ -27,7 +27,9 @@ CALL_SECONDS = 10.0
 def make_window(
     client: RedisClient, keys: Keys, clock: FakeClock | None, limit: int = 5, window_ms: int = 60_000
 ) -> Window:
-    return Window(client, keys, "abc", CallLimit(limit, window_ms), CALL_SECONDS, clock_ms=clock)
+    return Window(
+        client, WindowSettings(keys, "abc", CallLimit(limit, window_ms), CALL_SECONDS), clock_ms=clock
+    )
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def refused(answer: Grant | Denied) -> Denied:
 
 
 def use(window: Window, kind: CallKind = CallKind.PRIORITY) -> None:
-    window.settle(granted(window.ask(kind)))
+    window.complete(granted(window.ask(kind)))
 
 
 class TestTheLimit:
@@ -94,10 +96,14 @@ class TestTheLimit:
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
         one = Window(
-            redis_client, keys, fingerprint(Secret("made-up-1")), CallLimit(1, 60_000), 1.0, clock_ms=clock
+            redis_client,
+            WindowSettings(keys, fingerprint(Secret("made-up-1")), CallLimit(1, 60_000), 1.0),
+            clock_ms=clock,
         )
         other = Window(
-            redis_client, keys, fingerprint(Secret("made-up-2")), CallLimit(1, 60_000), 1.0, clock_ms=clock
+            redis_client,
+            WindowSettings(keys, fingerprint(Secret("made-up-2")), CallLimit(1, 60_000), 1.0),
+            clock_ms=clock,
         )
         use(one)
         use(other)
@@ -133,7 +139,7 @@ class TestDatingAhead:
         window = make_window(redis_client, keys, clock, limit=1)
         grant = granted(window.ask(CallKind.PRIORITY))
         clock.advance(300)  # the machine slept in between
-        window.settle(grant)
+        window.complete(grant)
         clock.advance(1)
         answer = refused(window.ask(CallKind.PRIORITY))
         assert answer.retry_at_ms == clock.now_ms - 1000 + 1 + 60_000
@@ -154,7 +160,9 @@ class TestDatingAhead:
     ) -> None:
         clock = FakeClock(1_800_000_000_000)
         window = Window(
-            redis_client, Keys(f"{{{time.monotonic_ns()}}}"), "k", CallLimit(3, 10_000), 3.0, clock_ms=clock
+            redis_client,
+            WindowSettings(Keys(f"{{{time.monotonic_ns()}}}"), "k", CallLimit(3, 10_000), 3.0),
+            clock_ms=clock,
         )
         arrivals: list[int] = []
         for pause, latency, killed in calls:
@@ -167,7 +175,7 @@ class TestDatingAhead:
             clock.now_ms += latency
             arrivals.append(clock.now_ms)
             if not killed:
-                window.settle(answer)
+                window.complete(answer)
         for first, fourth in zip(arrivals, arrivals[3:], strict=False):
             assert fourth - first >= 10_000
 
@@ -297,7 +305,7 @@ class TestWaiting:
         use(window)
         clock.advance(1)
         clock.now_ms = refused(window.ask(CallKind.QUEUE, "leaves")).retry_at_ms
-        window.leave("leaves")
+        window.abandon_wait("leaves")
         granted(window.ask(CallKind.QUEUE, "lives"))
 
     def test_nothing_is_left_of_waiters_that_were_served(
@@ -318,7 +326,11 @@ class TestSeveralHosts:
 
     def make(self, client: RedisClient, keys: Keys, clock: FakeClock, host: str, limit: int = 5) -> Window:
         call_limit = CallLimit(limit, 60_000)
-        return Window(client, keys, "abc", call_limit, CALL_SECONDS, queue_runs=4, host=host, clock_ms=clock)
+        return Window(
+            client,
+            WindowSettings(keys, "abc", call_limit, CALL_SECONDS, queue_runs=4, host=host),
+            clock_ms=clock,
+        )
 
     def test_calls_of_the_queue_are_kept_apart_and_those_of_priority_are_not(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -336,7 +348,7 @@ class TestSeveralHosts:
         grant = granted(window.ask(CallKind.QUEUE))
         granted_ms = clock.now_ms
         clock.advance(5)
-        window.settle(grant)
+        window.complete(grant)
         assert refused(window.ask(CallKind.QUEUE)).retry_at_ms == granted_ms + self.SPACING_MS
 
     def test_nobody_is_kept_apart_from_a_call_that_was_never_sent(
@@ -352,7 +364,7 @@ class TestSeveralHosts:
     ) -> None:
         one = self.make(redis_client, keys, clock, "one-")
         two = self.make(redis_client, keys, clock, "two-")
-        one.settle(granted(one.ask(CallKind.QUEUE, new_id("one-"))))
+        one.complete(granted(one.ask(CallKind.QUEUE, new_id("one-"))))
         again, first = new_id("one-"), new_id("two-")
         refused(one.ask(CallKind.QUEUE, again))
         clock.advance(1)  # it comes later, and is served before
@@ -365,7 +377,7 @@ class TestSeveralHosts:
     ) -> None:
         one = self.make(redis_client, keys, clock, "one-")
         two = self.make(redis_client, keys, clock, "two-")
-        one.settle(granted(one.ask(CallKind.QUEUE, new_id("one-"))))
+        one.complete(granted(one.ask(CallKind.QUEUE, new_id("one-"))))
         again, late = new_id("one-"), new_id("two-")
         refused(one.ask(CallKind.QUEUE, again))
         granted_ms = clock.now_ms
@@ -373,7 +385,7 @@ class TestSeveralHosts:
             clock.now_ms = granted_ms + after_ms
             told = refused(two.ask(CallKind.QUEUE, late))
             assert (told.retry_at_ms, told.reason) == (granted_ms + self.SPACING_MS * (1 + ahead), "spaced")
-            two.leave(late)
+            two.abandon_wait(late)
         granted(one.ask(CallKind.QUEUE, again))
 
     @pytest.mark.parametrize(("queue_runs", "limit"), [(1, 5), (4, 100)])
@@ -382,7 +394,9 @@ class TestSeveralHosts:
     ) -> None:
         call_limit = CallLimit(limit, 60_000)
         window = Window(
-            redis_client, keys, "abc", call_limit, CALL_SECONDS, queue_runs=queue_runs, clock_ms=clock
+            redis_client,
+            WindowSettings(keys, "abc", call_limit, CALL_SECONDS, queue_runs=queue_runs),
+            clock_ms=clock,
         )
         for _ in range(5):
             use(window, CallKind.QUEUE)
@@ -414,13 +428,10 @@ class TestALostLog:
     ) -> Window:
         return Window(
             client,
-            keys,
-            "abc",
-            CallLimit(5, 60_000),
-            CALL_SECONDS,
+            WindowSettings(
+                keys, "abc", CallLimit(5, 60_000), CALL_SECONDS, server_name=name, view_seconds=view
+            ),
             first_call=calls.first_call,
-            server_name=name,
-            view_seconds=view,
             clock_ms=clock,
         )
 
@@ -618,7 +629,9 @@ class TestTheServersClock:
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
         window = Window(
-            redis_client, keys, "abc", CallLimit(5, 60_000), CALL_SECONDS, queue_runs=4, clock_ms=clock
+            redis_client,
+            WindowSettings(keys, "abc", CallLimit(5, 60_000), CALL_SECONDS, queue_runs=4),
+            clock_ms=clock,
         )
         use(window, CallKind.QUEUE)
         clock.advance(-3600)

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from assetbatch.domain.queueing import CallKind, CallLimit, Denied
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
-from assetbatch.state.window import RESERVATION_GRACE_SECONDS, Grant, Window
+from assetbatch.state.window import RESERVATION_GRACE_SECONDS, Grant, Window, WindowSettings
 from tests.conftest import examples
 
 from .conftest import FakeClock
@@ -101,7 +101,9 @@ class WindowMachine(RuleBasedStateMachine):
 
     def new_window(self) -> Window:
         return Window(
-            self.client, self.keys, "k", CallLimit(LIMIT, WINDOW_MS), CALL_SECONDS, clock_ms=self.clock
+            self.client,
+            WindowSettings(self.keys, "k", CallLimit(LIMIT, WINDOW_MS), CALL_SECONDS),
+            clock_ms=self.clock,
         )
 
     @rule(ms=st.sampled_from(TICKS))
@@ -164,7 +166,7 @@ class WindowMachine(RuleBasedStateMachine):
         caller = self.callers.get(name)
         if caller and caller.grant:
             self.arrive(name)
-            self.window.settle(caller.grant)
+            self.window.complete(caller.grant)
             self.model.entries[caller.grant.call_id] = self.clock.now_ms + 1
             del self.callers[name]
 
@@ -189,7 +191,7 @@ class WindowMachine(RuleBasedStateMachine):
     def leave(self, name: str) -> None:
         caller = self.callers.get(name)
         if caller and not caller.grant:
-            self.window.leave(caller.call_id)
+            self.window.abandon_wait(caller.call_id)
             del self.callers[name]
 
     @rule(seconds=st.sampled_from([None, 1.0, 2.5]))
@@ -245,7 +247,7 @@ def test_the_machine_would_see_a_window_that_leaks(
         def leak(window: Window, kind: CallKind, call_id: str | None = None) -> Grant | Denied:
             answer = ask(window, kind, call_id)
             if isinstance(answer, Grant):
-                window.settle(answer)
+                window.complete(answer)
             return answer
 
         monkeypatch.setattr(Window, "ask", leak)

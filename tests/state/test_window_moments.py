@@ -9,7 +9,7 @@ import pytest
 from assetbatch.domain.queueing import CallKind, CallLimit, Denied
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
-from assetbatch.state.window import Grant, Window
+from assetbatch.state.window import Grant, Window, WindowSettings
 
 from .conftest import FakeClock
 
@@ -21,7 +21,9 @@ HOLD_MS = 13_000
 
 
 def make_window(client: RedisClient, keys: Keys, clock: FakeClock, limit: int = 5) -> Window:
-    return Window(client, keys, "abc", CallLimit(limit, WINDOW_MS), call_seconds=10.0, clock_ms=clock)
+    return Window(
+        client, WindowSettings(keys, "abc", CallLimit(limit, WINDOW_MS), call_seconds=10.0), clock_ms=clock
+    )
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def refused(answer: Grant | Denied) -> tuple[int, str]:
 
 def use(window: Window, kind: CallKind = CallKind.PRIORITY, times: int = 1) -> None:
     for _ in range(times):
-        window.settle(granted(window.ask(kind)))
+        window.complete(granted(window.ask(kind)))
 
 
 class TestWhoIsRefusedForTheReservation:
@@ -92,7 +94,7 @@ class TestWhoIsRefusedForTheReservation:
             else:
                 assert answer.retry_at_ms > clock.now_ms
                 assert answer.wait_ms == answer.retry_at_ms - clock.now_ms
-                window.leave(f"{edge}{offset}")
+                window.abandon_wait(f"{edge}{offset}")
 
 
 class TestTheReservationHolds:
@@ -113,7 +115,7 @@ class TestTheReservationHolds:
         clock.advance(30)
         window.reserve(leaves_ms - 1, 4, INTERVAL_MS)
         refused(window.ask(CallKind.QUEUE, "one"))
-        window.leave("one")
+        window.abandon_wait("one")
         window.reserve(leaves_ms, 4, INTERVAL_MS)
         granted(window.ask(CallKind.QUEUE, "one"))
 
@@ -123,7 +125,7 @@ class TestTheReservationHolds:
             window.reserve(start_ms, slots, INTERVAL_MS)
             grants = [granted(window.ask(CallKind.QUEUE)) for _ in range(left)]
             refused(window.ask(CallKind.QUEUE, "more"))
-            window.leave("more")
+            window.abandon_wait("more")
             for grant in grants:
                 window.cancel(grant)
 
@@ -262,7 +264,7 @@ class TestWhoWaits:
         use(window)
         refused(window.ask(CallKind.QUEUE, "leaves"))
         assert redis_client.exists(*window.keys[3:5]) == 2
-        window.leave("leaves")
+        window.abandon_wait("leaves")
         assert redis_client.exists(*window.keys[3:5]) == 0
 
     def test_of_priority_comes_before_the_queue_however_late(

@@ -13,6 +13,7 @@ from assetbatch.config import load
 from assetbatch.config.options import check_options, database_mistakes, redis_mistakes
 from assetbatch.config.urls import DatabaseUrl, RedisUrl
 from assetbatch.errors import ConfigError
+from tests.program import BARE
 
 REDIS = [
     ("redis://h/0?socket_timeout=abc", "option socket_timeout: found 'abc', expected seconds"),
@@ -174,7 +175,7 @@ def test_no_command_ends_in_a_traceback(tmp_path: Path, command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "assetbatch", *command.split()],
         cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "POLYGON_API_KEY": "made-up-key-123"},
+        env={**BARE, "HOME": str(tmp_path), "POLYGON_API_KEY": "made-up-key-123"},
         capture_output=True,
         text=True,
         timeout=60,

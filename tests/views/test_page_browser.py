@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from assetbatch.monitoring.server import Cached, Document, Server
+from assetbatch.monitoring.server import Application, Cached, Document, Server
 from assetbatch.views.web.page import render
 
 from .conftest import day
@@ -87,8 +87,10 @@ def test_renders_without_complaint_for_everybody(
 
 def test_is_served_without_anything_being_refused(browser: Any) -> None:
     body = render(DOCUMENTS["30"], day(), CLOSES, refresh_seconds=60).encode()
-    server = Server("127.0.0.1", 0, {"/": Cached(lambda: Document(200, "text/html; charset=utf-8", body), 5)})
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    server = Server(
+        "127.0.0.1", 0, Application({"/": Cached(lambda: Document(200, "text/html; charset=utf-8", body), 5)})
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         with opened(browser, f"http://127.0.0.1:{server.port}/") as (tab, said, asked):

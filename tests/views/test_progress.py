@@ -13,6 +13,7 @@ import time
 import pytest
 
 from tests.commands.conftest import free, make_world
+from tests.program import BARE
 from tests.world import KEY, RealClock, SetClock, World
 
 __all__ = ["free", "make_world"]
@@ -28,7 +29,7 @@ def on_terminal(world: World, *arguments: str) -> str:
     """All that a command shows on a terminal of 100 columns, without the codes that move and colour."""
     world.config()
     master, slave = pty.openpty()
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(world.folder), "TERM": "xterm", "COLUMNS": "100"}
+    env = {**BARE, "HOME": str(world.folder), "TERM": "xterm", "COLUMNS": "100"}
     process = subprocess.Popen(
         [sys.executable, "-m", "assetbatch", *arguments],
         cwd=world.folder,

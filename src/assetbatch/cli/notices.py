@@ -27,6 +27,7 @@ from assetbatch.errors import (
     RedisError,
     UnreachableError,
 )
+from assetbatch.monitoring.files import replace_file
 
 FORGET_MS = 3_600_000
 """What was not seen for so long is over, where no start has proved that before."""
@@ -125,9 +126,7 @@ class Memory(logging.Filter):
                 if not self._lines:
                     path.unlink(missing_ok=True)
                 elif _own(path.parent):
-                    temporary = path.with_suffix(f".{os.getpid()}")
-                    temporary.write_bytes(msgspec.json.encode(self._lines))
-                    temporary.replace(path)
+                    replace_file(path, msgspec.json.encode(self._lines))
                     return
 
 

@@ -218,7 +218,7 @@ def _write_metrics(services: Services, deadline: Deadline, *, redis_down: bool) 
     file = services.config.metrics.prometheus_file
     if not file or deadline.remaining() < METRICS_SECONDS:
         return
-    from assetbatch.monitoring import snapshot
+    from assetbatch.monitoring import files, snapshot
 
     try:
         try:
@@ -228,7 +228,7 @@ def _write_metrics(services: Services, deadline: Deadline, *, redis_down: bool) 
                 text = snapshot.metrics_text(services, snapshot.health_document(services))
         except AssetbatchError:
             text = snapshot.metrics_text_down()
-        snapshot.write_atomically(Path(file), text)
+        files.publish(Path(file), text)
     except AssetbatchError as error:
         log.warning("metrics.prometheus_file: %s", error)
 

@@ -66,7 +66,7 @@ def serve(
 
 
 def _serve(options: Options, config: Config, host: str, port: int, refresh: int, with_slots: bool) -> int:
-    from assetbatch.monitoring.server import Server
+    from assetbatch.monitoring.server import Application, Server
 
     with services_for(options, config) as services:  # open all the time: embedded servers stay up
         if config.redis.url is not None and config.redis.url.embedded:
@@ -76,10 +76,11 @@ def _serve(options: Options, config: Config, host: str, port: int, refresh: int,
         api = _slot_api(options, config) if with_slots else None
         actions = {"slot": api.answer} if api else {}
         try:
-            server = Server(host, port, _documents(options, config, refresh), actions)
-        except OSError as error:
-            hint = "choose another with --port"
-            raise ConfigError(f"{host}:{port} cannot be listened on: {error.strerror}", hint=hint) from None
+            server = Server(host, port, Application(_documents(options, config, refresh), actions))
+        except (OSError, ValueError) as error:  # waitress says ValueError of a name that it cannot resolve
+            why = error.strerror if isinstance(error, OSError) else "no such address"
+            hint = "choose another with --host or --port"
+            raise ConfigError(f"{host}:{port} cannot be listened on: {why}", hint=hint) from None
         if not _is_loopback(host):
             log.warning("%s is not loopback: everybody who reaches it can read this (no login here)", host)
         stopped: list[int] = []
@@ -91,7 +92,7 @@ def _serve(options: Options, config: Config, host: str, port: int, refresh: int,
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.run, daemon=True).start()
         shown = f"[{host}]" if ":" in host else host
         paths = "/health/batch, /metrics and /slot" if api else "/health/batch and /metrics"
         print_text(f"serving http://{shown}:{server.port}/ , {paths}")

@@ -86,16 +86,16 @@ def _show(
 ) -> None:
     from assetbatch.deadline import Deadline
     from assetbatch.health import encode
-    from assetbatch.monitoring import snapshot
+    from assetbatch.monitoring import files, snapshot
 
     series: dict[str, Series] = {}
     with Deadline(STATUS_SECONDS) as deadline, services_for(options, config, deadline) as services:
         health = snapshot.health_document(services)
         if html:
-            snapshot.write_atomically(html, snapshot.page(services, health))
+            files.publish(html, snapshot.page(services, health))
             log.info("%s written", html)
         if prometheus:
-            snapshot.write_atomically(prometheus, snapshot.metrics_text(services, health))
+            files.publish(prometheus, snapshot.metrics_text(services, health))
             log.info("%s written", prometheus)
         if not json and not html and not prometheus:
             series = snapshot.last_day(services)

@@ -133,7 +133,7 @@ def _drain(
     if deadline.stopped:
         result.ended_because = "stopped"
     if waited:
-        services.window.leave(token)
+        services.window.abandon_wait(token)
     return reports
 
 

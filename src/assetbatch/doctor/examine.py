@@ -275,7 +275,7 @@ def _provider(services: Services, deadline: Deadline) -> Sequence[Finding]:
         return [_refused(services, refusal)]
     finally:
         if sent:
-            services.window.settle(grant)
+            services.window.complete(grant)
         else:
             services.window.cancel(grant)
     markets = f"forex {status.fx or 'unknown'}, crypto {status.crypto or 'unknown'}"
@@ -300,7 +300,7 @@ def _slot(services: Services, deadline: Deadline) -> Grant | Denied:
         if isinstance(answer, Grant):
             return answer
         if deadline.stopped or waited + answer.wait_ms / 1000 > SLOT_SECONDS:
-            services.window.leave(call_id)
+            services.window.abandon_wait(call_id)
             return answer
         deadline.wait(answer.pause_seconds)
         waited += answer.pause_seconds

@@ -107,8 +107,6 @@ def _refusal(request: Request) -> Document | None:
         return _problem(403, "the Host of a request for slots is localhost or a loopback address")
     if any(name in request.headers for name in _BROWSERS):
         return _problem(403, "slots are not for browsers")
-    if "transfer-encoding" in request.headers:
-        return _problem(411, "the request needs a Content-Length")
     method = "POST" if request.path == "/slot" else "DELETE"
     if request.method != method:
         return _problem(405, f"{request.path} knows {method} only", headers={"Allow": method})

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 
 from assetbatch.domain.metrics import CALLS, PRIORITY_LATENCY, QUEUE_LATENCY, QUEUE_SIZE, Series, age_of
-from assetbatch.errors import AssetbatchError, DatabaseError
+from assetbatch.errors import DatabaseError
 from assetbatch.health import Health, collect
-from assetbatch.secret import masked
 from assetbatch.services import Services
-
-_DEVICES = (("/", "dev"), ("/", "proc"))
 
 
 def health_document(services: Services) -> Health:
@@ -54,31 +47,3 @@ def page(services: Services, health: Health, refresh_seconds: int | None = None)
         with suppress(DatabaseError):
             closes = services.store.closes([asset.symbol for asset in health.assets])
     return render(health, last_day(services), closes, refresh_seconds=refresh_seconds)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file that readers see whole or not at all; raises AssetbatchError where that cannot be.
-
-    A link stays one, its target is replaced; what is no file (a pipe, `/dev/stdout`) is written to.
-    """
-    try:
-        if path.parts[:2] in _DEVICES or (path.exists() and not path.is_file()):
-            path.write_text(text, encoding="utf-8")
-            return
-        target = path.resolve()
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with open(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.chmod(temporary, 0o644)  # the collector runs as another user
-            os.replace(temporary, target)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-        hint = "free space there" if full else "its folder must exist and let this user create files"
-        raise AssetbatchError(
-            f"{masked(str(path))} cannot be written: {error.strerror or error}", hint=hint
-        ) from None

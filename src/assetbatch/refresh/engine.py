@@ -350,7 +350,7 @@ class Refresher:
             if self.time_for_calls() <= 0:
                 self._give_back(grant)
                 if waited:
-                    self._window.leave(call_id)
+                    self._window.abandon_wait(call_id)
                 return _Slot(
                     "stopped before its call" if self._deadline.stopped else "no time left for its call"
                 )
@@ -364,11 +364,11 @@ class Refresher:
                 continue
             why = WAITS_FOR[answer.reason]
             if answer.wait_ms / 1000 > self.time_for_calls():
-                self._window.leave(call_id)
+                self._window.abandon_wait(call_id)
                 free_in = format_duration(answer.wait_ms)
                 return _Slot(f"{why}; the next call is free in {free_in}, after this cycle's end")
             if not may_wait:
-                self._window.leave(call_id)
+                self._window.abandon_wait(call_id)
                 return _Slot(why, pause=answer.pause_seconds)
             self._store_and_publish(batch)
             self.reporter.waiting(answer, first=not waited)
@@ -406,7 +406,7 @@ class Refresher:
         batch.landed_ms = self._now_ms()
         try:
             if refusal is None or refusal.sent:
-                self._window.settle(landed.grant)
+                self._window.complete(landed.grant)
             else:
                 self._window.cancel(landed.grant)
         except RedisError as error:  # the answer is in: store it, then say so

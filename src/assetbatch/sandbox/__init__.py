@@ -1,10 +1,10 @@
-"""The simulated provider: a real HTTP server on loopback that answers as the provider does.
+"""The simulated provider: a real HTTP server on loopback that responds as the provider does.
 
-It is what `--sandbox` calls, what `assetbatch sandbox` serves, and the judge in the tests: it keeps a
-log of arrivals. From the wire inwards: `server` (HTTP, keys, latency), `limits` (rate limit and log),
-`faults` (what goes wrong to order), `answers` (the endpoints), `plans` (what a key may ask), and below
-them the prices: `prices` makes them up, `replay` takes recorded ones, `bars` and `universe` are what
-both share. Nothing outside this package depends on more than the names exported here.
+`--sandbox` calls it, `assetbatch sandbox` serves it, and it is the judge of the tests: it logs arrivals. From
+the wire inwards: `server` (HTTP, keys, latency), `limits` (rate limit and log), `faults` (ordered trouble),
+`endpoints` (one module each), `plans` (what a key may ask), `market_data` and `spans` (days, bars and pages).
+Below them are the prices: `prices` makes them up, `replay` reads recorded ones, and both share `bars` and
+`universe`. Nothing outside this package uses other names than the exported ones.
 """
 
 from __future__ import annotations

@@ -17,16 +17,16 @@ import msgspec
 
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.errors import ConfigError
-from assetbatch.sandbox.answers import (
+from assetbatch.sandbox.plans import NOT_ENTITLED
+from assetbatch.sandbox.responses import (
     EMPTY_PAGE,
-    Answer,
     Request,
+    SandboxResponse,
     cursor_url,
     error,
     not_authorized,
     too_many_calls,
 )
-from assetbatch.sandbox.plans import NOT_ENTITLED
 
 _HTML = "text/html; charset=utf-8"
 _PRICE_FIELDS = (
@@ -157,7 +157,7 @@ class FaultBook:
         with self._lock:
             self._orders.clear()
 
-    def meet(self, request: Request, answer: Answer) -> tuple[Answer, Fault | None]:
+    def meet(self, request: Request, answer: SandboxResponse) -> tuple[SandboxResponse, Fault | None]:
         """The answer after the first ordered fault that concerns it, and that fault."""
         with self._lock:
             for order in self._orders:
@@ -181,7 +181,7 @@ class FaultBook:
         return int.from_bytes(draw, "big") < probability * 2**32
 
 
-def _spoil(fault: Fault, answer: Answer, request: Request) -> Answer | None:
+def _spoil(fault: Fault, answer: SandboxResponse, request: Request) -> SandboxResponse | None:
     """The answer with the fault in it; None if the fault does not concern such an answer."""
     name = fault.name
     if name in _REPLACEMENTS:
@@ -200,10 +200,10 @@ def _spoil(fault: Fault, answer: Answer, request: Request) -> Answer | None:
 # Answers in place of the provider's
 
 
-def _with_status(value: str, request: Request) -> Answer:
+def _with_status(value: str, request: Request) -> SandboxResponse:
     status = int(value)
     if status in (502, 503, 504):
-        return Answer(status, f"<html><body><h1>{status}</h1></body></html>".encode(), _HTML)
+        return SandboxResponse(status, f"<html><body><h1>{status}</h1></body></html>".encode(), _HTML)
     return error(status, "an error ordered from the simulated provider", request.request_id)
 
 
@@ -211,17 +211,17 @@ def _retry_after(value: str) -> dict[str, str]:
     return {"Retry-After": value} if value else {}
 
 
-_REPLACEMENTS: dict[str, Callable[[str, Request], Answer]] = {
+_REPLACEMENTS: dict[str, Callable[[str, Request], SandboxResponse]] = {
     "status": _with_status,
     "429": lambda value, request: replace(too_many_calls(request.request_id), headers=_retry_after(value)),
-    "empty-429": lambda value, _: Answer(429, b"", headers=_retry_after(value)),
-    "html": lambda _value, _request: Answer(200, b"<!doctype html><title>Sign in</title>", _HTML),
+    "empty-429": lambda value, _: SandboxResponse(429, b"", headers=_retry_after(value)),
+    "html": lambda _value, _request: SandboxResponse(200, b"<!doctype html><title>Sign in</title>", _HTML),
     "error-200": lambda _, request: replace(error(500, "Internal error", request.request_id), status=200),
     "not-authorized-200": lambda _, request: replace(
         not_authorized(NOT_ENTITLED, request.request_id), status=200
     ),
-    "redirect": lambda value, request: Answer(302, b"", headers={"Location": value + request.path}),
-    "wrong-shape": lambda _value, _request: Answer(200, ["not", "an", "object"]),
+    "redirect": lambda value, request: SandboxResponse(302, b"", headers={"Location": value + request.path}),
+    "wrong-shape": lambda _value, _request: SandboxResponse(200, ["not", "an", "object"]),
 }
 
 

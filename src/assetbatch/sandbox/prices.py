@@ -47,10 +47,12 @@ _FOREX_HOURS = (
 
 
 class GeneratedPrices:
-    """A `Source` of made-up prices for the given instruments."""
+    """A `Source` of made-up prices for the given instruments; nothing was traded before `since_ms`, an
+    hour."""
 
-    def __init__(self, instruments: Mapping[str, Instrument]) -> None:
+    def __init__(self, instruments: Mapping[str, Instrument], since_ms: int = HISTORY_START_MS) -> None:
         self.instruments = instruments
+        self._since_ms = max(since_ms, HISTORY_START_MS)
 
     def grain_ms(self, span_ms: int) -> int:
         """The longest of hour, minute and second that `span_ms` is a multiple of."""
@@ -60,19 +62,19 @@ class GeneratedPrices:
         self, instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int, now_ms: int
     ) -> list[Row]:
         """See `Source.rows`; the row that `now_ms` cuts is built from its complete seconds."""
-        return _rows(instrument, grain_ms, start_ms, min(end_ms, now_ms))
+        return _rows(instrument, grain_ms, max(start_ms, self._since_ms), min(end_ms, now_ms))
 
     def bar(
         self, instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int, now_ms: int
     ) -> Bar | None:
         """See `Source.bar`."""
-        if end_ms <= now_ms:
+        if self._since_ms <= start_ms and end_ms <= now_ms:
             return _whole_bar(instrument, grain_ms, start_ms, end_ms)
         return bar_of(self.rows(instrument, grain_ms, start_ms, end_ms, now_ms), start_ms)
 
     def next_data(self, instrument: Instrument, at_ms: int) -> int | None:
         """See `Source.next_data`: skips closed hours, and quiet spans down to ten seconds."""
-        at_ms = max(at_ms, HISTORY_START_MS)
+        at_ms = max(at_ms, self._since_ms)
         while True:
             at_ms = next_open(instrument.market, at_ms)
             quiet_ms = _quiet_level(instrument, at_ms)
@@ -82,7 +84,7 @@ class GeneratedPrices:
 
     def last_data(self, instrument: Instrument, at_ms: int) -> int | None:
         """See `Source.last_data`: skips closed hours, and quiet spans down to ten seconds."""
-        while at_ms > HISTORY_START_MS:
+        while at_ms > self._since_ms:
             at_ms = last_open(instrument.market, at_ms)
             quiet_ms = _quiet_level(instrument, at_ms - 1)
             if quiet_ms is None:
@@ -93,7 +95,7 @@ class GeneratedPrices:
     def last(self, instrument: Instrument, now_ms: int) -> tuple[Row, int] | None:
         """See `Source.last`: the minute that is forming, or the last one with a quote."""
         end_ms = self.last_data(instrument, now_ms)
-        while end_ms is not None and end_ms > HISTORY_START_MS:
+        while end_ms is not None and end_ms > self._since_ms:
             start_ms = (end_ms - 1) // MINUTE_MS * MINUTE_MS
             seconds = self.rows(instrument, SECOND_MS, start_ms, end_ms, now_ms)
             if seconds:

@@ -19,13 +19,15 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 from urllib.parse import parse_qsl, urlsplit
 
-from assetbatch.sandbox.answers import TEXT, Answer, Provider, Request, error, too_many_calls
+from assetbatch.sandbox import endpoints
 from assetbatch.sandbox.bars import Source
 from assetbatch.sandbox.faults import FaultBook
 from assetbatch.sandbox.limits import Arrival, CallLog, fingerprint
+from assetbatch.sandbox.market_data import MarketData
 from assetbatch.sandbox.plans import PLANS, Plan
-from assetbatch.sandbox.prices import GeneratedPrices
+from assetbatch.sandbox.prices import HISTORY_START_MS, GeneratedPrices
 from assetbatch.sandbox.replay import RecordedPrices
+from assetbatch.sandbox.responses import TEXT, Request, SandboxResponse, error, too_many_calls
 from assetbatch.sandbox.universe import instruments
 from assetbatch.secret import Secret
 
@@ -48,6 +50,7 @@ class SandboxServer:
     - `key`: the one accepted key; None accepts any that is not empty.
     - `clock`: the provider's time in Unix milliseconds, which decides what exists and what is today's.
     - `universe`: how many tickers there are at least; made-up ones fill up the common ones.
+    - `since_ms`: a full hour before which nothing was traded.
     - `replay`: a folder of recorded bars to serve instead of made-up prices; `replay_weeks` moves them by
       so many weeks (None: as close to the present as a plan with yesterday's data can see them).
     - `latency`: seconds an answer takes, from a least to a most.
@@ -66,6 +69,7 @@ class SandboxServer:
         key: Secret | None = None,
         clock: Callable[[], int] = system_clock,
         universe: int | None = None,
+        since_ms: int = HISTORY_START_MS,
         replay: Path | None = None,
         replay_weeks: int | None = None,
         latency: tuple[float, float] = (0.0, 0.0),
@@ -77,14 +81,14 @@ class SandboxServer:
         self.plan = plan
         self.clock = clock
         self.source: Source = (
-            GeneratedPrices(instruments(universe))
+            GeneratedPrices(instruments(universe), since_ms)
             if replay is None
             else RecordedPrices(replay, now_ms=clock(), weeks=replay_weeks)
         )
         self.faults = FaultBook()
         for text in faults:
             self.faults.order(text, times=None)
-        self._provider = Provider(self.source, plan)
+        self._data = MarketData(self.source, plan)
         self._calls = CallLog(plan.limit, plan.window_seconds, state_file)
         self._key = key
         self._latency = latency
@@ -162,7 +166,7 @@ class SandboxServer:
             if number in self._arrivals:
                 self._arrivals[number] = replace(self._arrivals[number], status=status, fault=fault)
 
-    def answer(self, request: Request, key: str | None) -> tuple[Answer, str | None]:
+    def answer(self, request: Request, key: str | None) -> tuple[SandboxResponse, str | None]:
         """The answer to a GET and the name of the fault in it; refuses before anything is looked up."""
         if not key:
             return error(401, "API Key was not provided", request.request_id), None
@@ -172,7 +176,7 @@ class SandboxServer:
         if wait_seconds is not None:
             headers = {"Retry-After": str(int(wait_seconds) + 1)} if self._retry_after else {}
             return replace(too_many_calls(request.request_id), headers=headers), None
-        answer, fault = self.faults.meet(request, self._provider.answer(request))
+        answer, fault = self.faults.meet(request, endpoints.respond(self._data, request))
         return answer, fault.name if fault else None
 
     def delay_seconds(self, number: int) -> float:
@@ -255,17 +259,17 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         """What the base class says to a request that cannot be read, as plain text."""
         self.close_connection = True
-        self._send(Answer(code, f"{code} {message or HTTPStatus(code).phrase}\n".encode(), TEXT))
+        self._send(SandboxResponse(code, f"{code} {message or HTTPStatus(code).phrase}\n".encode(), TEXT))
 
     def _refuse_method(self) -> None:
         self.close_connection = True  # a body that was not read would be taken for the next request
         body = b"" if self.command == "HEAD" else b"405 method not allowed\n"
-        self._handle(Answer(405, body, TEXT, {"Allow": "GET"}))
+        self._handle(SandboxResponse(405, body, TEXT, {"Allow": "GET"}))
 
     def do_GET(self) -> None:
         self._handle(None)
 
-    def _handle(self, refusal: Answer | None) -> None:
+    def _handle(self, refusal: SandboxResponse | None) -> None:
         sandbox = self.server.sandbox
         url = urlsplit(self.path)
         query: dict[str, str] = {}
@@ -293,7 +297,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     # Sending
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: SandboxResponse) -> None:
         if answer.delivery == "drop":
             self.close_connection = True
             return
@@ -337,7 +341,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
 
-    def _stream(self, answer: Answer) -> None:
+    def _stream(self, answer: SandboxResponse) -> None:
         self.close_connection = True
         headers = {"Content-Type": answer.content_type}
         pieces = _huge(int(answer.delivery_value))

@@ -129,7 +129,7 @@ class Slots:
                 continue
             is_too_late = monotonic() + answer.wait_ms / 1000 > until
             if is_too_late or not pause(answer.pause_seconds):
-                self._window.leave(call_id)
+                self._window.abandon_wait(call_id)
                 return answer
 
     def renew(self, slot: Slot, hold_seconds: float) -> Slot | None:
@@ -148,6 +148,6 @@ class Slots:
             raise ConfigError("this is no slot", hint="give the id that `slot take` has printed")
         grant = Grant(slot_id, 0.0)
         if call_made:
-            self._window.settle(grant, arrival_seconds=arrival_seconds)
+            self._window.complete(grant, arrival_seconds=arrival_seconds)
         else:
             self._window.cancel(grant)

@@ -1,7 +1,7 @@
-"""Tells listeners over Redis Pub/Sub that a price has changed; called after the commit, never before.
+"""Publish changed prices over Redis Pub/Sub, after the commit and never before it.
 
-What was published last is known by its moment, so that the next cycle makes good what a crash between the
-commit and the publishing has left out.
+Redis keeps the moment of each symbol's last published price. The next cycle publishes what a crash between
+the commit and the publishing has left out.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ import msgspec
 
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.models import Price, StoredAsset
-from assetbatch.state.connection import RedisClient, redis_errors, script
+from assetbatch.state.connection import RedisClient, redis_errors
+from assetbatch.state.scripts import Script, packed
 
 EVENTS_AT_ONCE = 500
-"""So many events one script may hold up the server for."""
+"""Maximum number of events that one script publishes: it holds up the server meanwhile."""
 
 MOMENTS_AT_ONCE = 2000
-"""Of so many prices one script looks up what was published last."""
+"""Maximum number of prices that one script compares with what was published last."""
 
 CHANNELS = "asset:update:"
 """The beginning of each channel's name; the symbol follows."""
 
 
 def channel(symbol: str) -> str:
-    """The channel of a symbol."""
+    """Return the channel of a symbol."""
     return CHANNELS + symbol
 
 
@@ -43,13 +44,13 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def message(price: Price) -> str:
-    """The JSON of an event."""
+    """Return the JSON of an event."""
     event = _Event(price.symbol, price.bid, price.ask, price.last_price, iso(price.as_of_ms))
     return _ENCODER.encode(event).decode()
 
 
 class Events:
-    """Publishes in a round trip per batch (of 500); with `stream_maxlen` also to a capped stream.
+    """Publishes prices in a round trip per batch; with `stream_maxlen` also to a capped stream.
 
     The stream (`{prefix}:events`, field `json`) is for listeners who were away. The hash
     `{prefix}:published` holds the moment (ms) of each symbol's last published price.
@@ -60,24 +61,23 @@ class Events:
         self._stream = f"{prefix}:events"
         self._published = f"{prefix}:published"
         self._stream_maxlen = stream_maxlen
-        self._publish = script(client, "publish")
-        self._unpublished = script(client, "unpublished")
+        self._publish = Script(client, "publish")
+        self._unpublished = Script(client, "unpublished")
 
     def publish(self, prices: Sequence[Price]) -> None:
-        """Raises RedisError where Redis cannot be reached; the rows are stored by then."""
+        """Publish prices whose rows are stored; raises RedisError where Redis cannot be reached."""
         for at in range(0, len(prices), EVENTS_AT_ONCE):
-            news: list[str] = []
+            events: list[str] = []
             for price in prices[at : at + EVENTS_AT_ONCE]:
-                news += [price.symbol, message(price), str(price.as_of_ms)]
-            args = [self._stream_maxlen or "", CHANNELS, _ENCODER.encode(news)]
+                events += [price.symbol, message(price), str(price.as_of_ms)]
+            options = {"channels": CHANNELS, "stream_maxlen": self._stream_maxlen, "events": events}
             with redis_errors():
-                self._publish(keys=[self._published, self._stream], args=args)
+                self._publish([self._published, self._stream], options=options)
 
     def publish_missed(self, stored: Iterable[StoredAsset]) -> list[Price]:
-        """Publishes the stored prices whose moment was never published, and returns them.
+        """Publish the stored prices whose moment was never published, and return them; raises RedisError.
 
-        Nobody can know whether a message that was lost with its sender had gone out: a listener may hear
-        the same price twice. Raises RedisError.
+        A listener may hear the same price twice: a message whose sender died may have gone out or not.
         """
         priced = [asset for asset in stored if asset.as_of_ms is not None and asset.last_price is not None]
         missed: list[Price] = []
@@ -85,7 +85,7 @@ class Events:
             some = priced[at : at + MOMENTS_AT_ONCE]
             moments = [part for asset in some for part in (asset.symbol, asset.as_of_ms)]
             with redis_errors():
-                places = self._unpublished(keys=[self._published], args=[_ENCODER.encode(moments)])
+                places = self._unpublished([self._published], packed(moments))
             missed += [_price(some[place - 1]) for place in places]
         if missed:
             self.publish(missed)
@@ -93,7 +93,7 @@ class Events:
 
 
 def _price(stored: StoredAsset) -> Price:
-    """What is stored, as a listener is to hear it."""
+    """Return a stored price as a listener is to hear it."""
     return Price(
         symbol=stored.symbol,
         last_price=stored.last_price or 0.0,

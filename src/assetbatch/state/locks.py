@@ -1,4 +1,7 @@
-"""Cycle locks: at most so many of a command at a time, over all hosts; a dead holder's ends by itself."""
+"""Cycle locks: a maximum number of runs of a command at a time, over all hosts.
+
+The place of a dead holder ends by itself.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from assetbatch.errors import RedisError
-from assetbatch.state.connection import RedisClient, redis_errors, script
+from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id
+from assetbatch.state.scripts import Script
 
 
 class Place:
@@ -18,8 +22,10 @@ class Place:
         self._ask = ask
 
     def keep(self) -> bool:
-        """Return whether this process still has its place. A server that has lost its memory gives it again,
-        unless others have it by now. Raises RedisError."""
+        """Return whether this process still has its place; raises RedisError.
+
+        A server that has lost its memory gives the place again, unless others have it by now.
+        """
         return self._ask()
 
 
@@ -40,10 +46,10 @@ class Locks:
         self._free_dead = free_dead
         self._keys = keys
         self._clock = clock_ms
-        self._acquire = script(client, "acquire_lock")
+        self._acquire = Script(client, "acquire_lock")
 
     def held(self, command: str) -> list[int]:
-        """When the locks that are held of a command end, in ms; raises RedisError."""
+        """Return when the places that are held of a command end, in ms; raises RedisError."""
         now = self._clock() if self._clock else None
         with redis_errors():
             if now is None:
@@ -53,19 +59,18 @@ class Locks:
         return [round(end_ms) for _, end_ms in found]
 
     @contextmanager
-    def hold(self, command: str, bound_seconds: float, holders: int = 1) -> Iterator[Place | None]:
-        """Yields a place of this process among at most `holders` for the next `bound_seconds`; None where all
-        are taken.
+    def hold(self, command: str, life_seconds: float, holders: int = 1) -> Iterator[Place | None]:
+        """Yield a place of this process among at most `holders` for `life_seconds`; None where all are taken.
 
-        Raises RedisError when Redis cannot be asked; a failed release is left to the deadline.
+        Raises RedisError when Redis cannot be asked. A place that cannot be given back ends by itself.
         """
         key = self._keys.lock(command)
-        token, bound_ms = new_id(), round(bound_seconds * 1000)
+        token, life_ms = new_id(), round(life_seconds * 1000)
 
         def acquire() -> bool:
-            now = str(self._clock()) if self._clock else ""
+            options = {"now_ms": self._clock() if self._clock else None, "life_ms": life_ms}
             with redis_errors():
-                return bool(self._acquire(keys=[key], args=[now, token, holders, bound_ms]))
+                return bool(self._acquire([key], token, holders, options=options))
 
         held = acquire() or (self._free_dead() and acquire())
         try:
@@ -73,4 +78,4 @@ class Locks:
         finally:
             if held:
                 with suppress(RedisError), redis_errors():
-                    self._client.zrem(key, f"{token}:{bound_ms}")
+                    self._client.zrem(key, f"{token}:{life_ms}")

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from assetbatch.domain.metrics import Measured, Series, step_ms
 from assetbatch.domain.units import DAY_MS
-from assetbatch.state.connection import RedisClient, redis_errors, script
+from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
+from assetbatch.state.scripts import Script
 
 
 class Metrics:
@@ -16,30 +17,33 @@ class Metrics:
     def __init__(self, client: RedisClient, keys: Keys) -> None:
         self._client = client
         self._keys = keys
-        self._record = script(client, "record")
+        self._record = Script(client, "record")
 
     def record(self, measured: Measured) -> None:
-        """Adds what a cycle has measured, in one round trip."""
-        metrics = {metric: at for at, metric in enumerate(dict.fromkeys(p.metric for p in measured.points))}
-        args: list[str | int | float] = [len(measured.counters)]
-        for name, count in measured.counters.items():
-            args += [name, count]
+        """Add what a cycle has measured, in one round trip."""
+        keys = [self._keys.counters]
+        index = {}
+        for metric in dict.fromkeys(point.metric for point in measured.points):
+            keys.append(self._keys.series(metric))
+            index[metric] = len(keys)
+        points = []
         for point in measured.points:
             step = step_ms(point.metric)
-            args += [1 + metrics[point.metric], step, DAY_MS // step]
-            args += [point.at_ms, point.value, point.how]
-        keys = [self._keys.counters, *(self._keys.series(metric) for metric in metrics)]
+            points.append(
+                (index[point.metric], step, DAY_MS // step, point.at_ms, float(point.value), point.how)
+            )
+        counters = [part for item in measured.counters.items() for part in item]
         with redis_errors():
-            self._record(keys=keys, args=args)
+            self._record(keys, options={"counters": counters, "points": points})
 
     def counters(self) -> dict[str, int]:
-        """All counters by name; they only grow, and begin at 0 where Redis lost them."""
+        """Return all counters by name; they only grow, and begin at 0 where Redis lost them."""
         with redis_errors():
             fields = self._client.hgetall(self._keys.counters)
         return {name: int(count) for name, count in fields.items()}
 
     def series(self, metrics: Sequence[str], now_ms: int) -> dict[str, Series]:
-        """The last 24 hours of these metrics, in one round trip; empty where nothing was measured."""
+        """Return the last 24 hours of these metrics, in one round trip; empty where nothing was measured."""
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
             for metric in metrics:

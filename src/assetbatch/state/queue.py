@@ -1,7 +1,7 @@
-"""The pending queue: classes, first in first out inside a class, leases, retries, dead letters.
+"""The pending queue: lanes, first in first out inside a lane, leases, retries, dead letters.
 
-What waits lies in sorted sets; `lua/_queue.lua` describes the keys and the order. Each method is one
-script and one round trip for a whole batch, and raises RedisError when Redis cannot be asked.
+Waiting items lie in sorted sets: `lua/_queue.lua` describes the keys, `lua/_lanes.lua` the order. Each method
+is one script and one round trip for a whole batch, and raises RedisError when Redis cannot be asked.
 """
 
 from __future__ import annotations
@@ -26,24 +26,26 @@ from assetbatch.domain.queueing import (
     QueueState,
     Retried,
 )
-from assetbatch.state.connection import RedisClient, redis_errors, script
+from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id
+from assetbatch.state.scripts import Script, packed
 from assetbatch.state.window import Grant, Window
 
 DEAD_LETTERS_KEPT = 1000
+"""Maximum number of dead letters; the oldest are deleted."""
 
 LETTERS_AT_ONCE = 250
-"""So many dead letters are moved by one script, which keeps others from the server for a few ms."""
+"""Maximum number of dead letters that one script moves: it keeps others from the server for a few ms."""
 
 FAILURES_AT_ONCE = 125
-"""So many failures are recorded by one script, for the same reason."""
+"""Maximum number of failures that one script records, for the same reason."""
 
 ITEMS_AT_ONCE = 200
-"""So many items are enqueued by one script, for the same reason: into a full queue each costs most."""
+"""Maximum number of items that one script enqueues, for the same reason: a full queue costs most."""
 
 FINISHED_AT_ONCE = 1000
-"""So many items are taken off the books, or begun, by one script."""
+"""Maximum number of items that one script deletes, or starts."""
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -54,8 +56,17 @@ class Lease(msgspec.Struct, frozen=True):
     grant: Grant | None
 
 
+class RetryPolicy(msgspec.Struct, frozen=True):
+    """What becomes of failed work, as the scripts get it."""
+
+    max_attempts: int
+    delay_ms: int
+    """Time before the next attempt."""
+    dead_letters_kept: int
+
+
 class Queue:
-    """The pending queue below a key prefix. `clock_ms` is given by tests; otherwise Redis TIME counts."""
+    """The pending queue below a key prefix. `clock_ms` is given by tests only; else Redis TIME counts."""
 
     def __init__(
         self,
@@ -71,36 +82,39 @@ class Queue:
         self._client = client
         self._keys = keys
         self.max_size = max_size
-        self.retry = (retry_max_attempts, round(retry_delay_seconds * 1000), DEAD_LETTERS_KEPT)
+        delay_ms = round(retry_delay_seconds * 1000)
+        self.retry = RetryPolicy(retry_max_attempts, delay_ms, DEAD_LETTERS_KEPT)
         self._server_name = server_name
         self._clock = clock_ms
-        self._enqueue = script(client, "enqueue")
-        self._take = script(client, "take")
-        self._finish = script(client, "finish")
-        self._fail = script(client, "fail")
-        self._release = script(client, "release")
-        self._start = script(client, "start")
-        self._state = script(client, "queue_state")
-        self._retry_dead = script(client, "retry_dead")
-        self._drop_dead = script(client, "drop_dead")
-        self._begin = script(client, "begin_queue")
-        self._own = script(client, "own_queue")
-        self._dead_letters = script(client, "dead_letters")
+        self._enqueue = Script(client, "enqueue")
+        self._take = Script(client, "take")
+        self._finish = Script(client, "finish")
+        self._fail = Script(client, "fail")
+        self._release = Script(client, "release")
+        self._start = Script(client, "start")
+        self._state = Script(client, "queue_state")
+        self._retry_dead = Script(client, "retry_dead")
+        self._drop_dead = Script(client, "drop_dead")
+        self._begin = Script(client, "begin_queue")
+        self._own = Script(client, "own_queue")
+        self._dead_letters = Script(client, "dead_letters")
 
-    def _now(self) -> str:
-        return str(self._clock()) if self._clock else ""
+    def _options(self, **options: object) -> dict[str, object]:
+        return {"now_ms": self._clock() if self._clock else None, **options}
 
     def enqueue(self, items: Sequence[tuple[str, Lane]]) -> Enqueued:
-        """Puts (id, lane) pairs in line in their order, each id once."""
+        """Put (id, lane) pairs into the queue in their order, each id once."""
         by_code: dict[str, list[str]] = {"a": [], "r": [], "d": [], "x": []}
         gone: dict[str, None] = {}
         for at in range(0, len(items), ITEMS_AT_ONCE):
             some = items[at : at + ITEMS_AT_ONCE]
-            args: list[str | int] = [self._now(), self.max_size]
-            for item_id, lane in some:
-                args += [item_id, lane.rank]
+            args = [part for item_id, lane in some for part in (item_id, lane.rank)]
             with redis_errors():
-                codes, *displaced = self._enqueue(keys=[*self._keys.queue, self._keys.queue_stamp], args=args)
+                codes, *displaced = self._enqueue(
+                    [*self._keys.queue, self._keys.queue_stamp],
+                    *args,
+                    options=self._options(max_size=self.max_size),
+                )
             for (item_id, _), code in zip(some, codes, strict=True):
                 by_code[code].append(item_id)
                 if code == "a":
@@ -124,31 +138,34 @@ class Queue:
         *,
         alone: int | None = None,
     ) -> Lease | Empty | Denied:
-        """Leases up to `count` items, at most `alone` of them (None: any number) of bars and history, which
+        """Lease up to `count` items, at most `alone` of them (None: any number) of bars and history, which
         take a call each; with a `window` only together with a slot for one call.
 
-        Expired leases and due retries come back first. `token` is made here unless given; who was
-        refused takes again with the same one, to keep its turn, or calls `Window.leave`. No attempt is
-        counted before `start`.
+        Expired leases and due retries come back first. `token` is made here unless given. A caller that was
+        denied takes again with the same token, to keep its ticket, or calls `Window.abandon_wait`. No attempt
+        is counted before `start`.
         """
-        how_many = f"[{count},{count if alone is None else alone}]"
         token = token or new_id()
-        attempts, delay_ms, keep = self.retry
         keys = [*self._keys.queue, self._keys.queue_reply(token), *(window.keys if window else ())]
         while True:
             taken_at = monotonic()
-            args = [self._now(), token, how_many, round(lease_seconds * 1000), attempts, delay_ms, keep]
-            args.append(window.options(CallKind.QUEUE) if window else "")
+            options = self._options(
+                lease_ms=round(lease_seconds * 1000),
+                retry=self.retry,
+                window=window.options(CallKind.QUEUE) if window else None,
+            )
             with redis_errors():
-                kind, *rest = self._take(keys=keys, args=args)
+                kind, *rest = self._take(
+                    keys, token, count, count if alone is None else alone, options=options
+                )
             if window and kind == "unknown":
                 window.recover()
             elif kind == "empty":
                 return Empty(int(rest[0]) or None)
-            elif window and kind == "refused":
-                refused = Denied.from_reply(*rest)
-                if not window.may_be_freed(refused):
-                    return refused
+            elif window and kind == "denied":
+                denied = Denied.from_reply(*rest)
+                if not window.may_be_freed(denied):
+                    return denied
             else:
                 break
         fields: list[str] = msgspec.json.decode(rest[1])
@@ -159,52 +176,56 @@ class Queue:
         return Lease(token, items, Grant(token, taken_at) if window else None)
 
     def start(self, token: str, ids: Sequence[str], lease_seconds: float) -> tuple[str, ...]:
-        """Counts an attempt of leased items, once in a lease, and renews the lease: to be called just before
-        the call for them goes out. Returns the ids whose lease was lost meanwhile: somebody else may be
-        working them, so the call must not go out."""
+        """Count an attempt of leased items, once in a lease, and renew the lease, just before their call.
+
+        Return the ids whose lease was lost meanwhile: another process may be working them, so the call must
+        not go out.
+        """
         lost: list[str] = []
         for at in range(0, len(ids), FINISHED_AT_ONCE):
-            some = msgspec.json.encode(ids[at : at + FINISHED_AT_ONCE])
-            args = [self._now(), token, round(lease_seconds * 1000), some]
+            some = packed(ids[at : at + FINISHED_AT_ONCE])
+            options = self._options(lease_ms=round(lease_seconds * 1000))
             with redis_errors():
-                lost += self._start(keys=self._keys.queue, args=args)
+                lost += self._start(self._keys.queue, token, some, options=options)
         return tuple(lost)
 
     def finish(self, token: str, ids: Sequence[str]) -> tuple[str, ...]:
-        """Takes done work off the books; returns the ids whose lease was lost meanwhile."""
+        """Delete work that is done; return the ids whose lease was lost meanwhile."""
         lost: list[str] = []
         for at in range(0, len(ids), FINISHED_AT_ONCE):
-            some = msgspec.json.encode(ids[at : at + FINISHED_AT_ONCE])
+            some = packed(ids[at : at + FINISHED_AT_ONCE])
             with redis_errors():
-                lost += self._finish(keys=self._keys.queue, args=[token, some])
+                lost += self._finish(self._keys.queue, token, some)
         return tuple(lost)
 
     def fail(self, token: str, failures: Sequence[Failure], answered_ms: int = 0) -> tuple[str, ...]:
-        """Records failures; returns a word each: `retry`, `dead` or `lost` (the lease was). `answered_ms` is
-        when the provider last answered anybody, 0 where that is not known."""
-        if not failures:
-            return ()
+        """Record failures; return a word each: `retry`, `dead` or `lost` (the lease was).
+
+        `answered_ms` is when the provider last answered anybody, 0 where that is not known.
+        """
         words: list[str] = []
         for at in range(0, len(failures), FAILURES_AT_ONCE):
-            args: list[str | int] = [self._now(), token, *self.retry, answered_ms]
+            args = [token]
             for failure in failures[at : at + FAILURES_AT_ONCE]:
                 args += [failure.id, failure.error[:500], "final" if failure.final else failure.fault.value]
+            options = self._options(retry=self.retry, answered_ms=answered_ms)
             with redis_errors():
-                words += self._fail(keys=self._keys.queue, args=args)
+                words += self._fail(self._keys.queue, *args, options=options)
         return tuple(words)
 
     def release(self, token: str, ids: Sequence[str]) -> int:
-        """Hands back leased work: to its old place, without counting an attempt."""
+        """Hand back leased work to its old place, without counting an attempt; return the number of items."""
         if not ids:
             return 0
         with redis_errors():
-            return int(self._release(keys=self._keys.queue, args=[token, *ids]))
+            return int(self._release(self._keys.queue, token, *ids))
 
     def state(self) -> QueueState:
-        """The figures, in one round trip of constant cost."""
+        """Return the figures, in one round trip of constant cost."""
         with redis_errors():
             now, size, *rest = self._state(
-                keys=[*self._keys.queue[:10], self._keys.queue_owner], args=[self._now(), self._server_name]
+                [*self._keys.queue[:10], self._keys.queue_owner],
+                options=self._options(server=self._server_name),
             )
         counts = [int(value) for value in rest]
         return QueueState(
@@ -219,7 +240,7 @@ class Queue:
         )
 
     def known(self, ids: Sequence[str]) -> set[str]:
-        """Those of these ids that the queue has: waiting, delayed or leased."""
+        """Return those of these ids that the queue has: waiting, delayed or leased."""
         if not ids:
             return set()
         with redis_errors():
@@ -232,13 +253,13 @@ class Queue:
         where the server has lost its memory meanwhile."""
         mark = self._keys.queue_mark(new_id())
         with redis_errors():
-            self._begin(keys=[mark], args=[self._server_name])
+            self._begin([mark], options={"server": self._server_name})
         yield
         with redis_errors():
-            self._own(keys=[self._keys.queue_owner, mark], args=[self._server_name])
+            self._own([self._keys.queue_owner, mark], options={"server": self._server_name})
 
     def peek(self, count: int) -> list[str]:
-        """The ids that wait, each lane in its order, the most urgent lane first; takes nothing."""
+        """Return the ids that wait, each lane in its order, the most urgent lane first; takes nothing."""
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
             for lane in self._keys.queue_waiting:
@@ -247,7 +268,7 @@ class Queue:
         return [item_id for lane in lanes for item_id in lane][:count]
 
     def by_lane(self) -> dict[Lane, int]:
-        """How many items each lane has in all: waiting, delayed and leased. Takes longer than `state`."""
+        """Return how many items each lane has: waiting, delayed and leased. Takes longer than `state`."""
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
             for lane in self._keys.queue_waiting:
@@ -264,30 +285,30 @@ class Queue:
         return counts
 
     def dead_letters(self, count: int = 100) -> list[DeadLetter]:
-        """The youngest dead letters, newest first."""
+        """Return the youngest dead letters, newest first."""
         with redis_errors():
-            fields = self._dead_letters(keys=self._keys.queue, args=[count])
+            fields = self._dead_letters(self._keys.queue, count)
         return [
             DeadLetter(item_id, _LANES[int(rank)], int(attempts), int(died_ms), error)
             for item_id, died_ms, rank, attempts, error in zip(*[iter(fields)] * 5, strict=True)
         ]
 
     def retry_dead(self, ids: Sequence[str]) -> Retried:
-        """Puts dead letters back at the end of their lanes, with all their attempts anew."""
+        """Put dead letters back at the end of their lanes, with all their attempts anew."""
         by_code: dict[str, list[str]] = {"a": [], "d": [], "x": [], "u": []}
         for at in range(0, len(ids), LETTERS_AT_ONCE):
             some = ids[at : at + LETTERS_AT_ONCE]
-            args = [self._now(), self.max_size, *some]
+            keys = [*self._keys.queue, self._keys.queue_stamp]
             with redis_errors():
-                codes = self._retry_dead(keys=[*self._keys.queue, self._keys.queue_stamp], args=args)
+                codes = self._retry_dead(keys, *some, options=self._options(max_size=self.max_size))
             for item_id, code in zip(some, codes, strict=True):
                 by_code[code].append(item_id)
         return Retried(*(tuple(some) for some in by_code.values()))
 
     def drop_dead(self, ids: Sequence[str]) -> tuple[str, ...]:
-        """Throws dead letters away; returns the ids of those that were there."""
+        """Delete dead letters; return the ids of those that were there."""
         dropped: list[str] = []
         for at in range(0, len(ids), LETTERS_AT_ONCE):
             with redis_errors():
-                dropped += self._drop_dead(keys=self._keys.queue, args=ids[at : at + LETTERS_AT_ONCE])
+                dropped += self._drop_dead(self._keys.queue, *ids[at : at + LETTERS_AT_ONCE])
         return tuple(dropped)

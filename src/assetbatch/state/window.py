@@ -1,7 +1,8 @@
 """The call window: at most `limit` calls arrive at the provider in any rolling window.
 
-A grant writes an entry dated ahead by the longest the call may still take; the answer moves it
-back to the moment it came. A process that dies holds its slot a little longer, never shorter.
+A grant writes an entry that is dated ahead by the longest time that the call may still take. The answer moves
+the entry back to the moment at which it came. A process that dies holds its slot a little longer, never
+shorter.
 """
 
 from __future__ import annotations
@@ -12,28 +13,32 @@ import msgspec
 
 from assetbatch.deadline import monotonic
 from assetbatch.domain.queueing import CallKind, CallLimit, Denied
-from assetbatch.state.connection import RedisClient, redis_errors, script
+from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id, this_host
+from assetbatch.state.scripts import Script
 
 GRANT_AGE_SECONDS = 2.0
-"""How old a grant may be when its call is sent; an older one is given back."""
+"""Maximum age of a grant when its call is sent; an older one is given back."""
 
 ARRIVAL_SECONDS = 1.0
-"""How long a request may be under way once its sender has closed the connection and sends nothing more."""
+"""Maximum time for which a request is under way once its sender has closed the connection."""
 
 MAX_BLOCK_SECONDS = 3600.0
-"""The longest Retry-After that is believed."""
-
+"""Maximum Retry-After that is believed."""
 
 RESERVATION_GRACE_SECONDS = 60.0
 """How long slots are kept for a priority cycle that is late or still running."""
 
-
 SHARE_OF_SPACING = 0.75
+"""The share of the average distance between calls by which calls of the queue are kept apart.
+
+A larger one leaves calls unused; a much smaller one leaves the first of several hosts most of them
+(tests/simulation).
+"""
 
 LIMIT_THAT_IS_SCARCE = 60
-"""Of more calls in a window nobody who works the queue is left out."""
+"""Maximum number of calls in a window for which calls are kept apart: of more, every host gets some."""
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -43,7 +48,7 @@ class Grant(msgspec.Struct, frozen=True):
     taken_at: float
 
     def too_old(self, now: float) -> bool:
-        """Whether it must not be used any more; `now` is `monotonic()`."""
+        """Return whether it must not be used any more; `now` is `monotonic()`."""
         return now - self.taken_at > GRANT_AGE_SECONDS
 
 
@@ -65,11 +70,9 @@ class WindowState(msgspec.Struct, frozen=True):
 
 
 def spacing_ms(call_limit: CallLimit, queue_runs: int) -> int:
-    """How far apart the queue's calls are kept so that `queue_runs` at a time each get some; 0 for a single
-    one, and where there are calls enough for all.
+    """Return how far apart the queue's calls are kept so that each of `queue_runs` at a time gets some.
 
-    A part of what they are apart on average: much more of it leaves calls unused, much less leaves the first
-    of several hosts most of them (tests/simulation).
+    0 for a single one, and where there are calls enough for all.
     """
     if queue_runs == 1 or call_limit.limit > LIMIT_THAT_IS_SCARCE:
         return 0
@@ -82,6 +85,25 @@ def never(trust: Callable[[], object]) -> bool:
     return True
 
 
+class WindowSettings(msgspec.Struct, frozen=True):
+    """What makes up a window, and who uses it."""
+
+    keys: Keys
+    name: str
+    """The fingerprint of the API key, or the name that keys with a common limit share."""
+    call_limit: CallLimit
+    call_seconds: float
+    """Maximum time of a call."""
+    server_name: str = ""
+    """The name of a server which keeps its log over a restart."""
+    view_seconds: float = 0.0
+    """How old the client's knowledge may be of which server holds the keys."""
+    queue_runs: int = 1
+    """Maximum number of runs of the queue at the same time."""
+    host: str = ""
+    """Given by tests only."""
+
+
 class Window:
     """The window of one API key. `clock_ms` is given by tests only; otherwise Redis TIME counts.
 
@@ -91,96 +113,80 @@ class Window:
     def __init__(
         self,
         client: RedisClient,
-        keys: Keys,
-        name: str,
-        call_limit: CallLimit,
-        call_seconds: float,
+        settings: WindowSettings,
         *,
         first_call: Callable[[Callable[[], object]], bool] = never,
-        server_name: str = "",
-        view_seconds: float = 0.0,
         free_dead: Callable[[], bool] = lambda: False,
-        queue_runs: int = 1,
-        host: str = "",
         clock_ms: Callable[[], int] | None = None,
     ) -> None:
         """Prepare; connects to nobody.
 
-        `name` is the fingerprint of the API key, or the name that keys with a common limit share.
         `first_call` runs its argument and returns True where the database has never seen a call, else returns
-        False. `server_name` is that of a server which keeps its log over a restart. `view_seconds` is how old
-        the client's knowledge may be of which server holds the keys. `free_dead` frees what dead processes
-        hold, and returns whether there was anything.
+        False. `free_dead` frees what dead processes hold, and returns whether there was anything.
         """
-        self._client = client
+        self._settings = settings
         self._first_call = first_call
-        self._server_name = server_name
-        self._view_ms = round(view_seconds * 1000)
         self._free_dead = free_dead
-        self._spacing_ms = spacing_ms(call_limit, queue_runs)
-        self._host = host or this_host()
-        self._installation = keys.prefix
-        self.keys = keys.window(name)
-        self.call_limit = call_limit
-        self.max_in_flight_ms = round((call_seconds + GRANT_AGE_SECONDS + ARRIVAL_SECONDS) * 1000)
         self._clock = clock_ms
-        self._grant = script(client, "grant")
-        self._settle = script(client, "settle")
-        self._block = script(client, "block")
-        self._recover = script(client, "recover_window")
-        self._leave = script(client, "leave")
-        self._cancel = script(client, "cancel")
-        self._extend = script(client, "extend")
-        self._reserve = script(client, "reserve")
-        self._state = script(client, "window_state")
+        self._spacing_ms = spacing_ms(settings.call_limit, settings.queue_runs)
+        self._host = settings.host or this_host()
+        self.keys = settings.keys.window(settings.name)
+        self.call_limit = settings.call_limit
+        in_flight_seconds = settings.call_seconds + GRANT_AGE_SECONDS + ARRIVAL_SECONDS
+        self.max_in_flight_ms = round(in_flight_seconds * 1000)
+        self._grant = Script(client, "grant")
+        self._complete = Script(client, "complete")
+        self._block = Script(client, "block")
+        self._recover = Script(client, "recover_window")
+        self._abandon_wait = Script(client, "abandon_wait")
+        self._cancel = Script(client, "cancel")
+        self._extend = Script(client, "extend")
+        self._reserve = Script(client, "reserve")
+        self._state = Script(client, "window_state")
 
-    def _now(self) -> str:
-        return str(self._clock()) if self._clock else ""
+    def _now_ms(self) -> int | None:
+        return self._clock() if self._clock else None
 
-    def options(self, kind: CallKind, lead_seconds: float | None = None) -> bytes:
-        """Return what the scripts have to know of this window; `lua/_window.lua` names the fields."""
-        lead_ms = (
-            self.max_in_flight_ms
-            if lead_seconds is None
-            else min(self.max_in_flight_ms, round(lead_seconds * 1000))
-        )
-        return msgspec.msgpack.encode(
-            {
-                "limit": self.call_limit.limit,
-                "window": self.call_limit.window_ms,
-                "hold": self.max_in_flight_ms,
-                "lead": lead_ms,
-                "kind": kind.value,
-                "server": self._server_name,
-                "spacing": self._spacing_ms,
-                "host": self._host,
-                "installation": self._installation,
-            }
-        )
+    def options(self, kind: CallKind, lead_seconds: float | None = None) -> dict[str, object]:
+        """Return what the scripts have to know of this window; `lua/_window.lua` says what each means."""
+        lead_ms = self.max_in_flight_ms
+        if lead_seconds is not None:
+            lead_ms = min(lead_ms, round(lead_seconds * 1000))
+        return {
+            "now_ms": self._now_ms(),
+            "limit": self.call_limit.limit,
+            "window_ms": self.call_limit.window_ms,
+            "max_in_flight_ms": self.max_in_flight_ms,
+            "lead_ms": lead_ms,
+            "kind": kind.value,
+            "server": self._settings.server_name,
+            "spacing_ms": self._spacing_ms,
+            "host": self._host,
+            "installation": self._settings.keys.prefix,
+        }
 
     def ask(
         self, kind: CallKind, call_id: str | None = None, *, lead_seconds: float | None = None
     ) -> Grant | Denied:
-        """Asks for one slot, in one round trip.
+        """Ask for one slot, in one round trip.
 
-        Who was refused asks again with the same `call_id`, to keep its turn, or calls `leave`. The call
-        arrives within `lead_seconds` (default: what a call of ours may take), if it is made.
+        A caller that was denied asks again with the same `call_id`, to keep its ticket, or calls
+        `abandon_wait`. The call arrives within `lead_seconds` (default: what a call of ours may take), if it
+        is made.
         """
         call_id = call_id or new_id()
         while True:
             taken_at = monotonic()
             with redis_errors():
-                answer, *refusal = self._grant(
-                    keys=self.keys, args=[self._now(), self.options(kind, lead_seconds), call_id]
-                )
+                answer, *denial = self._grant(self.keys, call_id, options=self.options(kind, lead_seconds))
             if answer == "granted":
                 return Grant(call_id, taken_at)
             if answer == "unknown":
                 self.recover()
                 continue
-            refused = Denied.from_reply(*refusal)
-            if not self.may_be_freed(refused):
-                return refused
+            denied = Denied.from_reply(*denial)
+            if not self.may_be_freed(denied):
+                return denied
 
     def call_ends_at(self, grant: Grant) -> float:
         """Return the moment (`monotonic()`) by which a call with this grant must have ended.
@@ -189,14 +195,14 @@ class Window:
         """
         return grant.taken_at + self.max_in_flight_ms / 1000 - ARRIVAL_SECONDS
 
-    def may_be_freed(self, refused: Denied) -> bool:
+    def may_be_freed(self, denied: Denied) -> bool:
         """Return whether slots that dead processes held were freed, so that it is worth asking again."""
-        return refused.reason in ("window", "reserved") and self._free_dead()
+        return denied.reason in ("window", "reserved") and self._free_dead()
 
-    def leave(self, call_id: str) -> None:
-        """Gives up the turn of a call that was refused and will not be asked for again."""
+    def abandon_wait(self, call_id: str) -> None:
+        """Give up the ticket of a call that was denied and will not be asked for again."""
         with redis_errors():
-            self._leave(keys=self.keys[3:5], args=[call_id])
+            self._abandon_wait(self.keys[3:5], call_id)
 
     def recover(self) -> None:
         """Trust a server that did not write the log it holds: restarted, emptied, promoted, another one.
@@ -209,58 +215,70 @@ class Window:
             self._trust(is_first=False)
 
     def _trust(self, *, is_first: bool) -> None:
-        silence_ms = self.call_limit.window_ms + self.max_in_flight_ms + self._view_ms
-        args = [self._now(), self.options(CallKind.QUEUE), silence_ms, int(is_first)]
+        view_ms = round(self._settings.view_seconds * 1000)
+        silence_ms = self.call_limit.window_ms + self.max_in_flight_ms + view_ms
+        options = self.options(CallKind.QUEUE) | {"silence_ms": silence_ms, "is_first": is_first}
         with redis_errors():
-            self._recover(keys=self.keys, args=args)
+            self._recover(self.keys, options=options)
 
-    def settle(self, grant: Grant, *, arrival_seconds: float = 0.0) -> None:
-        """The answer is in, or the call has failed: its entry is dated to this moment.
+    def complete(self, grant: Grant, *, arrival_seconds: float = 0.0) -> None:
+        """Date the entry of a call to this moment: its answer is in, or it has failed.
 
         A request that may be under way still counts as one that arrives within `arrival_seconds`.
         """
-        args = [self._now(), grant.call_id, round(arrival_seconds * 1000)]
+        options = {"now_ms": self._now_ms(), "arrival_ms": round(arrival_seconds * 1000)}
         with redis_errors():
-            self._settle(keys=self.keys[:1], args=args)
+            self._complete(self.keys[:1], grant.call_id, options=options)
 
     def extend(self, grant: Grant, kind: CallKind, lead_seconds: float) -> bool:
         """Date the entry of a call that takes longer ahead, by `lead_seconds` from now; return whether it is.
 
         If not, the call must have ended when it should have before.
         """
-        args = [self._now(), self.options(kind, lead_seconds), grant.call_id]
+        options = self.options(kind, lead_seconds)
         with redis_errors():
-            return bool(self._extend(keys=self.keys, args=args))
+            return bool(self._extend(self.keys, grant.call_id, options=options))
 
     def cancel(self, grant: Grant) -> None:
-        """The call was certainly never sent: its slot is free again, and nobody is kept apart from it."""
+        """Free the slot of a call that was certainly never sent; no later call is kept apart from it."""
         with redis_errors():
-            self._cancel(keys=[self.keys[0], self.keys[6]], args=[self._now(), grant.call_id])
+            self._cancel([self.keys[0], self.keys[6]], grant.call_id, options={"now_ms": self._now_ms()})
 
     def block(self, seconds: float | None) -> int:
-        """The provider said "too many calls": the window is full for everybody.
+        """Block all calls, because the provider said "too many calls"; return until when, in ms.
 
-        For `seconds` (its Retry-After, capped) or one whole window. Returns until when, in ms.
+        The block lasts for `seconds` (its Retry-After, capped) or one whole window.
         """
         window = self.call_limit.window_ms
         duration = window if seconds is None else round(min(max(seconds, 1.0), MAX_BLOCK_SECONDS) * 1000)
         with redis_errors():
-            return int(self._block(keys=self.keys[1:2], args=[self._now(), duration]))
+            options = {"now_ms": self._now_ms(), "duration_ms": duration}
+            return int(self._block(self.keys[1:2], options=options))
 
     def reserve(self, at_ms: int, slots: int, interval_ms: int) -> None:
-        """Keep `slots` free for this installation's priority cycle expected at `at_ms`, and for up to three
-        later ones an interval apart should it not come; replace what it had reserved before."""
-        grace_ms = round(RESERVATION_GRACE_SECONDS * 1000)
-        args = [self._now(), self._installation, at_ms, slots, interval_ms, grace_ms]
+        """Keep `slots` free for this installation's priority cycle that is expected at `at_ms`.
+
+        Should it not come, they are kept for up to three later cycles an interval apart. What the
+        installation had reserved before is replaced.
+        """
+        options = {
+            "now_ms": self._now_ms(),
+            "installation": self._settings.keys.prefix,
+            "at_ms": at_ms,
+            "slots": slots,
+            "interval_ms": interval_ms,
+            "grace_ms": round(RESERVATION_GRACE_SECONDS * 1000),
+        }
         with redis_errors():
-            self._reserve(keys=self.keys[2:3], args=args)
+            self._reserve(self.keys[2:3], options=options)
 
     def state(self) -> WindowState:
-        """What is left; changes nothing."""
+        """Return what is left; changes nothing."""
         limit = self.call_limit
-        args = [self._now(), self.options(CallKind.QUEUE)]
         with redis_errors():
-            now, used, free_at, reserved, reserved_from = self._state(keys=self.keys, args=args)
+            now, used, free_at, reserved, reserved_from = self._state(
+                self.keys, options=self.options(CallKind.QUEUE)
+            )
         return WindowState(
             now_ms=int(now),
             limit=limit.limit,

@@ -1,10 +1,10 @@
--- Ids name the process that made them: HOST.MACHINE.PID.START.ROUTE.RANDOM (see process_id.py). Returns the process
--- and the route; nil for an id of another form. The member of a lock has its bound behind it: see acquire_lock.lua.
+-- Ids name the process that made them: HOST.MACHINE.PID.START.ROUTE.RANDOM (see process_id.py). Return the process
+-- and the route; nil for an id of another form. The member of a lock has its life behind it: see acquire_lock.lua.
 local function maker_of(id)
   return string.match(id, '^([^.]*%.[^.]*%.[^.]*%.[^.]*)%.(%l)%.')
 end
 
--- The tokens of leased items: id -> token.
+-- Return the tokens of leased items: id -> token.
 local function leased_tokens(q)
   local tokens = {}
   local ids = redis.call('ZRANGE', q.leased, 0, -1)

@@ -1,5 +1,7 @@
--- What this server may have lost of the queue is derived again from now on.
+-- Mark that work which this server may have lost of the queue is being put in again.
 -- KEYS: mark (string)
--- ARGV: the server's name where it keeps one (see _server.lua)
+-- ARGV: options { server }
 --@include _server.lua
-redis.call('SET', KEYS[1], server_name(ARGV[1]), 'PX', 86400000)
+local mark_key = KEYS[1]
+local options = cmsgpack.unpack(ARGV[1])
+redis.call('SET', mark_key, server_name(options.server), 'PX', 86400000)

@@ -1,7 +1,9 @@
--- The provider said "too many calls": nobody calls before `until`.
+-- Block all calls: the provider said "too many calls".
 -- KEYS: blocked (string)
--- ARGV: now ('' = the server's time), how long in ms
--- Returns: until when the window is full, ms
+-- ARGV: options { now_ms, duration_ms }
+-- Returns: the moment at which the block ends, ms
 --@include _clock.lua
---@include _window.lua
-return whole(block_for(KEYS[1], clock_ms(ARGV[1]), tonumber(ARGV[2]), 'blocked'))
+--@include _blocks.lua
+local blocked_key = KEYS[1]
+local options = cmsgpack.unpack(ARGV[1])
+return whole(block_for(blocked_key, clock_ms(options), options.duration_ms, 'blocked'))

@@ -1,13 +1,13 @@
--- Dead letters are thrown away.
+-- Delete dead letters.
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors
 -- ARGV: ids
 -- Returns: the ids that were there
---@include _clock.lua
 --@include _queue.lua
+--@include _dead_letters.lua
 local q = queue_keys(KEYS, 1)
 local dropped = {}
 for _, id in ipairs(ARGV) do
-  if forget_letter(q, id) == 1 then
+  if delete_dead_letter(q, id) == 1 then
     dropped[#dropped + 1] = id
   end
 end

@@ -1,21 +1,23 @@
--- Puts items into the queue, each once; a higher class raises what already waits.
--- When the queue is full, what would be served last goes: the newcomer or the last in line. Work that is known
--- but stands nowhere gets in line again.
+-- Put items into the queue, each once; a higher lane raises an item that waits already.
+-- When the queue is full, the item that would be served last is dropped: the newcomer or the last of those that wait.
+-- An item that is known but stands nowhere is put in its lane again.
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors,
---       stamp (string)
--- ARGV: now ('' = the server's time), max size, then id and rank of each item
+--       stamp (string: the last enqueued_us)
+-- ARGV: options { now_ms, max_size }, then id and rank of each item
 -- Returns: {codes, id, id, …}: a letter per item (a added, r raised, d already there, x no room), then the
---          ids of waiting items that had to go for them
+--          ids of waiting items that were dropped for them
 --@include _clock.lua
 --@include _queue.lua
-local q = queue_keys(KEYS, 1)
-local now_us = clock_ms(ARGV[1]) * 1000
-local max_size = tonumber(ARGV[2])
-local stamp = tonumber(redis.call('GET', KEYS[13]) or '0')
+--@include _records.lua
+--@include _lanes.lua
+local q, stamp_key = queue_keys(KEYS, 1), KEYS[13]
+local options = cmsgpack.unpack(ARGV[1])
+local now_us = clock_ms(options) * 1000
+local last_us = tonumber(redis.call('GET', stamp_key) or '0')
 local size = redis.call('HLEN', q.items)
 local codes, dropped = {}, {}
 
--- Whether a record has no place, which would keep its work out for ever.
+-- Return whether a record has no place, which would keep its work out for ever.
 local function is_nowhere(q, id, r)
   if r.token ~= '' then
     return not redis.call('ZSCORE', q.leased, id)
@@ -23,24 +25,26 @@ local function is_nowhere(q, id, r)
   return not redis.call('ZSCORE', q.waiting[r.rank], id) and not redis.call('ZSCORE', q.delayed, id)
 end
 
-local function last_in_line()
-  local last_id, last_rank, last_place
+-- Return id, rank and effective score of the item that is served last of all that wait.
+local function last_waiting()
+  local last_id, last_rank, last_score
   for rank = 0, LAST_RANK do
     local tail = redis.call('ZRANGE', q.waiting[rank], -1, -1, 'WITHSCORES')
     if tail[1] then
-      local at = place(rank, tonumber(tail[2]))
-      if not last_place or at > last_place then
-        last_id, last_rank, last_place = tail[1], rank, at
+      local score = effective_score(rank, tonumber(tail[2]))
+      if not last_score or score > last_score then
+        last_id, last_rank, last_score = tail[1], rank, score
       end
     end
   end
-  return last_id, last_rank, last_place
+  return last_id, last_rank, last_score
 end
 
-local function make_room(rank, at)
-  while size >= max_size do -- more than once where the bound was lowered
-    local id, last_rank, last_place = last_in_line()
-    if not id or last_place <= place(rank, at) then
+-- Drop waiting items until there is room. Return false where a newcomer of this rank would be served last.
+local function make_room(rank, enqueued_us)
+  while size >= options.max_size do -- more than once where the maximum was lowered
+    local id, last_rank, last_score = last_waiting()
+    if not id or last_score <= effective_score(rank, enqueued_us) then
       return false
     end
     local r = read_record(q, id)
@@ -49,13 +53,13 @@ local function make_room(rank, at)
       dropped[#dropped + 1] = id
     end
     if not r or waits(r, last_rank) then
-      size = size - forget(q, id)
+      size = size - delete_record(q, id)
     end
   end
   return true
 end
 
-for i = 3, #ARGV, 2 do
+for i = 2, #ARGV, 2 do
   local id, rank = ARGV[i], tonumber(ARGV[i + 1])
   local known = read_record(q, id)
   local code = 'd'
@@ -66,15 +70,15 @@ for i = 3, #ARGV, 2 do
       if redis.call('ZSCORE', q.delayed, id) then
         write_record(q, id, known)
       else
-        wait_in_line(q, id, known)
+        put_in_lane(q, id, known)
       end
       code = 'r'
     elseif is_nowhere(q, id, known) then
-      wait_in_line(q, id, known)
+      put_in_lane(q, id, known)
     end
   else
-    if make_room(rank, math.max(now_us, stamp + 1)) then
-      stamp = enter(q, id, rank, now_us, stamp)
+    if make_room(rank, math.max(now_us, last_us + 1)) then
+      last_us = insert(q, id, rank, now_us, last_us)
       size = size + 1
       code = 'a'
     else
@@ -83,7 +87,7 @@ for i = 3, #ARGV, 2 do
   end
   codes[#codes + 1] = code
 end
-redis.call('SET', KEYS[13], whole(stamp))
+redis.call('SET', stamp_key, whole(last_us))
 local answer, told = { table.concat(codes) }, {}
 for _, id in ipairs(dropped) do
   if not told[id] and redis.call('HEXISTS', q.items, id) == 0 then -- else it came in again later in this batch

@@ -1,15 +1,17 @@
--- Work is done: the holder of the lease takes it off the books, and its dead letter of old with it.
+-- Delete work that is done, and its old dead letter with it.
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors
--- ARGV: token, JSON array of ids
+-- ARGV: token, ids (one msgpack array)
 -- Returns: the ids that this token does not hold (any more)
 --@include _clock.lua
 --@include _queue.lua
+--@include _records.lua
 local q = queue_keys(KEYS, 1)
-local ids, done, lost, off = cjson.decode(ARGV[2]), {}, {}, {}
+local token, ids = ARGV[1], cmsgpack.unpack(ARGV[2])
+local done, lost, is_done = {}, {}, {}
 for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
   local id, r = ids[i], parse_record(text)
-  if holds(r, ARGV[1]) and not off[id] then -- an id that comes twice is off the books the second time
-    off[id] = true
+  if holds(r, token) and not is_done[id] then -- an id that comes twice is deleted already the second time
+    is_done[id] = true
     done[#done + 1] = id
   else
     lost[#lost + 1] = id

@@ -1,15 +1,19 @@
--- Asks the window for one call.
+-- Ask the window for one slot.
 -- KEYS: calls, blocked, reservation, waiters, waiters_until, log_owner, last_grant (see _window.lua)
--- ARGV: now ('' = the server's time), options (see _window.lua), call id
--- Returns: {'granted'}; {'refused', moment to come back at, reason ('window'|'blocked'|'lost'|'reserved'|'spaced'),
---          now};
+-- ARGV: options (see _window.lua), call id
+-- Returns: {'granted'};
+--          {'denied', moment (ms) to come back at, reason ('window'|'blocked'|'lost'|'reserved'|'spaced'), now (ms)};
 --          {'unknown'} where the log may have been lost
 --@include _clock.lua
 --@include _server.lua
+--@include _blocks.lua
 --@include _window.lua
-local now = clock_ms(ARGV[1])
-local answer, retry_at, reason = grant(window_of(KEYS, 1, ARGV[2]), now, ARGV[3])
-if answer == 'refused' then
+--@include _reservations.lua
+--@include _grant.lua
+local w, call_id = window_of(KEYS, 1, cmsgpack.unpack(ARGV[1])), ARGV[2]
+local now = clock_ms(w)
+local answer, retry_at, reason = grant(w, now, call_id)
+if answer == 'denied' then
   return { answer, whole(retry_at), reason, whole(now) }
 end
 return { answer }

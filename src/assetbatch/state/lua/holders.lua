@@ -1,15 +1,14 @@
--- Which processes hold something now: a call that is not settled, a turn, a lease, a place among those that run a
--- command.
+-- Return the processes that hold something now: a call that is not completed, a ticket, a lease, a place in a lock.
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors,
 --       calls, waiters, waiters_until (see _window.lua), then the locks (zsets)
--- ARGV: now ('' = the server's time)
+-- ARGV: options { now_ms }
 -- Returns: the processes (see _holders.lua)
 --@include _clock.lua
 --@include _queue.lua
 --@include _holders.lua
 local q = queue_keys(KEYS, 1)
-local calls_key, waiters_key = KEYS[13], KEYS[14]
-local now = clock_ms(ARGV[1])
+local calls_key, waiters_key, first_lock = KEYS[13], KEYS[14], 16
+local now = clock_ms(cmsgpack.unpack(ARGV[1]))
 local found, processes = {}, {}
 
 local function note(id)
@@ -29,7 +28,7 @@ end
 for _, token in pairs(leased_tokens(q)) do
   note(token)
 end
-for i = 16, #KEYS do
+for i = first_lock, #KEYS do
   for _, member in ipairs(redis.call('ZRANGE', KEYS[i], 0, -1)) do
     note(member)
   end

@@ -1,17 +1,17 @@
--- Tells listeners of prices, and keeps which moment of each symbol was told last: one command to send and one
--- text to send, whatever the number.
+-- Publish prices, and record the moment of each symbol's last published price: one command and one text to send,
+-- whatever their number.
 -- KEYS: published (hash: symbol -> moment ms), stream
--- ARGV: length at which the stream is capped ('' = no stream), beginning of the channels' names,
---       JSON array: symbol, message, moment as text, symbol, …
-local news = cjson.decode(ARGV[3])
-local told = {}
-for i = 1, #news, 3 do
-  local symbol, message = news[i], news[i + 1]
-  redis.call('PUBLISH', ARGV[2] .. symbol, message)
-  if ARGV[1] ~= '' then
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'json', message)
+-- ARGV: options { channels: the beginning of the channels' names, stream_maxlen: length at which the stream is capped
+--       (absent: no stream), events: array of symbol, message, moment (ms) as text, symbol, … }
+local published_key, stream_key = KEYS[1], KEYS[2]
+local options = cmsgpack.unpack(ARGV[1])
+local events, moments = options.events, {}
+for i = 1, #events, 3 do
+  local symbol, message, moment = events[i], events[i + 1], events[i + 2]
+  redis.call('PUBLISH', options.channels .. symbol, message)
+  if options.stream_maxlen then
+    redis.call('XADD', stream_key, 'MAXLEN', '~', options.stream_maxlen, '*', 'json', message)
   end
-  told[#told + 1] = symbol
-  told[#told + 1] = news[i + 2]
+  moments[#moments + 1], moments[#moments + 2] = symbol, moment
 end
-redis.call('HSET', KEYS[1], unpack(told))
+redis.call('HSET', published_key, unpack(moments))

@@ -1,22 +1,21 @@
--- Adds to counters and to series; a series keeps a fixed number of points, whatever comes.
+-- Add to counters and to series; a series keeps a fixed number of points, whatever comes.
 -- KEYS: counters, then the series
--- ARGV: number of counters, then name and increment of each, then for each point:
---   index of its series, length of an interval in ms, intervals kept, moment, value, how (sum, last, max)
--- A point lies in the field (interval modulo intervals kept) as 'start:value'; one of another round is replaced,
+-- ARGV: options { counters: array of name, increment, name, …;
+--       points: array of { index of its series in KEYS, length of an interval (ms), intervals kept, moment (ms),
+--       value, how (sum, last, max) } }
+-- A point lies in the field (interval modulo intervals kept) as 'start:value'. A point of another round is replaced,
 -- also by an earlier moment: after a clock was set back, the present counts.
-local counters = tonumber(ARGV[1])
-for i = 2, 2 * counters, 2 do
-  redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1])
+local counters_key = KEYS[1]
+local options = cmsgpack.unpack(ARGV[1])
+for i = 1, #options.counters, 2 do
+  redis.call('HINCRBY', counters_key, options.counters[i], options.counters[i + 1])
 end
-for i = 2 + 2 * counters, #ARGV, 6 do
-  local index = 1 + tonumber(ARGV[i])
-  local key = KEYS[index]
-  local step, kept = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
-  local value, how = tonumber(ARGV[i + 4]), ARGV[i + 5]
-  local interval = math.floor(tonumber(ARGV[i + 3]) / step)
-  local start = string.format('%.0f', interval * step)
+for _, point in ipairs(options.points) do
+  local index, step_ms, kept, at_ms, value, how = unpack(point)
+  local interval = math.floor(at_ms / step_ms)
+  local start = string.format('%.0f', interval * step_ms)
   local field = string.format('%.0f', interval % kept)
-  local before = redis.call('HGET', key, field)
+  local before = redis.call('HGET', KEYS[index], field)
   if before then
     local colon = string.find(before, ':', 1, true)
     if string.sub(before, 1, colon - 1) == start then
@@ -28,6 +27,6 @@ for i = 2 + 2 * counters, #ARGV, 6 do
       end
     end
   end
-  redis.call('HSET', key, field, start .. ':' .. string.format('%.17g', value))
-  redis.call('PEXPIRE', key, 2 * step * kept)
+  redis.call('HSET', KEYS[index], field, start .. ':' .. string.format('%.17g', value))
+  redis.call('PEXPIRE', KEYS[index], 2 * step_ms * kept)
 end

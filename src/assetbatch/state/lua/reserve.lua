@@ -1,18 +1,20 @@
--- Keeps slots free for the next priority cycle of an installation, in the place of what it reserved before. What nobody
--- expects any more goes, and so does what an earlier version wrote.
--- KEYS: reservation (hash, see _window.lua)
--- ARGV: now ('' = the server's time), installation, moment of the cycle (ms), slots, interval (ms), grace (ms)
+-- Keep slots free for the next priority cycle of an installation; replaces what it had reserved before. Reservations of
+-- cycles that do not come any more are deleted, and those that an earlier version wrote.
+-- KEYS: reservation (hash, see _reservations.lua)
+-- ARGV: options { now_ms, installation, at_ms: moment of the cycle, slots, interval_ms, grace_ms }
 --@include _clock.lua
---@include _window.lua
-local MOST = 100 -- installations
-local now = clock_ms(ARGV[1])
-local fields = redis.call('HGETALL', KEYS[1])
+--@include _reservations.lua
+local MAX_INSTALLATIONS = 100
+local reservation_key = KEYS[1]
+local options = cmsgpack.unpack(ARGV[1])
+local now = clock_ms(options)
+local fields = redis.call('HGETALL', reservation_key)
 for i = 1, #fields, 2 do
   local r = parse_reservation(fields[i + 1])
-  if not r or missed_cycles(r, now) > MISSED_AT_MOST or #fields > 2 * MOST then
-    redis.call('HDEL', KEYS[1], fields[i])
+  if not r or missed_cycles(r, now) > MAX_MISSED or #fields > 2 * MAX_INSTALLATIONS then
+    redis.call('HDEL', reservation_key, fields[i])
   end
 end
-write_reservation(KEYS[1], ARGV[2], {
-  at = tonumber(ARGV[3]), slots = tonumber(ARGV[4]), interval = tonumber(ARGV[5]), grace = tonumber(ARGV[6]), used = 0,
+write_reservation(reservation_key, options.installation, {
+  at = options.at_ms, slots = options.slots, interval = options.interval_ms, grace = options.grace_ms, used = 0,
 })

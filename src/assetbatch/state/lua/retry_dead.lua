@@ -1,36 +1,39 @@
--- Dead letters go back to the end of their lines, as new items; a letter whose work is queued again
--- anyway is only removed.
+-- Put dead letters back at the end of their lanes, as new items. A letter whose work is in the queue again
+-- anyway is only deleted.
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors,
---       stamp (string)
--- ARGV: now ('' = the server's time), max size, ids
--- Returns: a letter per id: a back in line, d queued already, x no room (the letter stays), u no such letter
+--       stamp (string: the last enqueued_us)
+-- ARGV: options { now_ms, max_size }, ids
+-- Returns: a letter per id: a back in its lane, d in the queue already, x no room (the letter stays), u no such letter
 --@include _clock.lua
 --@include _queue.lua
-local q = queue_keys(KEYS, 1)
-local now_us = clock_ms(ARGV[1]) * 1000
-local max_size = tonumber(ARGV[2])
-local stamp = tonumber(redis.call('GET', KEYS[13]) or '0')
+--@include _records.lua
+--@include _lanes.lua
+--@include _dead_letters.lua
+local q, stamp_key = queue_keys(KEYS, 1), KEYS[13]
+local options = cmsgpack.unpack(ARGV[1])
+local now_us = clock_ms(options) * 1000
+local last_us = tonumber(redis.call('GET', stamp_key) or '0')
 local size = redis.call('HLEN', q.items)
 local codes = {}
-for i = 3, #ARGV do
+for i = 2, #ARGV do
   local id, code = ARGV[i], 'u'
-  local rank = parse_letter(redis.call('HGET', q.dead_items, id))
+  local rank = parse_dead_letter(redis.call('HGET', q.dead_items, id))
   if rank then
     if redis.call('HEXISTS', q.items, id) == 1 then
       code = 'd'
-    elseif size >= max_size then
+    elseif size >= options.max_size then
       code = 'x'
     else
-      stamp = enter(q, id, tonumber(rank), now_us, stamp)
-      redis.call('SET', KEYS[13], whole(stamp))
+      last_us = insert(q, id, tonumber(rank), now_us, last_us)
+      redis.call('SET', stamp_key, whole(last_us))
       size = size + 1
       code = 'a'
     end
     if code ~= 'x' then
-      forget_letter(q, id)
+      delete_dead_letter(q, id)
     end
   else
-    forget_letter(q, id)
+    delete_dead_letter(q, id)
   end
   codes[#codes + 1] = code
 end

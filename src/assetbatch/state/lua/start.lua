@@ -1,24 +1,26 @@
--- A call goes out for leased work: its attempt is counted, once in a lease, and the lease runs from now on anew.
--- Where the token does not hold all of it (any more), nothing is done: the call must not go out.
+-- Start a call for leased work: its attempt is counted, once in a lease, and the lease runs from now on anew.
+-- Where the token does not hold all of the items (any more), nothing is done: the call must not go out.
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors
--- ARGV: now ('' = the server's time), token, lease ms, JSON array of ids
+-- ARGV: options { now_ms, lease_ms }, token, ids (one msgpack array)
 -- Returns: the ids that this token does not hold
 --@include _clock.lua
 --@include _queue.lua
+--@include _records.lua
 local q = queue_keys(KEYS, 1)
-local expires = whole(clock_ms(ARGV[1]) + tonumber(ARGV[3]))
-local ids, lost, records, renewed = cjson.decode(ARGV[4]), {}, {}, {}
+local options, token, ids = cmsgpack.unpack(ARGV[1]), ARGV[2], cmsgpack.unpack(ARGV[3])
+local lease_ends = whole(clock_ms(options) + options.lease_ms)
+local lost, records, renewed = {}, {}, {}
 for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
   local r = parse_record(text)
-  if not holds(r, ARGV[2]) then
+  if not holds(r, token) then
     lost[#lost + 1] = ids[i]
   else
     if not r.started then
       r.attempts, r.started = r.attempts + 1, true
     end
-    r.life = tonumber(ARGV[3])
-    records[#records + 1], records[#records + 2] = ids[i], as_text(r)
-    renewed[#renewed + 1], renewed[#renewed + 2] = expires, ids[i]
+    r.life = options.lease_ms
+    records[#records + 1], records[#records + 2] = ids[i], record_text(r)
+    renewed[#renewed + 1], renewed[#renewed + 2] = lease_ends, ids[i]
   end
 end
 if #lost == 0 then

@@ -1,79 +1,104 @@
--- Takes work under a lease and, where asked to, a slot of the window with it, in one decision:
--- no slot is spent on an empty queue and nothing is taken without a slot. On the way, expired leases
--- end (see lease_ended) and retries whose time has come wait in line again. What is taken is counted as an
--- attempt only when a call goes out for it (start.lua).
+-- Take work under a lease and, where a window is given, a slot with it, in one decision: no slot is spent on an empty
+-- queue and nothing is taken without a slot. On the way, expired leases end (see lease_ended) and retries whose time
+-- has come go back to their lanes. What is taken is counted as an attempt only when a call goes out for it (start.lua).
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors,
 --       reply (string of this take), and with a window its seven keys (see _window.lua)
--- ARGV: now ('' = the server's time), token (also the call id), JSON array of how many in all and how many
---       of them of bars and history, lease ms, max attempts, retry delay ms, dead letters to keep,
---       the window's options (see _window.lua; '' = no slot is asked for)
--- Returns: {'taken', now, JSON array: id, rank, attempts, stamp µs, id, …, all as text};
---          {'empty', moment of the next retry or '0'};
---          {'refused', moment to come back at, reason, now}; {'unknown'} where the window's log may be lost
+-- ARGV: options { now_ms, lease_ms, retry (see _queue.lua), window: its options (see _window.lua; absent: no slot is
+--       asked for) }, token (also the call id), maximum number of items, maximum number of them of bars and history
+-- Returns: {'taken', now (ms), JSON array: id, rank, attempts, enqueued_us, id, …, all as text};
+--          {'empty', moment (ms) of the next retry or '0'};
+--          {'denied', moment (ms) to come back at, reason, now (ms)}; {'unknown'} where the window's log may be lost
 -- The same token asked again within a minute gets the same answer: a reply may get lost.
 --@include _clock.lua
 --@include _server.lua
+--@include _blocks.lua
 --@include _window.lua
+--@include _reservations.lua
+--@include _grant.lua
 --@include _queue.lua
-local q = queue_keys(KEYS, 1)
-local reply_key = KEYS[13]
+--@include _records.lua
+--@include _lanes.lua
+--@include _dead_letters.lua
+--@include _leases.lua
+local q, reply_key, window_keys = queue_keys(KEYS, 1), KEYS[13], 14
+local options, token, want, want_alone = cmsgpack.unpack(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local past = redis.call('GET', reply_key)
 if past then
   return cmsgpack.unpack(past)
 end
 local CLEARED_AT_ONCE, CLEARED_TIMES = 1000, 10
 
-local now = clock_ms(ARGV[1])
-local token, lease_ms = ARGV[2], tonumber(ARGV[4])
-local want, want_alone = unpack(cjson.decode(ARGV[3]))
-local retry = { attempts = tonumber(ARGV[5]), delay = tonumber(ARGV[6]), keep = tonumber(ARGV[7]) }
+local now = clock_ms(options)
+local lease_ms, retry = options.lease_ms, options.retry
 
-clamp_leases(q, now, lease_ms)
-clamp_retries(q, now, retry)
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.leased, '-inf', whole(now), 'LIMIT', 0, 100)) do
-  lease_ended(q, id, read_record(q, id), now, 'the worker died: its lease ran out', retry)
-end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.delayed, '-inf', whole(now), 'LIMIT', 0, 100)) do
-  redis.call('ZREM', q.delayed, id)
-  local r = read_record(q, id)
-  if not r then
-    forget(q, id)
-  elseif r.token == '' then
-    wait_in_line(q, id, r)
+-- No lease ends later than its own life from now, and no retry waits for longer than the delay: if one does, the
+-- server's clock was set back. `lease_ms` is the life of most leases; those that end earlier need no look.
+local function clamp_leases()
+  local latest = whole(now + lease_ms)
+  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', q.leased, '+inf', '(' .. latest, 'LIMIT', 0, 100)) do
+    local r = read_record(q, id)
+    redis.call('ZADD', q.leased, 'LT', whole(now + (r and r.life or lease_ms)), id)
   end
 end
 
--- What is to be served next: ids, and the line (by rank) that each stands in.
+local function clamp_retries()
+  local latest = whole(now + retry.delay_ms)
+  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', q.delayed, '+inf', '(' .. latest, 'LIMIT', 0, 100)) do
+    redis.call('ZADD', q.delayed, latest, id)
+  end
+end
+
+-- End expired leases.
+local function end_leases()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.leased, '-inf', whole(now), 'LIMIT', 0, 100)) do
+    lease_ended(q, id, read_record(q, id), now, 'the worker died: its lease ran out', retry)
+  end
+end
+
+-- Put delayed items whose time has come back in their lanes.
+local function end_delays()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.delayed, '-inf', whole(now), 'LIMIT', 0, 100)) do
+    redis.call('ZREM', q.delayed, id)
+    local r = read_record(q, id)
+    if not r then
+      delete_record(q, id)
+    elseif r.token == '' then
+      put_in_lane(q, id, r)
+    end
+  end
+end
+
+-- Return what is served next: ids, and the rank of the lane in which each waits.
 local function choose()
-  -- The lines, each in its order: id, stamp, id, stamp, …; the first of each, and where it stands.
-  local lines, first, stamps, places = {}, {}, {}, {}
+  -- The lanes, each in its order: id, enqueued_us, id, …; the index of the first item of each, and its two scores.
+  local lanes, first, enqueued, scores = {}, {}, {}, {}
 
   local function look_at_first(rank)
-    local stamp = lines[rank][first[rank] + 1]
-    stamps[rank] = stamp and tonumber(stamp)
-    places[rank] = stamp and place(rank, stamps[rank])
+    local enqueued_us = lanes[rank][first[rank] + 1]
+    enqueued[rank] = enqueued_us and tonumber(enqueued_us)
+    scores[rank] = enqueued_us and effective_score(rank, enqueued[rank])
   end
 
   for rank = 0, LAST_RANK do
-    lines[rank] = redis.call('ZRANGE', q.waiting[rank], 0, want - 1, 'WITHSCORES')
+    lanes[rank] = redis.call('ZRANGE', q.waiting[rank], 0, want - 1, 'WITHSCORES')
     first[rank] = 1
     look_at_first(rank)
   end
   local ids, ranks, alone = {}, {}, 0
   while #ids < want do
-    -- The line whose first stands before all others; of two at one place who has risen to it has waited longer.
+    -- The lane whose first item has the lowest score; of two equal scores the item that has waited longer.
     local best
     for rank = 0, LAST_RANK do
-      local at = places[rank]
-      if at and (rank < FIRST_ALONE or alone < want_alone)
-        and (not best or at < places[best] or at == places[best] and stamps[rank] < stamps[best]) then
+      local score = scores[rank]
+      if score and (rank < FIRST_ALONE or alone < want_alone)
+        and (not best or score < scores[best] or score == scores[best] and enqueued[rank] < enqueued[best]) then
         best = rank
       end
     end
     if not best then
       break
     end
-    ids[#ids + 1], ranks[#ranks + 1] = lines[best][first[best]], best
+    ids[#ids + 1], ranks[#ranks + 1] = lanes[best][first[best]], best
     alone = alone + (best >= FIRST_ALONE and 1 or 0)
     first[best] = first[best] + 2
     look_at_first(best)
@@ -81,7 +106,7 @@ local function choose()
   return ids, ranks
 end
 
--- The records of what waits in these lines; nil where one of them is no work.
+-- Return the records of what waits in these lanes; nil where one of them is no work.
 local function records_of(ids, ranks)
   local found = {}
   for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
@@ -94,15 +119,15 @@ local function records_of(ids, ranks)
   return found
 end
 
--- Takes out of the lines what is no work, as far as it stands at their head.
-local function clear_lines()
+-- Remove from the lanes what is no work, as far as it stands at their head.
+local function clear_lanes()
   for rank = 0, LAST_RANK do
     local ids = redis.call('ZRANGE', q.waiting[rank], 0, CLEARED_AT_ONCE - 1)
     if #ids > 0 then
       for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
         local r = parse_record(text)
         if not r then
-          forget(q, ids[i])
+          delete_record(q, ids[i])
         end
         if not waits(r, rank) then
           redis.call('ZREM', q.waiting[rank], ids[i])
@@ -112,13 +137,17 @@ local function clear_lines()
   end
 end
 
+clamp_leases()
+clamp_retries()
+end_leases()
+end_delays()
 local ids, ranks = choose()
 local records = #ids > 0 and records_of(ids, ranks)
 for _ = 1, CLEARED_TIMES do
   if records or #ids == 0 then
     break
   end
-  clear_lines()
+  clear_lanes()
   ids, ranks = choose()
   records = #ids > 0 and records_of(ids, ranks)
 end
@@ -129,10 +158,10 @@ end
 if not records then -- more than one script may clear
   return { 'empty', whole(now) }
 end
-if ARGV[8] ~= '' then
-  local granted, retry_at, reason = grant(window_of(KEYS, 14, ARGV[8]), now, token)
-  if granted == 'refused' then
-    return { 'refused', whole(retry_at), reason, whole(now) }
+if options.window then
+  local granted, retry_at, reason = grant(window_of(KEYS, window_keys, options.window), now, token)
+  if granted == 'denied' then
+    return { 'denied', whole(retry_at), reason, whole(now) }
   end
   if granted == 'unknown' then
     return { 'unknown' }
@@ -140,19 +169,19 @@ if ARGV[8] ~= '' then
 end
 
 -- One command per key, not per item: a take of 250 holds up the server for a third of the time.
-local of_line, texts, leases, taken = {}, {}, {}, {}
+local of_lane, texts, leases, taken = {}, {}, {}, {}
 for i, r in ipairs(records) do
   local id, rank = ids[i], ranks[i]
   r.token, r.life = token, lease_ms
-  texts[2 * i - 1], texts[2 * i] = id, as_text(r)
+  texts[2 * i - 1], texts[2 * i] = id, record_text(r)
   leases[2 * i - 1], leases[2 * i] = whole(now + lease_ms), id
-  of_line[rank] = of_line[rank] or {}
-  table.insert(of_line[rank], id)
-  for _, field in ipairs({ id, tostring(rank), tostring(r.attempts), whole(r.stamp) }) do
+  of_lane[rank] = of_lane[rank] or {}
+  table.insert(of_lane[rank], id)
+  for _, field in ipairs({ id, tostring(rank), tostring(r.attempts), whole(r.enqueued_us) }) do
     taken[#taken + 1] = field
   end
 end
-for rank, gone in pairs(of_line) do
+for rank, gone in pairs(of_lane) do
   redis.call('ZREM', q.waiting[rank], unpack(gone))
 end
 redis.call('HSET', q.items, unpack(texts))

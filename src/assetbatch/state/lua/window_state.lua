@@ -1,17 +1,20 @@
--- What is left of the window; changes nothing.
+-- Return what is left of the window; changes nothing.
 -- KEYS: calls, blocked, reservation, waiters, waiters_until, log_owner, last_grant (see _window.lua)
--- ARGV: now ('' = the server's time), options (see _window.lua)
--- Returns: {now, calls that count, moment at which the next slot is free (now where one is), slots reserved, from when}
+-- ARGV: options (see _window.lua)
+-- Returns: {now (ms), calls that count, moment (ms) at which the next slot is free (now where one is), slots reserved,
+--          from when (ms)}
 --@include _clock.lua
 --@include _server.lua
+--@include _blocks.lua
 --@include _window.lua
-local now = clock_ms(ARGV[1])
-local w = window_of(KEYS, 1, ARGV[2])
-local used = redis.call('ZCOUNT', w.calls, '(' .. whole(now - w.window), '+inf')
+--@include _reservations.lua
+local w = window_of(KEYS, 1, cmsgpack.unpack(ARGV[1]))
+local now = clock_ms(w)
+local used = redis.call('ZCOUNT', w.calls, '(' .. whole(now - w.window_ms), '+inf')
 local free_at = now
 if used >= w.limit then
   local entry = redis.call('ZREVRANGE', w.calls, w.limit - 1, w.limit - 1, 'WITHSCORES')
-  free_at = math.min(tonumber(entry[2]), now + w.hold) + w.window
+  free_at = math.min(tonumber(entry[2]), now + w.max_in_flight_ms) + w.window_ms
 end
 local blocked = read_block(w.blocked, now)
 if blocked > now then
@@ -20,7 +23,7 @@ if blocked > now then
 end
 if redis.call('EXISTS', w.log_owner) == 1 and not is_trusted(w) then -- the first to ask is told to wait as long
   used = w.limit
-  free_at = math.max(free_at, now + w.window + w.hold)
+  free_at = math.max(free_at, now + w.window_ms + w.max_in_flight_ms)
 end
 local needed, from = 0, 0
 for _, cycle in ipairs(expected_cycles(w, now)) do

@@ -151,12 +151,6 @@ def snapshot_tickers(server: SandboxServer, **params: object) -> list[str]:
     return [one["ticker"] for one in ask_json(server, "/v3/snapshot", **params)["results"]]
 
 
-def test_a_snapshot_answers_each_ticker_by_itself(server: SandboxServer) -> None:
-    body = ask_json(server, "/v3/snapshot", **{"ticker.any_of": "X:NOPE,C:EURUSD,x:btcusd,X:BTCUSD"})
-    errors = {one["ticker"]: one.get("error") for one in body["results"]}
-    assert errors == {"X:NOPE": "NOT_FOUND", "C:EURUSD": None, "x:btcusd": "NOT_FOUND", "X:BTCUSD": None}
-
-
 def test_a_crypto_trade_in_a_snapshot_has_no_size_and_forex_has_no_trade(server: SandboxServer) -> None:
     forex, crypto = ask_json(server, "/v3/snapshot", **{"ticker.any_of": "X:BTCUSD,C:EURUSD"})["results"]
     assert "last_trade" not in forex
@@ -410,12 +404,6 @@ def test_an_unknown_pair_is_not_found(server: SandboxServer, path: str) -> None:
 
 
 # Reference and market status
-
-
-def test_the_pages_of_the_reference_hold_every_ticker_once(server: SandboxServer) -> None:
-    found = pages(server, "/v3/reference/tickers", limit=30)
-    assert [one["ticker"] for page in found for one in page["results"]] == list(server.source.instruments)
-    assert [page["count"] for page in found] == [len(page["results"]) for page in found]
 
 
 def test_the_reference_can_be_searched_and_sorted(server: SandboxServer) -> None:

@@ -1,0 +1,49 @@
+"""Files that readers see whole or not at all: written beside their place, then renamed.
+
+Nothing is synced to the disk: after a power cut the next start writes them again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from assetbatch.errors import AssetbatchError
+from assetbatch.secret import masked
+
+_DEVICES = (("/", "dev"), ("/", "proc"))
+
+
+def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write or replace a file in one step; raise OSError."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def publish(path: Path, text: str) -> None:
+    """Write a file that every user may read; raise AssetbatchError.
+
+    A link stays and its target is replaced. A pipe or a device such as `/dev/stdout` is written to.
+    """
+    try:
+        if path.parts[:2] in _DEVICES or (path.exists() and not path.is_file()):
+            path.write_text(text, encoding="utf-8")
+        else:
+            replace_file(path.resolve(), text.encode(), mode=0o644)
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+        hint = "free space there" if is_full else "its folder must exist and let this user create files"
+        raise AssetbatchError(
+            f"{masked(str(path))} cannot be written: {error.strerror or error}", hint=hint
+        ) from None

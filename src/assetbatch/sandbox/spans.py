@@ -1,0 +1,100 @@
+"""How the provider cuts time into bars, and a range of bars into pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from assetbatch.domain.market_hours import day_of, start_of_day
+from assetbatch.sandbox.bars import HOUR_MS, MINUTE_MS, SECOND_MS, Bar, Row, Source
+from assetbatch.sandbox.universe import Instrument
+
+DAY_MS = 24 * HOUR_MS
+FIXED_UNITS = {"second": SECOND_MS, "minute": MINUTE_MS, "hour": HOUR_MS}
+CALENDAR_UNITS = ("day", "week", "month", "quarter", "year")
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
+
+
+@dataclass(frozen=True)
+class Span:
+    """`multiplier` times a unit of time: the length of a bar and where it starts."""
+
+    multiplier: int
+    unit: str
+
+    def floor(self, at_ms: int) -> int:
+        """Return the start of the bar that holds `at_ms`. Days are those of New York's calendar."""
+        if self.unit in FIXED_UNITS:
+            return at_ms // self.grain_ms * self.grain_ms
+        return start_of_day(self._calendar(day_of(at_ms), 0))
+
+    def next(self, start_ms: int) -> int:
+        """Return the start of the bar after the one that starts at `start_ms`."""
+        if self.unit in FIXED_UNITS:
+            return start_ms + self.grain_ms
+        return start_of_day(self._calendar(day_of(start_ms), 1))
+
+    def _calendar(self, day: date, ahead: int) -> date:
+        if self.unit in _MONTHS:
+            months = _MONTHS[self.unit] * self.multiplier
+            month = (day.year * 12 + day.month - 1) // months * months + ahead * months
+            return date(max(1, month // 12), month % 12 + 1, 1)
+        # Ordinal 7 was a Sunday, the provider's first day of the week.
+        days = self.multiplier * (7 if self.unit == "week" else 1)
+        return date.fromordinal(max(1, (day.toordinal() // days + ahead) * days))
+
+    @property
+    def grain_ms(self) -> int:
+        """Return the length of which every bar is a multiple."""
+        return FIXED_UNITS[self.unit] * self.multiplier if self.unit in FIXED_UNITS else HOUR_MS
+
+    def base_count(self, bar: Bar, grain_ms: int) -> int:
+        """Return the number of base aggregates (seconds, minutes or days) in the rows of a bar."""
+        if self.unit in FIXED_UNITS:
+            return bar.rows * (grain_ms // (SECOND_MS if self.unit == "second" else MINUTE_MS))
+        return max(1, round((bar.last_ms - bar.first_ms) / DAY_MS))
+
+
+@dataclass(frozen=True)
+class Page:
+    """The bars of one page, the number of their base aggregates, and where the rest begins, if any."""
+
+    rows: list[Row]
+    base: int
+    rest_ms: int | None
+
+
+def read_page(
+    source: Source,
+    instrument: Instrument,
+    span: Span,
+    bounds_ms: tuple[int, int],
+    now_ms: int,
+    limit: int,
+    *,
+    descending: bool,
+) -> Page:
+    """Read the first (or last) bars that start within both bounds, up to `limit` base aggregates."""
+    from_ms, last_ms = bounds_ms[0], min(bounds_ms[1], now_ms - 1)
+    grain_ms = source.grain_ms(span.grain_ms)
+    rows: list[Row] = []
+    base = 0
+    start_ms = span.floor(last_ms if descending else from_ms)
+    if not descending and start_ms < from_ms:
+        start_ms = span.next(start_ms)
+    while from_ms <= start_ms <= last_ms:
+        if base >= limit:
+            return Page(rows, base, start_ms)
+        end_ms = span.next(start_ms)
+        if bar := source.bar(instrument, grain_ms, start_ms, end_ms, now_ms):
+            rows.append(bar.row)
+            base += span.base_count(bar, grain_ms)
+            start_ms = span.floor(start_ms - 1) if descending else end_ms
+            continue
+        data_ms = (
+            source.last_data(instrument, start_ms) if descending else source.next_data(instrument, end_ms)
+        )
+        if data_ms is None:
+            break
+        start_ms = span.floor(data_ms - 1 if descending else data_ms)
+    return Page(rows, base, None)

@@ -1,0 +1,78 @@
+"""The Lua scripts in `lua/`: each decides one thing in Redis, and may be repeated after a lost reply.
+
+A script's head names its KEYS and ARGV. Named values come first in ARGV, as one msgpack map (`options`); ids
+and counts follow. `--@include FILE` takes in the text of a helper file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib import resources
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import redis
+
+if TYPE_CHECKING:
+    from assetbatch.state.connection import RedisClient
+
+packed = msgspec.msgpack.encode
+"""Return a value as a script unpacks it (`cmsgpack.unpack`)."""
+
+
+class Script:
+    """The script `lua/<name>.lua` with its includes. Redis runs it by its hash, and gets its text again after
+    SCRIPT FLUSH. The text is read when the script is first called: a start uses few of them."""
+
+    def __init__(self, client: RedisClient, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    @cached_property
+    def _registered(self) -> Any:
+        return self._client.register_script("\n".join(line.text for line in script_lines(self._name)))
+
+    @property
+    def sha(self) -> str:
+        """The hash by which the server knows the script."""
+        return str(self._registered.sha)
+
+    def __call__(
+        self, keys: Sequence[str], *args: object, options: Mapping[str, object] | None = None
+    ) -> Any:
+        """Run the script with the options, if there are any, before the other arguments.
+
+        Raises what the library raises, with the name of the script.
+        """
+        head = [] if options is None else [packed(options)]
+        try:
+            return self._registered(keys=keys, args=[*head, *args])
+        except redis.exceptions.ResponseError as error:
+            error.script_name = self._name  # type: ignore[attr-defined]  # the server does not say it
+            raise
+
+
+class ScriptLine(NamedTuple):
+    """A line of a script with its includes, and the file and the number of the line there."""
+
+    text: str
+    file: str
+    number: int
+
+
+def script_lines(name: str) -> list[ScriptLine]:
+    """Return the lines of a script with its includes."""
+    folder = resources.files(__package__) / "lua"
+
+    def read(file: str) -> list[ScriptLine]:
+        texts = (folder / file).read_text(encoding="utf-8").splitlines()
+        return [ScriptLine(text, file, number) for number, text in enumerate(texts, 1)]
+
+    lines: list[ScriptLine] = []
+    for line in read(f"{name}.lua"):
+        if line.text.startswith("--@include "):
+            lines += read(line.text.removeprefix("--@include ").strip())
+        else:
+            lines.append(line)
+    return lines
