@@ -5,7 +5,7 @@ Names follow Prometheus' conventions: base units (seconds, ratios), `_total` on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from assetbatch.domain.assets import AssetPriority
@@ -34,25 +34,31 @@ _TOTALS = {
 
 
 def render(health: Health, counters: Mapping[str, int]) -> str:
-    """All metrics; `counters` are those of `state/metrics.py`."""
-    families = [*_gauges(health), *_assets(health), *_counters(health, counters), *_histograms(counters)]
-    return "".join(families)
+    """Return all metrics; `counters` are those of `state/metrics.py`."""
+    gauges = (family for part in GAUGES for family in part(health))
+    return "".join([*gauges, *_counters(health, counters), *_histograms(counters)])
 
 
 def render_down() -> str:
-    """What is left to say when Redis cannot be asked."""
-    return _gauge("up", "Whether Redis and PostgreSQL could be read.", [((), 0)])
+    """Return what is left to say when Redis cannot be asked."""
+    return _up(is_up=False)
 
 
-def _gauges(health: Health) -> Iterable[str]:
-    metrics, queue = health.metrics, health.queue
-    up = 0 if health.database_error else 1
-    yield _gauge("up", "Whether Redis and PostgreSQL could be read.", [((), up)])
+def _up(*, is_up: bool) -> str:
+    return _gauge("up", "Whether Redis and PostgreSQL could be read.", [((), int(is_up))])
+
+
+def _verdict(health: Health) -> Iterator[str]:
+    yield _up(is_up=not health.database_error)
     yield _gauge(
         "health_status",
         "The verdict: 1 for the one that holds.",
         [((("status", status),), int(status == health.status)) for status in HealthStatus],
     )
+
+
+def _priority(health: Health) -> Iterator[str]:
+    metrics = health.metrics
     yield _gauge(
         "priority_success_ratio",
         "Refreshed of the due priority assets of the last hour's cycles.",
@@ -73,6 +79,10 @@ def _gauges(health: Health) -> Iterable[str]:
         "1 for each metric that is beyond its threshold.",
         [((("metric", alert.metric), ("severity", alert.severity)), 1) for alert in health.alerts],
     )
+
+
+def _queue(health: Health) -> Iterator[str]:
+    queue = health.queue
     yield _gauge("queue_items", "Items in the queue, of all kinds.", [((), queue["total_items"])])
     yield _gauge(
         "queue_waiting_items",
@@ -87,11 +97,17 @@ def _gauges(health: Health) -> Iterable[str]:
         "How long the item that has waited longest has waited; 0 where nothing waits.",
         [((), queue["oldest_item_age_seconds"] or 0)],
     )
+
+
+def _window(health: Health) -> Iterator[str]:
     yield _gauge("window_calls_limit", "Calls that may be made in a window.", [((), health.plan["limit"])])
     yield _gauge("window_seconds", "The length of the window.", [((), health.plan["window_seconds"])])
     yield _gauge("window_calls_used", "Calls of the window that are used.", [((), health.window["used"])])
     yield _gauge("window_next_slot_seconds", "Until a call is free.", [((), health.next_slot_in_seconds)])
     yield _gauge("plan_refusals", "What the plan is known to lack.", [((), len(health.plan["refusals"]))])
+
+
+def _commands(health: Health) -> Iterator[str]:
     for name, words in (("started", "last started"), ("finished", "last ended")):
         moments = [(job.id, getattr(job, f"last_{name}")) for job in health.jobs]
         yield _gauge(
@@ -106,7 +122,7 @@ def _gauges(health: Health) -> Iterable[str]:
     )
 
 
-def _assets(health: Health) -> Iterable[str]:
+def _assets(health: Health) -> Iterator[str]:
     counts: dict[tuple[str, str], int] = {}
     for asset in health.assets:
         key = (asset.priority.value, asset.state)
@@ -138,6 +154,17 @@ def _assets(health: Health) -> Iterable[str]:
         "The same over all assets that keep bars, in the mean.",
         [((), sum(complete) / len(complete))] if complete else [],
     )
+
+
+GAUGES: tuple[Callable[[Health], Iterable[str]], ...] = (
+    _verdict,
+    _priority,
+    _queue,
+    _window,
+    _commands,
+    _assets,
+)
+"""The gauges of the document, by subject."""
 
 
 def _counters(health: Health, counters: Mapping[str, int]) -> Iterable[str]:
@@ -173,15 +200,15 @@ def _histograms(counters: Mapping[str, int]) -> Iterable[str]:
 
 
 def _counts(counters: Mapping[str, int], family: str, bounds: tuple[float, ...]) -> dict[str, int]:
-    labels = [*(f"{deadline:g}" for deadline in bounds), BEYOND]
+    labels = [*(f"{bound:g}" for bound in bounds), BEYOND]
     return {label: counters.get(f"{family}|{label}", 0) for label in labels}
 
 
 def _histogram_lines(name: str, labels: Labels, counts: Mapping[str, int], total: float) -> str:
     lines, so_far = [], 0
-    for deadline, count in counts.items():
+    for bound, count in counts.items():
         so_far += count
-        lines.append(_line(f"{name}_bucket", (*labels, ("le", deadline)), so_far))
+        lines.append(_line(f"{name}_bucket", (*labels, ("le", bound)), so_far))
     lines += [_line(f"{name}_sum", labels, total), _line(f"{name}_count", labels, so_far)]
     return "".join(lines)
 
