@@ -24,6 +24,8 @@ from assetbatch.domain.metrics import (
     age_of,
     step_ms,
 )
+from assetbatch.domain.records import CycleOutcome
+from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import DAY_MS, MINUTE_MS
 from assetbatch.errors import AssetbatchError
 from assetbatch.health import AssetHealth, Health, HealthStatus, Severity
@@ -42,8 +44,14 @@ _ICONS = {
 }
 """The verdict on a browser's tab, told apart by shape as by colour."""
 
-_TONES = {"healthy": "good", "degraded": "warn", "unhealthy": "bad", "fresh": "good", "due": "good"}
-_TONES |= {"ok": "good", "nothing": "good", "never": "warn", "partial": "warn", "postponed": "warn"}
+_TONES: dict[str, str] = {
+    **dict.fromkeys((HealthStatus.HEALTHY, AssetState.FRESH, AssetState.DUE), "good"),
+    **dict.fromkeys((CycleOutcome.OK, CycleOutcome.NOTHING), "good"),
+    **dict.fromkeys((HealthStatus.DEGRADED, AssetState.NEVER), "warn"),
+    **dict.fromkeys((CycleOutcome.PARTIAL, CycleOutcome.POSTPONED), "warn"),
+    HealthStatus.UNHEALTHY: "bad",
+}
+"""The tone of a status, a state or an outcome; anything else is bad."""
 
 
 class Part(NamedTuple):
