@@ -22,7 +22,7 @@ from assetbatch.domain.calls import (
     SnapshotCall,
     plan,
 )
-from assetbatch.domain.coverage import open_stretches, record
+from assetbatch.domain.coverage import record, unanswered
 from assetbatch.domain.due import Verdict, assess, bars_lag, expected_next_start
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
 from assetbatch.domain.market_hours import open_ms_between, start_of_day, to_ms
@@ -534,7 +534,7 @@ class TestEveryPlan:
             assert 0 <= call.end_ms - call.start_ms <= PAGE_MS + HOUR  # a day of 25 hours
             if all(item.kind is WorkKind.HISTORY for item in call.work):
                 asset = call.work[0].asset
-                missing = open_stretches(before[asset.symbol].spans, call.start_ms, call.end_ms + 1)
+                missing = unanswered(before[asset.symbol].spans, call.start_ms, call.end_ms + 1)
                 assert any(open_ms_between(asset.market, gap.start_ms, gap.end_ms) for gap in missing)
 
     @given(plannings())

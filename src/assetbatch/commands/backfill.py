@@ -10,7 +10,7 @@ import msgspec
 
 from assetbatch.config.symbols import plain
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.coverage import Hole, completeness, holes, open_stretches, pages
+from assetbatch.domain.coverage import Gap, completeness, explained_gaps, pages, unanswered
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
@@ -39,7 +39,7 @@ class SymbolHoles(msgspec.Struct, frozen=True, kw_only=True):
     from_ms: int | None
     visible_until_ms: int
     complete: float | None
-    holes: list[Hole]
+    holes: list[Gap]
 
 
 class SymbolBackfill(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ def find_holes(
                 from_ms=starts.get(asset.symbol),
                 visible_until_ms=visible_until_ms,
                 complete=completeness(asset.market, spans, visible_until_ms),
-                holes=holes(asset.market, spans, missing, visible_until_ms, include_closed=closed),
+                holes=explained_gaps(asset.market, spans, missing, visible_until_ms, include_closed=closed),
             )
         )
     return found
@@ -202,7 +202,7 @@ def _want(
     spans = []
     if start_ms < edge_ms:
         spans.append(CoveredInterval(start_ms, edge_ms, IntervalState.NOT_IN_PLAN))
-    unasked = open_stretches(stored.spans, max(start_ms, edge_ms), end_ms)
+    unasked = unanswered(stored.spans, max(start_ms, edge_ms), end_ms)
     missing = [
         piece
         for stretch in unasked

@@ -98,7 +98,7 @@ def next_open(market: Market, at_ms: int) -> int:
     raise AssertionError("every market opens within a week")
 
 
-def open_spans(market: Market, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+def open_intervals(market: Market, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
     """The half-open spans within `[start_ms, end_ms)` in which a market is open, merged over midnight."""
     if SESSIONS[market] is None:
         return [(start_ms, end_ms)] if start_ms < end_ms else []

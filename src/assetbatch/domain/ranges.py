@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.coverage import asked_to, newest_pages, open_stretches
+from assetbatch.domain.coverage import asked_to, newest_pages, unanswered
 from assetbatch.domain.entitlements import (
     Entitlements,
 )
@@ -49,7 +49,7 @@ def history_range(
     spans = stored.spans if stored else ()
     missing = [
         stretch
-        for stretch in open_stretches(spans, start_ms, end_ms)
+        for stretch in unanswered(spans, start_ms, end_ms)
         if open_ms_between(asset.market, stretch.start_ms, stretch.end_ms)
     ]
     return (missing[0].start_ms, missing[-1].end_ms) if missing else None
@@ -95,7 +95,7 @@ def askable(
         return []
     return [
         stretch
-        for stretch in open_stretches(stored.spans, max(start_ms, stored.spans[0].start_ms), end_ms)
+        for stretch in unanswered(stored.spans, max(start_ms, stored.spans[0].start_ms), end_ms)
         if worth_a_call(stretch, now_ms, IntervalState.FAILED, IntervalState.REJECTED)
         and stretch.state is not IntervalState.NOT_IN_PLAN
         and open_ms_between(asset.market, stretch.start_ms, stretch.end_ms)

@@ -12,7 +12,7 @@ import msgspec
 
 from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.calls import BarsCall, Call, PricesCall, asset_types
-from assetbatch.domain.coverage import open_stretches, record
+from assetbatch.domain.coverage import record, unanswered
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.market_hours import last_midnight, open_ms_between
@@ -471,7 +471,7 @@ def ledger_of(
             return []
         return [
             _failed(piece.start_ms, piece.end_ms, now_ms, IntervalFault.UNCONFIRMED)
-            for piece in open_stretches(before, from_ms, to_ms)
+            for piece in unanswered(before, from_ms, to_ms)
             if piece.fault is not IntervalFault.UNCONFIRMED
         ]
 

@@ -13,6 +13,7 @@ COLOURS: dict[str, str] = {
     AssetState.DUE: "cyan",
     **dict.fromkeys((Status.DEFERRED, CycleOutcome.PARTIAL), "yellow"),
     **dict.fromkeys((AssetState.NEVER, HealthStatus.DEGRADED), "yellow"),
+    HealthStatus.UNHEALTHY: "red",
 }
 """The colour of a status, a state or an outcome; anything else is red."""
 
