@@ -1,4 +1,4 @@
-"""Functions stay short. Complexity and statements are limited by ruff (pyproject.toml), lines by this test."""
+"""Functions stay short: ruff limits complexity and statements (pyproject.toml), this test limits lines."""
 
 from __future__ import annotations
 

@@ -109,7 +109,10 @@ def plan(
 
 
 def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object, ...] | None:
-    """The call that serves the price of this asset along with others; None where there is none."""
+    """Return the key of the call that serves the price of this asset along with others; None without one.
+
+    The key is the class of the call, and what it needs besides its work.
+    """
     asset_type, ticker = asset.asset_type, asset.polygon_ticker
     if known.snapshots(asset_type, now_ms, ticker):
         return (SnapshotCall,)
@@ -126,7 +129,7 @@ def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object
 
 
 def shares_calls(assets: Iterable[Asset], known: Entitlements, now_ms: int) -> bool:
-    """Whether one call can serve several of these assets, so that it pays to take them together."""
+    """Return whether one call can serve several of these assets, so that it pays to take them together."""
     return any(_shared_call(asset, known, now_ms) for asset in assets)
 
 
@@ -138,7 +141,7 @@ def _ranges_of(
     *,
     probe_today: bool,
 ) -> list[tuple[int, Call]]:
-    """The calls of one asset's work, each with the position of its first work."""
+    """Return the calls of one asset's work, each with the position of its first work."""
     drafts: list[tuple[int, Call]] = []
     ranges: list[tuple[int, int, int, Work]] = []
     for position, item in members:
@@ -180,5 +183,5 @@ def describe(call: Call) -> str:
 
 
 def asset_types(call: Call) -> list[AssetType]:
-    """The classes a call touches, each once."""
+    """Return the classes that a call touches, each once."""
     return list(dict.fromkeys(item.asset.asset_type for item in call.work))

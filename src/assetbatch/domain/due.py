@@ -93,13 +93,13 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
 
 
 def _rejected(case: _Case) -> Verdict | None:
-    """The database has refused it, and the pause is not over."""
+    """Return a pause if the database has refused the asset."""
     pause_ms = rejection_pause_ms(case.stored, case.now_ms) if case.stored is not None else 0
     return _paused(Reason.REJECTED, pause_ms) if pause_ms else None
 
 
 def _not_in_plan(case: _Case) -> Verdict | None:
-    """The plan leaves no way to any price of it."""
+    """Return a pause if the plan leaves no way to any price of the asset."""
     if case.by_snapshot:
         return None
     restriction = _nothing_left(case.asset, case.known, case.now_ms)
@@ -107,7 +107,7 @@ def _not_in_plan(case: _Case) -> Verdict | None:
 
 
 def _paused_by_status(case: _Case) -> Verdict | None:
-    """The last answer says that another call is of no use for a while."""
+    """Return a pause if the last answer says that another call is of no use for a while."""
     stored = case.stored
     if stored is None or stored.status_at_ms is None:
         return None
@@ -180,14 +180,14 @@ def _refreshed(case: _Case, stored: StoredAsset, as_of_ms: int, last_sync_ms: in
 
 
 def _complete(price: _Refreshed) -> Verdict | None:
-    """All that can be seen is known."""
+    """Return not due if all that can be seen is known."""
     if price.complete_to < price.visible:
         return None
     return Verdict(False, Explanation(Reason.COMPLETE, at_ms=price.visible))
 
 
 def _by_frequency(price: _Refreshed) -> Verdict | None:
-    """The market is open: the asset's frequency decides."""
+    """Return what the asset's frequency says if its market is open."""
     if not price.may_ask_today or price.visible != price.visible_until:
         return None
     since_ms = price.since_sync
@@ -195,21 +195,21 @@ def _by_frequency(price: _Refreshed) -> Verdict | None:
 
 
 def _newly_visible(price: _Refreshed) -> Verdict | None:
-    """Something can be seen that could not be seen at the last refresh."""
+    """Return due if something can be seen that could not be seen at the last refresh."""
     if price.last_sync >= price.visible_since:
         return None
     return Verdict(True, Explanation(Reason.NEWLY_VISIBLE, at_ms=price.visible))
 
 
 def _final(price: _Refreshed) -> Verdict | None:
-    """An answer long after the close had nothing newer."""
+    """Return not due if an answer long after the close had nothing newer."""
     if not price.may_ask_today or price.last_sync - price.visible_since < FINAL_AFTER_MS:
         return None
     return Verdict(False, Explanation(Reason.CLOSED, at_ms=price.visible))
 
 
 def _end_missing(price: _Refreshed) -> Verdict | None:
-    """The end before the close was missing: asked for again after pauses that double."""
+    """Return due if the end before the close was missing, after pauses that double."""
     if price.since_sync < max(price.frequency, price.last_sync - price.visible_since):
         return None
     return Verdict(True, Explanation(Reason.END_MISSING, at_ms=price.visible))

@@ -1,6 +1,6 @@
 """What is measured: the series of the last 24 hours, and the counters that a monitor reads.
 
-Pure: what a cycle adds to them, and how they are named. `state/metrics.py` keeps them.
+Here is what a cycle adds to them, and how they are named. `state/metrics.py` keeps them.
 """
 
 from __future__ import annotations
@@ -34,18 +34,22 @@ CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram of call durations."""
 
 BEYOND = "+Inf"
+"""The bucket of durations beyond the last bound."""
 
 AGE_SERIES = 100
-"""Of so many priority assets, the first ones, the ages are kept: each is a series in Redis."""
+"""Maximum number of priority assets whose ages are kept: each is a series in Redis."""
 
 
 def age_of(symbol: str) -> str:
-    """The series of a priority asset's age in seconds, at the last run-priority of each five minutes."""
+    """Return the name of the series of a priority asset's age, in seconds.
+
+    It has the age at the last run-priority of each five minutes.
+    """
     return f"age.{symbol}"
 
 
 def step_ms(metric: str) -> int:
-    """The length of a series' intervals; a day of them is kept."""
+    """Return the length of a series' intervals; a day of them is kept."""
     return MINUTE_MS if metric == CALLS else 5 * MINUTE_MS
 
 
@@ -62,7 +66,7 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class Point(NamedTuple):
-    """One measurement; within one interval it adds to the value there, replaces it, or the larger counts."""
+    """One measurement. Within an interval it adds to the value there, replaces it, or the larger counts."""
 
     metric: str
     at_ms: int
@@ -71,8 +75,11 @@ class Point(NamedTuple):
 
 
 class CallMade(NamedTuple):
-    """One call that came back, or failed: its outcome is `ok` or a refusal's kind; whether a request reached
-    the provider, and whether the provider answered it."""
+    """One call that came back or failed.
+
+    `outcome` is `ok` or a refusal's kind. `sent`: a request reached the provider; `answered`: it was
+    answered.
+    """
 
     at_ms: int
     outcome: str
@@ -106,7 +113,7 @@ class Outcome(NamedTuple):
 
 
 def measure(outcome: Outcome, calls: Iterable[CallMade]) -> Measured:
-    """What an ended cycle and its calls add to counters and series."""
+    """Return what an ended cycle and its calls add to counters and series."""
     command, seconds = outcome.command, outcome.duration_ms / 1000
     counters: Counter[str] = Counter()
     counters[f"cycles|{command}|{outcome.result}"] += 1
@@ -134,6 +141,6 @@ def measure(outcome: Outcome, calls: Iterable[CallMade]) -> Measured:
 
 
 def bucket(bounds: tuple[float, ...], seconds: float) -> str:
-    """The upper bound of the histogram's bucket that a duration falls into, as its label."""
+    """Return the bucket of the histogram that a duration falls into, by the label of its upper bound."""
     index = bisect_left(bounds, seconds)
     return f"{bounds[index]:g}" if index < len(bounds) else BEYOND

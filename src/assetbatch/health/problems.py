@@ -51,7 +51,7 @@ def gravest_first(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def commands_failed(now: Situation) -> Iterator[Problem]:
-    """The last start of a command failed or was cut short."""
+    """Yield a problem for each command whose last start failed or was cut short."""
     for command, job in now.jobs.items():
         if job.last_error:
             failed = job.last_result == CycleOutcome.FAILED
@@ -65,7 +65,7 @@ def commands_failed(now: Situation) -> Iterator[Problem]:
 
 
 def priority_not_started(now: Situation) -> Iterator[Problem]:
-    """Cron does not start run-priority, or not any more."""
+    """Yield a problem if cron does not start run-priority, or not any more."""
     started_ms = now.jobs[Command.RUN_PRIORITY].last_started_ms
     minutes = now.config.batch.interval_minutes
     if not now.config.enabled_priority_assets:
@@ -83,7 +83,7 @@ def priority_not_started(now: Situation) -> Iterator[Problem]:
 
 
 def enqueue_not_started(now: Situation) -> Iterator[Problem]:
-    """Cron does not start enqueue-secondary though there are secondary assets."""
+    """Yield a problem if cron does not start enqueue-secondary though there are secondary assets."""
     started_ms = now.jobs[Command.ENQUEUE_SECONDARY].last_started_ms
     silent_ms = now.now_ms - (started_ms or now.known_since_ms or now.now_ms)
     if now.config.enabled_secondary_assets and not now.config.sandbox and silent_ms > ENQUEUE_SILENT_MS:
@@ -93,7 +93,7 @@ def enqueue_not_started(now: Situation) -> Iterator[Problem]:
 
 
 def queue_not_worked(now: Situation) -> Iterator[Problem]:
-    """Work waits, and cron does not start run-queue."""
+    """Yield a problem if work waits and cron does not start run-queue."""
     started_ms = now.jobs[Command.RUN_QUEUE].last_started_ms
     silent_ms = now.now_ms - (started_ms or 0)
     if now.queue.size and not now.config.sandbox and silent_ms > QUEUE_SILENT_MS:
@@ -105,7 +105,7 @@ def queue_not_worked(now: Situation) -> Iterator[Problem]:
 
 
 def not_registered(now: Situation) -> Iterator[Problem]:
-    """Assets are not in the database."""
+    """Yield a problem if assets are not in the database."""
     unknown = [asset for asset in now.assets if asset.cause is Reason.NOT_REGISTERED]
     if unknown:
         is_grave = any(_is_critical(asset) for asset in unknown)
@@ -117,7 +117,7 @@ def not_registered(now: Situation) -> Iterator[Problem]:
 
 
 def prices_not_stored(now: Situation) -> Iterator[Problem]:
-    """The last refresh of a priority asset succeeded, and no price is stored."""
+    """Yield a problem for each priority asset whose last refresh succeeded without a stored price."""
     for asset in now.assets:
         if asset.cause is Reason.NOT_STORED and _is_critical(asset):
             hint = "assetbatch doctor looks into it: a trigger, a row-level policy or another program?"
@@ -125,7 +125,8 @@ def prices_not_stored(now: Situation) -> Iterator[Problem]:
 
 
 def assets_not_well(now: Situation) -> Iterator[Problem]:
-    """Assets fail or are stale: a line for each priority asset, and one for all others in the same state."""
+    """Yield a problem for each priority asset that fails or is stale, and one for all others in the same
+    state."""
     others: dict[AssetState, list[AssetHealth]] = {}
     for asset in now.assets:
         if asset.state.is_well or asset.state is AssetState.NEVER:
@@ -139,7 +140,7 @@ def assets_not_well(now: Situation) -> Iterator[Problem]:
 
 
 def dead_letters(now: Situation) -> Iterator[Problem]:
-    """Items of the queue have failed for good."""
+    """Yield a problem if items of the queue have failed for good."""
     if now.queue.dead:
         shown = ", ".join(f"{letter.id} ({letter.error})" for letter in now.dead)
         yield Problem(

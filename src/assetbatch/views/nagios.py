@@ -15,10 +15,11 @@ from assetbatch.views import facts
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 CODES = {HealthStatus.HEALTHY: 0, HealthStatus.DEGRADED: 1, HealthStatus.UNHEALTHY: 2}
 LONGEST = 400
+"""Maximum number of characters of the line before its figures."""
 
 
 def render(health: Health, config: Config) -> tuple[int, str]:
-    """The exit code and the line."""
+    """Return the exit code and the line."""
     code = CODES[health.status]
     said = [problem.message for problem in facts.problems(health)]
     fresh = sum(asset.state.is_well for asset in health.assets)
@@ -30,8 +31,10 @@ def render(health: Health, config: Config) -> tuple[int, str]:
 
 
 def render_error(error: AssetbatchError) -> tuple[int, str]:
-    """The same where there is no health document: UNKNOWN where it is the configuration, else CRITICAL, since
-    nothing works without Redis."""
+    """Return the same without a health document.
+
+    A wrong configuration is UNKNOWN. Everything else is CRITICAL, since nothing works without Redis.
+    """
     code = 3 if isinstance(error, ConfigError) else 2
     return code, _line(code, " ".join(str(error).split()))
 

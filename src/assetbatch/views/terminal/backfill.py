@@ -41,7 +41,7 @@ def _why(gap: Gap) -> str:
 
 
 def gap_lines(found: Sequence[SymbolHoles]) -> Iterator[str]:
-    """A line for each gap below one for its symbol."""
+    """Yield a line for each gap below one for its symbol."""
     for symbol in found:
         yield _headline(symbol)
         for gap in symbol.holes:
@@ -50,7 +50,7 @@ def gap_lines(found: Sequence[SymbolHoles]) -> Iterator[str]:
 
 
 def render_gaps(found: Sequence[SymbolHoles]) -> RenderableType:
-    """A table of gaps below a headline for each symbol."""
+    """Return a table of gaps below a headline for each symbol."""
     parts: list[RenderableType] = []
     for symbol in found:
         parts.append(Text(_headline(symbol), style="bold"))
@@ -73,7 +73,7 @@ def render_gaps(found: Sequence[SymbolHoles]) -> RenderableType:
 
 
 def gaps_document(symbol: SymbolHoles) -> dict[str, Any]:
-    """One symbol of `holes --json`; moments are ISO 8601 in UTC."""
+    """Return one symbol of `holes --json`; moments are ISO 8601 in UTC."""
     return {
         "symbol": symbol.symbol,
         "from": iso_or_none(symbol.from_ms),
@@ -95,7 +95,7 @@ def gaps_document(symbol: SymbolHoles) -> dict[str, Any]:
 
 
 def backfill_lines(report: BackfillReport, *, dry_run: bool) -> Iterator[str]:
-    """A line for each symbol, then what was queued and when it will be done."""
+    """Yield a line for each symbol, then what was queued and when it will be done."""
     for symbol in report.symbols:
         if symbol.too_old_before_ms is not None:
             yield (
@@ -128,7 +128,7 @@ def backfill_lines(report: BackfillReport, *, dry_run: bool) -> Iterator[str]:
 
 
 def backfill_document(report: BackfillReport) -> dict[str, Any]:
-    """`backfill --json`; days are New York days, moments ISO 8601 in UTC."""
+    """Return `backfill --json`; days are New York days, moments ISO 8601 in UTC."""
     return {
         "symbols": [
             {
