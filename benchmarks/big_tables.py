@@ -29,16 +29,16 @@ import psycopg
 from benchmarks.bars import benchmark_database, surroundings
 from benchmarks.limiter import benchmark_server
 
-from assetbatch.commands.backfill import find_holes, interleaved
-from assetbatch.commands.common import split_due
+from assetbatch.commands.backfill import interleaved
+from assetbatch.commands.enqueue_secondary import due_prices
+from assetbatch.commands.gaps import find_gaps
 from assetbatch.commands.init import initialise
 from assetbatch.config import load
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.calls import plan
+from assetbatch.domain.calls import choose_calls
 from assetbatch.domain.due import bars_to_queue
 from assetbatch.domain.models import BAR_MS, SNAPSHOT_TICKERS
 from assetbatch.domain.ranges import newest_to_ask
-from assetbatch.domain.work import Work
 from assetbatch.health import collect
 from assetbatch.services import Services
 
@@ -155,7 +155,7 @@ def page(services: Services) -> None:
 def holes(services: Services) -> None:
     """The holes of some symbols in the last days."""
     symbols = [asset.symbol for asset in _sample(services)]
-    found = find_holes(services, symbols, services.now_ms() - HOLES_MS)
+    found = find_gaps(services, symbols, services.now_ms() - HOLES_MS)
     _expect(len(found), SAMPLE)
 
 
@@ -163,8 +163,8 @@ def priority(services: Services) -> None:
     """What a priority cycle plans before its first call."""
     now_ms, known = services.now_ms(), services.entitlements()
     stored = services.store.load([asset.symbol for asset in _sample(services)])
-    due, _ = split_due(services, known, [Work(asset) for asset in _sample(services)], stored)
-    _expect(len(plan(due, stored, known, now_ms)), -(-SAMPLE // SNAPSHOT_TICKERS))
+    due, _ = due_prices(services, known, _sample(services), stored)
+    _expect(len(choose_calls(due, stored, known, now_ms)), -(-SAMPLE // SNAPSHOT_TICKERS))
 
 
 def secondary(services: Services) -> None:
@@ -172,7 +172,7 @@ def secondary(services: Services) -> None:
     now_ms, known = services.now_ms(), services.entitlements()
     assets = services.config.enabled_secondary_assets
     stored = services.store.load([asset.symbol for asset in assets])
-    due, _ = split_due(services, known, [Work(asset) for asset in assets], stored)
+    due, _ = due_prices(services, known, assets, stored)
     _expect(len(due), len(assets))
     for asset in assets:
         bars_to_queue(asset, stored[asset.symbol], known, now_ms)

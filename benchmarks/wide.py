@@ -38,7 +38,7 @@ from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.models import SNAPSHOT_TICKERS, Changes
 from assetbatch.provider.client import ProviderClient
-from assetbatch.refresh.inflight import MOST_OUT
+from assetbatch.refresh.inflight import MAX_IN_FLIGHT
 from assetbatch.refresh.progress import Progress
 from assetbatch.secret import Secret
 from assetbatch.services import Services
@@ -308,7 +308,7 @@ def prices(
     secondary = place(folder / "prices", database_url, redis_url, provider.base_url, assets, with_bars=False)
     priority = as_priority(secondary)
     calls = -(-assets // SNAPSHOT_TICKERS)
-    alone = -(-calls // MOST_OUT) * LATENCY_SECONDS
+    alone = -(-calls // MAX_IN_FLIGHT) * LATENCY_SECONDS
     rows: dict[str, list[Cycle]] = {"enqueue-secondary": [], "run-queue": [], "run-priority": []}
     bare = []
     for number in range(repeat + 1):
@@ -330,7 +330,7 @@ def prices(
                 rows[command].append(one)
     larger = max(alone, statistics.median(bare))
     print(
-        f"\n{assets:,} prices, {calls} calls of {LATENCY_SECONDS * 1000:.0f} ms, {MOST_OUT} at once: "
+        f"\n{assets:,} prices, {calls} calls of {LATENCY_SECONDS * 1000:.0f} ms, {MAX_IN_FLIGHT} at once: "
         f"{alone * 1000:.0f} ms; the bare write: {statistics.median(bare) * 1000:.0f} ms\n"
     )
     print("| cycle | ms | least | CPU ms | to the larger of both | most memory, MB |")

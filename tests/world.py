@@ -15,7 +15,6 @@ import yaml
 
 from assetbatch.commands.enqueue_secondary import enqueue_secondary
 from assetbatch.commands.init import initialise
-from assetbatch.commands.result import CycleResult
 from assetbatch.commands.run_priority import run_priority
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import Config, load
@@ -23,6 +22,7 @@ from assetbatch.deadline import Deadline
 from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.market_hours import day_of, last_midnight, last_open, start_of_day
+from assetbatch.domain.results import CycleResult
 from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.sandbox.prices import HISTORY_START_MS

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from assetbatch.commands.backfill import find_holes
+from assetbatch.commands.gaps import find_gaps
 from assetbatch.domain.coverage import GapReason
 from tests.world import World
 
@@ -27,9 +27,9 @@ def free(make_world: MakeWorld) -> World:
 def missing(world: World) -> dict[GapReason, int]:
     """Return how many bars are missing by reason, of what the plan shows."""
     with world.services() as services:
-        (found,) = find_holes(services, ["BTCUSD"], None)
+        (found,) = find_gaps(services, ["BTCUSD"], None)
     bars: Counter[GapReason] = Counter()
-    for hole in found.holes:
+    for hole in found.gaps:
         bars[hole.reason] += hole.bars
     del bars[GapReason.NOT_PUBLISHED]
     return dict(bars)
@@ -37,7 +37,7 @@ def missing(world: World) -> dict[GapReason, int]:
 
 def complete(world: World) -> float | None:
     with world.services() as services:
-        (found,) = find_holes(services, ["BTCUSD"], None)
+        (found,) = find_gaps(services, ["BTCUSD"], None)
     return found.complete
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from assetbatch.commands.backfill import find_holes
-from assetbatch.commands.result import CycleResult
+from assetbatch.commands.gaps import find_gaps
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.coverage import GapReason
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.market_hours import start_of_day, to_ms
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.results import CycleResult
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.client import ProviderClient
 from assetbatch.provider.refusals import Refusal
@@ -195,9 +195,9 @@ class TestTheHorizon:
         assert 2 <= len(probes) <= 16  # of two classes; every cycle would be 324
         assert all(last_update_of(free, symbol) == midnight for symbol in ("EURUSD", "BTCUSD", "XAUUSD"))
         with free.services() as services:
-            (found,) = find_holes(services, ["BTCUSD"], None)
+            (found,) = find_gaps(services, ["BTCUSD"], None)
         assert found.complete == 1.0
-        assert {hole.reason for hole in found.holes} == {GapReason.NOT_PUBLISHED}
+        assert {hole.reason for hole in found.gaps} == {GapReason.NOT_PUBLISHED}
 
 
 class TestAClassThatIsNotInThePlan:

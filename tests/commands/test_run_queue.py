@@ -232,7 +232,7 @@ class TestFailures:
                 raise DatabaseError("the disk is full")
             return save(store, batch, now_ms)
 
-        monkeypatch.setattr(batch, "HEAVY_BARS", 1)
+        monkeypatch.setattr(batch, "MAX_UNSAVED_BARS", 1)
         monkeypatch.setattr(Store, "save", fill_up)
         with pytest.raises(DatabaseError):
             paid.run_queue()

@@ -192,7 +192,7 @@ class TestTaking:
             return bars(*arguments, **options)
 
         monkeypatch.setattr(ProviderClient, "bars", counted)
-        monkeypatch.setattr("assetbatch.refresh.batch.HEAVY_BARS", 2500)
+        monkeypatch.setattr("assetbatch.refresh.batch.MAX_UNSAVED_BARS", 2500)
         world.enqueue_secondary()
         result = world.run_queue(seconds=90)
         assert len(leased) == WITH_BARS
@@ -210,7 +210,7 @@ class TestTaking:
             wide.run_queue()
         with wide.services() as services:
             state = services.queue.state()
-        assert (state.leased, state.delayed) == (0, 5 * queue_worker.DOWN_BATCHES)
+        assert (state.leased, state.delayed) == (0, 5 * queue_worker.MAX_OUTAGES)
 
 
 def test_what_calls_bring_that_are_out_when_redis_fails_is_stored(
@@ -245,8 +245,8 @@ class TestStoring:
 
     @pytest.fixture
     def few(self, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
-        monkeypatch.setattr("assetbatch.refresh.inflight.MOST_OUT", 2)
-        monkeypatch.setattr("assetbatch.refresh.batch.HEAVY_BARS", 200)
+        monkeypatch.setattr("assetbatch.refresh.inflight.MAX_IN_FLIGHT", 2)
+        monkeypatch.setattr("assetbatch.refresh.batch.MAX_UNSAVED_BARS", 200)
         document = {"priority_assets": [], "secondary_assets": assets(12, bars=True)}
         world = make_world(plan="starter", limit=None, universe=2500, document=document)
         world.enqueue_secondary()

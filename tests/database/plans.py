@@ -22,7 +22,7 @@ class Cost(NamedTuple):
 
 
 def nodes(connection: Connection, name: str, **parameters: object) -> list[Node]:
-    """Runs `sql/<name>.sql` and returns the nodes of its plan, the topmost first."""
+    """Run a statement of `sql/` and return the nodes of its plan, the topmost first."""
     query = b"EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT json) " + Statements()(name)
     connection.execute("SET jit = off")
     row = psycopg.ClientCursor(connection).execute(query, parameters).fetchone()

@@ -48,11 +48,11 @@ def newest_ms(sql: Sql) -> int:
 
 
 def load(connection: Connection, _now_ms: int) -> list[Node]:
-    return nodes(connection, "load", symbols=SYMBOLS)
+    return nodes(connection, "assets.load", symbols=SYMBOLS)
 
 
 def closes(connection: Connection, _now_ms: int) -> list[Node]:
-    return nodes(connection, "closes", symbols=SYMBOLS, every=3)
+    return nodes(connection, "bars.load_closes", symbols=SYMBOLS, every=3)
 
 
 def gaps(connection: Connection, now_ms: int) -> list[Node]:
@@ -60,24 +60,24 @@ def gaps(connection: Connection, now_ms: int) -> list[Node]:
         {"symbol": symbol, "start_ms": now_ms - (RANGE_BARS - 1) * 12 * BAR_MS, "end_ms": now_ms + BAR_MS}
         for symbol in SYMBOLS
     ]
-    return nodes(connection, "gaps", ranges=Jsonb(ranges))
+    return nodes(connection, "coverage.find_gaps", ranges=Jsonb(ranges))
 
 
 def bars_there(connection: Connection, now_ms: int) -> list[Node]:
     ranges = [{"symbol": symbol, "first_ms": now_ms - DAY_MS, "last_ms": now_ms} for symbol in SYMBOLS]
-    return nodes(connection, "bars_there", ranges=Jsonb(ranges))
+    return nodes(connection, "bars.find_stored", ranges=Jsonb(ranges))
 
 
 def save_bars(connection: Connection, now_ms: int) -> list[Node]:
     """The newest hundred bars of each symbol once more."""
     with connection.transaction(force_rollback=True):
-        connection.execute(connection.statements("bars_table"))
+        connection.execute(connection.statements("bars.create_batch"))
         connection.execute(
             "INSERT INTO assetbatch_bars SELECT a, %s - n * 3600000::int8, 1, 1, 1, 1"
             " FROM generate_series(1, %s) a, generate_series(0, %s) n",
             [now_ms, len(SYMBOLS), RANGE_BARS - 1],
         )
-        return nodes(connection, "save_bars", symbols=SYMBOLS, settled_ms=[now_ms] * len(SYMBOLS))
+        return nodes(connection, "bars.merge", symbols=SYMBOLS, settled_ms=[now_ms] * len(SYMBOLS))
 
 
 READS: dict[str, tuple[Callable[[Connection, int], list[Node]], int]] = {

@@ -32,13 +32,14 @@ from assetbatch.domain.models import (
     Saved,
     StoredAsset,
 )
-from assetbatch.domain.queueing import CallKind
 from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.bars import decode_bars
 from assetbatch.provider.prices import decode_snapshot
 from assetbatch.provider.refusals import Refusal
-from assetbatch.refresh.batch import BatchState, Holder, Portion
-from assetbatch.refresh.interpretation import bars_findings, prices_findings
+from assetbatch.refresh.batch import Batch, WorkChunk
+from assetbatch.refresh.endpoints.bars import bars_findings
+from assetbatch.refresh.endpoints.prices import prices_findings
+from assetbatch.refresh.policy import PRIORITY, QUEUE
 from tests.conftest import examples
 
 from .conftest import Sql
@@ -269,10 +270,10 @@ def batch_of(answer: Answer) -> Changes | None:
     stored = {EURUSD.symbol: StoredAsset(symbol=EURUSD.symbol)}
     known = Entitlements(end_of_day=False)
     known.saw(EURUSD.asset_type, answer.asked_ms, answer.asked_ms, market_open=True)  # of another asset
-    cycle = BatchState(CallKind.QUEUE, Holder(), known)
-    cycle.add(Portion(call.work, stored, answer.asked_ms), revision=0)
+    cycle = Batch(QUEUE, known, 0.0)
+    cycle.add(WorkChunk(call.work, stored))
     cycle.apply(call, bars_findings(call, call.work, None, page, stored, known, answer.asked_ms))
-    return cycle.unsaved()[1]
+    return cycle.take_unsaved(0.0)[1]
 
 
 def bars_of(rows: Rows) -> dict[int, Bar]:
@@ -459,10 +460,10 @@ def batch_of_prices(answer: PricesAnswer) -> Changes | None:
     except Refusal:
         return None
     call = SnapshotCall((Work(EURUSD), Work(BTCUSD)))
-    cycle = BatchState(CallKind.PRIORITY, Holder(), Entitlements(end_of_day=False))
-    cycle.add(Portion(call.work, {}, answer.asked_ms), revision=0)
+    cycle = Batch(PRIORITY, Entitlements(end_of_day=False), 0.0)
+    cycle.add(WorkChunk(call.work, {}))
     cycle.apply(call, prices_findings(call, call.work, prices, {}, answer.asked_ms))
-    return cycle.unsaved()[1]
+    return cycle.take_unsaved(0.0)[1]
 
 
 @pytest.fixture

@@ -23,12 +23,12 @@ import yaml
 
 from assetbatch.commands.enqueue_secondary import enqueue_secondary
 from assetbatch.commands.init import initialise
-from assetbatch.commands.result import CycleResult
 from assetbatch.config import load
 from assetbatch.deadline import Deadline
 from assetbatch.domain import queueing
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.entitlements import Restriction
+from assetbatch.domain.results import CycleResult
 from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, Arrival, SandboxServer
 from assetbatch.sandbox.universe import instruments

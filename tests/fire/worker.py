@@ -23,16 +23,16 @@ import redis
 
 from assetbatch import services
 from assetbatch.commands.enqueue_secondary import enqueue_secondary
-from assetbatch.commands.result import CycleResult
 from assetbatch.commands.run_priority import run_priority
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
 from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.queueing import Denied
+from assetbatch.domain.results import CycleResult
 from assetbatch.errors import AssetbatchError, DeadlineExceededError
 from assetbatch.provider.client import ProviderClient
-from assetbatch.refresh.engine import SAVE_SECONDS, UNKNOWN_CALL_SECONDS
+from assetbatch.refresh.call_time import SAVE_SECONDS, UNKNOWN_CALL_SECONDS
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
 from assetbatch.state.events import Events

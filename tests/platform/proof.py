@@ -12,11 +12,11 @@ import msgspec
 import psycopg
 import pytest
 
-from assetbatch.commands.backfill import find_holes
-from assetbatch.commands.result import AssetReport, CycleResult
+from assetbatch.commands.gaps import find_gaps
 from assetbatch.deadline import Deadline
 from assetbatch.doctor import Finding, examine
 from assetbatch.domain.models import BAR_MS
+from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.errors import AssetbatchError
 from assetbatch.health import encode
 from assetbatch.monitoring import snapshot
@@ -325,4 +325,4 @@ def assert_reported(world: World, shape: Shape) -> None:
     assert set(states) == set(shape.symbols)
     assert set(states.values()) == {"fresh"}, states
     with world.services() as services:
-        assert {one.symbol for one in find_holes(services, [], None)} == set(shape.symbols)
+        assert {one.symbol for one in find_gaps(services, [], None)} == set(shape.symbols)

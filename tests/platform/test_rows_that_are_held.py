@@ -12,13 +12,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from assetbatch.commands.result import CycleResult
 from assetbatch.commands.run_priority import run_priority
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.market_hours import last_midnight
 from assetbatch.domain.models import Changes, Outcome, Price
+from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import Status
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services

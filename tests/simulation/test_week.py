@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from assetbatch.commands.backfill import SymbolHoles, find_holes
+from assetbatch.commands.gaps import SymbolGaps, find_gaps
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.coverage import GapReason
 from assetbatch.domain.market_hours import is_open, start_of_day
@@ -113,9 +113,9 @@ def table(world: World, symbol: str, start_ms: int, end_ms: int) -> dict[int, tu
     return {row[0]: tuple(row[1:]) for row in rows}
 
 
-def holes(world: World) -> list[SymbolHoles]:
+def holes(world: World) -> list[SymbolGaps]:
     with world.services() as services:
-        return find_holes(services, WITH_BARS, None)
+        return find_gaps(services, WITH_BARS, None)
 
 
 def ranges(world: World) -> list[tuple[str, int, int]]:
@@ -147,7 +147,7 @@ def test_a_week_on_the_free_plan(make_week: Any, clock: SetClock) -> None:
     assert sum(end + 1 in saturday for _, end in forex) <= 2
     for found in holes(world):
         assert found.complete == 1.0, found
-        assert {hole.reason for hole in found.holes} <= {GapReason.NOTHING, GapReason.NOT_PUBLISHED}
+        assert {hole.reason for hole in found.gaps} <= {GapReason.NOTHING, GapReason.NOT_PUBLISHED}
 
 
 @pytest.mark.timeout(240)
@@ -171,7 +171,7 @@ def test_a_week_on_a_paid_plan(make_week: Any, clock: SetClock) -> None:
     for symbol in WITH_BARS:
         until = END - 2 * HOUR
         assert table(world, symbol, START, until) == truth(world, symbol, START, until), symbol
-    assert GapReason.FAILED not in {hole.reason for found in holes(world) for hole in found.holes}
+    assert GapReason.FAILED not in {hole.reason for found in holes(world) for hole in found.gaps}
 
 
 @pytest.mark.timeout(300)
@@ -197,7 +197,7 @@ def test_after_days_of_faults_of_every_kind_the_table_is_the_providers_truth(
     for symbol in WITH_BARS:
         assert table(world, symbol, START, end) == truth(world, symbol, START, end), symbol
     for found in holes(world):
-        reasons = {hole.reason for hole in found.holes if hole.end_ms <= end}
+        reasons = {hole.reason for hole in found.gaps if hole.end_ms <= end}
         assert reasons <= {GapReason.NOTHING}, found
     with world.services() as services:
         dead = {letter.id for letter in services.queue.dead_letters(100)}

@@ -44,7 +44,7 @@ from pathlib import Path
 import assetbatch
 from assetbatch.config import load
 from assetbatch.domain.asset_classes import AssetType, Market
-from assetbatch.domain.calls import GroupedDayCall, plan
+from assetbatch.domain.calls import GroupedDayCall, choose_calls
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.market_hours import is_open, to_ms
@@ -68,7 +68,7 @@ for restriction in (Restriction.INTRADAY, Restriction.BARS):
         known.refused(restriction, AssetType.TULIPS, "no", wednesday, ticker=ticker)
 work = [Work(written), Work(derived)]
 assert all(assess(item, None, known, wednesday).due for item in work)
-(call,) = plan(work, {}, known, wednesday)
+(call,) = choose_calls(work, {}, known, wednesday)
 assert isinstance(call, GroupedDayCall) and call.asset_type is AssetType.TULIPS
 
 class Recorder(ProviderClient):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from datetime import date
 from typing import Any
 
@@ -14,10 +15,9 @@ from assetbatch.domain.calls import BarsCall, GroupedDayCall, SnapshotCall
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.work import Work
-from assetbatch.errors import DatabaseError
 from assetbatch.provider.refusals import Refusal
-from assetbatch.refresh.batch import Ask
-from assetbatch.refresh.inflight import MOST_OUT, Aside, Flights, calls_at_once, may_start, shapes
+from assetbatch.refresh.batch import Request
+from assetbatch.refresh.inflight import MAX_IN_FLIGHT, InFlight, calls_at_once, may_start, shapes
 from assetbatch.state.window import Grant
 
 EURUSD = Work(Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX))
@@ -34,8 +34,8 @@ BOTH = SnapshotCall((EURUSD, BTCUSD))
         (100, 60_000, 1),
         (600, 60_000, 1),
         (1800, 60_000, 3),
-        (100, 1000, MOST_OUT),
-        (1, 1, MOST_OUT),
+        (100, 1000, MAX_IN_FLIGHT),
+        (1, 1, MAX_IN_FLIGHT),
     ],
 )
 def test_as_many_are_out_as_the_plan_has_calls_to_spare(limit: int, window_ms: int, at_once: int) -> None:
@@ -68,20 +68,22 @@ def grant(name: str) -> Grant:
 class TestFlights:
     def test_are_out_at_the_same_time(self) -> None:
         meeting = threading.Barrier(3, timeout=10)
-        with Flights(3) as flights:
+        with closing(InFlight(3)) as in_flight:
             for number in range(3):
-                flights.start(
-                    Ask(FOREX_BARS, 0), grant(str(number)), meeting.wait
+                in_flight.prepare()
+                in_flight.start(
+                    Request(FOREX_BARS, 0), grant(str(number)), meeting.wait
                 )  # returns when all are there
-            assert flights.full
-            landed = [flights.next(10) for _ in range(3)]
+            assert in_flight.is_full
+            landed = [in_flight.next(10) for _ in range(3)]
         assert sorted(one.answer for one in landed if one) == [0, 1, 2]
-        assert (flights.out, flights.full) == ([], False)
+        assert (in_flight.requests, in_flight.is_full) == ([], False)
 
     def test_a_single_one_is_made_in_the_callers_thread(self) -> None:
-        with Flights(1) as flights:
-            flights.start(Ask(FOREX_BARS, 0), grant("a"), threading.current_thread)
-            landed = flights.next(0)
+        with closing(InFlight(1)) as in_flight:
+            in_flight.prepare()
+            in_flight.start(Request(FOREX_BARS, 0), grant("a"), threading.current_thread)
+            landed = in_flight.next(0)
         assert landed
         assert landed.answer is threading.main_thread()
 
@@ -90,9 +92,10 @@ class TestFlights:
         def refuse() -> Any:
             raise Refusal(RefusalKind.PROVIDER_DOWN, "no")
 
-        with Flights(most) as flights:
-            flights.start(Ask(FOREX_BARS, 0), grant("a"), refuse)
-            landed = flights.next(10)
+        with closing(InFlight(most)) as in_flight:
+            in_flight.prepare()
+            in_flight.start(Request(FOREX_BARS, 0), grant("a"), refuse)
+            landed = in_flight.next(10)
         assert landed
         assert landed.refusal
         assert landed.refusal.kind is RefusalKind.PROVIDER_DOWN
@@ -100,49 +103,20 @@ class TestFlights:
     @pytest.mark.parametrize("most", [1, 2])
     def test_any_other_error_is_raised_where_the_answer_is_awaited(self, most: int) -> None:
         def fly() -> None:
-            with Flights(most) as flights:
-                flights.start(Ask(FOREX_BARS, 0), grant("a"), lambda: 1 // 0)
-                flights.next(10)
+            with closing(InFlight(most)) as in_flight:
+                in_flight.prepare()
+                in_flight.start(Request(FOREX_BARS, 0), grant("a"), lambda: 1 // 0)
+                in_flight.next(10)
 
         with pytest.raises(ZeroDivisionError):
             fly()
 
     def test_nothing_has_landed_in_time(self) -> None:
         go = threading.Event()
-        with Flights(2) as flights:
-            flights.start(Ask(FOREX_BARS, 0), grant("a"), lambda: go.wait(10))
-            assert flights.next(0) is None
-            assert len(flights.out) == 1
+        with closing(InFlight(2)) as in_flight:
+            in_flight.prepare()
+            in_flight.start(Request(FOREX_BARS, 0), grant("a"), lambda: go.wait(10))
+            assert in_flight.next(0) is None
+            assert len(in_flight.requests) == 1
             go.set()
-            assert flights.next(10)
-
-
-class TestAside:
-    """What a thread does beside the caller."""
-
-    def test_brings_what_the_work_returned(self) -> None:
-        aside = Aside()
-        aside.begin(lambda: threading.current_thread() is threading.main_thread())
-        assert aside.busy
-        assert aside.fetch() is False
-        assert not aside.busy
-
-    def test_raises_what_the_work_raised(self) -> None:
-        def fail() -> None:
-            raise DatabaseError("no", hint="none")
-
-        aside = Aside()
-        aside.begin(fail)
-        with pytest.raises(DatabaseError, match="no"):
-            aside.fetch()
-        assert not aside.busy
-
-    def test_is_done_when_the_outcome_is_there_and_not_waited_for_any_longer_than_asked(self) -> None:
-        aside, go = Aside(), threading.Event()
-        aside.begin(go.wait)
-        assert not aside.done
-        with pytest.raises(TimeoutError):
-            aside.fetch(0.01)
-        assert aside.busy
-        go.set()
-        assert aside.fetch() is True
+            assert in_flight.next(10)

@@ -16,13 +16,10 @@ from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
-    GroupedDayCall,
-    MarketSnapshotCall,
-    PreviousDayCall,
     SnapshotCall,
 )
 from assetbatch.domain.entitlements import Entitlements, Restriction
-from assetbatch.domain.market_hours import start_of_day, to_ms
+from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import (
     BAR_MS,
     Bar,
@@ -39,21 +36,17 @@ from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
 from assetbatch.provider.refusals import Refusal
-from assetbatch.refresh.interpretation import (
-    CONSEQUENCES,
-    ClassRefusal,
-    Findings,
-    Page,
+from assetbatch.refresh.endpoints import endpoint_of
+from assetbatch.refresh.endpoints.bars import (
     answered_to,
     bars_findings,
-    ledger_of,
-    previous_day_findings,
+    coverage_of,
     price_from_bars,
-    prices_findings,
-    refusal_findings,
     unended_findings,
 )
-from assetbatch.refresh.learner import edge_of, history_edge, lack_shown_by
+from assetbatch.refresh.endpoints.previous_day import previous_day_findings
+from assetbatch.refresh.endpoints.prices import prices_findings
+from assetbatch.refresh.interpretation import CONSEQUENCES, ClassRefusal, Findings, Page, refusal_findings
 
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
 GBPUSD = Asset(symbol="GBPUSD", polygon_ticker="C:GBPUSD", asset_type=AssetType.FOREX)
@@ -98,79 +91,6 @@ class TestConsequences:
         assert faults == {RefusalKind.PROVIDER_DOWN, RefusalKind.NONSENSE}
 
 
-class TestWhatARefusalTeaches:
-    NOW = MIDNIGHT + 10 * 3_600_000
-    OLD = NOW - 60 * DAY_MS
-    OLDEST = NOW - 800 * DAY_MS
-
-    @pytest.mark.parametrize(
-        ("call", "kind", "lack"),
-        [
-            (SnapshotCall(WORK), RefusalKind.NOT_IN_PLAN, Restriction.SNAPSHOT),
-            (MarketSnapshotCall(WORK, AssetType.FOREX), RefusalKind.NOT_IN_PLAN, Restriction.MARKET_SNAPSHOT),
-            (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TIMEFRAME, Restriction.GROUPED),
-            (BarsCall(WORK, 0, NOW), RefusalKind.TODAY_NOT_YET, Restriction.TODAY),
-            (BarsCall(WORK, 0, MIDNIGHT - 1), RefusalKind.TODAY_NOT_YET, Restriction.LAST_DAY),
-            (BarsCall(WORK, OLD, OLD + DAY_MS), RefusalKind.TODAY_NOT_YET, None),
-            (BarsCall(WORK, MIDNIGHT - DAY_MS, MIDNIGHT - 1), RefusalKind.TIMEFRAME, Restriction.INTRADAY),
-            (BarsCall(WORK, OLDEST, OLDEST + DAY_MS), RefusalKind.TIMEFRAME, Restriction.HISTORY),
-            (BarsCall(WORK, OLD, OLD + DAY_MS), RefusalKind.TIMEFRAME, None),
-            (BarsCall(WORK, 0, NOW), RefusalKind.NOT_IN_PLAN, Restriction.BARS),
-            (SnapshotCall(WORK), RefusalKind.TODAY_NOT_YET, Restriction.SNAPSHOT),
-            (
-                MarketSnapshotCall(WORK, AssetType.FOREX),
-                RefusalKind.UNKNOWN_TICKER,
-                Restriction.MARKET_SNAPSHOT,
-            ),
-            (GroupedDayCall(WORK, AssetType.FOREX, TODAY), RefusalKind.TODAY_NOT_YET, Restriction.LAST_DAY),
-            (PreviousDayCall(WORK), RefusalKind.NOT_IN_PLAN, Restriction.PREVIOUS_DAY),
-            (PreviousDayCall(WORK), RefusalKind.TIMEFRAME, None),
-            (BarsCall(WORK, 0, NOW), RefusalKind.UNKNOWN_TICKER, None),
-            (SnapshotCall(WORK), RefusalKind.PROVIDER_DOWN, None),
-        ],
-    )
-    def test_about_the_plan(self, call: Call, kind: RefusalKind, lack: Restriction | None) -> None:
-        assert lack_shown_by(call, kind, self.NOW) is lack
-
-    @pytest.mark.parametrize(
-        ("first", "edge"),
-        [
-            (date(2024, 11, 1), date(2024, 11, 18)),
-            (date(2024, 11, 18), date(2024, 11, 19)),
-            (date(2024, 11, 19), None),
-        ],
-    )
-    def test_a_refused_history_begins_two_years_ago_or_a_day_later(
-        self, first: date, edge: date | None
-    ) -> None:
-        last_ms = start_of_day(date(2024, 12, 5)) - 1
-        assert history_edge(BarsCall(WORK, start_of_day(first), last_ms), self.NOW) == (
-            start_of_day(edge) if edge else 0
-        )
-
-    @pytest.mark.parametrize(
-        ("lack", "call", "edge"),
-        [
-            (
-                Restriction.LAST_DAY,
-                GroupedDayCall(WORK, AssetType.FOREX, date(2026, 11, 17)),
-                date(2026, 11, 18),
-            ),
-            (Restriction.LAST_DAY, BarsCall(WORK, 0, MIDNIGHT - 1), TODAY),
-            (Restriction.HISTORY, BarsCall(WORK, OLDEST, OLDEST + DAY_MS), date(2024, 11, 18)),
-            (Restriction.TODAY, BarsCall(WORK, 0, NOW), None),
-            (Restriction.SNAPSHOT, SnapshotCall(WORK), None),
-        ],
-    )
-    def test_the_moment_of_a_lack(self, lack: Restriction, call: Call, edge: date | None) -> None:
-        assert edge_of(lack, call, self.NOW) == (start_of_day(edge) if edge else 0)
-
-    def test_on_a_leap_day_a_history_of_two_years_begins_on_the_28th(self) -> None:
-        now_ms = start_of_day(date(2028, 2, 29)) + HOUR_MS
-        call = BarsCall(WORK, start_of_day(date(2026, 2, 1)), start_of_day(date(2026, 2, 10)))
-        assert history_edge(call, now_ms) == start_of_day(date(2026, 2, 28))
-
-
 def answered(call: BarsCall, bars: list[Bar], **other: Any) -> BarsAnswer:
     return BarsAnswer(
         ticker="C:EURUSD",
@@ -196,7 +116,7 @@ class TestWhatTheLedgerLearns:
     def told(
         self, answer: BarsAnswer, before: Sequence[CoveredInterval] = (), end_ms: int = END
     ) -> list[CoveredInterval]:
-        return ledger_of(Market.CRYPTO, answer, before, self.START, end_ms, self.NOW)
+        return coverage_of(Market.CRYPTO, answer, before, self.START, end_ms, self.NOW)
 
     def without(self, first: int, last: int, **other: Any) -> BarsAnswer:
         """An answer that lacks the slots from `first` to `last`."""
@@ -209,7 +129,7 @@ class TestWhatTheLedgerLearns:
     def test_of_elements_before_the_stretch_nothing_and_of_those_within_it_all(self) -> None:
         start_ms, odd_ms = self.START + 10 * BAR_MS, self.START + 20 * BAR_MS
         answer = self.without(20, 20, faulty_ms=(odd_ms,))
-        spans = ledger_of(Market.CRYPTO, answer, (), start_ms, self.END, self.NOW)
+        spans = coverage_of(Market.CRYPTO, answer, (), start_ms, self.END, self.NOW)
         assert [(span.start_ms, span.end_ms, span.state) for span in spans] == [
             (start_ms, odd_ms, IntervalState.ASKED),
             (odd_ms, odd_ms + BAR_MS, IntervalState.FAILED),
@@ -330,7 +250,7 @@ class TestWhatTheLedgerLearns:
         sunday = friday + 49 * HOUR_MS
         bars = [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (friday - BAR_MS, sunday)]
         answer = answered(BarsCall(self.WORK, friday - BAR_MS, sunday), bars)
-        (span,) = ledger_of(Market.METAL, answer, (), friday - BAR_MS, sunday + BAR_MS, self.NOW)
+        (span,) = coverage_of(Market.METAL, answer, (), friday - BAR_MS, sunday + BAR_MS, self.NOW)
         assert span.state is IntervalState.ASKED
 
     @pytest.mark.parametrize(("steps", "doubted"), [(24, False), (25, True)])
@@ -340,7 +260,7 @@ class TestWhatTheLedgerLearns:
         after_ms = hole_ms + steps * BAR_MS
         bars = [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (hole_ms - BAR_MS, after_ms)]
         answer = answered(BarsCall(self.WORK, hole_ms - BAR_MS, after_ms), bars)
-        spans = ledger_of(Market.METAL, answer, (), hole_ms - BAR_MS, after_ms + BAR_MS, self.NOW)
+        spans = coverage_of(Market.METAL, answer, (), hole_ms - BAR_MS, after_ms + BAR_MS, self.NOW)
         assert (IntervalFault.UNCONFIRMED in {span.fault for span in spans}) is doubted
 
     def test_a_day_without_any_at_an_end_is_doubted_and_a_bar_less_is_not(self) -> None:
@@ -348,7 +268,7 @@ class TestWhatTheLedgerLearns:
         call = BarsCall(self.WORK, self.START, end_ms - 1)
         for last_step, doubted in ((0, True), (1, False)):
             answer = answered(call, slots(*range(last_step + 1)))
-            spans = ledger_of(Market.CRYPTO, answer, (), self.START, end_ms, self.NOW)
+            spans = coverage_of(Market.CRYPTO, answer, (), self.START, end_ms, self.NOW)
             assert (spans[-1].fault is IntervalFault.UNCONFIRMED) is doubted
 
     def test_a_faulty_bar_at_the_end_of_a_page_is_not_taken_for_the_next_pages(self) -> None:
@@ -426,7 +346,7 @@ class TestPages:
         for reached_ms, fails in ((self.START + HOUR_MS, False), (self.START + HOUR_MS - BAR_MS, True)):
             page = self.page(reached_ms).next_page
             assert page is not None
-            findings = unended_findings(self.CALL, self.WORK, page)
+            findings = unended_findings(self.WORK, page)
             assert [result.status for result in findings.results] == [Status.FAILED] * fails
             assert bool(findings.spans) is fails
 
@@ -434,13 +354,13 @@ class TestPages:
         known = [CoveredInterval(self.START, self.START + 3 * HOUR_MS, IntervalState.ASKED, self.NOW)]
         page = self.page(self.START + 2 * HOUR_MS, spans=known).next_page
         assert page is not None
-        assert unended_findings(self.CALL, self.WORK, page).results
+        assert unended_findings(self.WORK, page).results
 
     def test_work_that_keeps_no_bars_would_begin_anew_and_fails(self) -> None:
         page = self.page(self.START + 10 * HOUR_MS).next_page
         assert page is not None
         work = [Work(msgspec.structs.replace(BTCUSD, bars=False))]
-        (result,) = unended_findings(self.CALL, work, page).results
+        (result,) = unended_findings(work, page).results
         assert result.status is Status.FAILED
 
 
@@ -521,7 +441,7 @@ class TestWhatASnapshotMeans:
         assert self.found().asked_ms == self.NOW
         assert previous_day_findings(self.WORK, None, {}, self.NOW).asked_ms == self.NOW
         down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
-        assert refusal_findings(self.CALL, self.WORK, None, down, self.NOW, Fault.PROVIDER).asked_ms is None
+        assert refusal_findings(self.CALL, self.WORK, down, Fault.PROVIDER).asked_ms is None
 
     def test_what_cannot_be_true_is_counted(self) -> None:
         refused = Counter(quote=2, price=1, unasked=3, undecodable=1, empty=7, duplicate=9)
@@ -560,12 +480,23 @@ class TestWhatThePreviousDayMeans:
 class TestWhatARefusalMeans:
     PAST = BarsCall((Work(BTCUSD),), MIDNIGHT - DAY_MS, MIDNIGHT - 1)
     NOW = MIDNIGHT + DAY_MS
+    DOWN = Refusal(RefusalKind.PROVIDER_DOWN, "503")
+
+    def found(
+        self,
+        call: Call,
+        refusal: Refusal = DOWN,
+        page: Page | None = None,
+        *,
+        now_ms: int = NOW,
+        fault: Fault = Fault.ITEM,
+    ) -> Findings:
+        spans = endpoint_of(call).refused_intervals(call, page, refusal, now_ms)
+        return refusal_findings(call, call.work, refusal, fault, spans=spans)
 
     @pytest.mark.parametrize("kind", list(RefusalKind))
     def test_all_work_of_the_call_gets_its_consequence(self, kind: RefusalKind) -> None:
-        findings = refusal_findings(
-            self.PAST, self.PAST.work, None, Refusal(kind, "why"), self.NOW, Fault.ITEM
-        )
+        findings = self.found(self.PAST, Refusal(kind, "why"))
         (result,) = findings.results
         expected = CONSEQUENCES[kind]
         assert (result.status, result.final, result.error) == (expected.status, expected.final, "why")
@@ -578,52 +509,42 @@ class TestWhatARefusalMeans:
 
     def test_only_what_pages_have_not_brought_has_failed(self) -> None:
         answer = answered(self.PAST, [])
-        page = Page(answer, MIDNIGHT - HOUR_MS, [], 1, MIDNIGHT - DAY_MS, self.NOW)
-        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
-        findings = refusal_findings(self.PAST, self.PAST.work, page, down, self.NOW, Fault.ITEM)
+        page = Page(self.PAST, answer, MIDNIGHT - HOUR_MS, [], 1, MIDNIGHT - DAY_MS, self.NOW)
+        findings = self.found(self.PAST, page=page)
         (span,) = findings.spans["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT - HOUR_MS, MIDNIGHT)
 
     def test_an_asset_that_keeps_no_bars_has_no_ledger_to_learn_of_it(self) -> None:
         work = (Work(msgspec.structs.replace(BTCUSD, bars=False)),)
         call = BarsCall(work, self.PAST.start_ms, self.PAST.end_ms)
-        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
-        assert refusal_findings(call, work, None, down, self.NOW, Fault.ITEM).spans == {}
+        assert self.found(call).spans == {}
 
     def test_a_range_in_which_no_bar_has_ended_has_nothing_that_failed(self) -> None:
         call = BarsCall((Work(BTCUSD),), MIDNIGHT, MIDNIGHT + 59_999)
-        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
-        assert refusal_findings(call, call.work, None, down, MIDNIGHT + 60_000, Fault.ITEM).spans == {}
+        assert self.found(call, now_ms=MIDNIGHT + 60_000).spans == {}
 
     def test_a_range_failed_from_the_bar_in_which_it_begins(self) -> None:
         call = BarsCall((Work(BTCUSD),), MIDNIGHT + 1, MIDNIGHT + HOUR_MS)
-        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
-        (span,) = refusal_findings(call, call.work, None, down, self.NOW, Fault.PROVIDER).spans["BTCUSD"]
+        (span,) = self.found(call).spans["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT, MIDNIGHT + HOUR_MS)
 
     @pytest.mark.parametrize("answers", [0, 3])
     def test_it_is_known_after_how_many_answers_it_came(self, answers: int) -> None:
-        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
         work = self.PAST.work
-        findings = refusal_findings(
-            self.PAST, work, None, down, self.NOW, Fault.PROVIDER, *[answers] * bool(answers)
-        )
+        findings = refusal_findings(self.PAST, work, self.DOWN, Fault.PROVIDER, answers)
         assert [result.answers for result in findings.results] == [answers]
 
     def test_the_fault_is_the_one_that_was_found(self) -> None:
-        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
         for fault in Fault:
-            findings = refusal_findings(self.PAST, self.PAST.work, None, down, self.NOW, fault)
+            findings = self.found(self.PAST, fault=fault)
             assert [result.fault for result in findings.results] == [fault]
 
     def test_nothing_of_an_answer_was_of_no_use_where_there_was_none(self) -> None:
-        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
-        findings = refusal_findings(self.PAST, self.PAST.work, None, down, self.NOW, Fault.PROVIDER)
+        findings = self.found(self.PAST)
         assert (findings.bars_refused, findings.prices_refused) == (0, 0)
 
     def test_a_call_for_prices_leaves_the_ledger_alone(self) -> None:
-        down = Refusal(RefusalKind.PROVIDER_DOWN, "503")
-        findings = refusal_findings(SnapshotCall(WORK), WORK, None, down, self.NOW, Fault.PROVIDER)
+        findings = self.found(SnapshotCall(WORK))
         assert findings.spans == {}
 
 

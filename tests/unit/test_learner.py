@@ -11,8 +11,13 @@ import pytest
 
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.calls import BarsCall, Call, GroupedDayCall, PreviousDayCall, SnapshotCall, plan
-from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
+from assetbatch.domain.calls import BarsCall, Call, GroupedDayCall, SnapshotCall, choose_calls
+from assetbatch.domain.entitlements import (
+    Entitlements,
+    KnownRestriction,
+    Observation,
+    Restriction,
+)
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import BAR_MS, Bar, Price
 from assetbatch.domain.refusals import RefusalKind
@@ -20,9 +25,9 @@ from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work
 from assetbatch.errors import RedisError
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
-from assetbatch.provider.refusals import Refusal
+from assetbatch.refresh.endpoints import endpoint_of
 from assetbatch.refresh.interpretation import ClassRefusal
-from assetbatch.refresh.learner import PlanLearner, history_edge, lack_shown_by
+from assetbatch.refresh.learner import Learner
 from assetbatch.refresh.reporter import Reporter
 from assetbatch.state.entitlement_store import EntitlementStore
 
@@ -59,9 +64,15 @@ class Taught:
     def __init__(self, known: Entitlements | None = None) -> None:
         self.known = known or Entitlements(end_of_day=False)
         self.others = Recorder()
-        self.learner = PlanLearner(
+        self.learner = Learner(
             self.known, cast("EntitlementStore", self.others), cast("Reporter", self.others)
         )
+
+    def refused(self, call: Call, kind: RefusalKind, message: str) -> None:
+        """As the engine does with a refusal that shows a restriction."""
+        shown = endpoint_of(call).restriction(call, kind, NOW)
+        assert shown is not None
+        self.learner.refused(call, shown, message, NOW)
 
 
 def bars_answer(*starts_ms: int, **other: Any) -> BarsAnswer:
@@ -81,7 +92,7 @@ def bars_answer(*starts_ms: int, **other: Any) -> BarsAnswer:
 class TestARefusal:
     def test_of_the_plan_is_remembered_and_said_once_for_each_class(self) -> None:
         taught = Taught()
-        assert taught.learner.refused(SNAPSHOT, Refusal(RefusalKind.NOT_IN_PLAN, "upgrade"), NOW)
+        taught.refused(SNAPSHOT, RefusalKind.NOT_IN_PLAN, "upgrade")
         assert taught.others.said == [(Restriction.SNAPSHOT, False)] * 2
         assert [
             (kept.restriction, kept.message)
@@ -91,20 +102,15 @@ class TestARefusal:
         assert taught.learner.revision == 2
         assert not taught.known.snapshots(CRYPTO, NOW)
 
-    def test_of_the_assets_own_teaches_nothing(self) -> None:
-        taught = Taught()
-        assert not taught.learner.refused(SNAPSHOT, Refusal(RefusalKind.PROVIDER_DOWN, "503"), NOW)
-        assert (taught.others.kept, taught.learner.revision) == ([], 0)
-
     def test_that_was_expected_is_said_as_such(self) -> None:
         taught = Taught(Entitlements(end_of_day=True))
         call = BarsCall((Work(BTCUSD),), MIDNIGHT, NOW)
-        taught.learner.refused(call, Refusal(RefusalKind.TODAY_NOT_YET, "wait"), NOW)
+        taught.refused(call, RefusalKind.TODAY_NOT_YET, "wait")
         assert taught.others.said == [(Restriction.TODAY, True)]
 
     def test_of_a_day_that_is_not_published_has_its_midnight(self) -> None:
         taught = Taught(Entitlements(end_of_day=True))
-        taught.learner.refused(YESTERDAY, Refusal(RefusalKind.TODAY_NOT_YET, "wait"), NOW)
+        taught.refused(YESTERDAY, RefusalKind.TODAY_NOT_YET, "wait")
         assert taught.known.last_day_end_ms(CRYPTO, NOW) == MIDNIGHT - DAY_MS
 
 
@@ -114,11 +120,11 @@ class TestARefusalWithinASnapshot:
     WORK = (Work(BTCUSD), Work(ETHUSD))
 
     def calls(self, taught: Taught) -> list[type]:
-        return [type(call) for call in plan(self.WORK, {}, taught.known, NOW)]
+        return [type(call) for call in choose_calls(self.WORK, {}, taught.known, NOW)]
 
     def test_of_one_ticker_is_its_own(self) -> None:
         taught = Taught()
-        taught.learner.class_refused(SNAPSHOT, ClassRefusal(CRYPTO, "no", "X:BTCUSD"), NOW)
+        taught.learner.class_refused(Restriction.SNAPSHOT, ClassRefusal(CRYPTO, "no", "X:BTCUSD"), NOW)
         assert self.calls(taught) == [BarsCall, SnapshotCall]
         assert taught.known.snapshots(CRYPTO, NOW)
         assert not taught.known.snapshots(CRYPTO, NOW, "X:BTCUSD")
@@ -126,12 +132,12 @@ class TestARefusalWithinASnapshot:
 
     def test_of_a_class_is_of_all_its_tickers(self) -> None:
         taught = Taught()
-        taught.learner.class_refused(SNAPSHOT, ClassRefusal(CRYPTO, "no", None), NOW)
+        taught.learner.class_refused(Restriction.SNAPSHOT, ClassRefusal(CRYPTO, "no", None), NOW)
         assert self.calls(taught) == [BarsCall, BarsCall]
 
     def test_has_no_moment_and_the_words_of_the_answer(self) -> None:
         taught = Taught()
-        taught.learner.class_refused(SNAPSHOT, ClassRefusal(CRYPTO, "no", None), NOW)
+        taught.learner.class_refused(Restriction.SNAPSHOT, ClassRefusal(CRYPTO, "no", None), NOW)
         (kept,) = taught.others.kept
         assert isinstance(kept, KnownRestriction)
         assert (kept.restriction, kept.message, kept.history_starts_ms) == (Restriction.SNAPSHOT, "no", None)
@@ -140,19 +146,19 @@ class TestARefusalWithinASnapshot:
     def test_of_one_ticker_after_another_is_of_both(self) -> None:
         taught = Taught()
         for ticker in ("X:BTCUSD", "X:ETHUSD"):
-            taught.learner.class_refused(SNAPSHOT, ClassRefusal(CRYPTO, "no", ticker), NOW)
+            taught.learner.class_refused(Restriction.SNAPSHOT, ClassRefusal(CRYPTO, "no", ticker), NOW)
         assert self.calls(taught) == [BarsCall, BarsCall]
         assert taught.known.snapshots(CRYPTO, NOW, "X:SOLUSD")
 
     def test_of_one_ticker_leaves_one_of_the_class_as_it_is(self) -> None:
         taught = Taught()
         for ticker in (None, "X:BTCUSD"):
-            taught.learner.class_refused(SNAPSHOT, ClassRefusal(CRYPTO, "no", ticker), NOW)
+            taught.learner.class_refused(Restriction.SNAPSHOT, ClassRefusal(CRYPTO, "no", ticker), NOW)
         assert not taught.known.snapshots(CRYPTO, NOW, "X:SOLUSD")
 
     def test_is_asked_again_after_a_day(self) -> None:
         taught = Taught()
-        taught.learner.class_refused(SNAPSHOT, ClassRefusal(CRYPTO, "no", "X:BTCUSD"), NOW)
+        taught.learner.class_refused(Restriction.SNAPSHOT, ClassRefusal(CRYPTO, "no", "X:BTCUSD"), NOW)
         assert taught.known.snapshots(CRYPTO, NOW + DAY_MS, "X:BTCUSD")
 
 
@@ -313,48 +319,15 @@ class TestWhatCannotBeKept:
     def test_is_said_and_holds_in_this_process(self) -> None:
         taught = Taught()
         taught.others.error = error = RedisError("redis is read-only")
-        taught.learner.refused(SNAPSHOT, Refusal(RefusalKind.NOT_IN_PLAN, "upgrade"), NOW)
+        taught.refused(SNAPSHOT, RefusalKind.NOT_IN_PLAN, "upgrade")
         assert taught.learner.redis_error is error
         assert taught.learner.revision == 2
         assert not taught.known.snapshots(CRYPTO, NOW)
-
-
-@pytest.mark.parametrize(
-    ("call", "kind", "lack"),
-    [
-        (BarsCall((Work(BTCUSD),), 0, MIDNIGHT), RefusalKind.TODAY_NOT_YET, Restriction.TODAY),
-        (BarsCall((Work(BTCUSD),), 0, MIDNIGHT - 1), RefusalKind.TODAY_NOT_YET, Restriction.LAST_DAY),
-        (BarsCall((Work(BTCUSD),), 0, NOW - 4 * DAY_MS + 1), RefusalKind.TODAY_NOT_YET, Restriction.LAST_DAY),
-        (BarsCall((Work(BTCUSD),), 0, NOW - 4 * DAY_MS), RefusalKind.TODAY_NOT_YET, None),
-        (BarsCall((Work(BTCUSD),), NOW - 41 * DAY_MS, NOW), RefusalKind.TIMEFRAME, Restriction.INTRADAY),
-        (BarsCall((Work(BTCUSD),), NOW - 41 * DAY_MS - 1, NOW), RefusalKind.TIMEFRAME, None),
-        (PreviousDayCall((Work(BTCUSD),)), RefusalKind.UNKNOWN_TICKER, None),
-        (SnapshotCall((Work(BTCUSD),)), RefusalKind.KEY, None),
-    ],
-)
-def test_where_a_refusal_turns_from_one_lack_into_another(
-    call: Call, kind: RefusalKind, lack: Restriction | None
-) -> None:
-    assert lack_shown_by(call, kind, NOW) is lack
-
-
-def test_the_day_before_a_leap_day_is_no_leap_day() -> None:
-    now_ms = to_ms(datetime(2028, 2, 28, 12, tzinfo=ZoneInfo("America/New_York")))
-    began = to_ms(datetime(2026, 2, 27, tzinfo=ZoneInfo("America/New_York")))
-    edge = to_ms(datetime(2026, 2, 28, tzinfo=ZoneInfo("America/New_York")))
-    assert history_edge(BarsCall((Work(BTCUSD),), began, edge), now_ms) == edge
-
-
-def test_on_the_29th_of_another_month_and_in_another_february_the_day_is_the_same() -> None:
-    for month, day in ((1, 29), (3, 29), (2, 27)):
-        now_ms = to_ms(datetime(2028, month, day, 12, tzinfo=ZoneInfo("America/New_York")))
-        edge = to_ms(datetime(2026, month, day, tzinfo=ZoneInfo("America/New_York")))
-        assert history_edge(BarsCall((Work(BTCUSD),), edge - 1, edge), now_ms) == edge
 
 
 def test_a_refused_day_of_a_market_is_one_that_is_not_published_yet() -> None:
     taught = Taught(Entitlements(end_of_day=True))
     day = datetime.fromtimestamp((MIDNIGHT - HOUR_MS) / 1000, ZoneInfo("America/New_York")).date()
     call = GroupedDayCall((Work(BTCUSD),), CRYPTO, day)
-    taught.learner.refused(call, Refusal(RefusalKind.TODAY_NOT_YET, "wait"), NOW)
+    taught.refused(call, RefusalKind.TODAY_NOT_YET, "wait")
     assert taught.known.last_day_end_ms(CRYPTO, NOW) == MIDNIGHT - DAY_MS

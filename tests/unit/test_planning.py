@@ -20,7 +20,7 @@ from assetbatch.domain.calls import (
     MarketSnapshotCall,
     PreviousDayCall,
     SnapshotCall,
-    plan,
+    choose_calls,
 )
 from assetbatch.domain.coverage import record, unanswered
 from assetbatch.domain.due import Verdict, assess, bars_lag, expected_next_start
@@ -208,29 +208,29 @@ class TestCalls:
             )
             for n in range(501)
         ]
-        calls = plan([Work(asset) for asset in assets], {}, PAID, WEDNESDAY)
+        calls = choose_calls([Work(asset) for asset in assets], {}, PAID, WEDNESDAY)
         assert [len(call.work) for call in calls] == [250, 250, 1]
         assert [item.asset for call in calls for item in call.work] == assets
 
     def test_without_snapshots_there_is_one_range_per_asset_in_order(self) -> None:
-        calls = plan([Work(XAUUSD), Work(EURUSD), Work(BTCUSD)], {}, FREE, WEDNESDAY)
+        calls = choose_calls([Work(XAUUSD), Work(EURUSD), Work(BTCUSD)], {}, FREE, WEDNESDAY)
         assert [type(call) for call in calls] == [BarsCall] * 3
         assert [call.work[0].asset for call in calls] == [XAUUSD, EURUSD, BTCUSD]
 
     def test_a_first_range_reaches_one_page_back_and_ends_where_the_free_plan_ends(self) -> None:
         midnight = new_york("2026-11-18T00:00")
-        calls = plan([Work(EURUSD)], {}, FREE, WEDNESDAY)
+        calls = choose_calls([Work(EURUSD)], {}, FREE, WEDNESDAY)
         assert only_range(calls) == (midnight - PAGE_MS, midnight - 1)
 
     def test_a_later_range_begins_with_the_day_of_the_last_stored_bar(self) -> None:
         last_bar = new_york("2026-11-16T13:05")
         before = stored(as_of_ms=last_bar + BAR_MS, synced_ms=last_bar, last_bar_ms=last_bar)
-        start_ms, _ = only_range(plan([Work(EURUSD)], {"EURUSD": before}, FREE, WEDNESDAY))
+        start_ms, _ = only_range(choose_calls([Work(EURUSD)], {"EURUSD": before}, FREE, WEDNESDAY))
         assert start_ms == new_york("2026-11-16T00:00")
 
     def test_a_range_never_asks_for_more_than_a_page_holds(self) -> None:
         before = stored(as_of_ms=0, synced_ms=0, last_bar_ms=WEDNESDAY - 400 * DAY)
-        calls = plan([Work(EURUSD, WorkKind.BARS)], {"EURUSD": before}, PAID, WEDNESDAY)
+        calls = choose_calls([Work(EURUSD, WorkKind.BARS)], {"EURUSD": before}, PAID, WEDNESDAY)
         start_ms, end_ms = only_range(calls)
         assert end_ms - start_ms < PAGE_MS + BAR_MS
 
@@ -238,21 +238,21 @@ class TestCalls:
         known = Entitlements(
             end_of_day=False, restrictions=[refusal(Restriction.SNAPSHOT, AssetType.FOREX, WEDNESDAY)]
         )
-        calls = plan([Work(EURUSD), Work(BTCUSD)], {}, known, WEDNESDAY)
+        calls = choose_calls([Work(EURUSD), Work(BTCUSD)], {}, known, WEDNESDAY)
         assert [type(call) for call in calls] == [BarsCall, SnapshotCall]
 
     def test_without_intraday_bars_the_previous_day_is_asked(self) -> None:
         known = Entitlements(
             end_of_day=True, restrictions=[refusal(Restriction.INTRADAY, AssetType.FOREX, WEDNESDAY)]
         )
-        assert plan([Work(EURUSD)], {}, known, WEDNESDAY) == [PreviousDayCall((Work(EURUSD),))]
+        assert choose_calls([Work(EURUSD)], {}, known, WEDNESDAY) == [PreviousDayCall((Work(EURUSD),))]
 
     def test_without_intraday_bars_one_grouped_call_serves_a_whole_market(self) -> None:
         known = Entitlements(
             end_of_day=True,
             restrictions=[refusal(Restriction.INTRADAY, kind, WEDNESDAY) for kind in AssetType],
         )
-        calls = plan([Work(EURUSD), Work(BTCUSD), Work(XAUUSD)], {}, known, WEDNESDAY)
+        calls = choose_calls([Work(EURUSD), Work(BTCUSD), Work(XAUUSD)], {}, known, WEDNESDAY)
         assert calls == [
             GroupedDayCall((Work(EURUSD), Work(XAUUSD)), AssetType.FOREX, date(2026, 11, 17)),
             PreviousDayCall((Work(BTCUSD),)),
@@ -260,15 +260,15 @@ class TestCalls:
 
     def test_assets_that_keep_no_bars_share_a_grouped_call_where_only_ended_days_are_shown(self) -> None:
         priced = [Work(msgspec.structs.replace(asset, bars=False)) for asset in (EURUSD, XAUUSD)]
-        assert [type(call) for call in plan(priced, {}, FREE, WEDNESDAY)] == [GroupedDayCall]
-        assert [type(call) for call in plan([Work(EURUSD), Work(XAUUSD)], {}, FREE, WEDNESDAY)] == [
+        assert [type(call) for call in choose_calls(priced, {}, FREE, WEDNESDAY)] == [GroupedDayCall]
+        assert [type(call) for call in choose_calls([Work(EURUSD), Work(XAUUSD)], {}, FREE, WEDNESDAY)] == [
             BarsCall,
             BarsCall,
         ]
 
     def test_a_grouped_call_after_a_weekend_asks_for_the_last_day_with_trading(self) -> None:
         priced = [Work(msgspec.structs.replace(asset, bars=False)) for asset in (EURUSD, XAUUSD)]
-        (call,) = plan(priced, {}, FREE, SUNDAY)
+        (call,) = choose_calls(priced, {}, FREE, SUNDAY)
         assert isinstance(call, GroupedDayCall)
         assert call.day == date(2026, 11, 20)
 
@@ -279,16 +279,16 @@ class TestCalls:
         )
         work = [Work(EURUSD), Work(XAUUSD)]
         known = Entitlements(end_of_day=False, restrictions=[refused])
-        assert [type(call) for call in plan(work, {}, known, WEDNESDAY)] == [BarsCall, BarsCall]
+        assert [type(call) for call in choose_calls(work, {}, known, WEDNESDAY)] == [BarsCall, BarsCall]
         known = Entitlements(end_of_day=False, restrictions=[refused], observations=[seen])
-        assert plan(work, {}, known, WEDNESDAY) == [MarketSnapshotCall(tuple(work), AssetType.FOREX)]
+        assert choose_calls(work, {}, known, WEDNESDAY) == [MarketSnapshotCall(tuple(work), AssetType.FOREX)]
 
     def test_bars_work_asks_for_bars_where_prices_come_from_snapshots(self) -> None:
-        calls = plan([Work(EURUSD), Work(EURUSD, WorkKind.BARS)], {}, PAID, WEDNESDAY)
+        calls = choose_calls([Work(EURUSD), Work(EURUSD, WorkKind.BARS)], {}, PAID, WEDNESDAY)
         assert [type(call) for call in calls] == [SnapshotCall, BarsCall]
 
     def test_prices_come_before_bars(self) -> None:
-        calls = plan([Work(EURUSD, WorkKind.BARS), Work(BTCUSD)], {}, PAID, WEDNESDAY)
+        calls = choose_calls([Work(EURUSD, WorkKind.BARS), Work(BTCUSD)], {}, PAID, WEDNESDAY)
         assert [type(call) for call in calls] == [SnapshotCall, BarsCall]
 
     def test_the_latest_range_fills_older_holes_that_fit_its_page(self) -> None:
@@ -307,12 +307,12 @@ class TestCalls:
         assert latest_range(BTCUSD, before, FREE, WEDNESDAY) == (midnight - 2 * DAY, midnight)
 
     def test_the_first_range_of_the_queue_looks_whether_the_free_plan_shows_the_running_day(self) -> None:
-        _, end_ms = only_range(plan([Work(EURUSD)], {}, FREE, WEDNESDAY, probe_today=True))
+        _, end_ms = only_range(choose_calls([Work(EURUSD)], {}, FREE, WEDNESDAY, probe_today=True))
         assert end_ms == WEDNESDAY - 1
         refused = Entitlements(
             end_of_day=True, restrictions=[refusal(Restriction.TODAY, AssetType.FOREX, WEDNESDAY)]
         )
-        _, end_ms = only_range(plan([Work(EURUSD)], {}, refused, WEDNESDAY, probe_today=True))
+        _, end_ms = only_range(choose_calls([Work(EURUSD)], {}, refused, WEDNESDAY, probe_today=True))
         assert end_ms == new_york("2026-11-18T00:00") - 1
 
 
@@ -344,7 +344,7 @@ class TestThePast:
     def test_a_page_that_was_asked_for_costs_nothing(self) -> None:
         work = page(BTCUSD, date(2026, 3, 1), date(2026, 3, 10))
         assert not assess(work, self.KNOWN, FREE, WEDNESDAY).due
-        assert plan([work], {"BTCUSD": self.KNOWN}, FREE, WEDNESDAY) == []
+        assert choose_calls([work], {"BTCUSD": self.KNOWN}, FREE, WEDNESDAY) == []
 
     def test_a_page_reaches_no_further_back_than_the_plan(self) -> None:
         edge = new_york("2026-02-10")
@@ -366,7 +366,7 @@ class TestThePast:
             page(BTCUSD, date(2026, 2, 15), date(2026, 2, 20)),
             page(BTCUSD, date(2026, 2, 1), date(2026, 2, 14)),
         ]
-        calls = plan(work, {"BTCUSD": self.KNOWN}, FREE, WEDNESDAY)
+        calls = choose_calls(work, {"BTCUSD": self.KNOWN}, FREE, WEDNESDAY)
         assert only_range(calls) == (new_york("2026-02-01"), new_york("2026-02-21") - 1)
 
     def test_a_bar_of_no_use_is_asked_for_again_after_pauses_that_double(self) -> None:
@@ -465,7 +465,7 @@ class TestEveryPlan:
         self, planning: tuple[list[Work], dict[str, StoredAsset], Entitlements, int, bool]
     ) -> None:
         work, before, known, now, probe = planning
-        calls = plan(work, before, known, now, probe_today=probe)
+        calls = choose_calls(work, before, known, now, probe_today=probe)
         assert sorted(item.id for call in calls for item in call.work) == sorted(item.id for item in work)
 
     @given(plannings())
@@ -473,7 +473,7 @@ class TestEveryPlan:
         self, planning: tuple[list[Work], dict[str, StoredAsset], Entitlements, int, bool]
     ) -> None:
         work, before, known, now, probe = planning
-        for call in plan(work, before, known, now, probe_today=probe):
+        for call in choose_calls(work, before, known, now, probe_today=probe):
             for item in call.work:
                 kind = item.asset.asset_type
                 lacking = {
@@ -506,7 +506,7 @@ class TestEveryPlan:
         self, planning: tuple[list[Work], dict[str, StoredAsset], Entitlements, int, bool]
     ) -> None:
         work, before, known, now, probe = planning
-        calls = plan(work, before, known, now, probe_today=probe)
+        calls = choose_calls(work, before, known, now, probe_today=probe)
         assert sum(isinstance(call, SnapshotCall) for call in calls) <= 1
         shared = [
             (type(c), c.asset_type) for c in calls if isinstance(c, MarketSnapshotCall | GroupedDayCall)
@@ -528,7 +528,7 @@ class TestEveryPlan:
         self, planning: tuple[list[Work], dict[str, StoredAsset], Entitlements, int, bool]
     ) -> None:
         work, before, known, now, probe = planning
-        for call in plan(work, before, known, now, probe_today=probe):
+        for call in choose_calls(work, before, known, now, probe_today=probe):
             if not isinstance(call, BarsCall):
                 continue
             assert 0 <= call.end_ms - call.start_ms <= PAGE_MS + HOUR  # a day of 25 hours
@@ -544,7 +544,7 @@ class TestEveryPlan:
         work, before, known, now, probe = planning
         has_price = [
             any(item.kind is WorkKind.PRICE for item in call.work)
-            for call in plan(work, before, known, now, probe_today=probe)
+            for call in choose_calls(work, before, known, now, probe_today=probe)
         ]
         assert has_price == sorted(has_price, reverse=True)
 

@@ -18,8 +18,7 @@ from assetbatch.domain.calls import (
     PreviousDayCall,
     SnapshotCall,
     asset_types,
-    describe,
-    plan,
+    choose_calls,
     shares_calls,
 )
 from assetbatch.domain.due import assess, bars_lag, bars_to_queue, expected_next_start
@@ -413,45 +412,45 @@ def sizes(calls: list[Call]) -> list[tuple[type[Call], int]]:
 class TestSharedCalls:
     def test_one_grouped_call_serves_any_number(self) -> None:
         known = paid_without(Restriction.SNAPSHOT, Restriction.BARS)
-        assert sizes(plan(assets(600), {}, known, WEDNESDAY)) == [(GroupedDayCall, 600)]
+        assert sizes(choose_calls(assets(600), {}, known, WEDNESDAY)) == [(GroupedDayCall, 600)]
 
     def test_snapshots_of_a_market_serve_250_each(self) -> None:
         known = Entitlements(end_of_day=False)
         known.saw(FOREX, WEDNESDAY, WEDNESDAY, market_open=True)
         known.refused(Restriction.SNAPSHOT, FOREX, "no", WEDNESDAY, ticker="C:EURUSD")
-        calls = plan(assets(251), {}, known, WEDNESDAY)
+        calls = choose_calls(assets(251), {}, known, WEDNESDAY)
         assert sizes(calls) == [(MarketSnapshotCall, 250), (MarketSnapshotCall, 1)]
 
     def test_without_grouped_days_each_asks_for_its_own(self) -> None:
         known = paid_without(Restriction.SNAPSHOT, Restriction.BARS, Restriction.GROUPED)
-        assert sizes(plan(assets(2), {}, known, WEDNESDAY)) == [(PreviousDayCall, 1)] * 2
+        assert sizes(choose_calls(assets(2), {}, known, WEDNESDAY)) == [(PreviousDayCall, 1)] * 2
 
     def test_of_one_asset_alone_is_none_and_leaves_the_others_theirs(self) -> None:
         known = Entitlements(end_of_day=True)
         priced = [structs.replace(asset, bars=False) for asset in (BTCUSD, EURUSD)]
         work = [Work(priced[0]), Work(priced[1]), *assets(1, bars=False)]
-        assert sizes(plan(work, {}, known, WEDNESDAY)) == [(BarsCall, 1), (GroupedDayCall, 2)]
+        assert sizes(choose_calls(work, {}, known, WEDNESDAY)) == [(BarsCall, 1), (GroupedDayCall, 2)]
 
     def test_without_5_minute_bars_no_work_of_an_asset_is_left_out(self) -> None:
         known = paid_without(Restriction.SNAPSHOT, Restriction.BARS, Restriction.GROUPED)
         work = [Work(EURUSD), Work(EURUSD, WorkKind.BARS)]
-        assert sizes(plan(work, {}, known, WEDNESDAY)) == [(PreviousDayCall, 1)] * 2
+        assert sizes(choose_calls(work, {}, known, WEDNESDAY)) == [(PreviousDayCall, 1)] * 2
 
     def test_without_bars_to_keep_a_day_that_is_shown_is_asked_for_by_bars(self) -> None:
         known = paid_without(Restriction.SNAPSHOT)
-        assert sizes(plan(assets(2, bars=False), {}, known, WEDNESDAY)) == [(BarsCall, 1)] * 2
+        assert sizes(choose_calls(assets(2, bars=False), {}, known, WEDNESDAY)) == [(BarsCall, 1)] * 2
 
     def test_a_grouped_day_is_the_last_that_has_ended(self) -> None:
         known = paid_without(Restriction.SNAPSHOT, Restriction.BARS)
-        (call,) = plan(assets(2), {}, known, WEDNESDAY)
+        (call,) = choose_calls(assets(2), {}, known, WEDNESDAY)
         assert isinstance(call, GroupedDayCall)
         assert call.day == date(2026, 11, 17)
 
     def test_stand_where_the_first_of_their_work_stood(self) -> None:
         known = paid_without(Restriction.SNAPSHOT)
         work = [Work(BTCUSD), *assets(1), Work(structs.replace(BTCUSD, symbol="ETH"))]
-        assert sizes(plan(work, {}, known, WEDNESDAY)) == [(SnapshotCall, 2), (BarsCall, 1)]
-        assert sizes(plan(work[1:], {}, known, WEDNESDAY)) == [(BarsCall, 1), (SnapshotCall, 1)]
+        assert sizes(choose_calls(work, {}, known, WEDNESDAY)) == [(SnapshotCall, 2), (BarsCall, 1)]
+        assert sizes(choose_calls(work[1:], {}, known, WEDNESDAY)) == [(BarsCall, 1), (SnapshotCall, 1)]
 
     def test_pay_where_one_asset_can_share_a_call(self) -> None:
         known = paid_without(Restriction.SNAPSHOT)
@@ -466,14 +465,14 @@ class TestRangesOfOneAsset:
         first = date(2026, 6, 1)
         middle, last = first + timedelta(days=9), first + timedelta(days=days - 1)
         work = [page(BTCUSD, first, middle), page(BTCUSD, middle + timedelta(days=1), last)]
-        assert sizes(plan(work, {}, PAID, WEDNESDAY)) == [(BarsCall, 2 // calls)] * calls
+        assert sizes(choose_calls(work, {}, PAID, WEDNESDAY)) == [(BarsCall, 2 // calls)] * calls
 
     def test_that_lie_within_one_another_end_with_the_longest(self) -> None:
         work = [
             page(BTCUSD, date(2026, 6, 1), date(2026, 6, 20)),
             page(BTCUSD, date(2026, 6, 2), date(2026, 6, 3)),
         ]
-        (call,) = plan(work, {}, PAID, WEDNESDAY)
+        (call,) = choose_calls(work, {}, PAID, WEDNESDAY)
         assert isinstance(call, BarsCall)
         assert call.end_ms == to_ms(datetime(2026, 6, 21, tzinfo=new_york_zone())) - 1
 
@@ -481,7 +480,7 @@ class TestRangesOfOneAsset:
         """A range that begins with a whole bar is longer than a page by the part of a bar that is over."""
         known = paid_without(Restriction.SNAPSHOT, Restriction.MARKET_SNAPSHOT, asset_type=CRYPTO)
         for now_ms in (WEDNESDAY, WEDNESDAY + 1, WEDNESDAY + BAR - 1):
-            calls = plan([Work(BTCUSD), Work(BTCUSD, WorkKind.BARS)], {}, known, now_ms)
+            calls = choose_calls([Work(BTCUSD), Work(BTCUSD, WorkKind.BARS)], {}, known, now_ms)
             assert calls == [
                 BarsCall((Work(BTCUSD), Work(BTCUSD, WorkKind.BARS)), WEDNESDAY - PAGE, now_ms - 1)
             ]
@@ -490,9 +489,12 @@ class TestRangesOfOneAsset:
         longest = page(BTCUSD, date(2026, 10, 5), date(2026, 11, 7))
         within = page(BTCUSD, date(2026, 10, 6), date(2026, 11, 7))
         beyond = page(BTCUSD, date(2026, 10, 6), date(2026, 11, 8))
-        assert sizes(plan([within, longest, beyond], {}, PAID, WEDNESDAY)) == [(BarsCall, 2), (BarsCall, 1)]
+        assert sizes(choose_calls([within, longest, beyond], {}, PAID, WEDNESDAY)) == [
+            (BarsCall, 2),
+            (BarsCall, 1),
+        ]
         begins_alike = page(BTCUSD, date(2026, 10, 5), date(2026, 10, 6))
-        assert sizes(plan([begins_alike, longest], {}, PAID, WEDNESDAY)) == [(BarsCall, 2)]
+        assert sizes(choose_calls([begins_alike, longest], {}, PAID, WEDNESDAY)) == [(BarsCall, 2)]
 
     def test_stand_where_the_first_of_their_work_stood(self) -> None:
         other = structs.replace(BTCUSD, symbol="ETHUSD", polygon_ticker="X:ETHUSD")
@@ -501,7 +503,7 @@ class TestRangesOfOneAsset:
             page(other, date(2026, 6, 1), date(2026, 6, 9)),
             page(BTCUSD, date(2026, 6, 1), date(2026, 6, 4)),
         ]
-        calls = plan(work, {}, PAID, WEDNESDAY)
+        calls = choose_calls(work, {}, PAID, WEDNESDAY)
         assert [(call.work[0].asset.symbol, len(call.work)) for call in calls] == [
             ("BTCUSD", 2),
             ("ETHUSD", 1),
@@ -536,26 +538,6 @@ class TestTheRhythmOfStarts:
 )
 def test_an_id_that_says_nothing_else_is_the_price_of_a_symbol_of_that_name(text: str) -> None:
     assert parse_work_id(text) == WorkId(text, WorkKind.PRICE)
-
-
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (SnapshotCall((Work(EURUSD), Work(BTCUSD))), "snapshot of 2 tickers"),
-        (MarketSnapshotCall((Work(EURUSD),), FOREX), "forex snapshot of 1 ticker"),
-        (
-            GroupedDayCall((Work(EURUSD),), FOREX, date(2026, 11, 17)),
-            "daily bars of all forex on 2026-11-17, for 1 ticker",
-        ),
-        (
-            BarsCall((Work(EURUSD),), MIDNIGHT, WEDNESDAY - 1),
-            "5-minute bars of C:EURUSD, 2026-11-18 05:00 UTC to 2026-11-18 15:00 UTC",
-        ),
-        (PreviousDayCall((Work(EURUSD),)), "previous day of C:EURUSD"),
-    ],
-)
-def test_a_call_in_words(call: Call, words: str) -> None:
-    assert describe(call) == words
 
 
 def test_a_call_touches_each_of_its_classes_once() -> None:

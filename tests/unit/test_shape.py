@@ -53,20 +53,20 @@ class TestColumn:
         self, precision: int, scale: int, fits: float, refused: float
     ) -> None:
         columns = BarColumns([numeric(precision, scale)])
-        assert columns.refused([Bar(0, 1.0, 1.0, 1.0, fits)]) == {}
-        assert "cannot hold" in columns.refused([Bar(0, 1.0, 1.0, 1.0, refused)])[0].error
+        assert columns.rejected([Bar(0, 1.0, 1.0, 1.0, fits)]) == {}
+        assert "cannot hold" in columns.rejected([Bar(0, 1.0, 1.0, 1.0, refused)])[0].error
 
     def test_the_smallest_price_of_a_numeric(self) -> None:
         columns = BarColumns([numeric(10, 4)])
-        assert columns.refused([Bar(0, 1.0, 1.0, 1.0, 0.00005)]) == {}
-        refused = columns.refused([Bar(300_000, 1.0, 1.0, 1.0, 0.000049)])
+        assert columns.rejected([Bar(0, 1.0, 1.0, 1.0, 0.00005)]) == {}
+        refused = columns.rejected([Bar(300_000, 1.0, 1.0, 1.0, 0.000049)])
         assert refused[300_000].error == f"{TABLE}.close (numeric(10,4)) would round 4.9e-05 to 0"
 
     @pytest.mark.parametrize(("base", "most"), [("smallint", 2**15 - 1), ("integer", 2**31 - 1)])
     def test_the_most_trades(self, base: str, most: int) -> None:
         columns = BarColumns([Column("trades", base, base, -1, False)])
-        assert columns.refused([Bar(0, 1.0, 1.0, 1.0, 1.0, None, None, most)]) == {}
-        assert columns.refused([Bar(0, 1.0, 1.0, 1.0, 1.0, None, None, most + 1)])
+        assert columns.rejected([Bar(0, 1.0, 1.0, 1.0, 1.0, None, None, most)]) == {}
+        assert columns.rejected([Bar(0, 1.0, 1.0, 1.0, 1.0, None, None, most + 1)])
 
     def test_our_own_types_refuse_nothing_and_take_binary_copies(self) -> None:
         own = [Column("close", "double precision", "double precision", -1, True)]
@@ -74,7 +74,7 @@ class TestColumn:
         own += [Column("ts", "timestamp with time zone", "timestamp with time zone", -1, True)]
         columns = BarColumns(own)
         assert columns.form == "binary"
-        assert columns.refused([Bar(0, 1e308, 1e308, 5e-324, 5e-324, None, None, 2**63 - 1)]) == {}
+        assert columns.rejected([Bar(0, 1e308, 1e308, 5e-324, 5e-324, None, None, 2**63 - 1)]) == {}
 
     def test_another_type_or_a_domain_takes_text(self) -> None:
         assert BarColumns([numeric(18, 8)]).form == "text"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assetbatch.domain.queueing import CallLimit
-from assetbatch.refresh.engine import time_for_calls, time_until_saving
+from assetbatch.refresh.call_time import time_for_calls, time_until_saving
 from assetbatch.refresh.inflight import calls_that_fit
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from assetbatch.domain.metrics import CallMade, Outcome, measure
+from assetbatch.domain.metrics import CallMade, measure
+from assetbatch.domain.results import AssetReport, CycleResult
+from assetbatch.domain.status import Status
 from assetbatch.health import Health
 from assetbatch.views.prometheus import render, render_down
 
@@ -28,13 +30,25 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 
 def counters() -> dict[str, int]:
-    outcome = Outcome("run_priority", "ok", NOW_MS, 1200, ["success", "failed"], {"bars_written": 7}, 3, {})
+    result = CycleResult(
+        command="run_priority",
+        cycle_id="c",
+        result="ok",
+        started_ms=NOW_MS - 1200,
+        duration_ms=1200,
+        bars_written=7,
+        queue_size=3,
+        assets=[
+            AssetReport(symbol="A", status=Status.SUCCESS),
+            AssetReport(symbol="B", status=Status.FAILED),
+        ],
+    )
     calls = [
         CallMade(NOW_MS, "ok", 0.08, sent=True, answered=True),
         CallMade(NOW_MS, "ok", 0.3, sent=True, answered=True),
         CallMade(NOW_MS, "vendor_down", 11, sent=True, answered=False),
     ]
-    return dict(measure(outcome, calls).counters)
+    return dict(measure(result, calls, NOW_MS).counters)
 
 
 def test_every_family_has_a_help_a_type_and_a_conventional_name(well: Health) -> None:

@@ -49,7 +49,7 @@ def holes(
     json: Json = False,
 ) -> None:
     """Show what is missing in the stored 5-minute bars, and why."""
-    from assetbatch.commands.backfill import find_holes
+    from assetbatch.commands.gaps import find_gaps
     from assetbatch.deadline import Deadline
     from assetbatch.domain.market_hours import start_of_day
 
@@ -57,7 +57,7 @@ def holes(
         config = load_config(options)
         from_ms = start_of_day(since.date()) if since else None
         with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
-            found = find_holes(services, symbols or [], from_ms, closed=closed)
+            found = find_gaps(services, symbols or [], from_ms, closed=closed)
         from assetbatch.views.terminal import backfill as view
 
         if json:

@@ -29,9 +29,9 @@ from assetbatch.errors import AssetbatchError, RedisError
 
 if TYPE_CHECKING:
     from assetbatch.cli.notices import Kind, Memory
-    from assetbatch.commands.result import CycleResult
     from assetbatch.config import Config
     from assetbatch.deadline import Deadline
+    from assetbatch.domain.results import CycleResult
     from assetbatch.monitoring.pings import Ping
     from assetbatch.refresh.progress import Progress
     from assetbatch.services import Services

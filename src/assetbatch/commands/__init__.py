@@ -1,5 +1,6 @@
-"""The three run commands: each start is one bounded, locked, recorded cycle.
+"""What the commands do, without the command line.
 
-Each takes the services it needs and a Deadline, and returns a CycleResult; errors that end a cycle are raised
-after they have been recorded. Import the module of the command: an idle start pays for what it uses.
+Each start of a run command is one locked and recorded cycle within a deadline. It takes the services and a
+Deadline and returns a CycleResult; an error that ends the cycle is recorded, then raised. Import the module
+of one command: an idle start pays only for what it uses.
 """

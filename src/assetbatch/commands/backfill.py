@@ -1,16 +1,17 @@
-"""What is missing in the stored bars and why, and the pages of the past that fill it."""
+"""Queue the pages of the past that fill the gaps of the bars."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from itertools import islice, zip_longest
 
 import msgspec
 
-from assetbatch.config.symbols import plain
+from assetbatch.commands.gaps import choose
+from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.coverage import Gap, completeness, explained_gaps, pages, unanswered
+from assetbatch.domain.coverage import pages, unanswered
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
@@ -26,25 +27,12 @@ from assetbatch.state.history import CYCLES_FOR_FORECAST
 from assetbatch.state.queue import DEAD_LETTERS_KEPT
 
 SHARE_FOR_PRICES = 2
-"""Pages of the past fill at most one part in so many of the queue: the rest is for prices."""
-
-
-class SymbolHoles(msgspec.Struct, frozen=True, kw_only=True):
-    """What is missing of one symbol since `from_ms`; None where nothing of it was ever asked for.
-
-    `complete` is the share (0 to 1) of its market's open time that is stored or known to be empty.
-    """
-
-    symbol: str
-    from_ms: int | None
-    visible_until_ms: int
-    complete: float | None
-    holes: list[Gap]
+"""Pages of the past fill at most one part in this many of the queue. The rest is for prices."""
 
 
 class SymbolBackfill(msgspec.Struct, frozen=True, kw_only=True):
-    """One symbol of a backfill: the pages (of `PAGE_DAYS` New York days) still to be asked for, the share of
-    the wanted time that is there or known to be empty, and what lies before the plan's history."""
+    """One symbol of a backfill: the pages (of `PAGE_DAYS` New York days) to ask for, the share of the wanted
+    time that is there or known to be empty, and the moment before which the plan shows nothing."""
 
     symbol: str
     pages: list[tuple[date, date]]
@@ -53,7 +41,7 @@ class SymbolBackfill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backfill has queued, what waits for room in the queue, and when all is expected to be there."""
+    """What a backfill has queued, what waits for room in the queue, and when all will be there."""
 
     symbols: list[SymbolBackfill]
     queued: int
@@ -61,170 +49,136 @@ class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
     forecast: Forecast
 
 
-def find_holes(
-    services: Services, symbols: Sequence[str], from_ms: int | None, *, closed: bool = False
-) -> list[SymbolHoles]:
-    """The holes of these symbols (all that keep bars, without any), from `from_ms` or where their history
-    begins up to now. Raises ConfigError for a symbol that is not configured or keeps no bars."""
-    now_ms = services.now_ms()
-    known = services.entitlements()
-    assets = choose(services.config.assets, symbols)
-    stored = services.store.load([asset.symbol for asset in assets])
-    starts = {
-        asset.symbol: floor_to_bar(start_ms)
-        for asset in assets
-        if (start_ms := _history_start(stored.get(asset.symbol), from_ms)) is not None
-    }
-    gaps = services.store.gaps(
-        {symbol: (start_ms, floor_to_bar(now_ms)) for symbol, start_ms in starts.items()}
-    )
-    found = []
-    for asset in assets:
-        spans = stored[asset.symbol].spans if asset.symbol in stored else ()
-        visible_until_ms = floor_to_bar(known.visible_until_ms(asset.asset_type, now_ms))
-        missing = gaps.get(asset.symbol, [])
-        found.append(
-            SymbolHoles(
-                symbol=asset.symbol,
-                from_ms=starts.get(asset.symbol),
-                visible_until_ms=visible_until_ms,
-                complete=completeness(asset.market, spans, visible_until_ms),
-                holes=explained_gaps(asset.market, spans, missing, visible_until_ms, include_closed=closed),
-            )
-        )
-    return found
+class BackfillPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backfill wants: for each symbol what the coverage is to say and a report, and the pages in the
+    order in which they are queued."""
 
-
-def _history_start(stored: StoredAsset | None, from_ms: int | None) -> int | None:
-    if stored is None or from_ms is not None:
-        return from_ms if stored else None
-    return stored.spans[0].start_ms if stored.spans else None
-
-
-def choose(assets: Iterable[Asset], symbols: Sequence[str]) -> list[Asset]:
-    """The enabled assets that keep bars, or those of them that are named; raises ConfigError for others."""
-    with_bars = {asset.symbol: asset for asset in assets if asset.bars}
-    for symbol in symbols:
-        if symbol not in with_bars:
-            near = [name for name in with_bars if plain(name) == plain(symbol)]
-            meant = f"did you mean {' or '.join(near)}? " if near else ""
-            raise ConfigError(
-                f"{symbol} is no enabled asset that keeps bars",
-                hint=f"{meant}assetbatch config show lists the assets; bars: true keeps them",
-            )
-    return [with_bars[symbol] for symbol in symbols] if symbols else list(with_bars.values())
+    symbols: list[SymbolBackfill]
+    intervals: dict[str, list[CoveredInterval]]
+    work: list[Work]
 
 
 def backfill(
     services: Services, symbols: Sequence[str], first_day: date, last_day: date | None, *, dry_run: bool
 ) -> BackfillReport:
-    """Wants the bars of these symbols from `first_day` (a New York day) to `last_day` (or now), and queues
-    the fewest pages that bring what is missing, as far as there is room; enqueue-secondary queues the rest.
+    """Want the bars of these symbols from `first_day` (a New York day) to `last_day` (or now). Queue the
+    fewest pages that bring what is missing, as far as there is room; enqueue-secondary queues the rest.
 
-    May be repeated at any time: what is stored, or was answered with nothing, is never asked for again.
-    Raises ConfigError for a symbol that is not configured, not registered or keeps no bars.
+    May be repeated at any time: what is stored, or was answered with nothing, is never asked for again. Raise
+    ConfigError for a symbol that is not configured, not registered or keeps no bars.
     """
-    config = services.config
-    now_ms = services.now_ms()
-    known = services.entitlements()
-    assets = choose(config.assets, symbols)
+    now_ms, known = services.now_ms(), services.entitlements()
+    assets = choose(services.config.assets, symbols)
     stored = services.store.load([asset.symbol for asset in assets])
     for asset in assets:
         if asset.symbol not in stored:
             raise ConfigError(f"{asset.symbol} is not registered in the database", hint="run assetbatch init")
-    from_ms = start_of_day(first_day)
-    ranges = {}
-    for asset in assets:
-        to_ms = known.ask_to_ms(asset.asset_type, now_ms)
-        if last_day is not None:
-            to_ms = min(to_ms, start_of_day(date.fromordinal(last_day.toordinal() + 1)))
-        ranges[asset.symbol] = (from_ms, max(from_ms, floor_to_bar(to_ms)))
+    ranges = {asset.symbol: wanted_range(asset, first_day, last_day, known, now_ms) for asset in assets}
     gaps = services.store.gaps({symbol: span for symbol, span in ranges.items() if span[0] < span[1]})
-    wanted: dict[str, list[CoveredInterval]] = {}
-    reports = []
-    for asset in assets:
-        before = stored[asset.symbol]
-        missing = gaps.get(asset.symbol, [])
-        spans, report = _want(asset, before, known, ranges[asset.symbol], missing, now_ms)
-        reports.append(report)
-        wanted[asset.symbol] = spans
-    work = list(
-        interleaved(
-            [Work(asset, WorkKind.HISTORY, first, last) for first, last in report.pages]
-            for asset, report in zip(assets, reports, strict=True)
-        )
-    )
-    queued = 0
-    if not dry_run:
-        services.store.save(Changes(spans=wanted), now_ms)
-        enqueued = _queue_pages(services, work)
-        queued = len(enqueued.added) + len(enqueued.duplicates)
-    by_lane = services.queue.by_lane()
-    ahead = len(work) - len(services.queue.known([item.id for item in work])) if dry_run else len(work)
-    if not dry_run:  # what lies between the wanted days and the ledger of before is asked for too
-        stored = services.store.load([asset.symbol for asset in assets])
-        ahead = max(
-            ahead, sum(len(pages_to_ask(asset, stored[asset.symbol], known, now_ms)) for asset in assets)
-        )
+    plan = plan_backfill(assets, stored, gaps, known, ranges, now_ms)
+    queued = 0 if dry_run else apply(services, plan, now_ms)
     return BackfillReport(
-        symbols=reports,
+        symbols=plan.symbols,
         queued=queued,
-        waiting_for_room=len(work) - queued,
-        forecast=forecast(
-            services.budget(),
-            QueueLoad(
-                queued=by_lane,
-                pages_elsewhere=ahead if dry_run else max(0, ahead - by_lane[Lane.HISTORY]),
-                starts_ms=services.history.job(RUN_PRIORITY).starts_ms,
-                cycles=services.history.cycles(RUN_QUEUE, CYCLES_FOR_FORECAST),
-            ),
-            known,
-            services.store.load([asset.symbol for asset in config.enabled_priority_assets]),
-            now_ms,
-        ),
+        waiting_for_room=len(plan.work) - queued,
+        forecast=_forecast(services, assets, plan, known, now_ms, is_applied=not dry_run),
     )
 
 
-def _want(
-    asset: Asset,
-    stored: StoredAsset,
-    known: Entitlements,
-    wanted: tuple[int, int],
-    gaps: Sequence[tuple[int, int]],
-    now_ms: int,
-) -> tuple[list[CoveredInterval], SymbolBackfill]:
-    """What the ledger is to say of a wanted range, and the pages that are missing in it.
+def wanted_range(
+    asset: Asset, first_day: date, last_day: date | None, known: Entitlements, now_ms: int
+) -> tuple[int, int]:
+    """Return the range `[start_ms, end_ms)` of the days that are wanted, as far as the plan shows them."""
+    start_ms, end_ms = start_of_day(first_day), known.ask_to_ms(asset.asset_type, now_ms)
+    if last_day is not None:
+        end_ms = min(end_ms, start_of_day(last_day + timedelta(days=1)))
+    return start_ms, max(start_ms, floor_to_bar(end_ms))
 
-    Where every open slot has a bar that nobody of us has asked for (an adopted table), nothing is missing.
+
+def plan_backfill(
+    assets: Sequence[Asset],
+    stored: Mapping[str, StoredAsset],
+    gaps: Mapping[str, Sequence[tuple[int, int]]],
+    known: Entitlements,
+    ranges: Mapping[str, tuple[int, int]],
+    now_ms: int,
+) -> BackfillPlan:
+    """Return what a backfill of these ranges wants. `gaps` are the stretches of the ranges without bars."""
+    intervals, reports = {}, []
+    for asset in assets:
+        symbol = asset.symbol
+        history_ms = known.history_from_ms(asset.asset_type, now_ms)
+        intervals[symbol], report = _plan_symbol(
+            asset, stored[symbol].spans, ranges[symbol], history_ms, gaps.get(symbol, ())
+        )
+        reports.append(report)
+    of_assets = (
+        [Work(asset, WorkKind.HISTORY, first, last) for first, last in report.pages]
+        for asset, report in zip(assets, reports, strict=True)
+    )
+    return BackfillPlan(symbols=reports, intervals=intervals, work=list(interleaved(of_assets)))
+
+
+def apply(services: Services, plan: BackfillPlan, now_ms: int) -> int:
+    """Store what is wanted and queue the pages that find room. Return how many are in the queue."""
+    services.store.save(Changes(spans=plan.intervals), now_ms)
+    enqueued = _queue_pages(services, plan.work)
+    return len(enqueued.added) + len(enqueued.duplicates)
+
+
+def _forecast(
+    services: Services,
+    assets: Sequence[Asset],
+    plan: BackfillPlan,
+    known: Entitlements,
+    now_ms: int,
+    *,
+    is_applied: bool,
+) -> Forecast:
+    """Return when all pages will be there, those of earlier backfills and of this one."""
+    by_lane = services.queue.by_lane()
+    if is_applied:  # what lies between the wanted days and the coverage of before is asked for too
+        stored = services.store.load([asset.symbol for asset in assets])
+        to_ask = sum(len(pages_to_ask(asset, stored[asset.symbol], known, now_ms)) for asset in assets)
+        pages_elsewhere = max(0, max(len(plan.work), to_ask) - by_lane[Lane.HISTORY])
+    else:
+        pages_elsewhere = len(plan.work) - len(services.queue.known([item.id for item in plan.work]))
+    load = QueueLoad(
+        queued=by_lane,
+        pages_elsewhere=pages_elsewhere,
+        starts_ms=services.history.job(RUN_PRIORITY).starts_ms,
+        cycles=services.history.cycles(RUN_QUEUE, CYCLES_FOR_FORECAST),
+    )
+    stored = services.store.load([asset.symbol for asset in services.config.enabled_priority_assets])
+    return forecast(services.budget(), load, known, stored, now_ms)
+
+
+def _plan_symbol(
+    asset: Asset,
+    spans: Sequence[CoveredInterval],
+    wanted: tuple[int, int],
+    history_ms: int,
+    gaps: Sequence[tuple[int, int]],
+) -> tuple[list[CoveredInterval], SymbolBackfill]:
+    """Return what the coverage is to say of a wanted range, and the pages that are missing in it.
+
+    If every open interval has a bar that assetbatch never asked for (an adopted table), nothing is missing.
     """
     start_ms, end_ms = wanted
-    edge_ms = min(end_ms, known.history_from_ms(asset.asset_type, now_ms))
-    spans = []
-    if start_ms < edge_ms:
-        spans.append(CoveredInterval(start_ms, edge_ms, IntervalState.NOT_IN_PLAN))
-    unasked = unanswered(stored.spans, max(start_ms, edge_ms), end_ms)
+    edge_ms = min(end_ms, history_ms)
+    known_from_ms = max(start_ms, edge_ms)
+    unasked = [(one.start_ms, one.end_ms) for one in unanswered(spans, known_from_ms, end_ms)]
     missing = [
         piece
         for stretch in unasked
-        for piece in _intersections((stretch.start_ms, stretch.end_ms), gaps)
+        for piece in _intersections(stretch, gaps)
         if open_ms_between(asset.market, *piece)
     ]
     found = pages(asset.market, missing, PAGE_DAYS)
     page_spans = sorted(days_range(Work(asset, WorkKind.HISTORY, first, last)) for first, last in found)
-    for stretch in unasked:
-        for piece in _intersections((stretch.start_ms, stretch.end_ms), page_spans):
-            spans.append(CoveredInterval(*piece, IntervalState.REQUESTED))
-        complete_ms = stretch.start_ms
-        for page_start_ms, page_end_ms in page_spans:
-            if complete_ms < min(page_start_ms, stretch.end_ms):
-                spans.append(
-                    CoveredInterval(complete_ms, min(page_start_ms, stretch.end_ms), IntervalState.ASKED)
-                )
-            complete_ms = max(complete_ms, page_end_ms)
-        # A closed end is no answer: a price that waits for a page before it would pass for complete.
-        if complete_ms < stretch.end_ms and open_ms_between(asset.market, complete_ms, stretch.end_ms):
-            spans.append(CoveredInterval(complete_ms, stretch.end_ms, IntervalState.ASKED))
-    open_ms = open_ms_between(asset.market, max(start_ms, edge_ms), end_ms) if edge_ms < end_ms else 0
+    too_old = [CoveredInterval(start_ms, edge_ms, IntervalState.NOT_IN_PLAN)] if start_ms < edge_ms else []
+    intervals = [one for stretch in unasked for one in _wanted_intervals(asset.market, stretch, page_spans)]
+    open_ms = open_ms_between(asset.market, known_from_ms, end_ms) if edge_ms < end_ms else 0
     missing_ms = sum(open_ms_between(asset.market, *piece) for piece in missing)
     report = SymbolBackfill(
         symbol=asset.symbol,
@@ -232,7 +186,25 @@ def _want(
         complete=1 - missing_ms / open_ms if open_ms else 1.0,
         too_old_before_ms=edge_ms if start_ms < edge_ms else None,
     )
-    return spans, report
+    return [*too_old, *intervals], report
+
+
+def _wanted_intervals(
+    market: Market, stretch: tuple[int, int], page_spans: Sequence[tuple[int, int]]
+) -> Iterator[CoveredInterval]:
+    """Yield the parts of a stretch: REQUESTED where a page covers it, ASKED between the pages, since all bars
+    are there."""
+    start_ms, end_ms = stretch
+    for piece in _intersections(stretch, page_spans):
+        yield CoveredInterval(*piece, IntervalState.REQUESTED)
+    complete_ms = start_ms
+    for page_start_ms, page_end_ms in page_spans:
+        if complete_ms < min(page_start_ms, end_ms):
+            yield CoveredInterval(complete_ms, min(page_start_ms, end_ms), IntervalState.ASKED)
+        complete_ms = max(complete_ms, page_end_ms)
+    # A closed end is no answer: a price that waits for a page before it would pass for complete.
+    if complete_ms < end_ms and open_ms_between(market, complete_ms, end_ms):
+        yield CoveredInterval(complete_ms, end_ms, IntervalState.ASKED)
 
 
 def _intersections(stretch: tuple[int, int], others: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -241,15 +213,16 @@ def _intersections(stretch: tuple[int, int], others: Sequence[tuple[int, int]]) 
 
 
 def interleaved(of_assets: Iterable[Iterable[Work]]) -> Iterator[Work]:
-    """The first page of each, then the second of each: the newest days of all symbols come first."""
+    """Return the first page of each asset, then the second of each: the newest days of all symbols come
+    first."""
     return (item for row in zip_longest(*of_assets) for item in row if item is not None)
 
 
 def enqueue_missing_pages(
     services: Services, assets: Sequence[Asset], stored: Mapping[str, StoredAsset], known: Entitlements
 ) -> int:
-    """Queues pages of the past that are missing, as far as there is room for them; returns how many. Dead
-    letters of pages that came in by another call meanwhile are thrown away."""
+    """Queue pages of the past that are missing, as far as there is room for them; return how many. Throw away
+    dead letters of pages that another call has brought meanwhile."""
     now_ms = services.now_ms()
     by_symbol = {asset.symbol: asset for asset in assets}
     settled = []

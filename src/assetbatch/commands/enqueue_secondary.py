@@ -1,39 +1,54 @@
-"""`enqueue-secondary`: queues the secondary assets that are due, then bars, then pages of the past."""
+"""`enqueue-secondary`: queue the secondary assets that are due, then bars, then pages of the past."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
+
 from assetbatch.commands.backfill import enqueue_missing_pages
-from assetbatch.commands.common import enqueue, enqueue_bars, load, split_due, symbols
+from assetbatch.commands.common import (
+    UNREGISTERED,
+    asset_report,
+    enqueue,
+    enqueue_bars,
+    load,
+    symbols,
+    unregistered,
+)
 from assetbatch.commands.result import (
     LEASE_SLACK_SECONDS,
-    AssetReport,
-    CycleResult,
     new_result,
     planned,
     recorded,
     skipped,
 )
 from assetbatch.deadline import Deadline
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.records import ENQUEUE_SECONDARY
+from assetbatch.domain.results import AssetReport, CycleResult
+from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work
+from assetbatch.refresh.interpretation import Result
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
+
+log = logging.getLogger("assetbatch")
 
 
 def enqueue_secondary(
     services: Services, deadline: Deadline, progress: Progress, *, dry_run: bool = False
 ) -> CycleResult:
-    """Puts every enabled secondary asset that is due into the queue, once; then the bars that snapshots
-    have left behind; then, as far as half of the queue is free, pages of the past that are missing."""
+    """Put every enabled secondary asset that is due into the queue, once; then the bars that snapshots have
+    left behind; then, as far as half of the queue is free, pages of the past that are missing."""
     result = new_result(services, ENQUEUE_SECONDARY)
     known = services.entitlements()
     if dry_run:
         assets = services.config.enabled_secondary_assets
-        work = [Work(asset) for asset in assets]
-        stored = services.store.load(symbols(assets))
-        due, _ = split_due(services, known, work, stored)
+        due, _ = due_prices(services, known, assets, services.store.load(symbols(assets)))
         return planned(result, [f"enqueue {item.id} as {item.asset.priority}" for item in due])
     with services.locks.hold(ENQUEUE_SECONDARY, deadline.seconds + LEASE_SLACK_SECONDS) as held:
         if not held:
@@ -52,14 +67,38 @@ def enqueue_secondary(
 def enqueue_due(services: Services, result: CycleResult, known: Entitlements) -> list[AssetReport]:
     """Queue all work that PostgreSQL shows to be due: what a queue needs to be whole again after a loss.
 
-    Returns reports of the secondary assets for which there is nothing to do.
+    Return reports of the secondary assets for which there is nothing to do.
     """
-    work = [Work(asset) for asset in services.config.enabled_secondary_assets]
     stored = load(services, result, symbols(services.config.assets))
-    due, rest = split_due(services, known, work, stored)
+    due, rest = due_prices(services, known, services.config.enabled_secondary_assets, stored)
     with services.queue.derived():
         enqueue(services, result, [(item.id, Lane.of(item.asset.priority)) for item in due])
         fresh = {report.symbol for report in rest}
         enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in fresh})
         result.enqueued += enqueue_missing_pages(services, services.config.assets, stored, known)
     return rest
+
+
+def due_prices(
+    services: Services, known: Entitlements, assets: Sequence[Asset], stored: Mapping[str, StoredAsset]
+) -> tuple[list[Work], list[AssetReport]]:
+    """Return the prices that are due, in their order, and reports of the assets for which there is nothing to
+    do: they are fresh, or not registered."""
+    now_ms = services.now_ms()
+    due, rest = [], []
+    for item in map(Work, assets):
+        before = stored.get(item.asset.symbol)
+        if before is None:
+            rest.append(unregistered(item))
+            continue
+        verdict = assess(item, before, known, now_ms)
+        log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.why.text)
+        if verdict.due:
+            due.append(item)
+        else:
+            fresh = Result(work=item, status=Status.FRESH, error=verdict.why.text, paused=verdict.paused)
+            rest.append(asset_report(fresh, before))
+    missing = [report.symbol for report in rest if report.status == Status.FAILED]
+    if missing:
+        log.warning("%s: %s", ", ".join(missing), UNREGISTERED)
+    return due, rest

@@ -1,4 +1,4 @@
-"""Makes a database ready: schema, provider, configured assets."""
+"""`init`: make a database ready with its schema, the provider and the configured assets."""
 
 from __future__ import annotations
 
@@ -17,29 +17,34 @@ if TYPE_CHECKING:
     from assetbatch.database.shape import Concern
 
 MIGRATION_SECONDS = 100.0
-"""The longest that the schema's transaction may take: bars may have to be moved into their months."""
+"""Maximum time of the transaction of the schema: it may have to move bars into their months."""
 
 
 class SetupReport(msgspec.Struct, frozen=True):
-    """What `init` found and did: migrations applied now, symbols added, symbols that were there, partitions
-    of the table of bars added now, and whether that became a hypertable; what of a platform's tables is used
-    as it is."""
+    """What `init` has found and done."""
 
     migrations: tuple[str, ...]
+    """The migrations that were applied now."""
     added: tuple[str, ...]
+    """The symbols that were added now."""
     present: tuple[str, ...]
+    """The symbols that were there."""
     partitions: tuple[str, ...] = ()
+    """The partitions of the table of bars that were added now."""
     hypertable: bool = False
+    """Whether the table of bars became a hypertable."""
     concerns: tuple[str, ...] = ()
-    """What the tables will refuse, spoil or lack for the configured assets, each with what to do."""
+    """What the tables will refuse or spoil for the configured assets, or do not have, each with what to
+    do."""
     taken: tuple[str, ...] = ()
+    """What of the tables of a platform is used as it is."""
 
 
 def initialise(services: Services, *, by_month: bool = False) -> SetupReport:
-    """Create or upgrade the schema, with bars `by_month` if so told, and register all configured assets;
-    safe to repeat and to race. What the database has refused is due again.
+    """Create or upgrade the schema, with bars `by_month` if that is set, and register all configured assets.
 
-    Raises SchemaRefusedError, with nothing changed, where a platform's tables cannot be used.
+    Safe to repeat, and to run several times at once. What the database has refused is due again. Raise
+    SchemaRefusedError, with nothing changed, if the tables of a platform cannot be used.
     """
     config = services.config
     with services.open_store(check_schema=False, within_seconds=MIGRATION_SECONDS) as store:
@@ -61,7 +66,7 @@ def initialise(services: Services, *, by_month: bool = False) -> SetupReport:
 
 
 def planned(services: Services, *, by_month: bool = False) -> Plan:
-    """Return what `initialise` would do; changes nothing."""
+    """Return what `initialise` would do. Change nothing."""
     config = services.config
     with services.open_store(check_schema=False, within_seconds=MIGRATION_SECONDS) as store:
         return store.plan(config.database.tables, _every_asset(config), by_month=by_month)
@@ -72,7 +77,7 @@ def _every_asset(config: Config) -> list[Asset]:
 
 
 def look_at(store: Store, assets: Iterable[Asset]) -> list[Concern]:
-    """Say what the tables mean for these assets, before anything is stored of them or after."""
+    """Return what the tables mean for these assets, before anything is stored of them or after."""
     from assetbatch.database.shape import concerns
 
     wanted = list(assets)

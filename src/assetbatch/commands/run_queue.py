@@ -1,4 +1,4 @@
-"""`run-queue`: works what waits. A start that finds nothing waiting loads little and asks Redis only."""
+"""`run-queue`: work the pending queue. A start that finds it empty loads little and asks only Redis."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 
 from assetbatch.commands.result import (
     LEASE_SLACK_SECONDS,
-    CycleResult,
     judge,
     new_result,
     planned,
@@ -15,22 +14,23 @@ from assetbatch.commands.result import (
 )
 from assetbatch.deadline import Deadline
 from assetbatch.domain.records import RUN_QUEUE
+from assetbatch.domain.results import CycleResult
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
 
 log = logging.getLogger("assetbatch")
 
 DRY_RUN_ITEMS = 250
+"""Maximum number of items that a dry run looks at."""
 
 
 def run_queue(
     services: Services, deadline: Deadline, progress: Progress, *, dry_run: bool = False
 ) -> CycleResult:
-    """Works the pending queue until it is empty, the time is over or no call is free within it.
+    """Work the pending queue until it is empty, the time is over or no call is free before its end.
 
-    A queue that is not whole, because Redis has lost it or is another server, is filled first.
-
-    Raises AssetbatchError where the cycle cannot be run at all; leased work is handed back then.
+    Fill the queue first if it may have lost work, because Redis was emptied or is another server. Raise
+    AssetbatchError if the cycle cannot be run at all; leased work is handed back then.
     """
     result = new_result(services, RUN_QUEUE)
     if dry_run:
@@ -38,8 +38,8 @@ def run_queue(
 
         work, lines = known_work(services, services.queue.peek(DRY_RUN_ITEMS))
         return planned(result, plan_lines(services, services.entitlements(), work) + lines)
-    holders = services.config.queue.max_concurrency
-    with services.locks.hold(RUN_QUEUE, deadline.seconds + LEASE_SLACK_SECONDS, holders) as held:
+    max_runs = services.config.queue.max_concurrency
+    with services.locks.hold(RUN_QUEUE, deadline.seconds + LEASE_SLACK_SECONDS, max_runs) as held:
         if not held:
             return skipped(services, result)
         started = services.history.start(RUN_QUEUE, result.started_ms)

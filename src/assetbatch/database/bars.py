@@ -1,7 +1,7 @@
-"""The bars of a batch: copied straight into the table where none is yet, compared and merged elsewhere.
+"""Write the bars of a batch: copied straight into the table where it has none of them, else merged.
 
-Every writer of ours holds the lock on a symbol's row before it looks, so that only another program can put
-a bar there meanwhile; then the copy is undone and the bars are merged.
+Every writer of ours holds the lock on a symbol's row before it looks, so that only another program can put a
+bar there meanwhile. Then the copy is undone and the bars are merged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from assetbatch.domain.models import BAR_MS, Bar
 from assetbatch.domain.units import MINUTE_MS
 
 SETTLED_AFTER_MS = BAR_MS + 20 * MINUTE_MS
-"""Age of a bar's start from which the provider's word on it is final: plans lag by up to 15 minutes."""
+"""Age of a bar's start from which the answer of the provider is final: plans lag by up to 15 minutes."""
 
 _TYPES = ["int8", "int8", *["float8"] * 6, "int8"]
 """Of the columns in binary COPY. Without them psycopg guesses by value, and int4 for a small integer does not
@@ -35,8 +35,11 @@ _POSTGRES_EPOCH_MS = 946_684_800_000
 PostgreSQL); a datetime for psycopg to take apart would cost three times as much."""
 
 _NOT_SO = (psycopg.errors.UniqueViolation, psycopg.errors.FeatureNotSupported)
-"""Somebody was faster; or the table does not take COPY (row-level security, a rule)."""
+"""Another program was faster; or the table does not take COPY (row-level security, a rule)."""
 
+_COPY_DIRECT = {"binary": "bars.copy_direct_binary", "text": "bars.copy_direct_text"}
+_COPY_BATCH = {"binary": "bars.copy_binary", "text": "bars.copy_text"}
+"""The statements by the form of COPY."""
 
 BarsByStart = dict[str, dict[int, Bar]]
 
@@ -48,10 +51,11 @@ SKIPPED = "AB002"
 def save(
     connection: Connection, by_start: BarsByStart, asked_ms: Mapping[str, int], form: str
 ) -> tuple[int, int]:
-    """Write the bars of registered symbols in the open transaction; how many were new, how many differed.
+    """Write the bars of registered symbols in the open transaction; return how many were new and how many
+    differed.
 
-    What the provider said at `asked_ms` is final of bars that were settled then, however late it is saved. It
-    changes nothing where a call of a later moment was answered and stored before. `form` is that of COPY.
+    What the provider said at `asked_ms` is final for bars that were settled then, however late it is saved.
+    It changes nothing where a call of a later moment was answered and stored before. `form` is that of COPY.
     Raises psycopg.Error.
     """
     if not by_start:
@@ -62,8 +66,8 @@ def save(
     ]
     document = _json(ranges)
     with connection.pipeline():
-        later = connection.execute(connection.statements("answers"), {"answers": document})
-        there = connection.execute(connection.statements("bars_there"), {"ranges": document})
+        later = connection.execute(connection.statements("coverage.record_answers"), {"answers": document})
+        there = connection.execute(connection.statements("bars.find_stored"), {"ranges": document})
     ids = {symbol: symbol_id for symbol, symbol_id, some_there in there if not some_there}
     into_nothing = {ids[symbol]: some.values() for symbol, some in by_start.items() if symbol in ids}
     copied = _copy(connection, into_nothing, form) if into_nothing else 0
@@ -80,11 +84,11 @@ def save(
 def _without_answered(
     connection: Connection, bars: BarsByStart, answered: Iterable[tuple[str, int, int]]
 ) -> BarsByStart:
-    """The bars without those that are stored within a stretch that was answered later."""
+    """Return the bars without those that are stored within an interval that was answered later."""
     stretches = [
         {"symbol": symbol, "first_ms": first_ms, "last_ms": last_ms} for symbol, first_ms, last_ms in answered
     ]
-    stored = set(connection.execute(connection.statements("bars_starts"), {"ranges": _json(stretches)}))
+    stored = set(connection.execute(connection.statements("bars.load_starts"), {"ranges": _json(stretches)}))
     left = {
         symbol: {t_ms: bar for t_ms, bar in some.items() if (symbol, t_ms) not in stored}
         for symbol, some in bars.items()
@@ -93,14 +97,14 @@ def _without_answered(
 
 
 def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str) -> int:
-    """Copy bars by symbol id into the table; how many, or 0 where it turns out not to be possible."""
+    """Copy bars by symbol id into the table; return how many, or 0 where it turns out not to be possible."""
     count = 0
     table = connection.statements.names.bars
     cursor = connection.cursor()
     try:
         with (
             connection.transaction(),
-            cursor.copy(connection.statements(f"bars_copy_direct_{form}")) as copy,
+            cursor.copy(connection.statements(_COPY_DIRECT[form])) as copy,
         ):
             if form == "binary":
                 copy.set_types(_TYPES)
@@ -121,22 +125,22 @@ def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str
 def _merge(
     connection: Connection, bars: BarsByStart, settled_ms: Mapping[str, int], form: str
 ) -> tuple[int, int]:
-    """Copy the bars into a temporary table, and from there what is new or differs.
+    """Copy the bars into a temporary table, and write from there what is new or differs.
 
-    Binary COPY is five times as fast, text suits whatever types a platform's columns have; both carry a
-    float exactly.
+    Binary COPY is five times as fast, text suits whatever types a platform's columns have; both carry a float
+    exactly.
     """
-    connection.execute(connection.statements("bars_table"))
+    connection.execute(connection.statements("bars.create_batch"))
     table = connection.statements.names.bars
     values_of = attrgetter(*VALUES) if len(table.columns) == 2 + len(VALUES) else _values_of(table)
-    with connection.cursor().copy(connection.statements(f"bars_copy_{form}")) as copy:
+    with connection.cursor().copy(connection.statements(_COPY_BATCH[form])) as copy:
         if form == "binary":
             copy.set_types(_TYPES)
         for asset, some in enumerate(bars.values(), start=1):
             for bar in some.values():
                 copy.write_row((asset, bar.t_ms, *values_of(bar)))
     row = connection.execute(
-        connection.statements("save_bars"),
+        connection.statements("bars.merge"),
         {"symbols": list(bars), "settled_ms": [settled_ms[symbol] for symbol in bars]},
     ).fetchone()
     assert row is not None, "an aggregate without GROUP BY has one row"
@@ -160,14 +164,15 @@ def _skipped(table: Table) -> DataError:
 
 
 def _values_of(table: Table) -> Callable[[Bar], tuple[float | None, ...]]:
-    """The values of a bar, NULL for those that the table has no column for."""
+    """Return what reads the values of a bar, NULL for those that the table has no column for."""
     has = [name in table.columns for name in VALUES]
     all_of = attrgetter(*VALUES)
     return lambda bar: tuple(value if there else None for value, there in zip(all_of(bar), has, strict=True))
 
 
 def _in_zone(name: str | None) -> Callable[[int], datetime]:
-    """A bar's start as the table writes it: in a zone, where its column knows none."""
+    """Return what turns the start of a bar into the value of its column: in a zone, where the column knows
+    none."""
     if name is None:
         return from_ms
     zone = ZoneInfo(name)

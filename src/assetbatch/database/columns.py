@@ -21,7 +21,7 @@ PRICES = ("open", "high", "low", "close", "vwap")
 _INTEGERS = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 _LARGEST_REAL = 3.4028235e38
 _SMALLEST_REAL = 7.1e-46
-"""What is nearer to 0 than half of the smallest real number is an underflow."""
+"""Half of the smallest real number: what is nearer to 0 is an underflow."""
 
 _NUMERIC_HEADER = 4
 """Bytes that PostgreSQL adds to the modifier of a numeric."""
@@ -36,7 +36,7 @@ class Cause(StrEnum):
     """No partition of the table takes its moment."""
 
 
-class Denied(NamedTuple):
+class RejectedBar(NamedTuple):
     """Why the database refuses a bar."""
 
     error: str
@@ -93,7 +93,7 @@ class _Check:
         self._least = (column.least or 0.0) if rounds else 0.0
 
     def error(self, bar: Bar) -> str | None:
-        """Say why the column cannot hold its value of the bar; None if it can."""
+        """Return why the column cannot hold its value of the bar; None if it can."""
         value = self._value_of(bar)
         if value is None:
             return self._said("takes no NULL") if self._column.not_null else None
@@ -124,13 +124,13 @@ class BarColumns:
         is_ours = len(self._table.columns) == 2 + len(VALUES) and not self._table.constants
         return "binary" if fits and is_ours else "text"
 
-    def refused(self, bars: Collection[Bar]) -> dict[int, Denied]:
+    def rejected(self, bars: Collection[Bar]) -> dict[int, RejectedBar]:
         """Return the bars that their columns cannot hold, by start, with the first reason of each."""
-        found: dict[int, Denied] = {}
+        found: dict[int, RejectedBar] = {}
         for check in self._checks:
             for bar in bars:
                 if error := check.error(bar):
-                    found.setdefault(bar.t_ms, Denied(error))
+                    found.setdefault(bar.t_ms, RejectedBar(error))
         return found
 
 

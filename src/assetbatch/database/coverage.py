@@ -1,4 +1,4 @@
-"""The ledger of bars in PostgreSQL: a row for each span of a symbol."""
+"""The coverage of bars in PostgreSQL: a row for each interval of a symbol."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from assetbatch.domain.coverage import record
 from assetbatch.domain.models import CoveredInterval
 
 ERROR_LIMIT = 200
-"""Characters of an error message that are kept with a span."""
+"""Maximum number of characters of an error message that is kept with an interval."""
 
 
 def decode(text: str | None) -> tuple[CoveredInterval, ...]:
-    """The spans of the JSON array that the queries make of the rows of a symbol; none of NULL."""
+    """Return the intervals of the JSON array that the queries make of the rows of a symbol; none of NULL."""
     return msgspec.json.decode(text, type=tuple[CoveredInterval, ...]) if text else ()
 
 
@@ -27,32 +27,37 @@ def save(
     now_ms: int,
     encoding: str | None = None,
 ) -> None:
-    """Write what the news change in the open transaction, by one statement; none where nothing changes.
+    """Write what changes of the coverage in the open transaction, by one statement; none where nothing
+    changes.
 
-    `stored` are the ledgers as JSON, read after the rows of the symbols were locked; `encoding` is the
+    `stored` is the coverage as JSON, read after the rows of the symbols were locked; `encoding` is the
     server's. Raises psycopg.Error.
     """
     gone: list[dict[str, object]] = []
     written: list[dict[str, object]] = []
     for symbol, some in news.items():
         known = decode(stored.get(symbol))
-        spans = record(known, [_storable(span, encoding) for span in some])
-        starts, unchanged = {span.start_ms for span in spans}, set(known)
+        intervals = record(known, [_storable(interval, encoding) for interval in some])
+        starts, unchanged = {interval.start_ms for interval in intervals}, set(known)
         gone += [
-            {"symbol": symbol, "start_ms": span.start_ms} for span in known if span.start_ms not in starts
+            {"symbol": symbol, "start_ms": interval.start_ms}
+            for interval in known
+            if interval.start_ms not in starts
         ]
         written += [
-            {"symbol": symbol, **msgspec.structs.asdict(span)} for span in spans if span not in unchanged
+            {"symbol": symbol, **msgspec.structs.asdict(interval)}
+            for interval in intervals
+            if interval not in unchanged
         ]
     if gone or written:
         rows = {"gone": _json(gone), "written": _json(written), "now_ms": now_ms}
-        connection.execute(connection.statements("save_spans"), rows)
+        connection.execute(connection.statements("coverage.save"), rows)
 
 
-def _storable(span: CoveredInterval, encoding: str | None) -> CoveredInterval:
-    if span.error is None:
-        return span
-    return msgspec.structs.replace(span, error=storable(shortened(span.error, ERROR_LIMIT), encoding))
+def _storable(interval: CoveredInterval, encoding: str | None) -> CoveredInterval:
+    if interval.error is None:
+        return interval
+    return msgspec.structs.replace(interval, error=storable(shortened(interval.error, ERROR_LIMIT), encoding))
 
 
 def _json(rows: Sequence[Mapping[str, object]]) -> str:

@@ -27,14 +27,15 @@ class Store:
     """PostgreSQL with the owner's tables; a context manager. Threads that share it take turns; `load` alone
     does not wait for another thread's writing.
 
-    Each method is one transaction, repeated after a deadlock or a lost connection as long as
-    `within_seconds` are not over; the server ends a statement that takes longer than what is left of them.
-    What fails raises DatabaseError: what, where and what to do, without the password. A server that is
-    frozen, neither answering nor gone, is left alone from then on: all that follows fails at once.
+    Each method is one transaction. It is repeated after a deadlock or a lost connection as long as
+    `within_seconds` are not over. The server ends a statement that takes longer than what is left of them. A
+    failure raises DatabaseError: what, where and what to do, without the password. A server that is frozen,
+    neither answering nor gone, is asked nothing more: each further method fails at once.
     """
 
     def __init__(self, session: Session, beside: Session, mappings: TableMappings) -> None:
-        """`beside` is for reading while another thread writes; connected when that is first wanted."""
+        """Prepare; `beside` is for reading while another thread writes, and connects when that is first
+        wanted."""
         self._session = session
         self._beside = beside
         self._mappings = mappings
@@ -53,7 +54,8 @@ class Store:
         mappings: TableMappings | None = None,
         tickers: Callable[[], Mapping[str, str]] = dict,
     ) -> Self:
-        """Connect to a libpq URL and check the schema; `init` and `doctor` look at that themselves.
+        """Connect to a libpq URL and check the schema; `init` and `doctor` check it themselves.
+
         `seconds_left` is how long the command may still go on: no answer is waited for until its end.
         `mappings` is what is configured of the owner's tables; `tickers` gives the ticker of each symbol.
 
@@ -104,43 +106,49 @@ class Store:
         self._beside.use(names)
 
     def require_writes(self) -> None:
-        """Raise DatabaseError if the server took no writes when the schema was checked: a call whose answer
-        cannot be stored is wasted."""
+        """Raise DatabaseError if the server took no writes when the schema was checked.
+
+        A call whose answer cannot be stored is wasted.
+        """
         if not self._schema.takes_writes:
             raise self._session.read_only()
 
     def facts(self) -> DatabaseFacts:
-        """The server's version, clock and what this role may not do."""
+        """Return the server's version, clock and what this role may not do."""
         return self._session.run("asking the server", lambda connection, _: facts(connection))
 
     def shape(self, symbols: Sequence[str], now_ms: int) -> Shape:
-        """What the tables are like: their columns, and which moments around now have no partition."""
+        """Return what the tables are like: their columns, and which moments around now have no partition."""
         return self._session.run(
             "looking at the tables", lambda connection, _: shape(connection, symbols, now_ms)
         )
 
     def locked_out(self, symbols: Iterable[str]) -> list[str]:
-        """Return the symbols whose rows this role sees and may not update, by row level security. A row that
-        another transaction holds is none of them."""
+        """Return the symbols whose rows this role sees and may not update, by row level security.
+
+        A row that another transaction holds is none of them.
+        """
         asked = list(symbols)
         return self._session.run(
             "looking at row level security", lambda connection, _: policies.locked_out(connection, asked)
         )
 
     def forget_rejections(self) -> None:
-        """Make everything due at once that the database has refused: its columns may be others now."""
+        """Make everything due at once that the database has rejected: its columns may be others now."""
 
         def work(connection: Connection, _: bool) -> None:
-            connection.execute(connection.statements("rejections_forget"))
-            connection.execute(connection.statements("spans_forget_rejected"))
+            connection.execute(connection.statements("sync.forget_rejections"))
+            connection.execute(connection.statements("coverage.forget_rejected"))
 
         self._session.run("forgetting what was refused", work)
 
     def plan(
         self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False, tries: bool = True
     ) -> Plan:
-        """Return what `init` would add, take as it is and refuse; nothing is changed. Without `tries` no row
-        is inserted to learn what the tables say, and undone."""
+        """Return what `init` would add, take as it is and refuse; nothing is changed.
+
+        Without `tries` no row is inserted to learn what the tables say, and undone.
+        """
         from assetbatch.database.initialisation import planned
 
         wanted = list(assets)
@@ -185,33 +193,40 @@ class Store:
         return done
 
     def load(self, symbols: Iterable[str]) -> dict[str, StoredAsset]:
-        """What is stored of each symbol, by one query; symbols that are not registered are absent."""
+        """Return what is stored of each symbol, by one query; symbols that are not registered are absent."""
         asked = list(symbols)
         session = self._beside if self._session.busy else self._session
         return session.run("reading what is stored", lambda connection, _: reading.load(connection, asked))
 
     def gaps(self, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
-        """The stretches `[start_ms, end_ms)` without stored bars within a range of each symbol, ascending, by
-        one query that reads the bars of the ranges only; symbols without any are absent."""
+        """Return the intervals `[start_ms, end_ms)` without stored bars within a range of each symbol,
+        ascending.
+
+        One query reads the bars of the ranges only. Symbols without gaps are absent.
+        """
         return self._session.run("reading the gaps", lambda connection, _: reading.gaps(connection, ranges))
 
     def closes(self, symbols: Iterable[str], points: int = 96) -> dict[str, list[tuple[int, float]]]:
-        """(start of the bar in ms, close) of the newest day of stored bars of each symbol, ascending, thinned
-        to at most `points`, by one query; symbols without bars are absent."""
+        """Return (start of the bar in ms, close) of the newest day of stored bars of each symbol, ascending.
+
+        One query; thinned to at most `points`. Symbols without bars are absent.
+        """
         asked = list(symbols)
         return self._session.run(
             "reading closes", lambda connection, _: reading.closes(connection, asked, points)
         )
 
     def first_call(self, trust: Callable[[], object]) -> bool:
-        """Record that calls are made from now on. Where none ever was, run `trust` first and return True.
+        """Record that calls are made from now on; return whether none ever was, after running `trust`.
 
         Another process that asks at the same time waits until `trust` has returned. Raises what it raises.
         """
         self.require_writes()
 
         def work(connection: Connection, _: bool) -> bool:
-            is_first = connection.execute(connection.statements("first_call")).fetchone() is not None
+            is_first = (
+                connection.execute(connection.statements("sync.record_first_call")).fetchone() is not None
+            )
             if is_first:
                 trust()
             return is_first
@@ -226,15 +241,15 @@ class Store:
             self.first_call(lambda: None)
 
     def save(self, batch: Changes, now_ms: int) -> Saved:
-        """Save prices, bars, spans and outcomes in one transaction; after it returns they are committed.
+        """Save prices, bars, coverage and outcomes in one transaction; after it returns they are committed.
 
         Where PostgreSQL refuses a value, the batch is saved in parts, each a transaction, so that it costs
-        only its own symbol; `Saved.rejected` says what was refused.
+        only its own symbol; `Saved.rejected` says what was rejected.
 
-        `now_ms` is the present moment: when the outcomes were learned, and which bars may still change.
-        Newer prices are never overwritten by older ones, the same batch again changes nothing, and a
-        symbol that is not registered is reported, not stored. Metadata that is no JSON object is kept
-        under the key `previous` of a new one.
+        `now_ms` is the present moment: when the outcomes were learned, and which bars may still change. An
+        older price never overwrites a newer one. The same batch again changes nothing. A symbol that is not
+        registered is reported, not stored. Metadata that is no JSON object is kept under the key `previous`
+        of a new one.
         """
         parts = _Parts(self._session, now_ms)
         try:
@@ -257,17 +272,17 @@ def _lacks_rights(connection: Connection, _: bool) -> bool:
 
 
 def _tables_are_locked(connection: Connection, _: bool) -> bool:
-    return connection.execute(connection.statements("tables_locked")).fetchone() == (True,)
+    return connection.execute(connection.statements("transactions.find_table_locks")).fetchone() == (True,)
 
 
 LOCK_SECONDS_OF_BATCH = 2.0
-"""So long a batch waits for a row that another transaction holds, before it is saved in parts: longer than
-PostgreSQL takes to notice a deadlock."""
+"""Maximum time for which a batch waits for a row that another transaction holds, before it is saved in parts:
+longer than PostgreSQL takes to notice a deadlock."""
 
 LOCK_SECONDS_OF_PART = 0.1
 
 SECONDS_AFTER_LOCKS = 0.5
-"""Kept back of a batch's deadline for the last attempt at a part, and to record what is still held: a
+"""Time of a batch's deadline that is kept for the last attempt at a part, and to record what is still held. A
 statement that has hardly time for its lock ends by its own timeout, which fails the batch."""
 
 
@@ -287,11 +302,11 @@ class _Parts:
         return self._session.names.bars.place
 
     def waits(self) -> bool:
-        """Whether a row that is held is still waited for."""
+        """Return whether a row that is held is still waited for."""
         return self.lock_seconds_left() > 0
 
     def lock_seconds_left(self) -> float:
-        """How long a lock may still be waited for."""
+        """Return for how many seconds a lock may still be waited for."""
         return self._locks_until - time.monotonic()
 
     def save(
@@ -301,8 +316,10 @@ class _Parts:
         *,
         within_seconds: float | None = None,
     ) -> Saved:
-        """Save a part, with so much time for its locks; raises DataError where a value is refused,
-        LockedError where a row is held."""
+        """Save a part, with `within_seconds` for its locks.
+
+        Raises DataError where a value is refused, LockedError where a row is held.
+        """
         seconds = self._lock_seconds if within_seconds is None else within_seconds
         self._lock_seconds = LOCK_SECONDS_OF_PART
 

@@ -1,4 +1,4 @@
-"""What `doctor` wants to know of the server and the role."""
+"""What `doctor` asks of the server and the role."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ class DatabaseFacts(NamedTuple):
 
 
 def facts(connection: Connection) -> DatabaseFacts:
-    """Ask the server; changes nothing. What is asked of the tables is asked of those that `init` has found,
-    if this role may read what they are called. Raises psycopg.Error."""
-    if connection.execute(connection.statements("names_readable")).fetchall() == [(True,)]:
+    """Ask the server; changes nothing. Raises psycopg.Error.
+
+    The tables are those that `init` has found, if this role may read what they are called.
+    """
+    if connection.execute(connection.statements("doctor.may_read_names")).fetchall() == [(True,)]:
         connection.statements = Statements(load_names(connection))
-    ((version, now_ms, read_only),) = connection.execute(connection.statements("facts")).fetchall()
+    ((version, now_ms, read_only),) = connection.execute(
+        connection.statements("doctor.load_facts")
+    ).fetchall()
     missing = missing_rights(connection)
     there = partitions(connection)
     return DatabaseFacts(version, now_ms, read_only, missing, there if looked_after(there) else ())
@@ -34,4 +38,6 @@ def facts(connection: Connection) -> DatabaseFacts:
 
 def missing_rights(connection: Connection) -> tuple[str, ...]:
     """Return the rights that a cycle needs and this role lacks, as GRANT writes them."""
-    return tuple(right for (right,) in connection.execute(connection.statements("rights")))
+    return tuple(
+        right for (right,) in connection.execute(connection.statements("doctor.find_missing_rights"))
+    )

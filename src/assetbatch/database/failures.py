@@ -123,22 +123,22 @@ LOCK_NOT_AVAILABLE = "55P03"
 
 
 def is_of_data(error: psycopg.Error) -> bool:
-    """Whether PostgreSQL has refused a value, by the class of the SQLSTATE."""
+    """Return whether PostgreSQL has refused a value, by the class of the SQLSTATE."""
     return error.sqlstate is not None and error.sqlstate[:2] not in _NOT_OF_DATA
 
 
 def is_repeatable(error: psycopg.Error) -> bool:
-    """Whether the same transaction may succeed later: after a deadlock, a conflict, a lost connection."""
+    """Return whether the transaction may succeed later: after a deadlock, a conflict, a lost connection."""
     if error.sqlstate is None:
         return isinstance(error, psycopg.OperationalError)
     return error.sqlstate in _REPEATABLE or error.sqlstate.startswith("08")
 
 
 def as_database_error(error: psycopg.Error, doing: str, place: str, password: str) -> DatabaseError:
-    """What to raise outside of the handler that caught `error`.
+    """Return what to raise outside of the handler that caught `error`.
 
-    `doing` is what was tried, `place` names database, host and user, `password` is replaced wherever
-    the server's own words should repeat it.
+    `doing` is what was tried, `place` names database, host and user, `password` is replaced wherever the
+    server's own words should repeat it.
     """
     raw = " ".join((error.diag.message_primary or str(error)).split())
     said = masked_prose(raw.replace(password, HIDDEN) if password else raw)

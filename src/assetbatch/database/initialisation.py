@@ -1,4 +1,4 @@
-"""What `init` does in its one transaction: work out the plan, carry it out."""
+"""What `init` does in its one transaction: make the plan, carry it out."""
 
 from __future__ import annotations
 

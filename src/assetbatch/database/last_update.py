@@ -18,7 +18,8 @@ from assetbatch.domain.units import DAY_MS
 
 
 def document(price: Price) -> dict[str, float | str | None]:
-    """The owner's keys; what is absent, or is no price (0, negative, not finite), is null."""
+    """Return the document with the owner's keys; what is absent, or is no price (0, negative, not finite), is
+    null."""
     return {
         "bid": positive(price.bid),
         "ask": positive(price.ask),
@@ -32,7 +33,7 @@ def document(price: Price) -> dict[str, float | str | None]:
 
 
 def parse(text: str | None) -> dict[str, Any]:
-    """The stored JSON text as a dict; an empty one for NULL and for whatever is no object."""
+    """Return the stored JSON text as a dict; an empty one for NULL and for whatever is no object."""
     if text is None:
         return {}
     try:
@@ -43,7 +44,7 @@ def parse(text: str | None) -> dict[str, Any]:
 
 
 def as_of_ms(stored: dict[str, Any]) -> int | None:
-    """The stored moment; None for whatever is no ISO 8601 timestamp. Without a zone it is UTC."""
+    """Return the stored moment; None for whatever is no ISO 8601 timestamp. Without a zone it is UTC."""
     text = stored.get("timestamp")
     if not isinstance(text, str):
         return None
@@ -55,9 +56,9 @@ def as_of_ms(stored: dict[str, Any]) -> int | None:
 
 
 def supersedes(price: Price, stored: dict[str, Any], now_ms: int, *, learned_later: bool = False) -> bool:
-    """Whether `price` is to be written over `stored`.
+    """Return whether `price` is to be written over `stored`.
 
-    A later moment is, an earlier one is not; at the same moment it is if a value differs and none would be
+    A later moment is, an earlier one is not. At the same moment it is if a value differs and none would be
     lost to a null, unless what is stored was `learned_later`: after this price had been asked for. A stored
     moment that cannot be read, or lies more than a day after both now and the price's own, is no moment:
     otherwise one mistake would keep the price for ever.

@@ -37,7 +37,7 @@ OWNER_TABLES = Migration(1, "owner_tables", b"")
 
 @cache
 def all_migrations() -> tuple[Migration, ...]:
-    """The steps that this program knows, in their order."""
+    """Return the steps that this program knows, in their order."""
     folder = files("assetbatch.database").joinpath("sql", "migrations")
     steps = [
         Migration(int(path.name[:4]), path.name[5:-4], path.read_bytes())
@@ -48,9 +48,11 @@ def all_migrations() -> tuple[Migration, ...]:
 
 
 def lock(connection: Connection) -> None:
-    """Let one program at a time migrate, until the end of the open transaction. What is there is looked at
-    only afterwards: PostgreSQL keeps in mind what it has not found before."""
-    connection.execute(connection.statements("migrations_lock"))
+    """Let one program at a time migrate, until the end of the open transaction.
+
+    The catalogue is read only afterwards: PostgreSQL keeps in mind what it has not found before.
+    """
+    connection.execute(connection.statements("schema.lock_migrations"))
 
 
 def version_of(connection: Connection) -> int:
@@ -66,8 +68,10 @@ def own_tables_missing(connection: Connection) -> list[str]:
 
 
 def verify(connection: Connection, lost: Sequence[str]) -> None:
-    """Raise DatabaseError if the schema is newer than this program, or a table that was made is gone: one of
-    assetbatch itself, or those of the owner that are `lost`."""
+    """Raise DatabaseError if the schema is newer than this program, or a table that was made is gone.
+
+    That is one of assetbatch itself, or those of the owner that are `lost`.
+    """
     version = version_of(connection)
     _refuse_newer(version)
     if version:
@@ -75,8 +79,10 @@ def verify(connection: Connection, lost: Sequence[str]) -> None:
 
 
 def migrate(connection: Connection) -> list[str]:
-    """Apply what is missing in the open transaction, which has the lock and in which the owner's tables are
-    there; return the names of the steps. Raises psycopg.Error."""
+    """Apply what is missing in the open transaction; return the names of the steps.
+
+    The transaction has the lock, and the owner's tables are there. Raises psycopg.Error.
+    """
     missing = _missing_tables(connection)
     applied = set() if _OWN_TABLE in missing else _applied(connection)
     steps = [step for step in all_migrations() if step.version not in applied]
@@ -84,10 +90,10 @@ def migrate(connection: Connection) -> list[str]:
         if step.sql:
             connection.execute(connection.statements.rendered(step.sql.decode()))
     if _OWN_TABLE in missing:
-        connection.execute(connection.statements("migrations_table"))
+        connection.execute(connection.statements("schema.create_migrations_table"))
     for step in steps:
         connection.execute(
-            connection.statements("migrations_record"), {"version": step.version, "name": step.name}
+            connection.statements("schema.record_migration"), {"version": step.version, "name": step.name}
         )
     return [step.name for step in steps]
 
@@ -102,19 +108,19 @@ class SchemaState(NamedTuple):
 
 
 def check(connection: Connection, mappings: TableMappings) -> SchemaState:
-    """Raise SchemaMissingError or DatabaseError unless the schema is the one that this program was written
-    for, made with these mappings."""
+    """Raise SchemaMissingError or DatabaseError unless the schema is the one of this program and these
+    mappings."""
     missing = _missing_tables(connection)
     if _OWN_TABLE in missing:
         raise SchemaMissingError("the database has no tables of assetbatch", hint=INIT_HINT)
     last = all_migrations()[-1].version
     if any(made_by > 1 for made_by in missing.values()):  # then the version says which should be there
-        ((version,),) = connection.execute(connection.statements("schema_version")).fetchall()
+        ((version,),) = connection.execute(connection.statements("schema.load_version")).fetchall()
         _refuse_newer(version)
         _refuse_lost(missing, version)
         raise SchemaMissingError(f"the schema is at version {version}, which is too old", hint=INIT_HINT)
     ((version, names, made_with, has_calls, read_only),) = connection.execute(
-        connection.statements("schema_state")
+        connection.statements("schema.load_state")
     ).fetchall()
     _refuse_newer(version)
     if version < last:
@@ -126,7 +132,7 @@ def check(connection: Connection, mappings: TableMappings) -> SchemaState:
         )
     connection.statements = Statements(state.names)
     _refuse_lost_of_owner(connection)
-    ((has_provider,),) = connection.execute(connection.statements("has_provider")).fetchall()
+    ((has_provider,),) = connection.execute(connection.statements("schema.find_provider")).fetchall()
     if not has_provider:
         place, code = state.names.providers.place, state.names.provider
         raise SchemaMissingError(f"{place} has no row with code {code}", hint=INIT_HINT)
@@ -134,35 +140,37 @@ def check(connection: Connection, mappings: TableMappings) -> SchemaState:
 
 
 def load_names(connection: Connection) -> Names:
-    """What the owner's tables are called; our own names where nothing is recorded."""
+    """Return what the owner's tables are called; our own names where nothing is recorded."""
     return _recorded(connection)[0]
 
 
 def _recorded(connection: Connection) -> tuple[Names, TableMappings]:
     if "data_sources.assetbatch_names" not in _missing_tables(connection):
-        for names, mappings in connection.execute(connection.statements("names_load")):
+        for names, mappings in connection.execute(connection.statements("schema.load_names")):
             return msgspec.json.decode(names, type=Names), msgspec.json.decode(mappings, type=TableMappings)
     return OWN, TableMappings()
 
 
 def save_names(connection: Connection, names: Names, mappings: TableMappings) -> None:
     """Record what the owner's tables are called, and what was configured of that, in the open transaction.
-    What is recorded already is not written again: a role that may not write it can repeat `init`."""
+
+    What is recorded already is not written again: a role that may not write it can repeat `init`.
+    """
     if _recorded(connection) == (names, mappings):
         return
     rows = {
         "names": msgspec.json.encode(names).decode(),
         "mappings": msgspec.json.encode(mappings).decode(),
     }
-    connection.execute(connection.statements("names_save"), rows)
+    connection.execute(connection.statements("schema.save_names"), rows)
 
 
 def _missing_tables(connection: Connection) -> dict[str, int]:
-    return dict(connection.execute(connection.statements("own_tables_missing")).fetchall())
+    return dict(connection.execute(connection.statements("schema.find_missing_own_tables")).fetchall())
 
 
 def _applied(connection: Connection) -> set[int]:
-    return {version for (version,) in connection.execute(connection.statements("migrations_applied"))}
+    return {version for (version,) in connection.execute(connection.statements("schema.load_migrations"))}
 
 
 def _refuse_lost(missing: dict[str, int], version: int) -> None:
@@ -175,7 +183,7 @@ def _refuse_lost(missing: dict[str, int], version: int) -> None:
 
 
 def _refuse_lost_of_owner(connection: Connection) -> None:
-    rows = connection.execute(connection.statements("owner_tables_missing")).fetchall()
+    rows = connection.execute(connection.statements("schema.find_missing_owner_tables")).fetchall()
     _refuse_lost({name.replace('"', ""): 1 for (name,) in rows}, 1)
 
 

@@ -1,11 +1,11 @@
-"""The table of bars by months, where `init` is told so: which partitions it needs, and adding them.
+"""Partition the table of bars by months, where `init` is told so.
 
 Such a table has a partition for each month (UTC), one for all that is earlier and one for all that is later:
-no bar is ever refused. There is no DEFAULT partition: with one, PostgreSQL cannot read the others in the
+no bar is ever rejected. There is no DEFAULT partition: with one, PostgreSQL cannot read the others in the
 order of time and would look for a symbol's last bar in every single one.
 
-A table whose partitions assetbatch looks after is known by its partition `LATER`; what a platform has
-partitioned by itself is left alone. Where TimescaleDB is installed, its hypertable takes all that over.
+The partition `LATER` marks a table whose partitions assetbatch looks after. What a platform has partitioned
+by itself is left alone. Where TimescaleDB is installed, its hypertable takes all that over.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ EARLIER = "ohlcv_5m_earlier"
 LATER = "ohlcv_5m_later"
 
 MONTHS_BACK = 24
-"""Months before the present one that get a partition: the history of most plans."""
+"""Number of months before the present one that get a partition: the history of most plans."""
 
 MONTHS_AHEAD = 3
-"""Months after the present one. Each costs every search for a last bar a look into an empty index."""
+"""Number of months after the present one. Each costs every search for a last bar a look into an empty index.
+"""
 
 BY_HAND = 'nothing was changed; docs/deploying.md, "Bars by month", has the SQL for a table that is there'
 
@@ -48,15 +49,17 @@ class Prepared(NamedTuple):
 
 
 def month_of(at_ms: int, more: int = 0) -> int:
-    """The moment at which the month (UTC) of `at_ms` begins, or the one `more` months later."""
+    """Return the moment (ms) at which the month (UTC) of `at_ms` begins, or the one `more` months later."""
     moment = from_ms(at_ms)
     months = moment.year * 12 + moment.month - 1 + more
     return to_ms(datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC))
 
 
 def missing(there: Sequence[Partition], now_ms: int) -> list[Partition]:
-    """The partitions that a table with those `there` needs, so that every moment has one and the months from
-    the first partition to `MONTHS_AHEAD` have their own. `LATER` is among them if it begins elsewhere."""
+    """Return the partitions that a table with those `there` needs, `LATER` among them if it begins elsewhere.
+
+    Every moment has one, and the months from the first partition to `MONTHS_AHEAD` have their own.
+    """
     later = next((part for part in there if part.name == LATER), None)
     others = sorted((part for part in there if part is not later), key=_beginning)
     found: list[Partition] = []
@@ -91,14 +94,14 @@ def _months(start_ms: int, end_ms: int) -> Iterator[Partition]:
 
 
 def prepare(connection: Connection, *, by_month: bool) -> Prepared:
-    """Add the partitions that are missing now, in the open transaction; none to a table that is not
-    partitioned by assetbatch, unless `by_month` says that it shall be.
+    """Add the partitions that are missing now, in the open transaction.
 
-    Raises SchemaRefusedError where that cannot be without rewriting or dropping something, psycopg.Error for
+    A table that is not partitioned by assetbatch gets none, unless `by_month` says that it shall. Raises
+    SchemaRefusedError where that cannot be without rewriting or dropping something, psycopg.Error for
     everything else.
     """
     ((now_ms, is_partitioned, by_time, timescaledb),) = connection.execute(
-        connection.statements("partitions_state")
+        connection.statements("partitions.load_state")
     ).fetchall()
     if not is_partitioned:
         if not by_month or timescaledb is None:
@@ -119,27 +122,28 @@ def prepare(connection: Connection, *, by_month: bool) -> Prepared:
 
 
 def partitions(connection: Connection) -> tuple[Partition, ...]:
-    """The partitions of the table of bars, ascending; none of a table that has none. Raises psycopg.Error."""
-    return tuple(Partition(*row) for row in connection.execute(connection.statements("partitions_there")))
+    """Return the partitions of the table of bars, ascending; none of a table that has none. Raises
+    psycopg.Error."""
+    return tuple(Partition(*row) for row in connection.execute(connection.statements("partitions.load")))
 
 
 def looked_after(there: Sequence[Partition]) -> bool:
-    """Whether these partitions are those of a table that assetbatch has partitioned."""
+    """Return whether these partitions are those of a table that assetbatch has partitioned."""
     return any(part.name == LATER for part in there)
 
 
 def _add(connection: Connection, there: Sequence[Partition], needed: Sequence[Partition]) -> None:
-    connection.execute(connection.statements("partitions_lock"))
+    connection.execute(connection.statements("partitions.lock"))
     moving = looked_after(there) and needed[-1].name == LATER
     if moving:
-        connection.execute(_statement(connection, "partitions_detach", needed[-1]))
+        connection.execute(_statement(connection, "partitions.detach", needed[-1]))
     for part in needed[:-1] if moving else needed:
-        connection.execute(_statement(connection, "partitions_add", part))
+        connection.execute(_statement(connection, "partitions.add", part))
     if moving:
         later = needed[-1]
         before = later._replace(end_ms=later.start_ms)
-        connection.execute(_statement(connection, "partitions_move", before))
-        connection.execute(_statement(connection, "partitions_attach", later))
+        connection.execute(_statement(connection, "partitions.move_rows", before))
+        connection.execute(_statement(connection, "partitions.attach", later))
 
 
 def _table(connection: Connection) -> str:
@@ -157,10 +161,10 @@ def _statement(connection: Connection, name: str, part: Partition) -> bytes:
 
 
 def _make_hypertable(connection: Connection, schema: str) -> bool:
-    """Has TimescaleDB take the table over; False if it has already."""
-    if connection.execute(connection.statements("hypertable_there")).fetchall() == [(True,)]:
+    """Have TimescaleDB take the table over; return False if it has already."""
+    if connection.execute(connection.statements("partitions.has_hypertable")).fetchall() == [(True,)]:
         return False
-    if connection.execute(connection.statements("bars_any")).fetchall() == [(True,)]:
+    if connection.execute(connection.statements("partitions.has_bars")).fetchall() == [(True,)]:
         raise SchemaRefusedError(f"{_table(connection)} holds bars and is no hypertable", hint=BY_HAND)
-    connection.execute(connection.statements("hypertable_make", timescaledb=quoted(schema)))
+    connection.execute(connection.statements("partitions.create_hypertable", timescaledb=quoted(schema)))
     return True

@@ -1,9 +1,9 @@
-"""A batch of which PostgreSQL has refused a value, saved in parts, so that it costs only its own symbol.
+"""Save a batch of which PostgreSQL has refused a value in parts, so that it costs only its own symbol.
 
-The symbols are halved until each part is stored or is a single symbol: one bad symbol of `n` costs about
-`2 log2 n` transactions. Of a single symbol the bars are looked at in the same way, within a budget, and then
-the price. What was refused is recorded with its reason. A symbol of which another transaction holds a row is
-left for the end, and recorded as such where that is too long.
+The symbols are halved until each part is stored or is a single symbol: one bad symbol of `n` costs about `2
+log2 n` transactions. The bars of a single symbol are halved in the same way, within a budget, and then its
+price is tried. What was rejected is recorded with its reason. A symbol of which another transaction holds a
+row is left for the end, and recorded as such where that takes too long.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from assetbatch.database.columns import Cause, Denied
+from assetbatch.database.columns import Cause, RejectedBar
 from assetbatch.database.failures import UNTRANSLATABLE, DataError, LockedError
 from assetbatch.database.saving import Known
 from assetbatch.database.statements import VALUES
@@ -23,8 +23,8 @@ from assetbatch.domain.formatting import moment
 from assetbatch.domain.models import Bar, Changes, Price, Rejection, Saved
 
 PROBES = 200
-"""Maximum number of transactions of one batch that look for the refused bars of its symbols; what is still
-mixed then is refused with them."""
+"""Maximum number of transactions of one batch that look for the rejected bars of its symbols; what is still
+mixed then is rejected with them."""
 
 PROBES_OF_A_SYMBOL = 60
 
@@ -40,7 +40,7 @@ class Database(Protocol):
         """Save a part; raises DataError where a value is refused, LockedError where a row is held."""
 
     def waits(self) -> bool:
-        """Whether a row that is held is still waited for."""
+        """Return whether a row that is held is still waited for."""
 
     def unplaced(self, symbol: str, starts_ms: Sequence[int]) -> Sequence[int]:
         """Return those of the moments that no partition of the table of bars takes."""
@@ -134,34 +134,36 @@ class _Parts:
             except DataError as raised:
                 error = raised
         bars = {bar.t_ms: bar for bar in batch.bars.get(symbol, ())}
-        refused: Mapping[int, Denied] = {}
+        rejected: Mapping[int, RejectedBar] = {}
         if bars:
-            refused = self._unplaced(symbol, bars)
+            rejected = self._unplaced(symbol, bars)
             for looked_closer in (False, True):
                 if looked_closer:
-                    refused = {**refused, **self._probed(symbol, batch, bars, refused, error)}
+                    rejected = {**rejected, **self._probed(symbol, batch, bars, rejected, error)}
                 try:
-                    self._save(batch, Known(bars={symbol: refused}))
+                    self._save(batch, Known(bars={symbol: rejected}))
                     return
                 except DataError as raised:
                     error = raised
         # Not the bars: the price, or what is to be recorded of it.
         for without_outcome in (False, True):
             known = Known(
-                bars={symbol: refused}, symbols={symbol: error.said}, without_outcome=without_outcome
+                bars={symbol: rejected}, symbols={symbol: error.said}, without_outcome=without_outcome
             )
             try:
                 self._save(batch, known)
                 return
             except DataError as raised:
                 error = raised
-        everything = dict.fromkeys(bars, Denied(error.said))
+        everything = dict.fromkeys(bars, RejectedBar(error.said))
         known = Known(bars={symbol: everything}, symbols={symbol: error.said}, without_outcome=True)
         self._save(msgspec.structs.replace(batch, spans={}), known)
 
-    def _unplaced(self, symbol: str, bars: Mapping[int, Bar]) -> dict[int, Denied]:
+    def _unplaced(self, symbol: str, bars: Mapping[int, Bar]) -> dict[int, RejectedBar]:
         return {
-            t_ms: Denied(f"{self._database.bars} has no partition for {moment(t_ms)}", Cause.NO_PARTITION)
+            t_ms: RejectedBar(
+                f"{self._database.bars} has no partition for {moment(t_ms)}", Cause.NO_PARTITION
+            )
             for t_ms in self._database.unplaced(symbol, list(bars))
         }
 
@@ -170,11 +172,11 @@ class _Parts:
         symbol: str,
         batch: Changes,
         bars: Mapping[int, Bar],
-        known: Mapping[int, Denied],
+        known: Mapping[int, RejectedBar],
         error: DataError,
-    ) -> dict[int, Denied]:
-        """The bars that are refused, found by storing the others, the largest parts first."""
-        refused: dict[int, Denied] = {}
+    ) -> dict[int, RejectedBar]:
+        """Return the bars that are rejected, found by storing the others, the largest parts first."""
+        rejected: dict[int, RejectedBar] = {}
         waiting = deque([(sorted(bars.keys() - known.keys()), error)])
         budget = PROBES_OF_A_SYMBOL
         while waiting:
@@ -182,7 +184,7 @@ class _Parts:
             halves = [half for half in (starts[: len(starts) // 2], starts[len(starts) // 2 :]) if half]
             if len(halves) < 2 or min(budget, self._probes_left) < 2:
                 said = self._said(why, bars[starts[0]]) if len(starts) == 1 else why.said
-                refused |= dict.fromkeys(starts, Denied(said))
+                rejected |= dict.fromkeys(starts, RejectedBar(said))
                 continue
             for half in halves:
                 budget -= 1
@@ -192,10 +194,11 @@ class _Parts:
                     self._save(part, Known())
                 except DataError as raised:
                     waiting.append((half, raised))
-        return refused
+        return rejected
 
     def _said(self, error: DataError, bar: Bar) -> str:
-        """The refusal of a single bar, with the columns and their values as far as they are known."""
+        """Return what is said of a single rejected bar, with the columns and their values as far as they are
+        known."""
         names = [error.column] if error.column else []
         if error.constraint and not names:
             names = list(self._database.columns_of(error.constraint))
@@ -205,7 +208,7 @@ class _Parts:
 
 
 def _plain(batch: Changes) -> Changes:
-    """The batch with texts that every server takes."""
+    """Return the batch with texts that every server takes."""
     replace = msgspec.structs.replace
 
     def plain(text: str | None) -> str | None:
@@ -215,7 +218,7 @@ def _plain(batch: Changes) -> Changes:
         batch,
         outcomes=[replace(outcome, error=plain(outcome.error)) for outcome in batch.outcomes],
         spans={
-            symbol: [replace(span, error=plain(span.error)) for span in spans]
-            for symbol, spans in batch.spans.items()
+            symbol: [replace(interval, error=plain(interval.error)) for interval in intervals]
+            for symbol, intervals in batch.spans.items()
         },
     )

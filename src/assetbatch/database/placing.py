@@ -1,4 +1,4 @@
-"""Where a bar would go: which moments no partition takes, and what a constraint speaks of.
+"""Find which moments no partition takes, and what a constraint speaks of.
 
 A platform may partition by whatever it likes: PostgreSQL's own rules of the partitions are asked.
 """
@@ -13,14 +13,16 @@ from assetbatch.database.session import Connection
 def unplaced(
     connection: Connection, symbols: Sequence[str], moments_ms: Sequence[int]
 ) -> dict[str, list[int]]:
-    """Return the moments, ascending, that no partition of the table of bars takes, of each registered symbol
-    that has any; none where it has no partitions. Raises psycopg.Error."""
-    rules = [rule for (rule,) in connection.execute(connection.statements("partition_rules"))]
+    """Return the moments, ascending, that no partition of the table of bars takes, of each registered symbol.
+
+    Symbols without such moments are absent; a table without partitions takes all. Raises psycopg.Error.
+    """
+    rules = [rule for (rule,) in connection.execute(connection.statements("partitions.load_rules"))]
     if not rules:
         return {}
     # A partition without a rule takes everything. The text is PostgreSQL's own, of its catalogue.
     either = " OR ".join(f"({rule})" if rule else "true" for rule in rules).replace("%", "%%")
-    query = connection.statements("bars_unplaced", rules=f"({either})")
+    query = connection.statements("partitions.find_unplaced", rules=f"({either})")
     found: dict[str, list[int]] = {}
     arguments = {"symbols": list(symbols), "moments": list(moments_ms)}
     for symbol, t_ms in connection.execute(query, arguments):
@@ -30,5 +32,5 @@ def unplaced(
 
 def columns_of(connection: Connection, constraint: str) -> list[str]:
     """Return the columns that a constraint of the table of bars speaks of. Raises psycopg.Error."""
-    rows = connection.execute(connection.statements("constraint_columns"), {"name": constraint})
+    rows = connection.execute(connection.statements("bars.load_constraint_columns"), {"name": constraint})
     return [name for (name,) in rows]

@@ -17,7 +17,7 @@ def locked_out(connection: Connection, symbols: Sequence[str]) -> list[str]:
     A row that another transaction holds looks the same for as long as that lasts: it is asked for again.
     Raises psycopg.Error.
     """
-    ((is_active,),) = connection.execute(connection.statements("policies_active")).fetchall()
+    ((is_active,),) = connection.execute(connection.statements("doctor.has_policies")).fetchall()
     if not is_active:
         return []
     left = list(symbols)
@@ -25,8 +25,10 @@ def locked_out(connection: Connection, symbols: Sequence[str]) -> list[str]:
         if attempt:
             time.sleep(_PAUSE_SECONDS)
         connection.execute("SAVEPOINT locks")
-        seen = connection.execute(connection.statements("policies_seen"), {"symbols": left}).fetchall()
-        taken = connection.execute(connection.statements("policies_updatable"), {"symbols": left}).fetchall()
+        seen = connection.execute(connection.statements("assets.find"), {"symbols": left}).fetchall()
+        taken = connection.execute(
+            connection.statements("doctor.find_updatable"), {"symbols": left}
+        ).fetchall()
         connection.execute("ROLLBACK TO SAVEPOINT locks")
         there, free = {symbol for (symbol,) in seen}, {symbol for (symbol,) in taken}
         left = [symbol for symbol in left if symbol in there - free]

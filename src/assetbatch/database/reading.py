@@ -1,4 +1,4 @@
-"""What is stored of a set of symbols: what planning and `status` need, in one query."""
+"""Load what is stored of a set of symbols: what planning and `status` need, in one query."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ _STATUSES = {status.value: status for status in Status}
 
 
 def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsset]:
-    """The stored state of each symbol that is registered, in the order asked; the others are absent. Raises
-    psycopg.Error."""
+    """Return the stored state of each symbol that is registered, in the order asked; the others are absent.
+
+    Raises psycopg.Error.
+    """
     asked = _askable(connection, symbols)
     found: dict[str, StoredAsset] = {}
     for (
@@ -37,7 +39,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
         ledger,
         rejected_ms,
         rejected_since_ms,
-    ) in connection.execute(connection.statements("load"), {"symbols": asked}).fetchall():
+    ) in connection.execute(connection.statements("assets.load"), {"symbols": asked}).fetchall():
         update = last_update.parse(text)
         found[symbol] = StoredAsset(
             symbol=symbol,
@@ -61,24 +63,28 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
 
 
 def _other_word(word: str | None, ours: str | None, names: Names) -> str | None:
-    """The word in the platform's row where it is not the one that was written for our own."""
+    """Return the word in the platform's row where it is not the one that was written for our own."""
     return None if ours is not None and word == names.states.get(ours, ours) else word
 
 
 def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[str, list[tuple[int, float]]]:
-    """(start of the bar in ms, close) of each symbol's newest 288 stored bars, ascending, thinned to at most
-    `points` of them; symbols without bars are absent. Raises psycopg.Error."""
+    """Return (start of the bar in ms, close) of each symbol's newest 288 stored bars, ascending.
+
+    Thinned to at most `points` of them; symbols without bars are absent. Raises psycopg.Error.
+    """
     asked = _askable(connection, symbols)
     arguments = {"symbols": asked, "every": -(-BARS_OF_A_DAY // points)}
     found: dict[str, list[tuple[int, float]]] = {}
-    for symbol, start_ms, close in connection.execute(connection.statements("closes"), arguments):
+    for symbol, start_ms, close in connection.execute(connection.statements("bars.load_closes"), arguments):
         found.setdefault(symbol, []).append((start_ms, float(close)))
     return found
 
 
 def gaps(connection: Connection, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
-    """The stretches `[start_ms, end_ms)` without bars within a range of each symbol, ascending; a symbol
-    that is not registered is absent. Raises psycopg.Error."""
+    """Return the intervals `[start_ms, end_ms)` without bars within a range of each symbol, ascending.
+
+    A symbol that is not registered is absent. Raises psycopg.Error.
+    """
     askable = set(_askable(connection, ranges))
     rows = [
         {"symbol": symbol, "start_ms": start_ms, "end_ms": end_ms}
@@ -87,12 +93,14 @@ def gaps(connection: Connection, ranges: Mapping[str, tuple[int, int]]) -> dict[
     ]
     found: dict[str, list[tuple[int, int]]] = {}
     document = msgspec.json.encode(rows).decode()
-    for symbol, start_ms, end_ms in connection.execute(connection.statements("gaps"), {"ranges": document}):
+    for symbol, start_ms, end_ms in connection.execute(
+        connection.statements("coverage.find_gaps"), {"ranges": document}
+    ):
         found.setdefault(symbol, []).append((start_ms, end_ms))
     return found
 
 
 def _askable(connection: Connection, symbols: Iterable[str]) -> list[str]:
-    """The symbols that the server's encoding can hold, each once: no others can be registered."""
+    """Return the symbols that the server's encoding can hold, each once: no others can be registered."""
     encoding = connection.info.parameter_status("server_encoding")
     return [symbol for symbol in dict.fromkeys(symbols) if storable(symbol, encoding) == symbol]

@@ -1,9 +1,9 @@
-"""One batch of answers, saved in one transaction with the same few round trips whatever its size.
+"""Save one batch of answers in one transaction with the same few round trips whatever its size.
 
 The rows of trading.symbols are locked first, in the order of their ids, so that two writers of the same
-symbols follow each other. What is newer is decided here, on what the locked rows hold; the statements
-after the lock see whatever other writers committed before it. What the columns cannot hold is left out here,
-with its reason; what PostgreSQL refuses beyond that ends the transaction (see `parts`).
+symbols follow each other. What is newer is decided here, on what the locked rows hold; the statements after
+the lock see whatever other writers committed before it. What the columns cannot hold is left out here, with
+its reason; what PostgreSQL refuses beyond that ends the transaction (see `parts`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 
 from assetbatch.database import bars, coverage, last_update
-from assetbatch.database.columns import BarColumns, Cause, Column, Denied
+from assetbatch.database.columns import BarColumns, Cause, Column, RejectedBar
 from assetbatch.database.session import Connection
 from assetbatch.database.text import shortened, storable
 from assetbatch.domain.models import (
@@ -35,9 +35,9 @@ from assetbatch.domain.numbers import positive
 from assetbatch.domain.status import Status
 
 ERROR_LIMIT = 500
-"""Characters of an error message that are kept."""
+"""Maximum number of characters of an error message that is kept."""
 
-RefusedBars = Mapping[int, Denied]
+RejectedBars = Mapping[int, RejectedBar]
 """Bars by start that cannot be stored."""
 
 
@@ -45,11 +45,11 @@ NOT_REGISTERED = "it is not registered: run assetbatch init"
 
 
 class Known(NamedTuple):
-    """What earlier transactions have shown: the bars that the database refuses, the symbols whose price or
-    outcome it refuses (with the reason), and whether not even a failure can be recorded of those in the
+    """What earlier transactions have shown: the bars that the database rejects, the symbols whose price or
+    outcome it rejects (with the reason), and whether not even a failure can be recorded of those in the
     platform's table. `locked` are symbols of which another transaction holds a row."""
 
-    bars: Mapping[str, RefusedBars] = {}
+    bars: Mapping[str, RejectedBars] = {}
     symbols: Mapping[str, str] = {}
     without_outcome: bool = False
     locked: Collection[str] = ()
@@ -76,112 +76,178 @@ def save(
     `in_doubt`: an earlier attempt may have been committed, so that a price that is stored already may be
     ours and has yet to be published. Raises psycopg.Error.
     """
-    asked = batch.symbols
-    encoding = connection.info.parameter_status("server_encoding")
-    askable = [symbol for symbol in asked if storable(symbol, encoding) == symbol]
     if known.locked:
         return _save_locked(connection, known.locked, now_ms)
-    stored, columns = _locked(connection, askable, now_ms, with_columns=bool(batch.bars))
-    unknown = _unknown(connection, [symbol for symbol in asked if symbol not in stored])
-    asked_ms = {symbol: batch.asked_ms.get(symbol, now_ms) for symbol in stored}
+    return _Saving(connection, batch, now_ms, known).run(in_doubt=in_doubt)
 
-    by_start = {
-        symbol: {bar.t_ms: bar for bar in some}
-        for symbol, some in batch.bars.items()
-        if symbol in stored and some
-    }
-    filled = _fill(by_start, connection.statements.names.bars.missing)
-    refused = _refused(by_start, columns, known.bars)
-    rejected = {symbol: _rejection(by_start[symbol], some) for symbol, some in refused.items()}
-    rejected |= {
-        symbol: Rejection(error=error, bars=len(refused.get(symbol, ())), price=True)
-        for symbol, error in known.symbols.items()
-        if symbol in stored
-    }
-    failed = {
-        symbol: rejection
-        for symbol, rejection in rejected.items()
-        if rejection.price or (rejection.failed and symbol in batch.from_bars)
-    }
 
-    newer, published = [], []
-    prices = {symbol: price for symbol, price in _newest(batch.prices).items() if symbol in stored}
-    for price in prices.values():
-        if price.symbol in failed and not _has_its_bar(price.symbol, by_start, refused, known):
-            continue
-        before = stored[price.symbol]
-        later = before.last_sync_ms is not None and before.last_sync_ms > asked_ms[price.symbol]
-        if last_update.supersedes(price, before.last_update, now_ms, learned_later=later):
-            newer.append(price)
-        elif in_doubt and last_update.document(price) == before.last_update:
-            published.append(price)
-    outcomes = {outcome.symbol: outcome for outcome in batch.outcomes if outcome.symbol in stored}
-    outcomes |= {symbol: Outcome(symbol, Status.FAILED, some.error) for symbol, some in failed.items()}
-    news = {
-        symbol: _without(some, sorted(by_start.get(symbol, ())), refused.get(symbol, {}), asked_ms[symbol])
-        for symbol, some in batch.spans.items()
-        if symbol in stored and some
-    }
+class _Written(NamedTuple):
+    """What the tables have taken of prices and outcomes: the symbols whose price is stored, those of which a
+    row was left out, and the coverage that is stored (JSON) of each symbol that has changes of it."""
 
-    writer = _Outcomes(connection, now_ms, encoding)
-    theirs = {
-        symbol: outcome
-        for symbol, outcome in outcomes.items()
-        if not (known.without_outcome and symbol in known.symbols)
-    }
-    with connection.pipeline():
-        written = connection.execute(connection.statements("save_prices"), {"prices": _prices(newer)})
-        document = writer.document(outcomes, failed)
-        left_out = writer.save_for_readers(
-            document if len(theirs) == len(outcomes) else writer.document(theirs, failed)
-        )
-        writer.save(document, [price for price in prices.values() if price.symbol not in failed])
-        if news:
-            ledgers = connection.execute(connection.statements("spans"), {"symbols": list(news)})
-    updated = {symbol for symbol, has_price in written.fetchall() if has_price}
-    skipped = _skipped(
-        connection,
-        [price.symbol for price in newer if price.symbol not in updated],
-        [symbol for (symbol,) in left_out.fetchall()],
-    )
-    if not_written := skipped | unknown:
-        failures = {
-            symbol: Outcome(symbol, Status.FAILED, some.error)
-            for symbol, some in not_written.items()
-            if some.cause is not RejectionCause.UNREGISTERED
+    updated: set[str]
+    not_written: dict[str, Rejection]
+    coverage: dict[str, str]
+
+
+class _Saving:
+    """Saves one batch: locks its rows, decides what of it can be stored, and writes that."""
+
+    def __init__(self, connection: Connection, batch: Changes, now_ms: int, known: Known) -> None:
+        self._connection = connection
+        self._batch = batch
+        self._now_ms = now_ms
+        self._known = known
+        self._encoding = connection.info.parameter_status("server_encoding")
+        askable = [symbol for symbol in batch.symbols if storable(symbol, self._encoding) == symbol]
+        self._stored, self._columns = _locked(connection, askable, now_ms, with_columns=bool(batch.bars))
+        missing = [symbol for symbol in batch.symbols if symbol not in self._stored]
+        self._unknown = _unknown(connection, missing)
+        self._asked_ms = {symbol: batch.asked_ms.get(symbol, now_ms) for symbol in self._stored}
+        self._bars = {
+            symbol: {bar.t_ms: bar for bar in some}
+            for symbol, some in batch.bars.items()
+            if symbol in self._stored and some
         }
-        document = writer.document(failures, not_written)
-        writer.save_for_readers(document)
-        writer.save(document, [])
-        writer.forget_prices([symbol for symbol in failures if not_written[symbol].price])
-    if news:
-        coverage.save(connection, news, dict(ledgers.fetchall()), now_ms, encoding)
-    sound = {
-        symbol: {t_ms: bar for t_ms, bar in some.items() if t_ms not in refused[symbol]}
-        if symbol in refused
-        else some
-        for symbol, some in by_start.items()
+        self._filled = _fill(self._bars, connection.statements.names.bars.missing)
+        self._rejected_bars = _rejected_bars(self._bars, self._columns, known.bars)
+        self._rejected = self._rejections()
+        self._failed = {
+            symbol: rejection
+            for symbol, rejection in self._rejected.items()
+            if rejection.price or (rejection.failed and symbol in batch.from_bars)
+        }
+        self._prices = {
+            symbol: price for symbol, price in _newest(batch.prices).items() if symbol in self._stored
+        }
+
+    def run(self, *, in_doubt: bool) -> Saved:
+        newer, published = self._compared(in_doubt=in_doubt)
+        intervals = self._intervals()
+        written = self._write(newer, intervals)
+        if intervals:
+            coverage.save(self._connection, intervals, written.coverage, self._now_ms, self._encoding)
+        bars_new, bars_changed = bars.save(
+            self._connection, self._sound_bars(), self._asked_ms, self._columns.form
+        )
+        return Saved(
+            updated=[price for price in newer if price.symbol in written.updated] + published,
+            unknown=list(self._unknown),
+            bars_new=bars_new,
+            bars_changed=bars_changed,
+            bars_filled=self._filled,
+            rejected={**self._rejected, **written.not_written},
+        )
+
+    def _rejections(self) -> dict[str, Rejection]:
+        """Return what is rejected of each symbol: bars, or the price."""
+        rejected = {
+            symbol: _rejection(self._bars[symbol], some) for symbol, some in self._rejected_bars.items()
+        }
+        return rejected | {
+            symbol: Rejection(error=error, bars=len(self._rejected_bars.get(symbol, ())), price=True)
+            for symbol, error in self._known.symbols.items()
+            if symbol in self._stored
+        }
+
+    def _compared(self, *, in_doubt: bool) -> tuple[list[Price], list[Price]]:
+        """Return the prices that are newer than what is stored, and those that an earlier attempt stored."""
+        newer, published = [], []
+        for price in self._prices.values():
+            symbol = price.symbol
+            if symbol in self._failed and not _has_its_bar(
+                symbol, self._bars, self._rejected_bars, self._known
+            ):
+                continue
+            before = self._stored[symbol]
+            later = before.last_sync_ms is not None and before.last_sync_ms > self._asked_ms[symbol]
+            if last_update.supersedes(price, before.last_update, self._now_ms, learned_later=later):
+                newer.append(price)
+            elif in_doubt and last_update.document(price) == before.last_update:
+                published.append(price)
+        return newer, published
+
+    def _intervals(self) -> dict[str, list[CoveredInterval]]:
+        """Return what is new of the coverage of each symbol."""
+        return {
+            symbol: _without(
+                some,
+                sorted(self._bars.get(symbol, ())),
+                self._rejected_bars.get(symbol, {}),
+                self._asked_ms[symbol],
+            )
+            for symbol, some in self._batch.spans.items()
+            if symbol in self._stored and some
+        }
+
+    def _write(self, newer: Sequence[Price], intervals: Mapping[str, Sequence[CoveredInterval]]) -> _Written:
+        """Write prices and outcomes, in one round trip unless a table leaves rows out."""
+        connection, writer = self._connection, _Outcomes(self._connection, self._now_ms, self._encoding)
+        outcomes = {one.symbol: one for one in self._batch.outcomes if one.symbol in self._stored}
+        outcomes |= {
+            symbol: Outcome(symbol, Status.FAILED, some.error) for symbol, some in self._failed.items()
+        }
+        theirs = {
+            symbol: outcome
+            for symbol, outcome in outcomes.items()
+            if not (self._known.without_outcome and symbol in self._known.symbols)
+        }
+        with connection.pipeline():
+            written = connection.execute(
+                connection.statements("assets.save_prices"), {"prices": _prices(newer)}
+            )
+            document = writer.document(outcomes, self._failed)
+            left_out = writer.save_for_readers(
+                document if len(theirs) == len(outcomes) else writer.document(theirs, self._failed)
+            )
+            writer.save(
+                document, [price for price in self._prices.values() if price.symbol not in self._failed]
+            )
+            if intervals:
+                stored = connection.execute(
+                    connection.statements("coverage.load"), {"symbols": list(intervals)}
+                )
+        updated = {symbol for symbol, has_price in written.fetchall() if has_price}
+        skipped = _skipped(
+            connection,
+            [price.symbol for price in newer if price.symbol not in updated],
+            [symbol for (symbol,) in left_out.fetchall()],
+        )
+        if not_written := skipped | self._unknown:
+            _record_not_written(writer, not_written)
+        return _Written(updated, not_written, dict(stored.fetchall()) if intervals else {})
+
+    def _sound_bars(self) -> dict[str, dict[int, Bar]]:
+        """Return the bars that are not rejected, of each symbol that has any."""
+        sound = {
+            symbol: {t_ms: bar for t_ms, bar in some.items() if t_ms not in self._rejected_bars[symbol]}
+            if symbol in self._rejected_bars
+            else some
+            for symbol, some in self._bars.items()
+        }
+        return {symbol: some for symbol, some in sound.items() if some}
+
+
+def _record_not_written(writer: _Outcomes, not_written: Mapping[str, Rejection]) -> None:
+    """Record the symbols of which the tables have not taken a row: their refresh has failed."""
+    failures = {
+        symbol: Outcome(symbol, Status.FAILED, some.error)
+        for symbol, some in not_written.items()
+        if some.cause is not RejectionCause.UNREGISTERED
     }
-    bars_new, bars_changed = bars.save(
-        connection, {symbol: some for symbol, some in sound.items() if some}, asked_ms, columns.form
-    )
-    return Saved(
-        updated=[price for price in newer if price.symbol in updated] + published,
-        unknown=list(unknown),
-        bars_new=bars_new,
-        bars_changed=bars_changed,
-        bars_filled=filled,
-        rejected={**rejected, **not_written},
-    )
+    document = writer.document(failures, not_written)
+    writer.save_for_readers(document)
+    writer.save(document, [])
+    writer.forget_prices([symbol for symbol in failures if not_written[symbol].price])
 
 
 def _unknown(connection: Connection, symbols: Sequence[str]) -> dict[str, Rejection]:
-    """The symbols whose row could not be locked: it is not there, or a policy keeps it from this role."""
+    """Return the symbols whose row could not be locked: missing, or kept from this role by a policy."""
     if not symbols:
         return {}
     encoding = connection.info.parameter_status("server_encoding")
     askable = [symbol for symbol in symbols if storable(symbol, encoding) == symbol]
-    rows = connection.execute(connection.statements("symbols_there"), {"symbols": askable})
+    rows = connection.execute(connection.statements("assets.find"), {"symbols": askable})
     visible = {symbol for (symbol,) in rows}
     place = connection.statements.names.symbols.place
     hidden = f"a row-level policy of {place} lets this role read the row, but not update it"
@@ -196,7 +262,7 @@ def _unknown(connection: Connection, symbols: Sequence[str]) -> dict[str, Reject
 def _skipped(
     connection: Connection, prices: Collection[str], outcomes: Collection[str]
 ) -> dict[str, Rejection]:
-    """The symbols of which the tables have left out a row without an error."""
+    """Return the symbols of which the tables have left out a row without an error."""
     names = connection.statements.names
     found: dict[str, Rejection] = {}
     for symbols, place, is_price in (
@@ -235,7 +301,7 @@ class _Outcomes:
         if document == NO_OUTCOMES and not prices:
             return
         self._connection.execute(
-            self._connection.statements("save_sync"),
+            self._connection.statements("sync.save"),
             {
                 "outcomes": document,
                 "symbols": [price.symbol for price in prices],
@@ -246,13 +312,13 @@ class _Outcomes:
 
     def forget_prices(self, symbols: Collection[str]) -> None:
         """Take back that the prices of these symbols came: they are not stored."""
-        statement = self._connection.statements("sync_forget_prices")
+        statement = self._connection.statements("sync.forget_prices")
         self._connection.execute(statement, {"symbols": list(symbols)})
 
     def save_for_readers(self, document: str) -> psycopg.Cursor[tuple[Any, ...]]:
-        """Write the platform's rows; returns a cursor over the symbols whose row was left out."""
+        """Write the platform's rows; return a cursor over the symbols whose row was left out."""
         return self._connection.execute(
-            self._connection.statements("save_sync_status"),
+            self._connection.statements("sync.save_platform_status"),
             {
                 "outcomes": document,
                 "now_ms": self._now_ms,
@@ -261,7 +327,7 @@ class _Outcomes:
         )
 
     def document(self, outcomes: Mapping[str, Outcome], failed: Mapping[str, Rejection]) -> str:
-        """The outcomes as both tables take them; symbols with the same outcome come together."""
+        """Return the outcomes as both tables take them; symbols with the same outcome come together."""
         alike: dict[tuple[str, str | None, bool], list[str]] = {}
         for outcome in outcomes.values():
             error = None if outcome.status is Status.SUCCESS else outcome.error
@@ -283,7 +349,7 @@ class _Outcomes:
 
 
 def _fill(bars_of: Mapping[str, dict[int, Bar]], missing: Mapping[str, float]) -> int:
-    """Put the values of `missing` where a bar has none; returns how many bars that are."""
+    """Put the values of `missing` where a bar has none; return how many bars that are."""
     count = 0
     for some in bars_of.values() if missing else ():
         for t_ms, bar in some.items():
@@ -295,7 +361,7 @@ def _fill(bars_of: Mapping[str, dict[int, Bar]], missing: Mapping[str, float]) -
 
 
 def _newest(prices: Iterable[Price]) -> dict[str, Price]:
-    """The newest price of each symbol; of two of one moment the last. A 0 or NaN is no price."""
+    """Return the newest price of each symbol; of two of one moment the last. A 0 or NaN is no price."""
     sound = [price for price in prices if positive(price.last_price) is not None]
     return {price.symbol: price for price in sorted(sound, key=lambda price: price.as_of_ms)}
 
@@ -303,66 +369,69 @@ def _newest(prices: Iterable[Price]) -> dict[str, Price]:
 def _locked(
     connection: Connection, symbols: Sequence[str], now_ms: int, *, with_columns: bool
 ) -> tuple[dict[str, _Stored], BarColumns]:
-    """Lock the rows of the symbols: what is stored of each that has one; and the columns of the bars."""
+    """Lock the rows of the symbols; return what is stored of each, and the columns of the bars."""
     statements = connection.statements
     with connection.pipeline():
-        rows = connection.execute(statements("lock_symbols"), {"symbols": symbols, "now_ms": now_ms})
-        columns = connection.execute(statements("bars_columns")) if with_columns else ()
+        rows = connection.execute(statements("assets.lock"), {"symbols": symbols, "now_ms": now_ms})
+        columns = connection.execute(statements("bars.load_columns")) if with_columns else ()
     stored = {symbol: _Stored(last_update.parse(text), sync_ms) for symbol, text, sync_ms in rows}
     return stored, BarColumns((Column(*row) for row in columns), statements.names.bars)
 
 
-def _refused(
-    bars_of: Mapping[str, Mapping[int, Bar]], columns: BarColumns, known: Mapping[str, RefusedBars]
-) -> dict[str, RefusedBars]:
-    """The bars that cannot be stored, of each symbol that has any."""
-    found: dict[str, RefusedBars] = {}
+def _rejected_bars(
+    bars_of: Mapping[str, Mapping[int, Bar]], columns: BarColumns, known: Mapping[str, RejectedBars]
+) -> dict[str, RejectedBars]:
+    """Return the bars that cannot be stored, of each symbol that has any."""
+    found: dict[str, RejectedBars] = {}
     for symbol, some in bars_of.items():
-        refused = {**columns.refused(some.values()), **known.get(symbol, {})}
-        if refused:
-            found[symbol] = refused
+        rejected = {**columns.rejected(some.values()), **known.get(symbol, {})}
+        if rejected:
+            found[symbol] = rejected
     return found
 
 
-def _rejection(some: Mapping[int, Bar], refused: RefusedBars) -> Rejection:
-    """What is said of a symbol: bars of the past without a partition are holes, everything else a failure."""
-    by_value = [t_ms for t_ms, why in refused.items() if why.cause is Cause.VALUE]
+def _rejection(some: Mapping[int, Bar], rejected: RejectedBars) -> Rejection:
+    """Return what is said of a symbol: bars of the past without a partition are gaps, everything else a
+    failure."""
+    by_value = [t_ms for t_ms, why in rejected.items() if why.cause is Cause.VALUE]
     newest_ms = max(some)
-    shown_ms = newest_ms if newest_ms in refused else max(by_value or refused)
+    shown_ms = newest_ms if newest_ms in rejected else max(by_value or rejected)
     return Rejection(
-        error=refused[shown_ms].error,
-        bars=len(refused),
-        failed=bool(by_value) or newest_ms in refused,
+        error=rejected[shown_ms].error,
+        bars=len(rejected),
+        failed=bool(by_value) or newest_ms in rejected,
     )
 
 
 def _has_its_bar(
     symbol: str,
     bars_of: Mapping[str, Mapping[int, Bar]],
-    refused: Mapping[str, RefusedBars],
+    rejected: Mapping[str, RejectedBars],
     known: Known,
 ) -> bool:
-    """Whether the newest bar, from which the price follows, can be stored."""
-    return symbol not in known.symbols and max(bars_of[symbol]) not in refused[symbol]
+    """Return whether the newest bar, from which the price follows, can be stored."""
+    return symbol not in known.symbols and max(bars_of[symbol]) not in rejected[symbol]
 
 
 def _without(
-    news: Sequence[CoveredInterval], starts: Sequence[int], refused: RefusedBars, asked_ms: int
+    news: Sequence[CoveredInterval], starts: Sequence[int], rejected: RejectedBars, asked_ms: int
 ) -> list[CoveredInterval]:
-    """What is known of the stretches when some of their bars are refused: those are rejected, each run of
-    them with the reason of its first."""
+    """Return the coverage when some bars are rejected: each run of them becomes a rejected interval.
+
+    Its reason is that of its first bar.
+    """
     left = list(news)
-    for start_ms, end_ms, why in _runs(starts, refused):
-        left = [piece for span in left for piece in _cut_out(span, start_ms, end_ms)]
+    for start_ms, end_ms, why in _runs(starts, rejected):
+        left = [piece for interval in left for piece in _cut_out(interval, start_ms, end_ms)]
         left.append(CoveredInterval(start_ms, end_ms, IntervalState.REJECTED, asked_ms, why))
     return left
 
 
-def _runs(starts: Sequence[int], refused: RefusedBars) -> Iterator[tuple[int, int, str]]:
-    """The stretches of refused bars between which no bar was stored, and why."""
-    run: tuple[int, int, Denied] | None = None
+def _runs(starts: Sequence[int], rejected: RejectedBars) -> Iterator[tuple[int, int, str]]:
+    """Yield the intervals of rejected bars between which no bar was stored, and why."""
+    run: tuple[int, int, RejectedBar] | None = None
     for t_ms in starts:
-        why = refused.get(t_ms)
+        why = rejected.get(t_ms)
         if run and (why is None or why.cause is not run[2].cause):
             yield run[0], run[1], run[2].error
             run = None
@@ -372,10 +441,10 @@ def _runs(starts: Sequence[int], refused: RefusedBars) -> Iterator[tuple[int, in
         yield run[0], run[1], run[2].error
 
 
-def _cut_out(span: CoveredInterval, start_ms: int, end_ms: int) -> list[CoveredInterval]:
-    """The parts of a span outside of `[start_ms, end_ms)`."""
-    before = msgspec.structs.replace(span, end_ms=min(span.end_ms, start_ms))
-    after = msgspec.structs.replace(span, start_ms=max(span.start_ms, end_ms))
+def _cut_out(interval: CoveredInterval, start_ms: int, end_ms: int) -> list[CoveredInterval]:
+    """Return the parts of an interval outside of `[start_ms, end_ms)`."""
+    before = msgspec.structs.replace(interval, end_ms=min(interval.end_ms, start_ms))
+    after = msgspec.structs.replace(interval, start_ms=max(interval.start_ms, end_ms))
     return [part for part in (before, after) if part.start_ms < part.end_ms]
 
 
@@ -384,7 +453,7 @@ def _prices(prices: Iterable[Price]) -> str:
 
 
 def _outcomes(outcomes: Iterable[Outcome], encoding: str | None) -> str:
-    """Symbols with the same outcome come together."""
+    """Return the outcomes as JSON; symbols with the same outcome come together."""
     alike: dict[tuple[str, str | None], list[str]] = {}
     for outcome in outcomes:
         error = None if outcome.status is Status.SUCCESS else outcome.error

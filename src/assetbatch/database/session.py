@@ -42,15 +42,15 @@ _log = logging.getLogger("assetbatch")
 _ATTEMPTS = 5
 
 LEFT_SECONDS = 1.5
-"""So much of a command's time is left to end it when the database has not answered."""
+"""Time of a command that is left to end it when the database has not answered."""
 
 GRACE_SECONDS = 0.5
-"""So much longer than the server has for a statement its answer is waited for."""
+"""Time for which an answer is waited for beyond the time that the server has for the statement."""
 
 SHORTEST_SECONDS = 0.1
 
 CONNECT_SECONDS = 2
-"""A server is given so long at least to take a connection: libpq knows no less."""
+"""Minimum time for a server to take a connection: libpq knows no less."""
 
 _DEFAULTS = {
     "application_name": "assetbatch",
@@ -106,7 +106,7 @@ class Target:
         self.place = _place(given)
 
     def connect(self, within_seconds: float) -> Connection:
-        """A new connection without a transaction; raises psycopg.Error."""
+        """Return a new connection without a transaction; raises psycopg.Error."""
         seconds = max(CONNECT_SECONDS, min(self._connect_seconds, round(within_seconds)))
         try:
             connection = _connect(self._conninfo.reveal(), seconds)
@@ -122,7 +122,7 @@ class Target:
         return connection
 
     def explain(self, error: psycopg.Error, doing: str) -> DatabaseError:
-        """`error` as an error of assetbatch, to be raised outside of the handler that caught it."""
+        """Return `error` as an error of assetbatch, to be raised outside of the handler that caught it."""
         return as_database_error(error, doing, self.place, self._password.reveal())
 
 
@@ -145,7 +145,7 @@ def _connect(conninfo: str, seconds: int) -> Connection:
 
 
 def _is_open_to_others(named: str | None) -> bool:
-    """Whether libpq would pass over its password file, with a line of its own on stderr."""
+    """Return whether libpq would pass over its password file, with a line of its own on stderr."""
     file = named or os.environ.get("PGPASSFILE") or os.path.expanduser("~/.pgpass")
     try:
         mode = os.stat(file).st_mode
@@ -191,7 +191,7 @@ class Session:
         self._statements = Statements()
 
     def use(self, names: Names) -> None:
-        """Speak of tables of these names from now on."""
+        """Use tables of these names from now on."""
         self._statements = Statements(names)
         if self._connection is not None:
             self._connection.statements = self._statements
@@ -217,7 +217,7 @@ class Session:
             self._connection = None
 
     def read_only(self) -> DatabaseError:
-        """That this database takes no writes, to be raised."""
+        """Return the error, to be raised, that this database takes no writes."""
         message, hint = READ_ONLY
         return DatabaseError(f"connecting at {self._target.place}: {message}", hint=hint)
 
@@ -242,12 +242,12 @@ class Session:
         deadline: float | None = None,
         lock_seconds: float | None = None,
     ) -> T:
-        """Run `work` in one transaction and commit it; returns what it returned.
+        """Run `work` in one transaction and commit it; return what it returned.
 
-        `work` gets the connection and whether an earlier attempt ended in the commit, so that it may or
-        may not have been done already. It is run again, at most `_ATTEMPTS` times and within the deadline,
-        after a deadlock, a conflict or a lost connection: it must be harmless to repeat. `deadline` is that
-        of several transactions that share one deadline, `lock_seconds` how long a lock is waited for. Raises
+        `work` gets the connection and whether an earlier attempt ended in the commit, so that it may or may
+        not have been done already. It is run again, at most `_ATTEMPTS` times and within the deadline, after
+        a deadlock, a conflict or a lost connection: it must be harmless to repeat. `deadline` is that of
+        several transactions that share one deadline, `lock_seconds` how long a lock is waited for. Raises
         DatabaseError, with `doing` in its message.
         """
         if self._hung is not None:
@@ -256,25 +256,7 @@ class Session:
         if deadline is not None:
             seconds = max(SHORTEST_SECONDS, min(seconds, deadline - time.monotonic()))
         ends = time.monotonic() + seconds
-        in_doubt = False
-
-        def attempt() -> T:
-            nonlocal in_doubt
-            committing = False
-            try:
-                connection = self._connected(ends - time.monotonic())
-                self._begin(connection, ends, self._lock_seconds if lock_seconds is None else lock_seconds)
-                result = work(connection, in_doubt)
-                committing = True
-                connection.execute("COMMIT")
-            except BaseException as error:
-                # Otherwise the state of the connection is unknown (a signal may have come in the middle).
-                if not (_leaves_connection_usable(error) and self._rolled_back()):
-                    self.close()
-                in_doubt = in_doubt or (committing and isinstance(error, psycopg.OperationalError))
-                raise
-            return result
-
+        attempt = self._attempts(work, ends, self._lock_seconds if lock_seconds is None else lock_seconds)
         try:
             with self._turn, self._watched(seconds + GRACE_SECONDS, doing):
                 try:
@@ -291,8 +273,33 @@ class Session:
             failure = type(error)(f"{doing} at {self._target.place}: {error.message}", hint=error.hint)
         raise failure
 
+    def _attempts(
+        self, work: Callable[[Connection, bool], T], ends: float, lock_seconds: float
+    ) -> Callable[[], T]:
+        """Return what tries the transaction, and remembers whether an earlier try ended in the commit."""
+        in_doubt = False
+
+        def attempt() -> T:
+            nonlocal in_doubt
+            committing = False
+            try:
+                connection = self._connected(ends - time.monotonic())
+                self._begin(connection, ends, lock_seconds)
+                result = work(connection, in_doubt)
+                committing = True
+                connection.execute("COMMIT")
+            except BaseException as error:
+                # Otherwise the state of the connection is unknown (a signal may have come in the middle).
+                if not (_leaves_connection_usable(error) and self._rolled_back()):
+                    self.close()
+                in_doubt = in_doubt or (committing and isinstance(error, psycopg.OperationalError))
+                raise
+            return result
+
+        return attempt
+
     def _rolled_back(self) -> bool:
-        """Whether the transaction has ended cleanly, so that the connection can be used again."""
+        """Return whether the transaction has ended cleanly, so that the connection can be used again."""
         try:
             assert self._connection is not None, "only an open transaction is rolled back"
             self._connection.execute("ROLLBACK")
@@ -301,12 +308,12 @@ class Session:
         return True
 
     def _seconds(self) -> float:
-        """How long a transaction may take now."""
+        """Return how many seconds a transaction may take now."""
         return max(SHORTEST_SECONDS, min(self._within_seconds, self._seconds_left() - LEFT_SECONDS))
 
     @contextmanager
     def _watched(self, seconds: float, doing: str) -> Iterator[None]:
-        """Cuts the connection where what is done within takes longer."""
+        """Cut the connection where the body takes longer."""
         timer = threading.Timer(seconds, self._cut, (seconds, doing))
         timer.daemon = True
         timer.start()
@@ -354,11 +361,11 @@ class Session:
         idle_ms = max(1, min(left_ms, round(self._lock_seconds * 1000)))
         settings = {"statement_ms": left_ms, "lock_ms": lock_ms, "idle_ms": idle_ms}
         psycopg.ClientCursor(connection).execute(
-            self._statements("begin"), {name: str(value) for name, value in settings.items()}
+            self._statements("transactions.begin"), {name: str(value) for name, value in settings.items()}
         )
         if self._statements.names.instrument == "polygon_ticker":
             tickers = msgspec.json.encode(self._tickers()).decode()
-            connection.execute(self._statements("tickers"), {"tickers": tickers})
+            connection.execute(self._statements("transactions.set_tickers"), {"tickers": tickers})
 
 
 def _leaves_connection_usable(error: BaseException) -> bool:

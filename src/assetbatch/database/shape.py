@@ -1,6 +1,6 @@
-"""What the columns and partitions of bars mean for the configured assets beforehand.
+"""What the columns and partitions of bars mean beforehand for the configured assets.
 
-Whether the tables can be used at all is the plan's matter (`adoption`).
+Whether the tables can be used at all is decided by the plan (`adoption`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from assetbatch.domain.market_hours import from_ms
 from assetbatch.domain.units import DAY_MS
 
 DAYS_BACK = 34
-"""Days of bars that the first call of an asset brings."""
+"""Number of days of bars that the first call of an asset brings."""
 DAYS_AHEAD = 7
-"""Days before the end of the last partition that its end is spoken of."""
+"""Number of days before the end of the last partition from which on its end is reported."""
 MOST_SYMBOLS = 200
 """Maximum number of symbols whose partitions are looked at: a table by symbols is rare."""
 
 LARGEST_TRADES = 10_000_000
-"""Trades of a bar that a column should be able to hold."""
+"""Number of trades of a bar that a column should be able to hold."""
 
 
 class Shape(NamedTuple):
@@ -48,7 +48,7 @@ class Concern(NamedTuple):
 
 def shape(connection: Connection, symbols: Sequence[str], now_ms: int) -> Shape:
     """Look at the tables; changes nothing. Raises psycopg.Error."""
-    columns = [Column(*row) for row in connection.execute(connection.statements("bars_columns"))]
+    columns = [Column(*row) for row in connection.execute(connection.statements("bars.load_columns"))]
     days = [now_ms + day * DAY_MS for day in range(-DAYS_BACK, DAYS_AHEAD + 1)]
     unplaced = placing.unplaced(connection, list(symbols)[:MOST_SYMBOLS], days)
     return Shape(columns, unplaced, connection.statements.names)
@@ -57,7 +57,7 @@ def shape(connection: Connection, symbols: Sequence[str], now_ms: int) -> Shape:
 def concerns(
     found: Shape, assets: Iterable[Asset], prices: Mapping[str, float], now_ms: int
 ) -> list[Concern]:
-    """What the tables will refuse, spoil or lack for these assets; `prices` are the last ones where known."""
+    """Return what the tables will reject, spoil or lack for these assets with these last known `prices`."""
     with_bars = [asset for asset in assets if asset.bars]
     return [
         *_of_types(found, with_bars, prices),
@@ -66,7 +66,7 @@ def concerns(
 
 
 def _of_types(shape: Shape, assets: Sequence[Asset], prices: Mapping[str, float]) -> list[Concern]:
-    """One concern for each kind of trouble and type, with the columns of that type."""
+    """Return one concern for each kind of trouble and type, with the columns of that type."""
     said: dict[tuple[str, str], list[str]] = {}
     bars = shape.names.bars
     for column in shape.columns:
@@ -116,7 +116,7 @@ def _names(assets: Sequence[Asset]) -> str:
 
 
 def _of_partitions(shape: Shape, assets: Sequence[Asset], now_ms: int) -> list[Concern]:
-    """The months without a partition, together for all symbols of which they are the same."""
+    """Return the months without a partition, together for all symbols of which they are the same."""
     alike: dict[tuple[str, ...], list[Asset]] = {}
     place, unplaced = shape.names.bars.place, shape.unplaced
     for asset in assets:

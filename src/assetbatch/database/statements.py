@@ -1,5 +1,9 @@
 """The SQL of the package: the templates in `sql/`, over the names of the owner's tables.
 
+A file holds the statements of one subject. `-- name: load` begins a statement, and the comment below it says
+what the statement is for; `bars.merge` is the statement `merge` of `bars.sql`. A file is read when one of its
+statements is first wanted. Each table that `init` creates has a file of its own, `create/bars` for instance.
+
 In a template `{bars}` is a table, `{bars.ts}` its column, `{bars.ts[o]}` the column of the alias `o` (a NULL
 where the table has none), `{bars.ts.zone}` what converts a moment to or from a column of naive timestamps.
 `{bars.ours[o]}` is the condition that tells our rows from others, `{bars.of[s]}` what the table's column for
@@ -16,14 +20,29 @@ from assetbatch.database import quoting
 from assetbatch.database.names import OWN, Names, Table
 
 VALUES = ("open", "high", "low", "close", "volume", "vwap", "trades")
-"""The columns of a bar besides its key, in the order of `market.Bar`."""
+"""The columns of a bar besides its key, in the order of `domain.models.Bar`."""
 
 _TYPES = {"trades": "int8"}
 
 
+_MARK = "-- name: "
+
+
 @cache
-def _text(name: str) -> str:
+def _file(name: str) -> str:
     return files("assetbatch.database").joinpath("sql", f"{name}.sql").read_text("utf-8")
+
+
+@cache
+def statements_of(file: str) -> Mapping[str, str]:
+    """Return the templates in `sql/<file>.sql` by their names."""
+    _, *parts = f"\n{_file(file)}".split(f"\n{_MARK}")
+    return {name: text for name, _, text in (part.partition("\n") for part in parts)}
+
+
+def _text(name: str) -> str:
+    file, _, statement = name.partition(".")
+    return statements_of(file)[statement] if statement else _file(file)
 
 
 class Statements:
@@ -34,8 +53,10 @@ class Statements:
         self._rendered: dict[str, bytes] = {}
 
     def __call__(self, name: str, **parts: str) -> bytes:
-        """The text of `sql/<name>.sql`, ready for `psycopg.Cursor.execute`; `parts` are further SQL texts
-        that this one template takes."""
+        """Return a statement by its name, ready for `psycopg.Cursor.execute`.
+
+        `parts` are further SQL texts that this one template takes.
+        """
         if parts:
             return _text(name).format(**self._tables, **parts).encode()
         if name not in self._rendered:
@@ -43,7 +64,7 @@ class Statements:
         return self._rendered[name]
 
     def rendered(self, template: str) -> bytes:
-        """The text of a template that lies elsewhere."""
+        """Return the text of a template that lies elsewhere."""
         return template.format(**self._tables).encode()
 
     @cached_property
@@ -71,12 +92,12 @@ class Statements:
 
 
 def quoted(name: str) -> str:
-    """The name as an SQL identifier of a statement with parameters."""
+    """Return the name as an SQL identifier of a statement with parameters."""
     return quoting.quoted(name).replace("%", "%%")
 
 
 def literal(text: str) -> str:
-    """The text as an SQL literal of such a statement; PostgreSQL gives it the type of what it meets."""
+    """Return the text as an SQL literal of such a statement; its type is that of what it meets."""
     return quoting.literal(text).replace("%", "%%")
 
 

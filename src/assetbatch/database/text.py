@@ -17,12 +17,15 @@ _CODECS = {
     "WIN866": "cp866",
     "WIN874": "cp874",
 }
-"""Of the server encodings whose names Python does not know."""
+"""The codecs of the server encodings whose names Python does not know."""
 
 
 def storable(text: str, encoding: str | None = None) -> str:
-    """Return the text without what aborts a statement: NUL and lone surrogates become U+FFFD, and what the
-    server's `encoding` (a name of PostgreSQL's; UTF-8 if None) cannot hold becomes a question mark."""
+    """Return the text without what aborts a statement.
+
+    NUL and lone surrogates become U+FFFD. What the server's `encoding` (a name of PostgreSQL's; UTF-8 if
+    None) cannot hold becomes a question mark.
+    """
     if text.isascii() and "\x00" not in text:  # what nearly all are
         return text
     sound = text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -32,7 +35,7 @@ def storable(text: str, encoding: str | None = None) -> str:
 
 @cache
 def _codec(encoding: str) -> str:
-    """The name of Python's codec for a server encoding; that of ASCII where there is none."""
+    """Return the name of Python's codec for a server encoding; that of ASCII where there is none."""
     known = _CODECS.get(encoding) or encoding.replace("WIN", "cp")
     try:
         return codecs.lookup(known).name
@@ -41,5 +44,5 @@ def _codec(encoding: str) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """At most `limit` characters, with an ellipsis at the end where something was cut."""
+    """Return at most `limit` characters, with an ellipsis at the end where something was cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

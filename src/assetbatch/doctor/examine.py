@@ -53,7 +53,7 @@ from assetbatch.secret import masked
 from assetbatch.services import Services
 from assetbatch.state.connection import redis_errors
 from assetbatch.state.events import channel
-from assetbatch.state.preflight import refusals
+from assetbatch.state.preflight import preflight_errors
 from assetbatch.state.process_id import new_id
 from assetbatch.state.window import Grant
 
@@ -163,7 +163,7 @@ class _Examination:
         url = self._config.require_redis()
         yield from of_redis(info, redis_ms, host, embedded=url.embedded, group=url.group)
         example = next(iter(self._config.assets), None)
-        write, publish = refusals(
+        write, publish = preflight_errors(
             client,
             ("HSET", self._services.keys.job("doctor"), "field", "value"),
             ("PUBLISH", channel(example.symbol if example else ""), ""),

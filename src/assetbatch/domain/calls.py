@@ -1,4 +1,4 @@
-"""The calls that can be made, and the fewest of them for work that is due."""
+"""The types of calls, and the choice of the fewest calls for work that is due."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from assetbatch.domain.entitlements import (
     Entitlements,
     Restriction,
 )
-from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.market_hours import day_of, last_open
 from assetbatch.domain.models import (
     SNAPSHOT_TICKERS,
@@ -30,15 +29,15 @@ class SnapshotCall(msgspec.Struct, frozen=True):
 
 
 class MarketSnapshotCall(msgspec.Struct, frozen=True):
-    """The latest prices of up to 250 assets of one class, where the plan has only snapshots of markets."""
+    """The latest prices of up to 250 assets of one class, if the plan has only snapshots of markets."""
 
     work: tuple[Work, ...]
     asset_type: AssetType
 
 
 class GroupedDayCall(msgspec.Struct, frozen=True):
-    """The bars of one New York day of a whole market: the prices of all assets that need no 5-minute bars,
-    or whose plan has none."""
+    """The bars of one New York day of a whole market: the prices of all its assets that need no 5-minute
+    bars, or have none in the plan."""
 
     work: tuple[Work, ...]
     asset_type: AssetType
@@ -54,19 +53,19 @@ class BarsCall(msgspec.Struct, frozen=True):
 
 
 class PreviousDayCall(msgspec.Struct, frozen=True):
-    """The last complete day's bar of one asset, where the plan has no intraday bars."""
+    """The bar of the last complete day of one asset, if the plan has no bars of it within the day."""
 
     work: tuple[Work, ...]
 
 
 Call = SnapshotCall | MarketSnapshotCall | GroupedDayCall | BarsCall | PreviousDayCall
-"""Each names the work that it does; the last two are of a single asset."""
+"""A call names the work that it does. The last two types are for a single asset."""
 
 
 PricesCall = SnapshotCall | MarketSnapshotCall | GroupedDayCall
 
 
-def plan(
+def choose_calls(
     work: Sequence[Work],
     stored: Mapping[str, StoredAsset],
     known: Entitlements,
@@ -74,7 +73,7 @@ def plan(
     *,
     probe_today: bool = False,
 ) -> list[Call]:
-    """The fewest calls for work that is due, prices before bars and otherwise in its order.
+    """Return the fewest calls for work that is due, prices before bars and otherwise in its order.
 
     One snapshot for up to 250 prices; one grouped call for all prices of a market that need no 5-minute
     bars; for the rest one range of bars each, ranges of one asset that fit a page merged into one. With
@@ -109,10 +108,8 @@ def plan(
 
 
 def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object, ...] | None:
-    """Return the key of the call that serves the price of this asset along with others; None without one.
-
-    The key is the class of the call, and what it needs besides its work.
-    """
+    """Return the key of the call that brings the price of this asset along with others, or None if none
+    does."""
     asset_type, ticker = asset.asset_type, asset.polygon_ticker
     if known.snapshots(asset_type, now_ms, ticker):
         return (SnapshotCall,)
@@ -129,7 +126,7 @@ def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object
 
 
 def shares_calls(assets: Iterable[Asset], known: Entitlements, now_ms: int) -> bool:
-    """Return whether one call can serve several of these assets, so that it pays to take them together."""
+    """Return whether one call can serve several of these assets, so that they are worth taking together."""
     return any(_shared_call(asset, known, now_ms) for asset in assets)
 
 
@@ -141,7 +138,7 @@ def _ranges_of(
     *,
     probe_today: bool,
 ) -> list[tuple[int, Call]]:
-    """Return the calls of one asset's work, each with the position of its first work."""
+    """Return the calls for the work of one asset, each with the position of its first work."""
     drafts: list[tuple[int, Call]] = []
     ranges: list[tuple[int, int, int, Work]] = []
     for position, item in members:
@@ -155,7 +152,7 @@ def _ranges_of(
         if wanted:
             ranges.append((*wanted, position, item))
     ranges.sort(key=lambda found: (found[0], -found[1], found[2]))
-    while ranges:  # all that ends within a page from the first start is one call: no two calls fit one page
+    while ranges:  # one call for all that ends within a page from the first start: no two calls fit one page
         first_ms, first_end_ms, *_ = ranges[0]
         # A range may be longer than a page: it has a day of 25 hours, or begins with a whole bar.
         limit_ms = max(first_ms + PAGE_MS, first_end_ms)
@@ -166,22 +163,6 @@ def _ranges_of(
     return drafts
 
 
-def describe(call: Call) -> str:
-    """A call in words, for `--dry-run` and logs."""
-    match call:
-        case SnapshotCall(work):
-            return f"snapshot of {plural(len(work), 'ticker')}"
-        case MarketSnapshotCall(work, asset_type):
-            return f"{asset_type} snapshot of {plural(len(work), 'ticker')}"
-        case GroupedDayCall(work, asset_type, day):
-            return f"daily bars of all {asset_type} on {day}, for {plural(len(work), 'ticker')}"
-        case BarsCall(work, start_ms, end_ms):
-            ticker = work[0].asset.polygon_ticker
-            return f"5-minute bars of {ticker}, {moment(start_ms)} to {moment(end_ms + 1)}"
-        case PreviousDayCall(work):
-            return f"previous day of {work[0].asset.polygon_ticker}"
-
-
 def asset_types(call: Call) -> list[AssetType]:
-    """Return the classes that a call touches, each once."""
+    """Return the classes of the assets of a call, each once."""
     return list(dict.fromkeys(item.asset.asset_type for item in call.work))

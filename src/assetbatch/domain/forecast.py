@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.calls import plan, shares_calls
+from assetbatch.domain.calls import choose_calls, shares_calls
 from assetbatch.domain.due import assess, expected_next_start
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.models import SNAPSHOT_TICKERS, StoredAsset
@@ -81,7 +81,7 @@ def forecast(
         calls=prices + one_by_one + load.pages_elsewhere,
         limit=limit,
         window_ms=window_ms,
-        priority_calls=len(plan(due, stored, known, next_ms)),
+        priority_calls=len(choose_calls(due, stored, known, next_ms)),
         interval_ms=interval_ms,
         call_seconds=_median(seconds) if limit / window_ms * 1000 > 1 else 0.0,
         now_ms=now_ms,

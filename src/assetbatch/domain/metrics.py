@@ -8,11 +8,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from itertools import islice
 from typing import Literal, NamedTuple
 
 import msgspec
 
+from assetbatch.domain.records import RUN_PRIORITY, RUN_QUEUE
+from assetbatch.domain.results import CycleResult
 from assetbatch.domain.units import MINUTE_MS
 
 CALLS = "api.calls"
@@ -95,33 +96,30 @@ class Measured(msgspec.Struct, frozen=True):
     points: tuple[Point, ...]
 
 
-class Outcome(NamedTuple):
-    """An ended cycle as the metrics see it.
-
-    `statuses` has the status of each asset that was worked on, `ages_seconds` the age of each priority
-    asset; `queue_size` is None where the cycle did not look.
-    """
-
-    command: str
-    result: str
-    ended_ms: int
-    duration_ms: int
-    statuses: Iterable[str]
-    totals: Mapping[str, int]
-    queue_size: int | None
-    ages_seconds: Mapping[str, float]
+TOTALS = (
+    "waits",
+    "bars_written",
+    "bars_corrected",
+    "bars_refused",
+    "bars_filled",
+    "prices_refused",
+    "published",
+    "enqueued",
+)
+"""The numbers of a cycle that are added up, each in a counter of its name."""
 
 
-def measure(outcome: Outcome, calls: Iterable[CallMade]) -> Measured:
+def measure(result: CycleResult, calls: Iterable[CallMade], ended_ms: int) -> Measured:
     """Return what an ended cycle and its calls add to counters and series."""
-    command, seconds = outcome.command, outcome.duration_ms / 1000
+    command, seconds = result.command, result.duration_ms / 1000
     counters: Counter[str] = Counter()
-    counters[f"cycles|{command}|{outcome.result}"] += 1
+    counters[f"cycles|{command}|{result.result}"] += 1
     counters[f"cycle_seconds|{command}|{bucket(CYCLE_SECONDS, seconds)}"] += 1
-    counters[f"cycle_ms|{command}"] += outcome.duration_ms
-    for status in outcome.statuses:
-        counters[f"refreshes|{command}|{status}"] += 1
-    counters.update({name: count for name, count in outcome.totals.items() if count})
+    counters[f"cycle_ms|{command}"] += result.duration_ms
+    for asset in result.assets:
+        counters[f"refreshes|{command}|{asset.status}"] += 1
+    totals = {name: getattr(result, name) for name in TOTALS} | {"dropped": len(result.dropped)}
+    counters.update({name: count for name, count in totals.items() if count})
     per_minute: Counter[int] = Counter()
     for call in calls:
         counters[f"calls|{call.outcome}"] += 1
@@ -130,13 +128,15 @@ def measure(outcome: Outcome, calls: Iterable[CallMade]) -> Measured:
         if call.sent:  # a connection that is refused uses nothing of the limit
             per_minute[call.at_ms // MINUTE_MS * MINUTE_MS] += 1
     points = [Point(CALLS, minute_ms, count, "sum") for minute_ms, count in sorted(per_minute.items())]
-    latency = {"run_priority": PRIORITY_LATENCY, "run_queue": QUEUE_LATENCY}.get(command)
+    latency = LATENCIES.get(result.command)
     if latency:
-        points.append(Point(latency, outcome.ended_ms, outcome.duration_ms, "max"))
-    if outcome.queue_size is not None:
-        points.append(Point(QUEUE_SIZE, outcome.ended_ms, outcome.queue_size, "last"))
-    for symbol, age in islice(outcome.ages_seconds.items(), AGE_SERIES):
-        points.append(Point(age_of(symbol), outcome.ended_ms, round(age), "last"))
+        points.append(Point(latency, ended_ms, result.duration_ms, "max"))
+    if result.queue_size is not None:
+        points.append(Point(QUEUE_SIZE, ended_ms, result.queue_size, "last"))
+    if command == RUN_PRIORITY:
+        ages = [(one.symbol, ended_ms - one.as_of_ms) for one in result.assets if one.as_of_ms is not None]
+        for symbol, age_ms in ages[:AGE_SERIES]:
+            points.append(Point(age_of(symbol), ended_ms, round(age_ms / 1000), "last"))
     return Measured(dict(counters), tuple(points))
 
 

@@ -91,6 +91,15 @@ class Failure(msgspec.Struct, frozen=True):
     fault: Fault = Fault.ITEM
 
 
+class FailureOutcome(StrEnum):
+    """What the queue does with an item that failed."""
+
+    RETRY = "retry"
+    DEAD = "dead"
+    LOST = "lost"
+    """Nothing: another process has its lease."""
+
+
 class DeadLetter(msgspec.Struct, frozen=True):
     """An item that failed for good."""
 

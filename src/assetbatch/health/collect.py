@@ -20,7 +20,7 @@ from assetbatch.health.jobs import job_health
 from assetbatch.health.metrics import alerts_of, metrics_of
 from assetbatch.health.problems import Situation, problems_of, verdict
 from assetbatch.services import Services
-from assetbatch.state import preflight
+from assetbatch.state.preflight import preflight_errors
 from assetbatch.state.window import WindowState
 
 CYCLES_SHOWN = 5
@@ -101,7 +101,7 @@ def _read(services: Services) -> _Facts:
         stored = services.store.load([asset.symbol for asset in services.config.assets])
     except DatabaseError as error:
         errors.append(error)
-    write, *_ = preflight.refusals(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
+    write, *_ = preflight_errors(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
     if write:
         errors.append(write)
     return _Facts(now_ms, known, jobs, cycles, window, queue, waits, stored, errors)

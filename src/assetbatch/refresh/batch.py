@@ -1,6 +1,6 @@
-"""The state of one batch: what becomes of work by answers and refusals, and what of it is to be stored.
+"""The work of one batch: what is open, in flight and done, and what is unsaved.
 
-Everything here is decided from values; asking, storing and publishing are refresh's.
+Pure: events and moments come in as arguments. The engine asks; the writer stores and publishes.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
-from assetbatch.deadline import monotonic
-from assetbatch.domain.calls import BarsCall, Call
+from assetbatch.domain.calls import Call
 from assetbatch.domain.coverage import record
 from assetbatch.domain.due import Verdict
 from assetbatch.domain.entitlements import Entitlements, Restriction
@@ -25,276 +24,302 @@ from assetbatch.domain.models import (
     Saved,
     StoredAsset,
 )
-from assetbatch.domain.queueing import CallKind, Fault
+from assetbatch.domain.queueing import Fault
+from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import OPEN, Status
 from assetbatch.domain.work import Work, WorkKind
-from assetbatch.errors import RedisError
-from assetbatch.refresh.interpretation import Findings, Page, Result, too_old, unended_findings
+from assetbatch.provider.refusals import Refusal
+from assetbatch.refresh.endpoints.bars import too_old, unended_findings
+from assetbatch.refresh.interpretation import Findings, Page, Result
+from assetbatch.refresh.policy import Policy
 
-HEAVY_BARS = 20_000
-HEAVY_SECONDS = 2.0
-HEAVY_RESULTS = 500
-"""So much unsaved is stored before the next call of a long batch: little is lost with a process, memory
-stays flat, and the last save of a cycle is as short as any."""
+MAX_UNSAVED_BARS = 20_000
+MAX_UNSAVED_SECONDS = 2.0
+MAX_UNSAVED_RESULTS = 500
+"""Flush when this much is unsaved: it bounds memory, data loss on a crash, and the time of the last write."""
 
-HEAVY_TIMES = 2
-"""So many times as much may come while the store is still busy with what came before."""
+BACKPRESSURE_FACTOR = 2
+"""Wait for a write in the background when this many times as much is unsaved."""
 
-PLAN_AGE_MS = 1000
-"""How old a planned call may be when its slot has come; after a longer wait it is planned again."""
+MAX_CHOICE_AGE_MS = 1000
+"""Maximum age of a chosen call when it goes out. After a longer wait the calls are chosen again."""
 
-# A member of an enum is looked up by Python code, which thousands of assets feel.
+# Python code looks up a member of an enum, which costs time with thousands of assets.
 _PRICE, _FRESH = WorkKind.PRICE, Status.FRESH
 
 
 class BatchReport(msgspec.Struct, kw_only=True):
-    """What one batch did, in the order of its work."""
+    """What one batch has done; `results` are in the order of its work."""
 
-    results: list[Result]
-    calls: int
-    bars_new: int
-    bars_corrected: int
-    bars_refused: int
-    bars_filled: int
-    prices_refused: int
-    published: int
-    provider_down: bool
-    """Every call of this batch found the provider down."""
-    down_hint: str | None
-    """What to do about it, where the last such call told."""
-    too_many_calls: bool
+    results: Sequence[Result] = ()
+    calls: int = 0
+    answers: int = 0
+    """How many of the calls brought an answer."""
+    outages: int = 0
+    """How many of the calls found the provider down."""
+    outage_hint: str | None = None
+    """What to do about it, if the last such call said so."""
+    too_many_calls: bool = False
+    refused_key: str | None = None
+    """What the provider says of the API key that it refuses."""
+    bars_new: int = 0
+    bars_corrected: int = 0
+    bars_refused: int = 0
+    bars_filled: int = 0
+    prices_refused: int = 0
+    published: int = 0
+
+    @property
+    def provider_down(self) -> bool:
+        """Whether every call found the provider down."""
+        return self.outages > 0 and self.answers == 0 and self.outages == self.calls
 
 
-class Holder:
-    """Whose work a batch is. This one holds nothing; the queue's holds leases."""
+class WorkOwner:
+    """Hears what becomes of the work of a batch. This one owns nothing; that of the queue holds leases."""
 
-    def starts(self, _work: Sequence[Work]) -> Collection[str]:
-        """A call for this work goes out now, unless some of it is somebody else's by now: the ids of that."""
+    def lost_leases(self, _work: Sequence[Work]) -> Collection[str]:
+        """Count an attempt of this work, whose call goes out now. Return the ids that somebody else has taken
+        over; if there are any, the call does not go out."""
         return ()
 
     def hand_back(self, _work: Sequence[Work]) -> Collection[str]:
-        """This work needs more calls than can still be made; returns the ids of what is left to others."""
+        """Hear that this work needs more calls than can still begin. Return the ids that are left to
+        others."""
         return ()
 
-    def stored(self, _results: Sequence[Result]) -> None:
-        """These results are stored and published, or need neither."""
+    def on_stored(self, _results: Sequence[Result]) -> None:
+        """Hear that these results are stored and published, or need neither."""
 
-    def not_stored(self, _results: Sequence[Result], _error: str) -> None:
-        """The database refused these results."""
+    def on_store_failed(self, _results: Sequence[Result], _error: str) -> None:
+        """Hear that the database could not store these results."""
 
 
-class Ask(msgspec.Struct, frozen=True):
-    """One request to the provider: a call that was planned for a moment, or the next page of its range."""
+class Request(msgspec.Struct, frozen=True):
+    """One call that is to be made, chosen for the moment `chosen_ms`; or the next page of its range."""
 
     call: Call
-    planned_ms: int
+    chosen_ms: int
     page: Page | None = None
 
 
-class Portion(msgspec.Struct, frozen=True):
-    """Work that was found due at a moment, and what is stored of its assets."""
+class WorkChunk(msgspec.Struct, frozen=True):
+    """Work that joins a batch, due or not, with what is stored of its assets."""
 
     work: Sequence[Work]
     stored: Mapping[str, StoredAsset]
-    due_at_ms: int
 
 
-class BatchState:
-    """What is pending, what came, what is stored, for one batch of work; which may come in portions."""
+class Batch:
+    """The state of one batch. Its work may come in chunks."""
 
-    def __init__(self, kind: CallKind, holder: Holder, known: Entitlements) -> None:
-        self.kind = kind
-        self.holder = holder
+    def __init__(self, policy: Policy, known: Entitlements, now: float) -> None:
+        """Begin at `now` (`monotonic()`)."""
+        self._policy = policy
         self._known = known
-        self._saved_at = monotonic()
-        self._open: dict[str, Work] = {}
-        self._out: set[str] = set()  # ids of work whose call is out, or whose next page waits
-        self._pages: list[tuple[BarsCall, Page]] = []
-        self._planned: list[Call] = []
-        self._planned_ms = 0
-        self._planned_with = 0
-        self._found_due: tuple[int, int] | None = None
         self.stored: dict[str, StoredAsset] = {}
-        self.brought = 0
-        """Pieces of work so far."""
-        self.calls = 0
-        self.answered = 0
-        self.downs = 0
-        self.down_hint: str | None = None
-        self.landed_ms: int | None = None
-        """When the last answer was in, which the database keeps as evidence of a call."""
-        self._closed_because: tuple[str, Status] | None = None
-        self.too_many_calls = False
-        self.key_refused: str | None = None
-        self.redis_error: RedisError | None = None
+        """What is stored of the assets, and what this batch has learned of them since."""
+        self.work_count = 0
+        """How many pieces of work were found due."""
+        self.completed_ms: int | None = None
+        """When the last call completed. The database keeps it as evidence of a call."""
+        self._open: dict[str, Work] = {}
+        self._in_flight: set[str] = set()  # ids of work whose call is in flight, or whose next page waits
+        self._found_due: set[str] = set()
         self._order: dict[str, int] = {}
+        self._pages: list[Page] = []
+        self._chosen: list[Call] = []
+        self._chosen_ms = 0
+        self._chosen_with = 0
+        self._closed_because: tuple[str, Status] | None = None
+        self._report = BatchReport()
         self._results: list[Result] = []
+        self._unsaved_from = 0
+        self._unsaved_since = now
         self._bars: dict[str, list[Bar]] = {}
         self._asked_ms: dict[str, int] = {}
         self._spans: dict[str, list[CoveredInterval]] = {}
-        self._unsaved_from = 0
-        self._bars_new = 0
-        self._bars_corrected = 0
-        self._bars_refused = 0
-        self._bars_filled = 0
-        self._prices_refused = 0
-        self._published = 0
 
-    def add(self, portion: Portion, revision: int) -> None:
-        """Work that was found due a moment ago, after so many revision. What this batch knows of an asset
-        already is newer than what is stored."""
-        self._found_due = (portion.due_at_ms, revision)
-        for item in portion.work:
+    def add(self, chunk: WorkChunk) -> None:
+        """Add work. What this batch knows of an asset already is newer than what is stored."""
+        for item in chunk.work:
             self._open[item.id] = item
-            self._order[item.id] = self.brought
-            self.brought += 1
-        for symbol, stored in portion.stored.items():
+            self._found_due.discard(item.id)
+            self._order.setdefault(item.id, len(self._order))
+        for symbol, stored in chunk.stored.items():
             self.stored.setdefault(symbol, stored)
+        self._chosen = []
 
     @property
     def open(self) -> list[Work]:
-        """What has no result yet, in the order of the work."""
+        """The work that has no result yet, in its order."""
         return list(self._open.values())
 
     @property
     def pending(self) -> list[Work]:
-        """The same without the work whose call is out: what calls are to be planned for."""
-        return [item for item_id, item in self._open.items() if item_id not in self._out]
+        """The open work without a call in flight: calls are to be chosen for it."""
+        return [item for item_id, item in self._open.items() if item_id not in self._in_flight]
 
     @property
-    def is_out(self) -> bool:
-        """Whether calls are out for all work that has no result yet, or none is left."""
-        return not self._pages and all(item_id in self._out for item_id in self._open)
+    def is_all_in_flight(self) -> bool:
+        """Whether all open work has a call in flight, or no work is open."""
+        return not self._pages and all(item_id in self._in_flight for item_id in self._open)
+
+    def of(self, call: Call) -> list[Work]:
+        """Return the work of a call that has no result yet."""
+        return [item for item in call.work if item.id in self._open]
 
     # --- what to ask for ---
 
-    def next_page(self, now_ms: int) -> Ask | None:
-        """The page that is to be asked for next: a range that was begun is ended first, but in a cycle of
-        priority assets only once each has had its own call."""
-        if not self._pages or (self.kind is CallKind.PRIORITY and self.pending):
+    def next_page(self, now_ms: int) -> Request | None:
+        """Return the request for the next page of a range that was begun, which goes before other calls; with
+        one call for each only once all work has had its own."""
+        if not self._pages or (self._policy.one_call_each and self.pending):
             return None
-        call, page = self._pages[0]
-        return Ask(call, now_ms, page)
+        page = self._pages[0]
+        return Request(page.call, now_ms, page)
 
-    def plan_is_stale(self, now_ms: int, revision: int) -> bool:
-        """Whether calls have to be planned (again): none is left, they are old, or something was learned."""
-        age_ms = abs(now_ms - self._planned_ms)
-        return not self._planned or age_ms > PLAN_AGE_MS or revision != self._planned_with
+    def must_choose(self, now_ms: int, revision: int) -> bool:
+        """Return whether calls have to be chosen (again): none is left, they are old, or the entitlements
+        have another revision."""
+        age_ms = abs(now_ms - self._chosen_ms)
+        return not self._chosen or age_ms > MAX_CHOICE_AGE_MS or revision != self._chosen_with
 
-    def doubtful(self, now_ms: int, revision: int) -> list[Work]:
-        """What of the pending work may not be due (any more). If it was found due a moment ago and nothing
-        was learned since, these are only pages of the past, which come along where they are too old."""
-        if self._found_due is not None:
-            at_ms, lessons_then = self._found_due
-            if abs(now_ms - at_ms) <= PLAN_AGE_MS and revision == lessons_then:
-                return [item for item in self.pending if item.kind is WorkKind.HISTORY]
-        return self.pending
+    def choose(self, calls: list[Call], now_ms: int, revision: int) -> None:
+        """Take over the calls that are to be made for what is pending."""
+        self._chosen, self._chosen_ms, self._chosen_with = calls, now_ms, revision
 
-    def planned(self, calls: list[Call], now_ms: int, revision: int) -> None:
-        """These calls are to be made for what is pending, as far as is known after so many revision."""
-        self._planned, self._planned_ms, self._planned_with = calls, now_ms, revision
-
-    def next_planned(self, may_start: Callable[[Call], bool]) -> Ask | None:
-        """The first planned call that may go out now."""
-        return next((Ask(call, self._planned_ms) for call in self._planned if may_start(call)), None)
+    def next_chosen(self, may_start: Callable[[Call], bool]) -> Request | None:
+        """Return the request for the first chosen call that may go out now."""
+        return next((Request(call, self._chosen_ms) for call in self._chosen if may_start(call)), None)
 
     @property
-    def closed(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether no further call is to be made."""
         return self._closed_because is not None
 
-    def begin(self, ask: Ask) -> None:
-        """The call goes out now."""
-        self.calls += 1
-        if ask.page:
-            self._pages = [waiting for waiting in self._pages if waiting[1] is not ask.page]
-        else:
-            self._planned = [call for call in self._planned if call is not ask.call]
-        self._out.update(item.id for item in ask.call.work)
+    @property
+    def has_calls_left(self) -> bool:
+        """Whether the policy allows a further call."""
+        return self._report.calls < self._policy.max_calls(self.work_count)
 
-    def end(self, ask: Ask) -> None:
-        """The call has come back: what it has not settled waits for another, or for the page that follows."""
-        if not any(call is ask.call for call, _ in self._pages):
-            self._out.difference_update(item.id for item in ask.call.work)
-        if self._closed_because:
-            self.defer(*self._closed_because)
+    @property
+    def is_answered(self) -> bool:
+        """Whether more calls brought an answer than found the provider down."""
+        return self._report.answers > self._report.outages
 
-    def _settle(self, result: Result) -> None:
-        del self._open[result.work.id]
-        self._results.append(result)
+    @property
+    def has_outage(self) -> bool:
+        """Whether a call has found the provider down."""
+        return self._report.outages > 0
 
-    def _note_asked(self, call: Call, asked_ms: int) -> None:
-        """Of several requests for a symbol the earliest moment counts."""
-        for item in call.work:
-            self._asked_ms.setdefault(item.asset.symbol, asked_ms)
+    # --- events ---
 
-    def of(self, call: Call) -> list[Work]:
-        """The work of a call that has no result yet."""
-        return [item for item in call.work if item.id in self._open]
+    def judge(self, item: Work, verdict: Verdict) -> None:
+        """Take over whether pending work is due. Work that is not due is done, without a call.
 
-    def settle_call(
-        self, call: Call, status: Status, error: str, *, final: bool = False, fault: Fault = Fault.ITEM
-    ) -> None:
-        """The call failed: so did all work it was made for."""
-        for item in self.of(call):
-            self._settle(Result(work=item, status=status, error=error, final=final, fault=fault))
-
-    def settle_without_call(self, item: Work, verdict: Verdict) -> None:
-        """No call can bring anything for this work: it is complete, or known to be refused. Bars from before
-        the plan's history are on record as such, which ends their work cleanly."""
-        refusal = verdict.restriction
-        if refusal and item.kind is WorkKind.PRICE:
-            error = refusal.message
-            self._settle(Result(work=item, status=Status.NOT_ENTITLED, error=error, final=True))
+        A price that was due until this cycle has learned that the plan refuses it is NOT_ENTITLED. All else
+        is FRESH. Bars from before the plan's history are recorded as such.
+        """
+        if verdict.due:
+            self.work_count += item.id not in self._found_due
+            self._found_due.add(item.id)
             return
-        if refusal and refusal.restriction is Restriction.HISTORY:
-            self._note(item.asset.symbol, too_old(item, self._known, refusal.since_ms))
-        self._settle(Result(work=item, status=Status.FRESH, error=verdict.why.text))
+        lacking = verdict.restriction
+        if lacking and item.kind is _PRICE and item.id in self._found_due:
+            self._finish(Result(work=item, status=Status.NOT_ENTITLED, error=lacking.message, final=True))
+            return
+        if lacking and lacking.restriction is Restriction.HISTORY:
+            self._note(item.asset.symbol, too_old(item, self._known, lacking.since_ms))
+        self._finish(Result(work=item, status=_FRESH, error=verdict.why.text, paused=verdict.paused))
 
-    def defer(self, reason: str, status: Status = Status.DEFERRED) -> None:
-        """No further call: what is pending stays due, and what calls that are out leave undone."""
-        self._closed_because = self._closed_because or (reason, status)
-        for call, page in self._pages:
-            self._out.difference_update(item.id for item in call.work)
-            if status is Status.POSTPONED:
-                self.apply(call, unended_findings(call, self.of(call), page))
-        self._pages, self._planned = [], []
-        for item in self.pending:
-            self._settle(Result(work=item, status=status, error=reason))
+    def begin(self, request: Request) -> None:
+        """Note that a call goes out now."""
+        self._report.calls += 1
+        if request.page:
+            self._pages = [page for page in self._pages if page is not request.page]
+        else:
+            self._chosen = [call for call in self._chosen if call is not request.call]
+        self._in_flight.update(item.id for item in request.call.work)
 
-    def is_heavy(self, times: int = 1) -> bool:
-        """Whether so much is unsaved, or so many times as much, that it should be stored now."""
-        if self._unsaved_from == len(self._results) and not self._bars:
-            return False
-        if len(self._results) - self._unsaved_from >= HEAVY_RESULTS * times:
-            return True
-        bars = sum(map(len, self._bars.values()))
-        return bars >= HEAVY_BARS * times or monotonic() - self._saved_at >= HEAVY_SECONDS * times
+    def complete(self, now_ms: int) -> None:
+        """Note that a call has completed, with an answer or a refusal."""
+        self.completed_ms = now_ms
 
-    def abandon(self, lost: Collection[str]) -> None:
-        """Work that is somebody else's now, or left to others: nothing is asked or said of it any more."""
-        for item_id in lost:
-            del self._open[item_id]
-        self._pages = [waiting for waiting in self._pages if self.of(waiting[0])]
-        if lost:
-            self._planned = []
+    def answered(self, call: Call, findings: Findings) -> None:
+        """Take over what the answer to a call has brought."""
+        self.apply(call, findings)
+        self._report.answers += 1
 
-    # --- what came ---
+    def refused(self, refusal: Refusal) -> None:
+        """Note what a refusal says of the provider; what it means for the work is applied apart."""
+        match refusal.kind:
+            case RefusalKind.KEY:
+                self._report.refused_key = refusal.message
+            case RefusalKind.TOO_MANY_CALLS:
+                self._report.too_many_calls = True
+            case RefusalKind.PROVIDER_DOWN:
+                self._report.outages += 1
+                self._report.outage_hint = refusal.hint
+            case _:
+                pass
 
     def apply(self, call: Call, findings: Findings) -> None:
-        """Take over what a call has brought."""
+        """Take over results, bars and intervals."""
         if findings.asked_ms is not None:
             self._note_asked(call, findings.asked_ms)
-        self._bars_refused += findings.bars_refused
-        self._prices_refused += findings.prices_refused
+        self._report.bars_refused += findings.bars_refused
+        self._report.prices_refused += findings.prices_refused
         for symbol, bars in findings.bars.items():
             self._bars.setdefault(symbol, []).extend(bars)
         for symbol, spans in findings.spans.items():
             self._note(symbol, spans)
         for result in findings.results:
-            self._settle(result)
-        if findings.next_page and isinstance(call, BarsCall):
-            self._pages.append((call, findings.next_page))
+            self._finish(result)
+        if findings.next_page:
+            self._pages.append(findings.next_page)
+
+    def end(self, request: Request) -> None:
+        """Let the work of a completed call that has no result wait for another call, or for the page that
+        follows."""
+        if not any(page.call is request.call for page in self._pages):
+            self._in_flight.difference_update(item.id for item in request.call.work)
+        if self._closed_because:
+            self.close(*self._closed_because)
+
+    def fail(self, call: Call, status: Status, error: str, *, fault: Fault = Fault.ITEM) -> None:
+        """Give all open work of a call this result."""
+        for item in self.of(call):
+            self._finish(Result(work=item, status=status, error=error, fault=fault))
+
+    def close(self, reason: str, status: Status = Status.DEFERRED) -> None:
+        """Make no further call. What is pending stays due, and so does what the calls in flight leave undone.
+        The first reason counts."""
+        self._closed_because = self._closed_because or (reason, status)
+        for page in self._pages:
+            self._in_flight.difference_update(item.id for item in page.call.work)
+            if status is Status.POSTPONED:
+                self.apply(page.call, unended_findings(self.of(page.call), page))
+        self._pages, self._chosen = [], []
+        for item in self.pending:
+            self._finish(Result(work=item, status=status, error=reason))
+
+    def abandon(self, ids: Collection[str]) -> None:
+        """Leave work to somebody else: it gets no result."""
+        for item_id in ids:
+            del self._open[item_id]
+        self._pages = [page for page in self._pages if self.of(page.call)]
+        if ids:
+            self._chosen = []
+
+    def _finish(self, result: Result) -> None:
+        del self._open[result.work.id]
+        self._results.append(result)
+
+    def _note_asked(self, call: Call, asked_ms: int) -> None:
+        """Keep the earliest moment of several requests for a symbol."""
+        for item in call.work:
+            self._asked_ms.setdefault(item.asset.symbol, asked_ms)
 
     def _note(self, symbol: str, spans: Sequence[CoveredInterval]) -> None:
         if not spans or symbol not in self.stored:
@@ -305,44 +330,52 @@ class BatchState:
 
     # --- storing ---
 
-    def unsaved(self) -> tuple[list[Result], Changes]:
-        """What has come since the last save, and what of it is to be stored in one transaction.
+    def should_flush(self, now: float, factor: int = 1) -> bool:
+        """Return whether so much is unsaved at `now` (`monotonic()`), or `factor` times as much, that it
+        should be stored."""
+        results = len(self._results) - self._unsaved_from
+        if not results and not self._bars:
+            return False
+        if (
+            results >= MAX_UNSAVED_RESULTS * factor
+            or now - self._unsaved_since >= MAX_UNSAVED_SECONDS * factor
+        ):
+            return True
+        return sum(map(len, self._bars.values())) >= MAX_UNSAVED_BARS * factor
+
+    def take_unsaved(self, now: float) -> tuple[list[Result], Changes]:
+        """Return the results since the last save, and what of them is to be stored in one transaction; they
+        count as saved then.
 
         Work on bars leaves the price and its sync status alone: a quote is newer and better than a bar.
         """
         new = [result for result in self._results[self._unsaved_from :] if result.status not in OPEN]
         self._unsaved_from = len(self._results)
-        self._saved_at = monotonic()
+        self._unsaved_since = now
         bars, self._bars = self._bars, {}
         asked_ms, self._asked_ms = self._asked_ms, {}
         spans, self._spans = self._spans, {}
-        prices, outcomes = [], []
-        for result in new:
-            if result.work.kind is _PRICE and result.status is not _FRESH:
-                outcomes.append(Outcome(result.work.asset.symbol, result.status, result.error))
-                if result.price:
-                    prices.append(result.price)
-        to_save = Changes(
-            prices=prices,
+        of_prices = [one for one in new if one.work.kind is _PRICE and one.status is not _FRESH]
+        return new, Changes(
+            prices=[one.price for one in of_prices if one.price],
             bars=bars,
             spans=spans,
-            outcomes=outcomes,
+            outcomes=[Outcome(one.work.asset.symbol, one.status, one.error) for one in of_prices],
             asked_ms=asked_ms,
-            from_bars={done.work.asset.symbol for done in new if done.bars and done.work.kind is _PRICE},
+            from_bars={one.work.asset.symbol for one in new if one.bars and one.work.kind is _PRICE},
         )
-        return new, to_save
 
     def saved(self, results: Sequence[Result], saved: Saved) -> list[Result]:
-        """Counts what was stored, and returns the results as they are now: failed where the database refused
-        what they brought."""
-        self._bars_new += saved.bars_new
-        self._bars_corrected += saved.bars_changed
-        self._bars_filled += saved.bars_filled
-        self._published += len(saved.updated)
-        self._bars_refused += sum(rejection.bars for rejection in saved.rejected.values())
+        """Count what was stored. Return the results as they are now: failed if the database refused what they
+        brought."""
+        self._report.bars_new += saved.bars_new
+        self._report.bars_corrected += saved.bars_changed
+        self._report.bars_filled += saved.bars_filled
+        self._report.published += len(saved.updated)
+        self._report.bars_refused += sum(rejection.bars for rejection in saved.rejected.values())
         if not saved.rejected:
             return list(results)
-        self._set_aside(symbols_held(saved))
+        self._leave_alone(symbols_held(saved))
         stored = {price.symbol for price in saved.updated}
         after = {
             result.work.id: _rejected(result, rejection, stored)
@@ -352,34 +385,24 @@ class BatchState:
         self._results = [after.get(result.work.id, result) for result in self._results]
         return [after.get(result.work.id, result) for result in results]
 
-    def _set_aside(self, held: set[str]) -> None:
-        """Make no further call for symbols whose row another transaction holds."""
+    def _leave_alone(self, held: set[str]) -> None:
+        """Make no further call for symbols of which another transaction holds a row."""
         if not held:
             return
-        waiting = [call for call, _ in self._pages]
-        self._pages = [(call, page) for call, page in self._pages if not _symbols_of(call) & held]
-        for call in waiting:
-            if _symbols_of(call) & held:
-                self._out.difference_update(item.id for item in call.work)
-        self._planned = []
+        waiting, self._pages = self._pages, []
+        for page in waiting:
+            if _symbols_of(page.call) & held:
+                self._in_flight.difference_update(item.id for item in page.call.work)
+            else:
+                self._pages.append(page)
+        self._chosen = []
         for item in [item for item in self.pending if item.asset.symbol in held]:
-            self._settle(held_result(item))
+            self._finish(held_result(item))
 
     def report(self) -> BatchReport:
-        """The results in the order of the work."""
-        return BatchReport(
-            results=sorted(self._results, key=lambda result: self._order[result.work.id]),
-            calls=self.calls,
-            bars_new=self._bars_new,
-            bars_corrected=self._bars_corrected,
-            bars_refused=self._bars_refused,
-            bars_filled=self._bars_filled,
-            prices_refused=self._prices_refused,
-            published=self._published,
-            down_hint=self.down_hint,
-            provider_down=self.downs > 0 and self.answered == 0 and self.downs == self.calls,
-            too_many_calls=self.too_many_calls,
-        )
+        """Return what was done, with the results in the order of the work."""
+        results = sorted(self._results, key=lambda result: self._order[result.work.id])
+        return msgspec.structs.replace(self._report, results=results)
 
 
 def symbols_held(saved: Saved) -> set[str]:
@@ -399,7 +422,8 @@ def _symbols_of(call: Call) -> set[str]:
 
 
 def _rejected(result: Result, rejection: Rejection, stored: Collection[str]) -> Result:
-    """A result whose symbol the database has refused, wholly or in part. Another call brings the same."""
+    """Return the result of a symbol that the database has refused, wholly or in part. Another call would
+    bring the same."""
     concerned = rejection.price if result.work.kind is _PRICE and not result.bars else rejection.failed
     if not concerned:
         return result

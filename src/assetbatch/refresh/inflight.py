@@ -1,7 +1,6 @@
-"""Calls that are out at the same time: threads that only ask and decode, while the caller decides, and one
-that stores.
+"""Run requests in parallel. Worker threads send and decode; all decisions stay in the caller's thread.
 
-A plan that allows few calls has one out at a time, asked in the caller's own thread.
+With a plan that allows few calls, one request at a time runs in the caller's own thread.
 """
 
 from __future__ import annotations
@@ -9,8 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,164 +16,133 @@ from assetbatch.deadline import monotonic
 from assetbatch.domain.calls import Call, asset_types
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.provider.refusals import Refusal
-from assetbatch.refresh.batch import Ask
+from assetbatch.refresh.batch import Request
 from assetbatch.state.window import Grant
 
 if TYPE_CHECKING:
     from assetbatch.domain.asset_classes import AssetType
 
-MOST_OUT = 8
-"""Threads of a plan without a limit. An answer is worked off in a few ms: more of them would only wait."""
+MAX_IN_FLIGHT = 8
+"""Maximum number of calls at once, on a plan without a limit. The caller takes over an answer in a few ms:
+more calls would only wait for it."""
 
-LONGEST_SECONDS = 3600.0
-"""Far longer than any call may take; the deadline of the command ends a wait before."""
+MAX_WAIT_SECONDS = 3600.0
+"""Maximum wait for an answer; the deadline of the command ends each wait before."""
 
 Shape = tuple[type, "AssetType"]
 
 
 def calls_at_once(limit: CallLimit) -> int:
-    """How many calls may be out together: a tenth of what is allowed in a second, at least one."""
-    return max(1, min(MOST_OUT, limit.limit * 1000 // limit.window_ms // 10))
+    """Return how many calls may be in flight together: a tenth of what a second allows, at least one."""
+    return max(1, min(MAX_IN_FLIGHT, limit.limit * 1000 // limit.window_ms // 10))
 
 
 def calls_that_fit(limit: CallLimit, seconds: float, call_seconds: float) -> int:
-    """How many calls at most can begin within `seconds`, where each may take as long as the slowest lately;
-    at least one."""
+    """Return how many calls at most can begin within `seconds`, if each takes `call_seconds`; at least
+    one."""
     in_turn = calls_at_once(limit) * (1 + int(seconds / call_seconds))
     return max(1, min(in_turn, limit.limit * (1 + int(seconds * 1000 / limit.window_ms))))
 
 
 def shapes(call: Call) -> frozenset[Shape]:
-    """What the plan allows or refuses as one: an endpoint for a class of assets."""
+    """Return what the plan allows or refuses as one: an endpoint for a class of assets."""
     return frozenset((type(call), asset_type) for asset_type in asset_types(call))
 
 
-def may_start(call: Call, proven: Iterable[Shape], out: Iterable[Call]) -> bool:
-    """Whether a call may go out beside others: of a shape that was not answered yet in this cycle only one
-    is, so that a refusal costs one call and not as many as there are threads."""
+def may_start(call: Call, proven: Iterable[Shape], in_flight: Iterable[Call]) -> bool:
+    """Return whether a call may go out beside those in flight.
+
+    Of a shape that was not answered yet in this cycle, one call is in flight at a time: a refusal then costs
+    one call and not one for each thread.
+    """
     unproven = shapes(call).difference(proven)
-    return not unproven or not any(unproven & shapes(other) for other in out)
+    return not unproven or not any(unproven & shapes(other) for other in in_flight)
 
 
-class Landed(msgspec.Struct, frozen=True):
-    """A call that has come back after so many seconds, with what `send` returned or the refusal it raised."""
+class Completed(msgspec.Struct, frozen=True):
+    """A request that has ended after so many seconds, with the answer or the refusal."""
 
-    ask: Ask
+    request: Request
     grant: Grant
     answer: Any
     refusal: Refusal | None
     seconds: float
 
 
-class Flights:
-    """Up to `most` calls at once, whose results only the caller's thread takes; a context manager.
+class InFlight:
+    """Up to `limit` requests at once. Only the caller's thread takes what they bring.
 
-    A single one is made in the caller's own thread. The others' threads are daemons: a call that outlives
-    its cycle (each ends by its own deadline) holds up nobody.
+    A single one runs in the caller's own thread. The other threads are daemons: a request that outlives its
+    cycle (each ends by its own deadline) holds up nobody.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._out: dict[str, Ask] = {}
-        self._todo: SimpleQueue[Callable[[], Landed] | None] = SimpleQueue()
-        self._landed: SimpleQueue[Landed | BaseException] = SimpleQueue()
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._requests: dict[str, Request] = {}
+        self._tasks: SimpleQueue[Callable[[], Completed] | None] = SimpleQueue()
+        self._completed: SimpleQueue[Completed | BaseException] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Let each thread end after its request."""
         for _ in self._threads:
-            self._todo.put(None)
+            self._tasks.put(None)
 
     @property
-    def out(self) -> list[Ask]:
-        """What was started and has not been taken by `next`."""
-        return list(self._out.values())
+    def is_parallel(self) -> bool:
+        """Whether requests run in threads beside the caller."""
+        return self._limit > 1
 
     @property
-    def full(self) -> bool:
-        """Whether no further call may be started now."""
-        return len(self._out) >= self.most
+    def requests(self) -> list[Request]:
+        """The requests that were started and not taken by `next`."""
+        return list(self._requests.values())
 
-    def start(self, ask: Ask, grant: Grant, send: Callable[[], Any]) -> None:
-        """Lets `send`, which may raise Refusal, make a call."""
-        self._out[grant.call_id] = ask
-        if self.most == 1:
-            self._landed.put(_fly(ask, grant, send))
-            return
-        if len(self._threads) < len(self._out):
-            self._threads.append(threading.Thread(target=self._work, daemon=True))
-            self._threads[-1].start()
-        self._todo.put(lambda: _fly(ask, grant, send))
+    @property
+    def is_full(self) -> bool:
+        """Whether no further request may start now."""
+        return len(self._requests) >= self._limit
+
+    def prepare(self) -> None:
+        """Have a thread for the next request, so that `start` cannot fail."""
+        if self.is_parallel and len(self._threads) <= len(self._requests):
+            thread = threading.Thread(target=self._work, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def start(self, request: Request, grant: Grant, send: Callable[[], Any]) -> None:
+        """Run `send`, which may raise Refusal, after `prepare`."""
+        self._requests[grant.call_id] = request
+        if self.is_parallel:
+            self._tasks.put(lambda: _send(request, grant, send))
+        else:
+            self._completed.put(_send(request, grant, send))
 
     def _work(self) -> None:
-        while fly := self._todo.get():
+        while task := self._tasks.get():
             try:
-                self._landed.put(fly())
+                self._completed.put(task())
             except BaseException as error:  # noqa: BLE001 - raised again where it is taken
-                self._landed.put(error)
+                self._completed.put(error)
 
-    def next(self, seconds: float = LONGEST_SECONDS) -> Landed | None:
-        """The next call that has come back; None if none does within `seconds`. Raises what `send` raised,
-        but for a refusal."""
+    def next(self, seconds: float = MAX_WAIT_SECONDS) -> Completed | None:
+        """Return the next request that has ended, or None if none ends within `seconds`. Raise what `send`
+        raised, except for a refusal."""
         try:
-            landed = self._landed.get(timeout=seconds) if seconds > 0 else self._landed.get_nowait()
+            completed = self._completed.get(timeout=seconds) if seconds > 0 else self._completed.get_nowait()
         except Empty:
             return None
-        if isinstance(landed, BaseException):
-            raise landed
-        del self._out[landed.grant.call_id]
-        return landed
+        if isinstance(completed, BaseException):
+            raise completed
+        del self._requests[completed.grant.call_id]
+        return completed
 
 
-class Aside:
-    """One thing at a time that a thread does beside the caller: it is begun, and its outcome fetched later.
-
-    The thread is a daemon: what outlives the cycle ends with the process.
-    """
-
-    def __init__(self) -> None:
-        self._outcome: SimpleQueue[Any] = SimpleQueue()
-        self.busy = False
-
-    @property
-    def done(self) -> bool:
-        """Whether an outcome lies ready."""
-        return not self._outcome.empty()
-
-    def begin(self, work: Callable[[], Any]) -> None:
-        """Lets a thread do `work`; what was begun before must have been fetched."""
-        assert not self.busy, "one thing at a time"
-
-        def run() -> None:
-            try:
-                self._outcome.put(work())
-            except BaseException as error:  # noqa: BLE001 - raised again where it is fetched
-                self._outcome.put(error)
-
-        self.busy = True
-        threading.Thread(target=run, daemon=True).start()
-
-    def fetch(self, seconds: float = LONGEST_SECONDS) -> Any:
-        """What the work returned, waited for; raises what it raised, and TimeoutError after `seconds`."""
-        try:
-            outcome = self._outcome.get(timeout=seconds)
-        except Empty:
-            raise TimeoutError from None
-        self.busy = False
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-
-def _fly(ask: Ask, grant: Grant, send: Callable[[], Any]) -> Landed:
+def _send(request: Request, grant: Grant, send: Callable[[], Any]) -> Completed:
     started = monotonic()
     answer, refusal = None, None
     try:
         answer = send()
     except Refusal as raised:
         refusal = raised
-    return Landed(ask, grant, answer, refusal, monotonic() - started)
+    return Completed(request, grant, answer, refusal, monotonic() - started)

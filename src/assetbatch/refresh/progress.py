@@ -1,4 +1,4 @@
-"""What a person who waits gets to see."""
+"""Show a person who waits what happens."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 
 class Progress:
-    """What a person who waits gets to see: nothing, unless a terminal's own takes its place.
+    """Shows nothing; the one of a terminal takes its place.
 
-    `when_begun` is called when a cycle has its lock and begins; a skipped start never does.
+    `when_begun` is called when a cycle has its lock and begins. A skipped start never calls it.
     """
 
     watched = False
-    """Whether anybody looks: what costs a question is asked for only then."""
+    """Whether anybody looks: figures that cost a question to Redis are fetched only then."""
 
     def __init__(self, when_begun: Callable[[], None] = lambda: None) -> None:
         self.began = when_begun
 
     def say(self, text: str) -> None:
-        """What is going on right now."""
+        """Show what happens right now."""
 
     def worked(self, done: int, left: int) -> None:
-        """So many items of the queue are done, and so many are left."""
+        """Show how many items of the queue are done, and how many are left."""

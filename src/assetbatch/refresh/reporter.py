@@ -1,14 +1,16 @@
-"""What a cycle says while it runs: one log line per event, and a live line on a terminal."""
+"""Report what a cycle does: one log line for each event, and a live line on a terminal."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
 
+from assetbatch.domain.due import Verdict
 from assetbatch.domain.entitlements import KnownRestriction, restriction_in_words
 from assetbatch.domain.formatting import format_duration, plural
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.queueing import Denied
+from assetbatch.domain.work import Work
 from assetbatch.refresh.progress import Progress
 from assetbatch.state.history import History
 from assetbatch.state.process_id import new_id
@@ -28,7 +30,7 @@ WAITS_FOR = {
 
 
 class Reporter:
-    """Logs what happens and counts the waits; `progress` shows it to a person who waits."""
+    """Logs events and counts waits; `progress` shows them to a person who waits."""
 
     def __init__(self, history: History, now_ms: Callable[[], int], progress: Progress) -> None:
         self._history = history
@@ -37,8 +39,12 @@ class Reporter:
         self.waits = 0
         self.calls: list[CallMade] = []
 
+    def assessed(self, item: Work, verdict: Verdict) -> None:
+        """Log whether work is due."""
+        log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.why.text)
+
     def waiting(self, refused: Denied, *, first: bool) -> None:
-        """A call waits for its slot; counted once per call."""
+        """Log that a call waits for its slot; count it once for each call."""
         if first:
             self.waits += 1
             self._history.waited(self._now_ms(), new_id())
@@ -47,17 +53,17 @@ class Reporter:
         self._progress.say(text)
 
     def calling(self, what: str) -> None:
-        """A call goes out."""
+        """Show that a call goes out."""
         self._progress.say(what)
 
     def called(self, what: str, call: CallMade) -> None:
-        """A call has come back, or failed."""
+        """Log a call that has ended, with an answer or not."""
         duration_ms = round(call.seconds * 1000)
         self.calls.append(call)
         log.info("%s: %s (%d ms)", what, call.outcome, duration_ms, extra={"duration_ms": duration_ms})
 
     def odd_bars(self, symbol: str, refused: Mapping[str, int], unordered: int) -> None:
-        """An answer had bars that cannot be true, or not in their order."""
+        """Log that an answer had bars that cannot be true, or not in their order."""
         if refused:
             words = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
             count = plural(sum(refused.values()), "bar")
@@ -72,10 +78,10 @@ class Reporter:
         log.warning("%s of the answer not stored: %s", plural(sum(refused.values()), "price"), words)
 
     def learned(self, refusal: KnownRestriction, *, expected: bool) -> None:
-        """The plan turned out to lack something; `expected` where that is nothing to wake anybody for: known
-        before, or what the tier says."""
+        """Log that the plan lacks something. Nobody is woken for what is `expected`: known before, or what
+        the tier says."""
         log.log(logging.INFO if expected else logging.WARNING, "%s", restriction_in_words(refusal))
 
     def problem(self, message: str, *, hint: str) -> None:
-        """Something is wrong that the cycle survives."""
+        """Log a problem that the cycle survives."""
         log.warning("%s (hint: %s)", message, hint)

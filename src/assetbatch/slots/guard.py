@@ -19,13 +19,13 @@ from assetbatch.slots import keeper
 from assetbatch.slots.keeper import KILL_AFTER_SECONDS
 
 RENEW_SECONDS = 3.0
-"""How often the slot of a command that may run for long is renewed."""
+"""Time between two renewals of the slot of a command that may run for long."""
 
 _LATE_SECONDS = 0.5
-"""How long after the last moment of a command it is killed from here: its keeper may stand still."""
+"""Time after the last moment of a command at which it is killed from here: its keeper may stand still."""
 
 _PATIENCE_SECONDS = 3.0
-"""How long after the last moment of a command its keeper is waited for."""
+"""Maximum time after the last moment of a command for which its keeper is waited for."""
 
 TIMED_OUT, CANNOT_RUN, NOT_FOUND, SIGNALLED = 124, 126, 127, 128
 """Exit codes, as `timeout` and a shell use them; a command that a signal has ended: 128 and its number."""

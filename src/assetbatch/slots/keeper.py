@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 KILL_AFTER_SECONDS = 2.0
-"""How long a command may still run after it was asked to end."""
+"""Maximum time that a command may still run after it was asked to end."""
 
 BY_ITSELF, TIMED_OUT = "itself", "timed-out"
 """How a command ended: by itself, or because its time was over."""
@@ -39,7 +39,7 @@ def _boot_seconds() -> float:
 
 
 class Keeper:
-    """One command under its orders."""
+    """Runs one command and ends it in time."""
 
     def __init__(self, control: socket.socket, until: float) -> None:
         self._control = control
@@ -109,7 +109,7 @@ class Keeper:
             self._control.sendall(text.encode() + b"\n")
 
     def _end_with_keeper(self) -> None:
-        """In the command's process, before it begins: it is killed where this process is."""
+        """Have the system kill the command with this process; runs in its process before it begins."""
         if self._prctl is not None:
             self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
@@ -147,7 +147,7 @@ def end_children(spared: Collection[int] = ()) -> None:
 
 
 def _noticed(_number: int, _frame: FrameType | None) -> None:
-    """A signal ends the wait, and nothing else."""
+    """Do nothing: the signal has ended the wait."""
 
 
 def _prctl() -> Any:

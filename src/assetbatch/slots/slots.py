@@ -23,12 +23,12 @@ HOLD_SECONDS = 10.0
 """Maximum time for one request: what a call of ours may take."""
 
 MARGIN_SECONDS = KILL_AFTER_SECONDS + ARRIVAL_SECONDS
-"""How much longer than its holder may use it a slot is kept."""
+"""Time for which a slot is kept beyond its holder's use."""
 
 
 UNANSWERED_SECONDS = HOLD_SECONDS + MARGIN_SECONDS
-"""How long the request of a program that has failed may still arrive: the system may go on sending what was
-written to a connection that is closed. Our own connections discard it."""
+"""Maximum time after which the request of a program that has failed may still arrive: the system may go on
+sending what was written to a connection that is closed. Our own connections discard it."""
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ class NotTaken(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """A slot that has been settled."""
+    """A slot that was given back."""
 
     slot: str
     calls_made: int
@@ -84,7 +84,7 @@ def told(answer: Slot | Denied) -> Taken | NotTaken:
 
 
 class Slots:
-    """Takes, renews and settles slots. Every method raises RedisError when Redis cannot be asked."""
+    """Takes, renews and completes slots. Every method raises RedisError when Redis cannot be asked."""
 
     def __init__(self, window: Window, record_call: Callable[[], bool] | None) -> None:
         """`record_call` records in the database that calls are made from now on; it returns whether it could.
@@ -140,7 +140,7 @@ class Slots:
         return None
 
     def done(self, slot_id: str, *, call_made: bool, arrival_seconds: float = 0.0) -> None:
-        """Settle a slot: its call was made and has ended, or it was never sent.
+        """Complete a slot: its call was made and has ended, or it was never sent.
 
         Raises ConfigError for an id that cannot be one.
         """

@@ -1,1 +1,2 @@
-"""What all processes share, in Redis: call window, pending queue, cycle locks, refusals, history."""
+"""Redis: what all processes share. Call window, pending queue, cycle locks, restrictions of the plan,
+history."""

@@ -7,7 +7,7 @@ from assetbatch.state.connection import RedisClient, redis_errors
 
 
 class ServerClock:
-    """Asked once, then carried on by a monotonic clock: what this host's clock says does not matter."""
+    """Asks Redis once, and goes on by a monotonic clock: what this host's clock says does not matter."""
 
     def __init__(self, client: RedisClient) -> None:
         with redis_errors():
@@ -16,5 +16,5 @@ class ServerClock:
         self._origin = monotonic()
 
     def now_ms(self) -> int:
-        """Unix milliseconds, UTC, as the Redis server counts them."""
+        """Return Unix milliseconds, UTC, as the Redis server counts them."""
         return self._origin_ms + round((monotonic() - self._origin) * 1000)

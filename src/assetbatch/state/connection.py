@@ -61,7 +61,7 @@ class Waiting(NamedTuple):
     seconds: float = 15.0
     stopped: Callable[[], bool] = lambda: False
     seconds_left: Callable[[], float] = lambda: float("inf")
-    """How long the command may still wait for anything."""
+    """How many seconds the command may still wait."""
     answer_seconds: float = SOCKET_SECONDS
 
     @classmethod
@@ -84,7 +84,7 @@ _NO_LIBRARY_INFO: dict[str, None] = (
 
 
 class HungError(redis.exceptions.TimeoutError):
-    """The server has not answered within `seconds`: nothing more is asked of it."""
+    """The server has not answered within `seconds`: no further request is sent to it."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no answer within {seconds:g} s")

@@ -1,4 +1,5 @@
-"""What the plan of an API key shows and lacks: learned once, remembered by all, asked again after a while."""
+"""What the plan of an API key shows and lacks: learned once, kept for all processes, tested again after a
+while."""
 
 from __future__ import annotations
 
@@ -54,10 +55,8 @@ def _decode(text: str) -> KnownRestriction:
 
 
 class EntitlementStore:
-    """The memory of one plan, a field for each restriction or observation and asset class.
-
-    All methods raise RedisError when Redis cannot be asked.
-    """
+    """What is known of one plan, a field per restriction or observation and asset class. All methods raise
+    RedisError when Redis cannot be asked."""
 
     def __init__(self, client: RedisClient, keys: Keys, plan: str) -> None:
         self._client = client
@@ -70,7 +69,7 @@ class EntitlementStore:
         self._sightings = keys.sightings(plan)
 
     def load(self) -> Remembered:
-        """Reads everything, in one round trip; moves what an earlier version has learned."""
+        """Load everything, in one round trip; move what an earlier version has learned."""
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
             for key in self._former:

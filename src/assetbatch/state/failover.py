@@ -1,11 +1,11 @@
 """Servers that stand in for one another: a master that Sentinel names, the owner of our slot in a cluster.
 
-All our keys lie in one slot, so that one server at a time holds everything; who it is may change at any
+All our keys lie in one slot, so that one server at a time holds everything. The server may change at any
 moment. A connection asks for it whenever it is opened, and is opened anew when it turns out to be wrong.
 
 A master that was replaced may live on and not know it. So a command is sent only to the server that most
-Sentinels named at most `VIEW_SECONDS` ago; in a cluster its own quorum stops a node that is cut off. What the
-servers forget in a failover is the business of `Window.recover` and `Queue.is_whole`.
+Sentinels named at most `VIEW_SECONDS` ago; in a cluster its own quorum stops a node that is cut off.
+`Window.recover` and `Queue.is_whole` deal with what servers forget in a failover.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from assetbatch.state.connection import (
 )
 
 PROBE_SECONDS = 1.0
-"""How long a Sentinel or a node that is asked who holds our keys may take to answer."""
+"""Maximum time for the answer of a Sentinel or a node that is asked who holds our keys."""
 
 PAUSE_SECONDS = 0.1
 
@@ -67,8 +67,10 @@ _NOT_HERE: dict[type[Exception], str] = {
 
 
 class Patience(Retry):
-    """Repeats for so many seconds, not so many times; what it repeats may use it too, and is tried once. When
-    its patience is over, all that is asked fails at once."""
+    """Repeats an operation for a number of seconds; a call inside of it is tried once.
+
+    When the time is over, each further operation fails at once.
+    """
 
     def __init__(self, waiting: Waiting, gone: list[Exception] | None = None) -> None:
         super().__init__(NoBackoff(), 0)
@@ -114,7 +116,7 @@ class _Finder:
     """What is found, in words."""
 
     view_seconds = float("inf")
-    """How long an answer is relied on; a node of a cluster says by itself that it owns the slot no more."""
+    """Maximum age of an answer; a node of a cluster says by itself that it owns the slot no more."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -122,7 +124,7 @@ class _Finder:
         self._asked_at = 0.0
 
     def find(self, *, anew: bool = False) -> Address:
-        """Return who it is, by an answer that is young enough, or a new one. Raises ConnectionError."""
+        """Return the address, by an answer that is young enough, or a new one. Raises ConnectionError."""
         with self._turn:
             is_old = monotonic() - self._asked_at > self.view_seconds
             if anew or is_old or self._address is None:
@@ -167,7 +169,7 @@ class _Found(_Connection):  # type: ignore[misc]  # untyped on purpose
         return super().send_packed_command(*args, **options)
 
     def read_response(self, *args: Any, **options: Any) -> Any:
-        """The next answer; one that says that the keys are elsewhere counts as a lost connection."""
+        """Return the next answer; one that says that the keys are elsewhere counts as a lost connection."""
         try:
             return super().read_response(*args, **options)
         except tuple(_NOT_HERE) as error:
@@ -189,10 +191,10 @@ class _FoundOverTls(_Found, SSLConnection):
 
 
 def connect_group(url: Secret, prefix: str, options: dict[str, Any], waiting: Waiting) -> Any:
-    """A client for `redis+sentinel://` or `redis+cluster://` (`rediss+…` with TLS); connects on first use.
+    """Return a client for `redis+sentinel://` or `redis+cluster://` (`rediss+…` with TLS).
 
-    `options` are those of any of our connections. While a failover or a move of our slot is under way, an
-    operation is `waiting`.
+    It connects on first use. `options` are those of any of our connections. While a failover or a move of our
+    slot is under way, an operation is `waiting`.
     """
     parts = urlsplit(url.reveal())
     transport, _, kind = parts.scheme.partition("+")

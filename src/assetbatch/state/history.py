@@ -18,7 +18,7 @@ STARTS_KEPT = 6
 WAITS_KEPT = 10_000
 
 CALLS_KEPT = 100
-"""Of so many calls the durations are kept."""
+"""Maximum number of calls whose durations are kept."""
 
 
 class History:
@@ -29,7 +29,7 @@ class History:
         self._keys = keys
 
     def start(self, command: str, now_ms: int) -> Started:
-        """Notes a start."""
+        """Record a start; return what the command has to know of earlier starts and calls."""
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.hget(self._keys.job(command), "starts")
@@ -44,15 +44,18 @@ class History:
         return Started(starts, int(slowest[0]) if slowest else None, int(answered or 0))
 
     def skip(self, command: str) -> None:
-        """Notes a start that found an earlier one still running."""
+        """Record a start that found an earlier one still running."""
         with redis_errors():
             self._client.hincrby(self._keys.job(command), "skipped", 1)
 
     def finish(
         self, command: str, cycle: CycleRecord, call_ms: Sequence[int] = (), answered_ms: int = 0
     ) -> None:
-        """Notes the end of a cycle, how long its calls took and when the last of them was answered (0: none
-        was), in one round trip."""
+        """Record the end of a cycle, in one round trip.
+
+        `call_ms` are the durations of its calls; `answered_ms` is when the last of them was answered, 0 for
+        none.
+        """
         key = self._keys.cycles(command)
         with redis_errors():
             pipeline = self._client.pipeline(transaction=True)
@@ -75,7 +78,7 @@ class History:
             pipeline.execute()
 
     def waited(self, now_ms: int, call_id: str) -> None:
-        """Counts one call that had to wait for the window."""
+        """Count one call that had to wait for the window."""
         with redis_errors():
             pipeline = self._client.pipeline(transaction=True)
             pipeline.zadd(self._keys.waits, {call_id: now_ms})
@@ -84,12 +87,12 @@ class History:
             pipeline.execute()
 
     def waits_of_last_hour(self, now_ms: int) -> int:
-        """How many calls had to wait for the window within the last hour."""
+        """Return how many calls had to wait for the window within the last hour."""
         with redis_errors():
             return int(self._client.zcount(self._keys.waits, now_ms - HOUR_MS, "+inf"))
 
     def job(self, command: str) -> JobState:
-        """What is known of a command."""
+        """Return what is known of a command."""
         with redis_errors():
             fields: dict[str, Any] = self._client.hgetall(self._keys.job(command))
         return JobState(
@@ -103,7 +106,7 @@ class History:
         )
 
     def cycles(self, command: str, count: int = CYCLES_KEPT) -> list[CycleRecord]:
-        """The last cycles, newest first."""
+        """Return the last cycles, newest first."""
         with redis_errors():
             texts = self._client.lrange(self._keys.cycles(command), 0, count - 1)
         return [msgspec.json.decode(text, type=CycleRecord) for text in texts]

@@ -1,8 +1,8 @@
-"""The names of all keys in Redis.
+"""The names of all keys in Redis; docs/redis-keys.md says what each holds.
 
-They share one hash tag, so that every script is legal on Redis Cluster. What belongs to an API key
-(window, refusals) carries a fingerprint of it, because the provider's limit belongs to the key: installations
-with other prefixes share it.
+They share one hash tag, so that every script is legal on Redis Cluster. What belongs to an API key (window,
+restrictions of the plan) carries a fingerprint of it, because the provider's limit belongs to the key:
+installations with other prefixes share it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SHARED_PREFIX = "{assetbatch}"
 
 
 def fingerprint(api_key: Secret) -> str:
-    """Twelve hex digits that tell API keys apart without giving them away."""
+    """Return twelve hex digits that tell API keys apart without giving them away."""
     return hashlib.blake2b(api_key.reveal().encode(), digest_size=6, person=b"assetbatch").hexdigest()
 
 
@@ -65,11 +65,11 @@ class Keys:
         ]
 
     def queue_reply(self, token: str) -> str:
-        """What a take answered, kept for a minute."""
+        """Return the key of what a take answered, kept for a minute."""
         return f"{self.prefix}:queue:reply:{token}"
 
     def window(self, name: str) -> list[str]:
-        """The keys of a window, in the order of the scripts; `lua/_window.lua` describes them.
+        """Return the keys of a window, in the order of the scripts; `lua/_window.lua` describes them.
 
         Seven; two more where an earlier version kept a window below the prefix.
         """
@@ -87,23 +87,26 @@ class Keys:
         return self.prefix != self._shared
 
     def refusals(self, plan: str, *, former: bool = False) -> str:
-        """What a plan (fingerprint of the API key, tier) does not include; `former`: in earlier versions."""
+        """Return the key of what a plan (fingerprint of the API key, tier) does not include.
+
+        `former`: the key of earlier versions.
+        """
         return f"{self.prefix if former else self._shared}:refusals:{plan}"
 
     def sightings(self, plan: str, *, former: bool = False) -> str:
-        """What a plan has shown, by asset class; `former`: in earlier versions."""
+        """Return the key of what a plan has shown, by asset class; `former`: the key of earlier versions."""
         return f"{self.prefix if former else self._shared}:sightings:{plan}"
 
     def lock(self, command: str) -> str:
-        """Who runs a command now."""
+        """Return the key of the places of those that run a command."""
         return f"{self.prefix}:lock:{command}"
 
     def job(self, command: str) -> str:
-        """When a command last started and ended, and how."""
+        """Return the key of when a command last started and ended, and how."""
         return f"{self.prefix}:job:{command}"
 
     def cycles(self, command: str) -> str:
-        """The last cycles of a command, newest first."""
+        """Return the key of the last cycles of a command, newest first."""
         return f"{self.prefix}:cycles:{command}"
 
     @property
@@ -112,7 +115,7 @@ class Keys:
         return f"{self.prefix}:queue:owner"
 
     def queue_mark(self, token: str) -> str:
-        """The server on which the queue began to be derived again."""
+        """Return the key of the server on which the queue began to be derived again."""
         return f"{self.prefix}:queue:mark:{token}"
 
     @property
@@ -136,5 +139,5 @@ class Keys:
         return f"{self.prefix}:counters"
 
     def series(self, metric: str) -> str:
-        """The last 24 hours of a metric."""
+        """Return the key of the last 24 hours of a metric."""
         return f"{self.prefix}:series:{metric}"

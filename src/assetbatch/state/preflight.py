@@ -1,4 +1,4 @@
-"""Whether Redis would take a command, found out without running it."""
+"""Ask Redis whether it would take a command, without running it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from assetbatch.state.connection import RedisClient, redis_errors
 Command = tuple[str, ...]
 
 
-def refusals(client: RedisClient, *commands: Command) -> list[RedisError | None]:
-    """For each command what Redis has against it: no right, no memory, no writes at all; None for nothing.
+def preflight_errors(client: RedisClient, *commands: Command) -> list[RedisError | None]:
+    """Return for each command the error that it would raise (no right, no memory, no writes at all), or None.
 
-    They are queued in a transaction that is discarded: Redis refuses what it would refuse, and runs nothing.
-    Raises RedisError where it cannot be asked, or takes no transactions.
+    The commands are queued in a transaction that is discarded: Redis denies what it would deny, and runs
+    nothing. Raises RedisError where it cannot be asked, or takes no transactions.
     """
     with redis_errors():
         pool = client.connection_pool
@@ -24,7 +24,7 @@ def refusals(client: RedisClient, *commands: Command) -> list[RedisError | None]
         try:
             # Not by the client: it would repeat a command on a new connection, outside of the transaction.
             _reply(connection, ("MULTI",))
-            found = [_refusal(connection, command) for command in commands]
+            found = [_preflight_error(connection, command) for command in commands]
             _reply(connection, ("DISCARD",))
         except BaseException:
             connection.disconnect()
@@ -34,7 +34,7 @@ def refusals(client: RedisClient, *commands: Command) -> list[RedisError | None]
     return found
 
 
-def _refusal(connection: Any, command: Command) -> RedisError | None:
+def _preflight_error(connection: Any, command: Command) -> RedisError | None:
     try:
         try:
             _reply(connection, command)

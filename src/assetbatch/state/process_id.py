@@ -77,7 +77,7 @@ def _digest(text: str) -> str:
 
 @lru_cache(1)
 def _own_process(pid: int) -> str:
-    """`pid` is an argument because a fork changes it."""
+    """Return the part of an id that names this process; `pid` is an argument because a fork changes it."""
     fields = _stat(pid)
     return f"{_own_machine()}.{pid}.{fields[_START] if fields else ''}"
 

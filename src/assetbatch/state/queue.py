@@ -21,6 +21,7 @@ from assetbatch.domain.queueing import (
     Empty,
     Enqueued,
     Failure,
+    FailureOutcome,
     Item,
     Lane,
     QueueState,
@@ -198,20 +199,22 @@ class Queue:
                 lost += self._finish(self._keys.queue, token, some)
         return tuple(lost)
 
-    def fail(self, token: str, failures: Sequence[Failure], answered_ms: int = 0) -> tuple[str, ...]:
-        """Record failures; return a word each: `retry`, `dead` or `lost` (the lease was).
+    def fail(
+        self, token: str, failures: Sequence[Failure], answered_ms: int = 0
+    ) -> tuple[FailureOutcome, ...]:
+        """Record failures; return what becomes of each item.
 
         `answered_ms` is when the provider last answered anybody, 0 where that is not known.
         """
-        words: list[str] = []
+        outcomes: list[FailureOutcome] = []
         for at in range(0, len(failures), FAILURES_AT_ONCE):
             args = [token]
             for failure in failures[at : at + FAILURES_AT_ONCE]:
                 args += [failure.id, failure.error[:500], "final" if failure.final else failure.fault.value]
             options = self._options(retry=self.retry, answered_ms=answered_ms)
             with redis_errors():
-                words += self._fail(self._keys.queue, *args, options=options)
-        return tuple(words)
+                outcomes += map(FailureOutcome, self._fail(self._keys.queue, *args, options=options))
+        return tuple(outcomes)
 
     def release(self, token: str, ids: Sequence[str]) -> int:
         """Hand back leased work to its old place, without counting an attempt; return the number of items."""

@@ -1,4 +1,4 @@
-"""How a platform's tables become ours: catalogue, then plan, then carried out or refused.
+"""How `init` adopts the tables of a platform: catalogue, then plan, then carried out or refused.
 
 `read_catalogue` asks PostgreSQL, `plan` decides and is pure, `carry_out` changes the schema in the same
 transaction.

@@ -1,4 +1,4 @@
-"""Carries a plan out, in the transaction in which it was made."""
+"""Carry a plan out, in the transaction in which it was made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from assetbatch.database.statements import Statements
 from assetbatch.errors import DatabaseError, SchemaRefusedError
 
 _NOT_ABOUT_THE_TABLE = ("08", "40", "53", "55", "57", "58", "XX")
-"""Classes of errors that come from the server's state: lost, deadlock, full, locked, cancelled."""
+"""Classes of errors that come from the state of the server: lost, deadlock, full, locked, cancelled."""
 
 
 class CarriedOut(NamedTuple):
@@ -66,8 +66,10 @@ def carry_out(
 
 
 def _check_updates(connection: Connection, found: Plan) -> None:
-    """Raise SchemaRefusedError if a table takes no UPDATE any more that it had before a column was added: a
-    trigger that copies whole rows into another table has no place for one column more."""
+    """Raise SchemaRefusedError if a table takes no UPDATE any more that it took before a column was added.
+
+    A trigger that copies whole rows into another table has no place for one column more.
+    """
     assert found.names is not None, "a plan that is carried out has names"
     added = [addition.what for addition in found.additions if addition.part is Part.COLUMN]
     for key in TABLES:
@@ -79,7 +81,7 @@ def _check_updates(connection: Connection, found: Plan) -> None:
         connection.execute("SAVEPOINT updated")
         column = quoted(table.columns[KEYS[key][0]])
         try:
-            connection.execute(Statements()("adoption/touch", table=where, column=column))
+            connection.execute(Statements()("adoption.touch_row", table=where, column=column))
         except psycopg.Error as error:
             if error.sqlstate is None or error.sqlstate[:2] in _NOT_ABOUT_THE_TABLE:
                 raise
@@ -96,7 +98,7 @@ def _check_entered(connection: Connection, found: Plan, rows: list[str]) -> None
     doubtful = [symbol for symbol in found.missing if symbol not in rows]
     if not doubtful:
         return
-    asked = connection.statements("symbols_there")
+    asked = connection.statements("assets.find")
     there = {symbol for (symbol,) in connection.execute(asked, {"symbols": doubtful})}
     if lost := [symbol for symbol in doubtful if symbol not in there]:
         raise DatabaseError(

@@ -141,7 +141,7 @@ class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_table(self) -> bool:
-        """Whether it can be locked, indexed and written."""
+        """Whether the table can be locked, indexed and written."""
         return self.kind in (Kind.TABLE, Kind.PARTITIONED)
 
 

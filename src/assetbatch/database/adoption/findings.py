@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 MOST_TEXT = 600
-"""Characters of one line at most."""
+"""Maximum number of characters of one line."""
 
 
 def configured(key: str, mapping: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +17,7 @@ from assetbatch.database.text import storable
 from assetbatch.domain.assets import Asset
 
 SHOWN_ROWS = 10
-"""Rows that a statement to copy has at most."""
+"""Maximum number of rows in a statement to copy."""
 
 
 class Insert(NamedTuple):
@@ -80,57 +80,74 @@ def _insert(
     given += [
         _Given(name, _type(facts, name, ""), [value] * count) for name, value in table.constants.items()
     ]
-    columns = [one.column for one in given]
-    sources = [f"n.{quoted(name)}" for name in columns]
-    if timed in table.columns and table.columns[timed] not in columns:
-        columns.append(table.columns[timed])
-        zone = table.zones.get(timed, "UTC")
-        moment = recognised.column(key, timed)
-        naive = moment is not None and moment.base == "timestamp"
-        sources.append(f"now() AT TIME ZONE {literal(zone)}" if naive else "now()")
+    sources = {one.column: f"n.{quoted(one.column)}" for one in given}
+    if timed in table.columns:
+        sources.setdefault(table.columns[timed], _now(recognised, key, table, timed))
     identity = facts.column(table.columns["id"]) if facts else None
-    if (
-        identity is not None
-        and identity.base == "uuid"
-        and not identity.is_given
-        and identity.name not in columns
-    ):
-        columns.append(identity.name)
-        sources.append("gen_random_uuid()")
-    overriding = ""
-    for column in facts.columns if facts and tried else ():
-        counts = column.identity or "nextval(" in (column.default or "")
-        if counts and column.base in INTEGERS and column.name not in columns:
-            columns.append(column.name)
-            last = f"(SELECT coalesce(max({quoted(column.name)}), 0) FROM {place(table)})"
-            sources.append(f"{last} + row_number() OVER ()")
-            overriding = "OVERRIDING SYSTEM VALUE " if column.identity_always or overriding else ""
-    key_column = table.columns[ours]
-    known = " AND ".join(f"t.{quoted(name)} = n.{quoted(name)}" for name in (key_column, *table.key))
-    definition = ", ".join(f"{quoted(one.column)} {one.type}" for one in given)
-    # What is tried may have no unique index yet.
-    or_not = "" if tried else f"ON CONFLICT ({listed((key_column, *table.key))}) DO NOTHING\n"
-    sql = (
-        f"INSERT INTO {place(table)} ({listed(columns)}) {overriding}\n"
-        f"SELECT {', '.join(sources)}\n"
-        f"FROM jsonb_to_recordset(%(rows)s::jsonb) AS n({definition})\n"
-        f"WHERE NOT EXISTS (SELECT FROM {place(table)} t WHERE {known})\n"
-        f"ORDER BY n.{quoted(key_column)}\n"
-        f"{or_not}RETURNING {quoted(key_column)}::text"
-    )
+    if identity is not None and identity.base == "uuid" and not identity.is_given:
+        sources.setdefault(identity.name, "gen_random_uuid()")
+    counted = _counted(facts, sources) if facts and tried else []
+    for column in counted:
+        last = f"(SELECT coalesce(max({quoted(column.name)}), 0) FROM {place(table)})"
+        sources[column.name] = f"{last} + row_number() OVER ()"
+    overriding = any(column.identity_always for column in counted)
     rows = [{one.column: one.values[at] for one in given} for at in range(count)]
     lacking = tuple(
         column.name
         for column in (facts.columns if facts else ())
-        if column.not_null and not column.is_given and column.name not in columns
+        if column.not_null and not column.is_given and column.name not in sources
     )
     return Insert(
-        sql.replace("%", "%%").replace("%%(rows)s", "%(rows)s"),
+        _statement(table, table.columns[ours], given, sources, tried=tried, overriding=overriding),
         msgspec.json.encode(rows).decode(),
         tuple(str(value) for value in values[ours]),
         lacking,
         _by_hand(table, given, lacking, count, pairs),
     )
+
+
+def _now(recognised: Recognised, key: str, table: Table, timed: str) -> str:
+    """Return the present moment, as the table's column for it takes it."""
+    moment = recognised.column(key, timed)
+    if moment is None or moment.base != "timestamp":
+        return "now()"
+    return f"now() AT TIME ZONE {literal(table.zones.get(timed, 'UTC'))}"
+
+
+def _counted(facts: TableFacts, given: Collection[str]) -> list[Column]:
+    """Return the columns that a sequence fills: a row that is only tried must not move it."""
+    return [
+        column
+        for column in facts.columns
+        if (column.identity or "nextval(" in (column.default or ""))
+        and column.base in INTEGERS
+        and column.name not in given
+    ]
+
+
+def _statement(
+    table: Table,
+    key_column: str,
+    given: Sequence[_Given],
+    sources: Mapping[str, str],
+    *,
+    tried: bool,
+    overriding: bool,
+) -> str:
+    """Return the INSERT of rows that are not there; `sources` gives the expression for each column."""
+    known = " AND ".join(f"t.{quoted(name)} = n.{quoted(name)}" for name in (key_column, *table.key))
+    definition = ", ".join(f"{quoted(one.column)} {one.type}" for one in given)
+    # What is tried may have no unique index yet.
+    or_not = "" if tried else f"ON CONFLICT ({listed((key_column, *table.key))}) DO NOTHING\n"
+    sql = (
+        f"INSERT INTO {place(table)} ({listed(sources)}) {'OVERRIDING SYSTEM VALUE ' if overriding else ''}\n"
+        f"SELECT {', '.join(sources.values())}\n"
+        f"FROM jsonb_to_recordset(%(rows)s::jsonb) AS n({definition})\n"
+        f"WHERE NOT EXISTS (SELECT FROM {place(table)} t WHERE {known})\n"
+        f"ORDER BY n.{quoted(key_column)}\n"
+        f"{or_not}RETURNING {quoted(key_column)}::text"
+    )
+    return sql.replace("%", "%%").replace("%%(rows)s", "%(rows)s")
 
 
 def _type(facts: TableFacts | None, column: str, ours: str) -> str:

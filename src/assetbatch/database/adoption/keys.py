@@ -38,7 +38,7 @@ class KeyChoice(NamedTuple):
 
 
 def choose_key(key: str, facts: TableFacts, table: Table, samples: Samples, findings: Findings) -> KeyChoice:
-    """Choose the key of a table that is there; what has none that can be used is refused."""
+    """Choose the key of a table that is there; refuse the table where it has none that can be used."""
     return _Choice(key, facts, table, samples, findings).choose()
 
 
@@ -107,7 +107,7 @@ class _Choice:
         return tuple(name for name in self._further(index) if name not in self._table.constants)
 
     def _added(self) -> KeyChoice:
-        """No unique index: one is added, if nothing tells rows apart besides our columns and constants."""
+        """Add a unique index, if nothing tells rows apart besides our columns and constants."""
         apart = [
             column.name
             for column in self._facts.columns

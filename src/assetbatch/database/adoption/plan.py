@@ -44,7 +44,7 @@ from assetbatch.domain.assets import Asset
 from assetbatch.domain.formatting import listed as some_of
 
 OWN_SCHEMA = "data_sources"
-"""Where the tables of assetbatch itself are."""
+"""The schema of the tables of assetbatch itself."""
 
 AHEAD_SECONDS = 300
 FRESH_SECONDS = 3600
@@ -263,7 +263,7 @@ class _Planner:
             self._findings.warn(named, "stays NULL in our bars", remedy)
 
     def _warn_of_label(self, table: Table, column: Column) -> None:
-        """A default such as `source = 'oanda'` would be said of our bars too."""
+        """Warn of a default such as `source = 'oanda'`, which would be said of our bars too."""
         preset = _QUOTED.match(column.default or "")
         if preset is None or plain(column.name) not in DISTINGUISHING or plain(preset[1]) in PROVIDERS:
             return
@@ -298,7 +298,7 @@ class _Planner:
         )
 
     def _may_make_uuids(self, key: str, column: Column) -> bool:
-        """Whether a uuid is the id of its row: one that refers to other rows cannot be made up."""
+        """Return whether a uuid is the id of its row: one that refers to other rows cannot be made up."""
         facts = self._catalogue.tables[key]
         alone = any(index.columns == (column.name,) for index in facts.indexes) or column.name == "id"
         return alone and facts.reference(column.name) is None
@@ -629,7 +629,7 @@ class _Planner:
             self._findings.add(Part.MIGRATION, f"{name} (of assetbatch itself)")
 
     def _warn_of_bars_elsewhere(self) -> None:
-        """A table of bars is made: the platform's readers may look into another that is there."""
+        """Warn where a table of bars is made and the platform's readers may look into another one."""
         for one in self._catalogue.bars_alike:
             named = f"{quoted(one.schema)}.{quoted(one.table)}"
             remedy = f"to use it instead: {configured('bars', f'table: {one.schema}.{one.table}')}"

@@ -69,22 +69,26 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
     wanted = [{"key": key, "schema": schema, "name": name} for key, (schema, name) in places.items()]
     schemas = list({OWN_SCHEMA, *(schema for schema, _ in places.values())})
     ((role, now, zone, summer, is_utc, may_make, there, timescaledb),) = connection.execute(
-        Statements()("adoption/server"), {"schemas": schemas}
+        Statements()("adoption.load_server"), {"schemas": schemas}
     ).fetchall()
     tables = {
         key: msgspec.json.decode(document, type=TableFacts)
-        for key, document in connection.execute(Statements()("adoption/tables"), {"wanted": _json(wanted)})
+        for key, document in connection.execute(
+            Statements()("adoption.load_tables"), {"wanted": _json(wanted)}
+        )
     }
     tables = {key: _with_rows(connection, facts) for key, facts in tables.items()}
     version = version_of(connection)
+    names = [name for some in NAMESAKES.values() for name in some]
+    prices = _json(_words_for_prices())
     return Catalogue(
         tables=tables,
         role=role,
         schemas=msgspec.json.decode(there, type=dict[str, bool]),
         may_make_schemas=may_make,
-        namesakes=_namesakes(connection),
-        bars_alike=_bars_alike(connection),
-        cousins=_cousins(connection, schemas),
+        namesakes=_found(connection, "adoption.find_namesakes", names=names).get("", ()),
+        bars_alike=_found(connection, "adoption.find_bars_alike", prices=prices).get("", ()),
+        cousins=_found(connection, "adoption.find_cousins", schemas=schemas),
         own_missing=tuple(own_tables_missing(connection)),
         pending=tuple(step.name for step in all_migrations() if 0 < version < step.version),
         timescaledb=timescaledb,
@@ -97,32 +101,26 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
     )
 
 
-def _namesakes(connection: Connection) -> tuple[Source, ...]:
-    names = [name for some in NAMESAKES.values() for name in some]
-    found = connection.execute(Statements()("adoption/namesakes"), {"names": names})
-    return tuple(Source(schema=schema, table=table) for schema, table in found)
-
-
-def _bars_alike(connection: Connection) -> tuple[Source, ...]:
-    wanted = ((ours, EXPECTED["bars"][ours]) for ours in ("open", "high", "low", "close"))
-    prices = {ours: [ours, *map(plain, one.aliases)] for ours, one in wanted}
-    document = msgspec.json.encode(prices).decode()
-    found = connection.execute(Statements()("adoption/bars_alike"), {"prices": document})
-    return tuple(Source(schema=schema, table=table) for schema, table in found)
-
-
-def _cousins(connection: Connection, schemas: Sequence[str]) -> dict[str, tuple[Source, ...]]:
+def _found(connection: Connection, name: str, **parameters: object) -> dict[str, tuple[Source, ...]]:
+    """Return the tables that a statement finds, by the column that it names with each ("" for none)."""
     found: dict[str, tuple[Source, ...]] = {}
-    for column, schema, table in connection.execute(Statements()("adoption/cousins"), {"schemas": schemas}):
-        found[column] = (*found.get(column, ()), Source(schema=schema, table=table))
+    for schema, table, *column in connection.execute(Statements()(name), parameters):
+        key = "".join(column)
+        found[key] = (*found.get(key, ()), Source(schema=schema, table=table))
     return found
+
+
+def _words_for_prices() -> dict[str, list[str]]:
+    """Return the names that a column of each of the four prices may have."""
+    expected = EXPECTED["bars"]
+    return {ours: [ours, *map(plain, expected[ours].aliases)] for ours in ("open", "high", "low", "close")}
 
 
 def _with_rows(connection: Connection, facts: TableFacts) -> TableFacts:
     if not facts.is_table:
         return facts
     where = f"{quoted(facts.schema)}.{quoted(facts.name)}"
-    ((has_rows,),) = connection.execute(Statements()("adoption/has_rows", table=where)).fetchall()
+    ((has_rows,),) = connection.execute(Statements()("adoption.has_rows", table=where)).fetchall()
     return msgspec.structs.replace(facts, has_rows=has_rows)
 
 
@@ -160,7 +158,7 @@ class _Rows:
             orphans=self._orphans(recognised),
             samples={
                 f"{key}.{name}": self._ask(
-                    "samples", table=place(getattr(recognised.names, key)), column=quoted(name)
+                    "adoption.load_samples", table=place(getattr(recognised.names, key)), column=quoted(name)
                 )
                 for key, name in found.sampled
             },
@@ -180,7 +178,7 @@ class _Rows:
 
     def _ask(self, name: str, **values: str) -> tuple[str, ...]:
         """Return the first column of the rows, as text."""
-        return tuple(str(row[0]) for row in self._rows(Statements()(f"adoption/{name}", **values)))
+        return tuple(str(row[0]) for row in self._rows(Statements()(name, **values)))
 
     # --- keys and references ---
 
@@ -192,7 +190,9 @@ class _Rows:
                 continue
             known = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in columns)
             where = place(getattr(recognised.names, key))
-            for example in self._ask("duplicates", table=where, columns=listed(columns), known=known):
+            for example in self._ask(
+                "adoption.find_duplicate", table=where, columns=listed(columns), known=known
+            ):
                 duplicates[key] = example
         return duplicates
 
@@ -224,7 +224,7 @@ class _Rows:
                 "target_column": quoted(target_column),
             }
             walks = _leads_an_index(facts, column.name)
-            for example in self._ask("orphans_walked" if walks else "orphans", **values):
+            for example in self._ask("adoption.walk_orphan" if walks else "adoption.find_orphan", **values):
                 found[f"{key}.{ours}"] = example
         return found
 
@@ -233,7 +233,7 @@ class _Rows:
     def _symbols_there(self, recognised: Recognised) -> frozenset[str]:
         if "symbols" not in recognised.tables:
             return frozenset()
-        query = Statements(recognised.names)("symbols_there")
+        query = Statements(recognised.names)("assets.find")
         symbols = [asset.symbol for asset in self._assets]
         return frozenset(symbol for (symbol,) in self._rows(query, {"symbols": symbols}))
 
@@ -241,12 +241,12 @@ class _Rows:
         missing = [asset.symbol for asset in self._assets if asset.symbol not in there]
         if not missing or "symbols" not in recognised.tables:
             return {}
-        return dict(self._rows(Statements(recognised.names)("adoption/similar"), {"symbols": missing}))
+        return dict(self._rows(Statements(recognised.names)("adoption.find_similar"), {"symbols": missing}))
 
     def _codes(self, recognised: Recognised) -> tuple[str, ...]:
         if "providers" not in recognised.tables:
             return ()
-        codes = self._rows(Statements(recognised.names)("adoption/codes"))
+        codes = self._rows(Statements(recognised.names)("adoption.load_codes"))
         return tuple(code for (code,) in codes if plain(code) in PROVIDERS)
 
     def _bad_constants(self, recognised: Recognised) -> dict[str, str]:
@@ -257,7 +257,7 @@ class _Rows:
                 column = facts.column(name)
                 if column is None:
                     continue
-                said = self._tried(Statements()("adoption/constant", type=column.type), {"value": value})
+                said = self._tried(Statements()("adoption.cast_constant", type=column.type), {"value": value})
                 if isinstance(said, str):
                     found[f"{key}.{name}"] = said
         return found
@@ -268,13 +268,13 @@ class _Rows:
             return frozenset()
         words = [word for word in self._words() if not column.labels or word in column.labels]
         where = place(recognised.names.sync_status)
-        rules = self._rows(Statements()("adoption/rules"), {"table": where, "column": column.name})
+        rules = self._rows(Statements()("adoption.load_rules"), {"table": where, "column": column.name})
         names = dict.fromkeys((column.name, "value"))
         kind = "text" if column.is_text else column.base_type
         columns = ", ".join(f"t.word::{kind} AS {quoted(name)}" for name in names)
         refused: set[str] = set()
         for (rule,) in rules:
-            query = Statements()("adoption/words", columns=columns, rule=rule.replace("%", "%%"))
+            query = Statements()("adoption.find_refused_words", columns=columns, rule=rule.replace("%", "%%"))
             asked = self._tried(query, {"words": words})
             refused.update(words if isinstance(asked, str) else (word for (word,) in asked))
         return frozenset(refused)
@@ -287,7 +287,7 @@ class _Rows:
         if column is None or column.base != "json":
             return False
         query = Statements()(
-            "adoption/bad_json", column=quoted(column.name), table=place(recognised.names.symbols)
+            "adoption.cast_json", column=quoted(column.name), table=place(recognised.names.symbols)
         )
         return isinstance(self._tried(query, None), str)
 
@@ -298,7 +298,8 @@ class _Rows:
         symbols = [asset.symbol for asset in self._assets]
         tickers = [asset.polygon_ticker for asset in self._assets]
         ((by_symbol, by_ticker),) = self._rows(
-            Statements(recognised.names)("adoption/instruments"), {"symbols": symbols, "tickers": tickers}
+            Statements(recognised.names)("adoption.find_instruments"),
+            {"symbols": symbols, "tickers": tickers},
         )
         found = {"symbol": by_symbol, "polygon_ticker": by_ticker}
         return frozenset(name for name, is_there in found.items() if is_there)
@@ -321,15 +322,17 @@ class _Rows:
         leading = recognised.column("bars", "symbol_id") if key == "bars" else None
         if leading is not None and _leads_an_index(facts, leading.name):
             values["key"] = quoted(leading.name)
-            query = Statements()("adoption/newest_walked", **values)
+            query = Statements()("adoption.walk_newest", **values)
         else:
-            query = Statements()("adoption/newest", **values)
+            query = Statements()("adoption.load_newest", **values)
         zone = {"zone": self._catalogue.zone}
         ((newest, newest_local),) = self._rows(query, zone)
         utc = local = 0
         for sibling in facts.columns:
             if key != "bars" and sibling.base == "timestamptz" and sibling.type == sibling.base_type:
-                query = Statements()("adoption/siblings", **{**values, "sibling": quoted(sibling.name)})
+                query = Statements()(
+                    "adoption.compare_siblings", **{**values, "sibling": quoted(sibling.name)}
+                )
                 ((in_utc, in_local),) = self._rows(query, zone)
                 utc, local = utc + in_utc, local + in_local
         return ZoneFacts(newest=newest, newest_local=newest_local, siblings_utc=utc, siblings_local=local)

@@ -668,5 +668,5 @@ def _is_id(name: str, key: str) -> bool:
 
 
 def is_timeframe(column: Column) -> bool:
-    """Whether a column says by its name how long a bar is."""
+    """Return whether a column says by its name how long a bar is."""
     return stem(column.name) in TIMEFRAMES

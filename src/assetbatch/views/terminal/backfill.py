@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from assetbatch.commands.backfill import BackfillReport, SymbolHoles
+from assetbatch.commands.backfill import BackfillReport
+from assetbatch.commands.gaps import SymbolGaps
 from assetbatch.domain.coverage import Gap, GapReason
 from assetbatch.domain.formatting import format_duration, iso, iso_or_none, moment, plural
 from assetbatch.domain.units import MINUTE_MS
@@ -28,10 +29,10 @@ REASONS = {
 _COLOURS = {GapReason.FAILED: "red", GapReason.NOT_ASKED: "yellow", GapReason.NOT_PUBLISHED: "cyan"}
 
 
-def _headline(symbol: SymbolHoles) -> str:
+def _headline(symbol: SymbolGaps) -> str:
     if symbol.from_ms is None:
         return f"{symbol.symbol}: no bars were asked for yet"
-    missing = sum(gap.bars for gap in symbol.holes)
+    missing = sum(gap.bars for gap in symbol.gaps)
     begin = f"since {moment(symbol.from_ms)}"
     return f"{symbol.symbol}: {share(symbol.complete)} complete, {plural(missing, 'bar')} missing {begin}"
 
@@ -40,28 +41,28 @@ def _why(gap: Gap) -> str:
     return f"{REASONS[gap.reason]} ({gap.error})" if gap.error else REASONS[gap.reason]
 
 
-def gap_lines(found: Sequence[SymbolHoles]) -> Iterator[str]:
+def gap_lines(found: Sequence[SymbolGaps]) -> Iterator[str]:
     """Yield a line for each gap below one for its symbol."""
     for symbol in found:
         yield _headline(symbol)
-        for gap in symbol.holes:
+        for gap in symbol.gaps:
             days = f"{moment(gap.start_ms)} to {moment(gap.end_ms)}"
             yield f"{symbol.symbol}: {days}: {plural(gap.bars, 'bar')}: {_why(gap)}"
 
 
-def render_gaps(found: Sequence[SymbolHoles]) -> RenderableType:
+def render_gaps(found: Sequence[SymbolGaps]) -> RenderableType:
     """Return a table of gaps below a headline for each symbol."""
     parts: list[RenderableType] = []
     for symbol in found:
         parts.append(Text(_headline(symbol), style="bold"))
-        if not symbol.holes:
+        if not symbol.gaps:
             continue
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("from", no_wrap=True)
         table.add_column("to", no_wrap=True)
         table.add_column("bars", justify="right", no_wrap=True)
         table.add_column("why", overflow="fold")
-        for gap in symbol.holes:
+        for gap in symbol.gaps:
             table.add_row(
                 moment(gap.start_ms),
                 moment(gap.end_ms),
@@ -72,14 +73,14 @@ def render_gaps(found: Sequence[SymbolHoles]) -> RenderableType:
     return Group(*parts)
 
 
-def gaps_document(symbol: SymbolHoles) -> dict[str, Any]:
+def gaps_document(symbol: SymbolGaps) -> dict[str, Any]:
     """Return one symbol of `holes --json`; moments are ISO 8601 in UTC."""
     return {
         "symbol": symbol.symbol,
         "from": iso_or_none(symbol.from_ms),
         "horizon": iso(symbol.visible_until_ms),
         "complete": None if symbol.complete is None else round(symbol.complete, 6),
-        "missing_bars": sum(gap.bars for gap in symbol.holes),
+        "missing_bars": sum(gap.bars for gap in symbol.gaps),
         "holes": [
             {
                 "from": iso(gap.start_ms),
@@ -89,7 +90,7 @@ def gaps_document(symbol: SymbolHoles) -> dict[str, Any]:
                 "asked": iso_or_none(gap.asked_ms),
                 "error": gap.error,
             }
-            for gap in symbol.holes
+            for gap in symbol.gaps
         ],
     }
 

@@ -6,16 +6,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from assetbatch.commands.result import CycleResult
 from assetbatch.domain.formatting import moment, plural
-from assetbatch.domain.status import Status
+from assetbatch.domain.results import CycleResult
 from assetbatch.domain.work import WorkKind
 from assetbatch.views.terminal.style import COLOURS, asset_table_price
 from assetbatch.views.terminal.summary import ENDINGS, summary
 
 
 def render(result: CycleResult) -> RenderableType:
-    """Return the assets with what became of them, and a line that sums up."""
+    """The assets with what became of them, and a line that sums up."""
     if result.result in ENDINGS:
         return Text(ENDINGS[result.result])
     parts: list[RenderableType] = []
@@ -32,7 +31,7 @@ def render(result: CycleResult) -> RenderableType:
                 asset.symbol if is_price else f"{asset.symbol} {asset.kind}",
                 asset_table_price(asset.last_price) if is_price else "",
                 moment(asset.as_of_ms) if is_price and asset.as_of_ms is not None else "",
-                Text(Status(asset.status).label, style=COLOURS.get(asset.status, "red")),
+                Text(asset.status.label, style=COLOURS.get(asset.status, "red")),
                 asset.detail or (plural(asset.bars, "bar") if asset.bars else ""),
             )
         parts.append(table)

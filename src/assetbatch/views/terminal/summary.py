@@ -8,7 +8,7 @@ from assetbatch.domain.formatting import plural
 from assetbatch.domain.records import Command, CycleOutcome
 
 if TYPE_CHECKING:
-    from assetbatch.commands.result import CycleResult
+    from assetbatch.domain.results import CycleResult
 
 ENDINGS: dict[str, str] = {
     CycleOutcome.DISABLED: "the priority assets are switched off (batch.priority_assets_enabled)",

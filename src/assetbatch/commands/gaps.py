@@ -1,0 +1,83 @@
+"""What is missing in the stored bars, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from assetbatch.config.symbols import plain
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.coverage import Gap, completeness, explained_gaps
+from assetbatch.domain.models import StoredAsset, floor_to_bar
+from assetbatch.errors import ConfigError
+from assetbatch.services import Services
+
+
+class SymbolGaps(msgspec.Struct, frozen=True, kw_only=True):
+    """What is missing of one symbol since `from_ms`, which is None if nothing of it was ever asked for.
+
+    `complete` is the share (0 to 1) of the open time of its market that is stored or known to be empty.
+    """
+
+    symbol: str
+    from_ms: int | None
+    visible_until_ms: int
+    complete: float | None
+    gaps: list[Gap]
+
+
+def find_gaps(
+    services: Services, symbols: Sequence[str], from_ms: int | None, *, closed: bool = False
+) -> list[SymbolGaps]:
+    """Return the gaps of these symbols (of all that keep bars, if none is named) up to now, from `from_ms` or
+    from where their history begins. Raise ConfigError for a symbol that is not configured or keeps no
+    bars."""
+    now_ms = services.now_ms()
+    known = services.entitlements()
+    assets = choose(services.config.assets, symbols)
+    stored = services.store.load([asset.symbol for asset in assets])
+    starts = {
+        asset.symbol: floor_to_bar(start_ms)
+        for asset in assets
+        if (start_ms := _history_start(stored.get(asset.symbol), from_ms)) is not None
+    }
+    without_bars = services.store.gaps(
+        {symbol: (start_ms, floor_to_bar(now_ms)) for symbol, start_ms in starts.items()}
+    )
+    found = []
+    for asset in assets:
+        spans = stored[asset.symbol].spans if asset.symbol in stored else ()
+        visible_until_ms = floor_to_bar(known.visible_until_ms(asset.asset_type, now_ms))
+        missing = without_bars.get(asset.symbol, [])
+        found.append(
+            SymbolGaps(
+                symbol=asset.symbol,
+                from_ms=starts.get(asset.symbol),
+                visible_until_ms=visible_until_ms,
+                complete=completeness(asset.market, spans, visible_until_ms),
+                gaps=explained_gaps(asset.market, spans, missing, visible_until_ms, include_closed=closed),
+            )
+        )
+    return found
+
+
+def _history_start(stored: StoredAsset | None, from_ms: int | None) -> int | None:
+    if stored is None or from_ms is not None:
+        return from_ms if stored else None
+    return stored.spans[0].start_ms if stored.spans else None
+
+
+def choose(assets: Iterable[Asset], symbols: Sequence[str]) -> list[Asset]:
+    """Return the enabled assets that keep bars, or those of them that are named. Raise ConfigError for
+    others."""
+    with_bars = {asset.symbol: asset for asset in assets if asset.bars}
+    for symbol in symbols:
+        if symbol not in with_bars:
+            near = [name for name in with_bars if plain(name) == plain(symbol)]
+            meant = f"did you mean {' or '.join(near)}? " if near else ""
+            raise ConfigError(
+                f"{symbol} is no enabled asset that keeps bars",
+                hint=f"{meant}assetbatch config show lists the assets; bars: true keeps them",
+            )
+    return [with_bars[symbol] for symbol in symbols] if symbols else list(with_bars.values())

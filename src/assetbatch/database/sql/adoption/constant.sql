@@ -1,1 +1,0 @@
-SELECT CAST(%(value)s::text AS {type});

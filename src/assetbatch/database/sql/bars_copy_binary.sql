@@ -1,1 +1,0 @@
-COPY assetbatch_bars FROM STDIN (FORMAT binary)

@@ -1,4 +1,0 @@
-SELECT EXISTS (
-    SELECT FROM timescaledb_information.hypertables
-    WHERE hypertable_schema = {bars.schema} AND hypertable_name = {bars.table}
-);

@@ -1,1 +1,0 @@
-SELECT version FROM data_sources.assetbatch_migrations ORDER BY version;

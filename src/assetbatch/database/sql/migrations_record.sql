@@ -1,1 +1,0 @@
-INSERT INTO data_sources.assetbatch_migrations (version, name) VALUES (%(version)s, %(name)s);

@@ -1,1 +1,0 @@
-SELECT names::text, mappings::text FROM data_sources.assetbatch_names;

@@ -1,1 +1,0 @@
-CREATE TABLE {partition} PARTITION OF {bars} FOR VALUES FROM ({starts}) TO ({ends});

@@ -1,1 +1,0 @@
-ALTER TABLE {bars} ATTACH PARTITION {partition} FOR VALUES FROM ({starts}) TO ({ends});

@@ -1,1 +1,0 @@
-ALTER TABLE {bars} DETACH PARTITION {partition};

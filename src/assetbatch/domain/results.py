@@ -1,0 +1,72 @@
+"""The outcome of one start of a run command."""
+
+from __future__ import annotations
+
+import msgspec
+
+from assetbatch.domain.status import OPEN, Status
+
+
+class AssetReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one piece of work, as people and programs read it. `kind` is a `WorkKind`; `paused`: the
+    work failed before and is left alone for a while."""
+
+    symbol: str
+    status: Status
+    kind: str = "price"
+    last_price: float | None = None
+    as_of_ms: int | None = None
+    bars: int = 0
+    detail: str | None = None
+    paused: bool = False
+
+
+class CycleResult(msgspec.Struct, kw_only=True):
+    """The outcome of one start of a command.
+
+    `result` is ok, nothing, postponed, partial, failed, stopped, skipped, disabled or planned.
+    """
+
+    command: str
+    cycle_id: str
+    result: str
+    started_ms: int
+    duration_ms: int = 0
+    calls: int = 0
+    waits: int = 0
+    bars_written: int = 0
+    bars_corrected: int = 0
+    """Number of the written bars that were stored before with other values."""
+    bars_refused: int = 0
+    """Number of bars that cannot be true, or that the database refuses."""
+    bars_filled: int = 0
+    """Number of bars without a volume or the like, stored with what the column of the table wants instead of
+    NULL."""
+    prices_refused: int = 0
+    """Number of prices and quotes that cannot be true, or belong to another ticker."""
+    published: int = 0
+    assets: list[AssetReport] = msgspec.field(default_factory=list)
+    plan: list[str] = msgspec.field(default_factory=list)
+    enqueued: int = 0
+    dropped: list[str] = msgspec.field(default_factory=list)
+    queue_size: int | None = None
+    ended_because: str | None = None
+    error: str | None = None
+    too_many_calls: bool = False
+    """The provider refused a call with 429: the window is full for everybody."""
+
+    @property
+    def failed(self) -> list[AssetReport]:
+        """The assets that failed."""
+        fine = (Status.SUCCESS, Status.POSTPONED, Status.FRESH)
+        return [asset for asset in self.assets if asset.status not in fine]
+
+    @property
+    def unasked(self) -> list[str]:
+        """The symbols of which this start learned nothing: left alone after a failure, or without a call."""
+        return [asset.symbol for asset in self.assets if asset.paused or asset.status in OPEN]
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, nothing to do or skipped; 1 some assets failed or found no room in the queue."""
+        return 1 if self.result in ("partial", "failed") or self.dropped else 0

@@ -1,0 +1,414 @@
+"""The bars: the 5-minute bars of one asset, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.calls import BarsCall
+from assetbatch.domain.coverage import record, unanswered
+from assetbatch.domain.entitlements import UNPUBLISHED_DAYS, Entitlements, Restriction
+from assetbatch.domain.formatting import moment, plural
+from assetbatch.domain.market_hours import day_of, last_midnight, open_ms_between, start_of_day
+from assetbatch.domain.models import (
+    BAR_MS,
+    Bar,
+    CoveredInterval,
+    IntervalFault,
+    IntervalState,
+    Price,
+    StoredAsset,
+    floor_to_bar,
+)
+from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.status import Status
+from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
+from assetbatch.domain.work import PAGE_MS, Work, WorkKind, days_range
+from assetbatch.refresh.endpoints.endpoint import Endpoint, ShownRestriction
+from assetbatch.refresh.interpretation import CONSEQUENCES, Findings, Page, Result, nothing_came
+
+if TYPE_CHECKING:
+    from assetbatch.provider.answers import BarsAnswer
+    from assetbatch.provider.client import ProviderClient
+    from assetbatch.provider.refusals import Refusal
+    from assetbatch.refresh.learner import Learner
+    from assetbatch.refresh.reporter import Reporter
+
+SETTLED_AFTER_MS = 25 * MINUTE_MS
+"""Minimum age of an interval without a bar for which the provider has none: plans lag by up to 15 minutes."""
+
+HOLE_MS = HOUR_MS
+"""Maximum gap of open hours between bars that is believed at once. A longer one is believed when the provider
+answers so twice."""
+
+EMPTY_MS = DAY_MS
+"""The same for a gap at either end of an answer, where the data may simply begin or end."""
+
+MAX_PAGES = 100
+"""Maximum number of pages of one range, and so the share of the range that each has to bring. A range fits
+one page of the size that the provider documents."""
+
+FAULT_WORDS = {
+    IntervalFault.UNUSABLE_BAR: "the provider's bar is of no use",
+    IntervalFault.UNCONFIRMED: "the provider answered without any bar; asked once more",
+}
+"""What people read of a fault."""
+
+MAX_LATE_MS = 2 * DAY_MS
+"""Maximum time after which the provider has published whatever it has."""
+
+HISTORY_YEARS = 2
+"""Years of history of a plan that refuses an older start (the provider's free plan)."""
+
+
+class BarsEndpoint(Endpoint[BarsCall]):
+    """Bars of one asset, from which its price follows too."""
+
+    shows_today = True
+
+    def describe(self, call: BarsCall) -> str:
+        """Return the call in words."""
+        ticker = call.work[0].asset.polygon_ticker
+        return f"5-minute bars of {ticker}, {moment(call.start_ms)} to {moment(call.end_ms + 1)}"
+
+    def send(self, provider: ProviderClient, call: BarsCall, page: Page | None, seconds: float) -> BarsAnswer:
+        """Make one request, for the first page or for `page`."""
+        if page:
+            return provider.next_page(page.answer, deadline_seconds=seconds)
+        ticker = call.work[0].asset.polygon_ticker
+        return provider.bars(ticker, call.start_ms, call.end_ms, deadline_seconds=seconds)
+
+    def observe(
+        self, call: BarsCall, answer: BarsAnswer, now_ms: int, learner: Learner, reporter: Reporter
+    ) -> None:
+        """Tell how new the bars are and whether the last day is published. Report bars that cannot be
+        true."""
+        if answer.refused or answer.unordered:
+            reporter.odd_bars(call.work[0].asset.symbol, answer.refused, answer.unordered)
+        learner.saw_bars(call, answer, now_ms)
+        learner.note_unpublished_day(call, answer, now_ms)
+
+    def findings(
+        self,
+        call: BarsCall,
+        work: Sequence[Work],
+        page: Page | None,
+        answer: BarsAnswer,
+        stored: Mapping[str, StoredAsset],
+        known: Entitlements,
+        now_ms: int,
+    ) -> Findings:
+        """Return the bars, the price that follows from them, and what the coverage learns."""
+        return bars_findings(call, work, page, answer, stored, known, now_ms)
+
+    def restriction(self, call: BarsCall, kind: RefusalKind, now_ms: int) -> ShownRestriction | None:
+        """Return what the refused range shows: the running day, the last day, the history or all bars."""
+        match kind:
+            case RefusalKind.TODAY_NOT_YET if call.end_ms >= last_midnight(now_ms):
+                return ShownRestriction(Restriction.TODAY)
+            case RefusalKind.TODAY_NOT_YET if now_ms - call.end_ms < (UNPUBLISHED_DAYS + 1) * DAY_MS:
+                day_after = day_of(call.end_ms) + timedelta(days=1)
+                return ShownRestriction(Restriction.LAST_DAY, start_of_day(day_after))
+            case RefusalKind.TIMEFRAME if now_ms - call.start_ms <= PAGE_MS + 7 * DAY_MS:
+                return ShownRestriction(Restriction.INTRADAY)
+            case RefusalKind.TIMEFRAME:  # a page within the history of the plan concerns only the ticker
+                edge_ms = history_edge(call, now_ms)
+                return ShownRestriction(Restriction.HISTORY, edge_ms) if edge_ms else None
+            case RefusalKind.NOT_IN_PLAN:
+                return ShownRestriction(Restriction.BARS)
+            case _:
+                return None
+
+    def refused_intervals(
+        self, call: BarsCall, page: Page | None, refusal: Refusal, now_ms: int
+    ) -> Sequence[CoveredInterval]:
+        """Return the range of the call, or what is left of it after some pages."""
+        state = CONSEQUENCES[refusal.kind].span
+        return failed_range(call, page, state, refusal.message, now_ms) if state else ()
+
+
+def history_edge(call: BarsCall, now_ms: int) -> int:
+    """Return where the history of the plan is assumed to begin, after a range was refused as too old.
+
+    That is two years ago if the range begins before that, or else a day later (the provider does not say how
+    it counts). Return 0 if the range begins later.
+    """
+    today = day_of(now_ms)
+    if (today.month, today.day) == (2, 29):
+        today -= timedelta(days=1)
+    day = today.replace(year=today.year - HISTORY_YEARS)
+    for edge_ms in (start_of_day(day), start_of_day(day + timedelta(days=1))):
+        if call.start_ms < edge_ms:
+            return edge_ms
+    return 0
+
+
+def bars_findings(
+    call: BarsCall,
+    work: Sequence[Work],
+    page: Page | None,
+    answer: BarsAnswer,
+    stored: Mapping[str, StoredAsset],
+    known: Entitlements,
+    now_ms: int,
+) -> Findings:
+    """Keep the finished bars, take the price from a forming one too, and say up to where the answer is
+    complete.
+
+    The work waits for a further page, unless that lies beyond the last bar that can be.
+    """
+    asset = call.work[0].asset
+    before = stored[asset.symbol].spans if asset.symbol in stored else ()
+    from_ms = page.from_ms if page else floor_to_bar(call.start_ms)
+    end_ms = _end_of(call, now_ms)
+    to_ms = answered_to(call, answer, now_ms, known.newest_ms(asset.asset_type))
+    if answer.next_url is not None and not open_ms_between(asset.market, to_ms, end_ms):
+        answer = msgspec.structs.replace(answer, next_url=None)
+    seen_to_ms = min(now_ms, call.end_ms + 1)
+    finished = [bar for bar in answer.bars if bar.end_ms <= seen_to_ms] if asset.bars else []
+    spans = coverage_of(asset.market, answer, before, from_ms, to_ms, now_ms) if asset.bars else []
+    bars = [*page.bars, *answer.bars] if page else answer.bars
+    results: list[Result] = []
+    following = None
+    if answer.next_url is not None:
+        begun_ms = page.begun_ms if page else _known_to(before, from_ms)
+        number = page.number + 1 if page else 1
+        following = Page(call, answer, max(from_ms, to_ms), bars, number, begun_ms, now_ms)
+        error = _why_pages_end(call, page, following)
+        if error:
+            spans += failed_range(call, following, IntervalState.FAILED, error, now_ms)
+            results = [Result(work=item, status=Status.FAILED, error=error) for item in work]
+            following = None
+    else:
+        for item in work:
+            if item.kind is WorkKind.HISTORY:
+                spans += too_old(item, known, now_ms)
+            results.append(_from_bars(item, call, bars, stored, seen_to_ms))
+    return Findings(
+        results=results,
+        asked_ms=now_ms,
+        bars={asset.symbol: finished} if finished else {},
+        bars_refused=answer.refused.total(),
+        spans={asset.symbol: spans} if spans else {},
+        next_page=following,
+    )
+
+
+def _known_to(spans: Sequence[CoveredInterval], start_ms: int) -> int:
+    """Return the end of the ASKED interval around a moment, or the moment itself."""
+    return next((span.end_ms for span in spans if _is_asked_at(span, start_ms)), start_ms)
+
+
+def _is_asked_at(span: CoveredInterval, at_ms: int) -> bool:
+    return span.state is IntervalState.ASKED and span.start_ms <= at_ms < span.end_ms
+
+
+def _why_pages_end(call: BarsCall, before: Page | None, page: Page) -> str | None:
+    """Return why the next page of a range is not asked for, or None if it is."""
+    if before is not None and page.from_ms <= before.from_ms:
+        return f"the provider's pages lead nowhere: page {page.number} brought nothing"
+    if page.number >= MAX_PAGES or _is_slow(call, page, page.number - 1):
+        return _never_end(page)
+    return None
+
+
+def _is_slow(call: BarsCall, page: Page, shares: int) -> bool:
+    """Return whether the pages of a range have brought less than `shares` of the `MAX_PAGES` shares of it."""
+    whole_ms = _end_of(call, page.at_ms) - page.begun_ms
+    return max(0, page.from_ms - page.begun_ms) * MAX_PAGES < whole_ms * shares
+
+
+def _never_end(page: Page) -> str:
+    count = plural(page.number, "page")
+    return f"the provider's pages do not end: {count} brought bars up to {moment(page.from_ms)}"
+
+
+def unended_findings(work: Sequence[Work], page: Page) -> Findings:
+    """Return what it means that no call is left for the next page of a range.
+
+    Its work waits for another cycle as long as the pages bring the range forward. Else it fails, or it would
+    wait for ever.
+    """
+    call = page.call
+    goes_on = work and work[0].asset.bars  # else nothing is stored, and the next cycle begins again
+    if goes_on and not _is_slow(call, page, page.number):
+        return Findings()
+    error = _never_end(page)
+    spans = failed_range(call, page, IntervalState.FAILED, error, page.at_ms)
+    return Findings(
+        results=[Result(work=item, status=Status.FAILED, error=error) for item in work],
+        spans={call.work[0].asset.symbol: spans} if spans else {},
+    )
+
+
+def _from_bars(
+    item: Work, call: BarsCall, bars: Sequence[Bar], stored: Mapping[str, StoredAsset], seen_to_ms: int
+) -> Result:
+    if not bars and item.kind is WorkKind.PRICE:
+        span = f"from {moment(call.start_ms)} to {moment(call.end_ms + 1)}"
+        return nothing_came(item, stored, f"the provider has no bars of {item.asset.polygon_ticker} {span}")
+    price = None
+    if item.kind is WorkKind.PRICE:
+        price = price_from_bars(item.asset.symbol, bars, seen_to_ms)
+    count = len(bars) if item.asset.bars else 0
+    return Result(work=item, status=Status.SUCCESS, price=price, bars=count)
+
+
+def failed_range(
+    call: BarsCall, page: Page | None, state: IntervalState, error: str, now_ms: int
+) -> list[CoveredInterval]:
+    """Return the interval of a call that brought nothing: its range, or what is left of it after some
+    pages."""
+    start_ms = page.from_ms if page else floor_to_bar(call.start_ms)
+    end_ms = _end_of(call, now_ms)
+    keeps_bars = call.work[0].asset.bars
+    return (
+        [CoveredInterval(start_ms, end_ms, state, now_ms, error)] if keeps_bars and start_ms < end_ms else []
+    )
+
+
+def too_old(item: Work, known: Entitlements, now_ms: int) -> list[CoveredInterval]:
+    """Return the part of a page of the past that lies before the history of the plan."""
+    start_ms, end_ms = days_range(item)
+    edge_ms = min(end_ms, known.history_from_ms(item.asset.asset_type, now_ms))
+    return (
+        [CoveredInterval(start_ms, edge_ms, IntervalState.NOT_IN_PLAN, now_ms)] if start_ms < edge_ms else []
+    )
+
+
+def answered_to(call: BarsCall, answer: BarsAnswer, now_ms: int, newest_ms: int) -> int:
+    """Return the moment up to which an answer is complete, from the start of its range.
+
+    With more pages to come that is the end of its last element. Otherwise it is the end of the range, without
+    the bars that the provider may publish late: those of the last minutes, and those after the newest data
+    that it has shown of any asset of the class (`newest_ms`; of the last two days, if it has shown none).
+    """
+    end_ms = _end_of(call, now_ms)
+    starts_ms = [*(bar.t_ms for bar in answer.bars[-1:]), *answer.faulty_ms[-1:], *answer.misplaced_ms[-1:]]
+    last_ms = min(max(starts_ms) + BAR_MS, end_ms) if starts_ms else call.start_ms
+    if answer.next_url is not None:
+        return last_ms
+    known_ms = newest_ms + HOUR_MS if newest_ms else now_ms - MAX_LATE_MS
+    return max(last_ms, min(end_ms, floor_to_bar(min(known_ms, now_ms - SETTLED_AFTER_MS))))
+
+
+def _end_of(call: BarsCall, now_ms: int) -> int:
+    """Return the end of the last bar of a range that has ended."""
+    return floor_to_bar(min(call.end_ms + 1, now_ms))
+
+
+def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int) -> Price:
+    """Return the price that follows from ascending bars: the last close, as of the end of its bar or the
+    moment of the request, whichever is earlier. The daily values are those of its New York day."""
+    last = bars[-1]
+    midnight = last_midnight(last.t_ms)
+    day = [bar for bar in bars if bar.t_ms >= midnight]
+    return Price(
+        symbol=symbol,
+        last_price=last.close,
+        as_of_ms=min(last.end_ms, seen_to_ms),
+        daily_open=day[0].open,
+        daily_high=max(bar.high for bar in day),
+        daily_low=min(bar.low for bar in day),
+        daily_close=last.close,
+    )
+
+
+def coverage_of(
+    market: Market,
+    answer: BarsAnswer,
+    before: Sequence[CoveredInterval],
+    start_ms: int,
+    end_ms: int,
+    now_ms: int,
+) -> list[CoveredInterval]:
+    """Return what an answer says of `[start_ms, end_ms)`, beside what was known `before`.
+
+    The interval of a bar that is of no use or misplaced is FAILED. An interval without a bar is FAILED if
+    elements could not even be placed, or if so much is missing that the provider has to answer so once more.
+    All else is ASKED: its bar is stored, or the provider has none.
+    """
+    if start_ms >= end_ms:
+        return []
+    misplaced = f"{plural(len(answer.misplaced_ms), 'element')} of the answer came for another time or ticker"
+    faulty, odd = set(answer.faulty_ms), {*answer.faulty_ms, *answer.misplaced_ms}
+    starts_ms: Sequence[int] = [bar.t_ms for bar in answer.bars]
+    if odd:
+        starts_ms = sorted({*starts_ms, *odd})
+    gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms)
+    failed: list[CoveredInterval] = []
+    at_ms = start_ms
+    for t_ms in starts_ms:
+        if not start_ms <= t_ms < end_ms:
+            continue
+        if t_ms > at_ms:
+            failed += gaps.failed(at_ms, t_ms)
+        at_ms = t_ms + BAR_MS
+        if t_ms in faulty:
+            failed.append(_failed(t_ms, at_ms, now_ms, IntervalFault.UNUSABLE_BAR))
+        elif t_ms in odd:
+            failed.append(CoveredInterval(t_ms, at_ms, IntervalState.FAILED, now_ms, misplaced))
+    failed += gaps.failed(at_ms, end_ms)
+    failed = record((), failed)  # neighbours that failed alike are one
+    return _with_the_rest_asked(failed, start_ms, end_ms, now_ms)
+
+
+class _Gaps(NamedTuple):
+    """Judges the gaps between the bars of an answer for `[start_ms, end_ms)`."""
+
+    market: Market
+    unplaced: int
+    before: Sequence[CoveredInterval]
+    start_ms: int
+    end_ms: int
+    now_ms: int
+
+    def failed(self, from_ms: int, to_ms: int) -> list[CoveredInterval]:
+        """Return the parts of a gap for which the provider has to be asked again."""
+        if not self.unplaced and to_ms - from_ms <= HOLE_MS:
+            return []
+        open_ms = open_ms_between(self.market, from_ms, to_ms)
+        if not open_ms:
+            return []
+        if self.unplaced:
+            error = f"{plural(self.unplaced, 'element')} of the answer could not be placed"
+            return [CoveredInterval(from_ms, to_ms, IntervalState.FAILED, self.now_ms, error)]
+        if not (open_ms > HOLE_MS if self._is_within(from_ms, to_ms) else open_ms >= EMPTY_MS):
+            return []
+        return [
+            _failed(piece.start_ms, piece.end_ms, self.now_ms, IntervalFault.UNCONFIRMED)
+            for piece in unanswered(self.before, from_ms, to_ms)
+            if piece.fault is not IntervalFault.UNCONFIRMED
+        ]
+
+    def _is_within(self, from_ms: int, to_ms: int) -> bool:
+        """Return whether data lies on both sides of a gap, in this answer or in those before."""
+        has_left = from_ms > self.start_ms or any(
+            _is_asked_at(o, self.start_ms - BAR_MS) for o in self.before
+        )
+        return has_left and (
+            to_ms < self.end_ms or any(_is_asked_at(one, self.end_ms) for one in self.before)
+        )
+
+
+def _failed(start_ms: int, end_ms: int, now_ms: int, fault: IntervalFault) -> CoveredInterval:
+    return CoveredInterval(start_ms, end_ms, IntervalState.FAILED, now_ms, FAULT_WORDS[fault], fault)
+
+
+def _with_the_rest_asked(
+    failed: Sequence[CoveredInterval], start_ms: int, end_ms: int, now_ms: int
+) -> list[CoveredInterval]:
+    spans = []
+    at_ms = start_ms
+    for span in failed:
+        if at_ms < span.start_ms:
+            spans.append(CoveredInterval(at_ms, span.start_ms, IntervalState.ASKED, now_ms))
+        spans.append(span)
+        at_ms = span.end_ms
+    if at_ms < end_ms:
+        spans.append(CoveredInterval(at_ms, end_ms, IntervalState.ASKED, now_ms))
+    return spans

@@ -1,0 +1,97 @@
+"""The previous day: the last complete day's bar of one asset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from assetbatch.domain.calls import PreviousDayCall
+from assetbatch.domain.entitlements import Entitlements, Restriction
+from assetbatch.domain.formatting import moment
+from assetbatch.domain.market_hours import last_midnight
+from assetbatch.domain.models import Price, StoredAsset
+from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.status import Status
+from assetbatch.domain.units import DAY_MS, HOUR_MS
+from assetbatch.domain.work import Work
+from assetbatch.refresh.endpoints.endpoint import Endpoint, ShownRestriction
+from assetbatch.refresh.interpretation import Findings, Page, Result, nothing_came
+
+if TYPE_CHECKING:
+    from assetbatch.provider.client import ProviderClient
+    from assetbatch.refresh.learner import Learner
+    from assetbatch.refresh.reporter import Reporter
+
+
+class PreviousDayEndpoint(Endpoint[PreviousDayCall]):
+    """The price of one asset, if the plan has no bars of it within the day."""
+
+    def describe(self, call: PreviousDayCall) -> str:
+        """Return the call in words."""
+        return f"previous day of {call.work[0].asset.polygon_ticker}"
+
+    def send(
+        self, provider: ProviderClient, call: PreviousDayCall, _page: Page | None, seconds: float
+    ) -> Price | None:
+        """Make one request."""
+        asset = call.work[0].asset
+        return provider.previous_day(asset.polygon_ticker, asset.symbol, deadline_seconds=seconds)
+
+    def observe(
+        self,
+        call: PreviousDayCall,
+        _answer: Price | None,
+        _now_ms: int,
+        learner: Learner,
+        _reporter: Reporter,
+    ) -> None:
+        """Tell that the plan has the endpoint for this ticker."""
+        asset = call.work[0].asset
+        learner.answered(Restriction.PREVIOUS_DAY, asset.asset_type, asset.polygon_ticker)
+
+    def findings(
+        self,
+        _call: PreviousDayCall,
+        work: Sequence[Work],
+        _page: Page | None,
+        answer: Price | None,
+        stored: Mapping[str, StoredAsset],
+        _known: Entitlements,
+        now_ms: int,
+    ) -> Findings:
+        """Return the price of the day, or that there is none."""
+        return previous_day_findings(work, answer, stored, now_ms)
+
+    def restriction(self, _call: PreviousDayCall, kind: RefusalKind, _now_ms: int) -> ShownRestriction | None:
+        """Return that the plan lacks the endpoint."""
+        return ShownRestriction(Restriction.PREVIOUS_DAY) if kind is RefusalKind.NOT_IN_PLAN else None
+
+
+def previous_day_findings(
+    work: Sequence[Work], price: Price | None, stored: Mapping[str, StoredAsset], now_ms: int
+) -> Findings:
+    """Take the price from the bar of a day; there may be none.
+
+    The provider stamps the bar with the start or the end of its day, so the day that has just ended may look
+    like the next one. A later one is from the future.
+    """
+    if price is None:
+        return Findings(
+            asked_ms=now_ms,
+            results=[
+                nothing_came(item, stored, f"the provider has no previous day of {item.asset.polygon_ticker}")
+                for item in work
+            ],
+        )
+    ended_ms = last_midnight(now_ms)
+    if price.as_of_ms > ended_ms + DAY_MS + HOUR_MS:  # an hour more, when summer time ends
+        error = f"the previous day is from the future ({moment(price.as_of_ms)})"
+        return Findings(
+            asked_ms=now_ms, results=[Result(work=item, status=Status.FAILED, error=error) for item in work]
+        )
+    price = msgspec.structs.replace(price, as_of_ms=min(price.as_of_ms, ended_ms))
+    return Findings(
+        asked_ms=now_ms, results=[Result(work=item, status=Status.SUCCESS, price=price) for item in work]
+    )
