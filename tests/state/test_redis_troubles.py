@@ -18,7 +18,7 @@ import redis
 from assetbatch.domain.metrics import CALLS, QUEUE_SIZE, Measured, Point
 from assetbatch.domain.models import Price, StoredAsset
 from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Empty, Enqueued, Failure, Lane
-from assetbatch.domain.records import COMMANDS
+from assetbatch.domain.records import Command
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state import failures, scripts
@@ -430,7 +430,7 @@ def free_the_dead(client: RedisClient, queue: Queue, window: Window, clock: Fake
     host, machine, pid, began = process_of(new_id()).split(".")
     take(queue, token=f"{host}.{machine}.{pid}.{int(began) - 1}.d.0123456789abcdef")
     keys = Keys("{troubles}")
-    dead = DeadProcesses(client, keys, keys.window("abc"), COMMANDS, queue.retry, clock)
+    dead = DeadProcesses(client, keys, keys.window("abc"), tuple(Command), queue.retry, clock)
     assert dead.free()
 
 

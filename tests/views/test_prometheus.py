@@ -7,6 +7,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from assetbatch.domain.metrics import CallMade, measure
+from assetbatch.domain.records import Command, CycleOutcome
 from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
 from assetbatch.health import Health
@@ -31,9 +32,9 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 def counters() -> dict[str, int]:
     result = CycleResult(
-        command="run_priority",
+        command=Command.RUN_PRIORITY,
         cycle_id="c",
-        result="ok",
+        result=CycleOutcome.OK,
         started_ms=NOW_MS - 1200,
         duration_ms=1200,
         bars_written=7,

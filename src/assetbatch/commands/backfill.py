@@ -19,7 +19,7 @@ from assetbatch.domain.market_hours import open_ms_between, start_of_day
 from assetbatch.domain.models import Changes, CoveredInterval, IntervalState, StoredAsset, floor_to_bar
 from assetbatch.domain.queueing import Enqueued, Lane
 from assetbatch.domain.ranges import newest_to_ask, pages_to_ask
-from assetbatch.domain.records import RUN_PRIORITY, RUN_QUEUE
+from assetbatch.domain.records import Command
 from assetbatch.domain.work import PAGE_DAYS, Work, WorkKind, days_range, parse_work_id
 from assetbatch.errors import ConfigError
 from assetbatch.services import Services
@@ -146,8 +146,8 @@ def _forecast(
     load = QueueLoad(
         queued=by_lane,
         pages_elsewhere=pages_elsewhere,
-        starts_ms=services.history.job(RUN_PRIORITY).starts_ms,
-        cycles=services.history.cycles(RUN_QUEUE, CYCLES_FOR_FORECAST),
+        starts_ms=services.history.job(Command.RUN_PRIORITY).starts_ms,
+        cycles=services.history.cycles(Command.RUN_QUEUE, CYCLES_FOR_FORECAST),
     )
     stored = services.store.load([asset.symbol for asset in services.config.enabled_priority_assets])
     return forecast(services.budget(), load, known, stored, now_ms)

@@ -38,7 +38,7 @@ from assetbatch.doctor.findings import (
 )
 from assetbatch.domain.formatting import format_duration
 from assetbatch.domain.queueing import CallKind, DenialReason, Denied
-from assetbatch.domain.records import COMMANDS
+from assetbatch.domain.records import Command
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import (
     AssetbatchError,
@@ -208,7 +208,7 @@ class _Examination:
             yield of_registered(self._config, list(stored))
 
     def locks(self) -> Iterable[Finding]:
-        held = {command: self._services.locks.held(command) for command in COMMANDS}
+        held = {command: self._services.locks.held(command) for command in Command}
         return of_locks(held, self._services.now_ms())
 
     def provider(self) -> Iterable[Finding]:
@@ -239,7 +239,7 @@ class _Examination:
         now_ms = self._services.now_ms()
         jobs = [
             job_health(command, self._services.history.job(command), self._config, now_ms)
-            for command in COMMANDS
+            for command in Command
         ]
         return of_cron(jobs, self._waiting, self._config, now_ms)
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from assetbatch.domain.records import RUN_PRIORITY, RUN_QUEUE
+from assetbatch.domain.records import Command
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.units import MINUTE_MS
 
@@ -27,6 +27,8 @@ PRIORITY_LATENCY = "batch.priority.latency_ms"
 
 QUEUE_LATENCY = "batch.queue.latency_ms"
 """The longest run-queue of each five minutes, in ms."""
+
+LATENCIES = {Command.RUN_PRIORITY: PRIORITY_LATENCY, Command.RUN_QUEUE: QUEUE_LATENCY}
 
 CYCLE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """Upper bounds of the histogram of cycle durations."""
@@ -128,12 +130,12 @@ def measure(result: CycleResult, calls: Iterable[CallMade], ended_ms: int) -> Me
         if call.sent:  # a connection that is refused uses nothing of the limit
             per_minute[call.at_ms // MINUTE_MS * MINUTE_MS] += 1
     points = [Point(CALLS, minute_ms, count, "sum") for minute_ms, count in sorted(per_minute.items())]
-    latency = LATENCIES.get(result.command)
+    latency = LATENCIES.get(command)
     if latency:
         points.append(Point(latency, ended_ms, result.duration_ms, "max"))
     if result.queue_size is not None:
         points.append(Point(QUEUE_SIZE, ended_ms, result.queue_size, "last"))
-    if command == RUN_PRIORITY:
+    if command is Command.RUN_PRIORITY:
         ages = [(one.symbol, ended_ms - one.as_of_ms) for one in result.assets if one.as_of_ms is not None]
         for symbol, age_ms in ages[:AGE_SERIES]:
             points.append(Point(age_of(symbol), ended_ms, round(age_ms / 1000), "last"))

@@ -21,9 +21,6 @@ class Command(StrEnum):
         return self.value.replace("_", "-")
 
 
-RUN_PRIORITY, RUN_QUEUE, ENQUEUE_SECONDARY = COMMANDS = tuple(Command)
-
-
 class CycleOutcome(StrEnum):
     """How a start of a command ended."""
 
@@ -43,6 +40,21 @@ class CycleOutcome(StrEnum):
     """The configuration switches the priority assets off."""
     PLANNED = "planned"
     """A dry run."""
+
+
+class EndReason(StrEnum):
+    """Why a run of the queue ended."""
+
+    EMPTY = "empty"
+    """Nothing waits."""
+    OUT_OF_TIME = "out_of_time"
+    STOPPED = "stopped"
+    """A signal asked for its end."""
+    OUT_OF_CALLS = "out_of_calls"
+    """No slot is free before the end of its time."""
+    TOO_MANY_CALLS = "too_many_calls"
+    """The provider said so."""
+    PROVIDER_DOWN = "provider_down"
 
 
 class CycleRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ def summary(result: CycleResult) -> str:
     if result.result in ENDINGS:
         return ENDINGS[result.result]
     words = [plural(result.calls, "call")]
-    if result.enqueued or result.command == Command.ENQUEUE_SECONDARY:
+    if result.enqueued or result.command is Command.ENQUEUE_SECONDARY:
         words = [f"{result.enqueued} put into the queue"]
     if result.published:
         words.append(f"{plural(result.published, 'price')} published")
