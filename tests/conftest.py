@@ -36,11 +36,14 @@ MEMORY_NEEDED = 2 * 2**30  # bytes, for three servers side by side
 # Never a deadline: other processes share the machine, and servers answer when they can.
 settings.register_profile("dev", max_examples=25, stateful_step_count=15, deadline=None)
 settings.register_profile("ci", max_examples=100, stateful_step_count=50, deadline=None, print_blob=True)
-settings.load_profile(os.environ.get("ASSETBATCH_TEST_PROFILE", "dev"))
+PROFILE = os.environ.get("ASSETBATCH_TEST_PROFILE", "dev")
+settings.load_profile(PROFILE)
 
 
 SLOW = {"acceptance", "failures", "fire", "groups", "integration", "simulation"}
 """Folders whose tests kill, fail over, start servers again and again or simulate weeks."""
+QUICK = {"failures/test_failures.py"}
+"""What in them is as quick as the rest."""
 LONGEST = {
     "test_week.py",
     "test_readme.py",
@@ -53,7 +56,8 @@ LONGEST = {
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.relative_to(REPOSITORY / "tests").parts[0] in SLOW:
+        path = item.path.relative_to(REPOSITORY / "tests")
+        if path.parts[0] in SLOW and path.as_posix() not in QUICK:
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.path.name not in LONGEST)  # begun last, they would end alone
 
@@ -61,6 +65,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def examples(factor: float) -> settings:
     """So many times the examples of the profile; the test says why."""
     return settings(max_examples=max(1, round(settings().max_examples * factor)))
+
+
+def every(step: int) -> int:
+    """The step of a loop over very many cases: each of them in CI, one in so many for people."""
+    return step if PROFILE == "dev" else 1
 
 
 @pytest.fixture(scope="session")

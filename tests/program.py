@@ -31,11 +31,7 @@ from tempfile import TemporaryFile
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROGRAM = [sys.executable, "-m", "assetbatch"]
-CLOCK = {
-    name: value
-    for name, value in os.environ.items()
-    if "FAKETIME" in os.environ and (name.startswith("FAKETIME") or name in ("LD_PRELOAD", "PYTHONPATH"))
-}
+CLOCK = {name: os.environ[name] for name in ("LD_PRELOAD", "CLOCK_AHEAD") if "CLOCK_AHEAD" in os.environ}
 """What gives a process the time of this one, where the tests run at another time (`.ci/at`)."""
 
 BARE = {"PATH": "/usr/bin:/bin", **CLOCK}
@@ -60,8 +56,12 @@ def start(
 ) -> subprocess.CompletedProcess[str]:
     """One start, its output and its exit code; raises TimeoutExpired after `timeout` seconds.
 
-    `env` is all of its environment but for PATH, which is cron's, and the clock. `cold` starts Python too.
+    `env` is all of its environment but for PATH, which is cron's, and the clock. `cold` starts Python too, as
+    does anything in `env` that only the start of a program reads.
     """
+    cold = cold or any(
+        name.startswith(("LD_", "PYTHON", "LC_", "LANG")) for name in env.keys() - CLOCK.keys()
+    )
     command = [*PROGRAM, *arguments]
     environment = {**BARE, **env}
     with TemporaryFile() as out, TemporaryFile() as err:

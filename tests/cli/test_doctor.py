@@ -125,32 +125,6 @@ class TestWithout:
         )
         assert said(document, "queue").startswith("0 of at most")
 
-    def test_the_schema(self, free: World, postgres_url: str) -> None:
-        name = f"bare_{uuid.uuid4().hex[:8]}"
-        with psycopg.connect(postgres_url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
-            url = free.database_url.replace(free.database_url.split("/")[3].split("?")[0], name)
-            try:
-                code, document = examined(free, DATABASE_URL=url)
-            finally:
-                connection.execute(f"DROP DATABASE {name}".encode())
-        assert code == 3
-        (found,) = [f for f in document["findings"] if f["level"] == "error"]
-        assert found["message"].endswith(": the database has no tables of assetbatch")
-        assert found["hint"] == "run assetbatch init"
-
-    def test_a_key_that_the_provider_takes(self, free: World) -> None:
-        free.provider.order("status=401", times=None)
-        code, document = examined(free)
-        assert code == 4
-        assert errors(document)[0][1].startswith("refuses the API key")
-
-    def test_a_provider_that_answers(self, free: World) -> None:
-        free.provider.order("status=503", times=None)
-        code, document = examined(free)
-        assert code == 3
-        assert errors(document)[0][0] == "vendor"
-
 
 def test_tables_that_init_would_refuse_are_named_before_it_is_run(make_world: MakeWorld) -> None:
     world = make_world(init=False)

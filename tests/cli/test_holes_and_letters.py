@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from assetbatch.domain.queueing import Failure, Lane
 from assetbatch.state.queue import Lease
-from tests.cli.test_commands import run, start
+from tests.cli.test_commands import run
 from tests.commands.conftest import MakeWorld
-from tests.program import BARE
 from tests.world import RealClock, SetClock, World
 
 
@@ -99,6 +96,7 @@ class TestHoles:
         assert found["missing_bars"] == sum(hole["bars"] for hole in found["holes"])
 
     def test_of_a_symbol_never_asked_for_are_unknown(self, free: World) -> None:
+        assert run(free, "gaps", "EURUSD").stdout == run(free, "holes", "EURUSD").stdout
         assert run(free, "holes", "EURUSD").stdout == "EURUSD: no bars were asked for yet\n"
 
     def test_closed_times_are_listed_when_asked_for(self, free: World) -> None:
@@ -154,42 +152,8 @@ class TestDeadLetters:
             assert services.queue.state().dead == 1
 
     @pytest.mark.parametrize("command", ["retry", "drop"])
-    def test_a_name_without_a_letter_is_told_by_the_exit_code(self, free: World, command: str) -> None:
-        assert run(free, "dead", command, "XAUUSD").returncode == 1
-        assert run(free, "dead", command, "--all").returncode == 0
-
-    @pytest.mark.parametrize("command", ["retry", "drop"])
     def test_one_must_say_which(self, free: World, command: str) -> None:
         for arguments in ((), ("ETHUSD", "--all")):
             done = run(free, "dead", command, *arguments)
             assert done.returncode == 2
             assert "say which dead letters" in done.stderr
-
-    def test_load_neither_the_database_nor_an_http_library(self, free: World) -> None:
-        free.config()
-        code = (
-            "import sys; sys.argv = ['assetbatch', 'dead', 'list']\n"
-            "from assetbatch.cli import main\n"
-            "try:\n    main()\nexcept SystemExit:\n    pass\n"
-            "print([name for name in ('psycopg', 'requests', 'rich.table') if name in sys.modules])"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=free.folder,
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**BARE, "POLYGON_API_KEY": "made-up"},
-        )
-        assert done.stdout.splitlines() == ["no dead letters", "[]"]
-
-
-@pytest.mark.parametrize(
-    "command", [("holes",), ("backfill",), ("dead", "list"), ("dead", "retry"), ("dead", "drop")]
-)
-def test_help_ends_with_examples_and_exit_codes(
-    command: tuple[str, ...], tmp_path: object, free: World
-) -> None:
-    shown = start(*command, "--help", cwd=free.folder)
-    assert "Examples: assetbatch" in shown.stdout
-    assert "Exit codes: 0" in shown.stdout

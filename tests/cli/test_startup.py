@@ -86,6 +86,10 @@ def test_only_serve_loads_the_http_server(free: World, command: list[str]) -> No
     assert HTTP_SERVER not in loaded(free, *command)
 
 
+def test_the_dead_letters_need_no_database(free: World) -> None:
+    assert loaded(free, "dead", "list").isdisjoint({DATABASE, HTTP, "rich.table"})
+
+
 @pytest.mark.parametrize("option", ["--version", "--help"])
 def test_what_needs_no_configuration_loads_none(free: World, option: str) -> None:
     assert loaded(free, option).isdisjoint({"redis", "yaml", DATABASE, HTTP})

@@ -2,6 +2,18 @@
 
 A bar is made by its quotes. A plan may lag, so that some quotes of a bar appear only after its end;
 `LAG_MS` after it they are all there, and the bar is final unless the provider corrects it later.
+
+How to read this: time goes to the right, `q` is a quote, and each slot of `BAR_MS` is a bar.
+
+    slot 0          slot 1          slot 2
+    |q   q   q   q  |               |q   q          |   the series: what happens (slot 1 stays empty)
+            ^ seen                      ^ asked         lag = asked - seen
+
+`Provider.version(slot, seen)` is the bar of the quotes up to `seen`; its rank is how many these are, so a
+higher rank is newer news. `Provider.answer` puts the versions of a range into bytes, spoils them by its
+oddities, and tells beside the bytes what a reader may learn (`finished`) and all that it may store at most
+(`heard`). Prices have the same in small: a price is the nth change of its symbol, and no two changes share
+a number. The last part are the strategies by which hypothesis makes up series, oddities and faults.
 """
 
 from __future__ import annotations

@@ -4,6 +4,12 @@ The answers are those of a provider whose truth is known (`model_provider`), as 
 decoder, the rule that keeps forming bars out, and the store of one of two writers. An answer is saved
 within `LATE_MS` after it was asked. The provider's correction of a bar cannot be told from what was there
 before it by its values: nothing that was asked before a correction is saved after it here.
+
+How to read this: hypothesis makes up a `Story`, which is what the vendor has and the steps `Ask` and
+`Correct`. `Play.play` plays it with a real database and two writers, and yields a `Moment` after each
+saving: which answers were saved, and the rows before and after. Each property is a loop over the moments
+that keeps a small model (the newest version heard of each bar, say) and compares it with the rows.
+`batch_of` is the way of an answer through the program: decode, interpret, collect.
 """
 
 from __future__ import annotations
@@ -291,6 +297,7 @@ def play(store: Store, database_url: str, sql: Sql) -> Iterator[Play]:
 # examples.
 
 
+@pytest.mark.slow
 def test_the_table_holds_the_newest_that_any_answer_has_shown_of_each_finished_bar(play: Play) -> None:
     @examples(3)
     @given(stories())

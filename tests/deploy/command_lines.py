@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from assetbatch.cli.app import LazyCommands
+from assetbatch.cli.app import LazyGroup
 
 WITH_VALUE = (
     *("--config", "--log-format", "--html", "--port", "--host", "--from", "--refresh", "--to", "--plan"),
@@ -35,7 +35,7 @@ def program() -> TyperGroup:
     """Return the program's root: its global options and its commands."""
     from assetbatch.cli.app import options
 
-    return typer.main.get_group(typer.Typer(cls=LazyCommands, callback=options, name="assetbatch"))
+    return typer.main.get_group(typer.Typer(cls=LazyGroup, callback=options, name="assetbatch"))
 
 
 def commands_of(group: Any, path: str = "") -> dict[str, Any]:
@@ -66,7 +66,7 @@ def check_command(line: str) -> None:
         elif isinstance(command, TyperGroup):
             if word == "COMMAND":
                 break  # stands for any command
-            group = LazyCommands() if command is root else command
+            group = LazyGroup() if command is root else command
             command = group.get_command(None, word)  # type: ignore[arg-type]  # no context is needed
             assert command is not None, f"{line}: {word}"
             known = known | options_of(command)

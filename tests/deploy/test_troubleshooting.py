@@ -33,7 +33,7 @@ from tests.commands.conftest import MakeWorld, free, make_world, paid
 from tests.conftest import REPOSITORY
 from tests.database.proxy import Proxy
 from tests.documented import quoted, shows
-from tests.failures.start import NOWHERE, PROGRAM, start
+from tests.failures.start import PROGRAM, start
 from tests.own_redis import OwnServer, own_server
 from tests.program import BARE
 from tests.world import KEY, PRIORITY, RealClock, SetClock, World
@@ -145,9 +145,6 @@ def fails(world: World, command: str, code: int = 3, **env: str) -> str:
 
 
 class TestCode3Redis:
-    def test_is_not_there(self, free: World) -> None:
-        shows(fails(free, "run-priority", REDIS_URL=f"redis://{NOWHERE}/0"), "redis cannot be reached: …")
-
     def test_does_not_answer(self, own: OwnServer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connection, "SOCKET_SECONDS", 0.1)
         assert own.process
@@ -156,34 +153,14 @@ class TestCode3Redis:
             own.client().ping()
         shows(str(raised.value), "redis did not answer within … s")
 
-    def test_wants_a_password(self, free: World, own: OwnServer) -> None:
-        own.client().config_set("requirepass", "made-up-password")
-        shows(fails(free, "run-priority"), "redis refuses the login: …")
-
     def test_denies_a_command(self, free: World, own: OwnServer) -> None:
         own.client().acl_setuser("me", enabled=True, nopass=True, keys=["other:*"], categories=["+@all"])
         shows(
             fails(free, "run-priority", REDIS_URL=f"unix://me:any@{own.socket}"), "redis denies a command: …"
         )
 
-    def test_is_full(self, free: World, own: OwnServer) -> None:
-        client = own.client()
-        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) - 1)
-        shows(fails(free, "run-priority"), "redis is full (maxmemory is reached)")
-
-    def test_is_a_replica(self, free: World, own: OwnServer) -> None:
-        own.client().config_set("replica-serve-stale-data", "yes")
-        own.client().execute_command("REPLICAOF", "127.0.0.1", "1")
-        shows(fails(free, "run-priority"), "redis is a read-only replica")
-        own.client().config_set("replica-serve-stale-data", "no")
-        shows(fails(free, "status"), "redis is a replica that has lost its master")
-
 
 class TestCode3PostgreSQL:
-    def test_is_not_there(self, free: World) -> None:
-        said = fails(free, "run-priority", DATABASE_URL=f"postgresql://me@{NOWHERE}/x")
-        shows(said, "connecting at …: nothing listens there")
-
     def test_refuses_the_login(self, free: World) -> None:
         url = urlsplit(free.database_url)
         netloc = f"nobody_{uuid.uuid4().hex[:8]}@{url.netloc.rpartition('@')[2]}"
@@ -193,14 +170,6 @@ class TestCode3PostgreSQL:
     def test_has_no_such_database(self, free: World) -> None:
         url = urlsplit(free.database_url)._replace(path="/nothing_of_this_name").geturl()
         shows(fails(free, "run-priority", DATABASE_URL=url), "connecting at …: there is no such database")
-
-    def test_is_read_only(self, free: World) -> None:
-        name = urlsplit(free.database_url).path.strip("/")
-        change(free, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        shows(fails(free, "run-priority"), "connecting at …: the database is read-only")
-
-    def test_has_no_tables(self, make_world: MakeWorld) -> None:
-        shows(fails(make_world(init=False), "run-priority"), "the database has no tables of assetbatch")
 
     def test_has_a_table_of_bars_that_is_not_partitioned(self, free: World) -> None:
         said = fails(free, "init --partition month", code=2)
@@ -212,17 +181,6 @@ class TestCode3PostgreSQL:
         change(free, "DELETE FROM data_sources.assetbatch_migrations WHERE version > 1")
         change(free, "DROP TABLE data_sources.assetbatch_spans")
         shows(fails(free, "run-priority"), "the schema is at version …, which is too old")
-
-    def test_denies_rights(self, free: World) -> None:
-        role = f"role_{uuid.uuid4().hex[:8]}"
-        change(free, f"CREATE ROLE {role} LOGIN")
-        url = urlsplit(free.database_url)
-        netloc = f"{role}@{url.netloc.rpartition('@')[2]}"
-        try:
-            said = fails(free, "run-priority", DATABASE_URL=url._replace(netloc=netloc).geturl())
-            shows(said, "permission denied (…)")
-        finally:
-            change(free, f"DROP ROLE {role}")
 
     def test_is_locked_by_another(self, free: World) -> None:
         with psycopg.connect(free.database_url) as database:
@@ -246,10 +204,6 @@ class TestCode3:
         assert done.returncode == 3, done.stderr
         shows(done.stderr, "embedded …: …")
 
-    def test_the_provider_is_down(self, free: World) -> None:
-        free.provider.order("status=503", times=None)
-        shows(fails(free, "run-priority"), "the API cannot be reached: …")
-
     def test_a_disk_hangs(self) -> None:
         with pytest.raises(DeadlineExceededError) as raised, Deadline(0.1):
             time.sleep(30)
@@ -261,12 +215,6 @@ class TestCode3:
             with pytest.raises(DatabaseError) as raised:
                 store.facts()
         shows(str(raised.value), "the database did not answer within … s")
-
-
-class TestCode4:
-    def test_the_key_is_refused(self, free: World) -> None:
-        free.provider.order("status=401", times=None)
-        shows(fails(free, "run-priority", code=4), "the provider refuses the API key: …")
 
 
 def status(world: World) -> str:
@@ -306,11 +254,6 @@ class TestOldData:
         assert start(world, "run-priority").returncode == 0
         said = status(world)
         shows(said, "your plan has no … snapshots; …")
-
-    def test_another_program_takes_calls(self, free: World) -> None:
-        free.provider.order("429=2", times=1)
-        said = start(free, "run-priority").stderr
-        shows(said, "the provider says too many calls; nobody calls for …")
 
     def test_the_window_is_used_up(self, make_world: MakeWorld) -> None:
         world = make_world(limit=2, window_seconds=2)

@@ -27,13 +27,14 @@ def start(world: World, *arguments: str, **env: str) -> subprocess.CompletedProc
     return program.start(*arguments, cwd=world.folder, env=environment(world, **env))
 
 
-def fails(world: World, command: str, *, code: int, said: str, **env: str) -> None:
-    """Runs a command that must end with `code` and one line on stderr: what, where and what to do."""
+def fails(world: World, command: str, *, code: int, said: str = "", **env: str) -> str:
+    """Run a command that must end with `code` and one line on stderr: what, where and what to do."""
     done = start(world, *command.split(), **env)
     lines = done.stderr.splitlines()
     assert (done.returncode, len(lines), done.stdout) == (code, 1, ""), done.stderr
     assert re.search(said, lines[0]), lines[0]
     assert "(hint: " in lines[0], lines[0]
+    return lines[0]
 
 
 def doctor(world: World, *, code: int, check: str, said: str, **env: str) -> None:

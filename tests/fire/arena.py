@@ -1,4 +1,12 @@
-"""A place for a fire: provider, servers, a backlog, processes to start and to kill, and their evidence."""
+"""A place for a fire: provider, servers, a backlog, processes to start and to kill, and their evidence.
+
+How to read this: a fire has three parts. `Arena` sets it up and starts each `Process`, which is one cron
+start (`worker.py`). A test then lets time pass, kills and starts. At the end the evidence is put together
+from three independent sources: the provider's log (`arrivals`, `asked`), what is stored and queued (`done`,
+`in_queue`, the `Ear` for events), and the journals of the processes (`lines`, and the functions below
+`Arena` that make leases, takes and costs of them). `judges.py` looks at evidence only, and is tried on a
+load that is simulated (`simulation.py`, `test_sabotage.py`). Begin with the first test of `test_fire.py`.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,13 @@
 
 Workers take from the queue, call and finish; priority cycles come at their announced moments. Calls lag
 behind their grants, workers die or stall. What is seen is what the fire sees, so the same judges judge it.
+
+How to read this: a process is a generator. It does something, yields for how many milliseconds it sleeps,
+and is gone on with when the virtual clock is there; to die is to return. `Load` keeps the moments at which
+processes go on in one heap, so that nothing runs at the same time and a seed gives the same run again.
+`worker` and `priority` are the two kinds of process, written as the real commands are: ask, call, settle,
+finish. What they see goes into `Evidence`. `Sabotaged` breaks a script on purpose, to show that the judges
+notice it.
 """
 
 from __future__ import annotations

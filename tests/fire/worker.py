@@ -4,6 +4,13 @@
 services are the real ones. Their methods are wrapped from outside: the wrappers write a journal (one
 line per event, each one write, so that it is there after kill -9) and end the process with SIGKILL at a
 named step. Nothing in assetbatch knows of it.
+
+How to read this: begin at the end. `main` reads the orders; `watch` lists which method gets which wrapper,
+and so what a step is (`STEPS`): "grant" has passed when `Queue.take` or `Window.ask` has returned, "commit"
+when `Store.save` has, "finish" before `Queue.finish` begins. `start` then runs the command as cron would.
+Each method of `Watch` that `watch` hands to `wrap` gets the original and returns what stands in its place:
+it calls the original, notes a `Line`, and calls `passed`, which kills or holds up. A method that is renamed
+in assetbatch must be renamed in `watch`, or its wrapper fails at the start.
 """
 
 from __future__ import annotations

@@ -363,7 +363,8 @@ class _Platform:
         )
         euro = f"FROM {symbols} s WHERE s.{symbol} = 'EURUSD'"
         if parts.old_bars:
-            for moment in ("timestamp '2020-01-01 00:05'", "date_trunc('hour', now() - interval '9 days')"):
+            noon = "date_trunc('week', now()) - interval '4 days 12 hours'"  # a Wednesday, all is open
+            for moment in ("timestamp '2020-01-01 00:05'", noon):
                 self.ddl.append(table.insert(euro, **{parts.ts: moment}))
         self.writers += [
             table.insert(euro),

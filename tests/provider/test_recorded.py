@@ -20,6 +20,7 @@ from assetbatch.provider.prices import (
     decode_snapshot,
 )
 from assetbatch.provider.refusals import Refusal
+from tests.conftest import every
 
 Recorded = Callable[[str], bytes]
 
@@ -323,7 +324,7 @@ def test_every_recorded_body_cut_at_any_byte_is_refused_and_nothing_else(fixture
     assert len(names) >= 13
     for path in names:
         body = path.read_bytes().rstrip()
-        for end in range(len(body)):
+        for end in range(0, len(body), every(7)):
             cut = body[:end]
             for decode in DECODERS:
                 with pytest.raises(Refusal) as caught:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, datetime
-from itertools import pairwise
 
 import pytest
 from massive import RESTClient  # type: ignore[import-untyped]  # the provider ships no types
@@ -13,7 +12,7 @@ from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.models import BAR_MS
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.client import ProviderClient
-from assetbatch.sandbox import PLANS, SandboxServer
+from assetbatch.sandbox import SandboxServer
 from tests.provider.servers import KEY, client_of, refusal_of
 
 
@@ -104,11 +103,6 @@ class TestMarketSnapshot:
             assert (price.daily_high, price.daily_low, price.daily_close) == (day.high, day.low, day.close)
         assert not ours
 
-    def test_an_unknown_ticker_and_one_of_another_market_are_empty(self, client: ProviderClient) -> None:
-        answer = client.market_snapshot(AssetType.FOREX, FOREX | {"C:NOPE": "NOPE", "X:BTCUSD": "BTCUSD"})
-        assert set(answer.prices) == set(FOREX)
-        assert (answer.errors, set(answer.empty)) == ({}, {"C:NOPE", "X:BTCUSD"})
-
     def test_just_after_midnight_there_are_no_daily_values_of_0(
         self, client: ProviderClient, clock: Clock
     ) -> None:
@@ -128,31 +122,6 @@ class TestMarketSnapshot:
             answer = client.market_snapshot(AssetType.CRYPTO, {ticker: ticker[2:] for ticker in known})
             assert len(answer.prices) == 250
             assert len(server.arrivals) == 1
-
-    def test_days_of_zeros_are_absent_beside_a_trade(
-        self, client: ProviderClient, server: SandboxServer
-    ) -> None:
-        server.order("zeros")
-        prices = client.market_snapshot(AssetType.CRYPTO, CRYPTO).prices
-        for price in prices.values():
-            assert price.last_price > 0
-            daily = [price.daily_open, price.daily_high, price.daily_low, price.daily_close]
-            assert daily == [None] * 4
-        assert set(prices) == set(CRYPTO)
-
-    @pytest.mark.parametrize("fault", ["wrong-types", "nan=1e400", "nan=NaN", "nan=-Infinity"])
-    def test_what_is_no_number_is_no_price(
-        self, client: ProviderClient, server: SandboxServer, fault: str
-    ) -> None:
-        server.order(fault)
-        answer = client.market_snapshot(AssetType.CRYPTO, CRYPTO)
-        assert (answer.prices, set(answer.errors), answer.empty) == ({}, set(CRYPTO), frozenset())
-        assert answer.refused == {"price": len(CRYPTO)}
-
-    def test_a_plan_without_snapshots_is_a_refusal(self, clock: Clock) -> None:
-        with SandboxServer(PLANS["basic"], clock=clock) as server, client_of(server.base_url) as client:
-            refusal = refusal_of(lambda: client.market_snapshot(AssetType.FOREX, FOREX))
-        assert (refusal.kind, refusal.http_status) == (RefusalKind.NOT_IN_PLAN, 403)
 
 
 class TestGroupedDay:
@@ -194,20 +163,6 @@ class TestGroupedDay:
         answer = client.grouped_day(AssetType.FOREX, date(2025, 6, 14), FOREX)
         assert (answer.prices, answer.errors, set(answer.empty)) == ({}, {}, set(FOREX))
 
-    def test_zeros_are_no_prices(self, client: ProviderClient, server: SandboxServer) -> None:
-        server.order("zeros")
-        answer = client.grouped_day(AssetType.CRYPTO, YESTERDAY, CRYPTO)
-        assert {error.kind for error in answer.errors.values()} == {RefusalKind.NONSENSE}
-        assert (answer.prices, answer.refused) == ({}, {"price": len(CRYPTO)})
-
-    def test_a_plan_that_shows_a_day_after_its_end_refuses_today_and_gives_yesterday(
-        self, clock: Clock
-    ) -> None:
-        with SandboxServer(PLANS["basic"], clock=clock) as server, client_of(server.base_url) as client:
-            assert set(client.grouped_day(AssetType.FOREX, YESTERDAY, FOREX).prices) == set(FOREX)
-            refusal = refusal_of(lambda: client.grouped_day(AssetType.FOREX, TODAY, FOREX))
-        assert (refusal.kind, refusal.http_status) == (RefusalKind.TODAY_NOT_YET, 403)
-
 
 class TestPages:
     def test_pages_follow_each_other_without_a_gap_or_an_overlap_and_keep_the_asked_range(
@@ -227,28 +182,6 @@ class TestPages:
         whole = client.bars("X:BTCUSD", START_MS, END_MS)
         assert whole.bars == [bar for page in pages for bar in page.bars]
 
-    def test_a_page_may_lead_to_an_empty_one_which_is_the_last(
-        self, client: ProviderClient, server: SandboxServer
-    ) -> None:
-        server.order("next-url-empty")
-        first = client.bars("X:BTCUSD", START_MS, END_MS)
-        assert (len(first.bars), first.next_url is None) == (10, False)
-        last = client.next_page(first)
-        assert (last.bars, last.next_url, last.refused, last.faulty_ms) == ([], None, {}, ())
-        assert (last.start_ms, last.end_ms) == (START_MS, END_MS)
-        assert len(server.arrivals) == 2
-
-    def test_a_page_on_another_host_is_refused_without_a_call_and_the_first_page_is_kept(
-        self, client: ProviderClient, server: SandboxServer
-    ) -> None:
-        server.order("next-url=http://127.0.0.1:9")
-        first = client.bars("X:BTCUSD", START_MS, END_MS)
-        assert len(first.bars) == 10
-        refusal = refusal_of(lambda: client.next_page(first))
-        assert (refusal.kind, refusal.sent, refusal.http_status) == (RefusalKind.NONSENSE, False, None)
-        assert refusal.message == "the next page of X:BTCUSD is not on the API's host"
-        assert len(server.arrivals) == 1
-
     def test_a_page_that_fails_can_be_asked_for_again(
         self, client: ProviderClient, server: SandboxServer
     ) -> None:
@@ -256,29 +189,3 @@ class TestPages:
         server.order("status=503")
         assert refusal_of(lambda: client.next_page(first)).kind is RefusalKind.PROVIDER_DOWN
         assert client.next_page(first).bars[0].t_ms == START_MS + 4 * BAR_MS
-
-
-class TestBars:
-    def test_a_page_of_zeros_is_a_refusal_and_no_market_without_trades(
-        self, client: ProviderClient, server: SandboxServer
-    ) -> None:
-        server.order("zeros")
-        refusal = refusal_of(lambda: client.bars("X:BTCUSD", START_MS, END_MS))
-        assert refusal.message == "no bar of the answer is of use (price: 10)"
-
-    def test_bars_that_come_backwards_are_put_in_order_and_counted(
-        self, client: ProviderClient, server: SandboxServer
-    ) -> None:
-        server.order("unordered")
-        answer = client.bars("X:BTCUSD", START_MS, END_MS)
-        assert answer.unordered == 9
-        assert all(before.t_ms < after.t_ms for before, after in pairwise(answer.bars))
-        assert (len(answer.bars), answer.refused, answer.faulty_ms) == (10, {}, ())
-
-    def test_bars_outside_the_asked_range_are_counted_and_are_neither_faulty_nor_unordered(
-        self, client: ProviderClient, server: SandboxServer
-    ) -> None:
-        server.order("outside-range")
-        answer = client.bars("X:BTCUSD", START_MS, END_MS)
-        assert (len(answer.bars), answer.refused) == (10, {"outside": 2})
-        assert (answer.faulty_ms, answer.unordered) == ((), 0)

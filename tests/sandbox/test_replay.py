@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -89,39 +88,6 @@ def test_recorded_forex_weekends_lie_in_present_weekends_in_winter_too(folder: P
 
 
 # What is served
-
-
-FILES = [
-    ("C:XAUUSD", ["XAUUSD.csv"]),
-    ("C:USDJPY", ["USDJPY.csv"]),
-    ("X:ETHUSD", ["ETHUSD.csv", "ETHUSD_201709.csv"]),
-    ("X:BTCUSD", ["BTCUSD.csv", "BTCUSD_201610.csv", "BTCUSD_201709.csv", "BTCUSD_201712.csv"]),
-    ("X:BTCUSDT", ["BTCUSDT.csv"]),
-]
-
-
-@pytest.mark.parametrize(("ticker", "names"), FILES, ids=[row[0] for row in FILES])
-def test_every_recorded_bar_arrives_to_the_last_digit(
-    server: SandboxServer, folder: Path, ticker: str, names: list[str]
-) -> None:
-    assert isinstance(server.source, RecordedPrices)
-    market = server.source.instruments[ticker].market
-    weeks = server.source.weeks[ticker]
-    lines = recorded(*(folder / name for name in names))
-    first = from_ms(shifted(market, int(lines[0]["t_ms"]), weeks) - DAY_MS).date()
-    served = bars(server, ticker, "5/minute", first, "2025-06-17")
-    fields = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
-    # repr of a float is the shortest text of that number: equal decimals mean equal digits.
-    assert [
-        {"t": bar["t"], **{name: Decimal(repr(bar[name])) for name in fields.values() if name in bar}}
-        for bar in served
-    ] == [
-        {
-            "t": shifted(market, int(line["t_ms"]), weeks),
-            **{ours: Decimal(line[theirs]) for theirs, ours in fields.items() if line[theirs]},
-        }
-        for line in lines
-    ]
 
 
 @pytest.mark.parametrize(

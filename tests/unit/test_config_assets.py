@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from assetbatch.config import Config, load
 from assetbatch.config.display import effective
-from assetbatch.config.symbols import Symbol, derive, likely_mistakes
+from assetbatch.config.symbols import Symbol, derive, lookalikes
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.currencies import COINS, CURRENCIES, METALS
@@ -178,7 +178,7 @@ class TestSymbol:
 
 def test_symbols_that_differ_in_case_or_separators_are_told() -> None:
     symbols = ["EURUSD", "eur/usd", "GBPUSD", "BTC-USD", "EUR_USD", "BTCUSD", "---", "///"]
-    assert likely_mistakes(symbols) == [
+    assert lookalikes(symbols) == [
         "EURUSD, eur/usd, EUR_USD differ in nothing but case or separators",
         "BTC-USD, BTCUSD differ in nothing but case or separators",
     ]
@@ -187,4 +187,4 @@ def test_symbols_that_differ_in_case_or_separators_are_told() -> None:
 def test_two_spellings_of_a_symbol_may_have_one_ticker(tmp_path: Path) -> None:
     config = read(tmp_path, "priority_assets: [{symbol: EURUSD}, {symbol: eur/usd}]")
     assert [asset.polygon_ticker for asset in config.priority_assets] == ["C:EURUSD", "C:EURUSD"]
-    assert likely_mistakes(config.configured_symbols)
+    assert lookalikes(config.configured_symbols)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assetbatch.config import load
-from assetbatch.config.options import check_options, database_mistakes, redis_mistakes
+from assetbatch.config.options import check_options, database_problems, redis_problems
 from assetbatch.config.urls import DatabaseUrl, RedisUrl
 from assetbatch.errors import ConfigError
 from tests.program import BARE
@@ -108,7 +108,7 @@ GOOD_POSTGRESQL = [
 
 @pytest.mark.parametrize(("url", "told"), REDIS)
 def test_an_odd_option_of_redis_is_one_line(url: str, told: str) -> None:
-    lines = redis_mistakes(RedisUrl.parse(url))
+    lines = redis_problems(RedisUrl.parse(url))
     assert len(lines) == 1, lines
     assert re.search(told, lines[0]), lines
     assert "expected" in lines[0] or "contradicts" in lines[0]
@@ -116,24 +116,24 @@ def test_an_odd_option_of_redis_is_one_line(url: str, told: str) -> None:
 
 @pytest.mark.parametrize(("query", "told"), POSTGRESQL)
 def test_an_odd_option_of_postgresql_is_one_line(query: str, told: str) -> None:
-    lines = database_mistakes(DatabaseUrl.parse(f"postgresql://u@h:5432/n?{query}"))
+    lines = database_problems(DatabaseUrl.parse(f"postgresql://u@h:5432/n?{query}"))
     assert len(lines) == 1, lines
     assert re.search(told, lines[0]), lines
 
 
 @pytest.mark.parametrize("url", GOOD_REDIS)
 def test_what_redis_takes_is_accepted(url: str) -> None:
-    assert redis_mistakes(RedisUrl.parse(url)) == []
+    assert redis_problems(RedisUrl.parse(url)) == []
 
 
 @pytest.mark.parametrize("url", GOOD_POSTGRESQL)
 def test_what_libpq_takes_is_accepted(url: str) -> None:
-    assert database_mistakes(DatabaseUrl.parse(url)) == []
+    assert database_problems(DatabaseUrl.parse(url)) == []
 
 
 def test_the_variables_that_libpq_reads_itself_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSSLNEGOTIATION", "bogus")
-    lines = database_mistakes(DatabaseUrl.parse("postgresql://h/n?sslmode=require"))
+    lines = database_problems(DatabaseUrl.parse("postgresql://h/n?sslmode=require"))
     assert len(lines) == 1
     assert lines[0].startswith("libpq refuses the PG")
 
@@ -145,11 +145,11 @@ def test_no_value_and_no_name_that_may_be_a_secret_is_quoted(value: str) -> None
         f"redis://h?{value}=1",
         f"rediss://h?ssl_ciphers={value}",
     ):
-        said = " ".join(redis_mistakes(RedisUrl.parse(url)))
+        said = " ".join(redis_problems(RedisUrl.parse(url)))
         assert said
         assert value not in said
     for query in (f"sslmode={value}", f"{value}=1", f"service={value}", f"require_auth={value}"):
-        said = " ".join(database_mistakes(DatabaseUrl.parse(f"postgresql://h/n?{query}")))
+        said = " ".join(database_problems(DatabaseUrl.parse(f"postgresql://h/n?{query}")))
         assert said
         assert not any(word in said for word in (value, "a=b", "me@h", "free;KEY", "two words"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assetbatch.config import Config, load
-from assetbatch.config.checking import Mistake
+from assetbatch.config.checking import ConfigProblem
 from assetbatch.config.display import effective
 from assetbatch.config.mapping import read_tables
 from assetbatch.config.tables import TableMapping, TableMappings
@@ -222,6 +222,6 @@ def test_the_tables_must_be_a_mapping(tmp_path: Path) -> None:
 
 
 def test_a_value_that_a_hint_left_open_is_no_constant() -> None:
-    mistakes: list[Mistake] = []
+    mistakes: list[ConfigProblem] = []
     read_tables({"bars": {"source": "..."}}, ("database", "tables"), mistakes)
     assert ["found '...'" in mistake.text for mistake in mistakes] == [True]

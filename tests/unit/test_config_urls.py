@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, PingUrls, RedisUrl, ServerUrl
+from assetbatch.config.ping_urls import PingUrls
+from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
 from assetbatch.state.connection import connect
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
@@ -160,7 +161,7 @@ def test_a_redis_url_that_is_none_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [DatabaseUrl, RedisUrl])
-def test_embedded_is_a_word_one_writes(kind: type[ServerUrl]) -> None:
+def test_embedded_is_a_word_one_writes(kind: type[DatabaseUrl | RedisUrl]) -> None:
     assert kind.parse("embedded").embedded
     assert kind.parse("embedded").masked() == "embedded"
 
@@ -185,7 +186,9 @@ def test_embedded_is_a_word_one_writes(kind: type[ServerUrl]) -> None:
         (RedisUrl, "unix:///run/s?db=1&password=marked", "unix:///run/s?db=1&password=***"),
     ],
 )
-def test_a_url_is_shown_without_its_password(kind: type[ServerUrl], url: str, shown: str) -> None:
+def test_a_url_is_shown_without_its_password(
+    kind: type[DatabaseUrl | RedisUrl], url: str, shown: str
+) -> None:
     parsed = kind.parse(url)
     assert parsed.masked() == str(parsed) == f"{parsed}" == shown
     assert repr(parsed) == f"{kind.__name__}({shown!r})"
@@ -195,7 +198,7 @@ def test_a_url_is_shown_without_its_password(kind: type[ServerUrl], url: str, sh
 
 @given(st.sampled_from([DatabaseUrl, RedisUrl]), RAW, RAW, st.builds("{}@{}".format, RAW, RAW))
 def test_no_password_is_shown_however_it_is_typed(
-    kind: type[ServerUrl], before: str, around: str, after: str
+    kind: type[DatabaseUrl | RedisUrl], before: str, around: str, after: str
 ) -> None:
     text = f"{kind.schemes[0]}://{before}:{around}MARKED{after}"
     try:

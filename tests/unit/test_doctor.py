@@ -15,8 +15,8 @@ from assetbatch.database.shape import Concern
 from assetbatch.doctor import Finding, Level, exit_code, worst
 from assetbatch.doctor.examine import in_order
 from assetbatch.doctor.findings import (
-    Answer,
     Asked,
+    ProviderClock,
     clock,
     error,
     of_cron,
@@ -152,7 +152,7 @@ class TestClocks:
     def test_are_not_off_because_an_answer_was_slow(self, its_ms: int) -> None:
         slow = Asked(NOW, NOW + 9_000)
         assert clock("vendor", "one", its_ms, "another", slow).level is Level.OK
-        assert of_provider(Answer(its_ms, "forex open"), slow)[1].level is Level.OK
+        assert of_provider(ProviderClock(its_ms, "forex open"), slow)[1].level is Level.OK
 
     def test_are_off_by_what_a_slow_answer_does_not_explain(self) -> None:
         slow = Asked(NOW, NOW + 9_000)
@@ -160,7 +160,9 @@ class TestClocks:
         assert clock("vendor", "one", NOW + 12_000, "two", slow).message == "one is 3 s ahead of two"
 
     def test_of_the_provider_are_no_finding_where_it_does_not_say(self) -> None:
-        assert [finding.level for finding in of_provider(Answer(None, "forex open"), AT_ONCE)] == ["ok"]
+        assert [finding.level for finding in of_provider(ProviderClock(None, "forex open"), AT_ONCE)] == [
+            "ok"
+        ]
 
 
 class TestPostgreSQL:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from assetbatch.cli.notices import FORGET_MS, REMIND_MS, Kind, Memory, key_of, kind_of, places
+from assetbatch.cli.notices import FORGET_MS, REMIND_MS, Kind, NoticeLog, key_of, kind_of, places
 from assetbatch.errors import (
     AssetbatchError,
     ConfigError,
@@ -45,15 +45,15 @@ class Starts:
     ) -> list[str]:
         memory = self._memory(after_ms)
         said = self._say(memory, logging.WARNING, warnings)
-        said += memory.ended(works, unasked)
+        said += memory.resolved(works, unasked)
         memory.save()
         return said
 
-    def _memory(self, after_ms: int) -> Memory:
+    def _memory(self, after_ms: int) -> NoticeLog:
         self.now_ms += after_ms
-        return Memory([self.path], self.now_ms)
+        return NoticeLog([self.path], self.now_ms)
 
-    def _say(self, memory: Memory, level: int, lines: list[str] | tuple[str, ...]) -> list[str]:
+    def _say(self, memory: NoticeLog, level: int, lines: list[str] | tuple[str, ...]) -> list[str]:
         records = [logging.LogRecord("assetbatch", level, "", 0, line, None, None) for line in lines]
         for record in records:
             vars(record)["symbols"] = record.getMessage().split(":")[0].split(", ")
@@ -141,8 +141,8 @@ class TestTheMemory:
 
     def test_says_everything_where_nothing_can_be_kept(self) -> None:
         for now_ms in (NOON, NOON + MINUTE):
-            memory = Memory([], now_ms)
-            assert memory.note(REDIS_DOWN, "redis")
+            memory = NoticeLog([], now_ms)
+            assert memory.record(REDIS_DOWN, "redis")
             memory.save()
 
     def test_lies_in_the_state_folder_else_in_a_private_temporary_one(
@@ -160,7 +160,7 @@ class TestTheMemory:
         self.keep(found)
         assert (found[0].exists(), found[1].exists()) == (False, True)
         assert found[1].parent.stat().st_mode & 0o077 == 0
-        assert not Memory(found, NOON).note("x", "warning")
+        assert not NoticeLog(found, NOON).record("x", "warning")
 
     def test_is_not_kept_in_a_folder_that_somebody_has_laid_there(self, tmp_path: Path) -> None:
         elsewhere = tmp_path / "elsewhere"
@@ -170,8 +170,8 @@ class TestTheMemory:
         assert list(elsewhere.iterdir()) == []
 
     def keep(self, paths: list[Path]) -> None:
-        memory = Memory(paths, NOON)
-        memory.note("x", "warning")
+        memory = NoticeLog(paths, NOON)
+        memory.record("x", "warning")
         memory.save()
 
 

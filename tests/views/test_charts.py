@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.views.web.charts import COLUMNS, HEIGHT, WIDTH, Line, chart, columns, sparkline
+from assetbatch.domain.metrics import Series
+from assetbatch.views.web.charts import COLUMNS, HEIGHT, WIDTH, chart, sparkline
 
 HOUR = 3_600_000
 END = 1_800_000_000_000
@@ -24,11 +25,11 @@ def calls(value: float) -> str:
 
 
 def draw(points: list[tuple[int, float]], **options: object) -> str:
-    return chart("Calls", Line("data", points, HOUR), START, END, calls, **options)  # type: ignore[arg-type]
+    return chart("Calls", Series("calls", HOUR, points), START, END, calls, **options)  # type: ignore[arg-type]
 
 
 def draw_columns(points: list[tuple[int, float]], **options: object) -> str:
-    return columns("Calls", Line("data", points, HOUR), START, END, calls, **options)  # type: ignore[arg-type]
+    return chart("Calls", Series("calls", HOUR, points), START, END, calls, are_counts=True, **options)  # type: ignore[arg-type]
 
 
 both = pytest.mark.parametrize("draw", [draw, draw_columns])
@@ -87,10 +88,10 @@ class TestEveryChart:
         assert draw([(START, 2.0)]) == draw([(START, 2.0)])
 
     def test_escapes_its_text(self) -> None:
-        line = Line("data", [(START, 1.0), (END, 2.0)], HOUR)
+        line = Series("calls", HOUR, [(START, 1.0), (END, 2.0)])
         for markup in (
             chart("<b>x</b>", line, START, END, "<b>{}".format, limit=1.0, ends=("<b>", "<b>")),
-            columns("<b>x</b>", line, START, END, "<b>{}".format, limit=1.0, ends=("<b>", "<b>")),
+            chart("<b>x</b>", line, START, END, "<b>{}".format, are_counts=True, ends=("<b>", "<b>")),
             sparkline("<b>x</b>", line.points, "<b>{}".format),
         ):
             assert "<b>" not in markup
@@ -149,8 +150,8 @@ class TestColumns:
 
     def test_show_the_mean_of_their_time_and_behind_it_the_highest(self) -> None:
         minute = HOUR // 60
-        line = Line("data", [(START, 6.0), (START + minute, 0.0)], minute)
-        markup = columns("Calls", line, START, END, calls)
+        line = Series("calls", minute, [(START, 6.0), (START + minute, 0.0)])
+        markup = chart("Calls", line, START, END, calls, are_counts=True)
         heights = [
             float(d.split()[1].split("V")[0]) - float(d.split("V")[1].split("H")[0])
             for d in (path(markup, "peak"), path(markup, "mean"))
@@ -159,8 +160,8 @@ class TestColumns:
 
     def test_are_no_more_than_can_be_told_apart(self) -> None:
         minute = HOUR // 60
-        line = Line("data", [(START + n * minute, 1.0) for n in range(1440)], minute)
-        assert path(columns("Calls", line, START, END, calls), "peak").count("M") == COLUMNS
+        line = Series("calls", minute, [(START + n * minute, 1.0) for n in range(1440)])
+        assert path(chart("Calls", line, START, END, calls, are_counts=True), "peak").count("M") == COLUMNS
 
     @given(st.lists(st.tuples(st.integers(START, END), st.floats(0, 1e15)), min_size=1, max_size=50))
     def test_every_column_lies_within_the_frame(self, points: list[tuple[int, float]]) -> None:

@@ -22,6 +22,8 @@ from .test_page import CLOSES, DOCUMENTS
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe_package = pytest.importorskip("axe_core_python", reason="axe-core-python is not installed")
 
+pytestmark = pytest.mark.slow
+
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 WIDTHS = {"phone": 360, "desk": 1280}
 

@@ -6,12 +6,13 @@ import errno
 import os
 import sys
 import uuid
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from assetbatch import __version__
@@ -36,31 +37,39 @@ COMMANDS = {
 }
 """The commands in the order of the help, each with the module here that adds it."""
 
+ALIASES = {"gaps": "holes"}
+"""Other names of commands. The help does not list them."""
 
-class LazyCommands(TyperGroup):
-    """Builds a command when it is asked for: a start pays for one, not for all."""
+
+class CommandTable(Mapping[str, TyperCommand | TyperGroup]):
+    """The commands by name. A look-up imports and builds the command, so that a start pays for one only."""
+
+    def __getitem__(self, name: str) -> TyperCommand | TyperGroup:
+        name = ALIASES.get(name, name)
+        module = import_module(f"assetbatch.cli.{COMMANDS[name]}")
+        commands = typer.Typer()
+        module.add_to(commands)
+        found: TyperCommand | TyperGroup = get_group(commands).commands[name]  # type: ignore[assignment]
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class LazyGroup(TyperGroup):
+    """The group of all commands, which it builds when they are asked for."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # the names, for "did you mean"
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the same in every context
-        """All names."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - as above
-        """The command of this name; None where there is none."""
-        if cmd_name not in COMMANDS:
-            return None
-        module = import_module(f"assetbatch.cli.{COMMANDS[cmd_name]}")
-        commands = typer.Typer()
-        module.add_to(commands)
-        return get_group(commands).commands[cmd_name]
+        self.commands = CommandTable()  # type: ignore[assignment]  # nothing is added to it
 
 
 app = typer.Typer(
     name="assetbatch",
-    cls=LazyCommands,
+    cls=LazyGroup,
     add_completion=True,
     help="Keeps forex, gold and crypto prices fresh in PostgreSQL on a budget of API calls. "
     "Cron starts it; each start is one bounded cycle.",

@@ -55,12 +55,12 @@ def check(context: typer.Context) -> None:
     """Say whether the configuration is valid, and what in it looks like a mistake."""
     with reported(context) as options:
         from assetbatch.config.options import check_options
-        from assetbatch.config.symbols import ALIKE_HINT, likely_mistakes
+        from assetbatch.config.symbols import ALIKE_HINT, lookalikes
         from assetbatch.secret import masked
 
         config = load_config(options)
         check_options(config)
-        for warning in likely_mistakes(config.configured_symbols):
+        for warning in lookalikes(config.configured_symbols):
             log.warning("%s (hint: %s)", warning, ALIKE_HINT)
         assets = len(config.priority_assets), len(config.secondary_assets)
         where = masked(str(config.file)) if config.file else "the built-in configuration"

@@ -19,7 +19,7 @@ from assetbatch.errors import AssetbatchError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from assetbatch.cli.notices import Memory
+    from assetbatch.cli.notices import NoticeLog
     from assetbatch.config import Config
     from assetbatch.deadline import Deadline
     from assetbatch.services import Services
@@ -38,20 +38,20 @@ class Options(NamedTuple):
 
 
 @contextmanager
-def reported(context: typer.Context, memory: Memory | None = None) -> Iterator[Options]:
+def reported(context: typer.Context, notices: NoticeLog | None = None) -> Iterator[Options]:
     """Sets up the log; turns an AssetbatchError into its lines on stderr and its exit code.
 
-    `memory` holds back what earlier starts have said.
+    `notices` holds back what earlier starts have said.
     """
     options: Options = context.obj
     handler = configure(command_name(context), options.cycle_id, options.log_format, options.verbosity)
-    if memory:
-        handler.addFilter(memory)
+    if notices:
+        handler.addFilter(notices)
     try:
         yield options
     except AssetbatchError as error:
-        if memory:
-            memory.failed(error)
+        if notices:
+            notices.failed(error)
         for line in str(error).splitlines():
             log.error("%s", line)
         raise typer.Exit(error.exit_code) from None

@@ -13,6 +13,7 @@ from assetbatch.domain.formatting import plural
 from assetbatch.errors import SchemaRefusedError
 
 if TYPE_CHECKING:
+    from assetbatch.commands.init import SetupReport
     from assetbatch.database.adoption import Plan
 
 INIT_SECONDS = 120.0
@@ -69,28 +70,27 @@ def init(
     with reported(context) as options:
         config = load_config(options)
         by_month = partition is Partitions.MONTH
-        if dry_run:
-            with Deadline(INIT_SECONDS) as deadline, Services(config, deadline=deadline) as services:
-                _print_plan(planned(services, by_month=by_month), json=json)
-            return
         with Deadline(INIT_SECONDS) as deadline, Services(config, deadline=deadline) as services:
-            report = initialise(services, by_month=by_month)
-        for concern in report.concerns:
-            log.warning("%s", concern)
-        if json:
-            print_json(report)
-            return
-        done = plural(len(report.migrations), "migration") + " applied"
-        if report.partitions:
-            done += f", {plural(len(report.partitions), 'partition')} added"
-        if report.hypertable:
-            done += ", bars in a hypertable"
-        print_text(
-            f"schema ready ({done}); {plural(len(report.added), 'asset')} added, "
-            f"{len(report.present)} there before"
-        )
-        for taken in report.taken:
-            print_text(taken)
+            if dry_run:
+                _print_plan(planned(services, by_month=by_month), json=json)
+            else:
+                _print_report(initialise(services, by_month=by_month), json=json)
+
+
+def _print_report(report: SetupReport, *, json: bool) -> None:
+    """Print what was done; log what may go wrong later."""
+    for concern in report.concerns:
+        log.warning("%s", concern)
+    if json:
+        print_json(report)
+        return
+    done = plural(len(report.migrations), "migration") + " applied"
+    if report.partitions:
+        done += f", {plural(len(report.partitions), 'partition')} added"
+    if report.hypertable:
+        done += ", bars in a hypertable"
+    assets = f"{plural(len(report.added), 'asset')} added, {len(report.present)} there before"
+    print_text("\n".join([f"schema ready ({done}); {assets}", *report.taken]))
 
 
 def _print_plan(found: Plan, *, json: bool) -> None:

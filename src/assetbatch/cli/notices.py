@@ -41,26 +41,26 @@ Kind = Literal["redis", "database", "api", "start", "warning"]
 """What a failure shows to be broken; what else a later start has used, and so proves to work, ends it."""
 
 
-class Said(msgspec.Struct, kw_only=True):
-    """One line that was said: when first and last it came up, how often, and the assets that it is about."""
+class Notice(msgspec.Struct, kw_only=True):
+    """One reported line: when it first and last came up, how often, and the assets that it is about."""
 
     text: str
     kind: Kind
     first_ms: int
     last_ms: int
-    said_ms: int
+    reported_ms: int = msgspec.field(name="said_ms")
     count: int = 1
     symbols: list[str] = []
 
 
-class Memory(logging.Filter):
+class NoticeLog(logging.Filter):
     """What earlier starts of one command have said. As a filter it holds back what is said already."""
 
     def __init__(self, paths: Sequence[Path], now_ms: int) -> None:
         super().__init__()
         self._paths = paths
         self._now_ms = now_ms
-        self._lines: dict[str, Said] = _read(paths)
+        self._lines: dict[str, Notice] = _read(paths)
         self._seen: set[str] = set()
         self._kind: Kind = "warning"
 
@@ -69,9 +69,9 @@ class Memory(logging.Filter):
         if record.levelno < logging.WARNING:
             return True
         text = " ".join(record.getMessage().split())
-        return self.note(text, self._kind, getattr(record, "symbols", []))
+        return self.record(text, self._kind, getattr(record, "symbols", []))
 
-    def note(self, text: str, kind: Kind, symbols: Sequence[str] = ()) -> bool:
+    def record(self, text: str, kind: Kind, symbols: Sequence[str] = ()) -> bool:
         """Counts a line about these assets; returns whether it is to be said."""
         key = key_of(text, symbols)
         first_time_now = key not in self._seen
@@ -79,16 +79,21 @@ class Memory(logging.Filter):
         known = self._lines.get(key)
         if known is None:
             now_ms = self._now_ms
-            self._lines[key] = Said(
-                text=text, kind=kind, first_ms=now_ms, last_ms=now_ms, said_ms=now_ms, symbols=list(symbols)
+            self._lines[key] = Notice(
+                text=text,
+                kind=kind,
+                first_ms=now_ms,
+                last_ms=now_ms,
+                reported_ms=now_ms,
+                symbols=list(symbols),
             )
             return True
         if not first_time_now:  # several lines alike in one start: as the first
-            return known.said_ms == self._now_ms
+            return known.reported_ms == self._now_ms
         known.count += 1
         known.last_ms = self._now_ms
-        if self._now_ms - known.said_ms >= REMIND_MS:
-            known.said_ms = self._now_ms
+        if self._now_ms - known.reported_ms >= REMIND_MS:
+            known.reported_ms = self._now_ms
             return True
         return False
 
@@ -96,21 +101,21 @@ class Memory(logging.Filter):
         """The lines that follow are of an error that has ended the start."""
         self._kind = kind_of(error)
 
-    def ended(self, works: Collection[Kind], unasked: Collection[str] = ()) -> list[str]:
+    def resolved(self, works: Collection[Kind], unasked: Collection[str] = ()) -> list[str]:
         """Forgets what is over, and returns it in words.
 
         That is what this start did not meet though it has used what `works`, and what was not met for an
         hour; but nothing about `unasked` assets, of which this start learned nothing.
         """
-        over = []
+        resolved = []
         for key, line in list(self._lines.items()):
             if key in self._seen or not set(unasked).isdisjoint(line.symbols):
                 continue
             if line.kind in works or self._now_ms - line.last_ms > FORGET_MS:
                 del self._lines[key]
                 times = plural(line.count, "time")
-                over.append(f"over: {line.text} ({times} since {moment(line.first_ms)})")
-        return over
+                resolved.append(f"over: {line.text} ({times} since {moment(line.first_ms)})")
+        return resolved
 
     def save(self) -> None:
         """Keeps it for the next start; where that is impossible, the next start says everything.
@@ -151,11 +156,11 @@ def kind_of(error: AssetbatchError) -> Kind:
     return "start"
 
 
-def _read(paths: Sequence[Path]) -> dict[str, Said]:
+def _read(paths: Sequence[Path]) -> dict[str, Notice]:
     for path in paths:
         with suppress(OSError, msgspec.DecodeError):
             if path.stat(follow_symlinks=False).st_uid == os.geteuid():
-                return msgspec.json.decode(path.read_bytes(), type=dict[str, Said])
+                return msgspec.json.decode(path.read_bytes(), type=dict[str, Notice])
     return {}
 
 

@@ -29,7 +29,7 @@ from assetbatch.domain.records import Command, CycleOutcome
 from assetbatch.errors import AssetbatchError, RedisError
 
 if TYPE_CHECKING:
-    from assetbatch.cli.notices import Kind, Memory
+    from assetbatch.cli.notices import Kind, NoticeLog
     from assetbatch.config import Config
     from assetbatch.deadline import Deadline
     from assetbatch.domain.results import CycleResult
@@ -130,7 +130,7 @@ def _cycle(
     from assetbatch.deadline import Deadline
     from assetbatch.views.terminal.summary import summary
 
-    with _remembering(context) as memory, reported(context, memory) as options:
+    with _notice_log(context) as notices, reported(context, notices) as options:
         config = load_config(options)
         ping = _ping(context, config, dry_run)
         deadline = Deadline(seconds(config))
@@ -146,8 +146,8 @@ def _cycle(
             raise
         code = 128 + deadline.stopped if deadline.stopped else result.exit_code
         _show(result, json)
-        if memory:
-            for line in memory.ended(_works(result), result.unasked):
+        if notices:
+            for line in notices.resolved(_works(result), result.unasked):
                 log.log(NOTICE, "%s", line)
         if result.result is not CycleOutcome.SKIPPED:  # the start that is still running reports by itself
             ping.ended(code, summary(result))
@@ -184,20 +184,20 @@ def _ping(context: typer.Context, config: Config, dry_run: bool) -> Ping:
 
 
 @contextmanager
-def _remembering(context: typer.Context) -> Iterator[Memory | None]:
+def _notice_log(context: typer.Context) -> Iterator[NoticeLog | None]:
     """What earlier starts have said, where nobody watches this one and nobody asked for details."""
     options: Options = context.obj
     if options.verbosity > 0 or sys.stderr is None or sys.stderr.isatty():
         yield None
         return
-    from assetbatch.cli.notices import Memory, places
+    from assetbatch.cli.notices import NoticeLog, places
 
     which = [options.config, os.environ.get("ASSETBATCH_CONFIG"), current_folder(), options.sandbox]
-    memory = Memory(places(command_name(context), repr(which)), round(time.time() * 1000))
+    notices = NoticeLog(places(command_name(context), repr(which)), round(time.time() * 1000))
     try:
-        yield memory
+        yield notices
     finally:
-        memory.save()
+        notices.save()
 
 
 def _works(result: CycleResult) -> set[Kind]:

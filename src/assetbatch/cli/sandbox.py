@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,27 +61,31 @@ def sandbox(
     ] = False,
 ) -> None:
     """Serve a simulated provider on loopback: real HTTP, the real plans' refusals, faults to order."""
+    with reported(context):
+        code = _serve(
+            plan,
+            port=port,
+            latency=_span(latency),
+            faults=fault or (),
+            replay=replay,
+            replay_weeks=replay_weeks,
+            universe=universe,
+            retry_after=retry_after,
+        )
+        raise typer.Exit(code)
+
+
+def _serve(plan: PlanName, *, port: int, **options: Any) -> int:
+    """Serve until a signal; `options` are those of SandboxServer. Return the exit code."""
     from assetbatch.errors import UnreachableError
     from assetbatch.sandbox import PLANS, SandboxServer, serve_forever
 
-    with reported(context):
-        try:
-            server = SandboxServer(
-                PLANS[plan.value],
-                port=port,
-                latency=_span(latency),
-                faults=fault or (),
-                replay=replay,
-                replay_weeks=replay_weeks,
-                universe=universe,
-                retry_after=retry_after,
-            )
-            code = serve_forever(server)
-        except OSError as error:
-            raise UnreachableError(
-                f"port {port} cannot be used: {error.strerror}", hint="choose another with --port"
-            ) from None
-        raise typer.Exit(code)
+    try:
+        return serve_forever(SandboxServer(PLANS[plan.value], port=port, **options))
+    except OSError as error:
+        raise UnreachableError(
+            f"port {port} cannot be used: {error.strerror}", hint="choose another with --port"
+        ) from None
 
 
 def _span(text: str) -> tuple[float, float]:

@@ -4,8 +4,9 @@
 """
 
 from assetbatch.config.loading import SANDBOX_KEY, built_in_config, load, override
+from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.settings import TIERS, Config, Tier
-from assetbatch.config.urls import DatabaseUrl, PingUrls, RedisUrl
+from assetbatch.config.urls import DatabaseUrl, RedisUrl
 
 __all__ = [
     "SANDBOX_KEY",

@@ -1,4 +1,4 @@
-"""Turns what was read into typed settings, or into a list of all its mistakes."""
+"""Turns what was read into typed settings, or into a list of all its problems."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KeyPath = tuple[object, ...]
 _UNFIT = (msgspec.ValidationError, UnicodeEncodeError)  # the latter: a lone surrogate in a text
 
 
-class Mistake(NamedTuple):
+class ConfigProblem(NamedTuple):
     """One thing that is wrong at `path`.
 
     `kind` is the type that the value did not fit, where the value is shown; `line` its line, where
@@ -52,53 +52,55 @@ def fits(value: object, kind: Any) -> bool:
 
 
 def build(
-    kind: type[S], raw: object, path: KeyPath, mistakes: list[Mistake], others: Sequence[str] = ()
+    kind: type[S], raw: object, path: KeyPath, problems: list[ConfigProblem], others: Sequence[str] = ()
 ) -> S | None:
-    """A section or an asset from a mapping; or None, and all its mistakes are added to the list.
+    """A section or an asset from a mapping; or None, and all its problems are added to the list.
 
     `others` are keys that are read elsewhere: they are named among those that are allowed.
     """
     try:
         return convert(raw, kind)  # type: ignore[no-any-return]  # it is a `kind`
     except _UNFIT:
-        mistakes.extend(_explain(kind, raw, path, others))
+        problems.extend(_explain(kind, raw, path, others))
         return None
 
 
-def _explain(kind: type[S], raw: object, path: KeyPath, others: Sequence[str]) -> Iterator[Mistake]:
-    """All mistakes of a mapping, where msgspec names only the first."""
+def _explain(kind: type[S], raw: object, path: KeyPath, others: Sequence[str]) -> Iterator[ConfigProblem]:
+    """All problems of a mapping, where msgspec names only the first."""
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     names = [*fields, *others]
     if not isinstance(raw, dict):
-        yield Mistake(path, f"found {kind_of(raw)}, expected a mapping with the keys {', '.join(names)}")
+        yield ConfigProblem(
+            path, f"found {kind_of(raw)}, expected a mapping with the keys {', '.join(names)}"
+        )
         return
     for key in raw:
         if key not in fields:
             yield unknown_key(path, key, names)
     for name, field in fields.items():
         if name in raw:
-            mistake = misfit(raw[name], field.type, (*path, name))
-            if mistake:
-                yield mistake
+            problem = validation_error(raw[name], field.type, (*path, name))
+            if problem:
+                yield problem
         elif field.required:
-            yield Mistake((*path, name), f"missing, expected {allowed(field.type)}")
+            yield ConfigProblem((*path, name), f"missing, expected {allowed(field.type)}")
 
 
-def misfit(value: object, kind: Any, path: KeyPath) -> Mistake | None:
+def validation_error(value: object, kind: Any, path: KeyPath) -> ConfigProblem | None:
     """What is wrong with one value, if anything is."""
     try:
         convert(value, kind)
     except _UNFIT as error:
         cause = error.__cause__
         if isinstance(cause, ValueError) and (said := str(cause)):  # the type's own parser has said it
-            return Mistake(path, said)
-        return Mistake(path, f"found {shown(value)}, expected {allowed(kind)}", kind)
+            return ConfigProblem(path, said)
+        return ConfigProblem(path, f"found {shown(value)}, expected {allowed(kind)}", kind)
     return None
 
 
-def unknown_key(path: KeyPath, key: object, names: list[str]) -> Mistake:
+def unknown_key(path: KeyPath, key: object, names: list[str]) -> ConfigProblem:
     """A key that does not exist, with the nearest that does."""
-    from difflib import get_close_matches  # needed for a mistake only
+    from difflib import get_close_matches  # needed for a problem only
 
     advice = f"expected one of {', '.join(names)}"
     if re.search(r"api_?key", str(key), re.IGNORECASE):
@@ -106,7 +108,7 @@ def unknown_key(path: KeyPath, key: object, names: list[str]) -> Mistake:
     elif near := get_close_matches(str(key), names, 1):
         advice = f"did you mean {near[0]}? {advice}"
     step = key if isinstance(key, str) else shown(key)
-    return Mistake((*path, step), f"unknown key, {advice}")
+    return ConfigProblem((*path, step), f"unknown key, {advice}")
 
 
 @cache

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
+from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.settings import ASSET_LISTS, SECTIONS, Config
 from assetbatch.config.tables import TABLES, TableMapping, TableMappings
-from assetbatch.config.urls import HttpUrl, PingUrls, ServerUrl
+from assetbatch.config.urls import HttpUrl, ServerUrl
 from assetbatch.domain.assets import Asset
 from assetbatch.secret import Secret, masked, masked_name
 

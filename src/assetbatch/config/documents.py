@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from assetbatch.config.checking import KeyPath, Mistake
+from assetbatch.config.checking import ConfigProblem, KeyPath
 from assetbatch.secret import masked_prose
 
 _DEEPEST = 50
@@ -30,7 +30,7 @@ class _Loader(_Base):  # type: ignore[misc]  # the base is chosen when it runs
             ) from None
 
 
-def parse_yaml(data: bytes) -> tuple[object, list[Mistake]]:
+def parse_yaml(data: bytes) -> tuple[object, list[ConfigProblem]]:
     """The one document of a file (None if it is empty), and the keys that a mapping names twice.
 
     PyYAML would take the last of such keys and say nothing. Raises ValueError saying what and where
@@ -43,10 +43,8 @@ def parse_yaml(data: bytes) -> tuple[object, list[Mistake]]:
         node = loader.get_single_node()
         if node is None:
             return None, []
-        twins = _twins(
-            node
-        )  # before the merge keys are resolved, which puts keys beside those that replace them
-        return loader.construct_document(node), twins
+        duplicates = _duplicates(node)  # before merge keys put keys beside those that replace them
+        return loader.construct_document(node), duplicates
     except yaml.MarkedYAMLError as error:
         raise ValueError(_reason(error)) from None
     except yaml.reader.ReaderError as error:
@@ -77,24 +75,13 @@ def locate(root: yaml.Node | None, path: KeyPath) -> yaml.Node | None:
 
 
 def _refuse_depth(text: str) -> None:
-    """Raises ValueError for deep nesting, which ends PyYAML's C composer with a segmentation fault."""
+    """Raise ValueError for deep nesting, which ends PyYAML's C composer with a segmentation fault."""
     depth = 0
-    try:
-        for event in yaml.parse(text, Loader=_Loader):
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-                if depth > _DEEPEST:
-                    raise _too_deep(event.start_mark)
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-    except yaml.scanner.ScannerError as error:
-        if error.problem and "nesting depth" in error.problem:  # libyaml's own bound, met when it reads ahead
-            raise _too_deep(error.problem_mark) from None
-        raise
-
-
-def _too_deep(mark: Any) -> ValueError:
-    return ValueError(f"line {mark.line + 1 if mark else 1}: nested more than {_DEEPEST} deep")
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise ValueError(f"line {line}: nested more than {_DEEPEST} deep")
 
 
 def _text(data: bytes) -> str:
@@ -116,9 +103,9 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
     return place + masked_prose(re.sub(r"(alias|anchor|tag|handle) ['\"].*['\"]", r"\1", problem))
 
 
-def _twins(root: yaml.Node) -> list[Mistake]:
+def _duplicates(root: yaml.Node) -> list[ConfigProblem]:
     """Every key that its mapping has already named."""
-    mistakes: list[Mistake] = []
+    problems: list[ConfigProblem] = []
     waiting: list[tuple[yaml.Node, KeyPath]] = [(root, ())]
     seen = set()
     while waiting:
@@ -136,7 +123,7 @@ def _twins(root: yaml.Node) -> list[Mistake]:
                 name, line = (key.tag, key.value), key.start_mark.line + 1
                 if name in first:
                     text = f"is there twice, first in line {first[name]}"
-                    mistakes.append(Mistake((*path, key.value), text, line=line))
+                    problems.append(ConfigProblem((*path, key.value), text, line=line))
                 first.setdefault(name, line)
                 waiting.append((value, (*path, key.value)))
-    return mistakes
+    return problems

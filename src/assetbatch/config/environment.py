@@ -42,7 +42,7 @@ class Environment:
 
     def __init__(self, layers: list[Layer]) -> None:
         self._layers = layers
-        self.mistakes: list[tuple[str, str]] = []
+        self.problems: list[tuple[str, str]] = []
         """Origin and text of what is wrong."""
 
     def get(self, name: str) -> Found | None:
@@ -62,7 +62,7 @@ class Environment:
             if found:
                 if len({value for value, _ in found}) > 1:
                     others = " and ".join(origin for _, origin in found)
-                    self.mistakes.append((others, "differ, expected one of them, or the same value"))
+                    self.problems.append((others, "differ, expected one of them, or the same value"))
                 return found[0]
         return None
 
@@ -73,7 +73,7 @@ class Environment:
             return Found(value, origin) if value else None
         origin += "_FILE"
         if value:
-            self.mistakes.append((origin, f"found besides {name}, expected only one of them"))
+            self.problems.append((origin, f"found besides {name}, expected only one of them"))
             return None
         try:
             with (layer.folder / file).open("rb") as stream:
@@ -88,7 +88,7 @@ class Environment:
                 return Found(text, origin)
             problem = "is no text file" if text else "is empty"
         # Its path is not told: where a key was put by mistake, it would be the key.
-        self.mistakes.append((origin, f"the file it names {problem}"))
+        self.problems.append((origin, f"the file it names {problem}"))
         return None
 
 
@@ -117,13 +117,13 @@ def read_settings(environment: Environment, *, sandbox: bool) -> list[Setting]:
 
 
 def read_api_key(environment: Environment) -> Found | None:
-    """The API key, once it can be sent in a header; its mistakes do not repeat it."""
+    """The API key, once it can be sent in a header; its problems do not repeat it."""
     found = environment.get_secret("POLYGON_API_KEY", "MASSIVE_API_KEY")
     if found and not re.fullmatch(r"[!-~]+", found.value):
         text = (
             "found a space, a control character or a letter beyond ASCII in the key, expected the key alone"
         )
-        environment.mistakes.append((found.origin, text))
+        environment.problems.append((found.origin, text))
     return found
 
 
@@ -137,12 +137,12 @@ def _database_of_parts(environment: Environment) -> list[Setting]:
     if not (host and name):
         missing = " and ".join(key for key, one in (("DB_HOST", host), ("DB_NAME", name)) if not one)
         text = f"found without {missing}, expected DB_HOST and DB_NAME too, or DATABASE_URL instead"
-        environment.mistakes.append((", ".join(one.origin for one in given), text))
+        environment.problems.append((", ".join(one.origin for one in given), text))
         return []
     number = _whole(port.value) if port else None
     if port and not (isinstance(number, int) and 1 <= number <= 65535):
         text = f"found {shown(number)}, expected a whole number from 1 to 65535"
-        environment.mistakes.append((port.origin, text))
+        environment.problems.append((port.origin, text))
         return []
     try:
         url = DatabaseUrl.of_parts(
@@ -153,7 +153,7 @@ def _database_of_parts(environment: Environment) -> list[Setting]:
             password=password.value if password else "",
         )
     except ValueError as error:
-        environment.mistakes.append((host.origin, str(error)))
+        environment.problems.append((host.origin, str(error)))
         return []
     return [Setting(("database", "url"), url, ", ".join(one.origin for one in given))]
 

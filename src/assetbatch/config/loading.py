@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from assetbatch.config.checking import convert, dotted, misfit
+from assetbatch.config.checking import convert, dotted, validation_error
 from assetbatch.config.environment import Environment, Layer, Setting, read_api_key, read_settings, reason
 from assetbatch.config.reading import ConfigFile, read_config
 from assetbatch.config.settings import SECTIONS, Config
@@ -38,7 +38,7 @@ def load(
 
     `path` is what `--config` names, `env` the environment, `cwd` the current folder. `overrides` are
     the settings of the command line, such as `{"batch.max_cycle_seconds": (30, "--max-seconds")}`.
-    Raises ConfigError with one line for each mistake.
+    Raises ConfigError with one line for each problem.
 
     A sandbox has embedded servers and a made-up key, whatever else is configured; it reports to no
     monitor; and where no config.yml is found it takes the one that came with the program.
@@ -57,7 +57,7 @@ def load(
     elif key := read_api_key(environment):
         origins = {**config.origins, "api_key": key.origin}
         config = msgspec.structs.replace(config, api_key=Secret(key.value), origins=origins)
-    wrong += [f"{origin}: {text}" for origin, text in environment.mistakes]
+    wrong += [f"{origin}: {text}" for origin, text in environment.problems]
     config = _apply(config, _given(overrides or {}), wrong)
     _refuse(wrong)
     return msgspec.structs.replace(config, sandbox=sandbox, data_home=_data_home(env, home))
@@ -82,8 +82,8 @@ def _apply(config: Config, settings: Iterable[Setting], wrong: list[str]) -> Con
     for path, value, origin in settings:
         section, key = map(str, path)
         kind = next(field.type for field in msgspec.structs.fields(SECTIONS[section]) if field.name == key)
-        if mistake := misfit(value, kind, path):
-            wrong.append(f"{origin}: {mistake.text}")
+        if problem := validation_error(value, kind, path):
+            wrong.append(f"{origin}: {problem.text}")
             continue
         before = sections.get(section, getattr(config, section))
         sections[section] = msgspec.structs.replace(before, **{key: convert(value, kind)})

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
-from assetbatch.config.checking import KeyPath, Mistake, unknown_key
+from assetbatch.config.checking import ConfigProblem, KeyPath, unknown_key
 from assetbatch.config.tables import TABLES, Constant, TableMapping, TableMappings
 from assetbatch.config.wording import kind_of, shown
 from assetbatch.domain.status import OPEN, Status
@@ -28,31 +28,31 @@ _COLUMN = f"a column's name of 1 to {_LONGEST_NAME} bytes"
 _CONSTANT = "a text, a number, true or false: it is a further column of the platform with this value"
 
 
-def read_tables(raw: object, path: KeyPath, mistakes: list[Mistake]) -> TableMappings:
-    """The mapping, without what is wrong with it, which is added to the mistakes."""
+def read_tables(raw: object, path: KeyPath, problems: list[ConfigProblem]) -> TableMappings:
+    """The mapping, without what is wrong with it, which is added to the problems."""
     if not isinstance(raw, dict):
         text = f"found {kind_of(raw)}, expected a mapping with the keys {', '.join(TABLES)}"
-        mistakes.append(Mistake(path, text))
+        problems.append(ConfigProblem(path, text))
         return TableMappings()
     found: dict[str, TableMapping] = {}
     for name, value in raw.items():
         if name not in TABLES:
-            mistakes.append(unknown_key(path, name, list(TABLES)))
+            problems.append(unknown_key(path, name, list(TABLES)))
         elif isinstance(value, dict):
-            found[name] = _Reader(name, (*path, name), mistakes).table(value)
+            found[name] = _Reader(name, (*path, name), problems).table(value)
         elif value is not None:
             text = f"found {kind_of(value)}, expected a mapping of names"
-            mistakes.append(Mistake((*path, name), text))
+            problems.append(ConfigProblem((*path, name), text))
     return TableMappings(**found)
 
 
 class _Reader:
     """Reads the mapping of one table."""
 
-    def __init__(self, name: str, path: KeyPath, mistakes: list[Mistake]) -> None:
+    def __init__(self, name: str, path: KeyPath, problems: list[ConfigProblem]) -> None:
         self._name = name
         self._path = path
-        self._mistakes = mistakes
+        self._problems = problems
         self._columns = TABLES[name]
         self._settings = {"bars": ("table", "instrument", "missing"), "sync_status": ("table", "states")}.get(
             name, ("table",)
@@ -100,7 +100,7 @@ class _Reader:
         return (*self._settings, *self._columns)
 
     def _add(self, steps: KeyPath, text: str) -> None:
-        self._mistakes.append(Mistake((*self._path, *steps), text))
+        self._problems.append(ConfigProblem((*self._path, *steps), text))
 
     def _setting(self, key: str, value: object) -> object:
         """What is no column: the table's name, and what its columns hold; None where it is wrong."""
@@ -129,7 +129,7 @@ class _Reader:
             return
         for name, value in raw.items():
             if name not in names:
-                self._mistakes.append(unknown_key((*self._path, key), name, list(names)))
+                self._problems.append(unknown_key((*self._path, key), name, list(names)))
             elif fits(value):
                 yield name, value
             else:

@@ -29,10 +29,10 @@ def check_options(config: Config) -> None:
     """Raises ConfigError with one line for each option that cannot work."""
     lines = []
     if config.redis.url:
-        lines += [f"{_origin(config, 'redis.url')}: {text}" for text in redis_mistakes(config.redis.url)]
+        lines += [f"{_origin(config, 'redis.url')}: {text}" for text in redis_problems(config.redis.url)]
     if config.database.url:
         lines += [
-            f"{_origin(config, 'database.url')}: {text}" for text in database_mistakes(config.database.url)
+            f"{_origin(config, 'database.url')}: {text}" for text in database_problems(config.database.url)
         ]
     if lines:
         raise ConfigError("\n".join(lines))
@@ -121,7 +121,7 @@ def _named(name: str) -> str:
     return name if may_be_quoted(name) or re.fullmatch(r"[a-z]+(_[a-z]+)+", name) else HIDDEN
 
 
-def _misfit(name: str, value: str, expected: str) -> str:
+def _option_error(name: str, value: str, expected: str) -> str:
     secret = value and re.search("key$|password|secret|token", name)
     return (
         f"option {name}: found {'a text that is not shown' if secret else shown(value)}, expected {expected}"
@@ -164,7 +164,7 @@ _SENTINEL = {"sentinel_password": _TEXT, "sentinel_username": _TEXT}
 _TRUTHS = ("true", "false", "yes", "no", "1", "0")
 
 
-def redis_mistakes(url: RedisUrl) -> list[str]:
+def redis_problems(url: RedisUrl) -> list[str]:
     """What is wrong with the options of redis.url."""
     if url.embedded or not urlsplit(url.reveal()).query:
         return []
@@ -188,7 +188,7 @@ def redis_mistakes(url: RedisUrl) -> list[str]:
             if _fits_redis(name, value, options[name]):
                 fitting[name] = value
             else:
-                lines.append(_misfit(name, value, options[name].expected))
+                lines.append(_option_error(name, value, options[name].expected))
     lines += _redis_contradictions(url, fitting)
     return lines or _refused_by_redis_py(url, fitting)
 
@@ -295,7 +295,7 @@ _UNWANTED = {"sslkeylogfile"}  # it writes the keys of the connection into a fil
 _PLACES = ("host", "hostaddr", "port", "dbname", "user", "password")
 
 
-def database_mistakes(url: DatabaseUrl) -> list[str]:
+def database_problems(url: DatabaseUrl) -> list[str]:
     """What is wrong with the options of database.url."""
     if url.embedded or not urlsplit(url.reveal()).query:
         return []
@@ -316,7 +316,7 @@ def database_mistakes(url: DatabaseUrl) -> list[str]:
         if fits:
             fitting[name] = value
         else:
-            lines.append(_misfit(name, value, option.expected))
+            lines.append(_option_error(name, value, option.expected))
     lines += _database_contradictions(query, fitting)
     if fitting.pop("ssl", None):
         fitting.setdefault("sslmode", "require")
@@ -345,7 +345,7 @@ def _database_contradictions(query: _Query, given: Mapping[str, str]) -> Iterato
     if "port" in given:
         numbers = given["port"].split(",")
         if not all(re.fullmatch(r"[0-9]{1,5}", one, re.ASCII) and 1 <= int(one) <= 65535 for one in numbers):
-            yield _misfit("port", given["port"], "a whole number from 1 to 65535, or one for each host")
+            yield _option_error("port", given["port"], "a whole number from 1 to 65535, or one for each host")
         elif len(numbers) not in (1, max(counts.values())):
             yield "option port: found another number of ports than of hosts, expected one, or one for each"
     if counts["hostaddr"] and (given.get("host") or body["host"]) and counts["host"] != counts["hostaddr"]:
@@ -395,7 +395,7 @@ def _refused_by_libpq(given: Mapping[str, str]) -> list[str]:
             name for name in given if name not in _POSTGRESQL and refusal({name: given[name]}) is not None
         ]
         if single:
-            return [_misfit(name, given[name], _LIBPQ) for name in single]
+            return [_option_error(name, given[name], _LIBPQ) for name in single]
         return [f"options that contradict each other: {_one_line(together)}"]
 
 

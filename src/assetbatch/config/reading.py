@@ -13,11 +13,20 @@ import msgspec
 import yaml
 from msgspec import UNSET
 
-from assetbatch.config.checking import KeyPath, Mistake, build, convert, dotted, fits, misfit, unknown_key
+from assetbatch.config.checking import (
+    ConfigProblem,
+    KeyPath,
+    build,
+    convert,
+    dotted,
+    fits,
+    unknown_key,
+    validation_error,
+)
 from assetbatch.config.documents import compose_yaml, locate, parse_yaml
+from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.settings import ASSET_LISTS, SECTIONS, AssetSettings, Config
 from assetbatch.config.symbols import derive, plain
-from assetbatch.config.urls import PingUrls
 from assetbatch.config.wording import kind_of, shown
 from assetbatch.domain.asset_classes import EXAMPLES, AssetType, class_of, class_of_type
 from assetbatch.domain.assets import Asset, AssetPriority
@@ -48,9 +57,9 @@ class ConfigFile(NamedTuple):
 
 
 def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config:
-    """The configuration that the file alone gives; its mistakes are added to `wrong`."""
+    """The configuration that the file alone gives; its problems are added to `wrong`."""
     try:
-        document, mistakes = parse_yaml(file.data)
+        document, problems = parse_yaml(file.data)
     except ValueError as error:
         wrong.append(f"{file.label}: {error}")
         return Config(file=file.path)
@@ -63,15 +72,15 @@ def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config
 
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    lists = _AssetLists(file, mistakes)
+    lists = _AssetLists(file, problems)
     names = [*SECTIONS, *ASSET_LISTS, "ping_url"]
     for name, raw in document.items():
         if name not in names:
-            mistakes.append(unknown_key((), name, names))
+            problems.append(unknown_key((), name, names))
         elif raw is None:
             continue  # a section whose every line is commented out
         elif name in SECTIONS:
-            section = _section(name, raw, lists, mistakes)
+            section = _section(name, raw, lists, problems)
             if section:
                 values[name] = section
                 origins |= {
@@ -81,13 +90,13 @@ def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config
                 }
         elif name in ASSET_LISTS:
             lists.add(name, (name,), raw)
-        elif mistake := misfit(raw, PingUrls, (name,)):
-            mistakes.append(mistake)
+        elif problem := validation_error(raw, PingUrls, (name,)):
+            problems.append(problem)
         else:
             values[name] = convert(raw, PingUrls)
             origins[name] = f"{file.label} {name}"
-    _find_twins(lists.assets, mistakes)
-    wrong.extend(_tell(file, mistakes))
+    _find_duplicates(lists.assets, problems)
+    wrong.extend(_tell(file, problems))
     values |= lists.values
     config = Config(**values, file=file.path, origins=MappingProxyType(origins | lists.origins))
     return _absolute_paths(config, home)
@@ -105,7 +114,7 @@ def _absolute_paths(config: Config, home: Path | None) -> Config:
     )
 
 
-def _section(name: str, raw: object, lists: _AssetLists, mistakes: list[Mistake]) -> Any:
+def _section(name: str, raw: object, lists: _AssetLists, problems: list[ConfigProblem]) -> Any:
     """A section from its mapping, or None; lists of assets that stand in `batch` are added to `lists`."""
     others: Sequence[str] = ()
     tables: object = None
@@ -119,11 +128,11 @@ def _section(name: str, raw: object, lists: _AssetLists, mistakes: list[Mistake]
     elif name == "database" and isinstance(raw, dict):
         tables = raw.get("tables")
         raw = {key: value for key, value in raw.items() if key != "tables"}
-    section = build(SECTIONS[name], raw, (name,), mistakes, others)
+    section = build(SECTIONS[name], raw, (name,), problems, others)
     if tables is not None:
         from assetbatch.config.mapping import read_tables  # few have it
 
-        mapped = read_tables(tables, (name, "tables"), mistakes)
+        mapped = read_tables(tables, (name, "tables"), problems)
         section = section and msgspec.structs.replace(section, tables=mapped)
     return section
 
@@ -141,9 +150,9 @@ class _Placed(NamedTuple):
 class _AssetLists:
     """The lists of assets, wherever they are written."""
 
-    def __init__(self, file: ConfigFile, mistakes: list[Mistake]) -> None:
+    def __init__(self, file: ConfigFile, problems: list[ConfigProblem]) -> None:
         self._label = file.label
-        self._mistakes = mistakes
+        self._problems = problems
         self._places: dict[str, KeyPath] = {}
         self.assets: dict[KeyPath, Asset] = {}
         """Every asset that is right, by its place in the file."""
@@ -154,18 +163,18 @@ class _AssetLists:
         """Read the list `name`, which is written at `path`."""
         if name in self._places:
             text = f"found besides {dotted(self._places[name])}, expected only one of them"
-            self._mistakes.append(Mistake(path, text))
+            self._problems.append(ConfigProblem(path, text))
             return
         self._places[name] = path
         if not isinstance(raw, list):
             text = f"found {kind_of(raw)}, expected a list of assets, each with its symbol"
-            self._mistakes.append(Mistake(path, text))
+            self._problems.append(ConfigProblem(path, text))
             return
         placed = []
         for index, item in enumerate(raw):
             where = (*path, index)
-            settings = build(ASSET_LISTS[name], item, where, self._mistakes)
-            if settings and (asset := _asset(settings, where, name, self._mistakes)):
+            settings = build(ASSET_LISTS[name], item, where, self._problems)
+            if settings and (asset := _asset(settings, where, name, self._problems)):
                 placed.append(asset)
         self.assets |= {one.path: one.asset for one in placed}
         placed.sort(key=lambda one: one.number)
@@ -175,14 +184,16 @@ class _AssetLists:
             self.origins |= {f"{name}[{index}].{key}": origin for key, origin in one.origins.items()}
 
 
-def _asset(settings: AssetSettings, path: KeyPath, name: str, mistakes: list[Mistake]) -> _Placed | None:
-    """The asset that settings describe; None if its ticker is not known, and the mistake is added."""
+def _asset(
+    settings: AssetSettings, path: KeyPath, name: str, problems: list[ConfigProblem]
+) -> _Placed | None:
+    """The asset that settings describe; None if its ticker is not known, and the problem is added."""
     symbol, ticker, asset_type = str(settings.symbol), settings.polygon_ticker, settings.asset_type
     origins: dict[str, str] = {}
     if ticker is UNSET:
         derived = derive(symbol, None if asset_type is UNSET else asset_type)
         if derived is None:
-            mistakes.append(Mistake((*path, "polygon_ticker"), _no_ticker(symbol, asset_type)))
+            problems.append(ConfigProblem((*path, "polygon_ticker"), _no_ticker(symbol, asset_type)))
             return None
         origins["polygon_ticker"] = FROM_SYMBOL
         if asset_type is UNSET:
@@ -194,7 +205,7 @@ def _asset(settings: AssetSettings, path: KeyPath, name: str, mistakes: list[Mis
     elif asset_type is not class_of(ticker).asset_type:
         prefix = class_of_type(asset_type).prefix
         text = f"found {shown(ticker)}, expected {prefix} before a {asset_type} ticker"
-        mistakes.append(Mistake((*path, "polygon_ticker"), text))
+        problems.append(ConfigProblem((*path, "polygon_ticker"), text))
     given, number = settings.priority, math.inf
     if name == "priority_assets":
         priority = AssetPriority.CRITICAL
@@ -225,9 +236,9 @@ def _no_ticker(symbol: str, asset_type: AssetType | msgspec.UnsetType) -> str:
     )
 
 
-def _find_twins(assets: Mapping[KeyPath, Asset], mistakes: list[Mistake]) -> None:
+def _find_duplicates(assets: Mapping[KeyPath, Asset], problems: list[ConfigProblem]) -> None:
     """Two assets of one symbol or one ticker, in whichever list. One ticker under two spellings of a symbol
-    is a warning (see `likely_mistakes`): a platform may tell them apart."""
+    is a warning (see `lookalikes`): a platform may tell them apart."""
     for key in ("symbol", "polygon_ticker"):
         first: dict[str, KeyPath] = {}
         for path, asset in assets.items():
@@ -238,18 +249,18 @@ def _find_twins(assets: Mapping[KeyPath, Asset], mistakes: list[Mistake]) -> Non
                     f"found {masked_name(value)!r} again, "
                     f"expected every {key} once (first in {dotted(first[value])})"
                 )
-                mistakes.append(Mistake((*path, key), text))
+                problems.append(ConfigProblem((*path, key), text))
             first.setdefault(value, path)
 
 
-def _tell(file: ConfigFile, mistakes: list[Mistake]) -> Iterator[str]:
-    """One text for each mistake, with its line in the file."""
-    root = compose_yaml(file.data) if mistakes else None
-    for mistake in mistakes:
-        node = locate(root, mistake.path)
-        line = mistake.line or (node.start_mark.line + 1 if node else 1)
-        spelling = _spelling(node, mistake.kind) if mistake.kind else ""
-        yield f"{file.label}: {dotted(mistake.path)}: {mistake.text} (line {line}{spelling})"
+def _tell(file: ConfigFile, problems: list[ConfigProblem]) -> Iterator[str]:
+    """One text for each problem, with its line in the file."""
+    root = compose_yaml(file.data) if problems else None
+    for problem in problems:
+        node = locate(root, problem.path)
+        line = problem.line or (node.start_mark.line + 1 if node else 1)
+        spelling = _spelling(node, problem.kind) if problem.kind else ""
+        yield f"{file.label}: {dotted(problem.path)}: {problem.text} (line {line}{spelling})"
 
 
 def _spelling(node: yaml.Node | None, kind: Any) -> str:

@@ -1,4 +1,8 @@
-"""The settings by section, as config.yml names them, and what follows from them."""
+"""The settings by section, as config.yml names them, and what follows from them.
+
+The `title` of a setting says what it does, its `description` what it may be, where the type does not say it.
+`config.schema` shows both in editors.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,10 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.symbols import Symbol
 from assetbatch.config.tables import TableMappings
-from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, PingUrls, RedisUrl
+from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
 from assetbatch.domain.asset_classes import EXAMPLES, AssetType, ticker_pattern
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.queueing import CallLimit
@@ -52,35 +57,45 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class BatchSettings(_Section, frozen=True):
-    """How often cron starts a cycle and how long one may take."""
+    """How often cron starts a cycle, and how long a cycle may take."""
 
-    interval_minutes: Annotated[int, Meta(ge=1, le=1440)] = 5
-    max_cycle_seconds: Annotated[int, Meta(ge=5, le=3600)] = 60
-    priority_assets_enabled: bool = True
+    interval_minutes: Annotated[int, Meta(ge=1, le=1440, title="Minutes between two run-priority")] = 5
+    max_cycle_seconds: Annotated[int, Meta(ge=5, le=3600, title="Maximum duration of a cycle in seconds")] = (
+        60
+    )
+    priority_assets_enabled: Annotated[bool, Meta(title="false: run-priority does nothing")] = True
 
 
 class RateLimitSettings(_Section, frozen=True):
-    """The plan, and the calls it allows: `calls_per_minute` in any `window_seconds`.
+    """The plan, and the calls that it allows: `calls_per_minute` in any `window_seconds`.
 
-    An absent `calls_per_minute` is UNSET and means the tier's own number; None means unlimited.
-    `window` names the window of several API keys with one limit; None: each key has its own.
+    UNSET `calls_per_minute` means the tier's own number, None means unlimited. Without `window` each API key
+    has a window of its own.
     """
 
     tier: Annotated[
         Literal["free", "starter", "developer", "advanced"],
-        Meta(description=f"one of {', '.join(TIERS)}"),
+        Meta(description=f"one of {', '.join(TIERS)}", title="The plan of the API key"),
     ] = "free"
-    calls_per_minute: CallsPerMinute | UnsetType = UNSET
-    window_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
-    window: (
+    calls_per_minute: Annotated[
+        CallsPerMinute | UnsetType,
+        Meta(title="Maximum number of calls in a window; the tier's own if absent"),
+    ] = UNSET
+    window_seconds: Annotated[
+        int, Meta(ge=1, le=86_400, title="Length in seconds of the window in which calls are counted")
+    ] = 60
+    window: Annotated[
         Annotated[
             str,
             Meta(pattern=r"^[A-Za-z0-9._-]+\Z", max_length=64),
             Meta(description="a name of 1 to 64 letters, digits or . _ -"),
         ]
-        | None
-    ) = None
-    upgrade_url: HttpUrl = HttpUrl("https://massive.com/pricing")
+        | None,
+        Meta(title="Name of the window that several API keys share"),
+    ] = None
+    upgrade_url: Annotated[HttpUrl, Meta(title="Address to show if the plan refuses something")] = HttpUrl(
+        "https://massive.com/pricing"
+    )
 
     @property
     def limit(self) -> CallLimit:
@@ -94,32 +109,42 @@ class RateLimitSettings(_Section, frozen=True):
 
 
 class QueueSettings(_Section, frozen=True):
-    """The pending queue: its size, its retries, how many calls at once."""
+    """The queue: its size, its retries, and how many processes work it at once."""
 
-    max_size: Annotated[int, Meta(ge=1)] = 1000
-    retry_max_attempts: Annotated[int, Meta(ge=0, le=1000)] = 3
-    retry_delay_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 60
-    max_concurrency: Annotated[int, Meta(ge=1, le=64)] = 1
+    max_size: Annotated[
+        int, Meta(ge=1, title="Maximum number of waiting items; the last ones are dropped")
+    ] = 1000
+    retry_max_attempts: Annotated[
+        int, Meta(ge=0, le=1000, title="Number of attempts after which an item becomes a dead letter")
+    ] = 3
+    retry_delay_seconds: Annotated[
+        int, Meta(ge=0, le=86_400, title="Seconds before a failed item is tried again")
+    ] = 60
+    max_concurrency: Annotated[
+        int, Meta(ge=1, le=64, title="Maximum number of run-queue at a time, over all hosts")
+    ] = 1
 
 
 class DatabaseSettings(_Section, frozen=True):
-    """Where PostgreSQL is (None: nobody said), and what a platform's tables and columns are called."""
+    """The address of PostgreSQL, and the names of a platform's tables and columns."""
 
-    url: DatabaseUrl | None = None
+    url: Annotated[DatabaseUrl | None, Meta(title="PostgreSQL; better in DATABASE_URL with a password")] = (
+        None
+    )
     tables: TableMappings = TableMappings()
 
 
 class RedisSettings(_Section, frozen=True):
-    """Where Redis is (None: nobody said) and what its keys begin with.
+    """The address of Redis, and the beginning of its keys.
 
-    A prefix without braces gets them: the text in braces is the hash tag that keeps all keys in
-    one slot of a cluster.
+    A prefix without braces gets them. The text in braces is the hash tag that keeps all keys in one slot of a
+    cluster.
     """
 
-    url: RedisUrl | None = None
+    url: Annotated[RedisUrl | None, Meta(title="Redis; better in REDIS_URL with a password")] = None
     prefix: Annotated[
         str,
-        Meta(pattern=_PREFIX, max_length=64),
+        Meta(pattern=_PREFIX, max_length=64, title="Beginning of all keys"),
         Meta(description="1 to 64 letters, digits or . _ : - with at most one {hash tag} in braces"),
     ] = "{assetbatch}"
 
@@ -129,30 +154,42 @@ class RedisSettings(_Section, frozen=True):
 
 
 class ProviderSettings(_Section, frozen=True):
-    """Where the provider's API is."""
+    """The address of the provider's API."""
 
-    base_url: ApiUrl = ApiUrl("https://api.massive.com")
+    base_url: Annotated[ApiUrl, Meta(title="Address of the API")] = ApiUrl("https://api.massive.com")
 
 
 class AlertsSettings(_Section, frozen=True):
-    """From where on a metric is an alert."""
+    """The thresholds at which `status` and the health document report an alert."""
 
-    success_rate_min_percent: Annotated[float, Meta(ge=0, le=100)] = 90.0
-    priority_latency_max_ms: Annotated[int, Meta(ge=1)] = 30_000
-    queue_size_max: Annotated[int, Meta(ge=0)] = 500
-    rate_limit_waits_per_hour_max: Annotated[int, Meta(ge=0)] = 10
+    success_rate_min_percent: Annotated[
+        float, Meta(ge=0, le=100, title="Alert below this success rate in percent")
+    ] = 90.0
+    priority_latency_max_ms: Annotated[
+        int, Meta(ge=1, title="Alert above this duration of a priority cycle in milliseconds")
+    ] = 30_000
+    queue_size_max: Annotated[int, Meta(ge=0, title="Alert above this number of waiting items")] = 500
+    rate_limit_waits_per_hour_max: Annotated[
+        int, Meta(ge=0, title="Alert above this number of waits for a slot in an hour")
+    ] = 10
 
 
 class MetricsSettings(_Section, frozen=True):
-    """The file for Prometheus' textfile collector; None: not written."""
+    """The file for Prometheus' textfile collector."""
 
-    prometheus_file: Annotated[str, Meta(min_length=1, description="the path of a file")] | None = None
+    prometheus_file: Annotated[
+        Annotated[str, Meta(min_length=1, description="the path of a file")] | None,
+        Meta(title="File for node_exporter's textfile collector"),
+    ] = None
 
 
 class EventsSettings(_Section, frozen=True):
-    """The stream of updates besides the channel; None: no stream."""
+    """The stream of updates that is kept besides the channel."""
 
-    stream_maxlen: Annotated[int, Meta(ge=1)] | None = None
+    stream_maxlen: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(title="Maximum length of the stream of events; null for no stream"),
+    ] = None
 
 
 SECTIONS: dict[str, type[_Section]] = {
@@ -169,10 +206,10 @@ SECTIONS: dict[str, type[_Section]] = {
 
 
 class AssetSettings(_Section, frozen=True):
-    """An asset as it is written; a ticker and a type that are not follow from the symbol."""
+    """An asset as it is written. The ticker and the type follow from the symbol if they are absent."""
 
-    symbol: Symbol
-    polygon_ticker: (
+    symbol: Annotated[Symbol, Meta(title="Your platform's name of the asset")]
+    polygon_ticker: Annotated[
         Annotated[
             str,
             Meta(
@@ -180,38 +217,43 @@ class AssetSettings(_Section, frozen=True):
                 description=f"the provider's name with its prefix, such as {' or '.join(EXAMPLES.values())}",
             ),
         ]
-        | UnsetType
-    ) = UNSET
-    asset_type: AssetType | UnsetType = UNSET
-    name: str | None = None
+        | UnsetType,
+        Meta(title="The provider's name of the asset; needed if it does not follow from the symbol"),
+    ] = UNSET
+    asset_type: Annotated[AssetType | UnsetType, Meta(title="Class of the asset; metals are forex")] = UNSET
+    name: Annotated[str | None, Meta(title="Name for people")] = None
     priority: int | str | UnsetType = UNSET
-    update_frequency_seconds: Annotated[int, Meta(ge=1, le=31_536_000)] = 300
-    enabled: bool = True
-    bars: bool = True
+    update_frequency_seconds: Annotated[
+        int, Meta(ge=1, le=31_536_000, title="Maximum age in seconds of the price while its market is open")
+    ] = 300
+    enabled: Annotated[bool, Meta(title="false: leave the asset out")] = True
+    bars: Annotated[bool, Meta(title="false: keep the price only, and no 5-minute bars")] = True
 
 
 class PriorityAssetSettings(AssetSettings, frozen=True):
-    """A priority asset; its number is its place among them."""
+    """A priority asset. The number is its place among them."""
 
-    priority: (
+    priority: Annotated[
         Annotated[
             Annotated[int, Meta(ge=1)] | Literal["CRITICAL"],
             Meta(description="a whole number of 1 or more, the first to be refreshed, or CRITICAL"),
         ]
-        | UnsetType
-    ) = UNSET
+        | UnsetType,
+        Meta(title="Place among the priority assets"),
+    ] = UNSET
 
 
 class SecondaryAssetSettings(AssetSettings, frozen=True):
-    """A secondary asset; 2, 3 and 4 are the same as HIGH, MEDIUM and LOW."""
+    """A secondary asset. 2, 3 and 4 are the same as HIGH, MEDIUM and LOW."""
 
-    priority: (
+    priority: Annotated[
         Annotated[
             Literal["HIGH", "MEDIUM", "LOW", 2, 3, 4],
             Meta(description="one of HIGH, MEDIUM, LOW or their numbers 2, 3, 4"),
         ]
-        | UnsetType
-    ) = UNSET
+        | UnsetType,
+        Meta(title="Class among the secondary assets"),
+    ] = UNSET
 
 
 ASSET_LISTS: dict[str, type[AssetSettings]] = {

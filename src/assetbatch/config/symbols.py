@@ -9,7 +9,9 @@ from typing import ClassVar, NamedTuple, Self
 from assetbatch.domain.asset_classes import CLASSES, AssetType
 from assetbatch.secret import masked_name
 
-_LONGEST = 32
+MAX_SYMBOL_LENGTH = 32
+"""Maximum number of characters in a symbol."""
+
 ALIKE_HINT = "remove one of them, unless your platform tells them apart"
 _PREFIXES = "|".join(sorted({re.escape(one.prefix) for one in CLASSES if one.bases}))
 _PAIR = re.compile(rf"({_PREFIXES})?([A-Z0-9]{{2,10}}) ?[-/_.: ]? ?([A-Z]{{3}})(=X)?")
@@ -19,12 +21,14 @@ class Symbol(str):
     """A platform's name of an asset, kept as it is written."""
 
     __slots__ = ()
-    expected: ClassVar[str] = f"1 to {_LONGEST} visible characters, with single spaces at most between them"
+    expected: ClassVar[str] = (
+        f"1 to {MAX_SYMBOL_LENGTH} visible characters, with single spaces at most between them"
+    )
 
     @classmethod
     def parse(cls, value: object) -> Self:
         """Raises ValueError for what is no text, is too long, or could not be seen or told apart in a log."""
-        if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST or not value.isprintable():
+        if not isinstance(value, str) or not 1 <= len(value) <= MAX_SYMBOL_LENGTH or not value.isprintable():
             raise ValueError
         if value != " ".join(value.split()):
             raise ValueError
@@ -64,7 +68,7 @@ def plain(symbol: str) -> str:
     return "".join(filter(str.isalnum, folded)) or folded
 
 
-def likely_mistakes(symbols: Iterable[str]) -> list[str]:
+def lookalikes(symbols: Iterable[str]) -> list[str]:
     """Say which symbols differ in nothing but case or separators: most often one of them is meant."""
     groups: dict[str, list[str]] = {}
     for symbol in symbols:

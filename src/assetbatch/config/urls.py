@@ -8,9 +8,7 @@ repeats an address in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from ipaddress import ip_address
-from types import MappingProxyType
 from typing import ClassVar, Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -18,7 +16,6 @@ from assetbatch.config.wording import kind_of, shown
 from assetbatch.secret import HIDDEN, Secret, masked, may_be_quoted
 
 EMBEDDED = "embedded"
-PINGED_COMMANDS = ("run-priority", "run-queue", "enqueue-secondary", "status")
 
 _PRINTABLE = re.compile(r"[!-~]+")
 _BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
@@ -48,13 +45,15 @@ class ServerUrl(Secret):
         parts = urlsplit(self.reveal())
         login, at, host = parts.netloc.rpartition("@")
         query = "&".join(_masked_parameter(pair) for pair in parts.query.split("&") if pair)
-        shown = f"{parts.scheme}://{self._masked_login(login)}{at}{_masked(host)}{_masked(parts.path)}"
+        shown = (
+            f"{parts.scheme}://{self._masked_login(login)}{at}{masked_parts(host)}{masked_parts(parts.path)}"
+        )
         return f"{shown}?{query}" if query else shown
 
     @staticmethod
     def _masked_login(login: str) -> str:
         user, colon, _ = login.partition(":")
-        return f"{_masked(user)}{colon}{HIDDEN if colon else ''}"
+        return f"{masked_parts(user)}{colon}{HIDDEN if colon else ''}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.masked()!r})"
@@ -62,35 +61,22 @@ class ServerUrl(Secret):
     def __str__(self) -> str:
         return self.masked()
 
-    @classmethod
-    def parse(cls, value: object) -> Self:
-        """Checks scheme, host, port and percent-encoding; raises ValueError without the URL."""
-        if value == EMBEDDED:
-            return cls(EMBEDDED)
-        cls._check(_split(value, cls.expected, cls.schemes))
-        assert isinstance(value, str)
-        return cls(value)
-
-    @classmethod
-    def _check(cls, parts: SplitResult) -> None:
-        raise NotImplementedError
-
 
 def _masked_parameter(pair: str) -> str:
     name, equals, value = pair.partition("=")
-    shown = _masked(value) if name in _OPEN_PARAMETERS else HIDDEN
-    return f"{_masked(name)}{equals}{shown if equals else ''}"
+    shown = masked_parts(value) if name in _OPEN_PARAMETERS else HIDDEN
+    return f"{masked_parts(name)}{equals}{shown if equals else ''}"
 
 
-def _masked(text: str) -> str:
-    """A part of a URL as it may be shown: what its percent signs hide counts too."""
+def masked_parts(text: str) -> str:
+    """Return a part of a URL as it may be shown. What its percent signs hide counts too."""
     return "/".join(
         part if masked(plain := unquote(part)) == plain else masked(plain) for part in text.split("/")
     )
 
 
-def _split(value: object, expected: str, schemes: tuple[str, ...]) -> SplitResult:
-    """A URL's parts, once nothing in it can be read in two ways."""
+def split_url(value: object, expected: str, schemes: tuple[str, ...]) -> tuple[str, SplitResult]:
+    """Return a URL and its parts; raise ValueError if anything in it can be read in two ways."""
     if not isinstance(value, str):
         raise ValueError(f"found {kind_of(value)}, expected {expected}")
     if not _PRINTABLE.fullmatch(value):
@@ -112,12 +98,13 @@ def _split(value: object, expected: str, schemes: tuple[str, ...]) -> SplitResul
             "(@ is %40, : is %3A, / is %2F, ? is %3F, # is %23)"
         )
     try:
-        return urlsplit(value)
+        return value, urlsplit(value)
     except ValueError:  # unbalanced brackets of an IPv6 address
         raise ValueError(f"found a host that is no name and no address, expected {expected}") from None
 
 
-def _check_host(host_and_port: str, expected: str) -> None:
+def check_host(host_and_port: str, expected: str) -> None:
+    """Raise ValueError if this is no host, or no host with a port."""
     host, colon, port = host_and_port, "", ""
     if not re.fullmatch(r"\[[^\]]*\]", host_and_port):
         host, colon, port = host_and_port.rpartition(":")
@@ -137,9 +124,14 @@ class DatabaseUrl(ServerUrl):
     expected = "embedded, postgresql://… or postgres://…"
 
     @classmethod
-    def _check(cls, parts: SplitResult) -> None:
+    def parse(cls, value: object) -> Self:
+        """Check scheme, hosts, ports and percent-encoding; raise ValueError without the URL."""
+        if value == EMBEDDED:
+            return cls(EMBEDDED)
+        url, parts = split_url(value, cls.expected, cls.schemes)
         for host in parts.netloc.rpartition("@")[2].split(","):  # libpq takes several
-            _check_host(host, cls.expected)
+            check_host(host, cls.expected)
+        return cls(url)
 
     @classmethod
     def of_parts(
@@ -186,31 +178,40 @@ class RedisUrl(ServerUrl):
     def _masked_login(login: str) -> str:
         user, colon, _ = login.partition(":")
         return (
-            f"{_masked(user)}:{HIDDEN}" if colon else HIDDEN if login else ""
+            f"{masked_parts(user)}:{HIDDEN}" if colon else HIDDEN if login else ""
         )  # a lone word is most often the password
 
     @classmethod
-    def _check(cls, parts: SplitResult) -> None:
+    def parse(cls, value: object) -> Self:
+        """Check scheme, hosts, ports, path and percent-encoding; raise ValueError without the URL."""
+        if value == EMBEDDED:
+            return cls(EMBEDDED)
+        url, parts = split_url(value, cls.expected, cls.schemes)
         host = parts.netloc.rpartition("@")[2]
         if parts.scheme == "unix":
             if host or len(parts.path) < 2:
                 raise ValueError("found a unix:// URL without a path, expected unix:///path/of/the/socket")
-            return
+            return cls(url)
         if not host:
             raise ValueError(f"found a URL without a host, expected {cls.expected}")
         group = parts.scheme.partition("+")[2]
         for place in host.split(",") if group else (host,):
-            _check_host(place, cls.expected)
+            check_host(place, cls.expected)
             if not place:
                 raise ValueError(f"found an empty host between commas, expected {cls.expected}")
-        if group == "sentinel" and not re.fullmatch(r"/[A-Za-z0-9._%-]+(?:/[0-9]{1,5})?", parts.path):
-            raise ValueError(
-                "found no name of a master, expected it behind the sentinels, as in /mymaster or /mymaster/0"
-            )
-        if group == "cluster" and parts.path not in ("", "/", "/0"):
-            raise ValueError("found a path, expected none: a cluster has no numbered databases")
-        if not group and not re.fullmatch(r"/?|/[0-9]{1,5}", parts.path):  # redis-py would take database 0
-            raise ValueError("found a path that is no number, expected the number of a database, as in /0")
+        _check_redis_path(group, parts.path)
+        return cls(url)
+
+
+def _check_redis_path(group: str, path: str) -> None:
+    if group == "sentinel" and not re.fullmatch(r"/[A-Za-z0-9._%-]+(?:/[0-9]{1,5})?", path):
+        raise ValueError(
+            "found no name of a master, expected it behind the sentinels, as in /mymaster or /mymaster/0"
+        )
+    if group == "cluster" and path not in ("", "/", "/0"):
+        raise ValueError("found a path, expected none: a cluster has no numbered databases")
+    if not group and not re.fullmatch(r"/?|/[0-9]{1,5}", path):  # redis-py would take database 0
+        raise ValueError("found a path that is no number, expected the number of a database, as in /0")
 
 
 class HttpUrl(str):
@@ -221,26 +222,20 @@ class HttpUrl(str):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Raises ValueError for anything that is not `http://` or `https://` with a host."""
-        parts = _split(value, cls.expected, ("https", "http"))
+        """Check scheme, host and port; raise ValueError."""
+        url, parts = split_url(value, cls.expected, ("https", "http"))
         if "@" in parts.netloc:
             raise ValueError(f"found a user or password in the URL, expected none: {cls.expected}")
         if not parts.netloc:
             raise ValueError(f"found a URL without a host, expected {cls.expected}")
-        _check_host(parts.netloc, cls.expected)
-        cls._check(parts)
-        assert isinstance(value, str)
-        return cls(value.rstrip("/"))
+        check_host(parts.netloc, cls.expected)
+        return cls(url.rstrip("/"))
 
     def masked(self) -> str:
         """The address with `***` for each part that may be a secret, its whole query among them."""
         parts = urlsplit(self)
         query = f"?{HIDDEN}" if parts.query else ""
-        return f"{parts.scheme}://{_masked(parts.netloc)}{_masked(parts.path)}{query}"
-
-    @classmethod
-    def _check(cls, parts: SplitResult) -> None:
-        """What a subclass asks besides."""
+        return f"{parts.scheme}://{masked_parts(parts.netloc)}{masked_parts(parts.path)}{query}"
 
 
 class ApiUrl(HttpUrl):
@@ -250,7 +245,10 @@ class ApiUrl(HttpUrl):
     expected = "https://… (http:// only to an IP address or a host name without a dot)"
 
     @classmethod
-    def _check(cls, parts: SplitResult) -> None:
+    def parse(cls, value: object) -> Self:
+        """Check what HttpUrl checks, and that the key stays secret; raise ValueError."""
+        url = super().parse(value)
+        parts = urlsplit(url)
         if parts.query:
             raise ValueError(f"found a URL with a query, expected {cls.expected}")
         if parts.scheme == "http" and "." in (host := parts.hostname or ""):
@@ -260,72 +258,4 @@ class ApiUrl(HttpUrl):
                 raise ValueError(
                     f"found http:// to a host of the internet, expected {cls.expected}"
                 ) from None
-
-
-class PingUrls:
-    """Where to report that a command has ended: one address for all, or one for each.
-
-    Whoever knows such an address can report in our name, so it is a secret.
-    """
-
-    __slots__ = ("_urls",)
-    expected: ClassVar[str] = f"https://… or a mapping of {', '.join(PINGED_COMMANDS)} to such addresses"
-
-    def __init__(self, urls: Mapping[str, Secret]) -> None:
-        self._urls = MappingProxyType(dict(urls))
-
-    def for_command(self, command: str) -> Secret | None:
-        """The address to report this command to."""
-        return self._urls.get(command)
-
-    @classmethod
-    def parse(cls, value: object) -> Self:
-        """Takes a text or a mapping; raises ValueError naming the command whose address is wrong."""
-        if isinstance(value, str):
-            url = _ping_url(value, cls.expected)
-            return cls(dict.fromkeys(PINGED_COMMANDS, url))
-        if not isinstance(value, dict):
-            raise ValueError(f"found {kind_of(value)}, expected {cls.expected}")
-        urls = {}
-        for command, address in value.items():
-            if command not in PINGED_COMMANDS:
-                raise ValueError(f"found a key that is no command, expected {cls.expected}")
-            try:
-                urls[str(command)] = _ping_url(address, "https://…")
-            except ValueError as error:
-                raise ValueError(f"{error} (for {command})") from None
-        return cls(urls)
-
-    def masked(self) -> str:
-        """Scheme and host of each address."""
-        shown = {command: _masked_ping(url) for command, url in self._urls.items()}
-        if len(shown) == len(PINGED_COMMANDS) and len(set(self._urls.values())) == 1:
-            return next(iter(shown.values()))
-        return ", ".join(f"{command} {url}" for command, url in shown.items())
-
-    def __repr__(self) -> str:
-        return f"PingUrls({self.masked()!r})"
-
-    def __str__(self) -> str:
-        return self.masked()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, PingUrls) and other._urls == self._urls
-
-    def __hash__(self) -> int:
-        return hash(frozenset(self._urls.items()))
-
-
-def _ping_url(value: object, expected: str) -> Secret:
-    parts = _split(value, expected, ("https", "http"))
-    host = parts.netloc.rpartition("@")[2]
-    if not host:
-        raise ValueError(f"found a URL without a host, expected {expected}")
-    _check_host(host, expected)
-    assert isinstance(value, str)
-    return Secret(value)
-
-
-def _masked_ping(url: Secret) -> str:
-    parts = urlsplit(url.reveal())
-    return f"{parts.scheme}://{_masked(parts.netloc.rpartition('@')[2])}/{HIDDEN}"
+        return url

@@ -1,4 +1,4 @@
-"""How a mistake is told: what was found, and what is allowed, from the type of the setting."""
+"""How a problem is told: what was found, and what is allowed, from the type of the setting."""
 
 from __future__ import annotations
 
@@ -48,12 +48,14 @@ def allowed(kind: Any) -> str:
 
     A description in the type's `msgspec.Meta` goes before what follows from the type.
     """
-    from msgspec import inspect  # needed for a mistake only
+    from msgspec import inspect  # needed for a problem only
 
     def words(kind: inspect.Type) -> str:
         match kind:
             case inspect.Metadata(extra_json_schema={"description": str(description)}):
                 return description
+            case inspect.Metadata(type=inner):
+                return words(inner)
             case inspect.IntType(ge=low, le=high):
                 return f"a whole number{_range(low, high)}"
             case inspect.FloatType(ge=low, le=high):

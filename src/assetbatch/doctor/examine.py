@@ -9,13 +9,13 @@ from pathlib import Path
 from assetbatch.commands.init import look_at
 from assetbatch.config import Config
 from assetbatch.config.options import check_options
-from assetbatch.config.symbols import ALIKE_HINT, likely_mistakes
+from assetbatch.config.symbols import ALIKE_HINT, lookalikes
 from assetbatch.deadline import Deadline, monotonic
 from assetbatch.doctor.findings import (
-    Answer,
     Asked,
     Finding,
     Level,
+    ProviderClock,
     error,
     not_checked,
     of_adoption,
@@ -70,7 +70,7 @@ def examine_config(config: Config) -> Iterator[Finding]:
     counts = len(config.enabled_priority_assets), len(config.enabled_secondary_assets)
     where = masked(str(config.file)) if config.file else "the built-in configuration"
     yield ok("config", f"{where}: valid, {counts[0]} priority and {counts[1]} secondary assets")
-    for words in likely_mistakes(config.configured_symbols):
+    for words in lookalikes(config.configured_symbols):
         yield warning("config", words, ALIKE_HINT)
     if not any(counts):
         yield warning("config", "no asset is enabled: there is nothing to do", "enable some in config.yml")
@@ -279,7 +279,7 @@ def _provider(services: Services, deadline: Deadline) -> Sequence[Finding]:
         else:
             services.window.cancel(grant)
     markets = f"forex {status.fx or 'unknown'}, crypto {status.crypto or 'unknown'}"
-    return of_provider(Answer(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
+    return of_provider(ProviderClock(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
 
 
 def _record_call(services: Services, grant: Grant) -> None:

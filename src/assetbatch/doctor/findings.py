@@ -319,18 +319,18 @@ def of_locks(held: Mapping[Command, Sequence[int]], now_ms: int) -> list[Finding
     return findings
 
 
-class Answer(NamedTuple):
-    """What the provider said of itself: its time (None: nothing) and the open markets, in words."""
+class ProviderClock(NamedTuple):
+    """The provider's time (None: it said none) and its open markets, in words."""
 
     server_time_ms: int | None
     markets: str
 
 
-def of_provider(answer: Answer, asked: Asked) -> list[Finding]:
+def of_provider(found: ProviderClock, asked: Asked) -> list[Finding]:
     """Return that the provider has answered, `asked` by Redis' clock: the key is good."""
-    findings = [ok("vendor", f"answers, and takes the API key ({answer.markets})")]
-    if answer.server_time_ms is not None:
-        findings.append(clock("vendor", "the provider's clock", answer.server_time_ms, "redis'", asked))
+    findings = [ok("vendor", f"answers, and takes the API key ({found.markets})")]
+    if found.server_time_ms is not None:
+        findings.append(clock("vendor", "the provider's clock", found.server_time_ms, "redis'", asked))
     return findings
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from assetbatch.embedded import binaries, processes
-from assetbatch.embedded.server import Answer, Server
+from assetbatch.embedded.server import Readiness, Server
 from assetbatch.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -65,14 +65,14 @@ class PostgresqlServer(Server):
         host = quote(os.fspath(self.socket_folder), safe="")
         return f"postgresql://{ROLE}@/{DATABASE}?host={host}&port={PORT}"
 
-    def probe(self, socket_path: Path, timeout_seconds: float) -> Answer:
+    def probe(self, socket_path: Path, timeout_seconds: float) -> Readiness:
         """Log in and out again, in PostgreSQL's protocol, because importing a client library takes longer."""
         try:
             connection = processes.connect(socket_path, timeout_seconds)
         except (FileNotFoundError, ConnectionRefusedError):
-            return Answer.NOBODY_LISTENS
+            return Readiness.NOBODY_LISTENS
         except OSError:
-            return Answer.NOT_YET
+            return Readiness.NOT_YET
         reply = b""
         with connection:
             try:
@@ -82,7 +82,7 @@ class PostgresqlServer(Server):
                 connection.sendall(_TERMINATE)
             except OSError:
                 pass  # the answer, if any, is in reply
-        return Answer.READY if reply and _CANNOT_CONNECT_NOW not in reply else Answer.NOT_YET
+        return Readiness.READY if reply and _CANNOT_CONNECT_NOW not in reply else Readiness.NOT_YET
 
     def stop_requests(self, socket_path: Path) -> Iterator[float]:
         """A fast shutdown (SIGINT) rolls back open transactions and makes a checkpoint for a quick start.

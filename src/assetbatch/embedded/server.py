@@ -57,7 +57,7 @@ _COMPLAINTS = (
 _HARMLESS = "the database system is starting up"
 
 
-class Answer(enum.Enum):
+class Readiness(enum.Enum):
     """What a server says when asked whether it works."""
 
     READY = enum.auto()
@@ -90,7 +90,7 @@ class Server(ABC):
         """Where clients find it; only after `attach`."""
 
     @abstractmethod
-    def probe(self, socket_path: Path, timeout_seconds: float) -> Answer:
+    def probe(self, socket_path: Path, timeout_seconds: float) -> Readiness:
         """Ask at the socket whether it works."""
 
     @abstractmethod
@@ -265,12 +265,12 @@ class Server(ABC):
         heard = time.monotonic()
         for pause in locks.pauses():
             now = time.monotonic()
-            answer = self.probe(self.socket_folder / self.socket_name, max(0.1, deadline - now))
-            if answer is Answer.READY:
+            readiness = self.probe(self.socket_folder / self.socket_name, max(0.1, deadline - now))
+            if readiness is Readiness.READY:
                 return True
             if not self._is_alive():
                 return False
-            lost = not starting and answer is Answer.NOBODY_LISTENS
+            lost = not starting and readiness is Readiness.NOBODY_LISTENS
             if not lost:
                 heard = now
             elif now - heard > self.unheard_seconds and self._is_only_user():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from assetbatch.embedded import binaries, processes
-from assetbatch.embedded.server import Answer, Server
+from assetbatch.embedded.server import Readiness, Server
 from assetbatch.errors import RedisError
 
 if TYPE_CHECKING:
@@ -30,21 +30,21 @@ class ValkeyServer(Server):
         """A URL for redis-py."""
         return "unix://" + quote(os.fspath(self.socket_folder / self.socket_name))
 
-    def probe(self, socket_path: Path, timeout_seconds: float) -> Answer:
+    def probe(self, socket_path: Path, timeout_seconds: float) -> Readiness:
         """PING; any answer will do but that it is still loading its data."""
         try:
             connection = processes.connect(socket_path, timeout_seconds)
         except (FileNotFoundError, ConnectionRefusedError):
-            return Answer.NOBODY_LISTENS
+            return Readiness.NOBODY_LISTENS
         except OSError:
-            return Answer.NOT_YET
+            return Readiness.NOT_YET
         with connection:
             try:
                 connection.sendall(b"PING\r\n")
                 reply = connection.recv(64)
             except OSError:
-                return Answer.NOT_YET
-        return Answer.NOT_YET if not reply or reply.startswith(b"-LOADING") else Answer.READY
+                return Readiness.NOT_YET
+        return Readiness.NOT_YET if not reply or reply.startswith(b"-LOADING") else Readiness.READY
 
     def stop_requests(self, socket_path: Path) -> Iterator[float]:
         """SHUTDOWN, which it heeds at once, then SIGTERM, which it looks for every 100 ms."""

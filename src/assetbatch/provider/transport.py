@@ -56,7 +56,7 @@ _CERTIFICATE_HINT = (
 )
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """A complete HTTP answer: status, headers, decoded body."""
 
     status: int
@@ -290,7 +290,7 @@ class Transport:
         for scheme in ("http://", "https://"):  # the session's own adapters keep no deadline
             self._session.mount(scheme, _BoundedAdapter(tls))
 
-    def get(self, target: str, *, seconds: float) -> Answer:
+    def get(self, target: str, *, seconds: float) -> Response:
         """The answer to one GET of `target` (path and query) of whatever status, within `seconds`.
 
         Raises Refusal: PROVIDER_DOWN without a complete answer in time, NONSENSE for one that is too
@@ -320,7 +320,7 @@ class Transport:
         """Closes the kept connections."""
         self._session.close()
 
-    def _exchange(self, target: str, seconds: float) -> Answer:
+    def _exchange(self, target: str, seconds: float) -> Response:
         with self._session.get(
             self.origin + target, stream=True, allow_redirects=False, timeout=seconds
         ) as response:
@@ -330,7 +330,7 @@ class Transport:
             except (_TooLargeError, *_FAULTS):
                 if response.status_code == 200:
                     raise
-            return Answer(response.status_code, response.headers, body)
+            return Response(response.status_code, response.headers, body)
 
     def _read(self, response: requests.Response, body: bytearray) -> None:
         if response.headers.get("Content-Encoding", "").strip().lower() not in _ENCODINGS:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
+from assetbatch.domain.metrics import Series
+
 Points = Sequence[tuple[int, float]]
 Words = Callable[[float], str]
 
@@ -21,15 +23,6 @@ COLUMNS = 144
 
 PAUSE_STEPS = 3
 """A pause of more intervals than that breaks a line."""
-
-
-class Line(NamedTuple):
-    """One line of a chart: its CSS class and its points (Unix ms, value), ascending."""
-
-    style: str
-    points: Points
-    step_ms: int
-    """From one point to the next."""
 
 
 class Frame(NamedTuple):
@@ -51,69 +44,48 @@ class Frame(NamedTuple):
 
 def chart(
     title: str,
-    line: Line,
+    series: Series,
     start_ms: int,
     end_ms: int,
     words: Words,
     *,
+    are_counts: bool = False,
     limit: float | None = None,
     from_zero: bool = True,
+    style: str = "data",
     ends: tuple[str, ...] = ("24 h ago", "12 h ago", "now"),
 ) -> str:
-    """A line over the time from `start_ms` to `end_ms`, with the limit as a line of its own.
+    """Draw a series from `start_ms` to `end_ms`, as a line or as columns of counts, with the limit as a line.
 
-    `words` says a value with its unit, `ends` name moments at equal distances. Without points it says that
-    nothing was measured.
+    `words` writes a value with its unit, `ends` are the texts of moments at equal distances, `style` is the
+    CSS class. Without points the chart says that nothing was measured.
     """
-    points = _within(line.points, start_ms, end_ms)
+    points = [(at, value) for at, value in series.points if start_ms <= at <= end_ms]
+    head = f'<figure class="chart"><figcaption><strong>{escape(title)}</strong>'
     if not points:
-        return _nothing(title)
+        return f'{head}</figcaption><p class="none">nothing measured</p></figure>'
     values = [value for _, value in points]
-    frame = Frame(start_ms, end_ms, *_scale(values, limit, from_zero))
-    marks = _line(line, points, frame)
-    return _figure(title, _facts(values, words), marks, frame, words, limit, ends)
-
-
-def columns(
-    title: str,
-    line: Line,
-    start_ms: int,
-    end_ms: int,
-    words: Words,
-    *,
-    limit: float | None = None,
-    ends: tuple[str, ...] = ("24 h ago", "12 h ago", "now"),
-) -> str:
-    """Counts over the time from `start_ms` to `end_ms`, otherwise as `chart`.
-
-    A column is a part of the time: the mean of its intervals, and lighter the highest of them. An interval
-    without a point counted nothing. The last count is that of the newest interval, or of the one before
-    while that has only begun.
-    """
-    points = _within(line.points, start_ms, end_ms)
-    if not points:
-        return _nothing(title)
-    values = [value for _, value in points]
-    intervals = max(len(points), (end_ms - start_ms) // line.step_ms)
-    highest: dict[int, float] = {}
-    total: dict[int, float] = {}
-    for at, value in points:
-        place = min(COLUMNS - 1, (at - start_ms) * COLUMNS // (end_ms - start_ms))
-        highest[place] = max(value, highest.get(place, 0.0))
-        total[place] = total.get(place, 0.0) + value
-    in_each = max(1.0, intervals / COLUMNS)
-    means = {place: min(highest[place], value / in_each) for place, value in total.items()}
-    frame = Frame(start_ms, end_ms, *_scale(values, limit, True))
-    marks = f'<path class="{line.style} peak" d="{_columns(highest, frame)}"/>'
-    marks += f'<path class="{line.style} mean" d="{_columns(means, frame)}"/>'
-    last = values[-1] if points[-1][0] > end_ms - 2 * line.step_ms else 0.0
-    facts = {
-        "last": words(last),
-        "lowest": words(min(values) if len(points) == intervals else 0.0),
-        "mean": words(sum(values) / intervals),
-        "highest": words(max(values)),
-    }
-    return _figure(title, facts, marks, frame, words, limit, ends, keys={"mean": "mean", "highest": "peak"})
+    frame = Frame(start_ms, end_ms, *_scale(values, limit, from_zero or are_counts))
+    grid = "".join(f"M{WIDTH * quarter / 4:g} 0V{HEIGHT}" for quarter in (1, 2, 3))
+    marks = f'<path class="grid" d="{grid}M0 {frame.y(frame.low):.1f}H{WIDTH}"/>'
+    keys: dict[str, str] = {}  # facts with a mark of their own, and its CSS class
+    if are_counts:
+        keys = {"mean": "mean", "highest": "peak"}
+        drawn, facts = _columns(points, series.step_ms, frame, words, style)
+    else:
+        drawn, facts = _line(points, series.step_ms, frame, style), _facts(values, words)
+    marks += drawn
+    if limit is not None:
+        marks += f'<path class="limit" d="M0 {frame.y(limit):.1f}H{WIDTH}"/>'
+        facts, keys["limit"] = {**facts, "limit": words(limit)}, "limit"
+    return (
+        f'{head} <span class="said">{_keyed(facts, keys)}</span></figcaption>'
+        f'<div class="plot"><div class="scale" aria-hidden="true"><span>{escape(words(frame.high))}</span>'
+        f"<span>{escape(words(frame.low))}</span></div>"
+        f"{_svg(title, _said(facts), (WIDTH, HEIGHT), marks, stretched=True)}"
+        f'<div class="ends" aria-hidden="true">{"".join(f"<span>{escape(end)}</span>" for end in ends)}</div>'
+        "</div></figure>"
+    )
 
 
 def sparkline(title: str, points: Points, words: Words) -> str:
@@ -148,10 +120,6 @@ def _said(facts: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
-def _within(points: Points, start_ms: int, end_ms: int) -> Points:
-    return [(at, value) for at, value in points if start_ms <= at <= end_ms]
-
-
 def _scale(values: Sequence[float], limit: float | None, from_zero: bool) -> tuple[float, float]:
     """The lowest and the highest value that a chart has room for; never the same."""
     shown = [*values, *([limit] if limit is not None else []), *([0.0] if from_zero else [])]
@@ -161,66 +129,65 @@ def _scale(values: Sequence[float], limit: float | None, from_zero: bool) -> tup
     return (low, high + 1.0) if high == 0 else (low - abs(low) * 0.001, high + abs(high) * 0.001)
 
 
-def _line(line: Line, points: Points, frame: Frame) -> str:
-    """The line, broken at pauses; a point between two pauses is a dot."""
+def _line(points: Points, step_ms: int, frame: Frame, style: str) -> str:
+    """Draw a line that is broken at pauses. A point between two pauses is a dot."""
     pieces: list[list[str]] = []
     before: int | None = None
     for at, value in points:
-        if before is None or at - before > PAUSE_STEPS * line.step_ms:
+        if before is None or at - before > PAUSE_STEPS * step_ms:
             pieces.append([])
         pieces[-1].append(f"{frame.x(at):.1f} {frame.y(value):.1f}")
         before = at
     path = "".join(f"M{'L'.join(piece)}" for piece in pieces if len(piece) > 1)
     dots = "".join(f"M{piece[0]}h0" for piece in pieces if len(piece) == 1)
-    marks = f'<path class="{line.style}" d="{path}"/>' if path else ""
-    return marks + (f'<path class="{line.style} dot" d="{dots}"/>' if dots else "")
+    marks = f'<path class="{style}" d="{path}"/>' if path else ""
+    return marks + (f'<path class="{style} dot" d="{dots}"/>' if dots else "")
 
 
-def _columns(values: Mapping[int, float], frame: Frame) -> str:
+def _columns(
+    points: Points, step_ms: int, frame: Frame, words: Words, style: str
+) -> tuple[str, dict[str, str]]:
+    """Draw columns with their facts: each is the mean of its intervals and, lighter, the highest of them.
+
+    An interval without a point counted nothing. The last count is that of the newest interval, or of the one
+    before while the newest has only begun.
+    """
+    values = [value for _, value in points]
+    length_ms = frame.end_ms - frame.start_ms
+    intervals = max(len(points), length_ms // step_ms)
+    highest: dict[int, float] = {}
+    total: dict[int, float] = {}
+    for at, value in points:
+        place = min(COLUMNS - 1, (at - frame.start_ms) * COLUMNS // length_ms)
+        highest[place] = max(value, highest.get(place, 0.0))
+        total[place] = total.get(place, 0.0) + value
+    in_each = max(1.0, intervals / COLUMNS)
+    means = {place: min(highest[place], value / in_each) for place, value in total.items()}
     wide, ground = WIDTH / COLUMNS, f"{frame.y(0):.1f}"
-    return "".join(
-        f"M{place * wide:.1f} {ground}V{frame.y(value):.1f}H{(place + 1) * wide:.1f}V{ground}"
-        for place, value in values.items()
-        if value > 0
-    )
+    marks = ""
+    for kind, heights in (("peak", highest), ("mean", means)):
+        path = "".join(
+            f"M{place * wide:.1f} {ground}V{frame.y(value):.1f}H{(place + 1) * wide:.1f}V{ground}"
+            for place, value in heights.items()
+            if value > 0
+        )
+        marks += f'<path class="{style} {kind}" d="{path}"/>'
+    has_newest = points[-1][0] > frame.end_ms - 2 * step_ms
+    return marks, {
+        "last": words(values[-1] if has_newest else 0.0),
+        "lowest": words(min(values) if len(points) == intervals else 0.0),
+        "mean": words(sum(values) / intervals),
+        "highest": words(max(values)),
+    }
 
 
-def _nothing(title: str) -> str:
-    caption = f"<figcaption><strong>{escape(title)}</strong></figcaption>"
-    return f'<figure class="chart">{caption}<p class="none">nothing measured</p></figure>'
-
-
-def _figure(
-    title: str,
-    facts: Mapping[str, str],
-    marks: str,
-    frame: Frame,
-    words: Words,
-    limit: float | None,
-    ends: Sequence[str],
-    keys: Mapping[str, str] | None = None,
-) -> str:
-    """The drawing with its words; `keys` are the facts that have a mark of their own, and its CSS class."""
-    grid = "".join(f"M{WIDTH * quarter / 4:g} 0V{HEIGHT}" for quarter in (1, 2, 3))
-    drawn = f'<path class="grid" d="{grid}M0 {frame.y(frame.low):.1f}H{WIDTH}"/>{marks}'
-    keyed = dict(keys or {})
-    if limit is not None:
-        drawn += f'<path class="limit" d="M0 {frame.y(limit):.1f}H{WIDTH}"/>'
-        facts, keyed = {**facts, "limit": words(limit)}, {**keyed, "limit": "limit"}
-    said = ", ".join(
-        f'<span class="key {keyed[name]}">{name} {escape(value)}</span>'
-        if name in keyed
+def _keyed(facts: Mapping[str, str], keys: Mapping[str, str]) -> str:
+    """Write the facts, each with a sample of its mark if it has one."""
+    return ", ".join(
+        f'<span class="key {keys[name]}">{name} {escape(value)}</span>'
+        if name in keys
         else f"{name} {escape(value)}"
         for name, value in facts.items()
-    )
-    return (
-        f'<figure class="chart"><figcaption><strong>{escape(title)}</strong> '
-        f'<span class="said">{said}</span></figcaption>'
-        f'<div class="plot"><div class="scale" aria-hidden="true"><span>{escape(words(frame.high))}</span>'
-        f"<span>{escape(words(frame.low))}</span></div>"
-        f"{_svg(title, _said(facts), (WIDTH, HEIGHT), drawn, stretched=True)}"
-        f'<div class="ends" aria-hidden="true">{"".join(f"<span>{escape(end)}</span>" for end in ends)}</div>'
-        "</div></figure>"
     )
 
 

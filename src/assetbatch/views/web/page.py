@@ -31,7 +31,7 @@ from assetbatch.errors import AssetbatchError
 from assetbatch.health import AssetHealth, Health, HealthStatus, Severity
 from assetbatch.views import facts
 from assetbatch.views.terminal.style import asset_table_price, share
-from assetbatch.views.web.charts import Line, Points, chart, columns, direction, sparkline
+from assetbatch.views.web.charts import Points, chart, direction, sparkline
 
 SLOTS_DRAWN = 60
 """Up to so many calls of a window are drawn one by one."""
@@ -187,14 +187,14 @@ def _card(asset: AssetHealth, health: Health, series: Mapping[str, Series], clos
     figures = ""
     if len(closes) > 1:
         start_ms, end_ms = closes[0][0], closes[-1][0]
-        line = Line(direction(closes), closes, (end_ms - start_ms) // (len(closes) - 1))
+        line = Series("close", (end_ms - start_ms) // (len(closes) - 1), list(closes))
         ends = (moment(start_ms).removesuffix(" UTC"), moment(end_ms).removesuffix(" UTC"))
         title = f"{asset.symbol} price, newest day of bars (UTC)"
-        figures += chart(title, line, start_ms, end_ms, price, from_zero=False, ends=ends)
+        style = direction(closes)
+        figures += chart(title, line, start_ms, end_ms, price, from_zero=False, style=style, ends=ends)
     ages = series.get(age_of(asset.symbol))
     if ages is not None:
-        line = Line("data", ages.points, ages.step_ms)
-        figures += chart(f"{asset.symbol} age", line, now_ms - DAY_MS, now_ms, _seconds)
+        figures += chart(f"{asset.symbol} age", ages, now_ms - DAY_MS, now_ms, _seconds)
     return (
         f'<section class="card"><div class="top"><h3>{escape(asset.symbol)}</h3>'
         f'<p><span class="price">{asset_table_price(asset.last_price)}</span> {_change(asset)}</p></div>'
@@ -299,23 +299,26 @@ def _charts(health: Health, series: Mapping[str, Series]) -> str:
     now_ms = _now_ms(health)
     per_minute = health.plan["limit"] * MINUTE_MS / (health.plan["window_seconds"] * 1000)
     limit = per_minute if per_minute <= SLOTS_DRAWN else None
-    calls = columns("Calls a minute", _measured(series, CALLS), now_ms - DAY_MS, now_ms, _count, limit=limit)
-    wanted = (
+    shown = (
+        ("Calls a minute", CALLS, _count),
         ("Items in the queue", QUEUE_SIZE, _count),
         ("Duration of run-priority", PRIORITY_LATENCY, _milliseconds),
         ("Duration of run-queue", QUEUE_LATENCY, _milliseconds),
     )
-    lines = [
-        chart(title, _measured(series, metric), now_ms - DAY_MS, now_ms, words)
-        for title, metric, words in wanted
+    figures = [
+        chart(
+            title,
+            series.get(metric) or Series(metric, step_ms(metric), []),
+            now_ms - DAY_MS,
+            now_ms,
+            words,
+            are_counts=metric == CALLS,
+            limit=limit if metric == CALLS else None,
+        )
+        for title, metric, words in shown
     ]
-    cards = "".join(f'<div class="card">{figure}</div>' for figure in (calls, *lines))
+    cards = "".join(f'<div class="card">{figure}</div>' for figure in figures)
     return f'<div class="cards">{cards}</div>'
-
-
-def _measured(series: Mapping[str, Series], metric: str) -> Line:
-    found = series.get(metric) or Series(metric, step_ms(metric), [])
-    return Line("data", found.points, found.step_ms)
 
 
 def _cycles(health: Health) -> str:

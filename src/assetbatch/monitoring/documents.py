@@ -1,0 +1,86 @@
+"""The documents of `serve`: health, metrics and page. Each has a form for when Redis cannot be asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import msgspec
+
+from assetbatch.errors import AssetbatchError, UnreachableError
+from assetbatch.health import Health, encode
+from assetbatch.monitoring import snapshot
+from assetbatch.monitoring.server import Cached, Document
+from assetbatch.services import Services
+from assetbatch.views import prometheus
+from assetbatch.views.web.page import render_error
+
+log = logging.getLogger("assetbatch")
+
+OpenServices = Callable[[], AbstractContextManager[Services]]
+
+PAGE_REFRESH_SECONDS = 60
+"""Seconds after which a browser asks for the page again."""
+
+_JSON, _HTML = "application/json", "text/html; charset=utf-8"
+_HANGS = UnreachableError("this takes too long", hint="does redis or postgresql hang?")
+_BUG = Document(500, "text/plain; charset=utf-8", b"500 a bug; see the log\n")
+
+
+def documents(open_services: OpenServices, seconds: float) -> dict[str, Cached]:
+    """Return the documents by path. Each is made at most once in `seconds`."""
+    return {
+        path: Cached(_maker(open_services, render, render_down), seconds, render_down(_HANGS))
+        for path, render, render_down in (
+            ("/health/batch", _health, _health_down),
+            ("/metrics", _metrics, _metrics_down),
+            ("/", _page, _page_down),
+        )
+    }
+
+
+def _maker(
+    open_services: OpenServices,
+    render: Callable[[Services, Health], Document],
+    render_down: Callable[[AssetbatchError], Document],
+) -> Callable[[], Document]:
+    def make() -> Document:
+        try:
+            with open_services() as services:
+                return render(services, snapshot.health_document(services))
+        except AssetbatchError as error:
+            log.info("%s", error)
+            return render_down(error)
+        except Exception:
+            log.exception("a document could not be made")
+            return _BUG
+
+    return make
+
+
+def _health(_services: Services, health: Health) -> Document:
+    return Document(503 if health.status == "unhealthy" else 200, _JSON, encode(health) + b"\n")
+
+
+def _health_down(error: AssetbatchError) -> Document:
+    problem = {"message": error.message, "hint": error.hint, "severity": "critical"}
+    body = msgspec.json.encode({"status": "unhealthy", "problems": [problem]})
+    return Document(503, _JSON, body + b"\n")
+
+
+def _metrics(services: Services, health: Health) -> Document:
+    return Document(200, prometheus.CONTENT_TYPE, snapshot.metrics_text(services, health).encode())
+
+
+def _metrics_down(_error: AssetbatchError) -> Document:
+    return Document(200, prometheus.CONTENT_TYPE, snapshot.metrics_text_down().encode())
+
+
+def _page(services: Services, health: Health) -> Document:
+    text = snapshot.page(services, health, refresh_seconds=PAGE_REFRESH_SECONDS)
+    return Document(200, _HTML, text.encode())
+
+
+def _page_down(error: AssetbatchError) -> Document:
+    return Document(503, _HTML, render_error(error, refresh_seconds=PAGE_REFRESH_SECONDS).encode())
