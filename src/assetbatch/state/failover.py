@@ -257,12 +257,12 @@ class _Master(_Finder):
 
     def _ask(self) -> Address:
         named: list[Address | None] = []
-        refused: AuthenticationError | None = None
+        denied: AuthenticationError | None = None
         for sentinel in [*self._sentinels]:
             try:
                 answer: Any = sentinel.sentinel_get_master_addr_by_name(self._service)
             except AuthenticationError as error:
-                refused = error
+                denied = error
             except (
                 ConnectionError,
                 TimeoutError,
@@ -275,8 +275,8 @@ class _Master(_Finder):
                 if address and 2 * named.count(address) > len(self._places):
                     return address
         places = _named(self._places)
-        if refused is not None:
-            raise SentinelLoginError(f"the sentinels at {places}: {refused}")
+        if denied is not None:
+            raise SentinelLoginError(f"the sentinels at {places}: {denied}")
         if named and not any(named):
             raise NoSuchMasterError(f"no sentinel knows a master {self._service!r}")
         if not named:
