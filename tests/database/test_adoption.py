@@ -166,7 +166,7 @@ def test_on_a_platforms_tables_everything_works(platform: dict[str, str], empty:
     batch = Changes(
         prices=[Price(symbol="EURUSD", last_price=1.08345, bid=1.0834, as_of_ms=NOW_MS)],
         bars={"XAUUSD": bars, "EURUSD": bars},
-        spans=dict.fromkeys(("XAUUSD", "EURUSD"), spans),
+        coverage=dict.fromkeys(("XAUUSD", "EURUSD"), spans),
         outcomes=[Outcome("EURUSD", Status.SUCCESS), Outcome("XAUUSD", Status.NOT_ENTITLED, "upgrade " * 20)],
     )
     assert empty.save(batch, NOW_MS) == Saved(updated=list(batch.prices), unknown=[], bars_new=10)
@@ -176,7 +176,7 @@ def test_on_a_platforms_tables_everything_works(platform: dict[str, str], empty:
     assert stored["EURUSD"].last_price == 1.08345
     assert stored["EURUSD"].last_sync_ms == NOW_MS
     assert stored["EURUSD"].last_bar_ms == bars[-1].t_ms
-    assert stored["XAUUSD"].spans == stored["EURUSD"].spans == spans
+    assert stored["XAUUSD"].coverage == stored["EURUSD"].coverage == spans
     assert empty.gaps({"XAUUSD": (bars[0].t_ms, NOW_MS)}) == {"XAUUSD": [(bars[-1].end_ms, NOW_MS)]}
     assert stored["XAUUSD"].sync_status == "not_entitled"
     assert (stored["XAUUSD"].error_message or "").startswith("upgrade upgrade")

@@ -83,7 +83,9 @@ def batch(number: int) -> Changes:
     return Changes(
         prices=[Price(symbol=symbol, last_price=1.0 + number, as_of_ms=1000 + number) for symbol in SYMBOLS],
         bars=dict.fromkeys(SYMBOLS, bars),
-        spans={symbol: [CoveredInterval(0, 300 * BAR_MS, IntervalState.ASKED, NOW_MS)] for symbol in SYMBOLS},
+        coverage={
+            symbol: [CoveredInterval(0, 300 * BAR_MS, IntervalState.ASKED, NOW_MS)] for symbol in SYMBOLS
+        },
         outcomes=[Outcome(symbol, Status.SUCCESS) for symbol in SYMBOLS],
     )
 

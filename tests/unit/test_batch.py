@@ -401,8 +401,8 @@ class TestWhatIsSettled:
             NOW - 1,
         )
         expected = [span] if lack is Restriction.HISTORY else []
-        assert list(state.stored["BTCUSD"].spans) == expected
-        assert state.take_unsaved(0.0)[1].spans == ({"BTCUSD": expected} if expected else {})
+        assert list(state.stored["BTCUSD"].coverage) == expected
+        assert state.take_unsaved(0.0)[1].coverage == ({"BTCUSD": expected} if expected else {})
 
 
 class TestWhatIsStored:
@@ -423,24 +423,24 @@ class TestWhatIsStored:
         asked = CoveredInterval(START, START + HOUR_MS, IntervalState.ASKED, NOW)
         failed = CoveredInterval(START + HOUR_MS, NOW, IntervalState.FAILED, NOW, "503")
         for at_ms, span in ((START, asked), (START + HOUR_MS, failed)):
-            state.apply(RANGE, Findings(bars={"BTCUSD": [bar(at_ms)]}, spans={"BTCUSD": [span]}))
+            state.apply(RANGE, Findings(bars={"BTCUSD": [bar(at_ms)]}, coverage={"BTCUSD": [span]}))
         _, to_save = state.take_unsaved(0.0)
         assert to_save.bars == {"BTCUSD": [bar(START), bar(START + HOUR_MS)]}
-        assert to_save.spans == {"BTCUSD": [asked, failed]}
-        assert state.stored["BTCUSD"].spans == (asked, failed), "the next plan knows them"
+        assert to_save.coverage == {"BTCUSD": [asked, failed]}
+        assert state.stored["BTCUSD"].coverage == (asked, failed), "the next plan knows them"
 
     def test_of_an_asset_without_a_row_no_span_is(self) -> None:
         state = Batch(QUEUE, Entitlements(end_of_day=False), 0.0)
         state.add(WorkChunk([BTC], {}))
         state.apply(
-            RANGE, Findings(spans={"BTCUSD": [CoveredInterval(START, NOW, IntervalState.ASKED, NOW)]})
+            RANGE, Findings(coverage={"BTCUSD": [CoveredInterval(START, NOW, IntervalState.ASKED, NOW)]})
         )
-        assert state.take_unsaved(0.0)[1].spans == {}
+        assert state.take_unsaved(0.0)[1].coverage == {}
 
     def test_of_an_asset_with_no_span_is_none(self) -> None:
         state = batch(BTC)
-        state.apply(RANGE, Findings(spans={"BTCUSD": []}))
-        assert state.take_unsaved(0.0)[1].spans == {}
+        state.apply(RANGE, Findings(coverage={"BTCUSD": []}))
+        assert state.take_unsaved(0.0)[1].coverage == {}
 
     def test_counts_as_of_the_first_time_it_was_asked_for(self) -> None:
         state = batch(BTC, ETH)

@@ -208,7 +208,7 @@ class TestAPriceThatStandsStill:
             (WEDNESDAY - HOUR + 1, None, "fresh"),
         ):
             asked = CoveredInterval(then - DAY, asked_to_ms, IntervalState.ASKED, WEDNESDAY)
-            known_bars = structs.replace(stored, spans=(asked,), last_bar_ms=last_bar_ms)
+            known_bars = structs.replace(stored, coverage=(asked,), last_bar_ms=last_bar_ms)
             health = asset_health(asset, known_bars, known, WEDNESDAY, WEDNESDAY)
             assert health.state == state
             assert health.reason.startswith("quiet since 2026-11-18 10:00 UTC") is (state == "fresh")
@@ -218,7 +218,7 @@ class TestAPriceThatStandsStill:
         then = WEDNESDAY - 5 * HOUR
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
         asked = CoveredInterval(then + later_ms, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), spans=(asked,))
+        stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), coverage=(asked,))
         assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == state
 
     def test_is_quiet_where_an_older_answer_told_all_up_to_its_bar(self) -> None:
@@ -226,18 +226,18 @@ class TestAPriceThatStandsStill:
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
         older = CoveredInterval(then - DAY, then, IntervalState.ASKED, then)
         newer = CoveredInterval(then, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), spans=(older, newer))
+        stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), coverage=(older, newer))
         assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == "fresh"
 
     @pytest.mark.parametrize("state", [IntervalState.FAILED, IntervalState.REQUESTED])
     def test_is_not_quiet_where_no_answer_has_told_so(self, state: IntervalState) -> None:
         then = WEDNESDAY - 5 * HOUR
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
-        spans = (
+        coverage = (
             CoveredInterval(then - DAY, then - HOUR, IntervalState.ASKED),
             CoveredInterval(then - HOUR, WEDNESDAY, state, then),
         )
-        stored = structs.replace(refreshed(BTCUSD, then, WEDNESDAY), spans=spans)
+        stored = structs.replace(refreshed(BTCUSD, then, WEDNESDAY), coverage=coverage)
         assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == "stale"
 
     def test_is_no_holiday_of_crypto(self) -> None:
@@ -294,7 +294,7 @@ class TestAnAsset:
             last_sync_ms=WEDNESDAY - 60_000,
             sync_status=Status.SUCCESS,
             status_at_ms=WEDNESDAY,
-            spans=(asked,),
+            coverage=(asked,),
         )
         health = asset_health(structs.replace(EURUSD, priority=AssetPriority.HIGH), stored, PAID, WEDNESDAY)
         assert health == AssetHealth(
@@ -366,19 +366,19 @@ class TestAnAsset:
             asked = CoveredInterval(
                 begin, WEDNESDAY - on_its_way_ms - late_ms, IntervalState.ASKED, WEDNESDAY
             )
-            stored = structs.replace(refreshed(asset, WEDNESDAY, WEDNESDAY), spans=(asked,))
+            stored = structs.replace(refreshed(asset, WEDNESDAY, WEDNESDAY), coverage=(asked,))
             assert (asset_health(asset, stored, PAID, WEDNESDAY).complete == 1.0) is complete
 
     def test_of_a_plan_of_ended_days_waits_for_nothing_that_is_on_its_way(self) -> None:
         midnight = WEDNESDAY - 10 * HOUR
         asked = CoveredInterval(midnight - 3 * HOUR, midnight - HOUR, IntervalState.ASKED, midnight)
-        stored = structs.replace(refreshed(BTCUSD, midnight, WEDNESDAY), spans=(asked,))
+        stored = structs.replace(refreshed(BTCUSD, midnight, WEDNESDAY), coverage=(asked,))
         health = asset_health(BTCUSD, stored, FREE, WEDNESDAY)
         assert (health.complete, health.complete_since) == (0.666667, iso(midnight - 3 * HOUR))
 
     def test_that_keeps_no_bars_has_none_to_be_complete(self) -> None:
         asked = CoveredInterval(WEDNESDAY - HOUR, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        stored = structs.replace(refreshed(BTCUSD, WEDNESDAY, WEDNESDAY), spans=(asked,))
+        stored = structs.replace(refreshed(BTCUSD, WEDNESDAY, WEDNESDAY), coverage=(asked,))
         health = asset_health(structs.replace(BTCUSD, bars=False), stored, PAID, WEDNESDAY)
         assert (health.complete, health.complete_since) == (None, None)
 

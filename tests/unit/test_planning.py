@@ -149,7 +149,7 @@ class TestDue:
         before = stored(as_of_ms=midnight - 3 * HOUR, synced_ms=midnight - HOUR)
         asked = CoveredInterval(midnight - DAY, midnight, IntervalState.ASKED, midnight)
         assert due(EURUSD, before, FREE, WEDNESDAY).due
-        assert not due(EURUSD, msgspec.structs.replace(before, spans=(asked,)), FREE, WEDNESDAY).due
+        assert not due(EURUSD, msgspec.structs.replace(before, coverage=(asked,)), FREE, WEDNESDAY).due
 
     def test_the_free_plan_is_fresh_when_complete_up_to_new_york_midnight(self) -> None:
         midnight = new_york("2026-11-18T00:00")
@@ -295,15 +295,15 @@ class TestCalls:
         midnight = new_york("2026-11-18T00:00")
         begin = midnight - 100 * DAY
         hole = midnight - 20 * DAY
-        spans = (
+        coverage = (
             CoveredInterval(begin, hole, IntervalState.ASKED, begin),
             CoveredInterval(hole, hole + DAY, IntervalState.FAILED, WEDNESDAY - FAILED_AGAIN_MS, "HTTP 503"),
             CoveredInterval(hole + DAY, midnight - DAY, IntervalState.ASKED, begin),
         )
-        before = StoredAsset(symbol="BTCUSD", last_bar_ms=midnight - DAY - BAR_MS, spans=spans)
+        before = StoredAsset(symbol="BTCUSD", last_bar_ms=midnight - DAY - BAR_MS, coverage=coverage)
         assert latest_range(BTCUSD, before, FREE, WEDNESDAY) == (hole, midnight)
-        recent = (spans[0], msgspec.structs.replace(spans[1], asked_ms=WEDNESDAY - HOUR), spans[2])
-        before = msgspec.structs.replace(before, spans=recent)
+        recent = (coverage[0], msgspec.structs.replace(coverage[1], asked_ms=WEDNESDAY - HOUR), coverage[2])
+        before = msgspec.structs.replace(before, coverage=recent)
         assert latest_range(BTCUSD, before, FREE, WEDNESDAY) == (midnight - 2 * DAY, midnight)
 
     def test_the_first_range_of_the_queue_looks_whether_the_free_plan_shows_the_running_day(self) -> None:
@@ -324,7 +324,7 @@ class TestThePast:
     KNOWN = StoredAsset(
         symbol="BTCUSD",
         last_bar_ms=new_york("2026-11-17T23:55"),
-        spans=(
+        coverage=(
             CoveredInterval(new_york("2026-01-01"), new_york("2026-03-01"), IntervalState.REQUESTED),
             CoveredInterval(new_york("2026-03-01"), new_york("2026-11-18"), IntervalState.ASKED, 1),
         ),
@@ -370,7 +370,7 @@ class TestThePast:
         assert only_range(calls) == (new_york("2026-02-01"), new_york("2026-02-21") - 1)
 
     def test_a_bar_of_no_use_is_asked_for_again_after_pauses_that_double(self) -> None:
-        start_ms, end_ms = self.KNOWN.spans[0].start_ms, self.KNOWN.spans[0].start_ms + BAR_MS
+        start_ms, end_ms = self.KNOWN.coverage[0].start_ms, self.KNOWN.coverage[0].start_ms + BAR_MS
         for age_ms, pause_ms in (
             (0, FAILED_AGAIN_MS),
             (12 * HOUR, 12 * HOUR),
@@ -381,7 +381,7 @@ class TestThePast:
             faulty = CoveredInterval(
                 start_ms, end_ms, IntervalState.FAILED, asked_ms, "any words", IntervalFault.UNUSABLE_BAR
             )
-            stored = msgspec.structs.replace(self.KNOWN, spans=(faulty,))
+            stored = msgspec.structs.replace(self.KNOWN, coverage=(faulty,))
             assert askable(BTCUSD, stored, start_ms, end_ms, asked_ms + pause_ms - 1) == []
             assert askable(BTCUSD, stored, start_ms, end_ms, asked_ms + pause_ms) == [faulty]
 
@@ -439,7 +439,7 @@ def plannings(
         before[asset.symbol] = StoredAsset(
             symbol=asset.symbol,
             last_bar_ms=draw(st.none() | st.just(midnight - draw(st.integers(1, 90)) * DAY)),
-            spans=tuple(record((), news)),
+            coverage=tuple(record((), news)),
         )
     kinds = draw(
         st.lists(
@@ -534,7 +534,7 @@ class TestEveryPlan:
             assert 0 <= call.end_ms - call.start_ms <= PAGE_MS + HOUR  # a day of 25 hours
             if all(item.kind is WorkKind.HISTORY for item in call.work):
                 asset = call.work[0].asset
-                missing = unanswered(before[asset.symbol].spans, call.start_ms, call.end_ms + 1)
+                missing = unanswered(before[asset.symbol].coverage, call.start_ms, call.end_ms + 1)
                 assert any(open_ms_between(asset.market, gap.start_ms, gap.end_ms) for gap in missing)
 
     @given(plannings())
@@ -565,14 +565,14 @@ def test_pages_of_the_past_are_due_and_cover_all_that_is_worth_a_call(
 class TestBarsBehind:
     def test_bars_are_behind_when_the_frequency_asks_for_a_finished_one(self) -> None:
         asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        at = msgspec.structs.replace(stored(as_of_ms=WEDNESDAY, synced_ms=WEDNESDAY), spans=(asked,))
+        at = msgspec.structs.replace(stored(as_of_ms=WEDNESDAY, synced_ms=WEDNESDAY), coverage=(asked,))
         assert not bars_lag(EURUSD, at, PAID, WEDNESDAY + BAR_MS - 1)
         assert bars_lag(EURUSD, at, PAID, WEDNESDAY + BAR_MS)
 
     def test_not_while_the_market_is_closed_and_the_last_bar_is_there(self) -> None:
         close = new_york("2026-11-20T17:00")
         asked = CoveredInterval(close - DAY, close, IntervalState.ASKED, close)
-        at = msgspec.structs.replace(stored(as_of_ms=close, synced_ms=close), spans=(asked,))
+        at = msgspec.structs.replace(stored(as_of_ms=close, synced_ms=close), coverage=(asked,))
         assert not bars_lag(EURUSD, at, PAID, SUNDAY)
 
     def test_never_where_the_price_comes_from_the_bars_anyway(self) -> None:

@@ -137,7 +137,7 @@ class TestAPriceIsDue:
 
     def test_where_snapshots_bring_it_though_its_bars_are_known_to_now(self) -> None:
         asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        before = stored(WEDNESDAY - HOUR, WEDNESDAY - HOUR, spans=(asked,))
+        before = stored(WEDNESDAY - HOUR, WEDNESDAY - HOUR, coverage=(asked,))
         assert due(before, WEDNESDAY)[0]
         assert not due(before, WEDNESDAY, paid_without(Restriction.SNAPSHOT))[0]
 
@@ -213,12 +213,12 @@ class TestBarsAreBehind:
     @pytest.mark.parametrize(("frequency", "behind_ms"), [(60, BAR), (300, BAR), (3600, HOUR)])
     def test_by_a_bar_or_by_the_assets_frequency(self, frequency: int, behind_ms: int) -> None:
         asset = structs.replace(BTCUSD, update_frequency_seconds=frequency)
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(ASKED_TO_WEDNESDAY,))
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=(ASKED_TO_WEDNESDAY,))
         assert not bars_lag(asset, before, PAID, WEDNESDAY + behind_ms - 1)
         assert bars_lag(asset, before, PAID, WEDNESDAY + behind_ms)
 
     def test_only_of_what_the_plan_shows(self) -> None:
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(ASKED_TO_WEDNESDAY,))
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=(ASKED_TO_WEDNESDAY,))
         now_ms = WEDNESDAY + BAR + 15 * MINUTE
         known = delayed(now_ms, CRYPTO)
         assert not bars_lag(BTCUSD, before, known, now_ms - 1)
@@ -226,7 +226,7 @@ class TestBarsAreBehind:
 
     def test_not_while_the_ledger_knows_that_there_are_none(self) -> None:
         asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        assert not bars_lag(BTCUSD, stored(WEDNESDAY, WEDNESDAY, spans=(asked,)), PAID, WEDNESDAY)
+        assert not bars_lag(BTCUSD, stored(WEDNESDAY, WEDNESDAY, coverage=(asked,)), PAID, WEDNESDAY)
 
     def test_whatever_bars_another_program_has_stored(self) -> None:
         for last_bar_ms in (WEDNESDAY - BAR, WEDNESDAY + DAY):
@@ -234,11 +234,11 @@ class TestBarsAreBehind:
 
     def test_not_for_a_day_after_the_plan_has_refused_them(self) -> None:
         refused = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.NOT_IN_PLAN, WEDNESDAY)
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(refused,))
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=(refused,))
         assert not bars_lag(BTCUSD, before, PAID, WEDNESDAY + DAY - 1)
         assert bars_lag(BTCUSD, before, PAID, WEDNESDAY + DAY)
         older = structs.replace(
-            before, spans=(refused, CoveredInterval(WEDNESDAY, WEDNESDAY + BAR, IntervalState.REQUESTED))
+            before, coverage=(refused, CoveredInterval(WEDNESDAY, WEDNESDAY + BAR, IntervalState.REQUESTED))
         )
         assert bars_lag(BTCUSD, older, PAID, WEDNESDAY + 1)  # the newest row counts
 
@@ -249,20 +249,20 @@ class TestBarsAreBehind:
 
     def test_and_queued_not_within_half_an_hour_of_a_failure(self) -> None:
         failed = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.FAILED, WEDNESDAY, "HTTP 503")
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(failed,))
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=(failed,))
         assert bars_lag(BTCUSD, before, PAID, WEDNESDAY + 1)
         assert not bars_to_queue(BTCUSD, before, PAID, WEDNESDAY + 30 * MINUTE - 1)
         assert bars_to_queue(BTCUSD, before, PAID, WEDNESDAY + 30 * MINUTE)
 
     def test_and_queued_never_where_they_are_not_behind(self) -> None:
         asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        assert not bars_to_queue(BTCUSD, stored(WEDNESDAY, WEDNESDAY, spans=(asked,)), PAID, WEDNESDAY)
+        assert not bars_to_queue(BTCUSD, stored(WEDNESDAY, WEDNESDAY, coverage=(asked,)), PAID, WEDNESDAY)
 
     def test_of_an_asset_without_a_row_always(self) -> None:
         verdict = assess(Work(BTCUSD, WorkKind.BARS), None, PAID, WEDNESDAY)
         assert (verdict.due, verdict.why.text) == (True, "bars behind")
         asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(asked,))
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=(asked,))
         verdict = assess(Work(BTCUSD, WorkKind.BARS), before, PAID, WEDNESDAY)
         assert (verdict.due, verdict.why.text) == (False, "bars up to date")
 
@@ -310,17 +310,17 @@ class TestAPageOfThePast:
 
     def test_is_asked_for_from_the_first_to_the_last_of_what_is_missing(self) -> None:
         start_ms = to_ms(datetime(2026, 10, 1, tzinfo=new_york_zone()))
-        spans = tuple(
+        coverage = tuple(
             CoveredInterval(start_ms + first * HOUR, start_ms + last * HOUR, IntervalState.ASKED, 1)
             for first, last in ((0, 5), (10, 20), (50, 80))
         )
-        before = stored(WEDNESDAY, WEDNESDAY, spans=spans)
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=coverage)
         wanted = history_range(page(BTCUSD, self.FIRST, self.LAST), before, PAID, WEDNESDAY)
         assert wanted == (start_ms + 5 * HOUR, start_ms + 50 * HOUR)
 
     def test_is_none_for_an_asset_that_is_unknown_refused_or_keeps_no_bars(self) -> None:
         wanted = CoveredInterval(MIDNIGHT - 300 * DAY, MIDNIGHT - 200 * DAY, IntervalState.REQUESTED)
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(wanted,))
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=(wanted,))
         assert pages_to_ask(BTCUSD, before, PAID, WEDNESDAY)
         assert not pages_to_ask(BTCUSD, None, PAID, WEDNESDAY)
         assert not pages_to_ask(structs.replace(BTCUSD, bars=False), before, PAID, WEDNESDAY)
@@ -332,26 +332,26 @@ class TestAPageOfThePast:
 class TestWhatIsWorthACall:
     START = MIDNIGHT - 10 * DAY
 
-    def spans(
+    def coverage(
         self, state: IntervalState, asked_ms: int | None = None, error: str | None = None
     ) -> list[CoveredInterval]:
         hole = CoveredInterval(self.START, self.START + DAY, state, asked_ms, error)
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(hole,))
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=(hole,))
         return askable(BTCUSD, before, self.START, self.START + DAY, WEDNESDAY)
 
     def test_is_what_was_never_asked_for(self) -> None:
-        assert self.spans(IntervalState.REQUESTED)
-        assert not self.spans(IntervalState.ASKED, 1)
-        assert not self.spans(IntervalState.NOT_IN_PLAN, 1)
+        assert self.coverage(IntervalState.REQUESTED)
+        assert not self.coverage(IntervalState.ASKED, 1)
+        assert not self.coverage(IntervalState.NOT_IN_PLAN, 1)
 
     def test_is_what_failed_six_hours_ago(self) -> None:
-        assert self.spans(IntervalState.FAILED, WEDNESDAY - 6 * HOUR, "HTTP 503")
-        assert not self.spans(IntervalState.FAILED, WEDNESDAY - 6 * HOUR + 1, "HTTP 503")
-        assert self.spans(IntervalState.FAILED, None)
+        assert self.coverage(IntervalState.FAILED, WEDNESDAY - 6 * HOUR, "HTTP 503")
+        assert not self.coverage(IntervalState.FAILED, WEDNESDAY - 6 * HOUR + 1, "HTTP 503")
+        assert self.coverage(IntervalState.FAILED, None)
 
     def test_is_nothing_before_the_beginning_of_the_assets_history(self) -> None:
         before = stored(
-            WEDNESDAY, WEDNESDAY, spans=(CoveredInterval(self.START, MIDNIGHT, IntervalState.REQUESTED),)
+            WEDNESDAY, WEDNESDAY, coverage=(CoveredInterval(self.START, MIDNIGHT, IntervalState.REQUESTED),)
         )
         (found,) = askable(BTCUSD, before, self.START - DAY, MIDNIGHT - DAY, WEDNESDAY)
         assert (found.start_ms, found.end_ms) == (self.START, MIDNIGHT - DAY)
@@ -359,8 +359,10 @@ class TestWhatIsWorthACall:
         assert not askable(BTCUSD, stored(WEDNESDAY, WEDNESDAY), self.START, MIDNIGHT, WEDNESDAY)
 
     def test_is_nothing_of_a_closed_market(self) -> None:
-        spans = (CoveredInterval(CLOSE, CLOSE + DAY, IntervalState.REQUESTED),)
-        assert not askable(EURUSD, stored(CLOSE, CLOSE, spans=spans), CLOSE, CLOSE + DAY, CLOSE + 2 * DAY)
+        coverage = (CoveredInterval(CLOSE, CLOSE + DAY, IntervalState.REQUESTED),)
+        assert not askable(
+            EURUSD, stored(CLOSE, CLOSE, coverage=coverage), CLOSE, CLOSE + DAY, CLOSE + 2 * DAY
+        )
 
 
 class TestTheLatestRange:
@@ -371,7 +373,7 @@ class TestTheLatestRange:
 
     def test_of_bars_that_are_known_to_now_begins_with_today_a_millisecond_after_midnight(self) -> None:
         asked = CoveredInterval(MIDNIGHT - DAY, MIDNIGHT + BAR, IntervalState.ASKED, MIDNIGHT)
-        before = stored(MIDNIGHT, MIDNIGHT, spans=(asked,))
+        before = stored(MIDNIGHT, MIDNIGHT, coverage=(asked,))
         assert latest_range(BTCUSD, before, PAID, MIDNIGHT + 1) == (MIDNIGHT, MIDNIGHT + 1)
 
     def test_begins_with_a_whole_bar(self) -> None:

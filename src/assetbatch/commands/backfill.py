@@ -109,7 +109,7 @@ def plan_backfill(
         symbol = asset.symbol
         history_ms = known.history_from_ms(asset.asset_type, now_ms)
         intervals[symbol], report = _plan_symbol(
-            asset, stored[symbol].spans, ranges[symbol], history_ms, gaps.get(symbol, ())
+            asset, stored[symbol].coverage, ranges[symbol], history_ms, gaps.get(symbol, ())
         )
         reports.append(report)
     of_assets = (
@@ -121,7 +121,7 @@ def plan_backfill(
 
 def apply(services: Services, plan: BackfillPlan, now_ms: int) -> int:
     """Store what is wanted and queue the pages that find room. Return how many are in the queue."""
-    services.store.save(Changes(spans=plan.intervals), now_ms)
+    services.store.save(Changes(coverage=plan.intervals), now_ms)
     enqueued = _queue_pages(services, plan.work)
     return len(enqueued.added) + len(enqueued.duplicates)
 
@@ -155,7 +155,7 @@ def _forecast(
 
 def _plan_symbol(
     asset: Asset,
-    spans: Sequence[CoveredInterval],
+    coverage: Sequence[CoveredInterval],
     wanted: tuple[int, int],
     history_ms: int,
     gaps: Sequence[tuple[int, int]],
@@ -167,7 +167,7 @@ def _plan_symbol(
     start_ms, end_ms = wanted
     edge_ms = min(end_ms, history_ms)
     known_from_ms = max(start_ms, edge_ms)
-    unasked = [(one.start_ms, one.end_ms) for one in unanswered(spans, known_from_ms, end_ms)]
+    unasked = [(one.start_ms, one.end_ms) for one in unanswered(coverage, known_from_ms, end_ms)]
     missing = [
         piece
         for stretch in unasked

@@ -47,7 +47,7 @@ def find_gaps(
     )
     found = []
     for asset in assets:
-        spans = stored[asset.symbol].spans if asset.symbol in stored else ()
+        coverage = stored[asset.symbol].coverage if asset.symbol in stored else ()
         visible_until_ms = floor_to_bar(known.visible_until_ms(asset.asset_type, now_ms))
         missing = without_bars.get(asset.symbol, [])
         found.append(
@@ -55,8 +55,8 @@ def find_gaps(
                 symbol=asset.symbol,
                 from_ms=starts.get(asset.symbol),
                 visible_until_ms=visible_until_ms,
-                complete=completeness(asset.market, spans, visible_until_ms),
-                gaps=explained_gaps(asset.market, spans, missing, visible_until_ms, include_closed=closed),
+                complete=completeness(asset.market, coverage, visible_until_ms),
+                gaps=explained_gaps(asset.market, coverage, missing, visible_until_ms, include_closed=closed),
             )
         )
     return found
@@ -65,7 +65,7 @@ def find_gaps(
 def _history_start(stored: StoredAsset | None, from_ms: int | None) -> int | None:
     if stored is None or from_ms is not None:
         return from_ms if stored else None
-    return stored.spans[0].start_ms if stored.spans else None
+    return stored.coverage[0].start_ms if stored.coverage else None
 
 
 def choose(assets: Iterable[Asset], symbols: Sequence[str]) -> list[Asset]:

@@ -55,7 +55,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
             status_at_ms=status_at_ms,
             error_message=error_message,
             last_bar_ms=last_bar_ms,
-            spans=coverage.decode(ledger),
+            coverage=coverage.decode(ledger),
             rejected_ms=rejected_ms,
             rejected_since_ms=rejected_since_ms,
         )

@@ -176,7 +176,7 @@ class _Saving:
                 self._rejected_bars.get(symbol, {}),
                 self._asked_ms[symbol],
             )
-            for symbol, some in self._batch.spans.items()
+            for symbol, some in self._batch.coverage.items()
             if symbol in self._stored and some
         }
 

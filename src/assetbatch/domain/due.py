@@ -166,7 +166,7 @@ def _refreshed(case: _Case, stored: StoredAsset, as_of_ms: int, last_sync_ms: in
     visible_until_ms = known.visible_until_ms(asset.asset_type, now_ms, ticker)
     complete_to_ms = as_of_ms if stored.fetched_to_ms is None else stored.fetched_to_ms
     if not case.by_snapshot:  # then the price follows from the bars
-        complete_to_ms = max(complete_to_ms, asked_to(stored.spans, now_ms) or 0)
+        complete_to_ms = max(complete_to_ms, asked_to(stored.coverage, now_ms) or 0)
     frequency_ms = asset.update_frequency_seconds * SECOND_MS
     return _Refreshed(
         now_ms=now_ms,
@@ -248,10 +248,10 @@ def bars_lag(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int
         return False
     if _left_by(IntervalState.NOT_IN_PLAN, stored, now_ms - NOT_ENTITLED_AGAIN_MS):
         return False
-    if stored.spans and not worth_a_call(stored.spans[-1], now_ms, IntervalState.REJECTED):
+    if stored.coverage and not worth_a_call(stored.coverage[-1], now_ms, IntervalState.REJECTED):
         return False
     visible = last_open(asset.market, min(now_ms, known.visible_until_ms(asset.asset_type, now_ms)))
-    known_to = asked_to(stored.spans, now_ms) or 0  # not the last bar: another program may have stored it
+    known_to = asked_to(stored.coverage, now_ms) or 0  # not the last bar: another program may have stored it
     return visible - known_to >= max(BAR_MS, asset.update_frequency_seconds * 1000)
 
 
@@ -267,7 +267,7 @@ def bars_to_queue(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms
 
 def _left_by(state: IntervalState, stored: StoredAsset, since_ms: int) -> bool:
     """Return whether the newest covered interval has this state and was learned since a moment."""
-    last = stored.spans[-1] if stored.spans else None
+    last = stored.coverage[-1] if stored.coverage else None
     return last is not None and last.state is state and (last.asked_ms or 0) > since_ms
 
 

@@ -106,7 +106,7 @@ class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     `as_of_ms` is the moment of the stored price, which others may have written; `fetched_to_ms` that of the
     newest price that came. `last_sync_ms` is the last success, `status_at_ms` when `sync_status` was last
     written (failures too), `platform_status` the word in the platform's own row,
-    `last_bar_ms` the start of the newest stored bar, `spans` the coverage of its bars, ascending.
+    `last_bar_ms` the start of the newest stored bar, `coverage` the coverage of its bars, ascending.
     """
 
     symbol: str
@@ -122,7 +122,7 @@ class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     status_at_ms: int | None = None
     error_message: str | None = None
     last_bar_ms: int | None = None
-    spans: tuple[CoveredInterval, ...] = ()
+    coverage: tuple[CoveredInterval, ...] = ()
     rejected_ms: int | None = None
     """When the database last refused this symbol, if nothing was recorded of it since."""
     rejected_since_ms: int | None = None
@@ -141,14 +141,14 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What a cycle has learned: prices, bars by symbol, and how it went for each symbol.
 
     Of several prices of a symbol the newest counts, of several bars with one start and of several
-    outcomes of a symbol the last. `spans` is what is now known of intervals of bars, applied in order.
+    outcomes of a symbol the last. `coverage` is what is now known of intervals of bars, applied in order.
     `asked_ms` is when each symbol was asked for, if not just now: an answer that was asked for later wins.
     `from_bars` are the symbols whose price follows from the bars of this batch.
     """
 
     prices: Sequence[Price] = ()
     bars: Mapping[str, Sequence[Bar]] = {}
-    spans: Mapping[str, Sequence[CoveredInterval]] = {}
+    coverage: Mapping[str, Sequence[CoveredInterval]] = {}
     outcomes: Sequence[Outcome] = ()
     asked_ms: Mapping[str, int] = {}
     from_bars: Collection[str] = frozenset()
@@ -156,13 +156,13 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to store."""
-        return not (self.prices or self.bars or self.spans or self.outcomes)
+        return not (self.prices or self.bars or self.coverage or self.outcomes)
 
     @property
     def symbols(self) -> list[str]:
         """Every symbol of the batch, each once."""
         prices, outcomes = (item.symbol for item in self.prices), (item.symbol for item in self.outcomes)
-        news = (symbol for symbol, some in self.spans.items() if some)
+        news = (symbol for symbol, some in self.coverage.items() if some)
         return list(dict.fromkeys([*prices, *self.bars, *news, *outcomes]))
 
     def only(self, symbols: Collection[str]) -> Changes:
@@ -171,7 +171,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
             self,
             prices=[price for price in self.prices if price.symbol in symbols],
             bars={symbol: bars for symbol, bars in self.bars.items() if symbol in symbols},
-            spans={symbol: spans for symbol, spans in self.spans.items() if symbol in symbols},
+            coverage={symbol: coverage for symbol, coverage in self.coverage.items() if symbol in symbols},
             outcomes=[outcome for outcome in self.outcomes if outcome.symbol in symbols],
         )
 

@@ -26,7 +26,7 @@ def _bars_known_to(stored: StoredAsset | None, now_ms: int) -> int:
     """Return the moment up to which the bars are stored or known not to exist; 0 without any."""
     if stored is None:
         return 0
-    return max(bars_stored_to(stored, now_ms), asked_to(stored.spans, now_ms) or 0)
+    return max(bars_stored_to(stored, now_ms), asked_to(stored.coverage, now_ms) or 0)
 
 
 def bars_stored_to(stored: StoredAsset, now_ms: int) -> int:
@@ -50,10 +50,10 @@ def history_range(
     end_ms = min(end_ms, floor_to_bar(known.ask_to_ms(asset.asset_type, now_ms)))
     if start_ms >= end_ms:
         return None
-    spans = stored.spans if stored else ()
+    coverage = stored.coverage if stored else ()
     missing = [
         interval
-        for interval in unanswered(spans, start_ms, end_ms)
+        for interval in unanswered(coverage, start_ms, end_ms)
         if open_ms_between(asset.market, interval.start_ms, interval.end_ms)
     ]
     return (missing[0].start_ms, missing[-1].end_ms) if missing else None
@@ -98,11 +98,11 @@ def askable(
     They lie after the beginning of this asset's history, were open for trading, and were not asked for yet or
     failed a while ago.
     """
-    if stored is None or not stored.spans:
+    if stored is None or not stored.coverage:
         return []
     return [
         interval
-        for interval in unanswered(stored.spans, max(start_ms, stored.spans[0].start_ms), end_ms)
+        for interval in unanswered(stored.coverage, max(start_ms, stored.coverage[0].start_ms), end_ms)
         if worth_a_call(interval, now_ms, IntervalState.FAILED, IntervalState.REJECTED)
         and interval.state is not IntervalState.NOT_IN_PLAN
         and open_ms_between(asset.market, interval.start_ms, interval.end_ms)

@@ -47,8 +47,8 @@ def asset_health(
     """Return one asset's line of the document; `newest_ms` is the moment of its market's newest price."""
     judged = judge(asset, stored, known, now_ms, newest_ms)
     as_of_ms = stored.as_of_ms if stored else None
-    spans = stored.spans if stored and asset.bars else ()
-    complete = completeness(asset.market, spans, _complete_to_ms(asset, known, now_ms))
+    coverage = stored.coverage if stored and asset.bars else ()
+    complete = completeness(asset.market, coverage, _complete_to_ms(asset, known, now_ms))
     return AssetHealth(
         symbol=asset.symbol,
         priority=asset.priority,
@@ -65,7 +65,7 @@ def asset_health(
         error=stored.error_message if stored else None,
         platform_status=stored.platform_status if stored else None,
         complete=None if complete is None else round(complete, 6),
-        complete_since=iso(spans[0].start_ms) if spans else None,
+        complete_since=iso(coverage[0].start_ms) if coverage else None,
     )
 
 
@@ -241,5 +241,5 @@ def _empty_to(stored: StoredAsset, as_of_ms: int) -> int:
     if stored.last_bar_ms is not None and stored.last_bar_ms > as_of_ms:
         return as_of_ms
     slot_ms = floor_to_bar(as_of_ms)
-    asked = [span for span in stored.spans if span.state is IntervalState.ASKED]
+    asked = [span for span in stored.coverage if span.state is IntervalState.ASKED]
     return next((max(as_of_ms, s.end_ms) for s in asked if s.start_ms <= slot_ms < s.end_ms), as_of_ms)
