@@ -36,6 +36,7 @@ from assetbatch.doctor.findings import (
     ok,
     warning,
 )
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.formatting import format_duration
 from assetbatch.domain.queueing import CallKind, DenialReason, Denied
 from assetbatch.domain.records import Command
@@ -278,7 +279,7 @@ def _provider(services: Services, deadline: Deadline) -> Sequence[Finding]:
             services.window.complete(grant)
         else:
             services.window.cancel(grant)
-    markets = f"forex {status.fx or 'unknown'}, crypto {status.crypto or 'unknown'}"
+    markets = ", ".join(f"{name} {status.markets.get(name, 'unknown')}" for name in AssetType)
     return of_provider(ProviderClock(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 
@@ -52,8 +53,7 @@ class PricesAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MarketStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the provider says of itself: its clock and the words for its two currency markets."""
+    """What the provider says of itself: its clock, and of each asset class whether its market is open."""
 
     server_time_ms: int | None = None
-    fx: str | None = None
-    crypto: str | None = None
+    markets: Mapping[str, str] = {}
