@@ -14,7 +14,7 @@ from assetbatch.views.terminal.summary import ENDINGS, summary
 
 
 def render(result: CycleResult) -> RenderableType:
-    """The assets with what became of them, and a line that sums up."""
+    """Return the assets with what became of them, and a line that sums up."""
     if result.result in ENDINGS:
         return Text(ENDINGS[result.result])
     parts: list[RenderableType] = []
