@@ -1,4 +1,4 @@
-"""What a failed TLS handshake was about, found in the errors that libraries wrap around it."""
+"""Finds out what a failed TLS handshake was about, in the errors that libraries wrap around it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ssl
 
 
 def certificate_problem(error: BaseException | None) -> str | None:
-    """Return what is wrong with a certificate, in OpenSSL's words; None where none is the trouble."""
+    """Return what is wrong with a certificate, in OpenSSL's words, or None if nothing is."""
     failure = tls_failure(error)
     if isinstance(failure, ssl.SSLCertVerificationError):
         return failure.verify_message or "it cannot be verified"

@@ -1,4 +1,4 @@
-"""A command ends within its deadline: polite stops, an alarm, and a guard for when nothing else works."""
+"""Ends a command within its deadline: by polite stops, an alarm, and a guard for when nothing else works."""
 
 from __future__ import annotations
 
@@ -18,38 +18,40 @@ from assetbatch.errors import DeadlineExceededError
 log = logging.getLogger("assetbatch")
 
 STOP_SECONDS = 15.0
-"""So long a command may go on after a stop was asked for: the call that is out, and storing its answer."""
+"""Maximum time in seconds that a command goes on after a stop: for the call in flight, and for storing its
+answer."""
 
 CLEANUP_SECONDS = 1.0
-"""So long after its deadline a command may still put things in order."""
+"""Time in seconds after its deadline in which a command may still put things in order."""
 
 LAST_RESORT_SECONDS = 5.0
 
 
 def monotonic() -> float:
-    """A monotonic clock that goes on while the machine sleeps, where the system has one."""
+    """Return a monotonic clock that goes on while the machine sleeps, if the system has one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def say(error: DeadlineExceededError) -> int:
-    """Logs an error; returns its exit code."""
+    """Log an error, and return its exit code."""
     log.error("%s", error)
     return error.exit_code
 
 
 class Deadline:
-    """A command's time: `with Deadline(60) as deadline`, in the main thread.
+    """The time of a command: `with Deadline(60) as deadline`, in the main thread.
 
-    SIGTERM and SIGINT set `stopped` and end every `wait`; work in progress is finished by whoever asks.
-    A wait looks at a descriptor that the interpreter writes to when a signal comes, in C: a lock or an event
-    could miss a signal that comes just before it blocks, or be held by the very code that was interrupted.
-    At the deadline an alarm raises DeadlineExceededError wherever the program is. Where that does not help (a
-    name that is looked up in C), a thread says the same `CLEANUP_SECONDS` later by `last_words` and ends the
-    process; should no thread run any more, the process is ended after `LAST_RESORT_SECONDS`.
+    SIGTERM and SIGINT set `stopped` and end every `wait`. The code that waits then finishes its work in
+    progress. A wait looks at a descriptor to which the interpreter writes in C when a signal comes. A lock
+    or an event could miss a signal that comes just before it blocks, or be held by the interrupted code.
+
+    At the deadline an alarm raises DeadlineExceededError wherever the program is. If that does not help (a
+    name look-up in C), a thread reports the same by `last_words` after `CLEANUP_SECONDS` and ends the
+    process. If no thread runs any more, the process is ended after `LAST_RESORT_SECONDS`.
     """
 
     def __init__(self, seconds: float, last_words: Callable[[DeadlineExceededError], int] = say) -> None:
-        """`last_words` returns the exit code."""
+        """Set the deadline. `last_words` returns the exit code."""
         self.seconds = seconds
         self._last_words = last_words
         self._ended = threading.Event()
@@ -58,11 +60,11 @@ class Deadline:
         self._end = monotonic() + seconds
 
     def remaining(self) -> float:
-        """Seconds until the deadline; negative after it."""
+        """Return the seconds until the deadline; they are negative after it."""
         return self._end - monotonic()
 
     def wait(self, seconds: float) -> bool:
-        """Sleeps; returns False as soon as a stop is asked for."""
+        """Sleep. Return False as soon as a stop is asked for."""
         until = monotonic() + seconds
         while self.stopped is None and (left := until - monotonic()) > 0:
             came, _, _ = select.select([self._signals] if self._signals else [], [], [], left)

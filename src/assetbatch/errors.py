@@ -1,14 +1,14 @@
-"""What can go wrong, as exceptions that know their exit code and what the user can do.
+"""The errors. Each knows its exit code and what the user can do.
 
-Messages are lower-case sentences that say what and where; `hint` says what to do.
-They never contain a key or a password.
+Messages are lower-case sentences that say what and where. `hint` says what to do. They never contain a key
+or a password.
 """
 
 from __future__ import annotations
 
 
 class AssetbatchError(Exception):
-    """Base of every error a command reports; becomes one line on stderr and `exit_code`."""
+    """Base of every error that a command reports. It becomes one line on stderr and `exit_code`."""
 
     exit_code = 1
 
@@ -17,20 +17,20 @@ class AssetbatchError(Exception):
         self.message = message
         self.hint = hint
         self.cycle: object = None
-        """The result of the cycle that this error ended, if it ended one."""
+        """The result of the cycle that this error ended, if any."""
 
     def __str__(self) -> str:
         return f"{self.message} (hint: {self.hint})" if self.hint else self.message
 
 
 class ConfigError(AssetbatchError):
-    """The configuration or the command line is wrong; nothing was started."""
+    """The configuration or the command line is wrong. Nothing was started."""
 
     exit_code = 2
 
 
 class SchemaRefusedError(ConfigError):
-    """The platform's tables cannot be used as they are; nothing was changed. A line for each reason."""
+    """The platform's tables cannot be used as they are. Nothing was changed. Each reason has a line."""
 
 
 class UnreachableError(AssetbatchError):
@@ -40,7 +40,7 @@ class UnreachableError(AssetbatchError):
 
 
 class RedisError(UnreachableError):
-    """Redis cannot be reached, refuses us or is full; nobody is called without it."""
+    """Redis cannot be reached, refuses us or is full. Nobody calls without it."""
 
 
 class DatabaseError(UnreachableError):
@@ -48,14 +48,14 @@ class DatabaseError(UnreachableError):
 
 
 class SchemaMissingError(DatabaseError):
-    """The tables are not there, or are older than this program."""
+    """The tables are missing, or are older than this program."""
 
 
 class KeyRefusedError(AssetbatchError):
-    """The provider refuses the API key; nothing will work until it is mended."""
+    """The provider refuses the API key. Nothing works until it is mended."""
 
     exit_code = 4
 
 
 class DeadlineExceededError(UnreachableError):
-    """The command did not end within its deadline and was stopped from inside."""
+    """The command did not end within its deadline, and was stopped from inside."""

@@ -1,4 +1,4 @@
-"""Values that must not be printed, and the one rule for what of any other value may be."""
+"""Values that must not be printed, and the one rule for what may be printed of any other value."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.,:*+{}/-]{0,16}")
 
 
 def may_be_quoted(text: str) -> bool:
-    """Whether a value that was refused may stand in a message.
+    """Return whether a refused value may stand in a message.
 
-    A refused value may be anything that somebody pasted into the wrong place, so only a short word or
-    a number passes: no letters beside digits where there are seven characters or more.
+    A refused value may be anything that somebody pasted into the wrong place. So only a short word or a
+    number passes: from seven characters on, no letters beside digits.
     """
     if not _PLAIN.fullmatch(text) or "://" in text:
         return False
@@ -26,17 +26,17 @@ def may_be_quoted(text: str) -> bool:
 
 
 def masked(text: str) -> str:
-    """A value that is in use (a path, a host, a name), with `***` for each part that may be a secret."""
+    """Return a value in use (a path, a host, a name) with `***` for each part that may be a secret."""
     return "/".join(map(_masked_part, text.split("/")))
 
 
 def masked_name(text: str) -> str:
-    """A name that others have chosen (`EURUSD=X`), with `***` for each part that looks like a key."""
+    """Return a name that others have chosen (`EURUSD=X`) with `***` for each part that looks like a key."""
     return _TOKEN.sub(lambda token: HIDDEN if _looks_like_key(token[0]) else token[0], text)
 
 
 def masked_prose(text: str) -> str:
-    """The words of a library or a server, with `***` for each that may be a secret: they quote input."""
+    """Return the words of a library or a server, which quote input, with `***` for possible secrets."""
     return re.sub(r"\S+", lambda word: _masked_part(word[0]), text)
 
 
@@ -47,7 +47,7 @@ def _masked_part(part: str) -> str:
 
 
 def _looks_like_key(token: str) -> bool:
-    """Whether letters and digits follow each other as no name has them; `postgres16` is a name."""
+    """Return whether letters and digits alternate as in no name; `postgres16` is a name."""
     if "-" in token:
         return True
     if token.isdigit():
@@ -65,7 +65,7 @@ def _looks_like_key(token: str) -> bool:
 
 
 class Secret:
-    """Holds an API key or a password; `repr`, `str` and formatting show a mask, `reveal()` the value."""
+    """Holds an API key or a password. `repr`, `str` and formatting show a mask, `reveal()` the value."""
 
     __slots__ = ("_value",)
 
@@ -73,7 +73,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself: call it only where it is handed to a library."""
+        """Return the value itself. Call it only to hand the value to a library."""
         return self._value
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Builds what a command needs from the configuration, each part when it is first asked for.
+"""Builds the parts that a command needs from the configuration, each when it is first used.
 
 An idle start never opens the database and never loads an HTTP library.
 """
@@ -42,18 +42,18 @@ if TYPE_CHECKING:
 log = logging.getLogger("assetbatch")
 
 CALL_SECONDS = 10.0
-"""The longest a call may take, from name resolution to the last byte."""
+"""Maximum duration of a call in seconds, from name resolution to the last byte."""
 
 
 class Services:
     """The parts of one command: `with Services(config) as services`.
 
-    Each part raises its own AssetbatchError when it is first used: ConfigError where it is not
-    configured, UnreachableError where it does not answer.
+    Each part raises its own AssetbatchError when it is first used: ConfigError if it is not configured,
+    UnreachableError if it does not answer.
     """
 
     def __init__(self, config: Config, cycle_id: str | None = None, deadline: Deadline | None = None) -> None:
-        """`deadline` is the command's: no server is waited for beyond it."""
+        """Take the command's `deadline`: no server is waited for beyond it."""
         self.config = config
         self._deadline = deadline
         self._store_error: DatabaseError | None = None
@@ -70,7 +70,7 @@ class Services:
 
     @cached_property
     def embedded(self) -> EmbeddedServers:
-        """The servers of our own, started on demand."""
+        """The embedded servers, started on demand."""
         from assetbatch.embedded import EmbeddedServers
 
         return self._stack.enter_context(EmbeddedServers(self.config.data_folder))
@@ -89,7 +89,7 @@ class Services:
         return client
 
     def open_store(self, *, check_schema: bool = True, within_seconds: float = 20.0) -> Store:
-        """A connection, to be closed by the caller, whose transactions may take `within_seconds`."""
+        """Open a connection whose transactions may take `within_seconds`. The caller closes it."""
         from assetbatch.database import Store
 
         url = self.config.require_database()
@@ -110,7 +110,7 @@ class Services:
 
     @cached_property
     def store(self) -> Store:
-        """The open database, its schema checked. Where it cannot be opened, that is not tried again."""
+        """The open database with a checked schema. If it cannot be opened, that is not tried again."""
         if self._store_error is not None:
             raise self._store_error
         try:
@@ -121,7 +121,7 @@ class Services:
 
     @cached_property
     def provider(self) -> ProviderClient:
-        """The provider's client; in a sandbox, of the simulated provider that this starts."""
+        """The provider's client; in a sandbox, the client of the simulated provider, which this starts."""
         from assetbatch.provider.client import ProviderClient
 
         base_url = str(self.config.provider.base_url)
@@ -149,16 +149,16 @@ class Services:
 
     @cached_property
     def clock(self) -> ServerClock:
-        """The Redis server's time."""
+        """The clock of the Redis server."""
         return ServerClock(self.redis)
 
     def now_ms(self) -> int:
-        """Unix milliseconds, UTC, as the Redis server counts them."""
+        """Return the time of the Redis server in Unix milliseconds (UTC)."""
         return self.clock.now_ms()
 
     @property
     def _server_name(self) -> str:
-        """An embedded server syncs every write: what it has acknowledged survives any restart."""
+        """`embedded` for an embedded server, whose synced log survives any restart; else empty."""
         return "embedded" if self.config.require_redis().embedded else ""
 
     @cached_property
@@ -182,8 +182,10 @@ class Services:
         )
 
     def slots(self, *, is_recorded: bool = False) -> Slots:
-        """Slots of the window for other programs; `is_recorded`: the database knows already that calls are
-        made, and is not asked."""
+        """Return the slots of the window for other programs.
+
+        `is_recorded` says that the database knows already that calls are made, and need not be asked.
+        """
         from assetbatch.slots.slots import Slots
 
         if not is_recorded:
@@ -193,7 +195,7 @@ class Services:
         return Slots(self._window(self._first_call_if_known), record_call)
 
     def _first_call_if_known(self, trust: Callable[[], object]) -> bool:
-        """As the store's. Without a database nobody knows: a log that may be incomplete is waited out."""
+        """Ask the store for earlier calls. Without a database an incomplete log is waited out."""
         try:
             return self.store.first_call(trust)
         except (DatabaseError, ConfigError) as error:
@@ -210,7 +212,7 @@ class Services:
 
     @cached_property
     def queue(self) -> Queue:
-        """The pending queue."""
+        """The queue."""
         settings = self.config.queue
         return Queue(
             self.redis,
@@ -228,7 +230,7 @@ class Services:
 
     @cached_property
     def dead_processes(self) -> DeadProcesses:
-        """What dead processes of this machine hold."""
+        """The records of dead processes of this machine."""
         from assetbatch.state.dead_processes import DeadProcesses
 
         return DeadProcesses(self.redis, self.keys, self.window.keys, tuple(Command), self.queue.retry)
@@ -245,7 +247,7 @@ class Services:
 
     @cached_property
     def entitlement_store(self) -> EntitlementStore:
-        """What the plan of this key is known to show and to lack; another tier begins anew."""
+        """What the plan of this key is known to show and to lack. Another tier starts without knowledge."""
         from assetbatch.state.entitlement_store import EntitlementStore
 
         return EntitlementStore(
@@ -272,7 +274,7 @@ class Services:
         )
 
     def entitlements(self) -> Entitlements:
-        """What may be asked: the tier's expectation, and what was shown and refused."""
+        """Return what may be asked: what the tier promises, and what the provider has shown and refused."""
         from assetbatch.domain.entitlements import Entitlements
 
         restrictions, observations = self.entitlement_store.load()

@@ -164,10 +164,7 @@ def test_a_port_that_is_taken_is_told(free: World) -> None:
         taken.listen()
         done = run(free, "serve", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 2
-    assert (
-        "cannot be listened on: Address already in use (hint: choose another with --host or --port)"
-        in done.stderr
-    )
+    assert ": Address already in use (hint: choose another with --host or --port)" in done.stderr
 
 
 def test_warns_where_everybody_could_read_it(served: Callable[..., Served]) -> None:

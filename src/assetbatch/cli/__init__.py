@@ -1,4 +1,4 @@
-"""What one types: parse, build, call, render."""
+"""The command line: parse, build, call, render."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import FrameType
 
 
 def main() -> None:
-    """Runs the command line; ends the process with the command's exit code."""
+    """Run the command line, and end the process with the command's exit code."""
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
@@ -17,5 +17,5 @@ def main() -> None:
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
-    """Before and after the part of a command that stops by itself, where nothing is under way."""
+    """Leave at once. Nothing is under way before and after the part of a command that stops by itself."""
     raise SystemExit(128 + number)

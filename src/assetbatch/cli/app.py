@@ -98,33 +98,33 @@ def options(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="The configuration file; else $ASSETBATCH_CONFIG, ./config.yml and the usual places."
+            help="The configuration file. Without it: $ASSETBATCH_CONFIG, ./config.yml, the usual places."
         ),
     ] = None,
     sandbox: Annotated[
         bool,
         typer.Option(
             "--sandbox",
-            help="A simulated provider, embedded servers, data of its own: needs no key and no server.",
+            help="Use a simulated provider and embedded servers with data of their own; no key is needed.",
         ),
     ] = False,
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Say what is done; twice: and why.")
+        int, typer.Option("--verbose", "-v", count=True, help="Log what is done; twice: also why.")
     ] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
     log_format: Annotated[
-        LogFormat, typer.Option(help="How the log on stderr looks.", case_sensitive=False)
+        LogFormat, typer.Option(help="Format of the log on stderr.", case_sensitive=False)
     ] = LogFormat.AUTO,
     version: Annotated[  # noqa: ARG001 - its callback has done all there is to do
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Options before the command's name hold for every command."""
+    """Keep the options that hold for every command; they stand before its name."""
     context.obj = Options(config, sandbox, -1 if quiet else verbose, log_format, str(uuid.uuid4()))
 
 
 def run() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     make_output_robust()
     quiet_libraries()
     try:

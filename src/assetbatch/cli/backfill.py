@@ -18,7 +18,7 @@ DAY_FORMATS = ["%Y-%m-%d"]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Add the commands."""
     app.command(
         "holes",
         epilog="Examples: assetbatch holes  |  assetbatch holes XAUUSD --from 2024-11-01 --json\n\n"
@@ -36,15 +36,19 @@ def add_to(app: typer.Typer) -> None:
 
 def holes(
     context: typer.Context,
-    symbols: Annotated[list[str] | None, typer.Argument(help="All that keep bars, without any.")] = None,
+    symbols: Annotated[
+        list[str] | None, typer.Argument(help="Configured symbols; without any, all that keep bars.")
+    ] = None,
     since: Annotated[
         datetime | None,
         typer.Option(
-            "--from", formats=DAY_FORMATS, help="A New York day; else from where the symbol's history begins."
+            "--from",
+            formats=DAY_FORMATS,
+            help="The first New York day. Without it: the begin of the symbol's history.",
         ),
     ] = None,
     closed: Annotated[
-        bool, typer.Option("--closed", help="List the times in which the market was closed, too.")
+        bool, typer.Option("--closed", help="Also list the times in which the market was closed.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -74,17 +78,21 @@ def backfill(
     since: Annotated[datetime, typer.Option("--from", formats=DAY_FORMATS, help="The first New York day.")],
     until: Annotated[
         datetime | None,
-        typer.Option("--to", formats=DAY_FORMATS, help="The last New York day; else up to what can be seen."),
+        typer.Option(
+            "--to",
+            formats=DAY_FORMATS,
+            help="The last New York day. Without it: the newest day that can be seen.",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the pages and the forecast; queue nothing.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Queue the fewest calls that bring the 5-minute bars of the past which are missing.
+    """Queue the fewest calls that bring the missing 5-minute bars of the past.
 
-    May be repeated and interrupted at any time: nothing that is there is fetched again. run-queue works the
-    pages with the calls that prices leave free; the same command again shows the progress.
+    It may be repeated and interrupted at any time: no bar is fetched twice. run-queue works the pages with
+    the calls that prices leave free. The same command again shows the progress.
     """
     from assetbatch.commands.backfill import backfill as queue_pages
     from assetbatch.deadline import Deadline

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from assetbatch.slots.slots import Slot, Slots
 
 SLOT, DEADLINE = "ASSETBATCH_SLOT", "ASSETBATCH_SLOT_DEADLINE"
-"""What the command finds in its environment: the slot, and until when it may run (Unix seconds)."""
+"""Variables of the command's environment: the slot, and the time until which it may run (Unix seconds)."""
 
 LONGEST_SECONDS = 3600
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command(
         "call",
         context_settings={"allow_interspersed_args": False},
@@ -46,13 +46,13 @@ def add_to(app: typer.Typer) -> None:
 
 def call(
     context: typer.Context,
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="What to run, and its arguments.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="The command with its arguments.")],
     priority: Priority = False,
     wait: Wait = 60.0,
     timeout: Annotated[
         float,
         typer.Option(
-            min=1, max=LONGEST_SECONDS, callback=finite, help="Seconds after which the command is ended."
+            min=1, max=LONGEST_SECONDS, callback=finite, help="Maximum time of the command in seconds."
         ),
     ] = 10.0,
 ) -> None:
@@ -83,7 +83,7 @@ def call(
 
 
 def _run(slots: Slots, slot: Slot, command: list[str], timeout: float) -> int:
-    """Run the command and settle its slot; return its exit code."""
+    """Run the command, settle its slot, and return its exit code."""
     from assetbatch.deadline import monotonic
     from assetbatch.slots.guard import CANNOT_RUN, NOT_FOUND, run_guarded
     from assetbatch.slots.slots import HOLD_SECONDS, UNANSWERED_SECONDS

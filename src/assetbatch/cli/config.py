@@ -16,10 +16,10 @@ CODES = (
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command group."""
+    """Add the command group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="The effective configuration.",
+        help="Show or check the effective configuration.",
         epilog=f"Examples: assetbatch config show  |  assetbatch config check\n\n{CODES}",
     )
     group.command(

@@ -1,4 +1,4 @@
-"""What every command shares: the global options, the configuration, and errors that become exit codes."""
+"""What all commands share: the global options, the configuration, and errors that become exit codes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger("assetbatch")
 
 
 class Options(NamedTuple):
-    """The options before the command's name; `cycle_id` marks all that one start says and does."""
+    """The options before the command's name. `cycle_id` marks all that one start logs and stores."""
 
     config: Path | None = None
     sandbox: bool = False
@@ -39,9 +39,9 @@ class Options(NamedTuple):
 
 @contextmanager
 def reported(context: typer.Context, notices: NoticeLog | None = None) -> Iterator[Options]:
-    """Sets up the log; turns an AssetbatchError into its lines on stderr and its exit code.
+    """Set up the log. Turn an AssetbatchError into its lines on stderr and its exit code.
 
-    `notices` holds back what earlier starts have said.
+    `notices` holds back what earlier starts have reported.
     """
     options: Options = context.obj
     handler = configure(command_name(context), options.cycle_id, options.log_format, options.verbosity)
@@ -58,7 +58,7 @@ def reported(context: typer.Context, notices: NoticeLog | None = None) -> Iterat
 
 
 def command_name(context: typer.Context) -> str:
-    """`run-queue`, `config show`: the command without the program."""
+    """Return the command without the program, such as `run-queue` or `config show`."""
     names: list[str] = []
     while context.parent is not None:
         names.insert(0, context.info_name or "")
@@ -67,14 +67,14 @@ def command_name(context: typer.Context) -> str:
 
 
 def load_config(options: Options) -> Config:
-    """The effective configuration; raises ConfigError."""
+    """Return the effective configuration; raise ConfigError."""
     from assetbatch.config import load
 
     return load(options.config, os.environ, cwd=current_folder(), sandbox=options.sandbox)
 
 
 def current_folder() -> Path:
-    """Where we are; the root, where that folder has been removed."""
+    """Return the current folder, or the root if the folder was removed."""
     try:
         return Path.cwd()
     except FileNotFoundError:
@@ -83,7 +83,7 @@ def current_folder() -> Path:
 
 @contextmanager
 def services_for(options: Options, config: Config, deadline: Deadline | None = None) -> Iterator[Services]:
-    """The services of a command with this deadline; a sandbox makes its own schema first."""
+    """Open the services of a command with this deadline. A sandbox makes its own schema first."""
     from assetbatch.services import Services
 
     with Services(config, options.cycle_id, deadline) as services:
@@ -95,27 +95,27 @@ def services_for(options: Options, config: Config, deadline: Deadline | None = N
 
 
 def print_rich(renderable: Any) -> None:
-    """Prints to stdout: coloured on a terminal, plain elsewhere and with NO_COLOR."""
+    """Print to stdout: coloured on a terminal, plain elsewhere and with NO_COLOR."""
     with _output():
         stdout_console().print(renderable)
 
 
 def stdout_console() -> Console:
-    """Knows stdout's width, whether it is a terminal, and its encoding."""
+    """Return a console that knows stdout's width and encoding, and whether it is a terminal."""
     from rich.console import Console
 
     return Console(highlight=False, emoji=False, markup=False)
 
 
 def print_json(document: Any) -> None:
-    """Prints a document as one line of JSON to stdout."""
+    """Print a document as one line of JSON to stdout."""
     import msgspec
 
     print_text(msgspec.json.encode(document).decode())
 
 
 def print_text(text: str) -> None:
-    """Prints text to stdout as it is."""
+    """Print text to stdout as it is."""
     with _output():
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
@@ -123,7 +123,7 @@ def print_text(text: str) -> None:
 
 @contextmanager
 def _output() -> Iterator[None]:
-    """What is written within goes to stdout: nowhere if that is closed; a full disk is an error in words."""
+    """Write to stdout. A closed stdout swallows it; a full disk raises AssetbatchError."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
     try:
@@ -136,8 +136,11 @@ def _output() -> Iterator[None]:
 
 
 def make_output_robust() -> None:
-    """A stream that cannot show a character shows a substitute: cron's environment may be plain ASCII. What
-    goes to a stderr that is closed goes nowhere."""
+    """Let a stream show a substitute for a character that it cannot show: cron's environment may be plain
+    ASCII.
+
+    A closed stderr swallows what is written.
+    """
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
     for stream in (sys.stdout, sys.stderr):

@@ -30,10 +30,10 @@ CODES = (
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command group."""
+    """Add the command group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Work that failed for good: look at it, retry it, drop it.",
+        help="Show, retry or drop work that has failed for good.",
         epilog=f"Examples: assetbatch dead list  |  assetbatch dead retry --all\n\n{CODES}",
     )
     for command, example in (
@@ -95,7 +95,7 @@ def retry(
 def drop(
     context: typer.Context, symbols: Symbols = None, everything: All = False, json: Json = False
 ) -> None:
-    """Throw dead letters away; enqueue-secondary queues an asset again when it is due."""
+    """Remove dead letters. enqueue-secondary queues an asset again when it is due."""
     from assetbatch.deadline import Deadline
 
     with reported(context) as options:
@@ -115,7 +115,7 @@ def drop(
 
 
 def _letters(services: Services, names: list[str]) -> list[DeadLetter]:
-    """All dead letters, or those of these symbols and ids; the latest first."""
+    """Return all dead letters, or those of these symbols and ids; the latest first."""
     from assetbatch.domain.work import parse_work_id
     from assetbatch.state.queue import DEAD_LETTERS_KEPT
 

@@ -16,7 +16,7 @@ DOCTOR_SECONDS = 30.0
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command(
         "doctor",
         epilog="Examples: assetbatch doctor  |  assetbatch doctor --no-call  |  assetbatch doctor --json\n\n"
@@ -28,11 +28,11 @@ def add_to(app: typer.Typer) -> None:
 def doctor(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as one JSON object.")] = False,
-    no_call: Annotated[bool, typer.Option("--no-call", help="Leave the provider alone.")] = False,
+    no_call: Annotated[bool, typer.Option("--no-call", help="Do not call the provider.")] = False,
 ) -> None:
     """Check configuration, Redis, PostgreSQL, key, plan and cron, and say what to do about each finding.
 
-    Makes one call, if one is free, through the same limiter as everything else.
+    It makes one call, if one is free, through the same limiter as all other calls.
     """
     with reported(context) as options:
         findings = _findings(options, call=not no_call)

@@ -28,7 +28,7 @@ class Partitions(StrEnum):
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command(
         "init",
         epilog="Examples: assetbatch init --dry-run  |  assetbatch init  |  "
@@ -43,15 +43,15 @@ def init(
     partition: Annotated[
         Partitions | None,
         typer.Option(
-            help="Make the table of bars in partitions of a month (where TimescaleDB is installed: as its "
-            "hypertable); later starts of init add the months that have come nearer."
+            help="Make the table of bars in monthly partitions, or as a hypertable if there is TimescaleDB. "
+            "Later starts of init add the months that have come nearer."
         ),
     ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Print the plan: what would be added, what is taken as it is, what is refused and why.",
+            help="Print the plan: what init would add, what it takes as it is, what it refuses and why.",
         ),
     ] = False,
     json: Annotated[
@@ -60,8 +60,8 @@ def init(
 ) -> None:
     """Create or upgrade the schema and register the configured assets; safe to repeat.
 
-    Tables that a platform already has are adopted: what is missing is added, nothing is dropped or rewritten.
-    What cannot be adopted safely is refused, with everything left as it was.
+    It adopts the tables that a platform already has: it adds what is missing, and drops or rewrites
+    nothing. It refuses what it cannot adopt safely, and then changes nothing.
     """
     from assetbatch.commands.init import initialise, planned
     from assetbatch.deadline import Deadline
@@ -94,7 +94,7 @@ def _print_report(report: SetupReport, *, json: bool) -> None:
 
 
 def _print_plan(found: Plan, *, json: bool) -> None:
-    """Print the plan; end with code 2 where it refuses."""
+    """Print the plan. End with code 2 if it refuses anything."""
     if json:
         print_json(found)
     else:

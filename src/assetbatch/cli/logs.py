@@ -1,4 +1,4 @@
-"""Logs go to stderr: text on a terminal, one line per event elsewhere, or JSON."""
+"""The log on stderr: short text on a terminal, one dated line per event elsewhere, or JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from assetbatch.domain.formatting import iso
 from assetbatch.secret import masked_prose
 
 EXTRA_KEYS = ("symbol", "duration_ms", "result", "calls", "exit_code")
-"""What a record may carry besides, by `extra`; keys of the JSON log."""
+"""Keys that a record may carry by `extra`; the JSON log shows them."""
 
 
 NOTICE = logging.WARNING - 1
@@ -65,7 +65,7 @@ class _Json(logging.Formatter):
 def configure(
     command: str, cycle_id: str, log_format: LogFormat, verbosity: int
 ) -> logging.StreamHandler[TextIO]:
-    """Sends the program's log to stderr. `verbosity`: -1 errors, 0 warnings, 1 what is done, 2 why."""
+    """Send the program's log to stderr. `verbosity`: -1 errors, 0 warnings, 1 what is done, 2 why."""
     logging.addLevelName(NOTICE, "NOTICE")
     handler = logging.StreamHandler(sys.stderr)
     if log_format is LogFormat.JSON:
@@ -81,7 +81,7 @@ def configure(
 
 
 def quiet_libraries() -> None:
-    """Keeps stderr to our own lines: libraries warn there, quote what they were given, or die in a thread.
+    """Keep stderr free of the libraries' lines: they warn, quote their input, or die in a thread.
 
     `python -W` or PYTHONWARNINGS, which a developer sets, shows their warnings again.
     """
@@ -97,7 +97,7 @@ def quiet_libraries() -> None:
 
 
 def _report(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-    """Prints the traceback of a bug, without what its messages may quote."""
+    """Print the traceback of a bug without the input that its messages quote."""
     import traceback
 
     text = "".join(traceback.format_exception(kind, error, trace))
@@ -109,7 +109,7 @@ def _report(kind: type[BaseException], error: BaseException | None, trace: Trace
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    """The error and those that led to it."""
+    """Return the error and those that led to it."""
     found: list[BaseException] = []
     waiting = [error]
     while waiting:

@@ -1,7 +1,8 @@
-"""A failure that lasts over many starts is said when it begins, when it changes, daily, and when it ends.
+"""Report a failure that lasts over many starts when it begins, when it changes, once a day, and when it is
+over.
 
-Cron mails what a command prints: without this, a server that is down for a night fills a mailbox. What was
-said is remembered in a small file of this host, because what fails may be Redis or the configuration.
+Cron mails what a command prints. Without this, a server that is down for a night fills a mailbox. A small
+file of this host keeps what was reported, because Redis or the configuration may be what fails.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ from assetbatch.errors import (
 from assetbatch.monitoring.files import replace_file
 
 FORGET_MS = 3_600_000
-"""What was not seen for so long is over, where no start has proved that before."""
+"""Time after which a notice that did not come up again is resolved, if no start has proved that before."""
 
 REMIND_MS = 86_400_000
-"""A failure that lasts is said again after so long."""
+"""Time after which a lasting failure is reported again."""
 
 _NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(?![A-Za-z_\d])")
 
 Kind = Literal["redis", "database", "api", "start", "warning"]
-"""What a failure shows to be broken; what else a later start has used, and so proves to work, ends it."""
+"""What a failure shows to be broken. It is resolved when a later start has used it with success."""
 
 
 class Notice(msgspec.Struct, kw_only=True):
@@ -54,7 +55,7 @@ class Notice(msgspec.Struct, kw_only=True):
 
 
 class NoticeLog(logging.Filter):
-    """What earlier starts of one command have said. As a filter it holds back what is said already."""
+    """What earlier starts of one command have reported. As a logging filter it holds these lines back."""
 
     def __init__(self, paths: Sequence[Path], now_ms: int) -> None:
         super().__init__()
@@ -65,14 +66,14 @@ class NoticeLog(logging.Filter):
         self._kind: Kind = "warning"
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is to be said: always below a warning, and what is new; counts what is not."""
+        """Return whether a record is to be shown: all below a warning, and every warning that is new."""
         if record.levelno < logging.WARNING:
             return True
         text = " ".join(record.getMessage().split())
         return self.record(text, self._kind, getattr(record, "symbols", []))
 
     def record(self, text: str, kind: Kind, symbols: Sequence[str] = ()) -> bool:
-        """Counts a line about these assets; returns whether it is to be said."""
+        """Count a line about these assets; return whether it is to be reported."""
         key = key_of(text, symbols)
         first_time_now = key not in self._seen
         self._seen.add(key)
@@ -98,14 +99,15 @@ class NoticeLog(logging.Filter):
         return False
 
     def failed(self, error: AssetbatchError) -> None:
-        """The lines that follow are of an error that has ended the start."""
+        """Take the lines that follow as those of an error that has ended the start."""
         self._kind = kind_of(error)
 
     def resolved(self, works: Collection[Kind], unasked: Collection[str] = ()) -> list[str]:
-        """Forgets what is over, and returns it in words.
+        """Forget the resolved notices, and return a line for each.
 
-        That is what this start did not meet though it has used what `works`, and what was not met for an
-        hour; but nothing about `unasked` assets, of which this start learned nothing.
+        A notice is resolved if this start did not meet it and has used its kind with success (`works`), or
+        if it was not met for an hour. A notice about `unasked` assets stays: this start learned nothing of
+        them.
         """
         resolved = []
         for key, line in list(self._lines.items()):
@@ -118,9 +120,9 @@ class NoticeLog(logging.Filter):
         return resolved
 
     def save(self) -> None:
-        """Keeps it for the next start; where that is impossible, the next start says everything.
+        """Save the notices for the next start. If that fails, the next start reports everything.
 
-        An error that has ended this start takes the place of those that have ended earlier ones.
+        An error that has ended this start replaces those that have ended earlier ones.
         """
         if self._kind != "warning":
             for key, line in list(self._lines.items()):
@@ -136,15 +138,17 @@ class NoticeLog(logging.Filter):
 
 
 def key_of(text: str, symbols: Iterable[str] = ()) -> str:
-    """What makes two lines the same failure: all but the numbers in them. A number that is part of a name is
-    none: `S01`, or one in a symbol that the line begins with."""
+    """Return what two lines of the same failure share: the text without its numbers.
+
+    A digit in a name stays: `S01`, or one in a symbol with which the line begins.
+    """
     names, colon, _ = text.partition(": ")
     numbered = [symbol for symbol in symbols if colon and symbol in names and _NUMBER.search(symbol)]
     return _NUMBER.sub("#", text) + ",".join(numbered)
 
 
 def kind_of(error: AssetbatchError) -> Kind:
-    """What an error shows to be broken."""
+    """Return what an error shows to be broken."""
     if isinstance(error, RedisError):
         return "redis"
     if isinstance(error, DatabaseError):
@@ -165,14 +169,17 @@ def _read(paths: Sequence[Path]) -> dict[str, Notice]:
 
 
 def _own(folder: Path) -> bool:
-    """Makes a folder, if it is not there; whether it is this user's own. Raises OSError."""
+    """Make a folder if it is missing; return whether it belongs to this user. Raise OSError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder.stat(follow_symlinks=False).st_uid == os.geteuid() and not folder.is_symlink()
 
 
 def places(command: str, installation: str) -> list[Path]:
-    """Where the memory of one command of one installation may lie: in the user's state folder, else in a
-    private folder below the temporary one. The first that can be written is used."""
+    """Return the places for the notices of one command of one installation; the first that can be written
+    counts.
+
+    These are the user's state folder, and a private folder below the temporary one.
+    """
     digest = hashlib.blake2b(installation.encode(), digest_size=4).hexdigest()
     return [folder / f"{command}-{digest}.json" for folder in _folders()]
 

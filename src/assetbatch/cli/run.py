@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 QUEUE_SECONDS = 55
 METRICS_SECONDS = 3.0
-"""So much of a command's time must be left to collect and write its metrics."""
+"""Time in seconds that a command must have left to collect and write its metrics."""
 
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print what would be called, and why; spends nothing.")
+    bool, typer.Option("--dry-run", help="Print which calls would be made, and why. Make none.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the cycle's result as one JSON object.")]
 Seconds = Annotated[
     float | None,
-    typer.Option("--max-seconds", min=5, max=3600, help="End within so many seconds.", show_default=False),
+    typer.Option("--max-seconds", min=5, max=3600, help="Maximum duration in seconds.", show_default=False),
 ]
 
 CODES = (
@@ -58,7 +58,7 @@ CODES = (
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Add the commands."""
     for name, command, example in (
         ("run-priority", run_priority, "assetbatch run-priority  |  assetbatch run-priority --dry-run"),
         ("run-queue", run_queue, "assetbatch run-queue  |  assetbatch -v run-queue --max-seconds 30"),
@@ -185,7 +185,7 @@ def _ping(context: typer.Context, config: Config, dry_run: bool) -> Ping:
 
 @contextmanager
 def _notice_log(context: typer.Context) -> Iterator[NoticeLog | None]:
-    """What earlier starts have said, where nobody watches this one and nobody asked for details."""
+    """Open the notices of earlier starts, unless somebody watches this start or asked for details."""
     options: Options = context.obj
     if options.verbosity > 0 or sys.stderr is None or sys.stderr.isatty():
         yield None
@@ -201,7 +201,7 @@ def _notice_log(context: typer.Context) -> Iterator[NoticeLog | None]:
 
 
 def _works(result: CycleResult) -> set[Kind]:
-    """What a start has used and so proves to work."""
+    """Return what a start has used with success."""
     if result.result in (CycleOutcome.SKIPPED, CycleOutcome.DISABLED, CycleOutcome.PLANNED):
         return set()
     works: set[Kind] = {"redis", "start"}
@@ -215,7 +215,7 @@ def _works(result: CycleResult) -> set[Kind]:
 
 
 def _write_metrics(services: Services, deadline: Deadline, *, redis_down: bool) -> None:
-    """Writes `metrics.prometheus_file`; what goes wrong with it never ends a cycle."""
+    """Write `metrics.prometheus_file`. A failure never ends a cycle."""
     file = services.config.metrics.prometheus_file
     if not file or deadline.remaining() < METRICS_SECONDS:
         return
@@ -236,7 +236,7 @@ def _write_metrics(services: Services, deadline: Deadline, *, redis_down: bool) 
 
 @contextmanager
 def _progress(ping: Ping) -> Iterator[Progress]:
-    """A live line on a terminal, with a bar where a queue is worked; nothing elsewhere."""
+    """Show a live line on a terminal, with a bar if a queue is worked; elsewhere show nothing."""
     if sys.stderr is None or not sys.stderr.isatty():
         from assetbatch.refresh.progress import Progress
 

@@ -19,7 +19,7 @@ class PlanName(StrEnum):
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command(
         "sandbox",
         epilog="Examples: assetbatch sandbox --port 8300  |  "
@@ -35,14 +35,15 @@ def sandbox(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")
     ] = 0,
-    plan: Annotated[PlanName, typer.Option(help="What the simulated key may ask.")] = PlanName.BASIC,
+    plan: Annotated[PlanName, typer.Option(help="Plan of the simulated key.")] = PlanName.BASIC,
     latency: Annotated[
-        str, typer.Option(help="Seconds an answer takes: `0.05`, or from a least to a most, `0.05-0.2`.")
+        str,
+        typer.Option(help="Seconds until a response: `0.05`, or from a minimum to a maximum, `0.05-0.2`."),
     ] = "0",
     fault: Annotated[
         list[str] | None,
         typer.Option(
-            help="What goes wrong and how often: `NAME:SHARE`, `NAME=VALUE:SHARE`; may be repeated."
+            help="A fault and its share of the requests: `NAME:SHARE`, `NAME=VALUE:SHARE`; repeatable."
         ),
     ] = None,
     replay: Annotated[
@@ -51,16 +52,18 @@ def sandbox(
     ] = None,
     replay_weeks: Annotated[
         int | None,
-        typer.Option(help="Move recorded bars by so many weeks; else as close to the present as can be."),
+        typer.Option(
+            help="Number of weeks by which recorded bars move. Without it: as close to now as possible."
+        ),
     ] = None,
     universe: Annotated[
-        int | None, typer.Option(min=1, help="How many tickers there are at least; made-up ones fill up.")
+        int | None, typer.Option(min=1, help="Minimum number of tickers; made-up ones fill up.")
     ] = None,
     retry_after: Annotated[
-        bool, typer.Option("--retry-after", help="A 429 names the seconds to wait.")
+        bool, typer.Option("--retry-after", help="Let a 429 name the seconds to wait.")
     ] = False,
 ) -> None:
-    """Serve a simulated provider on loopback: real HTTP, the real plans' refusals, faults to order."""
+    """Serve a simulated provider on loopback: real HTTP, the refusals of the real plans, ordered faults."""
     with reported(context):
         code = _serve(
             plan,
@@ -89,7 +92,7 @@ def _serve(plan: PlanName, *, port: int, **options: Any) -> int:
 
 
 def _span(text: str) -> tuple[float, float]:
-    """Reads `0.05` or `0.05-0.2`; raises BadParameter."""
+    """Read `0.05` or `0.05-0.2`; raise BadParameter."""
     least, _, most = text.partition("-")
     try:
         span = float(least), float(most or least)

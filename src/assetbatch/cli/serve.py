@@ -25,7 +25,7 @@ DEFAULT_PORT = 8787
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command(
         "serve",
         epilog="Examples: assetbatch serve  |  assetbatch serve --port 9000 --refresh 15 --slots\n\n"
@@ -37,10 +37,8 @@ def add_to(app: typer.Typer) -> None:
 def serve(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = DEFAULT_PORT,
-    refresh: Annotated[
-        int, typer.Option(min=1, max=3600, help="Seconds for which a document is answered again.")
-    ] = 5,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = DEFAULT_PORT,
+    refresh: Annotated[int, typer.Option(min=1, max=3600, help="Seconds for which a document is kept.")] = 5,
     slots: Annotated[
         bool,
         typer.Option(
@@ -104,7 +102,7 @@ def _listen(host: str, port: int, application: Application) -> Server:
     except (OSError, ValueError) as error:  # waitress raises ValueError for a name that it cannot resolve
         why = error.strerror if isinstance(error, OSError) else "no such address"
         hint = "choose another with --host or --port"
-        raise ConfigError(f"{host}:{port} cannot be listened on: {why}", hint=hint) from None
+        raise ConfigError(f"cannot listen on {host}:{port}: {why}", hint=hint) from None
 
 
 def _slot_api(options: Options, config: Config) -> SlotApi:

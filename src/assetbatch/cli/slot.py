@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 LONGEST_WAIT_SECONDS = 3600
 
 MARGIN_SECONDS = 30.0
-"""Time to start servers of our own and to ask them, besides the wait."""
+"""Time in seconds, besides the wait, to start embedded servers and to ask them."""
 
 NO_SLOT = 75
-"""Exit code where no slot is free: EX_TEMPFAIL of sysexits.h."""
+"""Exit code if no slot is free: EX_TEMPFAIL of sysexits.h."""
 
 Priority = Annotated[
     bool,
     typer.Option(
         "--priority/--queue",
-        help="In whose name: before the queue and with the slots that are kept for priority, or with those "
-        "that are left.",
+        help="--priority goes before the queue and may use the slots that are kept for run-priority; --queue "
+        "uses those that are left.",
     ),
 ]
 
 
 def finite(seconds: float) -> float:
-    """The value of an option in seconds; "nan" is within any bounds."""
+    """Return an option's seconds; refuse "nan", which lies within any bounds."""
     if math.isnan(seconds):
         raise typer.BadParameter("nan is no number of seconds")
     return seconds
@@ -47,7 +47,7 @@ Wait = Annotated[
         min=0,
         max=LONGEST_WAIT_SECONDS,
         callback=finite,
-        help="Seconds to wait for a slot at the most.",
+        help="Maximum time to wait for a slot, in seconds.",
     ),
 ]
 
@@ -55,10 +55,10 @@ CODES = "2 usage or configuration; 3 Redis cannot be reached; 143/130 stopped by
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command group."""
+    """Add the command group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="A slot of the window, in two steps, for a program that makes one request with it.",
+        help="Take a slot of the window for one request of another program, and settle it.",
         epilog="Examples: assetbatch slot take --wait 30  |  assetbatch slot done ID\n\n"
         f"Exit codes: 0 done; {NO_SLOT} no slot is free; {CODES}",
     )
@@ -82,14 +82,14 @@ def take(
     hold: Annotated[
         float,
         typer.Option(
-            min=1, max=10, callback=finite, help="Seconds within which the request begins and ends."
+            min=1, max=10, callback=finite, help="Seconds within which the request must begin and end."
         ),
     ] = 10.0,
 ) -> None:
     """Take a slot for one request, and print it as a line of JSON.
 
-    The request must have ended by `expires_at`. Then say `slot done`; a slot of which nobody says so counts
-    as used at the end of its hold.
+    The request must have ended by `expires_at`. Then run `slot done`. A slot without it counts as used at
+    the end of its hold.
     """
     from assetbatch.slots.slots import Slot, told
 
@@ -103,17 +103,15 @@ def take(
 
 def done(
     context: typer.Context,
-    slot: Annotated[str, typer.Argument(help="What `slot take` has printed as `slot`.")],
+    slot: Annotated[str, typer.Argument(help="The value of `slot` that `slot take` has printed.")],
     calls_made: Annotated[
         int,
-        typer.Option(
-            min=0, max=1, help="0: the request was certainly never sent, and the slot is free again."
-        ),
+        typer.Option(min=0, max=1, help="0 frees the slot: the request was certainly never sent."),
     ] = 1,
 ) -> None:
     """Settle a slot: its request has been answered.
 
-    Of a request that was sent and has no answer say nothing: it may still arrive.
+    Do not settle the slot of a request that was sent and has no answer: it may still arrive.
     """
     from assetbatch.slots.slots import Done
 
@@ -123,7 +121,7 @@ def done(
 
 
 def kind_of(priority: bool) -> CallKind:
-    """In whose name a call is made."""
+    """Return the kind of a call."""
     from assetbatch.domain.queueing import CallKind
 
     return CallKind.PRIORITY if priority else CallKind.QUEUE
@@ -131,7 +129,7 @@ def kind_of(priority: bool) -> CallKind:
 
 @contextmanager
 def bounded(options: Options, wait: float) -> Iterator[tuple[Services, Deadline]]:
-    """The services of a command that waits for so many seconds at the most."""
+    """Open the services of a command that waits at most `wait` seconds."""
     from assetbatch.deadline import Deadline
 
     config = load_config(options)
@@ -140,6 +138,6 @@ def bounded(options: Options, wait: float) -> Iterator[tuple[Services, Deadline]
 
 
 def leave_if_stopped(deadline: Deadline) -> None:
-    """End the command where it was asked to stop."""
+    """End the command if a signal asked it to stop."""
     if deadline.stopped is not None:
         raise typer.Exit(128 + deadline.stopped)

@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 STATUS_SECONDS = 30.0
 CHECK_SECONDS = 5.0
-"""Monitoring systems give a check ten seconds or so."""
+"""Maximum duration of `--check` in seconds: monitoring systems give a check about ten."""
 
 PING_SECONDS = 1.0
 WATCH_SECONDS = 5.0
 LINES_BESIDE = 28
-"""What `--watch` shows besides the assets takes about so many lines."""
+"""Number of lines that `--watch` shows besides the assets."""
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Add the command."""
     app.command(
         "status",
         epilog="Examples: assetbatch status  |  assetbatch status --watch  |  assetbatch status --json  |  "
@@ -54,13 +54,13 @@ def status(
     json: Annotated[bool, typer.Option("--json", help="Print the health document as JSON.")] = False,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Print one line for a monitoring system; the exit code says how it is."),
+        typer.Option("--check", help="Print one line for a monitoring system. The exit code is the verdict."),
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show it again every 5 seconds, in place, until ctrl-c.")
+        bool, typer.Option("--watch", help="Show the status every 5 seconds, in place, until ctrl-c.")
     ] = False,
     html: Annotated[
-        Path | None, typer.Option(help="Write it as a self-contained page.", show_default=False)
+        Path | None, typer.Option(help="Write the status as a self-contained page.", show_default=False)
     ] = None,
     prometheus: Annotated[
         Path | None,
@@ -68,7 +68,7 @@ def status(
     ] = None,
     all_assets: Annotated[bool, typer.Option("--all", help="Show each asset, however many.")] = False,
 ) -> None:
-    """Show what is fresh, what waits, what is left of the window and what went wrong."""
+    """Show what is fresh, what waits, how much of the window is left, and what went wrong."""
     with reported(context) as options:
         ways = [json, check, watch, html is not None or prometheus is not None]
         if sum(ways) > 1:
@@ -110,7 +110,7 @@ def _show(
 def _page(
     health: Health, series: dict[str, Series], all_assets: bool, *, fit: bool = False
 ) -> RenderableType:
-    """`fit` keeps it to the terminal's height as far as it can be."""
+    """Render the status. `fit` keeps it to the height of the terminal as far as possible."""
     from assetbatch.views.terminal.status import ROWS, render
 
     console = stdout_console()
@@ -144,7 +144,8 @@ def _check(options: Options) -> int:
 
 
 def _watch(options: Options, config: Config, all_assets: bool) -> int:
-    """Shows it until a signal ends it; what cannot be reached is said in its place, and asked again."""
+    """Show the status until a signal ends it. An error is shown in its place, and the servers are asked
+    again."""
     from contextlib import ExitStack
 
     from rich.live import Live

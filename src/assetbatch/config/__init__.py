@@ -1,6 +1,6 @@
-"""Settings from command line, environment, `.env` and config.yml, each with its origin.
+"""Settings from the command line, the environment, `.env` and config.yml, each with its origin.
 
-`load` reads them; `Config` holds them; `display.effective` lists them for a person.
+`load` reads them, `Config` holds them, and `display.effective` lists them for people.
 """
 
 from assetbatch.config.loading import SANDBOX_KEY, built_in_config, load, override

@@ -1,4 +1,4 @@
-"""Turns what was read into typed settings, or into a list of all its problems."""
+"""Turns the values of a file into typed settings, or into a list of all its problems."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ _UNFIT = (msgspec.ValidationError, UnicodeEncodeError)  # the latter: a lone sur
 class ConfigProblem(NamedTuple):
     """One thing that is wrong at `path`.
 
-    `kind` is the type that the value did not fit, where the value is shown; `line` its line, where
-    the path does not lead to it.
+    `kind` is the type that a shown value did not fit. `line` is set if the path does not lead to the line.
     """
 
     path: KeyPath
@@ -33,17 +32,17 @@ class ConfigProblem(NamedTuple):
 
 
 def convert(value: object, kind: Any) -> Any:
-    """The value as a setting of type `kind`; raises msgspec.ValidationError."""
+    """Return the value as a setting of type `kind`; raise msgspec.ValidationError."""
     return msgspec.convert(value, kind, dec_hook=_parse)
 
 
 def _parse(kind: Any, value: object) -> object:
-    """The types of urls.py read their own values."""
+    """Let the types of urls.py read their own values."""
     return value if isinstance(value, kind) else kind.parse(value)
 
 
 def fits(value: object, kind: Any) -> bool:
-    """Whether the value is allowed for a setting of this type."""
+    """Return whether the value is allowed for a setting of this type."""
     try:
         convert(value, kind)
     except _UNFIT:
@@ -54,9 +53,10 @@ def fits(value: object, kind: Any) -> bool:
 def build(
     kind: type[S], raw: object, path: KeyPath, problems: list[ConfigProblem], others: Sequence[str] = ()
 ) -> S | None:
-    """A section or an asset from a mapping; or None, and all its problems are added to the list.
+    """Return a section or an asset from a mapping. Add all its problems to the list, and return None if it
+    has any.
 
-    `others` are keys that are read elsewhere: they are named among those that are allowed.
+    `others` are keys that are read elsewhere. They are named among the allowed ones.
     """
     try:
         return convert(raw, kind)  # type: ignore[no-any-return]  # it is a `kind`
@@ -66,7 +66,7 @@ def build(
 
 
 def _explain(kind: type[S], raw: object, path: KeyPath, others: Sequence[str]) -> Iterator[ConfigProblem]:
-    """All problems of a mapping, where msgspec names only the first."""
+    """Yield all problems of a mapping. msgspec names only the first."""
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     names = [*fields, *others]
     if not isinstance(raw, dict):
@@ -87,7 +87,7 @@ def _explain(kind: type[S], raw: object, path: KeyPath, others: Sequence[str]) -
 
 
 def validation_error(value: object, kind: Any, path: KeyPath) -> ConfigProblem | None:
-    """What is wrong with one value, if anything is."""
+    """Return the problem of one value, or None."""
     try:
         convert(value, kind)
     except _UNFIT as error:
@@ -99,7 +99,7 @@ def validation_error(value: object, kind: Any, path: KeyPath) -> ConfigProblem |
 
 
 def unknown_key(path: KeyPath, key: object, names: list[str]) -> ConfigProblem:
-    """A key that does not exist, with the nearest that does."""
+    """Return the problem of a key that does not exist, with the nearest key that does."""
     from difflib import get_close_matches  # needed for a problem only
 
     advice = f"expected one of {', '.join(names)}"
@@ -113,13 +113,13 @@ def unknown_key(path: KeyPath, key: object, names: list[str]) -> ConfigProblem:
 
 @cache
 def _names() -> frozenset[str]:
-    """All key names that there are."""
+    """Return the names of all keys."""
     kinds: tuple[type[msgspec.Struct], ...] = (*SECTIONS.values(), *ASSET_LISTS.values(), Config)
     return frozenset(name for kind in kinds for name in kind.__struct_fields__)
 
 
 def dotted(path: KeyPath) -> str:
-    """`priority_assets[1].symbol` from `("priority_assets", 1, "symbol")`; a key of no name is masked."""
+    """Return `priority_assets[1].symbol` for `("priority_assets", 1, "symbol")`. An unknown key is masked."""
     text = ""
     for step in path:
         if isinstance(step, int):

@@ -23,8 +23,10 @@ class Shown(NamedTuple):
 
 
 def effective(config: Config) -> list[Shown]:
-    """Every setting in the order of config.yml, sections first; an asset is one line, and one more for
-    each key that follows from others."""
+    """Return every setting in the order of config.yml, sections first.
+
+    An asset is one line, and one more for each key that follows from others.
+    """
 
     def line(path: str, value: str, source: str | None = None) -> Shown:
         return Shown(path, value, config.origins.get(source or path, "default"))
@@ -67,7 +69,7 @@ def _text(value: object) -> str:
 
 
 def _tables(tables: TableMappings) -> list[tuple[str, str]]:
-    """Every name that is configured, with its path."""
+    """Return every configured name with its path."""
     found = []
     for name in TABLES:
         table: TableMapping = getattr(tables, name)

@@ -31,10 +31,10 @@ class _Loader(_Base):  # type: ignore[misc]  # the base is chosen when it runs
 
 
 def parse_yaml(data: bytes) -> tuple[object, list[ConfigProblem]]:
-    """The one document of a file (None if it is empty), and the keys that a mapping names twice.
+    """Return the one document of a file (None if it is empty), and the keys that a mapping names twice.
 
-    PyYAML would take the last of such keys and say nothing. Raises ValueError saying what and where
-    for anything that is not one YAML document in UTF-8.
+    PyYAML would silently take the last of such keys. Raise ValueError, with what and where, for anything
+    that is not one YAML document in UTF-8.
     """
     text = _text(data)
     try:
@@ -55,12 +55,12 @@ def parse_yaml(data: bytes) -> tuple[object, list[ConfigProblem]]:
 
 
 def compose_yaml(data: bytes) -> yaml.Node | None:
-    """The nodes of a document that `parse_yaml` could read: they know their lines and their spelling."""
+    """Return the nodes of a document that `parse_yaml` could read. They know their lines and spelling."""
     return yaml.compose(_text(data), Loader=_Loader)
 
 
 def locate(root: yaml.Node | None, path: KeyPath) -> yaml.Node | None:
-    """The node at a key path, or the nearest above it (a key may be missing)."""
+    """Return the node at a key path, or the nearest above it (a key may be missing)."""
     node = root
     for step in path:
         below = None
@@ -93,7 +93,7 @@ def _text(data: bytes) -> str:
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:
-    """Line, column and problem, without the snippet PyYAML adds: it may show a password."""
+    """Return line, column and problem without the snippet that PyYAML adds: it may show a password."""
     mark, begun = error.problem_mark or error.context_mark, error.context_mark
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     context = error.context
@@ -104,7 +104,7 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
 
 
 def _duplicates(root: yaml.Node) -> list[ConfigProblem]:
-    """Every key that its mapping has already named."""
+    """Return a problem for every key that its mapping has already named."""
     problems: list[ConfigProblem] = []
     waiting: list[tuple[yaml.Node, KeyPath]] = [(root, ())]
     seen = set()

@@ -20,11 +20,11 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def parse_dotenv(text: str) -> dict[str, str]:
-    r"""The variables of a `.env`; the last of two with one name counts, as in a shell.
+    r"""Return the variables of a `.env`. The last of two with one name counts, as in a shell.
 
-    Values are taken as they are, without `$NAME` being filled in; in double quotes `\n`, `\"` and
-    `\\` are escapes. Lines end with LF, CRLF or CR. Raises ValueError naming the line (not its text)
-    that is none of this.
+    Values stay as they are; `$NAME` is not filled in. In double quotes `\n`, `\"` and
+    `\\` are escapes. Lines end with LF, CRLF or CR. Raise ValueError that names the line (not its
+    text) that is none of this.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     variables: dict[str, str] = {}

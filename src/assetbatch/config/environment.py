@@ -1,4 +1,4 @@
-"""What the environment and a `.env` say, each value with the variable it came from."""
+"""The settings of the environment and of a `.env`, each with the variable that it came from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LARGEST_SECRET_FILE = 65_536
 
 
 class Setting(NamedTuple):
-    """A value for the setting at `path`, and where it came from."""
+    """A value for the setting at `path`, and its origin."""
 
     path: KeyPath
     value: object
@@ -38,7 +38,7 @@ class Found(NamedTuple):
 
 
 class Environment:
-    """Variables from several layers, the first wins; an empty variable is not set."""
+    """Variables from several layers. The first layer wins; an empty variable is not set."""
 
     def __init__(self, layers: list[Layer]) -> None:
         self._layers = layers
@@ -46,16 +46,16 @@ class Environment:
         """Origin and text of what is wrong."""
 
     def get(self, name: str) -> Found | None:
-        """The value of a variable in the first layer that has it."""
+        """Return the value of a variable in the first layer that has it."""
         for layer in self._layers:
             if value := layer.variables.get(name):
                 return Found(value, f"{layer.name} {name}")
         return None
 
     def get_secret(self, *names: str) -> Found | None:
-        """A secret that each of the names gives, or the file that NAME_FILE names.
+        """Return a secret that one of the names gives, or the file that NAME_FILE names.
 
-        They are one thing: the first layer that has any of them decides, and in it they must agree.
+        The first layer that has any of them decides. In that layer they must agree.
         """
         for layer in self._layers:
             found = [one for name in names if (one := self._secret(layer, name))]
@@ -93,12 +93,12 @@ class Environment:
 
 
 def reason(error: OSError) -> str:
-    """The words of the system for a failure, in lower case: `no such file or directory`."""
+    """Return the system's words for a failure in lower case, such as `no such file or directory`."""
     return (error.strerror or type(error).__name__).lower()
 
 
 def read_settings(environment: Environment, *, sandbox: bool) -> list[Setting]:
-    """What the variables set; a sandbox takes only those that name no server."""
+    """Return the settings of the variables. A sandbox takes only those that name no server."""
     settings = [
         Setting(path, read(found.value), found.origin)
         for name, path, read in _VARIABLES
@@ -117,7 +117,7 @@ def read_settings(environment: Environment, *, sandbox: bool) -> list[Setting]:
 
 
 def read_api_key(environment: Environment) -> Found | None:
-    """The API key, once it can be sent in a header; its problems do not repeat it."""
+    """Return the API key if it can be sent in a header. Its problems do not repeat it."""
     found = environment.get_secret("POLYGON_API_KEY", "MASSIVE_API_KEY")
     if found and not re.fullmatch(r"[!-~]+", found.value):
         text = (
@@ -128,7 +128,7 @@ def read_api_key(environment: Environment) -> Found | None:
 
 
 def _database_of_parts(environment: Environment) -> list[Setting]:
-    """`database.url` from DB_HOST, DB_PORT, DB_NAME, DB_USER and DB_PASSWORD, if any of them is set."""
+    """Return `database.url` from DB_HOST, DB_PORT, DB_NAME, DB_USER and DB_PASSWORD, if any is set."""
     host, port, name, user = (environment.get(f"DB_{part}") for part in ("HOST", "PORT", "NAME", "USER"))
     password = environment.get_secret("DB_PASSWORD")
     given = [one for one in (host, port, name, user, password) if one]
@@ -159,7 +159,7 @@ def _database_of_parts(environment: Environment) -> list[Setting]:
 
 
 def _whole(text: str) -> object:
-    """The whole number a text says, or else the text, for the type check to complain about."""
+    """Return the whole number in a text, or else the text, which the type check then refuses."""
     return int(text) if re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", text, re.ASCII) else text
 
 

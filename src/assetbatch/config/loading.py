@@ -1,4 +1,4 @@
-"""Finds config.yml, lays environment and command line over it, and says all that is wrong with them."""
+"""Finds config.yml, lays the environment and the command line over it, and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked
 
 SANDBOX_KEY = Secret("made-up-key-of-the-sandbox")
-"""The API key of every sandbox: it opens nothing."""
+"""The API key of every sandbox. It opens nothing."""
 
 _MOST_TOLD = 20
 
@@ -34,14 +34,14 @@ def load(
     sandbox: bool = False,
     overrides: Mapping[str, tuple[object, str]] | None = None,
 ) -> Config:
-    """The configuration from command line, environment, `.env`, config.yml and defaults, in this order.
+    """Return the configuration from the command line, the environment, `.env`, config.yml and the defaults.
 
-    `path` is what `--config` names, `env` the environment, `cwd` the current folder. `overrides` are
-    the settings of the command line, such as `{"batch.max_cycle_seconds": (30, "--max-seconds")}`.
-    Raises ConfigError with one line for each problem.
+    The first of these that has a value wins. `path` is the value of `--config`, `env` the environment,
+    `cwd` the current folder. `overrides` are the settings of the command line, such as
+    `{"batch.max_cycle_seconds": (30, "--max-seconds")}`. Raise ConfigError with one line for each problem.
 
-    A sandbox has embedded servers and a made-up key, whatever else is configured; it reports to no
-    monitor; and where no config.yml is found it takes the one that came with the program.
+    A sandbox has embedded servers and a made-up key, whatever else is configured, and reports to no
+    monitor. Without a config.yml it takes the one that came with the program.
     """
     home = _home(env)
     file = _find(path, env, cwd=cwd, home=home, sandbox=sandbox)
@@ -64,7 +64,7 @@ def load(
 
 
 def override(config: Config, overrides: Mapping[str, tuple[object, str]]) -> Config:
-    """The configuration with some settings replaced, each given with its origin; raises ConfigError."""
+    """Return the configuration with some settings replaced, each given with its origin; raise ConfigError."""
     wrong: list[str] = []
     config = _apply(config, _given(overrides), wrong)
     _refuse(wrong)
@@ -76,7 +76,7 @@ def _given(overrides: Mapping[str, tuple[object, str]]) -> list[Setting]:
 
 
 def _apply(config: Config, settings: Iterable[Setting], wrong: list[str]) -> Config:
-    """The configuration with these settings; those that do not fit are added to `wrong`."""
+    """Return the configuration with these settings; add those that do not fit to `wrong`."""
     sections: dict[str, Any] = {}
     origins = dict(config.origins)
     for path, value, origin in settings:
@@ -92,7 +92,7 @@ def _apply(config: Config, settings: Iterable[Setting], wrong: list[str]) -> Con
 
 
 def _enter_sandbox(config: Config) -> Config:
-    """Nothing of the outside is left: no server, no key, no monitor."""
+    """Remove everything that reaches outside: servers, key, monitor."""
     own = "--sandbox"
     servers = [
         Setting(("database", "url"), EMBEDDED, own),
@@ -115,7 +115,7 @@ def _refuse(wrong: list[str]) -> None:
 def _find(
     path: Path | None, env: Mapping[str, str], *, cwd: Path, home: Path | None, sandbox: bool
 ) -> ConfigFile:
-    """The file that is named, or the first of the usual places; raises ConfigError."""
+    """Return the named file, or the first of the usual places; raise ConfigError."""
     named = [(path, "--config")] if path else []
     if not path and (variable := env.get("ASSETBATCH_CONFIG")):
         named = [(Path(variable), "env ASSETBATCH_CONFIG")]
@@ -149,7 +149,7 @@ def _why(error: OSError | ValueError) -> str:
 
 
 def built_in_config() -> bytes:
-    """The repository's config.yml: a copy beside the code in an installed wheel, else in the source tree."""
+    """Return the repository's config.yml: the copy in a wheel, else the file of the source tree."""
     package = Path(__file__).parent.parent
     installed = package / "default_config.yml"
     return (installed if installed.exists() else package.parent.parent / "config.yml").read_bytes()

@@ -12,24 +12,24 @@ from assetbatch.config.wording import kind_of, shown
 from assetbatch.domain.status import OPEN, Status
 
 OPTIONAL = {"bars": ("volume", "vwap", "trades"), "symbols": ("name", "asset_type", "updated_at")}
-"""Columns that a platform may do without, by table."""
+"""The columns that a platform may do without, by table."""
 
 FILLED = OPTIONAL["bars"]
-"""Columns in which something may be written where the provider gives no value."""
+"""The columns in which `missing` may be written."""
 
 INSTRUMENTS = ("symbol", "polygon_ticker")
 STATES = tuple(status.value for status in Status if status not in OPEN and status is not Status.FRESH)
 """The states that are written into `sync_status`."""
 
 _LONGEST_NAME = 63
-"""PostgreSQL's deadline, in bytes."""
+"""Maximum length of a name in PostgreSQL, in bytes."""
 
 _COLUMN = f"a column's name of 1 to {_LONGEST_NAME} bytes"
 _CONSTANT = "a text, a number, true or false: it is a further column of the platform with this value"
 
 
 def read_tables(raw: object, path: KeyPath, problems: list[ConfigProblem]) -> TableMappings:
-    """The mapping, without what is wrong with it, which is added to the problems."""
+    """Return the mapping without its wrong parts; add these to the problems."""
     if not isinstance(raw, dict):
         text = f"found {kind_of(raw)}, expected a mapping with the keys {', '.join(TABLES)}"
         problems.append(ConfigProblem(path, text))
@@ -59,7 +59,7 @@ class _Reader:
         )
 
     def table(self, raw: Mapping[object, object]) -> TableMapping:
-        """What is right of it."""
+        """Return the right parts of the mapping of a table."""
         columns: dict[str, str | None] = {}
         constants: dict[str, Constant] = {}
         settings: dict[str, Any] = {}
@@ -103,7 +103,8 @@ class _Reader:
         self._problems.append(ConfigProblem((*self._path, *steps), text))
 
     def _setting(self, key: str, value: object) -> object:
-        """What is no column: the table's name, and what its columns hold; None where it is wrong."""
+        """Return a setting that is no column, or None if it is wrong: the table's name, or what a column
+        holds."""
         if key == "table":
             parts = value.split(".") if isinstance(value, str) else []
             if len(parts) == 2 and all(map(_is_name, parts)):
@@ -123,7 +124,7 @@ class _Reader:
     def _entries(
         self, key: str, raw: object, names: tuple[str, ...], fits: Any, expected: str
     ) -> Iterator[tuple[str, Any]]:
-        """The right entries of a mapping with these names."""
+        """Yield the right entries of a mapping with these names."""
         if not isinstance(raw, dict):
             self._add((key,), f"found {kind_of(raw)}, expected a mapping with the keys {', '.join(names)}")
             return
@@ -143,8 +144,11 @@ class _Reader:
         return False
 
     def _nearly(self, key: str, value: object) -> str | None:
-        """The key of ours that was most likely meant: a letter is wrong behind the first, and the value is
-        no number. A short name tells too little: `uid` is a column of its own."""
+        """Return our key that was most likely meant, if any: one letter behind the first is wrong, and the
+        value is no number.
+
+        A short name tells too little: `uid` is a column of its own.
+        """
         if isinstance(value, int | float):
             return None
         likely = (name for name in self._keys if len(name) > 3 and name[0] == key[0])
@@ -159,7 +163,8 @@ class _Reader:
 
 
 def _is_name(value: object) -> TypeGuard[str]:
-    """Whether PostgreSQL takes it as a name; it is quoted where it is used, so that any letter is right."""
+    """Return whether PostgreSQL takes the value as a name. It is quoted where it is used, so any letter is
+    right."""
     return _is_text(value) and "." not in value and len(value.encode()) <= _LONGEST_NAME
 
 
@@ -174,7 +179,7 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def _is_one_slip(typed: str, meant: str) -> bool:
-    """Whether one letter is missing, too many or wrong, or two neighbours are exchanged."""
+    """Return whether one letter is missing, too many or wrong, or two neighbours are exchanged."""
     if typed == meant or abs(len(typed) - len(meant)) > 1:
         return False
     at = next(

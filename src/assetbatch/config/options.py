@@ -1,7 +1,7 @@
 """Checks the options behind the `?` of database.url and redis.url with the libraries that will read them.
 
-Loading these libraries takes time, so that only what is about to connect, or `config check`, looks here. No
-server is asked: what is not known without one (a login, a certificate's authority) is not checked.
+Loading these libraries takes time. So only a command that is about to connect, or `config check`, looks
+here. No server is asked. What needs a server (a login, a certificate's authority) is not checked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def check_options(config: Config) -> None:
-    """Raises ConfigError with one line for each option that cannot work."""
+    """Raise ConfigError with one line for each option that cannot work."""
     lines = []
     if config.redis.url:
         lines += [f"{_origin(config, 'redis.url')}: {text}" for text in redis_problems(config.redis.url)]
@@ -39,12 +39,12 @@ def check_options(config: Config) -> None:
 
 
 def check_redis_options(config: Config) -> None:
-    """The same for redis.url alone."""
+    """Check the options of redis.url alone."""
     check_options(_only(config, "database"))
 
 
 def check_database_options(config: Config) -> None:
-    """The same for database.url alone."""
+    """Check the options of database.url alone."""
     check_options(_only(config, "redis"))
 
 
@@ -60,7 +60,7 @@ def _origin(config: Config, path: str) -> str:
 
 
 class _Option(NamedTuple):
-    """What an option takes, in words, and whether a value (as the library has read it) is that."""
+    """The values that an option takes, in words, and a test of a value that the library has read."""
 
     expected: str
     fits: Callable[[Any], object]
@@ -106,7 +106,7 @@ class _Query:
             self.written.append("found an option without a value, expected NAME=VALUE")
 
     def unknown(self, names: Sequence[str]) -> Iterator[str]:
-        """What is wrong with the names that are not among these."""
+        """Yield a line for each name that is not among these."""
         from difflib import get_close_matches
 
         for name in self.values:
@@ -165,7 +165,7 @@ _TRUTHS = ("true", "false", "yes", "no", "1", "0")
 
 
 def redis_problems(url: RedisUrl) -> list[str]:
-    """What is wrong with the options of redis.url."""
+    """Return a line for each wrong option of redis.url."""
     if url.embedded or not urlsplit(url.reveal()).query:
         return []
     query = _Query(url, plus_is_space=True)
@@ -228,7 +228,7 @@ def _redis_contradictions(url: RedisUrl, given: Mapping[str, str]) -> Iterator[s
 
 
 def _refused_by_redis_py(url: RedisUrl, given: Mapping[str, str]) -> list[str]:
-    """What only the library's own connection finds: certificates and keys that are none, ciphers."""
+    """Return what only the library's own connection finds: certificates and keys that are none, ciphers."""
     from redis.connection import URL_QUERY_ARGUMENT_PARSERS, SSLConnection
     from redis.exceptions import RedisError
 
@@ -296,7 +296,7 @@ _PLACES = ("host", "hostaddr", "port", "dbname", "user", "password")
 
 
 def database_problems(url: DatabaseUrl) -> list[str]:
-    """What is wrong with the options of database.url."""
+    """Return a line for each wrong option of database.url."""
     if url.embedded or not urlsplit(url.reveal()).query:
         return []
     from psycopg import pq
@@ -363,7 +363,7 @@ def _hosts_and_ports(place: str) -> tuple[list[str], list[str]]:
 
 
 def _refused_by_libpq(given: Mapping[str, str]) -> list[str]:
-    """What libpq itself refuses, asked for a connection to a port of our own, on which nothing is said."""
+    """Return what libpq itself refuses: it is asked for a connection to a port that never answers."""
     from psycopg import Error, pq
     from psycopg.conninfo import make_conninfo
 

@@ -15,7 +15,7 @@ PINGED_COMMANDS = ("run-priority", "run-queue", "enqueue-secondary", "status")
 
 
 class PingUrls:
-    """Where to report that a command has ended: one address for all, or one for each.
+    """The addresses to which the end of a command is reported: one for all commands, or one for each.
 
     Whoever knows such an address can report in our name, so it is a secret.
     """
@@ -27,12 +27,12 @@ class PingUrls:
         self._urls = MappingProxyType(dict(urls))
 
     def for_command(self, command: str) -> Secret | None:
-        """The address to report this command to."""
+        """Return the address for this command, or None."""
         return self._urls.get(command)
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Takes a text or a mapping; raises ValueError naming the command whose address is wrong."""
+        """Read a text or a mapping; raise ValueError that names the command of a wrong address."""
         if isinstance(value, str):
             url = _ping_url(value, cls.expected)
             return cls(dict.fromkeys(PINGED_COMMANDS, url))
@@ -49,7 +49,7 @@ class PingUrls:
         return cls(urls)
 
     def masked(self) -> str:
-        """Scheme and host of each address."""
+        """Return scheme and host of each address."""
         shown = {command: _masked_ping(url) for command, url in self._urls.items()}
         if len(shown) == len(PINGED_COMMANDS) and len(set(self._urls.values())) == 1:
             return next(iter(shown.values()))

@@ -1,4 +1,4 @@
-"""From the bytes of config.yml to settings, or to all that is wrong with it."""
+"""Reads the bytes of config.yml into settings, or into all that is wrong with them."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ _CLASSES: Mapping[object, AssetPriority] = {
     4: AssetPriority.LOW,
     **{priority.value: priority for priority in AssetPriority},
 }
-"""What is written as a secondary asset's priority, or is not written."""
+"""The written priorities of secondary assets; UNSET is an absent one."""
 
 FROM_SYMBOL = "derived from the symbol"
-"""The origin of a ticker and a type that are not written."""
+"""The origin of a ticker and a type that are absent."""
 
 FROM_TICKER = "derived from the polygon_ticker"
-"""The origin of a type where only the ticker is written."""
+"""The origin of a type if only the ticker is written."""
 
 
 class ConfigFile(NamedTuple):
-    """A file as it was read; `label` is its name in messages, `path` None for the built-in one."""
+    """A file as it was read. `label` is its name in messages, `path` is None for the built-in one."""
 
     path: Path | None
     label: str
@@ -57,7 +57,7 @@ class ConfigFile(NamedTuple):
 
 
 def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config:
-    """The configuration that the file alone gives; its problems are added to `wrong`."""
+    """Return the configuration of the file alone; add its problems to `wrong`."""
     try:
         document, problems = parse_yaml(file.data)
     except ValueError as error:
@@ -103,7 +103,7 @@ def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config
 
 
 def _absolute_paths(config: Config, home: Path | None) -> Config:
-    """A path in the file starts from the file's folder: cron starts anywhere."""
+    """Let a path in the file start from the file's folder: cron starts anywhere."""
     written = config.metrics.prometheus_file
     if not (written and config.file):
         return config
@@ -115,7 +115,7 @@ def _absolute_paths(config: Config, home: Path | None) -> Config:
 
 
 def _section(name: str, raw: object, lists: _AssetLists, problems: list[ConfigProblem]) -> Any:
-    """A section from its mapping, or None; lists of assets that stand in `batch` are added to `lists`."""
+    """Return a section from its mapping, or None. Add lists of assets that stand in `batch` to `lists`."""
     others: Sequence[str] = ()
     tables: object = None
     if name == "batch":
@@ -138,8 +138,8 @@ def _section(name: str, raw: object, lists: _AssetLists, problems: list[ConfigPr
 
 
 class _Placed(NamedTuple):
-    """An asset that is right: where it is written, its number among the priority assets (infinite without
-    one), and the origins of its keys that are not written."""
+    """A right asset: its place in the file, its number (infinite without one), the origins of its absent
+    keys."""
 
     path: KeyPath
     asset: Asset
@@ -155,7 +155,7 @@ class _AssetLists:
         self._problems = problems
         self._places: dict[str, KeyPath] = {}
         self.assets: dict[KeyPath, Asset] = {}
-        """Every asset that is right, by its place in the file."""
+        """All right assets by their places in the file."""
         self.values: dict[str, tuple[Asset, ...]] = {}
         self.origins: dict[str, str] = {}
 
@@ -187,7 +187,7 @@ class _AssetLists:
 def _asset(
     settings: AssetSettings, path: KeyPath, name: str, problems: list[ConfigProblem]
 ) -> _Placed | None:
-    """The asset that settings describe; None if its ticker is not known, and the problem is added."""
+    """Return the asset that settings describe; add a problem and return None if its ticker is not known."""
     symbol, ticker, asset_type = str(settings.symbol), settings.polygon_ticker, settings.asset_type
     origins: dict[str, str] = {}
     if ticker is UNSET:
@@ -226,7 +226,7 @@ def _asset(
 
 
 def _no_ticker(symbol: str, asset_type: AssetType | msgspec.UnsetType) -> str:
-    """Why a ticker is wanted: the symbol is no pair of known names, or none of the written type."""
+    """Return why a ticker is needed: the symbol is no pair of known names, or none of the written type."""
     kind = "" if asset_type is UNSET else f"{asset_type} "
     wanted = " or ".join(EXAMPLES.values()) if asset_type is UNSET else EXAMPLES[asset_type]
     found = f"the symbol {symbol!r}" if may_be_quoted(symbol) else "the symbol"
@@ -237,8 +237,11 @@ def _no_ticker(symbol: str, asset_type: AssetType | msgspec.UnsetType) -> str:
 
 
 def _find_duplicates(assets: Mapping[KeyPath, Asset], problems: list[ConfigProblem]) -> None:
-    """Two assets of one symbol or one ticker, in whichever list. One ticker under two spellings of a symbol
-    is a warning (see `lookalikes`): a platform may tell them apart."""
+    """Report two assets of one symbol or one ticker, in whichever list.
+
+    One ticker under two spellings of a symbol is a warning (see `lookalikes`): a platform may tell them
+    apart.
+    """
     for key in ("symbol", "polygon_ticker"):
         first: dict[str, KeyPath] = {}
         for path, asset in assets.items():
@@ -254,7 +257,7 @@ def _find_duplicates(assets: Mapping[KeyPath, Asset], problems: list[ConfigProbl
 
 
 def _tell(file: ConfigFile, problems: list[ConfigProblem]) -> Iterator[str]:
-    """One text for each problem, with its line in the file."""
+    """Yield one text for each problem, with its line in the file."""
     root = compose_yaml(file.data) if problems else None
     for problem in problems:
         node = locate(root, problem.path)
@@ -264,7 +267,7 @@ def _tell(file: ConfigFile, problems: list[ConfigProblem]) -> Iterator[str]:
 
 
 def _spelling(node: yaml.Node | None, kind: Any) -> str:
-    """How a value is written, where YAML reads something else: NO is false, 1:30 is 90."""
+    """Return how a value is written if YAML reads something else: NO is false, 1:30 is 90."""
     if not isinstance(node, yaml.ScalarNode) or node.style or node.tag.endswith((":str", ":null")):
         return ""
     advice = ": put it in quotes" if fits(node.value, kind) else ""

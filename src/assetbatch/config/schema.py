@@ -1,7 +1,7 @@
-"""The JSON Schema of config.yml, for editors. Generated from the settings.
+"""The JSON Schema of config.yml, generated from the settings for editors.
 
-`python -m assetbatch.config.schema > docs/config.schema.json` writes it again. What a schema cannot say (an
-unknown pair needs its ticker, each symbol stands once) `config check` finds.
+`python -m assetbatch.config.schema > src/assetbatch/config.schema.json` writes it again. `config check` finds
+what a schema cannot say: an unknown pair needs its ticker, and each symbol stands once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The settings by section, as config.yml names them, and what follows from them.
 
-The `title` of a setting says what it does, its `description` what it may be, where the type does not say it.
+The `title` of a setting says what it does. Its `description` says what it may be, if its type does not.
 `config.schema` shows both in editors.
 """
 
@@ -34,9 +34,10 @@ _PREFIX = r"^(?:[A-Za-z0-9._:-]+|[A-Za-z0-9._:-]*\{[A-Za-z0-9._:-]+\}[A-Za-z0-9.
 
 
 class Tier(NamedTuple):
-    """What one may expect of a plan of the provider; what the provider answers wins.
+    """What to expect of a plan of the provider. What the provider answers wins.
 
-    `rate_limit` is calls a minute (None: unlimited), `delay_minutes` the age of the newest data.
+    `rate_limit` is the number of calls a minute (None: unlimited), `delay_minutes` the age of the newest
+    data.
     """
 
     rate_limit: int | None
@@ -99,7 +100,7 @@ class RateLimitSettings(_Section, frozen=True):
 
     @property
     def limit(self) -> CallLimit:
-        """The calls that may arrive in a rolling window; unlimited is 100 a second."""
+        """The number of calls that may arrive in a rolling window; unlimited is 100 a second."""
         calls = self.calls_per_minute
         if calls is UNSET:
             calls = TIERS[self.tier].rate_limit
@@ -260,15 +261,14 @@ ASSET_LISTS: dict[str, type[AssetSettings]] = {
     "priority_assets": PriorityAssetSettings,
     "secondary_assets": SecondaryAssetSettings,
 }
-"""The lists of assets; they stand at the top of the file or in its section `batch`."""
+"""The lists of assets. They stand at the top of the file or in its section `batch`."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for what is worked out once
     """The effective configuration of one start.
 
-    `origins` says for each key path (`queue.max_size`) where its value came from: `--option`,
-    `env NAME`, `.env NAME`, `config.yml PATH` or `default`. `file` is the file that was read;
-    None in a sandbox that found none.
+    `origins` gives the origin of each key path (`queue.max_size`): `--option`, `env NAME`, `.env NAME`,
+    `config.yml PATH` or `default`. `file` is the file that was read, or None in a sandbox that found none.
     """
 
     batch: BatchSettings = BatchSettings()
@@ -291,7 +291,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
 
     @property
     def call_limit(self) -> CallLimit:
-        """The calls that may arrive in a rolling window."""
+        """The number of calls that may arrive in a rolling window."""
         return self.rate_limiting.limit
 
     @property
@@ -301,34 +301,34 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
 
     @cached_property
     def enabled_priority_assets(self) -> tuple[Asset, ...]:
-        """Those that `run-priority` refreshes, in their order; none if they are switched off."""
+        """The assets that `run-priority` refreshes, in their order; none if they are switched off."""
         if not self.batch.priority_assets_enabled:
             return ()
         return tuple(asset for asset in self.priority_assets if asset.enabled)
 
     @cached_property
     def enabled_secondary_assets(self) -> tuple[Asset, ...]:
-        """Those that `enqueue-secondary` looks at, in their order."""
+        """The assets that `enqueue-secondary` looks at, in their order."""
         return tuple(asset for asset in self.secondary_assets if asset.enabled)
 
     @cached_property
     def assets(self) -> tuple[Asset, ...]:
-        """All that is kept fresh, the priority assets first."""
+        """All assets that are kept fresh, the priority assets first."""
         return self.enabled_priority_assets + self.enabled_secondary_assets
 
     @property
     def configured_symbols(self) -> tuple[str, ...]:
-        """Those of all assets, of what is switched off too."""
+        """The symbols of all assets, also of those that are switched off."""
         return tuple(asset.symbol for asset in (*self.priority_assets, *self.secondary_assets))
 
     @cached_property
     def assets_by_symbol(self) -> Mapping[str, Asset]:
-        """The same by their symbols."""
+        """All assets by their symbols."""
         return {asset.symbol: asset for asset in self.assets}
 
     @property
     def data_folder(self) -> Path:
-        """Where embedded servers keep their data; the sandbox has its own. Raises ConfigError."""
+        """The folder for the data of embedded servers; the sandbox has its own. Raises ConfigError."""
         if self.data_home is None:
             raise ConfigError(
                 "no folder for data: neither XDG_DATA_HOME nor HOME is set", hint="set XDG_DATA_HOME"
@@ -337,7 +337,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         return folder / "sandbox" if self.sandbox else folder
 
     def require_api_key(self) -> Secret:
-        """The API key; raises ConfigError if there is none."""
+        """Return the API key; raise ConfigError if there is none."""
         if self.api_key is None:
             raise ConfigError(
                 "no API key is configured",
@@ -347,7 +347,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         return self.api_key
 
     def require_database(self) -> DatabaseUrl:
-        """Where PostgreSQL is; raises ConfigError if nobody said."""
+        """Return the address of PostgreSQL; raise ConfigError if there is none."""
         if self.database.url is None:
             raise ConfigError(
                 "no database is configured",
@@ -356,7 +356,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         return self.database.url
 
     def require_redis(self) -> RedisUrl:
-        """Where Redis is; raises ConfigError if nobody said."""
+        """Return the address of Redis; raise ConfigError if there is none."""
         if self.redis.url is None:
             raise ConfigError(
                 "no Redis is configured",

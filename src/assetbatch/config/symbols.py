@@ -27,7 +27,7 @@ class Symbol(str):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Raises ValueError for what is no text, is too long, or could not be seen or told apart in a log."""
+        """Read a name; raise ValueError if it is too long, or could not be seen or told apart in a log."""
         if not isinstance(value, str) or not 1 <= len(value) <= MAX_SYMBOL_LENGTH or not value.isprintable():
             raise ValueError
         if value != " ".join(value.split()):
@@ -36,7 +36,7 @@ class Symbol(str):
 
 
 class Derived(NamedTuple):
-    """What follows from a symbol."""
+    """The ticker and the type that follow from a symbol."""
 
     polygon_ticker: str
     asset_type: AssetType
@@ -61,7 +61,7 @@ def derive(symbol: str, asset_type: AssetType | None = None) -> Derived | None:
 
 
 def plain(symbol: str) -> str:
-    """A symbol without case and separators; one of nothing but separators as it is."""
+    """Return a symbol without case and separators. A symbol of separators only stays as it is."""
     from unicodedata import normalize  # for a check only
 
     folded = normalize("NFKC", symbol).casefold()
@@ -69,7 +69,8 @@ def plain(symbol: str) -> str:
 
 
 def lookalikes(symbols: Iterable[str]) -> list[str]:
-    """Say which symbols differ in nothing but case or separators: most often one of them is meant."""
+    """Return a line for symbols that differ in nothing but case or separators: most often one of them is
+    meant."""
     groups: dict[str, list[str]] = {}
     for symbol in symbols:
         groups.setdefault(plain(symbol), []).append(symbol)

@@ -1,4 +1,4 @@
-"""`database.tables`: what a platform calls the owner's tables and columns, and what further columns hold."""
+"""`database.tables`: a platform's names of our tables and columns, and the values of its further columns."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 
 
 class TableMapping(msgspec.Struct, frozen=True, kw_only=True):
-    """What is configured of one table; what is absent, `init` finds out.
+    """The configuration of one table. `init` finds out what is absent.
 
-    `table` is `schema.name`. `columns` gives the platform's name of a column of ours; None: the platform has
-    none, nothing is written. `constants` are further columns of the platform with the value that marks our
-    rows. `missing` is written where the provider gives no value and the column takes no NULL. `states` gives
-    the platform's words for our states. `instrument` says what a text column for the instrument holds.
+    `table` is `schema.name`. `columns` gives the platform's name of our column, or None if the platform
+    has none: then nothing is written. `constants` are further columns of the platform, with the value that
+    marks our rows. `missing` is written if the provider gives no value and the column takes no NULL.
+    `states` gives the platform's words for our states. `instrument` says what a text column for the
+    instrument holds.
     """
 
     table: str | None = None
@@ -44,7 +45,7 @@ class TableMapping(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableMappings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is configured of the owner's four tables."""
+    """The configuration of the owner's four tables."""
 
     symbols: TableMapping = TableMapping()
     bars: TableMapping = TableMapping()

@@ -1,8 +1,8 @@
 """Addresses of servers, checked without the libraries that will use them.
 
-A database or Redis URL may hold a password and a ping URL is one, so they are secrets:
-printing them shows a mask. Every parser raises ValueError with `found …, expected …`, and never
-repeats an address in it.
+A database or Redis URL may hold a password, and a ping URL is one. So they are secrets: printing them
+shows a mask. Every parser raises ValueError with `found …, expected …`, and never repeats an address in
+it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OPEN_PARAMETERS = frozenset(
 
 
 class ServerUrl(Secret):
-    """The URL of a server, or the word `embedded`; shown without its password."""
+    """The URL of a server, or the word `embedded`. It is shown without its password."""
 
     __slots__ = ()
     schemes: ClassVar[tuple[str, ...]]
@@ -35,11 +35,11 @@ class ServerUrl(Secret):
 
     @property
     def embedded(self) -> bool:
-        """Whether assetbatch is to start the server itself."""
+        """Return whether assetbatch starts the server itself."""
         return self.reveal() == EMBEDDED
 
     def masked(self) -> str:
-        """The URL with `***` for the password and for every query value that might be one."""
+        """Return the URL with `***` for the password and for every query value that might be one."""
         if self.embedded:
             return EMBEDDED
         parts = urlsplit(self.reveal())
@@ -137,9 +137,9 @@ class DatabaseUrl(ServerUrl):
     def of_parts(
         cls, *, host: str, name: str, port: int | None = None, user: str = "", password: str = ""
     ) -> Self:
-        """The URL of what DB_HOST, DB_NAME, … say; `host` may be the folder of a socket.
+        """Return the URL of DB_HOST, DB_NAME, …; `host` may be the folder of a socket.
 
-        Raises ValueError if the host is none.
+        Raise ValueError if the host is none.
         """
         place = f"[{host}]" if ":" in host else _quote(host) if host.startswith("/") else host
         if not _HOST.fullmatch(place):
@@ -151,7 +151,7 @@ class DatabaseUrl(ServerUrl):
 
 
 def _quote(text: str) -> str:
-    """Percent-encoded; bytes that were no UTF-8 in the environment stay what they were."""
+    """Percent-encode a text. Bytes that were no UTF-8 in the environment stay as they were."""
     return quote(text.encode("utf-8", "surrogateescape"), safe="")
 
 
@@ -161,7 +161,7 @@ _GROUPS = ("sentinel", "cluster")
 class RedisUrl(ServerUrl):
     """`redis://`, `rediss://` (TLS) or `unix://`, as redis-py reads them, or `embedded`.
 
-    Or servers that stand in for one another: `redis+sentinel://sentinel1,sentinel2:26379/master-name`,
+    Or servers that replace one another: `redis+sentinel://sentinel1,sentinel2:26379/master-name`,
     `redis+cluster://node1,node2:6379`, each `rediss+…` with TLS.
     """
 
@@ -171,7 +171,7 @@ class RedisUrl(ServerUrl):
 
     @property
     def group(self) -> str:
-        """`sentinel` or `cluster` where servers stand in for one another; else empty."""
+        """`sentinel` or `cluster` for servers that replace one another, else empty."""
         return self.reveal().partition("://")[0].partition("+")[2]
 
     @staticmethod
@@ -215,7 +215,7 @@ def _check_redis_path(group: str, path: str) -> None:
 
 
 class HttpUrl(str):
-    """A web address without login and fragment; a text with its trailing slashes removed."""
+    """A web address without login and fragment. Its trailing slashes are removed."""
 
     __slots__ = ()
     expected: ClassVar[str] = "https://…"
@@ -232,14 +232,14 @@ class HttpUrl(str):
         return cls(url.rstrip("/"))
 
     def masked(self) -> str:
-        """The address with `***` for each part that may be a secret, its whole query among them."""
+        """Return the address with `***` for each part that may be a secret, and for its whole query."""
         parts = urlsplit(self)
         query = f"?{HIDDEN}" if parts.query else ""
         return f"{parts.scheme}://{masked_parts(parts.netloc)}{masked_parts(parts.path)}{query}"
 
 
 class ApiUrl(HttpUrl):
-    """The base of the provider's API: the key is sent there, so plain HTTP is for near hosts only."""
+    """The base of the provider's API. The key is sent there, so plain HTTP is for near hosts only."""
 
     __slots__ = ()
     expected = "https://… (http:// only to an IP address or a host name without a dot)"

@@ -1,4 +1,4 @@
-"""How a problem is told: what was found, and what is allowed, from the type of the setting."""
+"""The words of a problem: what was found, and what the type of the setting allows."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _KINDS: dict[type, str] = {
 
 
 def kind_of(value: object) -> str:
-    """The sort of a value, for one that must not be shown."""
+    """Return the sort of a value that must not be shown."""
     return _KINDS.get(type(value), "something else")
 
 
 def shown(value: object) -> str:
-    """A value that was refused, as a message shows it: quoted only where it cannot be a secret."""
+    """Return a refused value as a message shows it: quoted only if it cannot be a secret."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime.date):
@@ -44,9 +44,9 @@ def shown(value: object) -> str:
 
 
 def allowed(kind: Any) -> str:
-    """What a type lets through, in words: `a whole number of 1 or more`, `one of free, starter`.
+    """Return what a type allows, in words: `a whole number of 1 or more`, `one of free, starter`.
 
-    A description in the type's `msgspec.Meta` goes before what follows from the type.
+    A description in the type's `msgspec.Meta` goes before the words of the type.
     """
     from msgspec import inspect  # needed for a problem only
 

@@ -36,7 +36,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
         error_message,
         platform_status,
         last_bar_ms,
-        ledger,
+        intervals,
         rejected_ms,
         rejected_since_ms,
     ) in connection.execute(connection.statements("assets.load"), {"symbols": asked}).fetchall():
@@ -55,7 +55,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
             status_at_ms=status_at_ms,
             error_message=error_message,
             last_bar_ms=last_bar_ms,
-            coverage=coverage.decode(ledger),
+            coverage=coverage.decode(intervals),
             rejected_ms=rejected_ms,
             rejected_since_ms=rejected_since_ms,
         )

@@ -59,7 +59,7 @@ from assetbatch.state.process_id import new_id
 from assetbatch.state.window import Grant
 
 SLOT_SECONDS = 5.0
-"""So long a free call is waited for; after that the provider is left alone."""
+"""Maximum time in seconds to wait for a free call. After that the provider is not asked."""
 
 CALL_SECONDS = 8.0
 
@@ -67,7 +67,7 @@ HANGS_HINT = "is its server frozen or overloaded, or a disk full or gone?"
 
 
 def examine_config(config: Config) -> Iterator[Finding]:
-    """Whether a valid configuration has all that is needed; asks no server."""
+    """Check whether a valid configuration has all that is needed. Ask no server."""
     counts = len(config.enabled_priority_assets), len(config.enabled_secondary_assets)
     where = masked(str(config.file)) if config.file else "the built-in configuration"
     yield ok("config", f"{where}: valid, {counts[0]} priority and {counts[1]} secondary assets")
@@ -98,8 +98,10 @@ def _readable_for_all(path: Path) -> bool:
 
 
 def examine(services: Services, deadline: Deadline, *, call: bool) -> Iterator[Finding]:
-    """All findings about the servers, the provider and the work, each as soon as it is known; with `call` the
-    provider is asked once, if a slot is free."""
+    """Check the servers, the provider and the work. Yield each finding as soon as it is known.
+
+    With `call` the provider is asked once, if a slot is free.
+    """
     found = _Examination(services, deadline, call=call)
     return in_order(
         {
@@ -116,8 +118,11 @@ def examine(services: Services, deadline: Deadline, *, call: bool) -> Iterator[F
 
 
 def in_order(checks: Mapping[str, Callable[[], Iterable[Finding]]]) -> Iterator[Finding]:
-    """What the checks find, one after the other. One that fails is a finding itself; without Redis, or when
-    the time is up, the rest is not checked."""
+    """Yield the findings of the checks, one check after the other.
+
+    A check that fails is a finding itself. Without Redis, or when the time is over, the rest is not
+    checked.
+    """
     missing = ""
     said: set[str] = set()
     for check, look in checks.items():
@@ -142,7 +147,7 @@ def in_order(checks: Mapping[str, Callable[[], Iterable[Finding]]]) -> Iterator[
 
 
 class _Examination:
-    """The checks in their order: each may rely on what those before it have found."""
+    """The checks in their order. Each may rely on the findings of those before it."""
 
     def __init__(self, services: Services, deadline: Deadline, *, call: bool) -> None:
         self._services = services
@@ -284,7 +289,7 @@ def _provider(services: Services, deadline: Deadline) -> Sequence[Finding]:
 
 
 def _record_call(services: Services, grant: Grant) -> None:
-    """Raises DatabaseError where that is not possible; the slot is free again then."""
+    """Record a call. If that fails, free the slot and raise DatabaseError."""
     try:
         services.store.record_call()
     except BaseException:
@@ -293,7 +298,7 @@ def _record_call(services: Services, grant: Grant) -> None:
 
 
 def _slot(services: Services, deadline: Deadline) -> Grant | Denied:
-    """A free call; or why and for how long there is none."""
+    """Return a free call, or why and for how long there is none."""
     call_id = new_id()
     waited = 0.0
     while True:

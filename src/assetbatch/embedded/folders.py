@@ -1,4 +1,4 @@
-"""Private folders, and where a unix socket may lie."""
+"""Private folders, and the places where a unix socket may lie."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 
 
 def problem_of(status: os.stat_result, user_id: int) -> str | None:
-    """Why a file with this status is no private folder of the user, or None if it is one."""
+    """Return why a file with this status is no private folder of the user, or None if it is one."""
     if not stat.S_ISDIR(status.st_mode):
         return "it is not a folder"
     if status.st_uid != user_id:
@@ -23,9 +23,9 @@ def problem_of(status: os.stat_result, user_id: int) -> str | None:
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder and its parents where missing; it is ours alone (0700) afterwards.
+    """Make the folder and its parents if they are missing, and make it ours alone (0700).
 
-    Raises PermissionError if it exists and belongs to somebody else.
+    Raise PermissionError if it exists and belongs to somebody else.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.stat()
@@ -36,9 +36,9 @@ def make_private(folder: Path) -> None:
 
 
 def make_private_below_shared(folder: Path) -> None:
-    """The same in a folder that others can write to, such as /tmp: what was there before is not mended.
+    """Make a folder in one that others can write to, such as /tmp. A folder that was there is not mended.
 
-    Raises PermissionError if somebody else made it, if it is a link, or if others could put things into it.
+    Raise PermissionError if somebody else made it, if it is a link, or if others could put things into it.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     _require_private(folder, folder.lstat())
@@ -50,9 +50,9 @@ def _require_private(folder: Path, status: os.stat_result) -> None:
 
 
 def fits_socket(path: Path) -> bool:
-    """Whether servers and clients can use a unix socket at this path.
+    """Return whether servers and clients can use a unix socket at this path.
 
-    It must be short enough for the kernel, and be written in a URL and in libpq's list of hosts, which is
+    It must be short enough for the kernel, and fit into a URL and into libpq's list of hosts, which is
     split at commas and knows no escape.
     """
     encoded = os.fsencode(path)
@@ -64,7 +64,7 @@ def fits_socket(path: Path) -> bool:
 
 
 def fallback_socket_folder(folder: Path, temporary_folder: Path, user_id: int) -> Path:
-    """Where sockets lie whose own folder does not fit: the same for the same folder and user, always."""
+    """Return where sockets lie whose own folder does not fit: the same for a folder and user."""
     import hashlib  # 4 ms, and few need it
 
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
@@ -72,9 +72,10 @@ def fallback_socket_folder(folder: Path, temporary_folder: Path, user_id: int) -
 
 
 def socket_folder(folder: Path, socket_name: str) -> Path:
-    """The folder for a server's socket: its own, or a private one below the temporary folder; it exists.
+    """Return the folder for a server's socket: its own, or a private one below the temporary folder; it
+    exists.
 
-    Raises PermissionError if that one is not ours, OSError if no path fits.
+    Raise PermissionError if that one is not ours, OSError if no path fits.
     """
     if fits_socket(folder / socket_name):
         return folder

@@ -1,7 +1,7 @@
 """Locks on files (flock), waited for with a deadline.
 
-A lock belongs to the open file: whoever inherits the descriptor shares it, and it ends with the last copy,
-however its holders end. So closing a descriptor never takes the lock from a parent or a child; unlocking
+A lock belongs to the open file. Whoever inherits the descriptor shares it, and it ends with the last copy,
+however its holders end. So closing a descriptor never takes the lock from a parent or a child. Unlocking
 would.
 """
 
@@ -22,7 +22,7 @@ LONGEST_PAUSE_SECONDS = 0.01
 
 
 def pauses() -> Iterator[float]:
-    """Lengths of the pauses between two looks, in seconds: short at first, then about 10 ms."""
+    """Yield the pauses between two looks in seconds: short at first, then about 10 ms."""
     pause = FIRST_PAUSE_SECONDS
     while True:
         yield pause
@@ -30,12 +30,12 @@ def pauses() -> Iterator[float]:
 
 
 def open_lock_file(path: Path) -> int:
-    """A descriptor of the lock file, made if missing; not inherited by other programs unless asked for."""
+    """Open the lock file, made if missing. Other programs do not inherit the descriptor unless asked for."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def try_exclusive(descriptor: int) -> bool:
-    """Take the lock alone if nobody else has it; says whether we have it now."""
+    """Take the lock alone if nobody else has it; return whether we have it now."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -44,7 +44,7 @@ def try_exclusive(descriptor: int) -> bool:
 
 
 def wait_exclusive(descriptor: int, deadline: float) -> bool:
-    """Take the lock alone, trying until `deadline` (of `time.monotonic`); says whether we have it."""
+    """Take the lock alone, trying until `deadline` (of `time.monotonic`); return whether we have it."""
     for pause in pauses():
         if try_exclusive(descriptor):
             return True
@@ -55,13 +55,13 @@ def wait_exclusive(descriptor: int, deadline: float) -> bool:
 
 
 def take_shared(descriptor: int) -> None:
-    """Share the lock; only for locks that nobody holds alone for longer than a moment."""
+    """Share the lock. Use it only for locks that nobody holds alone for longer than a moment."""
     fcntl.flock(descriptor, fcntl.LOCK_SH)
 
 
 @contextmanager
 def gate(path: Path, deadline: float) -> Iterator[None]:
-    """Hold the lock file alone for the block; raises TimeoutError if others have it until `deadline`."""
+    """Hold the lock file alone for the block; raise TimeoutError if others have it until `deadline`."""
     descriptor = open_lock_file(path)
     owner = os.getpid()
     try:

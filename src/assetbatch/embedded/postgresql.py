@@ -51,9 +51,10 @@ _CANNOT_CONNECT_NOW = b"C57P03\0"
 
 
 class PostgresqlServer(Server):
-    """PostgreSQL with one superuser and one database, both `assetbatch`; who may open the socket is trusted.
+    """PostgreSQL with one superuser and one database, both `assetbatch`. Whoever may open the socket is
+    trusted.
 
-    The folder of the data is named by the major version, because another one cannot read it.
+    The folder of the data has the major version in its name, because another version cannot read it.
     """
 
     name = "postgresql"
@@ -61,7 +62,7 @@ class PostgresqlServer(Server):
     socket_name = f".s.PGSQL.{PORT}"
 
     def url(self) -> str:
-        """A URL for libpq; the port is in it because PGPORT would change the socket's name."""
+        """Return a URL for libpq. The port is in it because PGPORT would change the socket's name."""
         host = quote(os.fspath(self.socket_folder), safe="")
         return f"postgresql://{ROLE}@/{DATABASE}?host={host}&port={PORT}"
 
@@ -85,9 +86,9 @@ class PostgresqlServer(Server):
         return Readiness.READY if reply and _CANNOT_CONNECT_NOW not in reply else Readiness.NOT_YET
 
     def stop_requests(self, socket_path: Path) -> Iterator[float]:
-        """A fast shutdown (SIGINT) rolls back open transactions and makes a checkpoint for a quick start.
+        """Stop fast (SIGINT): this rolls back open transactions and makes a checkpoint for a quick start.
 
-        If it takes too long an immediate one (SIGQUIT) is safe too: what was committed is in the log.
+        If it takes too long an immediate stop (SIGQUIT) is safe too: what was committed is in the log.
         """
         for number, seconds in ((SIGINT, 5.0), (SIGQUIT, 2.0)):
             if not processes.signal_listener(socket_path, number):
@@ -120,7 +121,7 @@ class PostgresqlServer(Server):
         return [*postgres, "-D", os.fspath(data), *words]
 
     def _programs(self) -> tuple[Path, int]:
-        """The folder of the programs that can read the data there are, and their major version."""
+        """Return the folder of the programs that can read the existing data, and their major version."""
         existing = [int(entry.name) for entry in self.folder.iterdir() if entry.name.isdecimal()]
         installed = []
         for programs in binaries.find_postgresql():
@@ -140,7 +141,8 @@ class PostgresqlServer(Server):
         )
 
     def _wrapper(self) -> list[str]:
-        """What to put before a command so that PostgreSQL does not run as root; nothing for a normal user."""
+        """Return what to put before a command so that PostgreSQL does not run as root; nothing for a normal
+        user."""
         if os.geteuid() != 0:
             return []
         if sys.platform == "linux":

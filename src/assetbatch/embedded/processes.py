@@ -17,7 +17,7 @@ _PROBE_SECONDS = 1.0
 
 
 def connect(path: Path, timeout_seconds: float) -> socket.socket:
-    """A connection to the unix socket; raises OSError if nobody listens or the time is over."""
+    """Connect to the unix socket; raise OSError if nobody listens or the time is over."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout_seconds)
@@ -29,7 +29,7 @@ def connect(path: Path, timeout_seconds: float) -> socket.socket:
 
 
 def listener(path: Path) -> int | None:
-    """The pid of the process that listens at the unix socket, as the kernel knows it; None if nobody does."""
+    """Return the pid of the process that listens at the unix socket, as the kernel knows it, or None."""
     try:
         with connect(path, _PROBE_SECONDS) as connection:
             if sys.platform == "linux":
@@ -44,7 +44,8 @@ def listener(path: Path) -> int | None:
 
 
 def holders(path: Path) -> list[int]:
-    """The pids of other programs' processes that have the file open, as far as /proc shows them (Linux).
+    """Return the pids of other programs' processes that have the file open, as far as /proc shows them
+    (Linux).
 
     A process that runs our own program is left out: it is another user's launcher, or its forked child.
     """
@@ -70,13 +71,13 @@ def holders(path: Path) -> list[int]:
 
 
 def signal_listener(path: Path, number: signal.Signals) -> bool:
-    """Send the signal to the process that listens at the unix socket; says whether one got it."""
+    """Send the signal to the process that listens at the unix socket; return whether one got it."""
     pid = listener(path)
     return pid is not None and send(pid, number)
 
 
 def send(pid: int, number: signal.Signals) -> bool:
-    """Send the signal; says whether the process was still there and is ours."""
+    """Send the signal; return whether the process was still there and is ours."""
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):

@@ -8,8 +8,9 @@ however its holder ends:
 - `server.lock` is inherited by the server and its children, so it is held exactly as long as one of them
   lives. Its content is the folder of the socket.
 
-Who leaves gives up its share and tries to take `users.lock` alone: if that succeeds it was the last.
-A user that is killed leaves a running server behind, which the next one uses and, if it is the last, stops.
+A user that leaves gives up its share and tries to take `users.lock` alone: if that succeeds it was the
+last. A user that is killed leaves a running server behind. The next user uses it and, if it is the last,
+stops it.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ _HARMLESS = "the database system is starting up"
 
 
 class Readiness(enum.Enum):
-    """What a server says when asked whether it works."""
+    """The state of a server that is asked whether it works."""
 
     READY = enum.auto()
     NOT_YET = enum.auto()
@@ -87,7 +88,7 @@ class Server(ABC):
 
     @abstractmethod
     def url(self) -> str:
-        """Where clients find it; only after `attach`."""
+        """Return the URL for clients; it is valid only after `attach`."""
 
     @abstractmethod
     def probe(self, socket_path: Path, timeout_seconds: float) -> Readiness:
@@ -95,28 +96,28 @@ class Server(ABC):
 
     @abstractmethod
     def stop_requests(self, socket_path: Path) -> Iterator[float]:
-        """Ask it to end, mildest way first; after each yields the seconds to wait before the next.
+        """Ask the server to end, mildest way first. After each way yield the seconds to wait before the next.
 
-        SIGKILL follows the last, at once where nobody can be asked.
+        SIGKILL follows the last one, at once if nobody can be asked.
         """
 
     @abstractmethod
     def prepare(self, lock: int, deadline: float) -> list[str]:
-        """Make its data ready and return its command line; helper programs inherit `lock` (see `run`).
+        """Make the data ready and return the command line. Helper programs inherit `lock` (see `run`).
 
         Nothing of the server runs meanwhile.
         """
 
     @property
     def socket_folder(self) -> Path:
-        """The folder of its socket, as its starter wrote it down."""
+        """The folder of the socket, as the server's starter wrote it down."""
         assert self._socket_folder is not None, "attach first"
         return self._socket_folder
 
     def attach(self) -> None:
-        """Become a user of the server (or stay one) and return when it answers; starts it if it does not run.
+        """Become a user of the server (or stay one) and return when it answers; start it if it does not run.
 
-        Raises `error` if that does not succeed within the time for starting.
+        Raise `error` if that does not succeed within the time for starting.
         """
         deadline = time.monotonic() + self._start_seconds
         try:
@@ -133,7 +134,7 @@ class Server(ABC):
             raise self.problem(what) from cause
 
     def detach(self) -> None:
-        """Stop being a user; the last one stops the server. Does not raise: the work is done by now."""
+        """Stop being a user; the last one stops the server. It does not raise: the work is done by now."""
         if self._users is None:
             return
         try:
@@ -150,7 +151,8 @@ class Server(ABC):
             self._forget_process()
 
     def problem(self, what: str, *, hint: str | None = None) -> UnreachableError:
-        """This server's error, to be raised; the hint is its log unless there is a better one."""
+        """Return this server's error, to be raised. The hint is the server's log unless there is a better
+        one."""
         if hint is None:
             hint = f"{masked(str(self.folder))} must be yours, writable and on a disk with free space"
             with contextlib.suppress(OSError):  # somebody else's folder cannot even be looked into
@@ -159,9 +161,9 @@ class Server(ABC):
         return self.error(f"the embedded {self.name} cannot be used: {masked_prose(what)}", hint=hint)
 
     def run(self, command: list[str], lock: int, deadline: float, text: str = "") -> None:
-        """Run a helper program with `text` as its input to its end; its output goes to the log.
+        """Run a helper program with `text` as its input to its end. Its output goes to the log.
 
-        Raises `error` if it fails or does not end in time.
+        Raise `error` if it fails or does not end in time.
         """
         process = self._popen(command, lock, subprocess.PIPE)
         with process:
@@ -208,7 +210,7 @@ class Server(ABC):
             self._users = None
 
     def _leave(self) -> None:
-        """Give up our share and stop the server if nobody else has one; the gate is ours."""
+        """Give up our share, and stop the server if nobody else has one. We hold the gate."""
         self._give_up_share()
         users = locks.open_lock_file(self.folder / "users.lock")
         try:
@@ -218,7 +220,7 @@ class Server(ABC):
             os.close(users)
 
     def _is_only_user(self) -> bool:
-        """Whether nobody else has a share; we keep ours; the gate is ours."""
+        """Return whether nobody else has a share. We keep ours, and hold the gate."""
         self._give_up_share()
         self._users = locks.open_lock_file(self.folder / "users.lock")
         alone = locks.try_exclusive(self._users)
@@ -254,14 +256,14 @@ class Server(ABC):
         self._process = self._popen(command, lock, subprocess.DEVNULL)
 
     def _recorded_socket_folder(self, lock: int) -> Path:
-        """Where the living server's socket is; its starter may have had another temporary folder than we."""
+        """Return the living server's socket. Its starter may have had another temporary folder than we."""
         where = Path(os.fsdecode(os.pread(lock, 4096, 0)))
         if where != self.folder and where.exists():
             folders.make_private_below_shared(where)
         return where
 
     def _wait_until_ready(self, starting: bool, deadline: float) -> bool:
-        """True when it answers, False when it has ended; raises `error` at the deadline."""
+        """Return True when the server answers, False when it has ended; raise `error` at the deadline."""
         heard = time.monotonic()
         for pause in locks.pauses():
             now = time.monotonic()
@@ -291,7 +293,7 @@ class Server(ABC):
             os.close(lock)
 
     def _stop(self) -> None:
-        """Stop whatever lives of the server, by force if need be; bounded; the gate is ours."""
+        """Stop whatever lives of the server, by force if necessary, within bounds. We hold the gate."""
         lock = locks.open_lock_file(self.folder / "server.lock")
         try:
             if locks.try_exclusive(lock):
@@ -319,7 +321,7 @@ class Server(ABC):
         )
 
     def _shorten_log(self) -> None:
-        """Empty a log that grew long; the server appends to it and goes on at its beginning."""
+        """Empty a log that grew long. The server appends to it and goes on at its beginning."""
         if self._log_file.exists() and self._log_file.stat().st_size > _LONGEST_LOG_BYTES:
             os.truncate(self._log_file, 0)
 
@@ -341,8 +343,10 @@ class Server(ABC):
 
 
 def last_complaint(log: str) -> str:
-    """The last line of a server's log that tells of a failure, else its last line; a full disk before all,
-    since what follows from it reads like anything."""
+    """Return the last line of a server's log that tells of a failure, else its last line.
+
+    A full disk goes before all: what follows from it looks like anything.
+    """
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     full = [line for line in lines if "No space left on device" in line]
     if full:

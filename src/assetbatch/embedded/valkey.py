@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class ValkeyServer(Server):
     """Valkey with an append-only file: what it acknowledged survives its death and the machine's.
 
-    Asked to end it writes and syncs that file first, so nothing is lost.
+    Before it ends it writes and syncs that file, so nothing is lost.
     """
 
     name = "valkey"
@@ -27,11 +27,11 @@ class ValkeyServer(Server):
     socket_name = "valkey.sock"
 
     def url(self) -> str:
-        """A URL for redis-py."""
+        """Return a URL for redis-py."""
         return "unix://" + quote(os.fspath(self.socket_folder / self.socket_name))
 
     def probe(self, socket_path: Path, timeout_seconds: float) -> Readiness:
-        """PING; any answer will do but that it is still loading its data."""
+        """Send PING. Any reply will do, unless it says that the data are still being loaded."""
         try:
             connection = processes.connect(socket_path, timeout_seconds)
         except (FileNotFoundError, ConnectionRefusedError):
@@ -47,7 +47,7 @@ class ValkeyServer(Server):
         return Readiness.NOT_YET if not reply or reply.startswith(b"-LOADING") else Readiness.READY
 
     def stop_requests(self, socket_path: Path) -> Iterator[float]:
-        """SHUTDOWN, which it heeds at once, then SIGTERM, which it looks for every 100 ms."""
+        """Send SHUTDOWN, which Valkey obeys at once, then SIGTERM, for which it looks every 100 ms."""
         try:
             with processes.connect(socket_path, 1.0) as connection:
                 connection.sendall(b"SHUTDOWN\r\n")

@@ -1,1 +1,1 @@
-"""How the outside learns of us: snapshot, pings, HTTP."""
+"""How others learn about assetbatch: snapshot, files, pings, HTTP."""

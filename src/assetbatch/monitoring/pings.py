@@ -1,7 +1,7 @@
-"""Reports to a dead man's switch (healthchecks.io and the like): begun, ended well, failed.
+"""Reports to a dead man's switch (healthchecks.io and the like): started, ended well, failed.
 
-A report never harms the command: it is sent by a thread of its own, waited for a few seconds at most, and its
-failure is a line in the log. The address is a secret: only its host is ever named.
+A report never harms the command. A thread of its own sends it, the command waits for it a few seconds at
+most, and its failure is a line in the log. The address is a secret: only its host is ever named.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from assetbatch.secret import Secret, masked
 log = logging.getLogger("assetbatch")
 
 END_SECONDS = 4.0
-"""So long a command waits at its end for its last report to arrive, the earlier one included."""
+"""Maximum time in seconds that a command waits at its end for all of its reports."""
 
 TIMEOUT_SECONDS = 1.5
-"""For connecting, and for each piece of the answer."""
+"""Timeout in seconds for connecting, and for each piece of the response."""
 
 ATTEMPTS = 2
 LONGEST = 10_000
@@ -34,12 +34,14 @@ class Ping:
         self._begun: threading.Thread | None = None
 
     def began(self) -> None:
-        """The command has begun: reported while it goes on."""
+        """Report that the command has started. Return at once."""
         self._begun = self._send("/start", "")
 
     def ended(self, exit_code: int, text: str, *, within_seconds: float = END_SECONDS) -> None:
-        """The command has ended; `text` says how, without secrets. Waits until that is reported, for at most
-        `within_seconds`."""
+        """Report that the command has ended, and wait for that at most `within_seconds`.
+
+        `text` says how it ended, without secrets.
+        """
         until = time.monotonic() + within_seconds
         if self._begun:  # in their order
             self._begun.join(within_seconds / 2)
@@ -86,7 +88,7 @@ class Ping:
 
 
 def address_of(url: str, path: str, run_id: str) -> str:
-    """The address of a report: the URL with a path added and the id of the run in its query."""
+    """Return the address of a report: the URL with a path added, and with the id of the run in its query."""
     parts = urlsplit(url)
     query = "&".join(filter(None, (parts.query, urlencode({"rid": run_id}))))
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path, query=query))

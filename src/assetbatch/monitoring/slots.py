@@ -1,7 +1,7 @@
 """`POST /slot` and `DELETE /slot/ID`: slots of the window over HTTP, for programs of this machine.
 
-Knows what is asked and answered; how a slot is taken, it is told. Whoever asks is a program: what a browser
-sends is refused, so that no web page can use up the calls.
+It knows requests and responses; the caller says how a slot is taken. It refuses requests of a browser, so
+that no web page can use up the calls.
 """
 
 from __future__ import annotations
@@ -50,8 +50,11 @@ class _Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SlotApi:
-    """Answers what is asked of `/slot`. `slots` opens what takes and settles slots: its argument says whether
-    the database knows that calls are made."""
+    """Answers requests for `/slot`.
+
+    `slots` opens what takes and settles slots. Its argument says whether the database knows that calls are
+    made.
+    """
 
     def __init__(self, slots: Callable[[bool], AbstractContextManager[Slots]]) -> None:
         self._slots = slots
@@ -60,11 +63,11 @@ class SlotApi:
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Wait for no slot any more."""
+        """Stop waiting for slots."""
         self._stopping.set()
 
     def answer(self, request: Request) -> Document:
-        """Answer a request; raises nothing that a request could cause."""
+        """Answer a request. No request makes it raise."""
         if refusal := _refusal(request):
             return refusal
         try:
@@ -102,7 +105,7 @@ class SlotApi:
 
 
 def _refusal(request: Request) -> Document | None:
-    """What is not carried out, before anything else is looked at."""
+    """Return the response to a request that is refused at once."""
     if not _LOCAL.fullmatch(request.headers.get("host", "")):
         return _problem(403, "the Host of a request for slots is localhost or a loopback address")
     if any(name in request.headers for name in _BROWSERS):

@@ -1,4 +1,4 @@
-"""What is shown of the whole: the health document, the metrics' text, the page; each from open services."""
+"""Status of everything: the health document, the metrics' text, the page. Each is made from open services."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from assetbatch.services import Services
 
 
 def health_document(services: Services) -> Health:
-    """The health document; raises RedisError where Redis cannot be asked."""
+    """Return the health document; raise RedisError if Redis cannot be asked."""
     return collect(services)
 
 
 def metrics_text(services: Services, health: Health) -> str:
-    """Everything a monitor may want, in Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     from assetbatch.views import prometheus
 
     return prometheus.render(health, services.metrics.counters())
 
 
 def metrics_text_down() -> str:
-    """What is left for a monitor where Redis cannot be asked."""
+    """Return the metrics for when Redis cannot be asked."""
     from assetbatch.views import prometheus
 
     return prometheus.render_down()
 
 
 def last_day(services: Services) -> dict[str, Series]:
-    """The series of the last 24 hours, of the whole and of each priority asset's age."""
+    """Return the series of the last 24 hours: the totals, and the age of each priority asset."""
     ages = [age_of(asset.symbol) for asset in services.config.enabled_priority_assets]
     return services.metrics.series(
         [CALLS, QUEUE_SIZE, PRIORITY_LATENCY, QUEUE_LATENCY, *ages], services.now_ms()
@@ -39,7 +39,7 @@ def last_day(services: Services) -> dict[str, Series]:
 
 
 def page(services: Services, health: Health, refresh_seconds: int | None = None) -> str:
-    """The whole as one self-contained HTML page; `refresh_seconds` makes a browser ask again."""
+    """Return a self-contained HTML page. `refresh_seconds` makes a browser ask for it again."""
     from assetbatch.views.web.page import render
 
     closes: Mapping[str, list[tuple[int, float]]] = {}

@@ -1,1 +1,1 @@
-"""The Massive (formerly Polygon.io) REST API: transport, client, answers, refusals, planning of calls."""
+"""The client of the Massive (formerly Polygon.io) REST API: transport, decoding, prices, bars, refusals."""

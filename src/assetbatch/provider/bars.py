@@ -1,7 +1,7 @@
-"""Bars of aggregate answers, checked before anybody may store them.
+"""Bars of aggregate answers, checked before they may be stored.
 
-A bar's prices are ones that a price can be, its high and low enclose its open and close. An element that
-is of no use is counted by reason and never loses the others.
+The prices of a bar are possible prices, and its high and low enclose its open and close. A useless element
+is counted by reason and never loses the others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MOST_VOLUME = 1e18  # of five minutes; the cheapest coins have 1e15
 
 
 class RawBar(msgspec.Struct, gc=False):
-    """A bar as it comes: every field may be missing or null, no number is checked."""
+    """A bar as it comes. Every field may be missing or null, and no number is checked."""
 
     t: int | float | None = None
     o: float | None = None
@@ -73,10 +73,10 @@ _LOOSE_BAR = msgspec.json.Decoder(_LooseBar)
 def decode_bars(
     body: Body, *, ticker: str, start_ms: int, end_ms: int, key: Secret | None = None
 ) -> BarsAnswer:
-    """The 5-minute bars of `/v2/aggs/ticker/{ticker}/range/5/minute/{start_ms}/{end_ms}`.
+    """Decode the 5-minute bars of `/v2/aggs/ticker/{ticker}/range/5/minute/{start_ms}/{end_ms}`.
 
-    Both ends of the range are inclusive, as the provider's are. Raises Refusal if the answer as a whole
-    is of no use, or another ticker's; so it is if all its bars are, or a broken answer would pass for a
+    Both ends of the range are inclusive, as the provider's are. Raise Refusal if the answer as a whole is
+    useless or another ticker's. It is useless if all its bars are: else a broken answer would pass for a
     market without trades.
     """
     refused: Counter[str] = Counter()
@@ -104,9 +104,9 @@ def decode_bars(
 
 
 def raw_bars(body: Body, refused: Counter[str], key: Secret | None) -> tuple[Envelope, list[RawBar]]:
-    """All elements at once; only if one has a wrong type, each by itself (10 times slower).
+    """Decode all elements at once; only if one has a wrong type, each by itself (10 times slower).
 
-    Counts those that are no bars at all in `refused`; raises Refusal if the answer is of no use.
+    Count those that are no bars at all in `refused`. Raise Refusal if the answer is useless.
     """
     try:
         envelope = _BARS.decode(body)
@@ -119,8 +119,8 @@ def raw_bars(body: Body, refused: Counter[str], key: Secret | None) -> tuple[Env
 
 
 def fault(o: float | None, h: float | None, l: float | None, c: float | None) -> str:  # noqa: E741
-    """Why these four are no bar: `price` (one is missing, 0 or beyond any price), `range`; empty if they are
-    one."""
+    """Return why these four are no bar: `price` (one is missing, 0 or beyond any price) or `range`. Return ""
+    for a bar."""
     if not (o and h and l and c) or o < 0 or h < 0 or l < 0 or c < 0:
         return "price"
     if not (l <= o <= h and l <= c <= h):
@@ -148,7 +148,7 @@ def _loosened(elements: Iterable[msgspec.Raw], refused: Counter[str]) -> Iterato
 
 
 class _Sifted:
-    """What is left of an answer's elements: the sound bars in order, and what became of the others."""
+    """The sorted elements of an answer: the sound bars in order, and the fate of the others."""
 
     def __init__(self, refused: Counter[str]) -> None:
         self.refused = refused
@@ -204,14 +204,19 @@ class _Sifted:
             self.bars = [by_start[t_ms] for t_ms in sorted(by_start)]
 
     def between_elements(self) -> int:
-        """Count the elements off the grid whose slot another element of the answer has: nobody can tell which
-        bar such an element was to be."""
+        """Count the elements off the grid whose interval another element of the answer has.
+
+        Nobody can tell which bar such an element was meant to be.
+        """
         placed = {bar.t_ms for bar in self.bars} | self.faulty | self.misplaced if self.off_grid else set()
         return len(self.off_grid) - len(set(self.off_grid) - placed)
 
     def _misplace(self, t: float | None, start_ms: int, end_ms: int) -> None:
-        """An element off the grid, outside the range or of no moment: the slot that it may be of is noted,
-        also where its moment is in another unit."""
+        """Note the interval that an element off the grid, outside the range or without a moment may belong
+        to.
+
+        Its moment may be in another unit.
+        """
         at_ms = moment_ms(t)
         if at_ms is not None and floor_to_bar(start_ms) <= at_ms <= end_ms:
             self.refused["time"] += 1
@@ -225,8 +230,10 @@ class _Sifted:
 
 
 def _next_url(value: object) -> str | None:
-    """The next page's address without a key; one that is no text stays an unusable one, or pages would
-    end unseen."""
+    """Return the next page's address without a key.
+
+    An address that is no text stays an unusable one: else the pages would end unnoticed.
+    """
     if value is None or value == "":
         return None
     if not isinstance(value, str):

@@ -1,7 +1,7 @@
 """The provider's endpoints as methods. Each method makes exactly one HTTP request.
 
-So the caller asks the call window for a grant before each method, and knows what it was used for. Every
-method raises `Refusal`; nothing is retried here and no page is followed by itself.
+So the caller gets a grant of the call window before each method, and knows what the grant was used for.
+Every method raises `Refusal`. Nothing is retried here, and no page is followed automatically.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from assetbatch.provider.transport import Transport
 from assetbatch.secret import Secret
 
 MAX_BASE_BARS = 50_000
-"""The provider's largest `limit`; it counts minutes, so a page holds up to 10,000 5-minute bars."""
+"""The provider's largest `limit`. It counts minutes, so a page holds up to 10,000 5-minute bars."""
 
 _PROVIDER_HOSTS = frozenset({"api.massive.com", "api.polygon.io"})  # two names of one service
 
@@ -38,8 +38,8 @@ class ProviderClient:
     """The Massive (formerly Polygon.io) REST API with one key; a context manager.
 
     Connections are kept between calls, and threads may share a client. Every call ends within
-    `call_seconds`, or `deadline_seconds` if that is less. Raises ConfigError for a base URL (https, or
-    http on this machine), a key, a certificate bundle or a proxy that cannot be used.
+    `call_seconds`, or within `deadline_seconds` if that is less. Raises ConfigError for a base URL (https,
+    or http on this machine), a key, a certificate bundle or a proxy that cannot be used.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class ProviderClient:
         self.close()
 
     def close(self) -> None:
-        """Closes the kept connections."""
+        """Close the kept connections."""
         self._transport.close()
 
     def snapshot(self, assets: Mapping[str, str], *, deadline_seconds: float | None = None) -> PricesAnswer:
-        """The latest prices of 1 to 250 tickers (`/v3/snapshot`); `assets` maps tickers to symbols."""
+        """Fetch the latest prices of 1 to 250 tickers (`/v3/snapshot`). `assets` maps tickers to symbols."""
         _check_number(assets)
         query = urlencode({"ticker.any_of": ",".join(assets), "limit": SNAPSHOT_TICKERS}, safe=":,")
         return decode_snapshot(self._get(f"/v3/snapshot?{query}", deadline_seconds), assets, self._key)
@@ -73,7 +73,7 @@ class ProviderClient:
     def market_snapshot(
         self, asset_type: AssetType, assets: Mapping[str, str], *, deadline_seconds: float | None = None
     ) -> PricesAnswer:
-        """The latest prices of 1 to 250 tickers of one market (`/v2/snapshot`)."""
+        """Fetch the latest prices of 1 to 250 tickers of one market (`/v2/snapshot`)."""
         _check_number(assets)
         query = urlencode({"tickers": ",".join(assets)}, safe=":,")
         of = class_of_type(asset_type)
@@ -88,7 +88,8 @@ class ProviderClient:
         *,
         deadline_seconds: float | None = None,
     ) -> PricesAnswer:
-        """A New York day of any number of tickers of one market: each close as the price, as of its end."""
+        """Fetch a New York day of any number of tickers of one market. Each close is the price, as of the
+        day's end."""
         of = class_of_type(asset_type)
         place = f"locale/{of.locale}/market/{of.grouped_market}"
         target = f"/v2/aggs/grouped/{place}/{day.isoformat()}?adjusted=true"
@@ -103,9 +104,9 @@ class ProviderClient:
         limit: int = MAX_BASE_BARS,
         deadline_seconds: float | None = None,
     ) -> BarsAnswer:
-        """The first page of 5-minute bars that start within `[start_ms, end_ms]`, both inclusive.
+        """Fetch the first page of 5-minute bars that start within `[start_ms, end_ms]`, both inclusive.
 
-        `limit` counts base minutes: 50,000 (the provider's most) are at most 10,000 bars.
+        `limit` counts base minutes: 50,000 (the provider's maximum) are at most 10,000 bars.
         """
         if start_ms > end_ms:
             raise ValueError("a range of bars ends before it starts")
@@ -116,10 +117,10 @@ class ProviderClient:
         return self._bars(target, ticker, start_ms, end_ms, deadline_seconds)
 
     def next_page(self, answer: BarsAnswer, *, deadline_seconds: float | None = None) -> BarsAnswer:
-        """The page that `answer.next_url` leads to, which may be empty.
+        """Fetch the page to which `answer.next_url` leads. It may be empty.
 
-        Raises Refusal NONSENSE without sending anything if that leads to another host than the base URL
-        (or the provider's other name): the key goes to nobody else.
+        Raise Refusal NONSENSE, and send nothing, if that leads to another host than the base URL (or the
+        provider's other name): the key goes to nobody else.
         """
         target = self._page_target(answer.next_url or "")
         if target is None:
@@ -131,12 +132,13 @@ class ProviderClient:
     def previous_day(
         self, ticker: str, symbol: str, *, deadline_seconds: float | None = None
     ) -> Price | None:
-        """The last complete New York day: its close as the last price, as of its end; None without one."""
+        """Fetch the last complete New York day. Its close is the price, as of its end; None without one."""
         body = self._get(f"/v2/aggs/ticker/{_in_path(ticker)}/prev?adjusted=true", deadline_seconds)
         return decode_previous_day(body, ticker=ticker, symbol=symbol, key=self._key)
 
     def market_status(self, *, deadline_seconds: float | None = None) -> MarketStatus:
-        """What the provider says of its markets now; every plan may ask it, so it proves the key."""
+        """Fetch the provider's clock and the state of its markets. Every plan may ask it, so it proves the
+        key."""
         return decode_market_status(self._get("/v1/marketstatus/now", deadline_seconds), self._key)
 
     def _bars(
@@ -155,7 +157,8 @@ class ProviderClient:
         return answer.body
 
     def _page_target(self, url: str) -> str | None:
-        """Path and query of a page on our host, to be asked from the base URL; None for another host."""
+        """Return path and query of a page on our host, to be asked from the base URL, or None for another
+        host."""
         try:
             page, base = urlsplit(url), urlsplit(self._transport.origin)
             same_port = (page.port or _PORTS.get(page.scheme)) == (base.port or _PORTS[base.scheme])

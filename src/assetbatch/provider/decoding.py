@@ -1,8 +1,8 @@
 """Lenient decoding, shared by all answers: numbers, prices, moments, and the envelope around a list.
 
-A field may be missing, null or of a wrong type, and unknown fields are passed over. What a value must
-be to count: a price lies between `LOWEST_PRICE` and `HIGHEST_PRICE` (the provider sends 0 where it has
-none), a moment is one of this century. No value comes from anywhere but the answer.
+A field may be missing, null or of a wrong type. Unknown fields are ignored. A price counts if it lies
+between `LOWEST_PRICE` and `HIGHEST_PRICE` (the provider sends 0 if it has none), a moment if it is one of
+this century. Every value comes from the answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Body = bytes | bytearray
 
 LOWEST_PRICE = 1e-15
 HIGHEST_PRICE = 1e12
-"""Between these lies every price: the cheapest coins cost 1e-10, a bitcoin in dong some 1e9."""
+"""Every price lies between these two: the cheapest coins cost 1e-10, a bitcoin in dong some 1e9."""
 
 _OLDEST_MS = 946_684_800_000  # 2000-01-01: an earlier moment is a zero or a mistaken unit
 _NEWEST_MS = 4_102_444_800_000  # 2100-01-01
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 def price(value: object) -> float | None:
-    """`value` as a price, or None: the provider's 0 means that there is none."""
+    """Return `value` as a price, or None: the provider's 0 means that there is none."""
     if type(value) is float:  # what nearly all are; NaN is not above anything
         return value if LOWEST_PRICE <= value <= HIGHEST_PRICE else None
     if value is None:
@@ -40,13 +40,15 @@ def price(value: object) -> float | None:
 
 
 def is_untrue(value: object) -> bool:
-    """Whether `value` says a price that is none: text, a negative number, one beyond any price. Null, 0 and
-    an empty text say that there is none."""
+    """Return whether `value` is an impossible price: text, a negative number, one beyond any price.
+
+    Null, 0 and an empty text say that there is no price.
+    """
     return price(value) is None and value not in (None, 0, "")
 
 
 def moment_ms(value: object) -> int | None:
-    """A moment in Unix ms from s, ms, µs or ns, told by magnitude; None outside of 2000 to 2099."""
+    """Return a moment in Unix ms from s, ms, µs or ns, told by magnitude; None outside of 2000 to 2099."""
     if value is None:
         return None
     if type(value) is int:  # what nearly all are; ns do not fit a float
@@ -67,13 +69,12 @@ def moment_ms(value: object) -> int | None:
 
 
 def text(value: object) -> str:
-    """`value` if it is text, else an empty one."""
+    """Return `value` if it is text, else an empty text."""
     return value if isinstance(value, str) else ""
 
 
 class Envelope(msgspec.Struct, kw_only=True):
-    """What is around a list: the status word, whose results they are, how many there are said to be, a
-    further page."""
+    """The fields around a list: status word, owner of the results, their number, further page."""
 
     status: Any = None
     ticker: Any = None
@@ -91,8 +92,7 @@ LIST = msgspec.json.Decoder(ListEnvelope)
 
 
 def decode(decoder: msgspec.json.Decoder[_T], body: Body, key: Secret | None) -> _T:
-    """The whole body, repaired if it has to be; raises the Refusal that one of another shape, or no JSON,
-    is."""
+    """Decode the whole body, repaired if necessary; raise Refusal if it has another shape or is no JSON."""
     try:
         return _decoded(decoder, body)
     except msgspec.ValidationError:  # JSON of another shape; it may say why
@@ -102,7 +102,7 @@ def decode(decoder: msgspec.json.Decoder[_T], body: Body, key: Secret | None) ->
 
 
 def attempt(decoder: msgspec.json.Decoder[_T], raw: msgspec.Raw) -> _T | None:
-    """A part of a body, repaired if it has to be, or None if it is of another shape."""
+    """Decode a part of a body, repaired if necessary; return None if it has another shape."""
     try:
         return _decoded(decoder, raw)
     except UNDECODABLE:
@@ -120,7 +120,7 @@ def _decoded(decoder: msgspec.json.Decoder[_T], body: Body | msgspec.Raw) -> _T:
 
 
 def check_ticker(envelope: Envelope, ticker: str) -> None:
-    """Raise the refusal that an answer for another ticker is; one that names none passes."""
+    """Raise Refusal for an answer for another ticker. An answer that names none passes."""
     said = envelope.ticker
     if said is not None and said != ticker and one_line(text(said)) != ticker:
         answered = one_line(text(said)) or "something else"
@@ -128,10 +128,10 @@ def check_ticker(envelope: Envelope, ticker: str) -> None:
 
 
 def check(envelope: Envelope, results: object, body: Body, key: Secret | None) -> None:
-    """Raises the refusal that a 200 can be.
+    """Raise Refusal if a 200 is one.
 
-    Without a status word the results must be there, or the word that there are none; with a good one
-    they may be missing, but not if they are said to be there.
+    Without a status word the answer needs its results, or the word that there are none. With a good status
+    word the results may be missing, unless the answer says that it has some.
     """
     word, count = envelope.status, envelope.results_count
     if word is None:

@@ -1,4 +1,4 @@
-"""What the provider says of its markets and its clock."""
+"""The provider's word on its markets and its clock."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOW = msgspec.json.Decoder(_NowEnvelope)
 
 
 def decode_market_status(body: Body, key: Secret | None = None) -> MarketStatus:
-    """Return the answer of `/v1/marketstatus/now`. Raise Refusal for one without its currencies."""
+    """Decode the answer of `/v1/marketstatus/now`; raise Refusal if its currencies are missing."""
     now = decode(_NOW, body, key)
     if now.currencies is None:
         raise classify(200, body, {}, key)

@@ -1,6 +1,6 @@
-"""Prices of many tickers in one answer, or of the last day, checked before anybody may store them.
+"""Prices of many tickers in one answer, or of the last day, checked before they may be stored.
 
-An element that is of no use is counted by reason and never loses the others.
+A useless element is counted by reason and never loses the others.
 """
 
 from __future__ import annotations
@@ -39,25 +39,28 @@ _NOTHING = msgspec.Raw(b"{}")
 
 
 def midpoint(bid: float, ask: float) -> float:
-    """Halfway between two prices, to the 15 significant digits that any double keeps: 1.1 and 1.2 give 1.15,
-    not 1.1500000000000001. Of prices that are closer than that it is one."""
+    """Return the middle of two prices, to the 15 significant digits that any double keeps.
+
+    So 1.1 and 1.2 give 1.15, and not 1.1500000000000001. Of prices that are closer than that it returns
+    one.
+    """
     middle = float(f"{(bid + ask) / 2:.15g}")
     return middle if bid <= middle <= ask or ask <= middle <= bid else bid
 
 
 CROSSED_AT_MOST = 1.00015
-"""A bid may be above its ask by about a pip, which is rounding; beyond that the two are no quote."""
+"""A bid may be above its ask by about a pip, which is rounding. Beyond that the two are no quote."""
 
 WIDE_FROM, ABSURD_FROM = 1.05, 1.25
-"""An ask that is so many times the bid is no quote: always from the second on, and from the first where it is
-far wider than the day's prices, its neighbours, lie apart."""
+"""An ask of so many times the bid is no quote. The second factor always counts. The first counts if the quote
+is also far wider than the day's prices, its neighbours, lie apart."""
 
 WIDE_TIMES = 5
-"""How many times as wide as the day's range a wide quote may be."""
+"""Maximum width of a wide quote, in ranges of the day."""
 
 
 def is_quote(bid: float, ask: float, low: float | None, high: float | None) -> bool:
-    """Whether these two can be a quote on a day whose prices lay between `low` and `high`, where known."""
+    """Return whether these two can be a quote on a day with prices between `low` and `high`, if known."""
     width = ask / bid
     if bid > ask * CROSSED_AT_MOST or width > ABSURD_FROM:
         return False
@@ -67,7 +70,7 @@ def is_quote(bid: float, ask: float, low: float | None, high: float | None) -> b
 
 
 class _UntrueError(Exception):
-    """What an entry says cannot be true; `reason` is the word that it is counted by."""
+    """An entry says what cannot be true. `reason` is the word by which it is counted."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -87,7 +90,7 @@ _E = TypeVar("_E", bound=_Entry)
 
 
 class _Tickers:
-    """What an answer says of each asked ticker; of several prices for one the newest counts."""
+    """What an answer says of each asked ticker. Of several prices for one ticker the newest counts."""
 
     def __init__(self, assets: Mapping[str, str]) -> None:
         self._assets = assets
@@ -102,7 +105,7 @@ class _Tickers:
         price_of: Callable[[_E, str, Counter[str]], Price | None],
         key: Secret | None,
     ) -> None:
-        """Takes what each entry says; None is one that could not be decoded."""
+        """Take what each entry says; None stands for one that could not be decoded."""
         for entry in entries:
             if entry is None:
                 self.refused["undecodable"] += 1
@@ -136,9 +139,12 @@ class _Tickers:
         self._errors[ticker] = refusal
 
     def answer(self, envelope: Envelope, *, lists_all: bool) -> PricesAnswer:
-        """The answer with every asked ticker in it. `lists_all`: this endpoint lists what it is asked for,
-        known or not, so that an answer without any of it is not one. A single ticker that is left out
-        is `empty`: the provider says NOT_FOUND where it means that."""
+        """Return the answer with every asked ticker in it.
+
+        `lists_all` says that this endpoint lists each asked ticker, known or not: an answer without any of
+        them is no answer. A single ticker that is left out is `empty`, because for an unknown one the
+        provider says NOT_FOUND.
+        """
         answered = self._prices.keys() | self._errors.keys() | self._empty
         # An answer that lacks everything, or a part of which could not be read or belongs to another ticker,
         # says nothing about a ticker that is left out.
@@ -161,7 +167,7 @@ class _Tickers:
 
 
 _Dated = tuple[object, int | None]
-"""What is said to be a price, and its moment."""
+"""A possible price, and its moment."""
 
 
 class _Quoted(NamedTuple):
@@ -179,11 +185,11 @@ def _first_price(
     others: Iterable[_Dated],
     day: tuple[object, object, object, object],
 ) -> Price | None:
-    """The first of the trade, the middle of the quote and the others that has a price and its moment, with
-    the quote and the day's open, high, low and close.
+    """Return the first price that has a moment, with the quote and the day's open, high, low and close.
 
-    A quote beside a trade that cannot be one is left out and counted. Raises _UntrueError where the price
-    itself would follow from what cannot be true: a lesser one in its stead would pass for the latest.
+    The order is: the trade, the middle of the quote, the others. A quote beside a trade that cannot be one
+    is left out and counted. Raise _UntrueError if the price itself would follow from what cannot be true:
+    a lesser price in its place would pass for the latest.
     """
     daily_open, high, low, close = map(decoding.price, day)
     if high and low and high < low:
@@ -223,7 +229,7 @@ def _said(value: object) -> str:
 
 
 def _sound(said: _Dated) -> tuple[float, int] | None:
-    """The price and its moment, where both are there; raises _UntrueError for what is no price."""
+    """Return the price and its moment, if both are there; raise _UntrueError for what is no price."""
     if is_untrue(said[0]):
         raise _UntrueError("price", f"{_said(said[0])} is no price")
     price, at_ms = decoding.price(said[0]), said[1]
@@ -266,7 +272,7 @@ class _Snapshot(Envelope, kw_only=True):
 
 
 class _OddEntry(_Entry, kw_only=True):
-    """An entry whose parts may each be of another shape."""
+    """An entry whose parts may each have another shape."""
 
     last_updated: Any = None
     last_quote: msgspec.Raw = _NOTHING
@@ -283,14 +289,14 @@ _SESSION = msgspec.json.Decoder(_Session)
 
 
 def decode_snapshot(body: Body, assets: Mapping[str, str], key: Secret | None = None) -> PricesAnswer:
-    """The prices of `/v3/snapshot` for `assets`, which maps the asked tickers to symbols.
+    """Decode the prices of `/v3/snapshot` for `assets`, which maps the asked tickers to symbols.
 
-    `last_price` is the last trade's; where there is no trade (forex) the midpoint of bid and ask; where
-    there is neither the session's price or close. `as_of_ms` is that value's own moment, or else the
-    entry's; without any there is no price. A ticker whose price follows from a quote that cannot be one
-    (see `is_quote`) has a NONSENSE error; beside a trade such a quote is left out. Daily values of 0 are
-    absent, and all four are where the high is below the low. Raises Refusal if the answer as a whole is
-    of no use.
+    `last_price` is that of the last trade. Without a trade (forex) it is the middle of bid and ask, and
+    without both the session's price or close. `as_of_ms` is that value's own moment, or else the entry's.
+    Without a moment there is no price. A ticker whose price follows from an impossible quote (see
+    `is_quote`) has a NONSENSE error. Beside a trade such a quote is left out. Daily values of 0 are
+    absent, and all four are absent if the high is below the low. Raise Refusal if the answer as a whole is
+    useless.
     """
     tickers = _Tickers(assets)
     envelope: Envelope
@@ -308,7 +314,7 @@ def decode_snapshot(body: Body, assets: Mapping[str, str], key: Secret | None = 
 
 
 def _snapshot_entry(element: msgspec.Raw) -> _SnapshotEntry | None:
-    """An entry without those of its parts that are of another shape."""
+    """Return an entry without those of its parts that have another shape."""
     entry = attempt(_ODD_ENTRY, element)
     if entry is None:
         return None
@@ -389,12 +395,12 @@ _MARKET_BAR = msgspec.json.Decoder(_MarketBar)
 
 
 def decode_market_snapshot(body: Body, assets: Mapping[str, str], key: Secret | None = None) -> PricesAnswer:
-    """The prices of `/v2/snapshot/locale/global/markets/{market}/tickers`, as in `decode_snapshot`.
+    """Decode the prices of `/v2/snapshot/locale/global/markets/{market}/tickers`, as in `decode_snapshot`.
 
-    Without a trade and a quote the price is the last minute's close, as of the minute's start, or else
-    of the entry's `updated`. A ticker that is left out is `empty`: unknown ones are, and perhaps known
-    ones that have been cleared. Raises Refusal if the answer as a whole is of no use, and so it is
-    without its list, unless it says that there is nothing in it.
+    Without a trade and a quote the price is the last minute's close, as of the minute's start, or else of
+    the entry's `updated`. A ticker that is left out is `empty`: unknown ones are left out, and perhaps
+    known ones that have been cleared. Raise Refusal if the answer as a whole is useless. It is useless
+    without its list, unless it says that it has no results.
     """
     envelope = decode(_MARKET, body, key)
     check(envelope, envelope.tickers, body, key)
@@ -429,11 +435,12 @@ def _market_price(entry: _MarketEntry, symbol: str, refused: Counter[str]) -> Pr
 def decode_grouped_day(
     body: Body, day: date, assets: Mapping[str, str], key: Secret | None = None
 ) -> PricesAnswer:
-    """The asked tickers' bars of a New York day from `/v2/aggs/grouped/…/{day}`, which has all of a market.
+    """Decode the asked tickers' bars of a New York day from `/v2/aggs/grouped/…/{day}`, which has a whole
+    market.
 
-    Each is a price as in `decode_previous_day`, as of the end of `day` whatever moment the bar carries.
-    A ticker without a bar is `empty`, one with a bar that cannot be true has a NONSENSE error. Raises
-    Refusal if the answer as a whole is of no use.
+    Each is a price as in `decode_previous_day`, as of the end of `day`, whatever moment the bar carries. A
+    ticker without a bar is `empty`. A ticker with a bar that cannot be true has a NONSENSE error. Raise
+    Refusal if the answer as a whole is useless.
     """
     tickers = _Tickers(assets)
     envelope, raws = raw_bars(body, tickers.refused, key)
@@ -451,10 +458,10 @@ def decode_grouped_day(
 
 
 def decode_previous_day(body: Body, *, ticker: str, symbol: str, key: Secret | None = None) -> Price | None:
-    """The close of the last complete day of `/v2/aggs/ticker/{ticker}/prev`, as of the day's end.
+    """Decode the close of the last complete day of `/v2/aggs/ticker/{ticker}/prev`, as of the day's end.
 
-    None if the provider has nothing, which is also what it answers for a ticker that it does not know.
-    Raises Refusal if the answer is of no use.
+    Return None if the provider has nothing. That is also its answer for an unknown ticker. Raise Refusal
+    if the answer is useless.
     """
     refused: Counter[str] = Counter()
     envelope, raws = raw_bars(body, refused, key)
@@ -474,7 +481,7 @@ def _useless(ticker: str) -> Refusal:
 
 
 def _day_price(raw: RawBar, symbol: str, day: date) -> Price:
-    """The price that a sound day bar is."""
+    """Return the price of a sound day bar."""
     assert raw.c is not None, "a sound bar has a close"
     return Price(
         symbol=symbol,
@@ -488,10 +495,10 @@ def _day_price(raw: RawBar, symbol: str, day: date) -> Price:
 
 
 def _bar_day(at_ms: int) -> date:
-    """The New York day of a day bar, whose `t` is the start or the end of the day, varying.
+    """Return the New York day of a day bar. Its `t` is the start or the end of the day.
 
-    A UTC midnight is the start of that UTC date; every other moment that was seen (end of the UTC
-    day, start or end of the New York day, a moment within it) lies in the New York day.
+    A UTC midnight is the start of that UTC date. Every other moment that was seen (end of the UTC day,
+    start or end of the New York day, a moment within it) lies in the New York day.
     """
     if at_ms % DAY_MS == 0:
         return market_hours.from_ms(at_ms).date()

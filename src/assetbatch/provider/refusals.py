@@ -1,6 +1,6 @@
-"""What the provider's API refuses, and how: every failure of a call is a `Refusal` of one kind.
+"""The refusals of the provider's API: every failure of a call is a `Refusal` of one kind.
 
-The table `_RULES` is the whole classification. Source: the provider's answers as users meet them
+The table `_RULES` is the whole classification. Its source are the provider's answers as users meet them
 (statuses and texts of 401, 403, 404, 429; error words in a 200; error words of single tickers).
 """
 
@@ -22,17 +22,17 @@ GOOD_WORDS = frozenset({"OK", "SUCCESS", "DELAYED"})
 """The `status` words of a good answer, in capitals."""
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are no JSON, no UTF-8, or nested without end."""
+"""The exceptions of msgspec for bytes that are no JSON, no UTF-8, or nested without end."""
 
 _MESSAGE_CHARS = 300
 
 
 class Refusal(AssetbatchError):  # noqa: N818 - what a caller meets is a refusal, also as a value
-    """A call that brought nothing, or one ticker of a call that did not.
+    """The failure of a call, or of one ticker of a call.
 
-    `message` is the provider's own text where there is one, else ours: one printable line without the key.
-    `retry_after_seconds` is what the provider asks for (not capped). `sent` is False only if it is
-    certain that no request reached the provider, so that the caller may give its grant back.
+    `message` is the provider's own text if there is one, else ours: one printable line without the key.
+    `retry_after_seconds` is what the provider asks for (not capped). `sent` is False only if certainly no
+    request reached the provider, so that the caller may give its grant back.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ _RULES = (
 
 
 def kind_of(http_status: int, word: str, text: str) -> RefusalKind:
-    """The kind of a refusal from its HTTP status, its status (or error) word and its text."""
+    """Return the kind of a refusal from its HTTP status, its status (or error) word and its text."""
     said = f"{word} {text}".strip()
     for rule in _RULES:
         if http_status in rule.statuses and (rule.says is None or rule.says.search(said)):
@@ -126,10 +126,10 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 def classify(
     http_status: int, body: bytes | bytearray, headers: Mapping[str, str], key: Secret | None = None
 ) -> Refusal:
-    """The refusal that an HTTP answer is: any status but 200, or a 200 that is not good.
+    """Return the refusal of an HTTP answer: any status but 200, or a 200 that is not good.
 
-    The words count only if the body is JSON: the page of a proxy or a firewall that asks to upgrade
-    a browser says nothing about the plan. `key` is taken out of the message should the provider echo it.
+    The words count only if the body is JSON: the page of a proxy or a firewall that asks to upgrade a
+    browser says nothing about the plan. `key` is removed from the message in case the provider echoes it.
     """
     word = text = ""
     try:
@@ -155,12 +155,12 @@ def classify(
 
 
 def classify_ticker(error: str, text: str, key: Secret | None = None) -> Refusal:
-    """The refusal of a single ticker inside a good answer: its `error` word and its `message`."""
+    """Return the refusal of a single ticker inside a good answer: its `error` word and its `message`."""
     return Refusal(kind_of(200, error, text), one_line(text or error, key), http_status=200)
 
 
 def one_line(text: str, key: Secret | None = None) -> str:
-    """`text` as one short line: control characters and the key are gone, white space is single."""
+    """Return `text` as one short line, without control characters and the key, with single white space."""
     line = " ".join("".join(char for char in text if char.isprintable() or char.isspace()).split())
     if key:
         # Before it is shortened, or a piece of the key could stay at the cut.
@@ -169,7 +169,8 @@ def one_line(text: str, key: Secret | None = None) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """`Retry-After` in seconds; a date counts from the answer's own `Date`, so no clock of ours matters."""
+    """Return `Retry-After` in seconds. A date counts from the answer's own `Date`, so no clock of ours
+    matters."""
     by_name = {name.lower(): value for name, value in headers.items()}
     asked = by_name.get("retry-after", "").strip()
     if not asked:

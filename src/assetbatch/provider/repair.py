@@ -1,6 +1,6 @@
-"""Bodies that are not quite JSON: what one bad text or element spoils is cut out, and the rest is kept.
+"""Repairs bodies that are not quite JSON: it cuts out a bad text or element, and keeps the rest.
 
-Only for a body that could not be decoded: it costs a pass in Python over every string.
+Only a body that could not be decoded comes here: the repair is a pass in Python over every string.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import msgspec
 
 LONGEST = 16 * 2**20
-"""The largest body, in bytes, that is repaired; the provider's largest answer is a third of it."""
+"""Maximum size of a body that is repaired, in bytes. The provider's largest answer is a third of it."""
 
 NO_NUMBER = "1e300"
-"""What stands for NaN, Infinity and numbers that no double holds: said, so that null would not be true, and
-taken for a price by nothing."""
+"""Replacement of NaN, Infinity and numbers that no double holds. Null would not be true, and this is no
+price."""
 
 _NUMBER = re.compile(
     r"(?<=[:\[,\s])-?(?:NaN|Infinity|[0-9]++(?:\.[0-9]++)?[eE]\+?[0-9]{3,}|[0-9]{300,})(?=[,\]}\s])"
@@ -35,10 +35,11 @@ _LISTS = ('"results"', '"tickers"')
 
 
 def repaired(body: bytes | bytearray | memoryview) -> bytes | None:
-    """Return the body as JSON, without what is none in it; None where that cannot be had.
+    """Return the body as JSON without its bad parts, or None if that is impossible.
 
-    Bytes that are no UTF-8 and halves of surrogate pairs become U+FFFD, control characters spaces, numbers
-    that are none `NO_NUMBER`. An element of the list of results that is still no JSON becomes null.
+    Bytes that are no UTF-8 and halves of surrogate pairs become U+FFFD, control characters become spaces,
+    impossible numbers become `NO_NUMBER`. An element of the list of results that is still no JSON becomes
+    null.
     """
     if len(body) > LONGEST:
         return None
@@ -79,7 +80,7 @@ def _without_broken_elements(text: str) -> str:
 
 
 def _list_within(text: str) -> tuple[int, int, list[int]] | None:
-    """The inside of the list of results, `[start, end)`, and the commas between its elements."""
+    """Return the inside of the list of results, `[start, end)`, and the commas between its elements."""
     start, commas = None, []
     for depth, at, token, key in _tokens(text):
         if start is None:
@@ -93,7 +94,7 @@ def _list_within(text: str) -> tuple[int, int, list[int]] | None:
 
 
 def _tokens(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Each bracket and comma with the depth after it, its place, and the last string before it."""
+    """Yield each bracket and comma with the depth after it, its place, and the last string before it."""
     depth, key = 0, ""
     for found in _BRACKETS.finditer(text):
         token = found[0]

@@ -1,12 +1,12 @@
-"""One HTTP request at a time, ended on time: `requests` with a deadline that holds.
+"""One HTTP request at a time that ends on time: `requests` with a deadline that holds.
 
 A timeout of `requests` starts anew with each byte, so a server that drips keeps a call alive for ever.
-Here every wait of a call (name lookup, each address, TLS, headers, body) gets what is left of the
-call's seconds: the sockets themselves ask for it. They also count the bytes they receive, and the
-decoded body is counted as it is read, so neither a flood nor a compressed bomb fills the memory.
+Here every wait of a call (name lookup, each address, TLS, headers, body) gets what is left of the call's
+seconds: the sockets themselves ask for it. They also count the bytes that they receive, and the decoded
+body is counted as it is read. So neither a flood nor a compressed bomb fills the memory.
 
-A request is made once: no retries, no redirects, no second try on a kept connection that the server
-has just dropped, because each arrival at the provider needs a grant of its own.
+A request is made once: no retries, no redirects, no second try on a kept connection that the server has
+just dropped. Each arrival at the provider needs a grant of its own.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _CERTIFICATE_HINT = (
 
 
 class Response(NamedTuple):
-    """A complete HTTP answer: status, headers, decoded body."""
+    """A complete HTTP response: status, headers, decoded body."""
 
     status: int
     headers: Mapping[str, str]
@@ -69,10 +69,10 @@ class _TooLargeError(Exception):
 
 
 class _Call:
-    """What is left of the call that this thread is making.
+    """The time and the bytes that are left of the call of this thread.
 
-    On the boot clock: a grant's hold runs on while the machine sleeps, and a call that went on after the
-    sleep would send late.
+    The boot clock counts: a grant's hold runs on while the machine sleeps, and a call that went on after
+    the sleep would send late.
     """
 
     def __init__(self, seconds: float, max_bytes: int) -> None:
@@ -85,14 +85,14 @@ class _Call:
         return monotonic() >= self._ends_at
 
     def remaining(self) -> float:
-        """Seconds until the deadline, more than 0; raises TimeoutError after it."""
+        """Return the seconds until the deadline, more than 0; raise TimeoutError after it."""
         left = self._ends_at - monotonic()
         if left <= 0:
             raise TimeoutError("the call's deadline has passed")
         return left
 
     def count(self, received: int) -> None:
-        """Raises _TooLargeError when more was received than the call may bring."""
+        """Raise _TooLargeError if more was received than the call may bring."""
         self._bytes_left -= received
         if self._bytes_left < 0:
             raise _TooLargeError
@@ -104,7 +104,7 @@ _CALL: ContextVar[_Call] = ContextVar("assetbatch_provider_call")
 
 
 class _BoundedSocket(socket.socket):
-    """Waits no longer than the current call may, and is broken off where it would have to."""
+    """A socket that waits no longer than the current call may."""
 
     @contextmanager
     def _in_time(self) -> Iterator[_Call]:
@@ -134,7 +134,7 @@ class _BoundedSocket(socket.socket):
 
 
 class _BoundedTLSSocket(_BoundedSocket, ssl.SSLSocket):
-    """The same above TLS; OpenSSL's own loops keep the timeout as a total (CPython's _ssl.c)."""
+    """The same above TLS. OpenSSL's own loops keep the timeout as a total (CPython's _ssl.c)."""
 
     def do_handshake(self, block: bool = False) -> None:
         with self._in_time():
@@ -142,7 +142,7 @@ class _BoundedTLSSocket(_BoundedSocket, ssl.SSLSocket):
 
 
 def _resolve(host: str, port: int) -> list[tuple[Any, ...]]:
-    """`getaddrinfo` within the call's time: it cannot be stopped, so its thread is left behind."""
+    """Call `getaddrinfo` within the call's time. It cannot be stopped, so its thread is left behind."""
     outcome: queue.SimpleQueue[list[tuple[Any, ...]] | OSError | UnicodeError] = queue.SimpleQueue()
 
     def look_up() -> None:
@@ -162,7 +162,7 @@ def _resolve(host: str, port: int) -> list[tuple[Any, ...]]:
 
 
 def _connect(addresses: list[tuple[Any, ...]], options: Any) -> socket.socket:
-    """A connection to the first address that answers; each may take its share of the time left."""
+    """Connect to the first address that answers. Each may take its share of the time left."""
     failure: OSError = OSError("the name has no address")
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
         share = _CALL.get().remaining() / (len(addresses) - tried)
@@ -260,12 +260,12 @@ class _Bearer(requests.auth.AuthBase):
 
 
 class Transport:
-    """GET requests to one origin with the key in the `Authorization` header; safe to share by threads.
+    """GET requests to one origin with the key in the `Authorization` header. Threads may share it.
 
     `base_url` is `https://host[:port]`, or `http://` for a loopback address. HTTPS_PROXY and NO_PROXY are
-    followed as `requests` does, read once; a .netrc is not. REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE
-    and SSL_CERT_DIR name the trusted authorities (see `_trusted`).
-    Raises ConfigError for a base URL, a key, a certificate bundle or a proxy that cannot be used.
+    followed as `requests` does, and read once; a .netrc is not read. REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE,
+    SSL_CERT_FILE and SSL_CERT_DIR name the trusted authorities (see `_trusted`). Raises ConfigError for a
+    base URL, a key, a certificate bundle or a proxy that cannot be used.
     """
 
     def __init__(self, base_url: str, key: Secret, *, max_body_bytes: int) -> None:
@@ -291,11 +291,11 @@ class Transport:
             self._session.mount(scheme, _BoundedAdapter(tls))
 
     def get(self, target: str, *, seconds: float) -> Response:
-        """The answer to one GET of `target` (path and query) of whatever status, within `seconds`.
+        """Return the response of whatever status to one GET of `target` (path and query), within `seconds`.
 
-        Raises Refusal: PROVIDER_DOWN without a complete answer in time, NONSENSE for one that is too
-        large or encoded in a way that was not asked for. If only the body of an answer other than 200
-        fails, the status counts with what has come of the body.
+        Raise Refusal: PROVIDER_DOWN without a complete response in time, NONSENSE for one that is too
+        large or encoded in a way that was not asked for. If only the body of a response other than 200
+        fails, the status counts, with what has come of the body.
         """
         if seconds <= 0:
             raise Refusal(RefusalKind.PROVIDER_DOWN, "no time was left for the call", sent=False)
@@ -317,7 +317,7 @@ class Transport:
             _CALL.reset(token)
 
     def close(self) -> None:
-        """Closes the kept connections."""
+        """Close the kept connections."""
         self._session.close()
 
     def _exchange(self, target: str, seconds: float) -> Response:
@@ -355,7 +355,7 @@ class Transport:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """The error that requests and urllib3 wrapped: the one with the system's own words."""
+    """Return the error that requests and urllib3 wrapped: the one with the system's own words."""
     for _ in range(10):
         reason = getattr(error, "reason", None)
         inner = reason if isinstance(reason, BaseException) else error.__cause__
@@ -368,7 +368,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _checked_origin(base_url: str) -> tuple[str, bool]:
-    """`scheme://host[:port]` of the base URL, and whether it is on this machine."""
+    """Return `scheme://host[:port]` of the base URL, and whether it is on this machine."""
     try:
         parts = urlsplit(base_url)
         host, port = parts.hostname or "", parts.port
@@ -427,10 +427,10 @@ def _proxies(origin: str) -> dict[str, str]:
 
 
 def _trusted() -> list[tuple[str, str]]:
-    """Files and folders of the authorities that are trusted, each with the variable that names it.
+    """Return files and folders of the trusted authorities, each with the variable that names it.
 
     REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE replaces everything. Otherwise, as for OpenSSL, SSL_CERT_FILE
-    takes the place of the usual authorities and the folders of SSL_CERT_DIR are trusted besides.
+    replaces the usual authorities, and the folders of SSL_CERT_DIR are trusted besides.
     """
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if bundle := os.environ.get(name):

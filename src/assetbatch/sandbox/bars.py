@@ -26,7 +26,7 @@ Row = tuple[int, int, int, int, int, int, int, int]
 
 
 class Bar(NamedTuple):
-    """Rows merged into one: how many they were, and where the first and the last of them start."""
+    """Rows merged into one: their number, and the starts of the first and the last of them."""
 
     row: Row
     rows: int
@@ -35,38 +35,38 @@ class Bar(NamedTuple):
 
 
 class Source(Protocol):
-    """Where prices come from: generated, or recorded."""
+    """A source of prices, generated or recorded."""
 
     instruments: Mapping[str, Instrument]
 
     def grain_ms(self, span_ms: int) -> int:
-        """Length of the rows from which bars of `span_ms` are built."""
+        """Return the length of the rows from which bars of `span_ms` are built."""
 
     def rows(
         self, instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int, now_ms: int
     ) -> list[Row]:
-        """Rows that start in `[start_ms, end_ms)`, ascending, knowing nothing of `now_ms` and later."""
+        """Return rows that start in `[start_ms, end_ms)`, ascending, blind to `now_ms` and later."""
 
     def bar(
         self, instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int, now_ms: int
     ) -> Bar | None:
-        """What `rows` gives, merged; None if that is nothing."""
+        """Return the result of `rows` merged, or None if there is none."""
 
     def next_data(self, instrument: Instrument, at_ms: int) -> int | None:
-        """The first moment from `at_ms` on at which there may be a row; None if there is none."""
+        """Return the first moment from `at_ms` on at which there may be a row, or None."""
 
     def last_data(self, instrument: Instrument, at_ms: int) -> int | None:
-        """The last moment up to `at_ms` before which there may be a row; None if there is none."""
+        """Return the last moment up to `at_ms` before which there may be a row, or None."""
 
     def last(self, instrument: Instrument, now_ms: int) -> tuple[Row, int] | None:
-        """The newest row of at most a minute and the moment its close is from; None without any data."""
+        """Return the newest row of at most a minute and the moment of its close, or None without any data."""
 
     def quote(self, instrument: Instrument, row: Row) -> tuple[int, int]:
-        """Bid and ask at the close of a row, in ticks."""
+        """Return bid and ask at the close of a row, in ticks."""
 
 
 def merge(rows: Sequence[Row], start_ms: int) -> Row:
-    """One row that starts at `start_ms` out of one or more consecutive rows."""
+    """Return one row that starts at `start_ms` out of one or more consecutive rows."""
     return (
         start_ms,
         rows[0][1],
@@ -80,15 +80,15 @@ def merge(rows: Sequence[Row], start_ms: int) -> Row:
 
 
 def bar_of(rows: Sequence[Row], start_ms: int) -> Bar | None:
-    """The bar that starts at `start_ms` and consists of the rows; None without any."""
+    """Return the bar that starts at `start_ms` and consists of the rows, or None without any."""
     return Bar(merge(rows, start_ms), len(rows), rows[0][0], rows[-1][0]) if rows else None
 
 
 def divide(row: Row, parts: int, part_ms: int, noise: bytes) -> tuple[Row | None, ...]:
-    """The `parts` rows of `part_ms` that `row` consists of; None where nothing was quoted.
+    """Return the `parts` rows of `part_ms` of which `row` consists, with None for those without a quote.
 
-    Merging them gives the row's open, high, low, close, volume and count again. `noise` holds
-    three bytes for each part.
+    Merged they give the row's open, high, low, close, volume and count again. `noise` holds three bytes
+    for each part.
     """
     start_ms, opened, high, low, closed, volume, count, _ = row
     # Shares of the count by weight; rounding the running sum down keeps the total exact.

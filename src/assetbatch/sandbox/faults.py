@@ -1,4 +1,4 @@
-"""Faults to order: what a provider, a gateway or a network does wrong, by name.
+"""Ordered faults: what a provider, a gateway or a network does wrong, by name.
 
 A fault is written `name`, `name=value`, or either with `:probability`, such as `status=503:0.1`.
 """
@@ -80,7 +80,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "next-url": ("http://elsewhere.invalid", "a next_url to this host"),
     "next-url-empty": ("", "a next_url to an empty page"),
 }
-"""Every fault by name: the value it has when none is given, and what it does."""
+"""Every fault by name: its value if none is given, and what it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Fault:
 
 
 def parse_fault(text: str) -> tuple[Fault, float]:
-    """The fault and its probability in `name[=value][:probability]`; raises ConfigError."""
+    """Return the fault and its probability in `name[=value][:probability]`; raise ConfigError."""
     matched = re.fullmatch(
         r"(?P<name>[a-z0-9-]+)(=(?P<value>.*?))?(:(?P<chance>0?\.[0-9]+|0|1|1\.0+))?", text
     )
@@ -135,7 +135,7 @@ class _Order:
 
 
 class FaultBook:
-    """The faults that are ordered, and which of them the next request meets."""
+    """The ordered faults, and a decision which of them the next request meets."""
 
     def __init__(self) -> None:
         self._orders: list[_Order] = []
@@ -143,27 +143,27 @@ class FaultBook:
         self._lock = Lock()
 
     def order(self, text: str, *, times: int | None = 1, path_contains: str = "") -> None:
-        """Lets the next `times` requests (None: all) whose path contains the text meet the fault.
+        """Let the next `times` requests (None: all) whose path contains the text meet the fault.
 
-        A fault that cannot be applied to an answer (no bars to make zero) waits for one to which it can.
-        With a probability each request draws; the draws are a fixed sequence, the same in every run.
+        A fault that cannot be applied to a response (no bars to make zero) waits for one to which it can.
+        With a probability each request draws. The draws are a fixed sequence, the same in every run.
         """
         fault, probability = parse_fault(text)
         with self._lock:
             self._orders.append(_Order(fault, times, path_contains, probability))
 
     def clear(self) -> None:
-        """Forgets all orders."""
+        """Forget all orders."""
         with self._lock:
             self._orders.clear()
 
-    def meet(self, request: Request, answer: SandboxResponse) -> tuple[SandboxResponse, Fault | None]:
-        """The answer after the first ordered fault that concerns it, and that fault."""
+    def meet(self, request: Request, response: SandboxResponse) -> tuple[SandboxResponse, Fault | None]:
+        """Return the response after the first ordered fault that concerns it, and that fault."""
         with self._lock:
             for order in self._orders:
                 if order.path_contains not in request.path or not self._drawn(order.probability):
                     continue
-                spoilt = _spoil(order.fault, answer, request)
+                spoilt = _spoil(order.fault, response, request)
                 if spoilt is None:
                     continue
                 if order.times is not None:
@@ -171,7 +171,7 @@ class FaultBook:
                     if order.times == 0:
                         self._orders.remove(order)
                 return spoilt, order.fault
-        return answer, None
+        return response, None
 
     def _drawn(self, probability: float) -> bool:
         if probability >= 1:
@@ -181,20 +181,20 @@ class FaultBook:
         return int.from_bytes(draw, "big") < probability * 2**32
 
 
-def _spoil(fault: Fault, answer: SandboxResponse, request: Request) -> SandboxResponse | None:
-    """The answer with the fault in it; None if the fault does not concern such an answer."""
+def _spoil(fault: Fault, response: SandboxResponse, request: Request) -> SandboxResponse | None:
+    """Return the response with the fault in it, or None if the fault does not concern such a response."""
     name = fault.name
     if name in _REPLACEMENTS:
         return _REPLACEMENTS[name](fault.value, request)
     if name in ("drop", "drop-half", "drip-headers", "drip-body", "huge", "gzip-bomb"):
-        return replace(answer, delivery=name, delivery_value=float(fault.value or 0))
-    if answer.status != 200 or not isinstance(answer.body, dict):
+        return replace(response, delivery=name, delivery_value=float(fault.value or 0))
+    if response.status != 200 or not isinstance(response.body, dict):
         return None
     if name == "cut-json":
-        whole = answer.encoded()
-        return replace(answer, body=whole[: len(whole) // 2])
-    body = _EDITS[name](answer.body, fault.value, request)
-    return None if body is None else replace(answer, body=body)
+        whole = response.encoded()
+        return replace(response, body=whole[: len(whole) // 2])
+    body = _EDITS[name](response.body, fault.value, request)
+    return None if body is None else replace(response, body=body)
 
 
 # Answers in place of the provider's
@@ -225,7 +225,7 @@ _REPLACEMENTS: dict[str, Callable[[str, Request], SandboxResponse]] = {
 }
 
 
-# Edits of a good answer
+# Edits of a good response
 
 
 def _bars(body: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -234,7 +234,7 @@ def _bars(body: dict[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def _priced(value: Any) -> list[dict[str, Any]]:
-    """Every object within the body that has prices."""
+    """Yield every object within the body that has prices."""
     if isinstance(value, list):
         return [found for one in value for found in _priced(one)]
     if not isinstance(value, dict):

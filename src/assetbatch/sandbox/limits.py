@@ -15,11 +15,11 @@ from threading import Lock
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request as it reached the server, refused ones too.
+    """One request as it reached the server, also a refused one.
 
-    `at` is `time.monotonic()` when the request line was in; `key` is the fingerprint of the API key
-    (None without a key), `query` is without the key; `status` is 0 while the answer is not out and
-    for a connection that was dropped without one; `fault` is the name of the fault it met.
+    `at` is `time.monotonic()` when the request line was in. `key` is the fingerprint of the API key (None
+    without a key). `query` is without the key. `status` is 0 while the response is not out, and for a
+    connection that was dropped without one. `fault` is the name of the fault that it met.
     """
 
     at: float
@@ -32,7 +32,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Overrun:
-    """More arrivals of a key than allowed, the `first` and the `last` less than a window apart."""
+    """More arrivals of a key than allowed. The `first` and the `last` are less than a window apart."""
 
     key: str | None
     first: float
@@ -41,15 +41,15 @@ class Overrun:
 
 
 def fingerprint(key: str) -> str:
-    """What stands for a key in logs and files: 12 hexadecimal digits of its SHA-256."""
+    """Return what stands for a key in logs and files: 12 hexadecimal digits of its SHA-256."""
     return sha256(key.encode()).hexdigest()[:12]
 
 
 def windows_over_limit(arrivals: Iterable[Arrival], limit: int, window_seconds: float) -> list[Overrun]:
-    """Every rolling window with more than `limit` arrivals of a key, one for each call too many.
+    """Return every rolling window with more than `limit` arrivals of a key, one for each call too many.
 
-    All arrivals count, whatever they were answered. A window is half open: a call exactly
-    `window_seconds` after another one is not in the same window. An empty list is the promise kept.
+    All arrivals count, whatever the response was. A window is half open: a call exactly `window_seconds`
+    after another one is not in the same window. An empty list is the promise kept.
     """
     by_key: dict[str | None, list[float]] = defaultdict(list)
     for arrival in arrivals:
@@ -67,10 +67,10 @@ def windows_over_limit(arrivals: Iterable[Arrival], limit: int, window_seconds: 
 
 
 class CallLog:
-    """Allows at most `limit` calls of a key in any `window_seconds`; refused calls are not counted.
+    """Allows at most `limit` calls of a key in any `window_seconds`. Refused calls are not counted.
 
-    With `state_file` the log is kept in that file, under a lock and in wall-clock time, so that
-    servers of successive processes share one limit. A file that cannot be read counts as empty.
+    With `state_file` the log is kept in that file, under a lock and in wall-clock time, so that servers of
+    successive processes share one limit. A file that cannot be read counts as empty.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class CallLog:
         self._calls: dict[str, deque[float]] = defaultdict(deque)
 
     def admit(self, key: str) -> float | None:
-        """Counts a call of the key with this fingerprint; if it is one too many, the seconds to wait."""
+        """Count a call of the key with this fingerprint. If it is too many, return the seconds to wait."""
         if self._limit is None:
             return None
         with self._lock:
@@ -128,7 +128,7 @@ class CallLog:
 
 
 def _parse_log(raw: bytes, since: float, now: float) -> dict[str, list[float]]:
-    """The calls by key within `(since, now]`; what is not a log is left out."""
+    """Return the calls by key within `(since, now]`. What is not a log is left out."""
     try:
         log = json.loads(raw)
         return {key: sorted(float(at) for at in calls if since < at <= now) for key, calls in log.items()}

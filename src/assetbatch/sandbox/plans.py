@@ -1,4 +1,4 @@
-"""What a plan includes, and the provider's words when it does not."""
+"""The contents of a plan, and the provider's words for what it does not include."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ NO_TIMEFRAME = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a key may ask.
+    """The rights of a key.
 
-    `limit` requests in any `window_seconds` (None: unlimited); `realtime` allows today's data, the
-    snapshots, quotes and conversions; `history_years` is how far back bars go (None: all);
-    `intraday` allows bars shorter than a day; `kinds` are the provider's asset classes in the plan.
+    It allows `limit` requests in any `window_seconds` (None: unlimited). `realtime` allows today's data,
+    the snapshots, quotes and conversions. `history_years` is how far back bars go (None: all). `intraday`
+    allows bars shorter than a day. `kinds` are the provider's asset classes in the plan.
     """
 
     name: str
@@ -43,7 +43,7 @@ PLANS = {
 
 
 def history_start(plan: Plan, now_ms: int) -> int | None:
-    """The first moment of the plan's history: a New York midnight; None if all history is included."""
+    """Return the first moment of the plan's history, a New York midnight, or None if it has all history."""
     if plan.history_years is None:
         return None
     today = day_of(now_ms)
@@ -53,7 +53,7 @@ def history_start(plan: Plan, now_ms: int) -> int | None:
 
 
 def refuse_range(plan: Plan, now_ms: int, from_ms: int, to_ms: int, *, intraday: bool) -> str | None:
-    """The provider's message if the plan does not include bars of `[from_ms, to_ms]`, else None."""
+    """Return the provider's message if the plan does not include bars of `[from_ms, to_ms]`, else None."""
     oldest_ms = history_start(plan, now_ms)
     if (intraday and not plan.intraday) or (oldest_ms is not None and from_ms < oldest_ms):
         return NO_TIMEFRAME

@@ -47,15 +47,14 @@ _FOREX_HOURS = (
 
 
 class GeneratedPrices:
-    """A `Source` of made-up prices for the given instruments; nothing was traded before `since_ms`, an
-    hour."""
+    """A `Source` of made-up prices for instruments. Before the hour `since_ms` nothing was traded."""
 
     def __init__(self, instruments: Mapping[str, Instrument], since_ms: int = HISTORY_START_MS) -> None:
         self.instruments = instruments
         self._since_ms = max(since_ms, HISTORY_START_MS)
 
     def grain_ms(self, span_ms: int) -> int:
-        """The longest of hour, minute and second that `span_ms` is a multiple of."""
+        """Return the longest of hour, minute and second of which `span_ms` is a multiple."""
         return next(level for level in (HOUR_MS, MINUTE_MS, SECOND_MS) if span_ms % level == 0)
 
     def rows(
@@ -104,7 +103,7 @@ class GeneratedPrices:
         return None
 
     def quote(self, instrument: Instrument, row: Row) -> tuple[int, int]:
-        """Bid and ask around the close, `spread_ticks` apart."""
+        """Return bid and ask around the close, `spread_ticks` apart."""
         bid = max(1, row[4] - instrument.spread_ticks // 2)
         return bid, bid + instrument.spread_ticks
 
@@ -126,7 +125,8 @@ def _rows(instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int) -> 
 
 @lru_cache(maxsize=65_536)
 def _whole_bar(instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int) -> Bar | None:
-    """A bar that has ended; kept for the last month of a few instruments, which is asked for most."""
+    """Return a bar that has ended. It is kept for the last month of a few instruments, which is asked for
+    most."""
     return bar_of(_rows(instrument, grain_ms, start_ms, end_ms), start_ms)
 
 
@@ -140,7 +140,7 @@ def _row(instrument: Instrument, level_ms: int, start_ms: int) -> Row | None:
 
 
 def _quiet_level(instrument: Instrument, at_ms: int) -> int | None:
-    """The longest level whose row at this moment has no quote; None if all have one."""
+    """Return the longest level whose row at this moment has no quote, or None if all have one."""
     for level_ms in (HOUR_MS, *_CHILD_MS.values()):
         if level_ms != SECOND_MS and _row(instrument, level_ms, at_ms // level_ms * level_ms) is None:
             return level_ms
@@ -149,7 +149,7 @@ def _quiet_level(instrument: Instrument, at_ms: int) -> int | None:
 
 @lru_cache(maxsize=16_384)
 def _parts(instrument: Instrument, level_ms: int, start_ms: int) -> tuple[Row | None, ...]:
-    """The rows of the next shorter level within one row."""
+    """Return the rows of the next shorter level within one row."""
     part_ms = _CHILD_MS[level_ms]
     parts = level_ms // part_ms
     row = _row(instrument, level_ms, start_ms)
@@ -161,7 +161,7 @@ def _parts(instrument: Instrument, level_ms: int, start_ms: int) -> tuple[Row | 
 
 @lru_cache(maxsize=4_096)
 def _hours(instrument: Instrument, day: int) -> tuple[Row | None, ...]:
-    """The 24 hours of a UTC day (counted from 1970); None while the market is closed."""
+    """Return the 24 hours of a UTC day (counted from 1970), with None while the market is closed."""
     noise = shake_128(f"{instrument.ticker} {day}".encode()).digest(96)
     start, end = _slow_course(instrument, day), _slow_course(instrument, day + 1)
     # A byte's standard deviation is 74: the walk of 24 hours then has the usual daily move.
@@ -190,13 +190,13 @@ def _hours(instrument: Instrument, day: int) -> tuple[Row | None, ...]:
 
 @lru_cache(maxsize=4_096)
 def _open_hours(market: Market, day: int) -> tuple[bool, ...]:
-    """Whether each hour of a UTC day is open; markets open and close on the hour in every zone used."""
+    """Return whether each hour of a UTC day is open. Markets open and close on the hour everywhere."""
     starts = (day * _DAY_MS + hour * HOUR_MS for hour in range(24))
     return tuple(start >= HISTORY_START_MS and is_open(market, start) for start in starts)
 
 
 def _slow_course(instrument: Instrument, day: int) -> float:
-    """The logarithm of the price in ticks at the start of a UTC day."""
+    """Return the logarithm of the price in ticks at the start of a UTC day."""
     level, waves = _course(instrument)
     return level + sum([height * sin(phase + speed * day) for height, speed, phase in waves])
 

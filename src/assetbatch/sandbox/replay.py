@@ -31,10 +31,10 @@ _WEEK_MS = 7 * 86_400_000
 
 
 def shifted(market: Market, at_ms: int, weeks: int) -> int:
-    """A recorded moment moved by whole weeks.
+    """Return a recorded moment moved by whole weeks.
 
-    Crypto moves by exactly 168 hours a week. Forex and metals keep New York's wall clock, so that
-    the weekend is where the market has it even if only one of the two times is summer time.
+    Crypto moves by exactly 168 hours a week. Forex and metals keep New York's wall clock, so that the
+    weekend is where the market has it even if only one of the two times is summer time.
     """
     if market is Market.CRYPTO:
         return at_ms + weeks * _WEEK_MS
@@ -43,7 +43,8 @@ def shifted(market: Market, at_ms: int, weeks: int) -> int:
 
 
 def weeks_to_recent(market: Market, last_bar_ms: int, now_ms: int) -> int:
-    """The most weeks by which a symbol can move so that its last bar ends by the last New York midnight."""
+    """Return the most weeks by which a symbol can move so that its last bar ends by the last New York
+    midnight."""
     midnight_ms = last_midnight(now_ms)
     weeks = (midnight_ms - last_bar_ms) // _WEEK_MS + 1
     while shifted(market, last_bar_ms, weeks) + BAR_MS > midnight_ms:
@@ -63,9 +64,9 @@ class _Recording:
 class RecordedPrices:
     """A `Source` of the bars in a folder.
 
-    `weeks` moves all of them by so many weeks; None moves each symbol as close to `now_ms` as
-    `weeks_to_recent` allows, once: the shift stays while the source lives. Raises ConfigError for a
-    folder without such files or a file that cannot be read.
+    `weeks` moves all of them by so many weeks. None moves each symbol once, as close to `now_ms` as
+    `weeks_to_recent` allows; the shift stays while the source lives. Raises ConfigError for a folder
+    without such files or a file that cannot be read.
     """
 
     def __init__(self, folder: Path, *, now_ms: int, weeks: int | None = None) -> None:
@@ -77,7 +78,7 @@ class RecordedPrices:
                 f"no recorded bars in {folder}", hint="name a folder of SYMBOL.csv files with 5-minute bars"
             )
         self.weeks: dict[str, int] = {}
-        """By how many weeks each ticker was moved."""
+        """The number of weeks by which each ticker was moved."""
         instruments: dict[str, Instrument] = {}
         self._recordings: dict[str, _Recording] = {}
         for symbol, paths in files.items():
@@ -91,7 +92,7 @@ class RecordedPrices:
         self.instruments: Mapping[str, Instrument] = dict(sorted(instruments.items()))
 
     def grain_ms(self, span_ms: int) -> int:  # noqa: ARG002  recorded bars have one length
-        """Five minutes, whatever is asked."""
+        """Return five minutes, whatever is asked."""
         return BAR_MS
 
     def rows(
@@ -116,19 +117,19 @@ class RecordedPrices:
         return bar_of(self.rows(instrument, grain_ms, start_ms, end_ms, now_ms), start_ms)
 
     def next_data(self, instrument: Instrument, at_ms: int) -> int | None:
-        """Start of the next recorded bar."""
+        """Return the start of the next recorded bar."""
         starts = self._recordings[instrument.ticker].starts
         index = bisect_left(starts, at_ms)
         return starts[index] if index < len(starts) else None
 
     def last_data(self, instrument: Instrument, at_ms: int) -> int | None:
-        """The moment after the start of the last recorded bar that starts before `at_ms`."""
+        """Return the moment after the start of the last recorded bar that starts before `at_ms`."""
         starts = self._recordings[instrument.ticker].starts
         index = bisect_left(starts, at_ms)
         return starts[index - 1] + 1 if index else None
 
     def last(self, instrument: Instrument, now_ms: int) -> tuple[Row, int] | None:
-        """The newest complete bar and its end."""
+        """Return the newest complete bar and its end."""
         recording = self._recordings[instrument.ticker]
         index = bisect_left(recording.starts, now_ms - BAR_MS + 1)
         if index == 0:
@@ -136,7 +137,7 @@ class RecordedPrices:
         return recording.rows[index - 1], recording.starts[index - 1] + BAR_MS - 1
 
     def quote(self, instrument: Instrument, row: Row) -> tuple[int, int]:
-        """Bid and ask as recorded; the close and one tick above it where nothing was."""
+        """Return bid and ask as recorded, or the close and one tick above it if nothing was recorded."""
         return self._recordings[instrument.ticker].quotes.get(row[0], (row[4], row[4] + 1))
 
 
@@ -174,7 +175,8 @@ def _digits(text: str) -> int:
 
 
 def _in_units(text: str, digits: int) -> int:
-    """A decimal text as a whole number of its `digits`-th decimals, exactly; further decimals are cut off."""
+    """Return a decimal text as a whole number of its `digits`-th decimals, exactly. Further decimals are cut
+    off."""
     whole, _, fraction = text.partition(".")
     return int(whole + fraction[:digits].ljust(digits, "0"))
 

@@ -32,14 +32,14 @@ from assetbatch.sandbox.universe import instruments
 from assetbatch.secret import Secret
 
 ARRIVALS_KEPT = 500_000
-"""The log of arrivals keeps the newest ones, so that a server in the foreground can run for months."""
+"""Maximum number of arrivals in the log, so that a server in the foreground can run for months."""
 
 _CHUNK = b" " * 1_000_000
 _GZIP_FROM_BYTES = 1_000
 
 
 def system_clock() -> int:
-    """The machine's time in Unix milliseconds."""
+    """Return the machine's time in Unix milliseconds."""
     return time.time_ns() // 1_000_000
 
 
@@ -53,7 +53,7 @@ class SandboxServer:
     - `since_ms`: a full hour before which nothing was traded.
     - `replay`: a folder of recorded bars to serve instead of made-up prices; `replay_weeks` moves them by
       so many weeks (None: as close to the present as a plan with yesterday's data can see them).
-    - `latency`: seconds an answer takes, from a least to a most.
+    - `latency`: seconds an response takes, from a least to a most.
     - `faults`: faults for all requests, in the form of `parse_fault`; `order` orders single ones.
     - `state_file`: keeps the rate limit's log of calls, so that successive processes share one limit.
     - `retry_after`: whether a 429 names the seconds to wait.
@@ -104,7 +104,7 @@ class SandboxServer:
     # Life
 
     def start(self) -> Self:
-        """Listens and serves; returns itself."""
+        """Listen and serve; return itself."""
         self.stopping.clear()
         self._http = _HttpServer(("127.0.0.1", self._port), self)
         self._thread = Thread(target=self._http.serve_forever, args=(0.05,), name="sandbox", daemon=True)
@@ -112,7 +112,7 @@ class SandboxServer:
         return self
 
     def stop(self) -> None:
-        """Stops listening, breaks off what is under way and closes every connection."""
+        """Stop listening, break off what is under way and close every connection."""
         if self._http is None or self._thread is None:
             return
         self.stopping.set()
@@ -141,7 +141,7 @@ class SandboxServer:
 
     @property
     def arrivals(self) -> list[Arrival]:
-        """A copy of the log of arrivals, in the order in which they came."""
+        """The log of arrivals, a copy, in the order in which they came."""
         with self._lock:
             return sorted(self._arrivals.values(), key=lambda arrival: arrival.at)
 
@@ -152,7 +152,7 @@ class SandboxServer:
     # One request
 
     def arrive(self, arrival: Arrival) -> int:
-        """Notes an arrival and returns its number in the log."""
+        """Note an arrival and return its number in the log."""
         with self._lock:
             number = self._arrived
             self._arrived += 1
@@ -160,14 +160,14 @@ class SandboxServer:
             self._arrivals.pop(number - ARRIVALS_KEPT, None)
             return number
 
-    def answered(self, number: int, status: int, fault: str | None) -> None:
-        """Completes an entry of the log."""
+    def complete(self, number: int, status: int, fault: str | None) -> None:
+        """Complete an entry of the log."""
         with self._lock:
             if number in self._arrivals:
                 self._arrivals[number] = replace(self._arrivals[number], status=status, fault=fault)
 
-    def answer(self, request: Request, key: str | None) -> tuple[SandboxResponse, str | None]:
-        """The answer to a GET and the name of the fault in it; refuses before anything is looked up."""
+    def respond(self, request: Request, key: str | None) -> tuple[SandboxResponse, str | None]:
+        """Return the response to a GET and the name of its fault. Refuse before anything is looked up."""
         if not key:
             return error(401, "API Key was not provided", request.request_id), None
         if self._key is not None and key != self._key.reveal():
@@ -176,11 +176,11 @@ class SandboxServer:
         if wait_seconds is not None:
             headers = {"Retry-After": str(int(wait_seconds) + 1)} if self._retry_after else {}
             return replace(too_many_calls(request.request_id), headers=headers), None
-        answer, fault = self.faults.meet(request, endpoints.respond(self._data, request))
-        return answer, fault.name if fault else None
+        response, fault = self.faults.meet(request, endpoints.respond(self._data, request))
+        return response, fault.name if fault else None
 
     def delay_seconds(self, number: int) -> float:
-        """How long the answer to this arrival takes: spread evenly, and the same in every run."""
+        """Return the seconds that a response takes: spread evenly, and the same in every run."""
         least, most = self._latency
         draw = int.from_bytes(blake2b(f"latency {number}".encode(), digest_size=4).digest(), "big") / 2**32
         return least + (most - least) * draw
@@ -203,20 +203,20 @@ class _HttpServer(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Notes a connection before its thread starts."""
+        """Note a connection before its thread starts."""
         with self._changed:
             self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Closes a connection and forgets it."""
+        """Close a connection and forget it."""
         super().shutdown_request(request)
         with self._changed:
             self._connections.discard(request)
             self._changed.notify_all()
 
     def close_connections(self) -> None:
-        """Ends all connections and waits until their threads have let go of them."""
+        """End all connections, and wait until their threads have let go of them."""
         with self._changed:
             for connection in self._connections:
                 try:
@@ -226,7 +226,7 @@ class _HttpServer(ThreadingHTTPServer):
             self._changed.wait_for(lambda: not self._connections, timeout=5)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no news; anything else is a bug here and is shown."""
+        """Report a bug; ignore a client that goes away."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -244,7 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
         return super().parse_request()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: the log of arrivals is the record."""
+        """Say nothing: the log of arrivals is the record."""
 
     def __getattr__(self, name: str) -> Callable[[], None]:
         if name.startswith("do_"):
@@ -257,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
         message: str | None = None,
         explain: str | None = None,  # noqa: ARG002  the base class's signature
     ) -> None:
-        """What the base class says to a request that cannot be read, as plain text."""
+        """Send what the base class says to an unreadable request, as plain text."""
         self.close_connection = True
         self._send(SandboxResponse(code, f"{code} {message or HTTPStatus(code).phrase}\n".encode(), TEXT))
 
@@ -279,8 +279,8 @@ class _Handler(BaseHTTPRequestHandler):
         scheme, _, credentials = self.headers.get("Authorization", "").partition(" ")
         key = query.pop("apiKey", None) or (credentials.strip() if scheme.lower() == "bearer" else None)
         number = sandbox.arrive(Arrival(self._arrived_at, url.path, query, fingerprint(key) if key else None))
-        answer, fault = refusal, None
-        if answer is None:
+        response, fault = refusal, None
+        if response is None:
             request = Request(
                 path=url.path,
                 query=query,
@@ -289,37 +289,37 @@ class _Handler(BaseHTTPRequestHandler):
                 now_ms=sandbox.clock(),
             )
             started = time.monotonic()
-            answer, fault = sandbox.answer(request, key)
-            took_seconds = time.monotonic() - started  # making the answer is part of its latency
+            response, fault = sandbox.respond(request, key)
+            took_seconds = time.monotonic() - started  # making the response is part of its latency
             sandbox.stopping.wait(max(0.0, sandbox.delay_seconds(number) - took_seconds))
-        sandbox.answered(number, 0 if answer.delivery == "drop" else answer.status, fault)
-        self._send(answer)
+        sandbox.complete(number, 0 if response.delivery == "drop" else response.status, fault)
+        self._send(response)
 
     # Sending
 
-    def _send(self, answer: SandboxResponse) -> None:
-        if answer.delivery == "drop":
+    def _send(self, response: SandboxResponse) -> None:
+        if response.delivery == "drop":
             self.close_connection = True
             return
-        if answer.delivery in ("huge", "gzip-bomb"):
-            self._stream(answer)
+        if response.delivery in ("huge", "gzip-bomb"):
+            self._stream(response)
             return
-        body = answer.encoded()
-        headers = {"Content-Type": answer.content_type, **answer.headers}
+        body = response.encoded()
+        headers = {"Content-Type": response.content_type, **response.headers}
         accepted = self.headers.get("Accept-Encoding", "") if hasattr(self, "headers") else ""
         if len(body) > _GZIP_FROM_BYTES and "gzip" in accepted:
             body = gzip.compress(body, 1, mtime=0)
             headers["Content-Encoding"] = "gzip"
-        head = self._head(answer.status, {**headers, "Content-Length": str(len(body))})
-        if answer.delivery == "drop-half":
+        head = self._head(response.status, {**headers, "Content-Length": str(len(body))})
+        if response.delivery == "drop-half":
             self.close_connection = True
             self.wfile.write(head + body[: len(body) // 2])
-        elif answer.delivery == "drip-headers":
-            self._drip(head, answer.delivery_value)
+        elif response.delivery == "drip-headers":
+            self._drip(head, response.delivery_value)
             self.wfile.write(body)
-        elif answer.delivery == "drip-body":
+        elif response.delivery == "drip-body":
             self.wfile.write(head)
-            self._drip(body, answer.delivery_value)
+            self._drip(body, response.delivery_value)
         else:
             self.wfile.write(head + body)
 
@@ -341,14 +341,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
 
-    def _stream(self, answer: SandboxResponse) -> None:
+    def _stream(self, response: SandboxResponse) -> None:
         self.close_connection = True
-        headers = {"Content-Type": answer.content_type}
-        pieces = _huge(int(answer.delivery_value))
-        if answer.delivery == "gzip-bomb":
+        headers = {"Content-Type": response.content_type}
+        pieces = _huge(int(response.delivery_value))
+        if response.delivery == "gzip-bomb":
             headers["Content-Encoding"] = "gzip"
             pieces = _gzipped(pieces)
-        self.wfile.write(self._head(answer.status, headers))
+        self.wfile.write(self._head(response.status, headers))
         for piece in pieces:
             if self.server.sandbox.stopping.is_set():
                 return
@@ -356,7 +356,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _huge(megabytes: int) -> Iterator[bytes]:
-    """A JSON object of that size; nearly all of it is white space."""
+    """Yield a JSON object of that size; nearly all of it is white space."""
     yield b'{"status":"OK","results":['
     for _ in range(megabytes):
         yield _CHUNK
@@ -371,7 +371,7 @@ def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def serve_forever(server: SandboxServer, out: TextIO = sys.stdout) -> int:
-    """Serves in the foreground until SIGTERM or SIGINT, from the main thread; returns the exit code 0.
+    """Serve in the foreground until SIGTERM or SIGINT, from the main thread; return the exit code 0.
 
     The first line on `out` is the base URL, written when it can be called.
     """

@@ -1,4 +1,4 @@
-"""The currency pairs the simulated provider knows: common ones, and thousands of made-up ones on demand."""
+"""The currency pairs of the simulated provider: common ones, and thousands of made-up ones on demand."""
 
 from __future__ import annotations
 
@@ -183,12 +183,13 @@ class Instrument:
 
 
 def kind_of(market: Market) -> str:
-    """The provider's asset class of a market."""
+    """Return the provider's asset class of a market."""
     return "crypto" if market is Market.CRYPTO else "fx"
 
 
 def split_symbol(symbol: str) -> tuple[str, str, Market]:
-    """Base, quote and market of a bare symbol such as `XAUUSD` or `BTCUSDT`; crypto by its known bases."""
+    """Return base, quote and market of a bare symbol such as `XAUUSD` or `BTCUSDT`; crypto by its known
+    bases."""
     for base in sorted(CRYPTO_BASES, key=len, reverse=True):
         if symbol.startswith(base) and len(symbol) > len(base):
             return base, symbol[len(base) :], Market.CRYPTO
@@ -240,7 +241,7 @@ def _letters(number: int, length: int) -> str:
 
 @lru_cache(maxsize=16_384)
 def _made_up(index: int) -> Instrument:
-    """The `index`-th made-up pair: even ones forex (`C:AAAUSD`), odd ones crypto (`X:AAAAUSD`)."""
+    """Return the `index`-th made-up pair: even ones forex (`C:AAAUSD`), odd ones crypto (`X:AAAAUSD`)."""
     crypto = bool(index % 2)
     code = _letters(index // 2, 4 if crypto else 3)
     noise = blake2b(code.encode(), digest_size=2).digest()
@@ -253,7 +254,7 @@ def _made_up(index: int) -> Instrument:
 
 @cache
 def _known() -> tuple[Instrument, ...]:
-    """The real pairs: one object for each, so that all servers of a process share what is kept of prices."""
+    """Return the real pairs. All servers of a process share the objects, and so what is kept of prices."""
     known = []
     for line in _FOREX.strip().splitlines():
         symbol, level, digits, activity = line.split()
@@ -265,7 +266,7 @@ def _known() -> tuple[Instrument, ...]:
 
 
 def instruments(universe: int | None = None) -> dict[str, Instrument]:
-    """All pairs by ticker, in the order of tickers; `universe` adds made-up ones up to that number."""
+    """Return all pairs by ticker, in the order of tickers; `universe` adds made-up ones up to that number."""
     by_ticker = {one.ticker: one for one in _known()}
     index = 0
     while len(by_ticker) < (universe or 0):

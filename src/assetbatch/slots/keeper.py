@@ -109,7 +109,7 @@ class Keeper:
             self._control.sendall(text.encode() + b"\n")
 
     def _end_with_keeper(self) -> None:
-        """Have the system kill the command with this process; runs in its process before it begins."""
+        """Have the system kill the command when this process is killed; runs before the command begins."""
         if self._prctl is not None:
             self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 

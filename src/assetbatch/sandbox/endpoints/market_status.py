@@ -1,4 +1,4 @@
-"""Which markets are open now."""
+"""The markets that are open now."""
 
 from __future__ import annotations
 

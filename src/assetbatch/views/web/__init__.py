@@ -1,1 +1,1 @@
-"""What a browser shows."""
+"""The page for browsers."""

@@ -1,7 +1,7 @@
-"""Charts as inline SVG: numbers in, markup out. Colours come from the page's style, by class.
+"""Charts as inline SVG: numbers in, markup out. The page's style has the colours, by class.
 
-Every chart says in words what it shows (last, lowest, highest), for those who do not see it. The drawings
-stretch with the page; what is written beside them does not, and so stays readable at any width.
+Every chart also says in words what it shows (last, lowest, highest), for people who do not see it. The
+drawings stretch with the page. The words beside them do not, and stay readable at any width.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ WIDTH, HEIGHT = 360, 96
 TOP, BOTTOM = 4, 2
 SPARK_WIDTH, SPARK_HEIGHT = 96, 22
 COLUMNS = 144
-"""Ten minutes of a day each: thinner ones cannot be told apart on a phone."""
+"""Maximum number of columns: ten minutes of a day each. Thinner ones cannot be told apart on a phone."""
 
 PAUSE_STEPS = 3
-"""A pause of more intervals than that breaks a line."""
+"""Number of intervals without a point after which a line is broken."""
 
 
 class Frame(NamedTuple):
@@ -34,11 +34,11 @@ class Frame(NamedTuple):
     high: float
 
     def x(self, at_ms: int) -> float:
-        """Where a moment is drawn."""
+        """Return the x of a moment."""
         return (at_ms - self.start_ms) / (self.end_ms - self.start_ms) * WIDTH
 
     def y(self, value: float) -> float:
-        """Where a value is drawn."""
+        """Return the y of a value."""
         return TOP + (self.high - value) / (self.high - self.low) * (HEIGHT - TOP - BOTTOM)
 
 
@@ -89,9 +89,9 @@ def chart(
 
 
 def sparkline(title: str, points: Points, words: Words) -> str:
-    """A small line without axes, from its lowest to its highest; empty below two points.
+    """Draw a small line without axes, from its lowest to its highest value. Below two points draw nothing.
 
-    Each point takes the same room: the hours in which a market is closed take none.
+    The points have equal distances: the hours in which a market is closed take no room.
     """
     if len(points) < 2:
         return ""
@@ -108,7 +108,7 @@ def sparkline(title: str, points: Points, words: Words) -> str:
 
 
 def direction(points: Points) -> str:
-    """The CSS class of a line by where it went from its first point to its last."""
+    """Return the CSS class of a line by its direction from the first point to the last."""
     return "up" if points[-1][1] >= points[0][1] else "down"
 
 
@@ -121,7 +121,7 @@ def _said(facts: Mapping[str, str]) -> str:
 
 
 def _scale(values: Sequence[float], limit: float | None, from_zero: bool) -> tuple[float, float]:
-    """The lowest and the highest value that a chart has room for; never the same."""
+    """Return the lowest and the highest value that a chart has room for; they differ."""
     shown = [*values, *([limit] if limit is not None else []), *([0.0] if from_zero else [])]
     low, high = min(shown), max(shown)
     if high > low:

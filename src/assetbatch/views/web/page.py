@@ -1,4 +1,4 @@
-"""The whole as one self-contained HTML page: no network, no script, light and dark, narrow and wide."""
+"""The status as one self-contained HTML page: no network, no script, light and dark, narrow and wide."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from assetbatch.views.terminal.style import asset_table_price, share
 from assetbatch.views.web.charts import Points, chart, direction, sparkline
 
 SLOTS_DRAWN = 60
-"""Up to so many calls of a window are drawn one by one."""
+"""Maximum number of calls of a window that are drawn one by one."""
 
 _ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">{}</svg>'
 _ICONS = {
@@ -42,7 +42,7 @@ _ICONS = {
     "warn": '<path d="M8 1L15.5 15H.5z" fill="#d4a017"/>',
     "bad": '<path d="M1 1h14v14H1z" fill="#d1242f"/>',
 }
-"""The verdict on a browser's tab, told apart by shape as by colour."""
+"""The verdict on a browser's tab, told apart by shape and by colour."""
 
 _TONES: dict[str, str] = {
     **dict.fromkeys((HealthStatus.HEALTHY, AssetState.FRESH, AssetState.DUE), "good"),
@@ -55,7 +55,7 @@ _TONES: dict[str, str] = {
 
 
 class Part(NamedTuple):
-    """A part of the page under a heading of its own: the heading's id, its text, what stands below it."""
+    """A part of the page under its own heading: the heading's id, its text, and the body below it."""
 
     id: str
     heading: str
@@ -69,9 +69,10 @@ def render(
     *,
     refresh_seconds: int | None = None,
 ) -> str:
-    """The page. `series` are those of the last 24 hours, `closes` (start of the bar in ms, close) by symbol.
+    """Return the page. `series` are those of the last 24 hours, `closes` are (start of the bar in ms, close)
+    by symbol.
 
-    With `refresh_seconds` a browser asks again by itself.
+    With `refresh_seconds` a browser asks for the page again by itself.
     """
     facts = ["" if health.database_error else _fresh(health.assets), f"checked {_moment(health.checked_at)}"]
     if health.plan["simulated"]:
@@ -88,7 +89,7 @@ def render(
 
 
 def render_error(error: AssetbatchError, *, refresh_seconds: int | None = None) -> str:
-    """The page where there is no health document: what is wrong, and what to do."""
+    """Return the page for when there is no health document: what is wrong, and what to do."""
     problem = _list([_problem(Severity.CRITICAL, error.message, error.hint)])
     return _page(HealthStatus.UNHEALTHY, [], [Part("problems", "What is wrong", problem)], refresh_seconds)
 
@@ -156,7 +157,8 @@ def _assets(
     series: Mapping[str, Series],
     closes: Mapping[str, Sequence[tuple[int, float]]],
 ) -> list[Part]:
-    """A part for each class that has assets, the priority assets first; one that says why there is none."""
+    """Return a part for each class that has assets, the priority assets first, or one that says why there is
+    none."""
     if not health.assets:
         why = "none is configured"
         if health.database_error:
@@ -208,7 +210,7 @@ def _why(asset: AssetHealth) -> str:
 
 
 def _table(assets: Sequence[AssetHealth], closes: Mapping[str, Sequence[tuple[int, float]]]) -> str:
-    """The assets of a class, those that are not well first."""
+    """Return the assets of a class, those that are not well first."""
     rows = "".join(
         _row(asset, closes.get(asset.symbol, ()))
         for asset in sorted(assets, key=lambda asset: asset.state.is_well)
