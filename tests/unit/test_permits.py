@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from assetbatch.deadline import Deadline, monotonic
-from assetbatch.domain.queueing import CallKind, CallLimit, Denied
+from assetbatch.domain.queueing import CallKind, CallLimit, DenialReason, Denied
 from assetbatch.errors import RedisError
 from assetbatch.refresh.call_time import CallTime
 from assetbatch.refresh.permits import NoPermit, Permits
@@ -16,8 +16,8 @@ from assetbatch.refresh.reporter import Reporter
 from assetbatch.state.window import GRANT_AGE_SECONDS, Grant, Window
 
 LIMIT = CallLimit(5, 60_000)
-SOON = Denied(retry_at_ms=0, reason="window", wait_ms=1)
-LATER = Denied(retry_at_ms=0, reason="window", wait_ms=600_000)
+SOON = Denied(retry_at_ms=0, reason=DenialReason.WINDOW, wait_ms=1)
+LATER = Denied(retry_at_ms=0, reason=DenialReason.WINDOW, wait_ms=600_000)
 
 
 class Recorder:

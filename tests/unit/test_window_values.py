@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assetbatch.domain.queueing import CallLimit, Denied
+from assetbatch.domain.queueing import CallLimit, DenialReason, Denied
 from assetbatch.state.window import Grant, WindowState, spacing_ms
 
 
@@ -15,8 +15,8 @@ def test_a_grant_may_be_used_for_two_seconds() -> None:
 
 
 def test_who_is_refused_waits_from_the_servers_now_and_never_a_negative_time() -> None:
-    assert Denied.from_reply("1500", "window", "1000") == Denied(1500, "window", 500)
-    assert Denied.from_reply("1500", "window", "1700") == Denied(1500, "window", 0)
+    assert Denied.from_reply("1500", "window", "1000") == Denied(1500, DenialReason.WINDOW, 500)
+    assert Denied.from_reply("1500", "window", "1700") == Denied(1500, DenialReason.WINDOW, 0)
 
 
 @pytest.mark.parametrize(("used", "remaining"), [(0, 5), (4, 1), (5, 0), (9, 0)])

@@ -37,7 +37,7 @@ from assetbatch.doctor.findings import (
     warning,
 )
 from assetbatch.domain.formatting import format_duration
-from assetbatch.domain.queueing import CallKind, Denied
+from assetbatch.domain.queueing import CallKind, DenialReason, Denied
 from assetbatch.domain.records import COMMANDS
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import (
@@ -263,7 +263,7 @@ def _provider(services: Services, deadline: Deadline) -> Sequence[Finding]:
         return [not_checked("vendor", "it needs the database, to record that a call is made")]
     if not isinstance(grant, Grant):
         free_in = format_duration(grant.wait_ms)
-        if grant.reason == "blocked":
+        if grant.reason is DenialReason.BLOCKED:
             hint = "it said too many calls (429): does another program use this key?"
             return [warning("vendor", f"has forbidden calls for another {free_in}", hint)]
         return [ok("vendor", f"not asked: no call is free for {free_in}; ask again then")]

@@ -40,9 +40,6 @@ class Lane(StrEnum):
 _LANES = tuple(Lane)
 
 
-_RANKS = "012345"
-
-
 class Item(msgspec.Struct, frozen=True):
     """Leased work. `attempts` counts those before this lease; `enqueued_us` is its stamp in microseconds."""
 
@@ -156,21 +153,32 @@ class CallKind(StrEnum):
     QUEUE = "queue"
 
 
-class Denied(msgspec.Struct, frozen=True):
-    """No slot: come back at `retry_at_ms` (the server's clock), which is `wait_ms` from the answer on.
+class DenialReason(StrEnum):
+    """Why a call gets no slot now; the words of the scripts."""
 
-    `reason` is `window` (all slots used), `blocked` (the provider said so), `lost` (the log of calls may be
-    incomplete), `reserved` (kept for priority) or `spaced` (another run of the queue had a call just now).
-    """
+    WINDOW = "window"
+    """All slots are used."""
+    BLOCKED = "blocked"
+    """The provider said that there were too many calls."""
+    LOST = "lost"
+    """The log of calls may be incomplete."""
+    RESERVED = "reserved"
+    """The free slots are kept for the next priority cycle."""
+    SPACED = "spaced"
+    """Another run of the queue had a call just now."""
+
+
+class Denied(msgspec.Struct, frozen=True):
+    """No slot: come back at `retry_at_ms` (the server's clock), which is `wait_ms` from the answer on."""
 
     retry_at_ms: int
-    reason: str
+    reason: DenialReason
     wait_ms: int
 
     @classmethod
     def from_reply(cls, retry_at: str, reason: str, now: str) -> Denied:
-        """Reads what the scripts answer."""
-        return cls(int(retry_at), reason, max(0, int(retry_at) - int(now)))
+        """Return what the scripts answer."""
+        return cls(int(retry_at), DenialReason(reason), max(0, int(retry_at) - int(now)))
 
     @property
     def pause_seconds(self) -> float:

@@ -9,7 +9,7 @@ from assetbatch.domain.due import Verdict
 from assetbatch.domain.entitlements import KnownRestriction, restriction_in_words
 from assetbatch.domain.formatting import format_duration, plural
 from assetbatch.domain.metrics import CallMade
-from assetbatch.domain.queueing import Denied
+from assetbatch.domain.queueing import DenialReason, Denied
 from assetbatch.domain.work import Work
 from assetbatch.refresh.progress import Progress
 from assetbatch.state.history import History
@@ -18,14 +18,14 @@ from assetbatch.state.process_id import new_id
 log = logging.getLogger("assetbatch")
 
 WAITS_FOR = {
-    "window": "all calls of this window are used",
-    "blocked": "the provider said too many calls",
-    "lost": (
+    DenialReason.WINDOW: "all calls of this window are used",
+    DenialReason.BLOCKED: "the provider said too many calls",
+    DenialReason.LOST: (
         "redis has no log of the last calls with this key "
         "(the key is new there, or redis was restarted, emptied or is another server)"
     ),
-    "spaced": "the calls are spread over the runs of the queue",
-    "reserved": "the free calls are kept for the next priority cycle",
+    DenialReason.SPACED: "the calls are spread over the runs of the queue",
+    DenialReason.RESERVED: "the free calls are kept for the next priority cycle",
 }
 
 

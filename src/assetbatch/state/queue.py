@@ -13,8 +13,6 @@ import msgspec
 
 from assetbatch.deadline import monotonic
 from assetbatch.domain.queueing import (
-    _LANES,
-    _RANKS,
     CallKind,
     DeadLetter,
     Denied,
@@ -32,6 +30,11 @@ from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id
 from assetbatch.state.scripts import Script, packed
 from assetbatch.state.window import Grant, Window
+
+LANES = tuple(Lane)
+"""The lanes by rank, as the scripts number them."""
+
+_RANKS = "".join(str(lane.rank) for lane in LANES)
 
 DEAD_LETTERS_KEPT = 1000
 """Maximum number of dead letters; the oldest are deleted."""
@@ -171,7 +174,7 @@ class Queue:
                 break
         fields: list[str] = msgspec.json.decode(rest[1])
         items = tuple(
-            Item(fields[i], _LANES[int(fields[i + 1])], int(fields[i + 2]), int(fields[i + 3]))
+            Item(fields[i], LANES[int(fields[i + 1])], int(fields[i + 2]), int(fields[i + 3]))
             for i in range(0, len(fields), 4)
         )
         return Lease(token, items, Grant(token, taken_at) if window else None)
@@ -234,7 +237,7 @@ class Queue:
         return QueueState(
             now_ms=int(now),
             size=int(size),
-            by_lane=dict(zip(_LANES, counts[:6], strict=True)),
+            by_lane=dict(zip(LANES, counts[:6], strict=True)),
             leased=counts[6],
             delayed=counts[7],
             dead=counts[8],
@@ -281,10 +284,10 @@ class Queue:
             *waiting, leased, delayed = pipeline.execute()
             ids = [*leased, *delayed]
             texts = self._client.hmget(self._keys.queue_items, ids) if ids else []
-        counts = dict(zip(_LANES, waiting, strict=True))
+        counts = dict(zip(LANES, waiting, strict=True))
         for text in texts:
             if text and text[0] in _RANKS:  # else it was finished between the two reads
-                counts[_LANES[int(text[0])]] += 1
+                counts[LANES[int(text[0])]] += 1
         return counts
 
     def dead_letters(self, count: int = 100) -> list[DeadLetter]:
@@ -292,7 +295,7 @@ class Queue:
         with redis_errors():
             fields = self._dead_letters(self._keys.queue, count)
         return [
-            DeadLetter(item_id, _LANES[int(rank)], int(attempts), int(died_ms), error)
+            DeadLetter(item_id, LANES[int(rank)], int(attempts), int(died_ms), error)
             for item_id, died_ms, rank, attempts, error in zip(*[iter(fields)] * 5, strict=True)
         ]
 

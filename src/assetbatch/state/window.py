@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from assetbatch.deadline import monotonic
-from assetbatch.domain.queueing import CallKind, CallLimit, Denied
+from assetbatch.domain.queueing import CallKind, CallLimit, DenialReason, Denied
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id, this_host
@@ -197,7 +197,7 @@ class Window:
 
     def may_be_freed(self, denied: Denied) -> bool:
         """Return whether slots that dead processes held were freed, so that it is worth asking again."""
-        return denied.reason in ("window", "reserved") and self._free_dead()
+        return denied.reason in (DenialReason.WINDOW, DenialReason.RESERVED) and self._free_dead()
 
     def abandon_wait(self, call_id: str) -> None:
         """Give up the ticket of a call that was denied and will not be asked for again."""
