@@ -5,12 +5,14 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
+from typing import Any
 
 import psycopg
 import pytest
 
 from assetbatch.database import Store
 from assetbatch.database.migrations import all_migrations
+from assetbatch.database.session import Connection
 from assetbatch.domain.models import BAR_MS, Changes, CoveredInterval, IntervalFault, IntervalState, Price
 from assetbatch.errors import DatabaseError, SchemaMissingError
 from tests.schema import migrate, register
@@ -18,34 +20,9 @@ from tests.schema import migrate, register
 from .conftest import SYMBOLS, Sql, asset
 
 
-def test_init_makes_the_owners_tables(empty: Store, sql: Sql) -> None:
+def test_init_takes_every_step(empty: Store) -> None:
+    """`test_documented_tables` says which tables and columns are there then."""
     assert migrate(empty).steps == [step.name for step in all_migrations()]
-    columns = sql(
-        "SELECT table_schema || '.' || table_name, string_agg(column_name, ' ' ORDER BY ordinal_position)"
-        " FROM information_schema.columns WHERE table_schema IN ('trading', 'market_data', 'data_sources')"
-        " GROUP BY 1 ORDER BY 1"
-    )
-    assert columns == [
-        ("data_sources.api_providers", "id code name"),
-        ("data_sources.assetbatch_answers", "symbol_id slot asked_at answers"),
-        ("data_sources.assetbatch_calls", "only_row first_call_at"),
-        ("data_sources.assetbatch_migrations", "version name applied_at"),
-        ("data_sources.assetbatch_names", "only_row names mappings"),
-        (
-            "data_sources.assetbatch_spans",
-            "symbol_id start_ts end_ts state asked_at error_message updated_at fault",
-        ),
-        (
-            "data_sources.assetbatch_sync",
-            "symbol_id as_of last_success_at status status_at error_message rejected_at rejected_since",
-        ),
-        (
-            "data_sources.data_sync_status",
-            "ticker_id provider_id last_sync_timestamp sync_status error_message updated_at",
-        ),
-        ("market_data.ohlcv_5m", "symbol_id ts open high low close volume vwap trades"),
-        ("trading.symbols", "id symbol name asset_type metadata created_at updated_at"),
-    ]
 
 
 def test_init_again_applies_nothing(store: Store, sql: Sql) -> None:
@@ -230,3 +207,18 @@ def test_who_may_write_the_ledger_may_write_the_tables_that_an_upgrade_adds(empt
     finally:
         sql(f"DROP OWNED BY {role}")
         sql(f"DROP ROLE {role}")
+
+
+def test_opening_asks_three_questions(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    execute = Connection.execute
+
+    def counted(connection: Connection, query: Any, *arguments: Any, **options: Any) -> Any:
+        asked.append(query)
+        return execute(connection, query, *arguments, **options)
+
+    monkeypatch.setattr(Connection, "execute", counted)
+    Store.open(database_url).close()
+    assert len([query for query in asked if query != "COMMIT"]) == 3

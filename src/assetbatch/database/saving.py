@@ -452,22 +452,5 @@ def _prices(prices: Iterable[Price]) -> str:
     return _json({"symbol": price.symbol, "last_update": last_update.document(price)} for price in prices)
 
 
-def _outcomes(outcomes: Iterable[Outcome], encoding: str | None) -> str:
-    """Return the outcomes as JSON; symbols with the same outcome come together."""
-    alike: dict[tuple[str, str | None], list[str]] = {}
-    for outcome in outcomes:
-        error = None if outcome.status is Status.SUCCESS else outcome.error
-        alike.setdefault((outcome.status, error), []).append(outcome.symbol)
-    return _json(
-        {
-            "symbols": symbols,
-            "succeeded": status is Status.SUCCESS,
-            "status": storable(status, encoding),
-            "error": None if error is None else storable(shortened(error, ERROR_LIMIT), encoding),
-        }
-        for (status, error), symbols in alike.items()
-    )
-
-
 def _json(rows: Iterable[dict[str, Any]]) -> str:
     return msgspec.json.encode(list(rows)).decode()

@@ -61,7 +61,7 @@ class Taken(msgspec.Struct, frozen=True):
 class NotTaken(msgspec.Struct, frozen=True):
     """Why there is no slot, and when to ask again.
 
-    `reason` as in `Denied`, or `busy`: too many ask at once.
+    `reason` as in `DenialReason`, or `busy`: too many ask at once.
     """
 
     reason: str
