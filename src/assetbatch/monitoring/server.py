@@ -7,6 +7,7 @@ long a document is made.
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -193,6 +194,12 @@ class Server(TcpWSGIServer):
             ident="assetbatch",
             log_socket_errors=False,
         )
+
+    def bind_server_socket(self) -> None:
+        """Let `::` also stand for the addresses of IPv4, which waitress leaves out."""
+        if self.socket and self.family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().bind_server_socket()
 
     @property
     def port(self) -> int:
