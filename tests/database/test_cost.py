@@ -99,7 +99,9 @@ def test_what_is_read_of_a_symbol_does_not_grow_with_its_bars(sql: Sql, connecti
     for name, (_, rows) in READS.items():
         assert few[name].rows == many[name].rows == rows * len(SYMBOLS), name
         assert many[name].scans <= few[name].scans, name
-        assert many[name].pages <= 1.5 * few[name].pages, f"{name}: more than another level of an index"
+        # Another level of an index, and pages that VACUUM could not mark as visible while others wrote: 61 for 35
+        # was seen. Reading all bars would be eight times as many.
+        assert many[name].pages <= 2.5 * few[name].pages, f"{name}: it grows with the bars"
 
 
 def test_the_bars_are_read_by_their_primary_key(sql: Sql, connection: Connection, by_month: bool) -> None:

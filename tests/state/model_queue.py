@@ -35,7 +35,7 @@ class Work:
 
     id: str
     lane: Lane
-    stamp_us: int
+    enqueued_us: int
     attempts: int = 0
     holder: str | None = None
     started: bool = False
@@ -56,11 +56,11 @@ class Work:
         self.started = False
 
     @property
-    def turn(self) -> tuple[int, int, int]:
+    def order(self) -> tuple[int, int, int]:
         """Sorts by who is served first. Among equals the elder one."""
         if self.lane is Lane.CRITICAL:
-            return (0, self.stamp_us, self.stamp_us)
-        return (1, self.stamp_us + RISES_TO_HIGH[self.lane] * RISE_US, self.stamp_us)
+            return (0, self.enqueued_us, self.enqueued_us)
+        return (1, self.enqueued_us + RISES_TO_HIGH[self.lane] * RISE_US, self.enqueued_us)
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ class Model:
     letters_kept: int
     works: dict[str, Work] = field(default_factory=dict)
     letters: dict[str, Letter] = field(default_factory=dict)
-    last_stamp_us: int = 0
+    last_enqueued_us: int = 0
     answers: dict[str, Lease] = field(default_factory=dict)
 
     def waiting(self) -> list[Work]:
         """What waits, first to be served first."""
-        return sorted((work for work in self.works.values() if work.waiting), key=lambda work: work.turn)
+        return sorted((work for work in self.works.values() if work.waiting), key=lambda work: work.order)
 
     def leased(self) -> list[Work]:
         """What is being worked, in the order in which the leases run out."""
@@ -120,15 +120,15 @@ class Model:
                 return "duplicate"
             known.lane = lane
             return "raised"
-        newcomer = Work(item_id, lane, max(now_ms * 1000, self.last_stamp_us + 1))
+        newcomer = Work(item_id, lane, max(now_ms * 1000, self.last_enqueued_us + 1))
         if len(self.works) >= self.max_size:
-            last = max([*self.waiting(), newcomer], key=lambda work: work.turn)
+            last = max([*self.waiting(), newcomer], key=lambda work: work.order)
             if last is newcomer:
                 return "dropped"
             del self.works[last.id]
             displaced.append(last.id)
         self.works[item_id] = newcomer
-        self.last_stamp_us = newcomer.stamp_us
+        self.last_enqueued_us = newcomer.enqueued_us
         return "added"
 
     def take(
@@ -156,7 +156,7 @@ class Model:
             return Empty(min((work.retry_at_ms for work in self.delayed() if work.retry_at_ms), default=None))
         for work in taken:
             work.holder, work.life_ms, work.lease_ends_ms = token, lease_ms, now_ms + lease_ms
-        items = tuple(Item(work.id, work.lane, work.attempts, work.stamp_us) for work in taken)
+        items = tuple(Item(work.id, work.lane, work.attempts, work.enqueued_us) for work in taken)
         self.answers[token] = Lease(token, items, None)
         return self.answers[token]
 
@@ -232,7 +232,7 @@ class Model:
             leased=len(self.leased()),
             delayed=len(self.delayed()),
             dead=len(self.letters),
-            oldest_ms=min((work.stamp_us // 1000 for work in waiting), default=None),
+            oldest_ms=min((work.enqueued_us // 1000 for work in waiting), default=None),
             is_whole=False,
         )
 
@@ -249,8 +249,8 @@ class Model:
                 words["without_room"].append(item_id)
                 continue
             else:
-                self.last_stamp_us = max(now_ms * 1000, self.last_stamp_us + 1)
-                self.works[item_id] = Work(item_id, letter.work.lane, self.last_stamp_us)
+                self.last_enqueued_us = max(now_ms * 1000, self.last_enqueued_us + 1)
+                self.works[item_id] = Work(item_id, letter.work.lane, self.last_enqueued_us)
                 words["retried"].append(item_id)
             del self.letters[item_id]
         return Retried(**{name: tuple(some) for name, some in words.items()})

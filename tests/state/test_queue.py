@@ -654,11 +654,13 @@ class TestState:
         assert queue.state().leased == 0
 
 
-def test_stamps_keep_all_their_digits(queue: Queue, redis_client: RedisClient, keys: Keys) -> None:
-    """Lua prints numbers with 14 digits unless told otherwise; a stamp has 16."""
+def test_moments_of_enqueueing_keep_all_their_digits(
+    queue: Queue, redis_client: RedisClient, keys: Keys
+) -> None:
+    """Lua prints numbers with 14 digits unless told otherwise; such a moment has 16."""
     queue.enqueue([(f"S{number}", MEDIUM) for number in range(3)])
-    stamps = [int(score) for _, score in redis_client.zrange(keys.queue_waiting[2], 0, -1, withscores=True)]
-    assert stamps == [1_800_000_000_000_000, 1_800_000_000_000_001, 1_800_000_000_000_002]
+    moments = [int(score) for _, score in redis_client.zrange(keys.queue_waiting[2], 0, -1, withscores=True)]
+    assert moments == [1_800_000_000_000_000, 1_800_000_000_000_001, 1_800_000_000_000_002]
 
 
 def test_the_last_dead_letters_are_kept_and_no_more(

@@ -130,7 +130,7 @@ class QueueMachine(RuleBasedStateMachine):
             return
         elder = nth(elders, pick)
         spans = RISES_TO_HIGH[elder.lane] - RISES_TO_HIGH[lane]
-        self.clock.now_ms = elder.stamp_us // 1000 + spans * SPAN_MS + beside_ms
+        self.clock.now_ms = elder.enqueued_us // 1000 + spans * SPAN_MS + beside_ms
         self.enqueue([(newcomer, lane)])
         if then == "enqueue":
             self.enqueue([(another, CRITICAL)])
@@ -232,7 +232,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.answers.clear()
 
     def look(self) -> None:
-        by_class = sorted(self.model.waiting(), key=lambda work: (work.lane.rank, work.stamp_us))
+        by_class = sorted(self.model.waiting(), key=lambda work: (work.lane.rank, work.enqueued_us))
         for count in (1, 5):
             assert self.queue.dead_letters(count) == self.model.dead_letters()[:count]
             assert self.queue.peek(count) == [work.id for work in by_class][:count]
@@ -286,11 +286,11 @@ class QueueMachine(RuleBasedStateMachine):
         return stored
 
     def expected(self) -> dict[str, object]:
-        """The same from the model, after the head comment of `_queue.lua`; Redis has no empty collections."""
+        """Return the same from the model, after the head of `_queue.lua`; Redis has no empty collections."""
         keys, model = self.keys, self.model
         works, letters = model.works.values(), model.letters.items()
         holds: dict[str, object] = {
-            name: {work.id: work.stamp_us for work in works if work.waiting and work.lane is lane}
+            name: {work.id: work.enqueued_us for work in works if work.waiting and work.lane is lane}
             for name, lane in zip(keys.queue_waiting, LANES, strict=True)
         }
         holds[keys.queue_items] = {work.id: record(work, holder(work)) for work in works}
@@ -303,12 +303,12 @@ class QueueMachine(RuleBasedStateMachine):
         holds[keys.queue_dead_items] = {
             item_id: record(letter.work, letter.error) for item_id, letter in letters
         }
-        holds[keys.queue_stamp] = str(model.last_stamp_us) if model.last_stamp_us else None
+        holds[keys.queue_stamp] = str(model.last_enqueued_us) if model.last_enqueued_us else None
         return {name: content for name, content in holds.items() if content}
 
 
 def record(work: Work, end: str) -> str:
-    return f"{work.lane.rank}:{work.attempts}:{work.stamp_us}:{end}"
+    return f"{work.lane.rank}:{work.attempts}:{work.enqueued_us}:{end}"
 
 
 def holder(work: Work) -> str:

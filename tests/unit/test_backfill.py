@@ -10,10 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.commands.backfill import interleaved
+from assetbatch.commands.backfill import BackfillPlan, interleaved, plan_backfill
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.forecast import Forecast, estimate
+from assetbatch.domain.market_hours import start_of_day
+from assetbatch.domain.models import CoveredInterval, IntervalState, StoredAsset
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work, WorkKind
 
 MINUTE = 60_000
@@ -88,3 +92,65 @@ def test_of_pages_that_find_no_room_none_is_worked_out() -> None:
     found = islice(interleaved(pages(symbol) for symbol in "ABC"), 2)
     assert [item.asset.symbol for item in found] == ["A", "B"]
     assert len(worked_out) <= 3, "the first of each, at most"
+
+
+class TestAPlan:
+    """Of ten days of a market that never closes; the first has 25 hours."""
+
+    BTC = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO)
+    NOW = start_of_day(date(2026, 11, 18))
+    WANTED = (start_of_day(date(2026, 11, 1)), start_of_day(date(2026, 11, 11)))
+
+    def plan(
+        self,
+        gaps: list[tuple[int, int]],
+        spans: tuple[CoveredInterval, ...] = (),
+        known: Entitlements | None = None,
+    ) -> BackfillPlan:
+        stored = {"BTCUSD": StoredAsset(symbol="BTCUSD", spans=spans)}
+        known = known or Entitlements(end_of_day=True)
+        return plan_backfill([self.BTC], stored, {"BTCUSD": gaps}, known, {"BTCUSD": self.WANTED}, self.NOW)
+
+    def test_of_an_empty_table_wants_it_all(self) -> None:
+        plan = self.plan([self.WANTED])
+        assert [(item.first_day, item.last_day) for item in plan.work] == [
+            (date(2026, 11, 1), date(2026, 11, 10))
+        ]
+        assert plan.intervals == {"BTCUSD": [CoveredInterval(*self.WANTED, IntervalState.REQUESTED)]}
+        assert plan.symbols[0].complete == 0.0
+
+    def test_takes_bars_that_others_have_stored_for_complete(self) -> None:
+        plan = self.plan([])
+        assert plan.work == []
+        assert plan.intervals == {"BTCUSD": [CoveredInterval(*self.WANTED, IntervalState.ASKED)]}
+        assert plan.symbols[0].complete == 1.0
+
+    def test_wants_the_days_of_a_gap_and_no_others(self) -> None:
+        day_ms = start_of_day(date(2026, 11, 5))
+        plan = self.plan([(day_ms + HOUR_MS, day_ms + 2 * HOUR_MS)])
+        start_ms, end_ms = self.WANTED
+        states = [(one.start_ms, one.end_ms, one.state) for one in plan.intervals["BTCUSD"]]
+        assert sorted(states) == [
+            (start_ms, day_ms, IntervalState.ASKED),
+            (day_ms, day_ms + DAY_MS, IntervalState.REQUESTED),
+            (day_ms + DAY_MS, end_ms, IntervalState.ASKED),
+        ]
+        assert plan.symbols[0].complete == pytest.approx(1 - 1 / 241)
+
+    def test_asks_for_nothing_that_was_asked_for(self) -> None:
+        asked = CoveredInterval(*self.WANTED, IntervalState.ASKED, self.NOW)
+        plan = self.plan([self.WANTED], (asked,))
+        assert (plan.work, plan.intervals) == ([], {"BTCUSD": []})
+
+    def test_leaves_out_what_is_older_than_the_plan_shows(self) -> None:
+        known = Entitlements(end_of_day=True)
+        edge_ms = start_of_day(date(2026, 11, 8))
+        known.refused(
+            Restriction.HISTORY, AssetType.CRYPTO, "old", self.NOW - 1, ticker="X:BTCUSD", edge_ms=edge_ms
+        )
+        plan = self.plan([self.WANTED], known=known)
+        assert plan.symbols[0].too_old_before_ms == edge_ms
+        assert plan.intervals["BTCUSD"] == [
+            CoveredInterval(self.WANTED[0], edge_ms, IntervalState.NOT_IN_PLAN),
+            CoveredInterval(edge_ms, self.WANTED[1], IntervalState.REQUESTED),
+        ]

@@ -65,7 +65,7 @@ def grant(name: str) -> Grant:
     return Grant(name, 0.0)
 
 
-class TestFlights:
+class TestInFlight:
     def test_are_out_at_the_same_time(self) -> None:
         meeting = threading.Barrier(3, timeout=10)
         with closing(InFlight(3)) as in_flight:

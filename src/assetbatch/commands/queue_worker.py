@@ -29,7 +29,7 @@ from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work, WorkKind, parse_work_id
 from assetbatch.refresh.batch import BatchReport, WorkChunk, WorkOwner, held_result
-from assetbatch.refresh.engine import Engine
+from assetbatch.refresh.engine import BatchRun, Engine
 from assetbatch.refresh.inflight import calls_at_once
 from assetbatch.refresh.interpretation import Result
 from assetbatch.refresh.policy import QUEUE
@@ -126,7 +126,7 @@ class QueueRun:
         """Take work together with a slot for its first call, and wait for one within the deadline. Note why
         there is none."""
         token, has_ticket = new_id(), False
-        while (left := self._engine.time.left) > 0:
+        while self._engine.time.left > 0:
             if self._progress.watched:
                 self._progress.worked(len(self._result.assets), self._services.queue.state().size)
             taken = self._services.queue.take(
@@ -142,7 +142,7 @@ class QueueRun:
                 self._result.ended_because = "empty"
                 break
             is_first, has_ticket = not has_ticket, True
-            if taken.wait_ms / 1000 > left:
+            if taken.wait_ms / 1000 > self._engine.time.left:
                 free_in = format_duration(taken.wait_ms)
                 self._result.ended_because = f"out of calls for {free_in}: {WAITS_FOR[taken.reason]}"
                 break
@@ -173,21 +173,22 @@ class QueueRun:
         owner.hold(lease)
         try:
             with self._engine.begin(QUEUE, owner, lease.grant) as batch:
-                chunk: WorkChunk | None = self._chunk([lease], owner)
-                while chunk or batch.complete_next():
+                batch.add(self._chunk([lease], owner))
+                batch.start_calls()
+                while (chunk := self._next_chunk(batch, owner)) or batch.complete_next():
                     if chunk:
                         batch.add(chunk)
                     batch.start_calls()
-                    chunk = self._next_chunk(owner) if batch.wants_work else None
             report = batch.report()
             self._settle(report, owner)
             return report
         finally:
             owner.release()
 
-    def _next_chunk(self, owner: _LeaseOwner) -> WorkChunk | None:
-        """Take further leases for parallel calls, if there are any. Each call acquires its own slot."""
-        if self._calls_at_once == 1:
+    def _next_chunk(self, batch: BatchRun, owner: _LeaseOwner) -> WorkChunk | None:
+        """Take further leases if calls for them can go out beside those in flight. Each call acquires its own
+        slot."""
+        if self._calls_at_once == 1 or not batch.wants_work:
             return None
         leases = owner.take_more(self._calls_at_once, self._calls_in_turn())
         return self._chunk(leases, owner) if leases else None

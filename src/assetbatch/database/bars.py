@@ -85,10 +85,10 @@ def _without_answered(
     connection: Connection, bars: BarsByStart, answered: Iterable[tuple[str, int, int]]
 ) -> BarsByStart:
     """Return the bars without those that are stored within an interval that was answered later."""
-    stretches = [
+    intervals = [
         {"symbol": symbol, "first_ms": first_ms, "last_ms": last_ms} for symbol, first_ms, last_ms in answered
     ]
-    stored = set(connection.execute(connection.statements("bars.load_starts"), {"ranges": _json(stretches)}))
+    stored = set(connection.execute(connection.statements("bars.load_starts"), {"ranges": _json(intervals)}))
     left = {
         symbol: {t_ms: bar for t_ms, bar in some.items() if (symbol, t_ms) not in stored}
         for symbol, some in bars.items()

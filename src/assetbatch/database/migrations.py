@@ -108,8 +108,7 @@ class SchemaState(NamedTuple):
 
 
 def check(connection: Connection, mappings: TableMappings) -> SchemaState:
-    """Raise SchemaMissingError or DatabaseError unless the schema is the one of this program and these
-    mappings."""
+    """Raise SchemaMissingError or DatabaseError unless this program made the schema with these mappings."""
     missing = _missing_tables(connection)
     if _OWN_TABLE in missing:
         raise SchemaMissingError("the database has no tables of assetbatch", hint=INIT_HINT)
@@ -119,8 +118,8 @@ def check(connection: Connection, mappings: TableMappings) -> SchemaState:
         _refuse_newer(version)
         _refuse_lost(missing, version)
         raise SchemaMissingError(f"the schema is at version {version}, which is too old", hint=INIT_HINT)
-    ((version, names, made_with, has_calls, read_only),) = connection.execute(
-        connection.statements("schema.load_state")
+    ((version, names, made_with, has_calls, read_only, lost),) = connection.execute(
+        connection.statements("schema.load_state"), {"own": msgspec.json.encode(OWN).decode()}
     ).fetchall()
     _refuse_newer(version)
     if version < last:
@@ -131,7 +130,7 @@ def check(connection: Connection, mappings: TableMappings) -> SchemaState:
             "database.tables says otherwise than when the schema was made", hint=INIT_HINT
         )
     connection.statements = Statements(state.names)
-    _refuse_lost_of_owner(connection)
+    _refuse_lost({name.replace('"', ""): 1 for name in lost}, 1)
     ((has_provider,),) = connection.execute(connection.statements("schema.find_provider")).fetchall()
     if not has_provider:
         place, code = state.names.providers.place, state.names.provider
@@ -180,11 +179,6 @@ def _refuse_lost(missing: dict[str, int], version: int) -> None:
             f"{', '.join(lost)} is missing, but was there when the schema was made",
             hint=f"restore it; or DELETE FROM {_OWN_TABLE} and {INIT_HINT} to have it made again, empty",
         )
-
-
-def _refuse_lost_of_owner(connection: Connection) -> None:
-    rows = connection.execute(connection.statements("schema.find_missing_owner_tables")).fetchall()
-    _refuse_lost({name.replace('"', ""): 1 for (name,) in rows}, 1)
 
 
 def _refuse_newer(version: int) -> None:

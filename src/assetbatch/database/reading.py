@@ -33,7 +33,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
         error_message,
         platform_status,
         last_bar_ms,
-        ledger,
+        intervals,
         rejected_ms,
         rejected_since_ms,
     ) in connection.execute(connection.statements("assets.load"), {"symbols": asked}).fetchall():
@@ -52,7 +52,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
             status_at_ms=status_at_ms,
             error_message=error_message,
             last_bar_ms=last_bar_ms,
-            spans=coverage.decode(ledger),
+            spans=coverage.decode(intervals),
             rejected_ms=rejected_ms,
             rejected_since_ms=rejected_since_ms,
         )

@@ -115,7 +115,7 @@ class Target:
         if connection is None:
             raise psycopg.OperationalError("failed to resolve host")
         if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
-            # Such a server takes any bytes, but gives those that are no UTF-8 to nobody who asks for UTF-8.
+            # Such a server takes any bytes, but refuses to send those that are no UTF-8 to a client of UTF-8.
             connection.execute("SET client_encoding TO 'SQL_ASCII'")
             for name in ("text", "varchar", "bpchar", "name"):
                 connection.adapters.register_loader(name, _AnyText)

@@ -73,7 +73,7 @@ class Statements:
         own_id = names.symbols.columns["id"]
         bars_target = names.bars_target or own_id
         if names.instrument == "polygon_ticker":
-            # Parsed once for each statement: the text is a setting of the transaction (see begin.sql).
+            # Parsed once for each statement: `transactions.set_tickers` makes the text a setting.
             ticker = "(SELECT current_setting('assetbatch.tickers')::jsonb) ->> {}." + quoted(
                 names.symbols.columns["symbol"]
             )

@@ -104,7 +104,7 @@ class _Guard:
             if ready:
                 data = self._receive()
                 if not data:
-                    break  # somebody has killed the keeper
+                    break  # the keeper was killed
                 if ended := self._read(data):
                     return ended
             elif monotonic() >= self._renew_at:

@@ -1,7 +1,8 @@
 """Slots of the call window for other programs that use the same API key. They make the call themselves.
 
-One slot is one request. Its promise is that of our own calls: an entry dated ahead by the longest the request
-may take to arrive, until somebody says that it has. Nobody frees it because the process is dead that took it.
+One slot is one request. Its entry is dated ahead like that of our own calls, by the longest time that the
+request may take to arrive, until the program says that it has arrived. The death of the process that took a
+slot does not free it.
 """
 
 from __future__ import annotations

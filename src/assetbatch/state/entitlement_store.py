@@ -17,7 +17,7 @@ _KEPT_MS = 40 * DAY_MS
 
 
 class Remembered(NamedTuple):
-    """All that is remembered, expired or not: who plans decides by the time."""
+    """All that is remembered, expired or not: the choice of calls decides by the time."""
 
     restrictions: list[KnownRestriction]
     observations: list[Observation]

@@ -52,7 +52,7 @@ def message(price: Price) -> str:
 class Events:
     """Publishes prices in a round trip per batch; with `stream_maxlen` also to a capped stream.
 
-    The stream (`{prefix}:events`, field `json`) is for listeners who were away. The hash
+    The stream (`{prefix}:events`, field `json`) is for listeners that were away. The hash
     `{prefix}:published` holds the moment (ms) of each symbol's last published price.
     """
 

@@ -46,7 +46,7 @@ from assetbatch.state.connection import (
 )
 
 PROBE_SECONDS = 1.0
-"""Maximum time for the answer of a Sentinel or a node that is asked who holds our keys."""
+"""Maximum time for the answer of a Sentinel or a node that is asked for the server that holds our keys."""
 
 PAUSE_SECONDS = 0.1
 
@@ -63,7 +63,7 @@ _NOT_HERE: dict[type[Exception], str] = {
     ClusterDownError: "the cluster serves no keys now, as in a failover",
     ReadOnlyError: "it is a replica now: a failover is under way",
 }
-"""This server does not hold our keys, or not all of them yet: ask again who does."""
+"""Errors of a server that does not hold our keys, or not all of them yet: ask again for the one that does."""
 
 
 class Patience(Retry):
@@ -140,7 +140,7 @@ class _Finder:
         raise AssertionError("each kind has its own")
 
     def close(self) -> None:
-        """Close the connections to those who are asked; the next question opens them again."""
+        """Close the connections to the servers that are asked; the next question opens them again."""
         for client in self._clients():
             client.close()
 
@@ -257,12 +257,12 @@ class _Master(_Finder):
 
     def _ask(self) -> Address:
         named: list[Address | None] = []
-        refused: AuthenticationError | None = None
+        denied: AuthenticationError | None = None
         for sentinel in [*self._sentinels]:
             try:
                 answer: Any = sentinel.sentinel_get_master_addr_by_name(self._service)
             except AuthenticationError as error:
-                refused = error
+                denied = error
             except (
                 ConnectionError,
                 TimeoutError,
@@ -275,8 +275,8 @@ class _Master(_Finder):
                 if address and 2 * named.count(address) > len(self._places):
                     return address
         places = _named(self._places)
-        if refused is not None:
-            raise SentinelLoginError(f"the sentinels at {places}: {refused}")
+        if denied is not None:
+            raise SentinelLoginError(f"the sentinels at {places}: {denied}")
         if named and not any(named):
             raise NoSuchMasterError(f"no sentinel knows a master {self._service!r}")
         if not named:

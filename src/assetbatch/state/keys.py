@@ -42,8 +42,8 @@ class Keys:
         self.prefix = prefix
         self._shared = shared or prefix
         self.queue_items = f"{prefix}:queue:items"
-        lines = ("critical", "high", "medium", "low", "bars", "history")
-        self.queue_waiting = tuple(f"{prefix}:queue:{name}" for name in lines)
+        lanes = ("critical", "high", "medium", "low", "bars", "history")
+        self.queue_waiting = tuple(f"{prefix}:queue:{name}" for name in lanes)
         self.queue_leased = f"{prefix}:queue:leased"
         self.queue_delayed = f"{prefix}:queue:delayed"
         self.queue_dead = f"{prefix}:queue:dead"

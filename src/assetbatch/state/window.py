@@ -86,7 +86,7 @@ def never(trust: Callable[[], object]) -> bool:
 
 
 class WindowSettings(msgspec.Struct, frozen=True):
-    """What makes up a window, and who uses it."""
+    """What makes up a window, and what uses it."""
 
     keys: Keys
     name: str
@@ -107,7 +107,7 @@ class WindowSettings(msgspec.Struct, frozen=True):
 class Window:
     """The window of one API key. `clock_ms` is given by tests only; otherwise Redis TIME counts.
 
-    Every method raises RedisError when Redis cannot be asked: then nobody is called.
+    Every method raises RedisError when Redis cannot be asked: then no call may be made.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Window:
         free_dead: Callable[[], bool] = lambda: False,
         clock_ms: Callable[[], int] | None = None,
     ) -> None:
-        """Prepare; connects to nobody.
+        """Prepare, without a connection.
 
         `first_call` runs its argument and returns True where the database has never seen a call, else returns
         False. `free_dead` frees what dead processes hold, and returns whether there was anything.

@@ -22,7 +22,7 @@ SHOWN_ROWS = 10
 
 class Insert(NamedTuple):
     """Rows of one table: `sql` takes them as the parameter `rows`, a JSON array, and returns the keys of
-    those that were not there. `lacking` are columns that insist on a value that nobody here knows; `by_hand`
+    those that were not there. `lacking` are columns that need a value that is not known here; `by_hand`
     is the statement to copy."""
 
     sql: str

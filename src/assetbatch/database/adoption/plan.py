@@ -222,7 +222,7 @@ class _Planner:
     # --- columns of others ---
 
     def _check_foreign_columns(self, recognised: Recognised) -> None:
-        """Refuse columns that insist on a value that nobody gives, and labels that would be untrue."""
+        """Refuse columns that need a value that nothing gives, and labels that would be untrue."""
         for key in ("bars", "sync_status"):
             facts = recognised.tables.get(key)
             if facts is None:
@@ -550,7 +550,7 @@ class _Planner:
                 )
 
     def _check_rights(self, recognised: Recognised) -> None:
-        """Refuse what this role may not do, with the statement for who may."""
+        """Refuse what this role may not do, with the statement for a role that may."""
         role = quoted(self._catalogue.role)
         for key, facts in recognised.tables.items():
             if facts.is_owner:

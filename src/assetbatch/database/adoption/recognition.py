@@ -577,7 +577,7 @@ class Recognition:
             self._check_family("sync_status", column, provider_base, "providers")
 
     def _check_namesake(self, key: str, ours: str, column: Column) -> None:
-        """Refuse ids that are another table's by their name, unless somebody has said that they are not: in
+        """Refuse ids that are another table's by their name, unless it was said that they are not: in
         the configuration, or by an earlier `init`. A second table of symbols matters where there are rows."""
         wanted, facts = wanted_place("symbols", self._mappings), self._tables[key]
         if facts.reference(column.name) or ours in self._mapping(key).columns or self._catalogue.installed:

@@ -13,7 +13,7 @@ SELECT {symbols.symbol[s]}::text,
        m.error_message,
        {sync_status.sync_status[d]}::text,
        (extract(epoch FROM bar.ts{bars.ts.zone}) * 1000)::int8,
-       ledger.spans,
+       coverage.intervals,
        (extract(epoch FROM m.rejected_at) * 1000)::int8,
        (extract(epoch FROM m.rejected_since) * 1000)::int8
 FROM {symbols} s
@@ -38,10 +38,10 @@ LEFT JOIN LATERAL (
         'asked_ms', (extract(epoch FROM p.asked_at) * 1000)::int8,
         'error', p.error_message,
         'fault', p.fault
-    ) ORDER BY p.start_ts)::text AS spans
+    ) ORDER BY p.start_ts)::text AS intervals
     FROM data_sources.assetbatch_spans p
     WHERE p.symbol_id = {symbols.id[s]}
-) ledger ON true
+) coverage ON true
 WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]};
 
 -- name: lock

@@ -2,12 +2,24 @@
 
 -- name: load_state
 -- Return the version of the schema, what the owner's tables are called and what was configured then, whether a call to the
--- provider was ever recorded, and whether the server takes no writes.
+-- provider was ever recorded, whether the server takes no writes, and which of the owner's tables are missing.
 SELECT (SELECT coalesce(max(version), 0) FROM data_sources.assetbatch_migrations),
-       (SELECT names::text FROM data_sources.assetbatch_names),
-       (SELECT mappings::text FROM data_sources.assetbatch_names),
+       recorded.names::text,
+       recorded.mappings::text,
        EXISTS (SELECT FROM data_sources.assetbatch_calls),
-       pg_is_in_recovery() OR current_setting('transaction_read_only')::bool;
+       pg_is_in_recovery() OR current_setting('transaction_read_only')::bool,
+       ARRAY(
+           SELECT place.name
+           FROM unnest(ARRAY['symbols', 'bars', 'providers', 'sync_status']) WITH ORDINALITY AS t(key, number)
+           CROSS JOIN LATERAL (SELECT coalesce(recorded.names, %(own)s::jsonb) -> t.key AS facts) AS of_table
+           CROSS JOIN LATERAL (
+               SELECT quote_ident(facts ->> 'schema') || '.' || quote_ident(facts ->> 'name') AS name
+           ) AS place
+           WHERE to_regclass(place.name) IS NULL
+           ORDER BY t.number
+       )
+FROM (SELECT true) AS always
+LEFT JOIN data_sources.assetbatch_names AS recorded ON true;
 
 -- name: load_version
 -- Return the version of the schema.
@@ -24,12 +36,6 @@ FROM (VALUES
     ('data_sources.assetbatch_sync', 6),
     ('data_sources.assetbatch_names', 6)
 ) AS t(name, version)
-WHERE to_regclass(t.name) IS NULL;
-
--- name: find_missing_owner_tables
--- Return which of the owner's tables are missing.
-SELECT t.name
-FROM (VALUES ({symbols.text}), ({bars.text}), ({providers.text}), ({sync_status.text})) AS t(name)
 WHERE to_regclass(t.name) IS NULL;
 
 -- name: find_provider

@@ -1,8 +1,8 @@
--- Blocks: the key `blocked` holds "moment (ms):longest duration (ms):reason"; nobody calls before the moment.
+-- Blocks: the key `blocked` holds "moment (ms):longest duration (ms):reason"; no call is made before the moment.
 
--- Return until when nobody calls (ms), and why: 'blocked' (the provider said so) or 'lost' (the log may be incomplete);
--- and the duration (ms) of the block. No block can end later than that from now: if one does, the server's clock was
--- set back.
+-- Return until when no call is made (ms), why ('blocked': the provider said so; 'lost': the log may be incomplete), and
+-- the duration (ms) of the block. No block can end later than that from now: if one does, the server's clock was set
+-- back.
 local function read_block(key, now)
   local text = redis.call('GET', key) or '0:0:'
   local until_ms, longest, why = string.match(text, '^(%d+):(%d+):(.*)$')

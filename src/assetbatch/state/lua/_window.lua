@@ -2,7 +2,7 @@
 -- which the call can have arrived at the provider. An entry counts while score > now - window_ms.
 --
 -- calls         zset    the window itself
--- blocked       string  "moment (ms):longest duration (ms):reason": nobody calls before it; see _blocks.lua
+-- blocked       string  "moment (ms):longest duration (ms):reason": no call is made before it; see _blocks.lua
 -- reservation   hash    installation -> "at:slots:interval:grace:used": what its next priority cycle will need; see
 --                       _reservations.lua
 -- waiters       zset    call id -> its ticket: the call that was denied first is served first, priority before queue

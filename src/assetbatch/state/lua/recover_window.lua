@@ -1,6 +1,6 @@
 -- Trust this server's call log from now on. If entries may be missing, block all calls until they would have expired.
 -- KEYS: calls, blocked, reservation, waiters, waiters_until, log_owner, last_grant (see _window.lua)
--- ARGV: options (see _window.lua), with silence_ms: how long nobody calls, and is_first: the database has never seen a
+-- ARGV: options (see _window.lua), with silence_ms: how long no call is made, and is_first: the database has never seen a
 --       call. Nobody waits then, unless there is a log, which another installation has written
 --@include _clock.lua
 --@include _server.lua

@@ -2,7 +2,7 @@
 -- place of assetbatch_rejections as well. status is our own word, whatever the platform's column can hold; as_of is the
 -- moment of the newest price that came.
 --
--- assetbatch_names: what the owner's tables and columns are called (see store/names.py) and what was configured then; no
+-- assetbatch_names: what the owner's tables and columns are called (see database/names.py) and what was configured then; no
 -- row where everything has our names.
 DO $sync$
 DECLARE
