@@ -69,8 +69,9 @@ def render(
     *,
     refresh_seconds: int | None = None,
 ) -> str:
-    """Return the page. `series` are those of the last 24 hours, `closes` are (start of the bar in ms, close)
-    by symbol.
+    """Return the page.
+
+    `series` are those of the last 24 hours, `closes` are (start of the bar in ms, close) by symbol.
 
     With `refresh_seconds` a browser asks for the page again by itself.
     """
@@ -157,8 +158,10 @@ def _assets(
     series: Mapping[str, Series],
     closes: Mapping[str, Sequence[tuple[int, float]]],
 ) -> list[Part]:
-    """Return a part for each class that has assets, the priority assets first, or one that says why there is
-    none."""
+    """Return a part for each class that has assets, or one that says why there is none.
+
+    Priority assets come first.
+    """
     if not health.assets:
         why = "none is configured"
         if health.database_error:
