@@ -22,6 +22,7 @@ from assetbatch.domain.models import (
     Outcome,
     Price,
     Rejection,
+    RejectionCause,
     Saved,
     StoredAsset,
 )
@@ -580,6 +581,33 @@ class TestWhatTheDatabaseRefuses:
         state.apply(BOTH, Findings(results=[success(BTC), success(ETH)]))
         results, _ = state.take_unsaved(0.0)
         assert state.saved(results, Saved(updated=[], unknown=[])) == results == [success(BTC), success(ETH)]
+
+
+class TestARowThatAnotherTransactionHolds:
+    def held(self, state: Batch, symbol: str) -> None:
+        rejection = Rejection(error="held", price=True, cause=RejectionCause.LOCKED)
+        state.saved([], Saved(updated=[], unknown=[], rejected={symbol: rejection}))
+
+    def test_ends_the_work_of_its_symbol_and_leaves_the_rest(self) -> None:
+        state = batch(BTC, ETH)
+        state.choose([BOTH], NOW, 0)
+        self.held(state, "BTCUSD")
+        (result,) = state.report().results
+        assert (result.work, result.status, result.fault) == (BTC, Status.FAILED, Fault.ROW_HELD)
+        assert state.pending == [ETH]
+        assert state.must_choose(NOW, 0), "the call was chosen for both"
+
+    def test_ends_a_range_that_was_begun(self) -> None:
+        state = with_a_page(BTC, ETH)
+        self.held(state, "BTCUSD")
+        assert state.next_page(NOW) is None
+        assert [result.work for result in state.report().results] == [BTC]
+
+    def test_leaves_the_range_of_another_symbol_alone(self) -> None:
+        state = with_a_page(BTC, ETH)
+        self.held(state, "ETHUSD")
+        assert state.next_page(NOW) is not None
+        assert [result.work for result in state.report().results] == [ETH]
 
 
 class TestTheReport:

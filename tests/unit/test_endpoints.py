@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import get_args
+from typing import Any, cast, get_args
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -172,3 +172,30 @@ def test_on_the_29th_of_another_month_and_in_another_february_the_day_is_the_sam
         now_ms = to_ms(datetime(2028, month, day, 12, tzinfo=ZoneInfo("America/New_York")))
         edge = to_ms(datetime(2026, month, day, tzinfo=ZoneInfo("America/New_York")))
         assert history_edge(BarsCall((Work(BTCUSD),), edge - 1, edge), now_ms) == edge
+
+
+class Recorder:
+    """The client, the learner and the reporter in one: keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[object, ...]] = []
+
+    def previous_day(self, ticker: str, symbol: str, *, deadline_seconds: float) -> None:
+        self.heard.append((ticker, symbol, deadline_seconds))
+
+    def answered(self, *arguments: object) -> None:
+        self.heard.append(arguments)
+
+
+class TestThePreviousDay:
+    CALL = PreviousDayCall(WORK)
+
+    def test_is_asked_of_its_ticker_within_the_time_that_is_left(self) -> None:
+        provider = Recorder()
+        endpoint_of(self.CALL).send(cast("Any", provider), self.CALL, None, 7.5)
+        assert provider.heard == [("C:EURUSD", "EURUSD", 7.5)]
+
+    def test_shows_that_the_plan_has_it_for_its_ticker(self) -> None:
+        learner = Recorder()
+        endpoint_of(self.CALL).observe(self.CALL, None, NOW, cast("Any", learner), cast("Any", learner))
+        assert learner.heard == [(Restriction.PREVIOUS_DAY, AssetType.FOREX, "C:EURUSD")]
