@@ -21,7 +21,7 @@ from assetbatch.views.terminal.status import render
 
 
 def main() -> None:
-    """Writes the picture beside this script."""
+    """Write the picture beside this script."""
     with tempfile.TemporaryDirectory() as folder:
         env = {**os.environ, "XDG_DATA_HOME": folder}
 

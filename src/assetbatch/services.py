@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from assetbatch.config import Config
-from assetbatch.domain.records import COMMANDS
+from assetbatch.domain.records import Command
 from assetbatch.domain.units import MINUTE_MS
 from assetbatch.errors import ConfigError, DatabaseError
 from assetbatch.secret import Secret
@@ -233,7 +233,7 @@ class Services:
         """The records of dead processes of this machine."""
         from assetbatch.state.dead_processes import DeadProcesses
 
-        return DeadProcesses(self.redis, self.keys, self.window.keys, COMMANDS, self.queue.retry)
+        return DeadProcesses(self.redis, self.keys, self.window.keys, tuple(Command), self.queue.retry)
 
     @cached_property
     def history(self) -> History:

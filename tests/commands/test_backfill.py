@@ -13,7 +13,7 @@ import pytest
 from assetbatch.commands.backfill import BackfillReport, backfill
 from assetbatch.commands.gaps import SymbolGaps, find_gaps
 from assetbatch.domain.asset_classes import AssetType
-from assetbatch.domain.coverage import Reason
+from assetbatch.domain.coverage import GapReason
 from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import BAR_MS
@@ -215,8 +215,8 @@ class TestTheEdgeOfThePlan:
         assert not result.failed
         found = holes_of(free)
         assert found.complete == 1.0
-        assert found.holes[0].reason is Reason.NOT_IN_PLAN
-        assert day(found.holes[0].end_ms) in ("2024-11-18", "2024-11-19")
+        assert found.gaps[0].reason is GapReason.NOT_IN_PLAN
+        assert day(found.gaps[0].end_ms) in ("2024-11-18", "2024-11-19")
         with free.services() as services:
             assert services.queue.state().dead == 0
         assert len(free.paths) <= len(report.symbols[0].pages) + 1
@@ -257,13 +257,13 @@ class TestHoles:
         wanted(free, date(2025, 12, 20), date(2026, 1, 5), symbol="EURUSD")
         free.run_queue(seconds=90)
         found = holes_of(free, "EURUSD", date(2025, 12, 20))
-        before = [hole for hole in found.holes if hole.start_ms < start_of_day(date(2026, 1, 5))]
-        assert {hole.reason for hole in before} <= {Reason.NOTHING}
+        before = [hole for hole in found.gaps if hole.start_ms < start_of_day(date(2026, 1, 5))]
+        assert {hole.reason for hole in before} <= {GapReason.NOTHING}
 
     def test_what_may_not_be_seen_yet_is_not_published(self, free: World) -> None:
         free.run_priority()
-        (hole,) = holes_of(free).holes
-        assert hole.reason is Reason.NOT_PUBLISHED
+        (hole,) = holes_of(free).gaps
+        assert hole.reason is GapReason.NOT_PUBLISHED
         assert (hole.start_ms, hole.end_ms) == (MIDNIGHT, WEDNESDAY_MS - WEDNESDAY_MS % BAR_MS)
 
     def test_a_call_that_failed_leaves_a_hole_that_is_asked_for_again(self, free: World) -> None:
@@ -273,7 +273,7 @@ class TestHoles:
         free.document["queue"] = {"retry_delay_seconds": 0}
         free.run_queue(seconds=90)
         found = holes_of(free)
-        assert (found.holes[0].reason, found.holes[0].bars) == (Reason.FAILED, 30 * 288)
+        assert (found.gaps[0].reason, found.gaps[0].bars) == (GapReason.FAILED, 30 * 288)
         with free.services() as services:  # the page that waits for its retry is taken out
             lease = services.queue.take(1, 60)
             assert isinstance(lease, Lease)
@@ -285,7 +285,7 @@ class TestHoles:
         free.clock.at_ms += 7 * 3_600_000
         free.enqueue_secondary()
         free.run_queue(seconds=90)
-        assert Reason.FAILED not in {hole.reason for hole in holes_of(free).holes}
+        assert GapReason.FAILED not in {hole.reason for hole in holes_of(free).gaps}
         free.enqueue_secondary()
         with free.services() as services:
             assert services.queue.state().dead == 0
@@ -306,18 +306,22 @@ class TestHoles:
         monkeypatch.setattr(ProviderClient, "bars", with_two_faulty_bars)
         result = free.run_queue(seconds=90)
         assert (result.bars_written, result.bars_refused) == (31 * 288 - 2, 2)
-        hole = holes_of(free).holes[0]
-        assert (hole.reason, hole.bars, hole.error) == (Reason.FAILED, 2, "the provider's bar is of no use")
+        hole = holes_of(free).gaps[0]
+        assert (hole.reason, hole.bars, hole.error) == (
+            GapReason.FAILED,
+            2,
+            "the provider's bar is of no use",
+        )
 
     def test_days_that_the_machine_was_off_for_longer_than_a_page_are_asked_for(self, free: World) -> None:
         free.run_priority()
         free.clock.at_ms += 60 * DAY_MS
         free.run_priority()
-        assert {hole.reason for hole in holes_of(free).holes} >= {Reason.NOT_ASKED}
+        assert {hole.reason for hole in holes_of(free).gaps} >= {GapReason.NOT_ASKED}
         free.know_that_today_is_refused()
         free.enqueue_secondary()
         free.run_queue(seconds=90)
-        assert Reason.NOT_ASKED not in {hole.reason for hole in holes_of(free).holes}
+        assert GapReason.NOT_ASKED not in {hole.reason for hole in holes_of(free).gaps}
         assert holes_of(free).complete == 1.0
 
 
@@ -334,13 +338,13 @@ class TestAnEmptyPage:
         with monkeypatch.context() as odd:
             odd.setattr(ProviderClient, "bars", empty)
             free.run_queue(seconds=90)
-        assert holes_of(free).holes[0].reason is Reason.FAILED
+        assert holes_of(free).gaps[0].reason is GapReason.FAILED
         free.clock.at_ms += 7 * 3_600_000
         with monkeypatch.context() as odd:
             odd.setattr(ProviderClient, "bars", empty)
             free.enqueue_secondary()
             free.run_queue(seconds=90)
-        assert holes_of(free).holes[0].reason is Reason.NOTHING
+        assert holes_of(free).gaps[0].reason is GapReason.NOTHING
 
 
 def test_pages_of_an_asset_that_keeps_no_bars_any_more_cost_nothing(free: World) -> None:
@@ -371,7 +375,7 @@ class TestPages:
         with free.services() as services:
             assert services.window.state().used == 2
         assert free.bars("BTCUSD") == 31 * 288
-        assert holes_of(free).holes[0].start_ms == start_of_day(date(2026, 11, 1))
+        assert holes_of(free).gaps[0].start_ms == start_of_day(date(2026, 11, 1))
 
     @pytest.fixture
     def two_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,7 +475,7 @@ class TestPages:
         result = free.run_queue(seconds=90)
         assert result.result == "failed"
         found = holes_of(free)
-        assert Reason.NOTHING not in {hole.reason for hole in found.holes}
+        assert GapReason.NOTHING not in {hole.reason for hole in found.gaps}
 
 
 @pytest.mark.usefixtures("years_of_bars")

@@ -7,7 +7,7 @@ import pytest
 from assetbatch.database import Store
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.queueing import CallKind, Failure, Lane
-from assetbatch.domain.records import ENQUEUE_SECONDARY
+from assetbatch.domain.records import Command
 from assetbatch.errors import DatabaseError
 from assetbatch.health import Health, collect
 from assetbatch.state.connection import RedisClient
@@ -100,7 +100,7 @@ def test_a_redis_that_takes_no_writes_is_a_problem(free: World, redis_client: Re
 
 def test_dead_letters_and_skipped_starts_are_counted_and_the_latest_three_named(free: World) -> None:
     with free.services() as services:
-        services.history.skip(ENQUEUE_SECONDARY)
+        services.history.skip(Command.ENQUEUE_SECONDARY)
         symbols = [f"S{n}" for n in range(4)]
         services.queue.enqueue([(symbol, Lane.LOW) for symbol in symbols])
         lease = services.queue.take(4, 60)

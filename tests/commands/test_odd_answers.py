@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from assetbatch.commands.gaps import find_gaps
-from assetbatch.domain.coverage import Reason
+from assetbatch.domain.coverage import GapReason
 from tests.world import World
 
 from .conftest import MakeWorld
@@ -24,14 +24,14 @@ def free(make_world: MakeWorld) -> World:
     return world
 
 
-def missing(world: World) -> dict[Reason, int]:
+def missing(world: World) -> dict[GapReason, int]:
     """Return how many bars are missing by reason, of what the plan shows."""
     with world.services() as services:
         (found,) = find_gaps(services, ["BTCUSD"], None)
-    bars: Counter[Reason] = Counter()
-    for hole in found.holes:
+    bars: Counter[GapReason] = Counter()
+    for hole in found.gaps:
         bars[hole.reason] += hole.bars
-    del bars[Reason.NOT_PUBLISHED]
+    del bars[GapReason.NOT_PUBLISHED]
     return dict(bars)
 
 
@@ -47,7 +47,7 @@ def test_another_tickers_answer_is_not_stored_and_asked_for_again(free: World) -
     result = free.run_priority()
     assert (result.result, result.calls) == ("failed", 1)
     assert (free.bars("BTCUSD"), free.last_update("BTCUSD")) == (0, None)
-    assert missing(free) == {Reason.FAILED: PAGE_BARS}
+    assert missing(free) == {GapReason.FAILED: PAGE_BARS}
     assert free.run_priority().result == "ok"
     assert (free.bars("BTCUSD"), missing(free)) == (PAGE_BARS, {})
 
@@ -65,7 +65,7 @@ def test_what_came_in_another_unit_leaves_its_slots_failed(free: World) -> None:
     free.provider.order("nanoseconds", times=1)
     result = free.run_priority()
     assert result.bars_refused == PAGE_BARS // 2
-    assert missing(free) == {Reason.FAILED: PAGE_BARS // 2}
+    assert missing(free) == {GapReason.FAILED: PAGE_BARS // 2}
     assert complete(free) == 0.5
 
 
@@ -74,10 +74,10 @@ def test_a_hole_within_bars_is_believed_when_it_came_twice(free: World) -> None:
     free.provider.order("hole=2026-11-01", times=1)
     free.run_priority()
     free.provider.order("hole=2026-11-01", times=1)
-    assert missing(free) == {Reason.FAILED: 288}
+    assert missing(free) == {GapReason.FAILED: 288}
     free.clock.at_ms += 24 * 3_600_000
     assert free.run_priority().calls == 1  # the next range of the latest bars has it again
-    assert missing(free) == {Reason.NOTHING: 288}
+    assert missing(free) == {GapReason.NOTHING: 288}
 
 
 @pytest.mark.usefixtures("years_of_bars")

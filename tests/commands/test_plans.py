@@ -10,7 +10,7 @@ from msgspec import structs
 
 from assetbatch.commands.gaps import find_gaps
 from assetbatch.domain.asset_classes import AssetType
-from assetbatch.domain.coverage import Reason
+from assetbatch.domain.coverage import GapReason
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.market_hours import start_of_day, to_ms
 from assetbatch.domain.queueing import Lane
@@ -197,7 +197,7 @@ class TestTheHorizon:
         with free.services() as services:
             (found,) = find_gaps(services, ["BTCUSD"], None)
         assert found.complete == 1.0
-        assert {hole.reason for hole in found.holes} == {Reason.NOT_PUBLISHED}
+        assert {hole.reason for hole in found.gaps} == {GapReason.NOT_PUBLISHED}
 
 
 class TestAClassThatIsNotInThePlan:

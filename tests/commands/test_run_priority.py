@@ -15,7 +15,7 @@ from assetbatch.commands.run_priority import run_priority
 from assetbatch.deadline import Deadline
 from assetbatch.domain.market_hours import last_midnight
 from assetbatch.domain.models import Price
-from assetbatch.domain.records import RUN_PRIORITY
+from assetbatch.domain.records import Command
 from assetbatch.errors import KeyRefusedError, SchemaMissingError, UnreachableError
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
 from assetbatch.provider.client import ProviderClient
@@ -157,11 +157,11 @@ class TestTheBudget:
             assert services.window.state().used == 3
 
     def test_a_second_start_while_one_runs_skips_at_once(self, free: World) -> None:
-        with free.services() as services, services.locks.hold(RUN_PRIORITY, 60):
+        with free.services() as services, services.locks.hold(Command.RUN_PRIORITY, 60):
             result = free.run_priority()
         assert (result.result, result.exit_code, free.paths) == ("skipped", 0, [])
         with free.services() as services:
-            assert services.history.job(RUN_PRIORITY).skipped == 1
+            assert services.history.job(Command.RUN_PRIORITY).skipped == 1
 
     def test_no_call_is_made_once_another_start_has_its_place(
         self, free: World, monkeypatch: pytest.MonkeyPatch
@@ -172,8 +172,8 @@ class TestTheBudget:
             services = stack.enter_context(free.services())
 
             def bars(*arguments: Any, **options: Any) -> BarsAnswer:
-                services.redis.delete(services.keys.lock(RUN_PRIORITY))
-                assert stack.enter_context(services.locks.hold(RUN_PRIORITY, 60))
+                services.redis.delete(services.keys.lock(Command.RUN_PRIORITY))
+                assert stack.enter_context(services.locks.hold(Command.RUN_PRIORITY, 60))
                 return original(*arguments, **options)
 
             monkeypatch.setattr(ProviderClient, "bars", bars)
@@ -244,7 +244,7 @@ class TestFailures:
         assert [asset.status for asset in result.assets] == ["deferred"] * 3
         with free.services() as services:
             state = services.window.state()
-            job = services.history.job(RUN_PRIORITY)
+            job = services.history.job(Command.RUN_PRIORITY)
         assert state.remaining == 0
         assert 15_000 < state.next_slot_ms - state.now_ms <= 17_000
         assert job.last_error == "the provider said too many calls"
@@ -261,7 +261,7 @@ class TestFailures:
             free.run_priority()
         assert len(free.paths) == 1
         with free.services() as services:
-            job = services.history.job(RUN_PRIORITY)
+            job = services.history.job(Command.RUN_PRIORITY)
         assert job.last_result == "failed"
 
     def test_a_missing_schema_says_what_to_run(self, make_world: MakeWorld) -> None:
@@ -325,7 +325,7 @@ class TestDryRun:
         assert free.paths == []
         with free.services() as services:
             assert services.window.state().used == 0
-            assert services.history.job(RUN_PRIORITY).last_started_ms is None
+            assert services.history.job(Command.RUN_PRIORITY).last_started_ms is None
 
     def test_says_why_nothing_would_be_called(self, free: World) -> None:
         free.run_priority()

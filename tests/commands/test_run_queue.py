@@ -15,7 +15,7 @@ from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.models import Changes, Saved
 from assetbatch.domain.queueing import CallKind, Lane
-from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_QUEUE
+from assetbatch.domain.records import Command
 from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
 from assetbatch.refresh import batch
 from assetbatch.refresh.progress import Progress
@@ -55,7 +55,7 @@ class TestEnqueueSecondary:
         assert free.enqueue_secondary().exit_code == 1
 
     def test_a_second_start_while_one_runs_skips(self, free: World) -> None:
-        with free.services() as services, services.locks.hold(ENQUEUE_SECONDARY, 60):
+        with free.services() as services, services.locks.hold(Command.ENQUEUE_SECONDARY, 60):
             assert free.enqueue_secondary().result == "skipped"
 
     def test_a_dry_run_changes_nothing(self, free: World) -> None:
@@ -122,7 +122,7 @@ class TestRunQueue:
 
     def test_a_second_start_skips_unless_more_are_allowed(self, make_world: MakeWorld) -> None:
         world = make_world(limit=50)
-        with world.services() as services, services.locks.hold(RUN_QUEUE, 60):
+        with world.services() as services, services.locks.hold(Command.RUN_QUEUE, 60):
             assert world.run_queue().result == "skipped"
             world.document["queue"] = {"max_concurrency": 2}
             assert world.run_queue().result == "nothing"

@@ -12,6 +12,7 @@ from assetbatch.database import Changes, Outcome, Saved, Store
 from assetbatch.database.migrations import all_migrations
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.models import BAR_MS, Bar, CoveredInterval, IntervalState, Price
+from assetbatch.domain.status import Status
 from assetbatch.errors import SchemaRefusedError
 from tests.schema import migrate, register
 
@@ -165,8 +166,8 @@ def test_on_a_platforms_tables_everything_works(platform: dict[str, str], empty:
     batch = Changes(
         prices=[Price(symbol="EURUSD", last_price=1.08345, bid=1.0834, as_of_ms=NOW_MS)],
         bars={"XAUUSD": bars, "EURUSD": bars},
-        spans=dict.fromkeys(("XAUUSD", "EURUSD"), spans),
-        outcomes=[Outcome("EURUSD", "success"), Outcome("XAUUSD", "not_entitled", "upgrade " * 20)],
+        coverage=dict.fromkeys(("XAUUSD", "EURUSD"), spans),
+        outcomes=[Outcome("EURUSD", Status.SUCCESS), Outcome("XAUUSD", Status.NOT_ENTITLED, "upgrade " * 20)],
     )
     assert empty.save(batch, NOW_MS) == Saved(updated=list(batch.prices), unknown=[], bars_new=10)
     assert empty.save(batch, NOW_MS) == Saved(updated=[], unknown=[])
@@ -175,7 +176,7 @@ def test_on_a_platforms_tables_everything_works(platform: dict[str, str], empty:
     assert stored["EURUSD"].last_price == 1.08345
     assert stored["EURUSD"].last_sync_ms == NOW_MS
     assert stored["EURUSD"].last_bar_ms == bars[-1].t_ms
-    assert stored["XAUUSD"].spans == stored["EURUSD"].spans == spans
+    assert stored["XAUUSD"].coverage == stored["EURUSD"].coverage == spans
     assert empty.gaps({"XAUUSD": (bars[0].t_ms, NOW_MS)}) == {"XAUUSD": [(bars[-1].end_ms, NOW_MS)]}
     assert stored["XAUUSD"].sync_status == "not_entitled"
     assert (stored["XAUUSD"].error_message or "").startswith("upgrade upgrade")
@@ -212,7 +213,7 @@ def test_missing_columns_and_unique_indexes_are_added(empty: Store, sql: Sql) ->
     register(empty, [asset("EURUSD"), asset("XAUUSD")])
     batch = Changes(
         prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in ("EURUSD", "XAUUSD")],
-        outcomes=[Outcome("EURUSD", "success"), Outcome("XAUUSD", "success")],
+        outcomes=[Outcome("EURUSD", Status.SUCCESS), Outcome("XAUUSD", Status.SUCCESS)],
     )
     assert len(empty.save(batch, NOW_MS).updated) == 2
     assert len(empty.save(batch, NOW_MS).updated) == 0

@@ -6,6 +6,7 @@ import pytest
 
 from assetbatch.database import Store
 from assetbatch.domain.models import BAR_MS, Bar, Changes, Outcome, Price
+from assetbatch.domain.status import Status
 
 from .conftest import Sql
 
@@ -77,7 +78,7 @@ def test_a_symbol_keeps_a_bounded_number_of_answers(store: Store, sql: Sql) -> N
 def price(value: float, asked_ms: int) -> Changes:
     return Changes(
         prices=[Price(symbol="EURUSD", last_price=value, as_of_ms=OLD_MS)],
-        outcomes=[Outcome("EURUSD", "success")],
+        outcomes=[Outcome("EURUSD", Status.SUCCESS)],
         asked_ms={"EURUSD": asked_ms},
     )
 

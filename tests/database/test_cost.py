@@ -99,8 +99,8 @@ def test_what_is_read_of_a_symbol_does_not_grow_with_its_bars(sql: Sql, connecti
     for name, (_, rows) in READS.items():
         assert few[name].rows == many[name].rows == rows * len(SYMBOLS), name
         assert many[name].scans <= few[name].scans, name
-        # Another level of an index, and pages that VACUUM could not mark as visible while others wrote:
-        # 61 for 35 was seen. Reading all bars would be eight times as many.
+        # Another level of an index, and pages that VACUUM could not mark as visible while others wrote: 61
+        # for 35 was seen. Reading all bars would be eight times as many.
         assert many[name].pages <= 2.5 * few[name].pages, f"{name}: it grows with the bars"
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from assetbatch.database import Store
 from assetbatch.domain.coverage import record
 from assetbatch.domain.models import BAR_MS, Bar, Changes, CoveredInterval, IntervalState, Outcome, Price
+from assetbatch.domain.status import Status
 from tests.schema import register
 
 from .conftest import SYMBOLS, Sql, asset, deadlocks, wait_for_a_waiting_lock
@@ -42,18 +43,18 @@ class TestSaving:
             span(5, 6, FAILED, NOW_MS, "status 500"),
             span(9, 12, REQUESTED),
         )
-        store.save(Changes(spans={"EURUSD": ledger, "BTCUSD": ledger[1:2]}), NOW_MS)
+        store.save(Changes(coverage={"EURUSD": ledger, "BTCUSD": ledger[1:2]}), NOW_MS)
         stored = store.load(SYMBOLS)
-        assert stored["EURUSD"].spans == ledger
-        assert stored["BTCUSD"].spans == ledger[1:2]
-        assert stored["XAUUSD"].spans == ()
+        assert stored["EURUSD"].coverage == ledger
+        assert stored["BTCUSD"].coverage == ledger[1:2]
+        assert stored["XAUUSD"].coverage == ()
 
     def test_news_are_recorded_over_what_is_known(self, store: Store) -> None:
         store.save(
-            Changes(spans={"EURUSD": [span(0, 9, REQUESTED), span(3, 4, FAILED, 1, "timeout")]}), NOW_MS
+            Changes(coverage={"EURUSD": [span(0, 9, REQUESTED), span(3, 4, FAILED, 1, "timeout")]}), NOW_MS
         )
-        store.save(Changes(spans={"EURUSD": [span(2, 6, ASKED, 2), span(0, 8, FAILED, 3)]}), NOW_MS)
-        assert store.load(["EURUSD"])["EURUSD"].spans == (
+        store.save(Changes(coverage={"EURUSD": [span(2, 6, ASKED, 2), span(0, 8, FAILED, 3)]}), NOW_MS)
+        assert store.load(["EURUSD"])["EURUSD"].coverage == (
             span(0, 2, FAILED, 3),
             span(2, 6, ASKED, 2),
             span(6, 8, FAILED, 3),
@@ -62,37 +63,37 @@ class TestSaving:
 
     def test_in_steady_state_a_symbol_has_one_row_that_grows_in_place(self, store: Store, sql: Sql) -> None:
         for n in range(1, 20):
-            store.save(Changes(spans={"EURUSD": [span(n - 1, n, ASKED, n)]}), NOW_MS)
-        assert store.load(["EURUSD"])["EURUSD"].spans == (span(0, 19, ASKED, 1),)
+            store.save(Changes(coverage={"EURUSD": [span(n - 1, n, ASKED, n)]}), NOW_MS)
+        assert store.load(["EURUSD"])["EURUSD"].coverage == (span(0, 19, ASKED, 1),)
         assert sql("SELECT count(*) FROM data_sources.assetbatch_spans") == [(1,)]
 
     def test_the_same_batch_again_writes_nothing(self, store: Store, sql: Sql) -> None:
         spans = [span(0, 9, ASKED, 5), span(9, 12, FAILED, 5, "timeout"), span(12, 30, REQUESTED)]
-        batch = Changes(spans=dict.fromkeys(SYMBOLS, spans))
+        batch = Changes(coverage=dict.fromkeys(SYMBOLS, spans))
         store.save(batch, NOW_MS)
         before = rows(sql)
         store.save(batch, NOW_MS + 60_000)
         assert rows(sql) == before
 
     def test_asking_again_for_what_was_asked_writes_nothing(self, store: Store, sql: Sql) -> None:
-        store.save(Changes(spans={"EURUSD": [span(0, 9, ASKED, 5)]}), NOW_MS)
+        store.save(Changes(coverage={"EURUSD": [span(0, 9, ASKED, 5)]}), NOW_MS)
         before = rows(sql)
-        store.save(Changes(spans={"EURUSD": [span(2, 9, ASKED, 6), span(0, 4, REQUESTED)]}), NOW_MS)
+        store.save(Changes(coverage={"EURUSD": [span(2, 9, ASKED, 6), span(0, 4, REQUESTED)]}), NOW_MS)
         assert rows(sql) == before
 
     def test_rows_that_do_not_change_are_not_written(self, store: Store, sql: Sql) -> None:
-        store.save(Changes(spans={"EURUSD": [span(0, 3, ASKED, 5), span(6, 9, REQUESTED)]}), NOW_MS)
+        store.save(Changes(coverage={"EURUSD": [span(0, 3, ASKED, 5), span(6, 9, REQUESTED)]}), NOW_MS)
         before = rows(sql)
-        store.save(Changes(spans={"EURUSD": [span(7, 9, FAILED, 6)]}), NOW_MS)
+        store.save(Changes(coverage={"EURUSD": [span(7, 9, FAILED, 6)]}), NOW_MS)
         assert rows(sql)[0] == before[0]
         assert rows(sql)[1] != before[1]
 
     def test_a_bar_that_is_refused_is_a_hole_with_that_reason(self, store: Store) -> None:
         impossible = Bar(2 * BAR_MS, 1.0, 2.0, 3.0, 1.0)
         bars = [Bar(BAR_MS, 1.0, 2.0, 1.0, 1.0), impossible, Bar(3 * BAR_MS, 1.0, 2.0, 1.0, 1.0)]
-        batch = Changes(bars={"EURUSD": bars}, spans={"EURUSD": [span(0, 9, ASKED, 5)]})
+        batch = Changes(bars={"EURUSD": bars}, coverage={"EURUSD": [span(0, 9, ASKED, 5)]})
         store.save(batch, NOW_MS)
-        before, refused, after = store.load(["EURUSD"])["EURUSD"].spans
+        before, refused, after = store.load(["EURUSD"])["EURUSD"].coverage
         assert [before, after] == [span(0, 2, ASKED, 5), span(3, 9, ASKED, 5)]
         assert (refused.start_ms, refused.end_ms) == (2 * BAR_MS, 3 * BAR_MS)
         assert refused.state is REJECTED
@@ -100,16 +101,16 @@ class TestSaving:
 
     def test_symbols_without_a_row_are_reported_and_the_rest_is_saved(self, store: Store) -> None:
         spans = [span(0, 9, ASKED, 5)]
-        saved = store.save(Changes(spans={"NOPE": spans, "N\x00PE": spans, "EURUSD": spans}), NOW_MS)
+        saved = store.save(Changes(coverage={"NOPE": spans, "N\x00PE": spans, "EURUSD": spans}), NOW_MS)
         assert saved.unknown == ["NOPE", "N\x00PE"]
-        assert store.load(["EURUSD"])["EURUSD"].spans == tuple(spans)
+        assert store.load(["EURUSD"])["EURUSD"].coverage == tuple(spans)
 
     def test_error_messages_are_made_storable_and_short(self, store: Store, sql: Sql) -> None:
         batch = Changes(
-            spans={"EURUSD": [span(0, 9, FAILED, 5, "a\x00\ud800b"), span(9, 12, FAILED, 5, "x" * 999)]}
+            coverage={"EURUSD": [span(0, 9, FAILED, 5, "a\x00\ud800b"), span(9, 12, FAILED, 5, "x" * 999)]}
         )
         store.save(batch, NOW_MS)
-        nul, long = store.load(["EURUSD"])["EURUSD"].spans
+        nul, long = store.load(["EURUSD"])["EURUSD"].coverage
         assert nul.error == "a\ufffd\ufffdb"
         assert long.error == "x" * 199 + "…"
         before = rows(sql)
@@ -117,13 +118,13 @@ class TestSaving:
         assert rows(sql) == before
 
     def test_rows_of_symbols_that_the_platform_deleted_do_no_harm(self, store: Store, sql: Sql) -> None:
-        store.save(Changes(spans={symbol: [span(0, 9, ASKED, 5)] for symbol in SYMBOLS}), NOW_MS)
+        store.save(Changes(coverage={symbol: [span(0, 9, ASKED, 5)] for symbol in SYMBOLS}), NOW_MS)
         sql("DELETE FROM trading.symbols WHERE symbol = 'EURUSD'")
         assert set(store.load(SYMBOLS)) == {"XAUUSD", "BTCUSD"}
         register(store, [asset("EURUSD")])
-        assert store.load(["EURUSD"])["EURUSD"].spans == ()
-        store.save(Changes(spans={"EURUSD": [span(3, 4, REQUESTED)]}), NOW_MS)
-        assert store.load(["EURUSD"])["EURUSD"].spans == (span(3, 4, REQUESTED),)
+        assert store.load(["EURUSD"])["EURUSD"].coverage == ()
+        store.save(Changes(coverage={"EURUSD": [span(3, 4, REQUESTED)]}), NOW_MS)
+        assert store.load(["EURUSD"])["EURUSD"].coverage == (span(3, 4, REQUESTED),)
 
     @pytest.mark.parametrize(
         "row",
@@ -149,8 +150,8 @@ class TestRoundTrips:
         ledger = [span(2 * n, 2 * n + 1, ASKED, 1) for n in range(spans)]
         return Changes(
             prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in symbols],
-            outcomes=[Outcome(symbol, "success") for symbol in symbols],
-            spans={symbol: ledger for symbol in symbols if ledger},
+            outcomes=[Outcome(symbol, Status.SUCCESS) for symbol in symbols],
+            coverage={symbol: ledger for symbol in symbols if ledger},
         )
 
     def turns(self, url: str, batch: Changes) -> int:
@@ -180,7 +181,7 @@ class TestTwoWriters:
     ) -> None:
         with psycopg.connect(database_url) as other, ThreadPoolExecutor(1) as pool:
             other.execute("SELECT id FROM trading.symbols FOR NO KEY UPDATE")
-            saving = pool.submit(store.save, Changes(spans={"EURUSD": [span(0, 9, REQUESTED)]}), NOW_MS)
+            saving = pool.submit(store.save, Changes(coverage={"EURUSD": [span(0, 9, REQUESTED)]}), NOW_MS)
             wait_for_a_waiting_lock(sql)
             other.execute(
                 "INSERT INTO data_sources.assetbatch_spans (symbol_id, start_ts, end_ts, state)"
@@ -189,7 +190,7 @@ class TestTwoWriters:
             )
             other.commit()
             saving.result(10)
-        assert store.load(["EURUSD"])["EURUSD"].spans == (span(0, 5, ASKED), span(5, 9, REQUESTED))
+        assert store.load(["EURUSD"])["EURUSD"].coverage == (span(0, 5, ASKED), span(5, 9, REQUESTED))
 
     def test_of_the_same_symbols_at_once_lose_nothing(
         self, store: Store, database_url: str, sql: Sql
@@ -209,12 +210,12 @@ class TestTwoWriters:
                         span(slot, slot + 1, ASKED, 1),
                         span(slot, slot + 5, FAILED, 1),
                     ]
-                    mine.save(Changes(spans=dict.fromkeys(symbols, news)), NOW_MS)
+                    mine.save(Changes(coverage=dict.fromkeys(symbols, news)), NOW_MS)
 
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(write, (0, 1)))
         expected = (span(0, 40, ASKED, 1), span(40, 44, FAILED, 1), span(44, 60, REQUESTED))
-        assert {symbol: found.spans for symbol, found in store.load(many).items()} == dict.fromkeys(
+        assert {symbol: found.coverage for symbol, found in store.load(many).items()} == dict.fromkeys(
             many, expected
         )
         store.close()
@@ -236,9 +237,9 @@ def test_any_sequence_of_batches_ends_in_the_ledger_of_all_its_news(store: Store
         sql("TRUNCATE data_sources.assetbatch_spans")
         expected: dict[str, list[CoveredInterval]] = {symbol: [] for symbol in SYMBOLS}
         for spans in batches:
-            store.save(Changes(spans=spans), NOW_MS)
+            store.save(Changes(coverage=spans), NOW_MS)
             for symbol, news in spans.items():
                 expected[symbol] = record(expected[symbol], news)
-        assert {symbol: list(found.spans) for symbol, found in store.load(SYMBOLS).items()} == expected
+        assert {symbol: list(found.coverage) for symbol, found in store.load(SYMBOLS).items()} == expected
 
     check()

@@ -13,6 +13,7 @@ import pytest
 from assetbatch.database import Store
 from assetbatch.database.text import storable
 from assetbatch.domain.models import Changes, Outcome, Price
+from assetbatch.domain.status import Status
 from assetbatch.errors import DatabaseError
 from tests.schema import migrate, register
 
@@ -55,7 +56,10 @@ def test_init_and_a_save_work_on_a_server_in_any_encoding(encoded_url: str, enco
         register(store, [asset("EURUSD", NAME), asset("XAUUSD")])
         batch = Changes(
             prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in ("EURUSD", "XAUUSD")],
-            outcomes=[Outcome("EURUSD", "failed", f"said {NAME} " + "x" * 999), Outcome("XAUUSD", "success")],
+            outcomes=[
+                Outcome("EURUSD", Status.FAILED, f"said {NAME} " + "x" * 999),
+                Outcome("XAUUSD", Status.SUCCESS),
+            ],
         )
         saved = store.save(batch, NOW_MS)
         assert ({one.symbol for one in saved.updated}, saved.rejected) == ({"EURUSD", "XAUUSD"}, {})

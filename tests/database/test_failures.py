@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from assetbatch.database import Changes, Outcome, Saved, Store
 from assetbatch.domain.models import BAR_MS, Bar, CoveredInterval, IntervalState, Price, RejectionCause
+from assetbatch.domain.status import Status
 from assetbatch.errors import (
     AssetbatchError,
     ConfigError,
@@ -33,8 +34,8 @@ PASSWORD = "marked-pass-word-8472"
 BATCH = Changes(
     prices=[Price(symbol=symbol, last_price=1.5, as_of_ms=NOW_MS) for symbol in SYMBOLS],
     bars={"EURUSD": [Bar(0, 1.0, 1.0, 1.0, 1.0)]},
-    spans={"EURUSD": [CoveredInterval(0, BAR_MS, IntervalState.ASKED)]},
-    outcomes=[Outcome(symbol, "success") for symbol in SYMBOLS],
+    coverage={"EURUSD": [CoveredInterval(0, BAR_MS, IntervalState.ASKED)]},
+    outcomes=[Outcome(symbol, Status.SUCCESS) for symbol in SYMBOLS],
 )
 
 
@@ -203,8 +204,10 @@ def test_a_role_needs_no_more_than_reading_and_writing_the_tables(
         assert migrate(limited).steps == []
         register(limited, [])
         assert len(limited.save(BATCH, NOW_MS).updated) == 3
-        limited.save(Changes(spans={"XAUUSD": apart}), NOW_MS)
-        limited.save(Changes(spans={"XAUUSD": [CoveredInterval(0, 3 * BAR_MS, IntervalState.ASKED)]}), NOW_MS)
+        limited.save(Changes(coverage={"XAUUSD": apart}), NOW_MS)
+        limited.save(
+            Changes(coverage={"XAUUSD": [CoveredInterval(0, 3 * BAR_MS, IntervalState.ASKED)]}), NOW_MS
+        )
         assert len(limited.load(SYMBOLS)) == 3
         assert limited.gaps({"EURUSD": (0, 3 * BAR_MS)}) == {"EURUSD": [(BAR_MS, 3 * BAR_MS)]}
 
@@ -302,7 +305,7 @@ def test_prices_are_reported_for_publishing_whenever_the_connection_is_lost(
         assert proxy.cuts == 1
         assert through.save(BATCH, NOW_MS).updated == []
     stored = store.load(["EURUSD"])["EURUSD"]
-    assert (stored.last_bar_ms, list(stored.spans)) == (0, BATCH.spans["EURUSD"])
+    assert (stored.last_bar_ms, list(stored.coverage)) == (0, BATCH.coverage["EURUSD"])
 
 
 def test_a_server_that_stays_away_is_given_up(store: Store, database_url: str) -> None:

@@ -84,7 +84,7 @@ def test_an_installation_of_version_1_is_upgraded_and_keeps_what_it_has(
     assert migrate(store).steps == [step.name for step in all_migrations()[1:]]
     with Store.open(database_url) as upgraded:
         assert upgraded.load(["EURUSD"])["EURUSD"].last_price == 1.5
-        upgraded.save(Changes(spans={"EURUSD": [CoveredInterval(0, BAR_MS, IntervalState.ASKED)]}), 1)
+        upgraded.save(Changes(coverage={"EURUSD": [CoveredInterval(0, BAR_MS, IntervalState.ASKED)]}), 1)
 
 
 def test_the_words_of_failed_stretches_become_faults(store: Store, sql: Sql) -> None:
@@ -98,7 +98,7 @@ def test_the_words_of_failed_stretches_become_faults(store: Store, sql: Sql) -> 
         CoveredInterval(2 * n * BAR_MS, (2 * n + 1) * BAR_MS, IntervalState.FAILED, 1, said)
         for n, said in enumerate(words)
     ]
-    store.save(Changes(spans={"EURUSD": spans}), 1)
+    store.save(Changes(coverage={"EURUSD": spans}), 1)
     sql("ALTER TABLE data_sources.assetbatch_spans DROP COLUMN fault")
     sql(
         "CREATE TABLE data_sources.assetbatch_rejections"
@@ -106,7 +106,7 @@ def test_the_words_of_failed_stretches_become_faults(store: Store, sql: Sql) -> 
     )
     sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 4")
     migrate(store)
-    found = store.load(["EURUSD"])["EURUSD"].spans
+    found = store.load(["EURUSD"])["EURUSD"].coverage
     assert [span.fault for span in found] == [
         IntervalFault.UNUSABLE_BAR,
         IntervalFault.UNCONFIRMED,

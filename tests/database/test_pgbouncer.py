@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from assetbatch.database import Store
 from assetbatch.domain.models import BAR_MS, Bar, Changes, CoveredInterval, IntervalState, Outcome, Price
+from assetbatch.domain.status import Status
 from tests.schema import migrate
 
 from .conftest import SYMBOLS, on_both_tables
@@ -82,8 +83,10 @@ def batch(number: int) -> Changes:
     return Changes(
         prices=[Price(symbol=symbol, last_price=1.0 + number, as_of_ms=1000 + number) for symbol in SYMBOLS],
         bars=dict.fromkeys(SYMBOLS, bars),
-        spans={symbol: [CoveredInterval(0, 300 * BAR_MS, IntervalState.ASKED, NOW_MS)] for symbol in SYMBOLS},
-        outcomes=[Outcome(symbol, "success") for symbol in SYMBOLS],
+        coverage={
+            symbol: [CoveredInterval(0, 300 * BAR_MS, IntervalState.ASKED, NOW_MS)] for symbol in SYMBOLS
+        },
+        outcomes=[Outcome(symbol, Status.SUCCESS) for symbol in SYMBOLS],
     )
 
 

@@ -12,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from assetbatch.database import Store
 from assetbatch.domain.models import BAR_MS, LOCKED, Bar, Changes, Outcome, Price, RejectionCause
+from assetbatch.domain.status import Status
 from tests.schema import register
 
 from .conftest import Sql
@@ -42,7 +43,7 @@ def batch(*symbols: str, at_ms: int = NOW_MS) -> Changes:
             symbol: [Bar(n * BAR_MS, 1.0, 2.0, 1.0, 1.5, at_ms / 1e12) for n in range(13)]
             for symbol in symbols
         },
-        outcomes=[Outcome(symbol, "success") for symbol in symbols],
+        outcomes=[Outcome(symbol, Status.SUCCESS) for symbol in symbols],
     )
 
 

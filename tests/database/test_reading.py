@@ -4,6 +4,7 @@ import pytest
 
 from assetbatch.database import Changes, Outcome, Store
 from assetbatch.domain.models import BAR_MS, Bar, Price, StoredAsset
+from assetbatch.domain.status import Status
 from assetbatch.errors import DatabaseError
 
 from .conftest import SYMBOLS, Sql, on_both_tables
@@ -26,7 +27,10 @@ def test_everything_that_is_known_comes_back(store: Store) -> None:
             )
         ],
         bars={"EURUSD": [Bar(t * BAR_MS, 1.0, 1.0, 1.0, 1.0) for t in (7, 9, 8)]},
-        outcomes=[Outcome("EURUSD", "success"), Outcome("XAUUSD", "not_found", "Ticker not found.")],
+        outcomes=[
+            Outcome("EURUSD", Status.SUCCESS),
+            Outcome("XAUUSD", Status.NOT_FOUND, "Ticker not found."),
+        ],
     )
     store.save(batch, NOW_MS)
     assert store.load(SYMBOLS) == {
@@ -39,12 +43,15 @@ def test_everything_that_is_known_comes_back(store: Store) -> None:
             as_of_ms=NOW_MS + 7,
             fetched_to_ms=NOW_MS + 7,
             last_sync_ms=NOW_MS,
-            sync_status="success",
+            sync_status=Status.SUCCESS,
             status_at_ms=NOW_MS,
             last_bar_ms=9 * BAR_MS,
         ),
         "XAUUSD": StoredAsset(
-            symbol="XAUUSD", sync_status="not_found", status_at_ms=NOW_MS, error_message="Ticker not found."
+            symbol="XAUUSD",
+            sync_status=Status.NOT_FOUND,
+            status_at_ms=NOW_MS,
+            error_message="Ticker not found.",
         ),
         "BTCUSD": StoredAsset(symbol="BTCUSD"),
     }
@@ -77,13 +84,13 @@ def test_what_others_wrote_into_metadata_does_no_harm(store: Store, sql: Sql, me
 @on_both_tables
 def test_infinite_moments_of_others_are_no_moments(store: Store, sql: Sql) -> None:
     store.save(
-        Changes(outcomes=[Outcome("EURUSD", "success")], bars={"EURUSD": [Bar(0, 1, 1, 1, 1)]}), NOW_MS
+        Changes(outcomes=[Outcome("EURUSD", Status.SUCCESS)], bars={"EURUSD": [Bar(0, 1, 1, 1, 1)]}), NOW_MS
     )
     sql("INSERT INTO market_data.ohlcv_5m SELECT symbol_id, 'infinity', 1, 1, 1, 1 FROM market_data.ohlcv_5m")
     sql("INSERT INTO market_data.ohlcv_5m SELECT id, '-infinity', 1, 1, 1, 1 FROM trading.symbols")
     loaded = store.load(["EURUSD", "XAUUSD"])
     assert loaded["EURUSD"] == StoredAsset(
-        symbol="EURUSD", last_sync_ms=NOW_MS, sync_status="success", status_at_ms=NOW_MS, last_bar_ms=0
+        symbol="EURUSD", last_sync_ms=NOW_MS, sync_status=Status.SUCCESS, status_at_ms=NOW_MS, last_bar_ms=0
     )
     assert loaded["XAUUSD"].last_bar_ms is None
 

@@ -18,6 +18,7 @@ from assetbatch.domain.models import (
     Price,
     StoredAsset,
 )
+from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work
 from assetbatch.errors import DatabaseError
 from tests.schema import register
@@ -89,11 +90,11 @@ def page(bars_of: dict[str, list[Bar]]) -> Changes:
     return Changes(
         prices=[price(symbol, bars[-1].close) for symbol, bars in bars_of.items()],
         bars=bars_of,
-        spans={
+        coverage={
             symbol: [CoveredInterval(bars[0].t_ms, bars[-1].end_ms, IntervalState.ASKED, NOW_MS)]
             for symbol, bars in bars_of.items()
         },
-        outcomes=[Outcome(symbol, "success") for symbol in bars_of],
+        outcomes=[Outcome(symbol, Status.SUCCESS) for symbol in bars_of],
         from_bars=frozenset(bars_of),
     )
 
@@ -122,7 +123,7 @@ def test_a_refused_value_costs_only_its_own_symbol(store: Store, sql: Sql, case:
     assert column in (found["BTCUSD"].error_message or "")
     assert value in (found["BTCUSD"].error_message or "")
     assert (found["BTCUSD"].last_price, found["BTCUSD"].last_bar_ms) == (None, None)
-    assert [span.state for span in found["BTCUSD"].spans] == [IntervalState.REJECTED]
+    assert [span.state for span in found["BTCUSD"].coverage] == [IntervalState.REJECTED]
     assert starts(sql, "EURUSD") == starts(sql, "XAUUSD") == [FIRST_MS]
 
 
@@ -156,7 +157,7 @@ def test_a_price_that_is_refused_fails_its_symbol_and_leaves_its_bars(store: Sto
     assert starts(sql, "BTCUSD") == [FIRST_MS, FIRST_MS + BAR_MS]
     found = store.load(["BTCUSD"])["BTCUSD"]
     assert (found.sync_status, found.error_message, found.rejected_ms) == ("failed", "not this one", NOW_MS)
-    assert [span.state for span in found.spans] == [IntervalState.ASKED]
+    assert [span.state for span in found.coverage] == [IntervalState.ASKED]
 
 
 def test_an_outcome_that_is_refused_leaves_a_rejection(store: Store, sql: Sql) -> None:
@@ -175,7 +176,7 @@ def test_of_many_bars_the_good_ones_are_stored(store: Store, sql: Sql) -> None:
     assert saved.rejected["BTCUSD"].bars == 1
     assert starts(sql, "BTCUSD") == [one.t_ms for one in bars if one.close == 50.0]
     found = store.load(["BTCUSD"])["BTCUSD"]
-    refused = [span for span in found.spans if span.state is IntervalState.REJECTED]
+    refused = [span for span in found.coverage if span.state is IntervalState.REJECTED]
     assert [(span.start_ms, span.end_ms) for span in refused] == [(bars[37].t_ms, bars[37].end_ms)]
     assert found.last_price == 50.0  # its own bar is stored
 
@@ -248,7 +249,7 @@ def test_bars_without_a_partition_are_holes_and_the_others_are_stored(
     assert not saved.rejected["EURUSD"].failed
     found = store.load(["EURUSD"])["EURUSD"]
     assert (found.sync_status, found.last_price) == ("success", 1.5)
-    rejected = [span for span in found.spans if span.state is IntervalState.REJECTED]
+    rejected = [span for span in found.coverage if span.state is IntervalState.REJECTED]
     assert [(span.start_ms, span.end_ms) for span in rejected] == [(FIRST_MS, FIRST_MS + 3 * BAR_MS)]
     assert "has no partition" in (rejected[0].error or "")
 
@@ -316,7 +317,7 @@ class TestAskedAgain:
         narrow.forget_rejections()
         stored = narrow.load(["BTCUSD"])["BTCUSD"]
         assert self.due(stored, NOW_MS + MINUTE_MS)
-        assert [span.state for span in stored.spans] == [IntervalState.REQUESTED]
+        assert [span.state for span in stored.coverage] == [IntervalState.REQUESTED]
 
     def test_a_success_ends_it(self, narrow: Store) -> None:
         refused(narrow, NOW_MS)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from assetbatch.database import Changes, Outcome, Saved, Store
 from assetbatch.domain.models import Bar, Price, RejectionCause
+from assetbatch.domain.status import Status
 from tests.schema import register
 
 from .conftest import SYMBOLS, Sql, asset, deadlocks, wait_for_a_waiting_lock
@@ -163,9 +164,9 @@ def test_the_same_batch_again_changes_nothing(store: Store, sql: Sql) -> None:
         prices=[price(symbol) for symbol in SYMBOLS],
         bars={symbol: [Bar(0, 1.0, 2.0, 1.0, 1.5, 3.5, 1.25, 9)] for symbol in SYMBOLS},
         outcomes=[
-            Outcome("EURUSD", "success"),
-            Outcome("XAUUSD", "failed", "timeout"),
-            Outcome("BTCUSD", "no_data"),
+            Outcome("EURUSD", Status.SUCCESS),
+            Outcome("XAUUSD", Status.FAILED, "timeout"),
+            Outcome("BTCUSD", Status.NO_DATA),
         ],
     )
     assert store.save(batch, NOW_MS) == Saved(updated=list(batch.prices), unknown=[], bars_new=3)
@@ -175,34 +176,34 @@ def test_the_same_batch_again_changes_nothing(store: Store, sql: Sql) -> None:
 
 
 def test_a_success_moves_the_last_sync_and_clears_the_error(store: Store) -> None:
-    store.save(Changes(outcomes=[Outcome("EURUSD", "failed", "timeout")]), NOW_MS)
-    store.save(Changes(outcomes=[Outcome("EURUSD", "success", "left over")]), NOW_MS + 5)
+    store.save(Changes(outcomes=[Outcome("EURUSD", Status.FAILED, "timeout")]), NOW_MS)
+    store.save(Changes(outcomes=[Outcome("EURUSD", Status.SUCCESS, "left over")]), NOW_MS + 5)
     stored = store.load(["EURUSD"])["EURUSD"]
     assert (stored.sync_status, stored.error_message) == ("success", None)
     assert (stored.last_sync_ms, stored.status_at_ms) == (NOW_MS + 5, NOW_MS + 5)
 
 
 def test_a_failure_is_recorded_and_never_moves_the_last_sync(store: Store) -> None:
-    store.save(Changes(outcomes=[Outcome("EURUSD", "success")]), NOW_MS)
-    store.save(Changes(outcomes=[Outcome("EURUSD", "not_entitled", "upgrade your plan")]), NOW_MS + 5)
+    store.save(Changes(outcomes=[Outcome("EURUSD", Status.SUCCESS)]), NOW_MS)
+    store.save(Changes(outcomes=[Outcome("EURUSD", Status.NOT_ENTITLED, "upgrade your plan")]), NOW_MS + 5)
     stored = store.load(["EURUSD"])["EURUSD"]
     assert (stored.sync_status, stored.error_message) == ("not_entitled", "upgrade your plan")
     assert (stored.last_sync_ms, stored.status_at_ms) == (NOW_MS, NOW_MS + 5)
 
 
 def test_a_failure_before_any_success_has_no_last_sync(store: Store) -> None:
-    store.save(Changes(outcomes=[Outcome("EURUSD", "failed", "timeout")]), NOW_MS)
+    store.save(Changes(outcomes=[Outcome("EURUSD", Status.FAILED, "timeout")]), NOW_MS)
     assert store.load(["EURUSD"])["EURUSD"].last_sync_ms is None
 
 
 def test_the_same_failure_later_moves_the_moment_it_was_learned(store: Store) -> None:
     for at_ms in (NOW_MS, NOW_MS + 60_000):
-        store.save(Changes(outcomes=[Outcome("EURUSD", "not_found", "Ticker not found.")]), at_ms)
+        store.save(Changes(outcomes=[Outcome("EURUSD", Status.NOT_FOUND, "Ticker not found.")]), at_ms)
     assert store.load(["EURUSD"])["EURUSD"].status_at_ms == NOW_MS + 60_000
 
 
 def test_error_messages_are_shortened(store: Store) -> None:
-    store.save(Changes(outcomes=[Outcome("EURUSD", "failed", "x" * 10_000)]), NOW_MS)
+    store.save(Changes(outcomes=[Outcome("EURUSD", Status.FAILED, "x" * 10_000)]), NOW_MS)
     message = store.load(["EURUSD"])["EURUSD"].error_message
     assert message == "x" * 499 + "…"
 
@@ -211,7 +212,10 @@ def test_nul_and_lone_surrogates_do_not_abort_the_batch(store: Store) -> None:
     batch = Changes(
         prices=[price("EURUSD"), price("A\x00B"), price("\ud800")],
         bars={"C\x00": [Bar(0, 1.0, 1.0, 1.0, 1.0)]},
-        outcomes=[Outcome("XAUUSD", "failed", "a\x00b\ud800c\udcff"), Outcome("D\udc00", "failed", None)],
+        outcomes=[
+            Outcome("XAUUSD", Status.FAILED, "a\x00b\ud800c\udcff"),
+            Outcome("D\udc00", Status.FAILED, None),
+        ],
     )
     saved = store.save(batch, NOW_MS)
     assert saved.updated == [price("EURUSD")]
@@ -223,7 +227,7 @@ def test_symbols_without_a_row_are_reported_and_the_rest_is_saved(store: Store, 
     batch = Changes(
         prices=[price("NOPE1"), price("EURUSD")],
         bars={"NOPE2": [Bar(0, 1.0, 1.0, 1.0, 1.0)], "EURUSD": [Bar(0, 1.0, 1.0, 1.0, 1.0)]},
-        outcomes=[Outcome("NOPE3", "success"), Outcome("EURUSD", "success")],
+        outcomes=[Outcome("NOPE3", Status.SUCCESS), Outcome("EURUSD", Status.SUCCESS)],
     )
     saved = store.save(batch, NOW_MS)
     assert (saved.updated, saved.bars_new) == ([price("EURUSD")], 1)
@@ -252,7 +256,7 @@ def test_round_trips_do_not_grow_with_the_batch(store: Store, database_url: str)
         batch = Changes(
             prices=[price(symbol) for symbol in symbols],
             bars={symbol: [Bar(t * 300_000, 1.0, 2.0, 1.0, 1.5) for t in range(bars)] for symbol in symbols},
-            outcomes=[Outcome(symbol, "success") for symbol in symbols],
+            outcomes=[Outcome(symbol, Status.SUCCESS) for symbol in symbols],
         )
         with Proxy(database_url) as proxy, Store.open(proxy.url) as through:
             before = proxy.turns
@@ -299,7 +303,7 @@ def test_two_writers_in_opposite_order_do_not_deadlock(two: tuple[Store, Store],
         for n in range(15):
             at_ms = NOW_MS + 2 * n + writer
             bars = {symbol: [Bar(0, 1.0, 2.0, 1.0, 1.0 + at_ms % 7 / 8)] for symbol in symbols}
-            outcomes = [Outcome(symbol, "success") for symbol in symbols]
+            outcomes = [Outcome(symbol, Status.SUCCESS) for symbol in symbols]
             prices = [price(symbol, at_ms) for symbol in symbols]
             two[writer].save(Changes(prices=prices, bars=bars, outcomes=outcomes), NOW_MS)
         return writer

@@ -258,7 +258,7 @@ class Play:
         return {row[0]: Row(Bar(*row[:8]), *row[8:]) for row in found}
 
     def spans(self) -> Sequence[CoveredInterval]:
-        return self._stores[0].load([EURUSD.symbol])[EURUSD.symbol].spans
+        return self._stores[0].load([EURUSD.symbol])[EURUSD.symbol].coverage
 
     def _store(self, writer: int, batch: Changes) -> Saved:
         return self._stores[writer].save(batch, self.now_ms)

@@ -21,7 +21,7 @@ from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.market_hours import start_of_day, to_ms
 from assetbatch.domain.queueing import Lane
-from assetbatch.domain.records import RUN_PRIORITY
+from assetbatch.domain.records import Command
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import ConfigError, DatabaseError, DeadlineExceededError, RedisError
 from assetbatch.provider.answers import BarsAnswer
@@ -361,7 +361,7 @@ class TestADayThatIsLate:
 
 
 def test_an_earlier_start_still_runs(free: World) -> None:
-    with free.services() as services, services.locks.hold(RUN_PRIORITY, 60):
+    with free.services() as services, services.locks.hold(Command.RUN_PRIORITY, 60):
         done = start(free, "-v", "run-priority")
     assert done.returncode == 0
     shows(done.stderr, "skipped: an earlier start of this command is still running")

@@ -100,6 +100,11 @@ class _PythonChanges:
                 yield from ast.iter_child_nodes(node)
 
     def _own(self, node: ast.AST) -> Iterator[_Change]:
+        yield from self._of_expression(node)
+        yield from self._of_condition(node)
+        yield from self._of_statement(node)
+
+    def _of_expression(self, node: ast.AST) -> Iterator[_Change]:
         match node:
             case ast.Compare():
                 operands = [node.left, *node.comparators]
@@ -114,6 +119,9 @@ class _PythonChanges:
                 yield from self._constant(node)
             case ast.Call(func=ast.Name(id=name)) if name in _OPPOSITES:
                 yield *self._span(node.func), _OPPOSITES[name]
+
+    def _of_condition(self, node: ast.AST) -> Iterator[_Change]:
+        match node:
             case ast.If(test=ast.Name(id="TYPE_CHECKING")):
                 return
             case ast.If() | ast.While() | ast.IfExp():
@@ -121,6 +129,9 @@ class _PythonChanges:
             case ast.comprehension():
                 for test in node.ifs:
                     yield from self._negation(test)
+
+    def _of_statement(self, node: ast.AST) -> Iterator[_Change]:
+        match node:
             case ast.Return() if node.value and not _is_false(node.value):
                 yield *self._span(node.value), "None"
             case ast.Expr(value=ast.Call()) | ast.AugAssign():

@@ -19,6 +19,7 @@ from assetbatch.deadline import Deadline
 from assetbatch.domain.market_hours import last_midnight
 from assetbatch.domain.models import Changes, Outcome, Price
 from assetbatch.domain.results import CycleResult
+from assetbatch.domain.status import Status
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
 from tests.commands.conftest import make_world, paid, template
@@ -178,7 +179,7 @@ def test_the_last_save_of_a_start_has_time_for_all_the_others(
         prices=[
             Price(symbol=one, last_price=1.5, as_of_ms=world.clock.at_ms) for one in [*symbols, "BTCUSD"]
         ],
-        outcomes=[Outcome(symbol=one, status="success") for one in [*symbols, "BTCUSD"]],
+        outcomes=[Outcome(symbol=one, status=Status.SUCCESS) for one in [*symbols, "BTCUSD"]],
     )
     ends = time.monotonic() + seconds
     with Store.open(world.database_url, seconds_left=lambda: ends - time.monotonic()) as store:

@@ -639,7 +639,7 @@ def test_the_unit_of_a_moment_is_told_by_its_magnitude(value: object, at_ms: int
 def test_a_server_time_without_a_zone_or_sense_is_absent(time: object) -> None:
     body = json.dumps({"serverTime": time, "currencies": {"fx": "open"}}).encode()
     status = decode_market_status(body)
-    assert (status.server_time_ms, status.fx, status.crypto) == (None, "open", None)
+    assert (status.server_time_ms, status.markets) == (None, {"forex": "open"})
 
 
 def test_moments_are_utc() -> None:

@@ -316,7 +316,7 @@ def test_a_dead_address_leaves_time_for_the_next_one(monkeypatch: pytest.MonkeyP
     with ExitStack() as stack, serving(answering(http_answer())) as server:
         monkeypatch.setattr(socket, "getaddrinfo", addresses(black_hole(stack), server.port))
         with client_of("http://localhost:9", 1.0) as client:
-            assert client.market_status().fx == "open"
+            assert client.market_status().markets["forex"] == "open"
 
 
 # --- TLS ---
@@ -449,8 +449,8 @@ def test_a_certificate_of_the_environments_bundle_is_trusted_and_the_connection_
         serving(answering(http_answer(), http_answer()), server_tls(trusted)) as server,
         client_of(server.url) as client,
     ):
-        assert client.market_status().fx == "open"
-        assert client.market_status().fx == "open"
+        assert client.market_status().markets["forex"] == "open"
+        assert client.market_status().markets["forex"] == "open"
         assert server.connections == 1
 
 
@@ -464,7 +464,7 @@ def test_an_unknown_certificate_is_refused_before_the_key_is_sent(pem: Path) -> 
 
 def market_status_is_open(pem: Path) -> bool:
     with serving(answering(http_answer()), server_tls(pem)) as server, client_of(server.url) as client:
-        return client.market_status().fx == "open"
+        return client.market_status().markets["forex"] == "open"
 
 
 def test_a_certificate_of_ssl_cert_file_is_trusted(pem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -551,7 +551,7 @@ def test_the_environments_proxy_is_used_and_never_sees_the_key(
     ):
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         with client_of("https://provider.test") as client:
-            assert client.market_status().crypto == "open"
+            assert client.market_status().markets["crypto"] == "open"
     assert seen[0].startswith(b"CONNECT provider.test:443 HTTP/1.")
     assert b"made-up-key" not in b"".join(seen)
 
@@ -608,7 +608,7 @@ def test_this_machine_is_never_asked_through_a_proxy(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     with serving(answering(http_answer())) as server, client_of(server.url) as client:
-        assert client.market_status().fx == "open"
+        assert client.market_status().markets["forex"] == "open"
 
 
 def test_a_proxy_of_an_unsupported_kind_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -786,7 +786,7 @@ def test_a_body_of_exactly_the_cap_is_accepted() -> None:
         serving(answering(http_answer())) as server,
         client_of(server.url, max_body_bytes=len(STATUS_BODY)) as client,
     ):
-        assert client.market_status().fx == "open"
+        assert client.market_status().markets["forex"] == "open"
 
 
 def test_a_compressed_body_is_decoded() -> None:
@@ -795,7 +795,7 @@ def test_a_compressed_body_is_decoded() -> None:
         serving(answering(http_answer(packed, "200 OK", "Content-Encoding: gzip"))) as server,
         client_of(server.url) as client,
     ):
-        assert client.market_status().fx == "open"
+        assert client.market_status().markets["forex"] == "open"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 
 from assetbatch.commands.gaps import SymbolGaps, find_gaps
 from assetbatch.domain.asset_classes import Market
-from assetbatch.domain.coverage import Reason
+from assetbatch.domain.coverage import GapReason
 from assetbatch.domain.market_hours import is_open, start_of_day
 from assetbatch.errors import AssetbatchError
 from assetbatch.health import collect
@@ -147,7 +147,7 @@ def test_a_week_on_the_free_plan(make_week: Any, clock: SetClock) -> None:
     assert sum(end + 1 in saturday for _, end in forex) <= 2
     for found in holes(world):
         assert found.complete == 1.0, found
-        assert {hole.reason for hole in found.holes} <= {Reason.NOTHING, Reason.NOT_PUBLISHED}
+        assert {hole.reason for hole in found.gaps} <= {GapReason.NOTHING, GapReason.NOT_PUBLISHED}
 
 
 @pytest.mark.timeout(240)
@@ -171,7 +171,7 @@ def test_a_week_on_a_paid_plan(make_week: Any, clock: SetClock) -> None:
     for symbol in WITH_BARS:
         until = END - 2 * HOUR
         assert table(world, symbol, START, until) == truth(world, symbol, START, until), symbol
-    assert Reason.FAILED not in {hole.reason for found in holes(world) for hole in found.holes}
+    assert GapReason.FAILED not in {hole.reason for found in holes(world) for hole in found.gaps}
 
 
 @pytest.mark.timeout(300)
@@ -197,8 +197,8 @@ def test_after_days_of_faults_of_every_kind_the_table_is_the_providers_truth(
     for symbol in WITH_BARS:
         assert table(world, symbol, START, end) == truth(world, symbol, START, end), symbol
     for found in holes(world):
-        reasons = {hole.reason for hole in found.holes if hole.end_ms <= end}
-        assert reasons <= {Reason.NOTHING}, found
+        reasons = {hole.reason for hole in found.gaps if hole.end_ms <= end}
+        assert reasons <= {GapReason.NOTHING}, found
     with world.services() as services:
         dead = {letter.id for letter in services.queue.dead_letters(100)}
     assert dead <= {"NOSUCH", "history:NOSUCH"}

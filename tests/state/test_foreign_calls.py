@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from assetbatch.domain.queueing import CallKind, CallLimit, Denied
-from assetbatch.domain.records import COMMANDS
+from assetbatch.domain.records import Command
 from assetbatch.errors import ConfigError
 from assetbatch.slots.slots import HOLD_SECONDS, MARGIN_SECONDS, Slot, Slots, told
 from assetbatch.state.connection import RedisClient
@@ -162,7 +162,7 @@ class TestADeadProcess:
     @pytest.fixture
     def dead_processes(self, redis_client: RedisClient, keys: Keys, clock: FakeClock) -> DeadProcesses:
         return DeadProcesses(
-            redis_client, keys, keys.window("abc"), COMMANDS, RetryPolicy(3, 60_000, 100), clock
+            redis_client, keys, keys.window("abc"), tuple(Command), RetryPolicy(3, 60_000, 100), clock
         )
 
     def test_leaves_its_slot_taken(

@@ -18,7 +18,7 @@ import redis
 from assetbatch.domain.metrics import CALLS, QUEUE_SIZE, Measured, Point
 from assetbatch.domain.models import Price, StoredAsset
 from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Empty, Enqueued, Failure, Lane
-from assetbatch.domain.records import COMMANDS
+from assetbatch.domain.records import Command
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state import failures, scripts
@@ -386,6 +386,21 @@ def use_every_script(client: RedisClient) -> None:
     clock = FakeClock(1_800_000_000_000)
     queue, window = make_queue(client, clock), make_window(client, clock)
     window.reserve(clock() + 600_000, 1, 300_000)
+    work_a_queue(queue, window, clock)
+    free_the_dead(client, queue, window, clock)
+    use_a_window(client, window, clock)
+    with Locks(client, Keys("{troubles}"), clock).hold("run_queue", 60) as held:
+        assert held
+    points = tuple(Point(metric, clock(), 1, "max") for metric in (CALLS, QUEUE_SIZE, CALLS))
+    Metrics(client, Keys("{troubles}")).record(Measured({"calls|ok": 1}, points))
+    events = Events(client, "{troubles}", 10)
+    events.publish([Price(symbol="A", last_price=1.0, as_of_ms=clock())])
+    newer = StoredAsset(symbol="A", last_price=2.0, as_of_ms=clock() + 1)
+    assert [price.last_price for price in events.publish_missed([newer])] == [2.0]
+    assert events.publish_missed([newer]) == []
+
+
+def work_a_queue(queue: Queue, window: Window, clock: FakeClock) -> None:
     queue.enqueue([("A", LOW), ("B", LOW), ("C", MEDIUM)])
     queue.enqueue([("A", HIGH), ("D", CRITICAL)])  # raises one, displaces another
     lease = take(queue, 3, window)
@@ -408,12 +423,18 @@ def use_every_script(client: RedisClient) -> None:
     assert queue.state().delayed == 1
     with queue.derived():
         pass
+
+
+def free_the_dead(client: RedisClient, queue: Queue, window: Window, clock: FakeClock) -> None:
     queue.enqueue([("H", Lane.HIGH)])
     host, machine, pid, began = process_of(new_id()).split(".")
     take(queue, token=f"{host}.{machine}.{pid}.{int(began) - 1}.d.0123456789abcdef")
     keys = Keys("{troubles}")
-    dead = DeadProcesses(client, keys, keys.window("abc"), COMMANDS, queue.retry, clock)
+    dead = DeadProcesses(client, keys, keys.window("abc"), tuple(Command), queue.retry, clock)
     assert dead.free()
+
+
+def use_a_window(client: RedisClient, window: Window, clock: FakeClock) -> None:
     grants = [window.ask(kind, f"c{number}") for number, kind in enumerate([*CallKind] * 4)]
     first = next(grant for grant in grants if isinstance(grant, Grant))
     assert window.extend(first, CallKind.QUEUE, 5)
@@ -427,15 +448,6 @@ def use_every_script(client: RedisClient) -> None:
     other = Window(client, WindowSettings(keys, "abc", CallLimit(5, 60_000), 10.0), clock_ms=clock)
     assert isinstance(other.ask(CallKind.QUEUE), Denied)
     assert window.state().remaining == 0
-    with Locks(client, Keys("{troubles}"), clock).hold("run_queue", 60) as held:
-        assert held
-    points = tuple(Point(metric, clock(), 1, "max") for metric in (CALLS, QUEUE_SIZE, CALLS))
-    Metrics(client, Keys("{troubles}")).record(Measured({"calls|ok": 1}, points))
-    events = Events(client, "{troubles}", 10)
-    events.publish([Price(symbol="A", last_price=1.0, as_of_ms=clock())])
-    newer = StoredAsset(symbol="A", last_price=2.0, as_of_ms=clock() + 1)
-    assert [price.last_price for price in events.publish_missed([newer])] == [2.0]
-    assert events.publish_missed([newer]) == []
 
 
 class TestACluster:

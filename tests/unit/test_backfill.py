@@ -107,7 +107,7 @@ class TestAPlan:
         spans: tuple[CoveredInterval, ...] = (),
         known: Entitlements | None = None,
     ) -> BackfillPlan:
-        stored = {"BTCUSD": StoredAsset(symbol="BTCUSD", spans=spans)}
+        stored = {"BTCUSD": StoredAsset(symbol="BTCUSD", coverage=spans)}
         known = known or Entitlements(end_of_day=True)
         return plan_backfill([self.BTC], stored, {"BTCUSD": gaps}, known, {"BTCUSD": self.WANTED}, self.NOW)
 

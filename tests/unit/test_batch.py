@@ -26,6 +26,7 @@ from assetbatch.domain.models import (
     StoredAsset,
 )
 from assetbatch.domain.queueing import Fault
+from assetbatch.domain.reasons import Explanation, Reason
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS
@@ -45,6 +46,8 @@ BARS = Work(BTC.asset, WorkKind.BARS)
 OLD = Work(BTC.asset, WorkKind.HISTORY, date(2024, 11, 10), date(2024, 11, 20))
 BOTH = SnapshotCall((BTC, ETH))
 RANGE = BarsCall((BTC,), START, NOW - 1)
+DUE = Verdict(True, Explanation(Reason.NEVER_FETCHED))
+UP_TO_DATE = Verdict(False, Explanation(Reason.BARS_UP_TO_DATE))
 
 
 def batch(*work: Work, policy: Policy = QUEUE, known: Entitlements | None = None) -> Batch:
@@ -244,28 +247,30 @@ class TestWhetherWorkIsDue:
     def test_due_work_stays_open_and_counts_once(self) -> None:
         state = batch(BTC, ETH)
         for _ in range(2):
-            state.judge(BTC, Verdict(due=True, reason="never fetched"))
+            state.judge(BTC, DUE)
         assert (state.open, state.work_count) == ([BTC, ETH], 1)
 
     def test_a_price_that_the_plan_refused_before_is_left_alone(self) -> None:
         state = batch(BTC)
-        state.judge(BTC, Verdict(False, "asked again once a day", self.REFUSAL, paused=True))
+        state.judge(BTC, Verdict(False, Explanation(Reason.NOT_IN_PLAN), self.REFUSAL, paused=True))
         (result,) = state.report().results
-        assert result == Result(work=BTC, status=Status.FRESH, error="asked again once a day", paused=True)
+        assert result == Result(
+            work=BTC, status=Status.FRESH, error="not in the plan; asked again once a day", paused=True
+        )
         assert state.work_count == 0
 
     def test_a_price_that_comes_a_second_time_is_judged_anew(self) -> None:
         state = batch(BTC)
-        state.judge(BTC, Verdict(due=True, reason="never fetched"))
+        state.judge(BTC, DUE)
         state.fail(BOTH, Status.FAILED, "503")
         state.add(WorkChunk([BTC], {}))
-        state.judge(BTC, Verdict(False, "asked again once a day", self.REFUSAL, paused=True))
+        state.judge(BTC, Verdict(False, Explanation(Reason.NOT_IN_PLAN), self.REFUSAL, paused=True))
         assert [result.status for result in state.report().results] == [Status.FAILED, Status.FRESH]
 
     def test_only_due_work_has_calls(self) -> None:
         state = batch(BTC, ETH, policy=PRIORITY)
         assert not state.has_calls_left
-        state.judge(BTC, Verdict(due=True, reason="never fetched"))
+        state.judge(BTC, DUE)
         assert state.has_calls_left
         state.begin(Request(BOTH, NOW))
         assert not state.has_calls_left
@@ -351,9 +356,9 @@ class TestWhatIsSettled:
 
     def test_without_a_call_is_fresh(self) -> None:
         state = batch(BTC)
-        state.judge(BTC, Verdict(due=False, reason="complete"))
+        state.judge(BTC, UP_TO_DATE)
         (result,) = state.report().results
-        assert result == Result(work=BTC, status=Status.FRESH, error="complete")
+        assert result == Result(work=BTC, status=Status.FRESH, error="bars up to date")
 
     def refusal(self, lack: Restriction) -> KnownRestriction:
         return KnownRestriction(
@@ -366,8 +371,8 @@ class TestWhatIsSettled:
 
     def test_a_due_price_is_not_entitled_once_this_cycle_has_shown_that_the_plan_refuses_it(self) -> None:
         state = batch(BTC)
-        state.judge(BTC, Verdict(due=True, reason="never fetched"))
-        state.judge(BTC, Verdict(False, "refused", self.refusal(Restriction.BARS)))
+        state.judge(BTC, DUE)
+        state.judge(BTC, Verdict(False, Explanation(Reason.NOT_IN_PLAN), self.refusal(Restriction.BARS)))
         (result,) = state.report().results
         assert (result.status, result.final, result.error) == (Status.NOT_ENTITLED, True, "not in the plan")
 
@@ -385,9 +390,10 @@ class TestWhatIsSettled:
             edge_ms=start_of_day(date(2024, 11, 18)),
         )
         state = batch(OLD, known=known)
-        state.judge(OLD, Verdict(False, "too old", self.refusal(lack)))
+        state.judge(OLD, Verdict(False, Explanation(Reason.TOO_OLD), self.refusal(lack)))
         (result,) = state.report().results
-        assert (result.status, result.error, result.final) == (Status.FRESH, "too old", False)
+        assert (result.status, result.error) == (Status.FRESH, "older than the plan's history")
+        assert not result.final
         span = CoveredInterval(
             start_of_day(date(2024, 11, 10)),
             start_of_day(date(2024, 11, 18)),
@@ -395,8 +401,8 @@ class TestWhatIsSettled:
             NOW - 1,
         )
         expected = [span] if lack is Restriction.HISTORY else []
-        assert list(state.stored["BTCUSD"].spans) == expected
-        assert state.take_unsaved(0.0)[1].spans == ({"BTCUSD": expected} if expected else {})
+        assert list(state.stored["BTCUSD"].coverage) == expected
+        assert state.take_unsaved(0.0)[1].coverage == ({"BTCUSD": expected} if expected else {})
 
 
 class TestWhatIsStored:
@@ -406,7 +412,7 @@ class TestWhatIsStored:
         results, first = state.take_unsaved(0.0)
         assert results == [success(BTC)]
         assert first.prices == [price(BTC)]
-        assert first.outcomes == [Outcome("BTCUSD", "success")]
+        assert first.outcomes == [Outcome("BTCUSD", Status.SUCCESS)]
         assert first.bars == {"BTCUSD": [bar(START)]}
         assert first.asked_ms == {"BTCUSD": NOW, "ETHUSD": NOW}
         again, second = state.take_unsaved(0.0)
@@ -417,24 +423,24 @@ class TestWhatIsStored:
         asked = CoveredInterval(START, START + HOUR_MS, IntervalState.ASKED, NOW)
         failed = CoveredInterval(START + HOUR_MS, NOW, IntervalState.FAILED, NOW, "503")
         for at_ms, span in ((START, asked), (START + HOUR_MS, failed)):
-            state.apply(RANGE, Findings(bars={"BTCUSD": [bar(at_ms)]}, spans={"BTCUSD": [span]}))
+            state.apply(RANGE, Findings(bars={"BTCUSD": [bar(at_ms)]}, coverage={"BTCUSD": [span]}))
         _, to_save = state.take_unsaved(0.0)
         assert to_save.bars == {"BTCUSD": [bar(START), bar(START + HOUR_MS)]}
-        assert to_save.spans == {"BTCUSD": [asked, failed]}
-        assert state.stored["BTCUSD"].spans == (asked, failed), "the next plan knows them"
+        assert to_save.coverage == {"BTCUSD": [asked, failed]}
+        assert state.stored["BTCUSD"].coverage == (asked, failed), "the next plan knows them"
 
     def test_of_an_asset_without_a_row_no_span_is(self) -> None:
         state = Batch(QUEUE, Entitlements(end_of_day=False), 0.0)
         state.add(WorkChunk([BTC], {}))
         state.apply(
-            RANGE, Findings(spans={"BTCUSD": [CoveredInterval(START, NOW, IntervalState.ASKED, NOW)]})
+            RANGE, Findings(coverage={"BTCUSD": [CoveredInterval(START, NOW, IntervalState.ASKED, NOW)]})
         )
-        assert state.take_unsaved(0.0)[1].spans == {}
+        assert state.take_unsaved(0.0)[1].coverage == {}
 
     def test_of_an_asset_with_no_span_is_none(self) -> None:
         state = batch(BTC)
-        state.apply(RANGE, Findings(spans={"BTCUSD": []}))
-        assert state.take_unsaved(0.0)[1].spans == {}
+        state.apply(RANGE, Findings(coverage={"BTCUSD": []}))
+        assert state.take_unsaved(0.0)[1].coverage == {}
 
     def test_counts_as_of_the_first_time_it_was_asked_for(self) -> None:
         state = batch(BTC, ETH)
@@ -460,11 +466,11 @@ class TestWhatIsStored:
         state = batch(BTC)
         state.fail(BOTH, Status.FAILED, "503")
         _, to_save = state.take_unsaved(0.0)
-        assert (to_save.prices, to_save.outcomes) == ([], [Outcome("BTCUSD", "failed", "503")])
+        assert (to_save.prices, to_save.outcomes) == ([], [Outcome("BTCUSD", Status.FAILED, "503")])
 
     def test_of_what_is_fresh_or_deferred_is_nothing(self) -> None:
         state = batch(BTC, ETH)
-        state.judge(BTC, Verdict(due=False, reason="complete"))
+        state.judge(BTC, UP_TO_DATE)
         state.close("out of calls")
         results, to_save = state.take_unsaved(0.0)
         assert [result.status for result in results] == [Status.FRESH]

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.coverage import (
-    Hole,
-    Reason,
+    Gap,
+    GapReason,
     asked_to,
     completeness,
-    holes,
-    open_stretches,
+    explained_gaps,
     pages,
     record,
+    unanswered,
 )
 from assetbatch.domain.market_hours import day_of, is_open, new_york_zone, sessions, start_of_day, to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState
@@ -187,7 +187,7 @@ class TestRecord:
 class TestOpenStretches:
     def test_what_was_not_asked_is_told_with_what_is_known_of_it(self) -> None:
         ledger = [span(2, 4, ASKED, 1), span(4, 6, FAILED, 7, "timeout"), span(8, 30, NOT_IN_PLAN, 2)]
-        assert open_stretches(ledger, 0, 10 * BAR_MS) == [
+        assert unanswered(ledger, 0, 10 * BAR_MS) == [
             span(0, 2, REQUESTED),
             span(4, 6, FAILED, 7, "timeout"),
             span(6, 8, REQUESTED),
@@ -195,9 +195,9 @@ class TestOpenStretches:
         ]
 
     def test_without_a_ledger_all_is_open(self) -> None:
-        assert open_stretches([], 0, BAR_MS) == [span(0, 1, REQUESTED)]
-        assert open_stretches([], BAR_MS, BAR_MS) == []
-        assert open_stretches([span(0, 9, FAILED)], 3 * BAR_MS, 3 * BAR_MS) == []
+        assert unanswered([], 0, BAR_MS) == [span(0, 1, REQUESTED)]
+        assert unanswered([], BAR_MS, BAR_MS) == []
+        assert unanswered([span(0, 9, FAILED)], 3 * BAR_MS, 3 * BAR_MS) == []
 
     @given(LEDGERS, st.integers(0, SLOTS), st.integers(0, SLOTS))
     def test_each_slot_that_is_not_asked_is_in_one_stretch(
@@ -209,7 +209,7 @@ class TestOpenStretches:
             for at in range(start * BAR_MS, end * BAR_MS, BAR_MS)
             if known.get(at, (REQUESTED, None))[0] is not ASKED
         }
-        found = open_stretches(ledger, start * BAR_MS, end * BAR_MS)
+        found = unanswered(ledger, start * BAR_MS, end * BAR_MS)
         assert slots(found) == expected
         assert all(part.start_ms < part.end_ms for part in found)
         assert sum(part.end_ms - part.start_ms for part in found) == len(expected) * BAR_MS
@@ -238,75 +238,78 @@ class TestHoles:
     @pytest.mark.parametrize(
         ("known", "reason"),
         [
-            ([span(0, 9, ASKED, 7)], Reason.NOTHING),
-            ([span(0, 9, FAILED, 7, "timeout")], Reason.FAILED),
-            ([span(0, 9, NOT_IN_PLAN, 7)], Reason.NOT_IN_PLAN),
-            ([span(0, 9, REJECTED, 7)], Reason.REJECTED),
-            ([span(0, 9, REQUESTED)], Reason.NOT_ASKED),
-            ([], Reason.NOT_ASKED),
+            ([span(0, 9, ASKED, 7)], GapReason.NOTHING),
+            ([span(0, 9, FAILED, 7, "timeout")], GapReason.FAILED),
+            ([span(0, 9, NOT_IN_PLAN, 7)], GapReason.NOT_IN_PLAN),
+            ([span(0, 9, REJECTED, 7)], GapReason.REJECTED),
+            ([span(0, 9, REQUESTED)], GapReason.NOT_ASKED),
+            ([], GapReason.NOT_ASKED),
         ],
     )
-    def test_the_reason_follows_from_the_ledger(self, known: list[CoveredInterval], reason: Reason) -> None:
+    def test_the_reason_follows_from_the_coverage(
+        self, known: list[CoveredInterval], reason: GapReason
+    ) -> None:
         asked_ms, error = (known[0].asked_ms, known[0].error) if known else (None, None)
-        found = holes(Market.CRYPTO, known, [(2 * BAR_MS, 5 * BAR_MS)], DAY_MS)
-        assert found == [Hole(2 * BAR_MS, 5 * BAR_MS, reason, 3, asked_ms, error)]
+        found = explained_gaps(Market.CRYPTO, known, [(2 * BAR_MS, 5 * BAR_MS)], DAY_MS)
+        assert found == [Gap(2 * BAR_MS, 5 * BAR_MS, reason, 3, asked_ms, error)]
 
     def test_what_the_key_may_not_see_yet_is_not_published(self) -> None:
-        found = holes(Market.CRYPTO, [span(0, 9, ASKED, 7)], [(0, 5 * BAR_MS)], 3 * BAR_MS)
-        assert [(hole.reason, hole.bars) for hole in found] == [
-            (Reason.NOTHING, 3),
-            (Reason.NOT_PUBLISHED, 2),
+        found = explained_gaps(Market.CRYPTO, [span(0, 9, ASKED, 7)], [(0, 5 * BAR_MS)], 3 * BAR_MS)
+        assert [(gap.reason, gap.bars) for gap in found] == [
+            (GapReason.NOTHING, 3),
+            (GapReason.NOT_PUBLISHED, 2),
         ]
 
-    def test_a_slot_that_has_not_ended_at_the_horizon_is_not_published(self) -> None:
-        found = holes(Market.CRYPTO, [], [(0, 5 * BAR_MS)], 3 * BAR_MS - 1)
-        assert [(hole.reason, hole.bars) for hole in found] == [
-            (Reason.NOT_ASKED, 2),
-            (Reason.NOT_PUBLISHED, 3),
+    def test_a_slot_that_has_not_ended_when_the_view_ends_is_not_published(self) -> None:
+        found = explained_gaps(Market.CRYPTO, [], [(0, 5 * BAR_MS)], 3 * BAR_MS - 1)
+        assert [(gap.reason, gap.bars) for gap in found] == [
+            (GapReason.NOT_ASKED, 2),
+            (GapReason.NOT_PUBLISHED, 3),
         ]
 
-    def test_a_closed_market_is_no_hole(self) -> None:
-        assert holes(Market.FOREX, [], [(FRIDAY, SUNDAY)], SUNDAY + DAY_MS) == []
+    def test_a_closed_market_is_no_gap(self) -> None:
+        assert explained_gaps(Market.FOREX, [], [(FRIDAY, SUNDAY)], SUNDAY + DAY_MS) == []
 
-    def test_a_hole_over_a_weekend_is_one_and_counts_only_open_slots(self) -> None:
+    def test_a_gap_over_a_weekend_is_one_and_counts_only_open_slots(self) -> None:
         gap = (FRIDAY - 2 * BAR_MS, SUNDAY + 3 * BAR_MS)
-        assert holes(Market.FOREX, [], [gap], SUNDAY + DAY_MS) == [Hole(*gap, Reason.NOT_ASKED, 5)]
+        assert explained_gaps(Market.FOREX, [], [gap], SUNDAY + DAY_MS) == [Gap(*gap, GapReason.NOT_ASKED, 5)]
 
-    def test_a_hole_begins_and_ends_with_a_missing_slot(self) -> None:
-        gap = (FRIDAY - 2 * BAR_MS, SUNDAY - BAR_MS)
-        assert holes(Market.FOREX, [], [gap], SUNDAY + DAY_MS) == [Hole(gap[0], FRIDAY, Reason.NOT_ASKED, 2)]
+    def test_a_gap_begins_and_ends_with_a_missing_slot(self) -> None:
+        start_ms = FRIDAY - 2 * BAR_MS
+        found = explained_gaps(Market.FOREX, [], [(start_ms, SUNDAY - BAR_MS)], SUNDAY + DAY_MS)
+        assert found == [Gap(start_ms, FRIDAY, GapReason.NOT_ASKED, 2)]
 
-    def test_a_stored_bar_between_them_keeps_holes_apart(self) -> None:
+    def test_a_stored_bar_between_them_keeps_gaps_apart(self) -> None:
         gaps = [(0, 2 * BAR_MS), (3 * BAR_MS, 5 * BAR_MS)]
-        assert [hole.bars for hole in holes(Market.CRYPTO, [], gaps, DAY_MS)] == [2, 2]
+        assert [gap.bars for gap in explained_gaps(Market.CRYPTO, [], gaps, DAY_MS)] == [2, 2]
 
-    def test_other_errors_keep_holes_apart(self) -> None:
+    def test_other_errors_keep_gaps_apart(self) -> None:
         known = [span(0, 2, FAILED, 1, "timeout"), span(2, 5, FAILED, 1, "status 500")]
-        found = holes(Market.CRYPTO, known, [(0, 5 * BAR_MS)], DAY_MS)
-        assert [(hole.bars, hole.error) for hole in found] == [(2, "timeout"), (3, "status 500")]
+        found = explained_gaps(Market.CRYPTO, known, [(0, 5 * BAR_MS)], DAY_MS)
+        assert [(gap.bars, gap.error) for gap in found] == [(2, "timeout"), (3, "status 500")]
 
-    def test_a_hole_of_several_rows_was_asked_when_its_oldest_part_was(self) -> None:
+    def test_a_gap_of_several_rows_was_asked_when_its_oldest_part_was(self) -> None:
         known = [
             CoveredInterval(FRIDAY - BAR_MS, FRIDAY, FAILED, 9, "timeout"),
             CoveredInterval(SUNDAY, SUNDAY + BAR_MS, FAILED, 3, "timeout"),
         ]
-        found = holes(Market.FOREX, known, [(FRIDAY - BAR_MS, SUNDAY + BAR_MS)], SUNDAY + DAY_MS)
-        assert found == [Hole(FRIDAY - BAR_MS, SUNDAY + BAR_MS, Reason.FAILED, 2, 3, "timeout")]
+        found = explained_gaps(Market.FOREX, known, [(FRIDAY - BAR_MS, SUNDAY + BAR_MS)], SUNDAY + DAY_MS)
+        assert found == [Gap(FRIDAY - BAR_MS, SUNDAY + BAR_MS, GapReason.FAILED, 2, 3, "timeout")]
 
     def test_closed_times_are_listed_when_asked_for(self) -> None:
         gap = (FRIDAY - 2 * BAR_MS, SUNDAY + 3 * BAR_MS)
-        found = holes(Market.FOREX, [], [gap], SUNDAY + DAY_MS, include_closed=True)
+        found = explained_gaps(Market.FOREX, [], [gap], SUNDAY + DAY_MS, include_closed=True)
         assert found == [
-            Hole(gap[0], FRIDAY, Reason.NOT_ASKED, 2),
-            Hole(FRIDAY, SUNDAY, Reason.CLOSED, 0),
-            Hole(SUNDAY, gap[1], Reason.NOT_ASKED, 3),
+            Gap(gap[0], FRIDAY, GapReason.NOT_ASKED, 2),
+            Gap(FRIDAY, SUNDAY, GapReason.CLOSED, 0),
+            Gap(SUNDAY, gap[1], GapReason.NOT_ASKED, 3),
         ]
-        assert holes(Market.FOREX, [], [(FRIDAY, SUNDAY)], FRIDAY, include_closed=True) == [
-            Hole(FRIDAY, SUNDAY, Reason.CLOSED, 0)
+        assert explained_gaps(Market.FOREX, [], [(FRIDAY, SUNDAY)], FRIDAY, include_closed=True) == [
+            Gap(FRIDAY, SUNDAY, GapReason.CLOSED, 0)
         ]
 
     @given(st.data(), st.sampled_from(Market), st.booleans())
-    def test_every_open_slot_of_the_gaps_is_in_one_hole_with_its_reason(
+    def test_every_open_slot_of_the_gaps_is_in_one_gap_with_its_reason(
         self, data: st.DataObject, market: Market, include_closed: bool
     ) -> None:
         # Three days around a weekend's two ends or a metal's break, at borders of an hour or anywhere.
@@ -329,42 +332,42 @@ class TestHoles:
 
         rows = slots(known)
         reasons = {
-            ASKED: Reason.NOTHING,
-            REQUESTED: Reason.NOT_ASKED,
-            FAILED: Reason.FAILED,
-            NOT_IN_PLAN: Reason.NOT_IN_PLAN,
-            REJECTED: Reason.REJECTED,
+            ASKED: GapReason.NOTHING,
+            REQUESTED: GapReason.NOT_ASKED,
+            FAILED: GapReason.FAILED,
+            NOT_IN_PLAN: GapReason.NOT_IN_PLAN,
+            REJECTED: GapReason.REJECTED,
         }
-        expected: dict[int, tuple[Reason, str | None]] = {}
+        expected: dict[int, tuple[GapReason, str | None]] = {}
         for first, last in gaps:
             for at_ms in range(first, last, BAR_MS):
                 if at_ms + BAR_MS > visible_until_ms:
-                    why: tuple[Reason, str | None] = (Reason.NOT_PUBLISHED, None)
+                    why: tuple[GapReason, str | None] = (GapReason.NOT_PUBLISHED, None)
                 else:
                     state, error = rows.get(at_ms, (REQUESTED, None))
                     why = (reasons[state], error)
                 if is_open(market, at_ms):
                     expected[at_ms] = why
                 elif include_closed:
-                    expected[at_ms] = (Reason.CLOSED, None)
+                    expected[at_ms] = (GapReason.CLOSED, None)
 
-        found = holes(market, known, gaps, visible_until_ms, include_closed=include_closed)
-        told: dict[int, tuple[Reason, str | None]] = {}
-        for hole in found:
-            inside = [at for at in range(hole.start_ms, hole.end_ms, BAR_MS) if at in expected]
+        found = explained_gaps(market, known, gaps, visible_until_ms, include_closed=include_closed)
+        told: dict[int, tuple[GapReason, str | None]] = {}
+        for gap in found:
+            inside = [at for at in range(gap.start_ms, gap.end_ms, BAR_MS) if at in expected]
             counted = [at for at in inside if is_open(market, at)]
-            assert hole.bars == (0 if hole.reason is Reason.CLOSED else len(counted))
-            assert not told.keys() & set(inside), "no slot is in two holes"
-            told.update(dict.fromkeys(inside, (hole.reason, hole.error)))
-            assert hole.start_ms in expected
-            assert hole.end_ms - BAR_MS in expected, "begins and ends with a slot of its own"
+            assert gap.bars == (0 if gap.reason is GapReason.CLOSED else len(counted))
+            assert not told.keys() & set(inside), "no slot is in two gaps"
+            told.update(dict.fromkeys(inside, (gap.reason, gap.error)))
+            assert gap.start_ms in expected
+            assert gap.end_ms - BAR_MS in expected, "begins and ends with a slot of its own"
         assert told == expected
 
         for before, after in pairwise(found):
             assert before.end_ms <= after.start_ms
             between = range(before.end_ms, after.start_ms, BAR_MS)
             alike = (before.reason, before.error) == (after.reason, after.error)
-            if alike and before.reason is not Reason.CLOSED:
+            if alike and before.reason is not GapReason.CLOSED:
                 assert any(is_open(market, at_ms) for at_ms in between), "alike, and nothing between them"
 
 
@@ -386,7 +389,7 @@ class TestCompleteness:
         assert completeness(Market.FOREX, known, SUNDAY) == 1
         assert completeness(Market.FOREX, known, SUNDAY + HOUR_MS) == 0.5
 
-    def test_is_exactly_1_when_all_that_has_ended_at_the_horizon_was_asked(self) -> None:
+    def test_is_exactly_1_when_all_that_has_ended_when_the_view_ends_was_asked(self) -> None:
         assert completeness(Market.CRYPTO, [span(0, 7, ASKED)], 8 * BAR_MS - 1) == 1
 
     @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from assetbatch.domain.assets import Asset
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.queueing import Lane, QueueState
+from assetbatch.domain.records import Command
 from assetbatch.errors import ConfigError, DatabaseError, DeadlineExceededError, RedisError
 from assetbatch.health import JobHealth
 
@@ -251,11 +252,11 @@ class TestThePlan:
 
 class TestLocksAndQueue:
     def test_who_runs_is_told(self) -> None:
-        held = {"run_priority": [], "run_queue": [NOW + 50_000]}
+        held = {Command.RUN_PRIORITY: [], Command.RUN_QUEUE: [NOW + 50_000]}
         assert of_locks(held, NOW)[0].message == "running now: 1 run-queue"
 
     def test_a_lock_from_a_clock_that_was_ahead_is_found(self) -> None:
-        (found,) = of_locks({"run_queue": [NOW + 7_200_000]}, NOW)
+        (found,) = of_locks({Command.RUN_QUEUE: [NOW + 7_200_000]}, NOW)
         assert found.level is Level.WARNING
         assert found.message.startswith("run-queue is locked for another 2 h")
 
@@ -273,7 +274,7 @@ class TestLocksAndQueue:
 class TestCron:
     def job(self, age_ms: int | None, error: str | None = None, name: str = "run_priority") -> JobHealth:
         return JobHealth(
-            id=name,
+            id=Command(name),
             name=name,
             trigger="every minute",
             last_started=None if age_ms is None else iso(NOW - age_ms),

@@ -18,6 +18,7 @@ from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.records import CycleRecord
+from assetbatch.domain.status import Status
 
 MINUTE = 60_000
 NOW = to_ms(datetime(2026, 11, 18, 15, tzinfo=UTC))
@@ -69,7 +70,7 @@ def kept_fresh_until(at_ms: int) -> dict[str, StoredAsset]:
             symbol="EURUSD",
             as_of_ms=at_ms,
             last_sync_ms=at_ms,
-            sync_status="success",
+            sync_status=Status.SUCCESS,
             status_at_ms=at_ms,
         )
     }

@@ -17,23 +17,28 @@ from assetbatch.domain.formatting import iso
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, StoredAsset
 from assetbatch.domain.queueing import DeadLetter, Lane, QueueState
-from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, CycleRecord, JobState
+from assetbatch.domain.reasons import Reason
+from assetbatch.domain.records import Command, CycleRecord, JobState
+from assetbatch.domain.status import AssetState, Status
 from assetbatch.health import (
     Alert,
     AssetHealth,
     JobHealth,
+    Metric,
     Problem,
+    Severity,
+    Situation,
     alerts_of,
     asset_health,
     is_stale,
     job_health,
     metrics_of,
     problems_of,
-    problems_of_assets,
     verdict,
 )
 from assetbatch.health.assets import Stillness, newest_of_markets, stillness
 from assetbatch.health.collect import cycles_of, fresh_percent, plan_of, queue_of
+from assetbatch.health.problems import assets_not_well
 from assetbatch.state.window import WindowState
 
 FREE = Entitlements(end_of_day=True)
@@ -74,8 +79,18 @@ def cycle(age_ms: int = 0, **fields: object) -> CycleRecord:
 
 
 NOTHING = structs.replace(cycle(fresh=3), result="nothing")
-JOBS = {RUN_PRIORITY: job(), RUN_QUEUE: job(), ENQUEUE_SECONDARY: job()}
+JOBS = {Command.RUN_PRIORITY: job(), Command.RUN_QUEUE: job(), Command.ENQUEUE_SECONDARY: job()}
 ENABLED = Config(priority_assets=(EURUSD,))
+
+
+def problems(**changes: object) -> list[Problem]:
+    """Of a situation in which all is well but for the changes."""
+    well = {"assets": [], "jobs": JOBS, "dead": [], "queue": EMPTY, "config": ENABLED, "now_ms": WEDNESDAY}
+    return problems_of(Situation(**{**well, **changes}))  # type: ignore[arg-type]  # a test's shorthand
+
+
+def of_assets(assets: list[AssetHealth]) -> Situation:
+    return Situation(assets, JOBS, [], EMPTY, ENABLED, WEDNESDAY)
 
 
 class TestStaleness:
@@ -115,7 +130,7 @@ def refreshed(asset: Asset, as_of_ms: int, now_ms: int) -> StoredAsset:
         last_price=1.1,
         as_of_ms=as_of_ms,
         last_sync_ms=now_ms,
-        sync_status="success",
+        sync_status=Status.SUCCESS,
         status_at_ms=now_ms,
     )
 
@@ -193,7 +208,7 @@ class TestAPriceThatStandsStill:
             (WEDNESDAY - HOUR + 1, None, "fresh"),
         ):
             asked = CoveredInterval(then - DAY, asked_to_ms, IntervalState.ASKED, WEDNESDAY)
-            known_bars = structs.replace(stored, spans=(asked,), last_bar_ms=last_bar_ms)
+            known_bars = structs.replace(stored, coverage=(asked,), last_bar_ms=last_bar_ms)
             health = asset_health(asset, known_bars, known, WEDNESDAY, WEDNESDAY)
             assert health.state == state
             assert health.reason.startswith("quiet since 2026-11-18 10:00 UTC") is (state == "fresh")
@@ -203,7 +218,7 @@ class TestAPriceThatStandsStill:
         then = WEDNESDAY - 5 * HOUR
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
         asked = CoveredInterval(then + later_ms, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), spans=(asked,))
+        stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), coverage=(asked,))
         assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == state
 
     def test_is_quiet_where_an_older_answer_told_all_up_to_its_bar(self) -> None:
@@ -211,18 +226,18 @@ class TestAPriceThatStandsStill:
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
         older = CoveredInterval(then - DAY, then, IntervalState.ASKED, then)
         newer = CoveredInterval(then, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), spans=(older, newer))
+        stored = structs.replace(refreshed(BTCUSD, then + 1, WEDNESDAY), coverage=(older, newer))
         assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == "fresh"
 
     @pytest.mark.parametrize("state", [IntervalState.FAILED, IntervalState.REQUESTED])
     def test_is_not_quiet_where_no_answer_has_told_so(self, state: IntervalState) -> None:
         then = WEDNESDAY - 5 * HOUR
         known = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
-        spans = (
+        coverage = (
             CoveredInterval(then - DAY, then - HOUR, IntervalState.ASKED),
             CoveredInterval(then - HOUR, WEDNESDAY, state, then),
         )
-        stored = structs.replace(refreshed(BTCUSD, then, WEDNESDAY), spans=spans)
+        stored = structs.replace(refreshed(BTCUSD, then, WEDNESDAY), coverage=coverage)
         assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == "stale"
 
     def test_is_no_holiday_of_crypto(self) -> None:
@@ -256,7 +271,7 @@ class TestAnAsset:
             daily_open=1.0,
             as_of_ms=WEDNESDAY - HOUR,
             last_sync_ms=WEDNESDAY - HOUR,
-            sync_status="failed",
+            sync_status=Status.FAILED,
             status_at_ms=WEDNESDAY,
             error_message="503",
         )
@@ -277,22 +292,23 @@ class TestAnAsset:
             daily_open=1.08545,
             as_of_ms=WEDNESDAY - 61_250,
             last_sync_ms=WEDNESDAY - 60_000,
-            sync_status="success",
+            sync_status=Status.SUCCESS,
             status_at_ms=WEDNESDAY,
-            spans=(asked,),
+            coverage=(asked,),
         )
         health = asset_health(structs.replace(EURUSD, priority=AssetPriority.HIGH), stored, PAID, WEDNESDAY)
         assert health == AssetHealth(
             symbol="EURUSD",
-            asset_class=AssetPriority.HIGH,
+            priority=AssetPriority.HIGH,
             asset_type="forex",
             last_price=1.08557,
             change_percent=0.011,
             as_of="2026-11-18T14:58:58.750+00:00",
             age_seconds=61.2,
-            behind_seconds=61.2,
+            lag_seconds=61.2,
             market="open",
-            state="fresh",
+            state=AssetState.FRESH,
+            cause=Reason.REFRESHED,
             reason="refreshed 60 s ago",
             error=None,
             complete=1.0,
@@ -301,7 +317,7 @@ class TestAnAsset:
 
     def test_without_a_price_has_no_age_and_no_change(self) -> None:
         health = asset_health(EURUSD, StoredAsset(symbol="EURUSD", last_price=1.1), PAID, WEDNESDAY)
-        assert (health.state, health.as_of, health.age_seconds, health.behind_seconds) == (
+        assert (health.state, health.as_of, health.age_seconds, health.lag_seconds) == (
             "never",
             None,
             None,
@@ -332,11 +348,11 @@ class TestAnAsset:
         saturday = close + 20 * HOUR
         for as_of_ms, behind in ((close - 90_000, 90.0), (close, 0.0), (close + MINUTE, 0.0)):
             stored = refreshed(EURUSD, as_of_ms, saturday)
-            assert asset_health(EURUSD, stored, PAID, saturday).behind_seconds == behind
+            assert asset_health(EURUSD, stored, PAID, saturday).lag_seconds == behind
         assert asset_health(EURUSD, stored, PAID, saturday).market == "closed"
         midnight = WEDNESDAY - 10 * HOUR
         stored = refreshed(BTCUSD, midnight - MINUTE, WEDNESDAY)
-        assert asset_health(BTCUSD, stored, FREE, WEDNESDAY).behind_seconds == 60.0
+        assert asset_health(BTCUSD, stored, FREE, WEDNESDAY).lag_seconds == 60.0
 
     @pytest.mark.parametrize(
         ("frequency_seconds", "on_its_way_ms"), [(300, 30 * MINUTE), (900, 30 * MINUTE), (3600, 120 * MINUTE)]
@@ -350,19 +366,19 @@ class TestAnAsset:
             asked = CoveredInterval(
                 begin, WEDNESDAY - on_its_way_ms - late_ms, IntervalState.ASKED, WEDNESDAY
             )
-            stored = structs.replace(refreshed(asset, WEDNESDAY, WEDNESDAY), spans=(asked,))
+            stored = structs.replace(refreshed(asset, WEDNESDAY, WEDNESDAY), coverage=(asked,))
             assert (asset_health(asset, stored, PAID, WEDNESDAY).complete == 1.0) is complete
 
     def test_of_a_plan_of_ended_days_waits_for_nothing_that_is_on_its_way(self) -> None:
         midnight = WEDNESDAY - 10 * HOUR
         asked = CoveredInterval(midnight - 3 * HOUR, midnight - HOUR, IntervalState.ASKED, midnight)
-        stored = structs.replace(refreshed(BTCUSD, midnight, WEDNESDAY), spans=(asked,))
+        stored = structs.replace(refreshed(BTCUSD, midnight, WEDNESDAY), coverage=(asked,))
         health = asset_health(BTCUSD, stored, FREE, WEDNESDAY)
         assert (health.complete, health.complete_since) == (0.666667, iso(midnight - 3 * HOUR))
 
     def test_that_keeps_no_bars_has_none_to_be_complete(self) -> None:
         asked = CoveredInterval(WEDNESDAY - HOUR, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        stored = structs.replace(refreshed(BTCUSD, WEDNESDAY, WEDNESDAY), spans=(asked,))
+        stored = structs.replace(refreshed(BTCUSD, WEDNESDAY, WEDNESDAY), coverage=(asked,))
         health = asset_health(structs.replace(BTCUSD, bars=False), stored, PAID, WEDNESDAY)
         assert (health.complete, health.complete_since) == (None, None)
 
@@ -424,10 +440,10 @@ class TestMetrics:
         }
         assert alerts_of(at, Config(), []) == []
         assert alerts_of(beyond, Config(), []) == [
-            Alert("batch.priority.success_rate", 89.9, 90.0, "critical"),
-            Alert("batch.priority.latency_ms", 30_001.0, 30_000.0, "warning"),
-            Alert("queue.size", 501.0, 500.0, "warning"),
-            Alert("api.rate_limit_waits", 11.0, 10.0, "warning"),
+            Alert(Metric.SUCCESS_RATE, 89.9, 90.0, Severity.CRITICAL),
+            Alert(Metric.LATENCY, 30_001.0, 30_000.0, Severity.WARNING),
+            Alert(Metric.QUEUE_SIZE, 501.0, 500.0, Severity.WARNING),
+            Alert(Metric.WAITS, 11.0, 10.0, Severity.WARNING),
         ]
 
     @pytest.mark.parametrize(
@@ -452,7 +468,7 @@ class TestMetrics:
         assert [alert.severity for alert in alerts_of(metrics, Config(), cycles)] == [severity]
 
     def test_the_share_of_fresh_assets_counts_those_that_are_due(self) -> None:
-        states = ["fresh", "due", "stale", "never", "failed", "fresh"]
+        states = list(map(AssetState, ["fresh", "due", "stale", "never", "failed", "fresh"]))
         stored = refreshed(EURUSD, WEDNESDAY, WEDNESDAY)
         one = asset_health(EURUSD, stored, PAID, WEDNESDAY)
         assert fresh_percent([structs.replace(one, state=state) for state in states]) == 50.0
@@ -513,8 +529,8 @@ class TestThePlan:
 class TestTheLastCycles:
     def test_are_five_of_each_command_the_newest_first(self) -> None:
         cycles = {
-            RUN_PRIORITY: [cycle(n * MINUTE) for n in range(6)],
-            RUN_QUEUE: [cycle(90_240, refreshed=1, failed=2, fresh=3, calls=4)],
+            Command.RUN_PRIORITY: [cycle(n * MINUTE) for n in range(6)],
+            Command.RUN_QUEUE: [cycle(90_240, refreshed=1, failed=2, fresh=3, calls=4)],
         }
         shown = cycles_of(cycles, WEDNESDAY)
         ages = [(one["command"], one["age_seconds"]) for one in shown]
@@ -542,8 +558,8 @@ class TestTheLastCycles:
 class TestAJob:
     def test_that_has_not_ended_is_running_until_its_bound_and_then_has_died(self) -> None:
         started = job(last_started_ms=WEDNESDAY, last_finished_ms=WEDNESDAY - 1)
-        assert job_health(RUN_QUEUE, started, ENABLED, WEDNESDAY + 89_000).last_result == "running"
-        assert job_health(RUN_QUEUE, started, ENABLED, WEDNESDAY + 90_000).last_result == "died"
+        assert job_health(Command.RUN_QUEUE, started, ENABLED, WEDNESDAY + 89_000).last_result == "running"
+        assert job_health(Command.RUN_QUEUE, started, ENABLED, WEDNESDAY + 90_000).last_result == "died"
 
     @pytest.mark.parametrize(("max_cycle_seconds", "bound_seconds"), [(10, 90), (300, 330)])
     def test_has_the_bound_of_its_configuration_but_at_least_a_minute_and_a_half(
@@ -554,16 +570,16 @@ class TestAJob:
         )
         started = job(last_finished_ms=None)
         now_ms = WEDNESDAY + bound_seconds * 1000
-        assert job_health(RUN_QUEUE, started, config, now_ms - 1).last_result == "running"
-        assert job_health(RUN_QUEUE, started, config, now_ms).last_result == "died"
+        assert job_health(Command.RUN_QUEUE, started, config, now_ms - 1).last_result == "running"
+        assert job_health(Command.RUN_QUEUE, started, config, now_ms).last_result == "died"
 
     def test_that_ended_within_the_millisecond_of_its_start_has_ended(self) -> None:
-        assert job_health(RUN_QUEUE, job(), ENABLED, WEDNESDAY).last_result == "ok"
+        assert job_health(Command.RUN_QUEUE, job(), ENABLED, WEDNESDAY).last_result == "ok"
 
     def test_that_never_started_is_expected_when_cron_would_start_it(self) -> None:
         never = job(last_started_ms=None, last_finished_ms=None, last_result=None)
-        assert job_health(RUN_PRIORITY, never, ENABLED, WEDNESDAY + MINUTE) == JobHealth(
-            id=RUN_PRIORITY,
+        assert job_health(Command.RUN_PRIORITY, never, ENABLED, WEDNESDAY + MINUTE) == JobHealth(
+            id=Command.RUN_PRIORITY,
             name="refresh the priority assets",
             trigger="every 5 minutes",
             last_started=None,
@@ -577,13 +593,13 @@ class TestAJob:
     @pytest.mark.parametrize(
         ("command", "minutes", "trigger"),
         [
-            (RUN_PRIORITY, 15, "every 15 minutes"),
-            (RUN_QUEUE, 1, "every minute"),
-            (ENQUEUE_SECONDARY, 30, "every 30 minutes"),
+            (Command.RUN_PRIORITY, 15, "every 15 minutes"),
+            (Command.RUN_QUEUE, 1, "every minute"),
+            (Command.ENQUEUE_SECONDARY, 30, "every 30 minutes"),
         ],
     )
     def test_that_starts_by_its_rhythm_is_expected_an_interval_later(
-        self, command: str, minutes: int, trigger: str
+        self, command: Command, minutes: int, trigger: str
     ) -> None:
         config = Config(priority_assets=(EURUSD,), batch=BatchSettings(interval_minutes=15))
         interval_ms = minutes * MINUTE
@@ -595,42 +611,44 @@ class TestAJob:
 
     def test_that_missed_starts_is_expected_at_the_next_one_of_its_rhythm(self) -> None:
         starts = (WEDNESDAY - 10 * MINUTE, WEDNESDAY - 5 * MINUTE, WEDNESDAY)
-        health = job_health(RUN_PRIORITY, job(starts_ms=starts), ENABLED, WEDNESDAY + 118 * MINUTE)
+        health = job_health(Command.RUN_PRIORITY, job(starts_ms=starts), ENABLED, WEDNESDAY + 118 * MINUTE)
         assert health.next_run == iso(WEDNESDAY + 120 * MINUTE)
 
 
 class TestProblems:
     def test_cron_that_has_stopped_starting_us(self) -> None:
         late = job(last_started_ms=WEDNESDAY - 16 * MINUTE)
-        (problem,) = problems_of([], {**JOBS, RUN_PRIORITY: late}, [], EMPTY, ENABLED, WEDNESDAY)
+        (problem,) = problems_of(
+            Situation([], {**JOBS, Command.RUN_PRIORITY: late}, [], EMPTY, ENABLED, WEDNESDAY)
+        )
         assert problem.message == "run-priority was last started 16 min ago, it should be every 5 min"
         assert problem.severity == "critical"
 
     def test_cron_that_is_three_intervals_late_has_not_stopped_yet(self) -> None:
         late = job(last_started_ms=WEDNESDAY - 15 * MINUTE)
-        assert problems_of([], {**JOBS, RUN_PRIORITY: late}, [], EMPTY, ENABLED, WEDNESDAY) == []
+        assert problems(jobs={**JOBS, Command.RUN_PRIORITY: late}) == []
         later = job(last_started_ms=WEDNESDAY - 15 * MINUTE - 1)
-        assert problems_of([], {**JOBS, RUN_PRIORITY: later}, [], EMPTY, ENABLED, WEDNESDAY) != []
+        assert problems(jobs={**JOBS, Command.RUN_PRIORITY: later}) != []
 
     def test_nobody_starts_a_sandbox_by_cron(self) -> None:
         config = Config(priority_assets=(EURUSD,), secondary_assets=(BTCUSD,), sandbox=True)
         long_ago = job(last_started_ms=WEDNESDAY - 24 * HOUR)
         waiting = structs.replace(EMPTY, size=3)
-        assert problems_of([], dict.fromkeys(JOBS, long_ago), [], waiting, config, WEDNESDAY) == []
+        assert problems(jobs=dict.fromkeys(JOBS, long_ago), queue=waiting, config=config) == []
 
     @pytest.mark.parametrize(
         ("command", "result", "words", "severity"),
         [
-            (RUN_PRIORITY, "failed", "the last run-priority failed: no key", "critical"),
-            (RUN_PRIORITY, "stopped", "the last run-priority was cut short: no key", "warning"),
-            (ENQUEUE_SECONDARY, "failed", "the last enqueue-secondary failed: no key", "warning"),
+            (Command.RUN_PRIORITY, "failed", "the last run-priority failed: no key", "critical"),
+            (Command.RUN_PRIORITY, "stopped", "the last run-priority was cut short: no key", "warning"),
+            (Command.ENQUEUE_SECONDARY, "failed", "the last enqueue-secondary failed: no key", "warning"),
         ],
     )
     def test_a_command_that_ended_with_an_error(
-        self, command: str, result: str, words: str, severity: str
+        self, command: Command, result: str, words: str, severity: str
     ) -> None:
         jobs = {**JOBS, command: job(last_result=result, last_error="no key")}
-        (problem,) = problems_of([], jobs, [], EMPTY, ENABLED, WEDNESDAY)
+        (problem,) = problems(jobs=jobs)
         assert (problem.message, problem.severity) == (words, severity)
 
     @pytest.mark.parametrize(
@@ -645,31 +663,35 @@ class TestProblems:
     def test_secondary_assets_that_nobody_queues(
         self, last_started_ms: int | None, known_since_ms: int, said: str | None
     ) -> None:
-        jobs = {**JOBS, ENQUEUE_SECONDARY: job(last_started_ms=last_started_ms)}
+        jobs = {**JOBS, Command.ENQUEUE_SECONDARY: job(last_started_ms=last_started_ms)}
         config = Config(priority_assets=(EURUSD,), secondary_assets=(structs.replace(EURUSD, symbol="X"),))
-        found = problems_of([], jobs, [], EMPTY, config, WEDNESDAY, known_since_ms)
+        found = problems(jobs=jobs, config=config, known_since_ms=known_since_ms)
         assert [problem.message for problem in found] == ([said] if said else [])
 
     def test_dead_letters_with_their_last_error(self) -> None:
         queue = structs.replace(EMPTY, dead=1)
         letter = DeadLetter("ETHUSDT", Lane.MEDIUM, 3, WEDNESDAY, "Ticker not found.")
-        (problem,) = problems_of([], JOBS, [letter], queue, ENABLED, WEDNESDAY)
+        (problem,) = problems(dead=[letter], queue=queue)
         assert problem.message == "1 dead letter, the latest: ETHUSDT (Ticker not found.)"
 
     def test_priority_assets_get_a_line_each_and_others_alike_share_one(self) -> None:
-        failed = StoredAsset(symbol="x", sync_status="no_data", status_at_ms=1, error_message="nothing there")
+        failed = StoredAsset(
+            symbol="x", sync_status=Status.NO_DATA, status_at_ms=1, error_message="nothing there"
+        )
         assets = [
             asset_health(structs.replace(EURUSD, symbol=f"S{n}", priority=priority), failed, PAID, WEDNESDAY)
             for n, priority in enumerate([AssetPriority.CRITICAL] + [AssetPriority.LOW] * 5)
         ]
-        assert [problem.message for problem in problems_of_assets(assets)] == [
+        assert [problem.message for problem in list(assets_not_well(of_assets(assets)))] == [
             "S0: no data (nothing there)",
             "S1, S2, S3 and 2 more: no data (nothing there)",
         ]
 
     def test_the_gravest_first(self) -> None:
         failed = job(last_result="failed", last_error="no key", last_started_ms=None)
-        problems = problems_of([], {**JOBS, RUN_PRIORITY: failed}, [], EMPTY, ENABLED, WEDNESDAY)
+        problems = problems_of(
+            Situation([], {**JOBS, Command.RUN_PRIORITY: failed}, [], EMPTY, ENABLED, WEDNESDAY)
+        )
         assert [problem.severity for problem in problems] == ["critical", "warning"]
 
     def test_assets_that_nobody_registered(self) -> None:
@@ -677,13 +699,13 @@ class TestProblems:
         secondary = structs.replace(EURUSD, symbol="GBPUSD", priority=AssetPriority.LOW)
         unknown = [asset_health(asset, None, PAID, WEDNESDAY) for asset in (gold, secondary)]
         for assets, severity in ((unknown, "critical"), (unknown[1:], "warning")):
-            (problem,) = problems_of(assets, JOBS, [], EMPTY, ENABLED, WEDNESDAY)
+            (problem,) = problems(assets=assets)
             assert (problem.severity, problem.hint) == (severity, "run assetbatch init")
         assert problem.message == "GBPUSD: not registered in the database"
 
     def test_a_queue_run_that_failed(self) -> None:
-        jobs = {**JOBS, RUN_QUEUE: job(last_result="failed", last_error="the disk is full")}
-        (problem,) = problems_of([], jobs, [], EMPTY, ENABLED, WEDNESDAY)
+        jobs = {**JOBS, Command.RUN_QUEUE: job(last_result="failed", last_error="the disk is full")}
+        (problem,) = problems(jobs=jobs)
         assert (problem.message, problem.severity) == (
             "the last run-queue failed: the disk is full",
             "warning",
@@ -691,8 +713,8 @@ class TestProblems:
 
     def test_work_that_waits_for_a_run_queue_that_is_not_started(self) -> None:
         waiting = structs.replace(EMPTY, size=3)
-        jobs = {**JOBS, RUN_QUEUE: job(last_started_ms=WEDNESDAY - 11 * MINUTE)}
-        (problem,) = problems_of([], jobs, [], waiting, ENABLED, WEDNESDAY)
+        jobs = {**JOBS, Command.RUN_QUEUE: job(last_started_ms=WEDNESDAY - 11 * MINUTE)}
+        (problem,) = problems(jobs=jobs, queue=waiting)
         assert problem.message == "3 items in the queue, and run-queue was last started 11 min ago"
 
     @pytest.mark.parametrize(
@@ -711,47 +733,52 @@ class TestProblems:
     def test_work_waits_in_vain_after_ten_minutes_without_a_start(
         self, last_started_ms: int | None, size: int, said: str | None
     ) -> None:
-        jobs = {**JOBS, RUN_QUEUE: job(last_started_ms=last_started_ms)}
-        found = problems_of([], jobs, [], structs.replace(EMPTY, size=size), ENABLED, WEDNESDAY)
+        jobs = {**JOBS, Command.RUN_QUEUE: job(last_started_ms=last_started_ms)}
+        found = problems(jobs=jobs, queue=structs.replace(EMPTY, size=size))
         assert [problem.message for problem in found] == ([said] if said else [])
 
     def test_nothing_is_said_of_secondary_assets_where_there_are_none_or_nothing_is_known_yet(self) -> None:
-        jobs = {**JOBS, ENQUEUE_SECONDARY: job(last_started_ms=None)}
-        assert problems_of([], jobs, [], EMPTY, ENABLED, WEDNESDAY, WEDNESDAY - 20 * HOUR) == []
+        jobs = {**JOBS, Command.ENQUEUE_SECONDARY: job(last_started_ms=None)}
+        assert problems(jobs=jobs, known_since_ms=WEDNESDAY - 20 * HOUR) == []
         config = Config(priority_assets=(EURUSD,), secondary_assets=(BTCUSD,))
-        assert problems_of([], jobs, [], EMPTY, config, WEDNESDAY) == []
+        assert problems(jobs=jobs, config=config) == []
 
     def test_what_is_fresh_due_or_was_never_fetched_is_no_problem(self) -> None:
         one = asset_health(EURUSD, refreshed(EURUSD, WEDNESDAY, WEDNESDAY), PAID, WEDNESDAY)
-        well = [structs.replace(one, state=state) for state in ("fresh", "due", "never")]
-        assert problems_of_assets(well) == []
+        well = [
+            structs.replace(one, state=state)
+            for state in (AssetState.FRESH, AssetState.DUE, AssetState.NEVER)
+        ]
+        assert list(assets_not_well(of_assets(well))) == []
 
     def test_what_comes_after_an_asset_that_is_well_is_named_all_the_same(self) -> None:
         well = asset_health(EURUSD, refreshed(EURUSD, WEDNESDAY, WEDNESDAY), PAID, WEDNESDAY)
-        failed = structs.replace(well, symbol="GBPUSD", state="failed", error="HTTP 503")
-        (problem,) = problems_of([well, failed], JOBS, [], EMPTY, ENABLED, WEDNESDAY)
+        failed = structs.replace(well, symbol="GBPUSD", state=AssetState.FAILED, error="HTTP 503")
+        (problem,) = problems(assets=[well, failed])
         assert (problem.message, problem.severity) == ("GBPUSD: failed (HTTP 503)", "warning")
 
     def test_a_stale_priority_asset_is_critical_with_the_age_of_its_price_and_the_reason(self) -> None:
         critical = structs.replace(EURUSD, priority=AssetPriority.CRITICAL)
         then = WEDNESDAY - 3 * HOUR
         asset = asset_health(critical, refreshed(critical, then, then), PAID, WEDNESDAY)
-        assert problems_of_assets([asset]) == [
-            Problem("EURUSD: stale, its price is 3 h old (refreshed 3 h ago)", None, "critical")
+        assert list(assets_not_well(of_assets([asset]))) == [
+            Problem("EURUSD: stale, its price is 3 h old (refreshed 3 h ago)", None, Severity.CRITICAL)
         ]
 
     def test_what_failed_without_a_word_is_named_by_its_state_alone(self) -> None:
-        failed = StoredAsset(symbol="x", sync_status="not_found", status_at_ms=1)
+        failed = StoredAsset(symbol="x", sync_status=Status.NOT_FOUND, status_at_ms=1)
         asset = asset_health(EURUSD, failed, PAID, WEDNESDAY)
-        assert problems_of_assets([asset]) == [Problem("EURUSD: not found")]
+        assert list(assets_not_well(of_assets([asset]))) == [Problem("EURUSD: not found")]
 
     def test_no_start_is_missed_where_priority_is_switched_off(self) -> None:
-        jobs = {**JOBS, RUN_PRIORITY: job(last_started_ms=None)}
-        assert problems_of([], jobs, [], EMPTY, Config(), WEDNESDAY) == []
+        jobs = {**JOBS, Command.RUN_PRIORITY: job(last_started_ms=None)}
+        assert problems(jobs=jobs, config=Config()) == []
 
     def test_the_verdict_is_that_of_the_gravest(self) -> None:
         assert verdict([], []) == "healthy"
         assert verdict([Problem("x")], []) == "degraded"
-        assert verdict([Problem("x"), Problem("y", None, "critical")], []) == "unhealthy"
-        assert verdict([], [Alert("queue.size", 2.0, 1.0, "warning")]) == "degraded"
-        assert verdict([Problem("x")], [Alert("rate", 2.0, 1.0, "critical")]) == "unhealthy"
+        assert verdict([Problem("x"), Problem("y", None, Severity.CRITICAL)], []) == "unhealthy"
+        assert verdict([], [Alert(Metric.QUEUE_SIZE, 2.0, 1.0, Severity.WARNING)]) == "degraded"
+        assert (
+            verdict([Problem("x")], [Alert(Metric.SUCCESS_RATE, 2.0, 1.0, Severity.CRITICAL)]) == "unhealthy"
+        )

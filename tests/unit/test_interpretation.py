@@ -129,8 +129,8 @@ class TestWhatTheLedgerLearns:
     def test_of_elements_before_the_stretch_nothing_and_of_those_within_it_all(self) -> None:
         start_ms, odd_ms = self.START + 10 * BAR_MS, self.START + 20 * BAR_MS
         answer = self.without(20, 20, faulty_ms=(odd_ms,))
-        spans = coverage_of(Market.CRYPTO, answer, (), start_ms, self.END, self.NOW)
-        assert [(span.start_ms, span.end_ms, span.state) for span in spans] == [
+        coverage = coverage_of(Market.CRYPTO, answer, (), start_ms, self.END, self.NOW)
+        assert [(span.start_ms, span.end_ms, span.state) for span in coverage] == [
             (start_ms, odd_ms, IntervalState.ASKED),
             (odd_ms, odd_ms + BAR_MS, IntervalState.FAILED),
             (odd_ms + BAR_MS, self.END, IntervalState.ASKED),
@@ -150,21 +150,21 @@ class TestWhatTheLedgerLearns:
         self, field: str, fault: IntervalFault | None
     ) -> None:
         slot_ms = self.START + 3 * BAR_MS
-        spans = self.told(self.without(3, 3, **{field: (slot_ms,)}))
-        assert [(span.start_ms, span.end_ms, span.state, span.fault) for span in spans] == [
+        coverage = self.told(self.without(3, 3, **{field: (slot_ms,)}))
+        assert [(span.start_ms, span.end_ms, span.state, span.fault) for span in coverage] == [
             (self.START, slot_ms, IntervalState.ASKED, None),
             (slot_ms, slot_ms + BAR_MS, IntervalState.FAILED, fault),
             (slot_ms + BAR_MS, self.END, IntervalState.ASKED, None),
         ]
-        assert spans[1].error
+        assert coverage[1].error
 
     def test_neighbours_that_failed_alike_are_one(self) -> None:
         odd = tuple(self.START + step * BAR_MS for step in (3, 4, 5))
         assert len(self.told(self.without(3, 5, misplaced_ms=odd))) == 3
 
     def test_with_elements_that_cannot_be_placed_every_slot_without_a_bar_has_failed(self) -> None:
-        spans = self.told(self.without(3, 4, unplaced=1))
-        assert [(span.start_ms, span.end_ms, span.error) for span in spans if span.error] == [
+        coverage = self.told(self.without(3, 4, unplaced=1))
+        assert [(span.start_ms, span.end_ms, span.error) for span in coverage if span.error] == [
             (
                 self.START + 3 * BAR_MS,
                 self.START + 5 * BAR_MS,
@@ -198,15 +198,15 @@ class TestWhatTheLedgerLearns:
         before = CoveredInterval(
             *came, IntervalState.FAILED, self.NOW, "any words", IntervalFault.UNCONFIRMED
         )
-        spans = self.told(self.without(120, 199), [before])
-        assert [(s.start_ms, s.end_ms) for s in spans if s.state is IntervalState.FAILED] == [
+        coverage = self.told(self.without(120, 199), [before])
+        assert [(s.start_ms, s.end_ms) for s in coverage if s.state is IntervalState.FAILED] == [
             (self.START + 150 * BAR_MS, self.START + 200 * BAR_MS)
         ]
 
     def test_a_failed_call_in_between_is_no_confirmation(self) -> None:
         before = [CoveredInterval(self.START, self.END, IntervalState.FAILED, self.NOW, "503")]
-        spans = self.told(self.without(100, 149), before)
-        assert [span.fault for span in spans] == [None, IntervalFault.UNCONFIRMED, None]
+        coverage = self.told(self.without(100, 149), before)
+        assert [span.fault for span in coverage] == [None, IntervalFault.UNCONFIRMED, None]
 
     @pytest.mark.parametrize(("first", "last"), [(0, 99), (200, 287)])
     def test_less_than_a_day_at_an_end_is_believed(self, first: int, last: int) -> None:
@@ -260,16 +260,16 @@ class TestWhatTheLedgerLearns:
         after_ms = hole_ms + steps * BAR_MS
         bars = [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (hole_ms - BAR_MS, after_ms)]
         answer = answered(BarsCall(self.WORK, hole_ms - BAR_MS, after_ms), bars)
-        spans = coverage_of(Market.METAL, answer, (), hole_ms - BAR_MS, after_ms + BAR_MS, self.NOW)
-        assert (IntervalFault.UNCONFIRMED in {span.fault for span in spans}) is doubted
+        coverage = coverage_of(Market.METAL, answer, (), hole_ms - BAR_MS, after_ms + BAR_MS, self.NOW)
+        assert (IntervalFault.UNCONFIRMED in {span.fault for span in coverage}) is doubted
 
     def test_a_day_without_any_at_an_end_is_doubted_and_a_bar_less_is_not(self) -> None:
         end_ms = self.END + BAR_MS
         call = BarsCall(self.WORK, self.START, end_ms - 1)
         for last_step, doubted in ((0, True), (1, False)):
             answer = answered(call, slots(*range(last_step + 1)))
-            spans = coverage_of(Market.CRYPTO, answer, (), self.START, end_ms, self.NOW)
-            assert (spans[-1].fault is IntervalFault.UNCONFIRMED) is doubted
+            coverage = coverage_of(Market.CRYPTO, answer, (), self.START, end_ms, self.NOW)
+            assert (coverage[-1].fault is IntervalFault.UNCONFIRMED) is doubted
 
     def test_a_faulty_bar_at_the_end_of_a_page_is_not_taken_for_the_next_pages(self) -> None:
         bar_ms = self.START + 2 * BAR_MS
@@ -290,12 +290,12 @@ class TestPages:
     KNOWN = Entitlements(end_of_day=False)
 
     def page(
-        self, to_ms: int, before: Page | None = None, spans: Sequence[CoveredInterval] = (), **other: Any
+        self, to_ms: int, before: Page | None = None, coverage: Sequence[CoveredInterval] = (), **other: Any
     ) -> Findings:
         """What a page is found to mean whose last bar ends at a moment."""
         bars = [Bar(to_ms - BAR_MS, 1.0, 1.0, 1.0, 1.0)] if to_ms > self.START else []
         answer = answered(self.CALL, bars, **{"next_url": "next", **other})
-        stored = {"BTCUSD": StoredAsset(symbol="BTCUSD", spans=tuple(spans))}
+        stored = {"BTCUSD": StoredAsset(symbol="BTCUSD", coverage=tuple(coverage))}
         return bars_findings(self.CALL, self.WORK, before, answer, stored, self.KNOWN, self.NOW)
 
     def test_a_further_page_leaves_the_work_waiting(self) -> None:
@@ -322,7 +322,7 @@ class TestPages:
         (result,) = findings.results
         assert (result.status, result.final, result.answers) == (Status.FAILED, False, 0)
         assert result.error == "the provider's pages lead nowhere: page 2 brought nothing"
-        last = findings.spans["BTCUSD"][-1]
+        last = findings.coverage["BTCUSD"][-1]
         assert (last.start_ms, last.end_ms, last.state) == (reached_ms, self.END, IntervalState.FAILED)
 
     def test_pages_that_bring_too_little_fail(self) -> None:
@@ -348,11 +348,11 @@ class TestPages:
             assert page is not None
             findings = unended_findings(self.WORK, page)
             assert [result.status for result in findings.results] == [Status.FAILED] * fails
-            assert bool(findings.spans) is fails
+            assert bool(findings.coverage) is fails
 
     def test_what_was_known_before_is_no_progress(self) -> None:
         known = [CoveredInterval(self.START, self.START + 3 * HOUR_MS, IntervalState.ASKED, self.NOW)]
-        page = self.page(self.START + 2 * HOUR_MS, spans=known).next_page
+        page = self.page(self.START + 2 * HOUR_MS, coverage=known).next_page
         assert page is not None
         assert unended_findings(self.WORK, page).results
 
@@ -491,8 +491,8 @@ class TestWhatARefusalMeans:
         now_ms: int = NOW,
         fault: Fault = Fault.ITEM,
     ) -> Findings:
-        spans = endpoint_of(call).refused_intervals(call, page, refusal, now_ms)
-        return refusal_findings(call, call.work, refusal, fault, spans=spans)
+        coverage = endpoint_of(call).refused_intervals(call, page, refusal, now_ms)
+        return refusal_findings(call, call.work, refusal, fault, coverage=coverage)
 
     @pytest.mark.parametrize("kind", list(RefusalKind))
     def test_all_work_of_the_call_gets_its_consequence(self, kind: RefusalKind) -> None:
@@ -500,32 +500,32 @@ class TestWhatARefusalMeans:
         (result,) = findings.results
         expected = CONSEQUENCES[kind]
         assert (result.status, result.final, result.error) == (expected.status, expected.final, "why")
-        spans = (
+        coverage = (
             [CoveredInterval(MIDNIGHT - DAY_MS, MIDNIGHT, expected.span, self.NOW, "why")]
             if expected.span
             else []
         )
-        assert findings.spans == ({"BTCUSD": spans} if spans else {})
+        assert findings.coverage == ({"BTCUSD": coverage} if coverage else {})
 
     def test_only_what_pages_have_not_brought_has_failed(self) -> None:
         answer = answered(self.PAST, [])
         page = Page(self.PAST, answer, MIDNIGHT - HOUR_MS, [], 1, MIDNIGHT - DAY_MS, self.NOW)
         findings = self.found(self.PAST, page=page)
-        (span,) = findings.spans["BTCUSD"]
+        (span,) = findings.coverage["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT - HOUR_MS, MIDNIGHT)
 
     def test_an_asset_that_keeps_no_bars_has_no_ledger_to_learn_of_it(self) -> None:
         work = (Work(msgspec.structs.replace(BTCUSD, bars=False)),)
         call = BarsCall(work, self.PAST.start_ms, self.PAST.end_ms)
-        assert self.found(call).spans == {}
+        assert self.found(call).coverage == {}
 
     def test_a_range_in_which_no_bar_has_ended_has_nothing_that_failed(self) -> None:
         call = BarsCall((Work(BTCUSD),), MIDNIGHT, MIDNIGHT + 59_999)
-        assert self.found(call, now_ms=MIDNIGHT + 60_000).spans == {}
+        assert self.found(call, now_ms=MIDNIGHT + 60_000).coverage == {}
 
     def test_a_range_failed_from_the_bar_in_which_it_begins(self) -> None:
         call = BarsCall((Work(BTCUSD),), MIDNIGHT + 1, MIDNIGHT + HOUR_MS)
-        (span,) = self.found(call).spans["BTCUSD"]
+        (span,) = self.found(call).coverage["BTCUSD"]
         assert (span.start_ms, span.end_ms) == (MIDNIGHT, MIDNIGHT + HOUR_MS)
 
     @pytest.mark.parametrize("answers", [0, 3])
@@ -545,7 +545,7 @@ class TestWhatARefusalMeans:
 
     def test_a_call_for_prices_leaves_the_ledger_alone(self) -> None:
         findings = self.found(SnapshotCall(WORK))
-        assert findings.spans == {}
+        assert findings.coverage == {}
 
 
 class TestWhatBarsMean:
@@ -589,7 +589,7 @@ class TestWhatBarsMean:
     def test_an_asset_that_keeps_no_bars_gets_its_price_only(self) -> None:
         asset = msgspec.structs.replace(BTCUSD, bars=False)
         findings = self.found(answered(self.CALL, slots(0, start_ms=MIDNIGHT)), asset)
-        assert (findings.bars, findings.spans) == ({}, {})
+        assert (findings.bars, findings.coverage) == ({}, {})
         assert [(result.status, result.bars) for result in findings.results] == [(Status.SUCCESS, 0)]
 
     def test_refused_bars_are_counted(self) -> None:
@@ -616,7 +616,7 @@ class TestWhatBarsMean:
         call = BarsCall(work, MIDNIGHT, self.NOW - 1)
         findings = bars_findings(call, work, None, answered(call, []), {}, known, self.NOW)
         too_old = [
-            span for span in findings.spans.get("BTCUSD", ()) if span.state is IntervalState.NOT_IN_PLAN
+            span for span in findings.coverage.get("BTCUSD", ()) if span.state is IntervalState.NOT_IN_PLAN
         ]
         assert (
             too_old

@@ -18,8 +18,8 @@ from assetbatch.domain.market_hours import (
     last_open,
     new_york_zone,
     next_open,
+    open_intervals,
     open_ms_between,
-    open_spans,
     sessions,
     start_of_day,
     to_ms,
@@ -212,24 +212,24 @@ class TestAnyMarket:
 class TestOpenSpans:
     def test_nights_between_weekdays_are_no_border(self) -> None:
         start, end = new_york("2026-01-11 17:00"), new_york("2026-01-16 17:00")
-        assert open_spans(Market.FOREX, start - HOUR_MS, end + HOUR_MS) == [(start, end)]
+        assert open_intervals(Market.FOREX, start - HOUR_MS, end + HOUR_MS) == [(start, end)]
 
     def test_a_metals_break_is_one(self) -> None:
         start, end = new_york("2026-01-12 16:00"), new_york("2026-01-12 20:00")
-        assert open_spans(Market.METAL, start, end) == [
+        assert open_intervals(Market.METAL, start, end) == [
             (start, start + HOUR_MS),
             (start + 2 * HOUR_MS, end),
         ]
 
     def test_begin_with_the_second_session_of_a_day_whose_first_is_over(self) -> None:
         start, end = new_york("2026-01-12 17:30"), new_york("2026-01-12 20:00")
-        assert open_spans(Market.METAL, start, end) == [(start + HOUR_MS // 2, end)]
+        assert open_intervals(Market.METAL, start, end) == [(start + HOUR_MS // 2, end)]
 
     @given(MARKETS, moments(), st.integers(-HOUR_MS, 10 * 24 * HOUR_MS))
     def test_are_apart_within_the_range_and_all_of_its_open_time(
         self, market: Market, start_ms: int, length_ms: int
     ) -> None:
-        found = open_spans(market, start_ms, start_ms + length_ms)
+        found = open_intervals(market, start_ms, start_ms + length_ms)
         assert sum(end - start for start, end in found) == open_ms_between(
             market, start_ms, start_ms + length_ms
         )

@@ -23,6 +23,7 @@ from assetbatch.domain.metrics import (
     measure,
     step_ms,
 )
+from assetbatch.domain.records import Command
 from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
 
@@ -37,7 +38,7 @@ def report(symbol: str, status: Status = Status.SUCCESS, age_seconds: float | No
 
 def cycle(**changes: Any) -> CycleResult:
     plain: dict[str, Any] = {
-        "command": "run_priority",
+        "command": Command.RUN_PRIORITY,
         "cycle_id": "c",
         "result": "ok",
         "started_ms": NOON - 1200,
@@ -105,14 +106,14 @@ def test_everything_that_is_counted_has_its_own_counter() -> None:
 
 
 def test_only_priority_assets_have_a_series_of_their_ages() -> None:
-    points = measured_of(cycle(command="run_queue", assets=[report("XAUUSD", age_seconds=61.2)])).points
+    points = measured_of(cycle(command=Command.RUN_QUEUE, assets=[report("XAUUSD", age_seconds=61.2)])).points
     assert [point.metric for point in points] == [QUEUE_LATENCY]
 
 
 def test_the_latency_is_that_of_the_command_and_enqueueing_has_none() -> None:
-    (point,) = measured_of(cycle(command="run_queue")).points
+    (point,) = measured_of(cycle(command=Command.RUN_QUEUE)).points
     assert point == Point(QUEUE_LATENCY, NOON, 1200, "max")
-    assert measured_of(cycle(command="enqueue_secondary")).points == ()
+    assert measured_of(cycle(command=Command.ENQUEUE_SECONDARY)).points == ()
 
 
 def test_ages_are_those_of_the_first_hundred_assets_each_in_its_own_series() -> None:

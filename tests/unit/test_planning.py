@@ -22,13 +22,14 @@ from assetbatch.domain.calls import (
     SnapshotCall,
     choose_calls,
 )
-from assetbatch.domain.coverage import open_stretches, record
-from assetbatch.domain.due import Verdict, assess, behind, expected_next_start
+from assetbatch.domain.coverage import record, unanswered
+from assetbatch.domain.due import Verdict, assess, bars_lag, expected_next_start
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
 from assetbatch.domain.market_hours import open_ms_between, start_of_day, to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalFault, IntervalState, StoredAsset
 from assetbatch.domain.pauses import FAILED_AGAIN_MS
 from assetbatch.domain.ranges import askable, history_range, latest_range, pages_to_ask
+from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS as DAY
 from assetbatch.domain.work import PAGE_DAYS, PAGE_MS, Work, WorkId, WorkKind, days_range, parse_work_id
 
@@ -90,7 +91,7 @@ def stored(
         last_price=1.0,
         as_of_ms=as_of_ms,
         last_sync_ms=synced_ms,
-        sync_status="success",
+        sync_status=Status.SUCCESS,
         status_at_ms=synced_ms,
         last_bar_ms=last_bar_ms,
     )
@@ -115,7 +116,7 @@ class TestDue:
         before = stored(as_of_ms=close, synced_ms=close + MINUTE)
         verdict = due(EURUSD, before, PAID, SUNDAY)
         assert not verdict.due
-        assert verdict.reason == "complete up to 2026-11-20 22:00 UTC"
+        assert verdict.why.text == "complete up to 2026-11-20 22:00 UTC"
 
     def test_a_close_that_is_missing_is_asked_for_with_doubling_pauses(self) -> None:
         close = new_york("2026-11-20T17:00")
@@ -148,7 +149,7 @@ class TestDue:
         before = stored(as_of_ms=midnight - 3 * HOUR, synced_ms=midnight - HOUR)
         asked = CoveredInterval(midnight - DAY, midnight, IntervalState.ASKED, midnight)
         assert due(EURUSD, before, FREE, WEDNESDAY).due
-        assert not due(EURUSD, msgspec.structs.replace(before, spans=(asked,)), FREE, WEDNESDAY).due
+        assert not due(EURUSD, msgspec.structs.replace(before, coverage=(asked,)), FREE, WEDNESDAY).due
 
     def test_the_free_plan_is_fresh_when_complete_up_to_new_york_midnight(self) -> None:
         midnight = new_york("2026-11-18T00:00")
@@ -163,7 +164,7 @@ class TestDue:
             now = WEDNESDAY + minute * MINUTE
             if due(EURUSD, before, PAID, now).due:
                 asked.append(minute)
-                before = msgspec.structs.replace(before, sync_status="not_found", status_at_ms=now)
+                before = msgspec.structs.replace(before, sync_status=Status.NOT_FOUND, status_at_ms=now)
         assert asked == [5, 20, 40, 80, 160, 320, 640, 1280, 2560, 2560 + 1440]
 
     def test_gold_is_not_due_in_its_daily_break(self) -> None:
@@ -172,17 +173,17 @@ class TestDue:
         assert not due(XAUUSD, before, PAID, in_break).due
 
     @pytest.mark.parametrize(
-        ("status", "pause"), [("not_found", DAY), ("not_entitled", DAY), ("no_data", HOUR)]
+        ("status", "pause"), [(Status.NOT_FOUND, DAY), (Status.NOT_ENTITLED, DAY), (Status.NO_DATA, HOUR)]
     )
     def test_what_the_provider_refused_for_this_asset_is_asked_again_after_a_while(
-        self, status: str, pause: int
+        self, status: Status, pause: int
     ) -> None:
         before = StoredAsset(symbol="EURUSD", sync_status=status, status_at_ms=WEDNESDAY)
         assert not due(EURUSD, before, PAID, WEDNESDAY + pause - 1).due
         assert due(EURUSD, before, PAID, WEDNESDAY + pause).due
 
     def test_what_the_provider_has_no_bars_of_is_asked_again_after_6_hours(self) -> None:
-        before = StoredAsset(symbol="EURUSD", sync_status="no_data", status_at_ms=WEDNESDAY)
+        before = StoredAsset(symbol="EURUSD", sync_status=Status.NO_DATA, status_at_ms=WEDNESDAY)
         assert not due(EURUSD, before, FREE, WEDNESDAY + 6 * HOUR - 1).due
         assert due(EURUSD, before, FREE, WEDNESDAY + 6 * HOUR).due
 
@@ -191,7 +192,7 @@ class TestDue:
             symbol="EURUSD",
             as_of_ms=WEDNESDAY - HOUR,
             last_sync_ms=WEDNESDAY - HOUR,
-            sync_status="failed",
+            sync_status=Status.FAILED,
             status_at_ms=WEDNESDAY - 1,
         )
         assert due(EURUSD, failed, PAID, WEDNESDAY).due
@@ -294,15 +295,15 @@ class TestCalls:
         midnight = new_york("2026-11-18T00:00")
         begin = midnight - 100 * DAY
         hole = midnight - 20 * DAY
-        spans = (
+        coverage = (
             CoveredInterval(begin, hole, IntervalState.ASKED, begin),
             CoveredInterval(hole, hole + DAY, IntervalState.FAILED, WEDNESDAY - FAILED_AGAIN_MS, "HTTP 503"),
             CoveredInterval(hole + DAY, midnight - DAY, IntervalState.ASKED, begin),
         )
-        before = StoredAsset(symbol="BTCUSD", last_bar_ms=midnight - DAY - BAR_MS, spans=spans)
+        before = StoredAsset(symbol="BTCUSD", last_bar_ms=midnight - DAY - BAR_MS, coverage=coverage)
         assert latest_range(BTCUSD, before, FREE, WEDNESDAY) == (hole, midnight)
-        recent = (spans[0], msgspec.structs.replace(spans[1], asked_ms=WEDNESDAY - HOUR), spans[2])
-        before = msgspec.structs.replace(before, spans=recent)
+        recent = (coverage[0], msgspec.structs.replace(coverage[1], asked_ms=WEDNESDAY - HOUR), coverage[2])
+        before = msgspec.structs.replace(before, coverage=recent)
         assert latest_range(BTCUSD, before, FREE, WEDNESDAY) == (midnight - 2 * DAY, midnight)
 
     def test_the_first_range_of_the_queue_looks_whether_the_free_plan_shows_the_running_day(self) -> None:
@@ -323,7 +324,7 @@ class TestThePast:
     KNOWN = StoredAsset(
         symbol="BTCUSD",
         last_bar_ms=new_york("2026-11-17T23:55"),
-        spans=(
+        coverage=(
             CoveredInterval(new_york("2026-01-01"), new_york("2026-03-01"), IntervalState.REQUESTED),
             CoveredInterval(new_york("2026-03-01"), new_york("2026-11-18"), IntervalState.ASKED, 1),
         ),
@@ -355,7 +356,7 @@ class TestThePast:
         assert history_range(work, self.KNOWN, known, WEDNESDAY) == (edge, new_york("2026-02-21"))
         older = page(BTCUSD, date(2026, 1, 1), date(2026, 2, 9))
         verdict = assess(older, self.KNOWN, known, WEDNESDAY)
-        assert (verdict.due, verdict.reason) == (False, "older than the plan's history")
+        assert (verdict.due, verdict.why.text) == (False, "older than the plan's history")
         assert [work.first_day for work in pages_to_ask(BTCUSD, self.KNOWN, known, WEDNESDAY)] == [
             date(2026, 2, 10)
         ]
@@ -369,7 +370,7 @@ class TestThePast:
         assert only_range(calls) == (new_york("2026-02-01"), new_york("2026-02-21") - 1)
 
     def test_a_bar_of_no_use_is_asked_for_again_after_pauses_that_double(self) -> None:
-        start_ms, end_ms = self.KNOWN.spans[0].start_ms, self.KNOWN.spans[0].start_ms + BAR_MS
+        start_ms, end_ms = self.KNOWN.coverage[0].start_ms, self.KNOWN.coverage[0].start_ms + BAR_MS
         for age_ms, pause_ms in (
             (0, FAILED_AGAIN_MS),
             (12 * HOUR, 12 * HOUR),
@@ -380,7 +381,7 @@ class TestThePast:
             faulty = CoveredInterval(
                 start_ms, end_ms, IntervalState.FAILED, asked_ms, "any words", IntervalFault.UNUSABLE_BAR
             )
-            stored = msgspec.structs.replace(self.KNOWN, spans=(faulty,))
+            stored = msgspec.structs.replace(self.KNOWN, coverage=(faulty,))
             assert askable(BTCUSD, stored, start_ms, end_ms, asked_ms + pause_ms - 1) == []
             assert askable(BTCUSD, stored, start_ms, end_ms, asked_ms + pause_ms) == [faulty]
 
@@ -438,7 +439,7 @@ def plannings(
         before[asset.symbol] = StoredAsset(
             symbol=asset.symbol,
             last_bar_ms=draw(st.none() | st.just(midnight - draw(st.integers(1, 90)) * DAY)),
-            spans=tuple(record((), news)),
+            coverage=tuple(record((), news)),
         )
     kinds = draw(
         st.lists(
@@ -533,7 +534,7 @@ class TestEveryPlan:
             assert 0 <= call.end_ms - call.start_ms <= PAGE_MS + HOUR  # a day of 25 hours
             if all(item.kind is WorkKind.HISTORY for item in call.work):
                 asset = call.work[0].asset
-                missing = open_stretches(before[asset.symbol].spans, call.start_ms, call.end_ms + 1)
+                missing = unanswered(before[asset.symbol].coverage, call.start_ms, call.end_ms + 1)
                 assert any(open_ms_between(asset.market, gap.start_ms, gap.end_ms) for gap in missing)
 
     @given(plannings())
@@ -564,22 +565,22 @@ def test_pages_of_the_past_are_due_and_cover_all_that_is_worth_a_call(
 class TestBarsBehind:
     def test_bars_are_behind_when_the_frequency_asks_for_a_finished_one(self) -> None:
         asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        at = msgspec.structs.replace(stored(as_of_ms=WEDNESDAY, synced_ms=WEDNESDAY), spans=(asked,))
-        assert not behind(EURUSD, at, PAID, WEDNESDAY + BAR_MS - 1)
-        assert behind(EURUSD, at, PAID, WEDNESDAY + BAR_MS)
+        at = msgspec.structs.replace(stored(as_of_ms=WEDNESDAY, synced_ms=WEDNESDAY), coverage=(asked,))
+        assert not bars_lag(EURUSD, at, PAID, WEDNESDAY + BAR_MS - 1)
+        assert bars_lag(EURUSD, at, PAID, WEDNESDAY + BAR_MS)
 
     def test_not_while_the_market_is_closed_and_the_last_bar_is_there(self) -> None:
         close = new_york("2026-11-20T17:00")
         asked = CoveredInterval(close - DAY, close, IntervalState.ASKED, close)
-        at = msgspec.structs.replace(stored(as_of_ms=close, synced_ms=close), spans=(asked,))
-        assert not behind(EURUSD, at, PAID, SUNDAY)
+        at = msgspec.structs.replace(stored(as_of_ms=close, synced_ms=close), coverage=(asked,))
+        assert not bars_lag(EURUSD, at, PAID, SUNDAY)
 
     def test_never_where_the_price_comes_from_the_bars_anyway(self) -> None:
-        assert not behind(EURUSD, StoredAsset(symbol="EURUSD"), FREE, WEDNESDAY)
+        assert not bars_lag(EURUSD, StoredAsset(symbol="EURUSD"), FREE, WEDNESDAY)
 
     def test_never_for_an_asset_that_keeps_no_bars(self) -> None:
         priced = Asset(symbol="E", polygon_ticker="C:E", asset_type=AssetType.FOREX, bars=False)
-        assert not behind(priced, StoredAsset(symbol="E"), PAID, WEDNESDAY)
+        assert not bars_lag(priced, StoredAsset(symbol="E"), PAID, WEDNESDAY)
 
 
 class TestHorizon:

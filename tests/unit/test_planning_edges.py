@@ -21,11 +21,12 @@ from assetbatch.domain.calls import (
     choose_calls,
     shares_calls,
 )
-from assetbatch.domain.due import assess, bars_to_queue, behind, expected_next_start
+from assetbatch.domain.due import assess, bars_lag, bars_to_queue, expected_next_start
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.market_hours import new_york_zone, to_ms
 from assetbatch.domain.models import CoveredInterval, IntervalState, StoredAsset
 from assetbatch.domain.ranges import askable, history_range, latest_range, pages_to_ask
+from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work, WorkId, WorkKind, parse_work_id
 
 MINUTE = 60_000
@@ -67,7 +68,7 @@ def stored(as_of_ms: int, synced_ms: int, **other: Any) -> StoredAsset:
         last_price=1.0,
         as_of_ms=as_of_ms,
         last_sync_ms=synced_ms,
-        sync_status="success",
+        sync_status=Status.SUCCESS,
         status_at_ms=synced_ms,
     )
     return structs.replace(plain, **other)
@@ -77,7 +78,7 @@ def due(
     before: StoredAsset | None, now_ms: int, known: Entitlements = PAID, asset: Asset = EURUSD
 ) -> tuple[bool, str]:
     verdict = assess(Work(asset), before, known, now_ms)
-    return verdict.due, verdict.reason
+    return verdict.due, verdict.why.text
 
 
 class TestAPriceIsDue:
@@ -136,7 +137,7 @@ class TestAPriceIsDue:
 
     def test_where_snapshots_bring_it_though_its_bars_are_known_to_now(self) -> None:
         asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        before = stored(WEDNESDAY - HOUR, WEDNESDAY - HOUR, spans=(asked,))
+        before = stored(WEDNESDAY - HOUR, WEDNESDAY - HOUR, coverage=(asked,))
         assert due(before, WEDNESDAY)[0]
         assert not due(before, WEDNESDAY, paid_without(Restriction.SNAPSHOT))[0]
 
@@ -148,9 +149,9 @@ class TestAPriceIsDue:
     def test_not_where_nothing_of_the_plan_brings_it(self) -> None:
         known = paid_without(Restriction.SNAPSHOT, Restriction.BARS, Restriction.PREVIOUS_DAY)
         verdict = assess(Work(EURUSD), None, known, WEDNESDAY)
-        assert (verdict.due, verdict.reason) == (False, "not in the plan; asked again once a day")
-        assert verdict.refusal is not None
-        assert verdict.refusal.restriction is Restriction.PREVIOUS_DAY
+        assert (verdict.due, verdict.why.text) == (False, "not in the plan; asked again once a day")
+        assert verdict.restriction is not None
+        assert verdict.restriction.restriction is Restriction.PREVIOUS_DAY
         for lacks in (
             (Restriction.BARS, Restriction.PREVIOUS_DAY),
             (Restriction.SNAPSHOT, Restriction.PREVIOUS_DAY),
@@ -158,12 +159,12 @@ class TestAPriceIsDue:
             assert due(None, WEDNESDAY, paid_without(*lacks))[0]
 
     def test_after_a_status_of_the_future_as_after_one_of_the_past(self) -> None:
-        ahead = StoredAsset(symbol="EURUSD", sync_status="not_entitled", status_at_ms=WEDNESDAY + DAY)
+        ahead = StoredAsset(symbol="EURUSD", sync_status=Status.NOT_ENTITLED, status_at_ms=WEDNESDAY + DAY)
         assert due(ahead, WEDNESDAY)[0]
         assert not due(ahead, WEDNESDAY + 1)[0]
 
     def test_again_a_quarter_of_an_hour_after_a_ticker_was_not_found_that_was_there(self) -> None:
-        before = stored(WEDNESDAY, WEDNESDAY, sync_status="not_found", status_at_ms=WEDNESDAY + MINUTE)
+        before = stored(WEDNESDAY, WEDNESDAY, sync_status=Status.NOT_FOUND, status_at_ms=WEDNESDAY + MINUTE)
         back_ms = WEDNESDAY + 16 * MINUTE
         assert due(before, back_ms - 1) == (
             False,
@@ -182,12 +183,12 @@ class TestAPriceIsDue:
         assert due(before, WEDNESDAY + DAY)[0]
 
     def test_by_bars_again_after_six_hours_without_data_and_by_snapshots_after_one(self) -> None:
-        before = StoredAsset(symbol="EURUSD", sync_status="no_data", status_at_ms=WEDNESDAY)
+        before = StoredAsset(symbol="EURUSD", sync_status=Status.NO_DATA, status_at_ms=WEDNESDAY)
         assert due(before, WEDNESDAY)[1] == "the provider had nothing; asked again after 60 min"
         assert due(before, WEDNESDAY, FREE)[1] == "the provider had nothing; asked again after 6 h"
 
-    @pytest.mark.parametrize("status", ["not_found", "not_entitled", "no_data"])
-    def test_pauses_after_a_failure(self, status: str) -> None:
+    @pytest.mark.parametrize("status", [Status.NOT_FOUND, Status.NOT_ENTITLED, Status.NO_DATA])
+    def test_pauses_after_a_failure(self, status: Status) -> None:
         before = StoredAsset(symbol="EURUSD", sync_status=status, status_at_ms=WEDNESDAY)
         verdict = assess(Work(EURUSD), before, PAID, WEDNESDAY)
         assert (verdict.due, verdict.paused) == (False, True)
@@ -212,58 +213,58 @@ class TestBarsAreBehind:
     @pytest.mark.parametrize(("frequency", "behind_ms"), [(60, BAR), (300, BAR), (3600, HOUR)])
     def test_by_a_bar_or_by_the_assets_frequency(self, frequency: int, behind_ms: int) -> None:
         asset = structs.replace(BTCUSD, update_frequency_seconds=frequency)
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(ASKED_TO_WEDNESDAY,))
-        assert not behind(asset, before, PAID, WEDNESDAY + behind_ms - 1)
-        assert behind(asset, before, PAID, WEDNESDAY + behind_ms)
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=(ASKED_TO_WEDNESDAY,))
+        assert not bars_lag(asset, before, PAID, WEDNESDAY + behind_ms - 1)
+        assert bars_lag(asset, before, PAID, WEDNESDAY + behind_ms)
 
     def test_only_of_what_the_plan_shows(self) -> None:
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(ASKED_TO_WEDNESDAY,))
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=(ASKED_TO_WEDNESDAY,))
         now_ms = WEDNESDAY + BAR + 15 * MINUTE
         known = delayed(now_ms, CRYPTO)
-        assert not behind(BTCUSD, before, known, now_ms - 1)
-        assert behind(BTCUSD, before, known, now_ms)
+        assert not bars_lag(BTCUSD, before, known, now_ms - 1)
+        assert bars_lag(BTCUSD, before, known, now_ms)
 
     def test_not_while_the_ledger_knows_that_there_are_none(self) -> None:
         asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        assert not behind(BTCUSD, stored(WEDNESDAY, WEDNESDAY, spans=(asked,)), PAID, WEDNESDAY)
+        assert not bars_lag(BTCUSD, stored(WEDNESDAY, WEDNESDAY, coverage=(asked,)), PAID, WEDNESDAY)
 
     def test_whatever_bars_another_program_has_stored(self) -> None:
         for last_bar_ms in (WEDNESDAY - BAR, WEDNESDAY + DAY):
-            assert behind(BTCUSD, stored(WEDNESDAY, WEDNESDAY, last_bar_ms=last_bar_ms), PAID, WEDNESDAY)
+            assert bars_lag(BTCUSD, stored(WEDNESDAY, WEDNESDAY, last_bar_ms=last_bar_ms), PAID, WEDNESDAY)
 
     def test_not_for_a_day_after_the_plan_has_refused_them(self) -> None:
         refused = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.NOT_IN_PLAN, WEDNESDAY)
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(refused,))
-        assert not behind(BTCUSD, before, PAID, WEDNESDAY + DAY - 1)
-        assert behind(BTCUSD, before, PAID, WEDNESDAY + DAY)
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=(refused,))
+        assert not bars_lag(BTCUSD, before, PAID, WEDNESDAY + DAY - 1)
+        assert bars_lag(BTCUSD, before, PAID, WEDNESDAY + DAY)
         older = structs.replace(
-            before, spans=(refused, CoveredInterval(WEDNESDAY, WEDNESDAY + BAR, IntervalState.REQUESTED))
+            before, coverage=(refused, CoveredInterval(WEDNESDAY, WEDNESDAY + BAR, IntervalState.REQUESTED))
         )
-        assert behind(BTCUSD, older, PAID, WEDNESDAY + 1)  # the newest row counts
+        assert bars_lag(BTCUSD, older, PAID, WEDNESDAY + 1)  # the newest row counts
 
     def test_not_where_the_plan_has_no_5_minute_bars(self) -> None:
         before = stored(WEDNESDAY, WEDNESDAY)
-        assert behind(BTCUSD, before, PAID, WEDNESDAY)
-        assert not behind(BTCUSD, before, paid_without(Restriction.INTRADAY, asset_type=CRYPTO), WEDNESDAY)
+        assert bars_lag(BTCUSD, before, PAID, WEDNESDAY)
+        assert not bars_lag(BTCUSD, before, paid_without(Restriction.INTRADAY, asset_type=CRYPTO), WEDNESDAY)
 
     def test_and_queued_not_within_half_an_hour_of_a_failure(self) -> None:
         failed = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.FAILED, WEDNESDAY, "HTTP 503")
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(failed,))
-        assert behind(BTCUSD, before, PAID, WEDNESDAY + 1)
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=(failed,))
+        assert bars_lag(BTCUSD, before, PAID, WEDNESDAY + 1)
         assert not bars_to_queue(BTCUSD, before, PAID, WEDNESDAY + 30 * MINUTE - 1)
         assert bars_to_queue(BTCUSD, before, PAID, WEDNESDAY + 30 * MINUTE)
 
     def test_and_queued_never_where_they_are_not_behind(self) -> None:
         asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        assert not bars_to_queue(BTCUSD, stored(WEDNESDAY, WEDNESDAY, spans=(asked,)), PAID, WEDNESDAY)
+        assert not bars_to_queue(BTCUSD, stored(WEDNESDAY, WEDNESDAY, coverage=(asked,)), PAID, WEDNESDAY)
 
     def test_of_an_asset_without_a_row_always(self) -> None:
         verdict = assess(Work(BTCUSD, WorkKind.BARS), None, PAID, WEDNESDAY)
-        assert (verdict.due, verdict.reason) == (True, "bars behind")
+        assert (verdict.due, verdict.why.text) == (True, "bars behind")
         asked = CoveredInterval(WEDNESDAY - DAY, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(asked,))
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=(asked,))
         verdict = assess(Work(BTCUSD, WorkKind.BARS), before, PAID, WEDNESDAY)
-        assert (verdict.due, verdict.reason) == (False, "bars up to date")
+        assert (verdict.due, verdict.why.text) == (False, "bars up to date")
 
 
 def page(asset: Asset, first: date, last: date) -> Work:
@@ -276,15 +277,15 @@ class TestAPageOfThePast:
     def test_is_not_due_for_an_asset_that_keeps_no_bars(self) -> None:
         asset = structs.replace(BTCUSD, bars=False)
         verdict = assess(page(asset, self.FIRST, self.LAST), None, PAID, WEDNESDAY)
-        assert (verdict.due, verdict.reason) == (False, "keeps no bars")
+        assert (verdict.due, verdict.why.text) == (False, "keeps no bars")
 
     @pytest.mark.parametrize("lack", [Restriction.INTRADAY, Restriction.BARS])
     def test_is_not_due_where_the_plan_has_no_5_minute_bars(self, lack: Restriction) -> None:
         known = paid_without(lack, asset_type=CRYPTO)
         verdict = assess(page(BTCUSD, self.FIRST, self.LAST), None, known, WEDNESDAY)
-        assert verdict.reason == "the plan has no 5-minute bars of it"
-        assert verdict.refusal is not None
-        assert verdict.refusal.restriction is lack
+        assert verdict.why.text == "the plan has no 5-minute bars of it"
+        assert verdict.restriction is not None
+        assert verdict.restriction.restriction is lack
 
     def test_is_older_than_the_history_that_begins_with_its_end(self) -> None:
         end_ms = to_ms(datetime(2026, 10, 4, tzinfo=new_york_zone()))
@@ -293,12 +294,12 @@ class TestAPageOfThePast:
             known.refused(Restriction.HISTORY, CRYPTO, "no", WEDNESDAY, ticker="X:BTCUSD", edge_ms=edge_ms)
             verdict = assess(page(BTCUSD, self.FIRST, self.LAST), None, known, WEDNESDAY)
             assert verdict.due is is_due
-            assert (verdict.refusal is None) is is_due
+            assert (verdict.restriction is None) is is_due
 
     def test_of_a_weekend_has_nothing_to_ask_for(self) -> None:
         saturday = page(EURUSD, date(2026, 11, 14), date(2026, 11, 14))
         assert history_range(saturday, None, PAID, WEDNESDAY) is None
-        assert assess(saturday, None, PAID, WEDNESDAY).reason == "asked already"
+        assert assess(saturday, None, PAID, WEDNESDAY).why.text == "asked already"
         assert history_range(page(BTCUSD, date(2026, 11, 14), date(2026, 11, 14)), None, PAID, WEDNESDAY)
 
     def test_of_today_ends_with_the_last_whole_bar_that_can_be_seen(self) -> None:
@@ -309,17 +310,17 @@ class TestAPageOfThePast:
 
     def test_is_asked_for_from_the_first_to_the_last_of_what_is_missing(self) -> None:
         start_ms = to_ms(datetime(2026, 10, 1, tzinfo=new_york_zone()))
-        spans = tuple(
+        coverage = tuple(
             CoveredInterval(start_ms + first * HOUR, start_ms + last * HOUR, IntervalState.ASKED, 1)
             for first, last in ((0, 5), (10, 20), (50, 80))
         )
-        before = stored(WEDNESDAY, WEDNESDAY, spans=spans)
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=coverage)
         wanted = history_range(page(BTCUSD, self.FIRST, self.LAST), before, PAID, WEDNESDAY)
         assert wanted == (start_ms + 5 * HOUR, start_ms + 50 * HOUR)
 
     def test_is_none_for_an_asset_that_is_unknown_refused_or_keeps_no_bars(self) -> None:
         wanted = CoveredInterval(MIDNIGHT - 300 * DAY, MIDNIGHT - 200 * DAY, IntervalState.REQUESTED)
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(wanted,))
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=(wanted,))
         assert pages_to_ask(BTCUSD, before, PAID, WEDNESDAY)
         assert not pages_to_ask(BTCUSD, None, PAID, WEDNESDAY)
         assert not pages_to_ask(structs.replace(BTCUSD, bars=False), before, PAID, WEDNESDAY)
@@ -331,26 +332,26 @@ class TestAPageOfThePast:
 class TestWhatIsWorthACall:
     START = MIDNIGHT - 10 * DAY
 
-    def spans(
+    def coverage(
         self, state: IntervalState, asked_ms: int | None = None, error: str | None = None
     ) -> list[CoveredInterval]:
         hole = CoveredInterval(self.START, self.START + DAY, state, asked_ms, error)
-        before = stored(WEDNESDAY, WEDNESDAY, spans=(hole,))
+        before = stored(WEDNESDAY, WEDNESDAY, coverage=(hole,))
         return askable(BTCUSD, before, self.START, self.START + DAY, WEDNESDAY)
 
     def test_is_what_was_never_asked_for(self) -> None:
-        assert self.spans(IntervalState.REQUESTED)
-        assert not self.spans(IntervalState.ASKED, 1)
-        assert not self.spans(IntervalState.NOT_IN_PLAN, 1)
+        assert self.coverage(IntervalState.REQUESTED)
+        assert not self.coverage(IntervalState.ASKED, 1)
+        assert not self.coverage(IntervalState.NOT_IN_PLAN, 1)
 
     def test_is_what_failed_six_hours_ago(self) -> None:
-        assert self.spans(IntervalState.FAILED, WEDNESDAY - 6 * HOUR, "HTTP 503")
-        assert not self.spans(IntervalState.FAILED, WEDNESDAY - 6 * HOUR + 1, "HTTP 503")
-        assert self.spans(IntervalState.FAILED, None)
+        assert self.coverage(IntervalState.FAILED, WEDNESDAY - 6 * HOUR, "HTTP 503")
+        assert not self.coverage(IntervalState.FAILED, WEDNESDAY - 6 * HOUR + 1, "HTTP 503")
+        assert self.coverage(IntervalState.FAILED, None)
 
     def test_is_nothing_before_the_beginning_of_the_assets_history(self) -> None:
         before = stored(
-            WEDNESDAY, WEDNESDAY, spans=(CoveredInterval(self.START, MIDNIGHT, IntervalState.REQUESTED),)
+            WEDNESDAY, WEDNESDAY, coverage=(CoveredInterval(self.START, MIDNIGHT, IntervalState.REQUESTED),)
         )
         (found,) = askable(BTCUSD, before, self.START - DAY, MIDNIGHT - DAY, WEDNESDAY)
         assert (found.start_ms, found.end_ms) == (self.START, MIDNIGHT - DAY)
@@ -358,8 +359,10 @@ class TestWhatIsWorthACall:
         assert not askable(BTCUSD, stored(WEDNESDAY, WEDNESDAY), self.START, MIDNIGHT, WEDNESDAY)
 
     def test_is_nothing_of_a_closed_market(self) -> None:
-        spans = (CoveredInterval(CLOSE, CLOSE + DAY, IntervalState.REQUESTED),)
-        assert not askable(EURUSD, stored(CLOSE, CLOSE, spans=spans), CLOSE, CLOSE + DAY, CLOSE + 2 * DAY)
+        coverage = (CoveredInterval(CLOSE, CLOSE + DAY, IntervalState.REQUESTED),)
+        assert not askable(
+            EURUSD, stored(CLOSE, CLOSE, coverage=coverage), CLOSE, CLOSE + DAY, CLOSE + 2 * DAY
+        )
 
 
 class TestTheLatestRange:
@@ -370,7 +373,7 @@ class TestTheLatestRange:
 
     def test_of_bars_that_are_known_to_now_begins_with_today_a_millisecond_after_midnight(self) -> None:
         asked = CoveredInterval(MIDNIGHT - DAY, MIDNIGHT + BAR, IntervalState.ASKED, MIDNIGHT)
-        before = stored(MIDNIGHT, MIDNIGHT, spans=(asked,))
+        before = stored(MIDNIGHT, MIDNIGHT, coverage=(asked,))
         assert latest_range(BTCUSD, before, PAID, MIDNIGHT + 1) == (MIDNIGHT, MIDNIGHT + 1)
 
     def test_begins_with_a_whole_bar(self) -> None:

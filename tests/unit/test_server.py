@@ -85,6 +85,12 @@ class TestBinding:
             connection.request("GET", "/")
             assert connection.getresponse().status == 200
 
+    def test_all_addresses_of_ipv6_and_ipv4(self) -> None:
+        if not socket.has_ipv6:
+            pytest.skip("no IPv6 here")
+        with serve({"/": Cached(lambda: PAGE, 5)}, "::") as found:
+            assert ask(found, "GET", "/")[0] == 200
+
     def test_asks_no_name_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(socket, "getfqdn", lambda *_: pytest.fail("this may hang"))
         with serve({}):

@@ -17,8 +17,11 @@ from assetbatch.domain.metrics import (
     age_of,
     step_ms,
 )
+from assetbatch.domain.reasons import Reason
+from assetbatch.domain.records import Command
+from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import MINUTE_MS
-from assetbatch.health import Alert, AssetHealth, Health, JobHealth, Problem
+from assetbatch.health import Alert, AssetHealth, Health, HealthStatus, JobHealth, Metric, Problem, Severity
 from assetbatch.health.jobs import NAMES
 
 NOW_MS = 1_800_000_000_000
@@ -29,15 +32,16 @@ def asset(number: int, *, state: str = "fresh", **changes: Any) -> AssetHealth:
     """The first three are priority assets, the others HIGH, MEDIUM and LOW in turn."""
     values: dict[str, Any] = {
         "symbol": ["XAUUSD", "EURUSD", "BTCUSD"][number] if number < 3 else f"SYM{number}",
-        "asset_class": CLASSES[0] if number < 3 else CLASSES[1 + number % 3],
+        "priority": CLASSES[0] if number < 3 else CLASSES[1 + number % 3],
         "asset_type": "crypto" if number == 2 else "forex",
         "last_price": 4083.31 / (number + 1),
         "change_percent": (-1) ** number * 0.42,
         "as_of": iso(NOW_MS - 300_000),
         "age_seconds": 300.0,
-        "behind_seconds": 0.0 if state == "fresh" else 86_400.0,
+        "lag_seconds": 0.0 if state == "fresh" else 86_400.0,
         "market": "open",
-        "state": state,
+        "state": AssetState(state),
+        "cause": Reason.COMPLETE if state == "fresh" else Reason.REFRESHED,
         "reason": "complete up to now" if state == "fresh" else "its frequency has passed",
         "error": None,
         "complete": 1.0 if state == "fresh" else 0.9371,
@@ -49,7 +53,7 @@ def asset(number: int, *, state: str = "fresh", **changes: Any) -> AssetHealth:
 def health(assets: list[AssetHealth], **changes: Any) -> Health:
     """A document of a free plan that is well."""
     values: dict[str, Any] = {
-        "status": "healthy",
+        "status": HealthStatus.HEALTHY,
         "checked_at": iso(NOW_MS),
         "problems": [],
         "plan": {
@@ -76,7 +80,7 @@ def health(assets: list[AssetHealth], **changes: Any) -> Health:
                 next_run=iso(NOW_MS + minutes * 60_000 - 60_000),
                 skipped=2,
             )
-            for command, minutes in (("run_priority", 5), ("run_queue", 1), ("enqueue_secondary", 30))
+            for command, minutes in zip(Command, (5, 1, 30), strict=True)
         ],
         "queue": {
             "total_items": 12,
@@ -98,7 +102,7 @@ def health(assets: list[AssetHealth], **changes: Any) -> Health:
         "assets": assets,
         "cycles": [
             {
-                "command": "run_priority",
+                "command": Command.RUN_PRIORITY,
                 "started": iso(NOW_MS - 60_000),
                 "age_seconds": 60.0,
                 "duration_ms": 1200,
@@ -132,25 +136,29 @@ def broken(count: int) -> Health:
     ]
     return health(
         assets,
-        status="unhealthy",
+        status=HealthStatus.UNHEALTHY,
         problems=[
-            Problem("the last run-priority failed: the provider refuses the API key", None, "critical"),
+            Problem(
+                "the last run-priority failed: the provider refuses the API key", None, Severity.CRITICAL
+            ),
             Problem(
                 "run-priority was last started 3 h ago, it should be every 5 min",
                 "is cron running, and does its log say why?",
-                "critical",
+                Severity.CRITICAL,
             ),
             Problem("XAUUSD: stale, its price is 3 h old " + "and more words " * 20),
         ],
-        alerts=[Alert("batch.priority.success_rate", 12.5, 90.0, "critical")],
+        alerts=[Alert(Metric.SUCCESS_RATE, 12.5, 90.0, Severity.CRITICAL)],
         api_calls_remaining=0,
         next_slot_in_seconds=41.0,
     )
 
 
 def no_database() -> Health:
-    problem = Problem("connecting to db at localhost:5432: nothing listens there", "start it", "critical")
-    return health([], status="unhealthy", problems=[problem], database_error=True)
+    problem = Problem(
+        "connecting to db at localhost:5432: nothing listens there", "start it", Severity.CRITICAL
+    )
+    return health([], status=HealthStatus.UNHEALTHY, problems=[problem], database_error=True)
 
 
 def day() -> dict[str, Series]:

@@ -8,7 +8,7 @@ import pytest
 
 from assetbatch.config import Config
 from assetbatch.errors import ConfigError, RedisError
-from assetbatch.health import Alert, Health, Problem
+from assetbatch.health import Alert, Health, HealthStatus, Metric, Problem, Severity
 from assetbatch.views.nagios import render, render_error
 
 from .conftest import asset, broken, health, no_database
@@ -23,7 +23,9 @@ def test_all_is_well(well: Health) -> None:
 
 
 def test_a_warning_is_1_and_something_critical_2() -> None:
-    warned = health([asset(0)], status="degraded", problems=[Problem("2 dead letters, the latest: X")])
+    warned = health(
+        [asset(0)], status=HealthStatus.DEGRADED, problems=[Problem("2 dead letters, the latest: X")]
+    )
     assert render(warned, Config())[0] == 1
     assert render(warned, Config())[1].startswith("ASSETBATCH WARNING - 2 dead letters, the latest: X | ")
     code, line = render(broken(3), Config())
@@ -33,8 +35,8 @@ def test_a_warning_is_1_and_something_critical_2() -> None:
 
 
 def test_what_makes_it_critical_is_what_it_says() -> None:
-    alerts = [Alert("batch.priority.success_rate", 50, 90, "critical")]
-    document = health([], status="unhealthy", problems=[Problem("not so bad")], alerts=alerts)
+    alerts = [Alert(Metric.SUCCESS_RATE, 50, 90, Severity.CRITICAL)]
+    document = health([], status=HealthStatus.UNHEALTHY, problems=[Problem("not so bad")], alerts=alerts)
     _, line = render(document, Config())
     assert line.startswith(
         "ASSETBATCH CRITICAL - batch.priority.success_rate is 50, its threshold is 90 (and 1"
@@ -52,7 +54,7 @@ def test_it_is_one_line_with_perfdata_that_parses(document: Health) -> None:
 
 
 def test_a_bar_in_a_message_does_not_begin_the_perfdata() -> None:
-    odd = health([], status="degraded", problems=[Problem("a | b\nc")])
+    odd = health([], status=HealthStatus.DEGRADED, problems=[Problem("a | b\nc")])
     assert render(odd, Config())[1].count("|") == 1
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from assetbatch.domain.formatting import iso
 from assetbatch.domain.metrics import CallMade, measure
+from assetbatch.domain.records import Command, CycleOutcome
 from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
-from assetbatch.health import Health, JobHealth
+from assetbatch.health import Health
 from assetbatch.views.prometheus import render, render_down
 
 from .conftest import NOW_MS, asset, broken, health, no_database
@@ -32,9 +32,9 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 def counters() -> dict[str, int]:
     result = CycleResult(
-        command="run_priority",
+        command=Command.RUN_PRIORITY,
         cycle_id="c",
-        result="ok",
+        result=CycleOutcome.OK,
         started_ms=NOW_MS - 1200,
         duration_ms=1200,
         bars_written=7,
@@ -109,19 +109,6 @@ def test_up_is_0_without_the_database_and_without_redis() -> None:
     assert samples(render_down()) == {("assetbatch_up", ()): 0}
 
 
-def test_odd_names_are_escaped(well: Health) -> None:
-    jobs = [
-        JobHealth(
-            id='a"b\\c\nd',
-            name="odd",
-            trigger="every minute",
-            last_started=None,
-            last_finished=None,
-            last_result=None,
-            last_error=None,
-            next_run=iso(0),
-            skipped=1,
-        )
-    ]
-    odd = health([], jobs=jobs)
-    assert samples(render(odd, {}))["assetbatch_starts_skipped_total", (("command", 'a"b\\c\nd'),)] == 1
+def test_odd_names_are_escaped() -> None:
+    odd = health([asset(0, symbol='a"b\\c\nd')])
+    assert samples(render(odd, {}))["assetbatch_asset_age_seconds", (("symbol", 'a"b\\c\nd'),)] == 300

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from assetbatch.domain.metrics import CALLS, Series
 from assetbatch.domain.units import DAY_MS, MINUTE_MS
-from assetbatch.health import Alert, Health, Problem
+from assetbatch.health import Alert, Health, HealthStatus, Metric, Problem, Severity
 from assetbatch.views.terminal.sparkline import sparkline
 from assetbatch.views.terminal.status import ROWS, render
 
@@ -68,8 +68,8 @@ def test_says_the_verdict_then_the_problems_with_what_to_do_then_the_assets() ->
 
 
 def test_a_grave_alert_comes_before_a_problem_that_is_less_so_with_what_to_do() -> None:
-    alerts = [Alert("batch.priority.success_rate", 50, 90, "critical")]
-    document = health([], status="unhealthy", problems=[Problem("not so bad")], alerts=alerts)
+    alerts = [Alert(Metric.SUCCESS_RATE, 50, 90, Severity.CRITICAL)]
+    document = health([], status=HealthStatus.UNHEALTHY, problems=[Problem("not so bad")], alerts=alerts)
     assert shown(document, 80)[1:4] == [
         "! batch.priority.success_rate is 50, its threshold is 90",
         "  of the last hour; assetbatch -v run-priority says what fails now",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from assetbatch import __version__
-from assetbatch.cli.context import Options, make_output_robust
+from assetbatch.cli.context import Options, devnull, make_output_robust
 from assetbatch.cli.logs import LogFormat, quiet_libraries
 
 COMMANDS = {
@@ -132,5 +131,5 @@ def run() -> None:
     except OSError as error:  # help and version are printed by the library, before any command
         if error.errno not in _FULL:
             raise
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - or the end would fail again
+        sys.stdout = devnull()  # or the end would fail again
         sys.exit(f"error: the output cannot be written: {error.strerror}")

@@ -65,11 +65,11 @@ def holes(
         from assetbatch.views.terminal import backfill as view
 
         if json:
-            print_json([view.holes_document(symbol) for symbol in found])
+            print_json([view.gaps_document(symbol) for symbol in found])
         elif sys.stdout is not None and sys.stdout.isatty():
-            print_rich(view.render_holes(found))
+            print_rich(view.render_gaps(found))
         else:
-            print_text("\n".join(view.hole_lines(found)))
+            print_text("\n".join(view.gap_lines(found)))
 
 
 def backfill(

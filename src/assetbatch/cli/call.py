@@ -61,7 +61,7 @@ def call(
     What the command leaves running is ended with it.
     """
     from assetbatch.deadline import Deadline
-    from assetbatch.refresh.reporter import WAITS_FOR
+    from assetbatch.domain.reasons import WAITS_FOR
     from assetbatch.slots.slots import HOLD_SECONDS, Slot
 
     with reported(context) as options:

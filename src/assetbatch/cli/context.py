@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import typer
 
@@ -121,28 +121,32 @@ def print_text(text: str) -> None:
         sys.stdout.flush()
 
 
+def devnull() -> TextIO:
+    """Return a stream for the rest of the process that swallows what is written."""
+    return open(os.devnull, "w", encoding="utf-8")
+
+
 @contextmanager
 def _output() -> Iterator[None]:
     """Write to stdout. A closed stdout swallows it; a full disk raises AssetbatchError."""
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
+        sys.stdout = devnull()
     try:
         yield
     except BrokenPipeError:
         raise  # whoever read has seen enough; the command line ends quietly
     except OSError as error:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - or the end would fail again
+        sys.stdout = devnull()  # or the end would fail again
         raise AssetbatchError(f"the output cannot be written: {error.strerror}") from None
 
 
 def make_output_robust() -> None:
-    """Let a stream show a substitute for a character that it cannot show: cron's environment may be plain
-    ASCII.
+    """Let a stream show a substitute for a character that it cannot show.
 
-    A closed stderr swallows what is written.
+    Cron's environment may be plain ASCII. A closed stderr swallows what is written.
     """
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
+        sys.stderr = devnull()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

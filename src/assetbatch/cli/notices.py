@@ -1,5 +1,4 @@
-"""Report a failure that lasts over many starts when it begins, when it changes, once a day, and when it is
-over.
+"""Report a lasting failure when it begins, when it changes, once a day, and when it is over.
 
 Cron mails what a command prints. Without this, a server that is down for a night fills a mailbox. A small
 file of this host keeps what was reported, because Redis or the configuration may be what fails.
@@ -175,8 +174,7 @@ def _own(folder: Path) -> bool:
 
 
 def places(command: str, installation: str) -> list[Path]:
-    """Return the places for the notices of one command of one installation; the first that can be written
-    counts.
+    """Return the places for the notices of a command. The first that can be written counts.
 
     These are the user's state folder, and a private folder below the temporary one.
     """

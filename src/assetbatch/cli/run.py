@@ -25,6 +25,7 @@ from assetbatch.cli.context import (
     services_for,
 )
 from assetbatch.cli.logs import NOTICE
+from assetbatch.domain.records import Command, CycleOutcome
 from assetbatch.errors import AssetbatchError, RedisError
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _cycle(
         if notices:
             for line in notices.resolved(_works(result), result.unasked):
                 log.log(NOTICE, "%s", line)
-        if result.result != "skipped":  # the start that is still running reports by itself
+        if result.result is not CycleOutcome.SKIPPED:  # the start that is still running reports by itself
             ping.ended(code, summary(result))
         raise typer.Exit(code)
 
@@ -201,14 +202,14 @@ def _notice_log(context: typer.Context) -> Iterator[NoticeLog | None]:
 
 def _works(result: CycleResult) -> set[Kind]:
     """Return what a start has used with success."""
-    if result.result in ("skipped", "disabled", "planned"):
+    if result.result in (CycleOutcome.SKIPPED, CycleOutcome.DISABLED, CycleOutcome.PLANNED):
         return set()
     works: set[Kind] = {"redis", "start"}
-    if result.command != "run_queue" or result.calls:
+    if result.command is not Command.RUN_QUEUE or result.calls:
         works.add("database")
     if result.calls and not result.failed and not result.too_many_calls:
         works.add("api")
-    if result.command != "run_queue":  # which looks at other assets each time
+    if result.command is not Command.RUN_QUEUE:  # which looks at other assets each time
         works.add("warning")
     return works
 
@@ -250,12 +251,12 @@ def _progress(ping: Ping) -> Iterator[Progress]:
 def _show(result: CycleResult, json: bool) -> None:
     from assetbatch.views.terminal.summary import summary
 
-    if result.result != "planned":
+    if result.result is not CycleOutcome.PLANNED:
         extra = {"result": result.result, "duration_ms": result.duration_ms, "calls": result.calls}
         log.info("%s", summary(result), extra=extra)
     if json:
         print_json(result)
-    elif result.result == "planned":
+    elif result.result is CycleOutcome.PLANNED:
         print_text("\n".join(result.plan) or "nothing is due: no call would be made")
     elif sys.stdout is not None and sys.stdout.isatty():
         from assetbatch.views.terminal.cycle import render

@@ -144,8 +144,10 @@ def _check(options: Options) -> int:
 
 
 def _watch(options: Options, config: Config, all_assets: bool) -> int:
-    """Show the status until a signal ends it. An error is shown in its place, and the servers are asked
-    again."""
+    """Show the status until a signal ends it.
+
+    An error is shown in its place, and the servers are asked again.
+    """
     from contextlib import ExitStack
 
     from rich.live import Live

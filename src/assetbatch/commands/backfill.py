@@ -11,7 +11,7 @@ import msgspec
 from assetbatch.commands.gaps import choose
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.coverage import open_stretches, pages
+from assetbatch.domain.coverage import pages, unanswered
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
@@ -19,7 +19,7 @@ from assetbatch.domain.market_hours import open_ms_between, start_of_day
 from assetbatch.domain.models import Changes, CoveredInterval, IntervalState, StoredAsset, floor_to_bar
 from assetbatch.domain.queueing import Enqueued, Lane
 from assetbatch.domain.ranges import newest_to_ask, pages_to_ask
-from assetbatch.domain.records import RUN_PRIORITY, RUN_QUEUE
+from assetbatch.domain.records import Command
 from assetbatch.domain.work import PAGE_DAYS, Work, WorkKind, days_range, parse_work_id
 from assetbatch.errors import ConfigError
 from assetbatch.services import Services
@@ -109,7 +109,7 @@ def plan_backfill(
         symbol = asset.symbol
         history_ms = known.history_from_ms(asset.asset_type, now_ms)
         intervals[symbol], report = _plan_symbol(
-            asset, stored[symbol].spans, ranges[symbol], history_ms, gaps.get(symbol, ())
+            asset, stored[symbol].coverage, ranges[symbol], history_ms, gaps.get(symbol, ())
         )
         reports.append(report)
     of_assets = (
@@ -121,7 +121,7 @@ def plan_backfill(
 
 def apply(services: Services, plan: BackfillPlan, now_ms: int) -> int:
     """Store what is wanted and queue the pages that find room. Return how many are in the queue."""
-    services.store.save(Changes(spans=plan.intervals), now_ms)
+    services.store.save(Changes(coverage=plan.intervals), now_ms)
     enqueued = _queue_pages(services, plan.work)
     return len(enqueued.added) + len(enqueued.duplicates)
 
@@ -146,8 +146,8 @@ def _forecast(
     load = QueueLoad(
         queued=by_lane,
         pages_elsewhere=pages_elsewhere,
-        starts_ms=services.history.job(RUN_PRIORITY).starts_ms,
-        cycles=services.history.cycles(RUN_QUEUE, CYCLES_FOR_FORECAST),
+        starts_ms=services.history.job(Command.RUN_PRIORITY).starts_ms,
+        cycles=services.history.cycles(Command.RUN_QUEUE, CYCLES_FOR_FORECAST),
     )
     stored = services.store.load([asset.symbol for asset in services.config.enabled_priority_assets])
     return forecast(services.budget(), load, known, stored, now_ms)
@@ -155,7 +155,7 @@ def _forecast(
 
 def _plan_symbol(
     asset: Asset,
-    spans: Sequence[CoveredInterval],
+    coverage: Sequence[CoveredInterval],
     wanted: tuple[int, int],
     history_ms: int,
     gaps: Sequence[tuple[int, int]],
@@ -167,7 +167,7 @@ def _plan_symbol(
     start_ms, end_ms = wanted
     edge_ms = min(end_ms, history_ms)
     known_from_ms = max(start_ms, edge_ms)
-    unasked = [(one.start_ms, one.end_ms) for one in open_stretches(spans, known_from_ms, end_ms)]
+    unasked = [(one.start_ms, one.end_ms) for one in unanswered(coverage, known_from_ms, end_ms)]
     missing = [
         piece
         for stretch in unasked

@@ -187,7 +187,7 @@ def plan_lines(services: Services, known: Entitlements, work: Sequence[Work]) ->
     due = [item for item in work if verdicts[item.id].due]
     lines: list[str] = []
     for call in choose_calls(due, stored, known, now_ms):
-        reasons = dict.fromkeys(verdicts[item.id].reason for item in call.work)
+        reasons = dict.fromkeys(verdicts[item.id].why.text for item in call.work)
         lines.append(f"call {len(lines) + 1}: {describe(call)} ({'; '.join(reasons)})")
-    lines += [f"no call: {item_id} ({v.reason})" for item_id, v in verdicts.items() if not v.due]
+    lines += [f"no call: {item_id} ({v.why.text})" for item_id, v in verdicts.items() if not v.due]
     return lines

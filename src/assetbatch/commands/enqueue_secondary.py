@@ -28,7 +28,7 @@ from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
-from assetbatch.domain.records import ENQUEUE_SECONDARY
+from assetbatch.domain.records import Command, CycleOutcome
 from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work
@@ -44,23 +44,23 @@ def enqueue_secondary(
 ) -> CycleResult:
     """Put every enabled secondary asset that is due into the queue, once; then the bars that snapshots have
     left behind; then, as far as half of the queue is free, pages of the past that are missing."""
-    result = new_result(services, ENQUEUE_SECONDARY)
+    result = new_result(services, Command.ENQUEUE_SECONDARY)
     known = services.entitlements()
     if dry_run:
         assets = services.config.enabled_secondary_assets
         due, _ = due_prices(services, known, assets, services.store.load(symbols(assets)))
         return planned(result, [f"enqueue {item.id} as {item.asset.priority}" for item in due])
-    with services.locks.hold(ENQUEUE_SECONDARY, deadline.seconds + LEASE_SLACK_SECONDS) as held:
+    with services.locks.hold(Command.ENQUEUE_SECONDARY, deadline.seconds + LEASE_SLACK_SECONDS) as held:
         if not held:
             return skipped(services, result)
-        services.history.start(ENQUEUE_SECONDARY, result.started_ms)
+        services.history.start(Command.ENQUEUE_SECONDARY, result.started_ms)
         progress.began()
         with recorded(services, result):
             result.assets = enqueue_due(services, result, known)
             result.queue_size = services.queue.state().size
-            result.result = "partial" if result.dropped or result.failed else "nothing"
-            if result.result == "nothing" and result.enqueued:
-                result.result = "ok"
+            result.result = CycleOutcome.PARTIAL if result.dropped or result.failed else CycleOutcome.NOTHING
+            if result.result is CycleOutcome.NOTHING and result.enqueued:
+                result.result = CycleOutcome.OK
     return result
 
 
@@ -92,11 +92,11 @@ def due_prices(
             rest.append(unregistered(item))
             continue
         verdict = assess(item, before, known, now_ms)
-        log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.reason)
+        log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.why.text)
         if verdict.due:
             due.append(item)
         else:
-            fresh = Result(work=item, status=Status.FRESH, error=verdict.reason, paused=verdict.paused)
+            fresh = Result(work=item, status=Status.FRESH, error=verdict.why.text, paused=verdict.paused)
             rest.append(asset_report(fresh, before))
     missing = [report.symbol for report in rest if report.status == Status.FAILED]
     if missing:

@@ -8,7 +8,7 @@ import msgspec
 
 from assetbatch.config.symbols import plain
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.coverage import Hole, completeness, holes
+from assetbatch.domain.coverage import Gap, completeness, explained_gaps
 from assetbatch.domain.models import StoredAsset, floor_to_bar
 from assetbatch.errors import ConfigError
 from assetbatch.services import Services
@@ -24,7 +24,7 @@ class SymbolGaps(msgspec.Struct, frozen=True, kw_only=True):
     from_ms: int | None
     visible_until_ms: int
     complete: float | None
-    holes: list[Hole]
+    gaps: list[Gap]
 
 
 def find_gaps(
@@ -42,21 +42,21 @@ def find_gaps(
         for asset in assets
         if (start_ms := _history_start(stored.get(asset.symbol), from_ms)) is not None
     }
-    gaps = services.store.gaps(
+    without_bars = services.store.gaps(
         {symbol: (start_ms, floor_to_bar(now_ms)) for symbol, start_ms in starts.items()}
     )
     found = []
     for asset in assets:
-        spans = stored[asset.symbol].spans if asset.symbol in stored else ()
+        coverage = stored[asset.symbol].coverage if asset.symbol in stored else ()
         visible_until_ms = floor_to_bar(known.visible_until_ms(asset.asset_type, now_ms))
-        missing = gaps.get(asset.symbol, [])
+        missing = without_bars.get(asset.symbol, [])
         found.append(
             SymbolGaps(
                 symbol=asset.symbol,
                 from_ms=starts.get(asset.symbol),
                 visible_until_ms=visible_until_ms,
-                complete=completeness(asset.market, spans, visible_until_ms),
-                holes=holes(asset.market, spans, missing, visible_until_ms, include_closed=closed),
+                complete=completeness(asset.market, coverage, visible_until_ms),
+                gaps=explained_gaps(asset.market, coverage, missing, visible_until_ms, include_closed=closed),
             )
         )
     return found
@@ -65,7 +65,7 @@ def find_gaps(
 def _history_start(stored: StoredAsset | None, from_ms: int | None) -> int | None:
     if stored is None or from_ms is not None:
         return from_ms if stored else None
-    return stored.spans[0].start_ms if stored.spans else None
+    return stored.coverage[0].start_ms if stored.coverage else None
 
 
 def choose(assets: Iterable[Asset], symbols: Sequence[str]) -> list[Asset]:

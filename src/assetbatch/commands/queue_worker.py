@@ -16,15 +16,16 @@ from assetbatch.commands.common import (
     raise_if_down,
     running_engine,
 )
-from assetbatch.commands.result import LEASE_SLACK_SECONDS, TOO_MANY_CALLS, judge
+from assetbatch.commands.result import LEASE_SLACK_SECONDS, judge
 from assetbatch.deadline import Deadline
 from assetbatch.domain.calls import shares_calls
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.formatting import format_duration, listed
+from assetbatch.domain.formatting import listed
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import SNAPSHOT_TICKERS, StoredAsset
-from assetbatch.domain.queueing import Empty, Failure, FailureOutcome, Fault
-from assetbatch.domain.records import Started
+from assetbatch.domain.queueing import Denied, Empty, Failure, FailureOutcome, Fault
+from assetbatch.domain.reasons import ending_in_words
+from assetbatch.domain.records import EndReason, Started
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work, WorkKind, parse_work_id
@@ -34,7 +35,6 @@ from assetbatch.refresh.inflight import calls_at_once
 from assetbatch.refresh.interpretation import Result
 from assetbatch.refresh.policy import QUEUE
 from assetbatch.refresh.progress import Progress
-from assetbatch.refresh.reporter import WAITS_FOR
 from assetbatch.services import Services
 from assetbatch.state.process_id import new_id
 from assetbatch.state.queue import Lease, Queue
@@ -107,14 +107,14 @@ class QueueRun:
         """Work until the queue is empty, the time is over, no call is free, or the provider is down."""
         is_down = False
         try:
-            self._result.ended_because = "out of time"
+            self._end(EndReason.OUT_OF_TIME)
             while lease := self._take_with_slot():
                 reason = self._reason_to_end(self._work(lease))
                 if reason:
-                    self._result.ended_because = reason
+                    self._end(reason)
                     break
             if self._deadline.stopped:
-                self._result.ended_because = "stopped"
+                self._end(EndReason.STOPPED)
             is_down = bool(self.reports) and all(report.provider_down for report in self.reports)
         finally:
             try:
@@ -139,12 +139,11 @@ class QueueRun:
             if isinstance(taken, Lease):
                 return taken
             if isinstance(taken, Empty):
-                self._result.ended_because = "empty"
+                self._end(EndReason.EMPTY)
                 break
             is_first, has_ticket = not has_ticket, True
             if taken.wait_ms / 1000 > self._engine.time.left:
-                free_in = format_duration(taken.wait_ms)
-                self._result.ended_because = f"out of calls for {free_in}: {WAITS_FOR[taken.reason]}"
+                self._end(EndReason.OUT_OF_CALLS, taken)
                 break
             self._engine.reporter.waiting(taken, first=is_first)
             self._deadline.wait(taken.pause_seconds)
@@ -220,14 +219,17 @@ class QueueRun:
         of_refreshed = {symbol: stored[symbol] for symbol in stored if symbol in refreshed}
         enqueue_bars(self._services, self._result, self._known, of_refreshed)
 
-    def _reason_to_end(self, report: BatchReport) -> str | None:
+    def _end(self, reason: EndReason, denied: Denied | None = None) -> None:
+        self._result.ended_because = ending_in_words(reason, denied)
+
+    def _reason_to_end(self, report: BatchReport) -> EndReason | None:
         """Return why the run ends after this batch, or None if it goes on."""
         if report.too_many_calls:
-            return TOO_MANY_CALLS
+            return EndReason.TOO_MANY_CALLS
         self._outages = self._outages + 1 if report.provider_down else 0
         # After an answer one batch more is a witness that the others fail by themselves.
         if self._outages >= MAX_OUTAGES + (self._engine.answers > 0):
-            return "the provider is down"
+            return EndReason.PROVIDER_DOWN
         return None
 
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 from assetbatch.deadline import LAST_RESORT_SECONDS, Deadline, monotonic
 from assetbatch.domain.metrics import CallMade, measure
-from assetbatch.domain.records import CycleRecord
+from assetbatch.domain.reasons import TOO_MANY_CALLS
+from assetbatch.domain.records import Command, CycleOutcome, CycleRecord
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import Status
 from assetbatch.errors import AssetbatchError
@@ -20,8 +21,6 @@ from assetbatch.services import Services
 LEASE_SLACK_SECONDS = LAST_RESORT_SECONDS
 """Time after the deadline of its command for which a lease or lock still lives. By then no holder can be
 alive, and that of a dead one ends by itself before the next start but one."""
-
-TOO_MANY_CALLS = "the provider said too many calls"
 
 
 @contextmanager
@@ -40,7 +39,7 @@ def recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]
     finally:
         result.duration_ms = round((monotonic() - began) * 1000)
         if error:
-            result.result = "failed"
+            result.result = CycleOutcome.FAILED
             result.error = error.message
         statuses = Counter(asset.status for asset in result.assets)
         record = CycleRecord(
@@ -66,23 +65,23 @@ def recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]
                 raise
 
 
-def new_result(services: Services, command: str) -> CycleResult:
+def new_result(services: Services, command: Command) -> CycleResult:
     """Return a result to be filled, begun now."""
     return CycleResult(
-        command=command, cycle_id=services.cycle_id, result="nothing", started_ms=services.now_ms()
+        command=command, cycle_id=services.cycle_id, result=CycleOutcome.NOTHING, started_ms=services.now_ms()
     )
 
 
 def skipped(services: Services, result: CycleResult) -> CycleResult:
     """Return the result of a start that found an earlier one still running."""
     services.history.skip(result.command)
-    result.result = "skipped"
+    result.result = CycleOutcome.SKIPPED
     return result
 
 
 def planned(result: CycleResult, lines: list[str]) -> CycleResult:
     """Return the result of a dry run."""
-    result.result = "planned"
+    result.result = CycleOutcome.PLANNED
     result.plan = lines
     return result
 
@@ -91,10 +90,10 @@ def judge(result: CycleResult, deadline: Deadline) -> None:
     """Set the result of a cycle in a word, from what became of its assets."""
     statuses = {asset.status for asset in result.assets}
     if deadline.stopped:
-        result.result = "stopped"
+        result.result = CycleOutcome.STOPPED
     elif result.failed:
-        result.result = "partial" if Status.SUCCESS in statuses else "failed"
+        result.result = CycleOutcome.PARTIAL if Status.SUCCESS in statuses else CycleOutcome.FAILED
     elif Status.POSTPONED in statuses:
-        result.result = "postponed"
+        result.result = CycleOutcome.POSTPONED
     else:
-        result.result = "ok" if Status.SUCCESS in statuses else "nothing"
+        result.result = CycleOutcome.OK if Status.SUCCESS in statuses else CycleOutcome.NOTHING

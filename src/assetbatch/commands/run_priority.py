@@ -29,7 +29,7 @@ from assetbatch.domain.calls import choose_calls
 from assetbatch.domain.due import assess, expected_next_start
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import listed
-from assetbatch.domain.records import RUN_PRIORITY
+from assetbatch.domain.records import Command, CycleOutcome
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import MINUTE_MS
@@ -52,17 +52,17 @@ def run_priority(
     Skip a second start while one runs. At the end, reserve the slots that the next cycle will need. Raise
     AssetbatchError if the cycle cannot be run at all.
     """
-    result = new_result(services, RUN_PRIORITY)
+    result = new_result(services, Command.RUN_PRIORITY)
     assets = services.config.enabled_priority_assets
     if not services.config.batch.priority_assets_enabled:
-        result.result = "disabled"
+        result.result = CycleOutcome.DISABLED
         return result
     if dry_run:
         return planned(result, plan_lines(services, services.entitlements(), [Work(a) for a in assets]))
-    with services.locks.hold(RUN_PRIORITY, deadline.seconds + LEASE_SLACK_SECONDS) as place:
+    with services.locks.hold(Command.RUN_PRIORITY, deadline.seconds + LEASE_SLACK_SECONDS) as place:
         if not place:
             return skipped(services, result)
-        started = services.history.start(RUN_PRIORITY, result.started_ms)
+        started = services.history.start(Command.RUN_PRIORITY, result.started_ms)
         progress.began()
         with recorded(services, result) as calls:
             known = services.entitlements()

@@ -13,7 +13,8 @@ from assetbatch.commands.result import (
     skipped,
 )
 from assetbatch.deadline import Deadline
-from assetbatch.domain.records import RUN_QUEUE
+from assetbatch.domain.reasons import ending_in_words
+from assetbatch.domain.records import Command, EndReason
 from assetbatch.domain.results import CycleResult
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
@@ -32,17 +33,17 @@ def run_queue(
     Fill the queue first if it may have lost work, because Redis was emptied or is another server. Raise
     AssetbatchError if the cycle cannot be run at all; leased work is handed back then.
     """
-    result = new_result(services, RUN_QUEUE)
+    result = new_result(services, Command.RUN_QUEUE)
     if dry_run:
         from assetbatch.commands.common import known_work, plan_lines
 
         work, lines = known_work(services, services.queue.peek(DRY_RUN_ITEMS))
         return planned(result, plan_lines(services, services.entitlements(), work) + lines)
     max_runs = services.config.queue.max_concurrency
-    with services.locks.hold(RUN_QUEUE, deadline.seconds + LEASE_SLACK_SECONDS, max_runs) as held:
+    with services.locks.hold(Command.RUN_QUEUE, deadline.seconds + LEASE_SLACK_SECONDS, max_runs) as held:
         if not held:
             return skipped(services, result)
-        started = services.history.start(RUN_QUEUE, result.started_ms)
+        started = services.history.start(Command.RUN_QUEUE, result.started_ms)
         progress.began()
         with recorded(services, result) as calls:
             state = services.queue.state()
@@ -58,7 +59,7 @@ def run_queue(
 
                 work_queue(services, deadline, progress, result, calls, started)
             else:
-                result.ended_because = "empty"
+                result.ended_because = ending_in_words(EndReason.EMPTY)
                 result.queue_size = 0
                 judge(result, deadline)
     return result

@@ -53,8 +53,9 @@ def fits(value: object, kind: Any) -> bool:
 def build(
     kind: type[S], raw: object, path: KeyPath, problems: list[ConfigProblem], others: Sequence[str] = ()
 ) -> S | None:
-    """Return a section or an asset from a mapping. Add all its problems to the list, and return None if it
-    has any.
+    """Return a section or an asset from a mapping.
+
+    Add all its problems to the list, and return None if it has any.
 
     `others` are keys that are read elsewhere. They are named among the allowed ones.
     """

@@ -103,8 +103,7 @@ class _Reader:
         self._problems.append(ConfigProblem((*self._path, *steps), text))
 
     def _setting(self, key: str, value: object) -> object:
-        """Return a setting that is no column, or None if it is wrong: the table's name, or what a column
-        holds."""
+        """Return the value of a key that is no column, or None if it is wrong."""
         if key == "table":
             parts = value.split(".") if isinstance(value, str) else []
             if len(parts) == 2 and all(map(_is_name, parts)):
@@ -144,8 +143,9 @@ class _Reader:
         return False
 
     def _nearly(self, key: str, value: object) -> str | None:
-        """Return our key that was most likely meant, if any: one letter behind the first is wrong, and the
-        value is no number.
+        """Return our key that was most likely meant, if any.
+
+        One letter behind the first is wrong, and the value is no number.
 
         A short name tells too little: `uid` is a column of its own.
         """
@@ -163,8 +163,10 @@ class _Reader:
 
 
 def _is_name(value: object) -> TypeGuard[str]:
-    """Return whether PostgreSQL takes the value as a name. It is quoted where it is used, so any letter is
-    right."""
+    """Return whether PostgreSQL takes the value as a name.
+
+    It is quoted where it is used, so any letter is right.
+    """
     return _is_text(value) and "." not in value and len(value.encode()) <= _LONGEST_NAME
 
 

@@ -138,8 +138,10 @@ def _section(name: str, raw: object, lists: _AssetLists, problems: list[ConfigPr
 
 
 class _Placed(NamedTuple):
-    """A right asset: its place in the file, its number (infinite without one), the origins of its absent
-    keys."""
+    """A right asset, with its place in the file and the origins of its absent keys.
+
+    Without a number, the number is infinite.
+    """
 
     path: KeyPath
     asset: Asset

@@ -69,8 +69,10 @@ def plain(symbol: str) -> str:
 
 
 def lookalikes(symbols: Iterable[str]) -> list[str]:
-    """Return a line for symbols that differ in nothing but case or separators: most often one of them is
-    meant."""
+    """Return a line for symbols that differ in nothing but case or separators.
+
+    Most often one of them is meant.
+    """
     groups: dict[str, list[str]] = {}
     for symbol in symbols:
         groups.setdefault(plain(symbol), []).append(symbol)

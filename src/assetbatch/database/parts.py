@@ -157,7 +157,7 @@ class _Parts:
                 error = raised
         everything = dict.fromkeys(bars, RejectedBar(error.said))
         known = Known(bars={symbol: everything}, symbols={symbol: error.said}, without_outcome=True)
-        self._save(msgspec.structs.replace(batch, spans={}), known)
+        self._save(msgspec.structs.replace(batch, coverage={}), known)
 
     def _unplaced(self, symbol: str, bars: Mapping[int, Bar]) -> dict[int, RejectedBar]:
         return {
@@ -217,8 +217,8 @@ def _plain(batch: Changes) -> Changes:
     return replace(
         batch,
         outcomes=[replace(outcome, error=plain(outcome.error)) for outcome in batch.outcomes],
-        spans={
+        coverage={
             symbol: [replace(interval, error=plain(interval.error)) for interval in intervals]
-            for symbol, intervals in batch.spans.items()
+            for symbol, intervals in batch.coverage.items()
         },
     )

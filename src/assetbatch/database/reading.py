@@ -12,8 +12,11 @@ from assetbatch.database.session import Connection
 from assetbatch.database.text import storable
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.numbers import positive
+from assetbatch.domain.status import Status
 
 BARS_OF_A_DAY = 288
+
+_STATUSES = {status.value: status for status in Status}
 
 
 def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsset]:
@@ -48,11 +51,11 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
             fetched_to_ms=fetched_to_ms,
             last_sync_ms=last_sync_ms,
             platform_status=_other_word(platform_status, sync_status, connection.statements.names),
-            sync_status=sync_status,
+            sync_status=None if sync_status is None else _STATUSES.get(sync_status, Status.FAILED),
             status_at_ms=status_at_ms,
             error_message=error_message,
             last_bar_ms=last_bar_ms,
-            spans=coverage.decode(intervals),
+            coverage=coverage.decode(intervals),
             rejected_ms=rejected_ms,
             rejected_since_ms=rejected_since_ms,
         )

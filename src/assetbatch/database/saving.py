@@ -32,9 +32,7 @@ from assetbatch.domain.models import (
     Saved,
 )
 from assetbatch.domain.numbers import positive
-
-SUCCESS = "success"
-FAILED = "failed"
+from assetbatch.domain.status import Status
 
 ERROR_LIMIT = 500
 """Maximum number of characters of an error message that is kept."""
@@ -178,7 +176,7 @@ class _Saving:
                 self._rejected_bars.get(symbol, {}),
                 self._asked_ms[symbol],
             )
-            for symbol, some in self._batch.spans.items()
+            for symbol, some in self._batch.coverage.items()
             if symbol in self._stored and some
         }
 
@@ -186,7 +184,9 @@ class _Saving:
         """Write prices and outcomes, in one round trip unless a table leaves rows out."""
         connection, writer = self._connection, _Outcomes(self._connection, self._now_ms, self._encoding)
         outcomes = {one.symbol: one for one in self._batch.outcomes if one.symbol in self._stored}
-        outcomes |= {symbol: Outcome(symbol, FAILED, some.error) for symbol, some in self._failed.items()}
+        outcomes |= {
+            symbol: Outcome(symbol, Status.FAILED, some.error) for symbol, some in self._failed.items()
+        }
         theirs = {
             symbol: outcome
             for symbol, outcome in outcomes.items()
@@ -231,7 +231,7 @@ class _Saving:
 def _record_not_written(writer: _Outcomes, not_written: Mapping[str, Rejection]) -> None:
     """Record the symbols of which the tables have not taken a row: their refresh has failed."""
     failures = {
-        symbol: Outcome(symbol, FAILED, some.error)
+        symbol: Outcome(symbol, Status.FAILED, some.error)
         for symbol, some in not_written.items()
         if some.cause is not RejectionCause.UNREGISTERED
     }
@@ -279,7 +279,7 @@ def _save_locked(connection: Connection, symbols: Collection[str], now_ms: int) 
     """Record in our own table alone that a row of these symbols was held by another transaction."""
     rejection = Rejection(error=LOCKED, price=True, cause=RejectionCause.LOCKED)
     rejected = dict.fromkeys(symbols, rejection)
-    outcomes = {symbol: Outcome(symbol, FAILED, LOCKED) for symbol in symbols}
+    outcomes = {symbol: Outcome(symbol, Status.FAILED, LOCKED) for symbol in symbols}
     writer = _Outcomes(connection, now_ms, None)
     writer.save(writer.document(outcomes, rejected), [])
     return Saved(updated=[], unknown=[], rejected=rejected)
@@ -330,7 +330,7 @@ class _Outcomes:
         """Return the outcomes as both tables take them; symbols with the same outcome come together."""
         alike: dict[tuple[str, str | None, bool], list[str]] = {}
         for outcome in outcomes.values():
-            error = None if outcome.status == SUCCESS else outcome.error
+            error = None if outcome.status is Status.SUCCESS else outcome.error
             why = failed.get(outcome.symbol)
             rejected = why is not None and why.cause is not RejectionCause.LOCKED
             alike.setdefault((outcome.status, error, rejected), []).append(outcome.symbol)
@@ -338,7 +338,7 @@ class _Outcomes:
         return _json(
             {
                 "symbols": symbols,
-                "succeeded": status == SUCCESS,
+                "succeeded": status is Status.SUCCESS,
                 "rejected": rejected,
                 "status": storable(status, self._encoding),
                 "platform_status": storable(words.get(status, status), self._encoding),

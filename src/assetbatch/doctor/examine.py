@@ -36,9 +36,10 @@ from assetbatch.doctor.findings import (
     ok,
     warning,
 )
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.formatting import format_duration
 from assetbatch.domain.queueing import CallKind, DenialReason, Denied
-from assetbatch.domain.records import COMMANDS
+from assetbatch.domain.records import Command
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.errors import (
     AssetbatchError,
@@ -213,7 +214,7 @@ class _Examination:
             yield of_registered(self._config, list(stored))
 
     def locks(self) -> Iterable[Finding]:
-        held = {command: self._services.locks.held(command) for command in COMMANDS}
+        held = {command: self._services.locks.held(command) for command in Command}
         return of_locks(held, self._services.now_ms())
 
     def provider(self) -> Iterable[Finding]:
@@ -244,7 +245,7 @@ class _Examination:
         now_ms = self._services.now_ms()
         jobs = [
             job_health(command, self._services.history.job(command), self._config, now_ms)
-            for command in COMMANDS
+            for command in Command
         ]
         return of_cron(jobs, self._waiting, self._config, now_ms)
 
@@ -283,7 +284,7 @@ def _provider(services: Services, deadline: Deadline) -> Sequence[Finding]:
             services.window.complete(grant)
         else:
             services.window.cancel(grant)
-    markets = f"forex {status.fx or 'unknown'}, crypto {status.crypto or 'unknown'}"
+    markets = ", ".join(f"{name} {status.markets.get(name, 'unknown')}" for name in AssetType)
     return of_provider(ProviderClock(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
 
 

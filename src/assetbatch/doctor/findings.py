@@ -1,4 +1,4 @@
-"""What is made of what was found: each finding says how bad it is, what it is and what to do."""
+"""What follows from the facts: each finding says how bad it is, what it is and what to do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from assetbatch.domain.entitlements import Entitlements, restriction_in_words
 from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.queueing import QueueState
-from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE
+from assetbatch.domain.records import Command
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.health import JobHealth
@@ -38,7 +38,7 @@ VALKEY_VERSION = (8, 0)
 POSTGRES_VERSION = 150_000
 NEARLY_FULL = 0.9
 LONGEST_CYCLE_MS = HOUR_MS + MINUTE_MS
-"""No `--max-seconds` is longer than an hour; a lock that is held for more has come by a clock's jump."""
+"""Maximum time of a lock: no `--max-seconds` is longer than an hour. A longer one came by a clock's jump."""
 NTP_HINT = "have NTP (chrony, systemd-timesyncd) slew both clocks; a jump ahead would open the call window"
 CRON_HINT = "put the lines of crontab.example into your crontab, with your paths"
 CRON_LATE_HINT = "is cron running, and does its log say why?"
@@ -63,40 +63,40 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ok(check: str, message: str) -> Finding:
-    """All is well."""
+    """Return that all is well."""
     return Finding(check=check, level=Level.OK, message=message)
 
 
 def warning(check: str, message: str, hint: str | None = None) -> Finding:
-    """Something to look at."""
+    """Return something to look at."""
     return Finding(check=check, level=Level.WARNING, message=message, hint=hint)
 
 
 def error(check: str, message: str, hint: str | None = None, *, code: int = 1) -> Finding:
-    """It does not work like this."""
+    """Return that it does not work like this."""
     return Finding(check=check, level=Level.ERROR, message=message, hint=hint, code=code)
 
 
 def of_error(check: str, raised: AssetbatchError) -> list[Finding]:
-    """An exception as findings; a configuration's has a line for each mistake."""
+    """Return an exception as findings; that of a configuration has a line for each mistake."""
     *lines, last = raised.message.splitlines() or [""]
     code = raised.exit_code
     return [*(error(check, line, code=code) for line in lines), error(check, last, raised.hint, code=code)]
 
 
 def not_checked(check: str, why: str) -> Finding:
-    """What could not be looked at, since something it needs is missing."""
+    """Return that something could not be looked at, since something that it needs is missing."""
     return warning(check, f"not checked: {why}")
 
 
 def worst(findings: Sequence[Finding]) -> Level:
-    """The worst level of all."""
+    """Return the worst level of all."""
     levels = [finding.level for finding in findings]
     return Level.ERROR if Level.ERROR in levels else Level.WARNING if Level.WARNING in levels else Level.OK
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """That of the first error, on which the later ones may depend; 0 without one."""
+    """Return the code of the first error, on which the later ones may depend; 0 without one."""
     return next((finding.code for finding in findings if finding.level is Level.ERROR), 0)
 
 
@@ -113,10 +113,10 @@ class Asked(NamedTuple):
 def of_redis(
     info: Mapping[str, Any], redis_ms: int, host: Asked, *, embedded: bool = False, group: str = ""
 ) -> list[Finding]:
-    """Version, role, replicas, persistence, eviction, memory and clock, from what `INFO` says.
+    """Judge version, role, replicas, persistence, eviction, memory and clock, from what `INFO` says.
 
-    `redis_ms` is the server's time, `host` when this host asked for it; `group` is `sentinel` or `cluster`
-    where servers stand in for one another.
+    `redis_ms` is the server's time, `host` when this host asked for it. `group` is `sentinel` or `cluster` if
+    servers stand in for one another.
     """
     findings = [_redis_version(info)]
     if group:
@@ -177,7 +177,8 @@ def _persistence(info: Mapping[str, Any], *, embedded: bool) -> Finding:
 
 
 def of_trial(write: RedisError | None, publish: RedisError | None, example: Asset | None) -> list[Finding]:
-    """What Redis has against writing and publishing; `example` is whose channel was tried."""
+    """Return what Redis has against writing and publishing; `example` is the asset whose channel was
+    tried."""
     if write:
         return of_error("redis", write)
     if publish:
@@ -188,7 +189,8 @@ def of_trial(write: RedisError | None, publish: RedisError | None, example: Asse
 
 
 def clock(check: str, name: str, its_ms: int, other: str, asked: Asked) -> Finding:
-    """Whether a clock agrees with the other one, by which it was `asked`; a slow answer is no difference."""
+    """Judge whether a clock agrees with the other one, by which it was `asked`. A slow answer is no
+    difference."""
     off = its_ms - min(max(its_ms, asked.from_ms), asked.to_ms)
     words = f"{name} is {format_duration(abs(off))} {'ahead of' if off > 0 else 'behind'} {other}"
     if abs(off) >= CLOCK_ERROR_MS:
@@ -202,7 +204,7 @@ def clock(check: str, name: str, its_ms: int, other: str, asked: Asked) -> Findi
 
 
 def of_database(facts: DatabaseFacts, asked: Asked | None) -> list[Finding]:
-    """Version, rights and clock; `asked` when by Redis' clock, None without Redis."""
+    """Judge version, rights and clock; `asked` is when by Redis' clock, None without Redis."""
     shown = f"PostgreSQL {facts.version // 10_000}.{facts.version % 10_000}"
     findings = [ok("postgresql", shown)]
     if facts.version < POSTGRES_VERSION:
@@ -223,8 +225,10 @@ def of_database(facts: DatabaseFacts, asked: Asked | None) -> list[Finding]:
 
 
 def of_partitions(there: Sequence[Partition], now_ms: int) -> list[Finding]:
-    """Whether a table of bars that assetbatch has partitioned has a partition for every moment, and the next
-    month one of its own; nothing of any other table."""
+    """Judge whether each moment has a partition of bars, and the next month one of its own.
+
+    It says nothing of tables that assetbatch has not partitioned.
+    """
     later = next((part for part in there if part.name == LATER), None)
     if later is None or later.start_ms is None:
         return []
@@ -240,7 +244,7 @@ def of_partitions(there: Sequence[Partition], now_ms: int) -> list[Finding]:
 
 
 def of_refusals(found: Plan) -> list[Finding]:
-    """Why `init` would refuse the tables that are there: each would keep data out or spoil it."""
+    """Return why `init` would refuse the tables that are there: each would keep data out or spoil it."""
     return [
         error("postgresql", f"{refusal.what} {refusal.why}", refusal.remedy, code=2)
         for refusal in found.refusals
@@ -248,7 +252,7 @@ def of_refusals(found: Plan) -> list[Finding]:
 
 
 def of_adoption(found: Plan, locked_out: Sequence[str], symbols: int) -> list[Finding]:
-    """What the plan of `init` says of tables that are there.
+    """Return what the plan of `init` says of tables that are there.
 
     `locked_out` are those of the configured `symbols` whose rows may be read but not updated.
     """
@@ -271,7 +275,8 @@ def of_adoption(found: Plan, locked_out: Sequence[str], symbols: int) -> list[Fi
 
 
 def of_tables(concerns: Sequence[Concern], refused: Mapping[str, str]) -> list[Finding]:
-    """What the tables will keep out; `refused` are the symbols that the database refuses now, and why."""
+    """Return what the tables will keep out; `refused` has the symbols that the database refuses now, and
+    why."""
     findings = [
         error("postgresql", concern.message, concern.hint, code=3)
         if concern.stops_all
@@ -287,7 +292,7 @@ def of_tables(concerns: Sequence[Concern], refused: Mapping[str, str]) -> list[F
 
 
 def of_registered(config: Config, registered: Sequence[str]) -> Finding:
-    """Whether `init` has entered every asset."""
+    """Judge whether `init` has entered every asset."""
     missing = [asset.symbol for asset in config.assets if asset.symbol not in registered]
     if missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
@@ -298,17 +303,17 @@ def of_registered(config: Config, registered: Sequence[str]) -> Finding:
 # --- locks, plan, window, queue, cron ---
 
 
-def of_locks(held: Mapping[str, Sequence[int]], now_ms: int) -> list[Finding]:
-    """Who runs now; `held` has the moments (ms) at which the locks of each command end."""
+def of_locks(held: Mapping[Command, Sequence[int]], now_ms: int) -> list[Finding]:
+    """Return who runs now; `held` has the moments (ms) at which the locks of each command end."""
     findings = []
     for command, ends_ms in held.items():
-        name = command.replace("_", "-")
+        name = command.label
         if ends_ms and max(ends_ms) - now_ms > LONGEST_CYCLE_MS:
             left = format_duration(max(ends_ms) - now_ms)
             message = f"{name} is locked for another {left}, longer than any cycle may take"
             hint = f"was redis' clock set back? wait, or delete its key lock:{command}"
             findings.append(warning("locks", message, hint))
-    running = [f"{len(ends)} {name.replace('_', '-')}" for name, ends in held.items() if ends]
+    running = [f"{len(ends)} {name.label}" for name, ends in held.items() if ends]
     if not findings:
         findings.append(ok("locks", f"running now: {', '.join(running)}" if running else "nobody is running"))
     return findings
@@ -322,7 +327,7 @@ class ProviderClock(NamedTuple):
 
 
 def of_provider(found: ProviderClock, asked: Asked) -> list[Finding]:
-    """The provider has answered, `asked` by Redis' clock: the key is good."""
+    """Return that the provider has answered, `asked` by Redis' clock: the key is good."""
     findings = [ok("vendor", f"answers, and takes the API key ({found.markets})")]
     if found.server_time_ms is not None:
         findings.append(clock("vendor", "the provider's clock", found.server_time_ms, "redis'", asked))
@@ -330,7 +335,7 @@ def of_provider(found: ProviderClock, asked: Asked) -> list[Finding]:
 
 
 def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
-    """Up to when each class may be seen, and what the provider has refused of the plan."""
+    """Return up to when each class may be seen, and what the provider has refused of the plan."""
     types = dict.fromkeys(asset.asset_type for asset in config.assets)
     horizons = ", ".join(_horizon(known, asset_type, now_ms) for asset_type in types)
     findings = [ok("plan", f"{config.rate_limiting.tier}: {horizons}")]
@@ -353,7 +358,7 @@ def _horizon(known: Entitlements, asset_type: AssetType, now_ms: int) -> str:
 
 
 def of_window(state: WindowState) -> Finding:
-    """What is left of the calls."""
+    """Return what is left of the calls."""
     words = f"{state.remaining} of {state.limit} calls free in {state.window_ms / 1000:g} s"
     if not state.remaining:
         words += f", the next in {format_duration(state.next_slot_ms - state.now_ms)}"
@@ -363,7 +368,7 @@ def of_window(state: WindowState) -> Finding:
 
 
 def of_queue(state: QueueState, max_size: int) -> Finding:
-    """Room and dead letters."""
+    """Judge the room and the dead letters."""
     words = f"{state.size} of at most {max_size}, {plural(state.dead, 'dead letter')}"
     if state.size > NEARLY_FULL * max_size:
         return warning("queue", f"nearly full: {words}", "raise queue.max_size, or enable fewer assets")
@@ -373,11 +378,11 @@ def of_queue(state: QueueState, max_size: int) -> Finding:
 
 
 def of_cron(jobs: Sequence[JobHealth], waiting: int, config: Config, now_ms: int) -> list[Finding]:
-    """When each command last started, and whether that is as it should be; `waiting` items are queued."""
+    """Judge when each command last started; `waiting` items are queued."""
     if config.sandbox:
         return [ok("cron", "a sandbox needs none")]
     findings = []
-    never = [_name(job) for job in jobs if job.last_started is None and _has_work(job.id, waiting, config)]
+    never = [job.id.label for job in jobs if job.last_started is None and _has_work(job.id, waiting, config)]
     if never:
         verb = "was" if len(never) == 1 else "were"
         findings.append(warning("cron", f"{', '.join(never)} {verb} never started", CRON_HINT))
@@ -389,37 +394,33 @@ def of_cron(jobs: Sequence[JobHealth], waiting: int, config: Config, now_ms: int
     return findings or [ok("cron", "there is nothing to be started")]
 
 
-def _name(job: JobHealth) -> str:
-    return job.id.replace("_", "-")
-
-
-def _has_work(command: str, waiting: int, config: Config) -> bool:
-    if command == RUN_PRIORITY:
+def _has_work(command: Command, waiting: int, config: Config) -> bool:
+    if command is Command.RUN_PRIORITY:
         return bool(config.enabled_priority_assets)
-    if command == ENQUEUE_SECONDARY:
+    if command is Command.ENQUEUE_SECONDARY:
         return bool(config.enabled_secondary_assets)
     return bool(waiting or config.enabled_secondary_assets)
 
 
 def _of_job(job: JobHealth, age_ms: int, waiting: int, config: Config) -> Finding:
-    started = f"{_name(job)} was last started {ago(age_ms)}"
+    started = f"{job.id.label} was last started {ago(age_ms)}"
     if _has_work(job.id, waiting, config):
-        if job.id == RUN_PRIORITY and age_ms > MISSED_STARTS * interval_ms(job.id, config):
+        if job.id is Command.RUN_PRIORITY and age_ms > MISSED_STARTS * interval_ms(job.id, config):
             words = f"{started}, it should be every {config.batch.interval_minutes} min"
             return error("cron", words, CRON_LATE_HINT)
-        if job.id == RUN_QUEUE and waiting and age_ms > QUEUE_SILENT_MS:
+        if job.id is Command.RUN_QUEUE and waiting and age_ms > QUEUE_SILENT_MS:
             return warning("cron", f"{started}, and {plural(waiting, 'item')} in the queue", CRON_LATE_HINT)
-        if job.id == ENQUEUE_SECONDARY and age_ms > MISSED_STARTS * _enqueue_ms(config):
+        if job.id is Command.ENQUEUE_SECONDARY and age_ms > MISSED_STARTS * _enqueue_ms(config):
             words = f"{started}, it should be every {_enqueue_ms(config) // MINUTE_MS} min"
             return warning("cron", words, CRON_LATE_HINT)
-    words = f"{_name(job)} started {ago(age_ms)}: {job.last_result}"
+    words = f"{job.id.label} started {ago(age_ms)}: {job.last_result}"
     if job.last_error:
-        hint = f"if nothing above explains it, start it by hand: assetbatch -v {_name(job)}"
+        hint = f"if nothing above explains it, start it by hand: assetbatch -v {job.id.label}"
         return warning("cron", f"{words}: {job.last_error}", hint)
     return ok("cron", words)
 
 
 def _enqueue_ms(config: Config) -> int:
-    """As often as crontab.example does it, or as the asset that is due most often needs it."""
+    """Return how often crontab.example starts it, or how often the asset that is due most often needs it."""
     frequencies = [asset.update_frequency_seconds for asset in config.enabled_secondary_assets]
     return max(ENQUEUE_MS, min(frequencies) * 1000)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import msgspec
 
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import asked_to
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Restriction
-from assetbatch.domain.formatting import ago, format_duration, moment
 from assetbatch.domain.market_hours import last_open
-from assetbatch.domain.models import (
-    BAR_MS,
-    IntervalState,
-    StoredAsset,
-)
+from assetbatch.domain.models import BAR_MS, IntervalState, StoredAsset
 from assetbatch.domain.pauses import (
     BARS_AGAIN_MS,
     NO_DATA_AGAIN_MS,
@@ -26,150 +22,279 @@ from assetbatch.domain.pauses import (
     worth_a_call,
 )
 from assetbatch.domain.ranges import history_range
+from assetbatch.domain.reasons import Explanation, Reason
+from assetbatch.domain.status import Status
 from assetbatch.domain.units import HOUR_MS, SECOND_MS
 from assetbatch.domain.work import Work, WorkKind, days_range
 
 JITTER_MS = 30 * SECOND_MS
-"""Cron does not start on the millisecond: an asset is due this much before its frequency is over."""
-
+"""How long before its frequency is over an asset is due: cron does not start on the millisecond."""
 
 FINAL_AFTER_MS = HOUR_MS
-"""An answer so long after a market's close that brings nothing newer is the last word until it opens."""
+"""How long after a market's close an answer without anything newer is the last word until it opens."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether work is due at a moment, and why (or why not) in words; `refusal` where the plan lacks it;
-    `paused` where it is not due because it failed before."""
+    """Whether work is due at a moment, and why.
+
+    `restriction` is what the plan lacks for it. `paused` marks work that is not due because it failed before.
+    """
 
     due: bool
-    reason: str
-    refusal: KnownRestriction | None = None
+    why: Explanation
+    restriction: KnownRestriction | None = None
     paused: bool = False
 
 
 def assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
-    """Work is due when a call can bring something that is not stored, as far as anybody can know."""
+    """Return whether a call can bring something that is not stored, as far as anybody can know."""
     if work.kind is WorkKind.PRICE:
         return _assess_price(work.asset, stored, known, now_ms)
     if work.kind is WorkKind.BARS:
-        is_behind = stored is None or behind(work.asset, stored, known, now_ms)
-        return Verdict(is_behind, "bars behind" if is_behind else "bars up to date")
+        lags = stored is None or bars_lag(work.asset, stored, known, now_ms)
+        return Verdict(lags, Explanation(Reason.BARS_LAG if lags else Reason.BARS_UP_TO_DATE))
     return _assess_history(work, stored, known, now_ms)
 
 
-def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
-    """An asset is due when something newer than what is stored can exist and may be seen.
+# --- the rules of a price ---
 
-    Never fetched: due, even while its market is closed. Denied or unknown to the provider: after a
-    while. Complete up to what can be seen: not due. Otherwise by its frequency while its market is
-    open, and with doubling pauses after it has closed (the provider may publish the end late).
+
+class _Case(NamedTuple):
+    """A price to be judged. `by_snapshot`: snapshots bring it; else it follows from bars."""
+
+    asset: Asset
+    stored: StoredAsset | None
+    known: Entitlements
+    now_ms: int
+    by_snapshot: bool
+
+
+def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
+    """Return the verdict of the first rule that applies.
+
+    An asset that failed before pauses. One that was never fetched is due, even while its market is closed.
+    One that is complete up to what can be seen is not due. Otherwise its frequency decides while its market
+    is open, and doubling pauses do after it has closed, since the provider may publish the end late.
     """
-    asset_type = asset.asset_type
-    if stored is not None and (pause_ms := rejection_pause_ms(stored, now_ms)):
-        reason = f"the database refuses it; asked again after {format_duration(pause_ms)}, or after init"
-        return Verdict(False, reason, paused=True)
-    by_snapshot = known.any_snapshots(asset_type, now_ms, asset.polygon_ticker)
-    if not by_snapshot and (refusal := _nothing_left(asset, known, now_ms)):
-        return Verdict(False, "not in the plan; asked again once a day", refusal, paused=True)
-    if stored is not None and stored.status_at_ms is not None:
-        since_status = abs(now_ms - stored.status_at_ms)  # a clock that was ahead must not silence it
-        pause_ms = not_found_pause_ms(stored)
-        if stored.sync_status == "not_found" and since_status < pause_ms:
-            reason = f"the provider does not know this ticker; asked again after {format_duration(pause_ms)}"
-            return Verdict(False, reason, paused=True)
-        if stored.sync_status == "not_entitled" and since_status < NOT_ENTITLED_AGAIN_MS:
-            return Verdict(False, "not in the plan; asked again once a day", paused=True)
-        pause_ms = HOUR_MS if by_snapshot else NO_DATA_AGAIN_MS  # snapshots are empty after midnight
-        if stored.sync_status == "no_data" and since_status < pause_ms:
-            reason = f"the provider had nothing; asked again after {format_duration(pause_ms)}"
-            return Verdict(False, reason, paused=True)
+    by_snapshot = known.any_snapshots(asset.asset_type, now_ms, asset.polygon_ticker)
+    case = _Case(asset, stored, known, now_ms, by_snapshot)
+    for blocked in BLOCKS:
+        if verdict := blocked(case):
+            return verdict
     if stored is None or stored.as_of_ms is None or stored.last_sync_ms is None:
-        return Verdict(True, "never fetched")
+        return Verdict(True, Explanation(Reason.NEVER_FETCHED))
     if stored.last_sync_ms > now_ms + JITTER_MS:
-        return Verdict(True, "refreshed in the future: the clock was set back")
-    horizon = known.visible_until_ms(asset_type, now_ms, None if by_snapshot else asset.polygon_ticker)
-    visible = last_open(asset.market, min(now_ms, horizon))
-    complete_to = stored.as_of_ms if stored.fetched_to_ms is None else stored.fetched_to_ms
-    if not by_snapshot:  # then the price follows from the bars
-        complete_to = max(complete_to, asked_to(stored.spans, now_ms) or 0)
-    if complete_to >= visible:
-        return Verdict(False, f"complete up to {moment(visible)}")
-    since_sync = now_ms - stored.last_sync_ms
-    frequency_ms = asset.update_frequency_seconds * 1000
-    frequency_ms -= min(JITTER_MS, frequency_ms // 10)
-    delay_ms = now_ms - horizon
-    may_ask_today = known.may_ask_today(asset_type, now_ms)
-    if may_ask_today and visible == horizon:
-        return Verdict(since_sync >= frequency_ms, f"refreshed {ago(since_sync)}")
-    there_ms = visible + delay_ms if may_ask_today else horizon  # since when it can be seen
-    if stored.last_sync_ms < there_ms:
-        return Verdict(True, f"data up to {moment(visible)} can be seen now")
-    if may_ask_today and stored.last_sync_ms - there_ms >= FINAL_AFTER_MS:
-        return Verdict(False, f"closed since {moment(visible)}, nothing newer was there afterwards")
-    if since_sync >= max(frequency_ms, stored.last_sync_ms - there_ms):
-        return Verdict(True, f"the end before {moment(visible)} was missing; asked again")
-    return Verdict(False, f"nothing newer than {moment(stored.as_of_ms)} was there; asked again later")
+        return Verdict(True, Explanation(Reason.CLOCK_SET_BACK))
+    refreshed = _refreshed(case, stored, stored.as_of_ms, stored.last_sync_ms)
+    for rule in TIMING:
+        if verdict := rule(refreshed):
+            return verdict
+    return Verdict(False, Explanation(Reason.NOTHING_NEWER, at_ms=stored.as_of_ms))
+
+
+def _rejected(case: _Case) -> Verdict | None:
+    """Return a pause if the database has refused the asset."""
+    pause_ms = rejection_pause_ms(case.stored, case.now_ms) if case.stored is not None else 0
+    return _paused(Reason.REJECTED, pause_ms) if pause_ms else None
+
+
+def _not_in_plan(case: _Case) -> Verdict | None:
+    """Return a pause if the plan leaves no way to any price of the asset."""
+    if case.by_snapshot:
+        return None
+    restriction = _nothing_left(case.asset, case.known, case.now_ms)
+    return Verdict(False, Explanation(Reason.NOT_IN_PLAN), restriction, paused=True) if restriction else None
+
+
+def _paused_by_status(case: _Case) -> Verdict | None:
+    """Return a pause if the last answer says that another call is of no use for a while."""
+    stored = case.stored
+    if stored is None or stored.status_at_ms is None:
+        return None
+    since_ms = abs(case.now_ms - stored.status_at_ms)  # a clock that was ahead must not silence it
+    match stored.sync_status:
+        case Status.NOT_FOUND if since_ms < (pause_ms := not_found_pause_ms(stored)):
+            return _paused(Reason.UNKNOWN_TICKER, pause_ms)
+        case Status.NOT_ENTITLED if since_ms < NOT_ENTITLED_AGAIN_MS:
+            return _paused(Reason.NOT_IN_PLAN)
+        case Status.NO_DATA if since_ms < (pause_ms := _no_data_pause_ms(case)):
+            return _paused(Reason.NO_DATA, pause_ms)
+    return None
+
+
+def _no_data_pause_ms(case: _Case) -> int:
+    return HOUR_MS if case.by_snapshot else NO_DATA_AGAIN_MS  # snapshots are empty after midnight
+
+
+def _paused(reason: Reason, duration_ms: int | None = None) -> Verdict:
+    return Verdict(False, Explanation(reason, duration_ms=duration_ms), paused=True)
+
+
+BLOCKS: tuple[Callable[[_Case], Verdict | None], ...] = (_rejected, _not_in_plan, _paused_by_status)
+"""The rules that keep a price from being asked for, in their order."""
+
+
+class _Refreshed(NamedTuple):
+    """A price that was refreshed, against what can be seen now. All but the last are moments or times in
+    ms."""
+
+    now_ms: int
+    complete_to: int
+    """Up to when it is known."""
+    last_sync: int
+    visible: int
+    """The market's last open moment that can be seen."""
+    visible_until: int
+    frequency: int
+    may_ask_today: bool
+
+    @property
+    def since_sync(self) -> int:
+        return self.now_ms - self.last_sync
+
+    @property
+    def visible_since(self) -> int:
+        """The moment since which the last open moment can be seen."""
+        if not self.may_ask_today:
+            return self.visible_until
+        return self.visible + self.now_ms - self.visible_until
+
+
+def _refreshed(case: _Case, stored: StoredAsset, as_of_ms: int, last_sync_ms: int) -> _Refreshed:
+    asset, known, now_ms = case.asset, case.known, case.now_ms
+    ticker = None if case.by_snapshot else asset.polygon_ticker
+    visible_until_ms = known.visible_until_ms(asset.asset_type, now_ms, ticker)
+    complete_to_ms = as_of_ms if stored.fetched_to_ms is None else stored.fetched_to_ms
+    if not case.by_snapshot:  # then the price follows from the bars
+        complete_to_ms = max(complete_to_ms, asked_to(stored.coverage, now_ms) or 0)
+    frequency_ms = asset.update_frequency_seconds * SECOND_MS
+    return _Refreshed(
+        now_ms=now_ms,
+        complete_to=complete_to_ms,
+        last_sync=last_sync_ms,
+        visible=last_open(asset.market, min(now_ms, visible_until_ms)),
+        visible_until=visible_until_ms,
+        frequency=frequency_ms - min(JITTER_MS, frequency_ms // 10),
+        may_ask_today=known.may_ask_today(asset.asset_type, now_ms),
+    )
+
+
+def _complete(price: _Refreshed) -> Verdict | None:
+    """Return not due if all that can be seen is known."""
+    if price.complete_to < price.visible:
+        return None
+    return Verdict(False, Explanation(Reason.COMPLETE, at_ms=price.visible))
+
+
+def _by_frequency(price: _Refreshed) -> Verdict | None:
+    """Return what the asset's frequency says if its market is open."""
+    if not price.may_ask_today or price.visible != price.visible_until:
+        return None
+    since_ms = price.since_sync
+    return Verdict(since_ms >= price.frequency, Explanation(Reason.REFRESHED, duration_ms=since_ms))
+
+
+def _newly_visible(price: _Refreshed) -> Verdict | None:
+    """Return due if something can be seen that could not be seen at the last refresh."""
+    if price.last_sync >= price.visible_since:
+        return None
+    return Verdict(True, Explanation(Reason.NEWLY_VISIBLE, at_ms=price.visible))
+
+
+def _final(price: _Refreshed) -> Verdict | None:
+    """Return not due if an answer long after the close had nothing newer."""
+    if not price.may_ask_today or price.last_sync - price.visible_since < FINAL_AFTER_MS:
+        return None
+    return Verdict(False, Explanation(Reason.CLOSED, at_ms=price.visible))
+
+
+def _end_missing(price: _Refreshed) -> Verdict | None:
+    """Return due if the end before the close was missing, after pauses that double."""
+    if price.since_sync < max(price.frequency, price.last_sync - price.visible_since):
+        return None
+    return Verdict(True, Explanation(Reason.END_MISSING, at_ms=price.visible))
+
+
+TIMING: tuple[Callable[[_Refreshed], Verdict | None], ...] = (
+    _complete,
+    _by_frequency,
+    _newly_visible,
+    _final,
+    _end_missing,
+)
+"""The rules for a price that was refreshed, in their order."""
 
 
 def _nothing_left(asset: Asset, known: Entitlements, now_ms: int) -> KnownRestriction | None:
-    """The refusal that leaves no way to any price of an asset that no snapshot brings."""
+    """Return the restriction that leaves no way to any price of an asset that no snapshot brings."""
     asset_type, ticker = asset.asset_type, asset.polygon_ticker
     if known.intraday(asset_type, now_ms, ticker):
         return None
     return known.lacks(Restriction.PREVIOUS_DAY, asset_type, now_ms, ticker)
 
 
-def behind(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
-    """Whether a snapshot leaves this asset's bars behind: at least one finished bar that its frequency
-    asks for was not asked for. Without snapshots the price comes from the bars and nothing is left over."""
+# --- bars ---
+
+
+def bars_lag(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
+    """Return whether the bars of an asset lag behind its price, which snapshots bring.
+
+    At least one finished bar that the frequency asks for was not asked for. Without snapshots the price comes
+    from the bars, and nothing is left over.
+    """
     if not asset.bars or not known.any_snapshots(asset.asset_type, now_ms, asset.polygon_ticker):
         return False
     if not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
         return False
     if _left_by(IntervalState.NOT_IN_PLAN, stored, now_ms - NOT_ENTITLED_AGAIN_MS):
         return False
-    if stored.spans and not worth_a_call(stored.spans[-1], now_ms, IntervalState.REJECTED):
+    if stored.coverage and not worth_a_call(stored.coverage[-1], now_ms, IntervalState.REJECTED):
         return False
     visible = last_open(asset.market, min(now_ms, known.visible_until_ms(asset.asset_type, now_ms)))
-    known_to = asked_to(stored.spans, now_ms) or 0  # not the last bar: another program may have stored it
+    known_to = asked_to(stored.coverage, now_ms) or 0  # not the last bar: another program may have stored it
     return visible - known_to >= max(BAR_MS, asset.update_frequency_seconds * 1000)
 
 
 def bars_to_queue(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
-    """Whether the latest bars are behind and worth an item: not while a failure of them is young, which
-    the queue has tried again by itself."""
-    if not behind(asset, stored, known, now_ms):
+    """Return whether the latest bars lag and are worth an item of the queue.
+
+    They are not while a failure of them is young: the queue has tried that again by itself.
+    """
+    if not bars_lag(asset, stored, known, now_ms):
         return False
     return not _left_by(IntervalState.FAILED, stored, now_ms - BARS_AGAIN_MS)
 
 
 def _left_by(state: IntervalState, stored: StoredAsset, since_ms: int) -> bool:
-    """Whether the newest row of the ledger is of this state and was learned since a moment."""
-    last = stored.spans[-1] if stored.spans else None
+    """Return whether the newest covered interval has this state and was learned since a moment."""
+    last = stored.coverage[-1] if stored.coverage else None
     return last is not None and last.state is state and (last.asked_ms or 0) > since_ms
 
 
 def _assess_history(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
     asset_type, ticker = work.asset.asset_type, work.asset.polygon_ticker
     if not work.asset.bars:
-        return Verdict(False, "keeps no bars")
-    for lack in (Restriction.INTRADAY, Restriction.BARS):
-        if refusal := known.lacks(lack, asset_type, now_ms, ticker):
-            return Verdict(False, "the plan has no 5-minute bars of it", refusal)
+        return Verdict(False, Explanation(Reason.NO_BARS_KEPT))
+    for restriction in (Restriction.INTRADAY, Restriction.BARS):
+        if lacking := known.lacks(restriction, asset_type, now_ms, ticker):
+            return Verdict(False, Explanation(Reason.NO_BARS_IN_PLAN), lacking)
     _, end_ms = days_range(work)
     if end_ms <= known.history_from_ms(asset_type, now_ms):
-        refusal = known.lacks(Restriction.HISTORY, asset_type, now_ms)
-        return Verdict(False, "older than the plan's history", refusal)
+        lacking = known.lacks(Restriction.HISTORY, asset_type, now_ms)
+        return Verdict(False, Explanation(Reason.TOO_OLD), lacking)
     if history_range(work, stored, known, now_ms) is None:
-        return Verdict(False, "asked already")
-    return Verdict(True, "bars of the past are missing")
+        return Verdict(False, Explanation(Reason.ANSWERED))
+    return Verdict(True, Explanation(Reason.BARS_MISSING))
+
+
+# --- the next start ---
 
 
 def expected_next_start(starts_ms: Sequence[int], interval_ms: int) -> int:
-    """When the next priority cycle will start, from the last starts (ascending, the present one last).
+    """Return when the next priority cycle will start, from the last starts (ascending, the present one last).
 
-    The rhythm of the latest two starts that lie an interval apart (within a tenth) counts, so a start by
-    hand in between does not shift it; without one, the next multiple of the interval, as cron starts.
+    The rhythm of the latest two starts that lie an interval apart (within a tenth) counts, so that a start by
+    hand in between does not shift it. Without one it is the next multiple of the interval, as cron starts.
     """
     last = starts_ms[-1]
     for earlier, later in reversed(list(pairwise(starts_ms))):

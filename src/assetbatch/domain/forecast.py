@@ -17,17 +17,17 @@ from assetbatch.domain.units import MINUTE_MS
 from assetbatch.domain.work import Work
 
 CALL_SECONDS_GUESS = 1.0
-"""How long a call takes, where no cycle has measured it yet."""
+"""How long a call takes, as long as no cycle has measured it."""
 
 CRON_MS = MINUTE_MS
 """How often cron starts run-queue."""
 
 CALLING_SECONDS = 50
-"""For so much of each minute run-queue makes calls: the rest is for starting, storing and ending in time."""
+"""How much of each minute run-queue makes calls: the rest is for starting, storing and ending in time."""
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
-    """How many calls are ahead in all, and how long they take at the rate that is free for the queue."""
+    """How many calls are ahead, and how long they take at the rate that is free for the queue."""
 
     calls: int
     calls_per_minute: float
@@ -36,8 +36,10 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """What is configured of the calls: who needs them (`priority_assets`, every `interval_ms`), for which
-    `assets` in all, and how many there are."""
+    """What is configured of the calls.
+
+    `priority_assets` need some every `interval_ms`; `assets` are all; `call_limit` says how many there are.
+    """
 
     priority_assets: Sequence[Asset]
     assets: Sequence[Asset]
@@ -48,7 +50,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 class QueueLoad(msgspec.Struct, frozen=True, kw_only=True):
     """What the queue has to do and how fast it was.
 
-    `queued` counts by lane what waits, is delayed or worked. `pages_elsewhere` counts pages of the past that
+    `queued` counts by lane what waits, is delayed or leased. `pages_elsewhere` counts pages of the past that
     are not in the queue yet. `starts_ms` are the last starts of run-priority, `cycles` the last of run-queue.
     """
 
@@ -100,8 +102,11 @@ def estimate(
     call_seconds: float,
     now_ms: int,
 ) -> Forecast:
-    """The forecast for so many calls: `limit` a window less what priority takes each `interval_ms`, and not
-    faster than one call after the other (`call_seconds`; 0 where the limit is what counts)."""
+    """Return the forecast for a number of calls.
+
+    The rate is the `limit` of a window less what priority takes each `interval_ms`. It is not faster than one
+    call after the other: `call_seconds` is 0 if only the limit counts.
+    """
     allowed = limit * MINUTE_MS / window_ms
     # priority cannot take all of it for ever
     per_minute = max(allowed - priority_calls * MINUTE_MS / interval_ms, allowed / 100)

@@ -20,44 +20,44 @@ if TYPE_CHECKING:
 
 @cache
 def new_york_zone() -> ZoneInfo:
-    """The zone; loaded when hours are asked for, since an idle start asks for none."""
+    """Return the zone. It is loaded when hours are asked for: an idle start asks for none."""
     from zoneinfo import ZoneInfo
 
     return ZoneInfo("America/New_York")
 
 
 def to_ms(moment: datetime) -> int:
-    """Unix milliseconds of an aware datetime; raises ValueError for a naive one."""
+    """Return the Unix milliseconds of an aware datetime. Raise ValueError for a naive one."""
     if moment.tzinfo is None:
         raise ValueError("a moment without a time zone")
     return round(moment.timestamp() * 1000)
 
 
 def from_ms(at_ms: int) -> datetime:
-    """The aware UTC datetime of Unix milliseconds, exact."""
+    """Return the aware UTC datetime of Unix milliseconds, exact."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
 
 
 @lru_cache(maxsize=4096)
 def day_of(at_ms: int) -> date:
-    """The New York calendar day that `at_ms` falls into; the provider's days are these."""
+    """Return the New York calendar day of a moment; the provider's days are these."""
     return from_ms(at_ms).astimezone(new_york_zone()).date()
 
 
 @lru_cache(maxsize=4096)
 def start_of_day(day: date) -> int:
-    """The moment at which a New York day begins."""
+    """Return the moment at which a New York day begins."""
     return to_ms(datetime.combine(day, time(), tzinfo=new_york_zone()))
 
 
 def last_midnight(at_ms: int) -> int:
-    """The latest New York midnight at or before `at_ms`."""
+    """Return the latest New York midnight at or before `at_ms`."""
     return start_of_day(day_of(at_ms))
 
 
 @lru_cache(maxsize=4096)
 def sessions(market: Market, day: date) -> tuple[tuple[int, int], ...]:
-    """The half-open spans `[start_ms, end_ms)` in which a market is open on a New York day."""
+    """Return the intervals `[start_ms, end_ms)` in which a market is open on a New York day."""
     weekly = SESSIONS[market]
     if weekly is None:
         return ((start_of_day(day), start_of_day(day + timedelta(days=1))),)
@@ -71,13 +71,13 @@ def sessions(market: Market, day: date) -> tuple[tuple[int, int], ...]:
 
 
 def is_open(market: Market, at_ms: int) -> bool:
-    """Whether the market trades at this moment."""
+    """Return whether the market trades at this moment."""
     return any(start <= at_ms < end for start, end in sessions(market, day_of(at_ms)))
 
 
 @lru_cache(maxsize=2**10)
 def last_open(market: Market, at_ms: int) -> int:
-    """`at_ms` itself while the market is open, else the end of its latest session."""
+    """Return `at_ms` itself while the market is open, else the end of its latest session."""
     day = day_of(at_ms)
     for _ in range(8):
         for start, end in reversed(sessions(market, day)):
@@ -88,7 +88,7 @@ def last_open(market: Market, at_ms: int) -> int:
 
 
 def next_open(market: Market, at_ms: int) -> int:
-    """`at_ms` itself while the market is open, else the start of its next session."""
+    """Return `at_ms` itself while the market is open, else the start of its next session."""
     day = day_of(at_ms)
     for _ in range(8):
         for start, end in sessions(market, day):
@@ -98,8 +98,8 @@ def next_open(market: Market, at_ms: int) -> int:
     raise AssertionError("every market opens within a week")
 
 
-def open_spans(market: Market, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
-    """The half-open spans within `[start_ms, end_ms)` in which a market is open, merged over midnight."""
+def open_intervals(market: Market, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+    """Return the intervals within `[start_ms, end_ms)` in which a market is open, merged over midnight."""
     if SESSIONS[market] is None:
         return [(start_ms, end_ms)] if start_ms < end_ms else []
     found: list[tuple[int, int]] = []
@@ -118,7 +118,8 @@ def open_spans(market: Market, start_ms: int, end_ms: int) -> list[tuple[int, in
 
 
 def open_ms_between(market: Market, start_ms: int, end_ms: int) -> int:
-    """How many milliseconds the market is open within `[start_ms, end_ms)`; cheap over years."""
+    """Return for how many milliseconds the market is open within `[start_ms, end_ms)`. It is cheap over
+    years."""
     if start_ms >= end_ms:
         return 0
     if SESSIONS[market] is None:
@@ -129,14 +130,15 @@ def open_ms_between(market: Market, start_ms: int, end_ms: int) -> int:
 
 
 def _open_ms_until(market: Market, day: date, at_ms: int) -> int:
-    """How long the market was open from New Year to a moment of a day."""
+    """Return for how long the market was open from New Year to a moment of a day."""
     before = _open_ms_before(market, day.year)[day.timetuple().tm_yday - 1]
     return before + sum(max(0, min(closes, at_ms) - opens) for opens, closes in sessions(market, day))
 
 
 @lru_cache(maxsize=1024)
 def _open_ms_before(market: Market, year: int) -> tuple[int, ...]:
-    """How long the market was open from New Year to the start of each day of a year, and to its end."""
+    """Return for how long the market was open from New Year to the start of each day of a year, and to its
+    end."""
     days = [date(year, 1, 1) + timedelta(days=n) for n in range(366 if isleap(year) else 365)]
     lengths = (sum(closes - opens for opens, closes in sessions(market, day)) for day in days)
     return tuple(accumulate(lengths, initial=0))

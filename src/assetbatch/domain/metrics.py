@@ -1,6 +1,6 @@
 """What is measured: the series of the last 24 hours, and the counters that a monitor reads.
 
-Pure: what a cycle adds to them, and how they are named. `state/metrics.py` keeps them.
+Here is what a cycle adds to them, and how they are named. `state/metrics.py` keeps them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from assetbatch.domain.records import RUN_PRIORITY, RUN_QUEUE
+from assetbatch.domain.records import Command
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.units import MINUTE_MS
 
@@ -28,6 +28,8 @@ PRIORITY_LATENCY = "batch.priority.latency_ms"
 QUEUE_LATENCY = "batch.queue.latency_ms"
 """The longest run-queue of each five minutes, in ms."""
 
+LATENCIES = {Command.RUN_PRIORITY: PRIORITY_LATENCY, Command.RUN_QUEUE: QUEUE_LATENCY}
+
 CYCLE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """Upper bounds of the histogram of cycle durations."""
 
@@ -35,18 +37,22 @@ CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram of call durations."""
 
 BEYOND = "+Inf"
+"""The bucket of durations beyond the last bound."""
 
 AGE_SERIES = 100
-"""Of so many priority assets, the first ones, the ages are kept: each is a series in Redis."""
+"""Maximum number of priority assets whose ages are kept: each is a series in Redis."""
 
 
 def age_of(symbol: str) -> str:
-    """The series of a priority asset's age in seconds, at the last run-priority of each five minutes."""
+    """Return the name of the series of a priority asset's age, in seconds.
+
+    It has the age at the last run-priority of each five minutes.
+    """
     return f"age.{symbol}"
 
 
 def step_ms(metric: str) -> int:
-    """The length of a series' intervals; a day of them is kept."""
+    """Return the length of a series' intervals; a day of them is kept."""
     return MINUTE_MS if metric == CALLS else 5 * MINUTE_MS
 
 
@@ -63,7 +69,7 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class Point(NamedTuple):
-    """One measurement; within one interval it adds to the value there, replaces it, or the larger counts."""
+    """One measurement. Within an interval it adds to the value there, replaces it, or the larger counts."""
 
     metric: str
     at_ms: int
@@ -72,8 +78,11 @@ class Point(NamedTuple):
 
 
 class CallMade(NamedTuple):
-    """One call that came back, or failed: its outcome is `ok` or a refusal's kind; whether a request reached
-    the provider, and whether the provider answered it."""
+    """One call that came back or failed.
+
+    `outcome` is `ok` or a refusal's kind. `sent`: a request reached the provider; `answered`: it was
+    answered.
+    """
 
     at_ms: int
     outcome: str
@@ -121,12 +130,12 @@ def measure(result: CycleResult, calls: Iterable[CallMade], ended_ms: int) -> Me
         if call.sent:  # a connection that is refused uses nothing of the limit
             per_minute[call.at_ms // MINUTE_MS * MINUTE_MS] += 1
     points = [Point(CALLS, minute_ms, count, "sum") for minute_ms, count in sorted(per_minute.items())]
-    latency = {RUN_PRIORITY: PRIORITY_LATENCY, RUN_QUEUE: QUEUE_LATENCY}.get(command)
+    latency = LATENCIES.get(command)
     if latency:
         points.append(Point(latency, ended_ms, result.duration_ms, "max"))
     if result.queue_size is not None:
         points.append(Point(QUEUE_SIZE, ended_ms, result.queue_size, "last"))
-    if command == RUN_PRIORITY:
+    if command is Command.RUN_PRIORITY:
         ages = [(one.symbol, ended_ms - one.as_of_ms) for one in result.assets if one.as_of_ms is not None]
         for symbol, age_ms in ages[:AGE_SERIES]:
             points.append(Point(age_of(symbol), ended_ms, round(age_ms / 1000), "last"))
@@ -134,6 +143,6 @@ def measure(result: CycleResult, calls: Iterable[CallMade], ended_ms: int) -> Me
 
 
 def bucket(bounds: tuple[float, ...], seconds: float) -> str:
-    """The upper bound of the histogram's bucket that a duration falls into, as its label."""
+    """Return the bucket of the histogram that a duration falls into, by the label of its upper bound."""
     index = bisect_left(bounds, seconds)
     return f"{bounds[index]:g}" if index < len(bounds) else BEYOND

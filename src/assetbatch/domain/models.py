@@ -1,4 +1,4 @@
-"""The values that pass between provider, refresh and store: bars, prices, what became of them.
+"""The values that pass between provider, engine and database: bars, prices, what became of them.
 
 All moments are Unix milliseconds, UTC.
 """
@@ -10,13 +10,14 @@ from enum import StrEnum
 
 import msgspec
 
+from assetbatch.domain.status import Status
 from assetbatch.domain.units import MINUTE_MS
 
 BAR_MS = 5 * MINUTE_MS
 """Length of a bar: five minutes."""
 
 SNAPSHOT_TICKERS = 250
-"""The most tickers that one `/v3/snapshot` can ask for; without `limit` the provider answers only 10."""
+"""Maximum number of tickers of one `/v3/snapshot`; without `limit` the provider answers only 10."""
 
 
 def floor_to_bar(at_ms: int) -> int:
@@ -61,22 +62,22 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IntervalState(StrEnum):
-    """What is known of a stretch of a symbol's bars."""
+    """What is known of an interval of a symbol's bars."""
 
     ASKED = "asked"
-    """Answered: all that the provider has there is stored; a slot without a bar is one it has nothing for."""
+    """Answered: all that the provider has is stored. It has nothing for a slot without a bar."""
     REQUESTED = "wanted"
     """A backfill wants it; not asked yet."""
     FAILED = "failed"
-    """Asked, but no usable answer came: asked again later."""
+    """Asked, and no usable answer came: asked again later."""
     NOT_IN_PLAN = "not_in_plan"
     """The plan's history does not reach back so far."""
     REJECTED = "rejected"
-    """Answered, but the database refused the bars: asked again after a pause, or after `init`."""
+    """Answered, and the database refused the bars: asked again after a pause, or after `init`."""
 
 
 class IntervalFault(StrEnum):
-    """Why a stretch is FAILED although the provider answered: it decides when that is asked for again."""
+    """Why an interval is FAILED although the provider answered. It decides when that is asked for again."""
 
     UNUSABLE_BAR = "unusable_bar"
     """The provider sent something that could not be used or placed."""
@@ -85,10 +86,10 @@ class IntervalFault(StrEnum):
 
 
 class CoveredInterval(msgspec.Struct, frozen=True):
-    """A row of the ledger: the bars that start within `[start_ms, end_ms)`, both multiples of `BAR_MS`.
+    """A row of the coverage: the bars that start within `[start_ms, end_ms)`, both multiples of `BAR_MS`.
 
-    `asked_ms` is when the state was learned; `error` says what failed, for people; `fault` is None where the
-    call itself failed. The spans of a symbol never overlap.
+    `asked_ms` is when the state was learned. `error` says what failed, for people. `fault` is None if the
+    call itself failed. The intervals of a symbol never overlap.
     """
 
     start_ms: int
@@ -100,12 +101,12 @@ class CoveredInterval(msgspec.Struct, frozen=True):
 
 
 class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
-    """What the store knows of a registered symbol; None where there is nothing yet.
+    """What the database knows of a registered symbol; None where there is nothing yet.
 
     `as_of_ms` is the moment of the stored price, which others may have written; `fetched_to_ms` that of the
     newest price that came. `last_sync_ms` is the last success, `status_at_ms` when `sync_status` was last
     written (failures too), `platform_status` the word in the platform's own row,
-    `last_bar_ms` the start of the newest stored bar, `spans` the ledger of its bars, ascending.
+    `last_bar_ms` the start of the newest stored bar, `coverage` the coverage of its bars, ascending.
     """
 
     symbol: str
@@ -117,13 +118,13 @@ class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     fetched_to_ms: int | None = None
     last_sync_ms: int | None = None
     platform_status: str | None = None
-    sync_status: str | None = None
+    sync_status: Status | None = None
     status_at_ms: int | None = None
     error_message: str | None = None
     last_bar_ms: int | None = None
-    spans: tuple[CoveredInterval, ...] = ()
+    coverage: tuple[CoveredInterval, ...] = ()
     rejected_ms: int | None = None
-    """When the database last refused this symbol, where nothing was recorded of it since."""
+    """When the database last refused this symbol, if nothing was recorded of it since."""
     rejected_since_ms: int | None = None
     """The first of these refusals since the last success."""
 
@@ -132,7 +133,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """How the refresh of a symbol went: `success`, or what kept it from succeeding and why."""
 
     symbol: str
-    status: str
+    status: Status
     error: str | None = None
 
 
@@ -140,14 +141,14 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What a cycle has learned: prices, bars by symbol, and how it went for each symbol.
 
     Of several prices of a symbol the newest counts, of several bars with one start and of several
-    outcomes of a symbol the last. `spans` is what is now known of stretches of bars, applied in order.
+    outcomes of a symbol the last. `coverage` is what is now known of intervals of bars, applied in order.
     `asked_ms` is when each symbol was asked for, if not just now: an answer that was asked for later wins.
     `from_bars` are the symbols whose price follows from the bars of this batch.
     """
 
     prices: Sequence[Price] = ()
     bars: Mapping[str, Sequence[Bar]] = {}
-    spans: Mapping[str, Sequence[CoveredInterval]] = {}
+    coverage: Mapping[str, Sequence[CoveredInterval]] = {}
     outcomes: Sequence[Outcome] = ()
     asked_ms: Mapping[str, int] = {}
     from_bars: Collection[str] = frozenset()
@@ -155,13 +156,13 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to store."""
-        return not (self.prices or self.bars or self.spans or self.outcomes)
+        return not (self.prices or self.bars or self.coverage or self.outcomes)
 
     @property
     def symbols(self) -> list[str]:
         """Every symbol of the batch, each once."""
         prices, outcomes = (item.symbol for item in self.prices), (item.symbol for item in self.outcomes)
-        news = (symbol for symbol, some in self.spans.items() if some)
+        news = (symbol for symbol, some in self.coverage.items() if some)
         return list(dict.fromkeys([*prices, *self.bars, *news, *outcomes]))
 
     def only(self, symbols: Collection[str]) -> Changes:
@@ -170,7 +171,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
             self,
             prices=[price for price in self.prices if price.symbol in symbols],
             bars={symbol: bars for symbol, bars in self.bars.items() if symbol in symbols},
-            spans={symbol: spans for symbol, spans in self.spans.items() if symbol in symbols},
+            coverage={symbol: coverage for symbol, coverage in self.coverage.items() if symbol in symbols},
             outcomes=[outcome for outcome in self.outcomes if outcome.symbol in symbols],
         )
 
@@ -180,12 +181,12 @@ LOCKED = "locked by another transaction"
 
 
 class RejectionCause(StrEnum):
-    """Why the database did not store what came of a symbol."""
+    """Why the database did not store what came for a symbol."""
 
     REFUSED = "refused"
     """It refuses a value."""
     SKIPPED = "skipped"
-    """It reports no error, but the row was not written: a trigger or a row-level policy left it out."""
+    """It reports no error, and the row was not written: a trigger or a row-level policy left it out."""
     UNREGISTERED = "unregistered"
     """It has no row."""
     LOCKED = "locked"

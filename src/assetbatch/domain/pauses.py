@@ -12,32 +12,35 @@ from assetbatch.domain.models import (
 from assetbatch.domain.units import DAY_MS, HOUR_MS
 
 FAILED_AGAIN_MS = 6 * HOUR_MS
-"""When a hole that a failed call has left is asked for again, beyond the queue's own retries."""
+"""Pause until a gap that a failed call has left is asked for again, beyond the queue's own retries."""
 
 UNUSABLE_AGAIN_AT_MOST_MS = 30 * DAY_MS
-"""The longest pause until a slot is asked for again whose bar was of no use: the provider seldom mends
-one."""
+"""Maximum pause until an unusable bar is asked for again: the provider seldom mends one."""
 
 REJECTED_AGAIN_MS = HOUR_MS
+"""Minimum pause until something is asked for again that the database has refused. The pauses double, and
+`init` ends them."""
 
 REJECTED_AGAIN_AT_MOST_MS = 24 * HOUR_MS
-"""The first and the longest pause until something is asked for again that the database has refused; between
-them the pauses double. `init` ends them."""
+"""Maximum of the same."""
 
 
 def doubling_ms(lasted_ms: int) -> int:
-    """The pause after refusals in a row that have lasted so long."""
+    """Return the pause after refusals in a row that have lasted for `lasted_ms`."""
     return min(REJECTED_AGAIN_AT_MOST_MS, max(REJECTED_AGAIN_MS, lasted_ms))
 
 
-def worth_a_call(stretch: CoveredInterval, now_ms: int, *paused: IntervalState) -> bool:
-    """Whether a stretch is in none of the states that have pauses, or its pause is over."""
-    return stretch.state not in paused or now_ms - (stretch.asked_ms or 0) >= failed_pause_ms(stretch)
+def worth_a_call(interval: CoveredInterval, now_ms: int, *paused: IntervalState) -> bool:
+    """Return whether an interval is in none of the states that have pauses, or its pause is over."""
+    return interval.state not in paused or now_ms - (interval.asked_ms or 0) >= failed_pause_ms(interval)
 
 
 def failed_pause_ms(failed: CoveredInterval) -> int:
-    """How long a failed stretch is left alone; a slot whose bar was of no use for as long as it was old when
-    it was asked for, so that the pauses double, and so with bars that the database refuses."""
+    """Return for how long a failed interval is left alone.
+
+    The pauses of unusable bars double: they are as long as the bar was old when it was asked for. Those of
+    bars that the database refuses double too.
+    """
     if failed.state is IntervalState.REJECTED:
         return doubling_ms((failed.asked_ms or 0) - failed.start_ms)
     if failed.fault is not IntervalFault.UNUSABLE_BAR or failed.asked_ms is None:
@@ -46,17 +49,20 @@ def failed_pause_ms(failed: CoveredInterval) -> int:
 
 
 NOT_FOUND_AGAIN_MS = 24 * HOUR_MS
+"""Maximum pause until a ticker is asked for again that the provider does not know."""
 
 NOT_ENTITLED_AGAIN_MS = 24 * HOUR_MS
+"""Pause until something is asked for again that the plan lacks."""
 
 NO_DATA_AGAIN_MS = 6 * HOUR_MS
+"""Pause until bars are asked for again after an empty answer."""
 
 BARS_AGAIN_MS = HOUR_MS // 2
-"""When the latest bars whose calls have failed are queued again."""
+"""Pause until the latest bars whose call has failed are queued again."""
 
 
 def rejection_pause_ms(stored: StoredAsset, now_ms: int) -> int:
-    """How long a symbol is left alone that the database refuses, where that time is not over; else 0."""
+    """Return for how long a symbol is left alone that the database refuses; 0 if that time is over."""
     if stored.rejected_ms is None:
         return 0
     since_ms = stored.rejected_ms if stored.rejected_since_ms is None else stored.rejected_since_ms
@@ -65,8 +71,11 @@ def rejection_pause_ms(stored: StoredAsset, now_ms: int) -> int:
 
 
 def not_found_pause_ms(stored: StoredAsset) -> int:
-    """How long it is believed that a ticker does not exist: after a success for as long as that lay back, so
-    that the pauses double; else for as long as can be."""
+    """Return for how long it is believed that a ticker does not exist.
+
+    After a success that is as long as the success lay back, so that the pauses double. Without one it is the
+    maximum.
+    """
     if stored.last_sync_ms is None or stored.status_at_ms is None:
         return NOT_FOUND_AGAIN_MS
     return min(NOT_FOUND_AGAIN_MS, max(DOUBTED_MS, stored.status_at_ms - stored.last_sync_ms))

@@ -11,8 +11,8 @@ from assetbatch.domain.assets import AssetPriority
 
 
 class Lane(StrEnum):
-    """Where work waits, the most urgent first: prices by the class of their asset, then the latest bars,
-    then pages of the past."""
+    """Where work waits, the most urgent first: prices by priority, then the latest bars, then pages of the
+    past."""
 
     CRITICAL = "CRITICAL"
     HIGH = "HIGH"
@@ -23,25 +23,27 @@ class Lane(StrEnum):
 
     @classmethod
     def of(cls, priority: AssetPriority) -> Self:
-        """The lane of the prices of a class."""
+        """Return the lane of the prices of this priority."""
         return cls(priority.value)
 
     @property
     def rank(self) -> int:
-        """0 for CRITICAL to 5 for HISTORY: the number the scripts use."""
-        return _LANES.index(self)
+        """The number that the scripts use: 0 for CRITICAL to 5 for HISTORY."""
+        return LANES.index(self)
 
     @property
     def priority(self) -> AssetPriority:
-        """The class it counts as: bars and history are LOW."""
+        """The priority it counts as: bars and history are LOW."""
         return AssetPriority.LOW if self in (Lane.BARS, Lane.HISTORY) else AssetPriority(self.value)
 
 
-_LANES = tuple(Lane)
+LANES = tuple(Lane)
+RANKS = "".join(str(lane.rank) for lane in LANES)
 
 
 class Item(msgspec.Struct, frozen=True):
-    """Leased work. `attempts` counts those before this lease; `enqueued_us` is its stamp in microseconds."""
+    """Leased work. `attempts` counts those before this lease; `enqueued_us` is when it was enqueued, in
+    µs."""
 
     id: str
     lane: Lane
@@ -50,15 +52,15 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Empty(msgspec.Struct, frozen=True):
-    """Nothing waits; the next retry is due at `retry_at_ms`, None where there is none."""
+    """Nothing waits. The next retry is due at `retry_at_ms`; None without any."""
 
     retry_at_ms: int | None
 
 
 class Enqueued(msgspec.Struct, frozen=True):
-    """What became of each id: added, raised to a higher class, there before, or dropped (no room).
+    """What became of each id: added, raised to a higher lane, there before, or dropped (no room).
 
-    `dropped` also names what had waited last in line and had to go for something more urgent.
+    `dropped` also names work of the last lane that had to go for something more urgent.
     """
 
     added: tuple[str, ...]
@@ -68,20 +70,20 @@ class Enqueued(msgspec.Struct, frozen=True):
 
 
 class Fault(StrEnum):
-    """Whose fault a failure is, which decides whether its attempt counts."""
+    """Whose fault a failure is. It decides whether the attempt counts."""
 
     ITEM = "item"
     """It counts."""
     PROVIDER = "provider"
-    """It counts where the provider has answered somebody since the item failed last: else it is an outage."""
+    """It counts if the provider has answered somebody since the item failed last; else it is an outage."""
     NOBODY = "nobody"
-    """It does not count; the item is tried again after the delay."""
+    """It does not count. The item is tried again after the delay."""
     ROW_HELD = "row_held"
-    """The same of a symbol whose row another transaction holds: it is not tried again in this start."""
+    """Another transaction holds the symbol's row. It does not count, and this start does not try again."""
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why an item failed; `final` where another try cannot help."""
+    """Why an item failed; `final` if another try cannot help."""
 
     id: str
     error: str
@@ -109,8 +111,11 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class Retried(msgspec.Struct, frozen=True):
-    """What became of dead letters that were to be tried again: back in line, queued already (the letter is
-    gone), without room in the queue (it stays), or no letter any more."""
+    """What became of dead letters that were to be tried again.
+
+    They are back in their lane, were queued already (the letter is gone), found no room (the letter stays),
+    or are no letters any more.
+    """
 
     retried: tuple[str, ...]
     queued: tuple[str, ...]
@@ -119,8 +124,11 @@ class Retried(msgspec.Struct, frozen=True):
 
 
 class QueueState(msgspec.Struct, frozen=True):
-    """The queue's figures. `size` counts what waits, is delayed or leased; `by_lane` what waits;
-    `oldest_ms` is when what has waited longest was enqueued, None when nothing waits."""
+    """The queue's figures.
+
+    `size` counts what waits, is delayed or leased; `by_lane` what waits. `oldest_ms` is when the work that
+    has waited longest was enqueued; None when nothing waits.
+    """
 
     now_ms: int
     size: int
@@ -130,11 +138,11 @@ class QueueState(msgspec.Struct, frozen=True):
     dead: int
     oldest_ms: int | None
     is_whole: bool = True
-    """False where the server is not the one on which the queue was filled: work may be missing."""
+    """False if the server is not the one on which the queue was filled: work may be missing."""
 
     @property
     def by_priority(self) -> dict[AssetPriority, int]:
-        """What waits by class; bars and history count as LOW."""
+        """What waits by priority; bars and history count as LOW."""
         return {
             priority: sum(count for lane, count in self.by_lane.items() if lane.priority is priority)
             for priority in AssetPriority
@@ -147,29 +155,29 @@ process's slot is freed, the server's clock is set back. Only the next request f
 
 
 class CallKind(StrEnum):
-    """Who asks: the queue leaves the slots that the next priority cycle will need."""
+    """Who asks for a slot: the queue leaves those that the next priority cycle will need."""
 
     PRIORITY = "priority"
     QUEUE = "queue"
 
 
 class DenialReason(StrEnum):
-    """Why a call gets no slot now; the words of the scripts."""
+    """Why a caller gets no slot now."""
 
     WINDOW = "window"
     """All slots are used."""
     BLOCKED = "blocked"
-    """The provider said that there were too many calls."""
+    """The provider has said too many calls."""
     LOST = "lost"
     """The log of calls may be incomplete."""
     RESERVED = "reserved"
-    """The free slots are kept for the next priority cycle."""
+    """The free slots are kept for priority."""
     SPACED = "spaced"
     """Another run of the queue had a call just now."""
 
 
 class Denied(msgspec.Struct, frozen=True):
-    """No slot: come back at `retry_at_ms` (the server's clock), which is `wait_ms` from the answer on."""
+    """No slot: come back at `retry_at_ms` (the server's clock), which is `wait_ms` after the answer."""
 
     retry_at_ms: int
     reason: DenialReason
@@ -177,12 +185,12 @@ class Denied(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_reply(cls, retry_at: str, reason: str, now: str) -> Denied:
-        """Return what the scripts answer."""
+        """Read what the scripts answer."""
         return cls(int(retry_at), DenialReason(reason), max(0, int(retry_at) - int(now)))
 
     @property
     def pause_seconds(self) -> float:
-        """How long a caller that waits for the slot sleeps before it asks again."""
+        """How long a caller that waits for a slot sleeps before it asks again."""
         return min(self.wait_ms / 1000 + 0.001, ASK_AGAIN_SECONDS)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.coverage import asked_to, newest_pages, open_stretches
+from assetbatch.domain.coverage import asked_to, newest_pages, unanswered
 from assetbatch.domain.entitlements import (
     Entitlements,
 )
@@ -18,18 +18,19 @@ from assetbatch.domain.models import (
     floor_to_bar,
 )
 from assetbatch.domain.pauses import worth_a_call
+from assetbatch.domain.status import Status
 from assetbatch.domain.work import PAGE_DAYS, PAGE_MS, Work, WorkKind, days_range
 
 
 def _bars_known_to(stored: StoredAsset | None, now_ms: int) -> int:
-    """The moment up to which the bars are stored or known not to exist; 0 without any."""
+    """Return the moment up to which the bars are stored or known not to exist; 0 without any."""
     if stored is None:
         return 0
-    return max(bars_stored_to(stored, now_ms), asked_to(stored.spans, now_ms) or 0)
+    return max(bars_stored_to(stored, now_ms), asked_to(stored.coverage, now_ms) or 0)
 
 
 def bars_stored_to(stored: StoredAsset, now_ms: int) -> int:
-    """The end of the last stored bar; 0 without any."""
+    """Return the end of the last stored bar; 0 without any."""
     last_bar_ms = stored.last_bar_ms
     return last_bar_ms + BAR_MS if last_bar_ms is not None and last_bar_ms <= now_ms else 0
 
@@ -37,19 +38,23 @@ def bars_stored_to(stored: StoredAsset, now_ms: int) -> int:
 def history_range(
     work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int
 ) -> tuple[int, int] | None:
-    """The part `[start_ms, end_ms)` of a page of the past that is still to be asked for: within the plan's
-    history and what is published, from the first stretch not asked for to the last; None without any."""
+    """Return the part `[start_ms, end_ms)` of a page of the past that is still to be asked for; None without
+    any.
+
+    It lies within the plan's history and what is published, and reaches from the first interval not asked for
+    to the last.
+    """
     asset = work.asset
     start_ms, end_ms = days_range(work)
     start_ms = max(start_ms, known.history_from_ms(asset.asset_type, now_ms))
     end_ms = min(end_ms, floor_to_bar(known.ask_to_ms(asset.asset_type, now_ms)))
     if start_ms >= end_ms:
         return None
-    spans = stored.spans if stored else ()
+    coverage = stored.coverage if stored else ()
     missing = [
-        stretch
-        for stretch in open_stretches(spans, start_ms, end_ms)
-        if open_ms_between(asset.market, stretch.start_ms, stretch.end_ms)
+        interval
+        for interval in unanswered(coverage, start_ms, end_ms)
+        if open_ms_between(asset.market, interval.start_ms, interval.end_ms)
     ]
     return (missing[0].start_ms, missing[-1].end_ms) if missing else None
 
@@ -62,11 +67,11 @@ def latest_range(
     *,
     probe_today: bool = False,
 ) -> tuple[int, int]:
-    """The range `[start_ms, end_ms)` of the latest bars of an asset.
+    """Return the range `[start_ms, end_ms)` of the latest bars of an asset.
 
-    It begins at the New York midnight before the last stored bar (so the day's open, high and low and
-    the provider's corrections of today come along; rows are free, calls are not), and earlier where older
-    holes can be filled by the same page.
+    It begins at the New York midnight before the last stored bar, so that the day's open, high and low and
+    the provider's corrections of today come along: rows are free, calls are not. It begins earlier if the
+    same page can fill older gaps.
     """
     asset_type = asset.asset_type
     end_ms = known.ask_to_ms(asset_type, now_ms)
@@ -80,44 +85,49 @@ def latest_range(
     start_ms = earliest
     if known_to:
         start_ms = max(earliest, last_midnight(min(known_to, end_ms) - 1))
-        holes = askable(asset, stored, earliest, start_ms, now_ms)
-        start_ms = min([start_ms, *(hole.start_ms for hole in holes)])
+        gaps = askable(asset, stored, earliest, start_ms, now_ms)
+        start_ms = min([start_ms, *(gap.start_ms for gap in gaps)])
     return floor_to_bar(start_ms), end_ms
 
 
 def askable(
     asset: Asset, stored: StoredAsset | None, start_ms: int, end_ms: int, now_ms: int
 ) -> list[CoveredInterval]:
-    """The stretches of `[start_ms, end_ms)` since the beginning of this asset's history that were open for
-    trading and are worth a call: not asked for yet, or failed a while ago."""
-    if stored is None or not stored.spans:
+    """Return the intervals of `[start_ms, end_ms)` that are worth a call.
+
+    They lie after the beginning of this asset's history, were open for trading, and were not asked for yet or
+    failed a while ago.
+    """
+    if stored is None or not stored.coverage:
         return []
     return [
-        stretch
-        for stretch in open_stretches(stored.spans, max(start_ms, stored.spans[0].start_ms), end_ms)
-        if worth_a_call(stretch, now_ms, IntervalState.FAILED, IntervalState.REJECTED)
-        and stretch.state is not IntervalState.NOT_IN_PLAN
-        and open_ms_between(asset.market, stretch.start_ms, stretch.end_ms)
+        interval
+        for interval in unanswered(stored.coverage, max(start_ms, stored.coverage[0].start_ms), end_ms)
+        if worth_a_call(interval, now_ms, IntervalState.FAILED, IntervalState.REJECTED)
+        and interval.state is not IntervalState.NOT_IN_PLAN
+        and open_ms_between(asset.market, interval.start_ms, interval.end_ms)
     ]
 
 
 def pages_to_ask(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> list[Work]:
-    """The pages of the past that are worth a call, the newest first; what the next range of the latest bars
-    fills by itself is left to that."""
+    """Return the pages of the past that are worth a call, the newest first.
+
+    What the next range of the latest bars fills by itself is left to that.
+    """
     return list(newest_to_ask(asset, stored, known, now_ms))
 
 
 def newest_to_ask(
     asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int
 ) -> Iterator[Work]:
-    """The same, each page worked out when it is asked for: a queue has seldom room for all."""
+    """Yield the same, each page when it is asked for: a queue has seldom room for all."""
     if not asset.bars or not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
         return
-    if stored is None or stored.sync_status in ("not_found", "not_entitled"):
+    if stored is None or stored.sync_status in (Status.NOT_FOUND, Status.NOT_ENTITLED):
         return
     before_ms, _ = latest_range(asset, stored, known, now_ms)
     from_ms = known.history_from_ms(asset.asset_type, now_ms)
     found = askable(asset, stored, from_ms, max(from_ms, before_ms), now_ms)
-    stretches = [(stretch.start_ms, stretch.end_ms) for stretch in found]
-    for first, last in newest_pages(asset.market, stretches, PAGE_DAYS):
+    intervals = [(interval.start_ms, interval.end_ms) for interval in found]
+    for first, last in newest_pages(asset.market, intervals, PAGE_DAYS):
         yield Work(asset, WorkKind.HISTORY, first, last)

@@ -2,22 +2,68 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
 
-RUN_PRIORITY = "run_priority"
-RUN_QUEUE = "run_queue"
-ENQUEUE_SECONDARY = "enqueue_secondary"
-COMMANDS = (RUN_PRIORITY, RUN_QUEUE, ENQUEUE_SECONDARY)
+
+class Command(StrEnum):
+    """A command that cron starts, by its name in Redis, JSON and metrics."""
+
+    RUN_PRIORITY = "run_priority"
+    RUN_QUEUE = "run_queue"
+    ENQUEUE_SECONDARY = "enqueue_secondary"
+
+    @property
+    def label(self) -> str:
+        """The command as it is typed: `run-priority`."""
+        return self.value.replace("_", "-")
+
+
+class CycleOutcome(StrEnum):
+    """How a start of a command ended."""
+
+    OK = "ok"
+    NOTHING = "nothing"
+    """Nothing was due."""
+    POSTPONED = "postponed"
+    """The calls went into learning what the plan lacks."""
+    PARTIAL = "partial"
+    """Some assets failed, others did not."""
+    FAILED = "failed"
+    STOPPED = "stopped"
+    """A signal asked for its end."""
+    SKIPPED = "skipped"
+    """An earlier start of the command was still running."""
+    DISABLED = "disabled"
+    """The configuration switches the priority assets off."""
+    PLANNED = "planned"
+    """A dry run."""
+
+
+class EndReason(StrEnum):
+    """Why a run of the queue ended."""
+
+    EMPTY = "empty"
+    """Nothing waits."""
+    OUT_OF_TIME = "out_of_time"
+    STOPPED = "stopped"
+    """A signal asked for its end."""
+    OUT_OF_CALLS = "out_of_calls"
+    """No slot is free before the end of its time."""
+    TOO_MANY_CALLS = "too_many_calls"
+    """The provider said so."""
+    PROVIDER_DOWN = "provider_down"
 
 
 class CycleRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One ended cycle. `result` is ok, partial, failed, stopped or an error's word; counts are of assets."""
+    """One ended cycle. Counts are of assets."""
 
     started_ms: int
     duration_ms: int
     result: str
+    """A CycleOutcome, as this version or another has written it."""
     refreshed: int = 0
     failed: int = 0
     fresh: int = 0
@@ -26,7 +72,7 @@ class CycleRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Started(NamedTuple):
-    """What a start wants to know of those before."""
+    """What a start has to know of those before."""
 
     starts_ms: tuple[int, ...]
     """The last starts of its command, ascending, itself last."""
@@ -42,6 +88,7 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
     last_started_ms: int | None
     last_finished_ms: int | None
     last_result: str | None
+    """A CycleOutcome, as this version or another has written it."""
     last_error: str | None
     last_refreshed_ms: int | None
     skipped: int

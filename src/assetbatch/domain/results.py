@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import msgspec
 
+from assetbatch.domain.records import Command, CycleOutcome
 from assetbatch.domain.status import OPEN, Status
+from assetbatch.domain.work import WorkKind
 
 
 class AssetReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one piece of work, as people and programs read it. `kind` is a `WorkKind`; `paused`: the
-    work failed before and is left alone for a while."""
+    """What became of one piece of work, as people and programs read it.
+
+    `paused`: the work failed before and is left alone for a while.
+    """
 
     symbol: str
     status: Status
-    kind: str = "price"
+    kind: WorkKind = WorkKind.PRICE
     last_price: float | None = None
     as_of_ms: int | None = None
     bars: int = 0
@@ -22,14 +26,11 @@ class AssetReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CycleResult(msgspec.Struct, kw_only=True):
-    """The outcome of one start of a command.
+    """The outcome of one start of a command."""
 
-    `result` is ok, nothing, postponed, partial, failed, stopped, skipped, disabled or planned.
-    """
-
-    command: str
+    command: Command
     cycle_id: str
-    result: str
+    result: CycleOutcome
     started_ms: int
     duration_ms: int = 0
     calls: int = 0
@@ -51,6 +52,7 @@ class CycleResult(msgspec.Struct, kw_only=True):
     dropped: list[str] = msgspec.field(default_factory=list)
     queue_size: int | None = None
     ended_because: str | None = None
+    """Why a run of the queue ended, for people."""
     error: str | None = None
     too_many_calls: bool = False
     """The provider refused a call with 429: the window is full for everybody."""
@@ -69,4 +71,4 @@ class CycleResult(msgspec.Struct, kw_only=True):
     @property
     def exit_code(self) -> int:
         """0 all done, nothing to do or skipped; 1 some assets failed or found no room in the queue."""
-        return 1 if self.result in ("partial", "failed") or self.dropped else 0
+        return 1 if self.result in (CycleOutcome.PARTIAL, CycleOutcome.FAILED) or self.dropped else 0

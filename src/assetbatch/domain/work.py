@@ -13,14 +13,15 @@ from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.units import DAY_MS
 
 PAGE_DAYS = 34
-
+"""Maximum number of New York days of a page of the past."""
 
 PAGE_MS = PAGE_DAYS * DAY_MS
-"""What one page of 5-minute bars can hold: 50,000 base minutes are 34 days of a market that never closes."""
+"""Length of the bars that one call can bring: 50,000 base minutes are 34 days of a market that never
+closes."""
 
 
 class WorkKind(StrEnum):
-    """What an item of the queue asks for."""
+    """What a piece of work asks for."""
 
     PRICE = "price"
     BARS = "bars"
@@ -33,8 +34,10 @@ _PREFIXES = tuple(f"{kind.value}:" for kind in WorkKind)
 
 
 class Work(msgspec.Struct, frozen=True):
-    """A price to refresh, the bars that a snapshot does not bring, or the bars of some New York days of the
-    past: `first_day` to `last_day`, both inclusive, for HISTORY only."""
+    """A price to refresh, the bars that a snapshot does not bring, or a page of bars of the past.
+
+    A page has the New York days `first_day` to `last_day`, both inclusive.
+    """
 
     asset: Asset
     kind: WorkKind = WorkKind.PRICE
@@ -43,7 +46,7 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Its id in the queue: `SYMBOL`, `bars:SYMBOL` or `history:SYMBOL:2024-11-01:2024-12-04`.
+        """The id in the queue: `SYMBOL`, `bars:SYMBOL` or `history:SYMBOL:2024-11-01:2024-12-04`.
 
         A symbol may hold colons: one that begins like such an id has `price:` before it.
         """
@@ -65,7 +68,7 @@ class WorkId(NamedTuple):
 
 
 def parse_work_id(work_id: str) -> WorkId:
-    """Reads an id made by `Work.id`; anything else is the price of a symbol of that name."""
+    """Read an id made by `Work.id`. Anything else is the price of a symbol of that name."""
     kind, colon, rest = work_id.partition(":")
     if not colon:
         return WorkId(work_id, WorkKind.PRICE)
@@ -81,7 +84,7 @@ def parse_work_id(work_id: str) -> WorkId:
 
 
 def days_range(work: Work) -> tuple[int, int]:
-    """`[start_ms, end_ms)` of the New York days of a page of the past."""
+    """Return `[start_ms, end_ms)` of the New York days of a page of the past."""
     assert work.first_day is not None, "only history has days"
     assert work.last_day is not None, "only history has days"
     return start_of_day(work.first_day), start_of_day(work.last_day + timedelta(days=1))

@@ -31,8 +31,9 @@ class EmbeddedServers:
         self._postgresql = PostgresqlServer(folder / "postgresql", start_seconds)
 
     def redis_url(self) -> str:
-        """Return the URL of a Valkey that answers now; start it if necessary. Ask again after a lost
-        connection.
+        """Return the URL of a Valkey that answers now.
+
+        Start it if necessary. Ask again after a lost connection.
 
         Raise RedisError if it cannot be started within `start_seconds`.
         """
@@ -40,8 +41,9 @@ class EmbeddedServers:
         return self._valkey.url()
 
     def database_url(self) -> str:
-        """Return the URL of the database `assetbatch` in a PostgreSQL that answers now; start it if
-        necessary.
+        """Return the URL of the database `assetbatch` in a PostgreSQL that answers now.
+
+        Start it if necessary.
 
         Raise DatabaseError if it cannot be started within `start_seconds`.
         """

@@ -72,8 +72,7 @@ def fallback_socket_folder(folder: Path, temporary_folder: Path, user_id: int) -
 
 
 def socket_folder(folder: Path, socket_name: str) -> Path:
-    """Return the folder for a server's socket: its own, or a private one below the temporary folder; it
-    exists.
+    """Return the folder for a server's socket, which exists: its own, or a private one for temporary files.
 
     Raise PermissionError if that one is not ours, OSError if no path fits.
     """

@@ -51,8 +51,9 @@ _CANNOT_CONNECT_NOW = b"C57P03\0"
 
 
 class PostgresqlServer(Server):
-    """PostgreSQL with one superuser and one database, both `assetbatch`. Whoever may open the socket is
-    trusted.
+    """PostgreSQL with one superuser and one database, both `assetbatch`.
+
+    Whoever may open the socket is trusted.
 
     The folder of the data has the major version in its name, because another version cannot read it.
     """
@@ -141,8 +142,10 @@ class PostgresqlServer(Server):
         )
 
     def _wrapper(self) -> list[str]:
-        """Return what to put before a command so that PostgreSQL does not run as root; nothing for a normal
-        user."""
+        """Return what to put before a command so that PostgreSQL does not run as root.
+
+        It is empty for a normal user.
+        """
         if os.geteuid() != 0:
             return []
         if sys.platform == "linux":

@@ -44,8 +44,7 @@ def listener(path: Path) -> int | None:
 
 
 def holders(path: Path) -> list[int]:
-    """Return the pids of other programs' processes that have the file open, as far as /proc shows them
-    (Linux).
+    """Return the pids of other programs' processes that have the file open. Only /proc of Linux shows them.
 
     A process that runs our own program is left out: it is another user's launcher, or its forked child.
     """

@@ -151,8 +151,10 @@ class Server(ABC):
             self._forget_process()
 
     def problem(self, what: str, *, hint: str | None = None) -> UnreachableError:
-        """Return this server's error, to be raised. The hint is the server's log unless there is a better
-        one."""
+        """Return this server's error, to be raised.
+
+        The hint is the server's log unless there is a better one.
+        """
         if hint is None:
             hint = f"{masked(str(self.folder))} must be yours, writable and on a disk with free space"
             with contextlib.suppress(OSError):  # somebody else's folder cannot even be looked into

@@ -5,17 +5,31 @@
 
 from assetbatch.health.assets import asset_health, is_stale
 from assetbatch.health.collect import collect
-from assetbatch.health.document import Alert, AssetHealth, Health, JobHealth, Problem, encode
+from assetbatch.health.document import (
+    Alert,
+    AssetHealth,
+    Health,
+    HealthStatus,
+    JobHealth,
+    Metric,
+    Problem,
+    Severity,
+    encode,
+)
 from assetbatch.health.jobs import job_health
 from assetbatch.health.metrics import alerts_of, metrics_of
-from assetbatch.health.problems import problems_of, problems_of_assets, verdict
+from assetbatch.health.problems import Situation, problems_of, verdict
 
 __all__ = [
     "Alert",
     "AssetHealth",
     "Health",
+    "HealthStatus",
     "JobHealth",
+    "Metric",
     "Problem",
+    "Severity",
+    "Situation",
     "alerts_of",
     "asset_health",
     "collect",
@@ -24,6 +38,5 @@ __all__ = [
     "job_health",
     "metrics_of",
     "problems_of",
-    "problems_of_assets",
     "verdict",
 ]

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
+from typing import NamedTuple
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import completeness
-from assetbatch.domain.due import assess
+from assetbatch.domain.due import Verdict, assess
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.formatting import iso, iso_or_none, moment
+from assetbatch.domain.formatting import iso, iso_or_none
 from assetbatch.domain.market_hours import is_open, last_open, next_open, open_ms_between
 from assetbatch.domain.models import IntervalState, StoredAsset, floor_to_bar
-from assetbatch.domain.units import HOUR_MS, MINUTE_MS
+from assetbatch.domain.reasons import Explanation, Reason
+from assetbatch.domain.status import AssetState, Status
+from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.domain.work import Work
 from assetbatch.health.document import AssetHealth
 
-NOT_REGISTERED = "not registered: run assetbatch init"
-NOT_STORED = "the last refresh succeeded, and no price is stored"
-
 STALE_SLACK_MS = MINUTE_MS
+"""How much later than two of its frequencies an asset may be before it is stale."""
+
 COMPLETE_SLACK_MS = 30 * MINUTE_MS
+"""How old bars may be that count as missing: younger ones are on their way."""
 
 
 def newest_of_markets(assets: Iterable[Asset], stored: Mapping[str, StoredAsset]) -> dict[Market, int]:
@@ -41,75 +44,162 @@ def asset_health(
     now_ms: int,
     newest_ms: int = 0,
 ) -> AssetHealth:
-    """One asset's line of the document; `newest_ms` is the moment of the newest price of its market."""
-    checked = assess(Work(asset), stored, known, now_ms)
-    state, reason = "fresh", checked.reason
-    if stored is None:
-        state, reason = "never", NOT_REGISTERED
-    elif checked.refusal:
-        state = "not_entitled"
-    elif stored.sync_status not in (None, "success"):
-        state = stored.sync_status or "failed"
-    elif stored.as_of_ms is None or stored.last_sync_ms is None:
-        state = "never"
-        if stored.sync_status == "success":
-            reason = NOT_STORED
-    else:
-        still = stillness(asset, stored, known, now_ms, newest_ms)
-        if still is Stillness.UNEXPLAINED:
-            state = "stale"
-            reason = f"the provider answers, but its price has not moved since {moment(stored.as_of_ms)}"
-        elif checked.due:
-            state = "stale" if is_stale(asset, stored.last_sync_ms, known, now_ms) else "due"
-        elif still is Stillness.QUIET:
-            reason = f"quiet since {moment(stored.as_of_ms)}: its bars were asked for, and there are none"
-    change = None
-    if stored and stored.last_price and stored.daily_open:
-        change = round((stored.last_price / stored.daily_open - 1) * 100, 3)
+    """Return one asset's line of the document; `newest_ms` is the moment of its market's newest price."""
+    judged = judge(asset, stored, known, now_ms, newest_ms)
     as_of_ms = stored.as_of_ms if stored else None
-    behind_ms = None
-    if as_of_ms is not None:
-        newest_ms = last_open(asset.market, min(now_ms, known.visible_until_ms(asset.asset_type, now_ms)))
-        behind_ms = max(0, newest_ms - as_of_ms)
-    spans = stored.spans if stored and asset.bars else ()
-    complete_to = known.visible_until_ms(asset.asset_type, now_ms)
-    if known.may_ask_today(asset.asset_type, now_ms):  # what is on its way is not missing yet
-        complete_to -= max(COMPLETE_SLACK_MS, 2 * asset.update_frequency_seconds * 1000)
-    complete = completeness(asset.market, spans, complete_to)
+    coverage = stored.coverage if stored and asset.bars else ()
+    complete = completeness(asset.market, coverage, _complete_to_ms(asset, known, now_ms))
     return AssetHealth(
         symbol=asset.symbol,
-        asset_class=asset.priority,
+        priority=asset.priority,
         asset_type=asset.asset_type.value,
         last_price=stored.last_price if stored else None,
-        change_percent=change,
+        change_percent=_change_percent(stored),
         as_of=iso_or_none(as_of_ms),
-        age_seconds=round((now_ms - as_of_ms) / 1000, 1) if as_of_ms is not None else None,
-        behind_seconds=None if behind_ms is None else round(behind_ms / 1000, 1),
+        age_seconds=None if as_of_ms is None else round((now_ms - as_of_ms) / SECOND_MS, 1),
+        lag_seconds=None if as_of_ms is None else _lag_seconds(asset, as_of_ms, known, now_ms),
         market="open" if is_open(asset.market, now_ms) else "closed",
-        state=state,
-        reason=reason,
+        state=judged.state,
+        cause=judged.why.reason,
+        reason=judged.why.text,
         error=stored.error_message if stored else None,
         platform_status=stored.platform_status if stored else None,
         complete=None if complete is None else round(complete, 6),
-        complete_since=iso(spans[0].start_ms) if spans else None,
+        complete_since=iso(coverage[0].start_ms) if coverage else None,
     )
 
 
-def is_stale(asset: Asset, last_sync_ms: int, known: Entitlements, now_ms: int) -> bool:
-    """Whether an asset that is due is later than two of its frequencies and a minute.
+def _change_percent(stored: StoredAsset | None) -> float | None:
+    """Return how far the price has moved since the day's open, in percent."""
+    if stored is None or not stored.last_price or not stored.daily_open:
+        return None
+    return round((stored.last_price / stored.daily_open - 1) * 100, 3)
 
-    Counted from the last success, or from when newer data could first be seen: the market's opening, or
-    the end of the day where the plan shows only ended days. A weekend makes nothing stale.
+
+def _lag_seconds(asset: Asset, as_of_ms: int, known: Entitlements, now_ms: int) -> float:
+    """Return how much newer the price could be, by its market's hours and the plan."""
+    newest_ms = last_open(asset.market, min(now_ms, known.visible_until_ms(asset.asset_type, now_ms)))
+    return round(max(0, newest_ms - as_of_ms) / SECOND_MS, 1)
+
+
+def _complete_to_ms(asset: Asset, known: Entitlements, now_ms: int) -> int:
+    """Return the moment up to which bars are missing if they are not there."""
+    visible_ms = known.visible_until_ms(asset.asset_type, now_ms)
+    if not known.may_ask_today(asset.asset_type, now_ms):
+        return visible_ms
+    return visible_ms - max(COMPLETE_SLACK_MS, 2 * asset.update_frequency_seconds * SECOND_MS)
+
+
+# --- the rules of its state ---
+
+
+class Judged(NamedTuple):
+    """The state of an asset, and why."""
+
+    state: AssetState
+    why: Explanation
+
+
+class _Case(NamedTuple):
+    """An asset to be judged, with the verdict over its work."""
+
+    asset: Asset
+    stored: StoredAsset | None
+    known: Entitlements
+    now_ms: int
+    newest_ms: int
+    verdict: Verdict
+
+    @property
+    def stillness(self) -> Stillness:
+        """What its standing still means."""
+        if self.stored is None:
+            return Stillness.NONE
+        return stillness(self.asset, self.stored, self.known, self.now_ms, self.newest_ms)
+
+
+def judge(
+    asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int, newest_ms: int
+) -> Judged:
+    """Return the state of an asset by the first rule that applies; fresh if none does."""
+    verdict = assess(Work(asset), stored, known, now_ms)
+    case = _Case(asset, stored, known, now_ms, newest_ms, verdict)
+    found = (judged for rule in STATES if (judged := rule(case)))
+    return next(found, Judged(AssetState.FRESH, verdict.why))
+
+
+def _not_registered(case: _Case) -> Judged | None:
+    if case.stored is not None:
+        return None
+    return Judged(AssetState.NEVER, Explanation(Reason.NOT_REGISTERED))
+
+
+def _not_in_plan(case: _Case) -> Judged | None:
+    return Judged(AssetState.NOT_ENTITLED, case.verdict.why) if case.verdict.restriction else None
+
+
+def _failed_last(case: _Case) -> Judged | None:
+    status = case.stored.sync_status if case.stored else None
+    if status is None or status is Status.SUCCESS:
+        return None
+    return Judged(AssetState(status.value), case.verdict.why)
+
+
+def _never_stored(case: _Case) -> Judged | None:
+    stored = case.stored
+    if stored is None or (stored.as_of_ms is not None and stored.last_sync_ms is not None):
+        return None
+    is_lost = stored.sync_status is Status.SUCCESS
+    return Judged(AssetState.NEVER, Explanation(Reason.NOT_STORED) if is_lost else case.verdict.why)
+
+
+def _stands_still(case: _Case) -> Judged | None:
+    if case.stillness is not Stillness.UNEXPLAINED or case.stored is None:
+        return None
+    return Judged(AssetState.STALE, Explanation(Reason.NOT_MOVING, at_ms=case.stored.as_of_ms))
+
+
+def _late(case: _Case) -> Judged | None:
+    last_sync_ms = case.stored.last_sync_ms if case.stored else None
+    if not case.verdict.due or last_sync_ms is None:
+        return None
+    stale = is_stale(case.asset, last_sync_ms, case.known, case.now_ms)
+    return Judged(AssetState.STALE if stale else AssetState.DUE, case.verdict.why)
+
+
+def _quiet(case: _Case) -> Judged | None:
+    if case.stillness is not Stillness.QUIET or case.stored is None:
+        return None
+    return Judged(AssetState.FRESH, Explanation(Reason.QUIET, at_ms=case.stored.as_of_ms))
+
+
+STATES: tuple[Callable[[_Case], Judged | None], ...] = (
+    _not_registered,
+    _not_in_plan,
+    _failed_last,
+    _never_stored,
+    _stands_still,
+    _late,
+    _quiet,
+)
+"""The rules of an asset's state, in their order."""
+
+
+def is_stale(asset: Asset, last_sync_ms: int, known: Entitlements, now_ms: int) -> bool:
+    """Return whether an asset that is due is later than two of its frequencies and a minute.
+
+    It counts from the last success, or from when newer data could first be seen: the market's opening, or the
+    end of the day if the plan shows only ended days. A weekend makes nothing stale.
     """
-    horizon = known.visible_until_ms(asset.asset_type, now_ms)
+    visible_ms = known.visible_until_ms(asset.asset_type, now_ms)
     since_ms = max(last_sync_ms, min(now_ms, next_open(asset.market, last_sync_ms)))
-    if horizon < now_ms:
-        since_ms = max(since_ms, last_open(asset.market, horizon), horizon)
-    return now_ms - since_ms > 2 * asset.update_frequency_seconds * 1000 + STALE_SLACK_MS
+    if visible_ms < now_ms:
+        since_ms = max(since_ms, last_open(asset.market, visible_ms), visible_ms)
+    return now_ms - since_ms > 2 * asset.update_frequency_seconds * SECOND_MS + STALE_SLACK_MS
 
 
 class Stillness(Enum):
-    """What is to be thought of a price that has not moved although the provider answers."""
+    """What it means that a price has not moved although the provider answers."""
 
     NONE = auto()
     """It moves, or nothing can be said."""
@@ -122,17 +212,17 @@ class Stillness(Enum):
 def stillness(
     asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int, newest_ms: int
 ) -> Stillness:
-    """Judge a price that snapshots of an open market bring and that has not moved for an hour of trading (or
-    for as long as makes it stale), though others of its market have, the newest at `newest_ms`.
+    """Judge a price that snapshots of an open market bring and that has not moved for an hour of trading.
 
-    Where nothing of a market moves it may be a holiday; crypto has none. Time whose bars were asked for and
-    are empty is no standstill. Prices that follow from bars need no such look.
+    The hour is longer for an asset that becomes stale later. The newest price of the market is from
+    `newest_ms`: if nothing of a market moves it may be a holiday, unless it never closes. Time whose bars
+    were asked for and are empty is no standstill. Prices that follow from bars need no such look.
     """
     if stored.as_of_ms is None or stored.last_sync_ms is None or not is_open(asset.market, now_ms):
         return Stillness.NONE
     if not known.any_snapshots(asset.asset_type, now_ms, asset.polygon_ticker):
         return Stillness.NONE
-    patience_ms = max(HOUR_MS, 2 * asset.update_frequency_seconds * 1000 + STALE_SLACK_MS)
+    patience_ms = max(HOUR_MS, 2 * asset.update_frequency_seconds * SECOND_MS + STALE_SLACK_MS)
     patience_ms += known.delay_ms(asset.asset_type, now_ms)
     if open_ms_between(asset.market, stored.as_of_ms, stored.last_sync_ms) < patience_ms:
         return Stillness.NONE
@@ -146,9 +236,10 @@ def stillness(
 
 
 def _empty_to(stored: StoredAsset, as_of_ms: int) -> int:
-    """The moment up to which bars were asked for since a price and there are none; else the price's own."""
+    """Return the moment up to which bars were asked for since a price and there are none; else the price's
+    own."""
     if stored.last_bar_ms is not None and stored.last_bar_ms > as_of_ms:
         return as_of_ms
     slot_ms = floor_to_bar(as_of_ms)
-    asked = [span for span in stored.spans if span.state is IntervalState.ASKED]
+    asked = [span for span in stored.coverage if span.state is IntervalState.ASKED]
     return next((max(as_of_ms, s.end_ms) for s in asked if s.start_ms <= slot_ms < s.end_ms), as_of_ms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from assetbatch.config import Config
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, restriction_in_words
@@ -11,117 +11,176 @@ from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
 from assetbatch.domain.formatting import iso, iso_or_none
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane, QueueState
-from assetbatch.domain.records import COMMANDS, RUN_PRIORITY, RUN_QUEUE, CycleRecord
-from assetbatch.errors import DatabaseError
+from assetbatch.domain.records import Command, CycleRecord, JobState
+from assetbatch.domain.units import SECOND_MS
+from assetbatch.errors import AssetbatchError, DatabaseError
 from assetbatch.health.assets import asset_health, newest_of_markets
-from assetbatch.health.document import AssetHealth, Health, Problem
+from assetbatch.health.document import AssetHealth, Health, Metric, Problem, Severity
 from assetbatch.health.jobs import job_health
 from assetbatch.health.metrics import alerts_of, metrics_of
-from assetbatch.health.problems import problems_of, verdict
+from assetbatch.health.problems import Situation, problems_of, verdict
 from assetbatch.services import Services
 from assetbatch.state.preflight import preflight_errors
 from assetbatch.state.window import WindowState
 
 CYCLES_SHOWN = 5
+"""Maximum number of cycles of each command in the document."""
+
+LETTERS_SHOWN = 3
+"""Maximum number of dead letters that a problem tells."""
+
+
+class _Facts(NamedTuple):
+    """What Redis and PostgreSQL say. `stored` is None where the database cannot be read."""
+
+    now_ms: int
+    known: Entitlements
+    jobs: Mapping[Command, JobState]
+    cycles: Mapping[Command, Sequence[CycleRecord]]
+    window: WindowState
+    queue: QueueState
+    waits: int
+    stored: Mapping[str, StoredAsset] | None
+    errors: Sequence[AssetbatchError]
 
 
 def collect(services: Services) -> Health:
-    """Reads Redis and PostgreSQL; a database that cannot be read is a problem in the document, a Redis that
-    cannot be read raises RedisError (nothing else would be true then)."""
+    """Read Redis and PostgreSQL, and return the document.
+
+    A database that cannot be read is a problem in it. Raises RedisError where Redis cannot be read: nothing
+    else would be true then.
+    """
     config = services.config
-    now_ms = services.now_ms()
-    known = services.entitlements()
-    jobs = {command: services.history.job(command) for command in COMMANDS}
-    cycles = {command: services.history.cycles(command) for command in (RUN_PRIORITY, RUN_QUEUE)}
-    window = services.window.state()
-    queue = services.queue.state()
-    waits = services.history.waits_of_last_hour(now_ms)
-    problems: list[Problem] = []
-    stored: Mapping[str, StoredAsset] | None = None
-    try:
-        stored = services.store.load([asset.symbol for asset in config.assets])
-    except DatabaseError as error:
-        problems.append(Problem(error.message, error.hint, "critical"))
-    assets: list[AssetHealth] = []
-    if stored is not None:
-        newest = newest_of_markets(config.assets, stored)
-        assets = [
-            asset_health(asset, stored.get(asset.symbol), known, now_ms, newest.get(asset.market, 0))
-            for asset in config.assets
-        ]
-    write, *_ = preflight_errors(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
-    if write:
-        problems.append(Problem(write.message, write.hint, "critical"))
-    metrics = metrics_of(cycles[RUN_PRIORITY], queue, waits, now_ms)
-    alerts = alerts_of(metrics, config, cycles[RUN_PRIORITY])
-    refusals = known.believed(now_ms)
+    facts = _read(services)
+    now_ms, known, cycles = facts.now_ms, facts.known, facts.cycles[Command.RUN_PRIORITY]
+    assets = _assets(config, facts)
+    restrictions = known.believed(now_ms)
+    metrics = metrics_of(cycles, facts.queue, facts.waits, now_ms)
+    alerts = alerts_of(metrics, config, cycles)
     metrics |= {
-        "queue.dead_letters": float(queue.dead),
-        "starts.skipped": float(sum(job.skipped for job in jobs.values())),
-        "plan.refusals": float(len(refusals)),
-        "assets.fresh_percent": fresh_percent(assets),
+        Metric.DEAD_LETTERS.value: float(facts.queue.dead),
+        Metric.SKIPPED.value: float(sum(job.skipped for job in facts.jobs.values())),
+        Metric.RESTRICTIONS.value: float(len(restrictions)),
+        Metric.FRESH_PERCENT.value: fresh_percent(assets),
     }
-    ahead = None
-    if stored is not None and queue.size:
-        starts_ms = jobs[RUN_PRIORITY].starts_ms
-        queued = services.queue.by_lane()
-        load = QueueLoad(queued=queued, starts_ms=starts_ms, cycles=cycles[RUN_QUEUE])
-        ahead = forecast(services.budget(), load, known, stored, now_ms)
-    dead = services.queue.dead_letters(3)
-    known_since_ms = cycles[RUN_PRIORITY][-1].started_ms if cycles[RUN_PRIORITY] else None
-    problems += problems_of(assets, jobs, dead, queue, config, now_ms, known_since_ms)
+    problems = _problems(services, facts, assets)
+    window = facts.window
     return Health(
         status=verdict(problems, alerts),
         checked_at=iso(now_ms),
         problems=problems,
-        plan=plan_of(config, window, known, refusals, now_ms),
-        jobs=[job_health(command, jobs[command], config, now_ms) for command in COMMANDS],
-        queue=queue_of(queue, config, ahead),
-        last_priority_update=iso_or_none(jobs[RUN_PRIORITY].last_refreshed_ms),
+        plan=plan_of(config, window, known, restrictions, now_ms),
+        jobs=[job_health(command, job, config, now_ms) for command, job in facts.jobs.items()],
+        queue=queue_of(facts.queue, config, _forecast(services, facts)),
+        last_priority_update=iso_or_none(facts.jobs[Command.RUN_PRIORITY].last_refreshed_ms),
         api_calls_remaining=window.remaining,
-        next_slot_in_seconds=round(max(0, window.next_slot_ms - window.now_ms) / 1000, 3),
+        next_slot_in_seconds=round(max(0, window.next_slot_ms - window.now_ms) / SECOND_MS, 3),
         window={"used": window.used, "reserved_for_priority": window.reserved},
         assets=assets,
-        cycles=cycles_of(cycles, now_ms),
+        cycles=cycles_of(facts.cycles, now_ms),
         metrics=metrics,
         alerts=alerts,
-        database_error=stored is None,
+        database_error=facts.stored is None,
     )
+
+
+def _read(services: Services) -> _Facts:
+    """Ask Redis, then PostgreSQL, then whether Redis takes writes."""
+    now_ms = services.now_ms()
+    known = services.entitlements()
+    jobs = {command: services.history.job(command) for command in Command}
+    cycles = {
+        command: services.history.cycles(command) for command in (Command.RUN_PRIORITY, Command.RUN_QUEUE)
+    }
+    window = services.window.state()
+    queue = services.queue.state()
+    waits = services.history.waits_of_last_hour(now_ms)
+    errors: list[AssetbatchError] = []
+    stored: Mapping[str, StoredAsset] | None = None
+    try:
+        stored = services.store.load([asset.symbol for asset in services.config.assets])
+    except DatabaseError as error:
+        errors.append(error)
+    write, *_ = preflight_errors(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
+    if write:
+        errors.append(write)
+    return _Facts(now_ms, known, jobs, cycles, window, queue, waits, stored, errors)
+
+
+def _assets(config: Config, facts: _Facts) -> list[AssetHealth]:
+    if facts.stored is None:
+        return []
+    newest = newest_of_markets(config.assets, facts.stored)
+    return [
+        asset_health(
+            asset, facts.stored.get(asset.symbol), facts.known, facts.now_ms, newest.get(asset.market, 0)
+        )
+        for asset in config.assets
+    ]
+
+
+def _problems(services: Services, facts: _Facts, assets: Sequence[AssetHealth]) -> list[Problem]:
+    cycles = facts.cycles[Command.RUN_PRIORITY]
+    situation = Situation(
+        assets=assets,
+        jobs=facts.jobs,
+        dead=services.queue.dead_letters(LETTERS_SHOWN),
+        queue=facts.queue,
+        config=services.config,
+        now_ms=facts.now_ms,
+        known_since_ms=cycles[-1].started_ms if cycles else None,
+    )
+    broken = [Problem(error.message, error.hint, Severity.CRITICAL) for error in facts.errors]
+    return broken + problems_of(situation)
+
+
+def _forecast(services: Services, facts: _Facts) -> Forecast | None:
+    if facts.stored is None or not facts.queue.size:
+        return None
+    load = QueueLoad(
+        queued=services.queue.by_lane(),
+        starts_ms=facts.jobs[Command.RUN_PRIORITY].starts_ms,
+        cycles=facts.cycles[Command.RUN_QUEUE],
+    )
+    return forecast(services.budget(), load, facts.known, facts.stored, facts.now_ms)
 
 
 def plan_of(
     config: Config,
     window: WindowState,
     known: Entitlements,
-    refusals: Sequence[KnownRestriction],
+    restrictions: Sequence[KnownRestriction],
     now_ms: int,
 ) -> dict[str, Any]:
-    """The configured plan, up to when it shows data, and what the provider refused of it."""
+    """Return the configured plan, up to when it shows data, and what it is known to lack."""
     tier = config.tier
     types = dict.fromkeys(asset.asset_type for asset in config.assets)
     return {
         "tier": config.rate_limiting.tier,
         "limit": window.limit,
-        "window_seconds": window.window_ms / 1000,
+        "window_seconds": window.window_ms / SECOND_MS,
         "rate_limit": tier.rate_limit,
         "delay_minutes": tier.delay_minutes,
         "websocket_enabled": tier.websocket_enabled,
         "upgrade_url": config.rate_limiting.upgrade_url.masked(),
         "data_up_to": {kind.value: iso(known.visible_until_ms(kind, now_ms)) for kind in types},
-        "refusals": [restriction_in_words(refusal) for refusal in refusals],
+        "refusals": [restriction_in_words(restriction) for restriction in restrictions],
         "simulated": config.sandbox,
     }
 
 
 def fresh_percent(assets: Sequence[AssetHealth]) -> float:
-    """The share of assets that are as new as they can be, or will be by their next turn."""
-    fresh = sum(asset.state in ("fresh", "due") for asset in assets)
+    """Return the share of assets that are as new as they can be, or will be by their next turn."""
+    fresh = sum(asset.state.is_well for asset in assets)
     return round(100 * fresh / len(assets), 2) if assets else 100.0
 
 
 def queue_of(state: QueueState, config: Config, ahead: Forecast | None) -> dict[str, Any]:
-    """The queue's figures under their public names; `done_in_seconds` is when it is expected to be empty."""
-    age = None if state.oldest_ms is None else round((state.now_ms - state.oldest_ms) / 1000, 1)
+    """Return the queue's figures under their public names.
+
+    `done_in_seconds` is when the queue is expected to be empty.
+    """
+    age = None if state.oldest_ms is None else round((state.now_ms - state.oldest_ms) / SECOND_MS, 1)
     return {
         "total_items": state.size,
         "by_priority": {priority.value: count for priority, count in state.by_priority.items()},
@@ -133,17 +192,17 @@ def queue_of(state: QueueState, config: Config, ahead: Forecast | None) -> dict[
         "dead": state.dead,
         "max_size": config.queue.max_size,
         "calls_ahead": ahead.calls if ahead else 0,
-        "done_in_seconds": round((ahead.done_ms - state.now_ms) / 1000) if ahead else None,
+        "done_in_seconds": round((ahead.done_ms - state.now_ms) / SECOND_MS) if ahead else None,
     }
 
 
-def cycles_of(cycles: Mapping[str, Sequence[CycleRecord]], now_ms: int) -> list[dict[str, Any]]:
-    """The last few cycles of each command, newest first."""
+def cycles_of(cycles: Mapping[Command, Sequence[CycleRecord]], now_ms: int) -> list[dict[str, Any]]:
+    """Return the last few cycles of each command, newest first."""
     shown = [
         {
             "command": command,
             "started": iso(cycle.started_ms),
-            "age_seconds": round((now_ms - cycle.started_ms) / 1000, 1),
+            "age_seconds": round((now_ms - cycle.started_ms) / SECOND_MS, 1),
             "duration_ms": cycle.duration_ms,
             "result": cycle.result,
             "refreshed": cycle.refreshed,

@@ -1,35 +1,66 @@
-"""The health document's parts; its keys are a public contract, times in it are ISO 8601 in UTC."""
+"""The parts of the health document. Its keys are a public contract; times in it are ISO 8601 in UTC."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Literal
 
 import msgspec
 
 from assetbatch.domain.assets import AssetPriority
+from assetbatch.domain.reasons import Reason
+from assetbatch.domain.records import Command
+from assetbatch.domain.status import AssetState
 
-Severity = Literal["warning", "critical"]
+
+class Severity(StrEnum):
+    """How bad a problem or an alert is."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class HealthStatus(StrEnum):
+    """The verdict over all: unhealthy with anything critical, degraded with any warning."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+
+class Metric(StrEnum):
+    """A metric of the document."""
+
+    SUCCESS_RATE = "batch.priority.success_rate"
+    LATENCY = "batch.priority.latency_ms"
+    QUEUE_SIZE = "queue.size"
+    WAITS = "api.rate_limit_waits"
+    DEAD_LETTERS = "queue.dead_letters"
+    SKIPPED = "starts.skipped"
+    RESTRICTIONS = "plan.refusals"
+    FRESH_PERCENT = "assets.fresh_percent"
 
 
 class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """One asset. `state`: fresh, due, stale, never, or a failed sync's status; `as_of`: of its price.
-    `platform_status`: the word in the platform's data_sync_status where another program has written it.
+    """One asset. `as_of` is the moment of its price; `cause` and `reason` say why it is in its `state`.
 
+    `platform_status`: the word in the platform's data_sync_status where another program has written it.
     `complete`: the share (0 to 1) of its market's open time since `complete_since` whose bars are stored, or
-    known not to exist; None where no bars are kept or were asked for. `behind_seconds`: how much newer the
-    price could be, by its market's hours and the plan.
+    known not to exist; None where no bars are kept or were asked for. `lag_seconds`: how much newer the price
+    could be, by its market's hours and the plan.
     """
 
     symbol: str
-    asset_class: AssetPriority = msgspec.field(name="class")
+    priority: AssetPriority = msgspec.field(name="class")
     asset_type: str
     last_price: float | None
     change_percent: float | None
     as_of: str | None
     age_seconds: float | None
-    behind_seconds: float | None
+    lag_seconds: float | None = msgspec.field(name="behind_seconds")
     market: Literal["open", "closed"]
-    state: str
+    state: AssetState
+    cause: Reason
     reason: str
     error: str | None
     platform_status: str | None = None
@@ -40,7 +71,7 @@ class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
 class JobHealth(msgspec.Struct, frozen=True, kw_only=True):
     """One command's starts. `trigger` says what cron is expected to do, `next_run` when it does it next."""
 
-    id: str
+    id: Command
     name: str
     trigger: str
     last_started: str | None
@@ -54,24 +85,24 @@ class JobHealth(msgspec.Struct, frozen=True, kw_only=True):
 class Alert(msgspec.Struct, frozen=True):
     """A metric beyond its threshold."""
 
-    metric: str
+    metric: Metric
     value: float
     threshold: float
     severity: Severity
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something is wrong, in words, and what to do about it."""
+    """Something that is wrong, in words, and what to do about it."""
 
     message: str
     hint: str | None = None
-    severity: Severity = "warning"
+    severity: Severity = Severity.WARNING
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The document of `status --json`."""
 
-    status: Literal["healthy", "degraded", "unhealthy"]
+    status: HealthStatus
     checked_at: str
     problems: list[Problem]
     plan: dict[str, Any]
@@ -89,5 +120,5 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode(health: Health) -> bytes:
-    """The document as JSON."""
+    """Return the document as JSON."""
     return msgspec.json.format(msgspec.json.encode(health), indent=2)

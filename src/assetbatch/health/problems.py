@@ -2,122 +2,184 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from assetbatch.config import Config
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.formatting import ago, format_duration, listed, plural
 from assetbatch.domain.queueing import DeadLetter, QueueState
-from assetbatch.domain.records import ENQUEUE_SECONDARY, RUN_PRIORITY, RUN_QUEUE, JobState
-from assetbatch.domain.units import HOUR_MS, MINUTE_MS
-from assetbatch.health.assets import NOT_REGISTERED, NOT_STORED
-from assetbatch.health.document import Alert, AssetHealth, Problem, Severity
+from assetbatch.domain.reasons import Reason
+from assetbatch.domain.records import Command, CycleOutcome, JobState
+from assetbatch.domain.status import AssetState
+from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
+from assetbatch.health.document import Alert, AssetHealth, HealthStatus, Problem, Severity
 
 MISSED_STARTS = 3
+"""How many intervals without a start are a problem."""
+
 QUEUE_SILENT_MS = 10 * MINUTE_MS
 ENQUEUE_SILENT_MS = 3 * HOUR_MS
+
 NAMES_SHOWN = 3
+"""Maximum number of symbols that a problem names."""
 
 
-def problems_of(
-    assets: Sequence[AssetHealth],
-    jobs: Mapping[str, JobState],
-    dead: Sequence[DeadLetter],
-    queue: QueueState,
-    config: Config,
-    now_ms: int,
-    known_since_ms: int | None = None,
-) -> list[Problem]:
-    """What a person should look at, the gravest first. `known_since_ms` is the start of the earliest cycle of
-    run-priority that is remembered."""
-    problems = []
-    for command, job in jobs.items():
+class Situation(NamedTuple):
+    """What the rules look at.
+
+    `known_since_ms` is the start of the earliest cycle of run-priority that is remembered.
+    """
+
+    assets: Sequence[AssetHealth]
+    jobs: Mapping[Command, JobState]
+    dead: Sequence[DeadLetter]
+    queue: QueueState
+    config: Config
+    now_ms: int
+    known_since_ms: int | None = None
+
+
+def problems_of(situation: Situation) -> list[Problem]:
+    """Return what a person should look at, the gravest first."""
+    return gravest_first(problem for rule in RULES for problem in rule(situation))
+
+
+def gravest_first(problems: Iterable[Problem]) -> list[Problem]:
+    """Return the problems in their order, those that are critical first."""
+    return sorted(problems, key=lambda problem: problem.severity is not Severity.CRITICAL)
+
+
+def commands_failed(now: Situation) -> Iterator[Problem]:
+    """Yield a problem for each command whose last start failed or was cut short."""
+    for command, job in now.jobs.items():
         if job.last_error:
-            failed = job.last_result == "failed"
+            failed = job.last_result == CycleOutcome.FAILED
             how = "failed" if failed else "was cut short"
-            words = f"the last {command.replace('_', '-')} {how}: {job.last_error}"
-            severity: Severity = "critical" if failed and command == RUN_PRIORITY else "warning"
-            problems.append(Problem(words, "assetbatch doctor looks into it", severity))
-    priority = jobs[RUN_PRIORITY]
-    interval_ms = config.batch.interval_minutes * MINUTE_MS
-    if not config.enabled_priority_assets:
-        pass  # nothing is to be started
-    elif priority.last_started_ms is None:
-        problems.append(
-            Problem("run-priority has never been started", "start it by hand, then by cron (crontab.example)")
-        )
-    elif now_ms - priority.last_started_ms > MISSED_STARTS * interval_ms and not config.sandbox:
-        problems.append(
-            Problem(
-                f"run-priority was last started {ago(now_ms - priority.last_started_ms)}, "
-                f"it should be every {config.batch.interval_minutes} min",
-                "is cron running, and does its log say why?",
-                "critical",
+            is_grave = failed and command is Command.RUN_PRIORITY
+            yield Problem(
+                f"the last {command.label} {how}: {job.last_error}",
+                "assetbatch doctor looks into it",
+                Severity.CRITICAL if is_grave else Severity.WARNING,
             )
+
+
+def priority_not_started(now: Situation) -> Iterator[Problem]:
+    """Yield a problem if cron does not start run-priority, or not any more."""
+    started_ms = now.jobs[Command.RUN_PRIORITY].last_started_ms
+    minutes = now.config.batch.interval_minutes
+    if not now.config.enabled_priority_assets:
+        return  # nothing is to be started
+    if started_ms is None:
+        yield Problem(
+            "run-priority has never been started", "start it by hand, then by cron (crontab.example)"
         )
-    enqueue_started = jobs[ENQUEUE_SECONDARY].last_started_ms
-    silent_ms = now_ms - (enqueue_started or known_since_ms or now_ms)
-    if config.enabled_secondary_assets and not config.sandbox and silent_ms > ENQUEUE_SILENT_MS:
-        started = f"last started {ago(silent_ms)}" if enqueue_started else "never started"
+    elif now.now_ms - started_ms > MISSED_STARTS * minutes * MINUTE_MS and not now.config.sandbox:
+        yield Problem(
+            f"run-priority was last started {ago(now.now_ms - started_ms)}, it should be every {minutes} min",
+            "is cron running, and does its log say why?",
+            Severity.CRITICAL,
+        )
+
+
+def enqueue_not_started(now: Situation) -> Iterator[Problem]:
+    """Yield a problem if cron does not start enqueue-secondary though there are secondary assets."""
+    started_ms = now.jobs[Command.ENQUEUE_SECONDARY].last_started_ms
+    silent_ms = now.now_ms - (started_ms or now.known_since_ms or now.now_ms)
+    if now.config.enabled_secondary_assets and not now.config.sandbox and silent_ms > ENQUEUE_SILENT_MS:
+        started = f"last started {ago(silent_ms)}" if started_ms else "never started"
         hint = "cron should start it every half hour (crontab.example)"
-        problems.append(Problem(f"enqueue-secondary was {started}", hint))
-    queue_started = jobs[RUN_QUEUE].last_started_ms
-    if queue.size and not config.sandbox and now_ms - (queue_started or 0) > QUEUE_SILENT_MS:
-        started = f"last started {ago(now_ms - queue_started)}" if queue_started else "never started"
-        problems.append(
-            Problem(
-                f"{plural(queue.size, 'item')} in the queue, and run-queue was {started}",
-                "cron should start it every minute (crontab.example)",
-            )
-        )
-    if unknown := [asset for asset in assets if asset.reason == NOT_REGISTERED]:
-        names = listed([asset.symbol for asset in unknown], NAMES_SHOWN)
-        grave = any(asset.asset_class is AssetPriority.CRITICAL for asset in unknown)
-        words = f"{names}: not registered in the database"
-        problems.append(Problem(words, "run assetbatch init", "critical" if grave else "warning"))
-    problems += problems_of_assets(assets)
-    if queue.dead:
-        shown = ", ".join(f"{letter.id} ({letter.error})" for letter in dead)
-        message = f"{plural(queue.dead, 'dead letter')}, the latest: {shown}"
-        problems.append(
-            Problem(message, "assetbatch dead list shows them; dead retry or dead drop settles them")
-        )
-    return sorted(problems, key=lambda problem: problem.severity != "critical")
+        yield Problem(f"enqueue-secondary was {started}", hint)
 
 
-def problems_of_assets(assets: Sequence[AssetHealth]) -> list[Problem]:
-    """A line for each priority asset that is not well, and one for all others in the same state."""
-    problems = []
-    others: dict[str, list[AssetHealth]] = {}
-    for asset in assets:
-        if asset.reason == NOT_STORED and asset.asset_class is AssetPriority.CRITICAL:
+def queue_not_worked(now: Situation) -> Iterator[Problem]:
+    """Yield a problem if work waits and cron does not start run-queue."""
+    started_ms = now.jobs[Command.RUN_QUEUE].last_started_ms
+    silent_ms = now.now_ms - (started_ms or 0)
+    if now.queue.size and not now.config.sandbox and silent_ms > QUEUE_SILENT_MS:
+        started = f"last started {ago(silent_ms)}" if started_ms else "never started"
+        yield Problem(
+            f"{plural(now.queue.size, 'item')} in the queue, and run-queue was {started}",
+            "cron should start it every minute (crontab.example)",
+        )
+
+
+def not_registered(now: Situation) -> Iterator[Problem]:
+    """Yield a problem if assets are not in the database."""
+    unknown = [asset for asset in now.assets if asset.cause is Reason.NOT_REGISTERED]
+    if unknown:
+        is_grave = any(_is_critical(asset) for asset in unknown)
+        yield Problem(
+            f"{_names(unknown)}: not registered in the database",
+            "run assetbatch init",
+            Severity.CRITICAL if is_grave else Severity.WARNING,
+        )
+
+
+def prices_not_stored(now: Situation) -> Iterator[Problem]:
+    """Yield a problem for each priority asset whose last refresh succeeded without a stored price."""
+    for asset in now.assets:
+        if asset.cause is Reason.NOT_STORED and _is_critical(asset):
             hint = "assetbatch doctor looks into it: a trigger, a row-level policy or another program?"
-            problems.append(Problem(f"{asset.symbol}: {NOT_STORED}", hint, "critical"))
+            yield Problem(f"{asset.symbol}: {asset.reason}", hint, Severity.CRITICAL)
+
+
+def assets_not_well(now: Situation) -> Iterator[Problem]:
+    """Yield a problem for each priority asset that fails or is stale, and one for all others in the same
+    state."""
+    others: dict[AssetState, list[AssetHealth]] = {}
+    for asset in now.assets:
+        if asset.state.is_well or asset.state is AssetState.NEVER:
             continue
-        if asset.state in ("fresh", "due", "never"):
-            continue
-        if asset.asset_class is AssetPriority.CRITICAL:
-            problems.append(Problem(f"{asset.symbol}: {_what_is_wrong(asset)}", None, "critical"))
+        if _is_critical(asset):
+            yield Problem(f"{asset.symbol}: {_what_is_wrong(asset)}", None, Severity.CRITICAL)
         else:
             others.setdefault(asset.state, []).append(asset)
     for alike in others.values():
-        names = listed([asset.symbol for asset in alike], NAMES_SHOWN)
-        problems.append(Problem(f"{names}: {_what_is_wrong(alike[0])}"))
-    return problems
+        yield Problem(f"{_names(alike)}: {_what_is_wrong(alike[0])}")
+
+
+def dead_letters(now: Situation) -> Iterator[Problem]:
+    """Yield a problem if items of the queue have failed for good."""
+    if now.queue.dead:
+        shown = ", ".join(f"{letter.id} ({letter.error})" for letter in now.dead)
+        yield Problem(
+            f"{plural(now.queue.dead, 'dead letter')}, the latest: {shown}",
+            "assetbatch dead list shows them; dead retry or dead drop settles them",
+        )
+
+
+RULES: tuple[Callable[[Situation], Iterable[Problem]], ...] = (
+    commands_failed,
+    priority_not_started,
+    enqueue_not_started,
+    queue_not_worked,
+    not_registered,
+    prices_not_stored,
+    assets_not_well,
+    dead_letters,
+)
+"""All rules; their order is that of problems that are equally grave."""
+
+
+def _is_critical(asset: AssetHealth) -> bool:
+    return asset.priority is AssetPriority.CRITICAL
+
+
+def _names(assets: Sequence[AssetHealth]) -> str:
+    return listed([asset.symbol for asset in assets], NAMES_SHOWN)
 
 
 def _what_is_wrong(asset: AssetHealth) -> str:
-    if asset.state == "stale":
-        age = format_duration(round((asset.age_seconds or 0) * 1000))
+    if asset.state is AssetState.STALE:
+        age = format_duration(round((asset.age_seconds or 0) * SECOND_MS))
         return f"stale, its price is {age} old ({asset.reason})"
-    words = asset.state.replace("_", " ")
-    return f"{words} ({asset.error})" if asset.error else words
+    return f"{asset.state.label} ({asset.error})" if asset.error else asset.state.label
 
 
-def verdict(
-    problems: Sequence[Problem], alerts: Sequence[Alert]
-) -> Literal["healthy", "degraded", "unhealthy"]:
-    """Unhealthy with anything critical, degraded with any warning."""
+def verdict(problems: Sequence[Problem], alerts: Sequence[Alert]) -> HealthStatus:
+    """Return unhealthy with anything critical, degraded with any warning."""
     severities = {problem.severity for problem in problems} | {alert.severity for alert in alerts}
-    return "unhealthy" if "critical" in severities else "degraded" if severities else "healthy"
+    if Severity.CRITICAL in severities:
+        return HealthStatus.UNHEALTHY
+    return HealthStatus.DEGRADED if severities else HealthStatus.HEALTHY

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import msgspec
 
 from assetbatch.errors import AssetbatchError, UnreachableError
-from assetbatch.health import Health, encode
+from assetbatch.health import Health, HealthStatus, Problem, Severity, encode
 from assetbatch.monitoring import snapshot
 from assetbatch.monitoring.server import Cached, Document
 from assetbatch.services import Services
@@ -60,12 +60,12 @@ def _maker(
 
 
 def _health(_services: Services, health: Health) -> Document:
-    return Document(503 if health.status == "unhealthy" else 200, _JSON, encode(health) + b"\n")
+    return Document(503 if health.status is HealthStatus.UNHEALTHY else 200, _JSON, encode(health) + b"\n")
 
 
 def _health_down(error: AssetbatchError) -> Document:
-    problem = {"message": error.message, "hint": error.hint, "severity": "critical"}
-    body = msgspec.json.encode({"status": "unhealthy", "problems": [problem]})
+    problem = Problem(error.message, error.hint, Severity.CRITICAL)
+    body = msgspec.json.encode({"status": HealthStatus.UNHEALTHY, "problems": [problem]})
     return Document(503, _JSON, body + b"\n")
 
 

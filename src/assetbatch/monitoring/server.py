@@ -7,6 +7,7 @@ long a document is made.
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -178,6 +179,7 @@ class Server(TcpWSGIServer):
     def __init__(self, host: str, port: int, application: Application) -> None:
         """Bind; raise OSError or ValueError if that is impossible."""
         self._stopping = False
+        self._ended = threading.Event()
         self._sockets: dict[int, Any] = {}  # waitress keeps its connections here
         super().__init__(
             application,
@@ -192,6 +194,12 @@ class Server(TcpWSGIServer):
             ident="assetbatch",
             log_socket_errors=False,
         )
+
+    def bind_server_socket(self) -> None:
+        """Let `::` also stand for the addresses of IPv4, which waitress leaves out."""
+        if self.socket and self.family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().bind_server_socket()
 
     @property
     def port(self) -> int:
@@ -212,12 +220,14 @@ class Server(TcpWSGIServer):
         """Serve until `stop`."""
         while not self._stopping:
             loop(timeout=1, use_poll=True, map=self._sockets, count=1)
-        close_all(self._sockets)
+        self._ended.set()
 
     def stop(self) -> None:
-        """Finish the answers under way, for at most `STOP_SECONDS`, and end `run`."""
+        """Finish the answers under way, for at most `STOP_SECONDS`, end `run` and close all connections."""
         if self._stopping:
             return
         self.task_dispatcher.shutdown(timeout=STOP_SECONDS)
         self._stopping = True
         self.pull_trigger()
+        self._ended.wait(STOP_SECONDS)  # else it would look at sockets that are closed
+        close_all(self._sockets)

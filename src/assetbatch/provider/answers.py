@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 
@@ -52,8 +53,7 @@ class PricesAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MarketStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider's clock, and its words for the state of its two currency markets."""
+    """The provider's clock, and its words for the state of the market of each asset class."""
 
     server_time_ms: int | None = None
-    fx: str | None = None
-    crypto: str | None = None
+    markets: Mapping[str, str] = {}

@@ -119,8 +119,10 @@ def raw_bars(body: Body, refused: Counter[str], key: Secret | None) -> tuple[Env
 
 
 def fault(o: float | None, h: float | None, l: float | None, c: float | None) -> str:  # noqa: E741
-    """Return why these four are no bar: `price` (one is missing, 0 or beyond any price) or `range`. Return ""
-    for a bar."""
+    """Return why these four are no bar: `price` (one is missing, 0 or beyond any price) or `range`.
+
+    Return "" for a bar.
+    """
     if not (o and h and l and c) or o < 0 or h < 0 or l < 0 or c < 0:
         return "price"
     if not (l <= o <= h and l <= c <= h):
@@ -212,8 +214,7 @@ class _Sifted:
         return len(self.off_grid) - len(set(self.off_grid) - placed)
 
     def _misplace(self, t: float | None, start_ms: int, end_ms: int) -> None:
-        """Note the interval that an element off the grid, outside the range or without a moment may belong
-        to.
+        """Note the interval of a bar for which an element off the grid or without a moment was meant.
 
         Its moment may be in another unit.
         """

@@ -88,8 +88,10 @@ class ProviderClient:
         *,
         deadline_seconds: float | None = None,
     ) -> PricesAnswer:
-        """Fetch a New York day of any number of tickers of one market. Each close is the price, as of the
-        day's end."""
+        """Fetch a New York day of any number of tickers of one market.
+
+        Each close is the price, as of the day's end.
+        """
         of = class_of_type(asset_type)
         place = f"locale/{of.locale}/market/{of.grouped_market}"
         target = f"/v2/aggs/grouped/{place}/{day.isoformat()}?adjusted=true"
@@ -137,8 +139,10 @@ class ProviderClient:
         return decode_previous_day(body, ticker=ticker, symbol=symbol, key=self._key)
 
     def market_status(self, *, deadline_seconds: float | None = None) -> MarketStatus:
-        """Fetch the provider's clock and the state of its markets. Every plan may ask it, so it proves the
-        key."""
+        """Fetch the provider's clock and the state of its markets.
+
+        Every plan may ask it, so it proves the key.
+        """
         return decode_market_status(self._get("/v1/marketstatus/now", deadline_seconds), self._key)
 
     def _bars(
@@ -157,8 +161,10 @@ class ProviderClient:
         return answer.body
 
     def _page_target(self, url: str) -> str | None:
-        """Return path and query of a page on our host, to be asked from the base URL, or None for another
-        host."""
+        """Return path and query of a page on our host, or None for another host.
+
+        The base URL is asked for it.
+        """
         try:
             page, base = urlsplit(url), urlsplit(self._transport.origin)
             same_port = (page.port or _PORTS.get(page.scheme)) == (base.port or _PORTS[base.scheme])

@@ -8,21 +8,17 @@ from typing import Any
 import msgspec
 
 from assetbatch.domain import market_hours
+from assetbatch.domain.asset_classes import AssetType, class_of_type
 from assetbatch.provider.answers import MarketStatus
 from assetbatch.provider.decoding import Body, decode, text
 from assetbatch.provider.refusals import classify
 from assetbatch.secret import Secret
 
 
-class _Currencies(msgspec.Struct):
-    fx: Any = None
-    crypto: Any = None
-
-
 class _NowEnvelope(msgspec.Struct, kw_only=True):
     status: Any = None
     server_time: Any = msgspec.field(default=None, name="serverTime")
-    currencies: _Currencies | None = None
+    currencies: dict[str, Any] | None = None
 
 
 _NOW = msgspec.json.Decoder(_NowEnvelope)
@@ -39,6 +35,9 @@ def decode_market_status(body: Body, key: Secret | None = None) -> MarketStatus:
         at = None
     return MarketStatus(
         server_time_ms=market_hours.to_ms(at) if at is not None and at.tzinfo is not None else None,
-        fx=text(now.currencies.fx) or None,
-        crypto=text(now.currencies.crypto) or None,
+        markets={
+            asset_type.value: word
+            for asset_type in AssetType
+            if (word := text(now.currencies.get(class_of_type(asset_type).grouped_market or "")))
+        },
     )

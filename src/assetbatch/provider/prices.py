@@ -435,8 +435,9 @@ def _market_price(entry: _MarketEntry, symbol: str, refused: Counter[str]) -> Pr
 def decode_grouped_day(
     body: Body, day: date, assets: Mapping[str, str], key: Secret | None = None
 ) -> PricesAnswer:
-    """Decode the asked tickers' bars of a New York day from `/v2/aggs/grouped/…/{day}`, which has a whole
-    market.
+    """Decode the asked tickers' bars of a New York day from `/v2/aggs/grouped/…/{day}`.
+
+    It has a whole market.
 
     Each is a price as in `decode_previous_day`, as of the end of `day`, whatever moment the bar carries. A
     ticker without a bar is `empty`. A ticker with a bar that cannot be true has a NONSENSE error. Raise

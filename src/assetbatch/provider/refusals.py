@@ -169,8 +169,10 @@ def one_line(text: str, key: Secret | None = None) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return `Retry-After` in seconds. A date counts from the answer's own `Date`, so no clock of ours
-    matters."""
+    """Return `Retry-After` in seconds.
+
+    A date counts from the answer's own `Date`, so no clock of ours matters.
+    """
     by_name = {name.lower(): value for name, value in headers.items()}
     asked = by_name.get("retry-after", "").strip()
     if not asked:

@@ -138,7 +138,7 @@ class Batch:
         self._unsaved_since = now
         self._bars: dict[str, list[Bar]] = {}
         self._asked_ms: dict[str, int] = {}
-        self._spans: dict[str, list[CoveredInterval]] = {}
+        self._coverage: dict[str, list[CoveredInterval]] = {}
 
     def add(self, chunk: WorkChunk) -> None:
         """Add work. What this batch knows of an asset already is newer than what is stored."""
@@ -225,13 +225,13 @@ class Batch:
             self.work_count += item.id not in self._found_due
             self._found_due.add(item.id)
             return
-        refusal = verdict.refusal
-        if refusal and item.kind is _PRICE and item.id in self._found_due:
-            self._finish(Result(work=item, status=Status.NOT_ENTITLED, error=refusal.message, final=True))
+        lacking = verdict.restriction
+        if lacking and item.kind is _PRICE and item.id in self._found_due:
+            self._finish(Result(work=item, status=Status.NOT_ENTITLED, error=lacking.message, final=True))
             return
-        if refusal and refusal.restriction is Restriction.HISTORY:
-            self._note(item.asset.symbol, too_old(item, self._known, refusal.since_ms))
-        self._finish(Result(work=item, status=_FRESH, error=verdict.reason, paused=verdict.paused))
+        if lacking and lacking.restriction is Restriction.HISTORY:
+            self._note(item.asset.symbol, too_old(item, self._known, lacking.since_ms))
+        self._finish(Result(work=item, status=_FRESH, error=verdict.why.text, paused=verdict.paused))
 
     def begin(self, request: Request) -> None:
         """Note that a call goes out now."""
@@ -272,8 +272,8 @@ class Batch:
         self._report.prices_refused += findings.prices_refused
         for symbol, bars in findings.bars.items():
             self._bars.setdefault(symbol, []).extend(bars)
-        for symbol, spans in findings.spans.items():
-            self._note(symbol, spans)
+        for symbol, coverage in findings.coverage.items():
+            self._note(symbol, coverage)
         for result in findings.results:
             self._finish(result)
         if findings.next_page:
@@ -321,12 +321,12 @@ class Batch:
         for item in call.work:
             self._asked_ms.setdefault(item.asset.symbol, asked_ms)
 
-    def _note(self, symbol: str, spans: Sequence[CoveredInterval]) -> None:
-        if not spans or symbol not in self.stored:
+    def _note(self, symbol: str, news: Sequence[CoveredInterval]) -> None:
+        if not news or symbol not in self.stored:
             return
-        self._spans.setdefault(symbol, []).extend(spans)
+        self._coverage.setdefault(symbol, []).extend(news)
         before = self.stored[symbol]
-        self.stored[symbol] = msgspec.structs.replace(before, spans=tuple(record(before.spans, spans)))
+        self.stored[symbol] = msgspec.structs.replace(before, coverage=tuple(record(before.coverage, news)))
 
     # --- storing ---
 
@@ -354,12 +354,12 @@ class Batch:
         self._unsaved_since = now
         bars, self._bars = self._bars, {}
         asked_ms, self._asked_ms = self._asked_ms, {}
-        spans, self._spans = self._spans, {}
+        coverage, self._coverage = self._coverage, {}
         of_prices = [one for one in new if one.work.kind is _PRICE and one.status is not _FRESH]
         return new, Changes(
             prices=[one.price for one in of_prices if one.price],
             bars=bars,
-            spans=spans,
+            coverage=coverage,
             outcomes=[Outcome(one.work.asset.symbol, one.status, one.error) for one in of_prices],
             asked_ms=asked_ms,
             from_bars={one.work.asset.symbol for one in new if one.bars and one.work.kind is _PRICE},

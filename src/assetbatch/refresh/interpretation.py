@@ -127,7 +127,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """Number of bars that could not be used."""
     prices_refused: int = 0
     """Number of prices that could not be used."""
-    spans: Mapping[str, Sequence[CoveredInterval]] = {}
+    coverage: Mapping[str, Sequence[CoveredInterval]] = {}
     """What the coverage learns, by symbol."""
     next_page: Page | None = None
     """The rest of the range, which the work waits for."""
@@ -141,12 +141,12 @@ def refusal_findings(
     refusal: Refusal,
     fault: Fault,
     answers: int = 0,
-    spans: Sequence[CoveredInterval] = (),
+    coverage: Sequence[CoveredInterval] = (),
 ) -> Findings:
     """Fail all work of a call that was refused, or a page of which was, if nothing shows how else to ask.
 
-    `answers` is how many calls of the same start the provider had answered before. `spans` are the intervals
-    of bars that the call was for.
+    `answers` is how many calls of the same start the provider had answered before. `coverage` are the
+    intervals of bars that the call was for.
     """
     consequence = CONSEQUENCES[refusal.kind]
     results = [
@@ -160,7 +160,7 @@ def refusal_findings(
         )
         for item in work
     ]
-    return Findings(results=results, spans={call.work[0].asset.symbol: spans} if spans else {})
+    return Findings(results=results, coverage={call.work[0].asset.symbol: coverage} if coverage else {})
 
 
 def nothing_came(item: Work, stored: Mapping[str, StoredAsset], error: str) -> Result:

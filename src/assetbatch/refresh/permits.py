@@ -8,8 +8,9 @@ from typing import NamedTuple
 from assetbatch.deadline import monotonic
 from assetbatch.domain.formatting import format_duration
 from assetbatch.domain.queueing import CallKind, Denied
+from assetbatch.domain.reasons import WAITS_FOR
 from assetbatch.refresh.call_time import CallTime
-from assetbatch.refresh.reporter import WAITS_FOR, Reporter
+from assetbatch.refresh.reporter import Reporter
 from assetbatch.state.process_id import new_id
 from assetbatch.state.window import Grant, Window
 

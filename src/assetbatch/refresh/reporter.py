@@ -9,24 +9,14 @@ from assetbatch.domain.due import Verdict
 from assetbatch.domain.entitlements import KnownRestriction, restriction_in_words
 from assetbatch.domain.formatting import format_duration, plural
 from assetbatch.domain.metrics import CallMade
-from assetbatch.domain.queueing import DenialReason, Denied
+from assetbatch.domain.queueing import Denied
+from assetbatch.domain.reasons import WAITS_FOR
 from assetbatch.domain.work import Work
 from assetbatch.refresh.progress import Progress
 from assetbatch.state.history import History
 from assetbatch.state.process_id import new_id
 
 log = logging.getLogger("assetbatch")
-
-WAITS_FOR = {
-    DenialReason.WINDOW: "all calls of this window are used",
-    DenialReason.BLOCKED: "the provider said too many calls",
-    DenialReason.LOST: (
-        "redis has no log of the last calls with this key "
-        "(the key is new there, or redis was restarted, emptied or is another server)"
-    ),
-    DenialReason.SPACED: "the calls are spread over the runs of the queue",
-    DenialReason.RESERVED: "the free calls are kept for the next priority cycle",
-}
 
 
 class Reporter:
@@ -41,7 +31,7 @@ class Reporter:
 
     def assessed(self, item: Work, verdict: Verdict) -> None:
         """Log whether work is due."""
-        log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.reason)
+        log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.why.text)
 
     def waiting(self, refused: Denied, *, first: bool) -> None:
         """Log that a call waits for its slot; count it once for each call."""

@@ -125,8 +125,10 @@ def _rows(instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int) -> 
 
 @lru_cache(maxsize=65_536)
 def _whole_bar(instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int) -> Bar | None:
-    """Return a bar that has ended. It is kept for the last month of a few instruments, which is asked for
-    most."""
+    """Return a bar that has ended.
+
+    It is kept for the last month of a few instruments, which is asked for most.
+    """
     return bar_of(_rows(instrument, grain_ms, start_ms, end_ms), start_ms)
 
 

@@ -43,8 +43,10 @@ def shifted(market: Market, at_ms: int, weeks: int) -> int:
 
 
 def weeks_to_recent(market: Market, last_bar_ms: int, now_ms: int) -> int:
-    """Return the most weeks by which a symbol can move so that its last bar ends by the last New York
-    midnight."""
+    """Return the most weeks by which a symbol can move.
+
+    Its last bar then ends by the last New York midnight.
+    """
     midnight_ms = last_midnight(now_ms)
     weeks = (midnight_ms - last_bar_ms) // _WEEK_MS + 1
     while shifted(market, last_bar_ms, weeks) + BAR_MS > midnight_ms:
@@ -175,8 +177,10 @@ def _digits(text: str) -> int:
 
 
 def _in_units(text: str, digits: int) -> int:
-    """Return a decimal text as a whole number of its `digits`-th decimals, exactly. Further decimals are cut
-    off."""
+    """Return a decimal text as a whole number of its `digits`-th decimals, exactly.
+
+    Further decimals are cut off.
+    """
     whole, _, fraction = text.partition(".")
     return int(whole + fraction[:digits].ljust(digits, "0"))
 

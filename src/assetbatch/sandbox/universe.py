@@ -188,8 +188,10 @@ def kind_of(market: Market) -> str:
 
 
 def split_symbol(symbol: str) -> tuple[str, str, Market]:
-    """Return base, quote and market of a bare symbol such as `XAUUSD` or `BTCUSDT`; crypto by its known
-    bases."""
+    """Return base, quote and market of a symbol such as `XAUUSD` or `BTCUSDT`.
+
+    Crypto is known by its bases.
+    """
     for base in sorted(CRYPTO_BASES, key=len, reverse=True):
         if symbol.startswith(base) and len(symbol) > len(base):
             return base, symbol[len(base) :], Market.CRYPTO

@@ -13,6 +13,8 @@ import msgspec
 
 from assetbatch.deadline import monotonic
 from assetbatch.domain.queueing import (
+    LANES,
+    RANKS,
     CallKind,
     DeadLetter,
     Denied,
@@ -30,11 +32,6 @@ from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id
 from assetbatch.state.scripts import Script, packed
 from assetbatch.state.window import Grant, Window
-
-LANES = tuple(Lane)
-"""The lanes by rank, as the scripts number them."""
-
-_RANKS = "".join(str(lane.rank) for lane in LANES)
 
 DEAD_LETTERS_KEPT = 1000
 """Maximum number of dead letters; the oldest are deleted."""
@@ -286,7 +283,7 @@ class Queue:
             texts = self._client.hmget(self._keys.queue_items, ids) if ids else []
         counts = dict(zip(LANES, waiting, strict=True))
         for text in texts:
-            if text and text[0] in _RANKS:  # else it was finished between the two reads
+            if text and text[0] in RANKS:  # else it was finished between the two reads
                 counts[LANES[int(text[0])]] += 1
         return counts
 

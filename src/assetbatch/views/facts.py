@@ -7,26 +7,26 @@ from datetime import datetime
 from assetbatch.domain.formatting import format_duration, moment, plural
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.units import MINUTE_MS
-from assetbatch.health import Health, Problem
+from assetbatch.health import Health, Metric, Problem
+from assetbatch.health.problems import gravest_first
 
 NOW_MS = MINUTE_MS
-"""Data that are not older are up to now."""
+"""Maximum age of data that are up to now."""
 
 _KINDS = {"bars": "for bars", "history": "pages of the past"}
 
-
 _WHAT_TO_DO = {
-    "batch.priority.success_rate": "of the last hour; assetbatch -v run-priority says what fails now",
-    "batch.priority.latency_ms": "a slow provider or waits for a call: assetbatch -v run-priority says which",
-    "queue.size": "run-queue does not keep up: a larger plan, longer frequencies or fewer assets",
-    "api.rate_limit_waits": "of the last hour; the queue asks for more calls than the plan has, or another "
+    Metric.SUCCESS_RATE: "of the last hour; assetbatch -v run-priority says what fails now",
+    Metric.LATENCY: "a slow provider or waits for a call: assetbatch -v run-priority says which",
+    Metric.QUEUE_SIZE: "run-queue does not keep up: a larger plan, longer frequencies or fewer assets",
+    Metric.WAITS: "of the last hour; the queue asks for more calls than the plan has, or another "
     "program uses the key",
 }
 """What an alert's figure means, and what to do about it."""
 
 
 def problems(health: Health) -> list[Problem]:
-    """What is wrong, alerts too, the gravest first, each with what to do."""
+    """Return what is wrong, the alerts too, the gravest first, each with what to do."""
     alerts = [
         Problem(
             f"{alert.metric} is {alert.value:g}, its threshold is {alert.threshold:g}",
@@ -35,11 +35,11 @@ def problems(health: Health) -> list[Problem]:
         )
         for alert in health.alerts
     ]
-    return sorted([*health.problems, *alerts], key=lambda problem: problem.severity != "critical")
+    return gravest_first([*health.problems, *alerts])
 
 
 def plan(health: Health) -> str:
-    """`free, forex and crypto up to 2026-11-27 05:00 UTC`."""
+    """Return the plan as `free, forex and crypto up to 2026-11-27 05:00 UTC`."""
     checked_ms = _ms(health.checked_at)
     by_moment: dict[str, list[str]] = {}
     for kind, until in health.plan["data_up_to"].items():
@@ -50,7 +50,7 @@ def plan(health: Health) -> str:
 
 
 def window(health: Health) -> str:
-    """`3 of 5 used in 60 s, 2 left`."""
+    """Return the window as `3 of 5 used in 60 s, 2 left`."""
     words = f"{health.window['used']} of {health.plan['limit']} used in {health.plan['window_seconds']:g} s"
     if health.window["reserved_for_priority"]:
         words += f", {health.window['reserved_for_priority']} kept for the next priority cycle"
@@ -60,7 +60,8 @@ def window(health: Health) -> str:
 
 
 def queue(health: Health) -> str:
-    """`12 of at most 1,000, waiting 12 LOW, the oldest for 3 min, 12 calls ahead, done in about 3 min`."""
+    """Return the queue as `12 of at most 1,000, waiting 12 LOW, the oldest for 3 min, 12 calls ahead, done
+    in about 3 min`."""
     queue = health.queue
     classes = ", ".join(f"{count} {name}" for name, count in queue["by_priority"].items() if count)
     kinds = [f"{queue[name]} {what}" for name, what in _KINDS.items() if queue[name]]

@@ -9,19 +9,20 @@ from assetbatch.config import Config
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.formatting import plural
 from assetbatch.errors import AssetbatchError, ConfigError
-from assetbatch.health import Health
+from assetbatch.health import Health, HealthStatus, Metric
 from assetbatch.views import facts
 
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
-CODES = {"healthy": 0, "degraded": 1, "unhealthy": 2}
+CODES = {HealthStatus.HEALTHY: 0, HealthStatus.DEGRADED: 1, HealthStatus.UNHEALTHY: 2}
 LONGEST = 400
+"""Maximum number of characters of the line before its figures."""
 
 
 def render(health: Health, config: Config) -> tuple[int, str]:
-    """The exit code and the line."""
+    """Return the exit code and the line."""
     code = CODES[health.status]
     said = [problem.message for problem in facts.problems(health)]
-    fresh = sum(asset.state in ("fresh", "due") for asset in health.assets)
+    fresh = sum(asset.state.is_well for asset in health.assets)
     if not said:
         waiting = f"{health.queue['total_items']} in the queue"
         said = [f"{fresh} of {plural(len(health.assets), 'asset')} fresh, {waiting}"]
@@ -30,8 +31,10 @@ def render(health: Health, config: Config) -> tuple[int, str]:
 
 
 def render_error(error: AssetbatchError) -> tuple[int, str]:
-    """The same where there is no health document: UNKNOWN where it is the configuration, else CRITICAL, since
-    nothing works without Redis."""
+    """Return the same without a health document.
+
+    A wrong configuration is UNKNOWN. Everything else is CRITICAL, since nothing works without Redis.
+    """
     code = 3 if isinstance(error, ConfigError) else 2
     return code, _line(code, " ".join(str(error).split()))
 
@@ -45,19 +48,19 @@ def _line(code: int, words: str) -> str:
 def _perfdata(health: Health, config: Config) -> list[str]:
     metrics, limits, queue = health.metrics, config.alerts, health.queue
     ages = [
-        asset.behind_seconds
+        asset.lag_seconds
         for asset in health.assets
-        if asset.asset_class is AssetPriority.CRITICAL and asset.behind_seconds is not None
+        if asset.priority is AssetPriority.CRITICAL and asset.lag_seconds is not None
     ]
-    rate, latency = metrics["batch.priority.success_rate"], metrics["batch.priority.latency_ms"]
+    rate, latency = metrics[Metric.SUCCESS_RATE], metrics[Metric.LATENCY]
     data = [
         f"'batch.priority.success_rate'={rate:g}%;;{limits.success_rate_min_percent:g}:;0;100",
         f"'batch.priority.latency_ms'={latency:g}ms;{limits.priority_latency_max_ms};;0",
         f"'queue.size'={queue['total_items']};{limits.queue_size_max};;0;{queue['max_size']}",
-        f"'api.rate_limit_waits'={metrics['api.rate_limit_waits']:g};{limits.rate_limit_waits_per_hour_max};;0",
+        f"'api.rate_limit_waits'={metrics[Metric.WAITS]:g};{limits.rate_limit_waits_per_hour_max};;0",
         f"'api.calls_remaining'={health.api_calls_remaining};;;0;{health.plan['limit']}",
         f"'queue.dead_letters'={queue['dead']};0;;0",
-        f"'assets.fresh'={metrics['assets.fresh_percent']:g}%;;;0;100",
+        f"'assets.fresh'={metrics[Metric.FRESH_PERCENT]:g}%;;;0;100",
     ]
     if ages:
         data.append(f"'priority.behind'={max(ages):g}s;;;0")

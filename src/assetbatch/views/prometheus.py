@@ -5,19 +5,17 @@ Names follow Prometheus' conventions: base units (seconds, ratios), `_total` on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.metrics import BEYOND, CALL_SECONDS, CYCLE_SECONDS
-from assetbatch.health import Health
+from assetbatch.health import Health, HealthStatus, Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Labels = tuple[tuple[str, str], ...]
 Sample = tuple[Labels, float]
-
-STATUSES = ("healthy", "degraded", "unhealthy")
 
 _TOTALS = {
     "waits": ("rate_limit_waits", "Calls that had to wait for the window."),
@@ -36,45 +34,55 @@ _TOTALS = {
 
 
 def render(health: Health, counters: Mapping[str, int]) -> str:
-    """All metrics; `counters` are those of `state/metrics.py`."""
-    families = [*_gauges(health), *_assets(health), *_counters(health, counters), *_histograms(counters)]
-    return "".join(families)
+    """Return all metrics; `counters` are those of `state/metrics.py`."""
+    gauges = (family for part in GAUGES for family in part(health))
+    return "".join([*gauges, *_counters(health, counters), *_histograms(counters)])
 
 
 def render_down() -> str:
-    """What is left to say when Redis cannot be asked."""
-    return _gauge("up", "Whether Redis and PostgreSQL could be read.", [((), 0)])
+    """Return what is left to say when Redis cannot be asked."""
+    return _up(is_up=False)
 
 
-def _gauges(health: Health) -> Iterable[str]:
-    metrics, queue = health.metrics, health.queue
-    up = 0 if health.database_error else 1
-    yield _gauge("up", "Whether Redis and PostgreSQL could be read.", [((), up)])
+def _up(*, is_up: bool) -> str:
+    return _gauge("up", "Whether Redis and PostgreSQL could be read.", [((), int(is_up))])
+
+
+def _verdict(health: Health) -> Iterator[str]:
+    yield _up(is_up=not health.database_error)
     yield _gauge(
         "health_status",
         "The verdict: 1 for the one that holds.",
-        [((("status", status),), int(status == health.status)) for status in STATUSES],
+        [((("status", status),), int(status == health.status)) for status in HealthStatus],
     )
+
+
+def _priority(health: Health) -> Iterator[str]:
+    metrics = health.metrics
     yield _gauge(
         "priority_success_ratio",
         "Refreshed of the due priority assets of the last hour's cycles.",
-        [((), metrics["batch.priority.success_rate"] / 100)],
+        [((), metrics[Metric.SUCCESS_RATE] / 100)],
     )
     yield _gauge(
         "priority_latency_seconds",
         "Duration of the last priority cycle.",
-        [((), metrics["batch.priority.latency_ms"] / 1000)],
+        [((), metrics[Metric.LATENCY] / 1000)],
     )
     yield _gauge(
         "rate_limit_waits_last_hour",
         "Calls that had to wait for the window within the last hour.",
-        [((), metrics["api.rate_limit_waits"])],
+        [((), metrics[Metric.WAITS])],
     )
     yield _gauge(
         "alert",
         "1 for each metric that is beyond its threshold.",
         [((("metric", alert.metric), ("severity", alert.severity)), 1) for alert in health.alerts],
     )
+
+
+def _queue(health: Health) -> Iterator[str]:
+    queue = health.queue
     yield _gauge("queue_items", "Items in the queue, of all kinds.", [((), queue["total_items"])])
     yield _gauge(
         "queue_waiting_items",
@@ -89,11 +97,17 @@ def _gauges(health: Health) -> Iterable[str]:
         "How long the item that has waited longest has waited; 0 where nothing waits.",
         [((), queue["oldest_item_age_seconds"] or 0)],
     )
+
+
+def _window(health: Health) -> Iterator[str]:
     yield _gauge("window_calls_limit", "Calls that may be made in a window.", [((), health.plan["limit"])])
     yield _gauge("window_seconds", "The length of the window.", [((), health.plan["window_seconds"])])
     yield _gauge("window_calls_used", "Calls of the window that are used.", [((), health.window["used"])])
     yield _gauge("window_next_slot_seconds", "Until a call is free.", [((), health.next_slot_in_seconds)])
     yield _gauge("plan_refusals", "What the plan is known to lack.", [((), len(health.plan["refusals"]))])
+
+
+def _commands(health: Health) -> Iterator[str]:
     for name, words in (("started", "last started"), ("finished", "last ended")):
         moments = [(job.id, getattr(job, f"last_{name}")) for job in health.jobs]
         yield _gauge(
@@ -108,17 +122,17 @@ def _gauges(health: Health) -> Iterable[str]:
     )
 
 
-def _assets(health: Health) -> Iterable[str]:
+def _assets(health: Health) -> Iterator[str]:
     counts: dict[tuple[str, str], int] = {}
     for asset in health.assets:
-        key = (asset.asset_class.value, asset.state)
+        key = (asset.priority.value, asset.state)
         counts[key] = counts.get(key, 0) + 1
     yield _gauge(
         "assets",
         "Assets by class and state.",
         [((("class", name), ("state", state)), count) for (name, state), count in sorted(counts.items())],
     )
-    priority = [asset for asset in health.assets if asset.asset_class is AssetPriority.CRITICAL]
+    priority = [asset for asset in health.assets if asset.priority is AssetPriority.CRITICAL]
     yield _gauge(
         "asset_age_seconds",
         "Age of each priority asset's price.",
@@ -127,7 +141,7 @@ def _assets(health: Health) -> Iterable[str]:
     yield _gauge(
         "asset_behind_seconds",
         "How much newer each priority asset's price could be, by its market's hours and the plan.",
-        [((("symbol", a.symbol),), a.behind_seconds) for a in priority if a.behind_seconds is not None],
+        [((("symbol", a.symbol),), a.lag_seconds) for a in priority if a.lag_seconds is not None],
     )
     yield _gauge(
         "asset_complete_ratio",
@@ -140,6 +154,17 @@ def _assets(health: Health) -> Iterable[str]:
         "The same over all assets that keep bars, in the mean.",
         [((), sum(complete) / len(complete))] if complete else [],
     )
+
+
+GAUGES: tuple[Callable[[Health], Iterable[str]], ...] = (
+    _verdict,
+    _priority,
+    _queue,
+    _window,
+    _commands,
+    _assets,
+)
+"""The gauges of the document, by subject."""
 
 
 def _counters(health: Health, counters: Mapping[str, int]) -> Iterable[str]:
@@ -175,15 +200,15 @@ def _histograms(counters: Mapping[str, int]) -> Iterable[str]:
 
 
 def _counts(counters: Mapping[str, int], family: str, bounds: tuple[float, ...]) -> dict[str, int]:
-    labels = [*(f"{deadline:g}" for deadline in bounds), BEYOND]
+    labels = [*(f"{bound:g}" for bound in bounds), BEYOND]
     return {label: counters.get(f"{family}|{label}", 0) for label in labels}
 
 
 def _histogram_lines(name: str, labels: Labels, counts: Mapping[str, int], total: float) -> str:
     lines, so_far = [], 0
-    for deadline, count in counts.items():
+    for bound, count in counts.items():
         so_far += count
-        lines.append(_line(f"{name}_bucket", (*labels, ("le", deadline)), so_far))
+        lines.append(_line(f"{name}_bucket", (*labels, ("le", bound)), so_far))
     lines += [_line(f"{name}_sum", labels, total), _line(f"{name}_count", labels, so_far)]
     return "".join(lines)
 

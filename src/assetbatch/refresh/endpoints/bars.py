@@ -10,7 +10,7 @@ import msgspec
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.calls import BarsCall
-from assetbatch.domain.coverage import open_stretches, record
+from assetbatch.domain.coverage import record, unanswered
 from assetbatch.domain.entitlements import UNPUBLISHED_DAYS, Entitlements, Restriction
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.market_hours import day_of, last_midnight, open_ms_between, start_of_day
@@ -162,7 +162,7 @@ def bars_findings(
     The work waits for a further page, unless that lies beyond the last bar that can be.
     """
     asset = call.work[0].asset
-    before = stored[asset.symbol].spans if asset.symbol in stored else ()
+    before = stored[asset.symbol].coverage if asset.symbol in stored else ()
     from_ms = page.from_ms if page else floor_to_bar(call.start_ms)
     end_ms = _end_of(call, now_ms)
     to_ms = answered_to(call, answer, now_ms, known.newest_ms(asset.asset_type))
@@ -170,7 +170,7 @@ def bars_findings(
         answer = msgspec.structs.replace(answer, next_url=None)
     seen_to_ms = min(now_ms, call.end_ms + 1)
     finished = [bar for bar in answer.bars if bar.end_ms <= seen_to_ms] if asset.bars else []
-    spans = coverage_of(asset.market, answer, before, from_ms, to_ms, now_ms) if asset.bars else []
+    coverage = coverage_of(asset.market, answer, before, from_ms, to_ms, now_ms) if asset.bars else []
     bars = [*page.bars, *answer.bars] if page else answer.bars
     results: list[Result] = []
     following = None
@@ -180,27 +180,27 @@ def bars_findings(
         following = Page(call, answer, max(from_ms, to_ms), bars, number, begun_ms, now_ms)
         error = _why_pages_end(call, page, following)
         if error:
-            spans += failed_range(call, following, IntervalState.FAILED, error, now_ms)
+            coverage += failed_range(call, following, IntervalState.FAILED, error, now_ms)
             results = [Result(work=item, status=Status.FAILED, error=error) for item in work]
             following = None
     else:
         for item in work:
             if item.kind is WorkKind.HISTORY:
-                spans += too_old(item, known, now_ms)
+                coverage += too_old(item, known, now_ms)
             results.append(_from_bars(item, call, bars, stored, seen_to_ms))
     return Findings(
         results=results,
         asked_ms=now_ms,
         bars={asset.symbol: finished} if finished else {},
         bars_refused=answer.refused.total(),
-        spans={asset.symbol: spans} if spans else {},
+        coverage={asset.symbol: coverage} if coverage else {},
         next_page=following,
     )
 
 
-def _known_to(spans: Sequence[CoveredInterval], start_ms: int) -> int:
+def _known_to(coverage: Sequence[CoveredInterval], start_ms: int) -> int:
     """Return the end of the ASKED interval around a moment, or the moment itself."""
-    return next((span.end_ms for span in spans if _is_asked_at(span, start_ms)), start_ms)
+    return next((span.end_ms for span in coverage if _is_asked_at(span, start_ms)), start_ms)
 
 
 def _is_asked_at(span: CoveredInterval, at_ms: int) -> bool:
@@ -238,10 +238,10 @@ def unended_findings(work: Sequence[Work], page: Page) -> Findings:
     if goes_on and not _is_slow(call, page, page.number):
         return Findings()
     error = _never_end(page)
-    spans = failed_range(call, page, IntervalState.FAILED, error, page.at_ms)
+    coverage = failed_range(call, page, IntervalState.FAILED, error, page.at_ms)
     return Findings(
         results=[Result(work=item, status=Status.FAILED, error=error) for item in work],
-        spans={call.work[0].asset.symbol: spans} if spans else {},
+        coverage={call.work[0].asset.symbol: coverage} if coverage else {},
     )
 
 
@@ -381,7 +381,7 @@ class _Gaps(NamedTuple):
             return []
         return [
             _failed(piece.start_ms, piece.end_ms, self.now_ms, IntervalFault.UNCONFIRMED)
-            for piece in open_stretches(self.before, from_ms, to_ms)
+            for piece in unanswered(self.before, from_ms, to_ms)
             if piece.fault is not IntervalFault.UNCONFIRMED
         ]
 
@@ -402,13 +402,13 @@ def _failed(start_ms: int, end_ms: int, now_ms: int, fault: IntervalFault) -> Co
 def _with_the_rest_asked(
     failed: Sequence[CoveredInterval], start_ms: int, end_ms: int, now_ms: int
 ) -> list[CoveredInterval]:
-    spans = []
+    coverage = []
     at_ms = start_ms
     for span in failed:
         if at_ms < span.start_ms:
-            spans.append(CoveredInterval(at_ms, span.start_ms, IntervalState.ASKED, now_ms))
-        spans.append(span)
+            coverage.append(CoveredInterval(at_ms, span.start_ms, IntervalState.ASKED, now_ms))
+        coverage.append(span)
         at_ms = span.end_ms
     if at_ms < end_ms:
-        spans.append(CoveredInterval(at_ms, end_ms, IntervalState.ASKED, now_ms))
-    return spans
+        coverage.append(CoveredInterval(at_ms, end_ms, IntervalState.ASKED, now_ms))
+    return coverage

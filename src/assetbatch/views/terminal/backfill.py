@@ -1,4 +1,4 @@
-"""Holes and backfills as tables, lines and JSON documents."""
+"""Gaps and backfills as tables, lines and JSON documents."""
 
 from __future__ import annotations
 
@@ -11,92 +11,92 @@ from rich.text import Text
 
 from assetbatch.commands.backfill import BackfillReport
 from assetbatch.commands.gaps import SymbolGaps
-from assetbatch.domain.coverage import Hole, Reason
+from assetbatch.domain.coverage import Gap, GapReason
 from assetbatch.domain.formatting import format_duration, iso, iso_or_none, moment, plural
 from assetbatch.domain.units import MINUTE_MS
 from assetbatch.views.terminal.style import share
 
 REASONS = {
-    Reason.CLOSED: "the market is closed",
-    Reason.NOTHING: "the provider has nothing",
-    Reason.NOT_IN_PLAN: "not in your plan",
-    Reason.NOT_PUBLISHED: "not published yet; asked for when it is",
-    Reason.FAILED: "no usable answer; asked again",
-    Reason.REJECTED: "the database refuses the bars",
-    Reason.NOT_ASKED: "not asked for yet",
+    GapReason.CLOSED: "the market is closed",
+    GapReason.NOTHING: "the provider has nothing",
+    GapReason.NOT_IN_PLAN: "not in your plan",
+    GapReason.NOT_PUBLISHED: "not published yet; asked for when it is",
+    GapReason.FAILED: "no usable answer; asked again",
+    GapReason.REJECTED: "the database refuses the bars",
+    GapReason.NOT_ASKED: "not asked for yet",
 }
 
-_COLOURS = {Reason.FAILED: "red", Reason.NOT_ASKED: "yellow", Reason.NOT_PUBLISHED: "cyan"}
+_COLOURS = {GapReason.FAILED: "red", GapReason.NOT_ASKED: "yellow", GapReason.NOT_PUBLISHED: "cyan"}
 
 
 def _headline(symbol: SymbolGaps) -> str:
     if symbol.from_ms is None:
         return f"{symbol.symbol}: no bars were asked for yet"
-    missing = sum(hole.bars for hole in symbol.holes)
+    missing = sum(gap.bars for gap in symbol.gaps)
     begin = f"since {moment(symbol.from_ms)}"
     return f"{symbol.symbol}: {share(symbol.complete)} complete, {plural(missing, 'bar')} missing {begin}"
 
 
-def _why(hole: Hole) -> str:
-    return f"{REASONS[hole.reason]} ({hole.error})" if hole.error else REASONS[hole.reason]
+def _why(gap: Gap) -> str:
+    return f"{REASONS[gap.reason]} ({gap.error})" if gap.error else REASONS[gap.reason]
 
 
-def hole_lines(found: Sequence[SymbolGaps]) -> Iterator[str]:
-    """A line for each hole below one for its symbol."""
+def gap_lines(found: Sequence[SymbolGaps]) -> Iterator[str]:
+    """Yield a line for each gap below one for its symbol."""
     for symbol in found:
         yield _headline(symbol)
-        for hole in symbol.holes:
-            days = f"{moment(hole.start_ms)} to {moment(hole.end_ms)}"
-            yield f"{symbol.symbol}: {days}: {plural(hole.bars, 'bar')}: {_why(hole)}"
+        for gap in symbol.gaps:
+            days = f"{moment(gap.start_ms)} to {moment(gap.end_ms)}"
+            yield f"{symbol.symbol}: {days}: {plural(gap.bars, 'bar')}: {_why(gap)}"
 
 
-def render_holes(found: Sequence[SymbolGaps]) -> RenderableType:
-    """A table of holes below a headline for each symbol."""
+def render_gaps(found: Sequence[SymbolGaps]) -> RenderableType:
+    """Return a table of gaps below a headline for each symbol."""
     parts: list[RenderableType] = []
     for symbol in found:
         parts.append(Text(_headline(symbol), style="bold"))
-        if not symbol.holes:
+        if not symbol.gaps:
             continue
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("from", no_wrap=True)
         table.add_column("to", no_wrap=True)
         table.add_column("bars", justify="right", no_wrap=True)
         table.add_column("why", overflow="fold")
-        for hole in symbol.holes:
+        for gap in symbol.gaps:
             table.add_row(
-                moment(hole.start_ms),
-                moment(hole.end_ms),
-                f"{hole.bars:,}",
-                Text(_why(hole), style=_COLOURS.get(hole.reason, "dim")),
+                moment(gap.start_ms),
+                moment(gap.end_ms),
+                f"{gap.bars:,}",
+                Text(_why(gap), style=_COLOURS.get(gap.reason, "dim")),
             )
         parts.append(table)
     return Group(*parts)
 
 
-def holes_document(symbol: SymbolGaps) -> dict[str, Any]:
-    """One symbol of `holes --json`; moments are ISO 8601 in UTC."""
+def gaps_document(symbol: SymbolGaps) -> dict[str, Any]:
+    """Return one symbol of `holes --json`; moments are ISO 8601 in UTC."""
     return {
         "symbol": symbol.symbol,
         "from": iso_or_none(symbol.from_ms),
         "horizon": iso(symbol.visible_until_ms),
         "complete": None if symbol.complete is None else round(symbol.complete, 6),
-        "missing_bars": sum(hole.bars for hole in symbol.holes),
+        "missing_bars": sum(gap.bars for gap in symbol.gaps),
         "holes": [
             {
-                "from": iso(hole.start_ms),
-                "to": iso(hole.end_ms),
-                "bars": hole.bars,
-                "reason": hole.reason.value,
-                "asked": iso_or_none(hole.asked_ms),
-                "error": hole.error,
+                "from": iso(gap.start_ms),
+                "to": iso(gap.end_ms),
+                "bars": gap.bars,
+                "reason": gap.reason.value,
+                "asked": iso_or_none(gap.asked_ms),
+                "error": gap.error,
             }
-            for hole in symbol.holes
+            for gap in symbol.gaps
         ],
     }
 
 
 def backfill_lines(report: BackfillReport, *, dry_run: bool) -> Iterator[str]:
-    """A line for each symbol, then what was queued and when it will be done."""
+    """Yield a line for each symbol, then what was queued and when it will be done."""
     for symbol in report.symbols:
         if symbol.too_old_before_ms is not None:
             yield (
@@ -129,7 +129,7 @@ def backfill_lines(report: BackfillReport, *, dry_run: bool) -> Iterator[str]:
 
 
 def backfill_document(report: BackfillReport) -> dict[str, Any]:
-    """`backfill --json`; days are New York days, moments ISO 8601 in UTC."""
+    """Return `backfill --json`; days are New York days, moments ISO 8601 in UTC."""
     return {
         "symbols": [
             {

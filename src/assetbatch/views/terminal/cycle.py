@@ -14,7 +14,7 @@ from assetbatch.views.terminal.summary import ENDINGS, summary
 
 
 def render(result: CycleResult) -> RenderableType:
-    """The assets with what became of them, and a line that sums up."""
+    """Return the assets with what became of them, and a line that sums up."""
     if result.result in ENDINGS:
         return Text(ENDINGS[result.result])
     parts: list[RenderableType] = []
@@ -31,7 +31,7 @@ def render(result: CycleResult) -> RenderableType:
                 asset.symbol if is_price else f"{asset.symbol} {asset.kind}",
                 asset_table_price(asset.last_price) if is_price else "",
                 moment(asset.as_of_ms) if is_price and asset.as_of_ms is not None else "",
-                Text(asset.status.replace("_", " "), style=COLOURS.get(asset.status, "red")),
+                Text(asset.status.label, style=COLOURS.get(asset.status, "red")),
                 asset.detail or (plural(asset.bars, "bar") if asset.bars else ""),
             )
         parts.append(table)

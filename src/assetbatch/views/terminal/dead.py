@@ -14,20 +14,20 @@ if TYPE_CHECKING:  # rich is loaded for a table only
 
 
 def work_in_words(work_id: str) -> str:
-    """What an item of the queue asks for, such as `history of XAUUSD, 2024-11-01 to 2024-12-04`."""
+    """Return what an item of the queue asks for, such as `history of XAUUSD, 2024-11-01 to 2024-12-04`."""
     symbol, kind, first, last = parse_work_id(work_id)
     days = f", {first} to {last}" if kind is WorkKind.HISTORY else ""
     return f"{kind} of {symbol}{days}"
 
 
 def line(letter: DeadLetter) -> str:
-    """One letter in one line."""
+    """Return one letter in one line."""
     died = f"dead since {iso(letter.died_ms)} after {plural(letter.attempts, 'attempt')}"
     return f"{work_in_words(letter.id)} ({letter.lane}): {died}: {letter.error}"
 
 
 def render(letters: Sequence[DeadLetter], now_ms: int) -> RenderableType:
-    """A table, the latest first."""
+    """Return a table, the latest letter first."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -43,7 +43,7 @@ def render(letters: Sequence[DeadLetter], now_ms: int) -> RenderableType:
 
 
 def document(letter: DeadLetter) -> dict[str, Any]:
-    """One element of `dead list --json`; moments are ISO 8601 in UTC."""
+    """Return one element of `dead list --json`; moments are ISO 8601 in UTC."""
     symbol, kind, first, last = parse_work_id(letter.id)
     return {
         "id": letter.id,

@@ -19,7 +19,7 @@ _VERDICTS = {
 
 
 def render(findings: Sequence[Finding]) -> RenderableType:
-    """All findings in their order, the check's name once."""
+    """Return all findings in their order, the name of each check once."""
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)

@@ -23,17 +23,17 @@ class TerminalProgress(Progress):
         self._task = bars.add_task("starting …", total=None, count="")
 
     def say(self, text: str) -> None:
-        """Shows the line."""
+        """Show the line."""
         self._bars.update(self._task, description=text)
 
     def worked(self, done: int, left: int) -> None:
-        """Shows the bar."""
+        """Show the bar."""
         self._bars.update(self._task, completed=done, total=done + left, count=f"{done} of {done + left}")
 
 
 @contextmanager
 def on_terminal(when_begun: Callable[[], None]) -> Iterator[TerminalProgress]:
-    """Draws on stderr until the end, then leaves no trace."""
+    """Draw on stderr until the end, then leave no trace."""
     columns = (
         SpinnerColumn(),
         BarColumn(bar_width=24),

@@ -14,9 +14,10 @@ How = Literal["sum", "max"]
 
 
 def sparkline(series: Series, now_ms: int, width: int, how: How, *, plain: bool = False) -> str:
-    """The 24 hours before `now_ms` in `width` characters, from 0 to the largest; a blank is nothing measured.
+    """Return the 24 hours before `now_ms` in `width` characters, from 0 to the largest value.
 
-    Each character stands for `24 / width` hours: the sum of its points or the largest.
+    Each character stands for `24 / width` hours: the sum of its points or the largest. A blank is nothing
+    measured.
     """
     cells: list[float | None] = [None] * width
     for start_ms, value in series.points:

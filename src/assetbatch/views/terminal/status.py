@@ -14,7 +14,8 @@ from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.formatting import format_duration, plural
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.metrics import CALLS, PRIORITY_LATENCY, QUEUE_LATENCY, QUEUE_SIZE, Series
-from assetbatch.health import AssetHealth, Health
+from assetbatch.domain.status import AssetState
+from assetbatch.health import AssetHealth, Health, Severity
 from assetbatch.views import facts
 from assetbatch.views.terminal.sparkline import How, sparkline
 from assetbatch.views.terminal.style import COLOURS, asset_table_price, share
@@ -22,18 +23,21 @@ from assetbatch.views.terminal.style import COLOURS, asset_table_price, share
 BAR_WIDTH = 20
 NARROW = 80
 WIDE = 108
-"""From so many columns on, there is room for what explains a state."""
+"""Minimum number of columns that leave room for what explains a state."""
 
-OTHER_COLUMNS = 76
-"""What the others need at most, the spaces between them included."""
+COLUMNS = ("asset", "price", "day", "age", "behind", "bars", "market", "state")
+
+COLUMNS_WIDTH = 76
+"""Maximum width of these columns, the spaces between them included."""
 
 ROWS = 40
-"""With more assets than that, those of a class that are fresh become one line, and of those in any other
-state the first few are shown."""
+"""Maximum number of assets that are all shown.
+
+With more, those of a priority that are fresh become one line, and of any other state the first few are shown.
+"""
 
 SHOWN_OF_A_STATE = 3
-
-WELL = ("fresh", "due")
+"""Maximum number of assets that are shown of a state then."""
 
 
 def render(
@@ -44,8 +48,11 @@ def render(
     plain: bool = False,
     rows: int = ROWS,
 ) -> RenderableType:
-    """The whole page for a terminal of `width` columns; `plain` keeps to ASCII, more than `rows` assets are
-    summed up by class and state, the priority assets never."""
+    """Return the whole page for a terminal of `width` columns.
+
+    `plain` keeps to ASCII. More than `rows` assets are summed up by priority and state, the priority assets
+    never.
+    """
     parts: list[RenderableType] = [_headline(health), *_problems(health)]
     if health.assets:
         parts += [Text(), _assets(health.assets, width, rows)]
@@ -59,7 +66,7 @@ def render(
 
 
 def _headline(health: Health) -> Text:
-    fresh = sum(asset.state in WELL for asset in health.assets)
+    fresh = sum(asset.state.is_well for asset in health.assets)
     text = Text()
     text.append(health.status, style=f"bold {COLOURS[health.status]}")
     if not health.database_error:
@@ -73,7 +80,7 @@ def _headline(health: Health) -> Text:
 def _problems(health: Health) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for problem in facts.problems(health):
-        colour = "red" if problem.severity == "critical" else "yellow"
+        colour = "red" if problem.severity is Severity.CRITICAL else "yellow"
         lines.append(_hanging(Text(f"! {problem.message}", style=colour)))
         if problem.hint:
             lines.append(_hanging(Text(f"  {problem.hint}")))
@@ -85,7 +92,7 @@ def _problems(health: Health) -> list[RenderableType]:
 
 
 def _hanging(text: Text) -> RenderableType:
-    """A line whose further lines stand below its words, not below its mark."""
+    """Return a line whose further lines stand below its words, not below its mark."""
     table = Table.grid(padding=0)
     table.add_column(width=2)
     table.add_column(overflow="fold")
@@ -96,51 +103,52 @@ def _hanging(text: Text) -> RenderableType:
 def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
     wide = width >= WIDE
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("asset", overflow="fold")  # a long name takes two lines, not room from the others
-    for name in ("price", "day", "age", "behind", "bars"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("market", no_wrap=True)
-    table.add_column("state", no_wrap=True)
+    name, *figures, market, state = COLUMNS
+    table.add_column(name, overflow="fold")  # a long name takes two lines, not room from the others
+    for figure in figures:
+        table.add_column(figure, justify="right", no_wrap=True)
+    table.add_column(market, no_wrap=True)
+    table.add_column(state, no_wrap=True)
     if wide:
         table.add_column("", no_wrap=True)
-    room = width - OTHER_COLUMNS if wide else 0
+    room = width - COLUMNS_WIDTH if wide else 0
     for priority in AssetPriority:
-        members = [asset for asset in assets if asset.asset_class is priority]
+        members = [asset for asset in assets if asset.priority is priority]
         if not members:
             continue
         table.add_row(Text(priority.value, style="dim"))
         if len(assets) <= rows or priority is AssetPriority.CRITICAL:
-            shown, summed = members, Counter[str]()
+            shown, summed = members, Counter[AssetState]()
         else:
             shown, summed = _summed_up(members)
         for asset in shown:
             table.add_row(*_asset(asset, room))
-        for state, count in summed.items():
-            words = Text(state.replace("_", " "), style=COLOURS.get(state, "red"))
-            table.add_row(Text(f"{count} more", style="dim"), *[""] * 6, words)
+        for left, count in summed.items():
+            words = Text(left.label, style=COLOURS.get(left, "red"))
+            table.add_row(Text(f"{count} more", style="dim"), *[""] * (len(COLUMNS) - 2), words)
     return table
 
 
-def _summed_up(members: Sequence[AssetHealth]) -> tuple[list[AssetHealth], Counter[str]]:
-    """The first few of each state but fresh, and how many more are in each state."""
-    shown, seen = [], Counter[str]()
+def _summed_up(members: Sequence[AssetHealth]) -> tuple[list[AssetHealth], Counter[AssetState]]:
+    """Return the first few of each state but fresh, and how many more are in each state."""
+    shown, seen = [], Counter[AssetState]()
     for asset in members:
         seen[asset.state] += 1
-        if asset.state != "fresh" and seen[asset.state] <= SHOWN_OF_A_STATE:
+        if asset.state is not AssetState.FRESH and seen[asset.state] <= SHOWN_OF_A_STATE:
             shown.append(asset)
     return shown, seen - Counter(asset.state for asset in shown)
 
 
 def _asset(asset: AssetHealth, room: int) -> list[RenderableType]:
-    """The cells; with `room` for so many characters of why."""
-    change, age, behind = asset.change_percent, asset.age_seconds, asset.behind_seconds
+    """Return the cells of an asset; `room` is for how many characters of why."""
+    change, age, lag = asset.change_percent, asset.age_seconds, asset.lag_seconds
     day = Text("" if change is None else f"{change:+.2f} %", style="red" if (change or 0) < 0 else "green")
     cells: list[RenderableType] = [
-        Text(asset.symbol, style="bold" if asset.asset_class is AssetPriority.CRITICAL else ""),
+        Text(asset.symbol, style="bold" if asset.priority is AssetPriority.CRITICAL else ""),
         asset_table_price(asset.last_price),
         day,
         "-" if age is None else format_duration(round(age * 1000)),
-        "-" if behind is None else format_duration(round(behind * 1000)) if behind else "0",
+        "-" if lag is None else format_duration(round(lag * 1000)) if lag else "0",
         share(asset.complete),
         asset.market,
         _state(asset),
@@ -152,8 +160,8 @@ def _asset(asset: AssetHealth, room: int) -> list[RenderableType]:
 
 
 def _state(asset: AssetHealth) -> Text:
-    """The state, and the platform's own word where another program has written one."""
-    text = Text(asset.state.replace("_", " "), style=COLOURS.get(asset.state, "red"))
+    """Return the state, and the platform's own word if another program has written one."""
+    text = Text(asset.state.label, style=COLOURS.get(asset.state, "red"))
     if asset.platform_status:
         text.append(f" ({asset.platform_status})", style="dim")
     return text
@@ -172,7 +180,7 @@ def _facts(health: Health, plain: bool) -> Table:
             words = f"started {_clock(job.last_started)}, {job.last_result}, next {_clock(job.next_run)}"
             if job.skipped:
                 words += f", {plural(job.skipped, 'start')} skipped"
-        table.add_row(job.id.replace("_", "-"), words)
+        table.add_row(job.id.label, words)
     return table
 
 
@@ -184,7 +192,7 @@ def _window(health: Health, plain: bool) -> str:
 
 
 def _last_day(health: Health, series: Mapping[str, Series], width: int, plain: bool) -> Table:
-    """The last 24 hours as sparklines, each with its largest value."""
+    """Return the last 24 hours as sparklines, each with its largest value."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(no_wrap=True)
@@ -220,7 +228,7 @@ def _cycles(health: Health) -> Table:
         words = [f"{cycle[name]} {name}" for name in ("refreshed", "failed", "fresh") if cycle[name]]
         words.append(plural(cycle["calls"], "call"))
         table.add_row(
-            cycle["command"].replace("_", "-"),
+            cycle["command"].label,
             format_duration(round(cycle["age_seconds"] * 1000)),
             f"{cycle['duration_ms'] / 1000:.1f} s",
             Text(cycle["result"], style=COLOURS.get(cycle["result"], "red")),

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from assetbatch.domain.formatting import price
+from assetbatch.domain.records import CycleOutcome
+from assetbatch.domain.status import AssetState, Status
+from assetbatch.health import HealthStatus
 
-COLOURS = {
-    "success": "green",
-    "ok": "green",
-    "fresh": "green",
-    "healthy": "green",
-    "nothing": "green",
-    "due": "cyan",
-    "deferred": "yellow",
-    "partial": "yellow",
-    "degraded": "yellow",
-    "never": "yellow",
-    "stale": "red",
-    "unhealthy": "red",
+COLOURS: dict[str, str] = {
+    **dict.fromkeys((Status.SUCCESS, CycleOutcome.OK, CycleOutcome.NOTHING), "green"),
+    **dict.fromkeys((AssetState.FRESH, HealthStatus.HEALTHY), "green"),
+    AssetState.DUE: "cyan",
+    **dict.fromkeys((Status.DEFERRED, CycleOutcome.PARTIAL), "yellow"),
+    **dict.fromkeys((AssetState.NEVER, HealthStatus.DEGRADED), "yellow"),
+    HealthStatus.UNHEALTHY: "red",
 }
-"""A state's colour; anything else is red."""
+"""The colour of a status, a state or an outcome; anything else is red."""
 
 
 def asset_table_price(value: float | None) -> str:
-    """A price cell; a dash where there is none."""
+    """Return a price cell; a dash without a price."""
     return "-" if value is None else price(value)
 
 
 def share(complete: float | None) -> str:
-    """A completeness in percent, never rounded up to 100; a dash where there is none."""
+    """Return a completeness in percent, never rounded up to 100; a dash without one."""
     if complete is None:
         return "-"
     return "100 %" if complete >= 1 else f"{min(99.9, complete * 100):.1f} %"

@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assetbatch.domain.formatting import plural
+from assetbatch.domain.records import Command, CycleOutcome
 
 if TYPE_CHECKING:
     from assetbatch.domain.results import CycleResult
 
-ENDINGS = {
-    "disabled": "the priority assets are switched off (batch.priority_assets_enabled)",
-    "skipped": "skipped: an earlier start of this command is still running",
+ENDINGS: dict[str, str] = {
+    CycleOutcome.DISABLED: "the priority assets are switched off (batch.priority_assets_enabled)",
+    CycleOutcome.SKIPPED: "skipped: an earlier start of this command is still running",
 }
 
 
 def summary(result: CycleResult) -> str:
-    """One line: what was done and how long it took."""
+    """Return one line: what was done, and how long it took."""
     if result.result in ENDINGS:
         return ENDINGS[result.result]
     words = [plural(result.calls, "call")]
-    if result.enqueued or result.command == "enqueue_secondary":
+    if result.enqueued or result.command is Command.ENQUEUE_SECONDARY:
         words = [f"{result.enqueued} put into the queue"]
     if result.published:
         words.append(f"{plural(result.published, 'price')} published")

@@ -24,9 +24,11 @@ from assetbatch.domain.metrics import (
     age_of,
     step_ms,
 )
+from assetbatch.domain.records import CycleOutcome
+from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import DAY_MS, MINUTE_MS
 from assetbatch.errors import AssetbatchError
-from assetbatch.health import AssetHealth, Health
+from assetbatch.health import AssetHealth, Health, HealthStatus, Severity
 from assetbatch.views import facts
 from assetbatch.views.terminal.style import asset_table_price, share
 from assetbatch.views.web.charts import Points, chart, direction, sparkline
@@ -42,10 +44,14 @@ _ICONS = {
 }
 """The verdict on a browser's tab, told apart by shape and by colour."""
 
-WELL = ("fresh", "due")
-
-_TONES = {"healthy": "good", "degraded": "warn", "unhealthy": "bad", "fresh": "good", "due": "good"}
-_TONES |= {"ok": "good", "nothing": "good", "never": "warn", "partial": "warn", "postponed": "warn"}
+_TONES: dict[str, str] = {
+    **dict.fromkeys((HealthStatus.HEALTHY, AssetState.FRESH, AssetState.DUE), "good"),
+    **dict.fromkeys((CycleOutcome.OK, CycleOutcome.NOTHING), "good"),
+    **dict.fromkeys((HealthStatus.DEGRADED, AssetState.NEVER), "warn"),
+    **dict.fromkeys((CycleOutcome.PARTIAL, CycleOutcome.POSTPONED), "warn"),
+    HealthStatus.UNHEALTHY: "bad",
+}
+"""The tone of a status, a state or an outcome; anything else is bad."""
 
 
 class Part(NamedTuple):
@@ -63,8 +69,9 @@ def render(
     *,
     refresh_seconds: int | None = None,
 ) -> str:
-    """Return the page. `series` are those of the last 24 hours, `closes` are (start of the bar in ms, close)
-    by symbol.
+    """Return the page.
+
+    `series` are those of the last 24 hours, `closes` are (start of the bar in ms, close) by symbol.
 
     With `refresh_seconds` a browser asks for the page again by itself.
     """
@@ -84,8 +91,8 @@ def render(
 
 def render_error(error: AssetbatchError, *, refresh_seconds: int | None = None) -> str:
     """Return the page for when there is no health document: what is wrong, and what to do."""
-    problem = _list([_problem("critical", error.message, error.hint)])
-    return _page("unhealthy", [], [Part("problems", "What is wrong", problem)], refresh_seconds)
+    problem = _list([_problem(Severity.CRITICAL, error.message, error.hint)])
+    return _page(HealthStatus.UNHEALTHY, [], [Part("problems", "What is wrong", problem)], refresh_seconds)
 
 
 def _page(status: str, facts: Sequence[str], parts: Sequence[Part], refresh_seconds: int | None) -> str:
@@ -119,7 +126,7 @@ def _resource(name: str) -> str:
 
 
 def _fresh(assets: Sequence[AssetHealth]) -> str:
-    return f"{sum(asset.state in WELL for asset in assets)} of {plural(len(assets), 'asset')} fresh"
+    return f"{sum(asset.state.is_well for asset in assets)} of {plural(len(assets), 'asset')} fresh"
 
 
 def _problems(health: Health) -> str:
@@ -127,8 +134,8 @@ def _problems(health: Health) -> str:
     return _list([_problem(problem.severity, problem.message, problem.hint) for problem in found])
 
 
-def _problem(severity: str, message: str, hint: str | None = None) -> str:
-    word = f'<strong class="{"bad" if severity == "critical" else "warn"}">{severity}:</strong>'
+def _problem(severity: Severity, message: str, hint: str | None = None) -> str:
+    word = f'<strong class="{"bad" if severity is Severity.CRITICAL else "warn"}">{severity}:</strong>'
     said = f'<span class="hint">{escape(hint)}</span>' if hint else ""
     return f'<li class="{severity}">{word} {escape(message)}{said}</li>'
 
@@ -151,8 +158,10 @@ def _assets(
     series: Mapping[str, Series],
     closes: Mapping[str, Sequence[tuple[int, float]]],
 ) -> list[Part]:
-    """Return a part for each class that has assets, the priority assets first, or one that says why there is
-    none."""
+    """Return a part for each class that has assets, or one that says why there is none.
+
+    Priority assets come first.
+    """
     if not health.assets:
         why = "none is configured"
         if health.database_error:
@@ -160,7 +169,7 @@ def _assets(
         return [Part("assets", "Assets", f'<p class="soft">{why}</p>')]
     parts = []
     for priority in AssetPriority:
-        members = [asset for asset in health.assets if asset.asset_class is priority]
+        members = [asset for asset in health.assets if asset.priority is priority]
         if not members:
             continue
         if priority is AssetPriority.CRITICAL:
@@ -199,7 +208,7 @@ def _card(asset: AssetHealth, health: Health, series: Mapping[str, Series], clos
 
 
 def _why(asset: AssetHealth) -> str:
-    words = asset.error or (asset.reason if asset.state not in WELL else "")
+    words = asset.error or (asset.reason if not asset.state.is_well else "")
     return f'<p class="soft">{escape(words)}</p>' if words else ""
 
 
@@ -207,7 +216,7 @@ def _table(assets: Sequence[AssetHealth], closes: Mapping[str, Sequence[tuple[in
     """Return the assets of a class, those that are not well first."""
     rows = "".join(
         _row(asset, closes.get(asset.symbol, ()))
-        for asset in sorted(assets, key=lambda asset: asset.state in WELL)
+        for asset in sorted(assets, key=lambda asset: asset.state.is_well)
     )
     heads = "".join(f'<th scope="col" class="{style}">{name}</th>' for name, style in _COLUMNS.items())
     return (
@@ -232,25 +241,25 @@ _COLUMNS = {
 
 
 def _row(asset: AssetHealth, closes: Points) -> str:
-    behind = "-" if asset.behind_seconds is None else _seconds(asset.behind_seconds)
+    behind = "-" if asset.lag_seconds is None else _seconds(asset.lag_seconds)
     cells = {
         "state": _state(asset),
         "price": asset_table_price(asset.last_price),
         "day": _change(asset) or "-",
         "age": _age(asset) or "-",
-        "behind": behind if asset.behind_seconds else behind.removesuffix(" s"),
+        "behind": behind if asset.lag_seconds else behind.removesuffix(" s"),
         "bars": share(asset.complete),
         "market": asset.market,
         "newest day": sparkline(f"{asset.symbol}, newest day of bars", closes, price) or "-",
         "why": escape(asset.error or asset.reason),
     }
     drawn = "".join(f'<td class="{_COLUMNS[name]}">{cell}</td>' for name, cell in cells.items())
-    well = ' class="well"' if asset.state in WELL else ""
+    well = ' class="well"' if asset.state.is_well else ""
     return f'<tr{well}><th scope="row" class="name">{escape(asset.symbol)}</th>{drawn}</tr>'
 
 
 def _state(asset: AssetHealth) -> str:
-    return f'<span class="{_TONES.get(asset.state, "bad")}">{escape(asset.state.replace("_", " "))}</span>'
+    return f'<span class="{_TONES.get(asset.state, "bad")}">{escape(asset.state.label)}</span>'
 
 
 def _change(asset: AssetHealth) -> str:
@@ -265,7 +274,7 @@ def _age(asset: AssetHealth) -> str:
 
 
 def _behind(asset: AssetHealth) -> str:
-    return f"{_seconds(asset.behind_seconds)} behind" if asset.behind_seconds else ""
+    return f"{_seconds(asset.lag_seconds)} behind" if asset.lag_seconds else ""
 
 
 def _calls(health: Health) -> str:
@@ -279,7 +288,7 @@ def _calls(health: Health) -> str:
         if job.last_started:
             said = f"started {_moment(job.last_started)}, {job.last_result}, next {_moment(job.next_run)}"
             said += f", {plural(job.skipped, 'start')} skipped" if job.skipped else ""
-        rows.append((job.id.replace("_", "-"), escape(said)))
+        rows.append((job.id.label, escape(said)))
     return f"<dl>{''.join(f'<dt>{name}</dt><dd>{text}</dd>' for name, text in rows)}</dl>"
 
 
@@ -325,7 +334,7 @@ def _cycles(health: Health) -> str:
         tone = _TONES.get(cycle["result"], "bad")
         done = ", ".join(f"{cycle[name]} {name}" for name in ("refreshed", "failed", "fresh") if cycle[name])
         rows.append(
-            f'<tr><th scope="row">{escape(cycle["command"].replace("_", "-"))}</th>'
+            f'<tr><th scope="row">{escape(cycle["command"].label)}</th>'
             f'<td class="number">{_seconds(cycle["age_seconds"])} ago</td>'
             f'<td class="number">{_milliseconds(cycle["duration_ms"])}</td>'
             f'<td><span class="{tone}">{escape(cycle["result"])}</span></td>'
