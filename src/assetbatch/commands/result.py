@@ -20,7 +20,12 @@ from assetbatch.services import Services
 
 LEASE_SLACK_SECONDS = LAST_RESORT_SECONDS
 """Time after the deadline of its command for which a lease or lock still lives. By then no holder can be
-alive, and that of a dead one ends by itself before the next start but one."""
+alive, and that of a dead one ends by itself before the second start after it."""
+
+
+def lease_seconds(deadline: Deadline) -> float:
+    """Return how long a lease or lock lives that a command takes now."""
+    return deadline.remaining() + LEASE_SLACK_SECONDS
 
 
 @contextmanager
