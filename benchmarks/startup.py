@@ -21,7 +21,6 @@ if not __package__:  # started by its path
 import argparse
 import os
 import resource
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -160,9 +159,19 @@ def make_due(database_url: str) -> None:
     """Lets an hour pass since every success."""
     with psycopg.connect(database_url) as connection:
         connection.execute(
-            "UPDATE data_sources.data_sync_status SET last_sync_timestamp = now() - interval '1 hour',"
-            " updated_at = now() - interval '1 hour'"
+            "UPDATE data_sources.assetbatch_sync SET last_success_at = now() - interval '1 hour',"
+            " status_at = now() - interval '1 hour'"
         )
+
+
+def idle_config(base_url: str) -> str:
+    """Return the shipped configuration with nothing to queue, since the first run-queue fills a new queue."""
+    shipped = (Path(__file__).resolve().parents[1] / "config.yml").read_text(encoding="utf-8")
+    document = yaml.safe_load(shipped)
+    for asset in document["secondary_assets"]:
+        asset["enabled"] = False
+    document["provider"] = {**(document.get("provider") or {}), "base_url": base_url}
+    return str(yaml.safe_dump(document))
 
 
 def cycle_config(folder: Path, base_url: str) -> Path:
@@ -194,7 +203,7 @@ def main() -> None:
     ):
         folder = Path(name)
         config = folder / "config.yml"
-        shutil.copy(Path(__file__).resolve().parents[1] / "config.yml", config)
+        config.write_text(idle_config(provider.base_url), encoding="utf-8")
         minimal = folder / "minimal.py"
         minimal.write_text(MINIMAL, encoding="utf-8")
         minimal_cycle = folder / "minimal_cycle.py"
