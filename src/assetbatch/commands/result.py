@@ -20,7 +20,7 @@ from assetbatch.services import Services
 
 LEASE_SLACK_SECONDS = LAST_RESORT_SECONDS
 """Time after the deadline of its command for which a lease or lock still lives. By then no holder can be
-alive, and that of a dead one ends by itself before the next start but one."""
+alive, and that of a dead one ends by itself before the second start after it."""
 
 
 @contextmanager
