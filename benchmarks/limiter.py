@@ -77,16 +77,15 @@ class Ours:
     """assetbatch's window: denied callers come back when it says, calls are completed."""
 
     def __init__(self, url: str) -> None:
-        from assetbatch.domain.queueing import CallKind, CallLimit
+        from assetbatch.domain.queueing import LONGEST_CALL_SECONDS, CallKind, CallLimit
         from assetbatch.secret import Secret
-        from assetbatch.services import CALL_SECONDS
         from assetbatch.state.connection import connect
         from assetbatch.state.keys import Keys
         from assetbatch.state.process_id import new_id
         from assetbatch.state.window import Grant, Window, WindowSettings
 
         limit = CallLimit(LIMIT, WINDOW_SECONDS * 1000)
-        settings = WindowSettings(Keys("{benchmark}"), "benchmark", limit, CALL_SECONDS)
+        settings = WindowSettings(Keys("{benchmark}"), "benchmark", limit, LONGEST_CALL_SECONDS)
         self._window = Window(connect(Secret(url)), settings)
         self._kind = CallKind.PRIORITY
         self._granted = Grant

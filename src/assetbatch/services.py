@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from assetbatch.config import Config
+from assetbatch.domain import queueing
 from assetbatch.domain.records import Command
 from assetbatch.domain.units import MINUTE_MS
 from assetbatch.errors import ConfigError, DatabaseError
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from assetbatch.state.events import Events
 
 log = logging.getLogger("assetbatch")
-
-CALL_SECONDS = 10.0
-"""Maximum duration of a call in seconds, from name resolution to the last byte."""
 
 
 class Services:
@@ -134,7 +132,9 @@ class Services:
             server = SandboxServer(plan=plan, state_file=folder / "vendor.json")
             base_url = self._stack.enter_context(server).base_url
         key = self.config.require_api_key()
-        return self._stack.enter_context(ProviderClient(base_url, key, call_seconds=CALL_SECONDS))
+        return self._stack.enter_context(
+            ProviderClient(base_url, key, call_seconds=queueing.LONGEST_CALL_SECONDS)
+        )
 
     @cached_property
     def keys(self) -> Keys:
@@ -172,7 +172,7 @@ class Services:
             self.keys,
             window_name(shared_by) if shared_by else self._fingerprint,
             self.config.call_limit,
-            CALL_SECONDS,
+            queueing.LONGEST_CALL_SECONDS,
             server_name=self._server_name,
             view_seconds=VIEW_SECONDS if self.config.require_redis().group else 0.0,
             queue_runs=self.config.queue.max_concurrency,

@@ -26,8 +26,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from assetbatch.database.bars import SETTLED_AFTER_MS
-from assetbatch.domain.models import BAR_MS, Bar, Price
+from assetbatch.domain.models import BAR_MS, SETTLED_AFTER_MS, Bar, Price
 
 START_MS = 1_760_000_100_000
 SLOTS = 3

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from psycopg.conninfo import make_conninfo
 
 from assetbatch.database import Changes, Store
-from assetbatch.database.bars import SETTLED_AFTER_MS
-from assetbatch.domain.models import BAR_MS, Bar
+from assetbatch.domain.models import BAR_MS, SETTLED_AFTER_MS, Bar
 from tests.schema import register
 
 from .conftest import Sql, asset, on_both_tables, wait_for_a_waiting_lock

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from assetbatch import services
+from assetbatch.domain import queueing
 from assetbatch.domain.queueing import CallKind
 from assetbatch.sandbox import windows_over_limit
 from assetbatch.slots import slots
@@ -42,9 +42,9 @@ PRIORITY_EVERY_SECONDS = 15.0
 
 CALL = """
 import sys
-from assetbatch import services
+from assetbatch.domain import queueing
 from assetbatch.slots import slots
-services.CALL_SECONDS = slots.HOLD_SECONDS = {seconds}
+queueing.LONGEST_CALL_SECONDS = slots.LONGEST_CALL_SECONDS = {seconds}
 slots.UNANSWERED_SECONDS = {seconds} + slots.MARGIN_SECONDS
 from assetbatch.cli import main
 main()
@@ -191,8 +191,8 @@ class Client(threading.Thread):
 def test_whoever_calls_the_budget_holds(
     tmp_path: Path, redis_url: str, database_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services, "CALL_SECONDS", CALL_SECONDS)
-    monkeypatch.setattr(slots, "HOLD_SECONDS", CALL_SECONDS)
+    monkeypatch.setattr(queueing, "LONGEST_CALL_SECONDS", CALL_SECONDS)
+    monkeypatch.setattr(slots, "LONGEST_CALL_SECONDS", CALL_SECONDS)
     axe = random.Random(5)
     folders = [tmp_path / "one", tmp_path / "other"]
     for folder in folders:

@@ -28,13 +28,13 @@ from typing import Any
 import msgspec
 import redis
 
-from assetbatch import services
 from assetbatch.commands.enqueue_secondary import enqueue_secondary
 from assetbatch.commands.run_priority import run_priority
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
 from assetbatch.database import Store
 from assetbatch.deadline import Deadline
+from assetbatch.domain import queueing
 from assetbatch.domain.queueing import Denied
 from assetbatch.domain.results import CycleResult
 from assetbatch.errors import AssetbatchError, DeadlineExceededError
@@ -272,7 +272,7 @@ def watch(orders: Orders) -> Watch:
     axe.wrap(Store, "load", axe.then("load"))
     axe.wrap(Store, "save", axe.then("commit"))
     axe.wrap(Events, "publish", axe.then("publish"))
-    services.CALL_SECONDS = orders.call_seconds
+    queueing.LONGEST_CALL_SECONDS = orders.call_seconds
 
     def replaced(original: Method) -> Method:
         def register_script(client: Any, source: str) -> Any:

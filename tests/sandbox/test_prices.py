@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.market_hours import from_ms, is_open, start_of_day
+from assetbatch.domain.units import SECOND_MS
 from assetbatch.sandbox import SandboxServer
-from assetbatch.sandbox.bars import SECOND_MS, Row, divide, merge
+from assetbatch.sandbox.bars import Row, divide, merge
 from assetbatch.sandbox.prices import HISTORY_START_MS, GeneratedPrices
 from assetbatch.sandbox.universe import Instrument, instruments, split_symbol
 

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from assetbatch.domain.queueing import CallKind, CallLimit, Denied
+from assetbatch.domain.queueing import LONGEST_CALL_SECONDS, CallKind, CallLimit, Denied
 from assetbatch.domain.records import Command
 from assetbatch.errors import ConfigError
-from assetbatch.slots.slots import HOLD_SECONDS, MARGIN_SECONDS, Slot, Slots, told
+from assetbatch.slots.slots import MARGIN_SECONDS, Slot, Slots, told
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.dead_processes import DeadProcesses
 from assetbatch.state.keys import Keys
@@ -36,7 +36,7 @@ def slots(window: Window) -> Slots:
     return Slots(window, None)
 
 
-def take(slots: Slots, hold: float = HOLD_SECONDS, kind: CallKind = CallKind.QUEUE) -> Slot:
+def take(slots: Slots, hold: float = LONGEST_CALL_SECONDS, kind: CallKind = CallKind.QUEUE) -> Slot:
     answer = slots.take(kind, hold, 0, lambda _: True)
     assert isinstance(answer, Slot), answer
     return answer

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assetbatch.domain.metrics import (
-    CALL_SECONDS,
+    CALL_SECONDS_BUCKETS,
     CALLS,
     CYCLE_SECONDS,
     PRIORITY_LATENCY,
@@ -136,7 +136,7 @@ def test_calls_have_a_point_each_minute_and_all_else_each_five() -> None:
     ("bounds", "edges"),
     [
         (CYCLE_SECONDS, "0.1 0.25 0.5 1 2.5 5 10 30 60 120"),
-        (CALL_SECONDS, "0.05 0.1 0.25 0.5 1 2.5 5 10"),
+        (CALL_SECONDS_BUCKETS, "0.05 0.1 0.25 0.5 1 2.5 5 10"),
     ],
 )
 def test_a_bucket_includes_its_upper_bound(bounds: tuple[float, ...], edges: str) -> None:

@@ -20,6 +20,7 @@ from assetbatch.cli.slot import (
     leave_if_stopped,
 )
 from assetbatch.domain.formatting import format_duration
+from assetbatch.domain.queueing import LONGEST_CALL_SECONDS
 from assetbatch.errors import RedisError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def call(
         typer.Option(
             min=1, max=LONGEST_SECONDS, callback=finite, help="Maximum time of the command in seconds."
         ),
-    ] = 10.0,
+    ] = LONGEST_CALL_SECONDS,
 ) -> None:
     """Take a slot of the window, run a command that makes one request with it, and complete the slot.
 
@@ -62,14 +63,14 @@ def call(
     """
     from assetbatch.deadline import Deadline
     from assetbatch.domain.reasons import WAITS_FOR
-    from assetbatch.slots.slots import HOLD_SECONDS, Slot
+    from assetbatch.slots.slots import Slot
 
     with reported(context) as options:
         config = load_config(options)
         with services_for(options, config) as services:  # open all the time: embedded servers stay up
             with Deadline(wait + MARGIN_SECONDS) as deadline:
                 slots = services.slots()
-                hold = min(timeout, HOLD_SECONDS)
+                hold = min(timeout, LONGEST_CALL_SECONDS)
                 answer = slots.take(kind_of(priority), hold, wait, deadline.wait)
                 if deadline.stopped is not None and isinstance(answer, Slot):
                     slots.done(answer.id, call_made=False)
@@ -86,7 +87,7 @@ def _run(slots: Slots, slot: Slot, command: list[str], timeout: float) -> int:
     """Run the command, complete its slot, and return its exit code."""
     from assetbatch.deadline import monotonic
     from assetbatch.slots.guard import CANNOT_RUN, NOT_FOUND, run_guarded
-    from assetbatch.slots.slots import HOLD_SECONDS, UNANSWERED_SECONDS
+    from assetbatch.slots.slots import UNANSWERED_SECONDS
     from assetbatch.state.window import ARRIVAL_SECONDS
 
     ends_at = slot.grant.taken_at + timeout
@@ -96,7 +97,7 @@ def _run(slots: Slots, slot: Slot, command: list[str], timeout: float) -> int:
         if slot.until >= ends_at:
             return None
         try:
-            later = slots.renew(slot, min(HOLD_SECONDS, ends_at - monotonic()))
+            later = slots.renew(slot, min(LONGEST_CALL_SECONDS, ends_at - monotonic()))
         except RedisError as error:
             log.info("the slot is not renewed: %s", error)
             return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assetbatch.cli.context import Options, load_config, print_json, reported, services_for
+from assetbatch.domain.queueing import LONGEST_CALL_SECONDS
 
 if TYPE_CHECKING:
     from assetbatch.deadline import Deadline
@@ -84,7 +85,7 @@ def take(
         typer.Option(
             min=1, max=10, callback=finite, help="Seconds within which the request must begin and end."
         ),
-    ] = 10.0,
+    ] = LONGEST_CALL_SECONDS,
 ) -> None:
     """Take a slot for one request, and print it as a line of JSON.
 

@@ -16,7 +16,7 @@ from assetbatch.commands.common import (
     unregistered,
 )
 from assetbatch.commands.result import (
-    LEASE_SLACK_SECONDS,
+    lease_seconds,
     new_result,
     planned,
     recorded,
@@ -50,7 +50,7 @@ def enqueue_secondary(
         assets = services.config.enabled_secondary_assets
         due, _ = due_prices(services, known, assets, services.store.load(symbols(assets)))
         return planned(result, [f"enqueue {item.id} as {item.asset.priority}" for item in due])
-    with services.locks.hold(Command.ENQUEUE_SECONDARY, deadline.seconds + LEASE_SLACK_SECONDS) as held:
+    with services.locks.hold(Command.ENQUEUE_SECONDARY, lease_seconds(deadline)) as held:
         if not held:
             return skipped(services, result)
         services.history.start(Command.ENQUEUE_SECONDARY, result.started_ms)

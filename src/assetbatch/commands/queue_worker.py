@@ -16,7 +16,7 @@ from assetbatch.commands.common import (
     raise_if_down,
     running_engine,
 )
-from assetbatch.commands.result import LEASE_SLACK_SECONDS, judge
+from assetbatch.commands.result import judge, lease_seconds
 from assetbatch.deadline import Deadline
 from assetbatch.domain.calls import shares_calls
 from assetbatch.domain.entitlements import Entitlements
@@ -131,7 +131,7 @@ class QueueRun:
                 self._progress.worked(len(self._result.assets), self._services.queue.state().size)
             taken = self._services.queue.take(
                 self._count_worth_taking(),
-                self._deadline.remaining() + LEASE_SLACK_SECONDS,
+                lease_seconds(self._deadline),
                 self._services.window,
                 token,
                 alone=self._calls_in_turn(),
@@ -331,7 +331,7 @@ class _LeaseOwner(WorkOwner):
         """Take and own up to `count` further leases, without slots. Once nothing waits, take no more."""
         leases: list[Lease] = []
         while len(leases) < count and self._leases_left > 0:
-            seconds = self._deadline.remaining() + LEASE_SLACK_SECONDS
+            seconds = lease_seconds(self._deadline)
             taken = self._services.queue.take(SNAPSHOT_TICKERS, seconds, alone=alone)
             if not isinstance(taken, Lease):
                 self._leases_left = 0
@@ -341,7 +341,7 @@ class _LeaseOwner(WorkOwner):
         return leases
 
     def lost_leases(self, work: Sequence[Work]) -> Collection[str]:
-        seconds = self._deadline.remaining() + LEASE_SLACK_SECONDS
+        seconds = lease_seconds(self._deadline)
         gone: list[str] = []
         for token, ids in self._by_token(item.id for item in work):
             gone += self._services.queue.start(token, ids, seconds)

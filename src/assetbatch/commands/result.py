@@ -23,6 +23,11 @@ LEASE_SLACK_SECONDS = LAST_RESORT_SECONDS
 alive, and that of a dead one ends by itself before the second start after it."""
 
 
+def lease_seconds(deadline: Deadline) -> float:
+    """Return how long a lease or lock lives that a command takes now."""
+    return deadline.remaining() + LEASE_SLACK_SECONDS
+
+
 @contextmanager
 def recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]]:
     """Record the end of a cycle in the history and the metrics, however it ends. Yield the list for its

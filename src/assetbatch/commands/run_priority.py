@@ -16,8 +16,8 @@ from assetbatch.commands.common import (
     symbols,
 )
 from assetbatch.commands.result import (
-    LEASE_SLACK_SECONDS,
     judge,
+    lease_seconds,
     new_result,
     planned,
     recorded,
@@ -25,9 +25,9 @@ from assetbatch.commands.result import (
 )
 from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.calls import choose_calls
-from assetbatch.domain.due import assess, expected_next_start
+from assetbatch.domain.due import expected_next_start
 from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.forecast import priority_calls
 from assetbatch.domain.formatting import listed
 from assetbatch.domain.records import Command, CycleOutcome
 from assetbatch.domain.results import CycleResult
@@ -59,7 +59,7 @@ def run_priority(
         return result
     if dry_run:
         return planned(result, plan_lines(services, services.entitlements(), [Work(a) for a in assets]))
-    with services.locks.hold(Command.RUN_PRIORITY, deadline.seconds + LEASE_SLACK_SECONDS) as place:
+    with services.locks.hold(Command.RUN_PRIORITY, lease_seconds(deadline)) as place:
         if not place:
             return skipped(services, result)
         started = services.history.start(Command.RUN_PRIORITY, result.started_ms)
@@ -125,8 +125,5 @@ def _reserve_next(
     if calls_at_once(services.config.call_limit) > 1:
         services.window.reserve(at_ms, calls, interval_ms)
         return
-    stored = services.store.load(symbols(assets))
-    due = [
-        item for item in map(Work, assets) if assess(item, stored.get(item.asset.symbol), known, at_ms).due
-    ]
-    services.window.reserve(at_ms, len(choose_calls(due, stored, known, at_ms)), interval_ms)
+    needed = priority_calls(assets, services.store.load(symbols(assets)), known, at_ms)
+    services.window.reserve(at_ms, needed, interval_ms)

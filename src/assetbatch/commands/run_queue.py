@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from assetbatch.commands.result import (
-    LEASE_SLACK_SECONDS,
     judge,
+    lease_seconds,
     new_result,
     planned,
     recorded,
@@ -40,7 +40,7 @@ def run_queue(
         work, lines = known_work(services, services.queue.peek(DRY_RUN_ITEMS))
         return planned(result, plan_lines(services, services.entitlements(), work) + lines)
     max_runs = services.config.queue.max_concurrency
-    with services.locks.hold(Command.RUN_QUEUE, deadline.seconds + LEASE_SLACK_SECONDS, max_runs) as held:
+    with services.locks.hold(Command.RUN_QUEUE, lease_seconds(deadline), max_runs) as held:
         if not held:
             return skipped(services, result)
         started = services.history.start(Command.RUN_QUEUE, result.started_ms)

@@ -20,11 +20,7 @@ from assetbatch.database.names import Table
 from assetbatch.database.session import Connection
 from assetbatch.database.statements import VALUES
 from assetbatch.domain.market_hours import from_ms
-from assetbatch.domain.models import BAR_MS, Bar
-from assetbatch.domain.units import MINUTE_MS
-
-SETTLED_AFTER_MS = BAR_MS + 20 * MINUTE_MS
-"""Age of a bar's start from which the answer of the provider is final: plans lag by up to 15 minutes."""
+from assetbatch.domain.models import SETTLED_AFTER_MS, Bar
 
 _TYPES = ["int8", "int8", *["float8"] * 6, "int8"]
 """Of the columns in binary COPY. Without them psycopg guesses by value, and int4 for a small integer does not

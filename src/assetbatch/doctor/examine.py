@@ -61,7 +61,7 @@ from assetbatch.state.window import Grant
 SLOT_SECONDS = 5.0
 """Maximum time in seconds to wait for a free call. After that the provider is not asked."""
 
-CALL_SECONDS = 8.0
+PROBE_SECONDS = 8.0
 
 HANGS_HINT = "is its server frozen or overloaded, or a disk full or gone?"
 
@@ -274,7 +274,7 @@ def _provider(services: Services, deadline: Deadline) -> Sequence[Finding]:
     sent = True
     before_ms = services.now_ms()
     try:
-        seconds = min(CALL_SECONDS, services.window.call_ends_at(grant) - monotonic())
+        seconds = min(PROBE_SECONDS, services.window.call_ends_at(grant) - monotonic())
         status = provider.market_status(deadline_seconds=seconds)
     except Refusal as refusal:
         sent = refusal.sent

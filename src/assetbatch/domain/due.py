@@ -15,8 +15,8 @@ from assetbatch.domain.market_hours import last_open
 from assetbatch.domain.models import BAR_MS, IntervalState, StoredAsset
 from assetbatch.domain.pauses import (
     BARS_AGAIN_MS,
-    NO_DATA_AGAIN_MS,
     NOT_ENTITLED_AGAIN_MS,
+    no_data_pause_ms,
     not_found_pause_ms,
     rejection_pause_ms,
     worth_a_call,
@@ -117,13 +117,9 @@ def _paused_by_status(case: _Case) -> Verdict | None:
             return _paused(Reason.UNKNOWN_TICKER, pause_ms)
         case Status.NOT_ENTITLED if since_ms < NOT_ENTITLED_AGAIN_MS:
             return _paused(Reason.NOT_IN_PLAN)
-        case Status.NO_DATA if since_ms < (pause_ms := _no_data_pause_ms(case)):
+        case Status.NO_DATA if since_ms < (pause_ms := no_data_pause_ms(by_snapshot=case.by_snapshot)):
             return _paused(Reason.NO_DATA, pause_ms)
     return None
-
-
-def _no_data_pause_ms(case: _Case) -> int:
-    return HOUR_MS if case.by_snapshot else NO_DATA_AGAIN_MS  # snapshots are empty after midnight
 
 
 def _paused(reason: Reason, duration_ms: int | None = None) -> Verdict:

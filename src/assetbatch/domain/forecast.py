@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -66,11 +66,6 @@ def forecast(
     """Return when all work of the load will be done; `stored` has the priority assets."""
     queued, interval_ms = load.queued, budget.interval_ms
     next_ms = expected_next_start(load.starts_ms or (now_ms,), interval_ms)
-    due = [
-        item
-        for item in map(Work, budget.priority_assets)
-        if assess(item, stored.get(item.asset.symbol), known, next_ms).due
-    ]
     one_by_one = queued[Lane.BARS] + queued[Lane.HISTORY]
     prices = sum(queued.values()) - one_by_one
     if shares_calls(budget.assets, known, now_ms):
@@ -81,11 +76,21 @@ def forecast(
         calls=prices + one_by_one + load.pages_elsewhere,
         limit=limit,
         window_ms=window_ms,
-        priority_calls=len(choose_calls(due, stored, known, next_ms)),
+        priority_calls=priority_calls(budget.priority_assets, stored, known, next_ms),
         interval_ms=interval_ms,
         call_seconds=_median(seconds) if limit / window_ms * 1000 > 1 else 0.0,
         now_ms=now_ms,
     )
+
+
+def priority_calls(
+    assets: Iterable[Asset], stored: Mapping[str, StoredAsset], known: Entitlements, at_ms: int
+) -> int:
+    """Return how many calls a priority cycle at `at_ms` will need: those for what will be due then."""
+    due = [
+        item for item in map(Work, assets) if assess(item, stored.get(item.asset.symbol), known, at_ms).due
+    ]
+    return len(choose_calls(due, stored, known, at_ms))
 
 
 def _median(values: Sequence[float]) -> float:

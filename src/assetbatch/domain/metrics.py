@@ -33,7 +33,7 @@ LATENCIES = {Command.RUN_PRIORITY: PRIORITY_LATENCY, Command.RUN_QUEUE: QUEUE_LA
 CYCLE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """Upper bounds of the histogram of cycle durations."""
 
-CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+CALL_SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram of call durations."""
 
 BEYOND = "+Inf"
@@ -125,7 +125,7 @@ def measure(result: CycleResult, calls: Iterable[CallMade], ended_ms: int) -> Me
     per_minute: Counter[int] = Counter()
     for call in calls:
         counters[f"calls|{call.outcome}"] += 1
-        counters[f"call_seconds|{bucket(CALL_SECONDS, call.seconds)}"] += 1
+        counters[f"call_seconds|{bucket(CALL_SECONDS_BUCKETS, call.seconds)}"] += 1
         counters["call_ms"] += round(call.seconds * 1000)
         if call.sent:  # a connection that is refused uses nothing of the limit
             per_minute[call.at_ms // MINUTE_MS * MINUTE_MS] += 1

@@ -16,6 +16,10 @@ from assetbatch.domain.units import MINUTE_MS
 BAR_MS = 5 * MINUTE_MS
 """Length of a bar: five minutes."""
 
+SETTLED_AFTER_MS = 25 * MINUTE_MS
+"""Age of a bar's start from which the provider's word on it is final, also that there is no such bar: a bar
+takes 5 minutes, and plans lag by up to 15."""
+
 SNAPSHOT_TICKERS = 250
 """Maximum number of tickers of one `/v3/snapshot`; without `limit` the provider answers only 10."""
 

@@ -57,6 +57,9 @@ NOT_ENTITLED_AGAIN_MS = 24 * HOUR_MS
 NO_DATA_AGAIN_MS = 6 * HOUR_MS
 """Pause until bars are asked for again after an empty answer."""
 
+NO_SNAPSHOT_AGAIN_MS = HOUR_MS
+"""The same for a snapshot: the provider empties them after midnight."""
+
 BARS_AGAIN_MS = HOUR_MS // 2
 """Pause until the latest bars whose call has failed are queued again."""
 
@@ -68,6 +71,11 @@ def rejection_pause_ms(stored: StoredAsset, now_ms: int) -> int:
     since_ms = stored.rejected_ms if stored.rejected_since_ms is None else stored.rejected_since_ms
     pause_ms = doubling_ms(stored.rejected_ms - since_ms)
     return pause_ms if abs(now_ms - stored.rejected_ms) < pause_ms else 0
+
+
+def no_data_pause_ms(*, by_snapshot: bool) -> int:
+    """Return for how long an asset is left alone after an answer without a price."""
+    return NO_SNAPSHOT_AGAIN_MS if by_snapshot else NO_DATA_AGAIN_MS
 
 
 def not_found_pause_ms(stored: StoredAsset) -> int:

@@ -154,6 +154,11 @@ ASK_AGAIN_SECONDS = 2.0
 process's slot is freed, the server's clock is set back. Only the next request finds that out."""
 
 
+LONGEST_CALL_SECONDS = 10.0
+"""Maximum duration of a call, from name resolution to the last byte. It decides how far a slot is dated
+ahead."""
+
+
 class CallKind(StrEnum):
     """Who asks for a slot: the queue leaves those that the next priority cycle will need."""
 

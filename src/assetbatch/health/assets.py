@@ -195,7 +195,11 @@ def is_stale(asset: Asset, last_sync_ms: int, known: Entitlements, now_ms: int) 
     since_ms = max(last_sync_ms, min(now_ms, next_open(asset.market, last_sync_ms)))
     if visible_ms < now_ms:
         since_ms = max(since_ms, last_open(asset.market, visible_ms), visible_ms)
-    return now_ms - since_ms > 2 * asset.update_frequency_seconds * SECOND_MS + STALE_SLACK_MS
+    return now_ms - since_ms > _stale_after_ms(asset)
+
+
+def _stale_after_ms(asset: Asset) -> int:
+    return 2 * asset.update_frequency_seconds * SECOND_MS + STALE_SLACK_MS
 
 
 class Stillness(Enum):
@@ -222,7 +226,7 @@ def stillness(
         return Stillness.NONE
     if not known.any_snapshots(asset.asset_type, now_ms, asset.polygon_ticker):
         return Stillness.NONE
-    patience_ms = max(HOUR_MS, 2 * asset.update_frequency_seconds * SECOND_MS + STALE_SLACK_MS)
+    patience_ms = max(HOUR_MS, _stale_after_ms(asset))
     patience_ms += known.delay_ms(asset.asset_type, now_ms)
     if open_ms_between(asset.market, stored.as_of_ms, stored.last_sync_ms) < patience_ms:
         return Stillness.NONE

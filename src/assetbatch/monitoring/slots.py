@@ -17,10 +17,10 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Meta
 
-from assetbatch.domain.queueing import CallKind
+from assetbatch.domain.queueing import LONGEST_CALL_SECONDS, CallKind
 from assetbatch.errors import AssetbatchError, ConfigError
 from assetbatch.monitoring.server import Document, Request
-from assetbatch.slots.slots import HOLD_SECONDS, Done, NotTaken, Slots, told
+from assetbatch.slots.slots import Done, NotTaken, Slots, told
 
 LONGEST_WAIT_SECONDS = 6.0
 """Maximum time for which a request waits for a slot: the connection ends after 10 s."""
@@ -37,7 +37,7 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: CallKind = CallKind.QUEUE
     wait: Annotated[float, Meta(ge=0, le=LONGEST_WAIT_SECONDS)] = 0.0
-    hold: Annotated[float, Meta(ge=1, le=HOLD_SECONDS)] = HOLD_SECONDS
+    hold: Annotated[float, Meta(ge=1, le=LONGEST_CALL_SECONDS)] = LONGEST_CALL_SECONDS
 
 
 class _Settled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from assetbatch.domain.asset_classes import AssetType, class_of_type
 from assetbatch.domain.models import SNAPSHOT_TICKERS, Price
+from assetbatch.domain.queueing import LONGEST_CALL_SECONDS
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import BarsAnswer, MarketStatus, PricesAnswer
 from assetbatch.provider.bars import decode_bars
@@ -47,7 +48,7 @@ class ProviderClient:
         base_url: str,
         api_key: Secret,
         *,
-        call_seconds: float = 10.0,
+        call_seconds: float = LONGEST_CALL_SECONDS,
         max_body_bytes: int = 64 * 2**20,
     ) -> None:
         self._transport = Transport(base_url, api_key, max_body_bytes=max_body_bytes)

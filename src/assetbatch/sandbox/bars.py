@@ -15,9 +15,6 @@ from typing import NamedTuple, Protocol
 
 from assetbatch.sandbox.universe import Instrument
 
-SECOND_MS = 1_000
-MINUTE_MS = 60_000
-HOUR_MS = 3_600_000
 VOLUME_DIGITS = 8
 VOLUME_UNITS = 10**VOLUME_DIGITS
 """Crypto volume is kept in units of 1e-8 of the base currency."""

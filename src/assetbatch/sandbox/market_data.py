@@ -8,11 +8,11 @@ from typing import Any
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.market_hours import day_of, last_midnight, start_of_day
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.sandbox import plans
-from assetbatch.sandbox.bars import HOUR_MS, VOLUME_UNITS, Row, Source, merge
+from assetbatch.sandbox.bars import VOLUME_UNITS, Row, Source, merge
 from assetbatch.sandbox.plans import Plan
 from assetbatch.sandbox.responses import Refusal, Request, SandboxResponse, not_authorized, ok
-from assetbatch.sandbox.spans import DAY_MS
 from assetbatch.sandbox.universe import Instrument
 
 MS_TO_NS = 1_000_000

@@ -15,23 +15,13 @@ from math import exp, log, sin, tau
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.market_hours import is_open, last_open, next_open, start_of_day
-from assetbatch.sandbox.bars import (
-    HOUR_MS,
-    MINUTE_MS,
-    SECOND_MS,
-    VOLUME_UNITS,
-    Bar,
-    Row,
-    bar_of,
-    divide,
-    merge,
-)
+from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from assetbatch.sandbox.bars import VOLUME_UNITS, Bar, Row, bar_of, divide, merge
 from assetbatch.sandbox.universe import Instrument
 
 HISTORY_START_MS = start_of_day(date(2010, 1, 1))
 """There is nothing before this moment."""
 
-_DAY_MS = 24 * HOUR_MS
 # Each level and the next shorter one; small steps make a single second cheap to find.
 _CHILD_MS = {HOUR_MS: 300_000, 300_000: MINUTE_MS, MINUTE_MS: 10_000, 10_000: SECOND_MS}
 _PARENT_MS = {child: parent for parent, child in _CHILD_MS.items()}
@@ -186,14 +176,14 @@ def _hours(instrument: Instrument, day: int) -> tuple[Row | None, ...]:
         count = max(1, round(instrument.activity * busy))
         volume = round(instrument.hourly_volume * busy * VOLUME_UNITS) if crypto else count
         turnover = volume * (first + top + bottom + last)
-        rows.append((day * _DAY_MS + hour * HOUR_MS, first, top, bottom, last, volume, count, turnover))
+        rows.append((day * DAY_MS + hour * HOUR_MS, first, top, bottom, last, volume, count, turnover))
     return tuple(rows)
 
 
 @lru_cache(maxsize=4_096)
 def _open_hours(market: Market, day: int) -> tuple[bool, ...]:
     """Return whether each hour of a UTC day is open. Markets open and close on the hour everywhere."""
-    starts = (day * _DAY_MS + hour * HOUR_MS for hour in range(24))
+    starts = (day * DAY_MS + hour * HOUR_MS for hour in range(24))
     return tuple(start >= HISTORY_START_MS and is_open(market, start) for start in starts)
 
 

@@ -19,8 +19,9 @@ from pathlib import Path
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.market_hours import from_ms, last_midnight, new_york_zone, to_ms
 from assetbatch.domain.models import BAR_MS
+from assetbatch.domain.units import HOUR_MS
 from assetbatch.errors import ConfigError
-from assetbatch.sandbox.bars import HOUR_MS, VOLUME_DIGITS, Bar, Row, bar_of
+from assetbatch.sandbox.bars import VOLUME_DIGITS, Bar, Row, bar_of
 from assetbatch.sandbox.universe import Instrument, split_symbol
 
 _COLUMNS = ("t_ms", "open", "high", "low", "close", "volume", "bid_close", "ask_close")

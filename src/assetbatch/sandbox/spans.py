@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import date
 
 from assetbatch.domain.market_hours import day_of, start_of_day
-from assetbatch.sandbox.bars import HOUR_MS, MINUTE_MS, SECOND_MS, Bar, Row, Source
+from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from assetbatch.sandbox.bars import Bar, Row, Source
 from assetbatch.sandbox.universe import Instrument
 
-DAY_MS = 24 * HOUR_MS
 FIXED_UNITS = {"second": SECOND_MS, "minute": MINUTE_MS, "hour": HOUR_MS}
 CALENDAR_UNITS = ("day", "week", "month", "quarter", "year")
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}

@@ -14,20 +14,17 @@ from datetime import UTC, datetime
 import msgspec
 
 from assetbatch.deadline import monotonic
-from assetbatch.domain.queueing import CallKind, Denied
+from assetbatch.domain.queueing import LONGEST_CALL_SECONDS, CallKind, Denied
 from assetbatch.errors import ConfigError
 from assetbatch.slots.keeper import KILL_AFTER_SECONDS
 from assetbatch.state.process_id import is_foreign, new_id
 from assetbatch.state.window import ARRIVAL_SECONDS, Grant, Window
 
-HOLD_SECONDS = 10.0
-"""Maximum time for one request: what a call of ours may take."""
-
 MARGIN_SECONDS = KILL_AFTER_SECONDS + ARRIVAL_SECONDS
 """Time for which a slot is kept beyond its holder's use."""
 
 
-UNANSWERED_SECONDS = HOLD_SECONDS + MARGIN_SECONDS
+UNANSWERED_SECONDS = LONGEST_CALL_SECONDS + MARGIN_SECONDS
 """Maximum time after which the request of a program that has failed may still arrive: the system may go on
 sending what was written to a connection that is closed. Our own connections discard it."""
 
@@ -108,7 +105,7 @@ class Slots:
         wait_seconds: float,
         pause: Callable[[float], bool],
     ) -> Slot | Denied:
-        """Take a slot to be used within `hold_seconds` (at most `HOLD_SECONDS`).
+        """Take a slot to be used within `hold_seconds` (at most `LONGEST_CALL_SECONDS`).
 
         Wait for it if it will be free within `wait_seconds`; `pause` sleeps, and returns False where the wait
         is to end.

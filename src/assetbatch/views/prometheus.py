@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from assetbatch.domain.assets import AssetPriority
-from assetbatch.domain.metrics import BEYOND, CALL_SECONDS, CYCLE_SECONDS
+from assetbatch.domain.metrics import BEYOND, CALL_SECONDS_BUCKETS, CYCLE_SECONDS
 from assetbatch.health import Health, HealthStatus, Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -192,7 +192,7 @@ def _histograms(counters: Mapping[str, int]) -> Iterable[str]:
         total = counters.get(f"cycle_ms|{command}", 0) / 1000
         lines.append(_histogram_lines("cycle_duration_seconds", (("command", command),), counts, total))
     yield _head("cycle_duration_seconds", "How long cycles took.", "histogram") + "".join(lines)
-    counts = _counts(counters, "call_seconds", CALL_SECONDS)
+    counts = _counts(counters, "call_seconds", CALL_SECONDS_BUCKETS)
     total = counters.get("call_ms", 0) / 1000
     yield _head("call_duration_seconds", "How long calls took.", "histogram") + _histogram_lines(
         "call_duration_seconds", (), counts, total

@@ -16,6 +16,7 @@ from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.market_hours import day_of, last_midnight, open_ms_between, start_of_day
 from assetbatch.domain.models import (
     BAR_MS,
+    SETTLED_AFTER_MS,
     Bar,
     CoveredInterval,
     IntervalFault,
@@ -26,7 +27,7 @@ from assetbatch.domain.models import (
 )
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
-from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import PAGE_MS, Work, WorkKind, days_range
 from assetbatch.refresh.endpoints.endpoint import Endpoint, ShownRestriction
 from assetbatch.refresh.interpretation import CONSEQUENCES, Findings, Page, Result, nothing_came
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from assetbatch.provider.refusals import Refusal
     from assetbatch.refresh.learner import Learner
     from assetbatch.refresh.reporter import Reporter
-
-SETTLED_AFTER_MS = 25 * MINUTE_MS
-"""Minimum age of an interval without a bar for which the provider has none: plans lag by up to 15 minutes."""
 
 HOLE_MS = HOUR_MS
 """Maximum gap of open hours between bars that is believed at once. A longer one is believed when the provider
