@@ -248,7 +248,7 @@ class TestTheProvider:
     def test_has_forbidden_calls_for_long(self, waiting: World) -> None:
         waiting.provider.order("429=1800", times=1)
         start(waiting, "run-priority")
-        doctor(waiting, code=0, check="vendor", said="has forbidden calls for another 30 min")
+        doctor(waiting, code=0, check="vendor", said="allows no call for another 30 min")
 
 
 class TestTheHost:

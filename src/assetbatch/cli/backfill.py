@@ -44,7 +44,7 @@ def holes(
         typer.Option(
             "--from",
             formats=DAY_FORMATS,
-            help="The first New York day. Without it: the begin of the symbol's history.",
+            help="The first New York day. Without it: the beginning of the symbol's history.",
         ),
     ] = None,
     closed: Annotated[

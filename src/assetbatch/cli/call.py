@@ -57,7 +57,7 @@ def call(
         ),
     ] = LONGEST_CALL_SECONDS,
 ) -> None:
-    """Take a slot of the window, run a command that makes one request with it, and settle the slot.
+    """Take a slot of the window, run a command that makes one request with it, and complete the slot.
 
     What the command leaves running is ended with it.
     """
@@ -84,7 +84,7 @@ def call(
 
 
 def _run(slots: Slots, slot: Slot, command: list[str], timeout: float) -> int:
-    """Run the command, settle its slot, and return its exit code."""
+    """Run the command, complete its slot, and return its exit code."""
     from assetbatch.deadline import monotonic
     from assetbatch.slots.guard import CANNOT_RUN, NOT_FOUND, run_guarded
     from assetbatch.slots.slots import UNANSWERED_SECONDS
@@ -125,5 +125,5 @@ def _run(slots: Slots, slot: Slot, command: list[str], timeout: float) -> int:
     try:
         slots.done(slot.id, call_made=ended.began, arrival_seconds=arrival_seconds)
     except RedisError as error:
-        log.warning("the slot is not settled, and ends by itself: %s", error)
+        log.warning("the slot is not completed, and ends by itself: %s", error)
     return ended.exit_code

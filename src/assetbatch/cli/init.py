@@ -51,11 +51,11 @@ def init(
         bool,
         typer.Option(
             "--dry-run",
-            help="Print the plan: what init would add, what it takes as it is, what it refuses and why.",
+            help="Print the adoption plan: what init would add, use as it is and refuse, and why.",
         ),
     ] = False,
     json: Annotated[
-        bool, typer.Option("--json", help="Print what was done, or the plan, as one JSON object.")
+        bool, typer.Option("--json", help="Print what was done, or the adoption plan, as one JSON object.")
     ] = False,
 ) -> None:
     """Create or upgrade the schema and register the configured assets; safe to repeat.
@@ -94,7 +94,7 @@ def _print_report(report: SetupReport, *, json: bool) -> None:
 
 
 def _print_plan(found: Plan, *, json: bool) -> None:
-    """Print the plan. End with code 2 if it refuses anything."""
+    """Print the adoption plan. End with code 2 if it refuses anything."""
     if json:
         print_json(found)
     else:

@@ -44,6 +44,9 @@ METRICS_SECONDS = 3.0
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print which calls would be made, and why. Make none.")
 ]
+DryRunOfPrices = Annotated[
+    bool, typer.Option("--dry-run", help="Print which prices would be queued. Queue nothing.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the cycle's result as one JSON object.")]
 Seconds = Annotated[
     float | None,
@@ -104,7 +107,7 @@ def run_queue(
 
 
 def enqueue_secondary(
-    context: typer.Context, dry_run: DryRun = False, json: Json = False, max_seconds: Seconds = None
+    context: typer.Context, dry_run: DryRunOfPrices = False, json: Json = False, max_seconds: Seconds = None
 ) -> None:
     """Put every secondary asset that is due into the queue, once."""
     from assetbatch.commands import enqueue_secondary as command

@@ -43,7 +43,8 @@ def sandbox(
     fault: Annotated[
         list[str] | None,
         typer.Option(
-            help="A fault and its share of the requests: `NAME:SHARE`, `NAME=VALUE:SHARE`; repeatable."
+            help="A fault and its share of the requests, 0 to 1 (1 if left out): `NAME[=VALUE][:SHARE]`; "
+            "repeatable."
         ),
     ] = None,
     replay: Annotated[
@@ -95,11 +96,11 @@ def _span(text: str) -> tuple[float, float]:
     """Read `0.05` or `0.05-0.2`; raise BadParameter."""
     least, _, most = text.partition("-")
     try:
-        span = float(least), float(most or least)
+        seconds = float(least), float(most or least)
     except ValueError:
-        span = (-1.0, -1.0)
-    if not 0 <= span[0] <= span[1] <= 60:
+        seconds = (-1.0, -1.0)
+    if not 0 <= seconds[0] <= seconds[1] <= 60:
         raise typer.BadParameter(
             f"{text!r} is not a latency; expected seconds, `0.05` or `0.05-0.2`", param_hint="--latency"
         )
-    return span
+    return seconds

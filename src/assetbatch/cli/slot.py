@@ -59,7 +59,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the command group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Take a slot of the window for one request of another program, and settle it.",
+        help="Take a slot of the window for one request of another program, and complete it.",
         epilog="Examples: assetbatch slot take --wait 30  |  assetbatch slot done ID\n\n"
         f"Exit codes: 0 done; {NO_SLOT} no slot is free; {CODES}",
     )
@@ -71,7 +71,7 @@ def add_to(app: typer.Typer) -> None:
     group.command(
         "done",
         epilog="Examples: assetbatch slot done ID  |  assetbatch slot done ID --calls-made 0\n\n"
-        f"Exit codes: 0 settled; {CODES}",
+        f"Exit codes: 0 completed; {CODES}",
     )(done)
     app.add_typer(group, name="slot")
 
@@ -110,9 +110,9 @@ def done(
         typer.Option(min=0, max=1, help="0 frees the slot: the request was certainly never sent."),
     ] = 1,
 ) -> None:
-    """Settle a slot: its request has been answered.
+    """Complete a slot: its request has been answered.
 
-    Do not settle the slot of a request that was sent and has no answer: it may still arrive.
+    Do not complete the slot of a request that was sent and has no answer: it may still arrive.
     """
     from assetbatch.slots.slots import Done
 

@@ -61,7 +61,7 @@ class BackfillPlan(msgspec.Struct, frozen=True, kw_only=True):
 def backfill(
     services: Services, symbols: Sequence[str], first_day: date, last_day: date | None, *, dry_run: bool
 ) -> BackfillReport:
-    """Want the bars of these symbols from `first_day` (a New York day) to `last_day` (or now). Queue the
+    """Request the bars of these symbols from `first_day` (a New York day) to `last_day` (or now). Queue the
     fewest pages that bring what is missing, as far as there is room; enqueue-secondary queues the rest.
 
     May be repeated at any time: what is stored, or was answered with nothing, is never asked for again. Raise
@@ -202,7 +202,7 @@ def _wanted_intervals(
         if complete_ms < min(page_start_ms, end_ms):
             yield CoveredInterval(complete_ms, min(page_start_ms, end_ms), IntervalState.ASKED)
         complete_ms = max(complete_ms, page_end_ms)
-    # A closed end is no answer: a price that waits for a page before it would pass for complete.
+    # A closed end is no answer: a price that waits for a page before it would look complete.
     if complete_ms < end_ms and open_ms_between(market, complete_ms, end_ms):
         yield CoveredInterval(complete_ms, end_ms, IntervalState.ASKED)
 
@@ -225,14 +225,14 @@ def enqueue_missing_pages(
     dead letters of pages that another call has brought meanwhile."""
     now_ms = services.now_ms()
     by_symbol = {asset.symbol: asset for asset in assets}
-    settled = []
+    brought = []
     for letter in services.queue.dead_letters(DEAD_LETTERS_KEPT):
         symbol, kind, *days = parse_work_id(letter.id)
         if kind is WorkKind.HISTORY and symbol in by_symbol:
             work = Work(by_symbol[symbol], kind, *days)
             if not assess(work, stored.get(symbol), known, now_ms).due:
-                settled.append(letter.id)
-    services.queue.drop_dead(settled)
+                brought.append(letter.id)
+    services.queue.drop_dead(brought)
     if _room(services) <= 0:
         return 0
     found = (newest_to_ask(asset, stored.get(asset.symbol), known, now_ms) for asset in assets)

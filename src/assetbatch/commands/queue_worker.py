@@ -185,15 +185,15 @@ class QueueRun:
             owner.release()
 
     def _next_chunk(self, batch: BatchRun, owner: _LeaseOwner) -> WorkChunk | None:
-        """Take further leases if calls for them can go out beside those in flight. Each call acquires its own
-        slot."""
+        """Take further leases if calls for them can start in addition to those in flight. Each call acquires
+        its own slot."""
         if self._calls_at_once == 1 or not batch.wants_work:
             return None
         leases = owner.take_more(self._calls_at_once, self._calls_in_turn())
         return self._chunk(leases, owner) if leases else None
 
     def _chunk(self, leases: Sequence[Lease], owner: _LeaseOwner) -> WorkChunk:
-        """Return the work of these leases. Take off the books what the engine cannot work."""
+        """Return the work of these leases. Remove from the queue what the engine cannot work."""
         work, gone = known_work(self._services, [item.id for lease in leases for item in lease.items])
         if gone:
             names = ", ".join(gone)
@@ -261,8 +261,8 @@ class _Failures:
         self._held: list[tuple[str, Failure]] = []
 
     def record(self, failures: Sequence[tuple[str, Failure, int]]) -> None:
-        """Take leased items off the books as failed: each with the token of its lease, and how many calls
-        were answered before it. Raise RedisError."""
+        """Record the failures of leased items: each with the token of its lease, and how many calls were
+        answered before it. Raise RedisError."""
         decided: list[tuple[str, Failure]] = []
         for token, failure, answers in failures:
             if failure.fault is Fault.ROW_HELD:
@@ -384,7 +384,7 @@ class _LeaseOwner(WorkOwner):
         self._forget(by_id)
 
     def finish(self, ids: Sequence[str]) -> None:
-        """Take work off the books, done."""
+        """Remove finished work from the queue and from the owner's leases."""
         for token, some in self._by_token(ids):
             self._services.queue.finish(token, some)
         self._forget(ids)

@@ -328,7 +328,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
 
     @property
     def data_folder(self) -> Path:
-        """The folder for the data of embedded servers; the sandbox has its own. Raises ConfigError."""
+        """The folder for the data of embedded servers; the sandbox has its own. Raise ConfigError."""
         if self.data_home is None:
             raise ConfigError(
                 "no folder for data: neither XDG_DATA_HOME nor HOME is set", hint="set XDG_DATA_HOME"

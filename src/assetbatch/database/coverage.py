@@ -31,7 +31,7 @@ def save(
     changes.
 
     `stored` is the coverage as JSON, read after the rows of the symbols were locked; `encoding` is the
-    server's. Raises psycopg.Error.
+    server's. Raise psycopg.Error.
     """
     gone: list[dict[str, object]] = []
     written: list[dict[str, object]] = []

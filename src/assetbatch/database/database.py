@@ -59,7 +59,7 @@ class Store:
         `seconds_left` is how long the command may still go on: no answer is waited for until its end.
         `mappings` is what is configured of the owner's tables; `tickers` gives the ticker of each symbol.
 
-        Raises ConfigError for a URL that cannot be read, DatabaseError if the server cannot be used,
+        Raise ConfigError for a URL that cannot be read, DatabaseError if the server cannot be used,
         SchemaMissingError if `init` has to run first.
         """
         target = Target(url, connect_seconds=connect_seconds)
@@ -166,7 +166,7 @@ class Store:
         A table of bars that assetbatch has partitioned gets the partitions that it needs by now; `by_month`
         makes a new one so. Rows that exist keep their name and type.
 
-        All in one transaction. Raises SchemaRefusedError, with every reason and its remedy, if a platform's
+        All in one transaction. Raise SchemaRefusedError, with every reason and its remedy, if a platform's
         tables cannot be used, DatabaseError if they cannot be partitioned without being rewritten; nothing
         is changed then.
         """
@@ -219,7 +219,7 @@ class Store:
     def first_call(self, trust: Callable[[], object]) -> bool:
         """Record that calls are made from now on; return whether none ever was, after running `trust`.
 
-        Another process that asks at the same time waits until `trust` has returned. Raises what it raises.
+        Another process that asks at the same time waits until `trust` has returned. Raise what it raises.
         """
         self.require_writes()
 
@@ -318,7 +318,7 @@ class _Parts:
     ) -> Saved:
         """Save a part, with `within_seconds` for its locks.
 
-        Raises DataError where a value is refused, LockedError where a row is held.
+        Raise DataError where a value is refused, LockedError where a row is held.
         """
         seconds = self._lock_seconds if within_seconds is None else within_seconds
         self._lock_seconds = LOCK_SECONDS_OF_PART

@@ -22,7 +22,7 @@ class DatabaseFacts(NamedTuple):
 
 
 def facts(connection: Connection) -> DatabaseFacts:
-    """Ask the server; changes nothing. Raises psycopg.Error.
+    """Ask the server; changes nothing. Raise psycopg.Error.
 
     The tables are those that `init` has found, if this role may read what they are called.
     """

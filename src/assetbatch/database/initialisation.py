@@ -37,7 +37,7 @@ def initialise(
     """Create or adopt the tables and enter what is missing, in the open transaction. What the server's
     encoding cannot hold of a name becomes a question mark; if `is_plain`, whatever is not ASCII does.
 
-    Raises SchemaRefusedError, DatabaseError, psycopg.Error.
+    Raise SchemaRefusedError, DatabaseError, psycopg.Error.
     """
     encoding = connection.info.parameter_status("server_encoding")
     if strange := [asset.symbol for asset in assets if storable(asset.symbol, encoding) != asset.symbol]:
@@ -71,7 +71,7 @@ def planned(
 ) -> Plan:
     """Return what `init` would do, in the open transaction; see `read_catalogue`.
 
-    Raises DatabaseError if the schema is newer than this program or a table is gone, psycopg.Error.
+    Raise DatabaseError if the schema is newer than this program or a table is gone, psycopg.Error.
     """
     catalogue = read_catalogue(connection, mappings, assets, tries=tries, is_plain=is_plain)
     migrations.verify(connection, lost_tables(catalogue, mappings))

@@ -56,14 +56,14 @@ def lock(connection: Connection) -> None:
 
 
 def version_of(connection: Connection) -> int:
-    """Return the version of the schema that is there; 0 where none is. Raises psycopg.Error."""
+    """Return the version of the schema that is there; 0 where none is. Raise psycopg.Error."""
     if _OWN_TABLE in _missing_tables(connection):
         return 0
     return max(_applied(connection), default=0)
 
 
 def own_tables_missing(connection: Connection) -> list[str]:
-    """Return the tables of assetbatch itself that are not there. Raises psycopg.Error."""
+    """Return the tables of assetbatch itself that are not there. Raise psycopg.Error."""
     return list(_missing_tables(connection))
 
 
@@ -81,7 +81,7 @@ def verify(connection: Connection, lost: Sequence[str]) -> None:
 def migrate(connection: Connection) -> list[str]:
     """Apply what is missing in the open transaction; return the names of the steps.
 
-    The transaction has the lock, and the owner's tables are there. Raises psycopg.Error.
+    The transaction has the lock, and the owner's tables are there. Raise psycopg.Error.
     """
     missing = _missing_tables(connection)
     applied = set() if _OWN_TABLE in missing else _applied(connection)

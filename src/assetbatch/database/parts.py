@@ -37,7 +37,7 @@ class Database(Protocol):
         """The name of the table of bars."""
 
     def save(self, batch: Changes, known: Known) -> Saved:
-        """Save a part; raises DataError where a value is refused, LockedError where a row is held."""
+        """Save a part; raise DataError where a value is refused, LockedError where a row is held."""
 
     def waits(self) -> bool:
         """Return whether a row that is held is still waited for."""
@@ -50,7 +50,7 @@ class Database(Protocol):
 
 
 def save_in_parts(database: Database, batch: Changes, error: DataError | LockedError) -> Saved:
-    """Save what can be saved of a batch that was refused as a whole; raises DatabaseError."""
+    """Save what can be saved of a batch that was refused as a whole; raise DatabaseError."""
     return _Parts(database, batch).run(error)
 
 

@@ -15,7 +15,7 @@ def unplaced(
 ) -> dict[str, list[int]]:
     """Return the moments, ascending, that no partition of the table of bars takes, of each registered symbol.
 
-    Symbols without such moments are absent; a table without partitions takes all. Raises psycopg.Error.
+    Symbols without such moments are absent; a table without partitions takes all. Raise psycopg.Error.
     """
     rules = [rule for (rule,) in connection.execute(connection.statements("partitions.load_rules"))]
     if not rules:
@@ -31,6 +31,6 @@ def unplaced(
 
 
 def columns_of(connection: Connection, constraint: str) -> list[str]:
-    """Return the columns that a constraint of the table of bars speaks of. Raises psycopg.Error."""
+    """Return the columns that a constraint of the table of bars speaks of. Raise psycopg.Error."""
     rows = connection.execute(connection.statements("bars.load_constraint_columns"), {"name": constraint})
     return [name for (name,) in rows]

@@ -15,7 +15,7 @@ def locked_out(connection: Connection, symbols: Sequence[str]) -> list[str]:
     """Return the symbols whose rows are seen and cannot be locked for an update, in the open transaction.
 
     A row that another transaction holds looks the same for as long as that lasts: it is asked for again.
-    Raises psycopg.Error.
+    Raise psycopg.Error.
     """
     ((is_active,),) = connection.execute(connection.statements("doctor.has_policies")).fetchall()
     if not is_active:

@@ -22,7 +22,7 @@ _STATUSES = {status.value: status for status in Status}
 def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsset]:
     """Return the stored state of each symbol that is registered, in the order asked; the others are absent.
 
-    Raises psycopg.Error.
+    Raise psycopg.Error.
     """
     asked = _askable(connection, symbols)
     found: dict[str, StoredAsset] = {}
@@ -70,7 +70,7 @@ def _other_word(word: str | None, ours: str | None, names: Names) -> str | None:
 def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[str, list[tuple[int, float]]]:
     """Return (start of the bar in ms, close) of each symbol's newest 288 stored bars, ascending.
 
-    Thinned to at most `points` of them; symbols without bars are absent. Raises psycopg.Error.
+    Thinned to at most `points` of them; symbols without bars are absent. Raise psycopg.Error.
     """
     asked = _askable(connection, symbols)
     arguments = {"symbols": asked, "every": -(-BARS_OF_A_DAY // points)}
@@ -83,7 +83,7 @@ def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[
 def gaps(connection: Connection, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
     """Return the intervals `[start_ms, end_ms)` without bars within a range of each symbol, ascending.
 
-    A symbol that is not registered is absent. Raises psycopg.Error.
+    A symbol that is not registered is absent. Raise psycopg.Error.
     """
     askable = set(_askable(connection, ranges))
     rows = [

@@ -74,7 +74,7 @@ def save(
     """Save the batch in the open transaction; see `Store.save`.
 
     `in_doubt`: an earlier attempt may have been committed, so that a price that is stored already may be
-    ours and has yet to be published. Raises psycopg.Error.
+    ours and has yet to be published. Raise psycopg.Error.
     """
     if known.locked:
         return _save_locked(connection, known.locked, now_ms)

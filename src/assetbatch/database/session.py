@@ -78,7 +78,7 @@ class Target:
     """Where to connect: a libpq URL or conninfo string, and a name for it that is fit to print."""
 
     def __init__(self, url: str, *, connect_seconds: float) -> None:
-        """Read `url`; raises ConfigError, which does not quote it, if it is no such thing."""
+        """Read `url`; raise ConfigError, which does not quote it, if it is no such thing."""
         try:
             given = {key: str(value) for key, value in conninfo_to_dict(url).items() if value is not None}
         except (psycopg.ProgrammingError, UnicodeError):
@@ -106,7 +106,7 @@ class Target:
         self.place = _place(given)
 
     def connect(self, within_seconds: float) -> Connection:
-        """Return a new connection without a transaction; raises psycopg.Error."""
+        """Return a new connection without a transaction; raise psycopg.Error."""
         seconds = max(CONNECT_SECONDS, min(self._connect_seconds, round(within_seconds)))
         try:
             connection = _connect(self._conninfo.reveal(), seconds)
@@ -202,7 +202,7 @@ class Session:
         return self._turn.locked()
 
     def connect(self) -> None:
-        """Open the connection, without a second try; raises DatabaseError."""
+        """Open the connection, without a second try; raise DatabaseError."""
         try:
             self._connected(self._seconds())
             return

@@ -47,7 +47,7 @@ class Concern(NamedTuple):
 
 
 def shape(connection: Connection, symbols: Sequence[str], now_ms: int) -> Shape:
-    """Look at the tables; changes nothing. Raises psycopg.Error."""
+    """Look at the tables; changes nothing. Raise psycopg.Error."""
     columns = [Column(*row) for row in connection.execute(connection.statements("bars.load_columns"))]
     days = [now_ms + day * DAY_MS for day in range(-DAYS_BACK, DAYS_AHEAD + 1)]
     unplaced = placing.unplaced(connection, list(symbols)[:MOST_SYMBOLS], days)

@@ -266,7 +266,7 @@ def _provider(services: Services, deadline: Deadline) -> Sequence[Finding]:
         free_in = format_duration(grant.wait_ms)
         if grant.reason is DenialReason.BLOCKED:
             hint = "it said too many calls (429): does another program use this key?"
-            return [warning("vendor", f"has forbidden calls for another {free_in}", hint)]
+            return [warning("vendor", f"allows no call for another {free_in}", hint)]
         return [ok("vendor", f"not asked: no call is free for {free_in}; ask again then")]
     if grant.too_old(monotonic()):  # this host slept meanwhile
         services.window.cancel(grant)

@@ -283,7 +283,7 @@ def of_tables(concerns: Sequence[Concern], refused: Mapping[str, str]) -> list[F
         else warning("postgresql", concern.message, concern.hint)
         for concern in concerns
     ]
-    hint = "mend the table, then run assetbatch init; until then it is asked for ever more seldom"
+    hint = "mend the table, then run assetbatch init; until then it is asked for less and less often"
     findings += [
         warning("postgresql", f"the database refuses {symbol}: {why}", hint)
         for symbol, why in refused.items()

@@ -140,7 +140,7 @@ SESSIONS: dict[Market, Sessions | None] = {one.market: one.sessions for one in C
 
 @lru_cache(maxsize=2**14)
 def class_of(ticker: str) -> AssetClass:
-    """Return the class of a ticker; raises ValueError for a ticker of none."""
+    """Return the class of a ticker; raise ValueError for a ticker of none."""
     for one in CLASSES:
         if one.has_ticker(ticker):
             return one

@@ -80,7 +80,7 @@ def _cut(interval: CoveredInterval, start_ms: int, end_ms: int) -> CoveredInterv
 
 
 def _touched(intervals: Sequence[CoveredInterval], start_ms: int, end_ms: int) -> slice:
-    """Return which of the intervals share a slot with `[start_ms, end_ms)`."""
+    """Return which of the intervals overlap `[start_ms, end_ms)`."""
     first = bisect_right(intervals, start_ms, key=lambda interval: interval.end_ms)
     return slice(first, bisect_left(intervals, end_ms, lo=first, key=lambda interval: interval.start_ms))
 
@@ -165,7 +165,7 @@ def completeness(market: Market, coverage: Sequence[CoveredInterval], visible_un
 
 
 class GapReason(StrEnum):
-    """Why a slot has no bar."""
+    """Why an interval of five minutes has no bar."""
 
     CLOSED = "closed"
     """The market does not trade then: nothing is missing."""
@@ -193,7 +193,7 @@ _REASONS = {
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Missing bars with one reason: `bars` slots of five minutes between `start_ms` and `end_ms`.
+    """Missing bars with one reason: `bars` intervals of five minutes between `start_ms` and `end_ms`.
 
     The market may have been closed now and then in between. `asked_ms` and `error` are those of the coverage.
     """
@@ -216,9 +216,9 @@ def explained_gaps(
 ) -> list[Gap]:
     """Return the gaps within the intervals without stored bars (ascending), with their reasons.
 
-    Every open slot is in exactly one gap, and no closed one is counted. Gaps of one reason between which the
-    market was only closed are one. A slot is published when it can be seen as a whole. With `include_closed`
-    the closed times are gaps of no bars in their place between the others.
+    Every open interval of five minutes is in exactly one gap, and no closed one is counted. Gaps of one
+    reason between which the market was only closed are one. An interval is published when it can be seen as a
+    whole. With `include_closed` the closed times are gaps of no bars in their place between the others.
     """
     border_ms = floor_to_bar(visible_until_ms)
     found: list[Gap] = []

@@ -20,7 +20,7 @@ from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
 
 
 class Restriction(StrEnum):
-    """Something that a plan may restriction for an asset class."""
+    """Something that a plan may lack for an asset class."""
 
     SNAPSHOT = "snapshot"
     """`/v3/snapshot`. The snapshots of single markets are tried, or bars are used."""

@@ -69,7 +69,7 @@ class IntervalState(StrEnum):
     """What is known of an interval of a symbol's bars."""
 
     ASKED = "asked"
-    """Answered: all that the provider has is stored. It has nothing for a slot without a bar."""
+    """Answered: all that the provider has is stored. It has nothing for an interval without a bar."""
     REQUESTED = "wanted"
     """A backfill wants it; not asked yet."""
     FAILED = "failed"

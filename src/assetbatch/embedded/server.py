@@ -141,7 +141,7 @@ class Server(ABC):
             with locks.gate(self.folder / "gate.lock", time.monotonic() + self.leave_seconds):
                 self._leave()
         except OSError as problem:
-            # Either the gate stayed shut, but who holds it is a user who will look; or the folder is gone.
+            # Somebody else holds the gate and will check; or the folder is gone.
             _log.warning("embedded %s: left without looking for other users: %s", self.name, problem)
             self._give_up_share()
             if self._process is not None and not self.folder.exists():

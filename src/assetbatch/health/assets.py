@@ -244,6 +244,6 @@ def _empty_to(stored: StoredAsset, as_of_ms: int) -> int:
     own."""
     if stored.last_bar_ms is not None and stored.last_bar_ms > as_of_ms:
         return as_of_ms
-    slot_ms = floor_to_bar(as_of_ms)
-    asked = [span for span in stored.coverage if span.state is IntervalState.ASKED]
-    return next((max(as_of_ms, s.end_ms) for s in asked if s.start_ms <= slot_ms < s.end_ms), as_of_ms)
+    start_ms = floor_to_bar(as_of_ms)
+    asked = [interval for interval in stored.coverage if interval.state is IntervalState.ASKED]
+    return next((max(as_of_ms, s.end_ms) for s in asked if s.start_ms <= start_ms < s.end_ms), as_of_ms)

@@ -47,7 +47,7 @@ class _Facts(NamedTuple):
 def collect(services: Services) -> Health:
     """Read Redis and PostgreSQL, and return the document.
 
-    A database that cannot be read is a problem in it. Raises RedisError where Redis cannot be read: nothing
+    A database that cannot be read is a problem in it. Raise RedisError where Redis cannot be read: nothing
     else would be true then.
     """
     config = services.config

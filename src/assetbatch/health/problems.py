@@ -145,7 +145,7 @@ def dead_letters(now: Situation) -> Iterator[Problem]:
         shown = ", ".join(f"{letter.id} ({letter.error})" for letter in now.dead)
         yield Problem(
             f"{plural(now.queue.dead, 'dead letter')}, the latest: {shown}",
-            "assetbatch dead list shows them; dead retry or dead drop settles them",
+            "assetbatch dead list shows them; dead retry tries them again, dead drop removes them",
         )
 
 

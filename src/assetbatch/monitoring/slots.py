@@ -52,7 +52,7 @@ class _Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 class SlotApi:
     """Answers requests for `/slot`.
 
-    `slots` opens what takes and settles slots. Its argument says whether the database knows that calls are
+    `slots` opens what takes and completes slots. Its argument says whether the database knows that calls are
     made.
     """
 
@@ -79,14 +79,14 @@ class SlotApi:
 
     def _settle(self, request: Request) -> Document:
         query = dict(parse_qsl(request.query, keep_blank_values=True))
-        settled = msgspec.convert(query, _Settled, strict=False)
+        completed = msgspec.convert(query, _Settled, strict=False)
         with self._slots(True) as slots:
             slot_id = request.path.removeprefix("/slot/")
             try:
-                slots.done(slot_id, call_made=settled.calls_made == 1)
+                slots.done(slot_id, call_made=completed.calls_made == 1)
             except ConfigError as error:
                 return _problem(404, error.message)
-        return _json(200, Done(slot_id, settled.calls_made))
+        return _json(200, Done(slot_id, completed.calls_made))
 
     def _take(self, request: Request) -> Document:
         wanted = _wanted(request)

@@ -160,7 +160,7 @@ class BatchRun:
 
     @property
     def wants_work(self) -> bool:
-        """Whether all work has a call in flight, and calls for more work could go out beside them.
+        """Whether all work has a call in flight, and calls for more work could start in addition.
 
         Not before the provider is known to answer: an outage costs each piece of work an attempt.
         """

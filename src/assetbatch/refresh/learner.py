@@ -69,9 +69,9 @@ class Learner:
         self._saw(asset.asset_type, newest_ms, now_ms, market_open=market_open)
 
     def _saw(self, asset_type: AssetType, newest_ms: int, now_ms: int, *, market_open: bool) -> None:
-        sighting = self._known.saw(asset_type, newest_ms, now_ms, market_open=market_open)
-        if sighting:
-            self._keep(sighting)
+        observation = self._known.saw(asset_type, newest_ms, now_ms, market_open=market_open)
+        if observation:
+            self._keep(observation)
 
     def note_unpublished_day(self, call: BarsCall, answer: BarsAnswer, now_ms: int) -> None:
         """Remember the day before the last midnight as not published yet, if the answer up to that midnight

@@ -1,6 +1,7 @@
 """Ordered faults: what a provider, a gateway or a network does wrong, by name.
 
-A fault is written `name`, `name=value`, or either with `:probability`, such as `status=503:0.1`.
+A fault is written `name`, `name=value`, or either with `:share`, such as `status=503:0.1`. The share of the
+requests that meet it is 0 to 1; without one it is 1.
 """
 
 from __future__ import annotations
@@ -95,20 +96,16 @@ class Fault:
 
 
 def parse_fault(text: str) -> tuple[Fault, float]:
-    """Return the fault and its probability in `name[=value][:probability]`; raise ConfigError."""
-    matched = re.fullmatch(
-        r"(?P<name>[a-z0-9-]+)(=(?P<value>.*?))?(:(?P<chance>0?\.[0-9]+|0|1|1\.0+))?", text
-    )
+    """Return the fault and its share of the requests in `name[=value][:share]`; raise ConfigError."""
+    matched = re.fullmatch(r"(?P<name>[a-z0-9-]+)(=(?P<value>.*?))?(:(?P<share>0?\.[0-9]+|0|1|1\.0+))?", text)
     if matched is None or matched["name"] not in FAULTS:
-        raise ConfigError(
-            f"unknown fault '{text}'", hint=f"name[=value][:probability] with {', '.join(FAULTS)}"
-        )
+        raise ConfigError(f"unknown fault '{text}'", hint=f"name[=value][:share] with {', '.join(FAULTS)}")
     name = matched["name"]
     fault = Fault(name, matched["value"] if matched["value"] is not None else FAULTS[name][0])
     pattern = _VALUES.get(name)
     if pattern and not re.fullmatch(pattern, fault.value):
         raise ConfigError(f"the fault '{text}' has no such value", hint=f"{name}: {FAULTS[name][1]}")
-    return fault, float(matched["chance"] or 1)
+    return fault, float(matched["share"] or 1)
 
 
 _VALUES = {
@@ -146,7 +143,7 @@ class FaultBook:
         """Let the next `times` requests (None: all) whose path contains the text meet the fault.
 
         A fault that cannot be applied to a response (no bars to make zero) waits for one to which it can.
-        With a probability each request draws. The draws are a fixed sequence, the same in every run.
+        With a share each request draws. The draws are a fixed sequence, the same in every run.
         """
         fault, probability = parse_fault(text)
         with self._lock:

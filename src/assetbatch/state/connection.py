@@ -113,7 +113,7 @@ class Repeating(Retry):
     ) -> Any:
         """Run `do`, as the library asks for it; a call inside of `do` is tried once.
 
-        Raises HungError, or what the last try raised.
+        Raise HungError, or what the last try raised.
         """
         if self._gone:
             raise self._gone[0]

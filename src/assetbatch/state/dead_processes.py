@@ -41,7 +41,7 @@ class DeadProcesses:
     def free(self) -> bool:
         """Free what processes hold that are dead for certain; return whether anything was freed.
 
-        Raises RedisError.
+        Raise RedisError.
         """
         options: dict[str, object] = {"now_ms": self._clock() if self._clock else None}
         with redis_errors():

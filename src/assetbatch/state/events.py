@@ -65,7 +65,7 @@ class Events:
         self._unpublished = Script(client, "unpublished")
 
     def publish(self, prices: Sequence[Price]) -> None:
-        """Publish prices whose rows are stored; raises RedisError where Redis cannot be reached."""
+        """Publish prices whose rows are stored; raise RedisError where Redis cannot be reached."""
         for at in range(0, len(prices), EVENTS_AT_ONCE):
             events: list[str] = []
             for price in prices[at : at + EVENTS_AT_ONCE]:
@@ -75,7 +75,7 @@ class Events:
                 self._publish([self._published, self._stream], options=options)
 
     def publish_missed(self, stored: Iterable[StoredAsset]) -> list[Price]:
-        """Publish the stored prices whose moment was never published, and return them; raises RedisError.
+        """Publish the stored prices whose moment was never published, and return them; raise RedisError.
 
         A listener may hear the same price twice: a message whose sender died may have gone out or not.
         """

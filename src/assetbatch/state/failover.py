@@ -1,7 +1,7 @@
-"""Servers that stand in for one another: a master that Sentinel names, the owner of our slot in a cluster.
+"""Servers that stand in for one another: a master that Sentinel names, the owner of our cluster slot.
 
-All our keys lie in one slot, so that one server at a time holds everything. The server may change at any
-moment. A connection asks for it whenever it is opened, and is opened anew when it turns out to be wrong.
+All our keys lie in one cluster slot, so that one server at a time holds everything. The server may change at
+any moment. A connection asks for it whenever it is opened, and is opened anew when it turns out to be wrong.
 
 A master that was replaced may live on and not know it. So a command is sent only to the server that most
 Sentinels named at most `VIEW_SECONDS` ago; in a cluster its own quorum stops a node that is cut off.
@@ -85,7 +85,7 @@ class Patience(Retry):
     def call_with_retry(
         self, do: Callable[[], Any], fail: Callable[..., Any], *args: Any, **options: Any
     ) -> Any:
-        """As the library calls it; raises what the last try raised."""
+        """As the library calls it; raise what the last try raised."""
         if self._gone:
             raise self._gone[0]
         if self._until is not None:
@@ -116,7 +116,7 @@ class _Finder:
     """What is found, in words."""
 
     view_seconds = float("inf")
-    """Maximum age of an answer; a node of a cluster says by itself that it owns the slot no more."""
+    """Maximum age of an answer; a node of a cluster says by itself that it owns the cluster slot no more."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -124,7 +124,7 @@ class _Finder:
         self._asked_at = 0.0
 
     def find(self, *, anew: bool = False) -> Address:
-        """Return the address, by an answer that is young enough, or a new one. Raises ConnectionError."""
+        """Return the address, by an answer that is young enough, or a new one. Raise ConnectionError."""
         with self._turn:
             is_old = monotonic() - self._asked_at > self.view_seconds
             if anew or is_old or self._address is None:
@@ -285,7 +285,7 @@ class _Master(_Finder):
 
 
 class _Owner(_Finder):
-    """The node of a cluster that owns the slot of our keys."""
+    """The node of a cluster that owns the cluster slot of our keys."""
 
     def __init__(self, places: list[Address], key: str, asking: dict[str, Any]) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ class Place:
         self._ask = ask
 
     def keep(self) -> bool:
-        """Return whether this process still has its place; raises RedisError.
+        """Return whether this process still has its place; raise RedisError.
 
         A server that has lost its memory gives the place again, unless others have it by now.
         """
@@ -49,7 +49,7 @@ class Locks:
         self._acquire = Script(client, "acquire_lock")
 
     def held(self, command: str) -> list[int]:
-        """Return when the places that are held of a command end, in ms; raises RedisError."""
+        """Return when the places that are held of a command end, in ms; raise RedisError."""
         now = self._clock() if self._clock else None
         with redis_errors():
             if now is None:
@@ -62,7 +62,7 @@ class Locks:
     def hold(self, command: str, life_seconds: float, holders: int = 1) -> Iterator[Place | None]:
         """Yield a place of this process among at most `holders` for `life_seconds`; None where all are taken.
 
-        Raises RedisError when Redis cannot be asked. A place that cannot be given back ends by itself.
+        Raise RedisError when Redis cannot be asked. A place that cannot be given back ends by itself.
         """
         key = self._keys.lock(command)
         token, life_ms = new_id(), round(life_seconds * 1000)

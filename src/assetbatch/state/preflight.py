@@ -16,7 +16,7 @@ def preflight_errors(client: RedisClient, *commands: Command) -> list[RedisError
     """Return for each command the error that it would raise (no right, no memory, no writes at all), or None.
 
     The commands are queued in a transaction that is discarded: Redis denies what it would deny, and runs
-    nothing. Raises RedisError where it cannot be asked, or takes no transactions.
+    nothing. Raise RedisError where it cannot be asked, or takes no transactions.
     """
     with redis_errors():
         pool = client.connection_pool

@@ -43,7 +43,7 @@ class Script:
     ) -> Any:
         """Run the script with the options, if there are any, before the other arguments.
 
-        Raises what the library raises, with the name of the script.
+        Raise what the library raises, with the name of the script.
         """
         head = [] if options is None else [packed(options)]
         try:

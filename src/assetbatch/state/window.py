@@ -209,7 +209,7 @@ class Window:
 
         Nobody calls for one window and the longest a call may take, since calls may be missing in the log.
         Only where the database has never seen a call, and no server a log of this key, nothing can be missing
-        and nobody waits. Raises what `first_call` raises.
+        and nobody waits. Raise what `first_call` raises.
         """
         if not self._first_call(lambda: self._trust(is_first=True)):
             self._trust(is_first=False)

@@ -42,7 +42,7 @@ def carry_out(
 ) -> CarriedOut:
     """Add what the plan adds, apply the migrations, add partitions, enter rows and keep the names.
 
-    Raises SchemaRefusedError, before anything is changed, if the plan refuses; DatabaseError if a row is not
+    Raise SchemaRefusedError, before anything is changed, if the plan refuses; DatabaseError if a row is not
     there afterwards; psycopg.Error for everything else.
     """
     refuse(found)

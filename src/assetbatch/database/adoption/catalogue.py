@@ -174,20 +174,20 @@ class RowFacts(msgspec.Struct, frozen=True, kw_only=True):
     samples: Mapping[str, tuple[str, ...]] = {}
     """Some values of further key columns: `bars.timeframe`."""
     zones: Mapping[str, ZoneFacts] = {}
-    """Of naive columns: `bars.ts`, by our names."""
+    """By column without time zone: what is known of its zone. The key is our name, such as `bars.ts`."""
     symbols_there: frozenset[str] = frozenset()
     similar: Mapping[str, str] = {}
-    """Of configured symbols that are not there: one that differs in nothing but case and separators."""
+    """By configured symbol that is not there: one that differs in nothing but case and separators."""
     provider_codes: tuple[str, ...] = ()
     bad_constants: Mapping[str, str] = {}
-    """What PostgreSQL says of constants that their columns do not take: `bars.source`."""
+    """By column that does not take its constant, such as `bars.source`: what PostgreSQL says."""
     refused_states: frozenset[str] = frozenset()
-    """Of all words that were asked, those that a CHECK of the column refuses."""
+    """The words, of all that were asked, that a CHECK of the column refuses."""
     bad_json: bool = False
     instruments: frozenset[str] = frozenset()
-    """Of the references `symbol` and `polygon_ticker`, those that rows of bars equal."""
+    """The references, of `symbol` and `polygon_ticker`, that rows of bars equal."""
     trials: Mapping[str, Trial] = {}
-    """Of `symbols` and `providers`."""
+    """By table, `symbols` or `providers`: what became of an INSERT."""
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):

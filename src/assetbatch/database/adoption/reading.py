@@ -56,7 +56,7 @@ def read_catalogue(
     """Return what a plan is made of, in the open transaction.
 
     With `tries` the rows that `init` would insert are inserted and undone, to learn what the table says. With
-    `is_plain` names get no character beyond ASCII. Raises psycopg.Error.
+    `is_plain` names get no character beyond ASCII. Raise psycopg.Error.
     """
     structure = _structure(connection, mappings, is_plain=is_plain)
     return msgspec.structs.replace(

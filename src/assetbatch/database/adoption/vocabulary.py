@@ -164,7 +164,7 @@ EXPECTED: Mapping[str, Mapping[str, Wanted]] = {
         ),
     },
 }
-"""The columns of the tables but the ids of symbols and providers, which follow from keys and references."""
+"""By table: its columns, without the ids of symbols and providers, which follow from keys and references."""
 
 CLOSES = frozenset(
     {

@@ -198,11 +198,11 @@ def bars_findings(
 
 def _known_to(coverage: Sequence[CoveredInterval], start_ms: int) -> int:
     """Return the end of the ASKED interval around a moment, or the moment itself."""
-    return next((span.end_ms for span in coverage if _is_asked_at(span, start_ms)), start_ms)
+    return next((one.end_ms for one in coverage if _is_asked_at(one, start_ms)), start_ms)
 
 
-def _is_asked_at(span: CoveredInterval, at_ms: int) -> bool:
-    return span.state is IntervalState.ASKED and span.start_ms <= at_ms < span.end_ms
+def _is_asked_at(interval: CoveredInterval, at_ms: int) -> bool:
+    return interval.state is IntervalState.ASKED and interval.start_ms <= at_ms < interval.end_ms
 
 
 def _why_pages_end(call: BarsCall, before: Page | None, page: Page) -> str | None:
@@ -402,11 +402,11 @@ def _with_the_rest_asked(
 ) -> list[CoveredInterval]:
     coverage = []
     at_ms = start_ms
-    for span in failed:
-        if at_ms < span.start_ms:
-            coverage.append(CoveredInterval(at_ms, span.start_ms, IntervalState.ASKED, now_ms))
-        coverage.append(span)
-        at_ms = span.end_ms
+    for interval in failed:
+        if at_ms < interval.start_ms:
+            coverage.append(CoveredInterval(at_ms, interval.start_ms, IntervalState.ASKED, now_ms))
+        coverage.append(interval)
+        at_ms = interval.end_ms
     if at_ms < end_ms:
         coverage.append(CoveredInterval(at_ms, end_ms, IntervalState.ASKED, now_ms))
     return coverage
