@@ -215,7 +215,11 @@ class QueueRun:
         worked = [done for done in report.results if done.status is not Status.DEFERRED]
         stored = self._stored
         self._result.assets += [asset_report(done, stored[done.work.asset.symbol]) for done in worked]
-        refreshed = {done.work.asset.symbol for done in worked if done.work.kind is WorkKind.PRICE}
+        refreshed = {
+            done.work.asset.symbol
+            for done in worked
+            if done.work.kind is WorkKind.PRICE and done.status is not Status.FRESH
+        }
         of_refreshed = {symbol: stored[symbol] for symbol in stored if symbol in refreshed}
         enqueue_bars(self._services, self._result, self._known, of_refreshed)
 

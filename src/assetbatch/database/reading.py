@@ -12,11 +12,11 @@ from assetbatch.database.session import Connection
 from assetbatch.database.text import storable
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.numbers import positive
-from assetbatch.domain.status import Status
+from assetbatch.domain.status import OPEN, Status
 
 BARS_OF_A_DAY = 288
 
-_STATUSES = {status.value: status for status in Status}
+_STATUSES = {status.value: status for status in Status if status not in OPEN}
 
 
 def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsset]:

@@ -173,6 +173,13 @@ def _plain(status: HTTPStatus, headers: Mapping[str, str] = MappingProxyType({})
     return Document(status, "text/plain; charset=utf-8", body, headers)
 
 
+def _ipv4(host: str, port: int) -> str:
+    """Return the first IPv4 address of a host. `localhost` may stand for ::1 first, where no client of
+    127.0.0.1 would reach the server. Raise OSError."""
+    ((*_, address), *_) = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
+    return str(address[0])
+
+
 class Server(TcpWSGIServer):
     """Serves an application until `stop`. waitress reads and writes; only a whole request takes a thread."""
 
@@ -184,7 +191,7 @@ class Server(TcpWSGIServer):
         super().__init__(
             application,
             self._sockets,
-            host=host,
+            host=host if ":" in host else _ipv4(host, port),
             port=port,
             threads=THREADS,
             connection_limit=CONNECTIONS,
@@ -226,7 +233,10 @@ class Server(TcpWSGIServer):
         """Finish the answers under way, for at most `STOP_SECONDS`, end `run` and close all connections."""
         if self._stopping:
             return
+        until = time.monotonic() + STOP_SECONDS
         self.task_dispatcher.shutdown(timeout=STOP_SECONDS)
+        while any(one.total_outbufs_len for one in self.connections()) and time.monotonic() < until:
+            time.sleep(0.02)  # the loop sends what was answered
         self._stopping = True
         self.pull_trigger()
         self._ended.wait(STOP_SECONDS)  # else it would look at sockets that are closed

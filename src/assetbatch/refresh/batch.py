@@ -425,7 +425,7 @@ def _rejected(result: Result, rejection: Rejection, stored: Collection[str]) -> 
     """Return the result of a symbol that the database has refused, wholly or in part. Another call would
     bring the same."""
     concerned = rejection.price if result.work.kind is _PRICE and not result.bars else rejection.failed
-    if not concerned:
+    if not concerned or result.status is Status.FRESH:  # nothing of it was written
         return result
     symbol = result.work.asset.symbol
     is_held = rejection.cause is RejectionCause.LOCKED

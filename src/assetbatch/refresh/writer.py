@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetbatch.deadline import Deadline, monotonic
 from assetbatch.domain.models import Changes, Saved
+from assetbatch.domain.status import Status
 from assetbatch.errors import DatabaseError, RedisError
 from assetbatch.refresh.batch import BACKPRESSURE_FACTOR, Batch, WorkOwner, symbols_held
 from assetbatch.refresh.interpretation import Result
@@ -165,7 +166,9 @@ class Writer:
         try:
             written = write()
         except DatabaseError as error:
-            self._owner.on_store_failed(results, error.message)
+            fresh = [result for result in results if result.status is Status.FRESH]
+            self._owner.on_stored(fresh)  # nothing of them was to be written
+            self._owner.on_store_failed([result for result in results if result not in fresh], error.message)
             raise
         self._held_symbols |= symbols_held(written.saved)
         after = self._batch.saved(results, written.saved)
