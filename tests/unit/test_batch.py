@@ -567,6 +567,10 @@ class TestWhatTheDatabaseRefuses:
         assert (after.status is Status.FAILED) is concerned
         assert concerned or after is result
 
+    def test_leaves_alone_what_was_fresh(self) -> None:
+        fresh = Result(work=BTC, status=Status.FRESH)
+        assert self.refused(fresh, Rejection(error="no", price=True)) is fresh
+
     def test_of_one_asset_costs_no_other(self) -> None:
         state = batch(BTC, ETH)
         state.apply(BOTH, Findings(results=[success(BTC), success(ETH)]))

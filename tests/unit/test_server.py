@@ -180,6 +180,20 @@ class TestBounds:
         assert "a request failed" in caplog.text
 
 
+def test_a_name_stands_for_its_ipv4_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's /etc/hosts has `::1 localhost`, and clients ask 127.0.0.1."""
+    find = socket.getaddrinfo
+
+    def ipv6_first(host: str | None, port: int, family: int = 0, *rest: int) -> list[object]:
+        six = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0))]
+        named = host == "localhost"
+        return [*(six if named and family != socket.AF_INET else []), *find(host, port, family, *rest)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", ipv6_first)
+    with serve({"/": Cached(lambda: PAGE, 5)}, "localhost") as server:
+        assert ask(server, "GET", "/")[0] == 200
+
+
 class TestCaching:
     def test_however_many_ask_it_is_made_once(self) -> None:
         made = []
@@ -264,6 +278,21 @@ class TestStopping:
             server.stop()
             asking.join(5)
         assert answers[0].endswith(PAGE.body)
+
+    def test_sends_what_a_slow_reader_has_not_taken_yet(self) -> None:
+        large = Document(200, "text/plain", b"x" * 8_000_000)
+        with (
+            serve({"/": Cached(lambda: large, 5)}) as server,
+            socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection,
+        ):
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            received = len(connection.recv(100))
+            stopping = threading.Thread(target=server.stop)
+            stopping.start()
+            while some := connection.recv(65536):
+                received += len(some)
+            stopping.join(5)
+        assert received > len(large.body)
 
     def test_is_bounded_where_an_answer_hangs(self) -> None:
         asked, release = threading.Event(), threading.Event()

@@ -120,6 +120,15 @@ class TestFlushing:
             written.writer.flush()
         assert (written.others.failed, written.others.done) == (["BTCUSD: the disk is full"], [])
 
+    def test_finishes_what_was_fresh_also_where_the_database_fails(self, written: Written) -> None:
+        written.others.error = DatabaseError("the disk is full")
+        written.bring(BTC)
+        written.batch.apply(BOTH, Findings(results=[Result(work=ETH, status=Status.FRESH)]))
+        with pytest.raises(DatabaseError):
+            written.writer.flush()
+        assert written.others.failed == ["BTCUSD: the disk is full"]
+        assert written.others.done == [("ETHUSD", Status.FRESH)]
+
     def test_stores_what_cannot_be_published(self, written: Written) -> None:
         written.others.redis_error = RedisError("gone")
         written.bring(BTC)
