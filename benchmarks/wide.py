@@ -287,8 +287,8 @@ def make_due(database_url: str) -> None:
     """Lets an hour pass for every sync status."""
     with psycopg.connect(database_url) as connection:
         connection.execute(
-            "UPDATE data_sources.data_sync_status SET last_sync_timestamp = now() - interval '1 hour',"
-            " updated_at = now() - interval '1 hour'"
+            "UPDATE data_sources.assetbatch_sync SET last_success_at = now() - interval '1 hour',"
+            " status_at = now() - interval '1 hour'"
         )
 
 
