@@ -99,7 +99,7 @@ def test_while_waiting_for_a_slot_it_ends_at_once(
     running.until("waiting")
     ended, seconds, _ = running.stop(number)
     assert ended == code
-    assert seconds < 2
+    assert seconds < 10  # its slot is free after 30
     unharmed(world, waiting=2)
 
 
