@@ -40,7 +40,7 @@ ROWS = {
         "JOIN trading.symbols s ON s.id = c.symbol_id ORDER BY 1, 2"
     ),
     "bars": (
-        "SELECT s.symbol, count(*), sum(o.close)::text FROM market_data.ohlcv_5m o "
+        "SELECT s.symbol, count(*), sum(o.close::numeric)::text FROM market_data.ohlcv_5m o "
         "JOIN trading.symbols s ON s.id = o.symbol_id GROUP BY 1 ORDER BY 1"
     ),
 }
