@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -60,6 +60,15 @@ CODES = (
 )
 
 
+class RunCommand(Protocol):
+    """What a run command does, below `commands/`."""
+
+    def __call__(
+        self, services: Services, deadline: Deadline, progress: Progress, *, dry_run: bool
+    ) -> CycleResult:
+        """Run once, or say what would be done."""
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     for name, command, example in (
@@ -85,9 +94,7 @@ def run_priority(
         json,
         dry_run,
         lambda config: max_seconds or float(config.batch.max_cycle_seconds),
-        lambda services, deadline, progress: command.run_priority(
-            services, deadline, progress, dry_run=dry_run
-        ),
+        command.run_priority,
     )
 
 
@@ -102,7 +109,7 @@ def run_queue(
         json,
         dry_run,
         lambda _config: max_seconds or QUEUE_SECONDS,
-        lambda services, deadline, progress: command.run_queue(services, deadline, progress, dry_run=dry_run),
+        command.run_queue,
     )
 
 
@@ -117,9 +124,7 @@ def enqueue_secondary(
         json,
         dry_run,
         lambda config: max_seconds or float(config.batch.max_cycle_seconds),
-        lambda services, deadline, progress: command.enqueue_secondary(
-            services, deadline, progress, dry_run=dry_run
-        ),
+        command.enqueue_secondary,
     )
 
 
@@ -128,7 +133,7 @@ def _cycle(
     json: bool,
     dry_run: bool,
     seconds: Callable[[Config], float],
-    run: Callable[[Services, Deadline, Progress], CycleResult],
+    run: RunCommand,
 ) -> None:
     from assetbatch.deadline import Deadline
     from assetbatch.views.terminal.summary import summary
@@ -161,7 +166,7 @@ def _run(
     options: Options,
     config: Config,
     deadline: Deadline,
-    run: Callable[[Services, Deadline, Progress], CycleResult],
+    run: RunCommand,
     ping: Ping,
     dry_run: bool,
 ) -> CycleResult:
@@ -169,7 +174,7 @@ def _run(
     with services_for(options, config, deadline) as services:
         try:
             with _progress(ping) as progress:
-                return run(services, deadline, progress)
+                return run(services, deadline, progress, dry_run=dry_run)
         except RedisError:
             redis_down = True
             raise
