@@ -149,6 +149,9 @@ def connect(url: Secret, prefix: str = "", waiting: Waiting = Waiting()) -> Redi
     The client connects on first use. It asks again for a lost reply: at most twice, in a group as `waiting`
     says; every script may be repeated. It does not wait again for a server that once took too long.
     """
+    # Loaded before an error: an import fails where no descriptor is free, or an upgrade replaces files.
+    import assetbatch.state.failures  # noqa: F401
+
     options: dict[str, Any] = {
         "decode_responses": True,
         "socket_timeout": waiting.answer_seconds,
@@ -180,6 +183,6 @@ def redis_errors() -> Iterator[None]:
     try:
         yield
     except redis.exceptions.RedisError as error:
-        from assetbatch.state.failures import translated  # a start without trouble loads none of it
+        from assetbatch.state.failures import translated  # it imports this module; loaded by `connect`
 
         raise translated(error) from None
