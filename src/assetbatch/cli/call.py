@@ -62,7 +62,7 @@ def call(
     What the command leaves running is ended with it.
     """
     from assetbatch.deadline import Deadline
-    from assetbatch.domain.reasons import WAITS_FOR
+    from assetbatch.domain.endings import WAITS_FOR
     from assetbatch.slots.slots import Slot
 
     with reported(context) as options:

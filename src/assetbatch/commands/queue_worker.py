@@ -19,12 +19,12 @@ from assetbatch.commands.common import (
 from assetbatch.commands.result import judge, lease_seconds
 from assetbatch.deadline import Deadline
 from assetbatch.domain.calls import shares_calls
+from assetbatch.domain.endings import ending_in_words
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import listed
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import SNAPSHOT_TICKERS, StoredAsset
 from assetbatch.domain.queueing import Denied, Empty, Failure, FailureOutcome, Fault
-from assetbatch.domain.reasons import ending_in_words
 from assetbatch.domain.records import EndReason, Started
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import Status

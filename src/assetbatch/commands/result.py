@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from assetbatch.deadline import LAST_RESORT_SECONDS, Deadline, monotonic
+from assetbatch.domain.endings import TOO_MANY_CALLS
 from assetbatch.domain.metrics import CallMade, measure
-from assetbatch.domain.reasons import TOO_MANY_CALLS
 from assetbatch.domain.records import Command, CycleOutcome, CycleRecord
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import Status

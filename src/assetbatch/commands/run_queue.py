@@ -13,7 +13,7 @@ from assetbatch.commands.result import (
     skipped,
 )
 from assetbatch.deadline import Deadline
-from assetbatch.domain.reasons import ending_in_words
+from assetbatch.domain.endings import ending_in_words
 from assetbatch.domain.records import Command, EndReason
 from assetbatch.domain.results import CycleResult
 from assetbatch.refresh.progress import Progress

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from assetbatch.deadline import monotonic
+from assetbatch.domain.endings import WAITS_FOR
 from assetbatch.domain.formatting import format_duration
 from assetbatch.domain.queueing import CallKind, Denied
-from assetbatch.domain.reasons import WAITS_FOR
 from assetbatch.refresh.call_time import CallTime
 from assetbatch.refresh.reporter import Reporter
 from assetbatch.state.process_id import new_id

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Mapping
 
 from assetbatch.domain.due import Verdict
+from assetbatch.domain.endings import WAITS_FOR
 from assetbatch.domain.entitlements import KnownRestriction, restriction_in_words
 from assetbatch.domain.formatting import format_duration, plural
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.queueing import Denied
-from assetbatch.domain.reasons import WAITS_FOR
 from assetbatch.domain.work import Work
 from assetbatch.refresh.progress import Progress
 from assetbatch.state.history import History
