@@ -31,8 +31,11 @@ SHARE_FOR_PRICES = 2
 
 
 class SymbolBackfill(msgspec.Struct, frozen=True, kw_only=True):
-    """One symbol of a backfill: the pages (of `PAGE_DAYS` New York days) to ask for, the share of the wanted
-    time that is there or known to be empty, and the moment before which the plan shows nothing."""
+    """One symbol of a backfill.
+
+    `pages` are to be asked for, each of at most `PAGE_DAYS` New York days. `complete` is the share of the
+    wanted time that is stored or known to be empty. Before `too_old_before_ms` the plan shows nothing.
+    """
 
     symbol: str
     pages: list[tuple[date, date]]

@@ -105,7 +105,7 @@ def _custom(kind: type) -> dict[str, Any]:
         return {"type": "string", "pattern": f"^(embedded$|({schemes})://)", "description": kind.expected}
     if issubclass(kind, HttpUrl):
         return {**address, "description": kind.expected}
-    raise NotImplementedError(kind)
+    raise NotImplementedError(kind)  # how a hook of msgspec says that it does not know a type
 
 
 def _table(name: str) -> dict[str, Any]:

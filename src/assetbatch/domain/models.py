@@ -108,9 +108,9 @@ class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     """What the database knows of a registered symbol; None where there is nothing yet.
 
     `as_of_ms` is the moment of the stored price, which others may have written; `fetched_to_ms` that of the
-    newest price that came. `last_sync_ms` is the last success, `status_at_ms` when `sync_status` was last
-    written (failures too), `platform_status` the word in the platform's own row,
-    `last_bar_ms` the start of the newest stored bar, `coverage` the coverage of its bars, ascending.
+    newest price that came. `last_sync_ms` is the last success. `sync_status` was last written at
+    `status_at_ms`, failures too. `platform_status` is the word in the platform's own row. `last_bar_ms` is
+    the start of the newest stored bar. `coverage` has the covered intervals of its bars, ascending.
     """
 
     symbol: str

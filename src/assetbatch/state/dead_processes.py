@@ -1,7 +1,8 @@
 """Free what dead processes of this machine hold, instead of waiting until it ends by itself.
 
-A process that was killed holds a slot of the window for as long as its call might have taken, its ticket, its
-place in the lock of a command, and its leases. A process that is denied one of these looks for dead holders.
+A process that was killed still holds its slot of the window, its ticket, its place in the lock of a command,
+and its leases. It holds the slot for as long as its call might have taken. A process that is denied one of
+these looks for dead holders.
 """
 
 from __future__ import annotations
