@@ -25,6 +25,7 @@ COMMANDS = {
     "status": "status",
     "holes": "backfill",
     "backfill": "backfill",
+    "queue": "queue",
     "dead": "dead",
     "init": "init",
     "doctor": "doctor",

@@ -9,12 +9,16 @@ from typing import Annotated
 import typer
 
 from assetbatch.cli.context import load_config, print_json, print_rich, print_text, reported, services_for
+from assetbatch.domain.assets import AssetPriority
 from assetbatch.errors import ConfigError
 
 SECONDS = 60.0
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DAY_FORMATS = ["%Y-%m-%d"]
+
+ASKED_ABOVE = 100
+"""Number of new calls above which a person on a terminal is asked."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,9 +32,10 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "backfill",
         epilog="Examples: assetbatch backfill XAUUSD --from 2024-11-01  |  "
-        "assetbatch backfill EURUSD BTCUSD --from 2025-01-01 --to 2025-06-30 --dry-run\n\n"
-        "Exit codes: 0 queued, or nothing is missing; 2 usage or configuration; "
-        "3 Redis or PostgreSQL cannot be reached.",
+        "assetbatch backfill EURUSD BTCUSD --from 2025-01-01 --to 2025-06-30 --dry-run  |  "
+        "assetbatch backfill --class HIGH --from 2025-01-01  |  assetbatch backfill --all --cancel\n\n"
+        "Exit codes: 0 queued, taken back, or nothing is missing; 1 the question was answered with no; "
+        "2 usage or configuration; 3 Redis or PostgreSQL cannot be reached.",
     )(backfill)
 
 
@@ -74,8 +79,12 @@ def holes(
 
 def backfill(
     context: typer.Context,
-    symbols: Annotated[list[str], typer.Argument(help="Configured symbols.")],
-    since: Annotated[datetime, typer.Option("--from", formats=DAY_FORMATS, help="The first New York day.")],
+    symbols: Annotated[
+        list[str] | None, typer.Argument(help="Configured symbols; else --all or --class.")
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option("--from", formats=DAY_FORMATS, help="The first New York day.")
+    ] = None,
     until: Annotated[
         datetime | None,
         typer.Option(
@@ -84,32 +93,86 @@ def backfill(
             help="The last New York day. Without it: the newest day that can be seen.",
         ),
     ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every asset that keeps bars.")] = False,
+    classes: Annotated[
+        list[AssetPriority] | None,
+        typer.Option("--class", case_sensitive=False, help="Every asset of this class. Repeatable."),
+    ] = None,
+    cancel: Annotated[
+        bool,
+        typer.Option("--cancel", help="Take it back: ask for nothing of the past that is still missing."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the pages and the forecast; queue nothing.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help=f"Do not ask on a terminal, also above {ASKED_ABOVE} calls.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Queue the fewest calls that bring the missing 5-minute bars of the past.
 
     It may be repeated and interrupted at any time: no bar is fetched twice. run-queue works the pages with
-    the calls that prices leave free. The same command again shows the progress.
+    the calls that prices leave free. The same command again shows the progress, and --cancel takes it back.
     """
+    from assetbatch.commands.backfill import BackfillReport, take_back
     from assetbatch.commands.backfill import backfill as queue_pages
     from assetbatch.deadline import Deadline
 
-    first, last = since.date(), until.date() if until else None
     with reported(context) as options:
-        _check_days(first, last)
-        config = load_config(options)
-        with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
-            last = last if last and last < date.today() else None  # noqa: DTZ011 - a deadline, not a moment
-            report = queue_pages(services, list(dict.fromkeys(symbols)), first, last, dry_run=dry_run)
+        if sum([bool(symbols), everything, bool(classes)]) != 1:
+            raise ConfigError("say which assets", hint="name symbols, or --class, or --all (one of them)")
+        if cancel and (since or until):
+            raise ConfigError(
+                "--cancel takes back all that is missing of the past", hint="leave out --from and --to"
+            )
+        named, config = list(dict.fromkeys(symbols or ())), load_config(options)
         from assetbatch.views.terminal import backfill as view
 
+        if cancel:
+            with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
+                done = take_back(services, named, dry_run=dry_run, classes=classes or ())
+            if json:
+                print_json(view.taken_back_document(done))
+            else:
+                print_text("\n".join(view.taken_back_lines(done, dry_run=dry_run)))
+            return
+        first, last = _days(since, until)
+
+        def run(*, dry_run: bool) -> BackfillReport:
+            with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
+                return queue_pages(services, named, first, last, dry_run=dry_run, classes=classes or ())
+
+        may_ask = not (dry_run or yes or json) and _is_answered()
+        report = run(dry_run=dry_run or may_ask)
         if json:
             print_json(view.backfill_document(report))
-        else:
-            print_text("\n".join(view.backfill_lines(report, dry_run=dry_run)))
+            return
+        print_text("\n".join(view.plan_lines(report)))
+        if may_ask:
+            if report.new_calls > ASKED_ABOVE and not typer.confirm(
+                f"Queue {report.new_calls:,} calls?", err=True
+            ):
+                print_text("nothing was queued")
+                raise typer.Exit(1)
+            report = run(dry_run=False)
+        print_text("\n".join(view.queued_lines(report, dry_run=dry_run)))
+
+
+def _is_answered() -> bool:
+    """Return whether somebody can answer a question."""
+    streams = (sys.stdin, sys.stderr)
+    return all(stream is not None and stream.isatty() for stream in streams)
+
+
+def _days(since: datetime | None, until: datetime | None) -> tuple[date, date | None]:
+    """Return the first and the last day that are wanted. Raise ConfigError."""
+    if since is None:
+        raise ConfigError("--from is missing", hint="write the first day, such as 2024-11-01")
+    first, last = since.date(), until.date() if until else None
+    _check_days(first, last)
+    today = date.today()  # noqa: DTZ011 - a deadline, not a moment
+    return first, last if last and last < today else None
 
 
 def _check_days(first: date, last: date | None) -> None:
