@@ -85,7 +85,7 @@ class TestRecord:
             (FAILED, NOT_WANTED, NOT_WANTED),
             (REJECTED, NOT_WANTED, NOT_WANTED),
             (ASKED, NOT_WANTED, ASKED),
-            (NOT_IN_PLAN, NOT_WANTED, NOT_IN_PLAN),
+            (NOT_IN_PLAN, NOT_WANTED, NOT_WANTED),
             (NOT_WANTED, REQUESTED, REQUESTED),
             (NOT_WANTED, ASKED, ASKED),
             (NOT_WANTED, NOT_IN_PLAN, NOT_IN_PLAN),
@@ -152,7 +152,6 @@ class TestRecord:
                     REQUESTED: (FAILED, REJECTED),
                     FAILED: (NOT_WANTED,),
                     REJECTED: (NOT_WANTED,),
-                    NOT_WANTED: (NOT_IN_PLAN,),
                 }
                 if there is ASKED or there in stays.get(new.state, ()):
                     continue
@@ -353,6 +352,7 @@ class TestHoles:
             REQUESTED: GapReason.NOT_ASKED,
             FAILED: GapReason.FAILED,
             NOT_IN_PLAN: GapReason.NOT_IN_PLAN,
+            NOT_WANTED: GapReason.NOT_WANTED,
             REJECTED: GapReason.REJECTED,
         }
         expected: dict[int, tuple[GapReason, str | None]] = {}
@@ -429,7 +429,7 @@ class TestCompleteness:
         rows = slots(known)
         first = known[0].start_ms if known else 0
         states = [rows.get(at, (REQUESTED, None))[0] for at in range(first, horizon * BAR_MS, BAR_MS)]
-        total = sum(state is not NOT_IN_PLAN for state in states)
+        total = sum(state not in (NOT_IN_PLAN, NOT_WANTED) for state in states)
         expected = states.count(ASKED) / total if known and total else None
         assert completeness(Market.CRYPTO, known, horizon * BAR_MS) == expected
 

@@ -37,7 +37,7 @@ _STAYS = {
     IntervalState.NOT_IN_PLAN: frozenset({IntervalState.ASKED}),
     IntervalState.REJECTED: frozenset({IntervalState.ASKED, IntervalState.NOT_WANTED}),
     IntervalState.REQUESTED: frozenset({IntervalState.ASKED, IntervalState.FAILED, IntervalState.REJECTED}),
-    IntervalState.NOT_WANTED: frozenset({IntervalState.ASKED, IntervalState.NOT_IN_PLAN}),
+    IntervalState.NOT_WANTED: frozenset({IntervalState.ASKED}),
 }
 """What each state does not replace."""
 
