@@ -180,7 +180,7 @@ def _facts(health: Health, plain: bool) -> Table:
             words = f"started {_clock(job.last_started)}, {job.last_result}, next {_clock(job.next_run)}"
             if job.skipped:
                 words += f", {plural(job.skipped, 'start')} skipped"
-        table.add_row(job.id.label, words)
+        table.add_row(job.id, words)
     return table
 
 
@@ -228,7 +228,7 @@ def _cycles(health: Health) -> Table:
         words = [f"{cycle[name]} {name}" for name in ("refreshed", "failed", "fresh") if cycle[name]]
         words.append(plural(cycle["calls"], "call"))
         table.add_row(
-            cycle["command"].label,
+            cycle["command"],
             format_duration(round(cycle["age_seconds"] * 1000)),
             f"{cycle['duration_ms'] / 1000:.1f} s",
             Text(cycle["result"], style=COLOURS.get(cycle["result"], "red")),

@@ -288,7 +288,7 @@ def _calls(health: Health) -> str:
         if job.last_started:
             said = f"started {_moment(job.last_started)}, {job.last_result}, next {_moment(job.next_run)}"
             said += f", {plural(job.skipped, 'start')} skipped" if job.skipped else ""
-        rows.append((job.id.label, escape(said)))
+        rows.append((job.id, escape(said)))
     return f"<dl>{''.join(f'<dt>{name}</dt><dd>{text}</dd>' for name, text in rows)}</dl>"
 
 
@@ -334,7 +334,7 @@ def _cycles(health: Health) -> str:
         tone = _TONES.get(cycle["result"], "bad")
         done = ", ".join(f"{cycle[name]} {name}" for name in ("refreshed", "failed", "fresh") if cycle[name])
         rows.append(
-            f'<tr><th scope="row">{escape(cycle["command"].label)}</th>'
+            f'<tr><th scope="row">{escape(cycle["command"])}</th>'
             f'<td class="number">{_seconds(cycle["age_seconds"])} ago</td>'
             f'<td class="number">{_milliseconds(cycle["duration_ms"])}</td>'
             f'<td><span class="{tone}">{escape(cycle["result"])}</span></td>'
