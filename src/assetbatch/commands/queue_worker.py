@@ -72,6 +72,8 @@ def work_queue(
         run.run()
     judge(result, deadline)
     result.queue_size = services.queue.state().size
+    if result.queue_size:
+        result.start_again_seconds = round(run.again_ms / 1000)
     if not deadline.stopped:  # a call that was cut short says nothing of the provider
         raise_if_down(result, run.reports)
 
@@ -102,6 +104,8 @@ class QueueRun:
         self._stored: dict[str, StoredAsset] = {}
         self.reports: list[BatchReport] = []
         """What each batch has done."""
+        self.again_ms = 0
+        """After which time another run can go on with what is left."""
 
     def run(self) -> None:
         """Work until the queue is empty, the time is over, no call is free, or the provider is down."""
@@ -111,7 +115,7 @@ class QueueRun:
             while lease := self._take_with_slot():
                 reason = self._reason_to_end(self._work(lease))
                 if reason:
-                    self._end(reason)
+                    self._end(reason, again_ms=self._pause_ms(reason))
                     break
             if self._deadline.stopped:
                 self._end(EndReason.STOPPED)
@@ -139,7 +143,8 @@ class QueueRun:
             if isinstance(taken, Lease):
                 return taken
             if isinstance(taken, Empty):
-                self._end(EndReason.EMPTY)
+                retry_at_ms = taken.retry_at_ms or 0
+                self._end(EndReason.EMPTY, again_ms=max(0, retry_at_ms - self._services.now_ms()))
                 break
             is_first, has_ticket = not has_ticket, True
             if taken.wait_ms / 1000 > self._engine.time.left:
@@ -223,8 +228,16 @@ class QueueRun:
         of_refreshed = {symbol: stored[symbol] for symbol in stored if symbol in refreshed}
         enqueue_bars(self._services, self._result, self._known, of_refreshed)
 
-    def _end(self, reason: EndReason, denied: Denied | None = None) -> None:
+    def _end(self, reason: EndReason, denied: Denied | None = None, again_ms: int = 0) -> None:
         self._result.ended_because = ending_in_words(reason, denied)
+        self.again_ms = denied.wait_ms if denied else again_ms
+
+    def _pause_ms(self, reason: EndReason) -> int:
+        """Return how long another run would have to wait after this ending."""
+        if reason is EndReason.PROVIDER_DOWN:
+            return self._services.queue.retry.delay_ms
+        window = self._services.window.state()
+        return max(0, window.next_slot_ms - window.now_ms)
 
     def _reason_to_end(self, report: BatchReport) -> EndReason | None:
         """Return why the run ends after this batch, or None if it goes on."""

@@ -55,6 +55,8 @@ class CycleResult(msgspec.Struct, kw_only=True):
     queue_size: int | None = None
     ended_because: str | None = None
     """Why a run of the queue ended, for people."""
+    start_again_seconds: int | None = None
+    """After how many seconds another run of the queue can go on; None if nothing is left in the queue."""
     error: str | None = None
     too_many_calls: bool = False
     """The provider refused a call with 429: the window is full for everybody."""

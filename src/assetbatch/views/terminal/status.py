@@ -66,11 +66,10 @@ def render(
 
 
 def _headline(health: Health) -> Text:
-    fresh = sum(asset.state.is_well for asset in health.assets)
     text = Text()
     text.append(health.status, style=f"bold {COLOURS[health.status]}")
     if not health.database_error:
-        text.append(f"  {fresh} of {plural(len(health.assets), 'asset')} fresh")
+        text.append(f"  {facts.fresh(health.assets)}")
     text.append(f"  {_minute(health.checked_at)}", style="dim")
     if health.plan["simulated"]:
         text.append("  (sandbox: simulated prices)", style="dim")

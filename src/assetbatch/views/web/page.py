@@ -126,7 +126,7 @@ def _resource(name: str) -> str:
 
 
 def _fresh(assets: Sequence[AssetHealth]) -> str:
-    return f"{sum(asset.state.is_well for asset in assets)} of {plural(len(assets), 'asset')} fresh"
+    return facts.fresh(assets)
 
 
 def _problems(health: Health) -> str:
