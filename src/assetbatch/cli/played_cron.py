@@ -19,7 +19,10 @@ from assetbatch.views.terminal.summary import summary
 
 MINUTE_SECONDS = 60.0
 
-SPARE_SECONDS = 60.0
+FIRST_SECONDS = 30.0
+"""Maximum time in seconds for which the other commands wait for the first run-priority."""
+
+SPARE_SECONDS = 90.0
 """Time in seconds that starting and stopping the servers may take besides the minutes that are played."""
 
 END_SECONDS = 20.0
@@ -50,12 +53,16 @@ def play(options: Options, minutes: int, port: int) -> int:
         services_for(sandbox, config) as held,
     ):
         held.embedded.redis_url()  # open all the time, so that the servers stay up
+        print_text(f"playing cron for {minutes} min in the sandbox; ctrl-c ends it")
         starts = _Starts(options.config)
         starts.serve(port)
+        if config.enabled_priority_assets:  # before it reserves calls, a run-queue would take those it needs
+            starts.start(Command.RUN_PRIORITY).join(FIRST_SECONDS)
         began = monotonic()
         for minute in range(minutes):
             for command in starts_of(minute, config.batch.interval_minutes):
-                starts.start(command)
+                if minute or command is not Command.RUN_PRIORITY:
+                    starts.start(command)
             if not deadline.wait(began + (minute + 1) * MINUTE_SECONDS - monotonic()):
                 break
         starts.end()
@@ -80,8 +87,8 @@ class _Starts:
             )
         )
 
-    def start(self, command: Command) -> None:
-        """Start a command beside those that run."""
+    def start(self, command: Command) -> threading.Thread:
+        """Start a command beside those that run; return the thread that lives until its end."""
         process = subprocess.Popen(
             [*self._program, command, "--json"],
             stdin=subprocess.DEVNULL,
@@ -93,6 +100,7 @@ class _Starts:
         reader = threading.Thread(target=_say_end, args=(command, process), daemon=True)
         reader.start()
         self._readers.append(reader)
+        return reader
 
     def end(self) -> None:
         """Ask all to end, and wait for them: leased work is handed back."""

@@ -70,7 +70,7 @@ def sandbox(
             min=1,
             max=1440,
             metavar="MINUTES",
-            help="Instead: play cron for so many minutes. The commands run with --sandbox; the page is served.",
+            help="Instead: play cron for so many minutes, with the commands of --sandbox and the page.",
         ),
     ] = None,
 ) -> None:

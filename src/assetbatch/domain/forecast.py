@@ -115,13 +115,20 @@ def calls_per_minute(
 
 
 def turn_moments(
-    lanes: Iterable[Lane], *, prices_at_once: int, free: int, per_minute: float, start_ms: int
+    lanes: Iterable[Lane],
+    *,
+    prices_at_once: int,
+    free: int,
+    free_at_ms: int,
+    per_minute: float,
+    start_ms: int,
 ) -> Iterator[int]:
     """Yield about when the call for each item goes out, for items in the order in which they are served.
 
     One call brings `prices_at_once` prices, or one item of bars or history. From `start_ms` on `free` calls
-    can be made at once, then `per_minute`.
+    can be made at once, or one at `free_at_ms` if none is free; then `per_minute`.
     """
+    first_ms = start_ms if free else max(start_ms, free_at_ms)
     prices = alone = 0
     for lane in lanes:
         if lane in (Lane.BARS, Lane.HISTORY):
@@ -129,7 +136,7 @@ def turn_moments(
         else:
             prices += 1
         calls = alone + -(-prices // prices_at_once)
-        yield round(start_ms + max(0, calls - free) / per_minute * MINUTE_MS)
+        yield round(first_ms + max(0, calls - max(free, 1)) / per_minute * MINUTE_MS)
 
 
 def _median(values: Sequence[float]) -> float:

@@ -66,7 +66,7 @@ def render(entries: Sequence[QueueEntry], now_ms: int, max_attempts: int, most: 
     table.add_column("work", overflow="fold")
     table.add_column("line", no_wrap=True)
     table.add_column("state", no_wrap=True)
-    table.add_column("attempts", no_wrap=True)
+    table.add_column("tries", no_wrap=True)
     table.add_column("age", justify="right", no_wrap=True)
     table.add_column("turn", no_wrap=True)
     table.add_column("reason", overflow="fold")
