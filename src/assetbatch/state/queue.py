@@ -296,7 +296,8 @@ class Queue:
             pipeline = self._client.pipeline(transaction=False)
             for name in (*keys.queue_waiting, keys.queue_leased, keys.queue_delayed):
                 pipeline.zrange(name, 0, -1, withscores=True)
-            *lanes, leased, delayed = pipeline.execute()
+            pipeline.hlen(keys.queue_errors)
+            *lanes, leased, delayed, failed = pipeline.execute()
             waiting = sorted(
                 (int(at_us) + more_us[rank], int(at_us), item_id)
                 for rank, lane in enumerate(lanes)
@@ -311,7 +312,7 @@ class Queue:
             order += [item_id for _, _, item_id in waiting if places[item_id][0] is ItemState.WAITING]
             order += [item_id for item_id, (state, _) in places.items() if state is ItemState.DELAYED]
             texts = self._read(keys.queue_items, order)
-            errors = self._read(keys.queue_errors, order)
+            errors = self._read(keys.queue_errors, order) if failed else {}
         return [
             _queued_item(item_id, *places[item_id], record[0], errors.get(item_id, ""))
             for item_id in order

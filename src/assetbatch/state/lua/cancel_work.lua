@@ -15,7 +15,7 @@ for i, id in ipairs(ARGV) do
   elseif r and r.token ~= '' and redis.call('ZSCORE', q.leased, id) then
     codes[i] = 'l'
   else
-    for rank = 0, #q.waiting do
+    for rank = r and r.rank or 0, r and r.rank or #q.waiting do -- without a record it may stand anywhere
       redis.call('ZREM', q.waiting[rank], id)
     end
     redis.call('ZREM', q.leased, id)
