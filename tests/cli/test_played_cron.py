@@ -82,11 +82,11 @@ def test_a_newcomer_sees_the_queue_drain_and_the_page_until_ctrl_c(tmp_path: Pat
     try:
         text_with(r"^[\d:]{8} run-priority: 3 calls, 3 prices published")
         text = text_with(r"^[\d:]{8} run-queue: .* \d+ in the queue, ended: out of calls for")
-        (address,) = re.findall(r"^serving (http://127\.0\.0\.1:\d+/) ", text, re.MULTILINE)
+        (address,) = re.findall(r"^the page is (http://127\.0\.0\.1:\d+/)$", text, re.MULTILINE)
         page = urllib.request.urlopen(address, timeout=10).read().decode()
         assert "not fetched yet" in page
     finally:
-        os.killpg(process.pid, signal.SIGINT)
+        process.send_signal(signal.SIGINT)
         code = process.wait(60)
     assert (code, said.read_text().splitlines()[-1]) == (
         130,

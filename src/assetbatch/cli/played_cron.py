@@ -7,17 +7,26 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from assetbatch.cli.context import Options, load_config, print_text, services_for
+from assetbatch.cli.serve import listen
 from assetbatch.deadline import Deadline, monotonic
 from assetbatch.domain.records import Command
 from assetbatch.domain.results import CycleResult
 from assetbatch.views.terminal.summary import summary
 
+if TYPE_CHECKING:
+    from assetbatch.config import Config
+
 MINUTE_SECONDS = 60.0
+
+PAGE_SECONDS = 5.0
+"""Time in seconds for which the page is kept."""
 
 FIRST_SECONDS = 30.0
 """Maximum time in seconds for which the other commands wait for the first run-priority."""
@@ -25,7 +34,7 @@ FIRST_SECONDS = 30.0
 SPARE_SECONDS = 90.0
 """Time in seconds that starting and stopping the servers may take besides the minutes that are played."""
 
-END_SECONDS = 20.0
+END_SECONDS = 12.0
 """Maximum time in seconds that is left to what runs when the play ends."""
 
 ENQUEUE_MINUTES = 30
@@ -55,19 +64,42 @@ def play(options: Options, minutes: int, port: int) -> int:
         held.embedded.redis_url()  # open all the time, so that the servers stay up
         print_text(f"playing cron for {minutes} min in the sandbox; ctrl-c ends it")
         starts = _Starts(options.config)
-        starts.serve(port)
-        if config.enabled_priority_assets:  # before it reserves calls, a run-queue would take those it needs
-            starts.start(Command.RUN_PRIORITY).join(FIRST_SECONDS)
-        began = monotonic()
-        for minute in range(minutes):
-            for command in starts_of(minute, config.batch.interval_minutes):
-                if minute or command is not Command.RUN_PRIORITY:
-                    starts.start(command)
-            if not deadline.wait(began + (minute + 1) * MINUTE_SECONDS - monotonic()):
-                break
-        starts.end()
-        print_text("cron has stopped; assetbatch --sandbox status shows what is there")
-        return 128 + deadline.stopped if deadline.stopped else 0
+        with _page(options, config, port) as address:
+            print_text(f"the page is {address}")
+            try:
+                _play(starts, config, deadline, minutes)
+            finally:
+                starts.end()
+    print_text("cron has stopped; assetbatch --sandbox status shows what is there")
+    return 128 + deadline.stopped if deadline.stopped else 0
+
+
+def _play(starts: _Starts, config: Config, deadline: Deadline, minutes: int) -> None:
+    if config.enabled_priority_assets:  # before it reserves calls, a run-queue would take those it needs
+        starts.start(Command.RUN_PRIORITY).join(FIRST_SECONDS)
+    began = monotonic()
+    for minute in range(minutes):
+        for command in starts_of(minute, config.batch.interval_minutes):
+            if minute or command is not Command.RUN_PRIORITY:
+                starts.start(command)
+        if not deadline.wait(began + (minute + 1) * MINUTE_SECONDS - monotonic()):
+            return
+
+
+@contextmanager
+def _page(options: Options, config: Config, port: int) -> Iterator[str]:
+    """Serve the page from a thread, and yield its address."""
+    from assetbatch.monitoring.documents import documents
+    from assetbatch.monitoring.server import Application
+
+    has_schema = options._replace(sandbox=False)  # the outer services have made it
+    made = documents(lambda: services_for(has_schema, config), PAGE_SECONDS)
+    server = listen("127.0.0.1", port, Application(made, {}))
+    threading.Thread(target=server.run, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.port}/"
+    finally:
+        server.stop()
 
 
 class _Starts:
@@ -79,14 +111,6 @@ class _Starts:
         self._processes: list[subprocess.Popen[str]] = []
         self._readers: list[threading.Thread] = []
 
-    def serve(self, port: int) -> None:
-        """Serve the page until the end."""
-        self._processes.append(
-            subprocess.Popen(
-                [*self._program, "serve", "--port", str(port)], stdin=subprocess.DEVNULL, text=True
-            )
-        )
-
     def start(self, command: Command) -> threading.Thread:
         """Start a command beside those that run; return the thread that lives until its end."""
         process = subprocess.Popen(
@@ -95,6 +119,7 @@ class _Starts:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # ctrl-c ends this process, which ends the others
         )
         self._processes.append(process)
         reader = threading.Thread(target=_say_end, args=(command, process), daemon=True)

@@ -77,7 +77,7 @@ def _serve(options: Options, config: Config, host: str, port: int, refresh: int,
         application = Application(
             documents(lambda: services_for(has_schema, config), refresh), {"slot": api.answer} if api else {}
         )
-        server = _listen(host, port, application)
+        server = listen(host, port, application)
         if not _is_loopback(host):
             log.warning("%s is not loopback: everybody who reaches it can read this (no login here)", host)
         signals: SimpleQueue[int] = SimpleQueue()
@@ -94,7 +94,8 @@ def _serve(options: Options, config: Config, host: str, port: int, refresh: int,
         return ended_by
 
 
-def _listen(host: str, port: int, application: Application) -> Server:
+def listen(host: str, port: int, application: Application) -> Server:
+    """Return a server that listens; raise ConfigError if that is impossible."""
     from assetbatch.monitoring.server import Server
 
     try:
