@@ -365,6 +365,6 @@ class TestWhenToStartAgain:
         assert result.start_again_seconds in range(30, 41)
 
     def test_after_too_many_calls_is_the_end_of_the_window(self, free: World) -> None:
-        free.provider.order("429=1")
+        free.provider.order("429")
         free.enqueue_secondary()
         assert free.run_queue().start_again_seconds in range(60, 75)

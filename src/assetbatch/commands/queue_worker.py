@@ -73,7 +73,7 @@ def work_queue(
     judge(result, deadline)
     result.queue_size = services.queue.state().size
     if result.queue_size:
-        result.start_again_seconds = round(run.again_ms / 1000)
+        result.start_again_seconds = round(run.pause_ms() / 1000)
     if not deadline.stopped:  # a call that was cut short says nothing of the provider
         raise_if_down(result, run.reports)
 
@@ -104,8 +104,7 @@ class QueueRun:
         self._stored: dict[str, StoredAsset] = {}
         self.reports: list[BatchReport] = []
         """What each batch has done."""
-        self.again_ms = 0
-        """After which time another run can go on with what is left."""
+        self._ended: tuple[EndReason, Denied | None] = EndReason.OUT_OF_TIME, None
 
     def run(self) -> None:
         """Work until the queue is empty, the time is over, no call is free, or the provider is down."""
@@ -115,7 +114,7 @@ class QueueRun:
             while lease := self._take_with_slot():
                 reason = self._reason_to_end(self._work(lease))
                 if reason:
-                    self._end(reason, again_ms=self._pause_ms(reason))
+                    self._end(reason)
                     break
             if self._deadline.stopped:
                 self._end(EndReason.STOPPED)
@@ -143,8 +142,7 @@ class QueueRun:
             if isinstance(taken, Lease):
                 return taken
             if isinstance(taken, Empty):
-                retry_at_ms = taken.retry_at_ms or 0
-                self._end(EndReason.EMPTY, again_ms=max(0, retry_at_ms - self._services.now_ms()))
+                self._end(EndReason.EMPTY)
                 break
             is_first, has_ticket = not has_ticket, True
             if taken.wait_ms / 1000 > self._engine.time.left:
@@ -228,16 +226,25 @@ class QueueRun:
         of_refreshed = {symbol: stored[symbol] for symbol in stored if symbol in refreshed}
         enqueue_bars(self._services, self._result, self._known, of_refreshed)
 
-    def _end(self, reason: EndReason, denied: Denied | None = None, again_ms: int = 0) -> None:
+    def _end(self, reason: EndReason, denied: Denied | None = None) -> None:
+        self._ended = reason, denied
         self._result.ended_because = ending_in_words(reason, denied)
-        self.again_ms = denied.wait_ms if denied else again_ms
 
-    def _pause_ms(self, reason: EndReason) -> int:
-        """Return how long another run would have to wait after this ending."""
-        if reason is EndReason.PROVIDER_DOWN:
-            return self._services.queue.retry.delay_ms
-        window = self._services.window.state()
-        return max(0, window.next_slot_ms - window.now_ms)
+    def pause_ms(self) -> int:
+        """Return after how long another run can go on with what is left, once this one has ended."""
+        reason, denied = self._ended
+        services = self._services
+        match reason:
+            case EndReason.OUT_OF_CALLS if denied:
+                return denied.wait_ms
+            case EndReason.PROVIDER_DOWN:
+                return services.queue.retry.delay_ms
+            case EndReason.TOO_MANY_CALLS:
+                window = services.window.state()
+                return max(0, window.next_slot_ms - window.now_ms)
+            case EndReason.EMPTY:
+                return max(0, (services.queue.next_retry_ms() or 0) - services.now_ms())
+        return 0
 
     def _reason_to_end(self, report: BatchReport) -> EndReason | None:
         """Return why the run ends after this batch, or None if it goes on."""

@@ -256,6 +256,12 @@ class Queue:
             is_whole=bool(counts[10]),
         )
 
+    def next_retry_ms(self) -> int | None:
+        """Return the moment of the next attempt of what is delayed; None without any."""
+        with redis_errors():
+            first = self._client.zrange(self._keys.queue_delayed, 0, 0, withscores=True)
+        return int(first[0][1]) if first else None
+
     def known(self, ids: Sequence[str]) -> set[str]:
         """Return those of these ids that the queue has: waiting, delayed or leased."""
         if not ids:
