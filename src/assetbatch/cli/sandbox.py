@@ -19,6 +19,28 @@ class PlanName(StrEnum):
     STARTER = "starter"
 
 
+Faults = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A fault and its share of the requests, 0 to 1 (1 if left out): `NAME[=VALUE][:SHARE]`; "
+        "repeatable."
+    ),
+]
+Latency = Annotated[
+    str,
+    typer.Option(help="Seconds until a response: `0.05`, or from a minimum to a maximum, `0.05-0.2`."),
+]
+Cron = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1440,
+        metavar="MINUTES",
+        help="Instead: play cron for so many minutes, with the commands of --sandbox and the page.",
+    ),
+]
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
@@ -27,7 +49,8 @@ def add_to(app: typer.Typer) -> None:
         "assetbatch sandbox --plan starter --latency 0.05-0.2  |  "
         "assetbatch sandbox --fault status=503:0.1 --fault nan:0.05  |  assetbatch sandbox --cron 5\n\n"
         "Point provider.base_url (or POLYGON_BASE_URL) at the address it prints; any key is accepted.\n\n"
-        "Exit codes: 0 stopped by SIGTERM or SIGINT; 2 usage; 3 the port is taken.",
+        "Exit codes: 0 stopped by SIGTERM or SIGINT, or --cron is over; 2 usage; 3 the port is taken; with "
+        "--cron 143/130 stopped by SIGTERM/SIGINT.",
     )(sandbox)
 
 
@@ -37,17 +60,8 @@ def sandbox(
         int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")
     ] = 0,
     plan: Annotated[PlanName, typer.Option(help="Plan of the simulated key.")] = PlanName.BASIC,
-    latency: Annotated[
-        str,
-        typer.Option(help="Seconds until a response: `0.05`, or from a minimum to a maximum, `0.05-0.2`."),
-    ] = "0",
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A fault and its share of the requests, 0 to 1 (1 if left out): `NAME[=VALUE][:SHARE]`; "
-            "repeatable."
-        ),
-    ] = None,
+    latency: Latency = "0",
+    fault: Faults = None,
     replay: Annotated[
         Path | None,
         typer.Option(help="Serve the recorded bars of this folder (SYMBOL.csv) instead of made-up prices."),
@@ -64,15 +78,7 @@ def sandbox(
     retry_after: Annotated[
         bool, typer.Option("--retry-after", help="Let a 429 name the seconds to wait.")
     ] = False,
-    cron: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=1440,
-            metavar="MINUTES",
-            help="Instead: play cron for so many minutes, with the commands of --sandbox and the page.",
-        ),
-    ] = None,
+    cron: Cron = None,
 ) -> None:
     """Serve a simulated provider on loopback: real HTTP, the refusals of the real plans, ordered faults.
 
