@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
+from assetbatch.secret import Secret
 from assetbatch.state.connection import connect
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12)

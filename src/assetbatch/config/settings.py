@@ -355,7 +355,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         if self.database.url is None:
             raise ConfigError(
                 "no database is configured",
-                hint="write database.url: embedded into config.yml, or set DATABASE_URL or DATABASE_URL_FILE",
+                hint="write database.url: embedded into config.yml, or set DATABASE_URL",
             )
         return self.database.url
 
@@ -364,6 +364,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         if self.redis.url is None:
             raise ConfigError(
                 "no Redis is configured",
-                hint="write redis.url: embedded into config.yml, or set REDIS_URL or REDIS_URL_FILE",
+                hint="write redis.url: embedded into config.yml, or set REDIS_URL",
             )
         return self.redis.url

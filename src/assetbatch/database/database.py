@@ -14,7 +14,7 @@ from assetbatch.database import migrations, placing, policies, reading, saving
 from assetbatch.database.facts import DatabaseFacts, facts, missing_rights
 from assetbatch.database.failures import ROW_REFUSED, UNTRANSLATABLE, DataError, LockedError
 from assetbatch.database.names import Names
-from assetbatch.database.session import LEFT_SECONDS, Connection, Session, Target
+from assetbatch.database.session import LEFT_SECONDS, PARTS, Connection, Session, Target
 from assetbatch.database.shape import Shape, shape
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.models import Changes, Saved, StoredAsset
@@ -54,7 +54,7 @@ class Store:
         seconds_left: Callable[[], float] | None = None,
         mappings: TableMappings | None = None,
         tickers: Callable[[], Mapping[str, str]] = dict,
-        url_names: UrlNames = UrlNames(),  # noqa: B008 - immutable
+        url_names: UrlNames = PARTS,
     ) -> Self:
         """Connect to a libpq URL and check the schema; `init` and `doctor` check it themselves.
 

@@ -75,6 +75,10 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     """The statements for tables of these names; those of our own until `init` or a check has said more."""
 
 
+PARTS = UrlNames("DB_HOST and DB_PORT", "DB_USER, DB_PASSWORD", "DB_NAME")
+"""Where a URL is configured, if nothing else is known."""
+
+
 class Target:
     """Where to connect: a libpq URL or conninfo string, and a name for it that is fit to print."""
 
@@ -83,7 +87,7 @@ class Target:
         url: str,
         *,
         connect_seconds: float,
-        url_names: UrlNames = UrlNames(),  # noqa: B008 - immutable
+        url_names: UrlNames = PARTS,
     ) -> None:
         """Read `url`; raise ConfigError, which does not quote it, if it is no such thing.
 
