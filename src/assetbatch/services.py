@@ -134,7 +134,12 @@ class Services:
             base_url = self._stack.enter_context(server).base_url
         key = self.config.require_api_key()
         return self._stack.enter_context(
-            ProviderClient(base_url, key, call_seconds=queueing.LONGEST_CALL_SECONDS)
+            ProviderClient(
+                base_url,
+                key,
+                call_seconds=queueing.LONGEST_CALL_SECONDS,
+                url_name=self.config.named("provider.base_url"),
+            )
         )
 
     @cached_property

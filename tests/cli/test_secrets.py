@@ -285,6 +285,15 @@ class TestAHint:
         done = start(free, "run-queue", **{source: value})
         assert f"is it running, and is {source} right?)" in done.stderr
 
+    def test_names_the_address_of_the_provider(self, free: World) -> None:
+        env = {"POLYGON_BASE_URL": "http://127.0.0.1:1"}
+        hint = "is the network up, and POLYGON_BASE_URL right?"
+        assert f"(hint: {hint})" in start(free, "run-priority", **env).stderr
+        found = json.loads(start(free, "doctor", "--json", **env).stdout)["findings"]
+        assert [one["hint"] for one in found if one["check"] == "vendor"] == [hint]
+        free.document["provider"]["base_url"] = "http://127.0.0.1:1"
+        assert "and provider.base_url in config.yml right?" in start(free, "run-priority").stderr
+
     @pytest.mark.parametrize("source", ["POLYGON_API_KEY", "MASSIVE_API_KEY_FILE", "POLYGON_API_KEY_COMMAND"])
     def test_names_the_key(self, free: World, source: str) -> None:
         (free.folder / "key").write_text("made-up-key-9")

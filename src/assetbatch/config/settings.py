@@ -18,6 +18,7 @@ from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.symbols import Symbol
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
+from assetbatch.config.wording import named
 from assetbatch.domain.asset_classes import EXAMPLES, AssetType, ticker_pattern
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.queueing import CallLimit
@@ -329,6 +330,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     def assets_by_symbol(self) -> Mapping[str, Asset]:
         """All assets by their symbols."""
         return {asset.symbol: asset for asset in self.assets}
+
+    def named(self, path: str) -> str:
+        """Return where a setting is configured, for a hint: `POLYGON_BASE_URL`, `redis.url in config.yml`."""
+        return named(self.origins[path]) if path in self.origins else path
 
     @property
     def data_folder(self) -> Path:

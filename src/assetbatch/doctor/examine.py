@@ -317,6 +317,9 @@ def _refused(services: Services, refusal: Refusal) -> Finding:
             return warning("vendor", f"says too many calls; nobody calls for {left}", hint)
         case RefusalKind.NOT_IN_PLAN:
             return ok("vendor", "answers, and takes the API key")
+        case RefusalKind.NONSENSE:
+            hint = f"check {services.config.named('provider.base_url')}"
+            return error("vendor", f"cannot be used: {refusal.message}", hint, code=3)
         case _:
             hint = refusal.hint or "is the network up, and provider.base_url right?"
             return error("vendor", f"cannot be used: {refusal.message}", hint, code=3)
