@@ -87,7 +87,7 @@ class ServerUrl(Secret):
 
     @property
     def holds_secret(self) -> bool:
-        """Return whether the URL, as far as it is known, holds any password, as that of a key or a Sentinel."""
+        """Return whether the URL, as far as it is known, holds any password, a Sentinel's too."""
         return self.has_password or re.search(r"[?&]\w+password=.", self.known) is not None
 
     def called(self, names: UrlNames) -> Self:
