@@ -27,6 +27,8 @@ COMMANDS = {
     "backfill": "backfill",
     "dead": "dead",
     "init": "init",
+    "setup": "setup",
+    "cron": "cron",
     "doctor": "doctor",
     "config": "config",
     "call": "call",

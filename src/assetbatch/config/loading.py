@@ -43,13 +43,35 @@ def load(
     A sandbox has embedded servers and a made-up key, whatever else is configured, and reports to no
     monitor. Without a config.yml it takes the one that came with the program.
     """
-    home = _home(env)
-    file = _find(path, env, cwd=cwd, home=home, sandbox=sandbox)
-    wrong: list[str] = []
-    config = read_config(file, home, wrong)
+    file = _find(path, env, cwd=cwd, sandbox=sandbox)
+    unread: list[str] = []
     layers = [Layer("env", env, cwd)]
     if file.path:
-        layers.append(Layer(".env", _read_dotenv(file.path.parent, wrong), file.path.parent))
+        layers.append(Layer(".env", _read_dotenv(file.path.parent, unread), file.path.parent))
+    return _assemble(file, layers, unread, sandbox=sandbox, overrides=overrides or {})
+
+
+def assemble(file: ConfigFile, dotenv: Mapping[str, str], env: Mapping[str, str]) -> Config:
+    """Return the configuration of a file and a `.env` that need not be on the disk yet; raise ConfigError."""
+    folder = file.path.parent if file.path else Path("/")
+    layers = [Layer("env", env, folder), Layer(".env", dotenv, folder)]
+    return _assemble(file, layers, [], sandbox=False, overrides={})
+
+
+def _assemble(
+    file: ConfigFile,
+    layers: list[Layer],
+    unread: list[str],
+    *,
+    sandbox: bool,
+    overrides: Mapping[str, tuple[object, str]],
+) -> Config:
+    """Lay variables and the command line over the file. Raise all that is wrong, `unread` layers too."""
+    env = layers[0].variables
+    home = _home(env)
+    wrong: list[str] = []
+    config = read_config(file, home, wrong)
+    wrong += unread
     environment = Environment(layers)
     config = _apply(config, read_settings(environment, sandbox=sandbox), wrong)
     if sandbox:
@@ -58,7 +80,7 @@ def load(
         origins = {**config.origins, "api_key": key.origin}
         config = msgspec.structs.replace(config, api_key=Secret(key.value), origins=origins)
     wrong += [f"{origin}: {text}" for origin, text in environment.problems]
-    config = _apply(config, _given(overrides or {}), wrong)
+    config = _apply(config, _given(overrides), wrong)
     _refuse(wrong)
     return msgspec.structs.replace(config, sandbox=sandbox, data_home=_data_home(env, home))
 
@@ -112,9 +134,16 @@ def _refuse(wrong: list[str]) -> None:
         raise ConfigError("\n".join(wrong))
 
 
-def _find(
-    path: Path | None, env: Mapping[str, str], *, cwd: Path, home: Path | None, sandbox: bool
-) -> ConfigFile:
+def usual_places(env: Mapping[str, str], *, cwd: Path) -> list[Path]:
+    """Return where a configuration file is looked for if none is named, the first place first."""
+    xdg = Path(env.get("XDG_CONFIG_HOME", ""))
+    home = _home(env)
+    user = xdg if xdg.is_absolute() else home and home / ".config"
+    own = [user / "assetbatch/config.yml"] if user else []
+    return [cwd / "config.yml", *own, Path("/etc/assetbatch/config.yml")]
+
+
+def _find(path: Path | None, env: Mapping[str, str], *, cwd: Path, sandbox: bool) -> ConfigFile:
     """Return the named file, or the first of the usual places; raise ConfigError."""
     named = [(path, "--config")] if path else []
     if not path and (variable := env.get("ASSETBATCH_CONFIG")):
@@ -125,10 +154,8 @@ def _find(
         except (OSError, ValueError) as error:
             raise ConfigError(f"{origin}: {masked(str(place))!r} cannot be read: {_why(error)}") from None
 
-    xdg = Path(env.get("XDG_CONFIG_HOME", ""))
-    user = xdg if xdg.is_absolute() else home and home / ".config"
-    places = [cwd / "config.yml", user and user / "assetbatch/config.yml", Path("/etc/assetbatch/config.yml")]
-    for place in filter(None, places):
+    places = usual_places(env, cwd=cwd)
+    for place in places:
         label = "config.yml" if place.parent == cwd else masked(str(place))
         try:
             return ConfigFile(place, label, place.read_bytes())
@@ -139,7 +166,7 @@ def _find(
     if sandbox:
         return ConfigFile(None, "built-in config.yml", built_in_config())
     raise ConfigError(
-        f"no configuration found: looked for {', '.join(masked(str(place)) for place in places if place)}",
+        f"no configuration found: looked for {', '.join(masked(str(place)) for place in places)}",
         hint="name a file with --config or ASSETBATCH_CONFIG, or try --sandbox, which needs none",
     )
 
@@ -153,6 +180,11 @@ def built_in_config() -> bytes:
     package = Path(__file__).parent.parent
     installed = package / "default_config.yml"
     return (installed if installed.exists() else package.parent.parent / "config.yml").read_bytes()
+
+
+def schema_file() -> Path:
+    """Return the JSON Schema of config.yml that came with the program."""
+    return Path(__file__).parent.parent / "config.schema.json"
 
 
 def _home(env: Mapping[str, str]) -> Path | None:
