@@ -43,11 +43,11 @@ def ask_secret(question: str, read: Callable[[str], T]) -> T:
 
 def agree(question: str, *, default: bool = True) -> bool:
     """Ask a question of yes and no."""
-    return choose(question, ("y", "n"), "y" if default else "n") == "y"
+    return choose(f"{question} (y/n)", ("y", "n"), "y" if default else "n") == "y"
 
 
 def choose(question: str, letters: Sequence[str], default: str) -> str:
-    """Ask for one of these letters."""
+    """Ask for one of these letters, which the question names."""
 
     def read(answer: str) -> str:
         letter = answer[:1].lower()
@@ -55,7 +55,7 @@ def choose(question: str, letters: Sequence[str], default: str) -> str:
             raise ValueError(f"one of {', '.join(letters)}")
         return letter
 
-    return ask(f"{question} ({'/'.join(letters)})", default, read)
+    return ask(question, default, read)
 
 
 def _line(prompt: str) -> str:

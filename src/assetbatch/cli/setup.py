@@ -127,6 +127,7 @@ def setup(
         if dry_run:
             session.show_all(schedule or Schedule.NONE)
             return
+        session.agree_to_it()
         code = session.try_it() if check else 0
         session.write()
         session.start_by(schedule)
@@ -246,7 +247,8 @@ class Session:
 
         if getattr(self.answers, name) is not None and not again:
             return
-        before = getattr(self._before, name).url if self._before else None
+        configured = getattr(self._before, name).url if self._before else None
+        before: DatabaseUrl | RedisUrl | None = getattr(self.answers, name) or configured
         finder = find_postgresql if name == "database" else find_valkey
         default = before.masked() if before else "embedded" if finder() else ""
         if not self.asks:
@@ -305,12 +307,14 @@ class Session:
 
     def config(self) -> Config:
         """Return what the planned files mean, as cron will see it; raise ConfigError."""
-        from assetbatch.config import assemble
+        from assetbatch.config import load
+        from assetbatch.config.loading import Unwritten
         from assetbatch.config.reading import ConfigFile
 
         planned = self.planned()
         file = ConfigFile(self.file, str(self.file), planned.config.encode())
-        return assemble(file, planned.variables, _as_cron_sees_it())
+        unwritten = Unwritten(file, planned.variables)
+        return load(self.file, _as_cron_sees_it(), cwd=self.file.parent, unwritten=unwritten)
 
     def try_it(self) -> int:
         """Try everything and run `init`, until it works or the person has enough; return the exit code."""
@@ -351,16 +355,20 @@ class Session:
             case _:
                 self._answer_key(again=True)
 
+    def agree_to_it(self) -> None:
+        """Show the files, and end here if the person does not want them."""
+        if self.asks and self.planned().files:
+            print_text("\n".join(["", *self._overview()]))
+            if not agree("Try this, create the tables and write it?"):
+                print_text("nothing was changed")
+                raise typer.Exit
+
     def write(self) -> None:
-        """Write the files, all or none; Ctrl-C waits for the end."""
+        """Write the files, the configuration last; Ctrl-C waits for the end."""
         files = self.planned().files
         if not files:
             print_text("nothing to write: everything is as it was answered")
             return
-        if self.asks:
-            print_text("\n".join(self._overview()))
-            if not agree("Write this?"):
-                raise typer.Exit
         held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
         try:
             for file in files:
@@ -455,7 +463,9 @@ def _url(name: str, text: str) -> DatabaseUrl | RedisUrl:
 
 def _with_password(name: str, url: DatabaseUrl | RedisUrl) -> DatabaseUrl | RedisUrl:
     """Ask for the password that a URL leaves out, if it names a user or a host that may want one."""
-    if url.embedded or url.masked() != url.reveal():
+    from assetbatch.setup.files import holds_secret
+
+    if url.embedded or holds_secret(url.reveal()):
         return url
     parts = urlsplit(url.reveal())
     login, _, host = parts.netloc.rpartition("@")

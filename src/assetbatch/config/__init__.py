@@ -3,7 +3,7 @@
 `load` reads them, `Config` holds them, and `display.effective` lists them for people.
 """
 
-from assetbatch.config.loading import SANDBOX_KEY, assemble, built_in_config, load, override
+from assetbatch.config.loading import SANDBOX_KEY, built_in_config, load, override
 from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.settings import TIERS, Config, Tier
 from assetbatch.config.urls import DatabaseUrl, RedisUrl
@@ -16,7 +16,6 @@ __all__ = [
     "PingUrls",
     "RedisUrl",
     "Tier",
-    "assemble",
     "built_in_config",
     "load",
     "override",

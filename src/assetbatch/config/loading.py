@@ -7,7 +7,7 @@ import pwd
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,6 +26,13 @@ SANDBOX_KEY = Secret("made-up-key-of-the-sandbox")
 _MOST_TOLD = 20
 
 
+class Unwritten(NamedTuple):
+    """A configuration that is tried before it is written: its file, and the variables of its `.env`."""
+
+    file: ConfigFile
+    dotenv: Mapping[str, str]
+
+
 def load(
     path: Path | None,
     env: Mapping[str, str],
@@ -33,6 +40,7 @@ def load(
     cwd: Path,
     sandbox: bool = False,
     overrides: Mapping[str, tuple[object, str]] | None = None,
+    unwritten: Unwritten | None = None,
 ) -> Config:
     """Return the configuration from the command line, the environment, `.env`, config.yml and the defaults.
 
@@ -40,38 +48,20 @@ def load(
     `cwd` the current folder. `overrides` are the settings of the command line, such as
     `{"batch.max_cycle_seconds": (30, "--max-seconds")}`. Raise ConfigError with one line for each problem.
 
+    With `unwritten` no file is read, neither config.yml nor `.env`, but for those that hold secrets.
+
     A sandbox has embedded servers and a made-up key, whatever else is configured, and reports to no
     monitor. Without a config.yml it takes the one that came with the program.
     """
-    file = _find(path, env, cwd=cwd, sandbox=sandbox)
-    unread: list[str] = []
-    layers = [Layer("env", env, cwd)]
-    if file.path:
-        layers.append(Layer(".env", _read_dotenv(file.path.parent, unread), file.path.parent))
-    return _assemble(file, layers, unread, sandbox=sandbox, overrides=overrides or {})
-
-
-def assemble(file: ConfigFile, dotenv: Mapping[str, str], env: Mapping[str, str]) -> Config:
-    """Return the configuration of a file and a `.env` that need not be on the disk yet; raise ConfigError."""
-    folder = file.path.parent if file.path else Path("/")
-    layers = [Layer("env", env, folder), Layer(".env", dotenv, folder)]
-    return _assemble(file, layers, [], sandbox=False, overrides={})
-
-
-def _assemble(
-    file: ConfigFile,
-    layers: list[Layer],
-    unread: list[str],
-    *,
-    sandbox: bool,
-    overrides: Mapping[str, tuple[object, str]],
-) -> Config:
-    """Lay variables and the command line over the file. Raise all that is wrong, `unread` layers too."""
-    env = layers[0].variables
     home = _home(env)
+    file = unwritten.file if unwritten else _find(path, env, cwd=cwd, sandbox=sandbox)
     wrong: list[str] = []
     config = read_config(file, home, wrong)
-    wrong += unread
+    layers = [Layer("env", env, cwd)]
+    if unwritten:
+        layers.append(Layer(".env", unwritten.dotenv, file.path.parent if file.path else cwd))
+    elif file.path:
+        layers.append(Layer(".env", _read_dotenv(file.path.parent, wrong), file.path.parent))
     environment = Environment(layers)
     config = _apply(config, read_settings(environment, sandbox=sandbox), wrong)
     if sandbox:
@@ -80,7 +70,7 @@ def _assemble(
         origins = {**config.origins, "api_key": key.origin}
         config = msgspec.structs.replace(config, api_key=Secret(key.value), origins=origins)
     wrong += [f"{origin}: {text}" for origin, text in environment.problems]
-    config = _apply(config, _given(overrides), wrong)
+    config = _apply(config, _given(overrides or {}), wrong)
     _refuse(wrong)
     return msgspec.structs.replace(config, sandbox=sandbox, data_home=_data_home(env, home))
 
@@ -136,8 +126,7 @@ def _refuse(wrong: list[str]) -> None:
 
 def usual_places(env: Mapping[str, str], *, cwd: Path) -> list[Path]:
     """Return where a configuration file is looked for if none is named, the first place first."""
-    xdg = Path(env.get("XDG_CONFIG_HOME", ""))
-    home = _home(env)
+    xdg, home = Path(env.get("XDG_CONFIG_HOME", "")), _home(env)
     user = xdg if xdg.is_absolute() else home and home / ".config"
     own = [user / "assetbatch/config.yml"] if user else []
     return [cwd / "config.yml", *own, Path("/etc/assetbatch/config.yml")]

@@ -115,7 +115,7 @@ def _config_text(answers: Answers, present: str | None) -> str:
             if name == "secondary_assets" or wanted is not None:
                 symbols = [split_symbol(one)["symbol"] for one in wanted or ()]
                 there = [asset["symbol"] for asset in _assets(text, name) if asset["symbol"] in symbols]
-                in_order = there == [symbol for symbol in symbols if symbol in there] == symbols[: len(there)]
+                in_order = there == symbols[: len(there)] or name != "priority_assets"
                 text = keep_assets(text, name, symbols if in_order else [])
     text = _with_assets(text, answers)
     for section, key, value in (
@@ -126,7 +126,7 @@ def _config_text(answers: Answers, present: str | None) -> str:
             text = set_setting(text, section, key, value)
     for section, url in (("database", answers.database), ("redis", answers.redis)):
         if url is not None:
-            value = None if _has_password(url) else url.reveal()
+            value = None if holds_secret(url.reveal()) else url.reveal()
             if _setting(text, section, "url") != value:
                 text = set_setting(text, section, "url", value)
     return text
@@ -177,9 +177,16 @@ def _document(text: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _has_password(url: DatabaseUrl | RedisUrl) -> bool:
-    """Return whether anything of the URL would be masked."""
-    return url.masked() != url.reveal()
+def holds_secret(url: str) -> bool:
+    """Return whether a URL of a server holds a password: in its login or its options.
+
+    The only word in a login of Redis is most often the password.
+    """
+    scheme, _, rest = url.partition("://")
+    login, at, _ = re.split(r"[/?]", rest, maxsplit=1)[0].rpartition("@")
+    return (bool(at) and (":" in login or scheme.startswith(("redis", "unix")))) or bool(
+        re.search(r"[?&]\w*passw", rest)
+    )
 
 
 class _Secret(NamedTuple):
@@ -217,7 +224,7 @@ def _variables(answers: Answers, dotenv: str) -> tuple[dict[str, str | None], di
             continue
         if name == "DATABASE_URL":
             forget(*_DATABASE_PARTS)
-        if _has_password(url):
+        if holds_secret(url.reveal()):
             keep(name, file, url.reveal())
         else:
             forget(name)

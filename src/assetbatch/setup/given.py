@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from assetbatch.config import Config, override
 from assetbatch.config.environment import Environment, Layer, read_api_key, read_settings
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret
-from assetbatch.setup.files import Answers
+from assetbatch.setup.files import Answers, holds_secret
 
 STDIN = "-"
 
@@ -71,8 +70,7 @@ def split_symbols(text: str) -> tuple[str, ...]:
 
 def _refuse_secrets(given: Given) -> None:
     for option, value in (("--database", given.database), ("--redis", given.redis)):
-        login = re.search(r"://([^/?]*)@", value or "")
-        if (login and (":" in login[1] or option == "--redis")) or re.search(r"[?&]\w*passw", value or ""):
+        if value and holds_secret(value):
             raise ConfigError(
                 f"{option}: found a password on the command line, where every user of this host can read it",
                 hint=f"write the URL into a file and name it with {option}-file, or - for stdin",
