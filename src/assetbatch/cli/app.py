@@ -114,14 +114,22 @@ def options(
     ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
     log_format: Annotated[
-        LogFormat, typer.Option(help="Format of the log on stderr.", case_sensitive=False)
+        LogFormat, typer.Option(help="Format of the log.", case_sensitive=False)
     ] = LogFormat.AUTO,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ASSETBATCH_LOG_FILE",
+            help="Append what is done to this file too, whatever stderr shows. It may be rotated at any time.",
+            show_default=False,
+        ),
+    ] = None,
     version: Annotated[  # noqa: ARG001 - its callback has done all there is to do
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Keep the options that hold for every command; they stand before its name."""
-    context.obj = Options(config, sandbox, -1 if quiet else verbose, log_format, str(uuid.uuid4()))
+    context.obj = Options(config, sandbox, -1 if quiet else verbose, log_format, str(uuid.uuid4()), log_file)
 
 
 def run() -> None:
