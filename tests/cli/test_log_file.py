@@ -189,7 +189,11 @@ class TestTheFile:
         file.rename(f"{file}.2")
         file.touch()  # logrotate's `create`
         logger.info("four")
-        assert [Path(f"{file}{end}").read_text() for end in (".1", ".2", "")] == ["one\n", "three\n", "four\n"]
+        assert [Path(f"{file}{end}").read_text() for end in (".1", ".2", "")] == [
+            "one\n",
+            "three\n",
+            "four\n",
+        ]
 
     def test_is_reopened_by_a_server_that_runs_on(self, free: World, file: Path) -> None:
         free.config()
@@ -302,4 +306,3 @@ class TestLogrotate:
         assert Path(f"{file}.1").read_text() == before
         assert file.read_text().count("\n") == 1
         assert stat.S_IMODE(file.stat().st_mode) == 0o640
-

@@ -58,7 +58,9 @@ def test_an_idle_run_queue_loads_redis_and_the_configuration_only(free: World) -
     found = loaded(free, "run-queue")
     assert {"redis", "yaml"} <= found
     assert found.isdisjoint({DATABASE, HTTP, TABLES, HTTP_SERVER, "urllib3", "tenacity", *PLANNING})
-    assert found.isdisjoint({"subprocess", "assetbatch.cli.log_file"})  # there is no command and no file to use
+    assert found.isdisjoint(
+        {"subprocess", "assetbatch.cli.log_file"}
+    )  # there is no command and no file to use
 
 
 def test_run_queue_with_work_loads_what_it_needs(free: World) -> None:

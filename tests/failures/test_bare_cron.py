@@ -75,9 +75,9 @@ def test_a_day_of_cron_is_silent_and_leaves_nothing_behind(free: World, tmp_path
     assert snapshot(tmp_path) - before == {"cron.log"}
     assert log.stat().st_mode & 0o777 == 0o640
     told = re.findall(r"^\S+ INFO (\S+): ", log.read_text(), re.MULTILINE)
-    assert [told.count(command) >= STARTS for command in ("run-priority", "run-queue", "enqueue-secondary")] == [
-        True
-    ] * 3
+    assert [
+        told.count(command) >= STARTS for command in ("run-priority", "run-queue", "enqueue-secondary")
+    ] == [True] * 3
     for symbol in ("XAUUSD", "EURUSD", "BTCUSD", "ETHUSD", "GBPUSD", "USDJPY"):
         assert free.last_update(symbol) is not None
     assert len(free.paths) == 6  # each asset once: on the free plan there is nothing newer today

@@ -73,8 +73,7 @@ def install(
 ) -> None:
     """Install the starts, or replace those that this command has installed before.
 
-    run-priority starts every batch.interval_minutes of config.yml. The lines name the program that runs now,
-    the configuration and the log file with absolute paths.
+    run-priority starts every batch.interval_minutes of config.yml. All paths in the lines are absolute.
     """
     with reported(context) as options:
         config = load_config(options)
@@ -83,7 +82,8 @@ def install(
             minutes[Command.RUN_QUEUE] = every_queue
         if every_secondary:
             minutes[Command.ENQUEUE_SECONDARY] = every_secondary
-        schedule(config, name, minutes, systemd=systemd, system=system, dry_run=dry_run)
+        log_file = options.log_file and Path(os.path.abspath(current_folder() / options.log_file))
+        schedule(config, name, minutes, systemd=systemd, system=system, log_file=log_file, dry_run=dry_run)
 
 
 def show(
@@ -143,16 +143,20 @@ def schedule(
     *,
     systemd: bool = False,
     system: bool = False,
+    log_file: Path | None = None,
     dry_run: bool = False,
 ) -> None:
-    """Install the starts of an installation, and say what was installed; raise AssetbatchError."""
+    """Install the starts of an installation, and say what was installed; raise AssetbatchError.
+
+    Without `log_file` the crontab names the usual one.
+    """
     _check_name(name)
     if config.sandbox or config.file is None:
         raise ConfigError("a sandbox is not started by cron", hint="leave out --sandbox")
     if systemd or system:
-        _install_timers(config, name, minutes, system=system, dry_run=dry_run)
+        _install_timers(config, name, minutes, system=system, log_file=log_file, dry_run=dry_run)
     else:
-        _install_lines(config, name, minutes, dry_run=dry_run)
+        _install_lines(config, name, minutes, log_file or log_file_for(name), dry_run=dry_run)
 
 
 def starter_for(config: Config, log_file: Path | None = None) -> Starter:
@@ -194,11 +198,12 @@ def log_file_for(name: str) -> Path:
     return (state if state.is_absolute() else Path.home() / ".local/state") / "assetbatch" / file
 
 
-def _install_lines(config: Config, name: str, minutes: Mapping[Command, int], *, dry_run: bool) -> None:
+def _install_lines(
+    config: Config, name: str, minutes: Mapping[Command, int], log_file: Path, *, dry_run: bool
+) -> None:
     from assetbatch.setup import crontab
     from assetbatch.setup.starts import crontab_lines, starts_of
 
-    log_file = log_file_for(name)
     lines = crontab_lines(starter_for(config, log_file), minutes)
     if dry_run:
         print_text("\n".join([crontab.begin(name), *lines, crontab.end(name)]))
@@ -224,14 +229,20 @@ def _install_lines(config: Config, name: str, minutes: Mapping[Command, int], *,
 
 
 def _install_timers(
-    config: Config, name: str, minutes: Mapping[Command, int], *, system: bool, dry_run: bool
+    config: Config,
+    name: str,
+    minutes: Mapping[Command, int],
+    *,
+    system: bool,
+    log_file: Path | None,
+    dry_run: bool,
 ) -> None:
     from pwd import getpwuid
 
     from assetbatch.monitoring.files import replace_file
     from assetbatch.setup.systemd import lingers, unit_texts
 
-    starter = starter_for(config)
+    starter = starter_for(config, log_file)
     units = _units(name, system=system)
     user = getpwuid(starter.config.stat().st_uid if system else os.geteuid()).pw_name
     texts = unit_texts(units, starter, minutes, user=user, max_cycle_seconds=config.batch.max_cycle_seconds)

@@ -64,47 +64,53 @@ def add_to(app: typer.Typer) -> None:
     )(setup)
 
 
+KeyFile = Annotated[
+    str | None,
+    typer.Option(help="File that holds the API key, or - for stdin. Else POLYGON_API_KEY, or a question."),
+]
+Plan = Annotated[PlanName | None, typer.Option(help="Plan of the API key.")]
+Database = Annotated[str | None, typer.Option(help="PostgreSQL: embedded, or a URL without a password.")]
+Redis = Annotated[str | None, typer.Option(help="Redis: embedded, or a URL without a password.")]
+UrlFile = Annotated[
+    str | None, typer.Option(help="File that holds the URL with its password, or - for stdin.")
+]
+BaseUrl = Annotated[str | None, typer.Option(help="Another address of the API, such as that of a sandbox.")]
+PriorityAssets = Annotated[
+    str | None, typer.Option(help="Symbols of the priority assets. New: XAUUSD EURUSD BTCUSD.")
+]
+Assets = Annotated[
+    str | None, typer.Option(help="Symbols of more assets, such as 'GBPUSD ETHUSD' or GOLD=C:XAUUSD.")
+]
+ScheduleBy = Annotated[
+    Schedule | None,
+    typer.Option(help="Who starts the commands; system needs root. A script that does not say: none."),
+]
+Check = Annotated[
+    bool, typer.Option("--check/--no-check", help="Try everything and create the tables, or not.")
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Ask nothing: take the defaults for what is not given.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would be written and installed. Change nothing.")
+]
+
+
 def setup(
     context: typer.Context,
-    key_file: Annotated[
-        str | None,
-        typer.Option(
-            help="File that holds the API key, or - for stdin. Else POLYGON_API_KEY, or a question."
-        ),
-    ] = None,
-    plan: Annotated[PlanName | None, typer.Option(help="Plan of the API key.")] = None,
-    database: Annotated[
-        str | None, typer.Option(help="PostgreSQL: embedded, or a URL without a password.")
-    ] = None,
-    database_file: Annotated[
-        str | None, typer.Option(help="File that holds the URL with its password, or - for stdin.")
-    ] = None,
-    redis: Annotated[str | None, typer.Option(help="Redis: embedded, or a URL without a password.")] = None,
-    redis_file: Annotated[
-        str | None, typer.Option(help="File that holds the URL with its password, or - for stdin.")
-    ] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="Another address of the API, such as that of a sandbox.")
-    ] = None,
-    priority_assets: Annotated[
-        str | None, typer.Option(help="Symbols of the priority assets. New: XAUUSD EURUSD BTCUSD.")
-    ] = None,
-    assets: Annotated[
-        str | None, typer.Option(help="Symbols of more assets, such as 'GBPUSD ETHUSD' or GOLD=C:XAUUSD.")
-    ] = None,
-    schedule: Annotated[
-        Schedule | None,
-        typer.Option(help="Who starts the commands; system needs root. A script that does not say: none."),
-    ] = None,
-    check: Annotated[
-        bool, typer.Option("--check/--no-check", help="Try everything and create the tables, or not.")
-    ] = True,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Ask nothing: take the defaults for what is not given.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be written and installed. Change nothing.")
-    ] = False,
+    key_file: KeyFile = None,
+    plan: Plan = None,
+    database: Database = None,
+    database_file: UrlFile = None,
+    redis: Redis = None,
+    redis_file: UrlFile = None,
+    base_url: BaseUrl = None,
+    priority_assets: PriorityAssets = None,
+    assets: Assets = None,
+    schedule: ScheduleBy = None,
+    check: Check = True,
+    yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Set up an installation: key, servers, assets, tables and cron, each tried before it is written.
 
@@ -122,7 +128,7 @@ def setup(
         if unseen:
             log.warning("%s: set in this shell only (hint: write it into config.yml)", ", ".join(unseen))
         asks = not yes and sys.stdin is not None and sys.stdin.isatty()
-        session = Session(target(options), answers, asks=asks)
+        session = Session(target(options), answers, asks=asks, log_file=options.log_file)
         session.answer()
         if dry_run:
             session.show_all(schedule or Schedule.NONE)
@@ -155,10 +161,11 @@ def target(options: Options) -> Path:
 class Session:
     """One setup: what is there, what was answered, and what follows."""
 
-    def __init__(self, file: Path, answers: Answers, *, asks: bool) -> None:
+    def __init__(self, file: Path, answers: Answers, *, asks: bool, log_file: Path | None = None) -> None:
         self.file = file
         self.answers = answers
         self.asks = asks
+        self._log_file = log_file and Path(os.path.abspath(current_folder() / log_file))
         self._present = _present(file)
         self._before = self._config_before()
         self.answers = self._without_known()
@@ -432,6 +439,7 @@ class Session:
             cron.starts_every(config),
             systemd=schedule is Schedule.SYSTEMD,
             system=schedule is Schedule.SYSTEM,
+            log_file=self._log_file,
             dry_run=dry_run,
         )
 
