@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,25 @@ def test_a_day_of_cron_is_silent_and_leaves_nothing_behind(free: World, tmp_path
     assert len(free.paths) == 6  # each asset once: on the free plan there is nothing newer today
     with free.services() as services:
         assert services.history.job("run_queue").skipped == 0
+
+
+@pytest.mark.skipif(shutil.which("crontab") is None, reason="cron is not installed")
+def test_the_program_of_cron_accepts_the_crontab() -> None:
+    """Debian's `crontab -n` or cronie's `crontab -T`: each checks a file and installs nothing."""
+    said = []
+    for option in ("-n", "-T"):
+        done = subprocess.run(
+            ["crontab", option, str(REPOSITORY / "crontab.example")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return
+        said.append(done.stderr)
+    if all("option" in one for one in said):
+        pytest.skip("this crontab cannot check a file")
+    pytest.fail("".join(said))
 
 
 def test_a_line_of_the_crontab_ends_with_the_exit_code_of_its_command(free: World, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_group
+from typer.main import get_command, get_group
 
 from assetbatch import __version__
 from assetbatch.cli.context import Options, devnull, make_output_robust
@@ -120,7 +120,7 @@ def options(
         Path | None,
         typer.Option(
             envvar="ASSETBATCH_LOG_FILE",
-            help="Append what is done to this file too, whatever stderr shows. It may be rotated at any time.",
+            help="Append all that is done to this file, whatever stderr shows. It may be rotated.",
             show_default=False,
         ),
     ] = None,
@@ -137,7 +137,7 @@ def run() -> None:
     make_output_robust()
     quiet_libraries()
     try:
-        app()
+        get_command(app)()  # `app()` would put its own report of a bug in the place of ours
     except OSError as error:  # help and version are printed by the library, before any command
         if error.errno not in _FULL:
             raise

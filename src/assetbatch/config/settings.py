@@ -269,6 +269,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
 
     `origins` gives the origin of each key path (`queue.max_size`): `--option`, `env NAME`, `.env NAME`,
     `config.yml PATH` or `default`. `file` is the file that was read, or None in a sandbox that found none.
+    `secret_files` are the files that variables name for secrets, by the origin of the name;
+    `secrets_in_file` are the settings of `file` that hold a secret.
     """
 
     batch: BatchSettings = BatchSettings()
@@ -286,6 +288,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     api_key: Secret | None = None
     file: Path | None = None
     origins: Mapping[str, str] = {}
+    secret_files: Mapping[str, Path] = {}
+    secrets_in_file: tuple[str, ...] = ()
     sandbox: bool = False
     data_home: Path | None = None
 
@@ -341,8 +345,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         if self.api_key is None:
             raise ConfigError(
                 "no API key is configured",
-                hint="set POLYGON_API_KEY or POLYGON_API_KEY_FILE, in the environment or in a .env beside "
-                "config.yml; --sandbox needs none",
+                hint="set POLYGON_API_KEY, POLYGON_API_KEY_FILE or POLYGON_API_KEY_COMMAND, "
+                "in the environment or in a .env beside config.yml; --sandbox needs none",
             )
         return self.api_key
 

@@ -408,7 +408,7 @@ def _checked_key(key: Secret) -> Secret:
     if not value or not value.isascii() or not value.isprintable() or " " in value:
         raise ConfigError(
             "the API key is empty or has characters that no key has",
-            hint="check POLYGON_API_KEY for spaces and line ends",
+            hint=f"check {key.name or 'POLYGON_API_KEY'} for spaces and line ends",
         )
     return key
 
