@@ -81,8 +81,8 @@ class TestInAScript:
     ) -> None:
         done = run(world, home, "--assets", "ETHUSD GBPUSD")
         assert (done.returncode, done.stderr) == (0, "")
-        assert files(home) == {"config.yml", ".env", "api_key", "database_url"}
-        for name in (".env", "api_key", "database_url"):
+        assert files(home) == {"config.yml", ".env", "api_key", "db_password"}
+        for name in (".env", "api_key", "db_password"):
             assert (home / "ab" / name).stat().st_mode & 0o777 == 0o600
         assert world.rows("SELECT count(*) FROM trading.symbols") == [(5,)]
         config = load(home / "ab/config.yml", {}, cwd=home)

@@ -25,7 +25,7 @@ from assetbatch.setup.files import (
 from assetbatch.setup.given import Given, answers_of
 
 FILE = Path("/made/up/config.yml")
-WITH_PASSWORD = DatabaseUrl.parse("postgresql://me:made-up@host:5432/name")
+WITH_PASSWORD = DatabaseUrl.parse("postgresql://me:made-up-password@host:5432/name")
 ALL = Answers(
     api_key=Secret("made-up-key"),
     tier="starter",
@@ -70,22 +70,60 @@ class TestFromNothing:
     def test_writes_the_configuration_last(self) -> None:
         assert [file.path.name for file in plan(FILE, ALL, Present()).files] == [
             "api_key",
-            "database_url",
+            "db_password",
             ".env",
             "config.yml",
         ]
 
     def test_keeps_secrets_in_files_that_only_the_owner_can_read(self) -> None:
         for file in plan(FILE, ALL, Present()).files:
-            has_secret = "made-up-key" in file.text or "made-up@" in file.text
+            has_secret = "made-up-key" in file.text or "made-up-password" in file.text
             assert has_secret == file.is_secret, file.path
             assert file.mode == (0o644 if file.path == FILE else 0o600)
 
     def test_names_the_secrets_in_the_dotenv(self) -> None:
         assert parse_dotenv(texts(plan(FILE, ALL, Present()))[".env"]) == {
             "POLYGON_API_KEY_FILE": "api_key",
-            "DATABASE_URL_FILE": "database_url",
+            "DB_PASSWORD_FILE": "db_password",
         }
+
+    @pytest.mark.parametrize(
+        ("url", "in_the_open", "password"),
+        [
+            ("postgresql://me:a%40b@h/x?sslmode=require", "postgresql://me@h/x?sslmode=require", "a@b"),
+            ("redis://:pw@h:1/0", "redis://h:1/0", "pw"),
+            ("redis+sentinel://me:pw@a,b/m?sentinel_username=x", None, None),
+            ("redis://pw@h", None, None),
+            ("postgresql://me@h/x?password=pw", None, None),
+            ("postgresql://me:pw@h/x?sslpassword=pw", None, None),
+            ("postgresql://me@h/x", "postgresql://me@h/x", ""),
+            ("embedded", "embedded", ""),
+        ],
+    )
+    def test_a_url_stands_in_the_open_without_its_password(
+        self, url: str, in_the_open: str | None, password: str | None
+    ) -> None:
+        if url.startswith("postgresql"):
+            section, answers = "database", Answers(database=DatabaseUrl.parse(url))
+        else:
+            section, answers = "redis", Answers(redis=RedisUrl.parse(url))
+        planned = plan(FILE, answers, Present())
+        config = loaded(planned)
+        assert getattr(config, section).url.reveal() == url
+        if in_the_open is None:
+            assert texts(planned)[f"{section}_url"] == f"{url}\n"
+            assert "pw" not in planned.config
+        elif password is not None:
+            assert in_the_open in planned.config
+            assert (f"{password}\n" in texts(planned).values()) == bool(password)
+
+    def test_a_command_that_prints_a_secret_is_kept_and_not_run(self) -> None:
+        command = "sh -c 'echo \"it is\" >&2; exit 1'"
+        env = {"POLYGON_API_KEY_COMMAND": command, "DATABASE_URL_COMMAND": command}
+        answers, _ = answers_of(Given(), env, Path("/"))
+        assert (answers.api_key, answers.database) == (None, None)
+        dotenv = texts(plan(FILE, answers, Present("", "POLYGON_API_KEY=old\n")))[".env"]
+        assert parse_dotenv(dotenv) == env
 
 
 class TestRepeated:
@@ -96,7 +134,7 @@ class TestRepeated:
     def test_with_the_same_answers_it_changes_no_text(self) -> None:
         first = texts(plan(FILE, ALL, Present()))
         again = texts(plan(FILE, ALL, Present(first["config.yml"], first[".env"])))
-        assert set(again) == {"api_key", "database_url"}  # which are not looked at
+        assert set(again) == {"api_key", "db_password"}  # which are not looked at
 
     def test_it_changes_what_is_asked_and_keeps_what_a_person_wrote(self) -> None:
         mine = "# mine\nqueue: {max_size: 7}   # mine too\nrate_limiting:\n  tier: free\n"

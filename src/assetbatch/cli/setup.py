@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from difflib import unified_diff
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlsplit
 
 import typer
@@ -193,8 +193,13 @@ class Session:
             "redis": before.redis.url,
             "base_url": str(before.provider.base_url),
         }
-        same = [name for name, value in known.items() if getattr(self.answers, name) == value]
-        return self.answers._replace(**dict.fromkeys(same, None))
+        same = [
+            name
+            for name, value in known.items()
+            if not (isinstance(value, Secret) and not value.is_known) and getattr(self.answers, name) == value
+        ]
+        cleared: dict[str, Any] = dict.fromkeys(same)
+        return self.answers._replace(**cleared)
 
     def answer(self) -> None:
         """Ask for what was not given and is not there; take the defaults if nobody can be asked."""
@@ -212,7 +217,8 @@ class Session:
 
     def _answer_key(self, *, again: bool = False) -> None:
         there = self._before is not None and self._before.api_key is not None and not again
-        if self.answers.api_key is not None and not again:
+        given = self.answers.api_key is not None or "POLYGON_API_KEY_COMMAND" in self.answers.commands
+        if given and not again:
             return
         if not self.asks:
             if there:
@@ -252,7 +258,8 @@ class Session:
         """Ask for `database` or `redis`."""
         from assetbatch.embedded.binaries import INSTALL_HINT, find_postgresql, find_valkey
 
-        if getattr(self.answers, name) is not None and not again:
+        command = f"{name.upper()}_URL_COMMAND"
+        if (getattr(self.answers, name) is not None or command in self.answers.commands) and not again:
             return
         configured = getattr(self._before, name).url if self._before else None
         before: DatabaseUrl | RedisUrl | None = getattr(self.answers, name) or configured
@@ -502,10 +509,9 @@ def _present(file: Path) -> Present:
 
 
 def _as_cron_sees_it() -> dict[str, str]:
-    """Return the variables that a start by cron will have of this shell's."""
-    return {
-        name: os.environ[name] for name in ("HOME", "XDG_DATA_HOME", "XDG_STATE_HOME") if name in os.environ
-    }
+    """Return the variables that a start by cron will have."""
+    kept = ("HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
+    return {"PATH": cron.CRON_PATH} | {name: os.environ[name] for name in kept if name in os.environ}
 
 
 def _trial(config: Config) -> list[Finding]:

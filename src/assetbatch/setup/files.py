@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import yaml
 
@@ -40,6 +41,8 @@ class Answers(NamedTuple):
     priority: tuple[str, ...] | None = None
     """Symbols, as `SYMBOL` or `SYMBOL=TICKER`. A new file gets these alone, any other gets them too."""
     secondary: tuple[str, ...] | None = None
+    commands: Mapping[str, str] = {}
+    """Commands that print secrets, by their variables such as POLYGON_API_KEY_COMMAND."""
 
 
 class Present(NamedTuple):
@@ -126,7 +129,7 @@ def _config_text(answers: Answers, present: str | None) -> str:
             text = set_setting(text, section, key, value)
     for section, url in (("database", answers.database), ("redis", answers.redis)):
         if url is not None:
-            value = None if holds_secret(url.reveal()) else url.reveal()
+            value = divide(url.reveal()).url
             if _setting(text, section, "url") != value:
                 text = set_setting(text, section, "url", value)
     return text
@@ -189,6 +192,27 @@ def holds_secret(url: str) -> bool:
     )
 
 
+class Divided(NamedTuple):
+    """A URL without its password (None: it holds a secret elsewhere), and the password."""
+
+    url: str | None
+    password: str = ""
+
+
+def divide(url: str) -> Divided:
+    """Return what of a URL config.yml may hold, and its password if that can stand apart."""
+    if not holds_secret(url):
+        return Divided(url)
+    scheme, separator, rest = url.partition("://")
+    end = next((at for at, letter in enumerate(rest) if letter in "/?"), len(rest))
+    login, _, host = rest[:end].rpartition("@")
+    user, colon, password = login.partition(":")
+    open_url = f"{scheme}{separator}{user}{'@' if user else ''}{host}{rest[end:]}"
+    if not (colon and password) or holds_secret(open_url):
+        return Divided(None)
+    return Divided(open_url, unquote(password))
+
+
 class _Secret(NamedTuple):
     file: str
     value: str
@@ -216,18 +240,21 @@ def _variables(answers: Answers, dotenv: str) -> tuple[dict[str, str | None], di
         variables["POLYGON_TIER"] = None
     if answers.base_url is not None:
         variables["POLYGON_BASE_URL"] = None
-    for name, file, url in (
-        ("DATABASE_URL", "database_url", answers.database),
-        ("REDIS_URL", "redis_url", answers.redis),
+    for url, kind, others in (
+        (answers.database, "DB", ("DATABASE_URL", *_DATABASE_PARTS)),
+        (answers.redis, "REDIS", ("REDIS_URL", "REDIS_PASSWORD")),
     ):
         if url is None:
             continue
-        if name == "DATABASE_URL":
-            forget(*_DATABASE_PARTS)
-        if holds_secret(url.reveal()):
-            keep(name, file, url.reveal())
-        else:
-            forget(name)
+        forget(*others)
+        divided = divide(url.reveal())
+        if divided.password:
+            keep(f"{kind}_PASSWORD", f"{kind.lower()}_password", divided.password)
+        elif divided.url is None:
+            keep(others[0], others[0].lower(), url.reveal())
+    for name, command in answers.commands.items():
+        forget(name.removesuffix("_COMMAND"))
+        variables[name] = command
     return variables, secrets
 
 
@@ -260,4 +287,6 @@ def with_variables(dotenv: str, variables: Mapping[str, str | None]) -> str:
 
 
 def _quoted(value: str) -> str:
-    return value if re.fullmatch(r"[\w./:@-]+", value) else "'" + value + "'"
+    if re.fullmatch(r"[\w./:@-]+", value):
+        return value
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

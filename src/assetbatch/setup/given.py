@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from assetbatch.config import Config, override
-from assetbatch.config.environment import Environment, Layer, read_api_key, read_settings
+from assetbatch.config import load
+from assetbatch.config.environment import SECRETS
+from assetbatch.config.loading import Unwritten
+from assetbatch.config.reading import ConfigFile
 from assetbatch.errors import ConfigError
-from assetbatch.secret import Secret
 from assetbatch.setup.files import Answers, holds_secret
 
 STDIN = "-"
 
 _KEYS = ("POLYGON_API_KEY", "MASSIVE_API_KEY")
-_DATABASE = ("DATABASE_URL", "DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD")
-_ANSWERED = {"database.url", "redis.url", "rate_limiting.tier", "provider.base_url"}
+_DATABASE = ("DATABASE_URL", "DB_HOST", "DB_PORT", "DB_NAME", "DB_USER")
+_ANSWERED = {"api_key", "database.url", "redis.url", "rate_limiting.tier", "provider.base_url"}
 
 
 class Given(NamedTuple):
@@ -41,23 +42,25 @@ def answers_of(given: Given, env: Mapping[str, str], folder: Path) -> tuple[Answ
     Raise ConfigError for what is wrong, and for a secret on the command line.
     """
     _refuse_secrets(given)
-    environment = Environment([Layer("given as", _variables(given, env), folder)])
-    config = Config()
-    settings = read_settings(environment, sandbox=False)
-    found = {".".join(map(str, one.path)): one for one in settings}
-    key = read_api_key(environment)
-    if environment.problems:
-        raise ConfigError("\n".join(f"{origin}: {text}" for origin, text in environment.problems))
-    config = override(config, {path: (one.value, one.origin) for path, one in found.items()})
-    unseen = [found[path].origin.rpartition(" ")[2] for path in found if path not in _ANSWERED]
+    variables = _variables(given, env)
+    commands = {
+        name: variables.pop(name) for name in [f"{one}_COMMAND" for one in SECRETS] if variables.get(name)
+    }
+    nothing = Unwritten(ConfigFile(folder / "config.yml", "config.yml", b""), {})
+    if "DATABASE_URL_COMMAND" in commands:
+        variables = {name: value for name, value in variables.items() if not name.startswith("DB_PASSWORD")}
+    config = load(None, variables, cwd=folder, unwritten=nothing)
+    found = config.origins
+    unseen = [origin.rpartition(" ")[2] for path, origin in found.items() if path not in _ANSWERED]
     answers = Answers(
-        api_key=Secret(key.value) if key else None,
+        api_key=config.api_key,
         tier=config.rate_limiting.tier if "rate_limiting.tier" in found else None,
         database=config.database.url,
         redis=config.redis.url,
         base_url=str(config.provider.base_url) if "provider.base_url" in found else None,
         priority=None if given.priority is None else split_symbols(given.priority),
         secondary=None if given.assets is None else split_symbols(given.assets),
+        commands=commands,
     )
     return answers, unseen
 
