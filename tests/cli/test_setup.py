@@ -92,7 +92,7 @@ class TestInAScript:
 
     def test_says_what_to_type_next(self, world: World, home: Path) -> None:
         lines = run(world, home).stdout.splitlines()
-        assert lines[0].startswith("written: ")
+        assert lines[0].startswith("written to ")
         assert [line.split("    ")[0].rsplit(" ", 1)[-1] for line in lines[1:]] == [
             "status",
             "doctor",
@@ -244,6 +244,7 @@ class TestAtATerminal:
                     screen.answer(("Its password", ""))
             screen.answer(("Try this", ""))
             screen.see("nothing listens there")
+            screen.see("CREATE ROLE me LOGIN PASSWORD '...'; CREATE DATABASE x OWNER me;")
             assert files(home) == set()
             screen.answer(("[c]orrect", "c"), ("PostgreSQL", with_password(world)), ("Fetch", "n"))
             assert screen.end() == 0

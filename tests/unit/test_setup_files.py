@@ -196,6 +196,12 @@ class TestSymbols:
         with pytest.raises(ConfigError, match="GOLD=C:XAUUSD"):
             split_symbol("GOLD")
 
+    def test_all_are_those_of_the_shipped_file(self) -> None:
+        answers, _ = answers_of(Given(assets="all"), {}, Path("/"))
+        config = loaded(plan(FILE, answers, Present()))
+        assert len(config.secondary_assets) > 12
+        assert len({asset.priority for asset in config.secondary_assets}) == 3
+
 
 class TestGiven:
     @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -79,7 +80,10 @@ PriorityAssets = Annotated[
     str | None, typer.Option(help="Symbols of the priority assets. New: XAUUSD EURUSD BTCUSD.")
 ]
 Assets = Annotated[
-    str | None, typer.Option(help="Symbols of more assets, such as 'GBPUSD ETHUSD' or GOLD=C:XAUUSD.")
+    str | None,
+    typer.Option(
+        help="Symbols of more assets: 'GBPUSD ETHUSD', GOLD=C:XAUUSD, or all that config generate shows."
+    ),
 ]
 ScheduleBy = Annotated[
     Schedule | None,
@@ -206,8 +210,8 @@ class Session:
         if self.asks:
             what = "changes" if self._before else "writes"
             print_text(
-                f"This {what} {self.file} and tries it. Enter takes what stands in [ ]; Ctrl-C stops, "
-                "and nothing is written before everything was answered.\n"
+                f"This {what} {self.file}\n"
+                "Enter takes what stands in [ ]. Ctrl-C stops; nothing is written before all is answered.\n"
             )
         self._answer_key()
         self._answer_plan()
@@ -310,7 +314,7 @@ class Session:
         if self.answers.secondary is None:
             if self._before:
                 print_text(f"There are {len(self._before.assets)} assets.")
-            question = "More assets by symbol, such as GBPUSD ETHUSD (Enter for none)"
+            question = "More assets by symbol, such as GBPUSD ETHUSD, or all (Enter for none)"
             self.answers = self.answers._replace(secondary=ask(question, "", read))
 
     def planned(self) -> Planned:
@@ -349,6 +353,8 @@ class Session:
             if not self.asks:
                 log.error("no file was written (hint: correct it, or --no-check writes it untried)")
                 raise typer.Exit(code)
+            if wrong == "postgresql" and (sql := _sql_for(self.config())):
+                print_text(f"If they are not there yet, a superuser of PostgreSQL makes them so:\n  {sql}\n")
             letter = choose(
                 "[c]orrect it, [t]ry again, [w]rite it as it is, [s]top", ("c", "t", "w", "s"), "c"
             )
@@ -395,7 +401,8 @@ class Session:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
         self._before, self._present = None, _present(self.file)
-        print_text("written: " + ", ".join(str(file.path) for file in files))
+        names = ", ".join(os.path.relpath(file.path, self.file.parent) for file in files)
+        print_text(f"written to {self.file.parent}: {names}")
 
     def show_all(self, schedule: Schedule) -> None:
         """Print the files with their texts, secrets left out, and what would start the commands."""
@@ -430,6 +437,8 @@ class Session:
         starter = cron.starter_for(config)
         if self.asks and agree("Fetch the first prices now?"):
             subprocess.run(starter.words("run-priority"), check=False)
+            if config.enabled_secondary_assets:
+                subprocess.run(starter.words("enqueue-secondary"), check=False)
         print_text("\n".join(self._next_steps(starter.program, schedule)))
 
     def _ask_schedule(self) -> Schedule:
@@ -491,6 +500,18 @@ def _with_password(name: str, url: DatabaseUrl | RedisUrl) -> DatabaseUrl | Redi
         return url
     whole = parts._replace(netloc=f"{login}:{quote(password, safe='')}@{host}")
     return _url(name, whole.geturl())
+
+
+def _sql_for(config: Config) -> str:
+    """Return the SQL that makes the role and the database of a URL, or nothing if it names none."""
+    url = config.database.url
+    if url is None or not url.is_known or url.embedded:
+        return ""
+    parts = urlsplit(url.reveal())
+    user, name = parts.username or "", parts.path.removeprefix("/")
+    if not all(re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", one) for one in (user, name)):
+        return ""
+    return f"CREATE ROLE {user} LOGIN PASSWORD '...'; CREATE DATABASE {name} OWNER {user};"
 
 
 def _present(file: Path) -> Present:

@@ -117,7 +117,7 @@ def _config_text(answers: Answers, present: str | None) -> str:
         for name, wanted in zip(_LISTS, (answers.priority, answers.secondary), strict=True):
             if name == "secondary_assets" or wanted is not None:
                 symbols = [split_symbol(one)["symbol"] for one in wanted or ()]
-                there = [asset["symbol"] for asset in _assets(text, name) if asset["symbol"] in symbols]
+                there = [asset["symbol"] for asset in assets_of(text, name) if asset["symbol"] in symbols]
                 in_order = there == symbols[: len(there)] or name != "priority_assets"
                 text = keep_assets(text, name, symbols if in_order else [])
     text = _with_assets(text, answers)
@@ -137,7 +137,7 @@ def _config_text(answers: Answers, present: str | None) -> str:
 
 def _with_assets(text: str, answers: Answers) -> str:
     """Return the text with all assets that were answered. Known ones come with their names."""
-    there = {asset.get("symbol") for name in _LISTS for asset in _assets(text, name)}
+    there = {asset.get("symbol") for name in _LISTS for asset in assets_of(text, name)}
     for name, wanted in zip(_LISTS, (answers.priority, answers.secondary), strict=True):
         new = []
         for one in wanted or ():
@@ -157,10 +157,11 @@ def _fit(asset: dict[str, Any], name: str) -> dict[str, Any]:
 def _known() -> dict[str, dict[str, Any]]:
     """Return the assets of the shipped file by their symbols."""
     text = built_in_config().decode()
-    return {asset["symbol"]: asset for name in _LISTS for asset in _assets(text, name)}
+    return {asset["symbol"]: asset for name in _LISTS for asset in assets_of(text, name)}
 
 
-def _assets(text: str, name: str) -> Sequence[dict[str, Any]]:
+def assets_of(text: str, name: str) -> Sequence[dict[str, Any]]:
+    """Return the assets of a list as the text of a configuration has them."""
     document = _document(text)
     batch = document.get("batch")
     found = document.get(name) or (batch.get(name) if isinstance(batch, dict) else None) or []

@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from assetbatch.config import load
+from assetbatch.config import built_in_config, load
 from assetbatch.config.environment import SECRETS
 from assetbatch.config.loading import Unwritten
 from assetbatch.config.reading import ConfigFile
 from assetbatch.errors import ConfigError
-from assetbatch.setup.files import Answers, holds_secret
+from assetbatch.setup.files import Answers, assets_of, holds_secret
 
 STDIN = "-"
+ALL = "all"
 
 _KEYS = ("POLYGON_API_KEY", "MASSIVE_API_KEY")
 _DATABASE = ("DATABASE_URL", "DB_HOST", "DB_PORT", "DB_NAME", "DB_USER")
@@ -66,7 +67,12 @@ def answers_of(given: Given, env: Mapping[str, str], folder: Path) -> tuple[Answ
 
 
 def split_symbols(text: str) -> tuple[str, ...]:
-    """Return the symbols of a list, divided by commas if it has any, else by white space."""
+    """Return the symbols of a list, divided by commas if it has any, else by white space.
+
+    `all` is every secondary asset of the shipped file.
+    """
+    if text.strip() == ALL:
+        return tuple(asset["symbol"] for asset in assets_of(built_in_config().decode(), "secondary_assets"))
     parts = text.split(",") if "," in text else text.split()
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
