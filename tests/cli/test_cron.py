@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.conftest import MakeWorld
+from tests.documented import shows
 from tests.program import BARE, PROGRAM
 from tests.world import KEY, RealClock, SetClock, World
 
@@ -148,13 +149,13 @@ class TestInstall:
         (other / ".env").write_text("POLYGON_API_KEY=x\n")
         done = run(*PROGRAM, "--config", "other/config.yml", "cron", "install")
         assert done.returncode == 2
-        assert "choose another --name" in done.stderr
+        shows(done.stderr, "the lines named … start another installation")
         assert run("crontab", "-l").stdout == before
 
     def test_refuses_a_key_that_cron_does_not_have(self, run: Run, written: Path) -> None:
         done = run(*PROGRAM, "cron", "install", env={"POLYGON_API_KEY": KEY})
         assert done.returncode == 2
-        assert "POLYGON_API_KEY: set in this shell only" in done.stderr
+        shows(done.stderr, "…: set in this shell only, which cron does not see")
         assert "no crontab" in run("crontab", "-l").stderr
 
     def test_names_the_file_of_a_key_with_its_whole_path(self, run: Run, written: Path) -> None:

@@ -15,6 +15,7 @@ from assetbatch.sandbox import SandboxServer
 from assetbatch.secret import Secret
 from tests import program
 from tests.commands.conftest import MakeWorld
+from tests.documented import shows
 from tests.world import RealClock, SetClock, World
 
 from .terminal import Terminal
@@ -161,6 +162,16 @@ class TestInAScript:
         assert (home / "ab/api_key").read_text() == "another-made-up-key\n"
         assert world.rows("SELECT count(*) FROM trading.symbols") == [(4,)]
 
+    def test_a_file_that_cannot_be_changed_safely_stays_as_it_is(self, world: World, home: Path) -> None:
+        (home / "ab").mkdir()
+        config = home / "ab/config.yml"
+        config.write_text("x: &server {url: embedded}\nredis: *server\n".replace("x:", "database:"))
+        before = config.read_text()
+        done = run(world, home)
+        assert (done.returncode, config.read_text()) == (2, before)
+        shows(done.stderr, "this config.yml is written in a way that setup does not change by itself")
+        assert "database.url: " in done.stderr
+
     def test_a_dry_run_shows_the_files_and_no_secret_and_changes_nothing(
         self, world: World, home: Path
     ) -> None:
@@ -182,6 +193,15 @@ class TestInAScript:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert (home / "ab/api_key").read_text() == f"{KEY}\n"
+
+    def test_is_there_all_the_same_where_nothing_can_start_it(self, world: World, home: Path) -> None:
+        (home / "database").write_text(with_password(world))
+        env = {"HOME": str(home), "POLYGON_API_KEY": KEY, "PATH": "/nowhere"}
+        done = program.start(*arguments(world), "--schedule", "crontab", cwd=home, env=env)
+        assert done.returncode == 3
+        assert "there is no crontab on this host" in done.stderr
+        assert "config.yml" in files(home)
+        assert "cron install    lets cron start it" in done.stdout
 
     def test_warns_of_a_setting_that_cron_will_not_have(self, world: World, home: Path) -> None:
         (home / "database").write_text(world.database_url)

@@ -61,7 +61,7 @@ def add_to(app: typer.Typer) -> None:
         "assetbatch setup --key-file key.txt --database embedded --redis embedded --schedule crontab  |  "
         "assetbatch setup --assets 'GBPUSD ETHUSD'\n\n"
         "Exit codes: 0 set up; 2 usage, configuration or a missing answer; 3 Redis, PostgreSQL or the API "
-        "cannot be used; 4 the API refuses the key. After 2, 3 and 4 no file was written.",
+        "cannot be used, or this host has no cron; 4 the API refuses the key. A failed try writes no file.",
     )(setup)
 
 
@@ -140,8 +140,7 @@ def setup(
         session.agree_to_it()
         code = session.try_it() if check else 0
         session.write()
-        session.start_by(schedule)
-        raise typer.Exit(code)
+        raise typer.Exit(session.start_by(schedule) or code)
 
 
 def target(options: Options) -> Path:
@@ -427,19 +426,38 @@ class Session:
                 lines += [f"  {line}" for line in list(unified_diff(before, after, n=0, lineterm=""))[2:]]
         return lines
 
-    def start_by(self, schedule: Schedule | None) -> None:
-        """Install the starts, with consent, and start the first cycle."""
+    def start_by(self, schedule: Schedule | None) -> int:
+        """Install the starts, with consent, and start the first cycle; return the exit code.
+
+        Who cannot start them here is said, and another may be chosen.
+        """
         config = self.config()
-        if schedule is None:
-            schedule = self._ask_schedule() if self.asks else Schedule.NONE
-        if schedule is not Schedule.NONE:
-            self._schedule(config, schedule)
+        code = 0
+        while True:
+            chosen = schedule or (self._ask_schedule() if self.asks else Schedule.NONE)
+            if chosen is Schedule.NONE:
+                break
+            try:
+                self._schedule(config, chosen)
+                code = 0
+                break
+            except AssetbatchError as error:
+                log.error("%s", error)
+                code = error.exit_code
+                if schedule or not self.asks:
+                    chosen = Schedule.NONE
+                    break
+        self._fetch_first(config)
+        print_text("\n".join(self._next_steps(cron.starter_for(config).program, chosen)))
+        return code
+
+    def _fetch_first(self, config: Config) -> None:
+        """Start what cron will start, by the same words."""
         starter = cron.starter_for(config)
         if self.asks and agree("Fetch the first prices now?"):
             subprocess.run(starter.words("run-priority"), check=False)
             if config.enabled_secondary_assets:
                 subprocess.run(starter.words("enqueue-secondary"), check=False)
-        print_text("\n".join(self._next_steps(starter.program, schedule)))
 
     def _ask_schedule(self) -> Schedule:
         letters = {"c": Schedule.CRONTAB, "t": Schedule.SYSTEMD, "n": Schedule.NONE}
