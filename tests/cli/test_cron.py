@@ -152,7 +152,12 @@ class TestInstall:
         shows(done.stderr, "the lines named … start another installation")
         assert run("crontab", "-l").stdout == before
 
+    def test_needs_nothing_of_a_shell_that_says_what_the_dotenv_says(self, run: Run, written: Path) -> None:
+        assert run(*PROGRAM, "cron", "install", env={"POLYGON_API_KEY": KEY}).returncode == 0
+        assert "POLYGON" not in run("crontab", "-l").stdout
+
     def test_refuses_a_key_that_cron_does_not_have(self, run: Run, written: Path) -> None:
+        (written.parent / ".env").unlink()
         done = run(*PROGRAM, "cron", "install", env={"POLYGON_API_KEY": KEY})
         assert done.returncode == 2
         shows(done.stderr, "…: set in this shell only, which cron does not see")
@@ -219,6 +224,13 @@ class TestTimers:
         assert self.start(home, systemctl, "cron", "show", "--systemd").returncode == 0
         assert self.start(home, systemctl, "cron", "remove", "--systemd").returncode == 0
         assert list(units.iterdir()) == []
+
+    def test_of_the_system_run_as_the_owner_of_the_configuration(
+        self, written: Path, systemctl: Path
+    ) -> None:
+        done = self.start(written.parent, systemctl, "cron", "install", "--system", "--dry-run")
+        assert f"User={written.owner()}\n" in done.stdout
+        assert "# /etc/systemd/system/assetbatch@run-queue.timer" in done.stdout
 
     def test_do_not_replace_a_unit_of_ones_own(self, written: Path, systemctl: Path) -> None:
         unit = written.parent / ".config/systemd/user/assetbatch@.service"

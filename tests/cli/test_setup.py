@@ -21,6 +21,7 @@ from tests.world import RealClock, SetClock, World
 from .terminal import Terminal
 
 KEY = "made-up-key-of-setup"
+ONLY_KEY = "the-only-key-it-takes"
 PASSWORD = "made-up-password"
 NOWHERE = "postgresql://me@127.0.0.1:1/x"
 
@@ -184,6 +185,26 @@ class TestInAScript:
         assert KEY not in done.stdout
         assert PASSWORD not in done.stdout
 
+    def test_shows_no_password_of_a_line_that_it_replaces(self, world: World, home: Path) -> None:
+        run(world, home)
+        config = home / "ab/config.yml"
+        old = 'database: {url: "postgresql://x:old-password@h/x"}'
+        config.write_text(re.sub(r"(?m)^database:\n( .*\n)+", f"{old}\n", config.read_text()))
+        (home / "ab/.env").write_text("POLYGON_API_KEY=old-key # mine\n")
+        done = run(world, home, "--dry-run")
+        assert done.returncode == 0, done.stderr
+        assert "postgresql://***@" in done.stdout
+        assert "old-" not in done.stdout + done.stderr
+
+    @pytest.mark.parametrize("name", ["config.yml", ".env"])
+    def test_a_file_that_is_broken_is_told_and_left(self, world: World, home: Path, name: str) -> None:
+        run(world, home)
+        (home / "ab" / name).write_text("a: [")
+        done = run(world, home)
+        assert (done.returncode, (home / "ab" / name).read_text()) == (2, "a: [")
+        assert ": line " in done.stderr
+        assert "Traceback" not in done.stderr
+
     def test_takes_the_key_from_stdin(self, world: World, home: Path) -> None:
         (home / "database").write_text(world.database_url)
         done = subprocess.run(
@@ -217,7 +238,7 @@ class TestInAScript:
 
 @pytest.fixture
 def refusing() -> Iterator[SandboxServer]:
-    with SandboxServer(key=Secret("the-only-key-it-takes")) as server:
+    with SandboxServer(key=Secret(ONLY_KEY)) as server:
         yield server
 
 
@@ -269,6 +290,17 @@ class TestAtATerminal:
             screen.answer(("[c]orrect", "c"), ("PostgreSQL", with_password(world)), ("Fetch", "n"))
             assert screen.end() == 0
         assert "config.yml" in files(home)
+
+    def test_asks_again_for_a_key_that_is_refused(
+        self, world: World, home: Path, refusing: SandboxServer
+    ) -> None:
+        given = ["--base-url", refusing.base_url, "--schedule", "none"]
+        with Terminal("--config", "ab/config.yml", "setup", *given, cwd=home, env={}) as screen:
+            screen.answer(*self.questions(world), ("Try this", ""))
+            screen.see("refuses the API key")
+            screen.answer(("[c]orrect", ""), ("API key: ", ONLY_KEY), ("Fetch", "n"))
+            assert screen.end() == 0
+        assert (home / "ab/api_key").read_text() == f"{ONLY_KEY}\n"
 
     @pytest.mark.parametrize("at", range(8))
     def test_ctrl_c_at_a_question_leaves_nothing(

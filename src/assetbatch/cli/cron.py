@@ -14,6 +14,7 @@ import typer
 from assetbatch.cli.context import current_folder, load_config, log, print_text, reported
 from assetbatch.domain.records import Command
 from assetbatch.errors import ConfigError, UnreachableError
+from assetbatch.secret import Secret
 
 if TYPE_CHECKING:
     from assetbatch.config import Config
@@ -164,15 +165,44 @@ def starter_for(config: Config, log_file: Path | None = None) -> Starter:
     from assetbatch.setup.starts import Starter, environment_for, program_of
 
     folder = current_folder()
+    needed = {
+        path: origin
+        for path, origin in config.origins.items()
+        if any(part.startswith("env ") for part in origin.split(", "))
+    }
+    if needed and config.file:
+        from assetbatch.config import load
+
+        seen = load(config.file, cron_environment(), cwd=folder)
+        needed = {path: origin for path, origin in needed.items() if not _is_same(config, seen, path)}
     started = Path(sys.argv[0])
     is_program = (folder / started).is_file() and os.access(folder / started, os.X_OK)
     file = config.file or Path("config.yml")
     return Starter(
         program_of(sys.argv[0], sys.executable, folder, is_program),
         Path(os.path.abspath(folder / file)),
-        environment_for(config.origins, os.environ, folder) | _path_of_servers(config),
+        environment_for(needed, os.environ, folder) | _path_of_servers(config),
         log_file,
     )
+
+
+def cron_environment() -> dict[str, str]:
+    """Return the variables that a start by cron will have."""
+    kept = ("HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
+    return {"PATH": CRON_PATH} | {name: os.environ[name] for name in kept if name in os.environ}
+
+
+def _is_same(config: Config, seen: Config, path: str) -> bool:
+    """Return whether two configurations have one value for a setting. No command is run to know it."""
+    found = []
+    for one in (config, seen):
+        value: object = one
+        for step in path.split("."):
+            value = getattr(value, step)
+        if isinstance(value, Secret) and not value.is_known:
+            return False
+        found.append(value)
+    return found[0] == found[1]
 
 
 def _path_of_servers(config: Config) -> dict[str, str]:

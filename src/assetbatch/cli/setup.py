@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import unified_diff
 from enum import StrEnum
 from pathlib import Path
@@ -179,10 +179,11 @@ class Session:
 
         if self._present.config is None:
             return None
+        alone = self._loaded(self._present.config, {})  # a mistake in the file itself is told at once
         try:
-            return load(self.file, _as_cron_sees_it(), cwd=self.file.parent)
+            return load(self.file, cron.cron_environment(), cwd=self.file.parent)
         except AssetbatchError:
-            return None  # what is still wrong when all is answered will be said
+            return alone  # what is still wrong when all is answered will be said
 
     def _without_known(self) -> Answers:
         """Return the answers that differ from what is configured: the others change no file."""
@@ -324,14 +325,17 @@ class Session:
 
     def config(self) -> Config:
         """Return what the planned files mean, as cron will see it; raise ConfigError."""
+        planned = self.planned()
+        return self._loaded(planned.config, planned.variables)
+
+    def _loaded(self, text: str, variables: Mapping[str, str]) -> Config:
         from assetbatch.config import load
         from assetbatch.config.loading import Unwritten
         from assetbatch.config.reading import ConfigFile
 
-        planned = self.planned()
-        file = ConfigFile(self.file, str(self.file), planned.config.encode())
-        unwritten = Unwritten(file, planned.variables)
-        return load(self.file, _as_cron_sees_it(), cwd=self.file.parent, unwritten=unwritten)
+        file = ConfigFile(self.file, str(self.file), text.encode())
+        unwritten = Unwritten(file, variables)
+        return load(self.file, cron.cron_environment(), cwd=self.file.parent, unwritten=unwritten)
 
     def try_it(self) -> int:
         """Try everything and run `init`, until it works or the person has enough; return the exit code."""
@@ -409,8 +413,8 @@ class Session:
         for line in self._overview():
             print_text(line)
         for file in self.planned().files:
-            if not file.is_secret:
-                print_text(f"\n# {file.path}\n{file.text.rstrip()}")
+            if file.path == self.file and self._present.config is None:
+                print_text(f"\n{file.text.rstrip()}")
         if schedule is not Schedule.NONE:
             print_text("")
             self._schedule(config, schedule, dry_run=True)
@@ -423,7 +427,11 @@ class Session:
             lines.append(f"{file.path} ({state}, mode {file.mode:o})")
             if file.path == self.file and self._present.config is not None:
                 before, after = self._present.config.splitlines(), file.text.splitlines()
-                lines += [f"  {line}" for line in list(unified_diff(before, after, n=0, lineterm=""))[2:]]
+                changes = list(unified_diff(before, after, n=0, lineterm=""))[2:]
+                lines += [f"  {_PASSWORD.sub('***', line)}" for line in changes if line[0] in "+-"]
+            elif file.path.name == ".env":
+                before, after = self._present.dotenv.splitlines(), file.text.splitlines()
+                lines += [f"  + {line}" for line in after if line not in before]
         return lines
 
     def start_by(self, schedule: Schedule | None) -> int:
@@ -490,6 +498,7 @@ class Session:
         return lines
 
 
+_PASSWORD = re.compile(r"(?<=://)[^/?\s]*(?=@)|(?<=[?&])\w*passw[^&\s]*")
 _DEFAULT_PRIORITY = ("XAUUSD", "EURUSD", "BTCUSD")
 _SERVERS = {
     "database": ("PostgreSQL", "postgresql://user@host:5432/name"),
@@ -534,6 +543,7 @@ def _sql_for(config: Config) -> str:
 
 def _present(file: Path) -> Present:
     """Return the files that are there; raise ConfigError if one cannot be read."""
+    from assetbatch.config.dotenv import parse_dotenv
     from assetbatch.setup.files import Present
 
     texts: list[str | None] = []
@@ -544,13 +554,11 @@ def _present(file: Path) -> Present:
             texts.append(None)
         except (OSError, UnicodeDecodeError):
             raise ConfigError(f"{path}: cannot be read") from None
+    try:
+        parse_dotenv(texts[1] or "")
+    except ValueError as error:
+        raise ConfigError(f"{file.parent}/.env: {error}") from None
     return Present(texts[0], texts[1] or "")
-
-
-def _as_cron_sees_it() -> dict[str, str]:
-    """Return the variables that a start by cron will have."""
-    kept = ("HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
-    return {"PATH": cron.CRON_PATH} | {name: os.environ[name] for name in kept if name in os.environ}
 
 
 def _trial(config: Config) -> list[Finding]:
@@ -586,7 +594,8 @@ def _write(path: Path, text: str, mode: int) -> None:
     """Write a file for the owner of its folder. One that was there keeps its place, mode and owner."""
     from assetbatch.monitoring.files import replace_file
 
-    path = path.resolve()
+    if path.is_symlink() and path.lstat().st_uid in (0, os.geteuid()):
+        path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     there = path.stat() if path.exists() else None
     if there and not mode & 0o077:
@@ -596,4 +605,4 @@ def _write(path: Path, text: str, mode: int) -> None:
     replace_file(path, text.encode(), mode, durable=True)
     owner = there or path.parent.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:
-        os.chown(path, owner.st_uid, owner.st_gid)
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
