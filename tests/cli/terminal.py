@@ -7,7 +7,7 @@ import pty
 import select
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.program import BARE, PROGRAM
@@ -16,12 +16,14 @@ from tests.program import BARE, PROGRAM
 class Terminal:
     """One start of the program with a terminal of its own; a context manager that ends it."""
 
-    def __init__(self, *arguments: str, cwd: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, *arguments: str, cwd: Path, env: Mapping[str, str], program: Sequence[str] = PROGRAM
+    ) -> None:
         environment = {**BARE, "HOME": str(cwd), "TERM": "xterm", "COLUMNS": "200", **env}
         self._pid, self._file = pty.fork()
         if not self._pid:
             os.chdir(cwd)
-            os.execve(PROGRAM[0], [*PROGRAM, *arguments], environment)
+            os.execvpe(program[0], [*program, *arguments], environment)
         self.shown = ""
         self._from = 0
 

@@ -21,7 +21,7 @@ import typer
 from assetbatch.cli import cron
 from assetbatch.cli.context import Options, current_folder, log, print_rich, print_text, reported
 from assetbatch.cli.questions import agree, ask, ask_secret, choose
-from assetbatch.errors import AssetbatchError, ConfigError
+from assetbatch.errors import AssetbatchError, ConfigError, UnreachableError
 from assetbatch.secret import Secret
 
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ def setup(
             log.warning("%s: set in this shell only (hint: write it into config.yml)", ", ".join(unseen))
         asks = not yes and sys.stdin is not None and sys.stdin.isatty()
         session = Session(target(options), answers, asks=asks, log_file=options.log_file)
+        if not dry_run:
+            session.refuse_unwritable()
         session.answer()
         if dry_run:
             session.show_all(schedule or Schedule.NONE)
@@ -155,10 +157,18 @@ def target(options: Options) -> Path:
     if named := options.config or os.environ.get("ASSETBATCH_CONFIG"):
         return Path(os.path.abspath(folder / named))
     here, *places = usual_places(os.environ, cwd=folder)
-    if here.is_file() and here.read_bytes() != built_in_config():
+    if _is_there(here) and here.read_bytes() != built_in_config():
         return here
     new = places[-1] if os.geteuid() == 0 else places[0]
-    return next((place for place in places if place.is_file()), new)
+    return next((place for place in places if _is_there(place)), new)
+
+
+def _is_there(file: Path) -> bool:
+    """Return whether this user sees a file, which may lie in a folder of somebody else."""
+    try:
+        return file.is_file()
+    except PermissionError:
+        return False
 
 
 class Session:
@@ -172,6 +182,12 @@ class Session:
         self._present = _present(file)
         self._before = self._config_before()
         self.answers = self._without_known()
+
+    def refuse_unwritable(self) -> None:
+        """Raise ConfigError where the files could not be written, before anything is asked."""
+        folder = next(one for one in self.file.parents if one.exists())
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ConfigError(f"{folder}: this user may not write there", hint=_ANOTHER_PLACE)
 
     def _config_before(self) -> Config | None:
         """Return the present configuration as cron sees it, or None without a working one."""
@@ -358,9 +374,9 @@ class Session:
                 raise typer.Exit(code)
             if wrong == "postgresql" and (sql := _sql_for(self.config())):
                 print_text(f"If they are not there yet, a superuser of PostgreSQL makes them so:\n  {sql}\n")
-            letter = choose(
-                "[c]orrect it, [t]ry again, [w]rite it as it is, [s]top", ("c", "t", "w", "s"), "c"
-            )
+            is_away = (wrong, code) == ("vendor", UnreachableError.exit_code)
+            question = "[c]orrect it, [t]ry again, [w]rite it as it is, [s]top"
+            letter = choose(question, ("c", "t", "w", "s"), "t" if is_away else "c")
             if letter == "s":
                 raise typer.Exit(code)
             if letter == "w":
@@ -399,7 +415,7 @@ class Session:
         except OSError as error:
             raise ConfigError(
                 f"{self.file.parent}: cannot be written: {(error.strerror or 'unknown').lower()}",
-                hint="name another place with --config PATH, before the command",
+                hint=_ANOTHER_PLACE,
             ) from None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
@@ -488,7 +504,7 @@ class Session:
     def _next_steps(self, program: Sequence[str], schedule: Schedule) -> list[str]:
         from assetbatch.config.loading import usual_places
 
-        found = next((one for one in usual_places(os.environ, cwd=current_folder()) if one.is_file()), None)
+        found = next((one for one in usual_places(os.environ, cwd=current_folder()) if _is_there(one)), None)
         words = shlex.join(program) if shutil.which("assetbatch") != program[0] else "assetbatch"
         if found != self.file:
             words += f" --config {shlex.quote(str(self.file))}"
@@ -498,6 +514,7 @@ class Session:
         return lines
 
 
+_ANOTHER_PLACE = "name another place with --config PATH, before the command"
 _PASSWORD = re.compile(r"(?<=://)[^/?\s]*(?=@)|(?<=[?&])\w*passw[^&\s]*")
 _DEFAULT_PRIORITY = ("XAUUSD", "EURUSD", "BTCUSD")
 _SERVERS = {
