@@ -6,11 +6,15 @@ drawings stretch with the page. The words beside them do not, and stay readable 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from html import escape
+from itertools import groupby
 from typing import NamedTuple
 
 from assetbatch.domain.metrics import Series
+from assetbatch.health.hours import HourState
 
 Points = Sequence[tuple[int, float]]
 Words = Callable[[float], str]
@@ -105,6 +109,49 @@ def sparkline(title: str, points: Points, words: Words) -> str:
     path = "L".join(f"{1 + place * step:.1f} {y(value):.1f}" for place, value in enumerate(values))
     mark = f'<path class="{direction(points)}" d="M{path}"/>'
     return _svg(title, _said(_facts(values, words)), (SPARK_WIDTH, SPARK_HEIGHT), mark)
+
+
+_MARKS: dict[HourState, tuple[str, ...]] = {
+    HourState.STORED: ("5",),
+    HourState.PENDING: ("5",),
+    HourState.CLOSED: ("9.2",),
+    HourState.MISSING: ("7.4",),
+    HourState.FAILED: ("3", "9"),
+}
+"""The middles of the marks of an hour. Height and place tell the states apart as well as the colours do."""
+
+
+@lru_cache(maxsize=4096)  # most assets of a market are alike
+def hour_bars(title: str, hours: tuple[HourState, ...]) -> str:
+    """Draw a mark for each hour, the oldest left. The style has their colours and heights, and the gaps
+    between hours by dashes."""
+    runs: dict[HourState, str] = {}
+    place = 0
+    for state, members in groupby(hours):
+        length = sum(1 for _ in members)
+        runs[state] = f"{runs.get(state, '')}M{place} %h{length}"
+        place += length
+    marks = "".join(
+        f'<path class="{state}{number or ""}" d="{path.replace("%", middle)}"/>'
+        for state, path in runs.items()
+        for number, middle in enumerate(_MARKS[state])
+    )
+    counts = Counter(hours)
+    said = ", ".join(f"{counts[state]} {state}" for state in HourState if counts[state])
+    return (
+        f'<svg class="hours" viewBox="0 0 {len(hours)} 10" preserveAspectRatio="none" role="img">'
+        f"<title>{escape(title)}: {said}</title>{marks}</svg>"
+    )
+
+
+def stacked(parts: Mapping[str, int]) -> str:
+    """Draw numbers as parts of one bar. The style has their colours, by name; the words stand elsewhere."""
+    shown = "".join(
+        f'<span class="part {name}" style="flex-grow:{count}"></span>'
+        for name, count in parts.items()
+        if count
+    )
+    return f'<div class="stacked" aria-hidden="true">{shown}</div>'
 
 
 def direction(points: Points) -> str:
