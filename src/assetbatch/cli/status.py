@@ -92,18 +92,18 @@ def _show(
     from assetbatch.monitoring import files, snapshot
 
     series: dict[str, Series] = {}
+    interval_seconds = config.batch.interval_minutes * 60
     with Deadline(STATUS_SECONDS) as deadline, services_for(options, config, deadline) as services:
         try:
             health = snapshot.health_document(services)
         except UnreachableError as error:  # an old file would go on saying that all is well
             if html:
-                interval_seconds = config.batch.interval_minutes * 60
-                files.publish(html, snapshot.page_down(error, interval_seconds))
+                files.publish(html, snapshot.page_down(error, interval_seconds=interval_seconds))
             if prometheus:
                 files.publish(prometheus, snapshot.metrics_text_down())
             raise
         if html:
-            files.publish(html, snapshot.page(services, health))
+            files.publish(html, snapshot.page(services, health, interval_seconds=interval_seconds))
             log.info("%s written", html)
         if prometheus:
             files.publish(prometheus, snapshot.metrics_text(services, health))

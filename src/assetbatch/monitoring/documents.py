@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -36,6 +37,7 @@ def documents(
 
     `own_problems` are those of the server itself: they are in each document as well.
     """
+    longest = max(PAGE_REFRESH_SECONDS, math.ceil(seconds))  # until a browser has a new page
     return {
         path: Cached(
             _maker(open_services, own_problems, render, render_down), seconds, partial(render_down, _HANGS)
@@ -43,7 +45,7 @@ def documents(
         for path, render, render_down in (
             ("/health/batch", _health, _health_down),
             ("/metrics", _metrics, _metrics_down),
-            ("/", _page, _page_down),
+            ("/", partial(_page, longest), partial(_page_down, longest)),
         )
     }
 
@@ -86,12 +88,16 @@ def _metrics_down(_error: AssetbatchError) -> Document:
     return Document(200, prometheus.CONTENT_TYPE, snapshot.metrics_text_down().encode())
 
 
-def _page(services: Services, health: Health) -> Document:
-    return _document(200, snapshot.page(services, health, refresh_seconds=PAGE_REFRESH_SECONDS))
+def _page(interval_seconds: int, services: Services, health: Health) -> Document:
+    text = snapshot.page(
+        services, health, interval_seconds=interval_seconds, refresh_seconds=PAGE_REFRESH_SECONDS
+    )
+    return _document(200, text)
 
 
-def _page_down(error: AssetbatchError) -> Document:
-    return _document(503, snapshot.page_down(error, PAGE_REFRESH_SECONDS, PAGE_REFRESH_SECONDS))
+def _page_down(interval_seconds: int, error: AssetbatchError) -> Document:
+    text = snapshot.page_down(error, interval_seconds=interval_seconds, refresh_seconds=PAGE_REFRESH_SECONDS)
+    return _document(503, text)
 
 
 def _document(status: int, page: str) -> Document:

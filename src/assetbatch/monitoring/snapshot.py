@@ -58,8 +58,13 @@ def last_day(services: Services) -> dict[str, Series]:
     )
 
 
-def page(services: Services, health: Health, refresh_seconds: int | None = None) -> str:
-    """Return a self-contained HTML page. `refresh_seconds` makes a browser ask for it again."""
+def page(
+    services: Services, health: Health, *, interval_seconds: int, refresh_seconds: int | None = None
+) -> str:
+    """Return a self-contained HTML page. It becomes grey where none follows for two intervals.
+
+    `refresh_seconds` makes a browser ask for it again.
+    """
     from assetbatch.views.web.page import Beside, render
 
     config = services.config
@@ -67,7 +72,7 @@ def page(services: Services, health: Health, refresh_seconds: int | None = None)
         series=last_day(services),
         letters=services.queue.dead_letters(LETTERS_SHOWN),
         host=socket.gethostname(),
-        interval_seconds=refresh_seconds or config.batch.interval_minutes * 60,
+        interval_seconds=interval_seconds,
     )
     if not health.database_error:
         with suppress(DatabaseError):
@@ -83,7 +88,7 @@ def page(services: Services, health: Health, refresh_seconds: int | None = None)
     return render(health, beside, refresh_seconds=refresh_seconds)
 
 
-def page_down(error: AssetbatchError, interval_seconds: int, refresh_seconds: int | None = None) -> str:
+def page_down(error: AssetbatchError, *, interval_seconds: int, refresh_seconds: int | None = None) -> str:
     """Return the page for when Redis cannot be asked: what is wrong, and what to do."""
     from assetbatch.views.web.page import render_error
 

@@ -472,7 +472,7 @@ def _row(asset: AssetHealth, beside: Beside, *, lines: bool) -> str:
     drawn = ""
     if lines:
         line = sparkline(f"{asset.symbol}, newest day of bars", beside.closes.get(asset.symbol, ()), price)
-        drawn = f'<td class="line">{line or "-"}</td>'
+        drawn = f'<td class="line">{line}</td>'
     closed = "" if asset.market == "open" else f" <small>market {asset.market}</small>"
     return (
         f'<tr{_WELL if asset.state.is_well else ""} data-v="{_values(asset, day)}">'
