@@ -26,6 +26,8 @@ axe_package = pytest.importorskip("axe_core_python", reason="axe-core-python is 
 pytestmark = pytest.mark.slow
 
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+ALIKE = "table.assets tbody tr:nth-child(n+30)"
+"""Rows that axe is spared: they are made as those before, and cost it 20 s."""
 WIDTHS = {"phone": 360, "desk": 1280}
 
 
@@ -88,7 +90,7 @@ def test_renders_without_complaint_for_everybody(
             assert box["width"] > 40
             assert box["height"] > 10
         tab.evaluate(AXE)
-        found = tab.evaluate("axe.run().then(result => result.violations)")
+        found = tab.evaluate(f"axe.run({{exclude: [['{ALIKE}']]}}).then(result => result.violations)")
         assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found] == []
         here = [url for url in asked if not url.startswith("data:")]
         assert (said, here) == ([], [address])
