@@ -197,6 +197,9 @@ class TestAge:
             assert tab.evaluate("getComputedStyle(document.querySelector('main')).filter") == "grayscale(1)"
             assert tab.title() == "outdated: healthy on cache-1: assetbatch"
             assert "888888" in tab.locator("link[rel=icon]").get_attribute("href")
+            tab.evaluate(AXE)
+            found = tab.evaluate("axe.run().then(result => result.violations.map(rule => rule.id))")
+            assert found == []
             assert said == []
 
     def test_it_becomes_grey_while_one_looks_at_it(self, browser: Any, tmp_path: Path) -> None:
