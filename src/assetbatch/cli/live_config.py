@@ -43,7 +43,7 @@ class LiveConfig:
     def current(self) -> Config:
         """Return the configuration, read again if a file of it has changed."""
         with self._lock:
-            if self._look() != self._stamp:
+            if any(self._stamp.get(file) != seen for file, seen in self._look().items()):
                 self._read_again()
             return self._config
 
@@ -70,8 +70,7 @@ class LiveConfig:
         return stamp(sources(self._config, os.environ, current_folder()))
 
     def _read_again(self) -> None:
-        before = self._stamp
-        self._stamp = self._look()  # before it is read: a file that changes meanwhile is read once more
+        before, self._stamp = self._stamp, self._look()
         try:
             config = load_config(self._options)
             config.require_redis()
@@ -83,9 +82,10 @@ class LiveConfig:
             self._error = error
             return
         self._config, self._error = config, None
-        self._stamp = stamp(sources(config, os.environ, current_folder()))
-        changed = {file for file, _ in set(self._stamp) ^ set(before)}
-        log.info("the configuration was read again: %s changed", ", ".join(sorted(map(str, changed))))
+        # What was looked at before the reading stays: a file that has changed meanwhile is read once more.
+        self._stamp = {**self._look(), **self._stamp}
+        changed = sorted(str(file) for file, seen in self._stamp.items() if before.get(file) != seen)
+        log.info("the configuration was read again: %s changed", ", ".join(changed))
         self._hold()
 
     def _hold(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assetbatch.config.settings import Config
 
-Stamp = tuple[tuple[Path, tuple[int, int, int] | None], ...]
+Stamp = dict[Path, tuple[int, int, int] | None]
 """Of each file its inode, its size and its last change in ns; None where it is not there."""
 
 
@@ -24,7 +24,7 @@ def sources(config: Config, env: Mapping[str, str], cwd: Path) -> list[Path]:
 
 def stamp(files: Iterable[Path]) -> Stamp:
     """Return what tells these files from later ones, at the cost of a look at each. A link is followed."""
-    return tuple((file, _stamp_of(file)) for file in files)
+    return {file: _stamp_of(file) for file in files}
 
 
 def _stamp_of(file: Path) -> tuple[int, int, int] | None:

@@ -6,15 +6,17 @@ drawings stretch with the page. The words beside them do not, and stay readable 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from itertools import groupby
 from typing import NamedTuple
 
+from assetbatch.domain.formatting import moment
+from assetbatch.domain.market_hours import from_ms
 from assetbatch.domain.metrics import Series
-from assetbatch.health.hours import HourState
+from assetbatch.domain.units import HOUR_MS
+from assetbatch.health.hours import Day, HourState
 
 Points = Sequence[tuple[int, float]]
 Words = Callable[[float], str]
@@ -122,26 +124,58 @@ _MARKS: dict[HourState, tuple[str, ...]] = {
 
 
 @lru_cache(maxsize=4096)  # most assets of a market are alike
-def hour_bars(title: str, hours: tuple[HourState, ...]) -> str:
+def hour_bars(day: Day) -> str:
     """Draw a mark for each hour, the oldest left. The style has their colours and heights, and the gaps
     between hours by dashes."""
-    runs: dict[HourState, str] = {}
+    runs: dict[HourState, list[tuple[int, int]]] = {}
     place = 0
-    for state, members in groupby(hours):
+    for state, members in groupby(day.hours):
         length = sum(1 for _ in members)
-        runs[state] = f"{runs.get(state, '')}M{place} %h{length}"
+        runs.setdefault(state, []).append((place, length))
         place += length
     marks = "".join(
-        f'<path class="{state}{number or ""}" d="{path.replace("%", middle)}"/>'
-        for state, path in runs.items()
+        f'<path class="{state}{number or ""}" d="{path}"/>'
+        for state, pieces in runs.items()
+        for number, middle in enumerate(_MARKS[state])
+        if (path := "".join(f"M{first} {middle}h{length}" for first, length in pieces))
+    )
+    said = ", ".join(_told(state, runs[state], day) for state in HourState if state in runs)
+    return (
+        f'<svg class="hours" viewBox="0 0 {len(day.hours)} 10" preserveAspectRatio="none" role="img">'
+        f"<title>24 hours up to {moment(day.end_ms)}: {said}</title>{marks}</svg>"
+    )
+
+
+def hour_sample(state: HourState) -> str:
+    """Draw the mark of one hour, for a legend."""
+    marks = "".join(
+        f'<path class="{state}{number or ""}" d="M0 {middle}h1"/>'
         for number, middle in enumerate(_MARKS[state])
     )
-    counts = Counter(hours)
-    said = ", ".join(f"{counts[state]} {state}" for state in HourState if counts[state])
     return (
-        f'<svg class="hours" viewBox="0 0 {len(hours)} 10" preserveAspectRatio="none" role="img">'
-        f"<title>{escape(title)}: {said}</title>{marks}</svg>"
+        f'<svg class="hours" viewBox="0 0 1 10" preserveAspectRatio="none" aria-hidden="true">{marks}</svg>'
     )
+
+
+_NAMED = (HourState.MISSING, HourState.FAILED)
+"""States of which it is told when they were."""
+
+
+def _told(state: HourState, pieces: Sequence[tuple[int, int]], day: Day) -> str:
+    """Return how many hours are in a state, as `2 missing (03:00 to 05:00)`."""
+    count = sum(length for _, length in pieces)
+    if state not in _NAMED:
+        return f"{count} {state}"
+    first_ms = day.end_ms - len(day.hours) * HOUR_MS
+    ranges = ", ".join(
+        f"{_clock(first_ms + start * HOUR_MS)} to {_clock(first_ms + (start + length) * HOUR_MS)}"
+        for start, length in pieces
+    )
+    return f"{count} {state} ({ranges})"
+
+
+def _clock(at_ms: int) -> str:
+    return from_ms(at_ms).strftime("%H:%M")
 
 
 def stacked(parts: Mapping[str, int]) -> str:

@@ -360,9 +360,7 @@ def _legend(beside: Beside) -> str:
         return ""
     found = {state for day in beside.days.values() for state in day.hours}
     keys = "".join(
-        f"<li>{hour_bars('sample', (state,))}{words}</li>"
-        for state, words in _HOURS_IN_WORDS.items()
-        if state in found
+        f"<li>{hour_sample(state)}{words}</li>" for state, words in _HOURS_IN_WORDS.items() if state in found
     )
     return (
         '<div class="legend hours"><p class="soft">24 h: the bars of the newest day that the plan shows, '
@@ -379,7 +377,7 @@ def _card(asset: AssetHealth, health: Health, beside: Beside) -> str:
     words = " · ".join(fact for fact in facts if fact)
     figures = ""
     if asset.symbol in beside.days:
-        figures += f'<div class="hours">{_day(beside.days[asset.symbol])}</div>'
+        figures += f'<div class="hours">{hour_bars(beside.days[asset.symbol])}</div>'
     if len(closes) > 1:
         start_ms, end_ms = closes[0][0], closes[-1][0]
         line = Series("close", (end_ms - start_ms) // (len(closes) - 1), list(closes))
@@ -394,10 +392,6 @@ def _card(asset: AssetHealth, health: Health, beside: Beside) -> str:
         f'<p><span class="price">{asset_table_price(asset.last_price)}</span> {_change(asset)}</p></div>'
         f"<p>{words}</p>{_why(asset)}{figures}</div>"
     )
-
-
-def _day(day: Day) -> str:
-    return hour_bars(f"24 hours up to {moment(day.end_ms)}", day.hours)
 
 
 def _name(asset: AssetHealth) -> str:
@@ -484,7 +478,7 @@ def _row(asset: AssetHealth, beside: Beside, *, lines: bool) -> str:
         f'<td class="number age">{_age(asset) or "-"}</td>'
         f'<td class="number behind">{behind if asset.lag_seconds else behind.removesuffix(" s")}</td>'
         f'<td class="number bars">{share(asset.complete)}</td>'
-        f'<td class="hours">{_day(day) if day else "-"}</td>{drawn}'
+        f'<td class="hours">{hour_bars(day) if day else "-"}</td>{drawn}'
         f'<td class="why">{escape(asset.error or asset.reason)}</td></tr>'
     )
 
