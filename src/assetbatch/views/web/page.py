@@ -39,7 +39,7 @@ from assetbatch.views import facts
 from assetbatch.views.terminal.dead import work_in_words
 from assetbatch.views.terminal.style import asset_table_price, share
 from assetbatch.views.tones import Tone, tone_of
-from assetbatch.views.web.charts import chart, hour_bars, sparkline, stacked
+from assetbatch.views.web.charts import chart, hour_bars, hour_sample, sparkline, stacked
 
 SLOTS_DRAWN = 60
 """Maximum number of calls of a window that are drawn one by one."""
