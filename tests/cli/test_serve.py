@@ -227,6 +227,7 @@ class TestChangedConfiguration:
         assert not any("configuration" in problem for problem in self.problems(server))
         _, _, err = server.stop()
         assert err.count("cannot be used") == 1
+        assert err.count("NOTICE serve: the configuration was read again") == 1
 
     def test_that_is_missing_for_a_moment_is_read_when_it_is_back(
         self, free: World, served: Callable[..., Served]

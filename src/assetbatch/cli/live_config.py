@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING
 
 from assetbatch.cli.context import Options, current_folder, load_config, log, services_for
+from assetbatch.cli.logs import NOTICE
 from assetbatch.config.sources import Stamp, sources, stamp
 from assetbatch.errors import ConfigError
 
@@ -81,11 +83,12 @@ class LiveConfig:
                     log.warning("%s", line)
             self._error = error
             return
+        level = NOTICE if self._error else logging.INFO
         self._config, self._error = config, None
         # What was looked at before the reading stays: a file that has changed meanwhile is read once more.
         self._stamp = {**self._look(), **self._stamp}
         changed = sorted(str(file) for file, seen in self._stamp.items() if before.get(file) != seen)
-        log.info("the configuration was read again: %s changed", ", ".join(changed))
+        log.log(level, "the configuration was read again: %s changed", ", ".join(changed))
         self._hold()
 
     def _hold(self) -> None:

@@ -52,7 +52,7 @@ def watch(options: Options) -> int:
     """Show the status until `q` or a signal ends it; return the exit code. The terminal is left as it was."""
     if sys.stdout is None or not sys.stdout.isatty():
         raise ConfigError("--watch needs a terminal", hint="leave it out, or use --json")
-    with LiveConfig(options) as config, _Signals() as signals, _without_log():
+    with LiveConfig(options) as config, _Signals() as signals, _log_off_terminal():
         reader = _Reader(config, signals.wake)
         view: View = View()
         while True:
@@ -203,11 +203,18 @@ class _Signals:
 
 
 @contextmanager
-def _without_log() -> Iterator[None]:
+def _log_off_terminal() -> Iterator[None]:
     """Keep the log off a terminal that shows the status: its lines would stand in the middle of it."""
-    is_shown = sys.stderr is not None and sys.stderr.isatty()
-    logging.disable(logging.CRITICAL if is_shown else logging.NOTSET)
+    handlers = [
+        handler
+        for handler in logging.getLogger("assetbatch").handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr and sys.stderr.isatty()
+    ]
+    levels = [handler.level for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        for handler, level in zip(handlers, levels, strict=True):
+            handler.setLevel(level)
