@@ -44,8 +44,8 @@ def fresh(assets: Sequence[AssetHealth]) -> str:
     """Return how many assets are fresh, as `3 of 20 assets fresh, 17 not fetched yet`."""
     well = sum(asset.state.is_well for asset in assets)
     never = sum(asset.state is AssetState.NEVER for asset in assets)
-    words = f"{well} of {plural(len(assets), 'asset')} fresh"
-    return f"{words}, {never} not fetched yet" if never else words
+    words = f"{well:,} of {plural(len(assets), 'asset')} fresh"
+    return f"{words}, {never:,} not fetched yet" if never else words
 
 
 def plan(health: Health) -> str:
