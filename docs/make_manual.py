@@ -22,7 +22,7 @@ FILES = (
     ("./config.yml, $XDG_CONFIG_HOME/assetbatch/config.yml, /etc/assetbatch/config.yml",
      "The configuration. The first that is there counts; --config and ASSETBATCH_CONFIG go before all."),
     (".env", "Variables beside the configuration, such as the API key. Only its owner should read it."),
-    ("$XDG_DATA_HOME/assetbatch", 
+    ("$XDG_DATA_HOME/assetbatch",
      "The data of embedded servers and of the sandbox. Default: ~/.local/share/assetbatch."),
     ("$XDG_STATE_HOME/assetbatch",
      "What this host has reported of lasting failures. Default: ~/.local/state/assetbatch."),
