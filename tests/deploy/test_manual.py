@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from docs.make_manual import MANUAL, pages
+
 from tests.deploy.command_lines import commands_of, options_of, program
 
 PAGES = sorted(MANUAL.glob("*.1"))
