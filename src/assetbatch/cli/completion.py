@@ -11,7 +11,7 @@ from assetbatch.errors import AssetbatchError
 def complete_symbol(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Return the configured symbols that begin with `incomplete`, each with its name for people.
 
-    The letter case does not count. Symbols that the line already has are left out. Without a valid
+    Symbols that the line already has are left out. Without a valid
     configuration there is nothing to offer, and nothing is printed: the shell shows the line as it was. No
     server is asked, so that a hanging one delays nobody who types.
     """
@@ -21,10 +21,11 @@ def complete_symbol(context: typer.Context, incomplete: str) -> list[tuple[str, 
         config = load_config(options)
     except (AssetbatchError, OSError):
         return []
-    typed = {symbol for value in context.params.values() if isinstance(value, list) for symbol in value}
-    beginning = incomplete.casefold()
+    typed = {
+        symbol for value in context.params.values() if isinstance(value, list | tuple) for symbol in value
+    }
     return [
         (asset.symbol, asset.name or "")
         for asset in (*config.priority_assets, *config.secondary_assets)
-        if asset.symbol.casefold().startswith(beginning) and asset.symbol not in typed
+        if asset.symbol.startswith(incomplete) and asset.symbol not in typed
     ]
