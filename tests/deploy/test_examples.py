@@ -137,7 +137,15 @@ class TestKubernetes:
         assert loaded.require_api_key().reveal() == "made-up-key"
         assert [asset.symbol for asset in loaded.assets] == ["XAUUSD", "EURUSD", "BTCUSD", "ETHUSD"]
 
-    def test_passes_the_schema(self) -> None:
+    def test_passes_the_schemas_of_an_old_and_of_the_latest_kubernetes(self) -> None:
         validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
-        for document in self.documents():
-            validate.validate(document, "1.30", strict=True)
+        for version in ("1.30", validate.latest_version()):
+            for document in self.documents():
+                validate.validate(document, version, strict=True)
+
+    def test_a_misspelt_field_would_be_found(self) -> None:
+        validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+        job = next(document for document in self.documents() if document["kind"] == "CronJob")
+        job["spec"]["concurencyPolicy"] = job["spec"].pop("concurrencyPolicy")
+        with pytest.raises(validate.ValidationError):
+            validate.validate(job, "1.30", strict=True)
