@@ -73,6 +73,28 @@ def test_its_health_is_that_of_the_check_with_warnings_allowed(
     assert done.returncode == (0 if healthy else 1)
 
 
+def test_its_script_gives_it_each_secret_as_a_file_and_the_whole_command(tmp_path: Path) -> None:
+    podman = tmp_path / "podman"
+    podman.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    podman.chmod(0o755)
+    done = subprocess.run(
+        [RECIPE.with_name("assetbatch"), "-v", "backfill", "A B", "--from", "2026-01-01"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = done.stdout.splitlines()
+    assert words[:2] == ["run", "--rm"]
+    assert words[-6:] == ["assetbatch", "-v", "backfill", "A B", "--from", "2026-01-01"]
+    secrets = {
+        word.split(",")[0] for word, before in zip(words[1:], words, strict=False) if before == "--secret"
+    }
+    files = dict(word.split("=", 1) for word, before in zip(words[1:], words, strict=False) if before == "-e")
+    assert set(files) == {"POLYGON_API_KEY_FILE", "DATABASE_URL_FILE", "REDIS_URL_FILE"}
+    assert {f"/run/secrets/{name}" for name in secrets} == set(files.values())
+
+
 @pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed")
 def test_hadolint_has_nothing_to_complain_of() -> None:
     done = subprocess.run([str(HADOLINT), RECIPE], capture_output=True, text=True, check=False)

@@ -66,6 +66,7 @@ ELSEWHERE = {
     "uv": "tests/acceptance/test_installing.py runs it",
     "man": "tests/acceptance/test_installing.py runs it",
     "python3": "it would make an environment in /opt; CI's test of the wheel does the same elsewhere",
+    "install": "it would write into /usr/local/bin; test_container.py runs the script",
     "pg_dump": "TestBackup runs it",
     "pg_restore": "TestBackup runs it",
     "redis-cli": "TestUninstalling runs it",
@@ -200,8 +201,7 @@ def programs_of(block: str) -> set[str]:
     """The programs that a block starts: the first words of its commands."""
     text = re.sub(r"\\\n", " ", re.sub(r" #.*|^#.*$", "", block, flags=re.MULTILINE))
     parts = [part.split() for part in re.split(r"\n|&&|\||;", text)]
-    words = {next((word for word in part if "=" not in word), "") for part in parts}
-    return words | ({"podman"} if "exec podman" in text else set())
+    return {next((word for word in part if "=" not in word), "") for part in parts}
 
 
 class TestBlocks:
