@@ -12,11 +12,20 @@ from typing import Any
 import msgspec
 
 from assetbatch.config.checking import convert, dotted, validation_error
-from assetbatch.config.environment import Environment, Layer, Setting, read_api_key, read_settings, reason
+from assetbatch.config.environment import (
+    Environment,
+    Layer,
+    Setting,
+    read_api_key,
+    read_password,
+    read_settings,
+    reason,
+)
 from assetbatch.config.reading import ConfigFile, read_config
 from assetbatch.config.settings import SECTIONS, Config
 from assetbatch.config.tables import TableMappings
-from assetbatch.config.urls import EMBEDDED
+from assetbatch.config.urls import EMBEDDED, ServerUrl, UrlNames
+from assetbatch.config.wording import named
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked
 
@@ -49,14 +58,19 @@ def load(
     config = read_config(file, home, wrong)
     layers = [Layer("env", env, cwd)]
     if file.path:
-        layers.append(Layer(".env", _read_dotenv(file.path.parent, wrong), file.path.parent))
+        folder = file.path.parent
+        layers.append(Layer(".env", _read_dotenv(folder, wrong), folder, _is_ours(folder / ".env")))
     environment = Environment(layers)
     config = _apply(config, read_settings(environment, sandbox=sandbox), wrong)
     if sandbox:
         config = _enter_sandbox(config)
-    elif key := read_api_key(environment):
-        origins = {**config.origins, "api_key": key.origin}
-        config = msgspec.structs.replace(config, api_key=Secret(key.value), origins=origins)
+    else:
+        config = _with_passwords(config, environment, wrong)
+        if key := read_api_key(environment):
+            origins = {**config.origins, "api_key": key.origin}
+            api_key = Secret(key.value, named(key.origin))
+            config = msgspec.structs.replace(config, api_key=api_key, origins=origins)
+        config = msgspec.structs.replace(config, secret_files=environment.secret_files())
     wrong += [f"{origin}: {text}" for origin, text in environment.problems]
     config = _apply(config, _given(overrides or {}), wrong)
     _refuse(wrong)
@@ -86,9 +100,40 @@ def _apply(config: Config, settings: Iterable[Setting], wrong: list[str]) -> Con
             wrong.append(f"{origin}: {problem.text}")
             continue
         before = sections.get(section, getattr(config, section))
-        sections[section] = msgspec.structs.replace(before, **{key: convert(value, kind)})
+        converted = convert(value, kind)
+        if isinstance(converted, ServerUrl) and converted.names == UrlNames():
+            converted = converted.called(UrlNames(*[named(origin)] * 3))
+        sections[section] = msgspec.structs.replace(before, **{key: converted})
         origins[dotted(path)] = origin
     return msgspec.structs.replace(config, **sections, origins=MappingProxyType(origins))
+
+
+def _with_passwords(config: Config, environment: Environment, wrong: list[str]) -> Config:
+    """Return the configuration with the passwords that are given beside the URLs."""
+    for name, section in (("DB_PASSWORD", config.database), ("REDIS_PASSWORD", config.redis)):
+        if section.url is None:
+            if name == "DB_PASSWORD" and not wrong and not environment.problems:
+                _refuse_lone_password(environment)
+        elif setting := read_password(environment, name, section.url):
+            path = dotted(setting.path)
+            origin = f"{config.origins[path]}, {setting.origin}"
+            config = _apply(config, [setting._replace(origin=origin)], wrong)
+    return config
+
+
+def _refuse_lone_password(environment: Environment) -> None:
+    if found := environment.get_secret("DB_PASSWORD"):
+        text = "found without a database, expected database.url, DATABASE_URL, or DB_HOST and DB_NAME too"
+        environment.problems.append((found.origin, text))
+
+
+def _is_ours(file: Path) -> bool:
+    """Return whether nobody but this user and root may write a file."""
+    try:
+        status = file.stat()
+    except OSError:
+        return True
+    return status.st_uid in (os.geteuid(), 0) and not status.st_mode & 0o022
 
 
 def _enter_sandbox(config: Config) -> Config:
