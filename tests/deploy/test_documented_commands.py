@@ -98,8 +98,9 @@ def reason_not_to_run(line: str) -> str | None:
     """Why a command is not run as it stands: in this process' world, to its end."""
     words = [word for word in line.split() if word not in ("-v", "--sandbox")]
     first = words[0] if words else "-v"
-    if first in REACHES_OUT:
-        return f"{first} reaches {REACHES_OUT[first]}"
+    for word in words:  # it may stand behind options
+        if word in REACHES_OUT:
+            return f"{word} reaches {REACHES_OUT[word]}"
     if line.startswith(STAYS) or "--cron" in words:
         return f"{line} stays until it is stopped"
     assert first in HARMLESS or first.startswith("-"), (
@@ -207,10 +208,17 @@ def run_block(world: World, block: str, path: str, **env: str) -> subprocess.Com
 
 def programs_of(block: str) -> set[str]:
     """The programs that a block starts: the first words of its commands."""
-    text = re.sub(r"\\\n", " ", re.sub(r" #.*|^#.*$", "", block, flags=re.MULTILINE))
-    parts = [part.split() for part in re.split(r"\n|&&|\||;", text)]
-    firsts = (next((word for word in part if "=" not in word), "") for part in parts)
-    return {Path(word).name for word in firsts if word}
+    found = set()
+    for line in block.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        is_first = True
+        for word in lexer:
+            if set(word) <= set(";&|"):
+                is_first = True
+            elif is_first and not re.match(r"\w+=", word):
+                found.add(Path(word).name)
+                is_first = False
+    return found
 
 
 class TestBlocks:
