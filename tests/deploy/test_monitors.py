@@ -109,6 +109,25 @@ class TestExpressions:
 
 
 class TestDashboard:
+    @needs_promtool
+    @pytest.mark.parametrize("spellings", ["_", "-", "_-"])
+    def test_has_figures_in_every_panel_however_a_command_is_spelt(
+        self, tmp_path: Path, spellings: str
+    ) -> None:
+        of_panels = list(expressions().values())[len(rules()) :]
+        records = [{"record": f"panel_{n}", "expr": expression} for n, expression in enumerate(of_panels)]
+        file = tmp_path / "panels.rules.yml"
+        file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": records}]}))
+        document = health([asset(0)], alerts=broken(1).alerts)
+        series = {
+            respelt(name, spelling): values
+            for name, values in samples(document, list(EVERY_COUNTER)).items()
+            for spelling in spellings
+        }
+        expected = {f'{{__name__="{record["record"]}"}}' for record in records}
+        expression = 'group by (__name__) ({__name__=~"panel_.+"})'
+        assert_evaluated(tmp_path, series, file, expression, expected)
+
     def test_has_panels_that_do_not_overlap(self) -> None:
         panels = dashboard()["panels"]
         assert len(panels) > 10
@@ -211,24 +230,34 @@ def parsed(text: str) -> dict[str, str]:
 
 def assert_fired(folder: Path, series: Mapping[str, str], expected: set[str]) -> None:
     """Assert that exactly these alerts fire after two hours, by Prometheus' own evaluation."""
+    labels = {f'{{alertname="{name}"}}' for name in expected}
+    assert_evaluated(folder, series, RULES, 'group by (alertname) (ALERTS{alertstate="firing"})', labels)
+
+
+def assert_evaluated(
+    folder: Path, series: Mapping[str, str], rules: Path, expression: str, expected: set[str]
+) -> None:
+    """Assert that no rule fails, and that an expression has the value 1 for exactly these labels."""
+    test = {
+        "expr": expression,
+        "eval_time": f"{MINUTES}m",
+        "exp_samples": [{"labels": labels, "value": 1} for labels in sorted(expected)],
+    }
     case = {
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
-        "promql_expr_test": [
-            {
-                "expr": 'group by (alertname) (ALERTS{alertstate="firing"})',
-                "eval_time": f"{MINUTES}m",
-                "exp_samples": [
-                    {"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(expected)
-                ],
-            }
-        ],
+        "promql_expr_test": [test],
     }
     file = folder / "case.yml"
     file.write_text(
-        yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [case]})
+        yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": [case]})
     )
     promtool("test", "rules", file)
+
+
+def respelt(series: str, spelling: str) -> str:
+    """A series with its command in another spelling: `run_priority` or `run-priority`."""
+    return re.sub(r'command="(\w+)[_-](\w+)"', rf'command="\1{spelling}\2"', series)
 
 
 def promtool(*arguments: str | Path) -> None:
