@@ -16,10 +16,11 @@ from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.models import Changes, Saved
 from assetbatch.domain.queueing import CallKind, Lane
-from assetbatch.domain.records import Command
+from assetbatch.domain.records import Command, CycleRecord
 from assetbatch.errors import NOTICE, DatabaseError, KeyRefusedError, UnreachableError
 from assetbatch.refresh import batch
 from assetbatch.refresh.progress import Progress
+from assetbatch.state.history import CYCLES_KEPT
 from assetbatch.state.queue import Lease
 from tests.world import RealClock, SetClock, World
 
@@ -393,4 +394,16 @@ class TestEmptiedRedis:
         with free.services() as services:
             services.redis.set(services.queue._keys.queue_owner, "the server before")
             assert not services.queue.state().is_whole
+        assert self.start_again(free, caplog) == []
+
+    def test_is_not_confused_with_one_that_has_forgotten_old_cycles_by_itself(
+        self, free: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        free.run_priority()
+        now_ms = free.clock.at_ms
+        with free.services() as services:
+            services.redis.flushall()  # as an earlier version, which has not noted where the queue was whole
+            for number in range(CYCLES_KEPT):
+                cycle = CycleRecord(started_ms=now_ms + 300_000 + number, duration_ms=1, result="ok")
+                services.history.finish(Command.RUN_PRIORITY, cycle)
         assert self.start_again(free, caplog) == []

@@ -59,7 +59,20 @@ REACHES_OUT = {
 CODES = {"doctor": {0, 1}, "status --check": {0, 1}, "init --partition month": {2}}
 """The exit codes that may come where it is not 0: nobody starts cron here, and the table is there already."""
 
-QUIET = {"assetbatch", "touch", "chmod", "echo", "export", "curl", "cat", "mkdir", "printf", "cd", "ls"}
+QUIET = {
+    "assetbatch",
+    "touch",
+    "chmod",
+    "echo",
+    "export",
+    "curl",
+    "cat",
+    "mkdir",
+    "printf",
+    "cd",
+    "ls",
+    "umask",
+}
 """Programs whose blocks are run in a folder of their own."""
 
 ELSEWHERE = {

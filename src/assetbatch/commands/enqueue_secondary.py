@@ -38,6 +38,7 @@ from assetbatch.errors import NOTICE
 from assetbatch.refresh.interpretation import Result
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
+from assetbatch.state.history import CYCLES_KEPT
 
 log = logging.getLogger("assetbatch")
 
@@ -99,11 +100,14 @@ def is_older(stored: Iterable[StoredAsset], remembered_since_ms: int) -> bool:
 
 
 def remembered_since_ms(services: Services, result: CycleResult) -> int:
-    """Return when the first start was that Redis remembers: this one at the latest."""
+    """Return when the first start was that Redis remembers: this one at the latest. 0 if it keeps as many
+    cycles as it may: then it has forgotten the first ones by itself."""
     moments = [result.started_ms]
     for command in Command:
-        moments += services.history.job(command).starts_ms
-        moments += [cycle.started_ms for cycle in services.history.cycles(command)]
+        cycles = services.history.cycles(command)
+        if len(cycles) == CYCLES_KEPT:
+            return 0
+        moments += [*services.history.job(command).starts_ms, *(cycle.started_ms for cycle in cycles)]
     return min(moments)
 
 
