@@ -30,7 +30,7 @@ from tests.deploy.command_lines import commands_in
 from tests.documented import DOCS, blocks
 from tests.failures.start import environment, start
 from tests.program import PROGRAM
-from tests.world import RealClock, SetClock, World
+from tests.world import KEY, RealClock, SetClock, World
 
 __all__ = ["free", "make_world", "template"]
 
@@ -38,6 +38,7 @@ PAGES = {page.name: page.read_text(encoding="utf-8") for page in DOCS}
 
 NOT_COMMANDS = {
     "--sandbox COMMAND": "stands for any command",
+    "--install-completion": "asks which shell it was typed in: TestBlocks types it in one",
     "--help": "prints help; tests/cli/test_commands.py looks at that of each command",
 }
 STAYS = ("serve", "sandbox", "status --watch")
@@ -136,7 +137,7 @@ def here(line: str, world: World) -> str:
         ("--port 8300", "--port 0"),
     ):
         line = line.replace(there, ours)
-    return re.sub(r"\b(?:FILE|PATH)\b", str(world.folder / "file"), line)
+    return re.sub(r"(?<!\$)\b(?:FILE|PATH)\b", str(world.folder / "file"), line)
 
 
 class TestCommands:
@@ -149,7 +150,7 @@ class TestCommands:
         for line in lines:
             if line.startswith("dead "):
                 bury(free, ("ETHUSD", Lane.HIGH), ("NZDUSD", Lane.LOW))
-            words = shlex.split(here(line, free).replace("$POLYGON_API_KEY", "made-up-key-123"))
+            words = shlex.split(here(line.split(" > ")[0], free).replace("$POLYGON_API_KEY", KEY))
             done = start(free, *words)
             if done.returncode not in CODES.get(line, {0}):
                 wrong.append(f"{line}: {done.returncode}\n{done.stdout}{done.stderr}")
