@@ -201,7 +201,7 @@ def _find(path: Path | None, env: Mapping[str, str], *, cwd: Path, sandbox: bool
         return ConfigFile(None, "built-in config.yml", built_in_config())
     raise ConfigError(
         f"no configuration found: looked for {', '.join(masked(str(place)) for place in places)}",
-        hint="name a file with --config or ASSETBATCH_CONFIG, or try --sandbox, which needs none",
+        hint="assetbatch setup makes one; --config or ASSETBATCH_CONFIG names one; --sandbox needs none",
     )
 
 

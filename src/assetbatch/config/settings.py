@@ -350,8 +350,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         if self.api_key is None:
             raise ConfigError(
                 "no API key is configured",
-                hint="set POLYGON_API_KEY, POLYGON_API_KEY_FILE or POLYGON_API_KEY_COMMAND, "
-                "in the environment or in a .env beside config.yml; --sandbox needs none",
+                hint="assetbatch setup asks for it; or set POLYGON_API_KEY, POLYGON_API_KEY_FILE or "
+                "POLYGON_API_KEY_COMMAND, in the environment or in a .env beside config.yml; "
+                "--sandbox needs none",
             )
         return self.api_key
 
