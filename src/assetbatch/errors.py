@@ -6,6 +6,11 @@ or a password.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from assetbatch.config.notify_urls import NotifyUrls
+
 
 class AssetbatchError(Exception):
     """Base of every error that a command reports. It becomes one line on stderr and `exit_code`."""
@@ -27,6 +32,9 @@ class ConfigError(AssetbatchError):
     """The configuration or the command line is wrong. Nothing was started."""
 
     exit_code = 2
+
+    notify: NotifyUrls | None = None
+    """Whom to notify of it, as far as that part of the configuration is right."""
 
 
 class SchemaRefusedError(ConfigError):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from assetbatch.config.checking import KeyPath
+from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.urls import DatabaseUrl
 from assetbatch.config.wording import shown
 
@@ -125,6 +126,16 @@ def read_api_key(environment: Environment) -> Found | None:
         )
         environment.problems.append((found.origin, text))
     return found
+
+
+def read_notify_urls(environment: Environment) -> tuple[NotifyUrls, str] | None:
+    """Return the addresses of whom to notify, and their origin."""
+    if found := environment.get_secret("ASSETBATCH_NOTIFY_URLS"):
+        try:
+            return NotifyUrls.parse(found.value), found.origin
+        except ValueError as error:
+            environment.problems.append((found.origin, str(error)))
+    return None
 
 
 def _database_of_parts(environment: Environment) -> list[Setting]:

@@ -12,7 +12,15 @@ from typing import Any
 import msgspec
 
 from assetbatch.config.checking import convert, dotted, validation_error
-from assetbatch.config.environment import Environment, Layer, Setting, read_api_key, read_settings, reason
+from assetbatch.config.environment import (
+    Environment,
+    Layer,
+    Setting,
+    read_api_key,
+    read_notify_urls,
+    read_settings,
+    reason,
+)
 from assetbatch.config.reading import ConfigFile, read_config
 from assetbatch.config.settings import SECTIONS, Config
 from assetbatch.config.tables import TableMappings
@@ -44,7 +52,12 @@ def load(
     monitor. Without a config.yml it takes the one that came with the program.
     """
     home = _home(env)
-    file = _find(path, env, cwd=cwd, home=home, sandbox=sandbox)
+    try:
+        file = _find(path, env, cwd=cwd, home=home, sandbox=sandbox)
+    except ConfigError as error:
+        if notify := read_notify_urls(Environment([Layer("env", env, cwd)])):
+            error.notify, _ = notify
+        raise
     wrong: list[str] = []
     config = read_config(file, home, wrong)
     layers = [Layer("env", env, cwd)]
@@ -52,14 +65,10 @@ def load(
         layers.append(Layer(".env", _read_dotenv(file.path.parent, wrong), file.path.parent))
     environment = Environment(layers)
     config = _apply(config, read_settings(environment, sandbox=sandbox), wrong)
-    if sandbox:
-        config = _enter_sandbox(config)
-    elif key := read_api_key(environment):
-        origins = {**config.origins, "api_key": key.origin}
-        config = msgspec.structs.replace(config, api_key=Secret(key.value), origins=origins)
+    config = _enter_sandbox(config) if sandbox else _with_secrets(config, environment)
     wrong += [f"{origin}: {text}" for origin, text in environment.problems]
     config = _apply(config, _given(overrides or {}), wrong)
-    _refuse(wrong)
+    _refuse(wrong, config)
     return msgspec.structs.replace(config, sandbox=sandbox, data_home=_data_home(env, home))
 
 
@@ -67,7 +76,7 @@ def override(config: Config, overrides: Mapping[str, tuple[object, str]]) -> Con
     """Return the configuration with some settings replaced, each given with its origin; raise ConfigError."""
     wrong: list[str] = []
     config = _apply(config, _given(overrides), wrong)
-    _refuse(wrong)
+    _refuse(wrong, config)
     return config
 
 
@@ -91,6 +100,17 @@ def _apply(config: Config, settings: Iterable[Setting], wrong: list[str]) -> Con
     return msgspec.structs.replace(config, **sections, origins=MappingProxyType(origins))
 
 
+def _with_secrets(config: Config, environment: Environment) -> Config:
+    """Return the configuration with the secrets of the environment that are no part of a section."""
+    found: dict[str, Any] = {}
+    origins = dict(config.origins)
+    if key := read_api_key(environment):
+        found["api_key"], origins["api_key"] = Secret(key.value), key.origin
+    if notify := read_notify_urls(environment):
+        found["notify"], origins["notify"] = notify
+    return msgspec.structs.replace(config, **found, origins=origins)
+
+
 def _enter_sandbox(config: Config) -> Config:
     """Remove everything that reaches outside: servers, key, monitor."""
     own = "--sandbox"
@@ -101,15 +121,17 @@ def _enter_sandbox(config: Config) -> Config:
         Setting(("metrics", "prometheus_file"), None, own),
     ]
     config = _apply(config, servers, [])
-    origins = MappingProxyType({**config.origins, "api_key": own, "ping_url": own})
-    return msgspec.structs.replace(config, api_key=SANDBOX_KEY, ping_url=None, origins=origins)
+    origins = MappingProxyType({**config.origins, "api_key": own, "ping_url": own, "notify": own})
+    return msgspec.structs.replace(config, api_key=SANDBOX_KEY, ping_url=None, notify=None, origins=origins)
 
 
-def _refuse(wrong: list[str]) -> None:
+def _refuse(wrong: list[str], config: Config) -> None:
     if len(wrong) > _MOST_TOLD:
         wrong = [*wrong[:_MOST_TOLD], f"and {len(wrong) - _MOST_TOLD} more mistakes"]
     if wrong:
-        raise ConfigError("\n".join(wrong))
+        error = ConfigError("\n".join(wrong))
+        error.notify = config.notify
+        raise error
 
 
 def _find(

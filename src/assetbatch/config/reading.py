@@ -24,8 +24,7 @@ from assetbatch.config.checking import (
     validation_error,
 )
 from assetbatch.config.documents import compose_yaml, locate, parse_yaml
-from assetbatch.config.ping_urls import PingUrls
-from assetbatch.config.settings import ASSET_LISTS, SECTIONS, AssetSettings, Config
+from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, SECTIONS, AssetSettings, Config
 from assetbatch.config.symbols import derive, plain
 from assetbatch.config.wording import kind_of, shown
 from assetbatch.domain.asset_classes import EXAMPLES, AssetType, class_of, class_of_type
@@ -73,7 +72,7 @@ def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     lists = _AssetLists(file, problems)
-    names = [*SECTIONS, *ASSET_LISTS, "ping_url"]
+    names = [*SECTIONS, *ASSET_LISTS, *ADDRESSES]
     for name, raw in document.items():
         if name not in names:
             problems.append(unknown_key((), name, names))
@@ -90,10 +89,10 @@ def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config
                 }
         elif name in ASSET_LISTS:
             lists.add(name, (name,), raw)
-        elif problem := validation_error(raw, PingUrls, (name,)):
+        elif problem := validation_error(raw, ADDRESSES[name], (name,)):
             problems.append(problem)
         else:
-            values[name] = convert(raw, PingUrls)
+            values[name] = convert(raw, ADDRESSES[name])
             origins[name] = f"{file.label} {name}"
     _find_duplicates(lists.assets, problems)
     wrong.extend(_tell(file, problems))

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.symbols import Symbol
 from assetbatch.config.tables import TableMappings
@@ -263,6 +264,9 @@ ASSET_LISTS: dict[str, type[AssetSettings]] = {
 }
 """The lists of assets. They stand at the top of the file or in its section `batch`."""
 
+ADDRESSES: dict[str, type[PingUrls | NotifyUrls]] = {"ping_url": PingUrls, "notify": NotifyUrls}
+"""The settings at the top of the file that are addresses of somebody who is told."""
+
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for what is worked out once
     """The effective configuration of one start.
@@ -283,6 +287,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     metrics: MetricsSettings = MetricsSettings()
     events: EventsSettings = EventsSettings()
     ping_url: PingUrls | None = None
+    notify: NotifyUrls | None = None
     api_key: Secret | None = None
     file: Path | None = None
     origins: Mapping[str, str] = {}

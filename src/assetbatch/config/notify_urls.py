@@ -1,0 +1,87 @@
+"""The addresses of the services that are told what cron's mail is told."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Self
+
+from assetbatch.config.wording import kind_of
+from assetbatch.secret import HIDDEN, Secret
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_BETWEEN = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
+
+
+class NotifyUrl(Secret):
+    """One address in a form of apprise. It holds a token or a password, so only its service is shown."""
+
+    __slots__ = ()
+
+    @property
+    def service(self) -> str:
+        """The scheme: `ntfy`, `slack`, `mailtos`."""
+        return self.reveal().partition("://")[0].lower()
+
+    @property
+    def fingerprint(self) -> str:
+        """A name of this address from which nobody learns it."""
+        return hashlib.blake2b(self.reveal().encode(), digest_size=6).hexdigest()
+
+
+class NotifyUrls:
+    """All addresses, in their order."""
+
+    __slots__ = ("_urls",)
+    expected: ClassVar[str] = "a URL of apprise, such as ntfy://… or mailtos://…, or a list of such URLs"
+
+    def __init__(self, urls: Sequence[NotifyUrl]) -> None:
+        self._urls = tuple(urls)
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Read a list, or a text with one or more URLs; raise ValueError with the place of a wrong one."""
+        if isinstance(value, str):
+            value = _BETWEEN.split(value.strip().rstrip(","))
+        if not isinstance(value, list):
+            raise ValueError(f"found {kind_of(value)}, expected {cls.expected}")
+        urls = []
+        for place, url in enumerate(value, 1):
+            of_several = f" (URL {place} of {len(value)})" if len(value) > 1 else ""
+            if not isinstance(url, str):
+                raise ValueError(f"found {kind_of(url)}, expected {cls.expected}{of_several}")
+            if not (_URL.fullmatch(url) and url.isprintable()):
+                raise ValueError(f"found a text that is no URL, expected {cls.expected}{of_several}")
+            urls.append(NotifyUrl(url))
+        return cls(urls)
+
+    def names(self) -> list[str]:
+        """Return what each address is called: its service, and its place if there are several."""
+        count = len(self._urls)
+        return [
+            f"{url.service} (URL {place} of {count})" if count > 1 else url.service
+            for place, url in enumerate(self._urls, 1)
+        ]
+
+    def masked(self) -> str:
+        """Return the service of each address."""
+        return ", ".join(f"{url.service}://{HIDDEN}" for url in self._urls) or "none"
+
+    def __iter__(self) -> Iterator[NotifyUrl]:
+        return iter(self._urls)
+
+    def __len__(self) -> int:
+        return len(self._urls)
+
+    def __repr__(self) -> str:
+        return f"NotifyUrls({self.masked()!r})"
+
+    def __str__(self) -> str:
+        return self.masked()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NotifyUrls) and other._urls == self._urls
+
+    def __hash__(self) -> int:
+        return hash(self._urls)
