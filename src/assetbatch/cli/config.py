@@ -56,12 +56,15 @@ def check(context: typer.Context) -> None:
     with reported(context) as options:
         from assetbatch.config.options import check_options
         from assetbatch.config.symbols import ALIKE_HINT, lookalikes
+        from assetbatch.health.jobs import TOO_FREQUENT_HINT, too_frequent
         from assetbatch.secret import masked
 
         config = load_config(options)
         check_options(config)
         for warning in lookalikes(config.configured_symbols):
             log.warning("%s (hint: %s)", warning, ALIKE_HINT)
+        for warning in too_frequent(config):
+            log.warning("%s (hint: %s)", warning, TOO_FREQUENT_HINT)
         assets = len(config.priority_assets), len(config.secondary_assets)
         where = masked(str(config.file)) if config.file else "the built-in configuration"
         print_text(f"{where}: valid, {assets[0]} priority and {assets[1]} secondary assets")

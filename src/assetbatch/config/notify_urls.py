@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, Self
 
 from assetbatch.config.wording import kind_of
-from assetbatch.secret import HIDDEN, Secret
+from assetbatch.secret import HIDDEN, Secret, may_be_quoted
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _BETWEEN = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
@@ -21,8 +21,9 @@ class NotifyUrl(Secret):
 
     @property
     def service(self) -> str:
-        """The scheme: `ntfy`, `slack`, `mailtos`."""
-        return self.reveal().partition("://")[0].lower()
+        """The scheme: `ntfy`, `slack`, `mailtos`; masked if it looks like a token."""
+        scheme = self.reveal().partition("://")[0]
+        return scheme.lower() if may_be_quoted(scheme) else HIDDEN
 
     @property
     def fingerprint(self) -> str:

@@ -62,6 +62,9 @@ class BatchSettings(_Section, frozen=True):
     """How often cron starts a cycle, and how long a cycle may take."""
 
     interval_minutes: Annotated[int, Meta(ge=1, le=1440, title="Minutes between two run-priority")] = 5
+    enqueue_interval_minutes: Annotated[
+        int, Meta(ge=1, le=1440, title="Minutes between two enqueue-secondary")
+    ] = 5
     max_cycle_seconds: Annotated[int, Meta(ge=5, le=3600, title="Maximum duration of a cycle in seconds")] = (
         60
     )
