@@ -114,10 +114,11 @@ SAMPLES = {
     "DB_USER": "me",
     "DB_PASSWORD": "made-up",
     "REDIS_URL": "redis://host/0",
+    "ASSETBATCH_NOTIFY_URLS": "ntfy://topic",
 }
 """A value for each variable that sets something."""
 
-SECRETS = ("POLYGON_API_KEY", "MASSIVE_API_KEY", "DATABASE_URL", "DB_PASSWORD", "REDIS_URL")
+SECRETS = ("POLYGON_API_KEY", "MASSIVE_API_KEY", "DATABASE_URL", "DB_PASSWORD", "REDIS_URL", "ASSETBATCH_NOTIFY_URLS")
 
 
 class TestPageOfTheConfiguration:

@@ -32,6 +32,9 @@ JITTER_MS = 90 * SECOND_MS
 millisecond, and what it queues is worked up to a minute later. So an asset whose frequency is a multiple of
 cron's interval is refreshed that often, and not an interval later."""
 
+CLOCK_AHEAD_MS = 30 * SECOND_MS
+"""How far ahead of now a refresh may lie: two clocks are never quite alike."""
+
 FINAL_AFTER_MS = HOUR_MS
 """How long after a market's close an answer without anything newer is the last word until it opens."""
 
@@ -85,7 +88,7 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
             return verdict
     if stored is None or stored.as_of_ms is None or stored.last_sync_ms is None:
         return Verdict(True, Explanation(Reason.NEVER_FETCHED))
-    if stored.last_sync_ms > now_ms + JITTER_MS:
+    if stored.last_sync_ms > now_ms + CLOCK_AHEAD_MS:
         return Verdict(True, Explanation(Reason.CLOCK_SET_BACK))
     refreshed = _refreshed(case, stored, stored.as_of_ms, stored.last_sync_ms)
     for rule in TIMING:
