@@ -74,7 +74,7 @@ def test_the_crontab_names_commands_that_exist_and_starts_them_as_promised() -> 
         for line in (REPOSITORY / "crontab.example").read_text().splitlines()
         if re.match(r"[*\d]", line)
     ]
-    assert {fields[5].split()[1]: " ".join(fields[:5]) for fields in lines} == {
+    assert {fields[5].split()[-1]: " ".join(fields[:5]) for fields in lines} == {
         "run-priority": "*/5 * * * *",
         "run-queue": "* * * * *",
         "enqueue-secondary": "*/5 * * * *",

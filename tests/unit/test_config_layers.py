@@ -234,7 +234,9 @@ class TestAssets:
         text = (REPOSITORY / "config.yml").read_text(encoding="utf-8")
         head, optional = text.split("# provider:", 1)
         lines = ("# provider:" + optional).splitlines()
-        sections = tuple(f"# {name}:" for name in ("provider", "alerts", "metrics", "events", "ping_url", "notify"))
+        sections = tuple(
+            f"# {name}:" for name in ("provider", "alerts", "metrics", "events", "ping_url", "notify")
+        )
         kept = [line[2:] for line in lines if line.startswith(("#   ", *sections))]
         config = read(cwd, head + "\n".join(kept))
         assert config.provider.base_url == Config().provider.base_url

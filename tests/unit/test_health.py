@@ -601,7 +601,9 @@ class TestAJob:
     def test_that_starts_by_its_rhythm_is_expected_an_interval_later(
         self, command: Command, minutes: int, trigger: str
     ) -> None:
-        config = Config(priority_assets=(EURUSD,), batch=BatchSettings(interval_minutes=15, enqueue_interval_minutes=10))
+        config = Config(
+            priority_assets=(EURUSD,), batch=BatchSettings(interval_minutes=15, enqueue_interval_minutes=10)
+        )
         interval_ms = minutes * MINUTE
         starts = job(starts_ms=(WEDNESDAY + 7 - interval_ms, WEDNESDAY + 7))
         for after_ms, intervals in ((0, 1), (interval_ms - 1, 1), (interval_ms, 2), (2 * interval_ms - 1, 2)):

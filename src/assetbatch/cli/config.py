@@ -11,7 +11,7 @@ from assetbatch.cli.context import load_config, log, print_json, print_rich, pri
 
 CODES = (
     "Exit codes: 0 the configuration is valid (what looks like a mistake is a warning on stderr); 2 it is "
-    "not (every mistake is a line on stderr)."
+    "not (each mistake, and for `check` a missing key or server, is a line on stderr)."
 )
 
 
@@ -52,19 +52,25 @@ def show(
 
 
 def check(context: typer.Context) -> None:
-    """Say whether the configuration is valid, and what in it looks like a mistake."""
+    """Say whether the configuration is valid, what it lacks for which command, and what may be a mistake."""
     with reported(context) as options:
+        from assetbatch.config.needs import missing
         from assetbatch.config.options import check_options
         from assetbatch.config.symbols import ALIKE_HINT, lookalikes
+        from assetbatch.errors import ConfigError
         from assetbatch.health.jobs import TOO_FREQUENT_HINT, too_frequent
         from assetbatch.secret import masked
 
         config = load_config(options)
+        if lacking := [str(error) for error in missing(config)]:
+            raise ConfigError("\n".join(lacking))
         check_options(config)
         for warning in lookalikes(config.configured_symbols):
             log.warning("%s (hint: %s)", warning, ALIKE_HINT)
         for warning in too_frequent(config):
             log.warning("%s (hint: %s)", warning, TOO_FREQUENT_HINT)
+        if not config.assets:
+            log.warning("no asset is enabled: there is nothing to do (hint: enable some in config.yml)")
         assets = len(config.priority_assets), len(config.secondary_assets)
         where = masked(str(config.file)) if config.file else "the built-in configuration"
         print_text(f"{where}: valid, {assets[0]} priority and {assets[1]} secondary assets")

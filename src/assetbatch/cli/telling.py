@@ -11,6 +11,7 @@ from assetbatch.cli.logs import NOTICE
 from assetbatch.cli.notices import NoticeLog, Told
 from assetbatch.config import NotifyUrls
 from assetbatch.domain.units import MINUTE_MS
+from assetbatch.errors import AssetbatchError
 from assetbatch.monitoring.notify import Letter, Mood, deliver
 
 AGAIN_MS = 10 * MINUTE_MS
@@ -23,6 +24,11 @@ MOST_KEPT = 50
 def tell(notices: NoticeLog, command: str) -> None:
     """Send each service what was reported, and what it did not get before. Report a failure on stderr."""
     urls = notices.urls or NotifyUrls(())
+    try:
+        _ = list(urls)
+    except AssetbatchError as error:  # of the command that should print them
+        log.warning("notify: %s", error)
+        return
     notices.forget_services([url.fingerprint for url in urls])
     told = [rendered(line) for line in notices.told]
     names, letters, lines = [], [], []

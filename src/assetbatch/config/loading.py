@@ -18,13 +18,15 @@ from assetbatch.config.environment import (
     Setting,
     read_api_key,
     read_notify_urls,
+    read_password,
     read_settings,
     reason,
 )
 from assetbatch.config.reading import ConfigFile, read_config
 from assetbatch.config.settings import SECTIONS, Config
 from assetbatch.config.tables import TableMappings
-from assetbatch.config.urls import EMBEDDED
+from assetbatch.config.urls import EMBEDDED, ServerUrl, UrlNames
+from assetbatch.config.wording import named
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked
 
@@ -62,10 +64,15 @@ def load(
     config = read_config(file, home, wrong)
     layers = [Layer("env", env, cwd)]
     if file.path:
-        layers.append(Layer(".env", _read_dotenv(file.path.parent, wrong), file.path.parent))
+        folder = file.path.parent
+        layers.append(Layer(".env", _read_dotenv(folder, wrong), folder, _is_ours(folder / ".env")))
     environment = Environment(layers)
     config = _apply(config, read_settings(environment, sandbox=sandbox), wrong)
-    config = _enter_sandbox(config) if sandbox else _with_secrets(config, environment)
+    if sandbox:
+        config = _enter_sandbox(config)
+    else:
+        config = _with_passwords(config, environment, wrong)
+        config = _with_secrets(config, environment)
     wrong += [f"{origin}: {text}" for origin, text in environment.problems]
     config = _apply(config, _given(overrides or {}), wrong)
     _refuse(wrong, config)
@@ -95,7 +102,10 @@ def _apply(config: Config, settings: Iterable[Setting], wrong: list[str]) -> Con
             wrong.append(f"{origin}: {problem.text}")
             continue
         before = sections.get(section, getattr(config, section))
-        sections[section] = msgspec.structs.replace(before, **{key: convert(value, kind)})
+        converted = convert(value, kind)
+        if isinstance(converted, ServerUrl) and converted.names == UrlNames():
+            converted = converted.called(UrlNames(*[named(origin)] * 3))
+        sections[section] = msgspec.structs.replace(before, **{key: converted})
         origins[dotted(path)] = origin
     return msgspec.structs.replace(config, **sections, origins=MappingProxyType(origins))
 
@@ -105,10 +115,38 @@ def _with_secrets(config: Config, environment: Environment) -> Config:
     found: dict[str, Any] = {}
     origins = dict(config.origins)
     if key := read_api_key(environment):
-        found["api_key"], origins["api_key"] = Secret(key.value), key.origin
+        found["api_key"], origins["api_key"] = Secret(key.value, named(key.origin)), key.origin
     if notify := read_notify_urls(environment):
         found["notify"], origins["notify"] = notify
-    return msgspec.structs.replace(config, **found, origins=origins)
+    return msgspec.structs.replace(config, **found, origins=origins, secret_files=environment.secret_files())
+
+
+def _with_passwords(config: Config, environment: Environment, wrong: list[str]) -> Config:
+    """Return the configuration with the passwords that are given beside the URLs."""
+    for name, section in (("DB_PASSWORD", config.database), ("REDIS_PASSWORD", config.redis)):
+        if section.url is None:
+            if name == "DB_PASSWORD" and not wrong and not environment.problems:
+                _refuse_lone_password(environment)
+        elif setting := read_password(environment, name, section.url):
+            path = dotted(setting.path)
+            origin = f"{config.origins[path]}, {setting.origin}"
+            config = _apply(config, [setting._replace(origin=origin)], wrong)
+    return config
+
+
+def _refuse_lone_password(environment: Environment) -> None:
+    if found := environment.get_secret("DB_PASSWORD"):
+        text = "found without a database, expected database.url, DATABASE_URL, or DB_HOST and DB_NAME too"
+        environment.problems.append((found.origin, text))
+
+
+def _is_ours(file: Path) -> bool:
+    """Return whether nobody but this user and root may write a file."""
+    try:
+        status = file.stat()
+    except OSError:
+        return True
+    return status.st_uid in (os.geteuid(), 0) and not status.st_mode & 0o022
 
 
 def _enter_sandbox(config: Config) -> Config:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Self
 
 from assetbatch.config.wording import kind_of
@@ -32,13 +32,29 @@ class NotifyUrl(Secret):
 
 
 class NotifyUrls:
-    """All addresses, in their order."""
+    """All addresses, in their order.
 
-    __slots__ = ("_urls",)
+    Instead of them it may hold a function that returns the text that they are read from. Whoever asks for
+    the first address calls it; it may raise ConfigError.
+    """
+
+    __slots__ = ("_known", "_source")
     expected: ClassVar[str] = "a URL of apprise, such as ntfy://… or mailtos://…, or a list of such URLs"
 
-    def __init__(self, urls: Sequence[NotifyUrl]) -> None:
-        self._urls = tuple(urls)
+    def __init__(self, urls: Sequence[NotifyUrl] | Callable[[], str]) -> None:
+        self._source = urls if callable(urls) else None
+        self._known = () if callable(urls) else tuple(urls)
+
+    @property
+    def is_known(self) -> bool:
+        """Return whether nobody has to run a command for the addresses."""
+        return self._source is None
+
+    @property
+    def _urls(self) -> tuple[NotifyUrl, ...]:
+        if self._source:
+            self._known, self._source = self.parse(self._source())._known, None
+        return self._known
 
     @classmethod
     def parse(cls, value: object) -> Self:
@@ -66,7 +82,9 @@ class NotifyUrls:
         ]
 
     def masked(self) -> str:
-        """Return the service of each address."""
+        """Return the service of each address, as far as that is known without running a command."""
+        if self._source:
+            return HIDDEN
         return ", ".join(f"{url.service}://{HIDDEN}" for url in self._urls) or "none"
 
     def __iter__(self) -> Iterator[NotifyUrl]:
@@ -74,6 +92,9 @@ class NotifyUrls:
 
     def __len__(self) -> int:
         return len(self._urls)
+
+    def __bool__(self) -> bool:
+        return self._source is not None or bool(self._known)
 
     def __repr__(self) -> str:
         return f"NotifyUrls({self.masked()!r})"

@@ -111,19 +111,25 @@ class Asked(NamedTuple):
 
 
 def of_redis(
-    info: Mapping[str, Any], redis_ms: int, host: Asked, *, embedded: bool = False, group: str = ""
+    info: Mapping[str, Any],
+    redis_ms: int,
+    host: Asked,
+    *,
+    embedded: bool = False,
+    group: str = "",
+    url_name: str = "redis.url",
 ) -> list[Finding]:
     """Judge version, role, replicas, persistence, eviction, memory and clock, from what `INFO` says.
 
     `redis_ms` is the server's time, `host` when this host asked for it. `group` is `sentinel` or `cluster` if
-    servers stand in for one another.
+    servers stand in for one another. `url_name` says where its URL is configured.
     """
     findings = [_redis_version(info)]
     if group:
         findings.append(_replicas(info, group))
     if info.get("role") == "slave":
         findings.append(
-            error("redis", "this is a read-only replica", "point redis.url at the master", code=3)
+            error("redis", "this is a read-only replica", f"point {url_name} at the master", code=3)
         )
     findings.append(_persistence(info, embedded=embedded))
     limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
