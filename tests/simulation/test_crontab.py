@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
 from assetbatch.config import TIERS, Config
-from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.market_hours import next_open, to_ms
 from assetbatch.health import asset_health
 from assetbatch.health.assets import newest_of_markets
 from assetbatch.health.jobs import too_frequent
@@ -33,7 +33,9 @@ START = to_ms(datetime(2026, 11, 18, 14, 0, tzinfo=UTC))  # a Wednesday; New Yor
 QUEUE_SECONDS = 12.0
 """Long enough for the calls of a minute, too short to wait for the next one in real time."""
 
-HOURS = 24
+HOURS = {"free": 24, "starter": 24, "developer": 4, "advanced": 4}
+"""The simulated provider shows the last three the same, so a day of one of them says it all."""
+
 ORDER = ("run-priority", "run-queue", "enqueue-secondary")
 
 
@@ -116,17 +118,29 @@ def make_day(
         world.provider.stop()
 
 
-def states(services: Services) -> dict[str, str]:
-    """The state of each asset now."""
+class Seen(NamedTuple):
+    """The state of each asset at a moment, and the assets that were not refreshed in time: within their
+    frequency and the minute until what is queued is worked."""
+
+    states: dict[str, str]
+    late: list[str]
+
+
+def look(services: Services) -> Seen:
     assets, known, now_ms = services.config.assets, services.entitlements(), services.now_ms()
     stored = services.store.load([asset.symbol for asset in assets])
     newest = newest_of_markets(assets, stored)
-    return {
-        asset.symbol: asset_health(
-            asset, stored.get(asset.symbol), known, now_ms, newest.get(asset.market, 0)
-        ).state.value
-        for asset in assets
-    }
+    states, late = {}, []
+    for asset in assets:
+        of_asset = stored.get(asset.symbol)
+        health = asset_health(asset, of_asset, known, now_ms, newest.get(asset.market, 0))
+        states[asset.symbol] = health.state.value
+        if of_asset and of_asset.last_sync_ms:
+            opened_ms = min(now_ms, next_open(asset.market, of_asset.last_sync_ms))
+            since_ms = max(of_asset.last_sync_ms, opened_ms)
+            if now_ms - since_ms > asset.update_frequency_seconds * SECOND + MINUTE:
+                late.append(asset.symbol)
+    return Seen(states, late)
 
 
 def shipped() -> dict[str, Any]:
@@ -135,8 +149,8 @@ def shipped() -> dict[str, Any]:
     return {key: document[key] for key in ("priority_assets", "secondary_assets")}
 
 
-def live(world: World, clock: GoingClock, table: dict[str, range], hours: int) -> dict[int, dict[str, str]]:
-    """Start what the crontab says for so many hours. Return the states before the starts of each minute."""
+def live(world: World, clock: GoingClock, table: dict[str, range], hours: int) -> dict[int, Seen]:
+    """Start what the crontab says for so many hours. Return what is seen before the starts of each minute."""
     seen = {}
     with world.services() as services:
         for minute in range(hours * 60):
@@ -144,7 +158,7 @@ def live(world: World, clock: GoingClock, table: dict[str, range], hours: int) -
             starts = [command for command in ORDER if minute % 60 in table[command]]
             if starts == ["run-queue"] and not services.queue.state().size:
                 continue  # nothing is refreshed, so what is stale now is so before the next start
-            seen[minute] = states(services)
+            seen[minute] = look(services)
             for command in starts:
                 match command:
                     case "run-priority":
@@ -156,15 +170,36 @@ def live(world: World, clock: GoingClock, table: dict[str, range], hours: int) -
     return seen
 
 
+def stale(seen: dict[int, Seen]) -> dict[int, list[str]]:
+    """The assets that are stale, by the minute."""
+    found = {minute: [s for s, state in of.states.items() if state == "stale"] for minute, of in seen.items()}
+    return {minute: symbols for minute, symbols in found.items() if symbols}
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("tier", TIERS)
-def test_nothing_becomes_stale_between_two_starts(
+def test_nothing_is_stale_between_two_starts_and_every_price_is_refreshed_in_time(
     make_day: Callable[..., World], clock: GoingClock, tier: str
 ) -> None:
     world = make_day(tier, shipped())
     assert too_frequent(world.config()) == []
-    seen = live(world, clock, crontab(), HOURS)
-    stale = {minute: [s for s, state in of.items() if state == "stale"] for minute, of in seen.items()}
-    assert {minute: found for minute, found in stale.items() if found} == {}
-    settled = {minute: of for minute, of in seen.items() if minute >= 30}
-    assert {state for of in settled.values() for state in of.values()} <= {"fresh", "due"}
+    seen = live(world, clock, crontab(), HOURS[tier])
+    assert stale(seen) == {}
+    settled = [of for minute, of in seen.items() if minute >= 30]
+    assert {state for of in settled for state in of.states.values()} <= {"fresh", "due"}
+    if tier != "free":  # where a day's end is all there is to see
+        assert [of.late for of in settled if of.late] == []
+
+
+def test_with_half_an_hour_between_two_enqueue_secondary_something_would_be_stale(
+    make_day: Callable[..., World], clock: GoingClock
+) -> None:
+    """That the simulation would show it."""
+    world = make_day("starter", shipped())
+    seen = live(world, clock, crontab() | {"enqueue-secondary": minutes_of("*/30")}, 1)
+    assert {symbol for symbols in stale(seen).values() for symbol in symbols} == {
+        "ETHUSD",
+        "GBPUSD",
+        "USDJPY",
+        "XAGUSD",
+    }
