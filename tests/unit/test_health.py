@@ -38,6 +38,7 @@ from assetbatch.health import (
 )
 from assetbatch.health.assets import Stillness, newest_of_markets, stillness
 from assetbatch.health.collect import cycles_of, fresh_percent, plan_of, queue_of
+from assetbatch.health.jobs import too_frequent
 from assetbatch.health.problems import assets_not_well
 from assetbatch.state.window import WindowState
 
@@ -615,6 +616,24 @@ class TestAJob:
         starts = (WEDNESDAY - 10 * MINUTE, WEDNESDAY - 5 * MINUTE, WEDNESDAY)
         health = job_health(Command.RUN_PRIORITY, job(starts_ms=starts), ENABLED, WEDNESDAY + 118 * MINUTE)
         assert health.next_run == iso(WEDNESDAY + 120 * MINUTE)
+
+
+class TestFrequencies:
+    def test_that_cron_cannot_keep_are_named_by_their_assets(self) -> None:
+        often = [structs.replace(EURUSD, symbol=f"S{n}", update_frequency_seconds=60 + n) for n in range(5)]
+        batch = BatchSettings(interval_minutes=2, enqueue_interval_minutes=10)
+        found = too_frequent(
+            Config(priority_assets=(EURUSD, *often), secondary_assets=(EURUSD,), batch=batch)
+        )
+        assert found == [
+            "S0, S1, S2 and 2 more: update_frequency_seconds 60 cannot be kept, batch.interval_minutes is 2",
+            "EURUSD: update_frequency_seconds 300 cannot be kept, batch.enqueue_interval_minutes is 10",
+        ]
+
+    def test_that_cron_can_keep_are_not(self) -> None:
+        off = structs.replace(EURUSD, update_frequency_seconds=1, enabled=False)
+        assert too_frequent(Config(priority_assets=(EURUSD, off), secondary_assets=(EURUSD, off))) == []
+        assert too_frequent(Config()) == []
 
 
 class TestProblems:
