@@ -49,8 +49,8 @@ def main() -> None:
         _place.set(place)
         try:
             said = _send(url, order.title, body, order.mood)
-            if said is not None:
-                said = reasons.last.get(place, said)
+            if said == "":
+                said = reasons.last.get(place, "the service did not take it")
         except Exception as error:  # noqa: BLE001 - whatever a service's own code raises
             said = type(error).__name__
         why = None if said is None else reason(said, url)
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _send(url: str, title: str, body: str, mood: str) -> str | None:
-    """Return why a letter could not be sent, or None."""
+    """Return None for a letter that was sent, else why not; empty if only the library can say it."""
     try:
         import apprise
     except ImportError:
@@ -74,9 +74,9 @@ def _send(url: str, title: str, body: str, mood: str) -> str | None:
     service = apprise.Apprise(asset=asset)
     if not service.add(url):
         return "apprise takes no such URL (assetbatch config check)"
-    kind = getattr(apprise.NotifyType, mood.upper())  # an enum, or a class of texts before apprise 1.9.3
+    kind = getattr(apprise.NotifyType, mood.upper())  # an enum, in earlier versions texts
     is_sent = service.notify(body=body, title=title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT)
-    return None if is_sent else "the service did not take it"
+    return None if is_sent else ""
 
 
 def reason(said: str, url: str) -> str:
