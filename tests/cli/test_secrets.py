@@ -156,6 +156,7 @@ class TestDoctor:
             ({"database": {"url": "postgresql://me:hush@127.0.0.1:1/x"}}, "database.url"),
             ({"database": {"url": "postgresql://me@127.0.0.1:1/x?password=hush"}}, "database.url"),
             ({"redis": {"url": "redis://:hush@127.0.0.1:1/0"}}, "redis.url"),
+            ({"redis": {"url": "rediss://127.0.0.1:1/0?ssl_password=hush"}}, "redis.url"),
             ({"ping_url": "http://127.0.0.1:1/hush"}, "ping_url"),
         ],
     )

@@ -26,6 +26,8 @@ COMMANDS = {
     "holes": "backfill",
     "backfill": "backfill",
     "dead": "dead",
+    "setup": "setup",
+    "cron": "cron",
     "init": "init",
     "doctor": "doctor",
     "config": "config",

@@ -1,4 +1,4 @@
-"""`config show` and `config check`."""
+"""`config show`, `config check`, `config generate`, `config schema`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,26 @@ CODES = (
 )
 
 
+PRINTS = "Exit codes: 0 printed; 2 usage."
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Show or check the effective configuration.",
+        help="Show or check the effective configuration, or print a new one.",
         epilog=f"Examples: assetbatch config show  |  assetbatch config check\n\n{CODES}",
     )
     group.command(
         "show", epilog=f"Examples: assetbatch config show  |  assetbatch config show --json\n\n{CODES}"
     )(show)
     group.command("check", epilog=f"Examples: assetbatch --config new.yml config check\n\n{CODES}")(check)
+    group.command("generate", epilog=f"Examples: assetbatch config generate > config.yml\n\n{PRINTS}")(
+        generate
+    )
+    group.command("schema", epilog=f"Examples: assetbatch config schema > config.schema.json\n\n{PRINTS}")(
+        schema
+    )
     app.add_typer(group, name="config")
 
 
@@ -74,3 +83,19 @@ def check(context: typer.Context) -> None:
         assets = len(config.priority_assets), len(config.secondary_assets)
         where = masked(str(config.file)) if config.file else "the built-in configuration"
         print_text(f"{where}: valid, {assets[0]} priority and {assets[1]} secondary assets")
+
+
+def generate(context: typer.Context) -> None:
+    """Print a commented config.yml of this version, with all its settings and their defaults."""
+    with reported(context):
+        from assetbatch.setup.files import built_in_text
+
+        print_text(built_in_text().rstrip("\n"))
+
+
+def schema(context: typer.Context) -> None:
+    """Print the JSON Schema of config.yml, by which editors explain and complete it."""
+    with reported(context):
+        from assetbatch.config.loading import schema_file
+
+        print_text(schema_file().read_text(encoding="utf-8").rstrip("\n"))

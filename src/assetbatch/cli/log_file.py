@@ -117,4 +117,5 @@ class LogFile(logging.Handler):
             masked(str(self._path)),
             (error.strerror or type(error).__name__).lower(),
             hint,
+            extra={"kind": "config"},  # over at the first start that can write it
         )

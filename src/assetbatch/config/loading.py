@@ -7,7 +7,7 @@ import pwd
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -36,6 +36,13 @@ SANDBOX_KEY = Secret("made-up-key-of-the-sandbox")
 _MOST_TOLD = 20
 
 
+class Unwritten(NamedTuple):
+    """A configuration that is tried before it is written: its file, and the variables of its `.env`."""
+
+    file: ConfigFile
+    dotenv: Mapping[str, str]
+
+
 def load(
     path: Path | None,
     env: Mapping[str, str],
@@ -43,6 +50,7 @@ def load(
     cwd: Path,
     sandbox: bool = False,
     overrides: Mapping[str, tuple[object, str]] | None = None,
+    unwritten: Unwritten | None = None,
 ) -> Config:
     """Return the configuration from the command line, the environment, `.env`, config.yml and the defaults.
 
@@ -50,12 +58,14 @@ def load(
     `cwd` the current folder. `overrides` are the settings of the command line, such as
     `{"batch.max_cycle_seconds": (30, "--max-seconds")}`. Raise ConfigError with one line for each problem.
 
+    With `unwritten` no file is read, neither config.yml nor `.env`, but for those that hold secrets.
+
     A sandbox has embedded servers and a made-up key, whatever else is configured, and reports to no
     monitor. Without a config.yml it takes the one that came with the program.
     """
     home = _home(env)
     try:
-        file = _find(path, env, cwd=cwd, home=home, sandbox=sandbox)
+        file = unwritten.file if unwritten else _find(path, env, cwd=cwd, sandbox=sandbox)
     except ConfigError as error:
         if notify := read_notify_urls(Environment([Layer("env", env, cwd)])):
             error.notify, _ = notify
@@ -63,7 +73,9 @@ def load(
     wrong: list[str] = []
     config = read_config(file, home, wrong)
     layers = [Layer("env", env, cwd)]
-    if file.path:
+    if unwritten:
+        layers.append(Layer(".env", unwritten.dotenv, file.path.parent if file.path else cwd))
+    elif file.path:
         folder = file.path.parent
         layers.append(Layer(".env", _read_dotenv(folder, wrong), folder, _is_ours(folder / ".env")))
     environment = Environment(layers)
@@ -172,9 +184,15 @@ def _refuse(wrong: list[str], config: Config) -> None:
         raise error
 
 
-def _find(
-    path: Path | None, env: Mapping[str, str], *, cwd: Path, home: Path | None, sandbox: bool
-) -> ConfigFile:
+def usual_places(env: Mapping[str, str], *, cwd: Path) -> list[Path]:
+    """Return where a configuration file is looked for if none is named, the first place first."""
+    xdg, home = Path(env.get("XDG_CONFIG_HOME", "")), _home(env)
+    user = xdg if xdg.is_absolute() else home and home / ".config"
+    own = [user / "assetbatch/config.yml"] if user else []
+    return [cwd / "config.yml", *own, Path("/etc/assetbatch/config.yml")]
+
+
+def _find(path: Path | None, env: Mapping[str, str], *, cwd: Path, sandbox: bool) -> ConfigFile:
     """Return the named file, or the first of the usual places; raise ConfigError."""
     named = [(path, "--config")] if path else []
     if not path and (variable := env.get("ASSETBATCH_CONFIG")):
@@ -185,10 +203,8 @@ def _find(
         except (OSError, ValueError) as error:
             raise ConfigError(f"{origin}: {masked(str(place))!r} cannot be read: {_why(error)}") from None
 
-    xdg = Path(env.get("XDG_CONFIG_HOME", ""))
-    user = xdg if xdg.is_absolute() else home and home / ".config"
-    places = [cwd / "config.yml", user and user / "assetbatch/config.yml", Path("/etc/assetbatch/config.yml")]
-    for place in filter(None, places):
+    places = usual_places(env, cwd=cwd)
+    for place in places:
         label = "config.yml" if place.parent == cwd else masked(str(place))
         try:
             return ConfigFile(place, label, place.read_bytes())
@@ -199,7 +215,7 @@ def _find(
     if sandbox:
         return ConfigFile(None, "built-in config.yml", built_in_config())
     raise ConfigError(
-        f"no configuration found: looked for {', '.join(masked(str(place)) for place in places if place)}",
+        f"no configuration found: looked for {', '.join(masked(str(place)) for place in places)}",
         hint="name a file with --config or ASSETBATCH_CONFIG, or try --sandbox, which needs none",
     )
 
@@ -213,6 +229,11 @@ def built_in_config() -> bytes:
     package = Path(__file__).parent.parent
     installed = package / "default_config.yml"
     return (installed if installed.exists() else package.parent.parent / "config.yml").read_bytes()
+
+
+def schema_file() -> Path:
+    """Return the JSON Schema of config.yml that came with the program."""
+    return Path(__file__).parent.parent / "config.schema.json"
 
 
 def _home(env: Mapping[str, str]) -> Path | None:

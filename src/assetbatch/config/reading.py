@@ -109,7 +109,7 @@ def _holds_secret(config: Config, path: str) -> bool:
     if path in ADDRESSES:
         return bool(getattr(config, path))
     url: ServerUrl | None = getattr(config, path.partition(".")[0]).url
-    return url is not None and url.has_password
+    return url is not None and url.holds_secret
 
 
 def _with_names(config: Config) -> Config:

@@ -85,6 +85,11 @@ class ServerUrl(Secret):
         login = parts.netloc.rpartition("@")[0]
         return bool(login.partition(":")[2]) or re.search(r"(^|&)password=.", parts.query) is not None
 
+    @property
+    def holds_secret(self) -> bool:
+        """Return whether the URL, as far as it is known, holds any password, a Sentinel's too."""
+        return self.has_password or re.search(r"[?&]\w+password=.", self.known) is not None
+
     def called(self, names: UrlNames) -> Self:
         """Return the same URL with these names for its parts."""
         return type(self)(self._value, shape=self._shape, names=names)

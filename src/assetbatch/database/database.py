@@ -17,7 +17,7 @@ from assetbatch.database.names import Names
 from assetbatch.database.session import LEFT_SECONDS, PARTS, Connection, Session, Target
 from assetbatch.database.shape import Shape, shape
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.models import Changes, Saved, StoredAsset
+from assetbatch.domain.models import Changes, IntervalState, Saved, StoredAsset
 
 if TYPE_CHECKING:
     from assetbatch.database.adoption import Plan
@@ -217,6 +217,17 @@ class Store:
         asked = list(symbols)
         return self._session.run(
             "reading closes", lambda connection, _: reading.closes(connection, asked, points)
+        )
+
+    def recent_coverage(
+        self, symbols: Iterable[str], since_ms: int
+    ) -> dict[str, list[tuple[int, int, IntervalState]]]:
+        """Return what is known of the bars since a moment, of each symbol of which anything is: start, end
+        and state of each interval, ascending. One query."""
+        asked = list(symbols)
+        return self._session.run(
+            "reading the coverage",
+            lambda connection, _: reading.recent_coverage(connection, asked, since_ms),
         )
 
     def first_call(self, trust: Callable[[], object]) -> bool:

@@ -46,7 +46,8 @@ READ_ONLY = _Words("the database is read-only", "use the primary, or turn defaul
 _BUSY = _Words("other writers kept getting in between", "try again; the next cycle does")
 _LOGIN = _Words("the server refuses the login", "check {login} and the server's pg_hba.conf")
 _PASSWORD = _Words(
-    "the server refuses the login", "it wants a password: set DB_PASSWORD_FILE, or write it into {login}"
+    "the server refuses the login",
+    "it wants a password: set DB_PASSWORD_FILE, or another form of DB_PASSWORD",
 )
 _CERTIFICATE = _Words(
     "a certificate is refused, the server's or ours",

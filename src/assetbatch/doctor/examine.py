@@ -10,6 +10,8 @@ from assetbatch.config import Config
 from assetbatch.config.needs import missing
 from assetbatch.config.options import check_options
 from assetbatch.config.symbols import ALIKE_HINT, lookalikes
+from assetbatch.database import Store
+from assetbatch.database.facts import DatabaseFacts
 from assetbatch.deadline import Deadline, monotonic
 from assetbatch.doctor.findings import (
     Asked,
@@ -141,6 +143,12 @@ def in_order(checks: Mapping[str, Callable[[], Iterable[Finding]]]) -> Iterator[
             yield from of_error(check, raised)
 
 
+def examine_servers(services: Services, deadline: Deadline) -> Iterator[Finding]:
+    """Check Redis and PostgreSQL alone, as before `init`: no table need be there."""
+    found = _Examination(services, deadline, call=False)
+    return in_order({"redis": found.redis, "postgresql": found.database_server})
+
+
 class _Examination:
     """The checks in their order. Each may rely on the findings of those before it."""
 
@@ -175,11 +183,18 @@ class _Examination:
         if info.get("role") != "slave":  # else it has been said
             yield from of_trial(write, publish, example)
 
+    def database_server(self) -> Iterator[Finding]:
+        with self._services.open_store(check_schema=False) as store:
+            yield from of_database(*self._facts(store))
+
+    def _facts(self, store: Store) -> tuple[DatabaseFacts, Asked | None]:
+        before_ms = self._services.now_ms() if self._has_redis else 0
+        facts = store.facts()
+        return facts, Asked(before_ms, self._services.now_ms()) if self._has_redis else None
+
     def postgresql(self) -> Iterator[Finding]:
         with self._services.open_store(check_schema=False) as store:
-            before_ms = self._services.now_ms() if self._has_redis else 0
-            facts = store.facts()
-            asked = Asked(before_ms, self._services.now_ms()) if self._has_redis else None
+            facts, asked = self._facts(store)
             yield from of_database(facts, asked)
             if facts.missing_rights:
                 return  # what follows would only say it again

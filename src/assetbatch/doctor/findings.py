@@ -40,7 +40,7 @@ NEARLY_FULL = 0.9
 LONGEST_CYCLE_MS = HOUR_MS + MINUTE_MS
 """Maximum time of a lock: no `--max-seconds` is longer than an hour. A longer one came by a clock's jump."""
 NTP_HINT = "have NTP (chrony, systemd-timesyncd) slew both clocks; a jump ahead would open the call window"
-CRON_HINT = "put the lines of crontab.example into your crontab, with your paths"
+CRON_HINT = "run assetbatch cron install, or put the lines of crontab.example into your crontab"
 CRON_LATE_HINT = "is cron running, and does its log say why?"
 
 
