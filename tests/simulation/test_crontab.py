@@ -176,7 +176,7 @@ def stale(seen: dict[int, Seen]) -> dict[int, list[str]]:
     return {minute: symbols for minute, symbols in found.items() if symbols}
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("tier", TIERS)
 def test_nothing_is_stale_between_two_starts_and_every_price_is_refreshed_in_time(
     make_day: Callable[..., World], clock: GoingClock, tier: str
