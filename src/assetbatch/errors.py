@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from assetbatch.config.notify_urls import NotifyUrls
 
+NOTICE = 29
+"""The level of news that is shown like a warning and asks for nothing, such as a failure that is over: one
+below `logging.WARNING`. This module imports no other of ours, because the domain uses it."""
+
 
 class AssetbatchError(Exception):
     """Base of every error that a command reports. It becomes one line on stderr and `exit_code`."""

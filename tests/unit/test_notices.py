@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from assetbatch.cli.logs import NOTICE
 from assetbatch.cli.notices import FORGET_MS, REMIND_MS, Kind, NoticeLog, Told, key_of, kind_of, places
 from assetbatch.cli.telling import mood_of
 from assetbatch.config import NotifyUrls
 from assetbatch.errors import (
+    NOTICE,
     AssetbatchError,
     ConfigError,
     DatabaseError,

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
-from assetbatch.cli.logs import NOTICE
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.errors import (
+    NOTICE,
     AssetbatchError,
     DatabaseError,
     DeadlineExceededError,

@@ -24,9 +24,8 @@ from assetbatch.cli.context import (
     reported,
     services_for,
 )
-from assetbatch.cli.logs import NOTICE
 from assetbatch.domain.records import Command, CycleOutcome
-from assetbatch.errors import AssetbatchError, ConfigError, RedisError
+from assetbatch.errors import NOTICE, AssetbatchError, ConfigError, RedisError
 
 if TYPE_CHECKING:
     from assetbatch.cli.notices import Kind, NoticeLog

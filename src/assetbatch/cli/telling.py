@@ -7,11 +7,10 @@ import socket
 from collections.abc import Iterable
 
 from assetbatch.cli.context import log
-from assetbatch.cli.logs import NOTICE
 from assetbatch.cli.notices import NoticeLog, Told
 from assetbatch.config import NotifyUrls
 from assetbatch.domain.units import MINUTE_MS
-from assetbatch.errors import AssetbatchError
+from assetbatch.errors import NOTICE, AssetbatchError
 from assetbatch.monitoring.notify import Letter, Mood, deliver
 
 AGAIN_MS = 10 * MINUTE_MS
