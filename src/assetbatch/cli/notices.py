@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ import msgspec
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.errors import (
     AssetbatchError,
+    ConfigError,
     DatabaseError,
     DeadlineExceededError,
     KeyRefusedError,
@@ -32,13 +34,23 @@ from assetbatch.monitoring.files import replace_file
 FORGET_MS = 3_600_000
 """Time after which a notice that did not come up again is resolved, if no start has proved that before."""
 
+FORGET_NAMED_MS = 86_400_000
+"""The same for a notice that names assets, in a command that looks at other assets each time."""
+
+SAID_SLACK_MS = 60_000
+"""How far the clocks of Redis and of this host may be apart."""
+
 REMIND_MS = 86_400_000
 """Time after which a lasting failure is reported again."""
 
 _NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(?![A-Za-z_\d])")
 
-Kind = Literal["redis", "database", "api", "start", "warning"]
-"""What a failure shows to be broken. It is resolved when a later start has used it with success."""
+Kind = Literal["config", "redis", "database", "api", "key", "calls", "queue", "start", "warning"]
+"""What a failure shows to be broken. It is resolved when a later start has used it with success.
+
+`api` is the way to the provider, `key` its consent to the API key, `calls` to one more call; `queue` is room
+in the queue, `start` a start that ends in time.
+"""
 
 
 class Notice(msgspec.Struct, kw_only=True):
@@ -54,7 +66,17 @@ class Notice(msgspec.Struct, kw_only=True):
 
 
 class NoticeLog(logging.Filter):
-    """What earlier starts of one command have reported. As a logging filter it holds these lines back."""
+    """What earlier starts of one command have reported. As a logging filter it holds these lines back.
+
+    A record may carry, by `extra`:
+
+    - `symbols`: the assets, or the ids of the queue, that it is about;
+    - `kind`: what it shows to be broken, else it is a warning;
+    - `key`: what it shares with other lines of the same failure, if the text has more than that;
+    - `is_new`: it is reported each time that it comes up, such as a death;
+    - `is_event`: the same, and it is never over, since it does not last;
+    - `unless_said_since_ms`: the start of that moment may have reported its end itself.
+    """
 
     def __init__(self, paths: Sequence[Path], now_ms: int) -> None:
         super().__init__()
@@ -68,12 +90,25 @@ class NoticeLog(logging.Filter):
         """Return whether a record is to be shown: all below a warning, and every warning that is new."""
         if record.levelno < logging.WARNING:
             return True
+        if getattr(record, "is_event", False):
+            since_ms: int | None = getattr(record, "unless_said_since_ms", None)
+            return since_ms is None or not self._has_ended_since(since_ms)
         text = " ".join(record.getMessage().split())
-        return self.record(text, self._kind, getattr(record, "symbols", []))
+        kind: Kind = getattr(record, "kind", self._kind)
+        symbol = getattr(record, "symbol", None)
+        symbols = getattr(record, "symbols", [] if symbol is None else [symbol])
+        is_told = self.record(text, kind, symbols, getattr(record, "key", None))
+        return is_told or getattr(record, "is_new", False)
 
-    def record(self, text: str, kind: Kind, symbols: Sequence[str] = ()) -> bool:
-        """Count a line about these assets; return whether it is to be reported."""
-        key = key_of(text, symbols)
+    def _has_ended_since(self, at_ms: int) -> bool:
+        """Return whether a start since this moment has reported what ended it."""
+        ended = (line for line in self._lines.values() if line.kind in ENDING)
+        return any(line.last_ms >= at_ms - SAID_SLACK_MS for line in ended)
+
+    def record(self, text: str, kind: Kind, symbols: Sequence[str] = (), shared: str | None = None) -> bool:
+        """Count a line about these assets; return whether it is to be reported. `shared` is what other lines
+        of the same failure have in common with it, if it is not the text."""
+        key = key_of(text, symbols) if shared is None else key_of(shared)
         first_time_now = key not in self._seen
         self._seen.add(key)
         known = self._lines.get(key)
@@ -92,6 +127,7 @@ class NoticeLog(logging.Filter):
             return known.reported_ms == self._now_ms
         known.count += 1
         known.last_ms = self._now_ms
+        known.symbols = list(dict.fromkeys([*known.symbols, *symbols]))
         if self._now_ms - known.reported_ms >= REMIND_MS:
             known.reported_ms = self._now_ms
             return True
@@ -101,32 +137,43 @@ class NoticeLog(logging.Filter):
         """Take the lines that follow as those of an error that has ended the start."""
         self._kind = kind_of(error)
 
-    def resolved(self, works: Collection[Kind], unasked: Collection[str] = ()) -> list[str]:
-        """Forget the resolved notices, and return a line for each.
+    def resolved(
+        self, works: Collection[Kind], well: Collection[str] = (), unasked: Collection[str] | None = ()
+    ) -> list[str]:
+        """Forget the notices that this start has proved to be over, and return a line for each.
 
-        A notice is resolved if this start did not meet it and has used its kind with success (`works`), or
-        if it was not met for an hour. A notice about `unasked` assets stays: this start learned nothing of
-        them.
+        It did not meet them, and has used their kind with success (`works`). One that names assets is over
+        once each of them was `well` in some start. One that was not met for long is over as well, unless it
+        names assets that are `unasked`, so that nobody can have met it (None: nobody knows which).
         """
         resolved = []
         for key, line in list(self._lines.items()):
-            if key in self._seen or not set(unasked).isdisjoint(line.symbols):
+            if key in self._seen:
                 continue
-            if line.kind in works or self._now_ms - line.last_ms > FORGET_MS:
-                del self._lines[key]
-                times = plural(line.count, "time")
-                resolved.append(f"over: {line.text} ({times} since {moment(line.first_ms)})")
+            if line.symbols:
+                line.symbols = [symbol for symbol in line.symbols if symbol not in well]
+                is_over = not line.symbols
+            else:
+                is_over = line.kind in works
+            waits_for = set(line.symbols if unasked is None else unasked).intersection(line.symbols)
+            forget_ms = FORGET_MS if not waits_for else FORGET_NAMED_MS if unasked is None else math.inf
+            if is_over or self._now_ms - line.last_ms > forget_ms:
+                resolved.append(self._over(key))
         return resolved
 
-    def save(self) -> None:
-        """Save the notices for the next start. If that fails, the next start reports everything.
+    def proved(self, error: AssetbatchError) -> list[str]:
+        """Forget the notices that a start has proved to be over although this error has ended it. Return a
+        line for each."""
+        works = works_despite(error)
+        over = [key for key, line in self._lines.items() if line.kind in works and key not in self._seen]
+        return [self._over(key) for key in over]
 
-        An error that has ended this start replaces those that have ended earlier ones.
-        """
-        if self._kind != "warning":
-            for key, line in list(self._lines.items()):
-                if key not in self._seen and line.kind != "warning":
-                    del self._lines[key]
+    def _over(self, key: str) -> str:
+        line = self._lines.pop(key)
+        return f"over: {line.text} ({plural(line.count, 'time')} since {moment(line.first_ms)})"
+
+    def save(self) -> None:
+        """Save the notices for the next start. If that fails, the next start reports everything."""
         for path in self._paths:
             with suppress(OSError):
                 if not self._lines:
@@ -148,15 +195,35 @@ def key_of(text: str, symbols: Iterable[str] = ()) -> str:
 
 def kind_of(error: AssetbatchError) -> Kind:
     """Return what an error shows to be broken."""
-    if isinstance(error, RedisError):
-        return "redis"
-    if isinstance(error, DatabaseError):
-        return "database"
-    if isinstance(error, KeyRefusedError) or (
-        isinstance(error, UnreachableError) and not isinstance(error, DeadlineExceededError)
-    ):
-        return "api"
-    return "start"
+    return next((kind for cause, kind in _KINDS if isinstance(error, cause)), "start")
+
+
+_KINDS: tuple[tuple[type[AssetbatchError], Kind], ...] = (
+    (ConfigError, "config"),
+    (RedisError, "redis"),
+    (DatabaseError, "database"),
+    (KeyRefusedError, "key"),
+    (DeadlineExceededError, "start"),
+    (UnreachableError, "api"),
+)
+
+ENDING: frozenset[Kind] = frozenset({"start", *(kind for _, kind in _KINDS)})
+"""The kinds of what ends a start."""
+
+_USED_BEFORE: Mapping[Kind, frozenset[Kind]] = {
+    "redis": frozenset({"config"}),
+    "database": frozenset({"config", "redis"}),
+    "api": frozenset({"config", "redis", "database"}),
+    "key": frozenset({"config", "redis", "database", "api"}),
+    "start": frozenset({"config"}),
+}
+"""What a start has used with success before it can fail so: it asks for its lock, then for what is stored,
+then the provider, which answers before it refuses a key."""
+
+
+def works_despite(error: AssetbatchError) -> frozenset[Kind]:
+    """Return what a start has used with success that an error has ended."""
+    return _USED_BEFORE.get(kind_of(error), frozenset())
 
 
 def _read(paths: Sequence[Path]) -> dict[str, Notice]:

@@ -17,6 +17,7 @@ from assetbatch.commands.common import (
 )
 from assetbatch.commands.result import (
     lease_seconds,
+    log_unended,
     new_result,
     planned,
     recorded,
@@ -26,6 +27,7 @@ from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.formatting import listed
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.records import Command, CycleOutcome
@@ -53,7 +55,8 @@ def enqueue_secondary(
     with services.locks.hold(Command.ENQUEUE_SECONDARY, lease_seconds(deadline)) as held:
         if not held:
             return skipped(services, result)
-        services.history.start(Command.ENQUEUE_SECONDARY, result.started_ms)
+        started = services.history.start(Command.ENQUEUE_SECONDARY, result.started_ms)
+        log_unended(Command.ENQUEUE_SECONDARY, started)
         progress.began()
         with recorded(services, result):
             result.assets = enqueue_due(services, result, known)
@@ -100,5 +103,5 @@ def due_prices(
             rest.append(asset_report(fresh, before))
     missing = [report.symbol for report in rest if report.status == Status.FAILED]
     if missing:
-        log.warning("%s: %s", ", ".join(missing), UNREGISTERED)
+        log.warning("%s: %s", listed(missing), UNREGISTERED, extra={"symbols": missing})
     return due, rest

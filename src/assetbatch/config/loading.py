@@ -17,6 +17,7 @@ from assetbatch.config.reading import ConfigFile, read_config
 from assetbatch.config.settings import SECTIONS, Config
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import EMBEDDED
+from assetbatch.config.wording import shown
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked
 
@@ -59,6 +60,7 @@ def load(
         config = msgspec.structs.replace(config, api_key=Secret(key.value), origins=origins)
     wrong += [f"{origin}: {text}" for origin, text in environment.problems]
     config = _apply(config, _given(overrides or {}), wrong)
+    config = _fit_alert_to_queue(config, wrong)
     _refuse(wrong)
     return msgspec.structs.replace(config, sandbox=sandbox, data_home=_data_home(env, home))
 
@@ -89,6 +91,24 @@ def _apply(config: Config, settings: Iterable[Setting], wrong: list[str]) -> Con
         sections[section] = msgspec.structs.replace(before, **{key: convert(value, kind)})
         origins[dotted(path)] = origin
     return msgspec.structs.replace(config, **sections, origins=MappingProxyType(origins))
+
+
+def _fit_alert_to_queue(config: Config, wrong: list[str]) -> Config:
+    """Return the configuration with an alert that a smaller queue can reach: half of its size, if nothing is
+    written. An alert that is written beyond the size would never come: it is added to `wrong`."""
+    path, most = "alerts.queue_size_max", config.queue.max_size
+    found, origin = config.alerts.queue_size_max, config.origins.get(path)
+    if origin is None:
+        alerts = msgspec.structs.replace(config.alerts, queue_size_max=min(found, -(-most // 2)))
+        return msgspec.structs.replace(config, alerts=alerts)
+    if found > most:
+        size = config.origins.get("queue.max_size", "default")
+        where = origin.replace(f" {path}", f": {path}")
+        wrong.append(
+            f"{where}: found {shown(found)}, expected at most {most}, which is queue.max_size ({size}): "
+            "the queue never has more"
+        )
+    return config
 
 
 def _enter_sandbox(config: Config) -> Config:

@@ -53,11 +53,13 @@ def _perfdata(health: Health, config: Config) -> list[str]:
         if asset.priority is AssetPriority.CRITICAL and asset.lag_seconds is not None
     ]
     rate, latency = metrics[Metric.SUCCESS_RATE], metrics[Metric.LATENCY]
+    priority_waits = metrics.get(Metric.PRIORITY_WAITS, 0.0)
     data = [
         f"'batch.priority.success_rate'={rate:g}%;;{limits.success_rate_min_percent:g}:;0;100",
         f"'batch.priority.latency_ms'={latency:g}ms;{limits.priority_latency_max_ms};;0",
         f"'queue.size'={queue['total_items']};{limits.queue_size_max};;0;{queue['max_size']}",
-        f"'api.rate_limit_waits'={metrics[Metric.WAITS]:g};{limits.rate_limit_waits_per_hour_max};;0",
+        f"'api.rate_limit_waits'={metrics[Metric.WAITS]:g};;;0",
+        f"'api.priority_waits'={priority_waits:g};{limits.rate_limit_waits_per_hour_max};;0",
         f"'api.calls_remaining'={health.api_calls_remaining};;;0;{health.plan['limit']}",
         f"'queue.dead_letters'={queue['dead']};0;;0",
         f"'assets.fresh'={metrics[Metric.FRESH_PERCENT]:g}%;;;0;100",
