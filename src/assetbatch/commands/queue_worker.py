@@ -42,10 +42,8 @@ from assetbatch.state.queue import Lease, Queue
 log = logging.getLogger("assetbatch")
 
 WITNESSES = 1
-"""How many more batches may find the provider down after one whose only item has failed before."""
-
-WITNESSES_AFTER_ANSWERS = 2
-"""The same after one whose only item has failed, in a run in which the provider has answered."""
+"""How many batches more may find the provider down after one in which a single item has failed; one more if
+the provider has answered before. Then the run ends, and the rest of the queue keeps its attempts."""
 
 MAX_ITEMS_TOGETHER = 20_000
 """Maximum number of items in one batch, on a plan whose calls run in parallel. They are taken only when their
@@ -242,17 +240,13 @@ class QueueRun:
         return EndReason.PROVIDER_DOWN if self._outages > self._witnesses(report) else None
 
     def _witnesses(self, report: BatchReport) -> int:
-        """Return how many batches more may find the provider down, however many calls each has.
+        """Return how many batches more may find the provider down.
 
-        None, if several items have failed: then it is no item's own fault. One that fails alone could keep
-        all others waiting, if it is the first of every run: another batch is a witness for or against it.
+        None, if several items have failed: then no item is at fault. One that failed alone may be, and would
+        keep all others waiting as the first of every run: the next item is a witness for or against it.
         """
-        failed = [done.work.id for done in report.results if done.status is Status.FAILED]
-        if len(failed) > 1:
-            return 0
-        if self._engine.answers:
-            return WITNESSES_AFTER_ANSWERS
-        return WITNESSES if self._failures.failed_before(failed) else 0
+        failed = sum(done.status is Status.FAILED for done in report.results)
+        return WITNESSES + (self._engine.answers > 0) if failed == 1 else 0
 
 
 def fault_of(items: int, answers_before: int, answers: int) -> Fault:
@@ -308,10 +302,6 @@ class _Failures:
         alike = self._undecided.pop(answers_before)
         fault = fault_of(len(alike), answers_before, self._engine.answers)
         self._fail([(token, msgspec.structs.replace(each, fault=fault)) for token, each in alike])
-
-    def failed_before(self, ids: Sequence[str]) -> bool:
-        """Return whether all of these had failed before this run already. Raise RedisError."""
-        return bool(ids) and len(self._queue.failed_before(ids)) == len(ids)
 
     def record_unsaved(self, failures: Sequence[tuple[str, Failure]]) -> None:
         """Record what the database could not store; the error that ends the run says so. Raise RedisError."""

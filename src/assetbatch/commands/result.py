@@ -102,9 +102,9 @@ def _log_full_queue(services: Services, result: CycleResult) -> None:
     """Log how many prices found no room, and the first of them. The names differ from start to start: it is
     one failure all the same."""
     log.warning(
-        "the queue is full (%s of at most %s): %s found no room: %s "
+        "the queue is full (at most %s): %s found no room: %s "
         "(hint: raise queue.max_size, or enable fewer assets)",
-        *(f"{services.config.queue.max_size:,}",) * 2,
+        f"{services.config.queue.max_size:,}",
         plural(len(result.dropped), "asset"),
         listed(result.dropped, NAMES_KEPT),
         extra={"kind": "queue", "key": "the queue is full"},

@@ -318,14 +318,6 @@ class Queue:
         with redis_errors():
             self._client.set(self._keys.queue_told, max(letter.died_ms for letter in letters))
 
-    def failed_before(self, ids: Sequence[str]) -> set[str]:
-        """Return those of these ids that have failed and wait to be tried again, or are being so."""
-        if not ids:
-            return set()
-        with redis_errors():
-            texts = self._client.hmget(self._keys.queue_errors, ids)
-        return {item_id for item_id, text in zip(ids, texts, strict=True) if text is not None}
-
     def retry_dead(self, ids: Sequence[str]) -> Retried:
         """Put dead letters back at the end of their lanes, with all their attempts anew."""
         by_code: dict[str, list[str]] = {"a": [], "d": [], "x": [], "u": []}
