@@ -50,14 +50,21 @@ class Deadline:
     process. If no thread runs any more, the process is ended after `LAST_RESORT_SECONDS`.
     """
 
-    def __init__(self, seconds: float, last_words: Callable[[DeadlineExceededError], int] = say) -> None:
-        """Set the deadline. `last_words` returns the exit code."""
+    def __init__(
+        self,
+        seconds: float,
+        last_words: Callable[[DeadlineExceededError], int] = say,
+        *,
+        elapsed: float = 0.0,
+    ) -> None:
+        """Set the deadline. `last_words` returns the exit code; `elapsed` seconds have passed already."""
         self.seconds = seconds
+        self._from_entry = seconds - elapsed
         self._last_words = last_words
         self._ended = threading.Event()
         self.stopped: signal.Signals | None = None
         self._signals: socket.socket | None = None
-        self._end = monotonic() + seconds
+        self._end = monotonic() + self._from_entry
 
     def remaining(self) -> float:
         """Return the seconds until the deadline; they are negative after it."""
@@ -94,7 +101,7 @@ class Deadline:
         os._exit(self._last_words(self._error()))
 
     def __enter__(self) -> Deadline:
-        self._end = monotonic() + self.seconds
+        self._end = monotonic() + self._from_entry
         self._signals, self._written = socket.socketpair()
         self._signals.setblocking(False)
         self._written.setblocking(False)
@@ -107,10 +114,10 @@ class Deadline:
                 (signal.SIGALRM, self._alarm),
             )
         }
-        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        signal.setitimer(signal.ITIMER_REAL, self._from_entry)
         self._ended.clear()
         threading.Thread(target=self._watch, daemon=True).start()
-        faulthandler.dump_traceback_later(self.seconds + LAST_RESORT_SECONDS, exit=True, file=2)
+        faulthandler.dump_traceback_later(self._from_entry + LAST_RESORT_SECONDS, exit=True, file=2)
         return self
 
     def __exit__(

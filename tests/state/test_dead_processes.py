@@ -15,7 +15,7 @@ from assetbatch.state.connection import RedisClient
 from assetbatch.state.dead_processes import DeadProcesses
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
-from assetbatch.state.process_id import is_dead, new_id
+from assetbatch.state.process_id import age_seconds, is_dead, new_id
 from assetbatch.state.queue import Lease, Queue
 from assetbatch.state.window import ARRIVAL_SECONDS, Grant, Window, WindowSettings
 
@@ -388,3 +388,14 @@ class TestTheDeadAmongTheLiving:
             redis_client.zadd(keys.lock(command), {f"{dead_id}:60000": clock.now_ms + 60_000})
             assert dead_processes.free()
             assert not redis_client.exists(keys.lock(command))
+
+
+def test_the_age_of_a_process_counts_from_its_start() -> None:
+    began = time.monotonic()
+    code = (
+        "import time; time.sleep(0.5); "
+        "from assetbatch.state.process_id import age_seconds; print(age_seconds())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0.45 <= float(done.stdout) <= time.monotonic() - began
+    assert age_seconds() >= time.monotonic() - began

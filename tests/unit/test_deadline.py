@@ -20,6 +20,11 @@ def test_at_the_bound_whatever_runs_is_stopped() -> None:
     assert time.monotonic() - started < 5
 
 
+def test_what_has_passed_before_the_block_counts() -> None:
+    with pytest.raises(DeadlineExceededError, match="did not end within 60 s"), Deadline(60, elapsed=59.9):
+        time.sleep(30)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_ends_a_wait_and_is_remembered(number: signal.Signals) -> None:
     with Deadline(30) as deadline:

@@ -13,6 +13,8 @@ import socket
 from functools import lru_cache
 from pathlib import Path
 
+from assetbatch.deadline import monotonic
+
 DIRECT, PROXIED, FOREIGN = "d", "p", "f"
 """How a process reaches the provider. A proxy may pass a request on after its sender has died. So may another
 program for which the process has asked (`FOREIGN`): its slot is never freed because the process is dead."""
@@ -69,6 +71,17 @@ def is_dead(process: str) -> bool:
         return True
     # A zombie has closed its sockets, once its last thread has ended.
     return fields[_STATE] in ("Z", "X") and int(fields[_THREADS]) <= 1
+
+
+def age_seconds() -> float:
+    """Return for how many seconds this process has run; 0 where the system does not say.
+
+    Field 22 of /proc/PID/stat counts clock ticks since boot, and goes on while the machine sleeps.
+    """
+    fields = _stat(os.getpid())
+    if fields is None:
+        return 0.0
+    return max(0.0, monotonic() - int(fields[_START]) / os.sysconf("SC_CLK_TCK"))
 
 
 def _digest(text: str) -> str:
