@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -28,7 +29,7 @@ from .start import NOWHERE, start
 from .test_stopping import Running, wait_for_call
 
 
-def often(assets: list[dict[str, object]]) -> list[dict[str, object]]:
+def often(assets: list[dict[str, str]]) -> list[dict[str, Any]]:
     """The same assets, due at every start."""
     return [{**asset, "update_frequency_seconds": 1, "bars": False} for asset in assets]
 

@@ -511,9 +511,9 @@ def test_an_alert_beyond_the_size_of_the_queue_would_never_come(tmp_path: Path) 
     ("text", "alert"),
     [
         ("", 500),
-        ("queue: {max_size: 999}", 500),
+        ("queue: {max_size: 999}", 499),
         ("queue: {max_size: 300}", 150),
-        ("queue: {max_size: 1}", 1),
+        ("queue: {max_size: 1}", 0),
         ("queue: {max_size: 300}\nalerts: {queue_size_max: 300}", 300),
     ],
 )

@@ -99,7 +99,7 @@ def _fit_alert_to_queue(config: Config, wrong: list[str]) -> Config:
     path, most = "alerts.queue_size_max", config.queue.max_size
     found, origin = config.alerts.queue_size_max, config.origins.get(path)
     if origin is None:
-        alerts = msgspec.structs.replace(config.alerts, queue_size_max=min(found, -(-most // 2)))
+        alerts = msgspec.structs.replace(config.alerts, queue_size_max=min(found, most // 2))
         return msgspec.structs.replace(config, alerts=alerts)
     if found > most:
         size = config.origins.get("queue.max_size", "default")
