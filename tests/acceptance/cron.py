@@ -12,7 +12,6 @@ from tests.conftest import REPOSITORY
 from tests.failures.start import environment
 from tests.world import World
 
-
 TICK_SECONDS = 1.2
 """Minimum time between two ticks: an asset of a frequency of a second is due again."""
 
