@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
 
 HIDDEN = "***"
@@ -65,16 +66,28 @@ def _looks_like_key(token: str) -> bool:
 
 
 class Secret:
-    """Holds an API key or a password. `repr`, `str` and formatting show a mask, `reveal()` the value."""
+    """Holds an API key or a password. `repr`, `str` and formatting show a mask, `reveal()` the value.
 
-    __slots__ = ("_value",)
+    Instead of the value it may hold a function that returns it, which the first `reveal()` calls. `name` says
+    where the secret is configured, for hints.
+    """
 
-    def __init__(self, value: str) -> None:
+    __slots__ = ("_value", "name")
+
+    def __init__(self, value: str | Callable[[], str], name: str = "") -> None:
         self._value = value
+        self.name = name
 
     def reveal(self) -> str:
         """Return the value itself. Call it only to hand the value to a library."""
+        if not isinstance(self._value, str):
+            self._value = self._value()
         return self._value
+
+    @property
+    def is_known(self) -> bool:
+        """Return whether `reveal()` has nothing left to do."""
+        return isinstance(self._value, str)
 
     def __repr__(self) -> str:
         return f"Secret('{HIDDEN}')"
@@ -83,13 +96,13 @@ class Secret:
         return HIDDEN
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
+        return isinstance(other, Secret) and other.reveal() == self.reveal()
 
     def __hash__(self) -> int:
-        return hash(self._value)
+        return hash(self.reveal())
 
     def __bool__(self) -> bool:
-        return bool(self._value)
+        return not self.is_known or bool(self._value)
 
     def __reduce__(self) -> str:
         raise TypeError("a secret is not pickled")

@@ -82,7 +82,7 @@ class Services:
 
             check_redis_options(self.config)
         given = Secret(self.embedded.redis_url()) if url.embedded else url
-        client = connect(given, self.config.redis.prefix, Waiting.within(self._deadline))
+        client = connect(given, self.config.redis.prefix, Waiting.within(self._deadline), url.names)
         self._stack.callback(client.close)
         return client
 
@@ -104,6 +104,7 @@ class Services:
             seconds_left=left,
             mappings=self.config.database.tables,
             tickers=lambda: {asset.symbol: asset.polygon_ticker for asset in self.config.assets},
+            url_names=url.names,
         )
 
     @cached_property
@@ -133,7 +134,12 @@ class Services:
             base_url = self._stack.enter_context(server).base_url
         key = self.config.require_api_key()
         return self._stack.enter_context(
-            ProviderClient(base_url, key, call_seconds=queueing.LONGEST_CALL_SECONDS)
+            ProviderClient(
+                base_url,
+                key,
+                call_seconds=queueing.LONGEST_CALL_SECONDS,
+                url_name=self.config.named("provider.base_url"),
+            )
         )
 
     @cached_property

@@ -6,11 +6,15 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from assetbatch.sandbox import PLANS, SandboxServer, system_clock
+from tests.cli.terminal import Terminal
 from tests.conftest import REPOSITORY
+from tests.world import first_day
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
@@ -68,13 +72,48 @@ def test_the_lines_of_try_it_work_as_written(copy: Path, tmp_path: Path) -> None
         assert re.search(rf"^{symbol} +[\d,.]+ .* fresh *$", status, re.MULTILINE), status
 
 
+@pytest.mark.timeout(300)
+def test_the_lines_of_go_live_lead_from_a_clone_to_prices_within_five_minutes(
+    copy: Path, tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    install, setup = shell_lines("Go live")
+    assert install.startswith("pipx install ")
+    home, tools = tmp_path / "home", tmp_path / "tools"
+    home.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", tools], check=True)
+    subprocess.run([tools / "bin/pip", "install", "-q", "pipx"], check=True)
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_CERT"))}
+    path = f"{home}/.local/bin:{tools}/bin:{os.environ['PATH']}"
+    with SandboxServer(PLANS["basic"], since_ms=first_day(system_clock(), 2)) as provider:
+        env = {**kept, "HOME": str(home), "PATH": path, "POLYGON_BASE_URL": provider.base_url}
+        env["ASSETBATCH_CONFIG"] = str(home / "config.yml")  # root's usual place is the whole host's
+        done = subprocess.run(["bash", "-euc", install], cwd=copy, env=env, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        with Terminal(setup, cwd=copy, env=env, program=["bash", "-euc"]) as screen:
+            screen.answer(
+                ("API key: ", "made-up-key"),
+                ("Plan", ""),
+                ("PostgreSQL", database_url),
+                ("Redis", redis_url),
+                ("Priority assets", ""),
+                ("More assets", "ETHUSD"),
+                ("Try this", ""),
+                ("Start it from now on", "n"),
+                ("Fetch the first prices now?", ""),
+            )
+            assert screen.end() == 0
+        status = subprocess.run(["assetbatch", "status"], cwd=home, env=env, capture_output=True, check=False)
+    for symbol in ("XAUUSD", "EURUSD", "BTCUSD"):
+        assert re.search(rf"(?m)^{symbol} +[\d,.]+ .* fresh *$", status.stdout.decode()), status
+
+
 def test_the_crontab_names_commands_that_exist_and_starts_them_as_promised() -> None:
     lines = [
         line.split(None, 5)
         for line in (REPOSITORY / "crontab.example").read_text().splitlines()
         if re.match(r"[*\d]", line)
     ]
-    assert {fields[5].split()[1]: " ".join(fields[:5]) for fields in lines} == {
+    assert {fields[5].split()[-1]: " ".join(fields[:5]) for fields in lines} == {
         "run-priority": "*/5 * * * *",
         "run-queue": "* * * * *",
         "enqueue-secondary": "*/30 * * * *",

@@ -183,6 +183,69 @@ def test_embedded_servers_stay_up_between_two_documents(free: World, served: Cal
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+class TestChangedConfiguration:
+    """The configuration changes while it is served."""
+
+    def problems(self, server: Served) -> list[str]:
+        time.sleep(1.1)  # older than --refresh
+        return [problem["message"] for problem in json.loads(server.get("/health/batch")[2])["problems"]]
+
+    def symbols(self, server: Served) -> list[str]:
+        time.sleep(1.1)
+        return [asset["symbol"] for asset in json.loads(server.get("/health/batch")[2])["assets"]]
+
+    def write(self, world: World, text: str) -> None:
+        """As an editor does: beside it, then in its place."""
+        new = world.folder / "config.yml.new"
+        new.write_text(text)
+        new.replace(world.folder / "config.yml")
+
+    def test_is_seen(self, free: World, served: Callable[..., Served]) -> None:
+        server = served("--slots")
+        assert "GBPUSD" in self.symbols(server)
+        free.document["secondary_assets"] = free.document["secondary_assets"][:1]
+        free.config()
+        assert self.symbols(server) == ["XAUUSD", "EURUSD", "BTCUSD", "ETHUSD"]
+        assert "GBPUSD" not in server.get("/")[2]
+        code, told, _ = TestSlots().ask(server, "POST", "/slot")
+        assert (code, told["granted"]) == (200, True)
+
+    def test_that_is_wrong_leaves_the_one_before_and_is_told_until_it_is_mended(
+        self, free: World, served: Callable[..., Served]
+    ) -> None:
+        server = served()
+        before = (free.folder / "config.yml").read_text()
+        assert not any("configuration" in problem for problem in self.problems(server))
+        self.write(free, before + "queue: {max_size: many}\n")
+        told = [problem for problem in self.problems(server) if "configuration" in problem]
+        assert len(told) == 1
+        assert "the one before still counts" in told[0]
+        assert "queue.max_size" in told[0]
+        assert "the one before still counts" in server.get("/")[2]
+        assert "XAUUSD" in self.symbols(server)
+        self.write(free, before)
+        assert not any("configuration" in problem for problem in self.problems(server))
+        _, _, err = server.stop()
+        assert err.count("cannot be used") == 1
+        assert err.count("NOTICE serve: the configuration was read again") == 1
+
+    def test_that_is_missing_for_a_moment_is_read_when_it_is_back(
+        self, free: World, served: Callable[..., Served]
+    ) -> None:
+        server = served()
+        file = free.folder / "config.yml"
+        text = file.read_text()
+        file.unlink()
+        assert any("no configuration found" in problem for problem in self.problems(server))
+        file.write_text(text)
+        assert not any("configuration" in problem for problem in self.problems(server))
+
+    def test_of_a_dotenv_beside_it_is_seen(self, free: World, served: Callable[..., Served]) -> None:
+        server = served()
+        (free.folder / ".env").write_text("POLYGON_TIER=golden\n")
+        assert any(".env POLYGON_TIER" in problem for problem in self.problems(server))
+
+
 class TestSlots:
     """`serve --slots`, as other programs of this machine use it."""
 

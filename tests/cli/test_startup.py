@@ -58,6 +58,9 @@ def test_an_idle_run_queue_loads_redis_and_the_configuration_only(free: World) -
     found = loaded(free, "run-queue")
     assert {"redis", "yaml"} <= found
     assert found.isdisjoint({DATABASE, HTTP, TABLES, HTTP_SERVER, "urllib3", "tenacity", *PLANNING})
+    assert found.isdisjoint(
+        {"assetbatch.config.secret_commands", "assetbatch.cli.log_file"}
+    )  # none is configured
 
 
 def test_run_queue_with_work_loads_what_it_needs(free: World) -> None:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import select
-import signal
-import subprocess
-import sys
-import time
+import json
+import socket
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.program import BARE
-from tests.world import KEY, RealClock, SetClock, World
+from tests.world import RealClock, SetClock, World
 
 from .test_commands import run
 
@@ -107,6 +101,40 @@ class TestPrometheus:
         assert done.stderr.count("\n") == 1
 
 
+class TestPage:
+    def test_says_on_which_host_it_was_made_and_shows_the_last_day_of_each_asset(
+        self, free: World, tmp_path: Path
+    ) -> None:
+        run(free, "run-priority")
+        file = tmp_path / "page.html"
+        assert run(free, "status", "--html", str(file)).returncode == 0
+        text = file.read_text()
+        assert f" on {socket.gethostname()}: assetbatch</title>" in text
+        assert text.count('<svg class="hours"') >= 6  # of each asset, and what their marks mean
+        assert 'data-interval="300"' in text
+
+    def test_says_that_redis_is_down_instead_of_what_was_there(self, free: World, tmp_path: Path) -> None:
+        page, metrics = tmp_path / "page.html", tmp_path / "assetbatch.prom"
+        run(free, "status", "--html", str(page), "--prometheus", str(metrics))
+        assert "assetbatch_up 1" in metrics.read_text()
+        done = run(free, "status", "--html", str(page), "--prometheus", str(metrics), REDIS_URL=NOWHERE)
+        assert done.returncode == 3
+        assert "redis cannot be reached" in page.read_text()
+        assert metrics.read_text().endswith("assetbatch_up 0\n")
+
+    def test_without_the_database_leaves_out_what_nobody_knows(self, free: World, tmp_path: Path) -> None:
+        nobody = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x"}
+        line = run(free, "status", "--check", **nobody).stdout
+        assert "'queue.size'=" in line
+        assert "assets.fresh" not in line
+        document = json.loads(run(free, "status", "--json", **nobody).stdout)
+        assert "assets.fresh_percent" not in document["metrics"]
+        file = tmp_path / "page.html"
+        run(free, "status", "--html", str(file), **nobody)
+        assert "not known" in file.read_text()
+        assert "100 %" not in file.read_text()
+
+
 class TestRepeatedFailures:
     def test_are_said_when_they_begin_change_and_end(self, free: World) -> None:
         first = run(free, "run-queue", REDIS_URL=NOWHERE)
@@ -135,8 +163,6 @@ class TestRepeatedFailures:
 
 
 def test_the_json_log_has_its_stable_keys(free: World) -> None:
-    import json
-
     free.provider.order("status=500", path_contains="C:EURUSD")
     done = run(free, "-v", "--log-format", "json", "run-priority")
     events = [json.loads(line) for line in done.stderr.splitlines()]
@@ -145,32 +171,3 @@ def test_the_json_log_has_its_stable_keys(free: World) -> None:
     assert [e["symbol"] for e in events if e["level"] == "warning"] == ["EURUSD"]
     assert sum("duration_ms" in event for event in events) == 4  # three calls and the cycle
     assert events[-1]["result"] == "partial"
-
-
-def test_watch_shows_it_in_place_until_a_signal(free: World) -> None:
-    run(free, "run-priority")
-    master, slave = pty.openpty()
-    env = {**BARE, "HOME": str(free.folder), "POLYGON_API_KEY": KEY, "TERM": "xterm"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "assetbatch", "status", "--watch"],
-        cwd=free.folder,
-        env=env,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-    )
-    os.close(slave)
-    seen, until = b"", time.monotonic() + 30
-    while b"XAUUSD" not in seen and time.monotonic() < until:
-        if select.select([master], [], [], 0.5)[0]:
-            seen += os.read(master, 65536)
-    assert b"XAUUSD" in seen
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 143
-    os.close(master)
-
-
-def test_watch_needs_a_terminal(free: World) -> None:
-    done = run(free, "status", "--watch")
-    assert done.returncode == 2
-    assert "--watch needs a terminal" in done.stderr

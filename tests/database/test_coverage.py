@@ -243,3 +243,27 @@ def test_any_sequence_of_batches_ends_in_the_ledger_of_all_its_news(store: Store
         assert {symbol: list(found.coverage) for symbol, found in store.load(SYMBOLS).items()} == expected
 
     check()
+
+
+def test_what_is_known_since_a_moment_comes_in_one_document(store: Store) -> None:
+    hour = 12 * BAR_MS
+    store.save(
+        Changes(
+            coverage={
+                "EURUSD": [
+                    CoveredInterval(0, hour, IntervalState.ASKED, 1),
+                    CoveredInterval(2 * hour, 3 * hour, IntervalState.FAILED, 1, "no"),
+                    CoveredInterval(3 * hour, 5 * hour, IntervalState.ASKED, 1),
+                ],
+                "XAUUSD": [CoveredInterval(0, hour, IntervalState.ASKED, 1)],
+            }
+        ),
+        NOW_MS,
+    )
+    assert store.recent_coverage(["EURUSD", "XAUUSD", "BTCUSD", "NOPE", "N\x00PE"], 2 * hour) == {
+        "EURUSD": [
+            (2 * hour, 3 * hour, IntervalState.FAILED),
+            (3 * hour, 5 * hour, IntervalState.ASKED),
+        ]
+    }
+    assert store.recent_coverage([], 0) == {}

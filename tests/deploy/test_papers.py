@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from assetbatch.config import load
+from assetbatch.config.environment import SECRETS
 from assetbatch.health import Health
 from assetbatch.health.document import AssetHealth, JobHealth
 from assetbatch.views.prometheus import render
@@ -114,10 +115,11 @@ SAMPLES = {
     "DB_USER": "me",
     "DB_PASSWORD": "made-up",
     "REDIS_URL": "redis://host/0",
+    "REDIS_PASSWORD": "made-up",
 }
 """A value for each variable that sets something."""
 
-SECRETS = ("POLYGON_API_KEY", "MASSIVE_API_KEY", "DATABASE_URL", "DB_PASSWORD", "REDIS_URL")
+PARTS = [*SAMPLES, *(f"{name}_{source}" for name in SECRETS for source in ("FILE", "COMMAND"))]
 
 
 class TestPageOfTheConfiguration:
@@ -154,19 +156,29 @@ class TestPageOfTheConfiguration:
         source = "".join(path.read_text() for path in (REPOSITORY / "src/assetbatch/config").glob("*.py"))
         used = set(re.findall(r'"((?:[A-Z]+_)+[A-Z]+)"', source)) & (set(SAMPLES) | {"ASSETBATCH_CONFIG"})
         assert len(used) > 8
-        expected = set(SAMPLES) | {f"{name}_FILE" for name in SECRETS}
-        others = {"ASSETBATCH_CONFIG", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "NO_COLOR"}
+        expected = set(PARTS)
+        others = {
+            "ASSETBATCH_CONFIG",
+            "ASSETBATCH_LOG_FILE",
+            "XDG_CONFIG_HOME",
+            "XDG_DATA_HOME",
+            "XDG_STATE_HOME",
+            "NO_COLOR",
+        }
         assert self.variables() == expected | others
         assert used <= self.variables()
 
-    @pytest.mark.parametrize("name", [*SAMPLES, *(f"{name}_FILE" for name in SECRETS)])
+    @pytest.mark.parametrize("name", PARTS)
     def test_names_variables_that_set_something(self, tmp_path: Path, name: str) -> None:
-        env = {name: SAMPLES[name.removesuffix("_FILE")]}
+        value = SAMPLES[name.removesuffix("_FILE").removesuffix("_COMMAND")]
+        env = {name: f"echo {value}" if name.endswith("_COMMAND") else value}
         if name.endswith("_FILE"):
             (tmp_path / "secret").write_text(env[name])
             env[name] = "secret"
         if name.startswith("DB_"):
             env |= {"DB_HOST": "host", "DB_NAME": "name"}
+        if name.startswith("REDIS_PASSWORD"):
+            env["REDIS_URL"] = "redis://host"
         (tmp_path / "config.yml").write_text("")
         origins = load(tmp_path / "config.yml", env, cwd=tmp_path).origins.values()
         assert any(f"env {name}" in origin for origin in origins)

@@ -94,6 +94,11 @@ class TestCode2:
         said = bare(tmp_path, "run-priority", MINIMAL, POLYGON_API_KEY_FILE="gone")
         shows(said, "env POLYGON_API_KEY_FILE: the file it names cannot be read: …")
 
+    def test_a_command_that_fails(self, tmp_path: Path) -> None:
+        servers = "database: {url: embedded}\nredis: {url: embedded}\n"
+        said = bare(tmp_path, "run-priority", MINIMAL + servers, POLYGON_API_KEY_COMMAND="sh -c 'exit 7'")
+        shows(said, "env POLYGON_API_KEY_COMMAND: the command ended with exit code …")
+
     def test_no_servers(self, tmp_path: Path) -> None:
         said = bare(tmp_path, "run-priority", MINIMAL + "redis: {url: embedded}", POLYGON_API_KEY=KEY)
         shows(said, "no database is configured")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,7 @@ def crontab() -> tuple[dict[str, str], list[str]]:
 
 def test_a_day_of_cron_is_silent_and_leaves_nothing_behind(free: World, tmp_path: Path) -> None:
     variables, commands = crontab()
-    assert [command.split()[1] for command in commands] == ["run-priority", "run-queue", "enqueue-secondary"]
+    assert [command.split()[-1] for command in commands] == ["run-priority", "run-queue", "enqueue-secondary"]
     free.know_that_today_is_refused()
     free.config()
     key = tmp_path / "api_key"
@@ -49,7 +50,7 @@ def test_a_day_of_cron_is_silent_and_leaves_nothing_behind(free: World, tmp_path
     program.chmod(0o755)
     log = tmp_path / "cron.log"
     env = {
-        **{name: value for name, value in variables.items() if name not in ("MAILTO", "SHELL")},
+        **variables,
         "ASSETBATCH_CONFIG": str(free.folder / "config.yml"),
         "POLYGON_API_KEY_FILE": str(key),
         "AB": str(program),
@@ -73,12 +74,60 @@ def test_a_day_of_cron_is_silent_and_leaves_nothing_behind(free: World, tmp_path
             )
             assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert snapshot(tmp_path) - before == {"cron.log"}
-    assert log.read_text() == ""
+    assert log.stat().st_mode & 0o777 == 0o640
+    told = re.findall(r"^\S+ INFO (\S+): ", log.read_text(), re.MULTILINE)
+    assert [
+        told.count(command) >= STARTS for command in ("run-priority", "run-queue", "enqueue-secondary")
+    ] == [True] * 3
     for symbol in ("XAUUSD", "EURUSD", "BTCUSD", "ETHUSD", "GBPUSD", "USDJPY"):
         assert free.last_update(symbol) is not None
     assert len(free.paths) == 6  # each asset once: on the free plan there is nothing newer today
     with free.services() as services:
         assert services.history.job("run_queue").skipped == 0
+
+
+@pytest.mark.skipif(shutil.which("crontab") is None, reason="cron is not installed")
+def test_the_program_of_cron_accepts_the_crontab() -> None:
+    """Debian's `crontab -n` or cronie's `crontab -T`: each checks a file and installs nothing."""
+    said = []
+    for option in ("-n", "-T"):
+        done = subprocess.run(
+            ["crontab", option, str(REPOSITORY / "crontab.example")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return
+        said.append(done.stderr)
+    if all("option" in one for one in said):
+        pytest.skip("this crontab cannot check a file")
+    pytest.fail("".join(said))
+
+
+def test_a_line_of_the_crontab_ends_with_the_exit_code_of_its_command(free: World, tmp_path: Path) -> None:
+    variables, commands = crontab()
+    free.config()
+    program = tmp_path / "with a space"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m assetbatch "$@"\n')
+    program.chmod(0o755)
+    for log in (tmp_path / "a log", tmp_path / "gone" / "log"):
+        env = {
+            **variables,
+            "ASSETBATCH_CONFIG": str(free.folder / "config.yml"),
+            "POLYGON_API_KEY_FILE": "",
+            "POLYGON_API_KEY": KEY,
+            "REDIS_URL": "redis://127.0.0.1:1/0",
+            "AB": str(program),
+            "LOG": str(log),
+            "HOME": str(tmp_path),
+        }
+        for command in commands:
+            ended = subprocess.run(
+                [variables["SHELL"], "-c", command], cwd="/", env=env, capture_output=True, check=False
+            )
+            assert ended.returncode == 3
+    assert (tmp_path / "a log").read_text().count("redis cannot be reached") == 3
 
 
 def test_a_failure_is_mailed_once_and_kept_off_a_home_that_cannot_be_written(

@@ -163,7 +163,7 @@ def test_no_secret_is_found_anywhere(marked: tuple[World, dict[str, str], str]) 
             chosen = COMMANDS if not trouble and not fault else COMMANDS[number % 3 :: 3]
             number += 1
             for command in chosen:
-                loud = ["-vv", "--log-format", "json"] if number % 2 else ["-vv"]
+                loud = ["-vv", "--log-format", "json"] if number % 2 else ["-vv", "--log-file", "all.txt"]
                 done = subprocess.run(
                     [*PROGRAM, *loud, *command.split()],
                     cwd=world.folder,
@@ -186,6 +186,7 @@ def test_no_secret_is_found_anywhere(marked: tuple[World, dict[str, str], str]) 
     assert any(b"XAUUSD" in text for text in output)
     assert any(b"<!doctype html>" in file for file in files)
     assert any(b"assetbatch_up" in file for file in files)
+    assert b"DEBUG" in (world.folder / "all.txt").read_bytes()
     assert any(b"run-priority" in arguments for arguments in watcher.seen)
     places = {
         "output": output,

@@ -55,6 +55,26 @@ def test_the_traceback_of_a_bug_quotes_nothing(code: str) -> None:
     assert "marked" not in done.stderr
 
 
+def test_the_traceback_of_a_bug_in_a_command_quotes_nothing(free: World) -> None:
+    free.config()
+    code = (
+        "import assetbatch.config as c\n"
+        "def load(*_, **__): raise ValueError('KEY=' + 'marked')\n"
+        "c.load = load\n"
+        "from assetbatch.cli import main\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"exec(compile({code!r}, 'nowhere.py', 'exec'))", "run-queue"],
+        cwd=free.folder,
+        env={**BARE},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "ValueError: ***" in done.stderr
+    assert "KEY=marked" not in done.stderr
+
+
 def test_a_password_file_that_others_may_read_is_one_line_of_ours(free: World) -> None:
     file = free.folder / ".pgpass"
     file.write_text("*:*:*:*:marked\n")

@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
+from assetbatch.secret import Secret
 from assetbatch.state.connection import connect
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
@@ -91,7 +92,7 @@ def test_libpq_takes_every_database_url_that_is_accepted(rest: str, query: str) 
 def test_the_parts_of_an_address_come_out_of_libpq_as_they_went_in(
     host: str, name: str, user: str, password: str
 ) -> None:
-    url = DatabaseUrl.of_parts(host=host, name=name, user=user, password=password, port=5433)
+    url = DatabaseUrl.of_parts(host=host, name=name, user=user, port=5433).with_password(Secret(password))
     parts = conninfo_to_dict(url.reveal())
     assert parts == {"host": host, "port": "5433", "dbname": name, "user": user, "password": password}
     assert DatabaseUrl.parse(url.reveal()) == url

@@ -525,7 +525,6 @@ class TestMetrics:
         one = asset_health(EURUSD, stored, PAID, WEDNESDAY)
         assert fresh_percent([structs.replace(one, state=state) for state in states]) == 50.0
         assert fresh_percent([structs.replace(one, state=state) for state in states[1:4]]) == 33.33
-        assert fresh_percent([]) == 100.0
 
 
 class TestTheQueue:

@@ -234,7 +234,7 @@ class TestCaching:
             release.wait(10)
             return PAGE
 
-        cached = Cached(make, 5, OWN_TOO_SLOW)
+        cached = Cached(make, 5, lambda: OWN_TOO_SLOW)
         assert [cached.get(), cached.get()] == [OWN_TOO_SLOW, OWN_TOO_SLOW]
         assert len(made) == 1
         release.set()

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.domain.metrics import Series
-from assetbatch.views.web.charts import COLUMNS, HEIGHT, WIDTH, chart, sparkline
+from assetbatch.health.hours import Day, HourState
+from assetbatch.views.web.charts import COLUMNS, HEIGHT, WIDTH, chart, hour_bars, hour_sample, sparkline
 
 HOUR = 3_600_000
 END = 1_800_000_000_000
@@ -191,3 +192,24 @@ class TestASparkline:
 
     def test_needs_two_points(self) -> None:
         assert sparkline("x", [(START, 1.0)], calls) == ""
+
+
+class TestHours:
+    END_MS = 1_800_000_000_000  # 08:00 UTC
+
+    def test_each_state_is_one_path_and_told_in_words(self) -> None:
+        states = (
+            [HourState.STORED] * 10 + [HourState.MISSING] * 2 + [HourState.CLOSED] + [HourState.STORED] * 9
+        )
+        text = hour_bars(Day(self.END_MS, (*states, HourState.MISSING, HourState.PENDING)))
+        assert (
+            "<title>24 hours up to 2027-01-15 08:00 UTC: 19 stored, 1 closed, 1 pending, "
+            "3 missing (18:00 to 20:00, 06:00 to 07:00)</title>"
+        ) in text
+        assert '<path class="stored" d="M0 5h10M13 5h9"/>' in text
+        assert text.count("<path") == 4
+
+    def test_a_failure_has_a_shape_of_its_own(self) -> None:
+        text = hour_bars(Day(self.END_MS, (HourState.FAILED,) * 24))
+        assert re.findall(r'class="(failed\d?)"', text) == ["failed", "failed1"]
+        assert re.findall(r'class="(failed\d?)"', hour_sample(HourState.FAILED)) == ["failed", "failed1"]

@@ -65,3 +65,16 @@ def test_without_redis_it_is_critical_and_with_a_wrong_configuration_unknown() -
     )
     code, line = render_error(ConfigError("line one\nline two"))
     assert (code, line) == (3, "ASSETBATCH UNKNOWN - line one line two")
+
+
+def test_what_nobody_knows_is_left_out() -> None:
+    known = health([]).metrics
+    unknown = {
+        name: value
+        for name, value in known.items()
+        if name not in ("assets.fresh_percent", "batch.priority.success_rate")
+    }
+    _, line = render(health([], metrics=unknown, database_error=True), Config())
+    data = line.partition(" | ")[2]
+    assert "%" not in data
+    assert "'queue.size'=12;" in data

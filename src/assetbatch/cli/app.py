@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_group
+from typer.main import get_command, get_group
 
 from assetbatch import __version__
 from assetbatch.cli.context import Options, devnull, make_output_robust
@@ -26,6 +26,8 @@ COMMANDS = {
     "holes": "backfill",
     "backfill": "backfill",
     "dead": "dead",
+    "setup": "setup",
+    "cron": "cron",
     "init": "init",
     "doctor": "doctor",
     "config": "config",
@@ -112,14 +114,22 @@ def options(
     ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
     log_format: Annotated[
-        LogFormat, typer.Option(help="Format of the log on stderr.", case_sensitive=False)
+        LogFormat, typer.Option(help="Format of the log.", case_sensitive=False)
     ] = LogFormat.AUTO,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ASSETBATCH_LOG_FILE",
+            help="Append all that is done to this file, whatever stderr shows. It may be rotated.",
+            show_default=False,
+        ),
+    ] = None,
     version: Annotated[  # noqa: ARG001 - its callback has done all there is to do
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Keep the options that hold for every command; they stand before its name."""
-    context.obj = Options(config, sandbox, -1 if quiet else verbose, log_format, str(uuid.uuid4()))
+    context.obj = Options(config, sandbox, -1 if quiet else verbose, log_format, str(uuid.uuid4()), log_file)
 
 
 def run() -> None:
@@ -127,7 +137,7 @@ def run() -> None:
     make_output_robust()
     quiet_libraries()
     try:
-        app()
+        get_command(app)()  # `app()` would put its own report of a bug in the place of ours
     except OSError as error:  # help and version are printed by the library, before any command
         if error.errno not in _FULL:
             raise

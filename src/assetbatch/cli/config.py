@@ -1,4 +1,4 @@
-"""`config show` and `config check`."""
+"""`config show`, `config check`, `config generate`, `config schema`."""
 
 from __future__ import annotations
 
@@ -11,21 +11,30 @@ from assetbatch.cli.context import load_config, log, print_json, print_rich, pri
 
 CODES = (
     "Exit codes: 0 the configuration is valid (what looks like a mistake is a warning on stderr); 2 it is "
-    "not (every mistake is a line on stderr)."
+    "not (each mistake, and for `check` a missing key or server, is a line on stderr)."
 )
+
+
+PRINTS = "Exit codes: 0 printed; 2 usage."
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Show or check the effective configuration.",
+        help="Show or check the effective configuration, or print a new one.",
         epilog=f"Examples: assetbatch config show  |  assetbatch config check\n\n{CODES}",
     )
     group.command(
         "show", epilog=f"Examples: assetbatch config show  |  assetbatch config show --json\n\n{CODES}"
     )(show)
     group.command("check", epilog=f"Examples: assetbatch --config new.yml config check\n\n{CODES}")(check)
+    group.command("generate", epilog=f"Examples: assetbatch config generate > config.yml\n\n{PRINTS}")(
+        generate
+    )
+    group.command("schema", epilog=f"Examples: assetbatch config schema > config.schema.json\n\n{PRINTS}")(
+        schema
+    )
     app.add_typer(group, name="config")
 
 
@@ -52,16 +61,38 @@ def show(
 
 
 def check(context: typer.Context) -> None:
-    """Say whether the configuration is valid, and what in it looks like a mistake."""
+    """Say whether the configuration is valid, what it lacks for which command, and what may be a mistake."""
     with reported(context) as options:
+        from assetbatch.config.needs import missing
         from assetbatch.config.options import check_options
         from assetbatch.config.symbols import ALIKE_HINT, lookalikes
+        from assetbatch.errors import ConfigError
         from assetbatch.secret import masked
 
         config = load_config(options)
+        if lacking := [str(error) for error in missing(config)]:
+            raise ConfigError("\n".join(lacking))
         check_options(config)
         for warning in lookalikes(config.configured_symbols):
             log.warning("%s (hint: %s)", warning, ALIKE_HINT)
+        if not config.assets:
+            log.warning("no asset is enabled: there is nothing to do (hint: enable some in config.yml)")
         assets = len(config.priority_assets), len(config.secondary_assets)
         where = masked(str(config.file)) if config.file else "the built-in configuration"
         print_text(f"{where}: valid, {assets[0]} priority and {assets[1]} secondary assets")
+
+
+def generate(context: typer.Context) -> None:
+    """Print a commented config.yml of this version, with all its settings and their defaults."""
+    with reported(context):
+        from assetbatch.setup.files import built_in_text
+
+        print_text(built_in_text().rstrip("\n"))
+
+
+def schema(context: typer.Context) -> None:
+    """Print the JSON Schema of config.yml, by which editors explain and complete it."""
+    with reported(context):
+        from assetbatch.config.loading import schema_file
+
+        print_text(schema_file().read_text(encoding="utf-8").rstrip("\n"))

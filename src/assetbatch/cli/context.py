@@ -35,6 +35,7 @@ class Options(NamedTuple):
     verbosity: int = 0
     log_format: LogFormat = LogFormat.AUTO
     cycle_id: str = ""
+    log_file: Path | None = None
 
 
 @contextmanager
@@ -44,9 +45,14 @@ def reported(context: typer.Context, notices: NoticeLog | None = None) -> Iterat
     `notices` holds back what earlier starts have reported.
     """
     options: Options = context.obj
-    handler = configure(command_name(context), options.cycle_id, options.log_format, options.verbosity)
-    if notices:
-        handler.addFilter(notices)
+    configure(
+        command_name(context),
+        options.cycle_id,
+        options.log_format,
+        options.verbosity,
+        log_file=options.log_file,
+        notices=notices,
+    )
     try:
         yield options
     except AssetbatchError as error:

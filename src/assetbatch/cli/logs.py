@@ -1,4 +1,7 @@
-"""The log on stderr: short text on a terminal, one dated line per event elsewhere, or JSON."""
+"""The log on stderr: short text on a terminal, one dated line per event elsewhere, or JSON.
+
+A log file has all of it, with what is done, whatever stderr shows.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import sys
 import threading
 import warnings
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
-from typing import TextIO
 
 import msgspec
 
@@ -63,21 +66,45 @@ class _Json(logging.Formatter):
 
 
 def configure(
-    command: str, cycle_id: str, log_format: LogFormat, verbosity: int
-) -> logging.StreamHandler[TextIO]:
-    """Send the program's log to stderr. `verbosity`: -1 errors, 0 warnings, 1 what is done, 2 why."""
+    command: str,
+    cycle_id: str,
+    log_format: LogFormat,
+    verbosity: int,
+    *,
+    log_file: Path | None = None,
+    notices: logging.Filter | None = None,
+) -> None:
+    """Send the program's log to stderr, and to a file if there is one.
+
+    `verbosity` is for stderr: -1 errors, 0 warnings, 1 what is done, 2 why. The file has what is done, or
+    more. `notices` holds lines back from stderr only.
+    """
     logging.addLevelName(NOTICE, "NOTICE")
-    handler = logging.StreamHandler(sys.stderr)
-    if log_format is LogFormat.JSON:
-        handler.setFormatter(_Json(command, cycle_id))
-    else:
-        short = log_format is LogFormat.AUTO and sys.stderr.isatty()
-        handler.setFormatter(_Text(command, dated=not short))
+
+    def formatter(*, dated: bool) -> logging.Formatter:
+        if log_format is LogFormat.JSON:
+            return _Json(command, cycle_id)
+        return _Text(command, dated=dated)
+
+    level = {-1: logging.ERROR, 0: NOTICE, 1: logging.INFO}.get(verbosity, logging.DEBUG)
+    stderr = logging.StreamHandler(sys.stderr)
+    stderr.setLevel(level)
+    stderr.setFormatter(formatter(dated=log_format is not LogFormat.AUTO or not sys.stderr.isatty()))
+    if notices:
+        stderr.addFilter(notices)
     logger = logging.getLogger("assetbatch")
-    logger.handlers[:] = [handler]
+    logger.handlers[:] = [stderr]
     logger.propagate = False
-    logger.setLevel({-1: logging.ERROR, 0: NOTICE, 1: logging.INFO}.get(verbosity, logging.DEBUG))
-    return handler
+    logger.setLevel(level)
+    if log_file:
+        from assetbatch.cli.log_file import LogFile  # most starts by hand have none
+
+        file = LogFile(log_file)
+        file.setLevel(min(level, logging.INFO))
+        file.setFormatter(formatter(dated=True))
+        logger.addHandler(file)
+        logger.setLevel(file.level)
+        file.open()
 
 
 def quiet_libraries() -> None:
@@ -106,6 +133,10 @@ def _report(kind: type[BaseException], error: BaseException | None, trace: Trace
         if said:
             text = text.replace(said, masked_prose(said))
     sys.stderr.write(text)
+    logger = logging.getLogger("assetbatch")
+    for handler in logger.handlers[1:]:  # the file has what stderr has
+        for line in text.splitlines():
+            handler.handle(logger.makeRecord(logger.name, logging.CRITICAL, "", 0, line, (), None))
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assetbatch.cli.context import Options, load_config, log, print_text, reported, services_for
+from assetbatch.cli.context import log, print_text, reported
 from assetbatch.errors import ConfigError
 
 if TYPE_CHECKING:
-    from assetbatch.config import Config
+    from assetbatch.cli.live_config import LiveConfig
     from assetbatch.monitoring.server import Application, Server
     from assetbatch.monitoring.slots import SlotApi
     from assetbatch.slots.slots import Slots
@@ -58,40 +58,37 @@ def serve(
                 f"{host} is not loopback: slots are for programs of this machine",
                 hint="leave out --slots or --host",
             )
-        config = load_config(options)
-        raise typer.Exit(128 + _serve(options, config, host, port, refresh, slots))
+        from assetbatch.cli.live_config import LiveConfig
+
+        with LiveConfig(options) as live:
+            ended_by = _serve(live, host, port, refresh, slots)
+        raise typer.Exit(128 + ended_by)
 
 
-def _serve(options: Options, config: Config, host: str, port: int, refresh: int, with_slots: bool) -> int:
+def _serve(live: LiveConfig, host: str, port: int, refresh: int, with_slots: bool) -> int:
     """Serve until a signal; return its number."""
     from assetbatch.monitoring.documents import documents
     from assetbatch.monitoring.server import Application
 
-    with services_for(options, config) as services:  # open all the time: embedded servers stay up
-        if config.redis.url is not None and config.redis.url.embedded:
-            services.embedded.redis_url()
-        if config.database.url is not None and config.database.url.embedded:
-            services.embedded.database_url()
-        has_schema = options._replace(sandbox=False)  # the outer services have made it
-        api = _slot_api(has_schema, config) if with_slots else None
-        application = Application(
-            documents(lambda: services_for(has_schema, config), refresh), {"slot": api.answer} if api else {}
-        )
-        server = _listen(host, port, application)
-        if not _is_loopback(host):
-            log.warning("%s is not loopback: everybody who reaches it can read this (no login here)", host)
-        signals: SimpleQueue[int] = SimpleQueue()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, _frame: signals.put(number))
-        threading.Thread(target=server.run, daemon=True).start()
-        shown = f"[{host}]" if ":" in host else host
-        paths = "/health/batch, /metrics and /slot" if api else "/health/batch and /metrics"
-        print_text(f"serving http://{shown}:{server.port}/ , {paths}")
-        ended_by = signals.get()
-        if api:
-            api.stop()
-        server.stop()
-        return ended_by
+    api = _slot_api(live) if with_slots else None
+    application = Application(
+        documents(live.services, refresh, live.problems), {"slot": api.answer} if api else {}
+    )
+    server = _listen(host, port, application)
+    if not _is_loopback(host):
+        log.warning("%s is not loopback: everybody who reaches it can read this (no login here)", host)
+    signals: SimpleQueue[int] = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: signals.put(number))
+    threading.Thread(target=server.run, daemon=True).start()
+    shown = f"[{host}]" if ":" in host else host
+    paths = "/health/batch, /metrics and /slot" if api else "/health/batch and /metrics"
+    print_text(f"serving http://{shown}:{server.port}/ , {paths}")
+    ended_by = signals.get()
+    if api:
+        api.stop()
+    server.stop()
+    return ended_by
 
 
 def _listen(host: str, port: int, application: Application) -> Server:
@@ -105,15 +102,16 @@ def _listen(host: str, port: int, application: Application) -> Server:
         raise ConfigError(f"cannot listen on {host}:{port}: {why}", hint=hint) from None
 
 
-def _slot_api(options: Options, config: Config) -> SlotApi:
+def _slot_api(live: LiveConfig) -> SlotApi:
     from assetbatch.monitoring.slots import SlotApi
 
+    config = live.current()
     config.require_api_key()
     config.require_redis()
 
     @contextmanager
     def slots(is_recorded: bool) -> Iterator[Slots]:
-        with services_for(options, config) as services:
+        with live.services() as services:
             yield services.slots(is_recorded=is_recorded)
 
     return SlotApi(slots)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +17,7 @@ from assetbatch.cli.context import (
     services_for,
     stdout_console,
 )
-from assetbatch.errors import AssetbatchError, ConfigError
+from assetbatch.errors import AssetbatchError, ConfigError, UnreachableError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from assetbatch.config import Config
     from assetbatch.domain.metrics import Series
     from assetbatch.health import Health
-    from assetbatch.services import Services
 
 STATUS_SECONDS = 30.0
 CHECK_SECONDS = 5.0
@@ -36,9 +34,6 @@ LONGEST_START_SECONDS = 2.5
 """Maximum part of it that counts as taken by the interpreter's start, so that a busy machine still asks."""
 
 PING_SECONDS = 1.0
-WATCH_SECONDS = 5.0
-LINES_BESIDE = 28
-"""Number of lines that `--watch` shows besides the assets."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -60,7 +55,11 @@ def status(
         typer.Option("--check", help="Print one line for a monitoring system. The exit code is the verdict."),
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show the status every 5 seconds, in place, until ctrl-c.")
+        bool,
+        typer.Option(
+            "--watch",
+            help="Keep the status on the screen, made anew every 5 seconds; its last line names the keys.",
+        ),
     ] = False,
     html: Annotated[
         Path | None, typer.Option(help="Write the status as a self-contained page.", show_default=False)
@@ -78,10 +77,11 @@ def status(
             raise ConfigError("--json, --check, --watch and the files exclude each other", hint="choose one")
         if check:
             raise typer.Exit(_check(options))
-        config = load_config(options)
         if watch:
-            raise typer.Exit(_watch(options, config, all_assets))
-        _show(options, config, json, html, prometheus, all_assets)
+            from assetbatch.cli.watch import watch as watch_status
+
+            raise typer.Exit(watch_status(options))
+        _show(options, load_config(options), json, html, prometheus, all_assets)
 
 
 def _show(
@@ -92,10 +92,18 @@ def _show(
     from assetbatch.monitoring import files, snapshot
 
     series: dict[str, Series] = {}
+    interval_seconds = config.batch.interval_minutes * 60
     with Deadline(STATUS_SECONDS) as deadline, services_for(options, config, deadline) as services:
-        health = snapshot.health_document(services)
+        try:
+            health = snapshot.health_document(services)
+        except UnreachableError as error:  # an old file would go on saying that all is well
+            if html:
+                files.publish(html, snapshot.page_down(error, interval_seconds=interval_seconds))
+            if prometheus:
+                files.publish(prometheus, snapshot.metrics_text_down())
+            raise
         if html:
-            files.publish(html, snapshot.page(services, health))
+            files.publish(html, snapshot.page(services, health, interval_seconds=interval_seconds))
             log.info("%s written", html)
         if prometheus:
             files.publish(prometheus, snapshot.metrics_text(services, health))
@@ -110,15 +118,12 @@ def _show(
         raise typer.Exit(3)
 
 
-def _page(
-    health: Health, series: dict[str, Series], all_assets: bool, *, fit: bool = False
-) -> RenderableType:
-    """Render the status. `fit` keeps it to the height of the terminal as far as possible."""
+def _page(health: Health, series: dict[str, Series], all_assets: bool) -> RenderableType:
     from assetbatch.views.terminal.status import ROWS, render
 
     console = stdout_console()
     plain = not console.encoding.lower().startswith("utf")
-    rows = len(health.assets) if all_assets else min(ROWS, console.height - LINES_BESIDE) if fit else ROWS
+    rows = len(health.assets) if all_assets else ROWS
     return render(health, series, width=console.width, plain=plain, rows=rows)
 
 
@@ -146,38 +151,3 @@ def _check(options: Options) -> int:
     told(code, line)
     ping.ended(code, line, within_seconds=PING_SECONDS)
     return code
-
-
-def _watch(options: Options, config: Config, all_assets: bool) -> int:
-    """Show the status until a signal ends it.
-
-    An error is shown in its place, and the servers are asked again.
-    """
-    from contextlib import ExitStack
-
-    from rich.live import Live
-    from rich.text import Text
-
-    from assetbatch.deadline import Deadline
-    from assetbatch.monitoring import snapshot
-
-    if sys.stdout is None or not sys.stdout.isatty():
-        raise ConfigError("--watch needs a terminal", hint="leave it out, or use --json")
-    before = ExitStack()  # closed only when its successor is open: embedded servers stay up
-    with Live(console=stdout_console(), screen=True, auto_refresh=False) as live:
-        while True:
-            with Deadline(STATUS_SECONDS + WATCH_SECONDS) as deadline:
-                now = ExitStack()
-                try:
-                    services: Services = now.enter_context(services_for(options, config, deadline))
-                    health = snapshot.health_document(services)
-                    shown = _page(health, snapshot.last_day(services), all_assets, fit=True)
-                except AssetbatchError as error:
-                    shown = Text(f"error: {error}", style="red")
-                before.close()
-                before = now
-                live.update(shown, refresh=True)
-                deadline.wait(WATCH_SECONDS)
-                if deadline.stopped:
-                    before.close()
-                    return 128 + deadline.stopped

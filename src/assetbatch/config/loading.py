@@ -7,17 +7,25 @@ import pwd
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from assetbatch.config.checking import convert, dotted, validation_error
-from assetbatch.config.environment import Environment, Layer, Setting, read_api_key, read_settings, reason
+from assetbatch.config.environment import (
+    Environment,
+    Layer,
+    Setting,
+    read_api_key,
+    read_password,
+    read_settings,
+    reason,
+)
 from assetbatch.config.reading import ConfigFile, read_config
 from assetbatch.config.settings import SECTIONS, Config
 from assetbatch.config.tables import TableMappings
-from assetbatch.config.urls import EMBEDDED
-from assetbatch.config.wording import shown
+from assetbatch.config.urls import EMBEDDED, ServerUrl, UrlNames
+from assetbatch.config.wording import named, shown
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked
 
@@ -27,6 +35,13 @@ SANDBOX_KEY = Secret("made-up-key-of-the-sandbox")
 _MOST_TOLD = 20
 
 
+class Unwritten(NamedTuple):
+    """A configuration that is tried before it is written: its file, and the variables of its `.env`."""
+
+    file: ConfigFile
+    dotenv: Mapping[str, str]
+
+
 def load(
     path: Path | None,
     env: Mapping[str, str],
@@ -34,6 +49,7 @@ def load(
     cwd: Path,
     sandbox: bool = False,
     overrides: Mapping[str, tuple[object, str]] | None = None,
+    unwritten: Unwritten | None = None,
 ) -> Config:
     """Return the configuration from the command line, the environment, `.env`, config.yml and the defaults.
 
@@ -41,23 +57,32 @@ def load(
     `cwd` the current folder. `overrides` are the settings of the command line, such as
     `{"batch.max_cycle_seconds": (30, "--max-seconds")}`. Raise ConfigError with one line for each problem.
 
+    With `unwritten` no file is read, neither config.yml nor `.env`, but for those that hold secrets.
+
     A sandbox has embedded servers and a made-up key, whatever else is configured, and reports to no
     monitor. Without a config.yml it takes the one that came with the program.
     """
     home = _home(env)
-    file = _find(path, env, cwd=cwd, home=home, sandbox=sandbox)
+    file = unwritten.file if unwritten else _find(path, env, cwd=cwd, sandbox=sandbox)
     wrong: list[str] = []
     config = read_config(file, home, wrong)
     layers = [Layer("env", env, cwd)]
-    if file.path:
-        layers.append(Layer(".env", _read_dotenv(file.path.parent, wrong), file.path.parent))
+    if unwritten:
+        layers.append(Layer(".env", unwritten.dotenv, file.path.parent if file.path else cwd))
+    elif file.path:
+        folder = file.path.parent
+        layers.append(Layer(".env", _read_dotenv(folder, wrong), folder, _is_ours(folder / ".env")))
     environment = Environment(layers)
     config = _apply(config, read_settings(environment, sandbox=sandbox), wrong)
     if sandbox:
         config = _enter_sandbox(config)
-    elif key := read_api_key(environment):
-        origins = {**config.origins, "api_key": key.origin}
-        config = msgspec.structs.replace(config, api_key=Secret(key.value), origins=origins)
+    else:
+        config = _with_passwords(config, environment, wrong)
+        if key := read_api_key(environment):
+            origins = {**config.origins, "api_key": key.origin}
+            api_key = Secret(key.value, named(key.origin))
+            config = msgspec.structs.replace(config, api_key=api_key, origins=origins)
+        config = msgspec.structs.replace(config, secret_files=environment.secret_files())
     wrong += [f"{origin}: {text}" for origin, text in environment.problems]
     config = _apply(config, _given(overrides or {}), wrong)
     config = _fit_alert_to_queue(config, wrong)
@@ -88,7 +113,10 @@ def _apply(config: Config, settings: Iterable[Setting], wrong: list[str]) -> Con
             wrong.append(f"{origin}: {problem.text}")
             continue
         before = sections.get(section, getattr(config, section))
-        sections[section] = msgspec.structs.replace(before, **{key: convert(value, kind)})
+        converted = convert(value, kind)
+        if isinstance(converted, ServerUrl) and converted.names == UrlNames():
+            converted = converted.called(UrlNames(*[named(origin)] * 3))
+        sections[section] = msgspec.structs.replace(before, **{key: converted})
         origins[dotted(path)] = origin
     return msgspec.structs.replace(config, **sections, origins=MappingProxyType(origins))
 
@@ -109,6 +137,34 @@ def _fit_alert_to_queue(config: Config, wrong: list[str]) -> Config:
             "the queue never has more"
         )
     return config
+
+
+def _with_passwords(config: Config, environment: Environment, wrong: list[str]) -> Config:
+    """Return the configuration with the passwords that are given beside the URLs."""
+    for name, section in (("DB_PASSWORD", config.database), ("REDIS_PASSWORD", config.redis)):
+        if section.url is None:
+            if name == "DB_PASSWORD" and not wrong and not environment.problems:
+                _refuse_lone_password(environment)
+        elif setting := read_password(environment, name, section.url):
+            path = dotted(setting.path)
+            origin = f"{config.origins[path]}, {setting.origin}"
+            config = _apply(config, [setting._replace(origin=origin)], wrong)
+    return config
+
+
+def _refuse_lone_password(environment: Environment) -> None:
+    if found := environment.get_secret("DB_PASSWORD"):
+        text = "found without a database, expected database.url, DATABASE_URL, or DB_HOST and DB_NAME too"
+        environment.problems.append((found.origin, text))
+
+
+def _is_ours(file: Path) -> bool:
+    """Return whether nobody but this user and root may write a file."""
+    try:
+        status = file.stat()
+    except OSError:
+        return True
+    return status.st_uid in (os.geteuid(), 0) and not status.st_mode & 0o022
 
 
 def _enter_sandbox(config: Config) -> Config:
@@ -132,9 +188,15 @@ def _refuse(wrong: list[str]) -> None:
         raise ConfigError("\n".join(wrong))
 
 
-def _find(
-    path: Path | None, env: Mapping[str, str], *, cwd: Path, home: Path | None, sandbox: bool
-) -> ConfigFile:
+def usual_places(env: Mapping[str, str], *, cwd: Path) -> list[Path]:
+    """Return where a configuration file is looked for if none is named, the first place first."""
+    xdg, home = Path(env.get("XDG_CONFIG_HOME", "")), _home(env)
+    user = xdg if xdg.is_absolute() else home and home / ".config"
+    own = [user / "assetbatch/config.yml"] if user else []
+    return [cwd / "config.yml", *own, Path("/etc/assetbatch/config.yml")]
+
+
+def _find(path: Path | None, env: Mapping[str, str], *, cwd: Path, sandbox: bool) -> ConfigFile:
     """Return the named file, or the first of the usual places; raise ConfigError."""
     named = [(path, "--config")] if path else []
     if not path and (variable := env.get("ASSETBATCH_CONFIG")):
@@ -145,10 +207,8 @@ def _find(
         except (OSError, ValueError) as error:
             raise ConfigError(f"{origin}: {masked(str(place))!r} cannot be read: {_why(error)}") from None
 
-    xdg = Path(env.get("XDG_CONFIG_HOME", ""))
-    user = xdg if xdg.is_absolute() else home and home / ".config"
-    places = [cwd / "config.yml", user and user / "assetbatch/config.yml", Path("/etc/assetbatch/config.yml")]
-    for place in filter(None, places):
+    places = usual_places(env, cwd=cwd)
+    for place in places:
         label = "config.yml" if place.parent == cwd else masked(str(place))
         try:
             return ConfigFile(place, label, place.read_bytes())
@@ -159,7 +219,7 @@ def _find(
     if sandbox:
         return ConfigFile(None, "built-in config.yml", built_in_config())
     raise ConfigError(
-        f"no configuration found: looked for {', '.join(masked(str(place)) for place in places if place)}",
+        f"no configuration found: looked for {', '.join(masked(str(place)) for place in places)}",
         hint="name a file with --config or ASSETBATCH_CONFIG, or try --sandbox, which needs none",
     )
 
@@ -173,6 +233,11 @@ def built_in_config() -> bytes:
     package = Path(__file__).parent.parent
     installed = package / "default_config.yml"
     return (installed if installed.exists() else package.parent.parent / "config.yml").read_bytes()
+
+
+def schema_file() -> Path:
+    """Return the JSON Schema of config.yml that came with the program."""
+    return Path(__file__).parent.parent / "config.schema.json"
 
 
 def _home(env: Mapping[str, str]) -> Path | None:

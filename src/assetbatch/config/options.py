@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def check_options(config: Config) -> None:
     """Raise ConfigError with one line for each option that cannot work."""
     lines = []
-    if config.redis.url:
+    if config.redis.url and config.redis.url.known:
         lines += [f"{_origin(config, 'redis.url')}: {text}" for text in redis_problems(config.redis.url)]
-    if config.database.url:
+    if config.database.url and config.database.url.known:
         lines += [
             f"{_origin(config, 'database.url')}: {text}" for text in database_problems(config.database.url)
         ]
@@ -93,7 +93,7 @@ class _Query:
     """The options of a URL, each once, and what is wrong with how they are written."""
 
     def __init__(self, url: ServerUrl, *, plus_is_space: bool) -> None:
-        self.parts = urlsplit(url.reveal())
+        self.parts = urlsplit(url.known)
         query = self.parts.query if plus_is_space else self.parts.query.replace("+", "%2B")
         pairs = parse_qsl(query, keep_blank_values=True)
         self.values = dict(pairs)
@@ -166,7 +166,7 @@ _TRUTHS = ("true", "false", "yes", "no", "1", "0")
 
 def redis_problems(url: RedisUrl) -> list[str]:
     """Return a line for each wrong option of redis.url."""
-    if url.embedded or not urlsplit(url.reveal()).query:
+    if url.embedded or not urlsplit(url.known).query:
         return []
     query = _Query(url, plus_is_space=True)
     tls = query.parts.scheme.startswith("rediss")
@@ -206,7 +206,7 @@ def _fits_redis(name: str, value: str, option: _Option) -> bool:
 
 
 def _redis_contradictions(url: RedisUrl, given: Mapping[str, str]) -> Iterator[str]:
-    parts = urlsplit(url.reveal())
+    parts = urlsplit(url.known)
     path = parts.path.strip("/")
     number = path.partition("/")[2] if url.group == "sentinel" else "" if parts.scheme == "unix" else path
     if "db" in given and url.group == "cluster" and int(given["db"]) != 0:
@@ -232,7 +232,7 @@ def _refused_by_redis_py(url: RedisUrl, given: Mapping[str, str]) -> list[str]:
     from redis.connection import URL_QUERY_ARGUMENT_PARSERS, SSLConnection
     from redis.exceptions import RedisError
 
-    if not url.reveal().startswith("rediss"):
+    if not url.known.startswith("rediss"):
         return []
     parsers: Any = URL_QUERY_ARGUMENT_PARSERS
     tls = {name: parsers.get(name, str)(value) for name, value in given.items() if name.startswith("ssl_")}
@@ -297,7 +297,7 @@ _PLACES = ("host", "hostaddr", "port", "dbname", "user", "password")
 
 def database_problems(url: DatabaseUrl) -> list[str]:
     """Return a line for each wrong option of database.url."""
-    if url.embedded or not urlsplit(url.reveal()).query:
+    if url.embedded or not urlsplit(url.known).query:
         return []
     from psycopg import pq
 

@@ -27,7 +27,8 @@ from assetbatch.config.documents import compose_yaml, locate, parse_yaml
 from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.settings import ASSET_LISTS, SECTIONS, AssetSettings, Config
 from assetbatch.config.symbols import derive, plain
-from assetbatch.config.wording import kind_of, shown
+from assetbatch.config.urls import ServerUrl, UrlNames
+from assetbatch.config.wording import kind_of, named, shown
 from assetbatch.domain.asset_classes import EXAMPLES, AssetType, class_of, class_of_type
 from assetbatch.domain.assets import Asset, AssetPriority
 from assetbatch.secret import masked_name, may_be_quoted
@@ -99,7 +100,27 @@ def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config
     wrong.extend(_tell(file, problems))
     values |= lists.values
     config = Config(**values, file=file.path, origins=MappingProxyType(origins | lists.origins))
-    return _absolute_paths(config, home)
+    secrets = tuple(path for path in ("database.url", "redis.url", "ping_url") if _holds_secret(config, path))
+    config = msgspec.structs.replace(config, secrets_in_file=secrets)
+    return _absolute_paths(_with_names(config), home)
+
+
+def _holds_secret(config: Config, path: str) -> bool:
+    if path == "ping_url":
+        return config.ping_url is not None
+    url: ServerUrl | None = getattr(config, path.partition(".")[0]).url
+    return url is not None and url.holds_secret
+
+
+def _with_names(config: Config) -> Config:
+    """Let the URLs of the file know what they are called there, for hints."""
+    for name in ("database", "redis"):
+        section = getattr(config, name)
+        if section.url:
+            place = named(config.origins[f"{name}.url"])
+            section = msgspec.structs.replace(section, url=section.url.called(UrlNames(place, place, place)))
+            config = msgspec.structs.replace(config, **{name: section})
+    return config
 
 
 def _absolute_paths(config: Config, home: Path | None) -> Config:

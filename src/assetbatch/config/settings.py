@@ -18,6 +18,7 @@ from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.symbols import Symbol
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
+from assetbatch.config.wording import named
 from assetbatch.domain.asset_classes import EXAMPLES, AssetType, ticker_pattern
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.queueing import CallLimit
@@ -269,6 +270,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
 
     `origins` gives the origin of each key path (`queue.max_size`): `--option`, `env NAME`, `.env NAME`,
     `config.yml PATH` or `default`. `file` is the file that was read, or None in a sandbox that found none.
+    `secret_files` are the files that variables name for secrets, by the origin of the name;
+    `secrets_in_file` are the settings of `file` that hold a secret.
     """
 
     batch: BatchSettings = BatchSettings()
@@ -286,6 +289,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     api_key: Secret | None = None
     file: Path | None = None
     origins: Mapping[str, str] = {}
+    secret_files: Mapping[str, Path] = {}
+    secrets_in_file: tuple[str, ...] = ()
     sandbox: bool = False
     data_home: Path | None = None
 
@@ -326,6 +331,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         """All assets by their symbols."""
         return {asset.symbol: asset for asset in self.assets}
 
+    def named(self, path: str) -> str:
+        """Return where a setting is configured, for a hint: `POLYGON_BASE_URL`, `redis.url in config.yml`."""
+        return named(self.origins[path]) if path in self.origins else path
+
     @property
     def data_folder(self) -> Path:
         """The folder for the data of embedded servers; the sandbox has its own. Raise ConfigError."""
@@ -341,8 +350,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         if self.api_key is None:
             raise ConfigError(
                 "no API key is configured",
-                hint="set POLYGON_API_KEY or POLYGON_API_KEY_FILE, in the environment or in a .env beside "
-                "config.yml; --sandbox needs none",
+                hint="set POLYGON_API_KEY, POLYGON_API_KEY_FILE or POLYGON_API_KEY_COMMAND, "
+                "in the environment or in a .env beside config.yml; --sandbox needs none",
             )
         return self.api_key
 

@@ -8,8 +8,9 @@ it.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from ipaddress import ip_address
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from assetbatch.config.wording import kind_of, shown
@@ -26,23 +27,97 @@ _OPEN_PARAMETERS = frozenset(
 )
 
 
-class ServerUrl(Secret):
-    """The URL of a server, or the word `embedded`. It is shown without its password."""
+class UrlNames(NamedTuple):
+    """Where the parts of a URL are configured, for hints: `DB_HOST and DB_PORT`, `DATABASE_URL in .env`."""
 
-    __slots__ = ()
+    address: str = "the URL"
+    login: str = "the URL"
+    database: str = "the URL"
+
+
+class ServerUrl(Secret):
+    """The URL of a server, or the word `embedded`. It is shown without its password.
+
+    The URL, or its password alone, may come from a command. Then `reveal()` runs it, and nothing else here
+    does, except that somebody must know whether an unknown URL is `embedded`, or is that of a group.
+    """
+
+    __slots__ = ("_shape", "names")
     schemes: ClassVar[tuple[str, ...]]
     expected: ClassVar[str]
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Check a URL; raise ValueError without the URL."""
+        raise NotImplementedError
+
+    def __init__(
+        self,
+        value: str | Callable[[], str],
+        *,
+        shape: str = "",
+        names: UrlNames = UrlNames(),  # noqa: B008 - immutable
+    ) -> None:
+        """Take a URL, or a function that returns it; `shape` is what is known of it before."""
+        super().__init__(value)
+        self._shape = shape
+        self.names = names
+
+    @property
+    def known(self) -> str:
+        """The URL as far as it is known without running a command, with some password; else empty."""
+        return self.reveal() if self.is_known else self._shape
 
     @property
     def embedded(self) -> bool:
         """Return whether assetbatch starts the server itself."""
-        return self.reveal() == EMBEDDED
+        return (self.known or self.reveal()) == EMBEDDED
+
+    @property
+    def embedded_if_known(self) -> bool:
+        """Return whether assetbatch surely starts the server itself."""
+        return self.known == EMBEDDED
+
+    @property
+    def has_password(self) -> bool:
+        """Return whether the URL, as far as it is known, holds a password."""
+        parts = urlsplit(self.known)
+        login = parts.netloc.rpartition("@")[0]
+        return bool(login.partition(":")[2]) or re.search(r"(^|&)password=.", parts.query) is not None
+
+    @property
+    def holds_secret(self) -> bool:
+        """Return whether the URL, as far as it is known, holds any password, a Sentinel's too."""
+        return self.has_password or re.search(r"[?&]\w+password=.", self.known) is not None
+
+    def called(self, names: UrlNames) -> Self:
+        """Return the same URL with these names for its parts."""
+        return type(self)(self._value, shape=self._shape, names=names)
+
+    def with_password(self, password: Secret) -> Self:
+        """Return the URL with a password, unless it turns out to be `embedded` or to hold one."""
+
+        def url() -> str:
+            base = type(self)(self.reveal())
+            return base.reveal() if base.embedded or base.has_password else base._with(password.reveal())
+
+        names = self.names._replace(login=f"{self.names.login} and {password.name}")
+        shape = self._with(HIDDEN) if self.known else ""
+        return type(self)(url() if self.is_known and password.is_known else url, shape=shape, names=names)
+
+    def _with(self, password: str) -> str:
+        scheme, _, rest = self.known.partition("://")
+        cut = min((at for at in map(rest.find, "/?") if at >= 0), default=len(rest))
+        login, _, host = rest[:cut].rpartition("@")
+        return f"{scheme}://{login.partition(':')[0]}:{_quote(password)}@{host}{rest[cut:]}"
 
     def masked(self) -> str:
         """Return the URL with `***` for the password and for every query value that might be one."""
+        if not self.known:
+            return HIDDEN
         if self.embedded:
             return EMBEDDED
-        parts = urlsplit(self.reveal())
+        parts = urlsplit(self.known)
         login, at, host = parts.netloc.rpartition("@")
         query = "&".join(_masked_parameter(pair) for pair in parts.query.split("&") if pair)
         shown = (
@@ -134,9 +209,7 @@ class DatabaseUrl(ServerUrl):
         return cls(url)
 
     @classmethod
-    def of_parts(
-        cls, *, host: str, name: str, port: int | None = None, user: str = "", password: str = ""
-    ) -> Self:
+    def of_parts(cls, *, host: str, name: str, port: int | None = None, user: str = "") -> Self:
         """Return the URL of DB_HOST, DB_NAME, …; `host` may be the folder of a socket.
 
         Raise ValueError if the host is none.
@@ -144,10 +217,9 @@ class DatabaseUrl(ServerUrl):
         place = f"[{host}]" if ":" in host else _quote(host) if host.startswith("/") else host
         if not _HOST.fullmatch(place):
             raise ValueError(f"found {shown(host)}, expected a host name, an IP address or a socket's folder")
-        login = _quote(user) + (f":{_quote(password)}" if password else "")
-        at = "@" if login else ""
+        login = f"{_quote(user)}@" if user else ""
         colon = f":{port}" if port else ""
-        return cls(f"postgresql://{login}{at}{place}{colon}/{_quote(name)}")
+        return cls(f"postgresql://{login}{place}{colon}/{_quote(name)}")
 
 
 def _quote(text: str) -> str:
@@ -172,7 +244,7 @@ class RedisUrl(ServerUrl):
     @property
     def group(self) -> str:
         """`sentinel` or `cluster` for servers that replace one another, else empty."""
-        return self.reveal().partition("://")[0].partition("+")[2]
+        return (self.known or self.reveal()).partition("://")[0].partition("+")[2]
 
     @staticmethod
     def _masked_login(login: str) -> str:

@@ -43,6 +43,12 @@ def shown(value: object) -> str:
     return kind_of(value)
 
 
+def named(origin: str) -> str:
+    """Return an origin as a hint names it: `DATABASE_URL`, `DB_HOST in .env`, `redis.url in config.yml`."""
+    place, _, name = origin.rpartition(" ")
+    return f"{name} in {place}" if place not in ("", "env") else name
+
+
 def allowed(kind: Any) -> str:
     """Return what a type allows, in words: `a whole number of 1 or more`, `one of free, starter`.
 

@@ -9,14 +9,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from assetbatch.config.tables import TableMappings
+from assetbatch.config.urls import UrlNames
 from assetbatch.database import migrations, placing, policies, reading, saving
 from assetbatch.database.facts import DatabaseFacts, facts, missing_rights
 from assetbatch.database.failures import ROW_REFUSED, UNTRANSLATABLE, DataError, LockedError
 from assetbatch.database.names import Names
-from assetbatch.database.session import LEFT_SECONDS, Connection, Session, Target
+from assetbatch.database.session import LEFT_SECONDS, PARTS, Connection, Session, Target
 from assetbatch.database.shape import Shape, shape
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.models import Changes, Saved, StoredAsset
+from assetbatch.domain.models import Changes, IntervalState, Saved, StoredAsset
 
 if TYPE_CHECKING:
     from assetbatch.database.adoption import Plan
@@ -53,16 +54,18 @@ class Store:
         seconds_left: Callable[[], float] | None = None,
         mappings: TableMappings | None = None,
         tickers: Callable[[], Mapping[str, str]] = dict,
+        url_names: UrlNames = PARTS,
     ) -> Self:
         """Connect to a libpq URL and check the schema; `init` and `doctor` check it themselves.
 
         `seconds_left` is how long the command may still go on: no answer is waited for until its end.
-        `mappings` is what is configured of the owner's tables; `tickers` gives the ticker of each symbol.
+        `mappings` is what is configured of the owner's tables; `tickers` gives the ticker of each symbol;
+        `url_names` says where the URL is configured.
 
         Raise ConfigError for a URL that cannot be read, DatabaseError if the server cannot be used,
         SchemaMissingError if `init` has to run first.
         """
-        target = Target(url, connect_seconds=connect_seconds)
+        target = Target(url, connect_seconds=connect_seconds, url_names=url_names)
         session = partial(
             Session,
             target,
@@ -214,6 +217,17 @@ class Store:
         asked = list(symbols)
         return self._session.run(
             "reading closes", lambda connection, _: reading.closes(connection, asked, points)
+        )
+
+    def recent_coverage(
+        self, symbols: Iterable[str], since_ms: int
+    ) -> dict[str, list[tuple[int, int, IntervalState]]]:
+        """Return what is known of the bars since a moment, of each symbol of which anything is: start, end
+        and state of each interval, ascending. One query."""
+        asked = list(symbols)
+        return self._session.run(
+            "reading the coverage",
+            lambda connection, _: reading.recent_coverage(connection, asked, since_ms),
         )
 
     def first_call(self, trust: Callable[[], object]) -> bool:

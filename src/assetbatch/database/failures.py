@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import psycopg
 
+from assetbatch.config.urls import UrlNames
 from assetbatch.errors import DatabaseError, SchemaMissingError
 from assetbatch.secret import HIDDEN, masked_prose
 
@@ -34,6 +35,8 @@ ROW_REFUSED = "42501"
 
 
 class _Words(NamedTuple):
+    """A message, and a hint with the names of the settings (`UrlNames`) in braces."""
+
     message: str
     hint: str
 
@@ -41,7 +44,11 @@ class _Words(NamedTuple):
 READ_ONLY = _Words("the database is read-only", "use the primary, or turn default_transaction_read_only off")
 
 _BUSY = _Words("other writers kept getting in between", "try again; the next cycle does")
-_LOGIN = _Words("the server refuses the login", "check DB_USER, DB_PASSWORD and the server's pg_hba.conf")
+_LOGIN = _Words("the server refuses the login", "check {login} and the server's pg_hba.conf")
+_PASSWORD = _Words(
+    "the server refuses the login",
+    "it wants a password: set DB_PASSWORD_FILE, or another form of DB_PASSWORD",
+)
 _CERTIFICATE = _Words(
     "a certificate is refused, the server's or ours",
     "sslrootcert=FILE in the URL names the server's authority, sslcert=FILE and sslkey=FILE our own; "
@@ -49,7 +56,7 @@ _CERTIFICATE = _Words(
 )
 _LOST = _Words("the connection was lost", "see the server's log; try again")
 _NO_SLOT = _Words("the server has no connection left", "raise max_connections or close idle sessions")
-_NOBODY = _Words("nothing listens there", "start PostgreSQL, or check DB_HOST and DB_PORT")
+_NOBODY = _Words("nothing listens there", "start PostgreSQL, or check {address}")
 _STARTING = _Words("the server is starting up or shutting down", "try again in a moment")
 
 _PERMISSION = _Words(
@@ -80,9 +87,10 @@ _BY_STATE = {
 }
 
 _BY_TEXT = (
-    (r"authentication failed|no password supplied|pg_hba", _LOGIN),
+    (r"no password supplied", _PASSWORD),
+    (r"authentication failed|pg_hba", _LOGIN),
     (r'role ".*" (does not exist|is not permitted)', _LOGIN),
-    (r"database .* does not exist|no such database", _Words("there is no such database", "check DB_NAME")),
+    (r"database .* does not exist|no such database", _Words("there is no such database", "check {database}")),
     (r"permission denied", _Words("permission denied", "GRANT CONNECT ON DATABASE to the user")),
     (r"too many|connection slots", _NO_SLOT),
     (r"starting up|shutting down|recovery", _STARTING),
@@ -91,9 +99,9 @@ _BY_TEXT = (
         r"does not support SSL",
         _Words("the server speaks no TLS", "turn its ssl on, or choose sslmode=prefer"),
     ),
-    (r"timeout expired", _Words("the server did not answer in time", "check the host and the firewall")),
+    (r"timeout expired", _Words("the server did not answer in time", "check {address} and the firewall")),
     (r"refused|No such file or directory", _NOBODY),
-    (r"resolve host|translate host name", _Words("the host name is unknown", "check DB_HOST")),
+    (r"resolve host|translate host name", _Words("the host name is unknown", "check {address}")),
     (r"closed the connection|connection.*(lost|reset|closed)|Connection timed out", _LOST),
 )
 
@@ -134,11 +142,13 @@ def is_repeatable(error: psycopg.Error) -> bool:
     return error.sqlstate in _REPEATABLE or error.sqlstate.startswith("08")
 
 
-def as_database_error(error: psycopg.Error, doing: str, place: str, password: str) -> DatabaseError:
+def as_database_error(
+    error: psycopg.Error, doing: str, place: str, password: str, names: UrlNames
+) -> DatabaseError:
     """Return what to raise outside of the handler that caught `error`.
 
     `doing` is what was tried, `place` names database, host and user, `password` is replaced wherever the
-    server's own words should repeat it.
+    server's own words should repeat it, `names` says where the URL is configured.
     """
     raw = " ".join((error.diag.message_primary or str(error)).split())
     said = masked_prose(raw.replace(password, HIDDEN) if password else raw)
@@ -150,11 +160,12 @@ def as_database_error(error: psycopg.Error, doing: str, place: str, password: st
     words = _BY_STATE.get(state) if state else _by_text(raw)
     kind = LockedError if state == LOCK_NOT_AVAILABLE else DatabaseError
     if words is None:
-        hint = "see the server's log" if state else "check the database URL"
+        hint = "see the server's log" if state else f"check {names.address}"
         return DatabaseError(f"{doing} at {place}: {said}", hint=hint)
     # The server's words name the table or the column; libpq's add nothing to ours.
     detail = f" ({said})" if state else ""
-    return kind(f"{doing} at {place}: {words.message}{detail}", hint=words.hint)
+    hint = words.hint.format(**names._asdict())
+    return kind(f"{doing} at {place}: {words.message}{detail}", hint=hint)
 
 
 def _as_data_error(error: psycopg.Error, where: str, said: str, state: str) -> DataError:

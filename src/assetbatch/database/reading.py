@@ -10,7 +10,7 @@ from assetbatch.database import coverage, last_update
 from assetbatch.database.names import Names
 from assetbatch.database.session import Connection
 from assetbatch.database.text import storable
-from assetbatch.domain.models import StoredAsset
+from assetbatch.domain.models import IntervalState, StoredAsset
 from assetbatch.domain.numbers import positive
 from assetbatch.domain.status import OPEN, Status
 
@@ -78,6 +78,18 @@ def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[
     for symbol, start_ms, close in connection.execute(connection.statements("bars.load_closes"), arguments):
         found.setdefault(symbol, []).append((start_ms, float(close)))
     return found
+
+
+def recent_coverage(
+    connection: Connection, symbols: Iterable[str], since_ms: int
+) -> dict[str, list[tuple[int, int, IntervalState]]]:
+    """Return the intervals `[start_ms, end_ms)` of bars that end after a moment, and what is known of each.
+
+    Those of a symbol are ascending; symbols without any are absent. Raise psycopg.Error.
+    """
+    arguments = {"symbols": _askable(connection, symbols), "since_ms": since_ms}
+    row = connection.execute(connection.statements("coverage.load_recent"), arguments).fetchone()
+    return msgspec.json.decode(row[0], type=dict[str, list[tuple[int, int, IntervalState]]]) if row else {}
 
 
 def gaps(connection: Connection, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:

@@ -22,6 +22,7 @@ import psycopg
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from assetbatch.config.urls import UrlNames
 from assetbatch.database.failures import (
     LOCK_NOT_AVAILABLE,
     READ_ONLY,
@@ -74,11 +75,24 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     """The statements for tables of these names; those of our own until `init` or a check has said more."""
 
 
+PARTS = UrlNames("DB_HOST and DB_PORT", "DB_USER, DB_PASSWORD", "DB_NAME")
+"""Where a URL is configured, if nothing else is known."""
+
+
 class Target:
     """Where to connect: a libpq URL or conninfo string, and a name for it that is fit to print."""
 
-    def __init__(self, url: str, *, connect_seconds: float) -> None:
-        """Read `url`; raise ConfigError, which does not quote it, if it is no such thing."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect_seconds: float,
+        url_names: UrlNames = PARTS,
+    ) -> None:
+        """Read `url`; raise ConfigError, which does not quote it, if it is no such thing.
+
+        `url_names` says where it is configured.
+        """
         try:
             given = {key: str(value) for key, value in conninfo_to_dict(url).items() if value is not None}
         except (psycopg.ProgrammingError, UnicodeError):
@@ -89,7 +103,7 @@ class Target:
             or "@" in given.get("host", "") + given.get("dbname", "")
             or not re.fullmatch(r"[\d,]*", given.get("port", ""))
         ):
-            raise ConfigError("the database URL cannot be read", hint=_URL_HINT)
+            raise ConfigError(f"the database URL cannot be read: {url_names.address}", hint=_URL_HINT)
         if not (given.get("password") or os.environ.get("PGPASSWORD")) and _is_open_to_others(
             given.get("passfile")
         ):
@@ -103,6 +117,7 @@ class Target:
             else round(connect_seconds)
         )
         self._password = Secret(given.get("password", ""))
+        self._url_names = url_names
         self.place = _place(given)
 
     def connect(self, within_seconds: float) -> Connection:
@@ -123,7 +138,7 @@ class Target:
 
     def explain(self, error: psycopg.Error, doing: str) -> DatabaseError:
         """Return `error` as an error of assetbatch, to be raised outside of the handler that caught it."""
-        return as_database_error(error, doing, self.place, self._password.reveal())
+        return as_database_error(error, doing, self.place, self._password.reveal(), self._url_names)
 
 
 class _AnyText(Loader):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from assetbatch.commands.init import look_at
 from assetbatch.config import Config
+from assetbatch.config.needs import missing
 from assetbatch.config.options import check_options
 from assetbatch.config.symbols import ALIKE_HINT, lookalikes
+from assetbatch.database import Store
+from assetbatch.database.facts import DatabaseFacts
 from assetbatch.deadline import Deadline, monotonic
 from assetbatch.doctor.findings import (
     Asked,
@@ -36,6 +38,7 @@ from assetbatch.doctor.findings import (
     ok,
     warning,
 )
+from assetbatch.doctor.secrets import readable_secrets
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.formatting import format_duration
 from assetbatch.domain.queueing import CallKind, DenialReason, Denied
@@ -70,7 +73,8 @@ def examine_config(config: Config) -> Iterator[Finding]:
     """Check whether a valid configuration has all that is needed. Ask no server."""
     counts = len(config.enabled_priority_assets), len(config.enabled_secondary_assets)
     where = masked(str(config.file)) if config.file else "the built-in configuration"
-    yield ok("config", f"{where}: valid, {counts[0]} priority and {counts[1]} secondary assets")
+    state = "read" if list(missing(config)) else "valid"
+    yield ok("config", f"{where}: {state}, {counts[0]} priority and {counts[1]} secondary assets")
     for words in lookalikes(config.configured_symbols):
         yield warning("config", words, ALIKE_HINT)
     if not any(counts):
@@ -84,17 +88,7 @@ def examine_config(config: Config) -> Iterator[Finding]:
         check_options(config)
     except AssetbatchError as raised:
         yield from of_error("config", raised)
-    dotenv = config.file.parent / ".env" if config.file else None
-    if dotenv and _readable_for_all(dotenv):
-        shown = masked(str(dotenv))
-        yield warning("config", f"{shown} can be read by every user of this host", f"chmod 600 {shown}")
-
-
-def _readable_for_all(path: Path) -> bool:
-    try:
-        return bool(path.stat().st_mode & 0o004)
-    except OSError:
-        return False
+    yield from readable_secrets(config)
 
 
 def examine(services: Services, deadline: Deadline, *, call: bool) -> Iterator[Finding]:
@@ -146,6 +140,12 @@ def in_order(checks: Mapping[str, Callable[[], Iterable[Finding]]]) -> Iterator[
             yield from of_error(check, raised)
 
 
+def examine_servers(services: Services, deadline: Deadline) -> Iterator[Finding]:
+    """Check Redis and PostgreSQL alone, as before `init`: no table need be there."""
+    found = _Examination(services, deadline, call=False)
+    return in_order({"redis": found.redis, "postgresql": found.database_server})
+
+
 class _Examination:
     """The checks in their order. Each may rely on the findings of those before it."""
 
@@ -167,7 +167,9 @@ class _Examination:
         host = Asked(before_ms, _host_ms())
         self._has_redis = True
         url = self._config.require_redis()
-        yield from of_redis(info, redis_ms, host, embedded=url.embedded, group=url.group)
+        yield from of_redis(
+            info, redis_ms, host, embedded=url.embedded, group=url.group, url_name=url.names.address
+        )
         example = next(iter(self._config.assets), None)
         write, publish = preflight_errors(
             client,
@@ -178,11 +180,18 @@ class _Examination:
         if info.get("role") != "slave":  # else it has been said
             yield from of_trial(write, publish, example)
 
+    def database_server(self) -> Iterator[Finding]:
+        with self._services.open_store(check_schema=False) as store:
+            yield from of_database(*self._facts(store))
+
+    def _facts(self, store: Store) -> tuple[DatabaseFacts, Asked | None]:
+        before_ms = self._services.now_ms() if self._has_redis else 0
+        facts = store.facts()
+        return facts, Asked(before_ms, self._services.now_ms()) if self._has_redis else None
+
     def postgresql(self) -> Iterator[Finding]:
         with self._services.open_store(check_schema=False) as store:
-            before_ms = self._services.now_ms() if self._has_redis else 0
-            facts = store.facts()
-            asked = Asked(before_ms, self._services.now_ms()) if self._has_redis else None
+            facts, asked = self._facts(store)
             yield from of_database(facts, asked)
             if facts.missing_rights:
                 return  # what follows would only say it again
@@ -315,8 +324,7 @@ def _slot(services: Services, deadline: Deadline) -> Grant | Denied:
 def _refused(services: Services, refusal: Refusal) -> Finding:
     match refusal.kind:
         case RefusalKind.KEY:
-            hint = "put a valid key into POLYGON_API_KEY (or POLYGON_API_KEY_FILE)"
-            return error("vendor", f"refuses the API key: {refusal.message}", hint, code=4)
+            return error("vendor", f"refuses the API key: {refusal.message}", refusal.hint, code=4)
         case RefusalKind.TOO_MANY_CALLS:
             until_ms = services.window.block(refusal.retry_after_seconds)
             hint = "does another program use this key? then lower rate_limiting.calls_per_minute"
@@ -324,6 +332,9 @@ def _refused(services: Services, refusal: Refusal) -> Finding:
             return warning("vendor", f"says too many calls; nobody calls for {left}", hint)
         case RefusalKind.NOT_IN_PLAN:
             return ok("vendor", "answers, and takes the API key")
+        case RefusalKind.NONSENSE:
+            hint = f"check {services.config.named('provider.base_url')}"
+            return error("vendor", f"cannot be used: {refusal.message}", hint, code=3)
         case _:
             hint = refusal.hint or "is the network up, and provider.base_url right?"
             return error("vendor", f"cannot be used: {refusal.message}", hint, code=3)

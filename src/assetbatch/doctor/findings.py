@@ -43,7 +43,7 @@ NEARLY_FULL = 0.9
 LONGEST_CYCLE_MS = HOUR_MS + MINUTE_MS
 """Maximum time of a lock: no `--max-seconds` is longer than an hour. A longer one came by a clock's jump."""
 NTP_HINT = "have NTP (chrony, systemd-timesyncd) slew both clocks; a jump ahead would open the call window"
-CRON_HINT = "put the lines of crontab.example into your crontab, with your paths"
+CRON_HINT = "run assetbatch cron install, or put the lines of crontab.example into your crontab"
 CRON_LATE_HINT = "is cron running, and does its log say why?"
 
 
@@ -114,19 +114,25 @@ class Asked(NamedTuple):
 
 
 def of_redis(
-    info: Mapping[str, Any], redis_ms: int, host: Asked, *, embedded: bool = False, group: str = ""
+    info: Mapping[str, Any],
+    redis_ms: int,
+    host: Asked,
+    *,
+    embedded: bool = False,
+    group: str = "",
+    url_name: str = "redis.url",
 ) -> list[Finding]:
     """Judge version, role, replicas, persistence, eviction, memory and clock, from what `INFO` says.
 
     `redis_ms` is the server's time, `host` when this host asked for it. `group` is `sentinel` or `cluster` if
-    servers stand in for one another.
+    servers stand in for one another. `url_name` says where its URL is configured.
     """
     findings = [_redis_version(info)]
     if group:
         findings.append(_replicas(info, group))
     if info.get("role") == "slave":
         findings.append(
-            error("redis", "this is a read-only replica", "point redis.url at the master", code=3)
+            error("redis", "this is a read-only replica", f"point {url_name} at the master", code=3)
         )
     findings.append(_persistence(info, embedded=embedded))
     limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))

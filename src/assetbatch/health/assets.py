@@ -48,9 +48,10 @@ def asset_health(
     judged = judge(asset, stored, known, now_ms, newest_ms)
     as_of_ms = stored.as_of_ms if stored else None
     coverage = stored.coverage if stored and asset.bars else ()
-    complete = completeness(asset.market, coverage, _complete_to_ms(asset, known, now_ms))
+    complete = completeness(asset.market, coverage, complete_to_ms(asset, known, now_ms))
     return AssetHealth(
         symbol=asset.symbol,
+        name=asset.name,
         priority=asset.priority,
         asset_type=asset.asset_type.value,
         last_price=stored.last_price if stored else None,
@@ -82,7 +83,7 @@ def _lag_seconds(asset: Asset, as_of_ms: int, known: Entitlements, now_ms: int) 
     return round(max(0, newest_ms - as_of_ms) / SECOND_MS, 1)
 
 
-def _complete_to_ms(asset: Asset, known: Entitlements, now_ms: int) -> int:
+def complete_to_ms(asset: Asset, known: Entitlements, now_ms: int) -> int:
     """Return the moment up to which bars are missing if they are not there."""
     visible_ms = known.visible_until_ms(asset.asset_type, now_ms)
     if not known.may_ask_today(asset.asset_type, now_ms):

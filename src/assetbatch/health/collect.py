@@ -62,8 +62,9 @@ def collect(services: Services) -> Health:
         Metric.DEAD_LETTERS.value: float(facts.queue.dead),
         Metric.SKIPPED.value: float(sum(job.skipped for job in facts.jobs.values())),
         Metric.RESTRICTIONS.value: float(len(restrictions)),
-        Metric.FRESH_PERCENT.value: fresh_percent(assets),
     }
+    if assets:
+        metrics[Metric.FRESH_PERCENT.value] = fresh_percent(assets)
     problems = _problems(services, facts, assets)
     window = facts.window
     return Health(
@@ -173,9 +174,11 @@ def plan_of(
 
 
 def fresh_percent(assets: Sequence[AssetHealth]) -> float:
-    """Return the share of assets that are as new as they can be, or will be by their next turn."""
-    fresh = sum(asset.state.is_well for asset in assets)
-    return round(100 * fresh / len(assets), 2) if assets else 100.0
+    """Return the share of assets that are as new as they can be, or will be by their next turn, in percent.
+
+    Without assets nobody knows it.
+    """
+    return round(100 * sum(asset.state.is_well for asset in assets) / len(assets), 2)
 
 
 def queue_of(state: QueueState, config: Config, ahead: Forecast | None) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     symbol: str
+    name: str | None = None
     priority: AssetPriority = msgspec.field(name="class")
     asset_type: str
     last_price: float | None

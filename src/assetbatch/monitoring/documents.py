@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 
 import msgspec
 
@@ -14,7 +16,7 @@ from assetbatch.monitoring import snapshot
 from assetbatch.monitoring.server import Cached, Document
 from assetbatch.services import Services
 from assetbatch.views import prometheus
-from assetbatch.views.web.page import render_error
+from assetbatch.views.web.page import security_policy
 
 log = logging.getLogger("assetbatch")
 
@@ -28,27 +30,36 @@ _HANGS = UnreachableError("this takes too long", hint="does redis or postgresql 
 _BUG = Document(500, "text/plain; charset=utf-8", b"500 a bug; see the log\n")
 
 
-def documents(open_services: OpenServices, seconds: float) -> dict[str, Cached]:
-    """Return the documents by path. Each is made at most once in `seconds`."""
+def documents(
+    open_services: OpenServices, seconds: float, own_problems: Callable[[], Sequence[Problem]] = list
+) -> dict[str, Cached]:
+    """Return the documents by path. Each is made at most once in `seconds`.
+
+    `own_problems` are those of the server itself: they are in each document as well.
+    """
+    longest = max(PAGE_REFRESH_SECONDS, math.ceil(seconds))  # until a browser has a new page
     return {
-        path: Cached(_maker(open_services, render, render_down), seconds, render_down(_HANGS))
+        path: Cached(
+            _maker(open_services, own_problems, render, render_down), seconds, partial(render_down, _HANGS)
+        )
         for path, render, render_down in (
             ("/health/batch", _health, _health_down),
             ("/metrics", _metrics, _metrics_down),
-            ("/", _page, _page_down),
+            ("/", partial(_page, longest), partial(_page_down, longest)),
         )
     }
 
 
 def _maker(
     open_services: OpenServices,
+    own_problems: Callable[[], Sequence[Problem]],
     render: Callable[[Services, Health], Document],
     render_down: Callable[[AssetbatchError], Document],
 ) -> Callable[[], Document]:
     def make() -> Document:
         try:
             with open_services() as services:
-                return render(services, snapshot.health_document(services))
+                return render(services, snapshot.health_document(services, own_problems()))
         except AssetbatchError as error:
             log.info("%s", error)
             return render_down(error)
@@ -77,10 +88,18 @@ def _metrics_down(_error: AssetbatchError) -> Document:
     return Document(200, prometheus.CONTENT_TYPE, snapshot.metrics_text_down().encode())
 
 
-def _page(services: Services, health: Health) -> Document:
-    text = snapshot.page(services, health, refresh_seconds=PAGE_REFRESH_SECONDS)
-    return Document(200, _HTML, text.encode())
+def _page(interval_seconds: int, services: Services, health: Health) -> Document:
+    text = snapshot.page(
+        services, health, interval_seconds=interval_seconds, refresh_seconds=PAGE_REFRESH_SECONDS
+    )
+    return _document(200, text)
 
 
-def _page_down(error: AssetbatchError) -> Document:
-    return Document(503, _HTML, render_error(error, refresh_seconds=PAGE_REFRESH_SECONDS).encode())
+def _page_down(interval_seconds: int, error: AssetbatchError) -> Document:
+    text = snapshot.page_down(error, interval_seconds=interval_seconds, refresh_seconds=PAGE_REFRESH_SECONDS)
+    return _document(503, text)
+
+
+def _document(status: int, page: str) -> Document:
+    """Return a page with the policy that lets its own script run, and nothing else."""
+    return Document(status, _HTML, page.encode(), {"Content-Security-Policy": security_policy()})

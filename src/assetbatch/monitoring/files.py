@@ -1,6 +1,6 @@
 """Files that readers see whole or not at all: written beside their place, then renamed.
 
-Nothing is synced to the disk: after a power cut the next start writes them again.
+What the next start writes again is not synced to the disk; what nobody would write again is (`durable`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from assetbatch.secret import masked
 _DEVICES = (("/", "dev"), ("/", "proc"))
 
 
-def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+def replace_file(path: Path, content: bytes, mode: int = 0o600, *, durable: bool = False) -> None:
     """Write or replace a file in one step; raise OSError."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(handle, "wb") as file:
             file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:

@@ -78,10 +78,15 @@ class Cached:
     """A document that is made on request, at most once in `seconds` however many clients ask.
 
     `make` runs in a thread of its own, one at a time, and must not raise. A request that has waited for
-    `MAKING_SECONDS` gets `too_slow`.
+    `MAKING_SECONDS` gets what `too_slow` returns.
     """
 
-    def __init__(self, make: Callable[[], Document], seconds: float, too_slow: Document = TOO_SLOW) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Document],
+        seconds: float,
+        too_slow: Callable[[], Document] = lambda: TOO_SLOW,
+    ) -> None:
         self._make = make
         self._seconds = seconds
         self._too_slow = too_slow
@@ -91,7 +96,7 @@ class Cached:
         self._making = False
 
     def get(self) -> Document:
-        """Return the document, not older than `seconds`, or `too_slow` if it takes too long."""
+        """Return the document, not older than `seconds`, or that of `too_slow` if it takes too long."""
         until = time.monotonic() + MAKING_SECONDS
         asked_at = time.monotonic()
         with self._changed:
@@ -101,7 +106,7 @@ class Cached:
                     self._making = True  # only now: the system may refuse a thread
                 left = until - time.monotonic()
                 if left <= 0:
-                    return self._too_slow
+                    return self._too_slow()
                 self._changed.wait(left)
             return self._document
 

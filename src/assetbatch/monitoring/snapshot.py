@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 
+import msgspec
+
 from assetbatch.domain.metrics import CALLS, PRIORITY_LATENCY, QUEUE_LATENCY, QUEUE_SIZE, Series, age_of
-from assetbatch.errors import DatabaseError
-from assetbatch.health import Health, collect
+from assetbatch.errors import AssetbatchError, DatabaseError
+from assetbatch.health import Health, Problem, collect, verdict
+from assetbatch.health.hours import LONGEST_BACK_MS, days_of
+from assetbatch.health.problems import gravest_first
 from assetbatch.services import Services
 
+LETTERS_SHOWN = 20
+"""Maximum number of dead letters on the page."""
 
-def health_document(services: Services) -> Health:
-    """Return the health document; raise RedisError if Redis cannot be asked."""
-    return collect(services)
+LINES_DRAWN = 500
+"""Maximum number of assets whose closes are drawn: they cost a millisecond each. With more, only those of the
+priority assets are."""
+
+
+def health_document(services: Services, own_problems: Sequence[Problem] = ()) -> Health:
+    """Return the health document; raise RedisError if Redis cannot be asked.
+
+    `own_problems` are those of the program that shows it.
+    """
+    health = collect(services)
+    if not own_problems:
+        return health
+    problems = gravest_first([*health.problems, *own_problems])
+    return msgspec.structs.replace(health, problems=problems, status=verdict(problems, health.alerts))
 
 
 def metrics_text(services: Services, health: Health) -> str:
@@ -38,12 +58,44 @@ def last_day(services: Services) -> dict[str, Series]:
     )
 
 
-def page(services: Services, health: Health, refresh_seconds: int | None = None) -> str:
-    """Return a self-contained HTML page. `refresh_seconds` makes a browser ask for it again."""
-    from assetbatch.views.web.page import render
+def page(
+    services: Services, health: Health, *, interval_seconds: int, refresh_seconds: int | None = None
+) -> str:
+    """Return a self-contained HTML page. It becomes grey where none follows for two intervals.
 
-    closes: Mapping[str, list[tuple[int, float]]] = {}
+    `refresh_seconds` makes a browser ask for it again.
+    """
+    from assetbatch.views.web.page import Beside, render
+
+    config = services.config
+    beside = Beside(
+        series=last_day(services),
+        letters=services.queue.dead_letters(LETTERS_SHOWN),
+        host=socket.gethostname(),
+        interval_seconds=interval_seconds,
+    )
     if not health.database_error:
         with suppress(DatabaseError):
-            closes = services.store.closes([asset.symbol for asset in health.assets])
-    return render(health, last_day(services), closes, refresh_seconds=refresh_seconds)
+            now_ms = services.now_ms()
+            symbols = [asset.symbol for asset in health.assets]
+            coverage = services.store.recent_coverage(symbols, now_ms - LONGEST_BACK_MS)
+            if len(symbols) > LINES_DRAWN:
+                symbols = [asset.symbol for asset in config.enabled_priority_assets]
+            beside = beside._replace(
+                days=days_of(config.assets, coverage, services.entitlements(), now_ms),
+                closes=services.store.closes(symbols),
+            )
+    return render(health, beside, refresh_seconds=refresh_seconds)
+
+
+def page_down(error: AssetbatchError, *, interval_seconds: int, refresh_seconds: int | None = None) -> str:
+    """Return the page for when Redis cannot be asked: what is wrong, and what to do."""
+    from assetbatch.views.web.page import render_error
+
+    return render_error(
+        error,
+        host=socket.gethostname(),
+        made_ms=round(time.time() * 1000),
+        interval_seconds=interval_seconds,
+        refresh_seconds=refresh_seconds,
+    )

@@ -40,7 +40,8 @@ class ProviderClient:
 
     Connections are kept between calls, and threads may share a client. Every call ends within
     `call_seconds`, or within `deadline_seconds` if that is less. Raises ConfigError for a base URL (https,
-    or http on this machine), a key, a certificate bundle or a proxy that cannot be used.
+    or http on this machine), a key, a certificate bundle or a proxy that cannot be used. `url_name` says
+    where the base URL is configured.
     """
 
     def __init__(
@@ -50,8 +51,9 @@ class ProviderClient:
         *,
         call_seconds: float = LONGEST_CALL_SECONDS,
         max_body_bytes: int = 64 * 2**20,
+        url_name: str = "provider.base_url",
     ) -> None:
-        self._transport = Transport(base_url, api_key, max_body_bytes=max_body_bytes)
+        self._transport = Transport(base_url, api_key, max_body_bytes=max_body_bytes, url_name=url_name)
         self._key = api_key
         self._call_seconds = call_seconds
 

@@ -60,7 +60,7 @@ _EXIT_CODES = {
 _EXAMPLES = ", ".join(f"{asset_type} is like {ticker}" for asset_type, ticker in EXAMPLES.items())
 
 _HINTS = {
-    RefusalKind.KEY: "check POLYGON_API_KEY or MASSIVE_API_KEY",
+    RefusalKind.KEY: "put a valid key into POLYGON_API_KEY (or POLYGON_API_KEY_FILE)",
     RefusalKind.UNKNOWN_TICKER: f"check polygon_ticker; {_EXAMPLES}",
     RefusalKind.TOO_MANY_CALLS: "see whether another program uses the same key",
     RefusalKind.NONSENSE: "check provider.base_url",
@@ -150,12 +150,15 @@ def classify(
     message = one_line(shown, key) or one_line(ours, key)
     if kind is RefusalKind.PROVIDER_DOWN:  # whose text may blame anything: the status is what counts
         message = one_line(f"the provider answers {http_status}" + (f": {shown}" if shown else ""), key)
-    return Refusal(
+    refusal = Refusal(
         kind,
         message,
         http_status=http_status,
         retry_after_seconds=_retry_after(headers),
     )
+    if refusal.kind is RefusalKind.KEY and key and key.name:
+        refusal.hint = f"put a valid key into {key.name}"
+    return refusal
 
 
 def classify_ticker(error: str, text: str, key: Secret | None = None) -> Refusal:

@@ -268,11 +268,14 @@ class Transport:
     base URL, a key, a certificate bundle or a proxy that cannot be used.
     """
 
-    def __init__(self, base_url: str, key: Secret, *, max_body_bytes: int) -> None:
+    def __init__(
+        self, base_url: str, key: Secret, *, max_body_bytes: int, url_name: str = "provider.base_url"
+    ) -> None:
         self.origin, loopback = _checked_origin(base_url)
         self._host = masked(urlsplit(self.origin).netloc)
         self._key = _checked_key(key)
         self._max_body_bytes = max_body_bytes
+        self._url_name = url_name
         self._session = _Session()
         self._session.trust_env = False  # it would put a .netrc login in the place of our header
         self._session.auth = _Bearer(key)
@@ -310,8 +313,10 @@ class Transport:
             raise Refusal(RefusalKind.NONSENSE, "the answer's compression is broken") from None
         except _FAULTS as error:
             refusal = Refusal(RefusalKind.PROVIDER_DOWN, self._reason(error, call, seconds), sent=call.sent)
-            if not call.is_over and certificate_problem(error):
-                refusal.hint = _CERTIFICATE_HINT
+            is_refused = not call.is_over and certificate_problem(error)
+            refusal.hint = (
+                _CERTIFICATE_HINT if is_refused else f"is the network up, and {self._url_name} right?"
+            )
             raise refusal from None
         finally:
             _CALL.reset(token)
@@ -408,7 +413,7 @@ def _checked_key(key: Secret) -> Secret:
     if not value or not value.isascii() or not value.isprintable() or " " in value:
         raise ConfigError(
             "the API key is empty or has characters that no key has",
-            hint="check POLYGON_API_KEY for spaces and line ends",
+            hint=f"check {key.name or 'POLYGON_API_KEY'} for spaces and line ends",
         )
     return key
 

@@ -64,6 +64,7 @@ class BatchReport(msgspec.Struct, kw_only=True):
     too_many_calls: bool = False
     refused_key: str | None = None
     """What the provider says of the API key that it refuses."""
+    key_hint: str | None = None
     bars_new: int = 0
     bars_corrected: int = 0
     bars_refused: int = 0
@@ -257,7 +258,7 @@ class Batch:
         """Note what a refusal says of the provider; what it means for the work is applied apart."""
         match refusal.kind:
             case RefusalKind.KEY:
-                self._report.refused_key = refusal.message
+                self._report.refused_key, self._report.key_hint = refusal.message, refusal.hint
             case RefusalKind.TOO_MANY_CALLS:
                 self._report.too_many_calls = True
             case RefusalKind.PROVIDER_DOWN:

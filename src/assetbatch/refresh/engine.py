@@ -215,7 +215,7 @@ class BatchRun:
         if report.refused_key:
             raise KeyRefusedError(
                 f"the provider refuses the API key: {report.refused_key}",
-                hint="put a valid key into POLYGON_API_KEY (or POLYGON_API_KEY_FILE)",
+                hint=report.key_hint,
             )
         return report
 

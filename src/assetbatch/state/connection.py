@@ -16,6 +16,7 @@ from assetbatch.errors import DeadlineExceededError
 from assetbatch.secret import Secret
 
 if TYPE_CHECKING:
+    from assetbatch.config.urls import UrlNames
     from assetbatch.deadline import Deadline
 
 RedisClient: TypeAlias = Any
@@ -142,15 +143,24 @@ class Repeating(Retry):
             self._is_inside = False
 
 
-def connect(url: Secret, prefix: str = "", waiting: Waiting = Waiting()) -> RedisClient:  # noqa: B008 - immutable
+def connect(
+    url: Secret,
+    prefix: str = "",
+    waiting: Waiting = Waiting(),  # noqa: B008 - immutable
+    names: UrlNames | None = None,
+) -> RedisClient:
     """Return a client for one server (`redis://`, `rediss://`, `unix://`) or for a group of servers, of which
     one at a time holds the keys with this prefix (`redis+sentinel://`, `redis+cluster://`).
 
     The client connects on first use. It asks again for a lost reply: at most twice, in a group as `waiting`
     says; every script may be repeated. It does not wait again for a server that once took too long.
+
+    `names` says where the URL is configured, for the hints of all errors of this process from now on.
     """
     # Loaded before an error: an import fails where no descriptor is free, or an upgrade replaces files.
-    import assetbatch.state.failures  # noqa: F401
+    from assetbatch.state.failures import name_settings
+
+    name_settings(names)
 
     options: dict[str, Any] = {
         "decode_responses": True,

@@ -7,12 +7,22 @@ from collections.abc import Callable
 
 import redis.exceptions
 
+from assetbatch.config.urls import UrlNames
 from assetbatch.errors import RedisError
 from assetbatch.secret import masked_prose
 from assetbatch.state.connection import SOCKET_SECONDS, HungError, SentinelLoginError, ServersChangingError
 from assetbatch.state.scripts import script_lines
 
+_UNNAMED = UrlNames("redis.url or REDIS_URL", "redis.url or REDIS_URL")
+_names = _UNNAMED
+
 _ACL_HINT = "allow this user +@all on the keys of redis.prefix and on {assetbatch}* (docs: ACL SETUSER)"
+
+
+def name_settings(names: UrlNames | None) -> None:
+    """Let the hints say where the URL is configured. A process has one Redis."""
+    global _names
+    _names = names or _UNNAMED
 
 
 def translated(error: Exception) -> RedisError:
@@ -26,7 +36,7 @@ def translated(error: Exception) -> RedisError:
 def _sentinel_login(error: Exception) -> RedisError:
     return RedisError(
         f"the sentinels refuse the login: {_text(error)}",
-        hint="give sentinel_username and sentinel_password in redis.url or REDIS_URL: "
+        hint=f"give sentinel_username and sentinel_password in {_names.address}: "
         "redis+sentinel://…/mymaster?sentinel_password=…",
     )
 
@@ -40,7 +50,7 @@ def _servers_changing(error: Exception) -> RedisError:
 
 def _login(error: Exception) -> RedisError:
     return RedisError(
-        f"redis refuses the login: {_text(error)}", hint="check user and password in redis.url or REDIS_URL"
+        f"redis refuses the login: {_text(error)}", hint=f"check user and password in {_names.login}"
     )
 
 
@@ -55,7 +65,7 @@ def _full(_error: Exception) -> RedisError:
 
 
 def _read_only(_error: Exception) -> RedisError:
-    return RedisError("redis is a read-only replica", hint="point redis.url or REDIS_URL at the master")
+    return RedisError("redis is a read-only replica", hint=f"point {_names.address} at the master")
 
 
 def _loading(_error: Exception) -> RedisError:
@@ -65,7 +75,7 @@ def _loading(_error: Exception) -> RedisError:
 def _master_down(_error: Exception) -> RedisError:
     return RedisError(
         "redis is a replica that has lost its master",
-        hint="point redis.url or REDIS_URL at the master, or bring the master back",
+        hint=f"point {_names.address} at the master, or bring the master back",
     )
 
 
@@ -78,7 +88,7 @@ def _timeout(error: Exception) -> RedisError:
 
 def _unreachable(error: Exception) -> RedisError:
     return _tls_error(error) or RedisError(
-        f"redis cannot be reached: {_text(error)}", hint="is it running, and is redis.url or REDIS_URL right?"
+        f"redis cannot be reached: {_text(error)}", hint=f"is it running, and is {_names.address} right?"
     )
 
 
@@ -129,8 +139,8 @@ def _tls_error(error: Exception) -> RedisError | None:
     if problem := certificate_problem(failure):
         return RedisError(
             f"redis: the certificate is refused: {masked_prose(problem)}",
-            hint="ssl_ca_certs=FILE in redis.url or SSL_CERT_FILE names its authority, ssl_certfile=FILE and "
-            "ssl_keyfile=FILE our own; is this host's clock right?",
+            hint=f"ssl_ca_certs=FILE in {_names.address} or SSL_CERT_FILE names its authority, "
+            "ssl_certfile=FILE and ssl_keyfile=FILE our own; is this host's clock right?",
         )
     bare = re.sub(r" ?\(_ssl\.c:\d+\)", "", failure.strerror or "")
     said = (failure.reason or bare).lower().replace("_", " ")

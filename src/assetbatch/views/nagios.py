@@ -46,24 +46,32 @@ def _line(code: int, words: str) -> str:
 
 
 def _perfdata(health: Health, config: Config) -> list[str]:
-    metrics, limits, queue = health.metrics, config.alerts, health.queue
+    """Return the figures that are known, each with its thresholds and its range."""
+    limits, queue = config.alerts, health.queue
     ages = [
         asset.lag_seconds
         for asset in health.assets
         if asset.priority is AssetPriority.CRITICAL and asset.lag_seconds is not None
     ]
-    rate, latency = metrics[Metric.SUCCESS_RATE], metrics[Metric.LATENCY]
-    priority_waits = metrics.get(Metric.PRIORITY_WAITS, 0.0)
+    metrics: tuple[tuple[str, Metric, str], ...] = (
+        (
+            "batch.priority.success_rate",
+            Metric.SUCCESS_RATE,
+            f"%;;{limits.success_rate_min_percent:g}:;0;100",
+        ),
+        ("batch.priority.latency_ms", Metric.LATENCY, f"ms;{limits.priority_latency_max_ms};;0"),
+        ("queue.size", Metric.QUEUE_SIZE, f";{limits.queue_size_max};;0;{queue['max_size']}"),
+        ("api.rate_limit_waits", Metric.WAITS, ";;;0"),
+        ("api.priority_waits", Metric.PRIORITY_WAITS, f";{limits.rate_limit_waits_per_hour_max};;0"),
+        ("queue.dead_letters", Metric.DEAD_LETTERS, ";0;;0"),
+        ("assets.fresh", Metric.FRESH_PERCENT, "%;;;0;100"),
+    )
     data = [
-        f"'batch.priority.success_rate'={rate:g}%;;{limits.success_rate_min_percent:g}:;0;100",
-        f"'batch.priority.latency_ms'={latency:g}ms;{limits.priority_latency_max_ms};;0",
-        f"'queue.size'={queue['total_items']};{limits.queue_size_max};;0;{queue['max_size']}",
-        f"'api.rate_limit_waits'={metrics[Metric.WAITS]:g};;;0",
-        f"'api.priority_waits'={priority_waits:g};{limits.rate_limit_waits_per_hour_max};;0",
-        f"'api.calls_remaining'={health.api_calls_remaining};;;0;{health.plan['limit']}",
-        f"'queue.dead_letters'={queue['dead']};0;;0",
-        f"'assets.fresh'={metrics[Metric.FRESH_PERCENT]:g}%;;;0;100",
+        f"'{label}'={health.metrics[metric]:g}{rest}"
+        for label, metric, rest in metrics
+        if metric in health.metrics
     ]
+    data.append(f"'api.calls_remaining'={health.api_calls_remaining};;;0;{health.plan['limit']}")
     if ages:
         data.append(f"'priority.behind'={max(ages):g}s;;;0")
     return data

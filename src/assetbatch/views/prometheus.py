@@ -62,12 +62,12 @@ def _priority(health: Health) -> Iterator[str]:
     yield _gauge(
         "priority_success_ratio",
         "Refreshed of the due priority assets of the last hour's cycles.",
-        [((), metrics[Metric.SUCCESS_RATE] / 100)],
+        [((), metrics[Metric.SUCCESS_RATE] / 100)] if Metric.SUCCESS_RATE in metrics else [],
     )
     yield _gauge(
         "priority_latency_seconds",
         "Duration of the last priority cycle.",
-        [((), metrics[Metric.LATENCY] / 1000)],
+        [((), metrics[Metric.LATENCY] / 1000)] if Metric.LATENCY in metrics else [],
     )
     yield _gauge(
         "rate_limit_waits_last_hour",

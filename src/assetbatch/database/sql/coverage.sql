@@ -104,3 +104,19 @@ ORDER BY n.symbol, gap.t_ms;
 UPDATE data_sources.assetbatch_spans
 SET state = 'wanted', asked_at = NULL, error_message = NULL, updated_at = now()
 WHERE state = 'rejected';
+
+-- name: load_recent
+-- Return what is known of the bars since a moment, of all symbols in one JSON document: one row a symbol would cost more
+-- than the look itself.
+SELECT coalesce(json_object_agg(c.symbol, c.intervals), '{{}}')::text
+FROM (
+    SELECT {symbols.symbol[s]}::text AS symbol,
+           json_agg(json_build_array(
+               (extract(epoch FROM p.start_ts) * 1000)::int8, (extract(epoch FROM p.end_ts) * 1000)::int8, p.state
+           ) ORDER BY p.start_ts) AS intervals
+    FROM {symbols} s
+    JOIN data_sources.assetbatch_spans p ON p.symbol_id = {symbols.id[s]}
+    WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]}
+      AND p.end_ts > to_timestamp(%(since_ms)s / 1000.0)
+    GROUP BY 1
+) AS c;

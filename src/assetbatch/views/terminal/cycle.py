@@ -9,7 +9,7 @@ from rich.text import Text
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.work import WorkKind
-from assetbatch.views.terminal.style import COLOURS, asset_table_price
+from assetbatch.views.terminal.style import asset_table_price, colour_of
 from assetbatch.views.terminal.summary import ENDINGS, summary
 
 
@@ -31,7 +31,7 @@ def render(result: CycleResult) -> RenderableType:
                 asset.symbol if is_price else f"{asset.symbol} {asset.kind}",
                 asset_table_price(asset.last_price) if is_price else "",
                 moment(asset.as_of_ms) if is_price and asset.as_of_ms is not None else "",
-                Text(asset.status.label, style=COLOURS.get(asset.status, "red")),
+                Text(asset.status.label, style=colour_of(asset.status)),
                 asset.detail or (plural(asset.bars, "bar") if asset.bars else ""),
             )
         parts.append(table)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -15,10 +16,10 @@ from assetbatch.domain.formatting import format_duration, plural
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.metrics import CALLS, PRIORITY_LATENCY, QUEUE_LATENCY, QUEUE_SIZE, Series
 from assetbatch.domain.status import AssetState
-from assetbatch.health import AssetHealth, Health, Severity
+from assetbatch.health import AssetHealth, Health
 from assetbatch.views import facts
 from assetbatch.views.terminal.sparkline import How, sparkline
-from assetbatch.views.terminal.style import COLOURS, asset_table_price, share
+from assetbatch.views.terminal.style import asset_table_price, colour_of, share
 
 BAR_WIDTH = 20
 NARROW = 80
@@ -29,6 +30,9 @@ COLUMNS = ("asset", "price", "day", "age", "behind", "bars", "market", "state")
 
 COLUMNS_WIDTH = 76
 """Maximum width of these columns, the spaces between them included."""
+
+LONGEST_NAME = 24
+"""Maximum number of characters of a name that are shown."""
 
 ROWS = 40
 """Maximum number of assets that are all shown.
@@ -56,24 +60,25 @@ def render(
     `plain` keeps to ASCII. More than `rows` assets are summed up by priority and state, the priority assets
     never.
     """
-    parts: list[RenderableType] = [_headline(health), *_problems(health)]
+    parts: list[RenderableType] = [headline(health), *problems(health)]
     if health.assets:
         parts += [Text(), _assets(health.assets, width, rows)]
-    parts += [Text(), _facts(health, plain)]
-    day = _last_day(health, series, width, plain)
+    parts += [Text(), labelled([*plan_rows(health, plain), *job_rows(health)])]
+    day = last_day(health, series, width, plain)
     if day.row_count:
         parts += [Text(), day]
     if health.cycles:
-        parts += [Text(), _cycles(health)]
+        parts += [Text(), cycles(health)]
     if health.failures:
         parts += [Text(), _failures(health)]
     return Group(*parts)
 
 
-def _headline(health: Health) -> Text:
+def headline(health: Health) -> Text:
+    """Return the verdict and how many assets are fresh."""
     fresh = sum(asset.state.is_well for asset in health.assets)
     text = Text()
-    text.append(health.status, style=f"bold {COLOURS[health.status]}")
+    text.append(health.status, style=f"bold {colour_of(health.status)}")
     if not health.database_error:
         text.append(f"  {fresh} of {plural(len(health.assets), 'asset')} fresh")
     text.append(f"  {_minute(health.checked_at)}", style="dim")
@@ -82,11 +87,11 @@ def _headline(health: Health) -> Text:
     return text
 
 
-def _problems(health: Health) -> list[RenderableType]:
+def problems(health: Health) -> list[RenderableType]:
+    """Return what is wrong and what to do about it, then what the plan lacks."""
     lines: list[RenderableType] = []
     for problem in facts.problems(health):
-        colour = "red" if problem.severity is Severity.CRITICAL else "yellow"
-        lines.append(_hanging(Text(f"! {problem.message}", style=colour)))
+        lines.append(_hanging(Text(f"! {problem.message}", style=colour_of(problem.severity))))
         if problem.hint:
             lines.append(_hanging(Text(f"  {problem.hint}")))
     for refusal in health.plan["refusals"]:
@@ -105,18 +110,50 @@ def _hanging(text: Text) -> RenderableType:
     return table
 
 
-def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
-    wide = width >= WIDE
+def assets_table(room: Room, symbol_width: int | None = None, columns: Sequence[str] = COLUMNS) -> Table:
+    """Return a table of assets without rows.
+
+    A long symbol takes two lines, not room from the others. With a `symbol_width` it is cut, and the columns
+    keep their places whatever the rows are.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    name, *figures, market, state = COLUMNS
-    table.add_column(name, overflow="fold")  # a long name takes two lines, not room from the others
-    for figure in figures:
-        table.add_column(figure, justify="right", no_wrap=True)
-    table.add_column(market, no_wrap=True)
-    table.add_column(state, no_wrap=True)
-    if wide:
+    name, *others = columns
+    if symbol_width is None:
+        table.add_column(name, overflow="fold")
+    else:
+        table.add_column(name, width=symbol_width, no_wrap=True, overflow="ellipsis")
+    if room.name:
+        table.add_column("name", width=room.name, no_wrap=True, overflow="ellipsis")
+    for other in others:
+        is_figure = other not in ("market", "state")
+        least = None if symbol_width is None else 10 if other == "price" else 7 if is_figure else 6
+        table.add_column(other, justify="right" if is_figure else "left", no_wrap=True, min_width=least)
+    if room.why:
         table.add_column("", no_wrap=True)
-    room = width - COLUMNS_WIDTH if wide else 0
+    return table
+
+
+class Room(NamedTuple):
+    """How many characters there are for an asset's name and for why it is in its state."""
+
+    name: int
+    why: int
+
+
+def room_for(assets: Sequence[AssetHealth], width: int) -> Room:
+    """Return the room that a terminal of `width` columns has. A name takes none from a state's reason."""
+    if width < WIDE:
+        return Room(0, 0)
+    left = width - COLUMNS_WIDTH
+    longest = min(LONGEST_NAME, max((len(asset.name) for asset in assets if asset.name), default=0))
+    if longest and left - longest - 2 >= WIDE - COLUMNS_WIDTH:
+        return Room(longest, left - longest - 2)
+    return Room(0, left)
+
+
+def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
+    room = room_for(assets, width)
+    table = assets_table(room)
     for priority in AssetPriority:
         members = [asset for asset in assets if asset.priority is priority]
         if not members:
@@ -127,10 +164,11 @@ def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
         else:
             shown, summed = _summed_up(members)
         for asset in shown:
-            table.add_row(*_asset(asset, room))
+            table.add_row(*cells_of(asset, room))
         for left, count in summed.items():
-            words = Text(left.label, style=COLOURS.get(left, "red"))
-            table.add_row(Text(f"{count} more", style="dim"), *[""] * (len(COLUMNS) - 2), words)
+            words = Text(left.label, style=colour_of(left))
+            between = len(COLUMNS) - 2 + bool(room.name)
+            table.add_row(Text(f"{count} more", style="dim"), *[""] * between, words)
     return table
 
 
@@ -144,49 +182,66 @@ def _summed_up(members: Sequence[AssetHealth]) -> tuple[list[AssetHealth], Count
     return shown, seen - Counter(asset.state for asset in shown)
 
 
-def _asset(asset: AssetHealth, room: int) -> list[RenderableType]:
-    """Return the cells of an asset; `room` is for how many characters of why."""
+def cells_of(asset: AssetHealth, room: Room, columns: Sequence[str] = COLUMNS) -> list[RenderableType]:
+    """Return the cells of an asset."""
     change, age, lag = asset.change_percent, asset.age_seconds, asset.lag_seconds
-    day = Text("" if change is None else f"{change:+.2f} %", style="red" if (change or 0) < 0 else "green")
-    cells: list[RenderableType] = [
-        Text(asset.symbol, style="bold" if asset.priority is AssetPriority.CRITICAL else ""),
-        asset_table_price(asset.last_price),
-        day,
-        "-" if age is None else format_duration(round(age * 1000)),
-        "-" if lag is None else format_duration(round(lag * 1000)) if lag else "0",
-        share(asset.complete),
-        asset.market,
-        _state(asset),
-    ]
-    if not room:
-        return cells
-    why = asset.error or asset.reason
-    return [*cells, Text(why if len(why) <= room else f"{why[: room - 3]}...", style="dim")]
+    cells: dict[str, RenderableType] = {
+        "asset": Text(asset.symbol, style="bold" if asset.priority is AssetPriority.CRITICAL else ""),
+        "price": asset_table_price(asset.last_price),
+        "day": "" if change is None else f"{change:+.2f} %",  # no colour: those say how well an asset is
+        "age": "-" if age is None else format_duration(round(age * 1000)),
+        "behind": "-" if lag is None else format_duration(round(lag * 1000)) if lag else "0",
+        "bars": share(asset.complete),
+        "market": asset.market,
+        "state": _state(asset),
+    }
+    found = [cells[column] for column in columns]
+    if room.name:
+        found.insert(1, Text(asset.name or "", style="dim"))
+    if room.why:
+        why = asset.error or asset.reason
+        found.append(Text(why if len(why) <= room.why else f"{why[: room.why - 3]}...", style="dim"))
+    return found
 
 
 def _state(asset: AssetHealth) -> Text:
     """Return the state, and the platform's own word if another program has written one."""
-    text = Text(asset.state.label, style=COLOURS.get(asset.state, "red"))
+    text = Text(asset.state.label, style=colour_of(asset.state))
     if asset.platform_status:
         text.append(f" ({asset.platform_status})", style="dim")
     return text
 
 
-def _facts(health: Health, plain: bool) -> Table:
+Row = tuple[str, str]
+"""A label and its words."""
+
+
+def labelled(rows: Iterable[Row]) -> Table:
+    """Return rows of a label and its words."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    table.add_row("plan", facts.plan(health))
-    table.add_row("calls", _window(health, plain))
-    table.add_row("queue", facts.queue(health))
+    for label, words in rows:
+        table.add_row(label, words)
+    return table
+
+
+def plan_rows(health: Health, plain: bool) -> list[Row]:
+    """Return the plan, the window and the queue."""
+    return [("plan", facts.plan(health)), ("calls", _window(health, plain)), ("queue", facts.queue(health))]
+
+
+def job_rows(health: Health) -> list[Row]:
+    """Return the commands that cron starts."""
+    rows = []
     for job in health.jobs:
         words = "never started"
         if job.last_started:
-            words = f"started {_clock(job.last_started)}, {job.last_result}, next {_clock(job.next_run)}"
+            words = f"started {clock(job.last_started)}, {job.last_result}, next {clock(job.next_run)}"
             if job.skipped:
                 words += f", {plural(job.skipped, 'start')} skipped"
-        table.add_row(job.id.label, words)
-    return table
+        rows.append((job.id.label, words))
+    return rows
 
 
 def _window(health: Health, plain: bool) -> str:
@@ -196,7 +251,7 @@ def _window(health: Health, plain: bool) -> str:
     return f"{full * filled}{empty * (BAR_WIDTH - filled)} {facts.window(health)}"
 
 
-def _last_day(health: Health, series: Mapping[str, Series], width: int, plain: bool) -> Table:
+def last_day(health: Health, series: Mapping[str, Series], width: int, plain: bool) -> Table:
     """Return the last 24 hours as sparklines, each with its largest value."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
@@ -224,7 +279,8 @@ def _last_day(health: Health, series: Mapping[str, Series], width: int, plain: b
     return table
 
 
-def _cycles(health: Health) -> Table:
+def cycles(health: Health) -> Table:
+    """Return the last cycles."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in (("cycle", "left"), ("ago", "right"), ("took", "right"), ("result", "left")):
         table.add_column(name, justify="right" if justify == "right" else "left")
@@ -236,7 +292,7 @@ def _cycles(health: Health) -> Table:
             cycle["command"].label,
             format_duration(round(cycle["age_seconds"] * 1000)),
             f"{cycle['duration_ms'] / 1000:.1f} s",
-            Text(cycle["result"], style=COLOURS.get(cycle["result"], "red")),
+            Text(cycle["result"], style=colour_of(cycle["result"])),
             ", ".join(words),
         )
     return table
@@ -255,5 +311,6 @@ def _minute(moment: str) -> str:
     return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _clock(moment: str) -> str:
+def clock(moment: str) -> str:
+    """Return a moment of the health document as `08:00:30 UTC`."""
     return datetime.fromisoformat(moment).strftime("%H:%M:%S UTC")

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from assetbatch.domain.formatting import price
-from assetbatch.domain.records import CycleOutcome
-from assetbatch.domain.status import AssetState, Status
-from assetbatch.health import HealthStatus
+from assetbatch.views.tones import Tone, tone_of
 
-COLOURS: dict[str, str] = {
-    **dict.fromkeys((Status.SUCCESS, CycleOutcome.OK, CycleOutcome.NOTHING), "green"),
-    **dict.fromkeys((AssetState.FRESH, HealthStatus.HEALTHY), "green"),
-    AssetState.DUE: "cyan",
-    **dict.fromkeys((Status.DEFERRED, CycleOutcome.PARTIAL), "yellow"),
-    **dict.fromkeys((AssetState.NEVER, HealthStatus.DEGRADED), "yellow"),
-    HealthStatus.UNHEALTHY: "red",
-}
-"""The colour of a status, a state or an outcome; anything else is red."""
+_COLOURS = {Tone.GOOD: "green", Tone.INFO: "cyan", Tone.WARN: "yellow", Tone.BAD: "red"}
+
+
+def colour_of(word: str) -> str:
+    """Return the colour of a status, a severity, a state or an outcome."""
+    return _COLOURS[tone_of(word)]
 
 
 def asset_table_price(value: float | None) -> str:

@@ -7,10 +7,16 @@ drawings stretch with the page. The words beside them do not, and stay readable 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from html import escape
+from itertools import groupby
 from typing import NamedTuple
 
+from assetbatch.domain.formatting import moment
+from assetbatch.domain.market_hours import from_ms
 from assetbatch.domain.metrics import Series
+from assetbatch.domain.units import HOUR_MS
+from assetbatch.health.hours import Day, HourState
 
 Points = Sequence[tuple[int, float]]
 Words = Callable[[float], str]
@@ -105,6 +111,81 @@ def sparkline(title: str, points: Points, words: Words) -> str:
     path = "L".join(f"{1 + place * step:.1f} {y(value):.1f}" for place, value in enumerate(values))
     mark = f'<path class="{direction(points)}" d="M{path}"/>'
     return _svg(title, _said(_facts(values, words)), (SPARK_WIDTH, SPARK_HEIGHT), mark)
+
+
+_MARKS: dict[HourState, tuple[str, ...]] = {
+    HourState.STORED: ("5",),
+    HourState.PENDING: ("5",),
+    HourState.CLOSED: ("9.2",),
+    HourState.MISSING: ("7.4",),
+    HourState.FAILED: ("3", "9"),
+}
+"""The middles of the marks of an hour. Height and place tell the states apart as well as the colours do."""
+
+
+@lru_cache(maxsize=4096)  # most assets of a market are alike
+def hour_bars(day: Day) -> str:
+    """Draw a mark for each hour, the oldest left. The style has their colours and heights, and the gaps
+    between hours by dashes."""
+    runs: dict[HourState, list[tuple[int, int]]] = {}
+    place = 0
+    for state, members in groupby(day.hours):
+        length = sum(1 for _ in members)
+        runs.setdefault(state, []).append((place, length))
+        place += length
+    marks = "".join(
+        f'<path class="{state}{number or ""}" d="{path}"/>'
+        for state, pieces in runs.items()
+        for number, middle in enumerate(_MARKS[state])
+        if (path := "".join(f"M{first} {middle}h{length}" for first, length in pieces))
+    )
+    said = ", ".join(_told(state, runs[state], day) for state in HourState if state in runs)
+    return (
+        f'<svg class="hours" viewBox="0 0 {len(day.hours)} 10" preserveAspectRatio="none" role="img">'
+        f"<title>24 hours up to {moment(day.end_ms)}: {said}</title>{marks}</svg>"
+    )
+
+
+def hour_sample(state: HourState) -> str:
+    """Draw the mark of one hour, for a legend."""
+    marks = "".join(
+        f'<path class="{state}{number or ""}" d="M0 {middle}h1"/>'
+        for number, middle in enumerate(_MARKS[state])
+    )
+    return (
+        f'<svg class="hours" viewBox="0 0 1 10" preserveAspectRatio="none" aria-hidden="true">{marks}</svg>'
+    )
+
+
+_NAMED = (HourState.MISSING, HourState.FAILED)
+"""States of which it is told when they were."""
+
+
+def _told(state: HourState, pieces: Sequence[tuple[int, int]], day: Day) -> str:
+    """Return how many hours are in a state, as `2 missing (03:00 to 05:00)`."""
+    count = sum(length for _, length in pieces)
+    if state not in _NAMED:
+        return f"{count} {state}"
+    first_ms = day.end_ms - len(day.hours) * HOUR_MS
+    ranges = ", ".join(
+        f"{_clock(first_ms + start * HOUR_MS)} to {_clock(first_ms + (start + length) * HOUR_MS)}"
+        for start, length in pieces
+    )
+    return f"{count} {state} ({ranges})"
+
+
+def _clock(at_ms: int) -> str:
+    return from_ms(at_ms).strftime("%H:%M")
+
+
+def stacked(parts: Mapping[str, int]) -> str:
+    """Draw numbers as parts of one bar. The style has their colours, by name; the words stand elsewhere."""
+    shown = "".join(
+        f'<span class="part {name}" style="flex-grow:{count}"></span>'
+        for name, count in parts.items()
+        if count
+    )
+    return f'<div class="stacked" aria-hidden="true">{shown}</div>'
 
 
 def direction(points: Points) -> str:

@@ -1,8 +1,13 @@
-"""The status as one self-contained HTML page: no network, no script, light and dark, narrow and wide."""
+"""The status as one self-contained HTML page: no network, light and dark, narrow and wide.
+
+It can be read without its script, which finds and sorts assets and greys a page that has become old.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from html import escape
@@ -13,7 +18,7 @@ from urllib.parse import quote
 
 from assetbatch import __version__
 from assetbatch.domain.assets import AssetPriority
-from assetbatch.domain.formatting import format_duration, moment, plural, price
+from assetbatch.domain.formatting import ago, format_duration, moment, plural, price
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.metrics import (
     CALLS,
@@ -24,34 +29,48 @@ from assetbatch.domain.metrics import (
     age_of,
     step_ms,
 )
-from assetbatch.domain.records import CycleOutcome
+from assetbatch.domain.queueing import DeadLetter, Lane
 from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import DAY_MS, MINUTE_MS
 from assetbatch.errors import AssetbatchError
-from assetbatch.health import AssetHealth, Health, HealthStatus, Severity
+from assetbatch.health import AssetHealth, Health, HealthStatus, JobHealth, Severity
+from assetbatch.health.hours import Day, HourState
 from assetbatch.views import facts
+from assetbatch.views.terminal.dead import work_in_words
 from assetbatch.views.terminal.style import asset_table_price, share
-from assetbatch.views.web.charts import Points, chart, direction, sparkline
+from assetbatch.views.tones import Tone, tone_of
+from assetbatch.views.web.charts import chart, hour_bars, hour_sample, sparkline, stacked
 
 SLOTS_DRAWN = 60
 """Maximum number of calls of a window that are drawn one by one."""
 
+CARDS = 24
+"""Maximum number of priority assets that have a card with charts. Further ones are in the table."""
+
+ROWS = 300
+"""Maximum number of rows of the table that a browser lays out at first. The others wait for the script."""
+
 _ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">{}</svg>'
 _ICONS = {
-    "good": '<circle cx="8" cy="8" r="7" fill="#2da44e"/>',
-    "warn": '<path d="M8 1L15.5 15H.5z" fill="#d4a017"/>',
-    "bad": '<path d="M1 1h14v14H1z" fill="#d1242f"/>',
+    Tone.GOOD: '<circle cx="8" cy="8" r="7" fill="#2da44e"/>',
+    Tone.WARN: '<path d="M8 1L15.5 15H.5z" fill="#d4a017"/>',
+    Tone.BAD: '<path d="M1 1h14v14H1z" fill="#d1242f"/>',
 }
 """The verdict on a browser's tab, told apart by shape and by colour."""
 
-_TONES: dict[str, str] = {
-    **dict.fromkeys((HealthStatus.HEALTHY, AssetState.FRESH, AssetState.DUE), "good"),
-    **dict.fromkeys((CycleOutcome.OK, CycleOutcome.NOTHING), "good"),
-    **dict.fromkeys((HealthStatus.DEGRADED, AssetState.NEVER), "warn"),
-    **dict.fromkeys((CycleOutcome.PARTIAL, CycleOutcome.POSTPONED), "warn"),
-    HealthStatus.UNHEALTHY: "bad",
+_HOURS_IN_WORDS = {
+    HourState.STORED: "stored, or known not to exist",
+    HourState.MISSING: "not asked for yet",
+    HourState.FAILED: "failed",
+    HourState.PENDING: "not shown by the plan, or on its way",
+    HourState.CLOSED: "market closed",
 }
-"""The tone of a status, a state or an outcome; anything else is bad."""
+
+_GRAVITY = (
+    *(AssetState.FAILED, AssetState.NOT_FOUND, AssetState.NO_DATA, AssetState.NOT_ENTITLED),
+    *(AssetState.STALE, AssetState.NEVER, AssetState.DUE, AssetState.FRESH),
+)
+"""The order of states in which the table is sorted, the gravest first."""
 
 
 class Part(NamedTuple):
@@ -62,52 +81,103 @@ class Part(NamedTuple):
     body: str
 
 
-def render(
-    health: Health,
-    series: Mapping[str, Series],
-    closes: Mapping[str, Sequence[tuple[int, float]]],
+class Beside(NamedTuple):
+    """What the page shows beside the health document.
+
+    `series` are those of the last 24 hours, `closes` are (start of the bar in ms, close) by symbol. `days`
+    are the hours of each asset that keeps bars. `letters` are the latest dead letters. `host` made the page,
+    and a new one is expected every `interval_seconds`.
+    """
+
+    series: Mapping[str, Series] = {}
+    closes: Mapping[str, Sequence[tuple[int, float]]] = {}
+    days: Mapping[str, Day] = {}
+    letters: Sequence[DeadLetter] = ()
+    host: str = "localhost"
+    interval_seconds: int = 300
+
+
+def render(health: Health, beside: Beside, *, refresh_seconds: int | None = None) -> str:
+    """Return the page. With `refresh_seconds` a browser asks for it again by itself."""
+    made = (
+        f'<span>made <time datetime="{health.checked_at}">{_moment(health.checked_at)}</time>'
+        '<span id="age"></span></span>'
+    )
+    facts = [made]
+    if health.plan["simulated"]:
+        facts.append("<span>sandbox: simulated prices</span>")
+    parts = [
+        Part("problems", "What needs attention", _problems(health)),
+        Part("calls", "Calls and queue", _calls(health)),
+        Part("plan", "What the plan lacks", _lacks(health)),
+        Part("dead", "Dead letters", _letters(health, beside)),
+        Part("cycles", "Cycles", _cycles(health)),
+        Part("day", "The last 24 hours", _charts(health, beside.series)),
+        *_assets(health, beside),
+    ]
+    head = _Head(health.status, beside.host, _now_ms(health), beside.interval_seconds, refresh_seconds)
+    return _page(head, facts, parts, _tiles(health))
+
+
+def render_error(
+    error: AssetbatchError,
     *,
+    host: str,
+    made_ms: int,
+    interval_seconds: int,
     refresh_seconds: int | None = None,
 ) -> str:
-    """Return the page.
-
-    `series` are those of the last 24 hours, `closes` are (start of the bar in ms, close) by symbol.
-
-    With `refresh_seconds` a browser asks for the page again by itself.
-    """
-    facts = ["" if health.database_error else _fresh(health.assets), f"checked {_moment(health.checked_at)}"]
-    if health.plan["simulated"]:
-        facts.append("sandbox: simulated prices")
-    parts = [
-        Part("problems", "What is wrong", _problems(health)),
-        Part("plan", "What the plan lacks", _lacks(health)),
-        *_assets(health, series, closes),
-        Part("calls", "Calls and queue", _calls(health)),
-        Part("day", "The last 24 hours", _charts(health, series)),
-        Part("cycles", "Cycles", _cycles(health)),
-    ]
-    return _page(health.status, facts, parts, refresh_seconds)
-
-
-def render_error(error: AssetbatchError, *, refresh_seconds: int | None = None) -> str:
     """Return the page for when there is no health document: what is wrong, and what to do."""
     problem = _list([_problem(Severity.CRITICAL, error.message, error.hint)])
-    return _page(HealthStatus.UNHEALTHY, [], [Part("problems", "What is wrong", problem)], refresh_seconds)
+    made = f'<span>made {moment(made_ms)}<span id="age"></span></span>'
+    head = _Head(HealthStatus.UNHEALTHY, host, made_ms, interval_seconds, refresh_seconds)
+    return _page(head, [made], [Part("problems", "What needs attention", problem)])
 
 
-def _page(status: str, facts: Sequence[str], parts: Sequence[Part], refresh_seconds: int | None) -> str:
+class _Head(NamedTuple):
+    """What the head of the page says."""
+
+    status: str
+    host: str
+    made_ms: int
+    interval_seconds: int
+    refresh_seconds: int | None
+
+
+def _page(head: _Head, facts: Sequence[str], parts: Sequence[Part], tiles: str = "") -> str:
     shown = [part for part in parts if part.body]
     links = "".join(f'<li><a href="#{part.id}">{part.heading}</a></li>' for part in shown)
+    refresh = head.refresh_seconds
     return _template().substitute(
-        refresh=f'<meta http-equiv="refresh" content="{refresh_seconds}">' if refresh_seconds else "",
-        icon=quote(_ICON.format(_ICONS[_TONES[status]])),
+        made_ms=head.made_ms,
+        interval=head.interval_seconds,
+        policy=escape(security_policy(), quote=True),
+        refresh=f'<meta http-equiv="refresh" content="{refresh}">' if refresh else "",
+        icon=quote(_ICON.format(_ICONS[tone_of(head.status)])),
         style=_style(),
-        status=status,
-        tone=_TONES[status],
-        facts="".join(f"<span>{escape(fact)}</span>" for fact in facts if fact),
+        script=_script(),
+        status=head.status,
+        host=escape(head.host),
+        tone=tone_of(head.status),
+        facts="".join(facts),
         links=f'<nav aria-label="on this page"><ul>{links}</ul></nav>' if len(shown) > 1 else "",
-        parts="\n".join(f'<h2 id="{part.id}">{part.heading}</h2>\n{part.body}' for part in shown),
+        parts="\n".join(
+            f'<section aria-labelledby="{part.id}"><h2 id="{part.id}">{part.heading}</h2>\n'
+            f"{part.body}</section>"
+            for part in shown
+        ),
+        tiles=tiles,
         footer=f"assetbatch {__version__}",
+    )
+
+
+@cache
+def security_policy() -> str:
+    """Return the Content-Security-Policy of the page: its script and style, and nothing from elsewhere."""
+    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
@@ -121,12 +191,20 @@ def _style() -> str:
     return _resource("page.css").strip()
 
 
+@cache
+def _script() -> str:
+    return _resource("page.js").strip()
+
+
 def _resource(name: str) -> str:
     return files("assetbatch.views.web").joinpath(name).read_text(encoding="utf-8")
 
 
 def _fresh(assets: Sequence[AssetHealth]) -> str:
-    return f"{sum(asset.state.is_well for asset in assets)} of {plural(len(assets), 'asset')} fresh"
+    return f"{sum(asset.state.is_well for asset in assets):,} of {plural(len(assets), 'asset')} fresh"
+
+
+# --- what needs attention ---
 
 
 def _problems(health: Health) -> str:
@@ -135,7 +213,7 @@ def _problems(health: Health) -> str:
 
 
 def _problem(severity: Severity, message: str, hint: str | None = None) -> str:
-    word = f'<strong class="{"bad" if severity is Severity.CRITICAL else "warn"}">{severity}:</strong>'
+    word = f'<strong class="{tone_of(severity)}">{severity}:</strong>'
     said = f'<span class="hint">{escape(hint)}</span>' if hint else ""
     return f'<li class="{severity}">{word} {escape(message)}{said}</li>'
 
@@ -153,58 +231,171 @@ def _lacks(health: Health) -> str:
     return f'<ul class="plain">{refusals}</ul>{link}'
 
 
-def _assets(
-    health: Health,
-    series: Mapping[str, Series],
-    closes: Mapping[str, Sequence[tuple[int, float]]],
-) -> list[Part]:
-    """Return a part for each class that has assets, or one that says why there is none.
+def _letters(health: Health, beside: Beside) -> str:
+    if not beside.letters:
+        return ""
+    now_ms = _now_ms(health)
+    rows = [
+        [
+            f'<th scope="row">{escape(work_in_words(letter.id))}</th>',
+            _cell(letter.lane),
+            _cell(f"{letter.attempts:,}", "number"),
+            _cell(ago(now_ms - letter.died_ms), "number"),
+            _cell(letter.error, "text"),
+        ]
+        for letter in beside.letters
+    ]
+    more = health.queue["dead"] - len(rows)
+    said = f" The other {more:,} are older." if more > 0 else ""
+    note = "assetbatch dead retry tries them again, assetbatch dead drop removes them."
+    heads = ("work", "line", "attempts#", "died#", "last error")
+    return f'<p class="soft">{note}{said}</p>' + _scrolling("dead letters", heads, rows)
 
-    Priority assets come first.
-    """
+
+# --- now ---
+
+
+def _tiles(health: Health) -> str:
+    """Return the figures that matter most, each in a tile."""
+    limit, queue = health.plan["limit"], health.queue
+    known, fresh = health.assets, sum(asset.state.is_well for asset in health.assets)
+    tiles = []
+    if known:
+        tiles.append(("fresh", f"{fresh:,} of {len(known):,}", _not_well(known)))
+    elif health.database_error:
+        tiles.append(("fresh", "not known", "the database cannot be read"))
+    free = health.api_calls_remaining
+    when = f"of {limit:,} in {health.plan['window_seconds']:g} s"
+    tiles.append(
+        ("calls left", f"{free:,}", when if free else f"next in {health.next_slot_in_seconds:.0f} s")
+    )
+    done = queue["done_in_seconds"]
+    ahead = f"done in about {_seconds(done)}" if done is not None else "items"
+    tiles.append(("queue", f"{queue['total_items']:,}", ahead if queue["total_items"] else "nothing waits"))
+    for job in health.jobs:
+        if job.last_started:
+            tiles.append((job.id.label, _ago(health, job.last_started), _result(job)))
+        else:
+            tiles.append((job.id.label, "never", "not started yet"))
+    drawn = "".join(
+        f"<div><dt>{escape(name)}</dt><dd><strong>{escape(value)}</strong> {note}</dd></div>"
+        for name, value, note in tiles
+    )
+    return f'<section aria-label="at a glance"><dl class="tiles">{drawn}</dl></section>'
+
+
+def _not_well(assets: Sequence[AssetHealth]) -> str:
+    """Return how many assets are in each state that is not well, with its colour."""
+    counts = {state: sum(asset.state is state for asset in assets) for state in _GRAVITY if not state.is_well}
+    said = [
+        f'<span class="{tone_of(state)}">{count:,} {escape(state.label)}</span>'
+        for state, count in counts.items()
+        if count
+    ]
+    return ", ".join(said) or "all of them"
+
+
+def _result(job: JobHealth) -> str:
+    word = job.last_result or "running"
+    return f'<span class="{tone_of(word)}">{escape(word)}</span>'
+
+
+def _ago(health: Health, when: str) -> str:
+    return ago(_now_ms(health) - to_ms(datetime.fromisoformat(when)))
+
+
+def _calls(health: Health) -> str:
+    queue = health.queue
+    prices = dict(queue["by_priority"])
+    prices["LOW"] = prices.get("LOW", 0) - queue["bars"] - queue["history"]
+    parts = {**prices, Lane.BARS.value: queue["bars"], Lane.HISTORY.value: queue["history"]}
+    parts |= {name: queue[name] for name in ("leased", "delayed")}
+    names = "".join(
+        f'<li><span class="key {name}"></span>{count:,} {name}</li>' for name, count in parts.items() if count
+    )
+    legend = f'{stacked(parts)}<ul class="legend">{names}</ul>' if names else ""
+    cards = (
+        f'<div class="card"><h3>Calls</h3>{_slots(health)}<p>{facts.window(health)}</p>'
+        f'<p class="soft">plan: {escape(facts.plan(health))}</p></div>'
+        f'<div class="card"><h3>Queue</h3>{legend}<p>{escape(facts.queue(health))}</p></div>'
+    )
+    return f'<div class="cards">{cards}</div>'
+
+
+def _slots(health: Health) -> str:
+    limit, used = health.plan["limit"], health.window["used"]
+    if limit > SLOTS_DRAWN:
+        return ""
+    boxes = "".join(f"<span{' class=used' if number < used else ''}></span>" for number in range(limit))
+    return f'<div class="window" aria-hidden="true">{boxes}</div>'
+
+
+# --- assets ---
+
+
+def _assets(health: Health, beside: Beside) -> list[Part]:
+    """Return the priority assets as cards and the others as a table, or why there is none."""
     if not health.assets:
         why = "none is configured"
         if health.database_error:
-            why = "not known, since the database cannot be read: see what is wrong"
+            why = "not known, since the database cannot be read: see what needs attention"
         return [Part("assets", "Assets", f'<p class="soft">{why}</p>')]
+    priority = [asset for asset in health.assets if asset.priority is AssetPriority.CRITICAL][:CARDS]
+    carded = {id(asset) for asset in priority}
+    others = [asset for asset in health.assets if id(asset) not in carded]
     parts = []
-    for priority in AssetPriority:
-        members = [asset for asset in health.assets if asset.priority is priority]
-        if not members:
-            continue
-        if priority is AssetPriority.CRITICAL:
-            cards = "".join(_card(asset, health, series, closes.get(asset.symbol, ())) for asset in members)
-            body = f'<div class="cards">{cards}</div>'
-        else:
-            body = _table(members, closes)
-        name = "Priority assets" if priority is AssetPriority.CRITICAL else f"{priority} assets"
-        parts.append(Part(f"assets-{priority.lower()}", name, body))
+    if priority:
+        cards = "".join(_card(asset, health, beside) for asset in priority)
+        body = f'{_legend(beside) if not others else ""}<div class="cards">{cards}</div>'
+        parts.append(Part("assets-critical", "Priority assets", body))
+    if others:
+        heading = "All other assets" if priority else "Assets"
+        parts.append(Part("assets", heading, _table(others, beside)))
     return parts
 
 
-def _card(asset: AssetHealth, health: Health, series: Mapping[str, Series], closes: Points) -> str:
-    now_ms = _now_ms(health)
+def _legend(beside: Beside) -> str:
+    """Return what the marks of the hours mean."""
+    if not beside.days:
+        return ""
+    found = {state for day in beside.days.values() for state in day.hours}
+    keys = "".join(
+        f"<li>{hour_sample(state)}{words}</li>" for state, words in _HOURS_IN_WORDS.items() if state in found
+    )
+    return (
+        '<div class="legend hours"><p class="soft">24 h: the bars of the newest day that the plan shows, '
+        f"an hour each:</p><ul>{keys}</ul></div>"
+    )
+
+
+def _card(asset: AssetHealth, health: Health, beside: Beside) -> str:
+    now_ms, closes = _now_ms(health), beside.closes.get(asset.symbol, ())
     facts = [_state(asset), f"{_age(asset)} old" if asset.age_seconds is not None else "", _behind(asset)]
     if asset.complete is not None:
         facts.append(f"bars {share(asset.complete)}")
     facts.append(f"market {asset.market}")
     words = " · ".join(fact for fact in facts if fact)
     figures = ""
+    if asset.symbol in beside.days:
+        figures += f'<div class="hours">{hour_bars(beside.days[asset.symbol])}</div>'
     if len(closes) > 1:
         start_ms, end_ms = closes[0][0], closes[-1][0]
         line = Series("close", (end_ms - start_ms) // (len(closes) - 1), list(closes))
         ends = (moment(start_ms).removesuffix(" UTC"), moment(end_ms).removesuffix(" UTC"))
         title = f"{asset.symbol} price, newest day of bars (UTC)"
-        style = direction(closes)
-        figures += chart(title, line, start_ms, end_ms, price, from_zero=False, style=style, ends=ends)
-    ages = series.get(age_of(asset.symbol))
+        figures += chart(title, line, start_ms, end_ms, price, from_zero=False, ends=ends)
+    ages = beside.series.get(age_of(asset.symbol))
     if ages is not None:
         figures += chart(f"{asset.symbol} age", ages, now_ms - DAY_MS, now_ms, _seconds)
     return (
-        f'<section class="card"><div class="top"><h3>{escape(asset.symbol)}</h3>'
+        f'<div class="card"><div class="top"><h3>{escape(asset.symbol)}{_name(asset)}</h3>'
         f'<p><span class="price">{asset_table_price(asset.last_price)}</span> {_change(asset)}</p></div>'
-        f"<p>{words}</p>{_why(asset)}{figures}</section>"
+        f"<p>{words}</p>{_why(asset)}{figures}</div>"
     )
+
+
+def _name(asset: AssetHealth) -> str:
+    return f" <small>{escape(asset.name)}</small>" if asset.name else ""
 
 
 def _why(asset: AssetHealth) -> str:
@@ -212,61 +403,115 @@ def _why(asset: AssetHealth) -> str:
     return f'<p class="soft">{escape(words)}</p>' if words else ""
 
 
-def _table(assets: Sequence[AssetHealth], closes: Mapping[str, Sequence[tuple[int, float]]]) -> str:
-    """Return the assets of a class, those that are not well first."""
-    rows = "".join(
-        _row(asset, closes.get(asset.symbol, ()))
-        for asset in sorted(assets, key=lambda asset: asset.state.is_well)
+class _Column(NamedTuple):
+    """A column of the table: its head, the class of its cells, what the script sorts it by (a place among
+    the values of a row), and which end comes first."""
+
+    head: str
+    style: str
+    by: str = ""
+    first: str = "up"
+
+
+_COLUMNS = (
+    _Column("asset", "name", "name"),
+    _Column("class", "class", "0"),
+    _Column("state", "state", "1"),
+    _Column("price", "number last", "2", "down"),
+    _Column("day", "number day", "3", "down"),
+    _Column("age", "number age", "4", "down"),
+    _Column("behind", "number behind", "5", "down"),
+    _Column("bars", "number bars", "6"),
+    _Column("24 h", "hours", "7", "down"),
+    _Column("newest day", "line"),
+    _Column("why", "why"),
+)
+"""The columns of the table of assets."""
+
+
+def _table(assets: Sequence[AssetHealth], beside: Beside) -> str:
+    """Return the assets, those that are not well first."""
+    lines = any(asset.symbol in beside.closes for asset in assets)
+    columns = [column for column in _COLUMNS if lines or column.style != "line"]
+    heads = "".join(
+        f'<th scope="col" class="{column.style}"'
+        + (f' data-by="{column.by}" data-first="{column.first}"' if column.by else "")
+        + f">{column.head}</th>"
+        for column in columns
     )
-    heads = "".join(f'<th scope="col" class="{style}">{name}</th>' for name, style in _COLUMNS.items())
+    ordered = sorted(assets, key=lambda asset: asset.state.is_well)
+    rows = [_row(asset, beside, lines=lines) for asset in ordered]
+    cut = rest = ""
+    if len(rows) > ROWS:
+        cut = (
+            f'<p id="cut" class="soft">The first {ROWS} of {len(rows):,} are shown, and the others where '
+            "scripts run; assetbatch status --all shows each.</p>"
+        )
+        rest = f'<template id="rows">{"".join(rows[ROWS:])}</template>'
     return (
-        f'<table class="assets"><caption>{_fresh(assets)}</caption>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        f'{_legend(beside)}<div id="tools" class="tools" role="search" hidden>'
+        '<label>find <input type="search" id="find" autocomplete="off" spellcheck="false" '
+        'placeholder="symbol, name, class, state"></label>'
+        '<label><input type="checkbox" id="unwell"> only what is not well</label>'
+        '<output id="count" for="find unwell"></output></div>'
+        f'<table class="assets{"" if lines else " short"}"><caption>{_fresh(assets)}</caption>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows[:ROWS])}</tbody></table>"
+        f'{cut}{rest}<p><button type="button" id="more" hidden></button></p>'
     )
 
 
-_COLUMNS = {
-    "asset": "name",
-    "state": "state",
-    "price": "number last",
-    "day": "number day",
-    "age": "number age",
-    "behind": "number behind",
-    "bars": "number bars",
-    "market": "market",
-    "newest day": "line",
-    "why": "why",
-}
-"""The heads of the table of assets, and the classes of their cells."""
-
-
-def _row(asset: AssetHealth, closes: Points) -> str:
+def _row(asset: AssetHealth, beside: Beside, *, lines: bool) -> str:
     behind = "-" if asset.lag_seconds is None else _seconds(asset.lag_seconds)
-    cells = {
-        "state": _state(asset),
-        "price": asset_table_price(asset.last_price),
-        "day": _change(asset) or "-",
-        "age": _age(asset) or "-",
-        "behind": behind if asset.lag_seconds else behind.removesuffix(" s"),
-        "bars": share(asset.complete),
-        "market": asset.market,
-        "newest day": sparkline(f"{asset.symbol}, newest day of bars", closes, price) or "-",
-        "why": escape(asset.error or asset.reason),
-    }
-    drawn = "".join(f'<td class="{_COLUMNS[name]}">{cell}</td>' for name, cell in cells.items())
-    well = ' class="well"' if asset.state.is_well else ""
-    return f'<tr{well}><th scope="row" class="name">{escape(asset.symbol)}</th>{drawn}</tr>'
+    day = beside.days.get(asset.symbol)
+    drawn = ""
+    if lines:
+        line = sparkline(f"{asset.symbol}, newest day of bars", beside.closes.get(asset.symbol, ()), price)
+        drawn = f'<td class="line">{line}</td>'
+    closed = "" if asset.market == "open" else f" <small>market {asset.market}</small>"
+    return (
+        f'<tr{_WELL if asset.state.is_well else ""} data-v="{_values(asset, day)}">'
+        f'<th scope="row" class="name">{escape(asset.symbol)}{_name(asset)}</th>'
+        f'<td class="class">{asset.priority}</td>'
+        f'<td class="state">{_state(asset)}{closed}</td>'
+        f'<td class="number last">{asset_table_price(asset.last_price)}</td>'
+        f'<td class="number day">{_change(asset) or "-"}</td>'
+        f'<td class="number age">{_age(asset) or "-"}</td>'
+        f'<td class="number behind">{behind if asset.lag_seconds else behind.removesuffix(" s")}</td>'
+        f'<td class="number bars">{share(asset.complete)}</td>'
+        f'<td class="hours">{hour_bars(day) if day else "-"}</td>{drawn}'
+        f'<td class="why">{escape(asset.error or asset.reason)}</td></tr>'
+    )
+
+
+_WELL = ' class="well"'
+_CLASSES = tuple(AssetPriority)
+
+
+def _values(asset: AssetHealth, day: Day | None) -> str:
+    """Return what a row is sorted by, in the order of the columns; empty where there is no value."""
+    lost = sum(hour in (HourState.MISSING, HourState.FAILED) for hour in day.hours) if day else None
+    values: tuple[float | None, ...] = (
+        _CLASSES.index(asset.priority),
+        _GRAVITY.index(asset.state),
+        asset.last_price,
+        asset.change_percent,
+        asset.age_seconds,
+        asset.lag_seconds,
+        asset.complete,
+        lost,
+    )
+    return ",".join("" if value is None else f"{value:.12g}" for value in values)
 
 
 def _state(asset: AssetHealth) -> str:
-    return f'<span class="{_TONES.get(asset.state, "bad")}">{escape(asset.state.label)}</span>'
+    return f'<span class="{tone_of(asset.state)}">{escape(asset.state.label)}</span>'
 
 
 def _change(asset: AssetHealth) -> str:
+    """Return the change of the day. It has no colour: those say how well an asset is, not how it trades."""
     if asset.change_percent is None:
         return ""
-    tone = "bad" if asset.change_percent < 0 else "good"
-    return f'<span class="{tone}">{asset.change_percent:+.2f} %</span>'
+    return f'<span class="change">{asset.change_percent:+.2f} %</span>'
 
 
 def _age(asset: AssetHealth) -> str:
@@ -277,27 +522,7 @@ def _behind(asset: AssetHealth) -> str:
     return f"{_seconds(asset.lag_seconds)} behind" if asset.lag_seconds else ""
 
 
-def _calls(health: Health) -> str:
-    rows = [
-        ("plan", escape(facts.plan(health))),
-        ("calls", f"{facts.window(health)}{_slots(health)}"),
-        ("queue", escape(facts.queue(health))),
-    ]
-    for job in health.jobs:
-        said = "never started"
-        if job.last_started:
-            said = f"started {_moment(job.last_started)}, {job.last_result}, next {_moment(job.next_run)}"
-            said += f", {plural(job.skipped, 'start')} skipped" if job.skipped else ""
-        rows.append((job.id.label, escape(said)))
-    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{text}</dd>' for name, text in rows)}</dl>"
-
-
-def _slots(health: Health) -> str:
-    limit, used = health.plan["limit"], health.window["used"]
-    if limit > SLOTS_DRAWN:
-        return ""
-    boxes = "".join(f"<span{' class=used' if number < used else ''}></span>" for number in range(limit))
-    return f'<div class="window" aria-hidden="true">{boxes}</div>'
+# --- what was done ---
 
 
 def _charts(health: Health, series: Mapping[str, Series]) -> str:
@@ -327,26 +552,60 @@ def _charts(health: Health, series: Mapping[str, Series]) -> str:
 
 
 def _cycles(health: Health) -> str:
-    if not health.cycles:
-        return '<p class="soft">none yet</p>'
+    """Return the commands and their last cycles."""
+    jobs = [
+        [
+            f'<th scope="row">{escape(job.id.label)}</th>',
+            _cell(job.trigger),
+            _cell(_ago(health, job.last_started) if job.last_started else "never", "number"),
+            f"<td>{_result(job) if job.last_started else '-'}</td>",
+            _cell(_clock(job.next_run), "number"),
+            _cell(f"{job.skipped:,}", "number"),
+        ]
+        for job in health.jobs
+    ]
     rows = []
     for cycle in health.cycles:
-        tone = _TONES.get(cycle["result"], "bad")
         done = ", ".join(f"{cycle[name]} {name}" for name in ("refreshed", "failed", "fresh") if cycle[name])
+        result = f'<span class="{tone_of(cycle["result"])}">{escape(cycle["result"])}</span>'
         rows.append(
-            f'<tr><th scope="row">{escape(cycle["command"].label)}</th>'
-            f'<td class="number">{_seconds(cycle["age_seconds"])} ago</td>'
-            f'<td class="number">{_milliseconds(cycle["duration_ms"])}</td>'
-            f'<td><span class="{tone}">{escape(cycle["result"])}</span></td>'
-            f'<td>{escape(done) or "-"}</td><td class="number">{cycle["calls"]}</td></tr>'
+            [
+                f'<th scope="row">{escape(cycle["command"].label)}</th>',
+                _cell(f"{_seconds(cycle['age_seconds'])} ago", "number"),
+                _cell(_milliseconds(cycle["duration_ms"]), "number"),
+                f"<td>{result}</td>",
+                _cell(done or "-"),
+                _cell(f"{cycle['calls']:,}", "number"),
+            ]
         )
-    return (
-        '<div class="scroll" role="region" tabindex="0" aria-label="the last cycles"><table><thead><tr>'
-        '<th scope="col">command</th><th scope="col" class="number">started</th>'
-        '<th scope="col" class="number">took</th><th scope="col">result</th>'
-        '<th scope="col">assets</th><th scope="col" class="number">calls</th>'
-        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    shown = ""
+    if jobs:
+        heads = ("command", "cron starts it", "last#", "result", "next (UTC)#", "skipped#")
+        shown += _scrolling("the commands", heads, jobs)
+    if rows:
+        heads = ("cycle", "started#", "took#", "result", "assets", "calls#")
+        shown += _scrolling("the last cycles", heads, rows)
+    return f'<div class="pair">{shown}</div>' if shown else '<p class="soft">none yet</p>'
+
+
+def _cell(text: str, style: str = "") -> str:
+    return f'<td class="{style}">{escape(text)}</td>' if style else f"<td>{escape(text)}</td>"
+
+
+def _scrolling(label: str, heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table that scrolls sideways where it is too wide. A head with a # is that of numbers."""
+    cells = "".join(
+        f'<th scope="col"{_NUMBER if head.endswith("#") else ""}>{head.removesuffix("#")}</th>'
+        for head in heads
     )
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
+        f"<thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+_NUMBER = ' class="number"'
 
 
 def _now_ms(health: Health) -> int:
@@ -355,6 +614,10 @@ def _now_ms(health: Health) -> int:
 
 def _moment(text: str) -> str:
     return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _clock(text: str) -> str:
+    return datetime.fromisoformat(text).strftime("%H:%M:%S")
 
 
 def _count(value: float) -> str:
