@@ -29,8 +29,8 @@ class Line(NamedTuple):
 def lines_of(log: str) -> list[Line]:
     """The lines of crontab.example, with this log."""
     text = (REPOSITORY / "crontab.example").read_text(encoding="utf-8")
-    found = re.findall(r"^[*/\d,]+\s+\S+ \S+ \S+ \S+\s+\$AB (.+?)(?:\s+2>&1 .*)?$", text, re.MULTILINE)
-    return [Line(tuple(line.replace("$LOG", log).split())) for line in found]
+    found = re.findall(r'^[*/\d,]+(?:\s+\S+){4}\s+"\$AB" (.+)$', text, re.MULTILINE)
+    return [Line(tuple(log if word == '"$LOG"' else word for word in line.split())) for line in found]
 
 
 class Mail(NamedTuple):

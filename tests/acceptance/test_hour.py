@@ -247,7 +247,6 @@ def cron_has_stopped_starting_priority(hour: Hour) -> None:
 
 
 CALLERS = {"run-priority", "run-queue"}
-SEES_THE_LOG = any("--log-file" in line.arguments for line in lines_of(""))
 
 FAULTS: list[tuple[Callable[[Hour], None], str | None, set[str]]] = [
     (it_answers_500, "the provider answers 500", CALLERS),
@@ -259,7 +258,7 @@ FAULTS: list[tuple[Callable[[Hour], None], str | None, set[str]]] = [
     (postgresql_is_down, "connecting at", set()),
     (postgresql_is_read_only, "the database is read-only", set()),
     (a_table_is_locked, "lock", set()),
-    (the_disk_of_the_log_is_full, "log" if SEES_THE_LOG else None, COMMANDS if SEES_THE_LOG else set()),
+    (the_disk_of_the_log_is_full, "the log file", COMMANDS),
     (the_queue_is_full, "found no room", {"enqueue-secondary"}),
     (cron_has_stopped_starting_priority, None, set()),
 ]

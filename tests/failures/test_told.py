@@ -141,16 +141,16 @@ class TestWhatIsOver:
         assert "redis cannot be reached" in said
         own.start()
         down = {"DATABASE_URL": f"postgresql://me@{NOWHERE}/x"}
-        first, second = told(world, command, **down)
-        assert first.startswith("over: redis cannot be reached")
-        assert "nothing listens there" in second
+        failed, ended = told(world, command, **down)
+        assert "nothing listens there" in failed
+        assert ended.startswith("over: redis cannot be reached")
         time.sleep(2)
         with world.services() as services:  # the window of a server that was restarted is waited out
             services.redis.delete(services.window.keys[1])
         world.provider.order("status=500", times=None)
-        first, second = told(world, command)
-        assert (first[:6], "nothing listens there" in first) == ("over: ", True)
-        assert "the provider answers 500" in second
+        failed, ended = told(world, command)
+        assert "the provider answers 500" in failed
+        assert (ended[:6], "nothing listens there" in ended) == ("over: ", True)
         world.provider.faults.clear()
         over(told(world, command), "the provider answers 500")
 

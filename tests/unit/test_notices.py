@@ -44,9 +44,9 @@ class Starts:
 
     def fail(self, error: AssetbatchError, after_ms: int = MINUTE) -> list[str]:
         memory = self._memory(after_ms)
-        said = memory.proved(error)
         memory.failed(error)
-        said += self._say(memory, logging.ERROR, [str(error)])
+        said = self._say(memory, logging.ERROR, [str(error)])
+        said += memory.proved(error)
         memory.save()
         return said
 
@@ -94,8 +94,8 @@ class TestAnError:
     def test_is_said_when_it_changes(self, starts: Starts) -> None:
         starts.fail(RedisError(REDIS_DOWN))
         assert starts.fail(DatabaseError("nothing listens there")) == [
-            f"over: {REDIS_DOWN} (1 time since 2027-01-15 08:01 UTC)",
             "nothing listens there",
+            f"over: {REDIS_DOWN} (1 time since 2027-01-15 08:01 UTC)",
         ]
         assert starts.fail(RedisError(REDIS_DOWN)) == [REDIS_DOWN]
 
@@ -116,7 +116,7 @@ class TestAnError:
         said = starts.fail(UnreachableError("the provider answers 500"))
         assert said == ["the provider answers 500"]  # it was over: the provider has refused a key meanwhile
         assert starts.fail(RedisError(REDIS_DOWN)) == [REDIS_DOWN]
-        assert starts.fail(DatabaseError("read-only"))[0].startswith("over: redis")
+        assert starts.fail(DatabaseError("read-only"))[1].startswith("over: redis")
         said = starts.succeed(ALL)
         assert [line.split(" (")[0] for line in said] == [
             "over: the provider refuses the API key",

@@ -207,8 +207,8 @@ _KINDS: tuple[tuple[type[AssetbatchError], Kind], ...] = (
     (UnreachableError, "api"),
 )
 
-ENDING: frozenset[Kind] = frozenset({"start", *(kind for _, kind in _KINDS)})
-"""The kinds of what ends a start."""
+ENDING: frozenset[Kind] = frozenset({"redis", "database", "api", "key", "start"})
+"""The kinds of what ends a start that has begun its work."""
 
 _USED_BEFORE: Mapping[Kind, frozenset[Kind]] = {
     "redis": frozenset({"config"}),

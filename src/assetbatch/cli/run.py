@@ -146,8 +146,6 @@ def _cycle(
             with deadline:
                 result = _run(options, config, deadline, run, ping, dry_run)
         except AssetbatchError as error:
-            if notices:
-                _log_over(notices.proved(error))
             if deadline.stopped:
                 error.exit_code = 128 + deadline.stopped
             if json and error.cycle is not None:
