@@ -233,7 +233,7 @@ def the_disk_of_the_log_is_full(hour: Hour) -> None:
 def the_queue_is_full(hour: Hour) -> None:
     hour.queue(max_size=5)
     hour.ticks(3)
-    assert hour.problem("35 assets found no room")
+    assert hour.problem("assets found no room")
     hour.queue()
 
 
