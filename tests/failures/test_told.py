@@ -21,6 +21,7 @@ from assetbatch.cli.notices import NoticeLog
 from assetbatch.domain.queueing import Lane
 from assetbatch.errors import DeadlineExceededError
 from tests.commands.conftest import MakeWorld
+from tests.commands.test_ends import attempts
 from tests.documented import shows
 from tests.own_redis import OwnServer
 from tests.world import PRIORITY, SECONDARY, World
@@ -225,6 +226,9 @@ class TestWhatDies:
         assert "redis cannot be reached" in said
         own.start()
         world.provider.faults.clear()
+        with world.services() as services:
+            services.dead_processes.free()
+        assert attempts(world)["ETHUSD"] == 0, "an outage of redis costs no attempt"
         over(told(world, "run-queue --max-seconds 5"), "redis cannot be reached")
 
 

@@ -508,6 +508,18 @@ class TestMetrics:
         cycles = [*good, *[cycle(failed=3)] * 3]
         assert metrics_of(cycles, EMPTY, 0, WEDNESDAY)["batch.priority.success_rate"] == rate
 
+    def test_a_low_success_rate_is_no_alert_after_two_good_cycles_in_a_row(self) -> None:
+        failed = [cycle(failed=3)] * 4
+        for head, alerts in (
+            ([cycle(refreshed=3)], 1),
+            ([cycle(refreshed=3)] * 2, 0),
+            ([NOTHING, cycle(refreshed=3)], 0),
+            ([cycle(refreshed=3), cycle(failed=3), cycle(refreshed=3)], 1),
+        ):
+            metrics = metrics_of([*head, *failed], EMPTY, 0, WEDNESDAY)
+            assert metrics["batch.priority.success_rate"] < 90
+            assert len(alerts_of(metrics, Config(), [*head, *failed])) == alerts
+
     def test_a_cycle_that_broke_off_is_forgotten_after_three_that_found_nothing_to_do(self) -> None:
         cycles = [NOTHING, NOTHING, NOTHING, *[cycle(error="no database")] * 9]
         assert metrics_of(cycles, EMPTY, 0, WEDNESDAY)["batch.priority.success_rate"] == 100.0

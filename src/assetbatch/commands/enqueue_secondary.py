@@ -72,6 +72,8 @@ def enqueue_due(services: Services, result: CycleResult, known: Entitlements) ->
 
     Return reports of the secondary assets for which there is nothing to do.
     """
+    if services.queue.state().leased:  # before this server is known: what it was not there for is no fault
+        services.dead_processes.free()
     stored = load(services, result, symbols(services.config.assets))
     due, rest = due_prices(services, known, services.config.enabled_secondary_assets, stored)
     with services.queue.derived():

@@ -16,6 +16,9 @@ REFRESHES_TO_JUDGE = 10
 GOOD_CYCLES = 3
 """After so many good cycles nothing counts that went wrong before them."""
 
+HEALED_CYCLES = 2
+"""After so many good cycles in a row a low success rate is no alert: nothing fails any more."""
+
 
 def metrics_of(cycles: Sequence[CycleRecord], queue: QueueState, waits: int, now_ms: int) -> dict[str, float]:
     """Return the metrics that have thresholds, on how many refreshes the rate is judged, and how many waits
@@ -73,13 +76,16 @@ def _good_ones(cycles: Sequence[CycleRecord]) -> list[CycleRecord]:
 def alerts_of(metrics: Mapping[str, float], config: Config, cycles: Sequence[CycleRecord]) -> list[Alert]:
     """Return the metrics beyond their thresholds; `cycles` are those of run-priority, the newest first.
 
-    A low success rate is only a warning once the failures have healed. Waits of the queue are no alert: they
-    are how a plan with few calls works on a backlog. Those of priority cycles are.
+    A low success rate is only a warning once the failures have healed, and soon none. Waits of the queue are
+    no alert: they are how a plan with few calls works on a backlog. Those of priority cycles are.
     """
     limits = config.alerts
     alerts = []
     rate, lowest = metrics[Metric.SUCCESS_RATE], float(limits.success_rate_min_percent)
-    if rate < lowest and metrics[Metric.REFRESHES] >= REFRESHES_TO_JUDGE:
+    is_low = rate < lowest and metrics[Metric.REFRESHES] >= REFRESHES_TO_JUDGE
+    good = {id(cycle) for cycle in _good_ones(cycles)}
+    last = [id(cycle) for cycle in cycles[:HEALED_CYCLES]]
+    if is_low and not (len(last) == HEALED_CYCLES and good.issuperset(last)):
         severity = Severity.WARNING if _healed(cycles) else Severity.CRITICAL
         alerts.append(Alert(Metric.SUCCESS_RATE, rate, lowest, severity))
     for metric, value, threshold in (
