@@ -6,6 +6,10 @@ or a password.
 
 from __future__ import annotations
 
+NOTICE = 29
+"""The level of news that is shown like a warning and asks for nothing, such as a failure that is over: one
+below `logging.WARNING`. This module imports nothing, because the domain uses it."""
+
 
 class AssetbatchError(Exception):
     """Base of every error that a command reports. It becomes one line on stderr and `exit_code`."""

@@ -10,16 +10,23 @@ import time
 
 import pytest
 
+from assetbatch.commands.enqueue_secondary import EMPTIED
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.models import Changes, Saved
 from assetbatch.domain.queueing import CallKind, Lane
+<<<<<<< HEAD
 from assetbatch.domain.records import Command
 from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
 from assetbatch.health import collect
+=======
+from assetbatch.domain.records import Command, CycleRecord
+from assetbatch.errors import NOTICE, DatabaseError, KeyRefusedError, UnreachableError
+>>>>>>> main
 from assetbatch.refresh import batch
 from assetbatch.refresh.progress import Progress
+from assetbatch.state.history import CYCLES_KEPT
 from assetbatch.state.queue import Lease
 from tests.world import RealClock, SetClock, World
 
@@ -361,3 +368,65 @@ def test_work_that_another_process_has_taken_over_is_left_to_it(
     with world.services() as services:
         state = services.queue.state()
     assert (state.size, state.leased) == (1, 1)
+
+
+class TestEmptiedRedis:
+    """PostgreSQL knows what is due: a Redis without memory costs no data."""
+
+    def start_again(
+        self, world: World, caplog: pytest.LogCaptureFixture, *, command: str = "run_queue"
+    ) -> list[str]:
+        """Start a command ten minutes later; return what it says of the loss."""
+        world.clock.at_ms += 600_000
+        caplog.clear()
+        with caplog.at_level(NOTICE, "assetbatch"):
+            getattr(world, command)()
+        return [line for line in caplog.messages if line.startswith(EMPTIED)]
+
+    @pytest.mark.parametrize("command", ["run_queue", "enqueue_secondary"])
+    def test_is_told_once_with_what_is_queued_again(
+        self, free: World, caplog: pytest.LogCaptureFixture, command: str
+    ) -> None:
+        free.run_priority()
+        with free.services() as services:
+            services.redis.flushall()
+        (line,) = self.start_again(free, caplog, command=command)
+        assert "3 items queued again (hint: " in line
+        assert self.start_again(free, caplog, command=command) == []
+
+    def test_is_told_also_where_priority_was_started_before(
+        self, free: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        free.run_priority()
+        with free.services() as services:
+            services.redis.flushall()
+        free.clock.at_ms += 600_000
+        free.run_priority()
+        assert len(self.start_again(free, caplog)) == 1
+
+    def test_is_not_confused_with_a_first_start(self, free: World, caplog: pytest.LogCaptureFixture) -> None:
+        with free.services() as services:
+            services.redis.flushall()
+        assert self.start_again(free, caplog, command="run_priority") == []
+        assert self.start_again(free, caplog) == []
+
+    def test_is_not_confused_with_one_that_was_restarted(
+        self, free: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        free.run_priority()
+        with free.services() as services:
+            services.redis.set(services.queue._keys.queue_owner, "the server before")
+            assert not services.queue.state().is_whole
+        assert self.start_again(free, caplog) == []
+
+    def test_is_not_confused_with_one_that_has_forgotten_old_cycles_by_itself(
+        self, free: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        free.run_priority()
+        now_ms = free.clock.at_ms
+        with free.services() as services:
+            services.redis.flushall()  # as an earlier version, which has not noted where the queue was whole
+            for number in range(CYCLES_KEPT):
+                cycle = CycleRecord(started_ms=now_ms + 300_000 + number, duration_ms=1, result="ok")
+                services.history.finish(Command.RUN_PRIORITY, cycle)
+        assert self.start_again(free, caplog) == []

@@ -213,6 +213,30 @@ class TestPageOfTheData:
         assert used - gone == {name for name in named if name.startswith("assetbatch_")}
 
 
+class TestChangelog:
+    SECTIONS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
+
+    def releases(self) -> dict[str, str]:
+        text = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+        _, *parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
+        return dict(zip(parts[::2], parts[1::2], strict=True))
+
+    def test_begins_with_what_is_unreleased_and_goes_back_day_by_day(self) -> None:
+        first, *dated = self.releases()
+        assert first == "Unreleased"
+        days = [re.fullmatch(r"(?:\d+\.\d+\.\d+ - )?(\d{4}-\d{2}-\d{2})", heading) for heading in dated]
+        assert all(days), dated
+        found = [day[1] for day in days if day]
+        assert found == sorted(found, reverse=True)
+
+    def test_has_the_usual_sections_in_their_order_each_with_entries(self) -> None:
+        for heading, text in self.releases().items():
+            _, *parts = re.split(r"^### (.+)\n", text, flags=re.MULTILINE)
+            named = parts[::2]
+            assert named == [section for section in self.SECTIONS if section in named], heading
+            assert all("\n- " in entries for entries in parts[1::2]), heading
+
+
 COMING: set[str] = set()
 """What the papers name already."""
 

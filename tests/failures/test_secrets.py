@@ -207,6 +207,43 @@ def test_no_secret_is_found_anywhere(marked: tuple[World, dict[str, str], str]) 
         connection.execute(f"DROP ROLE {role}".encode())
 
 
+def test_no_secret_of_a_file_or_a_command_is_found(marked: tuple[World, dict[str, str], str]) -> None:
+    world, env, role = marked
+    for name, secret in (("key", KEY), ("db", DB), ("redis", f"{REDIS}\n")):
+        (world.folder / name).write_text(secret)
+    tail = world.database_url.split("@", 1)[1]
+    world.document["database"] = {"url": f"postgresql://{role}@{tail}"}
+    world.document["redis"]["url"] = world.document["redis"]["url"].replace(f":{REDIS}@", "")
+    del world.document["ping_url"]
+    world.config()
+    env |= {
+        "POLYGON_API_KEY": "",
+        "POLYGON_API_KEY_COMMAND": "cat key",
+        "DB_PASSWORD_COMMAND": "sh -c 'cat db'",
+        "REDIS_PASSWORD_FILE": "redis",
+    }
+    said = []
+    with Watcher() as watcher:
+        for command in ("run-priority", "doctor", "status --json", "config show", "config check"):
+            done = subprocess.run(
+                [*PROGRAM, "-vv", "--log-file", "all.txt", *command.split()],
+                cwd=world.folder,
+                env=env,
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode in (0, 1), done.stderr
+            said += [done.stdout, done.stderr]
+    assert world.last_update("XAUUSD") is not None
+    said.append((world.folder / "all.txt").read_bytes())
+    assert any(b"run-priority" in arguments for arguments in watcher.seen)
+    texts = [*said, *watcher.seen]
+    assert [m for m in MARKS for d in disguises(m) if any(d in text for text in texts)] == []
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+        connection.execute(f"DROP ROLE {role}".encode())
+
+
 def test_the_search_finds_what_is_there() -> None:
     """A search that cannot find anything would be no proof."""
     for mark in MARKS:

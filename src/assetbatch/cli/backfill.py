@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from assetbatch.cli.completion import complete_symbol
 from assetbatch.cli.context import load_config, print_json, print_rich, print_text, reported, services_for
 from assetbatch.errors import ConfigError
 
@@ -37,7 +38,10 @@ def add_to(app: typer.Typer) -> None:
 def holes(
     context: typer.Context,
     symbols: Annotated[
-        list[str] | None, typer.Argument(help="Configured symbols; without any, all that keep bars.")
+        list[str] | None,
+        typer.Argument(
+            help="Configured symbols; without any, all that keep bars.", autocompletion=complete_symbol
+        ),
     ] = None,
     since: Annotated[
         datetime | None,
@@ -74,7 +78,7 @@ def holes(
 
 def backfill(
     context: typer.Context,
-    symbols: Annotated[list[str], typer.Argument(help="Configured symbols.")],
+    symbols: Annotated[list[str], typer.Argument(help="Configured symbols.", autocompletion=complete_symbol)],
     since: Annotated[datetime, typer.Option("--from", formats=DAY_FORMATS, help="The first New York day.")],
     until: Annotated[
         datetime | None,

@@ -24,9 +24,12 @@ from assetbatch.cli.context import (
     reported,
     services_for,
 )
-from assetbatch.cli.logs import NOTICE
 from assetbatch.domain.records import Command, CycleOutcome
+<<<<<<< HEAD
 from assetbatch.errors import AssetbatchError, DeadlineExceededError, RedisError
+=======
+from assetbatch.errors import NOTICE, AssetbatchError, RedisError
+>>>>>>> main
 
 if TYPE_CHECKING:
     from assetbatch.cli.notices import Kind, NoticeLog

@@ -250,6 +250,11 @@ class Queue:
             texts = self._client.hmget(self._keys.queue_items, ids)
         return {item_id for item_id, text in zip(ids, texts, strict=True) if text is not None}
 
+    def was_derived(self) -> bool:
+        """Return whether it was ever derived here: not in a new Redis, nor in one that was emptied."""
+        with redis_errors():
+            return bool(self._client.exists(self._keys.queue_owner))
+
     @contextmanager
     def derived(self) -> Iterator[None]:
         """Record that the queue is whole, once the body has put in again what may have been lost of it; not
