@@ -16,14 +16,9 @@ from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.models import Changes, Saved
 from assetbatch.domain.queueing import CallKind, Lane
-<<<<<<< HEAD
-from assetbatch.domain.records import Command
-from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
-from assetbatch.health import collect
-=======
 from assetbatch.domain.records import Command, CycleRecord
 from assetbatch.errors import NOTICE, DatabaseError, KeyRefusedError, UnreachableError
->>>>>>> main
+from assetbatch.health import collect
 from assetbatch.refresh import batch
 from assetbatch.refresh.progress import Progress
 from assetbatch.state.history import CYCLES_KEPT

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import typer
 
-from assetbatch.cli.logs import NOTICE, LogFormat, configure
-from assetbatch.errors import AssetbatchError
+from assetbatch.cli.logs import LogFormat, configure
+from assetbatch.errors import NOTICE, AssetbatchError
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -25,11 +25,7 @@ from assetbatch.cli.context import (
     services_for,
 )
 from assetbatch.domain.records import Command, CycleOutcome
-<<<<<<< HEAD
-from assetbatch.errors import AssetbatchError, DeadlineExceededError, RedisError
-=======
-from assetbatch.errors import NOTICE, AssetbatchError, RedisError
->>>>>>> main
+from assetbatch.errors import NOTICE, AssetbatchError, DeadlineExceededError, RedisError
 
 if TYPE_CHECKING:
     from assetbatch.cli.notices import Kind, NoticeLog

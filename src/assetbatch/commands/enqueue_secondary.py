@@ -27,11 +27,7 @@ from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
-<<<<<<< HEAD
-from assetbatch.domain.formatting import listed
-=======
-from assetbatch.domain.formatting import plural
->>>>>>> main
+from assetbatch.domain.formatting import listed, plural
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.records import Command, CycleOutcome
