@@ -18,6 +18,7 @@ from assetbatch.domain.models import Changes, Saved
 from assetbatch.domain.queueing import CallKind, Lane
 from assetbatch.domain.records import Command, CycleRecord
 from assetbatch.errors import NOTICE, DatabaseError, KeyRefusedError, UnreachableError
+from assetbatch.health import collect
 from assetbatch.refresh import batch
 from assetbatch.refresh.progress import Progress
 from assetbatch.state.history import CYCLES_KEPT
@@ -47,8 +48,25 @@ class TestEnqueueSecondary:
         world = make_world(document={"queue": {"max_size": 2}})
         result = world.enqueue_secondary()
         assert result.dropped == ["USDJPY"]
-        assert "the queue is full (2): dropped USDJPY" in caplog.text
+        assert "the queue is full (at most 2): 1 asset found no room: USDJPY" in caplog.text
         assert result.exit_code == 1
+
+    def test_names_the_first_ten_that_found_no_room(
+        self, make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world = make_world(document={"queue": {"max_size": 2}, "secondary_assets": MANY[:36]})
+        assert len(world.enqueue_secondary().dropped) == 34
+        (said,) = caplog.messages
+        assert "34 assets found no room: C002USD, C003USD, " in said
+        assert "C011USD and 24 more (hint: " in said
+        with world.services() as services:
+            (problem,) = [one for one in collect(services).problems if "found no room" in one.message]
+        assert "C002USD, C003USD" in problem.message
+        assert "C011USD and 24 more" in problem.message
+        world.document["queue"]["max_size"] = 100
+        world.enqueue_secondary()
+        with world.services() as services:
+            assert not any("found no room" in one.message for one in collect(services).problems)
 
     def test_an_asset_without_a_row_is_a_failure(self, free: World) -> None:
         free.document["secondary_assets"] = [
@@ -179,7 +197,7 @@ class TestFailures:
     def test_a_provider_that_is_down_delays_two_items_and_no_more(self, free: World) -> None:
         free.provider.order("status=503", times=None)
         free.enqueue_secondary()
-        with pytest.raises(UnreachableError, match="the API cannot be reached"):
+        with pytest.raises(UnreachableError, match="the provider answers 503"):
             free.run_queue()
         assert len(free.paths) == 2
         with free.services() as services:

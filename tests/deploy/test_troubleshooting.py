@@ -300,7 +300,7 @@ class TestOldData:
     def test_the_queue_is_full(self, free: World) -> None:
         free.know_that_today_is_refused()
         free.document["queue"] = {"max_size": 1}
-        shows(start(free, "enqueue-secondary").stderr, "the queue is full (…): dropped …")
+        shows(start(free, "enqueue-secondary").stderr, "the queue is full (at most …): … found no room: …")
 
     def test_a_ticker_is_mistyped_on_the_free_plan(self, make_world: MakeWorld) -> None:
         world = make_world(plan="basic", document={"priority_assets": [*PRIORITY, WRONG]})

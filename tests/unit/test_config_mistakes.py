@@ -495,3 +495,32 @@ def test_the_ping_addresses_are_checked_and_not_shown(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "ping_url: 5") == [
         f"config.yml: ping_url: found a whole number, expected {expected} (line 1)"
     ]
+
+
+def test_an_alert_beyond_the_size_of_the_queue_would_never_come(tmp_path: Path) -> None:
+    text = "queue: {max_size: 300}\nalerts: {queue_size_max: 301}"
+    assert mistakes(tmp_path, text) == [
+        "config.yml: alerts.queue_size_max: found 301, expected at most 300, which is queue.max_size "
+        "(config.yml queue.max_size): the queue never has more"
+    ]
+    (line,) = mistakes(tmp_path, "alerts: {queue_size_max: 1001}")
+    assert "expected at most 1000, which is queue.max_size (default)" in line
+    (line,) = mistakes(tmp_path, "alerts: {queue_size_max: 500}", QUEUE_MAX_SIZE="400")
+    assert "(env QUEUE_MAX_SIZE)" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "alert"),
+    [
+        ("", 500),
+        ("queue: {max_size: 999}", 499),
+        ("queue: {max_size: 300}", 150),
+        ("queue: {max_size: 1}", 0),
+        ("queue: {max_size: 300}\nalerts: {queue_size_max: 300}", 300),
+    ],
+)
+def test_an_alert_that_is_not_written_fits_the_size_of_the_queue(
+    tmp_path: Path, text: str, alert: int
+) -> None:
+    (tmp_path / "config.yml").write_text(text)
+    assert load(None, {"HOME": str(tmp_path)}, cwd=tmp_path).alerts.queue_size_max == alert

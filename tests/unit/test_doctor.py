@@ -289,13 +289,13 @@ class TestCron:
         ("name", "age_ms", "waiting", "level", "said"),
         [
             ("run_priority", MINUTE, 0, "ok", "run-priority started 60 s ago: ok"),
-            ("run_priority", 15 * MINUTE, 0, "ok", "run-priority started 15 min ago: ok"),
+            ("run_priority", 10 * MINUTE, 0, "ok", "run-priority started 10 min ago: ok"),
             (
                 "run_priority",
-                16 * MINUTE,
+                11 * MINUTE,
                 0,
                 "error",
-                "run-priority was last started 16 min ago, it should be every 5 min",
+                "run-priority was last started 11 min ago, it should be every 5 min",
             ),
             ("run_priority", None, 0, "warning", "run-priority was never started"),
             ("run_queue", 10 * MINUTE, 3, "ok", "run-queue started 10 min ago: ok"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import typer
 
 from assetbatch.cli.logs import LogFormat, configure
-from assetbatch.errors import AssetbatchError
+from assetbatch.errors import NOTICE, AssetbatchError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,6 +60,8 @@ def reported(context: typer.Context, notices: NoticeLog | None = None) -> Iterat
             notices.failed(error)
         for line in str(error).splitlines():
             log.error("%s", line)
+        for line in notices.proved(error) if notices else ():
+            log.log(NOTICE, "%s", line)
         raise typer.Exit(error.exit_code) from None
 
 

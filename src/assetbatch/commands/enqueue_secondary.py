@@ -17,6 +17,7 @@ from assetbatch.commands.common import (
 )
 from assetbatch.commands.result import (
     lease_seconds,
+    log_unended,
     new_result,
     planned,
     recorded,
@@ -26,7 +27,7 @@ from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.formatting import plural
+from assetbatch.domain.formatting import listed, plural
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.records import Command, CycleOutcome
@@ -62,7 +63,8 @@ def enqueue_secondary(
     with services.locks.hold(Command.ENQUEUE_SECONDARY, lease_seconds(deadline)) as held:
         if not held:
             return skipped(services, result)
-        services.history.start(Command.ENQUEUE_SECONDARY, result.started_ms)
+        started = services.history.start(Command.ENQUEUE_SECONDARY, result.started_ms)
+        log_unended(Command.ENQUEUE_SECONDARY, started)
         progress.began()
         with recorded(services, result):
             result.assets = enqueue_due(services, result, known)
@@ -78,6 +80,8 @@ def enqueue_due(services: Services, result: CycleResult, known: Entitlements) ->
 
     Return reports of the secondary assets for which there is nothing to do.
     """
+    if services.queue.state().leased:  # before this server is known: what it was not there for is no fault
+        services.dead_processes.free()
     stored = load(services, result, symbols(services.config.assets))
     due, rest = due_prices(services, known, services.config.enabled_secondary_assets, stored)
     was_emptied = not services.queue.was_derived() and is_older(
@@ -132,5 +136,5 @@ def due_prices(
             rest.append(asset_report(fresh, before))
     missing = [report.symbol for report in rest if report.status == Status.FAILED]
     if missing:
-        log.warning("%s: %s", ", ".join(missing), UNREGISTERED)
+        log.warning("%s: %s", listed(missing), UNREGISTERED, extra={"symbols": missing})
     return due, rest

@@ -26,7 +26,7 @@ from assetbatch.config.reading import ConfigFile, read_config
 from assetbatch.config.settings import SECTIONS, Config
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import EMBEDDED, ServerUrl, UrlNames
-from assetbatch.config.wording import named
+from assetbatch.config.wording import named, shown
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked
 
@@ -87,6 +87,7 @@ def load(
         config = _with_secrets(config, environment)
     wrong += [f"{origin}: {text}" for origin, text in environment.problems]
     config = _apply(config, _given(overrides or {}), wrong)
+    config = _fit_alert_to_queue(config, wrong)
     _refuse(wrong, config)
     return msgspec.structs.replace(config, sandbox=sandbox, data_home=_data_home(env, home))
 
@@ -131,6 +132,24 @@ def _with_secrets(config: Config, environment: Environment) -> Config:
     if notify := read_notify_urls(environment):
         found["notify"], origins["notify"] = notify
     return msgspec.structs.replace(config, **found, origins=origins, secret_files=environment.secret_files())
+
+
+def _fit_alert_to_queue(config: Config, wrong: list[str]) -> Config:
+    """Return the configuration with an alert that a smaller queue can reach: half of its size, if nothing is
+    written. An alert that is written beyond the size would never come: it is added to `wrong`."""
+    path, most = "alerts.queue_size_max", config.queue.max_size
+    found, origin = config.alerts.queue_size_max, config.origins.get(path)
+    if origin is None:
+        alerts = msgspec.structs.replace(config.alerts, queue_size_max=min(found, most // 2))
+        return msgspec.structs.replace(config, alerts=alerts)
+    if found > most:
+        size = config.origins.get("queue.max_size", "default")
+        where = origin.replace(f" {path}", f": {path}")
+        wrong.append(
+            f"{where}: found {shown(found)}, expected at most {most}, which is queue.max_size ({size}): "
+            "the queue never has more"
+        )
+    return config
 
 
 def _with_passwords(config: Config, environment: Environment, wrong: list[str]) -> Config:

@@ -80,14 +80,15 @@ def job_health(command: Command, job: JobState, config: Config, now_ms: int) -> 
         trigger="every minute" if minutes == 1 else f"every {minutes} minutes",
         last_started=iso_or_none(job.last_started_ms),
         last_finished=iso_or_none(job.last_finished_ms),
-        last_result=_last_result(job, config, now_ms),
+        last_result=last_result(job, config, now_ms),
         last_error=job.last_error,
         next_run=iso(next_ms),
         skipped=job.skipped,
     )
 
 
-def _last_result(job: JobState, config: Config, now_ms: int) -> str | None:
+def last_result(job: JobState, config: Config, now_ms: int) -> str | None:
+    """Return how the last start of a command ended, or that it runs, or died."""
     if job.last_started_ms is None or (job.last_finished_ms or 0) >= job.last_started_ms:
         return job.last_result
     longest_ms = (max(60, config.batch.max_cycle_seconds) + LONGEST_END_SECONDS) * SECOND_MS
