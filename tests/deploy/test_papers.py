@@ -116,6 +116,7 @@ SAMPLES = {
     "DB_PASSWORD": "made-up",
     "REDIS_URL": "redis://host/0",
     "REDIS_PASSWORD": "made-up",
+    "ASSETBATCH_NOTIFY_URLS": "ntfy://topic",
 }
 """A value for each variable that sets something."""
 

@@ -37,6 +37,7 @@ def mistakes(cwd: Path, text: str | bytes, dotenv: str | bytes | None = None, **
 
 ALLOWED = {
     "batch.interval_minutes": "a whole number from 1 to 1440",
+    "batch.enqueue_interval_minutes": "a whole number from 1 to 1440",
     "batch.max_cycle_seconds": "a whole number from 5 to 3600",
     "batch.priority_assets_enabled": "true or false",
     "rate_limiting.tier": TIERS,
@@ -67,6 +68,7 @@ ALLOWED = {
     [
         ("batch.interval_minutes", "0", "0"),
         ("batch.interval_minutes", "1441", "1441"),
+        ("batch.enqueue_interval_minutes", "0", "0"),
         ("batch.max_cycle_seconds", "soon", "'soon'"),
         ("batch.priority_assets_enabled", "1", "1"),
         ("rate_limiting.tier", "gold", "'gold'"),
@@ -159,7 +161,7 @@ def test_a_section_must_be_a_mapping(tmp_path: Path) -> None:
             "qeue: {}",
             "qeue: unknown key, did you mean queue? "
             "expected one of batch, rate_limiting, queue, database, redis, provider, alerts, metrics, "
-            "events, priority_assets, secondary_assets, ping_url",
+            "events, priority_assets, secondary_assets, ping_url, notify",
         ),
         (
             "provider: {api_key: marked}",
@@ -300,8 +302,8 @@ def test_a_mistake_names_the_place_in_batch(tmp_path: Path) -> None:
     assert mistakes(tmp_path, f"batch:\n{lists}  priority_asets: []") == [
         f"config.yml: batch.priority_assets[1].symbol: found 5, expected {SYMBOL} (line 4: put it in quotes)",
         "config.yml: batch.priority_asets: unknown key, did you mean priority_assets? expected one of "
-        "interval_minutes, max_cycle_seconds, priority_assets_enabled, priority_assets, secondary_assets "
-        "(line 6)",
+        "interval_minutes, enqueue_interval_minutes, max_cycle_seconds, priority_assets_enabled, "
+        "priority_assets, secondary_assets (line 6)",
         "config.yml: batch.priority_assets[2].polygon_ticker: found 'C:EURUSD' again, "
         "expected every polygon_ticker once (first in batch.priority_assets[0]) (line 5)",
     ]

@@ -308,13 +308,13 @@ class TestCron:
             ),
             ("run_queue", 11 * MINUTE, 0, "ok", "run-queue started 11 min ago: ok"),
             ("run_queue", None, 0, "warning", "run-queue was never started"),
-            ("enqueue_secondary", 89 * MINUTE, 0, "ok", "enqueue-secondary started 89 min ago: ok"),
+            ("enqueue_secondary", 30 * MINUTE, 0, "ok", "enqueue-secondary started 30 min ago: ok"),
             (
                 "enqueue_secondary",
-                91 * MINUTE,
+                31 * MINUTE,
                 0,
                 "warning",
-                "enqueue-secondary was last started 2 h ago, it should be every 30 min",
+                "enqueue-secondary was last started 31 min ago, it should be every 10 min",
             ),
         ],
     )

@@ -38,6 +38,7 @@ from assetbatch.health import (
 )
 from assetbatch.health.assets import Stillness, newest_of_markets, stillness
 from assetbatch.health.collect import cycles_of, fresh_percent, plan_of, queue_of
+from assetbatch.health.jobs import too_frequent
 from assetbatch.health.problems import assets_not_well
 from assetbatch.state.window import WindowState
 
@@ -331,7 +332,7 @@ class TestAnAsset:
         assert asset_health(EURUSD, stored, PAID, WEDNESDAY).state == "never"
 
     def test_is_due_and_then_stale(self) -> None:
-        for age_ms, state in ((4 * MINUTE, "fresh"), (6 * MINUTE, "due"), (12 * MINUTE, "stale")):
+        for age_ms, state in ((3 * MINUTE, "fresh"), (6 * MINUTE, "due"), (12 * MINUTE, "stale")):
             then = WEDNESDAY - age_ms
             health = asset_health(EURUSD, refreshed(EURUSD, then, then), PAID, WEDNESDAY)
             assert health.state == state
@@ -594,13 +595,15 @@ class TestAJob:
         [
             (Command.RUN_PRIORITY, 15, "every 15 minutes"),
             (Command.RUN_QUEUE, 1, "every minute"),
-            (Command.ENQUEUE_SECONDARY, 30, "every 30 minutes"),
+            (Command.ENQUEUE_SECONDARY, 10, "every 10 minutes"),
         ],
     )
     def test_that_starts_by_its_rhythm_is_expected_an_interval_later(
         self, command: Command, minutes: int, trigger: str
     ) -> None:
-        config = Config(priority_assets=(EURUSD,), batch=BatchSettings(interval_minutes=15))
+        config = Config(
+            priority_assets=(EURUSD,), batch=BatchSettings(interval_minutes=15, enqueue_interval_minutes=10)
+        )
         interval_ms = minutes * MINUTE
         starts = job(starts_ms=(WEDNESDAY + 7 - interval_ms, WEDNESDAY + 7))
         for after_ms, intervals in ((0, 1), (interval_ms - 1, 1), (interval_ms, 2), (2 * interval_ms - 1, 2)):
@@ -612,6 +615,24 @@ class TestAJob:
         starts = (WEDNESDAY - 10 * MINUTE, WEDNESDAY - 5 * MINUTE, WEDNESDAY)
         health = job_health(Command.RUN_PRIORITY, job(starts_ms=starts), ENABLED, WEDNESDAY + 118 * MINUTE)
         assert health.next_run == iso(WEDNESDAY + 120 * MINUTE)
+
+
+class TestFrequencies:
+    def test_that_cron_cannot_keep_are_named_by_their_assets(self) -> None:
+        often = [structs.replace(EURUSD, symbol=f"S{n}", update_frequency_seconds=60 + n) for n in range(5)]
+        batch = BatchSettings(interval_minutes=2, enqueue_interval_minutes=10)
+        found = too_frequent(
+            Config(priority_assets=(EURUSD, *often), secondary_assets=(EURUSD,), batch=batch)
+        )
+        assert found == [
+            "S0, S1, S2 and 2 more: update_frequency_seconds 60 cannot be kept, batch.interval_minutes is 2",
+            "EURUSD: update_frequency_seconds 300 cannot be kept, batch.enqueue_interval_minutes is 10",
+        ]
+
+    def test_that_cron_can_keep_are_not(self) -> None:
+        off = structs.replace(EURUSD, update_frequency_seconds=1, enabled=False)
+        assert too_frequent(Config(priority_assets=(EURUSD, off), secondary_assets=(EURUSD, off))) == []
+        assert too_frequent(Config()) == []
 
 
 class TestProblems:
@@ -653,9 +674,9 @@ class TestProblems:
     @pytest.mark.parametrize(
         ("last_started_ms", "known_since_ms", "said"),
         [
-            (None, WEDNESDAY - 3 * HOUR, None),  # it was installed this morning
-            (None, WEDNESDAY - 3 * HOUR - 1, "enqueue-secondary was never started"),
-            (WEDNESDAY - 2 * HOUR, WEDNESDAY - 20 * HOUR, None),
+            (None, WEDNESDAY - HOUR, None),  # it was installed this morning
+            (None, WEDNESDAY - HOUR - 1, "enqueue-secondary was never started"),
+            (WEDNESDAY - HOUR, WEDNESDAY - 20 * HOUR, None),
             (WEDNESDAY - 4 * HOUR, WEDNESDAY - 20 * HOUR, "enqueue-secondary was last started 4 h ago"),
         ],
     )
@@ -666,6 +687,12 @@ class TestProblems:
         config = Config(priority_assets=(EURUSD,), secondary_assets=(structs.replace(EURUSD, symbol="X"),))
         found = problems(jobs=jobs, config=config, known_since_ms=known_since_ms)
         assert [problem.message for problem in found] == ([said] if said else [])
+
+    def test_secondary_assets_that_need_it_seldom_are_queued_seldom(self) -> None:
+        config = Config(secondary_assets=(structs.replace(EURUSD, update_frequency_seconds=3600),))
+        for hours, said in ((3, 0), (4, 1)):
+            started = job(last_started_ms=WEDNESDAY - hours * HOUR)
+            assert len(problems(jobs={**JOBS, Command.ENQUEUE_SECONDARY: started}, config=config)) == said
 
     def test_dead_letters_with_their_last_error(self) -> None:
         queue = structs.replace(EMPTY, dead=1)

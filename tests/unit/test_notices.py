@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from assetbatch.cli.notices import FORGET_MS, REMIND_MS, Kind, NoticeLog, key_of, kind_of, places
+from assetbatch.cli.notices import FORGET_MS, REMIND_MS, Kind, NoticeLog, Told, key_of, kind_of, places
+from assetbatch.cli.telling import mood_of
+from assetbatch.config import NotifyUrls
 from assetbatch.errors import (
+    NOTICE,
     AssetbatchError,
     ConfigError,
     DatabaseError,
@@ -199,3 +202,84 @@ def test_numbers_do_not_make_a_failure_another() -> None:
 def test_a_number_that_a_symbol_is_made_of_is_a_name() -> None:
     assert key_of("BTC-1: HTTP 503", ["BTC-1"]) == key_of("BTC-1: HTTP 502", ["BTC-1"])
     assert key_of("BTC-1: HTTP 503", ["BTC-1"]) != key_of("BTC-2: HTTP 503", ["BTC-2"])
+
+
+class TestAService:
+    """Of `notify`, which is to get what is reported."""
+
+    def test_that_got_nothing_is_reported_once_and_over_when_it_got_all(self, tmp_path: Path) -> None:
+        def start(minute: int) -> NoticeLog:
+            return NoticeLog([tmp_path / "said.json"], NOON + minute * MINUTE)
+
+        first = start(0)
+        assert first.service("a") is None
+        assert first.missed("a", "slack is down", ["one"])
+        assert first.missed("b", "ntfy is down", ["one"])
+        first.save()
+        second = start(90)
+        assert second.resolved(ALL) == []  # nobody has proved that it is back, however long ago that was
+        assert second.has_unsent
+        assert not second.missed("a", "slack is down for another reason", ["one", "two"])
+        noted = second.service("a")
+        assert noted is not None
+        assert (noted.unsent, noted.last_ms) == (["one", "two"], NOON + 90 * MINUTE)
+        assert second.arrived("b") == "over: ntfy is down (1 time since 2027-01-15 08:00 UTC)"
+        second.failed(RedisError(REDIS_DOWN))
+        second.save()
+        third = start(91)
+        assert third.service("b") is None
+        assert third.arrived("a") == "over: slack is down (2 times since 2027-01-15 08:00 UTC)"
+        assert third.arrived("a") is None
+        assert not third.has_unsent
+
+    def test_that_is_not_configured_any_more_is_forgotten(self, tmp_path: Path) -> None:
+        notices = NoticeLog([tmp_path / "said.json"], NOON)
+        for name in ("a", "b"):
+            notices.missed(name, f"{name} is down", [])
+        notices.record("a warning", "warning")
+        notices.forget_services(["b"])
+        assert notices.service("a") is None
+        assert notices.service("b") is not None
+        notices.forget_services([])
+        assert not notices.has_unsent
+        assert len(notices.resolved(ALL)) == 0  # the warning has come up in this start
+
+    def test_gets_what_is_reported_and_nothing_else(self, tmp_path: Path) -> None:
+        for _ in range(2):
+            notices = NoticeLog([tmp_path / "said.json"], NOON)
+            for level, text in (
+                (logging.INFO, "done"),
+                (NOTICE, "over: x"),
+                (logging.ERROR, "redis  is down"),
+            ):
+                notices.filter(logging.LogRecord("assetbatch", level, "", 0, text, None, None))
+            told, notices.told = notices.told, []
+            notices.save()
+        assert told == [Told(NOTICE, "over: x")]
+
+    @pytest.mark.parametrize("urls", [None, NotifyUrls.parse("ntfy://a")])
+    def test_counts_what_is_shown_all_the_same_only_where_there_is_one(
+        self, tmp_path: Path, urls: NotifyUrls | None
+    ) -> None:
+        told = []
+        for _ in range(2):
+            notices = NoticeLog([tmp_path / "said.json"], NOON, shows_all=True)
+            notices.urls = urls
+            record = logging.LogRecord("assetbatch", logging.ERROR, "", 0, "redis is down", None, None)
+            assert notices.filter(record)
+            told.append(len(notices.told))
+            notices.save()
+        assert told == ([1, 0] if urls else [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("levels", "mood"),
+    [
+        ([NOTICE, logging.ERROR, logging.WARNING], "failure"),
+        ([NOTICE, logging.WARNING], "warning"),
+        ([NOTICE], "success"),
+        ([], "warning"),  # what was missed before
+    ],
+)
+def test_the_worst_line_gives_a_message_its_mood(levels: list[int], mood: str) -> None:
+    assert mood_of([Told(level, "x") for level in levels]) == mood

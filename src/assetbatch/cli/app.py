@@ -31,6 +31,7 @@ COMMANDS = {
     "init": "init",
     "doctor": "doctor",
     "config": "config",
+    "notify": "notify",
     "call": "call",
     "slot": "slot",
     "serve": "serve",

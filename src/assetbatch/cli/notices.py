@@ -2,6 +2,8 @@
 
 Cron mails what a command prints. Without this, a server that is down for a night fills a mailbox. A small
 file of this host keeps what was reported, because Redis or the configuration may be what fails.
+
+What is reported goes to stderr, and to the services of `notify` (`cli/telling.py`).
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.errors import (
+    NOTICE,
     AssetbatchError,
     DatabaseError,
     DeadlineExceededError,
@@ -29,6 +32,9 @@ from assetbatch.errors import (
 )
 from assetbatch.monitoring.files import replace_file
 
+if TYPE_CHECKING:
+    from assetbatch.config import NotifyUrls
+
 FORGET_MS = 3_600_000
 """Time after which a notice that did not come up again is resolved, if no start has proved that before."""
 
@@ -37,8 +43,9 @@ REMIND_MS = 86_400_000
 
 _NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(?![A-Za-z_\d])")
 
-Kind = Literal["redis", "database", "api", "start", "warning"]
-"""What a failure shows to be broken. It is resolved when a later start has used it with success."""
+Kind = Literal["redis", "database", "api", "start", "warning", "notify"]
+"""What a failure shows to be broken. It is resolved when a later start has used it with success; a service of
+`notify` that could not be reached, by `arrived` only."""
 
 
 class Notice(msgspec.Struct, kw_only=True):
@@ -51,29 +58,49 @@ class Notice(msgspec.Struct, kw_only=True):
     reported_ms: int = msgspec.field(name="said_ms")
     count: int = 1
     symbols: list[str] = []
+    unsent: list[str] = []
+    """What a service of `notify` is still to get, if this is about that service."""
+
+
+class Told(NamedTuple):
+    """A line that this start has reported, with its level."""
+
+    level: int
+    text: str
 
 
 class NoticeLog(logging.Filter):
-    """What earlier starts of one command have reported. As a logging filter it holds these lines back."""
+    """What earlier starts of one command have reported. As a logging filter it holds these lines back.
 
-    def __init__(self, paths: Sequence[Path], now_ms: int) -> None:
+    With `shows_all` it shows them all the same, and keeps count for the services of `notify` only.
+    """
+
+    def __init__(self, paths: Sequence[Path], now_ms: int, *, shows_all: bool = False) -> None:
         super().__init__()
         self._paths = paths
         self._now_ms = now_ms
+        self.shows_all = shows_all
+        self.urls: NotifyUrls | None = None
+        """The services of `notify`, as soon as the configuration is read."""
+        self.told: list[Told] = []
+        """What this start has reported so far."""
         self._lines: dict[str, Notice] = _read(paths)
         self._seen: set[str] = set()
         self._kind: Kind = "warning"
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record is to be shown: all below a warning, and every warning that is new."""
-        if record.levelno < logging.WARNING:
+        if record.levelno < NOTICE or hasattr(record, "is_decided"):
             return True
         text = " ".join(record.getMessage().split())
-        return self.record(text, self._kind, getattr(record, "symbols", []))
+        is_new = record.levelno == NOTICE or self.record(text, self._kind, getattr(record, "symbols", []))
+        if is_new:
+            self.told.append(Told(record.levelno, text))
+        return is_new or self.shows_all
 
-    def record(self, text: str, kind: Kind, symbols: Sequence[str] = ()) -> bool:
+    def record(self, text: str, kind: Kind, symbols: Sequence[str] = (), *, key: str | None = None) -> bool:
         """Count a line about these assets; return whether it is to be reported."""
-        key = key_of(text, symbols)
+        key = key or key_of(text, symbols)
         first_time_now = key not in self._seen
         self._seen.add(key)
         known = self._lines.get(key)
@@ -110,22 +137,56 @@ class NoticeLog(logging.Filter):
         """
         resolved = []
         for key, line in list(self._lines.items()):
-            if key in self._seen or not set(unasked).isdisjoint(line.symbols):
+            if line.kind == "notify" or key in self._seen or not set(unasked).isdisjoint(line.symbols):
                 continue
             if line.kind in works or self._now_ms - line.last_ms > FORGET_MS:
                 del self._lines[key]
-                times = plural(line.count, "time")
-                resolved.append(f"over: {line.text} ({times} since {moment(line.first_ms)})")
+                resolved.append(_over(line))
         return resolved
+
+    @property
+    def now_ms(self) -> int:
+        """The time of this start."""
+        return self._now_ms
+
+    def service(self, fingerprint: str) -> Notice | None:
+        """Return the notice about a service of `notify` that could not be reached, if there is one."""
+        return self._lines.get(_of_service(fingerprint))
+
+    def missed(self, fingerprint: str, text: str, unsent: list[str]) -> bool:
+        """Note that a service did not get these lines; return whether that is to be reported."""
+        key = _of_service(fingerprint)
+        is_new = self.record(text, "notify", key=key)
+        self._lines[key].unsent = unsent
+        return is_new
+
+    def arrived(self, fingerprint: str) -> str | None:
+        """Note that a service got everything; return the line that says so if it was reported otherwise."""
+        line = self._lines.pop(_of_service(fingerprint), None)
+        return _over(line) if line else None
+
+    def forget_services(self, but: Collection[str]) -> None:
+        """Forget the services of `notify` that are not configured any more."""
+        keep = set(map(_of_service, but))
+        for key, line in list(self._lines.items()):
+            if line.kind == "notify" and key not in keep:
+                del self._lines[key]
+
+    @property
+    def has_unsent(self) -> bool:
+        """Return whether a service is still to get something."""
+        return any(line.kind == "notify" for line in self._lines.values())
 
     def save(self) -> None:
         """Save the notices for the next start. If that fails, the next start reports everything.
 
         An error that has ended this start replaces those that have ended earlier ones.
         """
+        if self.shows_all and not self.urls:
+            return
         if self._kind != "warning":
             for key, line in list(self._lines.items()):
-                if key not in self._seen and line.kind != "warning":
+                if key not in self._seen and line.kind not in ("warning", "notify"):
                     del self._lines[key]
         for path in self._paths:
             with suppress(OSError):
@@ -134,6 +195,14 @@ class NoticeLog(logging.Filter):
                 elif _own(path.parent):
                     replace_file(path, msgspec.json.encode(self._lines))
                     return
+
+
+def _over(line: Notice) -> str:
+    return f"over: {line.text} ({plural(line.count, 'time')} since {moment(line.first_ms)})"
+
+
+def _of_service(fingerprint: str) -> str:
+    return f"notify {fingerprint}"
 
 
 def key_of(text: str, symbols: Iterable[str] = ()) -> str:

@@ -25,7 +25,7 @@ from assetbatch.cli.context import (
     services_for,
 )
 from assetbatch.domain.records import Command, CycleOutcome
-from assetbatch.errors import NOTICE, AssetbatchError, RedisError
+from assetbatch.errors import NOTICE, AssetbatchError, ConfigError, RedisError
 
 if TYPE_CHECKING:
     from assetbatch.cli.notices import Kind, NoticeLog
@@ -138,7 +138,7 @@ def _cycle(
     from assetbatch.views.terminal.summary import summary
 
     with _notice_log(context) as notices, reported(context, notices) as options:
-        config = load_config(options)
+        config = _load(options, notices)
         ping = _ping(context, config, dry_run)
         deadline = Deadline(seconds(config))
         try:
@@ -153,12 +153,25 @@ def _cycle(
             raise
         code = 128 + deadline.stopped if deadline.stopped else result.exit_code
         _show(result, json)
-        if notices:
+        if notices and (notices.urls or not notices.shows_all):
             for line in notices.resolved(_works(result), result.unasked):
                 log.log(NOTICE, "%s", line)
         if result.result is not CycleOutcome.SKIPPED:  # the start that is still running reports by itself
             ping.ended(code, summary(result))
         raise typer.Exit(code)
+
+
+def _load(options: Options, notices: NoticeLog | None) -> Config:
+    """Return the configuration. Let the notices know whom to notify, of a mistake in it too."""
+    try:
+        config = load_config(options)
+    except ConfigError as error:
+        if notices:
+            notices.urls = error.notify
+        raise
+    if notices:
+        notices.urls = config.notify
+    return config
 
 
 def _run(
@@ -192,19 +205,30 @@ def _ping(context: typer.Context, config: Config, dry_run: bool) -> Ping:
 
 @contextmanager
 def _notice_log(context: typer.Context) -> Iterator[NoticeLog | None]:
-    """Open the notices of earlier starts, unless somebody watches this start or asked for details."""
+    """Open the notices of earlier starts, unless somebody watches this start.
+
+    At the end tell the services of `notify`.
+    """
     options: Options = context.obj
-    if options.verbosity > 0 or sys.stderr is None or sys.stderr.isatty():
+    if sys.stderr is None or sys.stderr.isatty():
         yield None
         return
     from assetbatch.cli.notices import NoticeLog, places
 
     which = [options.config, os.environ.get("ASSETBATCH_CONFIG"), current_folder(), options.sandbox]
-    notices = NoticeLog(places(command_name(context), repr(which)), round(time.time() * 1000))
+    command = command_name(context)
+    notices = NoticeLog(
+        places(command, repr(which)), round(time.time() * 1000), shows_all=options.verbosity > 0
+    )
     try:
         yield notices
     finally:
         notices.save()
+        if notices.has_unsent or (notices.told and notices.urls):
+            from assetbatch.cli.telling import tell
+
+            tell(notices, command)
+            notices.save()
 
 
 def _works(result: CycleResult) -> set[Kind]:

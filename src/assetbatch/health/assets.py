@@ -19,6 +19,7 @@ from assetbatch.domain.status import AssetState, Status
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.domain.work import Work
 from assetbatch.health.document import AssetHealth
+from assetbatch.secret import masked_name
 
 STALE_SLACK_MS = MINUTE_MS
 """How much later than two of its frequencies an asset may be before it is stale."""
@@ -51,7 +52,7 @@ def asset_health(
     complete = completeness(asset.market, coverage, complete_to_ms(asset, known, now_ms))
     return AssetHealth(
         symbol=asset.symbol,
-        name=asset.name,
+        name=masked_name(asset.name) if asset.name else None,
         priority=asset.priority,
         asset_type=asset.asset_type.value,
         last_price=stored.last_price if stored else None,

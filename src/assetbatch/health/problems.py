@@ -14,12 +14,14 @@ from assetbatch.domain.records import Command, CycleOutcome, JobState
 from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.health.document import Alert, AssetHealth, HealthStatus, Problem, Severity
+from assetbatch.health.jobs import enqueue_needed_ms
 
 MISSED_STARTS = 3
 """How many intervals without a start are a problem."""
 
 QUEUE_SILENT_MS = 10 * MINUTE_MS
-ENQUEUE_SILENT_MS = 3 * HOUR_MS
+ENQUEUE_SILENT_MS = HOUR_MS
+"""Time without a start of enqueue-secondary that is a problem, if no frequency allows for more."""
 
 NAMES_SHOWN = 3
 """Maximum number of symbols that a problem names."""
@@ -86,9 +88,11 @@ def enqueue_not_started(now: Situation) -> Iterator[Problem]:
     """Yield a problem if cron does not start enqueue-secondary though there are secondary assets."""
     started_ms = now.jobs[Command.ENQUEUE_SECONDARY].last_started_ms
     silent_ms = now.now_ms - (started_ms or now.known_since_ms or now.now_ms)
-    if now.config.enabled_secondary_assets and not now.config.sandbox and silent_ms > ENQUEUE_SILENT_MS:
+    longest_ms = max(ENQUEUE_SILENT_MS, MISSED_STARTS * enqueue_needed_ms(now.config))
+    if now.config.enabled_secondary_assets and not now.config.sandbox and silent_ms > longest_ms:
         started = f"last started {ago(silent_ms)}" if started_ms else "never started"
-        hint = "cron should start it every half hour (crontab.example)"
+        minutes = now.config.batch.enqueue_interval_minutes
+        hint = f"cron should start it every {minutes} min (crontab.example)"
         yield Problem(f"enqueue-secondary was {started}", hint)
 
 
