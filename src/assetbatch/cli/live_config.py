@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING
 
 from assetbatch.cli.context import Options, current_folder, load_config, log, services_for
-from assetbatch.cli.logs import NOTICE
 from assetbatch.config.sources import Stamp, sources, stamp
-from assetbatch.errors import ConfigError
+from assetbatch.errors import NOTICE, ConfigError
+from assetbatch.secret import masked
 
 if TYPE_CHECKING:
     from assetbatch.config import Config
@@ -87,7 +87,7 @@ class LiveConfig:
         self._config, self._error = config, None
         # What was looked at before the reading stays: a file that has changed meanwhile is read once more.
         self._stamp = {**self._look(), **self._stamp}
-        changed = sorted(str(file) for file, seen in self._stamp.items() if before.get(file) != seen)
+        changed = sorted(masked(str(file)) for file, seen in self._stamp.items() if before.get(file) != seen)
         log.log(level, "the configuration was read again: %s changed", ", ".join(changed))
         self._hold()
 

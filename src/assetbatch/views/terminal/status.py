@@ -31,14 +31,17 @@ COLUMNS = ("asset", "price", "day", "age", "behind", "bars", "market", "state")
 COLUMNS_WIDTH = 76
 """Maximum width of these columns, the spaces between them included."""
 
-LONGEST_NAME = 24
-"""Maximum number of characters of a name that are shown."""
+NAME = (12, 32)
+"""Number of characters of a name that are shown: at least, or none are, and at most."""
 
 ROWS = 40
 """Maximum number of assets that are all shown.
 
 With more, those of a priority that are fresh become one line, and of any other state the first few are shown.
 """
+
+FAILURES = 5
+"""Maximum number of failures that are shown."""
 
 SHOWN_OF_A_STATE = 3
 """Maximum number of assets that are shown of a state then."""
@@ -57,7 +60,7 @@ def render(
     `plain` keeps to ASCII. More than `rows` assets are summed up by priority and state, the priority assets
     never.
     """
-    parts: list[RenderableType] = [headline(health), *problems(health)]
+    parts: list[RenderableType] = [headline(health), *problems(health), *lacks(health)]
     if health.assets:
         parts += [Text(), _assets(health.assets, width, rows)]
     parts += [Text(), labelled([*plan_rows(health, plain), *job_rows(health)])]
@@ -66,6 +69,8 @@ def render(
         parts += [Text(), day]
     if health.cycles:
         parts += [Text(), cycles(health)]
+    if health.failures:
+        parts += [Text(), _failures(health)]
     return Group(*parts)
 
 
@@ -82,12 +87,18 @@ def headline(health: Health) -> Text:
 
 
 def problems(health: Health) -> list[RenderableType]:
-    """Return what is wrong and what to do about it, then what the plan lacks."""
+    """Return what is wrong and what to do about it."""
     lines: list[RenderableType] = []
     for problem in facts.problems(health):
         lines.append(_hanging(Text(f"! {problem.message}", style=colour_of(problem.severity))))
         if problem.hint:
             lines.append(_hanging(Text(f"  {problem.hint}")))
+    return lines
+
+
+def lacks(health: Health) -> list[RenderableType]:
+    """Return what the plan lacks, and where there is a larger one."""
+    lines: list[RenderableType] = []
     for refusal in health.plan["refusals"]:
         lines.append(_hanging(Text(f"- {refusal}", style="dim")))
     if health.plan["refusals"]:
@@ -139,10 +150,9 @@ def room_for(assets: Sequence[AssetHealth], width: int) -> Room:
     if width < WIDE:
         return Room(0, 0)
     left = width - COLUMNS_WIDTH
-    longest = min(LONGEST_NAME, max((len(asset.name) for asset in assets if asset.name), default=0))
-    if longest and left - longest - 2 >= WIDE - COLUMNS_WIDTH:
-        return Room(longest, left - longest - 2)
-    return Room(0, left)
+    longest = max((len(asset.name) for asset in assets if asset.name), default=0)
+    room = min(longest, NAME[1], left - 2 - (WIDE - COLUMNS_WIDTH))
+    return Room(room, left - room - 2) if room >= min(longest, NAME[0]) > 0 else Room(0, left)
 
 
 def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
@@ -289,6 +299,15 @@ def cycles(health: Health) -> Table:
             Text(cycle["result"], style=colour_of(cycle["result"])),
             ", ".join(words),
         )
+    return table
+
+
+def _failures(health: Health) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("failed, 24 h", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for one in health.failures[:FAILURES]:
+        table.add_row(one.command, Text(facts.failure(one), style="dim"))
     return table
 
 

@@ -27,6 +27,7 @@ from assetbatch.views.terminal.status import (
     headline,
     job_rows,
     labelled,
+    lacks,
     last_day,
     plan_rows,
     problems,
@@ -163,7 +164,9 @@ def render(
     core = parts.lines(labelled(rows[1:])) if height >= COMPACT else parts.short(rows[1:])
     wrong = [line for one in problems(health) for line in parts.lines(one)]
     room = height - len(top) - 1  # of the keys
+    lacking = [line for one in lacks(health) for line in parts.lines(one)]
     if view.all_problems:
+        wrong += lacking
         shown = parts.cut(wrong or parts.lines(Text("nothing is wrong")), room)
         return parts.screen([*top, *shown], view, page=0, found=0, below=0)
     wrong = parts.cut(wrong, max(1, min(room - len(core), room // PROBLEM_SHARE)), " (p: all)")
@@ -177,6 +180,7 @@ def render(
     if page and health.assets:
         lines += parts.assets(health.assets, some)
     for part in (
+        lacking,
         parts.lines(labelled([rows[0], *job_rows(health)])),
         parts.lines(last_day(health, series, width, plain)),
         parts.lines(cycles(health)) if health.cycles else [],
