@@ -99,8 +99,8 @@ def test_every_command_works_with_them(assetbatch: Start) -> None:
     assert [asset["symbol"] for asset in health["assets"]] == ["XAUUSD", "EURUSD", "BTCUSD"]
     assert {asset["state"] for asset in health["assets"]} <= {"fresh", "due"}
     assert [(job["id"], job["trigger"]) for job in health["jobs"]] == [
-        ("run_priority", "every 5 minutes"),
-        ("run_queue", "every minute"),
-        ("enqueue_secondary", "every 30 minutes"),
+        ("run-priority", "every 5 minutes"),
+        ("run-queue", "every minute"),
+        ("enqueue-secondary", "every 30 minutes"),
     ]
     assert all(job["name"] and job["next_run"].endswith("+00:00") for job in health["jobs"])

@@ -105,7 +105,8 @@ class TestSuccess:
     def test_can_be_had_as_json(self, free: World) -> None:
         result = json.loads(run(free, "run-priority", "--json").stdout)
         assert [asset["status"] for asset in result["assets"]] == ["success"] * 3
-        assert (result["command"], result["calls"]) == ("run_priority", 3)
+        assert (result["command"], result["command_old"]) == ("run-priority", "run_priority")
+        assert result["calls"] == 3
 
     def test_is_the_same_moment_whatever_the_time_zone_of_the_machine(self, free: World) -> None:
         run(free, "run-priority", TZ="Asia/Kolkata")
@@ -241,7 +242,12 @@ class TestStatus:
             "alerts",
         } <= document.keys()
         assert {"tier", "limit", "window_seconds", "refusals"} <= document["plan"].keys()
-        assert [job["id"] for job in document["jobs"]] == ["run_priority", "run_queue", "enqueue_secondary"]
+        assert [job["id"] for job in document["jobs"]] == RUN_COMMANDS
+        assert [job["id_old"] for job in document["jobs"]] == [
+            "run_priority",
+            "run_queue",
+            "enqueue_secondary",
+        ]
         for job in document["jobs"]:
             assert {"last_started", "last_finished", "last_result", "next_run", "skipped"} <= job.keys()
         assert document["queue"]["by_priority"] == {"CRITICAL": 0, "HIGH": 0, "MEDIUM": 0, "LOW": 0}

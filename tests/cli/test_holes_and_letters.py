@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +16,8 @@ from assetbatch.domain.queueing import Failure, Lane
 from assetbatch.state.queue import Lease
 from tests.cli.test_commands import run
 from tests.commands.conftest import MakeWorld
-from tests.world import RealClock, SetClock, World
+from tests.program import BARE
+from tests.world import KEY, RealClock, SetClock, World
 
 
 @pytest.fixture
@@ -79,6 +84,103 @@ class TestBackfill:
         assert words in done.stderr
         with free.services() as services:
             assert services.queue.state().size == 0
+
+
+class TestBackfillOfMany:
+    def test_takes_all_assets_or_those_of_a_class(self, free: World) -> None:
+        for arguments, count in ((("--all",), 6), (("--class", "critical"), 3), (("--class", "LOW"), 1)):
+            done = run(free, "backfill", *arguments, "--from", days_ago(60), "--dry-run", "--json")
+            assert len(json.loads(done.stdout)["symbols"]) == count, done.stderr
+
+    def test_wants_one_way_to_say_which(self, free: World) -> None:
+        for arguments in ((), ("EURUSD", "--all"), ("--all", "--class", "LOW")):
+            done = run(free, "backfill", *arguments, "--from", days_ago(60))
+            assert done.returncode == 2
+            assert "say which assets" in done.stderr
+        assert "--from is missing" in run(free, "backfill", "--all").stderr
+
+    def test_says_what_the_plan_does_not_show_before_it_counts(self, free: World) -> None:
+        first, second, *_ = run(
+            free, "backfill", "BTCUSD", "--from", "2020-01-01", "--dry-run"
+        ).stdout.splitlines()
+        assert re.fullmatch(
+            r"before .* UTC is older than your plan is expected to show: one call for each asset class finds "
+            r"out, and nothing of it is counted here",
+            first,
+        )
+        assert re.match(r"BTCUSD: 0\.0 % is there; 2[23] calls for what is missing", second)
+
+
+class TestTakingABackfillBack:
+    def test_says_what_is_not_asked_for_any_more(self, free: World) -> None:
+        run(free, "backfill", "BTCUSD", "--from", days_ago(200))
+        would, _ = run(free, "backfill", "BTCUSD", "--cancel", "--dry-run").stdout.splitlines(), None
+        assert re.fullmatch(r"BTCUSD: 5 calls would be taken back \(.* to .*\)", would[0])
+        of_symbol, of_queue = run(free, "backfill", "BTCUSD", "--cancel").stdout.splitlines()
+        assert re.fullmatch(r"BTCUSD: 5 calls taken back \(.* to .*\)", of_symbol)
+        assert of_queue == "6 pages taken out of the queue; backfill --from asks for them again"
+        assert "its backfill was taken back" in run(free, "holes", "BTCUSD").stdout
+
+    def test_of_none_says_so(self, free: World) -> None:
+        done = run(free, "backfill", "--all", "--cancel")
+        assert (done.returncode, done.stdout) == (0, "nothing is missing that could be taken back\n")
+        assert json.loads(run(free, "backfill", "--all", "--cancel", "--json").stdout)["cancelled"] == []
+
+    def test_takes_no_days(self, free: World) -> None:
+        done = run(free, "backfill", "--all", "--cancel", "--from", days_ago(9))
+        assert done.returncode == 2
+        assert "--cancel takes back all that is missing" in done.stderr
+
+
+class TestTheQuestion:
+    """A person on a terminal is asked above a hundred calls."""
+
+    def answered(self, world: World, answer: str, *arguments: str) -> tuple[int, str]:
+        """Exit code of a backfill, and what a terminal shows of it, where somebody types an answer."""
+        world.config()
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "assetbatch", "backfill", *arguments],
+            cwd=world.folder,
+            env={**BARE, "POLYGON_API_KEY": KEY, "COLUMNS": "160"},
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        os.write(ours, answer.encode())
+        shown, _ = process.communicate(timeout=60)
+        os.close(ours)
+        return process.returncode, shown.decode()
+
+    def queued(self, world: World) -> int:
+        with world.services() as services:
+            return services.queue.state().size
+
+    def test_answered_with_no_queues_nothing(self, free: World) -> None:
+        code, shown = self.answered(free, "n\n", "--all", "--from", days_ago(700))
+        assert code == 1
+        assert shown.endswith("nothing was queued\n")
+        assert self.queued(free) == 0
+
+    def test_answered_with_yes_queues(self, free: World) -> None:
+        code, shown = self.answered(free, "y\n", "--all", "--from", days_ago(700))
+        assert code == 0
+        assert shown.count("XAUUSD: 0.0 % is there") == 1
+        assert self.queued(free) > 100
+
+    @pytest.mark.parametrize(
+        "arguments", [("--all", "--from", "2026-01-01"), ("--all", "--from", "2025-01-01", "--yes")]
+    )
+    def test_is_not_asked_below_that_or_with_yes(self, free: World, arguments: tuple[str, ...]) -> None:
+        assert self.answered(free, "n\n", *arguments)[0] == 0
+        assert self.queued(free) > 0
+
+    def test_is_not_asked_again_for_what_was_queued(self, free: World) -> None:
+        self.answered(free, "", "--all", "--from", days_ago(700), "--yes")
+        code, shown = self.answered(free, "n\n", "--all", "--from", days_ago(700))
+        assert code == 0
+        assert "pages queued" in shown
 
 
 class TestHoles:

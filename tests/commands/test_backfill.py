@@ -10,14 +10,15 @@ import msgspec
 import psycopg
 import pytest
 
-from assetbatch.commands.backfill import BackfillReport, backfill
+from assetbatch.commands.backfill import BackfillReport, TakenBack, backfill, take_back
 from assetbatch.commands.gaps import SymbolGaps, find_gaps
 from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.coverage import GapReason
 from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.market_hours import start_of_day
-from assetbatch.domain.models import BAR_MS
-from assetbatch.domain.queueing import Failure, Lane
+from assetbatch.domain.models import BAR_MS, Changes, CoveredInterval, IntervalState
+from assetbatch.domain.queueing import Cancelled, Failure, Lane
 from assetbatch.errors import ConfigError, UnreachableError
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.client import ProviderClient
@@ -247,6 +248,158 @@ class TestTheEdgeOfThePlan:
         assert (result.calls, result.queue_size) == (0, 0)
         with world.services() as services:
             assert services.queue.state().dead == 0
+
+
+class TestBeyondThePlan:
+    """The free plan is expected to show two years, until a refusal shows where its history begins."""
+
+    def test_is_told_and_counted_apart(self, free: World) -> None:
+        report = wanted(free, date(2020, 1, 1))
+        (symbol,) = report.symbols
+        assert report.expected_from_ms == start_of_day(date(2024, 11, 18))
+        assert len(symbol.pages) == 22
+        assert all(last >= date(2024, 11, 18) for _, last in symbol.pages)
+        assert len(symbol.doubtful_pages) > 50
+        assert (report.queued, report.waiting_for_room, report.new_calls) == (22, 0, 22)
+        assert report.forecast.calls == 23  # one finds out
+
+    def test_is_as_many_calls_in_a_dry_run(self, free: World) -> None:
+        with free.services() as services:
+            report = backfill(services, ["BTCUSD"], date(2020, 1, 1), None, dry_run=True)
+        assert (report.forecast.calls, report.new_calls) == (23, 22)
+
+    def test_is_nothing_for_a_plan_that_shows_all(self, paid: World) -> None:
+        report = wanted(paid, date(2020, 1, 1))
+        assert (report.expected_from_ms, report.symbols[0].doubtful_pages) == (None, [])
+
+    def test_is_left_out_once_a_refusal_has_shown_it(self, free: World) -> None:
+        with free.services() as services:
+            refusal = services.entitlements().refused(
+                Restriction.HISTORY,
+                AssetType.CRYPTO,
+                "no",
+                services.now_ms(),
+                ticker="X:BTCUSD",
+                edge_ms=start_of_day(date(2021, 1, 1)),
+            )
+            services.entitlement_store.remember(refusal)
+        report = wanted(free, date(2020, 1, 1))
+        assert report.symbols[0].doubtful_pages == []
+        assert report.symbols[0].pages[-1][0] == date(2021, 1, 1)
+
+
+class TestWhichAssets:
+    def test_are_all_of_a_class(self, free: World) -> None:
+        with free.services() as services:
+            report = backfill(
+                services, [], date(2026, 9, 1), None, dry_run=True, classes=[AssetPriority.CRITICAL]
+            )
+        assert [symbol.symbol for symbol in report.symbols] == ["XAUUSD", "EURUSD", "BTCUSD"]
+
+    def test_are_all_if_none_is_named(self, free: World) -> None:
+        with free.services() as services:
+            report = backfill(services, [], date(2026, 9, 1), None, dry_run=True)
+        assert len(report.symbols) == 6
+
+    def test_must_be_some(self, free: World) -> None:
+        free.document["secondary_assets"] = []
+        with (
+            free.services() as services,
+            pytest.raises(ConfigError, match="no enabled asset of class LOW keeps bars"),
+        ):
+            backfill(services, [], date(2026, 9, 1), None, dry_run=True, classes=[AssetPriority.LOW])
+
+
+class TestTakingBack:
+    def take_back(self, world: World, *, dry_run: bool = False) -> TakenBack:
+        with world.services() as services:
+            return take_back(services, ["BTCUSD"], dry_run=dry_run)
+
+    def pages_queued(self, world: World) -> int:
+        with world.services() as services:
+            return services.queue.by_lane()[Lane.HISTORY]
+
+    def test_empties_the_queue_of_its_pages_and_they_do_not_come_back(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        pages = len(wanted(free, date(2026, 1, 1)).symbols[0].pages)
+        done = self.take_back(free)
+        assert len(done.queue.cancelled) == pages
+        assert done.symbols["BTCUSD"][-1][0] == date(2026, 1, 1)
+        free.enqueue_secondary()
+        assert self.pages_queued(free) == 0
+
+    def test_lets_no_missing_bar_look_asked(self, free: World) -> None:
+        wanted(free, date(2026, 1, 1))
+        self.take_back(free)
+        reasons = {gap.reason for gap in holes_of(free).gaps}
+        assert GapReason.NOT_WANTED in reasons
+        assert GapReason.NOTHING not in reasons
+
+    def test_again_or_without_a_backfill_changes_nothing(self, free: World) -> None:
+        assert self.take_back(free).symbols == {"BTCUSD": []}
+        wanted(free, date(2026, 1, 1))
+        assert self.take_back(free).symbols["BTCUSD"] != []
+        assert self.take_back(free) == TakenBack(
+            symbols={"BTCUSD": []}, queue=Cancelled(cancelled=(), leased=(), unknown=())
+        )
+
+    def test_of_a_dry_run_changes_nothing(self, free: World) -> None:
+        pages = len(wanted(free, date(2026, 1, 1)).symbols[0].pages)
+        assert self.take_back(free, dry_run=True).symbols["BTCUSD"] != []
+        assert self.pages_queued(free) == pages
+        assert GapReason.NOT_WANTED not in {gap.reason for gap in holes_of(free).gaps}
+
+    def test_is_taken_back_by_another_backfill(self, free: World) -> None:
+        before = wanted(free, date(2026, 1, 1)).symbols[0].pages
+        self.take_back(free)
+        assert wanted(free, date(2026, 1, 1)).symbols[0].pages == before
+        assert self.pages_queued(free) == len(before)
+
+    @pytest.mark.usefixtures("years_of_bars")
+    def test_keeps_what_is_stored_and_the_interval_after_it_is_not_asked_for(self, free: World) -> None:
+        """A backfill of last winter whose first page has come: the months since are a gap between bars."""
+        free.know_that_today_is_refused()
+        free.run_priority()
+        wanted(free, date(2026, 1, 1), date(2026, 3, 31))
+        with free.services() as services:
+            lease = services.queue.take(1, 60)
+            assert isinstance(lease, Lease)
+            services.queue.release(lease.token, [lease.items[0].id])
+            newest = lease.items[0].id
+            others = [item.id for item in services.queue.items() if item.id != newest]
+            services.queue.cancel(others)
+        free.run_queue(seconds=90)
+        bars = free.bars("BTCUSD")
+        assert bars > 0
+        self.take_back(free)
+        free.enqueue_secondary()
+        assert self.pages_queued(free) == 0
+        assert free.bars("BTCUSD") == bars
+        assert holes_of(free).complete == 1.0
+
+    @pytest.mark.usefixtures("years_of_bars")
+    def test_leaves_a_page_that_is_worked_to_its_end(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        wanted(free, date(2026, 6, 1), date(2026, 6, 30))
+        with free.services() as services:
+            lease = services.queue.take(1, 60)
+            assert isinstance(lease, Lease)
+            done = take_back(services, ["BTCUSD"], dry_run=False)
+            assert done.queue.leased == (lease.items[0].id,)
+            services.queue.release(lease.token, done.queue.leased)
+        result = free.run_queue(seconds=90)  # it is queued again, and nobody wants it
+        assert (result.calls, result.queue_size) == (0, 0)
+
+    def test_of_a_page_whose_call_fails_afterwards_stays_taken_back(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        wanted(free, date(2026, 6, 1), date(2026, 6, 30))
+        stored = CoveredInterval(
+            start_of_day(date(2026, 6, 1)), start_of_day(date(2026, 7, 1)), IntervalState.FAILED, 1, "no"
+        )
+        self.take_back(free)
+        with free.services() as services:
+            services.store.save(Changes(coverage={"BTCUSD": [stored]}), services.now_ms())
+        assert GapReason.FAILED not in {gap.reason for gap in holes_of(free).gaps}
 
 
 @pytest.mark.usefixtures("years_of_bars")

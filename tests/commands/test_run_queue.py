@@ -74,6 +74,7 @@ class TestRunQueue:
         result = free.run_queue()
         assert [asset.symbol for asset in result.assets] == ["ETHUSD", "GBPUSD", "USDJPY"]
         assert (result.result, result.ended_because, result.queue_size) == ("ok", "empty", 0)
+        assert result.start_again_seconds is None
         assert free.bars("GBPUSD") > 500
 
     def test_an_empty_queue_costs_no_call(self, free: World) -> None:
@@ -98,6 +99,8 @@ class TestRunQueue:
         assert time.monotonic() - started < 15
         assert (result.calls, result.queue_size) == (2, 1)
         assert (result.ended_because or "").startswith("out of calls for")
+        assert result.start_again_seconds is not None
+        assert f"out of calls for {result.start_again_seconds} s" in (result.ended_because or "")
 
     def test_waits_for_a_slot_that_comes_in_time_and_counts_the_wait(self, make_world: MakeWorld) -> None:
         world = make_world(limit=1, window_seconds=2)
@@ -199,6 +202,7 @@ class TestFailures:
         free.enqueue_secondary()
         result = free.run_queue()
         assert (len(free.paths), result.ended_because) == (1, "the provider said too many calls")
+        assert result.start_again_seconds is not None
         with free.services() as services:
             taken = services.queue.take(3, 10)
         assert [item.attempts for item in taken.items] == [0, 0, 0]  # type: ignore[union-attr]  # asserts below
@@ -343,3 +347,24 @@ def test_work_that_another_process_has_taken_over_is_left_to_it(
     with world.services() as services:
         state = services.queue.state()
     assert (state.size, state.leased) == (1, 1)
+
+
+class TestWhenToStartAgain:
+    @pytest.fixture
+    def clock(self) -> SetClock:
+        return RealClock()
+
+    def test_with_work_that_is_tried_later_says_when_that_is(self, free: World) -> None:
+        free.document["secondary_assets"] = free.document["secondary_assets"][:1]
+        free.document["queue"] = {"retry_delay_seconds": 40}
+        free.know_that_today_is_refused()
+        free.enqueue_secondary()
+        free.provider.order("wrong-shape")
+        result = free.run_queue()
+        assert (result.ended_because, result.queue_size) == ("empty", 1)
+        assert result.start_again_seconds in range(30, 41)
+
+    def test_after_too_many_calls_is_the_end_of_the_window(self, free: World) -> None:
+        free.provider.order("429")
+        free.enqueue_secondary()
+        assert free.run_queue().start_again_seconds in range(60, 75)

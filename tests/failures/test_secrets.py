@@ -44,6 +44,8 @@ COMMANDS = [
     "holes",
     "backfill XAUUSD --from 2026-11-01",
     "dead list",
+    "queue list",
+    "queue cancel XAUUSD",
     "dead retry --all",
     "config show",
     "config show --json",

@@ -224,7 +224,7 @@ class Arena:
         self.processes.append(process)
         return process
 
-    def living(self, command: str = "run_queue") -> list[Process]:
+    def living(self, command: str = "run-queue") -> list[Process]:
         return [one for one in self.processes if one.orders.command == command and not one.ended]
 
     def make_priority_due(self) -> None:

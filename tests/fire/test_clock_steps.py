@@ -99,7 +99,7 @@ def silent(arena: Arena) -> None:
     with arena.services() as services:
         services.redis.flushall()
         arena.teach(services)
-    arena.start("run_queue", SECONDS)
+    arena.start("run-queue", SECONDS)
     time.sleep(1)
 
 
@@ -120,7 +120,7 @@ def test_a_clock_that_is_set_back_by_an_hour_stops_calls_for_a_window_and_the_lo
     ) as arena:
         for trouble in troubles:
             for _ in range(PROCESSES - len(arena.living())):
-                arena.start("run_queue", SECONDS)
+                arena.start("run-queue", SECONDS)
             before = len(arena.arrivals())
             until = time.monotonic() + SILENCE_SECONDS + LATE_SECONDS
             while len(arena.arrivals()) < before + LIMIT and time.monotonic() < until:
@@ -131,7 +131,7 @@ def test_a_clock_that_is_set_back_by_an_hour_stops_calls_for_a_window_and_the_lo
             with arena.services() as services:  # what was learned in times to come is asked for again
                 arena.teach(services)
             for _ in range(PROCESSES - len(arena.living())):
-                arena.start("run_queue", SECONDS)
+                arena.start("run-queue", SECONDS)
             until = stepped_at + SILENCE_SECONDS + LATE_SECONDS
             while not (after := since(arena, stepped_at)) and time.monotonic() < until:
                 time.sleep(0.05)

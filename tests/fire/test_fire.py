@@ -92,7 +92,7 @@ class Priority:
             step = PRIORITY_STEPS[self._number % len(PRIORITY_STEPS)]
             kill = {step: CHANCE} if self._number % 3 == 2 else {}
             self._process = self._arena.start(
-                "run_priority", PRIORITY_SECONDS, seed=self._number, kill=kill, lag_seconds=0.1
+                "run-priority", PRIORITY_SECONDS, seed=self._number, kill=kill, lag_seconds=0.1
             )
 
 
@@ -113,7 +113,7 @@ def burn(arena: Arena) -> int:
         for _ in range(PROCESSES - len(living)):
             number += 1
             kill = {STEPS[number * 2 // 3 % len(STEPS)]: CHANCE} if number % 3 else {}
-            arena.start("run_queue", QUEUE_SECONDS, seed=number, kill=kill, lag_seconds=0.1)
+            arena.start("run-queue", QUEUE_SECONDS, seed=number, kill=kill, lag_seconds=0.1)
         if now >= next_kill:
             next_kill = now + axe.uniform(0.5, 1.5) * RANDOM_KILL_SECONDS
             if living:
@@ -142,7 +142,7 @@ def test_under_kill_9_the_promises_hold(
         done, in_queue = arena.done(), arena.in_queue()
     held = holds(lines)
     by_step = kills(lines)
-    cycles = results(lines, "run_priority")
+    cycles = results(lines, "run-priority")
     log.info(
         "%d processes, %d killed from outside, at steps %s; %d arrivals, %.0f %% of the budget; "
         "%d symbols stored, %d leases; priority cycles %s; %d events; queue %s",
@@ -184,7 +184,7 @@ def test_without_kills_the_budget_is_used_up(
     with Arena(tmp_path, redis_url, database_url, prefix, backlog=200, latency=(0.01, 0.03)) as arena:
         until = time.monotonic() + USE_SECONDS
         for _ in range(PROCESSES):
-            arena.start("run_queue", USE_START_SECONDS, until=until)
+            arena.start("run-queue", USE_START_SECONDS, until=until)
         for process in arena.processes:
             process.wait(USE_SECONDS + 20)
         arrivals, lines = arena.arrivals(), arena.lines()
@@ -209,7 +209,7 @@ def test_without_kills_the_budget_is_used_up(
     # every call that had to wait was counted, once
     refused = {line.token for line in lines if line.event == "refused"}
     taken = {line.token for line in lines if line.event == "taken"}
-    waits = sum(cycle.waits for cycle in results(lines, "run_queue"))
+    waits = sum(cycle.waits for cycle in results(lines, "run-queue"))
     assert waits == counted
     assert len(refused & taken) <= waits <= len(refused)
 
@@ -225,7 +225,7 @@ def test_under_kill_9_every_two_seconds_most_of_the_budget_is_used(
         next_kill = time.monotonic() + KILL_EVERY_SECONDS
         while (now := time.monotonic()) < until:
             for number in range(PROCESSES - len(arena.living())):
-                arena.start("run_queue", USE_START_SECONDS, seed=number, until=until)
+                arena.start("run-queue", USE_START_SECONDS, seed=number, until=until)
             if now >= next_kill:
                 next_kill += KILL_EVERY_SECONDS
                 axe.choice(arena.living()).kill()

@@ -43,12 +43,12 @@ Steps = Mapping[str, tuple[str, int]]
 """At which step each command is held up while Redis loses its memory, and at which passing of it."""
 
 ROUNDS: tuple[Steps, ...] = (
-    {"run_priority": ("answer", 3), "run_queue": ("finish", 1), "enqueue_secondary": ("enqueue", 1)},
-    {"run_priority": ("grant", 3), "run_queue": ("grant", 1), "enqueue_secondary": ("load", 1)},
-    {"run_priority": ("complete", 3), "run_queue": ("answer", 1), "enqueue_secondary": ("own", 1)},
-    {"run_priority": ("commit", 1), "run_queue": ("complete", 1), "enqueue_secondary": ("enqueue", 1)},
-    {"run_priority": ("publish", 1), "run_queue": ("commit", 1), "enqueue_secondary": ("load", 1)},
-    {"run_priority": ("grant", 1), "run_queue": ("publish", 1), "enqueue_secondary": ("own", 1)},
+    {"run-priority": ("answer", 3), "run-queue": ("finish", 1), "enqueue-secondary": ("enqueue", 1)},
+    {"run-priority": ("grant", 3), "run-queue": ("grant", 1), "enqueue-secondary": ("load", 1)},
+    {"run-priority": ("complete", 3), "run-queue": ("answer", 1), "enqueue-secondary": ("own", 1)},
+    {"run-priority": ("commit", 1), "run-queue": ("complete", 1), "enqueue-secondary": ("enqueue", 1)},
+    {"run-priority": ("publish", 1), "run-queue": ("commit", 1), "enqueue-secondary": ("load", 1)},
+    {"run-priority": ("grant", 1), "run-queue": ("publish", 1), "enqueue-secondary": ("own", 1)},
 )
 QUEUE_RUNS = 2
 
@@ -107,7 +107,7 @@ def installations(tmp_path: Path, postgres_url: str) -> Iterator[Callable[[str],
 def held_up(arena: Arena, memory: Forgetful, steps: Steps, **orders: Any) -> list[Process]:
     """Starts the commands and waits until each is held up at its step, or over; saves in the middle of it."""
     arena.make_priority_due()
-    commands = ["run_priority", *["run_queue"] * QUEUE_RUNS, "enqueue_secondary"]
+    commands = ["run-priority", *["run-queue"] * QUEUE_RUNS, "enqueue-secondary"]
     running = [
         arena.start(command, SECONDS, halt=steps[command], seed=number, **orders)
         for number, command in enumerate(commands)
@@ -143,7 +143,7 @@ def lose_all(
 ) -> tuple[list[Process], list[float]]:
     """One loss in the middle of all commands; returns who was held up, and when the calls came that were not
     under way at the loss, in seconds after it."""
-    commands = ("run_priority", "run_queue")
+    commands = ("run-priority", "run-queue")
     fresh = [arena.start(command, SECONDS, halt=("begin", 1), **orders) for command in commands]
     wait_for(lambda: all(one.halted for one in fresh))
     running = held_up(arena, memory, steps, **orders)
@@ -244,5 +244,5 @@ def test_a_log_that_is_trusted_whoever_wrote_it_is_found(
 ) -> None:
     """The judge sees what the rule prevents: it is broken here."""
     arena, memory = installations("emptied")
-    lose_all(arena, memory, {"run_priority": ("answer", 3)}, scripts=[(TRUSTED, "true")])
+    lose_all(arena, memory, {"run-priority": ("answer", 3)}, scripts=[(TRUSTED, "true")])
     assert windows_over_limit(arena.arrivals(), LIMIT, WINDOW_SECONDS) != []

@@ -311,7 +311,7 @@ class TestRealProcesses:
             until = time.monotonic() + 20
             for number in range(8):
                 site.start(
-                    "run_queue", 30, seed=number, until=until, lag_seconds=self.LAG_SECONDS, scripts=scripts
+                    "run-queue", 30, seed=number, until=until, lag_seconds=self.LAG_SECONDS, scripts=scripts
                 )
             for process in site.processes:
                 process.wait(60)

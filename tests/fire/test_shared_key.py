@@ -221,12 +221,12 @@ def test_whoever_calls_the_budget_holds(
             number = callers.beat(number)
             for arena in arenas:
                 for seed in range(WORKERS - len(arena.living())):
-                    arena.start("run_queue", START_SECONDS, seed=seed, until=until, lag_seconds=0.1)
+                    arena.start("run-queue", START_SECONDS, seed=seed, until=until, lag_seconds=0.1)
             if now >= next_priority:
                 next_priority = now + PRIORITY_EVERY_SECONDS
                 for arena in arenas:
                     arena.make_priority_due()
-                    arena.start("run_priority", START_SECONDS, lag_seconds=0.1)
+                    arena.start("run-priority", START_SECONDS, lag_seconds=0.1)
             callers.kill()
             if now >= next_kill:
                 next_kill = now + axe.uniform(0.5, 1.5) * KILL_EVERY_SECONDS
@@ -241,7 +241,7 @@ def test_whoever_calls_the_budget_holds(
         time.sleep(LATE_SECONDS + 1)  # who was left behind would call now
         arrivals = one.arrivals()
         done = [arena.done() for arena in arenas]
-        cycles = [cycle for arena in arenas for cycle in results(arena.lines(), "run_priority")]
+        cycles = [cycle for arena in arenas for cycle in results(arena.lines(), "run-priority")]
         failed = [trouble for arena in arenas for trouble in unexpected(arena.processes)]
     called = [arrival for arrival in arrivals if "deadline" in arrival.query]
     since_epoch = time.time() - time.monotonic()

@@ -290,9 +290,9 @@ def start(orders: Orders, axe: Watch, seconds: float) -> int:
     """One cron start; returns its exit code."""
     config = load(Path(orders.config), {"POLYGON_API_KEY": KEY}, cwd=Path(orders.config).parent)
     commands: dict[str, Callable[[Services, Deadline, Progress], CycleResult]] = {
-        "run_queue": run_queue,
-        "run_priority": run_priority,
-        "enqueue_secondary": enqueue_secondary,
+        "run-queue": run_queue,
+        "run-priority": run_priority,
+        "enqueue-secondary": enqueue_secondary,
     }
     command = commands[orders.command]
     try:

@@ -167,7 +167,7 @@ def test_no_change_of_the_servers_loses_work_or_opens_a_window(
                 for _ in range(PROCESSES - len(arena.living())):
                     number += 1
                     kill = {STEPS[number % len(STEPS)]: 0.3} if number % 2 else {}
-                    arena.start("run_queue", QUEUE_SECONDS, seed=number, kill=kill, lag_seconds=0.1)
+                    arena.start("run-queue", QUEUE_SECONDS, seed=number, kill=kill, lag_seconds=0.1)
                 if axe.random() < 0.02 and (living := arena.living()):
                     axe.choice(living).kill()
                 time.sleep(0.1)

@@ -10,13 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from assetbatch.domain.queueing import (
+    Cancelled,
     DeadLetter,
     Empty,
     Enqueued,
     Failure,
     Fault,
     Item,
+    ItemState,
     Lane,
+    QueuedItem,
     QueueState,
     Retried,
 )
@@ -222,6 +225,37 @@ class Model:
                 work.end_lease(counted=False)
                 released += 1
         return released
+
+    def cancel(self, ids: Sequence[str]) -> Cancelled:
+        words: dict[str, list[str]] = {"cancelled": [], "leased": [], "unknown": []}
+        for item_id in ids:
+            work = self.works.get(item_id)
+            if work is None:
+                words["unknown"].append(item_id)
+            elif work.holder:
+                words["leased"].append(item_id)
+            else:
+                del self.works[item_id]
+                words["cancelled"].append(item_id)
+        return Cancelled(**{name: tuple(some) for name, some in words.items()})
+
+    def items(self) -> list[QueuedItem]:
+        delayed = sorted(self.delayed(), key=lambda work: (work.retry_at_ms, work.id))
+        places = [(ItemState.LEASED, self.leased()), (ItemState.WAITING, self.waiting())]
+        return [
+            QueuedItem(
+                id=work.id,
+                lane=work.lane,
+                state=state,
+                attempts=work.attempts,
+                enqueued_us=work.enqueued_us,
+                until_ms=work.lease_ends_ms or work.retry_at_ms,
+                failed_ms=work.failed_ms,
+                error=work.last_error,
+            )
+            for state, works in [*places, (ItemState.DELAYED, delayed)]
+            for work in works
+        ]
 
     def state(self, now_ms: int) -> QueueState:
         waiting = self.waiting()

@@ -4,7 +4,7 @@ from typing import ClassVar, cast
 
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.entitlements import KnownRestriction, Observation, Restriction
-from assetbatch.domain.records import CycleRecord
+from assetbatch.domain.records import Command, CycleRecord
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.entitlement_store import EntitlementStore
 from assetbatch.state.history import CYCLES_KEPT, History
@@ -155,6 +155,18 @@ class TestJournal:
             None,
         )
         assert history.cycles("run_priority")[0].refreshed == 3
+
+    def test_of_a_version_that_spelled_commands_otherwise_is_read_and_its_lock_kept(
+        self, redis_client: RedisClient, keys: Keys
+    ) -> None:
+        cycle = '{"started_ms": 7, "duration_ms": 5, "result": "ok"}'
+        redis_client.hset(f"{keys.prefix}:job:run_priority", "last_started", 7)
+        redis_client.lpush(f"{keys.prefix}:cycles:run_priority", cycle)
+        history = History(redis_client, keys)
+        assert history.job(Command.RUN_PRIORITY).last_started_ms == 7
+        assert history.cycles(Command.RUN_PRIORITY)[0].started_ms == 7
+        with Locks(redis_client, keys).hold(Command.RUN_PRIORITY, 60):
+            assert redis_client.zcard(f"{keys.prefix}:lock:run_priority") == 1
 
     def test_knows_the_slowest_of_the_last_hundred_calls_of_all_commands(
         self, redis_client: RedisClient, keys: Keys

@@ -75,6 +75,7 @@ STEPS = st.one_of(
     step("end_what_was_held_once", what=ENDS, pick=PICK, ids=st.lists(AN_ID, min_size=1, max_size=4)),
     step("retry_dead", ids=st.lists(AN_ID, min_size=1, max_size=3)),
     step("drop_dead", ids=st.lists(AN_ID, min_size=1, max_size=2)),
+    step("cancel", ids=st.lists(AN_ID, min_size=1, max_size=3)),
     step("pass_time", ms=st.sampled_from([1, UNIT_MS, UNIT_MS - 1, -1, -UNIT_MS, -SPAN_MS])),
     st.one_of(*map(step, ["start_a_new_process", "flush_the_scripts", "forget_the_answers", "look"])),
 )
@@ -206,6 +207,9 @@ class QueueMachine(RuleBasedStateMachine):
     def drop_dead(self, ids: list[str]) -> None:
         assert self.queue.drop_dead(ids) == self.model.drop_dead(ids)
 
+    def cancel(self, ids: list[str]) -> None:
+        assert self.queue.cancel(ids) == self.model.cancel(ids)
+
     # The world around it.
 
     def pass_time(self, ms: int) -> None:
@@ -236,6 +240,7 @@ class QueueMachine(RuleBasedStateMachine):
         for count in (1, 5):
             assert self.queue.dead_letters(count) == self.model.dead_letters()[:count]
             assert self.queue.peek(count) == [work.id for work in by_class][:count]
+        assert self.queue.items() == self.model.items()
 
     # What holds after every step.
 

@@ -421,6 +421,8 @@ def work_a_queue(queue: Queue, window: Window, clock: FakeClock) -> None:
     clock.advance(LEASE_SECONDS)
     assert isinstance(queue.take(1, LEASE_SECONDS), Empty)  # the lease ran out
     assert queue.state().delayed == 1
+    assert [item.id for item in queue.items()][-1] == "A"
+    assert queue.cancel(["A"]).cancelled == ("A",)
     with queue.derived():
         pass
 

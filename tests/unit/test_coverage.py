@@ -25,7 +25,7 @@ from assetbatch.domain.coverage import (
 from assetbatch.domain.market_hours import day_of, is_open, new_york_zone, sessions, start_of_day, to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState
 
-ASKED, REQUESTED, FAILED, NOT_IN_PLAN, REJECTED = IntervalState
+ASKED, REQUESTED, FAILED, NOT_IN_PLAN, REJECTED, NOT_WANTED = IntervalState
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 SLOTS = 24
@@ -81,6 +81,16 @@ class TestRecord:
             (ASKED, REJECTED, ASKED),
             (REJECTED, FAILED, FAILED),
             (FAILED, REJECTED, REJECTED),
+            (REQUESTED, NOT_WANTED, NOT_WANTED),
+            (FAILED, NOT_WANTED, NOT_WANTED),
+            (REJECTED, NOT_WANTED, NOT_WANTED),
+            (ASKED, NOT_WANTED, ASKED),
+            (NOT_IN_PLAN, NOT_WANTED, NOT_WANTED),
+            (NOT_WANTED, REQUESTED, REQUESTED),
+            (NOT_WANTED, ASKED, ASKED),
+            (NOT_WANTED, NOT_IN_PLAN, NOT_IN_PLAN),
+            (NOT_WANTED, FAILED, NOT_WANTED),
+            (NOT_WANTED, REJECTED, NOT_WANTED),
         ],
     )
     def test_which_state_replaces_which(
@@ -138,7 +148,12 @@ class TestRecord:
         for new in before + news:
             for at_ms in range(new.start_ms, new.end_ms, BAR_MS):
                 there = expected[at_ms][0] if at_ms in expected else None
-                if there is ASKED or (there in (FAILED, REJECTED) and new.state is REQUESTED):
+                stays = {
+                    REQUESTED: (FAILED, REJECTED),
+                    FAILED: (NOT_WANTED,),
+                    REJECTED: (NOT_WANTED,),
+                }
+                if there is ASKED or there in stays.get(new.state, ()):
                     continue
                 expected[at_ms] = (new.state, new.error)
         assert slots(record(record([], before), news)) == expected
@@ -243,6 +258,7 @@ class TestHoles:
             ([span(0, 9, NOT_IN_PLAN, 7)], GapReason.NOT_IN_PLAN),
             ([span(0, 9, REJECTED, 7)], GapReason.REJECTED),
             ([span(0, 9, REQUESTED)], GapReason.NOT_ASKED),
+            ([span(0, 9, NOT_WANTED)], GapReason.NOT_WANTED),
             ([], GapReason.NOT_ASKED),
         ],
     )
@@ -336,6 +352,7 @@ class TestHoles:
             REQUESTED: GapReason.NOT_ASKED,
             FAILED: GapReason.FAILED,
             NOT_IN_PLAN: GapReason.NOT_IN_PLAN,
+            NOT_WANTED: GapReason.NOT_WANTED,
             REJECTED: GapReason.REJECTED,
         }
         expected: dict[int, tuple[GapReason, str | None]] = {}
@@ -412,7 +429,7 @@ class TestCompleteness:
         rows = slots(known)
         first = known[0].start_ms if known else 0
         states = [rows.get(at, (REQUESTED, None))[0] for at in range(first, horizon * BAR_MS, BAR_MS)]
-        total = sum(state is not NOT_IN_PLAN for state in states)
+        total = sum(state not in (NOT_IN_PLAN, NOT_WANTED) for state in states)
         expected = states.count(ASKED) / total if known and total else None
         assert completeness(Market.CRYPTO, known, horizon * BAR_MS) == expected
 

@@ -272,9 +272,10 @@ class TestLocksAndQueue:
 
 
 class TestCron:
-    def job(self, age_ms: int | None, error: str | None = None, name: str = "run_priority") -> JobHealth:
+    def job(self, age_ms: int | None, error: str | None = None, name: str = "run-priority") -> JobHealth:
         return JobHealth(
             id=Command(name),
+            id_old=Command(name).old,
             name=name,
             trigger="every minute",
             last_started=None if age_ms is None else iso(NOW - age_ms),
@@ -288,29 +289,29 @@ class TestCron:
     @pytest.mark.parametrize(
         ("name", "age_ms", "waiting", "level", "said"),
         [
-            ("run_priority", MINUTE, 0, "ok", "run-priority started 60 s ago: ok"),
-            ("run_priority", 15 * MINUTE, 0, "ok", "run-priority started 15 min ago: ok"),
+            ("run-priority", MINUTE, 0, "ok", "run-priority started 60 s ago: ok"),
+            ("run-priority", 15 * MINUTE, 0, "ok", "run-priority started 15 min ago: ok"),
             (
-                "run_priority",
+                "run-priority",
                 16 * MINUTE,
                 0,
                 "error",
                 "run-priority was last started 16 min ago, it should be every 5 min",
             ),
-            ("run_priority", None, 0, "warning", "run-priority was never started"),
-            ("run_queue", 10 * MINUTE, 3, "ok", "run-queue started 10 min ago: ok"),
+            ("run-priority", None, 0, "warning", "run-priority was never started"),
+            ("run-queue", 10 * MINUTE, 3, "ok", "run-queue started 10 min ago: ok"),
             (
-                "run_queue",
+                "run-queue",
                 11 * MINUTE,
                 3,
                 "warning",
                 "run-queue was last started 11 min ago, and 3 items in the queue",
             ),
-            ("run_queue", 11 * MINUTE, 0, "ok", "run-queue started 11 min ago: ok"),
-            ("run_queue", None, 0, "warning", "run-queue was never started"),
-            ("enqueue_secondary", 89 * MINUTE, 0, "ok", "enqueue-secondary started 89 min ago: ok"),
+            ("run-queue", 11 * MINUTE, 0, "ok", "run-queue started 11 min ago: ok"),
+            ("run-queue", None, 0, "warning", "run-queue was never started"),
+            ("enqueue-secondary", 89 * MINUTE, 0, "ok", "enqueue-secondary started 89 min ago: ok"),
             (
-                "enqueue_secondary",
+                "enqueue-secondary",
                 91 * MINUTE,
                 0,
                 "warning",
@@ -334,7 +335,7 @@ class TestCron:
         assert "assetbatch -v run-priority" in (found.hint or "")
 
     def test_names_at_once_all_that_was_never_started(self) -> None:
-        jobs = [self.job(None, name=name) for name in ("run_priority", "enqueue_secondary")]
+        jobs = [self.job(None, name=name) for name in ("run-priority", "enqueue-secondary")]
         (found,) = of_cron(jobs, 0, BOTH, NOW)
         assert found.message == "run-priority, enqueue-secondary were never started"
 
@@ -342,13 +343,13 @@ class TestCron:
     @pytest.mark.parametrize(
         ("name", "config"),
         [
-            ("run_priority", Config(secondary_assets=(EURO,))),
+            ("run-priority", Config(secondary_assets=(EURO,))),
             (
-                "run_priority",
+                "run-priority",
                 Config(priority_assets=(GOLD,), batch=BatchSettings(priority_assets_enabled=False)),
             ),
-            ("enqueue_secondary", Config(priority_assets=(GOLD,))),
-            ("run_queue", Config(priority_assets=(GOLD,))),
+            ("enqueue-secondary", Config(priority_assets=(GOLD,))),
+            ("run-queue", Config(priority_assets=(GOLD,))),
         ],
     )
     def test_need_not_start_what_has_nothing_to_do(
@@ -358,7 +359,7 @@ class TestCron:
         assert found.level is Level.OK
 
     def test_must_start_the_queue_for_bars_of_priority_assets_that_wait(self) -> None:
-        (found,) = of_cron([self.job(None, name="run_queue")], 2, Config(priority_assets=(GOLD,)), NOW)
+        (found,) = of_cron([self.job(None, name="run-queue")], 2, Config(priority_assets=(GOLD,)), NOW)
         assert found.message == "run-queue was never started"
 
     def test_is_not_needed_by_a_sandbox(self) -> None:

@@ -13,7 +13,7 @@ from assetbatch.config import Config
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.forecast import Budget, Forecast, QueueLoad, estimate, forecast
+from assetbatch.domain.forecast import Budget, Forecast, QueueLoad, estimate, forecast, turn_moments
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
@@ -161,3 +161,28 @@ class TestTheEnd:
         assert reckoned(priority_calls=1000).calls_per_minute == 0.05
         assert reckoned(limit=100, priority_calls=1000).calls_per_minute == 1.0
         assert reckoned(limit=100, window_ms=MINUTE // 2, priority_calls=10_000).calls_per_minute == 2.0
+
+
+class TestTurns:
+    """A turn is when the call for an item of the queue goes out."""
+
+    def turns(self, *lanes: Lane, **given: Any) -> list[int]:
+        plain = {"prices_at_once": 1, "free": 0, "free_at_ms": NOW, "per_minute": 4.0, "start_ms": NOW}
+        return list(turn_moments(lanes, **{**plain, **given}))
+
+    def test_come_one_after_the_other_at_the_rate_that_is_left(self) -> None:
+        found = self.turns(Lane.HIGH, Lane.LOW, Lane.BARS)
+        assert found == [NOW, NOW + MINUTE // 4, NOW + MINUTE // 2]
+
+    def test_come_together_as_far_as_calls_are_free(self) -> None:
+        found = self.turns(Lane.HIGH, Lane.LOW, Lane.BARS, free=2)
+        assert found == [NOW, NOW, NOW + MINUTE // 4]
+
+    def test_begin_when_the_next_call_is_free_or_run_queue_starts(self) -> None:
+        assert self.turns(Lane.LOW, free_at_ms=NOW + 7) == [NOW + 7]
+        assert self.turns(Lane.LOW, start_ms=NOW + 9, free_at_ms=NOW + 7) == [NOW + 9]
+        assert self.turns(Lane.LOW, free=1, free_at_ms=NOW + 7) == [NOW]
+
+    def test_of_prices_are_one_where_one_call_brings_them(self) -> None:
+        found = self.turns(Lane.HIGH, Lane.HISTORY, Lane.LOW, Lane.LOW, prices_at_once=2)
+        assert found == [NOW, NOW + MINUTE // 4, NOW + MINUTE // 4, NOW + MINUTE // 2]

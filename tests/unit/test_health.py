@@ -534,15 +534,16 @@ class TestTheLastCycles:
         shown = cycles_of(cycles, WEDNESDAY)
         ages = [(one["command"], one["age_seconds"]) for one in shown]
         assert ages == [
-            ("run_priority", 0.0),
-            ("run_priority", 60.0),
-            ("run_queue", 90.2),
-            ("run_priority", 120.0),
-            ("run_priority", 180.0),
-            ("run_priority", 240.0),
+            ("run-priority", 0.0),
+            ("run-priority", 60.0),
+            ("run-queue", 90.2),
+            ("run-priority", 120.0),
+            ("run-priority", 180.0),
+            ("run-priority", 240.0),
         ]
         assert shown[2] == {
-            "command": "run_queue",
+            "command": "run-queue",
+            "command_old": "run_queue",
             "started": iso(WEDNESDAY - 90_240),
             "age_seconds": 90.2,
             "duration_ms": 1200,
@@ -579,6 +580,7 @@ class TestAJob:
         never = job(last_started_ms=None, last_finished_ms=None, last_result=None)
         assert job_health(Command.RUN_PRIORITY, never, ENABLED, WEDNESDAY + MINUTE) == JobHealth(
             id=Command.RUN_PRIORITY,
+            id_old="run_priority",
             name="refresh the priority assets",
             trigger="every 5 minutes",
             last_started=None,

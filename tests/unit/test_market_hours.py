@@ -23,6 +23,7 @@ from assetbatch.domain.market_hours import (
     sessions,
     start_of_day,
     to_ms,
+    years_before,
 )
 
 HOUR_MS = 3_600_000
@@ -240,3 +241,15 @@ class TestOpenSpans:
         for (_, before), (after, _) in pairwise(found):
             assert before < after
             assert not is_open(market, before)
+
+
+@pytest.mark.parametrize(
+    ("day", "years", "before"),
+    [
+        (date(2026, 11, 30), 2, date(2024, 11, 30)),
+        (date(2028, 2, 29), 2, date(2026, 2, 28)),
+        (date(2028, 2, 29), 4, date(2024, 2, 28)),
+    ],
+)
+def test_years_before_a_moment_the_same_day_began(day: date, years: int, before: date) -> None:
+    assert years_before(start_of_day(day) + HOUR_MS, years) == start_of_day(before)

@@ -71,6 +71,7 @@ def health(assets: list[AssetHealth], **changes: Any) -> Health:
         "jobs": [
             JobHealth(
                 id=command,
+                id_old=command.old,
                 name=NAMES[command],
                 trigger=f"every {minutes} minutes",
                 last_started=iso(NOW_MS - 60_000),

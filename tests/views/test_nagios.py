@@ -22,6 +22,12 @@ def test_all_is_well(well: Health) -> None:
     assert line.startswith("ASSETBATCH OK - 20 of 20 assets fresh, 12 in the queue | ")
 
 
+def test_assets_that_were_never_fetched_are_told_apart() -> None:
+    assets = [asset(0), asset(1, state="never"), asset(2, state="never")]
+    _, line = render(health(assets), Config())
+    assert line.startswith("ASSETBATCH OK - 1 of 3 assets fresh, 2 not fetched yet, 12 in the queue | ")
+
+
 def test_a_warning_is_1_and_something_critical_2() -> None:
     warned = health(
         [asset(0)], status=HealthStatus.DEGRADED, problems=[Problem("2 dead letters, the latest: X")]

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tests.commands.conftest import free, make_world
+from tests.commands.conftest import MakeWorld, free, make_world
 from tests.program import BARE
 from tests.world import KEY, RealClock, SetClock, World
 
@@ -68,3 +68,17 @@ def test_nothing_of_it_is_left_behind_but_the_table(free: World) -> None:
     last = shown.rsplit("starting …", 1)[-1]
     assert "XAUUSD" in last
     assert "3 calls, 3 prices published" in shown
+
+
+def test_lines_of_the_log_stand_above_the_live_line(free: World) -> None:
+    shown = on_terminal(free, "-v", "run-priority")
+    lines = [line.strip() for line in re.split(r"[\r\n]+", shown)]
+    assert sum(line.startswith("5-minute bars of C:XAUUSD") and "ok (" in line for line in lines) >= 1
+
+
+def test_a_queue_with_work_left_says_when_to_start_again(make_world: MakeWorld) -> None:
+    world = make_world(limit=1)
+    world.know_that_today_is_refused()
+    world.enqueue_secondary()
+    shown = on_terminal(world, "run-queue", "--max-seconds", "8")
+    assert re.search(r"2 items left: start run-queue again in \d\d s \(cron starts it every minute\)", shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from assetbatch.domain.metrics import CallMade, measure
@@ -79,13 +80,15 @@ def test_calls_are_counted_by_outcome_and_their_durations_are_cumulative_buckets
     assert found["assetbatch_call_duration_seconds_sum", ()] == 11.38
 
 
-def test_cycles_are_counted_by_command_and_result(well: Health) -> None:
+@pytest.mark.parametrize("form", ["{}-{}", "{}_{}"], ids=["as it is typed", "as earlier versions wrote it"])
+def test_cycles_are_counted_by_command_and_result(well: Health, form: str) -> None:
     found = samples(render(well, counters()))
-    assert found["assetbatch_cycles_total", (("command", "run_priority"), ("result", "ok"))] == 1
-    assert found["assetbatch_starts_skipped_total", (("command", "run_queue"),)] == 2
-    assert found["assetbatch_refreshes_total", (("command", "run_priority"), ("status", "failed"))] == 1
-    key = "assetbatch_cycle_duration_seconds_bucket", (("command", "run_priority"), ("le", "2.5"))
-    assert found[key] == 1
+    priority, queue = ("command", form.format("run", "priority")), ("command", form.format("run", "queue"))
+    assert found["assetbatch_cycles_total", (priority, ("result", "ok"))] == 1
+    assert found["assetbatch_starts_skipped_total", (queue,)] == 2
+    assert found["assetbatch_command_last_started_timestamp_seconds", (queue,)] > 0
+    assert found["assetbatch_refreshes_total", (priority, ("status", "failed"))] == 1
+    assert found["assetbatch_cycle_duration_seconds_bucket", (priority, ("le", "2.5"))] == 1
     assert found["assetbatch_bars_written_total", ()] == 7
 
 

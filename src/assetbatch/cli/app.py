@@ -25,6 +25,7 @@ COMMANDS = {
     "status": "status",
     "holes": "backfill",
     "backfill": "backfill",
+    "queue": "queue",
     "dead": "dead",
     "setup": "setup",
     "cron": "cron",
@@ -110,7 +111,13 @@ def options(
         ),
     ] = False,
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Log what is done; twice: also why.")
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            help="Log what is done; twice: also why. A sandbox does the first on a terminal by itself.",
+        ),
     ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
     log_format: Annotated[
@@ -129,6 +136,8 @@ def options(
     ] = False,
 ) -> None:
     """Keep the options that hold for every command; they stand before its name."""
+    if sandbox and sys.stderr is not None and sys.stderr.isatty():
+        verbose = max(verbose, 1)  # who tries it sees what is done
     context.obj = Options(config, sandbox, -1 if quiet else verbose, log_format, str(uuid.uuid4()), log_file)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import typer
 
 from assetbatch.cli.logs import LogFormat, configure
+from assetbatch.domain.formatting import plural
 from assetbatch.errors import AssetbatchError
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ def services_for(options: Options, config: Config, deadline: Deadline | None = N
         if options.sandbox:
             from assetbatch.commands.init import initialise
 
-            initialise(services)
+            done = initialise(services)
+            if done.added:
+                log.info("the tables are there, with %s", plural(len(done.added), "new asset"))
         yield services
 
 

@@ -251,7 +251,7 @@ def _install_lines(
     for command in Command:
         if starts_of(others, command):
             log.warning(
-                "another line of the crontab starts %s too (hint: remove it with crontab -e)", command.label
+                "another line of the crontab starts %s too (hint: remove it with crontab -e)", command
             )
     if crontab.daemon_runs() is False:
         log.warning("no cron runs on this host (hint: start it, as in `service cron start`)")
@@ -301,7 +301,7 @@ def _refuse_another(block: list[str] | None, config: Config, name: str) -> None:
 
 def _installed(minutes: Mapping[Command, int]) -> str:
     return ", ".join(
-        f"{command.label} every {'minute' if every == 1 else f'{every} minutes'}"
+        f"{command} every {'minute' if every == 1 else f'{every} minutes'}"
         for command, every in minutes.items()
     )
 

@@ -257,16 +257,19 @@ def _progress(ping: Ping) -> Iterator[Progress]:
 
 
 def _show(result: CycleResult, json: bool) -> None:
-    from assetbatch.views.terminal.summary import summary
+    from assetbatch.views.terminal.summary import summary, what_is_left
 
-    if result.result is not CycleOutcome.PLANNED:
+    is_table = not json and sys.stdout is not None and sys.stdout.isatty()
+    if result.result is not CycleOutcome.PLANNED and not (is_table and sys.stderr.isatty()):
         extra = {"result": result.result, "duration_ms": result.duration_ms, "calls": result.calls}
         log.info("%s", summary(result), extra=extra)
+        if left := what_is_left(result):
+            log.info("%s", left)
     if json:
         print_json(result)
     elif result.result is CycleOutcome.PLANNED:
         print_text("\n".join(result.plan) or "nothing is due: no call would be made")
-    elif sys.stdout is not None and sys.stdout.isatty():
+    elif is_table:
         from assetbatch.views.terminal.cycle import render
 
         print_rich(render(result))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from assetbatch.cli.context import reported
+from assetbatch.errors import ConfigError
 
 
 class PlanName(StrEnum):
@@ -18,15 +19,38 @@ class PlanName(StrEnum):
     STARTER = "starter"
 
 
+Faults = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A fault and its share of the requests, 0 to 1 (1 if left out): `NAME[=VALUE][:SHARE]`; "
+        "repeatable."
+    ),
+]
+Latency = Annotated[
+    str,
+    typer.Option(help="Seconds until a response: `0.05`, or from a minimum to a maximum, `0.05-0.2`."),
+]
+Cron = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1440,
+        metavar="MINUTES",
+        help="Instead: play cron for so many minutes, with the commands of --sandbox and the page.",
+    ),
+]
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "sandbox",
         epilog="Examples: assetbatch sandbox --port 8300  |  "
         "assetbatch sandbox --plan starter --latency 0.05-0.2  |  "
-        "assetbatch sandbox --fault status=503:0.1 --fault nan:0.05\n\n"
+        "assetbatch sandbox --fault status=503:0.1 --fault nan:0.05  |  assetbatch sandbox --cron 5\n\n"
         "Point provider.base_url (or POLYGON_BASE_URL) at the address it prints; any key is accepted.\n\n"
-        "Exit codes: 0 stopped by SIGTERM or SIGINT; 2 usage; 3 the port is taken.",
+        "Exit codes: 0 stopped by SIGTERM or SIGINT, or --cron is over; 2 usage; 3 the port is taken; with "
+        "--cron 143/130 stopped by SIGTERM/SIGINT.",
     )(sandbox)
 
 
@@ -36,17 +60,8 @@ def sandbox(
         int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")
     ] = 0,
     plan: Annotated[PlanName, typer.Option(help="Plan of the simulated key.")] = PlanName.BASIC,
-    latency: Annotated[
-        str,
-        typer.Option(help="Seconds until a response: `0.05`, or from a minimum to a maximum, `0.05-0.2`."),
-    ] = "0",
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A fault and its share of the requests, 0 to 1 (1 if left out): `NAME[=VALUE][:SHARE]`; "
-            "repeatable."
-        ),
-    ] = None,
+    latency: Latency = "0",
+    fault: Faults = None,
     replay: Annotated[
         Path | None,
         typer.Option(help="Serve the recorded bars of this folder (SYMBOL.csv) instead of made-up prices."),
@@ -63,9 +78,19 @@ def sandbox(
     retry_after: Annotated[
         bool, typer.Option("--retry-after", help="Let a 429 name the seconds to wait.")
     ] = False,
+    cron: Cron = None,
 ) -> None:
-    """Serve a simulated provider on loopback: real HTTP, the refusals of the real plans, ordered faults."""
-    with reported(context):
+    """Serve a simulated provider on loopback: real HTTP, the refusals of the real plans, ordered faults.
+
+    With --cron it starts the commands as the crontab does, in the sandbox of `assetbatch --sandbox`, says how
+    each ended, and serves the page. Of the other options only --port goes with it: the port of the page.
+    """
+    with reported(context) as global_options:
+        if cron is not None:
+            from assetbatch.cli.played_cron import play
+
+            _refuse_others(context)
+            raise typer.Exit(play(global_options, cron, port))
         code = _serve(
             plan,
             port=port,
@@ -77,6 +102,17 @@ def sandbox(
             retry_after=retry_after,
         )
         raise typer.Exit(code)
+
+
+def _refuse_others(context: typer.Context) -> None:
+    """Raise ConfigError for an option that says what the provider does: cron's commands have their own."""
+    for name in sorted(set(context.params) - {"cron", "port"}):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ConfigError(
+                f"--{name.replace('_', '-')} does not go with --cron",
+                hint="assetbatch sandbox serves such a provider; --cron plays with that of --sandbox",
+            )
 
 
 def _serve(plan: PlanName, *, port: int, **options: Any) -> int:

@@ -74,7 +74,7 @@ def _serve(live: LiveConfig, host: str, port: int, refresh: int, with_slots: boo
     application = Application(
         documents(live.services, refresh, live.problems), {"slot": api.answer} if api else {}
     )
-    server = _listen(host, port, application)
+    server = listen(host, port, application)
     if not _is_loopback(host):
         log.warning("%s is not loopback: everybody who reaches it can read this (no login here)", host)
     signals: SimpleQueue[int] = SimpleQueue()
@@ -91,7 +91,8 @@ def _serve(live: LiveConfig, host: str, port: int, refresh: int, with_slots: boo
     return ended_by
 
 
-def _listen(host: str, port: int, application: Application) -> Server:
+def listen(host: str, port: int, application: Application) -> Server:
+    """Return a server that listens; raise ConfigError if that is impossible."""
     from assetbatch.monitoring.server import Server
 
     try:

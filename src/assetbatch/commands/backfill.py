@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import islice, zip_longest
 
@@ -10,15 +10,15 @@ import msgspec
 
 from assetbatch.commands.gaps import choose
 from assetbatch.domain.asset_classes import Market
-from assetbatch.domain.assets import Asset
+from assetbatch.domain.assets import Asset, AssetPriority
 from assetbatch.domain.coverage import pages, unanswered
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
-from assetbatch.domain.market_hours import open_ms_between, start_of_day
+from assetbatch.domain.market_hours import open_ms_between, start_of_day, years_before
 from assetbatch.domain.models import Changes, CoveredInterval, IntervalState, StoredAsset, floor_to_bar
-from assetbatch.domain.queueing import Enqueued, Lane
-from assetbatch.domain.ranges import newest_to_ask, pages_to_ask
+from assetbatch.domain.queueing import Cancelled, Enqueued, Lane
+from assetbatch.domain.ranges import newest_to_ask, pages_to_ask, taken_back
 from assetbatch.domain.records import Command
 from assetbatch.domain.work import PAGE_DAYS, Work, WorkKind, days_range, parse_work_id
 from assetbatch.errors import ConfigError
@@ -30,26 +30,55 @@ SHARE_FOR_PRICES = 2
 """Pages of the past fill at most one part in this many of the queue. The rest is for prices."""
 
 
+Span = tuple[int, int]
+"""`[start_ms, end_ms)`."""
+
+Days = tuple[date, date]
+"""The first and the last New York day of a page, both inclusive."""
+
+
 class SymbolBackfill(msgspec.Struct, frozen=True, kw_only=True):
     """One symbol of a backfill.
 
-    `pages` are to be asked for, each of at most `PAGE_DAYS` New York days. `complete` is the share of the
-    wanted time that is stored or known to be empty. Before `too_old_before_ms` the plan shows nothing.
+    `pages` are to be asked for, each of at most `PAGE_DAYS` New York days; `new_pages` is how many of them no
+    backfill has requested before. `complete` is the share of the wanted time that is stored or known to be
+    empty. Before `too_old_before_ms` the plan shows nothing. `doubtful_pages` lie before what the tier is
+    expected to show: the first of them that is refused ends them all.
     """
 
     symbol: str
-    pages: list[tuple[date, date]]
+    pages: list[Days]
     complete: float
     too_old_before_ms: int | None
+    doubtful_pages: list[Days] = []
+    new_pages: int = 0
 
 
 class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backfill has queued, what waits for room in the queue, and when all will be there."""
+    """What a backfill has queued, what waits for room in the queue, and when all will be there.
+
+    The tier is expected to show nothing before `expected_from_ms`; None where it shows all. Doubtful pages
+    are not counted.
+    """
 
     symbols: list[SymbolBackfill]
     queued: int
     waiting_for_room: int
     forecast: Forecast
+    expected_from_ms: int | None = None
+
+    @property
+    def new_calls(self) -> int:
+        """The number of calls that no backfill has requested before."""
+        return sum(symbol.new_pages for symbol in self.symbols)
+
+
+class TakenBack(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backfill has taken back: the pages of each symbol that are not asked for any more, and what
+    became of those in the queue."""
+
+    symbols: dict[str, list[Days]]
+    queue: Cancelled
 
 
 class BackfillPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,30 +91,85 @@ class BackfillPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def backfill(
-    services: Services, symbols: Sequence[str], first_day: date, last_day: date | None, *, dry_run: bool
+    services: Services,
+    symbols: Sequence[str],
+    first_day: date,
+    last_day: date | None,
+    *,
+    dry_run: bool,
+    classes: Collection[AssetPriority] = (),
 ) -> BackfillReport:
-    """Request the bars of these symbols from `first_day` (a New York day) to `last_day` (or now). Queue the
-    fewest pages that bring what is missing, as far as there is room; enqueue-secondary queues the rest.
+    """Request the bars of these symbols (of all that keep bars, if none is named) of these classes (of all,
+    if none is named) from `first_day` (a New York day) to `last_day` (or now). Queue the fewest pages that
+    bring what is missing, as far as there is room; enqueue-secondary queues the rest.
 
     May be repeated at any time: what is stored, or was answered with nothing, is never asked for again. Raise
     ConfigError for a symbol that is not configured, not registered or keeps no bars.
     """
     now_ms, known = services.now_ms(), services.entitlements()
-    assets = choose(services.config.assets, symbols)
-    stored = services.store.load([asset.symbol for asset in assets])
-    for asset in assets:
-        if asset.symbol not in stored:
-            raise ConfigError(f"{asset.symbol} is not registered in the database", hint="run assetbatch init")
+    assets, stored = _chosen(services, symbols, classes)
+    years = services.config.tier.history_years
+    expected_from_ms = None if years is None else years_before(now_ms, years)
     ranges = {asset.symbol: wanted_range(asset, first_day, last_day, known, now_ms) for asset in assets}
     gaps = services.store.gaps({symbol: span for symbol, span in ranges.items() if span[0] < span[1]})
-    plan = plan_backfill(assets, stored, gaps, known, ranges, now_ms)
+    plan = plan_backfill(assets, stored, gaps, known, ranges, now_ms, expected_from_ms or 0)
     queued = 0 if dry_run else apply(services, plan, now_ms)
     return BackfillReport(
         symbols=plan.symbols,
         queued=queued,
-        waiting_for_room=len(plan.work) - queued,
+        waiting_for_room=sum(len(symbol.pages) for symbol in plan.symbols) - queued,
         forecast=_forecast(services, assets, plan, known, now_ms, is_applied=not dry_run),
+        expected_from_ms=expected_from_ms,
     )
+
+
+def take_back(
+    services: Services, symbols: Sequence[str], *, dry_run: bool, classes: Collection[AssetPriority] = ()
+) -> TakenBack:
+    """Ask for no page of the past of these assets any more (see `backfill` for which), and take those out of
+    the queue that wait there. A page that is being worked stays, and is stored.
+
+    The coverage says of the missing bars that nobody wants them; another backfill asks for them. Raise
+    ConfigError as `backfill` does.
+    """
+    now_ms, known = services.now_ms(), services.entitlements()
+    assets, stored = _chosen(services, symbols, classes)
+    intervals = {asset.symbol: taken_back(asset, stored[asset.symbol], known, now_ms) for asset in assets}
+    found = {
+        asset.symbol: pages(
+            asset.market, [(one.start_ms, one.end_ms) for one in intervals[asset.symbol]], PAGE_DAYS
+        )
+        for asset in assets
+    }
+    queued = [item.id for item in services.queue.items() if _is_page_of(item.id, found)]
+    if dry_run:
+        return TakenBack(symbols=found, queue=Cancelled((), (), ()))
+    services.store.save(Changes(coverage=intervals), now_ms)
+    return TakenBack(symbols=found, queue=services.queue.cancel(queued))
+
+
+def _is_page_of(item_id: str, symbols: Collection[str]) -> bool:
+    work = parse_work_id(item_id)
+    return work.kind is WorkKind.HISTORY and work.symbol in symbols
+
+
+def _chosen(
+    services: Services, symbols: Sequence[str], classes: Collection[AssetPriority]
+) -> tuple[list[Asset], dict[str, StoredAsset]]:
+    """Return the assets that are meant, and what is stored of each. Raise ConfigError."""
+    assets = [
+        asset for asset in choose(services.config.assets, symbols) if not classes or asset.priority in classes
+    ]
+    if not assets:
+        which = f" of class {' or '.join(classes)}" if classes else ""
+        raise ConfigError(
+            f"no enabled asset{which} keeps bars", hint="assetbatch config show lists the assets"
+        )
+    stored = services.store.load([asset.symbol for asset in assets])
+    for asset in assets:
+        if asset.symbol not in stored:
+            raise ConfigError(f"{asset.symbol} is not registered in the database", hint="run assetbatch init")
+    return assets, stored
 
 
 def wanted_range(
@@ -105,28 +189,43 @@ def plan_backfill(
     known: Entitlements,
     ranges: Mapping[str, tuple[int, int]],
     now_ms: int,
+    expected_from_ms: int = 0,
 ) -> BackfillPlan:
-    """Return what a backfill of these ranges wants. `gaps` are the stretches of the ranges without bars."""
+    """Return what a backfill of these ranges wants. `gaps` are the stretches of the ranges without bars.
+
+    Pages before `expected_from_ms` are doubtful, as long as no answer has shown where the history begins.
+    """
     intervals, reports = {}, []
     for asset in assets:
         symbol = asset.symbol
         history_ms = known.history_from_ms(asset.asset_type, now_ms)
         intervals[symbol], report = _plan_symbol(
-            asset, stored[symbol].coverage, ranges[symbol], history_ms, gaps.get(symbol, ())
+            asset,
+            stored[symbol].coverage,
+            ranges[symbol],
+            history_ms,
+            gaps.get(symbol, ()),
+            0 if history_ms else expected_from_ms,
         )
         reports.append(report)
     of_assets = (
-        [Work(asset, WorkKind.HISTORY, first, last) for first, last in report.pages]
+        [
+            Work(asset, WorkKind.HISTORY, first, last)
+            for first, last in [*report.pages, *report.doubtful_pages]
+        ]
         for asset, report in zip(assets, reports, strict=True)
     )
     return BackfillPlan(symbols=reports, intervals=intervals, work=list(interleaved(of_assets)))
 
 
 def apply(services: Services, plan: BackfillPlan, now_ms: int) -> int:
-    """Store what is wanted and queue the pages that find room. Return how many are in the queue."""
+    """Store what is wanted and queue the pages that find room. Return how many are in the queue, without the
+    doubtful ones."""
     services.store.save(Changes(coverage=plan.intervals), now_ms)
     enqueued = _queue_pages(services, plan.work)
-    return len(enqueued.added) + len(enqueued.duplicates)
+    doubtful = {(symbol.symbol, *days) for symbol in plan.symbols for days in symbol.doubtful_pages}
+    works = (parse_work_id(item_id) for item_id in (*enqueued.added, *enqueued.duplicates))
+    return sum((work.symbol, work.first_day, work.last_day) not in doubtful for work in works)
 
 
 def _forecast(
@@ -146,6 +245,10 @@ def _forecast(
         pages_elsewhere = max(0, max(len(plan.work), to_ask) - by_lane[Lane.HISTORY])
     else:
         pages_elsewhere = len(plan.work) - len(services.queue.known([item.id for item in plan.work]))
+    doubtful = {s.symbol for s in plan.symbols if s.doubtful_pages}
+    kinds = {asset.asset_type for asset in assets if asset.symbol in doubtful}
+    # all of them but one refusal for each class will not be made
+    pages_elsewhere -= max(0, sum(len(s.doubtful_pages) for s in plan.symbols) - len(kinds))
     load = QueueLoad(
         queued=by_lane,
         pages_elsewhere=pages_elsewhere,
@@ -162,22 +265,22 @@ def _plan_symbol(
     wanted: tuple[int, int],
     history_ms: int,
     gaps: Sequence[tuple[int, int]],
+    expected_from_ms: int,
 ) -> tuple[list[CoveredInterval], SymbolBackfill]:
     """Return what the coverage is to say of a wanted range, and the pages that are missing in it.
 
-    If every open interval has a bar that assetbatch never asked for (an adopted table), nothing is missing.
+    Pages that end before `expected_from_ms` are doubtful. If every open interval has a bar that assetbatch
+    never asked for (an adopted table), nothing is missing.
     """
     start_ms, end_ms = wanted
     edge_ms = min(end_ms, history_ms)
     known_from_ms = max(start_ms, edge_ms)
     unasked = [(one.start_ms, one.end_ms) for one in unanswered(coverage, known_from_ms, end_ms)]
-    missing = [
-        piece
-        for stretch in unasked
-        for piece in _intersections(stretch, gaps)
-        if open_ms_between(asset.market, *piece)
-    ]
+    requested = [(one.start_ms, one.end_ms) for one in coverage if one.state is IntervalState.REQUESTED]
+    missing = _missing(asset.market, unasked, gaps)
     found = pages(asset.market, missing, PAGE_DAYS)
+    sure = [days for days in found if start_of_day(days[1]) >= expected_from_ms]
+    unrequested = [piece for piece in missing if not _lies_within(piece, requested)]
     page_spans = sorted(days_range(Work(asset, WorkKind.HISTORY, first, last)) for first, last in found)
     too_old = [CoveredInterval(start_ms, edge_ms, IntervalState.NOT_IN_PLAN)] if start_ms < edge_ms else []
     intervals = [one for stretch in unasked for one in _wanted_intervals(asset.market, stretch, page_spans)]
@@ -185,11 +288,31 @@ def _plan_symbol(
     missing_ms = sum(open_ms_between(asset.market, *piece) for piece in missing)
     report = SymbolBackfill(
         symbol=asset.symbol,
-        pages=found,
+        pages=sure,
+        doubtful_pages=found[len(sure) :],
+        new_pages=sum(bool(_intersections(_span(days), unrequested)) for days in sure),
         complete=1 - missing_ms / open_ms if open_ms else 1.0,
         too_old_before_ms=edge_ms if start_ms < edge_ms else None,
     )
     return [*too_old, *intervals], report
+
+
+def _missing(market: Market, unasked: Iterable[Span], gaps: Sequence[Span]) -> list[Span]:
+    """Return the parts of stretches without an answer that have no bars though the market was open."""
+    return [
+        piece
+        for stretch in unasked
+        for piece in _intersections(stretch, gaps)
+        if open_ms_between(market, *piece)
+    ]
+
+
+def _span(days: Days) -> Span:
+    return start_of_day(days[0]), start_of_day(days[1] + timedelta(days=1))
+
+
+def _lies_within(piece: Span, others: Iterable[Span]) -> bool:
+    return any(start_ms <= piece[0] and piece[1] <= end_ms for start_ms, end_ms in others)
 
 
 def _wanted_intervals(

@@ -72,6 +72,8 @@ def work_queue(
         run.run()
     judge(result, deadline)
     result.queue_size = services.queue.state().size
+    if result.queue_size:
+        result.start_again_seconds = round(run.pause_ms() / 1000)
     if not deadline.stopped:  # a call that was cut short says nothing of the provider
         raise_if_down(result, run.reports)
 
@@ -102,6 +104,7 @@ class QueueRun:
         self._stored: dict[str, StoredAsset] = {}
         self.reports: list[BatchReport] = []
         """What each batch has done."""
+        self._ended: tuple[EndReason, Denied | None] = EndReason.OUT_OF_TIME, None
 
     def run(self) -> None:
         """Work until the queue is empty, the time is over, no call is free, or the provider is down."""
@@ -224,7 +227,24 @@ class QueueRun:
         enqueue_bars(self._services, self._result, self._known, of_refreshed)
 
     def _end(self, reason: EndReason, denied: Denied | None = None) -> None:
+        self._ended = reason, denied
         self._result.ended_because = ending_in_words(reason, denied)
+
+    def pause_ms(self) -> int:
+        """Return after how long another run can go on with what is left, once this one has ended."""
+        reason, denied = self._ended
+        services = self._services
+        match reason:
+            case EndReason.OUT_OF_CALLS if denied:
+                return denied.wait_ms
+            case EndReason.PROVIDER_DOWN:
+                return services.queue.retry.delay_ms
+            case EndReason.TOO_MANY_CALLS:
+                window = services.window.state()
+                return max(0, window.next_slot_ms - window.now_ms)
+            case EndReason.EMPTY:
+                return max(0, (services.queue.next_retry_ms() or 0) - services.now_ms())
+        return 0
 
     def _reason_to_end(self, report: BatchReport) -> EndReason | None:
         """Return why the run ends after this batch, or None if it goes on."""

@@ -38,16 +38,17 @@ class Tier(NamedTuple):
     """What to expect of a plan of the provider. What the provider answers wins.
 
     `rate_limit` is the number of calls a minute (None: unlimited), `delay_minutes` the age of the newest
-    data.
+    data, `history_years` how far back bars go (None: as far as the provider has any).
     """
 
     rate_limit: int | None
     delay_minutes: int
     websocket_enabled: bool
+    history_years: int | None = None
 
 
 TIERS: dict[str, Tier] = {
-    "free": Tier(5, 15, False),
+    "free": Tier(5, 15, False, history_years=2),
     "starter": Tier(None, 0, False),
     "developer": Tier(None, 0, True),
     "advanced": Tier(None, 0, True),

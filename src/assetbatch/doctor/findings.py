@@ -313,13 +313,12 @@ def of_locks(held: Mapping[Command, Sequence[int]], now_ms: int) -> list[Finding
     """Return who runs now; `held` has the moments (ms) at which the locks of each command end."""
     findings = []
     for command, ends_ms in held.items():
-        name = command.label
         if ends_ms and max(ends_ms) - now_ms > LONGEST_CYCLE_MS:
             left = format_duration(max(ends_ms) - now_ms)
-            message = f"{name} is locked for another {left}, longer than any cycle may take"
-            hint = f"was redis' clock set back? wait, or delete its key lock:{command}"
+            message = f"{command} is locked for another {left}, longer than any cycle may take"
+            hint = f"was redis' clock set back? wait, or delete its key lock:{command.old}"
             findings.append(warning("locks", message, hint))
-    running = [f"{len(ends)} {name.label}" for name, ends in held.items() if ends]
+    running = [f"{len(ends)} {name}" for name, ends in held.items() if ends]
     if not findings:
         findings.append(ok("locks", f"running now: {', '.join(running)}" if running else "nobody is running"))
     return findings
@@ -388,7 +387,7 @@ def of_cron(jobs: Sequence[JobHealth], waiting: int, config: Config, now_ms: int
     if config.sandbox:
         return [ok("cron", "a sandbox needs none")]
     findings = []
-    never = [job.id.label for job in jobs if job.last_started is None and _has_work(job.id, waiting, config)]
+    never = [job.id for job in jobs if job.last_started is None and _has_work(job.id, waiting, config)]
     if never:
         verb = "was" if len(never) == 1 else "were"
         findings.append(warning("cron", f"{', '.join(never)} {verb} never started", CRON_HINT))
@@ -409,7 +408,7 @@ def _has_work(command: Command, waiting: int, config: Config) -> bool:
 
 
 def _of_job(job: JobHealth, age_ms: int, waiting: int, config: Config) -> Finding:
-    started = f"{job.id.label} was last started {ago(age_ms)}"
+    started = f"{job.id} was last started {ago(age_ms)}"
     if _has_work(job.id, waiting, config):
         if job.id is Command.RUN_PRIORITY and age_ms > MISSED_STARTS * interval_ms(job.id, config):
             words = f"{started}, it should be every {config.batch.interval_minutes} min"
@@ -419,9 +418,9 @@ def _of_job(job: JobHealth, age_ms: int, waiting: int, config: Config) -> Findin
         if job.id is Command.ENQUEUE_SECONDARY and age_ms > MISSED_STARTS * _enqueue_ms(config):
             words = f"{started}, it should be every {_enqueue_ms(config) // MINUTE_MS} min"
             return warning("cron", words, CRON_LATE_HINT)
-    words = f"{job.id.label} started {ago(age_ms)}: {job.last_result}"
+    words = f"{job.id} started {ago(age_ms)}: {job.last_result}"
     if job.last_error:
-        hint = f"if nothing above explains it, start it by hand: assetbatch -v {job.id.label}"
+        hint = f"if nothing above explains it, start it by hand: assetbatch -v {job.id}"
         return warning("cron", f"{words}: {job.last_error}", hint)
     return ok("cron", words)
 

@@ -33,10 +33,11 @@ Interval = tuple[int, int]
 
 _STAYS = {
     IntervalState.ASKED: frozenset({IntervalState.ASKED}),
-    IntervalState.FAILED: frozenset({IntervalState.ASKED}),
+    IntervalState.FAILED: frozenset({IntervalState.ASKED, IntervalState.NOT_WANTED}),
     IntervalState.NOT_IN_PLAN: frozenset({IntervalState.ASKED}),
-    IntervalState.REJECTED: frozenset({IntervalState.ASKED}),
+    IntervalState.REJECTED: frozenset({IntervalState.ASKED, IntervalState.NOT_WANTED}),
     IntervalState.REQUESTED: frozenset({IntervalState.ASKED, IntervalState.FAILED, IntervalState.REJECTED}),
+    IntervalState.NOT_WANTED: frozenset({IntervalState.ASKED}),
 }
 """What each state does not replace."""
 
@@ -45,9 +46,10 @@ def record(coverage: Sequence[CoveredInterval], news: Sequence[CoveredInterval])
     """Return the coverage after `news` in their order: ascending, never overlapping, alike neighbours merged.
 
     ASKED replaces everything else, and nothing replaces it: it keeps the moment at which it was first asked.
-    FAILED, NOT_IN_PLAN and REJECTED replace each other and REQUESTED. REQUESTED replaces NOT_IN_PLAN only,
-    since somebody asks for it again. A merged interval has the earlier of the two moments: its oldest part
-    was asked then.
+    FAILED, NOT_IN_PLAN and REJECTED replace each other and REQUESTED. REQUESTED replaces NOT_IN_PLAN and
+    NOT_WANTED only, since somebody asks for it again. NOT_WANTED replaces what is still to be asked for, and
+    no failure of a call that was on its way replaces it. A merged interval has the earlier of the two
+    moments: its oldest part was asked then.
     """
     intervals = list(coverage)
     for new in news:
@@ -100,7 +102,7 @@ def _merged(intervals: Iterable[CoveredInterval]) -> list[CoveredInterval]:
 def _alike(one: CoveredInterval, other: CoveredInterval) -> bool:
     """Return whether two neighbours are one. Failures and refusals of different moments are not: each is
     asked again in its time."""
-    timeless = one.state in (IntervalState.ASKED, IntervalState.REQUESTED)
+    timeless = one.state in (IntervalState.ASKED, IntervalState.REQUESTED, IntervalState.NOT_WANTED)
     same_moment = timeless or one.asked_ms == other.asked_ms
     return same_moment and (one.state, one.fault, one.error) == (other.state, other.fault, other.error)
 
@@ -144,20 +146,21 @@ def asked_to(coverage: Sequence[CoveredInterval], now_ms: int) -> int | None:
 def completeness(market: Market, coverage: Sequence[CoveredInterval], visible_until_ms: int) -> float | None:
     """Return the share (0 to 1) of the market's open time that is ASKED; None without such time.
 
-    It counts from the first interval to what can be seen, without what is NOT_IN_PLAN.
+    It counts from the first interval to what can be seen, without what is NOT_IN_PLAN or NOT_WANTED.
     """
     border_ms = floor_to_bar(visible_until_ms)
     if not coverage:
         return None
 
-    def open_ms(state: IntervalState) -> int:
+    def open_ms(*states: IntervalState) -> int:
         return sum(
             open_ms_between(market, interval.start_ms, min(interval.end_ms, border_ms))
             for interval in coverage
-            if interval.state is state
+            if interval.state in states
         )
 
-    total = open_ms_between(market, coverage[0].start_ms, border_ms) - open_ms(IntervalState.NOT_IN_PLAN)
+    total = open_ms_between(market, coverage[0].start_ms, border_ms)
+    total -= open_ms(IntervalState.NOT_IN_PLAN, IntervalState.NOT_WANTED)
     return open_ms(IntervalState.ASKED) / total if total else None
 
 
@@ -181,6 +184,8 @@ class GapReason(StrEnum):
     """Answered, and the database refused the bars."""
     NOT_ASKED = "not_asked"
     """Not asked for yet."""
+    NOT_WANTED = "not_wanted"
+    """Taken back by `backfill --cancel`."""
 
 
 _REASONS = {
@@ -189,6 +194,7 @@ _REASONS = {
     IntervalState.FAILED: GapReason.FAILED,
     IntervalState.REJECTED: GapReason.REJECTED,
     IntervalState.NOT_IN_PLAN: GapReason.NOT_IN_PLAN,
+    IntervalState.NOT_WANTED: GapReason.NOT_WANTED,
 }
 
 

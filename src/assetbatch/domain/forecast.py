@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -71,14 +71,13 @@ def forecast(
     if shares_calls(budget.assets, known, now_ms):
         prices = -(-prices // SNAPSHOT_TICKERS)
     limit, window_ms = budget.call_limit
-    seconds = [cycle.duration_ms / 1000 / cycle.calls for cycle in load.cycles if cycle.calls]
     return estimate(
         calls=prices + one_by_one + load.pages_elsewhere,
         limit=limit,
         window_ms=window_ms,
         priority_calls=priority_calls(budget.priority_assets, stored, known, next_ms),
         interval_ms=interval_ms,
-        call_seconds=_median(seconds) if limit / window_ms * 1000 > 1 else 0.0,
+        call_seconds=seconds_of_a_call(budget.call_limit, load.cycles),
         now_ms=now_ms,
     )
 
@@ -91,6 +90,53 @@ def priority_calls(
         item for item in map(Work, assets) if assess(item, stored.get(item.asset.symbol), known, at_ms).due
     ]
     return len(choose_calls(due, stored, known, at_ms))
+
+
+def seconds_of_a_call(call_limit: CallLimit, cycles: Iterable[CycleRecord]) -> float:
+    """Return how long a call of these cycles took in the mean; 0 if only the limit decides how many there
+    are."""
+    if call_limit.limit / call_limit.window_ms * 1000 <= 1:
+        return 0.0
+    return _median([cycle.duration_ms / 1000 / cycle.calls for cycle in cycles if cycle.calls])
+
+
+def calls_per_minute(
+    call_limit: CallLimit, priority_calls: int, *, interval_ms: int, call_seconds: float
+) -> float:
+    """Return how many calls a minute are free for the queue.
+
+    They are the `limit` of a window less what priority takes each `interval_ms`, and no more than one call
+    after the other: `call_seconds` is 0 if only the limit counts.
+    """
+    allowed = call_limit.limit * MINUTE_MS / call_limit.window_ms
+    # priority cannot take all of it for ever
+    per_minute = max(allowed - priority_calls * MINUTE_MS / interval_ms, allowed / 100)
+    return min(per_minute, CALLING_SECONDS / call_seconds) if call_seconds else per_minute
+
+
+def turn_moments(
+    lanes: Iterable[Lane],
+    *,
+    prices_at_once: int,
+    free: int,
+    free_at_ms: int,
+    per_minute: float,
+    start_ms: int,
+) -> Iterator[int]:
+    """Yield about when the call for each item goes out, for items in the order in which they are served.
+
+    One call brings `prices_at_once` prices, or one item of bars or history. From `start_ms` on `free` calls
+    can be made at once, or one at `free_at_ms` if none is free; then `per_minute`.
+    """
+    first_ms = start_ms if free else max(start_ms, free_at_ms)
+    prices = alone = 0
+    for lane in lanes:
+        if lane in (Lane.BARS, Lane.HISTORY):
+            alone += 1
+        else:
+            prices += 1
+        calls = alone + -(-prices // prices_at_once)
+        yield round(first_ms + max(0, calls - max(free, 1)) / per_minute * MINUTE_MS)
 
 
 def _median(values: Sequence[float]) -> float:
@@ -109,14 +155,11 @@ def estimate(
 ) -> Forecast:
     """Return the forecast for a number of calls.
 
-    The rate is the `limit` of a window less what priority takes each `interval_ms`. It is not faster than one
-    call after the other: `call_seconds` is 0 if only the limit counts.
+    The rate is that of `calls_per_minute`.
     """
-    allowed = limit * MINUTE_MS / window_ms
-    # priority cannot take all of it for ever
-    per_minute = max(allowed - priority_calls * MINUTE_MS / interval_ms, allowed / 100)
-    if call_seconds:
-        per_minute = min(per_minute, CALLING_SECONDS / call_seconds)
+    per_minute = calls_per_minute(
+        CallLimit(limit, window_ms), priority_calls, interval_ms=interval_ms, call_seconds=call_seconds
+    )
     minutes = calls / per_minute
     wait_ms = min(CRON_MS, interval_ms) / 2 if calls else 0  # until cron starts run-queue, in the mean
     return Forecast(

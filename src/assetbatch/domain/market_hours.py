@@ -55,6 +55,14 @@ def last_midnight(at_ms: int) -> int:
     return start_of_day(day_of(at_ms))
 
 
+def years_before(at_ms: int, years: int) -> int:
+    """Return the New York midnight at which the same day began so many years before."""
+    day = day_of(at_ms)
+    if (day.month, day.day) == (2, 29):
+        day -= timedelta(days=1)  # the other year may have no 29 February
+    return start_of_day(day.replace(year=day.year - years))
+
+
 @lru_cache(maxsize=4096)
 def sessions(market: Market, day: date) -> tuple[tuple[int, int], ...]:
     """Return the intervals `[start_ms, end_ms)` in which a market is open on a New York day."""

@@ -115,11 +115,11 @@ def measure(result: CycleResult, calls: Iterable[CallMade], ended_ms: int) -> Me
     """Return what an ended cycle and its calls add to counters and series."""
     command, seconds = result.command, result.duration_ms / 1000
     counters: Counter[str] = Counter()
-    counters[f"cycles|{command}|{result.result}"] += 1
-    counters[f"cycle_seconds|{command}|{bucket(CYCLE_SECONDS, seconds)}"] += 1
-    counters[f"cycle_ms|{command}"] += result.duration_ms
+    counters[f"cycles|{command.old}|{result.result}"] += 1
+    counters[f"cycle_seconds|{command.old}|{bucket(CYCLE_SECONDS, seconds)}"] += 1
+    counters[f"cycle_ms|{command.old}"] += result.duration_ms
     for asset in result.assets:
-        counters[f"refreshes|{command}|{asset.status}"] += 1
+        counters[f"refreshes|{command.old}|{asset.status}"] += 1
     totals = {name: getattr(result, name) for name in TOTALS} | {"dropped": len(result.dropped)}
     counters.update({name: count for name, count in totals.items() if count})
     per_minute: Counter[int] = Counter()

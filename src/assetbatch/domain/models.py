@@ -78,6 +78,8 @@ class IntervalState(StrEnum):
     """The plan's history does not reach back so far."""
     REJECTED = "rejected"
     """Answered, and the database refused the bars: asked again after a pause, or after `init`."""
+    NOT_WANTED = "not_wanted"
+    """Not asked, or without a usable answer, and taken back: only another backfill asks for it."""
 
 
 class IntervalFault(StrEnum):

@@ -51,6 +51,43 @@ class Item(msgspec.Struct, frozen=True):
     enqueued_us: int
 
 
+class ItemState(StrEnum):
+    """What is going on with an item of the queue."""
+
+    WAITING = "waiting"
+    LEASED = "leased"
+    """It is being worked."""
+    DELAYED = "delayed"
+    """It has failed, and waits for its next attempt."""
+
+
+class QueuedItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An item as it is in the queue, looked at without being taken.
+
+    `attempts` counts the calls that went out for it, without those that an outage has cost. `until_ms` is the
+    end of its lease, or the moment of its next attempt; None while it waits. `error` is that of its last
+    failure at `failed_ms`, if it has failed.
+    """
+
+    id: str
+    lane: Lane
+    state: ItemState
+    attempts: int
+    enqueued_us: int
+    until_ms: int | None = None
+    failed_ms: int | None = None
+    error: str | None = None
+
+
+class Cancelled(msgspec.Struct, frozen=True):
+    """What became of items that were to be taken out of the queue: they are out, stay because they are being
+    worked, or are not there."""
+
+    cancelled: tuple[str, ...]
+    leased: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
 class Empty(msgspec.Struct, frozen=True):
     """Nothing waits. The next retry is due at `retry_at_ms`; None without any."""
 

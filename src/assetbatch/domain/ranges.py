@@ -54,7 +54,8 @@ def history_range(
     missing = [
         interval
         for interval in unanswered(coverage, start_ms, end_ms)
-        if open_ms_between(asset.market, interval.start_ms, interval.end_ms)
+        if interval.state is not IntervalState.NOT_WANTED
+        and open_ms_between(asset.market, interval.start_ms, interval.end_ms)
     ]
     return (missing[0].start_ms, missing[-1].end_ms) if missing else None
 
@@ -104,7 +105,7 @@ def askable(
         interval
         for interval in unanswered(stored.coverage, max(start_ms, stored.coverage[0].start_ms), end_ms)
         if worth_a_call(interval, now_ms, IntervalState.FAILED, IntervalState.REJECTED)
-        and interval.state is not IntervalState.NOT_IN_PLAN
+        and interval.state not in (IntervalState.NOT_IN_PLAN, IntervalState.NOT_WANTED)
         and open_ms_between(asset.market, interval.start_ms, interval.end_ms)
     ]
 
@@ -131,3 +132,20 @@ def newest_to_ask(
     intervals = [(interval.start_ms, interval.end_ms) for interval in found]
     for first, last in newest_pages(asset.market, intervals, PAGE_DAYS):
         yield Work(asset, WorkKind.HISTORY, first, last)
+
+
+def taken_back(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> list[CoveredInterval]:
+    """Return what the coverage is to say of an asset whose past is not to be asked for any more.
+
+    These are the intervals of open time before the next range of the latest bars that are still to be asked
+    for: requested, between two backfills, failed or rejected.
+    """
+    if not stored.coverage:
+        return []
+    before_ms, _ = latest_range(asset, stored, known, now_ms)
+    settled = (IntervalState.NOT_IN_PLAN, IntervalState.NOT_WANTED)
+    return [
+        CoveredInterval(interval.start_ms, interval.end_ms, IntervalState.NOT_WANTED)
+        for interval in unanswered(stored.coverage, stored.coverage[0].start_ms, before_ms)
+        if interval.state not in settled and open_ms_between(asset.market, interval.start_ms, interval.end_ms)
+    ]

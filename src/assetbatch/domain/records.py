@@ -9,16 +9,20 @@ import msgspec
 
 
 class Command(StrEnum):
-    """A command that cron starts, by its name in Redis, JSON and metrics."""
+    """A command that cron starts, as it is typed, and as JSON and metrics name it."""
 
-    RUN_PRIORITY = "run_priority"
-    RUN_QUEUE = "run_queue"
-    ENQUEUE_SECONDARY = "enqueue_secondary"
+    RUN_PRIORITY = "run-priority"
+    RUN_QUEUE = "run-queue"
+    ENQUEUE_SECONDARY = "enqueue-secondary"
 
     @property
-    def label(self) -> str:
-        """The command as it is typed: `run-priority`."""
-        return self.value.replace("_", "-")
+    def old(self) -> str:
+        """The spelling of earlier versions: `run_priority`.
+
+        JSON and metrics have it beside the other until the release after this one. Keys and counters in Redis
+        keep it: two versions share them during an upgrade.
+        """
+        return self.value.replace("-", "_")
 
 
 class CycleOutcome(StrEnum):

@@ -29,6 +29,8 @@ class CycleResult(msgspec.Struct, kw_only=True):
     """The outcome of one start of a command."""
 
     command: Command
+    command_old: str = ""
+    """The command in the spelling of earlier versions; it goes with the release after this one."""
     cycle_id: str
     result: CycleOutcome
     started_ms: int
@@ -53,9 +55,15 @@ class CycleResult(msgspec.Struct, kw_only=True):
     queue_size: int | None = None
     ended_because: str | None = None
     """Why a run of the queue ended, for people."""
+    start_again_seconds: int | None = None
+    """After how many seconds another run of the queue can go on; None if nothing is left in the queue."""
     error: str | None = None
     too_many_calls: bool = False
     """The provider refused a call with 429: the window is full for everybody."""
+
+    def __post_init__(self) -> None:
+        """Fill in the old spelling."""
+        self.command_old = self.command.old
 
     @property
     def failed(self) -> list[AssetReport]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -19,6 +20,8 @@ from assetbatch.errors import DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_log = logging.getLogger(__name__)
 
 DATABASE = "assetbatch"
 ROLE = "assetbatch"
@@ -107,6 +110,7 @@ class PostgresqlServer(Server):
             new = self.folder / f"new-{version}"
             if new.exists():
                 shutil.rmtree(new)
+            _log.info("making a new database, which takes some seconds")
             place = ["-D", os.fspath(new)]
             alone = ["--single", *place, "-c", "exit_on_error=on", "-c", "fsync=off", "template1"]
             self.run([*initdb, *place, *_initdb_options(version)], lock, deadline)

@@ -254,6 +254,7 @@ class Server(ABC):
         os.pwrite(lock, os.fsencode(self._socket_folder), 0)
         if self._log_file.exists():  # each start begins a new log and keeps the one before
             self._log_file.replace(self._log_file.with_suffix(".log.1"))
+        _log.info("starting %s in %s", self.name, masked(str(self.folder)))
         command = self.prepare(lock, deadline)
         self._process = self._popen(command, lock, subprocess.DEVNULL)
 
@@ -300,6 +301,7 @@ class Server(ABC):
         try:
             if locks.try_exclusive(lock):
                 return
+            _log.info("stopping %s", self.name)
             where = self._recorded_socket_folder(lock)
             if not self._ends_when_asked(lock, where / self.socket_name):
                 for pid in processes.holders(self.folder / "server.lock"):

@@ -204,6 +204,7 @@ def cycles_of(cycles: Mapping[Command, Sequence[CycleRecord]], now_ms: int) -> l
     shown = [
         {
             "command": command,
+            "command_old": command.old,
             "started": iso(cycle.started_ms),
             "age_seconds": round((now_ms - cycle.started_ms) / SECOND_MS, 1),
             "duration_ms": cycle.duration_ms,

@@ -70,9 +70,13 @@ class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """One command's starts. `trigger` says what cron is expected to do, `next_run` when it does it next."""
+    """One command's starts. `trigger` says what cron is expected to do, `next_run` when it does it next.
+
+    `id_old` is the spelling of earlier versions; it goes with the release after this one.
+    """
 
     id: Command
+    id_old: str
     name: str
     trigger: str
     last_started: str | None

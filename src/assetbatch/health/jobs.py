@@ -49,6 +49,7 @@ def job_health(command: Command, job: JobState, config: Config, now_ms: int) -> 
     minutes = every_ms // MINUTE_MS
     return JobHealth(
         id=command,
+        id_old=command.old,
         name=NAMES[command],
         trigger="every minute" if minutes == 1 else f"every {minutes} minutes",
         last_started=iso_or_none(job.last_started_ms),

@@ -58,7 +58,7 @@ def commands_failed(now: Situation) -> Iterator[Problem]:
             how = "failed" if failed else "was cut short"
             is_grave = failed and command is Command.RUN_PRIORITY
             yield Problem(
-                f"the last {command.label} {how}: {job.last_error}",
+                f"the last {command} {how}: {job.last_error}",
                 "assetbatch doctor looks into it",
                 Severity.CRITICAL if is_grave else Severity.WARNING,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from assetbatch.domain.market_hours import day_of, last_midnight, start_of_day
+from assetbatch.domain.market_hours import day_of, last_midnight, start_of_day, years_before
 
 NOT_ENTITLED = "You are not entitled to this data. Please upgrade your plan at https://massive.com/pricing"
 TODAY_NOT_YET = (
@@ -44,12 +44,7 @@ PLANS = {
 
 def history_start(plan: Plan, now_ms: int) -> int | None:
     """Return the first moment of the plan's history, a New York midnight, or None if it has all history."""
-    if plan.history_years is None:
-        return None
-    today = day_of(now_ms)
-    if (today.month, today.day) == (2, 29):
-        today -= timedelta(days=1)  # two years ago had no 29 February
-    return start_of_day(today.replace(year=today.year - plan.history_years))
+    return None if plan.history_years is None else years_before(now_ms, plan.history_years)
 
 
 def refuse_range(plan: Plan, now_ms: int, from_ms: int, to_ms: int, *, intraday: bool) -> str | None:

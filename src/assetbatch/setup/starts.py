@@ -74,7 +74,7 @@ def crontab_lines(starter: Starter, minutes: Mapping[Command, int]) -> list[str]
 
 
 def _crontab_words(starter: Starter, command: Command) -> str:
-    words = starter.words(command.label)
+    words = starter.words(command)
     if starter.environment:
         words = ["/usr/bin/env", *(f"{name}={value}" for name, value in starter.environment.items()), *words]
     if any(not word.isprintable() for word in words):
@@ -105,6 +105,6 @@ def calendar(minutes: int) -> str:
 def starts_of(lines: Sequence[str], command: Command) -> bool:
     """Return whether one of these lines of a crontab starts the command."""
     return any(
-        not line.lstrip().startswith("#") and "assetbatch" in line and command.label in line.split()
+        not line.lstrip().startswith("#") and "assetbatch" in line and command in line.split()
         for line in lines
     )

@@ -75,7 +75,7 @@ class Units:
 
     def timer(self, command: Command) -> str:
         """Return the name of a command's timer."""
-        return f"{self.prefix}@{command.label}.timer"
+        return f"{self.prefix}@{command}.timer"
 
     def names(self) -> list[str]:
         """Return the names of all units, the service first."""
@@ -185,7 +185,7 @@ def unit_texts(
     texts = {units.service(): service}
     for command, every in minutes.items():
         texts[units.timer(command)] = _TIMER.format(
-            command=f"{command.label}, every {'minute' if every == 1 else f'{every} minutes'}",
+            command=f"{command}, every {'minute' if every == 1 else f'{every} minutes'}",
             calendar=calendar(every),
             persistent="# After a reboot at once, if a start was missed.\nPersistent=true\n" * (every > 1),
         )

@@ -35,6 +35,11 @@ def shared_prefix(prefix: str, *, cluster: bool) -> str:
     return tag[0] if cluster and tag else SHARED_PREFIX
 
 
+def _in_keys(command: str) -> str:
+    """Return a command as keys spell it, in every version: during an upgrade two share the locks."""
+    return command.replace("-", "_")
+
+
 class Keys:
     """Key names below a prefix such as `{assetbatch}`; an API key's below `shared` (default: the same)."""
 
@@ -99,15 +104,15 @@ class Keys:
 
     def lock(self, command: str) -> str:
         """Return the key of the places of those that run a command."""
-        return f"{self.prefix}:lock:{command}"
+        return f"{self.prefix}:lock:{_in_keys(command)}"
 
     def job(self, command: str) -> str:
         """Return the key of when a command last started and ended, and how."""
-        return f"{self.prefix}:job:{command}"
+        return f"{self.prefix}:job:{_in_keys(command)}"
 
     def cycles(self, command: str) -> str:
         """Return the key of the last cycles of a command, newest first."""
-        return f"{self.prefix}:cycles:{command}"
+        return f"{self.prefix}:cycles:{_in_keys(command)}"
 
     @property
     def queue_owner(self) -> str:

@@ -6,7 +6,8 @@ is one script and one round trip for a whole batch, and raises RedisError when R
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -16,6 +17,7 @@ from assetbatch.domain.queueing import (
     LANES,
     RANKS,
     CallKind,
+    Cancelled,
     DeadLetter,
     Denied,
     Empty,
@@ -23,7 +25,9 @@ from assetbatch.domain.queueing import (
     Failure,
     FailureOutcome,
     Item,
+    ItemState,
     Lane,
+    QueuedItem,
     QueueState,
     Retried,
 )
@@ -37,7 +41,8 @@ DEAD_LETTERS_KEPT = 1000
 """Maximum number of dead letters; the oldest are deleted."""
 
 LETTERS_AT_ONCE = 250
-"""Maximum number of dead letters that one script moves: it keeps others from the server for a few ms."""
+"""Maximum number of dead letters that one script moves, or of items that one cancels: it keeps others from
+the server for a few ms."""
 
 FAILURES_AT_ONCE = 125
 """Maximum number of failures that one script records, for the same reason."""
@@ -47,6 +52,13 @@ ITEMS_AT_ONCE = 200
 
 FINISHED_AT_ONCE = 1000
 """Maximum number of items that one script deletes, or starts."""
+
+LOOKED_AT_ONCE = 1000
+"""Maximum number of records that one command reads, for the same reason."""
+
+
+_RECORD = re.compile(r"[0-5]:\d+:\d+:")
+"""How the record of an item begins: rank, attempts, enqueued_us."""
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -99,6 +111,8 @@ class Queue:
         self._begin = Script(client, "begin_queue")
         self._own = Script(client, "own_queue")
         self._dead_letters = Script(client, "dead_letters")
+        self._cancel = Script(client, "cancel_work")
+        self._lane_scores = Script(client, "lane_scores")
 
     def _options(self, **options: object) -> dict[str, object]:
         return {"now_ms": self._clock() if self._clock else None, **options}
@@ -242,6 +256,12 @@ class Queue:
             is_whole=bool(counts[10]),
         )
 
+    def next_retry_ms(self) -> int | None:
+        """Return the moment of the next attempt of what is delayed; None without any."""
+        with redis_errors():
+            first = self._client.zrange(self._keys.queue_delayed, 0, 0, withscores=True)
+        return int(first[0][1]) if first else None
+
     def known(self, ids: Sequence[str]) -> set[str]:
         """Return those of these ids that the queue has: waiting, delayed or leased."""
         if not ids:
@@ -269,6 +289,63 @@ class Queue:
                 pipeline.zrange(lane, 0, count - 1)
             lanes = pipeline.execute()
         return [item_id for lane in lanes for item_id in lane][:count]
+
+    def items(self) -> list[QueuedItem]:
+        """Return all items: those that are leased, then those that wait, in the order in which they are
+        served if nothing more comes in, then those that are delayed.
+
+        Take nothing. Three round trips, whatever the size; what changes between them is seen as it was or is.
+        """
+        keys = self._keys
+        with redis_errors():
+            more_us = [int(text) for text in self._lane_scores([keys.queue_items])]
+            pipeline = self._client.pipeline(transaction=False)
+            for name in (*keys.queue_waiting, keys.queue_leased, keys.queue_delayed):
+                pipeline.zrange(name, 0, -1, withscores=True)
+            pipeline.hlen(keys.queue_errors)
+            *lanes, leased, delayed, failed = pipeline.execute()
+            waiting = sorted(
+                (int(at_us) + more_us[rank], int(at_us), item_id)
+                for rank, lane in enumerate(lanes)
+                for item_id, at_us in lane
+            )
+            places: dict[str, tuple[ItemState, int | None]] = {}
+            for state, some in ((ItemState.LEASED, leased), (ItemState.DELAYED, delayed)):
+                places |= {item_id: (state, int(until_ms)) for item_id, until_ms in some}
+            for _, _, item_id in waiting:  # what is in two places was moved between the reads
+                places.setdefault(item_id, (ItemState.WAITING, None))
+            order = [item_id for item_id, (state, _) in places.items() if state is ItemState.LEASED]
+            order += [item_id for _, _, item_id in waiting if places[item_id][0] is ItemState.WAITING]
+            order += [item_id for item_id, (state, _) in places.items() if state is ItemState.DELAYED]
+            texts = self._read(keys.queue_items, order)
+            errors = self._read(keys.queue_errors, order) if failed else {}
+        return [
+            _queued_item(item_id, *places[item_id], record[0], errors.get(item_id, ""))
+            for item_id in order
+            if (record := _RECORD.match(texts.get(item_id, "")))  # else it was finished between the reads
+        ]
+
+    def _read(self, name: str, ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the fields of a hash that are there, in one round trip."""
+        pipeline = self._client.pipeline(transaction=False)
+        for at in range(0, len(ids), LOOKED_AT_ONCE):
+            pipeline.hmget(name, ids[at : at + LOOKED_AT_ONCE])
+        texts = [text for some in pipeline.execute() for text in some]
+        return {item_id: text for item_id, text in zip(ids, texts, strict=True) if text is not None}
+
+    def cancel(self, ids: Sequence[str]) -> Cancelled:
+        """Take items out of the queue that wait or are delayed; what is being worked stays.
+
+        Dead letters are left alone. What is due is queued again by enqueue-secondary.
+        """
+        by_code: dict[str, list[str]] = {"c": [], "l": [], "u": []}
+        for at in range(0, len(ids), LETTERS_AT_ONCE):
+            some = ids[at : at + LETTERS_AT_ONCE]
+            with redis_errors():
+                codes = self._cancel(self._keys.queue, *some)
+            for item_id, code in zip(some, codes, strict=True):
+                by_code[code].append(item_id)
+        return Cancelled(*(tuple(some) for some in by_code.values()))
 
     def by_lane(self) -> dict[Lane, int]:
         """Return how many items each lane has: waiting, delayed and leased. Takes longer than `state`."""
@@ -315,3 +392,21 @@ class Queue:
             with redis_errors():
                 dropped += self._drop_dead(self._keys.queue, *ids[at : at + LETTERS_AT_ONCE])
         return tuple(dropped)
+
+
+def _queued_item(
+    item_id: str, state: ItemState, until_ms: int | None, record: str, failed: str
+) -> QueuedItem:
+    """Read the beginning of an item's record, and its last failure; `lua/_queue.lua` describes both."""
+    rank, attempts, enqueued_us, _ = record.split(":")
+    failed_ms, _, error = failed.partition(":")
+    return QueuedItem(
+        id=item_id,
+        lane=LANES[int(rank)],
+        state=state,
+        attempts=int(attempts),
+        enqueued_us=int(enqueued_us),
+        until_ms=until_ms,
+        failed_ms=int(failed_ms) if failed_ms else None,
+        error=error or None,
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from assetbatch.domain.formatting import format_duration, moment, plural
 from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import MINUTE_MS
-from assetbatch.health import Health, Metric, Problem
+from assetbatch.health import AssetHealth, Health, Metric, Problem
 from assetbatch.health.problems import gravest_first
 
 NOW_MS = MINUTE_MS
@@ -36,6 +38,14 @@ def problems(health: Health) -> list[Problem]:
         for alert in health.alerts
     ]
     return gravest_first([*health.problems, *alerts])
+
+
+def fresh(assets: Sequence[AssetHealth]) -> str:
+    """Return how many assets are fresh, as `3 of 20 assets fresh, 17 not fetched yet`."""
+    well = sum(asset.state.is_well for asset in assets)
+    never = sum(asset.state is AssetState.NEVER for asset in assets)
+    words = f"{well:,} of {plural(len(assets), 'asset')} fresh"
+    return f"{words}, {never:,} not fetched yet" if never else words
 
 
 def plan(health: Health) -> str:

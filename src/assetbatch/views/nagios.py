@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from assetbatch.config import Config
 from assetbatch.domain.assets import AssetPriority
-from assetbatch.domain.formatting import plural
 from assetbatch.errors import AssetbatchError, ConfigError
 from assetbatch.health import Health, HealthStatus, Metric
 from assetbatch.views import facts
@@ -22,10 +21,8 @@ def render(health: Health, config: Config) -> tuple[int, str]:
     """Return the exit code and the line."""
     code = CODES[health.status]
     said = [problem.message for problem in facts.problems(health)]
-    fresh = sum(asset.state.is_well for asset in health.assets)
     if not said:
-        waiting = f"{health.queue['total_items']} in the queue"
-        said = [f"{fresh} of {plural(len(health.assets), 'asset')} fresh, {waiting}"]
+        said = [f"{facts.fresh(health.assets)}, {health.queue['total_items']} in the queue"]
     words = said[0] if len(said) == 1 else f"{said[0]} (and {len(said) - 1} more)"
     return code, f"{_line(code, words)} | {' '.join(_perfdata(health, config))}"
 

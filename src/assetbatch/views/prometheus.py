@@ -113,7 +113,7 @@ def _commands(health: Health) -> Iterator[str]:
         yield _gauge(
             f"command_last_{name}_timestamp_seconds",
             f"When a command {words}.",
-            [((("command", command),), _seconds(moment)) for command, moment in moments if moment],
+            _spelled([((("command", command),), _seconds(moment)) for command, moment in moments if moment]),
         )
     yield _gauge(
         "last_priority_update_timestamp_seconds",
@@ -168,17 +168,18 @@ GAUGES: tuple[Callable[[Health], Iterable[str]], ...] = (
 
 
 def _counters(health: Health, counters: Mapping[str, int]) -> Iterable[str]:
-    yield _counter("cycles", "Ended cycles, by result.", _labelled(counters, "cycles", "command", "result"))
+    cycles = _spelled(_labelled(counters, "cycles", "command", "result"))
+    yield _counter("cycles", "Ended cycles, by result.", cycles)
     yield _counter(
         "starts_skipped",
         "Starts that found an earlier one of the same command still running.",
-        [((("command", job.id),), job.skipped) for job in health.jobs],
+        _spelled([((("command", job.id),), job.skipped) for job in health.jobs]),
     )
     yield _counter("calls", "Calls to the provider, by outcome.", _labelled(counters, "calls", "outcome"))
     yield _counter(
         "refreshes",
         "What became of the assets that cycles looked at.",
-        _labelled(counters, "refreshes", "command", "status"),
+        _spelled(_labelled(counters, "refreshes", "command", "status")),
     )
     for field, (name, words) in _TOTALS.items():
         yield _counter(name, words, [((), counters.get(field, 0))])
@@ -190,7 +191,8 @@ def _histograms(counters: Mapping[str, int]) -> Iterable[str]:
     for command in commands:
         counts = _counts(counters, f"cycle_seconds|{command}", CYCLE_SECONDS)
         total = counters.get(f"cycle_ms|{command}", 0) / 1000
-        lines.append(_histogram_lines("cycle_duration_seconds", (("command", command),), counts, total))
+        for label, _ in _spelled([((("command", command),), total)]):
+            lines.append(_histogram_lines("cycle_duration_seconds", label, counts, total))
     yield _head("cycle_duration_seconds", "How long cycles took.", "histogram") + "".join(lines)
     counts = _counts(counters, "call_seconds", CALL_SECONDS_BUCKETS)
     total = counters.get("call_ms", 0) / 1000
@@ -220,6 +222,18 @@ def _labelled(counters: Mapping[str, int], family: str, *names: str) -> list[Sam
         if first == family and len(values) == len(names):
             samples.append((tuple(zip(names, values, strict=True)), float(count)))
     return samples
+
+
+def _spelled(samples: Iterable[Sample]) -> list[Sample]:
+    """Return samples of commands in both spellings: as they are typed, and as earlier versions wrote them.
+
+    Alerts and panels that select the old one work until the release after this one.
+    """
+    return [
+        ((("command", spelling), *others), value)
+        for ((_, command), *others), value in samples
+        for spelling in (command.replace("_", "-"), command.replace("-", "_"))
+    ]
 
 
 def _gauge(name: str, words: str, samples: Iterable[Sample]) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from assetbatch.commands.backfill import BackfillReport
+from assetbatch.commands.backfill import BackfillReport, TakenBack
 from assetbatch.commands.gaps import SymbolGaps
 from assetbatch.domain.coverage import Gap, GapReason
-from assetbatch.domain.formatting import format_duration, iso, iso_or_none, moment, plural
+from assetbatch.domain.formatting import format_duration, iso, iso_or_none, listed, moment, plural
 from assetbatch.domain.units import MINUTE_MS
 from assetbatch.views.terminal.style import share
+
+SYMBOLS_SHOWN = 50
+"""Maximum number of symbols that have a line of their own."""
 
 REASONS = {
     GapReason.CLOSED: "the market is closed",
@@ -24,6 +28,7 @@ REASONS = {
     GapReason.FAILED: "no usable answer; asked again",
     GapReason.REJECTED: "the database refuses the bars",
     GapReason.NOT_ASKED: "not asked for yet",
+    GapReason.NOT_WANTED: "its backfill was taken back",
 }
 
 _COLOURS = {GapReason.FAILED: "red", GapReason.NOT_ASKED: "yellow", GapReason.NOT_PUBLISHED: "cyan"}
@@ -95,21 +100,42 @@ def gaps_document(symbol: SymbolGaps) -> dict[str, Any]:
     }
 
 
-def backfill_lines(report: BackfillReport, *, dry_run: bool) -> Iterator[str]:
-    """Yield a line for each symbol, then what was queued and when it will be done."""
-    for symbol in report.symbols:
-        if symbol.too_old_before_ms is not None:
-            yield (
-                f"{symbol.symbol}: before {moment(symbol.too_old_before_ms)} is older than your plan shows: "
-                "left out"
-            )
+def plan_lines(report: BackfillReport) -> Iterator[str]:
+    """Yield what the plan does not show, before any call is counted; then a line for each symbol."""
+    yield from _beyond_the_plan(report)
+    for symbol in report.symbols[:SYMBOLS_SHOWN]:
         words = f"{symbol.symbol}: {share(symbol.complete)} is there"
         if symbol.pages:
-            days = f"{symbol.pages[-1][0]} to {symbol.pages[0][1]}"
-            words += f"; {plural(len(symbol.pages), 'call')} for what is missing ({days})"
+            words += f"; {plural(len(symbol.pages), 'call')} for what is missing ({_days(symbol.pages)})"
         yield words
+    if others := report.symbols[SYMBOLS_SHOWN:]:
+        calls = sum(len(symbol.pages) for symbol in others)
+        yield f"{plural(len(others), 'more symbol')}: {plural(calls, 'call')} for what is missing"
+
+
+def _beyond_the_plan(report: BackfillReport) -> Iterator[str]:
+    too_old: dict[int, list[str]] = {}
+    for symbol in report.symbols:
+        if symbol.too_old_before_ms is not None:
+            too_old.setdefault(symbol.too_old_before_ms, []).append(symbol.symbol)
+    for before_ms, symbols in too_old.items():
+        yield f"{listed(symbols)}: before {moment(before_ms)} is older than your plan shows: left out"
+    if report.expected_from_ms is not None and any(symbol.doubtful_pages for symbol in report.symbols):
+        yield (
+            f"before {moment(report.expected_from_ms)} is older than your plan is expected to show: one call "
+            "for each asset class finds out, and nothing of it is counted here"
+        )
+
+
+def _days(pages: Sequence[tuple[date, date]]) -> str:
+    """Return the first and the last day of pages, of which the newest come first."""
+    return f"{pages[-1][0]} to {pages[0][1]}"
+
+
+def queued_lines(report: BackfillReport, *, dry_run: bool) -> Iterator[str]:
+    """Yield what was queued, and when it will be done."""
     forecast = report.forecast
-    if not any(symbol.pages for symbol in report.symbols):
+    if not any(symbol.pages or symbol.doubtful_pages for symbol in report.symbols):
         yield "nothing is missing"
         return
     if dry_run:
@@ -128,6 +154,42 @@ def backfill_lines(report: BackfillReport, *, dry_run: bool) -> Iterator[str]:
     )
 
 
+def taken_back_lines(done: TakenBack, *, dry_run: bool) -> Iterator[str]:
+    """Yield a line for each symbol of which something is taken back, then what became of the queue."""
+    found = [(symbol, pages) for symbol, pages in done.symbols.items() if pages]
+    if not found:
+        yield "nothing is missing that could be taken back"
+        return
+    verb = "would be taken back" if dry_run else "taken back"
+    for symbol, pages in found[:SYMBOLS_SHOWN]:
+        yield f"{symbol}: {plural(len(pages), 'call')} {verb} ({_days(pages)})"
+    if others := found[SYMBOLS_SHOWN:]:
+        calls = sum(len(pages) for _, pages in others)
+        yield f"{plural(len(others), 'more symbol')}: {plural(calls, 'call')} {verb}"
+    if dry_run:
+        return
+    words = f"{plural(len(done.queue.cancelled), 'page')} taken out of the queue"
+    if done.queue.leased:
+        words += f", {len(done.queue.leased)} being worked now and stored"
+    yield f"{words}; backfill --from asks for them again"
+
+
+def taken_back_document(done: TakenBack) -> dict[str, Any]:
+    """Return `backfill --cancel --json`; days are New York days."""
+    return {
+        "symbols": [
+            {"symbol": symbol, "calls": len(pages), "pages": _pages(pages)}
+            for symbol, pages in done.symbols.items()
+        ],
+        "cancelled": done.queue.cancelled,
+        "leased": done.queue.leased,
+    }
+
+
+def _pages(pages: Sequence[tuple[date, date]]) -> list[dict[str, date]]:
+    return [{"from": first, "to": last} for first, last in pages]
+
+
 def backfill_document(report: BackfillReport) -> dict[str, Any]:
     """Return `backfill --json`; days are New York days, moments ISO 8601 in UTC."""
     return {
@@ -136,11 +198,14 @@ def backfill_document(report: BackfillReport) -> dict[str, Any]:
                 "symbol": symbol.symbol,
                 "complete": round(symbol.complete, 6),
                 "calls": len(symbol.pages),
-                "pages": [{"from": first, "to": last} for first, last in symbol.pages],
+                "new_calls": symbol.new_pages,
+                "doubtful_calls": len(symbol.doubtful_pages),
+                "pages": _pages(symbol.pages),
                 "too_old_before": iso_or_none(symbol.too_old_before_ms),
             }
             for symbol in report.symbols
         ],
+        "plan_shows_from": iso_or_none(report.expected_from_ms),
         "queued": report.queued,
         "waiting_for_room": report.waiting_for_room,
         "forecast": {

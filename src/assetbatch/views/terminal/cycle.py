@@ -10,7 +10,7 @@ from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.work import WorkKind
 from assetbatch.views.terminal.style import asset_table_price, colour_of
-from assetbatch.views.terminal.summary import ENDINGS, summary
+from assetbatch.views.terminal.summary import ENDINGS, summary, what_is_left
 
 
 def render(result: CycleResult) -> RenderableType:
@@ -36,4 +36,6 @@ def render(result: CycleResult) -> RenderableType:
             )
         parts.append(table)
     parts.append(Text(summary(result), style="dim"))
+    if left := what_is_left(result):
+        parts.append(Text(left))
     return Group(*parts)

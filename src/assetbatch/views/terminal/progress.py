@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn
@@ -40,5 +43,24 @@ def on_terminal(when_begun: Callable[[], None]) -> Iterator[TerminalProgress]:
         TextColumn("{task.fields[count]}", markup=False),
         TextColumn("{task.description}", markup=False),
     )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    before = sys.stderr
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars, _log_through(before):
         yield TerminalProgress(bars, when_begun)
+
+
+@contextmanager
+def _log_through(stderr: TextIO) -> Iterator[None]:
+    """Let the log write through what stands for stderr meanwhile, so that its lines stand above the live
+    one."""
+    handlers = [
+        handler
+        for handler in logging.getLogger("assetbatch").handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is stderr
+    ]
+    for handler in handlers:
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.setStream(stderr)

@@ -71,11 +71,10 @@ def render(
 
 def headline(health: Health) -> Text:
     """Return the verdict and how many assets are fresh."""
-    fresh = sum(asset.state.is_well for asset in health.assets)
     text = Text()
     text.append(health.status, style=f"bold {colour_of(health.status)}")
     if not health.database_error:
-        text.append(f"  {fresh} of {plural(len(health.assets), 'asset')} fresh")
+        text.append(f"  {facts.fresh(health.assets)}")
     text.append(f"  {_minute(health.checked_at)}", style="dim")
     if health.plan["simulated"]:
         text.append("  (sandbox: simulated prices)", style="dim")
@@ -233,14 +232,14 @@ def plan_rows(health: Health, plain: bool) -> list[Row]:
 
 def job_rows(health: Health) -> list[Row]:
     """Return the commands that cron starts."""
-    rows = []
+    rows: list[Row] = []
     for job in health.jobs:
         words = "never started"
         if job.last_started:
             words = f"started {clock(job.last_started)}, {job.last_result}, next {clock(job.next_run)}"
             if job.skipped:
                 words += f", {plural(job.skipped, 'start')} skipped"
-        rows.append((job.id.label, words))
+        rows.append((job.id, words))
     return rows
 
 
@@ -289,7 +288,7 @@ def cycles(health: Health) -> Table:
         words = [f"{cycle[name]} {name}" for name in ("refreshed", "failed", "fresh") if cycle[name]]
         words.append(plural(cycle["calls"], "call"))
         table.add_row(
-            cycle["command"].label,
+            cycle["command"],
             format_duration(round(cycle["age_seconds"] * 1000)),
             f"{cycle['duration_ms'] / 1000:.1f} s",
             Text(cycle["result"], style=colour_of(cycle["result"])),

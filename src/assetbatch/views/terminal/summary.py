@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assetbatch.domain.formatting import plural
+from assetbatch.domain.formatting import format_duration, plural
 from assetbatch.domain.records import Command, CycleOutcome
 
 if TYPE_CHECKING:
@@ -34,3 +34,12 @@ def summary(result: CycleResult) -> str:
     if result.ended_because:
         words.append(f"ended: {result.ended_because}")
     return f"{', '.join(words)}; {result.duration_ms / 1000:.1f} s"
+
+
+def what_is_left(result: CycleResult) -> str:
+    """Return when to start run-queue again; empty if nothing is left in the queue."""
+    if result.start_again_seconds is None:
+        return ""
+    when = f"in {format_duration(result.start_again_seconds * 1000)}" if result.start_again_seconds else "now"
+    items = plural(result.queue_size or 0, "item")
+    return f"{items} left: start run-queue again {when} (cron starts it every minute)"

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from assetbatch import __version__
 from assetbatch.domain.assets import AssetPriority
-from assetbatch.domain.formatting import ago, format_duration, moment, plural, price
+from assetbatch.domain.formatting import ago, format_duration, moment, price
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.metrics import (
     CALLS,
@@ -201,7 +201,7 @@ def _resource(name: str) -> str:
 
 
 def _fresh(assets: Sequence[AssetHealth]) -> str:
-    return f"{sum(asset.state.is_well for asset in assets):,} of {plural(len(assets), 'asset')} fresh"
+    return facts.fresh(assets)
 
 
 # --- what needs attention ---
@@ -274,9 +274,9 @@ def _tiles(health: Health) -> str:
     tiles.append(("queue", f"{queue['total_items']:,}", ahead if queue["total_items"] else "nothing waits"))
     for job in health.jobs:
         if job.last_started:
-            tiles.append((job.id.label, _ago(health, job.last_started), _result(job)))
+            tiles.append((job.id, _ago(health, job.last_started), _result(job)))
         else:
-            tiles.append((job.id.label, "never", "not started yet"))
+            tiles.append((job.id, "never", "not started yet"))
     drawn = "".join(
         f"<div><dt>{escape(name)}</dt><dd><strong>{escape(value)}</strong> {note}</dd></div>"
         for name, value, note in tiles
@@ -555,7 +555,7 @@ def _cycles(health: Health) -> str:
     """Return the commands and their last cycles."""
     jobs = [
         [
-            f'<th scope="row">{escape(job.id.label)}</th>',
+            f'<th scope="row">{escape(job.id)}</th>',
             _cell(job.trigger),
             _cell(_ago(health, job.last_started) if job.last_started else "never", "number"),
             f"<td>{_result(job) if job.last_started else '-'}</td>",
@@ -570,7 +570,7 @@ def _cycles(health: Health) -> str:
         result = f'<span class="{tone_of(cycle["result"])}">{escape(cycle["result"])}</span>'
         rows.append(
             [
-                f'<th scope="row">{escape(cycle["command"].label)}</th>',
+                f'<th scope="row">{escape(cycle["command"])}</th>',
                 _cell(f"{_seconds(cycle['age_seconds'])} ago", "number"),
                 _cell(_milliseconds(cycle["duration_ms"]), "number"),
                 f"<td>{result}</td>",
