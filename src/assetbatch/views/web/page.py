@@ -635,7 +635,7 @@ def _scrolling(label: str, heads: Iterable[str], rows: Iterable[Sequence[str]]) 
     )
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
+        f'<div class="scroll" role="region" tabindex="0" aria-label="table of {label}"><table>'
         f"<thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
