@@ -6,6 +6,15 @@ or a password.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from assetbatch.config.notify_urls import NotifyUrls
+
+NOTICE = 29
+"""The level of news that is shown like a warning and asks for nothing, such as a failure that is over: one
+below `logging.WARNING`. This module imports no other of ours, because the domain uses it."""
+
 
 class AssetbatchError(Exception):
     """Base of every error that a command reports. It becomes one line on stderr and `exit_code`."""
@@ -27,6 +36,9 @@ class ConfigError(AssetbatchError):
     """The configuration or the command line is wrong. Nothing was started."""
 
     exit_code = 2
+
+    notify: NotifyUrls | None = None
+    """Whom to notify of it, as far as that part of the configuration is right."""
 
 
 class SchemaRefusedError(ConfigError):

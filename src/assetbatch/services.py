@@ -239,7 +239,14 @@ class Services:
         """The records of dead processes of this machine."""
         from assetbatch.state.dead_processes import DeadProcesses
 
-        return DeadProcesses(self.redis, self.keys, self.window.keys, tuple(Command), self.queue.retry)
+        return DeadProcesses(
+            self.redis,
+            self.keys,
+            self.window.keys,
+            tuple(Command),
+            self.queue.retry,
+            server_name=self._server_name,
+        )
 
     @cached_property
     def history(self) -> History:

@@ -101,6 +101,6 @@ def test_every_command_works_with_them(assetbatch: Start) -> None:
     assert [(job["id"], job["trigger"]) for job in health["jobs"]] == [
         ("run-priority", "every 5 minutes"),
         ("run-queue", "every minute"),
-        ("enqueue-secondary", "every 30 minutes"),
+        ("enqueue-secondary", "every 5 minutes"),
     ]
     assert all(job["name"] and job["next_run"].endswith("+00:00") for job in health["jobs"])

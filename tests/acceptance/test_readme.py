@@ -116,5 +116,5 @@ def test_the_crontab_names_commands_that_exist_and_starts_them_as_promised() -> 
     assert {fields[5].split()[-1]: " ".join(fields[:5]) for fields in lines} == {
         "run-priority": "*/5 * * * *",
         "run-queue": "* * * * *",
-        "enqueue-secondary": "*/30 * * * *",
+        "enqueue-secondary": "*/5 * * * *",
     }

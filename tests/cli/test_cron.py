@@ -232,6 +232,10 @@ class TestTimers:
         assert f"User={written.owner()}\n" in done.stdout
         assert "# /etc/systemd/system/assetbatch@run-queue.timer" in done.stdout
 
+    def test_beside_lines_in_the_crontab_are_told(self, run: Run, written: Path, systemctl: Path) -> None:
+        self.start(written.parent, systemctl, "cron", "install", "--systemd")
+        assert "timers start it too" in run(*PROGRAM, "cron", "install").stderr
+
     def test_do_not_replace_a_unit_of_ones_own(self, written: Path, systemctl: Path) -> None:
         unit = written.parent / ".config/systemd/user/assetbatch@.service"
         unit.parent.mkdir(parents=True)

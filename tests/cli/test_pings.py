@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from assetbatch.monitoring.pings import END_SECONDS, Ping, address_of
+from assetbatch.monitoring import pings
+from assetbatch.monitoring.pings import END_SECONDS, Moment, Ping, report_of
 from assetbatch.secret import Secret
 from tests.world import RealClock, SetClock, World
 
@@ -29,6 +30,8 @@ def clock() -> SetClock:
 
 
 class Report(NamedTuple):
+    """What arrived; `run_id` is the status where Uptime Kuma is told."""
+
     path: str
     run_id: str
     body: str
@@ -55,6 +58,14 @@ class Switch(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: Switch
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        query = parse_qs(parts.query)
+        self.server.reports.append(Report(parts.path, query["status"][0], query["msg"][0]))
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -171,15 +182,49 @@ class TestAPing:
 
 
 @pytest.mark.parametrize(
-    ("url", "path", "address"),
+    ("url", "moment", "address"),
     [
-        ("https://hc.example/a", "/start", f"https://hc.example/a/start?rid={RUN_ID}"),
-        ("https://hc.example/a/", "", f"https://hc.example/a?rid={RUN_ID}"),
-        ("https://hc.example/a?x=1", "/fail", f"https://hc.example/a/fail?x=1&rid={RUN_ID}"),
+        ("https://hc.example/a", Moment.BEGAN, f"https://hc.example/a/start?rid={RUN_ID}"),
+        ("https://hc.example/a/", Moment.ENDED_WELL, f"https://hc.example/a?rid={RUN_ID}"),
+        ("https://hc.example/a?x=1", Moment.FAILED, f"https://hc.example/a/fail?x=1&rid={RUN_ID}"),
+        ("https://hc.example/api/push", Moment.BEGAN, f"https://hc.example/api/push/start?rid={RUN_ID}"),
     ],
 )
-def test_an_address_keeps_what_it_has(url: str, path: str, address: str) -> None:
-    assert address_of(url, path, RUN_ID) == address
+def test_an_address_keeps_what_it_has(url: str, moment: Moment, address: str) -> None:
+    assert report_of(url, moment, "text", RUN_ID, 7) == pings.Report("POST", address, b"text")
+
+
+class TestUptimeKuma:
+    URL = "https://kuma.example/api/push/t0ken"
+
+    @pytest.mark.parametrize(
+        "url", [URL, f"{URL}/", f"{URL}?status=up&msg=OK&ping=", f"{URL}?ping=&msg=&status=down"]
+    )
+    def test_is_told_of_a_good_end_and_its_duration(self, url: str) -> None:
+        report = report_of(url, Moment.ENDED_WELL, "3 calls & 2 prices", RUN_ID, 412)
+        assert report is not None
+        parts = urlsplit(report.address)
+        assert (report.method, report.body, parts.path.rstrip("/")) == ("GET", None, "/api/push/t0ken")
+        assert parse_qs(parts.query) == {"status": ["up"], "msg": ["3 calls & 2 prices"], "ping": ["412"]}
+
+    def test_is_told_of_a_failure_and_its_reason(self) -> None:
+        report = report_of(f"{self.URL}?status=up", Moment.FAILED, "exit code 3: é \udcff", RUN_ID, 9)
+        assert report is not None
+        query = parse_qs(urlsplit(report.address).query)
+        assert query == {"status": ["down"], "msg": ["exit code 3: é ?"], "ping": ["9"]}
+
+    def test_is_not_told_of_a_beginning_which_it_would_take_for_a_heartbeat(self) -> None:
+        assert report_of(self.URL, Moment.BEGAN, "", RUN_ID, 0) is None
+
+    def test_keeps_what_else_is_in_the_address_below_any_path(self) -> None:
+        report = report_of("http://h:3001/kuma/api/push/t?x=&status=up", Moment.ENDED_WELL, "", RUN_ID, 1)
+        assert report is not None
+        assert report.address == "http://h:3001/kuma/api/push/t?x=&status=up&msg=OK&ping=1"
+
+    def test_gets_a_short_text_only(self) -> None:
+        report = report_of(self.URL, Moment.FAILED, "x" * 5000, RUN_ID, 1)
+        assert report is not None
+        assert len(report.address) < 400
 
 
 class TestACommand:
@@ -226,6 +271,16 @@ class TestACommand:
         free.document["ping_url"] = "http://127.0.0.1:1/s3cr3t"
         done = pinged("run-priority")
         assert (done.returncode, done.stderr) == (0, "")
+
+    def test_reports_to_uptime_kuma(self, free: World, pinged: Callable[..., Any], switch: Switch) -> None:
+        free.document["ping_url"] = switch.url.replace("/ping/", "/api/push/") + "?status=up&msg=OK&ping="
+        assert pinged("run-priority").returncode == 0
+        assert pinged("run-priority", REDIS_URL="redis://127.0.0.1:1/0").returncode == 3
+        well, badly = switch.reports
+        assert (well.path, well.run_id) == ("/api/push/s3cr3t", "up")
+        assert "call" in well.body
+        assert badly.run_id == "down"
+        assert badly.body.startswith("exit code 3: redis cannot be reached")
 
     def test_of_a_check_reports_its_line(self, pinged: Callable[..., Any], switch: Switch) -> None:
         pinged("status", "--check", REDIS_URL="redis://127.0.0.1:1/0")

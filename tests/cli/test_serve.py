@@ -150,6 +150,14 @@ def test_stops_cleanly(served: Callable[..., Served], number: signal.Signals, co
     assert server.stop(number) == (code, "", "")
 
 
+def test_stops_where_two_signals_come_at_once(served: Callable[..., Served]) -> None:
+    """As from ctrl-c in a foreground group whose leader also ends its processes."""
+    for _ in range(3):
+        server = served()
+        server.process.send_signal(signal.SIGINT)
+        assert server.stop()[0] in (130, 143)
+
+
 def test_holds_no_key_anywhere(free: World, served: Callable[..., Served]) -> None:
     run(free, "run-priority")
     server = served()

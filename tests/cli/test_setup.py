@@ -302,7 +302,7 @@ class TestAtATerminal:
             assert screen.end() == 0
         assert (home / "ab/api_key").read_text() == f"{ONLY_KEY}\n"
 
-    @pytest.mark.parametrize("at", range(8))
+    @pytest.mark.parametrize("at", [0, 2, 6, 7])
     def test_ctrl_c_at_a_question_leaves_nothing(
         self, world: World, home: Path, terminal: Callable[..., Terminal], at: int
     ) -> None:

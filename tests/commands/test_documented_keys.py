@@ -65,6 +65,7 @@ def everything_used(world: World) -> Iterator[RedisClient]:
         leased, failed, gone, _ = (item.id for item in lease.items)
         queue.start(lease.token, [leased, failed, gone], 60)
         queue.fail(lease.token, [Failure(failed, "no"), Failure(gone, "no", final=True)])
+        queue.told(queue.dead_letters(1))
         grants = [window.ask(CallKind.PRIORITY) for _ in range(window.call_limit.limit + 1)]
         assert isinstance(grants[0], Grant)
         services.history.waited(services.now_ms(), "a call")

@@ -74,6 +74,24 @@ class TestTheSlowestCall:
         assert slowest_ms is not None
         assert slowest_ms >= 3500
 
+    def test_leaves_out_a_call_for_which_the_database_has_left_too_little_time(
+        self, free: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        free.know_that_today_is_refused()
+        free.enqueue_secondary()
+        with free.services() as services:
+            services.redis.lpush(services.keys.call_ms, 3_000)
+        record_call = Store.record_call
+
+        def slowly(store: Store) -> None:
+            time.sleep(1.5)
+            record_call(store)
+
+        monkeypatch.setattr(Store, "record_call", slowly)
+        result = free.run_queue(seconds=5.5)  # 3.9 s until what came must be stored
+        assert (result.calls, result.result) == (0, "nothing")
+        assert set(attempts(free).values()) == {0}
+
     def test_stops_no_start_for_ever(self, free: World) -> None:
         free.know_that_today_is_refused()
         free.enqueue_secondary()

@@ -251,7 +251,7 @@ class TestFailures:
 
     def test_a_provider_that_is_down_altogether_is_said_so(self, free: World) -> None:
         free.provider.order("status=503", times=None)
-        with pytest.raises(UnreachableError, match="the API cannot be reached"):
+        with pytest.raises(UnreachableError, match="the provider answers 503"):
             free.run_priority()
         assert free.sync("XAUUSD") is not None
 

@@ -10,15 +10,18 @@ import time
 
 import pytest
 
+from assetbatch.commands.enqueue_secondary import EMPTIED
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.models import Changes, Saved
 from assetbatch.domain.queueing import CallKind, Lane
-from assetbatch.domain.records import Command
-from assetbatch.errors import DatabaseError, KeyRefusedError, UnreachableError
+from assetbatch.domain.records import Command, CycleRecord
+from assetbatch.errors import NOTICE, DatabaseError, KeyRefusedError, UnreachableError
+from assetbatch.health import collect
 from assetbatch.refresh import batch
 from assetbatch.refresh.progress import Progress
+from assetbatch.state.history import CYCLES_KEPT
 from assetbatch.state.queue import Lease
 from tests.world import RealClock, SetClock, World
 
@@ -45,8 +48,25 @@ class TestEnqueueSecondary:
         world = make_world(document={"queue": {"max_size": 2}})
         result = world.enqueue_secondary()
         assert result.dropped == ["USDJPY"]
-        assert "the queue is full (2): dropped USDJPY" in caplog.text
+        assert "the queue is full (at most 2): 1 asset found no room: USDJPY" in caplog.text
         assert result.exit_code == 1
+
+    def test_names_the_first_ten_that_found_no_room(
+        self, make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world = make_world(document={"queue": {"max_size": 2}, "secondary_assets": MANY[:36]})
+        assert len(world.enqueue_secondary().dropped) == 34
+        (said,) = caplog.messages
+        assert "34 assets found no room: C002USD, C003USD, " in said
+        assert "C011USD and 24 more (hint: " in said
+        with world.services() as services:
+            (problem,) = [one for one in collect(services).problems if "found no room" in one.message]
+        assert "C002USD, C003USD" in problem.message
+        assert "C011USD and 24 more" in problem.message
+        world.document["queue"]["max_size"] = 100
+        world.enqueue_secondary()
+        with world.services() as services:
+            assert not any("found no room" in one.message for one in collect(services).problems)
 
     def test_an_asset_without_a_row_is_a_failure(self, free: World) -> None:
         free.document["secondary_assets"] = [
@@ -180,7 +200,7 @@ class TestFailures:
     def test_a_provider_that_is_down_delays_two_items_and_no_more(self, free: World) -> None:
         free.provider.order("status=503", times=None)
         free.enqueue_secondary()
-        with pytest.raises(UnreachableError, match="the API cannot be reached"):
+        with pytest.raises(UnreachableError, match="the provider answers 503"):
             free.run_queue()
         assert len(free.paths) == 2
         with free.services() as services:
@@ -368,3 +388,65 @@ class TestWhenToStartAgain:
         free.provider.order("429")
         free.enqueue_secondary()
         assert free.run_queue().start_again_seconds in range(60, 75)
+
+
+class TestEmptiedRedis:
+    """PostgreSQL knows what is due: a Redis without memory costs no data."""
+
+    def start_again(
+        self, world: World, caplog: pytest.LogCaptureFixture, *, command: str = "run_queue"
+    ) -> list[str]:
+        """Start a command ten minutes later; return what it says of the loss."""
+        world.clock.at_ms += 600_000
+        caplog.clear()
+        with caplog.at_level(NOTICE, "assetbatch"):
+            getattr(world, command)()
+        return [line for line in caplog.messages if line.startswith(EMPTIED)]
+
+    @pytest.mark.parametrize("command", ["run_queue", "enqueue_secondary"])
+    def test_is_told_once_with_what_is_queued_again(
+        self, free: World, caplog: pytest.LogCaptureFixture, command: str
+    ) -> None:
+        free.run_priority()
+        with free.services() as services:
+            services.redis.flushall()
+        (line,) = self.start_again(free, caplog, command=command)
+        assert "3 items queued again (hint: " in line
+        assert self.start_again(free, caplog, command=command) == []
+
+    def test_is_told_also_where_priority_was_started_before(
+        self, free: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        free.run_priority()
+        with free.services() as services:
+            services.redis.flushall()
+        free.clock.at_ms += 600_000
+        free.run_priority()
+        assert len(self.start_again(free, caplog)) == 1
+
+    def test_is_not_confused_with_a_first_start(self, free: World, caplog: pytest.LogCaptureFixture) -> None:
+        with free.services() as services:
+            services.redis.flushall()
+        assert self.start_again(free, caplog, command="run_priority") == []
+        assert self.start_again(free, caplog) == []
+
+    def test_is_not_confused_with_one_that_was_restarted(
+        self, free: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        free.run_priority()
+        with free.services() as services:
+            services.redis.set(services.queue._keys.queue_owner, "the server before")
+            assert not services.queue.state().is_whole
+        assert self.start_again(free, caplog) == []
+
+    def test_is_not_confused_with_one_that_has_forgotten_old_cycles_by_itself(
+        self, free: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        free.run_priority()
+        now_ms = free.clock.at_ms
+        with free.services() as services:
+            services.redis.flushall()  # as an earlier version, which has not noted where the queue was whole
+            for number in range(CYCLES_KEPT):
+                cycle = CycleRecord(started_ms=now_ms + 300_000 + number, duration_ms=1, result="ok")
+                services.history.finish(Command.RUN_PRIORITY, cycle)
+        assert self.start_again(free, caplog) == []

@@ -118,9 +118,27 @@ def test_a_refused_key_ends_the_run_and_hands_everything_back(wide: World) -> No
         assert (state.size, state.leased) == (600, 0)
 
 
+@pytest.mark.parametrize("limit", [5, 60, None])
+def test_a_run_ends_after_the_first_batch_of_a_provider_that_is_down(
+    make_world: MakeWorld, limit: int | None
+) -> None:
+    """However many calls may be out at once."""
+    document = {"priority_assets": [], "secondary_assets": assets(600, bars=False)}
+    world = make_world(plan="starter", limit=limit, universe=2500, document=document)
+    world.enqueue_secondary()
+    world.provider.order("status=500", times=None)
+    with pytest.raises(UnreachableError, match="the provider answers 500") as raised:
+        world.run_queue()
+    assert "network" not in str(raised.value)
+    assert len(world.paths) == 1
+    with world.services() as services:
+        state = services.queue.state()
+    assert (state.delayed, state.leased, state.dead, state.size) == (250, 0, 0, 600)
+
+
 def test_a_call_that_fails_takes_only_its_own_assets_with_it(wide: World) -> None:
     wide.enqueue_secondary()
-    wide.provider.order("status=500", times=1, path_contains=SNAPSHOTS)
+    wide.provider.order("html", times=1, path_contains=SNAPSHOTS)
     result = wide.run_queue()
     failed = [asset for asset in result.assets if asset.status == "failed"]
     assert (result.result, result.calls, len(failed)) == ("partial", 3, 250)
@@ -203,14 +221,14 @@ class TestTaking:
         assert world.rows("SELECT count(DISTINCT symbol_id) FROM market_data.ohlcv_5m") == [(WITH_BARS,)]
         assert (result.result, result.ended_because) == ("ok", "empty")
 
-    def test_a_provider_that_is_down_delays_what_was_taken_first(self, wide: World) -> None:
+    def test_a_provider_that_is_down_delays_the_first_batch(self, wide: World) -> None:
         wide.enqueue_secondary()
         wide.provider.order("status=503", times=None)
         with pytest.raises(UnreachableError):
             wide.run_queue()
         with wide.services() as services:
             state = services.queue.state()
-        assert (state.leased, state.delayed) == (0, 5 * queue_worker.MAX_OUTAGES)
+        assert (state.leased, state.delayed) == (0, 5)
 
 
 def test_what_calls_bring_that_are_out_when_redis_fails_is_stored(

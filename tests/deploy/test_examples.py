@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -138,43 +137,15 @@ class TestKubernetes:
         assert loaded.require_api_key().reveal() == "made-up-key"
         assert [asset.symbol for asset in loaded.assets] == ["XAUUSD", "EURUSD", "BTCUSD", "ETHUSD"]
 
-    def test_passes_the_schema(self) -> None:
+    def test_passes_the_schemas_of_an_old_and_of_the_latest_kubernetes(self) -> None:
         validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
-        for document in self.documents():
-            validate.validate(document, "1.30", strict=True)
+        for version in ("1.30", validate.latest_version()):
+            for document in self.documents():
+                validate.validate(document, version, strict=True)
 
-
-def test_the_container_copies_what_is_there() -> None:
-    text = (DEPLOY / "container" / "Containerfile").read_text()
-    for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE):
-        for name in line.split():
-            assert (REPOSITORY / name).exists(), name
-    assert re.search(r"pip .*install .*--compile", text)
-
-
-def test_the_steps_of_the_container_work(tmp_path: Path) -> None:
-    """Its copy and its installation, by this Python: what is missing in the copy would fail here."""
-    for name in ("pyproject.toml", "README.md", "LICENSE", "config.yml"):
-        shutil.copy(REPOSITORY / name, tmp_path / name)
-    shutil.copytree(REPOSITORY / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    target = tmp_path / "installed"
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--no-deps",
-            "--compile",
-            "--target",
-            target,
-            tmp_path,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert list((target / "assetbatch" / "__pycache__").glob("*.pyc"))
-    assert (target / "assetbatch" / "default_config.yml").exists()
+    def test_a_misspelt_field_would_be_found(self) -> None:
+        validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+        job = next(document for document in self.documents() if document["kind"] == "CronJob")
+        job["spec"]["concurencyPolicy"] = job["spec"].pop("concurrencyPolicy")
+        with pytest.raises(validate.ValidationError):
+            validate.validate(job, "1.30", strict=True)

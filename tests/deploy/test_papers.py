@@ -116,6 +116,7 @@ SAMPLES = {
     "DB_PASSWORD": "made-up",
     "REDIS_URL": "redis://host/0",
     "REDIS_PASSWORD": "made-up",
+    "ASSETBATCH_NOTIFY_URLS": "ntfy://topic",
 }
 """A value for each variable that sets something."""
 
@@ -211,6 +212,30 @@ class TestPageOfTheData:
         gone = {"assetbatch_rejections"}  # migration 0006 takes its rows over
         named = set(first_column(section(page("data-and-events.md"), "Tables")))
         assert used - gone == {name for name in named if name.startswith("assetbatch_")}
+
+
+class TestChangelog:
+    SECTIONS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
+
+    def releases(self) -> dict[str, str]:
+        text = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+        _, *parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
+        return dict(zip(parts[::2], parts[1::2], strict=True))
+
+    def test_begins_with_what_is_unreleased_and_goes_back_day_by_day(self) -> None:
+        first, *dated = self.releases()
+        assert first == "Unreleased"
+        days = [re.fullmatch(r"(?:\d+\.\d+\.\d+ - )?(\d{4}-\d{2}-\d{2})", heading) for heading in dated]
+        assert all(days), dated
+        found = [day[1] for day in days if day]
+        assert found == sorted(found, reverse=True)
+
+    def test_has_the_usual_sections_in_their_order_each_with_entries(self) -> None:
+        for heading, text in self.releases().items():
+            _, *parts = re.split(r"^### (.+)\n", text, flags=re.MULTILINE)
+            named = parts[::2]
+            assert named == [section for section in self.SECTIONS if section in named], heading
+            assert all("\n- " in entries for entries in parts[1::2]), heading
 
 
 COMING: set[str] = set()

@@ -267,6 +267,7 @@ class TestOldData:
 
     def test_redis_has_lost_the_window(self, free: World) -> None:
         start(free, "run-priority")
+        change(free, "UPDATE data_sources.assetbatch_sync SET status_at = status_at - interval '1 hour'")
         with free.services() as services:
             services.redis.flushall()
         said = start(free, "-v", "run-queue", "--max-seconds", "5").stderr
@@ -276,6 +277,7 @@ class TestOldData:
             "(the key is new there, or redis was restarted, emptied or is another server)",
         )
         shows(said, "redis is another server: what the queue may have lost is queued again")
+        shows(said, "redis was emptied or is another server; no price and no bar is lost: … queued again")
 
     def test_calls_are_kept_for_priority(self, make_world: MakeWorld) -> None:
         world = make_world(plan="starter", limit=2)
@@ -298,7 +300,7 @@ class TestOldData:
     def test_the_queue_is_full(self, free: World) -> None:
         free.know_that_today_is_refused()
         free.document["queue"] = {"max_size": 1}
-        shows(start(free, "enqueue-secondary").stderr, "the queue is full (…): dropped …")
+        shows(start(free, "enqueue-secondary").stderr, "the queue is full (at most …): … found no room: …")
 
     def test_a_ticker_is_mistyped_on_the_free_plan(self, make_world: MakeWorld) -> None:
         world = make_world(plan="basic", document={"priority_assets": [*PRIORITY, WRONG]})

@@ -206,7 +206,11 @@ class TestTheProvider:
         waiting.provider.order(fault, times=None)
         done = start(waiting, "run-priority")
         assert (done.returncode, done.stderr.count("\n")) == (3, 1)
-        shows(done.stderr, "the API cannot be reached: …")
+        if fault == "drop":
+            shows(done.stderr, "the API cannot be reached: …")
+        else:
+            shows(done.stderr, "the provider answers …")
+            assert "network" not in done.stderr
         again = start(waiting, "run-priority")
         assert (again.returncode, again.stderr) == (3, "")  # it was said
         doctor(waiting, code=3, check="vendor", said="cannot be used")
@@ -236,7 +240,7 @@ class TestTheProvider:
         waiting.provider.order("status=503", times=None)
         first, again = (start(waiting, "run-queue") for _ in range(2))
         assert (first.returncode, first.stderr.count("\n")) == (3, 1)
-        assert "the API cannot be reached" in first.stderr
+        assert "the provider answers 503" in first.stderr
         assert again.stderr == ""
 
     def test_answers_nonsense_for_every_asset_is_one_line(self, waiting: World) -> None:

@@ -27,7 +27,8 @@ KEY = "k3y-mark/+&?"
 DB = "db-m@rk:/%"
 REDIS = "r3dis-mark"
 PING = "p1ng-mark"
-MARKS = (KEY, DB, REDIS, PING)
+NOTIFY = "n0tify-mark"
+MARKS = (KEY, DB, REDIS, PING, NOTIFY)
 
 COMMANDS = [
     "run-priority",
@@ -50,6 +51,7 @@ COMMANDS = [
     "config show",
     "config show --json",
     "config check",
+    "notify test",
 ]
 
 
@@ -133,6 +135,10 @@ def marked(free: World, own_server: Callable[..., OwnServer]) -> tuple[World, di
     free.document["redis"] = {"url": f"unix://:{REDIS}@{server.socket}", "prefix": "{marked}"}
     free.document["database"] = {"url": url}
     free.document["ping_url"] = f"http://127.0.0.1:1/{PING}"
+    free.document["notify"] = [
+        f"ntfy://{NOTIFY}@127.0.0.1:1/{NOTIFY}",
+        f"json://me:{NOTIFY}@127.0.0.1:1/{NOTIFY}",
+    ]
     free.document["metrics"] = {"prometheus_file": str(free.folder / "cycle.prom")}
     free.document["events"] = {"stream_maxlen": 100}
     return free, environment(free, POLYGON_API_KEY=KEY), role

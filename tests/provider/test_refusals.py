@@ -99,9 +99,10 @@ def test_the_message_is_the_providers_own_text() -> None:
 
 
 def test_without_a_text_the_message_is_the_status() -> None:
-    assert classify(503, b"", {}).message == "HTTP 503"
+    assert classify(503, b"", {}).message == "the provider answers 503"
     assert classify(403, body("NOT_AUTHORIZED"), {}).message == "HTTP 403 NOT_AUTHORIZED"
-    assert classify(502, b"<html>...", {}).message == "HTTP 502"
+    assert classify(502, b"<html>...", {}).message == "the provider answers 502"
+    assert classify(500, b'{"error": "try again"}', {}).message == "the provider answers 500: try again"
     assert classify(200, b'{"status":"OK"}', {}).message == "HTTP 200 with no usable answer"
 
 

@@ -231,6 +231,20 @@ class TestALease:
         assert isinstance(again, Lease)
         assert again.items[0].attempts == 1
 
+    def test_of_a_process_that_ended_since_its_server_was_restarted_goes_back_uncounted(
+        self, queue: Queue, dead_processes: DeadProcesses, dead_id: str, redis_client: RedisClient, keys: Keys
+    ) -> None:
+        queue.enqueue([("EURUSD", Lane.MEDIUM)])
+        queue.take(1, 60, token=dead_id)
+        queue.start(dead_id, ["EURUSD"], 60)
+        with queue.derived():
+            pass
+        redis_client.set(keys.queue_owner, "the server before")
+        assert dead_processes.free()
+        again = queue.take(1, 60)
+        assert isinstance(again, Lease)
+        assert again.items[0].attempts == 0
+
     def test_of_a_living_process_is_left_alone(
         self, queue: Queue, dead_processes: DeadProcesses, living_id: str
     ) -> None:

@@ -176,10 +176,21 @@ class TestJournal:
         history.finish("run_priority", cycle, [9000, 40], answered_ms=7)
         history.finish("run_queue", cycle, [1200] * 98)
         history.finish("run_queue", cycle)
-        assert history.start("run_queue", 2)[1:] == (9000, 7)
+        started = history.start("run_queue", 2)
+        assert (started.slowest_call_ms, started.answered_ms) == (9000, 7)
         history.finish("run_queue", cycle, [300])
         assert history.start("run_queue", 3).slowest_call_ms == 1200
         assert redis_client.llen(keys.call_ms) == 100
+
+    def test_knows_of_a_start_before_whose_end_nobody_has_recorded(
+        self, redis_client: RedisClient, keys: Keys
+    ) -> None:
+        history = History(redis_client, keys)
+        cycle = CycleRecord(started_ms=2000, duration_ms=0, result="ok")
+        assert history.start("run_queue", 1000).unended_ms is None
+        assert history.start("run_queue", 2000).unended_ms == 1000
+        history.finish("run_queue", cycle)
+        assert history.start("run_queue", 3000).unended_ms is None
 
     def test_a_command_that_never_started_has_nothing(self, redis_client: RedisClient, keys: Keys) -> None:
         job = History(redis_client, keys).job("run_queue")

@@ -234,12 +234,15 @@ class TestAssets:
         text = (REPOSITORY / "config.yml").read_text(encoding="utf-8")
         head, optional = text.split("# provider:", 1)
         lines = ("# provider:" + optional).splitlines()
-        sections = tuple(f"# {name}:" for name in ("provider", "alerts", "metrics", "events", "ping_url"))
+        sections = tuple(
+            f"# {name}:" for name in ("provider", "alerts", "metrics", "events", "ping_url", "notify")
+        )
         kept = [line[2:] for line in lines if line.startswith(("#   ", *sections))]
         config = read(cwd, head + "\n".join(kept))
         assert config.provider.base_url == Config().provider.base_url
         assert config.alerts == Config().alerts
         assert config.ping_url is not None
+        assert config.notify is not None
 
 
 class TestPrecedence:
@@ -471,7 +474,9 @@ class TestEffective:
         assert [tuple(line) for line in effective(config)] == [
             ("api_key", "***", "env POLYGON_API_KEY"),
             ("ping_url", "not set", "default"),
+            ("notify", "not set", "default"),
             ("batch.interval_minutes", "5", "default"),
+            ("batch.enqueue_interval_minutes", "5", "default"),
             ("batch.max_cycle_seconds", "60", "default"),
             ("batch.priority_assets_enabled", "false", "config.yml batch.priority_assets_enabled"),
             ("rate_limiting.tier", "free", "default"),

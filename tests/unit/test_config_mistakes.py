@@ -37,6 +37,7 @@ def mistakes(cwd: Path, text: str | bytes, dotenv: str | bytes | None = None, **
 
 ALLOWED = {
     "batch.interval_minutes": "a whole number from 1 to 1440",
+    "batch.enqueue_interval_minutes": "a whole number from 1 to 1440",
     "batch.max_cycle_seconds": "a whole number from 5 to 3600",
     "batch.priority_assets_enabled": "true or false",
     "rate_limiting.tier": TIERS,
@@ -67,6 +68,7 @@ ALLOWED = {
     [
         ("batch.interval_minutes", "0", "0"),
         ("batch.interval_minutes", "1441", "1441"),
+        ("batch.enqueue_interval_minutes", "0", "0"),
         ("batch.max_cycle_seconds", "soon", "'soon'"),
         ("batch.priority_assets_enabled", "1", "1"),
         ("rate_limiting.tier", "gold", "'gold'"),
@@ -159,7 +161,7 @@ def test_a_section_must_be_a_mapping(tmp_path: Path) -> None:
             "qeue: {}",
             "qeue: unknown key, did you mean queue? "
             "expected one of batch, rate_limiting, queue, database, redis, provider, alerts, metrics, "
-            "events, priority_assets, secondary_assets, ping_url",
+            "events, priority_assets, secondary_assets, ping_url, notify",
         ),
         (
             "provider: {api_key: marked}",
@@ -300,8 +302,8 @@ def test_a_mistake_names_the_place_in_batch(tmp_path: Path) -> None:
     assert mistakes(tmp_path, f"batch:\n{lists}  priority_asets: []") == [
         f"config.yml: batch.priority_assets[1].symbol: found 5, expected {SYMBOL} (line 4: put it in quotes)",
         "config.yml: batch.priority_asets: unknown key, did you mean priority_assets? expected one of "
-        "interval_minutes, max_cycle_seconds, priority_assets_enabled, priority_assets, secondary_assets "
-        "(line 6)",
+        "interval_minutes, enqueue_interval_minutes, max_cycle_seconds, priority_assets_enabled, "
+        "priority_assets, secondary_assets (line 6)",
         "config.yml: batch.priority_assets[2].polygon_ticker: found 'C:EURUSD' again, "
         "expected every polygon_ticker once (first in batch.priority_assets[0]) (line 5)",
     ]
@@ -493,3 +495,32 @@ def test_the_ping_addresses_are_checked_and_not_shown(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "ping_url: 5") == [
         f"config.yml: ping_url: found a whole number, expected {expected} (line 1)"
     ]
+
+
+def test_an_alert_beyond_the_size_of_the_queue_would_never_come(tmp_path: Path) -> None:
+    text = "queue: {max_size: 300}\nalerts: {queue_size_max: 301}"
+    assert mistakes(tmp_path, text) == [
+        "config.yml: alerts.queue_size_max: found 301, expected at most 300, which is queue.max_size "
+        "(config.yml queue.max_size): the queue never has more"
+    ]
+    (line,) = mistakes(tmp_path, "alerts: {queue_size_max: 1001}")
+    assert "expected at most 1000, which is queue.max_size (default)" in line
+    (line,) = mistakes(tmp_path, "alerts: {queue_size_max: 500}", QUEUE_MAX_SIZE="400")
+    assert "(env QUEUE_MAX_SIZE)" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "alert"),
+    [
+        ("", 500),
+        ("queue: {max_size: 999}", 499),
+        ("queue: {max_size: 300}", 150),
+        ("queue: {max_size: 1}", 0),
+        ("queue: {max_size: 300}\nalerts: {queue_size_max: 300}", 300),
+    ],
+)
+def test_an_alert_that_is_not_written_fits_the_size_of_the_queue(
+    tmp_path: Path, text: str, alert: int
+) -> None:
+    (tmp_path / "config.yml").write_text(text)
+    assert load(None, {"HOME": str(tmp_path)}, cwd=tmp_path).alerts.queue_size_max == alert

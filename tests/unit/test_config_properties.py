@@ -95,7 +95,7 @@ TABLE_MAPPINGS = st.fixed_dictionaries(
     }
 )
 BATCHES = st.dictionaries(st.sampled_from(["priority_assets", "secondary_assets"]), VALUES | ASSETS)
-NAMES = [*SECTIONS, "priority_assets", "secondary_assets", "ping_url"]
+NAMES = [*SECTIONS, "priority_assets", "secondary_assets", "ping_url", "notify"]
 DOCUMENTS = VALUES | st.dictionaries(
     st.sampled_from(NAMES),
     VALUES | ASSETS | TABLE_MAPPINGS | BATCHES | st.dictionaries(KEYS, VALUES, max_size=4),
@@ -146,6 +146,8 @@ SECRETS: list[tuple[str, str, dict[str, str]]] = [
     (f"database: {{url: 'postgresql://u:{MARK}@h/n?password={MARK}'}}", "", {}),
     (f"redis: {{url: 'redis://:{MARK}@h/0'}}", "", {}),
     (f"ping_url: https://hc.example/{MARK}", "", {}),
+    (f"notify: ntfy://{MARK}", "", {}),
+    (f"notify: ['{MARK}://x']", "", {}),
     (f"ping_url: {{status: 'https://hc.example/{MARK}'}}", "", {}),
     ("", f"POLYGON_API_KEY={MARK}\nDB_HOST=h\nDB_NAME=n\nDB_PASSWORD={MARK}", {}),
     (
@@ -180,6 +182,9 @@ WRONG_SECRETS: list[tuple[str, str, dict[str, str]]] = [
     (f"queue: {{max_size: 'postgresql://u:{MARK}@h/n'}}", "", {}),
     (f"redis: {{url: [{MARK}]}}", "", {}),
     (f"ping_url: {{run: https://hc.example/{MARK}}}", "", {}),
+    (f"notify: [{MARK}, 'ntfy://x']", "", {}),
+    (f"notify: ntfy://{MARK} {MARK}", "", {}),
+    ("", "", {"ASSETBATCH_NOTIFY_URLS": MARK}),
     (f"api_key: {MARK}", "", {}),
     (f"provider: {MARK}", "", {}),
     (f"provider: {{base_url: 'https://{MARK}@h'}}", "", {}),

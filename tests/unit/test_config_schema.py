@@ -32,6 +32,7 @@ database:
 redis: {url: "redis+sentinel://one,two/mymaster", prefix: second}
 alerts: {success_rate_min_percent: 99.5}
 ping_url: {run-priority: https://hc-ping.com/a}
+notify: [ntfy://topic, "slack://a/b/c"]
 """
 WRONG = [
     "batch: {interval_minutes: 0}",
@@ -59,6 +60,9 @@ WRONG = [
     "events: {stream_maxlen: 0}",
     "ping_url: {run: https://hc-ping.com/a}",
     "ping_url: 5",
+    "notify: 5",
+    "notify: [5]",
+    "notify: nobody",
     "priority_assets: {symbol: XAUUSD}",
     "priority_assets: [XAUUSD]",
     "priority_assets: [{name: Gold}]",

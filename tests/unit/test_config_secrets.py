@@ -121,6 +121,10 @@ SECRETS: dict[str, tuple[str, Callable[[Config], str]]] = {
     "DB_PASSWORD": ("hush", lambda config: config.require_database().reveal()),
     "REDIS_URL": ("redis://:hush@cache/0", lambda config: config.require_redis().reveal()),
     "REDIS_PASSWORD": ("hush", lambda config: config.require_redis().reveal()),
+    "ASSETBATCH_NOTIFY_URLS": (
+        "json://me:hush@h",
+        lambda config: " ".join(url.reveal() for url in config.notify or ()),
+    ),
 }
 URLS = {
     "DB_PASSWORD": "database: {url: 'postgresql://me@db/x'}",

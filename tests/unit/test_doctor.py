@@ -290,13 +290,13 @@ class TestCron:
         ("name", "age_ms", "waiting", "level", "said"),
         [
             ("run-priority", MINUTE, 0, "ok", "run-priority started 60 s ago: ok"),
-            ("run-priority", 15 * MINUTE, 0, "ok", "run-priority started 15 min ago: ok"),
+            ("run-priority", 10 * MINUTE, 0, "ok", "run-priority started 10 min ago: ok"),
             (
                 "run-priority",
-                16 * MINUTE,
+                11 * MINUTE,
                 0,
                 "error",
-                "run-priority was last started 16 min ago, it should be every 5 min",
+                "run-priority was last started 11 min ago, it should be every 5 min",
             ),
             ("run-priority", None, 0, "warning", "run-priority was never started"),
             ("run-queue", 10 * MINUTE, 3, "ok", "run-queue started 10 min ago: ok"),
@@ -309,13 +309,13 @@ class TestCron:
             ),
             ("run-queue", 11 * MINUTE, 0, "ok", "run-queue started 11 min ago: ok"),
             ("run-queue", None, 0, "warning", "run-queue was never started"),
-            ("enqueue-secondary", 89 * MINUTE, 0, "ok", "enqueue-secondary started 89 min ago: ok"),
+            ("enqueue-secondary", 30 * MINUTE, 0, "ok", "enqueue-secondary started 30 min ago: ok"),
             (
                 "enqueue-secondary",
-                91 * MINUTE,
+                31 * MINUTE,
                 0,
                 "warning",
-                "enqueue-secondary was last started 2 h ago, it should be every 30 min",
+                "enqueue-secondary was last started 31 min ago, it should be every 10 min",
             ),
         ],
     )

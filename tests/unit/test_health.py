@@ -38,6 +38,7 @@ from assetbatch.health import (
 )
 from assetbatch.health.assets import Stillness, newest_of_markets, stillness
 from assetbatch.health.collect import cycles_of, fresh_percent, plan_of, queue_of
+from assetbatch.health.jobs import too_frequent
 from assetbatch.health.problems import assets_not_well
 from assetbatch.state.window import WindowState
 
@@ -240,6 +241,16 @@ class TestAPriceThatStandsStill:
         stored = structs.replace(refreshed(BTCUSD, then, WEDNESDAY), coverage=coverage)
         assert asset_health(BTCUSD, stored, known, WEDNESDAY).state == "stale"
 
+    def test_says_nothing_where_no_snapshot_was_asked(self) -> None:
+        """The tier promises snapshots; the price is that of the last bar of a day that has ended."""
+        midnight = WEDNESDAY - 10 * HOUR
+        stored = refreshed(BTCUSD, midnight, WEDNESDAY)
+        assert asset_health(BTCUSD, stored, PAID, WEDNESDAY).cause is not Reason.NOT_MOVING
+        shown = paid_that_has_seen(AssetType.CRYPTO, WEDNESDAY, WEDNESDAY)
+        of_a_bar = structs.replace(stored, last_bar_ms=midnight - BAR_MS)
+        assert asset_health(BTCUSD, of_a_bar, shown, WEDNESDAY).cause is not Reason.NOT_MOVING
+        assert asset_health(BTCUSD, stored, shown, WEDNESDAY).cause is Reason.NOT_MOVING
+
     def test_is_no_holiday_of_crypto(self) -> None:
         then = WEDNESDAY - 5 * HOUR
         known = paid_that_has_seen(AssetType.CRYPTO, then, WEDNESDAY)
@@ -331,7 +342,7 @@ class TestAnAsset:
         assert asset_health(EURUSD, stored, PAID, WEDNESDAY).state == "never"
 
     def test_is_due_and_then_stale(self) -> None:
-        for age_ms, state in ((4 * MINUTE, "fresh"), (6 * MINUTE, "due"), (12 * MINUTE, "stale")):
+        for age_ms, state in ((3 * MINUTE, "fresh"), (6 * MINUTE, "due"), (12 * MINUTE, "stale")):
             then = WEDNESDAY - age_ms
             health = asset_health(EURUSD, refreshed(EURUSD, then, then), PAID, WEDNESDAY)
             assert health.state == state
@@ -410,9 +421,11 @@ class TestMetrics:
         metrics = metrics_of(cycles, structs.replace(EMPTY, size=4), 7, WEDNESDAY)
         assert metrics == {
             "batch.priority.success_rate": 100.0,
+            "batch.priority.refreshes": 0.0,
             "batch.priority.latency_ms": 1200.0,
             "queue.size": 4.0,
             "api.rate_limit_waits": 7.0,
+            "api.priority_waits": 0.0,
         }
         assert metrics_of([], EMPTY, 0, WEDNESDAY)["batch.priority.latency_ms"] == 0.0
 
@@ -428,15 +441,17 @@ class TestMetrics:
     def test_alerts_are_beyond_the_thresholds_not_at_them(self) -> None:
         at = {
             "batch.priority.success_rate": 90.0,
+            "batch.priority.refreshes": 10.0,
             "batch.priority.latency_ms": 30_000.0,
             "queue.size": 500.0,
-            "api.rate_limit_waits": 10.0,
+            "api.priority_waits": 10.0,
         }
         beyond = {
             "batch.priority.success_rate": 89.9,
+            "batch.priority.refreshes": 10.0,
             "batch.priority.latency_ms": 30_001.0,
             "queue.size": 501.0,
-            "api.rate_limit_waits": 11.0,
+            "api.priority_waits": 11.0,
         }
         assert alerts_of(at, Config(), []) == []
         assert alerts_of(beyond, Config(), []) == [
@@ -464,8 +479,58 @@ class TestMetrics:
     def test_a_success_rate_that_has_healed_is_no_more_than_a_warning(
         self, cycles: list[CycleRecord], severity: str
     ) -> None:
-        metrics = {**metrics_of([], EMPTY, 0, WEDNESDAY), "batch.priority.success_rate": 50.0}
+        metrics = {
+            **metrics_of([], EMPTY, 0, WEDNESDAY),
+            "batch.priority.success_rate": 50.0,
+            "batch.priority.refreshes": 10.0,
+        }
         assert [alert.severity for alert in alerts_of(metrics, Config(), cycles)] == [severity]
+
+    def test_the_success_rate_is_judged_on_ten_refreshes(self) -> None:
+        for refreshed, alerts in ((7, []), (8, [Metric.SUCCESS_RATE])):
+            cycles = [cycle(refreshed=refreshed, failed=2)]
+            metrics = metrics_of(cycles, EMPTY, 0, WEDNESDAY)
+            assert [alert.metric for alert in alerts_of(metrics, Config(), cycles)] == alerts
+
+    @pytest.mark.parametrize(
+        ("good", "rate"),
+        [
+            ([cycle(refreshed=3)] * 2, 40.0),
+            ([cycle(refreshed=3)] * 3, 100.0),
+            ([NOTHING, NOTHING, cycle(refreshed=3)], 100.0),
+            ([NOTHING] * 5, 0.0),  # the assets that failed may be left alone
+            ([cycle(refreshed=3), cycle(refreshed=3, error="redis is gone"), cycle(refreshed=3)], 47.37),
+            ([cycle(refreshed=3), cycle(), cycle(refreshed=3)], 40.0),  # one that was skipped says nothing
+        ],
+    )
+    def test_the_success_rate_forgets_what_went_wrong_before_three_good_cycles(
+        self, good: list[CycleRecord], rate: float
+    ) -> None:
+        cycles = [*good, *[cycle(failed=3)] * 3]
+        assert metrics_of(cycles, EMPTY, 0, WEDNESDAY)["batch.priority.success_rate"] == rate
+
+    def test_a_low_success_rate_is_no_alert_after_two_good_cycles_in_a_row(self) -> None:
+        failed = [cycle(failed=3)] * 4
+        for head, alerts in (
+            ([cycle(refreshed=3)], 1),
+            ([cycle(refreshed=3)] * 2, 0),
+            ([NOTHING, cycle(refreshed=3)], 0),
+            ([cycle(refreshed=3), cycle(failed=3), cycle(refreshed=3)], 1),
+        ):
+            metrics = metrics_of([*head, *failed], EMPTY, 0, WEDNESDAY)
+            assert metrics["batch.priority.success_rate"] < 90
+            assert len(alerts_of(metrics, Config(), [*head, *failed])) == alerts
+
+    def test_a_cycle_that_broke_off_is_forgotten_after_three_that_found_nothing_to_do(self) -> None:
+        cycles = [NOTHING, NOTHING, NOTHING, *[cycle(error="no database")] * 9]
+        assert metrics_of(cycles, EMPTY, 0, WEDNESDAY)["batch.priority.success_rate"] == 100.0
+
+    def test_waits_are_an_alert_only_where_priority_waits(self) -> None:
+        cycles = [cycle(n * MINUTE, waits=1) for n in range(12)] + [cycle(2 * HOUR, waits=50)]
+        metrics = metrics_of(cycles, EMPTY, 400, WEDNESDAY)
+        assert (metrics[Metric.WAITS], metrics[Metric.PRIORITY_WAITS]) == (400, 12)
+        assert alerts_of(metrics, Config(), cycles) == [Alert(Metric.WAITS, 12.0, 10.0, Severity.WARNING)]
+        assert alerts_of(metrics_of([], EMPTY, 400, WEDNESDAY), Config(), []) == []
 
     def test_the_share_of_fresh_assets_counts_those_that_are_due(self) -> None:
         states = list(map(AssetState, ["fresh", "due", "stale", "never", "failed", "fresh"]))
@@ -552,6 +617,8 @@ class TestTheLastCycles:
             "failed": 2,
             "fresh": 3,
             "calls": 4,
+            "calling_ms": 0,
+            "waits": 0,
         }
 
 
@@ -596,13 +663,15 @@ class TestAJob:
         [
             (Command.RUN_PRIORITY, 15, "every 15 minutes"),
             (Command.RUN_QUEUE, 1, "every minute"),
-            (Command.ENQUEUE_SECONDARY, 30, "every 30 minutes"),
+            (Command.ENQUEUE_SECONDARY, 10, "every 10 minutes"),
         ],
     )
     def test_that_starts_by_its_rhythm_is_expected_an_interval_later(
         self, command: Command, minutes: int, trigger: str
     ) -> None:
-        config = Config(priority_assets=(EURUSD,), batch=BatchSettings(interval_minutes=15))
+        config = Config(
+            priority_assets=(EURUSD,), batch=BatchSettings(interval_minutes=15, enqueue_interval_minutes=10)
+        )
         interval_ms = minutes * MINUTE
         starts = job(starts_ms=(WEDNESDAY + 7 - interval_ms, WEDNESDAY + 7))
         for after_ms, intervals in ((0, 1), (interval_ms - 1, 1), (interval_ms, 2), (2 * interval_ms - 1, 2)):
@@ -616,20 +685,63 @@ class TestAJob:
         assert health.next_run == iso(WEDNESDAY + 120 * MINUTE)
 
 
+class TestFrequencies:
+    def test_that_cron_cannot_keep_are_named_by_their_assets(self) -> None:
+        often = [structs.replace(EURUSD, symbol=f"S{n}", update_frequency_seconds=60 + n) for n in range(5)]
+        batch = BatchSettings(interval_minutes=2, enqueue_interval_minutes=10)
+        found = too_frequent(
+            Config(priority_assets=(EURUSD, *often), secondary_assets=(EURUSD,), batch=batch)
+        )
+        assert found == [
+            "S0, S1, S2 and 2 more: update_frequency_seconds 60 cannot be kept, batch.interval_minutes is 2",
+            "EURUSD: update_frequency_seconds 300 cannot be kept, batch.enqueue_interval_minutes is 10",
+        ]
+
+    def test_that_cron_can_keep_are_not(self) -> None:
+        off = structs.replace(EURUSD, update_frequency_seconds=1, enabled=False)
+        assert too_frequent(Config(priority_assets=(EURUSD, off), secondary_assets=(EURUSD, off))) == []
+        assert too_frequent(Config()) == []
+
+
 class TestProblems:
     def test_cron_that_has_stopped_starting_us(self) -> None:
-        late = job(last_started_ms=WEDNESDAY - 16 * MINUTE)
+        late = job(last_started_ms=WEDNESDAY - 11 * MINUTE)
         (problem,) = problems_of(
             Situation([], {**JOBS, Command.RUN_PRIORITY: late}, [], EMPTY, ENABLED, WEDNESDAY)
         )
-        assert problem.message == "run-priority was last started 16 min ago, it should be every 5 min"
+        assert problem.message == "run-priority was last started 11 min ago, it should be every 5 min"
         assert problem.severity == "critical"
 
-    def test_cron_that_is_three_intervals_late_has_not_stopped_yet(self) -> None:
-        late = job(last_started_ms=WEDNESDAY - 15 * MINUTE)
+    def test_cron_that_has_left_out_one_start_has_not_stopped_yet(self) -> None:
+        late = job(last_started_ms=WEDNESDAY - 10 * MINUTE - 30_000)
         assert problems(jobs={**JOBS, Command.RUN_PRIORITY: late}) == []
-        later = job(last_started_ms=WEDNESDAY - 15 * MINUTE - 1)
+        later = job(last_started_ms=WEDNESDAY - 10 * MINUTE - 30_001)
         assert problems(jobs={**JOBS, Command.RUN_PRIORITY: later}) != []
+
+    def test_a_start_that_died(self) -> None:
+        died = job(last_started_ms=WEDNESDAY - 2 * MINUTE, last_finished_ms=WEDNESDAY - 3 * MINUTE)
+        for command, severity in ((Command.RUN_PRIORITY, "critical"), (Command.RUN_QUEUE, "warning")):
+            (problem,) = problems(jobs={**JOBS, command: died})
+            assert problem.message == f"the {command} of 2026-11-18 14:58 UTC died before its end"
+            assert problem.severity == severity
+
+    def test_a_redis_that_was_emptied_is_no_cron_that_never_started(self) -> None:
+        never = {**JOBS, Command.RUN_PRIORITY: job(last_started_ms=None)}
+        known = asset_health(EURUSD, refreshed(EURUSD, WEDNESDAY, WEDNESDAY), PAID, WEDNESDAY)
+        (problem,) = problems(jobs=never, assets=[known])
+        assert "redis has no record of a run-priority" in problem.message
+        (problem,) = problems(jobs=never)
+        assert problem.message == "run-priority has never been started"
+
+    def test_a_queue_in_which_assets_found_no_room(self) -> None:
+        names = tuple(f"S{n}" for n in range(10))
+        last = cycle(5 * MINUTE, dropped=34, dropped_names=names)
+        (problem,) = problems(last_enqueued=last)
+        assert problem.message == (
+            "the queue is full (at most 1,000): 34 assets found no room at 2026-11-18 14:55 UTC: "
+            "S0, S1, S2, S3, S4, S5, S6, S7, S8, S9 and 24 more"
+        )
+        assert problems(last_enqueued=cycle()) == []
 
     def test_nobody_starts_a_sandbox_by_cron(self) -> None:
         config = Config(priority_assets=(EURUSD,), secondary_assets=(BTCUSD,), sandbox=True)
@@ -655,9 +767,9 @@ class TestProblems:
     @pytest.mark.parametrize(
         ("last_started_ms", "known_since_ms", "said"),
         [
-            (None, WEDNESDAY - 3 * HOUR, None),  # it was installed this morning
-            (None, WEDNESDAY - 3 * HOUR - 1, "enqueue-secondary was never started"),
-            (WEDNESDAY - 2 * HOUR, WEDNESDAY - 20 * HOUR, None),
+            (None, WEDNESDAY - HOUR, None),  # it was installed this morning
+            (None, WEDNESDAY - HOUR - 1, "enqueue-secondary was never started"),
+            (WEDNESDAY - HOUR, WEDNESDAY - 20 * HOUR, None),
             (WEDNESDAY - 4 * HOUR, WEDNESDAY - 20 * HOUR, "enqueue-secondary was last started 4 h ago"),
         ],
     )
@@ -668,6 +780,12 @@ class TestProblems:
         config = Config(priority_assets=(EURUSD,), secondary_assets=(structs.replace(EURUSD, symbol="X"),))
         found = problems(jobs=jobs, config=config, known_since_ms=known_since_ms)
         assert [problem.message for problem in found] == ([said] if said else [])
+
+    def test_secondary_assets_that_need_it_seldom_are_queued_seldom(self) -> None:
+        config = Config(secondary_assets=(structs.replace(EURUSD, update_frequency_seconds=3600),))
+        for hours, said in ((3, 0), (4, 1)):
+            started = job(last_started_ms=WEDNESDAY - hours * HOUR)
+            assert len(problems(jobs={**JOBS, Command.ENQUEUE_SECONDARY: started}, config=config)) == said
 
     def test_dead_letters_with_their_last_error(self) -> None:
         queue = structs.replace(EMPTY, dead=1)

@@ -9,8 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from assetbatch.cli.notices import FORGET_MS, REMIND_MS, Kind, NoticeLog, key_of, kind_of, places
+from assetbatch.cli.notices import (
+    FORGET_MS,
+    FORGET_NAMED_MS,
+    REMIND_MS,
+    Kind,
+    NoticeLog,
+    Told,
+    key_of,
+    kind_of,
+    places,
+)
+from assetbatch.cli.telling import mood_of
+from assetbatch.config import NotifyUrls
 from assetbatch.errors import (
+    NOTICE,
     AssetbatchError,
     ConfigError,
     DatabaseError,
@@ -37,15 +50,21 @@ class Starts:
         memory = self._memory(after_ms)
         memory.failed(error)
         said = self._say(memory, logging.ERROR, [str(error)])
+        said += memory.proved(error)
         memory.save()
         return said
 
     def succeed(
-        self, works: set[Kind], *warnings: str, after_ms: int = MINUTE, unasked: Collection[str] = ()
+        self,
+        works: set[Kind],
+        *warnings: str,
+        after_ms: int = MINUTE,
+        well: Collection[str] = (),
+        unasked: Collection[str] | None = (),
     ) -> list[str]:
         memory = self._memory(after_ms)
         said = self._say(memory, logging.WARNING, warnings)
-        said += memory.resolved(works, unasked)
+        said += memory.resolved(works, well, unasked)
         memory.save()
         return said
 
@@ -55,7 +74,7 @@ class Starts:
 
     def _say(self, memory: NoticeLog, level: int, lines: list[str] | tuple[str, ...]) -> list[str]:
         records = [logging.LogRecord("assetbatch", level, "", 0, line, None, None) for line in lines]
-        for record in records:
+        for record in records if level == logging.WARNING else ():
             vars(record)["symbols"] = record.getMessage().split(":")[0].split(", ")
         return [record.getMessage() for record in records if memory.filter(record)]
 
@@ -65,7 +84,7 @@ def starts(tmp_path: Path) -> Starts:
     return Starts(tmp_path)
 
 
-ALL: set[Kind] = {"redis", "start", "database", "api", "warning"}
+ALL: set[Kind] = {"config", "redis", "start", "database", "api", "key", "calls", "queue", "warning"}
 
 
 class TestAnError:
@@ -78,8 +97,36 @@ class TestAnError:
 
     def test_is_said_when_it_changes(self, starts: Starts) -> None:
         starts.fail(RedisError(REDIS_DOWN))
-        assert starts.fail(DatabaseError("nothing listens there")) == ["nothing listens there"]
+        assert starts.fail(DatabaseError("nothing listens there")) == [
+            "nothing listens there",
+            f"over: {REDIS_DOWN} (1 time since 2027-01-15 08:01 UTC)",
+        ]
         assert starts.fail(RedisError(REDIS_DOWN)) == [REDIS_DOWN]
+
+    def test_is_over_for_each_that_was_told(self, starts: Starts) -> None:
+        for error in (ConfigError("no such key"), RedisError(REDIS_DOWN), RedisError("redis is full")):
+            starts.fail(error)
+        starts.fail(DeadlineExceededError("the command did not end within 60 s"))
+        said = starts.succeed(ALL)
+        assert [line.split(" (")[0] for line in said] == [
+            f"over: {REDIS_DOWN}",
+            "over: redis is full",
+            "over: the command did not end within 60 s",
+        ]
+
+    def test_does_not_resolve_what_it_may_have_hidden(self, starts: Starts) -> None:
+        starts.fail(UnreachableError("the provider answers 500"))
+        starts.fail(KeyRefusedError("the provider refuses the API key"))
+        said = starts.fail(UnreachableError("the provider answers 500"))
+        assert said == ["the provider answers 500"]  # it was over: the provider has refused a key meanwhile
+        assert starts.fail(RedisError(REDIS_DOWN)) == [REDIS_DOWN]
+        assert starts.fail(DatabaseError("read-only"))[1].startswith("over: redis")
+        said = starts.succeed(ALL)
+        assert [line.split(" (")[0] for line in said] == [
+            "over: the provider refuses the API key",
+            "over: the provider answers 500",
+            "over: read-only",
+        ]
 
     def test_is_the_same_with_other_numbers(self, starts: Starts) -> None:
         starts.fail(UnreachableError("no answer within 10 s"))
@@ -108,7 +155,7 @@ class TestAWarning:
         line = "XAUUSD: HTTP 500"
         assert starts.succeed(ALL, line) == [line]
         assert starts.succeed(ALL, line) == []
-        assert starts.succeed(ALL) == [f"over: {line} (2 times since 2027-01-15 08:01 UTC)"]
+        assert starts.succeed(ALL, well=["XAUUSD"]) == [f"over: {line} (2 times since 2027-01-15 08:01 UTC)"]
 
     def test_twice_in_the_first_start_is_said_twice(self, starts: Starts) -> None:
         assert starts.succeed(ALL, "page 1 failed", "page 2 failed") == ["page 1 failed", "page 2 failed"]
@@ -120,10 +167,78 @@ class TestAWarning:
 
     def test_is_not_over_where_nothing_was_learned_of_its_asset(self, starts: Starts) -> None:
         starts.succeed(ALL, "XAUUSD: no data", "EURUSD: HTTP 500")
-        said = starts.succeed(ALL, unasked=["XAUUSD"])
+        said = starts.succeed(ALL, well=["EURUSD"], unasked=["XAUUSD"])
         assert [line.split(" (")[0] for line in said] == ["over: EURUSD: HTTP 500"]
         assert starts.succeed(ALL, unasked=["XAUUSD"], after_ms=2 * FORGET_MS) == []
-        assert [line.split(" (")[0] for line in starts.succeed(ALL)] == ["over: XAUUSD: no data"]
+        assert [line.split(" (")[0] for line in starts.succeed(ALL, well=["XAUUSD"])] == [
+            "over: XAUUSD: no data"
+        ]
+
+    def test_about_several_assets_is_over_when_each_was_well_in_some_start(self, starts: Starts) -> None:
+        starts.succeed(ALL, "XAUUSD, EURUSD: HTTP 500")
+        assert starts.succeed(ALL, well=["EURUSD"], unasked=None) == []
+        assert starts.succeed(ALL, unasked=None, after_ms=2 * FORGET_MS) == []
+        assert len(starts.succeed(ALL, well=["XAUUSD"], unasked=None)) == 1
+
+    def test_about_assets_of_the_queue_is_forgotten_after_a_day(self, starts: Starts) -> None:
+        starts.succeed(ALL, "ETHUSD: HTTP 500")
+        assert starts.succeed(ALL, unasked=None, after_ms=FORGET_NAMED_MS) == []
+        assert len(starts.succeed(ALL, unasked=None)) == 1
+
+
+class TestARecord:
+    """What a line of the log may say of itself."""
+
+    def record(self, text: str, **extra: object) -> logging.LogRecord:
+        record = logging.LogRecord("assetbatch", logging.WARNING, "", 0, text, None, None)
+        vars(record).update(extra)
+        return record
+
+    def test_of_a_failure_with_a_key_is_the_same_with_other_names(self, tmp_path: Path) -> None:
+        notices = NoticeLog([tmp_path / "said.json"], NOON)
+        assert notices.filter(self.record("A, B: HTML", key="HTML", symbols=["A", "B"]))
+        notices.save()
+        notices = NoticeLog([tmp_path / "said.json"], NOON + MINUTE)
+        assert not notices.filter(self.record("C: HTML", key="HTML", symbols=["C"]))
+        notices.save()
+        notices = NoticeLog([tmp_path / "said.json"], NOON + 2 * MINUTE)
+        assert notices.resolved(ALL, ["A", "B"], None) == []
+        (said,) = notices.resolved(ALL, ["C"], None)
+        assert said.startswith("over: A, B: HTML (2 times since")
+
+    def test_of_a_death_is_told_each_time_and_over_once(self, tmp_path: Path) -> None:
+        for at_ms in (NOON, NOON + MINUTE):
+            notices = NoticeLog([tmp_path / "said.json"], at_ms)
+            assert notices.filter(self.record("A: a dead letter now", symbols=["A"], is_new=True))
+            notices.save()
+        assert len(NoticeLog([tmp_path / "said.json"], NOON).resolved(ALL, ["A"], None)) == 1
+
+    def test_of_an_event_is_told_and_never_over(self, tmp_path: Path) -> None:
+        for at_ms in (NOON, NOON + MINUTE):
+            notices = NoticeLog([tmp_path / "said.json"], at_ms)
+            assert notices.filter(self.record("taken out of the queue: X", is_event=True))
+            assert notices.resolved(ALL) == []
+            notices.save()
+        assert not (tmp_path / "said.json").exists()
+
+    def test_of_a_start_that_died_is_told_unless_that_start_has_said_why(self, tmp_path: Path) -> None:
+        died = self.record("run-queue died", is_event=True, unless_said_since_ms=NOON)
+        notices = NoticeLog([tmp_path / "said.json"], NOON)
+        assert notices.filter(died)
+        notices.filter(self.record("ETHUSD: HTTP 500"))
+        assert notices.filter(died)
+        notices.failed(RedisError(REDIS_DOWN))
+        notices.filter(self.record(REDIS_DOWN))
+        notices.save()
+        notices = NoticeLog([tmp_path / "said.json"], NOON + MINUTE)
+        assert not notices.filter(died)
+        later = self.record("run-queue died", is_event=True, unless_said_since_ms=NOON + 5 * MINUTE)
+        assert notices.filter(later)
+
+    def test_that_is_good_news_is_shown(self, tmp_path: Path) -> None:
+        record = self.record("over")
+        record.levelno = logging.WARNING - 1
+        assert NoticeLog([tmp_path / "said.json"], NOON).filter(record)
 
 
 class TestTheMemory:
@@ -181,10 +296,11 @@ class TestTheMemory:
         (RedisError("x"), "redis"),
         (DatabaseError("x"), "database"),
         (SchemaMissingError("x"), "database"),
-        (KeyRefusedError("x"), "api"),
+        (KeyRefusedError("x"), "key"),
         (UnreachableError("x"), "api"),
         (DeadlineExceededError("x"), "start"),
-        (ConfigError("x"), "start"),
+        (ConfigError("x"), "config"),
+        (AssetbatchError("x"), "start"),
     ],
 )
 def test_an_error_shows_what_is_broken(error: AssetbatchError, kind: str) -> None:
@@ -199,3 +315,84 @@ def test_numbers_do_not_make_a_failure_another() -> None:
 def test_a_number_that_a_symbol_is_made_of_is_a_name() -> None:
     assert key_of("BTC-1: HTTP 503", ["BTC-1"]) == key_of("BTC-1: HTTP 502", ["BTC-1"])
     assert key_of("BTC-1: HTTP 503", ["BTC-1"]) != key_of("BTC-2: HTTP 503", ["BTC-2"])
+
+
+class TestAService:
+    """Of `notify`, which is to get what is reported."""
+
+    def test_that_got_nothing_is_reported_once_and_over_when_it_got_all(self, tmp_path: Path) -> None:
+        def start(minute: int) -> NoticeLog:
+            return NoticeLog([tmp_path / "said.json"], NOON + minute * MINUTE)
+
+        first = start(0)
+        assert first.service("a") is None
+        assert first.missed("a", "slack is down", ["one"])
+        assert first.missed("b", "ntfy is down", ["one"])
+        first.save()
+        second = start(90)
+        assert second.resolved(ALL) == []  # nobody has proved that it is back, however long ago that was
+        assert second.has_unsent
+        assert not second.missed("a", "slack is down for another reason", ["one", "two"])
+        noted = second.service("a")
+        assert noted is not None
+        assert (noted.unsent, noted.last_ms) == (["one", "two"], NOON + 90 * MINUTE)
+        assert second.arrived("b") == "over: ntfy is down (1 time since 2027-01-15 08:00 UTC)"
+        second.failed(RedisError(REDIS_DOWN))
+        second.save()
+        third = start(91)
+        assert third.service("b") is None
+        assert third.arrived("a") == "over: slack is down (2 times since 2027-01-15 08:00 UTC)"
+        assert third.arrived("a") is None
+        assert not third.has_unsent
+
+    def test_that_is_not_configured_any_more_is_forgotten(self, tmp_path: Path) -> None:
+        notices = NoticeLog([tmp_path / "said.json"], NOON)
+        for name in ("a", "b"):
+            notices.missed(name, f"{name} is down", [])
+        notices.record("a warning", "warning")
+        notices.forget_services(["b"])
+        assert notices.service("a") is None
+        assert notices.service("b") is not None
+        notices.forget_services([])
+        assert not notices.has_unsent
+        assert len(notices.resolved(ALL)) == 0  # the warning has come up in this start
+
+    def test_gets_what_is_reported_and_nothing_else(self, tmp_path: Path) -> None:
+        for _ in range(2):
+            notices = NoticeLog([tmp_path / "said.json"], NOON)
+            for level, text in (
+                (logging.INFO, "done"),
+                (NOTICE, "over: x"),
+                (logging.ERROR, "redis  is down"),
+            ):
+                notices.filter(logging.LogRecord("assetbatch", level, "", 0, text, None, None))
+            told, notices.told = notices.told, []
+            notices.save()
+        assert told == [Told(NOTICE, "over: x")]
+
+    @pytest.mark.parametrize("urls", [None, NotifyUrls.parse("ntfy://a")])
+    def test_counts_what_is_shown_all_the_same_only_where_there_is_one(
+        self, tmp_path: Path, urls: NotifyUrls | None
+    ) -> None:
+        told = []
+        for _ in range(2):
+            notices = NoticeLog([tmp_path / "said.json"], NOON, shows_all=True)
+            notices.urls = urls
+            record = logging.LogRecord("assetbatch", logging.ERROR, "", 0, "redis is down", None, None)
+            assert notices.filter(record)
+            told.append(len(notices.told))
+            notices.save()
+        assert told == ([1, 0] if urls else [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("levels", "mood"),
+    [
+        ([NOTICE, logging.ERROR, logging.WARNING], "failure"),
+        ([NOTICE, logging.WARNING], "warning"),
+        ([NOTICE], "success"),
+        ([], "warning"),  # what was missed before
+    ],
+)
+def test_the_worst_line_gives_a_message_its_mood(levels: list[int], mood: str) -> None:
+    assert mood_of([Told(level, "x") for level in levels]) == mood

@@ -105,7 +105,7 @@ class TestDue:
     def test_an_asset_is_due_when_its_frequency_is_over(self) -> None:
         before = stored(as_of_ms=WEDNESDAY - 5 * MINUTE, synced_ms=WEDNESDAY - 5 * MINUTE)
         assert due(EURUSD, before, PAID, WEDNESDAY).due
-        assert not due(EURUSD, before, PAID, WEDNESDAY - MINUTE).due
+        assert not due(EURUSD, before, PAID, WEDNESDAY - 2 * MINUTE).due
 
     def test_cron_that_starts_a_moment_early_does_not_miss_a_turn(self) -> None:
         before = stored(as_of_ms=WEDNESDAY, synced_ms=WEDNESDAY + 1500)
@@ -128,7 +128,7 @@ class TestDue:
             if due(EURUSD, before, PAID, now).due:
                 asked.append(minute)
                 synced = now
-        assert asked == [1, 6, 12, 24, 48, 96]  # an answer an hour after the close is the last word
+        assert asked == [1, 5, 10, 20, 40, 80]  # an answer an hour after the close is the last word
 
     def test_a_day_that_is_missing_on_the_free_plan_is_asked_for_until_the_next_one(self) -> None:
         midnight = new_york("2026-11-18T00:00")
@@ -140,7 +140,7 @@ class TestDue:
             if due(BTCUSD, before, FREE, now).due:
                 asked.append(minute)
                 synced = now
-        assert asked == [0, 5, 10, 20, 40, 80, 160, 320, 640, 1280]
+        assert asked == [0, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
     def test_an_asset_whose_ledger_reaches_as_far_as_can_be_seen_is_fresh_though_its_last_bar_is_older(
         self,

@@ -236,6 +236,21 @@ class TestGiven:
     def test_variables_that_no_question_is_about_are_named(self) -> None:
         assert answers_of(Given(), {"QUEUE_MAX_SIZE": "5"}, Path("/"))[1] == ["QUEUE_MAX_SIZE"]
 
+    @pytest.mark.parametrize(
+        ("given", "option"),
+        [
+            (Given(key_file="made-up-key-by-mistake"), "--key-file: "),
+            (Given(database="host/x"), "--database: "),
+            (Given(redis_file="nowhere"), "--redis-file: "),
+            (Given(base_url="ftp://x"), "--base-url: "),
+        ],
+    )
+    def test_what_is_wrong_is_told_by_its_option_and_not_repeated(self, given: Given, option: str) -> None:
+        with pytest.raises(ConfigError) as raised:
+            answers_of(given, {}, Path("/nowhere"))
+        assert raised.value.message.startswith(option)
+        assert "mistake" not in str(raised.value)
+
     def test_only_one_secret_comes_from_stdin(self) -> None:
         with pytest.raises(ConfigError, match="only one"):
             answers_of(Given(key_file="-", redis_file="-"), {}, Path("/"))

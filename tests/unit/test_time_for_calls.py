@@ -38,6 +38,13 @@ class TestTimeForCalls:
         assert time_for_calls(10, 9.9, 9.0) < 0
         assert time_for_calls(10, 6.4, 9.0, is_first=True) < 0
 
+    @pytest.mark.parametrize("slowest", [1.0, 4.0, 6.3])
+    def test_the_first_call_of_a_start_has_the_time_that_calls_take_if_the_start_has_it(
+        self, slowest: float
+    ) -> None:
+        assert time_for_calls(10, 10, slowest, is_first=True) > 0
+        assert time_for_calls(10, 10 - (7 - slowest), slowest, is_first=True) <= 1e-9
+
     def test_a_first_call_needs_no_more_than_any(self) -> None:
         assert time_for_calls(55, 20, 2.0, is_first=True) == time_for_calls(55, 20, 2.0)
 

@@ -72,7 +72,7 @@ def test_a_grave_alert_comes_before_a_problem_that_is_less_so_with_what_to_do() 
     document = health([], status=HealthStatus.UNHEALTHY, problems=[Problem("not so bad")], alerts=alerts)
     assert shown(document, 80)[1:4] == [
         "! batch.priority.success_rate is 50, its threshold is 90",
-        "  of the last hour; assetbatch -v run-priority says what fails now",
+        "  of the last hour",
         "! not so bad",
     ]
 

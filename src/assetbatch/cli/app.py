@@ -32,6 +32,7 @@ COMMANDS = {
     "init": "init",
     "doctor": "doctor",
     "config": "config",
+    "notify": "notify",
     "call": "call",
     "slot": "slot",
     "serve": "serve",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from assetbatch.cli.completion import complete_symbol
 from assetbatch.cli.context import (
     Options,
     load_config,
@@ -34,7 +35,10 @@ DAY_FORMATS = ["%Y-%m-%d"]
 ASKED_ABOVE = 100
 """Number of new calls above which a person on a terminal is asked."""
 
-Symbols = Annotated[list[str] | None, typer.Argument(help="Configured symbols; else --all or --class.")]
+Symbols = Annotated[
+    list[str] | None,
+    typer.Argument(help="Configured symbols; else --all or --class.", autocompletion=complete_symbol),
+]
 Since = Annotated[
     datetime | None, typer.Option("--from", formats=DAY_FORMATS, help="The first New York day.")
 ]
@@ -81,7 +85,10 @@ def add_to(app: typer.Typer) -> None:
 def holes(
     context: typer.Context,
     symbols: Annotated[
-        list[str] | None, typer.Argument(help="Configured symbols; without any, all that keep bars.")
+        list[str] | None,
+        typer.Argument(
+            help="Configured symbols; without any, all that keep bars.", autocompletion=complete_symbol
+        ),
     ] = None,
     since: Annotated[
         datetime | None,

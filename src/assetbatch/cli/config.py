@@ -67,6 +67,7 @@ def check(context: typer.Context) -> None:
         from assetbatch.config.options import check_options
         from assetbatch.config.symbols import ALIKE_HINT, lookalikes
         from assetbatch.errors import ConfigError
+        from assetbatch.health.jobs import TOO_FREQUENT_HINT, too_frequent
         from assetbatch.secret import masked
 
         config = load_config(options)
@@ -75,6 +76,8 @@ def check(context: typer.Context) -> None:
         check_options(config)
         for warning in lookalikes(config.configured_symbols):
             log.warning("%s (hint: %s)", warning, ALIKE_HINT)
+        for warning in too_frequent(config):
+            log.warning("%s (hint: %s)", warning, TOO_FREQUENT_HINT)
         if not config.assets:
             log.warning("no asset is enabled: there is nothing to do (hint: enable some in config.yml)")
         assets = len(config.priority_assets), len(config.secondary_assets)

@@ -15,7 +15,7 @@ import typer
 
 from assetbatch.cli.logs import LogFormat, configure
 from assetbatch.domain.formatting import plural
-from assetbatch.errors import AssetbatchError
+from assetbatch.errors import NOTICE, AssetbatchError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,6 +61,8 @@ def reported(context: typer.Context, notices: NoticeLog | None = None) -> Iterat
             notices.failed(error)
         for line in str(error).splitlines():
             log.error("%s", line)
+        for line in notices.proved(error) if notices else ():
+            log.log(NOTICE, "%s", line)
         raise typer.Exit(error.exit_code) from None
 
 

@@ -253,6 +253,10 @@ def _install_lines(
             log.warning(
                 "another line of the crontab starts %s too (hint: remove it with crontab -e)", command
             )
+    for system in (False, True):
+        if _units(name, system=system).installed():
+            option = "--system" if system else "--systemd"
+            log.warning("timers start it too (hint: assetbatch cron remove %s)", option)
     if crontab.daemon_runs() is False:
         log.warning("no cron runs on this host (hint: start it, as in `service cron start`)")
     print_text(f"crontab: {_installed(minutes)}; the log is {log_file}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assetbatch.cli.completion import complete_symbol
 from assetbatch.cli.context import load_config, print_json, print_rich, print_text, reported, services_for
 from assetbatch.domain.formatting import plural
 from assetbatch.errors import ConfigError
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 SECONDS = 30.0
 
 Symbols = Annotated[
-    list[str] | None, typer.Argument(help="Symbols, or ids as `dead list --json` shows them.")
+    list[str] | None,
+    typer.Argument(help="Symbols, or ids as `dead list --json` shows them.", autocompletion=complete_symbol),
 ]
 All = Annotated[bool, typer.Option("--all", help="Every dead letter.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

@@ -9,9 +9,8 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING
 
 from assetbatch.cli.context import Options, current_folder, load_config, log, services_for
-from assetbatch.cli.logs import NOTICE
 from assetbatch.config.sources import Stamp, sources, stamp
-from assetbatch.errors import ConfigError
+from assetbatch.errors import NOTICE, ConfigError
 from assetbatch.secret import masked
 
 if TYPE_CHECKING:

@@ -16,14 +16,11 @@ from types import TracebackType
 import msgspec
 
 from assetbatch.domain.formatting import iso
+from assetbatch.errors import NOTICE
 from assetbatch.secret import masked_prose
 
 EXTRA_KEYS = ("symbol", "duration_ms", "result", "calls", "exit_code")
 """Keys that a record may carry by `extra`; the JSON log shows them."""
-
-
-NOTICE = logging.WARNING - 1
-"""The level of good news that is shown like a warning: a failure is over."""
 
 
 class LogFormat(StrEnum):

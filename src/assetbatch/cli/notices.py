@@ -2,25 +2,30 @@
 
 Cron mails what a command prints. Without this, a server that is down for a night fills a mailbox. A small
 file of this host keeps what was reported, because Redis or the configuration may be what fails.
+
+What is reported goes to stderr, and to the services of `notify` (`cli/telling.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.errors import (
+    NOTICE,
     AssetbatchError,
+    ConfigError,
     DatabaseError,
     DeadlineExceededError,
     KeyRefusedError,
@@ -29,16 +34,30 @@ from assetbatch.errors import (
 )
 from assetbatch.monitoring.files import replace_file
 
+if TYPE_CHECKING:
+    from assetbatch.config import NotifyUrls
+
 FORGET_MS = 3_600_000
 """Time after which a notice that did not come up again is resolved, if no start has proved that before."""
+
+FORGET_NAMED_MS = 86_400_000
+"""The same for a notice that names assets, in a command that looks at other assets each time."""
+
+SAID_SLACK_MS = 60_000
+"""How far the clocks of Redis and of this host may be apart."""
 
 REMIND_MS = 86_400_000
 """Time after which a lasting failure is reported again."""
 
 _NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(?![A-Za-z_\d])")
 
-Kind = Literal["redis", "database", "api", "start", "warning"]
-"""What a failure shows to be broken. It is resolved when a later start has used it with success."""
+Kind = Literal["config", "redis", "database", "api", "key", "calls", "queue", "start", "warning", "notify"]
+"""What a failure shows to be broken. It is resolved when a later start has used it with success.
+
+`api` is the way to the provider, `key` its consent to the API key, `calls` to one more call; `queue` is room
+in the queue, `start` a start that ends in time. `notify` is a service that could not be reached: `arrived`
+alone resolves it.
+"""
 
 
 class Notice(msgspec.Struct, kw_only=True):
@@ -51,29 +70,74 @@ class Notice(msgspec.Struct, kw_only=True):
     reported_ms: int = msgspec.field(name="said_ms")
     count: int = 1
     symbols: list[str] = []
+    unsent: list[str] = []
+    """What a service of `notify` is still to get, if this is about that service."""
+
+
+class Told(NamedTuple):
+    """A line that this start has reported, with its level."""
+
+    level: int
+    text: str
 
 
 class NoticeLog(logging.Filter):
-    """What earlier starts of one command have reported. As a logging filter it holds these lines back."""
+    """What earlier starts of one command have reported. As a logging filter it holds these lines back.
 
-    def __init__(self, paths: Sequence[Path], now_ms: int) -> None:
+    A record may carry, by `extra`:
+
+    - `symbols`: the assets, or the ids of the queue, that it is about;
+    - `kind`: what it shows to be broken, else it is a warning;
+    - `key`: what it shares with other lines of the same failure, if the text has more than that;
+    - `is_new`: it is reported each time that it comes up, such as a death;
+    - `is_event`: the same, and it is never over, since it does not last;
+    - `unless_said_since_ms`: the start of that moment may have reported its end itself.
+
+    With `shows_all` it shows them all the same, and keeps count for the services of `notify` only.
+    """
+
+    def __init__(self, paths: Sequence[Path], now_ms: int, *, shows_all: bool = False) -> None:
         super().__init__()
         self._paths = paths
         self._now_ms = now_ms
+        self.shows_all = shows_all
+        self.urls: NotifyUrls | None = None
+        """The services of `notify`, as soon as the configuration is read."""
+        self.told: list[Told] = []
+        """What this start has reported so far."""
         self._lines: dict[str, Notice] = _read(paths)
         self._seen: set[str] = set()
         self._kind: Kind = "warning"
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record is to be shown: all below a warning, and every warning that is new."""
-        if record.levelno < logging.WARNING:
+        if record.levelno < NOTICE or hasattr(record, "is_decided"):
             return True
         text = " ".join(record.getMessage().split())
-        return self.record(text, self._kind, getattr(record, "symbols", []))
+        if getattr(record, "is_event", False):
+            since_ms: int | None = getattr(record, "unless_said_since_ms", None)
+            is_new = since_ms is None or not self._has_ended_since(since_ms)
+        elif record.levelno == NOTICE:
+            is_new = True
+        else:
+            kind: Kind = getattr(record, "kind", self._kind)
+            symbol = getattr(record, "symbol", None)
+            symbols = getattr(record, "symbols", [] if symbol is None else [symbol])
+            is_new = self.record(text, kind, symbols, getattr(record, "key", None))
+            is_new = is_new or getattr(record, "is_new", False)
+        if is_new:
+            self.told.append(Told(record.levelno, text))
+        return is_new or self.shows_all
 
-    def record(self, text: str, kind: Kind, symbols: Sequence[str] = ()) -> bool:
-        """Count a line about these assets; return whether it is to be reported."""
-        key = key_of(text, symbols)
+    def _has_ended_since(self, at_ms: int) -> bool:
+        """Return whether a start since this moment has reported what ended it."""
+        ended = (line for line in self._lines.values() if line.kind in ENDING)
+        return any(line.last_ms >= at_ms - SAID_SLACK_MS for line in ended)
+
+    def record(self, text: str, kind: Kind, symbols: Sequence[str] = (), shared: str | None = None) -> bool:
+        """Count a line about these assets; return whether it is to be reported. `shared` is what other lines
+        of the same failure have in common with it, if it is not the text."""
+        key = key_of(text, symbols) if shared is None else key_of(shared)
         first_time_now = key not in self._seen
         self._seen.add(key)
         known = self._lines.get(key)
@@ -92,6 +156,7 @@ class NoticeLog(logging.Filter):
             return known.reported_ms == self._now_ms
         known.count += 1
         known.last_ms = self._now_ms
+        known.symbols = list(dict.fromkeys([*known.symbols, *symbols]))
         if self._now_ms - known.reported_ms >= REMIND_MS:
             known.reported_ms = self._now_ms
             return True
@@ -101,32 +166,78 @@ class NoticeLog(logging.Filter):
         """Take the lines that follow as those of an error that has ended the start."""
         self._kind = kind_of(error)
 
-    def resolved(self, works: Collection[Kind], unasked: Collection[str] = ()) -> list[str]:
-        """Forget the resolved notices, and return a line for each.
+    def resolved(
+        self, works: Collection[Kind], well: Collection[str] = (), unasked: Collection[str] | None = ()
+    ) -> list[str]:
+        """Forget the notices that this start has proved to be over, and return a line for each.
 
-        A notice is resolved if this start did not meet it and has used its kind with success (`works`), or
-        if it was not met for an hour. A notice about `unasked` assets stays: this start learned nothing of
-        them.
+        It did not meet them, and has used their kind with success (`works`). One that names assets is over
+        once each of them was `well` in some start. One that was not met for long is over as well, unless it
+        names assets that are `unasked`, so that nobody can have met it (None: nobody knows which).
         """
         resolved = []
         for key, line in list(self._lines.items()):
-            if key in self._seen or not set(unasked).isdisjoint(line.symbols):
+            if line.kind == "notify" or key in self._seen:
                 continue
-            if line.kind in works or self._now_ms - line.last_ms > FORGET_MS:
-                del self._lines[key]
-                times = plural(line.count, "time")
-                resolved.append(f"over: {line.text} ({times} since {moment(line.first_ms)})")
+            if line.symbols:
+                line.symbols = [symbol for symbol in line.symbols if symbol not in well]
+                is_over = not line.symbols
+            else:
+                is_over = line.kind in works
+            waits_for = set(line.symbols if unasked is None else unasked).intersection(line.symbols)
+            forget_ms = FORGET_MS if not waits_for else FORGET_NAMED_MS if unasked is None else math.inf
+            if is_over or self._now_ms - line.last_ms > forget_ms:
+                resolved.append(self._over(key))
         return resolved
 
-    def save(self) -> None:
-        """Save the notices for the next start. If that fails, the next start reports everything.
+    def proved(self, error: AssetbatchError) -> list[str]:
+        """Forget the notices that a start has proved to be over although this error has ended it. Return a
+        line for each."""
+        works = works_despite(error)
+        over = [key for key, line in self._lines.items() if line.kind in works and key not in self._seen]
+        return [self._over(key) for key in over]
 
-        An error that has ended this start replaces those that have ended earlier ones.
-        """
-        if self._kind != "warning":
-            for key, line in list(self._lines.items()):
-                if key not in self._seen and line.kind != "warning":
-                    del self._lines[key]
+    def _over(self, key: str) -> str:
+        line = self._lines.pop(key)
+        return f"over: {line.text} ({plural(line.count, 'time')} since {moment(line.first_ms)})"
+
+    @property
+    def now_ms(self) -> int:
+        """The time of this start."""
+        return self._now_ms
+
+    def service(self, fingerprint: str) -> Notice | None:
+        """Return the notice about a service of `notify` that could not be reached, if there is one."""
+        return self._lines.get(_of_service(fingerprint))
+
+    def missed(self, fingerprint: str, text: str, unsent: list[str]) -> bool:
+        """Note that a service did not get these lines; return whether that is to be reported."""
+        key = _of_service(fingerprint)
+        is_new = self.record(text, "notify", shared=key)
+        self._lines[key].unsent = unsent
+        return is_new
+
+    def arrived(self, fingerprint: str) -> str | None:
+        """Note that a service got everything; return the line that says so if it was reported otherwise."""
+        key = _of_service(fingerprint)
+        return self._over(key) if key in self._lines else None
+
+    def forget_services(self, but: Collection[str]) -> None:
+        """Forget the services of `notify` that are not configured any more."""
+        keep = set(map(_of_service, but))
+        for key, line in list(self._lines.items()):
+            if line.kind == "notify" and key not in keep:
+                del self._lines[key]
+
+    @property
+    def has_unsent(self) -> bool:
+        """Return whether a service is still to get something."""
+        return any(line.kind == "notify" for line in self._lines.values())
+
+    def save(self) -> None:
+        """Save the notices for the next start. If that fails, the next start reports everything."""
+        if self.shows_all and not self.urls:
+            return
         for path in self._paths:
             with suppress(OSError):
                 if not self._lines:
@@ -134,6 +245,10 @@ class NoticeLog(logging.Filter):
                 elif _own(path.parent):
                     replace_file(path, msgspec.json.encode(self._lines))
                     return
+
+
+def _of_service(fingerprint: str) -> str:
+    return f"notify_{fingerprint}"
 
 
 def key_of(text: str, symbols: Iterable[str] = ()) -> str:
@@ -148,15 +263,35 @@ def key_of(text: str, symbols: Iterable[str] = ()) -> str:
 
 def kind_of(error: AssetbatchError) -> Kind:
     """Return what an error shows to be broken."""
-    if isinstance(error, RedisError):
-        return "redis"
-    if isinstance(error, DatabaseError):
-        return "database"
-    if isinstance(error, KeyRefusedError) or (
-        isinstance(error, UnreachableError) and not isinstance(error, DeadlineExceededError)
-    ):
-        return "api"
-    return "start"
+    return next((kind for cause, kind in _KINDS if isinstance(error, cause)), "start")
+
+
+_KINDS: tuple[tuple[type[AssetbatchError], Kind], ...] = (
+    (ConfigError, "config"),
+    (RedisError, "redis"),
+    (DatabaseError, "database"),
+    (KeyRefusedError, "key"),
+    (DeadlineExceededError, "start"),
+    (UnreachableError, "api"),
+)
+
+ENDING: frozenset[Kind] = frozenset({"redis", "database", "api", "key", "start"})
+"""The kinds of what ends a start that has begun its work."""
+
+_USED_BEFORE: Mapping[Kind, frozenset[Kind]] = {
+    "redis": frozenset({"config"}),
+    "database": frozenset({"config", "redis"}),
+    "api": frozenset({"config", "redis", "database"}),
+    "key": frozenset({"config", "redis", "database", "api"}),
+    "start": frozenset({"config"}),
+}
+"""What a start has used with success before it can fail so: it asks for its lock, then for what is stored,
+then the provider, which answers before it refuses a key."""
+
+
+def works_despite(error: AssetbatchError) -> frozenset[Kind]:
+    """Return what a start has used with success that an error has ended."""
+    return _USED_BEFORE.get(kind_of(error), frozenset())
 
 
 def _read(paths: Sequence[Path]) -> dict[str, Notice]:

@@ -18,6 +18,8 @@ from assetbatch.cli.serve import listen
 from assetbatch.deadline import Deadline, monotonic
 from assetbatch.domain.records import Command
 from assetbatch.domain.results import CycleResult
+from assetbatch.domain.units import MINUTE_MS
+from assetbatch.health.jobs import interval_ms
 from assetbatch.views.terminal.summary import summary
 
 if TYPE_CHECKING:
@@ -37,17 +39,10 @@ SPARE_SECONDS = 90.0
 END_SECONDS = 12.0
 """Maximum time in seconds that is left to what runs when the play ends."""
 
-ENQUEUE_MINUTES = 30
 
-
-def starts_of(minute: int, interval_minutes: int) -> list[Command]:
+def starts_of(minute: int, config: Config) -> list[Command]:
     """Return what the crontab starts in a minute, counted from 0, where it starts everything."""
-    every = {
-        Command.RUN_PRIORITY: interval_minutes,
-        Command.ENQUEUE_SECONDARY: ENQUEUE_MINUTES,
-        Command.RUN_QUEUE: 1,
-    }
-    return [command for command, minutes in every.items() if minute % minutes == 0]
+    return [command for command in Command if minute * MINUTE_MS % interval_ms(command, config) == 0]
 
 
 def play(options: Options, minutes: int, port: int) -> int:
@@ -79,7 +74,7 @@ def _play(starts: _Starts, config: Config, deadline: Deadline, minutes: int) -> 
         starts.start(Command.RUN_PRIORITY).join(FIRST_SECONDS)
     began = monotonic()
     for minute in range(minutes):
-        for command in starts_of(minute, config.batch.interval_minutes):
+        for command in starts_of(minute, config):
             if minute or command is not Command.RUN_PRIORITY:
                 starts.start(command)
         if not deadline.wait(began + (minute + 1) * MINUTE_SECONDS - monotonic()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
@@ -24,9 +24,8 @@ from assetbatch.cli.context import (
     reported,
     services_for,
 )
-from assetbatch.cli.logs import NOTICE
 from assetbatch.domain.records import Command, CycleOutcome
-from assetbatch.errors import AssetbatchError, RedisError
+from assetbatch.errors import NOTICE, AssetbatchError, ConfigError, DeadlineExceededError, RedisError
 
 if TYPE_CHECKING:
     from assetbatch.cli.notices import Kind, NoticeLog
@@ -139,9 +138,9 @@ def _cycle(
     from assetbatch.views.terminal.summary import summary
 
     with _notice_log(context) as notices, reported(context, notices) as options:
-        config = load_config(options)
+        config = _load(options, notices)
         ping = _ping(context, config, dry_run)
-        deadline = Deadline(seconds(config))
+        deadline = Deadline(seconds(config), lambda error: _last_words(error, notices))
         try:
             with deadline:
                 result = _run(options, config, deadline, run, ping, dry_run)
@@ -154,12 +153,25 @@ def _cycle(
             raise
         code = 128 + deadline.stopped if deadline.stopped else result.exit_code
         _show(result, json)
-        if notices:
-            for line in notices.resolved(_works(result), result.unasked):
-                log.log(NOTICE, "%s", line)
+        if notices and (notices.urls or not notices.shows_all):
+            unasked = None if result.command is Command.RUN_QUEUE else result.unasked
+            _log_over(notices.resolved(_works(result, config), _well(result, config), unasked))
         if result.result is not CycleOutcome.SKIPPED:  # the start that is still running reports by itself
             ping.ended(code, summary(result))
         raise typer.Exit(code)
+
+
+def _load(options: Options, notices: NoticeLog | None) -> Config:
+    """Return the configuration. Let the notices know whom to notify, of a mistake in it too."""
+    try:
+        config = load_config(options)
+    except ConfigError as error:
+        if notices:
+            notices.urls = error.notify
+        raise
+    if notices:
+        notices.urls = config.notify
+    return config
 
 
 def _run(
@@ -193,33 +205,80 @@ def _ping(context: typer.Context, config: Config, dry_run: bool) -> Ping:
 
 @contextmanager
 def _notice_log(context: typer.Context) -> Iterator[NoticeLog | None]:
-    """Open the notices of earlier starts, unless somebody watches this start or asked for details."""
+    """Open the notices of earlier starts, unless somebody watches this start.
+
+    At the end tell the services of `notify`.
+    """
     options: Options = context.obj
-    if options.verbosity > 0 or sys.stderr is None or sys.stderr.isatty():
+    if sys.stderr is None or sys.stderr.isatty():
         yield None
         return
     from assetbatch.cli.notices import NoticeLog, places
 
     which = [options.config, os.environ.get("ASSETBATCH_CONFIG"), current_folder(), options.sandbox]
-    notices = NoticeLog(places(command_name(context), repr(which)), round(time.time() * 1000))
+    command = command_name(context)
+    notices = NoticeLog(
+        places(command, repr(which)), round(time.time() * 1000), shows_all=options.verbosity > 0
+    )
     try:
         yield notices
     finally:
         notices.save()
+        if notices.has_unsent or (notices.told and notices.urls):
+            from assetbatch.cli.telling import tell
+
+            tell(notices, command)
+            notices.save()
 
 
-def _works(result: CycleResult) -> set[Kind]:
+def _log_over(lines: Sequence[str]) -> None:
+    for line in lines:
+        log.log(NOTICE, "%s", line)
+
+
+def _last_words(error: DeadlineExceededError, notices: NoticeLog | None) -> int:
+    """Report that a start hangs where no exception reaches it, just before it ends without more."""
+    from assetbatch.deadline import say
+
+    if notices is None:
+        return say(error)
+    notices.failed(error)
+    code = say(error)
+    notices.save()
+    return code
+
+
+def _works(result: CycleResult, config: Config) -> set[Kind]:
     """Return what a start has used with success."""
-    if result.result in (CycleOutcome.SKIPPED, CycleOutcome.DISABLED, CycleOutcome.PLANNED):
+    if result.result is CycleOutcome.PLANNED:
         return set()
-    works: set[Kind] = {"redis", "start"}
-    if result.command is not Command.RUN_QUEUE or result.calls:
+    works: set[Kind] = {"config"}
+    if result.result is CycleOutcome.DISABLED:
+        return works
+    works.add("redis")
+    if result.result is CycleOutcome.SKIPPED:
+        return works
+    works.add("start")
+    is_queue = result.command is Command.RUN_QUEUE
+    if not is_queue or result.calls:
         works.add("database")
-    if result.calls and not result.failed and not result.too_many_calls:
-        works.add("api")
-    if result.command is not Command.RUN_QUEUE:  # which looks at other assets each time
+    if result.answered:
+        works |= {"api", "key"}
+        if not result.too_many_calls:
+            works.add("calls")
+    if not is_queue or result.answered:
         works.add("warning")
+    has_room = not is_queue or (result.queue_size or 0) < config.queue.max_size
+    if has_room and not result.dropped and result.command is not Command.RUN_PRIORITY:
+        works.add("queue")
     return works
+
+
+def _well(result: CycleResult, config: Config) -> set[str]:
+    """Return the assets, or the ids of the queue, of which a start knows that nothing is wrong with them."""
+    if result.command is Command.ENQUEUE_SECONDARY:  # it reports only what it does not queue
+        return {asset.symbol for asset in config.assets} - {asset.symbol for asset in result.failed}
+    return {asset.work_id for asset in result.assets if asset.is_well}
 
 
 def _write_metrics(services: Services, deadline: Deadline, *, redis_down: bool) -> None:

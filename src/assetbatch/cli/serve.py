@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -77,14 +77,18 @@ def _serve(live: LiveConfig, host: str, port: int, refresh: int, with_slots: boo
     server = listen(host, port, application)
     if not _is_loopback(host):
         log.warning("%s is not loopback: everybody who reaches it can read this (no login here)", host)
-    signals: SimpleQueue[int] = SimpleQueue()
+    # The kernel may give a signal to a thread that answers. Its number is written in C, in whichever thread:
+    # a handler in Python would run only when something else wakes the main thread.
+    asked, asking = os.pipe()
+    os.set_blocking(asking, False)
+    signal.set_wakeup_fd(asking)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _frame: signals.put(number))
+        signal.signal(number, lambda _number, _frame: None)
     threading.Thread(target=server.run, daemon=True).start()
     shown = f"[{host}]" if ":" in host else host
     paths = "/health/batch, /metrics and /slot" if api else "/health/batch and /metrics"
     print_text(f"serving http://{shown}:{server.port}/ , {paths}")
-    ended_by = signals.get()
+    (ended_by,) = os.read(asked, 1)
     if api:
         api.stop()
     server.stop()

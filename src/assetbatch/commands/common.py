@@ -12,6 +12,7 @@ from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import choose_calls
 from assetbatch.domain.due import assess, bars_to_queue
 from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.formatting import listed
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
@@ -29,6 +30,9 @@ from assetbatch.refresh.reporter import Reporter
 from assetbatch.services import Services
 
 log = logging.getLogger("assetbatch")
+
+ANSWERED_HINT = "the fault is on its side: every start asks again, and nothing is lost meanwhile"
+"""What to do when the provider, or a gateway before it, answers with an error of its own."""
 
 UNREGISTERED = "not registered in the database (hint: run assetbatch init)"
 
@@ -63,20 +67,15 @@ def known_work(services: Services, ids: Sequence[str]) -> tuple[list[Work], list
 
 
 def enqueue(services: Services, result: CycleResult, items: Sequence[tuple[str, Lane]]) -> None:
-    """Queue items. Name the prices that found no room in the result and in the log."""
+    """Queue items. Name the prices that found no room in the result."""
     if not items:
         return
     enqueued = services.queue.enqueue(items)
     result.enqueued += len(enqueued.added)
     # bars and pages that had to make room are queued again by themselves
-    dropped = [item_id for item_id in enqueued.dropped if parse_work_id(item_id).kind is WorkKind.PRICE]
-    result.dropped += dropped
-    if dropped:
-        log.warning(
-            "the queue is full (%d): dropped %s (hint: raise queue.max_size, or enable fewer assets)",
-            services.queue.max_size,
-            ", ".join(dropped),
-        )
+    result.dropped += [
+        item_id for item_id in enqueued.dropped if parse_work_id(item_id).kind is WorkKind.PRICE
+    ]
 
 
 def enqueue_bars(
@@ -99,8 +98,8 @@ def load_chunk(services: Services, result: CycleResult, work: Sequence[Work]) ->
     stored = load(services, result, [item.asset.symbol for item in work])
     missing = [item for item in work if item.asset.symbol not in stored]
     if missing:
-        names = dict.fromkeys(item.asset.symbol for item in missing)
-        log.warning("%s: %s", ", ".join(names), UNREGISTERED)
+        names = list(dict.fromkeys(item.asset.symbol for item in missing))
+        log.warning("%s: %s", listed(names), UNREGISTERED, extra={"symbols": names})
         result.assets += [unregistered(item) for item in missing]
         work = [item for item in work if item.asset.symbol in stored]
     return WorkChunk(work, stored), missing
@@ -138,6 +137,7 @@ def running_engine(
         yield engine
     finally:
         result.calls = engine.calls
+        result.answered = engine.answers
         result.waits = engine.reporter.waits
         calls += engine.reporter.calls
 
@@ -170,12 +170,16 @@ def account(result: CycleResult, report: BatchReport) -> None:
 
 def raise_if_down(result: CycleResult, reports: Sequence[BatchReport]) -> None:
     """Raise UnreachableError if every batch found the provider down."""
-    if reports and all(report.provider_down for report in reports):
-        reason = next(asset.detail for asset in result.failed if asset.status == Status.FAILED)
-        raise UnreachableError(
-            f"the API cannot be reached: {reason}",
-            hint=reports[-1].outage_hint or "is the network up, and provider.base_url right?",
-        )
+    if not reports or not all(report.provider_down for report in reports):
+        return
+    reason = next(asset.detail for asset in reversed(result.failed) if asset.status == Status.FAILED)
+    last = reports[-1]
+    if last.outage_status is not None:  # the reason says so
+        raise UnreachableError(str(reason), hint=last.outage_hint or ANSWERED_HINT)
+    raise UnreachableError(
+        f"the API cannot be reached: {reason}",
+        hint=last.outage_hint or "is the network up, and provider.base_url right?",
+    )
 
 
 def plan_lines(services: Services, known: Entitlements, work: Sequence[Work]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from assetbatch.commands.backfill import enqueue_missing_pages
 from assetbatch.commands.common import (
@@ -17,6 +17,7 @@ from assetbatch.commands.common import (
 )
 from assetbatch.commands.result import (
     lease_seconds,
+    log_unended,
     new_result,
     planned,
     recorded,
@@ -26,17 +27,26 @@ from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.formatting import listed, plural
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.records import Command, CycleOutcome
 from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.domain.work import Work
+from assetbatch.errors import NOTICE
 from assetbatch.refresh.interpretation import Result
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
+from assetbatch.state.history import CYCLES_KEPT
 
 log = logging.getLogger("assetbatch")
+
+EMPTIED = "redis was emptied or is another server; no price and no bar is lost"
+KEPT = "attempts, dead letters and metrics begin anew; assetbatch doctor looks at the persistence of redis"
+CLOCKS_APART_MS = MINUTE_MS
+"""How far the clocks of Redis and PostgreSQL may be apart."""
 
 
 def enqueue_secondary(
@@ -53,7 +63,8 @@ def enqueue_secondary(
     with services.locks.hold(Command.ENQUEUE_SECONDARY, lease_seconds(deadline)) as held:
         if not held:
             return skipped(services, result)
-        services.history.start(Command.ENQUEUE_SECONDARY, result.started_ms)
+        started = services.history.start(Command.ENQUEUE_SECONDARY, result.started_ms)
+        log_unended(Command.ENQUEUE_SECONDARY, started)
         progress.began()
         with recorded(services, result):
             result.assets = enqueue_due(services, result, known)
@@ -69,14 +80,39 @@ def enqueue_due(services: Services, result: CycleResult, known: Entitlements) ->
 
     Return reports of the secondary assets for which there is nothing to do.
     """
+    if services.queue.state().leased:  # before this server is known: what it was not there for is no fault
+        services.dead_processes.free()
     stored = load(services, result, symbols(services.config.assets))
     due, rest = due_prices(services, known, services.config.enabled_secondary_assets, stored)
+    was_emptied = not services.queue.was_derived() and is_older(
+        stored.values(), remembered_since_ms(services, result)
+    )
     with services.queue.derived():
         enqueue(services, result, [(item.id, Lane.of(item.asset.priority)) for item in due])
         fresh = {report.symbol for report in rest}
         enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in fresh})
         result.enqueued += enqueue_missing_pages(services, services.config.assets, stored, known)
+    if was_emptied:
+        log.log(NOTICE, "%s: %s queued again (hint: %s)", EMPTIED, plural(result.enqueued, "item"), KEPT)
     return rest
+
+
+def is_older(stored: Iterable[StoredAsset], remembered_since_ms: int) -> bool:
+    """Return whether PostgreSQL has results from before the first start that Redis remembers."""
+    first_ms = min((one.status_at_ms for one in stored if one.status_at_ms), default=remembered_since_ms)
+    return first_ms < remembered_since_ms - CLOCKS_APART_MS
+
+
+def remembered_since_ms(services: Services, result: CycleResult) -> int:
+    """Return when the first start was that Redis remembers: this one at the latest. 0 if it keeps as many
+    cycles as it may: then it has forgotten the first ones by itself."""
+    moments = [result.started_ms]
+    for command in Command:
+        cycles = services.history.cycles(command)
+        if len(cycles) == CYCLES_KEPT:
+            return 0
+        moments += [*services.history.job(command).starts_ms, *(cycle.started_ms for cycle in cycles)]
+    return min(moments)
 
 
 def due_prices(
@@ -100,5 +136,5 @@ def due_prices(
             rest.append(asset_report(fresh, before))
     missing = [report.symbol for report in rest if report.status == Status.FAILED]
     if missing:
-        log.warning("%s: %s", ", ".join(missing), UNREGISTERED)
+        log.warning("%s: %s", listed(missing), UNREGISTERED, extra={"symbols": missing})
     return due, rest

@@ -28,7 +28,7 @@ from assetbatch.domain.queueing import Denied, Empty, Failure, FailureOutcome, F
 from assetbatch.domain.records import EndReason, Started
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import Status
-from assetbatch.domain.work import Work, WorkKind, parse_work_id
+from assetbatch.domain.work import Work, WorkKind, parse_work_id, without_days
 from assetbatch.refresh.batch import BatchReport, WorkChunk, WorkOwner, held_result
 from assetbatch.refresh.engine import BatchRun, Engine
 from assetbatch.refresh.inflight import calls_at_once
@@ -41,9 +41,9 @@ from assetbatch.state.queue import Lease, Queue
 
 log = logging.getLogger("assetbatch")
 
-MAX_OUTAGES = 2
-"""Maximum number of batches in a row that find the provider down; one more if it has answered before. Then
-the run ends, and the rest of the queue keeps its attempts."""
+WITNESSES = 1
+"""How many batches more may find the provider down after one in which a single item has failed; one more if
+the provider has answered before. Then the run ends, and the rest of the queue keeps its attempts."""
 
 MAX_ITEMS_TOGETHER = 20_000
 """Maximum number of items in one batch, on a plan whose calls run in parallel. They are taken only when their
@@ -51,7 +51,6 @@ calls can go out, so that other hosts find work too."""
 
 WHAT_FOLLOWS = {
     FailureOutcome.RETRY: "tried again later",
-    FailureOutcome.DEAD: "a dead letter now",
     FailureOutcome.LOST: "taken over by another process meanwhile",
 }
 """What people read of a failure."""
@@ -200,7 +199,11 @@ class QueueRun:
         work, gone = known_work(self._services, [item.id for lease in leases for item in lease.items])
         if gone:
             names = ", ".join(gone)
-            log.warning("taken out of the queue: %s (hint: not in the configuration any more)", names)
+            log.warning(
+                "taken out of the queue: %s (hint: not in the configuration any more)",
+                names,
+                extra={"is_event": True},
+            )
         held = [item for item in work if item.asset.symbol in self._engine.held_symbols]
         owner.on_stored([held_result(item) for item in held])
         work = [item for item in work if item.asset.symbol not in self._engine.held_symbols]
@@ -250,11 +253,20 @@ class QueueRun:
         """Return why the run ends after this batch, or None if it goes on."""
         if report.too_many_calls:
             return EndReason.TOO_MANY_CALLS
-        self._outages = self._outages + 1 if report.provider_down else 0
-        # After an answer one batch more is a witness that the others fail by themselves.
-        if self._outages >= MAX_OUTAGES + (self._engine.answers > 0):
-            return EndReason.PROVIDER_DOWN
-        return None
+        if not report.provider_down:
+            self._outages = 0
+            return None
+        self._outages += 1
+        return EndReason.PROVIDER_DOWN if self._outages > self._witnesses(report) else None
+
+    def _witnesses(self, report: BatchReport) -> int:
+        """Return how many batches more may find the provider down.
+
+        None, if several items have failed: then no item is at fault. One that failed alone may be, and would
+        keep all others waiting as the first of every run: the next item is a witness for or against it.
+        """
+        failed = sum(done.status is Status.FAILED for done in report.results)
+        return WITNESSES + (self._engine.answers > 0) if failed == 1 else 0
 
 
 def fault_of(items: int, answers_before: int, answers: int) -> Fault:
@@ -322,7 +334,8 @@ class _Failures:
         for token, some in by_token.items():
             outcomes = self._queue.fail(token, some, self._answered_before_ms)
             for failure, outcome in zip(some, outcomes, strict=True):
-                self.add(failure.id, f"{failure.error} ({WHAT_FOLLOWS[outcome]})", is_said=is_said)
+                if outcome is not FailureOutcome.DEAD:  # the end of the run says what died
+                    self.add(failure.id, f"{failure.error} ({WHAT_FOLLOWS[outcome]})", is_said=is_said)
 
     def add(self, item_id: str, words: str, *, is_said: bool = False) -> None:
         """Keep the failure of an item for the log; `is_said` if the error of the command says it."""
@@ -332,7 +345,10 @@ class _Failures:
         """Log all failures; `quietly` if the error of the command says them, in an outage."""
         for (words, is_said), ids in self._alike.items():
             level = logging.INFO if quietly or is_said else logging.WARNING
-            extra = {"symbol": parse_work_id(ids[0]).symbol} if len(ids) == 1 else {}
+            # Each run works other items: what fails for the same reason is the same failure.
+            extra: dict[str, object] = {"symbols": list(map(without_days, ids)), "key": words}
+            if len(ids) == 1:
+                extra["symbol"] = parse_work_id(ids[0]).symbol
             log.log(level, "%s: %s", listed(ids), words, extra=extra)
 
 
@@ -370,7 +386,9 @@ class _LeaseOwner(WorkOwner):
         for token, ids in self._by_token(item.id for item in work):
             gone += self._services.queue.start(token, ids, seconds)
         if gone:
-            log.warning("taken over by another process meanwhile: %s", ", ".join(gone))
+            log.warning(
+                "taken over by another process meanwhile: %s", ", ".join(gone), extra={"is_event": True}
+            )
         self._forget(gone)
         return gone
 

@@ -5,18 +5,28 @@ Loads little: an idle start needs no more.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from assetbatch.deadline import LAST_RESORT_SECONDS, Deadline, monotonic
 from assetbatch.domain.endings import TOO_MANY_CALLS
+from assetbatch.domain.formatting import listed, moment, plural
 from assetbatch.domain.metrics import CallMade, measure
-from assetbatch.domain.records import Command, CycleOutcome, CycleRecord
-from assetbatch.domain.results import CycleResult
+from assetbatch.domain.records import Cause, Command, CycleOutcome, CycleRecord, Started
+from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
 from assetbatch.errors import AssetbatchError
 from assetbatch.services import Services
+
+log = logging.getLogger("assetbatch")
+
+CAUSES_KEPT = 3
+"""Maximum number of reasons of failures that the history keeps of a cycle."""
+
+NAMES_KEPT = 10
+"""Maximum number of names that it keeps of each."""
 
 LEASE_SLACK_SECONDS = LAST_RESORT_SECONDS
 """Time after the deadline of its command for which a lease or lock still lives. By then no holder can be
@@ -46,6 +56,8 @@ def recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]
         if error:
             result.result = CycleOutcome.FAILED
             result.error = error.message
+        if result.dropped:
+            _log_full_queue(services, result)
         statuses = Counter(asset.status for asset in result.assets)
         record = CycleRecord(
             started_ms=result.started_ms,
@@ -56,6 +68,11 @@ def recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]
             fresh=statuses[Status.FRESH],
             calls=result.calls,
             error=error.message if error else TOO_MANY_CALLS if result.too_many_calls else None,
+            calling_ms=round(sum(call.seconds for call in calls) * 1000),
+            waits=result.waits,
+            causes=_causes(result.failed),
+            dropped=len(result.dropped),
+            dropped_names=tuple(result.dropped[:NAMES_KEPT]),
         )
         try:
             services.history.finish(
@@ -68,6 +85,47 @@ def recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]
         except AssetbatchError:
             if not error:
                 raise
+
+
+def _causes(failed: Sequence[AssetReport]) -> tuple[Cause, ...]:
+    """Return why assets failed: the reasons that most of them share."""
+    alike: dict[str, list[str]] = {}
+    for asset in failed:
+        alike.setdefault(asset.detail or asset.status, []).append(asset.symbol)
+    most = sorted(alike.items(), key=lambda pair: -len(pair[1]))[:CAUSES_KEPT]
+    return tuple(
+        Cause(error=error, count=len(names), names=tuple(names[:NAMES_KEPT])) for error, names in most
+    )
+
+
+def _log_full_queue(services: Services, result: CycleResult) -> None:
+    """Log how many prices found no room, and the first of them. The names differ from start to start: it is
+    one failure all the same."""
+    log.warning(
+        "the queue is full (at most %s): %s found no room: %s "
+        "(hint: raise queue.max_size, or enable fewer assets)",
+        f"{services.config.queue.max_size:,}",
+        plural(len(result.dropped), "asset"),
+        listed(result.dropped, NAMES_KEPT),
+        extra={"kind": "queue", "key": "the queue is full"},
+    )
+
+
+def log_unended(command: Command, started: Started) -> None:
+    """Log that the start before this one has died, if it has: nobody else could say so.
+
+    This start has the lock: the one before does not run any more. It may have said itself why it could not
+    record its end; `unless_said_since_ms` leaves that to whoever knows.
+    """
+    if started.unended_ms is None:
+        return
+    log.warning(
+        "%s, started %s, died before its end "
+        "(hint: was it killed, or did the machine go down? its journal may say so)",
+        command,
+        moment(started.unended_ms),
+        extra={"is_event": True, "unless_said_since_ms": started.unended_ms},
+    )
 
 
 def new_result(services: Services, command: Command) -> CycleResult:

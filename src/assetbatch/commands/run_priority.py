@@ -18,6 +18,7 @@ from assetbatch.commands.common import (
 from assetbatch.commands.result import (
     judge,
     lease_seconds,
+    log_unended,
     new_result,
     planned,
     recorded,
@@ -63,6 +64,7 @@ def run_priority(
         if not place:
             return skipped(services, result)
         started = services.history.start(Command.RUN_PRIORITY, result.started_ms)
+        log_unended(Command.RUN_PRIORITY, started)
         progress.began()
         with recorded(services, result) as calls:
             known = services.entitlements()
@@ -94,7 +96,9 @@ class _LockOwner(WorkOwner):
         if self._place.keep():
             return ()
         names = listed([item.asset.symbol for item in work])
-        log.warning("%s: left to another start, since redis has forgotten this one", names)
+        log.warning(
+            "%s: left to another start, since redis has forgotten this one", names, extra={"is_event": True}
+        )
         return [item.id for item in work]
 
 

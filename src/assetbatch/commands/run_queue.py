@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from assetbatch.commands.result import (
     judge,
     lease_seconds,
+    log_unended,
     new_result,
     planned,
     recorded,
@@ -14,8 +16,11 @@ from assetbatch.commands.result import (
 )
 from assetbatch.deadline import Deadline
 from assetbatch.domain.endings import ending_in_words
+from assetbatch.domain.formatting import listed
 from assetbatch.domain.records import Command, EndReason
 from assetbatch.domain.results import CycleResult
+from assetbatch.domain.work import without_days
+from assetbatch.errors import RedisError
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
 
@@ -44,6 +49,8 @@ def run_queue(
         if not held:
             return skipped(services, result)
         started = services.history.start(Command.RUN_QUEUE, result.started_ms)
+        if max_runs == 1:  # else it may be another run that has not ended
+            log_unended(Command.RUN_QUEUE, started)
         progress.began()
         with recorded(services, result) as calls:
             state = services.queue.state()
@@ -54,12 +61,36 @@ def run_queue(
 
                 log.info("redis is another server: what the queue may have lost is queued again")
                 enqueue_due(services, result, services.entitlements())
-            if state.size or result.enqueued:
-                from assetbatch.commands.queue_worker import work_queue
+            try:
+                if state.size or result.enqueued:
+                    from assetbatch.commands.queue_worker import work_queue
 
-                work_queue(services, deadline, progress, result, calls, started)
-            else:
-                result.ended_because = ending_in_words(EndReason.EMPTY)
-                result.queue_size = 0
-                judge(result, deadline)
+                    work_queue(services, deadline, progress, result, calls, started)
+                else:
+                    result.ended_because = ending_in_words(EndReason.EMPTY)
+                    result.queue_size = 0
+                    judge(result, deadline)
+            finally:
+                with suppress(RedisError):
+                    _log_dead_letters(services, state.now_ms)
     return result
+
+
+def _log_dead_letters(services: Services, now_ms: int) -> None:
+    """Log what died since anybody was told, whoever has found it dead: this run, another one, or a script
+    that ended the lease of a dead process."""
+    letters = services.queue.new_dead_letters(now_ms)
+    if not letters:
+        return
+    alike: dict[str, list[str]] = {}
+    for letter in reversed(letters):
+        alike.setdefault(letter.error, []).append(letter.id)
+    for error, ids in alike.items():
+        log.warning(
+            "%s: %s (%s; hint: assetbatch dead list shows them, dead retry tries again)",
+            listed(ids),
+            error,
+            "a dead letter now" if len(ids) == 1 else f"{len(ids)} dead letters now",
+            extra={"symbols": list(map(without_days, ids)), "is_new": True},
+        )
+    services.queue.told(letters)

@@ -4,6 +4,7 @@
 """
 
 from assetbatch.config.loading import SANDBOX_KEY, built_in_config, load, override
+from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.settings import TIERS, Config, Tier
 from assetbatch.config.urls import DatabaseUrl, RedisUrl
@@ -13,6 +14,7 @@ __all__ = [
     "TIERS",
     "Config",
     "DatabaseUrl",
+    "NotifyUrls",
     "PingUrls",
     "RedisUrl",
     "Tier",

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
+from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.ping_urls import PingUrls
-from assetbatch.config.settings import ASSET_LISTS, SECTIONS, Config
+from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, SECTIONS, Config
 from assetbatch.config.tables import TABLES, TableMapping, TableMappings
 from assetbatch.config.urls import HttpUrl, ServerUrl
 from assetbatch.domain.assets import Asset
@@ -31,7 +32,8 @@ def effective(config: Config) -> list[Shown]:
     def line(path: str, value: str, source: str | None = None) -> Shown:
         return Shown(path, value, config.origins.get(source or path, "default"))
 
-    lines = [line("api_key", _text(config.api_key)), line("ping_url", _text(config.ping_url))]
+    lines = [line("api_key", _text(config.api_key))]
+    lines += [line(name, _text(getattr(config, name))) for name in ADDRESSES]
     for name in SECTIONS:
         section = getattr(config, name)
         for key in section.__struct_fields__:
@@ -63,7 +65,7 @@ def _text(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, HttpUrl):
         return value.masked()
-    if isinstance(value, ServerUrl | PingUrls | Secret):  # these mask themselves
+    if isinstance(value, ServerUrl | PingUrls | NotifyUrls | Secret):  # these mask themselves
         return str(value)
     return f"{value:g}" if isinstance(value, float) else masked(str(value))
 

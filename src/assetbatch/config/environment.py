@@ -8,13 +8,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from assetbatch.config.checking import KeyPath
+from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.urls import DatabaseUrl, RedisUrl, ServerUrl, UrlNames
 from assetbatch.config.wording import named, shown
 from assetbatch.secret import Secret
 
 _LARGEST_SECRET_FILE = 65_536
 
-SECRETS = ("POLYGON_API_KEY", "MASSIVE_API_KEY", "DATABASE_URL", "DB_PASSWORD", "REDIS_URL", "REDIS_PASSWORD")
+SECRETS = (
+    "POLYGON_API_KEY",
+    "MASSIVE_API_KEY",
+    "DATABASE_URL",
+    "DB_PASSWORD",
+    "REDIS_URL",
+    "REDIS_PASSWORD",
+    "ASSETBATCH_NOTIFY_URLS",
+)
 """The variables that hold a secret. Each has NAME_FILE and NAME_COMMAND beside it."""
 
 
@@ -194,6 +203,26 @@ def read_password(environment: Environment, name: str, url: ServerUrl) -> Settin
     section = "redis" if isinstance(url, RedisUrl) else "database"
     password = Secret(found.value, named(found.origin))
     return Setting((section, "url"), url.with_password(password), found.origin)
+
+
+def read_notify_urls(environment: Environment) -> tuple[NotifyUrls, str] | None:
+    """Return the addresses of whom to notify, and their origin."""
+    found = environment.get_secret("ASSETBATCH_NOTIFY_URLS", check=_checked_urls)
+    if found is None:
+        return None
+    value, origin = found
+    if not isinstance(value, str):
+        return NotifyUrls(value), origin
+    try:
+        return NotifyUrls.parse(value), origin
+    except ValueError as error:
+        environment.problems.append((origin, str(error)))
+    return None
+
+
+def _checked_urls(text: str) -> str:
+    NotifyUrls.parse(text)
+    return text
 
 
 def _database_of_parts(environment: Environment) -> list[Setting]:

@@ -17,6 +17,7 @@ from assetbatch.config.environment import (
     Layer,
     Setting,
     read_api_key,
+    read_notify_urls,
     read_password,
     read_settings,
     reason,
@@ -25,7 +26,7 @@ from assetbatch.config.reading import ConfigFile, read_config
 from assetbatch.config.settings import SECTIONS, Config
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import EMBEDDED, ServerUrl, UrlNames
-from assetbatch.config.wording import named
+from assetbatch.config.wording import named, shown
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked
 
@@ -63,7 +64,12 @@ def load(
     monitor. Without a config.yml it takes the one that came with the program.
     """
     home = _home(env)
-    file = unwritten.file if unwritten else _find(path, env, cwd=cwd, sandbox=sandbox)
+    try:
+        file = unwritten.file if unwritten else _find(path, env, cwd=cwd, sandbox=sandbox)
+    except ConfigError as error:
+        if notify := read_notify_urls(Environment([Layer("env", env, cwd)])):
+            error.notify, _ = notify
+        raise
     wrong: list[str] = []
     config = read_config(file, home, wrong)
     layers = [Layer("env", env, cwd)]
@@ -78,14 +84,11 @@ def load(
         config = _enter_sandbox(config)
     else:
         config = _with_passwords(config, environment, wrong)
-        if key := read_api_key(environment):
-            origins = {**config.origins, "api_key": key.origin}
-            api_key = Secret(key.value, named(key.origin))
-            config = msgspec.structs.replace(config, api_key=api_key, origins=origins)
-        config = msgspec.structs.replace(config, secret_files=environment.secret_files())
+        config = _with_secrets(config, environment)
     wrong += [f"{origin}: {text}" for origin, text in environment.problems]
     config = _apply(config, _given(overrides or {}), wrong)
-    _refuse(wrong)
+    config = _fit_alert_to_queue(config, wrong)
+    _refuse(wrong, config)
     return msgspec.structs.replace(config, sandbox=sandbox, data_home=_data_home(env, home))
 
 
@@ -93,7 +96,7 @@ def override(config: Config, overrides: Mapping[str, tuple[object, str]]) -> Con
     """Return the configuration with some settings replaced, each given with its origin; raise ConfigError."""
     wrong: list[str] = []
     config = _apply(config, _given(overrides), wrong)
-    _refuse(wrong)
+    _refuse(wrong, config)
     return config
 
 
@@ -118,6 +121,35 @@ def _apply(config: Config, settings: Iterable[Setting], wrong: list[str]) -> Con
         sections[section] = msgspec.structs.replace(before, **{key: converted})
         origins[dotted(path)] = origin
     return msgspec.structs.replace(config, **sections, origins=MappingProxyType(origins))
+
+
+def _with_secrets(config: Config, environment: Environment) -> Config:
+    """Return the configuration with the secrets of the environment that are no part of a section."""
+    found: dict[str, Any] = {}
+    origins = dict(config.origins)
+    if key := read_api_key(environment):
+        found["api_key"], origins["api_key"] = Secret(key.value, named(key.origin)), key.origin
+    if notify := read_notify_urls(environment):
+        found["notify"], origins["notify"] = notify
+    return msgspec.structs.replace(config, **found, origins=origins, secret_files=environment.secret_files())
+
+
+def _fit_alert_to_queue(config: Config, wrong: list[str]) -> Config:
+    """Return the configuration with an alert that a smaller queue can reach: half of its size, if nothing is
+    written. An alert that is written beyond the size would never come: it is added to `wrong`."""
+    path, most = "alerts.queue_size_max", config.queue.max_size
+    found, origin = config.alerts.queue_size_max, config.origins.get(path)
+    if origin is None:
+        alerts = msgspec.structs.replace(config.alerts, queue_size_max=min(found, most // 2))
+        return msgspec.structs.replace(config, alerts=alerts)
+    if found > most:
+        size = config.origins.get("queue.max_size", "default")
+        where = origin.replace(f" {path}", f": {path}")
+        wrong.append(
+            f"{where}: found {shown(found)}, expected at most {most}, which is queue.max_size ({size}): "
+            "the queue never has more"
+        )
+    return config
 
 
 def _with_passwords(config: Config, environment: Environment, wrong: list[str]) -> Config:
@@ -158,15 +190,17 @@ def _enter_sandbox(config: Config) -> Config:
         Setting(("metrics", "prometheus_file"), None, own),
     ]
     config = _apply(config, servers, [])
-    origins = MappingProxyType({**config.origins, "api_key": own, "ping_url": own})
-    return msgspec.structs.replace(config, api_key=SANDBOX_KEY, ping_url=None, origins=origins)
+    origins = MappingProxyType({**config.origins, "api_key": own, "ping_url": own, "notify": own})
+    return msgspec.structs.replace(config, api_key=SANDBOX_KEY, ping_url=None, notify=None, origins=origins)
 
 
-def _refuse(wrong: list[str]) -> None:
+def _refuse(wrong: list[str], config: Config) -> None:
     if len(wrong) > _MOST_TOLD:
         wrong = [*wrong[:_MOST_TOLD], f"and {len(wrong) - _MOST_TOLD} more mistakes"]
     if wrong:
-        raise ConfigError("\n".join(wrong))
+        error = ConfigError("\n".join(wrong))
+        error.notify = config.notify
+        raise error
 
 
 def usual_places(env: Mapping[str, str], *, cwd: Path) -> list[Path]:
@@ -201,7 +235,7 @@ def _find(path: Path | None, env: Mapping[str, str], *, cwd: Path, sandbox: bool
         return ConfigFile(None, "built-in config.yml", built_in_config())
     raise ConfigError(
         f"no configuration found: looked for {', '.join(masked(str(place)) for place in places)}",
-        hint="name a file with --config or ASSETBATCH_CONFIG, or try --sandbox, which needs none",
+        hint="assetbatch setup makes one; --config or ASSETBATCH_CONFIG names one; --sandbox needs none",
     )
 
 

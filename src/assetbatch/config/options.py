@@ -1,4 +1,5 @@
-"""Checks the options behind the `?` of database.url and redis.url with the libraries that will read them.
+"""Checks addresses with the libraries that will read them: the options behind the `?` of database.url and
+redis.url, and the URLs of notify.
 
 Loading these libraries takes time. So only a command that is about to connect, or `config check`, looks
 here. No server is asked. What needs a server (a login, a certificate's authority) is not checked.
@@ -21,6 +22,7 @@ from assetbatch.errors import ConfigError
 from assetbatch.secret import HIDDEN, masked_prose, may_be_quoted
 
 if TYPE_CHECKING:
+    from assetbatch.config.notify_urls import NotifyUrls
     from assetbatch.config.settings import Config
     from assetbatch.config.urls import DatabaseUrl, RedisUrl, ServerUrl
 
@@ -34,25 +36,28 @@ def check_options(config: Config) -> None:
         lines += [
             f"{_origin(config, 'database.url')}: {text}" for text in database_problems(config.database.url)
         ]
+    if config.notify and config.notify.is_known:
+        lines += [f"{_origin(config, 'notify')}: {text}" for text in notify_problems(config.notify)]
     if lines:
         raise ConfigError("\n".join(lines))
 
 
 def check_redis_options(config: Config) -> None:
     """Check the options of redis.url alone."""
-    check_options(_only(config, "database"))
+    check_options(_without(config, "database"))
 
 
 def check_database_options(config: Config) -> None:
     """Check the options of database.url alone."""
-    check_options(_only(config, "redis"))
+    check_options(_without(config, "redis"))
 
 
-def _only(config: Config, without: str) -> Config:
+def _without(config: Config, other: str) -> Config:
+    """Return the configuration without the other server and without the addresses of `notify`."""
     import msgspec
 
-    section = getattr(config, without)
-    return msgspec.structs.replace(config, **{without: msgspec.structs.replace(section, url=None)})
+    section = msgspec.structs.replace(getattr(config, other), url=None)
+    return msgspec.structs.replace(config, notify=None, **{other: section})
 
 
 def _origin(config: Config, path: str) -> str:
@@ -401,3 +406,21 @@ def _refused_by_libpq(given: Mapping[str, str]) -> list[str]:
 
 def _one_line(text: str) -> str:
     return masked_prose(" ".join(text.replace("=", " ").split()))
+
+
+# --- apprise -----------------------------------------------------------------------------------------------
+
+APPRISE_HINT = "pip install 'assetbatch[notify]'"
+
+
+def notify_problems(urls: NotifyUrls) -> list[str]:
+    """Return a line for each URL that apprise does not take."""
+    try:
+        import apprise
+    except ImportError:
+        return [f"apprise is not installed, expected it beside assetbatch ({APPRISE_HINT})"]
+    return [
+        f"{name}: apprise takes no such URL, expected one of its forms (appriseit.com/services)"
+        for name, url in zip(urls.names(), urls, strict=True)
+        if apprise.Apprise.instantiate(url.reveal()) is None
+    ]

@@ -24,8 +24,7 @@ from assetbatch.config.checking import (
     validation_error,
 )
 from assetbatch.config.documents import compose_yaml, locate, parse_yaml
-from assetbatch.config.ping_urls import PingUrls
-from assetbatch.config.settings import ASSET_LISTS, SECTIONS, AssetSettings, Config
+from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, SECTIONS, AssetSettings, Config
 from assetbatch.config.symbols import derive, plain
 from assetbatch.config.urls import ServerUrl, UrlNames
 from assetbatch.config.wording import kind_of, named, shown
@@ -74,7 +73,7 @@ def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     lists = _AssetLists(file, problems)
-    names = [*SECTIONS, *ASSET_LISTS, "ping_url"]
+    names = [*SECTIONS, *ASSET_LISTS, *ADDRESSES]
     for name, raw in document.items():
         if name not in names:
             problems.append(unknown_key((), name, names))
@@ -91,23 +90,24 @@ def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config
                 }
         elif name in ASSET_LISTS:
             lists.add(name, (name,), raw)
-        elif problem := validation_error(raw, PingUrls, (name,)):
+        elif problem := validation_error(raw, ADDRESSES[name], (name,)):
             problems.append(problem)
         else:
-            values[name] = convert(raw, PingUrls)
+            values[name] = convert(raw, ADDRESSES[name])
             origins[name] = f"{file.label} {name}"
     _find_duplicates(lists.assets, problems)
     wrong.extend(_tell(file, problems))
     values |= lists.values
     config = Config(**values, file=file.path, origins=MappingProxyType(origins | lists.origins))
-    secrets = tuple(path for path in ("database.url", "redis.url", "ping_url") if _holds_secret(config, path))
+    paths = ("database.url", "redis.url", *ADDRESSES)
+    secrets = tuple(path for path in paths if _holds_secret(config, path))
     config = msgspec.structs.replace(config, secrets_in_file=secrets)
     return _absolute_paths(_with_names(config), home)
 
 
 def _holds_secret(config: Config, path: str) -> bool:
-    if path == "ping_url":
-        return config.ping_url is not None
+    if path in ADDRESSES:
+        return bool(getattr(config, path))
     url: ServerUrl | None = getattr(config, path.partition(".")[0]).url
     return url is not None and url.holds_secret
 

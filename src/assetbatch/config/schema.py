@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from assetbatch.config.mapping import FILLED, INSTRUMENTS, OPTIONAL, STATES
+from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.ping_urls import PINGED_COMMANDS, PingUrls
-from assetbatch.config.settings import ASSET_LISTS, SECTIONS
+from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, SECTIONS
 from assetbatch.config.symbols import MAX_SYMBOL_LENGTH, Symbol
 from assetbatch.config.tables import TABLES, TableMappings
 from assetbatch.config.urls import HttpUrl, ServerUrl
@@ -27,11 +28,14 @@ _LIST_TITLES = {
 
 def config_schema() -> dict[str, Any]:
     """Return the schema of a whole file."""
-    kinds = [*map(_without_parsed_defaults, [*SECTIONS.values(), *ASSET_LISTS.values()]), PingUrls]
+    kinds = [
+        *map(_without_parsed_defaults, [*SECTIONS.values(), *ASSET_LISTS.values()]),
+        *ADDRESSES.values(),
+    ]
     schemas, definitions = msgspec.json.schema_components(
         kinds, schema_hook=_custom, ref_template="#/$defs/{name}"
     )
-    found = dict(zip([*SECTIONS, *ASSET_LISTS, "ping_url"], schemas, strict=True))
+    found = dict(zip([*SECTIONS, *ASSET_LISTS, *ADDRESSES], schemas, strict=True))
     for name in ASSET_LISTS:
         found[name] = {"title": _LIST_TITLES[name], "type": ["array", "null"], "items": found[name]}
     definitions["BatchSettings"]["properties"] |= {name: found[name] for name in ASSET_LISTS}
@@ -99,6 +103,13 @@ def _custom(kind: type) -> dict[str, Any]:
             "title": "Addresses of a dead man's switch",
             "description": kind.expected,
             "anyOf": [address, one_each],
+        }
+    if issubclass(kind, NotifyUrls):
+        url = {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9+.-]*://\S"}
+        return {
+            "title": "Services that are told what cron's mail is told",
+            "description": kind.expected,
+            "anyOf": [url, {"type": "array", "items": url}],
         }
     if issubclass(kind, ServerUrl):
         schemes = "|".join(scheme.replace("+", r"\+") for scheme in kind.schemes)

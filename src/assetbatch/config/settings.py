@@ -14,6 +14,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.symbols import Symbol
 from assetbatch.config.tables import TableMappings
@@ -63,6 +64,9 @@ class BatchSettings(_Section, frozen=True):
     """How often cron starts a cycle, and how long a cycle may take."""
 
     interval_minutes: Annotated[int, Meta(ge=1, le=1440, title="Minutes between two run-priority")] = 5
+    enqueue_interval_minutes: Annotated[
+        int, Meta(ge=1, le=1440, title="Minutes between two enqueue-secondary")
+    ] = 5
     max_cycle_seconds: Annotated[int, Meta(ge=5, le=3600, title="Maximum duration of a cycle in seconds")] = (
         60
     )
@@ -265,6 +269,9 @@ ASSET_LISTS: dict[str, type[AssetSettings]] = {
 }
 """The lists of assets. They stand at the top of the file or in its section `batch`."""
 
+ADDRESSES: dict[str, type[PingUrls | NotifyUrls]] = {"ping_url": PingUrls, "notify": NotifyUrls}
+"""The settings at the top of the file that are addresses of somebody who is told."""
+
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for what is worked out once
     """The effective configuration of one start.
@@ -287,6 +294,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     metrics: MetricsSettings = MetricsSettings()
     events: EventsSettings = EventsSettings()
     ping_url: PingUrls | None = None
+    notify: NotifyUrls | None = None
     api_key: Secret | None = None
     file: Path | None = None
     origins: Mapping[str, str] = {}
@@ -351,8 +359,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         if self.api_key is None:
             raise ConfigError(
                 "no API key is configured",
-                hint="set POLYGON_API_KEY, POLYGON_API_KEY_FILE or POLYGON_API_KEY_COMMAND, "
-                "in the environment or in a .env beside config.yml; --sandbox needs none",
+                hint="assetbatch setup asks for it; or set POLYGON_API_KEY, POLYGON_API_KEY_FILE or "
+                "POLYGON_API_KEY_COMMAND, in the environment or in a .env beside config.yml; "
+                "--sandbox needs none",
             )
         return self.api_key
 

@@ -52,6 +52,7 @@ from assetbatch.errors import (
     SchemaMissingError,
 )
 from assetbatch.health import job_health
+from assetbatch.health.jobs import TOO_FREQUENT_HINT, too_frequent
 from assetbatch.provider.refusals import Refusal
 from assetbatch.secret import masked
 from assetbatch.services import Services
@@ -77,6 +78,8 @@ def examine_config(config: Config) -> Iterator[Finding]:
     yield ok("config", f"{where}: {state}, {counts[0]} priority and {counts[1]} secondary assets")
     for words in lookalikes(config.configured_symbols):
         yield warning("config", words, ALIKE_HINT)
+    for words in too_frequent(config):
+        yield warning("config", words, TOO_FREQUENT_HINT)
     if not any(counts):
         yield warning("config", "no asset is enabled: there is nothing to do", "enable some in config.yml")
     try:

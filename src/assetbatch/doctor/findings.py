@@ -27,8 +27,8 @@ from assetbatch.domain.records import Command
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.health import JobHealth
-from assetbatch.health.jobs import ENQUEUE_MS, interval_ms
-from assetbatch.health.problems import MISSED_STARTS, QUEUE_SILENT_MS
+from assetbatch.health.jobs import enqueue_needed_ms, interval_ms
+from assetbatch.health.problems import ENQUEUES_MISSED, QUEUE_SILENT_MS, has_stopped
 from assetbatch.state.window import WindowState
 
 CLOCK_WARNING_MS = 2 * SECOND_MS
@@ -410,22 +410,16 @@ def _has_work(command: Command, waiting: int, config: Config) -> bool:
 def _of_job(job: JobHealth, age_ms: int, waiting: int, config: Config) -> Finding:
     started = f"{job.id} was last started {ago(age_ms)}"
     if _has_work(job.id, waiting, config):
-        if job.id is Command.RUN_PRIORITY and age_ms > MISSED_STARTS * interval_ms(job.id, config):
+        if job.id is Command.RUN_PRIORITY and has_stopped(age_ms, interval_ms(job.id, config)):
             words = f"{started}, it should be every {config.batch.interval_minutes} min"
             return error("cron", words, CRON_LATE_HINT)
         if job.id is Command.RUN_QUEUE and waiting and age_ms > QUEUE_SILENT_MS:
             return warning("cron", f"{started}, and {plural(waiting, 'item')} in the queue", CRON_LATE_HINT)
-        if job.id is Command.ENQUEUE_SECONDARY and age_ms > MISSED_STARTS * _enqueue_ms(config):
-            words = f"{started}, it should be every {_enqueue_ms(config) // MINUTE_MS} min"
+        if job.id is Command.ENQUEUE_SECONDARY and age_ms > ENQUEUES_MISSED * enqueue_needed_ms(config):
+            words = f"{started}, it should be every {enqueue_needed_ms(config) // MINUTE_MS} min"
             return warning("cron", words, CRON_LATE_HINT)
     words = f"{job.id} started {ago(age_ms)}: {job.last_result}"
     if job.last_error:
         hint = f"if nothing above explains it, start it by hand: assetbatch -v {job.id}"
         return warning("cron", f"{words}: {job.last_error}", hint)
     return ok("cron", words)
-
-
-def _enqueue_ms(config: Config) -> int:
-    """Return how often crontab.example starts it, or how often the asset that is due most often needs it."""
-    frequencies = [asset.update_frequency_seconds for asset in config.enabled_secondary_assets]
-    return max(ENQUEUE_MS, min(frequencies) * 1000)

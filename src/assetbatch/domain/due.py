@@ -27,8 +27,13 @@ from assetbatch.domain.status import Status
 from assetbatch.domain.units import HOUR_MS, SECOND_MS
 from assetbatch.domain.work import Work, WorkKind, days_range
 
-JITTER_MS = 30 * SECOND_MS
-"""How long before its frequency is over an asset is due: cron does not start on the millisecond."""
+JITTER_MS = 90 * SECOND_MS
+"""How long before its frequency is over an asset is due, at most 3 tenths of it: cron does not start on the
+millisecond, and what it queues is worked up to a minute later. So an asset whose frequency is a multiple of
+cron's interval is refreshed that often, and not an interval later."""
+
+CLOCK_AHEAD_MS = 30 * SECOND_MS
+"""How far ahead of now a refresh may lie: two clocks are never quite alike."""
 
 FINAL_AFTER_MS = HOUR_MS
 """How long after a market's close an answer without anything newer is the last word until it opens."""
@@ -83,7 +88,7 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
             return verdict
     if stored is None or stored.as_of_ms is None or stored.last_sync_ms is None:
         return Verdict(True, Explanation(Reason.NEVER_FETCHED))
-    if stored.last_sync_ms > now_ms + JITTER_MS:
+    if stored.last_sync_ms > now_ms + CLOCK_AHEAD_MS:
         return Verdict(True, Explanation(Reason.CLOCK_SET_BACK))
     refreshed = _refreshed(case, stored, stored.as_of_ms, stored.last_sync_ms)
     for rule in TIMING:
@@ -170,7 +175,7 @@ def _refreshed(case: _Case, stored: StoredAsset, as_of_ms: int, last_sync_ms: in
         last_sync=last_sync_ms,
         visible=last_open(asset.market, min(now_ms, visible_until_ms)),
         visible_until=visible_until_ms,
-        frequency=frequency_ms - min(JITTER_MS, frequency_ms // 10),
+        frequency=frequency_ms - min(JITTER_MS, frequency_ms * 3 // 10),
         may_ask_today=known.may_ask_today(asset.asset_type, now_ms),
     )
 

@@ -61,6 +61,16 @@ class EndReason(StrEnum):
     PROVIDER_DOWN = "provider_down"
 
 
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """A reason for which assets failed in a cycle."""
+
+    error: str
+    count: int
+    """How many assets."""
+    names: tuple[str, ...] = ()
+    """The first of them."""
+
+
 class CycleRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One ended cycle. Counts are of assets."""
 
@@ -73,6 +83,16 @@ class CycleRecord(msgspec.Struct, frozen=True, kw_only=True):
     fresh: int = 0
     calls: int = 0
     error: str | None = None
+    calling_ms: int = 0
+    """How long its calls took, added up."""
+    waits: int = 0
+    """How many of its calls waited for a slot."""
+    causes: tuple[Cause, ...] = ()
+    """Why assets failed; the first few reasons."""
+    dropped: int = 0
+    """How many assets found no room in the queue."""
+    dropped_names: tuple[str, ...] = ()
+    """The first of them."""
 
 
 class Started(NamedTuple):
@@ -84,6 +104,8 @@ class Started(NamedTuple):
     """How long the slowest of the last calls took; None where nobody knows."""
     answered_ms: int
     """When the provider last answered anybody; 0 where it never did."""
+    unended_ms: int | None = None
+    """When the start before this one began, if nobody has recorded its end; else None."""
 
 
 class JobState(msgspec.Struct, frozen=True, kw_only=True):

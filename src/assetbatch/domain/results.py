@@ -24,6 +24,16 @@ class AssetReport(msgspec.Struct, frozen=True, kw_only=True):
     detail: str | None = None
     paused: bool = False
 
+    @property
+    def is_well(self) -> bool:
+        """Whether it is as it should be: refreshed, or known to need no call."""
+        return self.status in (Status.SUCCESS, Status.FRESH) and not self.paused
+
+    @property
+    def work_id(self) -> str:
+        """What the work is called in the queue, but for the days of a page."""
+        return self.symbol if self.kind is WorkKind.PRICE else f"{self.kind}:{self.symbol}"
+
 
 class CycleResult(msgspec.Struct, kw_only=True):
     """The outcome of one start of a command."""
@@ -36,6 +46,8 @@ class CycleResult(msgspec.Struct, kw_only=True):
     started_ms: int
     duration_ms: int = 0
     calls: int = 0
+    answered: int = 0
+    """Number of calls that the provider answered, refusals of single assets among them."""
     waits: int = 0
     bars_written: int = 0
     bars_corrected: int = 0

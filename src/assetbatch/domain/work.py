@@ -83,6 +83,12 @@ def parse_work_id(work_id: str) -> WorkId:
     return WorkId(work_id, WorkKind.PRICE)
 
 
+def without_days(work_id: str) -> str:
+    """Return an id without the days of a page: `history:SYMBOL`."""
+    symbol, kind, *_ = parse_work_id(work_id)
+    return f"{kind}:{symbol}" if kind is WorkKind.HISTORY else work_id
+
+
 def days_range(work: Work) -> tuple[int, int]:
     """Return `[start_ms, end_ms)` of the New York days of a page of the past."""
     assert work.first_day is not None, "only history has days"

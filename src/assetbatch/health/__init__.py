@@ -8,6 +8,7 @@ from assetbatch.health.collect import collect
 from assetbatch.health.document import (
     Alert,
     AssetHealth,
+    FailureShown,
     Health,
     HealthStatus,
     JobHealth,
@@ -23,6 +24,7 @@ from assetbatch.health.problems import Situation, problems_of, verdict
 __all__ = [
     "Alert",
     "AssetHealth",
+    "FailureShown",
     "Health",
     "HealthStatus",
     "JobHealth",

@@ -13,7 +13,7 @@ from assetbatch.domain.due import Verdict, assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import iso, iso_or_none
 from assetbatch.domain.market_hours import is_open, last_open, next_open, open_ms_between
-from assetbatch.domain.models import IntervalState, StoredAsset, floor_to_bar
+from assetbatch.domain.models import BAR_MS, IntervalState, StoredAsset, floor_to_bar
 from assetbatch.domain.reasons import Explanation, Reason
 from assetbatch.domain.status import AssetState, Status
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
@@ -222,11 +222,12 @@ def stillness(
 
     The hour is longer for an asset that becomes stale later. The newest price of the market is from
     `newest_ms`: if nothing of a market moves it may be a holiday, unless it never closes. Time whose bars
-    were asked for and are empty is no standstill. Prices that follow from bars need no such look.
+    were asked for and are empty is no standstill. Prices that follow from bars need no such look, nor do
+    those of a plan that is only said to have snapshots.
     """
     if stored.as_of_ms is None or stored.last_sync_ms is None or not is_open(asset.market, now_ms):
         return Stillness.NONE
-    if not known.any_snapshots(asset.asset_type, now_ms, asset.polygon_ticker):
+    if not _is_of_snapshots(asset, stored, known, now_ms):
         return Stillness.NONE
     patience_ms = max(HOUR_MS, _stale_after_ms(asset))
     patience_ms += known.delay_ms(asset.asset_type, now_ms)
@@ -239,6 +240,16 @@ def stillness(
     if asset.asset_class.never_closes or others_moved:
         return Stillness.UNEXPLAINED
     return Stillness.NONE
+
+
+def _is_of_snapshots(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
+    """Return whether snapshots bring a price, as far as was seen: the plan has shown the running day, and the
+    price is not that of the last bar."""
+    if not known.has_seen_today(asset.asset_type, now_ms):
+        return False
+    if stored.last_bar_ms is not None and stored.as_of_ms == stored.last_bar_ms + BAR_MS:
+        return False
+    return known.any_snapshots(asset.asset_type, now_ms, asset.polygon_ticker)
 
 
 def _empty_to(stored: StoredAsset, as_of_ms: int) -> int:

@@ -16,6 +16,7 @@ from assetbatch.domain.units import SECOND_MS
 from assetbatch.errors import AssetbatchError, DatabaseError
 from assetbatch.health.assets import asset_health, newest_of_markets
 from assetbatch.health.document import AssetHealth, Health, Metric, Problem, Severity
+from assetbatch.health.failures import failures_of
 from assetbatch.health.jobs import job_health
 from assetbatch.health.metrics import alerts_of, metrics_of
 from assetbatch.health.problems import Situation, problems_of, verdict
@@ -78,10 +79,13 @@ def collect(services: Services) -> Health:
         next_slot_in_seconds=round(max(0, window.next_slot_ms - window.now_ms) / SECOND_MS, 3),
         window={"used": window.used, "reserved_for_priority": window.reserved},
         assets=assets,
-        cycles=cycles_of(facts.cycles, now_ms),
+        cycles=cycles_of(
+            {command: facts.cycles[command] for command in (Command.RUN_PRIORITY, Command.RUN_QUEUE)}, now_ms
+        ),
         metrics=metrics,
         alerts=alerts,
         database_error=facts.stored is None,
+        failures=failures_of(facts.cycles, now_ms),
     )
 
 
@@ -90,9 +94,7 @@ def _read(services: Services) -> _Facts:
     now_ms = services.now_ms()
     known = services.entitlements()
     jobs = {command: services.history.job(command) for command in Command}
-    cycles = {
-        command: services.history.cycles(command) for command in (Command.RUN_PRIORITY, Command.RUN_QUEUE)
-    }
+    cycles = {command: services.history.cycles(command) for command in Command}
     window = services.window.state()
     queue = services.queue.state()
     waits = services.history.waits_of_last_hour(now_ms)
@@ -121,7 +123,7 @@ def _assets(config: Config, facts: _Facts) -> list[AssetHealth]:
 
 
 def _problems(services: Services, facts: _Facts, assets: Sequence[AssetHealth]) -> list[Problem]:
-    cycles = facts.cycles[Command.RUN_PRIORITY]
+    cycles, enqueued = facts.cycles[Command.RUN_PRIORITY], facts.cycles[Command.ENQUEUE_SECONDARY]
     situation = Situation(
         assets=assets,
         jobs=facts.jobs,
@@ -130,6 +132,7 @@ def _problems(services: Services, facts: _Facts, assets: Sequence[AssetHealth]) 
         config=services.config,
         now_ms=facts.now_ms,
         known_since_ms=cycles[-1].started_ms if cycles else None,
+        last_enqueued=enqueued[0] if enqueued else None,
     )
     broken = [Problem(error.message, error.hint, Severity.CRITICAL) for error in facts.errors]
     return broken + problems_of(situation)
@@ -213,6 +216,8 @@ def cycles_of(cycles: Mapping[Command, Sequence[CycleRecord]], now_ms: int) -> l
             "failed": cycle.failed,
             "fresh": cycle.fresh,
             "calls": cycle.calls,
+            "calling_ms": cycle.calling_ms,
+            "waits": cycle.waits,
         }
         for command, records in cycles.items()
         for cycle in records[:CYCLES_SHOWN]

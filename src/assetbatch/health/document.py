@@ -32,9 +32,11 @@ class Metric(StrEnum):
     """A metric of the document."""
 
     SUCCESS_RATE = "batch.priority.success_rate"
+    REFRESHES = "batch.priority.refreshes"
     LATENCY = "batch.priority.latency_ms"
     QUEUE_SIZE = "queue.size"
     WAITS = "api.rate_limit_waits"
+    PRIORITY_WAITS = "api.priority_waits"
     DEAD_LETTERS = "queue.dead_letters"
     SKIPPED = "starts.skipped"
     RESTRICTIONS = "plan.refusals"
@@ -96,6 +98,18 @@ class Alert(msgspec.Struct, frozen=True):
     severity: Severity
 
 
+class FailureShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A reason for which cycles or their assets have failed: when it came up first and last, in how many
+    cycles of a command, and for which assets."""
+
+    command: Command
+    error: str
+    names: str | None
+    first: str
+    last: str
+    cycles: int
+
+
 class Problem(msgspec.Struct, frozen=True):
     """Something that is wrong, in words, and what to do about it."""
 
@@ -122,6 +136,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float]
     alerts: list[Alert]
     database_error: bool = False
+    failures: list[FailureShown] = []
 
 
 def encode(health: Health) -> bytes:

@@ -7,19 +7,27 @@ from typing import NamedTuple
 
 from assetbatch.config import Config
 from assetbatch.domain.assets import AssetPriority
-from assetbatch.domain.formatting import ago, format_duration, listed, plural
+from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
 from assetbatch.domain.queueing import DeadLetter, QueueState
 from assetbatch.domain.reasons import Reason
-from assetbatch.domain.records import Command, CycleOutcome, JobState
+from assetbatch.domain.records import Command, CycleOutcome, CycleRecord, JobState
 from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.health.document import Alert, AssetHealth, HealthStatus, Problem, Severity
+from assetbatch.health.jobs import DIED, enqueue_needed_ms, last_result
 
-MISSED_STARTS = 3
-"""How many intervals without a start are a problem."""
+MISSED_STARTS = 2
+"""After how many intervals without a start cron has stopped starting a command: one start may be skipped."""
+
+LATE_MS = 30 * SECOND_MS
+"""How late a start may be besides: cron may be slow, and what is wrong is named within a minute."""
+
+ENQUEUES_MISSED = 3
+"""After how many needed intervals without an enqueue-secondary that is a problem."""
 
 QUEUE_SILENT_MS = 10 * MINUTE_MS
-ENQUEUE_SILENT_MS = 3 * HOUR_MS
+ENQUEUE_SILENT_MS = HOUR_MS
+"""Time without a start of enqueue-secondary that is a problem, if no frequency allows for more."""
 
 NAMES_SHOWN = 3
 """Maximum number of symbols that a problem names."""
@@ -38,6 +46,8 @@ class Situation(NamedTuple):
     config: Config
     now_ms: int
     known_since_ms: int | None = None
+    last_enqueued: CycleRecord | None = None
+    """The last cycle of enqueue-secondary."""
 
 
 def problems_of(situation: Situation) -> list[Problem]:
@@ -59,9 +69,20 @@ def commands_failed(now: Situation) -> Iterator[Problem]:
             is_grave = failed and command is Command.RUN_PRIORITY
             yield Problem(
                 f"the last {command} {how}: {job.last_error}",
-                "assetbatch doctor looks into it",
+                _since(job),
                 Severity.CRITICAL if is_grave else Severity.WARNING,
             )
+        elif last_result(job, now.config, now.now_ms) == DIED and job.last_started_ms is not None:
+            yield Problem(
+                f"the {command} of {moment(job.last_started_ms)} died before its end",
+                "was it killed, or did the machine go down? its journal may say so",
+                Severity.CRITICAL if command is Command.RUN_PRIORITY else Severity.WARNING,
+            )
+
+
+def _since(job: JobState) -> str:
+    doctor = "assetbatch doctor says whether it lasts"
+    return f"at {moment(job.last_finished_ms)}; {doctor}" if job.last_finished_ms else doctor
 
 
 def priority_not_started(now: Situation) -> Iterator[Problem]:
@@ -71,10 +92,16 @@ def priority_not_started(now: Situation) -> Iterator[Problem]:
     if not now.config.enabled_priority_assets:
         return  # nothing is to be started
     if started_ms is None:
+        if any(asset.as_of is not None for asset in now.assets):
+            yield Problem(
+                "redis has no record of a run-priority: it was emptied, or is another server",
+                "the next start makes one; is redis.url right?",
+            )
+            return
         yield Problem(
             "run-priority has never been started", "start it by hand, then by cron (crontab.example)"
         )
-    elif now.now_ms - started_ms > MISSED_STARTS * minutes * MINUTE_MS and not now.config.sandbox:
+    elif has_stopped(now.now_ms - started_ms, minutes * MINUTE_MS) and not now.config.sandbox:
         yield Problem(
             f"run-priority was last started {ago(now.now_ms - started_ms)}, it should be every {minutes} min",
             "is cron running, and does its log say why?",
@@ -82,13 +109,20 @@ def priority_not_started(now: Situation) -> Iterator[Problem]:
         )
 
 
+def has_stopped(silent_ms: int, interval_ms: int) -> bool:
+    """Return whether a command that should start every `interval_ms` is not started any more."""
+    return silent_ms > MISSED_STARTS * interval_ms + LATE_MS
+
+
 def enqueue_not_started(now: Situation) -> Iterator[Problem]:
     """Yield a problem if cron does not start enqueue-secondary though there are secondary assets."""
     started_ms = now.jobs[Command.ENQUEUE_SECONDARY].last_started_ms
     silent_ms = now.now_ms - (started_ms or now.known_since_ms or now.now_ms)
-    if now.config.enabled_secondary_assets and not now.config.sandbox and silent_ms > ENQUEUE_SILENT_MS:
+    longest_ms = max(ENQUEUE_SILENT_MS, ENQUEUES_MISSED * enqueue_needed_ms(now.config))
+    if now.config.enabled_secondary_assets and not now.config.sandbox and silent_ms > longest_ms:
         started = f"last started {ago(silent_ms)}" if started_ms else "never started"
-        hint = "cron should start it every half hour (crontab.example)"
+        minutes = now.config.batch.enqueue_interval_minutes
+        hint = f"cron should start it every {minutes} min (crontab.example)"
         yield Problem(f"enqueue-secondary was {started}", hint)
 
 
@@ -101,6 +135,19 @@ def queue_not_worked(now: Situation) -> Iterator[Problem]:
         yield Problem(
             f"{plural(now.queue.size, 'item')} in the queue, and run-queue was {started}",
             "cron should start it every minute (crontab.example)",
+        )
+
+
+def queue_full(now: Situation) -> Iterator[Problem]:
+    """Yield a problem if assets found no room in the queue when they were last queued."""
+    last = now.last_enqueued
+    if last is not None and last.dropped:
+        names = ", ".join(last.dropped_names)
+        more = last.dropped - len(last.dropped_names)
+        yield Problem(
+            f"the queue is full (at most {now.config.queue.max_size:,}): {plural(last.dropped, 'asset')} "
+            f"found no room at {moment(last.started_ms)}: {names}{f' and {more} more' if more else ''}",
+            "raise queue.max_size, or enable fewer assets",
         )
 
 
@@ -154,6 +201,7 @@ RULES: tuple[Callable[[Situation], Iterable[Problem]], ...] = (
     priority_not_started,
     enqueue_not_started,
     queue_not_worked,
+    queue_full,
     not_registered,
     prices_not_stored,
     assets_not_well,

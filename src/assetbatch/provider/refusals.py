@@ -142,13 +142,17 @@ def classify(
         word = envelope.status if isinstance(envelope.status, str) else ""
         texts = (said for said in (envelope.error, envelope.message) if isinstance(said, str) and said)
         shown = text = next(texts, "")
+    kind = kind_of(http_status, word, text)
     if http_status == 200 and word.strip().upper() in ("", *GOOD_WORDS):
         ours = "HTTP 200 with no usable answer"
     else:
         ours = f"HTTP {http_status} {word}"
+    message = one_line(shown, key) or one_line(ours, key)
+    if kind is RefusalKind.PROVIDER_DOWN:  # whose text may blame anything: the status is what counts
+        message = one_line(f"the provider answers {http_status}" + (f": {shown}" if shown else ""), key)
     refusal = Refusal(
-        kind_of(http_status, word, text),
-        one_line(shown, key) or one_line(ours, key),
+        kind,
+        message,
         http_status=http_status,
         retry_after_seconds=_retry_after(headers),
     )

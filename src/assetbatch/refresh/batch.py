@@ -59,6 +59,8 @@ class BatchReport(msgspec.Struct, kw_only=True):
     """How many of the calls found the provider down."""
     outage_hint: str | None = None
     """What to do about it, if the last such call said so."""
+    outage_status: int | None = None
+    """The HTTP status with which the last such call was answered; None without an answer."""
     too_many_calls: bool = False
     refused_key: str | None = None
     """What the provider says of the API key that it refuses."""
@@ -262,6 +264,7 @@ class Batch:
             case RefusalKind.PROVIDER_DOWN:
                 self._report.outages += 1
                 self._report.outage_hint = refusal.hint
+                self._report.outage_status = refusal.http_status
             case _:
                 pass
 

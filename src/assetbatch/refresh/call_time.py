@@ -19,8 +19,11 @@ UNKNOWN_CALL_SECONDS = 5.0
 """Time that a call needs if nobody knows how long calls take."""
 
 FIRST_CALL_SHARE = 0.5
-"""The first call of a start may begin in this share of its time, however slow calls are. The next start would
-have no more time."""
+"""The first call of a start may begin in this share of its time if no start is long enough for calls as slow
+as these. The next start would have no more time."""
+
+LONG_ENOUGH_SHARE = 0.9
+"""A start is long enough for calls that take at most this share of its time."""
 
 CUT_SHORT_SECONDS = 0.2
 """A call that fails with less time left than this was ended by its own deadline."""
@@ -39,8 +42,9 @@ def time_for_calls(
     A call is assumed to take as long as the slowest of the last calls (None if nobody knows).
     """
     needed = UNKNOWN_CALL_SECONDS if slowest_call is None else max(MIN_CALL_SECONDS, slowest_call)
-    if is_first:
-        needed = min(needed, FIRST_CALL_SHARE * time_until_saving(seconds, seconds))
+    whole = time_until_saving(seconds, seconds)
+    if is_first and needed > LONG_ENOUGH_SHARE * whole:
+        needed = FIRST_CALL_SHARE * whole
     return time_until_saving(seconds, remaining) - needed
 
 

@@ -267,13 +267,14 @@ class BatchRun:
     # --- one call ---
 
     def _start(self, request: Request) -> None:
-        """Let a call go out, unless the lease of its work is lost or its slot too old by now."""
+        """Let a call go out, unless the lease of its work is lost, its slot is too old by now, or too little
+        time is left."""
         batch, engine = self._batch, self._engine
         provider, endpoint = engine.provider(), endpoint_of(request.call)
         engine.store().record_call()
         lost = self._owner.lost_leases(batch.of(request.call))
         batch.abandon(lost)
-        if lost or not self._permits.is_usable:
+        if lost or not self._permits.is_usable or engine.time.left <= 0:  # the database took its time
             return
         engine.reporter.calling(endpoint.describe(request.call))
         self._in_flight.prepare()
@@ -372,7 +373,7 @@ class BatchRun:
         """Let nobody call for as long as the provider says. Raise RedisError."""
         until_ms = self._engine.window.block(refusal.retry_after_seconds)
         blocked = format_duration(until_ms - self._engine.now_ms())
-        self._engine.reporter.problem(
+        self._engine.reporter.too_many_calls(
             f"the provider says too many calls; nobody calls for {blocked}",
             hint="does another program use this key? then lower rate_limiting.calls_per_minute",
         )

@@ -70,8 +70,9 @@ class Reporter:
     def learned(self, refusal: KnownRestriction, *, expected: bool) -> None:
         """Log that the plan lacks something. Nobody is woken for what is `expected`: known before, or what
         the tier says."""
-        log.log(logging.INFO if expected else logging.WARNING, "%s", restriction_in_words(refusal))
+        level = logging.INFO if expected else logging.WARNING
+        log.log(level, "%s", restriction_in_words(refusal), extra={"is_event": True})
 
-    def problem(self, message: str, *, hint: str) -> None:
-        """Log a problem that the cycle survives."""
-        log.warning("%s (hint: %s)", message, hint)
+    def too_many_calls(self, message: str, *, hint: str) -> None:
+        """Log that the provider has refused a call because there were too many; the cycle survives it."""
+        log.warning("%s (hint: %s)", message, hint, extra={"kind": "calls"})

@@ -50,7 +50,10 @@ def answers_of(given: Given, env: Mapping[str, str], folder: Path) -> tuple[Answ
     nothing = Unwritten(ConfigFile(folder / "config.yml", "config.yml", b""), {})
     if "DATABASE_URL_COMMAND" in commands:
         variables = {name: value for name, value in variables.items() if not name.startswith("DB_PASSWORD")}
-    config = load(None, variables, cwd=folder, unwritten=nothing)
+    try:
+        config = load(None, variables, cwd=folder, unwritten=nothing)
+    except ConfigError as error:
+        raise ConfigError(_by_options(error.message, given), hint=error.hint) from None
     found = config.origins
     unseen = [origin.rpartition(" ")[2] for path, origin in found.items() if path not in _ANSWERED]
     answers = Answers(
@@ -86,6 +89,22 @@ def _refuse_secrets(given: Given) -> None:
             )
     if [given.key_file, given.database_file, given.redis_file].count(STDIN) > 1:
         raise ConfigError("only one of the files can be - (stdin)", hint="name files for the others")
+
+
+def _by_options(message: str, given: Given) -> str:
+    """Return a message about variables with the options that gave them."""
+    for variable, option, value in (
+        ("POLYGON_API_KEY", "--key", given.key_file),
+        ("DATABASE_URL", "--database", given.database or given.database_file),
+        ("REDIS_URL", "--redis", given.redis or given.redis_file),
+        ("POLYGON_BASE_URL", "--base-url", given.base_url),
+    ):
+        if value is not None:
+            message = message.replace(f"env {variable}_FILE:", f"{option}-file:")
+            message = message.replace(
+                f"env {variable}:", f"{option}-file:" if value == STDIN else f"{option}:"
+            )
+    return message
 
 
 def _variables(given: Given, env: Mapping[str, str]) -> dict[str, str]:

@@ -20,7 +20,8 @@ from assetbatch.state.window import ARRIVAL_SECONDS
 class DeadProcesses:
     """What is held below a key prefix and in a window. `clock_ms` is given by tests only.
 
-    `retry` says what becomes of a lease whose call went out.
+    `retry` says what becomes of a lease whose call went out, `server_name` is that of a server which keeps
+    its memory over a restart.
     """
 
     def __init__(
@@ -31,10 +32,13 @@ class DeadProcesses:
         commands: Sequence[str],
         retry: RetryPolicy,
         clock_ms: Callable[[], int] | None = None,
+        server_name: str = "",
     ) -> None:
         calls, _, _, waiters, waiters_until, *_ = window_keys
         self._keys = [*keys.queue, calls, waiters, waiters_until, *map(keys.lock, commands)]
+        self._owner = keys.queue_owner
         self._retry = retry
+        self._server_name = server_name
         self._clock = clock_ms
         self._holders = Script(client, "holders")
         self._free_dead = Script(client, "free_dead")
@@ -49,6 +53,10 @@ class DeadProcesses:
             dead = [process for process in self._holders(self._keys, options=options) if is_dead(process)]
             if not dead:
                 return False
-            options |= {"arrival_ms": round(ARRIVAL_SECONDS * 1000), "retry": self._retry}
-            freed = self._free_dead(self._keys, *dead, options=options)
+            options |= {
+                "arrival_ms": round(ARRIVAL_SECONDS * 1000),
+                "retry": self._retry,
+                "server": self._server_name,
+            }
+            freed = self._free_dead([*self._keys, self._owner], *dead, options=options)
         return bool(freed)

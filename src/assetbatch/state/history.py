@@ -32,16 +32,17 @@ class History:
         """Record a start; return what the command has to know of earlier starts and calls."""
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
-            pipeline.hget(self._keys.job(command), "starts")
+            pipeline.hmget(self._keys.job(command), "starts", "last_started", "last_finished")
             pipeline.sort(self._keys.call_ms, start=0, num=1, desc=True)
             pipeline.get(self._keys.answered)
-            text, slowest, answered = pipeline.execute()
+            (text, before, ended), slowest, answered = pipeline.execute()
             starts = (*msgspec.json.decode(text or "[]", type=tuple[int, ...]), now_ms)[-STARTS_KEPT:]
             self._client.hset(
                 self._keys.job(command),
                 mapping={"last_started": now_ms, "starts": msgspec.json.encode(starts).decode()},
             )
-        return Started(starts, int(slowest[0]) if slowest else None, int(answered or 0))
+        unended_ms = int(before) if before and int(ended or 0) < int(before) else None
+        return Started(starts, int(slowest[0]) if slowest else None, int(answered or 0), unended_ms)
 
     def skip(self, command: str) -> None:
         """Record a start that found an earlier one still running."""

@@ -55,6 +55,7 @@ class Keys:
         self.queue_dead_items = f"{prefix}:queue:dead_items"
         self.queue_errors = f"{prefix}:queue:errors"
         self.queue_stamp = f"{prefix}:queue:stamp"
+        self.queue_told = f"{prefix}:queue:told"
 
     @property
     def queue(self) -> list[str]:

@@ -270,6 +270,11 @@ class Queue:
             texts = self._client.hmget(self._keys.queue_items, ids)
         return {item_id for item_id, text in zip(ids, texts, strict=True) if text is not None}
 
+    def was_derived(self) -> bool:
+        """Return whether it was ever derived here: not in a new Redis, nor in one that was emptied."""
+        with redis_errors():
+            return bool(self._client.exists(self._keys.queue_owner))
+
     @contextmanager
     def derived(self) -> Iterator[None]:
         """Record that the queue is whole, once the body has put in again what may have been lost of it; not
@@ -372,6 +377,28 @@ class Queue:
             DeadLetter(item_id, LANES[int(rank)], int(attempts), int(died_ms), error)
             for item_id, died_ms, rank, attempts, error in zip(*[iter(fields)] * 5, strict=True)
         ]
+
+    def new_dead_letters(self, now_ms: int) -> list[DeadLetter]:
+        """Return the dead letters of which nobody was told, newest first; `told` notes those that are.
+
+        Where there are none, this is one round trip of constant cost.
+        """
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.get(self._keys.queue_told)
+            pipeline.zrange(self._keys.queue_dead, 0, 0, desc=True, withscores=True)
+            text, newest = pipeline.execute()
+        told_ms = int(text or 0)
+        if told_ms > now_ms:  # the server's clock was set back since
+            told_ms = 0
+        if not newest or newest[0][1] <= told_ms:
+            return []
+        return [letter for letter in self.dead_letters(DEAD_LETTERS_KEPT) if letter.died_ms > told_ms]
+
+    def told(self, letters: Sequence[DeadLetter]) -> None:
+        """Note that somebody was told of these dead letters, and so of all older ones."""
+        with redis_errors():
+            self._client.set(self._keys.queue_told, max(letter.died_ms for letter in letters))
 
     def retry_dead(self, ids: Sequence[str]) -> Retried:
         """Put dead letters back at the end of their lanes, with all their attempts anew."""

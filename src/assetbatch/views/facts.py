@@ -7,9 +7,10 @@ from datetime import datetime
 
 from assetbatch.domain.formatting import format_duration, moment, plural
 from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.records import Command
 from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import MINUTE_MS
-from assetbatch.health import AssetHealth, Health, Metric, Problem
+from assetbatch.health import AssetHealth, FailureShown, Health, Metric, Problem
 from assetbatch.health.problems import gravest_first
 
 NOW_MS = MINUTE_MS
@@ -17,14 +18,8 @@ NOW_MS = MINUTE_MS
 
 _KINDS = {"bars": "for bars", "history": "pages of the past"}
 
-_WHAT_TO_DO = {
-    Metric.SUCCESS_RATE: "of the last hour; assetbatch -v run-priority says what fails now",
-    Metric.LATENCY: "a slow provider or waits for a call: assetbatch -v run-priority says which",
-    Metric.QUEUE_SIZE: "run-queue does not keep up: a larger plan, longer frequencies or fewer assets",
-    Metric.WAITS: "of the last hour; the queue asks for more calls than the plan has, or another "
-    "program uses the key",
-}
-"""What an alert's figure means, and what to do about it."""
+CAUSES_IN_HINT = 2
+"""Maximum number of failures that the hint of an alert names."""
 
 
 def problems(health: Health) -> list[Problem]:
@@ -32,7 +27,7 @@ def problems(health: Health) -> list[Problem]:
     alerts = [
         Problem(
             f"{alert.metric} is {alert.value:g}, its threshold is {alert.threshold:g}",
-            _WHAT_TO_DO.get(alert.metric),
+            _cause(alert.metric, health),
             alert.severity,
         )
         for alert in health.alerts
@@ -46,6 +41,49 @@ def fresh(assets: Sequence[AssetHealth]) -> str:
     never = sum(asset.state is AssetState.NEVER for asset in assets)
     words = f"{well:,} of {plural(len(assets), 'asset')} fresh"
     return f"{words}, {never:,} not fetched yet" if never else words
+
+
+def _cause(metric: Metric, health: Health) -> str | None:
+    """Return what has brought a metric beyond its threshold, as far as is known, and what to do about it."""
+    match metric:
+        case Metric.SUCCESS_RATE:
+            of_priority = [one for one in health.failures if one.command is Command.RUN_PRIORITY]
+            shown = "; ".join(failure(one) for one in of_priority[:CAUSES_IN_HINT])
+            return f"of the last hour; the last failures: {shown}" if shown else "of the last hour"
+        case Metric.LATENCY:
+            return _time_of_last_cycle(health)
+        case Metric.QUEUE_SIZE:
+            return "run-queue does not keep up: a larger plan, longer frequencies or fewer assets"
+        case Metric.WAITS:
+            return (
+                "waits of priority cycles in the last hour: another program uses the key, "
+                "or the priority assets need more calls than the plan has"
+            )
+        case _:
+            return None
+
+
+def failure(one: FailureShown) -> str:
+    """Return a failure as `XAUUSD, EURUSD: HTTP 503 (12:05 UTC, 3 times since 11:55)`."""
+    words = f"{one.names}: {one.error}" if one.names else one.error
+    times = f", {one.cycles} times since {_clock(one.first)}" if one.cycles > 1 else ""
+    return f"{words} ({_clock(one.last)} UTC{times})"
+
+
+def _time_of_last_cycle(health: Health) -> str | None:
+    """Return where the last priority cycle has spent its time."""
+    last = next((one for one in health.cycles if one["command"] is Command.RUN_PRIORITY), None)
+    if last is None:
+        return None
+    took = format_duration(last.get("calling_ms", 0))
+    words = f"the provider took {took} for {plural(last['calls'], 'call')}"
+    if waits := last.get("waits"):
+        return f"{words}, and {plural(waits, 'call')} waited for a slot"
+    return words
+
+
+def _clock(text: str) -> str:
+    return datetime.fromisoformat(text).strftime("%H:%M")
 
 
 def plan(health: Health) -> str:

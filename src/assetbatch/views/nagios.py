@@ -58,7 +58,8 @@ def _perfdata(health: Health, config: Config) -> list[str]:
         ),
         ("batch.priority.latency_ms", Metric.LATENCY, f"ms;{limits.priority_latency_max_ms};;0"),
         ("queue.size", Metric.QUEUE_SIZE, f";{limits.queue_size_max};;0;{queue['max_size']}"),
-        ("api.rate_limit_waits", Metric.WAITS, f";{limits.rate_limit_waits_per_hour_max};;0"),
+        ("api.rate_limit_waits", Metric.WAITS, ";;;0"),
+        ("api.priority_waits", Metric.PRIORITY_WAITS, f";{limits.rate_limit_waits_per_hour_max};;0"),
         ("queue.dead_letters", Metric.DEAD_LETTERS, ";0;;0"),
         ("assets.fresh", Metric.FRESH_PERCENT, "%;;;0;100"),
     )

@@ -75,6 +75,16 @@ def _priority(health: Health) -> Iterator[str]:
         [((), metrics[Metric.WAITS])],
     )
     yield _gauge(
+        "priority_waits_last_hour",
+        "Calls of priority cycles that had to wait for the window within the last hour.",
+        [((), metrics.get(Metric.PRIORITY_WAITS, 0.0))],
+    )
+    yield _gauge(
+        "priority_refreshes",
+        "Refreshes on which the success ratio is judged.",
+        [((), metrics.get(Metric.REFRESHES, 0.0))],
+    )
+    yield _gauge(
         "alert",
         "1 for each metric that is beyond its threshold.",
         [((("metric", alert.metric), ("severity", alert.severity)), 1) for alert in health.alerts],

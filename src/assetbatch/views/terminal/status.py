@@ -40,6 +40,9 @@ ROWS = 40
 With more, those of a priority that are fresh become one line, and of any other state the first few are shown.
 """
 
+FAILURES = 5
+"""Maximum number of failures that are shown."""
+
 SHOWN_OF_A_STATE = 3
 """Maximum number of assets that are shown of a state then."""
 
@@ -66,6 +69,8 @@ def render(
         parts += [Text(), day]
     if health.cycles:
         parts += [Text(), cycles(health)]
+    if health.failures:
+        parts += [Text(), _failures(health)]
     return Group(*parts)
 
 
@@ -294,6 +299,15 @@ def cycles(health: Health) -> Table:
             Text(cycle["result"], style=colour_of(cycle["result"])),
             ", ".join(words),
         )
+    return table
+
+
+def _failures(health: Health) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("failed, 24 h", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for one in health.failures[:FAILURES]:
+        table.add_row(one.command, Text(facts.failure(one), style="dim"))
     return table
 
 

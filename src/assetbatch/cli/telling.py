@@ -1,0 +1,72 @@
+"""Tells the services of `notify` what this start has reported. Only a start that has something loads this."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterable
+
+from assetbatch.cli.context import log
+from assetbatch.cli.notices import NoticeLog, Told
+from assetbatch.config import NotifyUrls
+from assetbatch.domain.units import MINUTE_MS
+from assetbatch.errors import NOTICE, AssetbatchError
+from assetbatch.monitoring.notify import Letter, Mood, deliver
+
+AGAIN_MS = 10 * MINUTE_MS
+"""Pause until a service that could not be reached is tried again, if nothing new is to be told before."""
+
+MOST_KEPT = 50
+"""Maximum number of lines that are kept for a service that cannot be reached: the latest."""
+
+
+def tell(notices: NoticeLog, command: str) -> None:
+    """Send each service what was reported, and what it did not get before. Report a failure on stderr."""
+    urls = notices.urls or NotifyUrls(())
+    try:
+        _ = list(urls)
+    except AssetbatchError as error:  # of the command that should print them
+        log.warning("notify: %s", error)
+        return
+    notices.forget_services([url.fingerprint for url in urls])
+    told = [rendered(line) for line in notices.told]
+    names, letters, lines = [], [], []
+    for name, url in zip(urls.names(), urls, strict=True):
+        missed = notices.service(url.fingerprint)
+        if told or (missed and notices.now_ms - missed.last_ms >= AGAIN_MS):
+            whole = [*(missed.unsent if missed else []), *told][-MOST_KEPT:]
+            names.append(name)
+            lines.append(whole)
+            letters.append(Letter(url, "\n".join(whole)))
+    if not letters:
+        return
+    outcomes = deliver(title_of(command), mood_of(notices.told), letters)
+    for name, letter, unsent, why in zip(names, letters, lines, outcomes, strict=True):
+        if why is None:
+            if over := notices.arrived(letter.url.fingerprint):
+                _say(NOTICE, over)
+        else:
+            text = f"notify: {name} did not get what is told here: {why} (hint: try assetbatch notify test)"
+            if notices.missed(letter.url.fingerprint, text, unsent):
+                _say(logging.WARNING, text)
+
+
+def title_of(command: str) -> str:
+    """Return the title of a message: which command on which host."""
+    return f"assetbatch {command} on {socket.gethostname()}"
+
+
+def mood_of(told: Iterable[Told]) -> Mood:
+    """Return how bad the worst of these lines is; a warning if there is none."""
+    worst = max((line.level for line in told), default=logging.WARNING)
+    return "failure" if worst > logging.WARNING else "warning" if worst == logging.WARNING else "success"
+
+
+def rendered(line: Told) -> str:
+    """Return a line as a service gets it. One that says what is over begins with that word."""
+    return line.text if line.level == NOTICE else f"{logging.getLevelName(line.level).lower()}: {line.text}"
+
+
+def _say(level: int, text: str) -> None:
+    """Log a line that the notices have decided on already."""
+    log.log(level, "%s", text, extra={"is_decided": True})
