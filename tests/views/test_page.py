@@ -9,12 +9,15 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from assetbatch.commands.queue_items import QueueEntry
+from assetbatch.domain.formatting import iso
 from assetbatch.domain.metrics import CALLS, Series
 from assetbatch.domain.queueing import DeadLetter, ItemState, Lane, QueuedItem
+from assetbatch.domain.records import Command
 from assetbatch.errors import RedisError
-from assetbatch.health import Alert, Health, HealthStatus, Metric, Problem, Severity
+from assetbatch.health import Alert, FailureShown, Health, HealthStatus, Metric, Problem, Severity
 from assetbatch.health.hours import Day, HourState
 from assetbatch.views.web.page import Beside, render, render_error
 
@@ -315,3 +318,21 @@ def test_shows_dead_letters_as_a_table(well: Health) -> None:
     assert cells(drawn(well, {}, {}, letters=LETTERS), "dead")[1:] == [
         [f"price of SYM{n}", "HIGH", "3", f"{n} h ago", "HTTP 500 " * n] for n in (3, 4, 5)
     ]
+
+
+def test_shows_the_last_failures_also_those_that_are_over(well: Health) -> None:
+    failures = [
+        FailureShown(
+            command=Command.RUN_PRIORITY,
+            error="HTTP <503>",
+            names="XAUUSD, EURUSD",
+            first=iso(NOW_MS - 3_600_000),
+            last=iso(NOW_MS - 1_800_000),
+            cycles=7,
+        )
+    ]
+    text = drawn(structs.replace(well, failures=failures), {}, {})
+    assert cells(text, "failures")[1:] == [
+        ["run-priority", "HTTP &lt;503&gt;", "XAUUSD, EURUSD", "7", "60 min ago", "30 min ago"]
+    ]
+    assert '<h2 id="failures">' not in drawn(well, {}, {})

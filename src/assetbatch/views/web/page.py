@@ -115,6 +115,7 @@ def render(health: Health, beside: Beside, *, refresh_seconds: int | None = None
         Part("problems", "What needs attention", _problems(health)),
         Part("calls", "Calls and queue", _calls(health)),
         Part("plan", "What the plan lacks", _lacks(health)),
+        Part("failures", "The last failures", _failures(health)),
         Part("waits", "What waits", _waits(health, beside)),
         Part("dead", "Dead letters", _letters(health, beside)),
         Part("cycles", "Cycles", _cycles(health)),
@@ -237,6 +238,28 @@ def _lacks(health: Health) -> str:
     return f'<ul class="plain">{refusals}</ul>{link}'
 
 
+def _failures(health: Health) -> str:
+    """Return the failures of the last day, also those that are over."""
+    now_ms = _now_ms(health)
+    rows = [
+        [
+            f'<th scope="row">{escape(one.command)}</th>',
+            _cell(one.error, "text"),
+            _cell(one.names or "-", "text"),
+            _cell(f"{one.cycles:,}", "number"),
+            _cell(_since(one.first, now_ms), "number"),
+            _cell(_since(one.last, now_ms), "number"),
+        ]
+        for one in health.failures
+    ]
+    heads = ("command", "what failed", "assets", "cycles#", "first#", "last#")
+    return _scrolling("the last failures", heads, rows) if rows else ""
+
+
+def _since(when: str, now_ms: int) -> str:
+    return ago(now_ms - to_ms(datetime.fromisoformat(when)))
+
+
 def _waits(health: Health, beside: Beside) -> str:
     """Return the first items of the queue with their turns, and how many more there are."""
     if not beside.entries:
@@ -336,7 +359,7 @@ def _result(job: JobHealth) -> str:
 
 
 def _ago(health: Health, when: str) -> str:
-    return ago(_now_ms(health) - to_ms(datetime.fromisoformat(when)))
+    return _since(when, _now_ms(health))
 
 
 def _calls(health: Health) -> str:
