@@ -54,6 +54,7 @@ def test_the_gravest_part_of_an_hour_decides() -> None:
     for part, letter in (
         (IntervalState.ASKED, "s"),
         (IntervalState.NOT_IN_PLAN, "p"),
+        (IntervalState.NOT_WANTED, "p"),
         (IntervalState.REQUESTED, "m"),
         (IntervalState.FAILED, "f"),
         (IntervalState.REJECTED, "f"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from msgspec import structs
 
 from assetbatch.config import Config
 from assetbatch.errors import ConfigError, RedisError
@@ -84,3 +85,9 @@ def test_what_nobody_knows_is_left_out() -> None:
     data = line.partition(" | ")[2]
     assert "%" not in data
     assert "'queue.size'=12;" in data
+
+
+def test_a_success_rate_of_nothing_is_no_100_percent(well: Health) -> None:
+    nothing = {**well.metrics, "batch.priority.refreshes": 0.0}
+    line = render(structs.replace(well, metrics=nothing), Config())[1]
+    assert "success_rate" not in line.partition(" | ")[2]

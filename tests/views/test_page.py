@@ -9,15 +9,25 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from assetbatch.commands.queue_items import QueueEntry
+from assetbatch.domain.formatting import iso
 from assetbatch.domain.metrics import CALLS, Series
-from assetbatch.domain.queueing import DeadLetter, Lane
+from assetbatch.domain.queueing import DeadLetter, ItemState, Lane, QueuedItem
+from assetbatch.domain.records import Command
 from assetbatch.errors import RedisError
-from assetbatch.health import Alert, Health, HealthStatus, Metric, Problem, Severity
+from assetbatch.health import Alert, FailureShown, Health, HealthStatus, Metric, Problem, Severity
 from assetbatch.health.hours import Day, HourState
 from assetbatch.views.web.page import Beside, render, render_error
 
 from .conftest import NOW_MS, asset, broken, day, health, no_database
+
+
+def queued(item_id: str, state: ItemState, **more: Any) -> QueuedItem:
+    values = {"lane": Lane.HIGH, "attempts": 0, "enqueued_us": (NOW_MS - 600_000) * 1000, **more}
+    return QueuedItem(id=item_id, state=state, **values)
+
 
 CLOSES = {
     symbol: [(NOW_MS - n * 900_000, 100.0 + n % 7) for n in range(96, 0, -1)]
@@ -33,6 +43,26 @@ DAYS = {
 LETTERS = [
     DeadLetter(f"SYM{number}", Lane.HIGH, 3, NOW_MS - number * 3_600_000, "HTTP 500 " * number)
     for number in range(3, 6)
+]
+ENTRIES = [
+    QueueEntry(item=item, place=place, turn_ms=turn_ms)
+    for item, place, turn_ms in (
+        (queued("price:ETHUSD", ItemState.LEASED, until_ms=NOW_MS + 30_000), None, None),
+        (queued("bars:GBPUSD", ItemState.WAITING, lane=Lane.BARS), 1, NOW_MS + 60_000),
+        (
+            queued(
+                "history:USDJPY:2026-10-01:2026-11-03",
+                ItemState.DELAYED,
+                lane=Lane.HISTORY,
+                attempts=1,
+                until_ms=NOW_MS + 300_000,
+                failed_ms=NOW_MS - 120_000,
+                error="HTTP <500>",
+            ),
+            None,
+            NOW_MS + 300_000,
+        ),
+    )
 ]
 VOID = {"meta", "path", "br", "hr", "img", "input", "link"}
 
@@ -252,3 +282,57 @@ def test_escapes_whatever_comes_from_outside() -> None:
 def test_asks_again_by_itself_only_where_it_is_served(well: Health) -> None:
     assert 'http-equiv="refresh"' not in drawn(well, {}, {})
     assert '<meta http-equiv="refresh" content="60">' in drawn(well, {}, {}, refresh_seconds=60)
+
+
+def cells(text: str, part: str) -> list[list[str]]:
+    """The rows of the table of a part, as text."""
+    table = text.partition(f'<h2 id="{part}">')[2].partition("</section>")[0]
+    rows = re.findall(r"<tr>(.*?)</tr>", table)
+    return [[re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<t[dh].*?</t[dh]>", row)] for row in rows]
+
+
+def test_shows_what_waits_with_its_turn_and_how_many_more_there_are(well: Health) -> None:
+    text = drawn(well, {}, {}, entries=ENTRIES)
+    assert cells(text, "waits")[1:] == [
+        [
+            "",
+            "price of ETHUSD",
+            "HIGH",
+            "leased",
+            "0 of 3",
+            "10 min",
+            "now",
+            "being worked; its lease ends in 30 s",
+        ],
+        ["1", "bars of GBPUSD", "BARS", "waiting", "0 of 3", "10 min", "in 60 s", "not asked for yet"],
+        [
+            *("", "history of USDJPY, 2026-10-01 to 2026-11-03", "HISTORY", "delayed", "1 of 3", "10 min"),
+            *("in 5 min", "failed 2 min ago: HTTP &lt;500&gt;"),
+        ],
+    ]
+    assert "9 more: assetbatch queue list shows them." in text
+    assert '<h2 id="waits">' not in drawn(well, {}, {})
+
+
+def test_shows_dead_letters_as_a_table(well: Health) -> None:
+    assert cells(drawn(well, {}, {}, letters=LETTERS), "dead")[1:] == [
+        [f"price of SYM{n}", "HIGH", "3", f"{n} h ago", "HTTP 500 " * n] for n in (3, 4, 5)
+    ]
+
+
+def test_shows_the_last_failures_also_those_that_are_over(well: Health) -> None:
+    failures = [
+        FailureShown(
+            command=Command.RUN_PRIORITY,
+            error="HTTP <503>",
+            names="XAUUSD, EURUSD",
+            first=iso(NOW_MS - 3_600_000),
+            last=iso(NOW_MS - 1_800_000),
+            cycles=7,
+        )
+    ]
+    text = drawn(structs.replace(well, failures=failures), {}, {})
+    assert cells(text, "failures")[1:] == [
+        ["run-priority", "HTTP &lt;503&gt;", "XAUUSD, EURUSD", "7", "60 min ago", "30 min ago"]
+    ]
+    assert '<h2 id="failures">' not in drawn(well, {}, {})

@@ -18,7 +18,7 @@ from assetbatch.monitoring.server import Application, Cached, Document, Server
 from assetbatch.views.web.page import security_policy
 
 from .conftest import NOW_MS, asset, day, health
-from .test_page import CLOSES, DOCUMENTS, drawn
+from .test_page import CLOSES, DOCUMENTS, ENTRIES, LETTERS, drawn
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe_package = pytest.importorskip("axe_core_python", reason="axe-core-python is not installed")
@@ -70,7 +70,8 @@ def opened(
 
 def written(folder: Path, name: str) -> str:
     file = folder / "page.html"
-    file.write_text(drawn(DOCUMENTS[name], day(), CLOSES), encoding="utf-8")
+    text = drawn(DOCUMENTS[name], day(), CLOSES, entries=ENTRIES, letters=LETTERS)
+    file.write_text(text, encoding="utf-8")
     return file.as_uri()
 
 

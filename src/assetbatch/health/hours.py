@@ -30,7 +30,7 @@ class HourState(StrEnum):
     CLOSED = "closed"
     """The market does not trade."""
     PENDING = "pending"
-    """Not shown by the plan, or on its way."""
+    """Not shown by the plan, on its way, or not wanted."""
     MISSING = "missing"
     """Not asked for yet."""
     FAILED = "failed"
@@ -42,8 +42,9 @@ _MEANING = {
     IntervalState.REQUESTED: HourState.MISSING,
     IntervalState.FAILED: HourState.FAILED,
     IntervalState.REJECTED: HourState.FAILED,
+    IntervalState.NOT_IN_PLAN: HourState.PENDING,
+    IntervalState.NOT_WANTED: HourState.PENDING,
 }
-"""What the states of the coverage mean here. Of any other nothing is expected: it is pending."""
 
 _GRAVEST_LAST = (HourState.STORED, HourState.PENDING, HourState.MISSING, HourState.FAILED)
 
@@ -100,7 +101,7 @@ def _hour(market: Market, covered: tuple[Covered, ...], start_ms: int, expected_
             overlap_ms = min(to_ms, closes_ms) - max(from_ms, opens_ms)
             if overlap_ms > 0:
                 known_ms += overlap_ms
-                states.add(_MEANING.get(state, HourState.PENDING))
+                states.add(_MEANING[state])
     if known_ms < sum(closes - opens for opens, closes in expected):
         states.add(HourState.MISSING)
     return max(states, key=_GRAVEST_LAST.index)

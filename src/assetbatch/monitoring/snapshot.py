@@ -9,12 +9,19 @@ from contextlib import suppress
 
 import msgspec
 
+from assetbatch.commands.queue_items import QueueEntry, list_queue
 from assetbatch.domain.metrics import CALLS, PRIORITY_LATENCY, QUEUE_LATENCY, QUEUE_SIZE, Series, age_of
 from assetbatch.errors import AssetbatchError, DatabaseError
 from assetbatch.health import Health, Problem, collect, verdict
 from assetbatch.health.hours import LONGEST_BACK_MS, days_of
 from assetbatch.health.problems import gravest_first
 from assetbatch.services import Services
+
+ENTRIES_SHOWN = 10
+"""Maximum number of items of the queue on the page."""
+
+LISTED = 2_500
+"""Maximum size of a queue that is read for them: it is read as a whole, 10,000 items in 0.2 s."""
 
 LETTERS_SHOWN = 20
 """Maximum number of dead letters on the page."""
@@ -70,6 +77,8 @@ def page(
     config = services.config
     beside = Beside(
         series=last_day(services),
+        entries=_first_of_queue(services, health.queue["total_items"]),
+        max_attempts=config.queue.retry_max_attempts,
         letters=services.queue.dead_letters(LETTERS_SHOWN),
         host=socket.gethostname(),
         interval_seconds=interval_seconds,
@@ -86,6 +95,10 @@ def page(
                 closes=services.store.closes(symbols),
             )
     return render(health, beside, refresh_seconds=refresh_seconds)
+
+
+def _first_of_queue(services: Services, size: int) -> Sequence[QueueEntry]:
+    return list_queue(services)[:ENTRIES_SHOWN] if 0 < size <= LISTED else []
 
 
 def page_down(error: AssetbatchError, *, interval_seconds: int, refresh_seconds: int | None = None) -> str:

@@ -63,11 +63,10 @@ def _perfdata(health: Health, config: Config) -> list[str]:
         ("queue.dead_letters", Metric.DEAD_LETTERS, ";0;;0"),
         ("assets.fresh", Metric.FRESH_PERCENT, "%;;;0;100"),
     )
-    data = [
-        f"'{label}'={health.metrics[metric]:g}{rest}"
-        for label, metric, rest in metrics
-        if metric in health.metrics
-    ]
+    known = dict(health.metrics)
+    if not known.get(Metric.REFRESHES, 1.0):
+        known.pop(Metric.SUCCESS_RATE, None)  # nothing was due: nobody knows it
+    data = [f"'{label}'={known[metric]:g}{rest}" for label, metric, rest in metrics if metric in known]
     data.append(f"'api.calls_remaining'={health.api_calls_remaining};;;0;{health.plan['limit']}")
     if ages:
         data.append(f"'priority.behind'={max(ages):g}s;;;0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from assetbatch.domain.queueing import ItemState
 from assetbatch.domain.records import CycleOutcome
 from assetbatch.domain.status import AssetState, Status
 from assetbatch.health import HealthStatus, Severity
@@ -12,6 +13,7 @@ from assetbatch.health import HealthStatus, Severity
 class Tone(StrEnum):
     """A tone. Its name is the class of the page's style."""
 
+    PLAIN = "plain"
     GOOD = "good"
     INFO = "info"
     """Under way: nothing is wrong."""
@@ -22,7 +24,8 @@ class Tone(StrEnum):
 _TONES: dict[str, Tone] = {
     **dict.fromkeys((HealthStatus.HEALTHY, AssetState.FRESH, Status.SUCCESS), Tone.GOOD),
     **dict.fromkeys((CycleOutcome.OK, CycleOutcome.NOTHING), Tone.GOOD),
-    **dict.fromkeys((AssetState.DUE, CycleOutcome.PLANNED), Tone.INFO),
+    **dict.fromkeys((AssetState.DUE, CycleOutcome.PLANNED, ItemState.LEASED), Tone.INFO),
+    ItemState.WAITING: Tone.PLAIN,
     **dict.fromkeys((HealthStatus.DEGRADED, Severity.WARNING, AssetState.NEVER), Tone.WARN),
     **dict.fromkeys(
         (Status.DEFERRED, Status.POSTPONED, CycleOutcome.PARTIAL, CycleOutcome.STOPPED), Tone.WARN

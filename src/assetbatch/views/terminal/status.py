@@ -70,7 +70,7 @@ def render(
     if health.cycles:
         parts += [Text(), cycles(health)]
     if health.failures:
-        parts += [Text(), _failures(health)]
+        parts += [Text(), failures(health)]
     return Group(*parts)
 
 
@@ -302,7 +302,8 @@ def cycles(health: Health) -> Table:
     return table
 
 
-def _failures(health: Health) -> Table:
+def failures(health: Health) -> Table:
+    """Return the last failures, also those that are over."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("failed, 24 h", no_wrap=True)
     table.add_column("", overflow="fold")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from assetbatch.domain.formatting import price
 from assetbatch.views.tones import Tone, tone_of
 
-_COLOURS = {Tone.GOOD: "green", Tone.INFO: "cyan", Tone.WARN: "yellow", Tone.BAD: "red"}
+_COLOURS = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.INFO: "cyan", Tone.WARN: "yellow", Tone.BAD: "red"}
 
 
 def colour_of(word: str) -> str:

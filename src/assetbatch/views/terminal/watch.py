@@ -24,6 +24,7 @@ from assetbatch.views.terminal.status import (
     cells_of,
     clock,
     cycles,
+    failures,
     headline,
     job_rows,
     labelled,
@@ -182,6 +183,7 @@ def render(
     for part in (
         lacking,
         parts.lines(labelled([rows[0], *job_rows(health)])),
+        parts.lines(failures(health)) if health.failures else [],
         parts.lines(last_day(health, series, width, plain)),
         parts.lines(cycles(health)) if health.cycles else [],
     ):

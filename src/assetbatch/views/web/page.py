@@ -17,6 +17,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from assetbatch import __version__
+from assetbatch.commands.queue_items import QueueEntry
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.formatting import ago, format_duration, moment, price
 from assetbatch.domain.market_hours import to_ms
@@ -36,6 +37,7 @@ from assetbatch.errors import AssetbatchError
 from assetbatch.health import AssetHealth, Health, HealthStatus, JobHealth, Severity
 from assetbatch.health.hours import Day, HourState
 from assetbatch.views import facts
+from assetbatch.views.terminal import queue
 from assetbatch.views.terminal.dead import work_in_words
 from assetbatch.views.terminal.style import asset_table_price, share
 from assetbatch.views.tones import Tone, tone_of
@@ -85,13 +87,16 @@ class Beside(NamedTuple):
     """What the page shows beside the health document.
 
     `series` are those of the last 24 hours, `closes` are (start of the bar in ms, close) by symbol. `days`
-    are the hours of each asset that keeps bars. `letters` are the latest dead letters. `host` made the page,
-    and a new one is expected every `interval_seconds`.
+    are the hours of each asset that keeps bars. `entries` are the first of the queue, each of which is tried
+    `max_attempts` times, and `letters` the latest dead letters. `host` made the page, and a new one is
+    expected every `interval_seconds`.
     """
 
     series: Mapping[str, Series] = {}
     closes: Mapping[str, Sequence[tuple[int, float]]] = {}
     days: Mapping[str, Day] = {}
+    entries: Sequence[QueueEntry] = ()
+    max_attempts: int = 3
     letters: Sequence[DeadLetter] = ()
     host: str = "localhost"
     interval_seconds: int = 300
@@ -110,6 +115,8 @@ def render(health: Health, beside: Beside, *, refresh_seconds: int | None = None
         Part("problems", "What needs attention", _problems(health)),
         Part("calls", "Calls and queue", _calls(health)),
         Part("plan", "What the plan lacks", _lacks(health)),
+        Part("failures", "The last failures", _failures(health)),
+        Part("waits", "What waits", _waits(health, beside)),
         Part("dead", "Dead letters", _letters(health, beside)),
         Part("cycles", "Cycles", _cycles(health)),
         Part("day", "The last 24 hours", _charts(health, beside.series)),
@@ -231,6 +238,52 @@ def _lacks(health: Health) -> str:
     return f'<ul class="plain">{refusals}</ul>{link}'
 
 
+def _failures(health: Health) -> str:
+    """Return the failures of the last day, also those that are over."""
+    now_ms = _now_ms(health)
+    rows = [
+        [
+            f'<th scope="row">{escape(one.command)}</th>',
+            _cell(one.error, "text"),
+            _cell(one.names or "-", "text"),
+            _cell(f"{one.cycles:,}", "number"),
+            _cell(_since(one.first, now_ms), "number"),
+            _cell(_since(one.last, now_ms), "number"),
+        ]
+        for one in health.failures
+    ]
+    heads = ("command", "what failed", "assets", "cycles#", "first#", "last#")
+    return _scrolling("the last failures", heads, rows) if rows else ""
+
+
+def _since(when: str, now_ms: int) -> str:
+    return ago(now_ms - to_ms(datetime.fromisoformat(when)))
+
+
+def _waits(health: Health, beside: Beside) -> str:
+    """Return the first items of the queue with their turns, and how many more there are."""
+    if not beside.entries:
+        return ""
+    now_ms = _now_ms(health)
+    rows = [
+        [
+            _cell(str(entry.place or ""), "number"),
+            f'<th scope="row">{escape(work_in_words(entry.item.id))}</th>',
+            _cell(entry.item.lane),
+            f'<td><span class="{tone_of(entry.item.state)}">{escape(entry.item.state)}</span></td>',
+            _cell(queue.attempts(entry, beside.max_attempts), "number"),
+            _cell(_seconds(now_ms / 1000 - entry.item.enqueued_us / 1_000_000), "number"),
+            _cell(queue.turn(entry, now_ms)),
+            _cell(queue.reason(entry, now_ms), "text"),
+        ]
+        for entry in beside.entries
+    ]
+    heads = ("place#", "work", "line", "state", "tries#", "age#", "turn", "reason")
+    more = health.queue["total_items"] - len(rows)
+    said = f'<p class="soft">{more:,} more: assetbatch queue list shows them.</p>' if more > 0 else ""
+    return _scrolling("what waits", heads, rows) + said
+
+
 def _letters(health: Health, beside: Beside) -> str:
     if not beside.letters:
         return ""
@@ -257,7 +310,7 @@ def _letters(health: Health, beside: Beside) -> str:
 
 def _tiles(health: Health) -> str:
     """Return the figures that matter most, each in a tile."""
-    limit, queue = health.plan["limit"], health.queue
+    limit, waiting = health.plan["limit"], health.queue
     known, fresh = health.assets, sum(asset.state.is_well for asset in health.assets)
     tiles = []
     if known:
@@ -269,9 +322,10 @@ def _tiles(health: Health) -> str:
     tiles.append(
         ("calls left", f"{free:,}", when if free else f"next in {health.next_slot_in_seconds:.0f} s")
     )
-    done = queue["done_in_seconds"]
+    done = waiting["done_in_seconds"]
     ahead = f"done in about {_seconds(done)}" if done is not None else "items"
-    tiles.append(("queue", f"{queue['total_items']:,}", ahead if queue["total_items"] else "nothing waits"))
+    size = waiting["total_items"]
+    tiles.append(("queue", f"{size:,}", ahead if size else "nothing waits"))
     for job in health.jobs:
         if job.last_started:
             tiles.append((job.id, _ago(health, job.last_started), _result(job)))
@@ -284,11 +338,15 @@ def _tiles(health: Health) -> str:
     return f'<section aria-label="at a glance"><dl class="tiles">{drawn}</dl></section>'
 
 
+_STATES = {AssetState.NEVER: "not fetched yet"}
+"""States that are not told by their labels."""
+
+
 def _not_well(assets: Sequence[AssetHealth]) -> str:
     """Return how many assets are in each state that is not well, with its colour."""
     counts = {state: sum(asset.state is state for asset in assets) for state in _GRAVITY if not state.is_well}
     said = [
-        f'<span class="{tone_of(state)}">{count:,} {escape(state.label)}</span>'
+        f'<span class="{tone_of(state)}">{count:,} {_STATES.get(state, state.label)}</span>'
         for state, count in counts.items()
         if count
     ]
@@ -301,15 +359,15 @@ def _result(job: JobHealth) -> str:
 
 
 def _ago(health: Health, when: str) -> str:
-    return ago(_now_ms(health) - to_ms(datetime.fromisoformat(when)))
+    return _since(when, _now_ms(health))
 
 
 def _calls(health: Health) -> str:
-    queue = health.queue
-    prices = dict(queue["by_priority"])
-    prices["LOW"] = prices.get("LOW", 0) - queue["bars"] - queue["history"]
-    parts = {**prices, Lane.BARS.value: queue["bars"], Lane.HISTORY.value: queue["history"]}
-    parts |= {name: queue[name] for name in ("leased", "delayed")}
+    items = health.queue
+    prices = dict(items["by_priority"])
+    prices["LOW"] = prices.get("LOW", 0) - items["bars"] - items["history"]
+    parts = {**prices, Lane.BARS.value: items["bars"], Lane.HISTORY.value: items["history"]}
+    parts |= {name: items[name] for name in ("leased", "delayed")}
     names = "".join(
         f'<li><span class="key {name}"></span>{count:,} {name}</li>' for name, count in parts.items() if count
     )
@@ -600,7 +658,7 @@ def _scrolling(label: str, heads: Iterable[str], rows: Iterable[Sequence[str]]) 
     )
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
+        f'<div class="scroll" role="region" tabindex="0" aria-label="table of {label}"><table>'
         f"<thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
