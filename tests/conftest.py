@@ -46,6 +46,8 @@ QUICK = {"failures/test_failures.py"}
 """What in them is as quick as the rest."""
 LONGEST = {
     "test_week.py",
+    "test_hour.py",
+    "test_real_cron.py",
     "test_readme.py",
     "test_saving_properties.py",
     "test_queue_model.py",

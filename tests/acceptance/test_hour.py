@@ -248,21 +248,24 @@ def cron_has_stopped_starting_priority(hour: Hour) -> None:
 
 CALLERS = {"run-priority", "run-queue"}
 
-FAULTS: list[tuple[Callable[[Hour], None], str | None, set[str]]] = [
+FAULTS: list[tuple[Callable[[Hour], None], str | None, set[str] | None]] = [
     (it_answers_500, "the provider answers 500", CALLERS),
     (it_hangs, "no complete answer within", CALLERS),
     (it_says_too_many_calls, "the provider says too many calls", set()),
     (it_refuses_the_key, "the provider refuses the API key", CALLERS),
     (redis_is_down, "redis cannot be reached", COMMANDS),
-    (redis_is_emptied, "redis was emptied", set()),
+    (redis_is_emptied, "redis was emptied", None),
     (postgresql_is_down, "connecting at", set()),
     (postgresql_is_read_only, "the database is read-only", set()),
     (a_table_is_locked, "lock", set()),
     (the_disk_of_the_log_is_full, "the log file", COMMANDS),
     (the_queue_is_full, "found no room", {"enqueue-secondary"}),
-    (cron_has_stopped_starting_priority, None, set()),
+    (cron_has_stopped_starting_priority, None, None),
 ]
-"""What breaks, the words of its mail, and which commands send it; an empty set: whichever meet it."""
+"""What breaks, the words of its mail, and which commands send it: these at least, and at least one.
+
+None: perhaps nobody. Redis is known to be emptied only where PostgreSQL has something that is a minute older.
+"""
 
 
 @pytest.mark.timeout(900)
@@ -279,7 +282,9 @@ def test_everything_breaks_in_turn_and_heals_and_each_mail_is_told_once(
         assert hour.harmless(), fault.__name__
         hour.heal()
         print(f"{fault.__name__}: {time.monotonic() - began:.0f} s")  # noqa: T201 - seen where it fails
-        assert told_once(hour.clock.mails[before:], words) >= senders, fault.__name__
+        told = told_once(hour.clock.mails[before:], words)
+        assert told >= (senders or set()), fault.__name__
+        assert told or senders is None, fault.__name__
     found = hour.status()
     assert (found["problems"], found["alerts"], found["queue"]["dead"]) == ([], [], 0)
     assert {one["state"] for one in found["assets"]} <= {"fresh", "due"}
@@ -304,5 +309,4 @@ def told_once(mails: list[Mail], words: str | None) -> set[str]:
             told[mail.command] += 1
     assert begun == ended, mails
     assert set((begun + news).values()) <= {1}, mails
-    assert words is None or begun or news, "nobody has told it"
-    return set(begun)
+    return set(begun + news)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -136,15 +137,13 @@ class TestADelivery:
         hanging.shutdown()
         hanging.server_close()
 
-    def test_leaves_no_process_behind(self, service: Service) -> None:
+    def test_leaves_no_process_behind(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        mark = uuid.uuid4().hex  # others may deliver at the same time
+        monkeypatch.setenv("OF_THIS_TEST", mark)
         service.delay = 60
         deliver("t", "info", [Letter(NotifyUrl(f"{service.url}?rto=60"), "b")], within_seconds=3)
-        left = [
-            path
-            for path in Path("/proc").glob("[0-9]*/cmdline")
-            if b"assetbatch.monitoring.courier" in _read(path)
-        ]
-        assert left == []
+        environments = (_read(path) for path in Path("/proc").glob("[0-9]*/environ"))
+        assert not any(mark.encode() in environment for environment in environments)
 
     def test_takes_no_module_from_the_current_folder(
         self, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -246,6 +245,26 @@ class TestAStart:
         (free.folder / "urls").write_text(f"{service.url}/a\n{service.url}/b\n")
         start("run-queue", **DOWN, ASSETBATCH_NOTIFY_URLS_FILE="urls")
         assert sorted(post.path.strip("/") for post in service.posts) == ["hook/a", "hook/b"]
+
+    def test_asks_a_command_for_the_services_only_when_there_is_something_to_tell(
+        self, free: World, start: Callable[..., Any], service: Service
+    ) -> None:
+        script = free.folder / "urls.sh"
+        script.write_text(f"#!/bin/sh\necho run >> runs\necho '{service.url}/a, {service.url}/b'\n")
+        script.chmod(0o755)
+        env = {"ASSETBATCH_NOTIFY_URLS_COMMAND": str(script)}
+        assert start("run-queue", **env).returncode == 0
+        assert not (free.folder / "runs").exists()
+        start("run-queue", **DOWN, **env)
+        assert (free.folder / "runs").read_text() == "run\n"
+        assert sorted(post.path.strip("/") for post in service.posts) == ["hook/a", "hook/b"]
+
+    def test_says_that_the_command_for_the_services_fails(self, start: Callable[..., Any]) -> None:
+        failing = {**DOWN, "ASSETBATCH_NOTIFY_URLS_COMMAND": "false"}
+        done = start("run-queue", **failing)
+        assert done.returncode == 3
+        assert "notify: env ASSETBATCH_NOTIFY_URLS_COMMAND: the command ended with exit code 1" in done.stderr
+        assert start("run-queue", **failing).stderr == ""
 
     def test_tells_a_mistake_in_the_configuration_too(
         self, free: World, start: Callable[..., Any], service: Service

@@ -340,6 +340,16 @@ class TestOldData:
         free.document["metrics"] = {"prometheus_file": "/nowhere/assetbatch.prom"}
         shows(start(free, "run-priority").stderr, "metrics.prometheus_file: … cannot be written: …")
 
+    def test_a_service_is_not_reached(self, free: World) -> None:
+        free.document["notify"] = "json://127.0.0.1:1/x"
+        said = start(free, "run-queue", REDIS_URL="redis://127.0.0.1:1/0").stderr
+        shows(said, "notify: … did not get what is told here: …")
+
+    def test_cron_cannot_keep_a_frequency(self, free: World) -> None:
+        free.document["priority_assets"] = [{**PRIORITY[0], "update_frequency_seconds": 60}]
+        said = start(free, "config", "check").stderr
+        shows(said, "…: update_frequency_seconds … cannot be kept, … is …")
+
 
 class TestADayThatIsLate:
     @pytest.fixture

@@ -144,6 +144,7 @@ def marked(free: World, own_server: Callable[..., OwnServer]) -> tuple[World, di
     return free, environment(free, POLYGON_API_KEY=KEY), role
 
 
+@pytest.mark.timeout(300)  # each failure is told to two services
 def test_no_secret_is_found_anywhere(marked: tuple[World, dict[str, str], str]) -> None:
     world, env, role = marked
     nowhere = {

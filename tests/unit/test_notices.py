@@ -12,6 +12,7 @@ import pytest
 from assetbatch.cli.notices import (
     FORGET_MS,
     FORGET_NAMED_MS,
+    MOST_KEPT,
     REMIND_MS,
     Kind,
     NoticeLog,
@@ -320,42 +321,55 @@ def test_a_number_that_a_symbol_is_made_of_is_a_name() -> None:
 class TestAService:
     """Of `notify`, which is to get what is reported."""
 
-    def test_that_got_nothing_is_reported_once_and_over_when_it_got_all(self, tmp_path: Path) -> None:
-        def start(minute: int) -> NoticeLog:
-            return NoticeLog([tmp_path / "said.json"], NOON + minute * MINUTE)
+    URLS = NotifyUrls.parse(["slack://a/b", "ntfy://c"])
+    SLACK, NTFY = (url.fingerprint for url in URLS)
 
-        first = start(0)
-        assert first.service("a") is None
-        assert first.missed("a", "slack is down", ["one"])
-        assert first.missed("b", "ntfy is down", ["one"])
+    def start(self, folder: Path, minute: int, *lines: str) -> NoticeLog:
+        """A start that reports these lines."""
+        notices = NoticeLog([folder / "said.json"], NOON + minute * MINUTE)
+        notices.urls = self.URLS
+        notices.told = [Told(logging.ERROR, line) for line in lines]
+        notices.hand_over()
+        return notices
+
+    def unsent(self, notices: NoticeLog, fingerprint: str) -> list[str]:
+        noted = notices.service(fingerprint)
+        return noted.unsent if noted else []
+
+    def test_that_got_nothing_is_reported_once_and_over_when_it_got_all(self, tmp_path: Path) -> None:
+        first = self.start(tmp_path, 0, "one")
+        assert first.missed(self.SLACK, "slack is down")
+        assert first.missed(self.NTFY, "ntfy is down")
         first.save()
-        second = start(90)
+        second = self.start(tmp_path, 90, "two")
         assert second.resolved(ALL) == []  # nobody has proved that it is back, however long ago that was
-        assert second.has_unsent
-        assert not second.missed("a", "slack is down for another reason", ["one", "two"])
-        noted = second.service("a")
-        assert noted is not None
-        assert (noted.unsent, noted.last_ms) == (["one", "two"], NOON + 90 * MINUTE)
-        assert second.arrived("b") == "over: ntfy is down (1 time since 2027-01-15 08:00 UTC)"
+        assert not second.missed(self.SLACK, "slack is down for another reason")
+        assert self.unsent(second, self.SLACK) == ["error: one", "error: two"]
+        assert second.arrived(self.NTFY) == "over: ntfy is down (1 time since 2027-01-15 08:00 UTC)"
         second.failed(RedisError(REDIS_DOWN))
         second.save()
-        third = start(91)
-        assert third.service("b") is None
-        assert third.arrived("a") == "over: slack is down (2 times since 2027-01-15 08:00 UTC)"
-        assert third.arrived("a") is None
+        third = self.start(tmp_path, 91)
+        assert third.service(self.NTFY) is None
+        assert third.arrived(self.SLACK) == "over: slack is down (2 times since 2027-01-15 08:00 UTC)"
         assert not third.has_unsent
 
+    def test_gets_what_a_start_could_not_send_before_it_died(self, tmp_path: Path) -> None:
+        self.start(tmp_path, 0, "one").save()
+        later = self.start(tmp_path, 1)
+        assert self.unsent(later, self.SLACK) == ["error: one"]
+        assert later.arrived(self.SLACK) is None  # nothing was reported of it
+
+    def test_gets_the_latest_lines_only(self, tmp_path: Path) -> None:
+        notices = self.start(tmp_path, 0, *(f"line {n}" for n in range(2 * MOST_KEPT)))
+        assert self.unsent(notices, self.SLACK)[0] == f"error: line {MOST_KEPT}"
+
     def test_that_is_not_configured_any_more_is_forgotten(self, tmp_path: Path) -> None:
-        notices = NoticeLog([tmp_path / "said.json"], NOON)
-        for name in ("a", "b"):
-            notices.missed(name, f"{name} is down", [])
-        notices.record("a warning", "warning")
-        notices.forget_services(["b"])
-        assert notices.service("a") is None
-        assert notices.service("b") is not None
+        notices = self.start(tmp_path, 0, "one")
+        notices.forget_services([self.NTFY])
+        assert notices.service(self.SLACK) is None
+        assert notices.service(self.NTFY) is not None
         notices.forget_services([])
         assert not notices.has_unsent
-        assert len(notices.resolved(ALL)) == 0  # the warning has come up in this start
 
     def test_gets_what_is_reported_and_nothing_else(self, tmp_path: Path) -> None:
         for _ in range(2):

@@ -81,6 +81,15 @@ class Told(NamedTuple):
     text: str
 
 
+MOST_KEPT = 50
+"""Maximum number of lines that are kept for a service of `notify` that cannot be reached: the latest."""
+
+
+def rendered(line: Told) -> str:
+    """Return a line as a service gets it. News that asks for nothing has no level before it."""
+    return line.text if line.level == NOTICE else f"{logging.getLevelName(line.level).lower()}: {line.text}"
+
+
 class NoticeLog(logging.Filter):
     """What earlier starts of one command have reported. As a logging filter it holds these lines back.
 
@@ -102,7 +111,7 @@ class NoticeLog(logging.Filter):
         self._now_ms = now_ms
         self.shows_all = shows_all
         self.urls: NotifyUrls | None = None
-        """The services of `notify`, as soon as the configuration is read."""
+        """The services of `notify`; None as long as nobody knows."""
         self.told: list[Told] = []
         """What this start has reported so far."""
         self._lines: dict[str, Notice] = _read(paths)
@@ -207,20 +216,35 @@ class NoticeLog(logging.Filter):
         return self._now_ms
 
     def service(self, fingerprint: str) -> Notice | None:
-        """Return the notice about a service of `notify` that could not be reached, if there is one."""
+        """Return what a service of `notify` is still to get. Its count is 0 if that was not tried yet."""
         return self._lines.get(_of_service(fingerprint))
 
-    def missed(self, fingerprint: str, text: str, unsent: list[str]) -> bool:
-        """Note that a service did not get these lines; return whether that is to be reported."""
+    def hand_over(self) -> None:
+        """Keep what this start has reported for each service, until it has `arrived` there."""
+        for url in self.urls or () if self.told else ():
+            line = self._lines.setdefault(
+                _of_service(url.fingerprint),
+                Notice(text="", kind="notify", first_ms=0, last_ms=0, reported_ms=0, count=0),
+            )
+            line.unsent = [*line.unsent, *map(rendered, self.told)][-MOST_KEPT:]
+
+    def missed(self, fingerprint: str, text: str) -> bool:
+        """Note that a service did not get what it should; return whether that is to be reported."""
         key = _of_service(fingerprint)
-        is_new = self.record(text, "notify", shared=key)
-        self._lines[key].unsent = unsent
-        return is_new
+        line = self._lines[key]
+        if line.count:
+            return self.record(line.text, "notify", shared=key)
+        line.text, line.count = text, 1
+        line.first_ms = line.last_ms = line.reported_ms = self._now_ms
+        return True
 
     def arrived(self, fingerprint: str) -> str | None:
         """Note that a service got everything; return the line that says so if it was reported otherwise."""
         key = _of_service(fingerprint)
-        return self._over(key) if key in self._lines else None
+        if self._lines[key].count:
+            return self._over(key)
+        del self._lines[key]
+        return None
 
     def forget_services(self, but: Collection[str]) -> None:
         """Forget the services of `notify` that are not configured any more."""

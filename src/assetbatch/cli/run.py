@@ -163,6 +163,8 @@ def _cycle(
 
 def _load(options: Options, notices: NoticeLog | None) -> Config:
     """Return the configuration. Let the notices know whom to notify, of a mistake in it too."""
+    from assetbatch.config import NotifyUrls
+
     try:
         config = load_config(options)
     except ConfigError as error:
@@ -170,7 +172,7 @@ def _load(options: Options, notices: NoticeLog | None) -> Config:
             notices.urls = error.notify
         raise
     if notices:
-        notices.urls = config.notify
+        notices.urls = config.notify or NotifyUrls(())
     return config
 
 
@@ -224,7 +226,7 @@ def _notice_log(context: typer.Context) -> Iterator[NoticeLog | None]:
         yield notices
     finally:
         notices.save()
-        if notices.has_unsent or (notices.told and notices.urls):
+        if notices.urls is not None and (notices.has_unsent or (notices.told and notices.urls)):
             from assetbatch.cli.telling import tell
 
             tell(notices, command)
@@ -244,6 +246,8 @@ def _last_words(error: DeadlineExceededError, notices: NoticeLog | None) -> int:
         return say(error)
     notices.failed(error)
     code = say(error)
+    if notices.urls and notices.urls.is_known:  # there is no time to send it: the next start does
+        notices.hand_over()
     notices.save()
     return code
 

@@ -16,9 +16,6 @@ from assetbatch.monitoring.notify import Letter, Mood, deliver
 AGAIN_MS = 10 * MINUTE_MS
 """Pause until a service that could not be reached is tried again, if nothing new is to be told before."""
 
-MOST_KEPT = 50
-"""Maximum number of lines that are kept for a service that cannot be reached: the latest."""
-
 
 def tell(notices: NoticeLog, command: str) -> None:
     """Send each service what was reported, and what it did not get before. Report a failure on stderr."""
@@ -29,25 +26,24 @@ def tell(notices: NoticeLog, command: str) -> None:
         log.warning("notify: %s", error)
         return
     notices.forget_services([url.fingerprint for url in urls])
-    told = [rendered(line) for line in notices.told]
-    names, letters, lines = [], [], []
+    notices.hand_over()
+    notices.save()  # whatever ends this process now, the next start sends it
+    names, letters = [], []
     for name, url in zip(urls.names(), urls, strict=True):
-        missed = notices.service(url.fingerprint)
-        if told or (missed and notices.now_ms - missed.last_ms >= AGAIN_MS):
-            whole = [*(missed.unsent if missed else []), *told][-MOST_KEPT:]
+        waiting = notices.service(url.fingerprint)
+        if waiting and (notices.told or notices.now_ms - waiting.last_ms >= AGAIN_MS):
             names.append(name)
-            lines.append(whole)
-            letters.append(Letter(url, "\n".join(whole)))
+            letters.append(Letter(url, "\n".join(waiting.unsent)))
     if not letters:
         return
     outcomes = deliver(title_of(command), mood_of(notices.told), letters)
-    for name, letter, unsent, why in zip(names, letters, lines, outcomes, strict=True):
+    for name, letter, why in zip(names, letters, outcomes, strict=True):
         if why is None:
             if over := notices.arrived(letter.url.fingerprint):
                 _say(NOTICE, over)
         else:
             text = f"notify: {name} did not get what is told here: {why} (hint: try assetbatch notify test)"
-            if notices.missed(letter.url.fingerprint, text, unsent):
+            if notices.missed(letter.url.fingerprint, text):
                 _say(logging.WARNING, text)
 
 
@@ -60,11 +56,6 @@ def mood_of(told: Iterable[Told]) -> Mood:
     """Return how bad the worst of these lines is; a warning if there is none."""
     worst = max((line.level for line in told), default=logging.WARNING)
     return "failure" if worst > logging.WARNING else "warning" if worst == logging.WARNING else "success"
-
-
-def rendered(line: Told) -> str:
-    """Return a line as a service gets it. One that says what is over begins with that word."""
-    return line.text if line.level == NOTICE else f"{logging.getLevelName(line.level).lower()}: {line.text}"
 
 
 def _say(level: int, text: str) -> None:
