@@ -28,8 +28,8 @@ PRIORITY, QUEUE, ENQUEUE = Command.RUN_PRIORITY, Command.RUN_QUEUE, Command.ENQU
     [
         (0, [PRIORITY, ENQUEUE, QUEUE]),
         (1, [QUEUE]),
-        (5, [PRIORITY, QUEUE]),
-        (30, [PRIORITY, ENQUEUE, QUEUE]),
+        (5, [PRIORITY, ENQUEUE, QUEUE]),
+        (7, [QUEUE]),
     ],
 )
 def test_starts_what_the_crontab_starts(minute: int, commands: list[Command]) -> None:

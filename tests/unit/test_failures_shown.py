@@ -15,7 +15,7 @@ def record(minutes_ago: int, *causes: Cause, error: str | None = None) -> CycleR
 
 
 def shown(**cycles: list[CycleRecord]) -> list[tuple[str, str | None, str, str, int]]:
-    found = failures_of({Command(name): records for name, records in cycles.items()}, NOW)
+    found = failures_of({Command[name.upper()]: records for name, records in cycles.items()}, NOW)
     return [(one.error, one.names, one.first[11:16], one.last[11:16], one.cycles) for one in found]
 
 
