@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assetbatch.config import built_in_config
@@ -84,6 +84,8 @@ class TestSetting:
         assert f'database.url: "{URL}"' in raised.value.hint
 
     @given(st.one_of(st.text(max_size=20), st.integers(), st.none()))
+    @example("\x85")
+    @example("a\u2028b\x7f")
     def test_of_any_value_is_read_as_that_value_in_a_block_and_in_a_flow(
         self, value: str | int | None
     ) -> None:

@@ -18,6 +18,8 @@ from assetbatch.config.documents import compose_yaml, parse_yaml
 from assetbatch.errors import ConfigError
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_UNSEEN = re.compile(r"[\x7f-\xa0\u2028\u2029\ufeff]")
+"""What YAML takes for a line break or refuses, and JSON leaves as it is."""
 
 
 def set_setting(text: str, section: str, key: str, value: str | int | None) -> str:
@@ -69,7 +71,11 @@ def scalar(value: str | int | None) -> str:
     if isinstance(value, int):
         return str(value)
     plain = _PLAIN.fullmatch(value) and yaml.safe_load(value) == value
-    return value if plain else json.dumps(value, ensure_ascii=False)
+    return value if plain else _UNSEEN.sub(_escaped, json.dumps(value, ensure_ascii=False))
+
+
+def _escaped(character: re.Match[str]) -> str:
+    return f"\\u{ord(character.group()):04x}"
 
 
 def flow(mapping: Mapping[str, Any]) -> str:
