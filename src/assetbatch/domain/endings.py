@@ -19,6 +19,13 @@ WAITS_FOR = {
 """Why a call waits for its slot, for people."""
 
 
+def pause_in_words(reason: DenialReason, wait_ms: int, *, begun: bool) -> str:
+    """Return that no call is made for a while and why; a pause that has not `begun` begins with the next
+    start."""
+    since = "" if begun else " from the next start on"
+    return f"no calls for {format_duration(wait_ms)}{since}: {WAITS_FOR[reason]}"
+
+
 TOO_MANY_CALLS = "the provider said too many calls"
 
 

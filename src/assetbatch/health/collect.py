@@ -77,7 +77,12 @@ def collect(services: Services) -> Health:
         last_priority_update=iso_or_none(facts.jobs[Command.RUN_PRIORITY].last_refreshed_ms),
         api_calls_remaining=window.remaining,
         next_slot_in_seconds=round(max(0, window.next_slot_ms - window.now_ms) / SECOND_MS, 3),
-        window={"used": window.used, "reserved_for_priority": window.reserved},
+        window={
+            "used": window.used,
+            "reserved_for_priority": window.reserved,
+            "pause": window.pause,
+            "pause_begun": window.pause_begun,
+        },
         assets=assets,
         cycles=cycles_of(
             {command: facts.cycles[command] for command in (Command.RUN_PRIORITY, Command.RUN_QUEUE)}, now_ms
