@@ -180,7 +180,7 @@ class TestTheQuestion:
         self.answered(free, "", "--all", "--from", days_ago(700), "--yes")
         code, shown = self.answered(free, "n\n", "--all", "--from", days_ago(700))
         assert code == 0
-        assert "pages queued" in shown
+        assert "no new page to queue, " in shown
 
 
 class TestHoles:

@@ -203,7 +203,7 @@ def _request(
         return
     print_text("\n".join(view.plan_lines(report)))
     if may_ask:
-        question = f"Queue {report.new_calls:,} calls?"
+        question = f"Queue {report.new_calls:,} calls (all that is ahead takes about {view.takes(report)})?"
         if report.new_calls > ASKED_ABOVE and not typer.confirm(question, err=True):
             print_text("nothing was queued")
             raise typer.Exit(1)

@@ -51,11 +51,13 @@ class QueueLoad(msgspec.Struct, frozen=True, kw_only=True):
     """What the queue has to do and how fast it was.
 
     `queued` counts by lane what waits, is delayed or leased. `pages_elsewhere` counts pages of the past that
-    are not in the queue yet. `starts_ms` are the last starts of run-priority, `cycles` the last of run-queue.
+    are not in the queue yet; `calls_saved` of all pages cost no call, since the plan does not show them.
+    `starts_ms` are the last starts of run-priority, `cycles` the last of run-queue.
     """
 
     queued: Mapping[Lane, int]
     pages_elsewhere: int = 0
+    calls_saved: int = 0
     starts_ms: Sequence[int] = ()
     cycles: Sequence[CycleRecord] = ()
 
@@ -72,7 +74,7 @@ def forecast(
         prices = -(-prices // SNAPSHOT_TICKERS)
     limit, window_ms = budget.call_limit
     return estimate(
-        calls=prices + one_by_one + load.pages_elsewhere,
+        calls=max(0, prices + one_by_one + load.pages_elsewhere - load.calls_saved),
         limit=limit,
         window_ms=window_ms,
         priority_calls=priority_calls(budget.priority_assets, stored, known, next_ms),
