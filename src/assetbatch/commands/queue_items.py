@@ -98,6 +98,7 @@ def _turns(
             free=window.remaining,
             free_at_ms=window.next_slot_for(start_ms),
             per_minute=per_minute,
+            window_ms=config.call_limit.window_ms,
             start_ms=start_ms,
         )
     )

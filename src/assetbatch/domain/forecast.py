@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import ceil
 
 import msgspec
 
@@ -123,14 +124,18 @@ def turn_moments(
     free: int,
     free_at_ms: int,
     per_minute: float,
+    window_ms: int,
     start_ms: int,
 ) -> Iterator[int]:
     """Yield about when the call for each item goes out, for items in the order in which they are served.
 
     One call brings `prices_at_once` prices, or one item of bars or history. From `start_ms` on `free` calls
-    can be made at once, or one at `free_at_ms` if none is free; then `per_minute`.
+    can be made at once; if none is free, as many at `free_at_ms` as `per_minute` leaves of a window, since
+    calls that were made together are free together. So it goes on, each window.
     """
     first_ms = start_ms if free else max(start_ms, free_at_ms)
+    each_window = per_minute * window_ms / MINUTE_MS
+    at_once = free or max(1, int(each_window))
     prices = alone = 0
     for lane in lanes:
         if lane in (Lane.BARS, Lane.HISTORY):
@@ -138,7 +143,7 @@ def turn_moments(
         else:
             prices += 1
         calls = alone + -(-prices // prices_at_once)
-        yield round(first_ms + max(0, calls - max(free, 1)) / per_minute * MINUTE_MS)
+        yield first_ms + ceil(max(0, calls - at_once) / each_window) * window_ms
 
 
 def _median(values: Sequence[float]) -> float:
