@@ -49,8 +49,8 @@ class TestList:
             r"being worked; its lease ends in \d+ s",
             r"history of BTCUSD, 2026-01-01 to 2026-02-03 \(HISTORY\): waiting for \d+ s, 0 of 3 attempts, "
             r"turn .*: not asked for yet",
-            r"price of ETHUSD \(HIGH\): delayed for \d+ s, 1 of 3 attempts, turn in .*: "
-            r"failed \d+ s ago: HTTP 503",
+            r"price of ETHUSD \(HIGH\): tried again in .*; last failure \d+ s ago: HTTP 503; "
+            r"1 of 3 attempts used",
         ]
         assert all(re.fullmatch(pattern, line) for pattern, line in zip(patterns, lines, strict=True)), lines
 

@@ -43,7 +43,7 @@ def reason(entry: QueueEntry, now_ms: int) -> str:
     if item.state is ItemState.LEASED:
         return f"being worked; its lease ends in {format_duration((item.until_ms or now_ms) - now_ms)}"
     if item.error is not None:
-        return f"failed {ago(now_ms - (item.failed_ms or now_ms))}: {item.error}"
+        return f"last failure {ago(now_ms - (item.failed_ms or now_ms))}: {item.error}"
     return "not asked for yet"
 
 
@@ -52,8 +52,13 @@ def lines(entries: Sequence[QueueEntry], now_ms: int, max_attempts: int, most: i
     for entry in entries[:most]:
         item = entry.item
         age = format_duration(now_ms - item.enqueued_us // 1000)
+        work = f"{work_in_words(item.id)} ({item.lane})"
+        if item.state is ItemState.DELAYED:
+            used = f"{attempts(entry, max_attempts)} attempts used"
+            yield f"{work}: tried again {turn(entry, now_ms)}; {reason(entry, now_ms)}; {used}"
+            continue
         yield (
-            f"{work_in_words(item.id)} ({item.lane}): {item.state} for {age}, "
+            f"{work}: {item.state} for {age}, "
             f"{attempts(entry, max_attempts)} attempts, turn {turn(entry, now_ms)}: {reason(entry, now_ms)}"
         )
     if more := _more(entries, most):
