@@ -533,7 +533,7 @@ def _url(name: str, text: str) -> DatabaseUrl | RedisUrl:
 
 def _with_password(name: str, url: DatabaseUrl | RedisUrl) -> DatabaseUrl | RedisUrl:
     """Ask for the password that a URL leaves out, if it names a user or a host that may want one."""
-    from assetbatch.setup.files import holds_secret
+    from assetbatch.config.urls import holds_secret
 
     if url.embedded or holds_secret(url.reveal()):
         return url
