@@ -89,12 +89,14 @@ class TestList:
         )
         assert run(free, "queue", "list", "--json").stdout == "[]\n"
 
-    @pytest.mark.parametrize("command", [("queue", "list"), ("queue", "cancel", "--all"), ("dead", "list")])
+    @pytest.mark.parametrize(
+        "command", [("queue", "list"), ("queue", "cancel", "--all"), ("dead", "list"), ("status",)]
+    )
     def test_of_servers_that_were_never_started_starts_none(
         self, tmp_path: Path, command: tuple[str, ...]
     ) -> None:
         file = tmp_path / "config.yml"
-        file.write_text("redis: {url: embedded}\n")
+        file.write_text("redis: {url: embedded}\ndatabase: {url: embedded}\n")
         home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(SRC)}
         done = subprocess.run(
             [sys.executable, "-m", "assetbatch", *command],
@@ -107,6 +109,7 @@ class TestList:
         assert (done.returncode, done.stdout.split(" (")[0].rstrip()) in [
             (0, "nothing in the queue"),
             (0, "no dead letters"),
+            (2, ""),  # no API key
         ]
         assert [one.name for one in tmp_path.iterdir()] == ["config.yml"]
 

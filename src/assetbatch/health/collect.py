@@ -53,6 +53,7 @@ def collect(services: Services) -> Health:
     else would be true then.
     """
     config = services.config
+    config.require_api_key()  # before a server is asked: an embedded one would be started for an error
     facts = _read(services)
     now_ms, known, cycles = facts.now_ms, facts.known, facts.cycles[Command.RUN_PRIORITY]
     assets = _assets(config, facts)
