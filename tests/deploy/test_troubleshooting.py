@@ -239,6 +239,9 @@ class TestOldData:
         with waiting.services() as services:
             for job in ("run_priority", "enqueue_secondary"):
                 services.redis.hset(services.keys.job(job), "last_started", services.now_ms() - 36_000_000)
+            for lane in services.keys.queue_waiting:  # the work waits for ten minutes
+                for item_id in services.redis.zrange(lane, 0, -1):
+                    services.redis.zincrby(lane, -600_000_000, item_id)
         said = status(waiting)
         shows(said, "run-priority was last started …, it should be every … min")
         shows(said, "enqueue-secondary was last started …")
