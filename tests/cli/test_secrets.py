@@ -176,7 +176,12 @@ class TestDoctor:
     def test_says_nothing_of_a_configuration_without_one(self, free: World) -> None:
         free.document["database"] = {"url": "postgresql://me@127.0.0.1:1/x"}
         free.document["redis"] = {"url": "redis://me@127.0.0.1:1/0"}
-        assert readable(free, DB_PASSWORD="hush") == []
+        assert readable(free, DB_PASSWORD="hush", REDIS_PASSWORD="hush") == []
+
+    def test_takes_a_lone_word_in_the_login_of_redis_for_a_password(self, free: World) -> None:
+        free.document["redis"] = {"url": "redis://hush@127.0.0.1:1/0"}
+        ((message, _),) = readable(free)
+        assert "(redis.url) can be read by " in message
 
     @pytest.mark.parametrize("mode", [0o644, 0o640])
     def test_names_the_dotenv(self, free: World, mode: int) -> None:

@@ -160,6 +160,9 @@ def _with_passwords(config: Config, environment: Environment, wrong: list[str]) 
                 _refuse_lone_password(environment)
         elif setting := read_password(environment, name, section.url):
             path = dotted(setting.path)
+            if "passw" not in section.url.known:  # the lone word of its login is a user, then
+                left = tuple(one for one in config.secrets_in_file if one != path)
+                config = msgspec.structs.replace(config, secrets_in_file=left)
             origin = f"{config.origins[path]}, {setting.origin}"
             config = _apply(config, [setting._replace(origin=origin)], wrong)
     return config
