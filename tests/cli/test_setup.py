@@ -155,13 +155,28 @@ class TestInAScript:
         assert {
             path: (path.read_text(), path.stat().st_mtime_ns) for path in (home / "ab").iterdir()
         } == before
-        added = run(world, home, "--assets", "ETHUSD", key="another-made-up-key")
+        (home / "key").write_text("another-made-up-key")
+        added = run(world, home, "--assets", "ETHUSD", "--key-file", "key")
         assert added.returncode == 0, added.stderr
         assert config.read_text().startswith("# mine\n")
         assert "max_size: 7    " in config.read_text()
         assert config.stat().st_mode & 0o777 == 0o640
         assert (home / "ab/api_key").read_text() == "another-made-up-key\n"
         assert world.rows("SELECT count(*) FROM trading.symbols") == [(4,)]
+
+    def test_a_server_of_another_program_in_the_shell_is_named_and_left(
+        self, world: World, home: Path
+    ) -> None:
+        (home / "ab").mkdir()
+        config = home / "ab/config.yml"
+        config.write_text("database: {url: postgresql://me@db/x}\nredis: {url: redis://db}\n")
+        env = {"HOME": str(home), "POLYGON_API_KEY": KEY, "DATABASE_URL": "postgresql://a:b@c/d"}
+        words = ("--config", "ab/config.yml", "setup", "--yes", "--no-check", "--assets", "ETHUSD")
+        done = program.start(*words, cwd=home, env=env)
+        assert done.returncode == 0, done.stderr
+        assert "DATABASE_URL: not what is configured, which stays (hint: --database or" in done.stderr
+        assert "url: postgresql://me@db/x" in config.read_text()
+        assert files(home) == {"config.yml", ".env", "api_key"}
 
     def test_a_file_that_cannot_be_changed_safely_stays_as_it_is(self, world: World, home: Path) -> None:
         (home / "ab").mkdir()

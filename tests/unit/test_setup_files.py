@@ -22,7 +22,7 @@ from assetbatch.setup.files import (
     split_symbol,
     with_variables,
 )
-from assetbatch.setup.given import Given, answers_of
+from assetbatch.setup.given import Given, answers_of, without_shell
 
 FILE = Path("/made/up/config.yml")
 WITH_PASSWORD = DatabaseUrl.parse("postgresql://me:made-up-password@host:5432/name")
@@ -232,6 +232,38 @@ class TestGiven:
         answers, _ = answers_of(Given(), env, Path("/"))
         assert answers.database == DatabaseUrl.parse("postgresql://:made-up@db/x")
         assert answers.redis is None
+
+    @pytest.mark.parametrize(
+        ("env", "hint"),
+        [
+            ({"DATABASE_URL": "postgresql://other@db/theirs"}, "--database"),
+            ({"DB_HOST": "db", "DB_NAME": "theirs", "DB_PASSWORD": "made-up"}, "--database"),
+            ({"REDIS_URL": "redis://theirs"}, "--redis"),
+            ({"POLYGON_API_KEY": "theirs"}, "--key-file"),
+            ({"POLYGON_API_KEY_COMMAND": "theirs"}, ".env"),
+            ({"POLYGON_TIER": "advanced"}, "--plan"),
+            ({"POLYGON_BASE_URL": "https://theirs.example"}, "--base-url"),
+        ],
+    )
+    def test_the_environment_changes_nothing_that_is_configured(self, env: dict[str, str], hint: str) -> None:
+        answers, _ = answers_of(Given(), env, Path("/"))
+        configured = ["api_key", "rate_limiting.tier", "database.url", "redis.url", "provider.base_url"]
+        kept, left = without_shell(answers, Given(), env, configured, {})
+        assert plan(FILE, kept, Present("")).files == ()
+        assert [one.names for one in left] == [tuple(env)]
+        assert hint in left[0].hint
+        assert without_shell(answers, Given(), env, [], {}) == (answers, [])
+
+    def test_an_option_changes_what_is_configured(self) -> None:
+        given = Given(database="postgresql://me@new/x")
+        env = {"DB_PASSWORD": "made-up"}
+        answers, _ = answers_of(given, env, Path("/"))
+        assert without_shell(answers, given, env, ["database.url"], {}) == (answers, [])
+
+    def test_a_command_that_the_dotenv_has_already_is_not_told(self) -> None:
+        env = {"POLYGON_API_KEY_COMMAND": "mine"}
+        answers, _ = answers_of(Given(), env, Path("/"))
+        assert without_shell(answers, Given(), env, ["api_key"], env) == (Answers(), [])
 
     def test_variables_that_no_question_is_about_are_named(self) -> None:
         assert answers_of(Given(), {"QUEUE_MAX_SIZE": "5"}, Path("/"))[1] == ["QUEUE_MAX_SIZE"]

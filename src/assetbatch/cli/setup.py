@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from assetbatch.config import Config, DatabaseUrl, RedisUrl
     from assetbatch.doctor import Finding
     from assetbatch.setup.files import Answers, Planned, Present
+    from assetbatch.setup.given import Given
 
 TRIAL_SECONDS = 180.0
 """Maximum time of trying everything and of `init`, in seconds."""
@@ -67,7 +68,7 @@ def add_to(app: typer.Typer) -> None:
 
 KeyFile = Annotated[
     str | None,
-    typer.Option(help="File that holds the API key, or - for stdin. Else POLYGON_API_KEY, or a question."),
+    typer.Option(help="File that holds the API key, or - for stdin. A new one: else POLYGON_API_KEY, or a question."),
 ]
 Plan = Annotated[PlanName | None, typer.Option(help="Plan of the API key.")]
 Database = Annotated[str | None, typer.Option(help="PostgreSQL: embedded, or a URL without a password.")]
@@ -133,6 +134,7 @@ def setup(
             log.warning("%s: set in this shell only (hint: write it into config.yml)", ", ".join(unseen))
         asks = not yes and sys.stdin is not None and sys.stdin.isatty()
         session = Session(target(options), answers, asks=asks, log_file=options.log_file)
+        session.leave_what_is_configured(given)
         if not dry_run:
             session.refuse_unwritable()
         session.answer()
@@ -182,6 +184,17 @@ class Session:
         self._present = _present(file)
         self._before = self._config_before()
         self.answers = self._without_known()
+
+    def leave_what_is_configured(self, given: Given) -> None:
+        """Let the environment answer only what is not configured yet, and name what it says otherwise."""
+        from assetbatch.config.dotenv import parse_dotenv
+        from assetbatch.setup.given import without_shell
+
+        configured = self._before.origins if self._before else ()
+        dotenv = parse_dotenv(self._present.dotenv)
+        self.answers, left = without_shell(self.answers, given, os.environ, configured, dotenv)
+        for names, hint in left:
+            log.warning("%s: not what is configured, which stays (hint: %s)", ", ".join(names), hint)
 
     def refuse_unwritable(self) -> None:
         """Raise ConfigError where the files could not be written, before anything is asked."""
