@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from assetbatch.cli.setup import _write
 from assetbatch.config import load
 from assetbatch.sandbox import SandboxServer
 from assetbatch.secret import Secret
@@ -342,6 +344,30 @@ class TestAtATerminal:
             assert screen.end() == 0
         assert {path: path.read_text() for path in (home / "ab").iterdir()} == before
         assert PASSWORD not in screen.shown
+
+
+class TestASecretThatIsThere:
+    @pytest.mark.parametrize(("mode", "kept"), [(0o640, 0o640), (0o660, 0o640), (0o644, 0o600)])
+    def test_stays_readable_by_its_group(self, tmp_path: Path, mode: int, kept: int) -> None:
+        file = tmp_path / "api_key"
+        file.write_text("old")
+        file.chmod(mode)
+        if os.geteuid() == 0:
+            os.chown(file, 0, 65534)
+        before = file.stat()
+        _write(file, "new", 0o600, is_secret=True)
+        after = file.stat()
+        assert (after.st_mode & 0o777, after.st_gid, after.st_uid) == (kept, before.st_gid, before.st_uid)
+
+    def test_behind_a_link_to_another_folder_is_left(self, tmp_path: Path) -> None:
+        shared = tmp_path / "shared"
+        shared.write_text("shared")
+        folder = tmp_path / "ab"
+        folder.mkdir()
+        (folder / "api_key").symlink_to(shared)
+        _write(folder / "api_key", "new", 0o600, is_secret=True)
+        assert shared.read_text() == "shared"
+        assert ((folder / "api_key").read_text(), (folder / "api_key").is_symlink()) == ("new", False)
 
 
 class TestThePlace:

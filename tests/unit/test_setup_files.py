@@ -169,6 +169,14 @@ class TestRepeated:
         assert kept.startswith("# mine\n")
         assert parse_dotenv(kept) == {"QUEUE_MAX_SIZE": "2", "POLYGON_API_KEY_FILE": named}
 
+    @pytest.mark.parametrize("shared", ["/run/secrets/key", "../key", "/made/upper/key"])
+    def test_a_secret_in_another_folder_is_left_and_gets_a_file_here(self, shared: str) -> None:
+        present = Present("", f"POLYGON_API_KEY_FILE={shared}\n")
+        planned = plan(FILE, Answers(api_key=Secret("new")), present)
+        assert [file.path for file in planned.files] == [FILE.parent / "api_key", FILE.parent / ".env"]
+        assert texts(planned)[".env"] == "POLYGON_API_KEY_FILE=api_key\n"
+        assert loaded(planned).require_api_key().reveal() == "new"
+
     def test_another_database_takes_the_place_of_its_parts(self) -> None:
         parts = "DB_HOST=old\nDB_NAME=x\nDB_PASSWORD_FILE=pw\n"
         answers = Answers(database=DatabaseUrl.parse("postgresql://me@new/x"))

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from difflib import unified_diff
 from enum import StrEnum
 from pathlib import Path
@@ -424,7 +425,7 @@ class Session:
         held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
         try:
             for file in files:
-                _write(file.path, file.text, file.mode)
+                _write(file.path, file.text, file.mode, is_secret=file.is_secret)
         except OSError as error:
             raise ConfigError(
                 f"{self.file.parent}: cannot be written: {(error.strerror or 'unknown').lower()}",
@@ -620,19 +621,29 @@ def _trial(config: Config) -> list[Finding]:
     return findings
 
 
-def _write(path: Path, text: str, mode: int) -> None:
-    """Write a file for the owner of its folder. One that was there keeps its place, mode and owner."""
+def _write(path: Path, text: str, mode: int, *, is_secret: bool) -> None:
+    """Write a file for the owner of its folder. One that was there keeps its place, mode and owner.
+
+    A secret stays readable by the group if that, and not everybody, could read it. A link to a secret in another folder is replaced by
+    a file, since the target may be a secret of other programs.
+    """
     from assetbatch.monitoring.files import replace_file
+    from assetbatch.setup.files import is_beside
 
     if path.is_symlink() and path.lstat().st_uid in (0, os.geteuid()):
-        path = path.resolve()
+        target = path.resolve()
+        path = target if not is_secret or is_beside(path.parent.resolve(), target) else path
     path.parent.mkdir(parents=True, exist_ok=True)
-    there = path.stat() if path.exists() else None
-    if there and not mode & 0o077:
-        mode = there.st_mode & 0o600 or mode
-    elif there:
-        mode = there.st_mode & 0o777
-    replace_file(path, text.encode(), mode, durable=True)
+    there = path.stat() if path.exists() and not path.is_symlink() else None
+    if there:
+        kept = 0o777 if mode & 0o077 else 0o600 if there.st_mode & 0o004 else 0o640
+        mode = there.st_mode & kept or mode
     owner = there or path.parent.stat()
+    replace_file(path, text.encode(), mode & 0o707, durable=True)
     if os.geteuid() == 0 and owner.st_uid != 0:
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    elif there:
+        with suppress(OSError):  # a group that this user is not in
+            os.chown(path, -1, there.st_gid, follow_symlinks=False)
+    if path.lstat().st_gid == owner.st_gid or not there or mode & 0o004:
+        os.chmod(path, mode)

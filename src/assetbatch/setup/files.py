@@ -6,6 +6,7 @@ hand find them the same way.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,7 +75,7 @@ class Planned(NamedTuple):
 def plan(config: Path, answers: Answers, present: Present) -> Planned:
     """Return what the answers change. Raise ConfigError if a text cannot be changed safely."""
     text = _config_text(answers, present.config)
-    variables, secrets = _variables(answers, present.dotenv)
+    variables, secrets = _variables(answers, present.dotenv, config.parent)
     dotenv = with_variables(present.dotenv, variables)
     files = [
         PlannedFile(config.parent / file, f"{value}\n", SECRET_MODE, is_secret=True)
@@ -219,14 +220,25 @@ class _Secret(NamedTuple):
     value: str
 
 
-def _variables(answers: Answers, dotenv: str) -> tuple[dict[str, str | None], dict[str, _Secret]]:
-    """Return what the `.env` must say (None: nothing), and the secrets with their files, by variable."""
+def is_beside(folder: Path, file: Path | str) -> bool:
+    """Return whether a file lies in this folder or below it, as the paths have it."""
+    return Path(os.path.normpath(folder / file)).is_relative_to(os.path.normpath(folder))
+
+
+def _variables(
+    answers: Answers, dotenv: str, folder: Path
+) -> tuple[dict[str, str | None], dict[str, _Secret]]:
+    """Return what the `.env` must say (None: nothing), and the secrets with their files, by variable.
+
+    A file of a secret elsewhere may be that of other programs too: it is left, and gets one here instead.
+    """
     there = parse_dotenv(dotenv)
     variables: dict[str, str | None] = {}
     secrets: dict[str, _Secret] = {}
 
     def keep(name: str, file: str, value: str) -> None:
-        file = there.get(f"{name}_FILE") or file
+        named = there.get(f"{name}_FILE")
+        file = named if named and is_beside(folder, named) else file
         variables.update({name: None, f"{name}_COMMAND": None, f"{name}_FILE": file})
         secrets[name] = _Secret(file, value)
 
