@@ -24,6 +24,7 @@ from assetbatch.setup.starts import (
 )
 from assetbatch.setup.systemd import Units, unit_texts
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 STARTER = Starter(("/opt/x/bin/assetbatch",), Path("/etc/x/config.yml"), {}, Path("/var/log/x.log"))
 EVERY = {Command.RUN_PRIORITY: 5, Command.RUN_QUEUE: 1, Command.ENQUEUE_SECONDARY: 30}
 DAY = 24 * 60
@@ -134,6 +135,27 @@ class TestTheEnvironment:
 def test_a_line_of_ones_own_is_found_and_a_comment_is_not() -> None:
     own = ["# * * * * * /x/assetbatch run-queue", "*/5 * * * * /x/assetbatch run-priority 2>&1 | tee -a log"]
     assert [starts_of(own, command) for command in Command] == [True, False, False]
+
+
+def test_the_lines_of_the_shipped_crontab_are_found() -> None:
+    lines = (REPOSITORY / "crontab.example").read_text().splitlines()
+    assert [starts_of(lines, command) for command in Command] == [True, True, True]
+    others = [line for line in lines if "*" not in line or line.startswith("#")]
+    assert not any(starts_of(others, command) for command in Command)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('* * * * * cd /x && "$AB" run-queue>>/x/log 2>&1', True),
+        ("@hourly ab -v 'run-queue'", True),
+        ("LAST=ab run-queue", False),
+        ("* * * * * ab run-queue-later", False),
+        ("* * * * * /x/run-queue.sh", False),
+    ],
+)
+def test_a_line_starts_a_command_that_is_a_word_of_it(line: str, found: bool) -> None:
+    assert starts_of([line], Command.RUN_QUEUE) is found
 
 
 class TestUnits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -103,8 +104,9 @@ def calendar(minutes: int) -> str:
 
 
 def starts_of(lines: Sequence[str], command: Command) -> bool:
-    """Return whether one of these lines of a crontab starts the command."""
-    return any(
-        not line.lstrip().startswith("#") and "assetbatch" in line and command in line.split()
-        for line in lines
-    )
+    """Return whether one of these lines of a crontab starts the command.
+
+    The program may be called by a variable, so the command's own word decides.
+    """
+    word = re.compile(rf"(?<![\w./-]){command}(?![\w./-])")
+    return any(word.search(line) for line in lines if not re.match(r"\s*(#|\w+\s*=)", line))
