@@ -57,3 +57,8 @@ def test_a_mark_that_is_missing_or_there_twice_is_refused(crontab: bytes) -> Non
         with_block(crontab, "main", LINES)
     with pytest.raises(ConfigError, match="expected one of each"):
         without_block(crontab, "main")
+
+
+def test_other_lines_are_found_beside_a_broken_block_of_somebody_else() -> None:
+    broken = b"# assetbatch begin theirs\n* * * * * one\n"
+    assert other_lines(with_block(broken, "main", LINES)) == broken.decode().splitlines()

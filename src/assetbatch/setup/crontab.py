@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from assetbatch.errors import AssetbatchError, ConfigError, UnreachableError
@@ -65,9 +66,10 @@ def without_block(crontab: bytes, name: str) -> bytes:
 
 
 def other_lines(crontab: bytes) -> list[str]:
-    """Return the lines that stand in no block."""
+    """Return the lines that stand in no block. A block without one of its marks is none."""
     for name in names(crontab):
-        crontab = without_block(crontab, name)
+        with suppress(ConfigError):
+            crontab = without_block(crontab, name)
     return crontab.decode(errors="surrogateescape").splitlines()
 
 
