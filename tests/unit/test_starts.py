@@ -16,6 +16,7 @@ from assetbatch.errors import ConfigError
 from assetbatch.setup.starts import (
     Starter,
     calendar,
+    config_of,
     cron_schedule,
     crontab_lines,
     environment_for,
@@ -94,6 +95,13 @@ def test_a_shell_reads_any_path_as_it_is_and_cron_no_percent() -> None:
     words = shlex.split(command.replace(r"\%", "%"))
     assert words[:3] == ["/usr/bin/env", "POLYGON_API_KEY_FILE=/a b/%key", "/opt/x/bin/assetbatch"]
     assert words[4] == str(odd)
+    assert config_of([line]) == odd
+
+
+def test_lines_that_somebody_has_changed_name_the_configuration_that_is_left() -> None:
+    broken = "* * * * * it's --config /a run-queue"
+    assert config_of([broken, "x", '* * * * * "$AB" --config "/a b" run-queue']) == Path("/a b")
+    assert config_of([broken, "* * * * * run-queue --config"]) is None
 
 
 def test_a_path_over_two_lines_is_refused() -> None:

@@ -232,14 +232,14 @@ def _install_lines(
     config: Config, name: str, minutes: Mapping[Command, int], log_file: Path, *, dry_run: bool
 ) -> None:
     from assetbatch.setup import crontab
-    from assetbatch.setup.starts import crontab_lines, starts_of
+    from assetbatch.setup.starts import config_of, crontab_lines, starts_of
 
     lines = crontab_lines(starter_for(config, log_file), minutes)
     if dry_run:
         print_text("\n".join([crontab.begin(name), *lines, crontab.end(name)]))
         return
     before = crontab.read()
-    _refuse_another(crontab.block_of(before, name), config, name)
+    _refuse_another(config_of(crontab.block_of(before, name) or ()), config, name)
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -292,13 +292,11 @@ def _install_timers(
     print_text(f"systemd: {_installed(minutes)}; journalctl{'' if system else ' --user'} has the log")
 
 
-def _refuse_another(block: list[str] | None, config: Config, name: str) -> None:
-    """Raise ConfigError if the block starts an installation with another configuration."""
-    found = re.search(r" --config (\S+|'[^']*') ", "\n".join(block or ()))
-    file = starter_for(config).config
-    if found and found[1].strip("'").replace(r"\%", "%") != str(file):
+def _refuse_another(found: Path | None, config: Config, name: str) -> None:
+    """Raise ConfigError if what is installed starts an installation with another configuration."""
+    if found and found != starter_for(config).config:
         raise ConfigError(
-            f"the lines named {name} start another installation: {found[1]}",
+            f"the lines named {name} start another installation: {found}",
             hint="choose another --name, or remove them with assetbatch cron remove",
         )
 

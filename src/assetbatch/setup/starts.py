@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,6 +82,22 @@ def _crontab_words(starter: Starter, command: Command) -> str:
     if any(not word.isprintable() for word in words):
         raise ConfigError("a path holds a control character, which no crontab can hold", hint="rename it")
     return shlex.join(words).replace("%", r"\%")  # a bare % is the end of the command for cron
+
+
+def config_of(lines: Sequence[str]) -> Path | None:
+    """Return the configuration that lines of `crontab_lines` name, or None if they are not so."""
+    for line in lines:
+        try:
+            words = shlex.split(line.replace(r"\%", "%"))
+        except ValueError:
+            continue
+        if found := _after_config(words):
+            return found
+    return None
+
+
+def _after_config(words: Sequence[str]) -> Path | None:
+    return next((Path(word) for option, word in pairwise(words) if option == "--config"), None)
 
 
 def cron_schedule(minutes: int) -> str:
