@@ -236,6 +236,28 @@ class TestTimers:
         self.start(written.parent, systemctl, "cron", "install", "--systemd")
         assert "timers start it too" in run(*PROGRAM, "cron", "install").stderr
 
+    def test_name_the_lines_of_the_crontab_that_start_it_too(
+        self, run: Run, written: Path, systemctl: Path
+    ) -> None:
+        run("crontab", "-", content="* * * * * /opt/assetbatch run-queue\n")
+        run(*PROGRAM, "cron", "install")
+        path = {"PATH": f"{systemctl}:/usr/bin:/bin"}
+        said = run(*PROGRAM, "cron", "install", "--systemd", env=path).stderr
+        assert "the lines of the crontab named main start it too" in said
+        assert "another line of the crontab starts run-queue too" in said
+
+    def test_do_not_take_the_timers_of_another_installation(self, written: Path, systemctl: Path) -> None:
+        home = written.parent
+        self.start(home, systemctl, "cron", "install", "--systemd")
+        service = home / ".config/systemd/user/assetbatch@.service"
+        before = service.read_text()
+        (home / "other.yml").write_text(written.read_text())
+        done = self.start(home, systemctl, "--config", "other.yml", "cron", "install", "--systemd")
+        assert done.returncode == 2
+        assert f"the timers named main start another installation: {written}" in done.stderr
+        assert service.read_text() == before
+        assert self.start(home, systemctl, "cron", "install", "--systemd").returncode == 0
+
     def test_do_not_replace_a_unit_of_ones_own(self, written: Path, systemctl: Path) -> None:
         unit = written.parent / ".config/systemd/user/assetbatch@.service"
         unit.parent.mkdir(parents=True)

@@ -24,6 +24,7 @@ from assetbatch.setup.starts import (
     starts_of,
 )
 from assetbatch.setup.systemd import Units, unit_texts
+from assetbatch.setup.systemd import config_of as config_of_service
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STARTER = Starter(("/opt/x/bin/assetbatch",), Path("/etc/x/config.yml"), {}, Path("/var/log/x.log"))
@@ -198,6 +199,7 @@ class TestUnits:
         assert 'ExecStart=/bin/true --config "/a b/it\'s 100%% \\"$$HOME\\"/config.yml" %i\n' in service
         assert 'Environment="XDG_DATA_HOME=/a b/%%i"\n' in service
         assert "User=root\n" in service
+        assert config_of_service(service) == Path('/a b/it\'s 100% "$HOME"/config.yml')
         assert "TimeoutStartSec=360\n" in service
 
     def test_of_a_user_name_no_user_and_wait_for_no_unit_of_the_system(self, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ import typer
 
 from assetbatch.cli.context import current_folder, load_config, log, print_text, reported
 from assetbatch.domain.records import Command
-from assetbatch.errors import ConfigError, UnreachableError
+from assetbatch.errors import AssetbatchError, ConfigError, UnreachableError
 from assetbatch.secret import Secret
 
 if TYPE_CHECKING:
@@ -232,14 +233,15 @@ def _install_lines(
     config: Config, name: str, minutes: Mapping[Command, int], log_file: Path, *, dry_run: bool
 ) -> None:
     from assetbatch.setup import crontab
-    from assetbatch.setup.starts import config_of, crontab_lines, starts_of
+    from assetbatch.setup.starts import config_of, crontab_lines
 
-    lines = crontab_lines(starter_for(config, log_file), minutes)
+    starter = starter_for(config, log_file)
+    lines = crontab_lines(starter, minutes)
     if dry_run:
         print_text("\n".join([crontab.begin(name), *lines, crontab.end(name)]))
         return
     before = crontab.read()
-    _refuse_another(config_of(crontab.block_of(before, name) or ()), config, name)
+    _refuse_another(config_of(crontab.block_of(before, name) or ()), starter.config, f"lines named {name}")
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -247,16 +249,9 @@ def _install_lines(
     after = crontab.with_block(before, name, lines)
     if after != before:
         crontab.write(after)
-    others = crontab.other_lines(after)
-    for command in Command:
-        if starts_of(others, command):
-            log.warning(
-                "another line of the crontab starts %s too (hint: remove it with crontab -e)", command
-            )
+    _warn_of_other_lines(after)
     for system in (False, True):
-        if _units(name, system=system).installed():
-            option = "--system" if system else "--systemd"
-            log.warning("timers start it too (hint: assetbatch cron remove %s)", option)
+        _warn_of_timers(starter.config, name, system=system)
     if crontab.daemon_runs() is False:
         log.warning("no cron runs on this host (hint: start it, as in `service cron start`)")
     print_text(f"crontab: {_installed(minutes)}; the log is {log_file}")
@@ -285,20 +280,62 @@ def _install_timers(
         return
     if system and os.geteuid() != 0:
         raise ConfigError("--system needs root", hint="use sudo, or --systemd for timers of your own")
+    _refuse_another(units.config(), starter.config, f"timers named {name}")
     timers = [units.timer(command) for command in minutes]
     units.install(texts, timers, lambda path, data: replace_file(path, data, mode=0o644, durable=True))
+    _warn_of_lines(starter.config)
+    _warn_of_timers(starter.config, name, system=not system)
     if not system and not lingers(user):
         log.warning("the timers end when you log out (hint: `loginctl enable-linger` lets them go on)")
     print_text(f"systemd: {_installed(minutes)}; journalctl{'' if system else ' --user'} has the log")
 
 
-def _refuse_another(found: Path | None, config: Config, name: str) -> None:
+def _refuse_another(found: Path | None, config: Path, what: str) -> None:
     """Raise ConfigError if what is installed starts an installation with another configuration."""
-    if found and found != starter_for(config).config:
+    if found and found != config:
         raise ConfigError(
-            f"the lines named {name} start another installation: {found}",
+            f"the {what} start another installation: {found}",
             hint="choose another --name, or remove them with assetbatch cron remove",
         )
+
+
+def _warn_of_lines(config: Path) -> None:
+    """Warn of each line of this user's crontab that starts what timers start now."""
+    from assetbatch.setup import crontab
+    from assetbatch.setup.starts import config_of
+
+    try:
+        text = crontab.read()
+    except AssetbatchError:
+        return  # most hosts that use timers have no crontab
+    for name in crontab.names(text):
+        with suppress(ConfigError):
+            if config_of(crontab.block_of(text, name) or ()) == config:
+                log.warning(
+                    "the lines of the crontab named %s start it too (hint: assetbatch cron remove --name %s)",
+                    name,
+                    name,
+                )
+    _warn_of_other_lines(text)
+
+
+def _warn_of_other_lines(text: bytes) -> None:
+    from assetbatch.setup.crontab import other_lines
+    from assetbatch.setup.starts import starts_of
+
+    others = other_lines(text)
+    for command in Command:
+        if starts_of(others, command):
+            log.warning(
+                "another line of the crontab starts %s too (hint: remove it with crontab -e)", command
+            )
+
+
+def _warn_of_timers(config: Path, name: str, *, system: bool) -> None:
+    units = _units(name, system=system)
+    if units.installed() and units.config() in (config, None):
+        option = "--system" if system else "--systemd"
+        log.warning("timers start it too (hint: assetbatch cron remove %s)", option)
 
 
 def _installed(minutes: Mapping[Command, int]) -> str:

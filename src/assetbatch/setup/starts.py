@@ -91,12 +91,13 @@ def config_of(lines: Sequence[str]) -> Path | None:
             words = shlex.split(line.replace(r"\%", "%"))
         except ValueError:
             continue
-        if found := _after_config(words):
+        if found := config_after(words):
             return found
     return None
 
 
-def _after_config(words: Sequence[str]) -> Path | None:
+def config_after(words: Sequence[str]) -> Path | None:
+    """Return the configuration that the words of a start name."""
     return next((Path(word) for option, word in pairwise(words) if option == "--config"), None)
 
 
