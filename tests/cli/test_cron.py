@@ -132,11 +132,13 @@ class TestInstall:
         run(*PROGRAM, "cron", "install")
         before = run("crontab", "-l").stdout
         run("crontab", "-", content=before + OURS)
-        run(*PROGRAM, "cron", "install", "--every-queue", "2", "--every-secondary", "15")
+        text = written.read_text()
+        written.write_text(text.replace("interval_minutes: 10", "enqueue_interval_minutes: 15"))
+        run(*PROGRAM, "cron", "install")
         after = run("crontab", "-l").stdout
         assert after.endswith("# assetbatch end main\n" + OURS)
-        assert "\n*/2 * * * *" in after
-        assert "\n*/15 * * * *" in after
+        assert [line[:4] for line in after.splitlines() if line.startswith("*")] == ["*/5 ", "* * ", "*/15"]
+        written.write_text(text)
         run(*PROGRAM, "cron", "install")
         assert run("crontab", "-l").stdout == before + OURS
 
@@ -284,7 +286,7 @@ def test_a_real_cron_starts_what_was_installed(run: Run, make_world: MakeWorld, 
         pytest.skip("cron starts the lines of root only as root")
     world: World = make_world()
     world.config()
-    assert run(*PROGRAM, "cron", "install", "--every-secondary", "1").returncode == 0
+    assert run(*PROGRAM, "cron", "install").returncode == 0
     crontab = run("crontab", "-l").stdout.replace("*/5 * * * *", "* * * * *")
     run("crontab", "-", content=crontab.replace("/var/log/assetbatch.log", f"{world.folder}/a.log"))
     system = "mount --bind /dev/null /etc/crontab; mount -t tmpfs none /etc/cron.d; exec cron -f"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from assetbatch.setup.starts import (
     crontab_lines,
     environment_for,
     program_of,
+    rhythm,
     starts_of,
 )
 from assetbatch.setup.systemd import Units, unit_texts
@@ -52,6 +54,9 @@ def test_no_two_starts_are_further_apart_than_was_asked(minutes: int) -> None:
     assert max(gaps) <= minutes
     if DAY % minutes == 0 and (minutes < 60 and 60 % minutes == 0):
         assert set(gaps) == {minutes}
+    assert rhythm(minutes) == (
+        "every minute" if minutes == 1 else f"every {Counter(gaps).most_common(1)[0][0]} minutes"
+    )
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")

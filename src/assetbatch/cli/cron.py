@@ -63,29 +63,19 @@ def install(
     name: Name = "main",
     systemd: Systemd = False,
     system: System = False,
-    every_queue: Annotated[
-        int | None, typer.Option(min=1, max=1440, help="Minutes between two run-queue.", show_default="1")
-    ] = None,
-    every_secondary: Annotated[
-        int | None, typer.Option(min=1, max=1440, help="Minutes between two enqueue-secondary.")
-    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be installed. Install nothing.")
     ] = False,
 ) -> None:
     """Install the starts, or replace those that this command has installed before.
 
-    run-priority starts every batch.interval_minutes of config.yml. All paths in the lines are absolute.
+    run-priority starts every batch.interval_minutes of config.yml, enqueue-secondary every
+    batch.enqueue_interval_minutes, run-queue every minute. All paths in the lines are absolute.
     """
     with reported(context) as options:
         config = load_config(options)
-        minutes = starts_every(config)
-        if every_queue:
-            minutes[Command.RUN_QUEUE] = every_queue
-        if every_secondary:
-            minutes[Command.ENQUEUE_SECONDARY] = every_secondary
         log_file = options.log_file and Path(os.path.abspath(current_folder() / options.log_file))
-        schedule(config, name, minutes, systemd=systemd, system=system, log_file=log_file, dry_run=dry_run)
+        schedule(config, name, systemd=systemd, system=system, log_file=log_file, dry_run=dry_run)
 
 
 def show(
@@ -130,7 +120,7 @@ def remove(
         print_text("removed: nothing starts assetbatch by this any more")
 
 
-def starts_every(config: Config) -> dict[Command, int]:
+def _starts_every(config: Config) -> dict[Command, int]:
     """Return after how many minutes each command is started again."""
     from assetbatch.domain.units import MINUTE_MS
     from assetbatch.health.jobs import interval_ms
@@ -141,7 +131,6 @@ def starts_every(config: Config) -> dict[Command, int]:
 def schedule(
     config: Config,
     name: str,
-    minutes: Mapping[Command, int],
     *,
     systemd: bool = False,
     system: bool = False,
@@ -153,6 +142,7 @@ def schedule(
     Without `log_file` the crontab names the usual one.
     """
     _check_name(name)
+    minutes = _starts_every(config)
     if config.sandbox or config.file is None:
         raise ConfigError("a sandbox is not started by cron", hint="leave out --sandbox")
     if systemd or system:
@@ -339,10 +329,9 @@ def _warn_of_timers(config: Path, name: str, *, system: bool) -> None:
 
 
 def _installed(minutes: Mapping[Command, int]) -> str:
-    return ", ".join(
-        f"{command} every {'minute' if every == 1 else f'{every} minutes'}"
-        for command, every in minutes.items()
-    )
+    from assetbatch.setup.starts import rhythm
+
+    return ", ".join(f"{command} {rhythm(every)}" for command, every in minutes.items())
 
 
 def _nothing(*, systemd: bool, system: bool) -> str:

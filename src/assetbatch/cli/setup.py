@@ -69,7 +69,9 @@ def add_to(app: typer.Typer) -> None:
 
 KeyFile = Annotated[
     str | None,
-    typer.Option(help="File that holds the API key, or - for stdin. A new one: else POLYGON_API_KEY, or a question."),
+    typer.Option(
+        help="File that holds the API key, or - for stdin. A new one: else POLYGON_API_KEY, or a question."
+    ),
 ]
 Plan = Annotated[PlanName | None, typer.Option(help="Plan of the API key.")]
 Database = Annotated[str | None, typer.Option(help="PostgreSQL: embedded, or a URL without a password.")]
@@ -508,7 +510,6 @@ class Session:
         cron.schedule(
             config,
             "main",
-            cron.starts_every(config),
             systemd=schedule is Schedule.SYSTEMD,
             system=schedule is Schedule.SYSTEM,
             log_file=self._log_file,
@@ -624,8 +625,8 @@ def _trial(config: Config) -> list[Finding]:
 def _write(path: Path, text: str, mode: int, *, is_secret: bool) -> None:
     """Write a file for the owner of its folder. One that was there keeps its place, mode and owner.
 
-    A secret stays readable by the group if that, and not everybody, could read it. A link to a secret in another folder is replaced by
-    a file, since the target may be a secret of other programs.
+    A secret stays readable by the group if that, and not everybody, could read it. A link to a secret in
+    another folder is replaced by a file, since the target may be a secret of other programs.
     """
     from assetbatch.monitoring.files import replace_file
     from assetbatch.setup.files import is_beside

@@ -106,8 +106,8 @@ def write(crontab: bytes) -> None:
 def daemon_runs(root: Path = Path("/")) -> bool | None:
     """Return whether a cron daemon runs on this host; None if that cannot be seen.
 
-    It cannot be seen where the system hides the processes of others, or where systemd-cron makes timers of the
-    crontabs. `root` is the folder of the system's files.
+    It cannot be seen where the system hides the processes of others, or where systemd-cron makes timers of
+    the crontabs. `root` is the folder of the system's files.
     """
     if any((root / folder / "systemd/system/cron.target").exists() for folder in _SYSTEMD_CRON):
         return None
@@ -118,7 +118,7 @@ def daemon_runs(root: Path = Path("/")) -> bool | None:
 
 
 def _name_of(process: Path) -> bytes:
-    """Return the name of a process, which the kernel cuts at 15 bytes; nothing if it has ended or is hidden."""
+    """Return the name of a process, which the kernel cuts at 15 bytes; nothing if it is gone or hidden."""
     try:
         return process.read_bytes().strip()
     except OSError:

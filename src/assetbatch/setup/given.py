@@ -84,7 +84,11 @@ class Left(NamedTuple):
 
 
 def without_shell(
-    answers: Answers, given: Given, env: Mapping[str, str], configured: Collection[str], dotenv: Mapping[str, str]
+    answers: Answers,
+    given: Given,
+    env: Mapping[str, str],
+    configured: Collection[str],
+    dotenv: Mapping[str, str],
 ) -> tuple[Answers, list[Left]]:
     """Return the answers without those of the environment to what is `configured`, and what was left out.
 

@@ -14,6 +14,7 @@ from assetbatch.domain.records import Command
 from assetbatch.errors import ConfigError
 
 MINUTES_OF_HOUR = 60
+HOURS_OF_DAY = 24
 _CARRIED = ("_FILE",)
 _FOLDERS = ("XDG_DATA_HOME", "XDG_STATE_HOME")
 
@@ -108,7 +109,14 @@ def cron_schedule(minutes: int) -> str:
     if minutes < MINUTES_OF_HOUR:
         return f"*/{minutes} * * * *"
     hours = minutes // MINUTES_OF_HOUR
-    return "0 0 * * *" if hours >= 24 else "0 * * * *" if hours == 1 else f"0 */{hours} * * *"
+    return "0 0 * * *" if hours >= HOURS_OF_DAY else "0 * * * *" if hours == 1 else f"0 */{hours} * * *"
+
+
+def rhythm(minutes: int) -> str:
+    """Return how often that starts something, in words: beyond an hour, neither form has odd minutes."""
+    if minutes >= MINUTES_OF_HOUR:
+        minutes = min(minutes // MINUTES_OF_HOUR, HOURS_OF_DAY) * MINUTES_OF_HOUR
+    return "every minute" if minutes == 1 else f"every {minutes} minutes"
 
 
 def calendar(minutes: int) -> str:
@@ -118,7 +126,7 @@ def calendar(minutes: int) -> str:
     if minutes < MINUTES_OF_HOUR:
         return f"*:0/{minutes}"
     hours = minutes // MINUTES_OF_HOUR
-    return "00:00" if hours >= 24 else "*:00" if hours == 1 else f"0/{hours}:00"
+    return "00:00" if hours >= HOURS_OF_DAY else "*:00" if hours == 1 else f"0/{hours}:00"
 
 
 def starts_of(lines: Sequence[str], command: Command) -> bool:

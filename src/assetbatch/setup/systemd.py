@@ -15,7 +15,7 @@ from assetbatch.domain.records import Command
 from assetbatch.errors import ConfigError, UnreachableError
 from assetbatch.secret import masked_prose
 from assetbatch.setup.crontab import begin, end
-from assetbatch.setup.starts import Starter, calendar, config_after
+from assetbatch.setup.starts import Starter, calendar, config_after, rhythm
 
 SECONDS = 30
 """Maximum time in seconds that `systemctl` may take."""
@@ -192,7 +192,7 @@ def unit_texts(
     texts = {units.service(): service}
     for command, every in minutes.items():
         texts[units.timer(command)] = _TIMER.format(
-            command=f"{command}, every {'minute' if every == 1 else f'{every} minutes'}",
+            command=f"{command}, {rhythm(every)}",
             calendar=calendar(every),
             persistent="# After a reboot at once, if a start was missed.\nPersistent=true\n" * (every > 1),
         )
