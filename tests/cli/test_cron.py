@@ -123,7 +123,8 @@ class TestInstall:
 
     def test_a_removal_of_all_there_is_leaves_no_crontab(self, run: Run, written: Path) -> None:
         run(*PROGRAM, "cron", "install")
-        assert run(*PROGRAM, "cron", "remove").returncode == 0
+        removed = run(*PROGRAM, "cron", "remove")
+        assert (removed.returncode, removed.stdout) == (0, "removed: the lines named main\n")
         assert "no crontab" in run("crontab", "-l").stderr
         again = run(*PROGRAM, "cron", "remove")
         assert (again.returncode, again.stdout) == (1, "no lines in the crontab of assetbatch\n")
@@ -152,7 +153,11 @@ class TestInstall:
         done = run(*PROGRAM, "--config", "other/config.yml", "cron", "install")
         assert done.returncode == 2
         shows(done.stderr, "the lines named … start another installation")
+        removed = run(*PROGRAM, "--config", "other/config.yml", "cron", "remove")
+        assert (removed.returncode, removed.stdout) == (2, "")
         assert run("crontab", "-l").stdout == before
+        written.unlink()  # nothing of the first installation is left but its lines
+        assert run(*PROGRAM, "--config", "other/config.yml", "cron", "remove").returncode == 0
 
     def test_needs_nothing_of_a_shell_that_says_what_the_dotenv_says(self, run: Run, written: Path) -> None:
         assert run(*PROGRAM, "cron", "install", env={"POLYGON_API_KEY": KEY}).returncode == 0
@@ -257,6 +262,8 @@ class TestTimers:
         done = self.start(home, systemctl, "--config", "other.yml", "cron", "install", "--systemd")
         assert done.returncode == 2
         assert f"the timers named main start another installation: {written}" in done.stderr
+        done = self.start(home, systemctl, "--config", "other.yml", "cron", "remove", "--systemd")
+        assert (done.returncode, done.stdout) == (2, "")
         assert service.read_text() == before
         assert self.start(home, systemctl, "cron", "install", "--systemd").returncode == 0
 

@@ -202,6 +202,11 @@ class TestInAScript:
         assert KEY not in done.stdout
         assert PASSWORD not in done.stdout
 
+    def test_names_the_lines_of_a_second_installation(self, world: World, home: Path) -> None:
+        done = run(world, home, "--dry-run", "--schedule", "crontab", "--name", "second")
+        assert "# assetbatch begin second" in done.stdout
+        assert run(world, home, "--name", "a/b").returncode == 2
+
     def test_shows_no_password_of_a_line_that_it_replaces(self, world: World, home: Path) -> None:
         run(world, home)
         config = home / "ab/config.yml"

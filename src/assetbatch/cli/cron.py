@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assetbatch.cli.context import current_folder, load_config, log, print_text, reported
+from assetbatch.cli.context import Options, current_folder, load_config, log, print_text, reported
 from assetbatch.domain.records import Command
 from assetbatch.errors import AssetbatchError, ConfigError, UnreachableError
 from assetbatch.secret import Secret
@@ -85,7 +85,7 @@ def show(
     with reported(context):
         from assetbatch.setup import crontab
 
-        _check_name(name)
+        check_name(name)
         if systemd or system:
             text = "".join(
                 f"# {unit}\n{text}" for unit, text in _units(name, system=system).installed().items()
@@ -102,14 +102,19 @@ def remove(
     context: typer.Context, name: Name = "main", systemd: Systemd = False, system: System = False
 ) -> None:
     """Remove what `cron install` has installed, and nothing else."""
-    with reported(context):
+    with reported(context) as options:
         from assetbatch.setup import crontab
+        from assetbatch.setup.starts import config_of
 
-        _check_name(name)
+        check_name(name)
+        here = _file_in_force(options)
         if systemd or system:
-            removed = bool(_units(name, system=system).remove())
+            units = _units(name, system=system)
+            _refuse_to_remove(units.config(), here, f"timers named {name}")
+            removed = bool(units.remove())
         else:
             before = crontab.read()
+            _refuse_to_remove(config_of(crontab.block_of(before, name) or ()), here, f"lines named {name}")
             after = crontab.without_block(before, name)
             removed = after != before
             if removed:
@@ -117,7 +122,7 @@ def remove(
         if not removed:
             print_text(_nothing(systemd=systemd, system=system))
             raise typer.Exit(1)
-        print_text("removed: nothing starts assetbatch by this any more")
+        print_text(f"removed: the {'timers' if systemd or system else 'lines'} named {name}")
 
 
 def _starts_every(config: Config) -> dict[Command, int]:
@@ -141,7 +146,7 @@ def schedule(
 
     Without `log_file` the crontab names the usual one.
     """
-    _check_name(name)
+    check_name(name)
     minutes = _starts_every(config)
     if config.sandbox or config.file is None:
         raise ConfigError("a sandbox is not started by cron", hint="leave out --sandbox")
@@ -280,12 +285,31 @@ def _install_timers(
     print_text(f"systemd: {_installed(minutes)}; journalctl{'' if system else ' --user'} has the log")
 
 
+def _file_in_force(options: Options) -> Path | None:
+    """Return the configuration that this command would read, or None. It need not be a good one."""
+    from assetbatch.config.loading import usual_places
+
+    folder = current_folder()
+    if named := options.config or os.environ.get("ASSETBATCH_CONFIG"):
+        return Path(os.path.abspath(folder / named))
+    return next((place for place in usual_places(os.environ, cwd=folder) if os.path.exists(place)), None)
+
+
+def _refuse_to_remove(found: Path | None, here: Path | None, what: str) -> None:
+    """Raise ConfigError if what is installed starts another installation that is still there."""
+    if found and here and found != here and os.path.exists(found):
+        raise ConfigError(
+            f"the {what} start another installation: {found}",
+            hint="choose another --name, or name that file with --config before the command",
+        )
+
+
 def _refuse_another(found: Path | None, config: Path, what: str) -> None:
     """Raise ConfigError if what is installed starts an installation with another configuration."""
     if found and found != config:
         raise ConfigError(
             f"the {what} start another installation: {found}",
-            hint="choose another --name, or remove them with assetbatch cron remove",
+            hint="choose another --name, or remove them with assetbatch --config FILE cron remove",
         )
 
 
@@ -347,6 +371,7 @@ def _units(name: str, *, system: bool) -> Units:
     return Units(name, system=system, home=home)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise ConfigError if a block or a unit cannot be called so."""
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,32}", name):
         raise ConfigError("--name is no name", hint="use 1 to 32 letters, digits or . _ -")

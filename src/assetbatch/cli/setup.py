@@ -116,6 +116,7 @@ def setup(
     priority_assets: PriorityAssets = None,
     assets: Assets = None,
     schedule: ScheduleBy = None,
+    name: cron.Name = "main",
     check: Check = True,
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -129,6 +130,7 @@ def setup(
     with reported(context) as options:
         if options.sandbox:
             raise ConfigError("a sandbox needs no setup", hint="assetbatch --sandbox run-priority")
+        cron.check_name(name)
         given = Given(
             key_file, plan, database, database_file, redis, redis_file, base_url, priority_assets, assets
         )
@@ -136,7 +138,7 @@ def setup(
         if unseen:
             log.warning("%s: set in this shell only (hint: write it into config.yml)", ", ".join(unseen))
         asks = not yes and sys.stdin is not None and sys.stdin.isatty()
-        session = Session(target(options), answers, asks=asks, log_file=options.log_file)
+        session = Session(target(options), answers, asks=asks, name=name, log_file=options.log_file)
         session.leave_what_is_configured(given)
         if not dry_run:
             session.refuse_unwritable()
@@ -179,10 +181,13 @@ def _is_there(file: Path) -> bool:
 class Session:
     """One setup: what is there, what was answered, and what follows."""
 
-    def __init__(self, file: Path, answers: Answers, *, asks: bool, log_file: Path | None = None) -> None:
+    def __init__(
+        self, file: Path, answers: Answers, *, asks: bool, name: str, log_file: Path | None = None
+    ) -> None:
         self.file = file
         self.answers = answers
         self.asks = asks
+        self._name = name
         self._log_file = log_file and Path(os.path.abspath(current_folder() / log_file))
         self._present = _present(file)
         self._before = self._config_before()
@@ -509,7 +514,7 @@ class Session:
     def _schedule(self, config: Config, schedule: Schedule, *, dry_run: bool = False) -> None:
         cron.schedule(
             config,
-            "main",
+            self._name,
             systemd=schedule is Schedule.SYSTEMD,
             system=schedule is Schedule.SYSTEM,
             log_file=self._log_file,
@@ -525,7 +530,8 @@ class Session:
             words += f" --config {shlex.quote(str(self.file))}"
         lines = [f"{words} status    shows what is fresh", f"{words} doctor    checks everything again"]
         if schedule is Schedule.NONE:
-            lines.append(f"{words} cron install    lets cron start it")
+            option = "" if self._name == "main" else f" --name {self._name}"
+            lines.append(f"{words} cron install{option}    lets cron start it")
         return lines
 
 
