@@ -202,6 +202,13 @@ class TestInAScript:
         assert KEY not in done.stdout
         assert PASSWORD not in done.stdout
 
+    def test_shows_no_command_that_prints_a_secret(self, world: World, home: Path) -> None:
+        (home / "database").write_text(world.database_url)
+        env = {"HOME": str(home), "POLYGON_API_KEY_COMMAND": f"echo \\\n{KEY}"}
+        done = program.start(*arguments(world), "--dry-run", cwd=home, env=env)
+        assert "  + POLYGON_API_KEY_COMMAND=***\n" in done.stdout
+        assert KEY not in done.stdout + done.stderr
+
     def test_names_the_lines_of_a_second_installation(self, world: World, home: Path) -> None:
         done = run(world, home, "--dry-run", "--schedule", "crontab", "--name", "second")
         assert "# assetbatch begin second" in done.stdout

@@ -458,6 +458,8 @@ class Session:
 
     def _overview(self) -> list[str]:
         """Return a line for each planned file, and the lines of config.yml that change."""
+        from assetbatch.config.dotenv import parse_dotenv
+
         lines = []
         for file in self.planned().files:
             state = "changed" if file.path.exists() else "new"
@@ -467,8 +469,12 @@ class Session:
                 changes = list(unified_diff(before, after, n=0, lineterm=""))[2:]
                 lines += [f"  {_PASSWORD.sub('***', line)}" for line in changes if line[0] in "+-"]
             elif file.path.name == ".env":
-                before, after = self._present.dotenv.splitlines(), file.text.splitlines()
-                lines += [f"  + {line}" for line in after if line not in before]
+                there = parse_dotenv(self._present.dotenv)
+                lines += [
+                    f"  + {name}={'***' if name.endswith('_COMMAND') else value}"
+                    for name, value in parse_dotenv(file.text).items()
+                    if there.get(name) != value
+                ]
         return lines
 
     def start_by(self, schedule: Schedule | None) -> int:
