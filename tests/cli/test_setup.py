@@ -171,12 +171,16 @@ class TestInAScript:
     ) -> None:
         (home / "ab").mkdir()
         config = home / "ab/config.yml"
-        config.write_text("database: {url: postgresql://me@db/x}\nredis: {url: redis://db}\n")
+        config.write_text(
+            "database: {url: postgresql://me@db/x}\nredis: {url: redis://db}\nnotify: [ntfy://mine]\n"
+        )
         env = {"HOME": str(home), "POLYGON_API_KEY": KEY, "DATABASE_URL": "postgresql://a:b@c/d"}
+        env["ASSETBATCH_NOTIFY_URLS"] = "ntfy://theirs"
         words = ("--config", "ab/config.yml", "setup", "--yes", "--no-check", "--assets", "ETHUSD")
         done = program.start(*words, cwd=home, env=env)
         assert done.returncode == 0, done.stderr
         assert "DATABASE_URL: not what is configured, which stays (hint: --database or" in done.stderr
+        assert "ASSETBATCH_NOTIFY_URLS: not what is configured" in done.stderr
         assert "url: postgresql://me@db/x" in config.read_text()
         assert files(home) == {"config.yml", ".env", "api_key"}
 

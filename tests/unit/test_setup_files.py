@@ -250,12 +250,20 @@ class TestGiven:
             ({"POLYGON_API_KEY": "theirs"}, "--key-file"),
             ({"POLYGON_API_KEY_COMMAND": "theirs"}, ".env"),
             ({"POLYGON_TIER": "advanced"}, "--plan"),
+            ({"ASSETBATCH_NOTIFY_URLS": "json://theirs"}, "where it is configured"),
             ({"POLYGON_BASE_URL": "https://theirs.example"}, "--base-url"),
         ],
     )
     def test_the_environment_changes_nothing_that_is_configured(self, env: dict[str, str], hint: str) -> None:
         answers, _ = answers_of(Given(), env, Path("/"))
-        configured = ["api_key", "rate_limiting.tier", "database.url", "redis.url", "provider.base_url"]
+        configured = [
+            "api_key",
+            "rate_limiting.tier",
+            "database.url",
+            "redis.url",
+            "provider.base_url",
+            "notify",
+        ]
         kept, left = without_shell(answers, Given(), env, configured, {})
         assert plan(FILE, kept, Present("")).files == ()
         assert [one.names for one in left] == [tuple(env)]
@@ -267,6 +275,16 @@ class TestGiven:
         env = {"DB_PASSWORD": "made-up"}
         answers, _ = answers_of(given, env, Path("/"))
         assert without_shell(answers, given, env, ["database.url"], {}) == (answers, [])
+
+    def test_whom_to_notify_is_kept_in_a_file_like_the_key(self) -> None:
+        env = {"ASSETBATCH_NOTIFY_URLS": "ntfy://made-up, json://user:made-up@host/a,b"}
+        answers, unseen = answers_of(Given(), env, Path("/"))
+        planned = plan(FILE, answers, Present())
+        assert unseen == []
+        assert texts(planned)["notify_urls"] == "ntfy://made-up\njson://user:made-up@host/a,b\n"
+        assert texts(planned)[".env"] == "ASSETBATCH_NOTIFY_URLS_FILE=notify_urls\n"
+        assert [file.mode for file in planned.files if "made-up" in file.text] == [0o600]
+        assert loaded(planned).notify == answers.notify
 
     def test_a_command_that_the_dotenv_has_already_is_not_told(self) -> None:
         env = {"POLYGON_API_KEY_COMMAND": "mine"}

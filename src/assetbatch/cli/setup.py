@@ -233,11 +233,12 @@ class Session:
             "database": before.database.url,
             "redis": before.redis.url,
             "base_url": str(before.provider.base_url),
+            "notify": before.notify,
         }
         same = [
             name
             for name, value in known.items()
-            if not (isinstance(value, Secret) and not value.is_known) and getattr(self.answers, name) == value
+            if getattr(value, "is_known", True) and getattr(self.answers, name) == value
         ]
         cleared: dict[str, Any] = dict.fromkeys(same)
         return self.answers._replace(**cleared)

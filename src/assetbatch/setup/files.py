@@ -20,6 +20,7 @@ from assetbatch.config.documents import parse_yaml
 from assetbatch.config.dotenv import parse_dotenv
 from assetbatch.config.editing import add_assets, keep_assets, set_setting
 from assetbatch.config.loading import schema_file
+from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.symbols import derive
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked_name
@@ -42,6 +43,7 @@ class Answers(NamedTuple):
     priority: tuple[str, ...] | None = None
     """Symbols, as `SYMBOL` or `SYMBOL=TICKER`. A new file gets these alone, any other gets them too."""
     secondary: tuple[str, ...] | None = None
+    notify: NotifyUrls | None = None
     commands: Mapping[str, str] = {}
     """Commands that print secrets, by their variables such as POLYGON_API_KEY_COMMAND."""
 
@@ -265,6 +267,9 @@ def _variables(
             keep(f"{kind}_PASSWORD", f"{kind.lower()}_password", divided.password)
         elif divided.url is None:
             keep(others[0], others[0].lower(), url.reveal())
+    if answers.notify is not None:
+        urls = "\n".join(url.reveal() for url in answers.notify)
+        keep("ASSETBATCH_NOTIFY_URLS", "notify_urls", urls)
     for name, command in answers.commands.items():
         forget(name.removesuffix("_COMMAND"))
         variables[name] = command

@@ -26,6 +26,7 @@ SETTINGS = {
     "database": "database.url",
     "redis": "redis.url",
     "base_url": "provider.base_url",
+    "notify": "notify",
 }
 """The fields of `Answers` that the environment may answer, each with its setting."""
 
@@ -71,6 +72,7 @@ def answers_of(given: Given, env: Mapping[str, str], folder: Path) -> tuple[Answ
         base_url=str(config.provider.base_url) if "provider.base_url" in found else None,
         priority=None if given.priority is None else split_symbols(given.priority),
         secondary=None if given.assets is None else split_symbols(given.assets),
+        notify=config.notify,
         commands=commands,
     )
     return answers, unseen
@@ -98,7 +100,7 @@ def without_shell(
     commands = dict(answers.commands)
     cleared: dict[str, Any] = {}
     left = []
-    for field, (variables, options, by_option) in _sources(given).items():
+    for field, (variables, hint, by_option) in _sources(given).items():
         if by_option or SETTINGS[field] not in configured:
             continue
         of_field = [f"{name}_COMMAND" for name in variables if f"{name}_COMMAND" in commands]
@@ -108,27 +110,28 @@ def without_shell(
             del commands[name]
         if getattr(answers, field) is not None:
             forms = [f"{name}{suffix}" for name in variables for suffix in ("", "_FILE")]
-            left.append(Left(tuple(name for name in forms if env.get(name)), f"{options} takes it"))
+            left.append(Left(tuple(name for name in forms if env.get(name)), hint))
             cleared[field] = None
     return answers._replace(commands=commands, **cleared), left
 
 
 def _sources(given: Given) -> dict[str, tuple[tuple[str, ...], str, bool]]:
-    """Return for each field its variables, its options, and whether one of these is given."""
+    """Return for each field its variables, how to change it, and whether an option does."""
     return {
-        "api_key": (_KEYS, "--key-file", given.key_file is not None),
-        "tier": (("POLYGON_TIER",), "--plan", given.plan is not None),
+        "api_key": (_KEYS, "--key-file takes it", given.key_file is not None),
+        "tier": (("POLYGON_TIER",), "--plan takes it", given.plan is not None),
         "database": (
             (*_DATABASE, "DB_PASSWORD"),
-            "--database or --database-file",
+            "--database or --database-file takes it",
             (given.database or given.database_file) is not None,
         ),
         "redis": (
             ("REDIS_URL", "REDIS_PASSWORD"),
-            "--redis or --redis-file",
+            "--redis or --redis-file takes it",
             (given.redis or given.redis_file) is not None,
         ),
-        "base_url": (("POLYGON_BASE_URL",), "--base-url", given.base_url is not None),
+        "base_url": (("POLYGON_BASE_URL",), "--base-url takes it", given.base_url is not None),
+        "notify": (("ASSETBATCH_NOTIFY_URLS",), "change it where it is configured", False),
     }
 
 
