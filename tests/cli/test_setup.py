@@ -311,6 +311,7 @@ class TestAtATerminal:
         self, world: World, home: Path, terminal: Callable[..., Terminal]
     ) -> None:
         with terminal() as screen:
+            missing = urlsplit(with_password(world))._replace(path="/not_there").geturl()
             answers = dict(self.questions(world)) | {"PostgreSQL": NOWHERE}
             for question, text in answers.items():
                 screen.answer((question, text))
@@ -318,7 +319,10 @@ class TestAtATerminal:
                     screen.answer(("Its password", ""))
             screen.answer(("Try this", ""))
             screen.see("nothing listens there")
-            screen.see("CREATE ROLE me LOGIN PASSWORD '...'; CREATE DATABASE x OWNER me;")
+            screen.answer(("[c]orrect", "c"), ("PostgreSQL", missing))
+            assert "CREATE" not in screen.shown
+            screen.see("there is no such database")
+            screen.see("CREATE DATABASE not_there OWNER")
             assert files(home) == set()
             screen.answer(("[c]orrect", "c"), ("PostgreSQL", with_password(world)), ("Fetch", "n"))
             assert screen.end() == 0

@@ -394,7 +394,7 @@ class Session:
             if not self.asks:
                 log.error("no file was written (hint: correct it, or --no-check writes it untried)")
                 raise typer.Exit(code)
-            if wrong == "postgresql" and (sql := _sql_for(self.config())):
+            if wrong == "postgresql" and (sql := _sql_for(self.config())) and _is_not_admitted(self.config()):
                 print_text(f"If they are not there yet, a superuser of PostgreSQL makes them so:\n  {sql}\n")
             is_away = (wrong, code) == ("vendor", UnreachableError.exit_code)
             question = "[c]orrect it, [t]ry again, [w]rite it as it is, [s]top"
@@ -584,6 +584,21 @@ def _sql_for(config: Config) -> str:
     if not all(re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", one) for one in (user, name)):
         return ""
     return f"CREATE ROLE {user} LOGIN PASSWORD '...'; CREATE DATABASE {name} OWNER {user};"
+
+
+def _is_not_admitted(config: Config) -> bool:
+    """Return whether PostgreSQL is there, but refuses the login or has no such database."""
+    from assetbatch.database.failures import NotAdmittedError
+    from assetbatch.services import Services
+
+    try:
+        with Services(config) as services:
+            services.open_store(check_schema=False).close()
+    except NotAdmittedError:
+        return True
+    except AssetbatchError:
+        pass
+    return False
 
 
 def _present(file: Path) -> Present:
