@@ -181,6 +181,13 @@ class TestInstall:
         done = run(*PROGRAM, "cron", "install")
         assert "another line of the crontab starts run-queue too" in done.stderr
 
+    def test_makes_the_folder_of_the_log_without_a_warning(self, run: Run, written: Path) -> None:
+        done = run(*PROGRAM, "--log-file", "new/log", "cron", "install")
+        assert done.returncode == 0
+        assert "cannot" not in done.stderr
+        assert "folder" not in done.stderr
+        assert [path.name for path in written.parent.glob("new*")] == ["new"]
+
     def test_a_dry_run_prints_the_lines_and_installs_none(self, run: Run, written: Path) -> None:
         done = run(*PROGRAM, "cron", "install", "--dry-run")
         assert len(done.stdout.splitlines()) == 5

@@ -72,7 +72,7 @@ def install(
     run-priority starts every batch.interval_minutes of config.yml, enqueue-secondary every
     batch.enqueue_interval_minutes, run-queue every minute. All paths in the lines are absolute.
     """
-    with reported(context) as options:
+    with reported(context, opens_log=False) as options:
         config = load_config(options)
         log_file = options.log_file and Path(os.path.abspath(current_folder() / options.log_file))
         schedule(config, name, systemd=systemd, system=system, log_file=log_file, dry_run=dry_run)

@@ -127,7 +127,7 @@ def setup(
     """
     from assetbatch.setup.given import Given, answers_of
 
-    with reported(context) as options:
+    with reported(context, opens_log=False) as options:
         if options.sandbox:
             raise ConfigError("a sandbox needs no setup", hint="assetbatch --sandbox run-priority")
         cron.check_name(name)
