@@ -129,6 +129,7 @@ class TestInAScript:
         done = run(world, home, **{"database-file": "", "database": NOWHERE})
         assert done.returncode == 3
         assert "nothing listens there" in done.stdout
+        assert "check database.url in your answers" in done.stdout
         assert "no file was written" in done.stderr
         assert files(home) == set()
 
@@ -152,6 +153,8 @@ class TestInAScript:
         config.write_text("# mine\n" + config.read_text().replace("max_size: 1000 ", "max_size: 7    "))
         config.chmod(0o640)
         before = {path: (path.read_text(), path.stat().st_mtime_ns) for path in (home / "ab").iterdir()}
+        dry = run(world, home, "--dry-run")
+        assert dry.stdout == "nothing would change: everything is as it was answered\n"
         again = run(world, home)
         assert again.stdout.startswith("nothing to write")
         assert {

@@ -371,7 +371,8 @@ class Session:
         from assetbatch.config.loading import Unwritten
         from assetbatch.config.reading import ConfigFile
 
-        file = ConfigFile(self.file, str(self.file), text.encode())
+        label = "your answers" if self._present.config is None else str(self.file)
+        file = ConfigFile(self.file, label, text.encode())
         unwritten = Unwritten(file, variables)
         return load(self.file, cron.cron_environment(), cwd=self.file.parent, unwritten=unwritten)
 
@@ -448,8 +449,8 @@ class Session:
     def show_all(self, schedule: Schedule) -> None:
         """Print the files with their texts, secrets left out, and what would start the commands."""
         config = self.config()
-        for line in self._overview():
-            print_text(line)
+        overview = self._overview()
+        print_text("\n".join(overview) or "nothing would change: everything is as it was answered")
         for file in self.planned().files:
             if file.path == self.file and self._present.config is None:
                 print_text(f"\n{file.text.rstrip()}")
