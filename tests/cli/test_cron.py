@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import program
 from tests.commands.conftest import MakeWorld
 from tests.documented import shows
 from tests.program import BARE, PROGRAM
@@ -47,23 +48,33 @@ def private() -> list[str]:
     return found
 
 
+@pytest.fixture(scope="module")
+def spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("spool")
+    folder.chmod(0o1777)
+    return folder
+
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def run(private: list[str], tmp_path: Path) -> Run:
-    spool = tmp_path / "spool"
-    spool.mkdir()
-    spool.chmod(0o1777)
+def run(private: list[str], spool: Path, tmp_path: Path) -> Run:
+    for file in spool.iterdir():
+        file.unlink()
     (tmp_path / ".env").write_text(f"POLYGON_API_KEY={KEY}\n")
+    within = (*private, str(spool))
 
     def run(
         *command: str, content: str | None = None, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
+        environment = {"HOME": str(tmp_path), **(env or {})}
+        if command[: len(PROGRAM)] == tuple(PROGRAM):
+            return program.start(*command[len(PROGRAM) :], cwd=tmp_path, env=environment, within=within)
         return subprocess.run(
-            [*private, str(spool), *command],
+            [*within, *command],
             cwd=tmp_path,
-            env={**BARE, "HOME": str(tmp_path), **(env or {})},
+            env={**BARE, **environment},
             input=content,
             capture_output=True,
             text=True,
@@ -214,11 +225,9 @@ class TestTimers:
         return folder
 
     def start(self, home: Path, systemctl: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        env = {**BARE, "HOME": str(home), "PATH": f"{systemctl}:/usr/bin:/bin"}
+        env = {"HOME": str(home), "PATH": f"{systemctl}:/usr/bin:/bin"}
         (home / ".env").write_text(f"POLYGON_API_KEY={KEY}\n")
-        return subprocess.run(
-            [*PROGRAM, *arguments], cwd=home, env=env, capture_output=True, text=True, check=False
-        )
+        return program.start(*arguments, cwd=home, env=env)
 
     def test_of_a_user_are_written_started_and_removed(self, written: Path, systemctl: Path) -> None:
         home = written.parent
@@ -295,7 +304,9 @@ class TestTimers:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(shutil.which("cron") is None, reason="Debian's cron is not installed")
-def test_a_real_cron_starts_what_was_installed(run: Run, make_world: MakeWorld, private: list[str]) -> None:
+def test_a_real_cron_starts_what_was_installed(
+    run: Run, make_world: MakeWorld, private: list[str], spool: Path
+) -> None:
     if private[1] != "-m":
         pytest.skip("cron starts the lines of root only as root")
     world: World = make_world()
@@ -304,7 +315,7 @@ def test_a_real_cron_starts_what_was_installed(run: Run, make_world: MakeWorld, 
     crontab = run("crontab", "-l").stdout.replace("*/5 * * * *", "* * * * *")
     run("crontab", "-", content=crontab.replace("/var/log/assetbatch.log", f"{world.folder}/a.log"))
     system = "mount --bind /dev/null /etc/crontab; mount -t tmpfs none /etc/cron.d; exec cron -f"
-    daemon = subprocess.Popen([*private, str(world.folder / "spool"), "sh", "-c", system])
+    daemon = subprocess.Popen([*private, str(spool), "sh", "-c", system])
     try:
         until = time.monotonic() + 150
         while not (world.last_update("XAUUSD") and world.last_update("ETHUSD")):
