@@ -61,8 +61,8 @@ def environment_for(origins: Mapping[str, str], env: Mapping[str, str], folder: 
     if values:
         raise ConfigError(
             f"{listed(values, 5)}: set in this shell only, which cron does not see",
-            hint="unset it, or write it into a .env beside config.yml (chmod 600); assetbatch setup keeps there "
-            "what is not configured yet",
+            hint="unset it, or write it into a .env beside config.yml (chmod 600); "
+            "assetbatch setup keeps in a file what is not configured yet",
         )
     carried = {name: str(folder / env[name]) for name in needed}
     return carried | {name: env[name] for name in _FOLDERS if env.get(name, "").startswith("/")}
