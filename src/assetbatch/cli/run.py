@@ -226,7 +226,7 @@ def _notice_log(context: typer.Context) -> Iterator[NoticeLog | None]:
         yield notices
     finally:
         notices.save()
-        if notices.urls is not None and (notices.has_unsent or (notices.told and notices.urls)):
+        if notices.urls is not None and notices.is_to_be_sent:
             from assetbatch.cli.telling import tell
 
             tell(notices, command)
@@ -246,8 +246,7 @@ def _last_words(error: DeadlineExceededError, notices: NoticeLog | None) -> int:
         return say(error)
     notices.failed(error)
     code = say(error)
-    if notices.urls and notices.urls.is_known:  # there is no time to send it: the next start does
-        notices.hand_over()
+    notices.hand_over()  # there is no time to send it: the next start does
     notices.save()
     return code
 
