@@ -99,6 +99,20 @@ class TestAnError:
         assert starts.succeed({"redis"}) == [f"over: {REDIS_DOWN} (61 times since 2027-01-15 08:01 UTC)"]
         assert starts.succeed({"redis"}) == []
 
+    @pytest.mark.parametrize(
+        ("said", "over"),
+        [
+            ("redis is down (hint: is it running (or was it moved)?)", "redis is down"),
+            (
+                "A: HTTP 500 (a dead letter now; hint: assetbatch dead list)",
+                "A: HTTP 500 (a dead letter now)",
+            ),
+        ],
+    )
+    def test_is_over_without_its_hint(self, starts: Starts, said: str, over: str) -> None:
+        starts.fail(RedisError(said))
+        assert starts.succeed(ALL) == [f"over: {over} (1 time since 2027-01-15 08:01 UTC)"]
+
     def test_is_said_when_it_changes(self, starts: Starts) -> None:
         starts.fail(RedisError(REDIS_DOWN))
         assert starts.fail(DatabaseError("nothing listens there")) == [

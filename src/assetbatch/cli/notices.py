@@ -52,6 +52,8 @@ REMIND_MS = 86_400_000
 
 _NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(?![A-Za-z_\d])")
 
+_HINT = re.compile(r" \(hint: |(?P<after>; )hint: ")
+
 Kind = Literal["config", "redis", "database", "api", "key", "calls", "queue", "start", "warning", "notify"]
 """What a failure shows to be broken. It is resolved when a later start has used it with success.
 
@@ -215,7 +217,7 @@ class NoticeLog(logging.Filter):
 
     def _over(self, key: str) -> str:
         line = self._lines.pop(key)
-        return f"over: {line.text} ({plural(line.count, 'time')} since {moment(line.first_ms)})"
+        return f"over: {without_hint(line.text)} ({plural(line.count, 'time')} since {moment(line.first_ms)})"
 
     def service(self, fingerprint: str) -> Notice | None:
         """Return what a service of `notify` is still to get. Its count is 0 if that was not tried yet."""
@@ -304,6 +306,12 @@ class NoticeLog(logging.Filter):
 
 def _of_service(fingerprint: str) -> str:
     return f"notify_{fingerprint}"
+
+
+def without_hint(text: str) -> str:
+    """Return what a line says, without what is to be done: of a failure that is over, nothing is."""
+    hint = _HINT.search(text)
+    return f"{text[: hint.start()]}{')' if hint['after'] else ''}" if hint else text
 
 
 def key_of(text: str, symbols: Iterable[str] = ()) -> str:
