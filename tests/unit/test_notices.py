@@ -240,7 +240,7 @@ class TestARecord:
         assert not (tmp_path / "said.json").exists()
 
     def test_of_a_start_that_died_is_told_unless_that_start_has_said_why(self, tmp_path: Path) -> None:
-        died = self.record("run-queue died", is_event=True, unless_said_since_ms=NOON)
+        died = self.record("a start died", kind="died", key="died", unless_said_since_ms=NOON)
         notices = NoticeLog([tmp_path / "said.json"], NOON)
         assert notices.filter(died)
         notices.filter(self.record("ETHUSD: HTTP 500"))
@@ -250,8 +250,26 @@ class TestARecord:
         notices.save()
         notices = NoticeLog([tmp_path / "said.json"], NOON + MINUTE)
         assert not notices.filter(died)
-        later = self.record("run-queue died", is_event=True, unless_said_since_ms=NOON + 5 * MINUTE)
+        assert len(notices.resolved({"died"})) == 1
+        later = self.record("a start died", kind="died", key="died", unless_said_since_ms=NOON + 5 * MINUTE)
         assert notices.filter(later)
+
+    def test_of_a_start_that_died_is_kept_although_this_one_dies_too(self, tmp_path: Path) -> None:
+        url = NotifyUrls.parse("ntfy://a")
+        said = []
+        for minute in range(3):
+            notices = NoticeLog([tmp_path / "said.json"], NOON + minute * MINUTE)
+            notices.urls = url
+            died = self.record(f"the start of {minute} died", kind="died", key="died", at_once=True)
+            said.append(notices.filter(died))
+            notices.hand_over()  # as if it went on
+        assert said == [True, False, False]
+        notices = NoticeLog([tmp_path / "said.json"], NOON + 3 * MINUTE)
+        waiting = notices.service(next(iter(url)).fingerprint)
+        assert waiting is not None
+        assert waiting.unsent == ["warning: the start of 0 died"]
+        (over,) = notices.resolved({"died"})
+        assert over.startswith("over: the start of 0 died (3 times since")
 
     def test_that_is_good_news_is_shown(self, tmp_path: Path) -> None:
         record = self.record("over")

@@ -54,12 +54,14 @@ _NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(?![A-Za-z_\d])")
 
 _HINT = re.compile(r" \(hint: |(?P<after>; )hint: ")
 
-Kind = Literal["config", "redis", "database", "api", "key", "calls", "queue", "start", "warning", "notify"]
+Kind = Literal[
+    "config", "redis", "database", "api", "key", "calls", "queue", "start", "died", "warning", "notify"
+]
 """What a failure shows to be broken. It is resolved when a later start has used it with success.
 
 `api` is the way to the provider, `key` its consent to the API key, `calls` to one more call; `queue` is room
-in the queue, `start` a start that ends in time. `notify` is a service that could not be reached, or whose
-address could not be read: `arrived` and `urls_read` alone resolve it.
+in the queue, `start` a start that ends in time, `died` one that is not killed. `notify` is a service that
+could not be reached, or whose address could not be read: `arrived` and `urls_read` alone resolve it.
 """
 
 
@@ -109,7 +111,8 @@ class NoticeLog(logging.Filter):
     - `key`: what it shares with other lines of the same failure, if the text has more than that;
     - `is_new`: it is reported each time that it comes up, such as a death;
     - `is_event`: the same, and it is never over, since it does not last;
-    - `unless_said_since_ms`: the start of that moment may have reported its end itself.
+    - `unless_said_since_ms`: the start of that moment may have reported its end itself;
+    - `at_once`: it is saved at once, since what it is about may befall this start too.
 
     With `shows_all` it shows them all the same, and keeps count for the services of `notify` only.
     """
@@ -125,6 +128,7 @@ class NoticeLog(logging.Filter):
         """What this start has reported so far."""
         self._lines: dict[str, Notice] = _read(paths)
         self._seen: set[str] = set()
+        self._handed_over = 0
         self._kind: Kind = "warning"
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -132,10 +136,10 @@ class NoticeLog(logging.Filter):
         if record.levelno < NOTICE or hasattr(record, "is_decided"):
             return True
         text = " ".join(record.getMessage().split())
-        if getattr(record, "is_event", False):
-            since_ms: int | None = getattr(record, "unless_said_since_ms", None)
-            is_new = since_ms is None or not self._has_ended_since(since_ms)
-        elif record.levelno == NOTICE:
+        since_ms: int | None = getattr(record, "unless_said_since_ms", None)
+        if since_ms is not None and self._has_ended_since(since_ms):
+            is_new = False
+        elif record.levelno == NOTICE or getattr(record, "is_event", False):
             is_new = True
         else:
             kind: Kind = getattr(record, "kind", self._kind)
@@ -145,6 +149,9 @@ class NoticeLog(logging.Filter):
             is_new = is_new or getattr(record, "is_new", False)
         if is_new:
             self.told.append(Told(record.levelno, text))
+        if getattr(record, "at_once", False):
+            self.hand_over()
+            self.save()
         return is_new or self.shows_all
 
     def _has_ended_since(self, at_ms: int) -> bool:
@@ -226,12 +233,13 @@ class NoticeLog(logging.Filter):
     def hand_over(self) -> None:
         """Keep what this start has reported for each service, until it has `arrived` there. No command is run
         for their addresses: until somebody has read them, one place keeps it for all."""
-        if self.urls and self.told:
+        lines = self.told[self._handed_over :]
+        if self.urls and lines:
             services = [url.fingerprint for url in self.urls] if self.urls.is_known else [UNREAD]
-            self._keep(services, map(rendered, self.told))
+            self._keep(services, [rendered(line) for line in lines])
+            self._handed_over = len(self.told)
 
-    def _keep(self, services: Iterable[str], lines: Iterable[str]) -> None:
-        lines = list(lines)
+    def _keep(self, services: Iterable[str], lines: Sequence[str]) -> None:
         for fingerprint in services:
             line = self._waiting(fingerprint)
             line.unsent = [*line.unsent, *lines][-MOST_KEPT:]

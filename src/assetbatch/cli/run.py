@@ -269,8 +269,8 @@ def _works(result: CycleResult, config: Config) -> set[Kind]:
         works |= {"api", "key"}
         if not result.too_many_calls:
             works.add("calls")
-    if not is_queue or result.answered:
-        works.add("warning")
+    if not is_queue or result.answered:  # a run-queue without work cannot die of it
+        works |= {"died", "warning"}
     has_room = not is_queue or (result.queue_size or 0) < config.queue.max_size
     if has_room and not result.dropped and result.command is not Command.RUN_PRIORITY:
         works.add("queue")
