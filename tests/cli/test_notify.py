@@ -179,6 +179,11 @@ def _read(path: Path) -> bytes:
         ("no host hooks.example", "json://hooks.example/a", "no host ***"),
         ("bad token abcd1234 of me", "slack://abcd1234/efgh", "bad token *** of me"),
         ("a" * 500, "ntfy://h/t", "***"),
+        ("bad login user / s3c/r3t", "json://user:s3c%2Fr3t@host", "bad login *** / ***"),
+        ("bad login user / s3c%2fr3t", "json://user:s3c/r3t@host", "bad login *** / ***"),
+        ("bad login me:a b", "json://me:a+b@host", "bad login ***"),
+        ("no me, ab; some cab", "json://me:ab@host", "no ***, ***; some cab"),
+        ("bad key x1 of (42)", "ntfy://h/t?token=x1&tags=%34%32", "bad key *** of (***)"),
     ],
 )
 def test_the_words_of_a_library_are_told_without_the_address(said: str, url: str, shown: str) -> None:
