@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from assetbatch.config.notify_urls import NotifyUrls
 
 NOTICE = 29
@@ -39,6 +41,9 @@ class ConfigError(AssetbatchError):
 
     notify: NotifyUrls | None = None
     """Whom to notify of it, as far as that part of the configuration is right."""
+
+    file: Path | None = None
+    """The file of the configuration, if there is one."""
 
 
 class SchemaRefusedError(ConfigError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -204,7 +205,7 @@ class TestAStart:
         return started
 
     def test_tells_a_failure_once_and_its_end_as_the_mail_does(
-        self, start: Callable[..., Any], service: Service
+        self, free: World, start: Callable[..., Any], service: Service
     ) -> None:
         mails = [start("run-queue", **DOWN).stderr, start("run-queue", **DOWN).stderr]
         mails.append(start("run-queue").stderr)
@@ -214,7 +215,8 @@ class TestAStart:
         assert over.startswith("over: redis cannot be reached")
         assert "2 times since" in over
         assert [post.document["type"] for post in service.posts] == ["failure", "success"]
-        assert service.posts[0].document["title"].startswith("assetbatch run-queue on ")
+        title = f"assetbatch run-queue on {socket.gethostname()} ({free.folder / 'config.yml'})"
+        assert [post.document["title"] for post in service.posts] == [title, title]
 
     def test_that_goes_well_tells_nothing_and_loads_nothing_for_it(
         self, free: World, start: Callable[..., Any], service: Service
@@ -287,6 +289,7 @@ class TestAStart:
         assert done.returncode == 2
         (told,) = service.bodies
         assert told.startswith("error: config.yml: queue.max_size: found 'many'")
+        assert service.posts[0].document["title"].endswith(f" ({free.folder / 'config.yml'})")
 
     def test_with_details_tells_the_same(self, start: Callable[..., Any], service: Service) -> None:
         for _ in range(2):
@@ -299,13 +302,13 @@ class TestAStart:
         service.status = 500
         first = start("run-queue", **DOWN)
         assert (first.returncode, len(first.stderr.splitlines())) == (3, 2)
-        assert "WARNING run-queue: notify: json did not get what is told here" in first.stderr
+        assert "WARNING run-queue: notify: json did not receive the lines above" in first.stderr
         assert start("run-queue", **DOWN).stderr == ""  # too soon to try again
         assert len(service.posts) == 1
         service.status = 200
         after = start("run-queue")
         assert (after.returncode, len(after.stderr.splitlines())) == (0, 2)
-        assert "over: notify: json did not get" in after.stderr
+        assert "over: notify: json did not receive" in after.stderr
         begun, over = service.bodies[-1].splitlines()
         assert begun.startswith("error: redis cannot be reached")
         assert over.startswith("over: redis cannot be reached")
@@ -358,7 +361,7 @@ class TestNotifyTest:
         free.document["notify"] = [service.url, f"ntfy://{service.place}/{TOKEN}"]
         done = run(free, "notify", "test")
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.splitlines() == ["json (URL 1 of 2): took it", "ntfy (URL 2 of 2): took it"]
+        assert done.stdout.splitlines() == ["json (URL 1 of 2): sent", "ntfy (URL 2 of 2): sent"]
         assert len(service.posts) == 2
 
     def test_says_who_did_not_take_it(self, free: World, service: Service) -> None:

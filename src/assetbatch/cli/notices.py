@@ -124,6 +124,8 @@ class NoticeLog(logging.Filter):
         self.shows_all = shows_all
         self.urls: NotifyUrls | None = None
         """The services of `notify`; None as long as nobody knows."""
+        self.file: Path | None = None
+        """The configuration file of this start, if one was found."""
         self.told: list[Told] = []
         """What this start has reported so far."""
         self._lines: dict[str, Notice] = _read(paths)

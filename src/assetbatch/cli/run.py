@@ -169,10 +169,10 @@ def _load(options: Options, notices: NoticeLog | None) -> Config:
         config = load_config(options)
     except ConfigError as error:
         if notices:
-            notices.urls = error.notify
+            notices.urls, notices.file = error.notify, error.file
         raise
     if notices:
-        notices.urls = config.notify or NotifyUrls(())
+        notices.urls, notices.file = config.notify or NotifyUrls(()), config.file
     return config
 
 

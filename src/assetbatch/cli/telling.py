@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 
 from assetbatch.cli.context import log
 from assetbatch.cli.notices import UNREAD, NoticeLog, Told
 from assetbatch.config import NotifyUrls
 from assetbatch.errors import NOTICE, AssetbatchError
 from assetbatch.monitoring.notify import Letter, Mood, deliver
+from assetbatch.secret import masked
 
 
 def tell(notices: NoticeLog, command: str) -> None:
@@ -34,19 +36,20 @@ def tell(notices: NoticeLog, command: str) -> None:
             letters.append(Letter(url, "\n".join(waiting.unsent)))
     if not letters:
         return
-    outcomes = deliver(title_of(command), mood_of(notices.told), letters)
+    outcomes = deliver(title_of(command, notices.file), mood_of(notices.told), letters)
     for name, letter, why in zip(names, letters, outcomes, strict=True):
         if why is None:
             if over := notices.arrived(letter.url.fingerprint):
                 _say(NOTICE, over)
         else:
-            text = f"notify: {name} did not get what is told here: {why} (hint: try assetbatch notify test)"
+            text = f"notify: {name} did not receive the lines above: {why} (hint: try assetbatch notify test)"
             _missed(notices, letter.url.fingerprint, text)
 
 
-def title_of(command: str) -> str:
-    """Return the title of a message: which command on which host."""
-    return f"assetbatch {command} on {socket.gethostname()}"
+def title_of(command: str, file: Path | None) -> str:
+    """Return the title of a message: which command of which installation, by its configuration file."""
+    installation = f" ({masked(str(file))})" if file else ""
+    return f"assetbatch {command} on {socket.gethostname()}{installation}"
 
 
 def mood_of(told: Iterable[Told]) -> Mood:
