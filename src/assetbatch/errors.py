@@ -55,6 +55,9 @@ class UnreachableError(AssetbatchError):
 
     exit_code = 3
 
+    is_login_refused = False
+    """Whether a server does not take the user or the password."""
+
 
 class RedisError(UnreachableError):
     """Redis cannot be reached, refuses us or is full. Nobody calls without it."""
