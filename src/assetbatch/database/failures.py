@@ -173,7 +173,9 @@ def as_database_error(
     # The server's words name the table or the column; libpq's add nothing to ours.
     detail = f" ({said})" if state else ""
     hint = words.hint.format(**names._asdict())
-    return kind(f"{doing} at {place}: {words.message}{detail}", hint=hint)
+    raised = kind(f"{doing} at {place}: {words.message}{detail}", hint=hint)
+    raised.is_login_refused = words in (_LOGIN, _PASSWORD)
+    return raised
 
 
 def _as_data_error(error: psycopg.Error, where: str, said: str, state: str) -> DataError:
