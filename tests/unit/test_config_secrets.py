@@ -16,6 +16,7 @@ from assetbatch.config import Config, load, secret_commands
 from assetbatch.config.display import effective
 from assetbatch.config.options import check_options
 from assetbatch.config.secret_commands import SecretCommand
+from assetbatch.config.sources import sources
 from assetbatch.deadline import Deadline
 from assetbatch.errors import ConfigError
 
@@ -345,3 +346,11 @@ class TestNamesInHints:
 
     def test_of_the_key(self, cwd: Path) -> None:
         assert read(cwd, "", "MASSIVE_API_KEY=k").require_api_key().name == "MASSIVE_API_KEY in .env"
+
+
+def test_each_file_that_holds_a_secret_is_watched_for_a_change(cwd: Path) -> None:
+    for name in ("key", "urls", "other"):
+        (cwd / name).write_text("json://somewhere.example")
+    dotenv = "ASSETBATCH_NOTIFY_URLS_FILE=urls\n"
+    config = read(cwd, "", dotenv, POLYGON_API_KEY_FILE="key", DB_ANYTHING_FILE="other")
+    assert sources(config) == [cwd / "config.yml", cwd / ".env", cwd / "key", cwd / "urls"]

@@ -108,6 +108,13 @@ def services_for(options: Options, config: Config, deadline: Deadline | None = N
         yield services
 
 
+def holds_nothing(config: Config) -> bool:
+    """Return whether no command has used the embedded Redis yet: then a look at it starts no server."""
+    url = config.redis.url
+    is_embedded = url is not None and url.embedded and not config.sandbox
+    return is_embedded and not (config.data_folder / "valkey").exists()
+
+
 def print_rich(renderable: Any) -> None:
     """Print to stdout: coloured on a terminal, plain elsewhere and with NO_COLOR."""
     with _output():

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from assetbatch.cli.context import Options, current_folder, load_config, log, services_for
+from assetbatch.cli.context import Options, load_config, log, services_for
 from assetbatch.config.secret_commands import AGAIN_SECONDS
 from assetbatch.config.sources import Stamp, sources, stamp
 from assetbatch.errors import NOTICE, ConfigError, UnreachableError
@@ -87,7 +86,7 @@ class LiveConfig:
             ]
 
     def _look(self) -> Stamp:
-        return stamp(sources(self._config, os.environ, current_folder()))
+        return stamp(sources(self._config))
 
     def _read_again(self) -> None:
         before, self._stamp = self._stamp, self._look()

@@ -530,9 +530,11 @@ class Session:
         )
 
     def _next_steps(self, program: Sequence[str], schedule: Schedule) -> list[str]:
-        from assetbatch.config.loading import usual_places
+        from assetbatch.config.loading import places_in_force
 
-        found = next((one for one in usual_places(os.environ, cwd=current_folder()) if _is_there(one)), None)
+        found = next(
+            (one for one in places_in_force(os.environ, cwd=current_folder()) if _is_there(one)), None
+        )
         words = shlex.join(program) if shutil.which("assetbatch") != program[0] else "assetbatch"
         if found != self.file:
             words += f" --config {shlex.quote(str(self.file))}"
@@ -560,7 +562,7 @@ def _url(name: str, text: str) -> DatabaseUrl | RedisUrl:
 
 def _with_password(name: str, url: DatabaseUrl | RedisUrl) -> DatabaseUrl | RedisUrl:
     """Ask for the password that a URL leaves out, if it names a user or a host that may want one."""
-    from assetbatch.setup.files import holds_secret
+    from assetbatch.config.urls import holds_secret
 
     if url.embedded or holds_secret(url.reveal()):
         return url

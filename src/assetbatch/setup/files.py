@@ -22,6 +22,7 @@ from assetbatch.config.editing import add_assets, keep_assets, set_setting
 from assetbatch.config.loading import schema_file
 from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.symbols import derive
+from assetbatch.config.urls import holds_secret
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked_name
 
@@ -182,18 +183,6 @@ def _document(text: str) -> dict[str, Any]:
     except (ValueError, yaml.YAMLError):
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def holds_secret(url: str) -> bool:
-    """Return whether a URL of a server holds a password: in its login or its options.
-
-    The only word in a login of Redis is most often the password.
-    """
-    scheme, _, rest = url.partition("://")
-    login, at, _ = re.split(r"[/?]", rest, maxsplit=1)[0].rpartition("@")
-    return (bool(at) and (":" in login or scheme.startswith(("redis", "unix")))) or bool(
-        re.search(r"[?&]\w*passw", rest)
-    )
 
 
 class Divided(NamedTuple):

@@ -12,8 +12,9 @@ from assetbatch.config import built_in_config, load
 from assetbatch.config.environment import SECRETS
 from assetbatch.config.loading import Unwritten
 from assetbatch.config.reading import ConfigFile
+from assetbatch.config.urls import holds_secret
 from assetbatch.errors import ConfigError
-from assetbatch.setup.files import Answers, assets_of, holds_secret
+from assetbatch.setup.files import Answers, assets_of
 
 STDIN = "-"
 ALL = "all"
