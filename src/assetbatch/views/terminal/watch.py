@@ -16,6 +16,7 @@ from rich.segment import Segment, SegmentLines
 from rich.text import Text
 
 from assetbatch.domain.assets import AssetPriority
+from assetbatch.domain.formatting import iso
 from assetbatch.domain.metrics import Series
 from assetbatch.health import AssetHealth, Health
 from assetbatch.views.terminal.status import (
@@ -192,6 +193,24 @@ def render(
     return parts.screen(lines, view, page=page, found=len(found), below=len(found) - view.first - len(some))
 
 
+def render_unread(error: str | None, at_ms: int, view: View, *, width: int, height: int) -> Screen:
+    """Return the screen for when nothing could be read yet: why, when it was tried, and the keys.
+
+    `at_ms` is the end of the last reading; without an `error` the first one is under way.
+    """
+    parts = _Parts(width, height, plain=True)
+    if error is None:
+        lines = parts.lines(Text("reading the status", style="dim"))
+    else:
+        lines = parts.lines(Text(f"error: {error}", style="red"))
+        tried = Text(f"tried at {clock(iso(at_ms))}, and again every few seconds", style="dim")
+        lines = [*lines[: max(1, height - 2)], *parts.lines(tried)]
+    lines = lines[: height - 1]
+    lines += [parts.blank() for _ in range(height - 1 - len(lines))]
+    keys = Text("r now  q quit", style="dim", no_wrap=True, overflow="crop")
+    return Screen(SegmentLines([*lines, *parts.lines(keys)], new_lines=True), view, 0, 0)
+
+
 def wanted(assets: Sequence[AssetHealth], view: View) -> list[AssetHealth]:
     """Return the assets in the order in which they are shown: priority, then what is not well, then the
     others."""
@@ -207,7 +226,8 @@ def wanted(assets: Sequence[AssetHealth], view: View) -> list[AssetHealth]:
 
 
 def _searched(asset: AssetHealth) -> str:
-    return f"{asset.symbol} {asset.name or ''} {asset.priority} {asset.state.label}".lower()
+    words = (asset.symbol, asset.name or "", asset.priority, asset.asset_type, asset.state.label)
+    return " ".join(words).lower()
 
 
 class _Parts:
