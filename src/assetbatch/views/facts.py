@@ -125,7 +125,7 @@ def queue(health: Health) -> str:
 def lanes(health: Health) -> dict[str, int]:
     """Return how many items wait in each lane. The document counts bars and pages of the past as LOW too."""
     queue = health.queue
-    found = dict.fromkeys(map(str, Lane), 0) | queue["by_priority"]
+    found: dict[str, int] = dict.fromkeys(map(str, Lane), 0) | queue["by_priority"]
     found |= {Lane.BARS.value: queue["bars"], Lane.HISTORY.value: queue["history"]}
     found[Lane.LOW.value] -= queue["bars"] + queue["history"]
     return found
