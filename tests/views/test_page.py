@@ -253,6 +253,12 @@ def test_says_of_the_queue_what_waits_and_until_when(well: Health) -> None:
     ) in drawn(well, {}, {})
 
 
+def test_says_why_the_share_of_bars_is_low_while_pages_of_the_past_wait(well: Health) -> None:
+    words = "bars: 2 pages of the past wait, and count as missing until they are stored"
+    assert words in drawn(well, {}, {})
+    assert "count as missing" not in drawn(structs.replace(well, queue={**well.queue, "history": 0}), {}, {})
+
+
 def test_few_calls_are_not_rounded_to_none(well: Health) -> None:
     text = drawn(well, {CALLS: Series(CALLS, 60_000, [(NOW_MS - 60_000, 5.0)])}, {})
     assert "<desc>last 5, lowest 0, mean below 0.1, highest 5, limit 5</desc>" in text

@@ -122,6 +122,15 @@ def queue(health: Health) -> str:
     return ", ".join(words)
 
 
+def past(health: Health) -> str | None:
+    """Return why completeness is low while pages of the past wait; None without them."""
+    pages = health.queue["history"]
+    if not pages:
+        return None
+    verb = "waits" if pages == 1 else "wait"
+    return f"{plural(pages, 'page')} of the past {verb}, and count as missing until they are stored"
+
+
 def lanes(health: Health) -> dict[str, int]:
     """Return how many items wait in each lane. The document counts bars and pages of the past as LOW too."""
     queue = health.queue

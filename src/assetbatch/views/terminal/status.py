@@ -242,8 +242,10 @@ def labelled(rows: Iterable[Row]) -> Table:
 
 
 def plan_rows(health: Health, plain: bool) -> list[Row]:
-    """Return the plan, the window and the queue."""
-    return [("plan", facts.plan(health)), ("calls", _window(health, plain)), ("queue", facts.queue(health))]
+    """Return the plan, the window, the queue, and what lowers the share of bars."""
+    rows = [("plan", facts.plan(health)), ("calls", _window(health, plain)), ("queue", facts.queue(health))]
+    past = facts.past(health)
+    return [*rows, ("bars", past)] if past else rows
 
 
 def job_rows(health: Health) -> list[Row]:

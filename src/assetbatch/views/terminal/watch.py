@@ -163,7 +163,7 @@ def render(
         words = Text(f"error: {error}; below is what was read at {clock(health.checked_at)}", style="red")
         top = parts.cut(parts.lines(words), 3) + top
     rows = plan_rows(health, plain)
-    core = parts.lines(labelled(rows[1:])) if height >= COMPACT else parts.short(rows[1:])
+    core = parts.lines(labelled(rows[1:3])) if height >= COMPACT else parts.short(rows[1:3])
     wrong = [line for one in problems(health) for line in parts.lines(one)]
     room = height - len(top) - 1  # of the keys
     lacking = [line for one in lacks(health) for line in parts.lines(one)]
@@ -183,7 +183,7 @@ def render(
         lines += parts.assets(health.assets, some)
     for part in (
         lacking,
-        parts.lines(labelled([rows[0], *job_rows(health)])),
+        parts.lines(labelled([rows[0], *rows[3:], *job_rows(health)])),
         parts.lines(failures(health)) if health.failures else [],
         parts.lines(last_day(health, series, width, plain)),
         parts.lines(cycles(health)) if health.cycles else [],

@@ -365,6 +365,8 @@ def _result(job: JobHealth) -> str:
 def _calls(health: Health) -> str:
     items = health.queue
     parts = facts.lanes(health) | {name: items[name] for name in ("leased", "delayed")}
+    past = facts.past(health)
+    past = f'<p class="soft">bars: {past}</p>' if past else ""
     names = "".join(
         f'<li><span class="key {name}"></span>{count:,} {name}</li>' for name, count in parts.items() if count
     )
@@ -372,7 +374,8 @@ def _calls(health: Health) -> str:
     cards = (
         f'<div class="card"><h3>Calls</h3>{_slots(health)}<p>{facts.window(health)}</p>'
         f'<p class="soft">plan: {escape(facts.plan(health))}</p></div>'
-        f'<div class="card"><h3>Queue</h3>{legend}<p>{escape(facts.queue(health))}</p></div>'
+        f'<div class="card"><h3>Queue</h3>{legend}<p>{escape(facts.queue(health))}</p>'
+        f"{past}</div>"
     )
     return f'<div class="cards">{cards}</div>'
 
