@@ -115,6 +115,7 @@ class TestBackfill:
         starts = [start_ms for start_ms, _ in ranges(free)]
         assert starts == sorted(starts, reverse=True)
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("years_of_bars")
     def test_survives_a_redis_that_has_lost_everything(self, free: World) -> None:
         free.know_that_today_is_refused()
@@ -207,6 +208,7 @@ class TestBackfill:
 
 
 class TestTheEdgeOfThePlan:
+    @pytest.mark.slow
     @pytest.mark.usefixtures("years_of_bars")
     def test_ends_a_backfill_cleanly(self, free: World) -> None:
         free.know_that_today_is_refused()
@@ -419,6 +421,7 @@ class TestHoles:
         assert hole.reason is GapReason.NOT_PUBLISHED
         assert (hole.start_ms, hole.end_ms) == (MIDNIGHT, WEDNESDAY_MS - WEDNESDAY_MS % BAR_MS)
 
+    @pytest.mark.slow
     def test_a_call_that_failed_leaves_a_hole_that_is_asked_for_again(self, free: World) -> None:
         free.know_that_today_is_refused()
         wanted(free, date(2026, 6, 1), date(2026, 6, 30))
@@ -466,6 +469,7 @@ class TestHoles:
             "the provider's bar is of no use",
         )
 
+    @pytest.mark.slow
     def test_days_that_the_machine_was_off_for_longer_than_a_page_are_asked_for(self, free: World) -> None:
         free.run_priority()
         free.clock.at_ms += 60 * DAY_MS

@@ -84,6 +84,7 @@ def world(make_world: MakeWorld) -> World:
     return make_world(plan="starter", limit=20, document={"queue": queue, "events": {"stream_maxlen": 10}})
 
 
+@pytest.mark.slow
 def test_every_key_is_documented_with_its_type_and_expiry(world: World, prefix: str) -> None:
     seen = set()
     with everything_used(world) as client:

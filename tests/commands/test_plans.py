@@ -162,6 +162,7 @@ class TestTheHorizon:
             for kind in AssetType:
                 assert known.visible_until_ms(kind, clock.at_ms) == clock.at_ms - lag
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("how", ["refused", "left out of the answer"])
     @pytest.mark.usefixtures("years_of_bars")
     def test_of_a_day_that_is_not_published_yet_is_probed_with_few_calls(

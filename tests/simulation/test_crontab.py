@@ -33,8 +33,9 @@ START = to_ms(datetime(2026, 11, 18, 14, 0, tzinfo=UTC))  # a Wednesday; New Yor
 QUEUE_SECONDS = 12.0
 """Long enough for the calls of a minute, too short to wait for the next one in real time."""
 
-HOURS = {"free": 24, "starter": 24, "developer": 4, "advanced": 4}
-"""The simulated provider shows the last three the same, so a day of one of them says it all."""
+HOURS = {"free": 16, "starter": 16, "developer": 1, "advanced": 1}
+"""Until an hour after the end of New York's day. The simulated provider shows the last three the same, so the
+day of one of them says it all."""
 
 ORDER = ("run-priority", "run-queue", "enqueue-secondary")
 
