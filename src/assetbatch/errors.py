@@ -18,6 +18,12 @@ NOTICE = 29
 below `logging.WARNING`. This module imports no other of ours, because the domain uses it."""
 
 
+EXTRAS_HINT = (
+    "pipx install --force '.[embedded,notify]' in the repository's folder; docs/installing.md has other ways"
+)
+"""What to do where a package of an extra is missing. pip by itself does not reach an environment of pipx."""
+
+
 class AssetbatchError(Exception):
     """Base of every error that a command reports. It becomes one line on stderr and `exit_code`."""
 

@@ -354,9 +354,9 @@ class TestAStart:
         (free.folder / "hidden").mkdir()
         (free.folder / "hidden" / "apprise.py").write_text("raise ImportError('not here')")
         env = {**DOWN, "PYTHONPATH": str(free.folder / "hidden")}
-        assert "pip install 'assetbatch[notify]'" in start("run-queue", **env).stderr
+        assert "pipx install --force '.[embedded,notify]'" in start("run-queue", **env).stderr
         check = start("config", "check", **env)
-        assert (check.returncode, "assetbatch[notify]" in check.stderr) == (2, True)
+        assert (check.returncode, "[embedded,notify]" in check.stderr) == (2, True)
 
     def test_of_a_sandbox_tells_nobody(
         self, free: World, start: Callable[..., Any], service: Service

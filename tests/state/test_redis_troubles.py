@@ -511,6 +511,15 @@ def test_no_key_is_built_inside_a_script(name: str) -> None:
                 assert re.fullmatch(r"(KEYS|keys)\[[\w +]+\]", value.strip()), (key, value)
 
 
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "unix:///nowhere/a%20b.sock"])
+def test_a_server_that_does_not_run_is_told_in_our_own_words(url: str) -> None:
+    with pytest.raises(redis.exceptions.ConnectionError) as raised:
+        redis.from_url(url).ping()
+    place = "127.0.0.1:1" if "127" in url else "/nowhere/a b.sock"
+    expected = f"redis cannot be reached: connecting to {place}: nothing listens there"
+    assert failures.translated(raised.value).message == expected
+
+
 @pytest.mark.parametrize(("given", "seconds"), [("60", 2.0), ("0.5", 0.5)])
 def test_a_url_may_only_shorten_what_a_command_waits_for(
     own_server: Callable[..., OwnServer], given: str, seconds: float

@@ -21,6 +21,7 @@ from assetbatch.setup.starts import (
     cron_schedule,
     crontab_lines,
     environment_for,
+    out_of_step,
     program_of,
     rhythm,
     starts_of,
@@ -32,6 +33,23 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 STARTER = Starter(("/opt/x/bin/assetbatch",), Path("/etc/x/config.yml"), {}, Path("/var/log/x.log"))
 EVERY = {Command.RUN_PRIORITY: 5, Command.RUN_QUEUE: 1, Command.ENQUEUE_SECONDARY: 30}
 DAY = 24 * 60
+
+
+class TestOutOfStep:
+    CONFIG = Path("/etc/a b/config.yml")
+    LINES = crontab_lines(STARTER._replace(config=CONFIG), EVERY)
+
+    def test_lines_as_they_are_written_now_are_in_step(self) -> None:
+        assert out_of_step("\n".join(self.LINES).encode(), self.CONFIG, EVERY) == {}
+
+    def test_names_a_command_whose_interval_has_changed_since(self) -> None:
+        changed = {**EVERY, Command.RUN_PRIORITY: 7}
+        crontab = "\n".join(["# it's a comment", *self.LINES, "* * * * * say 'open"]).encode()
+        assert out_of_step(crontab, self.CONFIG, changed) == {Command.RUN_PRIORITY: "*/5 * * * *"}
+
+    def test_lines_of_other_configurations_do_not_count(self) -> None:
+        changed = {**EVERY, Command.RUN_PRIORITY: 7}
+        assert out_of_step("\n".join(self.LINES).encode(), Path("/etc/b/config.yml"), changed) == {}
 
 
 def starts(schedule: str) -> list[int]:

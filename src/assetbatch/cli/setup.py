@@ -22,7 +22,7 @@ import typer
 from assetbatch.cli import cron
 from assetbatch.cli.context import Options, current_folder, log, print_rich, print_text, reported
 from assetbatch.cli.questions import agree, ask, ask_secret, choose
-from assetbatch.errors import AssetbatchError, ConfigError, UnreachableError
+from assetbatch.errors import EXTRAS_HINT, AssetbatchError, ConfigError, UnreachableError
 from assetbatch.secret import Secret
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ class Session:
 
     def _answer_server(self, name: str, *, again: bool = False) -> None:
         """Ask for `database` or `redis`."""
-        from assetbatch.embedded.binaries import INSTALL_HINT, find_postgresql, find_valkey
+        from assetbatch.embedded.binaries import find_postgresql, find_valkey
 
         command = f"{name.upper()}_URL_COMMAND"
         if (getattr(self.answers, name) is not None or command in self.answers.commands) and not again:
@@ -311,7 +311,7 @@ class Session:
             if before:
                 return
             if not default:
-                raise ConfigError(f"no server: --{name} is missing", hint=f"a URL, or {INSTALL_HINT}")
+                raise ConfigError(f"no server: --{name} is missing", hint=f"a URL, or {EXTRAS_HINT}")
             self._set_server(_url(name, default))
             return
         title, form = _SERVERS[name]

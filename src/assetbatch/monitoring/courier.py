@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, unquote_plus
 
 import msgspec
 
-from assetbatch.config.options import APPRISE_HINT
+from assetbatch.errors import EXTRAS_HINT
 from assetbatch.monitoring.notify import Order, Outcome
 from assetbatch.secret import HIDDEN, masked_prose
 
@@ -70,7 +70,7 @@ def _send(url: str, title: str, body: str, mood: str) -> str | None:
     try:
         import apprise
     except ImportError:
-        return f"apprise is not installed ({APPRISE_HINT})"
+        return f"apprise is not installed ({EXTRAS_HINT})"
     asset = apprise.AppriseAsset(app_id=NAME, app_desc=NAME, image_url_mask="", image_url_logo="")
     service = apprise.Apprise(asset=asset)
     if not service.add(url):

@@ -130,6 +130,22 @@ def calendar(minutes: int) -> str:
     return "00:00" if hours >= HOURS_OF_DAY else "*:00" if hours == 1 else f"0/{hours}:00"
 
 
+def out_of_step(crontab: bytes, config: Path, minutes: Mapping[Command, int]) -> dict[Command, str]:
+    """Return the commands that lines for this configuration start at other times, each with these times."""
+    found = {}
+    for line in crontab.decode(errors="replace").splitlines():
+        try:
+            words = shlex.split(line.replace(r"\%", "%"), comments=True)
+        except ValueError:  # a quote of somebody else's line
+            continue
+        if ("--config", str(config)) not in pairwise(words):
+            continue
+        for command, every in minutes.items():
+            if command in words and words[:5] != cron_schedule(every).split():
+                found[command] = " ".join(words[:5])
+    return found
+
+
 def starts_of(lines: Sequence[str], command: Command) -> bool:
     """Return whether one of these lines of a crontab starts the command.
 

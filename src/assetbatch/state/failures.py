@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 
@@ -15,6 +16,11 @@ from assetbatch.state.scripts import script_lines
 
 _UNNAMED = UrlNames("redis.url or REDIS_URL", "redis.url or REDIS_URL")
 _names = _UNNAMED
+
+_NOBODY_LISTENS = re.compile(
+    rf"Error (?:{errno.ECONNREFUSED}|{errno.ENOENT}) connecting to (.+)\. (?:Connection refused|No such .*)"
+)
+"""The library's words for a server that does not run. Its exception holds the errno in no other way."""
 
 _ACL_HINT = "allow this user +@all on the keys of redis.prefix and on {assetbatch}* (docs: ACL SETUSER)"
 
@@ -91,8 +97,9 @@ def _timeout(error: Exception) -> RedisError:
 
 
 def _unreachable(error: Exception) -> RedisError:
+    text = _NOBODY_LISTENS.sub(r"connecting to \1: nothing listens there", _text(error))
     return _tls_error(error) or RedisError(
-        f"redis cannot be reached: {_text(error)}", hint=f"is it running, and is {_names.address} right?"
+        f"redis cannot be reached: {text}", hint=f"is it running, and is {_names.address} right?"
     )
 
 
