@@ -9,11 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from assetbatch.config.notify_urls import NotifyUrls
 
 NOTICE = 29
 """The level of news that is shown like a warning and asks for nothing, such as a failure that is over: one
 below `logging.WARNING`. This module imports no other of ours, because the domain uses it."""
+
+
+EXTRAS_HINT = (
+    "pipx install --force '.[embedded,notify]' in the repository's folder; docs/installing.md has other ways"
+)
+"""What to do where a package of an extra is missing. pip by itself does not reach an environment of pipx."""
 
 
 class AssetbatchError(Exception):
@@ -40,6 +48,9 @@ class ConfigError(AssetbatchError):
     notify: NotifyUrls | None = None
     """Whom to notify of it, as far as that part of the configuration is right."""
 
+    file: Path | None = None
+    """The file of the configuration, if there is one."""
+
 
 class SchemaRefusedError(ConfigError):
     """The platform's tables cannot be used as they are. Nothing was changed. Each reason has a line."""
@@ -49,6 +60,9 @@ class UnreachableError(AssetbatchError):
     """Redis, PostgreSQL or the provider's API cannot be used at all."""
 
     exit_code = 3
+
+    is_login_refused = False
+    """Whether a server does not take the user or the password."""
 
 
 class RedisError(UnreachableError):

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from tests.cli.terminal import Terminal
 from tests.conftest import REPOSITORY
+from tests.documented import blocks
 from tests.world import first_day
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -102,6 +104,10 @@ def test_the_lines_of_go_live_lead_from_a_clone_to_prices_within_five_minutes(
                 ("Fetch the first prices now?", ""),
             )
             assert screen.end() == 0
+        (query,) = blocks(README, "sql")
+        with psycopg.connect(database_url) as connection:
+            prices: dict[str, object] = dict(connection.execute(query.encode()).fetchall())
+        assert {symbol for symbol, price in prices.items() if price} >= {"XAUUSD", "EURUSD", "BTCUSD"}
         status = subprocess.run(["assetbatch", "status"], cwd=home, env=env, capture_output=True, check=False)
     for symbol in ("XAUUSD", "EURUSD", "BTCUSD"):
         assert re.search(rf"(?m)^{symbol} +[\d,.]+ .* fresh *$", status.stdout.decode()), status

@@ -87,6 +87,11 @@ class TestHelp:
         assert complete("assetbatch run-") == ["run-priority", "run-queue"]
         assert "--check" in complete("assetbatch status --")
 
+    def test_no_help_breaks_its_lines_where_a_docstring_does(self) -> None:
+        for name, command in LazyGroup().commands.items():
+            for one in (command, *getattr(command, "commands", {}).values()):
+                assert "\n" not in (one.help or "").replace("\n\n", ""), name
+
     def test_the_version_is_printed(self, tmp_path: Path) -> None:
         assert re.fullmatch(r"assetbatch \d+\.\d+\.\d+\n", start("--version", cwd=tmp_path).stdout)
 

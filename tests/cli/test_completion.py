@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import program
 from tests.program import BARE
 
 CONFIG = """
@@ -20,6 +21,9 @@ secondary_assets: [{symbol: EURGBP}, {symbol: BTCUSD, enabled: false}]
 database: {url: "postgresql://127.0.0.1:1/none"}
 redis: {url: "redis://127.0.0.1:1/0"}
 """
+NAMED_AS_IN_TESTS = "_PYTHON _M ASSETBATCH_COMPLETE"
+"""The variable of a program that is started as `python -m assetbatch`."""
+
 PROGRAM = Path(sys.executable).with_name("assetbatch")
 
 
@@ -31,12 +35,12 @@ def folder(tmp_path: Path) -> Path:
 
 def complete(folder: Path, words: str, shell: str = "bash") -> tuple[str, str]:
     """What a shell is told at the end of a line, and what is said on stderr."""
-    env = {"_ASSETBATCH_COMPLETE": f"complete_{shell}", "HOME": str(folder), **BARE}
+    env = {NAMED_AS_IN_TESTS: f"complete_{shell}", "HOME": str(folder)}
     if shell == "bash":
         env |= {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     else:
         env |= {"_TYPER_COMPLETE_ARGS": words, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-    done = subprocess.run([PROGRAM], env=env, cwd=folder, capture_output=True, text=True, check=False)
+    done = program.start(cwd=folder, env=env)
     return done.stdout, done.stderr
 
 
@@ -84,7 +88,10 @@ def test_offers_nothing_and_says_nothing_without_a_valid_configuration(
 
 def test_is_quick_whatever_servers_do(folder: Path) -> None:
     began = time.monotonic()
-    complete(folder, "assetbatch dead retry ")
+    env = {"_ASSETBATCH_COMPLETE": "complete_bash", "COMP_WORDS": "assetbatch dead retry ", "COMP_CWORD": "3"}
+    env |= {"HOME": str(folder), **BARE}
+    done = subprocess.run([PROGRAM], env=env, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["XAUUSD", "EUR/USD", "EURGBP", "BTCUSD"]
     assert time.monotonic() - began < 5  # 0.3 s on a quiet machine; a server that hangs would cost more
 
 

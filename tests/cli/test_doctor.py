@@ -8,6 +8,7 @@ import re
 import signal
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -62,6 +63,16 @@ def test_goes_through_everything_in_its_order(free: World) -> None:
     assert said(document, "vendor").startswith("answers, and takes the API key")
     assert "every right it needs" in said(document, "postgresql")
     assert "run-queue started" in said(document, "cron")
+
+
+def test_says_to_install_the_crontab_again_where_an_interval_has_changed(free: World, tmp_path: Path) -> None:
+    free.config()
+    file = free.folder / "config.yml"
+    crontab = tmp_path / "crontab"
+    crontab.write_text(f"#!/bin/sh\necho '*/7 * * * * assetbatch --config {file} run-priority'\n")
+    crontab.chmod(0o755)
+    found = said(examined(free, "--no-call", PATH=f"{tmp_path}:{os.environ['PATH']}")[1], "cron")
+    assert "the crontab starts run-priority at */7 * * * *, the configuration asks for */5 * * * *" in found
 
 
 def test_says_in_words_what_the_plan_lacks(free: World) -> None:

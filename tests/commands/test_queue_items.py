@@ -7,9 +7,10 @@ from datetime import date
 import pytest
 
 from assetbatch.commands.backfill import backfill
-from assetbatch.commands.queue_items import QueueEntry, cancel, list_queue
+from assetbatch.commands.queue_items import QueueEntry, cancel, list_queue, next_start
 from assetbatch.domain.coverage import GapReason
 from assetbatch.domain.queueing import Failure, ItemState, Lane
+from assetbatch.domain.records import JobState
 from assetbatch.domain.work import parse_work_id
 from assetbatch.services import Services
 from assetbatch.state.queue import Lease
@@ -84,6 +85,19 @@ class TestTheList:
     def test_says_no_moment_as_long_as_nobody_starts_run_queue(self, free: World) -> None:
         free.enqueue_secondary()
         assert {entry.turn_ms for entry in entries(free)} == {None}
+
+    def test_knows_a_moment_for_as_long_as_status_takes_run_queue_to_be_started(self) -> None:
+        started = JobState(
+            last_started_ms=0,
+            last_finished_ms=1,
+            last_result="ok",
+            last_error=None,
+            last_refreshed_ms=None,
+            skipped=0,
+            starts_ms=(0,),
+        )
+        assert next_start(started, 10 * MINUTE) == 10 * MINUTE
+        assert next_start(started, 10 * MINUTE + 1) is None
 
     def test_says_when_the_calls_go_out_at_the_rate_that_is_left(self, make_world: MakeWorld) -> None:
         world = make_world(limit=2, window_seconds=60)

@@ -42,7 +42,7 @@ NOT_COMMANDS = {
     "--help": "prints help; tests/cli/test_commands.py looks at that of each command",
 }
 STAYS = ("serve", "sandbox", "status --watch")
-"""What runs until it is stopped."""
+"""What runs until it is stopped. tests/cli/test_played_cron.py plays cron, which starts servers."""
 
 HARMLESS = {
     *("-v", "--version", "run-priority", "run-queue", "enqueue-secondary", "status", "holes", "gaps"),
@@ -156,7 +156,9 @@ class TestCommands:
                 wrong.append(f"{line}: {done.returncode}\n{done.stdout}{done.stderr}")
         assert wrong == []
 
-    @pytest.mark.parametrize("line", [line for line in documented() if line.startswith(STAYS)])
+    @pytest.mark.parametrize(
+        "line", [line for line in documented() if line.startswith(STAYS) and "--cron" not in line]
+    )
     def test_that_stay_say_something_and_end_when_they_are_told_to(self, free: World, line: str) -> None:
         free.config()
         words = shlex.split(here(line, free))
@@ -173,6 +175,7 @@ class TestCommands:
             drain(ours)
         assert process.returncode in (0, 143)
 
+    @pytest.mark.slow
     def test_of_the_sandbox_work_without_key_and_servers(self, tmp_path: Path) -> None:
         lines = [
             line for line in documented() if line.startswith("--sandbox") and not reason_not_to_run(line)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def dashboard() -> dict[str, Any]:
     return found
 
 
+@cache
 def expressions() -> dict[str, str]:
     """Every expression by what it is for, with Grafana's variables filled in."""
     found = {rule["alert"]: rule["expr"] for rule in rules()}
@@ -63,6 +65,7 @@ EVERY_COUNTER = {
 }
 
 
+@cache
 def labels_of_metrics() -> dict[str, set[str]]:
     """The labels of every metric, by its name as a sample has it."""
     found: dict[str, set[str]] = {}

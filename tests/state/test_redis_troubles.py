@@ -347,6 +347,7 @@ class TestALoginThatIsNotGood:
         server = own_server("--requirepass", PASSWORD)
         with pytest.raises(RedisError, match="redis refuses the login") as caught:
             make_queue(server.client(login)).state()
+        assert caught.value.is_login_refused
         assert "REDIS_URL" in str(caught.value)
         assert PASSWORD not in f"{caught.value!r} {caught.value}"
 
@@ -508,6 +509,15 @@ def test_no_key_is_built_inside_a_script(name: str) -> None:
             defined = f"local {key} = " if "." not in key else rf"(?<!local )\b{key[2:]} = "
             for value in re.findall(defined + r"([^,\n}]+)", code):
                 assert re.fullmatch(r"(KEYS|keys)\[[\w +]+\]", value.strip()), (key, value)
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "unix:///nowhere/a%20b.sock"])
+def test_a_server_that_does_not_run_is_told_in_our_own_words(url: str) -> None:
+    with pytest.raises(redis.exceptions.ConnectionError) as raised:
+        redis.from_url(url).ping()
+    place = "127.0.0.1:1" if "127" in url else "/nowhere/a b.sock"
+    expected = f"redis cannot be reached: connecting to {place}: nothing listens there"
+    assert failures.translated(raised.value).message == expected
 
 
 @pytest.mark.parametrize(("given", "seconds"), [("60", 2.0), ("0.5", 0.5)])

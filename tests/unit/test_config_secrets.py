@@ -17,6 +17,7 @@ from assetbatch.config.display import effective
 from assetbatch.config.options import check_options
 from assetbatch.config.secret_commands import SecretCommand
 from assetbatch.config.sources import sources
+from assetbatch.deadline import Deadline
 from assetbatch.errors import ConfigError
 
 HUSH = "hu/sh@:? #%"
@@ -239,6 +240,12 @@ class TestACommand:
         while sleeper.exists() and sleeper.read_bytes() and time.monotonic() < until:
             time.sleep(0.01)
         assert not (sleeper.exists() and sleeper.read_bytes())
+
+    def test_that_hangs_until_the_deadline_is_what_is_named(self, cwd: Path) -> None:
+        config = read(cwd, POLYGON_API_KEY_COMMAND="sleep 60")
+        said = "env POLYGON_API_KEY_COMMAND: the command did not end before the time of this start was over"
+        with pytest.raises(ConfigError, match=said), Deadline(0.3):
+            config.require_api_key().reveal()
 
     def test_that_leaves_a_daemon_behind_is_not_waited_for(self, cwd: Path) -> None:
         config = read(cwd, POLYGON_API_KEY_COMMAND="sh -c 'sleep 5 & echo made-up-key'")

@@ -248,9 +248,15 @@ def test_says_when_it_was_checked_what_the_plan_shows_and_what_is_left_of_the_wi
 
 def test_says_of_the_queue_what_waits_and_until_when(well: Health) -> None:
     assert (
-        "12 of at most 1,000, waiting 4 HIGH, 5 MEDIUM, 3 LOW, of them 2 pages of the past, 1 leased, "
+        "12 of at most 1,000, waiting 4 HIGH, 5 MEDIUM, 1 LOW, 2 HISTORY, 1 leased, "
         "1 delayed, the oldest for 2 min, 12 calls ahead, done in about 3 min"
     ) in drawn(well, {}, {})
+
+
+def test_says_why_the_share_of_bars_is_low_while_pages_of_the_past_wait(well: Health) -> None:
+    words = "bars: 2 pages of the past wait, and count as missing until they are stored"
+    assert words in drawn(well, {}, {})
+    assert "count as missing" not in drawn(structs.replace(well, queue={**well.queue, "history": 0}), {}, {})
 
 
 def test_few_calls_are_not_rounded_to_none(well: Health) -> None:

@@ -14,7 +14,7 @@ from assetbatch.domain.metrics import CALLS, Series
 from assetbatch.domain.units import DAY_MS, MINUTE_MS
 from assetbatch.health import Alert, Health, HealthStatus, Metric, Problem, Severity
 from assetbatch.views.terminal.sparkline import sparkline
-from assetbatch.views.terminal.status import ROWS, render
+from assetbatch.views.terminal.status import ROWS, ending, render
 
 from .conftest import NOW_MS, asset, broken, day, health, no_database
 
@@ -55,6 +55,26 @@ def test_looks_as_it_was_last_agreed_to_look(name: str, width: int) -> None:
         file.parent.mkdir(exist_ok=True)
         file.write_text(text, encoding="utf-8")
     assert text == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("document", "height"), [(broken(20), 30), (broken(3), 12), (broken(300), 5)])
+def test_the_verdict_and_the_problems_stay_in_sight_below_a_page_that_scrolls(
+    document: Health, height: int
+) -> None:
+    console = Console(file=io.StringIO(), width=80, height=height, force_terminal=True, color_system=None)
+    page = render(document, day(), width=80)
+    console.print(ending(document, page, console))
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert len(lines) < height
+    assert lines[1] == "! the last run-priority failed: the provider refuses the API key"
+    assert lines[-1].startswith("unhealthy  0 of")
+
+
+def test_nothing_is_said_twice_where_all_is_in_sight() -> None:
+    for how in ({"height": 60, "force_terminal": True}, {"height": 5}):
+        console = Console(file=io.StringIO(), width=80, **how)  # type: ignore[arg-type]
+        document = broken(3)
+        assert ending(document, render(document, day(), width=80), console) is None
 
 
 def test_says_the_verdict_then_the_problems_with_what_to_do_then_the_assets() -> None:

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from assetbatch.health import Health
-from assetbatch.views.terminal.watch import Key, Screen, View, pressed, render, wanted
+from assetbatch.views.terminal.watch import Key, Screen, View, pressed, render, render_unread, wanted
 
-from .conftest import asset, broken, day, health, no_database
+from .conftest import NOW_MS, asset, broken, day, health, no_database
 
 
 def many(count: int = 43) -> Health:
@@ -113,6 +113,20 @@ def test_an_error_stands_above_what_was_read_before() -> None:
     assert lines[1].startswith("healthy")
 
 
+def test_an_error_before_anything_was_read_says_when_it_was_tried_and_names_the_keys() -> None:
+    for height in (3, 6, 24):
+        screen = render_unread(
+            "redis cannot be reached: " + 20 * "words ", NOW_MS, View(), width=60, height=height
+        )
+        console = Console(file=io.StringIO(), width=60, highlight=False)
+        console.print(screen.shown, end="")
+        lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+        assert len(lines) == height
+        assert lines[0].startswith("error: redis cannot be reached")
+        assert "tried at 08:00:00 UTC, and again every few seconds" in lines
+        assert lines[-1] == "r now  q quit"
+
+
 class TestKeys:
     def press(self, document: Health, *keys: Key | str, height: int = 24) -> tuple[View, list[str]]:
         view = View()
@@ -142,7 +156,7 @@ class TestKeys:
             _, lines = self.press(document, *keys)
             assert symbols(lines) == order[first : first + page], keys
 
-    def test_find_by_symbol_name_class_and_state(self) -> None:
+    def test_find_by_symbol_name_priority_asset_class_and_state(self) -> None:
         for words, expected in (
             (
                 "sym1",
@@ -150,6 +164,7 @@ class TestKeys:
             ),
             ("KRONE", ["SYM5"]),
             ("stale low", ["SYM17"]),
+            ("crypto", ["BTCUSD"]),
         ):
             view, lines = self.press(many(), "/", *words)
             assert lines[-1].startswith(f"find: {words}_")

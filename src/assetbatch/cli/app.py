@@ -44,6 +44,11 @@ ALIASES = {"gaps": "holes"}
 """Other names of commands. The help does not list them."""
 
 
+def _flowing(text: str | None) -> str | None:
+    """Return a help text with one line a paragraph, which the terminal breaks where it ends."""
+    return text and "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
 class CommandTable(Mapping[str, TyperCommand | TyperGroup]):
     """The commands by name. A look-up imports and builds the command, so that a start pays for one only."""
 
@@ -53,6 +58,8 @@ class CommandTable(Mapping[str, TyperCommand | TyperGroup]):
         commands = typer.Typer()
         module.add_to(commands)
         found: TyperCommand | TyperGroup = get_group(commands).commands[name]  # type: ignore[assignment]
+        for command in (found, *getattr(found, "commands", {}).values()):
+            command.help = _flowing(command.help)
         return found
 
     def __iter__(self) -> Iterator[str]:

@@ -65,7 +65,7 @@ Until = Annotated[
 All = Annotated[bool, typer.Option("--all", help="Every asset that keeps bars.")]
 Classes = Annotated[
     list[AssetPriority] | None,
-    typer.Option("--class", case_sensitive=False, help="Every asset of this class. Repeatable."),
+    typer.Option("--class", case_sensitive=False, help="Every asset of this priority. Repeatable."),
 ]
 Cancel = Annotated[
     bool, typer.Option("--cancel", help="Take it back: ask for nothing of the past that is still missing.")

@@ -60,7 +60,7 @@ def play(options: Options, minutes: int, port: int) -> int:
         print_text(f"playing cron for {minutes} min in the sandbox; ctrl-c ends it")
         starts = _Starts(options.config)
         with _page(options, config, port) as address:
-            print_text(f"the page is {address}")
+            print_text(f"the page is {address} as long as this plays")
             try:
                 _play(starts, config, deadline, minutes)
             finally:

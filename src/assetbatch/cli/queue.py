@@ -53,7 +53,9 @@ def list_items(
     context: typer.Context,
     classes: Annotated[
         list[Lane] | None,
-        typer.Option("--class", case_sensitive=False, help="Only work of this class. Repeatable."),
+        typer.Option(
+            "--class", case_sensitive=False, help="Only work of this priority, BARS or HISTORY. Repeatable."
+        ),
     ] = None,
     symbols: Annotated[
         list[str] | None,

@@ -119,12 +119,16 @@ def _show(
 
 
 def _page(health: Health, series: dict[str, Series], all_assets: bool) -> RenderableType:
-    from assetbatch.views.terminal.status import ROWS, render
+    from rich.console import Group
+
+    from assetbatch.views.terminal.status import ROWS, ending, render
 
     console = stdout_console()
     plain = not console.encoding.lower().startswith("utf")
     rows = len(health.assets) if all_assets else ROWS
-    return render(health, series, width=console.width, plain=plain, rows=rows)
+    page = render(health, series, width=console.width, plain=plain, rows=rows)
+    again = ending(health, page, console)
+    return Group(page, again) if again else page
 
 
 def _check(options: Options) -> int:

@@ -9,13 +9,13 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.live import Live
-from rich.text import Text
 
 from assetbatch.cli.context import Options, stdout_console
 from assetbatch.cli.keys import Keyboard
@@ -23,7 +23,7 @@ from assetbatch.cli.live_config import LiveConfig
 from assetbatch.deadline import monotonic
 from assetbatch.errors import AssetbatchError, ConfigError
 from assetbatch.monitoring import snapshot
-from assetbatch.views.terminal.watch import Screen, View, pressed, render
+from assetbatch.views.terminal.watch import Screen, View, pressed, render, render_unread
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,6 +46,8 @@ class Seen(NamedTuple):
     health: Health | None = None
     series: Mapping[str, Series] = MappingProxyType({})
     error: str | None = None
+    tried_ms: int = 0
+    """When the last reading that has failed ended, in Unix ms by this host's clock."""
 
 
 def watch(options: Options) -> int:
@@ -89,8 +91,7 @@ def _on_screen(reader: _Reader, signals: _Signals, view: View) -> tuple[int | No
 def _draw(live: Live, console: Console, seen: Seen, view: View) -> Screen:
     width, height = console.size
     if seen.health is None:
-        words = Text(f"error: {seen.error}", style="red") if seen.error else Text("reading the status", "dim")
-        screen = Screen(words, view, 0, 0)
+        screen = render_unread(seen.error, seen.tried_ms, view, width=width, height=height)
     else:
         plain = not console.encoding.lower().startswith("utf")
         screen = render(
@@ -143,7 +144,7 @@ class _Reader:
                 health = snapshot.health_document(services, self._config.problems())
                 self._seen = Seen(health, snapshot.last_day(services))
         except AssetbatchError as error:
-            self._seen = self._seen._replace(error=str(error))
+            self._seen = self._seen._replace(error=str(error), tried_ms=round(time.time() * 1000))
         except Exception as error:  # noqa: BLE001 - raised again where the terminal can be left first
             self._crash = error
         self._due = monotonic() + READ_SECONDS

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from assetbatch.domain.calls import shares_calls
-from assetbatch.domain.due import expected_next_start
-from assetbatch.domain.forecast import CRON_MS, calls_per_minute, seconds_of_a_call, turn_moments
+from assetbatch.domain.due import RUN_QUEUE_MS, RUN_QUEUE_SILENT_MS, expected_next_start
+from assetbatch.domain.forecast import calls_per_minute, seconds_of_a_call, turn_moments
 from assetbatch.domain.models import SNAPSHOT_TICKERS
 from assetbatch.domain.queueing import Cancelled, ItemState, Lane, QueuedItem
 from assetbatch.domain.records import Command, JobState
@@ -16,9 +16,6 @@ from assetbatch.domain.units import MINUTE_MS
 from assetbatch.domain.work import parse_work_id
 from assetbatch.services import Services
 from assetbatch.state.history import CYCLES_FOR_FORECAST
-
-MISSED_STARTS = 3
-"""How many missed starts of run-queue mean that nobody starts it, so that no moment can be told."""
 
 
 class QueueEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +103,6 @@ def _turns(
 
 def next_start(job: JobState, now_ms: int) -> int | None:
     """Return when run-queue is expected to start next; None if it was not started for a while."""
-    if job.last_started_ms is None or now_ms - job.last_started_ms > MISSED_STARTS * CRON_MS:
+    if job.last_started_ms is None or now_ms - job.last_started_ms > RUN_QUEUE_SILENT_MS:
         return None
-    return max(now_ms, expected_next_start(job.starts_ms, CRON_MS))
+    return max(now_ms, expected_next_start(job.starts_ms, RUN_QUEUE_MS))

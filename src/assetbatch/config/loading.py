@@ -202,7 +202,7 @@ def _refuse(wrong: list[str], config: Config) -> None:
         wrong = [*wrong[:_MOST_TOLD], f"and {len(wrong) - _MOST_TOLD} more mistakes"]
     if wrong:
         error = ConfigError("\n".join(wrong))
-        error.notify = config.notify
+        error.notify, error.file = config.notify, config.file
         raise error
 
 

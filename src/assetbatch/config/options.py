@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from assetbatch.config.wording import shown
-from assetbatch.errors import ConfigError
+from assetbatch.errors import EXTRAS_HINT, ConfigError
 from assetbatch.secret import HIDDEN, masked_prose, may_be_quoted
 
 if TYPE_CHECKING:
@@ -410,15 +410,13 @@ def _one_line(text: str) -> str:
 
 # --- apprise -----------------------------------------------------------------------------------------------
 
-APPRISE_HINT = "pip install 'assetbatch[notify]'"
-
 
 def notify_problems(urls: NotifyUrls) -> list[str]:
     """Return a line for each URL that apprise does not take."""
     try:
         import apprise
     except ImportError:
-        return [f"apprise is not installed, expected it beside assetbatch ({APPRISE_HINT})"]
+        return [f"apprise is not installed, expected it beside assetbatch ({EXTRAS_HINT})"]
     return [
         f"{name}: apprise takes no such URL, expected one of its forms (appriseit.com/services)"
         for name, url in zip(urls.names(), urls, strict=True)

@@ -22,6 +22,7 @@ from assetbatch.doctor.findings import (
     not_checked,
     of_adoption,
     of_cron,
+    of_crontab,
     of_database,
     of_error,
     of_locks,
@@ -259,7 +260,18 @@ class _Examination:
             job_health(command, self._services.history.job(command), self._config, now_ms)
             for command in Command
         ]
-        return of_cron(jobs, self._waiting, self._config, now_ms)
+        yield from of_crontab(_crontab(), self._config)
+        yield from of_cron(jobs, self._waiting, self._config, now_ms)
+
+
+def _crontab() -> bytes:
+    """Return the crontab of this user; nothing where it cannot be read."""
+    from assetbatch.setup import crontab
+
+    try:
+        return crontab.read()
+    except AssetbatchError:
+        return b""
 
 
 def _host_ms() -> int:

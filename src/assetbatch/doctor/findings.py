@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +21,7 @@ from assetbatch.database.partitions import LATER, Partition, missing, month_of
 from assetbatch.database.shape import Concern
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.due import RUN_QUEUE_SILENT_MS
 from assetbatch.domain.endings import pause_in_words
 from assetbatch.domain.entitlements import Entitlements, restriction_in_words
 from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
@@ -29,7 +32,7 @@ from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.health import JobHealth
 from assetbatch.health.jobs import enqueue_needed_ms, interval_ms
-from assetbatch.health.problems import ENQUEUES_MISSED, QUEUE_SILENT_MS, has_stopped
+from assetbatch.health.problems import ENQUEUES_MISSED, has_stopped
 from assetbatch.state.window import WindowState
 
 CLOCK_WARNING_MS = 2 * SECOND_MS
@@ -405,6 +408,24 @@ def of_cron(jobs: Sequence[JobHealth], waiting: int, config: Config, now_ms: int
     return findings or [ok("cron", "there is nothing to be started")]
 
 
+def of_crontab(crontab: bytes, config: Config) -> list[Finding]:
+    """Judge whether the lines of this configuration have the intervals that it asks for."""
+    from assetbatch.setup.starts import cron_schedule, out_of_step
+
+    if config.file is None or config.sandbox:
+        return []
+    minutes = {command: interval_ms(command, config) // MINUTE_MS for command in Command}
+    return [
+        warning(
+            "cron",
+            f"the crontab starts {command} at {times}, the configuration asks for "
+            f"{cron_schedule(minutes[command])}",
+            "run assetbatch cron install again",
+        )
+        for command, times in out_of_step(crontab, Path(os.path.abspath(config.file)), minutes).items()
+    ]
+
+
 def _has_work(command: Command, waiting: int, config: Config) -> bool:
     if command is Command.RUN_PRIORITY:
         return bool(config.enabled_priority_assets)
@@ -419,7 +440,7 @@ def _of_job(job: JobHealth, age_ms: int, waiting: int, config: Config) -> Findin
         if job.id is Command.RUN_PRIORITY and has_stopped(age_ms, interval_ms(job.id, config)):
             words = f"{started}, it should be every {config.batch.interval_minutes} min"
             return error("cron", words, CRON_LATE_HINT)
-        if job.id is Command.RUN_QUEUE and waiting and age_ms > QUEUE_SILENT_MS:
+        if job.id is Command.RUN_QUEUE and waiting and age_ms > RUN_QUEUE_SILENT_MS:
             return warning("cron", f"{started}, and {plural(waiting, 'item')} in the queue", CRON_LATE_HINT)
         if job.id is Command.ENQUEUE_SECONDARY and age_ms > ENQUEUES_MISSED * enqueue_needed_ms(config):
             words = f"{started}, it should be every {enqueue_needed_ms(config) // MINUTE_MS} min"

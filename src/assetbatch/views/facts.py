@@ -8,7 +8,7 @@ from datetime import datetime
 from assetbatch.domain.endings import pause_in_words
 from assetbatch.domain.formatting import format_duration, moment, plural
 from assetbatch.domain.market_hours import to_ms
-from assetbatch.domain.queueing import DenialReason
+from assetbatch.domain.queueing import DenialReason, Lane
 from assetbatch.domain.records import Command
 from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import MINUTE_MS, SECOND_MS
@@ -17,8 +17,6 @@ from assetbatch.health.problems import gravest_first
 
 NOW_MS = MINUTE_MS
 """Maximum age of data that are up to now."""
-
-_KINDS = {"bars": "for bars", "history": "pages of the past"}
 
 CAUSES_IN_HINT = 2
 """Maximum number of failures that the hint of an alert names."""
@@ -113,14 +111,12 @@ def window(health: Health) -> str:
 
 
 def queue(health: Health) -> str:
-    """Return the queue as `12 of at most 1,000, waiting 12 LOW, the oldest for 3 min, 12 calls ahead, done
-    in about 3 min`."""
+    """Return the queue as `12 of at most 1,000, waiting 10 LOW, 2 BARS, the oldest for 3 min, 12 calls ahead,
+    done in about 3 min`."""
     queue = health.queue
-    classes = ", ".join(f"{count} {name}" for name, count in queue["by_priority"].items() if count)
-    kinds = [f"{queue[name]} {what}" for name, what in _KINDS.items() if queue[name]]
-    words = [f"{queue['total_items']} of at most {queue['max_size']:,}"]
-    words += [f"waiting {classes}"] if classes else []
-    words += [f"of them {' and '.join(kinds)}"] if kinds else []
+    waiting = ", ".join(f"{count:,} {lane}" for lane, count in lanes(health).items() if count)
+    words = [f"{queue['total_items']:,} of at most {queue['max_size']:,}"]
+    words += [f"waiting {waiting}"] if waiting else []
     words += [f"{queue[name]} {name}" for name in ("leased", "delayed", "dead") if queue[name]]
     if queue["oldest_item_age_seconds"] is not None:
         words.append(f"the oldest for {_seconds(queue['oldest_item_age_seconds'])}")
@@ -128,6 +124,24 @@ def queue(health: Health) -> str:
         words.append(f"{plural(queue['calls_ahead'], 'call')} ahead")
         words.append(f"done in about {_seconds(queue['done_in_seconds'])}")
     return ", ".join(words)
+
+
+def past(health: Health) -> str | None:
+    """Return why completeness is low while pages of the past wait; None without them."""
+    pages = health.queue["history"]
+    if not pages:
+        return None
+    verb = "waits" if pages == 1 else "wait"
+    return f"{plural(pages, 'page')} of the past {verb}, and count as missing until they are stored"
+
+
+def lanes(health: Health) -> dict[str, int]:
+    """Return how many items wait in each lane. The document counts bars and pages of the past as LOW too."""
+    queue = health.queue
+    found: dict[str, int] = dict.fromkeys(map(str, Lane), 0) | queue["by_priority"]
+    found |= {Lane.BARS.value: queue["bars"], Lane.HISTORY.value: queue["history"]}
+    found[Lane.LOW.value] -= queue["bars"] + queue["history"]
+    return found
 
 
 def _ms(text: str) -> int:

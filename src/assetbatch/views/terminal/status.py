@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
@@ -72,6 +73,16 @@ def render(
     if health.failures:
         parts += [Text(), failures(health)]
     return Group(*parts)
+
+
+def ending(health: Health, page: RenderableType, console: Console) -> RenderableType | None:
+    """Return the problems and the verdict again, if the page is taller than the terminal, whose end stays
+    in sight."""
+    if not console.is_terminal or len(console.render_lines(page)) < console.height:
+        return None
+    wrong = [line for one in problems(health) for line in console.render_lines(one)]
+    room = max(0, console.height - 3)  # of the blank line, the verdict and the prompt
+    return Group(Text(), SegmentLines(wrong[:room], new_lines=True), headline(health))
 
 
 def headline(health: Health) -> Text:
@@ -231,8 +242,10 @@ def labelled(rows: Iterable[Row]) -> Table:
 
 
 def plan_rows(health: Health, plain: bool) -> list[Row]:
-    """Return the plan, the window and the queue."""
-    return [("plan", facts.plan(health)), ("calls", _window(health, plain)), ("queue", facts.queue(health))]
+    """Return the plan, the window, the queue, and what lowers the share of bars."""
+    rows = [("plan", facts.plan(health)), ("calls", _window(health, plain)), ("queue", facts.queue(health))]
+    past = facts.past(health)
+    return [*rows, ("bars", past)] if past else rows
 
 
 def job_rows(health: Health) -> list[Row]:

@@ -16,6 +16,7 @@ from rich.segment import Segment, SegmentLines
 from rich.text import Text
 
 from assetbatch.domain.assets import AssetPriority
+from assetbatch.domain.formatting import iso
 from assetbatch.domain.metrics import Series
 from assetbatch.health import AssetHealth, Health
 from assetbatch.views.terminal.status import (
@@ -162,7 +163,7 @@ def render(
         words = Text(f"error: {error}; below is what was read at {clock(health.checked_at)}", style="red")
         top = parts.cut(parts.lines(words), 3) + top
     rows = plan_rows(health, plain)
-    core = parts.lines(labelled(rows[1:])) if height >= COMPACT else parts.short(rows[1:])
+    core = parts.lines(labelled(rows[1:3])) if height >= COMPACT else parts.short(rows[1:3])
     wrong = [line for one in problems(health) for line in parts.lines(one)]
     room = height - len(top) - 1  # of the keys
     lacking = [line for one in lacks(health) for line in parts.lines(one)]
@@ -182,7 +183,7 @@ def render(
         lines += parts.assets(health.assets, some)
     for part in (
         lacking,
-        parts.lines(labelled([rows[0], *job_rows(health)])),
+        parts.lines(labelled([rows[0], *rows[3:], *job_rows(health)])),
         parts.lines(failures(health)) if health.failures else [],
         parts.lines(last_day(health, series, width, plain)),
         parts.lines(cycles(health)) if health.cycles else [],
@@ -190,6 +191,24 @@ def render(
         if part and len(lines) + len(gap) + len(part) < height:
             lines += [*gap, *part]
     return parts.screen(lines, view, page=page, found=len(found), below=len(found) - view.first - len(some))
+
+
+def render_unread(error: str | None, at_ms: int, view: View, *, width: int, height: int) -> Screen:
+    """Return the screen for when nothing could be read yet: why, when it was tried, and the keys.
+
+    `at_ms` is the end of the last reading; without an `error` the first one is under way.
+    """
+    parts = _Parts(width, height, plain=True)
+    if error is None:
+        lines = parts.lines(Text("reading the status", style="dim"))
+    else:
+        lines = parts.lines(Text(f"error: {error}", style="red"))
+        tried = Text(f"tried at {clock(iso(at_ms))}, and again every few seconds", style="dim")
+        lines = [*lines[: max(1, height - 2)], *parts.lines(tried)]
+    lines = lines[: height - 1]
+    lines += [parts.blank() for _ in range(height - 1 - len(lines))]
+    keys = Text("r now  q quit", style="dim", no_wrap=True, overflow="crop")
+    return Screen(SegmentLines([*lines, *parts.lines(keys)], new_lines=True), view, 0, 0)
 
 
 def wanted(assets: Sequence[AssetHealth], view: View) -> list[AssetHealth]:
@@ -207,7 +226,8 @@ def wanted(assets: Sequence[AssetHealth], view: View) -> list[AssetHealth]:
 
 
 def _searched(asset: AssetHealth) -> str:
-    return f"{asset.symbol} {asset.name or ''} {asset.priority} {asset.state.label}".lower()
+    words = (asset.symbol, asset.name or "", asset.priority, asset.asset_type, asset.state.label)
+    return " ".join(words).lower()
 
 
 class _Parts:

@@ -15,11 +15,14 @@
   const made = Number(root.dataset.made), interval = Number(root.dataset.interval);
   const age = document.getElementById("age"), banner = document.getElementById("outdated");
   const icon = document.querySelector("link[rel=icon]"), title = document.title;
+  const moments = [...document.querySelectorAll("[data-at]")];
 
   function grow() {
     const seconds = Math.max(0, (Date.now() - made) / 1000);
     const old = seconds > 2 * interval;
     if (age) age.textContent = ", " + words(seconds) + " ago";
+    for (const moment of moments)
+      moment.textContent = words((made - Number(moment.dataset.at)) / 1000 + seconds) + " ago";
     if (old !== root.classList.contains("old")) {
       root.classList.toggle("old", old);
       document.title = (old ? "outdated: " : "") + title;
@@ -61,8 +64,8 @@
   }
 
   function searched(entry) {
-    entry.words ??= [...entry.row.querySelectorAll(".name,.class,.state,.why")]
-      .map(cell => cell.textContent).join(" ").toLowerCase();
+    entry.words ??= [...entry.row.querySelectorAll(".name,.priority,.state,.why")]
+      .map(cell => cell.textContent).concat(entry.row.dataset.type).join(" ").toLowerCase();
     return entry.words;
   }
 

@@ -30,7 +30,7 @@ from assetbatch.domain.metrics import (
     age_of,
     step_ms,
 )
-from assetbatch.domain.queueing import DeadLetter, Lane
+from assetbatch.domain.queueing import DeadLetter
 from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import DAY_MS, MINUTE_MS
 from assetbatch.errors import AssetbatchError
@@ -240,15 +240,14 @@ def _lacks(health: Health) -> str:
 
 def _failures(health: Health) -> str:
     """Return the failures of the last day, also those that are over."""
-    now_ms = _now_ms(health)
     rows = [
         [
             f'<th scope="row">{escape(one.command)}</th>',
             _cell(one.error, "text"),
             _cell(one.names or "-", "text"),
             _cell(f"{one.cycles:,}", "number"),
-            _cell(_since(one.first, now_ms), "number"),
-            _cell(_since(one.last, now_ms), "number"),
+            f'<td class="number">{_ago(health, one.first)}</td>',
+            f'<td class="number">{_ago(health, one.last)}</td>',
         ]
         for one in health.failures
     ]
@@ -256,8 +255,13 @@ def _failures(health: Health) -> str:
     return _scrolling("the last failures", heads, rows) if rows else ""
 
 
-def _since(when: str, now_ms: int) -> str:
-    return ago(now_ms - to_ms(datetime.fromisoformat(when)))
+def _ago(health: Health, when: str) -> str:
+    """Return how long ago a moment was; the script keeps it true while the page is open."""
+    return _ago_ms(to_ms(datetime.fromisoformat(when)), _now_ms(health))
+
+
+def _ago_ms(at_ms: int, now_ms: int) -> str:
+    return f'<span data-at="{at_ms}">{ago(now_ms - at_ms)}</span>'
 
 
 def _waits(health: Health, beside: Beside) -> str:
@@ -293,7 +297,7 @@ def _letters(health: Health, beside: Beside) -> str:
             f'<th scope="row">{escape(work_in_words(letter.id))}</th>',
             _cell(letter.lane),
             _cell(f"{letter.attempts:,}", "number"),
-            _cell(ago(now_ms - letter.died_ms), "number"),
+            f'<td class="number">{_ago_ms(letter.died_ms, now_ms)}</td>',
             _cell(letter.error, "text"),
         ]
         for letter in beside.letters
@@ -332,7 +336,7 @@ def _tiles(health: Health) -> str:
         else:
             tiles.append((job.id, "never", "not started yet"))
     drawn = "".join(
-        f"<div><dt>{escape(name)}</dt><dd><strong>{escape(value)}</strong> {note}</dd></div>"
+        f"<div><dt>{escape(name)}</dt><dd><strong>{value}</strong> {note}</dd></div>"
         for name, value, note in tiles
     )
     return f'<section aria-label="at a glance"><dl class="tiles">{drawn}</dl></section>'
@@ -358,16 +362,11 @@ def _result(job: JobHealth) -> str:
     return f'<span class="{tone_of(word)}">{escape(word)}</span>'
 
 
-def _ago(health: Health, when: str) -> str:
-    return _since(when, _now_ms(health))
-
-
 def _calls(health: Health) -> str:
     items = health.queue
-    prices = dict(items["by_priority"])
-    prices["LOW"] = prices.get("LOW", 0) - items["bars"] - items["history"]
-    parts = {**prices, Lane.BARS.value: items["bars"], Lane.HISTORY.value: items["history"]}
-    parts |= {name: items[name] for name in ("leased", "delayed")}
+    parts = facts.lanes(health) | {name: items[name] for name in ("leased", "delayed")}
+    past = facts.past(health)
+    past = f'<p class="soft">bars: {past}</p>' if past else ""
     names = "".join(
         f'<li><span class="key {name}"></span>{count:,} {name}</li>' for name, count in parts.items() if count
     )
@@ -375,7 +374,8 @@ def _calls(health: Health) -> str:
     cards = (
         f'<div class="card"><h3>Calls</h3>{_slots(health)}<p>{escape(facts.window(health))}</p>'
         f'<p class="soft">plan: {escape(facts.plan(health))}</p></div>'
-        f'<div class="card"><h3>Queue</h3>{legend}<p>{escape(facts.queue(health))}</p></div>'
+        f'<div class="card"><h3>Queue</h3>{legend}<p>{escape(facts.queue(health))}</p>'
+        f"{past}</div>"
     )
     return f'<div class="cards">{cards}</div>'
 
@@ -447,7 +447,8 @@ def _card(asset: AssetHealth, health: Health, beside: Beside) -> str:
         figures += chart(f"{asset.symbol} age", ages, now_ms - DAY_MS, now_ms, _seconds)
     return (
         f'<div class="card"><div class="top"><h3>{escape(asset.symbol)}{_name(asset)}</h3>'
-        f'<p><span class="price">{asset_table_price(asset.last_price)}</span> {_change(asset)}</p></div>'
+        f'<p class="quote"><span class="price">{asset_table_price(asset.last_price)}</span> '
+        f"{_change(asset)}</p></div>"
         f"<p>{words}</p>{_why(asset)}{figures}</div>"
     )
 
@@ -473,7 +474,7 @@ class _Column(NamedTuple):
 
 _COLUMNS = (
     _Column("asset", "name", "name"),
-    _Column("class", "class", "0"),
+    _Column("priority", "priority", "0"),
     _Column("state", "state", "1"),
     _Column("price", "number last", "2", "down"),
     _Column("day", "number day", "3", "down"),
@@ -509,7 +510,7 @@ def _table(assets: Sequence[AssetHealth], beside: Beside) -> str:
     return (
         f'{_legend(beside)}<div id="tools" class="tools" role="search" hidden>'
         '<label>find <input type="search" id="find" autocomplete="off" spellcheck="false" '
-        'placeholder="symbol, name, class, state"></label>'
+        'placeholder="symbol, name, priority, state"></label>'
         '<label><input type="checkbox" id="unwell"> only what is not well</label>'
         '<output id="count" for="find unwell"></output></div>'
         f'<table class="assets{"" if lines else " short"}"><caption>{_fresh(assets)}</caption>'
@@ -527,9 +528,10 @@ def _row(asset: AssetHealth, beside: Beside, *, lines: bool) -> str:
         drawn = f'<td class="line">{line}</td>'
     closed = "" if asset.market == "open" else f" <small>market {asset.market}</small>"
     return (
-        f'<tr{_WELL if asset.state.is_well else ""} data-v="{_values(asset, day)}">'
+        f'<tr{_WELL if asset.state.is_well else ""} data-type="{asset.asset_type}" '
+        f'data-v="{_values(asset, day)}">'
         f'<th scope="row" class="name">{escape(asset.symbol)}{_name(asset)}</th>'
-        f'<td class="class">{asset.priority}</td>'
+        f'<td class="priority">{asset.priority}</td>'
         f'<td class="state">{_state(asset)}{closed}</td>'
         f'<td class="number last">{asset_table_price(asset.last_price)}</td>'
         f'<td class="number day">{_change(asset) or "-"}</td>'
@@ -542,14 +544,14 @@ def _row(asset: AssetHealth, beside: Beside, *, lines: bool) -> str:
 
 
 _WELL = ' class="well"'
-_CLASSES = tuple(AssetPriority)
+_PRIORITIES = tuple(AssetPriority)
 
 
 def _values(asset: AssetHealth, day: Day | None) -> str:
     """Return what a row is sorted by, in the order of the columns; empty where there is no value."""
     lost = sum(hour in (HourState.MISSING, HourState.FAILED) for hour in day.hours) if day else None
     values: tuple[float | None, ...] = (
-        _CLASSES.index(asset.priority),
+        _PRIORITIES.index(asset.priority),
         _GRAVITY.index(asset.state),
         asset.last_price,
         asset.change_percent,
@@ -615,7 +617,7 @@ def _cycles(health: Health) -> str:
         [
             f'<th scope="row">{escape(job.id)}</th>',
             _cell(job.trigger),
-            _cell(_ago(health, job.last_started) if job.last_started else "never", "number"),
+            f'<td class="number">{_ago(health, job.last_started) if job.last_started else "never"}</td>',
             f"<td>{_result(job) if job.last_started else '-'}</td>",
             _cell(_clock(job.next_run), "number"),
             _cell(f"{job.skipped:,}", "number"),
@@ -629,7 +631,7 @@ def _cycles(health: Health) -> str:
         rows.append(
             [
                 f'<th scope="row">{escape(cycle["command"])}</th>',
-                _cell(f"{_seconds(cycle['age_seconds'])} ago", "number"),
+                f'<td class="number">{_ago(health, cycle["started"])}</td>',
                 _cell(_milliseconds(cycle["duration_ms"]), "number"),
                 f"<td>{result}</td>",
                 _cell(done or "-"),
