@@ -53,16 +53,18 @@ def start(
     env: Mapping[str, str],
     timeout: float = 90,
     cold: bool = False,
+    within: tuple[str, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
     """One start, its output and its exit code; raises TimeoutExpired after `timeout` seconds.
 
     `env` is all of its environment but for PATH, which is cron's, and the clock. `cold` starts Python too, as
-    does anything in `env` that only the start of a program reads.
+    does anything in `env` that only the start of a program reads. `within` is a command that starts its
+    arguments in another place, such as a namespace of mounts.
     """
     cold = cold or any(
         name.startswith(("LD_", "PYTHON", "LC_", "LANG")) for name in env.keys() - CLOCK.keys()
     )
-    command = [*PROGRAM, *arguments]
+    command = [*within, *PROGRAM, *arguments]
     environment = {**BARE, **env}
     with TemporaryFile() as out, TemporaryFile() as err:
         if cold:
@@ -71,7 +73,7 @@ def start(
                 timeout=timeout, check=False,
             ).returncode  # fmt: skip
         else:
-            code = _nursery().run(arguments, cwd, environment, (out.fileno(), err.fileno()), timeout)
+            code = _nursery(within).run(arguments, cwd, environment, (out.fileno(), err.fileno()), timeout)
         said = []
         for stream in (out, err):
             stream.seek(0)
@@ -80,12 +82,12 @@ def start(
 
 
 class _Nursery:
-    def __init__(self) -> None:
+    def __init__(self, within: tuple[str, ...]) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _REQUEST_BYTES)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.program", str(theirs.fileno())],
+                [*within, sys.executable, "-m", "tests.program", str(theirs.fileno())],
                 cwd=REPOSITORY,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -122,8 +124,8 @@ class _Nursery:
 
 
 @cache
-def _nursery() -> _Nursery:
-    return _Nursery()
+def _nursery(within: tuple[str, ...]) -> _Nursery:
+    return _Nursery(within)
 
 
 def _serve(requests: socket.socket) -> None:

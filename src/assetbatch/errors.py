@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from assetbatch.config.notify_urls import NotifyUrls
 
 NOTICE = 29
@@ -46,6 +48,9 @@ class ConfigError(AssetbatchError):
     notify: NotifyUrls | None = None
     """Whom to notify of it, as far as that part of the configuration is right."""
 
+    file: Path | None = None
+    """The file of the configuration, if there is one."""
+
 
 class SchemaRefusedError(ConfigError):
     """The platform's tables cannot be used as they are. Nothing was changed. Each reason has a line."""
@@ -55,6 +60,9 @@ class UnreachableError(AssetbatchError):
     """Redis, PostgreSQL or the provider's API cannot be used at all."""
 
     exit_code = 3
+
+    is_login_refused = False
+    """Whether a server does not take the user or the password."""
 
 
 class RedisError(UnreachableError):

@@ -86,6 +86,11 @@ class Services:
         self._stack.callback(client.close)
         return client
 
+    @property
+    def is_database_login_refused(self) -> bool:
+        """Return whether the database was asked for and does not take the user or the password."""
+        return self._store_error is not None and self._store_error.is_login_refused
+
     def open_store(self, *, check_schema: bool = True, within_seconds: float = 20.0) -> Store:
         """Open a connection whose transactions may take `within_seconds`. The caller closes it."""
         from assetbatch.database import Store

@@ -106,7 +106,7 @@ def test_the_lines_of_go_live_lead_from_a_clone_to_prices_within_five_minutes(
             assert screen.end() == 0
         (query,) = blocks(README, "sql")
         with psycopg.connect(database_url) as connection:
-            prices: dict[str, str] = dict(connection.execute(query.encode()).fetchall())
+            prices: dict[str, object] = dict(connection.execute(query.encode()).fetchall())
         assert {symbol for symbol, price in prices.items() if price} >= {"XAUUSD", "EURUSD", "BTCUSD"}
         status = subprocess.run(["assetbatch", "status"], cwd=home, env=env, capture_output=True, check=False)
     for symbol in ("XAUUSD", "EURUSD", "BTCUSD"):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import program
 from tests.commands.conftest import MakeWorld
 from tests.documented import shows
 from tests.program import BARE, PROGRAM
@@ -47,23 +48,33 @@ def private() -> list[str]:
     return found
 
 
+@pytest.fixture(scope="module")
+def spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("spool")
+    folder.chmod(0o1777)
+    return folder
+
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def run(private: list[str], tmp_path: Path) -> Run:
-    spool = tmp_path / "spool"
-    spool.mkdir()
-    spool.chmod(0o1777)
+def run(private: list[str], spool: Path, tmp_path: Path) -> Run:
+    for file in spool.iterdir():
+        file.unlink()
     (tmp_path / ".env").write_text(f"POLYGON_API_KEY={KEY}\n")
+    within = (*private, str(spool))
 
     def run(
         *command: str, content: str | None = None, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
+        environment = {"HOME": str(tmp_path), **(env or {})}
+        if command[: len(PROGRAM)] == tuple(PROGRAM):
+            return program.start(*command[len(PROGRAM) :], cwd=tmp_path, env=environment, within=within)
         return subprocess.run(
-            [*private, str(spool), *command],
+            [*within, *command],
             cwd=tmp_path,
-            env={**BARE, "HOME": str(tmp_path), **(env or {})},
+            env={**BARE, **environment},
             input=content,
             capture_output=True,
             text=True,
@@ -123,7 +134,8 @@ class TestInstall:
 
     def test_a_removal_of_all_there_is_leaves_no_crontab(self, run: Run, written: Path) -> None:
         run(*PROGRAM, "cron", "install")
-        assert run(*PROGRAM, "cron", "remove").returncode == 0
+        removed = run(*PROGRAM, "cron", "remove")
+        assert (removed.returncode, removed.stdout) == (0, "removed: the lines named main\n")
         assert "no crontab" in run("crontab", "-l").stderr
         again = run(*PROGRAM, "cron", "remove")
         assert (again.returncode, again.stdout) == (1, "no lines in the crontab of assetbatch\n")
@@ -132,11 +144,13 @@ class TestInstall:
         run(*PROGRAM, "cron", "install")
         before = run("crontab", "-l").stdout
         run("crontab", "-", content=before + OURS)
-        run(*PROGRAM, "cron", "install", "--every-queue", "2", "--every-secondary", "15")
+        text = written.read_text()
+        written.write_text(text.replace("interval_minutes: 10", "enqueue_interval_minutes: 15"))
+        run(*PROGRAM, "cron", "install")
         after = run("crontab", "-l").stdout
         assert after.endswith("# assetbatch end main\n" + OURS)
-        assert "\n*/2 * * * *" in after
-        assert "\n*/15 * * * *" in after
+        assert [line[:4] for line in after.splitlines() if line.startswith("*")] == ["*/5 ", "* * ", "*/15"]
+        written.write_text(text)
         run(*PROGRAM, "cron", "install")
         assert run("crontab", "-l").stdout == before + OURS
 
@@ -150,7 +164,11 @@ class TestInstall:
         done = run(*PROGRAM, "--config", "other/config.yml", "cron", "install")
         assert done.returncode == 2
         shows(done.stderr, "the lines named … start another installation")
+        removed = run(*PROGRAM, "--config", "other/config.yml", "cron", "remove")
+        assert (removed.returncode, removed.stdout) == (2, "")
         assert run("crontab", "-l").stdout == before
+        written.unlink()  # nothing of the first installation is left but its lines
+        assert run(*PROGRAM, "--config", "other/config.yml", "cron", "remove").returncode == 0
 
     def test_needs_nothing_of_a_shell_that_says_what_the_dotenv_says(self, run: Run, written: Path) -> None:
         assert run(*PROGRAM, "cron", "install", env={"POLYGON_API_KEY": KEY}).returncode == 0
@@ -173,6 +191,13 @@ class TestInstall:
         run("crontab", "-", content="* * * * * /opt/assetbatch run-queue\n")
         done = run(*PROGRAM, "cron", "install")
         assert "another line of the crontab starts run-queue too" in done.stderr
+
+    def test_makes_the_folder_of_the_log_without_a_warning(self, run: Run, written: Path) -> None:
+        done = run(*PROGRAM, "--log-file", "new/log", "cron", "install")
+        assert done.returncode == 0
+        assert "cannot" not in done.stderr
+        assert "folder" not in done.stderr
+        assert [path.name for path in written.parent.glob("new*")] == ["new"]
 
     def test_a_dry_run_prints_the_lines_and_installs_none(self, run: Run, written: Path) -> None:
         done = run(*PROGRAM, "cron", "install", "--dry-run")
@@ -200,11 +225,9 @@ class TestTimers:
         return folder
 
     def start(self, home: Path, systemctl: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        env = {**BARE, "HOME": str(home), "PATH": f"{systemctl}:/usr/bin:/bin"}
+        env = {"HOME": str(home), "PATH": f"{systemctl}:/usr/bin:/bin"}
         (home / ".env").write_text(f"POLYGON_API_KEY={KEY}\n")
-        return subprocess.run(
-            [*PROGRAM, *arguments], cwd=home, env=env, capture_output=True, text=True, check=False
-        )
+        return program.start(*arguments, cwd=home, env=env)
 
     def test_of_a_user_are_written_started_and_removed(self, written: Path, systemctl: Path) -> None:
         home = written.parent
@@ -236,6 +259,30 @@ class TestTimers:
         self.start(written.parent, systemctl, "cron", "install", "--systemd")
         assert "timers start it too" in run(*PROGRAM, "cron", "install").stderr
 
+    def test_name_the_lines_of_the_crontab_that_start_it_too(
+        self, run: Run, written: Path, systemctl: Path
+    ) -> None:
+        run("crontab", "-", content="* * * * * /opt/assetbatch run-queue\n")
+        run(*PROGRAM, "cron", "install")
+        path = {"PATH": f"{systemctl}:/usr/bin:/bin"}
+        said = run(*PROGRAM, "cron", "install", "--systemd", env=path).stderr
+        assert "the lines of the crontab named main start it too" in said
+        assert "another line of the crontab starts run-queue too" in said
+
+    def test_do_not_take_the_timers_of_another_installation(self, written: Path, systemctl: Path) -> None:
+        home = written.parent
+        self.start(home, systemctl, "cron", "install", "--systemd")
+        service = home / ".config/systemd/user/assetbatch@.service"
+        before = service.read_text()
+        (home / "other.yml").write_text(written.read_text())
+        done = self.start(home, systemctl, "--config", "other.yml", "cron", "install", "--systemd")
+        assert done.returncode == 2
+        assert f"the timers named main start another installation: {written}" in done.stderr
+        done = self.start(home, systemctl, "--config", "other.yml", "cron", "remove", "--systemd")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert service.read_text() == before
+        assert self.start(home, systemctl, "cron", "install", "--systemd").returncode == 0
+
     def test_do_not_replace_a_unit_of_ones_own(self, written: Path, systemctl: Path) -> None:
         unit = written.parent / ".config/systemd/user/assetbatch@.service"
         unit.parent.mkdir(parents=True)
@@ -257,16 +304,18 @@ class TestTimers:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(shutil.which("cron") is None, reason="Debian's cron is not installed")
-def test_a_real_cron_starts_what_was_installed(run: Run, make_world: MakeWorld, private: list[str]) -> None:
+def test_a_real_cron_starts_what_was_installed(
+    run: Run, make_world: MakeWorld, private: list[str], spool: Path
+) -> None:
     if private[1] != "-m":
         pytest.skip("cron starts the lines of root only as root")
     world: World = make_world()
     world.config()
-    assert run(*PROGRAM, "cron", "install", "--every-secondary", "1").returncode == 0
+    assert run(*PROGRAM, "cron", "install").returncode == 0
     crontab = run("crontab", "-l").stdout.replace("*/5 * * * *", "* * * * *")
     run("crontab", "-", content=crontab.replace("/var/log/assetbatch.log", f"{world.folder}/a.log"))
     system = "mount --bind /dev/null /etc/crontab; mount -t tmpfs none /etc/cron.d; exec cron -f"
-    daemon = subprocess.Popen([*private, str(world.folder / "spool"), "sh", "-c", system])
+    daemon = subprocess.Popen([*private, str(spool), "sh", "-c", system])
     try:
         until = time.monotonic() + 150
         while not (world.last_update("XAUUSD") and world.last_update("ETHUSD")):

@@ -340,7 +340,7 @@ class TestTheProvider:
         code, document = examined(free)
         assert (code, document["status"]) == (0, "warning")
         assert "says too many calls; nobody calls for" in said(document, "vendor")
-        assert said(document, "window").startswith("0 of 100 calls free")
+        assert said(document, "window").startswith("1 of 100 calls used in 60 s, no calls for ")
         examined(free)
         assert len(free.paths) == 1
 

@@ -180,7 +180,7 @@ class TestTheQuestion:
         self.answered(free, "", "--all", "--from", days_ago(700), "--yes")
         code, shown = self.answered(free, "n\n", "--all", "--from", days_ago(700))
         assert code == 0
-        assert "pages queued" in shown
+        assert "no new page to queue, " in shown
 
 
 class TestHoles:
@@ -259,3 +259,10 @@ class TestDeadLetters:
             done = run(free, "dead", command, *arguments)
             assert done.returncode == 2
             assert "say which dead letters" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--from", "--to"])
+def test_a_day_that_cannot_be_read_is_told_how_to_be_written(free: World, option: str) -> None:
+    done = run(free, "backfill", "BTCUSD", "--from", "2026-06-01", option, "1.6.2026")
+    assert done.returncode == 2
+    assert "'1.6.2026' is no day, expected YYYY-MM-DD" in " ".join(done.stderr.split())

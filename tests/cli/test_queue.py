@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import assetbatch
 from assetbatch.domain.queueing import Failure, Lane
 from assetbatch.state.queue import Lease
 from tests.cli.test_commands import run
 from tests.cli.test_dead import on_a_terminal
 from tests.world import RealClock, SetClock, World
 
+SRC = Path(assetbatch.__file__).parent.parent
 PAGE = "history:BTCUSD:2026-01-01:2026-02-03"
 
 
@@ -43,8 +49,8 @@ class TestList:
             r"being worked; its lease ends in \d+ s",
             r"history of BTCUSD, 2026-01-01 to 2026-02-03 \(HISTORY\): waiting for \d+ s, 0 of 3 attempts, "
             r"turn .*: not asked for yet",
-            r"price of ETHUSD \(HIGH\): delayed for \d+ s, 1 of 3 attempts, turn in .*: "
-            r"failed \d+ s ago: HTTP 503",
+            r"price of ETHUSD \(HIGH\): tried again in .*; last failure \d+ s ago: HTTP 503; "
+            r"1 of 3 attempts used",
         ]
         assert all(re.fullmatch(pattern, line) for pattern, line in zip(patterns, lines, strict=True)), lines
 
@@ -73,9 +79,36 @@ class TestList:
         assert [item["id"] for item in found] == ids
 
     def test_of_nothing_says_so(self, free: World) -> None:
-        assert run(free, "queue", "list").stdout == "nothing in the queue\n"
-        assert run(free, "queue", "list", "--symbol", "X").stdout == "nothing of X in the queue\n"
+        assert (
+            run(free, "queue", "list").stdout
+            == f"nothing in the queue (configured by {free.config().file})\n"
+        )
+        assert (
+            run(free, "queue", "list", "--symbol", "X").stdout
+            == "nothing of X in the queue\nX is not configured\n"
+        )
         assert run(free, "queue", "list", "--json").stdout == "[]\n"
+
+    @pytest.mark.parametrize("command", [("queue", "list"), ("queue", "cancel", "--all"), ("dead", "list")])
+    def test_of_servers_that_were_never_started_starts_none(
+        self, tmp_path: Path, command: tuple[str, ...]
+    ) -> None:
+        file = tmp_path / "config.yml"
+        file.write_text("redis: {url: embedded}\n")
+        home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(SRC)}
+        done = subprocess.run(
+            [sys.executable, "-m", "assetbatch", *command],
+            cwd=tmp_path,
+            env=home,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout.split(" (")[0].rstrip()) in [
+            (0, "nothing in the queue"),
+            (0, "no dead letters"),
+        ]
+        assert [one.name for one in tmp_path.iterdir()] == ["config.yml"]
 
     def test_shows_the_first_items_of_many_and_all_if_asked(self, free: World) -> None:
         with free.services() as services:
@@ -96,7 +129,10 @@ class TestCancel:
     def test_takes_out_what_waits_and_says_when_it_comes_back(self, busy: World) -> None:
         done = run(busy, "queue", "cancel", "ETHUSD", "BTCUSD")
         assert done.returncode == 0
-        assert done.stdout == ("2 items taken out of the queue; enqueue-secondary queues what is due again\n")
+        assert done.stdout == (
+            "2 items taken out of the queue; enqueue-secondary queues what is due again, also the 1 page of "
+            "the past: assetbatch backfill BTCUSD --cancel takes them back for good\n"
+        )
 
     def test_names_what_is_worked_and_stays(self, busy: World) -> None:
         done = run(busy, "queue", "cancel", "--all")
@@ -107,7 +143,16 @@ class TestCancel:
 
     def test_of_a_name_that_is_not_there_fails(self, busy: World) -> None:
         done = run(busy, "queue", "cancel", "NOSUCH")
-        assert (done.returncode, done.stdout) == (1, "nothing of NOSUCH in the queue\n")
+        assert (done.returncode, done.stdout) == (
+            1,
+            "nothing of NOSUCH in the queue\nNOSUCH is not configured\n",
+        )
+
+    def test_says_which_symbol_may_be_meant(self, busy: World) -> None:
+        done = run(busy, "queue", "cancel", "ethusd")
+        assert done.stdout.splitlines()[1:] == ["ethusd is not configured: did you mean ETHUSD?"]
+        done = run(busy, "queue", "cancel", "ETHUSD", "NOSUCH")
+        assert done.stdout.splitlines()[1:] == ["NOSUCH is not configured"]
 
     def test_one_must_say_what(self, busy: World) -> None:
         for arguments in ((), ("ETHUSD", "--all")):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+from grp import getgrall
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,17 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from assetbatch.config import Config
 from assetbatch.config.needs import NEEDED_BY
+from assetbatch.doctor.secrets import readable_secrets
 from tests import program
 from tests.failures.start import is_root, start
 from tests.world import KEY, RealClock, SetClock, World
 
 ASSET = "priority_assets: [{symbol: XAUUSD}]\n"
+BROAD = next((one.gr_gid for one in getgrall() if one.gr_name in ("users", "nogroup", "staff")), 0)
+"""A group that many are in, or root's own where there is none."""
+
 SERVERS = {"database": "database: {url: embedded}\n", "redis": "redis: {url: embedded}\n"}
 ARGUMENTS = {
     "backfill": ["backfill", "XAUUSD", "--from", "2026-11-02"],
@@ -148,6 +154,27 @@ class TestDoctor:
             for one in readable(free, POLYGON_API_KEY="", POLYGON_API_KEY_FILE=str(file))
             if "secret" in one[0]
         ] == []
+
+    @pytest.mark.skipif(not is_root(), reason="only root can give a file away")
+    @pytest.mark.parametrize(
+        ("group", "mode", "hint"),
+        [
+            (12345, 0o640, None),
+            (12345, 0o644, "chmod 640"),
+            (12345, 0o604, "chmod 600"),
+            (0, 0o640, "chmod 600"),
+            (BROAD, 0o640, "chmod 600"),
+        ],
+    )
+    def test_lets_root_give_a_secret_to_the_group_of_a_service(
+        self, tmp_path: Path, group: int, mode: int, hint: str | None
+    ) -> None:
+        file = tmp_path / "secret"
+        file.write_text(KEY)
+        file.chmod(mode)
+        os.chown(file, 0, group)
+        found = list(readable_secrets(Config(secret_files={"env POLYGON_API_KEY_FILE": file})))
+        assert [finding.hint for finding in found] == ([f"{hint} {file}"] if hint else [])
 
     @pytest.mark.parametrize("mode", [0o644, 0o640])
     @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from assetbatch.cli.setup import _write
 from assetbatch.config import load
 from assetbatch.sandbox import SandboxServer
 from assetbatch.secret import Secret
@@ -127,6 +129,7 @@ class TestInAScript:
         done = run(world, home, **{"database-file": "", "database": NOWHERE})
         assert done.returncode == 3
         assert "nothing listens there" in done.stdout
+        assert "check database.url in your answers" in done.stdout
         assert "no file was written" in done.stderr
         assert files(home) == set()
 
@@ -150,18 +153,39 @@ class TestInAScript:
         config.write_text("# mine\n" + config.read_text().replace("max_size: 1000 ", "max_size: 7    "))
         config.chmod(0o640)
         before = {path: (path.read_text(), path.stat().st_mtime_ns) for path in (home / "ab").iterdir()}
+        dry = run(world, home, "--dry-run")
+        assert dry.stdout == "nothing would change: everything is as it was answered\n"
         again = run(world, home)
         assert again.stdout.startswith("nothing to write")
         assert {
             path: (path.read_text(), path.stat().st_mtime_ns) for path in (home / "ab").iterdir()
         } == before
-        added = run(world, home, "--assets", "ETHUSD", key="another-made-up-key")
+        (home / "key").write_text("another-made-up-key")
+        added = run(world, home, "--assets", "ETHUSD", "--key-file", "key")
         assert added.returncode == 0, added.stderr
         assert config.read_text().startswith("# mine\n")
         assert "max_size: 7    " in config.read_text()
         assert config.stat().st_mode & 0o777 == 0o640
         assert (home / "ab/api_key").read_text() == "another-made-up-key\n"
         assert world.rows("SELECT count(*) FROM trading.symbols") == [(4,)]
+
+    def test_a_server_of_another_program_in_the_shell_is_named_and_left(
+        self, world: World, home: Path
+    ) -> None:
+        (home / "ab").mkdir()
+        config = home / "ab/config.yml"
+        config.write_text(
+            "database: {url: postgresql://me@db/x}\nredis: {url: redis://db}\nnotify: [ntfy://mine]\n"
+        )
+        env = {"HOME": str(home), "POLYGON_API_KEY": KEY, "DATABASE_URL": "postgresql://a:b@c/d"}
+        env["ASSETBATCH_NOTIFY_URLS"] = "ntfy://theirs"
+        words = ("--config", "ab/config.yml", "setup", "--yes", "--no-check", "--assets", "ETHUSD")
+        done = program.start(*words, cwd=home, env=env)
+        assert done.returncode == 0, done.stderr
+        assert "DATABASE_URL: not what is configured, which stays (hint: --database or" in done.stderr
+        assert "ASSETBATCH_NOTIFY_URLS: not what is configured" in done.stderr
+        assert "url: postgresql://me@db/x" in config.read_text()
+        assert files(home) == {"config.yml", ".env", "api_key"}
 
     def test_a_file_that_cannot_be_changed_safely_stays_as_it_is(self, world: World, home: Path) -> None:
         (home / "ab").mkdir()
@@ -184,6 +208,18 @@ class TestInAScript:
             assert text in done.stdout
         assert KEY not in done.stdout
         assert PASSWORD not in done.stdout
+
+    def test_shows_no_command_that_prints_a_secret(self, world: World, home: Path) -> None:
+        (home / "database").write_text(world.database_url)
+        env = {"HOME": str(home), "POLYGON_API_KEY_COMMAND": f"echo \\\n{KEY}"}
+        done = program.start(*arguments(world), "--dry-run", cwd=home, env=env)
+        assert "  + POLYGON_API_KEY_COMMAND=***\n" in done.stdout
+        assert KEY not in done.stdout + done.stderr
+
+    def test_names_the_lines_of_a_second_installation(self, world: World, home: Path) -> None:
+        done = run(world, home, "--dry-run", "--schedule", "crontab", "--name", "second")
+        assert "# assetbatch begin second" in done.stdout
+        assert run(world, home, "--name", "a/b").returncode == 2
 
     def test_shows_no_password_of_a_line_that_it_replaces(self, world: World, home: Path) -> None:
         run(world, home)
@@ -278,6 +314,7 @@ class TestAtATerminal:
         self, world: World, home: Path, terminal: Callable[..., Terminal]
     ) -> None:
         with terminal() as screen:
+            missing = urlsplit(with_password(world))._replace(path="/not_there").geturl()
             answers = dict(self.questions(world)) | {"PostgreSQL": NOWHERE}
             for question, text in answers.items():
                 screen.answer((question, text))
@@ -285,7 +322,10 @@ class TestAtATerminal:
                     screen.answer(("Its password", ""))
             screen.answer(("Try this", ""))
             screen.see("nothing listens there")
-            screen.see("CREATE ROLE me LOGIN PASSWORD '...'; CREATE DATABASE x OWNER me;")
+            screen.answer(("[c]orrect", "c"), ("PostgreSQL", missing))
+            assert "CREATE" not in screen.shown
+            screen.see("there is no such database")
+            screen.see("CREATE DATABASE not_there OWNER")
             assert files(home) == set()
             screen.answer(("[c]orrect", "c"), ("PostgreSQL", with_password(world)), ("Fetch", "n"))
             assert screen.end() == 0
@@ -327,6 +367,30 @@ class TestAtATerminal:
             assert screen.end() == 0
         assert {path: path.read_text() for path in (home / "ab").iterdir()} == before
         assert PASSWORD not in screen.shown
+
+
+class TestASecretThatIsThere:
+    @pytest.mark.parametrize(("mode", "kept"), [(0o640, 0o640), (0o660, 0o640), (0o644, 0o600)])
+    def test_stays_readable_by_its_group(self, tmp_path: Path, mode: int, kept: int) -> None:
+        file = tmp_path / "api_key"
+        file.write_text("old")
+        file.chmod(mode)
+        if os.geteuid() == 0:
+            os.chown(file, 0, 65534)
+        before = file.stat()
+        _write(file, "new", 0o600, is_secret=True)
+        after = file.stat()
+        assert (after.st_mode & 0o777, after.st_gid, after.st_uid) == (kept, before.st_gid, before.st_uid)
+
+    def test_behind_a_link_to_another_folder_is_left(self, tmp_path: Path) -> None:
+        shared = tmp_path / "shared"
+        shared.write_text("shared")
+        folder = tmp_path / "ab"
+        folder.mkdir()
+        (folder / "api_key").symlink_to(shared)
+        _write(folder / "api_key", "new", 0o600, is_secret=True)
+        assert shared.read_text() == "shared"
+        assert ((folder / "api_key").read_text(), (folder / "api_key").is_symlink()) == ("new", False)
 
 
 class TestThePlace:

@@ -20,9 +20,11 @@ from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import BAR_MS, Changes, CoveredInterval, IntervalState
 from assetbatch.domain.queueing import Cancelled, Failure, Lane
 from assetbatch.errors import ConfigError, UnreachableError
+from assetbatch.health.collect import collect
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.client import ProviderClient
 from assetbatch.state.queue import Lease
+from assetbatch.views.terminal.backfill import queued_lines
 from tests.world import PRIORITY, World
 
 from .conftest import WEDNESDAY_MS, MakeWorld
@@ -94,6 +96,13 @@ class TestBackfill:
         first_day_there = MIDNIGHT - 34 * DAY_MS
         assert max(end_ms for _, end_ms in asked) < first_day_there + DAY_MS
         assert min(start_ms for start_ms, _ in asked) == start_of_day(date(2026, 9, 1))
+
+    def test_once_more_queues_no_page_and_says_what_was_there(self, free: World) -> None:
+        first = wanted(free, date(2026, 6, 1))
+        again = wanted(free, date(2026, 6, 1))
+        assert (first.queued_before, again.queued, again.queued_before) == (0, first.queued, first.queued)
+        (line, *_) = queued_lines(again, dry_run=False)
+        assert line == f"no new page to queue, {first.queued} in the queue already; run-queue fetches them"
 
     @pytest.mark.parametrize("dry_run", [False, True])
     def test_its_forecast_counts_pages_that_are_leased_or_delayed_once(
@@ -264,6 +273,24 @@ class TestBeyondThePlan:
         assert len(symbol.doubtful_pages) > 50
         assert (report.queued, report.waiting_for_room, report.new_calls) == (22, 0, 22)
         assert report.forecast.calls == 23  # one finds out
+
+    def test_is_counted_alike_by_status(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        with free.services() as services:
+            names = ["BTCUSD", "ETHUSD", "EURUSD"]
+            report = backfill(services, names, date(2020, 1, 1), None, dry_run=False)
+            assert report.forecast.calls == report.queued + 2
+            assert collect(services).queue["calls_ahead"] == report.forecast.calls
+            refusal = services.entitlements().refused(
+                Restriction.HISTORY,
+                AssetType.CRYPTO,
+                "no",
+                services.now_ms(),
+                ticker="X:BTCUSD",
+                edge_ms=report.expected_from_ms or 0,
+            )
+            services.entitlement_store.remember(refusal)
+            assert collect(services).queue["calls_ahead"] == report.queued + 1  # crypto's are settled
 
     def test_is_as_many_calls_in_a_dry_run(self, free: World) -> None:
         with free.services() as services:

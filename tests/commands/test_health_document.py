@@ -135,4 +135,9 @@ def test_calls_of_the_window_are_counted_whoever_made_them(free: World) -> None:
     with free.services() as services:
         services.window.ask(CallKind.QUEUE)
         services.window.reserve(services.window.state().now_ms, 2, 300_000)
-    assert health_of(free).window == {"used": 1, "reserved_for_priority": 2}
+    assert health_of(free).window == {
+        "used": 1,
+        "reserved_for_priority": 2,
+        "pause": None,
+        "pause_begun": True,
+    }

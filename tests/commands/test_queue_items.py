@@ -105,7 +105,7 @@ class TestTheList:
         world.enqueue_secondary()
         start_ms = world.clock.at_ms // MINUTE * MINUTE + MINUTE
         turns = [entry.turn_ms for entry in entries(world)]
-        assert turns == [start_ms, start_ms, start_ms + MINUTE // 2]
+        assert turns == [start_ms, start_ms, start_ms + MINUTE]
 
     def test_waits_for_the_next_slot_of_a_full_window(self, make_world: MakeWorld) -> None:
         world = make_world(limit=1, window_seconds=3600)

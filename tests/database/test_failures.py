@@ -141,12 +141,15 @@ def test_the_database_does_not_exist(database_url: str) -> None:
     error = refused(make_conninfo(database_url, dbname="no_such_database", password=PASSWORD))
     assert isinstance(error, DatabaseError)
     assert "there is no such database" in error.message
+    assert not error.is_login_refused
     assert "DB_NAME" in (error.hint or "")
 
 
 def test_the_user_does_not_exist(database_url: str) -> None:
     error = refused(make_conninfo(database_url, user="no_such_user", password=PASSWORD))
     assert "the server refuses the login" in error.message
+    assert isinstance(error, DatabaseError)
+    assert error.is_login_refused
     assert "DB_USER, DB_PASSWORD" in (error.hint or "")
 
 

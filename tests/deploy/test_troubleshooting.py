@@ -343,7 +343,7 @@ class TestOldData:
     def test_a_service_is_not_reached(self, free: World) -> None:
         free.document["notify"] = "json://127.0.0.1:1/x"
         said = start(free, "run-queue", REDIS_URL="redis://127.0.0.1:1/0").stderr
-        shows(said, "notify: … did not get what is told here: …")
+        shows(said, "notify: … did not receive the lines above: …")
 
     def test_cron_cannot_keep_a_frequency(self, free: World) -> None:
         free.document["priority_assets"] = [{**PRIORITY[0], "update_frequency_seconds": 60}]

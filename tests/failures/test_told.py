@@ -208,9 +208,25 @@ class TestWhatDies:
         world.provider.faults.clear()
         said = told(world, command)
         assert len(said) == 1
-        shows(said[0], "…, started …, died before its end")
-        assert said[0].startswith(command)
+        shows(said[0], "the start of … died before its end")
+        over(told(world, command), "the start of ")
         assert told(world, command) == []
+
+    def test_is_told_once_where_each_start_dies(self, world: World) -> None:
+        said = []
+        for _ in range(3):
+            world.provider.order("drip-headers=0.1", times=None)
+            calls = len(world.paths)
+            make_due(world)
+            running = Running(world, "run-priority")
+            wait_for_call(world, calls + 1)
+            running.process.send_signal(signal.SIGKILL)
+            said.append(running.process.communicate()[1].count("died before its end"))
+            world.provider.faults.clear()
+        assert said == [0, 1, 0]
+        assert told(world, "run-priority") == []
+        (end,) = told(world, "run-priority")
+        assert (end.startswith("over: the start of "), "(3 times since" in end) == (True, True)
 
     def test_is_no_start_that_redis_has_left_alone(self, world: World, own: OwnServer) -> None:
         told(world, "run-queue")

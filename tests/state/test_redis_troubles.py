@@ -347,6 +347,7 @@ class TestALoginThatIsNotGood:
         server = own_server("--requirepass", PASSWORD)
         with pytest.raises(RedisError, match="redis refuses the login") as caught:
             make_queue(server.client(login)).state()
+        assert caught.value.is_login_refused
         assert "REDIS_URL" in str(caught.value)
         assert PASSWORD not in f"{caught.value!r} {caught.value}"
 

@@ -498,6 +498,19 @@ class TestALostLog:
         state = self.make(redis_client, keys, clock, Calls(ever=True), "after").state()
         assert (state.remaining, state.next_slot_ms) == (0, clock.now_ms + self.SILENCE_MS)
 
+    def test_says_why_nobody_calls_and_counts_no_calls_that_were_not_made(
+        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+    ) -> None:
+        use(self.make(redis_client, keys, clock, Calls(ever=False), "before"))
+        window = self.make(redis_client, keys, clock, Calls(ever=True), "after")
+        state = window.state()
+        assert (state.used, state.pause, state.pause_begun) == (1, "lost", False)
+        assert state.next_slot_for(clock.now_ms + 50_000) == clock.now_ms + 50_000 + self.SILENCE_MS
+        refused(window.ask(CallKind.QUEUE))
+        state = window.state()
+        assert (state.used, state.pause, state.pause_begun) == (1, "lost", True)
+        assert state.next_slot_for(clock.now_ms + 50_000) == clock.now_ms + self.SILENCE_MS
+
     def test_the_loss_is_made_good_once_for_all_processes(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:

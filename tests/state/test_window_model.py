@@ -224,8 +224,8 @@ class WindowMachine(RuleBasedStateMachine):
     def the_state_is_that_of_the_model(self) -> None:
         now_ms = self.clock.now_ms
         state = self.window.state()
-        full = self.model.blocked_ms > now_ms
-        assert state.used == (LIMIT if full else len(self.model.live(now_ms)))
+        assert (state.pause is not None) == (self.model.blocked_ms > now_ms)
+        assert state.used == len(self.model.live(now_ms))
         kept = self.model.needed(now_ms)
         assert state.reserved == (kept[1] if kept else 0)
 

@@ -290,12 +290,13 @@ class TestTheState:
             clock.now_ms = now_ms
             assert window.state().used == used
 
-    def test_of_a_blocked_window_is_full_until_the_later_of_block_and_slot(
+    def test_of_a_blocked_window_is_nothing_until_the_later_of_block_and_slot(
         self, window: Window, clock: FakeClock
     ) -> None:
         until_ms = window.block(7.5)
         state = window.state()
-        assert (state.used, state.remaining, state.next_slot_ms) == (5, 0, until_ms)
+        assert (state.used, state.remaining, state.next_slot_ms) == (0, 0, until_ms)
+        assert (state.pause, state.pause_begun) == ("blocked", True)
         clock.now_ms = until_ms
         state = window.state()
         assert (state.used, state.remaining, state.next_slot_ms) == (0, 5, until_ms)

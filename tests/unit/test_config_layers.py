@@ -85,6 +85,22 @@ class TestFiles:
         assert config.file == user / "config.yml"
         assert config.origins["queue.max_size"] == f"{user / 'config.yml'} queue.max_size"
 
+    def test_the_shipped_file_in_the_current_folder_hides_no_installation(self, cwd: Path) -> None:
+        here, env = cwd / "config.yml", {"HOME": str(cwd / "home"), "XDG_CONFIG_HOME": str(cwd / "xdg")}
+        here.write_bytes(built_in_config())
+        assert load(None, env, cwd=cwd).file == here
+        user = cwd / "xdg" / "assetbatch" / "config.yml"
+        user.parent.mkdir(parents=True)
+        user.write_text(self.size(4))
+        assert load(None, env, cwd=cwd).file == user
+        assert load(Path("config.yml"), env, cwd=cwd).file == here
+        assert load(None, env, cwd=cwd, sandbox=True).file == here
+        (cwd / ".env").write_text("")  # an installation of its own
+        assert load(None, env, cwd=cwd).file == here
+        (cwd / ".env").unlink()
+        here.write_text(self.size(3))
+        assert load(None, env, cwd=cwd).file == here
+
     @pytest.mark.parametrize("xdg", [{}, {"XDG_CONFIG_HOME": ""}, {"XDG_CONFIG_HOME": "relative"}])
     def test_without_xdg_config_home_the_users_place_is_dot_config(
         self, cwd: Path, tmp_path: Path, xdg: dict[str, str]
@@ -392,12 +408,13 @@ class TestServers:
             config.require_database()
         assert str(caught.value) == (
             "no database is configured "
-            "(hint: write database.url: embedded into config.yml, or set DATABASE_URL)"
+            f"(hint: write database.url: embedded into {cwd}/config.yml, or set DATABASE_URL)"
         )
         with pytest.raises(ConfigError) as caught:
             config.require_redis()
         assert str(caught.value) == (
-            "no Redis is configured (hint: write redis.url: embedded into config.yml, or set REDIS_URL)"
+            "no Redis is configured "
+            f"(hint: write redis.url: embedded into {cwd}/config.yml, or set REDIS_URL)"
         )
 
     def test_database_url_goes_before_the_parts(self, cwd: Path) -> None:

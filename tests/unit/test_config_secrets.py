@@ -16,6 +16,8 @@ from assetbatch.config import Config, load, secret_commands
 from assetbatch.config.display import effective
 from assetbatch.config.options import check_options
 from assetbatch.config.secret_commands import SecretCommand
+from assetbatch.config.sources import sources
+from assetbatch.deadline import Deadline
 from assetbatch.errors import ConfigError
 
 HUSH = "hu/sh@:? #%"
@@ -239,6 +241,12 @@ class TestACommand:
             time.sleep(0.01)
         assert not (sleeper.exists() and sleeper.read_bytes())
 
+    def test_that_hangs_until_the_deadline_is_what_is_named(self, cwd: Path) -> None:
+        config = read(cwd, POLYGON_API_KEY_COMMAND="sleep 60")
+        said = "env POLYGON_API_KEY_COMMAND: the command did not end before the time of this start was over"
+        with pytest.raises(ConfigError, match=said), Deadline(0.3):
+            config.require_api_key().reveal()
+
     def test_that_leaves_a_daemon_behind_is_not_waited_for(self, cwd: Path) -> None:
         config = read(cwd, POLYGON_API_KEY_COMMAND="sh -c 'sleep 5 & echo made-up-key'")
         began = time.monotonic()
@@ -338,3 +346,11 @@ class TestNamesInHints:
 
     def test_of_the_key(self, cwd: Path) -> None:
         assert read(cwd, "", "MASSIVE_API_KEY=k").require_api_key().name == "MASSIVE_API_KEY in .env"
+
+
+def test_each_file_that_holds_a_secret_is_watched_for_a_change(cwd: Path) -> None:
+    for name in ("key", "urls", "other"):
+        (cwd / name).write_text("json://somewhere.example")
+    dotenv = "ASSETBATCH_NOTIFY_URLS_FILE=urls\n"
+    config = read(cwd, "", dotenv, POLYGON_API_KEY_FILE="key", DB_ANYTHING_FILE="other")
+    assert sources(config) == [cwd / "config.yml", cwd / ".env", cwd / "key", cwd / "urls"]

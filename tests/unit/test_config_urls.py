@@ -245,3 +245,21 @@ def test_each_command_may_have_its_own_ping_address() -> None:
     pings = PingUrls.parse({"run-queue": "https://hc.example/marked", "status": "http://u:marked@b:1/c"})
     assert pings.for_command("run-priority") is None
     assert str(pings) == "run-queue https://hc.example/***, status http://b:1/***"
+
+
+@pytest.mark.parametrize(
+    ("url", "is_secret"),
+    [
+        ("redis://S3cret@host", True),  # the only word of a login of Redis is most often the password
+        ("redis://:S3cret@host", True),
+        ("unix://S3cret@/run/redis.sock", True),
+        ("redis://host:6379/0", False),
+        ("redis+sentinel://host/main?sentinel_password=S3cret", True),
+        ("postgresql://user@host/name", False),
+        ("postgresql://user:S3cret@host/name", True),
+        ("postgresql://host/name?password=S3cret", True),
+    ],
+)
+def test_a_secret_in_a_url_is_seen_wherever_it_stands(url: str, is_secret: bool) -> None:
+    kind = DatabaseUrl if url.startswith("postgresql") else RedisUrl
+    assert kind(url).holds_secret is is_secret

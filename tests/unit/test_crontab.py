@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assetbatch.errors import ConfigError
-from assetbatch.setup.crontab import block_of, names, other_lines, with_block, without_block
+from assetbatch.setup.crontab import block_of, daemon_runs, names, other_lines, with_block, without_block
 
 MINE = b"MAILTO=me@example.org\n# caf\xe9\n\n*/5 * * * * backup   \n@reboot x"
 LINES = ["* * * * * one", "*/5 * * * * two \\% %"]
@@ -57,3 +59,36 @@ def test_a_mark_that_is_missing_or_there_twice_is_refused(crontab: bytes) -> Non
         with_block(crontab, "main", LINES)
     with pytest.raises(ConfigError, match="expected one of each"):
         without_block(crontab, "main")
+
+
+def test_other_lines_are_found_beside_a_broken_block_of_somebody_else() -> None:
+    broken = b"# assetbatch begin theirs\n* * * * * one\n"
+    assert other_lines(with_block(broken, "main", LINES)) == broken.decode().splitlines()
+
+
+class TestTheDaemon:
+    @pytest.mark.parametrize(
+        ("processes", "runs"),
+        [
+            ({"1": b"init\n", "7": b"cron\n"}, True),
+            ({"1": b"init\n", "7": b"fourteen-bytes\xc3", "8": b"crond\n"}, True),
+            ({"1": b"init\n", "7": b"fourteen-bytes\xc3"}, False),
+            ({"7": b"sh\n"}, None),
+            ({}, None),
+        ],
+    )
+    def test_is_seen_by_its_name_unless_processes_are_hidden(
+        self, tmp_path: Path, processes: dict[str, bytes], runs: bool | None
+    ) -> None:
+        for number, name in processes.items():
+            (tmp_path / "proc" / number).mkdir(parents=True)
+            (tmp_path / "proc" / number / "comm").write_bytes(name)
+        assert daemon_runs(tmp_path) is runs
+
+    def test_is_not_missed_where_systemd_reads_the_crontabs(self, tmp_path: Path) -> None:
+        (tmp_path / "proc/1").mkdir(parents=True)
+        (tmp_path / "proc/1/comm").write_bytes(b"systemd\n")
+        target = tmp_path / "usr/lib/systemd/system/cron.target"
+        target.parent.mkdir(parents=True)
+        target.touch()
+        assert daemon_runs(tmp_path) is None

@@ -167,16 +167,26 @@ class TestTurns:
     """A turn is when the call for an item of the queue goes out."""
 
     def turns(self, *lanes: Lane, **given: Any) -> list[int]:
-        plain = {"prices_at_once": 1, "free": 0, "free_at_ms": NOW, "per_minute": 4.0, "start_ms": NOW}
+        plain = {
+            "prices_at_once": 1,
+            "free": 0,
+            "free_at_ms": NOW,
+            "per_minute": 2.0,
+            "window_ms": MINUTE,
+            "start_ms": NOW,
+        }
         return list(turn_moments(lanes, **{**plain, **given}))
 
-    def test_come_one_after_the_other_at_the_rate_that_is_left(self) -> None:
-        found = self.turns(Lane.HIGH, Lane.LOW, Lane.BARS)
-        assert found == [NOW, NOW + MINUTE // 4, NOW + MINUTE // 2]
+    def test_come_together_as_many_as_are_left_of_a_window_each_window(self) -> None:
+        found = self.turns(*[Lane.LOW] * 5)
+        assert found == [NOW, NOW, NOW + MINUTE, NOW + MINUTE, NOW + 2 * MINUTE]
 
     def test_come_together_as_far_as_calls_are_free(self) -> None:
-        found = self.turns(Lane.HIGH, Lane.LOW, Lane.BARS, free=2)
-        assert found == [NOW, NOW, NOW + MINUTE // 4]
+        found = self.turns(*[Lane.LOW] * 6, free=3)
+        assert found == [NOW] * 3 + [NOW + MINUTE] * 2 + [NOW + 2 * MINUTE]
+
+    def test_skip_windows_of_which_priority_takes_nearly_all(self) -> None:
+        assert self.turns(Lane.LOW, Lane.LOW, per_minute=0.5) == [NOW, NOW + 2 * MINUTE]
 
     def test_begin_when_the_next_call_is_free_or_run_queue_starts(self) -> None:
         assert self.turns(Lane.LOW, free_at_ms=NOW + 7) == [NOW + 7]
@@ -184,5 +194,6 @@ class TestTurns:
         assert self.turns(Lane.LOW, free=1, free_at_ms=NOW + 7) == [NOW]
 
     def test_of_prices_are_one_where_one_call_brings_them(self) -> None:
-        found = self.turns(Lane.HIGH, Lane.HISTORY, Lane.LOW, Lane.LOW, prices_at_once=2)
-        assert found == [NOW, NOW + MINUTE // 4, NOW + MINUTE // 4, NOW + MINUTE // 2]
+        lanes = Lane.HIGH, Lane.HISTORY, Lane.LOW, Lane.LOW
+        found = self.turns(*lanes, prices_at_once=2, per_minute=1.0)
+        assert found == [NOW, NOW + MINUTE, NOW + MINUTE, NOW + 2 * MINUTE]

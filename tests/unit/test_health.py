@@ -856,6 +856,12 @@ class TestProblems:
         found = problems(jobs=jobs, queue=structs.replace(EMPTY, size=size))
         assert [problem.message for problem in found] == ([said] if said else [])
 
+    @pytest.mark.parametrize(("waits_ms", "is_told"), [(2 * MINUTE, False), (2 * MINUTE + 1, True)])
+    def test_a_first_start_has_two_minutes_from_the_first_work_on(self, waits_ms: int, is_told: bool) -> None:
+        jobs = {**JOBS, Command.RUN_QUEUE: job(last_started_ms=None)}
+        queue = structs.replace(EMPTY, size=17, oldest_ms=WEDNESDAY - waits_ms)
+        assert bool(problems(jobs=jobs, queue=queue)) == is_told
+
     def test_nothing_is_said_of_secondary_assets_where_there_are_none_or_nothing_is_known_yet(self) -> None:
         jobs = {**JOBS, Command.ENQUEUE_SECONDARY: job(last_started_ms=None)}
         assert problems(jobs=jobs, known_since_ms=WEDNESDAY - 20 * HOUR) == []

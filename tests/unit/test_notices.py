@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,9 @@ from assetbatch.cli.notices import (
     kind_of,
     places,
 )
-from assetbatch.cli.telling import mood_of
+from assetbatch.cli.telling import mood_of, tell
 from assetbatch.config import NotifyUrls
+from assetbatch.config.notify_urls import NotifyUrl
 from assetbatch.errors import (
     NOTICE,
     AssetbatchError,
@@ -34,6 +36,7 @@ from assetbatch.errors import (
     SchemaMissingError,
     UnreachableError,
 )
+from assetbatch.monitoring.files import replace_file
 
 MINUTE = 60_000
 NOON = 1_800_000_000_000
@@ -95,6 +98,20 @@ class TestAnError:
         assert [starts.fail(error) for _ in range(60)] == [[]] * 60
         assert starts.succeed({"redis"}) == [f"over: {REDIS_DOWN} (61 times since 2027-01-15 08:01 UTC)"]
         assert starts.succeed({"redis"}) == []
+
+    @pytest.mark.parametrize(
+        ("said", "over"),
+        [
+            ("redis is down (hint: is it running (or was it moved)?)", "redis is down"),
+            (
+                "A: HTTP 500 (a dead letter now; hint: assetbatch dead list)",
+                "A: HTTP 500 (a dead letter now)",
+            ),
+        ],
+    )
+    def test_is_over_without_its_hint(self, starts: Starts, said: str, over: str) -> None:
+        starts.fail(RedisError(said))
+        assert starts.succeed(ALL) == [f"over: {over} (1 time since 2027-01-15 08:01 UTC)"]
 
     def test_is_said_when_it_changes(self, starts: Starts) -> None:
         starts.fail(RedisError(REDIS_DOWN))
@@ -223,7 +240,7 @@ class TestARecord:
         assert not (tmp_path / "said.json").exists()
 
     def test_of_a_start_that_died_is_told_unless_that_start_has_said_why(self, tmp_path: Path) -> None:
-        died = self.record("run-queue died", is_event=True, unless_said_since_ms=NOON)
+        died = self.record("a start died", kind="died", key="died", unless_said_since_ms=NOON)
         notices = NoticeLog([tmp_path / "said.json"], NOON)
         assert notices.filter(died)
         notices.filter(self.record("ETHUSD: HTTP 500"))
@@ -233,8 +250,26 @@ class TestARecord:
         notices.save()
         notices = NoticeLog([tmp_path / "said.json"], NOON + MINUTE)
         assert not notices.filter(died)
-        later = self.record("run-queue died", is_event=True, unless_said_since_ms=NOON + 5 * MINUTE)
+        assert len(notices.resolved({"died"})) == 1
+        later = self.record("a start died", kind="died", key="died", unless_said_since_ms=NOON + 5 * MINUTE)
         assert notices.filter(later)
+
+    def test_of_a_start_that_died_is_kept_although_this_one_dies_too(self, tmp_path: Path) -> None:
+        url = NotifyUrls.parse("ntfy://a")
+        said = []
+        for minute in range(3):
+            notices = NoticeLog([tmp_path / "said.json"], NOON + minute * MINUTE)
+            notices.urls = url
+            died = self.record(f"the start of {minute} died", kind="died", key="died", at_once=True)
+            said.append(notices.filter(died))
+            notices.hand_over()  # as if it went on
+        assert said == [True, False, False]
+        notices = NoticeLog([tmp_path / "said.json"], NOON + 3 * MINUTE)
+        waiting = notices.service(next(iter(url)).fingerprint)
+        assert waiting is not None
+        assert waiting.unsent == ["warning: the start of 0 died"]
+        (over,) = notices.resolved({"died"})
+        assert over.startswith("over: the start of 0 died (3 times since")
 
     def test_that_is_good_news_is_shown(self, tmp_path: Path) -> None:
         record = self.record("over")
@@ -284,6 +319,35 @@ class TestTheMemory:
         (tmp_path / "mine").symlink_to(elsewhere)
         self.keep([tmp_path / "mine" / "said.json"])
         assert list(elsewhere.iterdir()) == []
+
+    def test_is_the_one_that_was_saved_last_while_a_place_cannot_be_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Such as a home on a full or read-only disk."""
+        places = [tmp_path / "home" / "said.json", tmp_path / "tmp" / "said.json"]
+
+        def start(minute: int, *lines: str) -> list[str]:
+            memory = NoticeLog(places, NOON + minute * MINUTE)
+            said = [line for line in lines if memory.record(line, "warning")]
+            said += memory.resolved(ALL)
+            memory.save()
+            return said
+
+        def refuse(path: Path, *rest: object) -> None:
+            if path.parent == places[0].parent:
+                raise OSError(errno.EROFS, "read-only")
+            replace_file(path, *rest)  # type: ignore[arg-type]
+
+        assert start(0, "one") == ["one"]
+        with monkeypatch.context() as patch:
+            patch.setattr("assetbatch.cli.notices.replace_file", refuse)
+            patch.setattr(Path, "unlink", lambda path, **_: refuse(path) if path == places[0] else None)
+            assert [line[:9] for line in start(1, "two")] == ["two", "over: one"]
+            assert start(2, "two") == []
+            assert [line[:9] for line in start(3)] == ["over: two"]
+            assert [start(4), start(5)] == [[], []]
+        assert start(6) == []
+        assert not any(place.exists() for place in places)
 
     def keep(self, paths: list[Path]) -> None:
         memory = NoticeLog(paths, NOON)
@@ -351,7 +415,7 @@ class TestAService:
         third = self.start(tmp_path, 91)
         assert third.service(self.NTFY) is None
         assert third.arrived(self.SLACK) == "over: slack is down (2 times since 2027-01-15 08:00 UTC)"
-        assert not third.has_unsent
+        assert not third.is_to_be_sent
 
     def test_gets_what_a_start_could_not_send_before_it_died(self, tmp_path: Path) -> None:
         self.start(tmp_path, 0, "one").save()
@@ -365,11 +429,42 @@ class TestAService:
 
     def test_that_is_not_configured_any_more_is_forgotten(self, tmp_path: Path) -> None:
         notices = self.start(tmp_path, 0, "one")
-        notices.forget_services([self.NTFY])
+        notices.urls_read([self.NTFY])
         assert notices.service(self.SLACK) is None
         assert notices.service(self.NTFY) is not None
-        notices.forget_services([])
-        assert not notices.has_unsent
+        notices.urls_read([])
+        assert notices.service(self.NTFY) is None
+
+    def test_whose_address_cannot_be_read_is_reported_once_and_gets_all_later(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def start(minute: int, source: Callable[[], str], *lines: str) -> list[str]:
+            notices = NoticeLog([tmp_path / "said.json"], NOON + minute * MINUTE)
+            notices.urls = NotifyUrls(source)
+            notices.told = [Told(logging.ERROR, line) for line in lines]
+            notices.resolved(ALL)
+            caplog.clear()
+            if notices.is_to_be_sent:
+                tell(notices, "run-queue")
+            notices.save()
+            return caplog.messages
+
+        def fails() -> str:
+            runs.append(1)
+            raise ConfigError("env URLS_COMMAND: it fails")
+
+        caplog.set_level(NOTICE, "assetbatch")
+        runs: list[int] = []
+        assert start(0, fails, "one") == ["notify: env URLS_COMMAND: it fails"]
+        assert [start(minute, fails) for minute in range(1, 9)] == [[]] * 8
+        assert len(runs) == 1  # nor does it cost each start the time of a command
+        assert start(9, fails, "two") == []
+        over, missed = start(10, lambda: "nosuch://a", "three")
+        assert over == "over: notify: env URLS_COMMAND: it fails (2 times since 2027-01-15 08:00 UTC)"
+        assert "notify: nosuch did not" in missed
+        noted = NoticeLog([tmp_path / "said.json"], NOON).service(NotifyUrl("nosuch://a").fingerprint)
+        assert noted is not None
+        assert noted.unsent == ["error: one", "error: two", "error: three"]
 
     def test_gets_what_is_reported_and_nothing_else(self, tmp_path: Path) -> None:
         for _ in range(2):

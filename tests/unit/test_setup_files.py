@@ -22,7 +22,7 @@ from assetbatch.setup.files import (
     split_symbol,
     with_variables,
 )
-from assetbatch.setup.given import Given, answers_of
+from assetbatch.setup.given import Given, answers_of, without_shell
 
 FILE = Path("/made/up/config.yml")
 WITH_PASSWORD = DatabaseUrl.parse("postgresql://me:made-up-password@host:5432/name")
@@ -169,6 +169,14 @@ class TestRepeated:
         assert kept.startswith("# mine\n")
         assert parse_dotenv(kept) == {"QUEUE_MAX_SIZE": "2", "POLYGON_API_KEY_FILE": named}
 
+    @pytest.mark.parametrize("shared", ["/run/secrets/key", "../key", "/made/upper/key"])
+    def test_a_secret_in_another_folder_is_left_and_gets_a_file_here(self, shared: str) -> None:
+        present = Present("", f"POLYGON_API_KEY_FILE={shared}\n")
+        planned = plan(FILE, Answers(api_key=Secret("new")), present)
+        assert [file.path for file in planned.files] == [FILE.parent / "api_key", FILE.parent / ".env"]
+        assert texts(planned)[".env"] == "POLYGON_API_KEY_FILE=api_key\n"
+        assert loaded(planned).require_api_key().reveal() == "new"
+
     def test_another_database_takes_the_place_of_its_parts(self) -> None:
         parts = "DB_HOST=old\nDB_NAME=x\nDB_PASSWORD_FILE=pw\n"
         answers = Answers(database=DatabaseUrl.parse("postgresql://me@new/x"))
@@ -232,6 +240,56 @@ class TestGiven:
         answers, _ = answers_of(Given(), env, Path("/"))
         assert answers.database == DatabaseUrl.parse("postgresql://:made-up@db/x")
         assert answers.redis is None
+
+    @pytest.mark.parametrize(
+        ("env", "hint"),
+        [
+            ({"DATABASE_URL": "postgresql://other@db/theirs"}, "--database"),
+            ({"DB_HOST": "db", "DB_NAME": "theirs", "DB_PASSWORD": "made-up"}, "--database"),
+            ({"REDIS_URL": "redis://theirs"}, "--redis"),
+            ({"POLYGON_API_KEY": "theirs"}, "--key-file"),
+            ({"POLYGON_API_KEY_COMMAND": "theirs"}, ".env"),
+            ({"POLYGON_TIER": "advanced"}, "--plan"),
+            ({"ASSETBATCH_NOTIFY_URLS": "json://theirs"}, "where it is configured"),
+            ({"POLYGON_BASE_URL": "https://theirs.example"}, "--base-url"),
+        ],
+    )
+    def test_the_environment_changes_nothing_that_is_configured(self, env: dict[str, str], hint: str) -> None:
+        answers, _ = answers_of(Given(), env, Path("/"))
+        configured = [
+            "api_key",
+            "rate_limiting.tier",
+            "database.url",
+            "redis.url",
+            "provider.base_url",
+            "notify",
+        ]
+        kept, left = without_shell(answers, Given(), env, configured, {})
+        assert plan(FILE, kept, Present("")).files == ()
+        assert [one.names for one in left] == [tuple(env)]
+        assert hint in left[0].hint
+        assert without_shell(answers, Given(), env, [], {}) == (answers, [])
+
+    def test_an_option_changes_what_is_configured(self) -> None:
+        given = Given(database="postgresql://me@new/x")
+        env = {"DB_PASSWORD": "made-up"}
+        answers, _ = answers_of(given, env, Path("/"))
+        assert without_shell(answers, given, env, ["database.url"], {}) == (answers, [])
+
+    def test_whom_to_notify_is_kept_in_a_file_like_the_key(self) -> None:
+        env = {"ASSETBATCH_NOTIFY_URLS": "ntfy://made-up, json://user:made-up@host/a,b"}
+        answers, unseen = answers_of(Given(), env, Path("/"))
+        planned = plan(FILE, answers, Present())
+        assert unseen == []
+        assert texts(planned)["notify_urls"] == "ntfy://made-up\njson://user:made-up@host/a,b\n"
+        assert texts(planned)[".env"] == "ASSETBATCH_NOTIFY_URLS_FILE=notify_urls\n"
+        assert [file.mode for file in planned.files if "made-up" in file.text] == [0o600]
+        assert loaded(planned).notify == answers.notify
+
+    def test_a_command_that_the_dotenv_has_already_is_not_told(self) -> None:
+        env = {"POLYGON_API_KEY_COMMAND": "mine"}
+        answers, _ = answers_of(Given(), env, Path("/"))
+        assert without_shell(answers, Given(), env, ["api_key"], env) == (Answers(), [])
 
     def test_variables_that_no_question_is_about_are_named(self) -> None:
         assert answers_of(Given(), {"QUEUE_MAX_SIZE": "5"}, Path("/"))[1] == ["QUEUE_MAX_SIZE"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,19 @@ from assetbatch.errors import ConfigError
 from assetbatch.setup.starts import (
     Starter,
     calendar,
+    config_of,
     cron_schedule,
     crontab_lines,
     environment_for,
     out_of_step,
     program_of,
+    rhythm,
     starts_of,
 )
 from assetbatch.setup.systemd import Units, unit_texts
+from assetbatch.setup.systemd import config_of as config_of_service
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 STARTER = Starter(("/opt/x/bin/assetbatch",), Path("/etc/x/config.yml"), {}, Path("/var/log/x.log"))
 EVERY = {Command.RUN_PRIORITY: 5, Command.RUN_QUEUE: 1, Command.ENQUEUE_SECONDARY: 30}
 DAY = 24 * 60
@@ -67,6 +72,9 @@ def test_no_two_starts_are_further_apart_than_was_asked(minutes: int) -> None:
     assert max(gaps) <= minutes
     if DAY % minutes == 0 and (minutes < 60 and 60 % minutes == 0):
         assert set(gaps) == {minutes}
+    assert rhythm(minutes) == (
+        "every minute" if minutes == 1 else f"every {Counter(gaps).most_common(1)[0][0]} minutes"
+    )
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
@@ -111,6 +119,13 @@ def test_a_shell_reads_any_path_as_it_is_and_cron_no_percent() -> None:
     words = shlex.split(command.replace(r"\%", "%"))
     assert words[:3] == ["/usr/bin/env", "POLYGON_API_KEY_FILE=/a b/%key", "/opt/x/bin/assetbatch"]
     assert words[4] == str(odd)
+    assert config_of([line]) == odd
+
+
+def test_lines_that_somebody_has_changed_name_the_configuration_that_is_left() -> None:
+    broken = "* * * * * it's --config /a run-queue"
+    assert config_of([broken, "x", '* * * * * "$AB" --config "/a b" run-queue']) == Path("/a b")
+    assert config_of([broken, "* * * * * run-queue --config"]) is None
 
 
 def test_a_path_over_two_lines_is_refused() -> None:
@@ -154,6 +169,27 @@ def test_a_line_of_ones_own_is_found_and_a_comment_is_not() -> None:
     assert [starts_of(own, command) for command in Command] == [True, False, False]
 
 
+def test_the_lines_of_the_shipped_crontab_are_found() -> None:
+    lines = (REPOSITORY / "crontab.example").read_text().splitlines()
+    assert [starts_of(lines, command) for command in Command] == [True, True, True]
+    others = [line for line in lines if "*" not in line or line.startswith("#")]
+    assert not any(starts_of(others, command) for command in Command)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('* * * * * cd /x && "$AB" run-queue>>/x/log 2>&1', True),
+        ("@hourly ab -v 'run-queue'", True),
+        ("LAST=ab run-queue", False),
+        ("* * * * * ab run-queue-later", False),
+        ("* * * * * /x/run-queue.sh", False),
+    ],
+)
+def test_a_line_starts_a_command_that_is_a_word_of_it(line: str, found: bool) -> None:
+    assert starts_of([line], Command.RUN_QUEUE) is found
+
+
 class TestUnits:
     def texts(self, tmp_path: Path, *, system: bool, name: str = "main") -> dict[str, str]:
         units = Units(name, system=system, home=tmp_path)
@@ -186,6 +222,7 @@ class TestUnits:
         assert 'ExecStart=/bin/true --config "/a b/it\'s 100%% \\"$$HOME\\"/config.yml" %i\n' in service
         assert 'Environment="XDG_DATA_HOME=/a b/%%i"\n' in service
         assert "User=root\n" in service
+        assert config_of_service(service) == Path('/a b/it\'s 100% "$HOME"/config.yml')
         assert "TimeoutStartSec=360\n" in service
 
     def test_of_a_user_name_no_user_and_wait_for_no_unit_of_the_system(self, tmp_path: Path) -> None:

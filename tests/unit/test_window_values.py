@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from assetbatch.domain.endings import ending_in_words, wait_in_words
 from assetbatch.domain.queueing import CallLimit, DenialReason, Denied
+from assetbatch.domain.records import EndReason
 from assetbatch.state.window import Grant, WindowState, spacing_ms
 
 
@@ -35,3 +37,9 @@ def test_calls_of_several_queue_runs_are_kept_apart_where_they_are_few(
     limit: int, window_ms: int, queue_runs: int, apart_ms: int
 ) -> None:
     assert spacing_ms(CallLimit(limit, window_ms), queue_runs) == apart_ms
+
+
+def test_a_wait_is_never_told_as_none() -> None:
+    denied = Denied(1000, DenialReason.WINDOW, 120)
+    assert wait_in_words(denied) == "1 s"
+    assert ending_in_words(EndReason.OUT_OF_CALLS, denied).startswith("out of calls for 1 s: ")

@@ -99,7 +99,7 @@ def health(assets: list[AssetHealth], **changes: Any) -> Health:
         "last_priority_update": iso(NOW_MS - 58_000),
         "api_calls_remaining": 2,
         "next_slot_in_seconds": 0.0,
-        "window": {"used": 3, "reserved_for_priority": 2},
+        "window": {"used": 3, "reserved_for_priority": 2, "pause": None, "pause_begun": True},
         "assets": assets,
         "cycles": [
             {

@@ -166,3 +166,13 @@ class TestSparkline:
     def test_of_zeros_is_flat_and_of_nothing_blank(self) -> None:
         assert sparkline(Series(CALLS, MINUTE_MS, [(NOW_MS, 0.0)]), NOW_MS, 3, "sum") == "  ▁"
         assert sparkline(Series(CALLS, MINUTE_MS, []), NOW_MS, 3, "sum") == "   "
+
+
+@pytest.mark.parametrize(("begun", "since"), [(True, ""), (False, " from the next start on")])
+def test_says_why_no_call_is_made_instead_of_counting_calls_that_were_not_made(
+    begun: bool, since: str
+) -> None:
+    window = {"used": 1, "reserved_for_priority": 0, "pause": "lost", "pause_begun": begun}
+    document = health([], window=window, api_calls_remaining=0, next_slot_in_seconds=73.0)
+    (line,) = [line for line in shown(document, 200) if line.startswith("calls ")]
+    assert f" 1 of 5 used in 60 s, no calls for 73 s{since}: redis has no log of the last calls" in line

@@ -30,23 +30,35 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-DAY_FORMATS = ["%Y-%m-%d"]
 
 ASKED_ABOVE = 100
 """Number of new calls above which a person on a terminal is asked."""
+
+DAY = "YYYY-MM-DD"
+
+
+def _parse_day(text: str) -> datetime:
+    """Return the midnight of a day."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d")  # noqa: DTZ007 - a day, not a moment
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no day, expected {DAY} such as 2024-11-01") from None
+
 
 Symbols = Annotated[
     list[str] | None,
     typer.Argument(help="Configured symbols; else --all or --class.", autocompletion=complete_symbol),
 ]
 Since = Annotated[
-    datetime | None, typer.Option("--from", formats=DAY_FORMATS, help="The first New York day.")
+    datetime | None,
+    typer.Option("--from", parser=_parse_day, metavar=DAY, help="The first New York day."),
 ]
 Until = Annotated[
     datetime | None,
     typer.Option(
         "--to",
-        formats=DAY_FORMATS,
+        parser=_parse_day,
+        metavar=DAY,
         help="The last New York day. Without it: the newest day that can be seen.",
     ),
 ]
@@ -94,7 +106,8 @@ def holes(
         datetime | None,
         typer.Option(
             "--from",
-            formats=DAY_FORMATS,
+            parser=_parse_day,
+            metavar=DAY,
             help="The first New York day. Without it: the beginning of the symbol's history.",
         ),
     ] = None,
@@ -203,7 +216,7 @@ def _request(
         return
     print_text("\n".join(view.plan_lines(report)))
     if may_ask:
-        question = f"Queue {report.new_calls:,} calls?"
+        question = f"Queue {report.new_calls:,} calls (all that is ahead takes about {view.takes(report)})?"
         if report.new_calls > ASKED_ABOVE and not typer.confirm(question, err=True):
             print_text("nothing was queued")
             raise typer.Exit(1)

@@ -40,10 +40,13 @@ class Options(NamedTuple):
 
 
 @contextmanager
-def reported(context: typer.Context, notices: NoticeLog | None = None) -> Iterator[Options]:
+def reported(
+    context: typer.Context, notices: NoticeLog | None = None, *, opens_log: bool = True
+) -> Iterator[Options]:
     """Set up the log. Turn an AssetbatchError into its lines on stderr and its exit code.
 
-    `notices` holds back what earlier starts have reported.
+    `notices` holds back what earlier starts have reported. `opens_log` is False where `--log-file` names the
+    log of later starts, whose folder need not be there yet.
     """
     options: Options = context.obj
     configure(
@@ -51,7 +54,7 @@ def reported(context: typer.Context, notices: NoticeLog | None = None) -> Iterat
         options.cycle_id,
         options.log_format,
         options.verbosity,
-        log_file=options.log_file,
+        log_file=options.log_file if opens_log else None,
         notices=notices,
     )
     try:
@@ -103,6 +106,13 @@ def services_for(options: Options, config: Config, deadline: Deadline | None = N
             if done.added:
                 log.info("the tables are there, with %s", plural(len(done.added), "new asset"))
         yield services
+
+
+def holds_nothing(config: Config) -> bool:
+    """Return whether no command has used the embedded Redis yet: then a look at it starts no server."""
+    url = config.redis.url
+    is_embedded = url is not None and url.embedded and not config.sandbox
+    return is_embedded and not (config.data_folder / "valkey").exists()
 
 
 def print_rich(renderable: Any) -> None:

@@ -6,14 +6,15 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assetbatch.cli.context import current_folder, load_config, log, print_text, reported
+from assetbatch.cli.context import Options, current_folder, load_config, log, print_text, reported
 from assetbatch.domain.records import Command
-from assetbatch.errors import ConfigError, UnreachableError
+from assetbatch.errors import AssetbatchError, ConfigError, UnreachableError
 from assetbatch.secret import Secret
 
 if TYPE_CHECKING:
@@ -62,29 +63,19 @@ def install(
     name: Name = "main",
     systemd: Systemd = False,
     system: System = False,
-    every_queue: Annotated[
-        int | None, typer.Option(min=1, max=1440, help="Minutes between two run-queue.", show_default="1")
-    ] = None,
-    every_secondary: Annotated[
-        int | None, typer.Option(min=1, max=1440, help="Minutes between two enqueue-secondary.")
-    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be installed. Install nothing.")
     ] = False,
 ) -> None:
     """Install the starts, or replace those that this command has installed before.
 
-    run-priority starts every batch.interval_minutes of config.yml. All paths in the lines are absolute.
+    run-priority starts every batch.interval_minutes of config.yml, enqueue-secondary every
+    batch.enqueue_interval_minutes, run-queue every minute. All paths in the lines are absolute.
     """
-    with reported(context) as options:
+    with reported(context, opens_log=False) as options:
         config = load_config(options)
-        minutes = starts_every(config)
-        if every_queue:
-            minutes[Command.RUN_QUEUE] = every_queue
-        if every_secondary:
-            minutes[Command.ENQUEUE_SECONDARY] = every_secondary
         log_file = options.log_file and Path(os.path.abspath(current_folder() / options.log_file))
-        schedule(config, name, minutes, systemd=systemd, system=system, log_file=log_file, dry_run=dry_run)
+        schedule(config, name, systemd=systemd, system=system, log_file=log_file, dry_run=dry_run)
 
 
 def show(
@@ -94,7 +85,7 @@ def show(
     with reported(context):
         from assetbatch.setup import crontab
 
-        _check_name(name)
+        check_name(name)
         if systemd or system:
             text = "".join(
                 f"# {unit}\n{text}" for unit, text in _units(name, system=system).installed().items()
@@ -111,14 +102,19 @@ def remove(
     context: typer.Context, name: Name = "main", systemd: Systemd = False, system: System = False
 ) -> None:
     """Remove what `cron install` has installed, and nothing else."""
-    with reported(context):
+    with reported(context) as options:
         from assetbatch.setup import crontab
+        from assetbatch.setup.starts import config_of
 
-        _check_name(name)
+        check_name(name)
+        here = _file_in_force(options)
         if systemd or system:
-            removed = bool(_units(name, system=system).remove())
+            units = _units(name, system=system)
+            _refuse_to_remove(units.config(), here, f"timers named {name}")
+            removed = bool(units.remove())
         else:
             before = crontab.read()
+            _refuse_to_remove(config_of(crontab.block_of(before, name) or ()), here, f"lines named {name}")
             after = crontab.without_block(before, name)
             removed = after != before
             if removed:
@@ -126,10 +122,10 @@ def remove(
         if not removed:
             print_text(_nothing(systemd=systemd, system=system))
             raise typer.Exit(1)
-        print_text("removed: nothing starts assetbatch by this any more")
+        print_text(f"removed: the {'timers' if systemd or system else 'lines'} named {name}")
 
 
-def starts_every(config: Config) -> dict[Command, int]:
+def _starts_every(config: Config) -> dict[Command, int]:
     """Return after how many minutes each command is started again."""
     from assetbatch.domain.units import MINUTE_MS
     from assetbatch.health.jobs import interval_ms
@@ -140,7 +136,6 @@ def starts_every(config: Config) -> dict[Command, int]:
 def schedule(
     config: Config,
     name: str,
-    minutes: Mapping[Command, int],
     *,
     systemd: bool = False,
     system: bool = False,
@@ -151,7 +146,8 @@ def schedule(
 
     Without `log_file` the crontab names the usual one.
     """
-    _check_name(name)
+    check_name(name)
+    minutes = _starts_every(config)
     if config.sandbox or config.file is None:
         raise ConfigError("a sandbox is not started by cron", hint="leave out --sandbox")
     if systemd or system:
@@ -232,14 +228,15 @@ def _install_lines(
     config: Config, name: str, minutes: Mapping[Command, int], log_file: Path, *, dry_run: bool
 ) -> None:
     from assetbatch.setup import crontab
-    from assetbatch.setup.starts import crontab_lines, starts_of
+    from assetbatch.setup.starts import config_of, crontab_lines
 
-    lines = crontab_lines(starter_for(config, log_file), minutes)
+    starter = starter_for(config, log_file)
+    lines = crontab_lines(starter, minutes)
     if dry_run:
         print_text("\n".join([crontab.begin(name), *lines, crontab.end(name)]))
         return
     before = crontab.read()
-    _refuse_another(crontab.block_of(before, name), config, name)
+    _refuse_another(config_of(crontab.block_of(before, name) or ()), starter.config, f"lines named {name}")
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -247,16 +244,9 @@ def _install_lines(
     after = crontab.with_block(before, name, lines)
     if after != before:
         crontab.write(after)
-    others = crontab.other_lines(after)
-    for command in Command:
-        if starts_of(others, command):
-            log.warning(
-                "another line of the crontab starts %s too (hint: remove it with crontab -e)", command
-            )
+    _warn_of_other_lines(after)
     for system in (False, True):
-        if _units(name, system=system).installed():
-            option = "--system" if system else "--systemd"
-            log.warning("timers start it too (hint: assetbatch cron remove %s)", option)
+        _warn_of_timers(starter.config, name, system=system)
     if crontab.daemon_runs() is False:
         log.warning("no cron runs on this host (hint: start it, as in `service cron start`)")
     print_text(f"crontab: {_installed(minutes)}; the log is {log_file}")
@@ -285,29 +275,87 @@ def _install_timers(
         return
     if system and os.geteuid() != 0:
         raise ConfigError("--system needs root", hint="use sudo, or --systemd for timers of your own")
+    _refuse_another(units.config(), starter.config, f"timers named {name}")
     timers = [units.timer(command) for command in minutes]
     units.install(texts, timers, lambda path, data: replace_file(path, data, mode=0o644, durable=True))
+    _warn_of_lines(starter.config)
+    _warn_of_timers(starter.config, name, system=not system)
     if not system and not lingers(user):
         log.warning("the timers end when you log out (hint: `loginctl enable-linger` lets them go on)")
     print_text(f"systemd: {_installed(minutes)}; journalctl{'' if system else ' --user'} has the log")
 
 
-def _refuse_another(block: list[str] | None, config: Config, name: str) -> None:
-    """Raise ConfigError if the block starts an installation with another configuration."""
-    found = re.search(r" --config (\S+|'[^']*') ", "\n".join(block or ()))
-    file = starter_for(config).config
-    if found and found[1].strip("'").replace(r"\%", "%") != str(file):
+def _file_in_force(options: Options) -> Path | None:
+    """Return the configuration that this command would read, or None. It need not be a good one."""
+    from assetbatch.config.loading import usual_places
+
+    folder = current_folder()
+    if named := options.config or os.environ.get("ASSETBATCH_CONFIG"):
+        return Path(os.path.abspath(folder / named))
+    return next((place for place in usual_places(os.environ, cwd=folder) if os.path.exists(place)), None)
+
+
+def _refuse_to_remove(found: Path | None, here: Path | None, what: str) -> None:
+    """Raise ConfigError if what is installed starts another installation that is still there."""
+    if found and here and found != here and os.path.exists(found):
         raise ConfigError(
-            f"the lines named {name} start another installation: {found[1]}",
-            hint="choose another --name, or remove them with assetbatch cron remove",
+            f"the {what} start another installation: {found}",
+            hint="choose another --name, or name that file with --config before the command",
         )
 
 
+def _refuse_another(found: Path | None, config: Path, what: str) -> None:
+    """Raise ConfigError if what is installed starts an installation with another configuration."""
+    if found and found != config:
+        raise ConfigError(
+            f"the {what} start another installation: {found}",
+            hint="choose another --name, or remove them with assetbatch --config FILE cron remove",
+        )
+
+
+def _warn_of_lines(config: Path) -> None:
+    """Warn of each line of this user's crontab that starts what timers start now."""
+    from assetbatch.setup import crontab
+    from assetbatch.setup.starts import config_of
+
+    try:
+        text = crontab.read()
+    except AssetbatchError:
+        return  # most hosts that use timers have no crontab
+    for name in crontab.names(text):
+        with suppress(ConfigError):
+            if config_of(crontab.block_of(text, name) or ()) == config:
+                log.warning(
+                    "the lines of the crontab named %s start it too (hint: assetbatch cron remove --name %s)",
+                    name,
+                    name,
+                )
+    _warn_of_other_lines(text)
+
+
+def _warn_of_other_lines(text: bytes) -> None:
+    from assetbatch.setup.crontab import other_lines
+    from assetbatch.setup.starts import starts_of
+
+    others = other_lines(text)
+    for command in Command:
+        if starts_of(others, command):
+            log.warning(
+                "another line of the crontab starts %s too (hint: remove it with crontab -e)", command
+            )
+
+
+def _warn_of_timers(config: Path, name: str, *, system: bool) -> None:
+    units = _units(name, system=system)
+    if units.installed() and units.config() in (config, None):
+        option = "--system" if system else "--systemd"
+        log.warning("timers start it too (hint: assetbatch cron remove %s)", option)
+
+
 def _installed(minutes: Mapping[Command, int]) -> str:
-    return ", ".join(
-        f"{command} every {'minute' if every == 1 else f'{every} minutes'}"
-        for command, every in minutes.items()
-    )
+    from assetbatch.setup.starts import rhythm
+
+    return ", ".join(f"{command} {rhythm(every)}" for command, every in minutes.items())
 
 
 def _nothing(*, systemd: bool, system: bool) -> str:
@@ -323,6 +371,7 @@ def _units(name: str, *, system: bool) -> Units:
     return Units(name, system=system, home=home)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise ConfigError if a block or a unit cannot be called so."""
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,32}", name):
         raise ConfigError("--name is no name", hint="use 1 to 32 letters, digits or . _ -")

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assetbatch.cli.completion import complete_symbol
-from assetbatch.cli.context import load_config, print_json, print_rich, print_text, reported, services_for
+from assetbatch.cli.context import (
+    holds_nothing,
+    load_config,
+    print_json,
+    print_rich,
+    print_text,
+    reported,
+    services_for,
+)
 from assetbatch.domain.formatting import plural
 from assetbatch.errors import ConfigError
 
@@ -54,6 +62,9 @@ def list_letters(context: typer.Context, symbols: Symbols = None, json: Json = F
 
     with reported(context) as options:
         config = load_config(options)
+        if holds_nothing(config):
+            print_json([]) if json else print_text(_none(symbols))
+            return
         with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
             letters = _letters(services, symbols or [])
             now_ms = services.now_ms()

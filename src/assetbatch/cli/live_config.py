@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from assetbatch.cli.context import Options, current_folder, load_config, log, services_for
+from assetbatch.cli.context import Options, load_config, log, services_for
+from assetbatch.config.secret_commands import AGAIN_SECONDS
 from assetbatch.config.sources import Stamp, sources, stamp
-from assetbatch.errors import NOTICE, ConfigError
+from assetbatch.errors import NOTICE, ConfigError, UnreachableError
 from assetbatch.secret import masked
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 class LiveConfig:
     """The configuration as its files say it now. While they are wrong, the last one that was right counts.
 
+    Where a server refuses the login, the commands that print secrets are run again: their secret may have
+    been changed.
+
     It keeps the embedded servers of the configuration up: between two questions nobody else would.
     Several threads may use it. Close it at the end.
     """
@@ -32,6 +37,8 @@ class LiveConfig:
         self._lock = threading.Lock()
         self._held = ExitStack()
         self._config = load_config(options)
+        self._loaded_at = monotonic()
+        self._is_refused = False
         self._stamp = self._look()
         self._error: ConfigError | None = None
         self._hold()
@@ -47,11 +54,21 @@ class LiveConfig:
         with self._lock:
             if any(self._stamp.get(file) != seen for file, seen in self._look().items()):
                 self._read_again()
+            elif self._is_refused and monotonic() - self._loaded_at > AGAIN_SECONDS:
+                self._forget_secrets()
             return self._config
 
-    def services(self) -> AbstractContextManager[Services]:
+    @contextmanager
+    def services(self) -> Iterator[Services]:
         """Open services with the configuration. A sandbox has its schema already."""
-        return services_for(self._options._replace(sandbox=False), self.current())
+        with services_for(self._options._replace(sandbox=False), self.current()) as services:
+            try:
+                yield services
+            except UnreachableError as error:
+                self._is_refused |= error.is_login_refused
+                raise
+            finally:
+                self._is_refused |= services.is_database_login_refused
 
     def problems(self) -> list[Problem]:
         """Return what is wrong with the files, or nothing."""
@@ -69,7 +86,7 @@ class LiveConfig:
             ]
 
     def _look(self) -> Stamp:
-        return stamp(sources(self._config, os.environ, current_folder()))
+        return stamp(sources(self._config))
 
     def _read_again(self) -> None:
         before, self._stamp = self._stamp, self._look()
@@ -83,6 +100,7 @@ class LiveConfig:
                     log.warning("%s", line)
             self._error = error
             return
+        self._loaded_at, self._is_refused = monotonic(), False
         level = NOTICE if self._error else logging.INFO
         self._config, self._error = config, None
         # What was looked at before the reading stays: a file that has changed meanwhile is read once more.
@@ -90,6 +108,12 @@ class LiveConfig:
         changed = sorted(masked(str(file)) for file, seen in self._stamp.items() if before.get(file) != seen)
         log.log(level, "the configuration was read again: %s changed", ", ".join(changed))
         self._hold()
+
+    def _forget_secrets(self) -> None:
+        """Take the same configuration without what its commands have printed so far."""
+        self._loaded_at, self._is_refused = monotonic(), False
+        with suppress(ConfigError):  # a variable's file has gone: its change is seen by `current`
+            self._config = load_config(self._options)
 
     def _hold(self) -> None:
         """Keep the embedded servers of the new configuration, then leave those of the one before."""

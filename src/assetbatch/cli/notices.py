@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 
 from assetbatch.domain.formatting import moment, plural
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.errors import (
     NOTICE,
     AssetbatchError,
@@ -51,12 +52,16 @@ REMIND_MS = 86_400_000
 
 _NUMBER = re.compile(r"(?<![A-Za-z_\d])\d+(?![A-Za-z_\d])")
 
-Kind = Literal["config", "redis", "database", "api", "key", "calls", "queue", "start", "warning", "notify"]
+_HINT = re.compile(r" \(hint: |(?P<after>; )hint: ")
+
+Kind = Literal[
+    "config", "redis", "database", "api", "key", "calls", "queue", "start", "died", "warning", "notify"
+]
 """What a failure shows to be broken. It is resolved when a later start has used it with success.
 
 `api` is the way to the provider, `key` its consent to the API key, `calls` to one more call; `queue` is room
-in the queue, `start` a start that ends in time. `notify` is a service that could not be reached: `arrived`
-alone resolves it.
+in the queue, `start` a start that ends in time, `died` one that is not killed. `notify` is a service that
+could not be reached, or whose address could not be read: `arrived` and `urls_read` alone resolve it.
 """
 
 
@@ -81,6 +86,12 @@ class Told(NamedTuple):
     text: str
 
 
+AGAIN_MS = 10 * MINUTE_MS
+"""Pause until a service that could not be reached is tried again, if nothing new is to be told before."""
+
+UNREAD = "urls"
+"""Stands for the services of `notify` as long as a command has not printed their addresses."""
+
 MOST_KEPT = 50
 """Maximum number of lines that are kept for a service of `notify` that cannot be reached: the latest."""
 
@@ -100,7 +111,8 @@ class NoticeLog(logging.Filter):
     - `key`: what it shares with other lines of the same failure, if the text has more than that;
     - `is_new`: it is reported each time that it comes up, such as a death;
     - `is_event`: the same, and it is never over, since it does not last;
-    - `unless_said_since_ms`: the start of that moment may have reported its end itself.
+    - `unless_said_since_ms`: the start of that moment may have reported its end itself;
+    - `at_once`: it is saved at once, since what it is about may befall this start too.
 
     With `shows_all` it shows them all the same, and keeps count for the services of `notify` only.
     """
@@ -112,10 +124,13 @@ class NoticeLog(logging.Filter):
         self.shows_all = shows_all
         self.urls: NotifyUrls | None = None
         """The services of `notify`; None as long as nobody knows."""
+        self.file: Path | None = None
+        """The configuration file of this start, if one was found."""
         self.told: list[Told] = []
         """What this start has reported so far."""
         self._lines: dict[str, Notice] = _read(paths)
         self._seen: set[str] = set()
+        self._handed_over = 0
         self._kind: Kind = "warning"
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -123,10 +138,10 @@ class NoticeLog(logging.Filter):
         if record.levelno < NOTICE or hasattr(record, "is_decided"):
             return True
         text = " ".join(record.getMessage().split())
-        if getattr(record, "is_event", False):
-            since_ms: int | None = getattr(record, "unless_said_since_ms", None)
-            is_new = since_ms is None or not self._has_ended_since(since_ms)
-        elif record.levelno == NOTICE:
+        since_ms: int | None = getattr(record, "unless_said_since_ms", None)
+        if since_ms is not None and self._has_ended_since(since_ms):
+            is_new = False
+        elif record.levelno == NOTICE or getattr(record, "is_event", False):
             is_new = True
         else:
             kind: Kind = getattr(record, "kind", self._kind)
@@ -136,6 +151,9 @@ class NoticeLog(logging.Filter):
             is_new = is_new or getattr(record, "is_new", False)
         if is_new:
             self.told.append(Told(record.levelno, text))
+        if getattr(record, "at_once", False):
+            self.hand_over()
+            self.save()
         return is_new or self.shows_all
 
     def _has_ended_since(self, at_ms: int) -> bool:
@@ -208,30 +226,50 @@ class NoticeLog(logging.Filter):
 
     def _over(self, key: str) -> str:
         line = self._lines.pop(key)
-        return f"over: {line.text} ({plural(line.count, 'time')} since {moment(line.first_ms)})"
-
-    @property
-    def now_ms(self) -> int:
-        """The time of this start."""
-        return self._now_ms
+        return f"over: {without_hint(line.text)} ({plural(line.count, 'time')} since {moment(line.first_ms)})"
 
     def service(self, fingerprint: str) -> Notice | None:
         """Return what a service of `notify` is still to get. Its count is 0 if that was not tried yet."""
         return self._lines.get(_of_service(fingerprint))
 
     def hand_over(self) -> None:
-        """Keep what this start has reported for each service, until it has `arrived` there."""
-        for url in self.urls or () if self.told else ():
-            line = self._lines.setdefault(
-                _of_service(url.fingerprint),
-                Notice(text="", kind="notify", first_ms=0, last_ms=0, reported_ms=0, count=0),
-            )
-            line.unsent = [*line.unsent, *map(rendered, self.told)][-MOST_KEPT:]
+        """Keep what this start has reported for each service, until it has `arrived` there. No command is run
+        for their addresses: until somebody has read them, one place keeps it for all."""
+        lines = self.told[self._handed_over :]
+        if self.urls and lines:
+            services = [url.fingerprint for url in self.urls] if self.urls.is_known else [UNREAD]
+            self._keep(services, [rendered(line) for line in lines])
+            self._handed_over = len(self.told)
+
+    def _keep(self, services: Iterable[str], lines: Sequence[str]) -> None:
+        for fingerprint in services:
+            line = self._waiting(fingerprint)
+            line.unsent = [*line.unsent, *lines][-MOST_KEPT:]
+
+    def _waiting(self, fingerprint: str) -> Notice:
+        untried = Notice(text="", kind="notify", first_ms=0, last_ms=0, reported_ms=0, count=0)
+        return self._lines.setdefault(_of_service(fingerprint), untried)
+
+    def urls_read(self, fingerprints: Sequence[str]) -> str | None:
+        """Note that the addresses of these services, all there are, could be read.
+
+        Forget the services that are not configured any more. Return the line that says so if it was reported
+        that no address could be read.
+        """
+        waiting = self.service(UNREAD)
+        over = self.arrived(UNREAD) if waiting else None
+        keep = set(map(_of_service, fingerprints))
+        for key, line in list(self._lines.items()):
+            if line.kind == "notify" and key not in keep:
+                del self._lines[key]
+        if waiting:
+            self._keep(fingerprints, waiting.unsent)
+        return over
 
     def missed(self, fingerprint: str, text: str) -> bool:
-        """Note that a service did not get what it should; return whether that is to be reported."""
+        """Note that a service (or `UNREAD`) did not get what it should; return whether to report that."""
         key = _of_service(fingerprint)
-        line = self._lines[key]
+        line = self._waiting(fingerprint)
         if line.count:
             return self.record(line.text, "notify", shared=key)
         line.text, line.count = text, 1
@@ -246,33 +284,44 @@ class NoticeLog(logging.Filter):
         del self._lines[key]
         return None
 
-    def forget_services(self, but: Collection[str]) -> None:
-        """Forget the services of `notify` that are not configured any more."""
-        keep = set(map(_of_service, but))
-        for key, line in list(self._lines.items()):
-            if line.kind == "notify" and key not in keep:
-                del self._lines[key]
-
     @property
-    def has_unsent(self) -> bool:
-        """Return whether a service is still to get something."""
-        return any(line.kind == "notify" for line in self._lines.values())
+    def is_to_be_sent(self) -> bool:
+        """Return whether there is something for the services: news, or what is due to be tried again."""
+        if self.told and self.urls:
+            return True
+        unread = self.service(UNREAD)
+        waiting = [unread] if unread else [line for line in self._lines.values() if line.kind == "notify"]
+        return any(map(self.is_due, waiting))
+
+    def is_due(self, line: Notice) -> bool:
+        """Return whether it is time to send this again, even if there is no news."""
+        return self._now_ms - line.last_ms >= AGAIN_MS
 
     def save(self) -> None:
         """Save the notices for the next start. If that fails, the next start reports everything."""
         if self.shows_all and not self.urls:
             return
+        if not self._lines:
+            for path in self._paths:
+                with suppress(OSError):
+                    path.unlink()
+            if not any(map(_saved_ns, self._paths)):
+                return
         for path in self._paths:
             with suppress(OSError):
-                if not self._lines:
-                    path.unlink(missing_ok=True)
-                elif _own(path.parent):
+                if _own(path.parent):
                     replace_file(path, msgspec.json.encode(self._lines))
                     return
 
 
 def _of_service(fingerprint: str) -> str:
     return f"notify_{fingerprint}"
+
+
+def without_hint(text: str) -> str:
+    """Return what a line says, without what is to be done: of a failure that is over, nothing is."""
+    hint = _HINT.search(text)
+    return f"{text[: hint.start()]}{')' if hint['after'] else ''}" if hint else text
 
 
 def key_of(text: str, symbols: Iterable[str] = ()) -> str:
@@ -319,11 +368,19 @@ def works_despite(error: AssetbatchError) -> frozenset[Kind]:
 
 
 def _read(paths: Sequence[Path]) -> dict[str, Notice]:
-    for path in paths:
+    """Return what the last start has saved: an older file may lie in a place that cannot be written now."""
+    for path in sorted(filter(_saved_ns, paths), key=_saved_ns, reverse=True):
         with suppress(OSError, msgspec.DecodeError):
-            if path.stat(follow_symlinks=False).st_uid == os.geteuid():
-                return msgspec.json.decode(path.read_bytes(), type=dict[str, Notice])
+            return msgspec.json.decode(path.read_bytes(), type=dict[str, Notice])
     return {}
+
+
+def _saved_ns(path: Path) -> int:
+    """Return when a file of this user was written, in Unix nanoseconds; 0 if there is none."""
+    with suppress(OSError):
+        status = path.stat(follow_symlinks=False)
+        return status.st_mtime_ns if status.st_uid == os.geteuid() else 0
+    return 0
 
 
 def _own(folder: Path) -> bool:
@@ -333,7 +390,8 @@ def _own(folder: Path) -> bool:
 
 
 def places(command: str, installation: str) -> list[Path]:
-    """Return the places for the notices of a command. The first that can be written counts.
+    """Return the places for the notices of a command. The first that can be written is written, the file that
+    was written last is read.
 
     These are the user's state folder, and a private folder below the temporary one.
     """

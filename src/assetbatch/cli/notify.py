@@ -12,7 +12,7 @@ from assetbatch.errors import ConfigError
 if TYPE_CHECKING:
     from assetbatch.config import Config, NotifyUrls
 
-CODES = "Exit codes: 0 every service took the message; 2 usage or configuration; 3 a service did not take it."
+CODES = "Exit codes: 0 sent to every service; 2 usage or configuration; 3 not sent to all of them."
 NOT_DELIVERED = 3
 
 
@@ -20,7 +20,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the command group."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Try the services that are told what cron's mail is told (`notify` in config.yml).",
+        help="Try the services that are sent the lines that cron mails (`notify` in config.yml).",
         epilog=f"Examples: assetbatch notify test\n\n{CODES}",
     )
     group.command("test", epilog=f"Examples: assetbatch notify test\n\n{CODES}")(send_test)
@@ -36,20 +36,20 @@ def send_test(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print a list of {service, error}.")] = False,
 ) -> None:
-    """Send a test message to each service, and say which of them took it."""
+    """Send a test message to each service, and say which of them was reached."""
     with reported(context) as options:
         from assetbatch.cli.telling import title_of
         from assetbatch.monitoring.notify import Letter, deliver
 
         config = load_config(options)
         urls = _required(config)
-        body = "this is a test: what cron's mail is told will come here too"
-        outcomes = deliver(title_of("notify test"), "info", [Letter(url, body) for url in urls])
+        body = "this is a test: the lines that cron mails are sent here too"
+        outcomes = deliver(title_of("notify test", config.file), "info", [Letter(url, body) for url in urls])
         results = list(zip(urls.names(), outcomes, strict=True))
         if json:
             print_json([{"service": name, "error": why} for name, why in results])
         else:
-            lines = [f"{name}: {f'failed: {why}' if why else 'took it'}" for name, why in results]
+            lines = [f"{name}: {f'failed: {why}' if why else 'sent'}" for name, why in results]
             print_text("\n".join(lines))
         if any(outcomes):
             raise typer.Exit(NOT_DELIVERED)

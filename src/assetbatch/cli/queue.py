@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assetbatch.cli.context import load_config, print_json, print_rich, print_text, reported, services_for
-from assetbatch.domain.queueing import Lane
+from assetbatch.cli.completion import complete_symbol
+from assetbatch.cli.context import (
+    holds_nothing,
+    load_config,
+    print_json,
+    print_rich,
+    print_text,
+    reported,
+    services_for,
+)
+from assetbatch.domain.queueing import Cancelled, Lane
 from assetbatch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from assetbatch.config import Config
 
 SECONDS = 30.0
 
@@ -46,7 +59,11 @@ def list_items(
     ] = None,
     symbols: Annotated[
         list[str] | None,
-        typer.Option("--symbol", help="Only work of this symbol, or this id. Repeatable."),
+        typer.Option(
+            "--symbol",
+            help="Only work of this symbol, or this id. Repeatable.",
+            autocompletion=complete_symbol,
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Show each item, however many.")] = False,
     json: Json = False,
@@ -60,6 +77,9 @@ def list_items(
 
     with reported(context) as options:
         config = load_config(options)
+        if holds_nothing(config):
+            print_json([]) if json else print_text(_none(config, [*(symbols or ()), *(classes or ())]))
+            return
         with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
             entries = list_queue(services, symbols or (), classes or ())
             now_ms = services.now_ms()
@@ -69,7 +89,7 @@ def list_items(
         if json:
             print_json([view.document(entry, now_ms) for entry in entries])
         elif not entries:
-            print_text(_none([*(symbols or ()), *(classes or ())]))
+            print_text(_none(config, [*(symbols or ()), *(classes or ())]))
         elif sys.stdout is not None and sys.stdout.isatty():
             print_rich(view.render(entries, now_ms, max_attempts, most))
         else:
@@ -79,7 +99,10 @@ def list_items(
 def cancel(
     context: typer.Context,
     symbols: Annotated[
-        list[str] | None, typer.Argument(help="Symbols, or ids as `queue list --json` shows them.")
+        list[str] | None,
+        typer.Argument(
+            help="Symbols, or ids as `queue list --json` shows them.", autocompletion=complete_symbol
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything that waits.")] = False,
     json: Json = False,
@@ -96,19 +119,37 @@ def cancel(
         if bool(symbols) == everything:
             raise ConfigError("say which work", hint="name symbols, or --all (not both)")
         config = load_config(options)
-        with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
-            done = queue_items.cancel(services, symbols or ())
+        if holds_nothing(config):
+            done = Cancelled((), (), ())
+        else:
+            with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
+                done = queue_items.cancel(services, symbols or ())
         if json:
             print_json(done)
         elif not (done.cancelled or done.leased or done.unknown):
-            print_text(_none(symbols or ()))
+            print_text(_none(config, symbols or ()))
         else:
             from assetbatch.views.terminal.queue import cancelled_line
 
-            print_text(cancelled_line(done))
+            print_text("\n".join([cancelled_line(done), *_not_configured(config, symbols or ())]))
         if (symbols and not done.cancelled) or done.leased:
             raise typer.Exit(1)
 
 
-def _none(names: list[str] | tuple[str, ...]) -> str:
-    return f"nothing of {', '.join(names)} in the queue" if names else "nothing in the queue"
+def _none(config: Config, names: Sequence[str]) -> str:
+    if not names:
+        return f"nothing in the queue (configured by {config.shown_file})"
+    return "\n".join([f"nothing of {', '.join(names)} in the queue", *_not_configured(config, names)])
+
+
+def _not_configured(config: Config, names: Iterable[str]) -> Iterator[str]:
+    """Yield a line for each name whose symbol is not configured, with the one that may be meant."""
+    from assetbatch.config.symbols import plain
+    from assetbatch.domain.work import parse_work_id
+
+    for name in names:
+        symbol = parse_work_id(name).symbol
+        if symbol not in config.configured_symbols and name not in set(Lane):
+            near = [one for one in config.configured_symbols if plain(one) == plain(symbol)]
+            meant = f": did you mean {' or '.join(near)}?" if near else ""
+            yield f"{symbol} is not configured{meant}"

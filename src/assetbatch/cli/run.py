@@ -169,10 +169,10 @@ def _load(options: Options, notices: NoticeLog | None) -> Config:
         config = load_config(options)
     except ConfigError as error:
         if notices:
-            notices.urls = error.notify
+            notices.urls, notices.file = error.notify, error.file
         raise
     if notices:
-        notices.urls = config.notify or NotifyUrls(())
+        notices.urls, notices.file = config.notify or NotifyUrls(()), config.file
     return config
 
 
@@ -226,7 +226,7 @@ def _notice_log(context: typer.Context) -> Iterator[NoticeLog | None]:
         yield notices
     finally:
         notices.save()
-        if notices.urls is not None and (notices.has_unsent or (notices.told and notices.urls)):
+        if notices.urls is not None and notices.is_to_be_sent:
             from assetbatch.cli.telling import tell
 
             tell(notices, command)
@@ -246,8 +246,7 @@ def _last_words(error: DeadlineExceededError, notices: NoticeLog | None) -> int:
         return say(error)
     notices.failed(error)
     code = say(error)
-    if notices.urls and notices.urls.is_known:  # there is no time to send it: the next start does
-        notices.hand_over()
+    notices.hand_over()  # there is no time to send it: the next start does
     notices.save()
     return code
 
@@ -270,8 +269,8 @@ def _works(result: CycleResult, config: Config) -> set[Kind]:
         works |= {"api", "key"}
         if not result.too_many_calls:
             works.add("calls")
-    if not is_queue or result.answered:
-        works.add("warning")
+    if not is_queue or result.answered:  # a run-queue without work cannot die of it
+        works |= {"died", "warning"}
     has_room = not is_queue or (result.queue_size or 0) < config.queue.max_size
     if has_room and not result.dropped and result.command is not Command.RUN_PRIORITY:
         works.add("queue")

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from difflib import unified_diff
 from enum import StrEnum
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from assetbatch.config import Config, DatabaseUrl, RedisUrl
     from assetbatch.doctor import Finding
     from assetbatch.setup.files import Answers, Planned, Present
+    from assetbatch.setup.given import Given
 
 TRIAL_SECONDS = 180.0
 """Maximum time of trying everything and of `init`, in seconds."""
@@ -67,7 +69,9 @@ def add_to(app: typer.Typer) -> None:
 
 KeyFile = Annotated[
     str | None,
-    typer.Option(help="File that holds the API key, or - for stdin. Else POLYGON_API_KEY, or a question."),
+    typer.Option(
+        help="File that holds the API key, or - for stdin. A new one: else POLYGON_API_KEY, or a question."
+    ),
 ]
 Plan = Annotated[PlanName | None, typer.Option(help="Plan of the API key.")]
 Database = Annotated[str | None, typer.Option(help="PostgreSQL: embedded, or a URL without a password.")]
@@ -112,6 +116,7 @@ def setup(
     priority_assets: PriorityAssets = None,
     assets: Assets = None,
     schedule: ScheduleBy = None,
+    name: cron.Name = "main",
     check: Check = True,
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -122,9 +127,10 @@ def setup(
     """
     from assetbatch.setup.given import Given, answers_of
 
-    with reported(context) as options:
+    with reported(context, opens_log=False) as options:
         if options.sandbox:
             raise ConfigError("a sandbox needs no setup", hint="assetbatch --sandbox run-priority")
+        cron.check_name(name)
         given = Given(
             key_file, plan, database, database_file, redis, redis_file, base_url, priority_assets, assets
         )
@@ -132,7 +138,8 @@ def setup(
         if unseen:
             log.warning("%s: set in this shell only (hint: write it into config.yml)", ", ".join(unseen))
         asks = not yes and sys.stdin is not None and sys.stdin.isatty()
-        session = Session(target(options), answers, asks=asks, log_file=options.log_file)
+        session = Session(target(options), answers, asks=asks, name=name, log_file=options.log_file)
+        session.leave_what_is_configured(given)
         if not dry_run:
             session.refuse_unwritable()
         session.answer()
@@ -174,14 +181,28 @@ def _is_there(file: Path) -> bool:
 class Session:
     """One setup: what is there, what was answered, and what follows."""
 
-    def __init__(self, file: Path, answers: Answers, *, asks: bool, log_file: Path | None = None) -> None:
+    def __init__(
+        self, file: Path, answers: Answers, *, asks: bool, name: str, log_file: Path | None = None
+    ) -> None:
         self.file = file
         self.answers = answers
         self.asks = asks
+        self._name = name
         self._log_file = log_file and Path(os.path.abspath(current_folder() / log_file))
         self._present = _present(file)
         self._before = self._config_before()
         self.answers = self._without_known()
+
+    def leave_what_is_configured(self, given: Given) -> None:
+        """Let the environment answer only what is not configured yet, and name what it says otherwise."""
+        from assetbatch.config.dotenv import parse_dotenv
+        from assetbatch.setup.given import without_shell
+
+        configured = self._before.origins if self._before else ()
+        dotenv = parse_dotenv(self._present.dotenv)
+        self.answers, left = without_shell(self.answers, given, os.environ, configured, dotenv)
+        for names, hint in left:
+            log.warning("%s: not what is configured, which stays (hint: %s)", ", ".join(names), hint)
 
     def refuse_unwritable(self) -> None:
         """Raise ConfigError where the files could not be written, before anything is asked."""
@@ -212,11 +233,12 @@ class Session:
             "database": before.database.url,
             "redis": before.redis.url,
             "base_url": str(before.provider.base_url),
+            "notify": before.notify,
         }
         same = [
             name
             for name, value in known.items()
-            if not (isinstance(value, Secret) and not value.is_known) and getattr(self.answers, name) == value
+            if getattr(value, "is_known", True) and getattr(self.answers, name) == value
         ]
         cleared: dict[str, Any] = dict.fromkeys(same)
         return self.answers._replace(**cleared)
@@ -349,7 +371,8 @@ class Session:
         from assetbatch.config.loading import Unwritten
         from assetbatch.config.reading import ConfigFile
 
-        file = ConfigFile(self.file, str(self.file), text.encode())
+        label = "your answers" if self._present.config is None else str(self.file)
+        file = ConfigFile(self.file, label, text.encode())
         unwritten = Unwritten(file, variables)
         return load(self.file, cron.cron_environment(), cwd=self.file.parent, unwritten=unwritten)
 
@@ -372,7 +395,7 @@ class Session:
             if not self.asks:
                 log.error("no file was written (hint: correct it, or --no-check writes it untried)")
                 raise typer.Exit(code)
-            if wrong == "postgresql" and (sql := _sql_for(self.config())):
+            if wrong == "postgresql" and (sql := _sql_for(self.config())) and _is_not_admitted(self.config()):
                 print_text(f"If they are not there yet, a superuser of PostgreSQL makes them so:\n  {sql}\n")
             is_away = (wrong, code) == ("vendor", UnreachableError.exit_code)
             question = "[c]orrect it, [t]ry again, [w]rite it as it is, [s]top"
@@ -411,7 +434,7 @@ class Session:
         held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
         try:
             for file in files:
-                _write(file.path, file.text, file.mode)
+                _write(file.path, file.text, file.mode, is_secret=file.is_secret)
         except OSError as error:
             raise ConfigError(
                 f"{self.file.parent}: cannot be written: {(error.strerror or 'unknown').lower()}",
@@ -426,8 +449,8 @@ class Session:
     def show_all(self, schedule: Schedule) -> None:
         """Print the files with their texts, secrets left out, and what would start the commands."""
         config = self.config()
-        for line in self._overview():
-            print_text(line)
+        overview = self._overview()
+        print_text("\n".join(overview) or "nothing would change: everything is as it was answered")
         for file in self.planned().files:
             if file.path == self.file and self._present.config is None:
                 print_text(f"\n{file.text.rstrip()}")
@@ -437,6 +460,8 @@ class Session:
 
     def _overview(self) -> list[str]:
         """Return a line for each planned file, and the lines of config.yml that change."""
+        from assetbatch.config.dotenv import parse_dotenv
+
         lines = []
         for file in self.planned().files:
             state = "changed" if file.path.exists() else "new"
@@ -446,8 +471,12 @@ class Session:
                 changes = list(unified_diff(before, after, n=0, lineterm=""))[2:]
                 lines += [f"  {_PASSWORD.sub('***', line)}" for line in changes if line[0] in "+-"]
             elif file.path.name == ".env":
-                before, after = self._present.dotenv.splitlines(), file.text.splitlines()
-                lines += [f"  + {line}" for line in after if line not in before]
+                there = parse_dotenv(self._present.dotenv)
+                lines += [
+                    f"  + {name}={'***' if name.endswith('_COMMAND') else value}"
+                    for name, value in parse_dotenv(file.text).items()
+                    if there.get(name) != value
+                ]
         return lines
 
     def start_by(self, schedule: Schedule | None) -> int:
@@ -493,8 +522,7 @@ class Session:
     def _schedule(self, config: Config, schedule: Schedule, *, dry_run: bool = False) -> None:
         cron.schedule(
             config,
-            "main",
-            cron.starts_every(config),
+            self._name,
             systemd=schedule is Schedule.SYSTEMD,
             system=schedule is Schedule.SYSTEM,
             log_file=self._log_file,
@@ -502,15 +530,18 @@ class Session:
         )
 
     def _next_steps(self, program: Sequence[str], schedule: Schedule) -> list[str]:
-        from assetbatch.config.loading import usual_places
+        from assetbatch.config.loading import places_in_force
 
-        found = next((one for one in usual_places(os.environ, cwd=current_folder()) if _is_there(one)), None)
+        found = next(
+            (one for one in places_in_force(os.environ, cwd=current_folder()) if _is_there(one)), None
+        )
         words = shlex.join(program) if shutil.which("assetbatch") != program[0] else "assetbatch"
         if found != self.file:
             words += f" --config {shlex.quote(str(self.file))}"
         lines = [f"{words} status    shows what is fresh", f"{words} doctor    checks everything again"]
         if schedule is Schedule.NONE:
-            lines.append(f"{words} cron install    lets cron start it")
+            option = "" if self._name == "main" else f" --name {self._name}"
+            lines.append(f"{words} cron install{option}    lets cron start it")
         return lines
 
 
@@ -531,7 +562,7 @@ def _url(name: str, text: str) -> DatabaseUrl | RedisUrl:
 
 def _with_password(name: str, url: DatabaseUrl | RedisUrl) -> DatabaseUrl | RedisUrl:
     """Ask for the password that a URL leaves out, if it names a user or a host that may want one."""
-    from assetbatch.setup.files import holds_secret
+    from assetbatch.config.urls import holds_secret
 
     if url.embedded or holds_secret(url.reveal()):
         return url
@@ -556,6 +587,21 @@ def _sql_for(config: Config) -> str:
     if not all(re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", one) for one in (user, name)):
         return ""
     return f"CREATE ROLE {user} LOGIN PASSWORD '...'; CREATE DATABASE {name} OWNER {user};"
+
+
+def _is_not_admitted(config: Config) -> bool:
+    """Return whether PostgreSQL is there, but refuses the login or has no such database."""
+    from assetbatch.database.failures import NotAdmittedError
+    from assetbatch.services import Services
+
+    try:
+        with Services(config) as services:
+            services.open_store(check_schema=False).close()
+    except NotAdmittedError:
+        return True
+    except AssetbatchError:
+        pass
+    return False
 
 
 def _present(file: Path) -> Present:
@@ -607,19 +653,29 @@ def _trial(config: Config) -> list[Finding]:
     return findings
 
 
-def _write(path: Path, text: str, mode: int) -> None:
-    """Write a file for the owner of its folder. One that was there keeps its place, mode and owner."""
+def _write(path: Path, text: str, mode: int, *, is_secret: bool) -> None:
+    """Write a file for the owner of its folder. One that was there keeps its place, mode and owner.
+
+    A secret stays readable by the group if that, and not everybody, could read it. A link to a secret in
+    another folder is replaced by a file, since the target may be a secret of other programs.
+    """
     from assetbatch.monitoring.files import replace_file
+    from assetbatch.setup.files import is_beside
 
     if path.is_symlink() and path.lstat().st_uid in (0, os.geteuid()):
-        path = path.resolve()
+        target = path.resolve()
+        path = target if not is_secret or is_beside(path.parent.resolve(), target) else path
     path.parent.mkdir(parents=True, exist_ok=True)
-    there = path.stat() if path.exists() else None
-    if there and not mode & 0o077:
-        mode = there.st_mode & 0o600 or mode
-    elif there:
-        mode = there.st_mode & 0o777
-    replace_file(path, text.encode(), mode, durable=True)
+    there = path.stat() if path.exists() and not path.is_symlink() else None
+    if there:
+        kept = 0o777 if mode & 0o077 else 0o600 if there.st_mode & 0o004 else 0o640
+        mode = there.st_mode & kept or mode
     owner = there or path.parent.stat()
+    replace_file(path, text.encode(), mode & 0o707, durable=True)
     if os.geteuid() == 0 and owner.st_uid != 0:
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    elif there:
+        with suppress(OSError):  # a group that this user is not in
+            os.chown(path, -1, there.st_gid, follow_symlinks=False)
+    if path.lstat().st_gid == owner.st_gid or not there or mode & 0o004:
+        os.chmod(path, mode)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import islice, zip_longest
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,10 +16,10 @@ from assetbatch.domain.coverage import pages, unanswered
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
-from assetbatch.domain.market_hours import open_ms_between, start_of_day, years_before
+from assetbatch.domain.market_hours import open_ms_between, start_of_day
 from assetbatch.domain.models import Changes, CoveredInterval, IntervalState, StoredAsset, floor_to_bar
 from assetbatch.domain.queueing import Cancelled, Enqueued, Lane
-from assetbatch.domain.ranges import newest_to_ask, pages_to_ask, taken_back
+from assetbatch.domain.ranges import calls_saved, expected_history, newest_to_ask, pages_to_ask, taken_back
 from assetbatch.domain.records import Command
 from assetbatch.domain.work import PAGE_DAYS, Work, WorkKind, days_range, parse_work_id
 from assetbatch.errors import ConfigError
@@ -57,12 +58,13 @@ class SymbolBackfill(msgspec.Struct, frozen=True, kw_only=True):
 class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a backfill has queued, what waits for room in the queue, and when all will be there.
 
-    The tier is expected to show nothing before `expected_from_ms`; None where it shows all. Doubtful pages
-    are not counted.
+    Of the `queued` pages `queued_before` were in the queue already. The tier is expected to show nothing
+    before `expected_from_ms`; None where it shows all. Doubtful pages are not counted.
     """
 
     symbols: list[SymbolBackfill]
     queued: int
+    queued_before: int = 0
     waiting_for_room: int
     forecast: Forecast
     expected_from_ms: int | None = None
@@ -79,6 +81,14 @@ class TakenBack(msgspec.Struct, frozen=True, kw_only=True):
 
     symbols: dict[str, list[Days]]
     queue: Cancelled
+
+
+class Queued(NamedTuple):
+    """How many pages of a backfill are in the queue, without the doubtful ones, and how many of them were
+    there before."""
+
+    pages: int = 0
+    before: int = 0
 
 
 class BackfillPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,18 +118,18 @@ def backfill(
     """
     now_ms, known = services.now_ms(), services.entitlements()
     assets, stored = _chosen(services, symbols, classes)
-    years = services.config.tier.history_years
-    expected_from_ms = None if years is None else years_before(now_ms, years)
+    expected_from_ms = expected_history(services.config.tier.history_years, now_ms)
     ranges = {asset.symbol: wanted_range(asset, first_day, last_day, known, now_ms) for asset in assets}
     gaps = services.store.gaps({symbol: span for symbol, span in ranges.items() if span[0] < span[1]})
-    plan = plan_backfill(assets, stored, gaps, known, ranges, now_ms, expected_from_ms or 0)
-    queued = 0 if dry_run else apply(services, plan, now_ms)
+    plan = plan_backfill(assets, stored, gaps, known, ranges, now_ms, expected_from_ms)
+    queued = Queued() if dry_run else apply(services, plan, now_ms)
     return BackfillReport(
         symbols=plan.symbols,
-        queued=queued,
-        waiting_for_room=sum(len(symbol.pages) for symbol in plan.symbols) - queued,
+        queued=queued.pages,
+        queued_before=queued.before,
+        waiting_for_room=sum(len(symbol.pages) for symbol in plan.symbols) - queued.pages,
         forecast=_forecast(services, assets, plan, known, now_ms, is_applied=not dry_run),
-        expected_from_ms=expected_from_ms,
+        expected_from_ms=expected_from_ms or None,
     )
 
 
@@ -218,14 +228,18 @@ def plan_backfill(
     return BackfillPlan(symbols=reports, intervals=intervals, work=list(interleaved(of_assets)))
 
 
-def apply(services: Services, plan: BackfillPlan, now_ms: int) -> int:
-    """Store what is wanted and queue the pages that find room. Return how many are in the queue, without the
-    doubtful ones."""
+def apply(services: Services, plan: BackfillPlan, now_ms: int) -> Queued:
+    """Store what is wanted and queue the pages that find room."""
     services.store.save(Changes(coverage=plan.intervals), now_ms)
     enqueued = _queue_pages(services, plan.work)
     doubtful = {(symbol.symbol, *days) for symbol in plan.symbols for days in symbol.doubtful_pages}
-    works = (parse_work_id(item_id) for item_id in (*enqueued.added, *enqueued.duplicates))
-    return sum((work.symbol, work.first_day, work.last_day) not in doubtful for work in works)
+
+    def count(item_ids: Iterable[str]) -> int:
+        works = map(parse_work_id, item_ids)
+        return sum((work.symbol, work.first_day, work.last_day) not in doubtful for work in works)
+
+    before = count(enqueued.duplicates)
+    return Queued(count(enqueued.added) + before, before)
 
 
 def _forecast(
@@ -245,13 +259,17 @@ def _forecast(
         pages_elsewhere = max(0, max(len(plan.work), to_ask) - by_lane[Lane.HISTORY])
     else:
         pages_elsewhere = len(plan.work) - len(services.queue.known([item.id for item in plan.work]))
-    doubtful = {s.symbol for s in plan.symbols if s.doubtful_pages}
-    kinds = {asset.asset_type for asset in assets if asset.symbol in doubtful}
-    # all of them but one refusal for each class will not be made
-    pages_elsewhere -= max(0, sum(len(s.doubtful_pages) for s in plan.symbols) - len(kinds))
+    queued = services.queue.items()
     load = QueueLoad(
         queued=by_lane,
         pages_elsewhere=pages_elsewhere,
+        calls_saved=calls_saved(
+            [*(item.id for item in queued), *(work.id for work in plan.work)],
+            services.config.assets,
+            known,
+            expected_history(services.config.tier.history_years, now_ms),
+            now_ms,
+        ),
         starts_ms=services.history.job(Command.RUN_PRIORITY).starts_ms,
         cycles=services.history.cycles(Command.RUN_QUEUE, CYCLES_FOR_FORECAST),
     )

@@ -64,7 +64,7 @@ def enqueue_secondary(
         if not held:
             return skipped(services, result)
         started = services.history.start(Command.ENQUEUE_SECONDARY, result.started_ms)
-        log_unended(Command.ENQUEUE_SECONDARY, started)
+        log_unended(started)
         progress.began()
         with recorded(services, result):
             result.assets = enqueue_due(services, result, known)

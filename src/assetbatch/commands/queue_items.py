@@ -93,8 +93,9 @@ def _turns(
             (item.lane for item in waiting),
             prices_at_once=SNAPSHOT_TICKERS if shares_calls(config.assets, known, now_ms) else 1,
             free=window.remaining,
-            free_at_ms=window.next_slot_ms,
+            free_at_ms=window.next_slot_for(start_ms),
             per_minute=per_minute,
+            window_ms=config.call_limit.window_ms,
             start_ms=start_ms,
         )
     )

@@ -111,7 +111,7 @@ def _log_full_queue(services: Services, result: CycleResult) -> None:
     )
 
 
-def log_unended(command: Command, started: Started) -> None:
+def log_unended(started: Started) -> None:
     """Log that the start before this one has died, if it has: nobody else could say so.
 
     This start has the lock: the one before does not run any more. It may have said itself why it could not
@@ -120,11 +120,15 @@ def log_unended(command: Command, started: Started) -> None:
     if started.unended_ms is None:
         return
     log.warning(
-        "%s, started %s, died before its end "
-        "(hint: was it killed, or did the machine go down? its journal may say so)",
-        command,
+        "the start of %s died before its end "
+        "(hint: was it killed, or did the machine go down? where memory is short, journalctl -k says so)",
         moment(started.unended_ms),
-        extra={"is_event": True, "unless_said_since_ms": started.unended_ms},
+        extra={
+            "kind": "died",
+            "key": "died",
+            "at_once": True,
+            "unless_said_since_ms": started.unended_ms,
+        },
     )
 
 

@@ -64,7 +64,7 @@ def run_priority(
         if not place:
             return skipped(services, result)
         started = services.history.start(Command.RUN_PRIORITY, result.started_ms)
-        log_unended(Command.RUN_PRIORITY, started)
+        log_unended(started)
         progress.began()
         with recorded(services, result) as calls:
             known = services.entitlements()

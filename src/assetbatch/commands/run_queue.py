@@ -50,7 +50,7 @@ def run_queue(
             return skipped(services, result)
         started = services.history.start(Command.RUN_QUEUE, result.started_ms)
         if max_runs == 1:  # else it may be another run that has not ended
-            log_unended(Command.RUN_QUEUE, started)
+            log_unended(started)
         progress.began()
         with recorded(services, result) as calls:
             state = services.queue.state()

@@ -199,7 +199,7 @@ def _refuse(wrong: list[str], config: Config) -> None:
         wrong = [*wrong[:_MOST_TOLD], f"and {len(wrong) - _MOST_TOLD} more mistakes"]
     if wrong:
         error = ConfigError("\n".join(wrong))
-        error.notify = config.notify
+        error.notify, error.file = config.notify, config.file
         raise error
 
 
@@ -209,6 +209,28 @@ def usual_places(env: Mapping[str, str], *, cwd: Path) -> list[Path]:
     user = xdg if xdg.is_absolute() else home and home / ".config"
     own = [user / "assetbatch/config.yml"] if user else []
     return [cwd / "config.yml", *own, Path("/etc/assetbatch/config.yml")]
+
+
+def places_in_force(env: Mapping[str, str], *, cwd: Path) -> list[Path]:
+    """Return the usual places without a file that hides another: the one of a clone of the program.
+
+    An unchanged copy of the shipped config.yml in the current folder, without a `.env` beside it, is nobody's
+    configuration where there is another one.
+    """
+    here, *others = usual_places(env, cwd=cwd)
+    try:
+        if here.read_bytes() != built_in_config() or (cwd / ".env").exists():
+            return [here, *others]
+    except OSError:  # missing, or told when it is read
+        return [here, *others]
+    return others if any(map(_is_there, others)) else [here, *others]
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except PermissionError:
+        return False
 
 
 def _find(path: Path | None, env: Mapping[str, str], *, cwd: Path, sandbox: bool) -> ConfigFile:
@@ -222,7 +244,7 @@ def _find(path: Path | None, env: Mapping[str, str], *, cwd: Path, sandbox: bool
         except (OSError, ValueError) as error:
             raise ConfigError(f"{origin}: {masked(str(place))!r} cannot be read: {_why(error)}") from None
 
-    places = usual_places(env, cwd=cwd)
+    places = usual_places(env, cwd=cwd) if sandbox else places_in_force(env, cwd=cwd)
     for place in places:
         label = "config.yml" if place.parent == cwd else masked(str(place))
         try:

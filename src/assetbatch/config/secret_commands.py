@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from assetbatch.errors import ConfigError
+from assetbatch.errors import ConfigError, DeadlineExceededError
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -82,6 +82,8 @@ class SecretCommand:
             self._failure = monotonic(), f"the command cannot be started: {(error.strerror or '').lower()}"
         except ValueError as error:
             self._failure = monotonic(), str(error)
+        except DeadlineExceededError:  # it hangs, not a server
+            self._failure = monotonic(), "the command did not end before the time of this start was over"
 
 
 def words_of(line: str) -> list[str]:

@@ -24,7 +24,7 @@ from assetbatch.domain.asset_classes import EXAMPLES, AssetType, ticker_pattern
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
-from assetbatch.secret import Secret
+from assetbatch.secret import Secret, masked
 
 _UNLIMITED_PER_SECOND = 100  # what the provider asks paying customers to stay below
 
@@ -345,6 +345,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         return named(self.origins[path]) if path in self.origins else path
 
     @property
+    def shown_file(self) -> str:
+        """The file that was read, for people."""
+        return masked(str(self.file)) if self.file else "config.yml"
+
+    @property
     def data_folder(self) -> Path:
         """The folder for the data of embedded servers; the sandbox has its own. Raise ConfigError."""
         if self.data_home is None:
@@ -360,7 +365,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
             raise ConfigError(
                 "no API key is configured",
                 hint="assetbatch setup asks for it; or set POLYGON_API_KEY, POLYGON_API_KEY_FILE or "
-                "POLYGON_API_KEY_COMMAND, in the environment or in a .env beside config.yml; "
+                f"POLYGON_API_KEY_COMMAND, in the environment or in a .env beside {self.shown_file}; "
                 "--sandbox needs none",
             )
         return self.api_key
@@ -370,7 +375,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         if self.database.url is None:
             raise ConfigError(
                 "no database is configured",
-                hint="write database.url: embedded into config.yml, or set DATABASE_URL",
+                hint=f"write database.url: embedded into {self.shown_file}, or set DATABASE_URL",
             )
         return self.database.url
 
@@ -379,6 +384,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         if self.redis.url is None:
             raise ConfigError(
                 "no Redis is configured",
-                hint="write redis.url: embedded into config.yml, or set REDIS_URL",
+                hint=f"write redis.url: embedded into {self.shown_file}, or set REDIS_URL",
             )
         return self.redis.url

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable
 from pathlib import Path
 
 from assetbatch.config.settings import Config
@@ -12,14 +11,10 @@ Stamp = dict[Path, tuple[int, int, int] | None]
 """Of each file its inode, its size and its last change in ns; None where it is not there."""
 
 
-def sources(config: Config, env: Mapping[str, str], cwd: Path) -> list[Path]:
+def sources(config: Config) -> list[Path]:
     """Return the files that make a configuration: config.yml, the `.env` beside it, the files of secrets."""
-    files = [cwd / path for path in _secret_files(env)]
-    if config.file:
-        folder = config.file.parent
-        files += [config.file, folder / ".env"]
-        files += [folder / path for path in _secret_files(_dotenv(folder / ".env"))]
-    return list(dict.fromkeys(files))
+    files = [config.file, config.file.parent / ".env"] if config.file else []
+    return list(dict.fromkeys([*files, *config.secret_files.values()]))
 
 
 def stamp(files: Iterable[Path]) -> Stamp:
@@ -33,19 +28,3 @@ def _stamp_of(file: Path) -> tuple[int, int, int] | None:
     except (OSError, ValueError):
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _secret_files(variables: Mapping[str, str]) -> list[str]:
-    return [value for name, value in variables.items() if name.endswith("_FILE") and _is_ours(name) and value]
-
-
-def _is_ours(name: str) -> bool:
-    return name.startswith(("POLYGON_", "MASSIVE_", "DB_", "DATABASE_", "REDIS_"))
-
-
-def _dotenv(file: Path) -> Mapping[str, str]:
-    with suppress(OSError, ValueError):
-        from assetbatch.config.dotenv import parse_dotenv  # most installations have none
-
-        return parse_dotenv(file.read_bytes().decode("utf-8-sig"))
-    return {}

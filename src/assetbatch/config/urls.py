@@ -87,8 +87,8 @@ class ServerUrl(Secret):
 
     @property
     def holds_secret(self) -> bool:
-        """Return whether the URL, as far as it is known, holds any password, a Sentinel's too."""
-        return self.has_password or re.search(r"[?&]\w+password=.", self.known) is not None
+        """Return whether the URL, as far as it is known, holds any secret, a Sentinel's password too."""
+        return holds_secret(self.known)
 
     def called(self, names: UrlNames) -> Self:
         """Return the same URL with these names for its parts."""
@@ -135,6 +135,18 @@ class ServerUrl(Secret):
 
     def __str__(self) -> str:
         return self.masked()
+
+
+def holds_secret(url: str) -> bool:
+    """Return whether a URL of a server holds a password: in its login or its options.
+
+    The only word in a login of Redis is most often the password.
+    """
+    scheme, _, rest = url.partition("://")
+    login, at, _ = re.split(r"[/?]", rest, maxsplit=1)[0].rpartition("@")
+    return (bool(at) and (":" in login or scheme.startswith(("redis", "unix")))) or bool(
+        re.search(r"[?&]\w*passw", rest)
+    )
 
 
 def _masked_parameter(pair: str) -> str:

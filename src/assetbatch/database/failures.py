@@ -54,6 +54,7 @@ _CERTIFICATE = _Words(
     "sslrootcert=FILE in the URL names the server's authority, sslcert=FILE and sslkey=FILE our own; "
     "sslmode=verify-full also wants the host's name in it",
 )
+_NO_DATABASE = _Words("there is no such database", "check {database}")
 _LOST = _Words("the connection was lost", "see the server's log; try again")
 _NO_SLOT = _Words("the server has no connection left", "raise max_connections or close idle sessions")
 _NOBODY = _Words("nothing listens there", "start PostgreSQL, or check {address}")
@@ -90,7 +91,7 @@ _BY_TEXT = (
     (r"no password supplied", _PASSWORD),
     (r"authentication failed|pg_hba", _LOGIN),
     (r'role ".*" (does not exist|is not permitted)', _LOGIN),
-    (r"database .* does not exist|no such database", _Words("there is no such database", "check {database}")),
+    (r"database .* does not exist|no such database", _NO_DATABASE),
     (r"permission denied", _Words("permission denied", "GRANT CONNECT ON DATABASE to the user")),
     (r"too many|connection slots", _NO_SLOT),
     (r"starting up|shutting down|recovery", _STARTING),
@@ -127,6 +128,10 @@ class LockedError(DatabaseError):
     """Another transaction holds what is needed, for longer than is waited."""
 
 
+class NotAdmittedError(DatabaseError):
+    """The server is there. It refuses the login, or has no such database."""
+
+
 LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -158,14 +163,19 @@ def as_database_error(
     if state in _NO_TABLE:
         return SchemaMissingError(f"{doing} at {place}: {said}", hint=INIT_HINT)
     words = _BY_STATE.get(state) if state else _by_text(raw)
-    kind = LockedError if state == LOCK_NOT_AVAILABLE else DatabaseError
+    if words in (_LOGIN, _PASSWORD, _NO_DATABASE):
+        kind: type[DatabaseError] = NotAdmittedError
+    else:
+        kind = LockedError if state == LOCK_NOT_AVAILABLE else DatabaseError
     if words is None:
         hint = "see the server's log" if state else f"check {names.address}"
         return DatabaseError(f"{doing} at {place}: {said}", hint=hint)
     # The server's words name the table or the column; libpq's add nothing to ours.
     detail = f" ({said})" if state else ""
     hint = words.hint.format(**names._asdict())
-    return kind(f"{doing} at {place}: {words.message}{detail}", hint=hint)
+    raised = kind(f"{doing} at {place}: {words.message}{detail}", hint=hint)
+    raised.is_login_refused = words in (_LOGIN, _PASSWORD)
+    return raised
 
 
 def _as_data_error(error: psycopg.Error, where: str, said: str, state: str) -> DataError:

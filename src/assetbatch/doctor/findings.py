@@ -22,6 +22,7 @@ from assetbatch.database.shape import Concern
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.due import RUN_QUEUE_SILENT_MS
+from assetbatch.domain.endings import pause_in_words
 from assetbatch.domain.entitlements import Entitlements, restriction_in_words
 from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
 from assetbatch.domain.market_hours import to_ms
@@ -367,9 +368,14 @@ def _horizon(known: Entitlements, asset_type: AssetType, now_ms: int) -> str:
 
 def of_window(state: WindowState) -> Finding:
     """Return what is left of the calls."""
-    words = f"{state.remaining} of {state.limit} calls free in {state.window_ms / 1000:g} s"
-    if not state.remaining:
-        words += f", the next in {format_duration(state.next_slot_ms - state.now_ms)}"
+    wait_ms = state.next_slot_ms - state.now_ms
+    words = f"{state.used} of {state.limit} calls used in {state.window_ms / 1000:g} s"
+    if state.pause:
+        words += f", {pause_in_words(state.pause, wait_ms, begun=state.pause_begun)}"
+    elif state.remaining:
+        words += f", {state.remaining} free"
+    else:
+        words += f", the next in {format_duration(wait_ms)}"
     if state.reserved:
         words += f", {state.reserved} kept for the next priority cycle"
     return ok("window", words)

@@ -13,6 +13,9 @@ from assetbatch.doctor.findings import Finding, warning
 from assetbatch.domain.formatting import listed
 from assetbatch.secret import masked
 
+_BROAD = {"users", "nogroup", "nobody", "staff"}
+"""Groups that many users or services are in."""
+
 
 def readable_secrets(config: Config) -> Iterator[Finding]:
     """Yield a warning for each file with a secret that its group or every user may read."""
@@ -24,16 +27,18 @@ def readable_secrets(config: Config) -> Iterator[Finding]:
         if config.secrets_in_file:
             files.setdefault(config.file, listed(config.secrets_in_file))
     for path, holds in files.items():
-        if readers := _readers(path):
+        if found := _readers(path):
+            readers, mode = found
             shown = masked(str(path))
             what = f"{shown} ({holds})" if holds else shown
-            yield warning("config", f"{what} can be read by {readers}", f"chmod 600 {shown}")
+            yield warning("config", f"{what} can be read by {readers}", f"chmod {mode:o} {shown}")
 
 
-def _readers(path: Path) -> str | None:
-    """Return who else may read a file.
+def _readers(path: Path) -> tuple[str, int] | None:
+    """Return who else may read a file, and the mode that ends it.
 
-    A group that is the only reason why this user may read it is meant to: Kubernetes mounts secrets so.
+    A group that is the only reason why this user may read it is meant to: Kubernetes mounts secrets so. Root
+    gives a secret to the group of a service; only a group of everybody, or root's own, is no such group.
     """
     try:
         status = path.stat()
@@ -41,10 +46,14 @@ def _readers(path: Path) -> str | None:
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
+    if not status.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        return None
+    is_mine, group = status.st_uid == os.geteuid(), _group(status.st_gid)
+    is_shared = is_mine and status.st_uid == 0 and status.st_gid != 0 and group not in _BROAD
     if status.st_mode & stat.S_IROTH:
-        return "every user of this host"
-    if status.st_mode & stat.S_IRGRP and status.st_uid == os.geteuid():
-        return f"the group {_group(status.st_gid)}"
+        return "every user of this host", 0o640 if is_shared and status.st_mode & stat.S_IRGRP else 0o600
+    if status.st_mode & stat.S_IRGRP and is_mine and not is_shared:
+        return f"the group {masked(group)}", 0o600
     return None
 
 
@@ -52,6 +61,6 @@ def _group(number: int) -> str:
     import grp  # asks the system's directory, which only this needs
 
     try:
-        return masked(grp.getgrgid(number).gr_name)
+        return grp.getgrgid(number).gr_name
     except KeyError:
         return str(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import ceil
 
 import msgspec
 
@@ -48,11 +49,13 @@ class QueueLoad(msgspec.Struct, frozen=True, kw_only=True):
     """What the queue has to do and how fast it was.
 
     `queued` counts by lane what waits, is delayed or leased. `pages_elsewhere` counts pages of the past that
-    are not in the queue yet. `starts_ms` are the last starts of run-priority, `cycles` the last of run-queue.
+    are not in the queue yet; `calls_saved` of all pages cost no call, since the plan does not show them.
+    `starts_ms` are the last starts of run-priority, `cycles` the last of run-queue.
     """
 
     queued: Mapping[Lane, int]
     pages_elsewhere: int = 0
+    calls_saved: int = 0
     starts_ms: Sequence[int] = ()
     cycles: Sequence[CycleRecord] = ()
 
@@ -69,7 +72,7 @@ def forecast(
         prices = -(-prices // SNAPSHOT_TICKERS)
     limit, window_ms = budget.call_limit
     return estimate(
-        calls=prices + one_by_one + load.pages_elsewhere,
+        calls=max(0, prices + one_by_one + load.pages_elsewhere - load.calls_saved),
         limit=limit,
         window_ms=window_ms,
         priority_calls=priority_calls(budget.priority_assets, stored, known, next_ms),
@@ -118,14 +121,18 @@ def turn_moments(
     free: int,
     free_at_ms: int,
     per_minute: float,
+    window_ms: int,
     start_ms: int,
 ) -> Iterator[int]:
     """Yield about when the call for each item goes out, for items in the order in which they are served.
 
     One call brings `prices_at_once` prices, or one item of bars or history. From `start_ms` on `free` calls
-    can be made at once, or one at `free_at_ms` if none is free; then `per_minute`.
+    can be made at once; if none is free, as many at `free_at_ms` as `per_minute` leaves of a window, since
+    calls that were made together are free together. So it goes on, each window.
     """
     first_ms = start_ms if free else max(start_ms, free_at_ms)
+    each_window = per_minute * window_ms / MINUTE_MS
+    at_once = free or max(1, int(each_window))
     prices = alone = 0
     for lane in lanes:
         if lane in (Lane.BARS, Lane.HISTORY):
@@ -133,7 +140,7 @@ def turn_moments(
         else:
             prices += 1
         calls = alone + -(-prices // prices_at_once)
-        yield round(first_ms + max(0, calls - max(free, 1)) / per_minute * MINUTE_MS)
+        yield first_ms + ceil(max(0, calls - at_once) / each_window) * window_ms
 
 
 def _median(values: Sequence[float]) -> float:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import asked_to, newest_pages, unanswered
 from assetbatch.domain.entitlements import (
     Entitlements,
 )
-from assetbatch.domain.market_hours import last_midnight, open_ms_between
+from assetbatch.domain.market_hours import last_midnight, open_ms_between, start_of_day, years_before
 from assetbatch.domain.models import (
     BAR_MS,
     CoveredInterval,
@@ -19,7 +22,7 @@ from assetbatch.domain.models import (
 )
 from assetbatch.domain.pauses import worth_a_call
 from assetbatch.domain.status import Status
-from assetbatch.domain.work import PAGE_DAYS, PAGE_MS, Work, WorkKind, days_range
+from assetbatch.domain.work import PAGE_DAYS, PAGE_MS, Work, WorkKind, days_range, parse_work_id
 
 
 def _bars_known_to(stored: StoredAsset | None, now_ms: int) -> int:
@@ -132,6 +135,34 @@ def newest_to_ask(
     intervals = [(interval.start_ms, interval.end_ms) for interval in found]
     for first, last in newest_pages(asset.market, intervals, PAGE_DAYS):
         yield Work(asset, WorkKind.HISTORY, first, last)
+
+
+def expected_history(years: int | None, now_ms: int) -> int:
+    """Return the moment before which a tier with a history of so many years is expected to show nothing; 0
+    where it shows all (None)."""
+    return 0 if years is None else years_before(now_ms, years)
+
+
+def calls_saved(
+    item_ids: Iterable[str], assets: Iterable[Asset], known: Entitlements, expected_from_ms: int, now_ms: int
+) -> int:
+    """Return how many pages of the past among these items of the queue will cost no call.
+
+    The plan is known not to show them, or it is expected not to: then the first refusal of a class ends all
+    its pages from before `expected_from_ms`.
+    """
+    types = {asset.symbol: asset.asset_type for asset in assets}
+    saved, doubtful = 0, Counter[AssetType]()
+    for work in map(parse_work_id, set(item_ids)):
+        if work.last_day is None or work.symbol not in types:
+            continue
+        asset_type = types[work.symbol]
+        ends_ms = start_of_day(work.last_day + timedelta(days=1))
+        if history_ms := known.history_from_ms(asset_type, now_ms):
+            saved += ends_ms <= history_ms
+        elif start_of_day(work.last_day) < expected_from_ms:
+            doubtful[asset_type] += 1
+    return saved + doubtful.total() - len(doubtful)
 
 
 def taken_back(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> list[CoveredInterval]:

@@ -11,6 +11,7 @@ from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
 from assetbatch.domain.formatting import iso, iso_or_none
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane, QueueState
+from assetbatch.domain.ranges import calls_saved, expected_history
 from assetbatch.domain.records import Command, CycleRecord, JobState
 from assetbatch.domain.units import SECOND_MS
 from assetbatch.errors import AssetbatchError, DatabaseError
@@ -77,7 +78,12 @@ def collect(services: Services) -> Health:
         last_priority_update=iso_or_none(facts.jobs[Command.RUN_PRIORITY].last_refreshed_ms),
         api_calls_remaining=window.remaining,
         next_slot_in_seconds=round(max(0, window.next_slot_ms - window.now_ms) / SECOND_MS, 3),
-        window={"used": window.used, "reserved_for_priority": window.reserved},
+        window={
+            "used": window.used,
+            "reserved_for_priority": window.reserved,
+            "pause": window.pause,
+            "pause_begun": window.pause_begun,
+        },
         assets=assets,
         cycles=cycles_of(
             {command: facts.cycles[command] for command in (Command.RUN_PRIORITY, Command.RUN_QUEUE)}, now_ms
@@ -141,8 +147,14 @@ def _problems(services: Services, facts: _Facts, assets: Sequence[AssetHealth]) 
 def _forecast(services: Services, facts: _Facts) -> Forecast | None:
     if facts.stored is None or not facts.queue.size:
         return None
+    by_lane, saved, config = services.queue.by_lane(), 0, services.config
+    if by_lane[Lane.HISTORY]:
+        expected_from_ms = expected_history(config.tier.history_years, facts.now_ms)
+        ids = [item.id for item in services.queue.items() if item.lane is Lane.HISTORY]
+        saved = calls_saved(ids, config.assets, facts.known, expected_from_ms, facts.now_ms)
     load = QueueLoad(
-        queued=services.queue.by_lane(),
+        queued=by_lane,
+        calls_saved=saved,
         starts_ms=facts.jobs[Command.RUN_PRIORITY].starts_ms,
         cycles=facts.cycles[Command.RUN_QUEUE],
     )

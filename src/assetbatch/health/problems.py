@@ -26,6 +26,9 @@ LATE_MS = 30 * SECOND_MS
 ENQUEUES_MISSED = 3
 """After how many needed intervals without an enqueue-secondary that is a problem."""
 
+FIRST_START_MS = MISSED_STARTS * MINUTE_MS
+"""How long work waits before it is a problem that run-queue was never started: cron may just be set up."""
+
 ENQUEUE_SILENT_MS = HOUR_MS
 """Time without a start of enqueue-secondary that is a problem, if no frequency allows for more."""
 
@@ -129,8 +132,9 @@ def enqueue_not_started(now: Situation) -> Iterator[Problem]:
 def queue_not_worked(now: Situation) -> Iterator[Problem]:
     """Yield a problem if work waits and cron does not start run-queue."""
     started_ms = now.jobs[Command.RUN_QUEUE].last_started_ms
-    silent_ms = now.now_ms - (started_ms or 0)
-    if now.queue.size and not now.config.sandbox and silent_ms > RUN_QUEUE_SILENT_MS:
+    silent_ms = now.now_ms - (started_ms or now.queue.oldest_ms or 0)
+    longest_ms = RUN_QUEUE_SILENT_MS if started_ms else FIRST_START_MS
+    if now.queue.size and not now.config.sandbox and silent_ms > longest_ms:
         started = f"last started {ago(silent_ms)}" if started_ms else "never started"
         yield Problem(
             f"{plural(now.queue.size, 'item')} in the queue, and run-queue was {started}",

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import threading
+from urllib.parse import quote, unquote, unquote_plus
 
 import msgspec
 
@@ -18,8 +19,8 @@ from assetbatch.secret import HIDDEN, masked_prose
 
 NAME = "assetbatch"
 LONGEST_REASON = 200
-SHORTEST_SECRET = 4
-"""Number of characters from which on a part of an address is not repeated."""
+SHORTEST_PART = 4
+"""Number of characters from which on a part of an address is hidden within a word too."""
 
 _place: contextvars.ContextVar[int] = contextvars.ContextVar("place", default=-1)
 
@@ -82,11 +83,29 @@ def _send(url: str, title: str, body: str, mood: str) -> str | None:
 def reason(said: str, url: str) -> str:
     """Return the words of a library about an address without anything that the address holds."""
     said = re.sub(r"\berror=([0-9]{3})\b", r"HTTP \1", " ".join(said.split()))
-    parts = {part for part in re.split(r"[^A-Za-z0-9_.-]+", url) if len(part) >= SHORTEST_SECRET}
-    scheme = url.partition("://")[0]
-    for part in sorted(parts - {scheme}, key=len, reverse=True):
-        said = said.replace(part, HIDDEN)
+    for part in sorted(_parts(url), key=len, reverse=True):
+        pattern = re.escape(part)
+        if len(part) < SHORTEST_PART:
+            pattern = rf"(?<![^\W_]){pattern}(?![^\W_])"
+        said = re.sub(pattern, HIDDEN, said, flags=re.IGNORECASE)
     return masked_prose(said).rstrip(".")[:LONGEST_REASON]
+
+
+def _parts(url: str) -> set[str]:
+    """Return whatever an address may hold a secret in, as it is written and as a service gets it."""
+    scheme, _, rest = url.partition("://")
+    place, _, query = rest.partition("?")
+    wholes = {*re.split(r"[/:@]", place), *(pair.partition("=")[2] for pair in re.split("[&;]", query))}
+    for authority in (place.partition("/")[0], place):  # a password may hold a bare / or @
+        login = authority.rpartition("@")[0]
+        wholes |= {login, *login.partition(":")[::2]}
+    meant = {unquote(part) for part in wholes} | {unquote_plus(part) for part in wholes}
+    parts = (
+        wholes | meant | {quote(part, safe="") for part in meant} | {" ".join(part.split()) for part in meant}
+    )
+    for text in (url, unquote(url)):
+        parts |= {part for part in re.split(r"[^A-Za-z0-9_.-]+", text) if len(part) >= SHORTEST_PART}
+    return parts - {"", scheme}
 
 
 if __name__ == "__main__":

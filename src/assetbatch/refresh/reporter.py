@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Mapping
 
 from assetbatch.domain.due import Verdict
-from assetbatch.domain.endings import WAITS_FOR
+from assetbatch.domain.endings import WAITS_FOR, wait_in_words
 from assetbatch.domain.entitlements import KnownRestriction, restriction_in_words
-from assetbatch.domain.formatting import format_duration, plural
+from assetbatch.domain.formatting import plural
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.queueing import Denied
 from assetbatch.domain.work import Work
@@ -38,7 +38,7 @@ class Reporter:
         if first:
             self.waits += 1
             self._history.waited(self._now_ms(), new_id())
-        text = f"waiting {format_duration(refused.wait_ms)} for a free call: {WAITS_FOR[refused.reason]}"
+        text = f"waiting {wait_in_words(refused)} for a free call: {WAITS_FOR[refused.reason]}"
         log.log(logging.INFO if first else logging.DEBUG, text)
         self._progress.say(text)
 

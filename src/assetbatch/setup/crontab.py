@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from assetbatch.errors import AssetbatchError, ConfigError, UnreachableError
@@ -17,7 +18,9 @@ from assetbatch.secret import masked_prose
 SECONDS = 10
 """Maximum time in seconds that `crontab` may take."""
 
-_DAEMONS = ("cron", "crond", "fcron", "cronie", "busybox-crond")
+_DAEMONS = (b"cron", b"crond", b"fcron", b"cronie", b"busybox-crond")
+_FIRST_PROCESS = "1"
+_SYSTEMD_CRON = ("etc", "lib", "usr/lib")
 
 
 class CrontabError(AssetbatchError):
@@ -65,9 +68,10 @@ def without_block(crontab: bytes, name: str) -> bytes:
 
 
 def other_lines(crontab: bytes) -> list[str]:
-    """Return the lines that stand in no block."""
+    """Return the lines that stand in no block. A block without one of its marks is none."""
     for name in names(crontab):
-        crontab = without_block(crontab, name)
+        with suppress(ConfigError):
+            crontab = without_block(crontab, name)
     return crontab.decode(errors="surrogateescape").splitlines()
 
 
@@ -99,18 +103,26 @@ def write(crontab: bytes) -> None:
         raise _refused(done.stderr.decode(errors="replace"))
 
 
-def daemon_runs() -> bool | None:
-    """Return whether a cron daemon runs on this host; None if that cannot be seen."""
-    processes = list(Path("/proc").glob("[0-9]*/comm"))
-    if not processes:
+def daemon_runs(root: Path = Path("/")) -> bool | None:
+    """Return whether a cron daemon runs on this host; None if that cannot be seen.
+
+    It cannot be seen where the system hides the processes of others, or where systemd-cron makes timers of
+    the crontabs. `root` is the folder of the system's files.
+    """
+    if any((root / folder / "systemd/system/cron.target").exists() for folder in _SYSTEMD_CRON):
         return None
-    for process in processes:
-        try:
-            if process.read_text().strip() in _DAEMONS:
-                return True
-        except OSError:
-            continue  # it has ended
-    return False
+    found = {process.parent.name: _name_of(process) for process in (root / "proc").glob("[0-9]*/comm")}
+    if any(name in _DAEMONS for name in found.values()):
+        return True
+    return False if found.get(_FIRST_PROCESS) else None
+
+
+def _name_of(process: Path) -> bytes:
+    """Return the name of a process, which the kernel cuts at 15 bytes; nothing if it is gone or hidden."""
+    try:
+        return process.read_bytes().strip()
+    except OSError:
+        return b""
 
 
 def _crontab(argument: str, *, content: bytes | None = None) -> subprocess.CompletedProcess[bytes]:

@@ -6,6 +6,7 @@ hand find them the same way.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,9 @@ from assetbatch.config.documents import parse_yaml
 from assetbatch.config.dotenv import parse_dotenv
 from assetbatch.config.editing import add_assets, keep_assets, set_setting
 from assetbatch.config.loading import schema_file
+from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.symbols import derive
+from assetbatch.config.urls import holds_secret
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked_name
 
@@ -41,6 +44,7 @@ class Answers(NamedTuple):
     priority: tuple[str, ...] | None = None
     """Symbols, as `SYMBOL` or `SYMBOL=TICKER`. A new file gets these alone, any other gets them too."""
     secondary: tuple[str, ...] | None = None
+    notify: NotifyUrls | None = None
     commands: Mapping[str, str] = {}
     """Commands that print secrets, by their variables such as POLYGON_API_KEY_COMMAND."""
 
@@ -74,7 +78,7 @@ class Planned(NamedTuple):
 def plan(config: Path, answers: Answers, present: Present) -> Planned:
     """Return what the answers change. Raise ConfigError if a text cannot be changed safely."""
     text = _config_text(answers, present.config)
-    variables, secrets = _variables(answers, present.dotenv)
+    variables, secrets = _variables(answers, present.dotenv, config.parent)
     dotenv = with_variables(present.dotenv, variables)
     files = [
         PlannedFile(config.parent / file, f"{value}\n", SECRET_MODE, is_secret=True)
@@ -181,18 +185,6 @@ def _document(text: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def holds_secret(url: str) -> bool:
-    """Return whether a URL of a server holds a password: in its login or its options.
-
-    The only word in a login of Redis is most often the password.
-    """
-    scheme, _, rest = url.partition("://")
-    login, at, _ = re.split(r"[/?]", rest, maxsplit=1)[0].rpartition("@")
-    return (bool(at) and (":" in login or scheme.startswith(("redis", "unix")))) or bool(
-        re.search(r"[?&]\w*passw", rest)
-    )
-
-
 class Divided(NamedTuple):
     """A URL without its password (None: it holds a secret elsewhere), and the password."""
 
@@ -219,14 +211,25 @@ class _Secret(NamedTuple):
     value: str
 
 
-def _variables(answers: Answers, dotenv: str) -> tuple[dict[str, str | None], dict[str, _Secret]]:
-    """Return what the `.env` must say (None: nothing), and the secrets with their files, by variable."""
+def is_beside(folder: Path, file: Path | str) -> bool:
+    """Return whether a file lies in this folder or below it, as the paths have it."""
+    return Path(os.path.normpath(folder / file)).is_relative_to(os.path.normpath(folder))
+
+
+def _variables(
+    answers: Answers, dotenv: str, folder: Path
+) -> tuple[dict[str, str | None], dict[str, _Secret]]:
+    """Return what the `.env` must say (None: nothing), and the secrets with their files, by variable.
+
+    A file of a secret elsewhere may be that of other programs too: it is left, and gets one here instead.
+    """
     there = parse_dotenv(dotenv)
     variables: dict[str, str | None] = {}
     secrets: dict[str, _Secret] = {}
 
     def keep(name: str, file: str, value: str) -> None:
-        file = there.get(f"{name}_FILE") or file
+        named = there.get(f"{name}_FILE")
+        file = named if named and is_beside(folder, named) else file
         variables.update({name: None, f"{name}_COMMAND": None, f"{name}_FILE": file})
         secrets[name] = _Secret(file, value)
 
@@ -253,6 +256,9 @@ def _variables(answers: Answers, dotenv: str) -> tuple[dict[str, str | None], di
             keep(f"{kind}_PASSWORD", f"{kind.lower()}_password", divided.password)
         elif divided.url is None:
             keep(others[0], others[0].lower(), url.reveal())
+    if answers.notify is not None:
+        urls = "\n".join(url.reveal() for url in answers.notify)
+        keep("ASSETBATCH_NOTIFY_URLS", "notify_urls", urls)
     for name, command in answers.commands.items():
         forget(name.removesuffix("_COMMAND"))
         variables[name] = command

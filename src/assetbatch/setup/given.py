@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from assetbatch.config import built_in_config, load
 from assetbatch.config.environment import SECRETS
 from assetbatch.config.loading import Unwritten
 from assetbatch.config.reading import ConfigFile
+from assetbatch.config.urls import holds_secret
 from assetbatch.errors import ConfigError
-from assetbatch.setup.files import Answers, assets_of, holds_secret
+from assetbatch.setup.files import Answers, assets_of
 
 STDIN = "-"
 ALL = "all"
 
 _KEYS = ("POLYGON_API_KEY", "MASSIVE_API_KEY")
 _DATABASE = ("DATABASE_URL", "DB_HOST", "DB_PORT", "DB_NAME", "DB_USER")
-_ANSWERED = {"api_key", "database.url", "redis.url", "rate_limiting.tier", "provider.base_url"}
+SETTINGS = {
+    "api_key": "api_key",
+    "tier": "rate_limiting.tier",
+    "database": "database.url",
+    "redis": "redis.url",
+    "base_url": "provider.base_url",
+    "notify": "notify",
+}
+"""The fields of `Answers` that the environment may answer, each with its setting."""
 
 
 class Given(NamedTuple):
@@ -55,7 +64,7 @@ def answers_of(given: Given, env: Mapping[str, str], folder: Path) -> tuple[Answ
     except ConfigError as error:
         raise ConfigError(_by_options(error.message, given), hint=error.hint) from None
     found = config.origins
-    unseen = [origin.rpartition(" ")[2] for path, origin in found.items() if path not in _ANSWERED]
+    unseen = [origin.rpartition(" ")[2] for path, origin in found.items() if path not in SETTINGS.values()]
     answers = Answers(
         api_key=config.api_key,
         tier=config.rate_limiting.tier if "rate_limiting.tier" in found else None,
@@ -64,9 +73,67 @@ def answers_of(given: Given, env: Mapping[str, str], folder: Path) -> tuple[Answ
         base_url=str(config.provider.base_url) if "provider.base_url" in found else None,
         priority=None if given.priority is None else split_symbols(given.priority),
         secondary=None if given.assets is None else split_symbols(given.assets),
+        notify=config.notify,
         commands=commands,
     )
     return answers, unseen
+
+
+class Left(NamedTuple):
+    """Variables that differ from what is configured, which stays, and how to take them all the same."""
+
+    names: tuple[str, ...]
+    hint: str
+
+
+def without_shell(
+    answers: Answers,
+    given: Given,
+    env: Mapping[str, str],
+    configured: Collection[str],
+    dotenv: Mapping[str, str],
+) -> tuple[Answers, list[Left]]:
+    """Return the answers without those of the environment to what is `configured`, and what was left out.
+
+    A shell may have the variables of another program, so only an option changes a setting that is there.
+    `answers` are those that differ from it; `dotenv` is the present `.env`.
+    """
+    commands = dict(answers.commands)
+    cleared: dict[str, Any] = {}
+    left = []
+    for field, (variables, hint, by_option) in _sources(given).items():
+        if by_option or SETTINGS[field] not in configured:
+            continue
+        of_field = [f"{name}_COMMAND" for name in variables if f"{name}_COMMAND" in commands]
+        if new := tuple(name for name in of_field if commands[name] != dotenv.get(name)):
+            left.append(Left(new, "to take it, write it into the .env beside config.yml"))
+        for name in of_field:
+            del commands[name]
+        if getattr(answers, field) is not None:
+            forms = [f"{name}{suffix}" for name in variables for suffix in ("", "_FILE")]
+            left.append(Left(tuple(name for name in forms if env.get(name)), hint))
+            cleared[field] = None
+    return answers._replace(commands=commands, **cleared), left
+
+
+def _sources(given: Given) -> dict[str, tuple[tuple[str, ...], str, bool]]:
+    """Return for each field its variables, how to change it, and whether an option does."""
+    return {
+        "api_key": (_KEYS, "--key-file takes it", given.key_file is not None),
+        "tier": (("POLYGON_TIER",), "--plan takes it", given.plan is not None),
+        "database": (
+            (*_DATABASE, "DB_PASSWORD"),
+            "--database or --database-file takes it",
+            (given.database or given.database_file) is not None,
+        ),
+        "redis": (
+            ("REDIS_URL", "REDIS_PASSWORD"),
+            "--redis or --redis-file takes it",
+            (given.redis or given.redis_file) is not None,
+        ),
+        "base_url": (("POLYGON_BASE_URL",), "--base-url takes it", given.base_url is not None),
+        "notify": (("ASSETBATCH_NOTIFY_URLS",), "change it where it is configured", False),
+    }
 
 
 def split_symbols(text: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -13,6 +14,7 @@ from assetbatch.domain.records import Command
 from assetbatch.errors import ConfigError
 
 MINUTES_OF_HOUR = 60
+HOURS_OF_DAY = 24
 _CARRIED = ("_FILE",)
 _FOLDERS = ("XDG_DATA_HOME", "XDG_STATE_HOME")
 
@@ -59,7 +61,8 @@ def environment_for(origins: Mapping[str, str], env: Mapping[str, str], folder: 
     if values:
         raise ConfigError(
             f"{listed(values, 5)}: set in this shell only, which cron does not see",
-            hint="assetbatch setup keeps it in a file; or write it into a .env beside config.yml (chmod 600)",
+            hint="unset it, or write it into a .env beside config.yml (chmod 600); "
+            "assetbatch setup keeps in a file what is not configured yet",
         )
     carried = {name: str(folder / env[name]) for name in needed}
     return carried | {name: env[name] for name in _FOLDERS if env.get(name, "").startswith("/")}
@@ -83,6 +86,23 @@ def _crontab_words(starter: Starter, command: Command) -> str:
     return shlex.join(words).replace("%", r"\%")  # a bare % is the end of the command for cron
 
 
+def config_of(lines: Sequence[str]) -> Path | None:
+    """Return the configuration that lines of `crontab_lines` name, or None if they are not so."""
+    for line in lines:
+        try:
+            words = shlex.split(line.replace(r"\%", "%"))
+        except ValueError:
+            continue
+        if found := config_after(words):
+            return found
+    return None
+
+
+def config_after(words: Sequence[str]) -> Path | None:
+    """Return the configuration that the words of a start name."""
+    return next((Path(word) for option, word in pairwise(words) if option == "--config"), None)
+
+
 def cron_schedule(minutes: int) -> str:
     """Return the five fields that start something at least every so many minutes (1 to 1440)."""
     if minutes == 1:
@@ -90,7 +110,14 @@ def cron_schedule(minutes: int) -> str:
     if minutes < MINUTES_OF_HOUR:
         return f"*/{minutes} * * * *"
     hours = minutes // MINUTES_OF_HOUR
-    return "0 0 * * *" if hours >= 24 else "0 * * * *" if hours == 1 else f"0 */{hours} * * *"
+    return "0 0 * * *" if hours >= HOURS_OF_DAY else "0 * * * *" if hours == 1 else f"0 */{hours} * * *"
+
+
+def rhythm(minutes: int) -> str:
+    """Return how often that starts something, in words: beyond an hour, neither form has odd minutes."""
+    if minutes >= MINUTES_OF_HOUR:
+        minutes = min(minutes // MINUTES_OF_HOUR, HOURS_OF_DAY) * MINUTES_OF_HOUR
+    return "every minute" if minutes == 1 else f"every {minutes} minutes"
 
 
 def calendar(minutes: int) -> str:
@@ -100,7 +127,7 @@ def calendar(minutes: int) -> str:
     if minutes < MINUTES_OF_HOUR:
         return f"*:0/{minutes}"
     hours = minutes // MINUTES_OF_HOUR
-    return "00:00" if hours >= 24 else "*:00" if hours == 1 else f"0/{hours}:00"
+    return "00:00" if hours >= HOURS_OF_DAY else "*:00" if hours == 1 else f"0/{hours}:00"
 
 
 def out_of_step(crontab: bytes, config: Path, minutes: Mapping[Command, int]) -> dict[Command, str]:
@@ -120,8 +147,9 @@ def out_of_step(crontab: bytes, config: Path, minutes: Mapping[Command, int]) ->
 
 
 def starts_of(lines: Sequence[str], command: Command) -> bool:
-    """Return whether one of these lines of a crontab starts the command."""
-    return any(
-        not line.lstrip().startswith("#") and "assetbatch" in line and command in line.split()
-        for line in lines
-    )
+    """Return whether one of these lines of a crontab starts the command.
+
+    The program may be called by a variable, so the command's own word decides.
+    """
+    word = re.compile(rf"(?<![\w./-]){command}(?![\w./-])")
+    return any(word.search(line) for line in lines if not re.match(r"\s*(#|\w+\s*=)", line))

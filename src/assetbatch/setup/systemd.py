@@ -6,6 +6,7 @@ The texts are pure. A unit that somebody else has written under one of these nam
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from assetbatch.domain.records import Command
 from assetbatch.errors import ConfigError, UnreachableError
 from assetbatch.secret import masked_prose
 from assetbatch.setup.crontab import begin, end
-from assetbatch.setup.starts import Starter, calendar
+from assetbatch.setup.starts import Starter, calendar, config_after, rhythm
 
 SECONDS = 30
 """Maximum time in seconds that `systemctl` may take."""
@@ -23,6 +24,8 @@ SPARE_SECONDS = 60
 """Time in seconds beyond a command's own bound after which systemd ends it."""
 
 MAIN = "main"
+
+_START = "ExecStart="
 
 _SERVICE = """\
 [Unit]
@@ -85,6 +88,10 @@ class Units:
         """Return the texts of the units that are there and were written by assetbatch."""
         found = {name: self._read(name) for name in self.names()}
         return {name: text for name, text in found.items() if text and self._is_ours(text)}
+
+    def config(self) -> Path | None:
+        """Return the configuration that the installed service names."""
+        return config_of(self.installed().get(self.service(), ""))
 
     def foreign(self) -> list[str]:
         """Return the names of units that are there and were written by somebody else."""
@@ -185,11 +192,21 @@ def unit_texts(
     texts = {units.service(): service}
     for command, every in minutes.items():
         texts[units.timer(command)] = _TIMER.format(
-            command=f"{command}, every {'minute' if every == 1 else f'{every} minutes'}",
+            command=f"{command}, {rhythm(every)}",
             calendar=calendar(every),
             persistent="# After a reboot at once, if a start was missed.\nPersistent=true\n" * (every > 1),
         )
     return {name: f"{begin(units.name)}\n{text}{end(units.name)}\n" for name, text in texts.items()}
+
+
+def config_of(service: str) -> Path | None:
+    """Return the configuration that the text of a service names, or None if it names none."""
+    start = next((line for line in service.splitlines() if line.startswith(_START)), "")
+    try:
+        words = shlex.split(start.removeprefix(_START))
+    except ValueError:
+        return None
+    return config_after([word.replace("%%", "%").replace("$$", "$") for word in words])
 
 
 def _quoted(word: str, *, is_command: bool = False) -> str:

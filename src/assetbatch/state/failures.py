@@ -40,11 +40,13 @@ def translated(error: Exception) -> RedisError:
 
 
 def _sentinel_login(error: Exception) -> RedisError:
-    return RedisError(
+    refused = RedisError(
         f"the sentinels refuse the login: {_text(error)}",
         hint=f"give sentinel_username and sentinel_password in {_names.address}: "
         "redis+sentinel://…/mymaster?sentinel_password=…",
     )
+    refused.is_login_refused = True
+    return refused
 
 
 def _servers_changing(error: Exception) -> RedisError:
@@ -55,9 +57,11 @@ def _servers_changing(error: Exception) -> RedisError:
 
 
 def _login(error: Exception) -> RedisError:
-    return RedisError(
+    refused = RedisError(
         f"redis refuses the login: {_text(error)}", hint=f"check user and password in {_names.login}"
     )
+    refused.is_login_refused = True
+    return refused
 
 
 def _permission(error: Exception) -> RedisError:

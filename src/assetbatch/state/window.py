@@ -53,7 +53,11 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class WindowState(msgspec.Struct, frozen=True):
-    """What is left of the window at `now_ms`."""
+    """What is left of the window at `now_ms`.
+
+    `pause` says why no call is made before `next_slot_ms`, whatever is used; None where the calls that count
+    decide. A pause that has not begun yet begins with the first start that asks for a call.
+    """
 
     now_ms: int
     limit: int
@@ -62,11 +66,19 @@ class WindowState(msgspec.Struct, frozen=True):
     next_slot_ms: int
     reserved: int
     reserved_from_ms: int
+    pause: DenialReason | None = None
+    pause_begun: bool = True
 
     @property
     def remaining(self) -> int:
         """Calls that may be made at once."""
-        return max(0, self.limit - self.used)
+        return 0 if self.pause else max(0, self.limit - self.used)
+
+    def next_slot_for(self, start_ms: int) -> int:
+        """Return when a start at `start_ms` gets its first slot, as far as other starts leave it."""
+        if self.pause_begun:
+            return max(start_ms, self.next_slot_ms)
+        return max(start_ms, self.now_ms) + self.next_slot_ms - self.now_ms
 
 
 def spacing_ms(call_limit: CallLimit, queue_runs: int) -> int:
@@ -134,6 +146,8 @@ class Window:
         self.call_limit = settings.call_limit
         in_flight_seconds = settings.call_seconds + GRANT_AGE_SECONDS + ARRIVAL_SECONDS
         self.max_in_flight_ms = round(in_flight_seconds * 1000)
+        view_ms = round(settings.view_seconds * 1000)
+        self._silence_ms = settings.call_limit.window_ms + self.max_in_flight_ms + view_ms
         self._grant = Script(client, "grant")
         self._complete = Script(client, "complete")
         self._block = Script(client, "block")
@@ -215,9 +229,7 @@ class Window:
             self._trust(is_first=False)
 
     def _trust(self, *, is_first: bool) -> None:
-        view_ms = round(self._settings.view_seconds * 1000)
-        silence_ms = self.call_limit.window_ms + self.max_in_flight_ms + view_ms
-        options = self.options(CallKind.QUEUE) | {"silence_ms": silence_ms, "is_first": is_first}
+        options = self.options(CallKind.QUEUE) | {"silence_ms": self._silence_ms, "is_first": is_first}
         with redis_errors():
             self._recover(self.keys, options=options)
 
@@ -276,8 +288,8 @@ class Window:
         """Return what is left; changes nothing."""
         limit = self.call_limit
         with redis_errors():
-            now, used, free_at, reserved, reserved_from = self._state(
-                self.keys, options=self.options(CallKind.QUEUE)
+            now, used, free_at, reserved, reserved_from, pause, begun = self._state(
+                self.keys, options=self.options(CallKind.QUEUE) | {"silence_ms": self._silence_ms}
             )
         return WindowState(
             now_ms=int(now),
@@ -287,4 +299,6 @@ class Window:
             next_slot_ms=int(free_at),
             reserved=int(reserved),
             reserved_from_ms=int(reserved_from),
+            pause=DenialReason(pause) if pause else None,
+            pause_begun=begun != 0 or not pause,
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from assetbatch.domain.endings import pause_in_words
 from assetbatch.domain.formatting import format_duration, moment, plural
 from assetbatch.domain.market_hours import to_ms
-from assetbatch.domain.queueing import Lane
+from assetbatch.domain.queueing import DenialReason, Lane
 from assetbatch.domain.records import Command
 from assetbatch.domain.status import AssetState
-from assetbatch.domain.units import MINUTE_MS
+from assetbatch.domain.units import MINUTE_MS, SECOND_MS
 from assetbatch.health import AssetHealth, FailureShown, Health, Metric, Problem
 from assetbatch.health.problems import gravest_first
 
@@ -97,10 +98,13 @@ def plan(health: Health) -> str:
 
 
 def window(health: Health) -> str:
-    """Return the window as `3 of 5 used in 60 s, 2 left`."""
+    """Return the window as `3 of 5 used in 60 s, 2 left`, and why no call is made at all."""
     words = f"{health.window['used']} of {health.plan['limit']} used in {health.plan['window_seconds']:g} s"
     if health.window["reserved_for_priority"]:
         words += f", {health.window['reserved_for_priority']} kept for the next priority cycle"
+    wait_ms = round(health.next_slot_in_seconds * SECOND_MS)
+    if reason := health.window["pause"]:
+        return f"{words}, {pause_in_words(DenialReason(reason), wait_ms, begun=health.window['pause_begun'])}"
     if health.api_calls_remaining:
         return f"{words}, {health.api_calls_remaining} left"
     return f"{words}, next slot in {health.next_slot_in_seconds:.0f} s"

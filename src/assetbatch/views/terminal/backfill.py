@@ -140,18 +140,28 @@ def queued_lines(report: BackfillReport, *, dry_run: bool) -> Iterator[str]:
         return
     if dry_run:
         yield "nothing was queued (--dry-run)"
-    elif report.waiting_for_room:
-        yield (
-            f"{plural(report.queued, 'page')} queued, {report.waiting_for_room} wait for room: "
-            "enqueue-secondary queues them"
-        )
     else:
-        yield f"{plural(report.queued, 'page')} queued; run-queue fetches them"
-    takes = format_duration(round(forecast.minutes * MINUTE_MS))
+        new = report.queued - report.queued_before
+        words = f"{plural(new, 'page')} queued" if new or not report.queued else "no new page to queue"
+        if report.queued_before:
+            words += f", {report.queued_before} in the queue already"
+        yield f"{words}; run-queue fetches them"
+        if doubtful := sum(len(symbol.doubtful_pages) for symbol in report.symbols):
+            yield f"{plural(doubtful, 'older page')} besides; the first refusal of a class ends them all"
+        if report.waiting_for_room:
+            yield (
+                f"{plural(report.waiting_for_room, 'more page')} will be queued by enqueue-secondary: "
+                "pages of the past fill at most half of the queue"
+            )
     yield (
-        f"{plural(forecast.calls, 'call')} ahead in all, about {takes} "
+        f"{plural(forecast.calls, 'call')} ahead in all, about {takes(report)} "
         f"at {forecast.calls_per_minute:g} a minute, done at {moment(forecast.done_ms)}"
     )
+
+
+def takes(report: BackfillReport) -> str:
+    """Return how long all calls ahead will take, in words."""
+    return format_duration(round(report.forecast.minutes * MINUTE_MS))
 
 
 def taken_back_lines(done: TakenBack, *, dry_run: bool) -> Iterator[str]:
@@ -207,6 +217,7 @@ def backfill_document(report: BackfillReport) -> dict[str, Any]:
         ],
         "plan_shows_from": iso_or_none(report.expected_from_ms),
         "queued": report.queued,
+        "queued_before": report.queued_before,
         "waiting_for_room": report.waiting_for_room,
         "forecast": {
             "calls": report.forecast.calls,

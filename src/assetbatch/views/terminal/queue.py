@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from assetbatch.commands.queue_items import QueueEntry
 from assetbatch.domain.formatting import ago, format_duration, iso, iso_or_none, plural
 from assetbatch.domain.queueing import Cancelled, ItemState
-from assetbatch.domain.work import parse_work_id
+from assetbatch.domain.work import WorkKind, parse_work_id
 from assetbatch.views.terminal.dead import work_in_words
 
 if TYPE_CHECKING:  # rich is loaded for a table only
@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # rich is loaded for a table only
 
 SHOWN = 50
 """Maximum number of items that people get to see if they do not ask for all."""
+
+NAMED = 3
+"""Maximum number of symbols that a command for them is told with."""
 
 
 def attempts(entry: QueueEntry, max_attempts: int) -> str:
@@ -40,7 +43,7 @@ def reason(entry: QueueEntry, now_ms: int) -> str:
     if item.state is ItemState.LEASED:
         return f"being worked; its lease ends in {format_duration((item.until_ms or now_ms) - now_ms)}"
     if item.error is not None:
-        return f"failed {ago(now_ms - (item.failed_ms or now_ms))}: {item.error}"
+        return f"last failure {ago(now_ms - (item.failed_ms or now_ms))}: {item.error}"
     return "not asked for yet"
 
 
@@ -49,8 +52,13 @@ def lines(entries: Sequence[QueueEntry], now_ms: int, max_attempts: int, most: i
     for entry in entries[:most]:
         item = entry.item
         age = format_duration(now_ms - item.enqueued_us // 1000)
+        work = f"{work_in_words(item.id)} ({item.lane})"
+        if item.state is ItemState.DELAYED:
+            used = f"{attempts(entry, max_attempts)} attempts used"
+            yield f"{work}: tried again {turn(entry, now_ms)}; {reason(entry, now_ms)}; {used}"
+            continue
         yield (
-            f"{work_in_words(item.id)} ({item.lane}): {item.state} for {age}, "
+            f"{work}: {item.state} for {age}, "
             f"{attempts(entry, max_attempts)} attempts, turn {turn(entry, now_ms)}: {reason(entry, now_ms)}"
         )
     if more := _more(entries, most):
@@ -125,4 +133,12 @@ def cancelled_line(done: Cancelled) -> str:
     if done.unknown:
         words.append(f"{len(done.unknown)} done meanwhile")
     again = "; enqueue-secondary queues what is due again" if done.cancelled else ""
+    pages = [work for work in map(parse_work_id, done.cancelled) if work.kind is WorkKind.HISTORY]
+    if pages:
+        symbols = list(dict.fromkeys(work.symbol for work in pages))
+        which = " ".join(symbols) if len(symbols) <= NAMED else "SYMBOL"
+        again += (
+            f", also the {plural(len(pages), 'page')} of the past: "
+            f"assetbatch backfill {which} --cancel takes them back for good"
+        )
     return ", ".join(words) + again

@@ -372,7 +372,7 @@ def _calls(health: Health) -> str:
     )
     legend = f'{stacked(parts)}<ul class="legend">{names}</ul>' if names else ""
     cards = (
-        f'<div class="card"><h3>Calls</h3>{_slots(health)}<p>{facts.window(health)}</p>'
+        f'<div class="card"><h3>Calls</h3>{_slots(health)}<p>{escape(facts.window(health))}</p>'
         f'<p class="soft">plan: {escape(facts.plan(health))}</p></div>'
         f'<div class="card"><h3>Queue</h3>{legend}<p>{escape(facts.queue(health))}</p>'
         f"{past}</div>"
