@@ -313,7 +313,7 @@ def test_shows_what_waits_with_its_turn_and_how_many_more_there_are(well: Health
         ["1", "bars of GBPUSD", "BARS", "waiting", "0 of 3", "10 min", "in 60 s", "not asked for yet"],
         [
             *("", "history of USDJPY, 2026-10-01 to 2026-11-03", "HISTORY", "delayed", "1 of 3", "10 min"),
-            *("in 5 min", "failed 2 min ago: HTTP &lt;500&gt;"),
+            *("in 5 min", "last failure 2 min ago: HTTP &lt;500&gt;"),
         ],
     ]
     assert "9 more: assetbatch queue list shows them." in text

@@ -57,10 +57,10 @@ def play(options: Options, minutes: int, port: int) -> int:
         services_for(sandbox, config) as held,
     ):
         held.embedded.redis_url()  # open all the time, so that the servers stay up
-        print_text(f"playing cron for {minutes} min in the sandbox; ctrl-c ends it")
+        print_text(f"playing cron for {minutes} min in the sandbox; ctrl-c ends it, and the page with it")
         starts = _Starts(options.config)
         with _page(options, config, port) as address:
-            print_text(f"the page is {address} as long as this plays")
+            print_text(f"the page is {address}")
             try:
                 _play(starts, config, deadline, minutes)
             finally:
