@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from assetbatch.cli.context import load_config, log, print_json, print_rich, print_text, reported
+from assetbatch.cli.groups import add_group, epilog
 
 CODES = (
     "Exit codes: 0 the configuration is valid (what looks like a mistake is a warning on stderr); 2 it is "
@@ -20,22 +21,18 @@ PRINTS = "Exit codes: 0 printed; 2 usage."
 
 def add_to(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(
-        no_args_is_help=True,
+    add_group(
+        app,
+        "config",
         help="Show or check the effective configuration, or print a new one.",
-        epilog=f"Examples: assetbatch config show  |  assetbatch config check\n\n{CODES}",
+        end=epilog("assetbatch config show  |  assetbatch config check", CODES),
+        commands=[
+            ("show", show, epilog("assetbatch config show  |  assetbatch config show --json", CODES)),
+            ("check", check, epilog("assetbatch --config new.yml config check", CODES)),
+            ("generate", generate, epilog("assetbatch config generate > config.yml", PRINTS)),
+            ("schema", schema, epilog("assetbatch config schema > config.schema.json", PRINTS)),
+        ],
     )
-    group.command(
-        "show", epilog=f"Examples: assetbatch config show  |  assetbatch config show --json\n\n{CODES}"
-    )(show)
-    group.command("check", epilog=f"Examples: assetbatch --config new.yml config check\n\n{CODES}")(check)
-    group.command("generate", epilog=f"Examples: assetbatch config generate > config.yml\n\n{PRINTS}")(
-        generate
-    )
-    group.command("schema", epilog=f"Examples: assetbatch config schema > config.schema.json\n\n{PRINTS}")(
-        schema
-    )
-    app.add_typer(group, name="config")
 
 
 def show(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assetbatch.cli.context import Options, current_folder, load_config, log, print_text, reported
+from assetbatch.cli.groups import add_group, epilog
 from assetbatch.domain.records import Command
 from assetbatch.errors import AssetbatchError, ConfigError, UnreachableError
 from assetbatch.secret import Secret
@@ -44,18 +45,18 @@ System = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(
-        no_args_is_help=True,
+    of_install = "assetbatch cron install --dry-run  |  assetbatch cron install --systemd"
+    add_group(
+        app,
+        "cron",
         help="Let cron or systemd start the commands: marked lines in the crontab, and nothing else touched.",
-        epilog=f"Examples: assetbatch cron install  |  assetbatch cron remove\n\n{CODES}",
+        end=epilog("assetbatch cron install  |  assetbatch cron remove", CODES),
+        commands=[
+            ("install", install, epilog(of_install, CODES)),
+            ("show", show, epilog("assetbatch cron show  |  assetbatch cron show --systemd", CODES)),
+            ("remove", remove, epilog("assetbatch cron remove  |  assetbatch cron remove --systemd", CODES)),
+        ],
     )
-    for command, example in (
-        (install, "assetbatch cron install --dry-run  |  assetbatch cron install --systemd"),
-        (show, "assetbatch cron show  |  assetbatch cron show --systemd"),
-        (remove, "assetbatch cron remove  |  assetbatch cron remove --systemd"),
-    ):
-        group.command(command.__name__, epilog=f"Examples: {example}\n\n{CODES}")(command)
-    app.add_typer(group, name="cron")
 
 
 def install(

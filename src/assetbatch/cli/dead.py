@@ -17,6 +17,7 @@ from assetbatch.cli.context import (
     reported,
     services_for,
 )
+from assetbatch.cli.groups import add_group, epilog
 from assetbatch.domain.formatting import plural
 from assetbatch.errors import ConfigError
 
@@ -41,19 +42,21 @@ CODES = (
 
 def add_to(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(
-        no_args_is_help=True,
+    add_group(
+        app,
+        "dead",
         help="Show, retry or drop work that has failed for good.",
-        epilog=f"Examples: assetbatch dead list  |  assetbatch dead retry --all\n\n{CODES}",
+        end=epilog("assetbatch dead list  |  assetbatch dead retry --all", CODES),
+        commands=[
+            (
+                "list",
+                list_letters,
+                epilog("assetbatch dead list  |  assetbatch dead list ETHUSD --json", CODES),
+            ),
+            ("retry", retry, epilog("assetbatch dead retry ETHUSD  |  assetbatch dead retry --all", CODES)),
+            ("drop", drop, epilog("assetbatch dead drop ETHUSDT  |  assetbatch dead drop --all", CODES)),
+        ],
     )
-    for command, example in (
-        (list_letters, "assetbatch dead list  |  assetbatch dead list ETHUSD --json"),
-        (retry, "assetbatch dead retry ETHUSD  |  assetbatch dead retry --all"),
-        (drop, "assetbatch dead drop ETHUSDT  |  assetbatch dead drop --all"),
-    ):
-        name = "list" if command is list_letters else command.__name__
-        group.command(name, epilog=f"Examples: {example}\n\n{CODES}")(command)
-    app.add_typer(group, name="dead")
 
 
 def list_letters(context: typer.Context, symbols: Symbols = None, json: Json = False) -> None:

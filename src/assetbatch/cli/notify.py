@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assetbatch.cli.context import load_config, print_json, print_text, reported
+from assetbatch.cli.groups import add_group, epilog
 from assetbatch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,14 +19,15 @@ NOT_DELIVERED = 3
 
 def add_to(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(
-        no_args_is_help=True,
+    end = epilog("assetbatch notify test", CODES)
+    group = add_group(
+        app,
+        "notify",
         help="Try the services that are sent the lines that cron mails (`notify` in config.yml).",
-        epilog=f"Examples: assetbatch notify test\n\n{CODES}",
+        end=end,
+        commands=[("test", send_test, end)],
     )
-    group.command("test", epilog=f"Examples: assetbatch notify test\n\n{CODES}")(send_test)
     group.callback()(_group)
-    app.add_typer(group, name="notify")
 
 
 def _group() -> None:

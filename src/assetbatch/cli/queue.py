@@ -18,6 +18,7 @@ from assetbatch.cli.context import (
     reported,
     services_for,
 )
+from assetbatch.cli.groups import add_group, epilog
 from assetbatch.domain.queueing import Cancelled, Lane
 from assetbatch.errors import ConfigError
 
@@ -36,17 +37,15 @@ CODES = (
 
 def add_to(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(
-        no_args_is_help=True,
+    of_list = "assetbatch queue list  |  assetbatch queue list --class HISTORY --json"
+    of_cancel = "assetbatch queue cancel ETHUSD  |  assetbatch queue cancel --all"
+    add_group(
+        app,
+        "queue",
         help="Show what waits in the queue, or take it out.",
-        epilog=f"Examples: assetbatch queue list  |  assetbatch queue cancel ETHUSD\n\n{CODES}",
+        end=epilog("assetbatch queue list  |  assetbatch queue cancel ETHUSD", CODES),
+        commands=[("list", list_items, epilog(of_list, CODES)), ("cancel", cancel, epilog(of_cancel, CODES))],
     )
-    for name, command, example in (
-        ("list", list_items, "assetbatch queue list  |  assetbatch queue list --class HISTORY --json"),
-        ("cancel", cancel, "assetbatch queue cancel ETHUSD  |  assetbatch queue cancel --all"),
-    ):
-        group.command(name, epilog=f"Examples: {example}\n\n{CODES}")(command)
-    app.add_typer(group, name="queue")
 
 
 def list_items(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assetbatch.cli.context import Options, load_config, print_json, reported, services_for
+from assetbatch.cli.groups import add_group, epilog
 from assetbatch.domain.queueing import LONGEST_CALL_SECONDS
 
 if TYPE_CHECKING:
@@ -57,23 +58,33 @@ CODES = "2 usage or configuration; 3 Redis cannot be reached; 143/130 stopped by
 
 def add_to(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(
-        no_args_is_help=True,
+    add_group(
+        app,
+        "slot",
         help="Take a slot of the window for one request of another program, and complete it.",
-        epilog="Examples: assetbatch slot take --wait 30  |  assetbatch slot done ID\n\n"
-        f"Exit codes: 0 done; {NO_SLOT} no slot is free; {CODES}",
+        end=epilog(
+            "assetbatch slot take --wait 30  |  assetbatch slot done ID",
+            f"Exit codes: 0 done; {NO_SLOT} no slot is free; {CODES}",
+        ),
+        commands=[
+            (
+                "take",
+                take,
+                epilog(
+                    "assetbatch slot take  |  assetbatch slot take --priority --wait 30 --hold 5",
+                    f"Exit codes: 0 granted; {NO_SLOT} no slot within --wait; {CODES}",
+                ),
+            ),
+            (
+                "done",
+                done,
+                epilog(
+                    "assetbatch slot done ID  |  assetbatch slot done ID --calls-made 0",
+                    f"Exit codes: 0 completed; {CODES}",
+                ),
+            ),
+        ],
     )
-    group.command(
-        "take",
-        epilog="Examples: assetbatch slot take  |  assetbatch slot take --priority --wait 30 --hold 5\n\n"
-        f"Exit codes: 0 granted; {NO_SLOT} no slot within --wait; {CODES}",
-    )(take)
-    group.command(
-        "done",
-        epilog="Examples: assetbatch slot done ID  |  assetbatch slot done ID --calls-made 0\n\n"
-        f"Exit codes: 0 completed; {CODES}",
-    )(done)
-    app.add_typer(group, name="slot")
 
 
 def take(
