@@ -11,6 +11,11 @@ from assetbatch.config.display import effective
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
 
+from .config_folder import cwd
+from .config_folder import read_config as read
+
+__all__ = ["cwd"]
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 without_system_file = pytest.mark.skipif(
     Path("/etc/assetbatch/config.yml").exists(), reason="this machine has a configuration of its own"
@@ -43,20 +48,6 @@ queue:
   retry_max_attempts: 3
   retry_delay_seconds: 60
 """
-
-
-@pytest.fixture
-def cwd(tmp_path: Path) -> Path:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    return folder
-
-
-def read(cwd: Path, text: str = "", dotenv: str | None = None, **env: str) -> Config:
-    (cwd / "config.yml").write_text(text, encoding="utf-8")
-    if dotenv is not None:
-        (cwd / ".env").write_text(dotenv, encoding="utf-8")
-    return load(None, {"HOME": str(cwd), **env}, cwd=cwd)
 
 
 class TestFiles:

@@ -20,22 +20,16 @@ from assetbatch.config.sources import sources
 from assetbatch.deadline import Deadline
 from assetbatch.errors import ConfigError
 
+from .config_folder import cwd, read_config
+
+__all__ = ["cwd"]
+
 HUSH = "hu/sh@:? #%"
 PATH = os.environ["PATH"]
 
 
-@pytest.fixture
-def cwd(tmp_path: Path) -> Path:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    return folder
-
-
 def read(cwd: Path, text: str = "", dotenv: str | None = None, **env: str) -> Config:
-    (cwd / "config.yml").write_text(text, encoding="utf-8")
-    if dotenv is not None:
-        (cwd / ".env").write_text(dotenv, encoding="utf-8")
-    return load(None, {"HOME": str(cwd), "PATH": PATH, **env}, cwd=cwd)
+    return read_config(cwd, text, dotenv, PATH=PATH, **env)
 
 
 def password_file(cwd: Path) -> str:
