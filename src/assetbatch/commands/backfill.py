@@ -109,9 +109,10 @@ def backfill(
     dry_run: bool,
     classes: Collection[AssetPriority] = (),
 ) -> BackfillReport:
-    """Request the bars of these symbols (of all that keep bars, if none is named) of these classes (of all,
-    if none is named) from `first_day` (a New York day) to `last_day` (or now). Queue the fewest pages that
-    bring what is missing, as far as there is room; enqueue-secondary queues the rest.
+    """Request the bars of these symbols and priorities: queue the fewest pages that bring what is missing.
+
+    The days go from `first_day` (a New York day) to `last_day` (or now). Without symbols, all that keep bars
+    are meant; without priorities, all of them. What has no room now is queued by enqueue-secondary.
 
     May be repeated at any time: what is stored, or was answered with nothing, is never asked for again. Raise
     ConfigError for a symbol that is not configured, not registered or keeps no bars.
