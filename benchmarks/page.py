@@ -24,6 +24,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import psycopg
@@ -80,13 +81,13 @@ def configure(folder: Path, database_url: str, redis_url: str, assets: int) -> P
 
 
 def bars_of(number: int, end_ms: int) -> list[Bar]:
-    """Return a day of bars of one asset, whose prices move."""
-    bars = []
+    """Return a day of bars of one asset, whose price wanders."""
+    chance = Random(number)
+    close, bars = chance.uniform(0.1, 50_000.0), []
     for place in range(288):
-        close = 100 + number % 97 + (place * (number % 13 + 5) % 41) / 10
-        bars.append(
-            Bar(end_ms - (288 - place) * BAR_MS, close, close + 0.5, close - 0.5, close, 12.0, close, 7)
-        )
+        close *= chance.uniform(0.998, 1.002)
+        start_ms = end_ms - (288 - place) * BAR_MS
+        bars.append(Bar(start_ms, close, close * 1.001, close * 0.999, close, 12.5, close, 7))
     return bars
 
 

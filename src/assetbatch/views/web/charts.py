@@ -104,9 +104,9 @@ def sparkline(title: str, values: Sequence[float], words: Words) -> str:
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)
-    top, room = (20, (SPARK_HEIGHT - 40) / (high - low)) if high > low else (SPARK_HEIGHT // 2, 0.0)
+    top, room = (20.0, (SPARK_HEIGHT - 40) / (high - low)) if high > low else (SPARK_HEIGHT / 2, 0.0)
     places = zip(_places(len(values)), values, strict=True)
-    path = "L".join([f"{x} {top + (high - value) * room:.0f}" for x, value in places])
+    path = "L".join([f"{x} {int(top + (high - value) * room)}" for x, value in places])
     mark = f'<path class="{direction(values)}" d="M{path}"/>'
     return _svg(title, _said(_facts(values, words)), (SPARK_WIDTH, SPARK_HEIGHT), mark)
 
