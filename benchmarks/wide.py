@@ -24,13 +24,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import psycopg
-from benchmarks import pandas_way, straight
+import redis
+from benchmarks import pandas_way, straight, straight_bars
 from benchmarks.bars import benchmark_database
 from benchmarks.limiter import benchmark_server, surroundings
 from psycopg.sql import SQL, Identifier
@@ -40,6 +42,7 @@ from assetbatch.config import Config, load
 from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.models import SNAPSHOT_TICKERS, Changes
+from assetbatch.domain.work import PAGE_MS
 from assetbatch.provider.client import ProviderClient
 from assetbatch.refresh.inflight import MAX_IN_FLIGHT
 from assetbatch.refresh.progress import Progress
@@ -48,9 +51,9 @@ from assetbatch.services import Services
 
 LATENCY_SECONDS = 0.05
 
-PAGE_BARS = 50_000
-PAGE_MS = PAGE_BARS * 300_000
-PAGE_START_MS = 1_200_000_000_000  # long before all other bars
+LARGE_PAGE_BARS = 50_000
+LARGE_PAGE_MS = LARGE_PAGE_BARS * 300_000
+LARGE_PAGE_START_MS = 1_200_000_000_000  # long before all other bars
 KEY = "made-up-key"
 
 _spawn = multiprocessing.get_context("spawn")
@@ -109,11 +112,11 @@ def snapshot(target: str) -> bytes:
 
 def bars(target: str) -> bytes:
     """As the provider answers a range: a bar every 5 minutes, 10,000 at most; far more than it ever would for
-    the range from `PAGE_START_MS` on."""
+    the range from `LARGE_PAGE_START_MS` on."""
     found = re.search(r"/ticker/([^/]+)/range/5/minute/(\d+)/(\d+)", target)
     assert found, target
     start_ms, end_ms = int(found[2]), int(found[3])
-    most = PAGE_BARS if start_ms == PAGE_START_MS else 10_000
+    most = LARGE_PAGE_BARS if start_ms == LARGE_PAGE_START_MS else 10_000
     first = -(-start_ms // 300_000) * 300_000
     rows = ",".join(
         f'{{"v":12,"vw":1.08,"o":1.08,"c":1.0812,"h":1.09,"l":1.07,"t":{t},"n":12}}'
@@ -237,16 +240,31 @@ def peer(job: straight.Job, contender: str) -> Callable[[], dict[str, Any]]:
     return run_pandas
 
 
-def timed(given: Path | straight.Job, contender: str, pipe: Connection) -> None:
+def peer_of_bars(job: straight_bars.Job) -> dict[str, Any]:
+    """The straight program for bars."""
+    calls, bars = straight_bars.refresh(job)
+    return {"result": "ok", "calls": calls, "bars": bars}
+
+
+Given = Path | straight.Job | straight_bars.Job
+"""What a contender works on: a configuration, or what a straight program needs of it."""
+
+
+def timed(given: Given, contender: str, pipe: Connection) -> None:
     """Runs one contender in this process and sends what it took."""
-    run = our_command(given, contender) if isinstance(given, Path) else peer(given, contender)
+    if isinstance(given, Path):
+        run = our_command(given, contender)
+    elif isinstance(given, straight_bars.Job):
+        run = partial(peer_of_bars, given)
+    else:
+        run = peer(given, contender)
     started, cpu = time.perf_counter(), time.process_time()
     result = run()
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     pipe.send(Run(seconds, cpu, most_memory_mb(), result))
 
 
-def start(given: Path | straight.Job, contender: str) -> Run:
+def start(given: Given, contender: str) -> Run:
     """One run in a new process."""
     pipe, child = _spawn.Pipe()
     process = _spawn.Process(target=timed, args=(given, contender, child))
@@ -409,19 +427,40 @@ def figures(runs: Sequence[Run], of_straight: Sequence[Run]) -> str:
     return " | ".join([wall[0], least[0], wall[1], least[1], cpu[0], least_cpu[0], cpu[1], least_cpu[1]])
 
 
-def first_bars(folder: Path, database_url: str, redis_url: str, provider: Provider, assets: int) -> None:
-    """Prints what the first pages of so many symbols take: once, since then they are there."""
-    path = install(folder / "bars", database_url, redis_url, provider.base_url, assets, with_bars=True)
-    start(path, "enqueue-secondary")
-    one = start(path, "run-queue")
-    _, most = provider.counts()
-    print(f"\nthe bars of {assets:,} symbols\n")
-    print("| calls | at once | bars | seconds | calls/s | CPU seconds | most memory, MB |")
-    print("|--:|--:|--:|--:|--:|--:|--:|")
+def first_bars(
+    folder: Path, server_url: str, redis_url: str, provider: Provider, assets: int, repeat: int
+) -> None:
+    """Prints what the first page of so many symbols takes, each time in new tables."""
+    rows: dict[str, list[Run]] = {"run-queue": [], STRAIGHT: []}
+    for number in range(repeat):
+        for contender, runs in rows.items():
+            with new_database(server_url) as url, redis.Redis.from_url(redis_url) as client:
+                client.flushdb()
+                name = f"bars-{contender}-{number}"
+                path = install(folder / name, url, redis_url, provider.base_url, assets, with_bars=True)
+                if contender == STRAIGHT:
+                    end_ms = time.time_ns() // 1_000_000
+                    ours = straight_bars.Job(provider.base_url, KEY, url, redis_url, end_ms - PAGE_MS, end_ms)
+                    runs.append(start(ours, contender))
+                else:
+                    start(path, "enqueue-secondary")
+                    runs.append(start(path, contender))
+                with psycopg.connect(url) as connection:
+                    stored = connection.execute("SELECT count(*) FROM market_data.ohlcv_5m").fetchone()
+                if stored != (runs[-1].result["bars"],):
+                    raise SystemExit(f"{contender}: {stored} bars are stored: nothing was measured")
+    print(f"\nthe bars of {assets:,} symbols, each {repeat} times\n")
     print(
-        f"| {one.result['calls']:,} | {most} | {one.result['bars']:,} | {one.seconds:.1f} "
-        f"| {one.result['calls'] / one.seconds:.0f} | {one.cpu_seconds:.1f} | {one.peak_mb:.0f} |"
+        "| contender | calls | bars | ms | least | ratio | of the least | CPU ms | least | ratio "
+        "| of the least | MB |"
     )
+    print("|---|" + "--:|" * 11)
+    for contender, runs in rows.items():
+        result, most_mb = runs[-1].result, max(one.peak_mb for one in runs)
+        print(
+            f"| {contender} | {result['calls']:,} | {result['bars']:,} | {figures(runs, rows[STRAIGHT])} "
+            f"| {most_mb:.0f} |"
+        )
 
 
 class Page(NamedTuple):
@@ -439,25 +478,27 @@ def page(database_url: str, base_url: str, symbol: str, pipe: Connection) -> Non
     with Store.open(database_url) as store, ProviderClient(base_url, Secret(KEY)) as client:
         before_mb = most_memory_mb()
         began = time.perf_counter()
-        answer = client.bars(f"X:{symbol}", PAGE_START_MS, PAGE_START_MS + PAGE_MS - 1)
+        answer = client.bars(f"X:{symbol}", LARGE_PAGE_START_MS, LARGE_PAGE_START_MS + LARGE_PAGE_MS - 1)
         decoded = time.perf_counter()
-        saved = store.save(Changes(bars={symbol: answer.bars}), PAGE_START_MS + 2 * PAGE_MS)
+        saved = store.save(Changes(bars={symbol: answer.bars}), LARGE_PAGE_START_MS + 2 * LARGE_PAGE_MS)
         stored = time.perf_counter()
     peak_mb = most_memory_mb()
     pipe.send(Page(decoded - began, stored - decoded, before_mb, peak_mb, saved.bars_new))
 
 
-def large_page(database_url: str, provider: Provider, symbol: str) -> None:
+def large_page(folder: Path, server_url: str, redis_url: str, provider: Provider) -> None:
     """Prints what one answer of 50,000 bars takes: five times what a page of the provider holds."""
-    pipe, child = _spawn.Pipe()
-    process = _spawn.Process(target=page, args=(database_url, provider.base_url, symbol, child))
-    process.start()
-    child.close()
-    found: Page = pipe.recv()
-    process.join()
-    if found.new != PAGE_BARS:
+    with new_database(server_url) as url:
+        install(folder / "large", url, redis_url, provider.base_url, 1, with_bars=True)
+        pipe, child = _spawn.Pipe()
+        process = _spawn.Process(target=page, args=(url, provider.base_url, "AAAAUSD", child))
+        process.start()
+        child.close()
+        found: Page = pipe.recv()
+        process.join()
+    if found.new != LARGE_PAGE_BARS:
         raise SystemExit(f"{found.new} bars were stored: nothing was measured")
-    print(f"\nan answer of {PAGE_BARS:,} bars\n")
+    print(f"\nan answer of {LARGE_PAGE_BARS:,} bars\n")
     print("| fetched and decoded, ms | stored, ms | most memory, MB | of it before |")
     print("|--:|--:|--:|--:|")
     print(
@@ -469,8 +510,8 @@ def large_page(database_url: str, provider: Provider, symbol: str) -> None:
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description="cycles of a plan without a limit")
-    parser.add_argument("--assets", type=int, default=10_000, help="how many prices")
-    parser.add_argument("--bars", type=int, default=500, help="of how many symbols the bars")
+    parser.add_argument("--assets", type=int, default=10_000, help="how many prices; 0: none")
+    parser.add_argument("--bars", type=int, default=500, help="of how many symbols the bars; 0: none")
     parser.add_argument("--repeat", type=int, default=5, help="rounds, of which the median counts")
     parser.add_argument("--database-url", help="an empty database; default: a server of our own")
     parser.add_argument("--redis-url", help="an empty database; default: a server of our own")
@@ -482,9 +523,11 @@ def main() -> None:
         Provider() as provider,
     ):
         print(surroundings(redis_url, ["assetbatch", "psycopg", "redis", "requests"]))
-        prices(Path(folder), database_url, redis_url, provider, options.assets, options.repeat)
-        first_bars(Path(folder), database_url, redis_url, provider, options.bars)
-        large_page(database_url, provider, "AAAAUSD")
+        if options.assets:
+            prices(Path(folder), database_url, redis_url, provider, options.assets, options.repeat)
+        if options.bars:
+            first_bars(Path(folder), database_url, redis_url, provider, options.bars, options.repeat)
+            large_page(Path(folder), database_url, redis_url, provider)
 
 
 if __name__ == "__main__":
