@@ -50,8 +50,8 @@ def save(
     if not by_start:
         return 0, 0
     ranges = [
-        {"symbol": symbol, "asked_ms": asked_ms[symbol], "first_ms": min(some), "last_ms": max(some)}
-        for symbol, some in by_start.items()
+        {"symbol": symbol, "asked_ms": asked_ms[symbol], "first_ms": starts[0], "last_ms": starts[-1]}
+        for symbol, starts in ((symbol, sorted(some)) for symbol, some in by_start.items())
     ]
     document = _json(ranges)
     with connection.pipeline():
