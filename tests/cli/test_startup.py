@@ -22,6 +22,19 @@ except SystemExit as ended:
 print("\\n" + json.dumps([code or 0, sorted(sys.modules)]))
 """
 
+COLLECTED = """
+import atexit, gc, sys
+
+def at_the_very_end():
+    print(sum(generation["collections"] for generation in gc.get_stats()) - before, len(gc.get_objects()))
+
+atexit.register(at_the_very_end)
+sys.argv = ["assetbatch", "run-queue"]
+from assetbatch.cli import main
+before = sum(generation["collections"] for generation in gc.get_stats())
+main()
+"""
+
 DATABASE, HTTP, TABLES, HTTP_SERVER = "psycopg", "requests", "rich", "waitress"
 PLANNING = (
     "assetbatch.domain.due",
@@ -61,6 +74,21 @@ def test_an_idle_run_queue_loads_redis_and_the_configuration_only(free: World) -
     assert found.isdisjoint(
         {"assetbatch.config.secret_commands", "assetbatch.cli.log_file"}
     )  # none is configured
+
+
+def test_a_start_looks_for_no_garbage(free: World) -> None:
+    free.config()
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECTED],
+        cwd=free.folder,
+        env=environment(free),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    collections, objects_at_the_end = done.stdout.split()
+    assert int(collections) == 0
+    assert int(objects_at_the_end) < 100  # those of the end itself: all others are not looked at
 
 
 def test_run_queue_with_work_loads_what_it_needs(free: World) -> None:
