@@ -141,7 +141,7 @@ UNCOLLECTED = """
 import atexit
 import gc
 
-gc.set_threshold(100_000)
+gc.set_threshold(200_000)
 atexit.register(gc.freeze)
 """
 # What our command line does about garbage, before a minimal program: it shows what all the rest costs.
