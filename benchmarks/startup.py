@@ -30,9 +30,9 @@ from collections.abc import Mapping
 
 import psycopg
 import yaml
-from benchmarks.cycle import Provider
 from benchmarks.limiter import surroundings
 from benchmarks.recording import SAME_STEPS
+from benchmarks.wide import Provider
 
 from assetbatch.embedded import EmbeddedServers
 

@@ -170,12 +170,9 @@ class _Saving:
     def _intervals(self) -> dict[str, list[CoveredInterval]]:
         """Return what is new of the coverage of each symbol."""
         return {
-            symbol: _without(
-                some,
-                sorted(self._bars.get(symbol, ())),
-                self._rejected_bars.get(symbol, {}),
-                self._asked_ms[symbol],
-            )
+            symbol: _without(some, sorted(self._bars[symbol]), rejected, self._asked_ms[symbol])
+            if (rejected := self._rejected_bars.get(symbol))
+            else list(some)
             for symbol, some in self._batch.coverage.items()
             if symbol in self._stored and some
         }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from assetbatch.refresh.learner import Learner
     from assetbatch.refresh.reporter import Reporter
 
-HOLE_MS = HOUR_MS
+GAP_MS = HOUR_MS
 """Maximum gap of open hours between bars that is believed at once. A longer one is believed when the provider
 answers so twice."""
 
@@ -61,6 +64,9 @@ MAX_LATE_MS = 2 * DAY_MS
 
 HISTORY_YEARS = 2
 """Years of history of a plan that refuses an older start (the provider's free plan)."""
+
+
+_START = attrgetter("t_ms")
 
 
 class BarsEndpoint(Endpoint[BarsCall]):
@@ -125,7 +131,7 @@ class BarsEndpoint(Endpoint[BarsCall]):
         self, call: BarsCall, page: Page | None, refusal: Refusal, now_ms: int
     ) -> Sequence[CoveredInterval]:
         """Return the range of the call, or what is left of it after some pages."""
-        state = CONSEQUENCES[refusal.kind].span
+        state = CONSEQUENCES[refusal.kind].interval
         return failed_range(call, page, state, refusal.message, now_ms) if state else ()
 
 
@@ -167,7 +173,7 @@ def bars_findings(
     if answer.next_url is not None and not open_ms_between(asset.market, to_ms, end_ms):
         answer = msgspec.structs.replace(answer, next_url=None)
     seen_to_ms = min(now_ms, call.end_ms + 1)
-    finished = [bar for bar in answer.bars if bar.end_ms <= seen_to_ms] if asset.bars else []
+    finished = _finished(answer.bars, seen_to_ms) if asset.bars else []
     coverage = coverage_of(asset.market, answer, before, from_ms, to_ms, now_ms) if asset.bars else []
     bars = [*page.bars, *answer.bars] if page else answer.bars
     results: list[Result] = []
@@ -194,6 +200,11 @@ def bars_findings(
         coverage={asset.symbol: coverage} if coverage else {},
         next_page=following,
     )
+
+
+def _finished(bars: Sequence[Bar], seen_to_ms: int) -> Sequence[Bar]:
+    """Return those of ascending bars that had ended at a moment."""
+    return bars[: bisect_right(bars, seen_to_ms - BAR_MS, key=_START)]
 
 
 def _known_to(coverage: Sequence[CoveredInterval], start_ms: int) -> int:
@@ -333,26 +344,30 @@ def coverage_of(
     if start_ms >= end_ms:
         return []
     misplaced = f"{plural(len(answer.misplaced_ms), 'element')} of the answer came for another time or ticker"
-    faulty, odd = set(answer.faulty_ms), {*answer.faulty_ms, *answer.misplaced_ms}
-    starts_ms: Sequence[int] = [bar.t_ms for bar in answer.bars]
-    if odd:
-        starts_ms = sorted({*starts_ms, *odd})
+    faulty = set(answer.faulty_ms)
+    odd = sorted({*answer.faulty_ms, *answer.misplaced_ms})
+    starts_ms = [bar.t_ms for bar in answer.bars]
+    within = _within(sorted({*starts_ms, *odd}) if odd else starts_ms, start_ms, end_ms)
     gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms)
-    failed: list[CoveredInterval] = []
-    at_ms = start_ms
-    for t_ms in starts_ms:
-        if not start_ms <= t_ms < end_ms:
-            continue
-        if t_ms > at_ms:
-            failed += gaps.failed(at_ms, t_ms)
-        at_ms = t_ms + BAR_MS
-        if t_ms in faulty:
-            failed.append(_failed(t_ms, at_ms, now_ms, IntervalFault.UNUSABLE_BAR))
-        elif t_ms in odd:
-            failed.append(CoveredInterval(t_ms, at_ms, IntervalState.FAILED, now_ms, misplaced))
-    failed += gaps.failed(at_ms, end_ms)
+    failed = [
+        interval
+        for last_ms, next_ms in pairwise([start_ms - BAR_MS, *within, end_ms])
+        if next_ms - last_ms > BAR_MS
+        for interval in gaps.failed(last_ms + BAR_MS, next_ms)
+    ]
+    failed += [
+        _failed(t_ms, t_ms + BAR_MS, now_ms, IntervalFault.UNUSABLE_BAR)
+        if t_ms in faulty
+        else CoveredInterval(t_ms, t_ms + BAR_MS, IntervalState.FAILED, now_ms, misplaced)
+        for t_ms in _within(odd, start_ms, end_ms)
+    ]
     failed = record((), failed)  # neighbours that failed alike are one
     return _with_the_rest_asked(failed, start_ms, end_ms, now_ms)
+
+
+def _within(moments_ms: Sequence[int], start_ms: int, end_ms: int) -> Sequence[int]:
+    """Return those of ascending moments that lie within `[start_ms, end_ms)`."""
+    return moments_ms[bisect_left(moments_ms, start_ms) : bisect_left(moments_ms, end_ms)]
 
 
 class _Gaps(NamedTuple):
@@ -367,7 +382,7 @@ class _Gaps(NamedTuple):
 
     def failed(self, from_ms: int, to_ms: int) -> list[CoveredInterval]:
         """Return the parts of a gap for which the provider has to be asked again."""
-        if not self.unplaced and to_ms - from_ms <= HOLE_MS:
+        if not self.unplaced and to_ms - from_ms <= GAP_MS:
             return []
         open_ms = open_ms_between(self.market, from_ms, to_ms)
         if not open_ms:
@@ -375,7 +390,7 @@ class _Gaps(NamedTuple):
         if self.unplaced:
             error = f"{plural(self.unplaced, 'element')} of the answer could not be placed"
             return [CoveredInterval(from_ms, to_ms, IntervalState.FAILED, self.now_ms, error)]
-        if not (open_ms > HOLE_MS if self._is_within(from_ms, to_ms) else open_ms >= EMPTY_MS):
+        if not (open_ms > GAP_MS if self._is_within(from_ms, to_ms) else open_ms >= EMPTY_MS):
             return []
         return [
             _failed(piece.start_ms, piece.end_ms, self.now_ms, IntervalFault.UNCONFIRMED)
