@@ -501,8 +501,8 @@ class TestWhatARefusalMeans:
         expected = CONSEQUENCES[kind]
         assert (result.status, result.final, result.error) == (expected.status, expected.final, "why")
         coverage = (
-            [CoveredInterval(MIDNIGHT - DAY_MS, MIDNIGHT, expected.span, self.NOW, "why")]
-            if expected.span
+            [CoveredInterval(MIDNIGHT - DAY_MS, MIDNIGHT, expected.interval, self.NOW, "why")]
+            if expected.interval
             else []
         )
         assert findings.coverage == ({"BTCUSD": coverage} if coverage else {})
