@@ -116,6 +116,15 @@ CROSS JOIN LATERAL (
 WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]} AND mod(b.place, %(every)s) = 0
 ORDER BY 1, b.ts;
 
+-- name: newest
+-- Part of other statements: the start of the newest bar of a row s of the symbols, by one descent of the index.
+SELECT {bars.ts[o]} AS ts
+FROM {bars} o
+WHERE {bars.symbol_id[o]} = {bars.of[s]} AND {bars.ours[o]}
+  AND {bars.ts[o]} > '-infinity' AND {bars.ts[o]} < 'infinity'
+ORDER BY {bars.ts[o]} DESC
+LIMIT 1
+
 -- name: hourly_closes
 -- Part of the two statements below: for a row s of the symbols the start of its newest bar, and the last close of each of
 -- the newest 24 hours that have bars, ascending. Each hour is one descent of the index, however many bars there are. A
@@ -162,14 +171,7 @@ SELECT {symbols.symbol[s]}::text,
        CASE WHEN kept.newest_ts = newest.ts{bars.ts.zone} THEN kept.closes
             ELSE (SELECT found.closes FROM ({part[bars.hourly_closes]}) found) END
 FROM {symbols} s
-CROSS JOIN LATERAL (
-    SELECT {bars.ts[o]} AS ts
-    FROM {bars} o
-    WHERE {bars.symbol_id[o]} = {bars.of[s]} AND {bars.ours[o]}
-      AND {bars.ts[o]} > '-infinity' AND {bars.ts[o]} < 'infinity'
-    ORDER BY {bars.ts[o]} DESC
-    LIMIT 1
-) newest
+CROSS JOIN LATERAL ({part[bars.newest]}) newest
 LEFT JOIN data_sources.assetbatch_closes kept ON kept.symbol_id = {symbols.id[s]}
 WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]};
 
