@@ -13,6 +13,7 @@ import pytest
 
 from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
@@ -359,7 +360,7 @@ class TestPages:
     def test_work_that_keeps_no_bars_would_begin_anew_and_fails(self) -> None:
         page = self.page(self.START + 10 * HOUR_MS).next_page
         assert page is not None
-        work = [Work(msgspec.structs.replace(BTCUSD, bars=False))]
+        work = [Work(msgspec.structs.replace(BTCUSD, bars=BarSize.NONE))]
         (result,) = unended_findings(work, page).results
         assert result.status is Status.FAILED
 
@@ -515,7 +516,7 @@ class TestWhatARefusalMeans:
         assert (span.start_ms, span.end_ms) == (MIDNIGHT - HOUR_MS, MIDNIGHT)
 
     def test_an_asset_that_keeps_no_bars_has_no_ledger_to_learn_of_it(self) -> None:
-        work = (Work(msgspec.structs.replace(BTCUSD, bars=False)),)
+        work = (Work(msgspec.structs.replace(BTCUSD, bars=BarSize.NONE)),)
         call = BarsCall(work, self.PAST.start_ms, self.PAST.end_ms)
         assert self.found(call).coverage == {}
 
@@ -587,7 +588,7 @@ class TestWhatBarsMean:
         assert [result.price.as_of_ms for result in findings.results if result.price] == [end_ms]
 
     def test_an_asset_that_keeps_no_bars_gets_its_price_only(self) -> None:
-        asset = msgspec.structs.replace(BTCUSD, bars=False)
+        asset = msgspec.structs.replace(BTCUSD, bars=BarSize.NONE)
         findings = self.found(answered(self.CALL, slots(0, start_ms=MIDNIGHT)), asset)
         assert (findings.bars, findings.coverage) == ({}, {})
         assert [(result.status, result.bars) for result in findings.results] == [(Status.SUCCESS, 0)]

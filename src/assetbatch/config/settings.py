@@ -22,6 +22,7 @@ from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
 from assetbatch.config.wording import named
 from assetbatch.domain.asset_classes import EXAMPLES, AssetType, ticker_pattern
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked
@@ -234,7 +235,10 @@ class AssetSettings(_Section, frozen=True):
         int, Meta(ge=1, le=31_536_000, title="Maximum age in seconds of the price while its market is open")
     ] = 300
     enabled: Annotated[bool, Meta(title="false: leave the asset out")] = True
-    bars: Annotated[bool, Meta(title="false: keep the price only, and no 5-minute bars")] = True
+    bars: Annotated[
+        BarSize | bool,
+        Meta(title="Size of the bars that are kept: 5m (or true), 1m, or none (or false) for the price only"),
+    ] = BarSize.FIVE_MINUTES
 
 
 class PriorityAssetSettings(AssetSettings, frozen=True):
