@@ -7,7 +7,8 @@ statements is first wanted. Each table that `init` creates has a file of its own
 In a template `{bars}` is a table, `{bars.ts}` its column, `{bars.ts[o]}` the column of the alias `o` (a NULL
 where the table has none), `{bars.ts.zone}` what converts a moment to or from a column of naive timestamps.
 `{bars.ours[o]}` is the condition that tells our rows from others, `{bars.of[s]}` what the table's column for
-the instrument holds for a row `s` of the symbols.
+the instrument holds for a row `s` of the symbols. `{bars}` is the table of bars of five minutes, or another
+table of bars that the caller names.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from importlib.resources import files
 
+from assetbatch.config.tables import BARS
 from assetbatch.database import quoting
 from assetbatch.database.names import OWN, Names, Table
 
@@ -50,18 +52,22 @@ class Statements:
 
     def __init__(self, names: Names = OWN) -> None:
         self.names = names
-        self._rendered: dict[str, bytes] = {}
+        self._rendered: dict[tuple[str, str], bytes] = {}
 
-    def __call__(self, name: str, **parts: str) -> bytes:
+    def __call__(self, name: str, of: str = "bars", **parts: str) -> bytes:
         """Return a statement by its name, ready for `psycopg.Cursor.execute`.
 
-        `parts` are further SQL texts that this one template takes.
+        `of` is the table that the template calls `bars`. `parts` are further SQL texts that this one template
+        takes.
         """
         if parts:
-            return _text(name).format(**self._tables, **parts).encode()
-        if name not in self._rendered:
-            self._rendered[name] = _text(name).format(**self._tables).encode()
-        return self._rendered[name]
+            return self._render(name, of, parts)
+        if (name, of) not in self._rendered:
+            self._rendered[name, of] = self._render(name, of, {})
+        return self._rendered[name, of]
+
+    def _render(self, name: str, of: str, parts: Mapping[str, str]) -> bytes:
+        return _text(name).format(**{**self._tables, "bars": self._tables[of], **parts}).encode()
 
     def rendered(self, template: str) -> bytes:
         """Return the text of a template that lies elsewhere."""
@@ -71,24 +77,26 @@ class Statements:
     def _tables(self) -> Mapping[str, object]:
         names = self.names
         own_id = names.symbols.columns["id"]
-        bars_target = names.bars_target or own_id
-        if names.instrument == "polygon_ticker":
-            # Parsed once for each statement: `transactions.set_tickers` makes the text a setting.
-            ticker = "(SELECT current_setting('assetbatch.tickers')::jsonb) ->> {}." + quoted(
-                names.symbols.columns["symbol"]
-            )
-            of_bars: Callable[[str], str] = ticker.format
-        else:
-            if names.instrument == "symbol":
-                bars_target = names.symbols.columns["symbol"]
-            of_bars = _column_of(bars_target)
         return {
             "symbols": _Table(names.symbols, _column_of(own_id)),
-            "bars": _Table(names.bars, of_bars),
+            **{key: _Table(getattr(names, key), self._instrument(getattr(names, key))) for key in BARS},
             "providers": _Table(names.providers, _column_of(names.providers.columns["id"])),
             "sync_status": _Table(names.sync_status, _column_of(names.sync_status_target or own_id)),
             "provider": literal(names.provider),
         }
+
+    def _instrument(self, table: Table) -> Callable[[str], str]:
+        """Return what a table of bars holds for a row of the symbols, by the alias of that."""
+        columns = self.names.symbols.columns
+        if table.instrument == "polygon_ticker":
+            # Parsed once for each statement: `transactions.set_tickers` makes the text a setting.
+            ticker = "(SELECT current_setting('assetbatch.tickers')::jsonb) ->> {}." + quoted(
+                columns["symbol"]
+            )
+            return ticker.format
+        return _column_of(
+            columns["symbol"] if table.instrument == "symbol" else table.target or columns["id"]
+        )
 
 
 def quoted(name: str) -> str:
