@@ -162,7 +162,9 @@ def test_the_snapshot_that_is_entitled_in_part(recorded: Recorded) -> None:
 
 def test_the_previous_day_of_a_forex_pair(recorded: Recorded) -> None:
     body = recorded("spec-examples/v2_aggs_ticker_forexTicker_prev.json")
-    assert decode_previous_day(body, ticker="C:EURUSD", symbol="EURUSD") == Price(
+    found = decode_previous_day(body, ticker="C:EURUSD", symbol="EURUSD")
+    assert found is not None
+    assert found.price == Price(
         symbol="EURUSD",
         last_price=1.06206,
         as_of_ms=ms("2022-05-05T00:00:00-04:00"),
@@ -171,13 +173,14 @@ def test_the_previous_day_of_a_forex_pair(recorded: Recorded) -> None:
         daily_low=1.0505,
         daily_close=1.06206,
     )
+    assert found.bar.day == date(2022, 5, 4)
 
 
 def test_the_previous_day_of_a_stock_carries_another_moment_of_the_day(recorded: Recorded) -> None:
     body = recorded("client-python/v2/aggs/ticker/AAPL/prev.json")
-    price = decode_previous_day(body, ticker="AAPL", symbol="AAPL")
-    assert price is not None
-    assert (price.last_price, price.as_of_ms) == (156.8, ms("2022-04-27T00:00:00-04:00"))
+    found = decode_previous_day(body, ticker="AAPL", symbol="AAPL")
+    assert found is not None
+    assert (found.price.last_price, found.price.as_of_ms) == (156.8, ms("2022-04-27T00:00:00-04:00"))
 
 
 def test_the_aggregates_of_a_forex_pair(recorded: Recorded) -> None:

@@ -20,11 +20,12 @@ from assetbatch.domain.calls import (
     SnapshotCall,
 )
 from assetbatch.domain.entitlements import Entitlements, Restriction
-from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.market_hours import day_of, to_ms
 from assetbatch.domain.models import (
     BAR_MS,
     Bar,
     CoveredInterval,
+    DayBar,
     IntervalFault,
     IntervalState,
     Price,
@@ -35,7 +36,7 @@ from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work, WorkKind
-from assetbatch.provider.answers import BarsAnswer, PricesAnswer
+from assetbatch.provider.answers import BarsAnswer, PreviousDay, PricesAnswer
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.endpoints import endpoint_of
 from assetbatch.refresh.endpoints.bars import (
@@ -467,7 +468,8 @@ class TestWhatThePreviousDayMeans:
         self, as_of_ms: int, taken_ms: int | None
     ) -> None:
         price = Price(symbol="EURUSD", last_price=1.1, as_of_ms=as_of_ms)
-        (result,) = previous_day_findings(self.WORK, price, {}, self.NOW).results
+        answer = PreviousDay(price=price, bar=DayBar(day_of(as_of_ms - 1), 1.0, 1.2, 1.0, 1.1))
+        (result,) = previous_day_findings(self.WORK, answer, {}, self.NOW).results
         assert (result.price.as_of_ms if result.price else None) == taken_ms
         assert result.status is (Status.SUCCESS if taken_ms else Status.FAILED)
 

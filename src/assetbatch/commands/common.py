@@ -132,6 +132,7 @@ def running_engine(
         deadline=deadline,
         slowest_call_seconds=None if started.slowest_call_ms is None else started.slowest_call_ms / 1000,
         reporter=Reporter(services.history, services.now_ms, progress),
+        symbols_of=services.config.symbols_of,
     )
     try:
         yield engine

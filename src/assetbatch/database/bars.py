@@ -114,7 +114,7 @@ def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str
     except _NOT_SO:
         return 0
     if cursor.rowcount < count:
-        raise _skipped(table)
+        raise skipped(table)
     return count
 
 
@@ -142,7 +142,7 @@ def _merge(
     assert row is not None, "an aggregate without GROUP BY has one row"
     new, changed, written = row
     if written < new + changed:
-        raise _skipped(table)
+        raise skipped(table)
     return new, changed
 
 
@@ -154,7 +154,8 @@ def _binary_ts(at_ms: int) -> int:
     return (at_ms - _POSTGRES_EPOCH_MS) * 1000
 
 
-def _skipped(table: Table) -> DataError:
+def skipped(table: Table) -> DataError:
+    """Return the error that a table has left rows out without one."""
     said = f"a trigger or a row-level policy of {table.place} leaves rows out"
     return DataError(said, hint="see the table's triggers and policies", said=said, state=SKIPPED)
 

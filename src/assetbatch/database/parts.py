@@ -3,7 +3,8 @@
 The symbols are halved until each part is stored or is a single symbol: one bad symbol of `n` costs about `2
 log2 n` transactions. The bars of a single symbol are halved in the same way, within a budget, and then its
 price is tried. What was rejected is recorded with its reason. A symbol of which another transaction holds a
-row is left for the end, and recorded as such where that takes too long.
+row is left for the end, and recorded as such where that takes too long. Days that came along are saved last,
+by themselves: what is wrong with one costs only that.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from assetbatch.database.saving import Known
 from assetbatch.database.statements import VALUES
 from assetbatch.database.text import PLAIN, storable
 from assetbatch.domain.formatting import moment
-from assetbatch.domain.models import Bar, Changes, Price, Rejection, Saved
+from assetbatch.domain.models import LOCKED, Bar, Changes, DayBar, Price, Rejection, Saved
 
 PROBES = 200
 """Maximum number of transactions of one batch that look for the rejected bars of its symbols; what is still
@@ -57,7 +58,8 @@ def save_in_parts(database: Database, batch: Changes, error: DataError | LockedE
 class _Parts:
     def __init__(self, database: Database, batch: Changes) -> None:
         self._database = database
-        self._batch = batch
+        self._batch = msgspec.structs.replace(batch, days={})
+        self._days = list(batch.days.items())
         self._probes_left = PROBES
         self._updated: list[Price] = []
         self._unknown: list[str] = []
@@ -68,7 +70,13 @@ class _Parts:
         self._rejected: dict[str, Rejection] = {}
 
     def run(self, error: DataError | LockedError) -> Saved:
-        self._halve(self._batch.symbols, error)
+        if not self._days:
+            self._halve(self._batch.symbols, error)
+        else:
+            try:
+                self._save(self._batch, Known())
+            except (DataError, LockedError) as raised:
+                self._halve(self._batch.symbols, raised)
         held = self._held
         while held and self._database.waits():
             self._held = []
@@ -77,6 +85,7 @@ class _Parts:
             held = self._held
         if held:
             self._save(Changes(), Known(locked=held))
+        self._save_days(self._days)
         return Saved(
             updated=self._updated,
             unknown=self._unknown,
@@ -85,6 +94,22 @@ class _Parts:
             bars_filled=self._bars_filled,
             rejected=self._rejected,
         )
+
+    def _save_days(self, days: Sequence[tuple[str, Sequence[DayBar]]]) -> None:
+        if not days:
+            return
+        self._probes_left -= 1
+        try:
+            self._save(Changes(days=dict(days)), Known())
+        except (DataError, LockedError) as error:
+            if len(days) == 1 or self._probes_left < 2:
+                said = error.said if isinstance(error, DataError) else LOCKED
+                for symbol, some in days:
+                    rejection = Rejection(error=said, bars=len(some), failed=False)
+                    self._rejected.setdefault(symbol, rejection)
+                return
+            self._save_days(days[: len(days) // 2])
+            self._save_days(days[len(days) // 2 :])
 
     def _halve(self, symbols: Sequence[str], error: DataError | LockedError) -> None:
         """Save symbols that were refused together."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import psycopg
 
-from assetbatch.database import bars, coverage, last_update
+from assetbatch.database import bars, coverage, days, last_update
 from assetbatch.database.columns import BarColumns, Cause, Column, RejectedBar
 from assetbatch.database.session import Connection
 from assetbatch.database.text import shortened, storable
@@ -130,13 +130,14 @@ class _Saving:
         bars_new, bars_changed = bars.save(
             self._connection, self._sound_bars(), self._asked_ms, self._columns.form
         )
+        rejected_days = days.save(self._connection, self._batch.days)
         return Saved(
             updated=[price for price in newer if price.symbol in written.updated] + published,
             unknown=list(self._unknown),
             bars_new=bars_new,
             bars_changed=bars_changed,
             bars_filled=self._filled,
-            rejected={**self._rejected, **written.not_written},
+            rejected={**rejected_days, **self._rejected, **written.not_written},
         )
 
     def _rejections(self) -> dict[str, Rejection]:

@@ -228,6 +228,12 @@ class _Table:
         return _By(lambda alias: ", ".join(self.__getattr__(name)[alias] for name in VALUES))
 
     @property
+    def typed(self) -> _By:
+        """The values that the table has in an alias of it, under our names."""
+        columns = {name: self.__getattr__(name) for name in self._values}
+        return _By(lambda alias: ", ".join(f"{column[alias]} AS {name}" for name, column in columns.items()))
+
+    @property
     def overwritten(self) -> str:
         """The assignments of ON CONFLICT for the values of a bar."""
         columns = [quoted(self._table.columns[name]) for name in self._values]

@@ -6,6 +6,7 @@ All moments are Unix milliseconds, UTC.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from enum import StrEnum
 
 import msgspec
@@ -45,6 +46,19 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     def end_ms(self) -> int:
         """The moment from which the bar can no longer change by trading."""
         return self.t_ms + BAR_MS
+
+
+class DayBar(msgspec.Struct, frozen=True, gc=False):
+    """The provider's bar of a day, as it counts its days; prices are positive and finite."""
+
+    day: date
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float | None = None
+    vwap: float | None = None
+    trades: int | None = None
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +160,8 @@ class Outcome(msgspec.Struct, frozen=True):
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What a cycle has learned: prices, bars by symbol, and how it went for each symbol.
 
+    `days` are day bars that came along, of symbols that may have no part in the cycle or not be registered.
+
     Of several prices of a symbol the newest counts, of several bars with one start and of several
     outcomes of a symbol the last. `coverage` is what is now known of intervals of bars, applied in order.
     `asked_ms` is when each symbol was asked for, if not just now: an answer that was asked for later wins.
@@ -156,17 +172,18 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     bars: Mapping[str, Sequence[Bar]] = {}
     coverage: Mapping[str, Sequence[CoveredInterval]] = {}
     outcomes: Sequence[Outcome] = ()
+    days: Mapping[str, Sequence[DayBar]] = {}
     asked_ms: Mapping[str, int] = {}
     from_bars: Collection[str] = frozenset()
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to store."""
-        return not (self.prices or self.bars or self.coverage or self.outcomes)
+        return not (self.prices or self.bars or self.coverage or self.outcomes or self.days)
 
     @property
     def symbols(self) -> list[str]:
-        """Every symbol of the batch, each once."""
+        """Every symbol of the batch, each once, without those of which only a day came along."""
         prices, outcomes = (item.symbol for item in self.prices), (item.symbol for item in self.outcomes)
         news = (symbol for symbol, some in self.coverage.items() if some)
         return list(dict.fromkeys([*prices, *self.bars, *news, *outcomes]))
@@ -179,6 +196,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
             bars={symbol: bars for symbol, bars in self.bars.items() if symbol in symbols},
             coverage={symbol: coverage for symbol, coverage in self.coverage.items() if symbol in symbols},
             outcomes=[outcome for outcome in self.outcomes if outcome.symbol in symbols],
+            days={symbol: days for symbol, days in self.days.items() if symbol in symbols},
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from assetbatch.domain.models import Bar, Price
+from assetbatch.domain.models import Bar, DayBar, Price
 from assetbatch.provider.refusals import Refusal
 
 
@@ -50,6 +50,15 @@ class PricesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     errors: dict[str, Refusal]
     empty: frozenset[str]
     refused: Counter[str]
+    days: Mapping[str, DayBar] = {}
+    """By ticker, asked or not: the bars of a market's day."""
+
+
+class PreviousDay(msgspec.Struct, frozen=True, kw_only=True):
+    """The last complete day of one asset: its price, as of the day's end, and its bar."""
+
+    price: Price
+    bar: DayBar
 
 
 class MarketStatus(msgspec.Struct, frozen=True, kw_only=True):

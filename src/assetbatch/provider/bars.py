@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import date
 from typing import Any
 
 import msgspec
 
-from assetbatch.domain.models import BAR_MS, Bar, floor_to_bar
+from assetbatch.domain.models import BAR_MS, Bar, DayBar, floor_to_bar
 from assetbatch.domain.numbers import finite
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import BarsAnswer
@@ -33,7 +34,7 @@ from assetbatch.provider.refusals import UNDECODABLE, Refusal
 from assetbatch.secret import Secret
 
 _INT64 = 2**63  # what the store can hold
-_MOST_VOLUME = 1e18  # of five minutes; the cheapest coins have 1e15
+_MOST_VOLUME = 1e18  # of a day; the cheapest coins have 1e15 in five minutes
 
 
 class RawBar(msgspec.Struct, gc=False):
@@ -128,6 +129,26 @@ def fault(o: float | None, h: float | None, l: float | None, c: float | None) ->
     if not (l <= o <= h and l <= c <= h):
         return "range"
     return "" if l >= LOWEST_PRICE and h <= HIGHEST_PRICE else "price"
+
+
+def day_bar(raw: RawBar, day: date) -> DayBar:
+    """Return the bar of a day whose four prices are sound; of the rest what is not is absent."""
+    o, h, l, c = raw.o, raw.h, raw.l, raw.c  # noqa: E741 - the provider's names
+    assert o is not None, "a sound bar has its prices"
+    assert h is not None, "a sound bar has its prices"
+    assert l is not None, "a sound bar has its prices"
+    assert c is not None, "a sound bar has its prices"
+    v, vw, n = raw.v, raw.vw, raw.n
+    return DayBar(
+        day,
+        o,
+        h,
+        l,
+        c,
+        v if v is not None and 0 <= v <= _MOST_VOLUME else None,
+        vw if vw is not None and LOWEST_PRICE <= vw <= HIGHEST_PRICE else None,
+        int(n) if n is not None and 0 <= n < _INT64 and n == int(n) else None,
+    )
 
 
 def _loosened(elements: Iterable[msgspec.Raw], refused: Counter[str]) -> Iterator[RawBar]:

@@ -12,10 +12,10 @@ from typing import Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from assetbatch.domain.asset_classes import AssetType, class_of_type
-from assetbatch.domain.models import SNAPSHOT_TICKERS, Price
+from assetbatch.domain.models import SNAPSHOT_TICKERS
 from assetbatch.domain.queueing import LONGEST_CALL_SECONDS
 from assetbatch.domain.refusals import RefusalKind
-from assetbatch.provider.answers import BarsAnswer, MarketStatus, PricesAnswer
+from assetbatch.provider.answers import BarsAnswer, MarketStatus, PreviousDay, PricesAnswer
 from assetbatch.provider.bars import decode_bars
 from assetbatch.provider.decoding import Body
 from assetbatch.provider.market_status import decode_market_status
@@ -136,8 +136,8 @@ class ProviderClient:
 
     def previous_day(
         self, ticker: str, symbol: str, *, deadline_seconds: float | None = None
-    ) -> Price | None:
-        """Fetch the last complete New York day. Its close is the price, as of its end; None without one."""
+    ) -> PreviousDay | None:
+        """Fetch the last complete day. Its close is the price, as of its end; None without one."""
         body = self._get(f"/v2/aggs/ticker/{_in_path(ticker)}/prev?adjusted=true", deadline_seconds)
         return decode_previous_day(body, ticker=ticker, symbol=symbol, key=self._key)
 

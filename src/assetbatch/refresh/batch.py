@@ -18,6 +18,7 @@ from assetbatch.domain.models import (
     Bar,
     Changes,
     CoveredInterval,
+    DayBar,
     Outcome,
     Rejection,
     RejectionCause,
@@ -116,8 +117,15 @@ class WorkChunk(msgspec.Struct, frozen=True):
 class Batch:
     """The state of one batch. Its work may come in chunks."""
 
-    def __init__(self, policy: Policy, known: Entitlements, now: float) -> None:
-        """Begin at `now` (`monotonic()`)."""
+    def __init__(
+        self,
+        policy: Policy,
+        known: Entitlements,
+        now: float,
+        symbols_of: Callable[[str], Sequence[str]] = lambda _: (),
+    ) -> None:
+        """Begin at `now` (`monotonic()`). `symbols_of` gives the symbols to which data of a ticker belong."""
+        self._symbols_of = symbols_of
         self._policy = policy
         self._known = known
         self.stored: dict[str, StoredAsset] = {}
@@ -142,6 +150,7 @@ class Batch:
         self._bars: dict[str, list[Bar]] = {}
         self._asked_ms: dict[str, int] = {}
         self._coverage: dict[str, list[CoveredInterval]] = {}
+        self._days: dict[str, list[DayBar]] = {}
 
     def add(self, chunk: WorkChunk) -> None:
         """Add work. What this batch knows of an asset already is newer than what is stored."""
@@ -278,6 +287,9 @@ class Batch:
             self._bars.setdefault(symbol, []).extend(bars)
         for symbol, coverage in findings.coverage.items():
             self._note(symbol, coverage)
+        for ticker, day in findings.days.items():
+            for symbol in self._symbols_of(ticker):
+                self._days.setdefault(symbol, []).append(day)
         for result in findings.results:
             self._finish(result)
         if findings.next_page:
@@ -359,11 +371,13 @@ class Batch:
         bars, self._bars = self._bars, {}
         asked_ms, self._asked_ms = self._asked_ms, {}
         coverage, self._coverage = self._coverage, {}
+        days, self._days = self._days, {}
         of_prices = [one for one in new if one.work.kind is _PRICE and one.status is not _FRESH]
         return new, Changes(
             prices=[one.price for one in of_prices if one.price],
             bars=bars,
             coverage=coverage,
+            days=days,
             outcomes=[Outcome(one.work.asset.symbol, one.status, one.error) for one in of_prices],
             asked_ms=asked_ms,
             from_bars={one.work.asset.symbol for one in new if one.bars and one.work.kind is _PRICE},
