@@ -66,6 +66,11 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     provider: str = "polygon"
     states: Mapping[str, str] = {}
 
+    def table(self, key: str) -> Table:
+        """Return a table by its name in the configuration."""
+        found: Table = getattr(self, key)
+        return found
+
     @property
     def of_bars(self) -> tuple[Table, ...]:
         """The tables of bars."""

@@ -33,9 +33,8 @@ PROBES_OF_A_SYMBOL = 60
 class Database(Protocol):
     """What saving in parts asks of the database; each call is a transaction, and all share one deadline."""
 
-    @property
-    def bars(self) -> str:
-        """The name of the table of bars."""
+    def place(self, of: str) -> str:
+        """Return the name of a table of bars."""
 
     def save(self, batch: Changes, known: Known) -> Saved:
         """Save a part; raise DataError where a value is refused, LockedError where a row is held."""
@@ -43,11 +42,11 @@ class Database(Protocol):
     def waits(self) -> bool:
         """Return whether a row that is held is still waited for."""
 
-    def unplaced(self, symbol: str, starts_ms: Sequence[int]) -> Sequence[int]:
-        """Return those of the moments that no partition of the table of bars takes."""
+    def unplaced(self, symbol: str, starts_ms: Sequence[int], of: str) -> Sequence[int]:
+        """Return those of the moments that no partition of a table of bars takes."""
 
-    def columns_of(self, constraint: str) -> Sequence[str]:
-        """Return the columns that a constraint of the table of bars speaks of."""
+    def columns_of(self, constraint: str, of: str) -> Sequence[str]:
+        """Return the columns that a constraint of a table of bars speaks of."""
 
 
 def save_in_parts(database: Database, batch: Changes, error: DataError | LockedError) -> Saved:
@@ -185,12 +184,15 @@ class _Parts:
         self._save(msgspec.structs.replace(batch, coverage={}), known)
 
     def _unplaced(self, symbol: str, bars: Mapping[int, Bar]) -> dict[int, RejectedBar]:
+        of = self._table_of(symbol)
+        place = self._database.place(of)
         return {
-            t_ms: RejectedBar(
-                f"{self._database.bars} has no partition for {moment(t_ms)}", Cause.NO_PARTITION
-            )
-            for t_ms in self._database.unplaced(symbol, list(bars))
+            t_ms: RejectedBar(f"{place} has no partition for {moment(t_ms)}", Cause.NO_PARTITION)
+            for t_ms in self._database.unplaced(symbol, list(bars), of)
         }
+
+    def _table_of(self, symbol: str) -> str:
+        return "bars_1m" if symbol in self._batch.minutes else "bars"
 
     def _probed(
         self,
@@ -208,25 +210,29 @@ class _Parts:
             starts, why = waiting.popleft()
             halves = [half for half in (starts[: len(starts) // 2], starts[len(starts) // 2 :]) if half]
             if len(halves) < 2 or min(budget, self._probes_left) < 2:
-                said = self._said(why, bars[starts[0]]) if len(starts) == 1 else why.said
+                said = self._said(why, symbol, bars[starts[0]]) if len(starts) == 1 else why.said
                 rejected |= dict.fromkeys(starts, RejectedBar(said))
                 continue
             for half in halves:
                 budget -= 1
                 self._probes_left -= 1
-                part = Changes(bars={symbol: [bars[t_ms] for t_ms in half]}, asked_ms=batch.asked_ms)
+                part = Changes(
+                    bars={symbol: [bars[t_ms] for t_ms in half]},
+                    asked_ms=batch.asked_ms,
+                    minutes=batch.minutes,
+                )
                 try:
                     self._save(part, Known())
                 except DataError as raised:
                     waiting.append((half, raised))
         return rejected
 
-    def _said(self, error: DataError, bar: Bar) -> str:
+    def _said(self, error: DataError, symbol: str, bar: Bar) -> str:
         """Return what is said of a single rejected bar, with the columns and their values as far as they are
         known."""
         names = [error.column] if error.column else []
         if error.constraint and not names:
-            names = list(self._database.columns_of(error.constraint))
+            names = list(self._database.columns_of(error.constraint, self._table_of(symbol)))
         values = ", ".join(f"{name} {getattr(bar, name)!r}" for name in names if name in VALUES)
         shown = values or f"open {bar.open!r}, high {bar.high!r}, low {bar.low!r}, close {bar.close!r}"
         return f"{error.said} (bar of {moment(bar.t_ms)}: {shown})"

@@ -79,7 +79,7 @@ class Statements:
         own_id = names.symbols.columns["id"]
         return {
             "symbols": _Table(names.symbols, _column_of(own_id)),
-            **{key: _Table(getattr(names, key), self._instrument(getattr(names, key))) for key in BARS},
+            **{key: _Table(names.table(key), self._instrument(names.table(key)), key) for key in BARS},
             "providers": _Table(names.providers, _column_of(names.providers.columns["id"])),
             "sync_status": _Table(names.sync_status, _column_of(names.sync_status_target or own_id)),
             "provider": literal(names.provider),
@@ -148,9 +148,11 @@ class _Column:
 class _Table:
     """A table as the templates see it."""
 
-    def __init__(self, table: Table, of: Callable[[str], str]) -> None:
+    def __init__(self, table: Table, of: Callable[[str], str], key: str = "") -> None:
         self._table = table
         self.of = _By(of)
+        self.batch = f"assetbatch_{key}"
+        """The temporary table in which the rows of a batch arrive."""
 
     def __str__(self) -> str:
         return f"{quoted(self._table.schema)}.{quoted(self._table.name)}"
@@ -226,6 +228,11 @@ class _Table:
     def all_values(self) -> _By:
         """All values of a bar in an alias of the table, a NULL for each that it has not."""
         return _By(lambda alias: ", ".join(self.__getattr__(name)[alias] for name in VALUES))
+
+    @property
+    def own_values(self) -> _By:
+        """The values that the table has in an alias of it."""
+        return _By(lambda alias: ", ".join(self.__getattr__(name)[alias] for name in self._values))
 
     @property
     def typed(self) -> _By:

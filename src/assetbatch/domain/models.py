@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import MINUTE_MS
 
@@ -143,6 +144,8 @@ class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     error_message: str | None = None
     last_bar_ms: int | None = None
     coverage: tuple[CoveredInterval, ...] = ()
+    bar_size: BarSize | None = None
+    """The size of the bars in which the coverage was asked for; None: five minutes."""
     rejected_ms: int | None = None
     """When the database last refused this symbol, if nothing was recorded of it since."""
     rejected_since_ms: int | None = None
@@ -165,7 +168,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     Of several prices of a symbol the newest counts, of several bars with one start and of several
     outcomes of a symbol the last. `coverage` is what is now known of intervals of bars, applied in order.
     `asked_ms` is when each symbol was asked for, if not just now: an answer that was asked for later wins.
-    `from_bars` are the symbols whose price follows from the bars of this batch.
+    `from_bars` are the symbols whose price follows from the bars of this batch, `minutes` those whose bars
+    are of one minute: their bars of five minutes follow, where the coverage says ASKED.
     """
 
     prices: Sequence[Price] = ()
@@ -175,6 +179,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     days: Mapping[str, Sequence[DayBar]] = {}
     asked_ms: Mapping[str, int] = {}
     from_bars: Collection[str] = frozenset()
+    minutes: Collection[str] = frozenset()
 
     @property
     def is_empty(self) -> bool:

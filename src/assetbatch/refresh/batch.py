@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.calls import Call
 from assetbatch.domain.coverage import record
 from assetbatch.domain.due import Verdict
@@ -151,6 +152,7 @@ class Batch:
         self._asked_ms: dict[str, int] = {}
         self._coverage: dict[str, list[CoveredInterval]] = {}
         self._days: dict[str, list[DayBar]] = {}
+        self._minutes: set[str] = set()  # symbols whose bars are of one minute
 
     def add(self, chunk: WorkChunk) -> None:
         """Add work. What this batch knows of an asset already is newer than what is stored."""
@@ -283,6 +285,7 @@ class Batch:
             self._note_asked(call, findings.asked_ms)
         self._report.bars_refused += findings.bars_refused
         self._report.prices_refused += findings.prices_refused
+        self._minutes.update(i.asset.symbol for i in call.work if i.asset.bars is BarSize.ONE_MINUTE)
         for symbol, bars in findings.bars.items():
             self._bars.setdefault(symbol, []).extend(bars)
         for symbol, coverage in findings.coverage.items():
@@ -380,6 +383,7 @@ class Batch:
             days=days,
             outcomes=[Outcome(one.work.asset.symbol, one.status, one.error) for one in of_prices],
             asked_ms=asked_ms,
+            minutes=self._minutes & (bars.keys() | coverage.keys()),
             from_bars={one.work.asset.symbol for one in new if one.bars and one.work.kind is _PRICE},
         )
 
