@@ -27,8 +27,8 @@ import tempfile
 
 import psycopg
 import yaml
-from benchmarks.cycle import Provider
 from benchmarks.limiter import surroundings
+from benchmarks.wide import Provider
 
 from assetbatch.embedded import EmbeddedServers
 

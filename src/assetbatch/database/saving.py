@@ -190,12 +190,9 @@ class _Saving:
     def _intervals(self) -> dict[str, list[CoveredInterval]]:
         """Return what is new of the coverage of each symbol."""
         return {
-            symbol: _without(
-                some,
-                sorted(self._starts(symbol)),
-                self._refused.get(symbol, {}),
-                self._asked_ms[symbol],
-            )
+            symbol: _without(some, sorted(self._starts(symbol)), refused, self._asked_ms[symbol])
+            if (refused := self._refused.get(symbol))
+            else list(some)
             for symbol, some in self._batch.coverage.items()
             if symbol in self._stored and some
         }

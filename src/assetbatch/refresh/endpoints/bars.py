@@ -1,9 +1,16 @@
-"""The bars: the 5-minute bars of one asset, page by page."""
+"""The bars: the bars of one asset, of five minutes or of one, page by page.
+
+The coverage counts in five minutes, whatever the size.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -27,7 +34,7 @@ from assetbatch.domain.models import (
 )
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
-from assetbatch.domain.units import DAY_MS, HOUR_MS
+from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
 from assetbatch.domain.work import PAGE_MS, Work, WorkKind, days_range
 from assetbatch.refresh.endpoints.endpoint import Endpoint, ShownRestriction
 from assetbatch.refresh.interpretation import CONSEQUENCES, Findings, Page, Result, nothing_came
@@ -39,7 +46,7 @@ if TYPE_CHECKING:
     from assetbatch.refresh.learner import Learner
     from assetbatch.refresh.reporter import Reporter
 
-HOLE_MS = HOUR_MS
+GAP_MS = HOUR_MS
 """Maximum gap of open hours between bars that is believed at once. A longer one is believed when the provider
 answers so twice."""
 
@@ -63,6 +70,9 @@ HISTORY_YEARS = 2
 """Years of history of a plan that refuses an older start (the provider's free plan)."""
 
 
+_START = attrgetter("t_ms")
+
+
 class BarsEndpoint(Endpoint[BarsCall]):
     """Bars of one asset, from which its price follows too."""
 
@@ -70,15 +80,17 @@ class BarsEndpoint(Endpoint[BarsCall]):
 
     def describe(self, call: BarsCall) -> str:
         """Return the call in words."""
-        ticker = call.work[0].asset.polygon_ticker
-        return f"5-minute bars of {ticker}, {moment(call.start_ms)} to {moment(call.end_ms + 1)}"
+        asset = call.work[0].asset
+        size = f"{asset.bars.ms // MINUTE_MS}-minute bars of {asset.polygon_ticker}"
+        return f"{size}, {moment(call.start_ms)} to {moment(call.end_ms + 1)}"
 
     def send(self, provider: ProviderClient, call: BarsCall, page: Page | None, seconds: float) -> BarsAnswer:
         """Make one request, for the first page or for `page`."""
         if page:
             return provider.next_page(page.answer, deadline_seconds=seconds)
-        ticker = call.work[0].asset.polygon_ticker
-        return provider.bars(ticker, call.start_ms, call.end_ms, deadline_seconds=seconds)
+        asset = call.work[0].asset
+        ticker, size = asset.polygon_ticker, asset.bars
+        return provider.bars(ticker, call.start_ms, call.end_ms, size=size, deadline_seconds=seconds)
 
     def observe(
         self, call: BarsCall, answer: BarsAnswer, now_ms: int, learner: Learner, reporter: Reporter
@@ -125,7 +137,7 @@ class BarsEndpoint(Endpoint[BarsCall]):
         self, call: BarsCall, page: Page | None, refusal: Refusal, now_ms: int
     ) -> Sequence[CoveredInterval]:
         """Return the range of the call, or what is left of it after some pages."""
-        state = CONSEQUENCES[refusal.kind].span
+        state = CONSEQUENCES[refusal.kind].interval
         return failed_range(call, page, state, refusal.message, now_ms) if state else ()
 
 
@@ -167,7 +179,7 @@ def bars_findings(
     if answer.next_url is not None and not open_ms_between(asset.market, to_ms, end_ms):
         answer = msgspec.structs.replace(answer, next_url=None)
     seen_to_ms = min(now_ms, call.end_ms + 1)
-    finished = [bar for bar in answer.bars if bar.end_ms <= seen_to_ms] if asset.bars else []
+    finished = _finished(answer, seen_to_ms) if asset.bars else []
     coverage = coverage_of(asset.market, answer, before, from_ms, to_ms, now_ms) if asset.bars else []
     bars = [*page.bars, *answer.bars] if page else answer.bars
     results: list[Result] = []
@@ -185,7 +197,7 @@ def bars_findings(
         for item in work:
             if item.kind is WorkKind.HISTORY:
                 coverage += too_old(item, known, now_ms)
-            results.append(_from_bars(item, call, bars, stored, seen_to_ms))
+            results.append(_from_bars(item, call, bars, stored, seen_to_ms, answer.size_ms))
     return Findings(
         results=results,
         asked_ms=now_ms,
@@ -194,6 +206,11 @@ def bars_findings(
         coverage={asset.symbol: coverage} if coverage else {},
         next_page=following,
     )
+
+
+def _finished(answer: BarsAnswer, seen_to_ms: int) -> Sequence[Bar]:
+    """Return the bars that had ended at a moment."""
+    return answer.bars[: bisect_right(answer.bars, seen_to_ms - answer.size_ms, key=_START)]
 
 
 def _known_to(coverage: Sequence[CoveredInterval], start_ms: int) -> int:
@@ -244,14 +261,19 @@ def unended_findings(work: Sequence[Work], page: Page) -> Findings:
 
 
 def _from_bars(
-    item: Work, call: BarsCall, bars: Sequence[Bar], stored: Mapping[str, StoredAsset], seen_to_ms: int
+    item: Work,
+    call: BarsCall,
+    bars: Sequence[Bar],
+    stored: Mapping[str, StoredAsset],
+    seen_to_ms: int,
+    size_ms: int,
 ) -> Result:
     if not bars and item.kind is WorkKind.PRICE:
         span = f"from {moment(call.start_ms)} to {moment(call.end_ms + 1)}"
         return nothing_came(item, stored, f"the provider has no bars of {item.asset.polygon_ticker} {span}")
     price = None
     if item.kind is WorkKind.PRICE:
-        price = price_from_bars(item.asset.symbol, bars, seen_to_ms)
+        price = price_from_bars(item.asset.symbol, bars, seen_to_ms, size_ms)
     count = len(bars) if item.asset.bars else 0
     return Result(work=item, status=Status.SUCCESS, price=price, bars=count)
 
@@ -281,15 +303,16 @@ def too_old(item: Work, known: Entitlements, now_ms: int) -> list[CoveredInterva
 def answered_to(call: BarsCall, answer: BarsAnswer, now_ms: int, newest_ms: int) -> int:
     """Return the moment up to which an answer is complete, from the start of its range.
 
-    With more pages to come that is the end of its last element. Otherwise it is the end of the range, without
+    With more pages to come that is the end of its last element: five minutes within which a page of minutes
+    ends belong to the next. Otherwise it is the end of the range, without
     the bars that the provider may publish late: those of the last minutes, and those after the newest data
     that it has shown of any asset of the class (`newest_ms`; of the last two days, if it has shown none).
     """
     end_ms = _end_of(call, now_ms)
     starts_ms = [*(bar.t_ms for bar in answer.bars[-1:]), *answer.faulty_ms[-1:], *answer.misplaced_ms[-1:]]
-    last_ms = min(max(starts_ms) + BAR_MS, end_ms) if starts_ms else call.start_ms
     if answer.next_url is not None:
-        return last_ms
+        return min(floor_to_bar(max(starts_ms) + answer.size_ms), end_ms) if starts_ms else call.start_ms
+    last_ms = min(floor_to_bar(max(starts_ms)) + BAR_MS, end_ms) if starts_ms else call.start_ms
     known_ms = newest_ms + HOUR_MS if newest_ms else now_ms - MAX_LATE_MS
     return max(last_ms, min(end_ms, floor_to_bar(min(known_ms, now_ms - SETTLED_AFTER_MS))))
 
@@ -299,7 +322,7 @@ def _end_of(call: BarsCall, now_ms: int) -> int:
     return floor_to_bar(min(call.end_ms + 1, now_ms))
 
 
-def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int) -> Price:
+def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int, size_ms: int = BAR_MS) -> Price:
     """Return the price that follows from ascending bars: the last close, as of the end of its bar or the
     moment of the request, whichever is earlier. The daily values are those of its New York day."""
     last = bars[-1]
@@ -308,7 +331,7 @@ def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int) -> Price:
     return Price(
         symbol=symbol,
         last_price=last.close,
-        as_of_ms=min(last.end_ms, seen_to_ms),
+        as_of_ms=min(last.t_ms + size_ms, seen_to_ms),
         daily_open=day[0].open,
         daily_high=max(bar.high for bar in day),
         daily_low=min(bar.low for bar in day),
@@ -333,26 +356,41 @@ def coverage_of(
     if start_ms >= end_ms:
         return []
     misplaced = f"{plural(len(answer.misplaced_ms), 'element')} of the answer came for another time or ticker"
-    faulty, odd = set(answer.faulty_ms), {*answer.faulty_ms, *answer.misplaced_ms}
-    starts_ms: Sequence[int] = [bar.t_ms for bar in answer.bars]
-    if odd:
-        starts_ms = sorted({*starts_ms, *odd})
+    faulty = set(map(floor_to_bar, answer.faulty_ms))
+    odd = sorted(faulty.union(map(floor_to_bar, answer.misplaced_ms)))
+    starts_ms = _starts(answer)
+    within = _within(sorted({*starts_ms, *odd}) if odd else starts_ms, start_ms, end_ms)
     gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms)
-    failed: list[CoveredInterval] = []
-    at_ms = start_ms
-    for t_ms in starts_ms:
-        if not start_ms <= t_ms < end_ms:
-            continue
-        if t_ms > at_ms:
-            failed += gaps.failed(at_ms, t_ms)
-        at_ms = t_ms + BAR_MS
-        if t_ms in faulty:
-            failed.append(_failed(t_ms, at_ms, now_ms, IntervalFault.UNUSABLE_BAR))
-        elif t_ms in odd:
-            failed.append(CoveredInterval(t_ms, at_ms, IntervalState.FAILED, now_ms, misplaced))
-    failed += gaps.failed(at_ms, end_ms)
+    failed = [
+        interval
+        for last_ms, next_ms in pairwise([start_ms - BAR_MS, *within, end_ms])
+        if next_ms - last_ms > BAR_MS
+        for interval in gaps.failed(last_ms + BAR_MS, next_ms)
+    ]
+    failed += [
+        _failed(t_ms, t_ms + BAR_MS, now_ms, IntervalFault.UNUSABLE_BAR)
+        if t_ms in faulty
+        else CoveredInterval(t_ms, t_ms + BAR_MS, IntervalState.FAILED, now_ms, misplaced)
+        for t_ms in _within(odd, start_ms, end_ms)
+    ]
     failed = record((), failed)  # neighbours that failed alike are one
     return _with_the_rest_asked(failed, start_ms, end_ms, now_ms)
+
+
+def _starts(answer: BarsAnswer) -> list[int]:
+    """Return the starts of five minutes with a bar, ascending. If elements could not be placed, each may have
+    been any minute that is missing: then all five have to be there."""
+    starts_ms = [bar.t_ms for bar in answer.bars]
+    if answer.size_ms == BAR_MS:
+        return starts_ms
+    counts = Counter(map(floor_to_bar, starts_ms))
+    needed = BAR_MS // answer.size_ms if answer.unplaced else 1
+    return [start_ms for start_ms, count in counts.items() if count >= needed]
+
+
+def _within(moments_ms: Sequence[int], start_ms: int, end_ms: int) -> Sequence[int]:
+    """Return those of ascending moments that lie within `[start_ms, end_ms)`."""
+    return moments_ms[bisect_left(moments_ms, start_ms) : bisect_left(moments_ms, end_ms)]
 
 
 class _Gaps(NamedTuple):
@@ -367,7 +405,7 @@ class _Gaps(NamedTuple):
 
     def failed(self, from_ms: int, to_ms: int) -> list[CoveredInterval]:
         """Return the parts of a gap for which the provider has to be asked again."""
-        if not self.unplaced and to_ms - from_ms <= HOLE_MS:
+        if not self.unplaced and to_ms - from_ms <= GAP_MS:
             return []
         open_ms = open_ms_between(self.market, from_ms, to_ms)
         if not open_ms:
@@ -375,7 +413,7 @@ class _Gaps(NamedTuple):
         if self.unplaced:
             error = f"{plural(self.unplaced, 'element')} of the answer could not be placed"
             return [CoveredInterval(from_ms, to_ms, IntervalState.FAILED, self.now_ms, error)]
-        if not (open_ms > HOLE_MS if self._is_within(from_ms, to_ms) else open_ms >= EMPTY_MS):
+        if not (open_ms > GAP_MS if self._is_within(from_ms, to_ms) else open_ms >= EMPTY_MS):
             return []
         return [
             _failed(piece.start_ms, piece.end_ms, self.now_ms, IntervalFault.UNCONFIRMED)
