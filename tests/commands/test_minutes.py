@@ -157,7 +157,7 @@ class TestAChangeOfTheSize:
         self.cycles(world)
         assert [bar[:-1] for bar in rows(world, "BTCUSD")][: len(bars)] == [bar[:-1] for bar in bars]
         minutes = rows(world, "BTCUSD", "ohlcv_1m")
-        assert (minutes[0][0], len(minutes)) == (bars[0][0], 3 * 1440)
+        assert (minutes[0][0], len(minutes)) == (bars[0][0], 4 * 1440)
         assert self.cycles(world) == 0
 
     def test_to_five_minutes_asks_for_nothing_and_keeps_the_minutes(self, world: World) -> None:
