@@ -160,15 +160,6 @@ class TestWhenItIsWritten:
         store.save(batch, NOW_MS + 1)
         assert number(sql, 0)[6] == 15
 
-    def test_minutes_off_the_grid_are_none_of_ours(self, store: Store, sql: Sql) -> None:
-        store.save(changes([minute(0)]), NOW_MS)
-        sql(
-            "INSERT INTO market_data.ohlcv_1m (symbol_id, ts, open, high, low, close)"
-            " SELECT symbol_id, ts + interval '30 seconds', 5, 50, 5, 5 FROM market_data.ohlcv_1m"
-        )
-        store.save(changes([minute(1)]), NOW_MS)
-        assert number(sql, 0)[:4] == (1.1, 9.0, 1.0, 1.15)
-
 
 class TestATableThatRefuses:
     def test_a_value_costs_only_its_bar(self, store: Store, sql: Sql) -> None:

@@ -248,8 +248,10 @@ class _Saving:
         rejected: RejectedBars = self._rejected_bars.get(symbol, {})
         if symbol not in self._minutes:
             return rejected
-        some = dict(self._bars[symbol])
-        _fill(some, self._connection.statements.names.bars.missing)
+        some, missing = self._bars[symbol], self._connection.statements.names.bars.missing
+        if missing:
+            some = dict(some)
+            _fill(some, missing)
         rejected = {**self._columns["bars"].rejected(some.values()), **rejected}
         return {floor_to_bar(t_ms): why for t_ms, why in rejected.items()}
 
@@ -291,7 +293,7 @@ class _Saving:
         """Return what is answered as a whole now, and the bars of earlier answers of which minutes came."""
         late = [
             CoveredInterval(t_ms, t_ms + BAR_MS, IntervalState.ASKED)
-            for t_ms in self._starts(symbol)
+            for t_ms in (self._starts(symbol) if known else ())
             if is_asked(known, t_ms)
         ]
         united = record((), [*news, *late])

@@ -3,11 +3,12 @@
 -- name: derive
 -- Write the bars of five minutes of some intervals of symbols, as far as minutes are stored there and the bars are new or
 -- differ: first open, highest high, lowest low, last close, sums, the average weighted by volume. What one of the minutes
--- lacks, the bar lacks. Sums and averages keep 15 significant digits (by the cast to numeric), so that 0.1 and 0.2 are 0.3.
+-- lacks, the bar lacks. A sum of volumes keeps 15 significant digits (by the cast to numeric): 0.1 and 0.2 are 0.3.
 -- `values` are the values in the types of the table, so that they are rounded before they are compared.
 --
--- OFFSET 0 keeps each part to its index. Minutes off the grid are not ours. Five aggregates for the first and the last
--- minute take half the time of a sort. Bars are looked up only if there are any: a page of the past meets none.
+-- OFFSET 0 keeps each part to its index. The first and the last of five minutes are nearly always there: only where one is
+-- not, the index is asked, which takes half the time of a sort. Bars are looked up only if there are any in the intervals: a
+-- page of the past meets none.
 WITH asked AS MATERIALIZED (
     SELECT {bars.of[s]} AS symbol_id, {bars_1m.of[s]} AS minutes_id,
            to_timestamp(n.start_ms / 1000.0::float8) AS starts, to_timestamp(n.end_ms / 1000.0::float8) AS ends
@@ -15,38 +16,40 @@ WITH asked AS MATERIALIZED (
     JOIN {symbols} s ON {symbols.symbol[s]} = n.symbol AND {symbols.ours[s]}
 ),
 minute AS (
-    SELECT a.symbol_id, m.*, date_bin('5 minutes', m.at, 'epoch'::timestamptz) AS slot
+    SELECT a.symbol_id, a.minutes_id, m.*, date_bin('5 minutes', m.at, 'epoch'::timestamptz) AS slot
     FROM asked a
     CROSS JOIN LATERAL (
         SELECT ({bars_1m.ts[m]}{bars_1m.ts.zone})::timestamptz AS at,
                {bars_1m.open[m]}::float8 AS open, {bars_1m.high[m]}::float8 AS high, {bars_1m.low[m]}::float8 AS low,
                {bars_1m.close[m]}::float8 AS close, {bars_1m.volume[m]}::float8 AS volume,
-               {bars_1m.volume[m]}::float8 * {bars_1m.vwap[m]}::float8 AS turnover, {bars_1m.trades[m]}::int8 AS trades
+               {bars_1m.vwap[m]}::float8 AS vwap, {bars_1m.trades[m]}::float8 AS trades
         FROM {bars_1m} m
         WHERE {bars_1m.symbol_id[m]} = a.minutes_id AND {bars_1m.ours[m]}
           AND {bars_1m.ts[m]} >= a.starts{bars_1m.ts.zone} AND {bars_1m.ts[m]} < a.ends{bars_1m.ts.zone}
         OFFSET 0
     ) m
-    WHERE date_bin('1 minute', m.at, 'epoch'::timestamptz) = m.at
 ),
 bar AS (
     SELECT symbol_id, slot,
-           coalesce(max(open) FILTER (WHERE at = slot), max(open) FILTER (WHERE at = slot + interval '1 minute'),
-                    max(open) FILTER (WHERE at = slot + interval '2 minutes'),
-                    max(open) FILTER (WHERE at = slot + interval '3 minutes'),
-                    max(open) FILTER (WHERE at = slot + interval '4 minutes')) AS open,
+           coalesce(max(open) FILTER (WHERE at = slot), (
+               SELECT {bars_1m.open[f]} FROM {bars_1m} f
+               WHERE {bars_1m.symbol_id[f]} = minutes_id AND {bars_1m.ours[f]} AND {bars_1m.ts[f]} >= slot{bars_1m.ts.zone}
+               ORDER BY {bars_1m.ts[f]} LIMIT 1
+           )) AS open,
            max(high) AS high,
            min(low) AS low,
-           coalesce(max(close) FILTER (WHERE at = slot + interval '4 minutes'),
-                    max(close) FILTER (WHERE at = slot + interval '3 minutes'),
-                    max(close) FILTER (WHERE at = slot + interval '2 minutes'),
-                    max(close) FILTER (WHERE at = slot + interval '1 minute'), max(close) FILTER (WHERE at = slot)) AS close,
+           coalesce(max(close) FILTER (WHERE at = slot + interval '4 minutes'), (
+               SELECT {bars_1m.close[l]} FROM {bars_1m} l
+               WHERE {bars_1m.symbol_id[l]} = minutes_id AND {bars_1m.ours[l]}
+                 AND {bars_1m.ts[l]} < (slot + interval '5 minutes'){bars_1m.ts.zone}
+               ORDER BY {bars_1m.ts[l]} DESC LIMIT 1
+           )) AS close,
            CASE WHEN count(volume) = count(*) THEN sum(volume)::numeric::float8 END AS volume,
-           CASE WHEN count(turnover) = count(*) AND sum(volume) > 0
-                THEN least(max(high), greatest(min(low), (sum(turnover) / sum(volume))::numeric::float8)) END AS vwap,
+           CASE WHEN count(volume * vwap) = count(*) AND sum(volume) > 0
+                THEN least(max(high), greatest(min(low), sum(volume * vwap) / sum(volume))) END AS vwap,
            CASE WHEN count(trades) = count(*) THEN sum(trades) END AS trades
     FROM minute
-    GROUP BY symbol_id, slot
+    GROUP BY symbol_id, minutes_id, slot
 ),
 derived AS (
     SELECT b.symbol_id, b.slot{bars.ts.zone} AS ts, {values} FROM bar b
