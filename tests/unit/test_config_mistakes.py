@@ -215,7 +215,7 @@ CLASSES = "one of HIGH, MEDIUM, LOW or their numbers 2, 3, 4"
         ("update_frequency_seconds", "0", f"found 0, expected {FREQUENCY} (line 2)"),
         ("update_frequency_seconds", "-5:00", f"found -300, expected {FREQUENCY} (line 2, written -5:00)"),
         ("enabled", "maybe", "found 'maybe', expected true or false (line 2)"),
-        ("bars", "5", "found 5, expected true or false (line 2)"),
+        ("bars", "5", "found 5, expected one of 5m, 1m, none or true or false (line 2)"),
         ("frequency", "5", f"unknown key, expected one of {ASSET_KEYS} (line 2)"),
         ("priority", "CRITICAL", f"found 'CRITICAL', expected {CLASSES} (line 2)"),
         ("priority", "urgent", f"found 'urgent', expected {CLASSES} (line 2)"),

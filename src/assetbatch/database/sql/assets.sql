@@ -15,7 +15,8 @@ SELECT {symbols.symbol[s]}::text,
        (extract(epoch FROM bar.ts{bars.ts.zone}) * 1000)::int8,
        coverage.intervals,
        (extract(epoch FROM m.rejected_at) * 1000)::int8,
-       (extract(epoch FROM m.rejected_since) * 1000)::int8
+       (extract(epoch FROM m.rejected_since) * 1000)::int8,
+       m.bar_size
 FROM {symbols} s
 LEFT JOIN data_sources.assetbatch_sync m ON m.symbol_id = {symbols.id[s]}
 LEFT JOIN {sync_status} d
