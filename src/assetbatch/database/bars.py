@@ -70,6 +70,12 @@ def save(
     return copied + new, changed
 
 
+def keep_hourly_closes(connection: Connection, symbols: Collection[str]) -> None:
+    """Keep the few closes that the page draws, of registered symbols whose bars were written in the open
+    transaction. Raise psycopg.Error."""
+    connection.execute(connection.statements("bars.keep_hourly_closes"), {"symbols": list(symbols)})
+
+
 def _without_answered(
     connection: Connection, bars: BarsByStart, answered: Iterable[tuple[str, int, int]]
 ) -> BarsByStart:

@@ -127,9 +127,10 @@ class _Saving:
         written = self._write(newer, intervals)
         if intervals:
             coverage.save(self._connection, intervals, written.coverage, self._now_ms, self._encoding)
-        bars_new, bars_changed = bars.save(
-            self._connection, self._sound_bars(), self._asked_ms, self._columns.form
-        )
+        sound = self._sound_bars()
+        bars_new, bars_changed = bars.save(self._connection, sound, self._asked_ms, self._columns.form)
+        if bars_new or bars_changed:
+            bars.keep_hourly_closes(self._connection, sound)
         return Saved(
             updated=[price for price in newer if price.symbol in written.updated] + published,
             unknown=list(self._unknown),

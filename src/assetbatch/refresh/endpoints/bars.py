@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from assetbatch.refresh.learner import Learner
     from assetbatch.refresh.reporter import Reporter
 
-HOLE_MS = HOUR_MS
+GAP_MS = HOUR_MS
 """Maximum gap of open hours between bars that is believed at once. A longer one is believed when the provider
 answers so twice."""
 
@@ -134,7 +134,7 @@ class BarsEndpoint(Endpoint[BarsCall]):
         self, call: BarsCall, page: Page | None, refusal: Refusal, now_ms: int
     ) -> Sequence[CoveredInterval]:
         """Return the range of the call, or what is left of it after some pages."""
-        state = CONSEQUENCES[refusal.kind].span
+        state = CONSEQUENCES[refusal.kind].interval
         return failed_range(call, page, state, refusal.message, now_ms) if state else ()
 
 
@@ -414,7 +414,7 @@ class _Gaps(NamedTuple):
 
     def failed(self, from_ms: int, to_ms: int) -> list[CoveredInterval]:
         """Return the parts of a gap for which the provider has to be asked again."""
-        if not self.unplaced and to_ms - from_ms <= HOLE_MS:
+        if not self.unplaced and to_ms - from_ms <= GAP_MS:
             return []
         open_ms = open_ms_between(self.market, from_ms, to_ms)
         if not open_ms:
@@ -422,7 +422,7 @@ class _Gaps(NamedTuple):
         if self.unplaced:
             error = f"{plural(self.unplaced, 'element')} of the answer could not be placed"
             return [CoveredInterval(from_ms, to_ms, IntervalState.FAILED, self.now_ms, error)]
-        if not (open_ms > HOLE_MS if self._is_within(from_ms, to_ms) else open_ms >= EMPTY_MS):
+        if not (open_ms > GAP_MS if self._is_within(from_ms, to_ms) else open_ms >= EMPTY_MS):
             return []
         return [
             _failed(piece.start_ms, piece.end_ms, self.now_ms, IntervalFault.UNCONFIRMED)
