@@ -462,6 +462,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="speed and size of the pending queue beside others")
     parser.add_argument("--repeat", type=int, default=5, help="repetitions, of which the median counts")
     parser.add_argument("--rounds", type=int, default=50, help="how often each script of ours is timed")
+    parser.add_argument("--only", choices=("queues", "scripts"), help="one of the tables; default: both")
     parser.add_argument("--redis-url", help="an empty database; default: a server of our own")
     parser.add_argument(
         "--arq-python", default=sys.executable, help="Python of an environment with arq (it needs redis < 6)"
@@ -474,8 +475,10 @@ def main() -> None:
         print(json.dumps(one_run(options.one, options.redis_url, options.count, options.leave)))
         return
     with benchmark_server(options.redis_url) as url:
-        compare(url, options.repeat, options.arq_python)
-        time_scripts(url, options.rounds)
+        if options.only != "scripts":
+            compare(url, options.repeat, options.arq_python)
+        if options.only != "queues":
+            time_scripts(url, options.rounds)
 
 
 if __name__ == "__main__":
