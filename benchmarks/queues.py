@@ -24,12 +24,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
 from benchmarks.limiter import benchmark_server, surroundings
 
-from assetbatch.domain.queueing import Lane
+if TYPE_CHECKING:  # the environment of arq has no assetbatch
+    from assetbatch.domain.queueing import Lane
 
 ITEMS = 10_000
 ITEMS_FOR_SIZE = 100_000
@@ -54,6 +55,7 @@ class Ours:
     """One script per 1,000 items to enqueue; one to take 250 under a lease, one to finish them."""
 
     def __init__(self, url: str) -> None:
+        from assetbatch.domain.queueing import Lane
 
         self._class = Lane.MEDIUM
         self._queue = our_queue(url)
@@ -424,6 +426,7 @@ def time_round(watch: Stopwatch, queue: Any, new: Sequence[tuple[str, Any]]) -> 
 
 def time_scripts(url: str, rounds: int) -> None:
     """Prints how long each script of ours takes with little and much in the queue."""
+    from assetbatch.domain.queueing import Lane
 
     def items(first: int) -> list[tuple[str, Lane]]:
         return list(zip(ids_of(ENQUEUE_AT_ONCE, first), itertools.cycle(list(Lane)[:4]), strict=False))
