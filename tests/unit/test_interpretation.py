@@ -34,7 +34,7 @@ from assetbatch.domain.models import (
 from assetbatch.domain.queueing import Fault
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
-from assetbatch.domain.units import DAY_MS, HOUR_MS
+from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
 from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.answers import BarsAnswer, PreviousDay, PricesAnswer
 from assetbatch.provider.refusals import Refusal
@@ -357,6 +357,47 @@ class TestPages:
         page = self.page(self.START + 2 * HOUR_MS, coverage=known).next_page
         assert page is not None
         assert unended_findings(self.WORK, page).results
+
+    @pytest.mark.parametrize(
+        ("odd", "failed"),
+        [
+            ({}, []),
+            ({"faulty_ms": 121}, [24]),
+            ({"misplaced_ms": 121}, [24]),
+            ({"faulty_ms": 118}, []),  # in a bar that the first page has answered for
+            ({"unplaced": 1}, [24]),  # it may have been the minute that is missing
+        ],
+    )
+    def test_a_bar_in_which_a_page_ends_is_judged_by_all_its_minutes(
+        self, odd: dict[str, int], failed: list[int]
+    ) -> None:
+        """The first page ends with minute 122 of the range, within its bar 24; minute 121 did not come."""
+        work = [Work(msgspec.structs.replace(BTCUSD, bars=BarSize.ONE_MINUTE), WorkKind.BARS)]
+        call = BarsCall(tuple(work), self.START, self.END - 1)
+        stored = {"BTCUSD": StoredAsset(symbol="BTCUSD")}
+        told = {
+            name: value if name == "unplaced" else (self.START + value * MINUTE_MS,)
+            for name, value in odd.items()
+        }
+
+        def of(first: int, end: int) -> list[Bar]:
+            return [
+                Bar(self.START + n * MINUTE_MS, 1.0, 1.0, 1.0, 1.0) for n in range(first, end) if n != 121
+            ]
+
+        one = answered(call, of(0, 123), size_ms=MINUTE_MS, next_url="next", **told)
+        page = bars_findings(call, work, None, one, stored, self.KNOWN, self.NOW).next_page
+        assert page is not None
+        assert page.from_ms == self.START + 24 * BAR_MS
+        two = answered(call, of(123, 6000), size_ms=MINUTE_MS)
+        findings = bars_findings(call, work, page, two, stored, self.KNOWN, self.NOW)
+        coverage = findings.coverage["BTCUSD"]
+        assert [
+            (one.start_ms - self.START) // BAR_MS for one in coverage if one.state is IntervalState.FAILED
+        ] == failed
+        assert (coverage[0].start_ms, coverage[-1].end_ms) == (page.from_ms, self.END)
+        assert findings.bars["BTCUSD"][0].t_ms == page.from_ms
+        assert [result.bars for result in findings.results] == [5999]
 
     def test_work_that_keeps_no_bars_would_begin_anew_and_fails(self) -> None:
         page = self.page(self.START + 10 * HOUR_MS).next_page
