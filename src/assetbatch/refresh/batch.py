@@ -292,7 +292,8 @@ class Batch:
             self._note(symbol, coverage)
         for ticker, day in findings.days.items():
             for symbol in self._symbols_of(ticker):
-                self._days.setdefault(symbol, []).append(day)
+                asked = msgspec.structs.replace(day, asked_ms=findings.asked_ms)
+                self._days.setdefault(symbol, []).append(asked)
         for result in findings.results:
             self._finish(result)
         if findings.next_page:
