@@ -13,6 +13,7 @@ import pytest
 from assetbatch.config.tables import TableMapping, TableMappings
 from assetbatch.database import Store
 from assetbatch.domain.models import BAR_MS, Bar, Changes, CoveredInterval, DayBar, IntervalState
+from assetbatch.errors import SchemaRefusedError
 
 from .conftest import Sql, asset
 
@@ -156,3 +157,55 @@ def test_days_are_found_there(database_url: str, sql: Sql, shape: Shape) -> None
         assert written(sql, "ohlcv_1d") == before
         store.save(day(1.75), NOW_MS + 2)
         assert columns(sql, "ohlcv_1d", start, shape)[0][4] == 1.75
+
+
+class TestOneTableOfAllSizes:
+    SIZES = (
+        f"CREATE SCHEMA market_data; CREATE TABLE market_data.ohlcv_5m (symbol_id bigint, ts timestamptz,"
+        f" timeframe text, {FLOATS}, {VALUES}, PRIMARY KEY (symbol_id, timeframe, ts))"
+    )
+    SAME = "market_data.ohlcv_5m"
+
+    def test_holds_minutes_and_bars_where_its_key_tells_them_apart(self, database_url: str, sql: Sql) -> None:
+        sql(self.SIZES)
+        mappings = TableMappings(
+            bars=TableMapping(constants={"timeframe": "5m"}),
+            bars_1m=TableMapping(table=self.SAME, constants={"timeframe": "1m"}),
+        )
+        with Store.open(database_url, check_schema=False, mappings=mappings) as store:
+            store.initialise(mappings, [asset("EURUSD")])
+            store.save(minutes([minute(0, 1.5), minute(7, 1.75)]), NOW_MS)
+        found = sql(
+            f"SELECT timeframe, (extract(epoch FROM ts) * 1000)::int8 - {START_MS}, close FROM {self.SAME}"
+            " ORDER BY 1, 2"
+        )
+        assert found == [
+            ("1m", 0, 1.5),
+            ("1m", 7 * MINUTE_MS, 1.75),
+            ("5m", 0, 1.5),
+            ("5m", BAR_MS, 1.75),
+        ]
+
+    @pytest.mark.parametrize("one", [{}, {"timeframe": "5m"}], ids=["no length", "one length"])
+    def test_is_refused_where_nothing_tells_them_apart(
+        self, empty: Store, sql: Sql, one: dict[str, str]
+    ) -> None:
+        sql(self.SIZES if one else self.SIZES.replace("timeframe, ts", "ts"))
+        mappings = TableMappings(
+            bars=TableMapping(constants=one), bars_1m=TableMapping(table=self.SAME, constants=one)
+        )
+        with pytest.raises(SchemaRefusedError, match="five minutes and of one minute") as caught:
+            empty.initialise(mappings, [])
+        assert "set database.tables.bars_1m.table to another name" in caught.value.message
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "MATERIALIZED VIEW"])
+def test_a_view_of_the_bars_is_refused_with_another_place(store: Store, sql: Sql, kind: str) -> None:
+    """The bars that it reads from are no table of days."""
+    sql("DROP TABLE market_data.ohlcv_1d; DELETE FROM data_sources.assetbatch_names")
+    sql(f"CREATE {kind} market_data.ohlcv_1d AS SELECT symbol_id, ts::date AS day FROM market_data.ohlcv_5m")
+    with pytest.raises(SchemaRefusedError) as caught:
+        store.initialise(TableMappings(), [])
+    assert caught.value.message.endswith(
+        "(hint: set database.tables.bars_1d.table to another name, which init makes)"
+    )
