@@ -161,7 +161,7 @@ def test_a_section_must_be_a_mapping(tmp_path: Path) -> None:
             "qeue: {}",
             "qeue: unknown key, did you mean queue? "
             "expected one of batch, rate_limiting, queue, database, redis, provider, alerts, metrics, "
-            "events, priority_assets, secondary_assets, ping_url, notify",
+            "events, priority_assets, secondary_assets, derived, ping_url, notify",
         ),
         (
             "provider: {api_key: marked}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -22,6 +22,7 @@ from assetbatch.domain.models import Changes, IntervalState, Saved, StoredAsset
 if TYPE_CHECKING:
     from assetbatch.database.adoption import Plan
     from assetbatch.database.initialisation import Initialised
+    from assetbatch.domain.bar_sizes import DerivedSize
 
 
 class Store:
@@ -146,28 +147,43 @@ class Store:
         self._session.run("forgetting what was refused", work)
 
     def plan(
-        self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False, tries: bool = True
+        self,
+        mappings: TableMappings,
+        assets: Iterable[Asset],
+        *,
+        by_month: bool = False,
+        tries: bool = True,
+        derived: Collection[DerivedSize] | None = None,
     ) -> Plan:
         """Return what `init` would add, take as it is and refuse; nothing is changed.
 
+        Without `derived`, the sizes of larger bars, nothing is said of their views.
+
         Without `tries` no row is inserted to learn what the tables say, and undone.
         """
-        from assetbatch.database.initialisation import planned
+        from assetbatch.database.initialisation import planned, with_views
 
         wanted = list(assets)
 
         def work(connection: Connection, _: bool) -> Plan:
-            return planned(connection, mappings, wanted, by_month=by_month, tries=tries)
+            found = planned(connection, mappings, wanted, by_month=by_month, tries=tries)
+            return found if derived is None else with_views(connection, found, derived)
 
         return self._session.run("looking at the tables", work)
 
     def initialise(
-        self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False
+        self,
+        mappings: TableMappings,
+        assets: Iterable[Asset],
+        *,
+        by_month: bool = False,
+        derived: Collection[DerivedSize] = (),
     ) -> Initialised:
         """Create or adopt the tables, and enter the provider and the assets that are missing.
 
         A table of bars that assetbatch has partitioned gets the partitions that it needs by now; `by_month`
-        makes a new one so. Rows that exist keep their name and type.
+        makes a new one so. Rows that exist keep their name and type. `derived` are the sizes of larger bars
+        that have a view; a view of ours of any other size is dropped.
 
         All in one transaction. Raise SchemaRefusedError, with every reason and its remedy, if a platform's
         tables cannot be used, DatabaseError if they cannot be partitioned without being rewritten; nothing
@@ -181,7 +197,7 @@ class Store:
             return self._session.run(
                 "creating the tables",
                 lambda connection, _: initialise(
-                    connection, mappings, wanted, by_month=by_month, is_plain=is_plain
+                    connection, mappings, wanted, by_month=by_month, sizes=derived, is_plain=is_plain
                 ),
             )
 
