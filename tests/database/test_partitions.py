@@ -15,8 +15,8 @@ from psycopg.conninfo import make_conninfo
 
 from assetbatch.database import Store
 from assetbatch.database.migrations import all_migrations
-from assetbatch.database.partitions import EARLIER, LATER, MONTHS_AHEAD, MONTHS_BACK, missing, month_of
-from assetbatch.domain.market_hours import from_ms
+from assetbatch.database.partitions import EARLIER, LATER, MONTHS_AHEAD, MONTHS_BACK, missing
+from assetbatch.domain.market_hours import from_ms, month_of
 from assetbatch.domain.models import BAR_MS, Bar, Changes, Saved
 from assetbatch.errors import DatabaseError, SchemaRefusedError
 from tests.conftest import REPOSITORY

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from assetbatch.database.adoption import Plan
     from assetbatch.database.initialisation import Initialised
     from assetbatch.domain.bar_sizes import DerivedSize
+    from assetbatch.domain.exporting import Content, ExportSize, Piece
 
 
 class Store:
@@ -251,6 +252,30 @@ class Store:
         return self._session.run(
             "reading the coverage",
             lambda connection, _: reading.recent_coverage(connection, asked, since_ms),
+        )
+
+    def export_range(self, symbol: str, size: ExportSize, piece: Piece) -> tuple[int, int] | None:
+        """Return the first and the last moment (ms) at which a bar is stored for an export of this range."""
+        from assetbatch.database import exporting
+
+        return self._session.run(
+            "looking for bars", lambda connection, _: exporting.load_range(connection, symbol, size, piece)
+        )
+
+    def export_content(self, symbol: str, size: ExportSize, piece: Piece) -> Content:
+        """Return what is stored for a piece of an export; to be asked before its bars are read."""
+        from assetbatch.database import exporting
+
+        return self._session.run(
+            "comparing bars", lambda connection, _: exporting.load_content(connection, symbol, size, piece)
+        )
+
+    def export_bars(self, symbol: str, size: ExportSize, piece: Piece) -> bytes:
+        """Return the bars of a piece as lines of CSV without a header, ascending: some megabytes."""
+        from assetbatch.database import exporting
+
+        return self._session.run(
+            "reading bars", lambda connection, _: exporting.copy_bars(connection, symbol, size, piece)
         )
 
     def first_call(self, trust: Callable[[], object]) -> bool:

@@ -222,11 +222,14 @@ def _wanted(connection: Connection, statements: Statements, sizes: Collection[De
     if not sizes:
         return []
     kind, timescaledb = connection.execute(statements("derived.load_base")).fetchone() or ("bigint", None)
-    aggregates = (
-        timescaledb is not None
-        and not statements.names.bars.zones.get("ts")
-        and _is_hypertable(connection, statements)
-    )
+    if statements.names.bars.zones.get("ts") or not (timescaledb and _is_hypertable(connection, statements)):
+        timescaledb = None  # it takes no bins of anything but its own column
+    views = [_view(statements, size, timescaledb) for size in DerivedSize if size in sizes]
+    return [*_functions(statements, kind), *views]
+
+
+def _functions(statements: Statements, kind: str) -> list[Wanted]:
+    """Return the functions; `kind` is the type of what the table of bars holds for an instrument."""
     bars, schema = statements.names.bars, quoted(statements.names.bars.schema)
     of_bars = bars.instrument == "polygon_ticker"
     instruments = statements(
@@ -236,7 +239,7 @@ def _wanted(connection: Connection, statements: Statements, sizes: Collection[De
         "derived.between", instrument="instrument", since="bins.since", until="bins.until"
     ).decode()
     binned = statements("derived.binned", width="width", between=between).decode()
-    found = [
+    return [
         Wanted(
             RANGES,
             "function",
@@ -250,26 +253,25 @@ def _wanted(connection: Connection, statements: Statements, sizes: Collection[De
             statements("derived.create_bars", schema=schema, type=kind, binned=binned),
         ),
     ]
-    for size in DerivedSize:
-        if size not in sizes:
-            continue
-        name = view_name(size)
-        place = f"{schema}.{quoted(name)}"
-        width = literal(f"{size.ms // MINUTE_MS} minutes")
-        what = f"Bars of {size} out of {bars.place}"
-        if aggregates:
-            sql = statements(
-                "derived.create_aggregate",
-                view=place,
-                place=literal(place),
-                width=width,
-                timescaledb=quoted(timescaledb),
-            )
-            found.append(Wanted(name, "aggregate", what, sql))
-        else:
-            sql = statements("derived.create_view", view=place, schema=schema, width=width)
-            found.append(Wanted(name, "view", what, sql))
-    return found
+
+
+def _view(statements: Statements, size: DerivedSize, timescaledb: str | None) -> Wanted:
+    """Return the view of a size, or the continuous aggregate of TimescaleDB, whose schema that is."""
+    name, bars = view_name(size), statements.names.bars
+    schema = quoted(bars.schema)
+    view, width = f"{schema}.{quoted(name)}", literal(f"{size.ms // MINUTE_MS} minutes")
+    what = f"Bars of {size} out of {bars.place}"
+    if timescaledb is None:
+        sql = statements("derived.create_view", view=view, schema=schema, width=width)
+        return Wanted(name, "view", what, sql)
+    sql = statements(
+        "derived.create_aggregate",
+        view=view,
+        place=literal(view),
+        width=width,
+        timescaledb=quoted(timescaledb),
+    )
+    return Wanted(name, "aggregate", what, sql)
 
 
 def _is_hypertable(connection: Connection, statements: Statements) -> bool:

@@ -49,7 +49,7 @@ WHERE a.attrelid = to_regclass({bars.text}) AND a.attname = {bars.symbol_id.lite
 -- Make larger bars of bars: first open, highest high, lowest low, last close, sums, the average weighted by volume. What
 -- one of them lacks, the bar lacks. A sum of volumes keeps 15 significant digits: 0.1 and 0.2 are 0.3.
 (
-    SELECT date_bin({width}, b.at, 'epoch'::timestamptz) AS bin,
+    SELECT date_bin({width}, b.at, 'epoch'::timestamptz) AS at,
            (array_agg(b.open ORDER BY b.at))[1] AS open,
            max(b.high) AS high,
            min(b.low) AS low,
@@ -59,7 +59,7 @@ WHERE a.attrelid = to_regclass({bars.text}) AND a.attname = {bars.symbol_id.lite
                 THEN least(max(b.high), greatest(min(b.low), sum(b.volume * b.vwap) / sum(b.volume))) END AS vwap,
            CASE WHEN count(b.trades) = count(*) THEN sum(b.trades)::int8 END AS trades
     FROM {between} b
-    GROUP BY bin
+    GROUP BY 1
 )
 
 -- name: create_ranges
