@@ -11,7 +11,7 @@ from assetbatch.errors import ConfigError
 
 PARQUET_HINT = "pipx inject assetbatch pyarrow; docs/installing.md has other ways"
 
-ROWS_OF_A_GROUP = 100_000
+ROWS_OF_A_GROUP = 50_000
 """Number of rows after which a row group of Parquet is written: it bounds the memory."""
 
 
@@ -35,6 +35,7 @@ def writer_of(written_as: ExportFormat, size: ExportSize) -> Callable[[BinaryIO]
         import pyarrow.parquet
     except ImportError:
         raise ConfigError("pyarrow is not installed, which writes Parquet", hint=PARQUET_HINT) from None
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # its own gives less memory back
     return lambda file: _ParquetWriter(pyarrow, file, size)
 
 
