@@ -121,3 +121,44 @@ def test_a_database_that_is_away_is_told_with_exit_code_3(free: World) -> None:
     done = run(free, "export", "XAUUSD", "-o", "gold.csv")
     assert done.returncode == 3
     assert not Path(free.folder / "gold.csv").exists()
+
+
+class TestMemory:
+    """A process of its own, as the system counts its memory."""
+
+    COUNT = (
+        "import resource, runpy, sys, atexit\n"
+        "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        "atexit.register(lambda: print(used(), file=sys.stderr))\n"
+        "sys.argv = ['assetbatch', *sys.argv[1:]]\n"
+        "runpy.run_module('assetbatch', run_name='__main__')\n"
+    )
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="other systems count in other units")
+    @pytest.mark.parametrize("file", ["bars.csv", "bars.parquet"])
+    def test_does_not_grow_with_the_bars(self, world: World, file: str) -> None:
+        if file.endswith(".parquet"):
+            pytest.importorskip("pyarrow")
+        with psycopg.connect(world.database_url) as connection:
+            connection.execute(
+                "INSERT INTO market_data.ohlcv_1m"
+                " SELECT s.id, timestamptz '2024-01-01' + n * interval '1 min', 1, 2, 1, 2, 4, 1, 3"
+                " FROM trading.symbols s CROSS JOIN generate_series(1, 300000) n WHERE s.symbol = 'XAUUSD'"
+            )
+        few = self.megabytes(world, "--size", "1m", "--to", "2024-01-31", "-o", file)
+        many = self.megabytes(world, "--size", "1m", "-o", file)
+        assert many < few + 15
+        assert many < 150
+
+    def megabytes(self, world: World, *arguments: str) -> int:
+        """The most memory that an export has held."""
+        world.config()
+        done = subprocess.run(
+            [sys.executable, "-c", self.COUNT, "export", "XAUUSD", *arguments],
+            cwd=world.folder,
+            env={**BARE, "POLYGON_API_KEY": KEY},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(done.stderr)
