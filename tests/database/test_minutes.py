@@ -114,6 +114,21 @@ class TestABar:
         store.save(changes([minute(0), minute(1, **lacking)]), NOW_MS)  # type: ignore[arg-type]
         assert number(sql, 0)[4:] == left
 
+    def test_gives_the_close_that_is_kept_of_its_hour(self, store: Store, sql: Sql) -> None:
+        def kept() -> object:
+            ((closes,),) = sql("SELECT closes FROM data_sources.assetbatch_closes")
+            assert store.hourly_closes(["BTCUSD"]) == {"BTCUSD": closes}
+            return closes
+
+        first = -START_MS % 3_600_000 // MINUTE_MS  # of a whole hour
+        hour = (first // 5, first // 5 + 12)
+        store.save(changes([minute(first + 3, close=1.3), minute(first + 62, close=1.4)], [hour]), NOW_MS)
+        assert kept() == [1.3]  # the five minutes of the second are not complete
+        store.save(changes([], [(hour[1], hour[1] + 1)]), NOW_MS)
+        assert kept() == [1.3, 1.4]
+        store.save(changes([minute(first + 4, close=1.2)], [hour], NOW_MS + 1), NOW_MS + 1)
+        assert kept() == [1.2, 1.4]
+
     def test_without_volume_has_no_average(self, store: Store, sql: Sql) -> None:
         store.save(changes([minute(0, volume=0.0)]), NOW_MS)
         assert number(sql, 0)[4:] == (0.0, None, 3)

@@ -154,7 +154,7 @@ def trust_the_window(world: World) -> None:
 
 
 def unexpected(found: Iterable[Change], before: Snapshot, shape: Shape) -> list[Change]:
-    """Changes of the schema that are neither a table or view of ours that was missing nor listed in `adds`."""
+    """Changes of the schema that are neither tables or views of ours that were missing nor in `adds`."""
     schema = shape.tables.bars.split(".")[0]
     made = {*shape.tables.all, *(f"{schema}.ohlcv_{size}" for size in MADE)} - before.tables
     spaces = {table.split(".")[0] for table in made}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from assetbatch.config import load
+from assetbatch.config.documents import parse_yaml
 from assetbatch.config.settings import ASSET_LISTS, SECTIONS
 from assetbatch.config.wording import allowed
 from assetbatch.errors import ConfigError
@@ -524,3 +527,10 @@ def test_an_alert_that_is_not_written_fits_the_size_of_the_queue(
 ) -> None:
     (tmp_path / "config.yml").write_text(text)
     assert load(None, {"HOME": str(tmp_path)}, cwd=tmp_path).alerts.queue_size_max == alert
+
+
+@pytest.mark.parametrize("data", [b"a: 1", b"a: [", b""])
+def test_garbage_is_collected_again_after_a_file_was_read(data: bytes) -> None:
+    with suppress(ValueError):
+        parse_yaml(data)
+    assert gc.isenabled()

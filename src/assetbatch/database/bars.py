@@ -54,8 +54,8 @@ def save(
     if not by_start:
         return 0, 0
     ranges = [
-        {"symbol": symbol, "asked_ms": asked_ms[symbol], "first_ms": min(some), "last_ms": max(some)}
-        for symbol, some in by_start.items()
+        {"symbol": symbol, "asked_ms": asked_ms[symbol], "first_ms": starts[0], "last_ms": starts[-1]}
+        for symbol, starts in ((symbol, sorted(some)) for symbol, some in by_start.items())
     ]
     document = _json(ranges)
     with connection.pipeline():
@@ -72,6 +72,12 @@ def save(
     settled_ms = {symbol: asked_ms[symbol] - SETTLED_AFTER_MS for symbol in to_merge}
     new, changed = _merge(connection, to_merge, settled_ms, form, of)
     return copied + new, changed
+
+
+def keep_hourly_closes(connection: Connection, symbols: Collection[str]) -> None:
+    """Keep the few closes that the page draws, of registered symbols whose bars were written in the open
+    transaction. Raise psycopg.Error."""
+    connection.execute(connection.statements("bars.keep_hourly_closes"), {"symbols": list(symbols)})
 
 
 def _without_answered(

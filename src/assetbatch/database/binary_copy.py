@@ -49,21 +49,29 @@ def write(copy: psycopg.Copy, bars: Iterable[tuple[int, Collection[Bar]]], unit:
     copy.write(_END)
 
 
-def _rows(number: int, bars: Iterable[Bar], unit: Unit) -> bytes:
+def _rows(number: int, bars: Collection[Bar], unit: Unit) -> bytes:
     begin = _BEGIN.pack(9, 8, number, 8)
     zero_ms, of_a_ms = unit
     pack = _WHOLE.pack
-    rows: list[bytes] = []
-    for bar in bars:
-        ts, o, h, l, c = (bar.t_ms - zero_ms) * of_a_ms, bar.open, bar.high, bar.low, bar.close  # noqa: E741
-        v, vw, n = bar.volume, bar.vwap, bar.trades
-        if v is None or vw is None or n is None:
-            rows += (
-                _PRICES.pack(begin, ts, 8, o, 8, h, 8, l, 8, c),
-                _NULL if v is None else _DOUBLE.pack(8, v),
-                _NULL if vw is None else _DOUBLE.pack(8, vw),
-                _NULL if n is None else _INTEGER.pack(8, n),
-            )
-        else:
-            rows.append(pack(begin, ts, 8, o, 8, h, 8, l, 8, c, 8, v, 8, vw, 8, n))
+    try:
+        rows = [
+            pack(begin, (bar.t_ms - zero_ms) * of_a_ms, 8, bar.open, 8, bar.high, 8, bar.low, 8, bar.close,
+                 8, bar.volume, 8, bar.vwap, 8, bar.trades)
+            for bar in bars
+        ]  # fmt: skip
+    except struct.error:  # None is no number
+        rows = [_row(begin, (bar.t_ms - zero_ms) * of_a_ms, bar) for bar in bars]
     return b"".join(rows)
+
+
+def _row(begin: bytes, start: int, bar: Bar) -> bytes:
+    """Return a row in which each value may be NULL."""
+    volume, vwap, trades = bar.volume, bar.vwap, bar.trades
+    return b"".join(
+        (
+            _PRICES.pack(begin, start, 8, bar.open, 8, bar.high, 8, bar.low, 8, bar.close),
+            _NULL if volume is None else _DOUBLE.pack(8, volume),
+            _NULL if vwap is None else _DOUBLE.pack(8, vwap),
+            _NULL if trades is None else _INTEGER.pack(8, trades),
+        )
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import psycopg
@@ -25,17 +26,24 @@ PROBES = 60
 refused with them."""
 
 
+class Derived(NamedTuple):
+    """What was written: how many bars are new or differ, and by symbol and start those that the table
+    refuses."""
+
+    changed: int
+    rejected: Mapping[str, Mapping[int, RejectedBar]]
+
+
 def derive(
     connection: Connection, intervals: Mapping[str, Sequence[Interval]], columns: BarColumns
-) -> dict[str, dict[int, RejectedBar]]:
+) -> Derived:
     """Write what the stored minutes give in these intervals, in the open transaction.
 
-    `columns` are those of the bars of five minutes. Return the bars that the table refuses, by symbol and
-    start: all others are written. Raise psycopg.Error for everything that is not about a value, DataError if
-    the table leaves rows out.
+    `columns` are those of the bars of five minutes. All bars are written but those that the table refuses.
+    Raise psycopg.Error for everything that is not about a value, DataError if the table leaves rows out.
     """
     parts = [(symbol, *interval) for symbol, some in intervals.items() for interval in some]
-    return _Deriving(connection, columns).run(parts) if parts else {}
+    return _Deriving(connection, columns).run(parts) if parts else Derived(0, {})
 
 
 _Part = tuple[str, int, int]
@@ -46,12 +54,13 @@ class _Deriving:
         self._connection = connection
         self._statement = connection.statements("minutes.derive", values=_typed(connection, columns))
         self._probes = PROBES
+        self._changed = 0
         self._rejected: dict[str, dict[int, RejectedBar]] = {}
 
-    def run(self, parts: Sequence[_Part]) -> dict[str, dict[int, RejectedBar]]:
+    def run(self, parts: Sequence[_Part]) -> Derived:
         if self._refusal(parts):
             self._write_in_parts(list(self._placed(parts)))
-        return self._rejected
+        return Derived(self._changed, self._rejected)
 
     def _placed(self, parts: Sequence[_Part]) -> Iterator[_Part]:
         """Yield the intervals without the bars that no partition takes, which are refused."""
@@ -103,6 +112,7 @@ class _Deriving:
         changed, written = found
         if written < changed:
             raise skipped(self._connection.statements.names.bars)
+        self._changed += changed
         return ""
 
 

@@ -134,6 +134,7 @@ class _Saving:
             for symbol, rejection in self._rejected.items()
             if rejection.price or (rejection.failed and symbol in batch.from_bars)
         }
+        self._with_new_bars: set[str] = set()  # of five minutes
         self._prices = {
             symbol: price for symbol, price in _newest(batch.prices).items() if symbol in self._stored
         }
@@ -153,6 +154,8 @@ class _Saving:
                 self._encoding,
                 minutes=self._minutes,
             )
+        if self._with_new_bars:
+            bars.keep_hourly_closes(self._connection, self._with_new_bars)
         rejected_days = days.save(self._connection, self._batch.days)
         return Saved(
             updated=[price for price in newer if price.symbol in written.updated] + published,
@@ -267,6 +270,8 @@ class _Saving:
             some = {symbol: by_start for symbol, by_start in sound.items() if self._table_of(symbol) == of}
             more_new, more_changed = bars.save(self._connection, some, self._asked_ms, columns.form, of)
             new, changed = new + more_new, changed + more_changed
+            if of == "bars" and (more_new or more_changed):
+                self._with_new_bars.update(some)
         return new, changed
 
     def _derive(
@@ -281,7 +286,10 @@ class _Saving:
         }
         if not complete:
             return intervals
-        for symbol, refused in minutes.derive(self._connection, complete, self._columns["bars"]).items():
+        derived = minutes.derive(self._connection, complete, self._columns["bars"])
+        if derived.changed:
+            self._with_new_bars.update(complete)
+        for symbol, refused in derived.rejected.items():
             starts = sorted({*self._starts(symbol), *refused})
             intervals[symbol] = _without(intervals[symbol], starts, refused, self._asked_ms[symbol])
             self._rejected.setdefault(symbol, _rejection(starts, refused))

@@ -8,7 +8,8 @@ In a template `{bars}` is a table, `{bars.ts}` its column, `{bars.ts[o]}` the co
 where the table has none), `{bars.ts.zone}` what converts a moment to or from a column of naive timestamps.
 `{bars.ours[o]}` is the condition that tells our rows from others, `{bars.of[s]}` what the table's column for
 the instrument holds for a row `s` of the symbols. `{bars}` is the table of bars of five minutes, or another
-table of bars that the caller names.
+table of bars that the caller names. `{part[bars.hourly_closes]}` is the text of another statement, over the
+same tables.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class Statements:
         return self._rendered[name, of]
 
     def _render(self, name: str, of: str, parts: Mapping[str, str]) -> bytes:
-        return _text(name).format(**{**self._tables, "bars": self._tables[of], **parts}).encode()
+        tables = {**self._tables, "bars": self._tables[of]}
+        part = _By(lambda other: _text(other).format(**tables))
+        return _text(name).format(**tables, part=part, **parts).encode()
 
     def rendered(self, template: str) -> bytes:
         """Return the text of a template that lies elsewhere."""

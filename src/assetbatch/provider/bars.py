@@ -144,9 +144,8 @@ def _sound_bars(body: Body, start_ms: int, end_ms: int, size_ms: int) -> _SoundE
         return None
     before_ms = start_ms - 1
     for bar in envelope.results or ():
-        t_ms, high, low = bar.t_ms, bar.high, bar.low
-        is_sound = low <= bar.open <= high and low <= bar.close <= high
-        if t_ms <= before_ms or t_ms % size_ms or not is_sound:
+        t_ms, o, h, l, c = bar.t_ms, bar.open, bar.high, bar.low, bar.close  # noqa: E741
+        if t_ms <= before_ms or t_ms % size_ms or l > o or l > c or h < o or h < c:
             return None
         before_ms = t_ms
     return envelope if before_ms <= end_ms else None

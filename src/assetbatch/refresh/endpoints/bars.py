@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from operator import attrgetter
@@ -17,7 +17,7 @@ import msgspec
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.calls import BarsCall
-from assetbatch.domain.coverage import record, unanswered
+from assetbatch.domain.coverage import Interval, record, unanswered
 from assetbatch.domain.entitlements import UNPUBLISHED_DAYS, Entitlements, Restriction
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.market_hours import day_of, last_midnight, open_ms_between, start_of_day
@@ -56,6 +56,9 @@ EMPTY_MS = DAY_MS
 MAX_PAGES = 100
 """Maximum number of pages of one range, and so the share of the range that each has to bring. A range fits
 one page of the size that the provider documents."""
+
+MAX_SEARCHED_BARS = 64
+"""Maximum number of bars that are searched for gaps one by one; more are halved before."""
 
 FAULT_WORDS = {
     IntervalFault.UNUSABLE_BAR: "the provider's bar is of no use",
@@ -357,40 +360,74 @@ def coverage_of(
         return []
     misplaced = f"{plural(len(answer.misplaced_ms), 'element')} of the answer came for another time or ticker"
     faulty = set(map(floor_to_bar, answer.faulty_ms))
-    odd = sorted(faulty.union(map(floor_to_bar, answer.misplaced_ms)))
-    starts_ms = _starts(answer)
-    within = _within(sorted({*starts_ms, *odd}) if odd else starts_ms, start_ms, end_ms)
+    odd = _within(sorted(faulty.union(map(floor_to_bar, answer.misplaced_ms))), start_ms, end_ms)
     gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms)
     failed = [
         interval
-        for last_ms, next_ms in pairwise([start_ms - BAR_MS, *within, end_ms])
-        if next_ms - last_ms > BAR_MS
-        for interval in gaps.failed(last_ms + BAR_MS, next_ms)
+        for from_ms, to_ms in _gaps_of(answer, odd, start_ms, end_ms)
+        for interval in gaps.failed(from_ms, to_ms)
     ]
     failed += [
         _failed(t_ms, t_ms + BAR_MS, now_ms, IntervalFault.UNUSABLE_BAR)
         if t_ms in faulty
         else CoveredInterval(t_ms, t_ms + BAR_MS, IntervalState.FAILED, now_ms, misplaced)
-        for t_ms in _within(odd, start_ms, end_ms)
+        for t_ms in odd
     ]
     failed = record((), failed)  # neighbours that failed alike are one
     return _with_the_rest_asked(failed, start_ms, end_ms, now_ms)
 
 
-def _starts(answer: BarsAnswer) -> list[int]:
-    """Return the starts of five minutes with a bar, ascending. If elements could not be placed, each may have
-    been any minute that is missing: then all five have to be there."""
-    starts_ms = [bar.t_ms for bar in answer.bars]
-    if answer.size_ms == BAR_MS:
-        return starts_ms
-    counts = Counter(map(floor_to_bar, starts_ms))
-    needed = BAR_MS // answer.size_ms if answer.unplaced else 1
-    return [start_ms for start_ms, count in counts.items() if count >= needed]
-
-
 def _within(moments_ms: Sequence[int], start_ms: int, end_ms: int) -> Sequence[int]:
     """Return those of ascending moments that lie within `[start_ms, end_ms)`."""
     return moments_ms[bisect_left(moments_ms, start_ms) : bisect_left(moments_ms, end_ms)]
+
+
+def _believed(answer: BarsAnswer) -> Sequence[Bar]:
+    """Return the bars that leave no gap in their five minutes. Each element that could not be placed may have
+    been any minute that is missing: then all five have to be there."""
+    if not answer.unplaced or answer.size_ms == BAR_MS:
+        return answer.bars
+    counts = Counter(floor_to_bar(bar.t_ms) for bar in answer.bars)
+    needed = BAR_MS // answer.size_ms
+    return [bar for bar in answer.bars if counts[floor_to_bar(bar.t_ms)] == needed]
+
+
+def _gaps_of(answer: BarsAnswer, odd: Sequence[int], start_ms: int, end_ms: int) -> Iterator[Interval]:
+    """Yield the five minutes without a bar, together with their neighbours, but for those that are `odd`,
+    within `[start_ms, end_ms)`."""
+    bars, size_ms = _believed(answer), answer.size_ms
+    low, high = (bisect_left(bars, at_ms, key=_START) for at_ms in (start_ms, end_ms))
+    between: Iterable[Interval] = ()
+    at_ms = ends_ms = end_ms
+    if low < high:
+        between = _gaps_between(bars, low, high - 1, size_ms)
+        at_ms, ends_ms = floor_to_bar(bars[low].t_ms), floor_to_bar(bars[high - 1].t_ms) + BAR_MS
+    for from_ms, to_ms in ((start_ms, at_ms), *between, (ends_ms, end_ms)):
+        for odd_ms in _within(odd, from_ms, to_ms):
+            if from_ms < odd_ms:
+                yield from_ms, odd_ms
+            from_ms = odd_ms + BAR_MS
+        if from_ms < to_ms:
+            yield from_ms, to_ms
+
+
+def _gaps_between(bars: Sequence[Bar], low: int, high: int, size_ms: int) -> Iterator[Interval]:
+    """Yield the gaps between neighbours of ascending bars of `size_ms`, from one index to another.
+
+    An unbroken run is passed over at once: it is nearly all of most answers.
+    """
+    if bars[high].t_ms - bars[low].t_ms == (high - low) * size_ms:
+        return
+    if high - low > MAX_SEARCHED_BARS:
+        middle = (low + high) // 2
+        yield from _gaps_between(bars, low, middle, size_ms)
+        yield from _gaps_between(bars, middle, high, size_ms)
+        return
+    for bar, following in pairwise(bars[low : high + 1]):
+        if following.t_ms - bar.t_ms > size_ms:
+            from_ms, to_ms = floor_to_bar(bar.t_ms) + BAR_MS, floor_to_bar(following.t_ms)
+            if from_ms < to_ms:
+                yield from_ms, to_ms
 
 
 class _Gaps(NamedTuple):
