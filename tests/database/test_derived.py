@@ -20,7 +20,7 @@ from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import DerivedSize
 from tests.conftest import examples
 
-from .conftest import SYMBOLS, Sql, asset, on_both_tables
+from .conftest import SYMBOLS, TIMESCALEDB_AVAILABLE, Sql, asset, on_both_tables
 from .platforms import mapped
 
 ALL = tuple(DerivedSize)
@@ -416,7 +416,7 @@ class TestTimescaleDB:
 
     @pytest.fixture
     def real(self, empty: Store, database_url: str, sql: Sql) -> Sql:
-        if not sql("SELECT name FROM pg_available_extensions WHERE name = 'timescaledb'"):
+        if not sql(TIMESCALEDB_AVAILABLE):
             pytest.skip("the server has no TimescaleDB (ASSETBATCH_TEST_DATABASE_URL may name one that has)")
         with psycopg.connect(database_url, autocommit=True) as fresh:  # it must come first in a session
             fresh.execute("CREATE EXTENSION timescaledb")
