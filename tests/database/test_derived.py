@@ -191,15 +191,22 @@ class TestInit:
             "CREATE TABLE market_data.ohlcv_1h (x int)",
             "CREATE VIEW market_data.ohlcv_1h AS SELECT 1 AS x",
             "CREATE MATERIALIZED VIEW market_data.ohlcv_1h AS SELECT 1 AS x",
+            "CREATE TYPE market_data.ohlcv_1h AS ENUM ('x')",
         ],
     )
     def test_leaves_what_is_not_ours(self, store: Store, sql: Sql, foreign: str) -> None:
+        def there() -> list[Row]:
+            return sql(
+                "SELECT oid, xmin::text FROM pg_class WHERE relname = 'ohlcv_1h'"
+                " UNION ALL SELECT oid, xmin::text FROM pg_type WHERE typname = 'ohlcv_1h'"
+            )
+
         sql(foreign)
-        before = sql("SELECT oid, xmin::text FROM pg_class WHERE relname = 'ohlcv_1h'")
+        before = there()
         for sizes in (ALL, (), ALL):
             done = keep(store, *sizes)
             assert [one.what for one in done.warnings] == ["market_data.ohlcv_1h"] * bool(sizes)
-        assert sql("SELECT oid, xmin::text FROM pg_class WHERE relname = 'ohlcv_1h'") == before
+        assert there() == before
         assert {"ohlcv_15m", "ohlcv_4h"} <= set(views(sql))
 
     def test_makes_no_view_over_a_function_that_is_not_ours(self, store: Store, sql: Sql) -> None:
@@ -207,6 +214,25 @@ class TestInit:
         done = keep(store, *ALL)
         assert [one.what for one in done.warnings] == ["market_data.assetbatch_bars"]
         assert views(sql) == []
+
+    def test_goes_on_without_a_view_that_a_reader_holds(
+        self, store: Store, database_url: str, sql: Sql
+    ) -> None:
+        keep(store, *ALL)
+        with (
+            psycopg.connect(database_url) as reader,
+            Store.open(database_url, check_schema=False, lock_seconds=0.2) as hurried,
+        ):
+            reader.execute("SELECT * FROM market_data.ohlcv_1h")
+            done = keep(hurried)
+            assert done.dropped == ["market_data.ohlcv_15m", "market_data.ohlcv_4h"]
+            assert [(one.what, one.remedy) for one in done.warnings] == [
+                ("market_data.ohlcv_1h", "run init again when nobody reads it")
+            ]
+            sql("COMMENT ON VIEW market_data.ohlcv_1h IS 'kept by assetbatch init (definition 000000000000)'")
+            assert keep(hurried, *ALL).created == []
+            reader.rollback()
+            assert len(keep(hurried, *ALL).created) == 3
 
     def test_replaces_an_earlier_definition_and_keeps_its_readers(self, store: Store, sql: Sql) -> None:
         keep(store, *ALL)
@@ -260,9 +286,16 @@ class TestInit:
             assert len(done.warnings) == 3
             assert "permission denied" in str(done.warnings[0])
             assert views(sql) == []
-            keep(store, *ALL)
+            keep(store, DerivedSize.HOUR)
             with Store.open(make_conninfo(database_url, user=name), check_schema=False) as worker:
-                assert keep(worker, *ALL) == ([], [], [])
+                assert keep(worker, DerivedSize.HOUR) == ([], [], [])
+                assert "permission denied" in str(keep(worker, *ALL).warnings[0])
+                sql(
+                    "COMMENT ON FUNCTION market_data.assetbatch_bars IS"
+                    " 'kept by assetbatch init (definition 000000000000)'"
+                )
+                done = keep(worker, DerivedSize.HOUR)
+                assert [one.what for one in done.warnings] == ["market_data.assetbatch_bars"]
         finally:
             sql(f"DROP OWNED BY {name}")
             sql(f"DROP ROLE {name}")

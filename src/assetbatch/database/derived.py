@@ -15,7 +15,7 @@ from typing import NamedTuple
 import psycopg
 
 from assetbatch.database.adoption.findings import Note
-from assetbatch.database.failures import NOT_ABOUT_THE_TABLE
+from assetbatch.database.failures import LOCK_NOT_AVAILABLE, NOT_ABOUT_THE_TABLE
 from assetbatch.database.names import Names
 from assetbatch.database.quoting import literal, quoted
 from assetbatch.database.session import Connection
@@ -27,7 +27,13 @@ RANGES = "assetbatch_ranges"
 BARS = "assetbatch_bars"
 
 _MARK = re.compile(r"kept by assetbatch init \(definition ([0-9a-f]{12})\)\Z")
-_FOREIGN_REMEDY = "rename it, or leave its size out of `derived` in config.yml"
+_CANNOT_BE_REPLACED = ("42P13", "42P16")
+"""What PostgreSQL says where the columns of a view or a function have other types now."""
+
+_FOREIGN_VIEW = ("no view is made there", "rename it, or leave its size out of `derived` in config.yml")
+_FOREIGN_FUNCTION = ("no views are made", "rename it, or write `derived: []` in config.yml")
+_IN_USE = "run init again when nobody reads it"
+_NO_RIGHT = "give the role CREATE on the schema, or drop what depends on the view, then run init again"
 
 
 class Present(NamedTuple):
@@ -104,7 +110,8 @@ def _views_first(objects: Sequence[Present]) -> list[Present]:
 
 def in_the_way(schema: str, one: Present) -> Note:
     """Return the warning of an object of others."""
-    return Note(what=f"{schema}.{one.name}", why="is not ours: no view is made there", remedy=_FOREIGN_REMEDY)
+    why, remedy = _FOREIGN_FUNCTION if one.name in (RANGES, BARS) else _FOREIGN_VIEW
+    return Note(what=f"{schema}.{one.name}", why=f"is not ours: {why}", remedy=remedy)
 
 
 def foreseen(connection: Connection, names: Names, sizes: Collection[DerivedSize]) -> Steps:
@@ -123,37 +130,48 @@ def keep(connection: Connection, sizes: Collection[DerivedSize]) -> Kept:
     schema = connection.statements.names.bars.schema
     warnings = [in_the_way(schema, one) for one in steps.foreign]
     created, dropped = [], []
+    kept = False
     for one in steps.drop:
+        is_view = one.kind != "function"
+        if not is_view and kept:
+            continue  # the view that was not dropped calls it
         if refused := _tried(connection, [_drop(one)]):
-            why = f"is not wanted any more and cannot be dropped: {refused}"
-            warnings.append(Note(what=f"{schema}.{one.name}", why=why))
-        elif one.kind != "function":
+            why = f"is not wanted any more and cannot be dropped: {refused.said}"
+            remedy = _IN_USE if refused.is_in_use else None
+            warnings.append(Note(what=f"{schema}.{one.name}", why=why, remedy=remedy))
+            kept = True
+        elif is_view:
             dropped.append(f"{schema}.{one.name}")
-    if steps.create:
-        refused = _create(connection, steps.create)
-        if refused:
-            why = f"cannot be made: {refused}"
-            remedy = (
-                "give the role CREATE on the schema, or drop what depends on the view, then run init again"
-            )
-            warnings += [
-                Note(what=f"{schema}.{one.name}", why=why, remedy=remedy)
-                for one in steps.create
-                if one.kind != "function"
-            ]
-        else:
-            created = [f"{schema}.{one.name}" for one in steps.create if one.kind != "function"]
+    made = [f"{schema}.{one.name}" for one in steps.create]
+    views = [f"{schema}.{one.name}" for one in steps.create if one.kind != "function"]
+    if refused := _create(connection, steps.create):
+        why = f"cannot be made: {refused.said}"
+        remedy = _IN_USE if refused.is_in_use else _NO_RIGHT
+        warnings += [Note(what=name, why=why, remedy=remedy) for name in views or made]
+    else:
+        created = views
     return Kept(created, dropped, warnings)
 
 
-def _create(connection: Connection, wanted: Sequence[Wanted]) -> str | None:
+class _Refused(NamedTuple):
+    """What PostgreSQL says where it refuses a statement, and its SQLSTATE."""
+
+    said: str
+    state: str
+
+    @property
+    def is_in_use(self) -> bool:
+        return self.state == LOCK_NOT_AVAILABLE
+
+
+def _create(connection: Connection, wanted: Sequence[Wanted]) -> _Refused | None:
     """Create or replace; return why that is refused, if it is.
 
     An object whose columns have other types now is dropped first: it cannot be replaced.
     """
-    statements = [sql for one in wanted for sql in _creation(connection.statements, one)]
-    if not _tried(connection, statements):
-        return None
+    refused = _tried(connection, [sql for one in wanted for sql in _creation(connection.statements, one)])
+    if not refused or refused.state not in _CANNOT_BE_REPLACED:
+        return refused
     ours = _views_first([one for one in _present(connection, connection.statements) if one.definition])
     every = _wanted_again(connection, wanted, ours)
     again = [sql for one in every for sql in _creation(connection.statements, one)]
@@ -183,7 +201,7 @@ def _drop(one: Present) -> bytes:
     return f"DROP {kinds[one.kind]} {one.place}".replace("%", "%%").encode()
 
 
-def _tried(connection: Connection, statements: Sequence[bytes]) -> str | None:
+def _tried(connection: Connection, statements: Sequence[bytes]) -> _Refused | None:
     """Carry out all of the statements or none; return what PostgreSQL says where it refuses one."""
     cursor = psycopg.ClientCursor(connection)
     cursor.execute("SAVEPOINT derived")
@@ -191,10 +209,11 @@ def _tried(connection: Connection, statements: Sequence[bytes]) -> str | None:
         for statement in statements:
             cursor.execute(statement, {})
     except psycopg.Error as error:
-        if error.sqlstate is None or error.sqlstate[:2] in NOT_ABOUT_THE_TABLE:
+        state = error.sqlstate
+        if state is None or (state[:2] in NOT_ABOUT_THE_TABLE and state != LOCK_NOT_AVAILABLE):
             raise
         cursor.execute("ROLLBACK TO SAVEPOINT derived")
-        return " ".join((error.diag.message_primary or str(error)).split())
+        return _Refused(" ".join((error.diag.message_primary or str(error)).split()), state)
     cursor.execute("RELEASE SAVEPOINT derived")
     return None
 

@@ -23,7 +23,12 @@ SELECT p.proname::text,
        quote_ident(n.nspname) || '.' || quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')'
 FROM pg_proc p
 JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE n.nspname = {bars.schema} AND p.proname = ANY (%(names)s::text[]);
+WHERE n.nspname = {bars.schema} AND p.proname = ANY (%(names)s::text[])
+UNION ALL
+SELECT t.typname::text, 'other', NULL, quote_ident(n.nspname) || '.' || quote_ident(t.typname)
+FROM pg_type t
+JOIN pg_namespace n ON n.oid = t.typnamespace
+WHERE n.nspname = {bars.schema} AND t.typname = ANY (%(names)s::text[]) AND t.typrelid = 0;
 
 -- name: load_base
 -- Return the type of what the table of bars holds for the instrument, and the schema of TimescaleDB's functions where that
