@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.assets import Asset
@@ -750,3 +752,48 @@ class TestThePriceThatFollowsFromBars:
     def test_has_no_bid_and_ask(self) -> None:
         price = price_from_bars("EURUSD", self.BARS, MIDNIGHT + 3 * BAR_MS)
         assert (price.bid, price.ask) == (None, None)
+
+
+class TestMinutesTellTheSameAsBars:
+    """Of a week of forex, a weekend within it: what no bar of five minutes shows, no minute shows either."""
+
+    START = MIDNIGHT - 5 * DAY_MS
+
+    @given(
+        runs=st.lists(st.tuples(st.integers(0, 5 * 1440), st.integers(1, 900)), max_size=12),
+        thin=st.integers(1, 4),
+        seen_ms=st.integers(0, 3 * HOUR_MS),
+    )
+    def test_whatever_is_missing(self, runs: list[tuple[int, int]], thin: int, seen_ms: int) -> None:
+        end_ms = MIDNIGHT - 1
+        now_ms = MIDNIGHT + seen_ms - 2 * HOUR_MS
+        starts = sorted(
+            {
+                self.START + at * MINUTE_MS
+                for first, count in runs
+                for at in range(first, first + count)
+                if at % thin == 0
+            }
+        )
+        starts = [t_ms for t_ms in starts if t_ms + MINUTE_MS <= min(now_ms, end_ms + 1)]
+        told = {}
+        for size_ms in (MINUTE_MS, BAR_MS):
+            asset = msgspec.structs.replace(
+                EURUSD, bars=BarSize.ONE_MINUTE if size_ms == MINUTE_MS else BarSize.FIVE_MINUTES
+            )
+            bars = [
+                Bar(t_ms, 1.0, 1.0, 1.0, 1.0) for t_ms in sorted({t_ms - t_ms % size_ms for t_ms in starts})
+            ]
+            work = (Work(asset, WorkKind.BARS),)
+            call = BarsCall(work, self.START, end_ms)
+            findings = bars_findings(
+                call,
+                work,
+                None,
+                answered(call, bars, size_ms=size_ms),
+                {"EURUSD": StoredAsset(symbol="EURUSD")},
+                Entitlements(end_of_day=False),
+                now_ms,
+            )
+            told[size_ms] = findings.coverage, [result.status for result in findings.results]
+        assert told[MINUTE_MS] == told[BAR_MS]
