@@ -10,8 +10,11 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
+from assetbatch.commands.init import look_at
 from assetbatch.config.tables import TableMapping, TableMappings
 from assetbatch.database import Store
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.models import BAR_MS, Bar, Changes, CoveredInterval, DayBar, IntervalState
 from assetbatch.errors import SchemaRefusedError
 
@@ -209,3 +212,21 @@ def test_a_view_of_the_bars_is_refused_with_another_place(store: Store, sql: Sql
     assert caught.value.message.endswith(
         "(hint: set database.tables.bars_1d.table to another name, which init makes)"
     )
+
+
+def test_what_a_table_of_minutes_refuses_is_told_beforehand(empty: Store, sql: Sql) -> None:
+    """Of the assets that keep minutes only."""
+    sql(
+        "CREATE SCHEMA market_data; CREATE TABLE market_data.ohlcv_1m (symbol_id bigint, ts timestamptz,"
+        f" {PRICES.format('numeric(8,5)')}, {VALUES}, PRIMARY KEY (symbol_id, ts)) PARTITION BY RANGE (ts);"
+        "CREATE TABLE market_data.old PARTITION OF market_data.ohlcv_1m"
+        " FOR VALUES FROM (MINVALUE) TO ('2024-01-01Z')"
+    )
+    bitcoin = asset("BTCUSD", asset_type=AssetType.CRYPTO)
+    minutely = msgspec.structs.replace(bitcoin, bars=BarSize.ONE_MINUTE)
+    empty.initialise(TableMappings(), [bitcoin])
+    assert look_at(empty, [bitcoin]) == []
+    told = [concern.message for concern in look_at(empty, [minutely])]
+    assert told[0].startswith("market_data.ohlcv_1m: ")
+    assert "are numeric(8,5): 1,000 and more is refused, which BTCUSD may reach" in told[0]
+    assert told[-1].startswith("market_data.ohlcv_1m has no partition for BTCUSD in")

@@ -167,7 +167,7 @@ class Recognition:
             Kind.MATERIALIZED: "is a materialized view",
             Kind.FOREIGN: "is a foreign table",
         }[facts.kind]
-        others = {wanted_place(other, self._mappings) for other in TABLES}
+        others = {wanted_place(other, self._mappings) for other in BARS}
         sources = [
             f"{source.schema}.{source.table}"
             for source in facts.reads_from
