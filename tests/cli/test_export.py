@@ -101,6 +101,7 @@ def test_shows_a_bar_and_a_line_on_a_terminal(world: World) -> None:
         (["XAUUSD", "--from", "yesterday", "-o", "-"], "is no day"),
         (["XAUUSD", "--size", "2h", "-o", "-"], "2h"),
         (["XAUUSD"], "--output"),
+        (["XAUUSD", "-o", ""], "-o names nothing"),
     ],
 )
 def test_a_mistake_is_told_with_exit_code_2(world: World, arguments: list[str], message: str) -> None:

@@ -72,7 +72,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "export",
         epilog="Examples: assetbatch export XAUUSD --from 2024-11-01 -o gold.csv  |  "
-        "assetbatch export EURUSD --size 1h -o - | head  |  "
+        "assetbatch export EURUSD --size 1h -o - > hours.csv  |  "
         "assetbatch export --all --size 1m --format parquet -o bars/\n\n"
         "Exit codes: 0 written, or nothing has changed; 1 a file cannot be written; 2 usage, configuration "
         "or no pyarrow; 3 PostgreSQL cannot be reached; 143/130 stopped by SIGTERM/SIGINT.",
@@ -92,7 +92,8 @@ def export(
     """Write stored bars into files. It asks the provider for nothing.
 
     In a folder, a month is always whole, and a month that was written is written again only if its bars
-    have changed since: corrections of old bars are seen. assetbatch-export.json there says what was written.
+    have changed since: corrections of old bars are seen. assetbatch-export.json beside the files says what
+    they hold.
     """
     from assetbatch.commands.export import Wanted, chosen, format_of
     from assetbatch.deadline import Deadline
@@ -102,6 +103,8 @@ def export(
             raise ConfigError("say which symbols", hint="name them, or --all (one of them)")
         start_ms, end_ms = _range(since, until)
         config = load_config(options)
+        if not output:
+            raise ConfigError("-o names nothing", hint="name a file, or a folder with a slash at its end")
         form = format_of(output, written_as)
         if output == "-" and form is not ExportFormat.CSV:
             raise ConfigError("only csv goes to stdout", hint="name a file, or leave out --format")
