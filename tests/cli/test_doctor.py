@@ -183,6 +183,8 @@ NEEDED = {
     "data_sources.assetbatch_sync": "SELECT, INSERT, UPDATE",
     "data_sources.assetbatch_names": "SELECT",
     "data_sources.assetbatch_closes": "SELECT, INSERT, UPDATE",
+    "data_sources.assetbatch_verified": "SELECT, INSERT, UPDATE, DELETE",
+    "data_sources.assetbatch_vanished": "SELECT, INSERT, UPDATE, DELETE",
     "data_sources.assetbatch_answers": "SELECT, INSERT, UPDATE",
     "data_sources.assetbatch_migrations": "SELECT",
 }
