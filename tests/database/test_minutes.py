@@ -10,6 +10,7 @@ from decimal import Decimal
 from itertools import pairwise
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -169,6 +170,20 @@ class TestWhenItIsWritten:
         saved = store.save(changes([minute(n) for n in range(50)]), NOW_MS)
         assert (saved.bars_new, saved.bars_changed) == (0, 0)
         assert sql("SELECT xmin::text, ts FROM market_data.ohlcv_5m ORDER BY ts") == before
+
+    @pytest.mark.parametrize("partly", [False, True])
+    def test_where_what_is_stored_is_wanted_again(self, store: Store, sql: Sql, partly: bool) -> None:
+        """At once by the same batch, or before an answer of which a minute is of no use."""
+        again = CoveredInterval(START_MS, START_MS + 10 * BAR_MS, IntervalState.AGAIN, NOW_MS)
+        batch = changes([minute(n) for n in range(50)], [(0, 10)])
+        both = [*batch.coverage["BTCUSD"], again]
+        store.save(msgspec.structs.replace(batch, coverage={"BTCUSD": both}), NOW_MS)
+        assert len(bars(sql)) == 10
+        if partly:
+            failed = CoveredInterval(START_MS, START_MS + BAR_MS, FAILED, NOW_MS, "no use")
+            batch = changes([minute(0, 1.75, open=1.5)], [], NOW_MS + 1)
+            store.save(msgspec.structs.replace(batch, coverage={"BTCUSD": [failed]}), NOW_MS + 1)
+        assert number(sql, 0)[0] == (1.5 if partly else 1.1)
 
     def test_a_minute_of_no_use_leaves_its_bar_as_it_was(self, store: Store, sql: Sql) -> None:
         store.save(changes([minute(n) for n in range(5)]), NOW_MS)

@@ -18,7 +18,7 @@ from assetbatch.database import bars, coverage, days, last_update, minutes
 from assetbatch.database.columns import BarColumns, Cause, Column, RejectedBar
 from assetbatch.database.session import Connection
 from assetbatch.database.text import shortened, storable
-from assetbatch.domain.coverage import is_asked, record
+from assetbatch.domain.coverage import ANSWERED, is_asked, record
 from assetbatch.domain.models import (
     BAR_MS,
     LOCKED,
@@ -305,7 +305,7 @@ class _Saving:
             if is_asked(known, t_ms)
         ]
         united = record((), [*news, *late])
-        return [(one.start_ms, one.end_ms) for one in united if one.state is IntervalState.ASKED]
+        return [(one.start_ms, one.end_ms) for one in united if one.state in ANSWERED]
 
     def _sound_bars(self) -> dict[str, dict[int, Bar]]:
         """Return the bars that are not rejected, of each symbol that has any."""
