@@ -251,7 +251,7 @@ class TestBarsByMonth:
     def world(self, make_world: MakeWorld) -> World:
         world = make_world(init=False)
         done = run(world, "init", "--partition", "month")
-        assert ", 60 partitions added); " in done.stdout
+        assert ", 60 partitions added, " in done.stdout
         return world
 
     def test_are_well(self, world: World) -> None:

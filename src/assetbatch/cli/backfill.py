@@ -20,6 +20,7 @@ from assetbatch.cli.context import (
     reported,
     services_for,
 )
+from assetbatch.cli.days import DAY, parse_day
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.errors import ConfigError
 
@@ -34,30 +35,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 ASKED_ABOVE = 100
 """Number of new calls above which a person on a terminal is asked."""
 
-DAY = "YYYY-MM-DD"
-
-
-def _parse_day(text: str) -> datetime:
-    """Return the midnight of a day."""
-    try:
-        return datetime.strptime(text, "%Y-%m-%d")  # noqa: DTZ007 - a day, not a moment
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no day, expected {DAY} such as 2024-11-01") from None
-
-
 Symbols = Annotated[
     list[str] | None,
     typer.Argument(help="Configured symbols; else --all or --class.", autocompletion=complete_symbol),
 ]
 Since = Annotated[
     datetime | None,
-    typer.Option("--from", parser=_parse_day, metavar=DAY, help="The first New York day."),
+    typer.Option("--from", parser=parse_day, metavar=DAY, help="The first New York day."),
 ]
 Until = Annotated[
     datetime | None,
     typer.Option(
         "--to",
-        parser=_parse_day,
+        parser=parse_day,
         metavar=DAY,
         help="The last New York day. Without it: the newest day that can be seen.",
     ),
@@ -113,7 +103,7 @@ def holes(
         datetime | None,
         typer.Option(
             "--from",
-            parser=_parse_day,
+            parser=parse_day,
             metavar=DAY,
             help="The first New York day. Without it: the beginning of the symbol's history.",
         ),

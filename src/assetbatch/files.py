@@ -8,21 +8,36 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from assetbatch.errors import AssetbatchError
 from assetbatch.secret import masked
+
+READABLE = 0o644
+"""The mode of a file that every user may read."""
 
 _DEVICES = (("/", "dev"), ("/", "proc"))
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o600, *, durable: bool = False) -> None:
     """Write or replace a file in one step; raise OSError."""
+    with replacing(path, mode, durable=durable) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path, mode: int, *, durable: bool = False) -> Iterator[BinaryIO]:
+    """Yield a file that takes the place of another when the body has ended; raise OSError.
+
+    An error leaves everything as it was.
+    """
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(handle, "wb") as file:
-            file.write(content)
+            yield file
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -40,13 +55,21 @@ def publish(path: Path, text: str) -> None:
     A link stays and its target is replaced. A pipe or a device such as `/dev/stdout` is written to.
     """
     try:
-        if path.parts[:2] in _DEVICES or (path.exists() and not path.is_file()):
+        if is_written_to(path):
             path.write_text(text, encoding="utf-8")
         else:
-            replace_file(path.resolve(), text.encode(), mode=0o644)
+            replace_file(path.resolve(), text.encode(), mode=READABLE)
     except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-        hint = "free space there" if is_full else "its folder must exist and let this user create files"
-        raise AssetbatchError(
-            f"{masked(str(path))} cannot be written: {error.strerror or error}", hint=hint
-        ) from None
+        raise unwritable(path, error) from None
+
+
+def is_written_to(path: Path) -> bool:
+    """Return whether a path is a pipe or a device, which is written to and not replaced."""
+    return path.parts[:2] in _DEVICES or (path.exists() and not path.is_file())
+
+
+def unwritable(path: Path, error: OSError) -> AssetbatchError:
+    """Return the error, to be raised, that a file cannot be written."""
+    is_full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+    hint = "free space there" if is_full else "its folder must exist and let this user create files"
+    return AssetbatchError(f"{masked(str(path))} cannot be written: {error.strerror or error}", hint=hint)
