@@ -19,6 +19,9 @@ from assetbatch.secret import masked
 READABLE = 0o644
 """The mode of a file that every user may read."""
 
+UNFINISHED = ".assetbatch-part"
+"""How the name of a file ends that is not whole yet. A process that is killed leaves it."""
+
 _DEVICES = (("/", "dev"), ("/", "proc"))
 
 
@@ -34,7 +37,7 @@ def replacing(path: Path, mode: int, *, durable: bool = False) -> Iterator[Binar
 
     An error leaves everything as it was.
     """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
     try:
         with open(handle, "wb") as file:
             yield file

@@ -44,6 +44,11 @@ def test_writes_to_stdout_and_nothing_else(world: World) -> None:
     )
 
 
+def test_has_no_first_and_no_last_day(world: World) -> None:
+    done = run(world, "export", "XAUUSD", "--from", "0001-01-01", "--to", "9999-12-31", "-o", "-")
+    assert (done.returncode, done.stdout.count("\n")) == (0, 577)
+
+
 def test_is_silent_off_a_terminal_and_says_with_v_what_it_did(world: World) -> None:
     done = run(world, "export", "--all", "-o", "out/")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -68,10 +73,23 @@ def test_ends_quietly_when_the_reader_has_seen_enough(world: World) -> None:
 
 
 def test_shows_a_bar_and_a_line_on_a_terminal(world: World) -> None:
+    shown = on_terminal(world, "export", "XAUUSD", "-o", "gold.csv")
+    assert b"of 2 months" in shown
+    assert b"576 bars in 1 file" in shown
+
+
+def test_shows_the_bars_alone_where_a_terminal_gets_them(world: World) -> None:
+    shown = on_terminal(world, "export", "XAUUSD", "-o", "-")
+    assert shown.count(b"\n") == 577
+    assert b"\x1b" not in shown
+
+
+def on_terminal(world: World, *arguments: str) -> bytes:
+    """What a terminal shows of a start."""
     world.config()
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-m", "assetbatch", "export", "XAUUSD", "-o", "gold.csv"],
+        [sys.executable, "-m", "assetbatch", *arguments],
         cwd=world.folder,
         env={**BARE, "POLYGON_API_KEY": KEY, "TERM": "xterm", "COLUMNS": "100"},
         stdout=theirs,
@@ -86,8 +104,7 @@ def test_shows_a_bar_and_a_line_on_a_terminal(world: World) -> None:
                 break
         assert process.wait() == 0
     os.close(ours)
-    assert b"of 2 months" in shown
-    assert b"576 bars in 1 file" in shown
+    return shown
 
 
 @pytest.mark.parametrize(
@@ -101,6 +118,7 @@ def test_shows_a_bar_and_a_line_on_a_terminal(world: World) -> None:
         (["XAUUSD", "--from", "yesterday", "-o", "-"], "is no day"),
         (["XAUUSD", "--size", "2h", "-o", "-"], "2h"),
         (["XAUUSD"], "--output"),
+        (["XAUUSD", "-o", ""], "-o names nothing"),
     ],
 )
 def test_a_mistake_is_told_with_exit_code_2(world: World, arguments: list[str], message: str) -> None:

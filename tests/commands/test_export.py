@@ -172,6 +172,13 @@ class TestAFile:
         assert days() == ["2024-11-29", "2024-11-30", "2024-12-01", "2024-12-02"]
         assert days(since="2024-11-30", until="2024-12-02") == ["2024-11-30", "2024-12-01"]
 
+    def test_has_the_same_values_whatever_the_database_has_set(self, world: World) -> None:
+        before = to_file(world, wanted())
+        ((name,),) = world.rows("SELECT current_database()")
+        for setting in ("extra_float_digits = 0", "datestyle = 'German'", "timezone = 'Asia/Tokyo'"):
+            execute(world, f'ALTER DATABASE "{name}" SET {setting}')
+        assert to_file(world, wanted()) == before
+
     def test_has_one_line_where_nothing_is_stored(self, world: World) -> None:
         assert to_file(world, wanted("EURUSD")).count(b"\n") == 1
 
@@ -186,6 +193,20 @@ class TestAFile:
         with world.services() as services:
             done = export_in_place(services, wanted(), path, Quiet())
         assert (done.files, done.bars, path.read_bytes()) == (1, 1152, to_file(world, wanted()))
+
+    def test_removes_what_a_killed_export_has_left_of_it(self, world: World) -> None:
+        names = [".gold.csv.a1b2c3d4.assetbatch-part", ".gold.csv.backup01", ".old.csv.a1.assetbatch-part"]
+        for name in names:
+            (world.folder / name).write_text("half")
+        path = world.folder / "gold.csv"
+        with (
+            world.services() as services,
+            open(world.folder / ".gold.csv.going_on.assetbatch-part", "wb") as other,
+        ):
+            fcntl.flock(other, fcntl.LOCK_SH)
+            export_in_place(services, wanted(), path, Quiet())
+        left = sorted(one.name for one in world.folder.iterdir() if ".csv." in one.name)
+        assert left == [names[1], ".gold.csv.going_on.assetbatch-part", names[2]]
 
     def test_says_where_it_cannot_be_written(self, world: World) -> None:
         path = world.folder / "missing" / "gold.csv"
@@ -277,7 +298,7 @@ class TestAFolder:
         assert counts(to_folder(world, wanted()))[:2] == (0, 2)
 
     def test_is_written_again_after_another_version_or_a_broken_manifest(self, world: World) -> None:
-        manifest = world.folder / "out" / "assetbatch-export.json"
+        manifest = world.folder / "out/XAUUSD/5m/assetbatch-export.json"
         to_folder(world, wanted())
         document = json.loads(manifest.read_text())
         for text in ("{", json.dumps({**document, "version": 0})):
@@ -288,6 +309,29 @@ class TestAFolder:
         done = to_folder(world, wanted(), Quiet(stops_before=2))
         assert (done.stopped, done.files) == (True, 1)
         assert counts(to_folder(world, wanted()))[:2] == (1, 1)
+
+    def test_goes_on_after_it_was_killed(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nothing runs at the end of a process that is killed."""
+        from assetbatch.commands import export
+
+        class Killed(BaseException):
+            pass
+
+        def dies(*_: object) -> None:
+            raise Killed
+
+        real = export._export_month
+        written: list[object] = []
+
+        def dies_at_the_third(*arguments: Any) -> None:
+            written.append(arguments)
+            (real if len(written) < 3 else dies)(*arguments)
+
+        monkeypatch.setattr(export, "_export_month", dies_at_the_third)
+        with pytest.raises(Killed):
+            to_folder(world, wanted("XAUUSD", "BTCUSD"))
+        monkeypatch.setattr(export, "_export_month", real)
+        assert counts(to_folder(world, wanted("XAUUSD", "BTCUSD")))[:2] == (2, 2)
 
     def test_keeps_what_was_written_before_an_error(
         self, world: World, monkeypatch: pytest.MonkeyPatch

@@ -469,7 +469,7 @@ class TestCompleteness:
         first = known[0].start_ms if known else 0
         states = [rows.get(at, (REQUESTED, None))[0] for at in range(first, horizon * BAR_MS, BAR_MS)]
         total = sum(state not in (NOT_IN_PLAN, NOT_WANTED) for state in states)
-        answered = states.count(ASKED) + states.count(AGAIN)
+        answered = sum(state in (ASKED, AGAIN) for state in states)
         expected = answered / total if known and total else None
         assert completeness(Market.CRYPTO, known, horizon * BAR_MS) == expected
 

@@ -6,9 +6,9 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -18,6 +18,7 @@ from assetbatch.cli.days import DAY, parse_day
 from assetbatch.domain.exporting import EARLIEST_MS, LATEST_MS, ExportFormat, ExportSize
 from assetbatch.domain.formatting import plural
 from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.units import DAY_MS
 from assetbatch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "export",
         epilog="Examples: assetbatch export XAUUSD --from 2024-11-01 -o gold.csv  |  "
-        "assetbatch export EURUSD --size 1h -o - | head  |  "
+        "assetbatch export EURUSD --size 1h -o - > hours.csv  |  "
         "assetbatch export --all --size 1m --format parquet -o bars/\n\n"
         "Exit codes: 0 written, or nothing has changed; 1 a file cannot be written; 2 usage, configuration "
         "or no pyarrow; 3 PostgreSQL cannot be reached; 143/130 stopped by SIGTERM/SIGINT.",
@@ -92,22 +93,27 @@ def export(
     """Write stored bars into files. It asks the provider for nothing.
 
     In a folder, a month is always whole, and a month that was written is written again only if its bars
-    have changed since: corrections of old bars are seen. assetbatch-export.json there says what was written.
+    have changed since: corrections of old bars are seen. assetbatch-export.json beside the files says what
+    they hold.
     """
     from assetbatch.commands.export import Wanted, chosen, format_of
     from assetbatch.deadline import Deadline
 
     with reported(context) as options:
         if bool(symbols) == everything:
-            raise ConfigError("say which symbols", hint="name them, or --all (one of them)")
+            raise ConfigError("say which symbols", hint="name some, or give --all, not both")
         start_ms, end_ms = _range(since, until)
         config = load_config(options)
+        if not output:
+            raise ConfigError("-o names nothing", hint="name a file, or a folder with a slash at its end")
         form = format_of(output, written_as)
         if output == "-" and form is not ExportFormat.CSV:
             raise ConfigError("only csv goes to stdout", hint="name a file, or leave out --format")
         with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
             wanted = Wanted(chosen(services, symbols or ()), size, form, start_ms, end_ms)
-            done = _export(services, wanted, output, deadline, shows=options.verbosity >= 0)
+            # On a terminal, the bars themselves are seen with `-o -`.
+            shows = options.verbosity >= 0 and not (output == "-" and _is_terminal(sys.stdout))
+            done = _export(services, wanted, output, deadline, shows=shows)
         if deadline.stopped:
             raise typer.Exit(128 + deadline.stopped)
         _say(done, output)
@@ -157,7 +163,7 @@ class _UntilStopped:
 @contextmanager
 def _watching(watcher: Watcher, *, shows: bool) -> Iterator[Watcher]:
     """Show a bar on a terminal."""
-    if not shows or sys.stderr is None or not sys.stderr.isatty():
+    if not (shows and _is_terminal(sys.stderr)):
         yield watcher
         return
     from assetbatch.views.terminal.export_bar import export_bar
@@ -166,10 +172,14 @@ def _watching(watcher: Watcher, *, shows: bool) -> Iterator[Watcher]:
         yield seen
 
 
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
 def _range(since: datetime | None, until: datetime | None) -> tuple[int, int]:
     """Return the range of the days `[start_ms, end_ms)`. Raise ConfigError."""
     start_ms = max(EARLIEST_MS, to_ms(since.replace(tzinfo=UTC))) if since else EARLIEST_MS
-    end_ms = min(LATEST_MS, to_ms(until.replace(tzinfo=UTC) + timedelta(days=1))) if until else LATEST_MS
+    end_ms = min(LATEST_MS, to_ms(until.replace(tzinfo=UTC)) + DAY_MS) if until else LATEST_MS
     if since and until and until < since:
         raise ConfigError(
             f"--to {until:%Y-%m-%d} is before --from {since:%Y-%m-%d}", hint="the first day comes first"
@@ -182,7 +192,7 @@ def _say(done: Exported, output: str) -> None:
     text = f"{done.bars:,} bars in {plural(done.files, 'file')}"
     if done.unchanged:
         text += f", {plural(done.unchanged, 'file')} unchanged"
-    if output != "-" and sys.stdout is not None and sys.stdout.isatty():
+    if output != "-" and _is_terminal(sys.stdout):
         print_text(text)
     else:
         log.info("%s", text)

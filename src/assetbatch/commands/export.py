@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import io
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -31,7 +32,7 @@ from assetbatch.domain.exporting import (
     pieces,
 )
 from assetbatch.errors import AssetbatchError, ConfigError
-from assetbatch.files import READABLE, replace_file, replacing, unwritable
+from assetbatch.files import READABLE, UNFINISHED, replacing, unwritable
 from assetbatch.secret import masked
 from assetbatch.services import Services
 
@@ -119,7 +120,7 @@ def export_in_place(services: Services, wanted: Wanted, path: Path, watcher: Wat
     Raise AssetbatchError.
     """
     try:
-        with replacing(path.resolve(), READABLE) as file:
+        with _replacing(path.resolve()) as file:
             done = export_to_file(services, wanted, file, watcher)
             if done.stopped:
                 raise _StoppedError
@@ -142,18 +143,18 @@ def export_to_folder(services: Services, wanted: Wanted, folder: Path, watcher: 
     """
     begin = writer_of(wanted.written_as, wanted.size)
     done = Exported()
+    manifest: _Manifest | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder), services.open_store(within_seconds=READ_SECONDS) as store:
-            manifest = _read_manifest(folder / MANIFEST)
-            try:
-                for month in _months(store, wanted, watcher, whole=True):
-                    if not watcher.goes_on(month.symbol, month.piece.month):
-                        done.stopped = True
-                        break
-                    _export_month(store, wanted, month, folder, manifest, begin, done)
-            finally:  # what was written is not written again
-                replace_file(folder / MANIFEST, msgspec.json.encode(manifest), READABLE)
+            for month in _months(store, wanted, watcher, whole=True):
+                if not watcher.goes_on(month.symbol, month.piece.month):
+                    done.stopped = True
+                    break
+                file = folder / file_of(month.symbol, wanted.size, month.piece.month, wanted.written_as)
+                if manifest is None or manifest.folder != file.parent:
+                    manifest = _Manifest(file.parent)
+                _export_month(store, wanted, month, file, manifest, begin, done)
     except OSError as error:
         raise unwritable(Path(error.filename or folder), error) from None
     return done
@@ -163,17 +164,16 @@ def _export_month(
     store: Store,
     wanted: Wanted,
     month: _Month,
-    folder: Path,
-    manifest: Manifest,
+    file: Path,
+    manifest: _Manifest,
     begin: Callable[[BinaryIO], Writer],
     done: Exported,
 ) -> None:
-    place = file_of(month.symbol, wanted.size, month.piece.month, wanted.written_as)
     # Before the bars are read: what changes in between is written again by the next export.
     content = store.export_content(month.symbol, wanted.size, month.piece)
     if content.bars == 0:
         return
-    if is_current(manifest.files.get(str(place)), content, _size_of(folder / place)):
+    if is_current(manifest.files.get(file.name), content, _size_of(file)):
         done.unchanged += 1
         return
     buffer = io.BytesIO()
@@ -181,16 +181,18 @@ def _export_month(
     lines = store.export_bars(month.symbol, wanted.size, month.piece)
     writer.write(lines)
     writer.close()
-    (folder / place).parent.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / place, buffer.getvalue(), READABLE)
-    manifest.files[str(place)] = Written(content.bars, content.digest, buffer.tell())
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _replacing(file) as replaced:
+        replaced.write(buffer.getbuffer())
+    manifest.add(file.name, Written(content.bars, content.digest, buffer.tell()))
     done.files += 1
     done.bars += lines.count(b"\n")
 
 
 def _months(store: Store, wanted: Wanted, watcher: Watcher, *, whole: bool) -> Iterator[_Month]:
     """Yield the months of which something is stored, symbol by symbol."""
-    found: list[_Month] = []
+    # The ranges and not the months: those of 10,000 symbols would take 50 MB.
+    found: list[tuple[str, int, int]] = []
     for symbol in wanted.symbols:
         span = store.export_range(symbol, wanted.size, Piece(wanted.start_ms, wanted.end_ms))
         if span is None:
@@ -199,10 +201,45 @@ def _months(store: Store, wanted: Wanted, watcher: Watcher, *, whole: bool) -> I
         # The whole range of a bar that is made of others: it may begin before the first of them.
         width_ms = wanted.size.derived.ms if wanted.size.derived else 1
         start_ms = max(wanted.start_ms, span[0] - span[0] % width_ms)
-        end_ms = min(wanted.end_ms, span[1] + 1)
-        found += [_Month(symbol, piece) for piece in pieces(start_ms, end_ms, whole=whole)]
-    watcher.has_months(len(found))
-    yield from found
+        found.append((symbol, start_ms, min(wanted.end_ms, span[1] + 1)))
+    watcher.has_months(sum(1 for _, start_ms, end_ms in found for _ in pieces(start_ms, end_ms, whole=whole)))
+    for symbol, start_ms, end_ms in found:
+        for piece in pieces(start_ms, end_ms, whole=whole):
+            yield _Month(symbol, piece)
+
+
+class _Manifest:
+    """What is noted of the files of a folder, from the disk and back with each file that is written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._kept = _read_manifest(folder / MANIFEST)
+        self.files: Mapping[str, Written] = self._kept.files
+
+    def add(self, name: str, written: Written) -> None:
+        """Note a file. Raise OSError."""
+        self._kept.files[name] = written
+        with _replacing(self.folder / MANIFEST) as file:
+            file.write(msgspec.json.encode(self._kept))
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file that takes the place of another when it is whole; raise OSError.
+
+    What exports that were killed have left of it is removed first.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{UNFINISHED}"):
+        with suppress(OSError):  # another's, or locked by an export that goes on
+            handle = os.open(left, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with open(handle, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
+    with ExitStack() as until_replaced, replacing(path, READABLE) as file:
+        handle = os.dup(file.fileno())  # the lock outlives the file that is closed
+        until_replaced.callback(os.close, handle)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield file
 
 
 def _size_of(file: Path) -> int | None:
@@ -246,4 +283,4 @@ def format_of(path: str, given: ExportFormat | None) -> ExportFormat:
     """Return the format that is given, else that of the name's ending, else CSV."""
     if given:
         return given
-    return ExportFormat.PARQUET if PurePath(path).suffix == ".parquet" else ExportFormat.CSV
+    return ExportFormat.PARQUET if PurePath(path).suffix.lower() == ".parquet" else ExportFormat.CSV

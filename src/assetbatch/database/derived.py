@@ -150,7 +150,7 @@ def keep(connection: Connection, sizes: Collection[DerivedSize]) -> Kept:
         warnings += [Note(what=name, why=why, remedy=remedy) for name in views or made]
     else:
         created = views
-    return Kept(created, dropped, warnings)
+    return Kept(created, [name for name in dropped if name not in created], warnings)
 
 
 class _Refused(NamedTuple):

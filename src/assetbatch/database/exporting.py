@@ -38,6 +38,7 @@ def copy_bars(connection: Connection, symbol: str, size: ExportSize, piece: Piec
         width = f"interval '{size.derived.ms // MINUTE_MS} minutes'"
         source = connection.statements("derived.binned", width=width, between=source).decode()
     statement = connection.statements("export.copy_bars", source=source)
+    connection.execute(connection.statements("export.set_format"))
     lines = io.BytesIO()  # a list of all rows would take 12 MB for a month of minutes
     with connection.cursor() as cursor, cursor.copy(statement, _arguments(symbol, piece)) as rows:
         for row in rows:

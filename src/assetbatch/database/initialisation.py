@@ -94,7 +94,8 @@ def with_views(connection: Connection, found: Plan, sizes: Collection[DerivedSiz
     schema = found.names.bars.schema
     steps = derived.foreseen(connection, found.names, sizes)
     views = [one for one in steps.create if one.kind != "function"]
-    dropped = [one for one in steps.drop if one.kind != "function"]
+    made_again = {one.name for one in views}
+    dropped = [one for one in steps.drop if one.kind != "function" and one.name not in made_again]
     return msgspec.structs.replace(
         found,
         additions=(

@@ -19,7 +19,7 @@ LATEST_MS = to_ms(datetime(2200, 1, 1, tzinfo=UTC))
 """No bar is older or younger."""
 
 MANIFEST = "assetbatch-export.json"
-"""The file that says what the others in its folder hold."""
+"""The file that says what the others beside it hold."""
 
 MANIFEST_VERSION = 1
 """A manifest of another version counts as none: every file is written again."""
@@ -82,7 +82,7 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct):
-    """The files of a folder by their paths in it."""
+    """The files of a folder by their names."""
 
     version: int = MANIFEST_VERSION
     files: dict[str, Written] = {}

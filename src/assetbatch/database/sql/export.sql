@@ -32,6 +32,10 @@ SELECT (extract(epoch FROM min(b.at)) * 1000)::int8, (extract(epoch FROM max(b.a
 -- was written. The hash of a row is PostgreSQL's own, without a text between: a third of the time of an export.
 SELECT count(*), coalesce(bit_xor(hash_record_extended(b, 0)), 0) FROM {source} b;
 
+-- name: set_format
+-- Let a number keep all its digits, and a moment be written as ISO does, whatever the role or the database has set.
+SELECT set_config('extra_float_digits', '1', true), set_config('datestyle', 'ISO, YMD', true);
+
 -- name: copy_bars
 -- Copy the bars of the source, ascending, with the symbol before them.
 COPY (SELECT %(symbol)s::text, b.* FROM {source} b ORDER BY b.at) TO STDOUT (FORMAT csv);
