@@ -18,7 +18,7 @@ from assetbatch.domain.queueing import CallLimit
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.work import PAGE_MS, Work
 from assetbatch.provider.refusals import Refusal
-from assetbatch.refresh.batch import Request
+from assetbatch.refresh.batch import MAX_UNSAVED_BARS, Request
 from assetbatch.refresh.inflight import MAX_IN_FLIGHT, InFlight, calls_at_once, has_room, may_start, shapes
 from assetbatch.state.window import Grant
 
@@ -68,18 +68,18 @@ class TestHasRoom:
     ONE = BarsCall((Work(msgspec.structs.replace(BTCUSD.asset, bars=BarSize.ONE_MINUTE)),), 0, PAGE_MS - 1)
 
     def test_for_as_many_pages_of_five_minutes_as_are_in_flight_at_once(self) -> None:
-        assert has_room(self.FIVE, [self.FIVE] * (MAX_IN_FLIGHT - 1))
+        assert has_room(self.FIVE, [self.FIVE] * (MAX_IN_FLIGHT - 1), 3 * MAX_UNSAVED_BARS)
 
-    def test_for_two_pages_of_minutes(self) -> None:
-        assert has_room(self.ONE, [self.ONE])
-        assert not has_room(self.ONE, [self.ONE, self.ONE])
-        assert has_room(self.FIVE, [self.ONE, self.ONE])
+    def test_for_two_pages_of_minutes_in_whatever_state(self) -> None:
+        assert has_room(self.ONE, [self.ONE], 0)
+        assert not has_room(self.ONE, [self.ONE, self.ONE], 0)
+        assert not has_room(self.ONE, [self.ONE], 50_000)
+        assert has_room(self.FIVE, [self.ONE], 50_000)
 
     def test_for_any_call_alone_and_for_prices(self) -> None:
         years = BarsCall(self.ONE.work, 0, 30 * PAGE_MS)
-        assert has_room(years, [])
-        assert has_room(years, [BOTH])
-        assert has_room(BOTH, [self.ONE, self.ONE])
+        assert has_room(years, [], 200_000)
+        assert has_room(years, [BOTH], 200_000)
 
 
 def grant(name: str) -> Grant:

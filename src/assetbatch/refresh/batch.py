@@ -366,7 +366,12 @@ class Batch:
     def has_much_unsaved(self) -> bool:
         """Whether so much is unsaved that memory would grow."""
         results = len(self._results) - self._unsaved_from
-        return results >= MAX_UNSAVED_RESULTS or sum(map(len, self._bars.values())) >= MAX_UNSAVED_BARS
+        return results >= MAX_UNSAVED_RESULTS or self.unsaved_bars >= MAX_UNSAVED_BARS
+
+    @property
+    def unsaved_bars(self) -> int:
+        """How many bars are unsaved."""
+        return sum(map(len, self._bars.values()))
 
     @property
     def unsaved_symbols(self) -> set[str]:

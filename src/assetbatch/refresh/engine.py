@@ -233,13 +233,15 @@ class BatchRun:
         now_ms = engine.now_ms()
         in_flight = [request.call for request in self._in_flight.requests]
         if page := batch.next_page(now_ms):
-            return page if has_room(page.call, in_flight) else None
+            return page if has_room(page.call, in_flight, self._writer.rows) else None
         if batch.is_all_in_flight:
             return None
         if batch.must_choose(now_ms, engine.learner.revision):
             self._choose_calls(now_ms)
         return batch.next_chosen(
-            lambda call: may_start(call, engine.proven, in_flight) and has_room(call, in_flight)
+            lambda call: (
+                may_start(call, engine.proven, in_flight) and has_room(call, in_flight, self._writer.rows)
+            )
         )
 
     def _choose_calls(self, now_ms: int) -> None:
