@@ -182,6 +182,9 @@ def migrated(postgres_url: str) -> Iterator[Callable[[bool], str]]:
             name = stack.enter_context(new_database(postgres_url, "template0"))
             with Store.open(url_of(postgres_url, name), check_schema=False) as store:
                 migrate(store, by_month=by_month)
+            with psycopg.connect(postgres_url, autocommit=True) as connection:
+                # Nobody may be connected to what is copied, as the workers of TimescaleDB would be.
+                connection.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(name)))
             return name
 
         yield name_of

@@ -467,7 +467,9 @@ class TestTimescaleDB:
         assert len(done.views.created) == 3
         assert done.views.warnings == []
         bars = [bar(place, 2.0 + place % 7, None if place == 40 else 4.0) for place in range(100)]
+        real("BEGIN")  # TimescaleDB takes up what is there when it happens to begin
         fill(real, bars)
+        real("COMMIT")
         for _ in range(2):  # read from the bars, then from what was taken up
             for size in ALL:
                 found = real(f"SELECT {COLUMNS} FROM market_data.ohlcv_{size} ORDER BY ts")
