@@ -18,10 +18,11 @@ from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
 from assetbatch.domain.market_hours import open_ms_between, start_of_day
 from assetbatch.domain.models import Changes, CoveredInterval, IntervalState, StoredAsset, floor_to_bar
+from assetbatch.domain.pages import Reach
 from assetbatch.domain.queueing import Cancelled, Enqueued, Lane
 from assetbatch.domain.ranges import calls_saved, expected_history, newest_to_ask, pages_to_ask, taken_back
 from assetbatch.domain.records import Command
-from assetbatch.domain.work import PAGE_DAYS, Work, WorkKind, days_range, parse_work_id
+from assetbatch.domain.work import Work, WorkKind, days_range, parse_work_id
 from assetbatch.errors import ConfigError
 from assetbatch.services import Services
 from assetbatch.state.history import CYCLES_FOR_FORECAST
@@ -41,7 +42,7 @@ Days = tuple[date, date]
 class SymbolBackfill(msgspec.Struct, frozen=True, kw_only=True):
     """One symbol of a backfill.
 
-    `pages` are to be asked for, each of at most `PAGE_DAYS` New York days; `new_pages` is how many of them no
+    `pages` are to be asked for, each as long as is known to come whole; `new_pages` is how many of them no
     backfill has requested before. `complete` is the share of the wanted time that is stored or known to be
     empty. Before `too_old_before_ms` the plan shows nothing. `doubtful_pages` lie before what the tier is
     expected to show: the first of them that is refused ends them all.
@@ -148,7 +149,9 @@ def take_back(
     intervals = {asset.symbol: taken_back(asset, stored[asset.symbol], known, now_ms) for asset in assets}
     found = {
         asset.symbol: pages(
-            asset.market, [(one.start_ms, one.end_ms) for one in intervals[asset.symbol]], PAGE_DAYS
+            asset.market,
+            [(one.start_ms, one.end_ms) for one in intervals[asset.symbol]],
+            known.reach(asset.market, asset.polygon_ticker, now_ms),
         )
         for asset in assets
     }
@@ -217,6 +220,7 @@ def plan_backfill(
             history_ms,
             gaps.get(symbol, ()),
             0 if history_ms else expected_from_ms,
+            known.reach(asset.market, asset.polygon_ticker, now_ms),
         )
         reports.append(report)
     of_assets = (
@@ -285,6 +289,7 @@ def _plan_symbol(
     history_ms: int,
     gaps: Sequence[tuple[int, int]],
     expected_from_ms: int,
+    reach: Reach,
 ) -> tuple[list[CoveredInterval], SymbolBackfill]:
     """Return what the coverage is to say of a wanted range, and the pages that are missing in it.
 
@@ -297,7 +302,7 @@ def _plan_symbol(
     unasked = [(one.start_ms, one.end_ms) for one in unanswered(coverage, known_from_ms, end_ms)]
     requested = [(one.start_ms, one.end_ms) for one in coverage if one.state is IntervalState.REQUESTED]
     missing = _missing(asset.market, unasked, gaps)
-    found = pages(asset.market, missing, PAGE_DAYS)
+    found = pages(asset.market, missing, reach)
     sure = [days for days in found if start_of_day(days[1]) >= expected_from_ms]
     unrequested = [piece for piece in missing if not _lies_within(piece, requested)]
     page_spans = sorted(days_range(Work(asset, WorkKind.HISTORY, first, last)) for first, last in found)

@@ -20,9 +20,10 @@ from assetbatch.domain.models import (
     StoredAsset,
     floor_to_bar,
 )
+from assetbatch.domain.pages import PAGE_MS
 from assetbatch.domain.pauses import worth_a_call
 from assetbatch.domain.status import Status
-from assetbatch.domain.work import PAGE_DAYS, PAGE_MS, Work, WorkKind, days_range, parse_work_id
+from assetbatch.domain.work import Work, WorkKind, days_range, parse_work_id
 
 
 def _bars_known_to(stored: StoredAsset | None, now_ms: int) -> int:
@@ -38,29 +39,24 @@ def bars_stored_to(stored: StoredAsset, now_ms: int) -> int:
     return last_bar_ms + BAR_MS if last_bar_ms is not None and last_bar_ms <= now_ms else 0
 
 
-def history_range(
+def missing_intervals(
     work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int
-) -> tuple[int, int] | None:
-    """Return the part `[start_ms, end_ms)` of a page of the past that is still to be asked for; None without
-    any.
+) -> list[CoveredInterval]:
+    """Return the intervals of a page of the past that are still to be asked for.
 
-    It lies within the plan's history and what is published, and reaches from the first interval not asked for
-    to the last.
+    They lie within the plan's history and what is published, and hold open time.
     """
     asset = work.asset
     start_ms, end_ms = days_range(work)
     start_ms = max(start_ms, known.history_from_ms(asset.asset_type, now_ms))
     end_ms = min(end_ms, floor_to_bar(known.ask_to_ms(asset.asset_type, now_ms)))
-    if start_ms >= end_ms:
-        return None
     coverage = stored.coverage if stored else ()
-    missing = [
+    return [
         interval
         for interval in unanswered(coverage, start_ms, end_ms)
         if interval.state is not IntervalState.NOT_WANTED
         and open_ms_between(asset.market, interval.start_ms, interval.end_ms)
     ]
-    return (missing[0].start_ms, missing[-1].end_ms) if missing else None
 
 
 def latest_range(
@@ -133,7 +129,8 @@ def newest_to_ask(
     from_ms = known.history_from_ms(asset.asset_type, now_ms)
     found = askable(asset, stored, from_ms, max(from_ms, before_ms), now_ms)
     intervals = [(interval.start_ms, interval.end_ms) for interval in found]
-    for first, last in newest_pages(asset.market, intervals, PAGE_DAYS):
+    reach = known.reach(asset.market, asset.polygon_ticker, now_ms)
+    for first, last in newest_pages(asset.market, intervals, reach):
         yield Work(asset, WorkKind.HISTORY, first, last)
 
 

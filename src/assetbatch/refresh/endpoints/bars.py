@@ -10,8 +10,8 @@ import msgspec
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.calls import BarsCall
-from assetbatch.domain.coverage import record, unanswered
-from assetbatch.domain.entitlements import UNPUBLISHED_DAYS, Entitlements, Restriction
+from assetbatch.domain.coverage import EMPTY_MS, HOLE_MS, record, unanswered
+from assetbatch.domain.entitlements import HISTORY_YEARS, UNPUBLISHED_DAYS, Entitlements, Restriction
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.market_hours import day_of, last_midnight, open_ms_between, start_of_day
 from assetbatch.domain.models import (
@@ -25,12 +25,14 @@ from assetbatch.domain.models import (
     StoredAsset,
     floor_to_bar,
 )
+from assetbatch.domain.pages import PAGE_MS
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS
-from assetbatch.domain.work import PAGE_MS, Work, WorkKind, days_range
+from assetbatch.domain.work import Work, WorkKind, days_range
 from assetbatch.refresh.endpoints.endpoint import Endpoint, ShownRestriction
 from assetbatch.refresh.interpretation import CONSEQUENCES, Findings, Page, Result, nothing_came
+from assetbatch.refresh.whole_pages import Judged, judge
 
 if TYPE_CHECKING:
     from assetbatch.provider.answers import BarsAnswer
@@ -38,13 +40,6 @@ if TYPE_CHECKING:
     from assetbatch.provider.refusals import Refusal
     from assetbatch.refresh.learner import Learner
     from assetbatch.refresh.reporter import Reporter
-
-HOLE_MS = HOUR_MS
-"""Maximum gap of open hours between bars that is believed at once. A longer one is believed when the provider
-answers so twice."""
-
-EMPTY_MS = DAY_MS
-"""The same for a gap at either end of an answer, where the data may simply begin or end."""
 
 MAX_PAGES = 100
 """Maximum number of pages of one range, and so the share of the range that each has to bring. A range fits
@@ -58,9 +53,6 @@ FAULT_WORDS = {
 
 MAX_LATE_MS = 2 * DAY_MS
 """Maximum time after which the provider has published whatever it has."""
-
-HISTORY_YEARS = 2
-"""Years of history of a plan that refuses an older start (the provider's free plan)."""
 
 
 class BarsEndpoint(Endpoint[BarsCall]):
@@ -163,9 +155,8 @@ def bars_findings(
     before = stored[asset.symbol].coverage if asset.symbol in stored else ()
     from_ms = page.from_ms if page else floor_to_bar(call.start_ms)
     end_ms = _end_of(call, now_ms)
-    to_ms = answered_to(call, answer, now_ms, known.newest_ms(asset.asset_type))
-    if answer.next_url is not None and not open_ms_between(asset.market, to_ms, end_ms):
-        answer = msgspec.structs.replace(answer, next_url=None)
+    answer, judged = _judged(call, page, answer, known, from_ms, now_ms)
+    to_ms = judged.to_ms
     seen_to_ms = min(now_ms, call.end_ms + 1)
     finished = [bar for bar in answer.bars if bar.end_ms <= seen_to_ms] if asset.bars else []
     coverage = coverage_of(asset.market, answer, before, from_ms, to_ms, now_ms) if asset.bars else []
@@ -183,6 +174,8 @@ def bars_findings(
             following = None
     else:
         for item in work:
+            if item.id in call.unfinished or (judged.is_cut and _is_left(item, to_ms, end_ms)):
+                continue
             if item.kind is WorkKind.HISTORY:
                 coverage += too_old(item, known, now_ms)
             results.append(_from_bars(item, call, bars, stored, seen_to_ms))
@@ -193,7 +186,31 @@ def bars_findings(
         bars_refused=answer.refused.total(),
         coverage={asset.symbol: coverage} if coverage else {},
         next_page=following,
+        page_lessons=judged.lessons,
     )
+
+
+def _judged(
+    call: BarsCall, page: Page | None, answer: BarsAnswer, known: Entitlements, from_ms: int, now_ms: int
+) -> tuple[BarsAnswer, Judged]:
+    """Return the part of an answer that counts, and up to where it does."""
+    market = call.work[0].asset.market
+    to_ms = answered_to(call, answer, now_ms, known.newest_ms(call.work[0].asset.asset_type))
+    if answer.next_url is not None and not open_ms_between(market, to_ms, _end_of(call, now_ms)):
+        answer = msgspec.structs.replace(answer, next_url=None)
+    judged = judge(call, answer, from_ms, to_ms, known.doubts(market, now_ms), is_first=page is None)
+    if judged.is_cut:
+        bars = [bar for bar in answer.bars if bar.end_ms <= judged.to_ms]
+        answer = msgspec.structs.replace(answer, next_url=None, bars=bars)
+    return answer, judged
+
+
+def _is_left(item: Work, to_ms: int, end_ms: int) -> bool:
+    """Return whether work waits for what lies beyond `to_ms`, where the answer was cut."""
+    if item.kind is not WorkKind.HISTORY:
+        return True
+    start_ms, until_ms = days_range(item)
+    return open_ms_between(item.asset.market, max(start_ms, to_ms), min(until_ms, end_ms)) > 0
 
 
 def _known_to(coverage: Sequence[CoveredInterval], start_ms: int) -> int:

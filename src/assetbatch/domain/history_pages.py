@@ -1,0 +1,198 @@
+"""Which calls bring the pages of the past of one asset: the fewest that its known page length allows.
+
+The days of a piece of work say what it waits for. What a call asks for follows from what is missing, so that
+pages that were queued with another length go on meaning the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.coverage import Interval, newest_pages
+from assetbatch.domain.entitlements import HISTORY_YEARS, Entitlements
+from assetbatch.domain.market_hours import day_of, open_ms_between, start_of_day, years_before
+from assetbatch.domain.models import IntervalState, StoredAsset
+from assetbatch.domain.pages import BY_OPEN_TIME, PAGE_DAYS, SURE, PageKind, Reach, days_span, sure_until
+from assetbatch.domain.ranges import askable, missing_intervals
+from assetbatch.domain.units import DAY_MS
+from assetbatch.domain.work import Work
+
+
+class HistoryRange(NamedTuple):
+    """One range of bars of the past. `unfinished` work waits for a further call after it."""
+
+    start_ms: int
+    end_ms: int
+    finished: tuple[Work, ...]
+    unfinished: tuple[Work, ...] = ()
+    kind: PageKind = PageKind.SURE
+
+    @property
+    def work(self) -> tuple[Work, ...]:
+        """All work of the range."""
+        return (*self.finished, *self.unfinished)
+
+
+class _Wanted(NamedTuple):
+    """A piece of work and what is missing of it, ascending."""
+
+    work: Work
+    missing: list[Interval]
+    failed: bool
+    """Whether something of it was asked for before. Only a page that comes whole can say that there is
+    nothing."""
+
+
+def history_ranges(
+    work: Sequence[Work],
+    stored: StoredAsset | None,
+    known: Entitlements,
+    now_ms: int,
+    *,
+    reach_out: bool,
+) -> list[HistoryRange]:
+    """Return the ranges for pages of the past of one asset, the newest first.
+
+    With `reach_out` a range also brings older intervals that are requested, or work of this call, as far as a
+    page reaches. Without, each piece of work has its own range.
+    """
+    left = sorted(_wanted(work, stored, known, now_ms), key=lambda one: one.missing[-1][1], reverse=True)
+    ranges: list[HistoryRange] = []
+    while left:
+        newest, *others = left
+        found = _longer(newest, others, stored, known, now_ms) if reach_out and not newest.failed else None
+        found = found or _sure(newest)
+        ranges.append(found)
+        left = [one for one in others if one.work not in found.work]
+        if found.kind is not PageKind.SURE:
+            left = [cut for one in left if (cut := _before(one, found.start_ms)).missing]
+    return ranges
+
+
+def _wanted(
+    work: Sequence[Work], stored: StoredAsset | None, known: Entitlements, now_ms: int
+) -> list[_Wanted]:
+    wanted = []
+    for item in work:
+        missing = missing_intervals(item, stored, known, now_ms)
+        if missing:
+            failed = any(one.state is not IntervalState.REQUESTED for one in missing)
+            wanted.append(_Wanted(item, [(one.start_ms, one.end_ms) for one in missing], failed))
+    return wanted
+
+
+def _before(wanted: _Wanted, end_ms: int) -> _Wanted:
+    return wanted._replace(missing=_clipped(wanted.missing, 0, end_ms))
+
+
+def _clipped(intervals: Sequence[Interval], start_ms: int, end_ms: int) -> list[Interval]:
+    cut = ((max(start_ms, first_ms), min(end_ms, last_ms)) for first_ms, last_ms in intervals)
+    return [(first_ms, last_ms) for first_ms, last_ms in cut if first_ms < last_ms]
+
+
+def _sure(wanted: _Wanted) -> HistoryRange:
+    """Return the range of one piece of work, or the newest page of it if it was queued as a longer one."""
+    asset, missing = wanted.work.asset, wanted.missing
+    start_ms, end_ms = missing[0][0], missing[-1][1]
+    if (day_of(end_ms - 1) - day_of(start_ms)).days < PAGE_DAYS:
+        return HistoryRange(start_ms, end_ms, (wanted.work,))
+    start_ms = _page_starts(asset.market, missing, SURE, 1)[-1]
+    return HistoryRange(start_ms, end_ms, (), (wanted.work,))
+
+
+def _longer(
+    newest: _Wanted, others: Sequence[_Wanted], stored: StoredAsset | None, known: Entitlements, now_ms: int
+) -> HistoryRange | None:
+    """Return a range that brings more than the newest work by itself, or None without one."""
+    asset, end_ms = newest.work.asset, newest.missing[-1][1]
+    market = asset.market
+    kind = known.page_kind(market, asset.polygon_ticker, now_ms)
+    if kind is PageKind.SURE:
+        return None
+    earliest_ms = _earliest(known, asset, end_ms, now_ms)
+    older = [one for other in others if not other.failed for one in other.missing]
+    older += _older(asset, stored, known, newest.missing[0][0], now_ms)
+    older = _clipped(older, earliest_ms, newest.missing[0][0])
+    start_ms, to_ms = newest.missing[0][0], end_ms
+    if kind is PageKind.PROVEN:
+        (start_ms,) = _page_starts(market, [*older, *newest.missing], BY_OPEN_TIME, 1)
+    else:
+        reach = known.reach(market, asset.polygon_ticker, now_ms)
+        most = reach.days // PAGE_DAYS if kind is PageKind.THIN else 2
+        starts = _page_starts(market, newest.missing, SURE, most)
+        starts += _page_starts(market, older, SURE, most - len(starts))
+        start_ms = _start_of_thin(market, starts, reach, end_ms) if kind is PageKind.THIN else starts[-1]
+        if kind is PageKind.TRIED:
+            to_ms = _tried_end(market, starts, end_ms)
+            if not open_ms_between(market, starts[0], to_ms):
+                return None
+    if to_ms <= sure_until(start_ms):
+        if kind is PageKind.TRIED or start_ms >= newest.missing[0][0]:
+            return None
+        kind = PageKind.SURE
+    inside = tuple(
+        one.work
+        for one in (newest, *others)
+        if not one.failed and start_ms <= one.missing[0][0] and one.missing[-1][1] <= to_ms
+    )
+    rest = () if newest.work in inside else (newest.work,)
+    return HistoryRange(start_ms, to_ms, inside, rest, kind)
+
+
+def _older(
+    asset: Asset, stored: StoredAsset | None, known: Entitlements, before_ms: int, now_ms: int
+) -> list[Interval]:
+    """Return what a backfill has requested before a moment."""
+    from_ms = known.history_from_ms(asset.asset_type, now_ms)
+    return [
+        (one.start_ms, one.end_ms)
+        for one in askable(asset, stored, from_ms, max(from_ms, before_ms), now_ms)
+        if one.state is IntervalState.REQUESTED
+    ]
+
+
+def _earliest(known: Entitlements, asset: Asset, end_ms: int, now_ms: int) -> int:
+    """Return where a longer range may begin: not before the history of the free plan, unless it ends there.
+    Else a refusal of what is too old would take along what is not."""
+    if known.history_from_ms(asset.asset_type, now_ms):
+        return 0
+    edge_ms = years_before(now_ms, HISTORY_YEARS) + DAY_MS
+    return edge_ms if edge_ms < end_ms else 0
+
+
+def _page_starts(market: Market, intervals: Sequence[Interval], reach: Reach, count: int) -> list[int]:
+    """Return where the newest pages of these intervals begin, at most `count`."""
+    starts = []
+    for (first, _), _ in zip(newest_pages(market, intervals, reach), range(count), strict=False):
+        from_ms = start_of_day(first)
+        starts.append(
+            min(
+                max(from_ms, start_ms)
+                for start_ms, end_ms in intervals
+                if from_ms < end_ms and open_ms_between(market, max(from_ms, start_ms), end_ms)
+            )
+        )
+    return starts
+
+
+def _tried_end(market: Market, starts: Sequence[int], end_ms: int) -> int:
+    """Return the end of a longer range that costs no call if it is cut.
+
+    It begins where the last but one page of `PAGE_DAYS` begins and reaches into the newest. The provider cuts
+    a page at its end: then the newest is left as it was, to be asked for by itself.
+    """
+    first = day_of(starts[-1])
+    _, to_ms = days_span(first, BY_OPEN_TIME.last_day(market, first))
+    return min(to_ms, end_ms)
+
+
+def _start_of_thin(market: Market, starts: Sequence[int], reach: Reach, end_ms: int) -> int:
+    """Return the start of the oldest page of `PAGE_DAYS` from which the answer should reach to the end.
+
+    If it is cut, the newer pages are left as they were.
+    """
+    earliest_ms = start_of_day(reach.first_day(market, day_of(end_ms - 1)))
+    return min(start_ms for start_ms in starts if start_ms >= earliest_ms)
