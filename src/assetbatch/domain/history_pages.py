@@ -14,7 +14,7 @@ from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import Interval, newest_pages
 from assetbatch.domain.entitlements import HISTORY_YEARS, Entitlements
 from assetbatch.domain.market_hours import day_of, open_ms_between, start_of_day, years_before
-from assetbatch.domain.models import IntervalState, StoredAsset
+from assetbatch.domain.models import IntervalFault, IntervalState, StoredAsset
 from assetbatch.domain.pages import BY_OPEN_TIME, PAGE_DAYS, SURE, PageKind, Reach, days_span, sure_until
 from assetbatch.domain.ranges import askable, missing_intervals
 from assetbatch.domain.units import DAY_MS
@@ -59,6 +59,7 @@ def history_ranges(
     With `reach_out` a range also brings older intervals that are requested, or work of this call, as far as a
     page reaches. Without, each piece of work has its own range.
     """
+    reach_out = reach_out and not _is_doubted(stored)
     left = sorted(_wanted(work, stored, known, now_ms), key=lambda one: one.missing[-1][1], reverse=True)
     ranges: list[HistoryRange] = []
     while left:
@@ -70,6 +71,13 @@ def history_ranges(
         if found.kind is not PageKind.SURE:
             left = [cut for one in left if (cut := _before(one, found.start_ms)).missing]
     return ranges
+
+
+def _is_doubted(stored: StoredAsset | None) -> bool:
+    """Return whether the provider has yet to confirm that it has nothing of some interval. Longer pages would
+    find more of them, each to be asked for again."""
+    coverage = stored.coverage if stored else ()
+    return any(interval.fault is IntervalFault.UNCONFIRMED for interval in coverage)
 
 
 def _wanted(
@@ -115,15 +123,17 @@ def _longer(
     earliest_ms = _earliest(known, asset, end_ms, now_ms)
     older = [one for other in others if not other.failed for one in other.missing]
     older += _older(asset, stored, known, newest.missing[0][0], now_ms)
-    older = _clipped(older, earliest_ms, newest.missing[0][0])
+    older = _clipped(older, 0, newest.missing[0][0])
     start_ms, to_ms = newest.missing[0][0], end_ms
     if kind is PageKind.PROVEN:
-        (start_ms,) = _page_starts(market, [*older, *newest.missing], BY_OPEN_TIME, 1)
+        within = [*_clipped(older, earliest_ms, end_ms), *newest.missing]
+        (start_ms,) = _page_starts(market, within, BY_OPEN_TIME, 1)
     else:
         reach = known.reach(market, asset.polygon_ticker, now_ms)
         most = reach.days // PAGE_DAYS if kind is PageKind.THIN else 2
         starts = _page_starts(market, newest.missing, SURE, most)
-        starts += _page_starts(market, older, SURE, most - len(starts))
+        pages_before = _page_starts(market, older, SURE, most - len(starts))
+        starts += [page_ms for page_ms in pages_before if page_ms >= earliest_ms]
         start_ms = _start_of_thin(market, starts, reach, end_ms) if kind is PageKind.THIN else starts[-1]
         if kind is PageKind.TRIED:
             to_ms = _tried_end(market, starts, end_ms)

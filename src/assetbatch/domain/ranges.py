@@ -20,7 +20,7 @@ from assetbatch.domain.models import (
     StoredAsset,
     floor_to_bar,
 )
-from assetbatch.domain.pages import PAGE_MS
+from assetbatch.domain.pages import PAGE_MS, SURE
 from assetbatch.domain.pauses import worth_a_call
 from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work, WorkKind, days_range, parse_work_id
@@ -129,7 +129,9 @@ def newest_to_ask(
     from_ms = known.history_from_ms(asset.asset_type, now_ms)
     found = askable(asset, stored, from_ms, max(from_ms, before_ms), now_ms)
     intervals = [(interval.start_ms, interval.end_ms) for interval in found]
-    reach = known.reach(asset.market, asset.polygon_ticker, now_ms)
+    # What was asked for before is asked for again in pages that come whole in any market.
+    is_new = all(interval.state is IntervalState.REQUESTED for interval in found)
+    reach = known.reach(asset.market, asset.polygon_ticker, now_ms) if is_new else SURE
     for first, last in newest_pages(asset.market, intervals, reach):
         yield Work(asset, WorkKind.HISTORY, first, last)
 

@@ -74,7 +74,7 @@ def _settled(
 
 def _of_density(call: BarsCall, answer: BarsAnswer, to_ms: int, *, is_first: bool) -> Iterator[PageLesson]:
     """Yield how many pages of its symbol fit one call, if the answer is long enough to tell."""
-    if is_first and answer.next_url is None and to_ms - call.start_ms >= MEASURED_MS:
+    if is_first and answer.bars and answer.next_url is None and to_ms - call.start_ms >= MEASURED_MS:
         pages = pages_of_thin(len(answer.bars), to_ms - call.start_ms)
         yield PageLesson(of=call.work[0].asset.polygon_ticker, pages=pages)
 
@@ -84,10 +84,10 @@ def _of_longer(call: BarsCall, answer: BarsAnswer, from_ms: int, to_ms: int, *, 
     sure_ms = sure_until(call.start_ms)
     cut = PageLesson(of=asset.polygon_ticker if call.kind is PageKind.THIN else asset.market, whole=False)
     if answer.next_url is not None:
-        if to_ms < sure_ms:
+        if open_ms_between(asset.market, to_ms, sure_ms):
             return Judged(to_ms, lessons=(cut,))
         # The last bar may have come in part.
-        return Judged(max(from_ms, to_ms - BAR_MS), is_cut=True, lessons=(cut,))
+        return Judged(max(sure_ms, to_ms - BAR_MS), is_cut=True, lessons=(cut,))
     gaps = _gaps(asset.market, answer, max(from_ms, sure_ms), to_ms, call.kind)
     if call.kind is PageKind.THIN:
         if not gaps:
