@@ -106,7 +106,7 @@ class Vendor:
             count = min(count, 50_000 // 5)
         else:
             length_ms = 50_000 * MINUTE_MS if self.counting is Counting.WALL else 30 * DAY_MS
-            count = bisect_left(starts, from_ms + length_ms)
+            count = max(1, bisect_left(starts, from_ms + length_ms))  # no page is empty before the last
         if self.gaps_beyond:
             starts = [t for t in starts if not 36 * DAY_MS <= t - from_ms < 38 * DAY_MS]
             count = len(starts)
@@ -158,7 +158,7 @@ class Backfill:
                     for asset in self.assets
                 )
             )
-        assert not queue, [(item.id, self.stored[item.asset.symbol].coverage) for item in queue]
+        assert not queue
 
     def note(self, symbol: str, news: Sequence[CoveredInterval]) -> None:
         before = self.stored[symbol]

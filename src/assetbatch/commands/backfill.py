@@ -151,7 +151,7 @@ def take_back(
         asset.symbol: pages(
             asset.market,
             [(one.start_ms, one.end_ms) for one in intervals[asset.symbol]],
-            known.reach(asset.market, asset.polygon_ticker, now_ms),
+            known.reach(asset.market, now_ms),
         )
         for asset in assets
     }
@@ -220,7 +220,7 @@ def plan_backfill(
             history_ms,
             gaps.get(symbol, ()),
             0 if history_ms else expected_from_ms,
-            known.reach(asset.market, asset.polygon_ticker, now_ms),
+            known.reach(asset.market, now_ms),
         )
         reports.append(report)
     of_assets = (

@@ -18,7 +18,6 @@ from assetbatch.domain.formatting import listed, moment
 from assetbatch.domain.market_hours import day_of, last_midnight
 from assetbatch.domain.pages import (
     BY_OPEN_TIME,
-    PAGE_DAYS,
     SURE,
     Doubt,
     PageKind,
@@ -314,23 +313,23 @@ class Entitlements:
 
     def page_kind(self, market: Market, ticker: str, now_ms: int) -> PageKind:
         """Return what is known of the longest page of this ticker that is worth a call."""
-        of_ticker = self._page_length(ticker, now_ms)
-        if of_ticker and of_ticker.pages > 1 and of_ticker.whole is not False:
+        if self.pages_at_once(ticker, now_ms) > 1:
             return PageKind.THIN
         of_market = self._page_length(market, now_ms)
         if of_market is None or of_market.whole is None:
             return PageKind.TRIED
         return PageKind.PROVEN if of_market.whole else PageKind.SURE
 
-    def reach(self, market: Market, ticker: str, now_ms: int) -> Reach:
-        """Return how far a page of this ticker reaches that is expected to come whole."""
-        match self.page_kind(market, ticker, now_ms):
-            case PageKind.THIN:
-                return Reach(PAGE_DAYS * self._page_lengths[ticker].pages)
-            case PageKind.PROVEN:
-                return BY_OPEN_TIME
-            case _:
-                return SURE
+    def reach(self, market: Market, now_ms: int) -> Reach:
+        """Return how far a page of a market reaches that is expected to come whole."""
+        known = self._page_length(market, now_ms)
+        return BY_OPEN_TIME if known and known.whole else SURE
+
+    def pages_at_once(self, ticker: str, now_ms: int) -> int:
+        """Return how many pages of `PAGE_DAYS` one call for a ticker should bring: several if it is traded
+        seldom."""
+        known = self._page_length(ticker, now_ms)
+        return known.pages if known and known.whole is not False else 1
 
     def doubts(self, market: Market, now_ms: int) -> tuple[Doubt, ...]:
         """Return the intervals of which longer pages of a market had nothing."""

@@ -7,6 +7,7 @@ pages that were queued with another length go on meaning the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
 from assetbatch.domain.asset_classes import Market
@@ -129,12 +130,11 @@ def _longer(
         within = [*_clipped(older, earliest_ms, end_ms), *newest.missing]
         (start_ms,) = _page_starts(market, within, BY_OPEN_TIME, 1)
     else:
-        reach = known.reach(market, asset.polygon_ticker, now_ms)
-        most = reach.days // PAGE_DAYS if kind is PageKind.THIN else 2
+        most = known.pages_at_once(asset.polygon_ticker, now_ms) if kind is PageKind.THIN else 2
         starts = _page_starts(market, newest.missing, SURE, most)
         pages_before = _page_starts(market, older, SURE, most - len(starts))
         starts += [page_ms for page_ms in pages_before if page_ms >= earliest_ms]
-        start_ms = _start_of_thin(market, starts, reach, end_ms) if kind is PageKind.THIN else starts[-1]
+        start_ms = _start_of_thin(starts, most, end_ms) if kind is PageKind.THIN else starts[-1]
         if kind is PageKind.TRIED:
             to_ms = _tried_end(market, starts, end_ms)
             if not open_ms_between(market, starts[0], to_ms):
@@ -199,10 +199,10 @@ def _tried_end(market: Market, starts: Sequence[int], end_ms: int) -> int:
     return min(to_ms, end_ms)
 
 
-def _start_of_thin(market: Market, starts: Sequence[int], reach: Reach, end_ms: int) -> int:
+def _start_of_thin(starts: Sequence[int], pages: int, end_ms: int) -> int:
     """Return the start of the oldest page of `PAGE_DAYS` from which the answer should reach to the end.
 
     If it is cut, the newer pages are left as they were.
     """
-    earliest_ms = start_of_day(reach.first_day(market, day_of(end_ms - 1)))
+    earliest_ms = start_of_day(day_of(end_ms - 1) - timedelta(days=pages * PAGE_DAYS - 1))
     return min(start_ms for start_ms in starts if start_ms >= earliest_ms)

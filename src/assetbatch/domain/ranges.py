@@ -16,6 +16,7 @@ from assetbatch.domain.market_hours import last_midnight, open_ms_between, start
 from assetbatch.domain.models import (
     BAR_MS,
     CoveredInterval,
+    IntervalFault,
     IntervalState,
     StoredAsset,
     floor_to_bar,
@@ -44,7 +45,8 @@ def missing_intervals(
 ) -> list[CoveredInterval]:
     """Return the intervals of a page of the past that are still to be asked for.
 
-    They lie within the plan's history and what is published, and hold open time.
+    They lie within the plan's history and what is published, and hold open time. What another page was just
+    answered without waits for its pause.
     """
     asset = work.asset
     start_ms, end_ms = days_range(work)
@@ -55,6 +57,9 @@ def missing_intervals(
         interval
         for interval in unanswered(coverage, start_ms, end_ms)
         if interval.state is not IntervalState.NOT_WANTED
+        and (
+            interval.fault is not IntervalFault.UNCONFIRMED or worth_a_call(interval, now_ms, interval.state)
+        )
         and open_ms_between(asset.market, interval.start_ms, interval.end_ms)
     ]
 
@@ -131,7 +136,7 @@ def newest_to_ask(
     intervals = [(interval.start_ms, interval.end_ms) for interval in found]
     # What was asked for before is asked for again in pages that come whole in any market.
     is_new = all(interval.state is IntervalState.REQUESTED for interval in found)
-    reach = known.reach(asset.market, asset.polygon_ticker, now_ms) if is_new else SURE
+    reach = known.reach(asset.market, now_ms) if is_new else SURE
     for first, last in newest_pages(asset.market, intervals, reach):
         yield Work(asset, WorkKind.HISTORY, first, last)
 

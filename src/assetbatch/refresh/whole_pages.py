@@ -84,14 +84,16 @@ def _of_longer(call: BarsCall, answer: BarsAnswer, from_ms: int, to_ms: int, *, 
     sure_ms = sure_until(call.start_ms)
     cut = PageLesson(of=asset.polygon_ticker if call.kind is PageKind.THIN else asset.market, whole=False)
     if answer.next_url is not None:
-        if open_ms_between(asset.market, to_ms, sure_ms):
+        if open_ms_between(asset.market, to_ms, sure_ms) > HOLE_MS:
             return Judged(to_ms, lessons=(cut,))
         # The last bar may have come in part.
         return Judged(max(sure_ms, to_ms - BAR_MS), is_cut=True, lessons=(cut,))
+    if not is_first:  # the provider has said where the rest is
+        return Judged(to_ms)
     gaps = _gaps(asset.market, answer, max(from_ms, sure_ms), to_ms, call.kind)
     if call.kind is PageKind.THIN:
         if not gaps:
-            return Judged(to_ms, lessons=tuple(_of_density(call, answer, to_ms, is_first=is_first)))
+            return Judged(to_ms, lessons=tuple(_of_density(call, answer, to_ms, is_first=True)))
         return Judged(max(sure_ms, gaps[-1][0] - BAR_MS), is_cut=True, lessons=(cut,))
     if gaps:
         longest = sorted(gaps, key=lambda gap: gap[0] - gap[1])[:DOUBTS_OF_A_PAGE]
@@ -101,7 +103,7 @@ def _of_longer(call: BarsCall, answer: BarsAnswer, from_ms: int, to_ms: int, *, 
         return Judged(max(sure_ms, gaps[0][0] - BAR_MS), is_cut=True, lessons=(doubted,))
     first_day = day_of(call.start_ms)
     _, reach_ms = days_span(first_day, BY_OPEN_TIME.last_day(asset.market, first_day))
-    is_proof = is_first and to_ms >= reach_ms - PROOF_MARGIN_MS
+    is_proof = to_ms >= reach_ms - PROOF_MARGIN_MS
     return Judged(to_ms, lessons=(PageLesson(of=asset.market, whole=True),) if is_proof else ())
 
 
