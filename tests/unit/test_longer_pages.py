@@ -317,7 +317,7 @@ def vendors(draw: st.DrawFn) -> Vendor:
     )
 
 
-@settings(max_examples=400, deadline=None, report_multiple_bugs=False)
+@settings(max_examples=60, deadline=None, report_multiple_bugs=False)
 @given(
     vendors(),
     st.lists(st.sampled_from(ASSETS), min_size=1, max_size=2, unique=True),

@@ -56,6 +56,8 @@ class BarsCall(msgspec.Struct, frozen=True):
     start_ms: int
     end_ms: int
     kind: PageKind = PageKind.SURE
+    sure_ms: int = 0
+    """Up to where a longer page comes whole; 0 for as long as any page does."""
     unfinished: frozenset[str] = frozenset()
 
 
@@ -170,6 +172,7 @@ def _ranges_of(
             first.start_ms,
             max(found.end_ms for found in page) - 1,
             first.kind,
+            first.sure_ms,
             frozenset(item.id for found in page for item in found.unfinished),
         )
         drafts.append((min(positions[item.id] for item in call.work), call))

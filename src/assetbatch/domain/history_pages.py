@@ -30,6 +30,8 @@ class HistoryRange(NamedTuple):
     finished: tuple[Work, ...]
     unfinished: tuple[Work, ...] = ()
     kind: PageKind = PageKind.SURE
+    sure_ms: int = 0
+    """The end of the page of `PAGE_DAYS` with which a longer one begins that may be cut; else 0."""
 
     @property
     def work(self) -> tuple[Work, ...]:
@@ -108,14 +110,18 @@ def _sure(wanted: _Wanted) -> HistoryRange:
     start_ms, end_ms = missing[0][0], missing[-1][1]
     if (day_of(end_ms - 1) - day_of(start_ms)).days < PAGE_DAYS:
         return HistoryRange(start_ms, end_ms, (wanted.work,))
-    start_ms = _page_starts(asset.market, missing, SURE, 1)[-1]
+    ((start_ms, end_ms),) = _newest(asset.market, missing, SURE, 1)
     return HistoryRange(start_ms, end_ms, (), (wanted.work,))
 
 
 def _longer(
     newest: _Wanted, others: Sequence[_Wanted], stored: StoredAsset | None, known: Entitlements, now_ms: int
 ) -> HistoryRange | None:
-    """Return a range that brings more than the newest work by itself, or None without one."""
+    """Return a range that brings more than the newest work by itself, or None without one.
+
+    A range that may be cut begins where a page of `PAGE_DAYS` begins, and reaches into newer ones. The
+    provider cuts a page at its end: then the newer ones are left as they were, and no call is lost.
+    """
     asset, end_ms = newest.work.asset, newest.missing[-1][1]
     market = asset.market
     kind = known.page_kind(market, asset.polygon_ticker, now_ms)
@@ -125,19 +131,23 @@ def _longer(
     older = [one for other in others if not other.failed for one in other.missing]
     older += _older(asset, stored, known, newest.missing[0][0], now_ms)
     older = _clipped(older, 0, newest.missing[0][0])
-    start_ms, to_ms = newest.missing[0][0], end_ms
+    start_ms, to_ms, sure_ms = newest.missing[0][0], end_ms, 0
     if kind is PageKind.PROVEN:
         within = [*_clipped(older, earliest_ms, end_ms), *newest.missing]
-        (start_ms,) = _page_starts(market, within, BY_OPEN_TIME, 1)
+        ((start_ms, _),) = _newest(market, within, BY_OPEN_TIME, 1)
     else:
         most = known.pages_at_once(asset.polygon_ticker, now_ms) if kind is PageKind.THIN else 2
-        starts = _page_starts(market, newest.missing, SURE, most)
-        pages_before = _page_starts(market, older, SURE, most - len(starts))
-        starts += [page_ms for page_ms in pages_before if page_ms >= earliest_ms]
-        start_ms = _start_of_thin(starts, most, end_ms) if kind is PageKind.THIN else starts[-1]
+        own = _newest(market, newest.missing, SURE, most)
+        pages = own + [
+            page for page in _newest(market, older, SURE, most - len(own)) if page[0] >= earliest_ms
+        ]
+        if kind is PageKind.THIN:
+            reach_ms = start_of_day(day_of(end_ms - 1) - timedelta(days=most * PAGE_DAYS - 1))
+            pages = [page for page in pages if page[0] >= reach_ms]
+        start_ms, sure_ms = pages[-1]
         if kind is PageKind.TRIED:
-            to_ms = _tried_end(market, starts, end_ms)
-            if not open_ms_between(market, starts[0], to_ms):
+            to_ms = _tried_end(market, start_ms, end_ms)
+            if not open_ms_between(market, pages[0][0], to_ms):
                 return None
     if to_ms <= sure_until(start_ms):
         if kind is PageKind.TRIED or start_ms >= newest.missing[0][0]:
@@ -149,7 +159,7 @@ def _longer(
         if not one.failed and start_ms <= one.missing[0][0] and one.missing[-1][1] <= to_ms
     )
     rest = () if newest.work in inside else (newest.work,)
-    return HistoryRange(start_ms, to_ms, inside, rest, kind)
+    return HistoryRange(start_ms, to_ms, inside, rest, kind, sure_ms)
 
 
 def _older(
@@ -173,36 +183,17 @@ def _earliest(known: Entitlements, asset: Asset, end_ms: int, now_ms: int) -> in
     return edge_ms if edge_ms < end_ms else 0
 
 
-def _page_starts(market: Market, intervals: Sequence[Interval], reach: Reach, count: int) -> list[int]:
-    """Return where the newest pages of these intervals begin, at most `count`."""
-    starts = []
-    for (first, _), _ in zip(newest_pages(market, intervals, reach), range(count), strict=False):
-        from_ms = start_of_day(first)
-        starts.append(
-            min(
-                max(from_ms, start_ms)
-                for start_ms, end_ms in intervals
-                if from_ms < end_ms and open_ms_between(market, max(from_ms, start_ms), end_ms)
-            )
-        )
-    return starts
+def _newest(market: Market, intervals: Sequence[Interval], reach: Reach, count: int) -> list[Interval]:
+    """Return the newest pages of these intervals, at most `count`: what each holds of them."""
+    found = []
+    for days, _ in zip(newest_pages(market, intervals, reach), range(count), strict=False):
+        within = [one for one in _clipped(intervals, *days_span(*days)) if open_ms_between(market, *one)]
+        found.append((min(within)[0], max(end_ms for _, end_ms in within)))
+    return found
 
 
-def _tried_end(market: Market, starts: Sequence[int], end_ms: int) -> int:
-    """Return the end of a longer range that costs no call if it is cut.
-
-    It begins where the last but one page of `PAGE_DAYS` begins and reaches into the newest. The provider cuts
-    a page at its end: then the newest is left as it was, to be asked for by itself.
-    """
-    first = day_of(starts[-1])
+def _tried_end(market: Market, start_ms: int, end_ms: int) -> int:
+    """Return how far a longer page reaches that begins at a moment."""
+    first = day_of(start_ms)
     _, to_ms = days_span(first, BY_OPEN_TIME.last_day(market, first))
     return min(to_ms, end_ms)
-
-
-def _start_of_thin(starts: Sequence[int], pages: int, end_ms: int) -> int:
-    """Return the start of the oldest page of `PAGE_DAYS` from which the answer should reach to the end.
-
-    If it is cut, the newer pages are left as they were.
-    """
-    earliest_ms = start_of_day(day_of(end_ms - 1) - timedelta(days=pages * PAGE_DAYS - 1))
-    return min(start_ms for start_ms in starts if start_ms >= earliest_ms)

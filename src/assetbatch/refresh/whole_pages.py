@@ -19,6 +19,7 @@ from assetbatch.domain.pages import (
     BY_OPEN_TIME,
     DOUBTS_OF_A_PAGE,
     MEASURED_MS,
+    MONTH_MS,
     PROOF_MARGIN_MS,
     Doubt,
     PageKind,
@@ -33,11 +34,20 @@ if TYPE_CHECKING:
 
 
 class Judged(NamedTuple):
-    """Up to where an answer counts. `is_cut`: what lies beyond is asked for by calls of its own."""
+    """Up to where an answer counts. `is_cut`: what lies beyond is asked for by calls of its own.
+
+    From `known_to_ms` on, where it is given, the answer left out so much that it is doubted.
+    """
 
     to_ms: int
     is_cut: bool = False
     lessons: tuple[PageLesson, ...] = ()
+    known_to_ms: int | None = None
+
+    @property
+    def known_to(self) -> int:
+        """The moment up to which the answer is believed."""
+        return self.to_ms if self.known_to_ms is None else self.known_to_ms
 
 
 def judge(
@@ -60,7 +70,7 @@ def _settled(
 ) -> Iterator[PageLesson]:
     """Yield what a page that comes whole says of doubts: a longer one was cut, or nothing exists."""
     asset = call.work[0].asset
-    sure_ms = min(to_ms, sure_until(call.start_ms))
+    sure_ms = min(to_ms, call.sure_ms or sure_until(call.start_ms))
     for doubt in doubts:
         start_ms, end_ms = max(doubt.start_ms, from_ms), min(doubt.end_ms, sure_ms)
         if doubt.symbol != asset.symbol or start_ms >= end_ms:
@@ -81,13 +91,15 @@ def _of_density(call: BarsCall, answer: BarsAnswer, to_ms: int, *, is_first: boo
 
 def _of_longer(call: BarsCall, answer: BarsAnswer, from_ms: int, to_ms: int, *, is_first: bool) -> Judged:
     asset = call.work[0].asset
-    sure_ms = sure_until(call.start_ms)
+    sure_ms = call.sure_ms or sure_until(call.start_ms)
     cut = PageLesson(of=asset.polygon_ticker if call.kind is PageKind.THIN else asset.market, whole=False)
     if answer.next_url is not None:
-        if open_ms_between(asset.market, to_ms, sure_ms) > HOLE_MS:
+        if open_ms_between(asset.market, to_ms, sure_ms) <= HOLE_MS:
+            # The last bar may have come in part.
+            return Judged(max(sure_ms, to_ms - BAR_MS), is_cut=True, lessons=(cut,))
+        if is_first and to_ms - call.start_ms <= MONTH_MS:  # any page is cut so: the rest is on the next one
             return Judged(to_ms, lessons=(cut,))
-        # The last bar may have come in part.
-        return Judged(max(sure_ms, to_ms - BAR_MS), is_cut=True, lessons=(cut,))
+        return Judged(sure_ms, is_cut=True, lessons=(cut,), known_to_ms=max(from_ms, to_ms - BAR_MS))
     if not is_first:  # the provider has said where the rest is
         return Judged(to_ms)
     gaps = _gaps(asset.market, answer, max(from_ms, sure_ms), to_ms, call.kind)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import BarsCall
 from assetbatch.domain.coverage import EMPTY_MS, HOLE_MS, record, unanswered
 from assetbatch.domain.entitlements import HISTORY_YEARS, UNPUBLISHED_DAYS, Entitlements, Restriction
@@ -159,7 +160,7 @@ def bars_findings(
     to_ms = judged.to_ms
     seen_to_ms = min(now_ms, call.end_ms + 1)
     finished = [bar for bar in answer.bars if bar.end_ms <= seen_to_ms] if asset.bars else []
-    coverage = coverage_of(asset.market, answer, before, from_ms, to_ms, now_ms) if asset.bars else []
+    coverage = _coverage(asset, answer, before, from_ms, judged, now_ms) if asset.bars else []
     bars = [*page.bars, *answer.bars] if page else answer.bars
     results: list[Result] = []
     following = None
@@ -200,9 +201,25 @@ def _judged(
         answer = msgspec.structs.replace(answer, next_url=None)
     judged = judge(call, answer, from_ms, to_ms, known.doubts(market, now_ms), is_first=page is None)
     if judged.is_cut:
-        bars = [bar for bar in answer.bars if bar.end_ms <= judged.to_ms]
+        bars = [bar for bar in answer.bars if bar.end_ms <= judged.known_to]
         answer = msgspec.structs.replace(answer, next_url=None, bars=bars)
     return answer, judged
+
+
+def _coverage(
+    asset: Asset,
+    answer: BarsAnswer,
+    before: Sequence[CoveredInterval],
+    from_ms: int,
+    judged: Judged,
+    now_ms: int,
+) -> list[CoveredInterval]:
+    """Return what an answer says, and what of it is doubted since a longer page was cut there."""
+    known_to_ms, to_ms = judged.known_to, judged.to_ms
+    coverage = coverage_of(asset.market, answer, before, from_ms, known_to_ms, now_ms)
+    if known_to_ms < to_ms:
+        coverage.append(_failed(known_to_ms, to_ms, now_ms, IntervalFault.UNCONFIRMED))
+    return coverage
 
 
 def _is_left(item: Work, to_ms: int, end_ms: int) -> bool:
