@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Sequence
 
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
@@ -21,7 +20,7 @@ from assetbatch.domain.models import (
     StoredAsset,
     floor_to_bar,
 )
-from assetbatch.domain.pages import PAGE_MS, SURE
+from assetbatch.domain.pages import PAGE_MS, SURE, days_span
 from assetbatch.domain.pauses import worth_a_call
 from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work, WorkKind, days_range, parse_work_id
@@ -153,20 +152,34 @@ def calls_saved(
     """Return how many pages of the past among these items of the queue will cost no call.
 
     The plan is known not to show them, or it is expected not to: then the first refusal of a class ends all
-    its pages from before `expected_from_ms`.
+    its pages from before `expected_from_ms`. Or a longer page of their symbol brings them along.
     """
-    types = {asset.symbol: asset.asset_type for asset in assets}
+    by_symbol = {asset.symbol: asset for asset in assets}
     saved, doubtful = 0, Counter[AssetType]()
+    asked: dict[str, list[tuple[int, int]]] = {}
     for work in map(parse_work_id, set(item_ids)):
-        if work.last_day is None or work.symbol not in types:
+        if work.first_day is None or work.last_day is None or work.symbol not in by_symbol:
             continue
-        asset_type = types[work.symbol]
-        ends_ms = start_of_day(work.last_day + timedelta(days=1))
+        asset_type = by_symbol[work.symbol].asset_type
+        span = days_span(work.first_day, work.last_day)
         if history_ms := known.history_from_ms(asset_type, now_ms):
-            saved += ends_ms <= history_ms
-        elif start_of_day(work.last_day) < expected_from_ms:
+            is_saved = span[1] <= history_ms
+            saved += is_saved
+        elif is_saved := start_of_day(work.last_day) < expected_from_ms:
             doubtful[asset_type] += 1
+        if not is_saved:
+            asked.setdefault(work.symbol, []).append(span)
+    for symbol, spans in asked.items():
+        saved += len(spans) - min(len(spans), _calls_for(by_symbol[symbol], spans, known, now_ms))
     return saved + doubtful.total() - len(doubtful)
+
+
+def _calls_for(asset: Asset, spans: Sequence[tuple[int, int]], known: Entitlements, now_ms: int) -> int:
+    """Return how many calls bring these stretches, by what is known of the length of a page."""
+    at_once = known.pages_at_once(asset.polygon_ticker, now_ms)
+    if at_once > 1:
+        return -(-len(spans) // at_once)
+    return len(list(newest_pages(asset.market, spans, known.reach(asset.market, now_ms))))
 
 
 def taken_back(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> list[CoveredInterval]:
