@@ -89,7 +89,7 @@ def sandbox(
     pages: Annotated[
         PageCounting,
         typer.Option(
-            help="What the 50,000 of a page of bars count: stored minutes, elapsed ones, or stored ones of a month."
+            help="What a page of bars has 50,000 of: stored minutes, elapsed ones, or a month's stored ones."
         ),
     ] = PageCounting.STORED,
     cron: Cron = None,
