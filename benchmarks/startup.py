@@ -2,10 +2,12 @@
 
 The minimal program is what one would write first: Typer, `yaml.load` of the same file, one `PING`. A full
 `run-priority` (three crypto assets, whose market never closes, by one snapshot) stands beside a minimal
-cycle: the same libraries, the same call to the same simulated provider, the same rows and events. Contenders
-take turns, round by round, so that what else the machine does hits all of them; the smallest and the median
-of their CPU times (user and system) are printed, and the ratio to the minimal program. The peers only print
-their version: they do less than an idle run-queue does. Run from the repository's root:
+cycle: the same libraries, the same call to the same simulated provider, the same rows and events. Beside both
+stands a program that repeats the call, the commands and the statements of our cycle, recorded beforehand
+(`benchmarks/recording.py`). Contenders take turns, round by round, so that what else the machine does hits
+all of them; the smallest and the median of their CPU times (user and system) are printed, and the ratio to
+the minimal program. The peers only print their version: they do less than an idle run-queue does. Run from
+the repository's root:
 
     python -m benchmarks.startup [--rounds 15]
 """
@@ -24,11 +26,13 @@ import resource
 import statistics
 import subprocess
 import tempfile
+from collections.abc import Mapping
 
 import psycopg
 import yaml
-from benchmarks.cycle import Provider
 from benchmarks.limiter import surroundings
+from benchmarks.recording import SAME_STEPS
+from benchmarks.wide import Provider
 
 from assetbatch.embedded import EmbeddedServers
 
@@ -133,16 +137,25 @@ app()
 # wait, keep its deadline, decide whether anything is due or newer, doubt the answer, learn of the plan, lock
 # rows, reserve slots, measure itself, or say in words what went wrong.
 
+UNCOLLECTED = """
+import atexit
+import gc
+
+gc.set_threshold(200_000)
+atexit.register(gc.freeze)
+"""
+# What our command line does about garbage, before a minimal program: it shows what all the rest costs.
+
 PEERS = {
     "rq --version": ["rq", "--version"],
     "sqlite-utils --version": ["sqlite-utils", "--version"],
     "borgmatic --version": ["borgmatic", "--version"],
     "dlt --version": ["dlt", "--version"],
 }
-IDLE_RATIO = 1.15
-CYCLE_RATIO = 1.2
-
-IDLE, CYCLE = ("run-queue, idle", "minimal program"), ("run-priority, a cycle", "minimal cycle")
+IDLE, MINIMAL_NAME = "run-queue, idle", "minimal program"
+CYCLE, MINIMAL_CYCLE_NAME, SAME = "run-priority, a cycle", "minimal cycle", "the same steps"
+CALLING = (CYCLE, MINIMAL_CYCLE_NAME, SAME, f"{SAME}, uncollected")
+AIMS = ((IDLE, MINIMAL_NAME, 1.10), (CYCLE, SAME, 1.15), (CYCLE, MINIMAL_CYCLE_NAME, 1.15))
 
 
 def cpu_ms(command: list[str], env: dict[str, str]) -> float:
@@ -190,6 +203,46 @@ def cycle_config(folder: Path, base_url: str) -> Path:
     return path
 
 
+def measure(
+    contenders: Mapping[str, list[str]],
+    env: dict[str, str],
+    rounds: int,
+    provider: Provider,
+    database_url: str,
+) -> dict[str, list[float]]:
+    """CPU times in ms of each contender, in turns."""
+    measured: dict[str, list[float]] = {contender: [] for contender in contenders}
+    for contender, command in contenders.items():
+        make_due(database_url)
+        cpu_ms(command, env)  # writes bytecode, fills caches
+        measured[contender].clear()
+    for _ in range(rounds):
+        for contender, command in contenders.items():
+            arrived = provider.arrived
+            if contender in CALLING:
+                make_due(database_url)
+            measured[contender].append(cpu_ms(command, env))
+            if provider.arrived - arrived != (contender in CALLING):
+                raise SystemExit(f"{contender}: {provider.arrived - arrived} calls: nothing was measured")
+    return measured
+
+
+def report(measured: Mapping[str, list[float]]) -> None:
+    """Prints the table and the aims."""
+    print(f"\n| {'CPU ms of one start':28} | smallest | median | to the minimal program |")
+    print(f"|{'-' * 30}|---------:|-------:|-----------------------:|")
+    base = statistics.median(measured[MINIMAL_NAME])
+    for contender, values in measured.items():
+        middle = statistics.median(values)
+        print(f"| {contender:28} | {min(values):8.0f} | {middle:6.0f} | {middle / base:22.2f} |")
+    print()
+    for ours, beside, aim in AIMS:
+        ratio = statistics.median(measured[ours]) / statistics.median(measured[beside])
+        least = min(measured[ours]) / min(measured[beside])
+        verdict = "held" if ratio <= aim else "NOT held"
+        print(f"{ours}: at most {aim} times {beside}: {ratio:.2f} ({least:.2f} of the least), {verdict}")
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser()
@@ -204,10 +257,10 @@ def main() -> None:
         folder = Path(name)
         config = folder / "config.yml"
         config.write_text(idle_config(provider.base_url), encoding="utf-8")
-        minimal = folder / "minimal.py"
-        minimal.write_text(MINIMAL, encoding="utf-8")
-        minimal_cycle = folder / "minimal_cycle.py"
-        minimal_cycle.write_text(MINIMAL_CYCLE, encoding="utf-8")
+        for name_of, text in (("minimal", MINIMAL), ("cycle", MINIMAL_CYCLE), ("same", SAME_STEPS)):
+            (folder / f"{name_of}.py").write_text(text, encoding="utf-8")
+            (folder / f"{name_of}_uncollected.py").write_text(UNCOLLECTED + text, encoding="utf-8")
+        steps = folder / "steps"
         of_cycle = cycle_config(folder, provider.base_url)
         urls = [servers.redis_url(), servers.database_url(), provider.base_url]
         env = {
@@ -218,15 +271,21 @@ def main() -> None:
             "DATABASE_URL": servers.database_url(),
             "HOME": name,
         }
+        env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its bytecode
         program = str(bin_folder / "assetbatch")
         for file in (config, of_cycle):
             subprocess.run([program, "--config", file, "init"], env=env, check=True, capture_output=True)
+        of_minimal = [str(config), servers.redis_url()]
+        of_same = [str(of_cycle), *urls[:2], str(steps)]
         contenders = {
             "bare interpreter": [sys.executable, "-c", "pass"],
-            "minimal program": [sys.executable, str(minimal), str(config), servers.redis_url()],
-            "run-queue, idle": [program, "run-queue"],
-            "minimal cycle": [sys.executable, str(minimal_cycle), str(of_cycle), *urls],
-            "run-priority, a cycle": [program, "--config", str(of_cycle), "run-priority"],
+            MINIMAL_NAME: [sys.executable, f"{folder}/minimal.py", *of_minimal],
+            f"{MINIMAL_NAME}, uncollected": [sys.executable, f"{folder}/minimal_uncollected.py", *of_minimal],
+            IDLE: [program, "run-queue"],
+            MINIMAL_CYCLE_NAME: [sys.executable, f"{folder}/cycle.py", str(of_cycle), *urls],
+            SAME: [sys.executable, f"{folder}/same.py", *of_same],
+            f"{SAME}, uncollected": [sys.executable, f"{folder}/same_uncollected.py", *of_same],
+            CYCLE: [program, "--config", str(of_cycle), "run-priority"],
             "status --json": [program, "status", "--json"],
             "status --check": [program, "status", "--check"],
             "--version": [program, "--version"],
@@ -239,33 +298,12 @@ def main() -> None:
                 contenders[peer] = [str(found), *command[1:]]
             else:
                 absent.append(command[0])
+        recorded = [sys.executable, "-m", "benchmarks.recording", str(steps), *contenders[CYCLE][1:]]
+        subprocess.run(recorded, env=env, check=True, capture_output=True)
         about = surroundings(servers.redis_url(), ["typer", "redis", "pyyaml", "msgspec"])
-        measured: dict[str, list[float]] = {contender: [] for contender in contenders}
-        for contender, command in contenders.items():
-            make_due(servers.database_url())
-            cpu_ms(command, env)  # writes bytecode, fills caches
-            measured[contender].clear()
-        for _ in range(rounds):
-            for contender, command in contenders.items():
-                arrived = provider.arrived
-                if contender in CYCLE:
-                    make_due(servers.database_url())
-                measured[contender].append(cpu_ms(command, env))
-                if provider.arrived - arrived != (contender in CYCLE):
-                    raise SystemExit(f"{contender}: {provider.arrived - arrived} calls: nothing was measured")
+        measured = measure(contenders, env, rounds, provider, servers.database_url())
     print(about)
-    print(f"\n| {'CPU ms of one start':24} | smallest | median | to the minimal program |")
-    print(f"|{'-' * 26}|---------:|-------:|-----------------------:|")
-    base = statistics.median(measured["minimal program"])
-    for contender, values in measured.items():
-        middle = statistics.median(values)
-        print(f"| {contender:24} | {min(values):8.0f} | {middle:6.0f} | {middle / base:22.2f} |")
-    print()
-    for (ours, beside), aim in ((IDLE, IDLE_RATIO), (CYCLE, CYCLE_RATIO)):
-        ratio = statistics.median(measured[ours]) / statistics.median(measured[beside])
-        least = min(measured[ours]) / min(measured[beside])
-        verdict = "held" if ratio <= aim else "NOT held"
-        print(f"{ours}: at most {aim} times the {beside}: {ratio:.2f} ({least:.2f} of the least), {verdict}")
+    report(measured)
     if absent:
         print(f"not installed, so not measured: {', '.join(absent)}")
 

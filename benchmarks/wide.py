@@ -1,10 +1,11 @@
 """Wide plans: 10,000 prices by snapshot and the first bars of 500 symbols, on a plan without a limit.
 
 The provider is a process of its own that answers after 50 ms with texts that cost it little: what is measured
-are the cycles and the database, not the making up of prices. Each cycle is that of a new process, timed
-from its first line to its end (what a start of the interpreter costs is benchmarks.startup's). Beside it,
-in the same rounds: what the calls alone would take with as many threads, and the bare write: one UPDATE and
-one upsert of 10,000 rows with parameters made beforehand.
+are the cycles and the database, not the making up of prices. Beside our cycles stand the straightest
+program that does the same work (`straight.py`) and the provider's client with pandas (`pandas_way.py`), in
+turns, with the same servers. Each run is that of a new process with its libraries loaded, timed from its
+first line to its end (what a start costs is benchmarks.startup's). CPU is that of the process alone. Run from
+the repository's root:
 
     python -m benchmarks.wide [--assets 10000] [--bars 500] [--repeat 5]
                               [--database-url URL] [--redis-url URL]
@@ -20,23 +21,28 @@ import re
 import statistics
 import tempfile
 import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import psycopg
+import redis
+from benchmarks import pandas_way, straight, straight_bars
 from benchmarks.bars import benchmark_database
 from benchmarks.limiter import benchmark_server, surroundings
+from psycopg.sql import SQL, Identifier
 
-from assetbatch.commands.enqueue_secondary import enqueue_secondary
 from assetbatch.commands.init import initialise
-from assetbatch.commands.run_priority import run_priority
-from assetbatch.commands.run_queue import run_queue
-from assetbatch.config import load
+from assetbatch.config import Config, load
 from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.models import SNAPSHOT_TICKERS, Changes
+from assetbatch.domain.pages import PAGE_MS
 from assetbatch.provider.client import ProviderClient
 from assetbatch.refresh.inflight import MAX_IN_FLIGHT
 from assetbatch.refresh.progress import Progress
@@ -45,9 +51,9 @@ from assetbatch.services import Services
 
 LATENCY_SECONDS = 0.05
 
-PAGE_BARS = 50_000
-PAGE_MS = PAGE_BARS * 300_000
-PAGE_START_MS = 1_200_000_000_000  # long before all other bars
+LARGE_PAGE_BARS = 50_000
+LARGE_PAGE_MS = LARGE_PAGE_BARS * 300_000
+LARGE_PAGE_START_MS = 1_200_000_000_000  # long before all other bars
 KEY = "made-up-key"
 
 _spawn = multiprocessing.get_context("spawn")
@@ -97,7 +103,8 @@ def snapshot(target: str) -> bytes:
         f'"session":{{"change":0.01,"change_percent":0.5,"close":{price},"high":{price + 0.1},'
         f'"low":{price - 0.1},"open":{price},"previous_close":{price}}},'
         f'"last_quote":{{"last_updated":{now_ns},"timeframe":"REAL-TIME","ask":{price + 0.001},"bid":{price},'
-        f'"exchange":48}}}}'
+        f'"exchange":48}},"last_trade":{{"id":"1","price":{price},"size":0.5,"exchange":2,"conditions":[2],'
+        f'"timeframe":"REAL-TIME","participant_timestamp":{now_ns}}}}}'
         for ticker in tickers
     )
     return f'{{"request_id":"r","status":"OK","results":[{",".join(entries)}]}}'.encode()
@@ -105,11 +112,11 @@ def snapshot(target: str) -> bytes:
 
 def bars(target: str) -> bytes:
     """As the provider answers a range: a bar every 5 minutes, 10,000 at most; far more than it ever would for
-    the range from `PAGE_START_MS` on."""
+    the range from `LARGE_PAGE_START_MS` on."""
     found = re.search(r"/ticker/([^/]+)/range/5/minute/(\d+)/(\d+)", target)
     assert found, target
     start_ms, end_ms = int(found[2]), int(found[3])
-    most = PAGE_BARS if start_ms == PAGE_START_MS else 10_000
+    most = LARGE_PAGE_BARS if start_ms == LARGE_PAGE_START_MS else 10_000
     first = -(-start_ms // 300_000) * 300_000
     rows = ",".join(
         f'{{"v":12,"vw":1.08,"o":1.08,"c":1.0812,"h":1.09,"l":1.07,"t":{t},"n":12}}'
@@ -154,12 +161,17 @@ class Provider:
         found: tuple[int, int] = self._pipe.recv()
         return found
 
+    @property
+    def arrived(self) -> int:
+        """Calls that have arrived."""
+        return self.counts()[0]
 
-# --- cycles, each in a process of its own ---
+
+# --- contenders, each in a process of its own ---
 
 
-class Cycle(NamedTuple):
-    """What one cycle took: seconds, the process' CPU seconds within them, its peak memory."""
+class Run(NamedTuple):
+    """What one run took: seconds, the process' CPU seconds within them, its peak memory."""
 
     seconds: float
     cpu_seconds: float
@@ -174,38 +186,128 @@ def most_memory_mb() -> float:
     return int(found[1]) / 1024
 
 
-def cycle(path: Path, command: str, pipe: Connection) -> None:
-    """Runs one command of the configuration in this process and sends what it took."""
-    config = load(path, {"POLYGON_API_KEY": KEY}, cwd=path.parent)
-    run: Any = {"run-priority": run_priority, "run-queue": run_queue, "enqueue-secondary": enqueue_secondary}
+STRAIGHT = "the straightest program"
+PANDAS = "the provider's client and pandas"
+
+
+def our_command(path: Path, command: str) -> Callable[[], dict[str, Any]]:
+    """One command of the configuration, with its libraries loaded."""
+    from assetbatch.commands.enqueue_secondary import enqueue_secondary
+    from assetbatch.commands.run_priority import run_priority
+    from assetbatch.commands.run_queue import run_queue
+    from assetbatch.provider import client  # noqa: F401 - loads the HTTP library
+
+    config = read_config(path)
+    command_of = {
+        "run-priority": run_priority,
+        "run-queue": run_queue,
+        "enqueue-secondary": enqueue_secondary,
+    }[command]
+
+    def run() -> dict[str, Any]:
+        with Services(config) as services, Deadline(120) as deadline:
+            result = command_of(services, deadline, Progress())
+        return {
+            "result": result.result,
+            "calls": result.calls,
+            "bars": result.bars_written,
+            "published": result.published,
+            "assets": len(result.assets),
+            "waits": result.waits,
+        }
+
+    return run
+
+
+def peer(job: straight.Job, contender: str) -> Callable[[], dict[str, Any]]:
+    """One of the others, with its libraries loaded."""
+    if contender == STRAIGHT:
+        import requests  # noqa: F401
+
+        def run() -> dict[str, Any]:
+            calls, published = straight.refresh(job)
+            return {"result": "ok", "calls": calls, "published": published}
+
+        return run
+    import massive  # type: ignore[import-untyped]  # noqa: F401
+    import pandas  # noqa: F401
+    import sqlalchemy  # noqa: F401
+
+    def run_pandas() -> dict[str, Any]:
+        pandas_way.refresh(job)
+        return {"result": "ok"}
+
+    return run_pandas
+
+
+def peer_of_bars(job: straight_bars.Job) -> dict[str, Any]:
+    """The straight program for bars."""
+    calls, bars = straight_bars.refresh(job)
+    return {"result": "ok", "calls": calls, "bars": bars}
+
+
+Given = Path | straight.Job | straight_bars.Job
+"""What a contender works on: a configuration, or what a straight program needs of it."""
+
+
+def timed(given: Given, contender: str, pipe: Connection) -> None:
+    """Runs one contender in this process and sends what it took."""
+    if isinstance(given, Path):
+        run = our_command(given, contender)
+    elif isinstance(given, straight_bars.Job):
+        run = partial(peer_of_bars, given)
+    else:
+        run = peer(given, contender)
     started, cpu = time.perf_counter(), time.process_time()
-    with Services(config) as services, Deadline(120) as deadline:
-        result = run[command](services, deadline, Progress())
+    result = run()
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    peak_mb = most_memory_mb()
-    done = {
-        "result": result.result,
-        "calls": result.calls,
-        "bars": result.bars_written,
-        "published": result.published,
-        "assets": len(result.assets),
-        "waits": result.waits,
-    }
-    pipe.send(Cycle(seconds, cpu, peak_mb, done))
+    pipe.send(Run(seconds, cpu, most_memory_mb(), result))
 
 
-def start(path: Path, command: str) -> Cycle:
-    """One cycle in a new process."""
+def start(given: Given, contender: str) -> Run:
+    """One run in a new process."""
     pipe, child = _spawn.Pipe()
-    process = _spawn.Process(target=cycle, args=(path, command, child))
+    process = _spawn.Process(target=timed, args=(given, contender, child))
     process.start()
     child.close()
-    found: Cycle = pipe.recv()
+    found: Run = pipe.recv()
     process.join()
     return found
 
 
-def place(
+def read_config(path: Path) -> Config:
+    """The configuration in a file, with the key."""
+    return load(path, {"POLYGON_API_KEY": KEY}, cwd=path.parent)
+
+
+def job_of(config: Config) -> straight.Job:
+    """The prices of a configuration, for those that need no more of it."""
+    database_url, redis_url = config.database.url, config.redis.url
+    assert database_url
+    assert redis_url
+    return straight.Job(
+        config.provider.base_url,
+        KEY,
+        database_url.reveal(),
+        redis_url.reveal(),
+        {asset.polygon_ticker: asset.symbol for asset in config.assets},
+    )
+
+
+@contextmanager
+def new_database(url: str) -> Iterator[str]:
+    """The URL of a new database on that server, dropped in the end."""
+    name = f"benchmark_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+    try:
+        yield urlsplit(url)._replace(path=f"/{name}").geturl()
+    finally:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+def install(
     folder: Path, database_url: str, redis_url: str, base_url: str, assets: int, *, with_bars: bool
 ) -> Path:
     """A configuration with so many secondary assets, registered; its file."""
@@ -234,50 +336,9 @@ def place(
     folder.mkdir()
     path = folder / "config.yml"
     path.write_text(json.dumps(document))
-    with Services(load(path, {"POLYGON_API_KEY": KEY}, cwd=folder)) as services:
+    with Services(read_config(path)) as services:
         initialise(services)
     return path
-
-
-_WRITE = """
-    UPDATE trading.symbols s
-    SET metadata = s.metadata || jsonb_build_object('last_update', n.last_update), updated_at = now()
-    FROM jsonb_to_recordset(%s::jsonb) AS n(symbol text, last_update jsonb) WHERE n.symbol = s.symbol
-"""
-_STATUS = """
-    INSERT INTO data_sources.data_sync_status
-        (ticker_id, provider_id, last_sync_timestamp, sync_status, updated_at)
-    SELECT s.id, p.id, now(), 'success', now()
-    FROM jsonb_to_recordset(%s::jsonb) AS n(symbol text)
-    JOIN trading.symbols s USING (symbol), data_sources.api_providers p WHERE p.code = 'polygon'
-    ON CONFLICT (ticker_id, provider_id) DO UPDATE
-    SET last_sync_timestamp = excluded.last_sync_timestamp, sync_status = 'success', updated_at = now()
-"""
-
-
-def bare_write(database_url: str) -> float:
-    """Seconds to change the rows that a cycle changes, and nothing else."""
-    with psycopg.connect(database_url) as connection:
-        rows = connection.execute("SELECT symbol, metadata -> 'last_update' FROM trading.symbols").fetchall()
-        text = json.dumps(
-            [
-                {
-                    "symbol": s,
-                    "last_update": {
-                        **(u or {}),
-                        "bid": time.time() % 7,
-                        "timestamp": "2020-01-01T00:00:00.000Z",
-                    },
-                }
-                for s, u in rows
-            ]
-        )
-        connection.execute("SELECT 1")
-        started = time.perf_counter()
-        connection.execute(_WRITE, [text])
-        connection.execute(_STATUS, [text])
-        connection.commit()
-        return time.perf_counter() - started
 
 
 # --- the tables ---
@@ -289,6 +350,9 @@ def make_due(database_url: str) -> None:
         connection.execute(
             "UPDATE data_sources.assetbatch_sync SET last_success_at = now() - interval '1 hour',"
             " status_at = now() - interval '1 hour'"
+        )
+        connection.execute(
+            "UPDATE data_sources.data_sync_status SET last_sync_timestamp = now() - interval '1 hour'"
         )
 
 
@@ -305,58 +369,98 @@ def prices(
     folder: Path, database_url: str, redis_url: str, provider: Provider, assets: int, repeat: int
 ) -> None:
     """Prints what refreshing so many prices takes."""
-    secondary = place(folder / "prices", database_url, redis_url, provider.base_url, assets, with_bars=False)
-    priority = as_priority(secondary)
     calls = -(-assets // SNAPSHOT_TICKERS)
     alone = -(-calls // MAX_IN_FLIGHT) * LATENCY_SECONDS
-    rows: dict[str, list[Cycle]] = {"enqueue-secondary": [], "run-queue": [], "run-priority": []}
-    bare = []
-    for number in range(repeat + 1):
-        make_due(database_url)
-        done = {
-            "enqueue-secondary": start(secondary, "enqueue-secondary"),
-            "run-queue": start(secondary, "run-queue"),
+    rows: dict[str, list[Run]] = {}
+    with ExitStack() as stack:
+
+        def new_place(name: str) -> tuple[Path, str]:
+            url = stack.enter_context(new_database(database_url))
+            return install(folder / name, url, redis_url, provider.base_url, assets, with_bars=False), url
+
+        secondary, own_url = new_place("ours")
+        turns: dict[str, tuple[Path | straight.Job, str | None]] = {
+            "enqueue-secondary": (secondary, own_url),
+            "run-queue": (secondary, None),
+            "run-priority": (as_priority(secondary), own_url),
         }
-        make_due(database_url)
-        done["run-priority"] = start(priority, "run-priority")
-        written = bare_write(database_url)
-        for command in ("run-queue", "run-priority"):
-            result = done[command].result
-            if (result["calls"], result["published"], result["result"]) != (calls, assets, "ok"):
-                raise SystemExit(f"{command}: {result}: nothing was measured")
-        if number:  # the first warms up
-            bare.append(written)
-            for command, one in done.items():
-                rows[command].append(one)
-    larger = max(alone, statistics.median(bare))
+        for contender in (STRAIGHT, PANDAS):
+            path, url = new_place(contender)
+            turns[contender] = job_of(read_config(path)), url
+        for number in range(repeat + 1):
+            for contender, (given, due_at) in turns.items():
+                if due_at:
+                    make_due(due_at)
+                one = start(given, contender)
+                check(contender, one.result, calls, assets)
+                if number:  # the first warms up
+                    rows.setdefault(contender, []).append(one)
+    both = [
+        Run(one.seconds + two.seconds, one.cpu_seconds + two.cpu_seconds, max(one.peak_mb, two.peak_mb), {})
+        for one, two in zip(rows["enqueue-secondary"], rows["run-queue"], strict=True)
+    ]
     print(
         f"\n{assets:,} prices, {calls} calls of {LATENCY_SECONDS * 1000:.0f} ms, {MAX_IN_FLIGHT} at once: "
-        f"{alone * 1000:.0f} ms; the bare write: {statistics.median(bare) * 1000:.0f} ms\n"
+        f"{alone * 1000:.0f} ms\n"
     )
-    print("| cycle | ms | least | CPU ms | to the larger of both | most memory, MB |")
-    print("|---|--:|--:|--:|--:|--:|")
-    for command, cycles in rows.items():
-        seconds = statistics.median(one.seconds for one in cycles)
-        print(
-            f"| {command} | {seconds * 1000:.0f} | {min(one.seconds for one in cycles) * 1000:.0f} "
-            f"| {statistics.median(one.cpu_seconds for one in cycles) * 1000:.0f} | {seconds / larger:.1f} "
-            f"| {max(one.peak_mb for one in cycles):.0f} |"
-        )
+    print("| contender | ms | least | ratio | of the least | CPU ms | least | ratio | of the least | MB |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    for contender, runs in {**rows, "enqueue-secondary and run-queue": both}.items():
+        print(f"| {contender} | {figures(runs, rows[STRAIGHT])} | {max(one.peak_mb for one in runs):.0f} |")
 
 
-def first_bars(folder: Path, database_url: str, redis_url: str, provider: Provider, assets: int) -> None:
-    """Prints what the first pages of so many symbols take: once, since then they are there."""
-    path = place(folder / "bars", database_url, redis_url, provider.base_url, assets, with_bars=True)
-    start(path, "enqueue-secondary")
-    one = start(path, "run-queue")
-    _, most = provider.counts()
-    print(f"\nthe bars of {assets:,} symbols\n")
-    print("| calls | at once | bars | seconds | calls/s | CPU seconds | most memory, MB |")
-    print("|--:|--:|--:|--:|--:|--:|--:|")
+def check(contender: str, result: Mapping[str, Any], calls: int, assets: int) -> None:
+    """Ends the program if a run did not do what it is measured for."""
+    expected = {"calls": calls, "published": assets, "result": "ok"}
+    if contender not in ("enqueue-secondary", PANDAS) and not expected.items() <= result.items():
+        raise SystemExit(f"{contender}: {result}: nothing was measured")
+
+
+def figures(runs: Sequence[Run], of_straight: Sequence[Run]) -> str:
+    """The medians and the least of wall and CPU in ms, and their ratios to the straightest program."""
+    cells = []
+    for field in ("seconds", "cpu_seconds"):
+        for statistic in (statistics.median, min):
+            ours, theirs = (statistic(getattr(one, field) for one in some) for some in (runs, of_straight))
+            cells.append((f"{ours * 1000:.0f}", f"{ours / theirs:.2f}"))
+    (wall, least), (cpu, least_cpu) = cells[:2], cells[2:]
+    return " | ".join([wall[0], least[0], wall[1], least[1], cpu[0], least_cpu[0], cpu[1], least_cpu[1]])
+
+
+def first_bars(
+    folder: Path, server_url: str, redis_url: str, provider: Provider, assets: int, repeat: int
+) -> None:
+    """Prints what the first page of so many symbols takes, each time in new tables."""
+    rows: dict[str, list[Run]] = {"run-queue": [], STRAIGHT: []}
+    for number in range(repeat):
+        for contender, runs in rows.items():
+            with new_database(server_url) as url, redis.Redis.from_url(redis_url) as client:
+                client.flushdb()
+                name = f"bars-{contender}-{number}"
+                path = install(folder / name, url, redis_url, provider.base_url, assets, with_bars=True)
+                if contender == STRAIGHT:
+                    end_ms = time.time_ns() // 1_000_000
+                    ours = straight_bars.Job(provider.base_url, KEY, url, redis_url, end_ms - PAGE_MS, end_ms)
+                    runs.append(start(ours, contender))
+                else:
+                    start(path, "enqueue-secondary")
+                    runs.append(start(path, contender))
+                with psycopg.connect(url) as connection:
+                    stored = connection.execute("SELECT count(*) FROM market_data.ohlcv_5m").fetchone()
+                if stored != (runs[-1].result["bars"],):
+                    raise SystemExit(f"{contender}: {stored} bars are stored: nothing was measured")
+    print(f"\nthe bars of {assets:,} symbols, each {repeat} times\n")
     print(
-        f"| {one.result['calls']:,} | {most} | {one.result['bars']:,} | {one.seconds:.1f} "
-        f"| {one.result['calls'] / one.seconds:.0f} | {one.cpu_seconds:.1f} | {one.peak_mb:.0f} |"
+        "| contender | calls | bars | ms | least | ratio | of the least | CPU ms | least | ratio "
+        "| of the least | MB |"
     )
+    print("|---|" + "--:|" * 11)
+    for contender, runs in rows.items():
+        result, most_mb = runs[-1].result, max(one.peak_mb for one in runs)
+        print(
+            f"| {contender} | {result['calls']:,} | {result['bars']:,} | {figures(runs, rows[STRAIGHT])} "
+            f"| {most_mb:.0f} |"
+        )
 
 
 class Page(NamedTuple):
@@ -374,25 +478,27 @@ def page(database_url: str, base_url: str, symbol: str, pipe: Connection) -> Non
     with Store.open(database_url) as store, ProviderClient(base_url, Secret(KEY)) as client:
         before_mb = most_memory_mb()
         began = time.perf_counter()
-        answer = client.bars(f"X:{symbol}", PAGE_START_MS, PAGE_START_MS + PAGE_MS - 1)
+        answer = client.bars(f"X:{symbol}", LARGE_PAGE_START_MS, LARGE_PAGE_START_MS + LARGE_PAGE_MS - 1)
         decoded = time.perf_counter()
-        saved = store.save(Changes(bars={symbol: answer.bars}), PAGE_START_MS + 2 * PAGE_MS)
+        saved = store.save(Changes(bars={symbol: answer.bars}), LARGE_PAGE_START_MS + 2 * LARGE_PAGE_MS)
         stored = time.perf_counter()
     peak_mb = most_memory_mb()
     pipe.send(Page(decoded - began, stored - decoded, before_mb, peak_mb, saved.bars_new))
 
 
-def large_page(database_url: str, provider: Provider, symbol: str) -> None:
+def large_page(folder: Path, server_url: str, redis_url: str, provider: Provider) -> None:
     """Prints what one answer of 50,000 bars takes: five times what a page of the provider holds."""
-    pipe, child = _spawn.Pipe()
-    process = _spawn.Process(target=page, args=(database_url, provider.base_url, symbol, child))
-    process.start()
-    child.close()
-    found: Page = pipe.recv()
-    process.join()
-    if found.new != PAGE_BARS:
+    with new_database(server_url) as url:
+        install(folder / "large", url, redis_url, provider.base_url, 1, with_bars=True)
+        pipe, child = _spawn.Pipe()
+        process = _spawn.Process(target=page, args=(url, provider.base_url, "AAAAUSD", child))
+        process.start()
+        child.close()
+        found: Page = pipe.recv()
+        process.join()
+    if found.new != LARGE_PAGE_BARS:
         raise SystemExit(f"{found.new} bars were stored: nothing was measured")
-    print(f"\nan answer of {PAGE_BARS:,} bars\n")
+    print(f"\nan answer of {LARGE_PAGE_BARS:,} bars\n")
     print("| fetched and decoded, ms | stored, ms | most memory, MB | of it before |")
     print("|--:|--:|--:|--:|")
     print(
@@ -404,8 +510,8 @@ def large_page(database_url: str, provider: Provider, symbol: str) -> None:
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description="cycles of a plan without a limit")
-    parser.add_argument("--assets", type=int, default=10_000, help="how many prices")
-    parser.add_argument("--bars", type=int, default=500, help="of how many symbols the bars")
+    parser.add_argument("--assets", type=int, default=10_000, help="how many prices; 0: none")
+    parser.add_argument("--bars", type=int, default=500, help="of how many symbols the bars; 0: none")
     parser.add_argument("--repeat", type=int, default=5, help="rounds, of which the median counts")
     parser.add_argument("--database-url", help="an empty database; default: a server of our own")
     parser.add_argument("--redis-url", help="an empty database; default: a server of our own")
@@ -417,9 +523,11 @@ def main() -> None:
         Provider() as provider,
     ):
         print(surroundings(redis_url, ["assetbatch", "psycopg", "redis", "requests"]))
-        prices(Path(folder), database_url, redis_url, provider, options.assets, options.repeat)
-        first_bars(Path(folder), database_url, redis_url, provider, options.bars)
-        large_page(database_url, provider, "AAAAUSD")
+        if options.assets:
+            prices(Path(folder), database_url, redis_url, provider, options.assets, options.repeat)
+        if options.bars:
+            first_bars(Path(folder), database_url, redis_url, provider, options.bars, options.repeat)
+            large_page(Path(folder), database_url, redis_url, provider)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,23 @@ except SystemExit as ended:
 print("\\n" + json.dumps([code or 0, sorted(sys.modules)]))
 """
 
+COLLECTED = """
+import atexit, gc, sys
+
+def at_the_very_end():
+    print(sum(generation["collections"] for generation in gc.get_stats()) - before, len(gc.get_objects()))
+
+atexit.register(at_the_very_end)
+sys.argv = ["assetbatch", {command!r}]
+from assetbatch.cli import main
+before = sum(generation["collections"] for generation in gc.get_stats())
+main()
+"""
+
 DATABASE, HTTP, TABLES, HTTP_SERVER = "psycopg", "requests", "rich", "waitress"
+NEVER_IN_A_CYCLE = (TABLES, HTTP_SERVER, "tenacity", "apprise", "assetbatch.embedded", "assetbatch.sandbox")
+IDLE_MODULES, CYCLE_MODULES, CHECK_MODULES = 62, 130, 103
+"""Maximum numbers of our own modules that a start loads: each costs a quarter of a millisecond."""
 PLANNING = (
     "assetbatch.domain.due",
     "assetbatch.refresh.engine",
@@ -54,6 +70,10 @@ def loaded(world: World, *arguments: str) -> set[str]:
     return set(modules)
 
 
+def ours(found: set[str]) -> int:
+    return sum(name.partition(".")[0] == "assetbatch" for name in found)
+
+
 def test_an_idle_run_queue_loads_redis_and_the_configuration_only(free: World) -> None:
     found = loaded(free, "run-queue")
     assert {"redis", "yaml"} <= found
@@ -61,6 +81,24 @@ def test_an_idle_run_queue_loads_redis_and_the_configuration_only(free: World) -
     assert found.isdisjoint(
         {"assetbatch.config.secret_commands", "assetbatch.cli.log_file"}
     )  # none is configured
+    assert found.isdisjoint(NEVER_IN_A_CYCLE)
+    assert ours(found) <= IDLE_MODULES
+
+
+@pytest.mark.parametrize("command", ["run-queue", "run-priority"])
+def test_a_start_looks_for_no_garbage(paid: World, command: str) -> None:
+    paid.config()
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECTED.format(command=command)],
+        cwd=paid.folder,
+        env=environment(paid),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    collections, objects_at_the_end = done.stdout.split()
+    assert int(collections) == 0
+    assert int(objects_at_the_end) < 100  # those of the end itself: no others are looked at
 
 
 def test_run_queue_with_work_loads_what_it_needs(free: World) -> None:
@@ -68,6 +106,13 @@ def test_run_queue_with_work_loads_what_it_needs(free: World) -> None:
     assert {"redis", DATABASE, HTTP, "assetbatch.domain.due", "assetbatch.refresh.engine"} <= loaded(
         free, "run-queue"
     )
+
+
+def test_a_cycle_with_calls_loads_no_more_than_it_needs(paid: World) -> None:
+    found = loaded(paid, "run-priority")
+    assert {DATABASE, HTTP} <= found
+    assert found.isdisjoint(NEVER_IN_A_CYCLE)
+    assert ours(found) <= CYCLE_MODULES
 
 
 def test_fresh_priority_assets_need_no_http(free: World) -> None:
@@ -79,7 +124,9 @@ def test_fresh_priority_assets_need_no_http(free: World) -> None:
 
 @pytest.mark.parametrize("form", ["--json", "--check"])
 def test_status_for_programs_loads_no_http_and_no_tables(free: World, form: str) -> None:
-    assert loaded(free, "status", form).isdisjoint({HTTP, TABLES, HTTP_SERVER, "urllib3"})
+    found = loaded(free, "status", form)
+    assert found.isdisjoint({HTTP, "urllib3", *NEVER_IN_A_CYCLE})
+    assert ours(found) <= CHECK_MODULES
 
 
 @pytest.mark.parametrize(

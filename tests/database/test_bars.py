@@ -3,12 +3,14 @@ from __future__ import annotations
 import csv
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from psycopg.conninfo import make_conninfo
 
 from assetbatch.database import Changes, Store
@@ -107,6 +109,16 @@ def test_a_bar_that_cannot_be_costs_only_itself(store: Store, sql: Sql) -> None:
     assert (saved.bars_new, saved.rejected["XAUUSD"].bars) == (2, 1)
     assert "ohlcv_5m_prices_check" in saved.rejected["XAUUSD"].error
     assert stored(sql, "EURUSD") == stored(sql, "XAUUSD") == [sound]
+
+
+def test_each_value_that_a_bar_lacks_is_null(store: Store, sql: Sql) -> None:
+    lacking = product((5.5, None), (1.25, None), (7, None))
+    bars = [Bar(n * BAR_MS, 1.125, 2.5, 0.5, 1.5, *values) for n, values in enumerate(lacking)]
+    assert store.save(Changes(bars={"EURUSD": bars}), NOW_MS).bars_new == 8
+    assert stored(sql, "EURUSD") == bars, "copied"
+    changed = [structs.replace(bar, close=2.0) for bar in bars]
+    assert store.save(Changes(bars={"EURUSD": changed}), NOW_MS).bars_changed == 8
+    assert stored(sql, "EURUSD") == changed, "merged"
 
 
 def test_the_largest_count_of_trades_fits(store: Store, sql: Sql) -> None:

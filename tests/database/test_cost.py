@@ -55,6 +55,11 @@ def closes(connection: Connection, _now_ms: int) -> list[Node]:
     return nodes(connection, "bars.load_closes", symbols=SYMBOLS, every=3)
 
 
+def hourly_closes(connection: Connection, _now_ms: int) -> list[Node]:
+    """As long as none are kept."""
+    return nodes(connection, "bars.load_hourly_closes", symbols=SYMBOLS)
+
+
 def gaps(connection: Connection, now_ms: int) -> list[Node]:
     ranges = [
         {"symbol": symbol, "start_ms": now_ms - (RANGE_BARS - 1) * 12 * BAR_MS, "end_ms": now_ms + BAR_MS}
@@ -83,6 +88,7 @@ def save_bars(connection: Connection, now_ms: int) -> list[Node]:
 READS: dict[str, tuple[Callable[[Connection, int], list[Node]], int]] = {
     "load": (load, 1),
     "closes": (closes, 288),
+    "hourly_closes": (hourly_closes, 1 + 24),
     "gaps": (gaps, RANGE_BARS),
     "bars_there": (bars_there, 1),
     "save_bars": (save_bars, RANGE_BARS),

@@ -194,7 +194,7 @@ def test_no_statement_names_a_table_of_the_owner_other_than_by_its_place_in_the_
 
 def test_who_may_write_the_ledger_may_write_the_tables_that_an_upgrade_adds(empty: Store, sql: Sql) -> None:
     migrate(empty)
-    new = "data_sources.assetbatch_sync, data_sources.assetbatch_answers, data_sources.assetbatch_calls"
+    new = ", ".join(f"data_sources.assetbatch_{name}" for name in ("sync", "answers", "calls", "closes"))
     sql(f"DROP TABLE {new}, data_sources.assetbatch_names")
     sql("DELETE FROM data_sources.assetbatch_migrations WHERE version > 2")
     role = f"role_{uuid.uuid4().hex[:8]}"

@@ -274,8 +274,8 @@ def limited_url(store: Store, database_url: str, sql: Sql) -> Iterator[str]:
     readable = "data_sources.api_providers, data_sources.assetbatch_migrations, data_sources.assetbatch_names"
     sql(f"GRANT SELECT ON {readable} TO {role}")
     sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON data_sources.assetbatch_spans TO {role}")
-    ours = "data_sources.assetbatch_sync, data_sources.assetbatch_answers"
-    sql(f"GRANT SELECT, INSERT, UPDATE ON {ours} TO {role}")
+    for ours in ("sync", "answers", "closes"):
+        sql(f"GRANT SELECT, INSERT, UPDATE ON data_sources.assetbatch_{ours} TO {role}")
     sql(f"GRANT SELECT, INSERT ON data_sources.assetbatch_calls TO {role}")
     try:
         yield make_conninfo(database_url, user=role, password="made-up")

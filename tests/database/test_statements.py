@@ -13,11 +13,19 @@ from assetbatch.database.statements import Statements, statements_of
 
 SQL = resources.files("assetbatch.database") / "sql"
 FILES = sorted(path.name.removesuffix(".sql") for path in SQL.iterdir() if path.name.endswith(".sql"))
+
+
+def _sql_of(file: str) -> str:
+    return (SQL / f"{file}.sql").read_text(encoding="utf-8")
+
+
 NAMES = [f"{file}.{name}" for file in FILES for name in statements_of(file)]
 SOURCES = "".join(
     path.read_text(encoding="utf-8") for path in Path(assetbatch.database.__file__).parent.rglob("*.py")
 )
-USED = set(re.findall(rf'"((?:{"|".join(FILES)})\.[a-z_]+)"', SOURCES))
+PARTS = set(re.findall(r"\{part\[([a-z_.]+)\]\}", "".join(map(_sql_of, FILES))))
+"""Statements that others contain."""
+USED = set(re.findall(rf'"((?:{"|".join(FILES)})\.[a-z_]+)"', SOURCES)) | PARTS
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -26,7 +34,7 @@ def test_a_statement_says_what_it_is_for_and_is_used(name: str) -> None:
     text = statements_of(file)[statement]
     assert re.match(r"-- [A-Z]\S+ \S", text), "no line of purpose"
     assert not text.startswith(("-- What ", "-- Which ", "-- Whether ", "-- The "))
-    assert text.rstrip().endswith((";", ")")), "no end"
+    assert text.rstrip().endswith((";", ")")) or name in PARTS, "no end"
     assert name in USED
 
 

@@ -3,9 +3,16 @@ what came in is stored, and nothing is waited for twice."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,7 +22,7 @@ from tests.database.proxy import Proxy
 from tests.own_redis import OwnServer
 from tests.world import RealClock, SetClock, World
 
-from .start import start
+from .start import environment, start
 from .test_stopping import Running, wait_for_call
 
 CHECK_SECONDS = 8.0
@@ -156,23 +163,113 @@ def test_postgresql_that_is_frozen_from_the_start_ends_every_command(
     assert world.paths == []
 
 
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    with ExitStack() as stack:
+        for _ in range(processes):
+            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            stack.callback(process.kill)
+        yield
+
+
+@contextmanager
+def black_hole() -> Iterator[str]:
+    """An address at which the kernel leaves connects unanswered: its queue of new connections is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def checked(world: World, **env: str) -> tuple[int, str]:
+    """Return code and line of a check that ended in time and wrote nothing else."""
+    world.config()
+    began = time.monotonic()
+    done = start(world, "status", "--check", **env)
+    seconds = time.monotonic() - began
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, ""), done
+    assert seconds < CHECK_SECONDS, done.stdout
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("others", [0, 6], ids=["alone", "beside 6 busy processes"])
 @pytest.mark.parametrize("what", ["redis", "postgresql", "both", "postgresql in the middle"])
 def test_a_check_ends_in_time_whatever_hangs(
-    world: World, redis_of_its_own: OwnServer, proxy: Proxy, what: str
+    world: World, redis_of_its_own: OwnServer, proxy: Proxy, what: str, others: int
 ) -> None:
-    world.config()
     if what in ("redis", "both"):
         freeze(redis_of_its_own)
     if what in ("postgresql", "both"):
         proxy.freeze()
     elif what == "postgresql in the middle":
         proxy.freeze_at = b"metadata"
-    began = time.monotonic()
-    done = start(world, "status", "--check")
-    seconds = time.monotonic() - began
-    assert (done.returncode, len(done.stdout.splitlines()), done.stderr) == (2, 1, "")
-    assert "did not answer" in done.stdout or "timeout" in done.stdout, done.stdout
-    assert seconds < CHECK_SECONDS
+    with busy(others):
+        code, line = checked(world)
+    assert code == 2
+    assert "did not answer" in line or "timeout" in line, line
+
+
+@pytest.mark.parametrize("what", ["redis", "sentinel", "postgresql", "both"])
+def test_a_check_ends_in_time_where_packets_are_swallowed(free: World, what: str) -> None:
+    with black_hole() as address:
+        if what == "sentinel":
+            free.document["redis"]["url"] = f"redis+sentinel://{address},{address}/mymaster"
+        if what in ("redis", "both"):
+            free.document["redis"]["url"] = f"redis://{address}/0"
+        if what in ("postgresql", "both"):
+            free.document["database"] = {"url": f"postgresql://someone@{address}/name"}
+        code, line = checked(free)
+    assert code == 2
+    assert "did not answer" in line or "cannot be reached" in line, line
+
+
+def test_a_check_ends_in_time_where_a_secret_command_hangs(free: World) -> None:
+    del free.document["database"]
+    parts = {"DB_HOST": "localhost", "DB_USER": "someone", "DB_NAME": "name"}
+    code, line = checked(free, **parts, DB_PASSWORD_COMMAND="sleep 60")
+    assert code == 3
+    assert "DB_PASSWORD_COMMAND: the command did not end" in line
+
+
+@pytest.mark.parametrize("what", ["redis", "postgresql", "both"])
+def test_a_check_ends_in_time_where_no_name_server_answers(free: World, tmp_path: Path, what: str) -> None:
+    address = f"127.53.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"  # another for each process of tests
+    resolver = tmp_path / "resolv.conf"
+    resolver.write_text(f"nameserver {address}\noptions timeout:30 attempts:3\n")
+    script = tmp_path / "check"
+    script.write_text('mount --bind "$1" /etc/resolv.conf || exit 99; shift; exec "$@"\n')
+    if shutil.which("unshare") is None:
+        pytest.skip("util-linux' unshare is needed")
+    own = ["unshare", "--user", "--map-root-user", "--mount", "sh", str(script), str(resolver)]
+    if subprocess.run([*own, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount of its own is allowed here")
+    if what in ("redis", "both"):
+        free.document["redis"]["url"] = "redis://nowhere.example.org:6379/0"
+    if what in ("postgresql", "both"):
+        free.document["database"] = {"url": "postgresql://someone@nowhere.example.org/name"}
+    free.config()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        try:
+            silent.bind((address, 53))
+        except OSError as error:
+            pytest.skip(f"the port of a name server cannot be had: {error}")
+        began = time.monotonic()
+        done = subprocess.run(
+            [*own, sys.executable, "-m", "assetbatch", "status", "--check"],
+            cwd=free.folder,
+            env=environment(free),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        seconds = time.monotonic() - began
+    assert (done.returncode, len(done.stdout.splitlines()), done.stderr) == (2, 1, ""), done
+    assert seconds < CHECK_SECONDS, done.stdout
 
 
 def test_doctor_names_what_hangs(world: World, redis_of_its_own: OwnServer, proxy: Proxy) -> None:

@@ -6,10 +6,10 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,10 +18,11 @@ import pytest
 import redis
 
 from assetbatch.state.connection import RedisClient
+from tests import program
 from tests.own_redis import OwnServer
 from tests.world import World
 
-from .start import PROGRAM, environment
+from .start import environment
 
 KEY = "k3y-mark/+&?"
 DB = "db-m@rk:/%"
@@ -88,11 +89,22 @@ class Watcher:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.005):
-            for process in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    self.seen.add(process.read_bytes())
-                except OSError:
-                    continue
+            for process in filter(str.isdigit, os.listdir("/proc")):
+                with suppress(OSError), open(f"/proc/{process}/cmdline", "rb", buffering=0) as arguments:
+                    self.seen.add(arguments.read())
+
+
+def said(
+    folder: Path,
+    env: dict[str, str],
+    *arguments: str,
+    cold: bool = False,
+    codes: tuple[int, ...] | None = None,
+) -> list[bytes]:
+    """What one start prints, on both streams; it ends with one of `codes`, if there are any."""
+    done = program.start(*arguments, cwd=folder, env=env, timeout=60, cold=cold)
+    assert codes is None or done.returncode in codes, done.stderr
+    return [done.stdout.encode(), done.stderr.encode()]
 
 
 def everything_in_redis(client: RedisClient) -> Iterator[bytes]:
@@ -173,15 +185,8 @@ def test_no_secret_is_found_anywhere(marked: tuple[World, dict[str, str], str]) 
             number += 1
             for command in chosen:
                 loud = ["-vv", "--log-format", "json"] if number % 2 else ["-vv", "--log-file", "all.txt"]
-                done = subprocess.run(
-                    [*PROGRAM, *loud, *command.split()],
-                    cwd=world.folder,
-                    env={**env, **trouble},
-                    capture_output=True,
-                    timeout=60,
-                    check=False,
-                )
-                output += [done.stdout, done.stderr]
+                # where all is well as a process of its own, whose arguments are seen
+                output += said(world.folder, {**env, **trouble}, *loud, *command.split(), cold=number == 1)
     with redis.Redis(unix_socket_path=str(world.folder / "s"), password=REDIS) as client:
         stored = list(everything_in_redis(client))
     rows = list(everything_in_postgresql(world.database_url))
@@ -231,23 +236,15 @@ def test_no_secret_of_a_file_or_a_command_is_found(marked: tuple[World, dict[str
         "DB_PASSWORD_COMMAND": "sh -c 'cat db'",
         "REDIS_PASSWORD_FILE": "redis",
     }
-    said = []
+    texts = []
     with Watcher() as watcher:
         for command in ("run-priority", "doctor", "status --json", "config show", "config check"):
-            done = subprocess.run(
-                [*PROGRAM, "-vv", "--log-file", "all.txt", *command.split()],
-                cwd=world.folder,
-                env=env,
-                capture_output=True,
-                timeout=60,
-                check=False,
-            )
-            assert done.returncode in (0, 1), done.stderr
-            said += [done.stdout, done.stderr]
+            arguments = ["-vv", "--log-file", "all.txt", *command.split()]
+            texts += said(world.folder, env, *arguments, cold=True, codes=(0, 1))
     assert world.last_update("XAUUSD") is not None
-    said.append((world.folder / "all.txt").read_bytes())
+    texts.append((world.folder / "all.txt").read_bytes())
     assert any(b"run-priority" in arguments for arguments in watcher.seen)
-    texts = [*said, *watcher.seen]
+    texts += watcher.seen
     assert [m for m in MARKS for d in disguises(m) if any(d in text for text in texts)] == []
     with psycopg.connect(world.database_url, autocommit=True) as connection:
         connection.execute(f"DROP ROLE {role}".encode())
@@ -285,21 +282,14 @@ def test_no_key_in_a_variable_that_is_no_secret_is_said_by_a_command(free: World
     if name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY"):
         free.document["provider"] = {"base_url": "https://h.invalid"}
     free.config()
-    said = []
+    leaked = []
     for value in VARIABLES[name]:
         for command in ("run-priority", "doctor"):
-            done = subprocess.run(
-                [*PROGRAM, "-vv", *command.split()],
-                cwd=free.folder,
-                env={**environment(free, POLYGON_API_KEY=KEY), name: value},
-                capture_output=True,
-                timeout=60,
-                check=False,
-            )
-            output = done.stdout + done.stderr
+            env = {**environment(free, POLYGON_API_KEY=KEY), name: value}
+            output = b"".join(said(free.folder, env, "-vv", command))
             if OPEN.encode() in output or b"Traceback" in output:
-                said.append((value, command, output.decode(errors="replace")[-600:]))
-    assert said == []
+                leaked.append((value, command, output.decode(errors="replace")[-600:]))
+    assert leaked == []
 
 
 def with_option(url: str, name: str) -> str:
@@ -320,15 +310,8 @@ def test_no_key_in_a_setting_that_is_no_secret_is_shown_by_a_command(free: World
     free.config()
     output = []
     for command in COMMANDS:
-        done = subprocess.run(
-            [*PROGRAM, "-vv", "--config", str(free.folder / "config.yml"), *command.split()],
-            cwd=folder,
-            env=environment(free, POLYGON_API_KEY=KEY),
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        output.append((command, done.stdout + done.stderr))
+        arguments = ["-vv", "--config", str(free.folder / "config.yml"), *command.split()]
+        output.append((command, b"".join(said(folder, environment(free, POLYGON_API_KEY=KEY), *arguments))))
     files = [(str(path), path.read_bytes()) for path in folder.iterdir()]
     assert any(b"XAUUSD" in text for _, text in output)
     assert len(files) == 3

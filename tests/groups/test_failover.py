@@ -106,6 +106,13 @@ def start(keys: Keys, clock: Clock) -> Iterator[Start]:
         process.client.close()
 
 
+def called(process: Process) -> Process:
+    """A process that may call, and has made a call."""
+    process.begin()
+    process.call()
+    return process
+
+
 def kill_holder(group: Group, keys: Keys) -> None:
     group.holder(keys.queue_items).kill()
 
@@ -148,9 +155,7 @@ class TestAGroup:
     def test_a_failover_is_waited_for_and_then_nobody_calls_for_a_window_and_the_longest_call(
         self, group: Group, start: Start, keys: Keys, clock: Clock
     ) -> None:
-        process = start(group)
-        process.begin()
-        process.call()
+        process = called(start(group))
         kill_holder(group, keys)
         assert process.is_silent()
         clock.ahead_ms += SILENCE_MS
@@ -160,9 +165,7 @@ class TestAGroup:
     def test_a_second_failover_begins_the_silence_anew(
         self, sentinels: SentinelGroup, start: Start, keys: Keys, clock: Clock
     ) -> None:
-        process = start(sentinels)
-        process.begin()
-        process.call()
+        process = called(start(sentinels))
         kill_holder(sentinels, keys)
         assert process.is_silent()
         clock.ahead_ms += SILENCE_MS // 2
@@ -228,18 +231,14 @@ class TestSentinel:
         self, sentinels: SentinelGroup, start: Start, clock: Clock
     ) -> None:
         """A process that was connected goes on with the new master, although the old one answers."""
-        process = start(sentinels)
-        process.begin()
-        process.call()
+        process = called(start(sentinels))
         fail_over(sentinels)
         assert process.is_silent()
 
     def test_a_planned_failover_an_hour_after_the_last_call_is_followed_by_silence_too(
         self, sentinels: SentinelGroup, start: Start, clock: Clock
     ) -> None:
-        process = start(sentinels)
-        process.begin()
-        process.call()
+        process = called(start(sentinels))
         clock.ahead_ms += HOUR_MS
         fail_over(sentinels)
         assert process.is_silent()
@@ -247,9 +246,7 @@ class TestSentinel:
     def test_a_master_that_comes_back_to_its_place_is_not_trusted_with_what_it_once_wrote(
         self, sentinels: SentinelGroup, start: Start, clock: Clock
     ) -> None:
-        process = start(sentinels)
-        process.begin()
-        process.call()
+        process = called(start(sentinels))
         first = sentinels.servers[0]
         for _ in range(10):
             fail_over(sentinels)
@@ -276,9 +273,7 @@ class TestSentinel:
     def test_a_master_that_was_replaced_and_lives_on_grants_nothing(
         self, sentinels: SentinelGroup, start: Start, clock: Clock
     ) -> None:
-        process, other = start(sentinels), start(sentinels)
-        process.begin()
-        process.call()
+        process, other = called(start(sentinels)), start(sentinels)
         old = sentinels.servers[0]
         sentinels.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", MASTER)
         until(lambda: sum(sentinel.names() != old.port for sentinel in sentinels.sentinels) >= 2)
@@ -291,9 +286,7 @@ class TestSentinel:
     def test_a_frozen_master_that_comes_back_grants_nothing(
         self, sentinels: SentinelGroup, start: Start, clock: Clock
     ) -> None:
-        process, other = start(sentinels), start(sentinels)
-        process.begin()
-        process.call()
+        process, other = called(start(sentinels)), start(sentinels)
         old = sentinels.servers[0]
         old.freeze()
         try:
@@ -309,9 +302,7 @@ class TestSentinel:
     def test_sentinels_of_which_most_do_not_answer_leave_nobody_who_may_call(
         self, sentinels: SentinelGroup, start: Start, keys: Keys
     ) -> None:
-        process = start(sentinels)
-        process.begin()
-        process.call()
+        process = called(start(sentinels))
         for sentinel in sentinels.sentinels[1:]:
             sentinel.kill()
         time.sleep(VIEW_SECONDS)
@@ -346,18 +337,14 @@ class TestSentinel:
 
     def test_a_dead_sentinel_is_passed_over(self, sentinels: SentinelGroup, start: Start) -> None:
         sentinels.sentinels[0].kill()
-        process = start(sentinels)
-        process.begin()
-        process.call()
+        called(start(sentinels))
 
 
 class TestACluster:
     def test_a_move_of_our_slot_is_waited_for_and_followed_by_silence(
         self, cluster: Cluster, start: Start, keys: Keys
     ) -> None:
-        process = start(cluster)
-        process.begin()
-        process.call()
+        process = called(start(cluster))
         process.queue.enqueue([("EURUSD", Lane.MEDIUM)])
         moved = threading.Thread(target=cluster.move_slot, args=(keys.queue_items, 1.0))
         moved.start()

@@ -84,42 +84,42 @@ ADOPTED = {
 
 
 DAYS = 10
-"""So old a market has what `old_bars` are replaced by."""
-
-
-@pytest.fixture
-def world(tmp_path: Path, redis_url: str, database_url: str, prefix: str, clock: SetClock) -> Iterator[World]:
-    made = World(tmp_path, redis_url, database_url, prefix, clock, days=DAYS)
-    yield made
-    made.provider.stop()
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_would_be_harmed_is_refused_and_left_as_it_was(world: World, name: str) -> None:
-    shape = build(REFUSED[name])
-    platform(world, shape, shape.ddl)
-    assert_refused(world, shape)
-
-
-@pytest.mark.parametrize("name", ADOPTED)
-def test_what_fits_is_adopted_and_nobody_notices(world: World, name: str) -> None:
-    shape = build(ADOPTED[name])
-    platform(world, shape, shape.ddl)
-    assert_adopted(world, shape)
+"""So old a market has what `old_bars` are replaced by; without them two days show as much."""
 
 
 @contextmanager
-def a_world(postgres_url: str, redis_url: str, now_ms: int, plan: str = "basic") -> Iterator[World]:
-    """A world of one example's own."""
+def world_of(
+    parts: Parts, postgres_url: str, redis_url: str, now_ms: int, plan: str = "basic"
+) -> Iterator[World]:
+    """A world whose platform is built of these parts."""
     with TemporaryDirectory() as folder, new_database(postgres_url, "template1") as name:
         url, prefix = url_of(postgres_url, name), f"{{test-{uuid4().hex[:12]}}}"
-        world = World(Path(folder), redis_url, url, prefix, SetClock(now_ms), plan=plan, days=DAYS)
+        days = DAYS if parts.old_bars else 2
+        world = World(Path(folder), redis_url, url, prefix, SetClock(now_ms), plan=plan, days=days)
         try:
+            shape = build(parts)
+            platform(world, shape, shape.ddl)
             yield world
         finally:
             world.provider.stop()
             with world.services() as services:
                 services.redis.flushall()
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_be_harmed_is_refused_and_left_as_it_was(
+    postgres_url: str, redis_url: str, wednesday_ms: int, name: str
+) -> None:
+    with world_of(REFUSED[name], postgres_url, redis_url, wednesday_ms) as world:
+        assert_refused(world, build(REFUSED[name]))
+
+
+@pytest.mark.parametrize("name", ADOPTED)
+def test_what_fits_is_adopted_and_nobody_notices(
+    postgres_url: str, redis_url: str, wednesday_ms: int, name: str
+) -> None:
+    with world_of(ADOPTED[name], postgres_url, redis_url, wednesday_ms) as world:
+        assert_adopted(world, build(ADOPTED[name]))
 
 
 GENERATED = settings(
@@ -137,10 +137,8 @@ def test_whatever_would_be_harmed_is_refused_and_left_as_it_was(
 ) -> None:
     found = refusals(parts)
     assume(found)
-    shape = build(parts)
-    with a_world(postgres_url, redis_url, wednesday_ms) as world:
-        platform(world, shape, shape.ddl)
-        assert_refused(world, shape, *found)
+    with world_of(parts, postgres_url, redis_url, wednesday_ms) as world:
+        assert_refused(world, build(parts), *found)
 
 
 @pytest.mark.slow
@@ -151,6 +149,5 @@ def test_whatever_fits_is_adopted_and_nobody_notices(
 ) -> None:
     shape = build(parts)
     assert not shape.refused
-    with a_world(postgres_url, redis_url, wednesday_ms, plan) as world:
-        platform(world, shape, shape.ddl)
+    with world_of(parts, postgres_url, redis_url, wednesday_ms, plan) as world:
         assert_adopted(world, shape)

@@ -226,6 +226,27 @@ def test_broken_elements_lose_no_sound_bar(sound: list[dict[str, Any]], broken: 
     assert mixed.refused.total() == 2 * len(broken)
 
 
+@given(st.lists(BAR, max_size=6) | SOUND_BARS)
+@example([{"t": START, "o": 1, "h": 1, "l": 1, "c": 1, "v": 0, "vw": 0, "n": 0}])
+@example([{"t": START, "o": 1, "h": 1, "l": 1, "c": 1, "n": 2**63 - 1}])
+@example([{"t": START, "o": 1, "h": 1, "l": 1, "c": 1, "n": 2**63}])
+@example([{"t": START, "o": 1, "h": 1, "l": 1, "c": 1, "v": 1e18}])
+@example([{"t": END + BAR_MS, "o": 1, "h": 1, "l": 1, "c": 1}])
+@example([{"t": START, "o": 1, "h": 1, "l": 1, "c": 1, "T": "another"}])
+def test_an_answer_decoded_at_once_is_what_its_sifted_elements_are(elements: list[Any]) -> None:
+    """A field that no bar has keeps an element from being decoded at once."""
+
+    def decoded(some: list[Any]) -> object:
+        body = encoded({"status": "OK", "results": some})
+        try:
+            return decode_bars(body, ticker="C:EURUSD", start_ms=START, end_ms=END)
+        except Refusal as refusal:
+            return refusal.kind, refusal.message
+
+    sifted = [{**one, "unknown": 1} if isinstance(one, dict) else one for one in elements]
+    assert decoded(elements) == decoded(sifted)
+
+
 def doubles(bar: dict[str, Any], names: str) -> list[float | None]:
     """The bar's values as they are stored: a whole number beyond 2^53 becomes the nearest double."""
     values = [bar.get(name) for name in names]

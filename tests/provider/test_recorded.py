@@ -39,39 +39,24 @@ def ms(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
+def price(
+    symbol: str, last: float, as_of_ms: int, day: tuple[float, float, float, float], **quote: float
+) -> Price:
+    """A price with open, high, low and close of its day."""
+    names = ("daily_open", "daily_high", "daily_low", "daily_close")
+    daily = dict(zip(names, day, strict=True))
+    return Price(symbol=symbol, last_price=last, as_of_ms=as_of_ms, **daily, **quote)
+
+
 def test_the_crypto_snapshot(recorded: Recorded) -> None:
     answer = decode_snapshot(
         recorded("client-go/v3/snapshot__crypto.json"),
         {"X:BTCUSD": "BTCUSD", "X:ETHUSD": "ETHUSD", "X:FLOWUSD": "FLOWUSD"},
     )
     assert answer.prices == {
-        "X:BTCUSD": Price(
-            symbol="BTCUSD",
-            last_price=27220.0,
-            as_of_ms=1684422449502,
-            daily_open=27402.3,
-            daily_high=27506.0,
-            daily_low=27010.0,
-            daily_close=27236.1,
-        ),
-        "X:ETHUSD": Price(
-            symbol="ETHUSD",
-            last_price=1816.31,
-            as_of_ms=1684422449301,
-            daily_open=1823.8,
-            daily_high=1833.4,
-            daily_low=1802.26,
-            daily_close=1817.14,
-        ),
-        "X:FLOWUSD": Price(
-            symbol="FLOWUSD",
-            last_price=0.784,
-            as_of_ms=1684422355917,
-            daily_open=0.791,
-            daily_high=0.793,
-            daily_low=0.779,
-            daily_close=0.784,
-        ),
+        "X:BTCUSD": price("BTCUSD", 27220.0, 1684422449502, (27402.3, 27506.0, 27010.0, 27236.1)),
+        "X:ETHUSD": price("ETHUSD", 1816.31, 1684422449301, (1823.8, 1833.4, 1802.26, 1817.14)),
+        "X:FLOWUSD": price("FLOWUSD", 0.784, 1684422355917, (0.791, 0.793, 0.779, 0.784)),
     }
     assert not answer.errors
     assert not answer.refused
@@ -83,38 +68,19 @@ def test_the_forex_snapshot(recorded: Recorded) -> None:
         {"C:USDCAD": "USDCAD", "C:USDEUR": "USDEUR", "C:USDAUD": "USDAUD"},
     )
     assert answer.prices == {
-        "C:USDCAD": Price(
-            symbol="USDCAD",
-            last_price=1.35188,
-            as_of_ms=1684431002000,
-            bid=1.35185,
-            ask=1.35191,
-            daily_open=1.34667,
-            daily_high=1.35244,
-            daily_low=1.34479,
-            daily_close=1.35178,
+        "C:USDCAD": price(
+            "USDCAD", 1.35188, 1684431002000, (1.34667, 1.35244, 1.34479, 1.35178), bid=1.35185, ask=1.35191
         ),
-        "C:USDEUR": Price(
-            symbol="USDEUR",
-            last_price=0.9288,
-            as_of_ms=1684430998000,
-            bid=0.92877,
-            ask=0.92883,
-            daily_open=0.92266,
-            daily_high=0.92913,
-            daily_low=0.9215,
-            daily_close=0.92877,
+        "C:USDEUR": price(
+            "USDEUR", 0.9288, 1684430998000, (0.92266, 0.92913, 0.9215, 0.92877), bid=0.92877, ask=0.92883
         ),
-        "C:USDAUD": Price(
-            symbol="USDAUD",
-            last_price=1.51289,
-            as_of_ms=1684431002000,
+        "C:USDAUD": price(
+            "USDAUD",
+            1.51289,
+            1684431002000,
+            (1.502449, 1.51398, 1.4965803, 1.512722),
             bid=1.51281,
             ask=1.51297,
-            daily_open=1.502449,
-            daily_high=1.51398,
-            daily_low=1.4965803,
-            daily_close=1.512722,
         ),
     }
     assert not answer.errors
@@ -125,16 +91,8 @@ def test_the_snapshot_of_an_option_a_stock_and_an_unknown_ticker(recorded: Recor
         recorded("client-python/v3/snapshot.json"),
         {"O:NCLH221014C00005000": "OPTION", "AAPL": "AAPL", "TSLAAPL": "NOPE"},
     )
-    assert answer.prices["AAPL"] == Price(
-        symbol="AAPL",
-        last_price=0.05,
-        as_of_ms=1675280958783,
-        bid=20.9,
-        ask=21.25,
-        daily_open=22.49,
-        daily_high=22.49,
-        daily_low=21.35,
-        daily_close=21.4,
+    assert answer.prices["AAPL"] == price(
+        "AAPL", 0.05, 1675280958783, (22.49, 22.49, 21.35, 21.4), bid=20.9, ask=21.25
     )
     assert answer.prices["O:NCLH221014C00005000"].as_of_ms == 1675280958783
     assert answer.errors["TSLAAPL"].kind is RefusalKind.UNKNOWN_TICKER
@@ -162,22 +120,16 @@ def test_the_snapshot_that_is_entitled_in_part(recorded: Recorded) -> None:
 
 def test_the_previous_day_of_a_forex_pair(recorded: Recorded) -> None:
     body = recorded("spec-examples/v2_aggs_ticker_forexTicker_prev.json")
-    assert decode_previous_day(body, ticker="C:EURUSD", symbol="EURUSD") == Price(
-        symbol="EURUSD",
-        last_price=1.06206,
-        as_of_ms=ms("2022-05-05T00:00:00-04:00"),
-        daily_open=1.05252,
-        daily_high=1.0631,
-        daily_low=1.0505,
-        daily_close=1.06206,
+    assert decode_previous_day(body, ticker="C:EURUSD", symbol="EURUSD") == price(
+        "EURUSD", 1.06206, ms("2022-05-05T00:00:00-04:00"), (1.05252, 1.0631, 1.0505, 1.06206)
     )
 
 
 def test_the_previous_day_of_a_stock_carries_another_moment_of_the_day(recorded: Recorded) -> None:
     body = recorded("client-python/v2/aggs/ticker/AAPL/prev.json")
-    price = decode_previous_day(body, ticker="AAPL", symbol="AAPL")
-    assert price is not None
-    assert (price.last_price, price.as_of_ms) == (156.8, ms("2022-04-27T00:00:00-04:00"))
+    found = decode_previous_day(body, ticker="AAPL", symbol="AAPL")
+    assert found is not None
+    assert (found.last_price, found.as_of_ms) == (156.8, ms("2022-04-27T00:00:00-04:00"))
 
 
 def test_the_aggregates_of_a_forex_pair(recorded: Recorded) -> None:
@@ -208,16 +160,13 @@ def test_the_snapshot_of_the_forex_market(recorded: Recorded) -> None:
     body = recorded("spec-examples/v2_snapshot_locale_global_markets_forex_tickers.json")
     answer = decode_market_snapshot(body, {"C:HKDCHF": "HKDCHF", "C:NOPE": "NOPE"})
     assert answer.prices == {
-        "C:HKDCHF": Price(
-            symbol="HKDCHF",
-            last_price=0.11779315,
-            as_of_ms=ms("2020-11-13T15:21:59+00:00"),
+        "C:HKDCHF": price(
+            "HKDCHF",
+            0.11779315,
+            ms("2020-11-13T15:21:59+00:00"),
+            (0.11797149, 0.11812263, 0.11766631, 0.11778221),
             bid=0.11777952,
             ask=0.11780678,
-            daily_open=0.11797149,
-            daily_high=0.11812263,
-            daily_low=0.11766631,
-            daily_close=0.11778221,
         )
     }
     assert (answer.errors, set(answer.empty), answer.refused) == ({}, {"C:NOPE"}, {})
@@ -227,15 +176,7 @@ def test_the_snapshot_of_the_crypto_market(recorded: Recorded) -> None:
     body = recorded("spec-examples/v2_snapshot_locale_global_markets_crypto_tickers.json")
     answer = decode_market_snapshot(body, {"X:FSNUSD": "FSNUSD"})
     assert answer.prices == {
-        "X:FSNUSD": Price(
-            symbol="FSNUSD",
-            last_price=0.293,
-            as_of_ms=1605292686010,
-            daily_open=0.28,
-            daily_high=0.59714,
-            daily_low=0.23706,
-            daily_close=0.296,
-        )
+        "X:FSNUSD": price("FSNUSD", 0.293, 1605292686010, (0.28, 0.59714, 0.23706, 0.296))
     }
     assert (answer.errors, answer.empty, answer.refused) == ({}, frozenset(), {})
 
@@ -252,14 +193,8 @@ def test_the_day_of_the_forex_market(recorded: Recorded) -> None:
     body = recorded("spec-examples/v2_aggs_grouped_locale_global_market_fx_date.json")
     answer = decode_grouped_day(body, date(2020, 10, 14), {"C:GBPCAD": "GBPCAD", "C:EURUSD": "EURUSD"})
     assert answer.prices == {
-        "C:GBPCAD": Price(
-            symbol="GBPCAD",
-            last_price=1.71103,
-            as_of_ms=ms("2020-10-15T00:00:00-04:00"),
-            daily_open=1.69955,
-            daily_high=1.71642,
-            daily_low=1.69064,
-            daily_close=1.71103,
+        "C:GBPCAD": price(
+            "GBPCAD", 1.71103, ms("2020-10-15T00:00:00-04:00"), (1.69955, 1.71642, 1.69064, 1.71103)
         )
     }
     assert (answer.errors, set(answer.empty), answer.refused) == ({}, {"C:EURUSD"}, {})
@@ -269,12 +204,12 @@ def test_the_day_of_the_crypto_market(recorded: Recorded) -> None:
     body = recorded("spec-examples/v2_aggs_grouped_locale_global_market_crypto_date.json")
     tickers = {"X:ARDRUSD": "ARDRUSD", "X:NGCUSD": "NGCUSD", "X:ZSCUSD": "ZSCUSD"}
     answer = decode_grouped_day(body, date(2020, 2, 2), tickers)
-    assert {price.symbol: price.last_price for price in answer.prices.values()} == {
+    assert {found.symbol: found.last_price for found in answer.prices.values()} == {
         "ARDRUSD": 0.0550762,
         "NGCUSD": 0.0272983,
         "ZSCUSD": 0.00028531,
     }
-    assert {price.as_of_ms for price in answer.prices.values()} == {ms("2020-02-03T00:00:00-05:00")}
+    assert {found.as_of_ms for found in answer.prices.values()} == {ms("2020-02-03T00:00:00-05:00")}
     assert (answer.errors, answer.empty, answer.refused) == ({}, frozenset(), {})
 
 

@@ -350,14 +350,19 @@ class DrippingTLS:
             (self.wire.drip if drip else self.wire.send)(data)
 
 
-def test_a_tls_handshake_that_never_starts_ends_at_the_deadline(trusted: Path) -> None:
+def assert_refused_on_time(handler: Callable[[Wire], None], *, sent: bool) -> None:
+    """A call over TLS ends at the deadline, and knows whether its request was sent."""
     with (
-        serving(Wire.silence) as server,
+        serving(handler) as server,
         client_of(server.url.replace("http:", "https:"), DEADLINE) as client,
     ):
         refusal, elapsed = timed_refusal(client.market_status)
     assert_on_time(elapsed)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, False)
+    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, sent)
+
+
+def test_a_tls_handshake_that_never_starts_ends_at_the_deadline(trusted: Path) -> None:
+    assert_refused_on_time(Wire.silence, sent=False)
 
 
 def test_a_dripping_tls_handshake_ends_at_the_deadline(trusted: Path) -> None:
@@ -365,13 +370,7 @@ def test_a_dripping_tls_handshake_ends_at_the_deadline(trusted: Path) -> None:
         tls = DrippingTLS(wire, trusted)
         tls.step(tls.tls.do_handshake, drip=True)
 
-    with (
-        serving(handler) as server,
-        client_of(server.url.replace("http:", "https:"), DEADLINE) as client,
-    ):
-        refusal, elapsed = timed_refusal(client.market_status)
-    assert_on_time(elapsed)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, False)
+    assert_refused_on_time(handler, sent=False)
 
 
 def test_a_tls_record_that_drips_ends_at_the_deadline(trusted: Path) -> None:
@@ -381,13 +380,7 @@ def test_a_tls_record_that_drips_ends_at_the_deadline(trusted: Path) -> None:
         tls.step(lambda: tls.tls.read(4096))
         tls.step(lambda: tls.tls.write(http_answer(LONG)), drip=True)
 
-    with (
-        serving(handler) as server,
-        client_of(server.url.replace("http:", "https:"), DEADLINE) as client,
-    ):
-        refusal, elapsed = timed_refusal(client.market_status)
-    assert_on_time(elapsed)
-    assert (refusal.kind, refusal.sent) == (RefusalKind.PROVIDER_DOWN, True)
+    assert_refused_on_time(handler, sent=True)
 
 
 def test_a_body_that_drips_in_many_tls_records_ends_at_the_deadline(trusted: Path) -> None:

@@ -19,36 +19,12 @@ from assetbatch.state.keys import Keys, fingerprint
 from assetbatch.state.process_id import new_id
 from assetbatch.state.window import ARRIVAL_SECONDS, Grant, Window, WindowSettings
 
-from .conftest import FakeClock
-
-CALL_SECONDS = 10.0
-
-
-def make_window(
-    client: RedisClient, keys: Keys, clock: FakeClock | None, limit: int = 5, window_ms: int = 60_000
-) -> Window:
-    return Window(
-        client, WindowSettings(keys, "abc", CallLimit(limit, window_ms), CALL_SECONDS), clock_ms=clock
-    )
-
-
-@pytest.fixture
-def window(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Window:
-    return make_window(redis_client, keys, clock)
-
-
-def granted(answer: Grant | Denied) -> Grant:
-    assert isinstance(answer, Grant)
-    return answer
+from .conftest import CALL_SECONDS, FakeClock, MakeWindow, granted, use, window_of
 
 
 def refused(answer: Grant | Denied) -> Denied:
     assert isinstance(answer, Denied)
     return answer
-
-
-def use(window: Window, kind: CallKind = CallKind.PRIORITY) -> None:
-    window.complete(granted(window.ask(kind)))
 
 
 class TestTheLimit:
@@ -109,9 +85,9 @@ class TestTheLimit:
         use(other)
 
     def test_an_unlimited_plan_is_held_to_a_hundred_a_second(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+        self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
-        window = make_window(redis_client, keys, clock, limit=100, window_ms=1000)
+        window = make_window(limit=100, window_ms=1000)
         for _ in range(100):
             use(window)
         clock.advance(0.1)
@@ -121,9 +97,9 @@ class TestTheLimit:
 
 class TestDatingAhead:
     def test_an_unsettled_call_holds_its_slot_for_the_longest_it_may_take_and_a_window(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+        self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
-        window = make_window(redis_client, keys, clock, limit=1)
+        window = make_window(limit=1)
         granted(window.ask(CallKind.PRIORITY))  # and its process dies
         clock.now_ms += window.max_in_flight_ms + 60_000 - 1
         refused(window.ask(CallKind.PRIORITY, "next"))
@@ -134,9 +110,9 @@ class TestDatingAhead:
         assert window.max_in_flight_ms > CALL_SECONDS * 1000 + 2000
 
     def test_a_late_settlement_dates_the_call_to_the_later_moment(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+        self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
-        window = make_window(redis_client, keys, clock, limit=1)
+        window = make_window(limit=1)
         grant = granted(window.ask(CallKind.PRIORITY))
         clock.advance(300)  # the machine slept in between
         window.complete(grant)
@@ -236,19 +212,15 @@ class TestTheReservation:
         clock.advance(0.2)
         granted(window.ask(CallKind.QUEUE))
 
-    def test_more_than_the_limit_is_never_reserved(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
-    ) -> None:
-        window = make_window(redis_client, keys, clock, limit=2)
+    def test_more_than_the_limit_is_never_reserved(self, make_window: MakeWindow, clock: FakeClock) -> None:
+        window = make_window(limit=2)
         window.reserve(clock.now_ms + 120_000, 50, self.INTERVAL_MS)
         use(window, CallKind.QUEUE)
 
 
 class TestWaiting:
-    def test_who_was_refused_first_is_served_first(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
-    ) -> None:
-        window = make_window(redis_client, keys, clock, limit=1)
+    def test_who_was_refused_first_is_served_first(self, make_window: MakeWindow, clock: FakeClock) -> None:
+        window = make_window(limit=1)
         use(window)
         clock.advance(1)
         first = refused(window.ask(CallKind.QUEUE, "first"))
@@ -274,10 +246,8 @@ class TestWaiting:
             clock.now_ms = moments[number]
             granted(window.ask(CallKind.QUEUE, f"waiter-{number}"))
 
-    def test_priority_goes_before_all_queue_waiters(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
-    ) -> None:
-        window = make_window(redis_client, keys, clock, limit=1)
+    def test_priority_goes_before_all_queue_waiters(self, make_window: MakeWindow, clock: FakeClock) -> None:
+        window = make_window(limit=1)
         use(window)
         clock.advance(1)
         retry_at_ms = refused(window.ask(CallKind.QUEUE, "queue")).retry_at_ms
@@ -288,9 +258,9 @@ class TestWaiting:
         granted(window.ask(CallKind.PRIORITY, "priority"))
 
     def test_a_waiter_that_died_loses_its_turn_two_seconds_after_its_moment(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+        self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
-        window = make_window(redis_client, keys, clock, limit=1)
+        window = make_window(limit=1)
         use(window)
         clock.advance(1)
         clock.now_ms = refused(window.ask(CallKind.QUEUE, "dies")).retry_at_ms
@@ -298,10 +268,8 @@ class TestWaiting:
         clock.advance(2)
         granted(window.ask(CallKind.QUEUE, "lives"))
 
-    def test_a_waiter_that_leaves_makes_way_at_once(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
-    ) -> None:
-        window = make_window(redis_client, keys, clock, limit=1)
+    def test_a_waiter_that_leaves_makes_way_at_once(self, make_window: MakeWindow, clock: FakeClock) -> None:
+        window = make_window(limit=1)
         use(window)
         clock.advance(1)
         clock.now_ms = refused(window.ask(CallKind.QUEUE, "leaves")).retry_at_ms
@@ -309,9 +277,9 @@ class TestWaiting:
         granted(window.ask(CallKind.QUEUE, "lives"))
 
     def test_nothing_is_left_of_waiters_that_were_served(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+        self, make_window: MakeWindow, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
-        window = make_window(redis_client, keys, clock, limit=1)
+        window = make_window(limit=1)
         use(window)
         clock.advance(1)
         clock.now_ms = refused(window.ask(CallKind.QUEUE, "served")).retry_at_ms
@@ -566,14 +534,14 @@ class TestTooManyCalls:
 
 class TestTheServersClock:
     def test_counts_unless_a_test_sets_one(self, redis_client: RedisClient, keys: Keys) -> None:
-        window = make_window(redis_client, keys, None)
+        window = window_of(redis_client, keys)
         seconds, _ = redis_client.time()
         assert abs(window.state().now_ms / 1000 - seconds) < 2
 
     def test_that_steps_back_a_little_grants_nothing_early(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+        self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
-        window = make_window(redis_client, keys, clock, limit=1)
+        window = make_window(limit=1)
         use(window)
         settled_ms = clock.now_ms + 1
         clock.advance(-10)
@@ -584,9 +552,9 @@ class TestTheServersClock:
         granted(window.ask(CallKind.PRIORITY, "next"))
 
     def test_that_steps_back_an_hour_stops_calls_for_no_longer_than_a_window_and_the_longest_call(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+        self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
-        window = make_window(redis_client, keys, clock)
+        window = make_window()
         for _ in range(4):
             use(window)
         granted(window.ask(CallKind.PRIORITY))  # and this one is under way
@@ -597,9 +565,9 @@ class TestTheServersClock:
         assert clock.now_ms <= stepped_ms + 60_000 + window.max_in_flight_ms
 
     def test_that_steps_back_an_hour_shows_the_next_slot_within_a_window_and_the_longest_call(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+        self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
-        window = make_window(redis_client, keys, clock)
+        window = make_window()
         for _ in range(5):
             use(window)
         clock.advance(-3600)
@@ -607,9 +575,9 @@ class TestTheServersClock:
         assert state.next_slot_ms <= clock.now_ms + 60_000 + window.max_in_flight_ms
 
     def test_that_steps_back_an_hour_does_not_lengthen_a_block(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+        self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
-        window = make_window(redis_client, keys, clock)
+        window = make_window()
         window.block(None)
         clock.advance(-3600)
         stepped_ms = clock.now_ms
@@ -622,9 +590,9 @@ class TestTheServersClock:
 
     @pytest.mark.parametrize("blocked", [False, True])
     def test_that_steps_back_an_hour_does_not_lengthen_the_turns_of_those_who_died_waiting(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock, blocked: bool
+        self, make_window: MakeWindow, clock: FakeClock, blocked: bool
     ) -> None:
-        window = make_window(redis_client, keys, clock)
+        window = make_window()
         if blocked:
             window.block(None)
         else:
@@ -684,9 +652,9 @@ def test_nothing_of_the_log_may_be_evicted_as_something_that_expires(
 
 
 def test_a_call_ends_before_its_request_could_arrive_later_than_its_entry_says(
-    redis_client: RedisClient, keys: Keys, clock: FakeClock
+    make_window: MakeWindow, redis_client: RedisClient, keys: Keys, clock: FakeClock
 ) -> None:
-    window = make_window(redis_client, keys, clock)
+    window = make_window()
     grant = granted(window.ask(CallKind.PRIORITY))
     latest_ms = redis_client.zscore(window.keys[0], grant.call_id)
     assert (window.call_ends_at(grant) - grant.taken_at + ARRIVAL_SECONDS) * 1000 == latest_ms - clock.now_ms
@@ -702,7 +670,7 @@ def test_scripts_survive_a_script_flush(window: Window, redis_client: RedisClien
 def test_without_redis_nobody_is_called(keys: Keys, tmp_path: object) -> None:
     client = connect(Secret(f"unix://{tmp_path}/nobody.sock"))
     with pytest.raises(RedisError, match="redis cannot be reached"):
-        make_window(client, keys, None).ask(CallKind.PRIORITY)
+        window_of(client, keys).ask(CallKind.PRIORITY)
 
 
 def test_many_threads_at_once_get_no_more_than_the_limit(
@@ -712,7 +680,7 @@ def test_many_threads_at_once_get_no_more_than_the_limit(
 
     def ask() -> None:
         client = connect(Secret(redis_url))
-        answers.extend(make_window(client, keys, clock).ask(CallKind.PRIORITY) for _ in range(5))
+        answers.extend(window_of(client, keys, clock).ask(CallKind.PRIORITY) for _ in range(5))
         client.close()
 
     threads = [threading.Thread(target=ask) for _ in range(8)]

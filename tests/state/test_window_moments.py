@@ -6,12 +6,12 @@ import itertools
 
 import pytest
 
-from assetbatch.domain.queueing import CallKind, CallLimit, Denied
+from assetbatch.domain.queueing import CallKind, Denied
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
-from assetbatch.state.window import Grant, Window, WindowSettings
+from assetbatch.state.window import Grant, Window
 
-from .conftest import FakeClock
+from .conftest import FakeClock, MakeWindow, granted, use
 
 DAY_MS = 86_400_000
 WINDOW_MS = 60_000
@@ -20,31 +20,10 @@ GRACE_MS = 60_000
 HOLD_MS = 13_000
 
 
-def make_window(client: RedisClient, keys: Keys, clock: FakeClock, limit: int = 5) -> Window:
-    return Window(
-        client, WindowSettings(keys, "abc", CallLimit(limit, WINDOW_MS), call_seconds=10.0), clock_ms=clock
-    )
-
-
-@pytest.fixture
-def window(redis_client: RedisClient, keys: Keys, clock: FakeClock) -> Window:
-    return make_window(redis_client, keys, clock)
-
-
-def granted(answer: Grant | Denied) -> Grant:
-    assert isinstance(answer, Grant)
-    return answer
-
-
 def refused(answer: Grant | Denied) -> tuple[int, str]:
     """The moment to come back at, and the reason."""
     assert isinstance(answer, Denied)
     return answer.retry_at_ms, answer.reason
-
-
-def use(window: Window, kind: CallKind = CallKind.PRIORITY, times: int = 1) -> None:
-    for _ in range(times):
-        window.complete(granted(window.ask(kind)))
 
 
 class TestWhoIsRefusedForTheReservation:
@@ -220,26 +199,22 @@ class TestWhoWaits:
         assert refused(window.ask(CallKind.QUEUE, "waits")) == (clock.now_ms + 10_000, "blocked")
 
     def test_for_a_call_that_may_be_settled_at_any_moment_waits_a_window_from_now(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+        self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
-        window = make_window(redis_client, keys, clock, limit=1)
+        window = make_window(limit=1)
         granted(window.ask(CallKind.PRIORITY))
         clock.advance(1)
         assert refused(window.ask(CallKind.PRIORITY, "one")) == (clock.now_ms + WINDOW_MS, "window")
         assert refused(window.ask(CallKind.PRIORITY, "two")) == (clock.now_ms + 2 * WINDOW_MS, "window")
 
-    def test_waits_a_millisecond_at_least(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
-    ) -> None:
-        window = make_window(redis_client, keys, clock, limit=1)
+    def test_waits_a_millisecond_at_least(self, make_window: MakeWindow, clock: FakeClock) -> None:
+        window = make_window(limit=1)
         use(window)
         clock.now_ms += WINDOW_MS  # the entry is dated a millisecond ahead
         assert refused(window.ask(CallKind.PRIORITY)) == (clock.now_ms + 1, "window")
 
-    def test_in_one_millisecond_with_another_comes_after_it(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
-    ) -> None:
-        window = make_window(redis_client, keys, clock, limit=1)
+    def test_in_one_millisecond_with_another_comes_after_it(self, make_window: MakeWindow) -> None:
+        window = make_window(limit=1)
         use(window)
         names = ["zebra", "yak", "ape"]
         told = [refused(window.ask(CallKind.QUEUE, name))[0] for name in names]
@@ -247,9 +222,9 @@ class TestWhoWaits:
         assert [refused(window.ask(CallKind.QUEUE, name))[0] for name in names] == told
 
     def test_keeps_its_turn_for_two_seconds_after_its_moment(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+        self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
-        window = make_window(redis_client, keys, clock, limit=1)
+        window = make_window(limit=1)
         use(window)
         moment_ms, _ = refused(window.ask(CallKind.QUEUE, "late"))
         clock.now_ms = moment_ms + 1999
@@ -258,9 +233,9 @@ class TestWhoWaits:
         granted(window.ask(CallKind.QUEUE, "other"))
 
     def test_and_leaves_is_forgotten_whole(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+        self, redis_client: RedisClient, keys: Keys, make_window: MakeWindow
     ) -> None:
-        window = make_window(redis_client, keys, clock, limit=1)
+        window = make_window(limit=1)
         use(window)
         refused(window.ask(CallKind.QUEUE, "leaves"))
         assert redis_client.exists(*window.keys[3:5]) == 2
@@ -268,9 +243,9 @@ class TestWhoWaits:
         assert redis_client.exists(*window.keys[3:5]) == 0
 
     def test_of_priority_comes_before_the_queue_however_late(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+        self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
-        window = make_window(redis_client, keys, clock, limit=1)
+        window = make_window(limit=1)
         use(window)
         clock.advance(1)
         first, _ = refused(window.ask(CallKind.QUEUE, "queue"))
@@ -305,9 +280,9 @@ class TestTheState:
         assert window.state().next_slot_ms == clock.now_ms + 1 + WINDOW_MS
 
     def test_after_a_limit_was_lowered_waits_for_as_many_to_leave_as_it_takes(
-        self, redis_client: RedisClient, keys: Keys, clock: FakeClock
+        self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
-        wide, narrow = (make_window(redis_client, keys, clock, limit) for limit in (5, 2))
+        wide, narrow = (make_window(limit) for limit in (5, 2))
         settled = []
         for _ in range(4):
             use(wide)

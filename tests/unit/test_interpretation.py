@@ -256,11 +256,11 @@ class TestWhatTheLedgerLearns:
     @pytest.mark.parametrize(("steps", "doubted"), [(24, False), (25, True)])
     def test_a_hole_is_as_long_as_the_hours_that_were_open(self, steps: int, doubted: bool) -> None:
         """Gold rests from five to six: a hole of two hours from half past four has one that was open."""
-        hole_ms = to_ms(datetime(2026, 11, 17, 16, 30, tzinfo=ZoneInfo("America/New_York")))
-        after_ms = hole_ms + steps * BAR_MS
-        bars = [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (hole_ms - BAR_MS, after_ms)]
-        answer = answered(BarsCall(self.WORK, hole_ms - BAR_MS, after_ms), bars)
-        coverage = coverage_of(Market.METAL, answer, (), hole_ms - BAR_MS, after_ms + BAR_MS, self.NOW)
+        gap_ms = to_ms(datetime(2026, 11, 17, 16, 30, tzinfo=ZoneInfo("America/New_York")))
+        after_ms = gap_ms + steps * BAR_MS
+        bars = [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (gap_ms - BAR_MS, after_ms)]
+        answer = answered(BarsCall(self.WORK, gap_ms - BAR_MS, after_ms), bars)
+        coverage = coverage_of(Market.METAL, answer, (), gap_ms - BAR_MS, after_ms + BAR_MS, self.NOW)
         assert (IntervalFault.UNCONFIRMED in {span.fault for span in coverage}) is doubted
 
     def test_a_day_without_any_at_an_end_is_doubted_and_a_bar_less_is_not(self) -> None:
@@ -501,8 +501,8 @@ class TestWhatARefusalMeans:
         expected = CONSEQUENCES[kind]
         assert (result.status, result.final, result.error) == (expected.status, expected.final, "why")
         coverage = (
-            [CoveredInterval(MIDNIGHT - DAY_MS, MIDNIGHT, expected.span, self.NOW, "why")]
-            if expected.span
+            [CoveredInterval(MIDNIGHT - DAY_MS, MIDNIGHT, expected.interval, self.NOW, "why")]
+            if expected.interval
             else []
         )
         assert findings.coverage == ({"BTCUSD": coverage} if coverage else {})

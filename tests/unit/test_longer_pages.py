@@ -216,7 +216,7 @@ class Backfill:
                 edge_ms=shown.edge_ms,
             )
             return []
-        state = CONSEQUENCES[RefusalKind.TIMEFRAME].span
+        state = CONSEQUENCES[RefusalKind.TIMEFRAME].interval
         assert state
         interval = CoveredInterval(call.start_ms, call.end_ms + 1, state, self.now_ms, "no")
         self.note(asset.symbol, [interval])

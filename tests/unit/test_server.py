@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import socket
 import struct
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from types import MappingProxyType
 
 import pytest
 
@@ -36,9 +38,11 @@ def server() -> Iterator[Server]:
         yield found
 
 
-def ask(server: Server, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
+def ask(
+    server: Server, method: str, path: str, headers: Mapping[str, str] = MappingProxyType({})
+) -> tuple[int, dict[str, str], bytes]:
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
-        connection.request(method, path)
+        connection.request(method, path, headers=headers)
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read()
 
@@ -72,6 +76,42 @@ class TestAnswers:
     def test_no_other_method(self, server: Server, method: str) -> None:
         status, headers, _ = ask(server, method, "/")
         assert (status, headers["Allow"]) == (405, "GET, HEAD")
+
+
+class TestPacking:
+    LARGE = Document(200, "text/html; charset=utf-8", b"<p>fine</p>" * 5_000)
+
+    def ask(self, document: Document, method: str, accepted: str) -> tuple[dict[str, str], bytes]:
+        with serve({"/": Cached(lambda: document, 5)}) as server:
+            _, headers, body = ask(server, method, "/", {"Accept-Encoding": accepted})
+        return headers, body
+
+    @pytest.mark.parametrize("accepted", ["gzip", "gzip, deflate, br", "br;q=1.0, GZIP;q=0.8", "*"])
+    def test_sends_a_large_document_as_gzip_to_who_takes_it(self, accepted: str) -> None:
+        headers, body = self.ask(self.LARGE, "GET", accepted)
+        assert headers["Content-Encoding"] == "gzip"
+        assert headers["Content-Length"] == str(len(body))
+        assert len(body) < len(self.LARGE.body) / 10
+        assert gzip.decompress(body) == self.LARGE.body
+
+    @pytest.mark.parametrize("accepted", ["identity", "", "br", "gzip;q=0", "gzip;q=0.000, *", "xgzip"])
+    def test_sends_it_as_it_is_to_others(self, accepted: str) -> None:
+        headers, body = self.ask(self.LARGE, "GET", accepted)
+        assert "Content-Encoding" not in headers
+        assert body == self.LARGE.body
+
+    def test_tells_caches_that_it_depends_on_the_client(self) -> None:
+        assert self.ask(self.LARGE, "GET", "identity")[0]["Vary"] == "Accept-Encoding"
+
+    def test_head_says_what_get_would(self) -> None:
+        length = self.ask(self.LARGE, "GET", "gzip")[0]["Content-Length"]
+        headers, body = self.ask(self.LARGE, "HEAD", "gzip")
+        assert (headers["Content-Length"], headers["Content-Encoding"], body) == (length, "gzip", b"")
+
+    def test_leaves_a_small_document_as_it_is(self) -> None:
+        headers, body = self.ask(PAGE, "GET", "gzip")
+        assert "Content-Encoding" not in headers
+        assert body == PAGE.body
 
 
 class TestBinding:

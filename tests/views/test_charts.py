@@ -93,7 +93,7 @@ class TestEveryChart:
         for markup in (
             chart("<b>x</b>", line, START, END, "<b>{}".format, limit=1.0, ends=("<b>", "<b>")),
             chart("<b>x</b>", line, START, END, "<b>{}".format, are_counts=True, ends=("<b>", "<b>")),
-            sparkline("<b>x</b>", line.points, "<b>{}".format),
+            sparkline("<b>x</b>", [1.0, 2.0], "<b>{}".format),
         ):
             assert "<b>" not in markup
 
@@ -177,21 +177,19 @@ class TestASparkline:
         ("values", "style"), [((1.0, 2.0), "up"), ((2.0, 1.0), "down"), ((1.0, 1.0), "up")]
     )
     def test_shows_by_its_class_where_it_went(self, values: tuple[float, float], style: str) -> None:
-        points = list(zip((START, END), values, strict=True))
-        assert f'class="{style}"' in sparkline("x", points, calls)
+        assert f'class="{style}"' in sparkline("x", values, calls)
 
     def test_says_last_lowest_and_highest(self) -> None:
-        assert said(sparkline("Calls", [(START, 1.0), (START + 1, 3.0), (END, 2.0)], calls)) == (
+        assert said(sparkline("Calls", [1.0, 3.0, 2.0], calls)) == (
             "last 2 calls, lowest 1 calls, highest 3 calls"
         )
 
-    def test_gives_no_room_to_the_hours_a_market_is_closed(self) -> None:
-        friday, monday = [(START + n, 1.0) for n in range(2)], [(END, 2.0)]
-        xs = [x for x, _ in coordinates(path(sparkline("x", friday + monday, calls), "up"))]
+    def test_gives_each_value_the_same_room(self) -> None:
+        xs = [x for x, _ in coordinates(path(sparkline("x", [1.0, 1.0, 2.0], calls), "up"))]
         assert xs[1] - xs[0] == pytest.approx(xs[2] - xs[1])
 
     def test_needs_two_points(self) -> None:
-        assert sparkline("x", [(START, 1.0)], calls) == ""
+        assert sparkline("x", [1.0], calls) == ""
 
 
 class TestHours:

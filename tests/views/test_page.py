@@ -105,7 +105,9 @@ def drawn(
     **more: Any,
 ) -> str:
     """The page of a host that is called cache-1."""
-    beside = Beside(series=series, closes=closes, **{"host": "cache-1", "days": DAYS, **more})
+    hourly = {symbol: [close for _, close in points] for symbol, points in closes.items()}
+    more = {"host": "cache-1", "days": DAYS, **more}
+    beside = Beside(series=series, closes=closes, hourly_closes=hourly, **more)
     return render(document, beside, refresh_seconds=refresh_seconds)
 
 

@@ -181,7 +181,7 @@ class QueueRun:
                         batch.add(chunk)
                     batch.start_calls()
             report = batch.report()
-            self._settle(report, owner)
+            self._complete(report, owner)
             return report
         finally:
             owner.release()
@@ -212,7 +212,7 @@ class QueueRun:
         self._stored.update(chunk.stored)
         return chunk
 
-    def _settle(self, report: BatchReport, owner: _LeaseOwner) -> None:
+    def _complete(self, report: BatchReport, owner: _LeaseOwner) -> None:
         """Account for a batch, and queue the bars that its prices leave behind."""
         self.reports.append(report)
         account(self._result, report)

@@ -15,20 +15,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 import psycopg
 
+from assetbatch.database import binary_copy
 from assetbatch.database.failures import DataError
 from assetbatch.database.names import Table
 from assetbatch.database.session import Connection
 from assetbatch.database.statements import VALUES
 from assetbatch.domain.market_hours import from_ms
 from assetbatch.domain.models import SETTLED_AFTER_MS, Bar
-
-_TYPES = ["int8", "int8", *["float8"] * 6, "int8"]
-"""Of the columns in binary COPY. Without them psycopg guesses by value, and int4 for a small integer does not
-fit a column of int8."""
-
-_POSTGRES_EPOCH_MS = 946_684_800_000
-"""2000-01-01 UTC. In binary a timestamptz is an int8 of microseconds since then (see timestamptz_send of
-PostgreSQL); a datetime for psycopg to take apart would cost three times as much."""
 
 _NOT_SO = (psycopg.errors.UniqueViolation, psycopg.errors.FeatureNotSupported)
 """Another program was faster; or the table does not take COPY (row-level security, a rule)."""
@@ -57,8 +50,8 @@ def save(
     if not by_start:
         return 0, 0
     ranges = [
-        {"symbol": symbol, "asked_ms": asked_ms[symbol], "first_ms": min(some), "last_ms": max(some)}
-        for symbol, some in by_start.items()
+        {"symbol": symbol, "asked_ms": asked_ms[symbol], "first_ms": starts[0], "last_ms": starts[-1]}
+        for symbol, starts in ((symbol, sorted(some)) for symbol, some in by_start.items())
     ]
     document = _json(ranges)
     with connection.pipeline():
@@ -75,6 +68,12 @@ def save(
     settled_ms = {symbol: asked_ms[symbol] - SETTLED_AFTER_MS for symbol in to_merge}
     new, changed = _merge(connection, to_merge, settled_ms, form)
     return copied + new, changed
+
+
+def keep_hourly_closes(connection: Connection, symbols: Collection[str]) -> None:
+    """Keep the few closes that the page draws, of registered symbols whose bars were written in the open
+    transaction. Raise psycopg.Error."""
+    connection.execute(connection.statements("bars.keep_hourly_closes"), {"symbols": list(symbols)})
 
 
 def _without_answered(
@@ -94,7 +93,6 @@ def _without_answered(
 
 def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str) -> int:
     """Copy bars by symbol id into the table; return how many, or 0 where it turns out not to be possible."""
-    count = 0
     table = connection.statements.names.bars
     cursor = connection.cursor()
     try:
@@ -103,19 +101,25 @@ def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str
             cursor.copy(connection.statements(_COPY_DIRECT[form])) as copy,
         ):
             if form == "binary":
-                copy.set_types(_TYPES)
-            ts_of = _binary_ts if form == "binary" else _in_zone(table.zones.get("ts"))
-            values_of = attrgetter(*(name for name in VALUES if name in table.columns))
-            constants = tuple(table.constants.values())
-            for symbol_id, some in bars.items():
-                for bar in some:
-                    copy.write_row((symbol_id, ts_of(bar.t_ms), *values_of(bar), *constants))
-                count += len(some)
+                binary_copy.write(copy, bars.items(), binary_copy.MICROSECONDS)
+            else:
+                _write_rows(copy, bars, table)
     except _NOT_SO:
         return 0
+    count = sum(map(len, bars.values()))
     if cursor.rowcount < count:
         raise _skipped(table)
     return count
+
+
+def _write_rows(copy: psycopg.Copy, bars: Mapping[Any, Collection[Bar]], table: Table) -> None:
+    """Write bars by symbol id as text, in whatever columns a platform has."""
+    ts_of = _in_zone(table.zones.get("ts"))
+    values_of = attrgetter(*(name for name in VALUES if name in table.columns))
+    constants = tuple(table.constants.values())
+    for symbol_id, some in bars.items():
+        for bar in some:
+            copy.write_row((symbol_id, ts_of(bar.t_ms), *values_of(bar), *constants))
 
 
 def _merge(
@@ -123,18 +127,19 @@ def _merge(
 ) -> tuple[int, int]:
     """Copy the bars into a temporary table, and write from there what is new or differs.
 
-    Binary COPY is five times as fast, text suits whatever types a platform's columns have; both carry a float
-    exactly.
+    Binary COPY is faster, text suits whatever types a platform's columns have; both carry a float exactly.
     """
     connection.execute(connection.statements("bars.create_batch"))
     table = connection.statements.names.bars
-    values_of = attrgetter(*VALUES) if len(table.columns) == 2 + len(VALUES) else _values_of(table)
+    by_asset = list(enumerate((some.values() for some in bars.values()), start=1))
     with connection.cursor().copy(connection.statements(_COPY_BATCH[form])) as copy:
         if form == "binary":
-            copy.set_types(_TYPES)
-        for asset, some in enumerate(bars.values(), start=1):
-            for bar in some.values():
-                copy.write_row((asset, bar.t_ms, *values_of(bar)))
+            binary_copy.write(copy, by_asset, binary_copy.MILLISECONDS)
+        else:
+            values_of = _values_of(table)
+            for asset, some in by_asset:
+                for bar in some:
+                    copy.write_row((asset, bar.t_ms, *values_of(bar)))
     row = connection.execute(
         connection.statements("bars.merge"),
         {"symbols": list(bars), "settled_ms": [settled_ms[symbol] for symbol in bars]},
@@ -148,10 +153,6 @@ def _merge(
 
 def _json(rows: list[dict[str, Any]]) -> str:
     return msgspec.json.encode(rows).decode()
-
-
-def _binary_ts(at_ms: int) -> int:
-    return (at_ms - _POSTGRES_EPOCH_MS) * 1000
 
 
 def _skipped(table: Table) -> DataError:

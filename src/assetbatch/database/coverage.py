@@ -14,10 +14,12 @@ from assetbatch.domain.models import CoveredInterval
 ERROR_LIMIT = 200
 """Maximum number of characters of an error message that is kept with an interval."""
 
+_INTERVALS = msgspec.json.Decoder(tuple[CoveredInterval, ...])
+
 
 def decode(text: str | None) -> tuple[CoveredInterval, ...]:
     """Return the intervals of the JSON array that the queries make of the rows of a symbol; none of NULL."""
-    return msgspec.json.decode(text, type=tuple[CoveredInterval, ...]) if text else ()
+    return _INTERVALS.decode(text) if text else ()
 
 
 def save(

@@ -219,6 +219,16 @@ class Store:
             "reading closes", lambda connection, _: reading.closes(connection, asked, points)
         )
 
+    def hourly_closes(self, symbols: Iterable[str]) -> dict[str, list[float]]:
+        """Return the last close of each of the newest 24 hours that have bars, ascending.
+
+        One query, cheap for thousands of symbols. Symbols without bars are absent.
+        """
+        asked = list(symbols)
+        return self._session.run(
+            "reading closes", lambda connection, _: reading.hourly_closes(connection, asked)
+        )
+
     def recent_coverage(
         self, symbols: Iterable[str], since_ms: int
     ) -> dict[str, list[tuple[int, int, IntervalState]]]:

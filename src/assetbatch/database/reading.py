@@ -80,6 +80,15 @@ def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[
     return found
 
 
+def hourly_closes(connection: Connection, symbols: Iterable[str]) -> dict[str, list[float]]:
+    """Return the last close of each of the newest 24 hours that have bars, ascending; symbols without bars
+    are absent. Raise psycopg.Error."""
+    rows = connection.execute(
+        connection.statements("bars.load_hourly_closes"), {"symbols": _askable(connection, symbols)}
+    )
+    return {symbol: [close for close in some if close is not None] for symbol, some in rows}
+
+
 def recent_coverage(
     connection: Connection, symbols: Iterable[str], since_ms: int
 ) -> dict[str, list[tuple[int, int, IntervalState]]]:

@@ -127,9 +127,10 @@ class _Saving:
         written = self._write(newer, intervals)
         if intervals:
             coverage.save(self._connection, intervals, written.coverage, self._now_ms, self._encoding)
-        bars_new, bars_changed = bars.save(
-            self._connection, self._sound_bars(), self._asked_ms, self._columns.form
-        )
+        sound = self._sound_bars()
+        bars_new, bars_changed = bars.save(self._connection, sound, self._asked_ms, self._columns.form)
+        if bars_new or bars_changed:
+            bars.keep_hourly_closes(self._connection, sound)
         return Saved(
             updated=[price for price in newer if price.symbol in written.updated] + published,
             unknown=list(self._unknown),
@@ -170,12 +171,9 @@ class _Saving:
     def _intervals(self) -> dict[str, list[CoveredInterval]]:
         """Return what is new of the coverage of each symbol."""
         return {
-            symbol: _without(
-                some,
-                sorted(self._bars.get(symbol, ())),
-                self._rejected_bars.get(symbol, {}),
-                self._asked_ms[symbol],
-            )
+            symbol: _without(some, sorted(self._bars[symbol]), rejected, self._asked_ms[symbol])
+            if (rejected := self._rejected_bars.get(symbol))
+            else list(some)
             for symbol, some in self._batch.coverage.items()
             if symbol in self._stored and some
         }

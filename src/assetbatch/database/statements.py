@@ -7,7 +7,8 @@ statements is first wanted. Each table that `init` creates has a file of its own
 In a template `{bars}` is a table, `{bars.ts}` its column, `{bars.ts[o]}` the column of the alias `o` (a NULL
 where the table has none), `{bars.ts.zone}` what converts a moment to or from a column of naive timestamps.
 `{bars.ours[o]}` is the condition that tells our rows from others, `{bars.of[s]}` what the table's column for
-the instrument holds for a row `s` of the symbols.
+the instrument holds for a row `s` of the symbols. `{part[bars.hourly_closes]}` is the text of another
+statement.
 """
 
 from __future__ import annotations
@@ -82,13 +83,14 @@ class Statements:
             if names.instrument == "symbol":
                 bars_target = names.symbols.columns["symbol"]
             of_bars = _column_of(bars_target)
-        return {
+        tables: dict[str, object] = {
             "symbols": _Table(names.symbols, _column_of(own_id)),
             "bars": _Table(names.bars, of_bars),
             "providers": _Table(names.providers, _column_of(names.providers.columns["id"])),
             "sync_status": _Table(names.sync_status, _column_of(names.sync_status_target or own_id)),
             "provider": literal(names.provider),
         }
+        return tables | {"part": _By(lambda name: _text(name).format(**tables))}
 
 
 def quoted(name: str) -> str:

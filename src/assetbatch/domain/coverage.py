@@ -30,7 +30,7 @@ from assetbatch.domain.units import DAY_MS, HOUR_MS
 Interval = tuple[int, int]
 """`[start_ms, end_ms)`."""
 
-HOLE_MS = HOUR_MS
+GAP_MS = HOUR_MS
 """Maximum gap of open hours between bars that is believed at once. A longer one is believed when the provider
 answers so twice."""
 

@@ -78,6 +78,7 @@ def sessions(market: Market, day: date) -> tuple[tuple[int, int], ...]:
     return tuple((at(opens), at(closes)) for opens, closes in weekly.get(day.weekday(), ()))
 
 
+@lru_cache(maxsize=2**10)
 def is_open(market: Market, at_ms: int) -> bool:
     """Return whether the market trades at this moment."""
     return any(start <= at_ms < end for start, end in sessions(market, day_of(at_ms)))

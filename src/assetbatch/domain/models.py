@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -29,17 +30,47 @@ def floor_to_bar(at_ms: int) -> int:
     return at_ms - at_ms % BAR_MS
 
 
-class Bar(msgspec.Struct, frozen=True, gc=False):
-    """One 5-minute bar; `t_ms` is its start, a multiple of `BAR_MS`; prices are positive and finite."""
+LOWEST_PRICE = 1e-15
+HIGHEST_PRICE = 1e12
+"""Every price lies between these two: the cheapest coins cost 1e-10, a bitcoin in dong some 1e9."""
+
+MAX_VOLUME = 1e18
+"""Maximum volume of five minutes; the cheapest coins have 1e15."""
+
+MAX_TRADES = 2**63 - 1
+"""Maximum count of trades: what the database can hold."""
+
+_Price = Annotated[float, msgspec.Meta(ge=LOWEST_PRICE, le=HIGHEST_PRICE)]
+_Volume = Annotated[float, msgspec.Meta(ge=0, le=MAX_VOLUME)]
+_Trades = Annotated[int, msgspec.Meta(ge=0, le=MAX_TRADES)]
+
+_IN_JSON = {
+    "t_ms": "t",
+    "open": "o",
+    "high": "h",
+    "low": "l",
+    "close": "c",
+    "volume": "v",
+    "vwap": "vw",
+    "trades": "n",
+}
+
+
+class Bar(msgspec.Struct, frozen=True, gc=False, rename=_IN_JSON, forbid_unknown_fields=True):
+    """One 5-minute bar; `t_ms` is its start, a multiple of `BAR_MS`; prices are positive and finite.
+
+    Its names in JSON are the provider's, so that a sound answer is decoded into bars without a copy. Only
+    decoding checks the bounds of the values.
+    """
 
     t_ms: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float | None = None
-    vwap: float | None = None
-    trades: int | None = None
+    open: _Price
+    high: _Price
+    low: _Price
+    close: _Price
+    volume: _Volume | None = None
+    vwap: _Price | None = None
+    trades: _Trades | None = None
 
     @property
     def end_ms(self) -> int:

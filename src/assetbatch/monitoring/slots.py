@@ -40,7 +40,7 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hold: Annotated[float, Meta(ge=1, le=LONGEST_CALL_SECONDS)] = LONGEST_CALL_SECONDS
 
 
-class _Settled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Completed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calls_made: Annotated[int, Meta(ge=0, le=1)] = 1
 
 
@@ -71,15 +71,15 @@ class SlotApi:
         if refusal := _refusal(request):
             return refusal
         try:
-            return self._take(request) if request.path == "/slot" else self._settle(request)
+            return self._take(request) if request.path == "/slot" else self._complete(request)
         except msgspec.MsgspecError as error:
             return _problem(400, f"the request cannot be read: {error}")
         except AssetbatchError as error:
             return _problem(503, error.message, error.hint)
 
-    def _settle(self, request: Request) -> Document:
+    def _complete(self, request: Request) -> Document:
         query = dict(parse_qsl(request.query, keep_blank_values=True))
-        completed = msgspec.convert(query, _Settled, strict=False)
+        completed = msgspec.convert(query, _Completed, strict=False)
         with self._slots(True) as slots:
             slot_id = request.path.removeprefix("/slot/")
             try:

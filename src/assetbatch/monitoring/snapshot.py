@@ -26,10 +26,6 @@ LISTED = 2_500
 LETTERS_SHOWN = 20
 """Maximum number of dead letters on the page."""
 
-LINES_DRAWN = 500
-"""Maximum number of assets whose closes are drawn: they cost a millisecond each. With more, only those of the
-priority assets are."""
-
 
 def health_document(services: Services, own_problems: Sequence[Problem] = ()) -> Health:
     """Return the health document; raise RedisError if Redis cannot be asked.
@@ -72,7 +68,7 @@ def page(
 
     `refresh_seconds` makes a browser ask for it again.
     """
-    from assetbatch.views.web.page import Beside, render
+    from assetbatch.views.web.page import Beside, carded, render
 
     config = services.config
     beside = Beside(
@@ -88,11 +84,10 @@ def page(
             now_ms = services.now_ms()
             symbols = [asset.symbol for asset in health.assets]
             coverage = services.store.recent_coverage(symbols, now_ms - LONGEST_BACK_MS)
-            if len(symbols) > LINES_DRAWN:
-                symbols = [asset.symbol for asset in config.enabled_priority_assets]
             beside = beside._replace(
                 days=days_of(config.assets, coverage, services.entitlements(), now_ms),
-                closes=services.store.closes(symbols),
+                closes=services.store.closes(asset.symbol for asset in carded(health.assets)),
+                hourly_closes=services.store.hourly_closes(symbols),
             )
     return render(health, beside, refresh_seconds=refresh_seconds)
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from assetbatch.domain.models import HIGHEST_PRICE, LOWEST_PRICE
 from assetbatch.domain.numbers import finite
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.refusals import GOOD_WORDS, UNDECODABLE, Refusal, classify, one_line
@@ -18,10 +19,6 @@ from assetbatch.provider.repair import repaired
 from assetbatch.secret import Secret
 
 Body = bytes | bytearray
-
-LOWEST_PRICE = 1e-15
-HIGHEST_PRICE = 1e12
-"""Every price lies between these two: the cheapest coins cost 1e-10, a bitcoin in dong some 1e9."""
 
 _OLDEST_MS = 946_684_800_000  # 2000-01-01: an earlier moment is a zero or a mistaken unit
 _NEWEST_MS = 4_102_444_800_000  # 2100-01-01

@@ -197,14 +197,18 @@ class BatchRun:
         is in flight."""
         if not self._in_flight.requests:
             return False
-        if self._in_flight.is_parallel:
-            self._writer.flush_in_background()
+        self._flush_in_background()
         seconds = self._pause_seconds
         completed = self._in_flight.next() if seconds is None else self._in_flight.next(seconds)
         while completed:
             self._complete(completed)
+            self._flush_in_background()
             completed = self._in_flight.next(0)
         return True
+
+    def _flush_in_background(self) -> None:
+        if self._in_flight.is_parallel:
+            self._writer.flush_in_background()
 
     def report(self) -> BatchReport:
         """Return what the batch has done, after its end. Raise RedisError or KeyRefusedError if that ended

@@ -46,7 +46,7 @@ class Consequence(msgspec.Struct, frozen=True):
     """Whether another try cannot help."""
     ends_batch: bool = False
     """Whether the batch makes no further call."""
-    span: IntervalState | None = None
+    interval: IntervalState | None = None
     """The state of the interval of bars that was asked for."""
     fault: Fault = Fault.ITEM
     """Whose fault it is."""
@@ -56,16 +56,16 @@ class Consequence(msgspec.Struct, frozen=True):
 
 CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
     RefusalKind.KEY: Consequence(Status.DEFERRED, ends_batch=True, at_work=False),
-    RefusalKind.NOT_IN_PLAN: Consequence(Status.NOT_ENTITLED, final=True, span=IntervalState.NOT_IN_PLAN),
-    RefusalKind.TODAY_NOT_YET: Consequence(Status.NOT_ENTITLED, final=True, span=IntervalState.FAILED),
-    RefusalKind.TIMEFRAME: Consequence(Status.NOT_ENTITLED, final=True, span=IntervalState.NOT_IN_PLAN),
-    RefusalKind.UNKNOWN_TICKER: Consequence(Status.NOT_FOUND, final=True, span=IntervalState.FAILED),
+    RefusalKind.NOT_IN_PLAN: Consequence(Status.NOT_ENTITLED, final=True, interval=IntervalState.NOT_IN_PLAN),
+    RefusalKind.TODAY_NOT_YET: Consequence(Status.NOT_ENTITLED, final=True, interval=IntervalState.FAILED),
+    RefusalKind.TIMEFRAME: Consequence(Status.NOT_ENTITLED, final=True, interval=IntervalState.NOT_IN_PLAN),
+    RefusalKind.UNKNOWN_TICKER: Consequence(Status.NOT_FOUND, final=True, interval=IntervalState.FAILED),
     RefusalKind.TOO_MANY_CALLS: Consequence(Status.DEFERRED, ends_batch=True, at_work=False),
     RefusalKind.PROVIDER_DOWN: Consequence(
-        Status.FAILED, span=IntervalState.FAILED, fault=Fault.PROVIDER, at_work=False
+        Status.FAILED, interval=IntervalState.FAILED, fault=Fault.PROVIDER, at_work=False
     ),
     RefusalKind.NONSENSE: Consequence(
-        Status.FAILED, span=IntervalState.FAILED, fault=Fault.PROVIDER, at_work=False
+        Status.FAILED, interval=IntervalState.FAILED, fault=Fault.PROVIDER, at_work=False
     ),
 }
 """What each kind of refusal leads to: the table "Refusals" of docs/how-calls-are-spent.md."""

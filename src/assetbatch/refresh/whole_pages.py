@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.calls import BarsCall
-from assetbatch.domain.coverage import EMPTY_MS, HOLE_MS, Interval
+from assetbatch.domain.coverage import EMPTY_MS, GAP_MS, Interval
 from assetbatch.domain.market_hours import day_of, open_ms_between
 from assetbatch.domain.models import BAR_MS
 from assetbatch.domain.pages import (
@@ -94,7 +94,7 @@ def _of_longer(call: BarsCall, answer: BarsAnswer, from_ms: int, to_ms: int, *, 
     sure_ms = call.sure_ms or sure_until(call.start_ms)
     cut = PageLesson(of=asset.polygon_ticker if call.kind is PageKind.THIN else asset.market, whole=False)
     if answer.next_url is not None:
-        if open_ms_between(asset.market, to_ms, sure_ms) <= HOLE_MS:
+        if open_ms_between(asset.market, to_ms, sure_ms) <= GAP_MS:
             # The last bar may have come in part.
             return Judged(max(sure_ms, to_ms - BAR_MS), is_cut=True, lessons=(cut,))
         if is_first and to_ms - call.start_ms <= MONTH_MS:  # any page is cut so: the rest is on the next one
@@ -132,12 +132,12 @@ def _gaps(market: Market, answer: BarsAnswer, from_ms: int, to_ms: int, kind: Pa
     at_ms = max(from_ms, starts_ms[at - 1] + BAR_MS) if at else from_ms
     gaps: list[Interval] = []
     for t_ms in starts_ms[at:]:
-        is_gap = kind is not PageKind.THIN and t_ms - at_ms > HOLE_MS
-        if is_gap and open_ms_between(market, at_ms, t_ms) > HOLE_MS:
+        is_gap = kind is not PageKind.THIN and t_ms - at_ms > GAP_MS
+        if is_gap and open_ms_between(market, at_ms, t_ms) > GAP_MS:
             gaps.append((at_ms, t_ms))
         at_ms = t_ms + BAR_MS
     missing_ms = open_ms_between(market, at_ms, to_ms)
-    least_ms = {PageKind.THIN: EMPTY_MS, PageKind.PROVEN: HOLE_MS + 1}.get(kind, 1)
+    least_ms = {PageKind.THIN: EMPTY_MS, PageKind.PROVEN: GAP_MS + 1}.get(kind, 1)
     if missing_ms >= least_ms:
         gaps.append((at_ms, to_ms))
     return gaps

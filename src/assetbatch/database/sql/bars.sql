@@ -116,6 +116,63 @@ CROSS JOIN LATERAL (
 WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]} AND mod(b.place, %(every)s) = 0
 ORDER BY 1, b.ts;
 
+-- name: hourly_closes
+-- Part of the two statements below: for a row s of the symbols the start of its newest bar, and the last close of each of
+-- the newest 24 hours that have bars, ascending. Each hour is one descent of the index, however many bars there are. A
+-- close that float8 cannot hold is NULL.
+WITH RECURSIVE hour(place, ts, close) AS (
+    (SELECT 1, {bars.ts[o]}, {bars.close[o]}
+     FROM {bars} o
+     WHERE {bars.symbol_id[o]} = {bars.of[s]} AND {bars.ours[o]}
+       AND {bars.ts[o]} > '-infinity' AND {bars.ts[o]} < 'infinity'
+     ORDER BY {bars.ts[o]} DESC
+     LIMIT 1)
+    UNION ALL
+    SELECT later.place + 1, before.ts, before.close
+    FROM hour later
+    CROSS JOIN LATERAL (
+        SELECT {bars.ts[o]} AS ts, {bars.close[o]} AS close
+        FROM {bars} o
+        WHERE {bars.symbol_id[o]} = {bars.of[s]} AND {bars.ours[o]}
+          AND {bars.ts[o]} > '-infinity' AND {bars.ts[o]} < date_trunc('hour', later.ts)
+        ORDER BY {bars.ts[o]} DESC
+        LIMIT 1
+    ) before
+    WHERE later.place < 24
+)
+SELECT max(ts){bars.ts.zone} AS newest_ts,
+       array_agg(CASE WHEN close BETWEEN 1e-300 AND 1e300 THEN close::float8 END ORDER BY ts) AS closes
+FROM hour
+
+-- name: keep_hourly_closes
+-- Keep the hourly closes of symbols whose bars were written, for the page. Those of the past change nothing.
+INSERT INTO data_sources.assetbatch_closes AS kept (symbol_id, newest_ts, closes)
+SELECT {symbols.id[s]}, found.newest_ts, found.closes
+FROM {symbols} s
+CROSS JOIN LATERAL ({part[bars.hourly_closes]}) found
+WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]} AND found.newest_ts IS NOT NULL
+ON CONFLICT (symbol_id) DO UPDATE
+SET newest_ts = excluded.newest_ts, closes = excluded.closes
+WHERE (kept.newest_ts, kept.closes) IS DISTINCT FROM (excluded.newest_ts, excluded.closes);
+
+-- name: load_hourly_closes
+-- Return the hourly closes of each symbol that has bars. They are read from the bars where none are kept yet, or where
+-- another program has written or deleted the newest bar since.
+SELECT {symbols.symbol[s]}::text,
+       CASE WHEN kept.newest_ts = newest.ts{bars.ts.zone} THEN kept.closes
+            ELSE (SELECT found.closes FROM ({part[bars.hourly_closes]}) found) END
+FROM {symbols} s
+CROSS JOIN LATERAL (
+    SELECT {bars.ts[o]} AS ts
+    FROM {bars} o
+    WHERE {bars.symbol_id[o]} = {bars.of[s]} AND {bars.ours[o]}
+      AND {bars.ts[o]} > '-infinity' AND {bars.ts[o]} < 'infinity'
+    ORDER BY {bars.ts[o]} DESC
+    LIMIT 1
+) newest
+LEFT JOIN data_sources.assetbatch_closes kept ON kept.symbol_id = {symbols.id[s]}
+WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]};
+
 -- name: load_constraint_columns
 -- Return the columns of which a constraint of the table of bars speaks, by our names where they are ours.
 SELECT coalesce(named.ours, a.attname::text)

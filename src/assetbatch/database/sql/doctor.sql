@@ -27,6 +27,7 @@ WITH wanted (schema, name, privileges) AS (VALUES
     ('data_sources', 'assetbatch_calls', 'SELECT INSERT'),
     ('data_sources', 'assetbatch_answers', 'SELECT INSERT UPDATE'),
     ('data_sources', 'assetbatch_sync', 'SELECT INSERT UPDATE'),
+    ('data_sources', 'assetbatch_closes', 'SELECT INSERT UPDATE'),
     ('data_sources', 'assetbatch_names', 'SELECT'),
     ('data_sources', 'assetbatch_migrations', 'SELECT')
 )

@@ -34,7 +34,8 @@ FROM (VALUES
     ('data_sources.assetbatch_calls', 3),
     ('data_sources.assetbatch_answers', 4),
     ('data_sources.assetbatch_sync', 6),
-    ('data_sources.assetbatch_names', 6)
+    ('data_sources.assetbatch_names', 6),
+    ('data_sources.assetbatch_closes', 8)
 ) AS t(name, version)
 WHERE to_regclass(t.name) IS NULL;
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from itertools import pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -11,7 +14,7 @@ import msgspec
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import BarsCall
-from assetbatch.domain.coverage import EMPTY_MS, HOLE_MS, record, unanswered
+from assetbatch.domain.coverage import EMPTY_MS, GAP_MS, Interval, record, unanswered
 from assetbatch.domain.entitlements import HISTORY_YEARS, UNPUBLISHED_DAYS, Entitlements, Restriction
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.market_hours import day_of, last_midnight, open_ms_between, start_of_day
@@ -46,6 +49,9 @@ MAX_PAGES = 100
 """Maximum number of pages of one range, and so the share of the range that each has to bring. A range fits
 one page of the size that the provider documents."""
 
+MAX_SEARCHED_BARS = 64
+"""Maximum number of bars that are searched for gaps one by one; more are halved before."""
+
 FAULT_WORDS = {
     IntervalFault.UNUSABLE_BAR: "the provider's bar is of no use",
     IntervalFault.UNCONFIRMED: "the provider answered without any bar; asked once more",
@@ -54,6 +60,9 @@ FAULT_WORDS = {
 
 MAX_LATE_MS = 2 * DAY_MS
 """Maximum time after which the provider has published whatever it has."""
+
+
+_START = attrgetter("t_ms")
 
 
 class BarsEndpoint(Endpoint[BarsCall]):
@@ -118,7 +127,7 @@ class BarsEndpoint(Endpoint[BarsCall]):
         self, call: BarsCall, page: Page | None, refusal: Refusal, now_ms: int
     ) -> Sequence[CoveredInterval]:
         """Return the range of the call, or what is left of it after some pages."""
-        state = CONSEQUENCES[refusal.kind].span
+        state = CONSEQUENCES[refusal.kind].interval
         return failed_range(call, page, state, refusal.message, now_ms) if state else ()
 
 
@@ -159,7 +168,7 @@ def bars_findings(
     answer, judged = _judged(call, page, answer, known, from_ms, now_ms)
     to_ms = judged.to_ms
     seen_to_ms = min(now_ms, call.end_ms + 1)
-    finished = [bar for bar in answer.bars if bar.end_ms <= seen_to_ms] if asset.bars else []
+    finished = _finished(answer.bars, seen_to_ms) if asset.bars else []
     coverage = _coverage(asset, answer, before, from_ms, judged, now_ms) if asset.bars else []
     bars = [*page.bars, *answer.bars] if page else answer.bars
     results: list[Result] = []
@@ -189,6 +198,11 @@ def bars_findings(
         next_page=following,
         page_lessons=judged.lessons,
     )
+
+
+def _finished(bars: Sequence[Bar], seen_to_ms: int) -> Sequence[Bar]:
+    """Return those of ascending bars that had ended at a moment."""
+    return bars[: bisect_right(bars, seen_to_ms - BAR_MS, key=_START)]
 
 
 def _judged(
@@ -367,26 +381,59 @@ def coverage_of(
     if start_ms >= end_ms:
         return []
     misplaced = f"{plural(len(answer.misplaced_ms), 'element')} of the answer came for another time or ticker"
-    faulty, odd = set(answer.faulty_ms), {*answer.faulty_ms, *answer.misplaced_ms}
-    starts_ms: Sequence[int] = [bar.t_ms for bar in answer.bars]
-    if odd:
-        starts_ms = sorted({*starts_ms, *odd})
+    faulty = set(answer.faulty_ms)
+    odd = _within(sorted({*answer.faulty_ms, *answer.misplaced_ms}), start_ms, end_ms)
     gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms)
-    failed: list[CoveredInterval] = []
-    at_ms = start_ms
-    for t_ms in starts_ms:
-        if not start_ms <= t_ms < end_ms:
-            continue
-        if t_ms > at_ms:
-            failed += gaps.failed(at_ms, t_ms)
-        at_ms = t_ms + BAR_MS
-        if t_ms in faulty:
-            failed.append(_failed(t_ms, at_ms, now_ms, IntervalFault.UNUSABLE_BAR))
-        elif t_ms in odd:
-            failed.append(CoveredInterval(t_ms, at_ms, IntervalState.FAILED, now_ms, misplaced))
-    failed += gaps.failed(at_ms, end_ms)
+    failed = [
+        interval
+        for from_ms, to_ms in _gaps_of(answer.bars, odd, start_ms, end_ms)
+        for interval in gaps.failed(from_ms, to_ms)
+    ]
+    failed += [
+        _failed(t_ms, t_ms + BAR_MS, now_ms, IntervalFault.UNUSABLE_BAR)
+        if t_ms in faulty
+        else CoveredInterval(t_ms, t_ms + BAR_MS, IntervalState.FAILED, now_ms, misplaced)
+        for t_ms in odd
+    ]
     failed = record((), failed)  # neighbours that failed alike are one
     return _with_the_rest_asked(failed, start_ms, end_ms, now_ms)
+
+
+def _within(moments_ms: Sequence[int], start_ms: int, end_ms: int) -> Sequence[int]:
+    """Return those of ascending moments that lie within `[start_ms, end_ms)`."""
+    return moments_ms[bisect_left(moments_ms, start_ms) : bisect_left(moments_ms, end_ms)]
+
+
+def _gaps_of(bars: Sequence[Bar], odd: Sequence[int], start_ms: int, end_ms: int) -> Iterator[Interval]:
+    """Yield the gaps between ascending bars, and the moments between them that are `odd`, within
+    `[start_ms, end_ms)`."""
+    low, high = (bisect_left(bars, at_ms, key=_START) for at_ms in (start_ms, end_ms))
+    between = _gaps_between(bars, low, high - 1) if low < high else ()
+    at_ms, ends_ms = (bars[low].t_ms, bars[high - 1].end_ms) if low < high else (end_ms, end_ms)
+    for from_ms, to_ms in ((start_ms, at_ms), *between, (ends_ms, end_ms)):
+        for odd_ms in _within(odd, from_ms, to_ms):
+            if from_ms < odd_ms:
+                yield from_ms, odd_ms
+            from_ms = odd_ms + BAR_MS
+        if from_ms < to_ms:
+            yield from_ms, to_ms
+
+
+def _gaps_between(bars: Sequence[Bar], low: int, high: int) -> Iterator[Interval]:
+    """Yield the gaps between neighbours of ascending bars, from one index to another.
+
+    An unbroken run is passed over at once: it is nearly all of most answers.
+    """
+    if bars[high].t_ms - bars[low].t_ms == (high - low) * BAR_MS:
+        return
+    if high - low > MAX_SEARCHED_BARS:
+        middle = (low + high) // 2
+        yield from _gaps_between(bars, low, middle)
+        yield from _gaps_between(bars, middle, high)
+        return
+    for bar, following in pairwise(bars[low : high + 1]):
+        if following.t_ms > bar.end_ms:
+            yield bar.end_ms, following.t_ms
 
 
 class _Gaps(NamedTuple):
@@ -401,7 +448,7 @@ class _Gaps(NamedTuple):
 
     def failed(self, from_ms: int, to_ms: int) -> list[CoveredInterval]:
         """Return the parts of a gap for which the provider has to be asked again."""
-        if not self.unplaced and to_ms - from_ms <= HOLE_MS:
+        if not self.unplaced and to_ms - from_ms <= GAP_MS:
             return []
         open_ms = open_ms_between(self.market, from_ms, to_ms)
         if not open_ms:
@@ -409,7 +456,7 @@ class _Gaps(NamedTuple):
         if self.unplaced:
             error = f"{plural(self.unplaced, 'element')} of the answer could not be placed"
             return [CoveredInterval(from_ms, to_ms, IntervalState.FAILED, self.now_ms, error)]
-        if not (open_ms > HOLE_MS if self._is_within(from_ms, to_ms) else open_ms >= EMPTY_MS):
+        if not (open_ms > GAP_MS if self._is_within(from_ms, to_ms) else open_ms >= EMPTY_MS):
             return []
         return [
             _failed(piece.start_ms, piece.end_ms, self.now_ms, IntervalFault.UNCONFIRMED)

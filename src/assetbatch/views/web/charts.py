@@ -23,7 +23,9 @@ Words = Callable[[float], str]
 
 WIDTH, HEIGHT = 360, 96
 TOP, BOTTOM = 4, 2
-SPARK_WIDTH, SPARK_HEIGHT = 96, 22
+SPARK_WIDTH, SPARK_HEIGHT = 960, 220
+"""Ten units a pixel: whole numbers are short, and a page may have thousands of them."""
+
 COLUMNS = 144
 """Maximum number of columns: ten minutes of a day each. Thinner ones cannot be told apart on a phone."""
 
@@ -94,23 +96,25 @@ def chart(
     )
 
 
-def sparkline(title: str, points: Points, words: Words) -> str:
-    """Draw a small line without axes, from its lowest to its highest value. Below two points draw nothing.
+def sparkline(title: str, values: Sequence[float], words: Words) -> str:
+    """Draw a small line without axes, from its lowest to its highest value. Below two values draw nothing.
 
-    The points have equal distances: the hours in which a market is closed take no room.
+    The values have equal distances: the hours in which a market is closed take no room.
     """
-    if len(points) < 2:
+    if len(values) < 2:
         return ""
-    values = [value for _, value in points]
     low, high = min(values), max(values)
-    room, step = SPARK_HEIGHT - 4, (SPARK_WIDTH - 2) / (len(values) - 1)
-
-    def y(value: float) -> float:
-        return 2 + ((high - value) / (high - low) if high > low else 0.5) * room
-
-    path = "L".join(f"{1 + place * step:.1f} {y(value):.1f}" for place, value in enumerate(values))
-    mark = f'<path class="{direction(points)}" d="M{path}"/>'
+    top, room = (20.0, (SPARK_HEIGHT - 40) / (high - low)) if high > low else (SPARK_HEIGHT / 2, 0.0)
+    places = zip(_places(len(values)), values, strict=True)
+    path = "L".join([f"{x} {int(top + (high - value) * room)}" for x, value in places])
+    mark = f'<path class="{direction(values)}" d="M{path}"/>'
     return _svg(title, _said(_facts(values, words)), (SPARK_WIDTH, SPARK_HEIGHT), mark)
+
+
+@lru_cache
+def _places(count: int) -> tuple[int, ...]:
+    """Return the x of each of so many values of a sparkline."""
+    return tuple(10 + round(place * (SPARK_WIDTH - 20) / (count - 1)) for place in range(count))
 
 
 _MARKS: dict[HourState, tuple[str, ...]] = {
@@ -188,9 +192,9 @@ def stacked(parts: Mapping[str, int]) -> str:
     return f'<div class="stacked" aria-hidden="true">{shown}</div>'
 
 
-def direction(points: Points) -> str:
-    """Return the CSS class of a line by its direction from the first point to the last."""
-    return "up" if points[-1][1] >= points[0][1] else "down"
+def direction(values: Sequence[float]) -> str:
+    """Return the CSS class of a line by its direction from the first value to the last."""
+    return "up" if values[-1] >= values[0] else "down"
 
 
 def _facts(values: Sequence[float], words: Words) -> dict[str, str]:

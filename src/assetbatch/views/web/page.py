@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import cache
 from html import escape
 from importlib.resources import files
+from itertools import islice
 from string import Template
 from typing import NamedTuple
 from urllib.parse import quote
@@ -86,20 +87,27 @@ class Part(NamedTuple):
 class Beside(NamedTuple):
     """What the page shows beside the health document.
 
-    `series` are those of the last 24 hours, `closes` are (start of the bar in ms, close) by symbol. `days`
-    are the hours of each asset that keeps bars. `entries` are the first of the queue, each of which is tried
+    `series` are those of the last 24 hours. `closes` are (start of the bar in ms, close) of each asset with a
+    card, `hourly_closes` the closes of the newest hours of the others. `days` are the hours of each asset
+    that keeps bars. `entries` are the first of the queue, each of which is tried
     `max_attempts` times, and `letters` the latest dead letters. `host` made the page, and a new one is
     expected every `interval_seconds`.
     """
 
     series: Mapping[str, Series] = {}
     closes: Mapping[str, Sequence[tuple[int, float]]] = {}
+    hourly_closes: Mapping[str, Sequence[float]] = {}
     days: Mapping[str, Day] = {}
     entries: Sequence[QueueEntry] = ()
     max_attempts: int = 3
     letters: Sequence[DeadLetter] = ()
     host: str = "localhost"
     interval_seconds: int = 300
+
+
+def carded(assets: Iterable[AssetHealth]) -> list[AssetHealth]:
+    """Return the assets that have a card: the first of the priority assets. The table has the others."""
+    return list(islice((asset for asset in assets if asset.priority is AssetPriority.CRITICAL), CARDS))
 
 
 def render(health: Health, beside: Beside, *, refresh_seconds: int | None = None) -> str:
@@ -398,9 +406,9 @@ def _assets(health: Health, beside: Beside) -> list[Part]:
         if health.database_error:
             why = "not known, since the database cannot be read: see what needs attention"
         return [Part("assets", "Assets", f'<p class="soft">{why}</p>')]
-    priority = [asset for asset in health.assets if asset.priority is AssetPriority.CRITICAL][:CARDS]
-    carded = {id(asset) for asset in priority}
-    others = [asset for asset in health.assets if id(asset) not in carded]
+    priority = carded(health.assets)
+    shown = {id(asset) for asset in priority}
+    others = [asset for asset in health.assets if id(asset) not in shown]
     parts = []
     if priority:
         cards = "".join(_card(asset, health, beside) for asset in priority)
@@ -490,7 +498,7 @@ _COLUMNS = (
 
 def _table(assets: Sequence[AssetHealth], beside: Beside) -> str:
     """Return the assets, those that are not well first."""
-    lines = any(asset.symbol in beside.closes for asset in assets)
+    lines = any(asset.symbol in beside.hourly_closes for asset in assets)
     columns = [column for column in _COLUMNS if lines or column.style != "line"]
     heads = "".join(
         f'<th scope="col" class="{column.style}"'
@@ -524,7 +532,8 @@ def _row(asset: AssetHealth, beside: Beside, *, lines: bool) -> str:
     day = beside.days.get(asset.symbol)
     drawn = ""
     if lines:
-        line = sparkline(f"{asset.symbol}, newest day of bars", beside.closes.get(asset.symbol, ()), price)
+        closes = beside.hourly_closes.get(asset.symbol, ())
+        line = sparkline(f"{asset.symbol}, newest day of bars", closes, price)
         drawn = f'<td class="line">{line}</td>'
     closed = "" if asset.market == "open" else f" <small>market {asset.market}</small>"
     return (
