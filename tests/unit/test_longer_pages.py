@@ -22,9 +22,15 @@ from assetbatch.domain.calls import BarsCall, choose_calls
 from assetbatch.domain.coverage import record, unanswered
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.market_hours import open_intervals, open_ms_between, start_of_day, years_before
+from assetbatch.domain.market_hours import (
+    days_span,
+    open_intervals,
+    open_ms_between,
+    start_of_day,
+    years_before,
+)
 from assetbatch.domain.models import BAR_MS, Bar, CoveredInterval, IntervalState, StoredAsset
-from assetbatch.domain.pages import LENGTH_KEPT_MS, PageLength, days_span
+from assetbatch.domain.pages import LENGTH_KEPT_MS, PageLength
 from assetbatch.domain.ranges import newest_to_ask
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS

@@ -8,7 +8,7 @@ import pytest
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.market_hours import open_ms_between
+from assetbatch.domain.market_hours import days_span, open_ms_between
 from assetbatch.domain.pages import (
     BY_OPEN_TIME,
     LENGTH_AGAIN_MS,
@@ -19,7 +19,6 @@ from assetbatch.domain.pages import (
     PageKind,
     PageLength,
     PageLesson,
-    days_span,
     learned,
     pages_of_thin,
 )

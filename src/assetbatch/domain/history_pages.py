@@ -14,9 +14,9 @@ from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import Interval, newest_pages
 from assetbatch.domain.entitlements import HISTORY_YEARS, Entitlements
-from assetbatch.domain.market_hours import day_of, open_ms_between, start_of_day, years_before
+from assetbatch.domain.market_hours import day_of, days_span, open_ms_between, start_of_day, years_before
 from assetbatch.domain.models import IntervalFault, IntervalState, StoredAsset
-from assetbatch.domain.pages import BY_OPEN_TIME, PAGE_DAYS, SURE, PageKind, Reach, days_span, sure_until
+from assetbatch.domain.pages import BY_OPEN_TIME, PAGE_DAYS, SURE, PageKind, Reach, sure_until
 from assetbatch.domain.ranges import askable, missing_intervals
 from assetbatch.domain.units import DAY_MS
 from assetbatch.domain.work import Work

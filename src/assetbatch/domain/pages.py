@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from assetbatch.domain.asset_classes import Market
-from assetbatch.domain.market_hours import day_of, open_ms_between, start_of_day
+from assetbatch.domain.market_hours import day_of, days_span, open_ms_between, start_of_day
 from assetbatch.domain.models import BAR_MS
 from assetbatch.domain.units import DAY_MS
 
@@ -132,11 +132,6 @@ class PageLesson(msgspec.Struct, frozen=True, kw_only=True):
     pages: int = 1
     doubts: tuple[Doubt, ...] = ()
     settled: tuple[Doubt, ...] = ()
-
-
-def days_span(first: date, last: date) -> tuple[int, int]:
-    """Return `[start_ms, end_ms)` of the New York days from `first` to `last`, both inclusive."""
-    return start_of_day(first), start_of_day(last + timedelta(days=1))
 
 
 def sure_until(start_ms: int) -> int:

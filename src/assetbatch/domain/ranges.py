@@ -11,7 +11,13 @@ from assetbatch.domain.coverage import asked_to, newest_pages, unanswered
 from assetbatch.domain.entitlements import (
     Entitlements,
 )
-from assetbatch.domain.market_hours import last_midnight, open_ms_between, start_of_day, years_before
+from assetbatch.domain.market_hours import (
+    days_span,
+    last_midnight,
+    open_ms_between,
+    start_of_day,
+    years_before,
+)
 from assetbatch.domain.models import (
     BAR_MS,
     CoveredInterval,
@@ -20,7 +26,7 @@ from assetbatch.domain.models import (
     StoredAsset,
     floor_to_bar,
 )
-from assetbatch.domain.pages import PAGE_MS, SURE, days_span
+from assetbatch.domain.pages import PAGE_MS, SURE
 from assetbatch.domain.pauses import worth_a_call
 from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work, WorkKind, days_range, parse_work_id

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.pages import days_span
+from assetbatch.domain.market_hours import days_span
 
 
 class WorkKind(StrEnum):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.calls import BarsCall
 from assetbatch.domain.coverage import EMPTY_MS, GAP_MS, Interval
-from assetbatch.domain.market_hours import day_of, open_ms_between
+from assetbatch.domain.market_hours import day_of, days_span, open_ms_between
 from assetbatch.domain.models import BAR_MS
 from assetbatch.domain.pages import (
     BY_OPEN_TIME,
@@ -24,7 +24,6 @@ from assetbatch.domain.pages import (
     Doubt,
     PageKind,
     PageLesson,
-    days_span,
     pages_of_thin,
     sure_until,
 )
