@@ -298,6 +298,15 @@ def test_a_cut_page_is_tried_once_and_costs_no_call(counting: Counting, *, silen
     assert sum(length > 36 for length in backfill.lengths) == 1
 
 
+def test_a_holiday_before_the_cut_costs_no_call() -> None:
+    holidays = [(1_786_460_400_000, 1_786_806_000_000)]  # four days, and then a weekend
+    last = LAST - timedelta(days=4)
+    _, calls, with_34_days = both(
+        Vendor(Counting.WALL, holidays=holidays), [EURUSD], last - timedelta(days=64), last
+    )
+    assert calls <= with_34_days
+
+
 def test_a_gap_that_a_longer_page_leaves_and_a_shorter_one_fills_takes_the_length_back() -> None:
     vendor = Vendor(Counting.STORED, gaps_beyond=True)
     backfill, calls, with_34_days = both(vendor, [EURUSD], TWO_YEARS, LAST)

@@ -19,7 +19,7 @@ from assetbatch.domain.pages import (
     BY_OPEN_TIME,
     DOUBTS_OF_A_PAGE,
     MEASURED_MS,
-    MONTH_MS,
+    MONTHS_MS,
     PROOF_MARGIN_MS,
     Doubt,
     PageKind,
@@ -96,7 +96,7 @@ def _of_longer(call: BarsCall, answer: BarsAnswer, from_ms: int, to_ms: int, *, 
         if open_ms_between(asset.market, to_ms, sure_ms) <= GAP_MS:
             # The last bar may have come in part.
             return Judged(max(sure_ms, to_ms - BAR_MS), is_cut=True, lessons=(cut,))
-        if is_first and to_ms - call.start_ms <= MONTH_MS:  # any page is cut so: the rest is on the next one
+        if is_first and _ends_with_a_month(call, to_ms):  # any page is cut so: the rest is on the next one
             return Judged(to_ms, lessons=(cut,))
         return Judged(sure_ms, is_cut=True, lessons=(cut,), known_to_ms=max(from_ms, to_ms - BAR_MS))
     if not is_first:  # the provider has said where the rest is
@@ -116,6 +116,11 @@ def _of_longer(call: BarsCall, answer: BarsAnswer, from_ms: int, to_ms: int, *, 
     _, reach_ms = days_span(first_day, BY_OPEN_TIME.last_day(asset.market, first_day))
     is_proof = to_ms >= reach_ms - PROOF_MARGIN_MS
     return Judged(to_ms, lessons=(PageLesson(of=asset.market, whole=True),) if is_proof else ())
+
+
+def _ends_with_a_month(call: BarsCall, to_ms: int) -> bool:
+    market, ends_ms = call.work[0].asset.market, [call.start_ms + month_ms for month_ms in MONTHS_MS]
+    return any(to_ms <= end_ms and open_ms_between(market, to_ms, end_ms) <= GAP_MS for end_ms in ends_ms)
 
 
 def _gaps(market: Market, answer: BarsAnswer, from_ms: int, to_ms: int, kind: PageKind) -> list[Interval]:
