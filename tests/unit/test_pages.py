@@ -22,6 +22,7 @@ from assetbatch.domain.pages import (
     learned,
     pages_of_thin,
 )
+from assetbatch.domain.units import HOUR_MS
 
 NOW = 1_795_000_000_000
 WHOLE = PageLesson(of=Market.FOREX, whole=True)
@@ -110,8 +111,6 @@ class TestKinds:
 BY_OPEN_TIME_DAYS = 48
 
 
-@pytest.mark.parametrize(
-    ("bars", "pages"), [(34 * 288, 1), (34 * 144, 1), (34 * 72, 2), (34 * 12, 12), (1, 12)]
-)
-def test_a_thin_symbol_has_room_for_twice_its_bars(bars: int, pages: int) -> None:
-    assert pages_of_thin(bars, PAGE_MS) == pages
+@pytest.mark.parametrize(("hours", "pages"), [(34 * 24, 1), (34 * 12, 1), (34 * 6, 2), (34, 12), (1, 12)])
+def test_a_thin_symbol_has_room_for_twice_its_bars(hours: int, pages: int) -> None:
+    assert pages_of_thin(hours * HOUR_MS, PAGE_MS) == pages

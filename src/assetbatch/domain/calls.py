@@ -13,14 +13,13 @@ from assetbatch.domain.entitlements import (
     Entitlements,
     Restriction,
 )
-from assetbatch.domain.history_pages import HistoryRange, history_ranges
 from assetbatch.domain.market_hours import day_of, last_open
 from assetbatch.domain.models import (
     SNAPSHOT_TICKERS,
     StoredAsset,
 )
 from assetbatch.domain.pages import PAGE_MS, PageKind
-from assetbatch.domain.ranges import latest_range
+from assetbatch.domain.ranges import BarsRange, latest_range
 from assetbatch.domain.work import Work, WorkKind
 
 
@@ -155,12 +154,15 @@ def _ranges_of(
     positions = {item.id: position for position, item in members}
     latest = [item for _, item in members if item.kind is not WorkKind.HISTORY]
     ranges = [
-        HistoryRange(*latest_range(item.asset, stored, known, now_ms, probe_today=probe_today), (item,))
+        BarsRange(*latest_range(item.asset, stored, known, now_ms, probe_today=probe_today), (item,))
         for item in latest
     ]
     history = [item for _, item in members if item.kind is WorkKind.HISTORY]
-    # What waits for the latest bars must not wait for a longer page, which may be cut.
-    ranges += history_ranges(history, stored, known, now_ms, reach_out=not latest)
+    if history:
+        from assetbatch.domain.history_pages import history_ranges
+
+        # What waits for the latest bars must not wait for a longer page, which may be cut.
+        ranges += history_ranges(history, stored, known, now_ms, reach_out=not latest)
     ranges.sort(key=lambda found: (found.start_ms, -found.end_ms, positions[found.work[0].id]))
     while ranges:  # one call for all that ends within a page from the first start: no two calls fit one page
         first = ranges[0]

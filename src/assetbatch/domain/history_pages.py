@@ -17,26 +17,9 @@ from assetbatch.domain.entitlements import HISTORY_YEARS, Entitlements
 from assetbatch.domain.market_hours import day_of, days_span, open_ms_between, start_of_day, years_before
 from assetbatch.domain.models import IntervalFault, IntervalState, StoredAsset
 from assetbatch.domain.pages import BY_OPEN_TIME, PAGE_DAYS, SURE, PageKind, Reach, sure_until
-from assetbatch.domain.ranges import askable, missing_intervals
+from assetbatch.domain.ranges import BarsRange, askable, missing_intervals
 from assetbatch.domain.units import DAY_MS
 from assetbatch.domain.work import Work
-
-
-class HistoryRange(NamedTuple):
-    """One range of bars of the past. `unfinished` work waits for a further call after it."""
-
-    start_ms: int
-    end_ms: int
-    finished: tuple[Work, ...]
-    unfinished: tuple[Work, ...] = ()
-    kind: PageKind = PageKind.SURE
-    sure_ms: int = 0
-    """The end of the page of `PAGE_DAYS` with which a longer one begins that may be cut; else 0."""
-
-    @property
-    def work(self) -> tuple[Work, ...]:
-        """All work of the range."""
-        return (*self.finished, *self.unfinished)
 
 
 class _Wanted(NamedTuple):
@@ -56,7 +39,7 @@ def history_ranges(
     now_ms: int,
     *,
     reach_out: bool,
-) -> list[HistoryRange]:
+) -> list[BarsRange]:
     """Return the ranges for pages of the past of one asset, the newest first.
 
     With `reach_out` a range also brings older intervals that are requested, or work of this call, as far as a
@@ -64,7 +47,7 @@ def history_ranges(
     """
     reach_out = reach_out and not _is_doubted(stored)
     left = sorted(_wanted(work, stored, known, now_ms), key=lambda one: one.missing[-1][1], reverse=True)
-    ranges: list[HistoryRange] = []
+    ranges: list[BarsRange] = []
     while left:
         newest, *others = left
         found = _longer(newest, others, stored, known, now_ms) if reach_out and not newest.failed else None
@@ -104,19 +87,19 @@ def _clipped(intervals: Sequence[Interval], start_ms: int, end_ms: int) -> list[
     return [(first_ms, last_ms) for first_ms, last_ms in cut if first_ms < last_ms]
 
 
-def _sure(wanted: _Wanted) -> HistoryRange:
+def _sure(wanted: _Wanted) -> BarsRange:
     """Return the range of one piece of work, or the newest page of it if it was queued as a longer one."""
     asset, missing = wanted.work.asset, wanted.missing
     start_ms, end_ms = missing[0][0], missing[-1][1]
     if (day_of(end_ms - 1) - day_of(start_ms)).days < PAGE_DAYS:
-        return HistoryRange(start_ms, end_ms, (wanted.work,))
+        return BarsRange(start_ms, end_ms, (wanted.work,))
     ((start_ms, end_ms),) = _newest(asset.market, missing, SURE, 1)
-    return HistoryRange(start_ms, end_ms, (), (wanted.work,))
+    return BarsRange(start_ms, end_ms, (), (wanted.work,))
 
 
 def _longer(
     newest: _Wanted, others: Sequence[_Wanted], stored: StoredAsset | None, known: Entitlements, now_ms: int
-) -> HistoryRange | None:
+) -> BarsRange | None:
     """Return a range that brings more than the newest work by itself, or None without one.
 
     A range that may be cut begins where a page of `PAGE_DAYS` begins, and reaches into newer ones. The
@@ -159,7 +142,7 @@ def _longer(
         if not one.failed and start_ms <= one.missing[0][0] and one.missing[-1][1] <= to_ms
     )
     rest = () if newest.work in inside else (newest.work,)
-    return HistoryRange(start_ms, to_ms, inside, rest, kind, sure_ms)
+    return BarsRange(start_ms, to_ms, inside, rest, kind, sure_ms)
 
 
 def _older(

@@ -15,7 +15,6 @@ import msgspec
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.market_hours import day_of, days_span, open_ms_between, start_of_day
-from assetbatch.domain.models import BAR_MS
 from assetbatch.domain.units import DAY_MS
 
 PAGE_DAYS = 34
@@ -167,12 +166,13 @@ def learned(before: PageLength | None, lesson: PageLesson, now_ms: int) -> PageL
     return after if proves_again and now_ms - before.since_ms >= LENGTH_AGAIN_MS else None
 
 
-def pages_of_thin(bars: int, asked_ms: int) -> int:
-    """Return how many pages of `PAGE_DAYS` of a symbol one call should bring, if `asked_ms` had so many bars.
+def pages_of_thin(traded_ms: int, asked_ms: int) -> int:
+    """Return how many pages of `PAGE_DAYS` of a symbol one call should bring, if `asked_ms` had bars of
+    `traded_ms` together.
 
-    A bar is at most five minutes. There may be twice as many at another time.
+    A bar of five minutes may have all five of them. There may be twice as many at another time.
     """
-    most_ms = max(1, 2 * bars * BAR_MS * PAGE_MS // asked_ms)
+    most_ms = max(1, 2 * traded_ms * PAGE_MS // asked_ms)
     return max(1, min(MOST_PAGES, PAGE_MS // most_ms))
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
 
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.coverage import asked_to, newest_pages, unanswered
-from assetbatch.domain.entitlements import (
-    Entitlements,
-)
+from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.market_hours import (
     days_span,
     last_midnight,
@@ -26,10 +28,27 @@ from assetbatch.domain.models import (
     StoredAsset,
     floor_to_bar,
 )
-from assetbatch.domain.pages import PAGE_MS, SURE
+from assetbatch.domain.pages import PAGE_MS, SURE, PageKind
 from assetbatch.domain.pauses import worth_a_call
 from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work, WorkKind, days_range, parse_work_id
+
+
+class BarsRange(NamedTuple):
+    """One range `[start_ms, end_ms)` of bars. `unfinished` work waits for a further call after it."""
+
+    start_ms: int
+    end_ms: int
+    finished: tuple[Work, ...]
+    unfinished: tuple[Work, ...] = ()
+    kind: PageKind = PageKind.SURE
+    sure_ms: int = 0
+    """The end of the page of `PAGE_DAYS` with which a longer one begins that may be cut; else 0."""
+
+    @property
+    def work(self) -> tuple[Work, ...]:
+        """All work of the range."""
+        return (*self.finished, *self.unfinished)
 
 
 def _bars_known_to(stored: StoredAsset | None, now_ms: int) -> int:
@@ -43,6 +62,24 @@ def bars_stored_to(stored: StoredAsset, now_ms: int) -> int:
     """Return the end of the last stored bar; 0 without any."""
     last_bar_ms = stored.last_bar_ms
     return last_bar_ms + BAR_MS if last_bar_ms is not None and last_bar_ms <= now_ms else 0
+
+
+def asked_in_larger(asset: Asset, stored: StoredAsset) -> bool:
+    """Return whether bars were asked for in a larger size than the asset keeps now."""
+    if asset.bars is not BarSize.ONE_MINUTE or stored.bar_size is BarSize.ONE_MINUTE:
+        return False
+    return any(interval.state is IntervalState.ASKED for interval in stored.coverage)
+
+
+def wanted_once_more(stored: StoredAsset) -> StoredAsset:
+    """Return what is stored, with everything REQUESTED that was asked for."""
+    coverage = tuple(
+        CoveredInterval(one.start_ms, one.end_ms, IntervalState.REQUESTED)
+        if one.state is IntervalState.ASKED
+        else one
+        for one in stored.coverage
+    )
+    return msgspec.structs.replace(stored, coverage=coverage)
 
 
 def missing_intervals(

@@ -14,7 +14,7 @@ from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.calls import BarsCall
 from assetbatch.domain.coverage import EMPTY_MS, GAP_MS, Interval
 from assetbatch.domain.market_hours import day_of, days_span, open_ms_between
-from assetbatch.domain.models import BAR_MS
+from assetbatch.domain.models import BAR_MS, floor_to_bar
 from assetbatch.domain.pages import (
     BY_OPEN_TIME,
     DOUBTS_OF_A_PAGE,
@@ -84,7 +84,7 @@ def _settled(
 def _of_density(call: BarsCall, answer: BarsAnswer, to_ms: int, *, is_first: bool) -> Iterator[PageLesson]:
     """Yield how many pages of its symbol fit one call, if the answer is long enough to tell."""
     if is_first and answer.bars and answer.next_url is None and to_ms - call.start_ms >= MEASURED_MS:
-        pages = pages_of_thin(len(answer.bars), to_ms - call.start_ms)
+        pages = pages_of_thin(len(answer.bars) * answer.size_ms, to_ms - call.start_ms)
         yield PageLesson(of=call.work[0].asset.polygon_ticker, pages=pages)
 
 
@@ -132,6 +132,8 @@ def _gaps(market: Market, answer: BarsAnswer, from_ms: int, to_ms: int, kind: Pa
     starts_ms: Sequence[int] = [bar.t_ms for bar in answer.bars]
     if answer.faulty_ms or answer.misplaced_ms:
         starts_ms = sorted({*starts_ms, *answer.faulty_ms, *answer.misplaced_ms})
+    if answer.size_ms < BAR_MS:
+        starts_ms = list(dict.fromkeys(map(floor_to_bar, starts_ms)))
     at = bisect_left(starts_ms, from_ms)
     at_ms = max(from_ms, starts_ms[at - 1] + BAR_MS) if at else from_ms
     gaps: list[Interval] = []
