@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from assetbatch.commands.backfill import interleaved, plan_backfill
 from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.calls import BarsCall, choose_calls
 from assetbatch.domain.coverage import record, unanswered
 from assetbatch.domain.due import assess
@@ -29,7 +30,14 @@ from assetbatch.domain.market_hours import (
     start_of_day,
     years_before,
 )
-from assetbatch.domain.models import BAR_MS, Bar, CoveredInterval, IntervalState, StoredAsset
+from assetbatch.domain.models import (
+    BAR_MS,
+    Bar,
+    CoveredInterval,
+    IntervalState,
+    StoredAsset,
+    floor_to_bar,
+)
 from assetbatch.domain.pages import LENGTH_KEPT_MS, PageLength
 from assetbatch.domain.ranges import newest_to_ask
 from assetbatch.domain.refusals import RefusalKind
@@ -67,7 +75,10 @@ def open_bars(market: Market) -> list[int]:
 
 
 class Vendor:
-    """Has a bar of five minutes for each five that are open, or for each of so many of a thin symbol."""
+    """Has a bar of five minutes for each five that are open, or for each of so many of a thin symbol.
+
+    So many `minutes` of each were traded. Answers for more than 34 days leave out a hole, `(after, length)`.
+    """
 
     def __init__(
         self,
@@ -78,7 +89,8 @@ class Vendor:
         holidays: Sequence[tuple[int, int]] = (),
         begins_ms: int = 0,
         history_ms: int = 0,
-        gaps_beyond: bool = False,
+        minutes: int = 5,
+        hole_hours: tuple[int, int] | None = None,
     ) -> None:
         self.counting = counting
         self.silent = silent
@@ -86,44 +98,49 @@ class Vendor:
         self.holidays = holidays
         self.begins_ms = begins_ms
         self.history_ms = history_ms
-        self.gaps_beyond = gaps_beyond
+        self.minutes = minutes
+        self.hole_hours = hole_hours
         self.calls = 0
 
     def __repr__(self) -> str:
         return f"Vendor({self.__dict__})"
 
     def bars(self, asset: Asset, start_ms: int, end_ms: int) -> list[int]:
-        """The starts of the bars within `[start_ms, end_ms)`."""
+        """The starts of the bars within `[start_ms, end_ms)`, of the size that the asset keeps."""
         all_bars = open_bars(asset.market)
-        first, last = bisect_left(all_bars, max(start_ms, self.begins_ms)), bisect_left(all_bars, end_ms)
+        first = bisect_left(all_bars, max(floor_to_bar(start_ms), self.begins_ms))
+        last = bisect_left(all_bars, end_ms)
         stride = self.thin.get(asset.symbol, 1)
         starts = all_bars[first + -first % stride : last : stride]
         for start, end in self.holidays:
             starts[bisect_left(starts, start) : bisect_left(starts, end)] = []
-        return starts
+        if asset.bars is BarSize.ONE_MINUTE:
+            starts = [t_ms + at * MINUTE_MS for t_ms in starts for at in range(self.minutes)]
+        return starts[bisect_left(starts, start_ms) :]
 
     def answer(self, call: BarsCall, from_ms: int) -> BarsAnswer:
         """The bars from a moment on, cut as this provider cuts."""
         self.calls += 1
         asset = call.work[0].asset
         starts = self.bars(asset, from_ms, call.end_ms + 1)
-        count = len(starts)
+        if self.hole_hours and call.end_ms - from_ms > 35 * DAY_MS:
+            hole_ms = from_ms + self.hole_hours[0] * HOUR_MS
+            filled_ms = hole_ms + self.hole_hours[1] * HOUR_MS
+            starts[bisect_left(starts, hole_ms) : bisect_left(starts, filled_ms)] = []
         if self.counting is Counting.STORED:
-            count = min(count, 50_000 // 5)
+            count = 50_000 if asset.bars is BarSize.ONE_MINUTE else -(-50_000 // self.minutes)
         else:
             length_ms = 50_000 * MINUTE_MS if self.counting is Counting.WALL else 30 * DAY_MS
             count = max(1, bisect_left(starts, from_ms + length_ms))  # no page is empty before the last
-        if self.gaps_beyond:
-            starts = [t for t in starts if not 36 * DAY_MS <= t - from_ms < 38 * DAY_MS]
-            count = len(starts)
-        is_cut = count < len(starts)
+        rest = starts[count : count + 1]
         return BarsAnswer(
             ticker=asset.polygon_ticker,
             start_ms=call.start_ms,
             end_ms=call.end_ms,
             bars=[Bar(t_ms, 1.0, 1.0, 1.0, 1.0) for t_ms in starts[:count]],
             refused=Counter(),
-            next_url="next" if is_cut and not self.silent else None,
+            next_url=str(rest[0]) if rest and not self.silent else None,
+            size_ms=asset.bars.ms,
         )
 
 
@@ -199,7 +216,8 @@ class Backfill:
             return self.refused(call)
         page: Page | None = None
         while True:
-            answer = self.vendor.answer(call, page.from_ms if page else call.start_ms)
+            from_ms = int(page.answer.next_url or 0) if page else call.start_ms
+            answer = self.vendor.answer(call, from_ms)
             found = bars_findings(call, call.work, page, answer, self.stored, self.known, self.now_ms)
             for lesson in found.page_lessons:
                 self.known.learn_page(lesson, self.now_ms)
@@ -308,7 +326,7 @@ def test_a_holiday_before_the_cut_costs_no_call() -> None:
 
 
 def test_a_gap_that_a_longer_page_leaves_and_a_shorter_one_fills_takes_the_length_back() -> None:
-    vendor = Vendor(Counting.STORED, gaps_beyond=True)
+    vendor = Vendor(Counting.STORED, hole_hours=(36 * 24, 48))
     backfill, calls, with_34_days = both(vendor, [EURUSD], TWO_YEARS, LAST)
     assert calls <= with_34_days
     assert sum(length > 36 for length in backfill.lengths) == 1
@@ -320,15 +338,15 @@ def vendors(draw: st.DrawFn) -> Vendor:
         (NOW - (ago + days) * DAY_MS, NOW - ago * DAY_MS)
         for ago, days in draw(st.lists(st.tuples(st.integers(60, 400), st.integers(1, 4)), max_size=3))
     ]
-    counting = draw(st.sampled_from(Counting))
     return Vendor(
-        counting,
-        # A month without a word of the rest is not what the provider does: 34 days were measured.
-        silent=counting is not Counting.MONTH and draw(st.booleans()),
+        draw(st.sampled_from(Counting)),
+        silent=draw(st.booleans()),
         thin={"ZZUSD": draw(st.sampled_from([1, 3, 12, 60])), "GBPUSD": draw(st.sampled_from([1, 4]))},
         holidays=holidays,
         begins_ms=draw(st.just(0) | st.integers(100, 400).map(lambda days: NOW - days * DAY_MS)),
         history_ms=draw(st.just(0) | st.just(years_before(NOW, 2) + DAY_MS)),
+        minutes=draw(st.sampled_from([5, 5, 3, 1])),
+        hole_hours=draw(st.none() | st.tuples(st.integers(34 * 24, 46 * 24), st.integers(2, 96))),
     )
 
 
@@ -345,4 +363,21 @@ def test_nothing_is_missing_and_no_call_is_more_than_with_34_days(
 ) -> None:
     last = LAST - timedelta(days=shift)
     _, calls, with_34_days = both(vendor, assets, last - timedelta(days=days), last, at_once)
+    assert calls <= with_34_days
+
+
+@settings(max_examples=15, deadline=None, report_multiple_bugs=False)
+@given(
+    vendors(),
+    st.sampled_from(ASSETS),
+    st.integers(30, 150),
+    st.integers(0, 20),
+    st.sampled_from([1, 3]),
+)
+def test_pages_of_minutes_are_as_long_and_lose_nothing(
+    vendor: Vendor, asset: Asset, days: int, shift: int, at_once: int
+) -> None:
+    last = LAST - timedelta(days=shift)
+    in_minutes = msgspec.structs.replace(asset, bars=BarSize.ONE_MINUTE)
+    _, calls, with_34_days = both(vendor, [in_minutes], last - timedelta(days=days), last, at_once)
     assert calls <= with_34_days

@@ -79,12 +79,23 @@ def _wanted(
 
 
 def _before(wanted: _Wanted, end_ms: int) -> _Wanted:
-    return wanted._replace(missing=_clipped(wanted.missing, 0, end_ms))
+    return wanted._replace(missing=_clipped(wanted.work.asset.market, wanted.missing, 0, end_ms))
 
 
-def _clipped(intervals: Sequence[Interval], start_ms: int, end_ms: int) -> list[Interval]:
+def _lies_within(wanted: _Wanted, start_ms: int, end_ms: int) -> bool:
+    """Return whether all open time that is missing lies in `[start_ms, end_ms)`."""
+    market = wanted.work.asset.market
+    return not any(
+        open_ms_between(market, first_ms, min(last_ms, start_ms))
+        or open_ms_between(market, max(first_ms, end_ms), last_ms)
+        for first_ms, last_ms in wanted.missing
+    )
+
+
+def _clipped(market: Market, intervals: Sequence[Interval], start_ms: int, end_ms: int) -> list[Interval]:
+    """Return what lies in `[start_ms, end_ms)` of these intervals, without what has no open time."""
     cut = ((max(start_ms, first_ms), min(end_ms, last_ms)) for first_ms, last_ms in intervals)
-    return [(first_ms, last_ms) for first_ms, last_ms in cut if first_ms < last_ms]
+    return [piece for piece in cut if open_ms_between(market, *piece)]
 
 
 def _sure(wanted: _Wanted) -> BarsRange:
@@ -113,10 +124,10 @@ def _longer(
     earliest_ms = _earliest(known, asset, end_ms, now_ms)
     older = [one for other in others if not other.failed for one in other.missing]
     older += _older(asset, stored, known, newest.missing[0][0], now_ms)
-    older = _clipped(older, 0, newest.missing[0][0])
+    older = _clipped(market, older, 0, newest.missing[0][0])
     start_ms, to_ms, sure_ms = newest.missing[0][0], end_ms, 0
     if kind is PageKind.PROVEN:
-        within = [*_clipped(older, earliest_ms, end_ms), *newest.missing]
+        within = [*_clipped(market, older, earliest_ms, end_ms), *newest.missing]
         ((start_ms, _),) = _newest(market, within, BY_OPEN_TIME, 1)
     else:
         most = known.pages_at_once(asset.polygon_ticker, now_ms) if kind is PageKind.THIN else 2
@@ -139,7 +150,7 @@ def _longer(
     inside = tuple(
         one.work
         for one in (newest, *others)
-        if not one.failed and start_ms <= one.missing[0][0] and one.missing[-1][1] <= to_ms
+        if not one.failed and _lies_within(one, start_ms, to_ms)
     )
     rest = () if newest.work in inside else (newest.work,)
     return BarsRange(start_ms, to_ms, inside, rest, kind, sure_ms)
@@ -170,7 +181,7 @@ def _newest(market: Market, intervals: Sequence[Interval], reach: Reach, count: 
     """Return the newest pages of these intervals, at most `count`: what each holds of them."""
     found = []
     for days, _ in zip(newest_pages(market, intervals, reach), range(count), strict=False):
-        within = [one for one in _clipped(intervals, *days_span(*days)) if open_ms_between(market, *one)]
+        within = _clipped(market, intervals, *days_span(*days))
         found.append((min(within)[0], max(end_ms for _, end_ms in within)))
     return found
 

@@ -42,8 +42,11 @@ DOUBTS_OF_A_PAGE = 3
 MEASURED_MS = 30 * DAY_MS
 """Minimum length of an answer from which it follows how seldom a symbol is traded."""
 
-MONTHS_MS = (30 * DAY_MS, 31 * DAY_MS)
-"""Lengths at which the provider may cut a page: by its advice a page has at most a month."""
+MONTH_MS = 30 * DAY_MS
+"""Minimum length at which the provider may cut a page: by its advice a page has at most a month."""
+
+MONTHS_MS = (MONTH_MS, 31 * DAY_MS)
+"""Lengths at which the provider may cut a page."""
 
 PROOF_MARGIN_MS = 3 * DAY_MS
 """How much shorter than it could be a page may be that shows that longer pages come whole."""

@@ -33,7 +33,7 @@ from assetbatch.domain.models import (
     StoredAsset,
     floor_to_bar,
 )
-from assetbatch.domain.pages import PAGE_MS
+from assetbatch.domain.pages import MONTH_MS, PAGE_MS
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
@@ -489,10 +489,21 @@ class _Gaps(NamedTuple):
         if not (open_ms > GAP_MS if self._is_within(from_ms, to_ms) else open_ms >= EMPTY_MS):
             return []
         return [
-            _failed(piece.start_ms, piece.end_ms, self.now_ms, IntervalFault.UNCONFIRMED)
+            _failed(at_ms, piece.end_ms, self.now_ms, IntervalFault.UNCONFIRMED)
             for piece in unanswered(self.before, from_ms, to_ms)
-            if piece.fault is not IntervalFault.UNCONFIRMED
+            if (at_ms := self._doubted_from(piece, from_ms, to_ms)) < piece.end_ms
         ]
+
+    def _doubted_from(self, piece: CoveredInterval, from_ms: int, to_ms: int) -> int:
+        """Return from when on a part of a gap has to be confirmed.
+
+        What was asked for before is believed, but not the end of more than a month: it may have been cut each
+        time.
+        """
+        if piece.fault is not IntervalFault.UNCONFIRMED:
+            return piece.start_ms
+        is_end = self.start_ms < from_ms and to_ms == self.end_ms
+        return max(piece.start_ms, self.start_ms + MONTH_MS) if is_end else piece.end_ms
 
     def _is_within(self, from_ms: int, to_ms: int) -> bool:
         """Return whether data lies on both sides of a gap, in this answer or in those before."""
