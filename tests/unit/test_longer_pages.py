@@ -332,8 +332,32 @@ def test_a_gap_that_a_longer_page_leaves_and_a_shorter_one_fills_takes_the_lengt
     assert sum(length > 36 for length in backfill.lengths) == 1
 
 
+def test_a_hole_that_the_trial_did_not_show_costs_one_call() -> None:
+    vendor = Vendor(Counting.STORED, hole_hours=(34 * 24, 2))  # on a Saturday at first
+    last = LAST - timedelta(days=2)
+    backfill, calls, with_34_days = both(vendor, [EURUSD], last - timedelta(days=138), last)
+    assert calls == with_34_days + 1
+    assert sum(length > 36 for length in backfill.lengths) == 2
+
+
+HOLIDAYS = [
+    (start_of_day(day) - 6 * HOUR_MS, start_of_day(day) + 18 * HOUR_MS)
+    for day in (date(2024, 12, 25), date(2025, 1, 1), date(2025, 12, 25), date(2026, 1, 1))
+]
+
+
+@pytest.mark.parametrize("asset", [EURUSD, GOLD])
+def test_holidays_do_not_end_what_longer_pages_save(asset: Asset) -> None:
+    vendor = Vendor(Counting.STORED, holidays=HOLIDAYS)
+    _, calls, with_34_days = both(vendor, [asset], TWO_YEARS, LAST)
+    assert (calls, with_34_days) == (19, 23)
+
+
+NO_HOLES: st.SearchStrategy[tuple[int, int] | None] = st.none()
+
+
 @st.composite
-def vendors(draw: st.DrawFn) -> Vendor:
+def vendors(draw: st.DrawFn, holes: st.SearchStrategy[tuple[int, int] | None] = NO_HOLES) -> Vendor:
     holidays = [
         (NOW - (ago + days) * DAY_MS, NOW - ago * DAY_MS)
         for ago, days in draw(st.lists(st.tuples(st.integers(60, 400), st.integers(1, 4)), max_size=3))
@@ -346,24 +370,36 @@ def vendors(draw: st.DrawFn) -> Vendor:
         begins_ms=draw(st.just(0) | st.integers(100, 400).map(lambda days: NOW - days * DAY_MS)),
         history_ms=draw(st.just(0) | st.just(years_before(NOW, 2) + DAY_MS)),
         minutes=draw(st.sampled_from([5, 5, 3, 1])),
-        hole_hours=draw(st.none() | st.tuples(st.integers(34 * 24, 46 * 24), st.integers(2, 96))),
+        hole_hours=draw(holes),
     )
 
 
+BACKFILLS = {
+    "assets": st.lists(st.sampled_from(ASSETS), min_size=1, max_size=2, unique=True),
+    "days": st.integers(1, 420) | st.integers(700, 800),
+    "shift": st.integers(0, 20),
+    "at_once": st.sampled_from([1, 1, 3]),
+}
+
+
 @settings(max_examples=60, deadline=None, report_multiple_bugs=False)
-@given(
-    vendors(),
-    st.lists(st.sampled_from(ASSETS), min_size=1, max_size=2, unique=True),
-    st.integers(1, 420) | st.integers(700, 800),
-    st.integers(0, 20),
-    st.sampled_from([1, 1, 3]),
-)
+@given(vendor=vendors(), **BACKFILLS)
 def test_nothing_is_missing_and_no_call_is_more_than_with_34_days(
     vendor: Vendor, assets: list[Asset], days: int, shift: int, at_once: int
 ) -> None:
     last = LAST - timedelta(days=shift)
     _, calls, with_34_days = both(vendor, assets, last - timedelta(days=days), last, at_once)
     assert calls <= with_34_days
+
+
+@settings(max_examples=30, deadline=None, report_multiple_bugs=False)
+@given(vendor=vendors(st.tuples(st.integers(34 * 24, 46 * 24), st.integers(52, 96))), **BACKFILLS)
+def test_holes_of_longer_pages_are_filled_for_one_call_of_each_market_at_most(
+    vendor: Vendor, assets: list[Asset], days: int, shift: int, at_once: int
+) -> None:
+    last = LAST - timedelta(days=shift)
+    _, calls, with_34_days = both(vendor, assets, last - timedelta(days=days), last, at_once)
+    assert calls <= with_34_days + len({asset.market for asset in assets})
 
 
 @settings(max_examples=15, deadline=None, report_multiple_bugs=False)

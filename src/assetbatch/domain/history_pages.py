@@ -16,7 +16,7 @@ from assetbatch.domain.coverage import Interval, newest_pages
 from assetbatch.domain.entitlements import HISTORY_YEARS, Entitlements
 from assetbatch.domain.market_hours import day_of, days_span, open_ms_between, start_of_day, years_before
 from assetbatch.domain.models import IntervalFault, IntervalState, StoredAsset
-from assetbatch.domain.pages import BY_OPEN_TIME, PAGE_DAYS, SURE, PageKind, Reach, sure_until
+from assetbatch.domain.pages import BY_OPEN_TIME, PAGE_DAYS, PAGE_MS, SURE, PageKind, Reach, sure_until
 from assetbatch.domain.ranges import BarsRange, askable, missing_intervals
 from assetbatch.domain.units import DAY_MS
 from assetbatch.domain.work import Work
@@ -45,13 +45,12 @@ def history_ranges(
     With `reach_out` a range also brings older intervals that are requested, or work of this call, as far as a
     page reaches. Without, each piece of work has its own range.
     """
-    reach_out = reach_out and not _is_doubted(stored)
     left = sorted(_wanted(work, stored, known, now_ms), key=lambda one: one.missing[-1][1], reverse=True)
     ranges: list[BarsRange] = []
     while left:
         newest, *others = left
         found = _longer(newest, others, stored, known, now_ms) if reach_out and not newest.failed else None
-        found = found or _sure(newest)
+        found = found or _sure(newest, stored)
         ranges.append(found)
         left = [one for one in others if one.work not in found.work]
         if found.kind is not PageKind.SURE:
@@ -60,8 +59,8 @@ def history_ranges(
 
 
 def _is_doubted(stored: StoredAsset | None) -> bool:
-    """Return whether the provider has yet to confirm that it has nothing of some interval. Longer pages would
-    find more of them, each to be asked for again."""
+    """Return whether the provider has yet to confirm that it has nothing of some interval. A page that may be
+    cut would find more of them, each to be asked for again."""
     coverage = stored.coverage if stored else ()
     return any(interval.fault is IntervalFault.UNCONFIRMED for interval in coverage)
 
@@ -98,14 +97,21 @@ def _clipped(market: Market, intervals: Sequence[Interval], start_ms: int, end_m
     return [piece for piece in cut if open_ms_between(market, *piece)]
 
 
-def _sure(wanted: _Wanted) -> BarsRange:
-    """Return the range of one piece of work, or the newest page of it if it was queued as a longer one."""
+def _sure(wanted: _Wanted, stored: StoredAsset | None) -> BarsRange:
+    """Return the range of one piece of work, or the newest page of it if it was queued as a longer one.
+
+    What has to be confirmed near it comes along.
+    """
     asset, missing = wanted.work.asset, wanted.missing
     start_ms, end_ms = missing[0][0], missing[-1][1]
-    if (day_of(end_ms - 1) - day_of(start_ms)).days < PAGE_DAYS:
-        return BarsRange(start_ms, end_ms, (wanted.work,))
-    ((start_ms, end_ms),) = _newest(asset.market, missing, SURE, 1)
-    return BarsRange(start_ms, end_ms, (), (wanted.work,))
+    if (day_of(end_ms - 1) - day_of(start_ms)).days >= PAGE_DAYS:
+        ((start_ms, end_ms),) = _newest(asset.market, missing, SURE, 1)
+        return BarsRange(start_ms, end_ms, (), (wanted.work,))
+    if wanted.failed and stored:
+        for one in stored.coverage:
+            if one.fault is IntervalFault.UNCONFIRMED and one.end_ms <= start_ms + PAGE_MS:
+                end_ms = max(end_ms, one.end_ms)
+    return BarsRange(start_ms, end_ms, (wanted.work,))
 
 
 def _longer(
@@ -119,7 +125,7 @@ def _longer(
     asset, end_ms = newest.work.asset, newest.missing[-1][1]
     market = asset.market
     kind = known.page_kind(market, asset.polygon_ticker, now_ms)
-    if kind is PageKind.SURE:
+    if kind is PageKind.SURE or (kind is not PageKind.PROVEN and _is_doubted(stored)):
         return None
     earliest_ms = _earliest(known, asset, end_ms, now_ms)
     older = [one for other in others if not other.failed for one in other.missing]
@@ -128,6 +134,8 @@ def _longer(
     start_ms, to_ms, sure_ms = newest.missing[0][0], end_ms, 0
     if kind is PageKind.PROVEN:
         within = [*_clipped(market, older, earliest_ms, end_ms), *newest.missing]
+        if not _saves_a_call(market, within):
+            return None
         ((start_ms, _),) = _newest(market, within, BY_OPEN_TIME, 1)
     else:
         most = known.pages_at_once(asset.polygon_ticker, now_ms) if kind is PageKind.THIN else 2
@@ -148,9 +156,7 @@ def _longer(
             return None
         kind = PageKind.SURE
     inside = tuple(
-        one.work
-        for one in (newest, *others)
-        if not one.failed and _lies_within(one, start_ms, to_ms)
+        one.work for one in (newest, *others) if not one.failed and _lies_within(one, start_ms, to_ms)
     )
     rest = () if newest.work in inside else (newest.work,)
     return BarsRange(start_ms, to_ms, inside, rest, kind, sure_ms)
@@ -184,6 +190,15 @@ def _newest(market: Market, intervals: Sequence[Interval], reach: Reach, count: 
         within = _clipped(market, intervals, *days_span(*days))
         found.append((min(within)[0], max(end_ms for _, end_ms in within)))
     return found
+
+
+def _saves_a_call(market: Market, intervals: Sequence[Interval]) -> bool:
+    """Return whether fewer longer pages than pages of `PAGE_DAYS` bring these intervals.
+
+    If not, nothing would make up for a longer page that has gaps.
+    """
+    longer, sure = (sum(1 for _ in newest_pages(market, intervals, reach)) for reach in (BY_OPEN_TIME, SURE))
+    return longer < sure
 
 
 def _tried_end(market: Market, start_ms: int, end_ms: int) -> int:

@@ -88,19 +88,23 @@ def missing_intervals(
     """Return the intervals of a page of the past that are still to be asked for.
 
     They lie within the plan's history and what is published, and hold open time. What another page was just
-    answered without waits for its pause.
+    answered without waits for its pause, unless it shows whether longer pages come whole.
     """
     asset = work.asset
     start_ms, end_ms = days_range(work)
     start_ms = max(start_ms, known.history_from_ms(asset.asset_type, now_ms))
     end_ms = min(end_ms, floor_to_bar(known.ask_to_ms(asset.asset_type, now_ms)))
     coverage = stored.coverage if stored else ()
+    proven = known.page_kind(asset.market, asset.polygon_ticker, now_ms) is PageKind.PROVEN
+    doubts = [one for one in known.doubts(asset.market, now_ms) if proven and one.symbol == asset.symbol]
     return [
         interval
         for interval in unanswered(coverage, start_ms, end_ms)
         if interval.state is not IntervalState.NOT_WANTED
         and (
-            interval.fault is not IntervalFault.UNCONFIRMED or worth_a_call(interval, now_ms, interval.state)
+            interval.fault is not IntervalFault.UNCONFIRMED
+            or worth_a_call(interval, now_ms, interval.state)
+            or any(one.start_ms < interval.end_ms and interval.start_ms < one.end_ms for one in doubts)
         )
         and open_ms_between(asset.market, interval.start_ms, interval.end_ms)
     ]

@@ -190,7 +190,8 @@ def bars_findings(
             following = None
     else:
         for item in work:
-            if item.id in call.unfinished or (judged.is_cut and _is_left(item, to_ms, end_ms)):
+            is_left = judged.is_cut and _is_left(item, to_ms, end_ms)
+            if is_left or item.id in call.unfinished or _is_doubted(item, judged):
                 continue
             if item.kind is WorkKind.HISTORY:
                 coverage += too_old(item, known, now_ms)
@@ -250,6 +251,18 @@ def _is_left(item: Work, to_ms: int, end_ms: int) -> bool:
         return True
     start_ms, until_ms = days_range(item)
     return open_ms_between(item.asset.market, max(start_ms, to_ms), min(until_ms, end_ms)) > 0
+
+
+def _is_doubted(item: Work, judged: Judged) -> bool:
+    """Return whether a page of the past waits for a shorter one, which shows whether a longer one is cut."""
+    if item.kind is not WorkKind.HISTORY:
+        return False
+    start_ms, end_ms = days_range(item)
+    return any(
+        doubt.start_ms < end_ms and start_ms < doubt.end_ms
+        for lesson in judged.lessons
+        for doubt in lesson.doubts
+    )
 
 
 def _known_to(coverage: Sequence[CoveredInterval], start_ms: int) -> int:
