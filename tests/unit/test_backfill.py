@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from assetbatch.commands.backfill import BackfillPlan, interleaved, plan_backfill
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.coverage import record
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.forecast import Forecast, estimate
 from assetbatch.domain.market_hours import start_of_day
-from assetbatch.domain.models import CoveredInterval, IntervalState, StoredAsset
+from assetbatch.domain.models import CoveredInterval, IntervalFault, IntervalState, StoredAsset
 from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work, WorkKind
 
@@ -106,10 +107,13 @@ class TestAPlan:
         gaps: list[tuple[int, int]],
         spans: tuple[CoveredInterval, ...] = (),
         known: Entitlements | None = None,
+        *,
+        again: bool = False,
     ) -> BackfillPlan:
         stored = {"BTCUSD": StoredAsset(symbol="BTCUSD", coverage=spans)}
         known = known or Entitlements(end_of_day=True)
-        return plan_backfill([self.BTC], stored, {"BTCUSD": gaps}, known, {"BTCUSD": self.WANTED}, self.NOW)
+        ranges = {"BTCUSD": self.WANTED}
+        return plan_backfill([self.BTC], stored, {"BTCUSD": gaps}, known, ranges, self.NOW, again=again)
 
     def test_of_an_empty_table_wants_it_all(self) -> None:
         plan = self.plan([self.WANTED])
@@ -141,6 +145,50 @@ class TestAPlan:
         asked = CoveredInterval(*self.WANTED, IntervalState.ASKED, self.NOW)
         plan = self.plan([self.WANTED], (asked,))
         assert (plan.work, plan.intervals) == ([], {"BTCUSD": []})
+
+    def test_insists_on_all_whatever_is_known_of_it_and_calls_nothing_missing_that_is_there(self) -> None:
+        start_ms, end_ms = self.WANTED
+        middle_ms = start_of_day(date(2026, 11, 6))
+        asked = CoveredInterval(start_ms, middle_ms, IntervalState.ASKED, self.NOW)
+        plan = self.plan([], (asked,), again=True)
+        assert [(item.first_day, item.last_day) for item in plan.work] == [
+            (date(2026, 11, 1), date(2026, 11, 10))
+        ]
+        assert plan.intervals["BTCUSD"] == [
+            CoveredInterval(middle_ms, end_ms, IntervalState.REQUESTED),
+            CoveredInterval(start_ms, middle_ms, IntervalState.AGAIN),
+        ]
+        assert (plan.symbols[0].complete, plan.symbols[0].new_pages) == (1.0, 1)
+
+    def test_that_insists_again_shows_the_pages_that_are_left(self) -> None:
+        again = CoveredInterval(*self.WANTED, IntervalState.AGAIN)
+        plan = self.plan([], (again,), again=True)
+        assert (len(plan.work), plan.symbols[0].new_pages) == (1, 0)
+
+    def test_that_does_not_insist_leaves_alone_what_another_one_wants_again(self) -> None:
+        again = CoveredInterval(*self.WANTED, IntervalState.AGAIN)
+        assert self.plan([], (again,)).intervals == {"BTCUSD": []}
+
+    @pytest.mark.parametrize(("hours", "calls"), [(5, 0), (6, 1)])
+    def test_leaves_what_was_answered_with_nothing_for_six_hours(self, hours: int, calls: int) -> None:
+        asked_ms = self.NOW - hours * HOUR_MS
+        nothing = CoveredInterval(
+            *self.WANTED, IntervalState.FAILED, asked_ms, "nothing", IntervalFault.UNCONFIRMED
+        )
+        plan = self.plan([self.WANTED], (nothing,))
+        assert (len(plan.work), plan.symbols[0].complete) == (calls, 0.0)
+        assert record((nothing,), plan.intervals["BTCUSD"]) == [nothing]
+
+    def test_that_insists_forgets_what_was_answered_with_nothing(self) -> None:
+        asked_ms = self.NOW - HOUR_MS
+        nothing = CoveredInterval(
+            *self.WANTED, IntervalState.FAILED, asked_ms, "nothing", IntervalFault.UNCONFIRMED
+        )
+        plan = self.plan([self.WANTED], (nothing,), again=True)
+        assert len(plan.work) == 1
+        assert record((nothing,), plan.intervals["BTCUSD"]) == [
+            CoveredInterval(*self.WANTED, IntervalState.REQUESTED)
+        ]
 
     def test_leaves_out_what_is_older_than_the_plan_shows(self) -> None:
         known = Entitlements(end_of_day=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -22,6 +22,8 @@ from assetbatch.domain.models import Changes, IntervalState, Saved, StoredAsset
 if TYPE_CHECKING:
     from assetbatch.database.adoption import Plan
     from assetbatch.database.initialisation import Initialised
+    from assetbatch.domain.bar_sizes import DerivedSize
+    from assetbatch.domain.exporting import Content, ExportSize, Piece
 
 
 class Store:
@@ -146,28 +148,43 @@ class Store:
         self._session.run("forgetting what was refused", work)
 
     def plan(
-        self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False, tries: bool = True
+        self,
+        mappings: TableMappings,
+        assets: Iterable[Asset],
+        *,
+        by_month: bool = False,
+        tries: bool = True,
+        derived: Collection[DerivedSize] | None = None,
     ) -> Plan:
         """Return what `init` would add, take as it is and refuse; nothing is changed.
 
+        Without `derived`, the sizes of larger bars, nothing is said of their views.
+
         Without `tries` no row is inserted to learn what the tables say, and undone.
         """
-        from assetbatch.database.initialisation import planned
+        from assetbatch.database.initialisation import planned, with_views
 
         wanted = list(assets)
 
         def work(connection: Connection, _: bool) -> Plan:
-            return planned(connection, mappings, wanted, by_month=by_month, tries=tries)
+            found = planned(connection, mappings, wanted, by_month=by_month, tries=tries)
+            return found if derived is None else with_views(connection, found, derived)
 
         return self._session.run("looking at the tables", work)
 
     def initialise(
-        self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False
+        self,
+        mappings: TableMappings,
+        assets: Iterable[Asset],
+        *,
+        by_month: bool = False,
+        derived: Collection[DerivedSize] = (),
     ) -> Initialised:
         """Create or adopt the tables, and enter the provider and the assets that are missing.
 
         A table of bars that assetbatch has partitioned gets the partitions that it needs by now; `by_month`
-        makes a new one so. Rows that exist keep their name and type.
+        makes a new one so. Rows that exist keep their name and type. `derived` are the sizes of larger bars
+        that have a view; a view of ours of any other size is dropped.
 
         All in one transaction. Raise SchemaRefusedError, with every reason and its remedy, if a platform's
         tables cannot be used, DatabaseError if they cannot be partitioned without being rewritten; nothing
@@ -181,7 +198,7 @@ class Store:
             return self._session.run(
                 "creating the tables",
                 lambda connection, _: initialise(
-                    connection, mappings, wanted, by_month=by_month, is_plain=is_plain
+                    connection, mappings, wanted, by_month=by_month, sizes=derived, is_plain=is_plain
                 ),
             )
 
@@ -245,6 +262,30 @@ class Store:
         return self._session.run(
             "reading the coverage",
             lambda connection, _: reading.recent_coverage(connection, asked, since_ms),
+        )
+
+    def export_range(self, symbol: str, size: ExportSize, piece: Piece) -> tuple[int, int] | None:
+        """Return the first and the last moment (ms) at which a bar is stored for an export of this range."""
+        from assetbatch.database import exporting
+
+        return self._session.run(
+            "looking for bars", lambda connection, _: exporting.load_range(connection, symbol, size, piece)
+        )
+
+    def export_content(self, symbol: str, size: ExportSize, piece: Piece) -> Content:
+        """Return what is stored for a piece of an export; to be asked before its bars are read."""
+        from assetbatch.database import exporting
+
+        return self._session.run(
+            "comparing bars", lambda connection, _: exporting.load_content(connection, symbol, size, piece)
+        )
+
+    def export_bars(self, symbol: str, size: ExportSize, piece: Piece) -> bytes:
+        """Return the bars of a piece as lines of CSV without a header, ascending: some megabytes."""
+        from assetbatch.database import exporting
+
+        return self._session.run(
+            "reading bars", lambda connection, _: exporting.copy_bars(connection, symbol, size, piece)
         )
 
     def first_call(self, trust: Callable[[], object]) -> bool:

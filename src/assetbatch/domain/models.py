@@ -127,6 +127,8 @@ class IntervalState(StrEnum):
     """Answered, and the database refused the bars: asked again after a pause, or after `init`."""
     NOT_WANTED = "not_wanted"
     """Not asked, or without a usable answer, and taken back: only another backfill asks for it."""
+    AGAIN = "again"
+    """Answered, and wanted once more: what came is stored. `error` is that of the last call that failed."""
 
 
 class IntervalFault(StrEnum):

@@ -64,9 +64,9 @@ WITH finer AS (
     RETURNING symbol_id
 )
 UPDATE data_sources.assetbatch_spans p
-SET state = 'wanted', asked_at = NULL, updated_at = to_timestamp(%(now_ms)s / 1000.0)
+SET state = 'wanted', asked_at = NULL, error_message = NULL, fault = NULL, updated_at = to_timestamp(%(now_ms)s / 1000.0)
 FROM finer f
-WHERE p.symbol_id = f.symbol_id AND p.state = 'asked';
+WHERE p.symbol_id = f.symbol_id AND p.state IN ('asked', 'again');
 
 -- name: record_answers
 -- Record which interval of bars each answer covers and when it was asked for. Return the intervals that were answered by

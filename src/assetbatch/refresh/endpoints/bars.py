@@ -18,7 +18,7 @@ import msgspec
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import BarsCall
-from assetbatch.domain.coverage import EMPTY_MS, GAP_MS, Interval, record, unanswered
+from assetbatch.domain.coverage import EMPTY_MS, GAP_MS, Interval, is_asked, record, unanswered
 from assetbatch.domain.entitlements import HISTORY_YEARS, UNPUBLISHED_DAYS, Entitlements, Restriction
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.market_hours import day_of, last_midnight, open_ms_between, start_of_day
@@ -267,11 +267,8 @@ def _is_doubted(item: Work, judged: Judged) -> bool:
 
 def _known_to(coverage: Sequence[CoveredInterval], start_ms: int) -> int:
     """Return the end of the ASKED interval around a moment, or the moment itself."""
-    return next((one.end_ms for one in coverage if _is_asked_at(one, start_ms)), start_ms)
-
-
-def _is_asked_at(interval: CoveredInterval, at_ms: int) -> bool:
-    return interval.state is IntervalState.ASKED and interval.start_ms <= at_ms < interval.end_ms
+    asked = (one for one in coverage if one.state is IntervalState.ASKED)
+    return next((one.end_ms for one in asked if one.start_ms <= start_ms < one.end_ms), start_ms)
 
 
 def _why_pages_end(call: BarsCall, before: Page | None, page: Page) -> str | None:
@@ -513,6 +510,8 @@ class _Gaps(NamedTuple):
         What was asked for before is believed, but not the end of more than a month: it may have been cut each
         time.
         """
+        if piece.state is IntervalState.AGAIN:
+            return piece.end_ms
         if piece.fault is not IntervalFault.UNCONFIRMED:
             return piece.start_ms
         is_end = self.start_ms < from_ms and to_ms == self.end_ms
@@ -520,12 +519,8 @@ class _Gaps(NamedTuple):
 
     def _is_within(self, from_ms: int, to_ms: int) -> bool:
         """Return whether data lies on both sides of a gap, in this answer or in those before."""
-        has_left = from_ms > self.start_ms or any(
-            _is_asked_at(o, self.start_ms - BAR_MS) for o in self.before
-        )
-        return has_left and (
-            to_ms < self.end_ms or any(_is_asked_at(one, self.end_ms) for one in self.before)
-        )
+        has_left = from_ms > self.start_ms or is_asked(self.before, self.start_ms - BAR_MS)
+        return has_left and (to_ms < self.end_ms or is_asked(self.before, self.end_ms))
 
 
 def _failed(start_ms: int, end_ms: int, now_ms: int, fault: IntervalFault) -> CoveredInterval:
