@@ -332,19 +332,11 @@ def _plan_symbol(
     unknown = [
         one for one in unanswered(coverage, known_from_ms, end_ms) if one.state is not IntervalState.AGAIN
     ]
-    unconfirmed = [one for one in unknown if one.fault is IntervalFault.UNCONFIRMED]
-    paused = [] if again else [one for one in unconfirmed if not worth_a_call(one, now_ms, one.state)]
-    unasked = [(one.start_ms, one.end_ms) for one in unknown if one not in paused]
-    once_more = (
-        [(one.start_ms, one.end_ms) for one in answered(coverage, known_from_ms, end_ms)] if again else []
-    )
-    requested = [(one.start_ms, one.end_ms) for one in coverage if one.state in _REQUESTED]
-    missing = _missing(asset.market, [(one.start_ms, one.end_ms) for one in unknown], gaps)
-    to_ask = (
-        _missing(asset.market, [*unasked, *once_more], [wanted])
-        if again
-        else _missing(asset.market, unasked, gaps)
-    )
+    unasked = _spans(one for one in unknown if again or not _is_paused(one, now_ms))
+    once_more = _spans(answered(coverage, known_from_ms, end_ms)) if again else []
+    requested = _spans(one for one in coverage if one.state in _REQUESTED)
+    missing = _missing(asset.market, _spans(unknown), gaps)
+    to_ask = _missing(asset.market, [*unasked, *once_more], [wanted] if again else gaps)
     found = pages(asset.market, to_ask, reach)
     sure = [days for days in found if start_of_day(days[1]) >= expected_from_ms]
     unrequested = [piece for piece in to_ask if not _lies_within(piece, requested)]
@@ -362,10 +354,27 @@ def _plan_symbol(
         complete=1 - missing_ms / open_ms if open_ms else 1.0,
         too_old_before_ms=edge_ms if start_ms < edge_ms else None,
     )
-    forgotten = [
-        CoveredInterval(one.start_ms, one.end_ms, IntervalState.NOT_WANTED) for one in unconfirmed if again
-    ]
+    forgotten = _forgotten(unknown) if again else []
     return [*too_old, *forgotten, *intervals], report
+
+
+def _is_paused(interval: CoveredInterval, now_ms: int) -> bool:
+    """Return whether the provider has just answered that it has nothing: no run asks again so early."""
+    is_unconfirmed = interval.fault is IntervalFault.UNCONFIRMED
+    return is_unconfirmed and not worth_a_call(interval, now_ms, interval.state)
+
+
+def _forgotten(unknown: Iterable[CoveredInterval]) -> list[CoveredInterval]:
+    """Return what lets the coverage forget an answer without bars, so that no pause follows from it."""
+    return [
+        CoveredInterval(one.start_ms, one.end_ms, IntervalState.NOT_WANTED)
+        for one in unknown
+        if one.fault is IntervalFault.UNCONFIRMED
+    ]
+
+
+def _spans(intervals: Iterable[CoveredInterval]) -> list[Span]:
+    return [(one.start_ms, one.end_ms) for one in intervals]
 
 
 def _missing(market: Market, unasked: Iterable[Span], gaps: Sequence[Span]) -> list[Span]:

@@ -134,9 +134,8 @@ def _longer(
     start_ms, to_ms, sure_ms = newest.missing[0][0], end_ms, 0
     if kind is PageKind.PROVEN:
         within = [*_clipped(market, older, earliest_ms, end_ms), *newest.missing]
-        if not _saves_a_call(market, within):
-            return None
-        ((start_ms, _),) = _newest(market, within, BY_OPEN_TIME, 1)
+        reach = BY_OPEN_TIME if _saves_a_call(market, within) else SURE
+        ((start_ms, _),) = _newest(market, within, reach, 1)
     else:
         most = known.pages_at_once(asset.polygon_ticker, now_ms) if kind is PageKind.THIN else 2
         own = _newest(market, newest.missing, SURE, most)
