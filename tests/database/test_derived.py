@@ -415,11 +415,16 @@ class TestThePlatform:
             if "constants" in settings:
                 row["Interval"] = "1h"
                 sql(f"INSERT INTO prices.candles ({named}) VALUES ({marks})", *row.values())
-        found = sql(f"SELECT symbol_id, {COLUMNS} FROM prices.ohlcv_15m ORDER BY ts")
-        assert found == [
+        wanted = [
             (held, START, 5, 9, 2, 4, 21, None, None),
             (held, START + 3 * FIVE, 8, 9, 2, 4, 7, None, None),
         ]
+        for zone in ("UTC", "Asia/Kathmandu"):  # whatever the session of a reader has
+            sql(f"SET timezone = '{zone}'")
+            assert sql(f"SELECT symbol_id, {COLUMNS} FROM prices.ohlcv_15m ORDER BY ts") == wanted
+            range_of_one = (held, START, START + FIVE)
+            query = "SELECT ts FROM prices.assetbatch_bars(%s, '15 min', %s, %s)"
+            assert sql(query, *range_of_one) == [(START,)]
 
 
 class TestTheDecision:

@@ -19,8 +19,8 @@ from assetbatch.domain.models import (
     StoredAsset,
 )
 from assetbatch.domain.pages import PAGE_MS, PageKind
-from assetbatch.domain.ranges import BarsRange, latest_range
-from assetbatch.domain.work import Work, WorkKind
+from assetbatch.domain.ranges import BarsRange, latest_range, verify_range
+from assetbatch.domain.work import PAGES, Work, WorkKind
 
 
 class SnapshotCall(msgspec.Struct, frozen=True):
@@ -152,17 +152,23 @@ def _ranges_of(
     if not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
         return [(position, PreviousDayCall((item,))) for position, item in members]
     positions = {item.id: position for position, item in members}
-    latest = [item for _, item in members if item.kind is not WorkKind.HISTORY]
+    latest = [item for _, item in members if item.kind not in PAGES]
     ranges = [
         BarsRange(*latest_range(item.asset, stored, known, now_ms, probe_today=probe_today), (item,))
         for item in latest
+    ]
+    to_verify = [item for _, item in members if item.kind is WorkKind.VERIFY]
+    ranges += [
+        BarsRange(*found, (item,))
+        for item in to_verify
+        if (found := verify_range(item, stored, known, now_ms))
     ]
     history = [item for _, item in members if item.kind is WorkKind.HISTORY]
     if history:
         from assetbatch.domain.history_pages import history_ranges
 
         # What waits for the latest bars must not wait for a longer page, which may be cut.
-        ranges += history_ranges(history, stored, known, now_ms, reach_out=not latest)
+        ranges += history_ranges(history, stored, known, now_ms, reach_out=not ranges)
     ranges.sort(key=lambda found: (found.start_ms, -found.end_ms, positions[found.work[0].id]))
     while ranges:  # one call for all that ends within a page from the first start: no two calls fit one page
         first = ranges[0]

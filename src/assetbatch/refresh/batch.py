@@ -18,8 +18,10 @@ from assetbatch.domain.models import (
     LOCKED,
     Bar,
     Changes,
+    Comparison,
     CoveredInterval,
     DayBar,
+    Look,
     Outcome,
     Rejection,
     RejectionCause,
@@ -39,9 +41,6 @@ MAX_UNSAVED_BARS = 20_000
 MAX_UNSAVED_SECONDS = 2.0
 MAX_UNSAVED_RESULTS = 500
 """Flush when this much is unsaved: it bounds memory, data loss on a crash, and the time of the last write."""
-
-BACKPRESSURE_FACTOR = 2
-"""Wait for a write in the background when this many times as much is unsaved."""
 
 MAX_CHOICE_AGE_MS = 1000
 """Maximum age of a chosen call when it goes out. After a longer wait the calls are chosen again."""
@@ -73,6 +72,10 @@ class BatchReport(msgspec.Struct, kw_only=True):
     bars_filled: int = 0
     prices_refused: int = 0
     published: int = 0
+    compared: dict[str, Comparison] = {}
+    """What the comparison of stored bars with answers has shown, by symbol."""
+    doubted: set[str] = set()
+    """The symbols of which so much differs that everything is wanted again."""
 
     @property
     def provider_down(self) -> bool:
@@ -152,6 +155,7 @@ class Batch:
         self._asked_ms: dict[str, int] = {}
         self._coverage: dict[str, list[CoveredInterval]] = {}
         self._days: dict[str, list[DayBar]] = {}
+        self._looks: dict[str, list[Look]] = {}
         self._minutes: set[str] = set()  # symbols whose bars are of one minute
 
     def add(self, chunk: WorkChunk) -> None:
@@ -288,6 +292,8 @@ class Batch:
         self._minutes.update(i.asset.symbol for i in call.work if i.asset.bars is BarSize.ONE_MINUTE)
         for symbol, bars in findings.bars.items():
             self._bars.setdefault(symbol, []).extend(bars)
+        for symbol, some in findings.looks.items():
+            self._looks.setdefault(symbol, []).extend(some)
         for symbol, coverage in findings.coverage.items():
             self._note(symbol, coverage)
         for ticker, day in findings.days.items():
@@ -349,18 +355,23 @@ class Batch:
 
     # --- storing ---
 
-    def should_flush(self, now: float, factor: int = 1) -> bool:
-        """Return whether so much is unsaved at `now` (`monotonic()`), or `factor` times as much, that it
-        should be stored."""
+    def should_flush(self, now: float) -> bool:
+        """Return whether something is unsaved at `now` (`monotonic()`) that should be stored: much, or
+        anything for long."""
+        is_unsaved = bool(self._bars) or len(self._results) > self._unsaved_from
+        return is_unsaved and (now - self._unsaved_since >= MAX_UNSAVED_SECONDS or self.has_much_unsaved)
+
+    @property
+    def has_much_unsaved(self) -> bool:
+        """Whether so much is unsaved that memory would grow."""
         results = len(self._results) - self._unsaved_from
-        if not results and not self._bars:
-            return False
-        if (
-            results >= MAX_UNSAVED_RESULTS * factor
-            or now - self._unsaved_since >= MAX_UNSAVED_SECONDS * factor
-        ):
-            return True
-        return sum(map(len, self._bars.values())) >= MAX_UNSAVED_BARS * factor
+        return results >= MAX_UNSAVED_RESULTS or sum(map(len, self._bars.values())) >= MAX_UNSAVED_BARS
+
+    @property
+    def unsaved_symbols(self) -> set[str]:
+        """The symbols of which anything is unsaved."""
+        results = (result.work.asset.symbol for result in self._results[self._unsaved_from :])
+        return {*self._bars, *self._coverage, *self._days, *results}
 
     def take_unsaved(self, now: float) -> tuple[list[Result], Changes]:
         """Return the results since the last save, and what of them is to be stored in one transaction; they
@@ -375,6 +386,7 @@ class Batch:
         asked_ms, self._asked_ms = self._asked_ms, {}
         coverage, self._coverage = self._coverage, {}
         days, self._days = self._days, {}
+        looks, self._looks = self._looks, {}
         of_prices = [one for one in new if one.work.kind is _PRICE and one.status is not _FRESH]
         return new, Changes(
             prices=[one.price for one in of_prices if one.price],
@@ -384,6 +396,7 @@ class Batch:
             outcomes=[Outcome(one.work.asset.symbol, one.status, one.error) for one in of_prices],
             asked_ms=asked_ms,
             minutes=self._minutes & (bars.keys() | coverage.keys()),
+            looks=looks,
             from_bars={one.work.asset.symbol for one in new if one.bars and one.work.kind is _PRICE},
         )
 
@@ -394,6 +407,9 @@ class Batch:
         self._report.bars_corrected += saved.bars_changed
         self._report.bars_filled += saved.bars_filled
         self._report.published += len(saved.updated)
+        for symbol, found in saved.compared.items():
+            self._report.compared[symbol] = self._report.compared.get(symbol, Comparison()) + found
+        self._report.doubted.update(saved.doubted)
         self._report.bars_refused += sum(rejection.bars for rejection in saved.rejected.values())
         if not saved.rejected:
             return list(results)
