@@ -261,7 +261,9 @@ def plan_backfill(
 
 def apply(services: Services, plan: BackfillPlan, now_ms: int) -> Queued:
     """Store what is wanted and queue the pages that find room."""
-    services.store.save(Changes(coverage=plan.intervals), now_ms)
+    by_symbol = services.config.assets_by_symbol
+    in_minutes = {one for one in plan.intervals if by_symbol[one].bars is BarSize.ONE_MINUTE}
+    services.store.save(Changes(coverage=plan.intervals, minutes=in_minutes), now_ms)
     enqueued = _queue_pages(services, plan.work)
     doubtful = {(symbol.symbol, *days) for symbol in plan.symbols for days in symbol.doubtful_pages}
 
