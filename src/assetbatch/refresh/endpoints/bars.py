@@ -170,13 +170,14 @@ def bars_findings(
     asset = call.work[0].asset
     before = stored[asset.symbol].coverage if asset.symbol in stored else ()
     from_ms = page.from_ms if page else floor_to_bar(call.start_ms)
+    own, answer = answer, _with_begun(answer, page) if page else answer
     end_ms = _end_of(call, now_ms)
     answer, judged = _judged(call, page, answer, known, from_ms, now_ms)
     to_ms = judged.to_ms
     seen_to_ms = min(now_ms, call.end_ms + 1)
     finished = _finished(answer, seen_to_ms) if asset.bars else []
     coverage = _coverage(asset, answer, before, from_ms, judged, now_ms) if asset.bars else []
-    bars = [*page.bars, *answer.bars] if page else answer.bars
+    bars = [*page.bars, *own.bars] if page else answer.bars
     verifies = any(item.kind is WorkKind.VERIFY for item in call.work)
     compared = looks(asset.market, coverage, before, now_ms, insisted=not verifies) if asset.bars else []
     results: list[Result] = []
@@ -184,7 +185,7 @@ def bars_findings(
     if answer.next_url is not None:
         begun_ms = page.begun_ms if page else from_ms if verifies else _known_to(before, from_ms)
         number = page.number + 1 if page else 1
-        following = Page(call, answer, max(from_ms, to_ms), bars, number, begun_ms, now_ms)
+        following = Page(call, own, max(from_ms, to_ms), bars, number, begun_ms, now_ms)
         error = _why_pages_end(call, page, following)
         if error:
             coverage += failed_range(call, following, IntervalState.FAILED, error, now_ms)
@@ -192,8 +193,7 @@ def bars_findings(
             following = None
     else:
         for item in work:
-            is_left = judged.is_cut and _is_left(item, to_ms, end_ms)
-            if is_left or item.id in call.unfinished or _is_doubted(item, judged):
+            if _waits(item, call, judged, end_ms):
                 continue
             if item.kind is WorkKind.HISTORY:
                 coverage += too_old(item, known, now_ms)
@@ -207,6 +207,27 @@ def bars_findings(
         looks={asset.symbol: compared} if compared else {},
         next_page=following,
         page_lessons=judged.lessons,
+    )
+
+
+def _with_begun(answer: BarsAnswer, page: Page) -> BarsAnswer:
+    """Return the answer to a further page, with the elements of the page before that belong to the five
+    minutes in which it ended: they are judged and stored as a whole. What could not be placed there may
+    belong here."""
+    before, starts = page.answer, {bar.t_ms for bar in answer.bars[: BAR_MS // answer.size_ms]}
+    begun = before.bars[bisect_left(before.bars, page.from_ms, key=_START) :]
+    if not (begun or before.faulty_ms or before.misplaced_ms or before.unplaced):
+        return answer
+
+    def late(moments_ms: Sequence[int]) -> Iterator[int]:
+        return (t_ms for t_ms in moments_ms if t_ms >= page.from_ms and t_ms not in starts)
+
+    return msgspec.structs.replace(
+        answer,
+        bars=sorted([*(bar for bar in begun if bar.t_ms not in starts), *answer.bars], key=_START),
+        faulty_ms=tuple(sorted({*late(before.faulty_ms), *answer.faulty_ms})),
+        misplaced_ms=tuple(sorted({*late(before.misplaced_ms), *answer.misplaced_ms})),
+        unplaced=before.unplaced + answer.unplaced,
     )
 
 
@@ -246,6 +267,12 @@ def _coverage(
     if known_to_ms < to_ms:
         coverage.append(_failed(known_to_ms, to_ms, now_ms, IntervalFault.UNCONFIRMED))
     return coverage
+
+
+def _waits(item: Work, call: BarsCall, judged: Judged, end_ms: int) -> bool:
+    """Return whether work waits for a further call for bars that this one did not bring."""
+    is_left = judged.is_cut and _is_left(item, judged.to_ms, end_ms)
+    return is_left or item.id in call.unfinished or _is_doubted(item, judged)
 
 
 def _is_left(item: Work, to_ms: int, end_ms: int) -> bool:
