@@ -119,7 +119,7 @@ def test_two_months_take_the_same_calls(make_world: MakeWorld) -> None:
         before = len(world.paths)
         with world.services() as services:
             backfill(services, ["BTCUSD"], date(2026, 9, 10), None, dry_run=False)
-        world.run_queue()
+        world.run_queue(60)
         calls[size] = [bounds for _, bounds in ranges(world, before)]
         assert missing(world) == {}
     assert calls["1m"] == calls["5m"]
