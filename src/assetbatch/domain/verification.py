@@ -155,13 +155,18 @@ class Tally(msgspec.Struct, frozen=True, array_like=True):
 
     def share_of(self, coverage: Iterable[CoveredInterval]) -> float | None:
         """Return the share (0 to 1) of what was answered that is verified; None if nothing was."""
-        total_ms = sum(one.end_ms - one.start_ms for one in coverage if one.state in ANSWERED)
+        total_ms = answered_ms(coverage)
         return min(1.0, self.verified_ms / total_ms) if total_ms else None
 
     @property
     def is_doubted(self) -> bool:
         """Whether too much of it differs."""
         return is_doubted(self.compared, self.differed)
+
+
+def answered_ms(coverage: Iterable[CoveredInterval]) -> int:
+    """Return for how long (ms) the answered intervals reach."""
+    return sum(one.end_ms - one.start_ms for one in coverage if one.state in ANSWERED)
 
 
 def is_doubted(compared: int, differed: int) -> bool:
