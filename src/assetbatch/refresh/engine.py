@@ -249,7 +249,9 @@ class BatchRun:
         if batch.work_count > count_before:
             engine.store().require_writes()
         calls = self._within_reach(self._calls_for(batch.pending, now_ms))
-        batch.choose(calls, now_ms, engine.learner.revision)
+        # Dated to its end: a choice among many assets may take longer than its maximum age. It would never
+        # be young enough.
+        batch.choose(calls, engine.now_ms(), engine.learner.revision)
         if not calls and batch.pending and not self._in_flight.requests:
             batch.close("no call is known that could bring it")
 
