@@ -39,7 +39,11 @@ FINAL_AFTER_MS = HOUR_MS
 """How long after a market's close an answer without anything newer is the last word until it opens."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
+# Python code looks up a member of an enum, which costs time with thousands of assets.
+_PRICE, _SUCCESS = WorkKind.PRICE, Status.SUCCESS
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """Whether work is due at a moment, and why.
 
     `restriction` is what the plan lacks for it. `paused` marks work that is not due because it failed before.
@@ -53,7 +57,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
     """Return whether a call can bring something that is not stored, as far as anybody can know."""
-    if work.kind is WorkKind.PRICE:
+    if work.kind is _PRICE:
         return _assess_price(work.asset, stored, known, now_ms)
     if work.kind is WorkKind.BARS:
         lags = stored is None or bars_lag(work.asset, stored, known, now_ms)
@@ -114,7 +118,7 @@ def _not_in_plan(case: _Case) -> Verdict | None:
 def _paused_by_status(case: _Case) -> Verdict | None:
     """Return a pause if the last answer says that another call is of no use for a while."""
     stored = case.stored
-    if stored is None or stored.status_at_ms is None:
+    if stored is None or stored.status_at_ms is None or stored.sync_status is _SUCCESS:
         return None
     since_ms = abs(case.now_ms - stored.status_at_ms)  # a clock that was ahead must not silence it
     match stored.sync_status:

@@ -41,7 +41,7 @@ LANES = tuple(Lane)
 RANKS = "".join(str(lane.rank) for lane in LANES)
 
 
-class Item(msgspec.Struct, frozen=True):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """Leased work. `attempts` counts those before this lease; `enqueued_us` is when it was enqueued, in
     µs."""
 
@@ -119,7 +119,7 @@ class Fault(StrEnum):
     """Another transaction holds the symbol's row. It does not count, and this start does not try again."""
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """Why an item failed; `final` if another try cannot help."""
 
     id: str

@@ -33,7 +33,7 @@ class WorkKind(StrEnum):
 _PREFIXES = tuple(f"{kind.value}:" for kind in WorkKind)
 
 
-class Work(msgspec.Struct, frozen=True):
+class Work(msgspec.Struct, frozen=True, gc=False):
     """A price to refresh, the bars that a snapshot does not bring, or a page of bars of the past.
 
     A page has the New York days `first_day` to `last_day`, both inclusive.

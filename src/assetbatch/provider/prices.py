@@ -80,7 +80,7 @@ class _UntrueError(Exception):
 # --- answers of many tickers ---
 
 
-class _Entry(msgspec.Struct, kw_only=True):
+class _Entry(msgspec.Struct, kw_only=True, gc=False):
     ticker: Any = None
     error: Any = None
     message: Any = None
@@ -244,20 +244,20 @@ def _sound(said: _Dated) -> tuple[float, int] | None:
 # --- /v3/snapshot ---
 
 
-class _Quote(msgspec.Struct, frozen=True):
+class _Quote(msgspec.Struct, frozen=True, gc=False):
     bid: Any = None
     ask: Any = None
     last_updated: Any = None
 
 
-class _Trade(msgspec.Struct, frozen=True):
+class _Trade(msgspec.Struct, frozen=True, gc=False):
     price: Any = None
     sip_timestamp: Any = None
     participant_timestamp: Any = None
     last_updated: Any = None
 
 
-class _Session(msgspec.Struct, frozen=True):
+class _Session(msgspec.Struct, frozen=True, gc=False):
     price: Any = None
     open: Any = None
     high: Any = None

@@ -146,9 +146,10 @@ class Batch:
     def add(self, chunk: WorkChunk) -> None:
         """Add work. What this batch knows of an asset already is newer than what is stored."""
         for item in chunk.work:
-            self._open[item.id] = item
-            self._found_due.discard(item.id)
-            self._order.setdefault(item.id, len(self._order))
+            item_id = item.id
+            self._open[item_id] = item
+            self._found_due.discard(item_id)
+            self._order.setdefault(item_id, len(self._order))
         for symbol, stored in chunk.stored.items():
             self.stored.setdefault(symbol, stored)
         self._chosen = []
@@ -225,8 +226,9 @@ class Batch:
         is FRESH. Bars from before the plan's history are recorded as such.
         """
         if verdict.due:
-            self.work_count += item.id not in self._found_due
-            self._found_due.add(item.id)
+            if (item_id := item.id) not in self._found_due:
+                self._found_due.add(item_id)
+                self.work_count += 1
             return
         lacking = verdict.restriction
         if lacking and item.kind is _PRICE and item.id in self._found_due:

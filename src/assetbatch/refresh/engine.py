@@ -263,6 +263,8 @@ class BatchRun:
         """Return the first calls, as many as can still begin. The owner may leave the work of the others to
         somebody else."""
         fit = self._engine.time.calls_that_fit
+        if len(calls) <= fit:
+            return calls
         reached = {item.id for call in calls[:fit] for item in call.work}
         beyond = [item for call in calls[fit:] for item in call.work if item.id not in reached]
         if not beyond:
