@@ -30,7 +30,8 @@ from assetbatch.database import Store
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.market_hours import from_ms
-from assetbatch.domain.models import BAR_MS, Bar, Changes
+from assetbatch.domain.models import BAR_MS, Bar, Changes, CoveredInterval, IntervalState
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.provider.bars import decode_bars
 
 SYMBOLS = [f"S{number}" for number in range(5)]
@@ -360,6 +361,38 @@ def decode_and_save(url: str, repeat: int) -> None:
     )
 
 
+def minutes_beside(url: str, repeat: int) -> None:
+    """50,000 minutes with the bars of five minutes that follow, beside 50,000 bars alone; in turns."""
+    fill(url, 100_000)
+    alone: list[float] = []
+    minutes: list[float] = []
+    with Store.open(url) as store:
+        for number in range(2 * repeat + 2):
+            step_ms, times = (BAR_MS, alone) if number % 2 else (MINUTE_MS, minutes)
+            begin_ms = START_MS + (1_000_000 + number * AT_ONCE) * BAR_MS
+            (some,) = some_bars(0, AT_ONCE, SYMBOLS[:1]).values()
+            bars = [
+                msgspec.structs.replace(bar, t_ms=begin_ms + place * step_ms)
+                for place, bar in enumerate(some)
+            ]
+            end_ms = begin_ms + AT_ONCE * step_ms
+            asked = CoveredInterval(begin_ms, end_ms, IntervalState.ASKED, NOW_MS)
+            changes = Changes(
+                bars={"S0": bars},
+                coverage={"S0": [asked]},
+                minutes=frozenset() if number % 2 else {"S0"},
+            )
+            started = time.perf_counter()
+            assert store.save(changes, NOW_MS).bars_new == AT_ONCE
+            times.append(time.perf_counter() - started)
+    print(f"\n{AT_ONCE:,} bars of a symbol saved, medians and least values of {repeat}\n")
+    print("| what | median, ms | least, ms |")
+    print("|---|--:|--:|")
+    for name, times in (("bars alone", alone[1:]), ("minutes, and 10,000 bars of them", minutes[1:])):
+        print(f"| {name} | {statistics.median(times) * 1000:.0f} | {min(times) * 1000:.0f} |")
+    print(f"\nratio of the least values: {min(minutes[1:]) / min(alone[1:]):.2f}")
+
+
 def surroundings(url: str) -> str:
     """One line: when, on what, which versions."""
     with psycopg.connect(url) as connection:
@@ -386,6 +419,7 @@ def main() -> None:
         compare(url, options.repeat, options.rows)
         small_into_large(url, options.repeat, options.large)
         decode_and_save(url, options.repeat)
+        minutes_beside(url, 3 * options.repeat)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What grows with the stored bars and what with the assets: each tenfold, twice, while the other stays.
 
     python -m benchmarks.big_tables [--small 100] [--bars-each 1000] [--times 10] [--repeat 5]
+                                    [--only table|months] [--more bars|assets]
                                     [--database-url URL] [--redis-url URL]
 
 First `--small` assets with `--bars-each` bars, then with ten and a hundred times as many bars each; then as
@@ -37,8 +38,9 @@ from assetbatch.config import load
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import choose_calls
 from assetbatch.domain.due import bars_to_queue
-from assetbatch.domain.models import BAR_MS, SNAPSHOT_TICKERS
+from assetbatch.domain.models import BAR_MS, SNAPSHOT_TICKERS, Bar, Changes, Outcome, Price
 from assetbatch.domain.ranges import newest_to_ask
+from assetbatch.domain.status import Status
 from assetbatch.health import collect
 from assetbatch.monitoring import snapshot
 from assetbatch.services import Services
@@ -49,8 +51,14 @@ WARM_UP = 3
 ROOM = 500
 """Half of the queue: so many pages of the past find room in it."""
 PAGES_OF_TWO_YEARS = 21
+SAVED_TOGETHER = 500
 HOLES_MS = 3 * 86_400_000
 """How far back holes are looked for."""
+
+
+def batched(symbols: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """The symbols in portions."""
+    return (symbols[at : at + size] for at in range(0, len(symbols), size))
 
 
 def names(count: int) -> list[str]:
@@ -93,27 +101,19 @@ def filled(
         with Services(config) as services:
             initialise(services, by_month=by_month)
             with psycopg.connect(url, autocommit=True) as connection:
-                fill(connection, services.now_ms(), bars_each)
+                fill(services, connection, bars_each)
             yield services
 
 
-def fill(connection: psycopg.Connection[tuple[object, ...]], now_ms: int, bars_each: int) -> None:
-    """Bars, prices, statuses and ledgers of all registered assets, vacuumed."""
+def fill(services: Services, connection: psycopg.Connection[tuple[object, ...]], bars_each: int) -> None:
+    """Bars, prices, statuses and ledgers of all registered assets, vacuumed. All but the older bars and the
+    ledgers is stored as a cycle of ten minutes ago would have stored it."""
+    now_ms = services.now_ms() - 600_000
     last_ms = now_ms - now_ms % BAR_MS - BAR_MS
     connection.execute(
         "INSERT INTO market_data.ohlcv_5m SELECT s.id, to_timestamp(%s::int8 / 1000.0) - n * interval"
-        " '5 minutes', 1.1, 1.2, 1.0, 1.15, 10, 1.12, 7 FROM trading.symbols s, generate_series(0, %s - 1) n",
+        " '5 minutes', 1.1, 1.2, 1.0, 1.15, 10, 1.12, 7 FROM trading.symbols s, generate_series(1, %s - 1) n",
         [last_ms, bars_each],
-    )
-    connection.execute(
-        "UPDATE trading.symbols SET metadata = jsonb_build_object('last_update', jsonb_build_object("
-        " 'bid', 1.1, 'ask', 1.2, 'last_price', 1.15, 'timestamp', to_timestamp(%s::int8 / 1000.0)))",
-        [now_ms - 600_000],
-    )
-    connection.execute(
-        "INSERT INTO data_sources.data_sync_status SELECT s.id, p.id, t, 'success', NULL, t FROM"
-        " trading.symbols s, data_sources.api_providers p, to_timestamp(%s::int8 / 1000.0) t",
-        [now_ms - 600_000],
     )
     connection.execute(
         "INSERT INTO data_sources.assetbatch_spans (symbol_id, start_ts, end_ts, state, asked_at)"
@@ -123,10 +123,21 @@ def fill(connection: psycopg.Connection[tuple[object, ...]], now_ms: int, bars_e
         " FROM trading.symbols s, to_timestamp(%(since)s::int8 / 1000.0) since",
         {"since": last_ms - (bars_each - 1) * BAR_MS, "until": last_ms + BAR_MS},
     )
+    for some in batched([asset.symbol for asset in services.config.assets], SAVED_TOGETHER):
+        services.store.save(
+            Changes(
+                prices=[Price(symbol=symbol, last_price=1.15, as_of_ms=now_ms, bid=1.1) for symbol in some],
+                bars={symbol: [Bar(last_ms, 1.1, 1.2, 1.0, 1.15, 10.0, 1.12, 7)] for symbol in some},
+                outcomes=[Outcome(symbol, Status.SUCCESS) for symbol in some],
+            ),
+            now_ms,
+        )
     for table in (
         "trading.symbols",
         "market_data.ohlcv_5m",
         "data_sources.data_sync_status",
+        "data_sources.assetbatch_sync",
+        "data_sources.assetbatch_closes",
         "data_sources.assetbatch_spans",
     ):
         connection.execute(f"VACUUM ANALYZE {table}".encode())
@@ -246,6 +257,8 @@ def main() -> None:
     parser.add_argument("--bars-each", type=int, default=1_000, help="bars of each asset of the first step")
     parser.add_argument("--times", type=int, default=10, help="growth of a step, two of them")
     parser.add_argument("--repeat", type=int, default=5, help="repetitions, of which the median counts")
+    parser.add_argument("--only", choices=("table", "months"), help="one kind of table; default: both")
+    parser.add_argument("--more", choices=("bars", "assets"), help="what grows; default: each in turn")
     parser.add_argument("--database-url", help="whose server takes more databases; default: our own")
     parser.add_argument("--redis-url", help="an empty database; default: a server of our own")
     options = parser.parse_args()
@@ -256,8 +269,12 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="benchmark-") as folder,
     ):
         print(surroundings(database_url))
-        for by_month in (False, True):
-            for what, more in (("bars", (1, 0)), ("assets", (0, 1))):
+        kinds = {"table": False, "months": True}
+        growing = {"bars": (1, 0), "assets": (0, 1)}
+        for by_month in [kinds[options.only]] if options.only else kinds.values():
+            for what, more in growing.items():
+                if options.more not in (None, what):
+                    continue
                 with ExitStack() as stack:
                     steps = []
                     for factor in growth:

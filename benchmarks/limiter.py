@@ -356,8 +356,10 @@ def main() -> None:
     """Runs every limiter in every scenario and prints the table."""
     parser = argparse.ArgumentParser(description="violations of a shared call limit, judged at the callee")
     parser.add_argument("--seconds", type=float, default=20, help="of each limiter in each scenario")
+    parser.add_argument("--scenarios", type=int, nargs="+", help="their numbers, from 1; default: all")
     parser.add_argument("--redis-url", help="an empty database; default: a server of our own")
     options = parser.parse_args()
+    chosen = options.scenarios or range(1, len(SCENARIOS) + 1)
     with benchmark_server(options.redis_url) as url:
         server: Any = redis.Redis.from_url(url)
         print(surroundings(url, ["assetbatch", "redis", "limits", "pyrate-limiter"]))
@@ -365,7 +367,7 @@ def main() -> None:
         print("| limiter | scenario | arrivals | violating | most in one window | use of the budget |")
         print("|---|---|--:|--:|--:|--:|")
         decisions = scripts = 0
-        for scenario in SCENARIOS:
+        for scenario in (SCENARIOS[number - 1] for number in chosen):
             for name in LIMITERS:
                 server.flushdb()
                 if name == OURS:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
 import os
 import re
 import statistics
@@ -28,6 +27,7 @@ from random import Random
 from typing import NamedTuple
 
 import psycopg
+import yaml
 from benchmarks.bars import benchmark_database
 from benchmarks.limiter import benchmark_server, surroundings
 
@@ -76,7 +76,7 @@ def configure(folder: Path, database_url: str, redis_url: str, assets: int) -> P
         "redis": {"url": redis_url, "prefix": "{page}"},
     }
     path = folder / "config.yml"
-    path.write_text(json.dumps(document), encoding="utf-8")
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return path
 
 

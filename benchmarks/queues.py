@@ -24,12 +24,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
 from benchmarks.limiter import benchmark_server, surroundings
 
-from assetbatch.domain.queueing import Lane
+if TYPE_CHECKING:  # the environment of arq has no assetbatch
+    from assetbatch.domain.queueing import Lane
 
 ITEMS = 10_000
 ITEMS_FOR_SIZE = 100_000
@@ -54,6 +55,7 @@ class Ours:
     """One script per 1,000 items to enqueue; one to take 250 under a lease, one to finish them."""
 
     def __init__(self, url: str) -> None:
+        from assetbatch.domain.queueing import Lane
 
         self._class = Lane.MEDIUM
         self._queue = our_queue(url)
@@ -424,6 +426,7 @@ def time_round(watch: Stopwatch, queue: Any, new: Sequence[tuple[str, Any]]) -> 
 
 def time_scripts(url: str, rounds: int) -> None:
     """Prints how long each script of ours takes with little and much in the queue."""
+    from assetbatch.domain.queueing import Lane
 
     def items(first: int) -> list[tuple[str, Lane]]:
         return list(zip(ids_of(ENQUEUE_AT_ONCE, first), itertools.cycle(list(Lane)[:4]), strict=False))
@@ -462,6 +465,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="speed and size of the pending queue beside others")
     parser.add_argument("--repeat", type=int, default=5, help="repetitions, of which the median counts")
     parser.add_argument("--rounds", type=int, default=50, help="how often each script of ours is timed")
+    parser.add_argument("--only", choices=("queues", "scripts"), help="one of the tables; default: both")
     parser.add_argument("--redis-url", help="an empty database; default: a server of our own")
     parser.add_argument(
         "--arq-python", default=sys.executable, help="Python of an environment with arq (it needs redis < 6)"
@@ -474,8 +478,10 @@ def main() -> None:
         print(json.dumps(one_run(options.one, options.redis_url, options.count, options.leave)))
         return
     with benchmark_server(options.redis_url) as url:
-        compare(url, options.repeat, options.arq_python)
-        time_scripts(url, options.rounds)
+        if options.only != "scripts":
+            compare(url, options.repeat, options.arq_python)
+        if options.only != "queues":
+            time_scripts(url, options.rounds)
 
 
 if __name__ == "__main__":

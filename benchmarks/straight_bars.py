@@ -97,7 +97,9 @@ def refresh(job: Job) -> tuple[int, int]:
         while not take_slot(keys=["straight:calls"], args=[CALLS, WINDOW_MS, symbol]):
             time.sleep(0.01)
         place = f"{job.base_url}/v2/aggs/ticker/X:{symbol}/range/5/minute/{job.start_ms}/{job.end_ms}"
-        rows = decode(http.get(f"{place}?adjusted=true&sort=asc&limit=50000").content).results
+        answer = http.get(f"{place}?adjusted=true&sort=asc&limit=50000", timeout=30)
+        answer.raise_for_status()
+        rows = decode(answer.content).results
         packed = binary(symbol_id, rows)
         connection = connections.get()
         with connection.cursor().copy(_COPY) as copy:

@@ -174,6 +174,8 @@ def test_rows_that_a_policy_keeps_from_being_updated_are_counted(free: World) ->
 NEEDED = {
     "trading.symbols": "SELECT, UPDATE",
     "market_data.ohlcv_5m": "SELECT, INSERT, UPDATE",
+    "market_data.ohlcv_1m": "SELECT, INSERT, UPDATE",
+    "market_data.ohlcv_1d": "SELECT, INSERT, UPDATE",
     "data_sources.api_providers": "SELECT",
     "data_sources.data_sync_status": "SELECT, INSERT, UPDATE",
     "data_sources.assetbatch_spans": "SELECT, INSERT, UPDATE, DELETE",
@@ -247,7 +249,7 @@ class TestBarsByMonth:
     def world(self, make_world: MakeWorld) -> World:
         world = make_world(init=False)
         done = run(world, "init", "--partition", "month")
-        assert ", 30 partitions added); " in done.stdout
+        assert ", 60 partitions added); " in done.stdout
         return world
 
     def test_are_well(self, world: World) -> None:

@@ -244,6 +244,18 @@ class TestTheFile:
         start(free, "--log-file", str(file), "run-queue")
         assert re.fullmatch(DATED + ".*", file.read_text().splitlines()[-1])
 
+    def test_has_no_empty_line_where_another_process_was_at_its_line(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def complete(_seconds: float) -> None:
+            with file.open("a") as other:
+                other.write(" line\n")
+
+        monkeypatch.setattr("assetbatch.cli.log_file.sleep", complete)
+        file.write_text("another")
+        LogFile(file).emit(logging.makeLogRecord({"msg": "ours"}))
+        assert file.read_text() == "another line\nours\n"
+
     def test_of_ten_at_once_has_whole_lines_only(self, file: Path) -> None:
         writes = (
             "import logging, sys; from pathlib import Path; from assetbatch.cli.log_file import LogFile;"

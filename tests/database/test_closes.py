@@ -1,4 +1,4 @@
-"""The closes that a page draws: of a card the newest day of bars, thinned, and of other assets one an hour."""
+"""The closes that a page draws: of a card the newest day of bars, thinned; of other assets one an hour."""
 
 from __future__ import annotations
 

@@ -84,7 +84,9 @@ class TestANewTable:
         self, empty: Store, sql: Sql, now_ms: int
     ) -> None:
         made = migrate(empty, by_month=True)
-        assert made == (STEPS, [part.name for part in missing([], now_ms)], False)
+        minutes = [part.name for part in missing([], now_ms, "bars_1m")]
+        assert made == (STEPS, [part.name for part in missing([], now_ms)] + minutes, False)
+        assert (minutes[0], minutes[-1]) == ("ohlcv_1m_earlier", "ohlcv_1m_later")
         assert len(tables(sql)) == MONTHS_BACK + 1 + MONTHS_AHEAD + 2
 
     def test_has_the_columns_checks_and_key_of_one_that_is_not_partitioned(
@@ -271,6 +273,7 @@ def limited_url(store: Store, database_url: str, sql: Sql) -> Iterator[str]:
     sql(f"GRANT USAGE ON SCHEMA trading, market_data, data_sources TO {role}")
     sql(f"GRANT SELECT, UPDATE ON trading.symbols TO {role}")
     sql(f"GRANT SELECT, INSERT, UPDATE ON {TABLE}, data_sources.data_sync_status TO {role}")
+    sql(f"GRANT SELECT, INSERT, UPDATE ON market_data.ohlcv_1m, market_data.ohlcv_1d TO {role}")
     readable = "data_sources.api_providers, data_sources.assetbatch_migrations, data_sources.assetbatch_names"
     sql(f"GRANT SELECT ON {readable} TO {role}")
     sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON data_sources.assetbatch_spans TO {role}")
@@ -389,7 +392,11 @@ class TestATableThatIsThereAlready:
 class TestTimescaleDB:
     """The real extension where the server has it, else a stand-in that writes down how it was called."""
 
-    AVAILABLE = "SELECT name FROM pg_available_extensions WHERE name = 'timescaledb'"
+    # The extension can be created only where the server has loaded it at its start.
+    AVAILABLE = (
+        "SELECT name FROM pg_available_extensions WHERE name = 'timescaledb'"
+        " AND current_setting('shared_preload_libraries') LIKE '%timescaledb%'"
+    )
 
     @pytest.fixture
     def by_month(self) -> bool:
@@ -430,13 +437,14 @@ class TestTimescaleDB:
     def test_makes_a_hypertable_with_chunks_of_a_month(self, empty: Store, stand_in: Sql) -> None:
         assert migrate(empty, by_month=True) == (STEPS, [], True)
         assert stand_in("SELECT relation::text, name::text, every::text, indexes FROM elsewhere.calls") == [
-            (TABLE, "ts", "1 mon", False)
+            (TABLE, "ts", "1 mon", False),
+            ("market_data.ohlcv_1m", "ts", "1 mon", False),
         ]
 
     def test_is_asked_once(self, empty: Store, stand_in: Sql) -> None:
         migrate(empty, by_month=True)
         assert migrate(empty, by_month=True) == ([], [], False)
-        assert len(stand_in("SELECT name FROM elsewhere.calls")) == 1
+        assert len(stand_in("SELECT name FROM elsewhere.calls")) == 2
 
     def test_is_not_asked_unless_init_is_told_so(self, empty: Store, stand_in: Sql) -> None:
         assert migrate(empty) == (STEPS, [], False)

@@ -434,7 +434,7 @@ class TestInstruments:
     def test_a_text_column_holds_the_symbol(self, empty: Store, sql: Sql) -> None:
         sql(SCHEMAS + SYMBOLS + self.TEXT)
         names = names_of(empty)
-        assert (names.bars.columns["symbol_id"], names.instrument) == ("ticker", "symbol")
+        assert (names.bars.columns["symbol_id"], names.bars.instrument) == ("ticker", "symbol")
 
     def test_or_the_ticker_where_its_rows_do(self, empty: Store, sql: Sql) -> None:
         sql(
@@ -443,12 +443,12 @@ class TestInstruments:
             + self.TEXT
             + "; INSERT INTO market_data.ohlcv_5m VALUES ('C:EURUSD', now(), 1, 2, 1, 2)"
         )
-        assert names_of(empty).instrument == "polygon_ticker"
+        assert names_of(empty).bars.instrument == "polygon_ticker"
 
     def test_or_what_is_configured(self, empty: Store, sql: Sql) -> None:
         sql(SCHEMAS + SYMBOLS + self.TEXT)
         assert (
-            names_of(empty, mapped(bars=TableMapping(instrument="polygon_ticker"))).instrument
+            names_of(empty, mapped(bars=TableMapping(instrument="polygon_ticker"))).bars.instrument
             == "polygon_ticker"
         )
 
@@ -463,7 +463,7 @@ class TestInstruments:
 
     def test_words_speak_for_themselves_where_symbols_are_made(self, empty: Store, sql: Sql) -> None:
         sql(SCHEMAS + self.TEXT + "; INSERT INTO market_data.ohlcv_5m VALUES ('AAPL', now(), 1, 2, 1, 2)")
-        assert names_of(empty).instrument == "symbol"
+        assert names_of(empty).bars.instrument == "symbol"
 
 
 # --- keys ---

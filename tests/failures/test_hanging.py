@@ -3,6 +3,7 @@ what came in is stored, and nothing is waited for twice."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -237,8 +238,9 @@ def test_a_check_ends_in_time_where_a_secret_command_hangs(free: World) -> None:
 
 @pytest.mark.parametrize("what", ["redis", "postgresql", "both"])
 def test_a_check_ends_in_time_where_no_name_server_answers(free: World, tmp_path: Path, what: str) -> None:
+    address = f"127.53.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"  # another for each process of tests
     resolver = tmp_path / "resolv.conf"
-    resolver.write_text("nameserver 127.0.0.53\noptions timeout:30 attempts:3\n")
+    resolver.write_text(f"nameserver {address}\noptions timeout:30 attempts:3\n")
     script = tmp_path / "check"
     script.write_text('mount --bind "$1" /etc/resolv.conf || exit 99; shift; exec "$@"\n')
     if shutil.which("unshare") is None:
@@ -253,7 +255,7 @@ def test_a_check_ends_in_time_where_no_name_server_answers(free: World, tmp_path
     free.config()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         try:
-            silent.bind(("127.0.0.53", 53))
+            silent.bind((address, 53))
         except OSError as error:
             pytest.skip(f"the port of a name server cannot be had: {error}")
         began = time.monotonic()

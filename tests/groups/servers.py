@@ -96,9 +96,19 @@ class Node:
             str(self._folder),
             *self._options,
         ]
+        command = [str(program), *given, *options]
+        self.process = self._begun(command)
+        until(lambda: self._answers(command))
+
+    def _begun(self, command: list[str]) -> subprocess.Popen[bytes]:
         with (self._folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([str(program), *given, *options], stdout=log, stderr=log)
-        until(self.client.ping)
+            return subprocess.Popen(command, stdout=log, stderr=log)
+
+    def _answers(self, command: list[str]) -> bool:
+        """Whether it answers. One that has ended is begun again: somebody's connection had its port."""
+        if self.process is None or self.process.poll() is not None:
+            self.process = self._begun(command)
+        return bool(self.client.ping())
 
     def kill(self) -> None:
         if self.process:

@@ -25,7 +25,7 @@ class Writer(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """What the platform calls the four tables and their columns, as its own readers know it.
+    """What the platform calls the tables and their columns, as its own readers know it.
 
     `reference` is what the bars' `symbol_id` holds of a row `s` of `symbols`, `sync_reference` what
     `ticker_id` holds. `where` and `bars_where` tell our rows from others in `symbols` and in `bars`.

@@ -374,7 +374,8 @@ def test_a_page_of_50000_bars_is_decoded_in_a_moment() -> None:
 
 def day_bar(**changes: Any) -> Price | None:
     body = json.dumps({"status": "OK", "results": [raw_bar(**changes)]}).encode()
-    return decode_previous_day(body, ticker="C:EURUSD", symbol="EURUSD")
+    found = decode_previous_day(body, ticker="C:EURUSD", symbol="EURUSD")
+    return found.price if found else None
 
 
 @pytest.mark.parametrize(

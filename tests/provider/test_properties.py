@@ -330,11 +330,12 @@ def test_every_price_of_a_markets_day_is_sound_of_its_own_bar_and_of_the_asked_d
 @given(st.lists(BAR, max_size=2))
 def test_a_previous_day_is_sound_and_from_the_answer(elements: list[Any]) -> None:
     try:
-        price = decode_previous_day(encoded({"status": "OK", "results": elements}), ticker="C:X", symbol="X")
+        found = decode_previous_day(encoded({"status": "OK", "results": elements}), ticker="C:X", symbol="X")
     except Refusal:
         return
-    assert (price is None) == (not elements)
-    if price is not None:
+    assert (found is None) == (not elements)
+    if found is not None:
+        price = found.price
         for value in (price.last_price, price.daily_open, price.daily_high, price.daily_low):
             assert_sound(value, numbers_in(elements))
 

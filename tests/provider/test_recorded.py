@@ -120,16 +120,19 @@ def test_the_snapshot_that_is_entitled_in_part(recorded: Recorded) -> None:
 
 def test_the_previous_day_of_a_forex_pair(recorded: Recorded) -> None:
     body = recorded("spec-examples/v2_aggs_ticker_forexTicker_prev.json")
-    assert decode_previous_day(body, ticker="C:EURUSD", symbol="EURUSD") == price(
+    found = decode_previous_day(body, ticker="C:EURUSD", symbol="EURUSD")
+    assert found is not None
+    assert found.price == price(
         "EURUSD", 1.06206, ms("2022-05-05T00:00:00-04:00"), (1.05252, 1.0631, 1.0505, 1.06206)
     )
+    assert found.bar.day == date(2022, 5, 4)
 
 
 def test_the_previous_day_of_a_stock_carries_another_moment_of_the_day(recorded: Recorded) -> None:
     body = recorded("client-python/v2/aggs/ticker/AAPL/prev.json")
     found = decode_previous_day(body, ticker="AAPL", symbol="AAPL")
     assert found is not None
-    assert (found.last_price, found.as_of_ms) == (156.8, ms("2022-04-27T00:00:00-04:00"))
+    assert (found.price.last_price, found.price.as_of_ms) == (156.8, ms("2022-04-27T00:00:00-04:00"))
 
 
 def test_the_aggregates_of_a_forex_pair(recorded: Recorded) -> None:

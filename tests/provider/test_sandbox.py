@@ -154,8 +154,11 @@ class TestGroupedDay:
     def test_of_the_last_day_it_says_what_the_previous_day_says(
         self, client: ProviderClient, asset_type: AssetType, _market: str, assets: dict[str, str]
     ) -> None:
-        grouped = client.grouped_day(asset_type, YESTERDAY, assets).prices
-        assert grouped == {ticker: client.previous_day(ticker, symbol) for ticker, symbol in assets.items()}
+        grouped = client.grouped_day(asset_type, YESTERDAY, assets)
+        for ticker, symbol in assets.items():
+            found = client.previous_day(ticker, symbol)
+            assert found is not None
+            assert (grouped.prices[ticker], grouped.days[ticker]) == (found.price, found.bar)
 
     def test_a_day_on_which_the_market_was_closed_leaves_every_ticker_empty(
         self, client: ProviderClient

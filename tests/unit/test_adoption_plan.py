@@ -43,6 +43,7 @@ BASES = {
     "provider_id": "int8",
     "metadata": "jsonb",
     "ts": "timestamptz",
+    "day": "date",
     "updated_at": "timestamptz",
     "last_sync_timestamp": "timestamptz",
     "trades": "int8",
@@ -112,6 +113,8 @@ def test_a_fresh_database_gets_everything_in_the_order_in_which_it_can_be_made()
         (Part.TABLE, "trading.symbols"),
         (Part.TABLE, "data_sources.api_providers"),
         (Part.TABLE, "market_data.ohlcv_5m"),
+        (Part.TABLE, "market_data.ohlcv_1m"),
+        (Part.TABLE, "market_data.ohlcv_1d"),
         (Part.TABLE, "data_sources.data_sync_status"),
         (Part.TABLE, "data_sources.assetbatch_migrations (of assetbatch itself)"),
         (Part.ROW, "data_sources.api_providers: polygon"),
@@ -200,7 +203,7 @@ class TestReferences:
         ]
         found = planned(catalogue(*tables))
         assert found.names is not None
-        assert (found.names.symbols.columns["id"], found.names.bars_target) == ("uuid", None)
+        assert (found.names.symbols.columns["id"], found.names.bars.target) == ("uuid", None)
         assert found.names.sync_status_target == "id"
 
 

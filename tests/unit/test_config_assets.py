@@ -15,6 +15,7 @@ from assetbatch.config.display import effective
 from assetbatch.config.symbols import Symbol, derive, lookalikes
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import AssetPriority
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.currencies import COINS, CURRENCIES, METALS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -25,6 +26,34 @@ HIGH, MEDIUM, LOW = AssetPriority.HIGH, AssetPriority.MEDIUM, AssetPriority.LOW
 def read(folder: Path, text: str) -> Config:
     (folder / "config.yml").write_text(text, encoding="utf-8")
     return load(None, {}, cwd=folder)
+
+
+class TestBars:
+    @pytest.mark.parametrize(
+        ("written", "size"),
+        [
+            ("5m", BarSize.FIVE_MINUTES),
+            ("true", BarSize.FIVE_MINUTES),
+            ("1m", BarSize.ONE_MINUTE),
+            ("none", BarSize.NONE),
+            ("false", BarSize.NONE),
+        ],
+    )
+    def test_have_the_size_that_is_written(self, tmp_path: Path, written: str, size: BarSize) -> None:
+        (asset,) = read(tmp_path, f"priority_assets: [{{symbol: BTCUSD, bars: {written}}}]").assets
+        assert asset.bars is size
+
+    def test_have_five_minutes_unless_something_is_written(self, tmp_path: Path) -> None:
+        (asset,) = read(tmp_path, "priority_assets: [{symbol: BTCUSD}]").assets
+        assert asset.bars is BarSize.FIVE_MINUTES
+
+    @pytest.mark.parametrize(
+        ("written", "words"), [("1m", "bars of 1m"), ("none", "without bars"), ("5m", "every 300 s")]
+    )
+    def test_are_shown(self, tmp_path: Path, written: str, words: str) -> None:
+        config = read(tmp_path, f"priority_assets: [{{symbol: BTCUSD, bars: {written}}}]")
+        (line,) = [one for one in effective(config) if one.path == "priority_assets[0]"]
+        assert line.value.endswith(words)
 
 
 class TestLists:

@@ -8,6 +8,7 @@ import pytest
 
 from assetbatch.config import TIERS, Config, built_in_config, load, override
 from assetbatch.config.display import effective
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
 
@@ -177,7 +178,7 @@ class TestAssets:
         assert (first.update_frequency_seconds, first.enabled, first.bars, first.name) == (
             300,
             True,
-            True,
+            BarSize.FIVE_MINUTES,
             None,
         )
 

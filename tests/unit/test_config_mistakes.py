@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from assetbatch.config import load
+from assetbatch.config.documents import parse_yaml
 from assetbatch.config.settings import ASSET_LISTS, SECTIONS
 from assetbatch.config.wording import allowed
 from assetbatch.errors import ConfigError
@@ -212,7 +215,7 @@ CLASSES = "one of HIGH, MEDIUM, LOW or their numbers 2, 3, 4"
         ("update_frequency_seconds", "0", f"found 0, expected {FREQUENCY} (line 2)"),
         ("update_frequency_seconds", "-5:00", f"found -300, expected {FREQUENCY} (line 2, written -5:00)"),
         ("enabled", "maybe", "found 'maybe', expected true or false (line 2)"),
-        ("bars", "5", "found 5, expected true or false (line 2)"),
+        ("bars", "5", "found 5, expected one of 5m, 1m, none or true or false (line 2)"),
         ("frequency", "5", f"unknown key, expected one of {ASSET_KEYS} (line 2)"),
         ("priority", "CRITICAL", f"found 'CRITICAL', expected {CLASSES} (line 2)"),
         ("priority", "urgent", f"found 'urgent', expected {CLASSES} (line 2)"),
@@ -524,3 +527,10 @@ def test_an_alert_that_is_not_written_fits_the_size_of_the_queue(
 ) -> None:
     (tmp_path / "config.yml").write_text(text)
     assert load(None, {"HOME": str(tmp_path)}, cwd=tmp_path).alerts.queue_size_max == alert
+
+
+@pytest.mark.parametrize("data", [b"a: 1", b"a: [", b""])
+def test_garbage_is_collected_again_after_a_file_was_read(data: bytes) -> None:
+    with suppress(ValueError):
+        parse_yaml(data)
+    assert gc.isenabled()

@@ -1,4 +1,4 @@
-"""`database.tables`: what a platform calls the four tables and their columns."""
+"""`database.tables`: what a platform calls the tables and their columns."""
 
 from __future__ import annotations
 
@@ -148,7 +148,8 @@ def test_a_slip_of_one_letter_is_a_mistake(tmp_path: Path, table: str, typed: st
         ("bars: 5", ".bars: found a whole number, expected a mapping of names"),
         (
             "bar: {}",
-            ".bar: unknown key, did you mean bars? expected one of symbols, bars, providers, sync_status",
+            ".bar: unknown key, did you mean bars? "
+            "expected one of symbols, bars, bars_1m, bars_1d, providers, sync_status",
         ),
         ("bars: {table: ohlcv}", ".bars.table: found 'ohlcv', expected SCHEMA.NAME, such as trading.symbols"),
         ("bars: {table: a.b.c}", ".bars.table: found 'a.b.c', expected SCHEMA.NAME, such as trading.symbols"),

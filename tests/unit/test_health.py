@@ -11,6 +11,7 @@ from assetbatch.config import Config
 from assetbatch.config.settings import BatchSettings
 from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.assets import Asset, AssetPriority
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.forecast import Forecast
 from assetbatch.domain.formatting import iso
@@ -390,7 +391,7 @@ class TestAnAsset:
     def test_that_keeps_no_bars_has_none_to_be_complete(self) -> None:
         asked = CoveredInterval(WEDNESDAY - HOUR, WEDNESDAY, IntervalState.ASKED, WEDNESDAY)
         stored = structs.replace(refreshed(BTCUSD, WEDNESDAY, WEDNESDAY), coverage=(asked,))
-        health = asset_health(structs.replace(BTCUSD, bars=False), stored, PAID, WEDNESDAY)
+        health = asset_health(structs.replace(BTCUSD, bars=BarSize.NONE), stored, PAID, WEDNESDAY)
         assert (health.complete, health.complete_since) == (None, None)
 
     def test_without_a_row_says_what_to_run(self) -> None:

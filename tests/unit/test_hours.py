@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import IntervalState
@@ -84,7 +85,7 @@ def test_a_plan_that_shows_ended_days_only_has_the_last_of_them() -> None:
 
 
 def test_an_asset_without_bars_has_no_hours() -> None:
-    bare = Asset(symbol="X", polygon_ticker="X:XUSD", asset_type=AssetType.CRYPTO, bars=False)
+    bare = Asset(symbol="X", polygon_ticker="X:XUSD", asset_type=AssetType.CRYPTO, bars=BarSize.NONE)
     assert days_of([bare, BTCUSD], {}, PAID, NOW_MS).keys() == {"BTCUSD"}
 
 

@@ -13,17 +13,19 @@ import pytest
 
 from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
     SnapshotCall,
 )
 from assetbatch.domain.entitlements import Entitlements, Restriction
-from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.market_hours import day_of, to_ms
 from assetbatch.domain.models import (
     BAR_MS,
     Bar,
     CoveredInterval,
+    DayBar,
     IntervalFault,
     IntervalState,
     Price,
@@ -34,7 +36,7 @@ from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work, WorkKind
-from assetbatch.provider.answers import BarsAnswer, PricesAnswer
+from assetbatch.provider.answers import BarsAnswer, PreviousDay, PricesAnswer
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.endpoints import endpoint_of
 from assetbatch.refresh.endpoints.bars import (
@@ -359,7 +361,7 @@ class TestPages:
     def test_work_that_keeps_no_bars_would_begin_anew_and_fails(self) -> None:
         page = self.page(self.START + 10 * HOUR_MS).next_page
         assert page is not None
-        work = [Work(msgspec.structs.replace(BTCUSD, bars=False))]
+        work = [Work(msgspec.structs.replace(BTCUSD, bars=BarSize.NONE))]
         (result,) = unended_findings(work, page).results
         assert result.status is Status.FAILED
 
@@ -466,7 +468,8 @@ class TestWhatThePreviousDayMeans:
         self, as_of_ms: int, taken_ms: int | None
     ) -> None:
         price = Price(symbol="EURUSD", last_price=1.1, as_of_ms=as_of_ms)
-        (result,) = previous_day_findings(self.WORK, price, {}, self.NOW).results
+        answer = PreviousDay(price=price, bar=DayBar(day_of(as_of_ms - 1), 1.0, 1.2, 1.0, 1.1))
+        (result,) = previous_day_findings(self.WORK, answer, {}, self.NOW).results
         assert (result.price.as_of_ms if result.price else None) == taken_ms
         assert result.status is (Status.SUCCESS if taken_ms else Status.FAILED)
 
@@ -515,7 +518,7 @@ class TestWhatARefusalMeans:
         assert (span.start_ms, span.end_ms) == (MIDNIGHT - HOUR_MS, MIDNIGHT)
 
     def test_an_asset_that_keeps_no_bars_has_no_ledger_to_learn_of_it(self) -> None:
-        work = (Work(msgspec.structs.replace(BTCUSD, bars=False)),)
+        work = (Work(msgspec.structs.replace(BTCUSD, bars=BarSize.NONE)),)
         call = BarsCall(work, self.PAST.start_ms, self.PAST.end_ms)
         assert self.found(call).coverage == {}
 
@@ -587,7 +590,7 @@ class TestWhatBarsMean:
         assert [result.price.as_of_ms for result in findings.results if result.price] == [end_ms]
 
     def test_an_asset_that_keeps_no_bars_gets_its_price_only(self) -> None:
-        asset = msgspec.structs.replace(BTCUSD, bars=False)
+        asset = msgspec.structs.replace(BTCUSD, bars=BarSize.NONE)
         findings = self.found(answered(self.CALL, slots(0, start_ms=MIDNIGHT)), asset)
         assert (findings.bars, findings.coverage) == ({}, {})
         assert [(result.status, result.bars) for result in findings.results] == [(Status.SUCCESS, 0)]

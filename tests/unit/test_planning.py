@@ -13,6 +13,7 @@ from msgspec import structs
 
 from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
@@ -259,7 +260,7 @@ class TestCalls:
         ]
 
     def test_assets_that_keep_no_bars_share_a_grouped_call_where_only_ended_days_are_shown(self) -> None:
-        priced = [Work(msgspec.structs.replace(asset, bars=False)) for asset in (EURUSD, XAUUSD)]
+        priced = [Work(msgspec.structs.replace(asset, bars=BarSize.NONE)) for asset in (EURUSD, XAUUSD)]
         assert [type(call) for call in choose_calls(priced, {}, FREE, WEDNESDAY)] == [GroupedDayCall]
         assert [type(call) for call in choose_calls([Work(EURUSD), Work(XAUUSD)], {}, FREE, WEDNESDAY)] == [
             BarsCall,
@@ -267,7 +268,7 @@ class TestCalls:
         ]
 
     def test_a_grouped_call_after_a_weekend_asks_for_the_last_day_with_trading(self) -> None:
-        priced = [Work(msgspec.structs.replace(asset, bars=False)) for asset in (EURUSD, XAUUSD)]
+        priced = [Work(msgspec.structs.replace(asset, bars=BarSize.NONE)) for asset in (EURUSD, XAUUSD)]
         (call,) = choose_calls(priced, {}, FREE, SUNDAY)
         assert isinstance(call, GroupedDayCall)
         assert call.day == date(2026, 11, 20)
@@ -398,8 +399,8 @@ ASSETS = (
     EURUSD,
     XAUUSD,
     BTCUSD,
-    Asset(symbol="GBPUSD", polygon_ticker="C:GBPUSD", asset_type=AssetType.FOREX, bars=False),
-    Asset(symbol="CHFUSD", polygon_ticker="C:CHFUSD", asset_type=AssetType.FOREX, bars=False),
+    Asset(symbol="GBPUSD", polygon_ticker="C:GBPUSD", asset_type=AssetType.FOREX, bars=BarSize.NONE),
+    Asset(symbol="CHFUSD", polygon_ticker="C:CHFUSD", asset_type=AssetType.FOREX, bars=BarSize.NONE),
 )
 
 
@@ -579,7 +580,7 @@ class TestBarsBehind:
         assert not bars_lag(EURUSD, StoredAsset(symbol="EURUSD"), FREE, WEDNESDAY)
 
     def test_never_for_an_asset_that_keeps_no_bars(self) -> None:
-        priced = Asset(symbol="E", polygon_ticker="C:E", asset_type=AssetType.FOREX, bars=False)
+        priced = Asset(symbol="E", polygon_ticker="C:E", asset_type=AssetType.FOREX, bars=BarSize.NONE)
         assert not bars_lag(priced, StoredAsset(symbol="E"), PAID, WEDNESDAY)
 
 

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
@@ -275,7 +276,7 @@ class TestAPageOfThePast:
     FIRST, LAST = date(2026, 10, 1), date(2026, 10, 3)
 
     def test_is_not_due_for_an_asset_that_keeps_no_bars(self) -> None:
-        asset = structs.replace(BTCUSD, bars=False)
+        asset = structs.replace(BTCUSD, bars=BarSize.NONE)
         verdict = assess(page(asset, self.FIRST, self.LAST), None, PAID, WEDNESDAY)
         assert (verdict.due, verdict.why.text) == (False, "keeps no bars")
 
@@ -323,7 +324,7 @@ class TestAPageOfThePast:
         before = stored(WEDNESDAY, WEDNESDAY, coverage=(wanted,))
         assert pages_to_ask(BTCUSD, before, PAID, WEDNESDAY)
         assert not pages_to_ask(BTCUSD, None, PAID, WEDNESDAY)
-        assert not pages_to_ask(structs.replace(BTCUSD, bars=False), before, PAID, WEDNESDAY)
+        assert not pages_to_ask(structs.replace(BTCUSD, bars=BarSize.NONE), before, PAID, WEDNESDAY)
         for status in ("not_found", "not_entitled"):
             refused = structs.replace(before, sync_status=status)
             assert not pages_to_ask(BTCUSD, refused, PAID, WEDNESDAY)
@@ -429,8 +430,8 @@ class TestSharedCalls:
 
     def test_of_one_asset_alone_is_none_and_leaves_the_others_theirs(self) -> None:
         known = Entitlements(end_of_day=True)
-        priced = [structs.replace(asset, bars=False) for asset in (BTCUSD, EURUSD)]
-        work = [Work(priced[0]), Work(priced[1]), *assets(1, bars=False)]
+        priced = [structs.replace(asset, bars=BarSize.NONE) for asset in (BTCUSD, EURUSD)]
+        work = [Work(priced[0]), Work(priced[1]), *assets(1, bars=BarSize.NONE)]
         assert sizes(choose_calls(work, {}, known, WEDNESDAY)) == [(BarsCall, 1), (GroupedDayCall, 2)]
 
     def test_without_5_minute_bars_no_work_of_an_asset_is_left_out(self) -> None:
@@ -440,7 +441,7 @@ class TestSharedCalls:
 
     def test_without_bars_to_keep_a_day_that_is_shown_is_asked_for_by_bars(self) -> None:
         known = paid_without(Restriction.SNAPSHOT)
-        assert sizes(choose_calls(assets(2, bars=False), {}, known, WEDNESDAY)) == [(BarsCall, 1)] * 2
+        assert sizes(choose_calls(assets(2, bars=BarSize.NONE), {}, known, WEDNESDAY)) == [(BarsCall, 1)] * 2
 
     def test_a_grouped_day_is_the_last_that_has_ended(self) -> None:
         known = paid_without(Restriction.SNAPSHOT, Restriction.BARS)

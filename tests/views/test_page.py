@@ -19,7 +19,7 @@ from assetbatch.domain.records import Command
 from assetbatch.errors import RedisError
 from assetbatch.health import Alert, FailureShown, Health, HealthStatus, Metric, Problem, Severity
 from assetbatch.health.hours import Day, HourState
-from assetbatch.views.web.page import Beside, render, render_error
+from assetbatch.views.web.page import CARDS, Beside, carded, render, render_error
 
 from .conftest import NOW_MS, asset, broken, day, health, no_database
 
@@ -176,6 +176,17 @@ def test_shows_every_asset_with_its_price_and_its_closes() -> None:
         assert symbol in text
     assert "4,083.31" in text
     assert text.count("newest day of bars") >= 6
+
+
+def test_draws_a_line_for_each_asset_however_many_there_are() -> None:
+    document = health([asset(number) for number in range(3, 1_003)])
+    text = drawn(document, {}, {one.symbol: CLOSES["XAUUSD"] for one in document.assets})
+    assert text.count('<td class="line"><svg') == 1_000
+
+
+def test_gives_cards_to_the_first_priority_assets_only() -> None:
+    assets = [asset(0, symbol=f"SYM{number}") for number in range(CARDS + 2)]
+    assert [one.symbol for one in carded([asset(5), *assets])] == [f"SYM{number}" for number in range(CARDS)]
 
 
 def test_has_the_charts_of_the_last_24_hours(well: Health) -> None:

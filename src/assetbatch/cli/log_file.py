@@ -8,6 +8,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from time import sleep
 
 from assetbatch.secret import masked
 
@@ -17,6 +18,9 @@ MODE = 0o640
 # A pipe that nobody reads, or reads slowly, must not hold up a cycle.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_LINE_SECONDS = 0.02
+"""For how long another process may be at its line, of which a part can be seen."""
 
 
 class LogFile(logging.Handler):
@@ -70,6 +74,9 @@ class LogFile(logging.Handler):
         if self._descriptor is None:
             self._descriptor = self._open()
             self._begins_line = self._ends_with_a_line()
+            if not self._begins_line:  # cut off, or another process is at it
+                sleep(_LINE_SECONDS)
+                self._begins_line = self._ends_with_a_line()
         return self._descriptor
 
     def _is_current(self, descriptor: int) -> bool:

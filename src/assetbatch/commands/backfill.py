@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from assetbatch.commands.common import ask_again
 from assetbatch.commands.gaps import choose
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.assets import Asset, AssetPriority
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.coverage import pages, unanswered
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
@@ -118,10 +120,14 @@ def backfill(
     ConfigError for a symbol that is not configured, not registered or keeps no bars.
     """
     now_ms, known = services.now_ms(), services.entitlements()
-    assets, stored = _chosen(services, symbols, classes)
+    assets, stored = _chosen(services, symbols, classes, dry_run=dry_run)
     expected_from_ms = expected_history(services.config.tier.history_years, now_ms)
     ranges = {asset.symbol: wanted_range(asset, first_day, last_day, known, now_ms) for asset in assets}
-    gaps = services.store.gaps({symbol: span for symbol, span in ranges.items() if span[0] < span[1]})
+    spans = {symbol: span for symbol, span in ranges.items() if span[0] < span[1]}
+    # Bars of five minutes that are there say nothing of minutes.
+    in_minutes = {asset.symbol for asset in assets if asset.bars is BarSize.ONE_MINUTE}
+    gaps = services.store.gaps({symbol: span for symbol, span in spans.items() if symbol not in in_minutes})
+    gaps |= {symbol: [span] for symbol, span in spans.items() if symbol in in_minutes}
     plan = plan_backfill(assets, stored, gaps, known, ranges, now_ms, expected_from_ms)
     queued = Queued() if dry_run else apply(services, plan, now_ms)
     return BackfillReport(
@@ -144,7 +150,7 @@ def take_back(
     ConfigError as `backfill` does.
     """
     now_ms, known = services.now_ms(), services.entitlements()
-    assets, stored = _chosen(services, symbols, classes)
+    assets, stored = _chosen(services, symbols, classes, dry_run=dry_run)
     intervals = {asset.symbol: taken_back(asset, stored[asset.symbol], known, now_ms) for asset in assets}
     found = {
         asset.symbol: pages(
@@ -165,7 +171,7 @@ def _is_page_of(item_id: str, symbols: Collection[str]) -> bool:
 
 
 def _chosen(
-    services: Services, symbols: Sequence[str], classes: Collection[AssetPriority]
+    services: Services, symbols: Sequence[str], classes: Collection[AssetPriority], *, dry_run: bool
 ) -> tuple[list[Asset], dict[str, StoredAsset]]:
     """Return the assets that are meant, and what is stored of each. Raise ConfigError."""
     assets = [
@@ -180,7 +186,7 @@ def _chosen(
     for asset in assets:
         if asset.symbol not in stored:
             raise ConfigError(f"{asset.symbol} is not registered in the database", hint="run assetbatch init")
-    return assets, stored
+    return assets, ask_again(services, stored, dry_run=dry_run)
 
 
 def wanted_range(

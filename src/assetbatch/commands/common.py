@@ -16,6 +16,7 @@ from assetbatch.domain.formatting import listed
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
+from assetbatch.domain.ranges import asked_in_larger, wanted_once_more
 from assetbatch.domain.records import Started
 from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
@@ -44,12 +45,26 @@ def symbols(assets: Sequence[Asset]) -> list[str]:
 
 def load(services: Services, result: CycleResult, symbols: Sequence[str]) -> dict[str, StoredAsset]:
     """Return what is stored of these symbols. Publish what was stored but never published."""
-    stored = services.store.load(symbols)
+    stored = ask_again(services, services.store.load(symbols))
     missed = services.events.publish_missed(stored.values())
     for price in missed:
         log.info("%s: published now, an earlier cycle has stored it only", price.symbol)
     result.published += len(missed)
     return stored
+
+
+def ask_again(
+    services: Services, stored: Mapping[str, StoredAsset], *, dry_run: bool = False
+) -> dict[str, StoredAsset]:
+    """Return what is stored when everything is wanted once more that was asked for in larger bars than its
+    asset keeps now."""
+    by_symbol = services.config.assets_by_symbol
+    coarse = [one.symbol for one in stored.values() if asked_in_larger(by_symbol[one.symbol], one)]
+    if not coarse or dry_run:
+        return {**stored, **{symbol: wanted_once_more(stored[symbol]) for symbol in coarse}}
+    services.store.ask_again(coarse, services.now_ms())
+    log.info("%s: kept in minutes from now on, the past is asked for once more", listed(coarse))
+    return {**stored, **services.store.load(coarse)}
 
 
 def known_work(services: Services, ids: Sequence[str]) -> tuple[list[Work], list[str]]:
@@ -132,6 +147,7 @@ def running_engine(
         deadline=deadline,
         slowest_call_seconds=None if started.slowest_call_ms is None else started.slowest_call_ms / 1000,
         reporter=Reporter(services.history, services.now_ms, progress),
+        symbols_of=services.config.symbols_of,
     )
     try:
         yield engine

@@ -78,6 +78,6 @@ def choose(assets: Iterable[Asset], symbols: Sequence[str]) -> list[Asset]:
             meant = f"did you mean {' or '.join(near)}? " if near else ""
             raise ConfigError(
                 f"{symbol} is no enabled asset that keeps bars",
-                hint=f"{meant}assetbatch config show lists the assets; bars: true keeps them",
+                hint=f"{meant}assetbatch config show lists the assets; bars: 5m keeps them",
             )
     return [with_bars[symbol] for symbol in symbols] if symbols else list(with_bars.values())

@@ -12,6 +12,7 @@ from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, SECTIONS, Config
 from assetbatch.config.tables import TABLES, TableMapping, TableMappings
 from assetbatch.config.urls import HttpUrl, ServerUrl
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.secret import Secret, masked, masked_name
 
 
@@ -103,6 +104,8 @@ def _asset(asset: Asset) -> str:
     words.append(f"every {asset.update_frequency_seconds} s")
     if not asset.bars:
         words.append("without bars")
+    elif asset.bars is not BarSize.FIVE_MINUTES:
+        words.append(f"bars of {asset.bars}")
     if not asset.enabled:
         words.append("switched off")
     return " ".join(words)

@@ -1,4 +1,4 @@
-"""Reads `database.tables`: what a platform calls the four tables and their columns."""
+"""Reads `database.tables`: what a platform calls the tables and their columns."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 from assetbatch.config.checking import ConfigProblem, KeyPath, unknown_key
-from assetbatch.config.tables import TABLES, Constant, TableMapping, TableMappings
+from assetbatch.config.tables import BARS, TABLES, Constant, TableMapping, TableMappings
 from assetbatch.config.wording import kind_of, shown
 from assetbatch.domain.status import OPEN, Status
 
-OPTIONAL = {"bars": ("volume", "vwap", "trades"), "symbols": ("name", "asset_type", "updated_at")}
-"""The columns that a platform may do without, by table."""
+FILLED = ("volume", "vwap", "trades")
+"""The columns of bars in which `missing` may be written."""
 
-FILLED = OPTIONAL["bars"]
-"""The columns in which `missing` may be written."""
+OPTIONAL = {"symbols": ("name", "asset_type", "updated_at"), **dict.fromkeys(BARS, FILLED)}
+"""The columns that a platform may do without, by table."""
 
 INSTRUMENTS = ("symbol", "polygon_ticker")
 STATES = tuple(status.value for status in Status if status not in OPEN and status is not Status.FRESH)
@@ -54,9 +54,11 @@ class _Reader:
         self._path = path
         self._problems = problems
         self._columns = TABLES[name]
-        self._settings = {"bars": ("table", "instrument", "missing"), "sync_status": ("table", "states")}.get(
-            name, ("table",)
-        )
+        self._settings: tuple[str, ...] = ("table",)
+        if name in BARS:
+            self._settings = ("table", "instrument", "missing")
+        elif name == "sync_status":
+            self._settings = ("table", "states")
 
     def table(self, raw: Mapping[object, object]) -> TableMapping:
         """Return the right parts of the mapping of a table."""

@@ -30,6 +30,7 @@ from assetbatch.config.urls import ServerUrl, UrlNames
 from assetbatch.config.wording import kind_of, named, shown
 from assetbatch.domain.asset_classes import EXAMPLES, AssetType, class_of, class_of_type
 from assetbatch.domain.assets import Asset, AssetPriority
+from assetbatch.domain.bar_sizes import BarSize, as_bar_size
 from assetbatch.secret import masked_name, may_be_quoted
 
 _CLASSES: Mapping[object, AssetPriority] = {
@@ -243,7 +244,7 @@ def _asset(
         priority=priority,
         update_frequency_seconds=settings.update_frequency_seconds,
         enabled=settings.enabled,
-        bars=settings.bars and class_of(ticker).has_bars,
+        bars=as_bar_size(settings.bars) if class_of(ticker).has_bars else BarSize.NONE,
     )
     return _Placed(path, asset, number, origins)
 

@@ -16,7 +16,7 @@ from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.ping_urls import PINGED_COMMANDS, PingUrls
 from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, SECTIONS
 from assetbatch.config.symbols import MAX_SYMBOL_LENGTH, Symbol
-from assetbatch.config.tables import TABLES, TableMappings
+from assetbatch.config.tables import BARS, TABLES, TableMappings
 from assetbatch.config.urls import HttpUrl, ServerUrl
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": 63, "pattern": r"^[^.]+$"}
@@ -86,7 +86,7 @@ def _custom(kind: type) -> dict[str, Any]:
     """Return the schema of a type that reads its own value."""
     if kind is _Tables:
         tables = {name: _or_null(_table(name)) for name in TABLES}
-        title = "Your names of the four tables and their columns"
+        title = "Your names of the tables and their columns"
         return {"type": "object", "title": title, "properties": tables, "additionalProperties": False}
     if issubclass(kind, Symbol):
         return {
@@ -127,7 +127,7 @@ def _table(name: str) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "table": {"type": "string", "pattern": r"^[^.]+\.[^.]+$", "title": "schema.name"}
     }
-    if name == "bars":
+    if name in BARS:
         settings["instrument"] = {
             "enum": list(INSTRUMENTS),
             "title": "What a text column for the instrument holds",

@@ -6,7 +6,7 @@ The `title` of a setting says what it does. Its `description` says what it may b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -16,12 +16,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.ping_urls import PingUrls
-from assetbatch.config.symbols import Symbol
+from assetbatch.config.symbols import Symbol, derive
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
 from assetbatch.config.wording import named
 from assetbatch.domain.asset_classes import EXAMPLES, AssetType, ticker_pattern
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked
@@ -234,7 +235,10 @@ class AssetSettings(_Section, frozen=True):
         int, Meta(ge=1, le=31_536_000, title="Maximum age in seconds of the price while its market is open")
     ] = 300
     enabled: Annotated[bool, Meta(title="false: leave the asset out")] = True
-    bars: Annotated[bool, Meta(title="false: keep the price only, and no 5-minute bars")] = True
+    bars: Annotated[
+        BarSize | bool,
+        Meta(title="Size of the bars that are kept: 5m (or true), 1m, or none (or false) for the price only"),
+    ] = BarSize.FIVE_MINUTES
 
 
 class PriorityAssetSettings(AssetSettings, frozen=True):
@@ -339,6 +343,27 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     def assets_by_symbol(self) -> Mapping[str, Asset]:
         """All assets by their symbols."""
         return {asset.symbol: asset for asset in self.assets}
+
+    @cached_property
+    def _configured(self) -> frozenset[str]:
+        return frozenset(self.configured_symbols)
+
+    @cached_property
+    def _symbols_by_ticker(self) -> Mapping[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for asset in (*self.priority_assets, *self.secondary_assets):
+            found[asset.polygon_ticker] = (*found.get(asset.polygon_ticker, ()), asset.symbol)
+        return found
+
+    def symbols_of(self, ticker: str) -> Sequence[str]:
+        """Return the symbols to which the provider's data of a ticker belong: those configured with it, also
+        if they are switched off, else the one that the ticker follows from."""
+        if ticker in self._symbols_by_ticker:
+            return self._symbols_by_ticker[ticker]
+        name = ticker.partition(":")[2]
+        derived = derive(name)
+        follows = derived is not None and derived.polygon_ticker == ticker
+        return (name,) if follows and name not in self._configured else ()
 
     def named(self, path: str) -> str:
         """Return where a setting is configured, for a hint: `POLYGON_BASE_URL`, `redis.url in config.yml`."""

@@ -10,9 +10,16 @@ import msgspec
 Constant = str | int | float | bool
 """The value of a further column, the same in every row that is read or written."""
 
+_VALUES = ("open", "high", "low", "close", "volume", "vwap", "trades")
+
+BARS = ("bars", "bars_1m", "bars_1d")
+"""The tables of bars: of five minutes, of one minute, of a day."""
+
 TABLES: Mapping[str, tuple[str, ...]] = {
     "symbols": ("id", "symbol", "name", "asset_type", "metadata", "updated_at"),
-    "bars": ("symbol_id", "ts", "open", "high", "low", "close", "volume", "vwap", "trades"),
+    "bars": ("symbol_id", "ts", *_VALUES),
+    "bars_1m": ("symbol_id", "ts", *_VALUES),
+    "bars_1d": ("symbol_id", "day", *_VALUES),
     "providers": ("id", "code", "name"),
     "sync_status": (
         "ticker_id",
@@ -45,9 +52,11 @@ class TableMapping(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableMappings(msgspec.Struct, frozen=True, kw_only=True):
-    """The configuration of the owner's four tables."""
+    """The configuration of the owner's tables."""
 
     symbols: TableMapping = TableMapping()
     bars: TableMapping = TableMapping()
+    bars_1m: TableMapping = TableMapping()
+    bars_1d: TableMapping = TableMapping()
     providers: TableMapping = TableMapping()
     sync_status: TableMapping = TableMapping()

@@ -78,7 +78,7 @@ def allowed(kind: Any) -> str:
                 return f"a mapping with the keys {', '.join(field.name for field in fields)}"
             case inspect.UnionType(types=types):
                 several = [words(one) for one in types if not isinstance(one, inspect.NoneType)]
-                return " or ".join([*several, "null"])
+                return " or ".join(several if len(several) == len(types) else [*several, "null"])
         raise AssertionError(f"no words for {kind}")  # a setting of a new type: give it words here
 
     return words(inspect.type_info(kind))

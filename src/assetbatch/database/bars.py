@@ -38,10 +38,14 @@ SKIPPED = "AB002"
 
 
 def save(
-    connection: Connection, by_start: BarsByStart, asked_ms: Mapping[str, int], form: str
+    connection: Connection,
+    by_start: BarsByStart,
+    asked_ms: Mapping[str, int],
+    form: str,
+    of: str = "bars",
 ) -> tuple[int, int]:
     """Write the bars of registered symbols in the open transaction; return how many were new and how many
-    differed.
+    differed. `of` is their table.
 
     What the provider said at `asked_ms` is final for bars that were settled then, however late it is saved.
     It changes nothing where a call of a later moment was answered and stored before. `form` is that of COPY.
@@ -56,17 +60,17 @@ def save(
     document = _json(ranges)
     with connection.pipeline():
         later = connection.execute(connection.statements("coverage.record_answers"), {"answers": document})
-        there = connection.execute(connection.statements("bars.find_stored"), {"ranges": document})
+        there = connection.execute(connection.statements("bars.find_stored", of), {"ranges": document})
     ids = {symbol: symbol_id for symbol, symbol_id, some_there in there if not some_there}
     into_nothing = {ids[symbol]: some.values() for symbol, some in by_start.items() if symbol in ids}
-    copied = _copy(connection, into_nothing, form) if into_nothing else 0
+    copied = _copy(connection, into_nothing, form, of) if into_nothing else 0
     to_merge = {symbol: some for symbol, some in by_start.items() if not copied or symbol not in ids}
     if answered := [row for row in later.fetchall() if row[0] in to_merge]:
-        to_merge = _without_answered(connection, to_merge, answered)
+        to_merge = _without_answered(connection, to_merge, answered, of)
     if not to_merge:
         return copied, 0
     settled_ms = {symbol: asked_ms[symbol] - SETTLED_AFTER_MS for symbol in to_merge}
-    new, changed = _merge(connection, to_merge, settled_ms, form)
+    new, changed = _merge(connection, to_merge, settled_ms, form, of)
     return copied + new, changed
 
 
@@ -77,13 +81,15 @@ def keep_hourly_closes(connection: Connection, symbols: Collection[str]) -> None
 
 
 def _without_answered(
-    connection: Connection, bars: BarsByStart, answered: Iterable[tuple[str, int, int]]
+    connection: Connection, bars: BarsByStart, answered: Iterable[tuple[str, int, int]], of: str
 ) -> BarsByStart:
     """Return the bars without those that are stored within an interval that was answered later."""
     intervals = [
         {"symbol": symbol, "first_ms": first_ms, "last_ms": last_ms} for symbol, first_ms, last_ms in answered
     ]
-    stored = set(connection.execute(connection.statements("bars.load_starts"), {"ranges": _json(intervals)}))
+    stored = set(
+        connection.execute(connection.statements("bars.load_starts", of), {"ranges": _json(intervals)})
+    )
     left = {
         symbol: {t_ms: bar for t_ms, bar in some.items() if (symbol, t_ms) not in stored}
         for symbol, some in bars.items()
@@ -91,14 +97,14 @@ def _without_answered(
     return {symbol: some for symbol, some in left.items() if some}
 
 
-def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str) -> int:
+def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str, of: str) -> int:
     """Copy bars by symbol id into the table; return how many, or 0 where it turns out not to be possible."""
-    table = connection.statements.names.bars
+    table = connection.statements.names.table(of)
     cursor = connection.cursor()
     try:
         with (
             connection.transaction(),
-            cursor.copy(connection.statements(_COPY_DIRECT[form])) as copy,
+            cursor.copy(connection.statements(_COPY_DIRECT[form], of)) as copy,
         ):
             if form == "binary":
                 binary_copy.write(copy, bars.items(), binary_copy.MICROSECONDS)
@@ -108,7 +114,7 @@ def _copy(connection: Connection, bars: Mapping[Any, Collection[Bar]], form: str
         return 0
     count = sum(map(len, bars.values()))
     if cursor.rowcount < count:
-        raise _skipped(table)
+        raise skipped(table)
     return count
 
 
@@ -123,16 +129,16 @@ def _write_rows(copy: psycopg.Copy, bars: Mapping[Any, Collection[Bar]], table: 
 
 
 def _merge(
-    connection: Connection, bars: BarsByStart, settled_ms: Mapping[str, int], form: str
+    connection: Connection, bars: BarsByStart, settled_ms: Mapping[str, int], form: str, of: str
 ) -> tuple[int, int]:
     """Copy the bars into a temporary table, and write from there what is new or differs.
 
     Binary COPY is faster, text suits whatever types a platform's columns have; both carry a float exactly.
     """
-    connection.execute(connection.statements("bars.create_batch"))
-    table = connection.statements.names.bars
+    connection.execute(connection.statements("bars.create_batch", of))
+    table = connection.statements.names.table(of)
     by_asset = list(enumerate((some.values() for some in bars.values()), start=1))
-    with connection.cursor().copy(connection.statements(_COPY_BATCH[form])) as copy:
+    with connection.cursor().copy(connection.statements(_COPY_BATCH[form], of)) as copy:
         if form == "binary":
             binary_copy.write(copy, by_asset, binary_copy.MILLISECONDS)
         else:
@@ -141,13 +147,13 @@ def _merge(
                 for bar in some:
                     copy.write_row((asset, bar.t_ms, *values_of(bar)))
     row = connection.execute(
-        connection.statements("bars.merge"),
+        connection.statements("bars.merge", of),
         {"symbols": list(bars), "settled_ms": [settled_ms[symbol] for symbol in bars]},
     ).fetchone()
     assert row is not None, "an aggregate without GROUP BY has one row"
     new, changed, written = row
     if written < new + changed:
-        raise _skipped(table)
+        raise skipped(table)
     return new, changed
 
 
@@ -155,7 +161,8 @@ def _json(rows: list[dict[str, Any]]) -> str:
     return msgspec.json.encode(rows).decode()
 
 
-def _skipped(table: Table) -> DataError:
+def skipped(table: Table) -> DataError:
+    """Return the error that a table has left rows out without one."""
     said = f"a trigger or a row-level policy of {table.place} leaves rows out"
     return DataError(said, hint="see the table's triggers and policies", said=said, state=SKIPPED)
 

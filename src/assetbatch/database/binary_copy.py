@@ -32,8 +32,8 @@ _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
 
 _BEGIN = struct.Struct(">hiqi")
-_WHOLE = struct.Struct(f">{_BEGIN.size}s q id id id id id id iq")
-_PRICES = struct.Struct(f">{_BEGIN.size}s q id id id id")
+_WHOLE = struct.Struct(f">{_BEGIN.size}sqididididididiq")
+_PRICES = struct.Struct(f">{_BEGIN.size}sqidididid")
 _DOUBLE = struct.Struct(">id")
 _INTEGER = struct.Struct(">iq")
 _NULL = struct.pack(">i", -1)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from assetbatch.database.names import OWN, Table
 from assetbatch.database.statements import VALUES
-from assetbatch.domain.models import Bar
+from assetbatch.domain.models import Bar, DayBar
 
 PRICES = ("open", "high", "low", "close", "vwap")
 
@@ -92,7 +92,7 @@ class _Check:
         rounds = column.name in PRICES or column.base == "real"  # a volume of nearly 0 may be called 0
         self._least = (column.least or 0.0) if rounds else 0.0
 
-    def error(self, bar: Bar) -> str | None:
+    def error(self, bar: Bar | DayBar) -> str | None:
         """Return why the column cannot hold its value of the bar; None if it can."""
         value = self._value_of(bar)
         if value is None:
@@ -123,6 +123,10 @@ class BarColumns:
         fits = all(column.type == _own_type(column.name) for column in self.by_name.values())
         is_ours = len(self._table.columns) == 2 + len(VALUES) and not self._table.constants
         return "binary" if fits and is_ours else "text"
+
+    def error(self, bar: DayBar) -> str | None:
+        """Return why the columns cannot hold a bar, by the first of them; None if they can."""
+        return next(filter(None, (check.error(bar) for check in self._checks)), None)
 
     def rejected(self, bars: Collection[Bar]) -> dict[int, RejectedBar]:
         """Return the bars that their columns cannot hold, by start, with the first reason of each."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
 from assetbatch.database.session import Connection
 from assetbatch.database.text import shortened, storable
 from assetbatch.domain.coverage import record
-from assetbatch.domain.models import CoveredInterval
+from assetbatch.domain.models import CoveredInterval, IntervalState
 
 ERROR_LIMIT = 200
 """Maximum number of characters of an error message that is kept with an interval."""
@@ -28,12 +28,14 @@ def save(
     stored: Mapping[str, str],
     now_ms: int,
     encoding: str | None = None,
+    *,
+    minutes: Collection[str] = (),
 ) -> None:
     """Write what changes of the coverage in the open transaction, by one statement; none where nothing
     changes.
 
     `stored` is the coverage as JSON, read after the rows of the symbols were locked; `encoding` is the
-    server's. Raise psycopg.Error.
+    server's. `minutes` are the symbols that were asked for in bars of one minute. Raise psycopg.Error.
     """
     gone: list[dict[str, object]] = []
     written: list[dict[str, object]] = []
@@ -52,8 +54,28 @@ def save(
             if interval not in unchanged
         ]
     if gone or written:
-        rows = {"gone": _json(gone), "written": _json(written), "now_ms": now_ms}
+        asked = [symbol for symbol, some in news.items() if _has_asked(some)]
+        rows = {
+            "gone": _json(gone),
+            "written": _json(written),
+            "now_ms": now_ms,
+            # What was asked for in bars of five minutes stays so until it is asked for again.
+            "in_minutes": [s for s in asked if s in minutes and not _has_asked(decode(stored.get(s)))],
+            "in_five_minutes": [symbol for symbol in asked if symbol not in minutes],
+        }
         connection.execute(connection.statements("coverage.save"), rows)
+
+
+def _has_asked(some: Sequence[CoveredInterval]) -> bool:
+    return any(one.state is IntervalState.ASKED for one in some)
+
+
+def ask_again(connection: Connection, symbols: Sequence[str], now_ms: int) -> None:
+    """Want everything that was asked for in bars of five minutes once more, in bars of one minute, in the
+    open transaction. Raise psycopg.Error."""
+    connection.execute(connection.statements("assets.lock"), {"symbols": symbols, "now_ms": now_ms})
+    arguments = {"symbols": symbols, "now_ms": now_ms}
+    connection.execute(connection.statements("coverage.ask_again"), arguments)
 
 
 def _storable(interval: CoveredInterval, encoding: str | None) -> CoveredInterval:

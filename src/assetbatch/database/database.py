@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import UrlNames
-from assetbatch.database import migrations, placing, policies, reading, saving
+from assetbatch.database import coverage, migrations, placing, policies, reading, saving
 from assetbatch.database.facts import DatabaseFacts, facts, missing_rights
 from assetbatch.database.failures import ROW_REFUSED, UNTRANSLATABLE, DataError, LockedError
 from assetbatch.database.names import Names
@@ -201,6 +201,13 @@ class Store:
         session = self._beside if self._session.busy else self._session
         return session.run("reading what is stored", lambda connection, _: reading.load(connection, asked))
 
+    def ask_again(self, symbols: Iterable[str], now_ms: int) -> None:
+        """Want once more, in bars of one minute, what was asked for of these symbols in bars of five."""
+        asked = list(symbols)
+        self._session.run(
+            "changing the size of bars", lambda connection, _: coverage.ask_again(connection, asked, now_ms)
+        )
+
     def gaps(self, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
         """Return the intervals `[start_ms, end_ms)` without stored bars within a range of each symbol,
         ascending.
@@ -320,10 +327,9 @@ class _Parts:
         self._locks_until = min(session.lock_deadline(), self._deadline - SECONDS_AFTER_LOCKS)
         self._lock_seconds = min(LOCK_SECONDS_OF_BATCH, self.lock_seconds_left())
 
-    @property
-    def bars(self) -> str:
-        """The name of the table of bars."""
-        return self._session.names.bars.place
+    def place(self, of: str) -> str:
+        """Return the name of a table of bars."""
+        return self._session.names.table(of).place
 
     def waits(self) -> bool:
         """Return whether a row that is held is still waited for."""
@@ -352,18 +358,18 @@ class _Parts:
 
         return self._session.run("saving a batch", work, deadline=self._deadline, lock_seconds=seconds)
 
-    def unplaced(self, symbol: str, starts_ms: Sequence[int]) -> Sequence[int]:
-        """Return those of the moments that no partition of the table of bars takes."""
+    def unplaced(self, symbol: str, starts_ms: Sequence[int], of: str) -> Sequence[int]:
+        """Return those of the moments that no partition of a table of bars takes."""
 
         def work(connection: Connection, _: bool) -> list[int]:
-            return placing.unplaced(connection, [symbol], starts_ms).get(symbol, [])
+            return placing.unplaced(connection, [symbol], starts_ms, of).get(symbol, [])
 
         return self._session.run("looking for partitions", work, deadline=self._deadline)
 
-    def columns_of(self, constraint: str) -> Sequence[str]:
-        """Return the columns that a constraint of the table of bars speaks of."""
+    def columns_of(self, constraint: str, of: str) -> Sequence[str]:
+        """Return the columns that a constraint of a table of bars speaks of."""
 
         def work(connection: Connection, _: bool) -> list[str]:
-            return placing.columns_of(connection, constraint)
+            return placing.columns_of(connection, constraint, of)
 
         return self._session.run("looking at a constraint", work, deadline=self._deadline)

@@ -7,7 +7,7 @@ start `init` at once and nothing is ever half done. What was applied is recorded
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -16,7 +16,7 @@ import msgspec
 
 from assetbatch.config.tables import TableMappings
 from assetbatch.database.failures import INIT_HINT
-from assetbatch.database.names import OWN, Names
+from assetbatch.database.names import OWN, Names, decode
 from assetbatch.database.session import Connection
 from assetbatch.database.statements import Statements
 from assetbatch.errors import DatabaseError, SchemaMissingError
@@ -67,15 +67,15 @@ def own_tables_missing(connection: Connection) -> list[str]:
     return list(_missing_tables(connection))
 
 
-def verify(connection: Connection, lost: Sequence[str]) -> None:
+def verify(connection: Connection, lost: Mapping[str, int]) -> None:
     """Raise DatabaseError if the schema is newer than this program, or a table that was made is gone.
 
-    That is one of assetbatch itself, or those of the owner that are `lost`.
+    That is one of assetbatch itself, or one of the owner's that are `lost`, with the version that made each.
     """
     version = version_of(connection)
     _refuse_newer(version)
     if version:
-        _refuse_lost(dict.fromkeys(lost, 1) | _missing_tables(connection), version)
+        _refuse_lost(dict(lost) | _missing_tables(connection), version)
 
 
 def migrate(connection: Connection) -> list[str]:
@@ -124,7 +124,7 @@ def check(connection: Connection, mappings: TableMappings) -> SchemaState:
     _refuse_newer(version)
     if version < last:
         raise SchemaMissingError(f"the schema is at version {version}, which is too old", hint=INIT_HINT)
-    state = SchemaState(not read_only, has_calls, msgspec.json.decode(names, type=Names) if names else OWN)
+    state = SchemaState(not read_only, has_calls, decode(names) if names else OWN)
     if (msgspec.json.decode(made_with, type=TableMappings) if made_with else TableMappings()) != mappings:
         raise SchemaMissingError(
             "database.tables says otherwise than when the schema was made", hint=INIT_HINT
@@ -146,7 +146,7 @@ def load_names(connection: Connection) -> Names:
 def _recorded(connection: Connection) -> tuple[Names, TableMappings]:
     if "data_sources.assetbatch_names" not in _missing_tables(connection):
         for names, mappings in connection.execute(connection.statements("schema.load_names")):
-            return msgspec.json.decode(names, type=Names), msgspec.json.decode(mappings, type=TableMappings)
+            return decode(names), msgspec.json.decode(mappings, type=TableMappings)
     return OWN, TableMappings()
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from assetbatch.config.tables import TABLES
+from assetbatch.config.tables import BARS, TABLES
 
 Reference = Literal["id", "symbol", "polygon_ticker"]
 
@@ -22,6 +22,10 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     `constants` are further columns with the value of our rows, as text; those in `key` tell our rows from
     others and are part of every condition. `zones` names the zone that a column of naive timestamps is in.
     `missing` is what is written instead of NULL.
+
+    Of a table of bars, `instrument` is what the column `symbol_id` holds: the id or the symbol of a row of
+    `symbols`, or the configured ticker. `target` is the column of `symbols` (the platform's name) that it
+    refers to; None: its id.
     """
 
     schema: str
@@ -31,6 +35,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     key: tuple[str, ...] = ()
     zones: Mapping[str, str] = {}
     missing: Mapping[str, float] = {}
+    instrument: Reference = "id"
+    target: str | None = None
 
     @property
     def place(self) -> str:
@@ -43,24 +49,50 @@ def _own(key: str, schema: str, name: str) -> Table:
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True):
-    """The four tables. The defaults are those of tables that `init` makes.
+    """The owner's tables. The defaults are those of tables that `init` makes.
 
-    `instrument` is what the bars' column `symbol_id` holds: the id or the symbol of a row of `symbols`, or
-    the configured ticker. `bars_target` and `sync_status_target` are the columns of `symbols` (the platform's
-    names) that the two tables refer to; None: its id. `provider` is the provider's code there. `states`
-    gives the platform's words for our states where they differ.
+    `sync_status_target` is the column of `symbols` (the platform's name) that the status refers to; None: its
+    id. `provider` is the provider's code there. `states` gives the platform's words for our states where
+    they differ.
     """
 
     symbols: Table = _own("symbols", "trading", "symbols")
     bars: Table = _own("bars", "market_data", "ohlcv_5m")
+    bars_1m: Table = _own("bars_1m", "market_data", "ohlcv_1m")
+    bars_1d: Table = _own("bars_1d", "market_data", "ohlcv_1d")
     providers: Table = _own("providers", "data_sources", "api_providers")
     sync_status: Table = _own("sync_status", "data_sources", "data_sync_status")
-    instrument: Reference = "id"
-    bars_target: str | None = None
     sync_status_target: str | None = None
     provider: str = "polygon"
     states: Mapping[str, str] = {}
 
+    def table(self, key: str) -> Table:
+        """Return a table by its name in the configuration."""
+        found: Table = getattr(self, key)
+        return found
+
+    @property
+    def of_bars(self) -> tuple[Table, ...]:
+        """The tables of bars."""
+        return tuple(getattr(self, key) for key in BARS)
+
 
 OWN = Names()
 """The names of tables that `init` has made itself."""
+
+
+class _Before9(msgspec.Struct):
+    """What stood beside the tables in a record of a schema older than version 9."""
+
+    instrument: Reference = "id"
+    bars_target: str | None = None
+
+
+def decode(text: str) -> Names:
+    """Return the names of a record."""
+    names = msgspec.json.decode(text, type=Names)
+    before = msgspec.json.decode(text, type=_Before9)
+    if before == _Before9():
+        return names
+    bars = msgspec.structs.replace(names.bars, instrument=before.instrument, target=before.bars_target)
+    return msgspec.structs.replace(names, bars=bars)

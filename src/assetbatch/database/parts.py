@@ -3,7 +3,8 @@
 The symbols are halved until each part is stored or is a single symbol: one bad symbol of `n` costs about `2
 log2 n` transactions. The bars of a single symbol are halved in the same way, within a budget, and then its
 price is tried. What was rejected is recorded with its reason. A symbol of which another transaction holds a
-row is left for the end, and recorded as such where that takes too long.
+row is left for the end, and recorded as such where that takes too long. Days that came along are saved last,
+by themselves: what is wrong with one costs only that.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from assetbatch.database.saving import Known
 from assetbatch.database.statements import VALUES
 from assetbatch.database.text import PLAIN, storable
 from assetbatch.domain.formatting import moment
-from assetbatch.domain.models import Bar, Changes, Price, Rejection, Saved
+from assetbatch.domain.models import LOCKED, Bar, Changes, DayBar, Price, Rejection, Saved
 
 PROBES = 200
 """Maximum number of transactions of one batch that look for the rejected bars of its symbols; what is still
@@ -32,9 +33,8 @@ PROBES_OF_A_SYMBOL = 60
 class Database(Protocol):
     """What saving in parts asks of the database; each call is a transaction, and all share one deadline."""
 
-    @property
-    def bars(self) -> str:
-        """The name of the table of bars."""
+    def place(self, of: str) -> str:
+        """Return the name of a table of bars."""
 
     def save(self, batch: Changes, known: Known) -> Saved:
         """Save a part; raise DataError where a value is refused, LockedError where a row is held."""
@@ -42,11 +42,11 @@ class Database(Protocol):
     def waits(self) -> bool:
         """Return whether a row that is held is still waited for."""
 
-    def unplaced(self, symbol: str, starts_ms: Sequence[int]) -> Sequence[int]:
-        """Return those of the moments that no partition of the table of bars takes."""
+    def unplaced(self, symbol: str, starts_ms: Sequence[int], of: str) -> Sequence[int]:
+        """Return those of the moments that no partition of a table of bars takes."""
 
-    def columns_of(self, constraint: str) -> Sequence[str]:
-        """Return the columns that a constraint of the table of bars speaks of."""
+    def columns_of(self, constraint: str, of: str) -> Sequence[str]:
+        """Return the columns that a constraint of a table of bars speaks of."""
 
 
 def save_in_parts(database: Database, batch: Changes, error: DataError | LockedError) -> Saved:
@@ -57,7 +57,8 @@ def save_in_parts(database: Database, batch: Changes, error: DataError | LockedE
 class _Parts:
     def __init__(self, database: Database, batch: Changes) -> None:
         self._database = database
-        self._batch = batch
+        self._batch = msgspec.structs.replace(batch, days={})
+        self._days = list(batch.days.items())
         self._probes_left = PROBES
         self._updated: list[Price] = []
         self._unknown: list[str] = []
@@ -68,7 +69,13 @@ class _Parts:
         self._rejected: dict[str, Rejection] = {}
 
     def run(self, error: DataError | LockedError) -> Saved:
-        self._halve(self._batch.symbols, error)
+        if not self._days:
+            self._halve(self._batch.symbols, error)
+        else:
+            try:
+                self._save(self._batch, Known())
+            except (DataError, LockedError) as raised:
+                self._halve(self._batch.symbols, raised)
         held = self._held
         while held and self._database.waits():
             self._held = []
@@ -77,6 +84,7 @@ class _Parts:
             held = self._held
         if held:
             self._save(Changes(), Known(locked=held))
+        self._save_days(self._days)
         return Saved(
             updated=self._updated,
             unknown=self._unknown,
@@ -85,6 +93,22 @@ class _Parts:
             bars_filled=self._bars_filled,
             rejected=self._rejected,
         )
+
+    def _save_days(self, days: Sequence[tuple[str, Sequence[DayBar]]]) -> None:
+        if not days:
+            return
+        self._probes_left -= 1
+        try:
+            self._save(Changes(days=dict(days)), Known())
+        except (DataError, LockedError) as error:
+            if len(days) == 1 or self._probes_left < 2:
+                said = error.said if isinstance(error, DataError) else LOCKED
+                for symbol, some in days:
+                    rejection = Rejection(error=said, bars=len(some), failed=False)
+                    self._rejected.setdefault(symbol, rejection)
+                return
+            self._save_days(days[: len(days) // 2])
+            self._save_days(days[len(days) // 2 :])
 
     def _halve(self, symbols: Sequence[str], error: DataError | LockedError) -> None:
         """Save symbols that were refused together."""
@@ -160,12 +184,15 @@ class _Parts:
         self._save(msgspec.structs.replace(batch, coverage={}), known)
 
     def _unplaced(self, symbol: str, bars: Mapping[int, Bar]) -> dict[int, RejectedBar]:
+        of = self._table_of(symbol)
+        place = self._database.place(of)
         return {
-            t_ms: RejectedBar(
-                f"{self._database.bars} has no partition for {moment(t_ms)}", Cause.NO_PARTITION
-            )
-            for t_ms in self._database.unplaced(symbol, list(bars))
+            t_ms: RejectedBar(f"{place} has no partition for {moment(t_ms)}", Cause.NO_PARTITION)
+            for t_ms in self._database.unplaced(symbol, list(bars), of)
         }
+
+    def _table_of(self, symbol: str) -> str:
+        return "bars_1m" if symbol in self._batch.minutes else "bars"
 
     def _probed(
         self,
@@ -183,25 +210,29 @@ class _Parts:
             starts, why = waiting.popleft()
             halves = [half for half in (starts[: len(starts) // 2], starts[len(starts) // 2 :]) if half]
             if len(halves) < 2 or min(budget, self._probes_left) < 2:
-                said = self._said(why, bars[starts[0]]) if len(starts) == 1 else why.said
+                said = self._said(why, symbol, bars[starts[0]]) if len(starts) == 1 else why.said
                 rejected |= dict.fromkeys(starts, RejectedBar(said))
                 continue
             for half in halves:
                 budget -= 1
                 self._probes_left -= 1
-                part = Changes(bars={symbol: [bars[t_ms] for t_ms in half]}, asked_ms=batch.asked_ms)
+                part = Changes(
+                    bars={symbol: [bars[t_ms] for t_ms in half]},
+                    asked_ms=batch.asked_ms,
+                    minutes=batch.minutes,
+                )
                 try:
                     self._save(part, Known())
                 except DataError as raised:
                     waiting.append((half, raised))
         return rejected
 
-    def _said(self, error: DataError, bar: Bar) -> str:
+    def _said(self, error: DataError, symbol: str, bar: Bar) -> str:
         """Return what is said of a single rejected bar, with the columns and their values as far as they are
         known."""
         names = [error.column] if error.column else []
         if error.constraint and not names:
-            names = list(self._database.columns_of(error.constraint))
+            names = list(self._database.columns_of(error.constraint, self._table_of(symbol)))
         values = ", ".join(f"{name} {getattr(bar, name)!r}" for name in names if name in VALUES)
         shown = values or f"open {bar.open!r}, high {bar.high!r}, low {bar.low!r}, close {bar.close!r}"
         return f"{error.said} (bar of {moment(bar.t_ms)}: {shown})"

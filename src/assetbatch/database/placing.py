@@ -11,18 +11,18 @@ from assetbatch.database.session import Connection
 
 
 def unplaced(
-    connection: Connection, symbols: Sequence[str], moments_ms: Sequence[int]
+    connection: Connection, symbols: Sequence[str], moments_ms: Sequence[int], of: str = "bars"
 ) -> dict[str, list[int]]:
-    """Return the moments, ascending, that no partition of the table of bars takes, of each registered symbol.
+    """Return the moments, ascending, that no partition of a table of bars takes, of each registered symbol.
 
     Symbols without such moments are absent; a table without partitions takes all. Raise psycopg.Error.
     """
-    rules = [rule for (rule,) in connection.execute(connection.statements("partitions.load_rules"))]
+    rules = [rule for (rule,) in connection.execute(connection.statements("partitions.load_rules", of))]
     if not rules:
         return {}
     # A partition without a rule takes everything. The text is PostgreSQL's own, of its catalogue.
     either = " OR ".join(f"({rule})" if rule else "true" for rule in rules).replace("%", "%%")
-    query = connection.statements("partitions.find_unplaced", rules=f"({either})")
+    query = connection.statements("partitions.find_unplaced", of, rules=f"({either})")
     found: dict[str, list[int]] = {}
     arguments = {"symbols": list(symbols), "moments": list(moments_ms)}
     for symbol, t_ms in connection.execute(query, arguments):
@@ -30,7 +30,7 @@ def unplaced(
     return found
 
 
-def columns_of(connection: Connection, constraint: str) -> list[str]:
-    """Return the columns that a constraint of the table of bars speaks of. Raise psycopg.Error."""
-    rows = connection.execute(connection.statements("bars.load_constraint_columns"), {"name": constraint})
+def columns_of(connection: Connection, constraint: str, of: str = "bars") -> list[str]:
+    """Return the columns that a constraint of a table of bars speaks of. Raise psycopg.Error."""
+    rows = connection.execute(connection.statements("bars.load_constraint_columns", of), {"name": constraint})
     return [name for (name,) in rows]

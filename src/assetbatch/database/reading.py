@@ -10,6 +10,7 @@ from assetbatch.database import coverage, last_update
 from assetbatch.database.names import Names
 from assetbatch.database.session import Connection
 from assetbatch.database.text import storable
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.models import IntervalState, StoredAsset
 from assetbatch.domain.numbers import positive
 from assetbatch.domain.status import OPEN, Status
@@ -39,6 +40,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
         intervals,
         rejected_ms,
         rejected_since_ms,
+        bar_size,
     ) in connection.execute(connection.statements("assets.load"), {"symbols": asked}).fetchall():
         update = last_update.parse(text)
         found[symbol] = StoredAsset(
@@ -58,6 +60,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
             coverage=coverage.decode(intervals),
             rejected_ms=rejected_ms,
             rejected_since_ms=rejected_since_ms,
+            bar_size=None if bar_size is None else BarSize(bar_size),
         )
     return {symbol: found[symbol] for symbol in asked if symbol in found}
 

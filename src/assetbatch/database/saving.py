@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from assetbatch.database import bars, coverage, last_update
+from assetbatch.database import bars, coverage, days, last_update, minutes
 from assetbatch.database.columns import BarColumns, Cause, Column, RejectedBar
 from assetbatch.database.session import Connection
 from assetbatch.database.text import shortened, storable
+from assetbatch.domain.coverage import is_asked, record
 from assetbatch.domain.models import (
     BAR_MS,
     LOCKED,
@@ -29,6 +30,7 @@ from assetbatch.domain.models import (
     Rejection,
     RejectionCause,
     Saved,
+    floor_to_bar,
 )
 from assetbatch.domain.numbers import positive
 from assetbatch.domain.status import Status
@@ -99,7 +101,9 @@ class _Saving:
         self._known = known
         self._encoding = connection.info.parameter_status("server_encoding")
         askable = [symbol for symbol in batch.symbols if storable(symbol, self._encoding) == symbol]
-        self._stored, self._columns = _locked(connection, askable, now_ms, with_columns=bool(batch.bars))
+        self._minutes = set(batch.minutes) & (batch.bars.keys() | batch.coverage.keys())
+        tables = ["bars"] * bool(batch.bars or self._minutes) + ["bars_1m"] * bool(self._minutes)
+        self._stored, self._columns = _locked(connection, askable, now_ms, tables)
         missing = [symbol for symbol in batch.symbols if symbol not in self._stored]
         self._unknown = _unknown(connection, missing)
         self._asked_ms = {symbol: batch.asked_ms.get(symbol, now_ms) for symbol in self._stored}
@@ -108,14 +112,28 @@ class _Saving:
             for symbol, some in batch.bars.items()
             if symbol in self._stored and some
         }
-        self._filled = _fill(self._bars, connection.statements.names.bars.missing)
-        self._rejected_bars = _rejected_bars(self._bars, self._columns, known.bars)
+        self._filled = sum(
+            _fill(some, connection.statements.names.table(self._table_of(symbol)).missing)
+            for symbol, some in self._bars.items()
+        )
+        self._rejected_bars = {
+            symbol: rejected
+            for symbol, some in self._bars.items()
+            if (
+                rejected := {
+                    **self._columns[self._table_of(symbol)].rejected(some.values()),
+                    **known.bars.get(symbol, {}),
+                }
+            )
+        }
+        self._refused = {symbol: refused for symbol in self._bars if (refused := self._refused_of(symbol))}
         self._rejected = self._rejections()
         self._failed = {
             symbol: rejection
             for symbol, rejection in self._rejected.items()
             if rejection.price or (rejection.failed and symbol in batch.from_bars)
         }
+        self._with_new_bars: set[str] = set()  # of five minutes
         self._prices = {
             symbol: price for symbol, price in _newest(batch.prices).items() if symbol in self._stored
         }
@@ -124,28 +142,34 @@ class _Saving:
         newer, published = self._compared(in_doubt=in_doubt)
         intervals = self._intervals()
         written = self._write(newer, intervals)
+        bars_new, bars_changed = self._save_bars()
         if intervals:
-            coverage.save(self._connection, intervals, written.coverage, self._now_ms, self._encoding)
-        sound = self._sound_bars()
-        bars_new, bars_changed = bars.save(self._connection, sound, self._asked_ms, self._columns.form)
-        if bars_new or bars_changed:
-            bars.keep_hourly_closes(self._connection, sound)
+            intervals = self._derive(intervals, written.coverage)
+            coverage.save(
+                self._connection,
+                intervals,
+                written.coverage,
+                self._now_ms,
+                self._encoding,
+                minutes=self._minutes,
+            )
+        if self._with_new_bars:
+            bars.keep_hourly_closes(self._connection, self._with_new_bars)
+        rejected_days = days.save(self._connection, self._batch.days)
         return Saved(
             updated=[price for price in newer if price.symbol in written.updated] + published,
             unknown=list(self._unknown),
             bars_new=bars_new,
             bars_changed=bars_changed,
             bars_filled=self._filled,
-            rejected={**self._rejected, **written.not_written},
+            rejected={**rejected_days, **self._rejected, **written.not_written},
         )
 
     def _rejections(self) -> dict[str, Rejection]:
         """Return what is rejected of each symbol: bars, or the price."""
-        rejected = {
-            symbol: _rejection(self._bars[symbol], some) for symbol, some in self._rejected_bars.items()
-        }
+        rejected = {symbol: _rejection(self._starts(symbol), some) for symbol, some in self._refused.items()}
         return rejected | {
-            symbol: Rejection(error=error, bars=len(self._rejected_bars.get(symbol, ())), price=True)
+            symbol: Rejection(error=error, bars=len(self._refused.get(symbol, ())), price=True)
             for symbol, error in self._known.symbols.items()
             if symbol in self._stored
         }
@@ -155,9 +179,7 @@ class _Saving:
         newer, published = [], []
         for price in self._prices.values():
             symbol = price.symbol
-            if symbol in self._failed and not _has_its_bar(
-                symbol, self._bars, self._rejected_bars, self._known
-            ):
+            if symbol in self._failed and not self._has_its_bar(symbol):
                 continue
             before = self._stored[symbol]
             later = before.last_sync_ms is not None and before.last_sync_ms > self._asked_ms[symbol]
@@ -170,8 +192,8 @@ class _Saving:
     def _intervals(self) -> dict[str, list[CoveredInterval]]:
         """Return what is new of the coverage of each symbol."""
         return {
-            symbol: _without(some, sorted(self._bars[symbol]), rejected, self._asked_ms[symbol])
-            if (rejected := self._rejected_bars.get(symbol))
+            symbol: _without(some, sorted(self._starts(symbol)), refused, self._asked_ms[symbol])
+            if (refused := self._refused.get(symbol))
             else list(some)
             for symbol, some in self._batch.coverage.items()
             if symbol in self._stored and some
@@ -204,6 +226,76 @@ class _Saving:
         if not_written := skipped | self._unknown:
             _record_not_written(writer, not_written)
         return _Written(updated, not_written, dict(stored.fetchall()) if intervals else {})
+
+    def _table_of(self, symbol: str) -> str:
+        return "bars_1m" if symbol in self._minutes else "bars"
+
+    def _starts(self, symbol: str) -> Collection[int]:
+        """Return the starts of the bars of five minutes that came for a symbol, or whose minutes came."""
+        some = self._bars.get(symbol, {})
+        return set(map(floor_to_bar, some)) if symbol in self._minutes else some
+
+    def _refused_of(self, symbol: str) -> RejectedBars:
+        """Return the bars of five minutes that cannot be stored. One of whose minutes a column cannot hold,
+        of whichever size, is none either."""
+        rejected: RejectedBars = self._rejected_bars.get(symbol, {})
+        if symbol not in self._minutes:
+            return rejected
+        some, missing = self._bars[symbol], self._connection.statements.names.bars.missing
+        if missing:
+            some = dict(some)
+            _fill(some, missing)
+        rejected = {**self._columns["bars"].rejected(some.values()), **rejected}
+        return {floor_to_bar(t_ms): why for t_ms, why in rejected.items()}
+
+    def _has_its_bar(self, symbol: str) -> bool:
+        """Return whether the newest bar, from which the price follows, can be stored."""
+        return symbol not in self._known.symbols and max(self._starts(symbol)) not in self._refused[symbol]
+
+    def _save_bars(self) -> tuple[int, int]:
+        """Write the bars of each size; return how many were new and how many differed."""
+        sound = self._sound_bars()
+        new = changed = 0
+        for of, columns in self._columns.items():
+            some = {symbol: by_start for symbol, by_start in sound.items() if self._table_of(symbol) == of}
+            more_new, more_changed = bars.save(self._connection, some, self._asked_ms, columns.form, of)
+            new, changed = new + more_new, changed + more_changed
+            if of == "bars" and (more_new or more_changed):
+                self._with_new_bars.update(some)
+        return new, changed
+
+    def _derive(
+        self, intervals: dict[str, list[CoveredInterval]], stored: Mapping[str, str]
+    ) -> dict[str, list[CoveredInterval]]:
+        """Write the bars of five minutes that are complete by this batch; return the coverage without those
+        that their table refuses. `stored` is the coverage before, as JSON."""
+        complete = {
+            symbol: self._complete(symbol, some, coverage.decode(stored.get(symbol)))
+            for symbol, some in intervals.items()
+            if symbol in self._minutes
+        }
+        if not complete:
+            return intervals
+        derived = minutes.derive(self._connection, complete, self._columns["bars"])
+        if derived.changed:
+            self._with_new_bars.update(complete)
+        for symbol, refused in derived.rejected.items():
+            starts = sorted({*self._starts(symbol), *refused})
+            intervals[symbol] = _without(intervals[symbol], starts, refused, self._asked_ms[symbol])
+            self._rejected.setdefault(symbol, _rejection(starts, refused))
+        return intervals
+
+    def _complete(
+        self, symbol: str, news: Sequence[CoveredInterval], known: Sequence[CoveredInterval]
+    ) -> list[tuple[int, int]]:
+        """Return what is answered as a whole now, and the bars of earlier answers of which minutes came."""
+        late = [
+            CoveredInterval(t_ms, t_ms + BAR_MS, IntervalState.ASKED)
+            for t_ms in (self._starts(symbol) if known else ())
+            if is_asked(known, t_ms)
+        ]
+        united = record((), [*news, *late])
+        return [(one.start_ms, one.end_ms) for one in united if one.state is IntervalState.ASKED]
 
     def _sound_bars(self) -> dict[str, dict[int, Bar]]:
         """Return the bars that are not rejected, of each symbol that has any."""
@@ -334,15 +426,14 @@ class _Outcomes:
         return document
 
 
-def _fill(bars_of: Mapping[str, dict[int, Bar]], missing: Mapping[str, float]) -> int:
+def _fill(some: dict[int, Bar], missing: Mapping[str, float]) -> int:
     """Put the values of `missing` where a bar has none; return how many bars that are."""
     count = 0
-    for some in bars_of.values() if missing else ():
-        for t_ms, bar in some.items():
-            lacking = {name: value for name, value in missing.items() if getattr(bar, name) is None}
-            if lacking:
-                some[t_ms] = msgspec.structs.replace(bar, **lacking)
-                count += 1
+    for t_ms, bar in some.items() if missing else ():
+        lacking = {name: value for name, value in missing.items() if getattr(bar, name) is None}
+        if lacking:
+            some[t_ms] = msgspec.structs.replace(bar, **lacking)
+            count += 1
     return count
 
 
@@ -353,30 +444,22 @@ def _newest(prices: Iterable[Price]) -> dict[str, Price]:
 
 
 def _locked(
-    connection: Connection, symbols: Sequence[str], now_ms: int, *, with_columns: bool
-) -> tuple[dict[str, _Stored], BarColumns]:
-    """Lock the rows of the symbols; return what is stored of each, and the columns of the bars."""
+    connection: Connection, symbols: Sequence[str], now_ms: int, tables: Sequence[str]
+) -> tuple[dict[str, _Stored], dict[str, BarColumns]]:
+    """Lock the rows of the symbols; return what is stored of each, and the columns of the tables of bars."""
     statements = connection.statements
     with connection.pipeline():
         rows = connection.execute(statements("assets.lock"), {"symbols": symbols, "now_ms": now_ms})
-        columns = connection.execute(statements("bars.load_columns")) if with_columns else ()
+        found = {of: connection.execute(statements("bars.load_columns", of)) for of in tables}
     stored = {symbol: _Stored(last_update.parse(text), sync_ms) for symbol, text, sync_ms in rows}
-    return stored, BarColumns((Column(*row) for row in columns), statements.names.bars)
+    columns = {
+        of: BarColumns((Column(*row) for row in rows_of), statements.names.table(of))
+        for of, rows_of in found.items()
+    }
+    return stored, columns
 
 
-def _rejected_bars(
-    bars_of: Mapping[str, Mapping[int, Bar]], columns: BarColumns, known: Mapping[str, RejectedBars]
-) -> dict[str, RejectedBars]:
-    """Return the bars that cannot be stored, of each symbol that has any."""
-    found: dict[str, RejectedBars] = {}
-    for symbol, some in bars_of.items():
-        rejected = {**columns.rejected(some.values()), **known.get(symbol, {})}
-        if rejected:
-            found[symbol] = rejected
-    return found
-
-
-def _rejection(some: Mapping[int, Bar], rejected: RejectedBars) -> Rejection:
+def _rejection(some: Collection[int], rejected: RejectedBars) -> Rejection:
     """Return what is said of a symbol: bars of the past without a partition are gaps, everything else a
     failure."""
     by_value = [t_ms for t_ms, why in rejected.items() if why.cause is Cause.VALUE]
@@ -387,16 +470,6 @@ def _rejection(some: Mapping[int, Bar], rejected: RejectedBars) -> Rejection:
         bars=len(rejected),
         failed=bool(by_value) or newest_ms in rejected,
     )
-
-
-def _has_its_bar(
-    symbol: str,
-    bars_of: Mapping[str, Mapping[int, Bar]],
-    rejected: Mapping[str, RejectedBars],
-    known: Known,
-) -> bool:
-    """Return whether the newest bar, from which the price follows, can be stored."""
-    return symbol not in known.symbols and max(bars_of[symbol]) not in rejected[symbol]
 
 
 def _without(

@@ -7,8 +7,9 @@ statements is first wanted. Each table that `init` creates has a file of its own
 In a template `{bars}` is a table, `{bars.ts}` its column, `{bars.ts[o]}` the column of the alias `o` (a NULL
 where the table has none), `{bars.ts.zone}` what converts a moment to or from a column of naive timestamps.
 `{bars.ours[o]}` is the condition that tells our rows from others, `{bars.of[s]}` what the table's column for
-the instrument holds for a row `s` of the symbols. `{part[bars.hourly_closes]}` is the text of another
-statement.
+the instrument holds for a row `s` of the symbols. `{bars}` is the table of bars of five minutes, or another
+table of bars that the caller names. `{part[bars.hourly_closes]}` is the text of another statement, over the
+same tables.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from importlib.resources import files
 
+from assetbatch.config.tables import BARS
 from assetbatch.database import quoting
 from assetbatch.database.names import OWN, Names, Table
 
@@ -51,18 +53,24 @@ class Statements:
 
     def __init__(self, names: Names = OWN) -> None:
         self.names = names
-        self._rendered: dict[str, bytes] = {}
+        self._rendered: dict[tuple[str, str], bytes] = {}
 
-    def __call__(self, name: str, **parts: str) -> bytes:
+    def __call__(self, name: str, of: str = "bars", **parts: str) -> bytes:
         """Return a statement by its name, ready for `psycopg.Cursor.execute`.
 
-        `parts` are further SQL texts that this one template takes.
+        `of` is the table that the template calls `bars`. `parts` are further SQL texts that this one template
+        takes.
         """
         if parts:
-            return _text(name).format(**self._tables, **parts).encode()
-        if name not in self._rendered:
-            self._rendered[name] = _text(name).format(**self._tables).encode()
-        return self._rendered[name]
+            return self._render(name, of, parts)
+        if (name, of) not in self._rendered:
+            self._rendered[name, of] = self._render(name, of, {})
+        return self._rendered[name, of]
+
+    def _render(self, name: str, of: str, parts: Mapping[str, str]) -> bytes:
+        tables = {**self._tables, "bars": self._tables[of]}
+        part = _By(lambda other: _text(other).format(**tables))
+        return _text(name).format(**tables, part=part, **parts).encode()
 
     def rendered(self, template: str) -> bytes:
         """Return the text of a template that lies elsewhere."""
@@ -72,25 +80,26 @@ class Statements:
     def _tables(self) -> Mapping[str, object]:
         names = self.names
         own_id = names.symbols.columns["id"]
-        bars_target = names.bars_target or own_id
-        if names.instrument == "polygon_ticker":
-            # Parsed once for each statement: `transactions.set_tickers` makes the text a setting.
-            ticker = "(SELECT current_setting('assetbatch.tickers')::jsonb) ->> {}." + quoted(
-                names.symbols.columns["symbol"]
-            )
-            of_bars: Callable[[str], str] = ticker.format
-        else:
-            if names.instrument == "symbol":
-                bars_target = names.symbols.columns["symbol"]
-            of_bars = _column_of(bars_target)
-        tables: dict[str, object] = {
+        return {
             "symbols": _Table(names.symbols, _column_of(own_id)),
-            "bars": _Table(names.bars, of_bars),
+            **{key: _Table(names.table(key), self._instrument(names.table(key)), key) for key in BARS},
             "providers": _Table(names.providers, _column_of(names.providers.columns["id"])),
             "sync_status": _Table(names.sync_status, _column_of(names.sync_status_target or own_id)),
             "provider": literal(names.provider),
         }
-        return tables | {"part": _By(lambda name: _text(name).format(**tables))}
+
+    def _instrument(self, table: Table) -> Callable[[str], str]:
+        """Return what a table of bars holds for a row of the symbols, by the alias of that."""
+        columns = self.names.symbols.columns
+        if table.instrument == "polygon_ticker":
+            # Parsed once for each statement: `transactions.set_tickers` makes the text a setting.
+            ticker = "(SELECT current_setting('assetbatch.tickers')::jsonb) ->> {}." + quoted(
+                columns["symbol"]
+            )
+            return ticker.format
+        return _column_of(
+            columns["symbol"] if table.instrument == "symbol" else table.target or columns["id"]
+        )
 
 
 def quoted(name: str) -> str:
@@ -142,9 +151,11 @@ class _Column:
 class _Table:
     """A table as the templates see it."""
 
-    def __init__(self, table: Table, of: Callable[[str], str]) -> None:
+    def __init__(self, table: Table, of: Callable[[str], str], key: str = "") -> None:
         self._table = table
         self.of = _By(of)
+        self.batch = f"assetbatch_{key}"
+        """The temporary table in which the rows of a batch arrive."""
 
     def __str__(self) -> str:
         return f"{quoted(self._table.schema)}.{quoted(self._table.name)}"
@@ -220,6 +231,17 @@ class _Table:
     def all_values(self) -> _By:
         """All values of a bar in an alias of the table, a NULL for each that it has not."""
         return _By(lambda alias: ", ".join(self.__getattr__(name)[alias] for name in VALUES))
+
+    @property
+    def own_values(self) -> _By:
+        """The values that the table has in an alias of it."""
+        return _By(lambda alias: ", ".join(self.__getattr__(name)[alias] for name in self._values))
+
+    @property
+    def typed(self) -> _By:
+        """The values that the table has in an alias of it, under our names."""
+        columns = {name: self.__getattr__(name) for name in self._values}
+        return _By(lambda alias: ", ".join(f"{column[alias]} AS {name}" for name, column in columns.items()))
 
     @property
     def overwritten(self) -> str:

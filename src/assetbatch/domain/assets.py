@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from assetbatch.domain.asset_classes import AssetClass, AssetType, Market, class_of
+from assetbatch.domain.bar_sizes import BarSize
 
 
 class AssetPriority(StrEnum):
@@ -22,7 +23,8 @@ class Asset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One configured symbol, spelt as the platform spells it.
 
     `polygon_ticker` is the provider's name with its obligatory prefix (`C:EURUSD`, `X:BTCUSD`).
-    `update_frequency_seconds` is how old a price may become while its market is open.
+    `update_frequency_seconds` is how old a price may become while its market is open. `bars` is the size of
+    the bars that are kept.
     """
 
     symbol: str
@@ -32,7 +34,7 @@ class Asset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     priority: AssetPriority = AssetPriority.MEDIUM
     update_frequency_seconds: int = 300
     enabled: bool = True
-    bars: bool = True
+    bars: BarSize = BarSize.FIVE_MINUTES
 
     @property
     def asset_class(self) -> AssetClass:

@@ -137,6 +137,13 @@ def _within(coverage: Sequence[CoveredInterval], start_ms: int, end_ms: int) -> 
         yield CoveredInterval(at_ms, end_ms, IntervalState.REQUESTED)
 
 
+def is_asked(coverage: Sequence[CoveredInterval], at_ms: int) -> bool:
+    """Return whether a moment lies in an ASKED interval of an ascending coverage."""
+    after = bisect_right(coverage, at_ms, key=lambda interval: interval.start_ms)
+    interval = coverage[after - 1] if after else None
+    return interval is not None and interval.state is IntervalState.ASKED and at_ms < interval.end_ms
+
+
 def asked_to(coverage: Sequence[CoveredInterval], now_ms: int) -> int | None:
     """Return the end of the last ASKED interval, or now if it lies beyond; None without any before now."""
     asked = [one for one in coverage if one.state is IntervalState.ASKED and one.start_ms < now_ms]

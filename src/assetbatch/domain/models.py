@@ -6,11 +6,13 @@ All moments are Unix milliseconds, UTC.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import MINUTE_MS
 
@@ -35,7 +37,7 @@ HIGHEST_PRICE = 1e12
 """Every price lies between these two: the cheapest coins cost 1e-10, a bitcoin in dong some 1e9."""
 
 MAX_VOLUME = 1e18
-"""Maximum volume of five minutes; the cheapest coins have 1e15."""
+"""Maximum volume of a bar, also of a day; the cheapest coins have 1e15 in five minutes."""
 
 MAX_TRADES = 2**63 - 1
 """Maximum count of trades: what the database can hold."""
@@ -57,7 +59,8 @@ _IN_JSON = {
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False, rename=_IN_JSON, forbid_unknown_fields=True):
-    """One 5-minute bar; `t_ms` is its start, a multiple of `BAR_MS`; prices are positive and finite.
+    """One bar of five minutes or of one; `t_ms` is its start, a multiple of its length; prices are positive
+    and finite.
 
     Its names in JSON are the provider's, so that a sound answer is decoded into bars without a copy. Only
     decoding checks the bounds of the values.
@@ -74,8 +77,21 @@ class Bar(msgspec.Struct, frozen=True, gc=False, rename=_IN_JSON, forbid_unknown
 
     @property
     def end_ms(self) -> int:
-        """The moment from which the bar can no longer change by trading."""
+        """The moment from which a bar of five minutes can no longer change by trading."""
         return self.t_ms + BAR_MS
+
+
+class DayBar(msgspec.Struct, frozen=True, gc=False):
+    """The provider's bar of a day, as it counts its days; prices are positive and finite."""
+
+    day: date
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float | None = None
+    vwap: float | None = None
+    trades: int | None = None
 
 
 class Price(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -160,6 +176,8 @@ class StoredAsset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     error_message: str | None = None
     last_bar_ms: int | None = None
     coverage: tuple[CoveredInterval, ...] = ()
+    bar_size: BarSize | None = None
+    """The size of the bars in which the coverage was asked for; None: five minutes."""
     rejected_ms: int | None = None
     """When the database last refused this symbol, if nothing was recorded of it since."""
     rejected_since_ms: int | None = None
@@ -177,27 +195,32 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What a cycle has learned: prices, bars by symbol, and how it went for each symbol.
 
+    `days` are day bars that came along, of symbols that may have no part in the cycle or not be registered.
+
     Of several prices of a symbol the newest counts, of several bars with one start and of several
     outcomes of a symbol the last. `coverage` is what is now known of intervals of bars, applied in order.
     `asked_ms` is when each symbol was asked for, if not just now: an answer that was asked for later wins.
-    `from_bars` are the symbols whose price follows from the bars of this batch.
+    `from_bars` are the symbols whose price follows from the bars of this batch, `minutes` those whose bars
+    are of one minute: their bars of five minutes follow, where the coverage says ASKED.
     """
 
     prices: Sequence[Price] = ()
     bars: Mapping[str, Sequence[Bar]] = {}
     coverage: Mapping[str, Sequence[CoveredInterval]] = {}
     outcomes: Sequence[Outcome] = ()
+    days: Mapping[str, Sequence[DayBar]] = {}
     asked_ms: Mapping[str, int] = {}
     from_bars: Collection[str] = frozenset()
+    minutes: Collection[str] = frozenset()
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to store."""
-        return not (self.prices or self.bars or self.coverage or self.outcomes)
+        return not (self.prices or self.bars or self.coverage or self.outcomes or self.days)
 
     @property
     def symbols(self) -> list[str]:
-        """Every symbol of the batch, each once."""
+        """Every symbol of the batch, each once, without those of which only a day came along."""
         prices, outcomes = (item.symbol for item in self.prices), (item.symbol for item in self.outcomes)
         news = (symbol for symbol, some in self.coverage.items() if some)
         return list(dict.fromkeys([*prices, *self.bars, *news, *outcomes]))
@@ -210,6 +233,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
             bars={symbol: bars for symbol, bars in self.bars.items() if symbol in symbols},
             coverage={symbol: coverage for symbol, coverage in self.coverage.items() if symbol in symbols},
             outcomes=[outcome for outcome in self.outcomes if outcome.symbol in symbols],
+            days={symbol: days for symbol, days in self.days.items() if symbol in symbols},
         )
 
 

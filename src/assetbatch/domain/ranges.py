@@ -6,8 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
+import msgspec
+
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.coverage import asked_to, newest_pages, unanswered
 from assetbatch.domain.entitlements import (
     Entitlements,
@@ -36,6 +39,24 @@ def bars_stored_to(stored: StoredAsset, now_ms: int) -> int:
     """Return the end of the last stored bar; 0 without any."""
     last_bar_ms = stored.last_bar_ms
     return last_bar_ms + BAR_MS if last_bar_ms is not None and last_bar_ms <= now_ms else 0
+
+
+def asked_in_larger(asset: Asset, stored: StoredAsset) -> bool:
+    """Return whether bars were asked for in a larger size than the asset keeps now."""
+    if asset.bars is not BarSize.ONE_MINUTE or stored.bar_size is BarSize.ONE_MINUTE:
+        return False
+    return any(interval.state is IntervalState.ASKED for interval in stored.coverage)
+
+
+def wanted_once_more(stored: StoredAsset) -> StoredAsset:
+    """Return what is stored, with everything REQUESTED that was asked for."""
+    coverage = tuple(
+        CoveredInterval(one.start_ms, one.end_ms, IntervalState.REQUESTED)
+        if one.state is IntervalState.ASKED
+        else one
+        for one in stored.coverage
+    )
+    return msgspec.structs.replace(stored, coverage=coverage)
 
 
 def history_range(

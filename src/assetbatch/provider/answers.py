@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from assetbatch.domain.models import Bar, Price
+from assetbatch.domain.models import BAR_MS, Bar, DayBar, Price
 from assetbatch.provider.refusals import Refusal
 
 
@@ -21,7 +21,8 @@ class BarsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     we do not. `misplaced_ms` are the intervals for which elements refused for `ticker` or `time` may have
     been meant. `unplaced` elements may have been meant for any interval. `unordered` is the number of
     sound bars that came after one with a later start. `next_url` leads to the next page, without the key;
-    it is None after the last page. The range is the whole one that was asked, on every page.
+    it is None after the last page. The range is the whole one that was asked, on every page. `size_ms` is the
+    length of the bars.
     """
 
     ticker: str
@@ -34,6 +35,7 @@ class BarsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     unplaced: int = 0
     unordered: int = 0
     next_url: str | None = None
+    size_ms: int = BAR_MS
 
 
 class PricesAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,15 @@ class PricesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     errors: dict[str, Refusal]
     empty: frozenset[str]
     refused: Counter[str]
+    days: Mapping[str, DayBar] = {}
+    """By ticker, asked or not: the bars of a market's day."""
+
+
+class PreviousDay(msgspec.Struct, frozen=True, kw_only=True):
+    """The last complete day of one asset: its price, as of the day's end, and its bar."""
+
+    price: Price
+    bar: DayBar
 
 
 class MarketStatus(msgspec.Struct, frozen=True, kw_only=True):

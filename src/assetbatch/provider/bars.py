@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from assetbatch.domain.models import (
     MAX_TRADES,
     MAX_VOLUME,
     Bar,
-    floor_to_bar,
+    DayBar,
 )
 from assetbatch.domain.numbers import finite
 from assetbatch.domain.refusals import RefusalKind
@@ -80,16 +81,23 @@ _LOOSE_BAR = msgspec.json.Decoder(_LooseBar)
 
 
 def decode_bars(
-    body: Body, *, ticker: str, start_ms: int, end_ms: int, key: Secret | None = None
+    body: Body,
+    *,
+    ticker: str,
+    start_ms: int,
+    end_ms: int,
+    size_ms: int = BAR_MS,
+    key: Secret | None = None,
 ) -> BarsAnswer:
-    """Decode the 5-minute bars of `/v2/aggs/ticker/{ticker}/range/5/minute/{start_ms}/{end_ms}`.
+    """Decode the bars of `/v2/aggs/ticker/{ticker}/range/5/minute/{start_ms}/{end_ms}`; `size_ms` is their
+    length.
 
     Both ends of the range are inclusive, as the provider's are. Raise Refusal if the answer as a whole is
     useless or another ticker's. It is useless if all its bars are: else a broken answer would pass for a
     market without trades.
     """
     refused: Counter[str] = Counter()
-    if (sound := _sound_bars(body, start_ms, end_ms)) is not None:
+    if (sound := _sound_bars(body, start_ms, end_ms, size_ms)) is not None:
         check(sound, sound.results, body, key)
         check_ticker(sound, ticker)
         return BarsAnswer(
@@ -99,10 +107,11 @@ def decode_bars(
             bars=sound.results or [],
             refused=refused,
             next_url=_next_url(sound.next_url),
+            size_ms=size_ms,
         )
     envelope, raws = raw_bars(body, refused, key)
     check_ticker(envelope, ticker)
-    sifted = _Sifted(refused)
+    sifted = _Sifted(refused, size_ms)
     sifted.take(raws, ticker, start_ms, end_ms)
     if not sifted.bars and refused:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(refused.items()))
@@ -120,10 +129,11 @@ def decode_bars(
         unplaced=refused["undecodable"] + sifted.unplaced + sifted.between_elements(),
         unordered=sifted.unordered,
         next_url=_next_url(envelope.next_url),
+        size_ms=size_ms,
     )
 
 
-def _sound_bars(body: Body, start_ms: int, end_ms: int) -> _SoundEnvelope | None:
+def _sound_bars(body: Body, start_ms: int, end_ms: int, size_ms: int) -> _SoundEnvelope | None:
     """Decode an answer of nothing but sound bars within the range, ascending.
 
     Return None if anything about it is to be looked at: then each element has to be sifted.
@@ -134,9 +144,8 @@ def _sound_bars(body: Body, start_ms: int, end_ms: int) -> _SoundEnvelope | None
         return None
     before_ms = start_ms - 1
     for bar in envelope.results or ():
-        t_ms, high, low = bar.t_ms, bar.high, bar.low
-        is_sound = low <= bar.open <= high and low <= bar.close <= high
-        if t_ms <= before_ms or t_ms % BAR_MS or not is_sound:
+        t_ms, o, h, l, c = bar.t_ms, bar.open, bar.high, bar.low, bar.close  # noqa: E741
+        if t_ms <= before_ms or t_ms % size_ms or l > o or l > c or h < o or h < c:
             return None
         before_ms = t_ms
     return envelope if before_ms <= end_ms else None
@@ -169,6 +178,26 @@ def fault(o: float | None, h: float | None, l: float | None, c: float | None) ->
     return "" if l >= LOWEST_PRICE and h <= HIGHEST_PRICE else "price"
 
 
+def day_bar(raw: RawBar, day: date) -> DayBar:
+    """Return the bar of a day whose four prices are sound; of the rest what is not is absent."""
+    o, h, l, c = raw.o, raw.h, raw.l, raw.c  # noqa: E741 - the provider's names
+    assert o is not None, "a sound bar has its prices"
+    assert h is not None, "a sound bar has its prices"
+    assert l is not None, "a sound bar has its prices"
+    assert c is not None, "a sound bar has its prices"
+    v, vw, n = raw.v, raw.vw, raw.n
+    return DayBar(
+        day,
+        o,
+        h,
+        l,
+        c,
+        v if v is not None and 0 <= v <= MAX_VOLUME else None,
+        vw if vw is not None and LOWEST_PRICE <= vw <= HIGHEST_PRICE else None,
+        int(n) if n is not None and 0 <= n <= MAX_TRADES and n == int(n) else None,
+    )
+
+
 def _loosened(elements: Iterable[msgspec.Raw], refused: Counter[str]) -> Iterator[RawBar]:
     for element in elements:
         bar = attempt(_LOOSE_BAR, element)
@@ -191,8 +220,9 @@ def _loosened(elements: Iterable[msgspec.Raw], refused: Counter[str]) -> Iterato
 class _Sifted:
     """The sorted elements of an answer: the sound bars in order, and the fate of the others."""
 
-    def __init__(self, refused: Counter[str]) -> None:
+    def __init__(self, refused: Counter[str], size_ms: int) -> None:
         self.refused = refused
+        self._size_ms = size_ms
         self.bars: list[Bar] = []
         self.faulty: set[int] = set()
         self.misplaced: set[int] = set()
@@ -202,12 +232,12 @@ class _Sifted:
 
     def take(self, raws: list[RawBar], ticker: str, start_ms: int, end_ms: int) -> None:
         """Sift the elements of an answer for `ticker` and a range."""
-        bars, refused = self.bars, self.refused
+        bars, refused, size_ms = self.bars, self.refused, self._size_ms
         before_ms = -1
         ascending = True
         for raw in raws:
             t = raw.t
-            if t is None or t % BAR_MS or not start_ms <= t <= end_ms:
+            if t is None or t % size_ms or not start_ms <= t <= end_ms:
                 self._misplace(t, start_ms, end_ms)
                 continue
             t_ms = int(t)
@@ -257,15 +287,15 @@ class _Sifted:
 
         Its moment may be in another unit.
         """
-        at_ms = moment_ms(t)
-        if at_ms is not None and floor_to_bar(start_ms) <= at_ms <= end_ms:
+        at_ms, size_ms = moment_ms(t), self._size_ms
+        if at_ms is not None and start_ms - start_ms % size_ms <= at_ms <= end_ms:
             self.refused["time"] += 1
-            if at_ms % BAR_MS:
-                self.off_grid.append(floor_to_bar(at_ms))
+            if at_ms % size_ms:
+                self.off_grid.append(at_ms - at_ms % size_ms)
             else:
                 self.misplaced.add(at_ms)
             return
-        self.refused["time" if at_ms is None or at_ms % BAR_MS else "outside"] += 1
+        self.refused["time" if at_ms is None or at_ms % size_ms else "outside"] += 1
         self.unplaced += 1
 
 

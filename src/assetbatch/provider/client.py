@@ -12,10 +12,12 @@ from typing import Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from assetbatch.domain.asset_classes import AssetType, class_of_type
-from assetbatch.domain.models import SNAPSHOT_TICKERS, Price
+from assetbatch.domain.bar_sizes import BarSize
+from assetbatch.domain.models import SNAPSHOT_TICKERS
 from assetbatch.domain.queueing import LONGEST_CALL_SECONDS
 from assetbatch.domain.refusals import RefusalKind
-from assetbatch.provider.answers import BarsAnswer, MarketStatus, PricesAnswer
+from assetbatch.domain.units import MINUTE_MS
+from assetbatch.provider.answers import BarsAnswer, MarketStatus, PreviousDay, PricesAnswer
 from assetbatch.provider.bars import decode_bars
 from assetbatch.provider.decoding import Body
 from assetbatch.provider.market_status import decode_market_status
@@ -106,20 +108,22 @@ class ProviderClient:
         start_ms: int,
         end_ms: int,
         *,
+        size: BarSize = BarSize.FIVE_MINUTES,
         limit: int = MAX_BASE_BARS,
         deadline_seconds: float | None = None,
     ) -> BarsAnswer:
-        """Fetch the first page of 5-minute bars that start within `[start_ms, end_ms]`, both inclusive.
+        """Fetch the first page of bars that start within `[start_ms, end_ms]`, both inclusive.
 
-        `limit` counts base minutes: 50,000 (the provider's maximum) are at most 10,000 bars.
+        `limit` counts minutes, whatever the size: 50,000 (the provider's maximum) are at most 10,000 bars of
+        five minutes.
         """
         if start_ms > end_ms:
             raise ValueError("a range of bars ends before it starts")
         target = (
-            f"/v2/aggs/ticker/{_in_path(ticker)}/range/5/minute/{start_ms}/{end_ms}"
+            f"/v2/aggs/ticker/{_in_path(ticker)}/range/{size.ms // MINUTE_MS}/minute/{start_ms}/{end_ms}"
             f"?adjusted=true&sort=asc&limit={limit}"
         )
-        return self._bars(target, ticker, start_ms, end_ms, deadline_seconds)
+        return self._bars(target, ticker, (start_ms, end_ms), size.ms, deadline_seconds)
 
     def next_page(self, answer: BarsAnswer, *, deadline_seconds: float | None = None) -> BarsAnswer:
         """Fetch the page to which `answer.next_url` leads. It may be empty.
@@ -132,12 +136,13 @@ class ProviderClient:
             raise Refusal(
                 RefusalKind.NONSENSE, f"the next page of {answer.ticker} is not on the API's host", sent=False
             )
-        return self._bars(target, answer.ticker, answer.start_ms, answer.end_ms, deadline_seconds)
+        bounds = answer.start_ms, answer.end_ms
+        return self._bars(target, answer.ticker, bounds, answer.size_ms, deadline_seconds)
 
     def previous_day(
         self, ticker: str, symbol: str, *, deadline_seconds: float | None = None
-    ) -> Price | None:
-        """Fetch the last complete New York day. Its close is the price, as of its end; None without one."""
+    ) -> PreviousDay | None:
+        """Fetch the last complete day. Its close is the price, as of its end; None without one."""
         body = self._get(f"/v2/aggs/ticker/{_in_path(ticker)}/prev?adjusted=true", deadline_seconds)
         return decode_previous_day(body, ticker=ticker, symbol=symbol, key=self._key)
 
@@ -149,10 +154,17 @@ class ProviderClient:
         return decode_market_status(self._get("/v1/marketstatus/now", deadline_seconds), self._key)
 
     def _bars(
-        self, target: str, ticker: str, start_ms: int, end_ms: int, deadline_seconds: float | None
+        self,
+        target: str,
+        ticker: str,
+        bounds: tuple[int, int],
+        size_ms: int,
+        deadline_seconds: float | None,
     ) -> BarsAnswer:
-        body = self._get(target, deadline_seconds)
-        return decode_bars(body, ticker=ticker, start_ms=start_ms, end_ms=end_ms, key=self._key)
+        body, (start_ms, end_ms) = self._get(target, deadline_seconds), bounds
+        return decode_bars(
+            body, ticker=ticker, start_ms=start_ms, end_ms=end_ms, size_ms=size_ms, key=self._key
+        )
 
     def _get(self, target: str, deadline_seconds: float | None) -> Body:
         seconds = self._call_seconds

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from assetbatch.domain import market_hours
-from assetbatch.domain.models import Price
+from assetbatch.domain.models import DayBar, Price
 from assetbatch.domain.numbers import finite
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.units import DAY_MS
 from assetbatch.provider import decoding
-from assetbatch.provider.answers import PricesAnswer
-from assetbatch.provider.bars import RawBar, fault, raw_bars
+from assetbatch.provider.answers import PreviousDay, PricesAnswer
+from assetbatch.provider.bars import RawBar, day_bar, fault, raw_bars
 from assetbatch.provider.decoding import (
     LIST,
     Body,
@@ -442,29 +442,36 @@ def decode_grouped_day(
 ) -> PricesAnswer:
     """Decode the asked tickers' bars of a New York day from `/v2/aggs/grouped/…/{day}`.
 
-    It has a whole market.
+    It has a whole market, and `days` has the sound bar of every ticker of it.
 
     Each is a price as in `decode_previous_day`, as of the end of `day`, whatever moment the bar carries. A
     ticker without a bar is `empty`. A ticker with a bar that cannot be true has a NONSENSE error. Raise
     Refusal if the answer as a whole is useless.
     """
     tickers = _Tickers(assets)
+    days: dict[str, DayBar] = {}
     envelope, raws = raw_bars(body, tickers.refused, key)
     for raw in raws:
         ticker = raw.ticker
-        if not isinstance(ticker, str) or ticker not in assets:
+        if not isinstance(ticker, str):
             continue
         reason = fault(raw.o, raw.h, raw.l, raw.c)
+        if not reason:
+            days[ticker] = day_bar(raw, day)
+        if ticker not in assets:
+            continue
         if reason:
             tickers.refused[reason] += 1
             tickers.fail(ticker, _useless(ticker))
         else:
             tickers.take(ticker, _day_price(raw, assets[ticker], day))
-    return tickers.answer(envelope, lists_all=False)
+    return msgspec.structs.replace(tickers.answer(envelope, lists_all=False), days=days)
 
 
-def decode_previous_day(body: Body, *, ticker: str, symbol: str, key: Secret | None = None) -> Price | None:
-    """Decode the close of the last complete day of `/v2/aggs/ticker/{ticker}/prev`, as of the day's end.
+def decode_previous_day(
+    body: Body, *, ticker: str, symbol: str, key: Secret | None = None
+) -> PreviousDay | None:
+    """Decode the last complete day of `/v2/aggs/ticker/{ticker}/prev`; its close is the price, as of its end.
 
     Return None if the provider has nothing. That is also its answer for an unknown ticker. Raise Refusal
     if the answer is useless.
@@ -479,7 +486,8 @@ def decode_previous_day(body: Body, *, ticker: str, symbol: str, key: Secret | N
     at_ms = moment_ms(raw.t)
     if at_ms is None or fault(raw.o, raw.h, raw.l, raw.c):
         raise _useless(ticker)
-    return _day_price(raw, symbol, _bar_day(at_ms))
+    day = _bar_day(at_ms)
+    return PreviousDay(price=_day_price(raw, symbol, day), bar=day_bar(raw, day))
 
 
 def _useless(ticker: str) -> Refusal:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.calls import Call
 from assetbatch.domain.coverage import record
 from assetbatch.domain.due import Verdict
@@ -18,6 +19,7 @@ from assetbatch.domain.models import (
     Bar,
     Changes,
     CoveredInterval,
+    DayBar,
     Outcome,
     Rejection,
     RejectionCause,
@@ -116,8 +118,15 @@ class WorkChunk(msgspec.Struct, frozen=True):
 class Batch:
     """The state of one batch. Its work may come in chunks."""
 
-    def __init__(self, policy: Policy, known: Entitlements, now: float) -> None:
-        """Begin at `now` (`monotonic()`)."""
+    def __init__(
+        self,
+        policy: Policy,
+        known: Entitlements,
+        now: float,
+        symbols_of: Callable[[str], Sequence[str]] = lambda _: (),
+    ) -> None:
+        """Begin at `now` (`monotonic()`). `symbols_of` gives the symbols to which data of a ticker belong."""
+        self._symbols_of = symbols_of
         self._policy = policy
         self._known = known
         self.stored: dict[str, StoredAsset] = {}
@@ -142,6 +151,8 @@ class Batch:
         self._bars: dict[str, list[Bar]] = {}
         self._asked_ms: dict[str, int] = {}
         self._coverage: dict[str, list[CoveredInterval]] = {}
+        self._days: dict[str, list[DayBar]] = {}
+        self._minutes: set[str] = set()  # symbols whose bars are of one minute
 
     def add(self, chunk: WorkChunk) -> None:
         """Add work. What this batch knows of an asset already is newer than what is stored."""
@@ -276,10 +287,14 @@ class Batch:
             self._note_asked(call, findings.asked_ms)
         self._report.bars_refused += findings.bars_refused
         self._report.prices_refused += findings.prices_refused
+        self._minutes.update(i.asset.symbol for i in call.work if i.asset.bars is BarSize.ONE_MINUTE)
         for symbol, bars in findings.bars.items():
             self._bars.setdefault(symbol, []).extend(bars)
         for symbol, coverage in findings.coverage.items():
             self._note(symbol, coverage)
+        for ticker, day in findings.days.items():
+            for symbol in self._symbols_of(ticker):
+                self._days.setdefault(symbol, []).append(day)
         for result in findings.results:
             self._finish(result)
         if findings.next_page:
@@ -361,13 +376,16 @@ class Batch:
         bars, self._bars = self._bars, {}
         asked_ms, self._asked_ms = self._asked_ms, {}
         coverage, self._coverage = self._coverage, {}
+        days, self._days = self._days, {}
         of_prices = [one for one in new if one.work.kind is _PRICE and one.status is not _FRESH]
         return new, Changes(
             prices=[one.price for one in of_prices if one.price],
             bars=bars,
             coverage=coverage,
+            days=days,
             outcomes=[Outcome(one.work.asset.symbol, one.status, one.error) for one in of_prices],
             asked_ms=asked_ms,
+            minutes=self._minutes & (bars.keys() | coverage.keys()),
             from_bars={one.work.asset.symbol for one in new if one.bars and one.work.kind is _PRICE},
         )
 

@@ -66,7 +66,9 @@ class Engine:
         deadline: Deadline,
         slowest_call_seconds: float | None,
         reporter: Reporter,
+        symbols_of: Callable[[str], Sequence[str]],
     ) -> None:
+        self.symbols_of = symbols_of
         self.provider = provider
         self.store = store
         self.window = window
@@ -116,7 +118,7 @@ class BatchRun:
         self._engine = engine
         self._policy = policy
         self._owner = owner
-        self._batch = Batch(policy, engine.known, monotonic())
+        self._batch = Batch(policy, engine.known, monotonic(), engine.symbols_of)
         self._writer = Writer(
             self._batch,
             owner,

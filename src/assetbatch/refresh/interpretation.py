@@ -17,6 +17,7 @@ from assetbatch.domain.calls import BarsCall, Call
 from assetbatch.domain.models import (
     Bar,
     CoveredInterval,
+    DayBar,
     IntervalState,
     Price,
     StoredAsset,
@@ -129,6 +130,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """Number of prices that could not be used."""
     coverage: Mapping[str, Sequence[CoveredInterval]] = {}
     """What the coverage learns, by symbol."""
+    days: Mapping[str, DayBar] = {}
+    """Day bars to store, by ticker: of those that were asked for, and of others."""
     next_page: Page | None = None
     """The rest of the range, which the work waits for."""
     refused_classes: Sequence[ClassRefusal] = ()

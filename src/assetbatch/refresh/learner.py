@@ -61,7 +61,7 @@ class Learner:
             return
         for restriction in (Restriction.BARS, Restriction.INTRADAY):
             self.answered(restriction, asset.asset_type, asset.polygon_ticker)
-        newest_ms = min(answer.bars[-1].end_ms, call.end_ms + 1)
+        newest_ms = min(answer.bars[-1].t_ms + answer.size_ms, call.end_ms + 1)
         reaches_now = call.end_ms + 1 >= now_ms and answer.next_url is None
         market_open = (
             reaches_now and is_open(asset.market, now_ms) and is_open(asset.market, now_ms - HOUR_MS)

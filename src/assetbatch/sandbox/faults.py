@@ -71,7 +71,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "null-results": ("", "null where the results belong"),
     "ticker-errors": ("NOT_FOUND", "each ticker of a /v3/snapshot is an error of this name"),
     "other-ticker": ("X:DOGEUSD", "the answer for a ticker is one for this ticker"),
-    "off-grid": ("", "a bar besides that starts three minutes off the grid"),
+    "off-grid": ("", "a bar besides that starts off the grid, by more than half of its length"),
     "nanoseconds": ("", "every second bar's start in nanoseconds"),
     "hole": ("2026-11-01", "no bars of this UTC day"),
     "crossed": ("", "bid and ask exchanged, and a percent apart"),
@@ -279,12 +279,13 @@ def _other_ticker(body: dict[str, Any], value: str, _request: Request) -> dict[s
     return {**body, "ticker": value} if "ticker" in body and _bars(body) is not None else None
 
 
-def _off_grid(body: dict[str, Any], _value: str, _request: Request) -> dict[str, Any] | None:
+def _off_grid(body: dict[str, Any], _value: str, request: Request) -> dict[str, Any] | None:
     bars = _bars(body)
     if bars is None:
         return None
     middle = len(bars) // 2
-    odd = {**bars[middle], "t": bars[middle]["t"] + 180_000}
+    off_ms = 36_000 if "/range/1/minute/" in request.path else 180_000
+    odd = {**bars[middle], "t": bars[middle]["t"] + off_ms}
     return {**body, "results": [*bars[:middle], odd, *bars[middle:]]}
 
 

@@ -23,7 +23,7 @@ _NOT_ABOUT_THE_TABLE = ("08", "40", "53", "55", "57", "58", "XX")
 
 class CarriedOut(NamedTuple):
     """What was done: migrations applied, keys of the rows that were entered, partitions added, and whether
-    the table of bars became a hypertable."""
+    a table of bars became a hypertable."""
 
     steps: list[str]
     rows: list[str]
@@ -55,6 +55,10 @@ def carry_out(
     connection.statements = Statements(names)
     steps = migrations.migrate(connection)
     prepared = partitions.prepare(connection, by_month=by_month)
+    # A table of minutes that is made now is divided as that of five minutes is.
+    made = {addition.what for addition in found.additions if addition.part is Part.TABLE}
+    divides = by_month or (place(names.bars_1m) in made and partitions.is_divided(connection))
+    minutes = partitions.prepare(connection, by_month=divides, of="bars_1m")
     rows: list[str] = []
     for addition in found.additions:
         if addition.part is Part.ROW and addition.sql is not None:
@@ -62,7 +66,12 @@ def carry_out(
             rows += [key for (key,) in entered]
     _check_entered(connection, found, rows)
     migrations.save_names(connection, names, mappings)
-    return CarriedOut(steps, rows, prepared.partitions, prepared.hypertable)
+    return CarriedOut(
+        steps,
+        rows,
+        prepared.partitions + minutes.partitions,
+        prepared.hypertable or minutes.hypertable,
+    )
 
 
 def _check_updates(connection: Connection, found: Plan) -> None:

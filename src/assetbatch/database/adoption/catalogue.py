@@ -1,4 +1,4 @@
-"""What PostgreSQL says of the four tables: everything that a plan is made of.
+"""What PostgreSQL says of the tables: everything that a plan is made of.
 
 The structure is read first; which columns are meant follows from it, and then their rows are asked, since a
 plan is a pure function of both.
@@ -106,7 +106,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the four tables as it is; `schema.name` is what was looked for."""
+    """One of the tables as it is; `schema.name` is what was looked for."""
 
     schema: str
     name: str
@@ -165,7 +165,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RowFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked of the rows, by the names of the four tables in the configuration."""
+    """What was asked of the rows, by the names of the tables in the configuration."""
 
     duplicates: Mapping[str, str] = {}
     """An example of a key that several rows have, where a unique index is to be added."""
@@ -184,8 +184,8 @@ class RowFacts(msgspec.Struct, frozen=True, kw_only=True):
     refused_states: frozenset[str] = frozenset()
     """The words, of all that were asked, that a CHECK of the column refuses."""
     bad_json: bool = False
-    instruments: frozenset[str] = frozenset()
-    """The references, of `symbol` and `polygon_ticker`, that rows of bars equal."""
+    instruments: Mapping[str, frozenset[str]] = {}
+    """By table of bars: the references, of `symbol` and `polygon_ticker`, that its rows equal."""
     trials: Mapping[str, Trial] = {}
     """By table, `symbols` or `providers`: what became of an INSERT."""
 
@@ -205,7 +205,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     bars_alike: tuple[Source, ...] = ()
     """Tables that have a column for each price of a bar."""
     cousins: Mapping[str, tuple[Source, ...]] = {}
-    """The tables that columns of a name refer to in the schemas of the four tables."""
+    """The tables that columns of a name refer to in the schemas of the tables."""
     own_missing: tuple[str, ...] = ()
     """Tables of assetbatch itself that the migrations make."""
     pending: tuple[str, ...] = ()
@@ -219,3 +219,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     zone_is_utc: bool = True
     installed: Names | None = None
     """The names that an earlier `init` has found or made; None before the first."""
+    bars_by_month: bool = False
+    """Whether assetbatch looks after the partitions of the table of bars of five minutes."""
+    new: tuple[str, ...] = ()
+    """The tables that were not there in the version of the schema that an earlier `init` has made."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from assetbatch.config.tables import BARS
 from assetbatch.database.adoption.catalogue import Column, Index, TableFacts
 from assetbatch.database.adoption.findings import Findings, configured, elsewhere
 from assetbatch.database.adoption.recognition import KEYS, is_timeframe
-from assetbatch.database.adoption.vocabulary import DISTINGUISHING, FIVE_MINUTES, plain, stem
+from assetbatch.database.adoption.vocabulary import DISTINGUISHING, LENGTHS, plain, stem
 from assetbatch.database.names import Table
 from assetbatch.database.quoting import listed, place, quoted
 
@@ -19,8 +20,12 @@ Samples = Mapping[str, tuple[str, ...]]
 """Some values of columns: `bars.timeframe`."""
 
 
-_UNITS = (("ms", 300_000), ("sec", 300), ("secs", 300), ("seconds", 300))
-"""What five minutes are in a column of numbers whose name ends so; else it counts minutes."""
+_UNITS = (("ms", 60_000), ("sec", 60), ("secs", 60), ("seconds", 60))
+"""What a minute is in a column of numbers whose name ends so; else it counts minutes."""
+
+_MINUTES = {"bars": 5, "bars_1m": 1, "bars_1d": 1440}
+_WORDS = {"bars": "5m", "bars_1m": "1m", "bars_1d": "1d"}
+"""How long the bars of each table are."""
 
 
 _ROW_IDS = ("id", "uuid", "uid")
@@ -136,7 +141,7 @@ class _Choice:
                 elsewhere(self._key),
             )
             return KeyChoice()
-        if self._facts.has_rows and self._key in ("bars", "sync_status"):  # a log of runs, revisions of bars
+        if self._facts.has_rows and self._key in (*BARS, "sync_status"):  # a log of runs, revisions of bars
             self._findings.refuse(
                 self._place,
                 f"has rows and no unique index on ({listed(columns)}): an added one may keep out rows that "
@@ -197,9 +202,9 @@ def constants_wanted(key: str, columns: Sequence[Column], samples: Samples) -> s
     shown, known = [], []
     for column in columns:
         values = samples.get(f"{key}.{column.name}") or column.labels[:6]
-        five = next((value for value in values if plain(value) in FIVE_MINUTES), None)
         if is_timeframe(column):
-            shown.append(f"{column.name}: {_yaml(five or _five_minutes(column))}")
+            known_length = next((value for value in values if plain(value) in LENGTHS.get(key, ())), None)
+            shown.append(f"{column.name}: {_yaml(known_length or _length(key, column))}")
         else:
             shown.append(f"{column.name}: {_yaml(values[0]) if len(values) == 1 else '...'}")
         if values:
@@ -208,18 +213,20 @@ def constants_wanted(key: str, columns: Sequence[Column], samples: Samples) -> s
     return f"say which rows are ours: {configured(key, ', '.join(shown))}{has}"
 
 
-def _five_minutes(column: Column) -> str:
-    """Return how a column most likely writes five minutes."""
+def _length(key: str, column: Column) -> str:
+    """Return how a column most likely writes how long the bars of a table are."""
     if column.is_text or column.labels:
-        return "5m"
+        return _WORDS.get(key, "...")
+    minutes = _MINUTES.get(key, 5)
+    if column.base == "interval":
+        return f"{minutes // 60:02}:{minutes % 60:02}:00"
     name = plain(column.name)
-    seconds = next((str(count) for ending, count in _UNITS if name.endswith(ending)), "5")
-    return "00:05:00" if column.base == "interval" else seconds
+    return str(minutes * next((count for ending, count in _UNITS if name.endswith(ending)), 1))
 
 
 def _yaml(value: str) -> str:
     return (
         value
-        if (value.replace("_", "").isalnum() and not value[:1].isdigit()) or value == "5m"
+        if (value.replace("_", "").isalnum() and not value[:1].isdigit()) or value in _WORDS.values()
         else f"'{value}'"
     )

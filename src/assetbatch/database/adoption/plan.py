@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from assetbatch.config.tables import TABLES, TableMappings
+from assetbatch.config.tables import BARS, TABLES, TableMapping, TableMappings
 from assetbatch.database.adoption.catalogue import Catalogue, Column, Kind, ZoneFacts
 from assetbatch.database.adoption.findings import (
     Addition,
@@ -28,7 +28,7 @@ from assetbatch.database.adoption.recognition import KEYS, Recognised, Recogniti
 from assetbatch.database.adoption.vocabulary import (
     DISTINGUISHING,
     EXPECTED,
-    FIVE_MINUTES,
+    LENGTHS,
     PROVIDER,
     PROVIDERS,
     STATES,
@@ -36,7 +36,7 @@ from assetbatch.database.adoption.vocabulary import (
     plain,
     spellings,
 )
-from assetbatch.database.names import Names, Table
+from assetbatch.database.names import OWN, Names, Reference, Table
 from assetbatch.database.partitions import BY_HAND
 from assetbatch.database.quoting import listed, literal, place, quoted
 from assetbatch.database.statements import Statements
@@ -56,8 +56,16 @@ _UTC_DEFAULT = re.compile(
 )
 _OPTIONAL_BARS = ("volume", "vwap", "trades")
 _COMMANDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE"}
-_NEEDED = {"symbols": "rw", "bars": "raw", "providers": "r", "sync_status": "raw"}
+_NEEDED = {"symbols": "rw", **dict.fromkeys(BARS, "raw"), "providers": "r", "sync_status": "raw"}
 """The commands that a cycle gives each table, by their letters in pg_policy."""
+_LENGTHS = {"bars": "five minutes", "bars_1m": "one minute", "bars_1d": "a day"}
+_COMMENTS = {
+    "bars": "Bars of five minutes; {start} is the start of the bar.",
+    "bars_1m": "Bars of one minute; {start} is the start of the bar.",
+    "bars_1d": "Bars of a day, as the provider counts its days.",
+}
+_OWN_NAMES = {key: getattr(OWN, key).name for key in BARS}
+"""What the tables of bars are called where `init` makes them."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,7 +193,7 @@ class _Planner:
                 f"remove the duplicates from {place(table)}",
             )
         for key, ours, target in (
-            ("bars", "symbol_id", "symbols"),
+            *((key, "symbol_id", "symbols") for key in BARS),
             ("sync_status", "ticker_id", "symbols"),
             ("sync_status", "provider_id", "providers"),
         ):
@@ -212,18 +220,19 @@ class _Planner:
                 "has values that are no jsonb",
                 f"mend what SELECT {column}::jsonb FROM {place(table)} shows",
             )
-        bars = recognised.tables.get("bars")
-        if bars is not None and bars.has_rows and self._catalogue.installed is None:
-            self._findings.take(
-                place(names.bars),
-                "has bars: those in the ranges that are fetched are replaced where they differ",
-            )
+        for key in BARS:
+            facts, before = recognised.tables.get(key), self._catalogue.installed
+            if facts is not None and facts.has_rows and (before is None or key in self._catalogue.new):
+                self._findings.take(
+                    place(getattr(names, key)),
+                    "has bars: those that are fetched are replaced where they differ",
+                )
 
     # --- columns of others ---
 
     def _check_foreign_columns(self, recognised: Recognised) -> None:
         """Refuse columns that need a value that nothing gives, and labels that would be untrue."""
-        for key in ("bars", "sync_status"):
+        for key in (*BARS, "sync_status"):
             facts = recognised.tables.get(key)
             if facts is None:
                 continue
@@ -237,38 +246,38 @@ class _Planner:
             for column in facts.columns:
                 if column.name in given or column.generated or column.identity:
                     continue
-                if key == "bars" and is_timeframe(column):
-                    self._check_timeframe(table, column)
+                if key in BARS and is_timeframe(column):
+                    self._check_timeframe(key, table, column)
                 elif column.not_null and column.default is None:
                     self._check_insisting(key, table, column)
-                elif key == "bars":
-                    self._warn_of_label(table, column)
+                elif key in BARS:
+                    self._warn_of_label(key, table, column)
 
-    def _check_timeframe(self, table: Table, column: Column) -> None:
+    def _check_timeframe(self, key: str, table: Table, column: Column) -> None:
         named = f"{place(table)}.{quoted(column.name)}"
         known = _QUOTED.match(column.default or "")
         preset = known[1] if known else column.default
-        if preset is not None and plain(preset) in FIVE_MINUTES:
+        if preset is not None and plain(preset) in LENGTHS[key]:
             return
-        self._sampled.append(("bars", column.name))
-        values = self._rows.samples.get(f"bars.{column.name}", ())
-        remedy = constants_wanted("bars", [column], self._rows.samples)
+        self._sampled.append((key, column.name))
+        values = self._rows.samples.get(f"{key}.{column.name}", ())
+        remedy = constants_wanted(key, [column], self._rows.samples)
         if column.not_null and column.default is None:
             self._findings.refuse(named, "is NOT NULL without a default", remedy)
         elif preset is not None:
-            self._findings.refuse(named, f"would be {preset[:40]} in bars of five minutes", remedy)
+            self._findings.refuse(named, f"would be {preset[:40]} in bars of {_LENGTHS[key]}", remedy)
         elif values:
             self._findings.refuse(named, "would be NULL in our bars, and readers may ask for it", remedy)
         else:
             self._findings.warn(named, "stays NULL in our bars", remedy)
 
-    def _warn_of_label(self, table: Table, column: Column) -> None:
+    def _warn_of_label(self, key: str, table: Table, column: Column) -> None:
         """Warn of a default such as `source = 'oanda'`, which would be said of our bars too."""
         preset = _QUOTED.match(column.default or "")
         if preset is None or plain(column.name) not in DISTINGUISHING or plain(preset[1]) in PROVIDERS:
             return
         named = f"{place(table)}.{quoted(column.name)}"
-        remedy = f"say it otherwise: {configured('bars', f'{column.name}: {PROVIDER}')}"
+        remedy = f"say it otherwise: {configured(key, f'{column.name}: {PROVIDER}')}"
         self._findings.warn(named, f"is {preset[1][:40]} by default, in bars of assetbatch too", remedy)
 
     def _check_insisting(self, key: str, table: Table, column: Column) -> None:
@@ -323,58 +332,72 @@ class _Planner:
                 )
 
     def _check_optional(self, recognised: Recognised) -> None:
-        facts = recognised.tables.get("bars")
-        if facts is None:
-            return
-        table = recognised.names.bars
+        for key in BARS:
+            if key in recognised.tables:
+                self._check_optional_of(key, recognised)
+
+    def _check_optional_of(self, key: str, recognised: Recognised) -> None:
+        facts, table = recognised.tables[key], getattr(recognised.names, key)
         for ours in _OPTIONAL_BARS:
-            if ours in table.columns or ours in self._mappings.bars.columns:
+            if ours in table.columns or ours in self._mapping(key).columns:
                 continue
             generated = any(column.generated and plain(column.name) == ours for column in facts.columns)
             if not generated:
                 self._findings.warn(
                     place(table),
                     f"has no column for {ours}: it is not kept",
-                    f"ALTER TABLE {place(table)} ADD COLUMN {ours} {EXPECTED['bars'][ours].type}, where no "
-                    f"COPY without a list of columns writes there; or set database.tables.bars.{ours}: null",
+                    f"ALTER TABLE {place(table)} ADD COLUMN {ours} {EXPECTED[key][ours].type}, where no "
+                    f"COPY without a list of columns writes there; or set database.tables.{key}.{ours}: null",
                 )
 
     # --- values ---
 
     def _with_values(self, recognised: Recognised) -> Recognised:
         names = recognised.names
+        bars = {
+            key: msgspec.structs.replace(
+                getattr(names, key),
+                missing=self._missing(key, recognised),
+                instrument=self._instrument(key, recognised),
+            )
+            for key in BARS
+        }
         names = msgspec.structs.replace(
             names,
-            bars=msgspec.structs.replace(names.bars, missing=self._missing(recognised)),
-            instrument=self._instrument(recognised),
+            **bars,
             states=self._states(recognised),
             provider=self._provider(recognised),
         )
         zoned = {
             key: msgspec.structs.replace(getattr(names, key), zones=self._zones(key, recognised))
-            for key in ("symbols", "bars", "sync_status")
+            for key in ("symbols", *BARS, "sync_status")
         }
         return recognised._replace(names=msgspec.structs.replace(names, **zoned))
 
-    def _missing(self, recognised: Recognised) -> dict[str, float]:
+    def _mapping(self, key: str) -> TableMapping:
+        mapping: TableMapping = getattr(self._mappings, key)
+        return mapping
+
+    def _missing(self, key: str, recognised: Recognised) -> dict[str, float]:
         """Return what is written to columns that take no NULL where the provider gives no value."""
         found: dict[str, float] = {}
-        table = recognised.names.bars
+        table: Table = getattr(recognised.names, key)
+        given = self._mapping(key).missing
         for ours in _OPTIONAL_BARS:
-            column = recognised.column("bars", ours)
+            column = recognised.column(key, ours)
             if column is None:
                 continue
             named = f"{place(table)}.{quoted(column.name)}"
             preset = _NUMBER.match(column.default or "")
-            if ours in self._mappings.bars.missing:
-                found[ours] = self._mappings.bars.missing[ours]
+            if ours in given:
+                found[ours] = given[ours]
             elif column.not_null and preset:
                 found[ours] = float(preset[1])
             elif column.not_null:
                 self._findings.warn(
                     named,
                     f"is NOT NULL: a bar without {ours} is rejected",
-                    f"to write 0 there: {configured('bars', f'missing: {{{ours}: 0}}')}",
+                    f"to write 0 there: {configured(key, f'missing: {{{ours}: 0}}')}",
                 )
                 continue
             else:
@@ -382,20 +405,20 @@ class _Planner:
             self._findings.take(named, f"is {found[ours]:g} in a bar without {ours}")
         return found
 
-    def _instrument(self, recognised: Recognised) -> str:
-        chosen = recognised.names.instrument
-        column = recognised.column("bars", "symbol_id")
+    def _instrument(self, key: str, recognised: Recognised) -> Reference:
+        table: Table = getattr(recognised.names, key)
+        chosen = table.instrument
+        column = recognised.column(key, "symbol_id")
         if chosen == "id" or column is None:
             return chosen
-        facts = recognised.tables["bars"]
-        before = self._catalogue.installed
-        if self._mappings.bars.instrument is None and facts.reference(column.name) is None:
-            same = before is not None and before.bars.columns.get("symbol_id") == column.name
+        facts = recognised.tables[key]
+        if self._mapping(key).instrument is None and facts.reference(column.name) is None:
+            before: Table | None = getattr(self._catalogue.installed, key, None)
+            same = before is not None and before.columns.get("symbol_id") == column.name
             if same and before is not None and before.instrument != "id":
                 chosen = before.instrument
-            elif self._rows.instruments == {"polygon_ticker"}:
+            elif self._rows.instruments.get(key, frozenset()) == frozenset({"polygon_ticker"}):
                 chosen = "polygon_ticker"
-        table = recognised.names.bars
         self._findings.take(f"{place(table)}.{quoted(column.name)}", f"holds the {chosen} of an asset")
         return chosen
 
@@ -478,7 +501,7 @@ class _Planner:
             self._findings.take(named, f"has no time zone: moments are written there in {zone} ({why})")
             if zone == "UTC":
                 continue
-            if key == "bars" and self._catalogue.zone_has_summer_time:
+            if key in BARS and self._catalogue.zone_has_summer_time:
                 self._findings.refuse(
                     named,
                     f"is in {zone}, without a zone: when clocks go back, two bars would be one",
@@ -599,10 +622,10 @@ class _Planner:
         for schema in self._schemas_written(recognised):
             if schema not in self._catalogue.schemas:
                 self._findings.add(Part.SCHEMA, quoted(schema), f"CREATE SCHEMA {quoted(schema)}")
-        statements, parts = Statements(names), self._made(recognised)
-        for key in ("symbols", "providers", "bars", "sync_status"):
+        statements = Statements(names)
+        for key in ("symbols", "providers", *BARS, "sync_status"):
             if key not in recognised.tables:
-                made = statements(f"create/{key}", **parts).decode()
+                made = self._created(key, statements, recognised)
                 self._findings.add(Part.TABLE, place(getattr(names, key)), made)
         if "bars" not in recognised.tables:
             self._warn_of_bars_elsewhere()
@@ -630,14 +653,36 @@ class _Planner:
 
     def _warn_of_bars_elsewhere(self) -> None:
         """Warn if a table of bars is made although the platform's readers may look into another one."""
+        known = {(facts.schema, facts.name) for facts in self._catalogue.tables.values()}
         for one in self._catalogue.bars_alike:
+            if (one.schema, one.table) in known:
+                continue
             named = f"{quoted(one.schema)}.{quoted(one.table)}"
             remedy = f"to use it instead: {configured('bars', f'table: {one.schema}.{one.table}')}"
             self._findings.warn(named, "looks like a table of bars, and another is made", remedy)
 
+    def _created(self, key: str, statements: Statements, recognised: Recognised) -> str:
+        """Return the statement that makes a table."""
+        parts = self._made(recognised)
+        if key not in BARS:
+            return statements(f"create/{key}", **parts).decode()
+        template = "create/days" if key == "bars_1d" else "create/bars"
+        comment = literal(_COMMENTS[key].format(start=getattr(recognised.names, key).columns.get("ts")))
+        divided = self._divided(key, recognised)
+        checks = {"checks": _OWN_NAMES[key], "bars_comment": comment, "divided": divided}
+        return statements(template, key, **parts, **checks).decode()
+
+    def _divided(self, key: str, recognised: Recognised) -> str:
+        """Return the clause that partitions a table of bars that is made. One of minutes is divided as that
+        of five minutes is."""
+        by_month = self._by_month or (key == "bars_1m" and self._catalogue.bars_by_month)
+        if key == "bars_1d" or not by_month or self._catalogue.timescaledb:
+            return ""
+        table: Table = getattr(recognised.names, key)
+        return f"PARTITION BY RANGE ({quoted(table.columns['ts'])})"
+
     def _made(self, recognised: Recognised) -> dict[str, str]:
         """Return what fills the places of the table templates, except the names."""
-        divided = self._by_month and not self._catalogue.timescaledb
         ids = {"uuid": "DEFAULT gen_random_uuid()"}
         counted = "GENERATED BY DEFAULT AS IDENTITY"
         return {
@@ -645,12 +690,6 @@ class _Planner:
             "symbol_id_made": ids.get(recognised.symbol_id_type, counted),
             "provider_id_type": recognised.provider_id_type,
             "provider_id_made": ids.get(recognised.provider_id_type, counted),
-            "divided": f"PARTITION BY RANGE ({quoted(recognised.names.bars.columns['ts'])})"
-            if divided
-            else "",
-            "bars_comment": literal(
-                f"Bars of five minutes; {recognised.names.bars.columns['ts']} is the start of the bar."
-            ),
             "ticker_id_comment": literal(
                 f"{place(recognised.names.symbols)}.{quoted(recognised.names.symbols.columns['id'])}"
             ),
@@ -728,6 +767,6 @@ def _changed(before: Names | None, now: Names) -> tuple[str, ...]:
         found += [f"{key}.{ours}" for ours in columns if old.columns.get(ours) != new.columns.get(ours)]
         others = msgspec.structs.replace(old, columns=new.columns)
         if others != new:
-            found.append(f"{key} (constants, key, zones or missing values)")
-    rest = ("instrument", "bars_target", "sync_status_target", "provider", "states")
+            found.append(f"{key} (constants, key, zones, missing values or instrument)")
+    rest = ("sync_status_target", "provider", "states")
     return (*found, *(name for name in rest if getattr(before, name) != getattr(now, name)))

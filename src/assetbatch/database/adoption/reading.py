@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from assetbatch.config.tables import TABLES, TableMappings
+from assetbatch.config.tables import BARS, TABLES, TableMappings
 from assetbatch.database.adoption.catalogue import (
     Catalogue,
     Column,
@@ -23,7 +23,7 @@ from assetbatch.database.adoption.catalogue import (
 )
 from assetbatch.database.adoption.inserts import Insert, insert_provider, insert_symbols
 from assetbatch.database.adoption.plan import OWN_SCHEMA, Draft, draft, provider_code
-from assetbatch.database.adoption.recognition import Recognised, wanted_place
+from assetbatch.database.adoption.recognition import SINCE, Recognised, wanted_place
 from assetbatch.database.adoption.vocabulary import (
     EVERY_WORD,
     EXPECTED,
@@ -34,7 +34,8 @@ from assetbatch.database.adoption.vocabulary import (
 )
 from assetbatch.database.failures import ROW_REFUSED, UNTRANSLATABLE, is_of_data
 from assetbatch.database.migrations import all_migrations, load_names, own_tables_missing, version_of
-from assetbatch.database.names import Table
+from assetbatch.database.names import OWN, Table
+from assetbatch.database.partitions import Partition, looked_after
 from assetbatch.database.quoting import listed, place, quoted
 from assetbatch.database.session import Connection
 from assetbatch.database.statements import Statements
@@ -98,7 +99,15 @@ def _structure(connection: Connection, mappings: TableMappings, *, is_plain: boo
         zone_has_summer_time=summer,
         zone_is_utc=is_utc,
         installed=load_names(connection) if version else None,
+        bars_by_month=_is_by_month(connection, *places["bars"]),
+        new=tuple(key for key, since in SINCE.items() if 0 < version < since),
     )
+
+
+def _is_by_month(connection: Connection, schema: str, name: str) -> bool:
+    bars = msgspec.structs.replace(OWN.bars, schema=schema, name=name)
+    statements = Statements(msgspec.structs.replace(OWN, bars=bars))
+    return looked_after([Partition(*row) for row in connection.execute(statements("partitions.load"))])
 
 
 def _found(connection: Connection, name: str, **parameters: object) -> dict[str, tuple[Source, ...]]:
@@ -169,7 +178,7 @@ class _Rows:
             bad_constants=self._bad_constants(recognised),
             refused_states=self._refused_states(recognised),
             bad_json=self._has_bad_json(recognised),
-            instruments=self._instruments(recognised),
+            instruments={key: self._instruments(key, recognised) for key in BARS},
             trials=self._trials(recognised, there, codes),
         )
 
@@ -200,10 +209,14 @@ class _Rows:
         """Return examples of references that lead nowhere. A text that is a symbol speaks for itself."""
         names = recognised.names
         symbol_id = names.symbols.columns["id"]
-        bars_target = (names.bars_target or symbol_id) if names.instrument == "id" else None
         sync_target = names.sync_status_target or symbol_id
         wanted = {
-            ("bars", "symbol_id", "symbols"): bars_target,
+            **{
+                (key, "symbol_id", "symbols"): (table.target or symbol_id)
+                if table.instrument == "id"
+                else None
+                for key, table in zip(BARS, names.of_bars, strict=True)
+            },
             ("sync_status", "ticker_id", "symbols"): None
             if sync_target == names.symbols.columns["symbol"]
             else sync_target,
@@ -291,14 +304,15 @@ class _Rows:
         )
         return isinstance(self._tried(query, None), str)
 
-    def _instruments(self, recognised: Recognised) -> frozenset[str]:
-        column = recognised.column("bars", "symbol_id")
-        if column is None or recognised.names.instrument == "id" or not recognised.tables["bars"].has_rows:
+    def _instruments(self, key: str, recognised: Recognised) -> frozenset[str]:
+        column = recognised.column(key, "symbol_id")
+        table: Table = getattr(recognised.names, key)
+        if column is None or table.instrument == "id" or not recognised.tables[key].has_rows:
             return frozenset()
         symbols = [asset.symbol for asset in self._assets]
         tickers = [asset.polygon_ticker for asset in self._assets]
         ((by_symbol, by_ticker),) = self._rows(
-            Statements(recognised.names)("adoption.find_instruments"),
+            Statements(recognised.names)("adoption.find_instruments", key),
             {"symbols": symbols, "tickers": tickers},
         )
         found = {"symbol": by_symbol, "polygon_ticker": by_ticker}
@@ -308,7 +322,7 @@ class _Rows:
         if self._catalogue.zone_is_utc:
             return {}
         found = {}
-        for key in ("symbols", "bars", "sync_status"):
+        for key in ("symbols", *BARS, "sync_status"):
             table: Table = getattr(recognised.names, key)
             for ours in table.columns:
                 column = recognised.column(key, ours)
@@ -319,7 +333,7 @@ class _Rows:
     def _zone(self, recognised: Recognised, key: str, column: Column) -> ZoneFacts:
         facts = recognised.tables[key]
         values = {"table": place(getattr(recognised.names, key)), "column": quoted(column.name)}
-        leading = recognised.column("bars", "symbol_id") if key == "bars" else None
+        leading = recognised.column(key, "symbol_id") if key in BARS else None
         if leading is not None and _leads_an_index(facts, leading.name):
             values["key"] = quoted(leading.name)
             query = Statements()("adoption.walk_newest", **values)
@@ -329,7 +343,7 @@ class _Rows:
         ((newest, newest_local),) = self._rows(query, zone)
         utc = local = 0
         for sibling in facts.columns:
-            if key != "bars" and sibling.base == "timestamptz" and sibling.type == sibling.base_type:
+            if key not in BARS and sibling.base == "timestamptz" and sibling.type == sibling.base_type:
                 query = Statements()(
                     "adoption.compare_siblings", **{**values, "sibling": quoted(sibling.name)}
                 )

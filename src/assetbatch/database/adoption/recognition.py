@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from assetbatch.config.tables import TABLES, Constant, TableMapping, TableMappings
+import msgspec
+
+from assetbatch.config.tables import BARS, TABLES, Constant, TableMapping, TableMappings
 from assetbatch.database.adoption.catalogue import Catalogue, Column, Kind, TableFacts
 from assetbatch.database.adoption.findings import Findings, elsewhere
 from assetbatch.database.adoption.vocabulary import (
@@ -30,13 +32,15 @@ from assetbatch.database.quoting import listed, place, quoted
 KEYS: Mapping[str, tuple[str, ...]] = {
     "symbols": ("symbol",),
     "bars": ("symbol_id", "ts"),
+    "bars_1m": ("symbol_id", "ts"),
+    "bars_1d": ("symbol_id", "day"),
     "providers": ("code",),
     "sync_status": ("ticker_id", "provider_id"),
 }
 """The columns of ours by which a row of each table is known."""
 
 _USERS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "symbols": (("bars", "symbol_id"), ("sync_status", "ticker_id")),
+    "symbols": (*((key, "symbol_id") for key in BARS), ("sync_status", "ticker_id")),
     "providers": (("sync_status", "provider_id"),),
 }
 """The columns that refer to rows of a table."""
@@ -71,25 +75,32 @@ def as_text(value: Constant) -> str:
 
 
 def wanted_place(key: str, mappings: TableMappings) -> tuple[str, str]:
-    """Return schema and name of a table: the configured ones, else ours."""
+    """Return schema and name of a table: the configured ones, else ours. The other bars lie beside those of
+    five minutes."""
     mapping: TableMapping = getattr(mappings, key)
     own: Table = getattr(OWN, key)
     if mapping.table is None:
-        return own.schema, own.name
+        is_beside = key in BARS and key != "bars"
+        return wanted_place("bars", mappings)[0] if is_beside else own.schema, own.name
     schema, _, name = mapping.table.partition(".")
     return schema, name
 
 
-def lost_tables(catalogue: Catalogue, mappings: TableMappings) -> list[str]:
-    """Return the tables that an earlier `init` has found or made, and that are not there any more."""
+SINCE = {"bars_1m": 9, "bars_1d": 9}
+"""The version of the schema since which there is a table; else the first."""
+
+
+def lost_tables(catalogue: Catalogue, mappings: TableMappings) -> dict[str, int]:
+    """Return the tables that an earlier `init` has found or made, and that are not there any more, with the
+    version of the schema since which there are such."""
     if catalogue.installed is None:
-        return []
+        return {}
     before: Mapping[str, Table] = {key: getattr(catalogue.installed, key) for key in TABLES}
-    return [
-        place(table)
+    return {
+        place(table): SINCE.get(key, 1)
         for key, table in before.items()
         if key not in catalogue.tables and (table.schema, table.name) == wanted_place(key, mappings)
-    ]
+    }
 
 
 class Recognition:
@@ -166,7 +177,7 @@ class Recognition:
     def _check_missing_symbols(self) -> None:
         """Refuse to make a table whose ids rows of another one may refer to already."""
         for target, key, candidates in (
-            ("symbols", "bars", self._references("bars", "symbol_id")),
+            *(("symbols", key, self._references(key, "symbol_id")) for key in BARS),
             ("symbols", "sync_status", self._references("sync_status", "ticker_id")),
             ("providers", "sync_status", self._references("sync_status", "provider_id")),
         ):
@@ -284,9 +295,9 @@ class Recognition:
         if wanted.added and not (wrong and wrong.name == ours):
             self._columns[key][ours] = ours
             self._added[key].append(ours)
-        elif wrong is not None and (wanted.required or (key == "bars" and wrong.name == ours)):
+        elif wrong is not None and (wanted.required or (key in BARS and wrong.name == ours)):
             self._refuse_type(key, wrong, wanted)
-        elif wanted.required and not (key == "bars" and ours == "ts" and _closes(facts)):
+        elif wanted.required and not (ours == "ts" and _closes(facts)):
             self._findings.refuse(
                 self._place(key),
                 f"has no column {ours}",
@@ -312,12 +323,15 @@ class Recognition:
         )
 
     def _check_closes(self) -> None:
-        """Refuse bars that are known by their end: each would be stored five minutes off."""
-        facts = self._tables.get("bars")
-        if facts is None or "ts" in self._mapping("bars").columns:
-            return
+        """Refuse bars that are known by their end: each would be stored beside its place."""
+        for key in ("bars", "bars_1m"):
+            facts = self._tables.get(key)
+            if facts is not None and "ts" not in self._mapping(key).columns:
+                self._check_closes_of(key, facts)
+
+    def _check_closes_of(self, key: str, facts: TableFacts) -> None:
         ends = _closes(facts)
-        start = self._columns["bars"].get("ts")
+        start = self._columns[key].get("ts")
         keys = {name for index in facts.indexes for name in index.columns}
         key_end = next((name for name in ends if name in keys), None)
         if start is not None and (start in keys or key_end is None):
@@ -326,9 +340,9 @@ class Recognition:
         if end is None:
             return
         self._findings.refuse(
-            f"{self._place('bars')}.{quoted(end)}",
+            f"{self._place(key)}.{quoted(end)}",
             "is the end of a bar, and the table's key: bars of assetbatch are known by their start",
-            elsewhere("bars"),
+            elsewhere(key),
         )
 
     # --- ids ---
@@ -404,21 +418,24 @@ class Recognition:
     def _recognised(self) -> Recognised | None:
         symbols = self._table("symbols")
         providers = self._table("providers")
-        bars, sync = self._table("bars"), self._table("sync_status")
+        bars = {key: self._table(key) for key in BARS}
+        sync = self._table("sync_status")
         symbol_type, symbol_base = self._id_type("symbols", self._made_symbol_base())
         provider_type, provider_base = self._id_type("providers", self._made_provider_base())
-        instrument, bars_target = self._instrument(symbol_base)
+        for key, table in bars.items():
+            instrument, target = self._instrument(key, symbol_base)
+            bars[key] = msgspec.structs.replace(table, instrument=instrument, target=target)
         sync_target = self._sync_target(symbol_base)
         self._check_provider_reference(provider_base)
         if self._findings.refusals:
             return None
         names = Names(
             symbols=symbols,
-            bars=bars,
+            bars=bars["bars"],
+            bars_1m=bars["bars_1m"],
+            bars_1d=bars["bars_1d"],
             providers=providers,
             sync_status=sync,
-            instrument=instrument,
-            bars_target=bars_target,
             sync_status_target=sync_target,
         )
         added = {key: tuple(columns) for key, columns in self._added.items()}
@@ -467,7 +484,7 @@ class Recognition:
 
     def _made_symbol_base(self) -> str:
         """Return the base type of the ids of a symbols table that is made: that of what refers to it."""
-        for key, ours in (("bars", "symbol_id"), ("sync_status", "ticker_id")):
+        for key, ours in _USERS["symbols"]:
             facts = self._tables.get(key)
             column = facts.column(self._columns[key][ours]) if facts else None
             if column is not None and column.base in IDS:
@@ -507,25 +524,25 @@ class Recognition:
             return None
         return reference.target_column
 
-    def _instrument(self, symbol_base: str) -> tuple[Reference, str | None]:
-        """Decide what the column of bars for the instrument holds, and the column of symbols it refers to."""
-        column = self._reference_column("bars", "symbol_id")
-        mapped = self._mapping("bars").instrument
-        where = "database.tables.bars.instrument"
+    def _instrument(self, key: str, symbol_base: str) -> tuple[Reference, str | None]:
+        """Decide what a table's column for the instrument holds, and the column of symbols it refers to."""
+        column = self._reference_column(key, "symbol_id")
+        mapped = self._mapping(key).instrument
+        where = f"database.tables.{key}.instrument"
         if column is None:
             if mapped is not None:
-                self._findings.refuse(self._place("bars"), "is made by init, with ids", f"leave out {where}")
+                self._findings.refuse(self._place(key), "is made by init, with ids", f"leave out {where}")
             return "id", None
-        named = f"{self._place('bars')}.{quoted(column.name)}"
-        target = self._refuse_foreign("bars", column, "symbols")
+        named = f"{self._place(key)}.{quoted(column.name)}"
+        target = self._refuse_foreign(key, column, "symbols")
         symbols = self._columns["symbols"]
         if not column.is_text:
             if mapped is not None:
                 self._findings.refuse(named, f"is {column.type} and holds no {mapped}", f"leave out {where}")
             if target is not None and target != symbols["id"]:
                 return "id", target
-            self._check_namesake("bars", "symbol_id", column)
-            self._check_family("bars", column, symbol_base, "symbols")
+            self._check_namesake(key, "symbol_id", column)
+            self._check_family(key, column, symbol_base, "symbols")
             return "id", None
         if target is not None:
             if mapped == "polygon_ticker" and target == symbols["symbol"]:

@@ -44,6 +44,83 @@ class Wanted(NamedTuple):
 
 _INSTRUMENT_IDS = ("symbol_id", "ticker_id", "instrument_id", "asset_id", "security_id", "pair_id")
 
+_INSTRUMENT = Wanted(IDS | {"S"}, "bigint", (*_INSTRUMENT_IDS, *SYMBOL_TEXTS), required=True)
+
+_BAR_VALUES: Mapping[str, Wanted] = {
+    "open": Wanted(_PRICES, "double precision", ("open_price", "price_open", "o", "px_open"), required=True),
+    "high": Wanted(_PRICES, "double precision", ("high_price", "price_high", "h", "px_high"), required=True),
+    "low": Wanted(_PRICES, "double precision", ("low_price", "price_low", "l", "px_low"), required=True),
+    "close": Wanted(
+        _PRICES, "double precision", ("close_price", "price_close", "c", "px_close"), required=True
+    ),
+    "volume": Wanted(_PRICES, "double precision", ("vol", "v", "base_volume", "volume_base")),
+    "vwap": Wanted(
+        _PRICES, "double precision", ("vw", "average", "average_price", "avg_price", "weighted_average")
+    ),
+    "trades": Wanted(
+        frozenset({"int2", "int4", "int8", "numeric", "float8"}),
+        "bigint",
+        (
+            "trade_count",
+            "n",
+            "num_trades",
+            "transactions",
+            "number_of_trades",
+            "trades_count",
+            "n_trades",
+            "count",
+            "transaction_count",
+        ),
+    ),
+}
+
+_BARS: Mapping[str, Wanted] = {
+    "symbol_id": _INSTRUMENT,
+    "ts": Wanted(
+        _MOMENTS,
+        "timestamptz",
+        (
+            "timestamp",
+            "time",
+            "bar_time",
+            "open_time",
+            "bucket",
+            "datetime",
+            "date_time",
+            "start_time",
+            "bar_ts",
+            "candle_time",
+            "t",
+            "bar_start",
+            "period_start",
+            "opened_at",
+            "open_ts",
+            "start_ts",
+            "bar_timestamp",
+            "candle_ts",
+            "time_open",
+            "bucket_start",
+            "ts_start",
+            "window_start",
+            "interval_start",
+            "date",
+        ),
+        required=True,
+    ),
+    **_BAR_VALUES,
+}
+
+_DAYS: Mapping[str, Wanted] = {
+    "symbol_id": _INSTRUMENT,
+    "day": Wanted(
+        frozenset({"date"}),
+        "date",
+        ("date", "trading_day", "trade_date", "bar_date", "session_date", "dt", "ts", "price_date"),
+        required=True,
+    ),
+    **_BAR_VALUES,
+}
+
 EXPECTED: Mapping[str, Mapping[str, Wanted]] = {
     "symbols": {
         "symbol": Wanted(
@@ -63,69 +140,9 @@ EXPECTED: Mapping[str, Mapping[str, Wanted]] = {
         ),
         "updated_at": Wanted(_MOMENTS, "timestamptz"),
     },
-    "bars": {
-        "symbol_id": Wanted(IDS | {"S"}, "bigint", (*_INSTRUMENT_IDS, *SYMBOL_TEXTS), required=True),
-        "ts": Wanted(
-            _MOMENTS,
-            "timestamptz",
-            (
-                "timestamp",
-                "time",
-                "bar_time",
-                "open_time",
-                "bucket",
-                "datetime",
-                "date_time",
-                "start_time",
-                "bar_ts",
-                "candle_time",
-                "t",
-                "bar_start",
-                "period_start",
-                "opened_at",
-                "open_ts",
-                "start_ts",
-                "bar_timestamp",
-                "candle_ts",
-                "time_open",
-                "bucket_start",
-                "ts_start",
-                "window_start",
-                "interval_start",
-                "date",
-            ),
-            required=True,
-        ),
-        "open": Wanted(
-            _PRICES, "double precision", ("open_price", "price_open", "o", "px_open"), required=True
-        ),
-        "high": Wanted(
-            _PRICES, "double precision", ("high_price", "price_high", "h", "px_high"), required=True
-        ),
-        "low": Wanted(_PRICES, "double precision", ("low_price", "price_low", "l", "px_low"), required=True),
-        "close": Wanted(
-            _PRICES, "double precision", ("close_price", "price_close", "c", "px_close"), required=True
-        ),
-        "volume": Wanted(_PRICES, "double precision", ("vol", "v", "base_volume", "volume_base")),
-        "vwap": Wanted(
-            _PRICES, "double precision", ("vw", "average", "average_price", "avg_price", "weighted_average")
-        ),
-        "trades": Wanted(
-            frozenset({"int2", "int4", "int8", "numeric", "float8"}),
-            "bigint",
-            (
-                "trade_count",
-                "n",
-                "num_trades",
-                "transactions",
-                "number_of_trades",
-                "trades_count",
-                "n_trades",
-                "count",
-                "transaction_count",
-            ),
-        ),
-    },
+    "bars": _BARS,
+    "bars_1m": _BARS,
+    "bars_1d": _DAYS,
     "providers": {
         "code": Wanted(
             frozenset({"S", "E"}), "text", ("provider_code", "slug", "key", "short_name"), required=True
@@ -254,7 +271,14 @@ DISTINGUISHING = TIMEFRAMES | {
 FIVE_MINUTES = frozenset(
     {"5m", "5min", "5mins", "m5", "5minute", "5minutes", "5t", "300", "300s", "300000", "5", "pt5m", "000500"}
 )
-"""How five minutes are written, without case, spaces, punctuation and underscores."""
+ONE_MINUTE = frozenset(
+    {"1m", "1min", "1mins", "m1", "1minute", "minute", "1t", "60", "60s", "60000", "1", "pt1m", "000100"}
+)
+ONE_DAY = frozenset(
+    {"1d", "d", "d1", "1day", "day", "daily", "86400", "86400s", "86400000", "1440", "p1d", "240000"}
+)
+LENGTHS: Mapping[str, frozenset[str]] = {"bars": FIVE_MINUTES, "bars_1m": ONE_MINUTE, "bars_1d": ONE_DAY}
+"""How the length of the bars of each table is written, without case, spaces, punctuation and underscores."""
 
 SUCCESS = ("success", "succeeded", "successful", "completed", "complete", "ok", "synced", "done", "active")
 FAILED = ("failed", "failure", "error", "errored", "fail")

@@ -23,7 +23,7 @@ FROM (
 ) AS z;
 
 -- name: load_tables
--- Return what stands where the four tables are looked for: kind, columns, unique indexes, references, partition key,
+-- Return what stands where the tables are looked for: kind, columns, unique indexes, references, partition key,
 -- triggers, row level security and rights. One JSON document each. Any role may ask.
 SELECT w.key, jsonb_build_object(
     'schema', n.nspname,
@@ -196,7 +196,7 @@ HAVING count(DISTINCT price.ours) = 4
 ORDER BY 1, 2;
 
 -- name: find_cousins
--- Find the tables to which columns of these names refer elsewhere in the schemas of the four tables. The reference of
+-- Find the tables to which columns of these names refer elsewhere in the schemas of the tables. The reference of
 -- ohlcv_1h.symbol_id says whose ids those of ohlcv_5m are, which has no foreign key.
 SELECT DISTINCT fn.nspname::text, fc.relname::text, a.attname::text
 FROM pg_constraint f

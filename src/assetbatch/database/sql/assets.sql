@@ -15,21 +15,15 @@ SELECT {symbols.symbol[s]}::text,
        (extract(epoch FROM bar.ts{bars.ts.zone}) * 1000)::int8,
        coverage.intervals,
        (extract(epoch FROM m.rejected_at) * 1000)::int8,
-       (extract(epoch FROM m.rejected_since) * 1000)::int8
+       (extract(epoch FROM m.rejected_since) * 1000)::int8,
+       m.bar_size
 FROM {symbols} s
 LEFT JOIN data_sources.assetbatch_sync m ON m.symbol_id = {symbols.id[s]}
 LEFT JOIN {sync_status} d
        ON {sync_status.ticker_id[d]} = {sync_status.of[s]} AND {sync_status.ours[d]}
       AND {sync_status.provider_id[d]} = (SELECT {providers.id[p]} FROM {providers} p
                                           WHERE {providers.code[p]} = {provider} AND {providers.ours[p]})
-LEFT JOIN LATERAL (
-    SELECT {bars.ts[o]} AS ts
-    FROM {bars} o
-    WHERE {bars.symbol_id[o]} = {bars.of[s]} AND {bars.ours[o]}
-      AND {bars.ts[o]} > '-infinity' AND {bars.ts[o]} < 'infinity'
-    ORDER BY {bars.ts[o]} DESC
-    LIMIT 1
-) bar ON true
+LEFT JOIN LATERAL ({part[bars.newest]}) bar ON true
 LEFT JOIN LATERAL (
     SELECT json_agg(json_build_object(
         'start_ms', (extract(epoch FROM p.start_ts) * 1000)::int8,

@@ -1,4 +1,4 @@
--- Bars of five minutes.
+-- Bars: of five minutes, or of one minute where the caller says so.
 
 -- name: load_columns
 -- Return the columns of the table of bars that are written: our name, type as declared, type without its domain, its
@@ -47,7 +47,7 @@ COPY {bars} ({bars.symbol_id}, {bars.ts}, {bars.value_columns}{bars.constant_col
 -- name: create_batch
 -- Create the table in which the bars of a batch arrive. The columns have the types of the table (a platform's
 -- numeric(18,8) included), so that a value is rounded before it is compared. `asset` counts the symbols of the batch.
-CREATE TEMPORARY TABLE assetbatch_bars ON COMMIT DROP AS
+CREATE TEMPORARY TABLE {bars.batch} ON COMMIT DROP AS
 SELECT 0::int8 AS asset, 0::int8 AS t_ms, {bars.open[o]} AS open, {bars.high[o]} AS high, {bars.low[o]} AS low,
        {bars.close[o]} AS close, {bars.volume[o]} AS volume, {bars.vwap[o]} AS vwap, {bars.trades[o]} AS trades
 FROM {bars} o
@@ -55,11 +55,11 @@ WITH NO DATA;
 
 -- name: copy_binary
 -- Copy the bars of a batch beside the table, in the types that COPY writes by itself.
-COPY assetbatch_bars FROM STDIN (FORMAT binary)
+COPY {bars.batch} FROM STDIN (FORMAT binary)
 
 -- name: copy_text
 -- Copy the bars of a batch beside the table, whatever the types of its columns.
-COPY assetbatch_bars FROM STDIN (FORMAT text)
+COPY {bars.batch} FROM STDIN (FORMAT text)
 
 -- name: merge
 -- Write the bars that are new or differ. The comparison comes first, so that the same bars again cost a look and
@@ -73,7 +73,7 @@ WITH incoming AS MATERIALIZED (
            b.open, b.high, b.low, b.close, b.volume, b.vwap, b.trades, old.is_there IS NULL AS is_new
     FROM unnest(%(symbols)s::text[], %(settled_ms)s::int8[]) WITH ORDINALITY AS n(symbol, settled_ms, asset)
     JOIN {symbols} s ON {symbols.symbol[s]} = n.symbol AND {symbols.ours[s]}
-    JOIN assetbatch_bars b ON b.asset = n.asset
+    JOIN {bars.batch} b ON b.asset = n.asset
     LEFT JOIN LATERAL (
         SELECT true AS is_there, o.*
         FROM {bars} o
@@ -115,6 +115,15 @@ CROSS JOIN LATERAL (
 ) AS b
 WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]} AND mod(b.place, %(every)s) = 0
 ORDER BY 1, b.ts;
+
+-- name: newest
+-- Part of other statements: the start of the newest bar of a row s of the symbols, by one descent of the index.
+SELECT {bars.ts[o]} AS ts
+FROM {bars} o
+WHERE {bars.symbol_id[o]} = {bars.of[s]} AND {bars.ours[o]}
+  AND {bars.ts[o]} > '-infinity' AND {bars.ts[o]} < 'infinity'
+ORDER BY {bars.ts[o]} DESC
+LIMIT 1
 
 -- name: hourly_closes
 -- Part of the two statements below: for a row s of the symbols the start of its newest bar, and the last close of each of
@@ -162,14 +171,7 @@ SELECT {symbols.symbol[s]}::text,
        CASE WHEN kept.newest_ts = newest.ts{bars.ts.zone} THEN kept.closes
             ELSE (SELECT found.closes FROM ({part[bars.hourly_closes]}) found) END
 FROM {symbols} s
-CROSS JOIN LATERAL (
-    SELECT {bars.ts[o]} AS ts
-    FROM {bars} o
-    WHERE {bars.symbol_id[o]} = {bars.of[s]} AND {bars.ours[o]}
-      AND {bars.ts[o]} > '-infinity' AND {bars.ts[o]} < 'infinity'
-    ORDER BY {bars.ts[o]} DESC
-    LIMIT 1
-) newest
+CROSS JOIN LATERAL ({part[bars.newest]}) newest
 LEFT JOIN data_sources.assetbatch_closes kept ON kept.symbol_id = {symbols.id[s]}
 WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]};
 

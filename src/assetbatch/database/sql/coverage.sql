@@ -18,8 +18,22 @@ GROUP BY {symbols.symbol[s]};
 
 -- name: save
 -- Write what differs between two states of coverage: rows that are gone, by their start, and rows that are new or differ.
--- No row is in both, so that the order of the two parts does not matter.
-WITH gone AS (
+-- No row is in both, so that the order of the two parts does not matter. Record the size of the bars that were asked for:
+-- minutes where nothing was asked for before, five minutes wherever that is the size now.
+WITH in_minutes AS (
+    INSERT INTO data_sources.assetbatch_sync AS m (symbol_id, bar_size)
+    SELECT {symbols.id[s]}, '1m' FROM {symbols} s
+    WHERE {symbols.symbol[s]} = ANY (%(in_minutes)s::text[]) AND {symbols.ours[s]}
+    ON CONFLICT (symbol_id) DO UPDATE SET bar_size = excluded.bar_size WHERE m.bar_size IS DISTINCT FROM '1m'
+),
+in_five_minutes AS (
+    UPDATE data_sources.assetbatch_sync m
+    SET bar_size = '5m'
+    FROM {symbols} s
+    WHERE m.symbol_id = {symbols.id[s]} AND {symbols.symbol[s]} = ANY (%(in_five_minutes)s::text[]) AND {symbols.ours[s]}
+      AND m.bar_size = '1m'
+),
+gone AS (
     DELETE FROM data_sources.assetbatch_spans p
     USING jsonb_to_recordset(%(gone)s::jsonb) AS g(symbol text, start_ms int8)
     JOIN {symbols} s ON {symbols.symbol[s]} = g.symbol AND {symbols.ours[s]}
@@ -39,6 +53,20 @@ SET end_ts = excluded.end_ts,
     error_message = excluded.error_message,
     fault = excluded.fault,
     updated_at = excluded.updated_at;
+
+-- name: ask_again
+-- Want what was asked for in bars of five minutes once more. It is asked for in bars of one minute from now on.
+WITH finer AS (
+    INSERT INTO data_sources.assetbatch_sync AS m (symbol_id, bar_size)
+    SELECT {symbols.id[s]}, '1m' FROM {symbols} s
+    WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]}
+    ON CONFLICT (symbol_id) DO UPDATE SET bar_size = excluded.bar_size WHERE m.bar_size IS DISTINCT FROM '1m'
+    RETURNING symbol_id
+)
+UPDATE data_sources.assetbatch_spans p
+SET state = 'wanted', asked_at = NULL, updated_at = to_timestamp(%(now_ms)s / 1000.0)
+FROM finer f
+WHERE p.symbol_id = f.symbol_id AND p.state = 'asked';
 
 -- name: record_answers
 -- Record which interval of bars each answer covers and when it was asked for. Return the intervals that were answered by

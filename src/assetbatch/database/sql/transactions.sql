@@ -22,7 +22,7 @@ SELECT EXISTS (
     SELECT FROM pg_locks l
     WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND l.relation IN ({symbols.regclass}, {bars.regclass}, {sync_status.regclass},
+      AND l.relation IN ({symbols.regclass}, {bars.regclass}, {bars_1m.regclass}, {sync_status.regclass},
                          'data_sources.assetbatch_sync'::regclass, 'data_sources.assetbatch_spans'::regclass)
       AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 );

@@ -1,9 +1,13 @@
-"""The bars: the 5-minute bars of one asset, page by page."""
+"""The bars: the bars of one asset, of five minutes or of one, page by page.
+
+The coverage counts in five minutes, whatever the size.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from operator import attrgetter
@@ -30,7 +34,7 @@ from assetbatch.domain.models import (
 )
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
-from assetbatch.domain.units import DAY_MS, HOUR_MS
+from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
 from assetbatch.domain.work import PAGE_MS, Work, WorkKind, days_range
 from assetbatch.refresh.endpoints.endpoint import Endpoint, ShownRestriction
 from assetbatch.refresh.interpretation import CONSEQUENCES, Findings, Page, Result, nothing_came
@@ -79,15 +83,17 @@ class BarsEndpoint(Endpoint[BarsCall]):
 
     def describe(self, call: BarsCall) -> str:
         """Return the call in words."""
-        ticker = call.work[0].asset.polygon_ticker
-        return f"5-minute bars of {ticker}, {moment(call.start_ms)} to {moment(call.end_ms + 1)}"
+        asset = call.work[0].asset
+        size = f"{asset.bars.ms // MINUTE_MS}-minute bars of {asset.polygon_ticker}"
+        return f"{size}, {moment(call.start_ms)} to {moment(call.end_ms + 1)}"
 
     def send(self, provider: ProviderClient, call: BarsCall, page: Page | None, seconds: float) -> BarsAnswer:
         """Make one request, for the first page or for `page`."""
         if page:
             return provider.next_page(page.answer, deadline_seconds=seconds)
-        ticker = call.work[0].asset.polygon_ticker
-        return provider.bars(ticker, call.start_ms, call.end_ms, deadline_seconds=seconds)
+        asset = call.work[0].asset
+        ticker, size = asset.polygon_ticker, asset.bars
+        return provider.bars(ticker, call.start_ms, call.end_ms, size=size, deadline_seconds=seconds)
 
     def observe(
         self, call: BarsCall, answer: BarsAnswer, now_ms: int, learner: Learner, reporter: Reporter
@@ -176,7 +182,7 @@ def bars_findings(
     if answer.next_url is not None and not open_ms_between(asset.market, to_ms, end_ms):
         answer = msgspec.structs.replace(answer, next_url=None)
     seen_to_ms = min(now_ms, call.end_ms + 1)
-    finished = _finished(answer.bars, seen_to_ms) if asset.bars else []
+    finished = _finished(answer, seen_to_ms) if asset.bars else []
     coverage = coverage_of(asset.market, answer, before, from_ms, to_ms, now_ms) if asset.bars else []
     bars = [*page.bars, *answer.bars] if page else answer.bars
     results: list[Result] = []
@@ -194,7 +200,7 @@ def bars_findings(
         for item in work:
             if item.kind is WorkKind.HISTORY:
                 coverage += too_old(item, known, now_ms)
-            results.append(_from_bars(item, call, bars, stored, seen_to_ms))
+            results.append(_from_bars(item, call, bars, stored, seen_to_ms, answer.size_ms))
     return Findings(
         results=results,
         asked_ms=now_ms,
@@ -205,9 +211,9 @@ def bars_findings(
     )
 
 
-def _finished(bars: Sequence[Bar], seen_to_ms: int) -> Sequence[Bar]:
-    """Return those of ascending bars that had ended at a moment."""
-    return bars[: bisect_right(bars, seen_to_ms - BAR_MS, key=_START)]
+def _finished(answer: BarsAnswer, seen_to_ms: int) -> Sequence[Bar]:
+    """Return the bars that had ended at a moment."""
+    return answer.bars[: bisect_right(answer.bars, seen_to_ms - answer.size_ms, key=_START)]
 
 
 def _known_to(coverage: Sequence[CoveredInterval], start_ms: int) -> int:
@@ -258,14 +264,19 @@ def unended_findings(work: Sequence[Work], page: Page) -> Findings:
 
 
 def _from_bars(
-    item: Work, call: BarsCall, bars: Sequence[Bar], stored: Mapping[str, StoredAsset], seen_to_ms: int
+    item: Work,
+    call: BarsCall,
+    bars: Sequence[Bar],
+    stored: Mapping[str, StoredAsset],
+    seen_to_ms: int,
+    size_ms: int,
 ) -> Result:
     if not bars and item.kind is WorkKind.PRICE:
         span = f"from {moment(call.start_ms)} to {moment(call.end_ms + 1)}"
         return nothing_came(item, stored, f"the provider has no bars of {item.asset.polygon_ticker} {span}")
     price = None
     if item.kind is WorkKind.PRICE:
-        price = price_from_bars(item.asset.symbol, bars, seen_to_ms)
+        price = price_from_bars(item.asset.symbol, bars, seen_to_ms, size_ms)
     count = len(bars) if item.asset.bars else 0
     return Result(work=item, status=Status.SUCCESS, price=price, bars=count)
 
@@ -295,15 +306,16 @@ def too_old(item: Work, known: Entitlements, now_ms: int) -> list[CoveredInterva
 def answered_to(call: BarsCall, answer: BarsAnswer, now_ms: int, newest_ms: int) -> int:
     """Return the moment up to which an answer is complete, from the start of its range.
 
-    With more pages to come that is the end of its last element. Otherwise it is the end of the range, without
+    With more pages to come that is the end of its last element: five minutes within which a page of minutes
+    ends belong to the next. Otherwise it is the end of the range, without
     the bars that the provider may publish late: those of the last minutes, and those after the newest data
     that it has shown of any asset of the class (`newest_ms`; of the last two days, if it has shown none).
     """
     end_ms = _end_of(call, now_ms)
     starts_ms = [*(bar.t_ms for bar in answer.bars[-1:]), *answer.faulty_ms[-1:], *answer.misplaced_ms[-1:]]
-    last_ms = min(max(starts_ms) + BAR_MS, end_ms) if starts_ms else call.start_ms
     if answer.next_url is not None:
-        return last_ms
+        return min(floor_to_bar(max(starts_ms) + answer.size_ms), end_ms) if starts_ms else call.start_ms
+    last_ms = min(floor_to_bar(max(starts_ms)) + BAR_MS, end_ms) if starts_ms else call.start_ms
     known_ms = newest_ms + HOUR_MS if newest_ms else now_ms - MAX_LATE_MS
     return max(last_ms, min(end_ms, floor_to_bar(min(known_ms, now_ms - SETTLED_AFTER_MS))))
 
@@ -313,7 +325,7 @@ def _end_of(call: BarsCall, now_ms: int) -> int:
     return floor_to_bar(min(call.end_ms + 1, now_ms))
 
 
-def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int) -> Price:
+def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int, size_ms: int = BAR_MS) -> Price:
     """Return the price that follows from ascending bars: the last close, as of the end of its bar or the
     moment of the request, whichever is earlier. The daily values are those of its New York day."""
     last = bars[-1]
@@ -322,7 +334,7 @@ def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int) -> Price:
     return Price(
         symbol=symbol,
         last_price=last.close,
-        as_of_ms=min(last.end_ms, seen_to_ms),
+        as_of_ms=min(last.t_ms + size_ms, seen_to_ms),
         daily_open=day[0].open,
         daily_high=max(bar.high for bar in day),
         daily_low=min(bar.low for bar in day),
@@ -347,12 +359,12 @@ def coverage_of(
     if start_ms >= end_ms:
         return []
     misplaced = f"{plural(len(answer.misplaced_ms), 'element')} of the answer came for another time or ticker"
-    faulty = set(answer.faulty_ms)
-    odd = _within(sorted({*answer.faulty_ms, *answer.misplaced_ms}), start_ms, end_ms)
+    faulty = set(map(floor_to_bar, answer.faulty_ms))
+    odd = _within(sorted(faulty.union(map(floor_to_bar, answer.misplaced_ms))), start_ms, end_ms)
     gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms)
     failed = [
         interval
-        for from_ms, to_ms in _gaps_of(answer.bars, odd, start_ms, end_ms)
+        for from_ms, to_ms in _gaps_of(answer, odd, start_ms, end_ms)
         for interval in gaps.failed(from_ms, to_ms)
     ]
     failed += [
@@ -370,12 +382,26 @@ def _within(moments_ms: Sequence[int], start_ms: int, end_ms: int) -> Sequence[i
     return moments_ms[bisect_left(moments_ms, start_ms) : bisect_left(moments_ms, end_ms)]
 
 
-def _gaps_of(bars: Sequence[Bar], odd: Sequence[int], start_ms: int, end_ms: int) -> Iterator[Interval]:
-    """Yield the gaps between ascending bars, and the moments between them that are `odd`, within
-    `[start_ms, end_ms)`."""
+def _believed(answer: BarsAnswer) -> Sequence[Bar]:
+    """Return the bars that leave no gap in their five minutes. Each element that could not be placed may have
+    been any minute that is missing: then all five have to be there."""
+    if not answer.unplaced or answer.size_ms == BAR_MS:
+        return answer.bars
+    counts = Counter(floor_to_bar(bar.t_ms) for bar in answer.bars)
+    needed = BAR_MS // answer.size_ms
+    return [bar for bar in answer.bars if counts[floor_to_bar(bar.t_ms)] == needed]
+
+
+def _gaps_of(answer: BarsAnswer, odd: Sequence[int], start_ms: int, end_ms: int) -> Iterator[Interval]:
+    """Yield the five minutes without a bar, together with their neighbours, but for those that are `odd`,
+    within `[start_ms, end_ms)`."""
+    bars, size_ms = _believed(answer), answer.size_ms
     low, high = (bisect_left(bars, at_ms, key=_START) for at_ms in (start_ms, end_ms))
-    between = _gaps_between(bars, low, high - 1) if low < high else ()
-    at_ms, ends_ms = (bars[low].t_ms, bars[high - 1].end_ms) if low < high else (end_ms, end_ms)
+    between: Iterable[Interval] = ()
+    at_ms = ends_ms = end_ms
+    if low < high:
+        between = _gaps_between(bars, low, high - 1, size_ms)
+        at_ms, ends_ms = floor_to_bar(bars[low].t_ms), floor_to_bar(bars[high - 1].t_ms) + BAR_MS
     for from_ms, to_ms in ((start_ms, at_ms), *between, (ends_ms, end_ms)):
         for odd_ms in _within(odd, from_ms, to_ms):
             if from_ms < odd_ms:
@@ -385,21 +411,23 @@ def _gaps_of(bars: Sequence[Bar], odd: Sequence[int], start_ms: int, end_ms: int
             yield from_ms, to_ms
 
 
-def _gaps_between(bars: Sequence[Bar], low: int, high: int) -> Iterator[Interval]:
-    """Yield the gaps between neighbours of ascending bars, from one index to another.
+def _gaps_between(bars: Sequence[Bar], low: int, high: int, size_ms: int) -> Iterator[Interval]:
+    """Yield the gaps between neighbours of ascending bars of `size_ms`, from one index to another.
 
     An unbroken run is passed over at once: it is nearly all of most answers.
     """
-    if bars[high].t_ms - bars[low].t_ms == (high - low) * BAR_MS:
+    if bars[high].t_ms - bars[low].t_ms == (high - low) * size_ms:
         return
     if high - low > MAX_SEARCHED_BARS:
         middle = (low + high) // 2
-        yield from _gaps_between(bars, low, middle)
-        yield from _gaps_between(bars, middle, high)
+        yield from _gaps_between(bars, low, middle, size_ms)
+        yield from _gaps_between(bars, middle, high, size_ms)
         return
     for bar, following in pairwise(bars[low : high + 1]):
-        if following.t_ms > bar.end_ms:
-            yield bar.end_ms, following.t_ms
+        if following.t_ms - bar.t_ms > size_ms:
+            from_ms, to_ms = floor_to_bar(bar.t_ms) + BAR_MS, floor_to_bar(following.t_ms)
+            if from_ms < to_ms:
+                yield from_ms, to_ms
 
 
 class _Gaps(NamedTuple):

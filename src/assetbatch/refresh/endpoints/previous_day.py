@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,8 +11,8 @@ import msgspec
 from assetbatch.domain.calls import PreviousDayCall
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.formatting import moment
-from assetbatch.domain.market_hours import last_midnight
-from assetbatch.domain.models import Price, StoredAsset
+from assetbatch.domain.market_hours import from_ms, last_midnight
+from assetbatch.domain.models import DayBar, StoredAsset
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS
@@ -20,6 +21,7 @@ from assetbatch.refresh.endpoints.endpoint import Endpoint, ShownRestriction
 from assetbatch.refresh.interpretation import Findings, Page, Result, nothing_came
 
 if TYPE_CHECKING:
+    from assetbatch.provider.answers import PreviousDay
     from assetbatch.provider.client import ProviderClient
     from assetbatch.refresh.learner import Learner
     from assetbatch.refresh.reporter import Reporter
@@ -34,7 +36,7 @@ class PreviousDayEndpoint(Endpoint[PreviousDayCall]):
 
     def send(
         self, provider: ProviderClient, call: PreviousDayCall, _page: Page | None, seconds: float
-    ) -> Price | None:
+    ) -> PreviousDay | None:
         """Make one request."""
         asset = call.work[0].asset
         return provider.previous_day(asset.polygon_ticker, asset.symbol, deadline_seconds=seconds)
@@ -42,7 +44,7 @@ class PreviousDayEndpoint(Endpoint[PreviousDayCall]):
     def observe(
         self,
         call: PreviousDayCall,
-        _answer: Price | None,
+        _answer: PreviousDay | None,
         _now_ms: int,
         learner: Learner,
         _reporter: Reporter,
@@ -56,7 +58,7 @@ class PreviousDayEndpoint(Endpoint[PreviousDayCall]):
         _call: PreviousDayCall,
         work: Sequence[Work],
         _page: Page | None,
-        answer: Price | None,
+        answer: PreviousDay | None,
         stored: Mapping[str, StoredAsset],
         _known: Entitlements,
         now_ms: int,
@@ -70,14 +72,14 @@ class PreviousDayEndpoint(Endpoint[PreviousDayCall]):
 
 
 def previous_day_findings(
-    work: Sequence[Work], price: Price | None, stored: Mapping[str, StoredAsset], now_ms: int
+    work: Sequence[Work], answer: PreviousDay | None, stored: Mapping[str, StoredAsset], now_ms: int
 ) -> Findings:
-    """Take the price from the bar of a day; there may be none.
+    """Take the bar of a day, and the price from it; there may be none.
 
     The provider stamps the bar with the start or the end of its day, so the day that has just ended may look
     like the next one. A later one is from the future.
     """
-    if price is None:
+    if answer is None:
         return Findings(
             asked_ms=now_ms,
             results=[
@@ -85,7 +87,7 @@ def previous_day_findings(
                 for item in work
             ],
         )
-    ended_ms = last_midnight(now_ms)
+    ended_ms, price = last_midnight(now_ms), answer.price
     if price.as_of_ms > ended_ms + DAY_MS + HOUR_MS:  # an hour more, when summer time ends
         error = f"the previous day is from the future ({moment(price.as_of_ms)})"
         return Findings(
@@ -93,5 +95,14 @@ def previous_day_findings(
         )
     price = msgspec.structs.replace(price, as_of_ms=min(price.as_of_ms, ended_ms))
     return Findings(
-        asked_ms=now_ms, results=[Result(work=item, status=Status.SUCCESS, price=price) for item in work]
+        asked_ms=now_ms,
+        results=[Result(work=item, status=Status.SUCCESS, price=price) for item in work],
+        days={item.asset.polygon_ticker: _ended(answer.bar, now_ms) for item in work},
     )
+
+
+def _ended(bar: DayBar, now_ms: int) -> DayBar:
+    """Return the bar under the day before if its own has not ended yet: by its moment it is that of the next
+    day. Days end in UTC (currencies) or later."""
+    today = from_ms(now_ms).date()
+    return msgspec.structs.replace(bar, day=min(bar.day, today - timedelta(days=1)))

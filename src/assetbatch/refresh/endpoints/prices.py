@@ -113,6 +113,7 @@ def prices_findings(
         results=results,
         prices_refused=sum(untrue_prices(answer).values()),
         refused_classes=refused,
+        days=answer.days,
     )
 
 

@@ -13,12 +13,12 @@ CREATE TABLE {bars} (
     {bars.vwap}      float8,
     {bars.trades}    bigint,
     PRIMARY KEY ({bars.symbol_id}, {bars.ts}),
-    CONSTRAINT ohlcv_5m_prices_check CHECK (
+    CONSTRAINT {checks}_prices_check CHECK (
         {bars.low} > 0 AND {bars.high} < 'Infinity'
         AND {bars.low} <= least({bars.open}, {bars.close}) AND {bars.high} >= greatest({bars.open}, {bars.close})
     ),
-    CONSTRAINT ohlcv_5m_volume_check CHECK ({bars.volume} >= 0 AND {bars.volume} < 'Infinity'),
-    CONSTRAINT ohlcv_5m_vwap_check CHECK ({bars.vwap} > 0 AND {bars.vwap} < 'Infinity'),
-    CONSTRAINT ohlcv_5m_trades_check CHECK ({bars.trades} >= 0)
+    CONSTRAINT {checks}_volume_check CHECK ({bars.volume} >= 0 AND {bars.volume} < 'Infinity'),
+    CONSTRAINT {checks}_vwap_check CHECK ({bars.vwap} > 0 AND {bars.vwap} < 'Infinity'),
+    CONSTRAINT {checks}_trades_check CHECK ({bars.trades} >= 0)
 ) {divided};
 COMMENT ON TABLE {bars} IS {bars_comment}

@@ -1,6 +1,6 @@
--- The few closes that the page draws of each symbol, kept when its bars are written: to read them from the bars of 10,000
--- symbols takes longer than all else of the page. A symbol gets its row with its next bars; until then they are read.
--- A table of its own, so that the refreshes of prices do not copy them: those update assetbatch_sync.
+-- The few closes that the page draws of each symbol. They are kept when its bars are written. To read them from the bars
+-- of 10,000 symbols takes longer than all else of the page. A symbol gets its row with its next bars. Until then its
+-- closes are read. They have a table of their own: in assetbatch_sync each refresh of a price would copy them.
 DO $closes$
 DECLARE
     symbol_id_type text;

@@ -1,0 +1,176 @@
+"""An asset that keeps minutes: the same calls, and the same bars of five minutes as of any other."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Any
+
+import pytest
+
+from assetbatch.commands.backfill import backfill
+from tests.world import World
+
+from .conftest import MakeWorld
+from .test_odd_answers import missing
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+def asset(symbol: str, bars: str, ticker: str = "X:BTCUSD") -> dict[str, Any]:
+    return {"symbol": symbol, "polygon_ticker": ticker, "asset_type": "crypto", "bars": bars}
+
+
+def rows(world: World, symbol: str, table: str = "ohlcv_5m") -> list[tuple[Any, ...]]:
+    return world.rows(
+        f"SELECT o.ts, open, high, low, close, volume, trades, vwap FROM market_data.{table} o"
+        " JOIN trading.symbols s ON s.id = o.symbol_id WHERE s.symbol = %s ORDER BY 1",
+        symbol,
+    )
+
+
+def assert_alike(world: World, one: str = "BTCUSD", other: str = "BTC-USD") -> None:
+    """The vendor rounds each average to cents, so that of five averages is off by half a cent at most."""
+    bars, others = rows(world, one), rows(world, other)
+    assert [bar[:-1] for bar in bars] == [bar[:-1] for bar in others]
+    for bar, same in zip(bars, others, strict=True):
+        assert bar[-1] == pytest.approx(same[-1], abs=0.0101)
+    assert bars
+
+
+@pytest.fixture
+def both(make_world: MakeWorld) -> World:
+    """Two names of bitcoin, of which one keeps minutes; the free plan."""
+    assets = [asset("BTCUSD", "1m"), asset("BTC-USD", "5m")]
+    world = make_world(plan="basic", document={"priority_assets": assets, "secondary_assets": []})
+    world.know_that_today_is_refused()
+    return world
+
+
+def ranges(world: World, since: int = 0) -> list[tuple[str, str]]:
+    """Minutes of a bar, and the range."""
+    found = [re.search(r"/range/(\d)/minute/(\d+/\d+)", path) for path in world.paths[since:]]
+    return [(one[1], one[2]) for one in found if one]
+
+
+def test_the_same_range_gives_the_same_bars(both: World) -> None:
+    both.run_priority()
+    (one, first), (five, second) = ranges(both)
+    assert ((one, five), first) == (("1", "5"), second)
+    assert len(rows(both, "BTCUSD", "ohlcv_1m")) > 4 * len(rows(both, "BTCUSD"))
+    assert rows(both, "BTC-USD", "ohlcv_1m") == []
+    assert_alike(both)
+    assert both.last_update("BTCUSD") == both.last_update("BTC-USD")
+
+
+def test_day_by_day_the_bars_stay_the_same(both: World) -> None:
+    for _ in range(3):
+        both.run_priority()
+        both.clock.at_ms += DAY_MS
+    assert_alike(both)
+
+
+def test_up_to_now_the_bars_are_the_same(make_world: MakeWorld) -> None:
+    assets = [asset("BTCUSD", "1m"), asset("BTC-USD", "5m")]
+    world = make_world(plan="starter", document={"priority_assets": assets, "secondary_assets": []})
+    world.provider.order("not-authorized-200", times=1000, path_contains="/snapshot")
+    for _ in range(8):
+        world.run_priority()
+        world.clock.at_ms += 7 * 60_000
+    world.run_priority()
+    assert_alike(world)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "off-grid",
+        "nanoseconds",
+        "duplicates",
+        "unordered",
+        "next-url-empty",
+        "hole=2026-11-17",
+    ],
+)
+def test_whatever_is_wrong_in_an_answer_the_bars_are_the_same_in_the_end(both: World, fault: str) -> None:
+    both.provider.order(fault, times=2, path_contains="/range/")
+    for _ in range(4):
+        both.run_priority()
+        both.enqueue_secondary()
+        both.run_queue()
+        both.clock.at_ms += 7 * HOUR_MS
+    assert_alike(both)
+
+
+@pytest.mark.usefixtures("years_of_bars")
+def test_two_months_take_the_same_calls(make_world: MakeWorld) -> None:
+    calls = {}
+    for size in ("5m", "1m"):
+        document = {"priority_assets": [asset("BTCUSD", size)], "secondary_assets": []}
+        world = make_world(plan="basic", document=document)
+        world.drop_tables()
+        world.init()
+        world.know_that_today_is_refused()
+        with world.services() as services:
+            services.redis.flushdb()
+        world.know_that_today_is_refused()
+        before = len(world.paths)
+        with world.services() as services:
+            backfill(services, ["BTCUSD"], date(2026, 9, 10), None, dry_run=False)
+        world.run_queue()
+        calls[size] = [bounds for _, bounds in ranges(world, before)]
+        assert missing(world) == {}
+    assert calls["1m"] == calls["5m"]
+    assert len(calls["1m"]) == 3
+
+
+class TestAChangeOfTheSize:
+    @pytest.fixture
+    def world(self, make_world: MakeWorld) -> World:
+        """A year ago only five minutes were kept."""
+        document = {"priority_assets": [asset("BTCUSD", "5m")], "secondary_assets": []}
+        world = make_world(plan="basic", document=document)
+        world.know_that_today_is_refused()
+        world.run_priority()
+        world.clock.at_ms += DAY_MS
+        world.run_priority()
+        return world
+
+    def keep(self, world: World, size: str) -> None:
+        world.document["priority_assets"] = [asset("BTCUSD", size)]
+
+    def cycles(self, world: World) -> int:
+        before = len(world.paths)
+        for _ in range(2):
+            world.run_priority()
+            world.enqueue_secondary()
+            world.run_queue()
+        return len(world.paths) - before
+
+    def test_to_minutes_asks_for_the_past_once_more(self, world: World) -> None:
+        """What the next range of the latest bars brings is left to that."""
+        bars = rows(world, "BTCUSD")
+        self.keep(world, "1m")
+        self.cycles(world)
+        world.clock.at_ms += DAY_MS
+        self.cycles(world)
+        assert [bar[:-1] for bar in rows(world, "BTCUSD")][: len(bars)] == [bar[:-1] for bar in bars]
+        minutes = rows(world, "BTCUSD", "ohlcv_1m")
+        assert (minutes[0][0], len(minutes)) == (bars[0][0], 4 * 1440)
+        assert self.cycles(world) == 0
+
+    def test_to_five_minutes_asks_for_nothing_and_keeps_the_minutes(self, world: World) -> None:
+        self.keep(world, "1m")
+        self.cycles(world)
+        minutes = rows(world, "BTCUSD", "ohlcv_1m")
+        self.keep(world, "5m")
+        assert self.cycles(world) == 0
+        assert rows(world, "BTCUSD", "ohlcv_1m") == minutes
+
+    @pytest.mark.parametrize("dry_run", [True, False])
+    def test_a_backfill_counts_the_pages_that_it_takes(self, world: World, dry_run: bool) -> None:
+        self.keep(world, "1m")
+        with world.services() as services:
+            (report,) = backfill(services, ["BTCUSD"], date(2026, 11, 10), None, dry_run=dry_run).symbols
+        assert len(report.pages) == 1
