@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import date
 
 import pytest
@@ -34,7 +35,7 @@ from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.refusals import Refusal
-from assetbatch.refresh.batch import BACKPRESSURE_FACTOR, Batch, Request, WorkChunk, WorkOwner
+from assetbatch.refresh.batch import Batch, Request, WorkChunk, WorkOwner
 from assetbatch.refresh.interpretation import Findings, Page, Result
 from assetbatch.refresh.policy import PRIORITY, QUEUE, Policy
 
@@ -481,6 +482,7 @@ class TestWhatIsStored:
 class TestHowMuchIsUnsaved:
     def test_nothing_is_never_flushed(self) -> None:
         assert not batch(BTC).should_flush(3600.0)
+        assert not batch(BTC).must_flush(3600.0)
 
     def many(self, results: int) -> Batch:
         work = [Work(structs.replace(BTC.asset, symbol=f"S{number}")) for number in range(results)]
@@ -488,13 +490,13 @@ class TestHowMuchIsUnsaved:
         state.apply(BOTH, Findings(results=[success(item) for item in work]))
         return state
 
-    @pytest.mark.parametrize(("results", "times"), [(500, 1), (1000, BACKPRESSURE_FACTOR)])
-    def test_so_many_results_are(self, results: int, times: int) -> None:
-        assert not self.many(results - 1).should_flush(0.0, times)
-        assert self.many(results).should_flush(0.0, times)
-
-    def test_once_as_much_is_where_nothing_else_is_said(self) -> None:
+    def test_so_many_results_are(self) -> None:
+        assert not self.many(499).should_flush(0.0)
         assert self.many(500).should_flush(0.0)
+
+    def test_so_many_results_wait_for_the_write_before(self) -> None:
+        assert not self.many(3999).must_flush(0.0)
+        assert self.many(4000).must_flush(0.0)
 
     def test_results_that_are_stored_are_not(self) -> None:
         state = self.many(500)
@@ -504,24 +506,26 @@ class TestHowMuchIsUnsaved:
         state.apply(BOTH, Findings(results=[success(BTC)]))
         assert not state.should_flush(0.0)
 
-    @pytest.mark.parametrize(("bars", "times"), [(20_000, 1), (40_000, BACKPRESSURE_FACTOR)])
-    def test_so_many_bars_of_all_assets_are(self, bars: int, times: int) -> None:
+    @pytest.mark.parametrize(("bars", "is_much"), [(20_000, Batch.should_flush), (40_000, Batch.must_flush)])
+    def test_so_many_bars_of_all_assets_are(self, bars: int, is_much: Callable[[Batch, float], bool]) -> None:
         state = batch(BTC, ETH)
         half = [bar(START)] * (bars // 2)
         state.apply(BOTH, Findings(bars={"BTCUSD": half, "ETHUSD": half[1:]}))
-        assert not state.should_flush(0.0, times)
+        assert not is_much(state, 0.0)
         state.apply(BOTH, Findings(bars={"ETHUSD": half[:1]}))
-        assert state.should_flush(0.0, times)
+        assert is_much(state, 0.0)
 
-    @pytest.mark.parametrize(("seconds", "times"), [(2.0, 1), (4.0, BACKPRESSURE_FACTOR)])
-    def test_whatever_is_unsaved_for_so_long_is(self, seconds: float, times: int) -> None:
+    @pytest.mark.parametrize(("seconds", "is_much"), [(2.0, Batch.should_flush), (4.0, Batch.must_flush)])
+    def test_whatever_is_unsaved_for_so_long_is(
+        self, seconds: float, is_much: Callable[[Batch, float], bool]
+    ) -> None:
         state = batch(BTC, ETH)
         state.apply(BOTH, Findings(results=[success(BTC)]))
-        assert not state.should_flush(seconds - 0.5, times)
-        assert state.should_flush(seconds, times)
+        assert not is_much(state, seconds - 0.5)
+        assert is_much(state, seconds)
         state.take_unsaved(seconds)
         state.apply(BOTH, Findings(bars={"ETHUSD": [bar(START)]}))
-        assert not state.should_flush(seconds, times), "the time counts from the last save"
+        assert not is_much(state, seconds), "the time counts from the last save"
 
 
 class TestWhatTheDatabaseRefuses:

@@ -46,6 +46,7 @@ class Others(WorkOwner):
         self.go = threading.Event()
         self.go.set()
         self.threads: list[threading.Thread] = []
+        self.stored = threading.Semaphore(0)
 
     def save(self, changes: Changes, _now_ms: int) -> Saved:
         assert self.go.wait(10)
@@ -88,6 +89,7 @@ class Written:
             events=others,
             now_ms=lambda: 5,
             deadline=cast("Deadline", others),
+            on_done=self.others.stored.release,
         )
 
     def bring(self, *work: Work) -> None:
@@ -155,7 +157,7 @@ class TestFlushingInTheBackground:
         written.writer.flush_in_background()
         assert written.others.done == []
         written.others.go.set()
-        written.writer.close()
+        written.writer.flush()
         assert written.others.done == [("BTCUSD", Status.SUCCESS)]
         assert written.others.threads != [threading.current_thread()]
 
@@ -163,16 +165,68 @@ class TestFlushingInTheBackground:
         written.bring(BTC)
         written.writer.flush_in_background()
         written.bring(ETH)
-        written.writer.close()
+        written.writer.flush()
         assert written.others.done == [("BTCUSD", Status.SUCCESS), ("ETHUSD", Status.SUCCESS)]
         assert written.others.published == ["BTCUSD", "ETHUSD"]
+
+    def test_publishes_what_is_stored_while_the_next_is_being_stored(self, written: Written) -> None:
+        written.bring(BTC)
+        written.writer.flush_in_background()
+        assert written.others.stored.acquire(timeout=10)
+        written.others.go.clear()
+        written.bring(ETH)
+        written.writer.flush_in_background()
+        assert written.others.published == ["BTCUSD"]
+        assert written.others.done == [("BTCUSD", Status.SUCCESS)]
+        written.others.go.set()
+        written.writer.flush()
+        assert written.others.published == ["BTCUSD", "ETHUSD"]
+
+    def test_publishes_nothing_that_is_not_stored_yet(self, written: Written) -> None:
+        written.others.go.clear()
+        written.bring(BTC)
+        written.writer.flush_in_background()
+        written.writer.flush_in_background()
+        assert written.others.published == []
+        written.others.go.set()
+        written.writer.flush()
+        assert written.others.published == ["BTCUSD"]
+
+    def test_publishes_what_is_stored_though_no_thread_begins_for_the_next(
+        self, written: Written, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        written.bring(BTC)
+        written.writer.flush_in_background()
+        assert written.others.stored.acquire(timeout=10)
+
+        def fail(_thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        written.bring(ETH)
+        with pytest.raises(RuntimeError):
+            written.writer.flush_in_background()
+        assert written.others.published == ["BTCUSD"]
+
+    def test_stores_the_rest_where_what_is_stored_cannot_be_published(self, written: Written) -> None:
+        written.bring(BTC)
+        written.writer.flush_in_background()
+        written.bring(ETH)
+        written.others.redis_error = RedisError("gone")
+        with pytest.raises(RedisError, match="gone"):
+            written.writer.flush()
+        assert [[price.symbol for price in one.prices] for one in written.others.saved] == [
+            ["BTCUSD"],
+            ["ETHUSD"],
+        ]
+        assert written.others.done == [], "their leases run out, and the next start publishes them"
 
     def test_raises_at_the_end_what_the_thread_met(self, written: Written) -> None:
         written.others.error = DatabaseError("the disk is full")
         written.bring(BTC)
         written.writer.flush_in_background()
         with pytest.raises(DatabaseError):
-            written.writer.close()
+            written.writer.flush()
         assert written.others.failed == ["BTCUSD: the disk is full"]
 
     def test_leaves_a_store_behind_that_hangs(
@@ -183,7 +237,7 @@ class TestFlushingInTheBackground:
         written.bring(BTC)
         written.writer.flush_in_background()
         written.bring(ETH)
-        written.writer.close()
+        written.writer.flush()
         assert written.others.done == []
         written.others.go.set()
 
@@ -207,6 +261,13 @@ class TestBackgroundTask:
         with pytest.raises(DatabaseError, match="no"):
             task.collect()
         assert not task.is_busy
+
+    def test_says_when_its_outcome_lies_ready(self) -> None:
+        done = threading.Event()
+        task = BackgroundTask(done.set)
+        task.start(lambda: 1)
+        assert done.wait(10)
+        assert task.is_done
 
     def test_is_done_when_the_outcome_is_there_and_not_waited_for_any_longer_than_asked(self) -> None:
         task, go = BackgroundTask(), threading.Event()

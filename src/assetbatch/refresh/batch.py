@@ -41,7 +41,10 @@ MAX_UNSAVED_RESULTS = 500
 """Flush when this much is unsaved: it bounds memory, data loss on a crash, and the time of the last write."""
 
 BACKPRESSURE_FACTOR = 2
-"""Wait for a write in the background when this many times as much is unsaved."""
+"""Wait for a write in the background when this many times as much has come beside it, in bars or seconds."""
+
+MAX_WAITING_RESULTS = 4_000
+"""Wait for it when so many results have. Prices take little memory, and their calls need not wait for it."""
 
 MAX_CHOICE_AGE_MS = 1000
 """Maximum age of a chosen call when it goes out. After a longer wait the calls are chosen again."""
@@ -351,18 +354,27 @@ class Batch:
 
     # --- storing ---
 
-    def should_flush(self, now: float, factor: int = 1) -> bool:
-        """Return whether so much is unsaved at `now` (`monotonic()`), or `factor` times as much, that it
-        should be stored."""
+    def should_flush(self, now: float) -> bool:
+        """Return whether so much is unsaved at `now` (`monotonic()`) that it should be stored."""
+        return self._has_unsaved(now, MAX_UNSAVED_RESULTS, MAX_UNSAVED_BARS, MAX_UNSAVED_SECONDS)
+
+    def must_flush(self, now: float) -> bool:
+        """Return whether so much is unsaved at `now` (`monotonic()`) that it should be stored before more
+        comes."""
+        return self._has_unsaved(
+            now,
+            MAX_WAITING_RESULTS,
+            MAX_UNSAVED_BARS * BACKPRESSURE_FACTOR,
+            MAX_UNSAVED_SECONDS * BACKPRESSURE_FACTOR,
+        )
+
+    def _has_unsaved(self, now: float, most_results: int, most_bars: int, most_seconds: float) -> bool:
         results = len(self._results) - self._unsaved_from
         if not results and not self._bars:
             return False
-        if (
-            results >= MAX_UNSAVED_RESULTS * factor
-            or now - self._unsaved_since >= MAX_UNSAVED_SECONDS * factor
-        ):
+        if results >= most_results or now - self._unsaved_since >= most_seconds:
             return True
-        return sum(map(len, self._bars.values())) >= MAX_UNSAVED_BARS * factor
+        return sum(map(len, self._bars.values())) >= most_bars
 
     def take_unsaved(self, now: float) -> tuple[list[Result], Changes]:
         """Return the results since the last save, and what of them is to be stored in one transaction; they

@@ -119,6 +119,7 @@ class BatchRun:
         self._policy = policy
         self._owner = owner
         self._batch = Batch(policy, engine.known, monotonic(), engine.symbols_of)
+        self._in_flight = InFlight(calls_at_once(engine.window.call_limit))
         self._writer = Writer(
             self._batch,
             owner,
@@ -127,6 +128,7 @@ class BatchRun:
             events=engine.events,
             now_ms=engine.now_ms,
             deadline=engine.time.deadline,
+            on_done=self._in_flight.wake,
         )
         self._permits = Permits(
             engine.window,
@@ -136,7 +138,6 @@ class BatchRun:
             before_wait=self._writer.flush,
             grant=grant,
         )
-        self._in_flight = InFlight(calls_at_once(engine.window.call_limit))
         self._pause_seconds: float | None = None
         self._redis_error: RedisError | None = None
 
@@ -154,7 +155,7 @@ class BatchRun:
             try:
                 self._permits.close()
             finally:
-                self._writer.close()
+                self._writer.flush()
 
     def add(self, chunk: WorkChunk) -> None:
         """Add work, due or not: what is not due becomes FRESH."""
@@ -195,8 +196,8 @@ class BatchRun:
                 self._start(request)
 
     def complete_next(self) -> bool:
-        """Wait until a call completes, and take over what it and others have brought. Return False if no call
-        is in flight."""
+        """Wait until a call completes, and take over what it and others have brought; or until the writer has
+        stored. Return False if no call is in flight."""
         if not self._in_flight.requests:
             return False
         self._flush_in_background()
@@ -331,11 +332,12 @@ class BatchRun:
         """Take over the calls in flight after Redis has failed: they count already, so what they bring is
         stored too."""
         while self._in_flight.requests:
-            completed = self._in_flight.next(max(0.0, self._engine.time.until_saving))
-            if completed is None:
+            seconds = self._engine.time.until_saving
+            if completed := self._in_flight.next(max(0.0, seconds)):
+                with suppress(RedisError):
+                    self._complete(completed)
+            elif seconds <= 0:
                 return
-            with suppress(RedisError):
-                self._complete(completed)
 
     def _take_answer(self, request: Request, answer: Any) -> None:
         batch, learner = self._batch, self._engine.learner

@@ -1,6 +1,7 @@
 """Store what a batch has brought, then publish it; now, or in the background while calls are in flight.
 
-A background thread only stores and publishes. All decisions stay in the caller's thread.
+A background thread only stores. The caller's thread publishes what is stored, while that thread stores what
+came next. All decisions stay in the caller's thread.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetbatch.deadline import Deadline, monotonic
-from assetbatch.domain.models import Changes, Saved
+from assetbatch.domain.models import Saved
 from assetbatch.domain.status import Status
-from assetbatch.errors import DatabaseError, RedisError
-from assetbatch.refresh.batch import BACKPRESSURE_FACTOR, Batch, WorkOwner, symbols_held
+from assetbatch.errors import DatabaseError
+from assetbatch.refresh.batch import Batch, WorkOwner, symbols_held
 from assetbatch.refresh.interpretation import Result
 from assetbatch.state.events import Events
 
@@ -34,8 +35,10 @@ class BackgroundTask:
     The thread is a daemon, so a function that outlives the cycle ends with the process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_done: Callable[[], None] = lambda: None) -> None:
+        """Prepare; the thread calls `on_done` once an outcome lies ready."""
         self._outcome: SimpleQueue[Any] = SimpleQueue()
+        self._on_done = on_done
         self.is_busy = False
         """Whether a function was started whose outcome is not collected yet."""
 
@@ -53,9 +56,10 @@ class BackgroundTask:
                 self._outcome.put(function())
             except BaseException as error:  # noqa: BLE001 - raised again where it is collected
                 self._outcome.put(error)
+            self._on_done()
 
-        self.is_busy = True
         threading.Thread(target=run, daemon=True).start()
+        self.is_busy = True
 
     def collect(self, seconds: float = MAX_WAIT_SECONDS) -> Any:
         """Wait for the function and return its value. Raise what it raised, or TimeoutError after
@@ -71,10 +75,10 @@ class BackgroundTask:
 
 
 class _Written(NamedTuple):
-    """What was stored, and the error that kept it from being published."""
+    """What was stored of these results; None if nothing of them was to be stored."""
 
-    saved: Saved
-    error: RedisError | None = None
+    results: Sequence[Result]
+    saved: Saved | None
 
 
 class Writer:
@@ -90,8 +94,10 @@ class Writer:
         events: Events,
         now_ms: Callable[[], int],
         deadline: Deadline,
+        on_done: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare; `held_symbols` receives the symbols of which another transaction holds a row."""
+        """Prepare; `held_symbols` receives the symbols of which another transaction holds a row. A thread
+        calls `on_done` once it has stored: `flush_in_background` then publishes that."""
         self._batch = batch
         self._owner = owner
         self._held_symbols = held_symbols
@@ -99,17 +105,17 @@ class Writer:
         self._events = events
         self._now_ms = now_ms
         self._deadline = deadline
-        self._task = BackgroundTask()
+        self._task = BackgroundTask(on_done)
         self._results_in_task: list[Result] = []
 
     def flush(self) -> None:
-        """Store and publish now what is unsaved. Raise DatabaseError or RedisError."""
-        results, changes = self._batch.take_unsaved(monotonic())
-        if not changes.is_empty:
-            store, now_ms = self._store(), self._learned_ms()
-            results = self._account(results, lambda: self._write(store, changes, now_ms))
-        if results:
-            self._owner.on_stored(results)
+        """Store and publish what is unsaved, after what the background task has stored. A store that hangs
+        beyond the deadline of the command is left behind. Raise DatabaseError or RedisError."""
+        try:
+            self._tell(self._collect())
+        finally:
+            if not self._task.is_busy:
+                self._save_here()
 
     def flush_if_much(self) -> None:
         """Store and publish now if much is unsaved. Raise DatabaseError or RedisError."""
@@ -117,61 +123,57 @@ class Writer:
             self.flush()
 
     def flush_in_background(self) -> None:
-        """Let a thread store and publish if much is unsaved. Wait for the task before only if so much more
-        has come meanwhile that memory would grow. Raise what that task raised."""
-        is_too_much = self._batch.should_flush(monotonic(), BACKPRESSURE_FACTOR)
-        if self._task.is_busy and (self._task.is_done or is_too_much):
-            self._collect()
-        if self._task.is_busy or not self._batch.should_flush(monotonic()):
-            return
-        self._results_in_task, changes = self._batch.take_unsaved(monotonic())
-        store, now_ms = self._store(), self._learned_ms()
-        self._task.start(lambda: self._write(store, changes, now_ms))
-
-    def close(self) -> None:
-        """Wait for the background task, then store and publish the rest. A store that hangs beyond the
-        deadline of the command is left behind. Raise DatabaseError or RedisError."""
+        """Let a thread store what is unsaved if that is much, and publish meanwhile what it has stored
+        before. Wait for it only if so much has come that memory would grow. Raise what it raised, or
+        RedisError."""
+        written = self._collect() if self._task.is_done or self._batch.must_flush(monotonic()) else None
         try:
-            self._collect()
+            if not self._task.is_busy and self._batch.should_flush(monotonic()):
+                store, now_ms = self._store(), self._learned_ms()
+                self._results_in_task, changes = self._batch.take_unsaved(monotonic())
+                self._task.start(lambda: store.save(changes, now_ms))
         finally:
-            if not self._task.is_busy:
-                self.flush()
+            self._tell(written)
 
-    def _collect(self) -> None:
+    def _save_here(self) -> None:
+        results, changes = self._batch.take_unsaved(monotonic())
+        saved = None
+        if not changes.is_empty:
+            store, now_ms = self._store(), self._learned_ms()
+            saved = self._saved(results, lambda: store.save(changes, now_ms))
+        self._tell(_Written(results, saved))
+
+    def _collect(self) -> _Written | None:
+        """Wait for the background task; return None if there is none, or if it hangs."""
         if not self._task.is_busy:
-            return
+            return None
         results, seconds = self._results_in_task, max(0.0, self._deadline.remaining()) + LEFT_BEHIND_SECONDS
         try:
-            results = self._account(results, lambda: self._task.collect(seconds))
+            return _Written(results, self._saved(results, lambda: self._task.collect(seconds)))
         except TimeoutError:
-            return
-        self._owner.on_stored(results)
+            return None
 
     def _learned_ms(self) -> int:
         """Return when the changes were learned: the evidence of a call where the log of calls is lost."""
         return self._batch.completed_ms or self._now_ms()
 
-    def _write(self, store: Store, changes: Changes, now_ms: int) -> _Written:
-        """Store, then publish; in any thread. Raise DatabaseError. Return a RedisError, since the rows are
-        stored by then."""
-        saved = store.save(changes, now_ms)
+    def _saved(self, results: Sequence[Result], save: Callable[[], Saved]) -> Saved:
+        """Return what was stored. Tell the owner of results that the database could not store."""
         try:
-            self._events.publish(saved.updated)
-        except RedisError as error:
-            return _Written(saved, error)
-        return _Written(saved)
-
-    def _account(self, results: Sequence[Result], write: Callable[[], _Written]) -> list[Result]:
-        """Return the results after the write: what the database refused has failed."""
-        try:
-            written = write()
+            return save()
         except DatabaseError as error:
             fresh = [result for result in results if result.status is Status.FRESH]
             self._owner.on_stored(fresh)  # nothing of them was to be written
             self._owner.on_store_failed([result for result in results if result not in fresh], error.message)
             raise
-        self._held_symbols |= symbols_held(written.saved)
-        after = self._batch.saved(results, written.saved)
-        if written.error:
-            raise written.error
-        return after
+
+    def _tell(self, written: _Written | None) -> None:
+        """Publish what is stored, then tell the owner of its work: what the database refused has failed.
+        Raise RedisError."""
+        results, saved = written or ((), None)
+        if saved:
+            self._held_symbols |= symbols_held(saved)
+            results = self._batch.saved(results, saved)
+            self._events.publish(saved.updated)
+        if results:
+            self._owner.on_stored(results)
