@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import msgspec
 
@@ -68,7 +67,7 @@ def assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: 
 # --- the rules of a price ---
 
 
-class _Case(NamedTuple):
+class _Case(msgspec.Struct, frozen=True, gc=False):
     """A price to be judged. `by_snapshot`: snapshots bring it; else it follows from bars."""
 
     asset: Asset
@@ -139,7 +138,7 @@ BLOCKS: tuple[Callable[[_Case], Verdict | None], ...] = (_rejected, _not_in_plan
 """The rules that keep a price from being asked for, in their order."""
 
 
-class _Refreshed(NamedTuple):
+class _Refreshed(msgspec.Struct, frozen=True, gc=False):
     """A price that was refreshed, against what can be seen now. All but the last are moments or times in
     ms."""
 
