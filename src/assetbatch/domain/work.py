@@ -30,6 +30,7 @@ class WorkKind(StrEnum):
     """A page of bars of the past."""
 
 
+_PRICE = WorkKind.PRICE  # looking up a member of an enum costs time with thousands of assets
 _PREFIXES = tuple(f"{kind.value}:" for kind in WorkKind)
 
 
@@ -51,8 +52,8 @@ class Work(msgspec.Struct, frozen=True, gc=False):
         A symbol may hold colons: one that begins like such an id has `price:` before it.
         """
         symbol = self.asset.symbol
-        if self.kind is WorkKind.PRICE:
-            return f"price:{symbol}" if symbol.startswith(_PREFIXES) else symbol
+        if self.kind is _PRICE:
+            return f"price:{symbol}" if ":" in symbol and symbol.startswith(_PREFIXES) else symbol
         if self.kind is WorkKind.BARS:
             return f"bars:{symbol}"
         return f"history:{symbol}:{self.first_day}:{self.last_day}"

@@ -123,11 +123,10 @@ class Queue:
         gone: dict[str, None] = {}
         for at in range(0, len(items), ITEMS_AT_ONCE):
             some = items[at : at + ITEMS_AT_ONCE]
-            args = [part for item_id, lane in some for part in (item_id, lane.rank)]
             with redis_errors():
                 codes, *displaced = self._enqueue(
                     [*self._keys.queue, self._keys.queue_stamp],
-                    *args,
+                    packed([part for item_id, lane in some for part in (item_id, lane.rank)]),
                     options=self._options(max_size=self.max_size),
                 )
             for (item_id, _), code in zip(some, codes, strict=True):
@@ -184,10 +183,7 @@ class Queue:
             else:
                 break
         fields: list[str] = msgspec.json.decode(rest[1])
-        items = tuple(
-            Item(fields[i], LANES[int(fields[i + 1])], int(fields[i + 2]), int(fields[i + 3]))
-            for i in range(0, len(fields), 4)
-        )
+        items = tuple(map(_item, fields[::2], fields[1::2]))
         return Lease(token, items, Grant(token, taken_at) if window else None)
 
     def start(self, token: str, ids: Sequence[str], lease_seconds: float) -> tuple[str, ...]:
@@ -419,6 +415,12 @@ class Queue:
             with redis_errors():
                 dropped += self._drop_dead(self._keys.queue, *ids[at : at + LETTERS_AT_ONCE])
         return tuple(dropped)
+
+
+def _item(item_id: str, head: str) -> Item:
+    """Read what is said of a leased item; `lua/_queue.lua` describes it."""
+    rank, attempts, enqueued_us = head.split(":")
+    return Item(item_id, LANES[int(rank)], int(attempts), int(enqueued_us))
 
 
 def _queued_item(
