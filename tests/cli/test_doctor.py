@@ -183,6 +183,8 @@ NEEDED = {
     "data_sources.assetbatch_sync": "SELECT, INSERT, UPDATE",
     "data_sources.assetbatch_names": "SELECT",
     "data_sources.assetbatch_closes": "SELECT, INSERT, UPDATE",
+    "data_sources.assetbatch_verified": "SELECT, INSERT, UPDATE, DELETE",
+    "data_sources.assetbatch_vanished": "SELECT, INSERT, UPDATE, DELETE",
     "data_sources.assetbatch_answers": "SELECT, INSERT, UPDATE",
     "data_sources.assetbatch_migrations": "SELECT",
 }
@@ -249,7 +251,7 @@ class TestBarsByMonth:
     def world(self, make_world: MakeWorld) -> World:
         world = make_world(init=False)
         done = run(world, "init", "--partition", "month")
-        assert ", 60 partitions added); " in done.stdout
+        assert ", 60 partitions added, " in done.stdout
         return world
 
     def test_are_well(self, world: World) -> None:

@@ -432,6 +432,60 @@ class TestTakingBack:
 
 
 @pytest.mark.usefixtures("years_of_bars")
+class TestInsisting:
+    OCTOBER = date(2026, 10, 1), date(2026, 10, 3)
+
+    def insist(self, world: World) -> BackfillReport:
+        with world.services() as services:
+            return backfill(services, ["BTCUSD"], *self.OCTOBER, dry_run=False, again=True)
+
+    def bars(self, world: World) -> list[tuple[Any, ...]]:
+        return world.rows("SELECT * FROM market_data.ohlcv_5m ORDER BY symbol_id, ts")
+
+    def test_brings_what_the_provider_has_corrected_or_added(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        wanted(free, *self.OCTOBER)
+        free.run_queue(seconds=90)
+        truth, calls, complete = self.bars(free), len(free.paths), holes_of(free).complete
+        with psycopg.connect(free.database_url) as connection:
+            connection.execute("UPDATE market_data.ohlcv_5m SET close = high WHERE ts = '2026-10-02 10:00Z'")
+            connection.execute("DELETE FROM market_data.ohlcv_5m WHERE ts = '2026-10-02 11:00Z'")
+        assert self.bars(free) != truth
+        assert self.insist(free).queued == 1
+        assert holes_of(free).complete == complete
+        free.run_queue(seconds=90)
+        assert self.bars(free) == truth
+        assert len(free.paths) == calls + 1
+
+    def test_is_taken_back_without_a_trace(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        wanted(free, *self.OCTOBER)
+        free.run_queue(seconds=90)
+        self.insist(free)
+        with free.services() as services:
+            take_back(services, ["BTCUSD"], dry_run=False)
+            assert services.queue.state().size == 0
+            stored = services.store.load(["BTCUSD"])["BTCUSD"]
+        assert {interval.state for interval in stored.coverage} <= {
+            IntervalState.ASKED,
+            IntervalState.NOT_WANTED,
+        }
+
+    def test_of_a_page_that_fails_keeps_what_was_answered(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        wanted(free, *self.OCTOBER)
+        free.run_queue(seconds=90)
+        self.insist(free)
+        free.provider.order("wrong-shape", times=None)
+        free.run_queue()
+        with free.services() as services:
+            stored = services.store.load(["BTCUSD"])["BTCUSD"]
+        (again,) = [one for one in stored.coverage if one.state is IntervalState.AGAIN]
+        assert again.asked_ms == free.clock.at_ms
+        assert again.error is not None
+
+
+@pytest.mark.usefixtures("years_of_bars")
 class TestHoles:
     def test_what_the_provider_has_nothing_for_is_known_as_such(self, free: World) -> None:
         """The simulated market leaves out bars without a quote, and a whole holiday."""

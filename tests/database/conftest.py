@@ -15,6 +15,12 @@ from tests.schema import migrate, register
 
 SYMBOLS = ("EURUSD", "XAUUSD", "BTCUSD")
 
+TIMESCALEDB_AVAILABLE = (
+    "SELECT name FROM pg_available_extensions WHERE name = 'timescaledb'"
+    " AND current_setting('shared_preload_libraries') LIKE '%timescaledb%'"
+)
+"""The extension can be created only where the server has loaded it at its start."""
+
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 """Run a statement as the superuser, outside of the store; its rows."""

@@ -20,7 +20,7 @@ from .conftest import SYMBOLS, Sql, asset, deadlocks, wait_for_a_waiting_lock
 from .proxy import Proxy
 
 NOW_MS = 1_760_000_100_000
-ASKED, REQUESTED, FAILED, NOT_IN_PLAN, REJECTED, NOT_WANTED = IntervalState
+ASKED, REQUESTED, FAILED, NOT_IN_PLAN, REJECTED, NOT_WANTED, AGAIN = IntervalState
 
 
 def span(

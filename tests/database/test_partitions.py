@@ -15,14 +15,14 @@ from psycopg.conninfo import make_conninfo
 
 from assetbatch.database import Store
 from assetbatch.database.migrations import all_migrations
-from assetbatch.database.partitions import EARLIER, LATER, MONTHS_AHEAD, MONTHS_BACK, missing, month_of
-from assetbatch.domain.market_hours import from_ms
+from assetbatch.database.partitions import EARLIER, LATER, MONTHS_AHEAD, MONTHS_BACK, missing
+from assetbatch.domain.market_hours import from_ms, month_of
 from assetbatch.domain.models import BAR_MS, Bar, Changes, Saved
 from assetbatch.errors import DatabaseError, SchemaRefusedError
 from tests.conftest import REPOSITORY
 from tests.schema import migrate, register
 
-from .conftest import SYMBOLS, Sql, asset
+from .conftest import SYMBOLS, TIMESCALEDB_AVAILABLE, Sql, asset
 
 STEPS = [step.name for step in all_migrations()]
 TABLE = "market_data.ohlcv_5m"
@@ -392,19 +392,13 @@ class TestATableThatIsThereAlready:
 class TestTimescaleDB:
     """The real extension where the server has it, else a stand-in that writes down how it was called."""
 
-    # The extension can be created only where the server has loaded it at its start.
-    AVAILABLE = (
-        "SELECT name FROM pg_available_extensions WHERE name = 'timescaledb'"
-        " AND current_setting('shared_preload_libraries') LIKE '%timescaledb%'"
-    )
-
     @pytest.fixture
     def by_month(self) -> bool:
         return False
 
     @pytest.fixture
     def real(self, empty: Store, database_url: str, sql: Sql) -> Sql:
-        if not sql(self.AVAILABLE):
+        if not sql(TIMESCALEDB_AVAILABLE):
             pytest.skip("the server has no TimescaleDB (ASSETBATCH_TEST_DATABASE_URL may name one that has)")
         with psycopg.connect(database_url, autocommit=True) as fresh:  # it must come first in a session
             fresh.execute("CREATE EXTENSION timescaledb")
@@ -413,7 +407,7 @@ class TestTimescaleDB:
     @pytest.fixture
     def stand_in(self, sql: Sql) -> Sql:
         """An extension of that name by its entry in the catalogue, in a schema that is not on the path."""
-        if sql(self.AVAILABLE):
+        if sql(TIMESCALEDB_AVAILABLE):
             pytest.skip("the server has the real one")
         sql("CREATE SCHEMA elsewhere")
         sql("CREATE SCHEMA timescaledb_information")

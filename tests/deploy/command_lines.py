@@ -14,6 +14,7 @@ WITH_VALUE = (
     *("--config", "--log-format", "--html", "--port", "--host", "--from", "--refresh", "--to", "--plan"),
     *("--latency", "--fault", "--max-seconds", "--log-file", "--key-file", "--database", "--database-file"),
     *("--redis", "--redis-file", "--base-url", "--priority-assets", "--assets", "--schedule", "--name"),
+    *("--size", "--format", "--output", "-o"),
 )
 
 

@@ -46,7 +46,7 @@ STAYS = ("serve", "sandbox", "status --watch")
 
 HARMLESS = {
     *("-v", "--version", "run-priority", "run-queue", "enqueue-secondary", "status", "holes", "gaps"),
-    *("backfill", "dead", "queue", "init", "doctor", "config", "call", "slot"),
+    *("backfill", "dead", "queue", "init", "doctor", "config", "call", "slot", "export"),
 }
 """First words of commands that change nothing but this installation."""
 

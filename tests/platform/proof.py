@@ -15,6 +15,7 @@ import pytest
 from assetbatch.commands.gaps import find_gaps
 from assetbatch.deadline import Deadline
 from assetbatch.doctor import Finding, examine
+from assetbatch.domain.bar_sizes import DerivedSize
 from assetbatch.domain.models import BAR_MS
 from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.errors import AssetbatchError
@@ -31,6 +32,9 @@ OWNED = frozenset(
     {"metadata", "updated_at", "updatedAt", "last_sync_timestamp", "sync_status", "error_message"}
 ).union(*({*PRICES[way], *VOLUMES[way]} for way in PRICES), {"vw", "trade_count"})
 """Columns whose values are assetbatch's to write in rows that it keeps."""
+
+MADE = ("1m", "1d", *DerivedSize)
+"""The sizes of the tables and views that `init` makes beside the table of bars."""
 
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS
@@ -150,9 +154,9 @@ def trust_the_window(world: World) -> None:
 
 
 def unexpected(found: Iterable[Change], before: Snapshot, shape: Shape) -> list[Change]:
-    """Changes of the schema that are neither a table of ours that was missing nor listed in `adds`."""
+    """Changes of the schema that are neither tables or views of ours that were missing nor in `adds`."""
     schema = shape.tables.bars.split(".")[0]
-    made = {*shape.tables.all, f"{schema}.ohlcv_1m", f"{schema}.ohlcv_1d"} - before.tables
+    made = {*shape.tables.all, *(f"{schema}.ohlcv_{size}" for size in MADE)} - before.tables
     spaces = {table.split(".")[0] for table in made}
 
     def expected(change: Change) -> bool:

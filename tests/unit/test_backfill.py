@@ -106,10 +106,13 @@ class TestAPlan:
         gaps: list[tuple[int, int]],
         spans: tuple[CoveredInterval, ...] = (),
         known: Entitlements | None = None,
+        *,
+        again: bool = False,
     ) -> BackfillPlan:
         stored = {"BTCUSD": StoredAsset(symbol="BTCUSD", coverage=spans)}
         known = known or Entitlements(end_of_day=True)
-        return plan_backfill([self.BTC], stored, {"BTCUSD": gaps}, known, {"BTCUSD": self.WANTED}, self.NOW)
+        ranges = {"BTCUSD": self.WANTED}
+        return plan_backfill([self.BTC], stored, {"BTCUSD": gaps}, known, ranges, self.NOW, again=again)
 
     def test_of_an_empty_table_wants_it_all(self) -> None:
         plan = self.plan([self.WANTED])
@@ -141,6 +144,29 @@ class TestAPlan:
         asked = CoveredInterval(*self.WANTED, IntervalState.ASKED, self.NOW)
         plan = self.plan([self.WANTED], (asked,))
         assert (plan.work, plan.intervals) == ([], {"BTCUSD": []})
+
+    def test_insists_on_all_whatever_is_known_of_it_and_calls_nothing_missing_that_is_there(self) -> None:
+        start_ms, end_ms = self.WANTED
+        middle_ms = start_of_day(date(2026, 11, 6))
+        asked = CoveredInterval(start_ms, middle_ms, IntervalState.ASKED, self.NOW)
+        plan = self.plan([], (asked,), again=True)
+        assert [(item.first_day, item.last_day) for item in plan.work] == [
+            (date(2026, 11, 1), date(2026, 11, 10))
+        ]
+        assert plan.intervals["BTCUSD"] == [
+            CoveredInterval(middle_ms, end_ms, IntervalState.REQUESTED),
+            CoveredInterval(start_ms, middle_ms, IntervalState.AGAIN),
+        ]
+        assert (plan.symbols[0].complete, plan.symbols[0].new_pages) == (1.0, 1)
+
+    def test_that_insists_again_shows_the_pages_that_are_left(self) -> None:
+        again = CoveredInterval(*self.WANTED, IntervalState.AGAIN)
+        plan = self.plan([], (again,), again=True)
+        assert (len(plan.work), plan.symbols[0].new_pages) == (1, 0)
+
+    def test_that_does_not_insist_leaves_alone_what_another_one_wants_again(self) -> None:
+        again = CoveredInterval(*self.WANTED, IntervalState.AGAIN)
+        assert self.plan([], (again,)).intervals == {"BTCUSD": []}
 
     def test_leaves_out_what_is_older_than_the_plan_shows(self) -> None:
         known = Entitlements(end_of_day=True)

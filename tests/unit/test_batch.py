@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from datetime import date
 
 import pytest
@@ -482,7 +481,6 @@ class TestWhatIsStored:
 class TestHowMuchIsUnsaved:
     def test_nothing_is_never_flushed(self) -> None:
         assert not batch(BTC).should_flush(3600.0)
-        assert not batch(BTC).must_flush(3600.0)
 
     def many(self, results: int) -> Batch:
         work = [Work(structs.replace(BTC.asset, symbol=f"S{number}")) for number in range(results)]
@@ -490,13 +488,14 @@ class TestHowMuchIsUnsaved:
         state.apply(BOTH, Findings(results=[success(item) for item in work]))
         return state
 
-    def test_so_many_results_are(self) -> None:
+    def test_so_many_results_are_stored_and_hold_nothing_up(self) -> None:
         assert not self.many(499).should_flush(0.0)
         assert self.many(500).should_flush(0.0)
+        assert not self.many(500).fills_memory
 
-    def test_so_many_results_wait_for_the_write_before(self) -> None:
-        assert not self.many(3999).must_flush(0.0)
-        assert self.many(4000).must_flush(0.0)
+    def test_so_many_results_hold_up_further_calls(self) -> None:
+        assert not self.many(3999).fills_memory
+        assert self.many(4000).fills_memory
 
     def test_results_that_are_stored_are_not(self) -> None:
         state = self.many(500)
@@ -506,26 +505,34 @@ class TestHowMuchIsUnsaved:
         state.apply(BOTH, Findings(results=[success(BTC)]))
         assert not state.should_flush(0.0)
 
-    @pytest.mark.parametrize(("bars", "is_much"), [(20_000, Batch.should_flush), (40_000, Batch.must_flush)])
-    def test_so_many_bars_of_all_assets_are(self, bars: int, is_much: Callable[[Batch, float], bool]) -> None:
+    def test_so_many_bars_of_all_assets_are_much(self) -> None:
         state = batch(BTC, ETH)
-        half = [bar(START)] * (bars // 2)
+        half = [bar(START)] * 10_000
         state.apply(BOTH, Findings(bars={"BTCUSD": half, "ETHUSD": half[1:]}))
-        assert not is_much(state, 0.0)
+        assert not state.fills_memory
+        assert not state.should_flush(0.0)
         state.apply(BOTH, Findings(bars={"ETHUSD": half[:1]}))
-        assert is_much(state, 0.0)
+        assert state.fills_memory
+        assert state.should_flush(0.0)
 
-    @pytest.mark.parametrize(("seconds", "is_much"), [(2.0, Batch.should_flush), (4.0, Batch.must_flush)])
-    def test_whatever_is_unsaved_for_so_long_is(
-        self, seconds: float, is_much: Callable[[Batch, float], bool]
-    ) -> None:
+    def test_whatever_is_unsaved_for_so_long_is_stored_and_not_much(self) -> None:
         state = batch(BTC, ETH)
         state.apply(BOTH, Findings(results=[success(BTC)]))
-        assert not is_much(state, seconds - 0.5)
-        assert is_much(state, seconds)
-        state.take_unsaved(seconds)
+        assert not state.should_flush(1.5)
+        assert state.should_flush(2.0)
+        assert not state.fills_memory
+        state.take_unsaved(2.0)
         state.apply(BOTH, Findings(bars={"ETHUSD": [bar(START)]}))
-        assert not is_much(state, seconds), "the time counts from the last save"
+        assert not state.should_flush(2.0), "the time counts from the last save"
+
+    def test_symbols_of_results_bars_and_coverage_are(self) -> None:
+        state = batch(BTC, ETH)
+        state.apply(BOTH, Findings(results=[success(BTC)]))
+        assert state.unsaved_symbols == {"BTCUSD"}
+        state.apply(BOTH, Findings(bars={"ETHUSD": [bar(START)]}))
+        assert state.unsaved_symbols == {"BTCUSD", "ETHUSD"}
+        state.take_unsaved(0.0)
+        assert state.unsaved_symbols == set()
 
 
 class TestWhatTheDatabaseRefuses:

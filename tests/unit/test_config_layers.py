@@ -484,6 +484,7 @@ class TestEffective:
             ("api_key", "***", "env POLYGON_API_KEY"),
             ("ping_url", "not set", "default"),
             ("notify", "not set", "default"),
+            ("derived", "15m, 1h, 4h", "default"),
             ("batch.interval_minutes", "5", "default"),
             ("batch.enqueue_interval_minutes", "5", "default"),
             ("batch.max_cycle_seconds", "60", "default"),

@@ -150,6 +150,18 @@ def test_a_section_must_be_a_mapping(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("derived: [15m, 2h]", "derived[1]: found '2h', expected one of 15m, 1h, 4h"),
+        ("derived: [{}]", "derived[0]: found a mapping, expected one of 15m, 1h, 4h"),
+        ("derived: 1h", "derived: found '1h', expected a list of sizes among 15m, 1h, 4h; [] for no view"),
+    ],
+)
+def test_a_list_is_told_with_what_does_not_fit_in_it(tmp_path: Path, text: str, told: str) -> None:
+    assert mistakes(tmp_path, text) == [f"config.yml: {told} (line 1)"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
         (
             "queue: {max_sise: 5}",
             "queue.max_sise: unknown key, did you mean max_size? "
@@ -164,7 +176,7 @@ def test_a_section_must_be_a_mapping(tmp_path: Path) -> None:
             "qeue: {}",
             "qeue: unknown key, did you mean queue? "
             "expected one of batch, rate_limiting, queue, database, redis, provider, alerts, metrics, "
-            "events, priority_assets, secondary_assets, ping_url, notify",
+            "events, priority_assets, secondary_assets, derived, ping_url, notify",
         ),
         (
             "provider: {api_key: marked}",

@@ -32,6 +32,7 @@ database:
 redis: {url: "redis+sentinel://one,two/mymaster", prefix: second}
 alerts: {success_rate_min_percent: 99.5}
 ping_url: {run-priority: https://hc-ping.com/a}
+derived: [15m, 4h]
 notify: [ntfy://topic, "slack://a/b/c"]
 """
 WRONG = [
@@ -61,6 +62,8 @@ WRONG = [
     "ping_url: {run: https://hc-ping.com/a}",
     "ping_url: 5",
     "notify: 5",
+    "derived: 15m",
+    "derived: [2h]",
     "notify: [5]",
     "notify: nobody",
     "priority_assets: {symbol: XAUUSD}",

@@ -25,7 +25,7 @@ from assetbatch.domain.coverage import (
 from assetbatch.domain.market_hours import day_of, is_open, new_york_zone, sessions, start_of_day, to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState
 
-ASKED, REQUESTED, FAILED, NOT_IN_PLAN, REJECTED, NOT_WANTED = IntervalState
+ASKED, REQUESTED, FAILED, NOT_IN_PLAN, REJECTED, NOT_WANTED, AGAIN = IntervalState
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 SLOTS = 24
@@ -96,6 +96,13 @@ class TestRecord:
             (NOT_WANTED, NOT_IN_PLAN, NOT_IN_PLAN),
             (NOT_WANTED, FAILED, NOT_WANTED),
             (NOT_WANTED, REJECTED, NOT_WANTED),
+            (ASKED, AGAIN, AGAIN),
+            (FAILED, AGAIN, FAILED),
+            (REQUESTED, AGAIN, REQUESTED),
+            (NOT_IN_PLAN, AGAIN, NOT_IN_PLAN),
+            (NOT_WANTED, AGAIN, NOT_WANTED),
+            (AGAIN, ASKED, ASKED),
+            (AGAIN, REQUESTED, AGAIN),
         ],
     )
     def test_which_state_replaces_which(
@@ -103,6 +110,23 @@ class TestRecord:
     ) -> None:
         kept = span(0, 9, known, 1)
         assert record([kept], [span(0, 9, new, 2)]) == [kept if after is known else span(0, 9, new, 2)]
+
+    @pytest.mark.parametrize("state", [FAILED, REJECTED])
+    def test_a_failure_leaves_what_is_wanted_again_answered_with_its_moment_and_error(
+        self, state: IntervalState
+    ) -> None:
+        ledger = record([span(0, 9, AGAIN)], [span(3, 6, state, 5, "timeout")])
+        assert ledger == [span(0, 3, AGAIN), span(3, 6, AGAIN, 5, "timeout"), span(6, 9, AGAIN)]
+
+    @pytest.mark.parametrize("state", [NOT_WANTED, NOT_IN_PLAN])
+    def test_what_is_wanted_again_is_what_it_was_once_nobody_wants_it_or_the_plan_lacks_it(
+        self, state: IntervalState
+    ) -> None:
+        assert record([span(0, 9, AGAIN)], [span(0, 9, state, 5)]) == [span(0, 9, ASKED)]
+
+    def test_nothing_is_wanted_again_that_was_never_answered(self) -> None:
+        ledger = record([span(3, 6, ASKED, 1)], [span(0, 9, AGAIN)])
+        assert ledger == [span(0, 3, REQUESTED), span(3, 6, AGAIN), span(6, 9, REQUESTED)]
 
     def test_a_later_failure_replaces_an_earlier_one(self) -> None:
         known, new = span(0, 9, FAILED, 1, "timeout"), span(0, 9, FAILED, 2, "status 500")
@@ -153,6 +177,16 @@ class TestRecord:
         for new in before + news:
             for at_ms in range(new.start_ms, new.end_ms, BAR_MS):
                 there = expected[at_ms][0] if at_ms in expected else None
+                if new.state is AGAIN:
+                    if there in (None, ASKED, AGAIN):
+                        expected[at_ms] = (AGAIN if there else REQUESTED, None)
+                    continue
+                if there is AGAIN and new.state is not ASKED:
+                    if new.state in (FAILED, REJECTED):
+                        expected[at_ms] = (AGAIN, new.error)
+                    elif new.state is not REQUESTED:
+                        expected[at_ms] = (ASKED, None)
+                    continue
                 stays = {
                     REQUESTED: (FAILED, REJECTED),
                     FAILED: (NOT_WANTED,),
@@ -186,7 +220,7 @@ class TestRecord:
     def test_no_news_change_nothing(self, known: list[CoveredInterval]) -> None:
         assert record(known, []) == known
 
-    @given(NEWS)
+    @given(st.lists(some_spans(tuple(set(IntervalState) - {AGAIN})), max_size=8))
     def test_a_row_is_as_old_as_its_oldest_part(self, news: list[CoveredInterval]) -> None:
         """Of parts that nothing replaces: what was asked first."""
         first: dict[int, int | None] = {}
@@ -435,7 +469,8 @@ class TestCompleteness:
         first = known[0].start_ms if known else 0
         states = [rows.get(at, (REQUESTED, None))[0] for at in range(first, horizon * BAR_MS, BAR_MS)]
         total = sum(state not in (NOT_IN_PLAN, NOT_WANTED) for state in states)
-        expected = states.count(ASKED) / total if known and total else None
+        answered = sum(state in (ASKED, AGAIN) for state in states)
+        expected = answered / total if known and total else None
         assert completeness(Market.CRYPTO, known, horizon * BAR_MS) == expected
 
 

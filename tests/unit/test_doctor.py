@@ -10,7 +10,7 @@ import pytest
 from assetbatch.config import Config
 from assetbatch.config.settings import BatchSettings, RateLimitSettings
 from assetbatch.database.facts import DatabaseFacts
-from assetbatch.database.partitions import missing, month_of
+from assetbatch.database.partitions import missing
 from assetbatch.database.shape import Concern
 from assetbatch.doctor import Finding, Level, exit_code, worst
 from assetbatch.doctor.examine import in_order
@@ -38,6 +38,7 @@ from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.formatting import iso
+from assetbatch.domain.market_hours import month_of
 from assetbatch.domain.queueing import Lane, QueueState
 from assetbatch.domain.records import Command
 from assetbatch.errors import ConfigError, DatabaseError, DeadlineExceededError, RedisError

@@ -120,14 +120,3 @@ class TestInFlight:
             assert len(in_flight.requests) == 1
             go.set()
             assert in_flight.next(10)
-
-    def test_a_wait_ends_early_for_something_else_and_loses_no_answer(self) -> None:
-        go = threading.Event()
-        with closing(InFlight(2)) as in_flight:
-            in_flight.prepare()
-            in_flight.start(Request(FOREX_BARS, 0), grant("a"), lambda: go.wait(10))
-            threading.Timer(0, in_flight.wake).start()
-            assert in_flight.next(10) is None
-            assert len(in_flight.requests) == 1
-            go.set()
-            assert in_flight.next(10)

@@ -36,7 +36,7 @@ from assetbatch.errors import (
     SchemaMissingError,
     UnreachableError,
 )
-from assetbatch.monitoring.files import replace_file
+from assetbatch.files import replace_file
 
 MINUTE = 60_000
 NOON = 1_800_000_000_000

@@ -15,9 +15,8 @@ from assetbatch.database.partitions import (
     MONTHS_BACK,
     Partition,
     missing,
-    month_of,
 )
-from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.market_hours import month_of, to_ms
 
 
 def utc(text: str) -> int:

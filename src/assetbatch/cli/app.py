@@ -25,6 +25,8 @@ COMMANDS = {
     "status": "status",
     "holes": "backfill",
     "backfill": "backfill",
+    "verify": "verify",
+    "export": "export",
     "queue": "queue",
     "dead": "dead",
     "setup": "setup",

@@ -20,6 +20,7 @@ from assetbatch.cli.context import (
     reported,
     services_for,
 )
+from assetbatch.cli.days import DAY, parse_day
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.errors import ConfigError
 
@@ -34,30 +35,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 ASKED_ABOVE = 100
 """Number of new calls above which a person on a terminal is asked."""
 
-DAY = "YYYY-MM-DD"
-
-
-def _parse_day(text: str) -> datetime:
-    """Return the midnight of a day."""
-    try:
-        return datetime.strptime(text, "%Y-%m-%d")  # noqa: DTZ007 - a day, not a moment
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no day, expected {DAY} such as 2024-11-01") from None
-
-
 Symbols = Annotated[
     list[str] | None,
     typer.Argument(help="Configured symbols; else --all or --class.", autocompletion=complete_symbol),
 ]
 Since = Annotated[
     datetime | None,
-    typer.Option("--from", parser=_parse_day, metavar=DAY, help="The first New York day."),
+    typer.Option("--from", parser=parse_day, metavar=DAY, help="The first New York day."),
 ]
 Until = Annotated[
     datetime | None,
     typer.Option(
         "--to",
-        parser=_parse_day,
+        parser=parse_day,
         metavar=DAY,
         help="The last New York day. Without it: the newest day that can be seen.",
     ),
@@ -69,6 +59,12 @@ Classes = Annotated[
 ]
 Cancel = Annotated[
     bool, typer.Option("--cancel", help="Take it back: ask for nothing of the past that is still missing.")
+]
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--again", help="Ask for all of these days, also for what is stored: corrections come along."
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the pages and the forecast; change nothing.")]
 Yes = Annotated[
@@ -88,7 +84,8 @@ def add_to(app: typer.Typer) -> None:
         "backfill",
         epilog="Examples: assetbatch backfill XAUUSD --from 2024-11-01  |  "
         "assetbatch backfill EURUSD BTCUSD --from 2025-01-01 --to 2025-06-30 --dry-run  |  "
-        "assetbatch backfill --class HIGH --from 2025-01-01  |  assetbatch backfill --all --cancel\n\n"
+        "assetbatch backfill --class HIGH --from 2025-01-01  |  "
+        "assetbatch backfill BTCUSD --from 2026-03-01 --again  |  assetbatch backfill --all --cancel\n\n"
         "Exit codes: 0 queued, taken back, or nothing is missing; 1 the question was answered with no; "
         "2 usage or configuration; 3 Redis or PostgreSQL cannot be reached.",
     )(backfill)
@@ -106,7 +103,7 @@ def holes(
         datetime | None,
         typer.Option(
             "--from",
-            parser=_parse_day,
+            parser=parse_day,
             metavar=DAY,
             help="The first New York day. Without it: the beginning of the symbol's history.",
         ),
@@ -143,6 +140,7 @@ def backfill(
     until: Until = None,
     everything: All = False,
     classes: Classes = None,
+    again: Again = False,
     cancel: Cancel = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -152,20 +150,23 @@ def backfill(
 
     It may be repeated and interrupted at any time: no bar is fetched twice. run-queue works the pages with
     the calls that prices leave free. The same command again shows the progress, and --cancel takes it back.
+    --again insists: it asks for everything once more, and what the provider has corrected replaces what is
+    stored.
     """
     with reported(context) as options:
         if sum([bool(symbols), everything, bool(classes)]) != 1:
             raise ConfigError("say which assets", hint="name symbols, or --class, or --all (one of them)")
-        if cancel and (since or until):
+        if cancel and (since or until or again):
             raise ConfigError(
-                "--cancel takes back all that is missing of the past", hint="leave out --from and --to"
+                "--cancel takes back all that is missing of the past",
+                hint="leave out --from, --to and --again",
             )
         days = None if cancel else _days(since, until)
         chosen = _Chosen(options, load_config(options), list(dict.fromkeys(symbols or ())), classes or ())
         if days is None:
             _take_back(chosen, dry_run=dry_run, json=json)
         else:
-            _request(chosen, *days, dry_run=dry_run, json=json, yes=yes)
+            _request(chosen, *days, again=again, dry_run=dry_run, json=json, yes=yes)
 
 
 class _Chosen(NamedTuple):
@@ -198,7 +199,7 @@ def _take_back(chosen: _Chosen, *, dry_run: bool, json: bool) -> None:
 
 
 def _request(
-    chosen: _Chosen, first: date, last: date | None, *, dry_run: bool, json: bool, yes: bool
+    chosen: _Chosen, first: date, last: date | None, *, again: bool, dry_run: bool, json: bool, yes: bool
 ) -> None:
     """Queue the pages, and say so. A person who can answer is asked above `ASKED_ABOVE` new calls."""
     from assetbatch.commands.backfill import BackfillReport
@@ -207,7 +208,9 @@ def _request(
 
     def run(*, dry_run: bool) -> BackfillReport:
         with chosen.services() as services:
-            return queue_pages(services, chosen.symbols, first, last, dry_run=dry_run, classes=chosen.classes)
+            return queue_pages(
+                services, chosen.symbols, first, last, dry_run=dry_run, classes=chosen.classes, again=again
+            )
 
     may_ask = not (dry_run or yes or json) and _is_answered()
     report = run(dry_run=dry_run or may_ask)
@@ -235,12 +238,13 @@ def _days(since: datetime | None, until: datetime | None) -> tuple[date, date | 
     if since is None:
         raise ConfigError("--from is missing", hint="write the first day, such as 2024-11-01")
     first, last = since.date(), until.date() if until else None
-    _check_days(first, last)
+    check_days(first, last)
     today = date.today()  # noqa: DTZ011 - a deadline, not a moment
     return first, last if last and last < today else None
 
 
-def _check_days(first: date, last: date | None) -> None:
+def check_days(first: date, last: date | None) -> None:
+    """Raise ConfigError unless these days are in the past and in their order."""
     today = datetime.now(UTC).date()
     if first.year < 1970:
         raise ConfigError("--from is before 1970", hint="write a day such as 2024-11-01")

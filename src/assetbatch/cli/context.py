@@ -117,7 +117,7 @@ def holds_nothing(config: Config) -> bool:
 
 def print_rich(renderable: Any) -> None:
     """Print to stdout: coloured on a terminal, plain elsewhere and with NO_COLOR."""
-    with _output():
+    with stdout():
         stdout_console().print(renderable)
 
 
@@ -137,7 +137,7 @@ def print_json(document: Any) -> None:
 
 def print_text(text: str) -> None:
     """Print text to stdout as it is."""
-    with _output():
+    with stdout():
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
@@ -148,7 +148,7 @@ def devnull() -> TextIO:
 
 
 @contextmanager
-def _output() -> Iterator[None]:
+def stdout() -> Iterator[None]:
     """Write to stdout. A closed stdout swallows it; a full disk raises AssetbatchError."""
     if sys.stdout is None:
         sys.stdout = devnull()

@@ -264,7 +264,7 @@ def _install_timers(
 ) -> None:
     from pwd import getpwuid
 
-    from assetbatch.monitoring.files import replace_file
+    from assetbatch.files import replace_file
     from assetbatch.setup.systemd import lingers, unit_texts
 
     starter = starter_for(config, log_file)

@@ -87,6 +87,10 @@ def _print_report(report: SetupReport, *, json: bool) -> None:
     done = plural(len(report.migrations), "migration") + " applied"
     if report.partitions:
         done += f", {plural(len(report.partitions), 'partition')} added"
+    if report.views:
+        done += f", {plural(len(report.views), 'view')} made"
+    if report.dropped_views:
+        done += f", {plural(len(report.dropped_views), 'view')} dropped"
     if report.hypertable:
         done += ", bars in a hypertable"
     assets = f"{plural(len(report.added), 'asset')} added, {len(report.present)} there before"

@@ -33,7 +33,7 @@ from assetbatch.errors import (
     RedisError,
     UnreachableError,
 )
-from assetbatch.monitoring.files import replace_file
+from assetbatch.files import replace_file
 
 if TYPE_CHECKING:
     from assetbatch.config import NotifyUrls

@@ -289,7 +289,8 @@ def _write_metrics(services: Services, deadline: Deadline, *, redis_down: bool) 
     file = services.config.metrics.prometheus_file
     if not file or deadline.remaining() < METRICS_SECONDS:
         return
-    from assetbatch.monitoring import files, snapshot
+    from assetbatch import files
+    from assetbatch.monitoring import snapshot
 
     try:
         try:

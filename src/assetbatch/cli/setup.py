@@ -659,7 +659,7 @@ def _write(path: Path, text: str, mode: int, *, is_secret: bool) -> None:
     A secret stays readable by the group if that, and not everybody, could read it. A link to a secret in
     another folder is replaced by a file, since the target may be a secret of other programs.
     """
-    from assetbatch.monitoring.files import replace_file
+    from assetbatch.files import replace_file
     from assetbatch.setup.files import is_beside
 
     if path.is_symlink() and path.lstat().st_uid in (0, os.geteuid()):

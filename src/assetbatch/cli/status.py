@@ -87,9 +87,10 @@ def status(
 def _show(
     options: Options, config: Config, json: bool, html: Path | None, prometheus: Path | None, all_assets: bool
 ) -> None:
+    from assetbatch import files
     from assetbatch.deadline import Deadline
     from assetbatch.health import encode
-    from assetbatch.monitoring import files, snapshot
+    from assetbatch.monitoring import snapshot
 
     series: dict[str, Series] = {}
     interval_seconds = config.batch.interval_minutes * 60

@@ -14,7 +14,7 @@ from assetbatch.commands.gaps import choose
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.assets import Asset, AssetPriority
 from assetbatch.domain.bar_sizes import BarSize
-from assetbatch.domain.coverage import pages, unanswered
+from assetbatch.domain.coverage import answered, pages, unanswered
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
@@ -32,6 +32,8 @@ from assetbatch.state.queue import DEAD_LETTERS_KEPT
 SHARE_FOR_PRICES = 2
 """Pages of the past fill at most one part in this many of the queue. The rest is for prices."""
 
+
+_REQUESTED = (IntervalState.REQUESTED, IntervalState.AGAIN)
 
 Span = tuple[int, int]
 """`[start_ms, end_ms)`."""
@@ -70,6 +72,8 @@ class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for_room: int
     forecast: Forecast
     expected_from_ms: int | None = None
+    again: bool = False
+    """Whether what is stored is asked for too."""
 
     @property
     def new_calls(self) -> int:
@@ -110,17 +114,19 @@ def backfill(
     *,
     dry_run: bool,
     classes: Collection[AssetPriority] = (),
+    again: bool = False,
 ) -> BackfillReport:
     """Request the bars of these symbols and priorities: queue the fewest pages that bring what is missing.
 
     The days go from `first_day` (a New York day) to `last_day` (or now). Without symbols, all that keep bars
     are meant; without priorities, all of them. What has no room now is queued by enqueue-secondary.
 
-    May be repeated at any time: what is stored, or was answered with nothing, is never asked for again. Raise
-    ConfigError for a symbol that is not configured, not registered or keeps no bars.
+    May be repeated at any time: what is stored, or was answered with nothing, is never asked for again. With
+    `again` everything of these days is asked for once more, whatever is known of it. Raise ConfigError for a
+    symbol that is not configured, not registered or keeps no bars.
     """
     now_ms, known = services.now_ms(), services.entitlements()
-    assets, stored = _chosen(services, symbols, classes, dry_run=dry_run)
+    assets, stored = chosen(services, symbols, classes, dry_run=dry_run)
     expected_from_ms = expected_history(services.config.tier.history_years, now_ms)
     ranges = {asset.symbol: wanted_range(asset, first_day, last_day, known, now_ms) for asset in assets}
     spans = {symbol: span for symbol, span in ranges.items() if span[0] < span[1]}
@@ -128,7 +134,7 @@ def backfill(
     in_minutes = {asset.symbol for asset in assets if asset.bars is BarSize.ONE_MINUTE}
     gaps = services.store.gaps({symbol: span for symbol, span in spans.items() if symbol not in in_minutes})
     gaps |= {symbol: [span] for symbol, span in spans.items() if symbol in in_minutes}
-    plan = plan_backfill(assets, stored, gaps, known, ranges, now_ms, expected_from_ms)
+    plan = plan_backfill(assets, stored, gaps, known, ranges, now_ms, expected_from_ms, again=again)
     queued = Queued() if dry_run else apply(services, plan, now_ms)
     return BackfillReport(
         symbols=plan.symbols,
@@ -137,6 +143,7 @@ def backfill(
         waiting_for_room=sum(len(symbol.pages) for symbol in plan.symbols) - queued.pages,
         forecast=_forecast(services, assets, plan, known, now_ms, is_applied=not dry_run),
         expected_from_ms=expected_from_ms or None,
+        again=again,
     )
 
 
@@ -150,7 +157,7 @@ def take_back(
     ConfigError as `backfill` does.
     """
     now_ms, known = services.now_ms(), services.entitlements()
-    assets, stored = _chosen(services, symbols, classes, dry_run=dry_run)
+    assets, stored = chosen(services, symbols, classes, dry_run=dry_run)
     intervals = {asset.symbol: taken_back(asset, stored[asset.symbol], known, now_ms) for asset in assets}
     found = {
         asset.symbol: pages(
@@ -170,7 +177,7 @@ def _is_page_of(item_id: str, symbols: Collection[str]) -> bool:
     return work.kind is WorkKind.HISTORY and work.symbol in symbols
 
 
-def _chosen(
+def chosen(
     services: Services, symbols: Sequence[str], classes: Collection[AssetPriority], *, dry_run: bool
 ) -> tuple[list[Asset], dict[str, StoredAsset]]:
     """Return the assets that are meant, and what is stored of each. Raise ConfigError."""
@@ -207,8 +214,11 @@ def plan_backfill(
     ranges: Mapping[str, tuple[int, int]],
     now_ms: int,
     expected_from_ms: int = 0,
+    *,
+    again: bool = False,
 ) -> BackfillPlan:
-    """Return what a backfill of these ranges wants. `gaps` are the stretches of the ranges without bars.
+    """Return what a backfill of these ranges wants. `gaps` are the stretches of the ranges without bars; with
+    `again` it wants what is stored too.
 
     Pages before `expected_from_ms` are doubtful, as long as no answer has shown where the history begins.
     """
@@ -223,6 +233,7 @@ def plan_backfill(
             history_ms,
             gaps.get(symbol, ()),
             0 if history_ms else expected_from_ms,
+            again=again,
         )
         reports.append(report)
     of_assets = (
@@ -291,24 +302,36 @@ def _plan_symbol(
     history_ms: int,
     gaps: Sequence[tuple[int, int]],
     expected_from_ms: int,
+    *,
+    again: bool,
 ) -> tuple[list[CoveredInterval], SymbolBackfill]:
     """Return what the coverage is to say of a wanted range, and the pages that are missing in it.
 
     Pages that end before `expected_from_ms` are doubtful. If every open interval has a bar that assetbatch
-    never asked for (an adopted table), nothing is missing.
+    never asked for (an adopted table), nothing is missing. With `again` all that was answered is wanted once
+    more, and all else as if no bar were stored.
     """
     start_ms, end_ms = wanted
     edge_ms = min(end_ms, history_ms)
     known_from_ms = max(start_ms, edge_ms)
-    unasked = [(one.start_ms, one.end_ms) for one in unanswered(coverage, known_from_ms, end_ms)]
-    requested = [(one.start_ms, one.end_ms) for one in coverage if one.state is IntervalState.REQUESTED]
+    unasked = [
+        (one.start_ms, one.end_ms)
+        for one in unanswered(coverage, known_from_ms, end_ms)
+        if one.state is not IntervalState.AGAIN
+    ]
+    once_more = (
+        [(one.start_ms, one.end_ms) for one in answered(coverage, known_from_ms, end_ms)] if again else []
+    )
+    requested = [(one.start_ms, one.end_ms) for one in coverage if one.state in _REQUESTED]
     missing = _missing(asset.market, unasked, gaps)
-    found = pages(asset.market, missing, PAGE_DAYS)
+    to_ask = _missing(asset.market, [*unasked, *once_more], [wanted]) if again else missing
+    found = pages(asset.market, to_ask, PAGE_DAYS)
     sure = [days for days in found if start_of_day(days[1]) >= expected_from_ms]
-    unrequested = [piece for piece in missing if not _lies_within(piece, requested)]
+    unrequested = [piece for piece in to_ask if not _lies_within(piece, requested)]
     page_spans = sorted(days_range(Work(asset, WorkKind.HISTORY, first, last)) for first, last in found)
     too_old = [CoveredInterval(start_ms, edge_ms, IntervalState.NOT_IN_PLAN)] if start_ms < edge_ms else []
     intervals = [one for stretch in unasked for one in _wanted_intervals(asset.market, stretch, page_spans)]
+    intervals += [CoveredInterval(*stretch, IntervalState.AGAIN) for stretch in once_more]
     open_ms = open_ms_between(asset.market, known_from_ms, end_ms) if edge_ms < end_ms else 0
     missing_ms = sum(open_ms_between(asset.market, *piece) for piece in missing)
     report = SymbolBackfill(

@@ -36,6 +36,10 @@ class SetupReport(msgspec.Struct, frozen=True):
     concerns: tuple[str, ...] = ()
     """What the tables will refuse or spoil for the configured assets, or do not have, each with what to
     do."""
+    views: tuple[str, ...] = ()
+    """The views of larger bars that were made or replaced now."""
+    dropped_views: tuple[str, ...] = ()
+    """The views of larger bars that are not configured any more, and were dropped now."""
     taken: tuple[str, ...] = ()
     """What of the tables of a platform is used as it is."""
 
@@ -48,7 +52,9 @@ def initialise(services: Services, *, by_month: bool = False) -> SetupReport:
     """
     config = services.config
     with services.open_store(check_schema=False, within_seconds=MIGRATION_SECONDS) as store:
-        done = store.initialise(config.database.tables, _every_asset(config), by_month=by_month)
+        done = store.initialise(
+            config.database.tables, _every_asset(config), by_month=by_month, derived=config.derived
+        )
         store.forget_rejections()
         found = look_at(store, config.assets)
     return SetupReport(
@@ -58,9 +64,11 @@ def initialise(services: Services, *, by_month: bool = False) -> SetupReport:
         tuple(done.partitions),
         done.hypertable,
         (
-            *(str(warning) for warning in done.plan.warnings),
+            *(str(warning) for warning in (*done.plan.warnings, *done.views.warnings)),
             *(f"{concern.message} (hint: {concern.hint})" for concern in found),
         ),
+        tuple(done.views.created),
+        tuple(done.views.dropped),
         tuple(str(note) for note in done.plan.taken),
     )
 
@@ -69,7 +77,9 @@ def planned(services: Services, *, by_month: bool = False) -> Plan:
     """Return what `initialise` would do. Change nothing."""
     config = services.config
     with services.open_store(check_schema=False, within_seconds=MIGRATION_SECONDS) as store:
-        return store.plan(config.database.tables, _every_asset(config), by_month=by_month)
+        return store.plan(
+            config.database.tables, _every_asset(config), by_month=by_month, derived=config.derived
+        )
 
 
 def _every_asset(config: Config) -> list[Asset]:

@@ -95,8 +95,23 @@ def validation_error(value: object, kind: Any, path: KeyPath) -> ConfigProblem |
         cause = error.__cause__
         if isinstance(cause, ValueError) and (said := str(cause)):  # the type's own parser has said it
             return ConfigProblem(path, said)
+        if isinstance(value, list) and (unfit := _unfit_of(value, kind, path)):
+            return unfit
         return ConfigProblem(path, f"found {shown(value)}, expected {allowed(kind)}", kind)
     return None
+
+
+def _unfit_of(values: list[object], kind: Any, path: KeyPath) -> ConfigProblem | None:
+    """Return the problem of the first value of a list that does not fit, if a list is allowed."""
+    from msgspec import inspect  # needed for a problem only
+
+    of = inspect.type_info(kind)
+    while isinstance(of, inspect.Metadata):
+        of = of.type
+    if not isinstance(of, inspect.VarTupleType) or not isinstance(of.item_type, inspect.EnumType):
+        return None
+    problems = (validation_error(one, of.item_type.cls, (*path, place)) for place, one in enumerate(values))
+    return next(filter(None, problems), None)
 
 
 def unknown_key(path: KeyPath, key: object, names: list[str]) -> ConfigProblem:

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.ping_urls import PingUrls
-from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, SECTIONS, Config
+from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, LISTS, SECTIONS, Config
 from assetbatch.config.tables import TABLES, TableMapping, TableMappings
 from assetbatch.config.urls import HttpUrl, ServerUrl
 from assetbatch.domain.assets import Asset
@@ -35,6 +35,7 @@ def effective(config: Config) -> list[Shown]:
 
     lines = [line("api_key", _text(config.api_key))]
     lines += [line(name, _text(getattr(config, name))) for name in ADDRESSES]
+    lines += [line(name, ", ".join(getattr(config, name)) or "none") for name in LISTS]
     for name in SECTIONS:
         section = getattr(config, name)
         for key in section.__struct_fields__:

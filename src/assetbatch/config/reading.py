@@ -24,7 +24,7 @@ from assetbatch.config.checking import (
     validation_error,
 )
 from assetbatch.config.documents import compose_yaml, locate, parse_yaml
-from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, SECTIONS, AssetSettings, Config
+from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, LISTS, SECTIONS, AssetSettings, Config
 from assetbatch.config.symbols import derive, plain
 from assetbatch.config.urls import ServerUrl, UrlNames
 from assetbatch.config.wording import kind_of, named, shown
@@ -74,7 +74,8 @@ def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     lists = _AssetLists(file, problems)
-    names = [*SECTIONS, *ASSET_LISTS, *ADDRESSES]
+    kinds = {**LISTS, **ADDRESSES}
+    names = [*SECTIONS, *ASSET_LISTS, *kinds]
     for name, raw in document.items():
         if name not in names:
             problems.append(unknown_key((), name, names))
@@ -91,10 +92,10 @@ def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config
                 }
         elif name in ASSET_LISTS:
             lists.add(name, (name,), raw)
-        elif problem := validation_error(raw, ADDRESSES[name], (name,)):
+        elif problem := validation_error(raw, kinds[name], (name,)):
             problems.append(problem)
         else:
-            values[name] = convert(raw, ADDRESSES[name])
+            values[name] = convert(raw, kinds[name])
             origins[name] = f"{file.label} {name}"
     _find_duplicates(lists.assets, problems)
     wrong.extend(_tell(file, problems))

@@ -14,7 +14,7 @@ import msgspec
 from assetbatch.config.mapping import FILLED, INSTRUMENTS, OPTIONAL, STATES
 from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.ping_urls import PINGED_COMMANDS, PingUrls
-from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, SECTIONS
+from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, LISTS, SECTIONS
 from assetbatch.config.symbols import MAX_SYMBOL_LENGTH, Symbol
 from assetbatch.config.tables import BARS, TABLES, TableMappings
 from assetbatch.config.urls import HttpUrl, ServerUrl
@@ -31,11 +31,12 @@ def config_schema() -> dict[str, Any]:
     kinds = [
         *map(_without_parsed_defaults, [*SECTIONS.values(), *ASSET_LISTS.values()]),
         *ADDRESSES.values(),
+        *LISTS.values(),
     ]
     schemas, definitions = msgspec.json.schema_components(
         kinds, schema_hook=_custom, ref_template="#/$defs/{name}"
     )
-    found = dict(zip([*SECTIONS, *ASSET_LISTS, *ADDRESSES], schemas, strict=True))
+    found = dict(zip([*SECTIONS, *ASSET_LISTS, *ADDRESSES, *LISTS], schemas, strict=True))
     for name in ASSET_LISTS:
         found[name] = {"title": _LIST_TITLES[name], "type": ["array", "null"], "items": found[name]}
     definitions["BatchSettings"]["properties"] |= {name: found[name] for name in ASSET_LISTS}

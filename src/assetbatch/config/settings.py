@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -22,7 +22,7 @@ from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
 from assetbatch.config.wording import named
 from assetbatch.domain.asset_classes import EXAMPLES, AssetType, ticker_pattern
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.bar_sizes import BarSize
+from assetbatch.domain.bar_sizes import BarSize, DerivedSize
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked
@@ -276,6 +276,17 @@ ASSET_LISTS: dict[str, type[AssetSettings]] = {
 ADDRESSES: dict[str, type[PingUrls | NotifyUrls]] = {"ping_url": PingUrls, "notify": NotifyUrls}
 """The settings at the top of the file that are addresses of somebody who is told."""
 
+LISTS: dict[str, Any] = {
+    "derived": Annotated[
+        tuple[DerivedSize, ...],
+        Meta(
+            title="Sizes of the bars that `init` makes views of, out of bars of 5 minutes",
+            description=f"a list of sizes among {', '.join(DerivedSize)}; [] for no view",
+        ),
+    ]
+}
+"""The other settings at the top of the file, each with its type."""
+
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for what is worked out once
     """The effective configuration of one start.
@@ -297,6 +308,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     alerts: AlertsSettings = AlertsSettings()
     metrics: MetricsSettings = MetricsSettings()
     events: EventsSettings = EventsSettings()
+    derived: tuple[DerivedSize, ...] = tuple(DerivedSize)
     ping_url: PingUrls | None = None
     notify: NotifyUrls | None = None
     api_key: Secret | None = None

@@ -8,8 +8,8 @@ import msgspec
 
 from assetbatch.database.session import Connection
 from assetbatch.database.text import shortened, storable
-from assetbatch.domain.coverage import record
-from assetbatch.domain.models import CoveredInterval, IntervalState
+from assetbatch.domain.coverage import ANSWERED, record
+from assetbatch.domain.models import CoveredInterval
 
 ERROR_LIMIT = 200
 """Maximum number of characters of an error message that is kept with an interval."""
@@ -54,20 +54,20 @@ def save(
             if interval not in unchanged
         ]
     if gone or written:
-        asked = [symbol for symbol, some in news.items() if _has_asked(some)]
+        asked = [symbol for symbol, some in news.items() if _has_answers(some)]
         rows = {
             "gone": _json(gone),
             "written": _json(written),
             "now_ms": now_ms,
             # What was asked for in bars of five minutes stays so until it is asked for again.
-            "in_minutes": [s for s in asked if s in minutes and not _has_asked(decode(stored.get(s)))],
+            "in_minutes": [s for s in asked if s in minutes and not _has_answers(decode(stored.get(s)))],
             "in_five_minutes": [symbol for symbol in asked if symbol not in minutes],
         }
         connection.execute(connection.statements("coverage.save"), rows)
 
 
-def _has_asked(some: Sequence[CoveredInterval]) -> bool:
-    return any(one.state is IntervalState.ASKED for one in some)
+def _has_answers(some: Sequence[CoveredInterval]) -> bool:
+    return any(one.state in ANSWERED for one in some)
 
 
 def ask_again(connection: Connection, symbols: Sequence[str], now_ms: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -22,11 +22,18 @@ from assetbatch.domain.models import Changes, IntervalState, Saved, StoredAsset
 if TYPE_CHECKING:
     from assetbatch.database.adoption import Plan
     from assetbatch.database.initialisation import Initialised
+    from assetbatch.domain.bar_sizes import DerivedSize
+    from assetbatch.domain.exporting import Content, ExportSize, Piece
+    from assetbatch.domain.verification import Tally, Verified
+
+
+SESSIONS = 3
+"""Maximum number of connections: two that write beside each other, and one that reads meanwhile."""
 
 
 class Store:
-    """PostgreSQL with the owner's tables; a context manager. Threads that share it take turns; `load` alone
-    does not wait for another thread's writing.
+    """PostgreSQL with the owner's tables; a context manager. Threads that share it take turns; `load` and
+    `save` alone do not wait for another thread's writing, unless `SESSIONS` threads are at it.
 
     Each method is one transaction. It is repeated after a deadlock or a lost connection as long as
     `within_seconds` are not over. The server ends a statement that takes longer than what is left of them. A
@@ -34,11 +41,10 @@ class Store:
     neither answering nor gone, is asked nothing more: each further method fails at once.
     """
 
-    def __init__(self, session: Session, beside: Session, mappings: TableMappings) -> None:
-        """Prepare; `beside` is for reading while another thread writes, and connects when that is first
-        wanted."""
-        self._session = session
-        self._beside = beside
+    def __init__(self, sessions: Sequence[Session], mappings: TableMappings) -> None:
+        """Prepare; the sessions beside the first connect when they are first wanted."""
+        self._session = sessions[0]
+        self._sessions = sessions
         self._mappings = mappings
         self._schema = migrations.SchemaState(takes_writes=True, has_calls=False)
 
@@ -74,7 +80,7 @@ class Store:
             lock_seconds=lock_seconds,
             seconds_left=seconds_left or (lambda: within_seconds + LEFT_SECONDS),
         )
-        store = cls(session(), session(), mappings or TableMappings())
+        store = cls([session() for _ in range(SESSIONS)], mappings or TableMappings())
         try:
             store._session.connect()
             if check_schema:
@@ -86,8 +92,8 @@ class Store:
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
-        self._beside.close()
+        for session in self._sessions:
+            session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -105,8 +111,12 @@ class Store:
         self._use(self._schema.names)
 
     def _use(self, names: Names) -> None:
-        self._session.use(names)
-        self._beside.use(names)
+        for session in self._sessions:
+            session.use(names)
+
+    def _idle(self) -> Session:
+        """Return a session that no thread uses now, the first one if all are in use."""
+        return next((session for session in self._sessions if not session.busy), self._session)
 
     def require_writes(self) -> None:
         """Raise DatabaseError if the server took no writes when the schema was checked.
@@ -146,28 +156,43 @@ class Store:
         self._session.run("forgetting what was refused", work)
 
     def plan(
-        self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False, tries: bool = True
+        self,
+        mappings: TableMappings,
+        assets: Iterable[Asset],
+        *,
+        by_month: bool = False,
+        tries: bool = True,
+        derived: Collection[DerivedSize] | None = None,
     ) -> Plan:
         """Return what `init` would add, take as it is and refuse; nothing is changed.
 
+        Without `derived`, the sizes of larger bars, nothing is said of their views.
+
         Without `tries` no row is inserted to learn what the tables say, and undone.
         """
-        from assetbatch.database.initialisation import planned
+        from assetbatch.database.initialisation import planned, with_views
 
         wanted = list(assets)
 
         def work(connection: Connection, _: bool) -> Plan:
-            return planned(connection, mappings, wanted, by_month=by_month, tries=tries)
+            found = planned(connection, mappings, wanted, by_month=by_month, tries=tries)
+            return found if derived is None else with_views(connection, found, derived)
 
         return self._session.run("looking at the tables", work)
 
     def initialise(
-        self, mappings: TableMappings, assets: Iterable[Asset], *, by_month: bool = False
+        self,
+        mappings: TableMappings,
+        assets: Iterable[Asset],
+        *,
+        by_month: bool = False,
+        derived: Collection[DerivedSize] = (),
     ) -> Initialised:
         """Create or adopt the tables, and enter the provider and the assets that are missing.
 
         A table of bars that assetbatch has partitioned gets the partitions that it needs by now; `by_month`
-        makes a new one so. Rows that exist keep their name and type.
+        makes a new one so. Rows that exist keep their name and type. `derived` are the sizes of larger bars
+        that have a view; a view of ours of any other size is dropped.
 
         All in one transaction. Raise SchemaRefusedError, with every reason and its remedy, if a platform's
         tables cannot be used, DatabaseError if they cannot be partitioned without being rewritten; nothing
@@ -181,7 +206,7 @@ class Store:
             return self._session.run(
                 "creating the tables",
                 lambda connection, _: initialise(
-                    connection, mappings, wanted, by_month=by_month, is_plain=is_plain
+                    connection, mappings, wanted, by_month=by_month, sizes=derived, is_plain=is_plain
                 ),
             )
 
@@ -198,8 +223,9 @@ class Store:
     def load(self, symbols: Iterable[str]) -> dict[str, StoredAsset]:
         """Return what is stored of each symbol, by one query; symbols that are not registered are absent."""
         asked = list(symbols)
-        session = self._beside if self._session.busy else self._session
-        return session.run("reading what is stored", lambda connection, _: reading.load(connection, asked))
+        return self._idle().run(
+            "reading what is stored", lambda connection, _: reading.load(connection, asked)
+        )
 
     def ask_again(self, symbols: Iterable[str], now_ms: int) -> None:
         """Want once more, in bars of one minute, what was asked for of these symbols in bars of five."""
@@ -215,6 +241,26 @@ class Store:
         One query reads the bars of the ranges only. Symbols without gaps are absent.
         """
         return self._session.run("reading the gaps", lambda connection, _: reading.gaps(connection, ranges))
+
+    def verified(self, symbols: Iterable[str]) -> dict[str, tuple[Verified, ...]]:
+        """Return which stored bars of each symbol were compared with a later answer, ascending; symbols
+        without any are absent. One query."""
+        from assetbatch.database import verification
+
+        asked = list(symbols)
+        return self._session.run(
+            "reading what was verified", lambda connection, _: verification.load(connection, asked)
+        )
+
+    def tallies(self, symbols: Iterable[str], now_ms: int) -> dict[str, Tally]:
+        """Return what the comparisons of each symbol amount to; symbols without any are absent. One query."""
+        from assetbatch.database import verification
+
+        asked = list(symbols)
+        return self._session.run(
+            "reading what was verified",
+            lambda connection, _: verification.tallies(connection, asked, now_ms),
+        )
 
     def closes(self, symbols: Iterable[str], points: int = 96) -> dict[str, list[tuple[int, float]]]:
         """Return (start of the bar in ms, close) of the newest day of stored bars of each symbol, ascending.
@@ -245,6 +291,30 @@ class Store:
         return self._session.run(
             "reading the coverage",
             lambda connection, _: reading.recent_coverage(connection, asked, since_ms),
+        )
+
+    def export_range(self, symbol: str, size: ExportSize, piece: Piece) -> tuple[int, int] | None:
+        """Return the first and the last moment (ms) at which a bar is stored for an export of this range."""
+        from assetbatch.database import exporting
+
+        return self._session.run(
+            "looking for bars", lambda connection, _: exporting.load_range(connection, symbol, size, piece)
+        )
+
+    def export_content(self, symbol: str, size: ExportSize, piece: Piece) -> Content:
+        """Return what is stored for a piece of an export; to be asked before its bars are read."""
+        from assetbatch.database import exporting
+
+        return self._session.run(
+            "comparing bars", lambda connection, _: exporting.load_content(connection, symbol, size, piece)
+        )
+
+    def export_bars(self, symbol: str, size: ExportSize, piece: Piece) -> bytes:
+        """Return the bars of a piece as lines of CSV without a header, ascending: some megabytes."""
+        from assetbatch.database import exporting
+
+        return self._session.run(
+            "reading bars", lambda connection, _: exporting.copy_bars(connection, symbol, size, piece)
         )
 
     def first_call(self, trust: Callable[[], object]) -> bool:
@@ -282,16 +352,17 @@ class Store:
         registered is reported, not stored. Metadata that is no JSON object is kept under the key `previous`
         of a new one.
         """
-        parts = _Parts(self._session, now_ms)
+        session = self._idle()
+        parts = _Parts(session, now_ms)
         try:
             return parts.save(batch)
         except DataError as error:
-            if error.state == ROW_REFUSED and self._session.run("asking for rights", _lacks_rights):
+            if error.state == ROW_REFUSED and session.run("asking for rights", _lacks_rights):
                 raise
             refusal: DataError | LockedError = error
         except LockedError as error:
             refusal = error
-        if isinstance(refusal, LockedError) and self._session.run("looking at locks", _tables_are_locked):
+        if isinstance(refusal, LockedError) and session.run("looking at locks", _tables_are_locked):
             return parts.save(batch, within_seconds=parts.lock_seconds_left())
         from assetbatch.database.parts import save_in_parts
 

@@ -30,6 +30,9 @@ _NOT_OF_DATA = frozenset(
 """Classes of SQLSTATE that speak of the statement, the role, the connection or the server. All others refuse
 values: 22 and 23, P0 of PL/pgSQL, 54 of an index, and whatever class a trigger has made up."""
 
+NOT_ABOUT_THE_TABLE = ("08", "40", "53", "55", "57", "58", "XX")
+"""Classes of errors that come from the state of the server: lost, deadlock, full, locked, cancelled."""
+
 ROW_REFUSED = "42501"
 """A row-level policy refuses a row with the SQLSTATE of a missing right."""
 

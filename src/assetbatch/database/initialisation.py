@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from assetbatch.config.tables import TableMappings
-from assetbatch.database import migrations
+from assetbatch.database import derived, migrations
 from assetbatch.database.adoption import Plan, carry_out, lost_tables, plan, read_catalogue, refuse
+from assetbatch.database.adoption.findings import Addition, Note, Part
 from assetbatch.database.session import Connection
 from assetbatch.database.text import storable
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import DerivedSize
 from assetbatch.errors import DatabaseError
 
 
 class Initialised(NamedTuple):
     """What was planned and done: migrations applied now, symbols that were added and that were there already,
-    partitions added now, and whether the table of bars became a hypertable of TimescaleDB."""
+    partitions added now, what became of the views of larger bars, and whether a table of bars became a
+    hypertable of TimescaleDB."""
 
     plan: Plan
     steps: list[str]
     added: list[str]
     present: list[str]
     partitions: list[str]
+    views: derived.Kept
     hypertable: bool = False
 
 
@@ -32,9 +38,11 @@ def initialise(
     assets: Sequence[Asset],
     *,
     by_month: bool,
+    sizes: Collection[DerivedSize],
     is_plain: bool = False,
 ) -> Initialised:
-    """Create or adopt the tables and enter what is missing, in the open transaction. What the server's
+    """Create or adopt the tables, enter what is missing and make the views of larger bars of these sizes, in
+    the open transaction. What the server's
     encoding cannot hold of a name becomes a question mark; if `is_plain`, whatever is not ASCII does.
 
     Raise SchemaRefusedError, DatabaseError, psycopg.Error.
@@ -56,6 +64,7 @@ def initialise(
         added,
         [asset.symbol for asset in assets if asset.symbol not in added],
         done.partitions,
+        derived.keep(connection, sizes),
         done.hypertable,
     )
 
@@ -76,3 +85,29 @@ def planned(
     catalogue = read_catalogue(connection, mappings, assets, tries=tries, is_plain=is_plain)
     migrations.verify(connection, lost_tables(catalogue, mappings))
     return plan(catalogue, mappings, assets, by_month=by_month)
+
+
+def with_views(connection: Connection, found: Plan, sizes: Collection[DerivedSize]) -> Plan:
+    """Return the plan with what `init` would do about the views of larger bars."""
+    if found.names is None or found.refusals:
+        return found
+    schema = found.names.bars.schema
+    steps = derived.foreseen(connection, found.names, sizes)
+    views = [one for one in steps.create if one.kind != "function"]
+    made_again = {one.name for one in views}
+    dropped = [one for one in steps.drop if one.kind != "function" and one.name not in made_again]
+    return msgspec.structs.replace(
+        found,
+        additions=(
+            *found.additions,
+            *(Addition(part=Part.VIEW, what=f"{schema}.{one.name}") for one in views),
+        ),
+        warnings=(
+            *found.warnings,
+            *(
+                Note(what=f"{schema}.{one.name}", why="is not in `derived` any more: it is dropped")
+                for one in dropped
+            ),
+            *(derived.in_the_way(schema, one) for one in steps.foreign),
+        ),
+    )

@@ -11,14 +11,13 @@ by itself is left alone. Where TimescaleDB is installed, its hypertable takes al
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import NamedTuple
 
 from assetbatch.database.names import Table
 from assetbatch.database.quoting import literal, quoted
 from assetbatch.database.session import Connection
-from assetbatch.domain.market_hours import from_ms, to_ms
+from assetbatch.domain.market_hours import from_ms, month_of
 from assetbatch.errors import SchemaRefusedError
 
 _PREFIXES = {"bars": "ohlcv_5m", "bars_1m": "ohlcv_1m"}
@@ -50,13 +49,6 @@ class Prepared(NamedTuple):
 
     partitions: list[str]
     hypertable: bool = False
-
-
-def month_of(at_ms: int, more: int = 0) -> int:
-    """Return the moment (ms) at which the month (UTC) of `at_ms` begins, or the one `more` months later."""
-    moment = from_ms(at_ms)
-    months = moment.year * 12 + moment.month - 1 + more
-    return to_ms(datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC))
 
 
 def missing(there: Sequence[Partition], now_ms: int, of: str = "bars") -> list[Partition]:

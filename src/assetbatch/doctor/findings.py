@@ -17,7 +17,7 @@ from assetbatch.database.adoption import Plan
 from assetbatch.database.adoption.findings import Part
 from assetbatch.database.facts import DatabaseFacts
 from assetbatch.database.failures import INIT_HINT
-from assetbatch.database.partitions import LATER, Partition, missing, month_of
+from assetbatch.database.partitions import LATER, Partition, missing
 from assetbatch.database.shape import Concern
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
@@ -25,7 +25,7 @@ from assetbatch.domain.due import RUN_QUEUE_SILENT_MS
 from assetbatch.domain.endings import pause_in_words
 from assetbatch.domain.entitlements import Entitlements, restriction_in_words
 from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
-from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.market_hours import month_of, to_ms
 from assetbatch.domain.queueing import QueueState
 from assetbatch.domain.records import Command
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS

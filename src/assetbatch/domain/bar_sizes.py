@@ -1,10 +1,10 @@
-"""The sizes of bars that an asset may keep."""
+"""The sizes of bars: those that an asset may keep, and those that follow from them."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-from assetbatch.domain.units import MINUTE_MS
+from assetbatch.domain.units import HOUR_MS, MINUTE_MS
 
 
 class BarSize(StrEnum):
@@ -28,3 +28,16 @@ def as_bar_size(written: BarSize | bool) -> BarSize:
     if isinstance(written, BarSize):
         return written
     return BarSize.FIVE_MINUTES if written else BarSize.NONE
+
+
+class DerivedSize(StrEnum):
+    """Size of the bars that are made of bars of five minutes when they are read."""
+
+    QUARTER = "15m"
+    HOUR = "1h"
+    FOUR_HOURS = "4h"
+
+    @property
+    def ms(self) -> int:
+        """The length of a bar in milliseconds; it divides a day."""
+        return {self.QUARTER: 15 * MINUTE_MS, self.HOUR: HOUR_MS, self.FOUR_HOURS: 4 * HOUR_MS}[self]

@@ -23,10 +23,14 @@ from assetbatch.domain.market_hours import (
     open_ms_between,
     start_of_day,
 )
-from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, floor_to_bar
+from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, Look, floor_to_bar
 
 Interval = tuple[int, int]
 """`[start_ms, end_ms)`."""
+
+
+ANSWERED = frozenset({IntervalState.ASKED, IntervalState.AGAIN})
+"""The states of what was answered: a bar that is not stored does not exist, as far as anybody knows."""
 
 
 # --- what is recorded ---
@@ -36,10 +40,15 @@ _STAYS = {
     IntervalState.FAILED: frozenset({IntervalState.ASKED, IntervalState.NOT_WANTED}),
     IntervalState.NOT_IN_PLAN: frozenset({IntervalState.ASKED}),
     IntervalState.REJECTED: frozenset({IntervalState.ASKED, IntervalState.NOT_WANTED}),
-    IntervalState.REQUESTED: frozenset({IntervalState.ASKED, IntervalState.FAILED, IntervalState.REJECTED}),
+    IntervalState.REQUESTED: frozenset(
+        {IntervalState.ASKED, IntervalState.FAILED, IntervalState.REJECTED, IntervalState.AGAIN}
+    ),
     IntervalState.NOT_WANTED: frozenset({IntervalState.ASKED}),
+    IntervalState.AGAIN: frozenset(IntervalState) - ANSWERED,
 }
 """What each state does not replace."""
+
+_REFUSED_OR_CANCELLED = frozenset({IntervalState.NOT_IN_PLAN, IntervalState.NOT_WANTED})
 
 
 def record(coverage: Sequence[CoveredInterval], news: Sequence[CoveredInterval]) -> list[CoveredInterval]:
@@ -50,6 +59,9 @@ def record(coverage: Sequence[CoveredInterval], news: Sequence[CoveredInterval])
     NOT_WANTED only, since somebody asks for it again. NOT_WANTED replaces what is still to be asked for, and
     no failure of a call that was on its way replaces it. A merged interval has the earlier of the two
     moments: its oldest part was asked then.
+
+    AGAIN replaces ASKED only, and an answer makes it ASKED. A call for it that fails leaves it AGAIN, with
+    the moment and the error: what came before is still stored. NOT_IN_PLAN and NOT_WANTED make it ASKED.
     """
     intervals = list(coverage)
     for new in news:
@@ -60,21 +72,41 @@ def record(coverage: Sequence[CoveredInterval], news: Sequence[CoveredInterval])
 
 def _put(intervals: list[CoveredInterval], new: CoveredInterval) -> None:
     touched = _touched(intervals, new.start_ms, new.end_ms)
+    where_none_is = new
+    if new.state is IntervalState.AGAIN:  # nothing came before where nothing is known
+        where_none_is = msgspec.structs.replace(new, state=IntervalState.REQUESTED)
     pieces: list[CoveredInterval] = []
     at_ms = new.start_ms
     for known in intervals[touched]:
-        if known.state in _STAYS[new.state]:
-            if at_ms < known.start_ms:
-                pieces.append(_cut(new, at_ms, known.start_ms))
+        starts_ms, ends_ms = max(known.start_ms, new.start_ms), min(known.end_ms, new.end_ms)
+        after = _after(known, new)
+        if at_ms < starts_ms:
+            pieces.append(_cut(where_none_is, at_ms, starts_ms))
+        if after is known:
             pieces.append(known)
-            at_ms = known.end_ms
-        elif known.start_ms < new.start_ms:
-            pieces.append(_cut(known, known.start_ms, new.start_ms))
+        else:
+            if known.start_ms < starts_ms:
+                pieces.append(_cut(known, known.start_ms, starts_ms))
+            pieces.append(_cut(after, starts_ms, ends_ms))
+            if ends_ms < known.end_ms:
+                pieces.append(_cut(known, ends_ms, known.end_ms))
+        at_ms = ends_ms
     if at_ms < new.end_ms:
-        pieces.append(_cut(new, at_ms, new.end_ms))
-        last = intervals[touched][-1:]
-        pieces += [_cut(known, new.end_ms, known.end_ms) for known in last if known.end_ms > new.end_ms]
+        pieces.append(_cut(where_none_is, at_ms, new.end_ms))
     intervals[touched] = pieces
+
+
+def _after(known: CoveredInterval, new: CoveredInterval) -> CoveredInterval:
+    """Return what is known after `new` where `known` was before: `known` itself where that stays."""
+    if known.state in _STAYS[new.state]:
+        return known
+    if known.state is not IntervalState.AGAIN or new.state is IntervalState.ASKED:
+        return new
+    if new.state in _REFUSED_OR_CANCELLED:
+        return msgspec.structs.replace(
+            known, state=IntervalState.ASKED, asked_ms=None, error=None, fault=None
+        )
+    return msgspec.structs.replace(new, state=IntervalState.AGAIN)
 
 
 def _cut(interval: CoveredInterval, start_ms: int, end_ms: int) -> CoveredInterval:
@@ -115,12 +147,18 @@ def _earlier(one_ms: int | None, other_ms: int | None) -> int | None:
 
 
 def unanswered(coverage: Sequence[CoveredInterval], start_ms: int, end_ms: int) -> list[CoveredInterval]:
-    """Return the parts of `[start_ms, end_ms)` that are not ASKED, with what is known of each.
+    """Return the parts of `[start_ms, end_ms)` that are still to be asked for, with what is known of each:
+    those that are not ASKED.
 
     A part without a row is REQUESTED.
     """
     within = _within(coverage, start_ms, end_ms)
     return [interval for interval in within if interval.state is not IntervalState.ASKED]
+
+
+def answered(coverage: Sequence[CoveredInterval], start_ms: int, end_ms: int) -> list[CoveredInterval]:
+    """Return the parts of `[start_ms, end_ms)` that were answered, also those that are wanted again."""
+    return [interval for interval in _within(coverage, start_ms, end_ms) if interval.state in ANSWERED]
 
 
 def _within(coverage: Sequence[CoveredInterval], start_ms: int, end_ms: int) -> Iterator[CoveredInterval]:
@@ -138,20 +176,21 @@ def _within(coverage: Sequence[CoveredInterval], start_ms: int, end_ms: int) -> 
 
 
 def is_asked(coverage: Sequence[CoveredInterval], at_ms: int) -> bool:
-    """Return whether a moment lies in an ASKED interval of an ascending coverage."""
+    """Return whether a moment lies in an answered interval of an ascending coverage."""
     after = bisect_right(coverage, at_ms, key=lambda interval: interval.start_ms)
     interval = coverage[after - 1] if after else None
-    return interval is not None and interval.state is IntervalState.ASKED and at_ms < interval.end_ms
+    return interval is not None and interval.state in ANSWERED and at_ms < interval.end_ms
 
 
 def asked_to(coverage: Sequence[CoveredInterval], now_ms: int) -> int | None:
-    """Return the end of the last ASKED interval, or now if it lies beyond; None without any before now."""
-    asked = [one for one in coverage if one.state is IntervalState.ASKED and one.start_ms < now_ms]
+    """Return the end of the last answered interval, or now if it lies beyond; None without any before
+    now."""
+    asked = [one for one in coverage if one.state in ANSWERED and one.start_ms < now_ms]
     return max((min(one.end_ms, now_ms) for one in asked), default=None)
 
 
 def completeness(market: Market, coverage: Sequence[CoveredInterval], visible_until_ms: int) -> float | None:
-    """Return the share (0 to 1) of the market's open time that is ASKED; None without such time.
+    """Return the share (0 to 1) of the market's open time that was answered; None without such time.
 
     It counts from the first interval to what can be seen, without what is NOT_IN_PLAN or NOT_WANTED.
     """
@@ -168,7 +207,7 @@ def completeness(market: Market, coverage: Sequence[CoveredInterval], visible_un
 
     total = open_ms_between(market, coverage[0].start_ms, border_ms)
     total -= open_ms(IntervalState.NOT_IN_PLAN, IntervalState.NOT_WANTED)
-    return open_ms(IntervalState.ASKED) / total if total else None
+    return open_ms(*ANSWERED) / total if total else None
 
 
 # --- gaps and their reasons ---
@@ -202,6 +241,7 @@ _REASONS = {
     IntervalState.REJECTED: GapReason.REJECTED,
     IntervalState.NOT_IN_PLAN: GapReason.NOT_IN_PLAN,
     IntervalState.NOT_WANTED: GapReason.NOT_WANTED,
+    IntervalState.AGAIN: GapReason.NOTHING,
 }
 
 
@@ -281,6 +321,37 @@ def _joined(last: Gap, piece: Gap) -> Gap:
         bars=last.bars + piece.bars,
         asked_ms=_earlier(last.asked_ms, piece.asked_ms),
     )
+
+
+# --- what an answer is compared with ---
+
+MAX_PARTS = 50
+"""Maximum number of parts of an answer that are compared one by one. Of one with more nothing is."""
+
+
+def looks(
+    market: Market,
+    news: Iterable[CoveredInterval],
+    before: Sequence[CoveredInterval],
+    at_ms: int,
+    *,
+    insisted: bool,
+) -> list[Look]:
+    """Return what an answer is compared with: what it says of bars that were answered before; if somebody
+    `insisted`, only of those that were wanted again, as far as it is usable. An answer with too many holes
+    is of no use."""
+    found = []
+    for new in news:
+        usable = new.state is IntervalState.ASKED
+        for part in answered(before, new.start_ms, new.end_ms):
+            if insisted and not (usable and part.state is IntervalState.AGAIN):
+                continue
+            room = open_ms_between(market, part.start_ms, part.end_ms) // BAR_MS
+            found.append(Look(part.start_ms, part.end_ms, at_ms, room, usable, insisted))
+    if len(found) > MAX_PARTS and not insisted:
+        first, last = min(one.start_ms for one in found), max(one.end_ms for one in found)
+        return [Look(first, last, at_ms, usable=False)]
+    return found
 
 
 # --- pages of the past ---

@@ -38,6 +38,13 @@ def from_ms(at_ms: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
 
 
+def month_of(at_ms: int, more: int = 0) -> int:
+    """Return the moment (ms) at which the month (UTC) of `at_ms` begins, or the one `more` months later."""
+    moment = from_ms(at_ms)
+    months = moment.year * 12 + moment.month - 1 + more
+    return to_ms(datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC))
+
+
 @lru_cache(maxsize=4096)
 def day_of(at_ms: int) -> date:
     """Return the New York calendar day of a moment; the provider's days are these."""

@@ -11,7 +11,7 @@ import msgspec
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import BarSize
-from assetbatch.domain.coverage import asked_to, newest_pages, unanswered
+from assetbatch.domain.coverage import ANSWERED, answered, asked_to, newest_pages, unanswered
 from assetbatch.domain.entitlements import (
     Entitlements,
 )
@@ -45,15 +45,13 @@ def asked_in_larger(asset: Asset, stored: StoredAsset) -> bool:
     """Return whether bars were asked for in a larger size than the asset keeps now."""
     if asset.bars is not BarSize.ONE_MINUTE or stored.bar_size is BarSize.ONE_MINUTE:
         return False
-    return any(interval.state is IntervalState.ASKED for interval in stored.coverage)
+    return any(interval.state in ANSWERED for interval in stored.coverage)
 
 
 def wanted_once_more(stored: StoredAsset) -> StoredAsset:
-    """Return what is stored, with everything REQUESTED that was asked for."""
+    """Return what is stored, with everything REQUESTED that was answered."""
     coverage = tuple(
-        CoveredInterval(one.start_ms, one.end_ms, IntervalState.REQUESTED)
-        if one.state is IntervalState.ASKED
-        else one
+        CoveredInterval(one.start_ms, one.end_ms, IntervalState.REQUESTED) if one.state in ANSWERED else one
         for one in stored.coverage
     )
     return msgspec.structs.replace(stored, coverage=coverage)
@@ -82,6 +80,20 @@ def history_range(
         and open_ms_between(asset.market, interval.start_ms, interval.end_ms)
     ]
     return (missing[0].start_ms, missing[-1].end_ms) if missing else None
+
+
+def verify_range(
+    work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int
+) -> tuple[int, int] | None:
+    """Return the part `[start_ms, end_ms)` of a page that is asked for to verify it: from the first answered
+    bar to the last; None where nothing was answered."""
+    asset = work.asset
+    start_ms, end_ms = days_range(work)
+    start_ms = max(start_ms, known.history_from_ms(asset.asset_type, now_ms))
+    end_ms = min(end_ms, floor_to_bar(known.ask_to_ms(asset.asset_type, now_ms)))
+    parts = answered(stored.coverage, start_ms, end_ms) if stored and start_ms < end_ms else []
+    open_parts = [one for one in parts if open_ms_between(asset.market, one.start_ms, one.end_ms)]
+    return (open_parts[0].start_ms, open_parts[-1].end_ms) if open_parts else None
 
 
 def latest_range(
@@ -120,15 +132,15 @@ def askable(
 ) -> list[CoveredInterval]:
     """Return the intervals of `[start_ms, end_ms)` that are worth a call.
 
-    They lie after the beginning of this asset's history, were open for trading, and were not asked for yet or
-    failed a while ago.
+    They lie after the beginning of this asset's history, were open for trading, and were not asked for yet,
+    are wanted again, or failed a while ago.
     """
     if stored is None or not stored.coverage:
         return []
     return [
         interval
         for interval in unanswered(stored.coverage, max(start_ms, stored.coverage[0].start_ms), end_ms)
-        if worth_a_call(interval, now_ms, IntervalState.FAILED, IntervalState.REJECTED)
+        if worth_a_call(interval, now_ms, IntervalState.FAILED, IntervalState.REJECTED, IntervalState.AGAIN)
         and interval.state not in (IntervalState.NOT_IN_PLAN, IntervalState.NOT_WANTED)
         and open_ms_between(asset.market, interval.start_ms, interval.end_ms)
     ]

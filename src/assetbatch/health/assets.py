@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.coverage import completeness
+from assetbatch.domain.coverage import ANSWERED, completeness
 from assetbatch.domain.due import Verdict, assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import iso, iso_or_none
 from assetbatch.domain.market_hours import is_open, last_open, next_open, open_ms_between
-from assetbatch.domain.models import BAR_MS, IntervalState, StoredAsset, floor_to_bar
+from assetbatch.domain.models import BAR_MS, StoredAsset, floor_to_bar
 from assetbatch.domain.reasons import Explanation, Reason
 from assetbatch.domain.status import AssetState, Status
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
@@ -258,5 +258,5 @@ def _empty_to(stored: StoredAsset, as_of_ms: int) -> int:
     if stored.last_bar_ms is not None and stored.last_bar_ms > as_of_ms:
         return as_of_ms
     start_ms = floor_to_bar(as_of_ms)
-    asked = [interval for interval in stored.coverage if interval.state is IntervalState.ASKED]
+    asked = [interval for interval in stored.coverage if interval.state in ANSWERED]
     return next((max(as_of_ms, s.end_ms) for s in asked if s.start_ms <= start_ms < s.end_ms), as_of_ms)

@@ -44,6 +44,7 @@ _MEANING = {
     IntervalState.REJECTED: HourState.FAILED,
     IntervalState.NOT_IN_PLAN: HourState.PENDING,
     IntervalState.NOT_WANTED: HourState.PENDING,
+    IntervalState.AGAIN: HourState.STORED,
 }
 
 _GRAVEST_LAST = (HourState.STORED, HourState.PENDING, HourState.MISSING, HourState.FAILED)

@@ -18,8 +18,10 @@ from assetbatch.domain.models import (
     LOCKED,
     Bar,
     Changes,
+    Comparison,
     CoveredInterval,
     DayBar,
+    Look,
     Outcome,
     Rejection,
     RejectionCause,
@@ -40,11 +42,9 @@ MAX_UNSAVED_SECONDS = 2.0
 MAX_UNSAVED_RESULTS = 500
 """Flush when this much is unsaved: it bounds memory, data loss on a crash, and the time of the last write."""
 
-BACKPRESSURE_FACTOR = 2
-"""Wait for a write in the background when this many times as much has come beside it, in bars or seconds."""
-
 MAX_WAITING_RESULTS = 4_000
-"""Wait for it when so many results have. Prices take little memory, and their calls need not wait for it."""
+"""Wait for a write when so many results have come beside it. A price takes less memory than a page of bars:
+its calls need not wait for it."""
 
 MAX_CHOICE_AGE_MS = 1000
 """Maximum age of a chosen call when it goes out. After a longer wait the calls are chosen again."""
@@ -76,6 +76,10 @@ class BatchReport(msgspec.Struct, kw_only=True):
     bars_filled: int = 0
     prices_refused: int = 0
     published: int = 0
+    compared: dict[str, Comparison] = {}
+    """What the comparison of stored bars with answers has shown, by symbol."""
+    doubted: set[str] = set()
+    """The symbols of which so much differs that everything is wanted again."""
 
     @property
     def provider_down(self) -> bool:
@@ -155,6 +159,7 @@ class Batch:
         self._asked_ms: dict[str, int] = {}
         self._coverage: dict[str, list[CoveredInterval]] = {}
         self._days: dict[str, list[DayBar]] = {}
+        self._looks: dict[str, list[Look]] = {}
         self._minutes: set[str] = set()  # symbols whose bars are of one minute
 
     def add(self, chunk: WorkChunk) -> None:
@@ -293,6 +298,8 @@ class Batch:
         self._minutes.update(i.asset.symbol for i in call.work if i.asset.bars is BarSize.ONE_MINUTE)
         for symbol, bars in findings.bars.items():
             self._bars.setdefault(symbol, []).extend(bars)
+        for symbol, some in findings.looks.items():
+            self._looks.setdefault(symbol, []).extend(some)
         for symbol, coverage in findings.coverage.items():
             self._note(symbol, coverage)
         for ticker, day in findings.days.items():
@@ -355,26 +362,28 @@ class Batch:
     # --- storing ---
 
     def should_flush(self, now: float) -> bool:
-        """Return whether so much is unsaved at `now` (`monotonic()`) that it should be stored."""
-        return self._has_unsaved(now, MAX_UNSAVED_RESULTS, MAX_UNSAVED_BARS, MAX_UNSAVED_SECONDS)
-
-    def must_flush(self, now: float) -> bool:
-        """Return whether so much is unsaved at `now` (`monotonic()`) that it should be stored before more
-        comes."""
-        return self._has_unsaved(
-            now,
-            MAX_WAITING_RESULTS,
-            MAX_UNSAVED_BARS * BACKPRESSURE_FACTOR,
-            MAX_UNSAVED_SECONDS * BACKPRESSURE_FACTOR,
-        )
-
-    def _has_unsaved(self, now: float, most_results: int, most_bars: int, most_seconds: float) -> bool:
+        """Return whether something is unsaved at `now` (`monotonic()`) that should be stored: much, or
+        anything for long."""
         results = len(self._results) - self._unsaved_from
         if not results and not self._bars:
             return False
-        if results >= most_results or now - self._unsaved_since >= most_seconds:
-            return True
-        return sum(map(len, self._bars.values())) >= most_bars
+        is_much = results >= MAX_UNSAVED_RESULTS or self._has_many_bars
+        return is_much or now - self._unsaved_since >= MAX_UNSAVED_SECONDS
+
+    @property
+    def fills_memory(self) -> bool:
+        """Whether so much is unsaved that no more should come before it is stored."""
+        return len(self._results) - self._unsaved_from >= MAX_WAITING_RESULTS or self._has_many_bars
+
+    @property
+    def _has_many_bars(self) -> bool:
+        return sum(map(len, self._bars.values())) >= MAX_UNSAVED_BARS
+
+    @property
+    def unsaved_symbols(self) -> set[str]:
+        """The symbols of which anything is unsaved."""
+        results = (result.work.asset.symbol for result in self._results[self._unsaved_from :])
+        return {*self._bars, *self._coverage, *self._days, *results}
 
     def take_unsaved(self, now: float) -> tuple[list[Result], Changes]:
         """Return the results since the last save, and what of them is to be stored in one transaction; they
@@ -389,6 +398,7 @@ class Batch:
         asked_ms, self._asked_ms = self._asked_ms, {}
         coverage, self._coverage = self._coverage, {}
         days, self._days = self._days, {}
+        looks, self._looks = self._looks, {}
         of_prices = [one for one in new if one.work.kind is _PRICE and one.status is not _FRESH]
         return new, Changes(
             prices=[one.price for one in of_prices if one.price],
@@ -398,6 +408,7 @@ class Batch:
             outcomes=[Outcome(one.work.asset.symbol, one.status, one.error) for one in of_prices],
             asked_ms=asked_ms,
             minutes=self._minutes & (bars.keys() | coverage.keys()),
+            looks=looks,
             from_bars={one.work.asset.symbol for one in new if one.bars and one.work.kind is _PRICE},
         )
 
@@ -408,6 +419,9 @@ class Batch:
         self._report.bars_corrected += saved.bars_changed
         self._report.bars_filled += saved.bars_filled
         self._report.published += len(saved.updated)
+        for symbol, found in saved.compared.items():
+            self._report.compared[symbol] = self._report.compared.get(symbol, Comparison()) + found
+        self._report.doubted.update(saved.doubted)
         self._report.bars_refused += sum(rejection.bars for rejection in saved.rejected.values())
         if not saved.rejected:
             return list(results)

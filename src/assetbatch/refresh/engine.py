@@ -119,7 +119,6 @@ class BatchRun:
         self._policy = policy
         self._owner = owner
         self._batch = Batch(policy, engine.known, monotonic(), engine.symbols_of)
-        self._in_flight = InFlight(calls_at_once(engine.window.call_limit))
         self._writer = Writer(
             self._batch,
             owner,
@@ -128,7 +127,6 @@ class BatchRun:
             events=engine.events,
             now_ms=engine.now_ms,
             deadline=engine.time.deadline,
-            on_done=self._in_flight.wake,
         )
         self._permits = Permits(
             engine.window,
@@ -138,6 +136,7 @@ class BatchRun:
             before_wait=self._writer.flush,
             grant=grant,
         )
+        self._in_flight = InFlight(calls_at_once(engine.window.call_limit))
         self._pause_seconds: float | None = None
         self._redis_error: RedisError | None = None
 
@@ -155,7 +154,7 @@ class BatchRun:
             try:
                 self._permits.close()
             finally:
-                self._writer.flush()
+                self._writer.close()
 
     def add(self, chunk: WorkChunk) -> None:
         """Add work, due or not: what is not due becomes FRESH."""
@@ -186,7 +185,7 @@ class BatchRun:
             if not batch.has_calls_left:
                 batch.close("no call left for it in this cycle", Status.POSTPONED)
                 return
-            missing = self._permits.acquire(may_wait=not self._in_flight.requests)
+            missing = self._permits.acquire(may_wait=self._policy.waits and not self._in_flight.requests)
             if missing:
                 self._pause_seconds = missing.pause_seconds
                 if missing.pause_seconds is None:
@@ -196,8 +195,8 @@ class BatchRun:
                 self._start(request)
 
     def complete_next(self) -> bool:
-        """Wait until a call completes, and take over what it and others have brought; or until the writer has
-        stored. Return False if no call is in flight."""
+        """Wait until a call completes, and take over what it and others have brought. Return False if no call
+        is in flight."""
         if not self._in_flight.requests:
             return False
         self._flush_in_background()
@@ -332,12 +331,11 @@ class BatchRun:
         """Take over the calls in flight after Redis has failed: they count already, so what they bring is
         stored too."""
         while self._in_flight.requests:
-            seconds = self._engine.time.until_saving
-            if completed := self._in_flight.next(max(0.0, seconds)):
-                with suppress(RedisError):
-                    self._complete(completed)
-            elif seconds <= 0:
+            completed = self._in_flight.next(max(0.0, self._engine.time.until_saving))
+            if completed is None:
                 return
+            with suppress(RedisError):
+                self._complete(completed)
 
     def _take_answer(self, request: Request, answer: Any) -> None:
         batch, learner = self._batch, self._engine.learner

@@ -80,7 +80,7 @@ class InFlight:
         self._limit = limit
         self._requests: dict[str, Request] = {}
         self._tasks: SimpleQueue[Callable[[], Completed] | None] = SimpleQueue()
-        self._completed: SimpleQueue[Completed | BaseException | None] = SimpleQueue()
+        self._completed: SimpleQueue[Completed | BaseException] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     def close(self) -> None:
@@ -125,18 +125,12 @@ class InFlight:
             except BaseException as error:  # noqa: BLE001 - raised again where it is taken
                 self._completed.put(error)
 
-    def wake(self) -> None:
-        """Let `next` return None in another thread, or the next time: there is something else to do."""
-        self._completed.put(None)
-
     def next(self, seconds: float = MAX_WAIT_SECONDS) -> Completed | None:
-        """Return the next request that has ended; None if none ends within `seconds`, or after `wake`. Raise
-        what `send` raised, except for a refusal."""
+        """Return the next request that has ended, or None if none ends within `seconds`. Raise what `send`
+        raised, except for a refusal."""
         try:
             completed = self._completed.get(timeout=seconds) if seconds > 0 else self._completed.get_nowait()
         except Empty:
-            return None
-        if completed is None:
             return None
         if isinstance(completed, BaseException):
             raise completed

@@ -11,14 +11,12 @@ from assetbatch.database import migrations, partitions
 from assetbatch.database.adoption.findings import Part
 from assetbatch.database.adoption.plan import Plan
 from assetbatch.database.adoption.recognition import KEYS
+from assetbatch.database.failures import NOT_ABOUT_THE_TABLE
 from assetbatch.database.names import Table
 from assetbatch.database.quoting import place, quoted
 from assetbatch.database.session import Connection
 from assetbatch.database.statements import Statements
 from assetbatch.errors import DatabaseError, SchemaRefusedError
-
-_NOT_ABOUT_THE_TABLE = ("08", "40", "53", "55", "57", "58", "XX")
-"""Classes of errors that come from the state of the server: lost, deadlock, full, locked, cancelled."""
 
 
 class CarriedOut(NamedTuple):
@@ -92,7 +90,7 @@ def _check_updates(connection: Connection, found: Plan) -> None:
         try:
             connection.execute(Statements()("adoption.touch_row", table=where, column=column))
         except psycopg.Error as error:
-            if error.sqlstate is None or error.sqlstate[:2] in _NOT_ABOUT_THE_TABLE:
+            if error.sqlstate is None or error.sqlstate[:2] in NOT_ABOUT_THE_TABLE:
                 raise
             said = " ".join((error.diag.message_primary or str(error)).split())
             raise SchemaRefusedError(

@@ -30,6 +30,7 @@ class Part(StrEnum):
     INDEX = "index"
     ROW = "row"
     MIGRATION = "migration"
+    VIEW = "view"
 
 
 class Addition(msgspec.Struct, frozen=True, kw_only=True):

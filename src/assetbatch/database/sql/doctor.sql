@@ -30,6 +30,8 @@ WITH wanted (schema, name, privileges) AS (VALUES
     ('data_sources', 'assetbatch_answers', 'SELECT INSERT UPDATE'),
     ('data_sources', 'assetbatch_sync', 'SELECT INSERT UPDATE'),
     ('data_sources', 'assetbatch_closes', 'SELECT INSERT UPDATE'),
+    ('data_sources', 'assetbatch_verified', 'SELECT INSERT UPDATE DELETE'),
+    ('data_sources', 'assetbatch_vanished', 'SELECT INSERT UPDATE DELETE'),
     ('data_sources', 'assetbatch_names', 'SELECT'),
     ('data_sources', 'assetbatch_migrations', 'SELECT')
 )

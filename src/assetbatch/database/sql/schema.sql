@@ -35,7 +35,9 @@ FROM (VALUES
     ('data_sources.assetbatch_answers', 4),
     ('data_sources.assetbatch_sync', 6),
     ('data_sources.assetbatch_names', 6),
-    ('data_sources.assetbatch_closes', 8)
+    ('data_sources.assetbatch_closes', 8),
+    ('data_sources.assetbatch_verified', 10),
+    ('data_sources.assetbatch_vanished', 10)
 ) AS t(name, version)
 WHERE to_regclass(t.name) IS NULL;
 

@@ -17,7 +17,7 @@ import msgspec
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.calls import BarsCall
-from assetbatch.domain.coverage import Interval, record, unanswered
+from assetbatch.domain.coverage import Interval, is_asked, looks, record, unanswered
 from assetbatch.domain.entitlements import UNPUBLISHED_DAYS, Entitlements, Restriction
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.market_hours import day_of, last_midnight, open_ms_between, start_of_day
@@ -185,10 +185,12 @@ def bars_findings(
     finished = _finished(answer, seen_to_ms) if asset.bars else []
     coverage = coverage_of(asset.market, answer, before, from_ms, to_ms, now_ms) if asset.bars else []
     bars = [*page.bars, *answer.bars] if page else answer.bars
+    verifies = any(item.kind is WorkKind.VERIFY for item in call.work)
+    compared = looks(asset.market, coverage, before, now_ms, insisted=not verifies) if asset.bars else []
     results: list[Result] = []
     following = None
     if answer.next_url is not None:
-        begun_ms = page.begun_ms if page else _known_to(before, from_ms)
+        begun_ms = page.begun_ms if page else from_ms if verifies else _known_to(before, from_ms)
         number = page.number + 1 if page else 1
         following = Page(call, answer, max(from_ms, to_ms), bars, number, begun_ms, now_ms)
         error = _why_pages_end(call, page, following)
@@ -207,6 +209,7 @@ def bars_findings(
         bars={asset.symbol: finished} if finished else {},
         bars_refused=answer.refused.total(),
         coverage={asset.symbol: coverage} if coverage else {},
+        looks={asset.symbol: compared} if compared else {},
         next_page=following,
     )
 
@@ -218,11 +221,8 @@ def _finished(answer: BarsAnswer, seen_to_ms: int) -> Sequence[Bar]:
 
 def _known_to(coverage: Sequence[CoveredInterval], start_ms: int) -> int:
     """Return the end of the ASKED interval around a moment, or the moment itself."""
-    return next((one.end_ms for one in coverage if _is_asked_at(one, start_ms)), start_ms)
-
-
-def _is_asked_at(interval: CoveredInterval, at_ms: int) -> bool:
-    return interval.state is IntervalState.ASKED and interval.start_ms <= at_ms < interval.end_ms
+    asked = (one for one in coverage if one.state is IntervalState.ASKED)
+    return next((one.end_ms for one in asked if one.start_ms <= start_ms < one.end_ms), start_ms)
 
 
 def _why_pages_end(call: BarsCall, before: Page | None, page: Page) -> str | None:
@@ -455,17 +455,13 @@ class _Gaps(NamedTuple):
         return [
             _failed(piece.start_ms, piece.end_ms, self.now_ms, IntervalFault.UNCONFIRMED)
             for piece in unanswered(self.before, from_ms, to_ms)
-            if piece.fault is not IntervalFault.UNCONFIRMED
+            if piece.fault is not IntervalFault.UNCONFIRMED and piece.state is not IntervalState.AGAIN
         ]
 
     def _is_within(self, from_ms: int, to_ms: int) -> bool:
         """Return whether data lies on both sides of a gap, in this answer or in those before."""
-        has_left = from_ms > self.start_ms or any(
-            _is_asked_at(o, self.start_ms - BAR_MS) for o in self.before
-        )
-        return has_left and (
-            to_ms < self.end_ms or any(_is_asked_at(one, self.end_ms) for one in self.before)
-        )
+        has_left = from_ms > self.start_ms or is_asked(self.before, self.start_ms - BAR_MS)
+        return has_left and (to_ms < self.end_ms or is_asked(self.before, self.end_ms))
 
 
 def _failed(start_ms: int, end_ms: int, now_ms: int, fault: IntervalFault) -> CoveredInterval:

@@ -103,14 +103,15 @@ def gaps_document(symbol: SymbolGaps) -> dict[str, Any]:
 def plan_lines(report: BackfillReport) -> Iterator[str]:
     """Yield what the plan does not show, before any call is counted; then a line for each symbol."""
     yield from _beyond_the_plan(report)
+    purpose = "to ask for all of it" if report.again else "for what is missing"
     for symbol in report.symbols[:SYMBOLS_SHOWN]:
         words = f"{symbol.symbol}: {share(symbol.complete)} is there"
         if symbol.pages:
-            words += f"; {plural(len(symbol.pages), 'call')} for what is missing ({_days(symbol.pages)})"
+            words += f"; {plural(len(symbol.pages), 'call')} {purpose} ({_days(symbol.pages)})"
         yield words
     if others := report.symbols[SYMBOLS_SHOWN:]:
         calls = sum(len(symbol.pages) for symbol in others)
-        yield f"{plural(len(others), 'more symbol')}: {plural(calls, 'call')} for what is missing"
+        yield f"{plural(len(others), 'more symbol')}: {plural(calls, 'call')} {purpose}"
 
 
 def _beyond_the_plan(report: BackfillReport) -> Iterator[str]:

@@ -37,6 +37,13 @@ class TerminalProgress(Progress):
 @contextmanager
 def on_terminal(when_begun: Callable[[], None]) -> Iterator[TerminalProgress]:
     """Draw on stderr until the end, then leave no trace."""
+    with bars_on_stderr() as bars:
+        yield TerminalProgress(bars, when_begun)
+
+
+@contextmanager
+def bars_on_stderr() -> Iterator[Bars]:
+    """Draw bars on stderr until the end, then leave no trace."""
     columns = (
         SpinnerColumn(),
         BarColumn(bar_width=24),
@@ -45,7 +52,7 @@ def on_terminal(when_begun: Callable[[], None]) -> Iterator[TerminalProgress]:
     )
     before = sys.stderr
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars, _log_through(before):
-        yield TerminalProgress(bars, when_begun)
+        yield bars
 
 
 @contextmanager

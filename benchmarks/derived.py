@@ -1,0 +1,131 @@
+"""Larger bars of one symbol out of 10 million bars: the views of `init` beside other ways to ask for them.
+
+    python -m benchmarks.derived [--symbols 50] [--bars-each 200000] [--repeat 9] [--database-url URL]
+
+All ask for the same bars of a quarter of an hour, by one connection, in turns; the first turn fills the
+caches. Direct is the aggregation of the rows of the range, written by hand; grouped is the view that one
+would write first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+from benchmarks.bars import benchmark_database, surroundings
+
+from assetbatch.config.tables import TableMappings
+from assetbatch.database import Store
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import DerivedSize
+
+Run = Callable[[str], list[tuple[Any, ...]]]
+
+AGGREGATES = """(array_agg(open ORDER BY b.ts))[1] AS open, max(high) AS high, min(low) AS low,
+    (array_agg(close ORDER BY b.ts))[count(*)] AS close,
+    CASE WHEN count(volume) = count(*) THEN sum(volume)::numeric::float8 END AS volume,
+    CASE WHEN count(volume * vwap) = count(*) AND sum(volume) > 0
+         THEN least(max(high), greatest(min(low), sum(volume * vwap) / sum(volume))) END AS vwap,
+    CASE WHEN count(trades) = count(*) THEN sum(trades)::int8 END AS trades"""
+BIN = "date_bin('15 min', b.ts, 'epoch'::timestamptz)"
+GROUPED = f"""CREATE VIEW grouped AS SELECT symbol_id, {BIN} AS ts, {AGGREGATES}
+    FROM market_data.ohlcv_5m b GROUP BY 1, 2"""
+
+LAST_MS = 1_796_083_200_000  # 2026-12-01 00:00 UTC
+RANGES = {"a day": 1, "a month": 30, "all of the symbol": 100_000}
+
+
+def ways(symbol_id: int, days: int) -> dict[str, str]:
+    """Each way to ask for the bars of a symbol in the days before the end of the table's middle."""
+    end = f"to_timestamp({LAST_MS // 1000}) - interval '300 days'"
+    if days == RANGES["all of the symbol"]:
+        since, until = "'-infinity'::timestamptz", "'infinity'::timestamptz"
+    else:
+        since, until = f"({end} - interval '{days} days')", f"({end})"
+    where = f"symbol_id = {symbol_id} AND ts >= {since} AND ts < {until}"
+    return {
+        "direct": f"SELECT symbol_id, {BIN}, {AGGREGATES} FROM market_data.ohlcv_5m b"
+        f" WHERE {where} GROUP BY 1, 2",
+        "`assetbatch_bars`": "SELECT * FROM market_data.assetbatch_bars("
+        f"{symbol_id}, '15 min', {since}, {until})",
+        "`ohlcv_15m`": f"SELECT * FROM market_data.ohlcv_15m WHERE {where}",
+        "grouped": f"SELECT * FROM grouped WHERE {where}",
+    }
+
+
+def fill(url: str, symbols: int, bars_each: int, *, by_month: bool) -> None:
+    """Our schema with its views and so many bars, vacuumed."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS trading, market_data, data_sources CASCADE")
+        with Store.open(url, check_schema=False, within_seconds=120) as store:
+            assets = [
+                Asset(symbol=f"S{n}", polygon_ticker=f"C:S{n}", asset_type=AssetType.FOREX)
+                for n in range(symbols)
+            ]
+            store.initialise(TableMappings(), assets, by_month=by_month, derived=tuple(DerivedSize))
+        connection.execute(
+            "INSERT INTO market_data.ohlcv_5m SELECT s.id, to_timestamp(%s) - n * interval '5 minutes',"
+            " 100, 101, 99, 100.5, 10, 100.2, 7 FROM generate_series(1, %s) n, trading.symbols s",
+            [LAST_MS // 1000, bars_each],
+        )
+        connection.execute("DROP VIEW IF EXISTS grouped")
+        connection.execute(GROUPED.encode())
+        connection.execute("VACUUM ANALYZE market_data.ohlcv_5m")
+        connection.execute("ANALYZE trading.symbols")
+
+
+def measured(run: Run, queries: Sequence[str], repeat: int) -> list[list[float]]:
+    """Milliseconds of each query, in turns, without the first."""
+    taken: list[list[float]] = [[] for _ in queries]
+    for _ in range(repeat + 1):
+        for query, times in zip(queries, taken, strict=True):
+            started = time.perf_counter()
+            run(query)
+            times.append((time.perf_counter() - started) * 1000)
+    return [times[1:] for times in taken]
+
+
+def compare(url: str, repeat: int) -> None:
+    """A row for each range: ms, least and median."""
+    names = list(ways(1, 1))
+    print(f"| least (median), ms | bars | {' | '.join(names)} |")
+    print("|---|--:|" + "--:|" * len(names))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET jit = off; SET max_parallel_workers_per_gather = 0")
+
+        def run(query: str) -> list[tuple[Any, ...]]:
+            return connection.execute(query.encode()).fetchall()
+
+        for what, days in RANGES.items():
+            queries = list(ways(7, days).values())
+            counts = {len(run(query)) for query in queries}
+            assert len(counts) == 1, "the ways disagree"
+            times = measured(run, queries, repeat)
+            cells = [f"{min(some):.1f} ({statistics.median(some):.1f})" for some in times]
+            print(f"| {what} | {counts.pop():,} | {' | '.join(cells)} |", flush=True)
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description="larger bars, beside other ways to ask for them")
+    parser.add_argument("--symbols", type=int, default=50, help="symbols with bars")
+    parser.add_argument("--bars-each", type=int, default=200_000, help="bars of each")
+    parser.add_argument("--repeat", type=int, default=9, help="repetitions")
+    parser.add_argument("--database-url", help="an empty database; default: a server of our own")
+    options = parser.parse_args()
+    with benchmark_database(options.database_url) as url:
+        print(surroundings(url))
+        for by_month in (False, True):
+            fill(url, options.symbols, options.bars_each, by_month=by_month)
+            total = options.symbols * options.bars_each
+            print(f"\n{total:,} bars, {'in partitions of a month' if by_month else 'in one table'}\n")
+            compare(url, options.repeat)
+
+
+if __name__ == "__main__":
+    main()
