@@ -186,7 +186,7 @@ class Batch:
     @property
     def is_all_in_flight(self) -> bool:
         """Whether all open work has a call in flight, or no work is open."""
-        return not self._pages and all(item_id in self._in_flight for item_id in self._open)
+        return not self._pages and self._open.keys() <= self._in_flight
 
     def of(self, call: Call) -> list[Work]:
         """Return the work of a call that has no result yet."""
