@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -27,6 +28,7 @@ from assetbatch.domain.exporting import EARLIEST_MS, LATEST_MS, ExportFormat, Ex
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.errors import AssetbatchError, ConfigError, DatabaseError
 from tests.commands.conftest import MakeWorld
+from tests.documented import shows
 from tests.world import World
 
 Rows = list[dict[str, str]]
@@ -356,8 +358,9 @@ class TestAFolder:
         to_folder(world, wanted())
         with open(world.folder / "out" / ".assetbatch-export.lock") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            with pytest.raises(AssetbatchError, match="another export writes into"):
+            with pytest.raises(AssetbatchError) as caught:
                 to_folder(world, wanted())
+        shows(str(caught.value), "another export writes into …")
 
     def test_says_where_it_cannot_be_written(self, world: World) -> None:
         (world.folder / "out").write_text("a file")
@@ -398,13 +401,21 @@ class TestParquet:
     ) -> None:
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         path = world.folder / "gold.parquet"
-        with (
-            world.services() as services,
-            pytest.raises(ConfigError, match="pyarrow is not installed") as caught,
-        ):
+        with world.services() as services, pytest.raises(ConfigError) as caught:
             export_in_place(services, wanted(written_as=ExportFormat.PARQUET), path, Quiet())
+        shows(str(caught.value), "pyarrow, which writes Parquet, is not installed")
         assert "pipx inject" in str(caught.value.hint)
         assert not path.exists()
+
+    def test_says_why_the_package_cannot_be_loaded(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "pyarrow.py").write_text("raise ImportError('libarrow.so: cannot open\\nshared object')")
+        for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(ConfigError, match=r"cannot be loaded \(libarrow.so: cannot open shared object\)"):
+            to_file(world, wanted(written_as=ExportFormat.PARQUET))
 
 
 class TestTheSymbols:

@@ -32,7 +32,16 @@ from assetbatch.domain.pauses import FAILED_AGAIN_MS
 from assetbatch.domain.ranges import askable, history_range, latest_range, pages_to_ask
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS as DAY
-from assetbatch.domain.work import PAGE_DAYS, PAGE_MS, Work, WorkId, WorkKind, days_range, parse_work_id
+from assetbatch.domain.work import (
+    PAGE_DAYS,
+    PAGE_MS,
+    PAGES,
+    Work,
+    WorkId,
+    WorkKind,
+    days_range,
+    parse_work_id,
+)
 
 FREE = Entitlements(end_of_day=True)
 PAID = Entitlements(end_of_day=False)
@@ -450,11 +459,11 @@ def plannings(
     work: dict[str, Work] = {}
     for asset, kind, ago in kinds:
         item = Work(asset, kind)
-        if kind is WorkKind.HISTORY:
+        if kind in PAGES:
             first = date.fromordinal(
                 date(2026, 11, 17).toordinal() - ago - draw(st.integers(0, PAGE_DAYS - 1))
             )
-            item = page(asset, first, date.fromordinal(date(2026, 11, 17).toordinal() - ago))
+            item = Work(asset, kind, first, date.fromordinal(date(2026, 11, 17).toordinal() - ago))
         if assess(item, before[asset.symbol], known, now).due:
             work[item.id] = item
     return list(work.values()), before, known, now, draw(st.booleans())
@@ -651,6 +660,6 @@ def test_a_work_id_says_what_it_asks_for() -> None:
     st.sampled_from(WorkKind),
 )
 def test_an_id_means_the_same_work_whatever_the_symbol_holds(symbol: str, kind: WorkKind) -> None:
-    days = (date(2024, 11, 1), date(2024, 12, 4)) if kind is WorkKind.HISTORY else (None, None)
+    days = (date(2024, 11, 1), date(2024, 12, 4)) if kind in PAGES else (None, None)
     work = Work(structs.replace(EURUSD, symbol=symbol), kind, *days)
     assert parse_work_id(work.id) == WorkId(symbol, kind, *days)

@@ -304,7 +304,8 @@ class Batch:
             self._note(symbol, coverage)
         for ticker, day in findings.days.items():
             for symbol in self._symbols_of(ticker):
-                self._days.setdefault(symbol, []).append(day)
+                asked = msgspec.structs.replace(day, asked_ms=findings.asked_ms)
+                self._days.setdefault(symbol, []).append(asked)
         for result in findings.results:
             self._finish(result)
         if findings.next_page:
@@ -367,17 +368,19 @@ class Batch:
         results = len(self._results) - self._unsaved_from
         if not results and not self._bars:
             return False
-        is_much = results >= MAX_UNSAVED_RESULTS or self._has_many_bars
+        is_much = results >= MAX_UNSAVED_RESULTS or self.unsaved_bars >= MAX_UNSAVED_BARS
         return is_much or now - self._unsaved_since >= MAX_UNSAVED_SECONDS
 
     @property
     def fills_memory(self) -> bool:
         """Whether so much is unsaved that no more should come before it is stored."""
-        return len(self._results) - self._unsaved_from >= MAX_WAITING_RESULTS or self._has_many_bars
+        results = len(self._results) - self._unsaved_from
+        return results >= MAX_WAITING_RESULTS or self.unsaved_bars >= MAX_UNSAVED_BARS
 
     @property
-    def _has_many_bars(self) -> bool:
-        return sum(map(len, self._bars.values())) >= MAX_UNSAVED_BARS
+    def unsaved_bars(self) -> int:
+        """How many bars are unsaved."""
+        return sum(map(len, self._bars.values()))
 
     @property
     def unsaved_symbols(self) -> set[str]:

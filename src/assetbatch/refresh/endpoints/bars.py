@@ -177,6 +177,9 @@ def bars_findings(
     asset = call.work[0].asset
     before = stored[asset.symbol].coverage if asset.symbol in stored else ()
     from_ms = page.from_ms if page else floor_to_bar(call.start_ms)
+    own = answer
+    if page:
+        answer = _with_begun(answer, page)
     end_ms = _end_of(call, now_ms)
     to_ms = answered_to(call, answer, now_ms, known.newest_ms(asset.asset_type))
     if answer.next_url is not None and not open_ms_between(asset.market, to_ms, end_ms):
@@ -184,7 +187,7 @@ def bars_findings(
     seen_to_ms = min(now_ms, call.end_ms + 1)
     finished = _finished(answer, seen_to_ms) if asset.bars else []
     coverage = coverage_of(asset.market, answer, before, from_ms, to_ms, now_ms) if asset.bars else []
-    bars = [*page.bars, *answer.bars] if page else answer.bars
+    bars = [*page.bars, *own.bars] if page else answer.bars
     verifies = any(item.kind is WorkKind.VERIFY for item in call.work)
     compared = looks(asset.market, coverage, before, now_ms, insisted=not verifies) if asset.bars else []
     results: list[Result] = []
@@ -192,7 +195,7 @@ def bars_findings(
     if answer.next_url is not None:
         begun_ms = page.begun_ms if page else from_ms if verifies else _known_to(before, from_ms)
         number = page.number + 1 if page else 1
-        following = Page(call, answer, max(from_ms, to_ms), bars, number, begun_ms, now_ms)
+        following = Page(call, own, max(from_ms, to_ms), bars, number, begun_ms, now_ms)
         error = _why_pages_end(call, page, following)
         if error:
             coverage += failed_range(call, following, IntervalState.FAILED, error, now_ms)
@@ -211,6 +214,27 @@ def bars_findings(
         coverage={asset.symbol: coverage} if coverage else {},
         looks={asset.symbol: compared} if compared else {},
         next_page=following,
+    )
+
+
+def _with_begun(answer: BarsAnswer, page: Page) -> BarsAnswer:
+    """Return the answer to a further page, with the elements of the page before that belong to the five
+    minutes in which it ended: they are judged and stored as a whole. What could not be placed there may
+    belong here."""
+    before, starts = page.answer, {bar.t_ms for bar in answer.bars[: BAR_MS // answer.size_ms]}
+    begun = before.bars[bisect_left(before.bars, page.from_ms, key=_START) :]
+    if not (begun or before.faulty_ms or before.misplaced_ms or before.unplaced):
+        return answer
+
+    def late(moments_ms: Sequence[int]) -> Iterator[int]:
+        return (t_ms for t_ms in moments_ms if t_ms >= page.from_ms and t_ms not in starts)
+
+    return msgspec.structs.replace(
+        answer,
+        bars=sorted([*(bar for bar in begun if bar.t_ms not in starts), *answer.bars], key=_START),
+        faulty_ms=tuple(sorted({*late(before.faulty_ms), *answer.faulty_ms})),
+        misplaced_ms=tuple(sorted({*late(before.misplaced_ms), *answer.misplaced_ms})),
+        unplaced=before.unplaced + answer.unplaced,
     )
 
 
