@@ -14,9 +14,10 @@ from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.calls import BarsCall, GroupedDayCall, SnapshotCall
+from assetbatch.domain.pages import PAGE_MS
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.domain.refusals import RefusalKind
-from assetbatch.domain.work import PAGE_MS, Work
+from assetbatch.domain.work import Work
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.batch import MAX_UNSAVED_BARS, Request
 from assetbatch.refresh.inflight import MAX_IN_FLIGHT, InFlight, calls_at_once, has_room, may_start, shapes

@@ -26,6 +26,7 @@ from assetbatch.domain.endings import pause_in_words
 from assetbatch.domain.entitlements import Entitlements, restriction_in_words
 from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
 from assetbatch.domain.market_hours import month_of, to_ms
+from assetbatch.domain.pages import length_in_words
 from assetbatch.domain.queueing import QueueState
 from assetbatch.domain.records import Command
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
@@ -349,6 +350,12 @@ def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
     types = dict.fromkeys(asset.asset_type for asset in config.assets)
     horizons = ", ".join(_horizon(known, asset_type, now_ms) for asset_type in types)
     findings = [ok("plan", f"{config.rate_limiting.tier}: {horizons}")]
+    markets = {asset.market for asset in config.assets}
+    findings += [
+        ok("plan", length_in_words(length, days))
+        for length, days in known.market_lengths(now_ms)
+        if length.of in markets
+    ]
     expected = Entitlements(end_of_day=config.tier.delay_minutes > 0)
     for refusal in known.believed(now_ms):
         words = restriction_in_words(refusal)

@@ -350,6 +350,8 @@ class BatchRun:
             assert shown is not None, "the plan has such an endpoint for a class, or not"
             for refused in findings.refused_classes:
                 learner.class_refused(shown.restriction, refused, now_ms)
+        for lesson in findings.page_lessons:
+            learner.learn_page(lesson, now_ms)
         batch.answered(call, findings)
 
     def _take_refusal(self, request: Request, refusal: Refusal) -> None:
