@@ -31,6 +31,9 @@ MAX_WRITES = 2
 """Maximum number of writes beside the calls, each on a connection of its own: the server copies the rows of a
 connection on one core."""
 
+MAX_WRITTEN_BARS = 80_000
+"""Maximum number of bars of two writes beside each other: a page of minutes being written takes 30 MB."""
+
 LEFT_BEHIND_SECONDS = 1.0
 """Maximum time after the deadline of a command for which the writer waits for a store that hangs."""
 
@@ -164,7 +167,9 @@ class Writer:
         return self._batch.fills_memory and not self._may_begin()
 
     def _may_begin(self) -> bool:
-        return len(self._background.running) < MAX_WRITES and self._is_apart()
+        running = len(self._background.running)
+        fits = not running or (running < MAX_WRITES and self.rows <= MAX_WRITTEN_BARS)
+        return fits and self._is_apart()
 
     def _is_apart(self) -> bool:
         """Return whether no symbol of what is unsaved is being written. A write of it would wait for the lock
