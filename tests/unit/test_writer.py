@@ -15,6 +15,7 @@ from assetbatch.domain.calls import SnapshotCall
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.models import (
     BAR_MS,
+    Bar,
     Changes,
     CoveredInterval,
     IntervalState,
@@ -212,6 +213,19 @@ class TestFlushingInTheBackground:
         written.writer.close()
         assert sorted(written.others.done) == [("BTCUSD", Status.SUCCESS), ("ETHUSD", Status.SUCCESS)]
         assert written.others.most_at_once == 2
+
+    def test_stores_one_batch_of_so_many_bars_at_a_time(self, written: Written) -> None:
+        """Two pages of minutes, of which memory has room for one that is being written."""
+        page = [Bar(0, 1.0, 1.0, 1.0, 1.0)] * 50_000
+        written.others.go.clear()
+        for item in (BTC, ETH):
+            written.batch.apply(BOTH, Findings(bars={item.asset.symbol: page}))
+            written.bring(item)
+            threading.Timer(0.05, written.others.go.set).start()
+            written.writer.flush_in_background()
+        written.writer.close()
+        assert sorted(written.others.done) == [("BTCUSD", Status.SUCCESS), ("ETHUSD", Status.SUCCESS)]
+        assert written.others.most_at_once == 1
 
     def test_stores_the_rest_at_the_end_beside_what_is_on_its_way(self, written: Written) -> None:
         written.others.go.clear()
