@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -26,11 +26,23 @@ from assetbatch.domain.models import SETTLED_AFTER_MS, Bar
 _NOT_SO = (psycopg.errors.UniqueViolation, psycopg.errors.FeatureNotSupported)
 """Another program was faster; or the table does not take COPY (row-level security, a rule)."""
 
+_NEVER_MS = 2**62
+"""The moment before which each bar was settled."""
+
 _COPY_DIRECT = {"binary": "bars.copy_direct_binary", "text": "bars.copy_direct_text"}
 _COPY_BATCH = {"binary": "bars.copy_binary", "text": "bars.copy_text"}
 """The statements by the form of COPY."""
 
-BarsByStart = dict[str, dict[int, Bar]]
+BarsByStart = Mapping[str, Mapping[int, Bar]]
+
+
+class Written(NamedTuple):
+    """How many bars were new and how many differed, and the symbols that had none between the first and the
+    last of theirs."""
+
+    new: int = 0
+    changed: int = 0
+    into_nothing: Collection[str] = ()
 
 
 SKIPPED = "AB002"
@@ -43,35 +55,62 @@ def save(
     asked_ms: Mapping[str, int],
     form: str,
     of: str = "bars",
-) -> tuple[int, int]:
-    """Write the bars of registered symbols in the open transaction; return how many were new and how many
-    differed. `of` is their table.
+) -> Written:
+    """Write the bars of registered symbols in the open transaction. `of` is their table.
 
     What the provider said at `asked_ms` is final for bars that were settled then, however late it is saved.
     It changes nothing where a call of a later moment was answered and stored before. `form` is that of COPY.
     Raises psycopg.Error.
     """
     if not by_start:
-        return 0, 0
-    ranges = [
-        {"symbol": symbol, "asked_ms": asked_ms[symbol], "first_ms": starts[0], "last_ms": starts[-1]}
-        for symbol, starts in ((symbol, sorted(some)) for symbol, some in by_start.items())
-    ]
-    document = _json(ranges)
+        return Written()
+    document = _ranges(by_start, asked_ms)
     with connection.pipeline():
         later = connection.execute(connection.statements("coverage.record_answers"), {"answers": document})
         there = connection.execute(connection.statements("bars.find_stored", of), {"ranges": document})
-    ids = {symbol: symbol_id for symbol, symbol_id, some_there in there if not some_there}
-    into_nothing = {ids[symbol]: some.values() for symbol, some in by_start.items() if symbol in ids}
-    copied = _copy(connection, into_nothing, form, of) if into_nothing else 0
-    to_merge = {symbol: some for symbol, some in by_start.items() if not copied or symbol not in ids}
+    copied, to_merge = _copy_into_nothing(connection, by_start, there, form, of)
+    into_nothing = by_start.keys() - to_merge.keys()
     if answered := [row for row in later.fetchall() if row[0] in to_merge]:
         to_merge = _without_answered(connection, to_merge, answered, of)
     if not to_merge:
-        return copied, 0
+        return Written(copied, 0, into_nothing)
     settled_ms = {symbol: asked_ms[symbol] - SETTLED_AFTER_MS for symbol in to_merge}
     new, changed = _merge(connection, to_merge, settled_ms, form, of)
-    return copied + new, changed
+    return Written(copied + new, changed, into_nothing)
+
+
+def overwrite(connection: Connection, by_start: BarsByStart, form: str) -> int:
+    """Write bars of five minutes of registered symbols in the open transaction, whatever is stored of them;
+    return how many were new or differed. Raise psycopg.Error."""
+    document = _ranges(by_start, dict.fromkeys(by_start, 0))
+    there = connection.execute(connection.statements("bars.find_stored"), {"ranges": document})
+    copied, to_merge = _copy_into_nothing(connection, by_start, there, form, "bars")
+    if not to_merge:
+        return copied
+    new, changed = _merge(connection, to_merge, dict.fromkeys(to_merge, _NEVER_MS), form, "bars")
+    return copied + new + changed
+
+
+def _ranges(by_start: BarsByStart, asked_ms: Mapping[str, int]) -> str:
+    return _json(
+        [
+            {"symbol": symbol, "asked_ms": asked_ms[symbol], "first_ms": min(some), "last_ms": max(some)}
+            for symbol, some in by_start.items()
+        ]
+    )
+
+
+def _copy_into_nothing(
+    connection: Connection, by_start: BarsByStart, there: Iterable[tuple[str, Any, bool]], form: str, of: str
+) -> tuple[int, BarsByStart]:
+    """Copy the bars of the symbols that have none in between. Return how many, and the bars of the others:
+    those of all symbols where it turns out not to be possible."""
+    ids = {symbol: symbol_id for symbol, symbol_id, some_there in there if not some_there}
+    into_nothing = {ids[symbol]: some.values() for symbol, some in by_start.items() if symbol in ids}
+    copied = _copy(connection, into_nothing, form, of) if into_nothing else 0
+    if not copied:
+        return 0, by_start
+    return copied, {symbol: some for symbol, some in by_start.items() if symbol not in ids}
 
 
 def keep_hourly_closes(connection: Connection, symbols: Collection[str]) -> None:
@@ -155,6 +194,17 @@ def _merge(
     if written < new + changed:
         raise skipped(table)
     return new, changed
+
+
+def fill(bars: dict[int, Bar], missing: Mapping[str, float]) -> int:
+    """Put the values of `missing` where a bar has none; return how many bars that are."""
+    count = 0
+    for t_ms, bar in bars.items() if missing else ():
+        lacking = {name: value for name, value in missing.items() if getattr(bar, name) is None}
+        if lacking:
+            bars[t_ms] = msgspec.structs.replace(bar, **lacking)
+            count += 1
+    return count
 
 
 def _json(rows: list[dict[str, Any]]) -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
 import psycopg
 
-from assetbatch.database import placing
-from assetbatch.database.bars import skipped
+from assetbatch.database import bars, placing
 from assetbatch.database.columns import BarColumns, Cause, RejectedBar
 from assetbatch.database.failures import is_of_data
 from assetbatch.database.session import Connection
-from assetbatch.database.statements import VALUES, literal
+from assetbatch.domain.five_minutes import five_minute_bars
 from assetbatch.domain.formatting import moment
-from assetbatch.domain.models import BAR_MS
+from assetbatch.domain.models import Bar
 
 Interval = tuple[int, int]
 """`[start_ms, end_ms)` of a symbol, both multiples of `BAR_MS`."""
@@ -24,6 +26,8 @@ Interval = tuple[int, int]
 PROBES = 60
 """Maximum number of attempts that look for the bars which the table refuses; what is still mixed then is
 refused with them."""
+
+_START = attrgetter("t_ms")
 
 
 class Derived(NamedTuple):
@@ -35,108 +39,146 @@ class Derived(NamedTuple):
 
 
 def derive(
-    connection: Connection, intervals: Mapping[str, Sequence[Interval]], columns: BarColumns
+    connection: Connection,
+    intervals: Mapping[str, Sequence[Interval]],
+    known: Mapping[str, Sequence[Bar]],
+    columns: BarColumns,
 ) -> Derived:
     """Write what the stored minutes give in these intervals, in the open transaction.
 
-    `columns` are those of the bars of five minutes. All bars are written but those that the table refuses.
-    Raise psycopg.Error for everything that is not about a value, DataError if the table leaves rows out.
+    `known` are ascending minutes of symbols that have no others between the first and the last of these:
+    those need not be read back. `columns` are those of the bars of five minutes. All bars are written but
+    those that the table refuses. Raise psycopg.Error for everything that is not about a value, DataError if
+    the table leaves rows out.
     """
-    parts = [(symbol, *interval) for symbol, some in intervals.items() for interval in some]
-    return _Deriving(connection, columns).run(parts) if parts else Derived(0, {})
+    stored = _load(connection, intervals, known)
+    some = [
+        (symbol, bar)
+        for symbol, within in intervals.items()
+        for bar in five_minute_bars(_ascending(within, known.get(symbol, ()), stored.get(symbol, [])))
+    ]
+    return _Deriving(connection, columns).run(some)
 
 
-_Part = tuple[str, int, int]
+def _load(
+    connection: Connection, intervals: Mapping[str, Sequence[Interval]], known: Mapping[str, Sequence[Bar]]
+) -> dict[str, list[Bar]]:
+    """Return the stored minutes of each symbol in its intervals, ascending, without those between the first
+    and the last that are known."""
+    wanted = [
+        {"symbol": symbol, "start_ms": start_ms, "end_ms": end_ms}
+        for symbol, within in intervals.items()
+        for interval in within
+        for start_ms, end_ms in _outside(interval, known.get(symbol, ()))
+    ]
+    found: dict[str, list[Bar]] = {}
+    if wanted:
+        document = msgspec.json.encode(wanted).decode()
+        rows = connection.execute(connection.statements("minutes.load"), {"intervals": document})
+        for symbol, *values in rows:
+            found.setdefault(symbol, []).append(Bar(*values))
+    return found
+
+
+def _outside(interval: Interval, known: Sequence[Bar]) -> Iterator[Interval]:
+    """Yield what of an interval lies before the first and after the last of ascending minutes."""
+    start_ms, end_ms = interval
+    if not known:
+        yield interval
+        return
+    first_ms, after_ms = known[0].t_ms, known[-1].t_ms + 1
+    if start_ms < first_ms:
+        yield start_ms, min(end_ms, first_ms)
+    if after_ms < end_ms:
+        yield max(start_ms, after_ms), end_ms
+
+
+def _ascending(within: Sequence[Interval], known: Sequence[Bar], stored: Sequence[Bar]) -> Iterable[Bar]:
+    """Return the minutes within ascending intervals: those that are known, between those that are stored
+    before and after them."""
+    if not known:
+        return stored
+    middle = bisect_left(stored, known[0].t_ms, key=_START)
+    parts = (
+        known[bisect_left(known, start_ms, key=_START) : bisect_left(known, end_ms, key=_START)]
+        for start_ms, end_ms in within
+    )
+    return chain(stored[:middle], *parts, stored[middle:])
 
 
 class _Deriving:
     def __init__(self, connection: Connection, columns: BarColumns) -> None:
         self._connection = connection
-        self._statement = connection.statements("minutes.derive", values=_typed(connection, columns))
+        self._columns = columns
+        self._table = connection.statements.names.bars
         self._probes = PROBES
         self._changed = 0
         self._rejected: dict[str, dict[int, RejectedBar]] = {}
 
-    def run(self, parts: Sequence[_Part]) -> Derived:
-        if self._refusal(parts):
-            self._write_in_parts(list(self._placed(parts)))
+    def run(self, some: Sequence[_SymbolBar]) -> Derived:
+        if self._refusal(some):
+            self._write_in_parts(self._placed(some))
         return Derived(self._changed, self._rejected)
 
-    def _placed(self, parts: Sequence[_Part]) -> Iterator[_Part]:
-        """Yield the intervals without the bars that no partition takes, which are refused."""
-        place = self._connection.statements.names.bars.place
-        for symbol, start_ms, end_ms in parts:
-            starts = range(start_ms, end_ms, BAR_MS)
-            at_ms = start_ms
-            for t_ms in placing.unplaced(self._connection, [symbol], starts).get(symbol, ()):
-                said = f"{place} has no partition for {moment(t_ms)}"
-                self._reject(symbol, t_ms, RejectedBar(said, Cause.NO_PARTITION))
-                if at_ms < t_ms:
-                    yield symbol, at_ms, t_ms
-                at_ms = t_ms + BAR_MS
-            if at_ms < end_ms:
-                yield symbol, at_ms, end_ms
+    def _placed(self, some: Sequence[_SymbolBar]) -> list[_SymbolBar]:
+        """Return the bars without those that no partition takes, which are refused."""
+        placed: list[_SymbolBar] = []
+        by_symbol = _by_start(some)
+        for symbol, by_start in by_symbol.items():
+            missing = set(placing.unplaced(self._connection, [symbol], list(by_start)).get(symbol, ()))
+            for t_ms, bar in by_start.items():
+                if t_ms in missing:
+                    said = f"{self._table.place} has no partition for {moment(t_ms)}"
+                    self._reject(symbol, t_ms, RejectedBar(said, Cause.NO_PARTITION))
+                else:
+                    placed.append((symbol, bar))
+        return placed
 
-    def _write_in_parts(self, parts: Sequence[_Part]) -> None:
-        """Write the bars of some intervals that were refused together, the largest parts first."""
-        waiting = deque([parts])
+    def _write_in_parts(self, some: Sequence[_SymbolBar]) -> None:
+        """Write bars that were refused together, the largest parts first."""
+        waiting = deque([some])
         while waiting:
-            some = waiting.popleft()
-            said = self._refusal(some) if some else ""
+            part = waiting.popleft()
+            said = self._refusal(part)
             if not said:
                 continue
-            halves = _halves(some)
-            if halves is None or self._probes < len(waiting):
-                for symbol, start_ms, end_ms in some:
-                    for t_ms in range(start_ms, end_ms, BAR_MS):
-                        self._reject(symbol, t_ms, RejectedBar(said))
+            if len(part) == 1 or self._probes < len(waiting):
+                for symbol, bar in part:
+                    self._reject(symbol, bar.t_ms, RejectedBar(said))
             else:
-                waiting += halves
+                waiting += (part[: len(part) // 2], part[len(part) // 2 :])
 
     def _reject(self, symbol: str, t_ms: int, why: RejectedBar) -> None:
         self._rejected.setdefault(symbol, {})[t_ms] = why
 
-    def _refusal(self, parts: Sequence[_Part]) -> str:
-        """Write the bars of some intervals; return what the table has against one of their values, or ""."""
+    def _refusal(self, some: Sequence[_SymbolBar]) -> str:
+        """Write some bars but those that the columns cannot hold; return what the table has against one of
+        their values, or ""."""
+        by_symbol = _by_start(some)
+        for symbol, by_start in by_symbol.items():
+            bars.fill(by_start, self._table.missing)
+            for t_ms, why in self._columns.rejected(by_start.values()).items():
+                self._reject(symbol, t_ms, why)
+                del by_start[t_ms]
+        to_write = {symbol: by_start for symbol, by_start in by_symbol.items() if by_start}
+        if not to_write:
+            return ""
         self._probes -= 1
-        rows = [{"symbol": symbol, "start_ms": start, "end_ms": end} for symbol, start, end in parts]
-        document = msgspec.json.encode(rows).decode()
         try:
             with self._connection.transaction():
-                found = self._connection.execute(self._statement, {"intervals": document}).fetchone()
+                self._changed += bars.overwrite(self._connection, to_write, self._columns.form)
         except psycopg.Error as error:
             if not is_of_data(error):
                 raise
             return " ".join((error.diag.message_primary or str(error)).split())
-        assert found is not None, "a row of two counts"
-        changed, written = found
-        if written < changed:
-            raise skipped(self._connection.statements.names.bars)
-        self._changed += changed
         return ""
 
 
-def _halves(parts: Sequence[_Part]) -> tuple[Sequence[_Part], Sequence[_Part]] | None:
-    """Return two halves of some intervals; None of a single bar."""
-    if len(parts) > 1:
-        return parts[: len(parts) // 2], parts[len(parts) // 2 :]
-    ((symbol, start_ms, end_ms),) = parts
-    middle_ms = start_ms + (end_ms - start_ms) // BAR_MS // 2 * BAR_MS
-    if middle_ms == start_ms:
-        return None
-    return [(symbol, start_ms, middle_ms)], [(symbol, middle_ms, end_ms)]
+_SymbolBar = tuple[str, Bar]
 
 
-def _typed(connection: Connection, columns: BarColumns) -> str:
-    """Return the values of a bar `b` as SQL: filled where the table takes no NULL, in the types of the
-    table."""
-    table = connection.statements.names.bars
-    typed = []
-    for name in VALUES:
-        if name not in table.columns:
-            continue
-        value = f"b.{name}"
-        if name in table.missing:
-            value = f"coalesce({value}, {literal(str(table.missing[name]))}::float8)"
-        typed.append(f"CAST({value} AS {columns.by_name[name].type.replace('%', '%%')}) AS {name}")
-    return ", ".join(typed)
+def _by_start(some: Iterable[_SymbolBar]) -> dict[str, dict[int, Bar]]:
+    by_symbol: dict[str, dict[int, Bar]] = {}
+    for symbol, bar in some:
+        by_symbol.setdefault(symbol, {})[bar.t_ms] = bar
+    return by_symbol

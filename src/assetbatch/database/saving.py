@@ -8,7 +8,9 @@ its reason; what PostgreSQL refuses beyond that ends the transaction (see `parts
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -114,7 +116,7 @@ class _Saving:
             if symbol in self._stored and some
         }
         self._filled = sum(
-            _fill(some, connection.statements.names.table(self._table_of(symbol)).missing)
+            bars.fill(some, connection.statements.names.table(self._table_of(symbol)).missing)
             for symbol, some in self._bars.items()
         )
         self._rejected_bars = {
@@ -135,6 +137,7 @@ class _Saving:
             if rejection.price or (rejection.failed and symbol in batch.from_bars)
         }
         self._with_new_bars: set[str] = set()  # of five minutes
+        self._known_minutes: Mapping[str, Sequence[Bar]] = {}
         self._prices = {
             symbol: price for symbol, price in _newest(batch.prices).items() if symbol in self._stored
         }
@@ -254,7 +257,7 @@ class _Saving:
         some, missing = self._bars[symbol], self._connection.statements.names.bars.missing
         if missing:
             some = dict(some)
-            _fill(some, missing)
+            bars.fill(some, missing)
         rejected = {**self._columns["bars"].rejected(some.values()), **rejected}
         return {floor_to_bar(t_ms): why for t_ms, why in rejected.items()}
 
@@ -268,10 +271,14 @@ class _Saving:
         new = changed = 0
         for of, columns in self._columns.items():
             some = {symbol: by_start for symbol, by_start in sound.items() if self._table_of(symbol) == of}
-            more_new, more_changed = bars.save(self._connection, some, self._asked_ms, columns.form, of)
-            new, changed = new + more_new, changed + more_changed
-            if of == "bars" and (more_new or more_changed):
+            written = bars.save(self._connection, some, self._asked_ms, columns.form, of)
+            new, changed = new + written.new, changed + written.changed
+            if of == "bars" and (written.new or written.changed):
                 self._with_new_bars.update(some)
+            if of == "bars_1m" and columns.form == "binary":  # else a column may round
+                self._known_minutes = {
+                    symbol: _ascending(some[symbol].values()) for symbol in written.into_nothing
+                }
         return new, changed
 
     def _derive(
@@ -286,7 +293,7 @@ class _Saving:
         }
         if not complete:
             return intervals
-        derived = minutes.derive(self._connection, complete, self._columns["bars"])
+        derived = minutes.derive(self._connection, complete, self._known_minutes, self._columns["bars"])
         if derived.changed:
             self._with_new_bars.update(complete)
         for symbol, refused in derived.rejected.items():
@@ -299,13 +306,24 @@ class _Saving:
         self, symbol: str, news: Sequence[CoveredInterval], known: Sequence[CoveredInterval]
     ) -> list[tuple[int, int]]:
         """Return what is answered as a whole now, and the bars of earlier answers of which minutes came."""
+        united = record((), news)
         late = [
             CoveredInterval(t_ms, t_ms + BAR_MS, IntervalState.ASKED)
-            for t_ms in (self._starts(symbol) if known else ())
+            for t_ms in sorted({floor_to_bar(at_ms) for at_ms in self._beside(symbol, united)})
             if is_asked(known, t_ms)
         ]
-        united = record((), [*news, *late])
+        if late:
+            united = record(united, late)
         return [(one.start_ms, one.end_ms) for one in united if one.state is IntervalState.ASKED]
+
+    def _beside(self, symbol: str, coverage: Sequence[CoveredInterval]) -> Iterator[int]:
+        """Yield the starts of the bars that came and are not ASKED in a coverage."""
+        starts, at = sorted(self._bars.get(symbol, ())), 0
+        for interval in coverage:
+            if interval.state is IntervalState.ASKED:
+                yield from starts[at : bisect_left(starts, interval.start_ms)]
+                at = bisect_left(starts, interval.end_ms)
+        yield from starts[at:]
 
     def _sound_bars(self) -> dict[str, dict[int, Bar]]:
         """Return the bars that are not rejected, of each symbol that has any."""
@@ -438,15 +456,8 @@ class _Outcomes:
         )
 
 
-def _fill(some: dict[int, Bar], missing: Mapping[str, float]) -> int:
-    """Put the values of `missing` where a bar has none; return how many bars that are."""
-    count = 0
-    for t_ms, bar in some.items() if missing else ():
-        lacking = {name: value for name, value in missing.items() if getattr(bar, name) is None}
-        if lacking:
-            some[t_ms] = msgspec.structs.replace(bar, **lacking)
-            count += 1
-    return count
+def _ascending(some: Iterable[Bar]) -> list[Bar]:
+    return sorted(some, key=attrgetter("t_ms"))
 
 
 def _newest(prices: Iterable[Price]) -> dict[str, Price]:
