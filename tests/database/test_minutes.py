@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from assetbatch.database import Store
 from assetbatch.domain.bar_sizes import BarSize
-from assetbatch.domain.models import BAR_MS, Bar, Changes, CoveredInterval, IntervalState, floor_to_bar
+from assetbatch.domain.models import (
+    BAR_MS,
+    Bar,
+    Changes,
+    CoveredInterval,
+    IntervalState,
+    floor_to_bar,
+    in_order,
+)
 
 from .conftest import Sql
 
@@ -35,12 +43,13 @@ def changes(
     minutes: Sequence[Bar], asked: Sequence[tuple[int, int]] = ((0, 100),), asked_ms: int = NOW_MS
 ) -> Changes:
     """Minutes, with the numbers of the bars of five minutes up to which the answer is complete."""
+    minutes = in_order(minutes)
     coverage = [
         CoveredInterval(START_MS + first * BAR_MS, START_MS + end * BAR_MS, ASKED, asked_ms)
         for first, end in asked
     ]
     return Changes(
-        bars={"BTCUSD": list(minutes)} if minutes else {},
+        bars={"BTCUSD": minutes} if minutes else {},
         coverage={"BTCUSD": coverage},
         asked_ms={"BTCUSD": asked_ms},
         minutes={"BTCUSD"},

@@ -6,7 +6,7 @@ bar there meanwhile. Then the copy is undone and the bars are merged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -33,7 +33,8 @@ _COPY_DIRECT = {"binary": "bars.copy_direct_binary", "text": "bars.copy_direct_t
 _COPY_BATCH = {"binary": "bars.copy_binary", "text": "bars.copy_text"}
 """The statements by the form of COPY."""
 
-BarsByStart = Mapping[str, Mapping[int, Bar]]
+BarsOfSymbols = Mapping[str, Sequence[Bar]]
+"""Ascending bars of each symbol, at least one."""
 
 
 class Written(NamedTuple):
@@ -51,7 +52,7 @@ SKIPPED = "AB002"
 
 def save(
     connection: Connection,
-    by_start: BarsByStart,
+    bars: BarsOfSymbols,
     asked_ms: Mapping[str, int],
     form: str,
     of: str = "bars",
@@ -62,14 +63,14 @@ def save(
     It changes nothing where a call of a later moment was answered and stored before. `form` is that of COPY.
     Raises psycopg.Error.
     """
-    if not by_start:
+    if not bars:
         return Written()
-    document = _ranges(by_start, asked_ms)
+    document = _ranges(bars, asked_ms)
     with connection.pipeline():
         later = connection.execute(connection.statements("coverage.record_answers"), {"answers": document})
         there = connection.execute(connection.statements("bars.find_stored", of), {"ranges": document})
-    copied, to_merge = _copy_into_nothing(connection, by_start, there, form, of)
-    into_nothing = by_start.keys() - to_merge.keys()
+    copied, to_merge = _copy_into_nothing(connection, bars, there, form, of)
+    into_nothing = bars.keys() - to_merge.keys()
     if answered := [row for row in later.fetchall() if row[0] in to_merge]:
         to_merge = _without_answered(connection, to_merge, answered, of)
     if not to_merge:
@@ -79,38 +80,43 @@ def save(
     return Written(copied + new, changed, into_nothing)
 
 
-def overwrite(connection: Connection, by_start: BarsByStart, form: str) -> int:
+def overwrite(connection: Connection, bars: BarsOfSymbols, form: str) -> int:
     """Write bars of five minutes of registered symbols in the open transaction, whatever is stored of them;
     return how many were new or differed. Raise psycopg.Error."""
-    document = _ranges(by_start, dict.fromkeys(by_start, 0))
+    document = _ranges(bars, dict.fromkeys(bars, 0))
     there = connection.execute(connection.statements("bars.find_stored"), {"ranges": document})
-    copied, to_merge = _copy_into_nothing(connection, by_start, there, form, "bars")
+    copied, to_merge = _copy_into_nothing(connection, bars, there, form, "bars")
     if not to_merge:
         return copied
     new, changed = _merge(connection, to_merge, dict.fromkeys(to_merge, _NEVER_MS), form, "bars")
     return copied + new + changed
 
 
-def _ranges(by_start: BarsByStart, asked_ms: Mapping[str, int]) -> str:
+def _ranges(bars: BarsOfSymbols, asked_ms: Mapping[str, int]) -> str:
     return _json(
         [
-            {"symbol": symbol, "asked_ms": asked_ms[symbol], "first_ms": min(some), "last_ms": max(some)}
-            for symbol, some in by_start.items()
+            {
+                "symbol": symbol,
+                "asked_ms": asked_ms[symbol],
+                "first_ms": some[0].t_ms,
+                "last_ms": some[-1].t_ms,
+            }
+            for symbol, some in bars.items()
         ]
     )
 
 
 def _copy_into_nothing(
-    connection: Connection, by_start: BarsByStart, there: Iterable[tuple[str, Any, bool]], form: str, of: str
-) -> tuple[int, BarsByStart]:
+    connection: Connection, bars: BarsOfSymbols, there: Iterable[tuple[str, Any, bool]], form: str, of: str
+) -> tuple[int, BarsOfSymbols]:
     """Copy the bars of the symbols that have none in between. Return how many, and the bars of the others:
     those of all symbols where it turns out not to be possible."""
     ids = {symbol: symbol_id for symbol, symbol_id, some_there in there if not some_there}
-    into_nothing = {ids[symbol]: some.values() for symbol, some in by_start.items() if symbol in ids}
+    into_nothing = {ids[symbol]: some for symbol, some in bars.items() if symbol in ids}
     copied = _copy(connection, into_nothing, form, of) if into_nothing else 0
     if not copied:
-        return 0, by_start
-    return copied, {symbol: some for symbol, some in by_start.items() if symbol not in ids}
+        return 0, bars
+    return copied, {symbol: some for symbol, some in bars.items() if symbol not in ids}
 
 
 def keep_hourly_closes(connection: Connection, symbols: Collection[str]) -> None:
@@ -120,8 +126,8 @@ def keep_hourly_closes(connection: Connection, symbols: Collection[str]) -> None
 
 
 def _without_answered(
-    connection: Connection, bars: BarsByStart, answered: Iterable[tuple[str, int, int]], of: str
-) -> BarsByStart:
+    connection: Connection, bars: BarsOfSymbols, answered: Iterable[tuple[str, int, int]], of: str
+) -> BarsOfSymbols:
     """Return the bars without those that are stored within an interval that was answered later."""
     intervals = [
         {"symbol": symbol, "first_ms": first_ms, "last_ms": last_ms} for symbol, first_ms, last_ms in answered
@@ -130,8 +136,7 @@ def _without_answered(
         connection.execute(connection.statements("bars.load_starts", of), {"ranges": _json(intervals)})
     )
     left = {
-        symbol: {t_ms: bar for t_ms, bar in some.items() if (symbol, t_ms) not in stored}
-        for symbol, some in bars.items()
+        symbol: [bar for bar in some if (symbol, bar.t_ms) not in stored] for symbol, some in bars.items()
     }
     return {symbol: some for symbol, some in left.items() if some}
 
@@ -168,7 +173,7 @@ def _write_rows(copy: psycopg.Copy, bars: Mapping[Any, Collection[Bar]], table: 
 
 
 def _merge(
-    connection: Connection, bars: BarsByStart, settled_ms: Mapping[str, int], form: str, of: str
+    connection: Connection, bars: BarsOfSymbols, settled_ms: Mapping[str, int], form: str, of: str
 ) -> tuple[int, int]:
     """Copy the bars into a temporary table, and write from there what is new or differs.
 
@@ -176,7 +181,7 @@ def _merge(
     """
     connection.execute(connection.statements("bars.create_batch", of))
     table = connection.statements.names.table(of)
-    by_asset = list(enumerate((some.values() for some in bars.values()), start=1))
+    by_asset = list(enumerate(bars.values(), start=1))
     with connection.cursor().copy(connection.statements(_COPY_BATCH[form], of)) as copy:
         if form == "binary":
             binary_copy.write(copy, by_asset, binary_copy.MILLISECONDS)
@@ -196,15 +201,17 @@ def _merge(
     return new, changed
 
 
-def fill(bars: dict[int, Bar], missing: Mapping[str, float]) -> int:
-    """Put the values of `missing` where a bar has none; return how many bars that are."""
-    count = 0
-    for t_ms, bar in bars.items() if missing else ():
+def filled(bars: Sequence[Bar], missing: Mapping[str, float]) -> tuple[Sequence[Bar], int]:
+    """Return the bars with the values of `missing` where one has none, and how many bars that are."""
+    if not missing:
+        return bars, 0
+    some, count = list(bars), 0
+    for place, bar in enumerate(bars):
         lacking = {name: value for name, value in missing.items() if getattr(bar, name) is None}
         if lacking:
-            bars[t_ms] = msgspec.structs.replace(bar, **lacking)
+            some[place] = msgspec.structs.replace(bar, **lacking)
             count += 1
-    return count
+    return some, count
 
 
 def _json(rows: list[dict[str, Any]]) -> str:

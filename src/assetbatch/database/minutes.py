@@ -52,11 +52,10 @@ def derive(
     the table leaves rows out.
     """
     stored = _load(connection, intervals, known)
-    some = [
-        (symbol, bar)
+    some = {
+        symbol: five_minute_bars(_ascending(within, known.get(symbol, ()), stored.get(symbol, [])))
         for symbol, within in intervals.items()
-        for bar in five_minute_bars(_ascending(within, known.get(symbol, ()), stored.get(symbol, [])))
-    ]
+    }
     return _Deriving(connection, columns).run(some)
 
 
@@ -106,6 +105,10 @@ def _ascending(within: Sequence[Interval], known: Sequence[Bar], stored: Sequenc
     return chain(stored[:middle], *parts, stored[middle:])
 
 
+_Part = Mapping[str, Sequence[Bar]]
+"""Ascending bars of each symbol."""
+
+
 class _Deriving:
     def __init__(self, connection: Connection, columns: BarColumns) -> None:
         self._connection = connection
@@ -115,58 +118,59 @@ class _Deriving:
         self._changed = 0
         self._rejected: dict[str, dict[int, RejectedBar]] = {}
 
-    def run(self, some: Sequence[_SymbolBar]) -> Derived:
-        if self._refusal(some):
-            self._write_in_parts(self._placed(some))
+    def run(self, all_bars: _Part) -> Derived:
+        part = {symbol: self._fitting(symbol, some) for symbol, some in all_bars.items()}
+        part = {symbol: some for symbol, some in part.items() if some}
+        if part and self._refusal(part):
+            self._write_in_parts({symbol: self._placed(symbol, some) for symbol, some in part.items()})
         return Derived(self._changed, self._rejected)
 
-    def _placed(self, some: Sequence[_SymbolBar]) -> list[_SymbolBar]:
-        """Return the bars without those that no partition takes, which are refused."""
-        placed: list[_SymbolBar] = []
-        by_symbol = _by_start(some)
-        for symbol, by_start in by_symbol.items():
-            missing = set(placing.unplaced(self._connection, [symbol], list(by_start)).get(symbol, ()))
-            for t_ms, bar in by_start.items():
-                if t_ms in missing:
-                    said = f"{self._table.place} has no partition for {moment(t_ms)}"
-                    self._reject(symbol, t_ms, RejectedBar(said, Cause.NO_PARTITION))
-                else:
-                    placed.append((symbol, bar))
-        return placed
+    def _fitting(self, symbol: str, some: Sequence[Bar]) -> Sequence[Bar]:
+        """Return the bars without those that the columns cannot hold, which are refused."""
+        some, _ = bars.filled(some, self._table.missing)
+        refused = self._columns.rejected(some)
+        return self._without(symbol, some, refused) if refused else some
 
-    def _write_in_parts(self, some: Sequence[_SymbolBar]) -> None:
+    def _placed(self, symbol: str, some: Sequence[Bar]) -> Sequence[Bar]:
+        """Return the bars without those that no partition takes, which are refused."""
+        starts = [bar.t_ms for bar in some]
+        return self._without(
+            symbol,
+            some,
+            {
+                t_ms: RejectedBar(
+                    f"{self._table.place} has no partition for {moment(t_ms)}", Cause.NO_PARTITION
+                )
+                for t_ms in placing.unplaced(self._connection, [symbol], starts).get(symbol, ())
+            },
+        )
+
+    def _without(self, symbol: str, some: Sequence[Bar], refused: Mapping[int, RejectedBar]) -> Sequence[Bar]:
+        if refused:
+            self._rejected.setdefault(symbol, {}).update(refused)
+        return [bar for bar in some if bar.t_ms not in refused]
+
+    def _write_in_parts(self, part: _Part) -> None:
         """Write bars that were refused together, the largest parts first."""
-        waiting = deque([some])
+        waiting = deque([part])
         while waiting:
-            part = waiting.popleft()
-            said = self._refusal(part)
+            part = {symbol: some for symbol, some in waiting.popleft().items() if some}
+            said = self._refusal(part) if part else ""
             if not said:
                 continue
-            if len(part) == 1 or self._probes < len(waiting):
-                for symbol, bar in part:
-                    self._reject(symbol, bar.t_ms, RejectedBar(said))
-            else:
-                waiting += (part[: len(part) // 2], part[len(part) // 2 :])
+            halves = _halves(part)
+            if halves and self._probes >= len(waiting):
+                waiting += halves
+                continue
+            for symbol, some in part.items():
+                self._without(symbol, some, {bar.t_ms: RejectedBar(said) for bar in some})
 
-    def _reject(self, symbol: str, t_ms: int, why: RejectedBar) -> None:
-        self._rejected.setdefault(symbol, {})[t_ms] = why
-
-    def _refusal(self, some: Sequence[_SymbolBar]) -> str:
-        """Write some bars but those that the columns cannot hold; return what the table has against one of
-        their values, or ""."""
-        by_symbol = _by_start(some)
-        for symbol, by_start in by_symbol.items():
-            bars.fill(by_start, self._table.missing)
-            for t_ms, why in self._columns.rejected(by_start.values()).items():
-                self._reject(symbol, t_ms, why)
-                del by_start[t_ms]
-        to_write = {symbol: by_start for symbol, by_start in by_symbol.items() if by_start}
-        if not to_write:
-            return ""
+    def _refusal(self, part: _Part) -> str:
+        """Write some bars; return what the table has against one of their values, or ""."""
         self._probes -= 1
         try:
             with self._connection.transaction():
-                self._changed += bars.overwrite(self._connection, to_write, self._columns.form)
+                self._changed += bars.overwrite(self._connection, part, self._columns.form)
         except psycopg.Error as error:
             if not is_of_data(error):
                 raise
@@ -174,11 +178,12 @@ class _Deriving:
         return ""
 
 
-_SymbolBar = tuple[str, Bar]
-
-
-def _by_start(some: Iterable[_SymbolBar]) -> dict[str, dict[int, Bar]]:
-    by_symbol: dict[str, dict[int, Bar]] = {}
-    for symbol, bar in some:
-        by_symbol.setdefault(symbol, {})[bar.t_ms] = bar
-    return by_symbol
+def _halves(part: _Part) -> Sequence[_Part]:
+    """Return two halves of some bars; none of a single bar."""
+    symbols = list(part)
+    if len(symbols) > 1:
+        middle = len(symbols) // 2
+        return [{symbol: part[symbol] for symbol in some} for some in (symbols[:middle], symbols[middle:])]
+    ((symbol, some),) = part.items()
+    middle = len(some) // 2
+    return [{symbol: some[:middle]}, {symbol: some[middle:]}] if middle else []

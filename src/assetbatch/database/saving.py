@@ -41,6 +41,8 @@ from assetbatch.domain.status import Status
 ERROR_LIMIT = 500
 """Maximum number of characters of an error message that is kept."""
 
+_START = attrgetter("t_ms")
+
 RejectedBars = Mapping[int, RejectedBar]
 """Bars by start that cannot be stored."""
 
@@ -110,21 +112,19 @@ class _Saving:
         missing = [symbol for symbol in batch.symbols if symbol not in self._stored]
         self._unknown = _unknown(connection, missing)
         self._asked_ms = {symbol: batch.asked_ms.get(symbol, now_ms) for symbol in self._stored}
-        self._bars = {
-            symbol: {bar.t_ms: bar for bar in some}
-            for symbol, some in batch.bars.items()
-            if symbol in self._stored and some
-        }
-        self._filled = sum(
-            bars.fill(some, connection.statements.names.table(self._table_of(symbol)).missing)
-            for symbol, some in self._bars.items()
-        )
+        self._bars: dict[str, Sequence[Bar]] = {}
+        self._filled = 0
+        for symbol, some in batch.bars.items():
+            if symbol in self._stored and some:
+                table = connection.statements.names.table(self._table_of(symbol))
+                self._bars[symbol], count = bars.filled(some, table.missing)
+                self._filled += count
         self._rejected_bars = {
             symbol: rejected
             for symbol, some in self._bars.items()
             if (
                 rejected := {
-                    **self._columns[self._table_of(symbol)].rejected(some.values()),
+                    **self._columns[self._table_of(symbol)].rejected(some),
                     **known.bars.get(symbol, {}),
                 }
             )
@@ -245,8 +245,8 @@ class _Saving:
 
     def _starts(self, symbol: str) -> Collection[int]:
         """Return the starts of the bars of five minutes that came for a symbol, or whose minutes came."""
-        some = self._bars.get(symbol, {})
-        return set(map(floor_to_bar, some)) if symbol in self._minutes else some
+        starts = {bar.t_ms for bar in self._bars.get(symbol, ())}
+        return set(map(floor_to_bar, starts)) if symbol in self._minutes else starts
 
     def _refused_of(self, symbol: str) -> RejectedBars:
         """Return the bars of five minutes that cannot be stored. One of whose minutes a column cannot hold,
@@ -254,11 +254,8 @@ class _Saving:
         rejected: RejectedBars = self._rejected_bars.get(symbol, {})
         if symbol not in self._minutes:
             return rejected
-        some, missing = self._bars[symbol], self._connection.statements.names.bars.missing
-        if missing:
-            some = dict(some)
-            bars.fill(some, missing)
-        rejected = {**self._columns["bars"].rejected(some.values()), **rejected}
+        some, _ = bars.filled(self._bars[symbol], self._connection.statements.names.bars.missing)
+        rejected = {**self._columns["bars"].rejected(some), **rejected}
         return {floor_to_bar(t_ms): why for t_ms, why in rejected.items()}
 
     def _has_its_bar(self, symbol: str) -> bool:
@@ -270,15 +267,13 @@ class _Saving:
         sound = self._sound_bars()
         new = changed = 0
         for of, columns in self._columns.items():
-            some = {symbol: by_start for symbol, by_start in sound.items() if self._table_of(symbol) == of}
+            some = {symbol: sound[symbol] for symbol in sound if self._table_of(symbol) == of}
             written = bars.save(self._connection, some, self._asked_ms, columns.form, of)
             new, changed = new + written.new, changed + written.changed
             if of == "bars" and (written.new or written.changed):
                 self._with_new_bars.update(some)
             if of == "bars_1m" and columns.form == "binary":  # else a column may round
-                self._known_minutes = {
-                    symbol: _ascending(some[symbol].values()) for symbol in written.into_nothing
-                }
+                self._known_minutes = {symbol: some[symbol] for symbol in written.into_nothing}
         return new, changed
 
     def _derive(
@@ -309,26 +304,26 @@ class _Saving:
         united = record((), news)
         late = [
             CoveredInterval(t_ms, t_ms + BAR_MS, IntervalState.ASKED)
-            for t_ms in sorted({floor_to_bar(at_ms) for at_ms in self._beside(symbol, united)})
+            for t_ms in sorted({floor_to_bar(bar.t_ms) for bar in self._beside(symbol, united)})
             if is_asked(known, t_ms)
         ]
         if late:
             united = record(united, late)
         return [(one.start_ms, one.end_ms) for one in united if one.state is IntervalState.ASKED]
 
-    def _beside(self, symbol: str, coverage: Sequence[CoveredInterval]) -> Iterator[int]:
-        """Yield the starts of the bars that came and are not ASKED in a coverage."""
-        starts, at = sorted(self._bars.get(symbol, ())), 0
+    def _beside(self, symbol: str, coverage: Sequence[CoveredInterval]) -> Iterator[Bar]:
+        """Yield the bars that came and are not ASKED in a coverage."""
+        some, at = self._bars.get(symbol, ()), 0
         for interval in coverage:
             if interval.state is IntervalState.ASKED:
-                yield from starts[at : bisect_left(starts, interval.start_ms)]
-                at = bisect_left(starts, interval.end_ms)
-        yield from starts[at:]
+                yield from some[at : bisect_left(some, interval.start_ms, key=_START)]
+                at = bisect_left(some, interval.end_ms, key=_START)
+        yield from some[at:]
 
-    def _sound_bars(self) -> dict[str, dict[int, Bar]]:
+    def _sound_bars(self) -> dict[str, Sequence[Bar]]:
         """Return the bars that are not rejected, of each symbol that has any."""
         sound = {
-            symbol: {t_ms: bar for t_ms, bar in some.items() if t_ms not in self._rejected_bars[symbol]}
+            symbol: [bar for bar in some if bar.t_ms not in self._rejected_bars[symbol]]
             if symbol in self._rejected_bars
             else some
             for symbol, some in self._bars.items()
@@ -454,10 +449,6 @@ class _Outcomes:
             }
             for (status, error, rejected), symbols in alike.items()
         )
-
-
-def _ascending(some: Iterable[Bar]) -> list[Bar]:
-    return sorted(some, key=attrgetter("t_ms"))
 
 
 def _newest(prices: Iterable[Price]) -> dict[str, Price]:

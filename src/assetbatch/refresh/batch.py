@@ -25,6 +25,7 @@ from assetbatch.domain.models import (
     RejectionCause,
     Saved,
     StoredAsset,
+    in_order,
 )
 from assetbatch.domain.queueing import Fault
 from assetbatch.domain.refusals import RefusalKind
@@ -284,7 +285,9 @@ class Batch:
         self._report.prices_refused += findings.prices_refused
         self._minutes.update(i.asset.symbol for i in call.work if i.asset.bars is BarSize.ONE_MINUTE)
         for symbol, bars in findings.bars.items():
-            self._bars.setdefault(symbol, []).extend(bars)
+            before = self._bars.setdefault(symbol, [])
+            is_further = not (before and bars) or bars[0].t_ms > before[-1].t_ms
+            self._bars[symbol] = [*before, *bars] if is_further else in_order([*before, *bars])
         for symbol, coverage in findings.coverage.items():
             self._note(symbol, coverage)
         for ticker, day in findings.days.items():
