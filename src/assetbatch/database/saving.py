@@ -20,7 +20,7 @@ from assetbatch.database import bars, coverage, days, last_update, minutes
 from assetbatch.database.columns import BarColumns, Cause, Column, RejectedBar
 from assetbatch.database.session import Connection
 from assetbatch.database.text import shortened, storable
-from assetbatch.domain.coverage import is_asked, record
+from assetbatch.domain.coverage import is_asked, record, unanswered
 from assetbatch.domain.models import (
     BAR_MS,
     LOCKED,
@@ -137,6 +137,7 @@ class _Saving:
             if rejection.price or (rejection.failed and symbol in batch.from_bars)
         }
         self._with_new_bars: set[str] = set()  # of five minutes
+        self._has_other_minutes = False
         self._known_minutes: Mapping[str, Sequence[Bar]] = {}
         self._prices = {
             symbol: price for symbol, price in _newest(batch.prices).items() if symbol in self._stored
@@ -272,8 +273,10 @@ class _Saving:
             new, changed = new + written.new, changed + written.changed
             if of == "bars" and (written.new or written.changed):
                 self._with_new_bars.update(some)
-            if of == "bars_1m" and columns.form == "binary":  # else a column may round
-                self._known_minutes = {symbol: some[symbol] for symbol in written.into_nothing}
+            if of == "bars_1m":
+                self._has_other_minutes = written.new + written.changed > 0
+                if columns.form == "binary":  # else a column may round
+                    self._known_minutes = {symbol: some[symbol] for symbol in written.into_nothing}
         return new, changed
 
     def _derive(
@@ -300,8 +303,13 @@ class _Saving:
     def _complete(
         self, symbol: str, news: Sequence[CoveredInterval], known: Sequence[CoveredInterval]
     ) -> list[tuple[int, int]]:
-        """Return what is answered as a whole now, and the bars of earlier answers of which minutes came."""
+        """Return what is answered as a whole now, and the bars of earlier answers of which minutes came; only
+        what was not answered before where all minutes are stored as they came."""
         united = record((), news)
+        if not self._has_other_minutes:
+            asked = [one for one in united if one.state is IntervalState.ASKED]
+            new = [piece for one in asked for piece in unanswered(known, one.start_ms, one.end_ms)]
+            return [(piece.start_ms, piece.end_ms) for piece in new]
         late = [
             CoveredInterval(t_ms, t_ms + BAR_MS, IntervalState.ASKED)
             for t_ms in sorted({floor_to_bar(bar.t_ms) for bar in self._beside(symbol, united)})
