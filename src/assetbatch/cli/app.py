@@ -25,6 +25,7 @@ COMMANDS = {
     "status": "status",
     "holes": "backfill",
     "backfill": "backfill",
+    "verify": "verify",
     "export": "export",
     "queue": "queue",
     "dead": "dead",

@@ -238,12 +238,13 @@ def _days(since: datetime | None, until: datetime | None) -> tuple[date, date | 
     if since is None:
         raise ConfigError("--from is missing", hint="write the first day, such as 2024-11-01")
     first, last = since.date(), until.date() if until else None
-    _check_days(first, last)
+    check_days(first, last)
     today = date.today()  # noqa: DTZ011 - a deadline, not a moment
     return first, last if last and last < today else None
 
 
-def _check_days(first: date, last: date | None) -> None:
+def check_days(first: date, last: date | None) -> None:
+    """Raise ConfigError unless these days are in the past and in their order."""
     today = datetime.now(UTC).date()
     if first.year < 1970:
         raise ConfigError("--from is before 1970", hint="write a day such as 2024-11-01")

@@ -126,7 +126,7 @@ def backfill(
     symbol that is not configured, not registered or keeps no bars.
     """
     now_ms, known = services.now_ms(), services.entitlements()
-    assets, stored = _chosen(services, symbols, classes, dry_run=dry_run)
+    assets, stored = chosen(services, symbols, classes, dry_run=dry_run)
     expected_from_ms = expected_history(services.config.tier.history_years, now_ms)
     ranges = {asset.symbol: wanted_range(asset, first_day, last_day, known, now_ms) for asset in assets}
     spans = {symbol: span for symbol, span in ranges.items() if span[0] < span[1]}
@@ -157,7 +157,7 @@ def take_back(
     ConfigError as `backfill` does.
     """
     now_ms, known = services.now_ms(), services.entitlements()
-    assets, stored = _chosen(services, symbols, classes, dry_run=dry_run)
+    assets, stored = chosen(services, symbols, classes, dry_run=dry_run)
     intervals = {asset.symbol: taken_back(asset, stored[asset.symbol], known, now_ms) for asset in assets}
     found = {
         asset.symbol: pages(
@@ -177,7 +177,7 @@ def _is_page_of(item_id: str, symbols: Collection[str]) -> bool:
     return work.kind is WorkKind.HISTORY and work.symbol in symbols
 
 
-def _chosen(
+def chosen(
     services: Services, symbols: Sequence[str], classes: Collection[AssetPriority], *, dry_run: bool
 ) -> tuple[list[Asset], dict[str, StoredAsset]]:
     """Return the assets that are meant, and what is stored of each. Raise ConfigError."""

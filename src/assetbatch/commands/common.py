@@ -181,6 +181,11 @@ def account(result: CycleResult, report: BatchReport) -> None:
     result.bars_filled += report.bars_filled
     result.prices_refused += report.prices_refused
     result.published += report.published
+    for found in report.compared.values():
+        result.bars_compared += found.compared
+        result.bars_changed += found.changed
+        result.bars_appeared += found.appeared
+        result.bars_vanished += found.vanished
     result.too_many_calls |= report.too_many_calls
 
 

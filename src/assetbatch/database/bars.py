@@ -34,7 +34,7 @@ _COPY_BATCH = {"binary": "bars.copy_binary", "text": "bars.copy_text"}
 """The statements by the form of COPY."""
 
 BarsOfSymbols = Mapping[str, Sequence[Bar]]
-"""Ascending bars of each symbol, at least one."""
+"""Ascending bars of each symbol; of those that are written at least one."""
 
 
 class Written(NamedTuple):
@@ -175,7 +175,22 @@ def _write_rows(copy: psycopg.Copy, bars: Mapping[Any, Collection[Bar]], table: 
 def _merge(
     connection: Connection, bars: BarsOfSymbols, settled_ms: Mapping[str, int], form: str, of: str
 ) -> tuple[int, int]:
-    """Copy the bars into a temporary table, and write from there what is new or differs.
+    """Copy the bars into a temporary table, and write from there what is new or differs."""
+    copy_batch(connection, bars, form, of)
+    row = connection.execute(
+        connection.statements("bars.merge", of),
+        {"symbols": list(bars), "settled_ms": [settled_ms[symbol] for symbol in bars]},
+    ).fetchone()
+    assert row is not None, "an aggregate without GROUP BY has one row"
+    new, changed, written = row
+    if written < new + changed:
+        raise skipped(connection.statements.names.table(of))
+    return new, changed
+
+
+def copy_batch(connection: Connection, bars: BarsOfSymbols, form: str, of: str) -> None:
+    """Copy the bars into a temporary table, in which their symbols are numbered from 1 in their order. Raise
+    psycopg.Error.
 
     Binary COPY is faster, text suits whatever types a platform's columns have; both carry a float exactly.
     """
@@ -190,15 +205,6 @@ def _merge(
             for asset, some in by_asset:
                 for bar in some:
                     copy.write_row((asset, bar.t_ms, *values_of(bar)))
-    row = connection.execute(
-        connection.statements("bars.merge", of),
-        {"symbols": list(bars), "settled_ms": [settled_ms[symbol] for symbol in bars]},
-    ).fetchone()
-    assert row is not None, "an aggregate without GROUP BY has one row"
-    new, changed, written = row
-    if written < new + changed:
-        raise skipped(table)
-    return new, changed
 
 
 def filled(bars: Sequence[Bar], missing: Mapping[str, float]) -> tuple[Sequence[Bar], int]:

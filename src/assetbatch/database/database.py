@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from assetbatch.database.initialisation import Initialised
     from assetbatch.domain.bar_sizes import DerivedSize
     from assetbatch.domain.exporting import Content, ExportSize, Piece
+    from assetbatch.domain.verification import Tally, Verified
 
 
 SESSIONS = 3
@@ -240,6 +241,26 @@ class Store:
         One query reads the bars of the ranges only. Symbols without gaps are absent.
         """
         return self._session.run("reading the gaps", lambda connection, _: reading.gaps(connection, ranges))
+
+    def verified(self, symbols: Iterable[str]) -> dict[str, tuple[Verified, ...]]:
+        """Return which stored bars of each symbol were compared with a later answer, ascending; symbols
+        without any are absent. One query."""
+        from assetbatch.database import verification
+
+        asked = list(symbols)
+        return self._session.run(
+            "reading what was verified", lambda connection, _: verification.load(connection, asked)
+        )
+
+    def tallies(self, symbols: Iterable[str], now_ms: int) -> dict[str, Tally]:
+        """Return what the comparisons of each symbol amount to; symbols without any are absent. One query."""
+        from assetbatch.database import verification
+
+        asked = list(symbols)
+        return self._session.run(
+            "reading what was verified",
+            lambda connection, _: verification.tallies(connection, asked, now_ms),
+        )
 
     def closes(self, symbols: Iterable[str], points: int = 96) -> dict[str, list[tuple[int, float]]]:
         """Return (start of the bar in ms, close) of the newest day of stored bars of each symbol, ascending.

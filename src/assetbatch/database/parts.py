@@ -21,7 +21,7 @@ from assetbatch.database.saving import Known
 from assetbatch.database.statements import VALUES
 from assetbatch.database.text import PLAIN, storable
 from assetbatch.domain.formatting import moment
-from assetbatch.domain.models import LOCKED, Bar, Changes, DayBar, Price, Rejection, Saved
+from assetbatch.domain.models import LOCKED, Bar, Changes, Comparison, DayBar, Price, Rejection, Saved
 
 PROBES = 200
 """Maximum number of transactions of one batch that look for the rejected bars of its symbols; what is still
@@ -67,6 +67,8 @@ class _Parts:
         self._bars_filled = 0
         self._held: list[str] = []
         self._rejected: dict[str, Rejection] = {}
+        self._compared: dict[str, Comparison] = {}
+        self._doubted: list[str] = []
 
     def run(self, error: DataError | LockedError) -> Saved:
         if not self._days:
@@ -92,6 +94,8 @@ class _Parts:
             bars_changed=self._bars_changed,
             bars_filled=self._bars_filled,
             rejected=self._rejected,
+            compared=self._compared,
+            doubted=tuple(self._doubted),
         )
 
     def _save_days(self, days: Sequence[tuple[str, Sequence[DayBar]]]) -> None:
@@ -148,6 +152,8 @@ class _Parts:
         self._bars_changed += saved.bars_changed
         self._bars_filled += saved.bars_filled
         self._rejected |= saved.rejected
+        self._compared |= saved.compared
+        self._doubted += saved.doubted
 
     def _save_one(self, symbol: str, batch: Changes, error: DataError) -> None:
         if error.state == UNTRANSLATABLE:

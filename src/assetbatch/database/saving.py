@@ -26,8 +26,10 @@ from assetbatch.domain.models import (
     LOCKED,
     Bar,
     Changes,
+    Comparison,
     CoveredInterval,
     IntervalState,
+    Look,
     Outcome,
     Price,
     Rejection,
@@ -107,7 +109,8 @@ class _Saving:
         self._encoding = connection.info.parameter_status("server_encoding")
         askable = [symbol for symbol in batch.symbols if storable(symbol, self._encoding) == symbol]
         self._minutes = set(batch.minutes) & (batch.bars.keys() | batch.coverage.keys())
-        tables = ["bars"] * bool(batch.bars or self._minutes) + ["bars_1m"] * bool(self._minutes)
+        has_bars = bool(batch.bars or batch.looks or self._minutes)
+        tables = ["bars"] * has_bars + ["bars_1m"] * bool(self._minutes)
         self._stored, self._columns = _locked(connection, askable, now_ms, tables)
         missing = [symbol for symbol in batch.symbols if symbol not in self._stored]
         self._unknown = _unknown(connection, missing)
@@ -147,6 +150,9 @@ class _Saving:
         newer, published = self._compared(in_doubt=in_doubt)
         intervals = self._intervals()
         written = self._write(newer, intervals)
+        compared, doubted = self._compare(intervals, written.coverage)
+        for symbol, wanted in doubted.items():
+            intervals[symbol] = [*intervals.get(symbol, ()), *wanted]
         bars_new, bars_changed = self._save_bars()
         if intervals:
             intervals = self._derive(intervals, written.coverage)
@@ -168,6 +174,8 @@ class _Saving:
             bars_changed=bars_changed,
             bars_filled=self._filled,
             rejected={**rejected_days, **self._rejected, **written.not_written},
+            compared=compared,
+            doubted=tuple(doubted),
         )
 
     def _rejections(self) -> dict[str, Rejection]:
@@ -262,6 +270,38 @@ class _Saving:
     def _has_its_bar(self, symbol: str) -> bool:
         """Return whether the newest bar, from which the price follows, can be stored."""
         return symbol not in self._known.symbols and max(self._starts(symbol)) not in self._refused[symbol]
+
+    def _compare(
+        self, intervals: Mapping[str, Sequence[CoveredInterval]], stored: Mapping[str, str]
+    ) -> tuple[Mapping[str, Comparison], Mapping[str, Sequence[CoveredInterval]]]:
+        """Compare what came with what is stored; `stored` is the coverage before, as JSON.
+
+        Return what differs of each symbol, and what is wanted again of those of which too much does.
+        """
+        looks = {
+            symbol: [
+                part for look in some for part in _looked_at(look, sorted(self._refused.get(symbol, ())))
+            ]
+            for symbol, some in self._batch.looks.items()
+            if symbol in self._stored
+        }
+        if not looks:
+            return {}, {}
+        from assetbatch.database import verification
+
+        return verification.compare(
+            self._connection,
+            looks,
+            self._sound_bars(),
+            {of: columns.form for of, columns in self._columns.items()},
+            {symbol: self._table_of(symbol) for symbol in looks},
+            {
+                symbol: record(coverage.decode(stored.get(symbol)), some)
+                for symbol, some in intervals.items()
+                if symbol in looks
+            },
+            self._now_ms,
+        )
 
     def _save_bars(self) -> tuple[int, int]:
         """Write the bars of each size; return how many were new and how many differed."""
@@ -520,6 +560,22 @@ def _runs(starts: Sequence[int], rejected: RejectedBars) -> Iterator[tuple[int, 
             run = (run[0] if run else t_ms, t_ms + BAR_MS, run[2] if run else why)
     if run:
         yield run[0], run[1], run[2].error
+
+
+def _looked_at(look: Look, refused: Iterable[int]) -> Iterator[Look]:
+    """Yield the parts of a look; what came of a bar that is refused cannot be compared."""
+    replace = msgspec.structs.replace
+    at_ms = look.start_ms
+    for t_ms in refused:
+        if look.start_ms <= t_ms < look.end_ms:
+            if at_ms < t_ms:
+                yield replace(look, start_ms=at_ms, end_ms=t_ms, room=(t_ms - at_ms) // BAR_MS)
+            yield replace(look, start_ms=t_ms, end_ms=t_ms + BAR_MS, usable=False)
+            at_ms = t_ms + BAR_MS
+    if at_ms == look.start_ms:
+        yield look
+    elif at_ms < look.end_ms:
+        yield replace(look, start_ms=at_ms, room=(look.end_ms - at_ms) // BAR_MS)
 
 
 def _cut_out(interval: CoveredInterval, start_ms: int, end_ms: int) -> list[CoveredInterval]:

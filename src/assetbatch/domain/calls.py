@@ -18,7 +18,7 @@ from assetbatch.domain.models import (
     SNAPSHOT_TICKERS,
     StoredAsset,
 )
-from assetbatch.domain.ranges import history_range, latest_range
+from assetbatch.domain.ranges import history_range, latest_range, verify_range
 from assetbatch.domain.work import PAGE_MS, Work, WorkKind
 
 
@@ -147,6 +147,8 @@ def _ranges_of(
             continue
         if item.kind is WorkKind.HISTORY:
             wanted = history_range(item, stored, known, now_ms)
+        elif item.kind is WorkKind.VERIFY:
+            wanted = verify_range(item, stored, known, now_ms)
         else:
             wanted = latest_range(item.asset, stored, known, now_ms, probe_today=probe_today)
         if wanted:

@@ -23,7 +23,7 @@ from assetbatch.domain.market_hours import (
     open_ms_between,
     start_of_day,
 )
-from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, floor_to_bar
+from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, Look, floor_to_bar
 
 Interval = tuple[int, int]
 """`[start_ms, end_ms)`."""
@@ -321,6 +321,37 @@ def _joined(last: Gap, piece: Gap) -> Gap:
         bars=last.bars + piece.bars,
         asked_ms=_earlier(last.asked_ms, piece.asked_ms),
     )
+
+
+# --- what an answer is compared with ---
+
+MAX_PARTS = 50
+"""Maximum number of parts of an answer that are compared one by one. Of one with more nothing is."""
+
+
+def looks(
+    market: Market,
+    news: Iterable[CoveredInterval],
+    before: Sequence[CoveredInterval],
+    at_ms: int,
+    *,
+    insisted: bool,
+) -> list[Look]:
+    """Return what an answer is compared with: what it says of bars that were answered before; if somebody
+    `insisted`, only of those that were wanted again, as far as it is usable. An answer with too many holes
+    is of no use."""
+    found = []
+    for new in news:
+        usable = new.state is IntervalState.ASKED
+        for part in answered(before, new.start_ms, new.end_ms):
+            if insisted and not (usable and part.state is IntervalState.AGAIN):
+                continue
+            room = open_ms_between(market, part.start_ms, part.end_ms) // BAR_MS
+            found.append(Look(part.start_ms, part.end_ms, at_ms, room, usable, insisted))
+    if len(found) > MAX_PARTS and not insisted:
+        first, last = min(one.start_ms for one in found), max(one.end_ms for one in found)
+        return [Look(first, last, at_ms, usable=False)]
+    return found
 
 
 # --- pages of the past ---

@@ -21,7 +21,7 @@ from assetbatch.domain.pauses import (
     rejection_pause_ms,
     worth_a_call,
 )
-from assetbatch.domain.ranges import history_range
+from assetbatch.domain.ranges import history_range, verify_range
 from assetbatch.domain.reasons import Explanation, Reason
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
@@ -58,7 +58,7 @@ def assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: 
     if work.kind is WorkKind.BARS:
         lags = stored is None or bars_lag(work.asset, stored, known, now_ms)
         return Verdict(lags, Explanation(Reason.BARS_LAG if lags else Reason.BARS_UP_TO_DATE))
-    return _assess_history(work, stored, known, now_ms)
+    return _assess_page(work, stored, known, now_ms)
 
 
 # --- the rules of a price ---
@@ -272,13 +272,16 @@ def _left_by(state: IntervalState, stored: StoredAsset, since_ms: int) -> bool:
     return last is not None and last.state is state and (last.asked_ms or 0) > since_ms
 
 
-def _assess_history(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
+def _assess_page(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
     asset_type, ticker = work.asset.asset_type, work.asset.polygon_ticker
     if not work.asset.bars:
         return Verdict(False, Explanation(Reason.NO_BARS_KEPT))
     for restriction in (Restriction.INTRADAY, Restriction.BARS):
         if lacking := known.lacks(restriction, asset_type, now_ms, ticker):
             return Verdict(False, Explanation(Reason.NO_BARS_IN_PLAN), lacking)
+    if work.kind is WorkKind.VERIFY:
+        is_there = verify_range(work, stored, known, now_ms) is not None
+        return Verdict(is_there, Explanation(Reason.VERIFIED if is_there else Reason.NOTHING_TO_VERIFY))
     _, end_ms = days_range(work)
     if end_ms <= known.history_from_ms(asset_type, now_ms):
         lacking = known.lacks(Restriction.HISTORY, asset_type, now_ms)

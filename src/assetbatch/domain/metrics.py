@@ -107,6 +107,11 @@ TOTALS = (
     "prices_refused",
     "published",
     "enqueued",
+    "pages_verified",
+    "bars_compared",
+    "bars_changed",
+    "bars_appeared",
+    "bars_vanished",
 )
 """The numbers of a cycle that are added up, each in a counter of its name."""
 
@@ -122,14 +127,7 @@ def measure(result: CycleResult, calls: Iterable[CallMade], ended_ms: int) -> Me
         counters[f"refreshes|{command.old}|{asset.status}"] += 1
     totals = {name: getattr(result, name) for name in TOTALS} | {"dropped": len(result.dropped)}
     counters.update({name: count for name, count in totals.items() if count})
-    per_minute: Counter[int] = Counter()
-    for call in calls:
-        counters[f"calls|{call.outcome}"] += 1
-        counters[f"call_seconds|{bucket(CALL_SECONDS_BUCKETS, call.seconds)}"] += 1
-        counters["call_ms"] += round(call.seconds * 1000)
-        if call.sent:  # a connection that is refused uses nothing of the limit
-            per_minute[call.at_ms // MINUTE_MS * MINUTE_MS] += 1
-    points = [Point(CALLS, minute_ms, count, "sum") for minute_ms, count in sorted(per_minute.items())]
+    points = _count_calls(counters, calls)
     latency = LATENCIES.get(command)
     if latency:
         points.append(Point(latency, ended_ms, result.duration_ms, "max"))
@@ -140,6 +138,26 @@ def measure(result: CycleResult, calls: Iterable[CallMade], ended_ms: int) -> Me
         for symbol, age_ms in ages[:AGE_SERIES]:
             points.append(Point(age_of(symbol), ended_ms, round(age_ms / 1000), "last"))
     return Measured(dict(counters), tuple(points))
+
+
+def measure_calls(result: CycleResult, calls: Iterable[CallMade]) -> Measured:
+    """Return what calls add that belong to no cycle, and what they brought."""
+    counters: Counter[str] = Counter()
+    points = _count_calls(counters, calls)
+    counters.update({name: count for name in TOTALS if (count := getattr(result, name))})
+    return Measured(counters, tuple(points))
+
+
+def _count_calls(counters: Counter[str], calls: Iterable[CallMade]) -> list[Point]:
+    """Count calls; return the points of their series."""
+    per_minute: Counter[int] = Counter()
+    for call in calls:
+        counters[f"calls|{call.outcome}"] += 1
+        counters[f"call_seconds|{bucket(CALL_SECONDS_BUCKETS, call.seconds)}"] += 1
+        counters["call_ms"] += round(call.seconds * 1000)
+        if call.sent:  # a connection that is refused uses nothing of the limit
+            per_minute[call.at_ms // MINUTE_MS * MINUTE_MS] += 1
+    return [Point(CALLS, minute_ms, count, "sum") for minute_ms, count in sorted(per_minute.items())]
 
 
 def bucket(bounds: tuple[float, ...], seconds: float) -> str:

@@ -200,6 +200,50 @@ class Outcome(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
+class Look(msgspec.Struct, frozen=True):
+    """An answer for bars that start within `[start_ms, end_ms)` and were answered before.
+
+    `room` is how many bars of five minutes the market's open time has room for. `usable`: the answer can be
+    compared. `insisted`: somebody has ordered it, so that its differences say nothing of the other bars.
+    """
+
+    start_ms: int
+    end_ms: int
+    at_ms: int
+    room: int = 0
+    usable: bool = True
+    insisted: bool = False
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """What a look showed: how many bars were stored or came, and what of them was not the same.
+
+    `largest` is the largest relative difference of a price, `slots` the number of five minutes with a bar.
+    """
+
+    compared: int = 0
+    changed: int = 0
+    appeared: int = 0
+    vanished: int = 0
+    largest: float = 0.0
+    slots: int = 0
+
+    @property
+    def differed(self) -> int:
+        """The number of bars that were not the same."""
+        return self.changed + self.appeared + self.vanished
+
+    def __add__(self, other: Comparison) -> Comparison:
+        return Comparison(
+            compared=self.compared + other.compared,
+            changed=self.changed + other.changed,
+            appeared=self.appeared + other.appeared,
+            vanished=self.vanished + other.vanished,
+            largest=max(self.largest, other.largest),
+            slots=self.slots + other.slots,
+        )
+
+
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What a cycle has learned: prices, bars by symbol, and how it went for each symbol.
 
@@ -210,7 +254,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     applied in order. `asked_ms` is when each symbol was asked for, if not just now: an answer that was asked
     for later wins.
     `from_bars` are the symbols whose price follows from the bars of this batch, `minutes` those whose bars
-    are of one minute: their bars of five minutes follow, where the coverage says ASKED.
+    are of one minute: their bars of five minutes follow, where the coverage says ASKED. `looks` are what is
+    compared with the stored bars before these are written.
     """
 
     prices: Sequence[Price] = ()
@@ -221,18 +266,19 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     asked_ms: Mapping[str, int] = {}
     from_bars: Collection[str] = frozenset()
     minutes: Collection[str] = frozenset()
+    looks: Mapping[str, Sequence[Look]] = {}
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to store."""
-        return not (self.prices or self.bars or self.coverage or self.outcomes or self.days)
+        return not (self.prices or self.bars or self.coverage or self.outcomes or self.days or self.looks)
 
     @property
     def symbols(self) -> list[str]:
         """Every symbol of the batch, each once, without those of which only a day came along."""
         prices, outcomes = (item.symbol for item in self.prices), (item.symbol for item in self.outcomes)
         news = (symbol for symbol, some in self.coverage.items() if some)
-        return list(dict.fromkeys([*prices, *self.bars, *news, *outcomes]))
+        return list(dict.fromkeys([*prices, *self.bars, *news, *outcomes, *self.looks]))
 
     def only(self, symbols: Collection[str]) -> Changes:
         """Return the part of the batch that belongs to these symbols."""
@@ -243,6 +289,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
             coverage={symbol: coverage for symbol, coverage in self.coverage.items() if symbol in symbols},
             outcomes=[outcome for outcome in self.outcomes if outcome.symbol in symbols],
             days={symbol: days for symbol, days in self.days.items() if symbol in symbols},
+            looks={symbol: looks for symbol, looks in self.looks.items() if symbol in symbols},
         )
 
 
@@ -283,7 +330,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
     whose row was not there to write: nothing was stored of them. `bars_new` were missing, `bars_changed`
     differed, `bars_filled` have another value than the provider's where a column takes no NULL.
     `rejected` are the symbols of which something was not stored, the unknown among them; the others are
-    stored.
+    stored. `compared` is what the looks showed, `doubted` the symbols of which everything is wanted again.
     """
 
     updated: list[Price]
@@ -292,3 +339,5 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
     bars_changed: int = 0
     bars_filled: int = 0
     rejected: Mapping[str, Rejection] = {}
+    compared: Mapping[str, Comparison] = {}
+    doubted: Collection[str] = ()

@@ -11,7 +11,7 @@ import msgspec
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import BarSize
-from assetbatch.domain.coverage import ANSWERED, asked_to, newest_pages, unanswered
+from assetbatch.domain.coverage import ANSWERED, answered, asked_to, newest_pages, unanswered
 from assetbatch.domain.entitlements import (
     Entitlements,
 )
@@ -80,6 +80,20 @@ def history_range(
         and open_ms_between(asset.market, interval.start_ms, interval.end_ms)
     ]
     return (missing[0].start_ms, missing[-1].end_ms) if missing else None
+
+
+def verify_range(
+    work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int
+) -> tuple[int, int] | None:
+    """Return the part `[start_ms, end_ms)` of a page that is asked for to verify it: from the first answered
+    bar to the last; None where nothing was answered."""
+    asset = work.asset
+    start_ms, end_ms = days_range(work)
+    start_ms = max(start_ms, known.history_from_ms(asset.asset_type, now_ms))
+    end_ms = min(end_ms, floor_to_bar(known.ask_to_ms(asset.asset_type, now_ms)))
+    parts = answered(stored.coverage, start_ms, end_ms) if stored and start_ms < end_ms else []
+    open_parts = [one for one in parts if open_ms_between(asset.market, one.start_ms, one.end_ms)]
+    return (open_parts[0].start_ms, open_parts[-1].end_ms) if open_parts else None
 
 
 def latest_range(

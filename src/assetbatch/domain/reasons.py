@@ -33,6 +33,8 @@ class Reason(StrEnum):
     TOO_OLD = "too_old"
     ANSWERED = "answered"
     BARS_MISSING = "bars_missing"
+    VERIFIED = "verified"
+    NOTHING_TO_VERIFY = "nothing_to_verify"
     # The state of an asset.
     NOT_REGISTERED = "not_registered"
     NOT_STORED = "not_stored"
@@ -60,6 +62,8 @@ TEXTS = {
     Reason.TOO_OLD: "older than the plan's history",
     Reason.ANSWERED: "asked already",
     Reason.BARS_MISSING: "bars of the past are missing",
+    Reason.VERIFIED: "asked for again, to compare",
+    Reason.NOTHING_TO_VERIFY: "nothing of it was answered yet",
     Reason.NOT_REGISTERED: "not registered: run assetbatch init",
     Reason.NOT_STORED: "the last refresh succeeded, and no price is stored",
     Reason.NOT_MOVING: "the provider answers, but its price has not moved since {moment}",

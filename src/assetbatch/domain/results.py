@@ -60,6 +60,14 @@ class CycleResult(msgspec.Struct, kw_only=True):
     prices_refused: int = 0
     """Number of prices and quotes that cannot be true, or belong to another ticker."""
     published: int = 0
+    pages_verified: int = 0
+    """Number of pages of stored bars that were asked for again, with calls that nobody else needed."""
+    bars_compared: int = 0
+    bars_changed: int = 0
+    bars_appeared: int = 0
+    bars_vanished: int = 0
+    """Number of bars, stored or sent, that were compared with a later answer; and of those that had other
+    values, were not stored, or did not come."""
     assets: list[AssetReport] = msgspec.field(default_factory=list)
     plan: list[str] = msgspec.field(default_factory=list)
     enqueued: int = 0

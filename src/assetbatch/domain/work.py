@@ -28,13 +28,18 @@ class WorkKind(StrEnum):
     """The latest bars, where a snapshot brings the price only."""
     HISTORY = "history"
     """A page of bars of the past."""
+    VERIFY = "verify"
+    """A page of stored bars that is asked for again, to be compared. It is never in the queue."""
 
+
+PAGES = (WorkKind.HISTORY, WorkKind.VERIFY)
+"""The kinds of work for some days."""
 
 _PREFIXES = tuple(f"{kind.value}:" for kind in WorkKind)
 
 
 class Work(msgspec.Struct, frozen=True):
-    """A price to refresh, the bars that a snapshot does not bring, or a page of bars of the past.
+    """A price to refresh, the bars that a snapshot does not bring, or a page of bars.
 
     A page has the New York days `first_day` to `last_day`, both inclusive.
     """
@@ -55,7 +60,7 @@ class Work(msgspec.Struct, frozen=True):
             return f"price:{symbol}" if symbol.startswith(_PREFIXES) else symbol
         if self.kind is WorkKind.BARS:
             return f"bars:{symbol}"
-        return f"history:{symbol}:{self.first_day}:{self.last_day}"
+        return f"{self.kind.value}:{symbol}:{self.first_day}:{self.last_day}"
 
 
 class WorkId(NamedTuple):
@@ -74,10 +79,10 @@ def parse_work_id(work_id: str) -> WorkId:
         return WorkId(work_id, WorkKind.PRICE)
     if kind in ("price", "bars"):
         return WorkId(rest, WorkKind(kind))
-    if kind == "history" and rest.count(":") >= 2:
+    if kind in PAGES and rest.count(":") >= 2:
         symbol, first, last = rest.rsplit(":", 2)
         try:
-            return WorkId(symbol, WorkKind.HISTORY, date.fromisoformat(first), date.fromisoformat(last))
+            return WorkId(symbol, WorkKind(kind), date.fromisoformat(first), date.fromisoformat(last))
         except ValueError:
             pass
     return WorkId(work_id, WorkKind.PRICE)
@@ -86,11 +91,11 @@ def parse_work_id(work_id: str) -> WorkId:
 def without_days(work_id: str) -> str:
     """Return an id without the days of a page: `history:SYMBOL`."""
     symbol, kind, *_ = parse_work_id(work_id)
-    return f"{kind}:{symbol}" if kind is WorkKind.HISTORY else work_id
+    return f"{kind}:{symbol}" if kind in PAGES else work_id
 
 
 def days_range(work: Work) -> tuple[int, int]:
-    """Return `[start_ms, end_ms)` of the New York days of a page of the past."""
-    assert work.first_day is not None, "only history has days"
-    assert work.last_day is not None, "only history has days"
+    """Return `[start_ms, end_ms)` of the New York days of a page."""
+    assert work.first_day is not None, "only pages have days"
+    assert work.last_day is not None, "only pages have days"
     return start_of_day(work.first_day), start_of_day(work.last_day + timedelta(days=1))

@@ -18,8 +18,10 @@ from assetbatch.domain.models import (
     LOCKED,
     Bar,
     Changes,
+    Comparison,
     CoveredInterval,
     DayBar,
+    Look,
     Outcome,
     Rejection,
     RejectionCause,
@@ -71,6 +73,10 @@ class BatchReport(msgspec.Struct, kw_only=True):
     bars_filled: int = 0
     prices_refused: int = 0
     published: int = 0
+    compared: dict[str, Comparison] = {}
+    """What the comparison of stored bars with answers has shown, by symbol."""
+    doubted: set[str] = set()
+    """The symbols of which so much differs that everything is wanted again."""
 
     @property
     def provider_down(self) -> bool:
@@ -150,6 +156,7 @@ class Batch:
         self._asked_ms: dict[str, int] = {}
         self._coverage: dict[str, list[CoveredInterval]] = {}
         self._days: dict[str, list[DayBar]] = {}
+        self._looks: dict[str, list[Look]] = {}
         self._minutes: set[str] = set()  # symbols whose bars are of one minute
 
     def add(self, chunk: WorkChunk) -> None:
@@ -288,6 +295,8 @@ class Batch:
             before = self._bars.setdefault(symbol, [])
             is_further = not (before and bars) or bars[0].t_ms > before[-1].t_ms
             self._bars[symbol] = [*before, *bars] if is_further else in_order([*before, *bars])
+        for symbol, some in findings.looks.items():
+            self._looks.setdefault(symbol, []).extend(some)
         for symbol, coverage in findings.coverage.items():
             self._note(symbol, coverage)
         for ticker, day in findings.days.items():
@@ -365,7 +374,7 @@ class Batch:
     def unsaved_symbols(self) -> set[str]:
         """The symbols of which anything is unsaved."""
         results = (result.work.asset.symbol for result in self._results[self._unsaved_from :])
-        return {*self._bars, *self._coverage, *self._days, *results}
+        return {*self._bars, *self._coverage, *self._looks, *self._days, *results}
 
     def take_unsaved(self, now: float) -> tuple[list[Result], Changes]:
         """Return the results since the last save, and what of them is to be stored in one transaction; they
@@ -380,6 +389,7 @@ class Batch:
         asked_ms, self._asked_ms = self._asked_ms, {}
         coverage, self._coverage = self._coverage, {}
         days, self._days = self._days, {}
+        looks, self._looks = self._looks, {}
         of_prices = [one for one in new if one.work.kind is _PRICE and one.status is not _FRESH]
         return new, Changes(
             prices=[one.price for one in of_prices if one.price],
@@ -389,6 +399,7 @@ class Batch:
             outcomes=[Outcome(one.work.asset.symbol, one.status, one.error) for one in of_prices],
             asked_ms=asked_ms,
             minutes=self._minutes & (bars.keys() | coverage.keys()),
+            looks=looks,
             from_bars={one.work.asset.symbol for one in new if one.bars and one.work.kind is _PRICE},
         )
 
@@ -399,6 +410,9 @@ class Batch:
         self._report.bars_corrected += saved.bars_changed
         self._report.bars_filled += saved.bars_filled
         self._report.published += len(saved.updated)
+        for symbol, found in saved.compared.items():
+            self._report.compared[symbol] = self._report.compared.get(symbol, Comparison()) + found
+        self._report.doubted.update(saved.doubted)
         self._report.bars_refused += sum(rejection.bars for rejection in saved.rejected.values())
         if not saved.rejected:
             return list(results)

@@ -185,7 +185,7 @@ class BatchRun:
             if not batch.has_calls_left:
                 batch.close("no call left for it in this cycle", Status.POSTPONED)
                 return
-            missing = self._permits.acquire(may_wait=not self._in_flight.requests)
+            missing = self._permits.acquire(may_wait=self._policy.waits and not self._in_flight.requests)
             if missing:
                 self._pause_seconds = missing.pause_seconds
                 if missing.pause_seconds is None:

@@ -19,6 +19,7 @@ from assetbatch.domain.models import (
     CoveredInterval,
     DayBar,
     IntervalState,
+    Look,
     Price,
     StoredAsset,
 )
@@ -132,6 +133,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What the coverage learns, by symbol."""
     days: Mapping[str, DayBar] = {}
     """Day bars to store, by ticker: of those that were asked for, and of others."""
+    looks: Mapping[str, Sequence[Look]] = {}
+    """Which of the bars are compared with what is stored, by symbol."""
     next_page: Page | None = None
     """The rest of the range, which the work waits for."""
     refused_classes: Sequence[ClassRefusal] = ()

@@ -1,4 +1,5 @@
-"""How a batch spends calls: one policy for the priority assets, one for the queue."""
+"""How a batch spends calls: one policy for the priority assets, one for the queue, and two for
+stored bars that are verified."""
 
 from __future__ import annotations
 
@@ -19,6 +20,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Ask for the running day if nobody knows whether the plan shows it. A refusal costs a call."""
     flushes_between_calls: bool
     """Store between two calls if much is unsaved, and not only before a wait and at the end."""
+    waits: bool = True
+    """Wait for a slot that is not free."""
 
     def max_calls(self, work_count: int) -> int:
         """Return the maximum number of calls for this much work. Two for each leave room to learn the
@@ -29,3 +32,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 PRIORITY = Policy(kind=CallKind.PRIORITY, one_call_each=True, probes_today=False, flushes_between_calls=False)
 
 QUEUE = Policy(kind=CallKind.QUEUE, one_call_each=False, probes_today=True, flushes_between_calls=True)
+
+VERIFY = Policy(kind=CallKind.QUEUE, one_call_each=False, probes_today=False, flushes_between_calls=True)
+"""Stored bars are asked for again."""
+
+SPARE = Policy(
+    kind=CallKind.QUEUE, one_call_each=False, probes_today=False, flushes_between_calls=True, waits=False
+)
+"""The same with slots that nobody else wants."""

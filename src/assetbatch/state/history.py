@@ -44,6 +44,12 @@ class History:
         unended_ms = int(before) if before and int(ended or 0) < int(before) else None
         return Started(starts, int(slowest[0]) if slowest else None, int(answered or 0), unended_ms)
 
+    def slowest_call_ms(self) -> int | None:
+        """Return how long the slowest of the last calls took; None where nobody knows."""
+        with redis_errors():
+            slowest = self._client.sort(self._keys.call_ms, start=0, num=1, desc=True)
+        return int(slowest[0]) if slowest else None
+
     def skip(self, command: str) -> None:
         """Record a start that found an earlier one still running."""
         with redis_errors():

@@ -62,6 +62,9 @@ WITH finer AS (
     WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]}
     ON CONFLICT (symbol_id) DO UPDATE SET bar_size = excluded.bar_size WHERE m.bar_size IS DISTINCT FROM '1m'
     RETURNING symbol_id
+),
+forgotten AS (
+    DELETE FROM data_sources.assetbatch_verified v USING finer f WHERE v.symbol_id = f.symbol_id
 )
 UPDATE data_sources.assetbatch_spans p
 SET state = 'wanted', asked_at = NULL, error_message = NULL, fault = NULL, updated_at = to_timestamp(%(now_ms)s / 1000.0)

@@ -17,7 +17,7 @@ import msgspec
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.calls import BarsCall
-from assetbatch.domain.coverage import Interval, is_asked, record, unanswered
+from assetbatch.domain.coverage import Interval, is_asked, looks, record, unanswered
 from assetbatch.domain.entitlements import UNPUBLISHED_DAYS, Entitlements, Restriction
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.market_hours import day_of, last_midnight, open_ms_between, start_of_day
@@ -185,10 +185,12 @@ def bars_findings(
     finished = _finished(answer, seen_to_ms) if asset.bars else []
     coverage = coverage_of(asset.market, answer, before, from_ms, to_ms, now_ms) if asset.bars else []
     bars = [*page.bars, *answer.bars] if page else answer.bars
+    verifies = any(item.kind is WorkKind.VERIFY for item in call.work)
+    compared = looks(asset.market, coverage, before, now_ms, insisted=not verifies) if asset.bars else []
     results: list[Result] = []
     following = None
     if answer.next_url is not None:
-        begun_ms = page.begun_ms if page else _known_to(before, from_ms)
+        begun_ms = page.begun_ms if page else from_ms if verifies else _known_to(before, from_ms)
         number = page.number + 1 if page else 1
         following = Page(call, answer, max(from_ms, to_ms), bars, number, begun_ms, now_ms)
         error = _why_pages_end(call, page, following)
@@ -207,6 +209,7 @@ def bars_findings(
         bars={asset.symbol: finished} if finished else {},
         bars_refused=answer.refused.total(),
         coverage={asset.symbol: coverage} if coverage else {},
+        looks={asset.symbol: compared} if compared else {},
         next_page=following,
     )
 
