@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from assetbatch.domain.models import BAR_MS, MAX_TRADES, Bar
+
+_ABSENT = math.nan
+"""A sum of which a part is absent: it stays so, whatever is added. It equals nothing, itself included."""
 
 
 def five_minute_bars(minutes: Iterable[Bar]) -> list[Bar]:
     """Return the bars of five minutes out of ascending minutes, as the provider would make them.
 
     First open, highest high, lowest low, last close, sums, the average weighted by volume. What one of the
-    minutes lacks, the bar lacks. A sum of volumes keeps 15 significant digits: 0.1 and 0.2 are 0.3.
+    minutes lacks, the bar lacks. A sum of volumes with a fraction keeps 15 significant digits: 0.1 and 0.2
+    are 0.3.
     """
     bars: list[Bar] = []
     start_ms: int | None = None
-    open_ = high = low = close = 0.0
-    volume: float | None = None
-    turnover: float | None = None
-    trades: int | None = None
+    end_ms = -math.inf
+    open_ = high = low = close = volume = turnover = trades = _ABSENT
     for minute in minutes:
-        slot_ms = minute.t_ms - minute.t_ms % BAR_MS
-        if slot_ms != start_ms:
+        t_ms, highest, lowest = minute.t_ms, minute.high, minute.low
+        if t_ms >= end_ms:
             if start_ms is not None:
                 bars.append(_bar(start_ms, open_, high, low, close, volume, turnover, trades))
-            start_ms = slot_ms
-            open_, high, low, close = minute.open, minute.high, minute.low, minute.close
-            volume, trades = minute.volume, minute.trades
-            turnover = None if volume is None or minute.vwap is None else volume * minute.vwap
-            continue
-        if minute.high > high:
-            high = minute.high
-        if minute.low < low:
-            low = minute.low
+            start_ms = t_ms - t_ms % BAR_MS
+            end_ms = start_ms + BAR_MS
+            open_, high, low = minute.open, highest, lowest
+            volume = turnover = 0.0
+            trades = 0
+        if highest > high:
+            high = highest
+        if lowest < low:
+            low = lowest
         close = minute.close
-        more, vwap, more_trades = minute.volume, minute.vwap, minute.trades
-        turnover = None if turnover is None or more is None or vwap is None else turnover + more * vwap
-        volume = None if volume is None or more is None else volume + more
-        trades = None if trades is None or more_trades is None else trades + more_trades
+        more, average, count = minute.volume, minute.vwap, minute.trades
+        if more is None:
+            volume = turnover = _ABSENT
+        else:
+            volume += more
+            turnover += _ABSENT if average is None else more * average
+        trades += _ABSENT if count is None else count
     if start_ms is not None:
         bars.append(_bar(start_ms, open_, high, low, close, volume, turnover, trades))
     return bars
@@ -49,15 +55,26 @@ def _bar(
     high: float,
     low: float,
     close: float,
-    volume: float | None,
-    turnover: float | None,
-    trades: int | None,
+    volume: float,
+    turnover: float,
+    trades: float,
 ) -> Bar:
-    vwap = None
-    if volume and turnover is not None:
-        vwap = min(high, max(low, turnover / volume))
-    if volume is not None:
-        volume = float(f"{volume:.15g}")
-    if trades is not None and trades > MAX_TRADES:
-        trades = None
-    return Bar(start_ms, open_, high, low, close, volume, vwap, trades)
+    vwap = turnover / volume if volume > 0 else _ABSENT
+    if vwap > high:
+        vwap = high
+    elif vwap < low:
+        vwap = low
+    return Bar(
+        start_ms,
+        open_,
+        high,
+        low,
+        close,
+        _as_written(volume) if volume == volume else None,
+        vwap if vwap == vwap else None,
+        int(trades) if trades <= MAX_TRADES else None,
+    )
+
+
+def _as_written(total: float) -> float:
+    return total if total.is_integer() else float(f"{total:.15g}")
