@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from assetbatch.state.dead_processes import DeadProcesses
     from assetbatch.state.entitlement_store import EntitlementStore
     from assetbatch.state.events import Events
+    from assetbatch.state.spare_calls import SpareCalls
 
 log = logging.getLogger("assetbatch")
 
@@ -235,6 +236,13 @@ class Services:
         )
 
     @cached_property
+    def spare_calls(self) -> SpareCalls:
+        """The calls that nobody else needs."""
+        from assetbatch.state.spare_calls import SpareCalls
+
+        return SpareCalls(self.redis, self.keys, self.window)
+
+    @cached_property
     def locks(self) -> Locks:
         """The cycle locks."""
         return Locks(self.redis, self.keys, free_dead=lambda: self.dead_processes.free())
@@ -295,6 +303,10 @@ class Services:
         """Return what may be asked: what the tier promises, and what the provider has shown and refused."""
         from assetbatch.domain.entitlements import Entitlements
 
-        restrictions, observations = self.entitlement_store.load()
-        end_of_day = self.config.tier.delay_minutes > 0
-        return Entitlements(end_of_day=end_of_day, restrictions=restrictions, observations=observations)
+        remembered = self.entitlement_store.load()
+        return Entitlements(
+            end_of_day=self.config.tier.delay_minutes > 0,
+            restrictions=remembered.restrictions,
+            observations=remembered.observations,
+            page_lengths=remembered.page_lengths,
+        )

@@ -20,7 +20,7 @@ from assetbatch.database import bars, coverage, days, last_update, minutes
 from assetbatch.database.columns import BarColumns, Cause, Column, RejectedBar
 from assetbatch.database.session import Connection
 from assetbatch.database.text import shortened, storable
-from assetbatch.domain.coverage import is_asked, record, unanswered
+from assetbatch.domain.coverage import ANSWERED, is_asked, record, unanswered
 from assetbatch.domain.models import (
     BAR_MS,
     LOCKED,
@@ -166,7 +166,7 @@ class _Saving:
             )
         if self._with_new_bars:
             bars.keep_hourly_closes(self._connection, self._with_new_bars)
-        rejected_days = days.save(self._connection, self._batch.days)
+        rejected_days = days.save(self._connection, self._batch.days, self._now_ms)
         return Saved(
             updated=[price for price in newer if price.symbol in written.updated] + published,
             unknown=list(self._unknown),
@@ -347,7 +347,7 @@ class _Saving:
         what was not answered before where all minutes are stored as they came."""
         united = record((), news)
         if not self._has_other_minutes:
-            asked = [one for one in united if one.state is IntervalState.ASKED]
+            asked = [one for one in united if one.state in ANSWERED]
             new = [piece for one in asked for piece in unanswered(known, one.start_ms, one.end_ms)]
             return [(piece.start_ms, piece.end_ms) for piece in new]
         late = [
@@ -357,13 +357,13 @@ class _Saving:
         ]
         if late:
             united = record(united, late)
-        return [(one.start_ms, one.end_ms) for one in united if one.state is IntervalState.ASKED]
+        return [(one.start_ms, one.end_ms) for one in united if one.state in ANSWERED]
 
     def _beside(self, symbol: str, coverage: Sequence[CoveredInterval]) -> Iterator[Bar]:
-        """Yield the bars that came and are not ASKED in a coverage."""
+        """Yield the bars that came and are not answered in a coverage."""
         some, at = self._bars.get(symbol, ()), 0
         for interval in coverage:
-            if interval.state is IntervalState.ASKED:
+            if interval.state in ANSWERED:
                 yield from some[at : bisect_left(some, interval.start_ms, key=_START)]
                 at = bisect_left(some, interval.end_ms, key=_START)
         yield from some[at:]

@@ -56,6 +56,7 @@ class Keys:
         self.queue_errors = f"{prefix}:queue:errors"
         self.queue_stamp = f"{prefix}:queue:stamp"
         self.queue_told = f"{prefix}:queue:told"
+        self.spare = f"{prefix}:spare"
 
     @property
     def queue(self) -> list[str]:
@@ -102,6 +103,10 @@ class Keys:
     def sightings(self, plan: str, *, former: bool = False) -> str:
         """Return the key of what a plan has shown, by asset class; `former`: the key of earlier versions."""
         return f"{self.prefix if former else self._shared}:sightings:{plan}"
+
+    def page_lengths(self, plan: str) -> str:
+        """Return the key of how long a page of bars may be, by market or ticker."""
+        return f"{self._shared}:page_lengths:{plan}"
 
     def lock(self, command: str) -> str:
         """Return the key of the places of those that run a command."""

@@ -108,13 +108,13 @@ def problems(health: Health) -> list[RenderableType]:
 
 
 def lacks(health: Health) -> list[RenderableType]:
-    """Return what the plan lacks, and where there is a larger one."""
+    """Return what the plan lacks, where there is a larger one, and how long its pages of bars are."""
     lines: list[RenderableType] = []
     for refusal in health.plan["refusals"]:
         lines.append(_hanging(Text(f"- {refusal}", style="dim")))
     if health.plan["refusals"]:
         lines.append(Text(f"  upgrade: {health.plan['upgrade_url']}", style="dim"))
-    return lines
+    return lines + [_hanging(Text(f"- {length}", style="dim")) for length in health.plan["pages"]]
 
 
 def _hanging(text: Text) -> RenderableType:
@@ -242,10 +242,12 @@ def labelled(rows: Iterable[Row]) -> Table:
 
 
 def plan_rows(health: Health, plain: bool) -> list[Row]:
-    """Return the plan, the window, the queue, and what lowers the share of bars."""
+    """Return the plan, the window, the queue, what lowers the share of bars, and how much is verified."""
     rows = [("plan", facts.plan(health)), ("calls", _window(health, plain)), ("queue", facts.queue(health))]
     past = facts.past(health)
-    return [*rows, ("bars", past)] if past else rows
+    rows += [("bars", past)] if past else []
+    verified = facts.verified(health)
+    return [*rows, ("verified", verified)] if verified else rows
 
 
 def job_rows(health: Health) -> list[Row]:
