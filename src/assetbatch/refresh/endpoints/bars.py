@@ -470,13 +470,14 @@ def _believed(answer: BarsAnswer) -> Sequence[Bar]:
 
 def _gaps_of(answer: BarsAnswer, odd: Sequence[int], start_ms: int, end_ms: int) -> Iterator[Interval]:
     """Yield the five minutes without a bar, together with their neighbours, but for those that are `odd`,
-    within `[start_ms, end_ms)`."""
+    within `[start_ms, end_ms)`. Gaps between bars that are believed anyway are left out."""
     bars, size_ms = _believed(answer), answer.size_ms
     low, high = (bisect_left(bars, at_ms, key=_START) for at_ms in (start_ms, end_ms))
     between: Iterable[Interval] = ()
     at_ms = ends_ms = end_ms
     if low < high:
-        between = _gaps_between(bars, low, high - 1, size_ms)
+        believed_ms = 0 if answer.unplaced else GAP_MS
+        between = _gaps_between(bars, low, high - 1, size_ms, believed_ms)
         at_ms, ends_ms = floor_to_bar(bars[low].t_ms), floor_to_bar(bars[high - 1].t_ms) + BAR_MS
     for from_ms, to_ms in ((start_ms, at_ms), *between, (ends_ms, end_ms)):
         for odd_ms in _within(odd, from_ms, to_ms):
@@ -487,22 +488,26 @@ def _gaps_of(answer: BarsAnswer, odd: Sequence[int], start_ms: int, end_ms: int)
             yield from_ms, to_ms
 
 
-def _gaps_between(bars: Sequence[Bar], low: int, high: int, size_ms: int) -> Iterator[Interval]:
-    """Yield the gaps between neighbours of ascending bars of `size_ms`, from one index to another.
+def _gaps_between(
+    bars: Sequence[Bar], low: int, high: int, size_ms: int, believed_ms: int
+) -> Iterator[Interval]:
+    """Yield the gaps of more than `believed_ms` between neighbours of ascending bars of `size_ms`, from one
+    index to another.
 
-    An unbroken run is passed over at once: it is nearly all of most answers.
+    A run in which no more than that is missing altogether is passed over at once: it is nearly all of most
+    answers.
     """
-    if bars[high].t_ms - bars[low].t_ms == (high - low) * size_ms:
+    if bars[high].t_ms - bars[low].t_ms - (high - low) * size_ms <= believed_ms:
         return
     if high - low > MAX_SEARCHED_BARS:
         middle = (low + high) // 2
-        yield from _gaps_between(bars, low, middle, size_ms)
-        yield from _gaps_between(bars, middle, high, size_ms)
+        yield from _gaps_between(bars, low, middle, size_ms, believed_ms)
+        yield from _gaps_between(bars, middle, high, size_ms, believed_ms)
         return
     for bar, following in pairwise(bars[low : high + 1]):
-        if following.t_ms - bar.t_ms > size_ms:
+        if following.t_ms - bar.t_ms - size_ms > believed_ms:
             from_ms, to_ms = floor_to_bar(bar.t_ms) + BAR_MS, floor_to_bar(following.t_ms)
-            if from_ms < to_ms:
+            if to_ms - from_ms > believed_ms:
                 yield from_ms, to_ms
 
 
