@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-import psycopg
 
 from assetbatch.database import bars, coverage, days, last_update, minutes
 from assetbatch.database.columns import BarColumns, Cause, Column, RejectedBar
@@ -215,22 +214,13 @@ class _Saving:
         outcomes |= {
             symbol: Outcome(symbol, Status.FAILED, some.error) for symbol, some in self._failed.items()
         }
-        theirs = {
-            symbol: outcome
-            for symbol, outcome in outcomes.items()
-            if not (self._known.without_outcome and symbol in self._known.symbols)
-        }
+        came = {symbol: one.as_of_ms for symbol, one in self._prices.items() if symbol not in self._failed}
+        unreadable = self._known.symbols if self._known.without_outcome else ()
         with connection.pipeline():
             written = connection.execute(
                 connection.statements("assets.save_prices"), {"prices": _prices(newer)}
             )
-            document = writer.document(outcomes, self._failed)
-            left_out = writer.save_for_readers(
-                document if len(theirs) == len(outcomes) else writer.document(theirs, self._failed)
-            )
-            writer.save(
-                document, [price for price in self._prices.values() if price.symbol not in self._failed]
-            )
+            left_out = writer.save(outcomes, self._failed, came, hidden=unreadable)
             if intervals:
                 stored = connection.execute(
                     connection.statements("coverage.load"), {"symbols": list(intervals)}
@@ -239,7 +229,7 @@ class _Saving:
         skipped = _skipped(
             connection,
             [price.symbol for price in newer if price.symbol not in updated],
-            [symbol for (symbol,) in left_out.fetchall()],
+            [symbol for (symbol,) in left_out],
         )
         if not_written := skipped | self._unknown:
             _record_not_written(writer, not_written)
@@ -365,9 +355,7 @@ def _record_not_written(writer: _Outcomes, not_written: Mapping[str, Rejection])
         for symbol, some in not_written.items()
         if some.cause is not RejectionCause.UNREGISTERED
     }
-    document = writer.document(failures, not_written)
-    writer.save_for_readers(document)
-    writer.save(document, [])
+    writer.save(failures, not_written)
     writer.forget_prices([symbol for symbol in failures if not_written[symbol].price])
 
 
@@ -410,12 +398,8 @@ def _save_locked(connection: Connection, symbols: Collection[str], now_ms: int) 
     rejection = Rejection(error=LOCKED, price=True, cause=RejectionCause.LOCKED)
     rejected = dict.fromkeys(symbols, rejection)
     outcomes = {symbol: Outcome(symbol, Status.FAILED, LOCKED) for symbol in symbols}
-    writer = _Outcomes(connection, now_ms, None)
-    writer.save(writer.document(outcomes, rejected), [])
+    _Outcomes(connection, now_ms, None).save(outcomes, rejected, hidden=outcomes)
     return Saved(updated=[], unknown=[], rejected=rejected)
-
-
-NO_OUTCOMES = "[]"
 
 
 class _Outcomes:
@@ -426,56 +410,60 @@ class _Outcomes:
         self._now_ms = now_ms
         self._encoding = encoding
 
-    def save(self, document: str, prices: Sequence[Price]) -> None:
-        """Write the outcomes of a document, and the moments of the prices that came."""
-        if document == NO_OUTCOMES and not prices:
-            return
-        self._connection.execute(
-            self._connection.statements("sync.save"),
-            {
-                "outcomes": document,
-                "symbols": [price.symbol for price in prices],
-                "as_of_ms": [price.as_of_ms for price in prices],
-                "now_ms": self._now_ms,
-            },
-        )
+    def save(
+        self,
+        outcomes: Mapping[str, Outcome],
+        failed: Mapping[str, Rejection],
+        as_of_ms: Mapping[str, int] = {},
+        *,
+        hidden: Collection[str] = (),
+    ) -> Iterable[tuple[str]]:
+        """Write the outcomes, and the moments of the prices that came; the `hidden` into our own table alone.
+
+        Return the symbols of which the platform's table has left out a row.
+        """
+        document = self._document(outcomes, failed, as_of_ms, hidden)
+        if not document:
+            return ()
+        arguments = {"outcomes": _json(document), "now_ms": self._now_ms, "error_limit": ERROR_LIMIT}
+        return self._connection.execute(self._connection.statements("sync.save"), arguments)
 
     def forget_prices(self, symbols: Collection[str]) -> None:
         """Take back that the prices of these symbols came: they are not stored."""
         statement = self._connection.statements("sync.forget_prices")
         self._connection.execute(statement, {"symbols": list(symbols)})
 
-    def save_for_readers(self, document: str) -> psycopg.Cursor[tuple[Any, ...]]:
-        """Write the platform's rows; return a cursor over the symbols whose row was left out."""
-        return self._connection.execute(
-            self._connection.statements("sync.save_platform_status"),
-            {
-                "outcomes": document,
-                "now_ms": self._now_ms,
-                "error_limit": ERROR_LIMIT,
-            },
-        )
-
-    def document(self, outcomes: Mapping[str, Outcome], failed: Mapping[str, Rejection]) -> str:
-        """Return the outcomes as both tables take them; symbols with the same outcome come together."""
-        alike: dict[tuple[str, str | None, bool], list[str]] = {}
-        for outcome in outcomes.values():
+    def _document(
+        self,
+        outcomes: Mapping[str, Outcome],
+        failed: Mapping[str, Rejection],
+        as_of_ms: Mapping[str, int],
+        hidden: Collection[str],
+    ) -> list[dict[str, Any]]:
+        """Return the outcomes as the statement takes them; symbols with the same outcome come together."""
+        alike: dict[tuple[Status, str | None, bool, bool], list[str]] = {}
+        for symbol, outcome in outcomes.items():
             error = None if outcome.status is Status.SUCCESS else outcome.error
-            why = failed.get(outcome.symbol)
+            why = failed.get(symbol)
             rejected = why is not None and why.cause is not RejectionCause.LOCKED
-            alike.setdefault((outcome.status, error, rejected), []).append(outcome.symbol)
+            alike.setdefault((outcome.status, error, rejected, symbol not in hidden), []).append(symbol)
         words = self._connection.statements.names.states
-        return _json(
+        document: list[dict[str, Any]] = [
             {
                 "symbols": symbols,
+                "as_of_ms": list(map(as_of_ms.get, symbols)),
                 "succeeded": status is Status.SUCCESS,
                 "rejected": rejected,
+                "for_readers": for_readers,
                 "status": storable(status, self._encoding),
                 "platform_status": storable(words.get(status, status), self._encoding),
                 "error": None if error is None else storable(shortened(error, ERROR_LIMIT), self._encoding),
             }
-            for (status, error, rejected), symbols in alike.items()
-        )
+            for (status, error, rejected, for_readers), symbols in alike.items()
+        ]
+        if alone := [symbol for symbol in as_of_ms if symbol not in outcomes]:
+            document.append({"symbols": alone, "as_of_ms": [as_of_ms[symbol] for symbol in alone]})
+        return document
 
 
 def _fill(some: dict[int, Bar], missing: Mapping[str, float]) -> int:

@@ -96,7 +96,7 @@ class DayBar(msgspec.Struct, frozen=True, gc=False):
     """When it was asked for; None: just now."""
 
 
-class Price(msgspec.Struct, frozen=True, kw_only=True):
+class Price(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The latest price of a symbol; absent values are None, never 0.
 
     `as_of_ms` is the moment the provider's price is from (not the moment it was asked).
@@ -142,7 +142,7 @@ class IntervalFault(StrEnum):
     """The provider sent nothing, once: believed when it answers so again."""
 
 
-class CoveredInterval(msgspec.Struct, frozen=True):
+class CoveredInterval(msgspec.Struct, frozen=True, gc=False):
     """A row of the coverage: the bars that start within `[start_ms, end_ms)`, both multiples of `BAR_MS`.
 
     `asked_ms` is when the state was learned. `error` says what failed, for people. `fault` is None if the
@@ -157,7 +157,7 @@ class CoveredInterval(msgspec.Struct, frozen=True):
     fault: IntervalFault | None = None
 
 
-class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
+class StoredAsset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What the database knows of a registered symbol; None where there is nothing yet.
 
     `as_of_ms` is the moment of the stored price, which others may have written; `fetched_to_ms` that of the
@@ -188,7 +188,7 @@ class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     """The first of these refusals since the last success."""
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """How the refresh of a symbol went: `success`, or what kept it from succeeding and why."""
 
     symbol: str
