@@ -33,7 +33,7 @@ from assetbatch.domain.models import (
     StoredAsset,
     floor_to_bar,
 )
-from assetbatch.domain.pages import MONTH_MS, PAGE_MS
+from assetbatch.domain.pages import MONTH_MS, PAGE_MS, SURE
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
@@ -176,7 +176,7 @@ def bars_findings(
     to_ms = judged.to_ms
     seen_to_ms = min(now_ms, call.end_ms + 1)
     finished = _finished(answer, seen_to_ms) if asset.bars else []
-    coverage = _coverage(asset, answer, before, from_ms, judged, now_ms) if asset.bars else []
+    coverage = _coverage(asset, answer, before, from_ms, judged, known, now_ms) if asset.bars else []
     bars = [*page.bars, *own.bars] if page else answer.bars
     verifies = any(item.kind is WorkKind.VERIFY for item in call.work)
     compared = looks(asset.market, coverage, before, now_ms, insisted=not verifies) if asset.bars else []
@@ -259,11 +259,13 @@ def _coverage(
     before: Sequence[CoveredInterval],
     from_ms: int,
     judged: Judged,
+    known: Entitlements,
     now_ms: int,
 ) -> list[CoveredInterval]:
     """Return what an answer says, and what of it is doubted since a longer page was cut there."""
-    known_to_ms, to_ms = judged.known_to, judged.to_ms
-    coverage = coverage_of(asset.market, answer, before, from_ms, known_to_ms, now_ms)
+    known_to_ms, to_ms, market = judged.known_to, judged.to_ms, asset.market
+    is_whole = known.reach(market, now_ms) != SURE
+    coverage = coverage_of(market, answer, before, from_ms, known_to_ms, now_ms, is_whole=is_whole)
     if known_to_ms < to_ms:
         coverage.append(_failed(known_to_ms, to_ms, now_ms, IntervalFault.UNCONFIRMED))
     return coverage
@@ -425,8 +427,12 @@ def coverage_of(
     start_ms: int,
     end_ms: int,
     now_ms: int,
+    *,
+    is_whole: bool = False,
 ) -> list[CoveredInterval]:
     """Return what an answer says of `[start_ms, end_ms)`, beside what was known `before`.
+
+    `is_whole`: longer pages of the market are known to come whole, so that no page is cut after a month.
 
     The interval of a bar that is of no use or misplaced is FAILED. An interval without a bar is FAILED if
     elements could not even be placed, or if so much is missing that the provider has to answer so once more.
@@ -437,7 +443,7 @@ def coverage_of(
     misplaced = f"{plural(len(answer.misplaced_ms), 'element')} of the answer came for another time or ticker"
     faulty = set(map(floor_to_bar, answer.faulty_ms))
     odd = _within(sorted(faulty.union(map(floor_to_bar, answer.misplaced_ms))), start_ms, end_ms)
-    gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms)
+    gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms, is_whole)
     failed = [
         interval
         for from_ms, to_ms in _gaps_of(answer, odd, start_ms, end_ms)
@@ -520,6 +526,7 @@ class _Gaps(NamedTuple):
     start_ms: int
     end_ms: int
     now_ms: int
+    is_whole: bool
 
     def failed(self, from_ms: int, to_ms: int) -> list[CoveredInterval]:
         """Return the parts of a gap for which the provider has to be asked again."""
@@ -542,14 +549,14 @@ class _Gaps(NamedTuple):
     def _doubted_from(self, piece: CoveredInterval, from_ms: int, to_ms: int) -> int:
         """Return from when on a part of a gap has to be confirmed.
 
-        What was asked for before is believed, but not the end of more than a month: it may have been cut each
-        time.
+        What was asked for before is believed, but not the end of more than a month, as long as no longer page
+        came whole: it may have been cut each time.
         """
         if piece.state is IntervalState.AGAIN:
             return piece.end_ms
         if piece.fault is not IntervalFault.UNCONFIRMED:
             return piece.start_ms
-        is_end = self.start_ms < from_ms and to_ms == self.end_ms
+        is_end = self.start_ms < from_ms and to_ms == self.end_ms and not self.is_whole
         return max(piece.start_ms, self.start_ms + MONTH_MS) if is_end else piece.end_ms
 
     def _is_within(self, from_ms: int, to_ms: int) -> bool:
