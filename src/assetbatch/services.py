@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from assetbatch.state.dead_processes import DeadProcesses
     from assetbatch.state.entitlement_store import EntitlementStore
     from assetbatch.state.events import Events
+    from assetbatch.state.spare_calls import SpareCalls
 
 log = logging.getLogger("assetbatch")
 
@@ -233,6 +234,13 @@ class Services:
             retry_delay_seconds=settings.retry_delay_seconds,
             server_name=self._server_name,
         )
+
+    @cached_property
+    def spare_calls(self) -> SpareCalls:
+        """The calls that nobody else needs."""
+        from assetbatch.state.spare_calls import SpareCalls
+
+        return SpareCalls(self.redis, self.keys, self.window)
 
     @cached_property
     def locks(self) -> Locks:

@@ -70,6 +70,7 @@ def everything_used(world: World) -> Iterator[RedisClient]:
         assert isinstance(grants[0], Grant)
         services.history.waited(services.now_ms(), "a call")
         window.block(1)
+        services.spare_calls.rest(services.now_ms())
         known = services.entitlements()
         services.entitlement_store.remember(
             known.refused(Restriction.TODAY, AssetType.FOREX, "no", services.now_ms(), ticker="C:ANY")

@@ -15,7 +15,16 @@ from assetbatch.config.tables import TableMapping, TableMappings
 from assetbatch.database import Store
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.bar_sizes import BarSize
-from assetbatch.domain.models import BAR_MS, Bar, Changes, CoveredInterval, DayBar, IntervalState
+from assetbatch.domain.models import (
+    BAR_MS,
+    Bar,
+    Changes,
+    Comparison,
+    CoveredInterval,
+    DayBar,
+    IntervalState,
+    Look,
+)
 from assetbatch.errors import SchemaRefusedError
 
 from .conftest import Sql, asset
@@ -145,6 +154,32 @@ def test_minutes_are_found_there_and_give_the_bars(database_url: str, sql: Sql, 
     bars = sql("SELECT high, low, close, volume, vwap, trades FROM market_data.ohlcv_5m ORDER BY ts")
     summed = [(7.5, 1.125, 9), (2.5, 1.125, 3)] if shape.values else [(None, None, None)] * 2
     assert bars == [(9.0, 1.0, 1.75, *summed[0]), (9.0, 1.0, 1.5, *summed[1])]
+
+
+def test_what_comes_again_is_compared_there(database_url: str, sql: Sql, shape: Shape) -> None:
+    def again(some: Sequence[Bar], number: int) -> Comparison:
+        look = Look(START_MS, START_MS + 2 * BAR_MS, NOW_MS + number, 2)
+        changes = msgspec.structs.replace(minutes(some, NOW_MS + number), looks={"EURUSD": [look]})
+        saved = store.save(changes, NOW_MS + number)
+        assert saved.rejected == {}
+        return saved.compared["EURUSD"]
+
+    with adopted(database_url, sql, shape, "ohlcv_1m") as store:
+        store.save(minutes([minute(n, 1.5) for n in (0, 3, 4, 6)]), NOW_MS)
+        before = written(sql, "ohlcv_1m")
+        assert again([minute(n, 1.5) for n in (0, 3, 4, 6)], 1) == Comparison(compared=4, slots=2)
+        assert written(sql, "ohlcv_1m") == before
+        found = again([minute(0, 1.5), minute(3, 3.0), minute(6, 1.5), minute(8, 1.5)], 2)
+        assert (found.compared, found.changed, found.appeared, found.vanished) == (5, 1, 1, 1)
+        assert found.largest == 1.0
+        kept = again([minute(0, 1.5), minute(3, 3.0), minute(6, 1.5), minute(8, 1.5)], 3)
+        assert (kept.compared, kept.differed) == (5, 0)
+        marks = sql(
+            "SELECT bar_size, (extract(epoch FROM ts) * 1000)::int8 FROM data_sources.assetbatch_vanished"
+        )
+        assert marks == [("1m", START_MS + 4 * MINUTE_MS)]
+        (tally,) = store.tallies(["EURUSD"], NOW_MS).values()
+        assert (tally.changed, tally.appeared, tally.vanished, tally.largest) == (1, 1, 1, 1.0)
 
 
 def test_days_are_found_there(database_url: str, sql: Sql, shape: Shape) -> None:

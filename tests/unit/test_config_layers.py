@@ -240,10 +240,11 @@ class TestAssets:
 
     def test_what_is_commented_out_in_the_repositorys_file_is_valid_too(self, cwd: Path) -> None:
         text = (REPOSITORY / "config.yml").read_text(encoding="utf-8")
-        head, optional = text.split("# provider:", 1)
-        lines = ("# provider:" + optional).splitlines()
+        head, optional = text.split("# verify:", 1)
+        lines = ("# verify:" + optional).splitlines()
         sections = tuple(
-            f"# {name}:" for name in ("provider", "alerts", "metrics", "events", "ping_url", "notify")
+            f"# {name}:"
+            for name in ("verify", "provider", "alerts", "metrics", "events", "ping_url", "notify")
         )
         kept = [line[2:] for line in lines if line.startswith(("#   ", *sections))]
         config = read(cwd, head + "\n".join(kept))
@@ -498,6 +499,7 @@ class TestEffective:
             ("queue.retry_max_attempts", "3", "default"),
             ("queue.retry_delay_seconds", "60", "default"),
             ("queue.max_concurrency", "1", "default"),
+            ("verify.share", "0.2", "default"),
             ("database.url", "postgresql://u:***@h/n", "env DATABASE_URL"),
             ("database.tables", "not set", "default"),
             ("redis.url", "not set", "default"),

@@ -52,6 +52,7 @@ ALLOWED = {
     "queue.retry_max_attempts": "a whole number from 0 to 1000",
     "queue.retry_delay_seconds": "a whole number from 0 to 86400",
     "queue.max_concurrency": "a whole number from 1 to 64",
+    "verify.share": "a number from 0 to 1",
     "database.url": DATABASE,
     "redis.url": REDIS,
     "redis.prefix": "1 to 64 letters, digits or . _ : - with at most one {hash tag} in braces",
@@ -97,6 +98,7 @@ ALLOWED = {
         ("queue.retry_max_attempts", "1" + "0" * 99, "a very large number"),
         ("queue.retry_delay_seconds", "1e3", "'1e3'"),
         ("queue.max_concurrency", "65", "65"),
+        ("verify.share", "1.5", "1.5"),
         ("database.url", "5", "a whole number"),
         ("database.url", "mysql://u:marked@h", "'mysql://'"),
         ("redis.url", "memcached://marked", "'memcached://'"),
@@ -175,8 +177,8 @@ def test_a_list_is_told_with_what_does_not_fit_in_it(tmp_path: Path, text: str, 
         (
             "qeue: {}",
             "qeue: unknown key, did you mean queue? "
-            "expected one of batch, rate_limiting, queue, database, redis, provider, alerts, metrics, "
-            "events, priority_assets, secondary_assets, derived, ping_url, notify",
+            "expected one of batch, rate_limiting, queue, verify, database, redis, provider, alerts, "
+            "metrics, events, priority_assets, secondary_assets, derived, ping_url, notify",
         ),
         (
             "provider: {api_key: marked}",

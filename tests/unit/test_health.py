@@ -325,6 +325,7 @@ class TestAnAsset:
             error=None,
             complete=1.0,
             complete_since="2026-11-17T19:00:00.000+00:00",
+            verified=0.0,
         )
 
     def test_without_a_price_has_no_age_and_no_change(self) -> None:
@@ -705,6 +706,11 @@ class TestFrequencies:
 
 
 class TestProblems:
+    def test_stored_bars_that_differ_too_often_are_named_while_they_are_asked_for_again(self) -> None:
+        (problem,) = problems(asked_again={"BTCUSD": WEDNESDAY - HOUR, "ETHUSD": WEDNESDAY})
+        assert problem.message.startswith("BTCUSD, ETHUSD: more than 1 % of the verified bars differed")
+        assert problem.severity == "warning"
+
     def test_cron_that_has_stopped_starting_us(self) -> None:
         late = job(last_started_ms=WEDNESDAY - 11 * MINUTE)
         (problem,) = problems_of(

@@ -10,6 +10,7 @@ from assetbatch.config.symbols import plain
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import Gap, completeness, explained_gaps
 from assetbatch.domain.models import StoredAsset, floor_to_bar
+from assetbatch.domain.verification import Tally
 from assetbatch.errors import ConfigError
 from assetbatch.services import Services
 
@@ -17,7 +18,9 @@ from assetbatch.services import Services
 class SymbolGaps(msgspec.Struct, frozen=True, kw_only=True):
     """What is missing of one symbol since `from_ms`, which is None if nothing of it was ever asked for.
 
-    `complete` is the share (0 to 1) of the open time of its market that is stored or known to be empty.
+    `complete` is the share (0 to 1) of the open time of its market that is stored or known to be empty,
+    `verified` that of its stored time which was compared with a later answer within 90 days. `tally` says
+    what differed.
     """
 
     symbol: str
@@ -25,6 +28,8 @@ class SymbolGaps(msgspec.Struct, frozen=True, kw_only=True):
     visible_until_ms: int
     complete: float | None
     gaps: list[Gap]
+    verified: float | None = None
+    tally: Tally = Tally()
 
 
 def find_gaps(
@@ -45,8 +50,10 @@ def find_gaps(
     without_bars = services.store.gaps(
         {symbol: (start_ms, floor_to_bar(now_ms)) for symbol, start_ms in starts.items()}
     )
+    tallies = services.store.tallies([asset.symbol for asset in assets], now_ms)
     found = []
     for asset in assets:
+        tally = tallies.get(asset.symbol, Tally())
         coverage = stored[asset.symbol].coverage if asset.symbol in stored else ()
         visible_until_ms = floor_to_bar(known.visible_until_ms(asset.asset_type, now_ms))
         missing = without_bars.get(asset.symbol, [])
@@ -57,6 +64,8 @@ def find_gaps(
                 visible_until_ms=visible_until_ms,
                 complete=completeness(asset.market, coverage, visible_until_ms),
                 gaps=explained_gaps(asset.market, coverage, missing, visible_until_ms, include_closed=closed),
+                verified=tally.share_of(coverage),
+                tally=tally,
             )
         )
     return found

@@ -69,12 +69,23 @@ def work_queue(
     with running_engine(services, known, deadline, progress, result, calls, started) as engine:
         run = QueueRun(services, deadline, engine, known, progress, result, started.answered_ms)
         run.run()
+        if run.is_empty:
+            _verify(services, engine, progress, result)
     judge(result, deadline)
     result.queue_size = services.queue.state().size
     if result.queue_size:
         result.start_again_seconds = round(run.pause_ms() / 1000)
     if not deadline.stopped:  # a call that was cut short says nothing of the provider
         raise_if_down(result, run.reports)
+
+
+def _verify(services: Services, engine: Engine, progress: Progress, result: CycleResult) -> None:
+    """Verify stored bars with the calls that an empty queue leaves over."""
+    share = services.config.verify.share
+    if share and services.queue.begin_run(services.window, share)[1]:
+        from assetbatch.commands.verify import spend_spare_calls
+
+        spend_spare_calls(services, engine, progress, result)
 
 
 class QueueRun:
@@ -123,6 +134,11 @@ class QueueRun:
                 self._failures.decide_all()
             finally:
                 self._failures.log(quietly=is_down)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the run has ended because nothing waits."""
+        return self._ended[0] is EndReason.EMPTY and not self._deadline.stopped
 
     def _take_with_slot(self) -> Lease | None:
         """Take work together with a slot for its first call, and wait for one within the deadline. Note why

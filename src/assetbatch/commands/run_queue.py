@@ -17,6 +17,7 @@ from assetbatch.commands.result import (
 from assetbatch.deadline import Deadline
 from assetbatch.domain.endings import ending_in_words
 from assetbatch.domain.formatting import listed
+from assetbatch.domain.queueing import QueueState
 from assetbatch.domain.records import Command, EndReason
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.work import without_days
@@ -53,7 +54,7 @@ def run_queue(
             log_unended(started)
         progress.began()
         with recorded(services, result) as calls:
-            state = services.queue.state()
+            state, spare_calls = _begin(services)
             if state.leased:
                 services.dead_processes.free()
             if not state.is_whole:
@@ -69,11 +70,23 @@ def run_queue(
                 else:
                     result.ended_because = ending_in_words(EndReason.EMPTY)
                     result.queue_size = 0
+                    if spare_calls:
+                        from assetbatch.commands.verify import run_spare_calls
+
+                        run_spare_calls(services, deadline, progress, result, calls, started)
                     judge(result, deadline)
             finally:
                 with suppress(RedisError):
                     _log_dead_letters(services, state.now_ms)
     return result
+
+
+def _begin(services: Services) -> tuple[QueueState, int]:
+    """Return the figures of the queue and how many spare calls there are, by one question to Redis."""
+    share = services.config.verify.share
+    if not share or services.config.api_key is None:
+        return services.queue.state(), 0
+    return services.queue.begin_run(services.window, share)
 
 
 def _log_dead_letters(services: Services, now_ms: int) -> None:

@@ -13,15 +13,18 @@ from assetbatch.commands.common import account, raise_if_down, running_engine
 from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import answered, pages
+from assetbatch.domain.endings import ENDINGS, TOO_MANY_CALLS
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import plural
 from assetbatch.domain.metrics import CallMade, measure_calls
 from assetbatch.domain.models import Changes, Comparison, Look, StoredAsset
-from assetbatch.domain.records import Started
+from assetbatch.domain.records import EndReason, Started
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import OPEN, Status
+from assetbatch.domain.units import HOUR_MS, MINUTE_MS
 from assetbatch.domain.verification import may_verify, pages_to_verify
 from assetbatch.domain.work import Work, WorkKind, days_range
+from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.refresh.batch import BatchReport, WorkChunk
 from assetbatch.refresh.engine import Engine
 from assetbatch.refresh.policy import SPARE, VERIFY, Policy
@@ -30,6 +33,12 @@ from assetbatch.services import Services
 from assetbatch.state.window import Grant
 
 log = logging.getLogger("assetbatch")
+
+NOTHING_DUE_MS = HOUR_MS
+"""Time for which spare calls rest once nothing is due."""
+
+FAILED_MS = 10 * MINUTE_MS
+"""The same once they could not be made, or the provider was down."""
 
 Days = tuple[date, date]
 """The first and the last New York day of a page, both inclusive."""
@@ -90,7 +99,7 @@ def verify(
             _of(report, work).pages.append(_days(work))
         report.pages_left = len(found) - len(found[:max_calls])
         return report
-    run = _Run(services, _by_symbol(assets), VERIFY, progress)
+    run = _Run(services, VERIFY, progress, _by_symbol(assets))
     started = Started((now_ms,), services.history.slowest_call_ms(), 0)
     calls: list[CallMade] = []
     try:
@@ -100,33 +109,58 @@ def verify(
         services.metrics.record(measure_calls(result, calls))
     if not deadline.stopped:
         raise_if_down(result, run.reports)
-    run.report.pages_left = len(found) - run.asked
-    return run.report
+    report = run.report
+    report.pages_left = len(found) - run.asked
+    return report
 
 
-def verify_with_spare_calls(
+def run_spare_calls(
     services: Services,
-    engine: Engine,
+    deadline: Deadline,
     progress: Progress,
     result: CycleResult,
-    take: Callable[[], Grant | None],
-) -> int:
-    """Verify the pages that are due, as long as `take` gives a slot for one; return how many were asked
-    for. Say what differs."""
-    now_ms, known = services.now_ms(), engine.known
-    assets = [asset for asset in services.config.assets if asset.bars]
-    symbols = [asset.symbol for asset in assets]
-    stored = services.store.load(symbols)
-    due = pages_to_verify(assets, stored, services.store.verified(symbols), known, now_ms)
-    run = _Run(services, _by_symbol(assets), SPARE, progress)
-    run.work(engine, due, None, take)
+    calls: list[CallMade],
+    started: Started,
+) -> None:
+    """Do the same with an engine of its own: the queue had no work."""
+    known = services.entitlements()
+    with running_engine(services, known, deadline, progress, result, calls, started) as engine:
+        spend_spare_calls(services, engine, progress, result)
+
+
+def spend_spare_calls(services: Services, engine: Engine, progress: Progress, result: CycleResult) -> None:
+    """Verify the pages that are due, as long as there are spare calls, and log what differs.
+
+    Where none is due, or it cannot be done now, spare calls rest for a while. It never makes the run fail:
+    nobody needs it. Raise RedisError.
+    """
+    run = _Run(services, SPARE, progress)
+    try:
+        is_done = run.work(engine, _due(services, engine.known), None, services.spare_calls.take)
+        pause_ms = NOTHING_DUE_MS if is_done else 0
+    except RedisError:
+        raise
+    except AssetbatchError as error:
+        log.info("stored bars are not verified now: %s", error)
+        pause_ms = FAILED_MS
+    if run.is_down:
+        pause_ms = FAILED_MS
+    if pause_ms:
+        services.spare_calls.rest(services.now_ms() + pause_ms)
     for symbol in run.report.symbols:
         for words in differences(symbol):
             log.info("%s", words, extra={"symbol": symbol.symbol})
-    result.pages_verified += sum(len(symbol.pages) for symbol in run.report.symbols)
+    result.pages_verified += run.asked
     for batch in run.reports:
         account(result, batch)
-    return run.asked
+
+
+def _due(services: Services, known: Entitlements) -> Iterator[Work]:
+    """Return the pages that are due now, worked out when the first is wanted."""
+    assets = [asset for asset in services.config.assets if asset.bars]
+    symbols = [asset.symbol for asset in assets]
+    stored = services.store.load(symbols)
+    return pages_to_verify(assets, stored, services.store.verified(symbols), known, services.now_ms())
 
 
 def differences(symbol: SymbolVerified) -> Iterator[str]:
@@ -184,15 +218,24 @@ class _Run:
     """Asks for pages one after the other, and keeps what they show."""
 
     def __init__(
-        self, services: Services, symbols: list[SymbolVerified], policy: Policy, progress: Progress
+        self, services: Services, policy: Policy, progress: Progress, symbols: Iterable[SymbolVerified] = ()
     ) -> None:
         self._services = services
         self._policy = policy
         self._progress = progress
         self._by_symbol = {one.symbol: one for one in symbols}
-        self.report = VerifyReport(symbols=symbols)
         self.reports: list[BatchReport] = []
         self.asked = 0
+        self.calls = 0
+        self.is_down = False
+        self.ended_because: str | None = None
+
+    @property
+    def report(self) -> VerifyReport:
+        """What was done so far."""
+        return VerifyReport(
+            symbols=list(self._by_symbol.values()), calls=self.calls, ended_because=self.ended_because
+        )
 
     def work(
         self,
@@ -200,24 +243,24 @@ class _Run:
         due: Iterable[Work],
         max_calls: int | None,
         take: Callable[[], Grant | None] | None = None,
-    ) -> None:
-        """Ask for these pages until there is a reason to end. `take` gives the slot of each, if it is given,
-        or None where there is none."""
+    ) -> bool:
+        """Ask for these pages until there is a reason to end; return whether none was left. `take` gives the
+        slot of each, if it is given, or None where there is none."""
         before = engine.calls
         for work in due:
+            grant = None
             if max_calls is not None and engine.calls - before >= max_calls:
-                self.report.ended_because = f"{plural(max_calls, 'call')} made"
+                self.ended_because = f"{plural(max_calls, 'call')} made"
             elif engine.time.left <= 0:
-                self.report.ended_because = "stopped" if engine.time.is_stopped else "out of time"
-            elif take is None:
-                self._page(engine, work, None)
-            elif grant := take():
-                self._page(engine, work, grant)
+                self.ended_because = "stopped" if engine.time.is_stopped else "out of time"
+            elif take is not None and (grant := take()) is None:
+                return False
             else:
-                break
-            if self.report.ended_because:
-                break
-        self.report.calls = engine.calls - before
+                self._page(engine, work, grant)
+                self.calls = engine.calls - before
+            if self.ended_because:
+                return False
+        return True
 
     def _page(self, engine: Engine, work: Work, grant: Grant | None) -> None:
         symbol = work.asset.symbol
@@ -231,11 +274,11 @@ class _Run:
         if not report.calls:
             done = report.results[0] if report.results else None
             if done is not None and done.status in OPEN:
-                self.report.ended_because = done.error
+                self.ended_because = done.error
             return
         self.asked += 1
         self.reports.append(report)
-        shown = self._by_symbol[symbol]
+        shown = self._by_symbol.setdefault(symbol, SymbolVerified(symbol=symbol))
         shown.pages.append(_days(work))
         shown.found += report.compared.get(symbol, Comparison())
         shown.doubted |= symbol in report.doubted
@@ -243,9 +286,9 @@ class _Run:
         errors = [done.error or done.status.value for done in failed]
         shown.errors += errors
         if report.too_many_calls:
-            self.report.ended_because = "the provider said too many calls"
+            self.ended_because, self.is_down = TOO_MANY_CALLS, True
         elif report.provider_down:
-            self.report.ended_because = "the provider is down"
+            self.ended_because, self.is_down = ENDINGS[EndReason.PROVIDER_DOWN], True
         elif errors:  # else it would be the first again and again
             tried = Look(*days_range(work), self._services.now_ms(), usable=False)
             self._services.store.save(Changes(looks={symbol: [tried]}), self._services.now_ms())

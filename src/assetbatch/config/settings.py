@@ -133,6 +133,19 @@ class QueueSettings(_Section, frozen=True):
     ] = 1
 
 
+class VerifySettings(_Section, frozen=True):
+    """How many of the calls that nobody needs verify stored bars."""
+
+    share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            title="Share of the calls left over by an empty queue that verify stored bars; 0 for none",
+        ),
+    ] = 0.2
+
+
 class DatabaseSettings(_Section, frozen=True):
     """The address of PostgreSQL, and the names of a platform's tables and columns."""
 
@@ -204,6 +217,7 @@ SECTIONS: dict[str, type[_Section]] = {
     "batch": BatchSettings,
     "rate_limiting": RateLimitSettings,
     "queue": QueueSettings,
+    "verify": VerifySettings,
     "database": DatabaseSettings,
     "redis": RedisSettings,
     "provider": ProviderSettings,
@@ -302,6 +316,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     secondary_assets: tuple[Asset, ...] = ()
     rate_limiting: RateLimitSettings = RateLimitSettings()
     queue: QueueSettings = QueueSettings()
+    verify: VerifySettings = VerifySettings()
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
     provider: ProviderSettings = ProviderSettings()

@@ -5,7 +5,7 @@ All moments are Unix milliseconds, UTC.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
 from typing import Annotated
@@ -79,6 +79,12 @@ class Bar(msgspec.Struct, frozen=True, gc=False, rename=_IN_JSON, forbid_unknown
     def end_ms(self) -> int:
         """The moment from which a bar of five minutes can no longer change by trading."""
         return self.t_ms + BAR_MS
+
+
+def in_order(bars: Iterable[Bar]) -> list[Bar]:
+    """Return bars ascending; of several with one start the last counts."""
+    by_start = {bar.t_ms: bar for bar in bars}
+    return [by_start[t_ms] for t_ms in sorted(by_start)]
 
 
 class DayBar(msgspec.Struct, frozen=True, gc=False):
@@ -245,9 +251,10 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
 
     `days` are day bars that came along, of symbols that may have no part in the cycle or not be registered.
 
-    Of several prices of a symbol the newest counts, of several bars with one start and of several
-    outcomes of a symbol the last. `coverage` is what is now known of intervals of bars, applied in order.
-    `asked_ms` is when each symbol was asked for, if not just now: an answer that was asked for later wins.
+    Bars ascend, and each has a start of its own (`in_order`). Of several prices of a symbol the newest
+    counts, of several outcomes of a symbol the last. `coverage` is what is now known of intervals of bars,
+    applied in order. `asked_ms` is when each symbol was asked for, if not just now: an answer that was asked
+    for later wins.
     `from_bars` are the symbols whose price follows from the bars of this batch, `minutes` those whose bars
     are of one minute: their bars of five minutes follow, where the coverage says ASKED. `looks` are what is
     compared with the stored bars before these are written.

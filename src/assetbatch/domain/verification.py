@@ -25,7 +25,7 @@ from assetbatch.domain.models import (
     StoredAsset,
     floor_to_bar,
 )
-from assetbatch.domain.pages import PAGE_DAYS
+from assetbatch.domain.pages import SURE
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS
 from assetbatch.domain.work import Work, WorkKind, days_range
@@ -156,13 +156,18 @@ class Tally(msgspec.Struct, frozen=True, array_like=True):
 
     def share_of(self, coverage: Iterable[CoveredInterval]) -> float | None:
         """Return the share (0 to 1) of what was answered that is verified; None if nothing was."""
-        total_ms = sum(one.end_ms - one.start_ms for one in coverage if one.state in ANSWERED)
+        total_ms = answered_ms(coverage)
         return min(1.0, self.verified_ms / total_ms) if total_ms else None
 
     @property
     def is_doubted(self) -> bool:
         """Whether too much of it differs."""
         return is_doubted(self.compared, self.differed)
+
+
+def answered_ms(coverage: Iterable[CoveredInterval]) -> int:
+    """Return for how long (ms) the answered intervals reach."""
+    return sum(one.end_ms - one.start_ms for one in coverage if one.state in ANSWERED)
 
 
 def is_doubted(compared: int, differed: int) -> bool:
@@ -238,15 +243,14 @@ def next_page(
     bounds: tuple[int, int],
     now_ms: int,
     *,
-    page_days: int = PAGE_DAYS,
     pause_ms: int = SETTLED_MS,
 ) -> Wanted | None:
     """Return the page within `bounds` (`[start_ms, end_ms)`) that is to be verified next; None where none is
     due.
 
     It is the one where an interval without a bar has been due for longest, else the one that was asked for
-    least recently, if `pause_ms` are over since. It reaches as far as a page can, over whatever else was
-    answered.
+    least recently, if `pause_ms` are over since. It goes as far as a page is sure to come whole, over
+    whatever else was answered: what a longer page left out would look as if it had vanished.
     """
     ranked = [
         (ranks, piece)
@@ -257,7 +261,7 @@ def next_page(
         return None
     (rank, since_ms), piece = min(ranked, key=lambda one: (one[0], one[1].start_ms))
     first = day_of(piece.start_ms)
-    page_end_ms = min(bounds[1], start_of_day(first + timedelta(days=page_days)))
+    page_end_ms = min(bounds[1], start_of_day(SURE.last_day(market, first) + timedelta(days=1)))
     end_ms = piece.end_ms
     for part in _within(coverage, piece.start_ms, page_end_ms):
         if part.state in (IntervalState.NOT_IN_PLAN, IntervalState.NOT_WANTED):

@@ -15,6 +15,7 @@ from assetbatch.health.document import (
     Metric,
     Problem,
     Severity,
+    Verification,
     encode,
 )
 from assetbatch.health.jobs import job_health
@@ -32,6 +33,7 @@ __all__ = [
     "Problem",
     "Severity",
     "Situation",
+    "Verification",
     "alerts_of",
     "asset_health",
     "collect",

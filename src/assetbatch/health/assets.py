@@ -17,6 +17,7 @@ from assetbatch.domain.models import BAR_MS, StoredAsset, floor_to_bar
 from assetbatch.domain.reasons import Explanation, Reason
 from assetbatch.domain.status import AssetState, Status
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
+from assetbatch.domain.verification import Tally
 from assetbatch.domain.work import Work
 from assetbatch.health.document import AssetHealth
 from assetbatch.secret import masked_name
@@ -44,11 +45,18 @@ def asset_health(
     known: Entitlements,
     now_ms: int,
     newest_ms: int = 0,
+    tally: Tally | None = None,
 ) -> AssetHealth:
-    """Return one asset's line of the document; `newest_ms` is the moment of its market's newest price."""
+    """Return one asset's line of the document.
+
+    `newest_ms` is the moment of its market's newest price, `tally` what the comparisons of its bars amount
+    to.
+    """
     judged = judge(asset, stored, known, now_ms, newest_ms)
     as_of_ms = stored.as_of_ms if stored else None
     coverage = stored.coverage if stored and asset.bars else ()
+    tally = tally or Tally()
+    verified = tally.share_of(coverage)
     complete = completeness(asset.market, coverage, complete_to_ms(asset, known, now_ms))
     return AssetHealth(
         symbol=asset.symbol,
@@ -68,6 +76,8 @@ def asset_health(
         platform_status=stored.platform_status if stored else None,
         complete=None if complete is None else round(complete, 6),
         complete_since=iso(coverage[0].start_ms) if coverage else None,
+        verified=None if verified is None else round(verified, 6),
+        differences=tally.changed + tally.appeared + tally.vanished,
     )
 
 

@@ -9,15 +9,16 @@ from assetbatch.config import Config
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, restriction_in_words
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
 from assetbatch.domain.formatting import iso, iso_or_none
-from assetbatch.domain.models import StoredAsset
+from assetbatch.domain.models import IntervalState, StoredAsset
 from assetbatch.domain.pages import length_in_words
 from assetbatch.domain.queueing import Lane, QueueState
 from assetbatch.domain.ranges import calls_saved, expected_history
 from assetbatch.domain.records import Command, CycleRecord, JobState
 from assetbatch.domain.units import SECOND_MS
+from assetbatch.domain.verification import Tally, answered_ms
 from assetbatch.errors import AssetbatchError, DatabaseError
 from assetbatch.health.assets import asset_health, newest_of_markets
-from assetbatch.health.document import AssetHealth, Health, Metric, Problem, Severity
+from assetbatch.health.document import AssetHealth, Health, Metric, Problem, Severity, Verification
 from assetbatch.health.failures import failures_of
 from assetbatch.health.jobs import job_health
 from assetbatch.health.metrics import alerts_of, metrics_of
@@ -44,6 +45,7 @@ class _Facts(NamedTuple):
     queue: QueueState
     waits: int
     stored: Mapping[str, StoredAsset] | None
+    tallies: Mapping[str, Tally]
     errors: Sequence[AssetbatchError]
 
 
@@ -94,6 +96,7 @@ def collect(services: Services) -> Health:
         alerts=alerts,
         database_error=facts.stored is None,
         failures=failures_of(facts.cycles, now_ms),
+        verification=verification_of(facts.stored or {}, facts.tallies),
     )
 
 
@@ -108,14 +111,16 @@ def _read(services: Services) -> _Facts:
     waits = services.history.waits_of_last_hour(now_ms)
     errors: list[AssetbatchError] = []
     stored: Mapping[str, StoredAsset] | None = None
+    tallies: Mapping[str, Tally] = {}
     try:
-        stored = services.store.load([asset.symbol for asset in services.config.assets])
+        symbols = [asset.symbol for asset in services.config.assets]
+        stored, tallies = services.store.load(symbols), services.store.tallies(symbols, now_ms)
     except DatabaseError as error:
         errors.append(error)
     write, *_ = preflight_errors(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
     if write:
         errors.append(write)
-    return _Facts(now_ms, known, jobs, cycles, window, queue, waits, stored, errors)
+    return _Facts(now_ms, known, jobs, cycles, window, queue, waits, stored, tallies, errors)
 
 
 def _assets(config: Config, facts: _Facts) -> list[AssetHealth]:
@@ -124,7 +129,12 @@ def _assets(config: Config, facts: _Facts) -> list[AssetHealth]:
     newest = newest_of_markets(config.assets, facts.stored)
     return [
         asset_health(
-            asset, facts.stored.get(asset.symbol), facts.known, facts.now_ms, newest.get(asset.market, 0)
+            asset,
+            facts.stored.get(asset.symbol),
+            facts.known,
+            facts.now_ms,
+            newest.get(asset.market, 0),
+            facts.tallies.get(asset.symbol),
         )
         for asset in config.assets
     ]
@@ -141,6 +151,7 @@ def _problems(services: Services, facts: _Facts, assets: Sequence[AssetHealth]) 
         now_ms=facts.now_ms,
         known_since_ms=cycles[-1].started_ms if cycles else None,
         last_enqueued=enqueued[0] if enqueued else None,
+        asked_again=asked_again(facts.stored or {}, facts.tallies),
     )
     broken = [Problem(error.message, error.hint, Severity.CRITICAL) for error in facts.errors]
     return broken + problems_of(situation)
@@ -186,6 +197,33 @@ def plan_of(
         "pages": [length_in_words(length, days) for length, days in known.market_lengths(now_ms)],
         "simulated": config.sandbox,
     }
+
+
+def asked_again(stored: Mapping[str, StoredAsset], tallies: Mapping[str, Tally]) -> dict[str, int]:
+    """Return the symbols of which too much has differed, while everything of them is asked for again, and
+    since when that is so (ms)."""
+    return {
+        symbol: tally.asked_again_ms
+        for symbol, tally in tallies.items()
+        if tally.asked_again_ms is not None
+        and any(one.state is IntervalState.AGAIN for one in stored[symbol].coverage)
+    }
+
+
+def verification_of(stored: Mapping[str, StoredAsset], tallies: Mapping[str, Tally]) -> Verification:
+    """Return what the comparisons of all assets have shown."""
+    total_ms = sum(answered_ms(one.coverage) for one in stored.values())
+    verified_ms = sum(
+        min(one.verified_ms, answered_ms(stored[symbol].coverage)) for symbol, one in tallies.items()
+    )
+    return Verification(
+        share=round(verified_ms / total_ms, 6) if total_ms else None,
+        changed=sum(one.changed for one in tallies.values()),
+        appeared=sum(one.appeared for one in tallies.values()),
+        vanished=sum(one.vanished for one in tallies.values()),
+        largest_difference=max((one.largest for one in tallies.values()), default=0.0),
+        asked_again=list(asked_again(stored, tallies)),
+    )
 
 
 def fresh_percent(assets: Sequence[AssetHealth]) -> float:

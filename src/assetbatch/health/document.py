@@ -49,7 +49,8 @@ class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
     `platform_status`: the word in the platform's data_sync_status where another program has written it.
     `complete`: the share (0 to 1) of its market's open time since `complete_since` whose bars are stored, or
     known not to exist; None where no bars are kept or were asked for. `lag_seconds`: how much newer the price
-    could be, by its market's hours and the plan.
+    could be, by its market's hours and the plan. `verified`: the share of its stored time that was compared
+    with a later answer within 90 days. `differences`: the number of bars that have differed.
     """
 
     symbol: str
@@ -69,6 +70,8 @@ class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
     platform_status: str | None = None
     complete: float | None
     complete_since: str | None
+    verified: float | None = None
+    differences: int = 0
 
 
 class JobHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +113,22 @@ class FailureShown(msgspec.Struct, frozen=True, kw_only=True):
     cycles: int
 
 
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What the comparison of stored bars with later answers has shown, of all assets.
+
+    `share` (0 to 1) is of the stored time and counts 90 days; None where nothing was asked for. The others
+    count since the beginning. `asked_again` are the symbols of which more than 1 % differed, while everything
+    of them is asked for again.
+    """
+
+    share: float | None = None
+    changed: int = 0
+    appeared: int = 0
+    vanished: int = 0
+    largest_difference: float = 0.0
+    asked_again: list[str] = []
+
+
 class Problem(msgspec.Struct, frozen=True):
     """Something that is wrong, in words, and what to do about it."""
 
@@ -137,6 +156,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     alerts: list[Alert]
     database_error: bool = False
     failures: list[FailureShown] = []
+    verification: Verification = Verification()
 
 
 def encode(health: Health) -> bytes:

@@ -51,6 +51,9 @@ class Situation(NamedTuple):
     known_since_ms: int | None = None
     last_enqueued: CycleRecord | None = None
     """The last cycle of enqueue-secondary."""
+    asked_again: Mapping[str, int] = {}
+    """The symbols of which too much has differed while everything of them is asked for again, and since
+    when."""
 
 
 def problems_of(situation: Situation) -> list[Problem]:
@@ -200,6 +203,17 @@ def dead_letters(now: Situation) -> Iterator[Problem]:
         )
 
 
+def bars_differ(now: Situation) -> Iterator[Problem]:
+    """Yield a problem for the symbols of which too many stored bars have differed from later answers."""
+    if now.asked_again:
+        names = listed(list(now.asked_again), NAMES_SHOWN)
+        since = moment(min(now.asked_again.values()))
+        yield Problem(
+            f"{names}: more than 1 % of the verified bars differed; all is asked for again since {since}",
+            "run-queue does it with the calls that prices leave free; assetbatch holes shows what differed",
+        )
+
+
 RULES: tuple[Callable[[Situation], Iterable[Problem]], ...] = (
     commands_failed,
     priority_not_started,
@@ -210,6 +224,7 @@ RULES: tuple[Callable[[Situation], Iterable[Problem]], ...] = (
     prices_not_stored,
     assets_not_well,
     dead_letters,
+    bars_differ,
 )
 """All rules; their order is that of problems that are equally grave."""
 

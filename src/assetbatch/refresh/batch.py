@@ -27,6 +27,7 @@ from assetbatch.domain.models import (
     RejectionCause,
     Saved,
     StoredAsset,
+    in_order,
 )
 from assetbatch.domain.queueing import Fault
 from assetbatch.domain.refusals import RefusalKind
@@ -297,7 +298,9 @@ class Batch:
         self._report.prices_refused += findings.prices_refused
         self._minutes.update(i.asset.symbol for i in call.work if i.asset.bars is BarSize.ONE_MINUTE)
         for symbol, bars in findings.bars.items():
-            self._bars.setdefault(symbol, []).extend(bars)
+            before = self._bars.setdefault(symbol, [])
+            is_further = not (before and bars) or bars[0].t_ms > before[-1].t_ms
+            self._bars[symbol] = [*before, *bars] if is_further else in_order([*before, *bars])
         for symbol, some in findings.looks.items():
             self._looks.setdefault(symbol, []).extend(some)
         for symbol, coverage in findings.coverage.items():
@@ -386,7 +389,7 @@ class Batch:
     def unsaved_symbols(self) -> set[str]:
         """The symbols of which anything is unsaved."""
         results = (result.work.asset.symbol for result in self._results[self._unsaved_from :])
-        return {*self._bars, *self._coverage, *self._days, *results}
+        return {*self._bars, *self._coverage, *self._looks, *self._days, *results}
 
     def take_unsaved(self, now: float) -> tuple[list[Result], Changes]:
         """Return the results since the last save, and what of them is to be stored in one transaction; they

@@ -56,6 +56,7 @@ class Keys:
         self.queue_errors = f"{prefix}:queue:errors"
         self.queue_stamp = f"{prefix}:queue:stamp"
         self.queue_told = f"{prefix}:queue:told"
+        self.spare = f"{prefix}:spare"
 
     @property
     def queue(self) -> list[str]:

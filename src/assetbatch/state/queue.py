@@ -61,6 +61,10 @@ _RECORD = re.compile(r"[0-5]:\d+:\d+:")
 """How the record of an item begins: rank, attempts, enqueued_us."""
 
 
+SPARE_CALLS_KEPT = 10
+"""Maximum number of spare calls that are kept, and so the maximum of one start on a plan without a limit."""
+
+
 class Lease(msgspec.Struct, frozen=True):
     """What a take brought: items held by `token`, and the slot that was granted with them."""
 
@@ -106,6 +110,7 @@ class Queue:
         self._release = Script(client, "release")
         self._start = Script(client, "start")
         self._state = Script(client, "queue_state")
+        self._begin_run = Script(client, "begin_queue_run")
         self._retry_dead = Script(client, "retry_dead")
         self._drop_dead = Script(client, "drop_dead")
         self._begin = Script(client, "begin_queue")
@@ -236,21 +241,28 @@ class Queue:
     def state(self) -> QueueState:
         """Return the figures, in one round trip of constant cost."""
         with redis_errors():
-            now, size, *rest = self._state(
+            figures = self._state(
                 [*self._keys.queue[:10], self._keys.queue_owner],
                 options=self._options(server=self._server_name),
             )
-        counts = [int(value) for value in rest]
-        return QueueState(
-            now_ms=int(now),
-            size=int(size),
-            by_lane=dict(zip(LANES, counts[:6], strict=True)),
-            leased=counts[6],
-            delayed=counts[7],
-            dead=counts[8],
-            oldest_ms=counts[9] // 1000 or None,
-            is_whole=bool(counts[10]),
+        return _queue_state(figures)
+
+    def begin_run(self, window: Window, share: float) -> tuple[QueueState, int]:
+        """Return the figures and how many spare calls there are, in one round trip of constant cost.
+
+        A `share` (0 to 1) of the calls that are left over while nothing is in the queue may be made as spare
+        calls (see `SpareCalls`).
+        """
+        most = min(SPARE_CALLS_KEPT, max(1, round(share * window.call_limit.limit)))
+        keys = [*self._keys.queue[:10], self._keys.queue_owner, self._keys.spare, *window.keys]
+        options = self._options(
+            server=self._server_name,
+            window=window.options(CallKind.QUEUE),
+            spare={"share": share, "most": most},
         )
+        with redis_errors():
+            *figures, calls = self._begin_run(keys, options=options)
+        return _queue_state(figures), int(calls)
 
     def next_retry_ms(self) -> int | None:
         """Return the moment of the next attempt of what is delayed; None without any."""
@@ -415,6 +427,21 @@ class Queue:
             with redis_errors():
                 dropped += self._drop_dead(self._keys.queue, *ids[at : at + LETTERS_AT_ONCE])
         return tuple(dropped)
+
+
+def _queue_state(figures: Sequence[bytes | str | int]) -> QueueState:
+    now, size, *rest = figures
+    counts = [int(value) for value in rest]
+    return QueueState(
+        now_ms=int(now),
+        size=int(size),
+        by_lane=dict(zip(LANES, counts[:6], strict=True)),
+        leased=counts[6],
+        delayed=counts[7],
+        dead=counts[8],
+        oldest_ms=counts[9] // 1000 or None,
+        is_whole=bool(counts[10]),
+    )
 
 
 def _item(item_id: str, head: str) -> Item:

@@ -12,7 +12,7 @@ from assetbatch.domain.queueing import DenialReason, Lane
 from assetbatch.domain.records import Command
 from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import MINUTE_MS, SECOND_MS
-from assetbatch.health import AssetHealth, FailureShown, Health, Metric, Problem
+from assetbatch.health import AssetHealth, FailureShown, Health, Metric, Problem, Verification
 from assetbatch.health.problems import gravest_first
 
 NOW_MS = MINUTE_MS
@@ -133,6 +133,26 @@ def past(health: Health) -> str | None:
         return None
     verb = "waits" if pages == 1 else "wait"
     return f"{plural(pages, 'page')} of the past {verb}, and count as missing until they are stored"
+
+
+def verified(health: Health) -> str | None:
+    """Return how much of what is stored was compared with a later answer, and what differed; None where
+    nothing was."""
+    known = health.verification
+    if not known.share:
+        return None
+    words = f"{100 * known.share:.0f} % of what is stored was verified within 90 days"
+    return f"{words}, {differences(known)}"
+
+
+def differences(known: Verification) -> str:
+    """Return what differed, as `12 bars changed (by 0.40 % at most), 3 appeared, 1 vanished`."""
+    if not (known.changed or known.appeared or known.vanished):
+        return "nothing differed"
+    changed = f"{plural(known.changed, 'bar')} changed"
+    if known.changed:
+        changed += f" (by {100 * known.largest_difference:.2f} % at most)"
+    return f"{changed}, {known.appeared:,} appeared, {known.vanished:,} vanished"
 
 
 def lanes(health: Health) -> dict[str, int]:

@@ -30,6 +30,11 @@ _TOTALS = {
     "published": ("events_published", "Prices published to listeners."),
     "enqueued": ("queue_enqueued", "Items put into the queue."),
     "dropped": ("queue_dropped", "Items that found no room in the queue."),
+    "pages_verified": ("pages_verified", "Pages of stored bars asked for again with spare calls."),
+    "bars_compared": ("bars_compared", "Bars compared with a later answer."),
+    "bars_changed": ("bars_changed", "Compared bars that had other values."),
+    "bars_appeared": ("bars_appeared", "Compared bars that were not stored."),
+    "bars_vanished": ("bars_vanished", "Stored bars that a later answer did not bring."),
 }
 
 
@@ -163,6 +168,17 @@ def _assets(health: Health) -> Iterator[str]:
         "assets_complete_ratio",
         "The same over all assets that keep bars, in the mean.",
         [((), sum(complete) / len(complete))] if complete else [],
+    )
+    share = health.verification.share
+    yield _gauge(
+        "bars_verified_ratio",
+        "Share of what is stored that was compared with a later answer within 90 days.",
+        [] if share is None else [((), share)],
+    )
+    yield _gauge(
+        "assets_asked_again",
+        "Assets of which more than 1 % of the bars differed, while everything of them is asked for again.",
+        [((), len(health.verification.asked_again))],
     )
 
 

@@ -15,6 +15,8 @@ from assetbatch.commands.gaps import SymbolGaps
 from assetbatch.domain.coverage import Gap, GapReason
 from assetbatch.domain.formatting import format_duration, iso, iso_or_none, listed, moment, plural
 from assetbatch.domain.units import MINUTE_MS
+from assetbatch.health import Verification
+from assetbatch.views.facts import differences
 from assetbatch.views.terminal.style import share
 
 SYMBOLS_SHOWN = 50
@@ -39,7 +41,16 @@ def _headline(symbol: SymbolGaps) -> str:
         return f"{symbol.symbol}: no bars were asked for yet"
     missing = sum(gap.bars for gap in symbol.gaps)
     begin = f"since {moment(symbol.from_ms)}"
-    return f"{symbol.symbol}: {share(symbol.complete)} complete, {plural(missing, 'bar')} missing {begin}"
+    words = f"{symbol.symbol}: {share(symbol.complete)} complete, {plural(missing, 'bar')} missing {begin}"
+    if not symbol.verified:
+        return words
+    known = Verification(
+        changed=symbol.tally.changed,
+        appeared=symbol.tally.appeared,
+        vanished=symbol.tally.vanished,
+        largest_difference=symbol.tally.largest,
+    )
+    return f"{words}; {share(symbol.verified)} verified within 90 days, {differences(known)}"
 
 
 def _why(gap: Gap) -> str:
@@ -86,6 +97,11 @@ def gaps_document(symbol: SymbolGaps) -> dict[str, Any]:
         "horizon": iso(symbol.visible_until_ms),
         "complete": None if symbol.complete is None else round(symbol.complete, 6),
         "missing_bars": sum(gap.bars for gap in symbol.gaps),
+        "verified": None if symbol.verified is None else round(symbol.verified, 6),
+        "changed": symbol.tally.changed,
+        "appeared": symbol.tally.appeared,
+        "vanished": symbol.tally.vanished,
+        "largest_difference": symbol.tally.largest,
         "holes": [
             {
                 "from": iso(gap.start_ms),

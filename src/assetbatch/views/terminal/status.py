@@ -242,10 +242,12 @@ def labelled(rows: Iterable[Row]) -> Table:
 
 
 def plan_rows(health: Health, plain: bool) -> list[Row]:
-    """Return the plan, the window, the queue, and what lowers the share of bars."""
+    """Return the plan, the window, the queue, what lowers the share of bars, and how much is verified."""
     rows = [("plan", facts.plan(health)), ("calls", _window(health, plain)), ("queue", facts.queue(health))]
     past = facts.past(health)
-    return [*rows, ("bars", past)] if past else rows
+    rows += [("bars", past)] if past else []
+    verified = facts.verified(health)
+    return [*rows, ("verified", verified)] if verified else rows
 
 
 def job_rows(health: Health) -> list[Row]:

@@ -375,6 +375,8 @@ def _calls(health: Health) -> str:
     parts = facts.lanes(health) | {name: items[name] for name in ("leased", "delayed")}
     past = facts.past(health)
     past = f'<p class="soft">bars: {past}</p>' if past else ""
+    if verified := facts.verified(health):
+        past += f'<p class="soft">{escape(verified)}</p>'
     names = "".join(
         f'<li><span class="key {name}"></span>{count:,} {name}</li>' for name, count in parts.items() if count
     )
