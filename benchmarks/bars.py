@@ -26,9 +26,10 @@ import msgspec
 import psycopg
 from tests.schema import migrate, register
 
-from assetbatch.database import Store
+from assetbatch.database import Store, binary_copy
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.five_minutes import five_minute_bars
 from assetbatch.domain.market_hours import from_ms
 from assetbatch.domain.models import BAR_MS, Bar, Changes, CoveredInterval, IntervalState
 from assetbatch.domain.units import MINUTE_MS
@@ -40,6 +41,7 @@ NOW_MS = 1_800_000_000_000
 START_MS = NOW_MS - NOW_MS % BAR_MS - 3_000_000 * BAR_MS
 COLUMNS = ("symbol_id", "ts", "open", "high", "low", "close", "volume", "vwap", "trades")
 TABLE = "market_data.ohlcv_5m"
+MINUTES_TABLE = "market_data.ohlcv_1m"
 
 Bars = Mapping[str, Sequence[Bar]]
 
@@ -362,13 +364,16 @@ def decode_and_save(url: str, repeat: int) -> None:
 
 
 def minutes_beside(url: str, repeat: int) -> None:
-    """50,000 minutes with the bars of five minutes that follow, beside 50,000 bars alone; in turns."""
-    fill(url, 100_000)
-    alone: list[float] = []
-    minutes: list[float] = []
-    with Store.open(url) as store:
-        for number in range(2 * repeat + 2):
-            step_ms, times = (BAR_MS, alone) if number % 2 else (MINUTE_MS, minutes)
+    """50,000 minutes with the bars of five minutes that follow, beside 50,000 bars alone; and what the rows
+    of either take that are copied straight, as the limit. In turns; both tables hold other symbols too."""
+    ids = fill(url, 100_000)
+    with psycopg.connect(url) as connection:
+        connection.execute(f"INSERT INTO {MINUTES_TABLE} SELECT * FROM {TABLE}".encode())
+    times: dict[str, list[float]] = {}
+    with Store.open(url) as store, psycopg.connect(url) as connection:
+        for number in range(4 * repeat + 4):
+            kind = number % 4
+            step_ms, table = (MINUTE_MS, MINUTES_TABLE) if kind % 2 else (BAR_MS, TABLE)
             begin_ms = START_MS + (1_000_000 + number * AT_ONCE) * BAR_MS
             (some,) = some_bars(0, AT_ONCE, SYMBOLS[:1]).values()
             bars = [
@@ -378,19 +383,42 @@ def minutes_beside(url: str, repeat: int) -> None:
             end_ms = begin_ms + AT_ONCE * step_ms
             asked = CoveredInterval(begin_ms, end_ms, IntervalState.ASKED, NOW_MS)
             changes = Changes(
-                bars={"S0": bars},
-                coverage={"S0": [asked]},
-                minutes=frozenset() if number % 2 else {"S0"},
+                bars={"S0": bars}, coverage={"S0": [asked]}, minutes={"S0"} if kind % 2 else frozenset()
             )
+            derived = five_minute_bars(bars) if kind == 3 else []
             started = time.perf_counter()
-            assert store.save(changes, NOW_MS).bars_new == AT_ONCE
-            times.append(time.perf_counter() - started)
+            if kind < 2:
+                assert store.save(changes, NOW_MS).bars_new == AT_ONCE
+            else:
+                copy_straight(connection, table, ids["S0"], bars)
+                if derived:
+                    copy_straight(connection, TABLE, ids["S0"], derived)
+                connection.commit()
+            times.setdefault(KINDS[kind], []).append(time.perf_counter() - started)
     print(f"\n{AT_ONCE:,} bars of a symbol saved, medians and least values of {repeat}\n")
-    print("| what | median, ms | least, ms |")
-    print("|---|--:|--:|")
-    for name, times in (("bars alone", alone[1:]), ("minutes, and 10,000 bars of them", minutes[1:])):
-        print(f"| {name} | {statistics.median(times) * 1000:.0f} | {min(times) * 1000:.0f} |")
-    print(f"\nratio of the least values: {min(minutes[1:]) / min(alone[1:]):.2f}")
+    print("| what | median, ms | least, ms | ratio of the least |")
+    print("|---|--:|--:|--:|")
+    for kind, name in enumerate(KINDS):
+        some_times, alone = times[name][1:], times[KINDS[kind - kind % 2]][1:]
+        median, least = statistics.median(some_times), min(some_times)
+        print(f"| {name} | {median * 1000:.0f} | {least * 1000:.0f} | {least / min(alone):.2f} |")
+
+
+KINDS = (
+    "bars alone",
+    "minutes, and 10,000 bars of them",
+    "copied straight: 50,000 rows",
+    "copied straight: 50,000 and 10,000 rows",
+)
+
+
+def copy_straight(
+    connection: psycopg.Connection[Any], table: str, symbol_id: int, bars: Sequence[Bar]
+) -> None:
+    """Copy bars into a table, with nothing before or after."""
+    statement = f"COPY {table} ({', '.join(COLUMNS)}) FROM STDIN (FORMAT binary)"
+    with connection.cursor().copy(statement.encode()) as copy:
+        binary_copy.write(copy, [(symbol_id, bars)], binary_copy.MICROSECONDS)
 
 
 def surroundings(url: str) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import multiprocessing
 import re
@@ -37,6 +38,7 @@ from benchmarks.bars import benchmark_database
 from benchmarks.limiter import benchmark_server, surroundings
 from psycopg.sql import SQL, Identifier
 
+from assetbatch.cli import COLLECTED_AFTER
 from assetbatch.commands.init import initialise
 from assetbatch.config import Config, load
 from assetbatch.database import Store
@@ -258,6 +260,7 @@ def timed(given: Given, contender: str, pipe: Connection) -> None:
         run = partial(peer_of_bars, given)
     else:
         run = peer(given, contender)
+    gc.set_threshold(COLLECTED_AFTER)  # as our command line does; the others get the same
     started, cpu = time.perf_counter(), time.process_time()
     result = run()
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu

@@ -118,6 +118,7 @@ class World:
             "database": {"url": database_url},
             "redis": {"url": redis_url, "prefix": prefix},
             "provider": {"base_url": self.provider.base_url},
+            "verify": {"share": 0},  # tests count calls: those of verification come in tests of their own
             **(document or {}),
         }
 

@@ -119,7 +119,7 @@ def test_two_months_take_the_same_calls(make_world: MakeWorld) -> None:
         before = len(world.paths)
         with world.services() as services:
             backfill(services, ["BTCUSD"], date(2026, 9, 10), None, dry_run=False)
-        world.run_queue()
+        world.run_queue(60)
         calls[size] = [bounds for _, bounds in ranges(world, before)]
         assert missing(world) == {}
     assert calls["1m"] == calls["5m"]
@@ -168,6 +168,27 @@ class TestAChangeOfTheSize:
         self.keep(world, "5m")
         assert self.cycles(world) == 0
         assert rows(world, "BTCUSD", "ohlcv_1m") == minutes
+
+    def test_to_none_and_back_leaves_no_gap_and_asks_for_nothing_twice(self, world: World) -> None:
+        self.keep(world, "1m")
+        self.cycles(world)
+        since = rows(world, "BTCUSD")[0][0]
+        self.keep(world, "none")
+        for _ in range(3):
+            world.clock.at_ms += DAY_MS
+            self.cycles(world)
+        before = len(world.paths)
+        self.keep(world, "1m")
+        world.clock.at_ms += DAY_MS
+        self.cycles(world)
+        minutes = [row[0] for row in rows(world, "BTCUSD", "ohlcv_1m")]
+        assert (minutes[0], len(minutes)) == (since, (minutes[-1] - since).total_seconds() / 60 + 1)
+        assert len(rows(world, "BTCUSD")) == len(minutes) // 5
+        asked = [(size, int(bounds.partition("/")[2])) for size, bounds in ranges(world, before)]
+        since_ms = since.timestamp() * 1000
+        # The days before there was a market are asked for twice.
+        assert [size for size, end_ms in asked if end_ms > since_ms] == ["1"]
+        assert self.cycles(world) == 0
 
     @pytest.mark.parametrize("dry_run", [True, False])
     def test_a_backfill_counts_the_pages_that_it_takes(self, world: World, dry_run: bool) -> None:

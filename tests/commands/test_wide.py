@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import pytest
 
 from assetbatch.commands import queue_worker
 from assetbatch.database import Store
-from assetbatch.domain.models import Changes, Saved
+from assetbatch.domain.models import Changes, Price, Saved
 from assetbatch.domain.queueing import Lane
 from assetbatch.errors import DatabaseError, KeyRefusedError, RedisError, UnreachableError
 from assetbatch.provider.client import ProviderClient
 from assetbatch.sandbox.universe import instruments
+from assetbatch.state.events import Events
 from assetbatch.state.window import Window
 from tests.world import World, reserved
 
@@ -256,6 +259,28 @@ def test_what_calls_bring_that_are_out_when_redis_fails_is_stored(
     with pytest.raises(RedisError):
         with_bars.run_queue(seconds=30)
     assert with_bars.rows("SELECT count(DISTINCT symbol_id) FROM market_data.ohlcv_5m") == [(len(out),)]
+
+
+def test_prices_that_are_stored_are_published_while_a_call_is_still_out(
+    wide: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot, publish = ProviderClient.snapshot, Events.publish
+    calls, published, waited = count(1), threading.Event(), []
+
+    def last_one_slow(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == 3:
+            waited.append(published.wait(30))
+        return snapshot(*arguments, **options)
+
+    def noticed(events: Events, prices: Sequence[Price]) -> None:
+        publish(events, prices)
+        published.set()
+
+    monkeypatch.setattr(ProviderClient, "snapshot", last_one_slow)
+    monkeypatch.setattr(Events, "publish", noticed)
+    wide.enqueue_secondary()
+    result = wide.run_queue(seconds=90)
+    assert (result.published, waited) == (600, [True])
 
 
 class TestStoring:

@@ -63,12 +63,6 @@ def test_only_bars_that_differ_are_written(store: Store, sql: Sql) -> None:
     assert stored(sql, "EURUSD")[4] == bars[4]
 
 
-def test_of_two_bars_with_one_start_the_last_counts(store: Store, sql: Sql) -> None:
-    bars = [Bar(0, 1.0, 1.0, 1.0, 1.0), Bar(BAR_MS, 3.0, 3.0, 3.0, 3.0), Bar(0, 2.0, 2.0, 2.0, 2.0)]
-    assert store.save(Changes(bars={"EURUSD": bars}), NOW_MS).bars_new == 2
-    assert stored(sql, "EURUSD") == [bars[2], bars[1]]
-
-
 def test_a_forming_bar_grows(store: Store, sql: Sql) -> None:
     for bar in (forming(5.0), forming(7.0, high=2.5, close=2.5), forming(7.0, high=2.5, low=0.5, close=0.5)):
         store.save(Changes(bars={"EURUSD": [bar]}), NOW_MS)

@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 
 from assetbatch.database import Store
 from assetbatch.domain.bar_sizes import BarSize
-from assetbatch.domain.models import BAR_MS, Bar, Changes, CoveredInterval, IntervalState, floor_to_bar
+from assetbatch.domain.models import (
+    BAR_MS,
+    Bar,
+    Changes,
+    CoveredInterval,
+    IntervalState,
+    floor_to_bar,
+    in_order,
+)
 
 from .conftest import Sql
 
@@ -38,12 +46,13 @@ def changes(
     minutes: Sequence[Bar], asked: Sequence[tuple[int, int]] = ((0, 100),), asked_ms: int = NOW_MS
 ) -> Changes:
     """Minutes, with the numbers of the bars of five minutes up to which the answer is complete."""
+    minutes = in_order(minutes)
     coverage = [
         CoveredInterval(START_MS + first * BAR_MS, START_MS + end * BAR_MS, ASKED, asked_ms)
         for first, end in asked
     ]
     return Changes(
-        bars={"BTCUSD": list(minutes)} if minutes else {},
+        bars={"BTCUSD": minutes} if minutes else {},
         coverage={"BTCUSD": coverage},
         asked_ms={"BTCUSD": asked_ms},
         minutes={"BTCUSD"},
@@ -192,6 +201,22 @@ class TestWhenItIsWritten:
         store.save(batch, NOW_MS + 1)
         assert number(sql, 0)[6] == 15
 
+    def test_beside_bars_of_five_minutes_that_are_corrected(self, store: Store, sql: Sql) -> None:
+        def both(close: float) -> Changes:
+            batch = changes([minute(n, close) for n in range(5)])
+            five = Bar(START_MS, 1.0, 9.0, 1.0, close)
+            return msgspec.structs.replace(batch, bars={**batch.bars, "EURUSD": [five]})
+
+        store.save(both(1.25), NOW_MS)
+        store.save(both(1.5), NOW_MS + 1)
+        assert sql("SELECT DISTINCT close FROM market_data.ohlcv_5m") == [(1.5,)]
+
+    def test_where_the_minutes_are_the_same_and_more_is_answered(self, store: Store, sql: Sql) -> None:
+        minutes = [minute(n) for n in range(15)]
+        store.save(changes(minutes, [(0, 1)]), NOW_MS)
+        saved = store.save(changes(minutes, [(0, 3)]), NOW_MS)
+        assert (saved.bars_new, saved.bars_changed, len(bars(sql))) == (0, 0, 3)
+
 
 class TestATableThatRefuses:
     def test_a_value_costs_only_its_bar(self, store: Store, sql: Sql) -> None:
@@ -239,6 +264,22 @@ class TestATableThatRefuses:
         assert before[0][1:] == ("1.3", "1.13")
         store.save(changes([minute(0, volume=1.26)]), NOW_MS)
         assert sql("SELECT xmin::text, volume::text, vwap::text FROM market_data.ohlcv_5m") == before
+
+    def test_a_sum_costs_only_its_bar(self, store: Store, sql: Sql) -> None:
+        sql("ALTER TABLE market_data.ohlcv_5m ALTER volume TYPE numeric(5,2)")
+        minutes = [minute(n, volume=400.0 if 5 <= n < 10 else 1.0) for n in range(15)]
+        saved = store.save(changes(minutes, [(0, 3)]), NOW_MS)
+        assert sorted(bars(sql)) == [START_MS, START_MS + 2 * BAR_MS]
+        assert "ohlcv_5m.volume (numeric(5,2)) cannot hold 2000.0" in saved.rejected["BTCUSD"].error
+        assert [(one.state, one.start_ms) for one in store.load(["BTCUSD"])["BTCUSD"].coverage][1] == (
+            IntervalState.REJECTED,
+            START_MS + BAR_MS,
+        )
+
+    def test_digits_of_minutes_has_bars_of_what_is_stored(self, store: Store, sql: Sql) -> None:
+        sql("ALTER TABLE market_data.ohlcv_1m ALTER volume TYPE numeric(10,1)")
+        store.save(changes([minute(0, volume=1.26), minute(1, volume=1.26)]), NOW_MS)
+        assert number(sql, 0)[4] == 2.6
 
 
 class TestTheSize:

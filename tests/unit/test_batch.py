@@ -478,6 +478,22 @@ class TestWhatIsStored:
         assert to_save.is_empty
 
 
+class TestWhatIsSavedOfBars:
+    def test_is_in_order_whatever_the_order_of_the_answers(self) -> None:
+        state = batch(BTC)
+        for at in (2, 0, 3, 1):
+            state.apply(BOTH, Findings(bars={"BTCUSD": [bar(START + at * BAR_MS)]}))
+        _, to_save = state.take_unsaved(0.0)
+        assert to_save.bars["BTCUSD"] == [bar(START + at * BAR_MS) for at in range(4)]
+
+    def test_is_the_last_of_two_bars_with_one_start(self) -> None:
+        state = batch(BTC)
+        for close in (1.25, 1.5):
+            state.apply(BOTH, Findings(bars={"BTCUSD": [structs.replace(bar(START), close=close)]}))
+        _, to_save = state.take_unsaved(0.0)
+        assert [one.close for one in to_save.bars["BTCUSD"]] == [1.5]
+
+
 class TestHowMuchIsUnsaved:
     def test_nothing_is_never_flushed(self) -> None:
         assert not batch(BTC).should_flush(3600.0)
@@ -488,11 +504,14 @@ class TestHowMuchIsUnsaved:
         state.apply(BOTH, Findings(results=[success(item) for item in work]))
         return state
 
-    def test_so_many_results_are_much(self) -> None:
-        assert not self.many(499).has_much_unsaved
+    def test_so_many_results_are_stored_and_hold_nothing_up(self) -> None:
         assert not self.many(499).should_flush(0.0)
-        assert self.many(500).has_much_unsaved
         assert self.many(500).should_flush(0.0)
+        assert not self.many(500).fills_memory
+
+    def test_so_many_results_hold_up_further_calls(self) -> None:
+        assert not self.many(3999).fills_memory
+        assert self.many(4000).fills_memory
 
     def test_results_that_are_stored_are_not(self) -> None:
         state = self.many(500)
@@ -504,12 +523,12 @@ class TestHowMuchIsUnsaved:
 
     def test_so_many_bars_of_all_assets_are_much(self) -> None:
         state = batch(BTC, ETH)
-        half = [bar(START)] * 10_000
-        state.apply(BOTH, Findings(bars={"BTCUSD": half, "ETHUSD": half[1:]}))
-        assert not state.has_much_unsaved
+        half = [bar(START + number * BAR_MS) for number in range(10_000)]
+        state.apply(BOTH, Findings(bars={"BTCUSD": half, "ETHUSD": half[:-1]}))
+        assert not state.fills_memory
         assert not state.should_flush(0.0)
-        state.apply(BOTH, Findings(bars={"ETHUSD": half[:1]}))
-        assert state.has_much_unsaved
+        state.apply(BOTH, Findings(bars={"ETHUSD": half[-1:]}))
+        assert state.fills_memory
         assert state.should_flush(0.0)
 
     def test_whatever_is_unsaved_for_so_long_is_stored_and_not_much(self) -> None:
@@ -517,7 +536,7 @@ class TestHowMuchIsUnsaved:
         state.apply(BOTH, Findings(results=[success(BTC)]))
         assert not state.should_flush(1.5)
         assert state.should_flush(2.0)
-        assert not state.has_much_unsaved
+        assert not state.fills_memory
         state.take_unsaved(2.0)
         state.apply(BOTH, Findings(bars={"ETHUSD": [bar(START)]}))
         assert not state.should_flush(2.0), "the time counts from the last save"

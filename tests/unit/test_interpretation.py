@@ -130,6 +130,19 @@ class TestWhatTheLedgerLearns:
         answer = answered(self.CALL, slots(*self.ALL), faulty_ms=(self.END,))
         assert self.told(answer) == [CoveredInterval(self.START, self.END, IntervalState.ASKED, self.NOW)]
 
+    @pytest.mark.parametrize(
+        ("days", "is_whole", "doubted_days"), [(29, False, 4), (31, False, 3), (31, True, 0)]
+    )
+    def test_what_is_missing_twice_beyond_a_month_is_doubted_while_pages_may_be_cut_there(
+        self, days: int, *, is_whole: bool, doubted_days: int
+    ) -> None:
+        start_ms = self.END - 34 * DAY_MS
+        answer = answered(self.CALL, slots(*range(days * 288), start_ms=start_ms))
+        once = coverage_of(Market.CRYPTO, answer, (), start_ms, self.END, self.NOW)
+        twice = coverage_of(Market.CRYPTO, answer, once, start_ms, self.END, self.NOW, is_whole=is_whole)
+        doubted = [one for one in twice if one.fault is IntervalFault.UNCONFIRMED]
+        assert sum(one.end_ms - one.start_ms for one in doubted) == doubted_days * DAY_MS
+
     def test_of_elements_before_the_stretch_nothing_and_of_those_within_it_all(self) -> None:
         start_ms, odd_ms = self.START + 10 * BAR_MS, self.START + 20 * BAR_MS
         answer = self.without(20, 20, faulty_ms=(odd_ms,))

@@ -121,6 +121,7 @@ def due_prices(
     """Return the prices that are due, in their order, and reports of the assets for which there is nothing to
     do: they are fresh, or not registered."""
     now_ms = services.now_ms()
+    is_told = log.isEnabledFor(logging.DEBUG)  # else thousands of texts would be made for nobody
     due, rest = [], []
     for item in map(Work, assets):
         before = stored.get(item.asset.symbol)
@@ -128,7 +129,8 @@ def due_prices(
             rest.append(unregistered(item))
             continue
         verdict = assess(item, before, known, now_ms)
-        log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.why.text)
+        if is_told:
+            log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.why.text)
         if verdict.due:
             due.append(item)
         else:

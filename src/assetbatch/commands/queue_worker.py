@@ -46,8 +46,8 @@ WITNESSES = 1
 the provider has answered before. Then the run ends, and the rest of the queue keeps its attempts."""
 
 MAX_ITEMS_TOGETHER = 20_000
-"""Maximum number of items in one batch, on a plan whose calls run in parallel. They are taken only when their
-calls can go out, so that other hosts find work too."""
+"""Maximum number of items in one batch, on a plan whose calls run in parallel. They are taken while the calls
+before theirs are out, and no earlier, so that other hosts find work too."""
 
 WHAT_FOLLOWS = {
     FailureOutcome.RETRY: "tried again later",
@@ -203,8 +203,8 @@ class QueueRun:
             owner.release()
 
     def _next_chunk(self, batch: BatchRun, owner: _LeaseOwner) -> WorkChunk | None:
-        """Take further leases if calls for them can start in addition to those in flight. Each call acquires
-        its own slot."""
+        """Take further leases once a call for all work is in flight: they are prepared meanwhile. Each call
+        acquires its own slot."""
         if self._calls_at_once == 1 or not batch.wants_work:
             return None
         leases = owner.take_more(self._calls_at_once, self._calls_in_turn())

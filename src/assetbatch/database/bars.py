@@ -6,10 +6,10 @@ bar there meanwhile. Then the copy is undone and the bars are merged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -26,11 +26,24 @@ from assetbatch.domain.models import SETTLED_AFTER_MS, Bar
 _NOT_SO = (psycopg.errors.UniqueViolation, psycopg.errors.FeatureNotSupported)
 """Another program was faster; or the table does not take COPY (row-level security, a rule)."""
 
+_NEVER_MS = 2**62
+"""The moment before which each bar was settled."""
+
 _COPY_DIRECT = {"binary": "bars.copy_direct_binary", "text": "bars.copy_direct_text"}
 _COPY_BATCH = {"binary": "bars.copy_binary", "text": "bars.copy_text"}
 """The statements by the form of COPY."""
 
-BarsByStart = dict[str, dict[int, Bar]]
+BarsOfSymbols = Mapping[str, Sequence[Bar]]
+"""Ascending bars of each symbol; of those that are written at least one."""
+
+
+class Written(NamedTuple):
+    """How many bars were new and how many differed, and the symbols that had none between the first and the
+    last of theirs."""
+
+    new: int = 0
+    changed: int = 0
+    into_nothing: Collection[str] = ()
 
 
 SKIPPED = "AB002"
@@ -39,39 +52,71 @@ SKIPPED = "AB002"
 
 def save(
     connection: Connection,
-    by_start: BarsByStart,
+    bars: BarsOfSymbols,
     asked_ms: Mapping[str, int],
     form: str,
     of: str = "bars",
-) -> tuple[int, int]:
-    """Write the bars of registered symbols in the open transaction; return how many were new and how many
-    differed. `of` is their table.
+) -> Written:
+    """Write the bars of registered symbols in the open transaction. `of` is their table.
 
     What the provider said at `asked_ms` is final for bars that were settled then, however late it is saved.
     It changes nothing where a call of a later moment was answered and stored before. `form` is that of COPY.
     Raises psycopg.Error.
     """
-    if not by_start:
-        return 0, 0
-    ranges = [
-        {"symbol": symbol, "asked_ms": asked_ms[symbol], "first_ms": starts[0], "last_ms": starts[-1]}
-        for symbol, starts in ((symbol, sorted(some)) for symbol, some in by_start.items())
-    ]
-    document = _json(ranges)
+    if not bars:
+        return Written()
+    document = _ranges(bars, asked_ms)
     with connection.pipeline():
         later = connection.execute(connection.statements("coverage.record_answers"), {"answers": document})
         there = connection.execute(connection.statements("bars.find_stored", of), {"ranges": document})
-    ids = {symbol: symbol_id for symbol, symbol_id, some_there in there if not some_there}
-    into_nothing = {ids[symbol]: some.values() for symbol, some in by_start.items() if symbol in ids}
-    copied = _copy(connection, into_nothing, form, of) if into_nothing else 0
-    to_merge = {symbol: some for symbol, some in by_start.items() if not copied or symbol not in ids}
+    copied, to_merge = _copy_into_nothing(connection, bars, there, form, of)
+    into_nothing = bars.keys() - to_merge.keys()
     if answered := [row for row in later.fetchall() if row[0] in to_merge]:
         to_merge = _without_answered(connection, to_merge, answered, of)
     if not to_merge:
-        return copied, 0
+        return Written(copied, 0, into_nothing)
     settled_ms = {symbol: asked_ms[symbol] - SETTLED_AFTER_MS for symbol in to_merge}
     new, changed = _merge(connection, to_merge, settled_ms, form, of)
-    return copied + new, changed
+    return Written(copied + new, changed, into_nothing)
+
+
+def overwrite(connection: Connection, bars: BarsOfSymbols, form: str) -> int:
+    """Write bars of five minutes of registered symbols in the open transaction, whatever is stored of them;
+    return how many were new or differed. Raise psycopg.Error."""
+    document = _ranges(bars, dict.fromkeys(bars, 0))
+    there = connection.execute(connection.statements("bars.find_stored"), {"ranges": document})
+    copied, to_merge = _copy_into_nothing(connection, bars, there, form, "bars")
+    if not to_merge:
+        return copied
+    new, changed = _merge(connection, to_merge, dict.fromkeys(to_merge, _NEVER_MS), form, "bars")
+    return copied + new + changed
+
+
+def _ranges(bars: BarsOfSymbols, asked_ms: Mapping[str, int]) -> str:
+    return _json(
+        [
+            {
+                "symbol": symbol,
+                "asked_ms": asked_ms[symbol],
+                "first_ms": some[0].t_ms,
+                "last_ms": some[-1].t_ms,
+            }
+            for symbol, some in bars.items()
+        ]
+    )
+
+
+def _copy_into_nothing(
+    connection: Connection, bars: BarsOfSymbols, there: Iterable[tuple[str, Any, bool]], form: str, of: str
+) -> tuple[int, BarsOfSymbols]:
+    """Copy the bars of the symbols that have none in between. Return how many, and the bars of the others:
+    those of all symbols where it turns out not to be possible."""
+    ids = {symbol: symbol_id for symbol, symbol_id, some_there in there if not some_there}
+    into_nothing = {ids[symbol]: some for symbol, some in bars.items() if symbol in ids}
+    copied = _copy(connection, into_nothing, form, of) if into_nothing else 0
+    if not copied:
+        return 0, bars
+    return copied, {symbol: some for symbol, some in bars.items() if symbol not in ids}
 
 
 def keep_hourly_closes(connection: Connection, symbols: Collection[str]) -> None:
@@ -81,8 +126,8 @@ def keep_hourly_closes(connection: Connection, symbols: Collection[str]) -> None
 
 
 def _without_answered(
-    connection: Connection, bars: BarsByStart, answered: Iterable[tuple[str, int, int]], of: str
-) -> BarsByStart:
+    connection: Connection, bars: BarsOfSymbols, answered: Iterable[tuple[str, int, int]], of: str
+) -> BarsOfSymbols:
     """Return the bars without those that are stored within an interval that was answered later."""
     intervals = [
         {"symbol": symbol, "first_ms": first_ms, "last_ms": last_ms} for symbol, first_ms, last_ms in answered
@@ -91,8 +136,7 @@ def _without_answered(
         connection.execute(connection.statements("bars.load_starts", of), {"ranges": _json(intervals)})
     )
     left = {
-        symbol: {t_ms: bar for t_ms, bar in some.items() if (symbol, t_ms) not in stored}
-        for symbol, some in bars.items()
+        symbol: [bar for bar in some if (symbol, bar.t_ms) not in stored] for symbol, some in bars.items()
     }
     return {symbol: some for symbol, some in left.items() if some}
 
@@ -129,7 +173,7 @@ def _write_rows(copy: psycopg.Copy, bars: Mapping[Any, Collection[Bar]], table: 
 
 
 def _merge(
-    connection: Connection, bars: BarsByStart, settled_ms: Mapping[str, int], form: str, of: str
+    connection: Connection, bars: BarsOfSymbols, settled_ms: Mapping[str, int], form: str, of: str
 ) -> tuple[int, int]:
     """Copy the bars into a temporary table, and write from there what is new or differs."""
     copy_batch(connection, bars, form, of)
@@ -144,7 +188,7 @@ def _merge(
     return new, changed
 
 
-def copy_batch(connection: Connection, bars: BarsByStart, form: str, of: str) -> None:
+def copy_batch(connection: Connection, bars: BarsOfSymbols, form: str, of: str) -> None:
     """Copy the bars into a temporary table, in which their symbols are numbered from 1 in their order. Raise
     psycopg.Error.
 
@@ -152,7 +196,7 @@ def copy_batch(connection: Connection, bars: BarsByStart, form: str, of: str) ->
     """
     connection.execute(connection.statements("bars.create_batch", of))
     table = connection.statements.names.table(of)
-    by_asset = list(enumerate((some.values() for some in bars.values()), start=1))
+    by_asset = list(enumerate(bars.values(), start=1))
     with connection.cursor().copy(connection.statements(_COPY_BATCH[form], of)) as copy:
         if form == "binary":
             binary_copy.write(copy, by_asset, binary_copy.MILLISECONDS)
@@ -161,6 +205,19 @@ def copy_batch(connection: Connection, bars: BarsByStart, form: str, of: str) ->
             for asset, some in by_asset:
                 for bar in some:
                     copy.write_row((asset, bar.t_ms, *values_of(bar)))
+
+
+def filled(bars: Sequence[Bar], missing: Mapping[str, float]) -> tuple[Sequence[Bar], int]:
+    """Return the bars with the values of `missing` where one has none, and how many bars that are."""
+    if not missing:
+        return bars, 0
+    some, count = list(bars), 0
+    for place, bar in enumerate(bars):
+        lacking = {name: value for name, value in missing.items() if getattr(bar, name) is None}
+        if lacking:
+            some[place] = msgspec.structs.replace(bar, **lacking)
+            count += 1
+    return some, count
 
 
 def _json(rows: list[dict[str, Any]]) -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
 import psycopg
 
-from assetbatch.database import placing
-from assetbatch.database.bars import skipped
+from assetbatch.database import bars, placing
 from assetbatch.database.columns import BarColumns, Cause, RejectedBar
 from assetbatch.database.failures import is_of_data
 from assetbatch.database.session import Connection
-from assetbatch.database.statements import VALUES, doubled, literal
+from assetbatch.domain.five_minutes import five_minute_bars
 from assetbatch.domain.formatting import moment
-from assetbatch.domain.models import BAR_MS
+from assetbatch.domain.models import Bar
 
 Interval = tuple[int, int]
 """`[start_ms, end_ms)` of a symbol, both multiples of `BAR_MS`."""
@@ -24,6 +26,8 @@ Interval = tuple[int, int]
 PROBES = 60
 """Maximum number of attempts that look for the bars which the table refuses; what is still mixed then is
 refused with them."""
+
+_START = attrgetter("t_ms")
 
 
 class Derived(NamedTuple):
@@ -35,108 +39,151 @@ class Derived(NamedTuple):
 
 
 def derive(
-    connection: Connection, intervals: Mapping[str, Sequence[Interval]], columns: BarColumns
+    connection: Connection,
+    intervals: Mapping[str, Sequence[Interval]],
+    known: Mapping[str, Sequence[Bar]],
+    columns: BarColumns,
 ) -> Derived:
     """Write what the stored minutes give in these intervals, in the open transaction.
 
-    `columns` are those of the bars of five minutes. All bars are written but those that the table refuses.
-    Raise psycopg.Error for everything that is not about a value, DataError if the table leaves rows out.
+    `known` are ascending minutes of symbols that have no others between the first and the last of these:
+    those need not be read back. `columns` are those of the bars of five minutes. All bars are written but
+    those that the table refuses. Raise psycopg.Error for everything that is not about a value, DataError if
+    the table leaves rows out.
     """
-    parts = [(symbol, *interval) for symbol, some in intervals.items() for interval in some]
-    return _Deriving(connection, columns).run(parts) if parts else Derived(0, {})
+    stored = _load(connection, intervals, known)
+    some = {
+        symbol: five_minute_bars(_ascending(within, known.get(symbol, ()), stored.get(symbol, [])))
+        for symbol, within in intervals.items()
+    }
+    return _Deriving(connection, columns).run(some)
 
 
-_Part = tuple[str, int, int]
+def _load(
+    connection: Connection, intervals: Mapping[str, Sequence[Interval]], known: Mapping[str, Sequence[Bar]]
+) -> dict[str, list[Bar]]:
+    """Return the stored minutes of each symbol in its intervals, ascending, without those between the first
+    and the last that are known."""
+    wanted = [
+        {"symbol": symbol, "start_ms": start_ms, "end_ms": end_ms}
+        for symbol, within in intervals.items()
+        for interval in within
+        for start_ms, end_ms in _outside(interval, known.get(symbol, ()))
+    ]
+    found: dict[str, list[Bar]] = {}
+    if wanted:
+        document = msgspec.json.encode(wanted).decode()
+        rows = connection.execute(connection.statements("minutes.load"), {"intervals": document})
+        for symbol, *values in rows:
+            found.setdefault(symbol, []).append(Bar(*values))
+    return found
+
+
+def _outside(interval: Interval, known: Sequence[Bar]) -> Iterator[Interval]:
+    """Yield what of an interval lies before the first and after the last of ascending minutes."""
+    start_ms, end_ms = interval
+    if not known:
+        yield interval
+        return
+    first_ms, after_ms = known[0].t_ms, known[-1].t_ms + 1
+    if start_ms < first_ms:
+        yield start_ms, min(end_ms, first_ms)
+    if after_ms < end_ms:
+        yield max(start_ms, after_ms), end_ms
+
+
+def _ascending(within: Sequence[Interval], known: Sequence[Bar], stored: Sequence[Bar]) -> Iterable[Bar]:
+    """Return the minutes within ascending intervals: those that are known, between those that are stored
+    before and after them."""
+    if not known:
+        return stored
+    middle = bisect_left(stored, known[0].t_ms, key=_START)
+    parts = (
+        known[bisect_left(known, start_ms, key=_START) : bisect_left(known, end_ms, key=_START)]
+        for start_ms, end_ms in within
+    )
+    return chain(stored[:middle], *parts, stored[middle:])
+
+
+_Part = Mapping[str, Sequence[Bar]]
+"""Ascending bars of each symbol."""
 
 
 class _Deriving:
     def __init__(self, connection: Connection, columns: BarColumns) -> None:
         self._connection = connection
-        self._statement = connection.statements("minutes.derive", values=_typed(connection, columns))
+        self._columns = columns
+        self._table = connection.statements.names.bars
         self._probes = PROBES
         self._changed = 0
         self._rejected: dict[str, dict[int, RejectedBar]] = {}
 
-    def run(self, parts: Sequence[_Part]) -> Derived:
-        if self._refusal(parts):
-            self._write_in_parts(list(self._placed(parts)))
+    def run(self, all_bars: _Part) -> Derived:
+        part = {symbol: self._fitting(symbol, some) for symbol, some in all_bars.items()}
+        part = {symbol: some for symbol, some in part.items() if some}
+        if part and self._refusal(part):
+            self._write_in_parts({symbol: self._placed(symbol, some) for symbol, some in part.items()})
         return Derived(self._changed, self._rejected)
 
-    def _placed(self, parts: Sequence[_Part]) -> Iterator[_Part]:
-        """Yield the intervals without the bars that no partition takes, which are refused."""
-        place = self._connection.statements.names.bars.place
-        for symbol, start_ms, end_ms in parts:
-            starts = range(start_ms, end_ms, BAR_MS)
-            at_ms = start_ms
-            for t_ms in placing.unplaced(self._connection, [symbol], starts).get(symbol, ()):
-                said = f"{place} has no partition for {moment(t_ms)}"
-                self._reject(symbol, t_ms, RejectedBar(said, Cause.NO_PARTITION))
-                if at_ms < t_ms:
-                    yield symbol, at_ms, t_ms
-                at_ms = t_ms + BAR_MS
-            if at_ms < end_ms:
-                yield symbol, at_ms, end_ms
+    def _fitting(self, symbol: str, some: Sequence[Bar]) -> Sequence[Bar]:
+        """Return the bars without those that the columns cannot hold, which are refused."""
+        some, _ = bars.filled(some, self._table.missing)
+        refused = self._columns.rejected(some)
+        return self._without(symbol, some, refused) if refused else some
 
-    def _write_in_parts(self, parts: Sequence[_Part]) -> None:
-        """Write the bars of some intervals that were refused together, the largest parts first."""
-        waiting = deque([parts])
+    def _placed(self, symbol: str, some: Sequence[Bar]) -> Sequence[Bar]:
+        """Return the bars without those that no partition takes, which are refused."""
+        starts = [bar.t_ms for bar in some]
+        return self._without(
+            symbol,
+            some,
+            {
+                t_ms: RejectedBar(
+                    f"{self._table.place} has no partition for {moment(t_ms)}", Cause.NO_PARTITION
+                )
+                for t_ms in placing.unplaced(self._connection, [symbol], starts).get(symbol, ())
+            },
+        )
+
+    def _without(self, symbol: str, some: Sequence[Bar], refused: Mapping[int, RejectedBar]) -> Sequence[Bar]:
+        if refused:
+            self._rejected.setdefault(symbol, {}).update(refused)
+        return [bar for bar in some if bar.t_ms not in refused]
+
+    def _write_in_parts(self, part: _Part) -> None:
+        """Write bars that were refused together, the largest parts first."""
+        waiting = deque([part])
         while waiting:
-            some = waiting.popleft()
-            said = self._refusal(some) if some else ""
+            part = {symbol: some for symbol, some in waiting.popleft().items() if some}
+            said = self._refusal(part) if part else ""
             if not said:
                 continue
-            halves = _halves(some)
-            if halves is None or self._probes < len(waiting):
-                for symbol, start_ms, end_ms in some:
-                    for t_ms in range(start_ms, end_ms, BAR_MS):
-                        self._reject(symbol, t_ms, RejectedBar(said))
-            else:
+            halves = _halves(part)
+            if halves and self._probes >= len(waiting):
                 waiting += halves
+                continue
+            for symbol, some in part.items():
+                self._without(symbol, some, {bar.t_ms: RejectedBar(said) for bar in some})
 
-    def _reject(self, symbol: str, t_ms: int, why: RejectedBar) -> None:
-        self._rejected.setdefault(symbol, {})[t_ms] = why
-
-    def _refusal(self, parts: Sequence[_Part]) -> str:
-        """Write the bars of some intervals; return what the table has against one of their values, or ""."""
+    def _refusal(self, part: _Part) -> str:
+        """Write some bars; return what the table has against one of their values, or ""."""
         self._probes -= 1
-        rows = [{"symbol": symbol, "start_ms": start, "end_ms": end} for symbol, start, end in parts]
-        document = msgspec.json.encode(rows).decode()
         try:
             with self._connection.transaction():
-                found = self._connection.execute(self._statement, {"intervals": document}).fetchone()
+                self._changed += bars.overwrite(self._connection, part, self._columns.form)
         except psycopg.Error as error:
             if not is_of_data(error):
                 raise
             return " ".join((error.diag.message_primary or str(error)).split())
-        assert found is not None, "a row of two counts"
-        changed, written = found
-        if written < changed:
-            raise skipped(self._connection.statements.names.bars)
-        self._changed += changed
         return ""
 
 
-def _halves(parts: Sequence[_Part]) -> tuple[Sequence[_Part], Sequence[_Part]] | None:
-    """Return two halves of some intervals; None of a single bar."""
-    if len(parts) > 1:
-        return parts[: len(parts) // 2], parts[len(parts) // 2 :]
-    ((symbol, start_ms, end_ms),) = parts
-    middle_ms = start_ms + (end_ms - start_ms) // BAR_MS // 2 * BAR_MS
-    if middle_ms == start_ms:
-        return None
-    return [(symbol, start_ms, middle_ms)], [(symbol, middle_ms, end_ms)]
-
-
-def _typed(connection: Connection, columns: BarColumns) -> str:
-    """Return the values of a bar `b` as SQL: filled where the table takes no NULL, in the types of the
-    table."""
-    table = connection.statements.names.bars
-    typed = []
-    for name in VALUES:
-        if name not in table.columns:
-            continue
-        value = f"b.{name}"
-        if name in table.missing:
-            value = f"coalesce({value}, {literal(str(table.missing[name]))}::float8)"
-        typed.append(f"CAST({value} AS {doubled(columns.by_name[name].type)}) AS {name}")
-    return ", ".join(typed)
+def _halves(part: _Part) -> Sequence[_Part]:
+    """Return two halves of some bars; none of a single bar."""
+    symbols = list(part)
+    if len(symbols) > 1:
+        middle = len(symbols) // 2
+        return [{symbol: part[symbol] for symbol in some} for some in (symbols[:middle], symbols[middle:])]
+    ((symbol, some),) = part.items()
+    middle = len(some) // 2
+    return [{symbol: some[:middle]}, {symbol: some[middle:]}] if middle else []

@@ -8,17 +8,18 @@ its reason; what PostgreSQL refuses beyond that ends the transaction (see `parts
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
-import psycopg
 
 from assetbatch.database import bars, coverage, days, last_update, minutes
 from assetbatch.database.columns import BarColumns, Cause, Column, RejectedBar
 from assetbatch.database.session import Connection
 from assetbatch.database.text import shortened, storable
-from assetbatch.domain.coverage import ANSWERED, is_asked, record
+from assetbatch.domain.coverage import ANSWERED, is_asked, record, unanswered
 from assetbatch.domain.models import (
     BAR_MS,
     LOCKED,
@@ -40,6 +41,8 @@ from assetbatch.domain.status import Status
 
 ERROR_LIMIT = 500
 """Maximum number of characters of an error message that is kept."""
+
+_START = attrgetter("t_ms")
 
 RejectedBars = Mapping[int, RejectedBar]
 """Bars by start that cannot be stored."""
@@ -111,21 +114,19 @@ class _Saving:
         missing = [symbol for symbol in batch.symbols if symbol not in self._stored]
         self._unknown = _unknown(connection, missing)
         self._asked_ms = {symbol: batch.asked_ms.get(symbol, now_ms) for symbol in self._stored}
-        self._bars = {
-            symbol: {bar.t_ms: bar for bar in some}
-            for symbol, some in batch.bars.items()
-            if symbol in self._stored and some
-        }
-        self._filled = sum(
-            _fill(some, connection.statements.names.table(self._table_of(symbol)).missing)
-            for symbol, some in self._bars.items()
-        )
+        self._bars: dict[str, Sequence[Bar]] = {}
+        self._filled = 0
+        for symbol, some in batch.bars.items():
+            if symbol in self._stored and some:
+                table = connection.statements.names.table(self._table_of(symbol))
+                self._bars[symbol], count = bars.filled(some, table.missing)
+                self._filled += count
         self._rejected_bars = {
             symbol: rejected
             for symbol, some in self._bars.items()
             if (
                 rejected := {
-                    **self._columns[self._table_of(symbol)].rejected(some.values()),
+                    **self._columns[self._table_of(symbol)].rejected(some),
                     **known.bars.get(symbol, {}),
                 }
             )
@@ -138,6 +139,8 @@ class _Saving:
             if rejection.price or (rejection.failed and symbol in batch.from_bars)
         }
         self._with_new_bars: set[str] = set()  # of five minutes
+        self._has_other_minutes = False
+        self._known_minutes: Mapping[str, Sequence[Bar]] = {}
         self._prices = {
             symbol: price for symbol, price in _newest(batch.prices).items() if symbol in self._stored
         }
@@ -215,22 +218,13 @@ class _Saving:
         outcomes |= {
             symbol: Outcome(symbol, Status.FAILED, some.error) for symbol, some in self._failed.items()
         }
-        theirs = {
-            symbol: outcome
-            for symbol, outcome in outcomes.items()
-            if not (self._known.without_outcome and symbol in self._known.symbols)
-        }
+        came = {symbol: one.as_of_ms for symbol, one in self._prices.items() if symbol not in self._failed}
+        unreadable = self._known.symbols if self._known.without_outcome else ()
         with connection.pipeline():
             written = connection.execute(
                 connection.statements("assets.save_prices"), {"prices": _prices(newer)}
             )
-            document = writer.document(outcomes, self._failed)
-            left_out = writer.save_for_readers(
-                document if len(theirs) == len(outcomes) else writer.document(theirs, self._failed)
-            )
-            writer.save(
-                document, [price for price in self._prices.values() if price.symbol not in self._failed]
-            )
+            left_out = writer.save(outcomes, self._failed, came, hidden=unreadable)
             if intervals:
                 stored = connection.execute(
                     connection.statements("coverage.load"), {"symbols": list(intervals)}
@@ -239,7 +233,7 @@ class _Saving:
         skipped = _skipped(
             connection,
             [price.symbol for price in newer if price.symbol not in updated],
-            [symbol for (symbol,) in left_out.fetchall()],
+            [symbol for (symbol,) in left_out],
         )
         if not_written := skipped | self._unknown:
             _record_not_written(writer, not_written)
@@ -250,8 +244,8 @@ class _Saving:
 
     def _starts(self, symbol: str) -> Collection[int]:
         """Return the starts of the bars of five minutes that came for a symbol, or whose minutes came."""
-        some = self._bars.get(symbol, {})
-        return set(map(floor_to_bar, some)) if symbol in self._minutes else some
+        starts = {bar.t_ms for bar in self._bars.get(symbol, ())}
+        return set(map(floor_to_bar, starts)) if symbol in self._minutes else starts
 
     def _refused_of(self, symbol: str) -> RejectedBars:
         """Return the bars of five minutes that cannot be stored. One of whose minutes a column cannot hold,
@@ -259,11 +253,8 @@ class _Saving:
         rejected: RejectedBars = self._rejected_bars.get(symbol, {})
         if symbol not in self._minutes:
             return rejected
-        some, missing = self._bars[symbol], self._connection.statements.names.bars.missing
-        if missing:
-            some = dict(some)
-            _fill(some, missing)
-        rejected = {**self._columns["bars"].rejected(some.values()), **rejected}
+        some, _ = bars.filled(self._bars[symbol], self._connection.statements.names.bars.missing)
+        rejected = {**self._columns["bars"].rejected(some), **rejected}
         return {floor_to_bar(t_ms): why for t_ms, why in rejected.items()}
 
     def _has_its_bar(self, symbol: str) -> bool:
@@ -307,11 +298,15 @@ class _Saving:
         sound = self._sound_bars()
         new = changed = 0
         for of, columns in self._columns.items():
-            some = {symbol: by_start for symbol, by_start in sound.items() if self._table_of(symbol) == of}
-            more_new, more_changed = bars.save(self._connection, some, self._asked_ms, columns.form, of)
-            new, changed = new + more_new, changed + more_changed
-            if of == "bars" and (more_new or more_changed):
+            some = {symbol: sound[symbol] for symbol in sound if self._table_of(symbol) == of}
+            written = bars.save(self._connection, some, self._asked_ms, columns.form, of)
+            new, changed = new + written.new, changed + written.changed
+            if of == "bars" and (written.new or written.changed):
                 self._with_new_bars.update(some)
+            if of == "bars_1m":
+                self._has_other_minutes = written.new + written.changed > 0
+                if columns.form == "binary":  # else a column may round
+                    self._known_minutes = {symbol: some[symbol] for symbol in written.into_nothing}
         return new, changed
 
     def _derive(
@@ -326,7 +321,7 @@ class _Saving:
         }
         if not complete:
             return intervals
-        derived = minutes.derive(self._connection, complete, self._columns["bars"])
+        derived = minutes.derive(self._connection, complete, self._known_minutes, self._columns["bars"])
         if derived.changed:
             self._with_new_bars.update(complete)
         for symbol, refused in derived.rejected.items():
@@ -338,19 +333,35 @@ class _Saving:
     def _complete(
         self, symbol: str, news: Sequence[CoveredInterval], known: Sequence[CoveredInterval]
     ) -> list[tuple[int, int]]:
-        """Return what is answered as a whole now, and the bars of earlier answers of which minutes came."""
+        """Return what is answered as a whole now, and the bars of earlier answers of which minutes came; only
+        what was not answered before where all minutes are stored as they came."""
+        united = record((), news)
+        if not self._has_other_minutes:
+            asked = [one for one in united if one.state in ANSWERED]
+            new = [piece for one in asked for piece in unanswered(known, one.start_ms, one.end_ms)]
+            return [(piece.start_ms, piece.end_ms) for piece in new]
         late = [
             CoveredInterval(t_ms, t_ms + BAR_MS, IntervalState.ASKED)
-            for t_ms in (self._starts(symbol) if known else ())
+            for t_ms in sorted({floor_to_bar(bar.t_ms) for bar in self._beside(symbol, united)})
             if is_asked(known, t_ms)
         ]
-        united = record((), [*news, *late])
+        if late:
+            united = record(united, late)
         return [(one.start_ms, one.end_ms) for one in united if one.state in ANSWERED]
 
-    def _sound_bars(self) -> dict[str, dict[int, Bar]]:
+    def _beside(self, symbol: str, coverage: Sequence[CoveredInterval]) -> Iterator[Bar]:
+        """Yield the bars that came and are not answered in a coverage."""
+        some, at = self._bars.get(symbol, ()), 0
+        for interval in coverage:
+            if interval.state in ANSWERED:
+                yield from some[at : bisect_left(some, interval.start_ms, key=_START)]
+                at = bisect_left(some, interval.end_ms, key=_START)
+        yield from some[at:]
+
+    def _sound_bars(self) -> dict[str, Sequence[Bar]]:
         """Return the bars that are not rejected, of each symbol that has any."""
         sound = {
-            symbol: {t_ms: bar for t_ms, bar in some.items() if t_ms not in self._rejected_bars[symbol]}
+            symbol: [bar for bar in some if bar.t_ms not in self._rejected_bars[symbol]]
             if symbol in self._rejected_bars
             else some
             for symbol, some in self._bars.items()
@@ -365,9 +376,7 @@ def _record_not_written(writer: _Outcomes, not_written: Mapping[str, Rejection])
         for symbol, some in not_written.items()
         if some.cause is not RejectionCause.UNREGISTERED
     }
-    document = writer.document(failures, not_written)
-    writer.save_for_readers(document)
-    writer.save(document, [])
+    writer.save(failures, not_written)
     writer.forget_prices([symbol for symbol in failures if not_written[symbol].price])
 
 
@@ -410,12 +419,8 @@ def _save_locked(connection: Connection, symbols: Collection[str], now_ms: int) 
     rejection = Rejection(error=LOCKED, price=True, cause=RejectionCause.LOCKED)
     rejected = dict.fromkeys(symbols, rejection)
     outcomes = {symbol: Outcome(symbol, Status.FAILED, LOCKED) for symbol in symbols}
-    writer = _Outcomes(connection, now_ms, None)
-    writer.save(writer.document(outcomes, rejected), [])
+    _Outcomes(connection, now_ms, None).save(outcomes, rejected, hidden=outcomes)
     return Saved(updated=[], unknown=[], rejected=rejected)
-
-
-NO_OUTCOMES = "[]"
 
 
 class _Outcomes:
@@ -426,67 +431,60 @@ class _Outcomes:
         self._now_ms = now_ms
         self._encoding = encoding
 
-    def save(self, document: str, prices: Sequence[Price]) -> None:
-        """Write the outcomes of a document, and the moments of the prices that came."""
-        if document == NO_OUTCOMES and not prices:
-            return
-        self._connection.execute(
-            self._connection.statements("sync.save"),
-            {
-                "outcomes": document,
-                "symbols": [price.symbol for price in prices],
-                "as_of_ms": [price.as_of_ms for price in prices],
-                "now_ms": self._now_ms,
-            },
-        )
+    def save(
+        self,
+        outcomes: Mapping[str, Outcome],
+        failed: Mapping[str, Rejection],
+        as_of_ms: Mapping[str, int] = {},
+        *,
+        hidden: Collection[str] = (),
+    ) -> Iterable[tuple[str]]:
+        """Write the outcomes, and the moments of the prices that came; the `hidden` into our own table alone.
+
+        Return the symbols of which the platform's table has left out a row.
+        """
+        document = self._document(outcomes, failed, as_of_ms, hidden)
+        if not document:
+            return ()
+        arguments = {"outcomes": _json(document), "now_ms": self._now_ms, "error_limit": ERROR_LIMIT}
+        return self._connection.execute(self._connection.statements("sync.save"), arguments)
 
     def forget_prices(self, symbols: Collection[str]) -> None:
         """Take back that the prices of these symbols came: they are not stored."""
         statement = self._connection.statements("sync.forget_prices")
         self._connection.execute(statement, {"symbols": list(symbols)})
 
-    def save_for_readers(self, document: str) -> psycopg.Cursor[tuple[Any, ...]]:
-        """Write the platform's rows; return a cursor over the symbols whose row was left out."""
-        return self._connection.execute(
-            self._connection.statements("sync.save_platform_status"),
-            {
-                "outcomes": document,
-                "now_ms": self._now_ms,
-                "error_limit": ERROR_LIMIT,
-            },
-        )
-
-    def document(self, outcomes: Mapping[str, Outcome], failed: Mapping[str, Rejection]) -> str:
-        """Return the outcomes as both tables take them; symbols with the same outcome come together."""
-        alike: dict[tuple[str, str | None, bool], list[str]] = {}
-        for outcome in outcomes.values():
+    def _document(
+        self,
+        outcomes: Mapping[str, Outcome],
+        failed: Mapping[str, Rejection],
+        as_of_ms: Mapping[str, int],
+        hidden: Collection[str],
+    ) -> list[dict[str, Any]]:
+        """Return the outcomes as the statement takes them; symbols with the same outcome come together."""
+        alike: dict[tuple[Status, str | None, bool, bool], list[str]] = {}
+        for symbol, outcome in outcomes.items():
             error = None if outcome.status is Status.SUCCESS else outcome.error
-            why = failed.get(outcome.symbol)
+            why = failed.get(symbol)
             rejected = why is not None and why.cause is not RejectionCause.LOCKED
-            alike.setdefault((outcome.status, error, rejected), []).append(outcome.symbol)
+            alike.setdefault((outcome.status, error, rejected, symbol not in hidden), []).append(symbol)
         words = self._connection.statements.names.states
-        return _json(
+        document: list[dict[str, Any]] = [
             {
                 "symbols": symbols,
+                "as_of_ms": list(map(as_of_ms.get, symbols)),
                 "succeeded": status is Status.SUCCESS,
                 "rejected": rejected,
+                "for_readers": for_readers,
                 "status": storable(status, self._encoding),
                 "platform_status": storable(words.get(status, status), self._encoding),
                 "error": None if error is None else storable(shortened(error, ERROR_LIMIT), self._encoding),
             }
-            for (status, error, rejected), symbols in alike.items()
-        )
-
-
-def _fill(some: dict[int, Bar], missing: Mapping[str, float]) -> int:
-    """Put the values of `missing` where a bar has none; return how many bars that are."""
-    count = 0
-    for t_ms, bar in some.items() if missing else ():
-        lacking = {name: value for name, value in missing.items() if getattr(bar, name) is None}
-        if lacking:
-            some[t_ms] = msgspec.structs.replace(bar, **lacking)
-            count += 1
-    return count
+            for (status, error, rejected, for_readers), symbols in alike.items()
+        ]
+        if alone := [symbol for symbol in as_of_ms if symbol not in outcomes]:
+            document.append({"symbols": alone, "as_of_ms": [as_of_ms[symbol] for symbol in alone]})
+        return document
 
 
 def _newest(prices: Iterable[Price]) -> dict[str, Price]:

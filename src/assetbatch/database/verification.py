@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from assetbatch.database.bars import BarsByStart, copy_batch
+from assetbatch.database.bars import BarsOfSymbols, copy_batch
 from assetbatch.database.session import Connection
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.models import Comparison, CoveredInterval, Look
@@ -62,7 +62,7 @@ def tallies(connection: Connection, symbols: Iterable[str], now_ms: int) -> dict
 def compare(
     connection: Connection,
     looks: Mapping[str, Sequence[Look]],
-    bars: BarsByStart,
+    bars: BarsOfSymbols,
     forms: Mapping[str, str],
     tables: Mapping[str, str],
     coverage: Mapping[str, Sequence[CoveredInterval]],
@@ -107,7 +107,7 @@ def compare(
 def _compared(
     connection: Connection,
     looks: Mapping[str, Sequence[Look]],
-    bars: BarsByStart,
+    bars: BarsOfSymbols,
     form: str,
     of: str,
     now_ms: int,
@@ -116,7 +116,7 @@ def _compared(
     symbols = [symbol for symbol, some in looks.items() if any(look.usable for look in some)]
     if not symbols:
         return []
-    copy_batch(connection, {symbol: bars.get(symbol, {}) for symbol in symbols}, form, of)
+    copy_batch(connection, {symbol: bars.get(symbol, ()) for symbol in symbols}, form, of)
     places = [
         (symbol, number, asset, look)
         for asset, symbol in enumerate(symbols, start=1)
@@ -132,7 +132,6 @@ def _compared(
         connection.statements("verification.compare", of, difference=_DIFFERENCE),
         {"looks": _json(rows), "size_ms": size.ms, "bar_size": size.value, "now_ms": now_ms},
     ).fetchall()
-    connection.execute(connection.statements("verification.drop_batch", of))
     return [(places[at][0], places[at][1], Comparison(*counts)) for at, *counts in shown]
 
 

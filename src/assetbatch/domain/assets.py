@@ -19,7 +19,7 @@ class AssetPriority(StrEnum):
     LOW = "LOW"
 
 
-class Asset(msgspec.Struct, frozen=True, kw_only=True):
+class Asset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One configured symbol, spelt as the platform spells it.
 
     `polygon_ticker` is the provider's name with its obligatory prefix (`C:EURUSD`, `X:BTCUSD`).

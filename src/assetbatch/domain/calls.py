@@ -90,9 +90,10 @@ def choose_calls(
     drafts: list[tuple[int, Call]] = []  # with the position of the first work of each
     shared: dict[tuple[object, ...], list[tuple[int, Work]]] = {}
     single: list[tuple[int, Work]] = []
-    ordered = sorted(work, key=lambda item: item.kind is not WorkKind.PRICE)
+    price = WorkKind.PRICE  # looked up once: thousands of assets have a price
+    ordered = sorted(work, key=lambda item: item.kind is not price)
     for position, item in enumerate(ordered):
-        key = _shared_call(item.asset, known, now_ms) if item.kind is WorkKind.PRICE else None
+        key = _shared_call(item.asset, known, now_ms) if item.kind is price else None
         if key:
             shared.setdefault(key, []).append((position, item))
         else:

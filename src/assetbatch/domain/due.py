@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import msgspec
 
@@ -39,7 +38,11 @@ FINAL_AFTER_MS = HOUR_MS
 """How long after a market's close an answer without anything newer is the last word until it opens."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
+# Python code looks up a member of an enum, which costs time with thousands of assets.
+_PRICE, _SUCCESS = WorkKind.PRICE, Status.SUCCESS
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """Whether work is due at a moment, and why.
 
     `restriction` is what the plan lacks for it. `paused` marks work that is not due because it failed before.
@@ -53,7 +56,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> Verdict:
     """Return whether a call can bring something that is not stored, as far as anybody can know."""
-    if work.kind is WorkKind.PRICE:
+    if work.kind is _PRICE:
         return _assess_price(work.asset, stored, known, now_ms)
     if work.kind is WorkKind.BARS:
         lags = stored is None or bars_lag(work.asset, stored, known, now_ms)
@@ -64,7 +67,7 @@ def assess(work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: 
 # --- the rules of a price ---
 
 
-class _Case(NamedTuple):
+class _Case(msgspec.Struct, frozen=True, gc=False):
     """A price to be judged. `by_snapshot`: snapshots bring it; else it follows from bars."""
 
     asset: Asset
@@ -114,7 +117,7 @@ def _not_in_plan(case: _Case) -> Verdict | None:
 def _paused_by_status(case: _Case) -> Verdict | None:
     """Return a pause if the last answer says that another call is of no use for a while."""
     stored = case.stored
-    if stored is None or stored.status_at_ms is None:
+    if stored is None or stored.status_at_ms is None or stored.sync_status is _SUCCESS:
         return None
     since_ms = abs(case.now_ms - stored.status_at_ms)  # a clock that was ahead must not silence it
     match stored.sync_status:
@@ -135,7 +138,7 @@ BLOCKS: tuple[Callable[[_Case], Verdict | None], ...] = (_rejected, _not_in_plan
 """The rules that keep a price from being asked for, in their order."""
 
 
-class _Refreshed(NamedTuple):
+class _Refreshed(msgspec.Struct, frozen=True, gc=False):
     """A price that was refreshed, against what can be seen now. All but the last are moments or times in
     ms."""
 

@@ -16,7 +16,7 @@ from assetbatch.domain.coverage import Interval, newest_pages
 from assetbatch.domain.entitlements import HISTORY_YEARS, Entitlements
 from assetbatch.domain.market_hours import day_of, days_span, open_ms_between, start_of_day, years_before
 from assetbatch.domain.models import IntervalFault, IntervalState, StoredAsset
-from assetbatch.domain.pages import BY_OPEN_TIME, PAGE_DAYS, PAGE_MS, SURE, PageKind, Reach, sure_until
+from assetbatch.domain.pages import BY_OPEN_TIME, MONTH_MS, PAGE_DAYS, SURE, PageKind, Reach, sure_until
 from assetbatch.domain.ranges import BarsRange, askable, missing_intervals
 from assetbatch.domain.units import DAY_MS
 from assetbatch.domain.work import Work
@@ -109,7 +109,7 @@ def _sure(wanted: _Wanted, stored: StoredAsset | None) -> BarsRange:
         return BarsRange(start_ms, end_ms, (), (wanted.work,))
     if wanted.failed and stored:
         for one in stored.coverage:
-            if one.fault is IntervalFault.UNCONFIRMED and one.end_ms <= start_ms + PAGE_MS:
+            if one.fault is IntervalFault.UNCONFIRMED and one.end_ms <= start_ms + MONTH_MS:
                 end_ms = max(end_ms, one.end_ms)
     return BarsRange(start_ms, end_ms, (wanted.work,))
 

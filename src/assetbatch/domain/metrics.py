@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -123,8 +124,8 @@ def measure(result: CycleResult, calls: Iterable[CallMade], ended_ms: int) -> Me
     counters[f"cycles|{command.old}|{result.result}"] += 1
     counters[f"cycle_seconds|{command.old}|{bucket(CYCLE_SECONDS, seconds)}"] += 1
     counters[f"cycle_ms|{command.old}"] += result.duration_ms
-    for asset in result.assets:
-        counters[f"refreshes|{command.old}|{asset.status}"] += 1
+    for status, count in Counter(asset.status for asset in result.assets).items():
+        counters[f"refreshes|{command.old}|{status}"] += count
     totals = {name: getattr(result, name) for name in TOTALS} | {"dropped": len(result.dropped)}
     counters.update({name: count for name, count in totals.items() if count})
     points = _count_calls(counters, calls)
@@ -134,8 +135,8 @@ def measure(result: CycleResult, calls: Iterable[CallMade], ended_ms: int) -> Me
     if result.queue_size is not None:
         points.append(Point(QUEUE_SIZE, ended_ms, result.queue_size, "last"))
     if command is Command.RUN_PRIORITY:
-        ages = [(one.symbol, ended_ms - one.as_of_ms) for one in result.assets if one.as_of_ms is not None]
-        for symbol, age_ms in ages[:AGE_SERIES]:
+        ages = ((one.symbol, ended_ms - one.as_of_ms) for one in result.assets if one.as_of_ms is not None)
+        for symbol, age_ms in islice(ages, AGE_SERIES):
             points.append(Point(age_of(symbol), ended_ms, round(age_ms / 1000), "last"))
     return Measured(dict(counters), tuple(points))
 

@@ -5,7 +5,7 @@ All moments are Unix milliseconds, UTC.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
 from typing import Annotated
@@ -81,6 +81,12 @@ class Bar(msgspec.Struct, frozen=True, gc=False, rename=_IN_JSON, forbid_unknown
         return self.t_ms + BAR_MS
 
 
+def in_order(bars: Iterable[Bar]) -> list[Bar]:
+    """Return bars ascending; of several with one start the last counts."""
+    by_start = {bar.t_ms: bar for bar in bars}
+    return [by_start[t_ms] for t_ms in sorted(by_start)]
+
+
 class DayBar(msgspec.Struct, frozen=True, gc=False):
     """The provider's bar of a day, as it counts its days; prices are positive and finite."""
 
@@ -96,7 +102,7 @@ class DayBar(msgspec.Struct, frozen=True, gc=False):
     """When it was asked for; None: just now."""
 
 
-class Price(msgspec.Struct, frozen=True, kw_only=True):
+class Price(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The latest price of a symbol; absent values are None, never 0.
 
     `as_of_ms` is the moment the provider's price is from (not the moment it was asked).
@@ -142,7 +148,7 @@ class IntervalFault(StrEnum):
     """The provider sent nothing, once: believed when it answers so again."""
 
 
-class CoveredInterval(msgspec.Struct, frozen=True):
+class CoveredInterval(msgspec.Struct, frozen=True, gc=False):
     """A row of the coverage: the bars that start within `[start_ms, end_ms)`, both multiples of `BAR_MS`.
 
     `asked_ms` is when the state was learned. `error` says what failed, for people. `fault` is None if the
@@ -157,7 +163,7 @@ class CoveredInterval(msgspec.Struct, frozen=True):
     fault: IntervalFault | None = None
 
 
-class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
+class StoredAsset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What the database knows of a registered symbol; None where there is nothing yet.
 
     `as_of_ms` is the moment of the stored price, which others may have written; `fetched_to_ms` that of the
@@ -188,7 +194,7 @@ class StoredAsset(msgspec.Struct, frozen=True, kw_only=True):
     """The first of these refusals since the last success."""
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """How the refresh of a symbol went: `success`, or what kept it from succeeding and why."""
 
     symbol: str
@@ -245,9 +251,10 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
 
     `days` are day bars that came along, of symbols that may have no part in the cycle or not be registered.
 
-    Of several prices of a symbol the newest counts, of several bars with one start and of several
-    outcomes of a symbol the last. `coverage` is what is now known of intervals of bars, applied in order.
-    `asked_ms` is when each symbol was asked for, if not just now: an answer that was asked for later wins.
+    Bars ascend, and each has a start of its own (`in_order`). Of several prices of a symbol the newest
+    counts, of several outcomes of a symbol the last. `coverage` is what is now known of intervals of bars,
+    applied in order. `asked_ms` is when each symbol was asked for, if not just now: an answer that was asked
+    for later wins.
     `from_bars` are the symbols whose price follows from the bars of this batch, `minutes` those whose bars
     are of one minute: their bars of five minutes follow, where the coverage says ASKED. `looks` are what is
     compared with the stored bars before these are written.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,15 +21,15 @@ class Lane(StrEnum):
     BARS = "BARS"
     HISTORY = "HISTORY"
 
-    @classmethod
-    def of(cls, priority: AssetPriority) -> Self:
+    @staticmethod
+    def of(priority: AssetPriority) -> Lane:
         """Return the lane of the prices of this priority."""
-        return cls(priority.value)
+        return _LANE_OF[priority]
 
     @property
     def rank(self) -> int:
         """The number that the scripts use: 0 for CRITICAL to 5 for HISTORY."""
-        return LANES.index(self)
+        return _RANKS[self]
 
     @property
     def priority(self) -> AssetPriority:
@@ -38,10 +38,12 @@ class Lane(StrEnum):
 
 
 LANES = tuple(Lane)
+_LANE_OF = {priority: Lane(priority.value) for priority in AssetPriority}
+_RANKS = {lane: rank for rank, lane in enumerate(LANES)}
 RANKS = "".join(str(lane.rank) for lane in LANES)
 
 
-class Item(msgspec.Struct, frozen=True):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """Leased work. `attempts` counts those before this lease; `enqueued_us` is when it was enqueued, in
     µs."""
 
@@ -119,7 +121,7 @@ class Fault(StrEnum):
     """Another transaction holds the symbol's row. It does not count, and this start does not try again."""
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """Why an item failed; `final` if another try cannot help."""
 
     id: str

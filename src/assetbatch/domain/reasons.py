@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+
+import msgspec
 
 from assetbatch.domain.formatting import format_duration, moment
 
@@ -71,7 +72,7 @@ TEXTS = {
 }
 
 
-class Explanation(NamedTuple):
+class Explanation(msgspec.Struct, frozen=True, gc=False):
     """A reason, with the moment or the duration that belongs to it."""
 
     reason: Reason

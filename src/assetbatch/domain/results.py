@@ -9,7 +9,7 @@ from assetbatch.domain.status import OPEN, Status
 from assetbatch.domain.work import WorkKind
 
 
-class AssetReport(msgspec.Struct, frozen=True, kw_only=True):
+class AssetReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What became of one piece of work, as people and programs read it.
 
     `paused`: the work failed before and is left alone for a while.

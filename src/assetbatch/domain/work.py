@@ -27,10 +27,11 @@ class WorkKind(StrEnum):
 PAGES = (WorkKind.HISTORY, WorkKind.VERIFY)
 """The kinds of work for some days."""
 
+_PRICE = WorkKind.PRICE  # looking up a member of an enum costs time with thousands of assets
 _PREFIXES = tuple(f"{kind.value}:" for kind in WorkKind)
 
 
-class Work(msgspec.Struct, frozen=True):
+class Work(msgspec.Struct, frozen=True, gc=False):
     """A price to refresh, the bars that a snapshot does not bring, or a page of bars.
 
     A page has the New York days `first_day` to `last_day`, both inclusive.
@@ -48,8 +49,8 @@ class Work(msgspec.Struct, frozen=True):
         A symbol may hold colons: one that begins like such an id has `price:` before it.
         """
         symbol = self.asset.symbol
-        if self.kind is WorkKind.PRICE:
-            return f"price:{symbol}" if symbol.startswith(_PREFIXES) else symbol
+        if self.kind is _PRICE:
+            return f"price:{symbol}" if ":" in symbol and symbol.startswith(_PREFIXES) else symbol
         if self.kind is WorkKind.BARS:
             return f"bars:{symbol}"
         return f"{self.kind.value}:{symbol}:{self.first_day}:{self.last_day}"

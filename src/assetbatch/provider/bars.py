@@ -23,6 +23,7 @@ from assetbatch.domain.models import (
     MAX_VOLUME,
     Bar,
     DayBar,
+    in_order,
 )
 from assetbatch.domain.numbers import finite
 from assetbatch.domain.refusals import RefusalKind
@@ -269,10 +270,9 @@ class _Sifted:
                 self.unordered += t_ms < before_ms
             before_ms = t_ms
         if not ascending:
-            by_start = {bar.t_ms: bar for bar in bars}  # of two with one start the last counts
-            if len(by_start) < len(bars):
-                refused["duplicate"] += len(bars) - len(by_start)
-            self.bars = [by_start[t_ms] for t_ms in sorted(by_start)]
+            self.bars = in_order(bars)
+            if len(self.bars) < len(bars):
+                refused["duplicate"] += len(bars) - len(self.bars)
 
     def between_elements(self) -> int:
         """Count the elements off the grid whose interval another element of the answer has.

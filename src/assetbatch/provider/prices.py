@@ -6,7 +6,7 @@ A useless element is counted by reason and never loses the others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, NamedTuple, TypeVar
 
@@ -80,7 +80,7 @@ class _UntrueError(Exception):
 # --- answers of many tickers ---
 
 
-class _Entry(msgspec.Struct, kw_only=True):
+class _Entry(msgspec.Struct, kw_only=True, gc=False):
     ticker: Any = None
     error: Any = None
     message: Any = None
@@ -182,7 +182,7 @@ def _first_price(
     *,
     trade: _Dated,
     quote: _Quoted,
-    others: Iterable[_Dated],
+    others: Sequence[_Dated],
     day: tuple[object, object, object, object],
 ) -> Price | None:
     """Return the first price that has a moment, with the quote and the day's open, high, low and close.
@@ -194,19 +194,21 @@ def _first_price(
     daily_open, high, low, close = map(decoding.price, day)
     if high and low and high < low:
         daily_open = high = low = close = None
-    bid, ask = decoding.price(quote.bid), decoding.price(quote.ask)
-    untrue = is_untrue(quote.bid) or is_untrue(quote.ask)
-    untrue = untrue or bool(bid and ask and not is_quote(bid, ask, low, high))
+    said_bid, said_ask, quote_ms = quote
+    bid, ask = decoding.price(said_bid), decoding.price(said_ask)
+    untrue = not is_quote(bid, ask, low, high) if bid and ask else is_untrue(said_bid) or is_untrue(said_ask)
     if untrue:
         bid = ask = None
     found = _sound(trade)
-    if found and untrue:
+    if untrue:
+        if not found:
+            raise _UntrueError("quote", f"bid {_said(said_bid)} and ask {_said(said_ask)} are no quote")
         refused["quote"] += 1
-    elif untrue:
-        raise _UntrueError("quote", f"bid {_said(quote.bid)} and ask {_said(quote.ask)} are no quote")
-    if not found and bid and ask and quote.at_ms:
-        found = midpoint(bid, ask), quote.at_ms
-    found = found or next(filter(None, map(_sound, others)), None)
+    if not found:
+        if bid and ask and quote_ms:
+            found = midpoint(bid, ask), quote_ms
+        else:
+            found = next(filter(None, map(_sound, others)), None)
     if not found:
         return None
     last_price, as_of_ms = found
@@ -230,29 +232,32 @@ def _said(value: object) -> str:
 
 def _sound(said: _Dated) -> tuple[float, int] | None:
     """Return the price and its moment, if both are there; raise _UntrueError for what is no price."""
-    if is_untrue(said[0]):
-        raise _UntrueError("price", f"{_said(said[0])} is no price")
-    price, at_ms = decoding.price(said[0]), said[1]
-    return (price, at_ms) if price and at_ms else None
+    value, at_ms = said
+    price = decoding.price(value)
+    if price is None:
+        if is_untrue(value):
+            raise _UntrueError("price", f"{_said(value)} is no price")
+        return None
+    return (price, at_ms) if at_ms else None
 
 
 # --- /v3/snapshot ---
 
 
-class _Quote(msgspec.Struct, frozen=True):
+class _Quote(msgspec.Struct, frozen=True, gc=False):
     bid: Any = None
     ask: Any = None
     last_updated: Any = None
 
 
-class _Trade(msgspec.Struct, frozen=True):
+class _Trade(msgspec.Struct, frozen=True, gc=False):
     price: Any = None
     sip_timestamp: Any = None
     participant_timestamp: Any = None
     last_updated: Any = None
 
 
-class _Session(msgspec.Struct, frozen=True):
+class _Session(msgspec.Struct, frozen=True, gc=False):
     price: Any = None
     open: Any = None
     high: Any = None

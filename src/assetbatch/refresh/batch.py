@@ -27,6 +27,7 @@ from assetbatch.domain.models import (
     RejectionCause,
     Saved,
     StoredAsset,
+    in_order,
 )
 from assetbatch.domain.queueing import Fault
 from assetbatch.domain.refusals import RefusalKind
@@ -41,6 +42,10 @@ MAX_UNSAVED_BARS = 20_000
 MAX_UNSAVED_SECONDS = 2.0
 MAX_UNSAVED_RESULTS = 500
 """Flush when this much is unsaved: it bounds memory, data loss on a crash, and the time of the last write."""
+
+MAX_WAITING_RESULTS = 4_000
+"""Wait for a write when so many results have come beside it. A price takes less memory than a page of bars:
+its calls need not wait for it."""
 
 MAX_CHOICE_AGE_MS = 1000
 """Maximum age of a chosen call when it goes out. After a longer wait the calls are chosen again."""
@@ -161,9 +166,10 @@ class Batch:
     def add(self, chunk: WorkChunk) -> None:
         """Add work. What this batch knows of an asset already is newer than what is stored."""
         for item in chunk.work:
-            self._open[item.id] = item
-            self._found_due.discard(item.id)
-            self._order.setdefault(item.id, len(self._order))
+            item_id = item.id
+            self._open[item_id] = item
+            self._found_due.discard(item_id)
+            self._order.setdefault(item_id, len(self._order))
         for symbol, stored in chunk.stored.items():
             self.stored.setdefault(symbol, stored)
         self._chosen = []
@@ -181,7 +187,7 @@ class Batch:
     @property
     def is_all_in_flight(self) -> bool:
         """Whether all open work has a call in flight, or no work is open."""
-        return not self._pages and all(item_id in self._in_flight for item_id in self._open)
+        return not self._pages and self._open.keys() <= self._in_flight
 
     def of(self, call: Call) -> list[Work]:
         """Return the work of a call that has no result yet."""
@@ -240,8 +246,9 @@ class Batch:
         is FRESH. Bars from before the plan's history are recorded as such.
         """
         if verdict.due:
-            self.work_count += item.id not in self._found_due
-            self._found_due.add(item.id)
+            if (item_id := item.id) not in self._found_due:
+                self._found_due.add(item_id)
+                self.work_count += 1
             return
         lacking = verdict.restriction
         if lacking and item.kind is _PRICE and item.id in self._found_due:
@@ -291,7 +298,9 @@ class Batch:
         self._report.prices_refused += findings.prices_refused
         self._minutes.update(i.asset.symbol for i in call.work if i.asset.bars is BarSize.ONE_MINUTE)
         for symbol, bars in findings.bars.items():
-            self._bars.setdefault(symbol, []).extend(bars)
+            before = self._bars.setdefault(symbol, [])
+            is_further = not (before and bars) or bars[0].t_ms > before[-1].t_ms
+            self._bars[symbol] = [*before, *bars] if is_further else in_order([*before, *bars])
         for symbol, some in findings.looks.items():
             self._looks.setdefault(symbol, []).extend(some)
         for symbol, coverage in findings.coverage.items():
@@ -359,14 +368,17 @@ class Batch:
     def should_flush(self, now: float) -> bool:
         """Return whether something is unsaved at `now` (`monotonic()`) that should be stored: much, or
         anything for long."""
-        is_unsaved = bool(self._bars) or len(self._results) > self._unsaved_from
-        return is_unsaved and (now - self._unsaved_since >= MAX_UNSAVED_SECONDS or self.has_much_unsaved)
+        results = len(self._results) - self._unsaved_from
+        if not results and not self._bars:
+            return False
+        is_much = results >= MAX_UNSAVED_RESULTS or self.unsaved_bars >= MAX_UNSAVED_BARS
+        return is_much or now - self._unsaved_since >= MAX_UNSAVED_SECONDS
 
     @property
-    def has_much_unsaved(self) -> bool:
-        """Whether so much is unsaved that memory would grow."""
+    def fills_memory(self) -> bool:
+        """Whether so much is unsaved that no more should come before it is stored."""
         results = len(self._results) - self._unsaved_from
-        return results >= MAX_UNSAVED_RESULTS or self.unsaved_bars >= MAX_UNSAVED_BARS
+        return results >= MAX_WAITING_RESULTS or self.unsaved_bars >= MAX_UNSAVED_BARS
 
     @property
     def unsaved_bars(self) -> int:
@@ -377,7 +389,7 @@ class Batch:
     def unsaved_symbols(self) -> set[str]:
         """The symbols of which anything is unsaved."""
         results = (result.work.asset.symbol for result in self._results[self._unsaved_from :])
-        return {*self._bars, *self._coverage, *self._days, *results}
+        return {*self._bars, *self._coverage, *self._looks, *self._days, *results}
 
     def take_unsaved(self, now: float) -> tuple[list[Result], Changes]:
         """Return the results since the last save, and what of them is to be stored in one transaction; they

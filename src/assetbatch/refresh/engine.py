@@ -162,25 +162,26 @@ class BatchRun:
 
     @property
     def wants_work(self) -> bool:
-        """Whether all work has a call in flight, and calls for more work could start in addition.
+        """Whether all work has a call in flight, and more work can be prepared while those are out.
 
         Not before the provider is known to answer: an outage costs each piece of work an attempt.
         """
         batch, engine = self._batch, self._engine
-        if batch.is_closed or self._in_flight.is_full or not batch.is_all_in_flight:
+        if batch.is_closed or not batch.is_all_in_flight:
             return False
         is_answered = batch.is_answered or (bool(engine.proven) and not batch.has_outage)
         return is_answered and engine.time.left > 0
 
     def start_calls(self) -> None:
-        """Start each call that may go out now. Wait for a slot only while no call is in flight."""
+        """Start each call that may go out now, and choose those that follow. Wait for a slot only while no
+        call is in flight."""
         batch = self._batch
         if self._policy.flushes_between_calls and not self._in_flight.is_parallel:
             self._writer.flush_if_much()
         self._pause_seconds = None
-        while not batch.is_closed and not self._in_flight.is_full:
+        while not batch.is_closed:
             request = self._next_request()
-            if request is None:
+            if request is None or self._in_flight.is_full:
                 return
             if not batch.has_calls_left:
                 batch.close("no call left for it in this cycle", Status.POSTPONED)
@@ -195,22 +196,17 @@ class BatchRun:
                 self._start(request)
 
     def complete_next(self) -> bool:
-        """Wait until a call completes, and take over what it and others have brought. Return False if no call
-        is in flight."""
+        """Wait until a call completes, and take over what it has brought, so that the next one can go out.
+        Return False if no call is in flight."""
         if not self._in_flight.requests:
             return False
-        self._flush_in_background()
-        seconds = self._pause_seconds
-        completed = self._in_flight.next() if seconds is None else self._in_flight.next(seconds)
-        while completed:
-            self._complete(completed)
-            self._flush_in_background()
-            completed = self._in_flight.next(0)
-        return True
-
-    def _flush_in_background(self) -> None:
         if self._in_flight.is_parallel:
             self._writer.flush_in_background()
+        seconds = self._pause_seconds
+        completed = self._in_flight.next() if seconds is None else self._in_flight.next(seconds)
+        if completed:
+            self._complete(completed)
+        return True
 
     def report(self) -> BatchReport:
         """Return what the batch has done, after its end. Raise RedisError or KeyRefusedError if that ended
@@ -255,7 +251,9 @@ class BatchRun:
         if batch.work_count > count_before:
             engine.store().require_writes()
         calls = self._within_reach(self._calls_for(batch.pending, now_ms))
-        batch.choose(calls, now_ms, engine.learner.revision)
+        # Dated to its end: a choice among many assets may take longer than its maximum age. It would never
+        # be young enough.
+        batch.choose(calls, engine.now_ms(), engine.learner.revision)
         if not calls and batch.pending and not self._in_flight.requests:
             batch.close("no call is known that could bring it")
 
@@ -267,6 +265,8 @@ class BatchRun:
         """Return the first calls, as many as can still begin. The owner may leave the work of the others to
         somebody else."""
         fit = self._engine.time.calls_that_fit
+        if len(calls) <= fit:
+            return calls
         reached = {item.id for call in calls[:fit] for item in call.work}
         beyond = [item for call in calls[fit:] for item in call.work if item.id not in reached]
         if not beyond:

@@ -73,7 +73,7 @@ CONSEQUENCES: Mapping[RefusalKind, Consequence] = {
 """What each kind of refusal leads to: the table "Refusals" of docs/how-calls-are-spent.md."""
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class Result(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What became of one piece of work."""
 
     work: Work

@@ -31,7 +31,8 @@ class Reporter:
 
     def assessed(self, item: Work, verdict: Verdict) -> None:
         """Log whether work is due."""
-        log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.why.text)
+        if log.isEnabledFor(logging.DEBUG):  # else thousands of texts would be made for nobody
+            log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.why.text)
 
     def waiting(self, refused: Denied, *, first: bool) -> None:
         """Log that a call waits for its slot; count it once for each call."""

@@ -150,8 +150,10 @@ class Writer:
         while self._background.running and (self._background.is_one_done or self._must_wait()):
             if not self._collect():
                 return
-        if not self._batch.should_flush(monotonic()) or not self._may_begin():
-            return
+        if self._batch.should_flush(monotonic()) and self._may_begin():
+            self._begin()
+
+    def _begin(self) -> None:
         results, changes = self._batch.take_unsaved(monotonic())
         store, now_ms = self._store(), self._learned_ms()
         bars = sum(map(len, changes.bars.values()))
@@ -159,25 +161,37 @@ class Writer:
         self._background.start(write, lambda: self._write(store, changes, now_ms))
 
     def _must_wait(self) -> bool:
-        return self._batch.has_much_unsaved and not self._may_begin()
+        return self._batch.fills_memory and not self._may_begin()
 
     def _may_begin(self) -> bool:
-        """Return whether a further write may begin. One of a symbol that is being written would wait for the
-        lock of its row, and a long wait for a lock counts as a row that somebody else holds."""
+        return len(self._background.running) < MAX_WRITES and self._is_apart()
+
+    def _is_apart(self) -> bool:
+        """Return whether no symbol of what is unsaved is being written. A write of it would wait for the lock
+        of its row, and a long wait for a lock counts as a row that somebody else holds."""
         running = self._background.running
-        if not running:
-            return True
-        unsaved = self._batch.unsaved_symbols
-        return len(running) < MAX_WRITES and all(write.symbols.isdisjoint(unsaved) for write in running)
+        unsaved = self._batch.unsaved_symbols if running else ()
+        return all(write.symbols.isdisjoint(unsaved) for write in running)
 
     def close(self) -> None:
-        """Wait for the threads, then store and publish the rest. A store that hangs beyond the deadline of
+        """Store and publish the rest, beside what is on its way. A store that hangs beyond the deadline of
         the command is left behind. Raise DatabaseError or RedisError."""
         try:
-            self._collect_all()
+            self._begin_rest()
         finally:
-            if not self._background.running:
-                self._flush_rest()
+            try:
+                self._collect_all()
+            finally:
+                if not self._background.running:
+                    self._flush_rest()
+
+    def _begin_rest(self) -> None:
+        """Let a thread store the rest as soon as one is free, if another is writing still."""
+        while self._batch.unsaved_symbols and self._background.running:
+            if self._may_begin():
+                self._begin()
+            elif not self._collect():
+                return
 
     def _collect_all(self) -> None:
         """Wait for all threads, also where one of them has failed."""

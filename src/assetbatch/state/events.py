@@ -30,7 +30,7 @@ def channel(symbol: str) -> str:
     return CHANNELS + symbol
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     """What a listener hears; absent values are null, the timestamp is ISO 8601 in UTC."""
 
     symbol: str

@@ -128,11 +128,10 @@ class Queue:
         gone: dict[str, None] = {}
         for at in range(0, len(items), ITEMS_AT_ONCE):
             some = items[at : at + ITEMS_AT_ONCE]
-            args = [part for item_id, lane in some for part in (item_id, lane.rank)]
             with redis_errors():
                 codes, *displaced = self._enqueue(
                     [*self._keys.queue, self._keys.queue_stamp],
-                    *args,
+                    packed([part for item_id, lane in some for part in (item_id, lane.rank)]),
                     options=self._options(max_size=self.max_size),
                 )
             for (item_id, _), code in zip(some, codes, strict=True):
@@ -189,10 +188,7 @@ class Queue:
             else:
                 break
         fields: list[str] = msgspec.json.decode(rest[1])
-        items = tuple(
-            Item(fields[i], LANES[int(fields[i + 1])], int(fields[i + 2]), int(fields[i + 3]))
-            for i in range(0, len(fields), 4)
-        )
+        items = tuple(map(_item, fields[::2], fields[1::2]))
         return Lease(token, items, Grant(token, taken_at) if window else None)
 
     def start(self, token: str, ids: Sequence[str], lease_seconds: float) -> tuple[str, ...]:
@@ -446,6 +442,12 @@ def _queue_state(figures: Sequence[bytes | str | int]) -> QueueState:
         oldest_ms=counts[9] // 1000 or None,
         is_whole=bool(counts[10]),
     )
+
+
+def _item(item_id: str, head: str) -> Item:
+    """Read what is said of a leased item; `lua/_queue.lua` describes it."""
+    rank, attempts, enqueued_us = head.split(":")
+    return Item(item_id, LANES[int(rank)], int(attempts), int(enqueued_us))
 
 
 def _queued_item(

@@ -46,7 +46,9 @@ COPY {bars} ({bars.symbol_id}, {bars.ts}, {bars.value_columns}{bars.constant_col
 
 -- name: create_batch
 -- Create the table in which the bars of a batch arrive. The columns have the types of the table (a platform's
--- numeric(18,8) included), so that a value is rounded before it is compared. `asset` counts the symbols of the batch.
+-- numeric(18,8) included), so that a value is rounded before it is compared. `asset` counts the symbols of the batch. A
+-- transaction that compares bars, or writes some that came and some out of minutes, needs it again.
+DROP TABLE IF EXISTS pg_temp.{bars.batch};
 CREATE TEMPORARY TABLE {bars.batch} ON COMMIT DROP AS
 SELECT 0::int8 AS asset, 0::int8 AS t_ms, {bars.open[o]} AS open, {bars.high[o]} AS high, {bars.low[o]} AS low,
        {bars.close[o]} AS close, {bars.volume[o]} AS volume, {bars.vwap[o]} AS vwap, {bars.trades[o]} AS trades

@@ -1,59 +1,21 @@
 -- What has become of the refreshes of each symbol, and whether a call was ever made.
 
 -- name: save
--- Record what decides when a symbol is due again: how its refresh went, when, and how new its price was. The platform's
--- own row says the same to its readers, but anybody may write that one. Symbols with the same outcome come together.
--- Of rejections in a row since the last success, rejected_since is the first.
+-- Record what has become of symbols, in our own table and in the platform's; return the symbols of which the platform's
+-- table has left out a row. Symbols with the same outcome come together, each with the moment of the price that came; a
+-- status of null is a price without an outcome.
+--
+-- Our own row decides when a symbol is due again: how its refresh went, when, and how new its price was. Of rejections in a
+-- row since the last success, rejected_since is the first. The platform's row says the same to its readers, but anybody may
+-- write that one. Only a success moves its last_sync_timestamp. Every outcome moves updated_at, which says when it was
+-- learned. The same outcome of the same moment again writes nothing. The types of the columns are taken from the table (an
+-- enum of states). A varchar that is too short for the message gets the beginning of it.
 WITH outcome AS MATERIALIZED (
-    SELECT {symbols.id[s]} AS symbol_id, n.succeeded, n.rejected, n.status, n.error
+    SELECT n.symbols, n.as_of_ms, n.succeeded, n.rejected, n.for_readers, n.status, n.error,
+           {sync_status.sync_status[typed]} AS platform_status, {sync_status.error_message[typed]} AS platform_error
     FROM jsonb_to_recordset(%(outcomes)s::jsonb)
-         AS n(symbols text[], succeeded boolean, rejected boolean, status text, error text)
-    CROSS JOIN LATERAL unnest(n.symbols) AS of_outcome(symbol)
-    JOIN {symbols} s ON {symbols.symbol[s]} = of_outcome.symbol AND {symbols.ours[s]}
-),
-price AS MATERIALIZED (
-    SELECT {symbols.id[s]} AS symbol_id, to_timestamp(n.as_of_ms / 1000.0::float8) AS as_of
-    FROM unnest(%(symbols)s::text[], %(as_of_ms)s::int8[]) AS n(symbol, as_of_ms)
-    JOIN {symbols} s ON {symbols.symbol[s]} = n.symbol AND {symbols.ours[s]}
-)
-INSERT INTO data_sources.assetbatch_sync AS m
-    (symbol_id, as_of, last_success_at, status, status_at, error_message, rejected_at, rejected_since)
-SELECT symbol_id,
-       p.as_of,
-       CASE WHEN o.succeeded THEN now_at.moment END,
-       o.status,
-       CASE WHEN o.status IS NOT NULL THEN now_at.moment END,
-       o.error,
-       CASE WHEN o.rejected THEN now_at.moment END,
-       CASE WHEN o.rejected THEN now_at.moment END
-FROM outcome o
-FULL JOIN price p USING (symbol_id)
-CROSS JOIN (SELECT to_timestamp(%(now_ms)s / 1000.0) AS moment) now_at
-ORDER BY symbol_id
-ON CONFLICT (symbol_id) DO UPDATE
-SET as_of = greatest(excluded.as_of, m.as_of),
-    last_success_at = coalesce(excluded.last_success_at, m.last_success_at),
-    status = coalesce(excluded.status, m.status),
-    status_at = coalesce(excluded.status_at, m.status_at),
-    error_message = CASE WHEN excluded.status IS NULL THEN m.error_message ELSE excluded.error_message END,
-    rejected_at = CASE WHEN excluded.status IS NULL THEN m.rejected_at ELSE excluded.rejected_at END,
-    rejected_since = CASE
-        WHEN excluded.status IS NULL THEN m.rejected_since
-        WHEN excluded.last_success_at IS NOT NULL THEN NULL
-        WHEN excluded.rejected_at IS NULL OR m.rejected_since <= excluded.rejected_at THEN m.rejected_since
-        ELSE excluded.rejected_at
-    END;
-
--- name: save_platform_status
--- Write the platform's own row of what has become of a symbol, for its readers. Only a success moves last_sync_timestamp.
--- Every outcome moves updated_at, which says when it was learned. The same outcome of the same moment again writes
--- nothing. The types of the columns are taken from the table (an enum of states). A varchar that is too short for the
--- message gets the beginning of it. Symbols with the same outcome come together: nearly all have succeeded.
-WITH outcome AS MATERIALIZED (
-    SELECT n.symbols, n.succeeded, {sync_status.sync_status[typed]} AS sync_status,
-           {sync_status.error_message[typed]} AS error_message
-    FROM jsonb_to_recordset(%(outcomes)s::jsonb)
-         AS n(symbols text[], succeeded boolean, platform_status text, error text)
+         AS n(symbols text[], as_of_ms int8[], succeeded boolean, rejected boolean, for_readers boolean, status text,
+              platform_status text, error text)
     CROSS JOIN LATERAL jsonb_populate_record(
         NULL::{sync_status},
         jsonb_build_object({sync_status.sync_status.literal}, n.platform_status, {sync_status.error_message.literal}, left(n.error, (
@@ -63,23 +25,54 @@ WITH outcome AS MATERIALIZED (
         )))
     ) AS typed
 ),
-target AS MATERIALIZED (
-    SELECT of_outcome.symbol, {symbols.id[s]} AS symbol_id, {sync_status.of[s]} AS ticker_id,
-           CASE WHEN o.succeeded THEN to_timestamp(%(now_ms)s / 1000.0){sync_status.last_sync_timestamp.zone} END AS synced_at,
-           o.sync_status, o.error_message,
-           to_timestamp(%(now_ms)s / 1000.0){sync_status.updated_at.zone} AS updated_at,
+learned AS MATERIALIZED (
+    SELECT to_timestamp(%(now_ms)s / 1000.0) AS at,
            (SELECT {providers.id[p]} FROM {providers} p
             WHERE {providers.code[p]} = {provider} AND {providers.ours[p]}) AS provider_id
+),
+target AS MATERIALIZED (
+    SELECT one.symbol, {symbols.id[s]} AS symbol_id, {sync_status.of[s]} AS ticker_id,
+           to_timestamp(one.as_of_ms / 1000.0::float8) AS as_of,
+           o.succeeded, o.rejected, o.for_readers, o.status, o.error, o.platform_status, o.platform_error
     FROM outcome o
-    CROSS JOIN LATERAL unnest(o.symbols) AS of_outcome(symbol)
-    JOIN {symbols} s ON {symbols.symbol[s]} = of_outcome.symbol AND {symbols.ours[s]}
+    CROSS JOIN LATERAL unnest(o.symbols, o.as_of_ms) AS one(symbol, as_of_ms)
+    JOIN {symbols} s ON {symbols.symbol[s]} = one.symbol AND {symbols.ours[s]}
+),
+own AS (
+    INSERT INTO data_sources.assetbatch_sync AS m
+        (symbol_id, as_of, last_success_at, status, status_at, error_message, rejected_at, rejected_since)
+    SELECT t.symbol_id,
+           t.as_of,
+           CASE WHEN t.succeeded THEN l.at END,
+           t.status,
+           CASE WHEN t.status IS NOT NULL THEN l.at END,
+           t.error,
+           CASE WHEN t.rejected THEN l.at END,
+           CASE WHEN t.rejected THEN l.at END
+    FROM target t, learned l
+    ORDER BY t.symbol_id
+    ON CONFLICT (symbol_id) DO UPDATE
+    SET as_of = greatest(excluded.as_of, m.as_of),
+        last_success_at = coalesce(excluded.last_success_at, m.last_success_at),
+        status = coalesce(excluded.status, m.status),
+        status_at = coalesce(excluded.status_at, m.status_at),
+        error_message = CASE WHEN excluded.status IS NULL THEN m.error_message ELSE excluded.error_message END,
+        rejected_at = CASE WHEN excluded.status IS NULL THEN m.rejected_at ELSE excluded.rejected_at END,
+        rejected_since = CASE
+            WHEN excluded.status IS NULL THEN m.rejected_since
+            WHEN excluded.last_success_at IS NOT NULL THEN NULL
+            WHEN excluded.rejected_at IS NULL OR m.rejected_since <= excluded.rejected_at THEN m.rejected_since
+            ELSE excluded.rejected_at
+        END
 ),
 written AS (
     INSERT INTO {sync_status} AS d
         ({sync_status.ticker_id}, {sync_status.provider_id}, {sync_status.last_sync_timestamp},
          {sync_status.sync_status}, {sync_status.error_message}, {sync_status.updated_at}{sync_status.constant_columns})
-    SELECT t.ticker_id, t.provider_id, t.synced_at, t.sync_status, t.error_message, t.updated_at{sync_status.constant_values}
-    FROM target t
+    SELECT t.ticker_id, l.provider_id, CASE WHEN t.succeeded THEN l.at{sync_status.last_sync_timestamp.zone} END,
+           t.platform_status, t.platform_error, l.at{sync_status.updated_at.zone}{sync_status.constant_values}
+    FROM target t, learned l
+    WHERE t.for_readers
     ORDER BY t.symbol_id
     ON CONFLICT ({sync_status.ticker_id}, {sync_status.provider_id}{sync_status.constant_key}) DO UPDATE
     SET {sync_status.last_sync_timestamp} =
@@ -93,12 +86,13 @@ written AS (
 )
 -- What a trigger or a policy has left out: neither written now, nor there already as it should be.
 SELECT t.symbol
-FROM target t
-WHERE NOT EXISTS (SELECT FROM written w WHERE w.ticker_id = t.ticker_id)
+FROM target t, learned l
+WHERE t.for_readers
+  AND NOT EXISTS (SELECT FROM written w WHERE w.ticker_id = t.ticker_id)
   AND NOT EXISTS (
     SELECT FROM {sync_status} d
-    WHERE {sync_status.ticker_id[d]} = t.ticker_id AND {sync_status.provider_id[d]} = t.provider_id AND {sync_status.ours[d]}
-      AND (t.updated_at, t.sync_status, t.error_message)
+    WHERE {sync_status.ticker_id[d]} = t.ticker_id AND {sync_status.provider_id[d]} = l.provider_id AND {sync_status.ours[d]}
+      AND (l.at{sync_status.updated_at.zone}, t.platform_status, t.platform_error)
           IS NOT DISTINCT FROM ({sync_status.updated_at[d]}, {sync_status.sync_status[d]}, {sync_status.error_message[d]})
   );
 

@@ -76,10 +76,6 @@ SELECT k.number, count(*)::int4,
 FROM known k
 GROUP BY k.number;
 
--- name: drop_batch
--- Drop the table in which the bars of a batch have arrived: the merge makes its own.
-DROP TABLE {bars.batch};
-
 -- name: save
 -- Write what differs between two states of what is known: rows that are gone, by their start, and rows that are new or
 -- differ. No row is in both. Record of which symbols everything is asked for again.

@@ -33,7 +33,7 @@ from assetbatch.domain.models import (
     StoredAsset,
     floor_to_bar,
 )
-from assetbatch.domain.pages import MONTH_MS, PAGE_MS
+from assetbatch.domain.pages import MONTH_MS, PAGE_MS, SURE
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
@@ -176,7 +176,7 @@ def bars_findings(
     to_ms = judged.to_ms
     seen_to_ms = min(now_ms, call.end_ms + 1)
     finished = _finished(answer, seen_to_ms) if asset.bars else []
-    coverage = _coverage(asset, answer, before, from_ms, judged, now_ms) if asset.bars else []
+    coverage = _coverage(asset, answer, before, from_ms, judged, known, now_ms) if asset.bars else []
     bars = [*page.bars, *own.bars] if page else answer.bars
     verifies = any(item.kind is WorkKind.VERIFY for item in call.work)
     compared = looks(asset.market, coverage, before, now_ms, insisted=not verifies) if asset.bars else []
@@ -259,11 +259,13 @@ def _coverage(
     before: Sequence[CoveredInterval],
     from_ms: int,
     judged: Judged,
+    known: Entitlements,
     now_ms: int,
 ) -> list[CoveredInterval]:
     """Return what an answer says, and what of it is doubted since a longer page was cut there."""
-    known_to_ms, to_ms = judged.known_to, judged.to_ms
-    coverage = coverage_of(asset.market, answer, before, from_ms, known_to_ms, now_ms)
+    known_to_ms, to_ms, market = judged.known_to, judged.to_ms, asset.market
+    is_whole = known.reach(market, now_ms) != SURE
+    coverage = coverage_of(market, answer, before, from_ms, known_to_ms, now_ms, is_whole=is_whole)
     if known_to_ms < to_ms:
         coverage.append(_failed(known_to_ms, to_ms, now_ms, IntervalFault.UNCONFIRMED))
     return coverage
@@ -425,8 +427,12 @@ def coverage_of(
     start_ms: int,
     end_ms: int,
     now_ms: int,
+    *,
+    is_whole: bool = False,
 ) -> list[CoveredInterval]:
     """Return what an answer says of `[start_ms, end_ms)`, beside what was known `before`.
+
+    `is_whole`: longer pages of the market are known to come whole, so that no page is cut after a month.
 
     The interval of a bar that is of no use or misplaced is FAILED. An interval without a bar is FAILED if
     elements could not even be placed, or if so much is missing that the provider has to answer so once more.
@@ -437,7 +443,7 @@ def coverage_of(
     misplaced = f"{plural(len(answer.misplaced_ms), 'element')} of the answer came for another time or ticker"
     faulty = set(map(floor_to_bar, answer.faulty_ms))
     odd = _within(sorted(faulty.union(map(floor_to_bar, answer.misplaced_ms))), start_ms, end_ms)
-    gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms)
+    gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms, is_whole)
     failed = [
         interval
         for from_ms, to_ms in _gaps_of(answer, odd, start_ms, end_ms)
@@ -470,13 +476,14 @@ def _believed(answer: BarsAnswer) -> Sequence[Bar]:
 
 def _gaps_of(answer: BarsAnswer, odd: Sequence[int], start_ms: int, end_ms: int) -> Iterator[Interval]:
     """Yield the five minutes without a bar, together with their neighbours, but for those that are `odd`,
-    within `[start_ms, end_ms)`."""
+    within `[start_ms, end_ms)`. Gaps between bars that are believed anyway are left out."""
     bars, size_ms = _believed(answer), answer.size_ms
     low, high = (bisect_left(bars, at_ms, key=_START) for at_ms in (start_ms, end_ms))
     between: Iterable[Interval] = ()
     at_ms = ends_ms = end_ms
     if low < high:
-        between = _gaps_between(bars, low, high - 1, size_ms)
+        believed_ms = 0 if answer.unplaced else GAP_MS
+        between = _gaps_between(bars, low, high - 1, size_ms, believed_ms)
         at_ms, ends_ms = floor_to_bar(bars[low].t_ms), floor_to_bar(bars[high - 1].t_ms) + BAR_MS
     for from_ms, to_ms in ((start_ms, at_ms), *between, (ends_ms, end_ms)):
         for odd_ms in _within(odd, from_ms, to_ms):
@@ -487,22 +494,26 @@ def _gaps_of(answer: BarsAnswer, odd: Sequence[int], start_ms: int, end_ms: int)
             yield from_ms, to_ms
 
 
-def _gaps_between(bars: Sequence[Bar], low: int, high: int, size_ms: int) -> Iterator[Interval]:
-    """Yield the gaps between neighbours of ascending bars of `size_ms`, from one index to another.
+def _gaps_between(
+    bars: Sequence[Bar], low: int, high: int, size_ms: int, believed_ms: int
+) -> Iterator[Interval]:
+    """Yield the gaps of more than `believed_ms` between neighbours of ascending bars of `size_ms`, from one
+    index to another.
 
-    An unbroken run is passed over at once: it is nearly all of most answers.
+    A run in which no more than that is missing altogether is passed over at once: it is nearly all of most
+    answers.
     """
-    if bars[high].t_ms - bars[low].t_ms == (high - low) * size_ms:
+    if bars[high].t_ms - bars[low].t_ms - (high - low) * size_ms <= believed_ms:
         return
     if high - low > MAX_SEARCHED_BARS:
         middle = (low + high) // 2
-        yield from _gaps_between(bars, low, middle, size_ms)
-        yield from _gaps_between(bars, middle, high, size_ms)
+        yield from _gaps_between(bars, low, middle, size_ms, believed_ms)
+        yield from _gaps_between(bars, middle, high, size_ms, believed_ms)
         return
     for bar, following in pairwise(bars[low : high + 1]):
-        if following.t_ms - bar.t_ms > size_ms:
+        if following.t_ms - bar.t_ms - size_ms > believed_ms:
             from_ms, to_ms = floor_to_bar(bar.t_ms) + BAR_MS, floor_to_bar(following.t_ms)
-            if from_ms < to_ms:
+            if to_ms - from_ms > believed_ms:
                 yield from_ms, to_ms
 
 
@@ -515,6 +526,7 @@ class _Gaps(NamedTuple):
     start_ms: int
     end_ms: int
     now_ms: int
+    is_whole: bool
 
     def failed(self, from_ms: int, to_ms: int) -> list[CoveredInterval]:
         """Return the parts of a gap for which the provider has to be asked again."""
@@ -537,14 +549,14 @@ class _Gaps(NamedTuple):
     def _doubted_from(self, piece: CoveredInterval, from_ms: int, to_ms: int) -> int:
         """Return from when on a part of a gap has to be confirmed.
 
-        What was asked for before is believed, but not the end of more than a month: it may have been cut each
-        time.
+        What was asked for before is believed, but not the end of more than a month, as long as no longer page
+        came whole: it may have been cut each time.
         """
         if piece.state is IntervalState.AGAIN:
             return piece.end_ms
         if piece.fault is not IntervalFault.UNCONFIRMED:
             return piece.start_ms
-        is_end = self.start_ms < from_ms and to_ms == self.end_ms
+        is_end = self.start_ms < from_ms and to_ms == self.end_ms and not self.is_whole
         return max(piece.start_ms, self.start_ms + MONTH_MS) if is_end else piece.end_ms
 
     def _is_within(self, from_ms: int, to_ms: int) -> bool:

@@ -29,9 +29,14 @@ local function put_in_lane(q, id, r)
   redis.call('ZADD', q.waiting[r.rank], whole(r.enqueued_us), id)
 end
 
--- Insert a new item at the end of its lane. Return its enqueued_us: this moment, or just after the last one.
+-- Return the enqueued_us of a new item: this moment, or just after the last one.
+local function next_enqueued_us(now_us, last_enqueued_us)
+  return math.max(now_us, last_enqueued_us + 1)
+end
+
+-- Insert a new item at the end of its lane. Return its enqueued_us.
 local function insert(q, id, rank, now_us, last_enqueued_us)
-  local enqueued_us = math.max(now_us, last_enqueued_us + 1)
+  local enqueued_us = next_enqueued_us(now_us, last_enqueued_us)
   put_in_lane(q, id, { rank = rank, attempts = 0, enqueued_us = enqueued_us })
   return enqueued_us
 end

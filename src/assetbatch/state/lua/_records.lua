@@ -1,14 +1,14 @@
 -- The records of items: what `items` holds of each. See _queue.lua.
 
--- Return nil for a record that is missing or cannot be read.
+-- Return nil for a record that is missing or cannot be read. `head` is what it says besides the lease, as text.
 local function parse_record(text)
-  local rank, attempts, enqueued_us, token, life, mark =
-    string.match(text or '', '^([0-5]):(%d+):(%d+):([^:]*):?(%d*):?(%l*)$')
+  local head, rank, attempts, enqueued_us, token, life, mark =
+    string.match(text or '', '^(([0-5]):(%d+):(%d+)):([^:]*):?(%d*):?(%l*)$')
   if not rank then
     return nil
   end
   return {
-    rank = tonumber(rank), attempts = tonumber(attempts), enqueued_us = tonumber(enqueued_us),
+    head = head, rank = tonumber(rank), attempts = tonumber(attempts), enqueued_us = tonumber(enqueued_us),
     token = token, life = tonumber(life), started = mark == 'started',
   }
 end

@@ -3,7 +3,7 @@
 -- An item that is known but stands nowhere is put in its lane again.
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors,
 --       stamp (string: the last enqueued_us)
--- ARGV: options { now_ms, max_size }, then id and rank of each item
+-- ARGV: options { now_ms, max_size }, items (one msgpack array: id, rank, id, …)
 -- Returns: {codes, id, id, …}: a letter per item (a added, r raised, d already there, x no room), then the
 --          ids of waiting items that were dropped for them
 --@include _clock.lua
@@ -11,11 +11,34 @@
 --@include _records.lua
 --@include _lanes.lua
 local q, stamp_key = queue_keys(KEYS, 1), KEYS[13]
-local options = cmsgpack.unpack(ARGV[1])
+local options, items = cmsgpack.unpack(ARGV[1]), cmsgpack.unpack(ARGV[2])
 local now_us = clock_ms(options) * 1000
 local last_us = tonumber(redis.call('GET', stamp_key) or '0')
 local size = redis.call('HLEN', q.items)
 local codes, dropped = {}, {}
+
+-- New items are written together: one command per key, not per item.
+local new_records, new_places = {}, {}
+
+local function write_new()
+  if #new_records > 0 then
+    redis.call('HSET', q.items, unpack(new_records))
+  end
+  for rank, places in pairs(new_places) do
+    redis.call('ZADD', q.waiting[rank], unpack(places))
+  end
+  new_records, new_places = {}, {}
+end
+
+local function add(id, rank)
+  last_us = next_enqueued_us(now_us, last_us)
+  size = size + 1
+  new_records[#new_records + 1] = id
+  new_records[#new_records + 1] = record_text({ rank = rank, attempts = 0, enqueued_us = last_us, token = '' })
+  local places = new_places[rank] or {}
+  places[#places + 1], places[#places + 2] = whole(last_us), id
+  new_places[rank] = places
+end
 
 -- Return whether a record has no place, which would keep its work out for ever.
 local function is_nowhere(q, id, r)
@@ -42,6 +65,7 @@ end
 
 -- Drop waiting items until there is room. Return false where a newcomer of this rank would be served last.
 local function make_room(rank, enqueued_us)
+  write_new()
   while size >= options.max_size do -- more than once where the maximum was lowered
     local id, last_rank, last_score = last_waiting()
     if not id or last_score <= effective_score(rank, enqueued_us) then
@@ -59,12 +83,24 @@ local function make_room(rank, enqueued_us)
   return true
 end
 
-for i = 2, #ARGV, 2 do
-  local id, rank = ARGV[i], tonumber(ARGV[i + 1])
-  local known = read_record(q, id)
+local ids, is_changed, may_be_dropped = {}, {}, false
+for i = 1, #items, 2 do
+  ids[#ids + 1] = items[i]
+end
+for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
+  local id, rank = ids[i], items[2 * i]
+  local known
+  if is_changed[id] or may_be_dropped then -- by this batch, since the records were read
+    write_new()
+    known = read_record(q, id)
+  else
+    known = parse_record(text)
+  end
+  is_changed[id] = true
   local code = 'd'
   if known then
     if rank < known.rank and known.token == '' then
+      write_new() -- before the first removal: what a full server refuses is then refused as a whole
       redis.call('ZREM', q.waiting[known.rank], id)
       known.rank = rank
       if redis.call('ZSCORE', q.delayed, id) then
@@ -76,10 +112,13 @@ for i = 2, #ARGV, 2 do
     elseif is_nowhere(q, id, known) then
       put_in_lane(q, id, known)
     end
+  elseif size < options.max_size then
+    add(id, rank)
+    code = 'a'
   else
-    if make_room(rank, math.max(now_us, last_us + 1)) then
-      last_us = insert(q, id, rank, now_us, last_us)
-      size = size + 1
+    may_be_dropped = true
+    if make_room(rank, next_enqueued_us(now_us, last_us)) then
+      add(id, rank)
       code = 'a'
     else
       code = 'x'
@@ -87,6 +126,7 @@ for i = 2, #ARGV, 2 do
   end
   codes[#codes + 1] = code
 end
+write_new()
 redis.call('SET', stamp_key, whole(last_us))
 local answer, told = { table.concat(codes) }, {}
 for _, id in ipairs(dropped) do
