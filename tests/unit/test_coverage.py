@@ -110,7 +110,8 @@ class TestRecord:
         self, known: IntervalState, new: IntervalState, after: IntervalState
     ) -> None:
         kept = span(0, 9, known, 1)
-        assert record([kept], [span(0, 9, new, 2)]) == [kept if after is known else span(0, 9, new, 2)]
+        moment = 1 if new is AGAIN else 2
+        assert record([kept], [span(0, 9, new, 2)]) == [kept if after is known else span(0, 9, new, moment)]
 
     @pytest.mark.parametrize("state", [FAILED, REJECTED])
     def test_a_failure_leaves_what_is_wanted_again_answered_with_its_moment_and_error(
@@ -123,11 +124,11 @@ class TestRecord:
     def test_what_is_wanted_again_is_what_it_was_once_nobody_wants_it_or_the_plan_lacks_it(
         self, state: IntervalState
     ) -> None:
-        assert record([span(0, 9, AGAIN)], [span(0, 9, state, 5)]) == [span(0, 9, ASKED)]
+        assert record([span(0, 9, AGAIN, 1)], [span(0, 9, state, 5)]) == [span(0, 9, ASKED, 1)]
 
     def test_nothing_is_wanted_again_that_was_never_answered(self) -> None:
         ledger = record([span(3, 6, ASKED, 1)], [span(0, 9, AGAIN)])
-        assert ledger == [span(0, 3, REQUESTED), span(3, 6, AGAIN), span(6, 9, REQUESTED)]
+        assert ledger == [span(0, 3, REQUESTED), span(3, 6, AGAIN, 1), span(6, 9, REQUESTED)]
 
     def test_a_later_failure_replaces_an_earlier_one(self) -> None:
         known, new = span(0, 9, FAILED, 1, "timeout"), span(0, 9, FAILED, 2, "status 500")
@@ -144,9 +145,16 @@ class TestRecord:
         ledger = record([span(3, 6, ASKED, 1)], [span(0, 9, FAILED, 5)])
         assert ledger == [span(0, 3, FAILED, 5), span(3, 6, ASKED, 1), span(6, 9, FAILED, 5)]
 
-    @pytest.mark.parametrize(("first", "second", "both"), [(1, 2, 1), (2, 1, 1), (None, 2, 2), (2, None, 2)])
+    @pytest.mark.parametrize(("first", "second"), [(None, 2), (2, None)])
+    def test_what_others_have_stored_stays_apart_from_what_was_asked_for(
+        self, first: int | None, second: int | None
+    ) -> None:
+        two = [span(0, 3, ASKED, first), span(3, 6, ASKED, second)]
+        assert record([], two) == two
+
+    @pytest.mark.parametrize(("first", "second", "both"), [(1, 2, 1), (2, 1, 1), (None, None, None)])
     def test_neighbours_alike_become_one_as_old_as_the_older(
-        self, first: int | None, second: int | None, both: int
+        self, first: int | None, second: int | None, both: int | None
     ) -> None:
         ledger = record([span(0, 3, ASKED, first)], [span(3, 6, ASKED, second)])
         assert ledger == [span(0, 6, ASKED, both)]
@@ -207,7 +215,9 @@ class TestRecord:
         for before, after in pairwise(ledger):
             assert before.end_ms <= after.start_ms
             alike = (before.state, before.error) == (after.state, after.error)
-            alike &= before.state in (ASKED, REQUESTED) or before.asked_ms == after.asked_ms
+            both_asked = (before.asked_ms is None) == (after.asked_ms is None)
+            timeless = before.state is REQUESTED or (before.state is ASKED and both_asked)
+            alike &= timeless or before.asked_ms == after.asked_ms
             assert not (alike and before.end_ms == after.start_ms)
 
     @given(LEDGERS, BATCHES)

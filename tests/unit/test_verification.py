@@ -47,7 +47,7 @@ def day(number: float) -> int:
     return BEGIN + round(number * DAY_MS)
 
 
-def asked(first: float, end: float, asked_ms: int | None = None) -> CoveredInterval:
+def asked(first: float, end: float, asked_ms: int | None = 1) -> CoveredInterval:
     return CoveredInterval(day(first), day(end), IntervalState.ASKED, asked_ms)
 
 
@@ -109,6 +109,11 @@ class TestWhichPageIsNext:
     @pytest.mark.parametrize("state", [IntervalState.NOT_WANTED, IntervalState.NOT_IN_PLAN])
     def test_what_nobody_wants_or_the_plan_lacks_does_not(self, state: IntervalState) -> None:
         coverage = [asked(0, 5, 1), CoveredInterval(day(5), day(10), state), asked(10, 15, 1)]
+        assert days_of(page(coverage, [], 200)) == (date(2026, 3, 9), date(2026, 3, 13))
+
+    def test_what_another_program_has_stored_is_left_alone(self) -> None:
+        assert page([asked(0, 5, None)], [], 200) is None
+        coverage = [asked(0, 5, 1), asked(5, 10, None)]
         assert days_of(page(coverage, [], 200)) == (date(2026, 3, 9), date(2026, 3, 13))
 
     def test_what_is_asked_for_anyway_is_left_to_that(self) -> None:

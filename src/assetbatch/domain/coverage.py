@@ -69,8 +69,9 @@ def record(coverage: Sequence[CoveredInterval], news: Sequence[CoveredInterval])
     no failure of a call that was on its way replaces it. A merged interval has the earlier of the two
     moments: its oldest part was asked then.
 
-    AGAIN replaces ASKED only, and an answer makes it ASKED. A call for it that fails leaves it AGAIN, with
-    the moment and the error: what came before is still stored. NOT_IN_PLAN and NOT_WANTED make it ASKED.
+    AGAIN replaces ASKED only and keeps its moment, and an answer makes it ASKED. A call for it that fails
+    leaves it AGAIN, with the moment and the error: what came before is still stored. NOT_IN_PLAN and
+    NOT_WANTED make it ASKED. What was never asked for, since others have stored it, stays apart.
     """
     intervals = list(coverage)
     for new in news:
@@ -109,12 +110,12 @@ def _after(known: CoveredInterval, new: CoveredInterval) -> CoveredInterval:
     """Return what is known after `new` where `known` was before: `known` itself where that stays."""
     if known.state in _STAYS[new.state]:
         return known
+    if new.state is IntervalState.AGAIN:
+        return msgspec.structs.replace(new, asked_ms=known.asked_ms)
     if known.state is not IntervalState.AGAIN or new.state is IntervalState.ASKED:
         return new
     if new.state in _REFUSED_OR_CANCELLED:
-        return msgspec.structs.replace(
-            known, state=IntervalState.ASKED, asked_ms=None, error=None, fault=None
-        )
+        return msgspec.structs.replace(known, state=IntervalState.ASKED, error=None, fault=None)
     return msgspec.structs.replace(new, state=IntervalState.AGAIN)
 
 
@@ -143,7 +144,9 @@ def _merged(intervals: Iterable[CoveredInterval]) -> list[CoveredInterval]:
 def _alike(one: CoveredInterval, other: CoveredInterval) -> bool:
     """Return whether two neighbours are one. Failures and refusals of different moments are not: each is
     asked again in its time."""
-    timeless = one.state in (IntervalState.ASKED, IntervalState.REQUESTED, IntervalState.NOT_WANTED)
+    timeless = one.state in (IntervalState.REQUESTED, IntervalState.NOT_WANTED)
+    if one.state is IntervalState.ASKED:  # what others have stored was never asked for
+        timeless = (one.asked_ms is None) == (other.asked_ms is None)
     same_moment = timeless or one.asked_ms == other.asked_ms
     return same_moment and (one.state, one.fault, one.error) == (other.state, other.fault, other.error)
 

@@ -31,7 +31,12 @@ def doubling_ms(lasted_ms: int) -> int:
 
 
 def worth_a_call(interval: CoveredInterval, now_ms: int, *paused: IntervalState) -> bool:
-    """Return whether an interval is in none of the states that have pauses, or its pause is over."""
+    """Return whether an interval is in none of the states that have pauses, or its pause is over.
+
+    One that is wanted again has none before a call for it fails.
+    """
+    if interval.state is IntervalState.AGAIN and interval.error is None:
+        return True
     return interval.state not in paused or now_ms - (interval.asked_ms or 0) >= failed_pause_ms(interval)
 
 

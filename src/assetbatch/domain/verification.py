@@ -197,8 +197,14 @@ def to_doubt(
         CoveredInterval(start_ms, end_ms, IntervalState.AGAIN)
         for part in answered(coverage, coverage[0].start_ms, coverage[-1].end_ms)
         for start_ms, end_ms in _outside(fresh, part.start_ms, part.end_ms)
-        if part.state is IntervalState.ASKED
+        if _is_ours(part)
     ]
+
+
+def _is_ours(part: CoveredInterval) -> bool:
+    """Return whether bars came that were asked for. Those that another program has stored are left alone, and
+    what is wanted again is asked for anyway."""
+    return part.state is IntervalState.ASKED and part.asked_ms is not None
 
 
 def _outside(rows: Sequence[Verified], start_ms: int, end_ms: int) -> Iterator[tuple[int, int]]:
@@ -264,7 +270,8 @@ def next_page(
     page_end_ms = min(bounds[1], start_of_day(SURE.last_day(market, first) + timedelta(days=1)))
     end_ms = piece.end_ms
     for part in _within(coverage, piece.start_ms, page_end_ms):
-        if part.state in (IntervalState.NOT_IN_PLAN, IntervalState.NOT_WANTED):
+        is_others = part.state is IntervalState.ASKED and part.asked_ms is None
+        if is_others or part.state in (IntervalState.NOT_IN_PLAN, IntervalState.NOT_WANTED):
             break
         if part.state is IntervalState.ASKED:
             end_ms = max(end_ms, part.end_ms)
@@ -282,7 +289,7 @@ def _pieces(
     coverage: Sequence[CoveredInterval], rows: Sequence[Verified], start_ms: int, end_ms: int
 ) -> Iterator[_Piece]:
     for part in answered(coverage, start_ms, coverage[-1].end_ms if coverage else start_ms):
-        if part.state is not IntervalState.ASKED:  # it is asked for anyway
+        if not _is_ours(part):
             continue
         for from_ms, to_ms in _outside(rows, part.start_ms, part.end_ms):
             # The coverage knows when the oldest of it was asked for. What grows is verified by the week.

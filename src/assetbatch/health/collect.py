@@ -201,12 +201,12 @@ def plan_of(
 
 def asked_again(stored: Mapping[str, StoredAsset], tallies: Mapping[str, Tally]) -> dict[str, int]:
     """Return the symbols of which too much has differed, while everything of them is asked for again, and
-    since when that is so (ms)."""
+    since when that is so (ms). What came and was of no use has been asked for."""
     return {
         symbol: tally.asked_again_ms
         for symbol, tally in tallies.items()
         if tally.asked_again_ms is not None
-        and any(one.state is IntervalState.AGAIN for one in stored[symbol].coverage)
+        and any(one.state is IntervalState.AGAIN and one.fault is None for one in stored[symbol].coverage)
     }
 
 
