@@ -285,20 +285,23 @@ def _forecast(
     is_applied: bool,
 ) -> Forecast:
     """Return when all pages will be there, those of earlier backfills and of this one."""
-    by_lane = services.queue.by_lane()
+    by_lane, queued = services.queue.by_lane(), services.queue.items()
+    works = [parse_work_id(item.id) for item in queued if item.lane is Lane.HISTORY]
+    stored = services.store.load(list({work.symbol for work in works} | plan.intervals.keys()))
+    coverage: dict[str, Sequence[CoveredInterval]] = {symbol: one.coverage for symbol, one in stored.items()}
     if is_applied:  # what lies between the wanted days and the coverage of before is asked for too
-        stored = services.store.load([asset.symbol for asset in assets])
         to_ask = sum(len(pages_to_ask(asset, stored[asset.symbol], known, now_ms)) for asset in assets)
         pages_elsewhere = max(0, max(len(plan.work), to_ask) - by_lane[Lane.HISTORY])
     else:
         pages_elsewhere = len(plan.work) - len(services.queue.known([item.id for item in plan.work]))
-    queued = services.queue.items()
+        coverage |= plan.intervals
     load = QueueLoad(
         queued=by_lane,
         pages_elsewhere=pages_elsewhere,
         calls_saved=calls_saved(
             [*(item.id for item in queued), *(work.id for work in plan.work)],
             services.config.assets,
+            coverage,
             known,
             expected_history(services.config.tier.history_years, now_ms),
             now_ms,
