@@ -444,10 +444,18 @@ def enqueue_missing_pages(
             if not assess(work, stored.get(symbol), known, now_ms).due:
                 brought.append(letter.id)
     services.queue.drop_dead(brought)
-    if _room(services) <= 0:
-        return 0
+    return len(_queue_pages(services, missing_pages(services, assets, stored, known)).added)
+
+
+def missing_pages(
+    services: Services, assets: Sequence[Asset], stored: Mapping[str, StoredAsset], known: Entitlements
+) -> list[Work]:
+    """Return the pages of the past that are missing, in their order, as far as there is room for them."""
+    if (room := _room(services)) <= 0:
+        return []
+    now_ms = services.now_ms()
     found = (newest_to_ask(asset, stored.get(asset.symbol), known, now_ms) for asset in assets)
-    return len(_queue_pages(services, interleaved(found)).added)
+    return list(islice(interleaved(found), room))
 
 
 def _room(services: Services) -> int:
