@@ -141,6 +141,58 @@ def test_a_database_that_is_away_is_told_with_exit_code_3(free: World) -> None:
     assert not Path(free.folder / "gold.csv").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--size", "1m"], ["--size", "1d"], ["--from", "2099-01-01"], ["--to", "1999-01-01"]]
+)
+def test_says_which_symbols_have_no_such_bars(world: World, arguments: list[str]) -> None:
+    size = arguments[1] if arguments[0] == "--size" else "5m"
+    done = run(world, "export", "XAUUSD", "BTCUSD", *arguments, "-o", "-")
+    assert (done.returncode, done.stdout.count("\n"), done.stderr.count("\n")) == (0, 1, 1)
+    assert f"no bars of {size} are stored in the range for XAUUSD, BTCUSD" in done.stderr
+
+
+def test_of_all_symbols_says_it_only_where_none_has_bars(world: World) -> None:
+    """A crontab would mail it each night: some asset keeps no bars."""
+    with psycopg.connect(world.database_url) as connection:
+        connection.execute(
+            "DELETE FROM market_data.ohlcv_5m WHERE symbol_id ="
+            " (SELECT id FROM trading.symbols WHERE symbol = 'XAUUSD')"
+        )
+    assert run(world, "export", "--all", "-o", "out/").stderr == ""
+    assert "5m are stored in the range for XAUUSD" in run(world, "-v", "export", "--all", "-o", "out/").stderr
+    assert "no bars of 1m are stored" in run(world, "export", "--all", "--size", "1m", "-o", "out/").stderr
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ("out/", "stopped: kept 1 finished file, and the next export goes on there"),
+        ("gold.csv", "stopped: nothing was replaced"),
+        ("-", "stopped: 288 bars were written, and the rest is missing"),
+    ],
+)
+def test_says_what_stays_when_it_is_stopped(world: World, output: str, says: str) -> None:
+    stopped = (
+        "import os, runpy, signal, sys\n"
+        "from assetbatch.database import Store\n"
+        "real = Store.export_bars\n"
+        "Store.export_bars = lambda *a: (os.kill(os.getpid(), signal.SIGINT), real(*a))[1]\n"
+        "sys.argv = ['assetbatch', *sys.argv[1:]]\n"
+        "runpy.run_module('assetbatch', run_name='__main__')\n"
+    )
+    world.config()
+    done = subprocess.run(
+        [sys.executable, "-c", stopped, "export", "XAUUSD", "-o", output],
+        cwd=world.folder,
+        env={**BARE, "POLYGON_API_KEY": KEY},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (130, 1)
+    assert says in done.stderr
+
+
 class TestMemory:
     """A process of its own, as the system counts its memory."""
 

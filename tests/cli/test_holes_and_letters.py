@@ -67,6 +67,15 @@ class TestBackfill:
         done = run(free, "backfill", "EURUSD", "--from", days_ago(60))
         assert done.stdout.splitlines() == ["EURUSD: 100 % is there", "nothing is missing"]
 
+    def test_an_asset_that_keeps_no_bars_is_not_called_unknown(self, free: World) -> None:
+        first, *others = free.document["priority_assets"]
+        free.document["priority_assets"] = [{**first, "bars": "none"}, *others]
+        symbol = first["symbol"]
+        for command in (("verify",), ("holes",), ("backfill", "--from", "2026-01-01")):
+            done = run(free, *command, symbol)
+            assert done.returncode == 2
+            assert f"{symbol} keeps no bars (hint: bars: 5m in its entry" in done.stderr
+
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
@@ -114,8 +123,9 @@ class TestBackfillOfMany:
 class TestTakingABackfillBack:
     def test_says_what_is_not_asked_for_any_more(self, free: World) -> None:
         run(free, "backfill", "BTCUSD", "--from", days_ago(200))
-        would, _ = run(free, "backfill", "BTCUSD", "--cancel", "--dry-run").stdout.splitlines(), None
+        *would, last = run(free, "backfill", "BTCUSD", "--cancel", "--dry-run").stdout.splitlines()
         assert re.fullmatch(r"BTCUSD: 5 calls would be taken back \(.* to .*\)", would[0])
+        assert last == "nothing was taken back (--dry-run)"
         of_symbol, of_queue = run(free, "backfill", "BTCUSD", "--cancel").stdout.splitlines()
         assert re.fullmatch(r"BTCUSD: 5 calls taken back \(.* to .*\)", of_symbol)
         assert of_queue == "6 pages taken out of the queue; backfill --from asks for them again"

@@ -494,6 +494,22 @@ class TestInsisting:
         assert self.bars(free) == truth
         assert len(free.paths) == calls + 1
 
+    def test_counts_each_page_as_a_call_however_long_a_page_may_be(self, free: World) -> None:
+        free.know_that_today_is_refused()
+        days = date(2025, 11, 19), date(2026, 10, 31)
+        for _ in range(2):  # asks for the rest by the length that it has learned
+            wanted(free, *days, symbol="EURUSD")
+            free.run_queue(seconds=90)
+        with free.services() as services:
+            assert services.entitlements().page_kind(Market.FOREX, "C:EURUSD", services.now_ms()) == "proven"
+            for dry_run in (True, False):
+                report = backfill(services, ["EURUSD"], *days, dry_run=dry_run, again=True)
+                assert report.forecast.calls == len(report.symbols[0].pages) == 10
+            assert collect(services).queue["calls_ahead"] == 10
+        calls = len(free.paths)
+        free.run_queue(seconds=90)
+        assert len(free.paths) == calls + 10
+
     def test_is_taken_back_without_a_trace(self, free: World) -> None:
         free.know_that_today_is_refused()
         wanted(free, *self.OCTOBER)

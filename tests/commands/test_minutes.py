@@ -211,3 +211,21 @@ def test_a_backfill_over_closed_days_leaves_what_was_asked_for_in_minutes(
         assert not asked_in_larger(
             services.config.assets_by_symbol["EURUSD"], services.store.load(["EURUSD"])["EURUSD"]
         )
+
+
+@pytest.mark.usefixtures("years_of_bars")
+def test_a_dry_run_counts_the_pages_that_the_change_to_minutes_asks_for(make_world: MakeWorld) -> None:
+    world = make_world(
+        plan="basic", document={"priority_assets": [asset("BTCUSD", "5m")], "secondary_assets": []}
+    )
+    world.know_that_today_is_refused()
+    with world.services() as services:
+        backfill(services, ["BTCUSD"], date(2026, 6, 1), None, dry_run=False)
+    world.run_queue(seconds=90)
+    assert world.enqueue_secondary(dry_run=True).plan == []
+    world.document["priority_assets"] = [asset("BTCUSD", "1m")]
+    plan = world.enqueue_secondary(dry_run=True).plan
+    done = world.enqueue_secondary()
+    assert done.enqueued > 2
+    assert plan == [f"enqueue {done.enqueued} pages of the past"]
+    assert world.enqueue_secondary(dry_run=True).plan == []

@@ -149,6 +149,13 @@ def test_a_section_must_be_a_mapping(tmp_path: Path) -> None:
     ]
 
 
+def test_each_value_of_a_list_that_does_not_fit_has_a_line(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, "derived: [15m, 1d, 30m]") == [
+        "config.yml: derived[1]: found '1d', expected one of 15m, 1h, 4h (line 1)",
+        "config.yml: derived[2]: found '30m', expected one of 15m, 1h, 4h (line 1)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

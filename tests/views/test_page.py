@@ -267,7 +267,7 @@ def test_says_of_the_queue_what_waits_and_until_when(well: Health) -> None:
 
 
 def test_says_why_the_share_of_bars_is_low_while_pages_of_the_past_wait(well: Health) -> None:
-    words = "bars: 2 pages of the past wait, and count as missing until they are stored"
+    words = "bars: 2 pages of the past wait; bars that are not stored yet count as missing"
     assert words in drawn(well, {}, {})
     assert "count as missing" not in drawn(structs.replace(well, queue={**well.queue, "history": 0}), {}, {})
 

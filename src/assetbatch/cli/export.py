@@ -16,7 +16,7 @@ from assetbatch.cli.completion import complete_symbol
 from assetbatch.cli.context import load_config, print_text, reported, services_for, stdout
 from assetbatch.cli.days import DAY, parse_day
 from assetbatch.domain.exporting import EARLIEST_MS, LATEST_MS, ExportFormat, ExportSize
-from assetbatch.domain.formatting import plural
+from assetbatch.domain.formatting import listed, plural
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.units import DAY_MS
 from assetbatch.errors import ConfigError
@@ -115,7 +115,17 @@ def export(
             shows = options.verbosity >= 0 and not (output == "-" and _is_terminal(sys.stdout))
             done = _export(services, wanted, output, deadline, shows=shows)
         if deadline.stopped:
+            if done.stopped:
+                log.warning("%s", _what_stays(done, output))
             raise typer.Exit(128 + deadline.stopped)
+        if done.without:
+            is_expected = everything and len(done.without) < len(wanted.symbols)  # cron would mail it
+            log.log(
+                logging.INFO if is_expected else logging.WARNING,
+                "no bars of %s are stored in the range for %s",
+                size,
+                listed(done.without),
+            )
         _say(done, output)
 
 
@@ -185,6 +195,19 @@ def _range(since: datetime | None, until: datetime | None) -> tuple[int, int]:
             f"--to {until:%Y-%m-%d} is before --from {since:%Y-%m-%d}", hint="the first day comes first"
         )
     return start_ms, end_ms
+
+
+def _what_stays(done: Exported, output: str) -> str:
+    """Return what an export that was stopped has left behind, in words."""
+    from assetbatch.commands.export import is_folder
+    from assetbatch.files import is_written_to
+
+    if output == "-" or (not is_folder(output) and is_written_to(Path(output))):
+        return f"stopped: {done.bars:,} bars were written, and the rest is missing"
+    if is_folder(output):
+        kept = plural(done.files + done.unchanged, "finished file")
+        return f"stopped: kept {kept}, and the next export goes on there"
+    return "stopped: nothing was replaced"
 
 
 def _say(done: Exported, output: str) -> None:

@@ -43,9 +43,7 @@ METRICS_SECONDS = 3.0
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print which calls would be made, and why. Make none.")
 ]
-DryRunOfPrices = Annotated[
-    bool, typer.Option("--dry-run", help="Print which prices would be queued. Queue nothing.")
-]
+DryRunOfPrices = Annotated[bool, typer.Option("--dry-run", help="Print what would be queued. Queue nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the cycle's result as one JSON object.")]
 Seconds = Annotated[
     float | None,

@@ -285,20 +285,23 @@ def _forecast(
     is_applied: bool,
 ) -> Forecast:
     """Return when all pages will be there, those of earlier backfills and of this one."""
-    by_lane = services.queue.by_lane()
+    by_lane, queued = services.queue.by_lane(), services.queue.items()
+    works = [parse_work_id(item.id) for item in queued if item.lane is Lane.HISTORY]
+    stored = services.store.load(list({work.symbol for work in works} | plan.intervals.keys()))
+    coverage: dict[str, Sequence[CoveredInterval]] = {symbol: one.coverage for symbol, one in stored.items()}
     if is_applied:  # what lies between the wanted days and the coverage of before is asked for too
-        stored = services.store.load([asset.symbol for asset in assets])
         to_ask = sum(len(pages_to_ask(asset, stored[asset.symbol], known, now_ms)) for asset in assets)
         pages_elsewhere = max(0, max(len(plan.work), to_ask) - by_lane[Lane.HISTORY])
     else:
         pages_elsewhere = len(plan.work) - len(services.queue.known([item.id for item in plan.work]))
-    queued = services.queue.items()
+        coverage |= plan.intervals
     load = QueueLoad(
         queued=by_lane,
         pages_elsewhere=pages_elsewhere,
         calls_saved=calls_saved(
             [*(item.id for item in queued), *(work.id for work in plan.work)],
             services.config.assets,
+            coverage,
             known,
             expected_history(services.config.tier.history_years, now_ms),
             now_ms,
@@ -441,10 +444,18 @@ def enqueue_missing_pages(
             if not assess(work, stored.get(symbol), known, now_ms).due:
                 brought.append(letter.id)
     services.queue.drop_dead(brought)
-    if _room(services) <= 0:
-        return 0
+    return len(_queue_pages(services, missing_pages(services, assets, stored, known)).added)
+
+
+def missing_pages(
+    services: Services, assets: Sequence[Asset], stored: Mapping[str, StoredAsset], known: Entitlements
+) -> list[Work]:
+    """Return the pages of the past that are missing, in their order, as far as there is room for them."""
+    if (room := _room(services)) <= 0:
+        return []
+    now_ms = services.now_ms()
     found = (newest_to_ask(asset, stored.get(asset.symbol), known, now_ms) for asset in assets)
-    return len(_queue_pages(services, interleaved(found)).added)
+    return list(islice(interleaved(found), room))
 
 
 def _room(services: Services) -> int:

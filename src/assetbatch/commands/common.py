@@ -97,14 +97,18 @@ def enqueue_bars(
     services: Services, result: CycleResult, known: Entitlements, stored: Mapping[str, StoredAsset]
 ) -> None:
     """Queue the bars that snapshots leave behind, after all prices."""
+    enqueue(services, result, [(item.id, Lane.BARS) for item in bars_left(services, known, stored)])
+
+
+def bars_left(services: Services, known: Entitlements, stored: Mapping[str, StoredAsset]) -> list[Work]:
+    """Return the bars that snapshots leave behind."""
     now_ms = services.now_ms()
     by_symbol = services.config.assets_by_symbol
-    items = [
-        (Work(by_symbol[symbol], WorkKind.BARS).id, Lane.BARS)
+    return [
+        Work(by_symbol[symbol], WorkKind.BARS)
         for symbol, of_symbol in stored.items()
         if bars_to_queue(by_symbol[symbol], of_symbol, known, now_ms)
     ]
-    enqueue(services, result, items)
 
 
 def load_chunk(services: Services, result: CycleResult, work: Sequence[Work]) -> tuple[WorkChunk, list[Work]]:

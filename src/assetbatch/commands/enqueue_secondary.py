@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
-from assetbatch.commands.backfill import enqueue_missing_pages
+from assetbatch.commands.backfill import enqueue_missing_pages, missing_pages
 from assetbatch.commands.common import (
     UNREGISTERED,
+    ask_again,
     asset_report,
+    bars_left,
     enqueue,
     enqueue_bars,
     load,
@@ -57,9 +59,7 @@ def enqueue_secondary(
     result = new_result(services, Command.ENQUEUE_SECONDARY)
     known = services.entitlements()
     if dry_run:
-        assets = services.config.enabled_secondary_assets
-        due, _ = due_prices(services, known, assets, services.store.load(symbols(assets)))
-        return planned(result, [f"enqueue {item.id} as {item.asset.priority}" for item in due])
+        return planned(result, _plan(services, known))
     with services.locks.hold(Command.ENQUEUE_SECONDARY, lease_seconds(deadline)) as held:
         if not held:
             return skipped(services, result)
@@ -95,6 +95,22 @@ def enqueue_due(services: Services, result: CycleResult, known: Entitlements) ->
     if was_emptied:
         log.log(NOTICE, "%s: %s queued again (hint: %s)", EMPTIED, plural(result.enqueued, "item"), KEPT)
     return rest
+
+
+def _plan(services: Services, known: Entitlements) -> list[str]:
+    """Return what a start would queue now: a line for each price and bars, and how many pages of the past."""
+    assets = services.config.assets
+    stored = ask_again(services, services.store.load(symbols(assets)), dry_run=True)
+    due, rest = due_prices(services, known, services.config.enabled_secondary_assets, stored)
+    fresh = {report.symbol for report in rest}
+    bars = bars_left(services, known, {symbol: one for symbol, one in stored.items() if symbol in fresh})
+    pages = missing_pages(services, assets, stored, known)
+    queued = services.queue.known([item.id for item in (*bars, *pages)])
+    lines = [f"enqueue {item.id} as {item.asset.priority}" for item in due]
+    lines += [f"enqueue {item.id}" for item in bars if item.id not in queued]
+    if new := sum(item.id not in queued for item in pages):
+        lines.append(f"enqueue {plural(new, 'page')} of the past")
+    return lines
 
 
 def is_older(stored: Iterable[StoredAsset], remembered_since_ms: int) -> bool:

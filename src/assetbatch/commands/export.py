@@ -65,12 +65,17 @@ class Watcher(Protocol):
 
 
 class Exported(msgspec.Struct, kw_only=True):
-    """What an export has done. `bars` is how many bars it has read for the files that it has written."""
+    """What an export has done.
+
+    `bars` is how many bars it has read for the files that it has written; of the symbols `without`, no bar of
+    the size is stored in the range.
+    """
 
     files: int = 0
     unchanged: int = 0
     bars: int = 0
     stopped: bool = False
+    without: list[str] = []
 
 
 class _Month(NamedTuple):
@@ -101,7 +106,7 @@ def export_to_file(services: Services, wanted: Wanted, file: BinaryIO, watcher: 
     done = Exported()
     with services.open_store(within_seconds=READ_SECONDS) as store:
         writer = begin(file)
-        for month in _months(store, wanted, watcher, whole=False):
+        for month in _months(store, wanted, watcher, done, whole=False):
             if not watcher.goes_on(month.symbol, month.piece.month):
                 done.stopped = True
                 return done
@@ -147,7 +152,7 @@ def export_to_folder(services: Services, wanted: Wanted, folder: Path, watcher: 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder), services.open_store(within_seconds=READ_SECONDS) as store:
-            for month in _months(store, wanted, watcher, whole=True):
+            for month in _months(store, wanted, watcher, done, whole=True):
                 if not watcher.goes_on(month.symbol, month.piece.month):
                     done.stopped = True
                     break
@@ -189,14 +194,16 @@ def _export_month(
     done.bars += lines.count(b"\n")
 
 
-def _months(store: Store, wanted: Wanted, watcher: Watcher, *, whole: bool) -> Iterator[_Month]:
-    """Yield the months of which something is stored, symbol by symbol."""
+def _months(
+    store: Store, wanted: Wanted, watcher: Watcher, done: Exported, *, whole: bool
+) -> Iterator[_Month]:
+    """Yield the months of which something is stored, symbol by symbol. Note the symbols without any."""
     # The ranges and not the months: those of 10,000 symbols would take 50 MB.
     found: list[tuple[str, int, int]] = []
     for symbol in wanted.symbols:
         span = store.export_range(symbol, wanted.size, Piece(wanted.start_ms, wanted.end_ms))
         if span is None:
-            log.info("%s: no bars of %s are stored in the range", symbol, wanted.size)
+            done.without.append(symbol)
             continue
         # The whole range of a bar that is made of others: it may begin before the first of them.
         width_ms = wanted.size.derived.ms if wanted.size.derived else 1

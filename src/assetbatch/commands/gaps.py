@@ -80,8 +80,13 @@ def _history_start(stored: StoredAsset | None, from_ms: int | None) -> int | Non
 def choose(assets: Iterable[Asset], symbols: Sequence[str]) -> list[Asset]:
     """Return the enabled assets that keep bars, or those of them that are named. Raise ConfigError for
     others."""
-    with_bars = {asset.symbol: asset for asset in assets if asset.bars}
+    enabled = {asset.symbol: asset for asset in assets}
+    with_bars = {symbol: asset for symbol, asset in enabled.items() if asset.bars}
     for symbol in symbols:
+        if symbol in enabled and symbol not in with_bars:
+            raise ConfigError(
+                f"{symbol} keeps no bars", hint="bars: 5m in its entry of config.yml keeps them"
+            )
         if symbol not in with_bars:
             near = [name for name in with_bars if plain(name) == plain(symbol)]
             meant = f"did you mean {' or '.join(near)}? " if near else ""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from assetbatch.config.settings import ASSET_LISTS, SECTIONS, Config
+from assetbatch.config.tables import TableMappings
 from assetbatch.config.wording import allowed, kind_of, shown
 from assetbatch.secret import HIDDEN, may_be_quoted
 
@@ -80,38 +81,39 @@ def _explain(kind: type[S], raw: object, path: KeyPath, others: Sequence[str]) -
             yield unknown_key(path, key, names)
     for name, field in fields.items():
         if name in raw:
-            problem = validation_error(raw[name], field.type, (*path, name))
-            if problem:
-                yield problem
+            yield from validation_errors(raw[name], field.type, (*path, name))
         elif field.required:
             yield ConfigProblem((*path, name), f"missing, expected {allowed(field.type)}")
 
 
-def validation_error(value: object, kind: Any, path: KeyPath) -> ConfigProblem | None:
-    """Return the problem of one value, or None."""
+def validation_errors(value: object, kind: Any, path: KeyPath) -> list[ConfigProblem]:
+    """Return the problem of one value, or those of each value of a list; none if it fits."""
     try:
         convert(value, kind)
     except _UNFIT as error:
         cause = error.__cause__
         if isinstance(cause, ValueError) and (said := str(cause)):  # the type's own parser has said it
-            return ConfigProblem(path, said)
+            return [ConfigProblem(path, said)]
         if isinstance(value, list) and (unfit := _unfit_of(value, kind, path)):
             return unfit
-        return ConfigProblem(path, f"found {shown(value)}, expected {allowed(kind)}", kind)
-    return None
+        return [ConfigProblem(path, f"found {shown(value)}, expected {allowed(kind)}", kind)]
+    return []
 
 
-def _unfit_of(values: list[object], kind: Any, path: KeyPath) -> ConfigProblem | None:
-    """Return the problem of the first value of a list that does not fit, if a list is allowed."""
+def _unfit_of(values: list[object], kind: Any, path: KeyPath) -> list[ConfigProblem]:
+    """Return the problems of the values of a list that do not fit, if a list is allowed."""
     from msgspec import inspect  # needed for a problem only
 
     of = inspect.type_info(kind)
     while isinstance(of, inspect.Metadata):
         of = of.type
     if not isinstance(of, inspect.VarTupleType) or not isinstance(of.item_type, inspect.EnumType):
-        return None
-    problems = (validation_error(one, of.item_type.cls, (*path, place)) for place, one in enumerate(values))
-    return next(filter(None, problems), None)
+        return []
+    return [
+        problem
+        for place, one in enumerate(values)
+        for problem in validation_errors(one, of.item_type.cls, (*path, place))
+    ]
 
 
 def unknown_key(path: KeyPath, key: object, names: list[str]) -> ConfigProblem:
@@ -130,8 +132,20 @@ def unknown_key(path: KeyPath, key: object, names: list[str]) -> ConfigProblem:
 @cache
 def _names() -> frozenset[str]:
     """Return the names of all keys."""
-    kinds: tuple[type[msgspec.Struct], ...] = (*SECTIONS.values(), *ASSET_LISTS.values(), Config)
+    kinds: tuple[type[msgspec.Struct], ...] = (
+        *SECTIONS.values(),
+        *ASSET_LISTS.values(),
+        Config,
+        TableMappings,
+    )
     return frozenset(name for kind in kinds for name in kind.__struct_fields__)
+
+
+def _is_nearly_a_name(word: str) -> bool:
+    """Return whether a word is one of our keys but for a letter or two: it is then no secret."""
+    from difflib import get_close_matches  # needed for a problem only
+
+    return len(word) <= 32 and bool(get_close_matches(word, _names(), 1, 0.85))
 
 
 def dotted(path: KeyPath) -> str:
@@ -146,6 +160,7 @@ def dotted(path: KeyPath) -> str:
                 word in _names()
                 or (may_be_quoted(word) and re.fullmatch(r"[\w-]+", word))
                 or re.fullmatch(r"(?=.{,32}$)[a-z]+(_[a-z]+)+", word)  # most often a name misspelt
+                or _is_nearly_a_name(word)
             )
             text += f"{'.' if text else ''}{word if plain else HIDDEN}"
     return text

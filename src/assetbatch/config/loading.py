@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from assetbatch.config.checking import convert, dotted, validation_error
+from assetbatch.config.checking import convert, dotted, validation_errors
 from assetbatch.config.environment import (
     Environment,
     Layer,
@@ -111,8 +111,8 @@ def _apply(config: Config, settings: Iterable[Setting], wrong: list[str]) -> Con
     for path, value, origin in settings:
         section, key = map(str, path)
         kind = next(field.type for field in msgspec.structs.fields(SECTIONS[section]) if field.name == key)
-        if problem := validation_error(value, kind, path):
-            wrong.append(f"{origin}: {problem.text}")
+        if unfit := validation_errors(value, kind, path):
+            wrong += [f"{origin}: {problem.text}" for problem in unfit]
             continue
         before = sections.get(section, getattr(config, section))
         converted = convert(value, kind)

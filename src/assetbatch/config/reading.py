@@ -21,7 +21,7 @@ from assetbatch.config.checking import (
     dotted,
     fits,
     unknown_key,
-    validation_error,
+    validation_errors,
 )
 from assetbatch.config.documents import compose_yaml, locate, parse_yaml
 from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, LISTS, SECTIONS, AssetSettings, Config
@@ -92,8 +92,8 @@ def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config
                 }
         elif name in ASSET_LISTS:
             lists.add(name, (name,), raw)
-        elif problem := validation_error(raw, kinds[name], (name,)):
-            problems.append(problem)
+        elif unfit := validation_errors(raw, kinds[name], (name,)):
+            problems += unfit
         else:
             values[name] = convert(raw, kinds[name])
             origins[name] = f"{file.label} {name}"

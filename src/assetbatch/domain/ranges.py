@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -206,12 +206,18 @@ def expected_history(years: int | None, now_ms: int) -> int:
 
 
 def calls_saved(
-    item_ids: Iterable[str], assets: Iterable[Asset], known: Entitlements, expected_from_ms: int, now_ms: int
+    item_ids: Iterable[str],
+    assets: Iterable[Asset],
+    coverage: Mapping[str, Sequence[CoveredInterval]],
+    known: Entitlements,
+    expected_from_ms: int,
+    now_ms: int,
 ) -> int:
     """Return how many pages of the past among these items of the queue will cost no call.
 
     The plan is known not to show them, or it is expected not to: then the first refusal of a class ends all
-    its pages from before `expected_from_ms`. Or a longer page of their symbol brings them along.
+    its pages from before `expected_from_ms`. Or a longer page of their symbol brings them along, unless
+    something of them was asked for before.
     """
     by_symbol = {asset.symbol: asset for asset in assets}
     saved, doubtful = 0, Counter[AssetType]()
@@ -226,11 +232,21 @@ def calls_saved(
             saved += is_saved
         elif is_saved := start_of_day(work.last_day) < expected_from_ms:
             doubtful[asset_type] += 1
-        if not is_saved:
+        if not is_saved and not _was_asked(by_symbol[work.symbol], span, coverage.get(work.symbol, ())):
             asked.setdefault(work.symbol, []).append(span)
     for symbol, spans in asked.items():
         saved += len(spans) - min(len(spans), _calls_for(by_symbol[symbol], spans, known, now_ms))
     return saved + doubtful.total() - len(doubtful)
+
+
+def _was_asked(asset: Asset, span: tuple[int, int], coverage: Sequence[CoveredInterval]) -> bool:
+    """Return whether something that is missing of a page was asked for before: it is then asked for alone."""
+    found = [
+        (max(span[0], one.start_ms), min(span[1], one.end_ms))
+        for one in coverage
+        if one.state in (IntervalState.AGAIN, IntervalState.FAILED, IntervalState.REJECTED)
+    ]
+    return any(start < end and open_ms_between(asset.market, start, end) for start, end in found)
 
 
 def _calls_for(asset: Asset, spans: Sequence[tuple[int, int]], known: Entitlements, now_ms: int) -> int:

@@ -164,7 +164,8 @@ def _forecast(services: Services, facts: _Facts) -> Forecast | None:
     if by_lane[Lane.HISTORY]:
         expected_from_ms = expected_history(config.tier.history_years, facts.now_ms)
         ids = [item.id for item in services.queue.items() if item.lane is Lane.HISTORY]
-        saved = calls_saved(ids, config.assets, facts.known, expected_from_ms, facts.now_ms)
+        coverage = {symbol: one.coverage for symbol, one in facts.stored.items()}
+        saved = calls_saved(ids, config.assets, coverage, facts.known, expected_from_ms, facts.now_ms)
     load = QueueLoad(
         queued=by_lane,
         calls_saved=saved,

@@ -132,7 +132,7 @@ def past(health: Health) -> str | None:
     if not pages:
         return None
     verb = "waits" if pages == 1 else "wait"
-    return f"{plural(pages, 'page')} of the past {verb}, and count as missing until they are stored"
+    return f"{plural(pages, 'page')} of the past {verb}; bars that are not stored yet count as missing"
 
 
 def verified(health: Health) -> str | None:

@@ -194,6 +194,7 @@ def taken_back_lines(done: TakenBack, *, dry_run: bool) -> Iterator[str]:
         calls = sum(len(pages) for _, pages in others)
         yield f"{plural(len(others), 'more symbol')}: {plural(calls, 'call')} {verb}"
     if dry_run:
+        yield "nothing was taken back (--dry-run)"
         return
     words = f"{plural(len(done.queue.cancelled), 'page')} taken out of the queue"
     if done.queue.leased:
