@@ -108,7 +108,7 @@ def verify(
     finally:
         services.metrics.record(measure_calls(result, calls))
     if not deadline.stopped:
-        raise_if_down(result, run.reports)
+        raise_if_down(run.reports)
     report = run.report
     report.pages_left = len(found) - run.asked
     return report
