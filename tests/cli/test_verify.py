@@ -66,6 +66,15 @@ def test_a_page_without_a_usable_answer_is_a_failure(filled: World) -> None:
     assert done.stdout.splitlines()[-1] == "1 call made"
 
 
+def test_a_page_that_was_refused_as_one_call_too_many_is_left(filled: World) -> None:
+    filled.provider.order("status=429", times=None)
+    done = run(filled, "verify", "BTCUSD", "--from", days_ago(20))
+    assert (done.returncode, done.stdout) == (
+        0,
+        "1 call made, 1 page left; it ended: the provider said too many calls\n",
+    )
+
+
 def test_a_symbol_that_is_not_configured_is_a_mistake(filled: World) -> None:
     assert run(filled, "verify", "NOSUCH").returncode == 2
 
