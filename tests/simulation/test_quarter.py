@@ -2,7 +2,7 @@
 
 The provider leaves out days and has them some days later, and changes bars some days after it has shown them.
 The clock is set, and each symbol has a bar an hour, so that a month of 20 symbols passes within a minute. A
-quarter of 60 symbols takes half an hour: with ASSETBATCH_TEST_QUARTER=1 it is lived through too.
+quarter of 60 symbols takes five to thirty: with ASSETBATCH_TEST_QUARTER=1 it is lived through too.
 """
 
 from __future__ import annotations
