@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 
 import psycopg
 import pytest
@@ -59,9 +60,19 @@ def test_a_dry_run_names_the_pages_and_calls_nobody(filled: World) -> None:
 
 
 def test_a_page_without_a_usable_answer_is_a_failure(filled: World) -> None:
-    filled.provider.order("status=500", times=1, path_contains="X:BTCUSD")
     filled.provider.order("wrong-shape", times=None, path_contains="X:BTCUSD")
-    assert run(filled, "verify", "BTCUSD", "--from", days_ago(20)).returncode in (1, 3)
+    done = run(filled, "verify", "BTCUSD", "--from", days_ago(20))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.splitlines()[-1] == "1 call made"
+
+
+def test_a_page_that_was_refused_as_one_call_too_many_is_left(filled: World) -> None:
+    filled.provider.order("status=429", times=None)
+    done = run(filled, "verify", "BTCUSD", "--from", days_ago(20))
+    assert (done.returncode, done.stdout) == (
+        0,
+        "1 call made, 1 page left; it ended: the provider said too many calls\n",
+    )
 
 
 def test_a_symbol_that_is_not_configured_is_a_mistake(filled: World) -> None:
@@ -72,3 +83,45 @@ def test_insisting_asks_for_what_is_stored(filled: World) -> None:
     done = run(filled, "backfill", "BTCUSD", "--from", days_ago(20), "--to", days_ago(20), "--again")
     assert "1 call to ask for all of it" in done.stdout
     assert "1 page queued" in done.stdout
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """What it says where it can do nothing: one line on stderr, and nothing for a reader of its result."""
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+FROM = ("--from", days_ago(20))
+WAYS = {
+    "all": (),
+    "json": ("--json",),
+    "one-call": ("--max-calls", "1"),
+    "days": FROM,
+    "days-json": (*FROM, "--json"),
+    "days-of-a-symbol": (*FROM, "BTCUSD", "--max-calls", "1"),
+}
+
+
+@pytest.mark.parametrize("options", WAYS.values(), ids=WAYS)
+class TestWithoutAnAnswer:
+    """`verify` ends as run-queue does, whatever it was asked to do."""
+
+    def test_a_closed_port_is_named(self, filled: World, options: tuple[str, ...]) -> None:
+        closed = {"POLYGON_BASE_URL": "http://127.0.0.1:1"}
+        done = run(filled, "verify", *options, **closed)
+        assert done.returncode == 3
+        assert "the API cannot be reached: " in one_line(done)
+        assert "(hint: is the network up, and POLYGON_BASE_URL right?)" in done.stderr
+
+    def test_an_outage_is_named(self, filled: World, options: tuple[str, ...]) -> None:
+        filled.provider.order("status=503", times=None)
+        done = run(filled, "verify", *options)
+        assert done.returncode == 3
+        assert "(hint: the fault is on its side: " in one_line(done)
+
+    def test_a_refused_key_is_named(self, filled: World, options: tuple[str, ...]) -> None:
+        filled.provider.order("status=401", times=None)
+        done = run(filled, "verify", *options)
+        assert done.returncode == 4
+        assert "POLYGON_API_KEY" in one_line(done)

@@ -708,7 +708,8 @@ class TestTheReport:
         outage.hint = "look at the status page"
         state.refused(outage)
         report = state.report()
-        assert (report.too_many_calls, report.outage_hint) == (True, "look at the status page")
+        assert (report.too_many_calls, report.outage) == (True, "503")
+        assert report.outage_hint == "look at the status page"
         assert report.refused_key is None
 
     def test_tells_what_the_provider_says_of_a_refused_key(self) -> None:

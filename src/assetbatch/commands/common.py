@@ -193,16 +193,15 @@ def account(result: CycleResult, report: BatchReport) -> None:
     result.too_many_calls |= report.too_many_calls
 
 
-def raise_if_down(result: CycleResult, reports: Sequence[BatchReport]) -> None:
+def raise_if_down(reports: Sequence[BatchReport]) -> None:
     """Raise UnreachableError if every batch found the provider down."""
     if not reports or not all(report.provider_down for report in reports):
         return
-    reason = next(asset.detail for asset in reversed(result.failed) if asset.status == Status.FAILED)
     last = reports[-1]
     if last.outage_status is not None:  # the reason says so
-        raise UnreachableError(str(reason), hint=last.outage_hint or ANSWERED_HINT)
+        raise UnreachableError(str(last.outage), hint=last.outage_hint or ANSWERED_HINT)
     raise UnreachableError(
-        f"the API cannot be reached: {reason}",
+        f"the API cannot be reached: {last.outage}",
         hint=last.outage_hint or "is the network up, and provider.base_url right?",
     )
 

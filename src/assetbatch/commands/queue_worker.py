@@ -76,7 +76,7 @@ def work_queue(
     if result.queue_size:
         result.start_again_seconds = round(run.pause_ms() / 1000)
     if not deadline.stopped:  # a call that was cut short says nothing of the provider
-        raise_if_down(result, run.reports)
+        raise_if_down(run.reports)
 
 
 def _verify(services: Services, engine: Engine, progress: Progress, result: CycleResult) -> None:

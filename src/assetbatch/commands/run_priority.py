@@ -82,7 +82,7 @@ def run_priority(
             enqueue_bars(services, result, known, chunk.stored)
             _reserve_next(services, known, assets, started.starts_ms, report.calls)
             if not deadline.stopped:  # a call that was cut short says nothing of the provider
-                raise_if_down(result, [report])
+                raise_if_down([report])
     return result
 
 

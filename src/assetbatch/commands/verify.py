@@ -108,7 +108,7 @@ def verify(
     finally:
         services.metrics.record(measure_calls(result, calls))
     if not deadline.stopped:
-        raise_if_down(result, run.reports)
+        raise_if_down(run.reports)
     report = run.report
     report.pages_left = len(found) - run.asked
     return report
@@ -276,8 +276,12 @@ class _Run:
             if done is not None and done.status in OPEN:
                 self.ended_because = done.error
             return
-        self.asked += 1
         self.reports.append(report)
+        if report.too_many_calls:
+            self.ended_because, self.is_down = TOO_MANY_CALLS, True
+            if not report.answers:  # the page is left as it was
+                return
+        self.asked += 1
         shown = self._by_symbol.setdefault(symbol, SymbolVerified(symbol=symbol))
         shown.pages.append(_days(work))
         shown.found += report.compared.get(symbol, Comparison())
@@ -285,9 +289,7 @@ class _Run:
         failed = [done for done in report.results if done.status not in (Status.SUCCESS, *OPEN)]
         errors = [done.error or done.status.value for done in failed]
         shown.errors += errors
-        if report.too_many_calls:
-            self.ended_because, self.is_down = TOO_MANY_CALLS, True
-        elif report.provider_down:
+        if report.provider_down:
             self.ended_because, self.is_down = ENDINGS[EndReason.PROVIDER_DOWN], True
         elif errors:  # else it would be the first again and again
             tried = Look(*days_range(work), self._services.now_ms(), usable=False)

@@ -64,6 +64,8 @@ class BatchReport(msgspec.Struct, kw_only=True):
     """How many of the calls brought an answer."""
     outages: int = 0
     """How many of the calls found the provider down."""
+    outage: str | None = None
+    """What the last such call has met."""
     outage_hint: str | None = None
     """What to do about it, if the last such call said so."""
     outage_status: int | None = None
@@ -287,6 +289,7 @@ class Batch:
                 self._report.too_many_calls = True
             case RefusalKind.PROVIDER_DOWN:
                 self._report.outages += 1
+                self._report.outage = refusal.message
                 self._report.outage_hint = refusal.hint
                 self._report.outage_status = refusal.http_status
             case _:
