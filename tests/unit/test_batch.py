@@ -16,6 +16,7 @@ from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Restr
 from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import (
     BAR_MS,
+    AnsweredBars,
     Bar,
     CoveredInterval,
     IntervalState,
@@ -449,6 +450,19 @@ class TestWhatIsStored:
         state.apply(RANGE, Findings(asked_ms=NOW + 5))
         state.apply(SnapshotCall((ETH,)), Findings(asked_ms=None))
         assert state.take_unsaved(0.0)[1].asked_ms == {"BTCUSD": NOW, "ETHUSD": NOW}
+
+    def test_says_which_bars_came_with_which_answer(self) -> None:
+        state = batch(BTC)
+        for number in (0, 4):
+            page = [bar(START + (number + slot) * BAR_MS) for slot in range(2)]
+            state.apply(RANGE, Findings(asked_ms=NOW + number, bars={"BTCUSD": page}))
+        assert state.take_unsaved(0.0)[1].answers == {
+            "BTCUSD": [
+                AnsweredBars(START, START + BAR_MS, NOW),
+                AnsweredBars(START + 4 * BAR_MS, START + 5 * BAR_MS, NOW + 4),
+            ]
+        }
+        assert state.take_unsaved(0.0)[1].answers == {}
 
     @pytest.mark.parametrize("work", [BARS, OLD])
     def test_of_work_on_bars_is_neither_a_price_nor_an_outcome(self, work: Work) -> None:

@@ -6,7 +6,7 @@ bar there meanwhile. Then the copy is undone and the bars are merged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from assetbatch.database.names import Table
 from assetbatch.database.session import Connection
 from assetbatch.database.statements import VALUES
 from assetbatch.domain.market_hours import from_ms
-from assetbatch.domain.models import SETTLED_AFTER_MS, Bar
+from assetbatch.domain.models import SETTLED_AFTER_MS, AnsweredBars, Bar
 
 _NOT_SO = (psycopg.errors.UniqueViolation, psycopg.errors.FeatureNotSupported)
 """Another program was faster; or the table does not take COPY (row-level security, a rule)."""
@@ -54,21 +54,23 @@ def save(
     connection: Connection,
     bars: BarsOfSymbols,
     asked_ms: Mapping[str, int],
+    answers: Mapping[str, Sequence[AnsweredBars]],
     form: str,
     of: str = "bars",
 ) -> Written:
     """Write the bars of registered symbols in the open transaction. `of` is their table.
 
     What the provider said at `asked_ms` is final for bars that were settled then, however late it is saved.
-    It changes nothing where a call of a later moment was answered and stored before. `form` is that of COPY.
+    `answers` says which bars came together; without it, all of a symbol. An answer changes nothing where a
+    call of a later moment was answered and stored before. `form` is that of COPY.
     Raises psycopg.Error.
     """
     if not bars:
         return Written()
-    document = _ranges(bars, asked_ms)
+    came = _json([row for symbol, some in bars.items() for row in _answers(symbol, some, asked_ms, answers)])
     with connection.pipeline():
-        later = connection.execute(connection.statements("coverage.record_answers"), {"answers": document})
-        there = connection.execute(connection.statements("bars.find_stored", of), {"ranges": document})
+        later = connection.execute(connection.statements("coverage.record_answers"), {"answers": came})
+        there = connection.execute(connection.statements("bars.find_stored", of), {"ranges": _ranges(bars)})
     copied, to_merge = _copy_into_nothing(connection, bars, there, form, of)
     into_nothing = bars.keys() - to_merge.keys()
     if answered := [row for row in later.fetchall() if row[0] in to_merge]:
@@ -83,8 +85,7 @@ def save(
 def overwrite(connection: Connection, bars: BarsOfSymbols, form: str) -> int:
     """Write bars of five minutes of registered symbols in the open transaction, whatever is stored of them;
     return how many were new or differed. Raise psycopg.Error."""
-    document = _ranges(bars, dict.fromkeys(bars, 0))
-    there = connection.execute(connection.statements("bars.find_stored"), {"ranges": document})
+    there = connection.execute(connection.statements("bars.find_stored"), {"ranges": _ranges(bars)})
     copied, to_merge = _copy_into_nothing(connection, bars, there, form, "bars")
     if not to_merge:
         return copied
@@ -92,18 +93,31 @@ def overwrite(connection: Connection, bars: BarsOfSymbols, form: str) -> int:
     return copied + new + changed
 
 
-def _ranges(bars: BarsOfSymbols, asked_ms: Mapping[str, int]) -> str:
+def _ranges(bars: BarsOfSymbols) -> str:
     return _json(
         [
-            {
-                "symbol": symbol,
-                "asked_ms": asked_ms[symbol],
-                "first_ms": some[0].t_ms,
-                "last_ms": some[-1].t_ms,
-            }
+            {"symbol": symbol, "first_ms": some[0].t_ms, "last_ms": some[-1].t_ms}
             for symbol, some in bars.items()
         ]
     )
+
+
+def _answers(
+    symbol: str,
+    some: Sequence[Bar],
+    asked_ms: Mapping[str, int],
+    answers: Mapping[str, Sequence[AnsweredBars]],
+) -> Iterator[dict[str, Any]]:
+    """Yield which of these bars came together, and when they were asked for."""
+    first_ms, last_ms = some[0].t_ms, some[-1].t_ms
+    for answer in answers.get(symbol) or [AnsweredBars(first_ms, last_ms, asked_ms[symbol])]:
+        if answer.first_ms <= last_ms and first_ms <= answer.last_ms:
+            yield {
+                "symbol": symbol,
+                "asked_ms": answer.asked_ms,
+                "first_ms": max(first_ms, answer.first_ms),
+                "last_ms": min(last_ms, answer.last_ms),
+            }
 
 
 def _copy_into_nothing(

@@ -225,6 +225,7 @@ class _Parts:
                 part = Changes(
                     bars={symbol: [bars[t_ms] for t_ms in half]},
                     asked_ms=batch.asked_ms,
+                    answers=batch.answers,
                     minutes=batch.minutes,
                 )
                 try:

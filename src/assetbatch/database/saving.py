@@ -299,7 +299,7 @@ class _Saving:
         new = changed = 0
         for of, columns in self._columns.items():
             some = {symbol: sound[symbol] for symbol in sound if self._table_of(symbol) == of}
-            written = bars.save(self._connection, some, self._asked_ms, columns.form, of)
+            written = bars.save(self._connection, some, self._asked_ms, self._batch.answers, columns.form, of)
             new, changed = new + written.new, changed + written.changed
             if of == "bars" and (written.new or written.changed):
                 self._with_new_bars.update(some)

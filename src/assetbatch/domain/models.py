@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -246,6 +246,14 @@ class Comparison(msgspec.Struct, frozen=True):
         )
 
 
+class AnsweredBars(NamedTuple):
+    """The bars that one answer brought: the starts of the first and the last, and when it was asked for."""
+
+    first_ms: int
+    last_ms: int
+    asked_ms: int
+
+
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What a cycle has learned: prices, bars by symbol, and how it went for each symbol.
 
@@ -254,7 +262,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     Bars ascend, and each has a start of its own (`in_order`). Of several prices of a symbol the newest
     counts, of several outcomes of a symbol the last. `coverage` is what is now known of intervals of bars,
     applied in order. `asked_ms` is when each symbol was asked for, if not just now: an answer that was asked
-    for later wins.
+    for later wins. `answers` says which bars of a symbol came together: pages that are asked for in parallel
+    are stored in any order. Without it all came with one answer.
     `from_bars` are the symbols whose price follows from the bars of this batch, `minutes` those whose bars
     are of one minute: their bars of five minutes follow, where the coverage says ASKED. `looks` are what is
     compared with the stored bars before these are written.
@@ -266,6 +275,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: Sequence[Outcome] = ()
     days: Mapping[str, Sequence[DayBar]] = {}
     asked_ms: Mapping[str, int] = {}
+    answers: Mapping[str, Sequence[AnsweredBars]] = {}
     from_bars: Collection[str] = frozenset()
     minutes: Collection[str] = frozenset()
     looks: Mapping[str, Sequence[Look]] = {}

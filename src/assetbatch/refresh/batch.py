@@ -16,6 +16,7 @@ from assetbatch.domain.due import Verdict
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.models import (
     LOCKED,
+    AnsweredBars,
     Bar,
     Changes,
     Comparison,
@@ -158,6 +159,7 @@ class Batch:
         self._unsaved_since = now
         self._bars: dict[str, list[Bar]] = {}
         self._asked_ms: dict[str, int] = {}
+        self._answers: dict[str, list[AnsweredBars]] = {}
         self._coverage: dict[str, list[CoveredInterval]] = {}
         self._days: dict[str, list[DayBar]] = {}
         self._looks: dict[str, list[Look]] = {}
@@ -299,6 +301,9 @@ class Batch:
         self._minutes.update(i.asset.symbol for i in call.work if i.asset.bars is BarSize.ONE_MINUTE)
         for symbol, bars in findings.bars.items():
             before = self._bars.setdefault(symbol, [])
+            if bars and findings.asked_ms is not None:
+                answer = AnsweredBars(bars[0].t_ms, bars[-1].t_ms, findings.asked_ms)
+                self._answers.setdefault(symbol, []).append(answer)
             is_further = not (before and bars) or bars[0].t_ms > before[-1].t_ms
             self._bars[symbol] = [*before, *bars] if is_further else in_order([*before, *bars])
         for symbol, some in findings.looks.items():
@@ -402,6 +407,7 @@ class Batch:
         self._unsaved_since = now
         bars, self._bars = self._bars, {}
         asked_ms, self._asked_ms = self._asked_ms, {}
+        answers, self._answers = self._answers, {}
         coverage, self._coverage = self._coverage, {}
         days, self._days = self._days, {}
         looks, self._looks = self._looks, {}
@@ -413,6 +419,7 @@ class Batch:
             days=days,
             outcomes=[Outcome(one.work.asset.symbol, one.status, one.error) for one in of_prices],
             asked_ms=asked_ms,
+            answers=answers,
             minutes=self._minutes & (bars.keys() | coverage.keys()),
             looks=looks,
             from_bars={one.work.asset.symbol for one in new if one.bars and one.work.kind is _PRICE},

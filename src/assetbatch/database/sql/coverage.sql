@@ -72,9 +72,9 @@ FROM finer f
 WHERE p.symbol_id = f.symbol_id AND p.state IN ('asked', 'again');
 
 -- name: record_answers
--- Record which interval of bars each answer covers and when it was asked for. Return the intervals that were answered by
--- a call of a later moment. A row belongs to five minutes of asking: answers of the same minutes join it, older ones
--- leave it. A moment ahead of this server's clock is not believed: the clock was set back since.
+-- Record which interval of bars each answer covers and when it was asked for. Return of each the parts that were answered
+-- by a call of a later moment. A row belongs to five minutes of asking: answers of the same minutes join it, older ones
+-- leave it, all but the newest 16. A moment ahead of this server's clock is not believed: the clock was set back since.
 WITH mine AS MATERIALIZED (
     SELECT n.symbol, {symbols.id[s]} AS id, to_timestamp(n.asked_ms / 1000.0::float8) AS asked_at, n.asked_ms / 300000 AS place,
            n.asked_ms, n.first_ms, n.last_ms
@@ -83,18 +83,20 @@ WITH mine AS MATERIALIZED (
 ),
 noted AS (
     INSERT INTO data_sources.assetbatch_answers AS a (symbol_id, slot, asked_at, answers)
-    SELECT m.id, mod(m.place, 48), m.asked_at,
-           jsonb_build_array(jsonb_build_array(m.asked_ms, m.first_ms, m.last_ms))
+    SELECT m.id, mod(m.place, 48), max(m.asked_at),
+           jsonb_agg(jsonb_build_array(m.asked_ms, m.first_ms, m.last_ms) ORDER BY m.asked_ms DESC)
     FROM mine m
+    GROUP BY m.id, m.place
     ON CONFLICT (symbol_id, slot) DO UPDATE
     SET asked_at = CASE WHEN excluded.asked_at - a.asked_at > interval '5 minutes'
                         THEN excluded.asked_at ELSE greatest(a.asked_at, excluded.asked_at) END,
         answers = CASE WHEN excluded.asked_at - a.asked_at > interval '5 minutes'
-                       THEN excluded.answers ELSE excluded.answers || (a.answers - 15) END
+                       THEN excluded.answers
+                       ELSE jsonb_path_query_array(excluded.answers || a.answers, '$[0 to 15]') END
     -- A row that lies hours ahead is of a clock that was wrong; one that is only later is a later answer.
     WHERE a.asked_at - excluded.asked_at < interval '5 minutes' OR a.asked_at > clock_timestamp() + interval '1 minute'
 )
-SELECT m.symbol, (answer ->> 1)::int8, (answer ->> 2)::int8
+SELECT m.symbol, greatest((answer ->> 1)::int8, m.first_ms), least((answer ->> 2)::int8, m.last_ms)
 FROM mine m
 CROSS JOIN LATERAL generate_series(
     m.place,
