@@ -113,6 +113,16 @@ class TestBackfill:
         assert report.forecast.calls == len(report.symbols[0].pages) == 8
 
     @pytest.mark.usefixtures("years_of_bars")
+    def test_leaves_what_was_published_since_to_the_latest_bars(self, paid: World) -> None:
+        wanted(paid, date(2026, 10, 1))
+        paid.run_queue(seconds=90)
+        paid.clock.at_ms += 11 * 60_000
+        report = wanted(paid, date(2026, 10, 1))
+        assert (report.symbols[0].pages, report.symbols[0].complete) == ([], 1.0)
+        paid.clock.at_ms += DAY_MS
+        assert len(wanted(paid, date(2026, 10, 1)).symbols[0].pages) == 1
+
+    @pytest.mark.usefixtures("years_of_bars")
     def test_fetches_nothing_again_however_often_it_is_asked(self, free: World) -> None:
         free.know_that_today_is_refused()
         wanted(free, date(2026, 9, 1))

@@ -14,7 +14,7 @@ from assetbatch.commands.gaps import choose
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.assets import Asset, AssetPriority
 from assetbatch.domain.bar_sizes import BarSize
-from assetbatch.domain.coverage import answered, pages, unanswered
+from assetbatch.domain.coverage import answered, asked_to, pages, unanswered
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
@@ -28,7 +28,7 @@ from assetbatch.domain.models import (
     floor_to_bar,
 )
 from assetbatch.domain.pages import SURE, Reach
-from assetbatch.domain.pauses import worth_a_call
+from assetbatch.domain.pauses import BARS_AGAIN_MS, worth_a_call
 from assetbatch.domain.queueing import Cancelled, Enqueued, Lane
 from assetbatch.domain.ranges import calls_saved, expected_history, newest_to_ask, pages_to_ask, taken_back
 from assetbatch.domain.records import Command
@@ -138,6 +138,8 @@ def backfill(
     assets, stored = chosen(services, symbols, classes, dry_run=dry_run)
     expected_from_ms = expected_history(services.config.tier.history_years, now_ms)
     ranges = {asset.symbol: wanted_range(asset, first_day, last_day, known, now_ms) for asset in assets}
+    if not again:
+        ranges = {symbol: _without_newest(span, stored[symbol], now_ms) for symbol, span in ranges.items()}
     spans = {symbol: span for symbol, span in ranges.items() if span[0] < span[1]}
     # Bars of five minutes that are there say nothing of minutes.
     in_minutes = {asset.symbol for asset in assets if asset.bars is BarSize.ONE_MINUTE}
@@ -215,6 +217,15 @@ def wanted_range(
     if last_day is not None:
         end_ms = min(end_ms, start_of_day(last_day + timedelta(days=1)))
     return start_ms, max(start_ms, floor_to_bar(end_ms))
+
+
+def _without_newest(span: Span, stored: StoredAsset, now_ms: int) -> Span:
+    """Return a range up to where the answers end, if the next latest bars bring the rest by themselves."""
+    start_ms, end_ms = span
+    known_to_ms = asked_to(stored.coverage, now_ms)
+    if known_to_ms is None or end_ms - known_to_ms > BARS_AGAIN_MS:
+        return span
+    return start_ms, max(start_ms, min(end_ms, floor_to_bar(known_to_ms)))
 
 
 def plan_backfill(
