@@ -6,6 +6,7 @@ name others (a superuser's URL for PostgreSQL). ASSETBATCH_TEST_PROFILE=ci has h
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import uuid
@@ -39,6 +40,8 @@ settings.register_profile("ci", max_examples=100, stateful_step_count=50, deadli
 PROFILE = os.environ.get("ASSETBATCH_TEST_PROFILE", "dev")
 settings.load_profile(PROFILE)
 
+
+gc.set_threshold(100_000, 20, 20)  # modules and cases are many, and nothing of them is garbage
 
 SLOW = {"acceptance", "failures", "fire", "groups", "integration", "simulation"}
 """Folders whose tests kill, fail over, start servers again and again or simulate weeks."""

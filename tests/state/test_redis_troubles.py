@@ -32,6 +32,7 @@ from assetbatch.state.metrics import Metrics
 from assetbatch.state.process_id import new_id
 from assetbatch.state.queue import Lease, Queue
 from assetbatch.state.scripts import Script
+from assetbatch.state.spare_calls import SpareCalls
 from assetbatch.state.window import Grant, Window, WindowSettings
 from tests.documented import shows
 from tests.own_redis import OwnServer, own_server
@@ -388,6 +389,9 @@ def use_every_script(client: RedisClient) -> None:
     queue, window = make_queue(client, clock), make_window(client, clock)
     window.reserve(clock() + 600_000, 1, 300_000)
     work_a_queue(queue, window, clock)
+    clock.advance(60)
+    assert queue.begin_run(window, 1.0)[1] > 0
+    assert SpareCalls(client, Keys("{troubles}"), window, clock_ms=clock).take()
     free_the_dead(client, queue, window, clock)
     use_a_window(client, window, clock)
     with Locks(client, Keys("{troubles}"), clock).hold("run_queue", 60) as held:
