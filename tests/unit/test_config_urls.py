@@ -57,6 +57,8 @@ def test_a_database_url_is_what_libpq_takes(url: str) -> None:
         "postgresql://u:a@b@h/n",
         "postgresql://u:100%@h/n",
         "postgresql://u:%00@h/n",
+        "postgresql://u:caf%E9@h/n",
+        "postgresql://h/%a1",
         "POSTGRESQL://h/n",
         "postgresql+psycopg://h/n",
         "embedded ",
@@ -69,6 +71,7 @@ def test_a_database_url_that_is_none_or_says_two_things_is_refused(url: str) -> 
 
 @given(RAW, st.sampled_from(["", "?sslmode=disable", "?password=ab"]))
 @example("a:1@a", "")
+@example("/%a1", "")
 def test_libpq_takes_every_database_url_that_is_accepted(rest: str, query: str) -> None:
     try:
         url = DatabaseUrl.parse(f"postgresql://{rest}{query}")

@@ -179,6 +179,12 @@ def split_url(value: object, expected: str, schemes: tuple[str, ...]) -> tuple[s
         raise ValueError(f"found {found}, expected {expected}")
     if _BROKEN_PERCENT.search(value):
         raise ValueError("found a % that is not followed by two hex digits, expected %25 for a % itself")
+    try:
+        unquote(value, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError(
+            "found percent-encoded bytes that are no UTF-8, expected UTF-8 (é is %C3%A9, not %E9)"
+        ) from None
     if "#" in rest or rest.count("@") > 1 or ("@" in rest and re.search(r"[/?]", rest.partition("@")[0])):
         raise ValueError(
             "found a URL that can be read in two ways, expected its user and password percent-encoded "
