@@ -479,6 +479,22 @@ class TestEveryPlan:
         calls = choose_calls(work, before, known, now, probe_today=probe)
         assert sorted(item.id for call in calls for item in call.work) == sorted(item.id for item in work)
 
+    def test_lets_work_wait_for_a_longer_page_that_ends_within_it(self) -> None:
+        """Two backfills have queued days that overlap; the longer page that is tried ends before the last."""
+        asked = CoveredInterval(
+            start_of_day(date(2026, 9, 28)), start_of_day(date(2026, 11, 17)), IntervalState.REQUESTED
+        )
+        work = [
+            Work(EURUSD, WorkKind.HISTORY, date(2026, 11, 1), date(2026, 11, 16)),
+            Work(EURUSD, WorkKind.HISTORY, date(2026, 11, 16), date(2026, 11, 16)),
+        ]
+        before = {"EURUSD": StoredAsset(symbol="EURUSD", coverage=(asked,))}
+        now_ms = start_of_day(date(2026, 11, 18))
+        (call,) = choose_calls(work, before, PAID, now_ms, probe_today=False)
+        assert isinstance(call, BarsCall)
+        assert call.end_ms < start_of_day(date(2026, 11, 16))
+        assert call.unfinished == {item.id for item in work}
+
     @given(plannings())
     def test_asks_nothing_that_is_known_to_be_refused(
         self, planning: tuple[list[Work], dict[str, StoredAsset], Entitlements, int, bool]

@@ -51,10 +51,13 @@ def history_ranges(
         newest, *others = left
         found = _longer(newest, others, stored, known, now_ms) if reach_out and not newest.failed else None
         found = found or _sure(newest, stored)
-        ranges.append(found)
         left = [one for one in others if one.work not in found.work]
         if found.kind is not PageKind.SURE:
-            left = [cut for one in left if (cut := _before(one, found.start_ms)).missing]
+            cut = [_before(one, found.start_ms) for one in left]
+            left = [one for one in cut if one.missing]
+            waiting = tuple(one.work for one in cut if not one.missing)
+            found = found._replace(unfinished=(*found.unfinished, *waiting))
+        ranges.append(found)
     return ranges
 
 
