@@ -94,12 +94,12 @@ def verify(
     else:
         found = list(_pages_between(assets, stored, known, first_day, last_day, now_ms))
     if dry_run:
-        report = VerifyReport(symbols=_by_symbol(assets))
-        for work in found[:max_calls]:
-            _of(report, work).pages.append(_days(work))
-        report.pages_left = len(found) - len(found[:max_calls])
-        return report
-    run = _Run(services, VERIFY, progress, _by_symbol(assets))
+        shown = {asset.symbol: SymbolVerified(symbol=asset.symbol) for asset in assets}
+        planned = found[:max_calls]
+        for work in planned:
+            shown[work.asset.symbol].pages.append(_days(work))
+        return VerifyReport(symbols=list(shown.values()), pages_left=len(found) - len(planned))
+    run = _Run(services, VERIFY, progress, [asset.symbol for asset in assets])
     started = Started((now_ms,), services.history.slowest_call_ms(), 0)
     calls: list[CallMade] = []
     try:
@@ -200,14 +200,6 @@ def _pages_between(
     return interleaved(map(of, assets))
 
 
-def _by_symbol(assets: Iterable[Asset]) -> list[SymbolVerified]:
-    return [SymbolVerified(symbol=asset.symbol) for asset in assets]
-
-
-def _of(report: VerifyReport, work: Work) -> SymbolVerified:
-    return next(one for one in report.symbols if one.symbol == work.asset.symbol)
-
-
 def _days(work: Work) -> Days:
     assert work.first_day is not None, "a page has days"
     assert work.last_day is not None, "a page has days"
@@ -218,12 +210,12 @@ class _Run:
     """Asks for pages one after the other, and keeps what they show."""
 
     def __init__(
-        self, services: Services, policy: Policy, progress: Progress, symbols: Iterable[SymbolVerified] = ()
+        self, services: Services, policy: Policy, progress: Progress, symbols: Iterable[str] = ()
     ) -> None:
         self._services = services
         self._policy = policy
         self._progress = progress
-        self._by_symbol = {one.symbol: one for one in symbols}
+        self._by_symbol = {symbol: SymbolVerified(symbol=symbol) for symbol in symbols}
         self.reports: list[BatchReport] = []
         self.asked = 0
         self.calls = 0
