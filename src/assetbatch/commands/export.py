@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 import msgspec
 
 from assetbatch.commands.export_formats import Writer, writer_of
-from assetbatch.config.symbols import plain
+from assetbatch.config.symbols import did_you_mean
 from assetbatch.database import Store
 from assetbatch.domain.exporting import (
     EARLIEST_MS,
@@ -89,10 +89,10 @@ def chosen(services: Services, symbols: Sequence[str]) -> list[str]:
     configured = services.config.configured_symbols
     for symbol in symbols:
         if symbol not in configured:
-            near = [name for name in configured if plain(name) == plain(symbol)]
-            meant = f"did you mean {' or '.join(near)}? " if near else ""
+            meant = did_you_mean(symbol, configured)
             raise ConfigError(
-                f"{symbol} is no configured symbol", hint=f"{meant}assetbatch config show lists the assets"
+                f"{symbol} is no configured symbol",
+                hint=f"{meant} assetbatch config show lists the assets".lstrip(),
             )
     return list(dict.fromkeys(symbols or configured))
 

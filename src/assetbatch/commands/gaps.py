@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from assetbatch.config.symbols import plain
+from assetbatch.config.symbols import did_you_mean
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import Gap, completeness, explained_gaps
 from assetbatch.domain.models import StoredAsset, floor_to_bar
@@ -88,10 +88,9 @@ def choose(assets: Iterable[Asset], symbols: Sequence[str]) -> list[Asset]:
                 f"{symbol} keeps no bars", hint="bars: 5m in its entry of config.yml keeps them"
             )
         if symbol not in with_bars:
-            near = [name for name in with_bars if plain(name) == plain(symbol)]
-            meant = f"did you mean {' or '.join(near)}? " if near else ""
+            meant = did_you_mean(symbol, with_bars)
             raise ConfigError(
                 f"{symbol} is no enabled asset that keeps bars",
-                hint=f"{meant}assetbatch config show lists the assets; bars: 5m keeps them",
+                hint=f"{meant} assetbatch config show lists the assets; bars: 5m keeps them".lstrip(),
             )
     return [with_bars[symbol] for symbol in symbols] if symbols else list(with_bars.values())

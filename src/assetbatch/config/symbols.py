@@ -68,6 +68,13 @@ def plain(symbol: str) -> str:
     return "".join(filter(str.isalnum, folded)) or folded
 
 
+def did_you_mean(symbol: str, names: Iterable[str]) -> str:
+    """Return the question whether one of these names is meant that differs in case or separators only; an
+    empty text if none does."""
+    near = [name for name in names if plain(name) == plain(symbol)]
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
 def lookalikes(symbols: Iterable[str]) -> list[str]:
     """Return a line for symbols that differ in nothing but case or separators.
 
