@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -21,7 +21,7 @@ from assetbatch.database.names import Table
 from assetbatch.database.session import Connection
 from assetbatch.database.statements import VALUES
 from assetbatch.domain.market_hours import from_ms
-from assetbatch.domain.models import SETTLED_AFTER_MS, AnsweredBars, Bar
+from assetbatch.domain.models import SETTLED_AFTER_MS, AnsweredBars, Bar, DayBar
 
 _NOT_SO = (psycopg.errors.UniqueViolation, psycopg.errors.FeatureNotSupported)
 """Another program was faster; or the table does not take COPY (row-level security, a rule)."""
@@ -32,6 +32,8 @@ _NEVER_MS = 2**62
 _COPY_DIRECT = {"binary": "bars.copy_direct_binary", "text": "bars.copy_direct_text"}
 _COPY_BATCH = {"binary": "bars.copy_binary", "text": "bars.copy_text"}
 """The statements by the form of COPY."""
+
+B = TypeVar("B", Bar, DayBar)
 
 BarsOfSymbols = Mapping[str, Sequence[Bar]]
 """Ascending bars of each symbol; of those that are written at least one."""
@@ -225,13 +227,14 @@ def filled(bars: Sequence[Bar], missing: Mapping[str, float]) -> tuple[Sequence[
     """Return the bars with the values of `missing` where one has none, and how many bars that are."""
     if not missing:
         return bars, 0
-    some, count = list(bars), 0
-    for place, bar in enumerate(bars):
-        lacking = {name: value for name, value in missing.items() if getattr(bar, name) is None}
-        if lacking:
-            some[place] = msgspec.structs.replace(bar, **lacking)
-            count += 1
-    return some, count
+    some = [with_defaults(bar, missing) for bar in bars]
+    return some, sum(one is not bar for one, bar in zip(some, bars, strict=True))
+
+
+def with_defaults(bar: B, missing: Mapping[str, float]) -> B:
+    """Return a bar with the values of `missing` where it has none: itself, if it has all."""
+    lacking: dict[str, Any] = {name: value for name, value in missing.items() if getattr(bar, name) is None}
+    return msgspec.structs.replace(bar, **lacking) if lacking else bar
 
 
 def _json(rows: list[dict[str, Any]]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from assetbatch.database.bars import skipped
+from assetbatch.database.bars import skipped, with_defaults
 from assetbatch.database.columns import BarColumns, Column
 from assetbatch.database.names import Table
 from assetbatch.database.session import Connection
@@ -64,18 +64,12 @@ def _rows(
         if storable(symbol, encoding) != symbol:  # it cannot be registered
             continue
         for bar in {bar.day: bar for bar in sorted(some, key=asked)}.values():
-            filled = _filled(bar, table.missing)
+            filled = with_defaults(bar, table.missing)
             if error := columns.error(filled):
                 rejected[symbol] = Rejection(error=error, bars=1, failed=False)
                 continue
             values = {name: getattr(filled, name) for name in VALUES if name in table.columns}
             yield {"symbol": symbol, "asked_ms": asked(bar), "day": bar.day, "bar": values}
-
-
-def _filled(bar: DayBar, missing: Mapping[str, float]) -> DayBar:
-    lacking: Iterable[str] = [name for name in missing if getattr(bar, name) is None]
-    values: dict[str, Any] = {name: missing[name] for name in lacking}
-    return msgspec.structs.replace(bar, **values) if values else bar
 
 
 def _typed(columns: BarColumns, table: Table) -> str:
