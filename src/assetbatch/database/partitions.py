@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from assetbatch.database.names import Table
 from assetbatch.database.quoting import literal, quoted
 from assetbatch.database.session import Connection
 from assetbatch.domain.market_hours import from_ms, month_of
@@ -156,12 +155,12 @@ def _add(connection: Connection, there: Sequence[Partition], needed: Sequence[Pa
 
 
 def _table(connection: Connection, of: str) -> str:
-    table: Table = getattr(connection.statements.names, of)
+    table = connection.statements.names.table(of)
     return table.place
 
 
 def _statement(connection: Connection, name: str, part: Partition, of: str) -> bytes:
-    bars: Table = getattr(connection.statements.names, of)
+    bars = connection.statements.names.table(of)
     return connection.statements(
         name,
         of,

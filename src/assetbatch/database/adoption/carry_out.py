@@ -12,7 +12,6 @@ from assetbatch.database.adoption.findings import Part
 from assetbatch.database.adoption.plan import Plan
 from assetbatch.database.adoption.recognition import KEYS
 from assetbatch.database.failures import NOT_ABOUT_THE_TABLE
-from assetbatch.database.names import Table
 from assetbatch.database.quoting import place, quoted
 from assetbatch.database.session import Connection
 from assetbatch.database.statements import Statements
@@ -80,7 +79,7 @@ def _check_updates(connection: Connection, found: Plan) -> None:
     assert found.names is not None, "a plan that is carried out has names"
     added = [addition.what for addition in found.additions if addition.part is Part.COLUMN]
     for key in TABLES:
-        table: Table = getattr(found.names, key)
+        table = found.names.table(key)
         where = place(table)
         new = [what for what in added if what.startswith(f"{where}.")]
         if not new:

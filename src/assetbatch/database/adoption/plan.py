@@ -65,7 +65,7 @@ _COMMENTS = {
     "bars_1m": "Bars of one minute; {start} is the start of the bar.",
     "bars_1d": "Bars of a day, as the provider counts its days.",
 }
-_OWN_NAMES = {key: getattr(OWN, key).name for key in BARS}
+_OWN_NAMES = {key: OWN.table(key).name for key in BARS}
 """What the tables of bars are called where `init` makes them."""
 
 
@@ -174,7 +174,7 @@ class _Planner:
         choices: dict[str, KeyChoice] = {}
         changed: dict[str, Table] = {}
         for key, facts in recognised.tables.items():
-            table: Table = getattr(recognised.names, key)
+            table = recognised.names.table(key)
             choice = choose_key(key, facts, table, self._rows.samples, self._findings)
             choices[key] = choice
             self._sampled += [(key, name) for name in choice.sampled]
@@ -187,7 +187,7 @@ class _Planner:
     def _check_rows(self, recognised: Recognised, choices: Mapping[str, KeyChoice]) -> None:
         names, rows = recognised.names, self._rows
         for key, example in rows.duplicates.items():
-            table: Table = getattr(names, key)
+            table = names.table(key)
             columns = choices[key].missing or ()
             self._findings.refuse(
                 place(table),
@@ -202,7 +202,7 @@ class _Planner:
             example = rows.orphans.get(f"{key}.{ours}", "")
             if f"{key}.{ours}" not in rows.orphans:
                 continue
-            table, other = getattr(names, key), getattr(names, target)
+            table, other = names.table(key), names.table(target)
             self._findings.refuse(
                 f"{place(table)}.{quoted(table.columns[ours])}",
                 f"has {example[:80]}, which is no row of {place(other)}: no foreign key says whose ids "
@@ -226,7 +226,7 @@ class _Planner:
             facts, before = recognised.tables.get(key), self._catalogue.installed
             if facts is not None and facts.has_rows and (before is None or key in self._catalogue.new):
                 self._findings.take(
-                    place(getattr(names, key)),
+                    place(names.table(key)),
                     "has bars: those that are fetched are replaced where they differ",
                 )
 
@@ -250,7 +250,7 @@ class _Planner:
             facts = recognised.tables.get(key)
             if facts is None:
                 continue
-            table: Table = getattr(recognised.names, key)
+            table = recognised.names.table(key)
             # Of those in `_sampled` a constant is asked for already.
             given = {
                 *table.columns.values(),
@@ -351,7 +351,7 @@ class _Planner:
                 self._check_optional_of(key, recognised)
 
     def _check_optional_of(self, key: str, recognised: Recognised) -> None:
-        facts, table = recognised.tables[key], getattr(recognised.names, key)
+        facts, table = recognised.tables[key], recognised.names.table(key)
         for ours in _OPTIONAL_BARS:
             if ours in table.columns or ours in self._mapping(key).columns:
                 continue
@@ -370,7 +370,7 @@ class _Planner:
         names = recognised.names
         bars = {
             key: msgspec.structs.replace(
-                getattr(names, key),
+                names.table(key),
                 missing=self._missing(key, recognised),
                 instrument=self._instrument(key, recognised),
             )
@@ -383,7 +383,7 @@ class _Planner:
             provider=self._provider(recognised),
         )
         zoned = {
-            key: msgspec.structs.replace(getattr(names, key), zones=self._zones(key, recognised))
+            key: msgspec.structs.replace(names.table(key), zones=self._zones(key, recognised))
             for key in ("symbols", *BARS, "sync_status")
         }
         return recognised._replace(names=msgspec.structs.replace(names, **zoned))
@@ -395,7 +395,7 @@ class _Planner:
     def _missing(self, key: str, recognised: Recognised) -> dict[str, float]:
         """Return what is written to columns that take no NULL where the provider gives no value."""
         found: dict[str, float] = {}
-        table: Table = getattr(recognised.names, key)
+        table = recognised.names.table(key)
         given = self._mapping(key).missing
         for ours in _OPTIONAL_BARS:
             column = recognised.column(key, ours)
@@ -420,7 +420,7 @@ class _Planner:
         return found
 
     def _instrument(self, key: str, recognised: Recognised) -> Reference:
-        table: Table = getattr(recognised.names, key)
+        table = recognised.names.table(key)
         chosen = table.instrument
         column = recognised.column(key, "symbol_id")
         if chosen == "id" or column is None:
@@ -505,7 +505,7 @@ class _Planner:
 
     def _zones(self, key: str, recognised: Recognised) -> dict[str, str]:
         found: dict[str, str] = {}
-        table: Table = getattr(recognised.names, key)
+        table = recognised.names.table(key)
         for ours in table.columns:
             column = recognised.column(key, ours)
             if column is None or column.base != "timestamp":
@@ -562,7 +562,7 @@ class _Planner:
                     for policy in facts.policies
                 )
             ]
-            where = place(getattr(recognised.names, key))
+            where = place(recognised.names.table(key))
             role = quoted(self._catalogue.role)
             if not facts.row_security_active:
                 self._findings.warn(
@@ -592,7 +592,7 @@ class _Planner:
         for key, facts in recognised.tables.items():
             if facts.is_owner:
                 continue
-            where = place(getattr(recognised.names, key))
+            where = place(recognised.names.table(key))
             changes = [
                 addition.sql
                 for addition in self._findings.additions
@@ -623,7 +623,7 @@ class _Planner:
 
     def _schemas_written(self, recognised: Recognised) -> list[str]:
         """Return the schemas in which tables are to be made."""
-        found = [getattr(recognised.names, key).schema for key in TABLES if key not in recognised.tables]
+        found = [recognised.names.table(key).schema for key in TABLES if key not in recognised.tables]
         if self._catalogue.own_missing:
             found.append(OWN_SCHEMA)
         return list(dict.fromkeys(found))
@@ -640,11 +640,11 @@ class _Planner:
         for key in ("symbols", "providers", *BARS, "sync_status"):
             if key not in recognised.tables:
                 made = self._created(key, statements, recognised)
-                self._findings.add(Part.TABLE, place(getattr(names, key)), made)
+                self._findings.add(Part.TABLE, place(names.table(key)), made)
         if "bars" not in recognised.tables:
             self._warn_of_bars_elsewhere()
         for key, columns in recognised.added.items():
-            where = place(getattr(names, key))
+            where = place(names.table(key))
             for ours in columns:
                 kind = EXPECTED[key][ours].type
                 self._findings.add(
@@ -653,7 +653,7 @@ class _Planner:
         self._findings.additions += earlier
         for key, choice in choices.items():
             if choice.missing:
-                where = place(getattr(names, key))
+                where = place(names.table(key))
                 columns_text = listed(choice.missing)
                 self._findings.add(
                     Part.INDEX,
@@ -681,7 +681,7 @@ class _Planner:
         if key not in BARS:
             return statements(f"create/{key}", **parts).decode()
         template = "create/days" if key == "bars_1d" else "create/bars"
-        comment = literal(_COMMENTS[key].format(start=getattr(recognised.names, key).columns.get("ts")))
+        comment = literal(_COMMENTS[key].format(start=recognised.names.table(key).columns.get("ts")))
         divided = self._divided(key, recognised)
         checks = {"checks": _OWN_NAMES[key], "bars_comment": comment, "divided": divided}
         return statements(template, key, **parts, **checks).decode()
@@ -692,7 +692,7 @@ class _Planner:
         by_month = self._by_month or (key == "bars_1m" and self._catalogue.bars_by_month)
         if key == "bars_1d" or not by_month or self._catalogue.timescaledb:
             return ""
-        table: Table = getattr(recognised.names, key)
+        table = recognised.names.table(key)
         return f"PARTITION BY RANGE ({quoted(table.columns['ts'])})"
 
     def _made(self, recognised: Recognised) -> dict[str, str]:
@@ -731,7 +731,7 @@ class _Planner:
         return [asset.symbol for asset in missing]
 
     def _add_row(self, key: str, recognised: Recognised, insert: Insert, what: str) -> None:
-        where = place(getattr(recognised.names, key))
+        where = place(recognised.names.table(key))
         facts = recognised.tables.get(key)
         trial = self._rows.trials.get(key)
         remedy = f"insert {what} yourself: {insert.by_hand}"
@@ -772,8 +772,8 @@ def _changed(before: Names | None, now: Names) -> tuple[str, ...]:
         return ()
     found = []
     for key in TABLES:
-        old: Table = getattr(before, key)
-        new: Table = getattr(now, key)
+        old = before.table(key)
+        new = now.table(key)
         if (old.schema, old.name) != (new.schema, new.name):
             found.append(key)
             continue

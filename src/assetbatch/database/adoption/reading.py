@@ -34,7 +34,7 @@ from assetbatch.database.adoption.vocabulary import (
 )
 from assetbatch.database.failures import ROW_REFUSED, UNTRANSLATABLE, is_of_data
 from assetbatch.database.migrations import all_migrations, load_names, own_tables_missing, version_of
-from assetbatch.database.names import OWN, Table
+from assetbatch.database.names import OWN
 from assetbatch.database.partitions import Partition, looked_after
 from assetbatch.database.quoting import listed, place, quoted
 from assetbatch.database.session import Connection
@@ -167,7 +167,7 @@ class _Rows:
             orphans=self._orphans(recognised),
             samples={
                 f"{key}.{name}": self._ask(
-                    "adoption.load_samples", table=place(getattr(recognised.names, key)), column=quoted(name)
+                    "adoption.load_samples", table=place(recognised.names.table(key)), column=quoted(name)
                 )
                 for key, name in found.sampled
             },
@@ -198,7 +198,7 @@ class _Rows:
             if not all(facts.column(name) for name in columns):  # one of them is added: there are no rows
                 continue
             known = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in columns)
-            where = place(getattr(recognised.names, key))
+            where = place(recognised.names.table(key))
             for example in self._ask(
                 "adoption.find_duplicate", table=where, columns=listed(columns), known=known
             ):
@@ -231,9 +231,9 @@ class _Rows:
             if not facts.has_rows or (reference is not None and reference.validated):
                 continue
             values = {
-                "table": place(getattr(names, key)),
+                "table": place(names.table(key)),
                 "column": quoted(column.name),
-                "target": place(getattr(names, target)),
+                "target": place(names.table(target)),
                 "target_column": quoted(target_column),
             }
             walks = _leads_an_index(facts, column.name)
@@ -265,7 +265,7 @@ class _Rows:
     def _bad_constants(self, recognised: Recognised) -> dict[str, str]:
         found = {}
         for key, facts in recognised.tables.items():
-            table: Table = getattr(recognised.names, key)
+            table = recognised.names.table(key)
             for name, value in table.constants.items():
                 column = facts.column(name)
                 if column is None:
@@ -306,7 +306,7 @@ class _Rows:
 
     def _instruments(self, key: str, recognised: Recognised) -> frozenset[str]:
         column = recognised.column(key, "symbol_id")
-        table: Table = getattr(recognised.names, key)
+        table = recognised.names.table(key)
         if column is None or table.instrument == "id" or not recognised.tables[key].has_rows:
             return frozenset()
         symbols = [asset.symbol for asset in self._assets]
@@ -323,7 +323,7 @@ class _Rows:
             return {}
         found = {}
         for key in ("symbols", *BARS, "sync_status"):
-            table: Table = getattr(recognised.names, key)
+            table = recognised.names.table(key)
             for ours in table.columns:
                 column = recognised.column(key, ours)
                 if column is not None and column.base == "timestamp":
@@ -332,7 +332,7 @@ class _Rows:
 
     def _zone(self, recognised: Recognised, key: str, column: Column) -> ZoneFacts:
         facts = recognised.tables[key]
-        values = {"table": place(getattr(recognised.names, key)), "column": quoted(column.name)}
+        values = {"table": place(recognised.names.table(key)), "column": quoted(column.name)}
         leading = recognised.column(key, "symbol_id") if key in BARS else None
         if leading is not None and _leads_an_index(facts, leading.name):
             values["key"] = quoted(leading.name)
@@ -407,10 +407,10 @@ def _before(recognised: Recognised) -> Recognised:
     names = recognised.names
     without = {
         key: msgspec.structs.replace(
-            getattr(names, key),
+            names.table(key),
             columns={
                 ours: theirs
-                for ours, theirs in getattr(names, key).columns.items()
+                for ours, theirs in names.table(key).columns.items()
                 if ours not in recognised.added[key]
             },
         )

@@ -62,7 +62,7 @@ class Recognised(NamedTuple):
 
     def column(self, key: str, ours: str) -> Column | None:
         """Return the column that stands for one of ours, where it is there."""
-        table: Table = getattr(self.names, key)
+        table = self.names.table(key)
         facts = self.tables.get(key)
         return facts.column(table.columns[ours]) if facts and ours in table.columns else None
 
@@ -78,7 +78,7 @@ def wanted_place(key: str, mappings: TableMappings) -> tuple[str, str]:
     """Return schema and name of a table: the configured ones, else ours. The other bars lie beside those of
     five minutes."""
     mapping: TableMapping = getattr(mappings, key)
-    own: Table = getattr(OWN, key)
+    own = OWN.table(key)
     if mapping.table is None:
         is_beside = key in BARS and key != "bars"
         return wanted_place("bars", mappings)[0] if is_beside else own.schema, own.name
@@ -95,7 +95,7 @@ def lost_tables(catalogue: Catalogue, mappings: TableMappings) -> dict[str, int]
     version of the schema since which there are such."""
     if catalogue.installed is None:
         return {}
-    before: Mapping[str, Table] = {key: getattr(catalogue.installed, key) for key in TABLES}
+    before = {key: catalogue.installed.table(key) for key in TABLES}
     return {
         place(table): SINCE.get(key, 1)
         for key, table in before.items()
@@ -256,7 +256,7 @@ class Recognition:
         """Return the name that an earlier `init` has taken, in the same table."""
         if self._catalogue.installed is None:
             return None
-        before: Table = getattr(self._catalogue.installed, key)
+        before = self._catalogue.installed.table(key)
         same = (before.schema, before.name) == wanted_place(key, self._mappings)
         return before.columns.get(ours) if same else None
 
@@ -450,7 +450,7 @@ class Recognition:
         schema, name = wanted_place(key, self._mappings)
         facts, mapping = self._tables.get(key), self._mapping(key)
         columns = self._columns[key]
-        own: Table = getattr(OWN, key)
+        own = OWN.table(key)
         if (schema, name) != (own.schema, own.name):
             told = "is used as" if facts else "is made as"
             self._findings.take(f"{quoted(schema)}.{quoted(name)}", f"{told} {place(own)}")
