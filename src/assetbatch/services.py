@@ -235,6 +235,14 @@ class Services:
             server_name=self._server_name,
         )
 
+    def begin_queue_run(self) -> tuple[queueing.QueueState, int]:
+        """Return the figures of the queue and how many spare calls there are, by one question to Redis. Raise
+        RedisError."""
+        share = self.config.verify.share
+        if not share or self.config.api_key is None:
+            return self.queue.state(), 0
+        return self.queue.begin_run(self.window, share)
+
     @cached_property
     def spare_calls(self) -> SpareCalls:
         """The calls that nobody else needs."""

@@ -70,22 +70,17 @@ def work_queue(
         run = QueueRun(services, deadline, engine, known, progress, result, started.answered_ms)
         run.run()
         if run.is_empty:
-            _verify(services, engine, progress, result)
+            _, spare_calls = services.begin_queue_run()
+            if spare_calls:
+                from assetbatch.commands.verify import spend_spare_calls
+
+                spend_spare_calls(services, engine, progress, result)
     judge(result, deadline)
     result.queue_size = services.queue.state().size
     if result.queue_size:
         result.start_again_seconds = round(run.pause_ms() / 1000)
     if not deadline.stopped:  # a call that was cut short says nothing of the provider
         raise_if_down(run.reports)
-
-
-def _verify(services: Services, engine: Engine, progress: Progress, result: CycleResult) -> None:
-    """Verify stored bars with the calls that an empty queue leaves over."""
-    share = services.config.verify.share
-    if share and services.queue.begin_run(services.window, share)[1]:
-        from assetbatch.commands.verify import spend_spare_calls
-
-        spend_spare_calls(services, engine, progress, result)
 
 
 class QueueRun:

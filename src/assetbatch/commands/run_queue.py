@@ -17,7 +17,6 @@ from assetbatch.commands.result import (
 from assetbatch.deadline import Deadline
 from assetbatch.domain.endings import ending_in_words
 from assetbatch.domain.formatting import listed
-from assetbatch.domain.queueing import QueueState
 from assetbatch.domain.records import Command, EndReason
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.work import without_days
@@ -54,7 +53,7 @@ def run_queue(
             log_unended(started)
         progress.began()
         with recorded(services, result) as calls:
-            state, spare_calls = _begin(services)
+            state, spare_calls = services.begin_queue_run()
             if state.leased:
                 services.dead_processes.free()
             if not state.is_whole:
@@ -79,14 +78,6 @@ def run_queue(
                 with suppress(RedisError):
                     _log_dead_letters(services, state.now_ms)
     return result
-
-
-def _begin(services: Services) -> tuple[QueueState, int]:
-    """Return the figures of the queue and how many spare calls there are, by one question to Redis."""
-    share = services.config.verify.share
-    if not share or services.config.api_key is None:
-        return services.queue.state(), 0
-    return services.queue.begin_run(services.window, share)
 
 
 def _log_dead_letters(services: Services, now_ms: int) -> None:
