@@ -275,7 +275,7 @@ def apply(services: Services, plan: BackfillPlan, now_ms: int) -> Queued:
     by_symbol = services.config.assets_by_symbol
     in_minutes = {one for one in plan.intervals if by_symbol[one].bars is BarSize.ONE_MINUTE}
     services.store.save(Changes(coverage=plan.intervals, minutes=in_minutes), now_ms)
-    enqueued = _queue_pages(services, plan.work)
+    enqueued = _enqueue(services, islice(plan.work, _room(services)))
     doubtful = {(symbol.symbol, *days) for symbol in plan.symbols for days in symbol.doubtful_pages}
 
     def count(item_ids: Iterable[str]) -> int:
@@ -455,14 +455,14 @@ def enqueue_missing_pages(
             if not assess(work, stored.get(symbol), known, now_ms).due:
                 brought.append(letter.id)
     services.queue.drop_dead(brought)
-    return len(_queue_pages(services, missing_pages(services, assets, stored, known)).added)
+    return len(_enqueue(services, missing_pages(services, assets, stored, known)).added)
 
 
 def missing_pages(
     services: Services, assets: Sequence[Asset], stored: Mapping[str, StoredAsset], known: Entitlements
 ) -> list[Work]:
     """Return the pages of the past that are missing, in their order, as far as there is room for them."""
-    if (room := _room(services)) <= 0:
+    if not (room := _room(services)):
         return []
     now_ms = services.now_ms()
     found = (newest_to_ask(asset, stored.get(asset.symbol), known, now_ms) for asset in assets)
@@ -470,9 +470,10 @@ def missing_pages(
 
 
 def _room(services: Services) -> int:
-    return services.queue.max_size // SHARE_FOR_PRICES - services.queue.state().size
+    """Return how many pages find room in the queue."""
+    return max(0, services.queue.max_size // SHARE_FOR_PRICES - services.queue.state().size)
 
 
-def _queue_pages(services: Services, work: Iterable[Work]) -> Enqueued:
-    items = [(item.id, Lane.HISTORY) for item in islice(work, max(0, _room(services)))]
+def _enqueue(services: Services, work: Iterable[Work]) -> Enqueued:
+    items = [(item.id, Lane.HISTORY) for item in work]
     return services.queue.enqueue(items) if items else Enqueued((), (), (), ())
