@@ -89,9 +89,7 @@ def missing_intervals(
     answered without waits for its pause, unless it shows whether longer pages come whole.
     """
     asset = work.asset
-    start_ms, end_ms = days_range(work)
-    start_ms = max(start_ms, known.history_from_ms(asset.asset_type, now_ms))
-    end_ms = min(end_ms, floor_to_bar(known.ask_to_ms(asset.asset_type, now_ms)))
+    start_ms, end_ms = _visible(work, known, now_ms)
     coverage = stored.coverage if stored else ()
     proven = known.page_kind(asset.market, asset.polygon_ticker, now_ms) is PageKind.PROVEN
     doubts = [one for one in known.doubts(asset.market, now_ms) if proven and one.symbol == asset.symbol]
@@ -114,12 +112,21 @@ def verify_range(
     """Return the part `[start_ms, end_ms)` of a page that is asked for to verify it: from the first answered
     bar to the last; None where nothing was answered."""
     asset = work.asset
-    start_ms, end_ms = days_range(work)
-    start_ms = max(start_ms, known.history_from_ms(asset.asset_type, now_ms))
-    end_ms = min(end_ms, floor_to_bar(known.ask_to_ms(asset.asset_type, now_ms)))
+    start_ms, end_ms = _visible(work, known, now_ms)
     parts = answered(stored.coverage, start_ms, end_ms) if stored and start_ms < end_ms else []
     open_parts = [one for one in parts if open_ms_between(asset.market, one.start_ms, one.end_ms)]
     return (open_parts[0].start_ms, open_parts[-1].end_ms) if open_parts else None
+
+
+def _visible(work: Work, known: Entitlements, now_ms: int) -> tuple[int, int]:
+    """Return the part `[start_ms, end_ms)` of a page that lies within the plan's history and what is
+    published; it is empty where the end is not after the start."""
+    asset_type = work.asset.asset_type
+    start_ms, end_ms = days_range(work)
+    return (
+        max(start_ms, known.history_from_ms(asset_type, now_ms)),
+        min(end_ms, floor_to_bar(known.ask_to_ms(asset_type, now_ms))),
+    )
 
 
 def latest_range(
