@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -20,7 +20,7 @@ from assetbatch.cli.context import (
     reported,
     services_for,
 )
-from assetbatch.cli.days import DAY, parse_day
+from assetbatch.cli.days import DAY, check_days, parse_day
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.errors import ConfigError
 
@@ -241,14 +241,3 @@ def _days(since: datetime | None, until: datetime | None) -> tuple[date, date | 
     check_days(first, last)
     today = date.today()  # noqa: DTZ011 - a deadline, not a moment
     return first, last if last and last < today else None
-
-
-def check_days(first: date, last: date | None) -> None:
-    """Raise ConfigError unless these days are in the past and in their order."""
-    today = datetime.now(UTC).date()
-    if first.year < 1970:
-        raise ConfigError("--from is before 1970", hint="write a day such as 2024-11-01")
-    if first > today:
-        raise ConfigError(f"--from {first} is in the future", hint="write a day such as 2024-11-01")
-    if last and last < first:
-        raise ConfigError(f"--to {last} is before --from {first}", hint="the first day comes first")

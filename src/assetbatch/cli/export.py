@@ -14,7 +14,7 @@ import typer
 
 from assetbatch.cli.completion import complete_symbol
 from assetbatch.cli.context import load_config, print_text, reported, services_for, stdout
-from assetbatch.cli.days import DAY, parse_day
+from assetbatch.cli.days import DAY, check_order, parse_day
 from assetbatch.domain.exporting import EARLIEST_MS, LATEST_MS, ExportFormat, ExportSize
 from assetbatch.domain.formatting import listed, plural
 from assetbatch.domain.market_hours import to_ms
@@ -188,12 +188,10 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 def _range(since: datetime | None, until: datetime | None) -> tuple[int, int]:
     """Return the range of the days `[start_ms, end_ms)`. Raise ConfigError."""
+    if since and until:
+        check_order(since.date(), until.date())
     start_ms = max(EARLIEST_MS, to_ms(since.replace(tzinfo=UTC))) if since else EARLIEST_MS
     end_ms = min(LATEST_MS, to_ms(until.replace(tzinfo=UTC)) + DAY_MS) if until else LATEST_MS
-    if since and until and until < since:
-        raise ConfigError(
-            f"--to {until:%Y-%m-%d} is before --from {since:%Y-%m-%d}", hint="the first day comes first"
-        )
     return start_ms, end_ms
 
 

@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from assetbatch.cli.backfill import check_days
 from assetbatch.cli.completion import complete_symbol
 from assetbatch.cli.context import load_config, print_json, print_text, reported, services_for
-from assetbatch.cli.days import DAY, parse_day
+from assetbatch.cli.days import DAY, check_days, parse_day
 
 SECONDS = 55.0
 
