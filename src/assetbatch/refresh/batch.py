@@ -303,12 +303,14 @@ class Batch:
         self._report.prices_refused += findings.prices_refused
         self._minutes.update(i.asset.symbol for i in call.work if i.asset.bars is BarSize.ONE_MINUTE)
         for symbol, bars in findings.bars.items():
-            before = self._bars.setdefault(symbol, [])
+            so_far = self._bars.setdefault(symbol, [])
             if bars and findings.asked_ms is not None:
                 answer = AnsweredBars(bars[0].t_ms, bars[-1].t_ms, findings.asked_ms)
                 self._answers.setdefault(symbol, []).append(answer)
-            is_further = not (before and bars) or bars[0].t_ms > before[-1].t_ms
-            self._bars[symbol] = [*before, *bars] if is_further else in_order([*before, *bars])
+            is_further = not (so_far and bars) or bars[0].t_ms > so_far[-1].t_ms
+            so_far.extend(bars)
+            if not is_further:
+                self._bars[symbol] = in_order(so_far)
         for symbol, some in findings.looks.items():
             self._looks.setdefault(symbol, []).extend(some)
         for symbol, coverage in findings.coverage.items():
@@ -376,7 +378,7 @@ class Batch:
     def should_flush(self, now: float) -> bool:
         """Return whether something is unsaved at `now` (`monotonic()`) that should be stored: much, or
         anything for long."""
-        results = len(self._results) - self._unsaved_from
+        results = self._unsaved_results
         if not results and not self._bars:
             return False
         is_much = results >= MAX_UNSAVED_RESULTS or self.unsaved_bars >= MAX_UNSAVED_BARS
@@ -385,8 +387,11 @@ class Batch:
     @property
     def fills_memory(self) -> bool:
         """Whether so much is unsaved that no more should come before it is stored."""
-        results = len(self._results) - self._unsaved_from
-        return results >= MAX_WAITING_RESULTS or self.unsaved_bars >= MAX_UNSAVED_BARS
+        return self._unsaved_results >= MAX_WAITING_RESULTS or self.unsaved_bars >= MAX_UNSAVED_BARS
+
+    @property
+    def _unsaved_results(self) -> int:
+        return len(self._results) - self._unsaved_from
 
     @property
     def unsaved_bars(self) -> int:
