@@ -42,8 +42,10 @@ def initialise(
     is_plain: bool = False,
 ) -> Initialised:
     """Create or adopt the tables, enter what is missing and make the views of larger bars of these sizes, in
-    the open transaction. What the server's
-    encoding cannot hold of a name becomes a question mark; if `is_plain`, whatever is not ASCII does.
+    the open transaction.
+
+    What the server's encoding cannot hold of a name becomes a question mark; if `is_plain`, whatever is not
+    ASCII does.
 
     Raise SchemaRefusedError, DatabaseError, psycopg.Error.
     """

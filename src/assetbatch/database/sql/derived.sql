@@ -1,10 +1,10 @@
 -- Bars of larger sizes, out of the bars of five minutes.
 --
 -- A condition on the time of a view that groups by date_bin reaches no index: PostgreSQL would read all bars of a symbol.
--- So a view counts the starts of its bars from the first stored bar of a symbol to the last, keeps those that the condition
--- wants, and looks each one up by the primary key. A function does the looking up. Its body is a text, so that nothing in
--- the catalogue depends on the table of bars: a platform may still alter its columns. PostgreSQL puts the body of such a
--- function into the query, and reads the table with the rights of the reader.
+-- So a view counts the starts of its bars, from the first stored bar of a symbol to the last. The condition keeps some of
+-- these starts. Each of them is looked up by the primary key, in a function. Its body is a text, so that nothing in the
+-- catalogue depends on the table of bars: a platform may still alter its columns. PostgreSQL puts the body of such a function
+-- into the query, and reads the table with the rights of the reader.
 
 -- name: load_present
 -- Return what has the name of a view or a function of ours in the schema of the bars: its name, its kind, its comment, and

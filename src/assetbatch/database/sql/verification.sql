@@ -17,9 +17,9 @@ WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]}
 GROUP BY {symbols.id[s]}, {symbols.symbol[s]};
 
 -- name: compare
--- Compare the bars of a batch with the stored ones in some intervals, before they are written: how many there are in either,
--- how many have other values, are new, or have not come, the largest relative difference of a price, and in how many five
--- minutes there is one. A stored bar of another program that begins off the grid is none of these. What has not come is
+-- Compare the bars of a batch with the stored ones in some intervals, before they are written. Return how many bars there
+-- are in either, how many of them have other values, are new, or have not come; then the largest relative difference of a
+-- price, and how many five minutes have a bar. A stored bar of another program that begins off the grid is none of these. What has not come is
 -- marked, and counts once; what has come again is not marked any more.
 WITH asked AS MATERIALIZED (
     SELECT n.number, n.asset, n.start_ms, n.end_ms, {symbols.id[s]} AS id, {bars.of[s]} AS symbol_id

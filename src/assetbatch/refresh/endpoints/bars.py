@@ -385,9 +385,9 @@ def answered_to(call: BarsCall, answer: BarsAnswer, now_ms: int, newest_ms: int)
     """Return the moment up to which an answer is complete, from the start of its range.
 
     With more pages to come that is the end of its last element: five minutes within which a page of minutes
-    ends belong to the next. Otherwise it is the end of the range, without
-    the bars that the provider may publish late: those of the last minutes, and those after the newest data
-    that it has shown of any asset of the class (`newest_ms`; of the last two days, if it has shown none).
+    ends belong to the next. Otherwise it is the end of the range, without the bars that the provider may
+    publish late: those of the last minutes, and those after the newest data that it has shown of any asset of
+    the class (`newest_ms`; of the last two days, if it has shown none).
     """
     end_ms = _end_of(call, now_ms)
     starts_ms = [*(bar.t_ms for bar in answer.bars[-1:]), *answer.faulty_ms[-1:], *answer.misplaced_ms[-1:]]
