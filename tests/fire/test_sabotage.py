@@ -266,9 +266,7 @@ class TestOrder:
     @pytest.mark.parametrize(
         ("old", "new"),
         [
-            pytest.param(
-                "q.waiting[r.rank], whole(r.enqueued_us), id", "q.waiting[r.rank], '0', id", id="by id"
-            ),
+            pytest.param("whole(last_us), id", "'0', id", id="by id"),
             pytest.param("or score < scores[best]", "or score > scores[best]", id="last come first"),
             pytest.param(
                 "return enqueued_us - 1000000000000000", "return enqueued_us", id="CRITICAL like HIGH"
