@@ -12,7 +12,9 @@ from functools import cache, lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from assetbatch.domain.asset_classes import SESSIONS, Market
+import msgspec
+
+from assetbatch.domain.asset_classes import SESSIONS, Market, Sessions
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -70,11 +72,24 @@ def years_before(at_ms: int, years: int) -> int:
     return start_of_day(day.replace(year=day.year - years))
 
 
-@lru_cache(maxsize=4096)
+class _Hours(msgspec.Struct, eq=False):
+    """The hours of a market. No two are equal, and each is its own key: that is cheap, and what is cached for
+    one is never taken for another."""
+
+    sessions: Sessions | None
+
+
+_HOURS = {market: _Hours(weekly) for market, weekly in SESSIONS.items()}
+
+
 def sessions(market: Market, day: date) -> tuple[tuple[int, int], ...]:
     """Return the intervals `[start_ms, end_ms)` in which a market is open on a New York day."""
-    weekly = SESSIONS[market]
-    if weekly is None:
+    return _sessions(_HOURS[market], day)
+
+
+@lru_cache(maxsize=4096)
+def _sessions(hours: _Hours, day: date) -> tuple[tuple[int, int], ...]:
+    if hours.sessions is None:
         return ((start_of_day(day), start_of_day(day + timedelta(days=1))),)
 
     def at(hour: int) -> int:
@@ -82,21 +97,29 @@ def sessions(market: Market, day: date) -> tuple[tuple[int, int], ...]:
             return start_of_day(day + timedelta(days=1))
         return to_ms(datetime.combine(day, time(hour), tzinfo=new_york_zone()))
 
-    return tuple((at(opens), at(closes)) for opens, closes in weekly.get(day.weekday(), ()))
+    return tuple((at(opens), at(closes)) for opens, closes in hours.sessions.get(day.weekday(), ()))
 
 
-@lru_cache(maxsize=2**10)
 def is_open(market: Market, at_ms: int) -> bool:
     """Return whether the market trades at this moment."""
-    return any(start <= at_ms < end for start, end in sessions(market, day_of(at_ms)))
+    return _is_open(_HOURS[market], at_ms)
 
 
 @lru_cache(maxsize=2**10)
+def _is_open(hours: _Hours, at_ms: int) -> bool:
+    return any(start <= at_ms < end for start, end in _sessions(hours, day_of(at_ms)))
+
+
 def last_open(market: Market, at_ms: int) -> int:
     """Return `at_ms` itself while the market is open, else the end of its latest session."""
+    return _last_open(_HOURS[market], at_ms)
+
+
+@lru_cache(maxsize=2**10)
+def _last_open(hours: _Hours, at_ms: int) -> int:
     day = day_of(at_ms)
     for _ in range(8):
-        for start, end in reversed(sessions(market, day)):
+        for start, end in reversed(_sessions(hours, day)):
             if start <= at_ms:
                 return min(at_ms, end)
         day -= timedelta(days=1)
@@ -105,9 +128,9 @@ def last_open(market: Market, at_ms: int) -> int:
 
 def next_open(market: Market, at_ms: int) -> int:
     """Return `at_ms` itself while the market is open, else the start of its next session."""
-    day = day_of(at_ms)
+    hours, day = _HOURS[market], day_of(at_ms)
     for _ in range(8):
-        for start, end in sessions(market, day):
+        for start, end in _sessions(hours, day):
             if at_ms < end:
                 return max(at_ms, start)
         day += timedelta(days=1)
@@ -116,12 +139,13 @@ def next_open(market: Market, at_ms: int) -> int:
 
 def open_intervals(market: Market, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
     """Return the intervals within `[start_ms, end_ms)` in which a market is open, merged over midnight."""
-    if SESSIONS[market] is None:
+    hours = _HOURS[market]
+    if hours.sessions is None:
         return [(start_ms, end_ms)] if start_ms < end_ms else []
     found: list[tuple[int, int]] = []
     day = day_of(start_ms)
     while start_of_day(day) < end_ms:
-        for opens, closes in sessions(market, day):
+        for opens, closes in _sessions(hours, day):
             opens, closes = max(opens, start_ms), min(closes, end_ms)
             if opens >= closes:
                 continue
@@ -138,23 +162,24 @@ def open_ms_between(market: Market, start_ms: int, end_ms: int) -> int:
     years."""
     if start_ms >= end_ms:
         return 0
-    if SESSIONS[market] is None:
+    hours = _HOURS[market]
+    if hours.sessions is None:
         return end_ms - start_ms
     first, last = day_of(start_ms), day_of(end_ms)
-    years = sum(_open_ms_before(market, year)[-1] for year in range(first.year, last.year))
-    return years + _open_ms_until(market, last, end_ms) - _open_ms_until(market, first, start_ms)
+    years = sum(_open_ms_before(hours, year)[-1] for year in range(first.year, last.year))
+    return years + _open_ms_until(hours, last, end_ms) - _open_ms_until(hours, first, start_ms)
 
 
-def _open_ms_until(market: Market, day: date, at_ms: int) -> int:
+def _open_ms_until(hours: _Hours, day: date, at_ms: int) -> int:
     """Return for how long the market was open from New Year to a moment of a day."""
-    before = _open_ms_before(market, day.year)[day.timetuple().tm_yday - 1]
-    return before + sum(max(0, min(closes, at_ms) - opens) for opens, closes in sessions(market, day))
+    before = _open_ms_before(hours, day.year)[day.timetuple().tm_yday - 1]
+    return before + sum(max(0, min(closes, at_ms) - opens) for opens, closes in _sessions(hours, day))
 
 
 @lru_cache(maxsize=1024)
-def _open_ms_before(market: Market, year: int) -> tuple[int, ...]:
+def _open_ms_before(hours: _Hours, year: int) -> tuple[int, ...]:
     """Return for how long the market was open from New Year to the start of each day of a year, and to its
     end."""
     days = [date(year, 1, 1) + timedelta(days=n) for n in range(366 if isleap(year) else 365)]
-    lengths = (sum(closes - opens for opens, closes in sessions(market, day)) for day in days)
+    lengths = (sum(closes - opens for opens, closes in _sessions(hours, day)) for day in days)
     return tuple(accumulate(lengths, initial=0))
