@@ -21,6 +21,7 @@ from assetbatch.domain.market_hours import (
     open_intervals,
     open_ms_between,
     sessions,
+    special_day,
     start_of_day,
     to_ms,
     years_before,
@@ -106,6 +107,60 @@ class TestCrypto:
     def test_never_closes(self, at_ms: int) -> None:
         assert is_open(Market.CRYPTO, at_ms)
         assert last_open(Market.CRYPTO, at_ms) == next_open(Market.CRYPTO, at_ms) == at_ms
+
+
+class TestStocks:
+    @pytest.mark.parametrize(
+        ("day", "session", "extended"),
+        [
+            ("2026-11-25", ("14:30", "21:00"), ("09:00", "01:00+1")),  # an ordinary day in winter
+            ("2026-07-15", ("13:30", "20:00"), ("08:00", "00:00+1")),  # and in summer
+            ("2026-11-27", ("14:30", "18:00"), ("09:00", "22:00")),  # after Thanksgiving: until 13:00
+            ("2025-07-03", ("13:30", "17:00"), ("08:00", "21:00")),
+        ],
+    )
+    def test_have_one_session_a_day(
+        self, day: str, session: tuple[str, str], extended: tuple[str, str]
+    ) -> None:
+        def at(when: str) -> int:
+            clock, _, more = when.partition("+")
+            return utc(f"{day} {clock}") + int(more or 0) * 24 * HOUR_MS
+
+        that = date.fromisoformat(day)
+        expected = ((at(session[0]), at(session[1])),)
+        assert sessions(Market.STOCK, that) == sessions(Market.INDEX, that) == expected
+        assert sessions(Market.STOCK_EXTENDED, that) == ((at(extended[0]), at(extended[1])),)
+
+    @pytest.mark.parametrize("day", ["2026-11-26", "2026-11-28", "2026-04-03", "2025-01-09", "2012-10-30"])
+    def test_have_none_on_a_holiday_a_weekend_or_a_day_of_mourning(self, day: str) -> None:
+        that = date.fromisoformat(day)
+        for market in (Market.STOCK, Market.STOCK_EXTENDED, Market.INDEX):
+            assert sessions(market, that) == ()
+
+    def test_open_at_the_same_wall_clock_before_and_after_summer_time_begins(self) -> None:
+        friday, monday = new_york("2026-03-06 16:00"), new_york("2026-03-09 09:30")
+        assert next_open(Market.STOCK, friday) == monday == utc("2026-03-09 13:30")
+        assert last_open(Market.STOCK, monday - 1) == friday == utc("2026-03-06 21:00")
+
+    def test_were_closed_for_four_days_of_a_hurricane(self) -> None:
+        friday, wednesday = new_york("2012-10-26 16:00"), new_york("2012-10-31 09:30")
+        assert next_open(Market.STOCK, friday) == wednesday
+        assert last_open(Market.STOCK, wednesday - 1) == friday
+        assert open_ms_between(Market.STOCK, friday, wednesday) == 0
+
+    def test_of_a_year_have_the_hours_of_its_sessions(self) -> None:
+        year = new_york("2025-01-01 00:00"), new_york("2026-01-01 00:00")
+        # 261 weekdays, 11 closed, 3 shorter by three hours
+        assert open_ms_between(Market.STOCK, *year) == 250 * 13 * HOUR_MS // 2 - 3 * 3 * HOUR_MS
+        assert open_ms_between(Market.STOCK_EXTENDED, *year) == 250 * 16 * HOUR_MS - 3 * 3 * HOUR_MS
+
+    def test_know_why_a_day_is_closed_or_short(self) -> None:
+        holiday = special_day(Market.STOCK, date(2026, 4, 3))
+        assert holiday is not None
+        assert holiday.name == "Good Friday"
+        assert special_day(Market.INDEX, date(2026, 11, 27)) is not None
+        assert special_day(Market.STOCK, date(2026, 4, 2)) is None
+        assert special_day(Market.FOREX, date(2026, 4, 3)) is None
 
 
 class TestDays:

@@ -1,7 +1,7 @@
 """When markets are open, computed from New York's wall clock and its summer time.
 
-The descriptors of the asset classes have the hours (`asset_classes.py`). Holidays are not coded: they show as
-empty answers. All moments are Unix milliseconds, UTC.
+`asset_classes.py` has the hours of each market, and `nyse.py` the holidays of stocks and indices. Holidays of
+the other markets are not coded: they show as empty answers. All moments are Unix milliseconds, UTC.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from assetbatch.domain.asset_classes import SESSIONS, Market, Sessions
+from assetbatch.domain.asset_classes import SESSIONS, Market, Sessions, TradingDays
+from assetbatch.domain.units import HOUR_MS
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
+
+    from assetbatch.domain.nyse import SpecialDay
 
 
 @cache
@@ -79,7 +82,19 @@ class _Hours(msgspec.Struct, eq=False):
     sessions: Sessions | None
 
 
-_HOURS = {market: _Hours(weekly) for market, weekly in SESSIONS.items()}
+_HOURS = {market: _Hours(regular) for market, regular in SESSIONS.items()}
+
+
+def special_day(market: Market, day: date) -> SpecialDay | None:
+    """Return what a day of a market is, with its name, if it is closed or closes early for a reason of its
+    own."""
+    return _special_day(day) if isinstance(_HOURS[market].sessions, TradingDays) else None
+
+
+def _special_day(day: date) -> SpecialDay | None:
+    from assetbatch.domain import nyse  # currencies alone need none of it
+
+    return nyse.special_day(day)
 
 
 def sessions(market: Market, day: date) -> tuple[tuple[int, int], ...]:
@@ -89,15 +104,32 @@ def sessions(market: Market, day: date) -> tuple[tuple[int, int], ...]:
 
 @lru_cache(maxsize=4096)
 def _sessions(hours: _Hours, day: date) -> tuple[tuple[int, int], ...]:
-    if hours.sessions is None:
+    regular = hours.sessions
+    if regular is None:
         return ((start_of_day(day), start_of_day(day + timedelta(days=1))),)
+    if isinstance(regular, TradingDays):
+        return _trading_session(regular, day)
 
     def at(hour: int) -> int:
-        if hour == 24:
-            return start_of_day(day + timedelta(days=1))
-        return to_ms(datetime.combine(day, time(hour), tzinfo=new_york_zone()))
+        return start_of_day(day + timedelta(days=1)) if hour == 24 else _moment(day, time(hour))
 
-    return tuple((at(opens), at(closes)) for opens, closes in hours.sessions.get(day.weekday(), ()))
+    return tuple((at(opens), at(closes)) for opens, closes in regular.get(day.weekday(), ()))
+
+
+def _trading_session(regular: TradingDays, day: date) -> tuple[tuple[int, int], ...]:
+    if day.weekday() > 4:
+        return ()
+    closes: time | None = regular.closes
+    if special := _special_day(day):
+        closes = special.closes
+    if closes is None:
+        return ()
+    return ((_moment(day, regular.opens), _moment(day, closes) + regular.late_hours * HOUR_MS),)
+
+
+def _moment(day: date, at: time) -> int:
+    """Return the moment of a time on New York's wall clock."""
+    return to_ms(datetime.combine(day, at, tzinfo=new_york_zone()))
 
 
 def is_open(market: Market, at_ms: int) -> bool:
